@@ -1,0 +1,1 @@
+"""Federated learning as small asyncio services over MQTT."""

@@ -1,0 +1,1 @@
+"""The collector gathers the agents' updates and folds them into one."""

@@ -1,0 +1,1 @@
+"""The controller accepts jobs, picks each round's agents and judges when to stop."""

@@ -1,0 +1,1 @@
+"""The agent trains on data that never leaves its device."""

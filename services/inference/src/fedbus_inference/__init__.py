@@ -1,0 +1,1 @@
+"""The inference service answers requests with the newest version of a model."""

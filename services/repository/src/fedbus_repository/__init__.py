@@ -1,0 +1,1 @@
+"""The repository keeps the truth: jobs, rounds, models and their versions."""

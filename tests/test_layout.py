@@ -1,0 +1,90 @@
+"""The boundaries of the house: who may import whom, and what stays out of an agent's memory."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FEDBUS = ROOT / "libs/fedbus/src/fedbus"
+SERVICES = sorted(ROOT.glob("services/*/src/fedbus_*"))
+PURE = sorted(
+    path
+    for path in chain(
+        FEDBUS.glob("wire/**/*.py"),
+        FEDBUS.glob("transfer/**/*.py"),
+        (FEDBUS / name for name in ("ask.py", "node.py", "weights.py")),
+        (service / "core.py" for service in SERVICES),
+    )
+    if path.exists()
+)
+WAITING = {"asyncio", "aiomqtt", "aiohttp", "motor", "sqlite3", "time"}
+HEAVY = {"ai_edge_litert", "aiohttp", "sklearn", "tensorflow", "tflite_runtime", "torch"}
+
+
+def imported_by(path: Path) -> Iterator[str]:
+    """Name the package behind every import in a file, those inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text(), path)):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name.partition(".")[0] for alias in names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module.partition(".")[0]
+
+
+def relative(path: Path) -> str:
+    """Name a file as a person at the root of the repository would."""
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
+def test_a_service_imports_no_other_service(service: Path) -> None:
+    """Each can be installed, replaced and understood alone; they share only `fedbus`."""
+    imports = {
+        (relative(path), package)
+        for path in service.rglob("*.py")
+        for package in imported_by(path)
+        if package.startswith("fedbus_") and package != service.name
+    }
+    assert imports == set()
+
+
+def test_the_library_imports_no_service() -> None:
+    """The command starts services as processes, so that it needs none of them to be installed."""
+    imports = {
+        (relative(path), package)
+        for path in FEDBUS.rglob("*.py")
+        for package in imported_by(path)
+        if package.startswith("fedbus_")
+    }
+    assert imports == set()
+
+
+@pytest.mark.parametrize("path", PURE, ids=relative)
+def test_a_pure_file_cannot_wait(path: Path) -> None:
+    """What decides can be tested without a broker, a disk or a clock, and replayed from a seed."""
+    assert set(imported_by(path)) & WAITING == set()
+
+
+def test_the_linter_holds_every_pure_file_to_it() -> None:
+    """No exception in the linter's settings covers a pure file, or bans less than we say here."""
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    doors = [glob for glob, rules in lint["per-file-ignores"].items() if "TID251" in rules]
+    excused = [relative(path) for path in PURE if any(fnmatch(relative(path), g) for g in doors)]
+    assert excused == []
+    assert set(lint["flake8-tidy-imports"]["banned-api"]) == WAITING
+
+
+def test_importing_fedbus_loads_nothing_heavy() -> None:
+    """An agent on a small device pays only for the framework it uses, and for no HTTP."""
+    script = "import sys, fedbus; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) & HEAVY == set()
