@@ -1,0 +1,230 @@
+"""What a core is told, and what it may ask for: the whole vocabulary between a service and its shell.
+
+Events are facts in the past tense; actions are wishes in the imperative. Keys are tuples whose first word
+says what they are about: `("offer", job, task)`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from fedbus.wire.states import AgentFacts
+from fedbus.wire.topics import Topic
+from fedbus.wire.values import Reference
+
+Key: TypeAlias = tuple[Any, ...]
+
+
+class Sink(Protocol):
+    """Where the bytes of an arriving blob go, in any order."""
+
+    def write(self, offset: int, data: bytes | memoryview, /) -> None:
+        """Put bytes at an offset."""
+
+
+class Source(Protocol):
+    """Where the bytes of a served blob come from."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+
+    def read(self, offset: int, length: int, /) -> bytes | memoryview:
+        """Take `length` bytes at an offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyTo:
+    """Where a foreign client wants its answer: MQTT 5's response topic and correlation data."""
+
+    topic: str
+    correlation: bytes | None
+    content_type: str | None
+
+
+# ── events ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The bus is there (again): publish what people look for, ask what must be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A typed message; `sender` is the address it came from, checked against the topic table."""
+
+    sender: str
+    message: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A foreign client's message on a public topic: raw bytes, and where an answer may go."""
+
+    topic: Topic
+    levels: dict[str, str]
+    payload: bytes
+    content_type: str | None
+    reply: ReplyTo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The time of `WakeAt(key, …)` has come."""
+
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A `Run` returned."""
+
+    key: Key
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """A `Run` raised."""
+
+    key: Key
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """All bytes of a blob lie in its sink. Its digest is not checked yet: that takes a `Run`."""
+
+    key: Key
+    sink: Sink
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed:
+    """A blob will not come: its source lost it, or was silent for too long."""
+
+    key: Key
+    reason: str
+
+
+Event: TypeAlias = Connected | Received | Requested | Woke | Ran | RunFailed | Fetched | FetchFailed
+
+# ── actions ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Say something to a node, once; it may be lost."""
+
+    to: str
+    message: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Say something to a node until `Cancel(key)`: what must arrive. The same key replaces."""
+
+    key: Key
+    to: str
+    message: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop an `Ask`, a `WakeAt` or a `Fetch` of this key; none is no mistake."""
+
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Publish a message on a public topic; its levels are the message's fields unless given."""
+
+    topic: Topic
+    message: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Take back a retained message."""
+
+    topic: Topic
+    levels: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Introduce:
+    """Publish this node's own state again: its facts have changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer a foreign client."""
+
+    to: ReplyTo
+    payload: bytes
+    content_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Send `Woke(key)` at this time of the monotonic clock, seconds; the same key replaces."""
+
+    key: Key
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Call in a thread; its end comes as `Ran` or `RunFailed`. A long call reads a flag of its core's."""
+
+    key: Key
+    call: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Receive a blob into a sink; with `members` > 0 in a group of about so many, else on a lane."""
+
+    key: Key
+    reference: Reference
+    sink: Sink
+    members: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Let whoever asks fetch this blob from here."""
+
+    digest: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Unserve:
+    """No longer serve it."""
+
+    digest: str
+
+
+Action: TypeAlias = (
+    Send | Ask | Cancel | Announce | Clear | Introduce | Reply | WakeAt | Run | Fetch | Serve | Unserve
+)
+
+
+class Core(Protocol):
+    """What a service is, once time, threads and the broker are taken away."""
+
+    @property
+    def listens(self) -> tuple[Topic, ...]:
+        """Public topics it reads."""
+
+    def facts(self) -> AgentFacts | None:
+        """What an agent announces of itself; None for every other role."""
+
+    def progress(self) -> float:
+        """Of the running task, 0 to 1."""
+
+    def handle(self, event: Event, now: float) -> Iterator[Action]:
+        """Decide. Never waits, never reads a clock, never raises on what others sent."""

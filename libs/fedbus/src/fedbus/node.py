@@ -1,0 +1,397 @@
+"""One node: bytes in, effects out. Pure.
+
+Between a core, which speaks of messages and blobs, and a shell, which moves bytes and threads, the node
+does what every service needs alike: the codec, the asks, the timers, the transfers, the presence.
+`service.py` is its shell on a real broker, `testing/ring.py` the one on an in-memory bus and a fake clock.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, TypeAlias
+
+from fedbus.actions import (
+    Action,
+    Announce,
+    Ask,
+    Cancel,
+    Clear,
+    Connected,
+    Core,
+    Event,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Introduce,
+    Key,
+    Ran,
+    Received,
+    Reply,
+    ReplyTo,
+    Requested,
+    Run,
+    RunFailed,
+    Send,
+    Serve,
+    Unserve,
+    WakeAt,
+    Woke,
+)
+from fedbus.ask import Asks
+from fedbus.bus.base import Packet
+from fedbus.errors import WireError
+from fedbus.timers import Timers
+from fedbus.transfer.chunk import read_chunk, write_chunk
+from fedbus.transfer.intake import Intake, Listen, Step, Unlisten
+from fedbus.transfer.outlet import Answer, Library, Outlet, SendChunk
+from fedbus.wire import codec, topics
+from fedbus.wire.messages import Confirm, Gone, Join, Leave, TakeLane, Want
+from fedbus.wire.states import Heartbeat, NodeState
+from fedbus.wire.values import CHUNK, is_node
+
+HEARTBEAT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Publish this packet now."""
+
+    packet: Packet
+
+
+@dataclass(frozen=True, slots=True)
+class PublishChunk:
+    """Publish a chunk when bulk has its turn; read only then."""
+
+    topic: str
+    chunk: SendChunk
+
+    def packet(self) -> Packet:
+        """Read the slice and put its header in front."""
+        source, at = self.chunk.source, self.chunk.index * CHUNK
+        data = source.read(at, min(CHUNK, source.size - at))
+        return Packet(self.topic, write_chunk(self.chunk.serial, self.chunk.index, data))
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Subscribe to this topic."""
+
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Unsubscribe from it."""
+
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """Call in a thread, then `node.ran` or `node.run_failed` with the key."""
+
+    key: Key
+    call: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Misread:
+    """Something arrived that could not be read; for the log and the counters."""
+
+    topic: str
+    reason: str
+
+
+Effect: TypeAlias = Publish | PublishChunk | Subscribe | Unsubscribe | StartRun | Misread
+Vitals: TypeAlias = Callable[[], tuple[float, float]]
+"""Measures (load, resident memory in MiB) of this process."""
+
+_HEARTBEAT: Key = ("heartbeat",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a node is, and the bounds it keeps."""
+
+    name: str
+    incarnation: int
+    version: str = ""
+    root: str = topics.ROOT
+    open_profile: bool = False
+    in_flight: int = 64 * 2**20
+    heartbeat_seconds: float = HEARTBEAT_SECONDS
+
+
+class Node:
+    """Drive a core: feed it what arrives, perform nothing, say what to perform."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        core: Core,
+        rng: Random,
+        *,
+        library: Library | None = None,
+        vitals: Vitals = lambda: (0.0, 0.0),
+    ) -> None:
+        self.identity = identity
+        self._core = core
+        self._vitals = vitals
+        self._asks = Asks(rng)
+        self._timers = Timers()
+        self._intake = Intake(identity.in_flight)
+        self._outlet = Outlet(identity.in_flight, library)
+        self._effects: list[Effect] = []
+        self._followed: Counter[str] = Counter()
+
+    # ── what a shell calls ─────────────────────────────────────────────────────────────────────────
+
+    def subscriptions(self) -> list[str]:
+        """What to subscribe to on every connect, before `connected`."""
+        root, name = self.identity.root, self.identity.name
+        wanted = [topics.wildcard(root, topic) for topic in self._core.listens]
+        # Replicas of the inference service share its requests: each goes to one of them.
+        shared = topics.wildcard(root, topics.INFERENCE)
+        return [f"{root}/link/+/{name}/+"] + [
+            f"$share/inference/{topic}" if topic == shared else topic for topic in wanted
+        ]
+
+    def will(self) -> Packet:
+        """What the broker says when this node's connection breaks."""
+        return self._state_packet(online=False)
+
+    def connected(self, now: float) -> None:
+        """The bus is there, subscribed; whatever was on its way before is lost."""
+        self._followed.clear()
+        self._introduce()
+        for topic, payload in self._asks.reconnected(now):
+            self._effects.append(Publish(Packet(topic, payload)))
+        self._steps(self._intake.reconnected(now), now)
+        self._beat(now)
+        self._tell(Connected(), now)
+
+    def farewell(self) -> Packet:
+        """What to publish before leaving on purpose."""
+        return self._state_packet(online=False)
+
+    def receive(self, packet: Packet, now: float) -> None:
+        """Take one packet; never raises on what it holds."""
+        try:
+            self._read(packet, now)
+        except WireError as error:
+            self._effects.append(Misread(packet.topic, str(error)))
+
+    def ran(self, key: Key, result: object, now: float) -> None:
+        """A `StartRun` returned."""
+        self._tell(Ran(key, result), now)
+
+    def run_failed(self, key: Key, error: Exception, now: float) -> None:
+        """A `StartRun` raised."""
+        self._tell(RunFailed(key, error), now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        for topic, payload in self._asks.due(now):
+            self._effects.append(Publish(Packet(topic, payload)))
+        self._answers(self._outlet.due(now))
+        self._steps(self._intake.due(now), now)
+        for key in list(self._timers.due(now)):
+            if key == _HEARTBEAT:
+                self._beat(now)
+            else:
+                self._tell(Woke(key), now)  # type: ignore[arg-type]  # a core's keys are tuples
+
+    def next_wake(self) -> float | None:
+        """When to call `tick` next."""
+        times = (self._asks.next(), self._outlet.next(), self._intake.next(), self._timers.next())
+        return min((at for at in times if at is not None), default=None)
+
+    def take(self) -> list[Effect]:
+        """Hand over what is to be performed, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    # ── what arrives ───────────────────────────────────────────────────────────────────────────────
+
+    def _read(self, packet: Packet, now: float) -> None:
+        root = self.identity.root
+        levels = packet.topic[len(root) + 1 :].split("/")
+        match levels:
+            case ["link", sender, to, level] if to == self.identity.name:
+                if level == topics.CHUNK_LEVEL:
+                    self._steps(self._intake.lane_chunk(sender, read_chunk(packet.payload), now), now)
+                else:
+                    link = topics.link_of(sender, to, level)
+                    self._heard(sender, codec.unpack(link.message, packet.payload), now)
+            case ["blobs", source, digest]:
+                chunk = read_chunk(packet.payload)
+                self._steps(self._intake.group_chunk(source, digest, chunk, now), now)
+            case _:
+                self._read_public(packet, now)
+
+    def _heard(self, sender: str, message: object, now: float) -> None:
+        match message:
+            case Want():
+                self._answers(self._outlet.want(sender, message))
+            case Confirm():
+                self._answers(self._outlet.confirm(sender, message, now))
+            case Join():
+                self._answers(self._outlet.join(sender, message, now))
+            case Leave():
+                self._answers(self._outlet.leave(sender, message, now))
+            case TakeLane():
+                self._steps(self._intake.take_lane(sender, message, now), now)
+            case Gone():
+                self._steps(self._intake.gone(sender, message, now), now)
+            case _:
+                self._tell(Received(sender, message), now)
+
+    def _read_public(self, packet: Packet, now: float) -> None:
+        found = topics.public_topic(self.identity.root, packet.topic)
+        if found is None:
+            raise WireError("not a topic of ours")
+        topic, levels = found
+        if topic.message is None:
+            reply = self._reply_to(packet)
+            self._tell(Requested(topic, levels, packet.payload, packet.content_type, reply), now)
+            return
+        if not packet.payload:
+            return  # a retained message was cleared
+        read = codec.from_json if topic.encoding == "json" else codec.unpack
+        message = read(topic.message, packet.payload)
+        for level, value in levels.items():
+            if str(getattr(message, level, value)) != value:
+                raise WireError(f"{type(message).__name__}.{level} says other than its topic")
+        sender = levels.get("node", "")
+        if sender and not is_node(sender):
+            raise WireError(f"{sender}: not a node's name")
+        self._tell(Received(sender, message), now)
+
+    def _reply_to(self, packet: Packet) -> ReplyTo | None:
+        allowed = topics.answerable(
+            packet.response_topic, self.identity.root, open_profile=self.identity.open_profile
+        )
+        if not allowed or packet.response_topic is None:
+            return None
+        return ReplyTo(packet.response_topic, packet.correlation, packet.content_type)
+
+    # ── what follows ───────────────────────────────────────────────────────────────────────────────
+
+    def _tell(self, event: Event, now: float) -> None:
+        for action in self._core.handle(event, now):
+            self._perform(action, now)
+
+    def _perform(self, action: Action, now: float) -> None:
+        match action:
+            case Send():
+                self._publish(self._link(action.to, action.message), codec.pack(action.message))
+            case Ask():
+                topic, payload = self._link(action.to, action.message), codec.pack(action.message)
+                self._asks.start(action.key, topic, payload, now)
+                self._publish(topic, payload)
+            case Cancel():
+                self._asks.cancel(action.key)
+                self._timers.cancel(action.key)
+                self._steps(self._intake.cancel(action, now), now)
+            case WakeAt():
+                self._timers.set(action.key, action.at)
+            case Run():
+                self._effects.append(StartRun(action.key, action.call))
+            case Fetch():
+                self._steps(self._intake.fetch(action, now), now)
+            case Serve():
+                self._outlet.serve(action.digest, action.source)
+            case Unserve():
+                self._outlet.unserve(action.digest)
+            case Introduce():
+                self._introduce()
+            case Announce() | Clear() | Reply():
+                self._effects.append(Publish(self._public_packet(action)))
+
+    def _public_packet(self, action: Announce | Clear | Reply) -> Packet:
+        root = self.identity.root
+        match action:
+            case Reply(to, payload, content_type):
+                return Packet(
+                    to.topic, payload, content_type=content_type, correlation=to.correlation
+                )
+            case Clear(topic, levels):
+                return Packet(topics.address(root, topic, **levels), b"", retain=True)
+            case Announce(topic, message):
+                levels = {level: getattr(message, level) for level in topic.levels}
+                json = topic.encoding == "json"
+                return Packet(
+                    topics.address(root, topic, **levels),
+                    codec.to_json(message) if json else codec.pack(message),
+                    retain=topic.retain,
+                    content_type="application/json" if json else None,
+                    expiry=topic.expiry,
+                )
+
+    def _link(self, to: str, message: object) -> str:
+        return topics.link_topic(self.identity.root, self.identity.name, to, type(message))
+
+    def _publish(self, topic: str, payload: bytes) -> None:
+        self._effects.append(Publish(Packet(topic, payload)))
+
+    def _answers(self, answers: Iterable[Answer]) -> None:
+        root, name = self.identity.root, self.identity.name
+        for answer in answers:
+            match answer:
+                case Send(to, message):
+                    self._publish(self._link(to, message), codec.pack(message))
+                case SendChunk(None, digest):
+                    topic = topics.group_topic(root, name, digest)
+                    self._effects.append(PublishChunk(topic, answer))
+                case SendChunk(str(to)):
+                    self._effects.append(PublishChunk(topics.lane_topic(root, name, to), answer))
+
+    def _steps(self, steps: Iterable[Step], now: float) -> None:
+        for step in steps:
+            match step:
+                case Send(to, message):
+                    self._publish(self._link(to, message), codec.pack(message))
+                case Fetched() | FetchFailed():
+                    self._tell(step, now)
+                case Unlisten():
+                    self._follow(topics.group_topic(self.identity.root, step.source, step.digest), -1)
+                case Listen():
+                    self._follow(topics.group_topic(self.identity.root, step.source, step.digest), 1)
+
+    def _follow(self, topic: str, change: int) -> None:
+        # Two fetches may follow one group: the last to leave unsubscribes.
+        before = self._followed[topic]
+        self._followed[topic] = max(0, before + change)
+        if before == 0 and change > 0:
+            self._effects.append(Subscribe(topic))
+        elif before == 1 and change < 0:
+            self._effects.append(Unsubscribe(topic))
+
+    # ── presence ───────────────────────────────────────────────────────────────────────────────────
+
+    def _introduce(self) -> None:
+        self._effects.append(Publish(self._state_packet(online=True)))
+
+    def _state_packet(self, *, online: bool) -> Packet:
+        state = NodeState(
+            node=self.identity.name,
+            incarnation=self.identity.incarnation,
+            online=online,
+            version=self.identity.version,
+            agent=self._core.facts() if online else None,
+        )
+        return self._public_packet(Announce(topics.NODE_STATE, state))
+
+    def _beat(self, now: float) -> None:
+        load, memory = self._vitals()
+        beat = Heartbeat(
+            incarnation=self.identity.incarnation,
+            load=load,
+            memory_mb=memory,
+            progress=self._core.progress(),
+        )
+        topic = topics.address(self.identity.root, topics.HEARTBEAT, node=self.identity.name)
+        self._publish(topic, codec.pack(beat))
+        self._timers.set(_HEARTBEAT, now + self.identity.heartbeat_seconds)

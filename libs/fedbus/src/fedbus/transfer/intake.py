@@ -1,0 +1,211 @@
+"""All blobs on their way here, under one bound of what may be in flight. Pure.
+
+Whoever was fetched first is wanted first, so that blobs complete one after another and can be worked on
+while the next arrive. Only bytes wanted and not yet arrived count against the bound, so a slow link never
+holds a place.
+"""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from fedbus.actions import Cancel, Fetch, Fetched, FetchFailed, Key, Send
+from fedbus.timers import Timers
+from fedbus.transfer.chunk import Chunk
+from fedbus.transfer.group import CONFIRM_EVERY
+from fedbus.transfer.receiver import WINDOW, Receiver
+from fedbus.wire.messages import Confirm, Gone, Join, Leave, TakeLane, Want
+from fedbus.wire.values import CHUNK
+
+MAX_OUTSTANDING = 48
+"""Chunks wanted at once. The broker keeps 100 messages for a subscriber and drops the rest unsaid, and
+control messages share that queue."""
+
+MAX_SERIAL = 2**32 - 128
+
+
+class Listen:
+    """Follow a source's group topic."""
+
+    __slots__ = ("digest", "source")
+
+    def __init__(self, source: str, digest: str) -> None:
+        self.source, self.digest = source, digest
+
+
+class Unlisten(Listen):
+    """No longer follow it."""
+
+    __slots__ = ()
+
+
+Step: TypeAlias = Send | Listen | Unlisten | Fetched | FetchFailed
+
+
+class Intake:
+    """What this node fetches, and from whom."""
+
+    def __init__(self, in_flight: int) -> None:
+        self._in_flight = in_flight
+        self._receivers: dict[Key, Receiver] = {}
+        self._hungry: dict[Key, Receiver] = {}
+        self._by_serial: dict[int, Receiver] = {}
+        self._outstanding = 0
+        self._serial = 1
+        self._timers = Timers()
+
+    def __len__(self) -> int:
+        return len(self._receivers)
+
+    def fetch(self, action: Fetch, now: float) -> Iterator[Step]:
+        """Begin to fetch a blob; the same key begins anew."""
+        yield from self.cancel(Cancel(action.key), now)
+        receiver = Receiver(action.key, action.reference, action.sink, action.members, now)
+        self._receivers[action.key] = receiver
+        self._hungry[action.key] = receiver
+        if receiver.following:
+            manifest, source = action.reference.manifest, action.reference.source
+            yield Listen(source, manifest.digest)
+            yield Send(source, Join(digest=manifest.digest, members=action.members))
+        yield from self._want(now)
+        self._watch(receiver)
+
+    def cancel(self, action: Cancel, now: float) -> Iterator[Step]:
+        """Stop fetching."""
+        receiver = self._receivers.get(action.key)
+        if receiver is not None:
+            if receiver.following:
+                digest = receiver.reference.manifest.digest
+                yield Send(receiver.reference.source, Leave(digest=digest))
+            yield from self._end(receiver, None, now)
+
+    def lane_chunk(self, sender: str, chunk: Chunk, now: float) -> Iterator[Step]:
+        """Take a chunk that was wanted by serial."""
+        receiver = self._by_serial.get(chunk.serial)
+        if receiver is not None and receiver.reference.source == sender:
+            before = receiver.outstanding
+            receiver.take(chunk, now)
+            self._outstanding += receiver.outstanding - before
+            yield from self._took(receiver, now)
+
+    def group_chunk(self, sender: str, digest: str, chunk: Chunk, now: float) -> Iterator[Step]:
+        """Take a chunk that a source published for its group."""
+        for receiver in self._from(sender, digest):
+            if receiver.take(chunk, now):
+                at_turn = receiver.upto % CONFIRM_EVERY == 0 and receiver.upto < receiver.reference.manifest.count
+                if receiver.following and at_turn:
+                    yield Send(sender, Confirm(digest=digest, upto=receiver.upto))
+                yield from self._took(receiver, now)
+
+    def take_lane(self, sender: str, message: TakeLane, now: float) -> Iterator[Step]:
+        """Go on without the group."""
+        for receiver in self._from(sender, message.digest):
+            if receiver.following:
+                yield from self._unfollow(receiver)
+        yield from self._want(now)
+
+    def gone(self, sender: str, message: Gone, now: float) -> Iterator[Step]:
+        """Give up what its source does not hold."""
+        for receiver in self._from(sender, message.digest):
+            yield from self._end(receiver, f"{sender} does not hold {message.digest[:12]}", now)
+
+    def reconnected(self, now: float) -> Iterator[Step]:
+        """Want again whatever was on its way."""
+        for receiver in list(self._receivers.values()):
+            if receiver.following:
+                yield from self._unfollow(receiver)
+            self._outstanding -= receiver.outstanding
+            receiver.reconnected()
+            self._hungry[receiver.key] = receiver
+            self._watch(receiver)
+        yield from self._want(now)
+
+    def due(self, now: float) -> Iterator[Step]:
+        """Want again what was lost; give up on sources that fell silent."""
+        for key in list(self._timers.due(now)):
+            receiver = self._receivers[key]  # type: ignore[index]  # keys of the timers are its keys
+            if receiver.forsaken(now):
+                yield from self._unfollow(receiver)
+            elif receiver.silent(now):
+                yield from self._end(receiver, f"no chunk from {receiver.reference.source} for a minute", now)
+                continue
+            else:
+                before = receiver.outstanding
+                receiver.expire(now)
+                self._outstanding += receiver.outstanding - before
+                self._hungry[receiver.key] = receiver
+            self._watch(receiver)
+        yield from self._want(now)
+
+    def next(self) -> float | None:
+        """When `due` has something next."""
+        return self._timers.next()
+
+    def _from(self, sender: str, digest: str) -> list[Receiver]:
+        return [
+            r
+            for r in self._receivers.values()
+            if r.reference.source == sender and r.reference.manifest.digest == digest
+        ]
+
+    def _took(self, receiver: Receiver, now: float) -> Iterator[Step]:
+        if receiver.complete:
+            yield from self._end(receiver, None, now)
+            yield Fetched(receiver.key, receiver.sink)
+        else:
+            if receiver.following and receiver.upto >= receiver.reference.manifest.count:
+                yield from self._unfollow(receiver)  # the stream is over, and it had holes
+            if receiver.appetite:
+                self._hungry[receiver.key] = receiver
+            yield from self._want(now)
+            self._watch(receiver)
+
+    def _unfollow(self, receiver: Receiver) -> Iterator[Step]:
+        receiver.to_lane()
+        self._hungry[receiver.key] = receiver
+        yield Unlisten(receiver.reference.source, receiver.reference.manifest.digest)
+
+    def _end(self, receiver: Receiver, failure: str | None, now: float) -> Iterator[Step]:
+        del self._receivers[receiver.key]
+        self._hungry.pop(receiver.key, None)
+        self._timers.cancel(receiver.key)
+        self._outstanding -= receiver.outstanding
+        for serial in receiver.serials:
+            self._by_serial.pop(serial, None)
+        if receiver.following:
+            yield Unlisten(receiver.reference.source, receiver.reference.manifest.digest)
+        if failure is not None:
+            yield FetchFailed(receiver.key, failure)
+        yield from self._want(now)
+
+    def _watch(self, receiver: Receiver) -> None:
+        if receiver.key in self._receivers:
+            at = receiver.look_at()
+            if at is None:
+                self._timers.cancel(receiver.key)
+            else:
+                self._timers.set(receiver.key, at)
+
+    def _room(self, receiver: Receiver) -> int:
+        chunk = max(1, min(CHUNK, receiver.reference.manifest.size))
+        most = min(MAX_OUTSTANDING, max(1, self._in_flight // chunk))
+        return min(receiver.appetite, most - self._outstanding, WINDOW)
+
+    def _want(self, now: float) -> Iterator[Step]:
+        for receiver in list(self._hungry.values()):
+            count = self._room(receiver)
+            if count > 0:
+                if self._serial > MAX_SERIAL:
+                    self._serial = 1
+                serial, self._serial = self._serial, self._serial + count
+                indices = receiver.want(serial, count, now)
+                self._outstanding += count
+                self._by_serial.update((serial + i, receiver) for i in range(count))
+                yield Send(
+                    receiver.reference.source,
+                    Want(digest=receiver.reference.manifest.digest, serial=serial, indices=indices),
+                )
+                self._watch(receiver)
+            if not receiver.appetite:
+                self._hungry.pop(receiver.key, None)
+            if self._outstanding >= MAX_OUTSTANDING:
+                return

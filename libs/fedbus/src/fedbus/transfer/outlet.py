@@ -1,0 +1,131 @@
+"""All blobs served from here: wants answered on lanes, joins gathered into groups. Pure."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from fedbus.actions import Send, Source
+from fedbus.timers import Timers
+from fedbus.transfer.chunk import GROUP_SERIAL
+from fedbus.transfer.group import Group
+from fedbus.transfer.receiver import WINDOW
+from fedbus.wire.messages import Confirm, Gone, Join, Leave, TakeLane, Want
+from fedbus.wire.values import CHUNK, chunks_in
+
+SLOW_SECONDS = 120.0
+"""Who held a group back takes lanes for so long."""
+
+Library: TypeAlias = Callable[[str], Source | None]
+"""Finds a blob by digest among those a service always serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendChunk:
+    """Publish one chunk: to a node's lane, or (`to` is None) to the blob's group.
+
+    It is read and framed only when its turn comes, so a queue of these holds no data.
+    """
+
+    to: str | None
+    digest: str
+    source: Source
+    serial: int
+    index: int
+
+
+Answer: TypeAlias = Send | SendChunk
+
+
+class Outlet:
+    """What this node serves, and to whom."""
+
+    def __init__(self, in_flight: int, library: Library | None = None) -> None:
+        self._in_flight = in_flight
+        self._library = library
+        self._served: dict[str, Source] = {}
+        self._groups: dict[str, tuple[Group, Source]] = {}
+        self._slow: dict[str, float] = {}
+        self._timers = Timers()
+
+    def serve(self, digest: str, source: Source) -> None:
+        """Let others fetch this blob."""
+        self._served[digest] = source
+
+    def unserve(self, digest: str) -> None:
+        """Answer `Gone` from now on, unless the library holds it."""
+        self._served.pop(digest, None)
+        self._groups.pop(digest, None)
+        self._timers.cancel(digest)
+
+    def want(self, sender: str, message: Want) -> Iterator[Answer]:
+        """Answer a want with the chunks it names."""
+        source = self._find(message.digest)
+        if source is None:
+            yield Send(sender, Gone(digest=message.digest))
+            return
+        for i, index in enumerate(message.indices):
+            if index < chunks_in(source.size):
+                yield SendChunk(sender, message.digest, source, message.serial + i, index)
+
+    def join(self, sender: str, message: Join, now: float) -> Iterator[Answer]:
+        """Take a node into the blob's group, or point it to a lane."""
+        source = self._find(message.digest)
+        if source is None:
+            yield Send(sender, Gone(digest=message.digest))
+            return
+        group = self._group(message, source, now)
+        if self._slow.get(sender, now) > now:
+            group.pass_over(now)
+            yield Send(sender, TakeLane(digest=message.digest))
+        else:
+            group.join(sender, message.members, now)
+        yield from self._advance(message.digest, now)
+
+    def confirm(self, sender: str, message: Confirm, now: float) -> Iterator[Answer]:
+        """Let the group go on as far as its slowest member allows."""
+        if message.digest in self._groups:
+            self._groups[message.digest][0].confirm(sender, message.upto)
+            yield from self._advance(message.digest, now)
+
+    def leave(self, sender: str, message: Leave, now: float) -> Iterator[Answer]:
+        """Go on without a member."""
+        if message.digest in self._groups:
+            self._groups[message.digest][0].leave(sender)
+            yield from self._advance(message.digest, now)
+
+    def due(self, now: float) -> Iterator[Answer]:
+        """Start groups that have waited enough; send laggards to lanes."""
+        for digest in list(self._timers.due(now)):
+            yield from self._advance(str(digest), now)
+
+    def next(self) -> float | None:
+        """When `due` has something next."""
+        return self._timers.next()
+
+    def _find(self, digest: str) -> Source | None:
+        if digest in self._served:
+            return self._served[digest]
+        return self._library(digest) if self._library else None
+
+    def _group(self, message: Join, source: Source, now: float) -> Group:
+        if message.digest not in self._groups:
+            chunk = max(1, min(CHUNK, source.size))
+            window = min(WINDOW, self._in_flight // (chunk * max(1, message.members)))
+            self._groups[message.digest] = Group(chunks_in(source.size), window, now), source
+        return self._groups[message.digest][0]
+
+    def _advance(self, digest: str, now: float) -> Iterator[Answer]:
+        group, source = self._groups[digest]
+        for member in group.laggards(now):
+            self._slow[member] = now + SLOW_SECONDS
+            yield Send(member, TakeLane(digest=digest))
+        for index in group.advance(now):
+            yield SendChunk(None, digest, source, GROUP_SERIAL, index)
+        at = group.wake_at()
+        if at is not None:
+            self._timers.set(digest, at)
+        elif group.over:
+            del self._groups[digest]
+            self._timers.cancel(digest)
+        else:
+            self._timers.cancel(digest)

@@ -1,0 +1,94 @@
+"""The one door between bytes and messages.
+
+Nothing unpacks what it has not measured: a payload's size is checked before it is parsed, msgpack's own
+lengths are bounded by the payload, and what comes out is validated field by field. Unknown fields are
+ignored, so that a newer peer may add one.
+"""
+
+from functools import cache
+from typing import Any, TypeVar
+
+import msgpack
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from fedbus.errors import WireError
+
+T = TypeVar("T")
+
+MAX_MESSAGE = 1024 * 1024
+"""Bytes of the largest message we read; the broker's max_packet_size is the same."""
+
+_JSON_BYTES = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    # pydantic takes a stdlib dataclass's configuration from this attribute alone.
+    if not hasattr(kind, "__pydantic_config__"):
+        kind.__pydantic_config__ = _JSON_BYTES
+    return TypeAdapter(kind)
+
+
+def _measured(kind: type[Any], payload: bytes) -> bytes:
+    if len(payload) > MAX_MESSAGE:
+        raise WireError(f"{kind.__name__}: {len(payload)} bytes, at most {MAX_MESSAGE}")
+    return payload
+
+
+def _sentence(kind: type[Any], error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "message"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{kind.__name__}.{where}: {first['msg']}{more}"
+
+
+def pack(message: object) -> bytes:
+    """Write a message as msgpack."""
+    plain = _adapter(type(message)).dump_python(message)
+    data: bytes = msgpack.packb(plain)
+    return data
+
+
+def unpack(kind: type[T], payload: bytes) -> T:
+    """Read a message from msgpack.
+
+    Raises:
+        WireError: too large, not msgpack, or not that message; the sentence names the field.
+    """
+    try:
+        plain = msgpack.unpackb(_measured(kind, payload), timestamp=0)
+    except (ValueError, msgpack.UnpackException, OverflowError) as error:
+        raise WireError(f"{kind.__name__}: not msgpack: {error}") from error
+    return _validated(kind, plain)
+
+
+def to_json(message: object) -> bytes:
+    """Write a message as JSON."""
+    return _adapter(type(message)).dump_json(message)
+
+
+def to_plain(message: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    """Turn a message into what `json.dumps` takes."""
+    return _adapter(type(message)).dump_python(message, mode="json")
+
+
+def from_json(kind: type[T], payload: bytes) -> T:
+    """Read a message from JSON.
+
+    Raises:
+        WireError: as `unpack`.
+    """
+    try:
+        read: T = _adapter(kind).validate_json(_measured(kind, payload))
+    except ValidationError as error:
+        raise WireError(_sentence(kind, error)) from error
+    return read
+
+
+def _validated(kind: type[T], plain: object) -> T:
+    try:
+        message: T = _adapter(kind).validate_python(plain)
+    except (ValidationError, RecursionError) as error:
+        sentence = _sentence(kind, error) if isinstance(error, ValidationError) else "too deep"
+        raise WireError(sentence) from error
+    return message

@@ -1,0 +1,175 @@
+"""A round: tasks to agents, updates to the collector, and how it ended."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
+
+from fedbus.wire.jobfile import TrainingParams
+from fedbus.wire.values import Flag, Ident, Manifest, Metrics, ModelRef, NodeName, Plan, Raw, RoundNumber, RoundRecord, TaskNumber, Text, Whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainTask:
+    """Train from this base and offer the update to that collector.
+
+    `members` agents fetch the base together; an update of at most `inline_up_to` bytes rides in the offer.
+    """
+
+    epoch: Whole
+    job: Ident
+    round: RoundNumber
+    task: TaskNumber
+    base: ModelRef
+    collector: NodeName
+    params: TrainingParams
+    trainer: Ident | None
+    members: Whole
+    inline_up_to: Whole
+    seed: Whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskTaken:
+    """The task is mine: no need to repeat it."""
+
+    job: Ident
+    task: TaskNumber
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateTask:
+    """Score this version on your held-out data."""
+
+    epoch: Whole
+    job: Ident
+    version: ModelRef
+    params: TrainingParams
+    trainer: Ident | None
+    members: Whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """The score of a version, or the reason there is none."""
+
+    job: Ident
+    version: Whole
+    examples: Whole
+    metrics: Metrics
+    reason: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRound:
+    """Collect one update from each of the plan's roster, aggregate, commit."""
+
+    epoch: Whole
+    plan: Plan
+    aggregator: Ident
+    weighted: Flag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundOpened:
+    """This incarnation of the collector holds the round open, or has ended it and will say so."""
+
+    job: Ident
+    task: TaskNumber
+    incarnation: Whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dismiss:
+    """Wait no longer for these agents of the roster."""
+
+    epoch: Whole
+    job: Ident
+    task: TaskNumber
+    agents: Annotated[tuple[NodeName, ...], Field(max_length=10_000)]
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dismissed:
+    """Those agents are off the roster, unless their update had already counted."""
+
+    job: Ident
+    task: TaskNumber
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """My update for a task, ready to be fetched; small ones ride along.
+
+    `layout` and the blob's own header must agree with the model's card; `base` is the version it started
+    from.
+    """
+
+    job: Ident
+    round: RoundNumber
+    task: TaskNumber
+    base: Whole
+    update: Manifest
+    examples: Annotated[int, Strict(), Field(ge=1, lt=2**53)]
+    metrics: Metrics
+    inline: Raw | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decline:
+    """I shall send no update for this task, and why."""
+
+    job: Ident
+    round: RoundNumber
+    task: TaskNumber
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of an offer.
+
+    `stored`: it counts in a committed round. `drop`: it never will. Both mean: forget it. `unknown`: ask
+    again later.
+    """
+
+    job: Ident
+    task: TaskNumber
+    verdict: Literal["stored", "drop", "unknown"]
+    reason: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundEnded:
+    """The round is committed as `version`, or failed (`version` is null) for a reason."""
+
+    job: Ident
+    round: RoundNumber
+    task: TaskNumber
+    version: ModelRef | None
+    reason: Text
+    record: RoundRecord | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """I know how that round ended."""
+
+    job: Ident
+    task: TaskNumber
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopJob:
+    """The job is over: stop its training, drop its updates."""
+
+    epoch: Whole
+    job: Ident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStopped:
+    """Nothing of that job is left here."""
+
+    job: Ident

@@ -1,0 +1,199 @@
+"""The repository's truths: leases, jobs, plans, commits."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
+
+from fedbus.wire.values import Flag, Ident, Manifest, Metrics, ModelRef, NodeName, Number, Plan, Raw, RoundNumber, RoundRecord, TaskNumber, Text, Whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeLease:
+    """Let me act as the controller; `incarnation` tells my restarts apart."""
+
+    incarnation: Whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseGranted:
+    """Act for `seconds`; your messages carry `epoch`, and everyone refuses a lower one."""
+
+    epoch: Whole
+    seconds: Number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseHeld:
+    """Another controller acts; ask again after `seconds`."""
+
+    holder: NodeName
+    seconds: Number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreJob:
+    """Accept this job file (its raw bytes). Same id and bytes: the same answer again."""
+
+    epoch: Whole
+    job: Ident
+    model: Ident
+    file: Annotated[bytes, Strict(), Field(max_length=256 * 1024)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStored:
+    """The job is accepted; `secret` (32 bytes, made by the repository) seeds all its chance."""
+
+    job: Ident
+    secret: Raw
+    base: ModelRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRefused:
+    """The job is not accepted, and why."""
+
+    job: Ident
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorePlan:
+    """Journal a round before anyone is asked."""
+
+    epoch: Whole
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanStored:
+    """The journal holds that plan."""
+
+    job: Ident
+    task: TaskNumber
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListJobs:
+    """Which jobs are running?"""
+
+    epoch: Whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsRunning:
+    """The ids of all jobs that have not ended."""
+
+    jobs: Annotated[tuple[Ident, ...], Field(max_length=10_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadJob:
+    """Tell me all about a job, so that I can go on with it."""
+
+    epoch: Whole
+    job: Ident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLoaded:
+    """A job as the repository knows it: its file, its last plan, its last committed version."""
+
+    job: Ident
+    file: Raw
+    secret: Raw
+    ended: Flag
+    rounds: Whole
+    latest: ModelRef
+    metrics: Metrics
+    plan: Plan | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreScore:
+    """The held-out score of a committed round's version."""
+
+    epoch: Whole
+    job: Ident
+    round: RoundNumber
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreStored:
+    """The score stands beside the version."""
+
+    job: Ident
+    round: RoundNumber
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndJob:
+    """The job has reached its last phase."""
+
+    epoch: Whole
+    job: Ident
+    phase: Literal["finished", "failed", "cancelled"]
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnded:
+    """The repository will commit no more rounds for this job."""
+
+    job: Ident
+    phase: Literal["finished", "failed", "cancelled"]
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleEpoch:
+    """Your lease has passed to another; `epoch` is the one that holds."""
+
+    epoch: Whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """Make this round true: fetch the aggregate from me, insert the record if nobody has."""
+
+    record: RoundRecord
+    weights: Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """The round is true as this record and version, whether or not it was this commit's."""
+
+    version: ModelRef
+    record: RoundRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitRefused:
+    """The round cannot be committed, and why."""
+
+    job: Ident
+    round: RoundNumber
+    task: TaskNumber
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookUp:
+    """What became of this agent's update?"""
+
+    job: Ident
+    agent: NodeName
+    task: TaskNumber
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookedUp:
+    """`stored`: it counts. `drop`: it never will. `unknown`: its round may yet be."""
+
+    job: Ident
+    agent: NodeName
+    task: TaskNumber
+    verdict: Literal["stored", "drop", "unknown"]

@@ -1,0 +1,121 @@
+"""Public documents: JSON that people and foreign clients read, retained where the topic table says so."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from fedbus.wire.values import Digest, Flag, Ident, Manifest, Metrics, NodeName, Number, Text, Whole
+
+PROTOCOL = 1
+"""Raised when a peer of the version before could no longer be understood."""
+
+Phase = Literal["accepted", "running", "finished", "failed", "cancelled"]
+ENDED: frozenset[str] = frozenset({"finished", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFacts:
+    """What an agent can do, and on what: announced so that the controller can choose."""
+
+    roles: tuple[Literal["train", "evaluate"], ...]
+    examples: Whole
+    cores: Whole
+    memory_mb: Whole
+    storage_mb: Whole
+    gpu: Flag
+    frameworks: Annotated[dict[Ident, Text], Field(max_length=32)]
+    models: Annotated[dict[Ident, Whole], Field(max_length=256)]
+    format: Annotated[dict[str, Any], Field(max_length=32)]
+    task: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """A node is there, or (its last will) is not."""
+
+    node: NodeName
+    incarnation: Whole
+    online: Flag
+    protocol: Whole = PROTOCOL
+    version: Text = ""
+    agent: AgentFacts | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """A node lives; `progress` is that of its running task, 0 to 1."""
+
+    incarnation: Whole
+    load: Number
+    memory_mb: Number
+    progress: Number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """Where a job stands."""
+
+    job: Ident
+    model: Ident
+    phase: Phase
+    round: Whole
+    num_rounds: Whole
+    metrics: Metrics
+    reason: Text
+    version: Whole | None = None
+    agents: Whole = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundState:
+    """One finished round."""
+
+    job: Ident
+    round: Whole
+    version: Whole
+    contributors: tuple[NodeName, ...]
+    refusals: dict[NodeName, Text]
+    examples: Whole
+    metrics: Metrics
+    seconds: Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLatest:
+    """The newest committed version of a model."""
+
+    model: Ident
+    version: Whole
+    digest: Digest
+    size: Whole
+    card: Manifest
+    source: NodeName
+    metrics: Metrics
+    parent: Whole | None
+    job: Ident | None
+    round: Whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One named array of a model."""
+
+    name: Annotated[str, Field(max_length=256)]
+    shape: Annotated[tuple[Whole, ...], Field(max_length=8)]
+    dtype: Ident
+    role: Literal["weight", "statistic", "local"] = "weight"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """How to read a model's weights and how each framework rebuilds its structure.
+
+    `structures` maps a framework's name to what its adapter needs; a `{"blob": manifest}` in it names a
+    file that the repository serves. Validated by the adapter, never executed.
+    """
+
+    model: Ident
+    layout: Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=4096)]
+    structures: Annotated[dict[Ident, dict[str, Any]], Field(max_length=16)]
+    input: dict[str, Any] = Field(default_factory=dict)

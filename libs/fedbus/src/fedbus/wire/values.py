@@ -1,0 +1,138 @@
+"""The values messages are made of: names, digests, manifests, references.
+
+pydantic's strict mode refuses a map for a dataclass and its lax mode takes "1" for 1, so strictness is
+given to each scalar here, once, and containers stay lax (msgpack lists become tuples).
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, Strict
+
+CHUNK = 256 * 1024
+"""Bytes in a chunk; the last one of a blob may be shorter."""
+
+MAX_BLOB = 64 * 2**30
+"""The largest blob we believe in, bytes."""
+
+IDENT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+ROLES = ("agent", "collector", "controller", "inference", "repository", "user")
+_NODE = re.compile(rf"(?:{'|'.join(ROLES)})\.{IDENT}")
+
+Flag = Annotated[bool, Strict()]
+Text = Annotated[str, Strict(), Field(max_length=4096)]
+Ident = Annotated[str, Strict(), Field(pattern=rf"^{IDENT}$")]
+NodeName = Annotated[str, Strict(), Field(pattern=rf"^(?:{'|'.join(ROLES)})\.{IDENT}$")]
+Digest = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{64}$")]
+RoundNumber = Annotated[int, Strict(), Field(ge=1, lt=2**31)]
+TaskNumber = Annotated[int, Strict(), Field(ge=1, lt=2**31)]
+Whole = Annotated[int, Strict(), Field(ge=0, lt=2**53)]
+Number = Annotated[float, Field(strict=False, allow_inf_nan=False)]
+Raw = Annotated[bytes, Strict()]
+Metrics = Annotated[dict[Ident, Number], Field(max_length=64)]
+
+
+def is_node(name: str) -> bool:
+    """Tell whether a name is a well-formed address, `role.name`."""
+    return _NODE.fullmatch(name) is not None
+
+
+def role_of(node: str) -> str:
+    """Return the role a node's address states: what stands before its first dot."""
+    return node.partition(".")[0]
+
+
+def chunks_in(size: int) -> int:
+    """Count the chunks of a blob of `size` bytes; an empty blob has one, empty, chunk."""
+    return max(1, math.ceil(size / CHUNK))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A blob's name (sha256, hex) and its size in bytes."""
+
+    digest: Digest
+    size: Annotated[int, Strict(), Field(ge=0, le=MAX_BLOB)]
+
+    @property
+    def count(self) -> int:
+        """Number of chunks; it follows from the size, so nobody can state a wrong one."""
+        return chunks_in(self.size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A blob, and the node that serves it."""
+
+    manifest: Manifest
+    source: NodeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRef:
+    """A committed version of a model: its weights, and the card that says how to read them."""
+
+    model: Ident
+    version: Whole
+    weights: Manifest
+    card: Manifest
+    source: NodeName
+
+    def reference(self, manifest: Manifest) -> Reference:
+        """Name one of this model's blobs at the node that serves them."""
+        return Reference(manifest=manifest, source=self.source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contributor:
+    """One update that counted: who sent it, for which task, and what it weighs."""
+
+    agent: NodeName
+    task: Whole
+    examples: Whole
+    update: Digest
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One agent of the roster that did not count, and why."""
+
+    agent: NodeName
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A round as the controller means to run it; stored before anyone is asked.
+
+    `task` rises with every plan of a job, so (job, agent, task) names at most one update for ever.
+    """
+
+    job: Ident
+    round: RoundNumber
+    task: TaskNumber
+    base: ModelRef
+    collector: NodeName
+    roster: Annotated[tuple[NodeName, ...], Field(min_length=1, max_length=10_000)]
+    quorum: Annotated[int, Strict(), Field(ge=1, le=10_000)]
+    deadline_seconds: Annotated[float, Field(gt=0, le=86_400)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRecord:
+    """What the repository stores for a round, in one document with the version it made."""
+
+    job: Ident
+    round: RoundNumber
+    task: TaskNumber
+    model: Ident
+    parent: Whole
+    card: Manifest
+    weighted: Flag
+    contributors: Annotated[tuple[Contributor, ...], Field(min_length=1, max_length=10_000)]
+    refusals: Annotated[tuple[Refusal, ...], Field(max_length=10_000)]
+    metrics: Metrics
+    seconds: Metrics
