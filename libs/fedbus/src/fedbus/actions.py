@@ -108,7 +108,14 @@ class FetchFailed:
     reason: str
 
 
-Event: TypeAlias = Connected | Received | Requested | Woke | Ran | RunFailed | Fetched | FetchFailed
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The process is leaving: raise the flags of long work."""
+
+
+Event: TypeAlias = (
+    Connected | Received | Requested | Woke | Ran | RunFailed | Fetched | FetchFailed | Stopping
+)
 
 # ── actions ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -208,8 +215,28 @@ class Unserve:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Tell whoever runs this service: an event for the log and the counters, with its facts."""
+
+    event: str
+    facts: dict[str, Any]
+
+
 Action: TypeAlias = (
-    Send | Ask | Cancel | Announce | Clear | Introduce | Reply | WakeAt | Run | Fetch | Serve | Unserve
+    Send
+    | Ask
+    | Cancel
+    | Announce
+    | Clear
+    | Introduce
+    | Reply
+    | WakeAt
+    | Run
+    | Fetch
+    | Serve
+    | Unserve
+    | Note
 )
 
 

@@ -25,6 +25,7 @@ from fedbus.actions import (
     FetchFailed,
     Introduce,
     Key,
+    Note,
     Ran,
     Received,
     Reply,
@@ -34,6 +35,7 @@ from fedbus.actions import (
     RunFailed,
     Send,
     Serve,
+    Stopping,
     Unserve,
     WakeAt,
     Woke,
@@ -104,7 +106,7 @@ class Misread:
     reason: str
 
 
-Effect: TypeAlias = Publish | PublishChunk | Subscribe | Unsubscribe | StartRun | Misread
+Effect: TypeAlias = Publish | PublishChunk | Subscribe | Unsubscribe | StartRun | Misread | Note
 Vitals: TypeAlias = Callable[[], tuple[float, float]]
 """Measures (load, resident memory in MiB) of this process."""
 
@@ -124,6 +126,18 @@ class Identity:
     heartbeat_seconds: float = HEARTBEAT_SECONDS
 
 
+def step_name(step: Event | Action) -> str:
+    """Name a step of a core, as fault tests do: `send:Commit`, `received:Offer`, `run:fold`."""
+    match step:
+        case Received(_, message) | Send(_, message) | Ask(_, _, message):
+            verb = "received" if isinstance(step, Received) else "send"
+            return f"{verb}:{type(message).__name__}"
+        case Run(key) | Ran(key) | RunFailed(key) | Fetch(key) | Fetched(key):
+            return f"{type(step).__name__.lower()}:{key[0]}"
+        case _:
+            return type(step).__name__.lower()
+
+
 class Node:
     """Drive a core: feed it what arrives, perform nothing, say what to perform."""
 
@@ -135,10 +149,12 @@ class Node:
         *,
         library: Library | None = None,
         vitals: Vitals = lambda: (0.0, 0.0),
+        watch: Callable[[str], None] | None = None,
     ) -> None:
         self.identity = identity
         self._core = core
         self._vitals = vitals
+        self._watch = watch
         self._asks = Asks(rng)
         self._timers = Timers()
         self._intake = Intake(identity.in_flight)
@@ -172,9 +188,10 @@ class Node:
         self._beat(now)
         self._tell(Connected(), now)
 
-    def farewell(self) -> Packet:
-        """What to publish before leaving on purpose."""
-        return self._state_packet(online=False)
+    def stopping(self, now: float) -> None:
+        """The process leaves on purpose: long work is told, and the last word is said."""
+        self._tell(Stopping(), now)
+        self._effects.append(Publish(self._state_packet(online=False)))
 
     def receive(self, packet: Packet, now: float) -> None:
         """Take one packet; never raises on what it holds."""
@@ -280,7 +297,11 @@ class Node:
     # ── what follows ───────────────────────────────────────────────────────────────────────────────
 
     def _tell(self, event: Event, now: float) -> None:
+        if self._watch is not None:
+            self._watch(step_name(event))
         for action in self._core.handle(event, now):
+            if self._watch is not None:
+                self._watch(step_name(action))
             self._perform(action, now)
 
     def _perform(self, action: Action, now: float) -> None:
@@ -307,6 +328,8 @@ class Node:
                 self._outlet.unserve(action.digest)
             case Introduce():
                 self._introduce()
+            case Note():
+                self._effects.append(action)
             case Announce() | Clear() | Reply():
                 self._effects.append(Publish(self._public_packet(action)))
 

@@ -1,0 +1,17 @@
+"""The one place that reads clocks and makes incarnations."""
+
+import secrets
+import time
+
+
+def monotonic() -> float:
+    """Seconds that only grow; their zero means nothing."""
+    return time.monotonic()
+
+
+def incarnation() -> int:
+    """Tell this start of a process from all others: milliseconds of the wall clock, and chance.
+
+    Only its being different matters; nobody compares incarnations for order.
+    """
+    return (int(time.time() * 1000) << 10 | secrets.randbelow(1 << 10)) % 2**53

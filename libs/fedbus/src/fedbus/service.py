@@ -1,0 +1,284 @@
+"""The one shell: it performs what a node decides, on a real broker, with real threads and time.
+
+A service's `__main__` is three lines:
+
+    def main() -> None:
+        service.main("collector", CollectorSettings, build)
+
+where `build(settings, identity) -> Built` makes the core (and, for the repository, the library of blobs it
+serves). `main` reads the settings, configures the log, serves until SIGTERM or Ctrl-C, and exits 0; a bad
+setting exits 2 with a sentence that names the variable.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import structlog
+
+from fedbus import clock, telemetry
+from fedbus.actions import Core, Note
+from fedbus.bus import mqtt
+from fedbus.bus.base import BrokerAddress, Bus
+from fedbus.errors import BusError, FedbusError, SettingsError
+from fedbus.node import (
+    Effect,
+    Identity,
+    Misread,
+    Node,
+    Publish,
+    PublishChunk,
+    StartRun,
+    Subscribe,
+    Unsubscribe,
+)
+from fedbus.settings import ServiceSettings, settings_from
+from fedbus.transfer.outlet import Library
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 2.0
+STEADY_SECONDS = 10.0
+LAST_WORD_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What is particular about a service."""
+
+    core: Core
+    library: Library | None = None
+    close: Callable[[], None] = lambda: None
+
+
+class Shell:
+    """Keep one node going over as many connections as it takes."""
+
+    def __init__(self, node: Node, threads: int) -> None:
+        self.node = node
+        self.connected = False
+        self.counts: dict[str, int] = {}
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="work")
+        self._control: deque[Publish | Subscribe | Unsubscribe] = deque()
+        self._bulk: deque[PublishChunk] = deque()
+        self._work = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def serve(self, bus: Bus) -> None:
+        """Live on one connection until it breaks (BusError) or the task is cancelled."""
+        self._control.clear()
+        self._bulk.clear()
+        self.connected = True
+        try:
+            self.node.connected(clock.monotonic())
+            self._perform()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(bus), name="read")
+                tasks.create_task(self._write(bus), name="write")
+        finally:
+            self.connected = False
+
+    async def leave(self) -> None:
+        """Tell the core that the process stops, and give the last word time to go out."""
+        self.node.stopping(clock.monotonic())
+        self._perform()
+        try:
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                while self.connected and self._control:
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            log.warning("last_word_unsaid")
+
+    def close(self) -> None:
+        """Let go of the threads; those that still work were told to stop."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _read(self, bus: Bus) -> None:
+        async for packets in bus.batches():
+            now = clock.monotonic()
+            for packet in packets:
+                self.node.receive(packet, now)
+            self._perform()
+
+    async def _write(self, bus: Bus) -> None:
+        while True:
+            if self._control:
+                await self._say(bus, self._control[0])
+                self._control.popleft()
+            elif self._bulk:
+                await bus.publish(self._bulk.popleft().packet())
+            else:
+                self._work.clear()
+                await self._work.wait()
+
+    async def _say(self, bus: Bus, effect: Publish | Subscribe | Unsubscribe) -> None:
+        match effect:
+            case Publish(packet):
+                await bus.publish(packet)
+            case Subscribe(topic):
+                await bus.subscribe(topic)
+            case Unsubscribe(topic):
+                await bus.unsubscribe(topic)
+
+    def _perform(self) -> None:
+        for effect in self.node.take():
+            self._take_up(effect)
+        if self._control or self._bulk:
+            self._work.set()
+        self._schedule()
+
+    def _take_up(self, effect: Effect) -> None:
+        match effect:
+            case StartRun(key, call):
+                loop = asyncio.get_running_loop()
+                future = self._threads.submit(call)
+                future.add_done_callback(
+                    lambda done: loop.call_soon_threadsafe(self._ran, key, done)
+                )
+            case Note(event, facts):
+                self.counts[event] = self.counts.get(event, 0) + 1
+                log.info(event, **facts)
+            case Misread(topic, reason):
+                self.counts["message_misread"] = self.counts.get("message_misread", 0) + 1
+                log.warning("message_misread", topic=topic, reason=reason)
+            case PublishChunk():
+                if self.connected:
+                    self._bulk.append(effect)
+            case _:
+                # Unconnected, nothing is kept: on the next connect every ask is asked again.
+                if self.connected:
+                    self._control.append(effect)
+
+    def _ran(self, key: tuple[Any, ...], done: "Future[Any]") -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            self.node.ran(key, done.result(), clock.monotonic())
+        elif isinstance(error, Exception):
+            if not isinstance(error, FedbusError | OSError):
+                log.error("run_failed", key=key, exc_info=error)
+            self.node.run_failed(key, error, clock.monotonic())
+        else:
+            raise error
+        self._perform()
+
+    def _schedule(self) -> None:
+        at = self.node.next_wake()
+        if self._timer is not None:
+            if at is not None and self._timer.when() == at and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        # asyncio's loop and our clock are both time.monotonic
+        loop = asyncio.get_running_loop()
+        self._timer = None if at is None else loop.call_at(at, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.node.tick(clock.monotonic())
+        self._perform()
+
+
+async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Random) -> None:
+    """Serve over fresh connections for ever, with a jittered pause after each that broke."""
+    node, pause = shell.node, FIRST_PAUSE_SECONDS
+    while True:
+        began = clock.monotonic()
+        try:
+            async with mqtt.connect(
+                address, name=node.identity.name, listen=node.subscriptions(), will=node.will()
+            ) as bus:
+                log.info("bus_connected", broker=f"{address.host}:{address.port}")
+                await shell.serve(bus)
+        except* BusError as broken:
+            log.warning("bus_lost", reason=str(broken.exceptions[0]))
+        if clock.monotonic() - began > STEADY_SECONDS:
+            pause = FIRST_PAUSE_SECONDS
+        await asyncio.sleep(pause * rng.uniform(0.5, 1.5))
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+async def run(built: Built, identity: Identity, settings: ServiceSettings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    address = settings.address()
+    rng = random.SystemRandom()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    node = Node(
+        identity, built.core, rng, library=built.library, vitals=telemetry.vitals, watch=fault_point()
+    )
+    shell = Shell(node, settings.threads)
+    with structlog.contextvars.bound_contextvars(node=identity.name):
+        async with asyncio.TaskGroup() as tasks:
+            connection = tasks.create_task(keep_connected(shell, address, rng), name="connection")
+            doors = None
+            if settings.http is not None:
+                from fedbus.http import serve_http  # noqa: PLC0415 - aiohttp only where a door is configured
+
+                doors = tasks.create_task(serve_http(shell, settings.http), name="http")
+            await stop.wait()
+            await shell.leave()
+            connection.cancel()
+            if doors is not None:
+                doors.cancel()
+        shell.close()
+        built.close()
+        log.info("service_stopped")
+
+
+def fault_point() -> Callable[[str], None] | None:
+    """Read FEDBUS_FAULT_AT, `step:count`: kill -9 this process at that step. For fault tests only."""
+    wanted = os.environ.get("FEDBUS_FAULT_AT", "")
+    if not wanted:
+        return None
+    step, _, count = wanted.rpartition(":")
+    left = int(count)
+
+    def watch(name: str) -> None:
+        nonlocal left
+        if name == step:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return watch
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def main(role: str, kind: type[S], build: Callable[[S, Identity], Built]) -> None:
+    """Be a service: settings from the environment, then serve until told to stop."""
+    try:
+        settings = settings_from(os.environ, kind)
+        telemetry.configure_logging(settings.log, settings.log_level)
+        identity = Identity(
+            name=f"{role}.{settings.name}",
+            incarnation=clock.incarnation(),
+            version=version("fedbus"),
+            root=settings.root,
+            open_profile=settings.open,
+            in_flight=settings.in_flight_mb * 2**20,
+            heartbeat_seconds=settings.heartbeat_seconds,
+        )
+        asyncio.run(run(build(settings, identity), identity, settings))
+    except SettingsError as error:
+        sys.exit(f"fedbus-{role}: {error}")
+    except FedbusError as error:
+        sys.exit(f"fedbus-{role}: {error}")
+
+
+__all__ = ["Built", "Shell", "keep_connected", "main", "run"]

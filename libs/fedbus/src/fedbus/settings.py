@@ -1,0 +1,90 @@
+"""Settings, read once from the environment, typed and frozen.
+
+Every field `data_dir` of a settings class is the variable `FEDBUS_DATA_DIR`. A bad value names its
+variable and says what would be right.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedbus.bus.base import BrokerAddress
+from fedbus.errors import SettingsError
+from fedbus.wire import topics
+from fedbus.wire.values import IDENT
+
+PREFIX = "FEDBUS_"
+
+
+class ServiceSettings(BaseModel):
+    """What every service needs to know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    name: Annotated[str, Field(pattern=rf"^{IDENT}$", description="this node's name, without its role")] = "1"
+    broker: Annotated[str, Field(description="mqtt://user:password@host:port, or mqtts://")] = (
+        "mqtt://127.0.0.1:1883"
+    )
+    password_file: Annotated[
+        Path | None, Field(description="a file that holds the broker password, instead of the address")
+    ] = None
+    root: Annotated[str, Field(description="the topic everything lives under", min_length=1)] = topics.ROOT
+    open: Annotated[bool, Field(description="answer foreign clients outside our root (loopback only)")] = False
+    http: Annotated[
+        str | None,
+        Field(description="host:port of /healthz and /metrics; none by default", pattern=r"^[^:]+:\d{1,5}$"),
+    ] = None
+    log: Annotated[
+        Literal["auto", "console", "json"], Field(description="console on a terminal, JSON otherwise")
+    ] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    in_flight_mb: Annotated[
+        int, Field(ge=1, le=4096, description="MiB the broker may have to hold for our transfers")
+    ] = 64
+    heartbeat_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    threads: Annotated[int, Field(ge=1, le=64, description="worker threads")] = 2
+
+    def address(self) -> BrokerAddress:
+        """The broker, with the password from its file where one is named.
+
+        Raises:
+            SettingsError: the address cannot be read, or the file cannot.
+        """
+        address = BrokerAddress.parse(self.broker)
+        if self.password_file is None:
+            return address
+        try:
+            password = self.password_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"{PREFIX}PASSWORD_FILE: {self.password_file}: {error.strerror}") from error
+        return address.with_password(password)
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def settings_from(environ: Mapping[str, str], kind: type[S]) -> S:
+    """Read a service's settings.
+
+    Raises:
+        SettingsError: every bad variable, by name, with what it should be.
+    """
+    given = {
+        field: environ[PREFIX + field.upper()]
+        for field in kind.model_fields
+        if environ.get(PREFIX + field.upper())
+    }
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(kind, fault) for fault in error.errors())) from error
+
+
+def _sentence(kind: type[ServiceSettings], fault: object) -> str:
+    assert isinstance(fault, dict)  # noqa: S101 - pydantic's ErrorDetails is a TypedDict
+    field = str(fault["loc"][0])
+    described = kind.model_fields[field].description
+    hint = f" ({described})" if described else ""
+    return f"{PREFIX}{field.upper()}={fault['input']!r}: {fault['msg']}{hint}"
