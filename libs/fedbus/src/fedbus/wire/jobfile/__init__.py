@@ -1,0 +1,37 @@
+"""The job file: what a person sends to have a model trained, read with every fault found in one go.
+
+aerOS names stand at the top level as they are; ours are in `round` and `plugins`. A key that nobody
+knows is refused by name, what a later version implements is refused with "not yet" (the table is
+`NOT_YET`), and nothing is ignored in silence. Pure.
+
+    tree.py        bytes to a tree: size, depth, doubled keys, NaN
+    model.py       the keys of a job, their types and bounds
+    options.py     the keys of optimizer, scheduler, warm-up and privacy mechanisms
+    not_yet.py     what this version accepts in name only
+    agreement.py   keys that must agree with one another
+    faults.py      how a fault reads
+    reading.py     all of it in order: `parse`
+    params.py      what an agent is told of it
+"""
+
+from fedbus.wire.jobfile.faults import Fault, JobFileError
+from fedbus.wire.jobfile.model import JobFile, Plugins, RoundSettings, TrainingConfig
+from fedbus.wire.jobfile.not_yet import NOT_YET
+from fedbus.wire.jobfile.params import TrainingParams, params
+from fedbus.wire.jobfile.reading import canonical, digest, parse, schema
+
+__all__ = [
+    "NOT_YET",
+    "Fault",
+    "JobFile",
+    "JobFileError",
+    "Plugins",
+    "RoundSettings",
+    "TrainingConfig",
+    "TrainingParams",
+    "canonical",
+    "digest",
+    "params",
+    "parse",
+    "schema",
+]

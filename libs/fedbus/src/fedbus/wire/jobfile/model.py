@@ -1,0 +1,153 @@
+"""The keys of a job: their types, bounds and defaults.
+
+Numbers and flags may be written as text ("64", "0.005", "True"), as aerOS files do; null is as good
+as leaving a key out.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from fedbus.wire.jobfile.options import (
+    NOT_A_FLAG,
+    DpAdaptive,
+    Homomorphic,
+    Label,
+    OptimizerConfig,
+    Part,
+    PrivacyMechanisms,
+    Real,
+    SchedulerConfig,
+    WarmupConfig,
+    Word,
+)
+from fedbus.wire.values import IDENT
+
+METRICS = ("accuracy", "loss")
+_LOWER_IS_BETTER = frozenset({"loss"})
+
+
+def _number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Name = Annotated[str, Field(pattern=f"^{IDENT}$")]
+Id = Annotated[Name, BeforeValidator(_number_as_text)]
+
+
+def default_quorum(agents: int) -> int:
+    """Three quarters of the roster, so that a straggler does not decide how long a round takes."""
+    return max(1, math.ceil(0.75 * agents))
+
+
+class TrainingConfig(Part):
+    """How an agent trains in one round."""
+
+    config_id: Label | None = Field(default=None, description="A label; it changes nothing.")
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000), NOT_A_FLAG] = 32
+    steps_per_epoch: Annotated[int, Field(ge=1, le=100_000_000), NOT_A_FLAG] | None = Field(
+        default=None, description="Batches in an epoch; all there are when left out."
+    )
+    epochs: Annotated[int, Field(ge=1, le=100_000), NOT_A_FLAG] = 1
+    learning_rate: Annotated[float, Field(gt=0, le=1000), NOT_A_FLAG] | None = Field(
+        default=None, description="0.01 when given neither here nor in optimizer_config."
+    )
+
+
+class RoundSettings(Part):
+    """Who takes part in a round and how long it waits. Ours."""
+
+    agents: Annotated[int, Field(ge=1, le=10_000), NOT_A_FLAG] = Field(
+        default=2, description="Agents asked in each round."
+    )
+    quorum: Annotated[int, Field(ge=1, le=10_000), NOT_A_FLAG] = Field(
+        default_factory=lambda found: default_quorum(found["agents"]),
+        description="Updates that make a round count at its deadline; 3/4 of agents, rounded up.",
+    )
+    deadline_seconds: Annotated[float, Field(ge=1, le=86_400), NOT_A_FLAG] = 600.0
+    weighted: bool = Field(default=True, description="Whether an update weighs by its examples.")
+
+
+class Plugins(Part):
+    """The plug-ins a job chooses by name; the services check that they are installed. Ours."""
+
+    aggregator: Name = "fedavg"
+    selector: Name = "uniform"
+    trainer: Name | None = Field(default=None, description="The agent's own choice when left out.")
+    loader: Name | None = Field(default=None, description="The agent's own choice when left out.")
+
+
+class JobFile(Part):
+    """A job, as a person or an aerOS controller writes it."""
+
+    training_id: Id = Field(description="The job's id: the same bytes again are the same job.")
+    model_name: Name = Field(description="The model in the repository to improve.")
+    model_version: Annotated[Label, BeforeValidator(_number_as_text)] | None = Field(
+        default=None, description="A label; training starts from the latest version."
+    )
+    num_rounds: Annotated[int, Field(ge=1, le=100_000), NOT_A_FLAG]
+    client_type_id: Label = Field(default="base", description="base: the trainer that we ship.")
+    server_address: Label | None = Field(
+        default=None, description="Changes nothing: there is no server, only the broker."
+    )
+    eval_metrics: Annotated[tuple[Word, ...], Field(max_length=32)] = ("accuracy",)
+    eval_metrics_value: Real | None = Field(
+        default=None, description="0 is none; stopping_target does it."
+    )
+    eval_func: Word = Field(default="categorical_crossentropy", description="The loss.")
+    num_classes: Annotated[int, Field(ge=1, le=1_000_000), NOT_A_FLAG] | None = Field(
+        default=None, description="Describes the model, which knows it better; changes nothing."
+    )
+    shape: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=1_000_000_000), NOT_A_FLAG], ...], Field(max_length=8)
+    ] = Field(
+        default=(), description="Describes the model, which knows it better; changes nothing."
+    )
+    config: Annotated[tuple[TrainingConfig, ...], Field(max_length=64)] = ()
+    optimizer_config: OptimizerConfig = OptimizerConfig()
+    scheduler_config: SchedulerConfig = SchedulerConfig()
+    warmup_config: WarmupConfig = WarmupConfig()
+    privacy_mechanisms: PrivacyMechanisms = Field(
+        default=PrivacyMechanisms(), alias="privacy-mechanisms"
+    )
+    stopping_target: Mapping[str, Real] = Field(
+        default={}, description="Metrics that end the job early: accuracy at least, loss at most."
+    )
+    stopping_flag: bool | None = Field(
+        default=None, description="false keeps stopping_target from ending the job."
+    )
+    round: RoundSettings = RoundSettings()
+    plugins: Plugins = Plugins()
+
+    @property
+    def targets(self) -> Mapping[str, float]:
+        """The thresholds that end this job; none when its flag is down."""
+        return {} if self.stopping_flag is False else self.stopping_target
+
+    def reached(self, metrics: Mapping[str, float]) -> str | None:
+        """Say which target these metrics reach, or None; one is enough, and it must be measured."""
+        for metric, threshold in self.targets.items():
+            value = metrics.get(metric, math.nan)
+            if metric in _LOWER_IS_BETTER and value <= threshold:
+                return f"{metric} {value:g}, at most {threshold:g} was asked"
+            if metric not in _LOWER_IS_BETTER and value >= threshold:
+                return f"{metric} {value:g}, at least {threshold:g} was asked"
+        return None
+
+
+PARTS: Mapping[tuple[str, ...], type[Part]] = {
+    (): JobFile,
+    ("round",): RoundSettings,
+    ("plugins",): Plugins,
+    ("config",): TrainingConfig,
+    ("optimizer_config",): OptimizerConfig,
+    ("scheduler_config",): SchedulerConfig,
+    ("warmup_config",): WarmupConfig,
+    ("warmup_config", "scheduler_conf"): SchedulerConfig,
+    ("privacy-mechanisms",): PrivacyMechanisms,
+    ("privacy-mechanisms", "homomorphic"): Homomorphic,
+    ("privacy-mechanisms", "dp-adaptive"): DpAdaptive,
+}
+"""Which keys belong where: the objects of the file by their path, nearest to hand first."""

@@ -1,0 +1,177 @@
+"""The option sets of aerOS: optimizer, scheduler, warm-up, privacy. Every key is optional.
+
+Types only; which optimizer takes which key is for `agreement` and `not_yet`.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+KERAS_OPTIMIZERS = (
+    "sgd", "rmsprop", "adam", "adadelta", "adagrad", "adamax", "nadam", "ftrl",
+)  # fmt: skip
+TORCH_OPTIMIZERS = (
+    "adadelta", "adagrad", "adam", "adamw", "sparseadam", "adamax", "asgd", "lbfgs", "nadam",
+    "radam", "rmsprop", "rprop", "sgd",
+)  # fmt: skip
+
+
+def _no_flag(value: object) -> object:
+    """Python counts true as 1; a job file does not."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("flag_for_number", "not a number")
+    return value
+
+
+def _flag_as_number(value: object) -> object:
+    return {"true": 1, "false": 0}.get(str(value).lower(), value)
+
+
+NOT_A_FLAG = BeforeValidator(_no_flag)
+
+Whole = Annotated[int, NOT_A_FLAG]
+Real = Annotated[float, NOT_A_FLAG]
+Pair = tuple[Real, Real]
+Label = Annotated[str, Field(max_length=256)]
+Word = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, max_length=256)]
+
+
+class Part(BaseModel):
+    """An object of the job file: frozen, no key but its own; null is as good as leaving it out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_left_out(cls, written: Any) -> Any:  # noqa: ANN401 - whatever the file has there
+        if not isinstance(written, dict):
+            return written
+        known = cls.names()
+        return {name: v for name, v in written.items() if v is not None or name not in known}
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the keys as the file spells them."""
+        return tuple(field.alias or name for name, field in cls.model_fields.items())
+
+
+class OptimizerConfig(Part):
+    """The 47 arguments of aerOS's optimizers; only those that are set are passed on."""
+
+    optimizer: Word = "sgd"
+    lr: Annotated[Real, Field(gt=0, le=1000)] | None = None
+    rho: Real | None = None
+    eps: Real | None = None
+    foreach: bool | None = None
+    maximize: bool | None = None
+    lr_decay: Real | None = None
+    betas: Pair | None = None
+    etas: Pair | None = None
+    step_sizes: Pair | None = None
+    lambd: Real | None = None
+    alpha: Real | None = None
+    t0: Real | None = None
+    max_iter: Whole | None = None
+    max_eval: Whole | None = None
+    tolerance_grad: Real | None = None
+    tolerance_change: Real | None = None
+    history_size: Whole | None = None
+    line_search_fn: Label | None = None
+    momentum_decay: Real | None = None
+    dampening: Real | None = None
+    centered: bool | None = None
+    nesterov: bool | None = None
+    momentum: Real | None = None
+    weight_decay: Real | None = None
+    amsgrad: bool | None = None
+    learning_rate: Annotated[Real, Field(gt=0, le=1000)] | None = None
+    name: Label | None = Field(default=None, description="A label; it changes nothing.")
+    clipnorm: Real | None = None
+    global_clipnorm: Real | None = None
+    use_ema: bool | None = None
+    ema_momentum: Real | None = None
+    ema_overwrite_frequency: Whole | None = None
+    jit_compile: bool | None = None
+    epsilon: Real | None = None
+    clipvalue: Real | None = None
+    initial_accumulator_value: Real | None = None
+    beta_1: Real | None = None
+    beta_2: Real | None = None
+    beta_2_decay: Real | None = None
+    epsilon_1: Real | None = None
+    epsilon_2: Real | None = None
+    learning_rate_power: Real | None = None
+    l1_regularization_strength: Real | None = None
+    l2_regularization_strength: Real | None = None
+    l2_shrinkage_regularization_strength: Real | None = None
+    beta: Real | None = None
+
+
+class SchedulerConfig(Part):
+    """The arguments of aerOS's schedulers and callbacks."""
+
+    scheduler: Word | None = None
+    step_size: Whole | None = None
+    gamma: Real | None = None
+    last_epoch: Whole | None = None
+    verbose: Annotated[int, Field(ge=0, le=2), BeforeValidator(_flag_as_number)] | None = None
+    milestones: tuple[Whole, ...] | None = None
+    factor: Real | None = None
+    total_iters: Whole | None = None
+    start_factor: Real | None = None
+    end_factor: Real | None = None
+    monitor: Label | None = None
+    min_delta: Real | None = None
+    patience: Whole | None = None
+    mode: Label | None = None
+    baseline: Real | None = None
+    restore_best_weights: bool | None = None
+    start_from_epoch: Whole | None = None
+    cooldown: Whole | None = None
+    min_lr: Real | None = None
+
+
+class WarmupConfig(Part):
+    """A scheduler of its own for the first epochs."""
+
+    scheduler: Word | None = None
+    warmup_iters: Whole | None = None
+    warmup_epochs: Whole | None = None
+    warmup_factor: Real | None = None
+    scheduler_conf: SchedulerConfig = SchedulerConfig()
+
+
+class DpAdaptive(Part):
+    """Differential privacy with adaptive clipping."""
+
+    num_sampled_clients: Whole | None = None
+    init_clip_norm: Real | None = None
+    noise_multiplier: Real | None = None
+    server_side_noising: bool | None = None
+    clip_count_stddev: Real | None = None
+    clip_norm_target_quantile: Real | None = None
+    clip_norm_lr: Real | None = None
+
+
+class Homomorphic(Part):
+    """Averaging on ciphertexts."""
+
+    poly_modulus_degree: Whole | None = None
+    coeff_mod_bit_sizes: tuple[Whole, ...] | None = None
+    scale_bits: Whole | None = None
+    scheme: Label | None = None
+
+
+class PrivacyMechanisms(Part):
+    """The mechanisms a job asks for; one that is named is on, whatever stands in it."""
+
+    homomorphic: Homomorphic | None = None
+    dp_adaptive: DpAdaptive | None = Field(default=None, alias="dp-adaptive")

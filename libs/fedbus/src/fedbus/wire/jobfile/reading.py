@@ -1,0 +1,124 @@
+"""Bytes to a `JobFile`, or to all that is wrong with them."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from itertools import chain
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from fedbus.wire.jobfile.agreement import disagreements
+from fedbus.wire.jobfile.faults import MAX_FAULTS, Fault, JobFileError, nearest, path_of, show
+from fedbus.wire.jobfile.model import PARTS, JobFile
+from fedbus.wire.jobfile.not_yet import not_yet
+from fedbus.wire.jobfile.tree import Place, Unusable, read, walk
+
+_WHOLE = "{value}, not a whole number"
+_NUMBER = "{value}, not a number"
+_FLAG = "{value}, neither true nor false"
+_LIST = "{value}, not a list"
+_OBJECT = "{value}, not an object"
+_NAME = "{value}, not 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"
+_FEW = 8
+_SENTENCES = {
+    "flag_for_number": _NUMBER,
+    "missing": "missing",
+    "extra_forbidden": "unknown key",
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_parsing_size": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "finite_number": _NUMBER,
+    "bool_type": _FLAG,
+    "bool_parsing": _FLAG,
+    "string_unicode": "not text that can be written as UTF-8",
+    "string_type": "{value}, not text",
+    "string_too_long": "longer than {max_length} characters",
+    "string_pattern_mismatch": _NAME,
+    "greater_than": "{value}, must be more than {gt:.10g}",
+    "greater_than_equal": "{value}, at least {ge:.10g}",
+    "less_than_equal": "{value}, at most {le:.10g}",
+    "too_long": "more than {max_length} entries",
+    "tuple_type": _LIST,
+    "model_type": _OBJECT,
+    "dict_type": _OBJECT,
+}
+
+
+def parse(data: bytes) -> JobFile:
+    """Read a job file, or raise `JobFileError` with every fault of it, in the file's order."""
+    tree = read(data)
+    places = [(path_of(place), value) for place, value in walk(tree)]
+    written = {key: value for key, value in places if value is not None}
+    faults = [Fault(key=k, problem=v.problem) for k, v in places if isinstance(v, Unusable)]
+    job: JobFile | None = None
+    try:
+        job = JobFile.model_validate(tree)
+    except ValidationError as error:
+        faults += _faults_of(error)
+    faulty = {fault.key for fault in faults}
+    meant = chain(not_yet(written), disagreements(written))
+    faults += (fault for fault in meant if fault.key not in faulty)
+    if job is None or faults:
+        order = {key: index for index, (key, _) in enumerate(places)}
+        raise JobFileError(sorted(faults, key=lambda fault: order.get(fault.key, len(order))))
+    return job
+
+
+def digest(data: bytes) -> str:
+    """Name a job file by its bytes as sent: the same id with another digest is another job."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical(job: JobFile) -> bytes:
+    """Write a job as JSON that `parse` reads as the same job: sorted keys, defaults filled in."""
+    plain = job.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def schema() -> dict[str, Any]:
+    """Describe the job file as JSON Schema, for the documentation."""
+    return JobFile.model_json_schema(by_alias=True)
+
+
+def _faults_of(error: ValidationError) -> Iterator[Fault]:
+    for index, found in enumerate(error.errors(include_url=False)):
+        # Reported where it was read; a default that waits for another key is no fault.
+        repeated = isinstance(found["input"], Unusable) and found["type"] != "extra_forbidden"
+        if not repeated and found["type"] != "default_factory_not_called":
+            yield _fault(found, hinted=index < MAX_FAULTS)
+
+
+def _fault(found: ErrorDetails, *, hinted: bool) -> Fault:
+    sentence = _SENTENCES.get(found["type"], "{msg}")
+    problem = sentence.format(value=show(found["input"]), msg=found["msg"], **found.get("ctx", {}))
+    unknown = found["type"] == "extra_forbidden"
+    hint = _where_it_belongs(found["loc"]) if unknown and hinted else ""
+    return Fault(key=path_of(found["loc"]), problem=problem, hint=hint)
+
+
+def _where_it_belongs(place: Place) -> str:
+    """Name the key that was meant: this one elsewhere, else one spelled alike here or elsewhere."""
+    *above, name = (part for part in place if isinstance(part, str))
+    here = PARTS[tuple(above)].names()
+    homes = _homes()
+    if name not in homes and (near := nearest(name, here)):
+        return f"did you mean '{near}'?"
+    if near := nearest(name, homes):
+        return f"did you mean '{homes[near]}'?"
+    return f"its keys are {', '.join(here)}" if len(here) <= _FEW else ""
+
+
+@cache
+def _homes() -> dict[str, str]:
+    """Every key with its path; where two objects have it, the first of them."""
+    return {
+        key: path_of((*path, 0, key) if path == ("config",) else (*path, key))
+        for path, part in reversed([*PARTS.items()])
+        for key in part.names()
+    }
