@@ -60,7 +60,7 @@ broker:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fedbus needs Python 3.11 or newer and $(PYTHON) is %d.%d; try: make PYTHON=python3.12 …" % sys.version_info[:2])'
 	@echo "Making .venv …"
 	@$(PYTHON) -m venv .venv
-	@$(PIP) $(PIP_ARGS) --upgrade 'pip>=25.1'
+	@$(PIP) $(PIP_ARGS) 'pip>=25.1' # the first that knows dependency groups
 	@touch $@
 
 .venv/.demo: .venv/.base $(METADATA)
