@@ -1,7 +1,7 @@
-"""What a core is told, and what it may ask for: the whole vocabulary between a service and its shell.
+"""What a core is told, and what it may ask for: all that a service and its shell say.
 
-Events are facts in the past tense; actions are wishes in the imperative. Keys are tuples whose first word
-says what they are about: `("offer", job, task)`.
+Events are facts in the past tense; actions are wishes in the imperative. Keys are tuples whose
+first word says what they are about: `("offer", job, task)`.
 """
 
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ class ReplyTo:
     content_type: str | None
 
 
-# ── events ─────────────────────────────────────────────────────────────────────────────────────────
+# ── events ────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ Event: TypeAlias = (
     Connected | Received | Requested | Woke | Ran | RunFailed | Fetched | FetchFailed | Stopping
 )
 
-# ── actions ────────────────────────────────────────────────────────────────────────────────────────
+# ── actions ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +130,15 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Say something to a node until `Cancel(key)`: what must arrive. The same key replaces."""
+    """Say something to a node until `Cancel(key)`: what must arrive. The same key replaces.
+
+    `first` is said instead the first time, for what should not be repeated in full.
+    """
 
     key: Key
     to: str
     message: Any
+    first: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +188,7 @@ class WakeAt:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Call in a thread; its end comes as `Ran` or `RunFailed`. A long call reads a flag of its core's."""
+    """Call in a thread; `Ran` or `RunFailed` follows. A long call reads a flag of its core's."""
 
     key: Key
     call: Callable[[], Any]
@@ -192,7 +196,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Receive a blob into a sink; with `members` > 0 in a group of about so many, else on a lane."""
+    """Receive a blob into a sink: in a group of about `members`, or on a lane if that is 0."""
 
     key: Key
     reference: Reference

@@ -1,8 +1,9 @@
 """One node: bytes in, effects out. Pure.
 
-Between a core, which speaks of messages and blobs, and a shell, which moves bytes and threads, the node
-does what every service needs alike: the codec, the asks, the timers, the transfers, the presence.
-`service.py` is its shell on a real broker, `testing/ring.py` the one on an in-memory bus and a fake clock.
+Between a core, which speaks of messages and blobs, and a shell, which moves bytes and threads, the
+node does what every service needs alike: the codec, the asks, the timers, the transfers, the
+presence. `service.py` is its shell on a real broker, `testing/ring.py` the one on an in-memory bus
+and a fake clock.
 """
 
 from collections import Counter
@@ -45,7 +46,7 @@ from fedbus.bus.base import Packet
 from fedbus.errors import WireError
 from fedbus.timers import Timers
 from fedbus.transfer.chunk import read_chunk, write_chunk
-from fedbus.transfer.intake import Intake, Listen, Step, Unlisten
+from fedbus.transfer.intake import MAX_SERIAL, Intake, Listen, Step, Unlisten
 from fedbus.transfer.outlet import Answer, Library, Outlet, SendChunk
 from fedbus.wire import codec, topics
 from fedbus.wire.messages import Confirm, Gone, Join, Leave, TakeLane, Want
@@ -110,7 +111,7 @@ Effect: TypeAlias = Publish | PublishChunk | Subscribe | Unsubscribe | StartRun 
 Vitals: TypeAlias = Callable[[], tuple[float, float]]
 """Measures (load, resident memory in MiB) of this process."""
 
-_HEARTBEAT: Key = ("heartbeat",)
+_HEARTBEAT = object()  # no core's key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +142,7 @@ def step_name(step: Event | Action) -> str:
 class Node:
     """Drive a core: feed it what arrives, perform nothing, say what to perform."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each thing a node is given
         self,
         identity: Identity,
         core: Core,
@@ -157,12 +158,12 @@ class Node:
         self._watch = watch
         self._asks = Asks(rng)
         self._timers = Timers()
-        self._intake = Intake(identity.in_flight)
+        self._intake = Intake(identity.in_flight, first_serial=rng.randint(1, MAX_SERIAL))
         self._outlet = Outlet(identity.in_flight, library)
         self._effects: list[Effect] = []
         self._followed: Counter[str] = Counter()
 
-    # ── what a shell calls ─────────────────────────────────────────────────────────────────────────
+    # ── what a shell calls ────────────────────────────────────────────────────────────────────────
 
     def subscriptions(self) -> list[str]:
         """What to subscribe to on every connect, before `connected`."""
@@ -184,6 +185,7 @@ class Node:
         self._introduce()
         for topic, payload in self._asks.reconnected(now):
             self._effects.append(Publish(Packet(topic, payload)))
+        self._answers(self._outlet.reconnected())
         self._steps(self._intake.reconnected(now), now)
         self._beat(now)
         self._tell(Connected(), now)
@@ -214,8 +216,8 @@ class Node:
             self._effects.append(Publish(Packet(topic, payload)))
         self._answers(self._outlet.due(now))
         self._steps(self._intake.due(now), now)
-        for key in list(self._timers.due(now)):
-            if key == _HEARTBEAT:
+        for key in self._timers.due(now):
+            if key is _HEARTBEAT:
                 self._beat(now)
             else:
                 self._tell(Woke(key), now)  # type: ignore[arg-type]  # a core's keys are tuples
@@ -230,7 +232,7 @@ class Node:
         effects, self._effects = self._effects, []
         return effects
 
-    # ── what arrives ───────────────────────────────────────────────────────────────────────────────
+    # ── what arrives ──────────────────────────────────────────────────────────────────────────────
 
     def _read(self, packet: Packet, now: float) -> None:
         root = self.identity.root
@@ -238,7 +240,9 @@ class Node:
         match levels:
             case ["link", sender, to, level] if to == self.identity.name:
                 if level == topics.CHUNK_LEVEL:
-                    self._steps(self._intake.lane_chunk(sender, read_chunk(packet.payload), now), now)
+                    self._steps(
+                        self._intake.lane_chunk(sender, read_chunk(packet.payload), now), now
+                    )
                 else:
                     link = topics.link_of(sender, to, level)
                     self._heard(sender, codec.unpack(link.message, packet.payload), now)
@@ -251,7 +255,7 @@ class Node:
     def _heard(self, sender: str, message: object, now: float) -> None:
         match message:
             case Want():
-                self._answers(self._outlet.want(sender, message))
+                self._answers(self._outlet.want(sender, message, now))
             case Confirm():
                 self._answers(self._outlet.confirm(sender, message, now))
             case Join():
@@ -294,7 +298,7 @@ class Node:
             return None
         return ReplyTo(packet.response_topic, packet.correlation, packet.content_type)
 
-    # ── what follows ───────────────────────────────────────────────────────────────────────────────
+    # ── what follows ──────────────────────────────────────────────────────────────────────────────
 
     def _tell(self, event: Event, now: float) -> None:
         if self._watch is not None:
@@ -311,7 +315,8 @@ class Node:
             case Ask():
                 topic, payload = self._link(action.to, action.message), codec.pack(action.message)
                 self._asks.start(action.key, topic, payload, now)
-                self._publish(topic, payload)
+                first = payload if action.first is None else codec.pack(action.first)
+                self._publish(topic, first)
             case Cancel():
                 self._asks.cancel(action.key)
                 self._timers.cancel(action.key)
@@ -379,9 +384,13 @@ class Node:
                 case Fetched() | FetchFailed():
                     self._tell(step, now)
                 case Unlisten():
-                    self._follow(topics.group_topic(self.identity.root, step.source, step.digest), -1)
+                    self._follow(
+                        topics.group_topic(self.identity.root, step.source, step.digest), -1
+                    )
                 case Listen():
-                    self._follow(topics.group_topic(self.identity.root, step.source, step.digest), 1)
+                    self._follow(
+                        topics.group_topic(self.identity.root, step.source, step.digest), 1
+                    )
 
     def _follow(self, topic: str, change: int) -> None:
         # Two fetches may follow one group: the last to leave unsubscribes.
@@ -392,7 +401,7 @@ class Node:
         elif before == 1 and change < 0:
             self._effects.append(Unsubscribe(topic))
 
-    # ── presence ───────────────────────────────────────────────────────────────────────────────────
+    # ── presence ──────────────────────────────────────────────────────────────────────────────────
 
     def _introduce(self) -> None:
         self._effects.append(Publish(self._state_packet(online=True)))

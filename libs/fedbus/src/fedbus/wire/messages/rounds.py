@@ -6,14 +6,29 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict
 
 from fedbus.wire.jobfile import TrainingParams
-from fedbus.wire.values import Flag, Ident, Manifest, Metrics, ModelRef, NodeName, Plan, Raw, RoundNumber, RoundRecord, TaskNumber, Text, Whole
+from fedbus.wire.values import (
+    Flag,
+    Ident,
+    Manifest,
+    Metrics,
+    ModelRef,
+    NodeName,
+    Plan,
+    Raw,
+    RoundNumber,
+    RoundRecord,
+    TaskNumber,
+    Text,
+    Whole,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainTask:
     """Train from this base and offer the update to that collector.
 
-    `members` agents fetch the base together; an update of at most `inline_up_to` bytes rides in the offer.
+    `members` agents fetch the base together; an update of at most `inline_up_to` bytes rides in the
+    offer.
     """
 
     epoch: Whole
@@ -96,14 +111,15 @@ class Dismissed:
 
     job: Ident
     task: TaskNumber
+    agents: Annotated[tuple[NodeName, ...], Field(max_length=10_000)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """My update for a task, ready to be fetched; small ones ride along.
 
-    `layout` and the blob's own header must agree with the model's card; `base` is the version it started
-    from.
+    `layout` and the blob's own header must agree with the model's card; `base` is the version it
+    started from.
     """
 
     job: Ident
@@ -130,8 +146,8 @@ class Decline:
 class Receipt:
     """What became of an offer.
 
-    `stored`: it counts in a committed round. `drop`: it never will. Both mean: forget it. `unknown`: ask
-    again later.
+    `stored`: it counts in a committed round. `drop`: it never will. Both mean: forget it.
+    `unknown`: ask again later.
     """
 
     job: Ident

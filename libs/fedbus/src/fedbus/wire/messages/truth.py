@@ -5,7 +5,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from fedbus.wire.values import Flag, Ident, Manifest, Metrics, ModelRef, NodeName, Number, Plan, Raw, RoundNumber, RoundRecord, TaskNumber, Text, Whole
+from fedbus.wire.values import (
+    Flag,
+    Ident,
+    Manifest,
+    Metrics,
+    ModelRef,
+    NodeName,
+    Number,
+    Plan,
+    Raw,
+    RoundNumber,
+    RoundRecord,
+    TaskNumber,
+    Text,
+    Whole,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

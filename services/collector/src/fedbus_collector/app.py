@@ -1,0 +1,53 @@
+"""Wire the collector to its doors."""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from fedbus import plugins, service
+from fedbus.errors import PluginError
+from fedbus.node import Identity
+from fedbus.plugins import Folds
+from fedbus.settings import ServiceSettings
+from fedbus.spool import Spools
+from fedbus_collector.collection import Means
+from fedbus_collector.core import CollectorCore
+from fedbus_collector.shelf import Shelf
+
+
+class CollectorSettings(ServiceSettings):
+    """What the collector needs to know beyond every service."""
+
+    repository: Annotated[str, Field(description="the repository's node")] = "repository.1"
+    memory_mb: Annotated[
+        int, Field(ge=1, description="MiB for updates and models; the rest goes to temporary files")
+    ] = 160
+    spool: Annotated[Path | None, Field(description="folder of the temporary files")] = None
+
+
+@cache
+def aggregator(name: str) -> Folds:
+    """Load an aggregator by name.
+
+    Raises:
+        PluginError: there is none of that name, or it cannot work block by block.
+    """
+    found: object = plugins.load("aggregators", name)
+    made = found() if isinstance(found, type) else found
+    if not isinstance(made, Folds):
+        raise PluginError(f"aggregator {name!r} has no fold; this version needs one")
+    return made
+
+
+def build(settings: CollectorSettings, identity: Identity) -> service.Built:
+    """Make a collector."""
+    spools = Spools(settings.memory_mb * 2**20, settings.spool)
+    means = Means(spools, Shelf(), aggregator)
+    return service.Built(CollectorCore(identity.incarnation, settings.repository, means))
+
+
+def main() -> None:
+    """Run the collector."""
+    service.main("collector", CollectorSettings, build)

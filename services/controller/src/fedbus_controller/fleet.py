@@ -1,0 +1,103 @@
+"""Who is there: what each node said of itself, and how long ago it was heard. Pure.
+
+Liveness is the age of a node's last heartbeat; a last will only hastens it. A node is suspect after three
+missed heartbeats and lost after six, whether it died, hangs, or its link is cut: one cannot tell.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fedbus.wire.states import PROTOCOL, AgentFacts, Heartbeat, NodeState
+from fedbus.wire.values import role_of
+
+SUSPECT_BEATS = 3
+LOST_BEATS = 6
+
+
+class Status(StrEnum):
+    """How sure we are that a node is there."""
+
+    ONLINE = "online"
+    SUSPECT = "suspect"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class Member:
+    """One node, as last heard."""
+
+    state: NodeState
+    heard: float
+    load: float = 0.0
+
+
+class Fleet:
+    """All nodes that ever spoke to this controller."""
+
+    def __init__(self, heartbeat_seconds: float) -> None:
+        self._beat = heartbeat_seconds
+        self._members: dict[str, Member] = {}
+
+    def introduce(self, state: NodeState, now: float) -> bool:
+        """Note what a node says of itself; True if it is a new life of it (its incarnation changed)."""
+        known = self._members.get(state.node)
+        if known is None:
+            self._members[state.node] = Member(state, now)
+            return True
+        if not state.online:
+            if state.incarnation == known.state.incarnation:
+                known.state = state
+            return False
+        anew = known.state.incarnation != state.incarnation
+        known.state, known.heard = state, now
+        return anew
+
+    def beat(self, node: str, heartbeat: Heartbeat, now: float) -> None:
+        """Note that a node lives."""
+        member = self._members.get(node)
+        if member is not None and member.state.incarnation == heartbeat.incarnation:
+            member.heard = now
+            member.load = heartbeat.load
+
+    def reconnected(self, now: float) -> None:
+        """Hold nobody's silence against it while it was we who could not hear."""
+        for member in self._members.values():
+            member.heard = now
+
+    def status(self, node: str, now: float) -> Status:
+        """Say how sure we are of a node."""
+        member = self._members.get(node)
+        if member is None:
+            return Status.LOST
+        missed = (now - member.heard) / self._beat
+        if missed > LOST_BEATS:
+            return Status.LOST
+        return (
+            Status.SUSPECT if missed > SUSPECT_BEATS or not member.state.online else Status.ONLINE
+        )
+
+    def incarnation(self, node: str) -> int:
+        """Tell a node's lives apart; 0: never heard of."""
+        member = self._members.get(node)
+        return member.state.incarnation if member else 0
+
+    def load(self, node: str) -> float:
+        """Say how busy a node is: load average per core."""
+        return self._members[node].load
+
+    def agents(self, role: str, now: float) -> Iterator[tuple[str, AgentFacts]]:
+        """List the agents that are online and have a role, by name."""
+        for node, member in sorted(self._members.items()):
+            facts = member.state.agent
+            fits = facts is not None and role in facts.roles and member.state.protocol == PROTOCOL
+            if facts is not None and fits and self.status(node, now) is Status.ONLINE:
+                yield node, facts
+
+    def collectors(self, now: float) -> list[str]:
+        """List the collectors that are online, by name."""
+        return [
+            node
+            for node in sorted(self._members)
+            if role_of(node) == "collector" and self.status(node, now) is Status.ONLINE
+        ]

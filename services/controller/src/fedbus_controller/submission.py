@@ -1,0 +1,71 @@
+"""A job file at the door: read it, answer its sender. Pure."""
+
+import json
+import re
+from collections.abc import Callable
+
+from fedbus.actions import Reply, ReplyTo
+from fedbus.errors import FedbusError
+from fedbus.wire.jobfile import Fault, JobFile, JobFileError, parse
+from fedbus.wire.values import IDENT
+
+MAX_JOB_FILE = 256 * 1024
+
+PluginCheck = Callable[[str, str], None]
+"""Raises PluginError where no plug-in of this group (first) has this name (second)."""
+
+
+def read_job(payload: bytes, check_plugin: PluginCheck) -> JobFile:
+    """Read a submitted job file.
+
+    Raises:
+        JobFileError: with every fault found.
+    """
+    if len(payload) > MAX_JOB_FILE:
+        raise JobFileError((Fault(key="", problem=f"{len(payload)} bytes, at most {MAX_JOB_FILE}"),))
+    job = parse(payload)
+    faults = []
+    for group, name in (
+        ("aggregators", job.plugins.aggregator),
+        ("selectors", job.plugins.selector),
+    ):
+        try:
+            check_plugin(group, name)
+        except FedbusError as error:
+            faults.append(Fault(key=f"plugins.{group[:-1]}", problem=str(error)))
+    if faults:
+        raise JobFileError(tuple(faults))
+    return job
+
+
+def accepted(to: ReplyTo, job: str) -> Reply:
+    """Say that the job is stored, and where to watch it."""
+    return _reply(to, {"accepted": True, "job": job, "watch": f"jobs/{job}/state"})
+
+
+def refused(to: ReplyTo, job: str, faults: tuple[Fault, ...]) -> Reply:
+    """Say why not: every fault with its key and a hint."""
+    listed = [{"key": f.key, "problem": f.problem, "hint": f.hint} for f in faults]
+    return _reply(to, {"accepted": False, "job": job, "faults": listed})
+
+
+def canceled(to: ReplyTo, job: str, reason: str) -> Reply:
+    """Answer a cancellation; an empty reason means that it will be done."""
+    said: dict[str, object] = {"job": job, "cancelled": not reason}
+    return _reply(to, {**said, "reason": reason} if reason else said)
+
+
+def job_named(payload: bytes) -> str | None:
+    """Read a job's id from a cancellation: bare, as a JSON string, or as `{"job": id}`."""
+    text = payload[:512].decode("utf-8", "replace").strip()
+    try:
+        said = json.loads(text)
+    except ValueError:
+        said = text
+    if isinstance(said, dict):
+        said = said.get("job", "")
+    return said if isinstance(said, str) and re.fullmatch(IDENT, said) else None
+
+
+def _reply(to: ReplyTo, said: dict[str, object]) -> Reply:
+    return Reply(to, json.dumps(said).encode(), "application/json")

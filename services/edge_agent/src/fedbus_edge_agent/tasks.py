@@ -1,0 +1,40 @@
+"""The tasks an agent has been given: what each waits for. Pure."""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from fedbus.actions import Key
+from fedbus.spool import Spool
+from fedbus.wire.messages import EvaluateTask, TrainTask
+from fedbus.wire.values import Manifest, ModelRef
+from fedbus_edge_agent.work import Flag
+
+Order: TypeAlias = TrainTask | EvaluateTask
+
+
+def key_of(order: Order) -> Key:
+    """Name a task: training by its number, evaluation by the version."""
+    if isinstance(order, TrainTask):
+        return "train", order.job, order.task
+    return "evaluate", order.job, order.version.version
+
+
+@dataclass(slots=True)
+class Task:
+    """One order, from its arrival until its work is done."""
+
+    order: Order
+    controller: str
+    flag: Flag = field(default_factory=Flag)
+    fetching: dict[str, tuple[Manifest, Spool]] = field(default_factory=dict)
+    working: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Its name."""
+        return key_of(self.order)
+
+    @property
+    def ref(self) -> ModelRef:
+        """The version to work on."""
+        return self.order.base if isinstance(self.order, TrainTask) else self.order.version

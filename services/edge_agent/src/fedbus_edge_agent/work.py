@@ -1,0 +1,196 @@
+"""The heavy work of an agent: train, evaluate. Called in a worker thread, stopped by a flag."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fedbus import plugins
+from fedbus.data import Dataset
+from fedbus.errors import FedbusError, PluginError, TrainingError
+from fedbus.layout import Layout
+from fedbus.plugins import Evaluates, Trainer
+from fedbus.training import Params
+from fedbus.weights import Blob, decode, encode_delta
+from fedbus.wire.jobfile import TrainingParams
+from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
+from fedbus.wire.states import ModelCard
+from fedbus.wire.values import Manifest
+from fedbus_edge_agent.outbox import FileBlob, Kept, Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as an agent holds it: its card, and the files the card names, by digest."""
+
+    card: ModelCard
+    layout: Layout
+    files: Mapping[str, bytes]
+
+
+@dataclass(slots=True)
+class Flag:
+    """How a running task is told to stop, and says how far it is."""
+
+    stopped: bool = False
+    data: Dataset | None = None
+
+    def stop(self) -> None:
+        """Let the task end at its next batch."""
+        self.stopped = True
+
+    @property
+    def progress(self) -> float:
+        """How much of it is done, 0 to 1."""
+        return self.data.progress if self.data is not None else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """An update, on disk, ready to be offered; `inline` where it is small enough."""
+
+    kept: Kept
+    source: FileBlob
+    inline: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A version's score on this agent's data."""
+
+    examples: int
+    metrics: dict[str, float]
+
+
+class Bench(Protocol):
+    """Where an agent's work is done; a fake one trains nothing, quickly."""
+
+    def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
+        """Train from the base and keep the update."""
+
+    def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, flag: Flag) -> Scored:
+        """Score the weights."""
+
+
+def keep(
+    outbox: Outbox, task: TrainTask, update: Blob, examples: int, metrics: Mapping[str, float]
+) -> Trained:
+    """Put an update on disk, with the offer that will be made of it."""
+    size = memoryview(update).nbytes
+    offer = Offer(
+        job=task.job,
+        round=task.round,
+        task=task.task,
+        base=task.base.version,
+        update=Manifest(digest=hashlib.sha256(update).hexdigest(), size=size),
+        examples=examples,
+        metrics=dict(metrics),
+    )
+    kept = Kept(collector=task.collector, offer=offer)
+    return Trained(
+        kept, outbox.keep(kept, update), bytes(update) if size <= task.inline_up_to else None
+    )
+
+
+class Workbench:
+    """Trains with whatever framework is installed here and named in the model's card."""
+
+    def __init__(self, outbox: Outbox, data: Dataset, trainer: str | None) -> None:
+        self._outbox = outbox
+        self._data = data
+        self._trainer = trainer
+        self._made: tuple[ModelCard, str, Trainer] | None = None
+
+    def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
+        """Train from the base, subtract it, keep the difference.
+
+        Raises:
+            FedbusError: the base is damaged, no trainer fits, or training failed.
+            Stopped: the flag was raised.
+        """
+        check_digest(base, task.base.weights)
+        trainer = self._make(model, task.trainer)
+        flag.data = self._data.watched(lambda: flag.stopped)
+        weights = decode(base, model.layout, "plain")
+        update = trainer.train(weights, flag.data, params_of(task.params, task.seed))
+        blob = encode_delta(update.weights, base, model.layout)
+        return keep(self._outbox, task, blob, update.examples, update.metrics)
+
+    def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, flag: Flag) -> Scored:
+        """Score a version on all of this agent's data.
+
+        Raises:
+            FedbusError: the weights are damaged, no trainer fits, or it cannot evaluate.
+        """
+        check_digest(weights, task.version.weights)
+        trainer = self._make(model, task.trainer)
+        if not isinstance(trainer, Evaluates):
+            raise PluginError(f"{type(trainer).__name__} cannot evaluate")
+        flag.data = self._data.watched(lambda: flag.stopped)
+        arrays = decode(weights, model.layout, "plain")
+        metrics = trainer.evaluate(arrays, flag.data, params_of(task.params, 0))
+        return Scored(self._data.examples, dict(metrics))
+
+    def _make(self, model: Model, wanted: str | None) -> Trainer:
+        name = self._choose(model.card, wanted)
+        if self._made is None or self._made[0] is not model.card or self._made[1] != name:
+            self._made = None  # two models at once may be more than a small device holds
+            structure = {
+                key: model.files[value["digest"]] if key == "blob" else value
+                for key, value in model.card.structures[name].items()
+            }
+            self._made = model.card, name, plugins.load("trainers", name)(structure)
+        return self._made[2]
+
+    def _choose(self, card: ModelCard, wanted: str | None) -> str:
+        """Pick a trainer: the job's choice, else this agent's own, else one that is installed."""
+        offered = [name for name in card.structures if name in plugins.installed("trainers")]
+        for name in (wanted, self._trainer):
+            if name is not None and name not in card.structures:
+                known = ", ".join(sorted(card.structures))
+                raise PluginError(f"model {card.model} has no structure for {name}; it has {known}")
+            if name is not None:
+                return name
+        if not offered:
+            raise PluginError(
+                f"model {card.model} needs one of {', '.join(sorted(card.structures))}"
+            )
+        return offered[0]
+
+
+def check_digest(blob: Blob, manifest: Manifest) -> None:
+    """Refuse bytes that are not those the manifest names."""
+    if hashlib.sha256(blob).hexdigest() != manifest.digest:
+        raise TrainingError("the model's bytes are not those of its digest")
+
+
+def params_of(params: TrainingParams, seed: int) -> Params:
+    """Give a trainer what the job says."""
+    return Params(
+        batch_size=params.batch_size,
+        epochs=params.epochs,
+        steps_per_epoch=params.steps_per_epoch,
+        learning_rate=params.learning_rate,
+        optimizer=params.optimizer,
+        loss=params.loss,
+        metrics=params.metrics,
+        seed=seed,
+    )
+
+
+def blobs_of(card: ModelCard) -> list[Manifest]:
+    """List the files a card's structures name.
+
+    Raises:
+        FedbusError: one of them is no manifest.
+    """
+    found: list[Manifest] = []
+    for name, structure in card.structures.items():
+        blob: Any = structure.get("blob")
+        if blob is None:
+            continue
+        try:
+            found.append(Manifest(digest=str(blob["digest"]), size=int(blob["size"])))
+        except (TypeError, KeyError, ValueError) as error:
+            raise FedbusError(f"structure {name}: blob is not a manifest") from error
+    return found
