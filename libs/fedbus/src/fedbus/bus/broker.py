@@ -1,0 +1,184 @@
+"""A Mosquitto of our own in a folder of its own: for `fedbus up`, the demo, benchmarks, tests."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fedbus.bus.base import BrokerAddress
+from fedbus.bus.broker_files import BrokerConfig, Rules, acl_file, password_file
+from fedbus.errors import BusError, SettingsError
+from fedbus.wire.topics import access_rules
+
+START_SECONDS = 10.0
+STOP_SECONDS = 5.0
+PLACES = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
+
+
+def mosquitto() -> str:
+    """Find the program.
+
+    Raises:
+        SettingsError: it is not installed; says how to.
+    """
+    found = shutil.which("mosquitto", path=os.pathsep.join((os.environ.get("PATH", ""), *PLACES)))
+    if found is None:
+        raise SettingsError(
+            "Mosquitto, the MQTT broker, is not installed. Install it: 'make broker', or "
+            "'sudo apt install mosquitto' (Debian, Ubuntu), 'brew install mosquitto' (macOS)"
+        )
+    return found
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Find a TCP port nobody listens on just now."""
+    with socket.create_server((host, 0), family=_family(host)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+class LocalBroker:
+    """A broker process; `with LocalBroker(home, accounts=…) as broker` starts and stops it.
+
+    Without accounts it is open to everybody on this machine, and listens on loopback only. Starting
+    and stopping block for some ten milliseconds; an event loop calls them through a thread.
+    """
+
+    def __init__(  # noqa: PLR0913 - by keyword, and the defaults are right for most
+        self,
+        home: Path,
+        *,
+        accounts: Mapping[str, str] | None = None,
+        rules: Rules = access_rules,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        sys_interval: int = 10,
+        extra: Sequence[str] = (),
+    ) -> None:
+        self.home = home
+        self.accounts = dict(accounts or {})
+        self.host = host
+        self.port = free_port(host) if port is None else port
+        self.log = home / "mosquitto.log"
+        self._near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - to connect to
+        self._rules = rules
+        self._process: subprocess.Popen[bytes] | None = None
+        self._config = BrokerConfig(
+            host=host,
+            port=self.port,
+            passwords=str(home / "passwords"),
+            acl=str(home / "acl"),
+            data=str(home / "data"),
+            user=pwd.getpwuid(0).pw_name if os.geteuid() == 0 else "",
+            open_profile=not self.accounts,
+            sys_interval=sys_interval,
+            extra=tuple(extra),
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """The process, while it runs."""
+        running = self._process is not None and self._process.poll() is None
+        return self._process.pid if self._process is not None and running else None
+
+    def address(self, username: str | None = None) -> BrokerAddress:
+        """Where one of its accounts, or anybody of an open broker, connects.
+
+        Raises:
+            SettingsError: there is no such account.
+        """
+        if not self.accounts:
+            return BrokerAddress(self._near, self.port)
+        if username not in self.accounts:
+            raise SettingsError(
+                f"the broker has no account {username!r}; it has {', '.join(self.accounts)}"
+            )
+        return BrokerAddress(self._near, self.port, username, self.accounts[username])
+
+    def start(self) -> None:
+        """Write its files, start it, and wait until it takes connections.
+
+        After `stop` or `kill` it can be started again, on the same port.
+
+        Raises:
+            SettingsError: it is not installed, or would be open to other machines.
+            BusError: it ended at once, or takes no connection; with its last words.
+        """
+        if self.pid is not None:
+            return
+        (self.home / "data").mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write_private(self.home / "mosquitto.conf", self._config.text())
+        if self.accounts:
+            _write_private(self.home / "passwords", password_file(self.accounts))
+            _write_private(self.home / "acl", acl_file(self.accounts, self._rules))
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - the program we found, our own configuration
+                [mosquitto(), "-c", str(self.home / "mosquitto.conf")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                process_group=0,  # Ctrl-C is for whoever started it, who then stops it last
+            )
+        self._wait()
+
+    def stop(self) -> None:
+        """Let it save what it retains, and end."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it as a power cut would (SIGKILL)."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _wait(self) -> None:
+        until = time.monotonic() + START_SECONDS
+        while self.pid is not None and time.monotonic() < until:
+            try:
+                socket.create_connection((self._near, self.port), timeout=1.0).close()
+            except OSError:
+                time.sleep(0.01)
+            else:
+                if self.pid is not None:  # or somebody else answered on that port
+                    return
+        self.kill()
+        words = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+        raise BusError(f"{self.host}:{self.port}: Mosquitto does not start: {'; '.join(words)}")
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace a file in one step by one that only its owner can read."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(path)

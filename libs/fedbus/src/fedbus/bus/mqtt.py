@@ -1,0 +1,263 @@
+"""The one door to MQTT: nobody else imports aiomqtt or paho.
+
+A connection is a `with` block and a fresh client: one that is used again would first repeat the
+very packet the broker threw it out for. MQTT 5, clean start, QoS 0, TCP_NODELAY; what must arrive
+is asked for again above (`ask.py`, `transfer/`).
+
+aiomqtt logs in, subscribes and keeps the connection alive; packets go through `pipe.py`.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+import aiomqtt
+from paho.mqtt.client import Client
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from fedbus.bus.base import BrokerAddress, Bus, Packet
+from fedbus.bus.pipe import LONGEST_PACKET, Pipe
+from fedbus.bus.properties import pack
+from fedbus.errors import BusError
+
+ANSWER_SECONDS = 10.0
+LEAVE_SECONDS = 2.0
+KEEPALIVE_SECONDS = 30
+KEPT_ON_HEAP = 8 * 2**20
+
+_log = logging.getLogger("fedbus.mqtt")  # aiomqtt's and paho's talk; what matters is raised
+_log.setLevel(logging.CRITICAL)
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def connect(
+    address: BrokerAddress,
+    *,
+    name: str,
+    listen: Sequence[str] = (),
+    will: Packet | None = None,
+    keepalive: int = KEEPALIVE_SECONDS,
+) -> AsyncIterator[Bus]:
+    """Log in as `name`, subscribe to `listen`, and leave at the end of the block.
+
+    The broker publishes the will, retained, if the connection breaks or an exception, a
+    cancellation too, leaves the block.
+
+    Raises:
+        BusError: refused, unreachable, or lost; says where, why, and what to look at.
+    """
+    link = _Link(address, _client(address, name, will, keepalive))
+    await link.login()
+    try:
+        if listen:
+            await link.subscribe(*listen)
+        yield link
+    except BaseException:
+        await link.leave(say_will=True)
+        raise
+    await link.leave(say_will=False)
+
+
+def _client(
+    address: BrokerAddress, name: str, will: Packet | None, keepalive: int
+) -> aiomqtt.Client:
+    ca_file = None if address.ca_file is None else str(address.ca_file)
+    return aiomqtt.Client(
+        address.host,
+        address.port,
+        username=address.username,
+        password=address.password,
+        identifier=name,
+        protocol=aiomqtt.ProtocolVersion.V5,
+        clean_start=True,
+        keepalive=keepalive,
+        timeout=2 * ANSWER_SECONDS,  # ours comes first
+        will=None if will is None else _will(will),
+        tls_params=aiomqtt.TLSParameters(ca_certs=ca_file) if address.tls else None,
+        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+        logger=_log,
+    )
+
+
+def _will(packet: Packet) -> aiomqtt.Will:
+    return aiomqtt.Will(packet.topic, packet.payload, retain=True, properties=_Packed(packet))
+
+
+class _Packed(Properties):
+    """A packet's properties in the form they are sent in."""
+
+    packed: bytes
+
+    def __init__(self, packet: Packet) -> None:
+        object.__setattr__(self, "packed", pack(packet))  # the parent would refuse the name
+
+    def pack(self) -> bytes:
+        return self.packed
+
+
+class _Link:
+    """One connection, from login to loss."""
+
+    def __init__(self, address: BrokerAddress, client: aiomqtt.Client) -> None:
+        self._address = address
+        self._client = client
+        # The one private name we use; all that is called on it is paho's public API. aiomqtt's own
+        # way takes four turns of the event loop for a publication, and does not tell why a
+        # connection closed before its login was answered, nor what the answer announced.
+        self._paho: Client = client._client  # noqa: SLF001
+        self._pipe = Pipe(self._paho, _Packed, on_fault=lambda error: self._lose(repr(error)))
+        self._loop = asyncio.get_running_loop()
+        self._in = False
+        self._lost: BusError | None = None
+        self._closed = asyncio.Event()
+        self._waiting: set[asyncio.Timeout] = set()
+
+    # ── the bus ────────────────────────────────────────────────────────────────────────────────
+
+    async def publish(self, packet: Packet) -> None:
+        """Send a packet; wait while the socket is full."""
+        await self._pipe.send(packet)
+
+    async def subscribe(self, *topics: str) -> None:
+        """Subscribe to one or more topics at once."""
+        wanted = [(topic, SubscribeOptions(qos=0)) for topic in topics]
+        codes = await self._answer(self._client.subscribe(wanted), f"subscribing to {topics[0]}")
+        for topic, code in zip(topics, codes, strict=True):
+            if isinstance(code, ReasonCode) and code.is_failure:
+                raise self._error(f"subscribing to {topic} refused: {code}; see the access rules")
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Unsubscribe from a topic."""
+        await self._answer(self._client.unsubscribe(topic), f"unsubscribing from {topic}")
+
+    async def receive(self) -> list[Packet]:
+        """Wait for a packet, then take all that have arrived."""
+        return await self._pipe.inbox.take_all()
+
+    async def batches(self) -> AsyncIterator[list[Packet]]:
+        """Receive for ever."""
+        while True:
+            yield await self._pipe.inbox.take_all()
+
+    async def __aiter__(self) -> AsyncIterator[Packet]:
+        while True:
+            yield await self._pipe.inbox.take()
+
+    # ── login and loss ─────────────────────────────────────────────────────────────────────────
+
+    async def login(self) -> None:
+        """Connect; then let the pipe take over from aiomqtt what carries packets."""
+        _keep_chunks_on_heap()
+        answered: Any = self._paho.on_connect
+
+        def on_connect(client: Client, data: object, flags: object, code: Any, more: Any) -> None:  # noqa: ANN401
+            if code.is_failure:
+                who = self._address.username or "nobody (no user name was given)"
+                self._lose(f"login of {who} refused: {code}; check user name and password")
+            self._pipe.longest = getattr(more, "MaximumPacketSize", LONGEST_PACKET)
+            answered(client, data, flags, code, more)
+
+        self._paho.on_connect = on_connect
+        self._paho.on_disconnect = self._on_disconnect
+        try:
+            await self._answer(self._client.__aenter__(), "the login")
+        except BaseException:
+            self._hang_up()
+            raise
+        if self._lost is not None:
+            raise self._lost
+        self._pipe.open()
+        self._in = True
+
+    async def leave(self, *, say_will: bool) -> None:
+        """Say goodbye, so that the broker forgets or says the will; close in any case."""
+        try:
+            if self._lost is None:
+                self._lose("this connection was left")
+                will = ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message")
+                self._paho.disconnect(will if say_will else None)
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await self._closed.wait()
+        except TimeoutError:
+            pass  # the network takes no more; the broker will notice
+        finally:
+            self._hang_up()
+            await self._client.__aexit__(None, None, None)
+
+    async def _answer(self, call: Awaitable[T], what: str) -> T:
+        """Await the broker's answer, but no longer than the connection lasts."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS) as patience:
+                self._waiting.add(patience)
+                try:
+                    return await call
+                finally:
+                    self._waiting.discard(patience)
+        except TimeoutError:
+            late = (
+                f"no answer to {what} in {ANSWER_SECONDS:g} s; is this a broker with time for us?"
+            )
+            raise self._lost or self._error(late) from None
+        except aiomqtt.MqttError as error:
+            hint = what if self._in else "is the broker running there?"
+            raise self._lost or self._error(f"{error}; {hint}") from error
+
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _data: object,
+        flags: Any,  # noqa: ANN401 - two kinds, as paho sees fit
+        code: object,
+        more: object,
+    ) -> None:
+        if flags.is_disconnect_packet_from_server:
+            why = f"the broker ended the connection: {getattr(more, 'ReasonString', code)}"
+        elif self._in:
+            why = f"connection lost ({code}); is the broker still running?"
+        else:
+            why = "closed before the login was answered; does the broker want TLS (mqtts://)?"
+        self._closed.set()
+        self._lose(why)
+
+    def _lose(self, why: str) -> None:
+        self._lost = self._lost or self._error(why)
+        self._pipe.end(self._lost)
+        for patience in self._waiting:
+            patience.reschedule(self._loop.time())
+
+    def _hang_up(self) -> None:
+        """Close without a word, also if a thread is still about to connect."""
+        self._paho.on_socket_open = _close
+        sock = self._paho.socket()
+        if isinstance(sock, socket.socket):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)  # whoever reads now finds the end, and closes
+            if self._in:
+                self._pipe.read()
+
+    def _error(self, why: str) -> BusError:
+        return BusError(f"{self._address.where}: {why}")
+
+
+def _close(_client: object, _data: object, sock: Any) -> None:  # noqa: ANN401 - paho's socket
+    """Give up a connection that was opened after we had turned away."""
+    sock.close()
+    raise ConnectionAbortedError
+
+
+def _keep_chunks_on_heap() -> None:
+    """Free one large block, which tells glibc to keep smaller ones for the next chunk.
+
+    Until it has seen a larger one freed, it gives every block above 128 KiB back to the kernel, and
+    each copy of a chunk costs 64 page faults: twice the time for a publication. Elsewhere this does
+    nothing.
+    """
+    bytearray(KEPT_ON_HEAP)

@@ -1,0 +1,200 @@
+"""Packets into and out of a paho client that is logged in, with nothing in between.
+
+Everything called on the client is paho's public API for foreign event loops. Against the same
+client behind aiomqtt's queues: 35 µs instead of 200 for a small publication, 60 instead of 125 for
+an arrival.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from fedbus.bus.base import Packet
+from fedbus.bus.inbox import Inbox
+from fedbus.errors import BusError
+
+INBOX_BYTES = 16 * 2**20  # with more than this not yet received, let the network wait
+PACKETS_PER_TURN = 32  # read or sent before other tasks get their turn
+LONGEST_PACKET = 268_435_455  # of MQTT; a broker may announce less
+HEADER_BYTES = 8  # at most: what is neither topic, properties nor payload
+
+
+class Properties(Protocol):
+    """MQTT 5 properties, ready to be sent."""
+
+    packed: bytes
+
+
+class Client(Protocol):
+    """What is needed of a paho client."""
+
+    on_message: Any
+    on_publish: Any
+    on_socket_register_write: Any
+    on_socket_unregister_write: Any
+
+    def socket(self) -> Any:  # noqa: ANN401 - what paho calls a socket
+        """Its socket, None once it is closed."""
+
+    def publish(self, topic: str, payload: Any, qos: int, retain: bool, properties: Any) -> object:  # noqa: ANN401, FBT001
+        """Put a packet behind those that wait to be written."""
+
+    def want_write(self) -> bool:
+        """Whether any wait."""
+
+    def loop_write(self) -> object:
+        """Write as many as the socket takes."""
+
+    def loop_read(self) -> object:
+        """Read one packet, or what there is of it."""
+
+
+class Pipe:
+    """Send with back-pressure; read into an inbox."""
+
+    def __init__(
+        self,
+        client: Client,
+        properties: Callable[[Packet], Properties],
+        on_fault: Callable[[Exception], None],
+    ) -> None:
+        self.inbox = Inbox(INBOX_BYTES, on_room=self._read_on)
+        self.longest = LONGEST_PACKET
+        self._client = client
+        self._properties = properties
+        self._on_fault = on_fault
+        self._loop = asyncio.get_running_loop()
+        self._fd = -1
+        self._end: BusError | None = None
+        self._room = asyncio.Event()  # for another packet to be sent
+        self._room.set()
+        self._sending = False
+        self._watching = False
+        self._sent_in_turn = 0
+
+    def open(self) -> None:
+        """Take over the client's callbacks; it is logged in."""
+        client = self._client
+        self._fd = client.socket().fileno()
+        client.on_message = self._on_message
+        client.on_publish = None  # paho makes it two objects for every packet sent
+        client.on_socket_register_write = self._on_register_write
+        client.on_socket_unregister_write = self._on_unregister_write
+        self._loop.add_reader(self._fd, self.read)
+
+    def end(self, error: BusError) -> None:
+        """Wake whoever sends or receives, with this error."""
+        self._end = self._end or error
+        self.inbox.end(error)
+        self._room.set()
+
+    async def send(self, packet: Packet) -> None:
+        """Write a packet; wait while the socket is full, so that at most one waits in the client.
+
+        Raises:
+            BusError: the connection ended, or the packet can never be sent.
+        """
+        while not self._room.is_set():
+            await self._room.wait()
+        self._raise_if_ended()
+        self._write(packet)
+        if self._client.want_write():
+            self._room.clear()
+            self._watch_writes()
+            await self._room.wait()
+            self._raise_if_ended()
+            return
+        self._sent_in_turn += 1
+        if self._sent_in_turn >= PACKETS_PER_TURN:
+            self._sent_in_turn = 0
+            await asyncio.sleep(0)
+
+    def read(self) -> None:
+        """Read what has arrived, up to a turn's share of it."""
+        try:
+            for _ in range(PACKETS_PER_TURN):
+                before = len(self.inbox)
+                self._client.loop_read()
+                if len(self.inbox) == before and not self._decrypted():
+                    break
+        except Exception as error:  # noqa: BLE001 - or the same bytes would be read for ever
+            self._on_fault(error)
+        self.inbox.stir()
+        if self._client.socket() is None:
+            return
+        if self.inbox.full:
+            self._loop.remove_reader(self._fd)
+        elif self._decrypted():
+            self._loop.call_soon(self.read)
+
+    def _raise_if_ended(self) -> None:
+        if self._end is not None:
+            raise self._end
+
+    def _write(self, packet: Packet) -> None:
+        payload = packet.payload
+        if not isinstance(payload, bytes | bytearray):
+            payload = bytes(payload)
+        try:
+            properties = self._properties(packet)
+            size = len(payload) + len(packet.topic) + len(properties.packed) + HEADER_BYTES
+            if size > self.longest:
+                limit = f"the broker takes at most {self.longest} (max_packet_size)"
+                raise BusError(f"{packet.topic}: a packet of {size} bytes; {limit}")
+            self._sending = True
+            self._client.publish(packet.topic, payload, 0, packet.retain, properties)
+            self._client.loop_write()
+        except ValueError as error:
+            raise BusError(f"{packet.topic}: {error}") from error
+        finally:
+            self._sending = False
+
+    # ── what the client and the event loop call ──────────────────────────────────────────────────────
+
+    def _on_register_write(self, *_: object) -> None:
+        if not self._sending:  # or nearly every packet would do and undo it
+            self._watch_writes()
+
+    def _watch_writes(self) -> None:
+        if not self._watching and self._client.socket() is not None:
+            self._loop.add_writer(self._fd, self._on_writable)
+            self._watching = True
+
+    def _on_unregister_write(self, *_: object) -> None:
+        if self._watching:
+            self._loop.remove_writer(self._fd)
+            self._watching = False
+
+    def _on_writable(self) -> None:
+        self._client.loop_write()
+        if not self._client.want_write():
+            self._room.set()
+
+    def _read_on(self) -> None:
+        if self._client.socket() is not None:
+            self._loop.add_reader(self._fd, self.read)
+            self._loop.call_soon(self.read)
+
+    def _decrypted(self) -> int:
+        """Count bytes that TLS has decrypted and no event will tell of."""
+        sock = self._client.socket()
+        return sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
+
+    def _on_message(self, _client: object, _data: object, message: Any) -> None:  # noqa: ANN401
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return  # no such topic exists; nobody subscribed to it
+        said = message.properties
+        self.inbox.put(
+            Packet(
+                topic,
+                message.payload,
+                message.retain,
+                getattr(said, "ContentType", None),
+                getattr(said, "ResponseTopic", None),
+                getattr(said, "CorrelationData", None),
+                getattr(said, "MessageExpiryInterval", None),
+            )
+        )
