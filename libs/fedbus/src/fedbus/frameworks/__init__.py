@@ -1,0 +1,1 @@
+"""One file per framework, the only one that imports it; loaded by name, see `plugins.py`."""

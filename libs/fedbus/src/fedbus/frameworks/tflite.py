@@ -1,0 +1,187 @@
+"""Train and run `.tflite` models on a device that has tflite-runtime and numpy, and nothing else.
+
+The structure is `{"blob": bytes of the .tflite file}`. The file carries its own training step:
+`examples/digits/build_model.py` shows how to export one. Its signatures are
+
+    train(x, y, learning_rate[, momentum]) -> {"loss", "correct"}    one step of SGD on one batch
+    infer(x)                               -> {"outputs"}            probabilities: (rows, classes)
+    get_weights()                          -> {every weight}
+    set_weights(every weight)              -> {"done"}               and forget the momentum
+
+where the weight `layers.0.bias` is spelt `layers__0__bias`. The batch dimension is open (None), so
+any batch fits, the short last one too.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from fedbus.data import Dataset
+from fedbus.errors import PluginError, TrainingError
+from fedbus.layout import Array, Layout, Weights, listed
+from fedbus.training import CROSS_ENTROPY, Params, Structure, Tally, Update, check_labels
+
+_RUNTIMES = ("tflite_runtime.interpreter", "ai_edge_litert.interpreter", "tensorflow.lite")
+_NEEDED = {
+    "train": ({"x", "y", "learning_rate"}, {"loss", "correct"}),
+    "infer": ({"x"}, {"outputs"}),
+    "get_weights": (set(), set()),
+    "set_weights": (set(), set()),
+}
+"""What each signature must take and give, at the least."""
+_LEAST = 1e-7
+
+
+class _Signature(Protocol):
+    """The part of TFLite's SignatureRunner that we use."""
+
+    def __call__(self, **inputs: Array | np.float32) -> dict[str, Array]: ...
+    def get_input_details(self) -> dict[str, dict[str, Any]]: ...
+    def get_output_details(self) -> dict[str, dict[str, Any]]: ...
+
+
+class TfliteTrainer:
+    """Trains, scores and runs one `.tflite` file on the CPU, in one thread.
+
+    Raises:
+        PluginError: no TFLite runtime is installed.
+        TrainingError: the structure is no `.tflite` file with the four signatures.
+    """
+
+    def __init__(self, structure: Structure) -> None:
+        self._structure = structure
+        signatures = _signatures(structure)
+        self._train = signatures["train"]
+        self._infer = signatures["infer"]
+        self._get = signatures["get_weights"]
+        self._set = signatures["set_weights"]
+        self._inputs = self._train.get_input_details()
+        self._layout = Layout.of(_weights(self._get))
+        self._classes = int(self._infer.get_output_details()["outputs"]["shape"][-1])
+
+    def initial(self) -> Weights:
+        """Make the weights the file was exported with."""
+        return _weights(_signatures(self._structure)["get_weights"])
+
+    def load(self, weights: Weights) -> None:
+        """Take these weights, and forget the momentum of what was trained before.
+
+        Raises:
+            LayoutError: they are not those of the model.
+        """
+        self._layout.check(weights)
+        self._set(**{_spelt(name): _native(weight) for name, weight in weights.items()})
+
+    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+        """Take one step of SGD per batch; the metrics are means over all that was trained on.
+
+        Raises:
+            LayoutError: the weights are not those of the model.
+            Stopped: at the next batch after the data was asked to stop.
+            TrainingError: the data or the parameters do not fit, or the loss is no number any more.
+        """
+        params.require("tflite", {"sgd"}, CROSS_ENTROPY)
+        fixed: dict[str, Array | np.float32] = {"learning_rate": np.float32(params.learning_rate)}
+        if "momentum" in self._inputs:
+            fixed["momentum"] = np.float32(params.momentum)
+        elif params.momentum:
+            raise TrainingError("this .tflite file was exported without momentum")
+        self.load(weights)
+        tally = Tally()
+        for x, y in data.steps(params):
+            check_labels(y, len(x), self._classes)
+            batch = {"x": self._typed("x", x), "y": self._typed("y", y)}
+            said = _run(self._train, batch | fixed)
+            tally.add(loss=float(said["loss"]), correct=float(said["correct"]), examples=len(x))
+        return Update(_weights(self._get), data.examples, tally.metrics())
+
+    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Mapping[str, float]:
+        """Score weights: mean cross-entropy `loss`, and `accuracy`, 0 to 1.
+
+        Raises:
+            LayoutError: the weights are not those of the model.
+            Stopped: at the next batch after the data was asked to stop.
+            TrainingError: the data or the parameters do not fit.
+        """
+        params.require("tflite", {params.optimizer}, CROSS_ENTROPY)
+        self.load(weights)
+        tally = Tally()
+        for x, y in data.batches():
+            check_labels(y, len(x), self._classes)
+            outputs = self.predict(x)
+            chosen = np.maximum(outputs[np.arange(len(y)), y], _LEAST)
+            loss, correct = -np.log(chosen).mean(), (outputs.argmax(axis=1) == y).sum()
+            tally.add(loss=float(loss), correct=float(correct), examples=len(y))
+        return tally.metrics()
+
+    def predict(self, inputs: Array) -> Array:
+        """Give each class its probability. inputs: (rows, …); returns (rows, classes), float32.
+
+        Raises:
+            TrainingError: the inputs are not what the model takes.
+        """
+        return _run(self._infer, {"x": self._typed("x", inputs)})["outputs"]
+
+    def _typed(self, name: str, rows: Array) -> Array:
+        # TFLite would stretch to a wrong shape, and say so only deep inside, if at all.
+        wanted = [int(length) for length in self._inputs[name]["shape_signature"]][1:]
+        lengths = zip(rows.shape[1:], wanted, strict=False)
+        fits = rows.ndim == len(wanted) + 1 and all(w in {-1, n} for n, w in lengths)
+        if not fits or not len(rows) or rows.dtype.kind not in "biuf":
+            shape = ("rows", *wanted)
+            raise TrainingError(f"{name} is {rows.dtype} {rows.shape}; the model takes {shape}")
+        return np.asarray(rows, self._inputs[name]["dtype"], order="C")
+
+
+def _signatures(structure: Structure) -> dict[str, _Signature]:
+    file = structure.get("blob")
+    if not isinstance(file, bytes | bytearray):
+        has = f"blob, a {type(file).__name__}" if "blob" in structure else listed(structure)
+        raise TrainingError(
+            f"a tflite structure has a blob, bytes; this one has {has or 'nothing'}"
+        )
+    runtime = _interpreter()
+    try:
+        interpreter = runtime(model_content=bytes(file), num_threads=1)
+        found = interpreter.get_signature_list()
+    except (ValueError, RuntimeError) as error:
+        raise TrainingError(f"not a .tflite file that runs here: {error}") from error
+    for name, (inputs, outputs) in _NEEDED.items():
+        if name not in found:
+            raise TrainingError(f"the .tflite file has no signature {name!r}")
+        missing = (inputs - {*found[name]["inputs"]}) | (outputs - {*found[name]["outputs"]})
+        if missing:
+            raise TrainingError(f"the signature {name!r} has no {listed(missing)}")
+    return {name: interpreter.get_signature_runner(name) for name in _NEEDED}
+
+
+def _interpreter() -> Any:  # noqa: ANN401 - a class without types
+    for name in _RUNTIMES:
+        try:
+            return cast("Any", import_module(name)).Interpreter
+        except ImportError:
+            continue
+    raise PluginError('no TFLite runtime here; pip install "fedbus[tflite]"')
+
+
+def _weights(get: _Signature) -> dict[str, Array]:
+    # The runtime hands out copies.
+    return {name.replace("__", "."): weight for name, weight in get().items()}
+
+
+def _run(signature: _Signature, inputs: Mapping[str, Array | np.float32]) -> dict[str, Array]:
+    try:
+        return signature(**inputs)
+    except (ValueError, RuntimeError) as error:
+        shapes = {name: value.shape for name, value in inputs.items()}
+        raise TrainingError(f"the model cannot take {shapes}: {error}") from error
+
+
+def _native(weight: Array) -> Array:
+    return np.asarray(weight, weight.dtype.newbyteorder("="), order="C")
+
+
+def _spelt(name: str) -> str:
+    return name.replace(".", "__")

@@ -1,0 +1,104 @@
+"""What passes between an agent and a trainer: parameters in, an update out. Pure."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedbus.errors import TrainingError
+from fedbus.layout import Array, Weights, listed
+
+Metrics = Mapping[str, float]
+"""Named figures: `loss`, `accuracy`, and whatever else a trainer measures."""
+
+Structure = Mapping[str, Any]
+"""What the repository stores beside a model to rebuild it; each framework says what is in it.
+
+It is the model card's entry for that framework, in which `blob`, a manifest on the wire, has become
+the bytes. It holds data, never code, and nothing in it is pickled.
+"""
+
+CROSS_ENTROPY = frozenset(
+    {"categorical_crossentropy", "sparse_categorical_crossentropy", "cross_entropy"}
+)
+"""What jobs call the softmax cross-entropy of class numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """How to train: one entry of a job's `config`, its optimizer, and the task's seed.
+
+    `epochs` passes over the data, each of at most `steps_per_epoch` batches of `batch_size` rows.
+    Given the same seed, data and weights, a trainer on one machine makes the same update again.
+    """
+
+    batch_size: int = 32
+    epochs: int = 1
+    steps_per_epoch: int | None = None
+    learning_rate: float = 0.01
+    optimizer: str = "sgd"
+    momentum: float = 0.0
+    loss: str = "categorical_crossentropy"
+    metrics: tuple[str, ...] = ("accuracy",)
+    seed: int = 0
+
+    def require(self, framework: str, optimizers: Collection[str], losses: Collection[str]) -> None:
+        """Refuse what a framework's adapter cannot do, naming what it can.
+
+        Raises:
+            TrainingError: another optimizer or loss is asked for.
+        """
+        if self.optimizer not in optimizers:
+            known = listed(optimizers)
+            raise TrainingError(f"{framework} has no optimizer {self.optimizer!r}; it has {known}")
+        if self.loss not in losses:
+            raise TrainingError(f"{framework} has no loss {self.loss!r}; it has {listed(losses)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What training gave: the new weights (not the difference), rows behind them, figures."""
+
+    weights: Weights
+    examples: int
+    metrics: Metrics
+
+
+def check_labels(y: Array, rows: int, classes: int) -> None:
+    """Refuse truths that are not one class number for each of the rows.
+
+    Raises:
+        TrainingError: they are of another shape or dtype, or name a class the model does not have.
+    """
+    if y.shape != (rows,) or y.dtype.kind not in "iu":
+        raise TrainingError(f"y is {y.dtype} {y.shape}; {rows} class numbers belong there")
+    if rows and (y.min() < 0 or y.max() >= classes):
+        raise TrainingError(f"y holds {y.min()} to {y.max()}; a class is 0 to {classes - 1}")
+
+
+@dataclass(slots=True)
+class Tally:
+    """Loss and right answers, summed batch by batch."""
+
+    loss: float = 0.0
+    correct: float = 0.0
+    examples: int = 0
+
+    def add(self, *, loss: float, correct: float, examples: int) -> None:
+        """Count one batch: its mean loss, its right answers, its rows."""
+        self.loss += loss * examples
+        self.correct += correct
+        self.examples += examples
+
+    def metrics(self) -> dict[str, float]:
+        """Take the means over all rows.
+
+        Raises:
+            TrainingError: there was no row, or the loss is no finite number any more.
+        """
+        if not self.examples:
+            raise TrainingError("a data set without a single row")
+        loss = self.loss / self.examples
+        if not math.isfinite(loss):
+            raise TrainingError(f"the loss became {loss}; a lower learning_rate may help")
+        return {"loss": loss, "accuracy": self.correct / self.examples}

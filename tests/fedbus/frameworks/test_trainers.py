@@ -1,0 +1,261 @@
+"""Every framework keeps the same promises, so that its agents can train one model together."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from fedbus import demo_data
+from fedbus.data import Dataset, npz, of
+from fedbus.errors import LayoutError, Stopped, TrainingError
+from fedbus.layout import Array, Layout, Weights
+from fedbus.plugins import Evaluates, Predicts, Trainer
+from fedbus.split import write_digits
+from fedbus.training import Params, Structure
+from fedbus.weights import blank, decode, encode, encode_delta, flat
+from fedbus.wire import codec
+from fedbus.wire.states import ModelCard
+
+CARD = codec.from_json(ModelCard, demo_data.read("model.json"))
+LAYOUT = Layout.read(CARD.layout)
+
+
+class FullTrainer(Trainer, Evaluates, Predicts, Protocol):
+    """What our own trainers are: all of it."""
+
+
+def make(framework: str, structure: Structure | None = None) -> FullTrainer:
+    """Make a trainer of the digits model, or skip where its framework is not installed."""
+    if framework == "torch":
+        pytest.importorskip("torch")
+        from fedbus.frameworks.torch import TorchTrainer
+
+        return TorchTrainer(CARD.structures["torch"] if structure is None else structure)
+    pytest.importorskip("tflite_runtime")
+    from fedbus.frameworks.tflite import TfliteTrainer
+
+    return TfliteTrainer(
+        {"blob": demo_data.read("digits.tflite")} if structure is None else structure
+    )
+
+
+@pytest.fixture(params=["tflite", "torch"])
+def trainer(request: pytest.FixtureRequest) -> FullTrainer:
+    """Make a trainer of each framework."""
+    return make(request.param)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the digits for eight agents."""
+    folder = tmp_path_factory.mktemp("digits")
+    write_digits(folder, 8)
+    return folder
+
+
+def rows(count: int, seed: int = 0) -> Dataset:
+    """Make rows of noise."""
+    rng = np.random.default_rng(seed)
+    return of(rng.random((count, 64), np.float32), rng.integers(0, 10, count))
+
+
+def close(one: Weights, other: Weights) -> bool:
+    """Tell whether weights agree to 1e-5."""
+    return all(np.allclose(one[name], other[name], atol=1e-5, rtol=0) for name in one)
+
+
+def test_a_new_model_has_the_cards_layout(trainer: FullTrainer) -> None:
+    """Names and shapes belong to the model; a dense weight is (inputs, outputs)."""
+    weights = trainer.initial()
+    assert Layout.of(weights).digest == LAYOUT.digest
+    assert weights["layers.0.weight"].shape == (64, 32)
+
+
+def test_all_frameworks_start_from_the_same_weights() -> None:
+    """Whoever seeds the repository, the job is the same."""
+    tflite, torch = make("tflite").initial(), make("torch").initial()
+    for name in tflite:
+        np.testing.assert_array_equal(tflite[name], torch[name])
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_all_frameworks_take_the_same_steps(momentum: float) -> None:
+    """To 1e-5: so that a mixed fleet averages one model. The last batch is a short one."""
+    tflite, torch = make("tflite"), make("torch")
+    weights = tflite.initial()
+    params = Params(batch_size=32, learning_rate=0.1, momentum=momentum)
+    for count in (32, 71):
+        one = tflite.train(weights, rows(count), params)
+        other = torch.train(weights, rows(count), params)
+        assert close(one.weights, other.weights)
+        assert not close(one.weights, weights)
+        assert one.metrics == pytest.approx(other.metrics, abs=1e-5)
+
+
+def test_all_frameworks_score_and_answer_alike() -> None:
+    """Probabilities that add up to one."""
+    tflite, torch = make("tflite"), make("torch")
+    weights, data = tflite.initial(), rows(50)
+    scores = [trainer.evaluate(weights, data, Params()) for trainer in (tflite, torch)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    inputs = np.random.default_rng(5).random((7, 64))
+    answers = [trainer.predict(inputs) for trainer in (tflite, torch)]
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-5)
+    np.testing.assert_allclose(answers[0].sum(axis=1), 1, atol=1e-5)
+    assert (answers[0].shape, answers[0].dtype.name) == ((7, 10), "float32")
+
+
+def test_training_starts_afresh_every_time(trainer: FullTrainer) -> None:
+    """No momentum and no chance is left over from the task before."""
+    weights, params = trainer.initial(), Params(momentum=0.9, epochs=2, learning_rate=0.1, seed=4)
+    first = trainer.train(weights, rows(40), params)
+    again = trainer.train(weights, rows(40), params)
+    for name in weights:
+        np.testing.assert_array_equal(first.weights[name], again.weights[name])
+        np.testing.assert_array_equal(weights[name], trainer.initial()[name])
+    assert first.examples == 40
+
+
+def test_arrays_that_cross_the_border_are_copies(trainer: FullTrainer) -> None:
+    """What was handed out does not change under its owner."""
+    weights = trainer.initial()
+    update = trainer.train(weights, rows(32), Params())
+    kept = {name: array.copy() for name, array in update.weights.items()}
+    trainer.train(update.weights, rows(32, seed=1), Params(learning_rate=1.0))
+    for name, array in kept.items():
+        np.testing.assert_array_equal(update.weights[name], array)
+
+
+def test_weights_are_taken_from_a_read_only_blob(trainer: FullTrainer) -> None:
+    """That is what an agent has: views into bytes."""
+    blob = bytes(encode(trainer.initial(), LAYOUT))
+    update = trainer.train(decode(blob, LAYOUT), rows(32), Params())
+    assert encode(trainer.initial(), LAYOUT) == blob
+    LAYOUT.check(update.weights)
+
+
+def test_a_loaded_version_answers_until_the_next_is_loaded(trainer: FullTrainer) -> None:
+    """Loading costs no conversion."""
+    zero = {name: np.zeros_like(array) for name, array in trainer.initial().items()}
+    inputs = np.ones((1, 64), np.float32)
+    trainer.load(zero)
+    np.testing.assert_allclose(trainer.predict(inputs), np.full((1, 10), 0.1), atol=1e-6)
+    zero["layers.1.bias"][3] = 50
+    trainer.load(zero)
+    assert trainer.predict(inputs).argmax() == 3
+
+
+def test_training_stops_at_the_next_batch(trainer: FullTrainer) -> None:
+    """Stopped passes through, and the trainer can be used again."""
+    asked = iter([False, False, True])
+    with pytest.raises(Stopped):
+        trainer.train(trainer.initial(), rows(99).watched(lambda: next(asked)), Params())
+    trainer.train(trainer.initial(), rows(9), Params())
+
+
+def test_a_single_row_is_a_batch_too(trainer: FullTrainer) -> None:
+    """The smallest short batch."""
+    assert trainer.train(trainer.initial(), rows(33), Params(batch_size=32)).examples == 33
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "sentence"),
+    [
+        (np.ones((4, 63), np.float32), np.zeros(4, int), r"\(4, 63\)"),
+        (np.ones((4, 8, 8), np.float32), np.zeros(4, int), r"\(4, 8, 8\)"),
+        (np.ones((4, 64), np.float32), np.full(4, 10), "y holds 10 to 10; a class is 0 to 9"),
+        (np.ones((4, 64), np.float32), np.zeros(4, np.float32), r"y is float32 \(4,\)"),
+    ],
+    ids=["width", "dimensions", "class", "no classes"],
+)
+def test_data_that_do_not_fit_the_model_are_refused(
+    trainer: FullTrainer, x: Array, y: Array, sentence: str
+) -> None:
+    """In one sentence, with the shapes."""
+    for call in (trainer.train, trainer.evaluate):
+        with pytest.raises(TrainingError, match=sentence):
+            call(trainer.initial(), of(x, y), Params())
+
+
+@pytest.mark.parametrize("shape", [(64,), (0, 64), (2, 65), ()])
+def test_inputs_that_do_not_fit_the_model_are_refused(
+    trainer: FullTrainer, shape: tuple[int, ...]
+) -> None:
+    """A wrong request is no reason to fall over."""
+    with pytest.raises(TrainingError):
+        trainer.predict(np.ones(shape, np.float32))
+    trainer.predict(np.ones((2, 64), np.float32))
+
+
+def test_weights_that_do_not_fit_the_model_are_refused(trainer: FullTrainer) -> None:
+    """By the tensor's name."""
+    weights = {**trainer.initial(), "layers.1.bias": np.zeros(11, np.float32)}
+    with pytest.raises(LayoutError, match=r"layers\.1\.bias.*\(11,\)"):
+        trainer.train(weights, rows(4), Params())
+
+
+@pytest.mark.parametrize("change", [{"optimizer": "adam"}, {"loss": "hinge"}])
+def test_what_the_framework_cannot_do_is_refused(
+    trainer: FullTrainer, change: dict[str, str]
+) -> None:
+    """Rather than trained with something else."""
+    with pytest.raises(TrainingError, match=f"has no {next(iter(change))}"):
+        trainer.train(trainer.initial(), rows(4), Params(**change))  # type: ignore[arg-type]
+
+
+def test_training_that_diverges_makes_no_update(trainer: FullTrainer) -> None:
+    """NaN never leaves the agent."""
+    params = Params(learning_rate=1e30, epochs=3)
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(TrainingError, match="a lower learning_rate may help"),
+    ):
+        trainer.train(trainer.initial(), rows(64), params)
+
+
+def average(base: bytearray, updates: list[tuple[int, bytearray]]) -> bytearray:
+    """Do what the collector does."""
+    rows_seen = sum(examples for examples, _ in updates)
+    new = blank(LAYOUT, "plain")
+    flat(new, LAYOUT)[:] = flat(base, LAYOUT)
+    for examples, update in updates:
+        flat(new, LAYOUT)[:] += np.float32(examples / rows_seen) * flat(update, LAYOUT)
+    return new
+
+
+def rounds_to_90_percent(
+    fleet: list[FullTrainer], shards: Path, pick: Callable[[int], list[int]]
+) -> int:
+    """Run the demo's job without a bus."""
+    data = [npz(str(shards / f"agent.{n}.npz")) for n in range(1, 9)]
+    held_out = npz(str(shards / "held_out.npz"))
+    config = json.loads(demo_data.read("job.json"))["config"][0]
+    base = encode(fleet[0].initial(), LAYOUT)
+    for number in range(1, 31):
+        updates = []
+        for agent in pick(number):
+            params = Params(
+                batch_size=config["batch_size"],
+                epochs=config["epochs"],
+                learning_rate=config["learning_rate"],
+                seed=100 * number + agent,
+            )
+            update = fleet[agent].train(decode(base, LAYOUT), data[agent], params)
+            updates.append((update.examples, encode_delta(update.weights, base, LAYOUT)))
+        base = average(base, updates)
+        scores = fleet[0].evaluate(decode(base, LAYOUT), held_out, Params())
+        if scores["accuracy"] >= 0.9:
+            return number
+    return 31
+
+
+@pytest.mark.parametrize("kinds", [["tflite"], ["torch"], ["tflite", "torch"]], ids="+".join)
+def test_the_demos_job_reaches_90_percent_within_15_rounds(kinds: list[str], shards: Path) -> None:
+    """Eight agents that see few digits each, of one framework or mixed; or six of them in turn."""
+    fleet = [make(kinds[n % len(kinds)]) for n in range(8)]
+    assert rounds_to_90_percent(fleet, shards, lambda _: list(range(8))) <= 10
+    assert rounds_to_90_percent(fleet, shards, lambda n: Random(n).sample(range(8), 6)) <= 15

@@ -1,0 +1,105 @@
+"""Plug-ins are found by name, among those that are installed and allowed."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedbus import plugins
+from fedbus.errors import PluginError
+from fedbus.plugins import Folds
+
+Install = Callable[[str, str, str], None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Put packages on the path: a module, and the entry points that name what is in it."""
+
+    def package(name: str, entries: str, source: str) -> None:
+        folder = tmp_path / name
+        info = folder / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (folder / f"{name}.py").write_text(source)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(entries)
+        monkeypatch.syspath_prepend(str(folder))
+
+    return package
+
+
+def test_a_plug_in_is_what_its_entry_point_names(install: Install) -> None:
+    """Nobody inherits from anything."""
+    source = "class Tiny:\n    def __init__(self, structure): self.structure = structure"
+    install("acme_tiny", "[fedbus.trainers]\ntiny = acme_tiny:Tiny", source)
+    assert "tiny" in plugins.installed("trainers")
+    trainer = plugins.load("trainers", "tiny")({"name": "mlp"})
+    assert type(trainer).__name__ == "Tiny"
+
+
+def test_a_wrong_name_fails_with_the_choices(install: Install) -> None:
+    """In a sentence that ends up in front of the job's author."""
+    install("acme_two", "[fedbus.loaders]\ntwo_b = acme_two:b\ntwo_a = acme_two:a", "a = b = print")
+    with pytest.raises(
+        PluginError, match=r"no loaders plug-in named 'nope'; installed: .*two_a, two_b"
+    ):
+        plugins.load("loaders", "nope")
+
+
+def test_an_agent_loads_only_what_its_settings_allow(install: Install) -> None:
+    """A job chooses; the device's owner decides what there is to choose from."""
+    install("acme_odd", "[fedbus.loaders]\nodd = acme_odd:load", "load = print")
+    assert callable(plugins.load("loaders", "odd", allowed={"odd"}))
+    with pytest.raises(PluginError, match="'odd' is not allowed here; allowed: csv"):
+        plugins.load("loaders", "odd", allowed=["csv"])
+    with pytest.raises(PluginError, match="allowed: none"):
+        plugins.load("loaders", "odd", allowed=[])
+
+
+def test_a_name_claimed_twice_is_refused(install: Install) -> None:
+    """Chance must not decide whose code runs."""
+    install("acme_one", "[fedbus.selectors]\nbest = acme_one:pick", "")
+    install("acme_other", "[fedbus.selectors]\nbest = acme_other:pick", "")
+    with pytest.raises(PluginError, match="claimed twice: acme_one:pick, acme_other:pick"):
+        plugins.load("selectors", "best")
+
+
+@pytest.mark.parametrize("source", ["import nothing_like_this", "1 / 0", ""])
+def test_a_plug_in_that_does_not_import_is_named(install: Install, source: str) -> None:
+    """Whatever its module raises: a missing framework, a bug, a missing name."""
+    sys.modules.pop("acme_bad", None)
+    install("acme_bad", "[fedbus.trainers]\nbad = acme_bad:Trainer", source)
+    with pytest.raises(PluginError, match=r"'bad' \(acme_bad:Trainer\) does not load: .+"):
+        plugins.load("trainers", "bad")
+
+
+def test_aggregators_are_functions_or_classes_that_fold(install: Install) -> None:
+    """Either way the collector gets something ready to use."""
+    source = """
+class Sum:
+    def fold(self, total, block, weight):
+        total += block * weight
+
+def middle(blocks, weights):
+    return blocks[1]
+"""
+    install("acme_sum", "[fedbus.aggregators]\nsum = acme_sum:Sum\nmid = acme_sum:middle", source)
+    folding, middle = plugins.load("aggregators", "sum"), plugins.load("aggregators", "mid")
+    assert isinstance(folding, Folds)
+    assert not isinstance(middle, Folds)
+    total = np.zeros(2)
+    folding.fold(total, np.ones(2, np.float32), 3.0)
+    assert total.tolist() == [3.0, 3.0]
+    assert middle(np.eye(3), np.ones(3)).tolist() == [0.0, 1.0, 0.0]
+
+
+def test_the_library_imports_no_framework() -> None:
+    """An agent starts in the memory of a small device, and imports what a job names."""
+    modules = "fedbus, fedbus.data, fedbus.plugins, fedbus.split, fedbus.weights, fedbus.demo_data"
+    heavy = "{'torch', 'tflite_runtime', 'ai_edge_litert', 'tensorflow', 'sklearn', 'scipy'}"
+    code = f"import sys, {modules}; print(sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,54 @@
+"""Parameters name what they ask for; figures are means over rows."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fedbus.errors import TrainingError
+from fedbus.layout import Array
+from fedbus.training import CROSS_ENTROPY, Params, Tally, check_labels
+
+
+def test_what_a_framework_cannot_do_is_refused_with_what_it_can() -> None:
+    """The job's author reads this in the round's record."""
+    Params().require("torch", {"sgd"}, CROSS_ENTROPY)
+    with pytest.raises(TrainingError, match="torch has no optimizer 'lion'; it has adam, sgd"):
+        Params(optimizer="lion").require("torch", {"sgd", "adam"}, CROSS_ENTROPY)
+    with pytest.raises(TrainingError, match="no loss 'hinge'; it has categorical_crossentropy"):
+        Params(loss="hinge").require("torch", {"sgd"}, CROSS_ENTROPY)
+
+
+def test_a_short_batch_weighs_by_its_rows() -> None:
+    """A mean of means would favour it."""
+    tally = Tally()
+    tally.add(loss=1.0, correct=3, examples=3)
+    tally.add(loss=5.0, correct=0, examples=1)
+    assert tally.metrics() == {"loss": 2.0, "accuracy": 0.75}
+
+
+def test_training_that_diverged_or_saw_nothing_makes_no_update() -> None:
+    """Better said here than refused by the collector."""
+    with pytest.raises(TrainingError, match="without a single row"):
+        Tally().metrics()
+    tally = Tally()
+    tally.add(loss=math.nan, correct=0, examples=1)
+    with pytest.raises(TrainingError, match="the loss became nan; a lower learning_rate"):
+        tally.metrics()
+
+
+@pytest.mark.parametrize(
+    ("y", "sentence"),
+    [
+        (np.zeros(3, int), r"int64 \(3,\); 2 class numbers belong there"),
+        (np.zeros((2, 10)), r"float64 \(2, 10\)"),
+        (np.zeros(2), r"float64 \(2,\)"),
+        (np.array([0, 10]), "y holds 0 to 10; a class is 0 to 9"),
+        (np.array([-1, 3]), "y holds -1 to 3"),
+    ],
+)
+def test_truths_that_are_no_classes_are_refused(y: Array, sentence: str) -> None:
+    """A framework would crash on some of them, and quietly learn from the others."""
+    check_labels(np.array([0, 9], np.uint8), 2, 10)
+    with pytest.raises(TrainingError, match=sentence):
+        check_labels(y, 2, 10)
