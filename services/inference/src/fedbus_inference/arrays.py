@@ -1,0 +1,245 @@
+"""Arrays in requests and answers: measured, then made. Pure.
+
+An array comes as nested lists of numbers, or raw: `{"dtype", "shape", "data"}`, little-endian bytes
+in row order. Depth, shape, type and size are checked before an array is made of it, and every
+refusal is one sentence that says what was found where, and what belongs there.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Final, cast
+
+import numpy as np
+
+from fedbus.errors import WireError
+from fedbus.layout import DTYPES, MAX_DIMENSIONS, Array, listed
+
+_NUMBERS: Final = frozenset({int, float})
+_SPOKEN: Final[dict[type, str]] = {
+    str: "a string",
+    bool: "true or false",
+    type(None): "null",
+    dict: "a map",
+    list: "a list",
+    bytes: "raw bytes",
+    int: "a number",
+    float: "a number",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What one example looks like; `shape` None: the card does not say."""
+
+    shape: tuple[int, ...] | None
+    dtype: str = "float32"
+
+    @property
+    def wanted(self) -> str:
+        """Say it in a sentence."""
+        if self.shape is None:
+            return "a list of examples"
+        one = list(self.shape)
+        batch = ", ".join(["n", *map(str, one)])
+        return f"{one} ({self.dtype}), or [{batch}] for n examples"
+
+
+def spec_of(stated: dict[str, Any], most: int) -> Spec:
+    """Read what a model's card says of its inputs.
+
+    Either `{"shape": [64], "dtype": "float32"}`, or as aerOS writes it, `{"data_types":
+    {"numerical": {"size": [64]}}}`. Where it says nothing we know, any shape goes in.
+
+    Raises:
+        WireError: it says something that no array can be, or wants more than `most` numbers.
+    """
+    dtype = _dtype("card.input.dtype", stated.get("dtype", "float32"))
+    match stated:
+        case {"shape": shape}:
+            pass
+        case {"data_types": dict(kinds)} if len(kinds) == 1:
+            (kind,) = kinds.values()
+            shape = kind.get("size") if isinstance(kind, dict) else None
+        case _:
+            shape = None
+    if shape is None:
+        return Spec(None, dtype)
+    one = _dimensions("card.input.shape", shape)
+    _check_count(math.prod(one), most)
+    return Spec(one, dtype)
+
+
+def read(value: object, spec: Spec, most: int) -> Array:
+    """Take a request's `inputs`: one example or a batch; returns (examples, …) of the spec's dtype.
+
+    Args:
+        value: What JSON or msgpack held.
+        spec: What one example must look like.
+        most: The most numbers to make an array of.
+
+    Raises:
+        WireError: the sentence says what is wrong, where, and what is wanted.
+    """
+    match value:
+        case list():
+            shape, numbers = _measured(value, most)
+            array = _made(numbers, shape, spec.dtype)
+        case {"dtype": dtype, "shape": shape, "data": bytes(data)}:
+            array = _cast(_raw(dtype, shape, data, most), spec.dtype)
+        case _:
+            raise WireError(
+                f"inputs is {_spoken(value)}; send nested lists of numbers, or in msgpack "
+                '{"dtype", "shape", "data"} with little-endian bytes'
+            )
+    return _batch(array, spec)
+
+
+def nested(array: Array) -> list[Any]:
+    """Write an array as nested lists of numbers."""
+    return cast("list[Any]", array.tolist())
+
+
+def raw(array: Array) -> dict[str, Any]:
+    """Write an array raw."""
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "data": little.tobytes()}
+
+
+# ── nested lists ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _measured(value: list[Any], most: int) -> tuple[tuple[int, ...], list[Any]]:
+    """Open one level of lists after the other; returns the shape and the numbers in a row."""
+    shape, level = [len(value)], value
+    while level and type(level[0]) is list:
+        if len(shape) == MAX_DIMENSIONS:
+            raise WireError(f"inputs is nested deeper than {MAX_DIMENSIONS} lists")
+        _check_level(level, shape)
+        shape.append(len(level[0]))
+        _check_count(math.prod(shape), most)
+        level = list(chain.from_iterable(level))
+    _check_count(len(level), most)
+    if not level:
+        raise WireError(f"inputs of shape {shape} hold no number")
+    if not _NUMBERS.issuperset(map(type, level)):
+        at = next(i for i, leaf in enumerate(level) if type(leaf) not in _NUMBERS)
+        raise WireError(f"{_place(at, shape)} is {_spoken(level[at])} where a number belongs")
+    return tuple(shape), level
+
+
+def _check_level(level: list[Any], shape: list[int]) -> None:
+    if any(type(row) is not list for row in level):
+        at = next(i for i, row in enumerate(level) if type(row) is not list)
+        raise WireError(f"{_place(at, shape)} is {_spoken(level[at])} where a list belongs")
+    width = len(level[0])
+    if any(len(row) != width for row in level):
+        at = next(i for i, row in enumerate(level) if len(row) != width)
+        raise WireError(
+            f"{_place(at, shape)} has {len(level[at])} elements, "
+            f"{_place(0, shape)} has {width}: all rows are of one length"
+        )
+
+
+def _made(numbers: list[Any], shape: tuple[int, ...], dtype: str) -> Array:
+    if np.dtype(dtype).kind == "f":
+        try:
+            with np.errstate(over="ignore"):  # found below, and named
+                array = np.array(numbers, dtype)
+        except OverflowError as error:
+            raise WireError(f"inputs hold a whole number too large for {dtype}") from error
+        return _finite(array.reshape(shape))
+    if float in set(map(type, numbers)):
+        at = next(i for i, number in enumerate(numbers) if type(number) is float)
+        raise WireError(f"{_place(at, shape)} is {numbers[at]}; whole numbers ({dtype}) go in")
+    _check_range(min(numbers), max(numbers), dtype)
+    return np.array(numbers, dtype).reshape(shape)
+
+
+# ── raw ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _raw(dtype: object, stated: object, data: bytes, most: int) -> Array:
+    kind = np.dtype(_dtype("inputs.dtype", dtype)).newbyteorder("<")
+    shape = _dimensions("inputs.shape", stated)
+    count = math.prod(shape)
+    _check_count(count, most)
+    if len(data) != count * kind.itemsize:
+        raise WireError(
+            f"inputs.data is {len(data)} bytes long; "
+            f"{kind.name} of shape {list(shape)} takes {count * kind.itemsize}"
+        )
+    return np.frombuffer(data, kind).reshape(shape)
+
+
+def _cast(array: Array, dtype: str) -> Array:
+    wanted = np.dtype(dtype)
+    if wanted.kind == "f":
+        with np.errstate(over="ignore"):  # found below, and named
+            return _finite(array.astype(wanted, copy=False))
+    if array.dtype.kind == "f":
+        raise WireError(f"inputs.dtype is {array.dtype.name}; whole numbers ({dtype}) go in")
+    _check_range(int(array.min()), int(array.max()), dtype)
+    return array.astype(wanted, copy=False)
+
+
+# ── both ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _batch(array: Array, spec: Spec) -> Array:
+    if spec.shape is None:
+        if array.ndim:
+            return array
+    elif array.shape == spec.shape:
+        return array[np.newaxis]
+    elif array.ndim and array.shape[1:] == spec.shape:
+        return array
+    raise WireError(f"inputs of shape {list(array.shape)}; this model takes {spec.wanted}")
+
+
+def _dtype(where: str, stated: object) -> str:
+    if not isinstance(stated, str) or stated not in DTYPES:
+        raise WireError(f"{where} is {_shown(stated)}; it is one of {listed(DTYPES)}")
+    return stated
+
+
+def _dimensions(where: str, stated: object) -> tuple[int, ...]:
+    if not isinstance(stated, list | tuple) or len(stated) > MAX_DIMENSIONS:
+        raise WireError(
+            f"{where} is {_shown(stated)}; it is a list of at most {MAX_DIMENSIONS} numbers"
+        )
+    if not all(type(length) is int and length > 0 for length in stated):
+        raise WireError(f"{where} is {_shown(stated)}; every dimension is a whole number above 0")
+    return tuple(stated)
+
+
+def _finite(array: Array) -> Array:
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = _place(int(finite.argmin()), array.shape)
+        raise WireError(f"{place} is not a finite number that fits in {array.dtype.name}")
+    return array
+
+
+def _check_range(low: int, high: int, dtype: str) -> None:
+    info = np.iinfo(dtype)
+    if low < info.min or high > info.max:
+        raise WireError(f"inputs hold numbers beyond {dtype}, which is {info.min} to {info.max}")
+
+
+def _check_count(count: int, most: int) -> None:
+    if count > most:
+        raise WireError(f"inputs hold {count} numbers, at most {most}; send fewer examples at once")
+
+
+def _place(at: int, shape: "list[int] | tuple[int, ...]") -> str:
+    """Name an element by its flat index: `inputs[0][3]`."""
+    return "inputs" + "".join(f"[{int(i)}]" for i in np.unravel_index(at, tuple(shape)))
+
+
+def _spoken(value: object) -> str:
+    return _SPOKEN.get(type(value), "something else")
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:60]

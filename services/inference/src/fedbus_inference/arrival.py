@@ -1,0 +1,160 @@
+"""How the newest version of one model comes here: card, structure, weights, load. Pure.
+
+One version comes at a time, and after it the newest there is by then: so every version that is
+begun arrives, however fast they follow each other. What failed is tried again, after 1, 2, 4 … 60 s
+or when the repository speaks of it again. An older version never follows a newer one.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+from fedbus.actions import (
+    Action,
+    Cancel,
+    Event,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Note,
+    Ran,
+    Run,
+    RunFailed,
+    WakeAt,
+    Woke,
+)
+from fedbus.errors import TransferError
+from fedbus.wire import codec
+from fedbus.wire.states import ModelLatest
+from fedbus.wire.values import Manifest, Reference
+from fedbus_inference.limits import Limits
+from fedbus_inference.loading import (
+    Opened,
+    Runtime,
+    check_size,
+    load_version,
+    open_card,
+    weights_of,
+)
+from fedbus_inference.prediction import Served
+
+LONGEST_PAUSE_SECONDS = 60.0
+
+
+class Buffer:
+    """A blob in memory: a Sink."""
+
+    def __init__(self, size: int) -> None:
+        self.data = bytearray(size)
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Put bytes at an offset."""
+        self.data[offset : offset + len(data)] = data
+
+
+class Arrival:
+    """Bring one version after the other; each ends in `Ran(("load", model), Served)`.
+
+    Attributes:
+        coming: The version on its way; None when there is none to bring, or a pause.
+        problem: Why the last one did not arrive; empty once one did.
+    """
+
+    def __init__(self, model: str, runtime: Runtime, limits: Limits) -> None:
+        self.coming: ModelLatest | None = None
+        self.problem = ""
+        self._model = model
+        self._runtime = runtime
+        self._limits = limits
+        self._newest: ModelLatest | None = None
+        self._loaded = -1
+        self._failures = 0
+        self._opened: Opened | None = None
+        self._structure: bytearray | None = None
+        self._weights: bytearray | None = None
+
+    def announced(self, latest: ModelLatest, now: float) -> Iterator[Action]:
+        """Hear which version is the newest; what is here already is no news."""
+        if self._newest is None or latest.version >= self._newest.version:
+            self._newest = latest
+        yield from self._next(now)
+
+    def landed(self, served: Served, now: float) -> Iterator[Action]:
+        """What was coming is here; bring what is newer by now."""
+        self.coming, self._weights = None, None
+        self._loaded, self.problem, self._failures = served.version, "", 0
+        yield from self._next(now)
+
+    def handle(self, event: Event, now: float) -> Iterator[Action]:
+        """Go on with the version that is coming."""
+        match event:
+            case Woke(("retry", _)):
+                yield from self._next(now)
+            case FetchFailed(_, reason) if self.coming:
+                yield from self._failed(self.coming, reason, now)
+            case RunFailed(_, error) if self.coming:
+                yield from self._failed(self.coming, str(error) or type(error).__name__, now)
+            case _ if self.coming:
+                yield from self._go_on(event, self.coming)
+
+    def _go_on(self, event: Event, coming: ModelLatest) -> Iterator[Action]:
+        match event:
+            case Fetched(("card", _), Buffer(data=data)):
+                call = partial(open_card, data, coming.card, self._runtime, self._limits)
+                yield Run(("open", self._model), call)
+            case Ran(("open", _), Opened() as opened):
+                self._opened = opened
+                yield from self._fetch_parts(opened, coming)
+            case Fetched(("structure", _), Buffer(data=data)):
+                self._structure = data
+                yield from self._load(coming)
+            case Fetched(("weights", _), Buffer(data=data)):
+                self._weights = data
+                yield from self._load(coming)
+
+    def _next(self, now: float) -> Iterator[Action]:
+        latest = self._newest
+        if self.coming or latest is None or latest.version <= self._loaded:
+            return
+        self.coming = latest
+        try:
+            check_size("weights", latest.size, self._limits.model_bytes)
+            check_size("card", latest.card.size, codec.MAX_MESSAGE)
+        except TransferError as error:
+            yield from self._failed(latest, str(error), now)
+            return
+        if self._opened and self._opened.digest == latest.card.digest:
+            yield from self._fetch_parts(self._opened, latest)
+        else:
+            self._opened, self._structure = None, None
+            yield self._fetch("card", latest.card, latest)
+
+    def _fetch_parts(self, opened: Opened, coming: ModelLatest) -> Iterator[Action]:
+        if opened.blob and self._structure is None:
+            yield self._fetch("structure", opened.blob, coming)
+        yield self._fetch("weights", weights_of(coming), coming)
+
+    def _fetch(self, part: str, manifest: Manifest, coming: ModelLatest) -> Fetch:
+        reference = Reference(manifest=manifest, source=coming.source)
+        return Fetch((part, self._model), reference, Buffer(manifest.size))
+
+    def _load(self, coming: ModelLatest) -> Iterator[Action]:
+        opened, structure, weights = self._opened, self._structure, self._weights
+        if opened and weights is not None and (structure is not None or not opened.blob):
+            call = partial(load_version, opened, coming, structure, weights, self._runtime.load)
+            yield Run(("load", self._model), call)
+
+    def _failed(self, coming: ModelLatest, reason: str, now: float) -> Iterator[Action]:
+        self.problem = reason
+        yield Note(
+            "model_not_loaded",
+            {"model": self._model, "version": coming.version, "reason": reason},
+        )
+        for part in ("card", "structure", "weights"):
+            yield Cancel((part, self._model))
+        self.coming, self._opened, self._structure, self._weights = None, None, None, None
+        if self._newest and self._newest.version > coming.version:
+            yield from self._next(now)
+        else:
+            pause = min(2.0**self._failures, LONGEST_PAUSE_SECONDS)
+            self._failures = min(self._failures + 1, 10)
+            yield WakeAt(("retry", self._model), now + pause)

@@ -1,0 +1,72 @@
+"""Which frameworks can run models here, found without importing any; and how they load one."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Final
+
+from fedbus import plugins
+from fedbus.errors import PluginError, SettingsError
+from fedbus.layout import Layout, listed
+from fedbus.plugins import Predicts, TrainerFactory
+from fedbus.training import Structure
+from fedbus.weights import Blob, decode
+from fedbus.wire.states import ModelCard
+from fedbus_inference.loading import Runtime
+from fedbus_inference.prediction import Predictor
+
+AUTO: Final = "auto"
+BUILT_IN: Final = {
+    "tflite": ("tflite_runtime", "ai_edge_litert", "tensorflow"),
+    "torch": ("torch",),
+}
+"""Our frameworks, the lightest first, and the packages one of which each needs."""
+
+
+def _is_installed(package: str) -> bool:
+    return find_spec(package) is not None
+
+
+def runtime_for(wanted: str, is_installed: Callable[[str], bool] = _is_installed) -> Runtime:
+    """Choose frameworks: `auto`, or the name of one trainer plug-in.
+
+    `auto` takes only what we ship: which code of others may answer is for the settings to say, not
+    for a model's card.
+
+    Raises:
+        SettingsError: there is nothing here to run a model with, or nothing of that name.
+    """
+    if wanted == AUTO:
+        names = tuple(name for name, needs in BUILT_IN.items() if any(map(is_installed, needs)))
+        if not names:
+            raise SettingsError(
+                "FEDBUS_RUNTIME='auto': no framework is installed here; "
+                f"install fedbus-inference with one of the extras {listed(BUILT_IN)}"
+            )
+        return Runtime(names, load)
+    if wanted not in plugins.installed("trainers"):
+        known = listed([AUTO, *plugins.installed("trainers")])
+        raise SettingsError(f"FEDBUS_RUNTIME={wanted!r}: no such trainer plug-in; there is {known}")
+    return Runtime((wanted,), load)
+
+
+def _factory(framework: str) -> TrainerFactory:
+    return plugins.load("trainers", framework)
+
+
+def load(
+    framework: str,
+    card: ModelCard,
+    structure: Structure,
+    weights: Blob,
+    factory: Callable[[str], TrainerFactory] = _factory,
+) -> Predictor:
+    """Rebuild a model and give it its weights; this imports the framework, so call it in a thread.
+
+    Raises:
+        FedbusError: the framework does not load or cannot predict, or the weights do not fit.
+    """
+    trainer = factory(framework)(structure)
+    if not isinstance(trainer, Predicts):
+        raise PluginError(f"trainers plug-in {framework!r} can train, and not predict")
+    trainer.load(decode(weights, Layout.read(card.layout), "plain"))
+    return trainer

@@ -1,0 +1,41 @@
+"""What the inference service needs to know, from the environment."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from fedbus.settings import ServiceSettings
+from fedbus.wire.values import IDENT
+from fedbus_inference.limits import Limits
+
+_DEFAULT = Limits()
+
+
+class InferenceSettings(ServiceSettings):
+    """`FEDBUS_RUNTIME`, `FEDBUS_MAX_NUMBERS` and their like."""
+
+    runtime: Annotated[
+        str,
+        Field(pattern=rf"^{IDENT}$", description="auto, tflite, torch, or a trainer plug-in"),
+    ] = "auto"
+    max_numbers: Annotated[
+        int, Field(ge=1, le=2**30, description="numbers in the inputs of one request")
+    ] = _DEFAULT.numbers
+    max_model_mb: Annotated[
+        int, Field(ge=1, le=2**16, description="MiB of one version's weights")
+    ] = _DEFAULT.model_bytes // 2**20
+    max_waiting: Annotated[
+        int, Field(ge=1, le=100_000, description="requests that wait for one model")
+    ] = _DEFAULT.waiting
+    patience_seconds: Annotated[
+        float, Field(gt=0, le=300, description="how long a request waits for its model")
+    ] = _DEFAULT.patience_seconds
+
+    def limits(self) -> Limits:
+        """What one model may take."""
+        return Limits(
+            model_bytes=self.max_model_mb * 2**20,
+            numbers=self.max_numbers,
+            waiting=self.max_waiting,
+            patience_seconds=self.patience_seconds,
+        )

@@ -1,0 +1,235 @@
+"""A stand for an inference core: a repository, threads and a clock that obey the test."""
+
+import hashlib
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fedbus.actions import (
+    Action,
+    Cancel,
+    Event,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Key,
+    Note,
+    Ran,
+    Received,
+    Reply,
+    ReplyTo,
+    Requested,
+    Run,
+    RunFailed,
+    WakeAt,
+    Woke,
+)
+from fedbus.layout import Array, Layout
+from fedbus.training import Structure
+from fedbus.weights import Blob, decode, encode
+from fedbus.wire import codec
+from fedbus.wire.states import ModelCard, ModelLatest, TensorSpec
+from fedbus.wire.topics import INFERENCE
+from fedbus.wire.values import Manifest
+from fedbus_inference.core import InferenceCore
+from fedbus_inference.limits import Limits
+from fedbus_inference.loading import Runtime
+
+FAULTY = 13.0
+"""A row that begins with it makes the model fail."""
+
+REPLY = ReplyTo("fedbus/v1/replies/me", b"7", None)
+LAYOUT = Layout.of({"bias": np.zeros(1, np.float32)})
+
+
+def manifest_of(data: bytes) -> Manifest:
+    """Name a blob."""
+    return Manifest(digest=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+def weights(bias: float) -> bytes:
+    """The weights of `Sums`: what it adds to the sum of each row."""
+    return bytes(encode({"bias": np.array([bias], np.float32)}, LAYOUT))
+
+
+def card(**changes: object) -> bytes:
+    """A card for rows of three numbers; `changes` replace its fields."""
+    stated: dict[str, Any] = {
+        "model": "sum",
+        "layout": (TensorSpec(name="bias", shape=(1,), dtype="float32"),),
+        "structures": {"sums": {}},
+        "input": {"shape": [3], "dtype": "float32"},
+    }
+    return codec.to_json(ModelCard(**(stated | changes)))
+
+
+class Sums:
+    """Adds up each row, and the bias; counts the batches it was given."""
+
+    def __init__(self, bias: float, structure: Structure) -> None:
+        self.bias = bias
+        self.structure = structure
+        self.batches: list[int] = []
+
+    def predict(self, inputs: Array) -> Array:
+        self.batches.append(len(inputs))
+        if (inputs[:, 0] == FAULTY).any():
+            raise ValueError("thirteen")
+        totals: Array = inputs.sum(axis=1, keepdims=True)
+        return totals + np.float32(self.bias)
+
+
+@dataclass
+class Stand:
+    """Feeds a core and performs what it yields, when the test says so."""
+
+    frameworks: tuple[str, ...] = ("sums",)
+    limits: Limits = field(default_factory=Limits)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    replies: list[Reply] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    runs: deque[Run] = field(default_factory=deque)
+    fetches: dict[Key, Fetch] = field(default_factory=dict)
+    timers: dict[Key, float] = field(default_factory=dict)
+    fetched: list[str] = field(default_factory=list)
+    loaded: list[Sums] = field(default_factory=list)
+    now: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.core = InferenceCore(Runtime(self.frameworks, self._load_model), self.limits)
+
+    def _load_model(self, _: str, card: ModelCard, structure: Structure, blob: Blob) -> Sums:
+        bias = decode(blob, Layout.read(card.layout))["bias"]
+        self.loaded.append(Sums(float(bias[0]), structure))
+        return self.loaded[-1]
+
+    # ── what the test does ─────────────────────────────────────────────────────────────────────
+
+    def tell(self, event: Event) -> None:
+        for action in self.core.handle(event, self.now):
+            self._perform(action)
+
+    def store(self, data: bytes) -> Manifest:
+        """Put a blob into the repository."""
+        manifest = manifest_of(data)
+        self.blobs[manifest.digest] = data
+        return manifest
+
+    def announce(self, version: int, *, model: str = "sum", **changes: object) -> ModelLatest:
+        """Store a version whose bias is its number, and speak of it."""
+        held = self.store(weights(version))
+        stated: dict[str, Any] = {
+            "model": model,
+            "version": version,
+            "digest": held.digest,
+            "size": held.size,
+            "card": changes.pop("card", None) or self.store(card()),
+            "source": "repository.1",
+            "metrics": {},
+            "parent": None,
+            "job": None,
+            "round": version,
+        }
+        latest = ModelLatest(**(stated | changes))
+        self.tell(Received("", latest))
+        return latest
+
+    def serve(self, version: int = 1, *, model: str = "sum", **changes: object) -> None:
+        """Announce a version and let it arrive."""
+        self.announce(version, model=model, **changes)
+        self.settle()
+
+    def ask(
+        self,
+        inputs: object = (1, 2, 3),
+        *,
+        model: str = "sum",
+        payload: bytes | None = None,
+        content_type: str | None = None,
+        reply: ReplyTo | None = REPLY,
+    ) -> None:
+        """Publish a request."""
+        data = json.dumps({"inputs": inputs}).encode() if payload is None else payload
+        self.tell(Requested(INFERENCE, {"model": model}, data, content_type, reply))
+
+    def fetch(self) -> bool:
+        """Let one blob arrive; False: none is on its way."""
+        for key in list(self.fetches):
+            fetch = self.fetches.pop(key)
+            manifest = fetch.reference.manifest
+            self.fetched.append(manifest.digest)
+            data = self.blobs.get(manifest.digest)
+            if data is None:
+                self.tell(FetchFailed(key, "repository.1 does not hold it"))
+            else:
+                fetch.sink.write(0, data[: manifest.size])
+                self.tell(Fetched(key, fetch.sink))
+            return True
+        return False
+
+    def run(self, word: str | None = None) -> bool:
+        """Let one thread finish, of this kind or of any; False: none works."""
+        run = next((run for run in self.runs if word in {None, run.key[0]}), None)
+        if run is None:
+            return False
+        self.runs.remove(run)
+        try:
+            result = run.call()
+        except Exception as error:  # noqa: BLE001 - a shell tells of whatever a thread raised
+            self.tell(RunFailed(run.key, error))
+        else:
+            self.tell(Ran(run.key, result))
+        return True
+
+    def fail(self, key: Key, error: Exception) -> None:
+        """Let a thread raise."""
+        self.tell(RunFailed(key, error))
+
+    def settle(self) -> None:
+        """Let everything happen that needs no time."""
+        while self.fetch() or self.run():
+            pass
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and ring what is due."""
+        self.now += seconds
+        for key, at in list(self.timers.items()):
+            if at <= self.now:
+                del self.timers[key]
+                self.tell(Woke(key))
+
+    # ── what the test looks at ─────────────────────────────────────────────────────────────────
+
+    def answers(self) -> list[dict[str, Any]]:
+        """Take what was answered, in order, from JSON."""
+        taken = [json.loads(reply.payload) for reply in self.replies]
+        self.replies.clear()
+        return taken
+
+    def answer(self) -> dict[str, Any]:
+        """Take the only answer."""
+        (only,) = self.answers()
+        return only
+
+    def noted(self, event: str) -> list[dict[str, Any]]:
+        return [note.facts for note in self.notes if note.event == event]
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Reply():
+                self.replies.append(action)
+            case Note():
+                self.notes.append(action)
+            case Run():
+                self.runs.append(action)
+            case Fetch():
+                self.fetches[action.key] = action
+            case WakeAt():
+                self.timers[action.key] = action.at
+            case Cancel():
+                self.fetches.pop(action.key, None)
+            case _:
+                raise AssertionError(f"an inference core has no use for {action}")

@@ -1,0 +1,252 @@
+"""Arrays are measured before they are made, and a refusal is always one clear sentence."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from fedbus.errors import WireError
+from fedbus.layout import DTYPES
+from fedbus_inference.arrays import Spec, nested, raw, read, spec_of
+
+MOST = 1000
+ROW = Spec((3,), "float32")
+
+dtypes = st.sampled_from(sorted(DTYPES)).map(np.dtype)
+shapes = hnp.array_shapes(min_dims=1, max_dims=4, max_side=5)
+
+
+def finite(dtype: "np.dtype[Any]") -> st.SearchStrategy[Any]:
+    """Draw arrays of a type without NaN and infinity."""
+    elements = hnp.from_dtype(dtype, allow_nan=False, allow_infinity=False)
+    return hnp.arrays(dtype, shapes, elements=elements)
+
+
+arrays = dtypes.flatmap(finite)
+leaves = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3), st.binary(max_size=3)
+)
+anything = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=20,
+)
+raws = st.fixed_dictionaries(
+    {
+        "dtype": st.sampled_from([*sorted(DTYPES), "object", "S9", ">f4", ""]) | leaves,
+        "shape": st.lists(st.integers(-1, 10) | leaves, max_size=10) | leaves,
+        "data": st.binary(max_size=64) | leaves,
+    }
+)
+specs = st.builds(
+    Spec,
+    st.none() | st.lists(st.integers(1, 4), max_size=3).map(tuple),
+    st.sampled_from(sorted(DTYPES)),
+)
+
+
+def refused(value: object, spec: Spec = ROW, most: int = MOST) -> str:
+    """Read what must be refused; returns the sentence."""
+    with pytest.raises(WireError) as caught:
+        read(value, spec, most)
+    return str(caught.value)
+
+
+@given(arrays)
+def test_an_array_comes_back_from_nested_lists(array: np.ndarray[Any, Any]) -> None:
+    """What is answered in JSON is what the model said, to the last bit."""
+    again = read(nested(array), Spec(array.shape[1:], array.dtype.name), MOST)
+    assert again.dtype == array.dtype
+    assert np.array_equal(again, array)
+
+
+@given(arrays)
+def test_an_array_comes_back_raw_in_any_byte_order(array: np.ndarray[Any, Any]) -> None:
+    """Raw data is little-endian, whatever the machine that wrote it."""
+    foreign = array.astype(array.dtype.newbyteorder(">"))
+    again = read(raw(foreign), Spec(array.shape[1:], array.dtype.name), MOST)
+    assert np.array_equal(again, array)
+
+
+@given(anything | raws, specs)
+def test_whatever_comes_is_an_array_that_fits_or_a_refusal(value: object, spec: Spec) -> None:
+    """Nothing a client sends raises anything else, and what is accepted keeps its promise."""
+    try:
+        array = read(value, spec, 50)
+    except WireError as error:
+        sentence = str(error)
+    else:
+        sentence = ""
+        assert array.dtype.name == spec.dtype
+        assert array.size <= 50
+        assert spec.shape is None or array.shape[1:] == spec.shape
+        assert np.isfinite(array).all()
+    assert len(sentence) < 500
+
+
+@given(anything)
+def test_whatever_a_card_says_is_a_spec_or_a_refusal(value: object) -> None:
+    """A card is read once, and its oddities end there."""
+    for stated in ({"shape": value}, {"dtype": str(value)}, {"data_types": value}):
+        try:
+            spec = spec_of(stated, 100)
+        except WireError:
+            continue
+        assert spec.shape is None or math.prod(spec.shape) <= 100
+
+
+def test_one_example_becomes_a_batch_of_one() -> None:
+    """A person with one digit need not know about batches."""
+    assert read([1, 2, 3], ROW, MOST).tolist() == [[1.0, 2.0, 3.0]]
+
+
+def test_a_batch_stays_a_batch() -> None:
+    """Rows keep their order."""
+    assert read([[1, 2, 3], [4, 5, 6]], ROW, MOST).tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_a_model_that_does_not_say_takes_any_batch() -> None:
+    """The predictor itself may know better than the card."""
+    assert read([[[1]], [[2]]], Spec(None), MOST).shape == (2, 1, 1)
+
+
+def test_raw_without_a_dimension_is_no_batch() -> None:
+    """A single number is nobody's list of examples."""
+    scalar = {"dtype": "float32", "shape": [], "data": bytes(4)}
+    assert refused(scalar, Spec(None)) == "inputs of shape []; this model takes a list of examples"
+    assert read(scalar, Spec(()), MOST).shape == (1,)
+
+
+def test_another_shape_is_refused_with_the_wanted_one() -> None:
+    """The sentence says what was given, and what to send instead."""
+    assert refused([[1, 2]]) == (
+        "inputs of shape [1, 2]; this model takes [3] (float32), or [n, 3] for n examples"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        pytest.param(
+            "abc",
+            "inputs is a string; send nested lists of numbers, or in msgpack "
+            '{"dtype", "shape", "data"} with little-endian bytes',
+            id="no-list",
+        ),
+        pytest.param(
+            [[1, 2, 3], [1, 2]],
+            "inputs[1] has 2 elements, inputs[0] has 3: all rows are of one length",
+            id="ragged",
+        ),
+        pytest.param(
+            [[1, 2, 3], 4], "inputs[1] is a number where a list belongs", id="half-nested"
+        ),
+        pytest.param(
+            [[1, 2, 3], [4, "5", 6]], "inputs[1][1] is a string where a number belongs", id="string"
+        ),
+        pytest.param([1, True, 3], "inputs[1] is true or false where a number belongs", id="bool"),
+        pytest.param([1, [2], 3], "inputs[1] is a list where a number belongs", id="late-list"),
+        pytest.param([], "inputs of shape [0] hold no number", id="empty"),
+        pytest.param([[], []], "inputs of shape [2, 0] hold no number", id="empty-rows"),
+        pytest.param(
+            [1, 1e39, 2], "inputs[1] is not a finite number that fits in float32", id="big"
+        ),
+        pytest.param(
+            [10**400, 1, 2], "inputs hold a whole number too large for float32", id="huge"
+        ),
+        pytest.param(
+            [math.nan, 1, 2], "inputs[0] is not a finite number that fits in float32", id="nan"
+        ),
+        pytest.param([[[[[[[[[1]]]]]]]]], "inputs is nested deeper than 8 lists", id="deep"),
+    ],
+)
+def test_lists_that_are_no_array_are_refused_by_place(value: object, sentence: str) -> None:
+    """Whoever sent it finds the one number that is wrong."""
+    assert refused(value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        pytest.param({"dtype": "object"}, "inputs.dtype is 'object'; it is one of", id="dtype"),
+        pytest.param({"dtype": 4}, "inputs.dtype is 4; it is one of", id="dtype-type"),
+        pytest.param(
+            {"shape": 3}, "inputs.shape is 3; it is a list of at most 8 numbers", id="shape"
+        ),
+        pytest.param({"shape": [1] * 9}, "a list of at most 8 numbers", id="dimensions"),
+        pytest.param({"shape": [3, 0]}, "every dimension is a whole number above 0", id="zero"),
+        pytest.param({"shape": [True]}, "every dimension is a whole number above 0", id="bool"),
+        pytest.param(
+            {"shape": [4]},
+            "inputs.data is 12 bytes long; float32 of shape [4] takes 16",
+            id="short",
+        ),
+        pytest.param({"shape": [2**62]}, "at most 1000; send fewer examples at once", id="large"),
+        pytest.param(
+            {"data": np.array([1, np.inf, 0], "<f4").tobytes()},
+            "inputs[1] is not a finite number that fits in float32",
+            id="infinite",
+        ),
+    ],
+)
+def test_raw_data_that_is_no_array_is_refused(change: dict[str, Any], sentence: str) -> None:
+    """Every claim is checked against the bytes before an array is made of them."""
+    fine = {"dtype": "float32", "shape": [3], "data": bytes(12)}
+    assert read(fine, ROW, MOST).shape == (1, 3)
+    assert sentence in refused(fine | change)
+
+
+def test_too_many_numbers_are_refused_before_they_are_made() -> None:
+    """A setting bounds what one request may take."""
+    assert refused([[0] * 3] * 5, most=14) == (
+        "inputs hold 15 numbers, at most 14; send fewer examples at once"
+    )
+    assert refused([0] * 15, Spec(None), most=14).startswith("inputs hold 15 numbers, at most 14")
+
+
+def test_whole_numbers_stay_within_their_type() -> None:
+    """Nothing wraps around in silence."""
+    small = Spec((2,), "int8")
+    assert read([-128, 127], small, MOST).tolist() == [[-128, 127]]
+    assert refused([1, 128], small) == "inputs hold numbers beyond int8, which is -128 to 127"
+    assert refused([1, 1.5], small) == "inputs[1] is 1.5; whole numbers (int8) go in"
+    wide = {"dtype": "int64", "shape": [2], "data": np.array([1, -129], "<i8").tobytes()}
+    assert refused(wide, small) == "inputs hold numbers beyond int8, which is -128 to 127"
+    real = {"dtype": "float64", "shape": [2], "data": bytes(16)}
+    assert refused(real, small) == "inputs.dtype is float64; whole numbers (int8) go in"
+
+
+@pytest.mark.parametrize(
+    ("stated", "spec"),
+    [
+        pytest.param({"shape": [8, 8], "dtype": "float64"}, Spec((8, 8), "float64"), id="ours"),
+        pytest.param({"data_types": {"numerical": {"size": [64]}}}, Spec((64,)), id="aeros"),
+        pytest.param({"data_types": {"numerical": {}}}, Spec(None), id="aeros-without-size"),
+        pytest.param({"data_types": {"a": {"size": [1]}, "b": {}}}, Spec(None), id="two-inputs"),
+        pytest.param({"data_types": {"numerical": 3}}, Spec(None), id="aeros-odd"),
+        pytest.param({}, Spec(None), id="nothing"),
+    ],
+)
+def test_a_card_says_what_one_example_looks_like(stated: dict[str, Any], spec: Spec) -> None:
+    """In our words or in those of aerOS."""
+    assert spec_of(stated, MOST) == spec
+
+
+@pytest.mark.parametrize(
+    ("stated", "sentence"),
+    [
+        pytest.param({"dtype": "string"}, "card.input.dtype is 'string'", id="dtype"),
+        pytest.param({"dtype": ["float32"]}, "card.input.dtype is ['float32']", id="dtype-list"),
+        pytest.param({"shape": "64"}, "card.input.shape is '64'", id="shape"),
+        pytest.param({"shape": [10**9]}, "1000000000 numbers, at most 1000", id="large"),
+    ],
+)
+def test_a_card_that_describes_no_array_is_refused(stated: dict[str, Any], sentence: str) -> None:
+    """Such a version never takes over."""
+    with pytest.raises(WireError) as caught:
+        spec_of(stated, MOST)
+    assert sentence in str(caught.value)

@@ -1,0 +1,292 @@
+"""How a version comes: once, in order, checked; and what is tried again."""
+
+import pytest
+
+from fedbus.actions import Connected, Fetched, FetchFailed, Received, RunFailed, Woke
+from fedbus.wire.codec import MAX_MESSAGE
+from fedbus.wire.states import TensorSpec
+from fedbus.wire.values import Manifest
+from fedbus_inference.arrival import Buffer
+from fedbus_inference.limits import Limits
+from tests.inference.stand import Stand, card, manifest_of, weights
+
+
+def test_a_model_comes_as_card_structure_and_weights() -> None:
+    """Each blob is fetched from the node that announced it."""
+    stand = Stand()
+    structure = stand.store(b"graph")
+    held = stand.store(card(structures={"sums": {"blob": vars_of(structure), "depth": 2}}))
+    stand.announce(1, card=held)
+    assert [fetch.reference.source for fetch in stand.fetches.values()] == ["repository.1"]
+    stand.settle()
+    assert stand.fetched == [held.digest, structure.digest, manifest_of(weights(1)).digest]
+    assert stand.core.versions == {"sum": 1}
+    assert stand.loaded[0].structure == {"blob": b"graph", "depth": 2}
+
+
+def test_card_and_structure_come_once_for_all_versions() -> None:
+    """A new version of the same model costs its weights, and no more."""
+    stand = Stand()
+    held = stand.store(card(structures={"sums": {"blob": vars_of(stand.store(b"graph"))}}))
+    for version in (1, 2, 3):
+        stand.serve(version, card=held)
+    assert len(stand.fetched) == 2 + 3
+    assert stand.loaded[2].structure == {"blob": b"graph"}
+
+
+def test_a_new_card_is_read_anew() -> None:
+    """A model may change its structure from one version to the next."""
+    stand = Stand()
+    stand.serve(1)
+    stand.serve(2, card=stand.store(card(structures={"sums": {"depth": 3}})))
+    assert stand.loaded[1].structure == {"depth": 3}
+
+
+def test_the_preferred_framework_is_taken() -> None:
+    """Where a card offers several, the order here decides."""
+    stand = Stand(frameworks=("quick", "sums"))
+    stated = {"sums": {"is": "sums"}, "quick": {"is": "quick"}}
+    stand.serve(1, card=stand.store(card(structures=stated)))
+    assert stand.loaded[0].structure == {"is": "quick"}
+
+
+def test_an_older_version_never_replaces_a_newer_one() -> None:
+    """Announcements may arrive in any order."""
+    stand = Stand()
+    stand.serve(5)
+    stand.serve(4)
+    assert stand.core.versions == {"sum": 5}
+    assert len(stand.loaded) == 1
+
+
+def test_the_same_version_again_is_no_news() -> None:
+    """A repository that restarts speaks of what it holds."""
+    stand = Stand()
+    latest = stand.announce(3)
+    stand.tell(Received("", latest))
+    stand.settle()
+    stand.tell(Connected())
+    stand.tell(Received("", latest))
+    assert not stand.fetches
+    assert len(stand.loaded) == 1
+
+
+def test_versions_that_come_fast_are_not_starved() -> None:
+    """What is begun arrives; then comes the newest, and those between are left out."""
+    stand = Stand()
+    stand.announce(1)
+    for version in (2, 3, 4):
+        stand.announce(version)
+    stand.settle()
+    assert [sums.bias for sums in stand.loaded] == [1, 4]
+    assert stand.core.versions == {"sum": 4}
+
+
+def test_a_failed_fetch_keeps_the_old_version_and_is_tried_again() -> None:
+    """Nobody notices but the log."""
+    stand = Stand()
+    stand.serve(1)
+    latest = stand.announce(2)
+    data = stand.blobs.pop(latest.digest)
+    stand.settle()
+    stand.ask()
+    stand.settle()
+    assert stand.answer()["version"] == 1
+    assert stand.noted("model_not_loaded") == [
+        {"model": "sum", "version": 2, "reason": "repository.1 does not hold it"}
+    ]
+    stand.blobs[latest.digest] = data
+    stand.wait(1)
+    stand.settle()
+    assert stand.core.versions == {"sum": 2}
+
+
+def test_failures_are_tried_again_more_and_more_rarely() -> None:
+    """After 1, 2, 4 … 60 seconds; success begins anew."""
+    stand = Stand()
+    latest = stand.announce(1)
+    data = stand.blobs.pop(latest.digest)
+    pauses = []
+    for _ in range(9):
+        stand.settle()
+        pauses.append(stand.timers["retry", "sum"] - stand.now)
+        stand.wait(pauses[-1])
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    stand.blobs[latest.digest] = data
+    stand.settle()
+    assert stand.core.versions == {"sum": 1}
+    del stand.blobs[stand.announce(2).digest]
+    stand.settle()
+    assert stand.timers["retry", "sum"] - stand.now == 1
+
+
+def test_a_repository_that_speaks_again_is_asked_at_once() -> None:
+    """It has just come back: no reason to wait for the timer."""
+    stand = Stand()
+    latest = stand.announce(1)
+    data = stand.blobs.pop(latest.digest)
+    stand.settle()
+    stand.blobs[latest.digest] = data
+    stand.tell(Received("", latest))
+    stand.settle()
+    assert stand.core.versions == {"sum": 1}
+    stand.wait(60)
+    assert not stand.fetches
+
+
+def test_a_newer_version_takes_the_place_of_one_that_failed() -> None:
+    """The newest may be whole where an older is lost."""
+    stand = Stand()
+    del stand.blobs[stand.announce(1).digest]
+    stand.announce(2)
+    stand.settle()
+    assert stand.core.versions == {"sum": 2}
+    assert len(stand.noted("model_not_loaded")) == 1
+
+
+def test_what_is_on_its_way_is_dropped_when_another_part_fails() -> None:
+    """The retry begins afresh, with nothing of the failed attempt."""
+    stand = Stand()
+    structure = manifest_of(b"graph")
+    stand.announce(1, card=stand.store(card(structures={"sums": {"blob": vars_of(structure)}})))
+    stand.fetch()
+    stand.run()
+    assert set(stand.fetches) == {("structure", "sum"), ("weights", "sum")}
+    stand.fetch()
+    assert not stand.fetches
+    stand.store(b"graph")
+    stand.wait(1)
+    stand.settle()
+    assert stand.core.versions == {"sum": 1}
+
+
+def test_parts_may_arrive_in_any_order() -> None:
+    """The load begins with the last of them."""
+    stand = Stand()
+    stand.announce(
+        1, card=stand.store(card(structures={"sums": {"blob": vars_of(stand.store(b"graph"))}}))
+    )
+    stand.fetch()
+    stand.run()
+    stand.fetches = dict(reversed(stand.fetches.items()))
+    stand.fetch()
+    assert not stand.runs
+    stand.settle()
+    assert stand.core.versions == {"sum": 1}
+
+
+@pytest.mark.parametrize("part", ["card", "structure", "weights"])
+def test_bytes_that_are_not_what_was_announced_are_refused(part: str) -> None:
+    """Each digest is held against the content before anything reads it."""
+    stand = Stand()
+    structure = stand.store(b"graph")
+    held = stand.store(card(structures={"sums": {"blob": vars_of(structure)}}))
+    latest = stand.announce(1, card=held)
+    digest = {"card": held, "structure": structure}.get(part, manifest_of(weights(1))).digest
+    whole = stand.blobs[digest]
+    stand.blobs[digest] = whole[:-1] + b"!"
+    stand.settle()
+    (noted,) = stand.noted("model_not_loaded")
+    assert noted["reason"].startswith(f"{part}: sha256 ")
+    stand.blobs[digest] = whole
+    stand.tell(Received("", latest))
+    stand.settle()
+    assert stand.core.versions == {"sum": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param(
+            {"structures": {"other": {}}},
+            "the model comes for other; here is sums (install one, or set FEDBUS_RUNTIME)",
+            id="framework",
+        ),
+        pytest.param(
+            {"structures": {}},
+            "the model comes for no framework; here is sums (install one, or set FEDBUS_RUNTIME)",
+            id="no-framework",
+        ),
+        pytest.param({"structures": {"sums": {"blob": {"size": 3}}}}, "Manifest.digest", id="blob"),
+        pytest.param(
+            {"structures": {"sums": {"blob": {"digest": "0" * 64, "size": 10**6}}}},
+            "structure of 1000000 bytes, at most 1000",
+            id="large-structure",
+        ),
+        pytest.param({"input": {"shape": ["x"]}}, "card.input.shape", id="input"),
+        pytest.param(
+            {"layout": (TensorSpec(name="b", shape=(1,), dtype="float32"),)},
+            "a blob of layout",
+            id="layout",
+        ),
+        pytest.param({"input": {"shape": []}}, "too many indices for array", id="trial"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_not_swapped_in(
+    changes: dict[str, object], reason: str
+) -> None:
+    """The old version goes on, and the log says why."""
+    stand = Stand(limits=Limits(model_bytes=1000))
+    stand.serve(1)
+    stand.serve(2, card=stand.store(card(**changes)))
+    (noted,) = stand.noted("model_not_loaded")
+    assert reason in noted["reason"]
+    assert stand.core.versions == {"sum": 1}
+
+
+def test_a_model_that_says_no_shape_is_not_tried() -> None:
+    """Nobody knows what to try it with."""
+    stand = Stand()
+    stand.serve(1, card=stand.store(card(input={})))
+    assert stand.loaded[0].batches == []
+    assert stand.core.versions == {"sum": 1}
+
+
+def test_blobs_too_large_for_this_machine_are_not_fetched() -> None:
+    """The announcement tells their size."""
+    stand = Stand(limits=Limits(model_bytes=1000))
+    stand.announce(1, size=1001)
+    stand.announce(1, card=Manifest(digest="0" * 64, size=MAX_MESSAGE + 1))
+    assert not stand.fetches
+    assert [noted["reason"] for noted in stand.noted("model_not_loaded")] == [
+        "weights of 1001 bytes, at most 1000",
+        f"card of {MAX_MESSAGE + 1} bytes, at most {MAX_MESSAGE}",
+    ]
+
+
+def test_an_error_without_words_is_named_by_its_kind() -> None:
+    """`MemoryError()` says nothing by itself."""
+    stand = Stand()
+    stand.announce(1)
+    stand.fetch()
+    (opening,) = stand.runs
+    stand.tell(RunFailed(opening.key, MemoryError()))
+    assert stand.noted("model_not_loaded")[0]["reason"] == "MemoryError"
+
+
+def test_what_was_not_asked_for_is_let_go() -> None:
+    """An answer of an attempt before does not pass for one of this."""
+    stand = Stand()
+    stand.announce(1)
+    stand.tell(Fetched(("else", "sum"), Buffer(1)))
+    assert not stand.runs
+    stand.settle()
+    assert stand.core.versions == {"sum": 1}
+
+
+def test_what_comes_too_late_changes_nothing() -> None:
+    """A timer or a blob of an attempt that is over is let go."""
+    stand = Stand()
+    stand.serve(1)
+    stand.tell(Woke(("retry", "sum")))
+    stand.tell(FetchFailed(("weights", "sum"), "late"))
+    stand.tell(RunFailed(("load", "sum"), ValueError("late")))
+    stand.tell(Fetched(("weights", "sum"), Buffer(1)))
+    assert not stand.noted("model_not_loaded")
+    assert not stand.fetches
+    assert not stand.runs
+
+
+def vars_of(manifest: Manifest) -> dict[str, object]:
+    """Write a manifest as a card does."""
+    return {"digest": manifest.digest, "size": manifest.size}

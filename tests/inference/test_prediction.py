@@ -1,0 +1,160 @@
+"""What a worker thread makes of some requests: each gets an answer or a sentence of its own."""
+
+import json
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+
+from fedbus.actions import Reply
+from fedbus.layout import Array
+from fedbus.wire.codec import MAX_MESSAGE
+from fedbus_inference.arrays import Spec
+from fedbus_inference.encoding import Encoding
+from fedbus_inference.prediction import Predictor, Request, Served, answer
+from tests.inference.stand import FAULTY, REPLY, Sums
+
+MOST = 1000
+
+
+class Says:
+    """Answers whatever it was told to."""
+
+    def __init__(self, outputs: Array) -> None:
+        self.outputs = outputs
+
+    def predict(self, inputs: Array) -> Array:
+        assert len(inputs)
+        return self.outputs
+
+
+def served(predictor: Predictor, shape: tuple[int, ...] | None = (3,)) -> Served:
+    """Make version 4 of a model."""
+    return Served("sum", 4, Spec(shape), predictor)
+
+
+def request(inputs: object) -> Request:
+    """Ask in JSON."""
+    return Request(json.dumps({"inputs": inputs}).encode(), Encoding.JSON, REPLY)
+
+
+def packed(inputs: object) -> Request:
+    """Ask in msgpack."""
+    return Request(msgpack.packb({"inputs": inputs}), Encoding.MSGPACK, REPLY)
+
+
+def said(reply: Reply) -> dict[str, Any]:
+    """Read an answer in JSON."""
+    facts: dict[str, Any] = json.loads(reply.payload)
+    return facts
+
+
+def test_the_answer_names_model_and_version() -> None:
+    """The caller knows who answered."""
+    (reply,) = answer(served(Sums(0.5, {})), [request([[1, 2, 3]])], MOST).replies
+    assert reply.to is REPLY
+    assert reply.content_type == "application/json"
+    assert said(reply) == {"model": "sum", "version": 4, "outputs": [[6.5]]}
+
+
+def test_msgpack_lists_are_answered_with_msgpack_lists() -> None:
+    """The answer comes in the encoding of the question."""
+    (reply,) = answer(served(Sums(0, {})), [packed([1, 2, 3])], MOST).replies
+    assert reply.content_type == "application/msgpack"
+    assert msgpack.unpackb(reply.payload)["outputs"] == [[6.0]]
+
+
+def test_a_raw_array_is_answered_with_a_raw_array() -> None:
+    """Who packs numbers tightly wants them back so."""
+    inputs = {"dtype": "float32", "shape": [3], "data": np.ones(3, "<f4").tobytes()}
+    (reply,) = answer(served(Sums(0, {})), [packed(inputs)], MOST).replies
+    outputs = msgpack.unpackb(reply.payload)["outputs"]
+    assert outputs == {
+        "dtype": "float32",
+        "shape": [1, 1],
+        "data": np.full(1, 3, "<f4").tobytes(),
+    }
+
+
+def test_requests_that_waited_together_make_one_batch() -> None:
+    """A crowd costs one call of the framework, and everybody gets their own rows."""
+    sums = Sums(0, {})
+    crowd = [request([1, 1, 1]), request([[2, 2, 2], [3, 3, 3]]), request([4, 4, 4])]
+    answers = answer(served(sums), crowd, MOST)
+    assert sums.batches == [4]
+    assert [said(reply)["outputs"] for reply in answers.replies] == [[[3]], [[6], [9]], [[12]]]
+    assert answers.refused == 0
+
+
+def test_a_bad_request_does_not_spoil_the_others() -> None:
+    """It is refused by itself, before the batch is made."""
+    sums = Sums(0, {})
+    answers = answer(served(sums), [request([1, 1]), request([1, 1, 1]), request([2, 2, 2])], MOST)
+    assert sums.batches == [2]
+    assert answers.refused == 1
+    assert "inputs of shape [2]" in said(answers.replies[0])["error"]
+
+
+def test_values_that_the_model_cannot_take_fail_alone() -> None:
+    """The batch is taken apart, so nobody is refused for what another asked."""
+    crowd = [request([1, 1, 1]), request([FAULTY, 0, 0])]
+    answers = answer(served(Sums(0, {})), crowd, MOST)
+    good, bad = map(said, answers.replies)
+    assert good["outputs"] == [[3]]
+    assert bad == {"error": "version 4 could not answer: ValueError: thirteen", "model": "sum"}
+    assert answers.refused == 1
+    assert answers.failure == "ValueError: thirteen"
+
+
+def test_batches_that_are_large_together_go_one_by_one() -> None:
+    """The limit of one request bounds their sum too."""
+    sums = Sums(0, {})
+    answer(served(sums), [request([[1, 1, 1]] * 3), request([1, 1, 1])], 9)
+    assert sums.batches == [3, 1]
+
+
+def test_rows_of_different_shapes_go_one_by_one() -> None:
+    """A model whose card says no shape may take them all the same."""
+    sums = Sums(0, {})
+    answer(served(sums, None), [request([[1, 1]]), request([[1, 1, 1]])], MOST)
+    assert sums.batches == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "found"),
+    [
+        pytest.param(np.zeros((2, 1)), "float64 of shape (2, 1)", id="rows"),
+        pytest.param(np.zeros(()), "float64 of shape ()", id="no-rows"),
+        pytest.param(np.array([None]), "object of shape (1,)", id="objects"),
+    ],
+)
+def test_a_model_that_answers_oddly_is_told_apart(outputs: Array, found: str) -> None:
+    """One output for each example, and numbers only, whatever a plug-in returns."""
+    (reply,) = answer(served(Says(outputs)), [request([1, 2, 3])], MOST).replies
+    assert f"the model answered 1 examples with {found}" in said(reply)["error"]
+
+
+def test_an_answer_too_large_for_the_broker_becomes_a_sentence() -> None:
+    """A broker throws out whoever publishes more than it takes."""
+    outputs = np.full((1, 200_000), 1 / 3)
+    answers = answer(served(Says(outputs)), [request([1, 2, 3])], MOST)
+    (reply,) = answers.replies
+    assert answers.refused == 1
+    assert "send fewer than 1 examples at once" in said(reply)["error"]
+
+
+def test_a_request_too_large_is_refused_unread() -> None:
+    """What cannot have come through the broker is not parsed."""
+    large = Request(b" " * (MAX_MESSAGE + 1), Encoding.JSON, REPLY)
+    (reply,) = answer(served(Sums(0, {})), [large], MOST).replies
+    assert said(reply)["error"] == f"a request of {MAX_MESSAGE + 1} bytes, at most {MAX_MESSAGE}"
+
+
+@pytest.mark.parametrize("payload", [b"[]", b"3", b'{"input": [1, 2, 3]}'])
+def test_a_request_without_inputs_is_told_how_to_write_one(payload: bytes) -> None:
+    """The sentence names the key and the shape."""
+    (reply,) = answer(served(Sums(0, {})), [Request(payload, Encoding.JSON, REPLY)], MOST).replies
+    assert said(reply)["error"] == (
+        'a request is a map with "inputs"; this model takes [3] (float32), or [n, 3] for n examples'
+    )

@@ -1,0 +1,90 @@
+"""Which frameworks are there, and that each of ours answers with the weights it was given."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fedbus
+from fedbus.data import Dataset
+from fedbus.errors import LayoutError, PluginError, SettingsError
+from fedbus.layout import Layout, Weights
+from fedbus.training import Params, Update
+from fedbus.weights import encode
+from fedbus.wire import codec
+from fedbus.wire.states import ModelCard
+from fedbus_inference.runtime import BUILT_IN, load, runtime_for
+
+DEMO = Path(str(fedbus.__file__)).parent / "demo_data"
+CARD = codec.from_json(ModelCard, DEMO.joinpath("model.json").read_bytes())
+LAYOUT = Layout.read(CARD.layout)
+
+
+def digits(bias: int) -> bytearray:
+    """Weights of the demo's network that always answer one digit."""
+    arrays = {tensor.name: np.zeros(tensor.shape, tensor.dtype) for tensor in LAYOUT.tensors}
+    arrays["layers.1.bias"][bias] = 100
+    return encode(arrays, LAYOUT)
+
+
+def test_auto_takes_what_is_installed_the_lightest_first() -> None:
+    """Nothing is imported to find out."""
+    assert runtime_for("auto", lambda _: True).frameworks == ("tflite", "torch")
+    assert runtime_for("auto", "torch".__eq__).frameworks == ("torch",)
+    assert runtime_for("auto", "ai_edge_litert".__eq__).frameworks == ("tflite",)
+
+
+def test_auto_without_any_framework_says_what_to_install() -> None:
+    """Such a service could answer nobody, so it does not start."""
+    with pytest.raises(SettingsError, match=r"FEDBUS_RUNTIME='auto': .* extras tflite, torch"):
+        runtime_for("auto", lambda _: False)
+
+
+def test_a_framework_may_be_named() -> None:
+    """Then it is the only one, installed or not: loading says what is missing."""
+    assert runtime_for("torch").frameworks == ("torch",)
+
+
+def test_a_framework_nobody_knows_is_refused_by_name() -> None:
+    """With those there are."""
+    with pytest.raises(SettingsError, match=r"FEDBUS_RUNTIME='torhc': .* there is auto, tflite"):
+        runtime_for("torhc")
+
+
+@pytest.mark.parametrize("framework", BUILT_IN)
+def test_a_framework_answers_with_the_weights_it_was_given(framework: str) -> None:
+    """Two versions do not disturb each other: each has an instance of its own."""
+    if not any(find_spec(package) for package in BUILT_IN[framework]):
+        pytest.skip(f"{framework} is not installed")
+    structure = dict(CARD.structures[framework])
+    if "blob" in structure:
+        structure["blob"] = DEMO.joinpath("digits.tflite").read_bytes()
+    old = load(framework, CARD, structure, digits(3))
+    new = load(framework, CARD, structure, digits(8))
+    inputs = np.zeros((2, 64), np.float32)
+    assert old.predict(inputs).argmax(axis=1).tolist() == [3, 3]
+    assert new.predict(inputs[:1]).argmax(axis=1).tolist() == [8]
+
+
+def test_weights_of_another_layout_are_refused() -> None:
+    """Before the framework sees them."""
+    other = Layout.of({"w": np.zeros(2, np.float32)})
+    blob = encode({"w": np.zeros(2, np.float32)}, other)
+    structure = {"blob": DEMO.joinpath("digits.tflite").read_bytes()}
+    with pytest.raises(LayoutError):
+        load("tflite", CARD, structure, blob)
+
+
+def test_a_trainer_that_cannot_predict_is_refused() -> None:
+    """Predicting is a power that not every plug-in has."""
+
+    class Trains:
+        def initial(self) -> Weights:
+            return {}
+
+        def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+            return Update(weights, data.examples, {"loss": float(params.epochs)})
+
+    with pytest.raises(PluginError, match="'tiny' can train, and not predict"):
+        load("tiny", CARD, {}, digits(1), lambda _: lambda _: Trains())

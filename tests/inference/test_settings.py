@@ -1,0 +1,40 @@
+"""Settings of the inference service come from the environment, and a bad one names its variable."""
+
+import pytest
+
+from fedbus.errors import SettingsError
+from fedbus.node import Identity
+from fedbus.settings import settings_from
+from fedbus_inference.app import build
+from fedbus_inference.core import InferenceCore
+from fedbus_inference.limits import Limits
+from fedbus_inference.settings import InferenceSettings
+
+
+def test_the_defaults_are_those_of_the_limits() -> None:
+    """One place says what a model may take."""
+    assert settings_from({}, InferenceSettings).limits() == Limits()
+
+
+def test_the_environment_changes_them() -> None:
+    """In units that people think in."""
+    given = {
+        "FEDBUS_MAX_MODEL_MB": "2",
+        "FEDBUS_MAX_NUMBERS": "10",
+        "FEDBUS_PATIENCE_SECONDS": "0.5",
+    }
+    limits = settings_from(given, InferenceSettings).limits()
+    assert limits == Limits(model_bytes=2 * 2**20, numbers=10, patience_seconds=0.5)
+
+
+def test_a_bad_setting_names_its_variable() -> None:
+    """The person who set it finds it."""
+    with pytest.raises(SettingsError, match="FEDBUS_MAX_NUMBERS"):
+        settings_from({"FEDBUS_MAX_NUMBERS": "many"}, InferenceSettings)
+
+
+def test_the_service_is_built_from_its_settings() -> None:
+    """No framework is imported for it."""
+    settings = settings_from({"FEDBUS_RUNTIME": "tflite"}, InferenceSettings)
+    built = build(settings, Identity(name="inference.1", incarnation=1))
+    assert isinstance(built.core, InferenceCore)
