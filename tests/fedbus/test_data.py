@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from fedbus import data
 from fedbus.data import Batch, Dataset, describe, npz, of, shuffled
 from fedbus.errors import Stopped, TrainingError
 from fedbus.training import Params
@@ -47,13 +46,11 @@ def test_every_epoch_shows_every_row_once_in_batches_of_the_jobs_size(
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(1, 30))
 def test_shuffling_in_a_small_buffer_loses_no_row(loaded: list[int], size: int) -> None:
     """A data set larger than the buffer is mixed piece by piece."""
-    wide = data.SHUFFLED_BYTES // 8 // 20  # so that twenty rows fill the buffer
     ends = np.cumsum(loaded)
     batches = [
-        (np.broadcast_to(np.float64(0), (n, wide)), np.arange(end - n, end))
-        for n, end in zip(loaded, ends, strict=True)
+        (np.zeros((n, 1)), np.arange(end - n, end)) for n, end in zip(loaded, ends, strict=True)
     ]
-    cut = list(shuffled(batches, size, np.random.default_rng(0)))
+    cut = list(shuffled(batches, size, np.random.default_rng(0), within=20 * 8))
     assert sorted(labels(iter(cut))) == list(range(sum(loaded)))
     assert all(len(y) == size for _, y in cut[:-1])
 
@@ -186,5 +183,7 @@ def test_a_data_set_is_described_as_aeros_does(tmp_path: Path) -> None:
 
 def test_nothing_can_be_said_of_no_rows() -> None:
     """A loader may have found none."""
+    empty = Dataset(0, lambda: ())
+    assert list(empty.steps(Params())) == []
     with pytest.raises(TrainingError, match="without a single row"):
-        describe(Dataset(0, lambda: ()))
+        describe(empty)

@@ -2,18 +2,21 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedbus import demo_data
-from fedbus.errors import TrainingError
-from fedbus.split import write_digits
-from fedbus.training import Structure
-
-pytest.importorskip("tflite_runtime")
-
+from fedbus.data import of
+from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks.tflite import TfliteTrainer
+from fedbus.split import write_digits
+from fedbus.training import Params, Structure
+
+RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow")
+pytestmark = pytest.mark.skipif(not any(map(find_spec, RUNTIMES)), reason="no TFLite runtime")
 
 
 @pytest.mark.parametrize(
@@ -47,6 +50,25 @@ def test_a_file_without_the_four_signatures_cannot_be_trained(
     assert old in file
     with pytest.raises(TrainingError, match=sentence):
         TfliteTrainer({"blob": file.replace(old, new)})
+
+
+def test_a_file_that_knows_no_momentum_is_not_asked_for_it() -> None:
+    """And what it asks for instead, nobody can give."""
+    file = demo_data.read("digits.tflite").replace(b"momentum\x00", b"moments_\x00")
+    trainer, data = TfliteTrainer({"blob": file}), of(np.ones((1, 64)), np.zeros(1, int))
+    with pytest.raises(TrainingError, match="exported without momentum"):
+        trainer.train(trainer.initial(), data, Params(momentum=0.9))
+    with pytest.raises(TrainingError, match=r"the model cannot take .*'x': "):
+        trainer.train(trainer.initial(), data, Params())
+
+
+def test_without_a_runtime_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base agent has none."""
+    for name in ("tflite_runtime", "ai_edge_litert", "tensorflow.lite.python"):
+        forbidden = f"{name}.interpreter"
+        monkeypatch.setitem(sys.modules, forbidden, None)  # Python's own way to forbid an import
+    with pytest.raises(PluginError, match=r'pip install "fedbus\[tflite\]"'):
+        TfliteTrainer({"blob": b"anything"})
 
 
 PROGRAM = """

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -31,11 +32,13 @@ class FullTrainer(Trainer, Evaluates, Predicts, Protocol):
 def make(framework: str, structure: Structure | None = None) -> FullTrainer:
     """Make a trainer of the digits model, or skip where its framework is not installed."""
     if framework == "torch":
-        pytest.importorskip("torch")
+        torch = pytest.importorskip("torch")
+        torch.set_num_threads(1)  # on models this small they only wait for each other
         from fedbus.frameworks.torch import TorchTrainer
 
         return TorchTrainer(CARD.structures["torch"] if structure is None else structure)
-    pytest.importorskip("tflite_runtime")
+    if not any(map(find_spec, ("tflite_runtime", "ai_edge_litert", "tensorflow"))):
+        pytest.skip("no TFLite runtime is installed")
     from fedbus.frameworks.tflite import TfliteTrainer
 
     return TfliteTrainer(

@@ -102,15 +102,17 @@ class Dataset:
             self._seen += len(x)
 
 
-def shuffled(batches: Iterable[Batch], size: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """Mix rows by chance within `SHUFFLED_BYTES` and cut them into batches of `size` rows."""
+def shuffled(
+    batches: Iterable[Batch], size: int, rng: np.random.Generator, within: int = SHUFFLED_BYTES
+) -> Iterator[Batch]:
+    """Mix rows by chance, `within` bytes of inputs at a time, and cut batches of `size` rows."""
     held: list[Batch] = []
     rows = weight = 0
     for x, y in batches:
         held.append((x, y))
         rows += len(x)
         weight += x.nbytes
-        if weight >= SHUFFLED_BYTES and rows >= size:
+        if weight >= within and rows >= size:
             *full, rest = _cut(held, size, rng)
             yield from full
             held, rows, weight = [rest], len(rest[0]), rest[0].nbytes

@@ -23,7 +23,8 @@ from fedbus.errors import PluginError, TrainingError
 from fedbus.layout import Array, Layout, Weights, listed
 from fedbus.training import CROSS_ENTROPY, Params, Structure, Tally, Update, check_labels
 
-_RUNTIMES = ("tflite_runtime.interpreter", "ai_edge_litert.interpreter", "tensorflow.lite")
+_RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow.lite.python")
+"""Where an `interpreter` module is found, the lightest first."""
 _NEEDED = {
     "train": ({"x", "y", "learning_rate"}, {"loss", "correct"}),
     "infer": ({"x"}, {"outputs"}),
@@ -160,7 +161,7 @@ def _signatures(structure: Structure) -> dict[str, _Signature]:
 def _interpreter() -> Any:  # noqa: ANN401 - a class without types
     for name in _RUNTIMES:
         try:
-            return cast("Any", import_module(name)).Interpreter
+            return cast("Any", import_module(f"{name}.interpreter")).Interpreter
         except ImportError:
             continue
     raise PluginError('no TFLite runtime here; pip install "fedbus[tflite]"')
