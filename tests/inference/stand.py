@@ -82,6 +82,26 @@ class Sums:
         return totals + np.float32(self.bias)
 
 
+def load_sums(_: str, card: ModelCard, structure: Structure, blob: Blob) -> Sums:
+    """Load a version of the model."""
+    bias = decode(blob, Layout.read(card.layout))["bias"]
+    return Sums(float(bias[0]), structure)
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """A blob in memory, to be served."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        return self.data[offset : offset + length]
+
+
 @dataclass
 class Stand:
     """Feeds a core and performs what it yields, when the test says so."""
@@ -101,9 +121,10 @@ class Stand:
     def __post_init__(self) -> None:
         self.core = InferenceCore(Runtime(self.frameworks, self._load_model), self.limits)
 
-    def _load_model(self, _: str, card: ModelCard, structure: Structure, blob: Blob) -> Sums:
-        bias = decode(blob, Layout.read(card.layout))["bias"]
-        self.loaded.append(Sums(float(bias[0]), structure))
+    def _load_model(
+        self, framework: str, card: ModelCard, structure: Structure, blob: Blob
+    ) -> Sums:
+        self.loaded.append(load_sums(framework, card, structure, blob))
         return self.loaded[-1]
 
     # ── what the test does ─────────────────────────────────────────────────────────────────────

@@ -32,6 +32,7 @@ def test_auto_takes_what_is_installed_the_lightest_first() -> None:
     """Nothing is imported to find out."""
     assert runtime_for("auto", lambda _: True).frameworks == ("tflite", "torch")
     assert runtime_for("auto", "torch".__eq__).frameworks == ("torch",)
+    assert runtime_for("auto").frameworks
     assert runtime_for("auto", "ai_edge_litert".__eq__).frameworks == ("tflite",)
 
 

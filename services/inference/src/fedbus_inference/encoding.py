@@ -51,9 +51,12 @@ def unpack(encoding: Encoding, payload: bytes) -> object:
             return cast("object", from_json(payload, allow_inf_nan=False))
         return cast("object", msgpack.unpackb(payload, timestamp=0))
     except (ValueError, msgpack.UnpackException, OverflowError) as error:
-        kind = "JSON" if encoding is Encoding.JSON else "msgpack"
         detail = str(error) or type(error).__name__
-        raise WireError(f"the payload is not {kind}, as its content type says: {detail}") from error
+        hint = {
+            Encoding.JSON: f"is not JSON; msgpack needs the content type {Encoding.MSGPACK}",
+            Encoding.MSGPACK: "is not msgpack, as its content type says",
+        }
+        raise WireError(f"the payload {hint[encoding]}: {detail}") from error
 
 
 def pack(encoding: Encoding, answer: dict[str, Any]) -> bytes:

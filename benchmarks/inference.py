@@ -1,0 +1,211 @@
+"""How long a prediction takes through the broker, beside an echo in a process of its own.
+
+    python -m benchmarks.inference --requests 500
+
+A real broker, the inference service as people start it, and an echo that answers in paho's own
+callback: nothing in Python answers faster. One client asks both in turn, one request at a time, for
+one of the demo's digits; `ratio` is that of their medians.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import msgpack
+import numpy as np
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from benchmarks.one_model import repository
+from fedbus import telemetry
+from fedbus.bus import mqtt
+from fedbus.bus.base import BrokerAddress, Bus, Packet
+from fedbus.bus.broker import LocalBroker
+from fedbus.wire.topics import INFERENCE, ROOT, address
+
+ECHO = "bench/echo"
+REPLIES = f"{ROOT}/replies/bench"
+WARM_UP = 50
+PATIENCE_SECONDS = 20.0
+
+
+# ── what answers ──────────────────────────────────────────────────────────────────────────────────
+
+
+def echo(host: str, port: int) -> None:
+    """Answer every request with its own payload, for ever."""
+
+    def on_connect(client: Client, *_: object) -> None:
+        client.subscribe(ECHO)
+
+    def on_message(client: Client, _: object, message: MQTTMessage) -> None:
+        asked: Any = message.properties
+        properties: Any = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho
+        properties.CorrelationData = asked.CorrelationData
+        client.publish(asked.ResponseTopic, message.payload, properties=properties)
+
+    client = Client(CallbackAPIVersion.VERSION2, "echo", protocol=MQTTProtocolVersion.MQTTv5)
+    client.on_connect = on_connect
+    client.on_message = on_message
+    client.connect(host, port)
+    client.loop_forever()
+
+
+@contextmanager
+def process(*arguments: str, broker: BrokerAddress, log: Path) -> Iterator[None]:
+    """Run a Python module beside us."""
+    environ = os.environ | {"FEDBUS_BROKER": broker.url, "FEDBUS_NAME": "bench"}
+    with log.open("wb") as words:
+        running = subprocess.Popen([sys.executable, "-m", *arguments], env=environ, stderr=words)
+    try:
+        yield
+    finally:
+        running.terminate()
+        running.wait(10)
+
+
+# ── who asks ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class Asker:
+    """Asks one thing at a time and takes the time."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._count = 0
+
+    async def ask(self, topic: str, payload: bytes, content_type: str) -> tuple[float, bytes]:
+        """Publish a request and wait for its answer; returns seconds and the answer."""
+        self._count += 1
+        mark = self._count.to_bytes(4, "big")
+        request = Packet(
+            topic, payload, content_type=content_type, response_topic=REPLIES, correlation=mark
+        )
+        began = time.perf_counter()
+        await self._bus.publish(request)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                for packet in await self._bus.receive():
+                    if packet.correlation == mark:
+                        return time.perf_counter() - began, packet.payload
+
+    async def until(self, topic: str, answered: Callable[[bytes], bool]) -> None:
+        """Ask again until whoever answers is there and ready."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                try:
+                    async with asyncio.timeout(0.2):
+                        _, answer = await self.ask(topic, question(), "application/json")
+                except TimeoutError:
+                    continue
+                if answered(answer):
+                    return
+                await asyncio.sleep(0.05)
+
+
+def question(encoding: str = "json") -> bytes:
+    """One digit, in one of the encodings a client may choose."""
+    pixels = np.random.default_rng(1).integers(0, 17, 64).astype("<f4") / 16
+    match encoding:
+        case "json":
+            return json.dumps({"inputs": [pixels.tolist()]}).encode()
+        case "msgpack":
+            packed: bytes = msgpack.packb({"inputs": [pixels.tolist()]})
+        case _:
+            array = {"dtype": "float32", "shape": [1, 64], "data": pixels.tobytes()}
+            packed = msgpack.packb({"inputs": array})
+    return packed
+
+
+async def measure(bus: Bus, requests: int, encoding: str) -> dict[str, Any]:
+    """Ask both in turn."""
+    asker = Asker(bus)
+    infer = address(ROOT, INFERENCE, model="digits")
+    await asker.until(ECHO, bool)
+    await asker.until(infer, lambda answer: b"outputs" in answer)
+    payload = question(encoding)
+    kind = "application/json" if encoding == "json" else "application/msgpack"
+    seconds: dict[str, list[float]] = {ECHO: [], infer: []}
+    for _ in range(WARM_UP + requests):
+        for topic, taken in seconds.items():
+            took, _ = await asker.ask(topic, payload, kind)
+            taken.append(took)
+    echoed, inferred = (figures(taken[WARM_UP:]) for taken in seconds.values())
+    ratio = round(inferred["p50_ms"] / echoed["p50_ms"], 2)
+    return {
+        "encoding": encoding,
+        "bytes": len(payload),
+        "echo": echoed,
+        "inference": inferred,
+        "ratio": ratio,
+    }
+
+
+def figures(seconds: list[float]) -> dict[str, float]:
+    """Sum up in milliseconds."""
+    return {
+        "p50_ms": round(median(seconds) * 1000, 3),
+        "p99_ms": round(quantiles(seconds, n=100)[98] * 1000, 3),
+    }
+
+
+async def bench(broker: BrokerAddress, requests: int, encodings: list[str]) -> list[Any]:
+    """Serve the model and ask for it, in each encoding."""
+    async with (
+        repository(broker),
+        mqtt.connect(broker, name="user.bench", listen=[REPLIES]) as bus,
+    ):
+        return [await measure(bus, requests, encoding) for encoding in encodings]
+
+
+def run(requests: int, encodings: list[str]) -> dict[str, Any]:
+    """Start everything, measure, end everything."""
+    with (
+        tempfile.TemporaryDirectory(prefix="fedbus-bench-") as folder,
+        LocalBroker(Path(folder)) as local,
+    ):
+        broker, logs = local.address(), Path(folder)
+        echoing = ("benchmarks.inference", "--echo", f"{broker.host}:{broker.port}")
+        with (
+            process("fedbus_inference", broker=broker, log=logs / "inference.log"),
+            process(*echoing, broker=broker, log=logs / "echo.log"),
+        ):
+            try:
+                measured = asyncio.run(bench(broker, requests, encodings))
+            except TimeoutError:
+                words = "".join(log.read_text() for log in logs.glob("*.log"))
+                sys.exit(f"no answer within {PATIENCE_SECONDS:g} s; the processes said:\n{words}")
+    return {"benchmark": "inference", "requests": requests, "measured": measured}
+
+
+def main() -> None:
+    """Print the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--requests", type=int, default=500, help="of each kind, after a warm-up")
+    parser.add_argument(
+        "--encoding", choices=["json", "msgpack", "raw"], nargs="+", default=["json", "raw"]
+    )
+    parser.add_argument("--echo", metavar="HOST:PORT", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.echo:
+        host, _, port = options.echo.rpartition(":")
+        echo(host, int(port))
+        return
+    telemetry.configure_logging("auto", "warning")
+    print(json.dumps(run(options.requests, options.encoding), indent=2))
+
+
+if __name__ == "__main__":
+    main()

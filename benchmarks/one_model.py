@@ -1,0 +1,94 @@
+"""As much of a repository as an inference service sees: one version of the digits, untrained."""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import fedbus
+from fedbus.actions import Action, Announce, Connected, Event, Serve
+from fedbus.bus.base import BrokerAddress
+from fedbus.layout import Layout
+from fedbus.node import Identity, Node
+from fedbus.service import Shell, keep_connected
+from fedbus.weights import encode
+from fedbus.wire import codec
+from fedbus.wire.states import AgentFacts, ModelCard, ModelLatest
+from fedbus.wire.topics import MODEL_LATEST, Topic
+from fedbus.wire.values import Manifest
+
+DEMO = Path(str(fedbus.__file__)).parent / "demo_data"
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """A blob in memory, to be served."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return len(self.data)
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """Take a slice."""
+        return self.data[offset : offset + length]
+
+
+class Repository:
+    """As much of a repository as the inference service sees: one version of the digits."""
+
+    listens: tuple[Topic, ...] = ()
+
+    def facts(self) -> AgentFacts | None:
+        """It is no agent."""
+        return None
+
+    def progress(self) -> float:
+        """It does no work."""
+        return 0.0
+
+    def handle(self, event: Event, now: float) -> Iterator[Action]:  # noqa: ARG002 - see Core
+        """Serve the version's blobs and announce it, on every connection."""
+        if not isinstance(event, Connected):
+            return
+        card = DEMO.joinpath("model.json").read_bytes()
+        layout = Layout.read(codec.from_json(ModelCard, card).layout)
+        rng = np.random.default_rng(7)
+        spread = {t.name: rng.normal(0, 0.1, t.shape).astype(t.dtype) for t in layout.tensors}
+        weights = bytes(encode(spread, layout))
+        for blob in (card, weights, DEMO.joinpath("digits.tflite").read_bytes()):
+            yield Serve(hashlib.sha256(blob).hexdigest(), Bytes(blob))
+        latest = ModelLatest(
+            model="digits",
+            version=1,
+            digest=hashlib.sha256(weights).hexdigest(),
+            size=len(weights),
+            card=Manifest(digest=hashlib.sha256(card).hexdigest(), size=len(card)),
+            source="repository.bench",
+            metrics={},
+            parent=None,
+            job=None,
+            round=0,
+        )
+        yield Announce(MODEL_LATEST, latest)
+
+
+@asynccontextmanager
+async def repository(broker: BrokerAddress) -> AsyncIterator[None]:
+    """Serve the model while the block lasts."""
+    chance = random.Random(7)
+    identity = Identity(name="repository.bench", incarnation=1)
+    shell = Shell(Node(identity, Repository(), chance), threads=1)
+    serving = asyncio.create_task(keep_connected(shell, broker, chance), name="repository")
+    try:
+        yield
+    finally:
+        serving.cancel()
+        shell.close()
