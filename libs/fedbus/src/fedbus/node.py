@@ -54,6 +54,7 @@ from fedbus.wire.states import Heartbeat, NodeState
 from fedbus.wire.values import CHUNK, is_node
 
 HEARTBEAT_SECONDS = 5.0
+INTRODUCE_BEATS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,7 @@ class Node:
         self._outlet = Outlet(identity.in_flight, library)
         self._effects: list[Effect] = []
         self._followed: Counter[str] = Counter()
+        self._beats = 0
 
     # ── what a shell calls ────────────────────────────────────────────────────────────────────────
 
@@ -231,6 +233,10 @@ class Node:
         """Hand over what is to be performed, in order."""
         effects, self._effects = self._effects, []
         return effects
+
+    def progress(self) -> float:
+        """Of the running work, 0 to 1."""
+        return self._core.progress()
 
     # ── what arrives ──────────────────────────────────────────────────────────────────────────────
 
@@ -427,3 +433,6 @@ class Node:
         topic = topics.address(self.identity.root, topics.HEARTBEAT, node=self.identity.name)
         self._publish(topic, codec.pack(beat))
         self._timers.set(_HEARTBEAT, now + self.identity.heartbeat_seconds)
+        self._beats += 1
+        if self._beats % INTRODUCE_BEATS == 0:  # in case the controller missed the first time
+            self._introduce()

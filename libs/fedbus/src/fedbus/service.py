@@ -16,8 +16,9 @@ import random
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, TypeVar
@@ -27,7 +28,7 @@ import structlog
 from fedbus import clock, telemetry
 from fedbus.actions import Core, Note
 from fedbus.bus import mqtt
-from fedbus.bus.base import BrokerAddress, Bus
+from fedbus.bus.base import BrokerAddress, Bus, Packet
 from fedbus.errors import BusError, FedbusError, SettingsError
 from fedbus.node import (
     Effect,
@@ -67,6 +68,7 @@ class Shell:
         self.node = node
         self.connected = False
         self.counts: dict[str, int] = {}
+        self.traffic = {"received": (0, 0), "sent": (0, 0)}
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="work")
         self._control: deque[Publish | Subscribe | Unsubscribe] = deque()
         self._bulk: deque[PublishChunk] = deque()
@@ -109,6 +111,7 @@ class Shell:
             now = clock.monotonic()
             for packet in packets:
                 self.node.receive(packet, now)
+            self._count("received", packets)
             self._perform()
 
     async def _write(self, bus: Bus) -> None:
@@ -117,7 +120,7 @@ class Shell:
                 await self._say(bus, self._control[0])
                 self._control.popleft()
             elif self._bulk:
-                await bus.publish(self._bulk.popleft().packet())
+                await self._say(bus, Publish(self._bulk.popleft().packet()))
             else:
                 self._work.clear()
                 await self._work.wait()
@@ -126,10 +129,16 @@ class Shell:
         match effect:
             case Publish(packet):
                 await bus.publish(packet)
+                self._count("sent", (packet,))
             case Subscribe(topic):
                 await bus.subscribe(topic)
             case Unsubscribe(topic):
                 await bus.unsubscribe(topic)
+
+    def _count(self, direction: str, packets: Sequence[Packet]) -> None:
+        count, size = self.traffic[direction]
+        size += sum(len(packet.payload) for packet in packets)
+        self.traffic[direction] = count + len(packets), size
 
     def _perform(self) -> None:
         for effect in self.node.take():
@@ -218,25 +227,38 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> No
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     node = Node(
-        identity, built.core, rng, library=built.library, vitals=telemetry.vitals, watch=fault_point()
+        identity,
+        built.core,
+        rng,
+        library=built.library,
+        vitals=telemetry.vitals,
+        watch=fault_point(),
     )
     shell = Shell(node, settings.threads)
     with structlog.contextvars.bound_contextvars(node=identity.name):
-        async with asyncio.TaskGroup() as tasks:
+        async with doors(shell, settings), asyncio.TaskGroup() as tasks:
             connection = tasks.create_task(keep_connected(shell, address, rng), name="connection")
-            doors = None
-            if settings.http is not None:
-                from fedbus.http import serve_http  # noqa: PLC0415 - aiohttp only where a door is configured
-
-                doors = tasks.create_task(serve_http(shell, settings.http), name="http")
             await stop.wait()
             await shell.leave()
             connection.cancel()
-            if doors is not None:
-                doors.cancel()
         shell.close()
         built.close()
         log.info("service_stopped")
+
+
+@asynccontextmanager
+async def doors(shell: Shell, settings: ServiceSettings) -> AsyncIterator[None]:
+    """Open the HTTP doors where they are configured, and close them at the end."""
+    if settings.http is None:
+        yield
+        return
+    from fedbus.http import open_doors  # noqa: PLC0415 - aiohttp only where a door is configured
+
+    runner = await open_doors(shell, settings.http)
+    try:
+        yield
+    finally:
+        await runner.cleanup()
 
 
 def fault_point() -> Callable[[str], None] | None:
@@ -275,10 +297,9 @@ def main(role: str, kind: type[S], build: Callable[[S, Identity], Built]) -> Non
             heartbeat_seconds=settings.heartbeat_seconds,
         )
         asyncio.run(run(build(settings, identity), identity, settings))
-    except SettingsError as error:
-        sys.exit(f"fedbus-{role}: {error}")
     except FedbusError as error:
-        sys.exit(f"fedbus-{role}: {error}")
+        sys.stderr.write(f"fedbus-{role}: {error}\n")
+        raise SystemExit(2 if isinstance(error, SettingsError) else 1) from None
 
 
 __all__ = ["Built", "Shell", "keep_connected", "main", "run"]

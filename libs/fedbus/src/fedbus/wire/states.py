@@ -1,6 +1,6 @@
-"""Public documents: JSON that people and foreign clients read, retained where the topic table says so."""
+"""Public documents: JSON that people and foreign clients read; the topic table says which stay."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -111,11 +111,11 @@ class TensorSpec:
 class ModelCard:
     """How to read a model's weights and how each framework rebuilds its structure.
 
-    `structures` maps a framework's name to what its adapter needs; a `{"blob": manifest}` in it names a
-    file that the repository serves. Validated by the adapter, never executed.
+    `structures` maps a framework's name to what its adapter needs; a `{"blob": manifest}` in it
+    names a file that the repository serves. Validated by the adapter, never executed.
     """
 
     model: Ident
     layout: Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=4096)]
     structures: Annotated[dict[Ident, dict[str, Any]], Field(max_length=16)]
-    input: dict[str, Any] = Field(default_factory=dict)
+    input: dict[str, Any] = field(default_factory=dict)

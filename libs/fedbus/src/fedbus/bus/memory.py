@@ -1,0 +1,117 @@
+"""A broker in memory: synchronous, deterministic, with the real access rules. Pure.
+
+It does to packets what the real one does: matches topics, keeps retained messages, speaks last wills,
+shares subscriptions among a group, and drops in silence what the rules do not allow. Each such drop is
+remembered in `violations`, so that a test can say that there was none.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from fedbus.bus.base import Packet
+from fedbus.wire import topics
+
+Deliver = Callable[[str, Packet], None]
+"""Called with the receiver's name and what it receives; when it arrives is the caller's business."""
+
+_SHARE = "$share"
+
+
+@dataclass(slots=True)
+class _Session:
+    will: Packet | None
+    subscriptions: dict[str, str] = field(default_factory=dict)  # as named -> the filter
+
+
+class MemoryBroker:
+    """Sessions, retained messages, rules."""
+
+    def __init__(self, deliver: Deliver, root: str = topics.ROOT) -> None:
+        self.violations: list[tuple[str, topics.Access, str]] = []
+        self._deliver = deliver
+        self._root = root
+        self._sessions: dict[str, _Session] = {}
+        self._retained: dict[str, Packet] = {}
+        self._turns: dict[str, int] = {}
+        self._allowed: dict[tuple[str, topics.Access, str], bool] = {}
+        self._routes: dict[str, tuple[list[str], dict[str, list[str]]]] = {}
+
+    def connect(self, name: str, subscriptions: list[str], will: Packet | None = None) -> None:
+        """Open a session; an older one of this name is thrown out, and its will is not spoken."""
+        self._sessions[name] = _Session(will)
+        self._routes.clear()
+        for topic in subscriptions:
+            self.subscribe(name, topic)
+
+    def disconnect(self, name: str, *, clean: bool = True) -> None:
+        """Close a session; unless it is clean, its will is published."""
+        session = self._sessions.pop(name, None)
+        self._routes.clear()
+        if session is not None and session.will is not None and not clean:
+            self.publish(name, replace(session.will, retain=True))
+
+    def restart(self) -> None:
+        """Lose everything, wills unsaid."""
+        self._sessions.clear()
+        self._retained.clear()
+        self._routes.clear()
+
+    def subscribe(self, name: str, topic: str) -> None:
+        """Follow a topic; what is retained there is delivered now, but not to a share."""
+        shared = topic.startswith(_SHARE + "/")
+        pattern = topic.split("/", 2)[2] if shared else topic
+        self._sessions[name].subscriptions[topic] = pattern
+        self._routes.clear()
+        if not shared:
+            for retained in list(self._retained.values()):
+                if topics.matches(pattern, retained.topic):
+                    self._hand_over(name, retained)
+
+    def unsubscribe(self, name: str, topic: str) -> None:
+        """No longer follow it."""
+        self._sessions[name].subscriptions.pop(topic, None)
+        self._routes.clear()
+
+    def publish(self, name: str, packet: Packet) -> None:
+        """Deliver a packet to whoever follows its topic, once each."""
+        if not self._may(name, "write", packet.topic):
+            self.violations.append((name, "write", packet.topic))
+            return
+        if packet.retain:
+            self._retained.pop(packet.topic, None)
+            if packet.payload:
+                self._retained[packet.topic] = packet
+        plain, shares = self._route(packet.topic)
+        live = replace(packet, retain=False) if packet.retain else packet
+        for receiver in plain:
+            self._hand_over(receiver, live)
+        for group, members in shares.items():
+            turn = self._turns.get(group, 0)
+            self._turns[group] = turn + 1
+            self._hand_over(members[turn % len(members)], live)
+
+    def _route(self, topic: str) -> tuple[list[str], dict[str, list[str]]]:
+        if topic not in self._routes:
+            plain: dict[str, None] = {}
+            shares: dict[str, list[str]] = {}
+            for name, session in self._sessions.items():
+                for named, pattern in session.subscriptions.items():
+                    if topics.matches(pattern, topic):
+                        if named.startswith(_SHARE + "/"):
+                            shares.setdefault(named, []).append(name)
+                        else:
+                            plain[name] = None
+            self._routes[topic] = list(plain), shares
+        return self._routes[topic]
+
+    def _hand_over(self, receiver: str, packet: Packet) -> None:
+        if self._may(receiver, "read", packet.topic):
+            self._deliver(receiver, packet)
+        else:
+            self.violations.append((receiver, "read", packet.topic))
+
+    def _may(self, name: str, access: topics.Access, topic: str) -> bool:
+        key = (name, access, topic)
+        if key not in self._allowed:
+            self._allowed[key] = topics.may(name, access, topic, self._root)
+        return self._allowed[key]

@@ -1,0 +1,81 @@
+"""`/healthz` and `/metrics`, where a service is told to open such a door. Imported only then."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from fedbus.errors import SettingsError
+
+if TYPE_CHECKING:
+    from fedbus.service import Shell
+
+
+class ShellMetrics:
+    """What a shell counts, read whenever it is asked for."""
+
+    def __init__(self, shell: "Shell") -> None:
+        self._shell = shell
+
+    def collect(self) -> Iterator[Metric]:
+        """Name them `fedbus_<noun>_<unit>`."""
+        connected = GaugeMetricFamily("fedbus_bus_connected", "1 while connected to the broker")
+        connected.add_metric([], float(self._shell.connected))
+        yield connected
+        progress = GaugeMetricFamily("fedbus_work_progress", "of the running work, 0 to 1")
+        progress.add_metric([], self._shell.node.progress())
+        yield progress
+        events = CounterMetricFamily("fedbus_events", "what happened, by name", labels=["event"])
+        for event, count in sorted(self._shell.counts.items()):
+            events.add_metric([event], count)
+        yield events
+        packets = CounterMetricFamily("fedbus_packets", "packets", labels=["direction"])
+        bytes_ = CounterMetricFamily("fedbus_bytes", "bytes of payload", labels=["direction"])
+        for direction, (count, size) in sorted(self._shell.traffic.items()):
+            packets.add_metric([direction], count)
+            bytes_.add_metric([direction], size)
+        yield packets
+        yield bytes_
+
+
+def make_app(shell: "Shell") -> web.Application:
+    """Make the two doors."""
+    registry = CollectorRegistry()
+    registry.register(ShellMetrics(shell))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+
+    async def healthz(_: web.Request) -> web.Response:
+        state = {"node": shell.node.identity.name, "connected": shell.connected}
+        return web.json_response(state, status=200 if shell.connected else 503)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/metrics", metrics)])
+    return app
+
+
+async def open_doors(shell: "Shell", address: str) -> web.AppRunner:
+    """Listen on host:port; `cleanup()` of what is returned closes it.
+
+    Raises:
+        SettingsError: the address is taken, or is none.
+    """
+    host, _, port = address.rpartition(":")
+    runner = web.AppRunner(make_app(shell), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, int(port)).start()
+    except (OSError, OverflowError) as error:
+        await runner.cleanup()
+        raise SettingsError(f"FEDBUS_HTTP={address}: {error}") from error
+    return runner

@@ -1,0 +1,54 @@
+"""An agent that trains nothing: for fleets of hundreds in tests and benchmarks.
+
+Everything but the training is real: the update is a real blob on a real disk, drawn from chance by the
+task's seed, so that the same task makes the same bytes again.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fedbus.weights import Blob, blank, flat
+from fedbus.wire.messages import EvaluateTask, TrainTask
+from fedbus_edge_agent.outbox import Outbox
+from fedbus_edge_agent.work import Flag, Model, Scored, Trained, check_digest, keep
+
+
+PATTERN = 997
+"""Numbers drawn for an update, repeated over it: a prime, so that no two blocks are alike."""
+
+
+class LightBench:
+    """Draws updates instead of training.
+
+    Args:
+        outbox: Where updates are kept.
+        examples: What this agent claims to have trained on.
+        on_update: Told of each new update, as (task, blob): how an oracle learns of them.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        examples: int,
+        on_update: Callable[[TrainTask, Blob], None] = lambda _task, _blob: None,
+    ) -> None:
+        self._outbox = outbox
+        self._examples = examples
+        self._on_update = on_update
+
+    def train(self, task: TrainTask, model: Model, base: Blob, _flag: Flag) -> Trained:
+        """Draw an update from the task's seed."""
+        check_digest(base, task.base.weights)
+        blob = blank(model.layout, "delta")
+        numbers = flat(blob, model.layout)
+        drawn = np.random.default_rng(task.seed).standard_normal(PATTERN, np.float32)
+        numbers[:] = np.resize(drawn, numbers.size)
+        self._on_update(task, blob)
+        return keep(self._outbox, task, blob, self._examples, {"loss": 1.0 / task.round})
+
+    def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, _flag: Flag) -> Scored:
+        """Score by the version: later is better."""
+        check_digest(weights, task.version.weights)
+        accuracy = 1 - 1 / (2 + task.version.version)
+        return Scored(self._examples, {"accuracy": accuracy * bool(model.layout.numbers)})

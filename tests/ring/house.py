@@ -1,0 +1,201 @@
+"""All five services in one ring, with light agents, on real stores."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from fedbus.aggregators import FedAvg
+from fedbus.bus.base import Packet
+from fedbus.node import Identity
+from fedbus.selectors import uniform
+from fedbus.spool import Spools
+from fedbus.testing.faults import NONE, Faults
+from fedbus.testing.ring import Life, Ring
+from fedbus.weights import Blob, Layout, encode
+from fedbus.wire import codec, topics
+from fedbus.wire.messages import TrainTask
+from fedbus.wire.states import ENDED, AgentFacts, JobState, ModelCard, TensorSpec
+from fedbus.wire.values import Manifest
+from fedbus_collector.collection import Means
+from fedbus_collector.core import CollectorCore
+from fedbus_collector.shelf import Shelf
+from fedbus_controller.core import ControllerCore
+from fedbus_edge_agent.core import AgentCore
+from fedbus_edge_agent.light import LightBench
+from fedbus_edge_agent.outbox import Outbox
+from fedbus_repository.core import RepositoryCore
+from fedbus_repository.sqlite import SqliteStore
+
+USER = "user.test"
+MODEL = "tiny"
+REPOSITORY, CONTROLLER, COLLECTOR = "repository.1", "controller.1", "collector.1"
+SERVICES = (REPOSITORY, CONTROLLER, COLLECTOR)
+BEAT = 1.0
+
+
+class House:
+    """A ring with a repository, a controller, a collector, trainers and an evaluator.
+
+    Attributes:
+        ring: Where they live.
+        updates: Every update that an agent ever made, by (agent, task).
+        states: What the controller announced of each job, oldest first.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seed: int = 0,
+        agents: int = 4,
+        evaluators: int = 1,
+        numbers: int = 600,
+        faults: Faults = NONE,
+    ) -> None:
+        self.folder = folder
+        self.ring = Ring(seed=seed, faults=faults, heartbeat_seconds=BEAT)
+        self.updates: dict[tuple[str, int], bytes] = {}
+        self.states: dict[str, list[JobState]] = {}
+        self.answers: list[dict[str, object]] = []
+        self.agents = [f"agent.a{i}" for i in range(agents)]
+        self._seed_model(numbers)
+        self.ring.broker.connect(USER, [f"{topics.ROOT}/jobs/+/state", f"{topics.ROOT}/replies/#"])
+        self.ring.listen(USER, self._heard)
+        self.ring.add(REPOSITORY, self._repository)
+        self.ring.add(CONTROLLER, self._controller)
+        self.ring.add(COLLECTOR, self._collector)
+        for name in self.agents:
+            self.ring.add(name, self._agent("train"))
+        for i in range(evaluators):
+            self.ring.add(f"agent.e{i}", self._agent("evaluate"))
+
+    # ── what a test does ───────────────────────────────────────────────────────────────────────
+
+    def submit(self, job: str = "job-1", *, rounds: int = 3, again: bool = True, **more: object) -> bytes:
+        """Submit a job, as a foreign client does, until it is heard of."""
+        settings = {"agents": len(self.agents), "quorum": 2, "deadline_seconds": 30}
+        settings |= more.pop("round", {})  # type: ignore[operator]  # a dict, as in the file
+        file = json.dumps(
+            {"training_id": job, "model_name": MODEL, "num_rounds": rounds, "round": settings, **more}
+        ).encode()
+        self._send(file, job, again=again)
+        return file
+
+    def _send(self, file: bytes, job: str, *, again: bool) -> None:
+        if job not in self.states:
+            packet = Packet(f"{topics.ROOT}/submit", file, response_topic=f"{topics.ROOT}/replies/test")
+            self.ring.publish(USER, packet)
+            if again:
+                self.ring.at(self.ring.now + 2.0, lambda: self._send(file, job, again=True))
+
+    def cancel(self, job: str) -> None:
+        """Cancel a job."""
+        self.ring.publish(USER, Packet(f"{topics.ROOT}/cancel", job.encode()))
+
+    def ended(self, job: str = "job-1") -> bool:
+        """Say whether the controller announced a last phase."""
+        return bool(self.states.get(job)) and self.states[job][-1].phase in ENDED
+
+    def run(self, job: str = "job-1", seconds: float = 900.0) -> JobState:
+        """Go on until a job has ended; return how."""
+        self.ring.run(lambda: self.ended(job), seconds)
+        return self.states[job][-1]
+
+    @contextmanager
+    def store(self) -> Iterator[SqliteStore]:
+        """Open what the repository holds, once it has let go of it."""
+        self.ring.kill(REPOSITORY)
+        store = SqliteStore(self.folder / "repository", durable=False)
+        try:
+            yield store
+        finally:
+            store.close()
+
+    # ── births ─────────────────────────────────────────────────────────────────────────────────
+
+    def _repository(self, identity: Identity) -> Life:
+        secret = hashlib.sha256(b"%d" % self.ring.seed).digest()
+        store = SqliteStore(self.folder / "repository", durable=False, secret=lambda: secret)
+        core = RepositoryCore(identity.name, store)
+        return Life(core, store.open_blob, store.close)
+
+    def _controller(self, identity: Identity) -> Life:
+        return Life(
+            ControllerCore(
+                identity.incarnation, REPOSITORY, BEAT, lambda _: uniform, lambda _group, _name: None
+            )
+        )
+
+    def _collector(self, identity: Identity) -> Life:
+        means = Means(Spools(1 << 30), Shelf(), lambda _: FedAvg())
+        return Life(CollectorCore(identity.incarnation, REPOSITORY, means))
+
+    def _agent(self, role: str):  # noqa: ANN202 - a Birth
+        def birth(identity: Identity) -> Life:
+            number = int(identity.name[-1])
+            outbox = Outbox(self.folder / identity.name)
+
+            def remember(task: TrainTask, update: Blob) -> None:
+                assert self.updates.setdefault((identity.name, task.task), bytes(update)) == update
+
+            def facts(task: str, models: dict[str, int]) -> AgentFacts:
+                return AgentFacts(
+                    roles=(role,),  # type: ignore[arg-type]  # one of the two
+                    examples=10 + number,
+                    cores=1,
+                    memory_mb=512,
+                    storage_mb=512,
+                    gpu=False,
+                    frameworks={},
+                    models=models,
+                    format={},
+                    task=task,
+                )
+
+            bench = LightBench(outbox, 10 + number, remember)
+            return Life(AgentCore(bench, outbox, Spools(1 << 30), facts))
+
+        return birth
+
+    def _heard(self, packet: Packet) -> None:
+        if packet.topic.endswith("/state") and packet.payload:
+            state = codec.from_json(JobState, packet.payload)
+            self.states.setdefault(state.job, []).append(state)
+        elif "/replies/" in packet.topic:
+            self.answers.append(json.loads(packet.payload))
+
+    def _seed_model(self, numbers: int) -> None:
+        weights = {"w": np.linspace(-1, 1, numbers, dtype=np.float32), "b": np.ones(3, np.float32)}
+        layout = Layout.of(weights)
+        card = codec.to_json(
+            ModelCard(
+                model=MODEL,
+                layout=tuple(
+                    TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in layout.tensors
+                ),
+                structures={"light": {"name": "none"}},
+            )
+        )
+        blob = bytes(encode(weights, layout))
+        store = SqliteStore(self.folder / "repository", durable=False)
+        manifests = [_kept(store, content) for content in (card, blob)]
+        store.push(MODEL, manifests[0], manifests[1], ())
+        store.close()
+
+
+def _kept(store: SqliteStore, content: bytes) -> Manifest:
+    manifest = Manifest(digest=hashlib.sha256(content).hexdigest(), size=len(content))
+    upload = store.upload(manifest)
+    upload.write(0, content)
+    upload.keep()
+    return manifest
+
+
+def chance_of(seed: int) -> Random:
+    """Make the chance by which a test draws its own faults, apart from the ring's."""
+    return Random(f"faults of {seed}")
