@@ -28,6 +28,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from benchmarks.measure import publish
 from benchmarks.one_model import repository
 from fedbus import telemetry
 from fedbus.bus import mqtt
@@ -190,6 +191,20 @@ def run(requests: int, encodings: list[str]) -> dict[str, Any]:
     return {"benchmark": "inference", "requests": requests, "measured": measured}
 
 
+def rows(result: dict[str, Any]) -> list[dict[str, object]]:
+    """Lay the figures out for people."""
+    return [
+        {
+            "encoding": figures["encoding"],
+            "echo p50 ms": figures["echo"]["p50_ms"],
+            "inference p50 ms": figures["inference"]["p50_ms"],
+            "p99 ms": figures["inference"]["p99_ms"],
+            "ratio": figures["ratio"],
+        }
+        for figures in result["measured"]
+    ]
+
+
 def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -197,6 +212,7 @@ def main() -> None:
     parser.add_argument(
         "--encoding", choices=["json", "msgpack", "raw"], nargs="+", default=["json", "raw"]
     )
+    parser.add_argument("--json", metavar="FILE", help="write the JSON there, and print a table")
     parser.add_argument("--echo", metavar="HOST:PORT", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.echo:
@@ -204,7 +220,11 @@ def main() -> None:
         echo(host, int(port))
         return
     telemetry.configure_logging("auto", "warning")
-    print(json.dumps(run(options.requests, options.encoding), indent=2))
+    result = run(options.requests, options.encoding)
+    if options.json is None:
+        print(json.dumps(result, indent=2))
+    else:
+        publish(result, rows(result), options.json)
 
 
 if __name__ == "__main__":
