@@ -1,0 +1,97 @@
+"""Plug-ins as their authors write them; mypy holds them against the protocols, nobody runs them."""
+
+from collections.abc import Sequence
+from random import Random
+
+import numpy as np
+
+from fedbus.data import Dataset
+from fedbus.layout import Array, Weights
+from fedbus.plugins import (
+    AgentInfo,
+    Aggregator,
+    Evaluates,
+    Folds,
+    Loader,
+    Predicts,
+    Selector,
+    TrainerFactory,
+)
+from fedbus.training import Metrics, Params, Structure, Update
+
+
+class LineTrainer:
+    """Fits y = a · x + b; inherits from nothing."""
+
+    def __init__(self, structure: Structure) -> None:
+        self.inputs = int(structure.get("inputs", 1))
+        self.line: Weights = self.initial()
+
+    def initial(self) -> Weights:
+        """Start flat."""
+        return {"a": np.zeros(self.inputs, np.float32), "b": np.zeros(1, np.float32)}
+
+    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+        """Descend."""
+        a, b, loss = weights["a"].copy(), weights["b"].copy(), 0.0
+        for x, y in data.steps(params):
+            wrong: Array = x @ a + b - y
+            a -= params.learning_rate * (wrong @ x) / len(x)
+            b -= params.learning_rate * wrong.mean()
+            loss = float(np.square(wrong).mean())
+        return Update({"a": a, "b": b}, examples=data.examples, metrics={"loss": loss})
+
+    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Metrics:
+        """Take the mean square."""
+        del params
+        squares = [
+            float(np.square(x @ weights["a"] + weights["b"] - y).sum()) for x, y in data.batches()
+        ]
+        return {"loss": sum(squares) / data.examples}
+
+    def load(self, weights: Weights) -> None:
+        """Keep a line."""
+        self.line = {name: array.copy() for name, array in weights.items()}
+
+    def predict(self, inputs: Array) -> Array:
+        """Read it off."""
+        answers: Array = inputs @ self.line["a"] + self.line["b"]
+        return answers
+
+
+def csv(path: str, batch: int = 32) -> Dataset:
+    """Read rows of features with the label last."""
+    table = np.loadtxt(path, delimiter=",", dtype=np.float32)
+    x, y = table[:, :-1], table[:, -1].astype(np.int64)
+    starts = range(0, len(x), batch)
+    return Dataset(len(x), batches=lambda: ((x[i : i + batch], y[i : i + batch]) for i in starts))
+
+
+def median(blocks: Array, weights: Array) -> Array:
+    """Take the middle of every coordinate."""
+    del weights
+    middle: Array = np.median(blocks, axis=0)
+    return middle
+
+
+class Mean:
+    """One update at a time."""
+
+    def fold(self, total: Array, block: Array, weight: float) -> None:
+        """Add a block."""
+        total += block * weight
+
+
+def rested(agents: Sequence[AgentInfo], want: int, rng: Random) -> Sequence[str]:
+    """Prefer the agents that have waited longest; break ties by chance."""
+    queue = sorted(agents, key=lambda a: (a.last_selected, rng.random()))
+    return [a.agent for a in queue[:want]]
+
+
+trainer: TrainerFactory = LineTrainer
+loader: Loader = csv
+aggregator: Aggregator = median
+folding: Folds = Mean()
+selector: Selector = rested
+scorer: Evaluates = LineTrainer({})
+oracle: Predicts = LineTrainer({})
