@@ -94,8 +94,8 @@ def check_trail(
 ) -> Checked:
     """Check all that a repository holds.
 
-    With `updates`, all that agents ever offered by (agent, task), the rounds of the job (of all jobs
-    if none is named) are summed again, as far as their weights and their parents' are still kept.
+    With `updates`, all that agents ever offered by (agent, task), the rounds of the job (of all if
+    none is named) are summed again, as far as their weights and their parents' are still kept.
 
     Raises:
         TrailError: something cannot be true.

@@ -1,0 +1,25 @@
+"""Wire the repository to its doors."""
+
+from fedbus import service
+from fedbus.node import Identity
+from fedbus_repository.core import RepositoryCore
+from fedbus_repository.settings import RepositorySettings
+from fedbus_repository.sqlite import SqliteStore
+
+
+def build(settings: RepositorySettings, identity: Identity) -> service.Built:
+    """Make a repository on the embedded store."""
+    watch = service.fault_point()
+
+    def at(step: str) -> None:
+        if watch is not None:
+            watch(f"store:{step}")
+
+    store = SqliteStore(settings.data, keep=settings.keep_versions, at=at)
+    core = RepositoryCore(identity.name, store, lease_seconds=settings.lease_seconds)
+    return service.Built(core, library=store.open_blob, close=store.close)
+
+
+def main() -> None:
+    """Run the repository."""
+    service.main("repository", RepositorySettings, build)

@@ -1,0 +1,94 @@
+"""What a model's card says: its layout, and the files its structures name."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from fedbus.errors import StoreError, TransferError, WireError
+from fedbus.layout import Layout
+from fedbus.weights import MAX_PREFIX, check_header
+from fedbus.wire import codec
+from fedbus.wire.states import ModelCard
+from fedbus.wire.values import Manifest
+from fedbus_repository.store import Store, Upload
+
+MAX_FILE = 256 * 2**20
+"""Bytes of a file that a structure may name; an agent holds it in memory."""
+
+MAX_FILES = 64
+REMEMBERED = 64
+
+
+class Cards:
+    """Reads cards, and remembers the layouts: a commit asks for the same one round after round."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._layouts: dict[str, Layout] = {}
+
+    def read(self, card: Manifest, uploads: Sequence[Upload] = ()) -> ModelCard:
+        """Read a card, from its upload while it is not kept yet.
+
+        Raises:
+            TransferError: it is not what its manifest names.
+            WireError: it is no card.
+            StoreError: it is not here.
+        """
+        data = self._bytes(card, uploads, card.size)
+        if hashlib.sha256(data).hexdigest() != card.digest:
+            raise TransferError(f"the card named {card.digest[:12]} holds something else")
+        return codec.from_json(ModelCard, data)
+
+    def layout(self, card: Manifest) -> Layout:
+        """Read the layout from a card that is kept.
+
+        Raises:
+            FedbusError: as `read`, or LayoutError.
+        """
+        layout = self._layouts.get(card.digest)
+        if layout is None:
+            layout = Layout.read(self.read(card).layout)
+            if len(self._layouts) >= REMEMBERED:
+                self._layouts.clear()
+            self._layouts[card.digest] = layout
+        return layout
+
+    def check(self, weights: Manifest, layout: Layout, uploads: Sequence[Upload] = ()) -> None:
+        """Refuse weights that are not a plain blob of this layout, by their header and size.
+
+        Raises:
+            LayoutError: they are not.
+            StoreError: they are not here.
+        """
+        prefix = self._bytes(weights, uploads, min(weights.size, MAX_PREFIX))
+        check_header(prefix, weights.size, layout, "plain")
+
+    def _bytes(self, blob: Manifest, uploads: Sequence[Upload], length: int) -> bytes:
+        for upload in uploads:
+            if upload.manifest == blob:
+                return upload.read(0, length)
+        source = self._store.open_blob(blob.digest)
+        if source is None:
+            raise StoreError(f"blob {blob.digest[:12]} is not here any more")
+        return bytes(source.read(0, length))
+
+
+def files_of(card: ModelCard) -> tuple[Manifest, ...]:
+    """Name the files a card's structures need: each `{"blob": manifest}`.
+
+    Raises:
+        WireError: one of them is no manifest, too large, or there are too many.
+    """
+    found = []
+    for name, structure in card.structures.items():
+        if "blob" in structure:
+            try:
+                stated = json.dumps(structure["blob"]).encode()
+                found.append(codec.from_json(Manifest, stated))
+            except WireError as error:
+                raise WireError(f"structures.{name}.blob: {error}") from error
+    if len(found) > MAX_FILES:
+        raise WireError(f"a card that names {len(found)} files, at most {MAX_FILES}")
+    if (largest := max((file.size for file in found), default=0)) > MAX_FILE:
+        raise WireError(f"a card that names a file of {largest} bytes, at most {MAX_FILE}")
+    return tuple(dict.fromkeys(found))

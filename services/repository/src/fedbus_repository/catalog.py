@@ -1,0 +1,119 @@
+"""The versions of models, as others see them: named, announced, listed, shown. Pure."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from fedbus.actions import Action, Announce, Send
+from fedbus.errors import StoreError
+from fedbus.wire.messages import (
+    ListModels,
+    ModelShown,
+    ModelsListed,
+    RequestRefused,
+    ShowModel,
+    VersionFacts,
+)
+from fedbus.wire.states import ModelLatest
+from fedbus.wire.topics import MODEL_LATEST
+from fedbus.wire.values import ModelRef
+from fedbus_repository.errands import Call, Errand, Errands
+from fedbus_repository.store import Refused, Store, Version
+
+LISTED = 2_000
+TRAIL = 200
+"""Versions shown of a model: 64 metrics each still fit a message."""
+
+
+class Catalog:
+    """What this repository, under its node's name, says of its models."""
+
+    def __init__(self, name: str, store: Store, errands: Errands) -> None:
+        self._name, self._store, self._errands = name, store, errands
+        self._announced: dict[str, int] = {}
+
+    def ref(self, version: Version) -> ModelRef:
+        """Name a version, and this node as its source."""
+        return ModelRef(
+            model=version.model,
+            version=version.version,
+            weights=version.weights,
+            card=version.card,
+            source=self._name,
+        )
+
+    def announce(self, version: Version) -> Iterator[Action]:
+        """Announce a version, unless a later one is announced: threads may overtake each other."""
+        if version.version >= self._announced.get(version.model, 0):
+            self._announced[version.model] = version.version
+            yield Announce(MODEL_LATEST, self._latest(version))
+
+    def scored(self, version: Version) -> Iterator[Action]:
+        """Announce a version's score, if it is the latest."""
+        if version.version == self._announced.get(version.model):
+            yield Announce(MODEL_LATEST, self._latest(version))
+
+    def announce_all(self) -> Iterator[Action]:
+        """Announce the latest version of every model."""
+        yield from self._errands.start(("announce", self._name), self._name, None, self._all())
+
+    def ask(self, sender: str, message: ListModels | ShowModel) -> Iterator[Action]:
+        """Tell a user about models."""
+        match message:
+            case ListModels():
+                key, errand = ("list_models", sender), self._list(sender)
+                yield from self._errands.start(key, sender, message, errand)
+            case ShowModel(model=model, version=version):
+                which, errand = (model, version), self._show(sender, message)
+                yield from self._errands.start(
+                    ("show_model", sender, *which), sender, message, errand
+                )
+
+    def _all(self) -> Errand:
+        versions = yield Call(self._store.latest)
+        return [action for version in versions for action in self.announce(version)]
+
+    def _list(self, sender: str) -> Errand:
+        try:
+            versions = yield Call(self._store.latest)
+        except StoreError as error:
+            return (Send(sender, RequestRefused(about="models", reason=str(error))),)
+        models = tuple(self.ref(version) for version in versions[:LISTED])
+        return (Send(sender, ModelsListed(models=models)),)
+
+    def _show(self, sender: str, message: ShowModel) -> Errand:
+        try:
+            found = yield Call(partial(self._store.show, message.model, message.version, TRAIL))
+        except StoreError as error:
+            found = Refused(str(error))
+        if isinstance(found, Refused):
+            return (Send(sender, RequestRefused(about=message.model, reason=found.reason)),)
+        version, trail = found
+        facts = tuple(_facts(each) for each in trail)
+        return (Send(sender, ModelShown(version=self.ref(version), trail=facts)),)
+
+    def _latest(self, version: Version) -> ModelLatest:
+        return ModelLatest(
+            model=version.model,
+            version=version.version,
+            digest=version.weights.digest,
+            size=version.weights.size,
+            card=version.card,
+            source=self._name,
+            metrics=version.metrics,
+            parent=version.parent,
+            job=version.job,
+            round=version.round,
+        )
+
+
+def _facts(version: Version) -> VersionFacts:
+    return VersionFacts(
+        version=version.version,
+        parent=version.parent,
+        weights=version.weights,
+        job=version.job,
+        round=version.round,
+        contributors=version.contributors,
+        metrics=version.metrics,
+        kept=version.kept,
+    )

@@ -1,0 +1,103 @@
+"""What the repository decides: who asked what, and which errand that starts. Pure.
+
+It holds no truth itself: what is not in the store has not happened, so it may be killed at any
+moment. Whatever it cannot answer now (the disk is full, a collector went away) it does not answer;
+the asker asks again.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fedbus.actions import (
+    Action,
+    Connected,
+    Event,
+    Fetched,
+    FetchFailed,
+    Ran,
+    Received,
+    RunFailed,
+)
+from fedbus.wire.messages import (
+    Commit,
+    EndJob,
+    ListJobs,
+    ListModels,
+    LoadJob,
+    LookUp,
+    PushModel,
+    ShowModel,
+    StoreJob,
+    StorePlan,
+    StoreScore,
+    TakeLease,
+)
+from fedbus.wire.states import AgentFacts
+from fedbus.wire.topics import Topic
+from fedbus_repository.cards import Cards
+from fedbus_repository.catalog import Catalog
+from fedbus_repository.commits import Commits
+from fedbus_repository.errands import Errands
+from fedbus_repository.jobs import Jobs
+from fedbus_repository.leases import Leases
+from fedbus_repository.pushes import Pushes
+from fedbus_repository.store import Store
+
+
+class RepositoryCore:
+    """The repository named `name`, on a store."""
+
+    listens: tuple[Topic, ...] = ()
+
+    def __init__(self, name: str, store: Store, *, lease_seconds: float = 15.0) -> None:
+        self._errands = Errands()
+        self._catalog = Catalog(name, store, self._errands)
+        self._leases = Leases(store, self._errands, lease_seconds)
+        self._jobs = Jobs(store, self._errands, self._catalog)
+        cards = Cards(store)
+        self._commits = Commits(store, self._errands, self._catalog, cards)
+        self._pushes = Pushes(store, self._errands, self._catalog, cards)
+
+    def facts(self) -> AgentFacts | None:
+        """Only agents announce facts."""
+        return None
+
+    def progress(self) -> float:
+        """Nothing here takes long."""
+        return 0.0
+
+    def handle(self, event: Event, now: float) -> Iterator[Action]:
+        """Decide what follows from an event."""
+        match event:
+            case Connected():
+                self._leases.reconnected(now)
+                yield from self._catalog.announce_all()
+            case Received(sender, message):
+                yield from self._received(sender, message, now)
+            case Ran(key, result):
+                yield from self._errands.ran(key, result)
+            case RunFailed(key, error):
+                yield from self._errands.failed(key, error)
+            case Fetched(key):
+                yield from self._errands.fetched(key)
+            case FetchFailed(key, reason):
+                yield from self._errands.not_fetched(key, reason)
+            case _:
+                pass
+
+    def _received(self, sender: str, message: Any, now: float) -> Iterator[Action]:  # noqa: ANN401 - the table of messages says which
+        match message:
+            case TakeLease():
+                yield from self._leases.take(sender, message, now)
+            case StoreJob() | StorePlan() | ListJobs() | LoadJob() | StoreScore() | EndJob():
+                yield from self._jobs.ask(sender, message)
+            case Commit():
+                yield from self._commits.commit(sender, message)
+            case LookUp():
+                yield from self._commits.look_up(sender, message)
+            case PushModel():
+                yield from self._pushes.push(sender, message)
+            case ListModels() | ShowModel():
+                yield from self._catalog.ask(sender, message)
+            case _:
+                pass

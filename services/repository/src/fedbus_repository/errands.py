@@ -1,0 +1,125 @@
+"""A request from its arrival to its answer: calls in a thread, blobs to bring. Pure.
+
+An errand is a generator: it yields what must happen next, is sent what came of it, and returns what
+to do at its end. So it reads from top to bottom, while the core that runs many of them never waits.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+
+from fedbus.actions import Action, Cancel, Fetch, Key, Note, Run
+from fedbus.errors import TransferError
+from fedbus.wire.values import Reference
+from fedbus_repository.store import Upload
+
+MOST = 4096
+"""Errands under way at once; who asks while there are more must ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Do this in a thread; its result is sent in, its error thrown in."""
+
+    do: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bring:
+    """Fetch these from whoever asks; TransferError is thrown in if one does not come."""
+
+    uploads: Sequence[Upload]
+
+
+T = TypeVar("T")
+Steps: TypeAlias = Generator[Call | Bring, Any, T]
+Errand: TypeAlias = Steps[Iterable[Action]]
+
+
+class Superseded(TransferError):  # noqa: N818 - it says what happened, like Stopped
+    """Whoever asked asks for something else now; nobody waits for an answer."""
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    sender: str
+    message: object
+    errand: Errand
+    missing: set[str] = field(default_factory=set)
+
+
+class Errands:
+    """All errands under way, one per key.
+
+    The same request again waits for the first one's answer. Another under the same key ends a first
+    that still brings blobs (its sender was restarted), and must itself be asked again.
+    """
+
+    def __init__(self) -> None:
+        self._under_way: dict[Key, _UnderWay] = {}
+
+    def start(self, key: Key, sender: str, message: object, errand: Errand) -> Iterator[Action]:
+        """Run an errand, unless one of this key is under way."""
+        first = self._under_way.get(key)
+        if first is not None:
+            if first.missing and first.message != message:
+                error = Superseded(f"{sender} was restarted, and asks for another")
+                yield from self._lose(key, first, error)
+        elif len(self._under_way) < MOST:
+            self._under_way[key] = _UnderWay(sender, message, errand)
+            yield from self._go_on(key, partial(next, errand))
+
+    def ran(self, key: Key, result: object) -> Iterator[Action]:
+        """A call returned."""
+        yield from self._go_on(key, partial(self._under_way[key].errand.send, result))
+
+    def failed(self, key: Key, error: Exception) -> Iterator[Action]:
+        """A call raised."""
+        yield from self._go_on(key, partial(self._under_way[key].errand.throw, error))
+
+    def fetched(self, key: Key) -> Iterator[Action]:
+        """A blob is here."""
+        under_way = self._under_way[key[:-1]]
+        under_way.missing.discard(key[-1])
+        if not under_way.missing:
+            yield from self._go_on(key[:-1], partial(next, under_way.errand))
+
+    def not_fetched(self, key: Key, reason: str) -> Iterator[Action]:
+        """A blob does not come: neither need the others."""
+        under_way = self._under_way[key[:-1]]
+        under_way.missing.discard(key[-1])
+        yield from self._lose(key[:-1], under_way, TransferError(reason))
+
+    def _lose(self, key: Key, under_way: _UnderWay, error: TransferError) -> Iterator[Action]:
+        yield Note("fetch_failed", {"request": key[0], "of": key[1], "reason": str(error)})
+        for digest in sorted(under_way.missing):
+            yield Cancel((*key, digest))
+        under_way.missing.clear()
+        yield from self._go_on(key, partial(under_way.errand.throw, error))
+
+    def _go_on(self, key: Key, step: Callable[[], Call | Bring]) -> Iterator[Action]:
+        under_way = self._under_way[key]
+        try:
+            wanted = step()
+            while isinstance(wanted, Bring) and not wanted.uploads:
+                wanted = next(under_way.errand)
+        except StopIteration as end:
+            del self._under_way[key]
+            yield from end.value
+        except Exception as error:  # noqa: BLE001 - whatever it was, whoever asked asks again
+            del self._under_way[key]
+            reason = f"{type(error).__name__}: {error}"
+            yield Note("request_failed", {"request": key[0], "of": key[1], "reason": reason})
+        else:
+            yield from self._want(key, under_way, wanted)
+
+    def _want(self, key: Key, under_way: _UnderWay, wanted: Call | Bring) -> Iterator[Action]:
+        match wanted:
+            case Call(do):
+                yield Run(key, do)
+            case Bring(uploads):
+                under_way.missing = {upload.manifest.digest for upload in uploads}
+                for upload in uploads:
+                    reference = Reference(manifest=upload.manifest, source=under_way.sender)
+                    yield Fetch((*key, upload.manifest.digest), reference, upload)

@@ -1,0 +1,106 @@
+"""What a controller asks about jobs, and what it is answered. Pure."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeAlias
+
+from fedbus.actions import Action, Key, Send
+from fedbus.wire.messages import (
+    EndJob,
+    JobEnded,
+    JobLoaded,
+    JobRefused,
+    JobsRunning,
+    JobStored,
+    ListJobs,
+    LoadJob,
+    PlanStored,
+    ScoreStored,
+    StaleEpoch,
+    StoreJob,
+    StorePlan,
+    StoreScore,
+)
+from fedbus.wire.values import Plan
+from fedbus_repository.catalog import Catalog
+from fedbus_repository.errands import Call, Errand, Errands
+from fedbus_repository.store import Ended, Job, Refused, Stale, Store, Version
+
+Question: TypeAlias = StoreJob | StorePlan | ListJobs | LoadJob | StoreScore | EndJob
+
+
+class Jobs:
+    """The desk for controllers."""
+
+    def __init__(self, store: Store, errands: Errands, catalog: Catalog) -> None:
+        self._store, self._errands, self._catalog = store, errands, catalog
+
+    def ask(self, sender: str, message: Question) -> Iterator[Action]:
+        """Take a question to the store."""
+        about, call = self._call(message)
+        key = (about[0], sender, *about[1:])
+        yield from self._errands.start(key, sender, message, self._answer(sender, message, call))
+
+    def _call(self, message: Question) -> tuple[Key, Callable[[], Any]]:
+        store, epoch = self._store, message.epoch
+        match message:
+            case StoreJob(job=job, model=model, file=file):
+                return ("store_job", job), partial(store.store_job, epoch, job, model, file)
+            case StorePlan(plan=plan):
+                key = ("store_plan", plan.job, plan.task)
+                return key, partial(store.store_plan, epoch, plan)
+            case ListJobs():
+                return ("list_jobs",), partial(store.running_jobs, epoch)
+            case LoadJob(job=job):
+                return ("load_job", job), partial(store.load_job, epoch, job)
+            case StoreScore(job=job, round=number, metrics=metrics):
+                key = ("store_score", job, number)
+                return key, partial(store.store_score, epoch, job, number, metrics)
+            case EndJob(job=job, phase=phase, reason=reason):
+                return ("end_job", job), partial(store.end_job, epoch, job, phase, reason)
+
+    def _answer(self, sender: str, message: Question, call: Callable[[], Any]) -> Errand:
+        result = yield Call(call)
+        answer = self._said(message, result)
+        said = () if answer is None else (Send(sender, answer),)
+        if isinstance(result, Version):
+            return (*said, *self._catalog.scored(result))
+        return said
+
+    def _said(self, message: Question, result: object) -> object | None:
+        said: object | None = None  # an old plan, or a round that nobody has committed
+        match result:
+            case Stale(epoch):
+                said = StaleEpoch(epoch=epoch)
+            case Refused(reason) if not isinstance(message, ListJobs):
+                said = JobRefused(job=_job_of(message), reason=reason)
+            case Ended(job=job, phase=phase, reason=reason):
+                said = JobEnded(job=job, phase=phase, reason=reason)
+            case Plan(job=job, task=task):
+                said = PlanStored(job=job, task=task)
+            case Version(job=str(job), round=number):
+                said = ScoreStored(job=job, round=number)
+            case Job() if isinstance(message, StoreJob):
+                base = self._catalog.ref(result.base)
+                said = JobStored(job=result.job, secret=result.secret, base=base)
+            case Job():
+                said = self._loaded(result)
+            case tuple():
+                said = JobsRunning(jobs=result)
+        return said
+
+    def _loaded(self, job: Job) -> JobLoaded:
+        return JobLoaded(
+            job=job.job,
+            file=job.file,
+            secret=job.secret,
+            ended=job.ended is not None,
+            rounds=job.rounds,
+            latest=self._catalog.ref(job.latest),
+            metrics=job.latest.metrics,
+            plan=job.plan,
+        )
+
+
+def _job_of(message: StoreJob | StorePlan | LoadJob | StoreScore | EndJob) -> str:
+    return message.plan.job if isinstance(message, StorePlan) else message.job

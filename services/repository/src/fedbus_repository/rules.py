@@ -1,0 +1,128 @@
+"""What may become true, and the sentence for what may not. Pure; every store asks here.
+
+A store reads the facts inside the transaction that changes them, so what is decided here cannot be
+overtaken.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+from fedbus.layout import listed
+from fedbus.weights import MAX_PREFIX
+from fedbus.wire.values import Manifest, Metrics, Plan, RoundRecord
+from fedbus_repository.store import Ended, Verdict, Version
+
+MAX_METRICS = 64
+
+Counted = tuple[str, int]
+"""An update that counts, within a job: (agent, task)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a job stands when a commit arrives; `counted` is what it shares with the record."""
+
+    model: str
+    ended: Ended | None
+    plan: Plan | None
+    latest: Version
+    counted: Collection[Counted]
+
+
+def no_model(model: str, known: Iterable[str]) -> str:
+    """Say that a model is unknown, and which are not."""
+    names = listed(known) or "none yet"
+    return f"no model named {model!r}; known: {names}; push one with `fedbus models push`"
+
+
+def no_job(job: str) -> str:
+    """Say that a job is unknown."""
+    return f"no job named {job!r} in this repository"
+
+
+def taken(job: str) -> str:
+    """Say that a job's name is taken."""
+    return f"another job is named {job!r}, with another job file; choose another training_id"
+
+
+def busy(model: str, job: str) -> str:
+    """Say that a model is being trained."""
+    return f"model {model!r} is being trained by job {job!r}; wait for its end, or cancel it"
+
+
+def why_no_commit(record: RoundRecord, weights: Manifest, standing: Standing) -> str | None:
+    """Say why a round that nobody has committed may not be; None: it may."""
+    return (
+        _why_not_planned(record, standing)
+        or _why_no_child(record, weights, standing.latest)
+        or _why_not_counted(record, standing)
+    )
+
+
+def verdict(task: int, *, counted: bool, ended: bool, plan: Plan | None, rounds: int) -> Verdict:
+    """Say what became of an update; `rounds` is the last committed round of its job."""
+    if counted:
+        return "stored"
+    planned = plan.task if plan is not None else 0
+    if ended or task < planned:
+        return "drop"
+    if plan is not None and task == planned and plan.round <= rounds:
+        return "drop"
+    return "unknown"
+
+
+def merged(own: Metrics, score: Metrics) -> Metrics:
+    """Put a held-out score over a round's own metrics; a message holds 64 of them."""
+    rest = {name: value for name, value in own.items() if name not in score}
+    return dict(islice((score | rest).items(), MAX_METRICS))
+
+
+def _why_not_planned(record: RoundRecord, standing: Standing) -> str | None:
+    if standing.ended is not None:
+        return f"job {record.job!r} has ended: {standing.ended.phase}"
+    if record.model != standing.model:
+        return f"job {record.job!r} trains model {standing.model!r}, not {record.model!r}"
+    plan = standing.plan
+    if plan is None:
+        return f"no round of job {record.job!r} is planned"
+    if (record.round, record.task) != (plan.round, plan.task):
+        return (
+            f"round {record.round} as task {record.task} is not the plan any more:"
+            f" that is round {plan.round} as task {plan.task}"
+        )
+    return None
+
+
+def _why_no_child(record: RoundRecord, weights: Manifest, latest: Version) -> str | None:
+    if record.parent != latest.version:
+        return (
+            f"it starts from version {record.parent} of model {record.model!r},"
+            f" whose latest is {latest.version}"
+        )
+    if record.card != latest.card:
+        return f"its card is not that of version {latest.version}"
+    if abs(weights.size - latest.weights.size) >= MAX_PREFIX:  # they have one layout
+        return (
+            f"its weights have {weights.size} bytes; version {latest.version}"
+            f" has {latest.weights.size}"
+        )
+    return None
+
+
+def _why_not_counted(record: RoundRecord, standing: Standing) -> str | None:
+    roster = frozenset(standing.plan.roster) if standing.plan is not None else frozenset()
+    seen: set[str] = set()
+    for each in record.contributors:
+        if each.agent not in roster:
+            return f"{each.agent} is not on the roster of task {record.task}"
+        if each.task != record.task:
+            return f"{each.agent}'s update is for task {each.task}, not for task {record.task}"
+        if each.agent in seen:
+            return f"{each.agent} is counted twice"
+        if (each.agent, each.task) in standing.counted:
+            return (
+                f"{each.agent}'s update for task {each.task} already counts in job {record.job!r}"
+            )
+        seen.add(each.agent)
+    return None

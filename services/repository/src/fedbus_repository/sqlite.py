@@ -1,0 +1,276 @@
+# ruff: noqa: D102 - Store says what the methods promise
+"""The embedded store: SQLite for the records, a folder for the blobs, no server.
+
+What takes long (hashing and syncing a blob) happens before a transaction, so that transactions are
+short.
+"""
+
+import sqlite3  # noqa: TID251 - this is the store
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from secrets import token_bytes
+
+from fedbus.actions import Source
+from fedbus.errors import StoreError
+from fedbus.wire import codec
+from fedbus.wire.values import Manifest, Metrics, Plan, RoundRecord
+from fedbus_repository import rows, rules
+from fedbus_repository.blobs import At, BlobFolder
+from fedbus_repository.database import Database
+from fedbus_repository.retention import outdated
+from fedbus_repository.store import (
+    Ended,
+    EndPhase,
+    Job,
+    Lease,
+    Refused,
+    Round,
+    Stale,
+    Upload,
+    Verdict,
+    Version,
+)
+
+
+def new_secret() -> bytes:
+    """Make the 32 bytes that seed a job's chance."""
+    return token_bytes(32)
+
+
+class SqliteStore:
+    """A `Store` in one folder, which one process holds at a time.
+
+    `keep` versions of a model keep their weights (retention.py). For tests: `durable=False` syncs
+    nothing, `at` is told each step before it is taken, `secret` makes the jobs' secrets.
+
+    Raises:
+        StoreError: the folder cannot be used, or another repository uses it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keep: int = 10,
+        durable: bool = True,
+        at: At = lambda _: None,
+        secret: Callable[[], bytes] = new_secret,
+    ) -> None:
+        self._keep, self._secret = keep, secret
+        self._database = Database(folder, durable=durable, at=at)
+        try:
+            self._blobs = BlobFolder(folder, durable=durable, at=at)
+            if not self._database.fresh:  # beside a lost database, blobs are all that is left
+                with self._database.reading("sweeping blobs") as db:
+                    self._blobs.sweep(rows.named(db))
+        except StoreError:
+            self._database.close()
+            raise
+
+    def close(self) -> None:
+        self._blobs.close()
+        self._database.close()
+
+    # ── the lease ─────────────────────────────────────────────────────────────────────────────────
+
+    def take_lease(self, holder: str, incarnation: int, *, expired: int | None = None) -> Lease:
+        with self._database.writing("granting the lease") as db:
+            held = rows.lease(db)
+            if held is not None and (held.holder, held.incarnation) == (holder, incarnation):
+                return held
+            if held is not None and held.holder != holder and held.epoch != expired:
+                return held
+            epoch = 1 if held is None else held.epoch + 1
+            db.execute("REPLACE INTO lease VALUES (1, ?, ?, ?)", (holder, incarnation, epoch))
+            return Lease(holder=holder, incarnation=incarnation, epoch=epoch)
+
+    # ── jobs ──────────────────────────────────────────────────────────────────────────────────────
+
+    def store_job(self, epoch: int, job: str, model: str, file: bytes) -> Job | Refused | Stale:
+        with self._database.writing(f"storing job {job}") as db:
+            found = _job(db, epoch, job)
+            if isinstance(found, Stale):
+                return found
+            if isinstance(found, Job):
+                same = (found.model, found.file) == (model, file)
+                return found if same else Refused(rules.taken(job))
+            base = rows.latest(db, model)
+            if base is None:
+                return _no_model(db, model)
+            if (other := rows.running(db, model)) is not None:
+                return Refused(rules.busy(model, other))
+            rows.insert_job(db, job, base, file, self._secret())
+            return _job(db, epoch, job)
+
+    def store_plan(self, epoch: int, plan: Plan) -> Plan | Ended | Refused | Stale | None:
+        with self._database.writing(f"storing a plan of job {plan.job}") as db:
+            found = _job(db, epoch, plan.job)
+            if not isinstance(found, Job):
+                return found
+            if found.ended is not None:
+                return found.ended
+            if found.plan is not None and plan.task <= found.plan.task:
+                return plan if plan == found.plan else None
+            db.execute("UPDATE jobs SET plan = ? WHERE job = ?", (codec.pack(plan), plan.job))
+            return plan
+
+    def store_score(
+        self, epoch: int, job: str, round: int, metrics: Metrics
+    ) -> Version | Refused | Stale | None:
+        with self._database.writing(f"storing a score of job {job}") as db:
+            found = _job(db, epoch, job)
+            return rows.merge_score(db, job, round, metrics) if isinstance(found, Job) else found
+
+    def end_job(
+        self, epoch: int, job: str, phase: EndPhase, reason: str
+    ) -> Ended | Refused | Stale:
+        with self._database.writing(f"ending job {job}") as db:
+            found = _job(db, epoch, job)
+            if not isinstance(found, Job):
+                return found
+            if found.ended is not None:
+                return found.ended
+            db.execute("UPDATE jobs SET phase = ?, reason = ? WHERE job = ?", (phase, reason, job))
+            return Ended(job=job, phase=phase, reason=reason)
+
+    def running_jobs(self, epoch: int) -> tuple[str, ...] | Stale:
+        with self._database.reading("listing jobs") as db:
+            return _stale(db, epoch) or rows.running_jobs(db)
+
+    def load_job(self, epoch: int, job: str) -> Job | Refused | Stale:
+        with self._database.reading(f"loading job {job}") as db:
+            return _job(db, epoch, job)
+
+    # ── rounds and versions ───────────────────────────────────────────────────────────────────────
+
+    def weigh(self, record: RoundRecord, weights: Manifest) -> Round | Refused | None:
+        with self._database.reading("weighing a commit") as db:
+            return _weighed(db, record, weights)
+
+    def commit(self, record: RoundRecord, weights: Manifest) -> Round | Refused:
+        with (
+            self._database.lock
+        ):  # held until the old blobs are gone, so that nobody names them again
+            with self._database.writing(f"committing round {record.round} of {record.job}") as db:
+                answer = _weighed(db, record, weights)
+                if answer is not None:
+                    return answer
+                self._require(weights)
+                made = rows.insert_round(db, record, weights)
+                gone = outdated(rows.kept(db, made.model), self._keep)
+                rows.forget_weights(db, gone)
+                deleted = rows.unnamed(db, {old.weights.digest for old in gone})
+            self._blobs.delete(deleted)
+        return Round(version=made, record=record)
+
+    def look_up(self, job: str, agent: str, task: int) -> Verdict:
+        with self._database.reading(f"looking up an update of {agent}") as db:
+            found = rows.job(db, job)
+            if found is None:
+                return "unknown"
+            return rules.verdict(
+                task,
+                counted=(agent, task) in rows.counted(db, job, task),
+                ended=found.ended is not None,
+                plan=found.plan,
+                rounds=found.rounds,
+            )
+
+    def offered(self, model: str, card: Manifest, weights: Manifest) -> Version | Refused | None:
+        with self._database.reading(f"looking at model {model}") as db:
+            return _offered(db, model, card, weights)
+
+    def push(
+        self, model: str, card: Manifest, weights: Manifest, files: Iterable[Manifest]
+    ) -> Version | Refused:
+        with self._database.writing(f"storing a version of model {model}") as db:
+            answer = _offered(db, model, card, weights)
+            if answer is not None:
+                return answer
+            named = (card, *files)
+            for blob in (weights, *named):
+                self._require(blob)
+            return rows.insert_pushed(db, model, weights, named)
+
+    def latest(self) -> tuple[Version, ...]:
+        with self._database.reading("listing models") as db:
+            return rows.latest_of_all(db)
+
+    def show(
+        self, model: str, version: int | None, limit: int
+    ) -> tuple[Version, tuple[Version, ...]] | Refused:
+        with self._database.reading(f"showing model {model}") as db:
+            newest = rows.newest(db, model, limit)
+            if not newest:
+                return _no_model(db, model)
+            found = newest[0] if version is None else rows.version(db, model, version)
+            if found is None:
+                return Refused(
+                    f"model {model!r} has versions 1 to {newest[0].version}, no {version}"
+                )
+            return found, newest
+
+    def trail(self) -> list[Round]:
+        with self._database.reading("reading the trail") as db:
+            return list(rows.trail(db))
+
+    # ── blobs ─────────────────────────────────────────────────────────────────────────────────────
+
+    def holds(self, blob: Manifest) -> bool:
+        return self._blobs.holds(blob)
+
+    def upload(self, blob: Manifest) -> Upload:
+        return self._blobs.upload(blob)
+
+    def release(self, blobs: Iterable[Manifest]) -> None:
+        with self._database.reading("deleting blobs") as db:
+            self._blobs.delete(rows.unnamed(db, (blob.digest for blob in blobs)))
+
+    def open_blob(self, digest: str) -> Source | None:
+        return self._blobs.open(digest)
+
+    def _require(self, blob: Manifest) -> None:
+        source = self._blobs.open(blob.digest)
+        if source is None or source.size != blob.size:
+            raise StoreError(f"blob {blob.digest[:12]} is not here any more")
+
+
+def _stale(db: sqlite3.Connection, epoch: int) -> Stale | None:
+    held = rows.lease(db)
+    return Stale(held.epoch) if held is not None and epoch < held.epoch else None
+
+
+def _job(db: sqlite3.Connection, epoch: int, name: str) -> Job | Refused | Stale:
+    return _stale(db, epoch) or rows.job(db, name) or Refused(rules.no_job(name))
+
+
+def _no_model(db: sqlite3.Connection, model: str) -> Refused:
+    return Refused(rules.no_model(model, (each.model for each in rows.latest_of_all(db))))
+
+
+def _weighed(
+    db: sqlite3.Connection, record: RoundRecord, weights: Manifest
+) -> Round | Refused | None:
+    committed = rows.committed(db, record.job, record.round)
+    if committed is not None:
+        return committed
+    job = rows.job(db, record.job)
+    if job is None:
+        return Refused(rules.no_job(record.job))
+    latest = rows.latest(db, job.model) or job.base
+    counted = rows.counted(db, record.job, record.task)
+    standing = rules.Standing(
+        model=job.model, ended=job.ended, plan=job.plan, latest=latest, counted=counted
+    )
+    reason = rules.why_no_commit(record, weights, standing)
+    return None if reason is None else Refused(reason)
+
+
+def _offered(
+    db: sqlite3.Connection, model: str, card: Manifest, weights: Manifest
+) -> Version | Refused | None:
+    latest = rows.latest(db, model)
+    if latest is not None and (latest.card, latest.weights) == (card, weights):
+        return latest
+    job = rows.running(db, model)
+    return None if job is None else Refused(rules.busy(model, job))

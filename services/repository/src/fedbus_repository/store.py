@@ -1,0 +1,214 @@
+"""What the repository asks of a store, and what a store answers.
+
+Every method is one atomic change or one consistent reading, made in a worker thread, several at a
+time. In MongoDB, where only a single document changes atomically, a job with its plan is one
+document and a version with its round another; nothing here asks for more than that. What a method
+may refuse stands in `rules.py`, so that all stores refuse alike. Whatever the disk does wrong is a
+StoreError, and leaves the state as it was.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+from fedbus.actions import Source
+from fedbus.wire.values import Manifest, Metrics, Plan, RoundRecord
+
+EndPhase: TypeAlias = Literal["finished", "failed", "cancelled"]
+Verdict: TypeAlias = Literal["stored", "drop", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Who acts as the controller; the epoch rises whenever it passes on."""
+
+    holder: str
+    incarnation: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A version of a model, without its round's record; a pushed one has no job.
+
+    `scored`: its metrics hold a held-out score. `pinned`: its weights stay, whatever comes. `kept`:
+    they are not deleted yet.
+    """
+
+    model: str
+    version: int
+    parent: int | None
+    weights: Manifest
+    card: Manifest
+    job: str | None = None
+    round: int = 0
+    contributors: int = 0
+    metrics: Metrics = field(default_factory=dict)
+    scored: bool = False
+    pinned: bool = False
+    kept: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """A version, and the record of the round that made it; pushed versions have none."""
+
+    version: Version
+    record: RoundRecord | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a job ended: what was said first."""
+
+    job: str
+    phase: EndPhase
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job, its last plan, and how far it has come.
+
+    `latest` is its last committed version, or its base while there is none.
+    """
+
+    job: str
+    model: str
+    file: bytes
+    secret: bytes
+    ended: Ended | None
+    base: Version
+    latest: Version
+    rounds: int
+    plan: Plan | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What was asked is not done, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Whoever asks has lost the lease; `epoch` is the one that holds."""
+
+    epoch: int
+
+
+class Upload(Protocol):
+    """A blob on its way into the store; a Sink that never raises.
+
+    A full disk must not end the service, so it tells at `keep` what went wrong. Until then nobody
+    else sees it, and a restart forgets it.
+    """
+
+    @property
+    def manifest(self) -> Manifest:
+        """What it is to become."""
+
+    def write(self, offset: int, data: bytes | memoryview, /) -> None:
+        """Put bytes at an offset."""
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """Take bytes at an offset, for a look before it is kept."""
+
+    def keep(self) -> None:
+        """Become a blob of the store, durably.
+
+        Raises:
+            TransferError: it is not what its manifest names.
+            StoreError: it could not be written.
+        """
+
+    def discard(self) -> None:
+        """Forget it; what is kept or forgotten already stays so."""
+
+
+class Store(Protocol):
+    """Jobs, plans, rounds, versions, the lease; and the blobs they name."""
+
+    # ── the lease ─────────────────────────────────────────────────────────────────────────────────
+
+    def take_lease(self, holder: str, incarnation: int, *, expired: int | None = None) -> Lease:
+        """Grant the lease if it is free, the holder's own, or of the epoch that has `expired`.
+
+        Returns the lease that holds afterwards, whoever's it is. The store knows no clock.
+        """
+
+    # ── jobs; a lower epoch than the lease's is answered Stale ────────────────────────────────────
+
+    def store_job(self, epoch: int, job: str, model: str, file: bytes) -> Job | Refused | Stale:
+        """Accept a job with a secret of its own; the same id and bytes are the same job."""
+
+    def store_plan(self, epoch: int, plan: Plan) -> Plan | Ended | Refused | Stale | None:
+        """Journal a plan; None: a later one, or another of that task, holds."""
+
+    def store_score(
+        self, epoch: int, job: str, round: int, metrics: Metrics
+    ) -> Version | Refused | Stale | None:
+        """Merge a score into the metrics of a round's version; None: there is no such round."""
+
+    def end_job(
+        self, epoch: int, job: str, phase: EndPhase, reason: str
+    ) -> Ended | Refused | Stale:
+        """End a job; how it ended first is how it ended."""
+
+    def running_jobs(self, epoch: int) -> tuple[str, ...] | Stale:
+        """Name the jobs that have not ended."""
+
+    def load_job(self, epoch: int, job: str) -> Job | Refused | Stale:
+        """Read all there is about a job."""
+
+    # ── rounds and versions ───────────────────────────────────────────────────────────────────────
+
+    def weigh(self, record: RoundRecord, weights: Manifest) -> Round | Refused | None:
+        """Say what a commit would be answered; None: it would go in, so fetch its weights."""
+
+    def commit(self, record: RoundRecord, weights: Manifest) -> Round | Refused:
+        """Make a round true, if nobody has; its weights must be kept before.
+
+        The second commit of a round gets the first one's answer. Then blobs of old versions are
+        deleted.
+        """
+
+    def look_up(self, job: str, agent: str, task: int) -> Verdict:
+        """Say what became of an update."""
+
+    def offered(self, model: str, card: Manifest, weights: Manifest) -> Version | Refused | None:
+        """Say what a push would be answered; None: it would go in."""
+
+    def push(
+        self, model: str, card: Manifest, weights: Manifest, files: Iterable[Manifest]
+    ) -> Version | Refused:
+        """Make a version without a round; all its blobs must be kept before."""
+
+    def latest(self) -> tuple[Version, ...]:
+        """Read the latest version of every model, by name."""
+
+    def show(
+        self, model: str, version: int | None, limit: int
+    ) -> tuple[Version, tuple[Version, ...]] | Refused:
+        """Read one version (None: the latest) and the newest `limit` of the trail, newest first."""
+
+    def trail(self) -> Iterable[Round]:
+        """Read everything, by model and version: for whoever checks it."""
+
+    # ── blobs ─────────────────────────────────────────────────────────────────────────────────────
+
+    def holds(self, blob: Manifest) -> bool:
+        """Tell whether a blob is here and sound: its content is read."""
+
+    def upload(self, blob: Manifest) -> Upload:
+        """Reserve room for a blob that is to be fetched."""
+
+    def release(self, blobs: Iterable[Manifest]) -> None:
+        """Delete those that nothing names: what was kept for a commit that was then refused."""
+
+    def open_blob(self, digest: str) -> Source | None:
+        """Find a blob, to be served; cheap enough to be asked for every chunk."""
+
+    def close(self) -> None:
+        """Let go of everything; a store that was killed instead loses nothing."""

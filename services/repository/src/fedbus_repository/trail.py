@@ -1,0 +1,44 @@
+"""A data folder's whole trail, for whoever checks it: while a repository works there, or after."""
+
+import sqlite3  # noqa: TID251 - it reads the embedded store
+from pathlib import Path
+
+from fedbus.errors import StoreError
+from fedbus_repository import rows
+from fedbus_repository.blobs import FileSource
+from fedbus_repository.database import DATABASE
+from fedbus_repository.store import Job, Round
+
+
+class SqliteTrail:
+    """Reads what a `SqliteStore` wrote into a folder, killed or alive, and changes nothing.
+
+    Raises:
+        StoreError: there is no store.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._blobs = folder / "blobs"
+        path = folder / DATABASE
+        if not path.exists():
+            raise StoreError(f"no store in {folder}")
+        self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+    def trail(self) -> list[Round]:
+        """Read every version of every model, oldest first."""
+        return list(rows.trail(self._db))
+
+    def job(self, name: str) -> Job | None:
+        """Read a job."""
+        return rows.job(self._db, name)
+
+    def open_blob(self, digest: str) -> FileSource | None:
+        """Find a blob."""
+        try:
+            return FileSource(self._blobs / digest[:2] / digest)
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._db.close()
