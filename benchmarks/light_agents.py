@@ -1,0 +1,79 @@
+"""Agents that train nothing, as many in one process as are wanted.
+
+    python -m benchmarks.light_agents --agents 250 --name-prefix a --passwords FILE
+
+Each has a node, a connection and an outbox of its own, as agents on machines of their own do. The
+broker's address, without a user, comes from FEDBUS_BROKER; FILE is a JSON map from node to password.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from fedbus import clock, telemetry
+from fedbus.bus.base import BrokerAddress
+from fedbus.node import Identity, Node
+from fedbus.service import Shell, keep_connected
+from fedbus.spool import Spools
+from fedbus_edge_agent.capabilities import measure
+from fedbus_edge_agent.core import AgentCore
+from fedbus_edge_agent.light import LightBench
+from fedbus_edge_agent.outbox import Outbox
+
+IN_MEMORY = 8 * 2**30
+EXAMPLES = 10
+FORM = {"kind": "none"}
+
+
+def agent(name: str, home: Path) -> Shell:
+    """Make one agent."""
+    outbox = Outbox(home / name)
+    facts = partial(measure, ("train",), EXAMPLES, FORM, home)
+    core = AgentCore(LightBench(outbox, EXAMPLES), outbox, Spools(IN_MEMORY, home), facts)
+    identity = Identity(name=name, incarnation=clock.incarnation())
+    return Shell(Node(identity, core, random.Random(), vitals=telemetry.vitals), threads=1)
+
+
+async def live(names: list[str], passwords: dict[str, str], home: Path) -> None:
+    """Keep the agents going until SIGTERM."""
+    broker = BrokerAddress.parse(os.environ["FEDBUS_BROKER"])
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with asyncio.TaskGroup() as tasks:
+        kept = []
+        for name in names:
+            password = passwords.get(name)
+            address = replace(broker, username=name, password=password) if password else broker
+            shell = agent(name, home)
+            keep = keep_connected(shell, address, random.Random())
+            kept.append((shell, tasks.create_task(keep, name=name)))
+        await stop.wait()
+        for shell, task in kept:
+            task.cancel()
+            shell.close()
+
+
+def main() -> None:
+    """Be a fleet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--agents", type=int, default=1)
+    parser.add_argument("--name-prefix", default="light-")
+    parser.add_argument("--first", type=int, default=0, help="number of the first")
+    parser.add_argument("--passwords", type=Path, help="a JSON file, from node to password")
+    parser.add_argument("--home", type=Path, required=True, help="where updates are kept")
+    options = parser.parse_args()
+    telemetry.configure_logging("json", "info")
+    numbers = range(options.first, options.first + options.agents)
+    names = [f"agent.{options.name_prefix}{number}" for number in numbers]
+    passwords = json.loads(options.passwords.read_text()) if options.passwords else {}
+    asyncio.run(live(names, passwords, options.home))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""What the benchmarks share: reading /proc, medians, figures out."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+MB = 1e6
+MIB = 2**20
+
+
+def peak_mb(pid: int) -> float:
+    """Read the most memory a process has had resident so far, MB (of 1e6 bytes)."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) * 1024 / MB, 1)
+    return 0.0
+
+
+def middle(values: Sequence[float], digits: int = 4) -> float:
+    """Take the median, rounded; 0 of nothing."""
+    return round(median(values), digits) if values else 0.0
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Lay out rows with the columns of all of them."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    cells = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )
+
+
+def publish(
+    result: Mapping[str, Any], rows: Sequence[Mapping[str, object]], to: str | None
+) -> None:
+    """Print the rows for people, and write the whole result where programs want it."""
+    print(table(rows), flush=True)
+    if to == "-":
+        json.dump(result, sys.stdout, indent=2)
+        print()
+    elif to is not None:
+        Path(to).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,349 @@
+"""One blob from a process to another through the broker, against raw publishing of as many bytes.
+
+    python -m benchmarks.transfer --megabytes 512 --repetitions 5
+
+Four ways, in turn: `lane` and `group` carry a blob as fedbus does, through Node and Shell, into
+memory, every chunk checked; `raw bus` publishes as many messages of 256 KiB at QoS 0 through our
+own MQTT door and `raw aiomqtt` through aiomqtt in the ordinary way, and both throw them away on
+arrival. Raw publishing has no flow control: for it the broker keeps as much as it must, so that
+nothing is dropped.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import aiomqtt
+
+from benchmarks.measure import MB, MIB, middle, peak_mb, publish
+from fedbus import clock, telemetry
+from fedbus.actions import Action, Connected, Event, Fetch, Fetched, FetchFailed, Serve
+from fedbus.bus import mqtt
+from fedbus.bus.base import BrokerAddress, Packet
+from fedbus.bus.broker import LocalBroker
+from fedbus.node import Identity, Node
+from fedbus.service import Shell, keep_connected
+from fedbus.spool import Spools
+from fedbus.wire.states import AgentFacts
+from fedbus.wire.topics import ROOT, Topic, access_rules
+from fedbus.wire.values import CHUNK, Manifest, Reference
+
+SOURCE, RECEIVER = "repository.bench", "collector.bench"
+RAW_TOPIC = f"{ROOT}/link/{SOURCE}/{RECEIVER}/chunk"
+WAYS = ("lane", "group", "raw bus", "raw aiomqtt")
+SYS_SENT = "$SYS/broker/bytes/sent"
+PATIENCE_SECONDS = 120.0
+
+
+class Pattern:
+    """A blob of chunks that all differ, and take no memory of their own."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._noise = random.Random(1).randbytes(2 * CHUNK)
+
+    def read(self, offset: int, length: int, /) -> memoryview:
+        """Take bytes at an offset that begins a chunk."""
+        at = offset // CHUNK % CHUNK
+        return memoryview(self._noise)[at : at + length]
+
+    def digest(self) -> str:
+        """Name the content."""
+        sha = hashlib.sha256()
+        for offset in range(0, self.size, CHUNK):
+            sha.update(self.read(offset, min(CHUNK, self.size - offset)))
+        return sha.hexdigest()
+
+
+class Bench:
+    """A core with nothing to announce."""
+
+    listens: tuple[Topic, ...] = ()
+
+    def facts(self) -> AgentFacts | None:
+        """It is no agent."""
+        return None
+
+    def progress(self) -> float:
+        """It does no work."""
+        return 0.0
+
+
+class Source(Bench):
+    """Serves one blob."""
+
+    def __init__(self, size: int) -> None:
+        self._blob = Pattern(size)
+        self._digest = self._blob.digest()
+
+    def handle(self, event: Event, now: float) -> Iterator[Action]:  # noqa: ARG002 - see Core
+        """Serve it from the first connection on."""
+        if isinstance(event, Connected):
+            yield Serve(self._digest, self._blob)
+            say(digest=self._digest)
+
+
+class Sinkhole(Bench):
+    """Fetches one blob into memory, says how long it took, and whether it is that blob."""
+
+    def __init__(self, manifest: Manifest, members: int) -> None:
+        self._members = members
+        self._reference = Reference(manifest=manifest, source=SOURCE)
+        self._spool = Spools(limit=manifest.size).make(manifest.size)
+        self._began = 0.0
+
+    def handle(self, event: Event, now: float) -> Iterator[Action]:
+        """Fetch on connecting."""
+        match event:
+            case Connected():
+                self._began = now
+                yield Fetch(("blob",), self._reference, self._spool, self._members)
+            case Fetched():
+                took = clock.monotonic() - self._began
+                right = self._spool.digest() == self._reference.manifest.digest
+                say(seconds=took, arrived=self._reference.manifest.count, right=right)
+            case FetchFailed(reason=reason):
+                say(failed=reason)
+
+
+def say(**facts: object) -> None:
+    """Tell the parent."""
+    print(json.dumps(facts), flush=True)
+
+
+# ── the four ways, each end in a process of its own ───────────────────────────────────────────────
+
+
+async def live(name: str, core: Source | Sinkhole, address: BrokerAddress) -> None:
+    """Keep a core going until the parent ends this process."""
+    rng = random.Random()
+    identity = Identity(name=name, incarnation=clock.incarnation())
+    await keep_connected(Shell(Node(identity, core, rng), threads=1), address, rng)
+
+
+async def publish_bus(address: BrokerAddress, size: int) -> None:
+    """Publish raw chunks through our own door, once told to."""
+    async with mqtt.connect(address, name=SOURCE) as bus:
+        payload = Pattern(CHUNK).read(0, CHUNK).tobytes()
+        say(ready=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        say(began=clock.monotonic())
+        for _ in range(size // CHUNK):
+            await bus.publish(Packet(RAW_TOPIC, payload))
+        await asyncio.sleep(PATIENCE_SECONDS)
+
+
+async def receive_bus(address: BrokerAddress, size: int) -> None:
+    """Count raw chunks through our own door."""
+    left = size // CHUNK
+    async with mqtt.connect(address, name=RECEIVER, listen=[RAW_TOPIC]) as bus:
+        say(ready=True)
+        async for packets in bus.batches():
+            left -= len(packets)
+            if left <= 0:
+                break
+        say(ended=clock.monotonic(), arrived=size // CHUNK - left)
+
+
+def client(address: BrokerAddress, name: str) -> aiomqtt.Client:
+    """Make a client in the ordinary way, with the one option without which it would be slow."""
+    nodelay = [(6, 1, 1)]  # IPPROTO_TCP, TCP_NODELAY
+    return aiomqtt.Client(
+        address.host,
+        address.port,
+        username=address.username,
+        password=address.password,
+        identifier=name,
+        protocol=aiomqtt.ProtocolVersion.V5,
+        socket_options=nodelay,
+    )
+
+
+async def publish_aiomqtt(address: BrokerAddress, size: int) -> None:
+    """Publish raw chunks with aiomqtt, once told to."""
+    async with client(address, SOURCE) as door:
+        payload = Pattern(CHUNK).read(0, CHUNK).tobytes()
+        say(ready=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        say(began=clock.monotonic())
+        for _ in range(size // CHUNK):
+            await door.publish(RAW_TOPIC, payload)
+        await asyncio.sleep(PATIENCE_SECONDS)
+
+
+async def receive_aiomqtt(address: BrokerAddress, size: int) -> None:
+    """Count raw chunks with aiomqtt."""
+    left = size // CHUNK
+    async with client(address, RECEIVER) as door:
+        await door.subscribe(RAW_TOPIC)
+        say(ready=True)
+        async for _ in door.messages:
+            left -= 1
+            if left <= 0:
+                break
+        say(ended=clock.monotonic(), arrived=size // CHUNK - left)
+
+
+async def child(role: str, address: BrokerAddress, size: int, digest: str) -> None:
+    """Be one end of one way."""
+    manifest = Manifest(digest=digest or "0" * 64, size=size)
+    match role:
+        case "source":
+            await live(SOURCE, Source(size), address)
+        case "lane" | "group":
+            await live(RECEIVER, Sinkhole(manifest, int(role == "group")), address)
+        case "publish raw bus":
+            await publish_bus(address, size)
+        case "receive raw bus":
+            await receive_bus(address, size)
+        case "publish raw aiomqtt":
+            await publish_aiomqtt(address, size)
+        case _:
+            await receive_aiomqtt(address, size)
+
+
+# ── the parent ────────────────────────────────────────────────────────────────────────────────────
+
+
+class Child:
+    """One end, and what it says."""
+
+    def __init__(self, role: str, address: BrokerAddress, size: int, digest: str = "") -> None:
+        arguments = ("--role", role, "--broker", address.url, "--size", str(size))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.transfer", *arguments, "--digest", digest],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def go(self) -> None:
+        """Let it begin."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"\n")
+        self._process.stdin.flush()
+
+    def heard(self) -> dict[str, Any]:
+        """Wait for the next thing it says."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit("a benchmark's process ended before it had said anything")
+        said: dict[str, Any] = json.loads(line)
+        return said
+
+
+def once(way: str, broker: LocalBroker, size: int) -> dict[str, Any]:
+    """Measure one way once: seconds, and chunks that arrived."""
+    source, receiver = broker.address(SOURCE), broker.address(RECEIVER)
+    with ExitStack() as ends:
+        if way.startswith("raw"):
+            to = ends.enter_context(Child(f"receive {way}", receiver, size))
+            to.heard()
+            begin = ends.enter_context(Child(f"publish {way}", source, size))
+            begin.heard()
+            begin.go()
+            began = begin.heard()["began"]
+            ended = to.heard()
+            return {"seconds": ended["ended"] - began, "arrived": ended["arrived"]}
+        digest = ends.enter_context(Child("source", source, size)).heard()["digest"]
+        ended = ends.enter_context(Child(way, receiver, size, digest)).heard()
+        if not ended.get("right"):
+            sys.exit(f"{way}: the blob did not come whole: {ended}")
+        return {"seconds": ended["seconds"], "arrived": ended["arrived"]}
+
+
+async def sent(broker: LocalBroker) -> int:
+    """Ask the broker how many bytes it has sent; its count is a second old at most."""
+    await asyncio.sleep(1.5)
+    async with mqtt.connect(
+        broker.address("user.bench"), name="user.bench", listen=[SYS_SENT]
+    ) as bus:
+        return int((await bus.receive())[-1].payload)
+
+
+def rules(user: str) -> Iterator[tuple[str, str]]:
+    """Give everyone what the topic table does, and the benchmark the broker's own figures."""
+    yield from access_rules(user)
+    if user == "user.bench":
+        yield "read", "$SYS/#"
+
+
+def compare(megabytes: int, repetitions: int, ways: list[str]) -> dict[str, Any]:
+    """Measure every way in turn, on a fresh broker each; for raw, on one that drops nothing."""
+    size = megabytes * MIB
+    accounts = {user: f"{user}-secret" for user in (SOURCE, RECEIVER, "user.bench")}
+    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
+    for _ in range(repetitions):
+        for way in ways:
+            extra = ("max_queued_messages 0",) if way.startswith("raw") else ()
+            with (
+                tempfile.TemporaryDirectory(prefix="fedbus-bench-") as home,
+                LocalBroker(
+                    Path(home), accounts=accounts, rules=rules, sys_interval=1, extra=extra
+                ) as broker,
+            ):
+                found = once(way, broker, size)
+                assert broker.pid is not None
+                found["broker_peak_mb"] = peak_mb(broker.pid)
+                found["broker_sent_mb"] = round(asyncio.run(sent(broker)) / MB, 1)
+                runs[way].append(found)
+    measured = {
+        way: {
+            "seconds": middle([run["seconds"] for run in of]),
+            "mb_per_second": middle([size / run["seconds"] / MB for run in of], 1),
+            "broker_peak_mb": max(run["broker_peak_mb"] for run in of),
+            "broker_sent_mb": middle([run["broker_sent_mb"] for run in of], 1),
+            "runs": of,
+        }
+        for way, of in runs.items()
+    }
+    for way in ways:
+        for raw in ("raw bus", "raw aiomqtt"):
+            if raw in measured:
+                rate = measured[way]["mb_per_second"] / measured[raw]["mb_per_second"]
+                measured[way][f"of_{raw.replace(' ', '_')}"] = round(rate, 2)
+    return {"benchmark": "transfer", "megabytes": megabytes, "ways": measured}
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--megabytes", type=int, default=512, help="MiB of the blob")
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--json", metavar="FILE", help="write the figures there; - is stdout")
+    for hidden in ("--role", "--broker", "--digest"):
+        parser.add_argument(hidden, default="", help=argparse.SUPPRESS)
+    parser.add_argument("--size", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.role:
+        telemetry.configure_logging("json", "error")
+        address = BrokerAddress.parse(options.broker)
+        asyncio.run(child(options.role, address, options.size, options.digest))
+        return
+    result = compare(options.megabytes, options.repetitions, options.ways)
+    rows = [
+        {"way": way, **{name: figure for name, figure in found.items() if name != "runs"}}
+        for way, found in result["ways"].items()
+    ]
+    publish(result, rows, options.json)
+
+
+if __name__ == "__main__":
+    main()
