@@ -243,7 +243,14 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> No
             connection.cancel()
         shell.close()
         built.close()
-        log.info("service_stopped")
+        (received, received_bytes), (sent, sent_bytes) = shell.traffic.values()
+        log.info(
+            "service_stopped",
+            received=received,
+            received_bytes=received_bytes,
+            sent=sent,
+            sent_bytes=sent_bytes,
+        )
 
 
 @asynccontextmanager

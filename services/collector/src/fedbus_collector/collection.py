@@ -50,6 +50,7 @@ class Collection:
         self._spools: dict[str, Spool] = {}
         self._queue: list[Arrived] = []
         self._busy = False
+        self._quorate = False
 
     @property
     def busy(self) -> bool:
@@ -195,6 +196,9 @@ class Collection:
             else:
                 self.round.count(agent)
         self.round.seconds["last_update"] = now - self.round.opened
+        if len(self.round.counted) >= self.round.plan.quorum and not self._quorate:
+            self._quorate = True
+            yield Note("quorum_reached", self._facts(at=now))
         yield from self._fold()
         yield from self.decide(now)
 

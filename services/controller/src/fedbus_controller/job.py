@@ -132,7 +132,7 @@ class Job:
             return
         rng = self._chance("roster", self._task + 1)
         roster = self._means.selector(self.file.plugins.selector)(agents, wish.agents, rng)
-        yield from self._make_plan(roster, collectors, rng)
+        yield from self._make_plan(roster, collectors, rng, now)
 
     def _wait(self, agents: int, collectors: int, now: float) -> Iterator[Action]:
         wish = self.file.round
@@ -145,7 +145,7 @@ class Job:
         yield WakeAt(("look", self.id), now + LOOK_SECONDS)
 
     def _make_plan(
-        self, roster: Sequence[str], collectors: Sequence[str], rng: Random
+        self, roster: Sequence[str], collectors: Sequence[str], rng: Random, now: float
     ) -> Iterator[Action]:
         self._task += 1
         self._why = ""
@@ -160,6 +160,8 @@ class Job:
             deadline_seconds=self.file.round.deadline_seconds,
         )
         self.phase = Phase.PLANNING
+        facts = {"job": self.id, "round": self.plan.round, "task": self._task}
+        yield Note("round_decided", {**facts, "at": now})
         store = StorePlan(epoch=self._epoch, plan=self.plan)
         yield Ask(("plan", self.id), self._means.repository, store)
 
