@@ -64,8 +64,8 @@ class House:
         self.answers: list[dict[str, object]] = []
         self.agents = [f"agent.a{i}" for i in range(agents)]
         self._seed_model(numbers)
-        self.ring.broker.connect(USER, [f"{topics.ROOT}/jobs/+/state", f"{topics.ROOT}/replies/#"])
-        self.ring.listen(USER, self._heard)
+        followed = [f"{topics.ROOT}/jobs/+/state", f"{topics.ROOT}/replies/#"]
+        self.ring.listen(USER, followed, self._heard)
         self.ring.add(REPOSITORY, self._repository)
         self.ring.add(CONTROLLER, self._controller)
         self.ring.add(COLLECTOR, self._collector)
@@ -115,6 +115,11 @@ class House:
             yield store
         finally:
             store.close()
+
+    def close(self) -> None:
+        """End every life that is left."""
+        for name in list(self.ring.hosts):
+            self.ring.kill(name)
 
     # ── births ─────────────────────────────────────────────────────────────────────────────────
 

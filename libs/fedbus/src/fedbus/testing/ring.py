@@ -61,6 +61,7 @@ class Host:
     lives: int = 0
     connected: bool = False
     wake: float | None = None
+    doomed: bool = False
 
 
 @dataclass(slots=True)
@@ -82,7 +83,7 @@ class Ring:
     on_note: Callable[[str, Note], None] = lambda _host, _note: None
     on_step: Callable[[str, str], None] = lambda _host, _step: None
     hosts: dict[str, Host] = field(default_factory=dict)
-    listeners: dict[str, Callable[[Packet], None]] = field(default_factory=dict)
+    listeners: dict[str, tuple[list[str], Callable[[Packet], None]]] = field(default_factory=dict)
     rng: Random = field(init=False)
     broker: MemoryBroker = field(init=False)
     _queue: list[tuple[float, int, Callable[[], None]]] = field(init=False, default_factory=list)
@@ -104,6 +105,7 @@ class Ring:
         """Start a service, again where it was killed; it connects a moment later."""
         host = self.hosts[name]
         host.lives += 1
+        host.doomed = False
         identity = Identity(
             name=name,
             incarnation=self.seed * 1000 + host.lives,
@@ -128,6 +130,10 @@ class Ring:
             host.wake = None
             self.cut(name)
 
+    def doom(self, name: str) -> None:
+        """Let nothing more of what a service is deciding happen: it dies in the middle of it."""
+        self.hosts[name].doomed = True
+
     def cut(self, name: str) -> None:
         """Break a host's connection; the broker speaks its last will."""
         host = self.hosts[name]
@@ -143,14 +149,17 @@ class Ring:
     def restart_broker(self, after: float = RECONNECT_SECONDS) -> None:
         """Kill the broker: all connections and all it retained are gone; hosts connect again."""
         self.broker.restart()
+        for user, (topics, _) in self.listeners.items():
+            self.broker.connect(user, topics)
         for host in self.hosts.values():
             if host.connected:
                 host.connected = False
                 self.reconnect(host.name, after * self.rng.uniform(0.5, 1.5))
 
-    def listen(self, user: str, heard: Callable[[Packet], None]) -> None:
+    def listen(self, user: str, topics: list[str], heard: Callable[[Packet], None]) -> None:
         """Hand a foreign client what it follows, at once and unharmed."""
-        self.listeners[user] = heard
+        self.listeners[user] = topics, heard
+        self.broker.connect(user, topics)
 
     def publish(self, user: str, packet: Packet) -> None:
         """Publish as a foreign client would, unharmed."""
@@ -194,7 +203,7 @@ class Ring:
 
     def _deliver(self, name: str, packet: Packet) -> None:
         if name in self.listeners:
-            self.listeners[name](packet)
+            self.listeners[name][1](packet)
             return
         host = self.hosts[name]
         life = host.lives
@@ -208,7 +217,7 @@ class Ring:
 
     def _perform(self, host: Host) -> None:
         node = host.node
-        if node is None:
+        if node is None or host.doomed:
             return
         bulk: list[PublishChunk] = []
         for effect in node.take():

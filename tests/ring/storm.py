@@ -1,0 +1,72 @@
+"""A storm: everything that may go wrong in a ring, drawn from one seed."""
+
+from pathlib import Path
+from random import Random
+
+from fedbus.testing.faults import ROUGH
+from tests.ring.house import COLLECTOR, CONTROLLER, REPOSITORY, House, chance_of
+
+MOST_KILLS = 4
+SIZES = (200, 3_000, 70_000, 150_000)
+"""Numbers in the model: from what rides in an offer to what takes three chunks."""
+
+
+def storm(folder: Path, seed: int) -> House:
+    """Run one job through a storm until it has ended, or raise with the seed."""
+    chance = chance_of(seed)
+    house = House(
+        folder,
+        seed=seed,
+        agents=chance.randint(2, 5),
+        evaluators=chance.randint(0, 2),
+        numbers=chance.choice(SIZES),
+        faults=ROUGH if chance.random() < 0.7 else ROUGH.__class__(),  # noqa: PLR2004
+    )
+    for _ in range(chance.randint(0, MOST_KILLS)):
+        _plan_a_fault(house, chance)
+    house.submit(rounds=chance.randint(1, 3), round={"deadline_seconds": 20})
+    house.run(seconds=1800)
+    return house
+
+
+def _plan_a_fault(house: House, chance: Random) -> None:
+    ring = house.ring
+    victim = chance.choice([REPOSITORY, CONTROLLER, COLLECTOR, *list(ring.hosts)])
+    back = chance.uniform(0.1, 8.0)
+    match chance.choice(["time", "step", "step", "cut", "broker"]):
+        case "time":
+            ring.at(chance.uniform(0, 20), lambda: _kill(house, victim, back))
+        case "step":
+            _kill_at_step(house, victim, chance.randint(1, 60), back)
+        case "cut":
+            ring.at(chance.uniform(0, 20), lambda: _cut(house, victim, back))
+        case "broker":
+            ring.at(chance.uniform(0, 20), ring.restart_broker)
+
+
+def _kill(house: House, victim: str, back: float) -> None:
+    if house.ring.hosts[victim].node is not None:
+        house.ring.kill(victim)
+        house.ring.at(house.ring.now + back, lambda: house.ring.start(victim))
+
+
+def _cut(house: House, victim: str, back: float) -> None:
+    if house.ring.hosts[victim].node is not None:
+        house.ring.cut(victim)
+        house.ring.reconnect(victim, back)
+
+
+def _kill_at_step(house: House, victim: str, count: int, back: float) -> None:
+    """Kill a service in the middle of what it decides, after so many of its steps."""
+    before, left = house.ring.on_step, count
+
+    def on_step(host: str, step: str) -> None:
+        nonlocal left
+        before(host, step)
+        if host == victim and step not in ("woke", "received:Heartbeat"):
+            left -= 1
+            if left == 0:
+                house.ring.doom(victim)
+                house.ring.at(house.ring.now, lambda: _kill(house, victim, back))
+
+    house.ring.on_step = on_step

@@ -1,0 +1,41 @@
+"""Five hundred storms, and what the repository holds is true after each.
+
+A failing seed is named; `FEDBUS_RING_SEED=17 pytest tests/ring/test_storm.py` runs it alone.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from fedbus.testing.trail import check_trail
+from tests.ring.storm import storm
+
+SEEDS = 500
+BATCH = 50
+
+
+def _batches() -> Iterable[range]:
+    alone = os.environ.get("FEDBUS_RING_SEED")
+    if alone:
+        return [range(int(alone), int(alone) + 1)]
+    return [range(first, first + BATCH) for first in range(0, SEEDS, BATCH)]
+
+
+@pytest.mark.parametrize("seeds", _batches(), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
+def test_the_trail_is_true_after_every_storm(seeds: range, tmp_path: Path) -> None:
+    """Loss, duplication, reordering, kills and restarts: the job ends, each update counts once."""
+    for seed in seeds:
+        house = storm(tmp_path / str(seed), seed)
+        state = house.states["job-1"][-1]
+        assert state.phase == "finished", f"seed {seed}: {state.reason}"
+        assert house.ring.broker.violations == [], f"seed {seed}"
+        with house.store() as store:
+            try:
+                check_trail(store, house.updates)
+            except Exception as error:
+                raise AssertionError(f"seed {seed}: {error}") from error
+            made = [one for one in store.trail() if one.record is not None]
+            assert len(made) == state.round, f"seed {seed}"
+        house.close()
