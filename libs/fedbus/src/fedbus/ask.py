@@ -1,7 +1,7 @@
 """A request repeated until it is answered or cancelled. Pure.
 
-The bus may lose, repeat and delay, so whatever must arrive is asked again at 1, 2, 4 … 15 seconds, with
-jitter so that a fleet does not ask in step. Receivers make repetition harmless.
+The bus may lose, repeat and delay, so whatever must arrive is asked again at 1, 2, 4 … 15 seconds,
+with jitter so that a fleet does not ask in step. Receivers make repetition harmless.
 """
 
 from collections.abc import Hashable

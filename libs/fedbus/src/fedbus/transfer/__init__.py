@@ -6,6 +6,6 @@
     group      one blob on its way to many at once
     outlet     all blobs served from here: lanes and groups
 
-MQTT is taken for what it proved to be: an authenticated layer that may lose, repeat, delay, and drop in
-silence when a subscriber is slow.
+MQTT is taken for what it proved to be: an authenticated layer that may lose, repeat, delay, and
+drop in silence when a subscriber is slow.
 """

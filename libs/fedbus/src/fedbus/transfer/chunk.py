@@ -1,7 +1,7 @@
 """The header in front of every chunk: magic, want serial, index, crc32.
 
-The crc covers header and content, so one flipped bit costs one chunk, wherever it falls. crc32 runs at
-7 GB/s; the blob's sha256 is checked once, when all of it is here.
+The crc covers header and content, so one flipped bit costs one chunk, wherever it falls. crc32 runs
+at 7 GB/s; the blob's sha256 is checked once, when all of it is here.
 """
 
 import struct
@@ -18,6 +18,8 @@ HEADER_BYTES = _HEADER.size + _CRC.size
 
 GROUP_SERIAL = 0
 """The serial of a chunk nobody wanted by serial: it goes to a group."""
+CONFIRM_SERIAL = 1
+"""The same, and whoever follows the group confirms that the stream has passed it up to here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,20 @@
 """One blob on its way to many at once, so that a model leaves its source once. Pure.
 
-The cursor advances only while every member has confirmed all but a window of chunks. A member that holds
-the group back for 0.3 s is sent to a lane of its own. (Paced by its fastest member, a group with five
-stalled agents put 490 MB into the broker and slowed the rest eight-fold.)
+The cursor advances only while every member has confirmed all but a window of chunks. A member that
+holds the group back for 0.3 s is sent to a lane of its own. (Paced by its fastest member, a group
+with five stalled agents put 490 MB into the broker and slowed the rest eight-fold.) Only who is
+behind another member holds the group back: where all wait alike, it is the source's own link that
+is slow.
 """
 
 from collections.abc import Iterator
 
-from fedbus.transfer.receiver import WINDOW
+from fedbus.transfer.chunk import CONFIRM_SERIAL, GROUP_SERIAL
+from fedbus.transfer.receiver import SILENT_SECONDS
 
 HELD_SECONDS = 0.3
 QUIET_SECONDS = 0.05
 """No new member for so long: those who are here start. The rest will want what they missed."""
-
-CONFIRM_EVERY = WINDOW // 2
-"""Members confirm every so many chunks, so that half a window is always on its way."""
 
 
 class Group:
@@ -24,20 +24,34 @@ class Group:
         self.cursor = 0
         self._count = count
         self._window = max(1, window)
+        # Half a window is always on its way while the other half is confirmed.
+        self._confirm_every = max(1, self._window // 2)
         self._upto: dict[str, int] = {}
+        self._dropped: set[str] = set()  # sent to lanes, not heard of there: they may listen yet
+        self._proven = 0
         self._expected = 0
+        self._passed_over: set[str] = set()
         self._opened = now
         self._last_join = now
         self._started = False
+        self._advanced = now
         self._held_since: float | None = None
 
-    def __len__(self) -> int:
-        return len(self._upto)
+    @property
+    def members(self) -> list[str]:
+        """Those who follow."""
+        return list(self._upto)
+
+    @property
+    def streamed(self) -> bool:
+        """Everything has been sent; it may still be on its way to slow members."""
+        return self.cursor >= self._count
 
     @property
     def over(self) -> bool:
-        """Everything has been sent, or nobody is left."""
-        return self.cursor >= self._count or not self._upto
+        """Everything has reached everybody, or nobody is left."""
+        done = min(self._upto.values(), default=self._count) >= self._count
+        return self._started and done and not self._dropped
 
     def join(self, member: str, members: int, now: float) -> None:
         """Add a member who says that about `members` will come; late ones miss the beginning."""
@@ -46,39 +60,46 @@ class Group:
             self._last_join = now
         self._expected = max(self._expected, members)
 
-    def pass_over(self, now: float) -> None:
-        """Count one expected member that takes a lane instead."""
-        self._expected -= 1
+    def pass_over(self, member: str, members: int, now: float) -> None:
+        """Count a node that takes a lane instead among those who came."""
+        self.leave(member)
+        self._passed_over.add(member)
         self._last_join = now
+        self._expected = max(self._expected, members)
 
     def confirm(self, member: str, upto: int) -> None:
         """Note how far the stream has passed a member."""
         if member in self._upto:
             self._upto[member] = max(self._upto[member], min(upto, self.cursor))
+            self._proven = max(self._proven, self._upto[member])
 
     def leave(self, member: str) -> None:
-        """Go on without a member."""
+        """Go on without a member: it does not listen any more."""
         self._upto.pop(member, None)
+        self._dropped.discard(member)
 
-    def advance(self, now: float) -> Iterator[int]:
-        """Yield the chunks to publish now."""
+    def advance(self, now: float) -> Iterator[tuple[int, int]]:
+        """Yield the chunks to publish now, as (serial, index)."""
         if not self._started and now < self._start_at():
             return
         self._started = True
-        while not self.over and self.cursor - min(self._upto.values()) < self._window:
-            self._held_since = None
+        while self._upto and not self.streamed and not self._behind():
             self.cursor += 1
-            yield self.cursor - 1
-        if not self.over and self._held_since is None:
+            self._advanced, self._held_since = now, None
+            at_turn = self.streamed or self.cursor % self._confirm_every == 0
+            yield CONFIRM_SERIAL if at_turn else GROUP_SERIAL, self.cursor - 1
+        held = self._upto and not self.streamed and self._proven >= self._needed()
+        if held and self._held_since is None:
             self._held_since = now
 
     def laggards(self, now: float) -> list[str]:
         """Take out the members that have held the group back for too long."""
-        if self._held_since is None or now < self._held_since + HELD_SECONDS:
+        if not self._started or now < self._look_at():
             return []
-        slow = [m for m, upto in self._upto.items() if self.cursor - upto >= self._window]
+        slow = self._behind()
         for member in slow:
             del self._upto[member]
+        self._dropped = set() if self._held_since is None else self._dropped.union(slow)
         self._held_since = None
         return slow
 
@@ -86,11 +107,22 @@ class Group:
         """When to look again though nobody says anything."""
         if self.over:
             return None
-        if not self._started:
-            return self._start_at()
-        return None if self._held_since is None else self._held_since + HELD_SECONDS
+        return self._look_at() if self._started else self._start_at()
+
+    def _needed(self) -> int:
+        # What a member must have confirmed: to let the cursor advance, or at the end to let it go.
+        return self._count if self.streamed else self.cursor - self._window + 1
+
+    def _behind(self) -> list[str]:
+        needed = self._needed()
+        return [member for member, upto in self._upto.items() if upto < needed]
+
+    def _look_at(self) -> float:
+        if self._held_since is None:
+            return self._advanced + SILENT_SECONDS  # who has not confirmed by then is gone
+        return self._held_since + HELD_SECONDS
 
     def _start_at(self) -> float:
-        if len(self._upto) >= self._expected:
+        if len(self._upto) + len(self._passed_over) >= self._expected:
             return self._opened
         return min(self._opened + HELD_SECONDS, self._last_join + QUIET_SECONDS)

@@ -1,8 +1,8 @@
 """All blobs on their way here, under one bound of what may be in flight. Pure.
 
-Whoever was fetched first is wanted first, so that blobs complete one after another and can be worked on
-while the next arrive. Only bytes wanted and not yet arrived count against the bound, so a slow link never
-holds a place.
+Whoever was fetched first is wanted first, so that blobs complete one after another and can be
+worked on while the next arrive. Only bytes wanted and not yet arrived count against the bound, so a
+slow link never holds a place.
 """
 
 from collections.abc import Iterator
@@ -10,15 +10,14 @@ from typing import TypeAlias
 
 from fedbus.actions import Cancel, Fetch, Fetched, FetchFailed, Key, Send
 from fedbus.timers import Timers
-from fedbus.transfer.chunk import Chunk
-from fedbus.transfer.group import CONFIRM_EVERY
+from fedbus.transfer.chunk import CONFIRM_SERIAL, Chunk
 from fedbus.transfer.receiver import WINDOW, Receiver
 from fedbus.wire.messages import Confirm, Gone, Join, Leave, TakeLane, Want
 from fedbus.wire.values import CHUNK
 
 MAX_OUTSTANDING = 48
-"""Chunks wanted at once. The broker keeps 100 messages for a subscriber and drops the rest unsaid, and
-control messages share that queue."""
+"""Chunks wanted at once. The broker keeps 100 messages for a subscriber and drops the rest unsaid,
+and control messages share that queue."""
 
 MAX_SERIAL = 2**32 - 128
 
@@ -42,19 +41,28 @@ Step: TypeAlias = Send | Listen | Unlisten | Fetched | FetchFailed
 
 
 class Intake:
-    """What this node fetches, and from whom."""
+    """What this node fetches, and from whom.
 
-    def __init__(self, in_flight: int) -> None:
+    `first_serial` is drawn anew at every start, so that chunks on their way to the process before
+    are none that this one wanted.
+    """
+
+    def __init__(self, in_flight: int, first_serial: int = 1) -> None:
         self._in_flight = in_flight
         self._receivers: dict[Key, Receiver] = {}
         self._hungry: dict[Key, Receiver] = {}
         self._by_serial: dict[int, Receiver] = {}
         self._outstanding = 0
-        self._serial = 1
+        self._serial = first_serial
         self._timers = Timers()
 
     def __len__(self) -> int:
         return len(self._receivers)
+
+    @property
+    def outstanding(self) -> int:
+        """Chunks wanted and not yet arrived, of all blobs."""
+        return self._outstanding
 
     def fetch(self, action: Fetch, now: float) -> Iterator[Step]:
         """Begin to fetch a blob; the same key begins anew."""
@@ -83,16 +91,16 @@ class Intake:
         receiver = self._by_serial.get(chunk.serial)
         if receiver is not None and receiver.reference.source == sender:
             before = receiver.outstanding
-            receiver.take(chunk, now)
-            self._outstanding += receiver.outstanding - before
-            yield from self._took(receiver, now)
+            if receiver.take(chunk, now):
+                del self._by_serial[chunk.serial]
+                self._outstanding += receiver.outstanding - before
+                yield from self._took(receiver, now)
 
     def group_chunk(self, sender: str, digest: str, chunk: Chunk, now: float) -> Iterator[Step]:
         """Take a chunk that a source published for its group."""
         for receiver in self._from(sender, digest):
-            if receiver.take(chunk, now):
-                at_turn = receiver.upto % CONFIRM_EVERY == 0 and receiver.upto < receiver.reference.manifest.count
-                if receiver.following and at_turn:
+            if receiver.follow(chunk, now):
+                if receiver.following and chunk.serial == CONFIRM_SERIAL:
                     yield Send(sender, Confirm(digest=digest, upto=receiver.upto))
                 yield from self._took(receiver, now)
 
@@ -121,12 +129,13 @@ class Intake:
 
     def due(self, now: float) -> Iterator[Step]:
         """Want again what was lost; give up on sources that fell silent."""
-        for key in list(self._timers.due(now)):
+        for key in self._timers.due(now):
             receiver = self._receivers[key]  # type: ignore[index]  # keys of the timers are its keys
             if receiver.forsaken(now):
                 yield from self._unfollow(receiver)
             elif receiver.silent(now):
-                yield from self._end(receiver, f"no chunk from {receiver.reference.source} for a minute", now)
+                source = receiver.reference.source
+                yield from self._end(receiver, f"no chunk from {source} for a minute", now)
                 continue
             else:
                 before = receiver.outstanding
@@ -140,12 +149,16 @@ class Intake:
         """When `due` has something next."""
         return self._timers.next()
 
-    def _from(self, sender: str, digest: str) -> list[Receiver]:
-        return [
-            r
-            for r in self._receivers.values()
-            if r.reference.source == sender and r.reference.manifest.digest == digest
-        ]
+    def _from(self, sender: str, digest: str) -> Iterator[Receiver]:
+        for receiver in list(self._receivers.values()):
+            reference = receiver.reference
+            # An end told meanwhile may have led to the end of others.
+            if (
+                reference.source == sender
+                and reference.manifest.digest == digest
+                and self._receivers.get(receiver.key) is receiver
+            ):
+                yield receiver
 
     def _took(self, receiver: Receiver, now: float) -> Iterator[Step]:
         if receiver.complete:
@@ -178,7 +191,7 @@ class Intake:
         yield from self._want(now)
 
     def _watch(self, receiver: Receiver) -> None:
-        if receiver.key in self._receivers:
+        if self._receivers.get(receiver.key) is receiver:
             at = receiver.look_at()
             if at is None:
                 self._timers.cancel(receiver.key)

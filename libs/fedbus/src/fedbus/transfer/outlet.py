@@ -6,7 +6,6 @@ from typing import TypeAlias
 
 from fedbus.actions import Send, Source
 from fedbus.timers import Timers
-from fedbus.transfer.chunk import GROUP_SERIAL
 from fedbus.transfer.group import Group
 from fedbus.transfer.receiver import WINDOW
 from fedbus.wire.messages import Confirm, Gone, Join, Leave, TakeLane, Want
@@ -57,8 +56,8 @@ class Outlet:
         self._groups.pop(digest, None)
         self._timers.cancel(digest)
 
-    def want(self, sender: str, message: Want) -> Iterator[Answer]:
-        """Answer a want with the chunks it names."""
+    def want(self, sender: str, message: Want, now: float) -> Iterator[Answer]:
+        """Answer a want with the chunks it names. Who wants no longer follows the group."""
         source = self._find(message.digest)
         if source is None:
             yield Send(sender, Gone(digest=message.digest))
@@ -66,6 +65,7 @@ class Outlet:
         for i, index in enumerate(message.indices):
             if index < chunks_in(source.size):
                 yield SendChunk(sender, message.digest, source, message.serial + i, index)
+        yield from self._without(sender, message.digest, now)
 
     def join(self, sender: str, message: Join, now: float) -> Iterator[Answer]:
         """Take a node into the blob's group, or point it to a lane."""
@@ -74,8 +74,9 @@ class Outlet:
             yield Send(sender, Gone(digest=message.digest))
             return
         group = self._group(message, source, now)
-        if self._slow.get(sender, now) > now:
-            group.pass_over(now)
+        # To stream it again would burden members to whom it is still on its way.
+        if group.streamed or self._slow.get(sender, now) > now:
+            group.pass_over(sender, message.members, now)
             yield Send(sender, TakeLane(digest=message.digest))
         else:
             group.join(sender, message.members, now)
@@ -89,13 +90,19 @@ class Outlet:
 
     def leave(self, sender: str, message: Leave, now: float) -> Iterator[Answer]:
         """Go on without a member."""
-        if message.digest in self._groups:
-            self._groups[message.digest][0].leave(sender)
-            yield from self._advance(message.digest, now)
+        yield from self._without(sender, message.digest, now)
+
+    def reconnected(self) -> Iterator[Answer]:
+        """End the groups: what they sent may be lost, so their members take lanes."""
+        groups, self._groups = self._groups, {}
+        for digest, (group, _) in groups.items():
+            self._timers.cancel(digest)
+            for member in group.members:
+                yield Send(member, TakeLane(digest=digest))
 
     def due(self, now: float) -> Iterator[Answer]:
         """Start groups that have waited enough; send laggards to lanes."""
-        for digest in list(self._timers.due(now)):
+        for digest in self._timers.due(now):
             yield from self._advance(str(digest), now)
 
     def next(self) -> float | None:
@@ -114,18 +121,21 @@ class Outlet:
             self._groups[message.digest] = Group(chunks_in(source.size), window, now), source
         return self._groups[message.digest][0]
 
+    def _without(self, sender: str, digest: str, now: float) -> Iterator[Answer]:
+        if digest in self._groups:
+            self._groups[digest][0].leave(sender)
+            yield from self._advance(digest, now)
+
     def _advance(self, digest: str, now: float) -> Iterator[Answer]:
         group, source = self._groups[digest]
         for member in group.laggards(now):
             self._slow[member] = now + SLOW_SECONDS
             yield Send(member, TakeLane(digest=digest))
-        for index in group.advance(now):
-            yield SendChunk(None, digest, source, GROUP_SERIAL, index)
+        for serial, index in group.advance(now):
+            yield SendChunk(None, digest, source, serial, index)
         at = group.wake_at()
-        if at is not None:
-            self._timers.set(digest, at)
-        elif group.over:
+        if at is None:  # it is over
             del self._groups[digest]
             self._timers.cancel(digest)
         else:
-            self._timers.cancel(digest)
+            self._timers.set(digest, at)

@@ -1,11 +1,10 @@
 """The one door between bytes and messages.
 
-Nothing unpacks what it has not measured: a payload's size is checked before it is parsed, msgpack's own
-lengths are bounded by the payload, and what comes out is validated field by field. Unknown fields are
-ignored, so that a newer peer may add one.
+Nothing unpacks what it has not measured: a payload's size is checked before it is parsed, msgpack's
+own lengths are bounded by the payload, and what comes out is validated field by field. Unknown
+fields are ignored, so that a newer peer may add one.
 """
 
-from functools import cache
 from typing import Any, TypeVar
 
 import msgpack
@@ -21,12 +20,15 @@ MAX_MESSAGE = 1024 * 1024
 _JSON_BYTES = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
 
-@cache
+_adapters: dict[type[Any], TypeAdapter[Any]] = {}
+
+
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    # pydantic takes a stdlib dataclass's configuration from this attribute alone.
-    if not hasattr(kind, "__pydantic_config__"):
+    if kind not in _adapters:
+        # pydantic takes a stdlib dataclass's configuration from this attribute alone.
         kind.__pydantic_config__ = _JSON_BYTES
-    return TypeAdapter(kind)
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
 
 
 def _measured(kind: type[Any], payload: bytes) -> bytes:
@@ -37,15 +39,15 @@ def _measured(kind: type[Any], payload: bytes) -> bytes:
 
 def _sentence(kind: type[Any], error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "message"
+    where = ".".join(str(part)[:64] for part in first["loc"]) or "message"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{kind.__name__}.{where}: {first['msg']}{more}"
 
 
 def pack(message: object) -> bytes:
     """Write a message as msgpack."""
-    plain = _adapter(type(message)).dump_python(message)
-    data: bytes = msgpack.packb(plain)
+    # The adapter's own methods cost a microsecond more.
+    data: bytes = msgpack.packb(_adapter(type(message)).serializer.to_python(message))
     return data
 
 
@@ -87,7 +89,7 @@ def from_json(kind: type[T], payload: bytes) -> T:
 
 def _validated(kind: type[T], plain: object) -> T:
     try:
-        message: T = _adapter(kind).validate_python(plain)
+        message: T = _adapter(kind).validator.validate_python(plain)
     except (ValidationError, RecursionError) as error:
         sentence = _sentence(kind, error) if isinstance(error, ValidationError) else "too deep"
         raise WireError(sentence) from error

@@ -1,7 +1,7 @@
 """One table of addresses: which message, who writes it, who reads it.
 
-The broker's access rules and `docs/wire.md` are generated from here. The rule is one for all nodes: X
-writes `link/X/#`, `nodes/X/#`, `blobs/X/#` and reads `link/+/X/#`; a few lines more per role.
+The broker's access rules and `docs/wire.md` are generated from here. The rule is one for all nodes:
+X writes `link/X/#`, `nodes/X/#`, `blobs/X/#` and reads `link/+/X/#`; a few lines more per role.
 """
 
 import re
@@ -49,7 +49,7 @@ class Topic:
     @property
     def levels(self) -> list[str]:
         """The names of its variable levels."""
-        return re.findall(r"{([a-z]+)}", self.pattern)
+        return [level[1:-1] for level in self.pattern.split("/") if level.startswith("{")]
 
 
 def snake(name: str) -> str:
@@ -116,6 +116,7 @@ LINKS: tuple[Link, ...] = (
 
 DAY = 86_400
 
+# fmt: off
 NODE_STATE = Topic(
     "nodes/{node}/state", NodeState, _ANY, ("controller", "user"), "json", retain=True,
     purpose="who is there, and what an agent can do; also every node's last will",
@@ -141,8 +142,8 @@ ROUND_STATE = Topic(
     purpose="one finished round", expiry=7 * DAY,
 )
 MODEL_LATEST = Topic(
-    "models/{model}/latest", ModelLatest, ("repository",), ("inference", "controller", "user"), "json",
-    retain=True, purpose="the newest committed version of a model",
+    "models/{model}/latest", ModelLatest, ("repository",), ("inference", "controller", "user"),
+    "json", retain=True, purpose="the newest committed version of a model",
 )
 INFERENCE = Topic(
     "inference/{model}/request", None, ("user",), ("inference",), "any", retain=False,
@@ -157,12 +158,15 @@ BLOBS = Topic(
     purpose="chunks of a blob, to whoever joined its group",
 )
 PUBLIC = (
-    NODE_STATE, HEARTBEAT, SUBMIT, CANCEL, JOB_STATE, ROUND_STATE, MODEL_LATEST, INFERENCE, REPLIES, BLOBS,
-)  # fmt: skip
+    NODE_STATE, HEARTBEAT, SUBMIT, CANCEL, JOB_STATE, ROUND_STATE, MODEL_LATEST, INFERENCE,
+    REPLIES, BLOBS,
+)
+# fmt: on
 
 CHUNK_LEVEL = "chunk"
 _LINK_BY_NAME = {link.name: link for link in LINKS}
 _NAME_BY_TYPE = {link.message: link.name for link in LINKS}
+_PUBLIC_LEVELS = [(topic, topic.pattern.split("/")) for topic in PUBLIC]
 
 
 def link_topic(root: str, sender: str, receiver: str, message: type[Any]) -> str:
@@ -209,14 +213,12 @@ def public_topic(root: str, name: str) -> tuple[Topic, dict[str, str]] | None:
     if not name.startswith(root + "/"):
         return None
     levels = name[len(root) + 1 :].split("/")
-    for topic in PUBLIC:
-        pattern = topic.pattern.split("/")
-        if len(pattern) == len(levels) and all(
-            p == level or p.startswith("{") for p, level in zip(pattern, levels, strict=True)
-        ):
-            return topic, {
-                p[1:-1]: level for p, level in zip(pattern, levels, strict=True) if p.startswith("{")
-            }
+    for topic, pattern in _PUBLIC_LEVELS:
+        # What stands first is never variable, and tells most topics apart.
+        if pattern[0] == levels[0] and len(pattern) == len(levels):
+            pairs = list(zip(pattern, levels, strict=True))
+            if all(p == level or p.startswith("{") for p, level in pairs):
+                return topic, {p[1:-1]: level for p, level in pairs if p.startswith("{")}
     return None
 
 
@@ -236,11 +238,15 @@ def access_rules(node: str, root: str = ROOT) -> Iterator[tuple[Access, str]]:
 
 def may(node: str, access: Access, topic: str, root: str = ROOT) -> bool:
     """Tell whether the access rules let a node publish to, or receive from, a topic."""
-    return any(rule == access and matches(pattern, topic) for rule, pattern in access_rules(node, root))
+    return any(
+        rule == access and matches(pattern, topic) for rule, pattern in access_rules(node, root)
+    )
 
 
 def matches(pattern: str, topic: str) -> bool:
     """Match a topic name against a subscription with `+` and `#` (MQTT 5, section 4.7)."""
+    if topic.startswith("$") and pattern[0] in "+#":
+        return False
     wanted, given = pattern.split("/"), topic.split("/")
     for i, level in enumerate(wanted):
         if level == "#":
@@ -253,8 +259,8 @@ def matches(pattern: str, topic: str) -> bool:
 def answerable(response_topic: str | None, root: str, *, open_profile: bool) -> bool:
     """Tell whether an answer may be published there.
 
-    Otherwise a service, which may write more than its asker, could be made to publish where the asker may
-    not. `open_profile` also allows topics outside our root.
+    Otherwise a service, which may write more than its asker, could be made to publish where the
+    asker may not. `open_profile` also allows topics outside our root.
     """
     if not response_topic or response_topic.startswith("$") or set(response_topic) & set("+#\0"):
         return False

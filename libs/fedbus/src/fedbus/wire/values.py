@@ -1,7 +1,7 @@
 """The values messages are made of: names, digests, manifests, references.
 
-pydantic's strict mode refuses a map for a dataclass and its lax mode takes "1" for 1, so strictness is
-given to each scalar here, once, and containers stay lax (msgpack lists become tuples).
+pydantic's strict mode refuses a map for a dataclass and its lax mode takes "1" for 1, so strictness
+is given to each scalar here, once, and containers stay lax (msgpack lists become tuples).
 """
 
 import math
