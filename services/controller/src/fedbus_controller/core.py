@@ -29,7 +29,7 @@ from fedbus.wire.messages import (
     JobEnded,
     JobLoaded,
     JobRefused,
-    JobsRunning,
+    JobsListed,
     JobStopped,
     JobStored,
     LeaseGranted,
@@ -169,7 +169,7 @@ class ControllerCore:
                 yield Note("lease_lost", {"epoch": epoch})
                 yield from self._step_down()
                 yield self._ask_lease()
-            case JobsRunning(jobs=jobs) if self._epoch is not None:
+            case JobsListed(jobs=jobs) if self._epoch is not None:
                 yield Cancel(("jobs",))
                 for name in jobs:
                     yield from self._load(name)
@@ -202,7 +202,7 @@ class ControllerCore:
             yield Ask(("load", name), self._repository, LoadJob(epoch=self._epoch, job=name))
 
     def _begin(self, loaded: JobLoaded, now: float) -> Iterator[Action]:
-        if loaded.ended or loaded.job in self._jobs or self._epoch is None:
+        if loaded.job in self._jobs or self._epoch is None:
             return
         try:
             file = parse(loaded.file)
@@ -211,6 +211,11 @@ class ControllerCore:
             return
         means = Means(self._repository, self._fleet, self._selector)
         job = Job(loaded, file, self._epoch, means, now)
+        if loaded.phase != "running":
+            # Perhaps its end was stored, and its controller killed before it could say so.
+            yield from job.was_ended(loaded.phase, loaded.reason)
+            self._over[loaded.job] = job.state(loaded.phase)
+            return
         self._jobs[loaded.job] = job
         yield Note("job_begun", {"job": loaded.job, "rounds": loaded.rounds})
         yield from job.resume(now)

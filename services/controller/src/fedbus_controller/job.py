@@ -409,6 +409,11 @@ class Job:
             stop = StopJob(epoch=self._epoch, job=self.id)
             yield Ask(("stop", self.id, node), node, stop)
 
+    def was_ended(self, phase: EndPhase, reason: str) -> Iterator[Action]:
+        """Say again how a job ended that was over before this controller began."""
+        self._why = reason
+        yield from self._announce(phase)
+
     def _announce(self, phase: PublicPhase) -> Iterator[Action]:
         yield Announce(JOB_STATE, self.state(phase))
 

@@ -10,7 +10,7 @@ from fedbus.wire.messages import (
     JobEnded,
     JobLoaded,
     JobRefused,
-    JobsRunning,
+    JobsListed,
     JobStored,
     ListJobs,
     LoadJob,
@@ -50,7 +50,7 @@ class Jobs:
                 key = ("store_plan", plan.job, plan.task)
                 return key, partial(store.store_plan, epoch, plan)
             case ListJobs():
-                return ("list_jobs",), partial(store.running_jobs, epoch)
+                return ("list_jobs",), partial(store.list_jobs, epoch)
             case LoadJob(job=job):
                 return ("load_job", job), partial(store.load_job, epoch, job)
             case StoreScore(job=job, round=number, metrics=metrics):
@@ -86,7 +86,7 @@ class Jobs:
             case Job():
                 said = self._loaded(result)
             case tuple():
-                said = JobsRunning(jobs=result)
+                said = JobsListed(jobs=result)
         return said
 
     def _loaded(self, job: Job) -> JobLoaded:
@@ -94,7 +94,8 @@ class Jobs:
             job=job.job,
             file=job.file,
             secret=job.secret,
-            ended=job.ended is not None,
+            phase="running" if job.ended is None else job.ended.phase,
+            reason="" if job.ended is None else job.ended.reason,
             rounds=job.rounds,
             latest=self._catalog.ref(job.latest),
             metrics=job.latest.metrics,

@@ -23,6 +23,9 @@ _VERSION = (
 )
 _COLUMNS = _VERSION.count(",") + 1
 
+ENDED_LISTED = 50
+"""Jobs that have ended, and that a new controller announces again."""
+
 
 def lease(db: sqlite3.Connection) -> Lease | None:
     """Read who acts."""
@@ -62,10 +65,13 @@ def running(db: sqlite3.Connection, model: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def running_jobs(db: sqlite3.Connection) -> tuple[str, ...]:
-    """Name the jobs that have not ended."""
-    found = db.execute("SELECT job FROM jobs WHERE phase = 'running' ORDER BY job LIMIT 10000")
-    return tuple(name for (name,) in found)
+def list_jobs(db: sqlite3.Connection) -> tuple[str, ...]:
+    """Name the jobs that run, then the `ENDED_LISTED` that were begun last of those that ended."""
+    running = db.execute("SELECT job FROM jobs WHERE phase = 'running' ORDER BY job LIMIT 9000")
+    ended = db.execute(
+        "SELECT job FROM jobs WHERE phase != 'running' ORDER BY rowid DESC LIMIT ?", (ENDED_LISTED,)
+    )
+    return tuple(name for (name,) in [*running, *ended])
 
 
 def version(db: sqlite3.Connection, model: str, number: int) -> Version | None:

@@ -133,9 +133,9 @@ class SqliteStore:
             db.execute("UPDATE jobs SET phase = ?, reason = ? WHERE job = ?", (phase, reason, job))
             return Ended(job=job, phase=phase, reason=reason)
 
-    def running_jobs(self, epoch: int) -> tuple[str, ...] | Stale:
+    def list_jobs(self, epoch: int) -> tuple[str, ...] | Stale:
         with self._database.reading("listing jobs") as db:
-            return _stale(db, epoch) or rows.running_jobs(db)
+            return _stale(db, epoch) or rows.list_jobs(db)
 
     def load_job(self, epoch: int, job: str) -> Job | Refused | Stale:
         with self._database.reading(f"loading job {job}") as db:

@@ -156,8 +156,8 @@ class Store(Protocol):
     ) -> Ended | Refused | Stale:
         """End a job; how it ended first is how it ended."""
 
-    def running_jobs(self, epoch: int) -> tuple[str, ...] | Stale:
-        """Name the jobs that have not ended."""
+    def list_jobs(self, epoch: int) -> tuple[str, ...] | Stale:
+        """Name the jobs that run, then those that have ended, the latest begun first."""
 
     def load_job(self, epoch: int, job: str) -> Job | Refused | Stale:
         """Read all there is about a job."""

@@ -92,7 +92,7 @@ LINKS: tuple[Link, ...] = (
     Link(m.StorePlan, ("controller",), ("repository",)),
     Link(m.PlanStored, ("repository",), ("controller",)),
     Link(m.ListJobs, ("controller",), ("repository",)),
-    Link(m.JobsRunning, ("repository",), ("controller",)),
+    Link(m.JobsListed, ("repository",), ("controller",)),
     Link(m.LoadJob, ("controller",), ("repository",)),
     Link(m.JobLoaded, ("repository",), ("controller",)),
     Link(m.StoreScore, ("controller",), ("repository",)),

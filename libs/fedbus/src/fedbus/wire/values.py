@@ -29,7 +29,7 @@ Digest = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{64}$")]
 RoundNumber = Annotated[int, Strict(), Field(ge=1, lt=2**31)]
 TaskNumber = Annotated[int, Strict(), Field(ge=1, lt=2**31)]
 Whole = Annotated[int, Strict(), Field(ge=0, lt=2**53)]
-Number = Annotated[float, Field(strict=False, allow_inf_nan=False)]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Raw = Annotated[bytes, Strict()]
 Metrics = Annotated[dict[Ident, Number], Field(max_length=64)]
 
@@ -118,7 +118,7 @@ class Plan:
     collector: NodeName
     roster: Annotated[tuple[NodeName, ...], Field(min_length=1, max_length=10_000)]
     quorum: Annotated[int, Strict(), Field(ge=1, le=10_000)]
-    deadline_seconds: Annotated[float, Field(gt=0, le=86_400)]
+    deadline_seconds: Annotated[float, Strict(), Field(gt=0, le=86_400)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,14 +91,14 @@ class PlanStored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListJobs:
-    """Which jobs are running?"""
+    """Which jobs are running, and which have ended of late?"""
 
     epoch: Whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobsRunning:
-    """The ids of all jobs that have not ended."""
+class JobsListed:
+    """The ids of all jobs that run, then of those that were begun last and have ended."""
 
     jobs: Annotated[tuple[Ident, ...], Field(max_length=10_000)]
 
@@ -118,7 +118,8 @@ class JobLoaded:
     job: Ident
     file: Raw
     secret: Raw
-    ended: Flag
+    phase: Literal["running", "finished", "failed", "cancelled"]
+    reason: Text
     rounds: Whole
     latest: ModelRef
     metrics: Metrics

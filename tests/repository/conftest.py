@@ -1,0 +1,43 @@
+"""Every store there is, so that the same tests run on each."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fedbus_repository.core import RepositoryCore
+from fedbus_repository.sqlite import SqliteStore
+from fedbus_repository.store import Store
+from tests.repository.stand import REPOSITORY, Stand
+
+Open = Callable[[], Store]
+
+
+@pytest.fixture(params=["sqlite"])
+def reopen(tmp_path: Path) -> Iterator[Open]:
+    """Open the test's store, again after it was let go."""
+    opened: list[SqliteStore] = []
+
+    def open_it() -> Store:
+        if opened:
+            opened.pop().close()
+        opened.append(SqliteStore(tmp_path / "data", keep=3))
+        return opened[-1]
+
+    yield open_it
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(reopen: Open) -> Store:
+    """An empty store that keeps the weights of three versions."""
+    return reopen()
+
+
+@pytest.fixture
+def stand(store: Store) -> Stand:
+    """A core on an empty store, connected."""
+    stand = Stand(RepositoryCore(REPOSITORY, store, lease_seconds=15.0))
+    stand.connect()
+    return stand

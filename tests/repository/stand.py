@@ -1,0 +1,266 @@
+"""Blobs, plans and records to test with, and a stand for the core: its threads obey the test."""
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fedbus.actions import (
+    Action,
+    Announce,
+    Cancel,
+    Connected,
+    Event,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Key,
+    Note,
+    Ran,
+    Received,
+    Run,
+    RunFailed,
+    Send,
+)
+from fedbus.weights import Layout, encode
+from fedbus.wire import codec
+from fedbus.wire.states import ModelCard, ModelLatest, TensorSpec
+from fedbus.wire.values import Contributor, Manifest, ModelRef, Plan, RoundRecord
+from fedbus_repository.core import RepositoryCore
+from fedbus_repository.store import Job, Round, Store, Version
+
+MODEL, JOB = "digits", "digits-1"
+REPOSITORY, CONTROLLER, COLLECTOR = "repository.1", "controller.1", "collector.1"
+USER = "user.cli"
+AGENTS = ("agent.a", "agent.b", "agent.c")
+LAYOUT = Layout.of({"bias": np.zeros(3, np.float32), "weight": np.zeros((2, 3), np.float32)})
+FILE = b"the structure of a model, as some framework reads it"
+
+
+def manifest_of(data: bytes) -> Manifest:
+    """Name a blob."""
+    return Manifest(digest=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+def weights(value: float) -> bytes:
+    """Weights that all have one value."""
+    arrays = {"bias": np.full(3, value, np.float32), "weight": np.full((2, 3), value, np.float32)}
+    return bytes(encode(arrays, LAYOUT))
+
+
+def update(value: float) -> bytes:
+    """A delta of one value."""
+    arrays = {"bias": np.full(3, value, np.float32), "weight": np.full((2, 3), value, np.float32)}
+    return bytes(encode(arrays, LAYOUT, "delta"))
+
+
+def card(**changes: object) -> bytes:
+    """A card for `weights`, with a file; `changes` replace its fields."""
+    stated: dict[str, Any] = {
+        "model": MODEL,
+        "layout": tuple(
+            TensorSpec(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)
+            for tensor in LAYOUT.tensors
+        ),
+        "structures": {"tflite": {"blob": plain(manifest_of(FILE))}, "torch": {"name": "mlp"}},
+    }
+    return codec.to_json(ModelCard(**(stated | changes)))
+
+
+def plain(manifest: Manifest) -> dict[str, object]:
+    """A manifest as a card states it."""
+    return {"digest": manifest.digest, "size": manifest.size}
+
+
+def put(store: Store, content: bytes) -> Manifest:
+    """Keep a blob."""
+    upload = store.upload(manifest_of(content))
+    upload.write(0, content)
+    upload.keep()
+    return upload.manifest
+
+
+def push(store: Store, value: float = 0.0, model: str = MODEL) -> Version:
+    """Push a version."""
+    stated, blob, file = put(store, card(model=model)), put(store, weights(value)), put(store, FILE)
+    version = store.push(model, stated, blob, (file,))
+    assert isinstance(version, Version)
+    return version
+
+
+def begin(store: Store, job: str = JOB, model: str = MODEL) -> Job:
+    """Push a model, if there is none, and store a job for it."""
+    if not any(version.model == model for version in store.latest()):
+        push(store, model=model)
+    stored = store.store_job(0, job, model, b"{}")
+    assert isinstance(stored, Job)
+    return stored
+
+
+def plan_of(job: Job, task: int | None = None, **changes: object) -> Plan:
+    """The next round of a job."""
+    stated: dict[str, Any] = {
+        "job": job.job,
+        "round": job.rounds + 1,
+        "task": task or (job.plan.task + 1 if job.plan else 1),
+        "base": ref_of(job.latest),
+        "collector": COLLECTOR,
+        "roster": AGENTS,
+        "quorum": 1,
+        "deadline_seconds": 60.0,
+    }
+    return Plan(**(stated | changes))
+
+
+def ref_of(version: Version, source: str = REPOSITORY) -> ModelRef:
+    """Name a version, as a message does."""
+    return ModelRef(
+        model=version.model,
+        version=version.version,
+        weights=version.weights,
+        card=version.card,
+        source=source,
+    )
+
+
+def record_of(plan: Plan, agents: Sequence[str] = AGENTS, **changes: object) -> RoundRecord:
+    """A round as its collector would record it."""
+    stated: dict[str, Any] = {
+        "job": plan.job,
+        "round": plan.round,
+        "task": plan.task,
+        "model": plan.base.model,
+        "parent": plan.base.version,
+        "card": plan.base.card,
+        "weighted": True,
+        "contributors": tuple(contributor(agent, plan.task) for agent in agents),
+        "refusals": (),
+        "metrics": {"loss": 1.0},
+        "seconds": {"collected": 0.5},
+    }
+    return RoundRecord(**(stated | changes))
+
+
+def contributor(agent: str, task: int, content: bytes = b"", examples: int = 1) -> Contributor:
+    """An update that counts."""
+    digest = manifest_of(content).digest
+    return Contributor(agent=agent, task=task, examples=examples, update=digest, metrics={})
+
+
+def load(store: Store, job: str = JOB) -> Job:
+    """Read a job that is there."""
+    found = store.load_job(2**52, job)
+    assert isinstance(found, Job)
+    return found
+
+
+def plan_next(store: Store, job: str = JOB) -> Plan:
+    """Plan a job's next round."""
+    plan = plan_of(load(store, job))
+    assert store.store_plan(2**52, plan) == plan
+    return plan
+
+
+def commit_next(store: Store, value: float, job: str = JOB) -> Round:
+    """Plan and commit a job's next round."""
+    record = record_of(plan_next(store, job))
+    done = store.commit(record, put(store, weights(value)))
+    assert isinstance(done, Round)
+    return done
+
+
+@dataclass
+class Stand:
+    """A core at work: what it says is kept, what it runs waits until the test lets it.
+
+    Attributes:
+        said: What it sent, oldest first, as (to, message).
+        latest: What it announced.
+        notes: What it told whoever runs it.
+        fetching: What it fetches, by key.
+        served: The blobs that others serve.
+    """
+
+    core: RepositoryCore
+    now: float = 100.0
+    said: list[tuple[str, Any]] = field(default_factory=list)
+    latest: list[ModelLatest] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    fetching: dict[Key, Fetch] = field(default_factory=dict)
+    served: dict[str, bytes] = field(default_factory=dict)
+    runs: deque[Run] = field(default_factory=deque)
+
+    def serve(self, *contents: bytes) -> None:
+        """Let blobs be fetched."""
+        self.served |= {manifest_of(content).digest: content for content in contents}
+
+    def connect(self) -> None:
+        """The bus is there."""
+        self.tell(Connected())
+        self.work()
+
+    def hear(self, sender: str, message: object) -> list[Any]:
+        """Say something to the core, let it work, and return what it says."""
+        before = len(self.said)
+        self.tell(Received(sender, message))
+        self.work()
+        return [message for _, message in self.said[before:]]
+
+    def tell(self, event: Event) -> None:
+        """Tell the core something, and note what follows."""
+        self._perform(self.core.handle(event, self.now))
+
+    def work(self) -> None:
+        """Run and fetch until nothing is left to do."""
+        while self.runs or self._arrived():
+            while self.runs:
+                self.run()
+            for key in self._arrived():
+                self.arrive(key)
+
+    def run(self) -> None:
+        """Let the oldest call run."""
+        call = self.runs.popleft()
+        try:
+            result = call.call()
+        except Exception as error:  # noqa: BLE001 - as a worker thread does
+            self.tell(RunFailed(call.key, error))
+        else:
+            self.tell(Ran(call.key, result))
+
+    def arrive(self, key: Key, content: bytes | None = None) -> None:
+        """Let a blob arrive, or other bytes instead."""
+        fetch = self.fetching.pop(key)
+        data = self.served[fetch.reference.manifest.digest] if content is None else content
+        fetch.sink.write(0, data)
+        self.tell(Fetched(key, fetch.sink))
+
+    def lose(self, key: Key, reason: str = "it is gone") -> None:
+        """Let a blob not arrive."""
+        del self.fetching[key]
+        self.tell(FetchFailed(key, reason))
+
+    def _arrived(self) -> list[Key]:
+        return [k for k, f in self.fetching.items() if f.reference.manifest.digest in self.served]
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Send(to, message):
+                    self.said.append((to, codec.unpack(type(message), codec.pack(message))))
+                case Announce(_, message):
+                    self.latest.append(codec.from_json(ModelLatest, codec.to_json(message)))
+                case Note():
+                    self.notes.append(Note(action.event, json.loads(json.dumps(action.facts))))
+                case Run():
+                    self.runs.append(action)
+                case Fetch(key):
+                    self.fetching[key] = action
+                case Cancel(key):
+                    self.fetching.pop(key, None)
+                case _:
+                    raise AssertionError(action)

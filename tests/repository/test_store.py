@@ -1,0 +1,422 @@
+"""What every store promises; see fedbus_repository.store."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fedbus.errors import StoreError, TransferError
+from fedbus.testing.trail import check_trail
+from fedbus_repository.store import Ended, Job, Lease, Refused, Round, Stale, Store, Version
+from tests.repository.conftest import Open
+from tests.repository.stand import (
+    AGENTS,
+    CONTROLLER,
+    FILE,
+    JOB,
+    MODEL,
+    begin,
+    card,
+    commit_next,
+    contributor,
+    load,
+    manifest_of,
+    plan_next,
+    plan_of,
+    push,
+    put,
+    record_of,
+    weights,
+)
+
+OTHER = "controller.2"
+
+
+# ── the lease ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_free_lease_goes_to_who_asks_first(store: Store) -> None:
+    """A new cluster need not wait for anyone."""
+    granted = Lease(holder=CONTROLLER, incarnation=7, epoch=1)
+    assert store.take_lease(CONTROLLER, 7) == granted
+    assert store.take_lease(CONTROLLER, 7) == granted
+    assert store.take_lease(OTHER, 8) == granted
+
+
+def test_a_restarted_holder_has_it_at_once_with_the_next_epoch(store: Store) -> None:
+    """What its earlier life may still be saying is refused from then on."""
+    store.take_lease(CONTROLLER, 7)
+    assert store.take_lease(CONTROLLER, 9).epoch == 2
+
+
+def test_another_has_it_only_once_its_epoch_has_expired(store: Store) -> None:
+    """Of two that saw the same lease expire, one gets it."""
+    store.take_lease(CONTROLLER, 7)
+    assert store.take_lease(OTHER, 8, expired=1) == Lease(holder=OTHER, incarnation=8, epoch=2)
+    assert store.take_lease(CONTROLLER, 7, expired=1).holder == OTHER
+
+
+def test_the_epoch_outlives_the_process(reopen: Open) -> None:
+    """It fences for ever, so it may never fall."""
+    reopen().take_lease(CONTROLLER, 7)
+    assert reopen().take_lease(CONTROLLER, 9).epoch == 2
+
+
+def test_a_lower_epoch_is_refused_everywhere(store: Store) -> None:
+    """A controller that lost its lease changes nothing, and learns why."""
+    job = begin(store)
+    store.take_lease(CONTROLLER, 1)
+    store.take_lease(CONTROLLER, 2)
+    stale = Stale(2)
+    assert store.store_job(1, JOB, MODEL, b"{}") == stale
+    assert store.store_plan(1, plan_of(job)) == stale
+    assert store.store_score(1, JOB, 1, {}) == stale
+    assert store.end_job(1, JOB, "failed", "") == stale
+    assert store.list_jobs(1) == stale
+    assert store.load_job(1, JOB) == stale
+    assert load(store) == job
+
+
+# ── jobs ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_same_job_is_accepted_again_with_the_same_secret(store: Store) -> None:
+    """Whoever asks twice has not heard the first answer."""
+    first = begin(store)
+    assert len(first.secret) == 32
+    assert store.store_job(0, JOB, MODEL, b"{}") == first
+
+
+def test_each_job_has_a_secret_of_its_own(store: Store) -> None:
+    """One job's chance says nothing about another's."""
+    assert begin(store).secret != begin(store, "faces-1", "faces").secret
+
+
+def test_other_bytes_under_a_jobs_name_are_refused(store: Store) -> None:
+    """Nobody replaces a job by submitting another of its name."""
+    job = begin(store)
+    answer = store.store_job(0, JOB, MODEL, b"{ }")
+    assert answer == Refused(
+        "another job is named 'digits-1', with another job file; choose another training_id"
+    )
+    assert load(store) == job
+
+
+def test_a_job_without_a_model_hears_which_there_are(store: Store) -> None:
+    """The sentence says how to mend it."""
+    none = store.store_job(0, JOB, MODEL, b"{}")
+    assert none == Refused(
+        "no model named 'digits'; known: none yet; push one with `fedbus models push`"
+    )
+    push(store)
+    assert "known: digits;" in str(store.store_job(0, "faces-1", "faces", b"{}"))
+
+
+def test_a_model_has_one_running_job(store: Store) -> None:
+    """Two jobs would take turns at being each other's wrong base."""
+    begin(store)
+    answer = store.store_job(0, "digits-2", MODEL, b"{}")
+    assert isinstance(answer, Refused)
+    assert "being trained by job 'digits-1'" in answer.reason
+    store.end_job(0, JOB, "finished", "")
+    assert isinstance(store.store_job(0, "digits-2", MODEL, b"{}"), Job)
+
+
+def test_jobs_are_listed_the_running_ones_first(store: Store) -> None:
+    """A restarted controller goes on with these, and announces the others as they ended."""
+    begin(store)
+    begin(store, "faces-1", "faces")
+    assert store.list_jobs(0) == (JOB, "faces-1")
+    store.end_job(0, JOB, "failed", "")
+    assert store.list_jobs(0) == ("faces-1", JOB)
+
+
+def test_the_first_end_of_a_job_holds(store: Store) -> None:
+    """A cancel that comes after the last round does not undo it."""
+    begin(store)
+    ended = Ended(job=JOB, phase="finished", reason="all rounds are done")
+    assert store.end_job(0, JOB, "finished", "all rounds are done") == ended
+    assert store.end_job(0, JOB, "cancelled", "by a user") == ended
+    assert load(store).ended == ended
+
+
+def test_an_unknown_job_is_refused(store: Store) -> None:
+    """A controller whose repository was emptied can fail its jobs with a reason."""
+    plan = replace(plan_of(begin(store)), job="faces-1")
+    refused = Refused("no job named 'faces-1' in this repository")
+    assert store.load_job(0, "faces-1") == refused
+    assert store.store_plan(0, plan) == refused
+    assert store.store_score(0, "faces-1", 1, {}) == refused
+    assert store.end_job(0, "faces-1", "failed", "") == refused
+    assert store.weigh(record_of(plan), manifest_of(weights(1))) == refused
+    assert store.look_up("faces-1", AGENTS[0], 1) == "unknown"
+
+
+def test_a_job_is_loaded_with_all_it_needs_to_go_on(reopen: Open) -> None:
+    """Everything a killed controller knew is here, and survives this process too."""
+    begin(reopen())
+    store = reopen()
+    done = commit_next(store, 1.0)
+    plan = plan_next(store)
+    store.store_score(0, JOB, 1, {"accuracy": 0.5})
+    job = load(reopen())
+    assert (job.rounds, job.plan, job.base.version) == (1, plan, 1)
+    assert job.latest == replace(
+        done.version, metrics={"loss": 1.0, "accuracy": 0.5}, scored=True
+    )
+
+
+# ── plans ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_plan_is_stored_once_and_again(store: Store) -> None:
+    """Journaling is repeated until it is confirmed."""
+    plan = plan_of(begin(store))
+    assert store.store_plan(0, plan) == plan
+    assert store.store_plan(0, plan) == plan
+    assert load(store).plan == plan
+
+
+def test_a_task_never_names_two_plans(store: Store) -> None:
+    """(job, agent, task) names at most one update for ever."""
+    job = begin(store)
+    plan = plan_of(job, task=2)
+    store.store_plan(0, plan)
+    assert store.store_plan(0, replace(plan, quorum=2)) is None
+    assert store.store_plan(0, plan_of(job, task=1)) is None
+    assert load(store).plan == plan
+
+
+def test_an_ended_job_takes_no_plan(store: Store) -> None:
+    """The controller hears how it ended instead."""
+    plan = plan_of(begin(store))
+    ended = store.end_job(0, JOB, "cancelled", "by a user")
+    assert store.store_plan(0, plan) == ended
+
+
+# ── rounds and versions ───────────────────────────────────────────────────────────────────────────
+
+
+def test_a_round_makes_the_next_version(store: Store) -> None:
+    """A round is true once it is inserted, with the version it made."""
+    begin(store)
+    done = commit_next(store, 1.0)
+    assert done.version == store.latest()[0]
+    assert (done.version.version, done.version.parent) == (2, 1)
+    assert (done.version.job, done.version.round, done.version.contributors) == (JOB, 1, 3)
+    assert load(store).rounds == 1
+    assert check_trail(store).rounds == 1
+
+
+def test_the_second_commit_of_a_round_gets_the_firsts_answer(store: Store) -> None:
+    """Two collectors can waste work, never disagree."""
+    begin(store)
+    plan = plan_next(store)
+    first = store.commit(record_of(plan), put(store, weights(1)))
+    second = record_of(plan, AGENTS[:1])
+    assert store.weigh(second, manifest_of(weights(2))) == first
+    assert store.commit(second, manifest_of(weights(2))) == first
+    assert [each.version.version for each in store.trail()] == [1, 2]
+
+
+def test_a_commit_needs_its_weights(store: Store) -> None:
+    """A version whose weights are not here cannot become the truth."""
+    begin(store)
+    record = record_of(plan_next(store))
+    with pytest.raises(StoreError, match="is not here any more"):
+        store.commit(record, manifest_of(weights(1)))
+    assert load(store).rounds == 0
+
+
+def test_an_update_never_counts_twice_in_a_job(store: Store) -> None:
+    """Not in one round, not in two."""
+    begin(store)
+    commit_next(store, 1.0)
+    plan = plan_next(store)
+    blob = put(store, weights(2))
+    repeated = (contributor(AGENTS[0], plan.task), contributor(AGENTS[0], plan.task))
+    again = (contributor(AGENTS[0], plan.task - 1),)
+    for contributors in (repeated, again):
+        answer = store.commit(record_of(plan, contributors=contributors), blob)
+        assert isinstance(answer, Refused)
+    assert load(store).rounds == 1
+
+
+def test_an_ended_job_takes_no_commit(store: Store) -> None:
+    """What is cancelled stays so, whoever still works on it."""
+    begin(store)
+    record = record_of(plan_next(store))
+    store.end_job(0, JOB, "cancelled", "")
+    assert store.commit(record, put(store, weights(1))) == Refused(
+        "job 'digits-1' has ended: cancelled"
+    )
+
+
+def test_a_score_is_merged_into_the_versions_metrics(store: Store) -> None:
+    """Scored twice is scored once; the record itself never changes."""
+    begin(store)
+    done = commit_next(store, 1.0)
+    for _ in range(2):
+        version = store.store_score(0, JOB, 1, {"accuracy": 0.9})
+    assert isinstance(version, Version)
+    assert version.metrics == {"loss": 1.0, "accuracy": 0.9}
+    assert version.scored
+    assert store.weigh(record_of(plan_next(store), round=1), done.version.weights) == Round(
+        version=version, record=done.record
+    )
+
+
+def test_a_round_that_is_not_committed_has_no_score(store: Store) -> None:
+    """There is nothing to score yet."""
+    begin(store)
+    assert store.store_score(0, JOB, 1, {"accuracy": 0.9}) is None
+
+
+def test_looking_up_an_update_says_what_became_of_it(store: Store) -> None:
+    """An agent learns when it may forget."""
+    job = begin(store)
+    assert store.look_up(JOB, AGENTS[0], 1) == "unknown"
+    store.store_plan(0, plan := plan_of(job))
+    assert store.look_up(JOB, AGENTS[0], 1) == "unknown"
+    store.commit(record_of(plan, AGENTS[:1]), put(store, weights(1)))
+    assert store.look_up(JOB, AGENTS[0], 1) == "stored"
+    assert store.look_up(JOB, AGENTS[1], 1) == "drop"
+    assert store.look_up(JOB, AGENTS[1], 2) == "unknown"
+    store.end_job(0, JOB, "finished", "")
+    assert store.look_up(JOB, AGENTS[0], 1) == "stored"
+    assert store.look_up(JOB, AGENTS[1], 2) == "drop"
+
+
+# ── models ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_pushed_versions_follow_each_other(store: Store) -> None:
+    """The same as the latest is the latest; an older one again is a new version."""
+    first = push(store, 0)
+    assert push(store, 0) == first
+    second = push(store, 1)
+    assert (first.version, first.parent, second.version, second.parent) == (1, None, 2, 1)
+    assert push(store, 0).version == 3
+    assert check_trail(store).versions == 3
+
+
+def test_a_model_in_training_takes_no_push(store: Store) -> None:
+    """The next commit would start from a version that is not the latest any more."""
+    begin(store)
+    blob, stated = put(store, weights(5)), put(store, card())
+    assert isinstance(store.offered(MODEL, stated, blob), Refused)
+    assert isinstance(store.push(MODEL, stated, blob, ()), Refused)
+    store.end_job(0, JOB, "finished", "")
+    assert store.offered(MODEL, stated, blob) is None
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_a_push_needs_all_its_blobs(store: Store, missing: int) -> None:
+    """A card without its file would be found out on the agents."""
+    contents = [card(), weights(0), FILE]
+    for at, content in enumerate(contents):
+        if at != missing:
+            put(store, content)
+    manifests = [manifest_of(content) for content in contents]
+    with pytest.raises(StoreError):
+        store.push(MODEL, manifests[0], manifests[1], manifests[2:])
+    assert store.latest() == ()
+
+
+def test_the_latest_of_every_model_is_listed(store: Store) -> None:
+    """By name, so that a list reads the same each time."""
+    faces, _, digits = push(store, 0, "faces"), push(store, 0), push(store, 1)
+    assert store.latest() == (digits, faces)
+
+
+def test_a_version_is_shown_with_the_end_of_the_trail(store: Store) -> None:
+    """Newest first, and no more of it than was asked for."""
+    versions = [push(store, value) for value in range(4)]
+    assert store.show(MODEL, None, 2) == (versions[3], (versions[3], versions[2]))
+    assert store.show(MODEL, 1, 1) == (versions[0], (versions[3],))
+    assert store.show(MODEL, 9, 1) == Refused("model 'digits' has versions 1 to 4, no 9")
+    assert isinstance(store.show("faces", None, 1), Refused)
+
+
+# ── blobs ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_kept_blob_can_be_read(reopen: Open) -> None:
+    """In any slice, and after a restart."""
+    push(reopen())
+    source = reopen().open_blob(manifest_of(FILE).digest)
+    assert source is not None
+    assert (source.size, source.read(4, 9)) == (len(FILE), FILE[4:13])
+
+
+def test_a_blob_that_is_not_here_is_none(store: Store) -> None:
+    """Whoever wants it is told so."""
+    assert store.open_blob("0" * 64) is None
+    assert not store.holds(manifest_of(b"never seen"))
+
+
+def test_a_blob_is_kept_only_if_it_is_what_it_should_be(store: Store) -> None:
+    """Whatever came over the bus, a digest names its content here."""
+    for content in (b"other", b"sho", b"too long for it"):
+        upload = store.upload(manifest_of(b"right"))
+        upload.write(0, content)
+        with pytest.raises(TransferError, match="holds something else"):
+            upload.keep()
+    assert not store.holds(manifest_of(b"right"))
+
+
+def test_an_upload_can_be_discarded_at_any_time(store: Store) -> None:
+    """Late chunks of what nobody waits for change nothing."""
+    upload = store.upload(manifest_of(FILE))
+    upload.write(0, FILE)
+    assert upload.read(4, 9) == FILE[4:13]
+    upload.discard()
+    upload.discard()
+    upload.write(0, FILE)
+    assert not store.holds(manifest_of(FILE))
+
+
+def test_the_last_versions_keep_their_weights(reopen: Open) -> None:
+    """And the best one, and what a person pushed; records, cards and files stay for ever."""
+    begin(reopen())
+    store = reopen()
+    for at, accuracy in enumerate([0.1, 0.9, 0.2, 0.3, 0.4, 0.5], start=1):
+        commit_next(store, float(at))
+        store.store_score(0, JOB, at, {"accuracy": accuracy})
+    kept = {each.version.version: each.version.kept for each in store.trail()}
+    assert kept == {1: True, 2: False, 3: True, 4: False, 5: True, 6: True, 7: True}
+    assert not store.holds(manifest_of(weights(1.0)))
+    assert check_trail(store).versions == 7
+    assert check_trail(reopen()).versions == 7
+
+
+def test_weights_that_two_versions_share_stay_for_the_other(store: Store) -> None:
+    """A blob goes when nothing names it any more."""
+    begin(store)
+    for value in (1.0, 2.0, 1.0, 4.0, 5.0, 6.0):
+        commit_next(store, value)
+        check_trail(store)
+    assert not store.holds(manifest_of(weights(1.0)))
+
+
+def test_what_nothing_names_is_released(store: Store) -> None:
+    """A refused commit leaves nothing behind; what is named stays."""
+    push(store)
+    extra = put(store, weights(9))
+    store.release((extra, manifest_of(FILE), manifest_of(weights(0))))
+    assert not store.holds(extra)
+    assert store.holds(manifest_of(FILE))
+    assert store.holds(manifest_of(weights(0)))
+
+
+def test_what_was_never_committed_is_swept_at_the_next_start(reopen: Open, tmp_path: Path) -> None:
+    """A killed repository leaves unfinished uploads, and at most a blob that nothing names."""
+    push(reopen())
+    store = reopen()
+    extra = put(store, weights(9))
+    unfinished = store.upload(manifest_of(weights(8)))
+    unfinished.write(0, b"half")
+    store = reopen()
+    assert not store.holds(extra)
+    assert list((tmp_path / "data" / "uploads").iterdir()) == []
+    assert check_trail(store).versions == 1
