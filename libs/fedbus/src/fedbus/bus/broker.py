@@ -2,11 +2,13 @@
 
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +20,7 @@ from fedbus.wire.topics import access_rules
 
 START_SECONDS = 10.0
 STOP_SECONDS = 5.0
+PORTS = range(20_000, 32_000)
 PLACES = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 
@@ -37,10 +40,16 @@ def mosquitto() -> str:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Find a TCP port nobody listens on just now."""
-    with socket.create_server((host, 0), family=_family(host)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """Find a TCP port nobody listens on just now.
+
+    It lies below those the system hands to outgoing connections: there, a client that keeps trying
+    a port whose broker is down can be given that very port, and meet itself.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with suppress(OSError), socket.create_server((host, port), family=family):
+            return port
+    raise BusError(f"{host}: no free port between {PORTS.start} and {PORTS.stop}")
 
 
 class LocalBroker:
@@ -60,6 +69,7 @@ class LocalBroker:
         port: int | None = None,
         sys_interval: int = 10,
         extra: Sequence[str] = (),
+        launcher: Sequence[str] = (),
     ) -> None:
         self.home = home
         self.accounts = dict(accounts or {})
@@ -68,6 +78,7 @@ class LocalBroker:
         self.log = home / "mosquitto.log"
         self._near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - to connect to
         self._rules = rules
+        self._launcher = launcher
         self._process: subprocess.Popen[bytes] | None = None
         self._config = BrokerConfig(
             host=host,
@@ -120,10 +131,11 @@ class LocalBroker:
 
         Raises:
             SettingsError: it is not installed, or would be open to other machines.
-            BusError: it ended at once, or takes no connection; with its last words.
+            BusError: its port is taken, or it does not start; with its last words.
         """
         if self.pid is not None:
             return
+        self._check_port()
         (self.home / "data").mkdir(parents=True, exist_ok=True, mode=0o700)
         _write_private(self.home / "mosquitto.conf", self._config.text())
         if self.accounts:
@@ -131,7 +143,7 @@ class LocalBroker:
             _write_private(self.home / "acl", acl_file(self.accounts, self._rules))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the program we found, our own configuration
-                [mosquitto(), "-c", str(self.home / "mosquitto.conf")],
+                [*self._launcher, mosquitto(), "-c", str(self.home / "mosquitto.conf")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -155,6 +167,15 @@ class LocalBroker:
             self._process.kill()
             self._process.wait()
 
+    def _check_port(self) -> None:
+        """Or somebody else's broker would seem to be ours."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        try:
+            socket.create_server((self.host, self.port), family=family).close()
+        except OSError as error:
+            why = os.strerror(error.errno or 0)
+            raise BusError(f"{self.host}:{self.port}: {why}; name another port") from error
+
     def _wait(self) -> None:
         until = time.monotonic() + START_SECONDS
         while self.pid is not None and time.monotonic() < until:
@@ -163,15 +184,10 @@ class LocalBroker:
             except OSError:
                 time.sleep(0.01)
             else:
-                if self.pid is not None:  # or somebody else answered on that port
-                    return
+                return
         self.kill()
         words = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
         raise BusError(f"{self.host}:{self.port}: Mosquitto does not start: {'; '.join(words)}")
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -49,13 +49,18 @@ class BrokerConfig:
             raise SettingsError(
                 f"an open broker listens on loopback only, not on {self.host or 'every interface'}"
             )
-        who = _OPEN if self.open_profile else _CLOSED.format(passwords=self.passwords, acl=self.acl)
-        own = "".join(
-            f"{line}\n" for line in (*([f"user {self.user}"] * bool(self.user)), *self.extra)
-        )
-        listener = f"listener {self.port} {self.host}".rstrip()
-        rest = _LIMITS.format(listener=listener, data=self.data, sys_interval=self.sys_interval)
-        return _HEAD + who + rest + (f"\n{own}" if own else "")
+        parts = [_HEAD]
+        parts += [_OPEN] if self.open_profile else [_CLOSED]
+        parts += [_LIMITS, _LISTENER]
+        parts += [] if self.open_profile else [_PINNED]
+        own = [f"user {self.user}\n"] * bool(self.user) + [f"{line}\n" for line in self.extra]
+        return "".join(parts).format(
+            passwords=self.passwords,
+            acl=self.acl,
+            data=self.data,
+            listener=f"listener {self.port} {self.host}".rstrip(),
+            sys_interval=self.sys_interval,
+        ) + "".join(own)
 
 
 _HEAD = """\
@@ -73,12 +78,19 @@ _CLOSED = """
 allow_anonymous false
 password_file {passwords}
 acl_file {acl}
-# One account, one connection: nobody takes over another's by its client id.
+"""
+
+_LISTENER = """
+{listener}
+"""
+
+_PINNED = """\
+# One account, one connection: nobody takes over another's by its client id. This belongs to a
+# listener; above the first, it would open one more, on port 1883.
 use_username_as_clientid true
 """
 
 _LIMITS = """
-{listener}
 set_tcp_nodelay true
 
 # A chunk is 256 KiB. Announced to clients, who then refuse to send more.
@@ -90,8 +102,8 @@ max_inflight_messages 20
 # A dead client is noticed within 1.5 times this, seconds.
 max_keepalive 60
 
-# Retained messages survive a restart, up to the last save. They are a cache for people: what must not
-# be lost is in fedbus's own store.
+# Retained messages survive a restart, up to the last save. They are a cache for people: what must
+# not be lost is in fedbus's own store.
 persistence true
 persistence_location {data}/
 autosave_interval 10

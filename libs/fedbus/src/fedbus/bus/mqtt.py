@@ -10,7 +10,7 @@ aiomqtt logs in, subscribes and keeps the connection alive; packets go through `
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from fedbus.bus.base import BrokerAddress, Bus, Packet
 from fedbus.bus.pipe import LONGEST_PACKET, Pipe
-from fedbus.bus.properties import pack
+from fedbus.bus.properties import pack, unpack
 from fedbus.errors import BusError
 
 ANSWER_SECONDS = 10.0
@@ -101,6 +101,24 @@ class _Packed(Properties):
 
     def pack(self) -> bytes:
         return self.packed
+
+
+_unpack: Callable[[Properties, bytes], tuple[Properties, int]] = Properties.unpack
+
+
+def _unpack_leniently(self: Properties, buffer: bytes) -> tuple[Properties, int]:
+    """Unpack without losing the connection over a property that nobody here reads."""
+    if self.packetType != PacketTypes.PUBLISH:
+        return _unpack(self, buffer)
+    found, size = unpack(buffer)
+    for name, value in found.items():
+        object.__setattr__(self, name, value)  # the parent would look twice at what is settled
+    return self, size
+
+
+# For the whole process: otherwise one retained message from whoever may write to a topic would keep
+# all who subscribe to it away from the broker for ever.
+Properties.unpack = _unpack_leniently  # type: ignore[method-assign]
 
 
 class _Link:

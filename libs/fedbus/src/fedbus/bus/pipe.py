@@ -136,6 +136,8 @@ class Pipe:
         payload = packet.payload
         if not isinstance(payload, bytes | bytearray):
             payload = bytes(payload)
+        if not packet.topic:
+            raise BusError("a packet without a topic")
         try:
             properties = self._properties(packet)
             size = len(payload) + len(packet.topic) + len(properties.packed) + HEADER_BYTES
@@ -150,7 +152,7 @@ class Pipe:
         finally:
             self._sending = False
 
-    # ── what the client and the event loop call ──────────────────────────────────────────────────────
+    # ── what the client and the event loop call ──────────────────────────────────────────────────
 
     def _on_register_write(self, *_: object) -> None:
         if not self._sending:  # or nearly every packet would do and undo it
