@@ -2,39 +2,29 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
 import numpy as np
 
-from fedbus.aggregators import FedAvg
 from fedbus.bus.base import Packet
-from fedbus.node import Identity
-from fedbus.selectors import uniform
-from fedbus.spool import Spools
+from fedbus.testing import births
+from fedbus.testing.births import COLLECTOR, CONTROLLER, REPOSITORY, Role
 from fedbus.testing.faults import NONE, Faults
-from fedbus.testing.ring import Life, Ring
+from fedbus.testing.ring import Birth, Ring
 from fedbus.weights import Blob, Layout, encode
 from fedbus.wire import codec, topics
 from fedbus.wire.messages import TrainTask
-from fedbus.wire.states import ENDED, AgentFacts, JobState, ModelCard, TensorSpec
+from fedbus.wire.states import ENDED, JobState, ModelCard, TensorSpec
 from fedbus.wire.values import Manifest
-from fedbus_collector.collection import Means
-from fedbus_collector.core import CollectorCore
-from fedbus_collector.shelf import Shelf
-from fedbus_controller.core import ControllerCore
-from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.light import LightBench
 from fedbus_edge_agent.outbox import Outbox
-from fedbus_repository.core import RepositoryCore
 from fedbus_repository.sqlite import SqliteStore
 
 USER = "user.test"
 MODEL = "tiny"
-REPOSITORY, CONTROLLER, COLLECTOR = "repository.1", "controller.1", "collector.1"
-SERVICES = (REPOSITORY, CONTROLLER, COLLECTOR)
 BEAT = 1.0
 
 
@@ -66,23 +56,30 @@ class House:
         self._seed_model(numbers)
         followed = [f"{topics.ROOT}/jobs/+/state", f"{topics.ROOT}/replies/#"]
         self.ring.listen(USER, followed, self._heard)
-        self.ring.add(REPOSITORY, self._repository)
-        self.ring.add(CONTROLLER, self._controller)
-        self.ring.add(COLLECTOR, self._collector)
-        for name in self.agents:
-            self.ring.add(name, self._agent("train"))
-        for i in range(evaluators):
-            self.ring.add(f"agent.e{i}", self._agent("evaluate"))
+        secret = hashlib.sha256(b"%d" % seed).digest()
+        self.ring.add(REPOSITORY, births.repository(folder / "repository", lambda: secret))
+        self.ring.add(CONTROLLER, births.controller(BEAT))
+        self.ring.add(COLLECTOR, births.collector())
+        for number, name in enumerate(self.agents):
+            self.ring.add(name, self._agent(number, "train"))
+        for number in range(evaluators):
+            self.ring.add(f"agent.e{number}", self._agent(number, "evaluate"))
 
     # ── what a test does ───────────────────────────────────────────────────────────────────────
 
-    def submit(self, job: str = "job-1", *, rounds: int = 3, again: bool = True, **more: object) -> bytes:
-        """Submit a job, as a foreign client does, until it is heard of."""
-        settings = {"agents": len(self.agents), "quorum": 2, "deadline_seconds": 30}
-        settings |= more.pop("round", {})  # type: ignore[operator]  # a dict, as in the file
-        file = json.dumps(
-            {"training_id": job, "model_name": MODEL, "num_rounds": rounds, "round": settings, **more}
-        ).encode()
+    def submit(
+        self,
+        job: str = "job-1",
+        *,
+        rounds: int = 3,
+        wish: Mapping[str, object] | None = None,
+        again: bool = True,
+        **more: object,
+    ) -> bytes:
+        """Submit a job, as a foreign client does, until it is heard of; `wish` is its `round`."""
+        round_ = {"agents": len(self.agents), "quorum": 2, "deadline_seconds": 30, **(wish or {})}
+        job_file = {"training_id": job, "model_name": MODEL, "num_rounds": rounds, "round": round_}
+        file = json.dumps({**job_file, **more}).encode()
         self._send(file, job, again=again)
         return file
 
@@ -121,51 +118,16 @@ class House:
         for name in list(self.ring.hosts):
             self.ring.kill(name)
 
-    # ── births ─────────────────────────────────────────────────────────────────────────────────
+    def _agent(self, number: int, role: Role) -> Birth:
+        examples = 10 + number
 
-    def _repository(self, identity: Identity) -> Life:
-        secret = hashlib.sha256(b"%d" % self.ring.seed).digest()
-        store = SqliteStore(self.folder / "repository", durable=False, secret=lambda: secret)
-        core = RepositoryCore(identity.name, store)
-        return Life(core, store.open_blob, store.close)
-
-    def _controller(self, identity: Identity) -> Life:
-        return Life(
-            ControllerCore(
-                identity.incarnation, REPOSITORY, BEAT, lambda _: uniform, lambda _group, _name: None
-            )
-        )
-
-    def _collector(self, identity: Identity) -> Life:
-        means = Means(Spools(1 << 30), Shelf(), lambda _: FedAvg())
-        return Life(CollectorCore(identity.incarnation, REPOSITORY, means))
-
-    def _agent(self, role: str):  # noqa: ANN202 - a Birth
-        def birth(identity: Identity) -> Life:
-            number = int(identity.name[-1])
-            outbox = Outbox(self.folder / identity.name)
-
+        def bench(name: str, outbox: Outbox) -> LightBench:
             def remember(task: TrainTask, update: Blob) -> None:
-                assert self.updates.setdefault((identity.name, task.task), bytes(update)) == update
+                assert self.updates.setdefault((name, task.task), bytes(update)) == update
 
-            def facts(task: str, models: dict[str, int]) -> AgentFacts:
-                return AgentFacts(
-                    roles=(role,),  # type: ignore[arg-type]  # one of the two
-                    examples=10 + number,
-                    cores=1,
-                    memory_mb=512,
-                    storage_mb=512,
-                    gpu=False,
-                    frameworks={},
-                    models=models,
-                    format={},
-                    task=task,
-                )
+            return LightBench(outbox, examples, remember)
 
-            bench = LightBench(outbox, 10 + number, remember)
-            return Life(AgentCore(bench, outbox, Spools(1 << 30), facts))
-
-        return birth
+        return births.agent(self.folder, bench, role, examples)
 
     def _heard(self, packet: Packet) -> None:
         if packet.topic.endswith("/state") and packet.payload:

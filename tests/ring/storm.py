@@ -3,8 +3,9 @@
 from pathlib import Path
 from random import Random
 
+from fedbus.testing.births import SERVICES
 from fedbus.testing.faults import NONE, ROUGH
-from tests.ring.house import SERVICES, House, chance_of
+from tests.ring.house import House, chance_of
 
 MOST_FAULTS = 6
 SECONDS = 8.0
@@ -25,7 +26,7 @@ def storm(folder: Path, seed: int) -> House:
     )
     for _ in range(chance.randint(1, MOST_FAULTS)):
         _plan_a_fault(house, chance)
-    house.submit(rounds=chance.randint(1, 3), round={"deadline_seconds": 20})
+    house.submit(rounds=chance.randint(1, 3), wish={"deadline_seconds": 20})
     house.run(seconds=1800)
     return house
 

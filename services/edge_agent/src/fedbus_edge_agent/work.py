@@ -9,7 +9,7 @@ from fedbus import plugins
 from fedbus.data import Dataset
 from fedbus.errors import FedbusError, PluginError, TrainingError
 from fedbus.layout import Layout
-from fedbus.plugins import Evaluates, Trainer
+from fedbus.plugins import Evaluates, Trainer, TrainerFactory
 from fedbus.training import Params
 from fedbus.weights import Blob, decode, encode_delta
 from fedbus.wire.jobfile import TrainingParams
@@ -93,9 +93,19 @@ def keep(
 
 
 class Workbench:
-    """Trains with whatever framework is installed here and named in the model's card."""
+    """Trains with whatever framework is installed here and named in the model's card.
 
-    def __init__(self, outbox: Outbox, data: Dataset, trainer: str | None) -> None:
+    `own` are trainers that need no entry point, by name: those of a simulation.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        data: Dataset,
+        trainer: str | None,
+        own: Mapping[str, TrainerFactory] | None = None,
+    ) -> None:
+        self._own = own or {}
         self._outbox = outbox
         self._data = data
         self._trainer = trainer
@@ -139,12 +149,14 @@ class Workbench:
                 key: model.files[value["digest"]] if key == "blob" else value
                 for key, value in model.card.structures[name].items()
             }
-            self._made = model.card, name, plugins.load("trainers", name)(structure)
+            factory = self._own.get(name) or plugins.load("trainers", name)
+            self._made = model.card, name, factory(structure)
         return self._made[2]
 
     def _choose(self, card: ModelCard, wanted: str | None) -> str:
         """Pick a trainer: the job's choice, else this agent's own, else one that is installed."""
-        offered = [name for name in card.structures if name in plugins.installed("trainers")]
+        here = {*self._own, *plugins.installed("trainers")}
+        offered = [name for name in card.structures if name in here]
         for name in (wanted, self._trainer):
             if name is not None and name not in card.structures:
                 known = ", ".join(sorted(card.structures))

@@ -8,6 +8,7 @@ later time, and time is whatever the next event says. One seed gives one run.
 import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -210,7 +211,7 @@ class Ring:
         host = self.hosts[name]
         life = host.lives
         for delay, arriving in self.faults.strike(packet, self.rng):
-            self.at(self.now + delay, lambda one=arriving: self._arrive(host, life, one))
+            self.at(self.now + delay, partial(self._arrive, host, life, arriving))
 
     def _arrive(self, host: Host, life: int, packet: Packet) -> None:
         if host.node is not None and host.connected and host.lives == life:

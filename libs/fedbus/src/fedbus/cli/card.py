@@ -1,0 +1,154 @@
+"""A model on disk: its card, the files the card names, its weights.
+
+A card is JSON as `fedbus.wire.states.ModelCard` has it. Where a framework's structure needs a file,
+`"blob"` names it, by its name or by its content:
+
+    {"model": "digits",
+     "layout": [{"name": "layers.0.weight", "shape": [64, 32], "dtype": "float32"}, …],
+     "structures": {"tflite": {"blob": "digits.tflite"}, "torch": {"name": "mlp", "config": {…}}}}
+
+A name is a file beside the card. `{"digest": sha256, "size": bytes}` is whichever file beside the
+card has that content. `layout` may be left out: the weights then say what it is.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedbus import plugins
+from fedbus.errors import FedbusError, SettingsError
+from fedbus.layout import Layout, Weights
+from fedbus.weights import encode
+from fedbus.wire import codec
+from fedbus.wire.messages import PushModel
+from fedbus.wire.states import ModelCard
+from fedbus.wire.values import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class PackedModel:
+    """What is pushed: the message, and every blob it names, by digest."""
+
+    push: PushModel
+    blobs: Mapping[str, bytes | bytearray]
+
+
+def read_model(card_file: Path, weights_file: Path | None = None) -> PackedModel:
+    """Read a card, its files, and weights from an .npz file or, without one, a framework's first.
+
+    Raises:
+        SettingsError: a file is missing, or is not what it should be.
+        FedbusError: the weights do not fit the card's layout.
+    """
+    try:
+        plain = json.loads(card_file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{card_file}: not a model card: {error}") from error
+    return pack(plain, card_file.parent, weights_file)
+
+
+def pack(
+    plain: Any,  # noqa: ANN401 - a card as JSON gives it
+    folder: Path,
+    weights_file: Path | None = None,
+) -> PackedModel:
+    """Pack a card as it was read, with the files of a folder."""
+    structures = plain.get("structures") if isinstance(plain, dict) else None
+    if not isinstance(structures, dict) or not all(isinstance(s, dict) for s in structures.values()):
+        raise SettingsError("a model card is an object with model, layout and structures")
+    files: dict[str, bytes] = {}
+    for name, structure in structures.items():
+        if "blob" in structure:
+            structure["blob"] = _file_of(structure["blob"], folder, files, f"structures.{name}")
+    if weights_file is None:
+        weights = _initial(structures, files)
+    else:
+        weights = read_weights(weights_file)
+    return packed(plain, weights, files)
+
+
+def packed(
+    plain: dict[str, Any], weights: Mapping[str, np.ndarray[Any, Any]], files: Mapping[str, bytes]
+) -> PackedModel:
+    """Pack a card with its weights, which give it a layout if it has none, and its files."""
+    if "layout" not in plain:
+        plain["layout"] = [
+            {"name": t.name, "shape": t.shape, "dtype": t.dtype} for t in Layout.of(weights).tensors
+        ]
+    card = codec.from_json(ModelCard, json.dumps(plain).encode())
+    card_blob = codec.to_json(card)
+    weights_blob = encode(weights, Layout.read(card.layout))
+    manifests = {"card": manifest_of(card_blob), "weights": manifest_of(weights_blob)}
+    blobs = {
+        **files,
+        manifests["card"].digest: card_blob,
+        manifests["weights"].digest: weights_blob,
+    }
+    return PackedModel(PushModel(model=card.model, **manifests), blobs)
+
+
+def manifest_of(data: bytes | bytearray) -> Manifest:
+    """Name a blob by its content."""
+    return Manifest(digest=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+def read_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Read named arrays, as `fedbus models pull` writes them.
+
+    Raises:
+        SettingsError: the file is missing, or is no .npz of plain arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, AttributeError) as error:
+        raise SettingsError(f"{path}: not an .npz file of named arrays: {error}") from error
+
+
+def _file_of(named: object, folder: Path, files: dict[str, bytes], where: str) -> dict[str, Any]:
+    match named:
+        case str(name):
+            path = folder / name
+            if path.parent != folder or not path.is_file():
+                raise SettingsError(f"{where}.blob: no file {name!r} beside the card in {folder}")
+            data = path.read_bytes()
+        case {"digest": str(digest), "size": int(size)}:
+            found = (
+                data
+                for path in sorted(folder.iterdir())
+                if path.is_file() and path.stat().st_size == size
+                if hashlib.sha256(data := path.read_bytes()).hexdigest() == digest
+            )
+            data = next(found, b"")
+            if not data:
+                raise SettingsError(
+                    f"{where}.blob: no file in {folder} has {size} bytes and digest {digest[:12]}"
+                )
+        case _:
+            raise SettingsError(f"{where}.blob: name a file beside the card")
+    manifest = manifest_of(data)
+    files[manifest.digest] = data
+    return {"digest": manifest.digest, "size": manifest.size}
+
+
+def _initial(structures: Mapping[str, Any], files: Mapping[str, bytes]) -> Weights:
+    """Have the first framework that is installed here make the model's first weights."""
+    reasons = []
+    for name, structure in structures.items():
+        ready = {
+            key: files[value["digest"]] if key == "blob" else value
+            for key, value in structure.items()
+        }
+        try:
+            return plugins.load("trainers", name)(ready).initial()
+        except FedbusError as error:
+            reasons.append(f"{name}: {error}")
+    why = "; ".join(reasons) or "the card names no structure"
+    raise SettingsError(
+        f"no framework here can make first weights ({why}); give them with --weights FILE.npz"
+    )

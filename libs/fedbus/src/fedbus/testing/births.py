@@ -1,0 +1,96 @@
+"""How each service comes to life in a ring: the same core as in its own process, on the same store.
+
+The one place where the library reaches for the services; they are imported here and nowhere else.
+"""
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from fedbus import plugins
+from fedbus.node import Identity
+from fedbus.plugins import Folds
+from fedbus.spool import Spools
+from fedbus.testing.ring import Birth, Life
+from fedbus.wire.states import AgentFacts
+from fedbus_collector.app import aggregator
+from fedbus_collector.collection import Means
+from fedbus_collector.core import CollectorCore
+from fedbus_collector.shelf import Shelf
+from fedbus_controller.app import check_plugin, selector
+from fedbus_controller.core import ControllerCore
+from fedbus_edge_agent.core import AgentCore
+from fedbus_edge_agent.outbox import Outbox
+from fedbus_edge_agent.work import Bench
+from fedbus_repository.core import RepositoryCore
+from fedbus_repository.sqlite import SqliteStore
+
+REPOSITORY, CONTROLLER, COLLECTOR = "repository.1", "controller.1", "collector.1"
+SERVICES = (REPOSITORY, CONTROLLER, COLLECTOR)
+
+Role = Literal["train", "evaluate"]
+_MEMORY = 1 << 32
+
+
+def new_secret() -> bytes:
+    """Make a secret nobody can guess; a replayable run brings its own."""
+    return secrets.token_bytes(32)
+
+
+def repository(folder: Path, secret: Callable[[], bytes] = new_secret) -> Birth:
+    """Make a repository on a real store in a folder, which syncs nothing."""
+
+    def birth(identity: Identity) -> Life:
+        store = SqliteStore(folder, durable=False, secret=secret)
+        return Life(RepositoryCore(identity.name, store), store.open_blob, store.close)
+
+    return birth
+
+
+def controller(heartbeat_seconds: float) -> Birth:
+    """Make a controller."""
+
+    def birth(identity: Identity) -> Life:
+        life = identity.incarnation
+        return Life(ControllerCore(life, REPOSITORY, heartbeat_seconds, selector, check_plugin))
+
+    return birth
+
+
+def collector(find: Callable[[str], Folds] = aggregator) -> Birth:
+    """Make a collector."""
+
+    def birth(identity: Identity) -> Life:
+        means = Means(Spools(_MEMORY), Shelf(), find)
+        return Life(CollectorCore(identity.incarnation, REPOSITORY, means))
+
+    return birth
+
+
+def agent(
+    folder: Path, bench: Callable[[str, Outbox], Bench], role: Role, examples: int
+) -> Birth:
+    """Make an agent that keeps its updates under a folder and works at a bench of one's own."""
+
+    def birth(identity: Identity) -> Life:
+        outbox = Outbox(folder / identity.name)
+
+        def facts(task: str, models: dict[str, int]) -> AgentFacts:
+            return AgentFacts(
+                roles=(role,),
+                examples=examples,
+                cores=1,
+                memory_mb=_MEMORY >> 20,
+                storage_mb=_MEMORY >> 20,
+                gpu=False,
+                frameworks={name: "" for name in plugins.installed("trainers")},
+                models=models,
+                format={},
+                task=task,
+            )
+
+        work = bench(identity.name, outbox)
+        return Life(AgentCore(work, outbox, Spools(_MEMORY), facts))
+
+    return birth

@@ -1,0 +1,211 @@
+"""A whole job in one process, with no broker: for trying a plug-in, a split, a job file.
+
+    from fedbus.testing.simulation import Model, simulate
+
+    result = simulate(job, model, {"agent.1": data_1, "agent.2": data_2}, held_out=held_out)
+
+Everything but the network and the clock is real: the same cores, the same bytes, the same training.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbus.bus.base import Packet
+from fedbus.cli.card import PackedModel, packed
+from fedbus.cli.errands import Push
+from fedbus.data import Dataset
+from fedbus.errors import FedbusError
+from fedbus.layout import Layout
+from fedbus.plugins import TrainerFactory
+from fedbus.testing import births
+from fedbus.testing.faults import NONE, Faults
+from fedbus.testing.ring import Life, Ring
+from fedbus.weights import decode
+from fedbus.wire import codec, topics
+from fedbus.wire.messages import ModelPushed
+from fedbus.wire.states import ENDED, JobState, ModelCard, RoundState
+from fedbus_edge_agent.outbox import Outbox
+from fedbus_edge_agent.work import Workbench
+from fedbus_repository.sqlite import SqliteStore
+
+USER = "user.simulation"
+LONGEST_SECONDS = 10 * 365 * 86_400.0
+"""Of the fake clock: only a job that cannot end reaches it."""
+
+
+class SimulationFailed(FedbusError):  # noqa: N818 - the job failed, not the code
+    """The job was refused, or could not come to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """How a simulated job ended: its last state, its rounds, the weights of its last version."""
+
+    state: JobState
+    rounds: tuple[RoundState, ...]
+    weights: Mapping[str, NDArray[Any]]
+
+
+def model_of(name: str, trainer: TrainerFactory, structure: Mapping[str, Any]) -> PackedModel:
+    """Make a model of a trainer's own first weights; its card names the trainer `own`."""
+    weights = trainer(structure).initial()
+    return packed({"model": name, "structures": {"own": dict(structure)}}, weights, {})
+
+
+def simulate(
+    job: Mapping[str, Any] | bytes,
+    model: PackedModel,
+    data: Mapping[str, Dataset],
+    *,
+    held_out: Dataset | None = None,
+    own: Mapping[str, TrainerFactory] | None = None,
+    seed: int = 0,
+    faults: Faults = NONE,
+    watch: Callable[[RoundState], None] = lambda _: None,
+) -> Simulated:
+    """Run a job.
+
+    Args:
+        job: A job file, as a mapping or as its bytes.
+        model: The model to begin with.
+        data: Each training agent's data, by the agent's name without its role.
+        held_out: What an evaluator scores each version on; without it, training metrics count.
+        own: Trainers by name, beside those installed as plug-ins.
+        seed: Replays the same run.
+        faults: What goes wrong on the way.
+        watch: Told of each finished round.
+
+    Raises:
+        SimulationFailed: the job was refused; the sentence has every fault.
+    """
+    file = job if isinstance(job, bytes) else json.dumps(dict(job)).encode()
+    with tempfile.TemporaryDirectory(prefix="fedbus-simulation-") as folder:
+        stage = _Stage(Path(folder), seed, faults, watch)
+        try:
+            stage.furnish(model, data, held_out, own or {})
+            return stage.play(file)
+        finally:
+            stage.close()
+
+
+class _Stage:
+    """One simulation's ring, and what its user hears."""
+
+    def __init__(
+        self, folder: Path, seed: int, faults: Faults, watch: Callable[[RoundState], None]
+    ) -> None:
+        self._folder = folder
+        self._ring = Ring(seed=seed, faults=faults)
+        self._watch = watch
+        self._state: JobState | None = None
+        self._rounds: dict[int, RoundState] = {}
+        self._refusal = ""
+        self._pushed = False
+
+    def furnish(
+        self,
+        model: PackedModel,
+        data: Mapping[str, Dataset],
+        held_out: Dataset | None,
+        own: Mapping[str, TrainerFactory],
+    ) -> None:
+        """Start all services; the model is pushed as a person would."""
+        ring, folder = self._ring, self._folder
+        secret = np.random.default_rng(ring.seed).bytes(32)
+        beat = ring.heartbeat_seconds
+        ring.add(births.REPOSITORY, births.repository(folder / "repository", lambda: secret))
+        ring.add("user.pusher", lambda _: Life(self._pusher(model)))
+        ring.run(lambda: self._pushed or bool(self._refusal))
+        ring.add(births.CONTROLLER, births.controller(beat))
+        ring.add(births.COLLECTOR, births.collector())
+        for name, dataset in data.items():
+            self._add_agent(f"agent.{name.removeprefix('agent.')}", dataset, "train", own)
+        if held_out is not None:
+            self._add_agent("agent.held-out", held_out, "evaluate", own)
+        prefix = topics.ROOT
+        follow = [f"{prefix}/jobs/#", f"{prefix}/replies/#"]
+        ring.listen(USER, follow, self._heard)
+
+    def play(self, file: bytes) -> Simulated:
+        """Submit the job and go on until it has ended."""
+        reply = f"{topics.ROOT}/replies/simulation"
+
+        def submit() -> None:
+            if self._state is None and not self._refusal:
+                submission = Packet(f"{topics.ROOT}/submit", file, response_topic=reply)
+                self._ring.publish(USER, submission)
+                self._ring.at(self._ring.now + 2.0, submit)
+
+        submit()
+        self._ring.run(self._over, LONGEST_SECONDS)
+        if self._refusal or self._state is None:
+            raise SimulationFailed(self._refusal)
+        rounds = tuple(self._rounds[number] for number in sorted(self._rounds))
+        return Simulated(self._state, rounds, self._weights(self._state))
+
+    def close(self) -> None:
+        """End every life."""
+        for name in list(self._ring.hosts):
+            self._ring.kill(name)
+
+    def _over(self) -> bool:
+        return bool(self._refusal) or (self._state is not None and self._state.phase in ENDED)
+
+    def _pusher(self, model: PackedModel) -> Push[ModelPushed]:
+        push = Push(births.REPOSITORY, model.push, ModelPushed, model.blobs)
+
+        def finish(answer: ModelPushed | FedbusError) -> None:
+            self._pushed = isinstance(answer, ModelPushed)
+            self._refusal = str(answer) if isinstance(answer, FedbusError) else ""
+
+        push.finish = finish
+        return push
+
+    def _add_agent(
+        self, name: str, data: Dataset, role: births.Role, own: Mapping[str, TrainerFactory]
+    ) -> None:
+        def bench(_name: str, outbox: Outbox) -> Workbench:
+            return Workbench(outbox, data, None, own)
+
+        self._ring.add(name, births.agent(self._folder, bench, role, data.examples))
+
+    def _heard(self, packet: Packet) -> None:
+        if "/replies/" in packet.topic:
+            said = json.loads(packet.payload)
+            faults = said.get("faults", ())
+            self._refusal = "\n".join(
+                f"{f['key'] or 'job file'}: {f['problem']} {f['hint']}".strip() for f in faults
+            )
+        elif packet.topic.endswith("/state") and packet.payload:
+            self._state = codec.from_json(JobState, packet.payload)
+        elif packet.payload:
+            finished = codec.from_json(RoundState, packet.payload)
+            if finished.round not in self._rounds:
+                self._rounds[finished.round] = finished
+                self._watch(finished)
+
+    def _weights(self, state: JobState) -> Mapping[str, NDArray[Any]]:
+        self._ring.kill(births.REPOSITORY)
+        store = SqliteStore(self._folder / "repository", durable=False)
+        try:
+            shown = store.show(state.model, state.version, 1)
+            assert isinstance(shown, tuple)  # noqa: S101 - the job has just trained it
+            version = shown[0]
+            card = codec.from_json(ModelCard, _all(store, version.card.digest))
+            blob = _all(store, version.weights.digest)
+            return decode(blob, Layout.read(card.layout))
+        finally:
+            store.close()
+
+
+def _all(store: SqliteStore, digest: str) -> bytes:
+    source = store.open_blob(digest)
+    assert source is not None  # noqa: S101 - the last version is always kept
+    return bytes(source.read(0, source.size))

@@ -1,0 +1,88 @@
+"""A plug-in's author tries a trainer in one process, with no broker."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedbus.data import Dataset, of
+from fedbus.layout import Weights
+from fedbus.testing.simulation import Simulated, SimulationFailed, model_of, simulate
+from fedbus.training import Params, Update
+from fedbus.wire.states import RoundState
+
+SLOPE, OFFSET = 3.0, -1.0
+
+
+class Line:
+    """Fits a line by least squares: what an author's first trainer might be."""
+
+    def __init__(self, structure: Mapping[str, Any]) -> None:
+        self._start = float(structure.get("start", 0.0))
+
+    def initial(self) -> Weights:
+        """Begin flat."""
+        return {"slope": np.full(1, self._start, np.float32), "offset": np.zeros(1, np.float32)}
+
+    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+        """Take gradient steps."""
+        slope, offset = weights["slope"].copy(), weights["offset"].copy()
+        for x, y in data.steps(params):
+            error = slope * x[:, 0] + offset - y
+            slope -= params.learning_rate * (error * x[:, 0]).mean()
+            offset -= params.learning_rate * error.mean()
+        return Update({"slope": slope, "offset": offset}, data.examples, {"loss": 0.0})
+
+    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> dict[str, float]:
+        """Mean squared error."""
+        assert params.batch_size
+        losses = [
+            np.square(weights["slope"] * x[:, 0] + weights["offset"] - y) for x, y in data.batches()
+        ]
+        return {"loss": float(np.concatenate(losses).mean())}
+
+
+def _points(seed: int, rows: int = 64) -> Dataset:
+    x = np.random.default_rng(seed).uniform(-1, 1, (rows, 1)).astype(np.float32)
+    return of(x, (SLOPE * x[:, 0] + OFFSET).astype(np.float32))
+
+
+def _run(**more: Any) -> Simulated:  # noqa: ANN401 - whatever simulate takes
+    job = {
+        "training_id": "line-1",
+        "model_name": "line",
+        "num_rounds": 12,
+        "round": {"agents": 3},
+        "config": [{"batch_size": 8, "epochs": 3, "learning_rate": 0.3}],
+        "stopping_target": {"loss": 0.001},
+    }
+    data = {f"a{i}": _points(i) for i in range(3)}
+    model = model_of("line", Line, {"start": 0.5})
+    return simulate(job, model, data, held_out=_points(9), own={"own": Line}, **more)
+
+
+def test_a_trainer_of_ones_own_learns_in_a_simulation() -> None:
+    """The target is reached on held-out data, and the weights are the line's."""
+    seen: list[RoundState] = []
+    result = _run(watch=seen.append)
+    assert result.state.phase == "finished"
+    assert result.state.metrics["loss"] <= 0.001
+    assert result.weights["slope"] == pytest.approx(SLOPE, abs=0.1)
+    assert result.weights["offset"] == pytest.approx(OFFSET, abs=0.1)
+    assert tuple(seen) == result.rounds
+    assert [r.round for r in seen] == list(range(1, result.state.round + 1))
+
+
+def test_one_seed_gives_one_run() -> None:
+    """Rosters, seeds and batches are drawn from it."""
+    one, same = _run(seed=5), _run(seed=5)
+    assert [r.metrics for r in one.rounds] == [r.metrics for r in same.rounds]
+    assert np.array_equal(one.weights["slope"], same.weights["slope"])
+
+
+def test_a_job_file_with_faults_is_refused_with_all_of_them() -> None:
+    """As the controller would refuse it."""
+    model = model_of("line", Line, {})
+    with pytest.raises(SimulationFailed, match=r"modle_name.*\nnum_rounds"):
+        simulate({"training_id": "x", "modle_name": "line", "num_rounds": 0}, model, {})
