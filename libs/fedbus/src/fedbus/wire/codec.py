@@ -90,7 +90,6 @@ def from_json(kind: type[T], payload: bytes) -> T:
 def _validated(kind: type[T], plain: object) -> T:
     try:
         message: T = _adapter(kind).validator.validate_python(plain)
-    except (ValidationError, RecursionError) as error:
-        sentence = _sentence(kind, error) if isinstance(error, ValidationError) else "too deep"
-        raise WireError(sentence) from error
+    except ValidationError as error:
+        raise WireError(_sentence(kind, error)) from error
     return message

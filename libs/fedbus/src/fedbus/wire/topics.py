@@ -264,6 +264,6 @@ def answerable(response_topic: str | None, root: str, *, open_profile: bool) -> 
     """
     if not response_topic or response_topic.startswith("$") or set(response_topic) & set("+#\0"):
         return False
-    if response_topic.startswith(f"{root}/replies/"):
+    if matches(wildcard(root, REPLIES), response_topic):
         return True
     return open_profile and not (response_topic + "/").startswith(root + "/")

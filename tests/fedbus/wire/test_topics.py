@@ -1,0 +1,202 @@
+"""The table of addresses: who may say what to whom, where, and who may read it."""
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedbus.errors import WireError
+from fedbus.wire import messages, topics
+from fedbus.wire.topics import LINKS, PUBLIC, ROOT, Link, Topic, may
+from fedbus.wire.values import IDENT, ROLES, is_node
+
+NODES = [f"{role}.{name}" for role in ROLES for name in ("a", "b-2")]
+idents = st.from_regex(IDENT, fullmatch=True)
+
+
+def filled(topic: Topic, node: str = "agent.a") -> str:
+    """One address of a public topic."""
+    known = {"node": node, "source": node, "round": 3}
+    return topics.address(ROOT, topic, **{name: known.get(name, "x") for name in topic.levels})
+
+
+def test_every_message_has_one_link() -> None:
+    """Every class that messages exports can be sent, except the parts of others."""
+    parts = {"VersionFacts"}
+    linked = [link.message.__name__ for link in LINKS]
+    assert sorted(linked) == sorted(set(messages.__all__) - parts)
+    assert topics.CHUNK_LEVEL not in {link.name for link in LINKS}
+
+
+@pytest.mark.parametrize("link", LINKS, ids=lambda link: link.name)
+def test_only_the_roles_in_the_table_say_it_to_each_other(link: Link) -> None:
+    """An agent cannot close a round, nor a user commit one, whatever they publish."""
+    for sender, receiver in product(ROLES, ROLES):
+        names = f"{sender}.a", f"{receiver}.b"
+        if sender in link.senders and receiver in link.receivers:
+            assert topics.link_of(*names, link.name) is link
+            address = topics.link_topic(ROOT, *names, link.message)
+            assert address == f"fedbus/v1/link/{sender}.a/{receiver}.b/{link.name}"
+            assert may(names[0], "write", address)
+            assert may(names[1], "read", address)
+        else:
+            with pytest.raises(WireError, match=f"{link.name}: a {sender} does not say that"):
+                topics.link_of(*names, link.name)
+
+
+@pytest.mark.parametrize(
+    ("sender", "level"),
+    [
+        ("agent.a", "no_such_message"),
+        ("agent.a", "Offer"),
+        ("agent", "offer"),
+        ("agent.", "offer"),
+        ("agent.-a", "offer"),
+        ("agent.a\n", "offer"),
+        ("Agent.a", "offer"),
+        ("", "offer"),
+    ],
+)
+def test_an_unknown_message_or_sender_is_refused(sender: str, level: str) -> None:
+    """Names are checked where they come in, so that nobody inside need ask again."""
+    with pytest.raises(WireError, match="no such message or sender"):
+        topics.link_of(sender, "collector.a", level)
+
+
+def test_a_node_writes_under_its_own_name_only() -> None:
+    """So the address says truly who speaks."""
+    for writer, named, reader in product(NODES, NODES, NODES):
+        for address in (
+            topics.lane_topic(ROOT, named, reader),
+            topics.group_topic(ROOT, named, "0" * 64),
+            filled(topics.NODE_STATE, named),
+            filled(topics.HEARTBEAT, named),
+        ):
+            assert may(writer, "write", address) == (writer == named)
+
+
+def test_a_node_reads_what_is_addressed_to_it_and_no_other_mail() -> None:
+    """What a collector tells one agent is none of another's business."""
+    for sender, receiver, reader in product(NODES, NODES, NODES):
+        address = topics.lane_topic(ROOT, sender, receiver)
+        assert may(reader, "read", address) == (reader == receiver)
+
+
+@pytest.mark.parametrize("topic", PUBLIC, ids=lambda topic: topic.pattern)
+def test_a_public_topic_is_written_and_read_by_its_roles(topic: Topic) -> None:
+    """As the table says, and the broker is told."""
+    for role in ROLES:
+        node = f"{role}.a"
+        # Every node may write below its own name, used or not.
+        own = topic in (topics.NODE_STATE, topics.HEARTBEAT, topics.BLOBS)
+        assert may(node, "write", filled(topic, node)) == (role in topic.writers or own)
+        assert may(node, "read", filled(topic, "agent.z")) == (role in topic.readers)
+
+
+@given(topic=st.sampled_from(PUBLIC), data=st.data())
+def test_an_address_is_read_back_as_it_was_written(topic: Topic, data: st.DataObject) -> None:
+    """Levels hold names, and names hold no slash."""
+    levels = {name: data.draw(idents) for name in topic.levels}
+    address = topics.address("a/root", topic, **levels)
+    assert topics.public_topic("a/root", address) == (topic, levels)
+    assert topics.matches(topics.wildcard("a/root", topic), address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "other/v1/submit",
+        "fedbus/v1",
+        "fedbus/v1/",
+        "fedbus/v10/submit",
+        "fedbus/v1/submit/",
+        "fedbus/v1/nodes/agent.a",
+        "fedbus/v1/nodes/agent.a/else",
+        "fedbus/v1/jobs/j/rounds",
+        "fedbus/v1/link/agent.a/agent.b/offer",
+    ],
+)
+def test_what_is_none_of_ours_is_not_recognised(address: str) -> None:
+    """One level more or less, or another root, is another topic."""
+    assert topics.public_topic(ROOT, address) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "topic", "expected"),
+    [
+        ("a/b", "a/b", True),
+        ("a/b", "a/c", False),
+        ("a/b", "a", False),
+        ("a/b", "a/b/c", False),
+        ("a/+", "a/b", True),
+        ("a/+", "a/", True),
+        ("a/+", "a", False),
+        ("a/+", "a/b/c", False),
+        ("+/b", "/b", True),
+        ("a/+/c", "a/b/c", True),
+        ("#", "a/b/c", True),
+        ("a/#", "a/b/c", True),
+        ("a/#", "a", True),
+        ("a/#", "ab", False),
+        ("a/+/#", "a", False),
+        ("#", "$SYS/broker", False),
+        ("+/broker", "$SYS/broker", False),
+        ("$SYS/#", "$SYS/broker", True),
+    ],
+)
+def test_patterns_match_as_mqtt_says(pattern: str, topic: str, expected: bool) -> None:
+    """Section 4.7 of the standard, with its examples."""
+    assert topics.matches(pattern, topic) == expected
+
+
+@pytest.mark.parametrize(
+    ("topic", "closed", "opened"),
+    [
+        ("fedbus/v1/replies/me", True, True),
+        ("fedbus/v1/replies/me/1", False, False),
+        ("fedbus/v1/replies", False, False),
+        ("fedbus/v1/jobs/j/state", False, False),
+        ("fedbus/v1", False, False),
+        ("fedbus/v1x/anything", False, True),
+        ("my/own/topic", False, True),
+        ("my/+/topic", False, False),
+        ("my/#", False, False),
+        ("fedbus/v1/replies/+", False, False),
+        ("nul\0", False, False),
+        ("$CONTROL/dynamic-security/v1", False, False),
+        ("$SYS/x", False, False),
+        ("", False, False),
+        (None, False, False),
+    ],
+)
+def test_an_answer_goes_only_where_its_asker_may_publish(
+    topic: str | None, closed: bool, opened: bool
+) -> None:
+    """A service may write more than a foreign client, and must not be made to write it for him."""
+    assert topics.answerable(topic, ROOT, open_profile=False) == closed
+    assert topics.answerable(topic, ROOT, open_profile=True) == opened
+    if closed:
+        assert may("controller.1", "write", str(topic))
+        assert may("inference.1", "write", str(topic))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("agent.pi-7", True),
+        ("agent.a.b", True),
+        ("agent", False),
+        ("agent./", False),
+        ("x.a", False),
+    ],
+)
+def test_a_node_is_a_role_and_a_name(name: str, expected: bool) -> None:
+    """`role.name`, and a name may hold dots."""
+    assert is_node(name) == expected
+
+
+@given(idents)
+def test_an_ident_makes_a_node_of_every_role(name: str) -> None:
+    """What the job file calls an id will do for a machine, too."""
+    assert all(is_node(f"{role}.{name}") for role in ROLES)
