@@ -1,0 +1,151 @@
+"""Write `docs/wire.md` from the topic table and the messages themselves.
+
+`make docs` writes it; with `--check` nothing is written and a difference fails, as the tests do.
+"""
+
+import argparse
+import dataclasses
+import inspect
+import sys
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from fedbus.transfer.chunk import HEADER_BYTES
+from fedbus.wire import states, topics, values
+from fedbus.wire.topics import LINKS, PUBLIC, ROOT, Link
+
+HERE = Path(__file__).parent
+WIRE = HERE / "wire.md"
+
+HEAD = f"""# What crosses the bus
+
+Generated from `fedbus/wire/topics.py` by `make docs`; do not edit.
+
+Everything lives under the root `{ROOT}`, which is configurable. A node is named `role.name`, where the
+role is one of {", ".join(f"`{role}`" for role in topics.ROLES)} and the name matches `{values.IDENT}`. Its broker
+user name is its node name, and the access rules let it write only under its own name, so a sender's role is
+known from the address.
+
+Messages between nodes are msgpack maps, field by field as below; unknown fields are ignored. Public documents
+are JSON unless the table says otherwise. Nothing larger than 1 MiB is read.
+
+## Public topics
+
+| topic | message | encoding | retained | written by | read by | what it says |
+|---|---|---|---|---|---|---|
+"""
+
+LINKED = """
+## Between nodes: `link/{from}/{to}/{message}`
+
+| message | from | to | what it says |
+|---|---|---|---|
+"""
+
+CHUNKS = f"""
+## Chunks: `link/{{source}}/{{receiver}}/chunk` and `blobs/{{source}}/{{digest}}`
+
+A chunk is a header of {HEADER_BYTES} bytes, big-endian, and at most {values.CHUNK // 1024} KiB of the blob:
+
+| offset | bytes | what |
+|---|---|---|
+| 0 | 4 | magic `fbc1` |
+| 4 | 4 | the want's serial, 0 in a group |
+| 8 | 4 | index: the chunk begins at byte `index x {values.CHUNK}` of the blob |
+| 12 | 4 | crc32 of the 12 bytes before and the content |
+
+## Fields
+
+"""
+
+
+def write() -> str:
+    """Make the whole page."""
+    parts = [HEAD]
+    for topic in PUBLIC:
+        message = f"[{_name(topic.message)}](#{_name(topic.message).lower()})" if topic.message else "any"
+        expiry = f", {topic.expiry // topics.DAY} days" if topic.expiry else ""
+        retained = f"yes{expiry}" if topic.retain else "no"
+        row = (
+            f"`{topic.pattern}`", message, topic.encoding, retained,
+            ", ".join(_whom(topic.writers)), ", ".join(_whom(topic.readers)), topic.purpose,
+        )  # fmt: skip
+        parts.append(_row(row))
+    parts.append(LINKED)
+    parts.extend(_row(_link_row(link)) for link in LINKS)
+    parts.append(CHUNKS)
+    parts.extend(_fields(kind) for kind in _kinds())
+    return "".join(parts)
+
+
+def _link_row(link: Link) -> tuple[str, ...]:
+    name = _name(link.message)
+    senders, receivers = ", ".join(_whom(link.senders)), ", ".join(_whom(link.receivers))
+    return f"[`{link.name}`](#{name.lower()})", senders, receivers, _doc(link.message)
+
+
+def _whom(roles: tuple[str, ...]) -> tuple[str, ...]:
+    return ("every node",) if set(roles) == set(topics.ROLES) else roles
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _kinds() -> list[type[Any]]:
+    own = [states, values]
+    named = [link.message for link in LINKS] + [t.message for t in PUBLIC if t.message]
+    shared = [
+        kind
+        for module in own
+        for _, kind in sorted(inspect.getmembers(module, dataclasses.is_dataclass))
+        if kind not in named
+    ]
+    return sorted({*named, *shared}, key=_name)
+
+
+def _fields(kind: type[Any]) -> str:
+    hints = get_type_hints(kind)
+    rows = "".join(
+        _row((f"`{field.name}`", _type(hints[field.name]), _default(field)))
+        for field in dataclasses.fields(kind)
+    )
+    table = f"| field | type | default |\n|---|---|---|\n{rows}" if rows else "No fields.\n"
+    return f"### {_name(kind)}\n\n{inspect.getdoc(kind)}\n\n{table}\n"
+
+
+def _default(field: "dataclasses.Field[Any]") -> str:
+    if field.default is not dataclasses.MISSING:
+        return f"`{field.default!r}`"
+    return "empty" if field.default_factory is not dataclasses.MISSING else ""
+
+
+def _type(hint: Any) -> str:  # noqa: ANN401 - whatever a field may be typed as
+    text = str(hint) if not isinstance(hint, type) or hasattr(hint, "__args__") else hint.__name__
+    for noise in ("typing.", "fedbus.wire.values.", "fedbus.wire.states.", "fedbus.wire.jobfile.params."):
+        text = text.replace(noise, "")
+    return f"`{text}`"
+
+
+def _doc(kind: type[Any]) -> str:
+    return (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _name(kind: type[Any] | None) -> str:
+    return kind.__name__ if kind else ""
+
+
+def main() -> None:
+    """Write the page, or check it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail if the page is not up to date")
+    page = write()
+    if not parser.parse_args().check:
+        WIRE.write_text(page, encoding="utf-8")
+    elif not WIRE.exists() or WIRE.read_text(encoding="utf-8") != page:
+        sys.exit(f"{WIRE.name} is not what the topic table says: run `make docs`")
+
+
+if __name__ == "__main__":
+    main()
+
