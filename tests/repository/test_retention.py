@@ -59,7 +59,15 @@ def test_the_best_stays() -> None:
         ([version(1), version(2)], None),
         ([], None),
     ],
-    ids=["accuracy", "loss", "accuracy before loss", "held-out", "own metrics", "unmeasured", "none"],
+    ids=[
+        "accuracy",
+        "loss",
+        "accuracy before loss",
+        "held-out",
+        "own metrics",
+        "unmeasured",
+        "none",
+    ],
 )
 def test_the_best_is_the_most_accurate_or_of_lowest_loss(
     versions: list[Version], expected: int | None

@@ -102,9 +102,7 @@ def test_a_round_that_counts_wrongly_is_refused(record: RoundRecord, reason: str
 def test_weights_of_another_size_are_refused_before_they_are_fetched() -> None:
     """One layout makes one size, give or take a header."""
     reason = why_no_commit(RECORD, replace(WEIGHTS, size=2**40), STANDING)
-    assert reason == (
-        f"its weights have 1099511627776 bytes; version 4 has {LATEST.weights.size}"
-    )
+    assert reason == (f"its weights have 1099511627776 bytes; version 4 has {LATEST.weights.size}")
 
 
 def test_a_counted_update_is_stored_whatever_came_after() -> None:

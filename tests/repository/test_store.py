@@ -1,5 +1,6 @@
 """What every store promises; see fedbus_repository.store."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,9 +162,7 @@ def test_a_job_is_loaded_with_all_it_needs_to_go_on(reopen: Open) -> None:
     store.store_score(0, JOB, 1, {"accuracy": 0.5})
     job = load(reopen())
     assert (job.rounds, job.plan, job.base.version) == (1, plan, 1)
-    assert job.latest == replace(
-        done.version, metrics={"loss": 1.0, "accuracy": 0.5}, scored=True
-    )
+    assert job.latest == replace(done.version, metrics={"loss": 1.0, "accuracy": 0.5}, scored=True)
 
 
 # ── plans ─────────────────────────────────────────────────────────────────────────────────────────
@@ -226,6 +225,21 @@ def test_a_commit_needs_its_weights(store: Store) -> None:
     with pytest.raises(StoreError, match="is not here any more"):
         store.commit(record, manifest_of(weights(1)))
     assert load(store).rounds == 0
+
+
+def test_of_many_who_commit_a_round_at_once_one_does(store: Store) -> None:
+    """Methods are called by worker threads, several at a time."""
+    begin(store)
+    plan = plan_next(store)
+
+    def commit(number: int) -> object:
+        blob = put(store, weights(number % 3))
+        return store.commit(record_of(plan, AGENTS[: 1 + number % 3]), blob)
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(commit, range(24)))
+    assert all(answer == answers[0] for answer in answers)
+    assert check_trail(store).rounds == 1
 
 
 def test_an_update_never_counts_twice_in_a_job(store: Store) -> None:

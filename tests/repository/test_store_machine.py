@@ -16,6 +16,7 @@ from fedbus.weights import decode
 from fedbus.wire.values import Plan, RoundRecord
 from fedbus_repository.sqlite import SqliteStore
 from fedbus_repository.store import Job, Refused, Round
+from tests.repository.faults import STEPS, Disk
 from tests.repository.stand import (
     AGENTS,
     JOB,
@@ -30,22 +31,6 @@ from tests.repository.stand import (
     update,
     weights,
 )
-
-STEPS = ("reserve", "write", "sync", "rename", "sync_folder", "insert", "unlink")
-
-
-class Disk:
-    """Fails once at a chosen step, after some others."""
-
-    def __init__(self) -> None:
-        self.step, self.left = "", 0
-
-    def __call__(self, step: str) -> None:
-        if step == self.step:
-            self.left -= 1
-            if self.left < 0:
-                self.step = ""
-                raise OSError(28, "No space left on device")
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -71,7 +56,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder.cleanup()
 
     def tried(self, call: Callable[[], object]) -> object:
-        """Do something on a disk that may fail; then nothing has changed, and it can be done again."""
+        """Do something on a disk that may fail; if it does, nothing has changed."""
         before = [each.version for each in self.store.trail()], load(self.store)
         try:
             return call()
@@ -176,7 +161,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 StoreMachine.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=20,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -9,32 +9,19 @@ again.
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import TypeAlias
 from weakref import finalize
 
-from fedbus.errors import StoreError, TransferError
+from fedbus.errors import TransferError
 from fedbus.wire.values import Manifest
+from fedbus_repository.disk import At, translated
 from fedbus_repository.upload import FileUpload, Yard, digest_of
 
-At: TypeAlias = Callable[[str], None]
-"""Is told each step before it is taken, so that a fault test can kill the process there, or raise
-the disk's own OSError."""
-
 OPEN_FILES = 64
-
-
-@contextmanager
-def translated(doing: str, where: Path) -> Iterator[None]:
-    """Turn the disk's errors into StoreError: what, where, why."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"{doing}: {where}: {error.strerror or error}") from error
 
 
 class FileSource:

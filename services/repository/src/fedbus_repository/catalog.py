@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from fedbus.actions import Action, Announce, Send
+from fedbus.actions import Action, Announce, Key, Send
 from fedbus.errors import StoreError
 from fedbus.wire.messages import (
     ListModels,
@@ -58,15 +58,12 @@ class Catalog:
 
     def ask(self, sender: str, message: ListModels | ShowModel) -> Iterator[Action]:
         """Tell a user about models."""
-        match message:
-            case ListModels():
-                key, errand = ("list_models", sender), self._list(sender)
-                yield from self._errands.start(key, sender, message, errand)
-            case ShowModel(model=model, version=version):
-                which, errand = (model, version), self._show(sender, message)
-                yield from self._errands.start(
-                    ("show_model", sender, *which), sender, message, errand
-                )
+        if isinstance(message, ListModels):
+            key: Key = ("list_models", sender)
+            yield from self._errands.start(key, sender, message, self._list(sender))
+        else:
+            key = ("show_model", sender, message.model, message.version)
+            yield from self._errands.start(key, sender, message, self._show(sender, message))
 
     def _all(self) -> Errand:
         versions = yield Call(self._store.latest)

@@ -79,7 +79,7 @@ def finish(
         answer = Refused(str(error))
     finally:
         discard(uploads)
-    if isinstance(answer, Refused):
+    if isinstance(answer, Refused) or answer.version.weights != message.weights:
         store.release((message.weights,))
     return answer
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fedbus.errors import StoreError
-from fedbus_repository.blobs import At, translated
+from fedbus_repository.disk import At, translated
 from fedbus_repository.tables import SCHEMA, TABLES
 
 DATABASE = "repository.db"

@@ -115,11 +115,10 @@ class Errands:
             yield from self._want(key, under_way, wanted)
 
     def _want(self, key: Key, under_way: _UnderWay, wanted: Call | Bring) -> Iterator[Action]:
-        match wanted:
-            case Call(do):
-                yield Run(key, do)
-            case Bring(uploads):
-                under_way.missing = {upload.manifest.digest for upload in uploads}
-                for upload in uploads:
-                    reference = Reference(manifest=upload.manifest, source=under_way.sender)
-                    yield Fetch((*key, upload.manifest.digest), reference, upload)
+        if isinstance(wanted, Call):
+            yield Run(key, wanted.do)
+            return
+        under_way.missing = {upload.manifest.digest for upload in wanted.uploads}
+        for upload in wanted.uploads:
+            reference = Reference(manifest=upload.manifest, source=under_way.sender)
+            yield Fetch((*key, upload.manifest.digest), reference, upload)

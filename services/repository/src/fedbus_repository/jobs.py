@@ -56,8 +56,8 @@ class Jobs:
             case StoreScore(job=job, round=number, metrics=metrics):
                 key = ("store_score", job, number)
                 return key, partial(store.store_score, epoch, job, number, metrics)
-            case EndJob(job=job, phase=phase, reason=reason):
-                return ("end_job", job), partial(store.end_job, epoch, job, phase, reason)
+        about = ("end_job", message.job)
+        return about, partial(store.end_job, epoch, message.job, message.phase, message.reason)
 
     def _answer(self, sender: str, message: Question, call: Callable[[], Any]) -> Errand:
         result = yield Call(call)

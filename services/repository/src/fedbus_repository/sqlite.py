@@ -15,8 +15,9 @@ from fedbus.errors import StoreError
 from fedbus.wire import codec
 from fedbus.wire.values import Manifest, Metrics, Plan, RoundRecord
 from fedbus_repository import rows, rules
-from fedbus_repository.blobs import At, BlobFolder
+from fedbus_repository.blobs import BlobFolder
 from fedbus_repository.database import Database
+from fedbus_repository.disk import At
 from fedbus_repository.retention import outdated
 from fedbus_repository.store import (
     Ended,
@@ -56,6 +57,7 @@ class SqliteStore:
         at: At = lambda _: None,
         secret: Callable[[], bytes] = new_secret,
     ) -> None:
+        self.folder = folder
         self._keep, self._secret = keep, secret
         self._database = Database(folder, durable=durable, at=at)
         try:

@@ -113,7 +113,11 @@ class Upload(Protocol):
         """Put bytes at an offset."""
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Take bytes at an offset, for a look before it is kept."""
+        """Take bytes at an offset, for a look before it is kept.
+
+        Raises:
+            StoreError: they could not be written, or cannot be read.
+        """
 
     def keep(self) -> None:
         """Become a blob of the store, durably.

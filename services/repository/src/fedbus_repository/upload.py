@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedbus.wire.values import Manifest
+from fedbus_repository.disk import At, translated
 
 BLOCK = 1024 * 1024
 """Bytes hashed at a time; a smaller blob is hashed at its end."""
@@ -31,7 +32,7 @@ class Yard:
     """What a folder lends its uploads: a thread to hash in, and the way to keep one."""
 
     pool: Executor
-    at: Callable[[str], None]
+    at: At
     keep: Callable[["FileUpload"], None]
 
 
@@ -75,8 +76,14 @@ class FileUpload:
             self._arrived(offset, at)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Take bytes at an offset."""
-        return os.pread(self.fd, length, offset)
+        """Take bytes at an offset.
+
+        Raises:
+            StoreError: a write has failed, so the bytes may not be those that came.
+        """
+        with translated("reading what was uploaded", self.path):
+            self._check()
+            return os.pread(self.fd, length, offset)
 
     def keep(self) -> None:
         """Become a blob of the folder, durably."""
@@ -98,8 +105,7 @@ class FileUpload:
             yield lambda: digest_of(self.fd) if self._again else self._hash.hexdigest()
         finally:
             self._wait()
-        if self._error is not None:
-            raise self._error
+        self._check()
 
     def discard(self) -> None:
         """Close and delete the file; after a rename there is nothing to delete."""
@@ -129,6 +135,10 @@ class FileUpload:
                 self._hashed += len(block)
         except OSError as error:
             self._error = error
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
 
     def _wait(self) -> None:
         if self._working is not None:

@@ -1,0 +1,231 @@
+"""The oracle finds whatever cannot be true. Fault tests stand on it, so each finding is tried."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from fedbus.actions import Source
+from fedbus.layout import Layout
+from fedbus.testing.trail import Checked, TrailError, Update, check_trail
+from fedbus.weights import encode
+from fedbus.wire.states import TensorSpec
+from fedbus.wire.values import Contributor, Manifest, RoundRecord
+from fedbus_repository.store import Round, Version
+from tests.repository.stand import (
+    FILE,
+    JOB,
+    LAYOUT,
+    MODEL,
+    card,
+    contributor,
+    manifest_of,
+    update,
+    weights,
+)
+
+SPECS = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in LAYOUT.tensors)
+
+
+@dataclass
+class Bytes:
+    """A source."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Count them."""
+        return len(self.data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Take some."""
+        return self.data[offset : offset + length]
+
+
+@dataclass
+class Held:
+    """A trail that a test can spoil: two rounds of two agents, each update worth its number."""
+
+    rounds: list[Round] = field(default_factory=list)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    updates: dict[tuple[str, int], Update] = field(default_factory=dict)
+
+    def trail(self) -> Iterable[Round]:
+        """Read it."""
+        return self.rounds
+
+    def open_blob(self, digest: str) -> Source | None:
+        """Find one."""
+        return Bytes(self.blobs[digest]) if digest in self.blobs else None
+
+    def put(self, content: bytes) -> Manifest:
+        """Hold a blob."""
+        self.blobs[manifest_of(content).digest] = content
+        return manifest_of(content)
+
+    def version(self, at: int, **changes: object) -> None:
+        """Spoil a version."""
+        self.rounds[at] = replace(
+            self.rounds[at],
+            version=replace(self.rounds[at].version, **changes),  # type: ignore[arg-type]
+        )
+
+    def record(self, at: int, **changes: object) -> None:
+        """Spoil a record."""
+        record = self.rounds[at].record
+        assert record is not None
+        self.rounds[at] = replace(self.rounds[at], record=replace(record, **changes))  # type: ignore[arg-type]
+
+
+def contributors(task: int) -> tuple[Contributor, ...]:
+    """One example of 1, three of 2, plus ten a task: a mean of 1.75 + 10 * task."""
+    return (
+        contributor("agent.a", task, update(10 * task + 1), examples=1),
+        contributor("agent.b", task, update(10 * task + 2), examples=3),
+    )
+
+
+@pytest.fixture
+def held() -> Held:
+    """A true trail."""
+    held = Held()
+    stated, value = held.put(card()), 0.0
+    held.put(FILE)
+    for number in range(3):
+        version = Version(
+            model=MODEL,
+            version=number + 1,
+            parent=number or None,
+            weights=held.put(weights(value)),
+            card=stated,
+        )
+        record = None
+        if number:
+            version = replace(version, job=JOB, round=number)
+            record = RoundRecord(
+                job=JOB,
+                round=number,
+                task=number,
+                model=MODEL,
+                parent=number,
+                card=stated,
+                weighted=True,
+                contributors=contributors(number),
+                refusals=(),
+                metrics={},
+                seconds={},
+            )
+            for at, one in enumerate(("agent.a", "agent.b"), start=1):
+                held.updates[one, number] = update(10 * number + at)
+        held.rounds.append(Round(version=version, record=record))
+        value += 1.75 + 10 * (number + 1)
+    return held
+
+
+def test_a_true_trail_passes(held: Held) -> None:
+    """And it says how much of it was summed again."""
+    assert check_trail(held) == Checked(versions=3, rounds=2, summed=0)
+    assert check_trail(held, held.updates) == Checked(versions=3, rounds=2, summed=2)
+    assert check_trail(held, {}, job="another") == Checked(versions=3, rounds=2, summed=0)
+
+
+def test_a_version_without_weights_is_not_summed(held: Held) -> None:
+    """Retention may have deleted what it would need."""
+    held.version(0, kept=False)
+    assert check_trail(held, held.updates).summed == 1
+
+
+def test_updates_may_be_arrays(held: Held) -> None:
+    """A test that never wrote a blob has those."""
+    updates: dict[tuple[str, int], Update] = {
+        (agent, task): np.full(9, 10 * task + at, np.float32)
+        for task in (1, 2)
+        for at, agent in enumerate(("agent.a", "agent.b"), start=1)
+    }
+    assert check_trail(held, updates).summed == 2
+
+
+def test_an_unweighted_round_is_a_plain_mean(held: Held) -> None:
+    """The record says which it was."""
+    held.record(1, weighted=False)
+    with pytest.raises(TrailError, match="is not the mean of its updates"):
+        check_trail(held, held.updates)
+    held.version(1, weights=held.put(weights(11.5)))
+    held.version(2, weights=held.put(weights(11.5 + 21.75)))
+    assert check_trail(held, held.updates).summed == 2
+
+
+def test_what_is_local_to_agents_is_not_summed(held: Held) -> None:
+    """It never leaves them, so a version says nothing about it."""
+    stated = held.put(card(layout=tuple(replace(spec, role="local") for spec in SPECS)))
+    layout = Layout.read(tuple(replace(spec, role="local") for spec in SPECS))
+    blobs = [
+        bytes(encode({t.name: np.full(t.shape, n, "f4") for t in layout.tensors}, layout))
+        for n in range(3)
+    ]
+    for at, blob in enumerate(blobs):
+        held.version(at, card=stated, weights=held.put(blob))
+        if at:
+            held.record(at, card=stated)
+    updates = {key: np.zeros(9, np.float32) for key in held.updates}
+    assert check_trail(held, updates).summed == 2
+
+
+def swap(held: Held) -> None:
+    """Change places of the two rounds of one job, keeping the versions in line."""
+    held.version(1, round=2)
+    held.record(1, round=2)
+    held.version(2, round=1)
+    held.record(2, round=1)
+
+
+def twice(held: Held) -> None:
+    """Count an update of round 1 in round 2 as well."""
+    held.record(2, contributors=(*contributors(2), contributors(1)[0]))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "finding"),
+    [
+        (lambda h: h.version(1, version=5), "version 5 of model 'digits' follows version 1"),
+        (lambda h: h.version(0, version=0), "version 0 of model 'digits' follows version None"),
+        (lambda h: h.version(1, parent=7), "names 7 as its parent, not 1"),
+        (lambda h: h.version(2, kept=False), "the last, has lost its weights"),
+        (lambda h: h.version(1, job=None), "has no record, or a record no job"),
+        (lambda h: h.record(1, parent=9), "its record says otherwise"),
+        (swap, "round 1 of job 'digits-1' follows round 2"),
+        (twice, "counts agent.a's update for task 1, which counted in round 1"),
+        (lambda h: h.blobs.pop(manifest_of(FILE).digest), "the tflite file of version 1"),
+        (lambda h: h.blobs.pop(manifest_of(card()).digest), "the card of version 1 .* be read"),
+        (
+            lambda h: h.blobs.update({manifest_of(weights(0)).digest: b"short"}),
+            "has 5 bytes, not",
+        ),
+        (
+            lambda h: h.blobs.update({manifest_of(weights(0)).digest: weights(1)}),
+            "holds something else than its digest says",
+        ),
+        (lambda h: h.updates.pop(("agent.a", 1)), "an update that agent.a never made, for task 1"),
+        (
+            lambda h: h.updates.update({("agent.a", 1): update(5)}),
+            "counts other bytes than agent.a made for task 1",
+        ),
+        (
+            lambda h: h.version(1, weights=h.put(weights(11.7501))),
+            "round 1 .* is not the mean of its updates: tensor 'bias' is off by 0.0001",
+        ),
+        (
+            lambda h: h.version(2, weights=h.put(weights(float("nan")))),
+            "is not the mean of its updates",
+        ),
+    ],
+)
+def test_a_false_trail_is_found_out(
+    held: Held, spoil: Callable[[Held], object], finding: str
+) -> None:
+    """With a sentence that says where."""
+    spoil(held)
+    with pytest.raises(TrailError, match=finding):
+        check_trail(held, held.updates)

@@ -1,0 +1,64 @@
+"""Disks that fail at a chosen step, and a repository that dies there."""
+
+import errno
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+STEPS = ("reserve", "write", "sync", "rename", "sync_folder", "insert", "unlink")
+"""Every step the embedded store takes on its disk."""
+
+
+class Disk:
+    """Fails once at a step, after some others went well."""
+
+    def __init__(self, step: str = "", after: int = 0, number: int = errno.ENOSPC) -> None:
+        self.step, self.left, self.number = step, after, number
+
+    def __call__(self, step: str) -> None:
+        """Take a step."""
+        if step == self.step:
+            self.left -= 1
+            if self.left < 0:
+                self.step = ""
+                raise OSError(self.number, os.strerror(self.number))
+
+
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """Let no file grow beyond `size` bytes: the disk's real errors, wherever they strike."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+def die_while_committing(folder: Path, step: str, after: int) -> None:
+    """Commit round after round, and be killed with -9 at a step."""
+    from fedbus_repository.sqlite import SqliteStore
+    from tests.repository.stand import commit_next
+
+    left = after
+
+    def at(taken: str) -> None:
+        nonlocal left
+        if taken == step:
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    store = SqliteStore(folder, keep=3, at=at)
+    for number in range(1, 100):
+        done = commit_next(store, float(number))
+        sys.stdout.write(f"{done.version.version}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    die_while_committing(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,53 @@
+"""How a repository is put together."""
+
+from pathlib import Path
+
+import pytest
+
+from fedbus.errors import SettingsError
+from fedbus.node import Identity
+from fedbus.settings import settings_from
+from fedbus_repository.app import build
+from fedbus_repository.core import RepositoryCore
+from fedbus_repository.settings import RepositorySettings
+from fedbus_repository.sqlite import SqliteStore
+from tests.repository.stand import FILE, manifest_of, push
+
+IDENTITY = Identity(name="repository.1", incarnation=1)
+
+
+def test_a_repository_serves_what_its_folder_holds(tmp_path: Path) -> None:
+    """And lets go of the folder at its end."""
+    store = SqliteStore(tmp_path)
+    push(store)
+    store.close()
+    built = build(RepositorySettings(data=tmp_path), IDENTITY)
+    assert isinstance(built.core, RepositoryCore)
+    assert built.library is not None
+    source = built.library(manifest_of(FILE).digest)
+    assert source is not None
+    assert source.size == len(FILE)
+    built.close()
+    assert not (tmp_path / "repository.db-wal").exists()
+
+
+def test_its_settings_come_from_the_environment() -> None:
+    """A bad one is named."""
+    settings = settings_from(
+        {"FEDBUS_DATA": "there", "FEDBUS_KEEP_VERSIONS": "3"}, RepositorySettings
+    )
+    assert (settings.data, settings.keep_versions, settings.lease_seconds) == (Path("there"), 3, 15)
+    with pytest.raises(SettingsError, match="FEDBUS_KEEP_VERSIONS"):
+        settings_from({"FEDBUS_KEEP_VERSIONS": "0"}, RepositorySettings)
+
+
+def test_the_store_can_be_killed_at_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault tests name them: `store:rename:2`."""
+    monkeypatch.setenv("FEDBUS_FAULT_AT", "store:rename:99")
+    built = build(RepositorySettings(data=tmp_path), IDENTITY)
+    assert built.library is not None
+    store = built.library.__self__  # type: ignore[attr-defined]  # a method of it
+    push(store)
+    built.close()

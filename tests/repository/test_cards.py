@@ -1,0 +1,52 @@
+"""What a model's card says."""
+
+import pytest
+
+from fedbus.errors import StoreError, TransferError, WireError
+from fedbus.wire import codec
+from fedbus.wire.states import ModelCard
+from fedbus_repository import cards
+from fedbus_repository.cards import Cards, files_of
+from fedbus_repository.store import Store
+from tests.repository.stand import FILE, LAYOUT, card, manifest_of, plain, put
+
+
+def test_a_layout_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every commit asks for it; a store of many models does not fill the memory."""
+    monkeypatch.setattr(cards, "REMEMBERED", 1)
+    desk = Cards(store)
+    one, two = put(store, card()), put(store, card(model="faces"))
+    assert desk.layout(one) == LAYOUT
+    assert desk.layout(one) is desk.layout(one)
+    assert desk.layout(two) == LAYOUT
+
+
+def test_a_card_that_is_gone_is_the_stores_fault(store: Store) -> None:
+    """Nobody else can mend it."""
+    with pytest.raises(StoreError, match="is not here any more"):
+        Cards(store).layout(manifest_of(card()))
+
+
+def test_a_damaged_card_is_found_out(store: Store) -> None:
+    """A disk may lie; a digest does not."""
+    upload = store.upload(manifest_of(card()))
+    upload.write(0, card().replace(b"32", b"64", 1))
+    with pytest.raises(TransferError, match="holds something else"):
+        Cards(store).read(upload.manifest, (upload,))
+    upload.discard()
+
+
+def test_files_are_named_once_each() -> None:
+    """Two frameworks may share one."""
+    stated = plain(manifest_of(FILE))
+    read = codec.from_json(
+        ModelCard, card(structures={"a": {"blob": stated}, "b": {"blob": stated}, "c": {}})
+    )
+    assert files_of(read) == (manifest_of(FILE),)
+
+
+def test_a_card_names_only_so_many_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them reserves room on the disk."""
+    monkeypatch.setattr(cards, "MAX_FILES", 0)
+    with pytest.raises(WireError, match="a card that names 1 files, at most 0"):
+        files_of(codec.from_json(ModelCard, card()))

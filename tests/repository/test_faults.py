@@ -1,0 +1,202 @@
+"""A full disk, a broken one, one that can only be read: nothing half done, nothing lost."""
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedbus.errors import StoreError
+from fedbus.testing.trail import check_trail
+from fedbus.wire.messages import Commit, Committed
+from fedbus_repository.blobs import BlobFolder
+from fedbus_repository.core import RepositoryCore
+from fedbus_repository.sqlite import SqliteStore
+from tests.repository.faults import STEPS, Disk, small_disk
+from tests.repository.stand import (
+    COLLECTOR,
+    REPOSITORY,
+    Stand,
+    begin,
+    commit_next,
+    load,
+    manifest_of,
+    plan_next,
+    push,
+    put,
+    record_of,
+    weights,
+)
+
+
+@pytest.fixture
+def disk() -> Disk:
+    """A disk that works until it is told to fail."""
+    return Disk()
+
+
+@pytest.fixture
+def store(tmp_path: Path, disk: Disk) -> Iterator[SqliteStore]:
+    """A store on that disk, with a job."""
+    store = SqliteStore(tmp_path / "data", keep=3, at=disk)
+    begin(store)
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+@pytest.mark.parametrize("step", [step for step in STEPS if step != "unlink"])
+def test_a_commit_that_fails_changes_nothing_and_can_be_repeated(
+    store: SqliteStore, disk: Disk, tmp_path: Path, step: str, number: int
+) -> None:
+    """Whatever fails: the error says what and where, and the last model stays readable."""
+    commit_next(store, 1.0)
+    record = record_of(plan_next(store))
+    disk.step, disk.number = step, number
+    with pytest.raises(StoreError, match=str(tmp_path)):
+        store.commit(record, put(store, weights(2.0)))
+    assert load(store).rounds == 1
+    assert check_trail(store).versions == 2
+    assert list((tmp_path / "data" / "uploads").iterdir()) == []
+    store.commit(record, put(store, weights(2.0)))
+    assert check_trail(store).versions == 3
+
+
+def test_a_sync_that_failed_is_never_taken_for_done(store: SqliteStore, disk: Disk) -> None:
+    """After a failed fsync the pages may be gone: the blob is given up, not synced once more."""
+    disk.step, disk.number = "sync_folder", errno.EIO
+    with pytest.raises(StoreError, match="Input/output error"):
+        put(store, weights(1.0))
+    assert not store.holds(manifest_of(weights(1.0)))
+
+
+def test_a_blob_that_cannot_be_deleted_does_no_harm(store: SqliteStore, disk: Disk) -> None:
+    """The commit is true; the blob goes at the next start."""
+    for value in (1.0, 2.0, 3.0):
+        commit_next(store, value)
+    disk.step = "unlink"
+    commit_next(store, 4.0)
+    assert store.holds(manifest_of(weights(1.0)))
+    assert not store.trail()[1].version.kept
+    store.close()
+    again = SqliteStore(store.folder, keep=3)
+    assert not again.holds(manifest_of(weights(1.0)))
+    assert check_trail(again).versions == 5
+    again.close()
+
+
+def test_a_full_disk_pauses_the_round(store: SqliteStore, disk: Disk) -> None:
+    """The core says nothing, so it is asked again; when space returns, the round is committed."""
+    stand = Stand(RepositoryCore(REPOSITORY, store))
+    stand.connect()
+    stand.serve(weights(1.0))
+    commit = Commit(record=record_of(plan_next(store)), weights=manifest_of(weights(1.0)))
+    for step in ("reserve", "write", "sync", "rename", "sync_folder", "insert"):
+        disk.step = step
+        assert stand.hear(COLLECTOR, commit) == []
+        assert stand.notes[-1].event == "request_failed"
+        assert "No space left on device" in stand.notes[-1].facts["reason"]
+        assert check_trail(store).versions == 1
+    [answer] = stand.hear(COLLECTOR, commit)
+    assert isinstance(answer, Committed)
+
+
+@pytest.mark.parametrize("size", [0, 1000, 100_000, 1_500_000])
+def test_a_blob_that_finds_no_room_is_refused_at_any_byte(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room reserved first, and on systems that cannot reserve."""
+    content = bytes(2_000_000)
+    folder = BlobFolder(tmp_path)
+    with small_disk(size), pytest.raises(StoreError, match="File too large"):
+        folder.upload(manifest_of(content))
+    monkeypatch.setattr("fedbus_repository.upload._reserve", lambda _fd, _size: None)
+    with small_disk(size):
+        upload = folder.upload(manifest_of(content))
+        for start in range(0, len(content), 300_000):
+            upload.write(start, content[start : start + 300_000])
+        with pytest.raises(StoreError, match="File too large"):
+            upload.read(0, 10)
+        with pytest.raises(StoreError, match="File too large"):
+            upload.keep()
+    assert list((tmp_path / "uploads").iterdir()) == []
+    assert folder.open(manifest_of(content).digest) is None
+    folder.close()
+
+
+def test_a_database_that_finds_no_room_keeps_what_it_had(store: SqliteStore) -> None:
+    """SQLite's own writes fail too, in the middle of a transaction."""
+    plan = plan_next(store)
+    blob = put(store, weights(1.0))
+    grown = (store.folder / "repository.db-wal").stat().st_size
+    for size in range(grown, grown + 3000, 500):
+        with small_disk(size), pytest.raises(StoreError, match=r"repository\.db"):
+            store.commit(record_of(plan), blob)
+        assert load(store).rounds == 0
+    store.commit(record_of(plan), blob)
+    assert check_trail(store).rounds == 1
+
+
+def test_a_folder_that_another_process_uses_is_refused(tmp_path: Path) -> None:
+    """Two repositories on one folder would sweep each other's uploads."""
+    import subprocess
+    import sys
+
+    script = (
+        "import sys, pathlib, fedbus_repository.sqlite as s\n"
+        "s.SqliteStore(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdin=-1, stdout=-1, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(StoreError, match="another repository works in this folder"):
+            SqliteStore(tmp_path)
+        other.kill()
+    SqliteStore(tmp_path).close()
+
+
+def test_a_damaged_database_is_named(tmp_path: Path) -> None:
+    """A person must look at it; nothing is swept meanwhile."""
+    store = SqliteStore(tmp_path)
+    push(store)
+    store.close()
+    (tmp_path / "repository.db").write_bytes(b"not a database, but as long as one" * 100)
+    with pytest.raises(StoreError, match="file is not a database"):
+        SqliteStore(tmp_path)
+    assert len(list(tmp_path.glob("blobs/*/*"))) == 3
+
+
+def test_a_lost_database_does_not_cost_the_blobs(tmp_path: Path) -> None:
+    """They may be all that is left to restore from."""
+    store = SqliteStore(tmp_path)
+    push(store)
+    store.close()
+    (tmp_path / "repository.db").unlink()
+    again = SqliteStore(tmp_path)
+    assert again.latest() == ()
+    assert len(list(tmp_path.glob("blobs/*/*"))) == 3
+    again.close()
+
+
+def test_a_newer_stores_tables_are_refused(tmp_path: Path) -> None:
+    """An older fedbus would write what a newer one cannot read."""
+    SqliteStore(tmp_path).close()
+    db = sqlite3.connect(tmp_path / "repository.db")
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreError, match="its tables are of form 99; this fedbus reads 1"):
+        SqliteStore(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A file in its place, a read-only mount, a typing error."""
+    (tmp_path / "data").write_bytes(b"")
+    with pytest.raises(StoreError, match=r"opening the store: .*data"):
+        SqliteStore(tmp_path / "data")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "blobs").write_bytes(b"")
+    with pytest.raises(StoreError, match=r"preparing the store: .*other"):
+        SqliteStore(tmp_path / "other")

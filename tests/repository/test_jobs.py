@@ -1,0 +1,200 @@
+"""What a controller asks about jobs, and what it hears."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fedbus.actions import Received, RunFailed, Stopping
+from fedbus.errors import StoreError
+from fedbus.wire.messages import (
+    EndJob,
+    JobEnded,
+    JobLoaded,
+    JobRefused,
+    JobsListed,
+    JobStored,
+    ListJobs,
+    LoadJob,
+    PlanStored,
+    ScoreStored,
+    StaleEpoch,
+    StoreJob,
+    StorePlan,
+    StoreScore,
+    TakeLease,
+)
+from fedbus_repository.store import Store
+from tests.repository.stand import (
+    CONTROLLER,
+    JOB,
+    MODEL,
+    Stand,
+    begin,
+    commit_next,
+    load,
+    plan_next,
+    plan_of,
+    push,
+    ref_of,
+)
+
+STORE_JOB = StoreJob(epoch=0, job=JOB, model=MODEL, file=b"{}")
+
+
+def test_a_job_is_accepted_with_its_secret_and_base(stand: Stand, store: Store) -> None:
+    """The same question has the same answer."""
+    version = push(store)
+    first = stand.hear(CONTROLLER, STORE_JOB)
+    assert first == [JobStored(job=JOB, secret=load(store).secret, base=ref_of(version))]
+    assert stand.hear(CONTROLLER, STORE_JOB) == first
+
+
+def test_a_job_without_a_model_is_refused(stand: Stand) -> None:
+    """With the sentence that says what to do."""
+    [answer] = stand.hear(CONTROLLER, STORE_JOB)
+    assert answer.job == JOB
+    assert "fedbus models push" in answer.reason
+
+
+def test_a_plan_is_confirmed(stand: Stand, store: Store) -> None:
+    """Only then are agents asked."""
+    plan = plan_of(begin(store))
+    assert stand.hear(CONTROLLER, StorePlan(epoch=0, plan=plan)) == [PlanStored(job=JOB, task=1)]
+
+
+def test_an_overtaken_plan_is_not_answered(stand: Stand, store: Store) -> None:
+    """A late copy of an old question must not sound like news."""
+    job = begin(store)
+    stand.hear(CONTROLLER, StorePlan(epoch=0, plan=plan_of(job, task=2)))
+    assert stand.hear(CONTROLLER, StorePlan(epoch=0, plan=plan_of(job, task=1))) == []
+
+
+def test_an_ended_job_answers_plans_with_its_end(stand: Stand, store: Store) -> None:
+    """A controller that missed it learns it here."""
+    plan = plan_of(begin(store))
+    end = EndJob(epoch=0, job=JOB, phase="finished", reason="all rounds are done")
+    ended = JobEnded(job=JOB, phase="finished", reason="all rounds are done")
+    assert stand.hear(CONTROLLER, end) == [ended]
+    assert stand.hear(CONTROLLER, replace(end, phase="cancelled")) == [ended]
+    assert stand.hear(CONTROLLER, StorePlan(epoch=0, plan=plan)) == [ended]
+
+
+def test_jobs_are_listed(stand: Stand, store: Store) -> None:
+    """None is an answer too."""
+    assert stand.hear(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=())]
+    begin(store)
+    assert stand.hear(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=(JOB,))]
+
+
+def test_a_job_is_loaded(stand: Stand, store: Store) -> None:
+    """All that a new controller needs to go on with it."""
+    secret = begin(store).secret
+    done = commit_next(store, 1.0)
+    plan = plan_next(store)
+    assert stand.hear(CONTROLLER, LoadJob(epoch=0, job=JOB)) == [
+        JobLoaded(
+            job=JOB,
+            file=b"{}",
+            secret=secret,
+            phase="running",
+            reason="",
+            rounds=1,
+            latest=ref_of(done.version),
+            metrics={"loss": 1.0},
+            plan=plan,
+        )
+    ]
+
+
+def test_an_ended_job_is_loaded_with_its_end(stand: Stand, store: Store) -> None:
+    """A controller that was killed at the end announces it after all."""
+    begin(store)
+    store.end_job(0, JOB, "failed", "no agents")
+    [loaded] = stand.hear(CONTROLLER, LoadJob(epoch=0, job=JOB))
+    assert (loaded.phase, loaded.reason) == ("failed", "no agents")
+
+
+def test_a_score_is_stored_and_announced_with_the_latest_version(
+    stand: Stand, store: Store
+) -> None:
+    """People see the held-out score beside the version it belongs to."""
+    begin(store)
+    commit_next(store, 1.0)
+    stand.connect()
+    score = StoreScore(epoch=0, job=JOB, round=1, metrics={"accuracy": 0.9})
+    assert stand.hear(CONTROLLER, score) == [ScoreStored(job=JOB, round=1)]
+    assert stand.latest[-1].metrics == {"loss": 1.0, "accuracy": 0.9}
+    commit_next(store, 2.0)
+    stand.connect()
+    before = len(stand.latest)
+    assert stand.hear(CONTROLLER, score) == [ScoreStored(job=JOB, round=1)]
+    assert len(stand.latest) == before
+
+
+def test_a_score_before_its_round_is_not_answered(stand: Stand, store: Store) -> None:
+    """It is asked again, and by then the round may be there."""
+    begin(store)
+    assert stand.hear(CONTROLLER, StoreScore(epoch=0, job=JOB, round=1, metrics={})) == []
+
+
+def unknown(store: Store) -> list[Any]:
+    """All questions about a job that is not here."""
+    plan = replace(plan_of(begin(store, "faces-1", "faces")), job=JOB)
+    return [
+        StorePlan(epoch=0, plan=plan),
+        LoadJob(epoch=0, job=JOB),
+        StoreScore(epoch=0, job=JOB, round=1, metrics={}),
+        EndJob(epoch=0, job=JOB, phase="failed", reason=""),
+    ]
+
+
+def test_an_unknown_job_is_refused(stand: Stand, store: Store) -> None:
+    """Whatever is asked about it."""
+    refused = JobRefused(job=JOB, reason=f"no job named '{JOB}' in this repository")
+    for question in unknown(store):
+        assert stand.hear(CONTROLLER, question) == [refused]
+
+
+def test_a_lower_epoch_hears_the_one_that_holds(stand: Stand, store: Store) -> None:
+    """Whatever it asks: its lease has passed to another."""
+    questions = [STORE_JOB, ListJobs(epoch=0), *unknown(store)]
+    for incarnation in (1, 2):
+        stand.hear(CONTROLLER, TakeLease(incarnation=incarnation))
+    for question in questions:
+        assert stand.hear("controller.2", question) == [StaleEpoch(epoch=2)]
+
+
+def test_a_question_that_is_repeated_meanwhile_is_answered_once(stand: Stand, store: Store) -> None:
+    """A slow disk does not make a queue of the same call."""
+    push(store)
+    for _ in range(3):
+        stand.tell(Received(CONTROLLER, STORE_JOB))
+    assert len(stand.runs) == 1
+    stand.work()
+    assert len(stand.said) == 1
+
+
+def test_a_store_that_fails_is_not_answered_but_noted(stand: Stand) -> None:
+    """The question is asked again; whoever runs this service must hear why."""
+    stand.tell(Received(CONTROLLER, STORE_JOB))
+    run = stand.runs.popleft()
+    stand.tell(RunFailed(run.key, StoreError("storing job digits-1: no space left")))
+    assert stand.said == []
+    [note] = stand.notes
+    assert note.event == "request_failed"
+    assert note.facts == {
+        "request": "store_job",
+        "of": CONTROLLER,
+        "reason": "StoreError: storing job digits-1: no space left",
+    }
+    assert stand.hear(CONTROLLER, STORE_JOB) != []
+
+
+@pytest.mark.parametrize("message", ["not ours", None])
+def test_what_is_not_for_a_repository_is_ignored(stand: Stand, message: object) -> None:
+    """A newer peer may say more; and what is not in the store needs no farewell."""
+    assert stand.hear(CONTROLLER, message) == []
+    stand.tell(Stopping())
+    assert not stand.runs
+    assert (stand.core.facts(), stand.core.progress(), stand.core.listens) == (None, 0.0, ())

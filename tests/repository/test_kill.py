@@ -1,0 +1,71 @@
+"""Killed with -9 at any step of a commit: the old model or the new one, never a mix."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedbus.errors import StoreError
+from fedbus.testing.trail import check_trail
+from fedbus_repository.sqlite import SqliteStore
+from fedbus_repository.trail import SqliteTrail
+from tests.repository.faults import STEPS
+from tests.repository.stand import JOB, MODEL, begin, commit_next, load, push
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize("after", [0, 7])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_killed_repository_goes_on_where_it_was(tmp_path: Path, step: str, after: int) -> None:
+    """What was said to be committed is there; what was not can be committed again."""
+    store = SqliteStore(tmp_path, keep=3)
+    begin(store)
+    store.close()
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.repository.faults", str(tmp_path), step, str(after)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert killed.returncode == -9
+    said = [int(line) for line in killed.stdout.split()]
+    dead = SqliteTrail(tmp_path)
+    found = check_trail(dead)
+    job = dead.job(JOB)
+    dead.close()
+    assert found.versions - 1 in {len(said), len(said) + 1}
+    assert job is not None
+    assert job.rounds == found.rounds
+    again = SqliteStore(tmp_path, keep=3)
+    assert list((tmp_path / "uploads").iterdir()) == []
+    kept = {each.version.weights.digest for each in again.trail() if each.version.kept}
+    assert len(list((tmp_path / "blobs").glob("*/*"))) == len(kept) + 2  # the card and its file
+    commit_next(again, 1000.0)
+    assert load(again).rounds == found.rounds + 1
+    assert check_trail(again).versions == found.versions + 1
+    again.close()
+
+
+def test_a_trail_is_read_beside_the_repository_and_after_it(tmp_path: Path) -> None:
+    """The oracle disturbs nobody."""
+    store = SqliteStore(tmp_path)
+    push(store)
+    beside = SqliteTrail(tmp_path)
+    assert check_trail(beside).versions == 1
+    push(store, 1.0)
+    assert check_trail(beside).versions == 2
+    assert beside.open_blob("0" * 64) is None
+    beside.close()
+    store.close()
+    after = SqliteTrail(tmp_path)
+    assert [each.version.model for each in after.trail()] == [MODEL, MODEL]
+    assert after.job(JOB) is None
+    after.close()
+
+
+def test_an_empty_folder_has_no_trail(tmp_path: Path) -> None:
+    """A test that looks in the wrong place must not pass."""
+    with pytest.raises(StoreError, match="no store in"):
+        SqliteTrail(tmp_path)
