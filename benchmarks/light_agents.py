@@ -1,9 +1,10 @@
 """Agents that train nothing, as many in one process as are wanted.
 
-    python -m benchmarks.light_agents --agents 250 --name-prefix a --passwords FILE
+    python -m benchmarks.light_agents --agents 250 --name-prefix a --home DIR
+    python -m benchmarks.light_agents --names agent.a agent.b --passwords FILE --home DIR
 
 Each has a node, a connection and an outbox of its own, as agents on machines of their own do. The
-broker's address, without a user, comes from FEDBUS_BROKER; FILE is a JSON map from node to password.
+broker's address, without a user, comes from FEDBUS_BROKER; FILE is a JSON map, node to password.
 """
 
 import argparse
@@ -64,15 +65,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--agents", type=int, default=1)
     parser.add_argument("--name-prefix", default="light-")
-    parser.add_argument("--first", type=int, default=0, help="number of the first")
+    parser.add_argument("--names", nargs="+", help="their addresses, instead of a number")
     parser.add_argument("--passwords", type=Path, help="a JSON file, from node to password")
     parser.add_argument("--home", type=Path, required=True, help="where updates are kept")
     options = parser.parse_args()
     telemetry.configure_logging("json", "info")
-    numbers = range(options.first, options.first + options.agents)
-    names = [f"agent.{options.name_prefix}{number}" for number in numbers]
+    made = [f"agent.{options.name_prefix}{number}" for number in range(options.agents)]
     passwords = json.loads(options.passwords.read_text()) if options.passwords else {}
-    asyncio.run(live(names, passwords, options.home))
+    asyncio.run(live(options.names or made, passwords, options.home))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What the benchmarks share: reading /proc, medians, figures out."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,13 +20,22 @@ def peak_mb(pid: int) -> float:
     return 0.0
 
 
+def cpu_seconds(pid: int) -> float:
+    """Read the processor time a process has taken so far, its kernel's included."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def middle(values: Sequence[float], digits: int = 4) -> float:
     """Take the median, rounded; 0 of nothing."""
     return round(median(values), digits) if values else 0.0
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Lay out rows with the columns of all of them."""
+    """Lay out rows with the columns of all of them; a single row upright."""
+    if len(rows) == 1:
+        width = max(len(name) for name in rows[0])
+        return "\n".join(f"{name.ljust(width)}  {figure}" for name, figure in rows[0].items())
     columns = list(dict.fromkeys(column for row in rows for column in row))
     cells = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]

@@ -1,0 +1,342 @@
+"""A whole ring as people run it, for benchmarks: a broker with access rules, services as processes.
+
+What is measured comes from outside: the services' own logs (their times share one clock, the
+machine's), /proc, and the broker's `$SYS`.
+"""
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any, Self
+
+from benchmarks.measure import cpu_seconds, peak_mb
+from fedbus import clock
+from fedbus.actions import Action, Ask, Cancel, Connected, Event, Received, Serve
+from fedbus.bus import mqtt
+from fedbus.bus.base import BrokerAddress, Packet
+from fedbus.bus.broker import LocalBroker
+from fedbus.bus.broker_files import new_password
+from fedbus.layout import Layout, Tensor
+from fedbus.node import Identity, Node
+from fedbus.service import Shell, keep_connected
+from fedbus.spool import Spool, Spools
+from fedbus.weights import header_bytes
+from fedbus.wire import codec
+from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
+from fedbus.wire.states import ENDED, AgentFacts, JobState, ModelCard, TensorSpec
+from fedbus.wire.topics import JOB_STATE, ROOT, SUBMIT, Topic, access_rules, address, wildcard
+from fedbus.wire.values import Manifest
+
+REPOSITORY, COLLECTOR, CONTROLLER = "repository.1", "collector.1", "controller.1"
+USER, WATCHER = "user.bench", "user.watch"
+SYS_SENT = "$SYS/broker/bytes/sent"
+MODEL = "bench"
+START_SECONDS = 90.0
+STOP_SECONDS = 10.0
+
+
+@dataclass
+class Running:
+    """A process of the ring, and where its log goes."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def notes(self, event: str) -> list[dict[str, Any]]:
+        """Read what it has noted under one name."""
+        mark = f'"event": "{event}"'
+        with self.log.open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines if mark in line]
+
+
+@dataclass
+class Cluster:
+    """Everything a job needs; `with Cluster(…) as cluster` starts and ends it."""
+
+    agents: Sequence[str]
+    per_process: int = 1
+    behind: Mapping[str, int] = field(default_factory=dict)
+    """The port, other than the broker's, through which an agent connects."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    home: Path = field(init=False)
+    broker: LocalBroker = field(init=False)
+    running: dict[str, Running] = field(init=False, default_factory=dict)
+    _exit: ExitStack = field(init=False, default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.home = Path(stack.enter_context(TemporaryDirectory(prefix="fedbus-bench-")))
+            nodes = (REPOSITORY, COLLECTOR, CONTROLLER, USER, WATCHER, *self.agents)
+            accounts = {node: new_password() for node in nodes}
+            (self.home / "broker").mkdir()
+            self.broker = stack.enter_context(
+                LocalBroker(self.home / "broker", accounts=accounts, rules=_rules, sys_interval=1)
+            )
+            stack.callback(self._end_all)
+            for node, module in (
+                (REPOSITORY, "fedbus_repository"),
+                (COLLECTOR, "fedbus_collector"),
+                (CONTROLLER, "fedbus_controller"),
+            ):
+                self._start(node, [module], self.broker.address(node))
+            self._start_agents()
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._exit.__exit__(kind, error, trace)
+
+    def peaks(self) -> dict[str, float]:
+        """Read the peak memory of every process, MB; of agents the largest."""
+        assert self.broker.pid is not None
+        found = {name: peak_mb(one.process.pid) for name, one in self.running.items()}
+        agents = [found.pop(name) for name in list(found) if name.startswith("agents")]
+        return {**found, "agents": max(agents, default=0.0), "broker": peak_mb(self.broker.pid)}
+
+    def cpu(self) -> dict[str, float]:
+        """Read the processor time every process has taken, seconds; of agents the sum."""
+        assert self.broker.pid is not None
+        found = {name: cpu_seconds(one.process.pid) for name, one in self.running.items()}
+        agents = [found.pop(name) for name in list(found) if name.startswith("agents")]
+        return {**found, "agents": sum(agents), "broker": cpu_seconds(self.broker.pid)}
+
+    def end(self, name: str) -> Running:
+        """End one service as SIGTERM does, so that it says its last."""
+        one = self.running[name]
+        one.process.terminate()
+        try:
+            one.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            one.process.kill()
+            one.process.wait()
+        return one
+
+    def complaints(self) -> str:
+        """Gather the last lines of every log, for when something does not work."""
+        return "\n".join(
+            f"── {name}\n" + "\n".join(one.log.read_text(encoding="utf-8").splitlines()[-8:])
+            for name, one in self.running.items()
+        )
+
+    def _start_agents(self) -> None:
+        passwords = self.home / "passwords.json"
+        passwords.write_text(json.dumps({n: self.broker.accounts[n] for n in self.agents}))
+        groups = [[name] for name in self.behind]
+        rest = [name for name in self.agents if name not in self.behind]
+        groups += [rest[i : i + self.per_process] for i in range(0, len(rest), self.per_process)]
+        for number, names in enumerate(groups):
+            port = self.behind.get(names[0], self.broker.port)
+            arguments = ["benchmarks.light_agents", "--names", *names]
+            arguments += ["--passwords", str(passwords), "--home", str(self.home)]
+            self._start(f"agents.{number}", arguments, BrokerAddress("127.0.0.1", port))
+
+    def _start(self, name: str, module: Sequence[str], broker: BrokerAddress) -> None:
+        log = self.home / f"{name}.log"
+        environ = {
+            **os.environ,
+            "FEDBUS_BROKER": broker.url,
+            "FEDBUS_LOG": "json",
+            "FEDBUS_NAME": name.partition(".")[2],
+            "FEDBUS_DATA": str(self.home / name),
+            **self.settings,
+        }
+        with log.open("wb") as words:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *module], env=environ, stdout=words, stderr=words
+            )
+        self.running[name] = Running(name, process, log)
+
+    def _end_all(self) -> None:
+        for one in self.running.values():
+            if one.process.poll() is None:
+                one.process.terminate()
+        for name in self.running:
+            self.end(name)
+
+
+def _rules(user: str) -> Iterator[tuple[str, str]]:
+    """Give everyone what the topic table does, and the watcher the broker's own figures."""
+    yield from access_rules(user)
+    if user == WATCHER:
+        yield "read", "$SYS/#"
+
+
+# ── a first version of a model ────────────────────────────────────────────────────────────────────
+
+
+class Pusher:
+    """Pushes a model of zeros to the repository."""
+
+    listens: tuple[Topic, ...] = ()
+
+    def __init__(self, card: Spool, weights: Spool) -> None:
+        self.pushed = asyncio.Event()
+        self._blobs = (card, weights)
+        manifests = [Manifest(digest=blob.digest(), size=blob.size) for blob in self._blobs]
+        self._push = PushModel(model=MODEL, card=manifests[0], weights=manifests[1])
+
+    def facts(self) -> AgentFacts | None:
+        """It is no agent."""
+        return None
+
+    def progress(self) -> float:
+        """It does no work."""
+        return 0.0
+
+    def handle(self, event: Event, now: float) -> Iterator[Action]:  # noqa: ARG002 - see Core
+        """Push until it is stored."""
+        match event:
+            case Connected():
+                for manifest, blob in zip(
+                    (self._push.card, self._push.weights), self._blobs, strict=True
+                ):
+                    yield Serve(manifest.digest, blob)
+                yield Ask(("push",), REPOSITORY, self._push)
+            case Received(_, ModelPushed()):
+                yield Cancel(("push",))
+                self.pushed.set()
+            case Received(_, RequestRefused(reason=reason)):
+                sys.exit(f"the repository refused the benchmark's model: {reason}")
+
+
+def blobs(parameters: int, place: Path) -> tuple[Spool, Spool]:
+    """Make a model's card and its weights, all zeros, in unlinked files."""
+    spec = TensorSpec(name="w", shape=(parameters,), dtype="float32")
+    layout = Layout((Tensor("w", (parameters,), "float32"),))
+    card = codec.to_json(ModelCard(model=MODEL, layout=(spec,), structures={}))
+    spools = Spools(limit=0, place=place)
+    head = header_bytes(layout, "plain")
+    card_spool, weights = spools.make(len(card)), spools.make(len(head) + layout.size)
+    card_spool.write(0, card)
+    weights.write(0, head)
+    return card_spool, weights
+
+
+async def push(cluster: Cluster, parameters: int) -> int:
+    """Store the model of zeros; returns its size, bytes."""
+    card, weights = blobs(parameters, cluster.home)
+    pusher, chance = Pusher(card, weights), random.Random()
+    identity = Identity(name=USER, incarnation=clock.incarnation())
+    shell = Shell(Node(identity, pusher, chance), threads=1)
+    pushing = asyncio.create_task(
+        keep_connected(shell, cluster.broker.address(USER), chance), name="push"
+    )
+    try:
+        async with asyncio.timeout(START_SECONDS + weights.size / 1e7):
+            await pusher.pushed.wait()
+    except TimeoutError:
+        sys.exit(f"the model was not stored in time; the services said:\n{cluster.complaints()}")
+    finally:
+        pushing.cancel()
+        shell.close()
+    return weights.size
+
+
+# ── a job ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A job to run."""
+
+    job: str
+    rounds: int
+    agents: int
+    quorum: int
+    deadline_seconds: float = 120.0
+
+    def file(self) -> bytes:
+        """Write the job file."""
+        wanted = {
+            "agents": self.agents,
+            "quorum": self.quorum,
+            "deadline_seconds": self.deadline_seconds,
+        }
+        job = {
+            "training_id": self.job,
+            "model_name": MODEL,
+            "num_rounds": self.rounds,
+            "round": wanted,
+        }
+        return json.dumps(job).encode()
+
+
+async def run(cluster: Cluster, wish: Wish, patience: float) -> int:
+    """Run a job to its end; returns the bytes the broker sent meanwhile."""
+    watching = [wildcard(ROOT, JOB_STATE), SYS_SENT]
+    broker = cluster.broker.address(WATCHER)
+    sent: list[int] = []
+    ended = False
+    async with (
+        asyncio.timeout(patience),
+        mqtt.connect(broker, name=WATCHER, listen=watching) as bus,
+    ):
+        async for packets in bus.batches():
+            for packet in packets:
+                if packet.topic == SYS_SENT:
+                    sent.append(int(packet.payload))
+                    if len(sent) == 1:
+                        await bus.publish(Packet(address(ROOT, SUBMIT), wish.file()))
+                elif f"jobs/{wish.job}/" in packet.topic:
+                    state = codec.from_json(JobState, packet.payload)
+                    if state.phase in {"failed", "cancelled"}:
+                        sys.exit(f"{wish.job} {state.phase}: {state.reason}")
+                    if state.phase in ENDED and not ended:
+                        ended = True
+                        sent.clear()
+            if ended and len(sent) > 1:  # one that was counted after the end
+                return sent[-1]
+    raise AssertionError
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Seconds from each round's opening to its aggregate and to its commit; the first left out."""
+
+    planned: list[float]
+    """From the decision to plan to the opening: the plan is being stored."""
+    aggregate: list[float]
+    commit: list[float]
+    quorum: list[float]
+
+
+def rounds(cluster: Cluster, job: str) -> Rounds:
+    """Read a job's times out of the logs."""
+
+    def times(name: str, event: str) -> dict[int, float]:
+        noted = cluster.running[name].notes(event)
+        return {note["round"]: note["at"] for note in noted if note["job"] == job}
+
+    decided = times(CONTROLLER, "round_decided")
+    opened = times(CONTROLLER, "round_planned")
+    ends = {
+        event: times(COLLECTOR, event)
+        for event in ("round_aggregated", "round_committed", "quorum_reached")
+    }
+
+    def since(start: dict[int, float], end: dict[int, float]) -> list[float]:
+        return [
+            end[number] - start[number] for number in sorted(end) if number > 1 and number in start
+        ]
+
+    return Rounds(
+        since(decided, opened),
+        since(opened, ends["round_aggregated"]),
+        since(opened, ends["round_committed"]),
+        since(opened, ends["quorum_reached"]),
+    )

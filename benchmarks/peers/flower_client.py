@@ -1,0 +1,22 @@
+"""A resident Flower client that trains nothing: `python flower_client.py PORT`."""
+
+import sys
+
+import flwr
+import numpy as np
+
+
+class Idle(flwr.client.NumPyClient):
+    """Adds a little to every number, so that an update is as large as a real one."""
+
+    def fit(self, parameters, config):  # noqa: ANN001, ANN201, ARG002
+        """Answer at once."""
+        return [array + np.float32(0.01) for array in parameters], 10, {}
+
+
+flwr.client.start_client(
+    server_address=f"127.0.0.1:{int(sys.argv[1])}",
+    client=Idle().to_client(),
+    grpc_max_message_length=2**30,
+    insecure=True,
+)

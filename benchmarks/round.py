@@ -1,0 +1,178 @@
+"""Rounds without training: what the ring itself costs, against Flower where it is installed.
+
+    python -m benchmarks.round --agents 10 --parameters 250000 --rounds 30
+    python -m benchmarks.round … --peer .peers/bin/python      see peers/README.md
+    python -m benchmarks.round --agents 5 --slow-agent 1       one agent at 1 Mbit/s, and without it
+
+Seconds run from the moment the controller opens a round (its plan is stored) to the aggregate, and
+to the commit; `planning` is what storing the plan took before. The first round of a job is left out:
+then agents fetch the model's card, and the peer waits for its clients. With a peer, both run in turn.
+"""
+
+import argparse
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks import peer
+from benchmarks.cluster import REPOSITORY, Cluster, Wish, push, rounds, run
+from benchmarks.measure import MB, middle, publish
+from fedbus.bus.broker import free_port
+
+SLOW_BITS = 1e6
+
+
+def names(count: int) -> list[str]:
+    """Name the agents."""
+    return [f"agent.light-{number}" for number in range(count)]
+
+
+def patience(parameters: int, agents: int, count: int) -> float:
+    """Bound how long a job may take, seconds: generously."""
+    return 120.0 + count * (2.0 + agents * parameters * 4 / 20e6)
+
+
+def alternate(options: argparse.Namespace) -> dict[str, Any]:
+    """Run blocks of rounds, the peer's and ours in turn, on one ring that stays."""
+    agents, parameters = options.agents, options.parameters
+    per_block = -(-options.rounds // options.blocks) + 1
+    planning: list[float] = []
+    aggregate: list[float] = []
+    commit: list[float] = []
+    peers: list[float] = []
+    peer_peak = 0.0
+    cpu: dict[str, float] = {}
+    with Cluster(names(agents), per_process=1 if agents <= 10 else 125) as cluster:
+        model = asyncio.run(push(cluster, parameters))
+        broker_bytes = []
+        for block in range(options.blocks):
+            if options.peer:
+                taken, peak = peer.run(options.peer, agents, parameters, per_block)
+                peers += taken
+                peer_peak = max(peer_peak, peak)
+            before = cluster.cpu()
+            wish = Wish(f"bench-{block}", per_block, agents, agents)
+            limit = patience(parameters, agents, per_block)
+            broker_bytes.append(asyncio.run(run(cluster, wish, limit)))
+            found = rounds(cluster, wish.job)
+            planning += found.planned
+            aggregate += found.aggregate
+            commit += found.commit
+            for name, seconds in cluster.cpu().items():
+                cpu[name] = cpu.get(name, 0.0) + seconds - before[name]
+        peaks = cluster.peaks()
+        stopped = cluster.end(REPOSITORY).notes("service_stopped")[-1]
+        complaints = cluster.complaints() if options.logs else ""
+    sys.stderr.write(complaints)
+    result: dict[str, Any] = {
+        "agents": agents,
+        "parameters": parameters,
+        "rounds": len(commit),
+        "planning": middle(planning),
+        "opening_to_aggregate": middle(aggregate),
+        "opening_to_commit": middle(commit),
+        "cpu_ms": {
+            name: round(seconds * 1000 / (per_block * options.blocks), 2)
+            for name, seconds in cpu.items()
+        },
+        "peak_mb": peaks,
+        "repository_models_per_round": round(
+            stopped.get("sent_bytes", 0) / model / (per_block * options.blocks), 3
+        ),
+        "all_aggregate": aggregate,
+        "all_commit": commit,
+    }
+    if len(broker_bytes) > 1:
+        between = (broker_bytes[-1] - broker_bytes[0]) / (per_block * (options.blocks - 1))
+        result["broker_models_per_round"] = round(between / model, 2)
+    if peers:
+        result["peer"] = middle(peers)
+        result["peer_peak_mb"] = peer_peak
+        result["of_peer"] = round(middle(aggregate, 6) / middle(peers, 6), 2)
+        result["collector_of_peer_peak"] = round(peaks["collector.1"] / peer_peak, 3)
+        result["all_peer"] = peers
+    return result
+
+
+@contextmanager
+def slow_link(port: int, broker: int) -> Iterator[None]:
+    """Put a slow proxy in front of the broker."""
+    where = ["--listen", str(port), "--to", f"127.0.0.1:{broker}", "--bits", str(SLOW_BITS)]
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.proxy", *where])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def slowed(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure how long a quorum of all but one takes, with that one slow and with it fast."""
+    measured: dict[str, Any] = {}
+    for kind in ("fast", "slow"):
+        agents, port = names(options.agents), free_port()
+        behind = {agents[-1]: port} if kind == "slow" else {}
+        deadline = max(1.0, options.deadline)
+        with Cluster(agents, behind=behind) as cluster, slow_link(port, cluster.broker.port):
+            asyncio.run(push(cluster, options.parameters))
+            wish = Wish("bench", options.rounds + 1, options.agents, options.agents - 1, deadline)
+            limit = patience(options.parameters, options.agents, options.rounds)
+            asyncio.run(run(cluster, wish, limit + (options.rounds + 1) * (deadline + 5)))
+            found = rounds(cluster, "bench")
+            measured[kind] = {
+                "quorum": middle(found.quorum),
+                "opening_to_commit": middle(found.commit),
+                "rounds": len(found.quorum),
+                "peak_mb": cluster.peaks(),
+                "all_quorum": found.quorum,
+            }
+    ratio = measured["slow"]["quorum"] / measured["fast"]["quorum"]
+    return {
+        "agents": options.agents,
+        "parameters": options.parameters,
+        "quorum_with_slow": measured["slow"]["quorum"],
+        "quorum_without": measured["fast"]["quorum"],
+        "of_without": round(ratio, 2),
+        "peak_mb": measured["slow"]["peak_mb"],
+        "measured": measured,
+    }
+
+
+def row(result: dict[str, Any]) -> dict[str, object]:
+    """Choose what people want to see."""
+    shown = {
+        name: figure
+        for name, figure in result.items()
+        if name not in {"peak_mb", "cpu_ms", "measured"} and not name.startswith("all_")
+    }
+    peaks = result["peak_mb"]
+    spent = result.get("cpu_ms", {}).items()
+    return {
+        **shown,
+        **{f"{name}_cpu_ms": milliseconds for name, milliseconds in spent},
+        **{f"{name}_mb": peak for name, peak in peaks.items()},
+    }
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--agents", type=int, default=10)
+    parser.add_argument("--parameters", type=int, default=250_000)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--blocks", type=int, default=3, help="in turn with the peer")
+    parser.add_argument("--peer", metavar="PYTHON", help="an environment with flwr==1.13.1")
+    parser.add_argument("--slow-agent", type=int, default=0, choices=[0, 1])
+    parser.add_argument("--deadline", type=float, default=3.0, help="with a slow agent, seconds")
+    parser.add_argument("--logs", action="store_true", help="show the services' last words")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there; - is stdout")
+    options = parser.parse_args()
+    result = slowed(options) if options.slow_agent else alternate(options)
+    publish({"benchmark": "round", **result, "mb": MB}, [row(result)], options.json)
+
+
+if __name__ == "__main__":
+    main()
