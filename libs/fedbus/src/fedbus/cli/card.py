@@ -59,16 +59,15 @@ def pack(
 ) -> PackedModel:
     """Pack a card as it was read, with the files of a folder."""
     structures = plain.get("structures") if isinstance(plain, dict) else None
-    if not isinstance(structures, dict) or not all(isinstance(s, dict) for s in structures.values()):
+    if not isinstance(structures, dict) or not all(
+        isinstance(s, dict) for s in structures.values()
+    ):
         raise SettingsError("a model card is an object with model, layout and structures")
     files: dict[str, bytes] = {}
     for name, structure in structures.items():
         if "blob" in structure:
             structure["blob"] = _file_of(structure["blob"], folder, files, f"structures.{name}")
-    if weights_file is None:
-        weights = _initial(structures, files)
-    else:
-        weights = read_weights(weights_file)
+    weights = read_weights(weights_file) if weights_file else _initial(structures, files)
     return packed(plain, weights, files)
 
 
@@ -84,7 +83,7 @@ def packed(
     card_blob = codec.to_json(card)
     weights_blob = encode(weights, Layout.read(card.layout))
     manifests = {"card": manifest_of(card_blob), "weights": manifest_of(weights_blob)}
-    blobs = {
+    blobs: dict[str, bytes | bytearray] = {
         **files,
         manifests["card"].digest: card_blob,
         manifests["weights"].digest: weights_blob,
@@ -108,6 +107,21 @@ def read_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
             return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, AttributeError) as error:
         raise SettingsError(f"{path}: not an .npz file of named arrays: {error}") from error
+
+
+def write_weights(path: Path, weights: Weights) -> None:
+    """Write named arrays in one step, so that nobody reads a half of them.
+
+    Raises:
+        SettingsError: the file cannot be written.
+    """
+    new = path.with_name(f".{path.name}.new")
+    try:
+        with new.open("wb") as file:
+            np.savez(file, **dict(weights))
+        new.replace(path)
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
 
 
 def _file_of(named: object, folder: Path, files: dict[str, bytes], where: str) -> dict[str, Any]:

@@ -1,0 +1,12 @@
+"""The `fedbus` command.
+
+main       the commands, and what becomes of their errors
+exits      exit codes
+where      which broker to talk to, and as whom
+client     foreign requests and retained topics on one connection
+errands    models pushed, listed, shown and pulled: a small core in a real node
+card       a model card and its files on disk
+watching   a job's progress: a bar on a terminal, lines elsewhere
+show       tables, JSON, units
+jobs, agents, models, inference, up, demo, simulation       the commands themselves
+"""

@@ -1,0 +1,189 @@
+"""One connection of a command: what is retained, what is said from now on, questions to services.
+
+A command speaks as a foreign client does, with response topics: whatever it can do, `mosquitto_rr`
+can do as well. Models cross the bus in chunks and need a node: `errands.py`.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import TypeVar
+
+import structlog
+
+from fedbus import clock
+from fedbus.bus import mqtt
+from fedbus.bus.base import Bus, Packet
+from fedbus.cli.errands import Errand
+from fedbus.cli.exits import Unreachable
+from fedbus.cli.groups import one_error
+from fedbus.cli.where import Where
+from fedbus.errors import FedbusError
+from fedbus.node import Identity, Node
+from fedbus.service import Shell
+from fedbus.wire.topics import NODE_STATE, REPLIES
+
+PATIENCE_SECONDS = 15.0
+REPEAT_SECONDS = 2.0
+ECHO_SECONDS = 10.0
+IN_FLIGHT = 16 * 2**20
+
+R = TypeVar("R")
+
+
+class Client:
+    """What a command does with one connection, one thing after the other."""
+
+    def __init__(self, bus: Bus, where: Where) -> None:
+        self.where = where
+        self._bus = bus
+        # Our own words come back to us: we may write and read this topic, and nobody else both.
+        self._echo = f"{where.root}/link/{where.node}/{where.node}/echo-{secrets.token_hex(6)}"
+
+    async def retained(self, *filters: str) -> list[Packet]:
+        """Collect what is retained under these topics, by topic; what was cleared is left out.
+
+        The broker keeps the order of a connection: once it has sent back what we say after
+        subscribing, it has sent all it had retained.
+
+        Raises:
+            BusError: the connection is lost.
+            Unreachable: the broker does not send our own words back.
+        """
+        for topic in (self._echo, *filters):
+            await self._bus.subscribe(topic)
+        await self._bus.publish(Packet(self._echo, b""))
+        found: dict[str, Packet] = {}
+        try:
+            async with asyncio.timeout(ECHO_SECONDS):
+                async for packet in self._bus:
+                    if packet.topic == self._echo:
+                        return [found[topic] for topic in sorted(found) if found[topic].payload]
+                    found[packet.topic] = packet
+        except TimeoutError:
+            pass
+        raise Unreachable(
+            f"{self.where.broker.where}: the broker did not send back our own message in "
+            f"{ECHO_SECONDS:g} s; do its access rules let {self.where.node} write and read "
+            f"{self.where.root}/link/{self.where.node}/#?"
+        )
+
+    async def heard(self) -> AsyncIterator[Packet]:
+        """Receive, for ever, what comes under the topics that `retained` was asked for.
+
+        Raises:
+            BusError: the connection is lost.
+        """
+        async for packet in self._bus:
+            if packet.payload:
+                yield packet
+
+    async def ask(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        of: str,
+        content_type: str | None = "application/json",
+        patience: float = PATIENCE_SECONDS,
+    ) -> Packet:
+        """Say something and wait for the answer on a topic of our own, saying it again meanwhile.
+
+        A broker may lose any message; what is asked here may safely be asked twice.
+
+        Raises:
+            BusError: the connection is lost.
+            Unreachable: no answer came in time; names who (`of`) did not answer.
+        """
+        name = f"{self.where.node}-{secrets.token_hex(6)}"
+        answers = self.where.topic(REPLIES, name=name)
+        await self._bus.subscribe(answers)
+        question = Packet(
+            topic,
+            payload,
+            content_type=content_type,
+            response_topic=answers,
+            correlation=secrets.token_bytes(8),
+        )
+        until = clock.monotonic() + patience
+        try:
+            while (left := until - clock.monotonic()) > 0:
+                await self._bus.publish(question)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(REPEAT_SECONDS, left)):
+                        return await self._first(answers)
+        finally:
+            await self._bus.unsubscribe(answers)
+        raise Unreachable(
+            f"{of} did not answer in {patience:g} s at {self.where.broker.where}; is it running? "
+            "`fedbus agents --all` lists who is online"
+        )
+
+    async def _first(self, topic: str) -> Packet:
+        async for packet in self._bus:
+            if packet.topic == topic:
+                return packet
+        raise AssertionError  # a bus never ends without an error
+
+
+@asynccontextmanager
+async def connected(where: Where) -> AsyncIterator[Client]:
+    """Connect for the length of a block.
+
+    Raises:
+        BusError: the broker is away or refuses us.
+    """
+    async with mqtt.connect(where.broker, name=_client_id(where)) as bus:
+        yield Client(bus, where)
+
+
+async def run(where: Where, errand: Errand[R]) -> R:
+    """Do an errand on a connection of its own.
+
+    Raises:
+        BusError: the broker is away or refuses us.
+        FedbusError: as the errand ended.
+    """
+    # A node's notes are for a service's log; a command says itself what a person should know.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    outcome: asyncio.Future[R | FedbusError] = asyncio.get_running_loop().create_future()
+    errand.finish = lambda result: None if outcome.done() else outcome.set_result(result)
+    identity = Identity(
+        name=where.node,
+        incarnation=clock.incarnation(),
+        version=version("fedbus"),
+        root=where.root,
+        in_flight=IN_FLIGHT,
+    )
+    node = Node(identity, errand, random.SystemRandom())
+    shell = Shell(node, threads=1)
+    try:
+        async with mqtt.connect(
+            where.broker, name=_client_id(where), listen=node.subscriptions(), will=node.will()
+        ) as bus:
+            result = await _served(shell, bus, outcome)
+            # Nobody need know that this node was ever there.
+            await bus.publish(Packet(where.topic(NODE_STATE, node=where.node), b"", retain=True))
+    finally:
+        shell.close()
+    if isinstance(result, FedbusError):
+        raise result
+    return result
+
+
+async def _served(shell: Shell, bus: Bus, outcome: "asyncio.Future[R]") -> R:
+    with one_error():
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(shell.serve(bus), name="serve")
+            await outcome
+            serving.cancel()
+    return outcome.result()
+
+
+def _client_id(where: Where) -> str:
+    # Several commands may run at once with one account, so each has a client id of its own.
+    return f"{where.node}-{secrets.token_hex(4)}"

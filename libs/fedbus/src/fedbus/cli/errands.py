@@ -1,0 +1,202 @@
+"""Errands to the repository: a question, a model brought, a model fetched. Pure.
+
+Each is a small core for a real node, so that a blob crosses the bus here by the same code as
+anywhere; `client.py` runs it.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from fedbus.actions import (
+    Action,
+    Ask,
+    Cancel,
+    Connected,
+    Event,
+    Fetch,
+    Fetched,
+    FetchFailed,
+    Ran,
+    Received,
+    Run,
+    Serve,
+    WakeAt,
+    Woke,
+)
+from fedbus.cli.exits import Failed, Refused, Unreachable
+from fedbus.spool import Spool, Spools
+from fedbus.wire.messages import PushModel, RequestRefused
+from fedbus.wire.states import AgentFacts
+from fedbus.wire.topics import Topic
+from fedbus.wire.values import Manifest, Reference
+
+if TYPE_CHECKING:
+    from fedbus.errors import FedbusError
+
+PATIENCE_SECONDS = 15.0
+"""For the first sign of life."""
+STALLED_SECONDS = 60.0
+"""For the next one: what is lost on the way is wanted again, later and later."""
+
+R = TypeVar("R")
+
+
+class Errand(Generic[R]):
+    """What all errands have: one node asked, one end.
+
+    Args:
+        to: The node that is asked.
+    """
+
+    listens: tuple[Topic, ...] = ()
+
+    def __init__(self, to: str) -> None:
+        self.to = to
+        self.finish: Callable[[R | FedbusError], None] = lambda _: None
+        self._signs = 0
+        self._seen = 0
+
+    def facts(self) -> AgentFacts | None:
+        """Only agents announce facts."""
+        return None
+
+    def progress(self) -> float:
+        """Nobody asks an errand."""
+        return 0.0
+
+    def handle(self, event: Event, now: float) -> Iterator[Action]:
+        """Begin on connecting; give up when there was no sign of life for too long."""
+        match event:
+            case Connected():
+                yield WakeAt(("patience",), now + PATIENCE_SECONDS)
+                yield from self.begin()
+            case Received(sender, RequestRefused(reason=reason)) if sender == self.to:
+                self.finish(Refused(f"{self.to}: {reason}"))
+            case Woke(("patience",)) if self._signs > self._seen:
+                self._seen = self._signs
+                yield WakeAt(("patience",), now + STALLED_SECONDS)
+            case Woke(("patience",)):
+                seconds = f"{STALLED_SECONDS if self._signs else PATIENCE_SECONDS:g} s"
+                self.finish(Unreachable(f"{self.to} did not answer in {seconds}; is it running?"))
+            case _:
+                yield from self.go_on(event)
+
+    def lives(self) -> None:
+        """Note a sign that the errand gets on."""
+        self._signs += 1
+
+    def begin(self) -> Iterator[Action]:
+        """Say what is wanted."""
+        raise NotImplementedError
+
+    def go_on(self, event: Event) -> Iterator[Action]:
+        """Take what comes."""
+        raise NotImplementedError
+
+
+class Question(Errand[R]):
+    """A question with one answer."""
+
+    def __init__(self, to: str, message: object, answer: type[R]) -> None:
+        super().__init__(to)
+        self._message = message
+        self._answer = answer
+
+    def begin(self) -> Iterator[Action]:
+        """Ask."""
+        yield Ask(("question",), self.to, self._message)
+
+    def go_on(self, event: Event) -> Iterator[Action]:
+        """Take the answer."""
+        match event:
+            case Received(sender, message) if sender == self.to:
+                if isinstance(message, self._answer):
+                    yield Cancel(("question",))
+                    self.finish(message)
+            case _:
+                pass
+
+
+class _Watched:
+    """A source that tells when somebody reads it."""
+
+    def __init__(self, data: bytes | bytearray, on_read: Callable[[], None]) -> None:
+        self._data = memoryview(data)
+        self._on_read = on_read
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    def read(self, offset: int, length: int) -> memoryview:
+        self._on_read()
+        return self._data[offset : offset + length]
+
+
+class Push(Question[R]):
+    """Bring a model: serve its blobs until the repository has stored them."""
+
+    def __init__(
+        self, to: str, push: PushModel, answer: type[R], blobs: Mapping[str, bytes | bytearray]
+    ) -> None:
+        super().__init__(to, push, answer)
+        self._blobs = blobs
+
+    def begin(self) -> Iterator[Action]:
+        """Serve, then ask."""
+        for digest, data in self._blobs.items():
+            yield Serve(digest, _Watched(data, self.lives))
+        yield from super().begin()
+
+
+class Pull(Errand[dict[str, Spool]]):
+    """Fetch blobs, and check that they are what they are called."""
+
+    def __init__(self, source: str, blobs: tuple[Manifest, ...], spools: Spools) -> None:
+        super().__init__(source)
+        self._blobs = {blob.digest: blob for blob in blobs}
+        self._spools = spools
+        self._arrived: dict[str, Spool] = {}
+
+    def begin(self) -> Iterator[Action]:
+        """Fetch all."""
+        for blob in self._blobs.values():
+            sink = _Counted(self._spools.make(blob.size), self.lives)
+            yield Fetch(("blob", blob.digest), Reference(manifest=blob, source=self.to), sink)
+
+    def go_on(self, event: Event) -> Iterator[Action]:
+        """Check what has come."""
+        match event:
+            case Fetched(("blob", str(digest)), _Counted() as sink):
+                yield Run(("check", digest), partial(_checked, sink.spool, digest))
+            case FetchFailed(("blob", _), reason):
+                self.finish(Failed(f"{self.to}: {reason}"))
+            case Ran(("check", str(digest)), Spool() as spool):
+                self._arrived[digest] = spool
+                if self._arrived.keys() == self._blobs.keys():
+                    self.finish(self._arrived)
+            case Ran(("check", str(digest)), _):
+                self.finish(Failed(f"{self.to}: other bytes than {digest[:12]} names"))
+            case _:
+                pass
+
+
+class _Counted:
+    """A sink that tells when something has come."""
+
+    def __init__(self, spool: Spool, on_write: Callable[[], None]) -> None:
+        self.spool = spool
+        self._on_write = on_write
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        self._on_write()
+        self.spool.write(offset, data)
+
+
+def _checked(spool: Spool, digest: str) -> Spool | None:
+    sha = hashlib.sha256()
+    for block in spool.blocks():
+        sha.update(block)
+    return spool if sha.hexdigest() == digest else None

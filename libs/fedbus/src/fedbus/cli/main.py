@@ -1,0 +1,94 @@
+"""The `fedbus` command: what it offers, and what becomes of its errors."""
+
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from fedbus.cli import agents, demo, exits, inference, jobs, models, show, simulation, up
+from fedbus.cli.where import Where, where
+from fedbus.errors import FedbusError
+
+
+class Commands(TyperGroup):
+    """All commands; an error of ours becomes a sentence and an exit code, never a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as typer has it
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except FedbusError as error:
+            show.err().print(f"fedbus: {error}", markup=False)
+            raise typer.Exit(exits.code_of(error)) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(exits.INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog=exits.TABLE,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(jobs.app, name="job")
+app.add_typer(models.app, name="models")
+app.command("up")(up.up)
+app.command("down")(up.down)
+app.command("env")(up.env)
+app.command("agents")(agents.agents)
+app.command("infer")(inference.infer)
+app.command("demo")(demo.demo)
+app.command("simulate")(simulation.simulate)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fedbus {version('fedbus')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    ctx: typer.Context,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            envvar="FEDBUS_CLUSTER",
+            help="The home of a cluster that `fedbus up` started, where several run here.",
+        ),
+    ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="mqtt://user:password@host:port, or mqtts://; FEDBUS_BROKER by default, "
+            "else the cluster that runs on this machine.",
+        ),
+    ] = None,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print and exit."),
+    ] = False,
+) -> None:
+    """Federated learning for fleets that speak MQTT.
+
+    `fedbus demo` shows everything in half a minute; `fedbus up` starts a cluster that stays, and
+    the other commands find it by themselves.
+    """
+    environ = {**os.environ, **({"FEDBUS_BROKER": broker} if broker else {})}
+
+    def find() -> Where:
+        return where(environ, None if broker else cluster)
+
+    ctx.obj = find
+
+
+if __name__ == "__main__":
+    sys.exit(app())

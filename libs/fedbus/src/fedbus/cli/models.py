@@ -1,0 +1,157 @@
+"""`fedbus models`: push, list, show, pull."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedbus.cli import show
+from fedbus.cli.card import PackedModel, read_model, write_weights
+from fedbus.cli.client import run
+from fedbus.cli.errands import Pull, Push, Question
+from fedbus.cli.here import broker_of
+from fedbus.cli.where import Where
+from fedbus.layout import Array, Layout
+from fedbus.spool import Spools
+from fedbus.weights import decode
+from fedbus.wire import codec
+from fedbus.wire.messages import ListModels, ModelPushed, ModelShown, ModelsListed, ShowModel
+from fedbus.wire.states import ModelCard
+from fedbus.wire.values import ModelRef
+
+IN_MEMORY = 256 * 2**20
+
+app = typer.Typer(no_args_is_help=True, help="Push, list, show and pull models.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+Version = Annotated[int | None, typer.Option("--version", help="The latest by default.")]
+
+
+@app.command("list")
+def list_them(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """List the latest version of every model."""
+    models = asyncio.run(list_models(broker_of(ctx)))
+    if as_json:
+        show.print_json([codec.to_plain(model) for model in models])
+        return
+    show.print_table(
+        ("MODEL", "VERSION", "WEIGHTS", "DIGEST", "AT"),
+        (
+            (m.model, m.version, show.size(m.weights.size), m.weights.digest[:12], m.source)
+            for m in models
+        ),
+        nothing="no models yet; `fedbus models push CARD.json` brings one",
+    )
+
+
+@app.command("show")
+def show_model(
+    ctx: typer.Context, model: Model, version: Version = None, as_json: AsJson = False
+) -> None:
+    """Show a version of a model, and how it came to be."""
+    shown = asyncio.run(_show(broker_of(ctx), model, version))
+    if as_json:
+        show.print_json(codec.to_plain(shown))
+        return
+    ref = shown.version
+    show.say(f"model    {ref.model}, version {ref.version}")
+    show.say(f"weights  {show.size(ref.weights.size)}, sha256 {ref.weights.digest}")
+    show.say(f"card     sha256 {ref.card.digest}")
+    show.print_table(
+        ("VERSION", "FROM", "JOB", "ROUND", "AGENTS", "WEIGHTS", "METRICS"),
+        (
+            (
+                facts.version,
+                facts.parent,
+                facts.job or "pushed",
+                facts.round if facts.job else "",
+                facts.contributors if facts.job else "",
+                "kept" if facts.kept else "deleted",
+                show.metrics(facts.metrics),
+            )
+            for facts in shown.trail
+        ),
+        nothing="no trail",
+    )
+
+
+@app.command()
+def pull(
+    ctx: typer.Context,
+    model: Model,
+    version: Version = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE.npz", help="MODEL-vVERSION.npz by default."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a version's weights as named arrays, which numpy.load reads."""
+    ref, arrays = asyncio.run(_pull(broker_of(ctx), model, version))
+    path = output or Path(f"{ref.model}-v{ref.version}.npz")
+    write_weights(path, arrays)
+    if as_json:
+        show.print_json({**codec.to_plain(ref), "file": str(path)})
+        return
+    numbers = sum(array.size for array in arrays.values())
+    show.say(f"{path}: {ref.model} version {ref.version}, {len(arrays)} arrays, {numbers} numbers")
+
+
+@app.command()
+def push(
+    ctx: typer.Context,
+    card: Annotated[Path, typer.Argument(metavar="CARD.json", help="The model's card.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Named arrays; by default a framework that is installed here makes them.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Store a version of a model: its card, the files the card names, its weights.
+
+    The card is JSON: {"model": name, "layout": [{"name", "shape", "dtype"}, …], "structures":
+    {"tflite": {"blob": "digits.tflite"}, "torch": {"name": "mlp", "config": {…}}}}. A "blob" names
+    a file beside the card, or {"digest", "size"} of one there. Without "layout" the weights say it.
+    What is the latest version already is not stored twice.
+    """
+    pushed = asyncio.run(push_model(broker_of(ctx), read_model(card, weights)))
+    if as_json:
+        show.print_json(codec.to_plain(pushed))
+    else:
+        show.say(f"{pushed.model} is stored as version {pushed.version}")
+
+
+def repository() -> str:
+    """Name the repository; there is one to a root."""
+    return os.environ.get("FEDBUS_REPOSITORY", "repository.1")
+
+
+async def list_models(here: Where) -> tuple[ModelRef, ...]:
+    """Ask for the latest version of every model."""
+    listed = await run(here, Question(repository(), ListModels(), ModelsListed))
+    return listed.models
+
+
+async def push_model(here: Where, packed: PackedModel) -> ModelRef:
+    """Bring a model."""
+    pushed = await run(here, Push(repository(), packed.push, ModelPushed, packed.blobs))
+    return pushed.version
+
+
+async def _show(here: Where, model: str, version: int | None) -> ModelShown:
+    message = ShowModel(model=model, version=version)
+    return await run(here, Question(repository(), message, ModelShown))
+
+
+async def _pull(here: Where, model: str, version: int | None) -> tuple[ModelRef, dict[str, Array]]:
+    ref = (await _show(here, model, version)).version
+    got = await run(here, Pull(ref.source, (ref.card, ref.weights), Spools(IN_MEMORY)))
+    card, weights = got[ref.card.digest], got[ref.weights.digest]
+    layout = Layout.read(codec.from_json(ModelCard, bytes(card.read(0, card.size))).layout)
+    return ref, decode(memoryview(weights.read(0, weights.size)), layout, "plain")

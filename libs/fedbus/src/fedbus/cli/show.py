@@ -1,0 +1,99 @@
+"""How things look: tables and units for people, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+METRIC_DIGITS = 4
+_UNITS = ("B", "KiB", "MiB", "GiB")
+_KIB = 1024
+
+
+def out() -> Console:
+    """Where answers go."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def err() -> Console:
+    """Where errors and news about the command itself go."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def say(sentence: str) -> None:
+    """Tell a person something; no markup is read in it."""
+    out().print(escape(sentence), markup=True)
+
+
+def print_json(plain: object) -> None:
+    """Print for a program: indented, in one piece."""
+    sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_line(plain: object) -> None:
+    """Print one JSON object on one line, now."""
+    sys.stdout.write(json.dumps(plain, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothing: str) -> None:
+    """Print rows below their columns' names, or a sentence where there are none."""
+    filled = [["" if cell is None else escape(str(cell)) for cell in row] for row in rows]
+    if not filled:
+        say(nothing)
+        return
+    console = out()
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in filled:
+        table.add_row(*row)
+    if not console.is_terminal:  # a pipe has no width: nothing is cut for it
+        console.width = 400
+    console.print(table)
+
+
+def size(count: float) -> str:
+    """Write bytes as a person says them: `1.5 MiB`."""
+    for unit in _UNITS[:-1]:
+        if abs(count) < _KIB:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= _KIB
+    return f"{count:.1f} {_UNITS[-1]}"
+
+
+def percent(share: float) -> str:
+    """Write a share: `91.3 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def metrics(found: Mapping[str, float]) -> str:
+    """Write metrics in a line, the best known first."""
+    order = sorted(found, key=lambda name: (name.startswith("train_"), name != "accuracy", name))
+    return "  ".join(f"{name} {metric(name, found[name])}" for name in order)
+
+
+def metric(name: str, value: float) -> str:
+    """Write one metric: shares in percent, others as numbers."""
+    if name.removeprefix("train_") == "accuracy":
+        return percent(value)
+    return f"{value:.{METRIC_DIGITS}g}"
+
+
+def digit(pixels: Sequence[float], width: int = 8) -> str:
+    """Draw a grey picture (0 to 1, row by row) in characters, two for each pixel."""
+    shades = " .:-=+*#%@"
+    rows = [pixels[start : start + width] for start in range(0, len(pixels), width)]
+    most = len(shades) - 1
+    return "\n".join(
+        "".join(2 * shades[round(most * min(1.0, max(0.0, p)))] for p in row) for row in rows
+    )
+
+
+def plain_json(payload: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Read JSON that a service wrote."""
+    return json.loads(payload)

@@ -1,0 +1,127 @@
+"""`fedbus simulate`: a job in one process, with no broker and no waiting."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedbus.cli import show
+from fedbus.cli.card import PackedModel, read_model, write_weights
+from fedbus.cli.exits import Failed, Refused
+from fedbus.cli.starting import digits_model
+from fedbus.cli.watching import round_line
+from fedbus.cluster.shards import HELD_OUT, shard_names, write_digits
+from fedbus.data import Dataset, npz
+from fedbus.errors import SettingsError
+from fedbus.wire import codec
+from fedbus.wire.jobfile import JobFile, JobFileError, parse
+from fedbus.wire.states import RoundState
+
+
+def simulate(
+    job: Annotated[Path, typer.Argument(metavar="JOB", help="A job file, JSON.")],
+    agents: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="As many as the job asks, by default.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="agent.NAME.npz and held_out.npz; the digits by default."),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CARD.json", help="As for `models push`; the digits model by default."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed plays the same run again.")] = 0,
+    rough: Annotated[
+        bool, typer.Option("--rough", help="Lose, repeat and delay messages, as bad links do.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.npz", help="Keep the weights.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Run a job as it would run on a fleet, in this process: for trying plug-ins, data, job files.
+
+    The services decide and the agents train as they do on real machines; the network and the clock
+    are simulated. Exits 0 if the job finished, 1 if it failed, 4 if it was refused.
+    """
+    # The simulation needs the services' own packages, which no other command does.
+    from fedbus.testing.faults import NONE, ROUGH
+    from fedbus.testing.simulation import SimulationFailed
+    from fedbus.testing.simulation import simulate as play
+
+    payload = _read(job)
+    wish = _wish(payload)
+    with tempfile.TemporaryDirectory(prefix="fedbus-simulate-") as folder:
+        shards, held_out = _data(data, Path(folder), agents or wish.round.agents)
+        _check_enough(wish, len(shards))
+        try:
+            played = play(
+                payload,
+                _model(model),
+                shards,
+                held_out=held_out,
+                seed=seed,
+                faults=ROUGH if rough else NONE,
+                watch=_quiet if as_json else _say_round,
+            )
+        except SimulationFailed as error:
+            raise Refused(str(error)) from error
+    if output is not None:
+        write_weights(output, played.weights)
+    end = played.state
+    if as_json:
+        rounds = [codec.to_plain(done) for done in played.rounds]
+        show.print_json({**codec.to_plain(end), "rounds": rounds})
+    if end.phase != "finished":
+        raise Failed(f"job {end.job} {end.phase}: {end.reason}")
+    if not as_json:
+        show.say(f"job {end.job} finished: {end.reason}")
+        show.say(f"{end.model} version {end.version}: {show.metrics(end.metrics)}")
+
+
+def _read(job: Path) -> bytes:
+    try:
+        return job.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{job}: {error.strerror}") from error
+
+
+def _wish(payload: bytes) -> JobFile:
+    try:
+        return parse(payload)
+    except JobFileError as error:
+        raise Refused(str(error)) from error
+
+
+def _check_enough(wish: JobFile, agents: int) -> None:
+    if agents < wish.round.quorum:
+        raise SettingsError(
+            f"{agents} agents, and the job's quorum is {wish.round.quorum}: it would wait for "
+            "ever; give more --agents, or change round.quorum"
+        )
+
+
+def _data(given: Path | None, folder: Path, agents: int) -> tuple[dict[str, Dataset], Dataset]:
+    if given is None:
+        write_digits(folder, agents)
+        names = [str(number) for number in range(1, agents + 1)]
+    else:
+        folder, names = given, shard_names(given, agents)
+    shards = {name: npz(str(folder / f"agent.{name}.npz")) for name in names}
+    return shards, npz(str(folder / HELD_OUT))
+
+
+def _model(card: Path | None) -> PackedModel:
+    return digits_model() if card is None else read_model(card)
+
+
+def _say_round(done: RoundState) -> None:
+    show.say(round_line(done))
+
+
+def _quiet(_: RoundState) -> None:
+    """The rounds are printed at the end."""

@@ -1,0 +1,98 @@
+"""From processes that were started to a cluster that works: everybody online, a model in place."""
+
+import asyncio
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from fedbus.bus.base import Packet
+from fedbus.cli.agents import nodes
+from fedbus.cli.card import PackedModel, read_model
+from fedbus.cli.client import connected
+from fedbus.cli.exits import Failed
+from fedbus.cli.groups import one_error
+from fedbus.cli.models import list_models, push_model
+from fedbus.cli.where import Where
+from fedbus.cluster.local import LocalCluster
+from fedbus.cluster.process import Process, cause_of
+from fedbus.wire import codec
+from fedbus.wire.states import NodeState
+from fedbus.wire.topics import NODE_STATE
+
+START_SECONDS = 90.0
+LOOK_SECONDS = 0.2
+
+
+async def lives(here: Where) -> frozenset[int]:
+    """Read the incarnations that the broker remembers, of whoever was there before."""
+    return frozenset(state.incarnation for state in await nodes(here))
+
+
+async def all_online(here: Where, cluster: LocalCluster, before: frozenset[int]) -> None:
+    """Wait until every member says that it is there; what a life `before` left does not count.
+
+    Raises:
+        Failed: one of them ended instead, with its last words; or it takes too long.
+    """
+    missing = set(cluster.processes)
+    try:
+        with one_error():
+            async with asyncio.timeout(START_SECONDS), asyncio.TaskGroup() as tasks:
+                guard = tasks.create_task(guarded(cluster), name="guard")
+                await _none_missing(here, missing, before)
+                guard.cancel()
+    except TimeoutError:
+        late = ", ".join(sorted(missing))
+        raise Failed(
+            f"not online after {START_SECONDS:g} s: {late}; logs: {cluster.logs}"
+        ) from None
+
+
+async def _none_missing(here: Where, missing: set[str], before: frozenset[int]) -> None:
+    async with connected(here) as client:
+        for packet in await client.retained(here.topic(NODE_STATE, node="+")):
+            _strike(missing, packet, before)
+        if missing:
+            async for packet in client.heard():
+                _strike(missing, packet, before)
+                if not missing:
+                    return
+
+
+def _strike(missing: set[str], packet: Packet, before: frozenset[int]) -> None:
+    state = codec.from_json(NodeState, packet.payload)
+    if state.online and state.incarnation not in before:
+        missing.discard(state.node)
+
+
+async def guarded(cluster: LocalCluster) -> None:
+    """Look after a cluster of which nobody may die.
+
+    Raises:
+        Failed: somebody did, with its last words.
+    """
+    while not (fallen := cluster.fallen()):
+        if cluster.broker.pid is None:
+            raise Failed(f"the broker died; its log: {cluster.broker.log}")
+        await asyncio.sleep(LOOK_SECONDS)
+    raise Failed(obituary(fallen[0]))
+
+
+def obituary(process: Process) -> str:
+    """Say how a member ended, with its last words."""
+    cause = cause_of(process.ended or 0)
+    return f"{process.node} {cause}; the end of {process.log}:\n{process.last_words()}"
+
+
+async def push_digits(here: Where) -> str:
+    """Bring the digits model, unless the repository has it; returns a sentence."""
+    known = [ref for ref in await list_models(here) if ref.model == "digits"]
+    if known:
+        return f"the repository has model digits, version {known[0].version}"
+    pushed = await push_model(here, await asyncio.to_thread(digits_model))
+    return f"pushed model {pushed.model}, version {pushed.version}"
+
+
+def digits_model() -> PackedModel:
+    """Read the digits model that comes with fedbus."""
+    with as_file(files("fedbus.demo_data")) as folder:
+        return read_model(Path(folder) / "model.json")

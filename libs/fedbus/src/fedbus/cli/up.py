@@ -1,0 +1,219 @@
+"""`fedbus up`, `down` and `env`: a cluster that stays on this machine."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from shlex import quote
+from typing import Annotated
+
+import typer
+
+from fedbus import clock
+from fedbus.bus.base import BrokerAddress
+from fedbus.cli import exits, show
+from fedbus.cli.exits import Failed, Unreachable
+from fedbus.cli.groups import one_error
+from fedbus.cli.here import broker_of
+from fedbus.cli.starting import all_online, lives, push_digits
+from fedbus.cli.where import Where, node_of
+from fedbus.cluster import place
+from fedbus.cluster.local import LocalCluster
+from fedbus.cluster.members import ClusterPlan
+from fedbus.cluster.place import Claim
+from fedbus.errors import SettingsError
+from fedbus.wire.topics import ROOT
+
+DOWN_SECONDS = 20.0
+# mosquitto_rr 2.0 sends nothing when it is given a file, hence the cat.
+RECIPES = """\
+In another terminal, fedbus finds this cluster by itself:
+  fedbus agents
+  fedbus job submit job.json --watch
+and so does any MQTT client that is told where it is:
+  mosquitto_sub {at} -v -t '{root}/jobs/+/state'
+  mosquitto_rr {at} -e {root}/replies/me -t {root}/submit -m "$(cat job.json)"
+  mosquitto_rr {at} -e {root}/replies/me -t {root}/inference/digits/request -m "$(cat inputs.json)"
+  mosquitto_pub {at} -t {root}/cancel -m digits-1
+Programs that read FEDBUS_BROKER: eval "$(fedbus env)\""""
+
+
+class Framework(StrEnum):
+    """What the agents of a local cluster train with."""
+
+    TFLITE = "tflite"
+    TORCH = "torch"
+
+
+RUNTIMES = {
+    Framework.TFLITE: ("tflite_runtime", "ai_edge_litert"),
+    Framework.TORCH: ("torch",),
+}
+Trains = Annotated[Framework, typer.Option(help="What agents train with.")]
+Home = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where everything lies; ~/.local/state/fedbus/local."),
+]
+
+
+def up(
+    agents: Annotated[int | None, typer.Option(min=1, max=1000, help="8 by default.")] = None,
+    framework: Trains = Framework.TFLITE,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Shards of your own: agent.NAME.npz for every agent and held_out.npz, each with x "
+            "and y. The handwritten digits by default.",
+        ),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="1883 by default, or a free one.")
+    ] = None,
+    home: Home = None,
+    open_: Annotated[
+        bool, typer.Option("--open", help="No passwords; anybody on this machine may do anything.")
+    ] = False,
+    http: Annotated[
+        bool, typer.Option("--http", help="Open /healthz and /metrics of every service.")
+    ] = False,
+) -> None:
+    """Start a whole cluster on this machine, and keep it until Ctrl-C.
+
+    A broker on 127.0.0.1 with a password for every node, a repository, a controller, a collector,
+    an inference service, agents that train and one that only evaluates. Who dies is started again.
+    Logs are in HOME/logs. Ctrl-C ends all in order, a second one at once. Jobs and models stay in
+    HOME.
+    """
+    check_framework(framework)
+    chosen = (home or place.default_home()).resolve()
+    plan = ClusterPlan(
+        home=chosen,
+        agents=agents,
+        framework=framework,
+        data=None if data is None else data.resolve(),
+        port=port,
+        open=open_,
+        http=http,
+    )
+    with Claim(chosen) as claim:
+        asyncio.run(_live(plan, claim))
+
+
+def down(home: Home = None) -> None:
+    """End the cluster that `fedbus up` started, here or in another terminal."""
+    found = place.find(home.resolve() if home else None)
+    if found is None:
+        raise Unreachable("no cluster runs here")
+    with suppress(ProcessLookupError):
+        os.kill(found.pid, signal.SIGTERM)
+    if not asyncio.run(_gone(Path(found.home))):
+        raise Failed(f"process {found.pid} did not end within {DOWN_SECONDS:g} s")
+    show.say(f"the cluster in {found.home} has ended")
+
+
+def env(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Print what other programs need to reach the cluster: eval "$(fedbus env)"."""
+    url = broker_of(ctx).broker.url
+    if as_json:
+        show.print_json({"FEDBUS_BROKER": url})
+    else:
+        print(f"export FEDBUS_BROKER={quote(url)}")
+
+
+def check_framework(framework: Framework) -> None:
+    """Refuse a framework that is not installed here.
+
+    Raises:
+        SettingsError: it is not; says how to install it.
+    """
+    if not any(find_spec(package) for package in RUNTIMES[framework]):
+        raise SettingsError(
+            f"{framework} is not installed here: pip install 'fedbus[{framework}]', or choose "
+            "another --framework"
+        )
+
+
+@contextmanager
+def signals(stop: asyncio.Event, cluster: LocalCluster) -> Iterator[None]:
+    """Stop on the first Ctrl-C or SIGTERM, kill on the second."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            cluster.kill()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def _live(plan: ClusterPlan, claim: Claim) -> None:
+    stop = asyncio.Event()
+
+    def publish() -> None:
+        claim.publish(cluster.place)
+
+    cluster = LocalCluster(plan, say=show.say, changed=publish)
+    with signals(stop, cluster):
+        async with cluster:
+            with one_error():
+                async with asyncio.TaskGroup() as tasks:
+                    living = tasks.create_task(_begin(cluster), name="cluster")
+                    await stop.wait()
+                    living.cancel()
+            show.say("stopping …")
+    show.say("all processes have ended")
+
+
+async def _begin(cluster: LocalCluster) -> None:
+    began = clock.monotonic()
+    plan = cluster.plan
+    show.say(f"starting a broker on port {cluster.broker.port} and {len(cluster.members)} services")
+    cluster.start_broker()
+    address = cluster.address
+    here = Where(address, node_of(address.username))
+    before = await lives(here)
+    await cluster.start_members()
+    await all_online(here, cluster, before)
+    show.say(f"all are online after {clock.monotonic() - began:.1f} s; logs: {cluster.logs}")
+    if plan.data is None:
+        show.say(await push_digits(here))
+    else:
+        show.say("bring a model, if it is not there yet: fedbus models push CARD.json")
+    for node, door in cluster.http.items():
+        show.say(f"http://{door}/healthz and /metrics: {node}")
+    show.say(f"\n{recipes(address)}\n\nCtrl-C ends it.")
+    await cluster.watch()
+
+
+def recipes(address: BrokerAddress) -> str:
+    """Write lines to paste into another terminal."""
+    words = ["-V", "5", "-h", address.host, "-p", str(address.port)]
+    if address.username is not None:
+        words += ["-u", address.username, "-P", address.password or ""]
+    return RECIPES.format(at=" ".join(map(quote, words)), root=ROOT)
+
+
+async def _gone(home: Path) -> bool:
+    until = clock.monotonic() + DOWN_SECONDS
+    while place.alive(home):
+        if clock.monotonic() > until:
+            return False
+        await asyncio.sleep(0.1)
+    return True
+
+
+__all__ = ["Framework", "check_framework", "down", "env", "exits", "recipes", "signals", "up"]

@@ -1,0 +1,231 @@
+"""The broker and all members of a local cluster: start them, watch them, stop them.
+
+Everything here happens in one thread, the one whose death is the members' own (see `tether.py`).
+Starting the broker blocks it for some ten milliseconds.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from fedbus import clock
+from fedbus.bus.base import BrokerAddress
+from fedbus.bus.broker import LocalBroker, free_port
+from fedbus.cluster import shards
+from fedbus.cluster.members import USER, ClusterPlan, Member, accounts, members
+from fedbus.cluster.place import Place
+from fedbus.cluster.process import Process, cause_of, tied
+from fedbus.cluster.restarts import Restarts
+from fedbus.errors import BusError
+from fedbus.wire.values import role_of
+
+HOST = "127.0.0.1"
+USUAL_PORT = 1883
+USUAL_AGENTS = 8
+POLL_SECONDS = 0.1
+STOP_SECONDS = 5.0
+
+
+class LocalCluster:
+    """`async with LocalCluster(plan) as cluster:` leaves nothing of it running at its end.
+
+    Inside, `start_broker` and then `start_members` start it.
+
+    Args:
+        plan: What a person wants.
+        say: Told, in a sentence, what a person should know while it runs.
+        changed: Called when a process has begun or ended.
+
+    Raises:
+        SettingsError: the data cannot be used, or Mosquitto is not installed.
+    """
+
+    def __init__(
+        self,
+        plan: ClusterPlan,
+        say: Callable[[str], None] = lambda _: None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.plan = plan
+        self.changed = changed
+        self.http: dict[str, str] = {}
+        self._say = say
+        self._started = time.time()
+        self._broker_restarts = Restarts()
+        self._broker_at: float | None = None
+        self._killed = False
+        if plan.data is None:
+            names = [str(number) for number in range(1, (plan.agents or USUAL_AGENTS) + 1)]
+        else:
+            names = shards.shard_names(plan.data, plan.agents)
+        self._data = plan.data or plan.home / "data"
+        self.members = members(plan, names, self._data)
+        self.passwords = accounts(plan, [member.node for member in self.members])
+        self.broker = LocalBroker(
+            plan.home / "broker",
+            accounts=self.passwords,
+            host=HOST,
+            port=plan.port or _usual_port(),
+            launcher=tied(),
+        )
+        self.logs = plan.home / "logs"
+        at = BrokerAddress(HOST, self.broker.port)
+        self.processes = {
+            member.node: Process(
+                self._with_door(member),
+                at,
+                self.passwords.get(member.node, ""),
+                self.logs / f"{member.node}.log",
+            )
+            for member in self.members
+        }
+
+    @property
+    def address(self) -> BrokerAddress:
+        """Where the person connects."""
+        return self.broker.address(None if self.plan.open else USER)
+
+    @property
+    def place(self) -> Place:
+        """What other commands are told."""
+        running = {node: process.pid for node, process in self.processes.items()}
+        running["broker"] = self.broker.pid
+        return Place(
+            home=str(self.plan.home),
+            pid=os.getpid(),
+            broker=self.address.url,
+            started=self._started,
+            processes={node: pid for node, pid in running.items() if pid is not None},
+            http=self.http,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def start_broker(self) -> None:
+        """Start the broker.
+
+        Raises:
+            BusError: it does not start.
+        """
+        self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.plan.home / "agents").mkdir(exist_ok=True, mode=0o700)
+        self.broker.start()
+        self._broker_restarts.started(clock.monotonic())
+
+    async def start_members(self) -> None:
+        """Start everybody at once; the agents as soon as their data is there.
+
+        Raises:
+            SettingsError: the data cannot be written.
+        """
+        agents = [one for node, one in self.processes.items() if role_of(node) == "agent"]
+        for process in (one for one in self.processes.values() if one not in agents):
+            process.start(clock.monotonic())
+        self.changed()
+        if self.plan.data is None:
+            await asyncio.to_thread(shards.write_digits, self._data, len(agents) - 1)
+        for process in agents:
+            process.start(clock.monotonic())
+        self.changed()
+
+    # ── while it runs ─────────────────────────────────────────────────────────────────────────────
+
+    async def watch(self) -> None:
+        """Start again whoever dies, for ever, and say so."""
+        while True:
+            self._look_at_broker(clock.monotonic())
+            for process in self.processes.values():
+                self._look_at(process, clock.monotonic())
+            await asyncio.sleep(POLL_SECONDS)
+
+    def fallen(self) -> list[Process]:
+        """Name those that have ended; for who expects all to live."""
+        return [process for process in self.processes.values() if process.ended is not None]
+
+    def _look_at(self, process: Process, now: float) -> None:
+        if process.again_at is not None:
+            if now >= process.again_at:
+                process.start(now)
+                self._say(f"{process.node} is started again")
+                self.changed()
+        elif (code := process.ended) is not None:
+            pause = process.restarts.died(now)
+            process.again_at = now + pause
+            self._say(
+                f"{process.node} {cause_of(code)}; starting it again in {pause:g} s "
+                f"(its log: {process.log})"
+            )
+            self.changed()
+
+    def _look_at_broker(self, now: float) -> None:
+        if self._broker_at is None and self.broker.pid is None:
+            pause = self._broker_restarts.died(now)
+            self._broker_at = now + pause
+            self._say(
+                f"the broker died; starting it again in {pause:g} s (its log: {self.broker.log})"
+            )
+        elif self._broker_at is not None and now >= self._broker_at:
+            self._broker_restarts.started(now)
+            self._broker_at = None
+            try:
+                self.broker.start()
+            except BusError as error:
+                self._say(str(error))
+            else:
+                self._say("the broker is started again")
+            self.changed()
+
+    # ── the end ───────────────────────────────────────────────────────────────────────────────────
+
+    async def stop(self) -> None:
+        """End the members, who still say goodbye to the broker, then the broker."""
+        for process in self.processes.values():
+            process.signal(signal.SIGTERM)
+        until = clock.monotonic() + STOP_SECONDS
+        while self._living() and clock.monotonic() < until:  # noqa: ASYNC110 - nobody tells us
+            await asyncio.sleep(POLL_SECONDS / 5)
+        if (late := self._living()) and not self._killed:
+            self._say(f"{', '.join(late)} did not end within {STOP_SECONDS:g} s: killed")
+        for process in self.processes.values():
+            process.reap()
+        self.broker.stop()
+
+    def kill(self) -> None:
+        """End everything now; `stop` then has nothing to wait for."""
+        self._killed = True
+        for process in self.processes.values():
+            process.signal(signal.SIGKILL)
+        self.broker.kill()
+
+    def _living(self) -> list[str]:
+        return [node for node, process in self.processes.items() if process.pid is not None]
+
+    def _with_door(self, member: Member) -> Member:
+        if not self.plan.http:
+            return member
+        self.http[member.node] = f"{HOST}:{free_port()}"
+        return replace(member, settings={**member.settings, "http": self.http[member.node]})
+
+
+def _usual_port() -> int:
+    """The port every MQTT client tries first, if it is free."""
+    try:
+        with socket.create_server((HOST, USUAL_PORT)):
+            return USUAL_PORT
+    except OSError:
+        return free_port()

@@ -1,0 +1,86 @@
+"""Which nodes a local cluster has, and with what each is started. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedbus.bus.base import BrokerAddress
+from fedbus.bus.broker_files import new_password
+
+EVALUATOR = "evaluator"
+USER = "user.cli"
+PASSED_ON = ("FEDBUS_LOG_LEVEL",)
+"""Of what the caller's environment says to services, only this reaches the members."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterPlan:
+    """What a person wants of a local cluster."""
+
+    home: Path
+    agents: int | None = None
+    """Every shard there is when left out, or 8 where there are none."""
+    framework: str = "tflite"
+    data: Path | None = None
+    port: int | None = None
+    open: bool = False
+    http: bool = False
+    extra: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """More environment for some nodes, in their first life only: how tests plant a fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A node of the cluster: the module that is run, and its settings."""
+
+    node: str
+    module: str
+    settings: Mapping[str, str]
+    first_life: Mapping[str, str] = field(default_factory=dict)
+
+    def environment(self, caller: Mapping[str, str], broker: str, *, first: bool) -> dict[str, str]:
+        """All it is started with; `caller` is the environment of whoever starts it."""
+        kept = {
+            name: value
+            for name, value in caller.items()
+            if name in PASSED_ON or not name.startswith("FEDBUS_")
+        }
+        # All of them share this machine: the threads of their frameworks would wait for each other.
+        kept.setdefault("OMP_NUM_THREADS", "1")
+        own = {f"FEDBUS_{name.upper()}": value for name, value in self.settings.items()}
+        return {**kept, **own, "FEDBUS_BROKER": broker, **(self.first_life if first else {})}
+
+
+def members(plan: ClusterPlan, names: Iterable[str], data: Path) -> list[Member]:
+    """List the four services, an agent for each name of a shard, and the agent that evaluates."""
+    trainer = {"trainer": plan.framework, "home": str(plan.home / "agents"), "threads": "1"}
+    agents = {name: {"data": str(data / f"agent.{name}.npz"), **trainer} for name in names}
+    held_out = {"data": str(data / "held_out.npz"), "roles": "evaluate", **trainer}
+    return [
+        _member(plan, "repository.1", {"data": str(plan.home / "repository")}),
+        _member(plan, "controller.1", {}),
+        _member(plan, "collector.1", {}),
+        _member(plan, "inference.1", {"runtime": plan.framework}),
+        *(_member(plan, f"agent.{name}", settings) for name, settings in agents.items()),
+        _member(plan, f"agent.{EVALUATOR}", held_out),
+    ]
+
+
+def accounts(plan: ClusterPlan, nodes: Iterable[str]) -> dict[str, str]:
+    """Make a password for every node and for the person; none where the cluster is open."""
+    return {} if plan.open else {name: new_password() for name in (*nodes, USER)}
+
+
+def broker_of(member: Member, passwords: Mapping[str, str], where: BrokerAddress) -> str:
+    """Write the broker's address as this member is told it."""
+    if not passwords:
+        return where.url
+    login = BrokerAddress(where.host, where.port, member.node, passwords[member.node])
+    return login.url
+
+
+def _member(plan: ClusterPlan, node: str, settings: Mapping[str, str]) -> Member:
+    role, _, name = node.partition(".")
+    module = "fedbus_edge_agent" if role == "agent" else f"fedbus_{role}"
+    own = {"name": name, **settings, **({"open": "true"} if plan.open else {})}
+    return Member(node=node, module=module, settings=own, first_life=plan.extra.get(node, {}))

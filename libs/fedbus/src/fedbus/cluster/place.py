@@ -1,0 +1,141 @@
+"""How other commands find a cluster that runs on this machine.
+
+Its home holds `cluster.json` (readable by its owner alone: it names the password) and `lock`, which
+`fedbus up` holds locked as long as it lives, so a file left behind by a killed one deceives nobody.
+A link in the user's state folder leads to every home that was started.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Self
+
+from fedbus.errors import SettingsError
+
+STATE = "cluster.json"
+LOCK = "lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A running cluster, as it describes itself."""
+
+    home: str
+    pid: int
+    broker: str = field(repr=False)
+    """The address, with the person's user name and password."""
+    started: float = 0.0
+    """Seconds of the wall clock, to tell the newest."""
+    processes: dict[str, int] = field(default_factory=dict)
+    http: dict[str, str] = field(default_factory=dict)
+
+
+class Claim:
+    """The right to be the cluster of a home, for as long as the block lasts.
+
+    Raises:
+        SettingsError: another cluster lives there, or the folder cannot be used.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._lock = -1
+
+    def __enter__(self) -> Self:
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = os.open(self.home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            place = read(self.home)
+            who = f" (process {place.pid})" if place else ""
+            raise SettingsError(
+                f"{self.home}: a cluster runs there already{who}; `fedbus down` ends it, "
+                "--home starts another one elsewhere"
+            ) from None
+        except OSError as error:
+            raise SettingsError(f"{self.home}: {error.strerror}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        (self.home / STATE).unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def publish(self, place: Place, *, register: bool = True) -> None:
+        """Let others find it; with `register`, also those who do not know its home."""
+        new = self.home / f"{STATE}.new"
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(asdict(place), file, indent=1)
+        new.replace(self.home / STATE)
+        if register:
+            with suppress(OSError):  # then it is found only by those who name its home
+                _register(self.home)
+
+
+def read(home: Path) -> Place | None:
+    """Read what a home says of its cluster, alive or not."""
+    try:
+        return Place(**json.loads((home / STATE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def alive(home: Path) -> bool:
+    """Tell whether a cluster lives in a home: whether its lock is held."""
+    try:
+        lock = os.open(home / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # F_OFD_GETLK and its like do not see flock's locks; taking it for a moment does.
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def find(home: Path | None = None) -> Place | None:
+    """Find the cluster of a home, or the one on this machine that was started last."""
+    homes = [home] if home is not None else list(_registered())
+    places = [place for one in homes if alive(one) and (place := read(one))]
+    return max(places, key=lambda place: place.started, default=None)
+
+
+def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where a user's programs keep what they must not forget."""
+    given = environ.get("XDG_STATE_HOME", "")
+    return Path(given or Path.home() / ".local/state") / "fedbus"
+
+
+def default_home() -> Path:
+    """The home of `fedbus up` when none is given."""
+    return state_folder() / "local"
+
+
+def _links() -> Path:
+    return state_folder() / "clusters"
+
+
+def _register(home: Path) -> None:
+    link = _links() / hashlib.sha256(str(home).encode()).hexdigest()[:16]
+    if not link.is_symlink():
+        link.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        link.symlink_to(home)
+
+
+def _registered() -> Iterator[Path]:
+    with suppress(OSError):
+        for link in _links().iterdir():
+            if link.exists():
+                yield link.resolve()
+            else:
+                link.unlink()  # its home is gone

@@ -1,0 +1,28 @@
+"""When a process that died is started again. Pure."""
+
+from dataclasses import dataclass
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 15.0
+STEADY_SECONDS = 20.0
+
+
+@dataclass(slots=True)
+class Restarts:
+    """Longer and longer pauses, until a life was long enough to forget the deaths before it."""
+
+    born: float = 0.0
+    deaths: int = 0
+
+    def started(self, now: float) -> None:
+        """Note that a life begins."""
+        self.born = now
+
+    def died(self, now: float) -> float:
+        """Note that it ended; returns the seconds to wait before the next."""
+        if now - self.born >= STEADY_SECONDS:
+            self.deaths = 0
+        self.deaths += 1
+        # The exponent is bounded: a service that cannot live may die for weeks.
+        pause = FIRST_PAUSE_SECONDS * 2.0 ** min(self.deaths - 1, 16)
+        return min(pause, LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,79 @@
+"""The shards a local cluster trains on: a person's own, or the handwritten digits."""
+
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from fedbus.cluster.members import EVALUATOR
+from fedbus.errors import SettingsError
+from fedbus.wire.values import is_node
+
+HELD_OUT = "held_out.npz"
+
+_WRITE_DIGITS = """
+import sys
+from pathlib import Path
+from fedbus.errors import FedbusError
+from fedbus.split import write_digits
+try:
+    write_digits(Path(sys.argv[1]), int(sys.argv[2]))
+except FedbusError as error:
+    sys.exit(str(error))
+"""
+
+
+def shard_names(folder: Path, agents: int | None) -> list[str]:
+    """Name the agents by a person's shards: `agent.kitchen.npz` is the data of agent.kitchen.
+
+    Raises:
+        SettingsError: there are none, fewer than agents asked for, or no held-out part.
+    """
+    found = sorted(folder.glob("agent.*.npz"), key=lambda path: _in_order(path.name))
+    names = [path.name.removeprefix("agent.").removesuffix(".npz") for path in found]
+    if not names:
+        raise SettingsError(f"{folder}: no shard agent.*.npz there; `fedbus up --help` says more")
+    if not (folder / HELD_OUT).is_file():
+        raise SettingsError(f"{folder}: no {HELD_OUT} there, the part that no agent trains on")
+    for name in names:
+        if not is_node(f"agent.{name}") or name == EVALUATOR:
+            raise SettingsError(
+                f"{folder}/agent.{name}.npz: {name!r} cannot be an agent's name; use letters, "
+                "digits and . _ - after the first"
+            )
+    if agents is not None and agents > len(names):
+        raise SettingsError(f"{folder}: {len(names)} shards, and {agents} agents were asked for")
+    return names[:agents]
+
+
+def write_digits(folder: Path, agents: int) -> None:
+    """Write scikit-learn's digits as shards, the same ones each time.
+
+    In a process of its own: scikit-learn would stay in memory as long as the cluster lives.
+
+    Raises:
+        SettingsError: scikit-learn is missing, or there are more agents than digits.
+    """
+    if find_spec("sklearn") is None:
+        raise SettingsError(
+            "the handwritten digits come with scikit-learn, which is not installed here: "
+            "pip install scikit-learn, or bring data of your own with --data"
+        )
+    wrote = subprocess.run(
+        [sys.executable, "-c", _WRITE_DIGITS, str(folder), str(agents)],
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    if wrote.returncode:
+        words = wrote.stderr.strip().splitlines()[-1:] or ["it says nothing"]
+        raise SettingsError(f"{folder}: the digits could not be written: {words[0]}")
+
+
+def _in_order(name: str) -> list[tuple[int, str]]:
+    """Sort agent.10 behind agent.9."""
+    return [
+        (int(part or 0), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)
+    ]
