@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbus.errors import StoreError, TransferError, WireError
+from fedbus.errors import StoreError, TransferError
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
 from fedbus_repository import cards
@@ -43,10 +43,3 @@ def test_files_are_named_once_each() -> None:
         ModelCard, card(structures={"a": {"blob": stated}, "b": {"blob": stated}, "c": {}})
     )
     assert files_of(read) == (manifest_of(FILE),)
-
-
-def test_a_card_names_only_so_many_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of them reserves room on the disk."""
-    monkeypatch.setattr(cards, "MAX_FILES", 0)
-    with pytest.raises(WireError, match="a card that names 1 files, at most 0"):
-        files_of(codec.from_json(ModelCard, card()))

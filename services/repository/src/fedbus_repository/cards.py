@@ -15,7 +15,6 @@ from fedbus_repository.store import Store, Upload
 MAX_FILE = 256 * 2**20
 """Bytes of a file that a structure may name; an agent holds it in memory."""
 
-MAX_FILES = 64
 REMEMBERED = 64
 
 
@@ -77,7 +76,7 @@ def files_of(card: ModelCard) -> tuple[Manifest, ...]:
     """Name the files a card's structures need: each `{"blob": manifest}`.
 
     Raises:
-        WireError: one of them is no manifest, too large, or there are too many.
+        WireError: one of them is no manifest, or too large.
     """
     found = []
     for name, structure in card.structures.items():
@@ -87,8 +86,6 @@ def files_of(card: ModelCard) -> tuple[Manifest, ...]:
                 found.append(codec.from_json(Manifest, stated))
             except WireError as error:
                 raise WireError(f"structures.{name}.blob: {error}") from error
-    if len(found) > MAX_FILES:
-        raise WireError(f"a card that names {len(found)} files, at most {MAX_FILES}")
     if (largest := max((file.size for file in found), default=0)) > MAX_FILE:
         raise WireError(f"a card that names a file of {largest} bytes, at most {MAX_FILE}")
     return tuple(dict.fromkeys(found))
