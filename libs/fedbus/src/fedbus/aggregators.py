@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 class FedAvg:
     """The weighted mean of the updates (McMahan et al. 2017, arXiv 1602.05629, algorithm 1).
 
-    An update weighs by its examples, or by 1 where the job says `weighted: false`; the collector divides
-    the total by the sum of the weights.
+    An update weighs by its examples, or by 1 where the job says `weighted: false`; the collector
+    divides the total by the sum of the weights.
     """
 
     def fold(self, total: NDArray[np.float64], block: NDArray[np.float32], weight: float) -> None:

@@ -1,7 +1,7 @@
-"""Where blobs lie while they are received, folded and served: in memory up to a budget, else in a file.
+"""Where blobs lie while they are received, folded and served: in memory up to a budget, else files.
 
-Every big array of a round is a spool, so memory is bounded whatever the model's size. The files have no
-name (they are unlinked as they are made), so a killed process leaves nothing behind.
+Every big array of a round is a spool, so memory is bounded whatever the model's size. The files
+have no name (they are unlinked as they are made), so a killed process leaves nothing behind.
 """
 
 import hashlib
@@ -17,7 +17,11 @@ BLOCK_BYTES = 1024 * 1024
 
 
 class Spool:
-    """`size` bytes that can be written and read at any offset; a Sink and a Source."""
+    """`size` bytes that can be written and read at any offset; a Sink and a Source.
+
+    A full disk must not end a service, so `write` keeps silent about it: whoever reads is told. A
+    spool that was closed holds no bytes: whoever still wants some gets none.
+    """
 
     def __init__(
         self, size: int, memory: bytearray | None, file: int | None, budget: "Spools"
@@ -26,6 +30,7 @@ class Spool:
         self._memory = memory
         self._file = file
         self._budget = budget
+        self._fault = ""
 
     @property
     def in_memory(self) -> bool:
@@ -36,37 +41,51 @@ class Spool:
         """Put bytes at an offset.
 
         Raises:
-            StoreError: the bytes lie beyond the size, or the disk is full.
+            StoreError: the bytes lie beyond the size.
         """
         if offset < 0 or offset + len(data) > self.size:
             raise StoreError(f"spool: bytes {offset} to {offset + len(data)} of {self.size}")
         if self._memory is not None:
             self._memory[offset : offset + len(data)] = data
-            return
-        assert self._file is not None  # noqa: S101 - a spool is one or the other
+        elif self._file is not None:
+            self._write_file(self._file, offset, memoryview(data).cast("B"))
+
+    def _write_file(self, file: int, offset: int, left: memoryview) -> None:
         try:
-            left = memoryview(data).cast("B")
             while left:
-                done = os.pwrite(self._file, left, offset)
+                done = os.pwrite(file, left, offset)
                 left, offset = left[done:], offset + done
         except OSError as error:
-            raise StoreError(f"spool: {error.strerror} after {self._budget.place}") from error
+            self._fault = f"spool: {error.strerror}, in {self._budget.folder}"
 
     def read(self, offset: int, length: int) -> bytes | memoryview:
-        """Take bytes at an offset; a view where they are in memory."""
+        """Take bytes at an offset; a view where they are in memory.
+
+        Raises:
+            StoreError: some that were written are not there: the disk is full, say.
+        """
+        if self._fault:
+            raise StoreError(self._fault)
         if self._memory is not None:
             return memoryview(self._memory)[offset : offset + length]
-        assert self._file is not None  # noqa: S101 - a spool is one or the other
-        return os.pread(self._file, length, offset)
+        return b"" if self._file is None else os.pread(self._file, length, offset)
 
     def blocks(self, offset: int = 0, length: int = BLOCK_BYTES) -> Iterator[bytes | memoryview]:
-        """Read all from an offset on, a block at a time."""
+        """Read all from an offset on, a block at a time.
+
+        Raises:
+            StoreError: see `read`.
+        """
         while offset < self.size:
             yield self.read(offset, min(length, self.size - offset))
             offset += length
 
     def digest(self) -> str:
-        """Name the content: sha256, hex."""
+        """Name the content: sha256, hex.
+
+        Raises:
+            StoreError: see `read`.
+        """
         sha = hashlib.sha256()
         for block in self.blocks():
             sha.update(block)
@@ -77,11 +96,10 @@ class Spool:
         if self._memory is not None:
             self._budget.used -= self.size
             self._memory = None
-            self.size = 0
         if self._file is not None:
             os.close(self._file)
             self._file = None
-            self.size = 0
+        self.size = 0
 
 
 @dataclass(slots=True)
@@ -92,12 +110,31 @@ class Spools:
     place: Path | None = None
     used: int = 0
 
+    @property
+    def folder(self) -> Path:
+        """Where the files are."""
+        return self.place or Path(tempfile.gettempdir())
+
     def make(self, size: int) -> Spool:
-        """Make a spool of zeros."""
+        """Make a spool of zeros.
+
+        Raises:
+            StoreError: no file can be made for it.
+        """
         if self.used + size <= self.limit:
             self.used += size
             return Spool(size, bytearray(size), None, self)
-        file, name = tempfile.mkstemp(dir=self.place, prefix="fedbus-spool-")
-        os.unlink(name)
-        os.ftruncate(file, size)
-        return Spool(size, None, file, self)
+        return Spool(size, None, self._make_file(size), self)
+
+    def _make_file(self, size: int) -> int:
+        try:
+            file, name = tempfile.mkstemp(dir=self.place, prefix="fedbus-spool-")
+        except OSError as error:
+            raise StoreError(f"spool: {error.strerror}, in {self.folder}") from error
+        try:
+            Path(name).unlink()
+            os.ftruncate(file, size)
+        except OSError as error:
+            os.close(file)
+            raise StoreError(f"spool: {error.strerror}, in {self.folder}") from error
+        return file

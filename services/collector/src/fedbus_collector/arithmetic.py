@@ -83,7 +83,8 @@ def aggregate(folding: Folding, base: Spool, weights: float, out: Spool) -> str:
     """Write the new model, a plain blob, into `out`; return its digest.
 
     Raises:
-        LayoutError: the base is not a plain blob of this layout.
+        LayoutError: the base is not a plain blob of this layout, or the mean overflows.
+        StoreError: a disk is full.
     """
     layout = folding.layout
     prefix = base.read(0, min(MAX_PREFIX, base.size))
@@ -94,7 +95,9 @@ def aggregate(folding: Folding, base: Spool, weights: float, out: Spool) -> str:
     for block in base.blocks(offset, BLOCK * 4):
         numbers = np.frombuffer(block, "<f4")
         total = np.frombuffer(folding.total.read(at * 8, numbers.size * 8), np.float64)
-        mean = (numbers + total / weights).astype("<f4")
+        with np.errstate(over="ignore"):  # refused by name in the next line
+            mean = (numbers + total / weights).astype("<f4")
+        check_update(mean)
         out.write(len(head) + at * 4, mean.data.cast("B"))
         at += numbers.size
     return out.digest()

@@ -1,29 +1,28 @@
 """One open round: from its order to its aggregate, and to the commit that makes it true. Pure.
 
-Updates are fetched as the node's bounds allow, into spools; one worker at a time verifies and folds all
-that are here; when the round may close, the aggregate is written and the repository asked to commit it.
+Updates are fetched as the node's bounds allow, into spools; one worker at a time verifies and folds
+all that are here; when the round may close, the aggregate is written and the repository asked to
+commit it. Whatever raises here (no room for a spool, a card that lies) fails the round.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from fedbus.actions import Action, Ask, Cancel, Fetch, Note, Run, Send, Serve, Unserve, WakeAt
-from fedbus.errors import FedbusError
-from fedbus.layout import Layout
+from fedbus.errors import LayoutError
 from fedbus.plugins import Folds
 from fedbus.spool import Spool, Spools
 from fedbus.weights import blob_size
-from fedbus.wire import codec
 from fedbus.wire.messages import Commit, Offer, Receipt, RoundEnded
-from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest, ModelRef, Reference, RoundRecord
 from fedbus_collector.arithmetic import Arrived, Folding, aggregate, fold
+from fedbus_collector.preparation import Preparation
 from fedbus_collector.round import Phase, Round, Verdict
 from fedbus_collector.shelf import Shelf
 
-MAX_CARD = 4 * 2**20
-RETRY_SECONDS = 2.0
+MAX_REASON = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,120 +42,95 @@ class Collection:
         self.controller = controller
         self.ended: RoundEnded | None = None
         self._means = means
-        self._base: Spool | None = None
+        self._preparation = Preparation(round_.plan, means.spools, means.shelf)
         self._folding: Folding | None = None
         self._out: Spool | None = None
         self._served = ""
-        self._spools: dict[str, Spool] = {}
+        self._updates: dict[str, Spool] = {}
         self._queue: list[Arrived] = []
-        self._busy = False
+        self._folds = False  # or aggregates
         self._quorate = False
 
     @property
     def busy(self) -> bool:
         """A worker reads or writes its spools."""
-        return self._busy
+        return self._folds or self._preparation.checking
 
-    # ── before the first update ────────────────────────────────────────────────────────────────────
+    # ── before the first update ───────────────────────────────────────────────────────────────────
 
     def begin(self, now: float) -> Iterator[Action]:
         """Set the deadline, and get what the first fold and the aggregate need."""
-        plan = self.round.plan
         yield Note("round_opened", self._facts(at=now))
-        yield WakeAt(("deadline", *self.round.key), now + plan.deadline_seconds)
+        yield WakeAt(("deadline", *self.round.key), now + self.round.plan.deadline_seconds)
         yield from self.prepare(now)
 
     def prepare(self, now: float) -> Iterator[Action]:
         """Fetch the model's card and the base, unless they are on the shelf."""
-        base = self.round.plan.base
-        if self._means.shelf.layout(base.card.digest) is None:
-            if base.card.size > MAX_CARD:
-                yield from self.fail(f"a model card of {base.card.size} bytes, at most {MAX_CARD}")
-                return
-            sink = self._spool("card", base.card.size)
-            yield Fetch(("card", *self.round.key), base.reference(base.card), sink)
-        if self._base is None:
-            self._base = self._means.shelf.take_base(base.weights.digest)
-        if self._base is None:
-            sink = self._spool("base", base.weights.size)
-            members = len(self.round.plan.roster) + 1  # the group the agents join now
-            yield Fetch(("base", *self.round.key), base.reference(base.weights), sink, members)
+        yield from self._preparation.fetch()
         yield from self._start(now)
 
-    def card_came(self, now: float) -> Iterator[Action]:
-        """Read the model's layout from its card."""
-        card, spool = self.round.plan.base.card, self._spools.pop("card")
-        try:
-            if spool.digest() != card.digest:
-                raise FedbusError("the model card's bytes are not those of its digest")
-            read = codec.from_json(ModelCard, bytes(spool.read(0, card.size)))
-            self._means.shelf.keep_layout(card.digest, Layout.read(read.layout))
-        except FedbusError as error:
-            yield from self.fail(str(error))
-        else:
+    def came(self, what: str, now: float) -> Iterator[Action]:
+        """Read a card, have a base verified."""
+        if what == "card":
+            self._preparation.card_came()
             yield from self._start(now)
-        finally:
-            spool.close()
+        else:
+            yield from self._preparation.base_came()
 
-    def base_came(self, now: float) -> Iterator[Action]:
+    def base_checked(self, digest: str, now: float) -> Iterator[Action]:
         """The round may close now, if that is what it waited for."""
-        self._base = self._spools.pop("base")
+        self._preparation.base_checked(digest)
         yield from self.decide(now)
 
-    def not_prepared(self, what: str, now: float) -> Iterator[Action]:
-        """Try again in a moment to fetch what did not come."""
-        self._spools.pop(what).close()
-        yield WakeAt(("prepare", *self.round.key), now + RETRY_SECONDS)
+    def did_not_come(self, what: str, reason: str, now: float) -> Iterator[Action]:
+        """Try again, until the deadline, to fetch what did not come."""
+        yield from self._preparation.not_came(what, now)
+        if self.round.late:
+            yield from self.fail(f"the model's {what} does not come: {reason}")
 
     def _start(self, now: float) -> Iterator[Action]:
-        layout = self._means.shelf.layout(self.round.plan.base.card.digest)
+        layout = self._preparation.layout
         if layout is None or self.round.phase is not Phase.PREPARING:
             return
-        try:
-            aggregator = self._means.aggregator(self.round.order.aggregator)
-            if not layout.all_float32:
-                raise FedbusError("this version aggregates float32 models only")
-        except FedbusError as error:
-            yield from self.fail(str(error))
-            return
+        aggregator = self._means.aggregator(self.round.order.aggregator)
+        if not layout.all_float32:
+            raise LayoutError("this version aggregates float32 models only")
         total = self._means.spools.make(layout.numbers * 8)
         self._folding = Folding(layout, aggregator, total)
         self.round.phase = Phase.COLLECTING
         offers, self.round.offers = self.round.offers, {}
         for agent, offer in offers.items():
-            yield from self.take(agent, offer)
+            yield from self._take(self._folding, agent, offer)
         yield from self.decide(now)
 
-    # ── updates ────────────────────────────────────────────────────────────────────────────────────
+    # ── updates ───────────────────────────────────────────────────────────────────────────────────
 
     def offered(self, agent: str, offer: Offer, now: float) -> Iterator[Action]:
         """Take an offer, or say why not; repetitions change nothing."""
+        if self.round.has(agent):
+            return
         if reason := self.round.objection(agent, offer):
-            yield from self.refuse(agent, reason)
-            yield self._receipt(agent, "drop", reason)
-            yield from self.decide(now)
-        elif self.round.phase is Phase.PREPARING:
-            self.round.offers[agent] = offer
-        elif self.round.phase is Phase.COLLECTING and not self._known(agent):
-            yield from self.take(agent, offer)
-            yield from self.decide(now)
+            yield from self._refuse_offer(agent, reason)
+        elif self._folding is None:
+            self.round.offers.setdefault(agent, offer)  # only the first may hold the bytes
+        else:
+            yield from self._take(self._folding, agent, offer)
+        yield from self.decide(now)
 
-    def take(self, agent: str, offer: Offer) -> Iterator[Action]:
+    def _take(self, folding: Folding, agent: str, offer: Offer) -> Iterator[Action]:
         """Get an update's bytes: out of the offer, or from the agent."""
-        assert self._folding is not None  # noqa: S101 - a collecting round has one
-        wanted = blob_size(self._folding.layout, "delta")
+        wanted = blob_size(folding.layout, "delta")
         if offer.update.size != wanted:
             reason = f"an update of {offer.update.size} bytes; this model's have {wanted}"
-            yield from self.refuse(agent, reason)
-            yield self._receipt(agent, "drop", reason)
+            yield from self._refuse_offer(agent, reason)
             return
+        sink = self._updates[agent] = self._means.spools.make(offer.update.size)
         self.round.offers[agent] = offer
-        sink = self._spool(agent, offer.update.size)
+        self.round.fetching.add(agent)
         if offer.inline is not None and len(offer.inline) == offer.update.size:
             sink.write(0, offer.inline)
             yield from self.arrived(agent)
         else:
-            self.round.fetching.add(agent)
             reference = Reference(manifest=offer.update, source=agent)
             yield Fetch(("update", *self.round.key, agent), reference, sink)
 
@@ -166,18 +140,18 @@ class Collection:
         self.round.fetching.discard(agent)
         self.round.here.add(agent)
         weight = self.round.weight(offer.examples)
-        self._queue.append(Arrived(agent, offer.update.digest, weight, self._spools[agent]))
+        self._queue.append(Arrived(agent, offer.update.digest, weight, self._updates[agent]))
         yield from self._fold()
 
-    def not_arrived(self, agent: str, now: float) -> Iterator[Action]:
+    def did_not_arrive(self, agent: str) -> None:
         """Free its place: the agent offers again when it is back."""
-        self._forget(agent)
-        yield from self.decide(now)
+        self.round.fetching.discard(agent)
+        self.round.offers.pop(agent, None)
+        self._updates.pop(agent).close()
 
     def _fold(self) -> Iterator[Action]:
-        if self._queue and not self._busy:
-            assert self._folding is not None  # noqa: S101 - an update came, so it collects
-            self._busy = True
+        if self._queue and not self._folds and self._folding is not None:
+            self._folds = True
             queue, self._queue = self._queue, []
             agents = tuple(update.agent for update in queue)
             yield Run(("fold", *self.round.key, agents), partial(fold, self._folding, queue))
@@ -186,13 +160,12 @@ class Collection:
         self, agents: tuple[str, ...], refused: dict[str, str], now: float
     ) -> Iterator[Action]:
         """Count what was folded; refuse what was not."""
-        self._busy = False
+        self._folds = False
         for agent in agents:
-            self._spools.pop(agent).close()
+            self._updates.pop(agent).close()
             if agent in refused:
                 self.round.here.discard(agent)
-                yield from self.refuse(agent, refused[agent])
-                yield self._receipt(agent, "drop", refused[agent])
+                yield from self._refuse_offer(agent, refused[agent])
             else:
                 self.round.count(agent)
         self.round.seconds["last_update"] = now - self.round.opened
@@ -202,46 +175,56 @@ class Collection:
         yield from self._fold()
         yield from self.decide(now)
 
-    def refuse(self, agent: str, reason: str) -> Iterator[Action]:
-        """Let an agent of the roster not count."""
+    def refuse(self, agents: tuple[str, ...], reason: str, now: float) -> Iterator[Action]:
+        """Let agents of the roster not count, unless they have."""
+        for agent in agents:
+            yield from self._refuse(agent, reason)
+        yield from self.decide(now)
+
+    def _refuse_offer(self, agent: str, reason: str) -> Iterator[Action]:
+        yield from self._refuse(agent, reason)
+        yield self._receipt(agent, "drop", reason)
+
+    def _refuse(self, agent: str, reason: str) -> Iterator[Action]:
         fetching = agent in self.round.fetching
         if self.round.refuse(agent, reason):
             yield Note("update_refused", self._facts(agent=agent, reason=reason))
             if fetching:
                 yield Cancel(("update", *self.round.key, agent))
-                self._spools.pop(agent).close()
+                self._updates.pop(agent).close()
 
-    # ── the end ────────────────────────────────────────────────────────────────────────────────────
+    # ── the end ───────────────────────────────────────────────────────────────────────────────────
 
     def deadline(self, now: float) -> Iterator[Action]:
         """Wait no longer for what is not here."""
         self.round.late = True
         for agent in sorted(self.round.fetching):
             yield Cancel(("update", *self.round.key, agent))
-            self._forget(agent)
+            self.did_not_arrive(agent)
         yield from self.decide(now)
 
     def decide(self, now: float) -> Iterator[Action]:
         """Close or fail the round, if it is time."""
+        base, folding = self._preparation.base, self._folding
         match self.round.verdict():
             case Verdict.FAIL:
                 have, need = len(self.round.counted), self.round.plan.quorum
-                yield from self.fail(
-                    f"{have} of {len(self.round.plan.roster)} updates, {need} are needed"
-                )
-            case Verdict.CLOSE if self._base is not None and self._folding is not None:
+                asked = len(self.round.plan.roster)
+                yield from self.fail(f"{have} of {asked} updates, {need} are needed")
+            case Verdict.CLOSE if base is not None and folding is not None:
+                self._out = self._means.spools.make(blob_size(folding.layout, "plain"))
                 self.round.phase = Phase.AGGREGATING
                 self.round.seconds["collected"] = now - self.round.opened
-                self._busy = True
-                self._out = self._means.spools.make(blob_size(self._folding.layout, "plain"))
-                weights = self.round.weights
-                call = partial(aggregate, self._folding, self._base, weights, self._out)
+                self._folds = True
+                call = partial(aggregate, folding, base, self.round.weights, self._out)
                 yield Run(("aggregate", *self.round.key), call)
+            case _:
+                pass
 
     def aggregated(self, digest: str, now: float) -> Iterator[Action]:
         """Ask the repository to make the round true."""
         assert self._out is not None  # noqa: S101 - it was aggregated into
-        self._busy = False
+        self._folds = False
         self.round.phase = Phase.COMMITTING
         self.round.seconds["aggregated"] = now - self.round.opened
         yield Note("round_aggregated", self._facts(at=now))
@@ -252,17 +235,13 @@ class Collection:
         yield Ask(("commit", *self.round.key), self.round.plan.base.source, commit)
 
     def committed(self, version: ModelRef, record: RoundRecord, now: float) -> Iterator[Action]:
-        """The round is true as this record, whoever's it is: tell each agent what became of its update."""
+        """Tell each agent what became of its update; the round is true as this, whoever's it is."""
         task = self.round.plan.task
-        counted = {
-            contributor.agent for contributor in record.contributors if contributor.task == task
-        }
+        counted = {each.agent for each in record.contributors if each.task == task}
         for agent in self.round.waiting:
-            yield self._receipt(
-                agent, "stored" if agent in counted else "drop", "the round is committed"
-            )
+            verdict: Literal["stored", "drop"] = "stored" if agent in counted else "drop"
+            yield self._receipt(agent, verdict, "the round is committed")
         if self._out is not None and self._served == version.weights.digest:
-            yield Unserve(self._served)
             self._means.shelf.put_base(self._served, self._out)
             self._out = None
         yield Note("round_committed", self._facts(version=version.version, at=now))
@@ -273,12 +252,14 @@ class Collection:
         for agent in self.round.waiting:
             yield self._receipt(agent, "drop", f"the round failed: {reason}")
         yield Note("round_failed", self._facts(reason=reason))
-        yield from self._end(None, reason, None)
+        yield from self._end(None, reason[:MAX_REASON], None)
 
-    def failed_work(self, reason: str) -> Iterator[Action]:
-        """End the round: the total may hold a part of an update."""
-        self._busy = False
-        yield from self.fail(reason)
+    def work_ended(self, what: str) -> None:
+        """Note that a worker is done, well or not."""
+        if what == "check":
+            self._preparation.checking = False
+        else:
+            self._folds = False
 
     def _end(
         self, version: ModelRef | None, reason: str, record: RoundRecord | None
@@ -293,53 +274,30 @@ class Collection:
             reason=reason,
             record=record,
         )
-        for what in ("deadline", "prepare", "card", "base", "commit"):
+        for what in ("deadline", "commit"):
             yield Cancel((what, *self.round.key))
+        yield from self._preparation.cancel()
         for agent in sorted(self.round.fetching):
             yield Cancel(("update", *self.round.key, agent))
         if self._served:
             yield Unserve(self._served)
-        if not self._busy:
+        if not self.busy:
             self.let_go()
 
     def let_go(self) -> None:
         """Give all room back. Never while a worker reads it: then its end calls this."""
-        if self._base is not None and self.ended is not None and self.ended.version is None:
-            self._means.shelf.put_base(self.round.plan.base.weights.digest, self._base)
-        elif self._base is not None:
-            self._base.close()
-        self._base = None
+        failed = self.ended is not None and self.ended.version is None
+        self._preparation.let_go(wanted=failed)  # by the round that is planned anew
         total = self._folding.total if self._folding is not None else None
-        for spool in (*self._spools.values(), self._out, total):
+        for spool in (*self._updates.values(), self._out, total):
             if spool is not None:
                 spool.close()
-        self._spools.clear()
+        self._updates.clear()
 
-    def _known(self, agent: str) -> bool:
-        round_ = self.round
-        return agent in round_.fetching or agent in round_.here or agent in round_.counted
-
-    def _forget(self, agent: str) -> None:
-        self.round.fetching.discard(agent)
-        self.round.offers.pop(agent, None)
-        self._spools.pop(agent).close()
-
-    def _spool(self, name: str, size: int) -> Spool:
-        if name in self._spools:
-            self._spools[name].close()
-        self._spools[name] = self._means.spools.make(size)
-        return self._spools[name]
-
-    def _receipt(self, agent: str, verdict: str, reason: str) -> Send:
+    def _receipt(self, agent: str, verdict: Literal["stored", "drop"], reason: str) -> Send:
         job, task = self.round.key
-        stored = verdict == "stored"
-        receipt = Receipt(
-            job=job,
-            task=task,
-            verdict="stored" if stored else "drop",
-            reason="" if stored else reason,
-        )
-        return Send(agent, receipt)
+        why = "" if verdict == "stored" else reason[:MAX_REASON]
+        return Send(agent, Receipt(job=job, task=task, verdict=verdict, reason=why))
 
     def _facts(self, **more: object) -> dict[str, object]:
         plan = self.round.plan

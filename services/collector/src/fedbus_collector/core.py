@@ -1,7 +1,7 @@
 """What the collector decides: which rounds are open, and whose word counts. Pure.
 
-It keeps no durable state. A restarted collector is told its open rounds again and folds again from what
-agents still hold; whether an update counts is decided once, by the repository's insert.
+It keeps no durable state. A restarted collector is told its open rounds again and folds again from
+what agents still hold; whether an update counts is decided once, by the repository's insert.
 """
 
 from collections import OrderedDict
@@ -22,6 +22,7 @@ from fedbus.actions import (
     Send,
     Woke,
 )
+from fedbus.errors import FedbusError
 from fedbus.wire.messages import (
     CommitRefused,
     Committed,
@@ -42,6 +43,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
+from fedbus.wire.values import Plan
 from fedbus_collector.collection import Collection, Means
 from fedbus_collector.round import Round
 
@@ -82,16 +84,19 @@ class CollectorCore:
                 else:
                     self._epoch = order.epoch
                     yield from self._ordered(sender, order, now)
-            case Received(sender, message):
-                yield from self._heard(sender, message, now)
+            case Received(sender, Offer() | Decline() as answer):
+                yield from self._answered(sender, answer, now)
+            case Received(_, message):
+                yield from self._told(message, now)
             case Woke(key) | Fetched(key) | FetchFailed(key) | Ran(key) | RunFailed(key):
                 if collection := self._collection(*key[1:3]):
-                    yield from self._went_on(collection, event, now)
-                    yield from self._settle(collection)
+                    yield from self._drive(collection, self._went_on(collection, event, now))
                 elif isinstance(event, Ran | RunFailed):
-                    self._working.pop(key[1:3]).let_go()
+                    self._let_go(event)
             case _:
                 pass
+
+    # ── the controller ────────────────────────────────────────────────────────────────────────────
 
     def _ordered(
         self, sender: str, order: OpenRound | Dismiss | StopJob, now: float
@@ -102,12 +107,12 @@ class CollectorCore:
                 opened = RoundOpened(job=plan.job, task=plan.task, incarnation=self._incarnation)
                 yield Send(sender, opened)
             case Dismiss(job=job, task=task, agents=agents, reason=reason):
-                if collection := self._collection(job, task):
-                    for agent in agents:
-                        yield from collection.refuse(agent, reason)
-                    yield from collection.decide(now)
-                    yield from self._settle(collection)
-                yield Send(sender, Dismissed(job=job, task=task, agents=agents))
+                collection = self._collection(job, task)
+                if collection is not None:
+                    yield from self._drive(collection, collection.refuse(agents, reason, now))
+                # A round that is not open yet cannot dismiss anybody: let us be asked again.
+                if collection is not None or (job, task) in self._ended:
+                    yield Send(sender, Dismissed(job=job, task=task, agents=agents))
             case StopJob(job=job):
                 yield from self._abandon(job, "the job has ended")
                 for key in [key for key in self._ended if key[0] == job]:
@@ -116,49 +121,42 @@ class CollectorCore:
 
     def _opened(self, sender: str, order: OpenRound, now: float) -> Iterator[Action]:
         plan = order.plan
-        if ended := self._ended.get((plan.job, plan.task)):
-            yield Ask(("ended", plan.job, plan.task), sender, ended)
+        if ended := self._known_end(plan):
+            yield Ask(("ended", ended.job, ended.task), sender, ended)
             return
         current = self._open.get(plan.job)
         if current is not None and current.round.plan.task >= plan.task:
             current.controller = sender  # said again, perhaps by its successor
             return
+        if any(job == plan.job and task > plan.task for job, task in self._ended):
+            return  # overtaken by a later plan
         yield from self._abandon(plan.job, "the round was planned anew")
-        collection = Collection(Round(order, now), sender, self._means)
-        self._open[plan.job] = collection
-        yield from collection.begin(now)
-        yield from self._settle(collection)
+        for key in [key for key in self._ended if key[0] == plan.job]:
+            yield Cancel(("ended", *key))  # whoever plans the next round knows of the last
+        collection = self._open[plan.job] = Collection(Round(order, now), sender, self._means)
+        yield from self._drive(collection, collection.begin(now))
 
-    def _heard(self, sender: str, message: object, now: float) -> Iterator[Action]:
-        match message:
-            case Offer(job=job, task=task):
-                if collection := self._collection(job, task):
-                    yield from collection.offered(sender, message, now)
-                    yield from self._settle(collection)
-                else:
-                    yield from self._answer_late(sender, message)
+    def _known_end(self, plan: Plan) -> RoundEnded | None:
+        """Find how this very plan ended, or that its round was committed by another."""
+        for (job, task), ended in self._ended.items():
+            committed = ended.version is not None and ended.round == plan.round
+            if job == plan.job and (task == plan.task or committed):
+                return ended
+        return None
+
+    # ── agents ────────────────────────────────────────────────────────────────────────────────────
+
+    def _answered(self, agent: str, answer: Offer | Decline, now: float) -> Iterator[Action]:
+        collection = self._collection(answer.job, answer.task)
+        match answer:
+            case Offer() if collection is not None:
+                yield from self._drive(collection, collection.offered(agent, answer, now))
+            case Offer():
+                yield from self._answer_late(agent, answer)
             case Decline(job=job, task=task, reason=reason):
-                if collection := self._collection(job, task):
-                    yield from collection.refuse(sender, reason)
-                    yield from collection.decide(now)
-                    yield from self._settle(collection)
-                yield Send(sender, Receipt(job=job, task=task, verdict="drop", reason="noted"))
-            case LookedUp(job=job, agent=agent, task=task, verdict=verdict):
-                yield Cancel(("look-up", job, agent, task))
-                yield Send(agent, Receipt(job=job, task=task, verdict=verdict))
-            case Committed(version=version, record=record):
-                collection = self._open.get(record.job)
-                if collection is not None and collection.round.plan.round == record.round:
-                    yield from collection.committed(version, record, now)
-                    yield from self._settle(collection)
-            case CommitRefused(job=job, task=task, reason=reason):
-                if collection := self._collection(job, task):
-                    yield from collection.fail(f"the repository refused it: {reason}")
-                    yield from self._settle(collection)
-            case Noted(job=job, task=task):
-                yield Cancel(("ended", job, task))
-            case _:
-                pass
+                if collection is not None:
+                    yield from self._drive(collection, collection.refuse((agent,), reason, now))
+                yield Send(agent, Receipt(job=job, task=task, verdict="drop", reason="noted"))
 
     def _answer_late(self, agent: str, offer: Offer) -> Iterator[Action]:
         """Answer for a round that is not open here."""
@@ -175,51 +173,87 @@ class CollectorCore:
         reason = "" if counted else f"round {offer.round} ended without it"
         yield Send(agent, Receipt(job=offer.job, task=offer.task, verdict=verdict, reason=reason))
 
+    # ── the repository, and a controller that has heard ───────────────────────────────────────────
+
+    def _told(self, message: object, now: float) -> Iterator[Action]:
+        match message:
+            case LookedUp(job=job, agent=agent, task=task, verdict=verdict):
+                yield Cancel(("look-up", job, agent, task))
+                yield Send(agent, Receipt(job=job, task=task, verdict=verdict))
+            case Committed(version=version, record=record):
+                collection = self._open.get(record.job)
+                if collection is not None and collection.round.plan.round == record.round:
+                    steps = collection.committed(version, record, now)
+                    yield from self._drive(collection, steps)
+            case CommitRefused(job=job, task=task, reason=reason):
+                if collection := self._collection(job, task):
+                    steps = collection.fail(f"the repository refused it: {reason}")
+                    yield from self._drive(collection, steps)
+            case Noted(job=job, task=task):
+                yield Cancel(("ended", job, task))
+            case _:
+                pass
+
+    # ── a round's own events ──────────────────────────────────────────────────────────────────────
+
     def _went_on(self, collection: Collection, event: Event, now: float) -> Iterator[Action]:
         match event:
             case Woke(("deadline", *_)):
                 yield from collection.deadline(now)
             case Woke(("prepare", *_)):
                 yield from collection.prepare(now)
-            case Fetched(("card", *_)):
-                yield from collection.card_came(now)
-            case Fetched(("base", *_)):
-                yield from collection.base_came(now)
             case Fetched(("update", _, _, agent)):
                 yield from collection.arrived(agent)
+            case Fetched((what, _, _)):
+                yield from collection.came(what, now)
             case FetchFailed(("update", _, _, agent)):
-                yield from collection.not_arrived(agent, now)
-            case FetchFailed((what, _, _)):
-                yield from collection.not_prepared(what, now)
+                collection.did_not_arrive(agent)
+            case FetchFailed((what, _, _), reason):
+                yield from collection.did_not_come(what, reason, now)
+            case Ran(("check", _, _), digest):
+                yield from collection.base_checked(digest, now)
             case Ran(("fold", _, _, agents), refused):
                 yield from collection.folded(agents, refused, now)
-            case Ran(("aggregate", _, _), digest):
+            case Ran((_, _, _), digest):
                 yield from collection.aggregated(digest, now)
             case RunFailed((what, *_), error):
                 # A worker that failed may have folded a part: the total is not to be trusted.
                 yield Note("work_failed", {"work": what, "error": str(error)})
-                yield from collection.failed_work(f"{what}: {error}")
+                collection.work_ended(what)
+                yield from collection.fail(f"{what}: {error}")
             case _:
                 pass
 
-    def _settle(self, collection: Collection) -> Iterator[Action]:
-        """If a round has ended, tell its controller until it is noted."""
+    def _drive(self, collection: Collection, steps: Iterator[Action]) -> Iterator[Action]:
+        """Take a round's steps; if they end it, tell its controller until that has noted it."""
+        try:
+            yield from steps
+        except FedbusError as error:
+            yield from collection.fail(str(error))
         ended = collection.ended
-        if ended is None or self._open.get(ended.job) is not collection:
-            return
-        del self._open[ended.job]
-        if collection.busy:
-            self._working[collection.round.key] = collection
-        self._ended[collection.round.key] = ended
-        while len(self._ended) > REMEMBERED:
-            self._ended.popitem(last=False)
-        yield Ask(("ended", *collection.round.key), collection.controller, ended)
+        if ended is not None and self._open.get(ended.job) is collection:
+            del self._open[ended.job]
+            if collection.busy:
+                self._working[collection.round.key] = collection
+            self._ended[collection.round.key] = ended
+            yield Ask(("ended", *collection.round.key), collection.controller, ended)
+            while len(self._ended) > REMEMBERED:
+                yield Cancel(("ended", *self._ended.popitem(last=False)[0]))
+
+    def _let_go(self, event: Ran | RunFailed) -> None:
+        """Close the spools of a round that ended while its worker read them."""
+        key = event.key[1], event.key[2]
+        collection = self._working.get(key)
+        if collection is not None:
+            collection.work_ended(event.key[0])
+            if not collection.busy:
+                del self._working[key]
+                collection.let_go()
 
     def _abandon(self, job: str, reason: str) -> Iterator[Action]:
         """End an open round of which its controller need not hear."""
         if collection := self._open.get(job):
-            yield from collection.fail(reason)
-            yield from self._settle(collection)
+            yield from self._drive(collection, collection.fail(reason))
             yield Cancel(("ended", *collection.round.key))
 
     def _collection(self, job: str, task: int) -> Collection | None:

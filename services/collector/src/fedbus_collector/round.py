@@ -1,10 +1,16 @@
 """The facts of one round: who is on the roster, who has counted, whether it may close. Pure."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 
 from fedbus.wire.messages import Offer, OpenRound
 from fedbus.wire.values import Contributor, Plan, Refusal, RoundRecord
+
+MAX_METRICS = 64
+METRICS_TOGETHER = 4096
+MAX_REASON = 300
 
 
 class Phase(StrEnum):
@@ -29,8 +35,8 @@ class Verdict(StrEnum):
 class Round:
     """Who was asked, and what has come of it.
 
-    An agent of the roster is fetching (its update is on its way), here (it waits to be folded), counted
-    or refused; or nothing is known of it yet.
+    An agent of the roster is fetching (its update is on its way), here (it waits to be folded),
+    counted or refused; or nothing is known of it yet.
     """
 
     order: OpenRound
@@ -61,8 +67,12 @@ class Round:
 
     @property
     def waiting(self) -> list[str]:
-        """Agents that hold an update for this round and have not been told what became of it."""
-        return sorted({*self.offers} - {*self.refused})
+        """Agents whose offer was taken and who have not been told what became of it."""
+        return sorted(self.offers)
+
+    def has(self, agent: str) -> bool:
+        """Tell whether its update is here, or on its way."""
+        return agent in self.fetching or agent in self.here or agent in self.counted
 
     def weight(self, examples: int) -> float:
         """What an update with so many examples weighs."""
@@ -72,17 +82,22 @@ class Round:
         """Say why an offer cannot count whatever its bytes are; None: it may."""
         if agent not in self.plan.roster:
             return "not on this round's roster"
+        if agent in self.refused:
+            return self.refused[agent]
+        if self.late:
+            return "it came after the deadline"
         if offer.base != self.plan.base.version:
             return f"started from version {offer.base}, not {self.plan.base.version}"
         if offer.round != self.plan.round:
             return f"for round {offer.round}, not {self.plan.round}"
-        return self.refused.get(agent)
+        return None
 
     def refuse(self, agent: str, reason: str) -> bool:
         """Let an agent of the roster not count; False: it has counted, or is not on it."""
         if agent not in self.plan.roster or agent in self.counted or agent in self.here:
             return False
         self.fetching.discard(agent)
+        self.offers.pop(agent, None)
         self.refused.setdefault(agent, reason)
         return True
 
@@ -99,7 +114,7 @@ class Round:
         )
 
     def verdict(self) -> Verdict:
-        """Close when all have settled, or at the deadline with a quorum; fail without hope of one."""
+        """Close when all have settled, or at the deadline with a quorum; fail without hope."""
         if self.phase not in (Phase.PREPARING, Phase.COLLECTING):
             return Verdict.WAIT
         possible = len(self.plan.roster) - len(self.refused)
@@ -112,8 +127,9 @@ class Round:
         return Verdict.CLOSE if len(self.counted) >= self.plan.quorum else Verdict.FAIL
 
     def record(self) -> RoundRecord:
-        """Write down how the round went."""
+        """Write down how the round went; a large roster's details are cut to fit a message."""
         plan = self.plan
+        contributors = tuple(self.counted[a] for a in plan.roster if a in self.counted)
         return RoundRecord(
             job=plan.job,
             round=plan.round,
@@ -122,24 +138,34 @@ class Round:
             parent=plan.base.version,
             card=plan.base.card,
             weighted=self.order.weighted,
-            contributors=tuple(self.counted[a] for a in plan.roster if a in self.counted),
+            contributors=tuple(map(self._cut, contributors)),
             refusals=tuple(
-                Refusal(agent=a, reason=self.refused.get(a, "no update by the deadline"))
+                Refusal(
+                    agent=a, reason=self.refused.get(a, "no update by the deadline")[:MAX_REASON]
+                )
                 for a in plan.roster
                 if a not in self.counted
             ),
-            metrics=self._mean_metrics(),
+            metrics=self._mean_metrics(contributors),
             seconds=dict(self.seconds),
         )
 
-    def _mean_metrics(self) -> dict[str, float]:
+    def _cut(self, contributor: Contributor) -> Contributor:
+        """Keep as many of its own figures as leave room for everybody's."""
+        most = METRICS_TOGETHER // len(self.counted)
+        if len(contributor.metrics) <= most:
+            return contributor
+        return replace(contributor, metrics=dict(islice(contributor.metrics.items(), most)))
+
+    def _mean_metrics(self, contributors: tuple[Contributor, ...]) -> dict[str, float]:
         """Average each metric over those who measured it, weighted by their examples."""
-        sums: dict[str, tuple[float, int]] = {}
-        for contributor in self.counted.values():
-            for name, value in contributor.metrics.items():
-                total, examples = sums.get(name, (0.0, 0))
-                sums[name] = (
-                    total + value * contributor.examples,
-                    examples + contributor.examples,
-                )
-        return {name: total / examples for name, (total, examples) in sums.items()}
+        names = dict.fromkeys(name for each in contributors for name in each.metrics)
+        means: dict[str, float] = {}
+        for name in names:
+            having = [each for each in contributors if name in each.metrics]
+            examples = sum(each.examples for each in having)
+            # Shares, not sums: a figure near the largest float must not become infinite.
+            mean = sum(each.metrics[name] * (each.examples / examples) for each in having)
+            if math.isfinite(mean):
+                means[name] = mean
+        return dict(islice(means.items(), MAX_METRICS))

@@ -1,9 +1,11 @@
 """What the controller decides: who leads, which jobs run, whose news belongs to which. Pure.
 
-It stores nothing itself. A job is accepted once the repository has it, and a restarted controller goes on
-with what the repository says is running. Of several controllers the one that holds the lease acts.
+It stores nothing itself. A job is accepted once the repository has it, and a restarted controller
+goes on with what the repository says is running. Of several controllers the one that holds the
+lease acts.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 from fedbus.actions import (
@@ -13,6 +15,7 @@ from fedbus.actions import (
     Cancel,
     Connected,
     Event,
+    Key,
     Note,
     Received,
     ReplyTo,
@@ -22,9 +25,10 @@ from fedbus.actions import (
     Woke,
 )
 from fedbus.plugins import Selector
-from fedbus.wire.jobfile import Fault, JobFile, JobFileError, parse
+from fedbus.wire.jobfile import JobFileError, parse
 from fedbus.wire.messages import (
     Dismissed,
+    EndJob,
     Evaluated,
     JobEnded,
     JobLoaded,
@@ -42,22 +46,22 @@ from fedbus.wire.messages import (
     RoundOpened,
     ScoreStored,
     StaleEpoch,
-    StoreJob,
     TakeLease,
     TaskTaken,
 )
 from fedbus.wire.states import AgentFacts, Heartbeat, JobState, NodeState
 from fedbus.wire.topics import CANCEL, HEARTBEAT, JOB_STATE, NODE_STATE, SUBMIT, Topic
+from fedbus_controller.brief import Means
 from fedbus_controller.fleet import Fleet
-from fedbus_controller.job import Job, Means
-from fedbus_controller.submission import (
-    PluginCheck,
-    accepted,
-    canceled,
-    job_named,
-    read_job,
-    refused,
-)
+from fedbus_controller.job import MAX_REASON, Job
+from fedbus_controller.people import People
+from fedbus_controller.submission import PluginCheck, canceled, job_named
+
+LEASE: Key = ("lease",)
+JOBS: Key = ("jobs",)
+REMEMBERED = 256
+STOP_SECONDS = 600.0
+"""How long a job's agents are told that it is over. Who hears it later offers, and learns it."""
 
 
 class ControllerCore:
@@ -76,12 +80,14 @@ class ControllerCore:
         self._incarnation = incarnation
         self._repository = repository
         self._fleet = Fleet(heartbeat_seconds)
-        self._selector = selector
-        self._check_plugin = check_plugin
+        self._means = Means(repository, self._fleet, selector)
+        self._people = People(repository, check_plugin)
         self._epoch: int | None = None  # None: another controller leads, or nobody yet
+        self._highest = 0  # the highest epoch the repository has told
+        self._listed = False  # whether it has told which jobs run
         self._jobs: dict[str, Job] = {}
-        self._over: dict[str, JobState] = {}
-        self._submitted: dict[str, list[ReplyTo]] = {}
+        self._over: OrderedDict[str, JobState] = OrderedDict()
+        self._asked: dict[Key, None] = {}  # what is not answered yet
 
     def facts(self) -> AgentFacts | None:
         """Nothing to announce beyond being there."""
@@ -93,6 +99,14 @@ class ControllerCore:
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Decide what follows from an event."""
+        for action in self._decide(event, now):
+            if isinstance(action, Ask):
+                self._asked[action.key] = None
+            elif isinstance(action, Cancel):
+                self._asked.pop(action.key, None)
+            yield action
+
+    def _decide(self, event: Event, now: float) -> Iterator[Action]:
         match event:
             case Connected():
                 self._fleet.reconnected(now)
@@ -101,7 +115,7 @@ class ControllerCore:
                     yield Announce(JOB_STATE, state)
             case Received(_, NodeState() as state):
                 if self._fleet.introduce(state, now):
-                    for running in list(self._jobs.values()):
+                    for running in self._jobs.values():
                         yield from running.reborn(state.node)
             case Received(sender, Heartbeat() as heartbeat):
                 self._fleet.beat(sender, heartbeat, now)
@@ -110,16 +124,28 @@ class ControllerCore:
             case Received(sender, message):
                 yield from self._heard(sender, message, now)
             case Requested(topic, _, payload, _, reply) if self._epoch is not None:
-                answer = self._submit if topic == SUBMIT else self._cancel
-                yield from answer(payload, reply)
-            case Woke(("lease",)):
-                yield self._ask_lease()
-            case Woke((str(what), str(name))) if name in self._jobs:
-                yield from self._woke(what, self._jobs[name], now)
+                if topic == SUBMIT:
+                    yield from self._people.submit(payload, reply, self._epoch)
+                else:
+                    yield from self._cancel(payload, reply)
+            case Woke(key):
+                yield from self._woke(key, now)
             case _:
                 pass
 
-    def _woke(self, what: str, job: Job, now: float) -> Iterator[Action]:
+    def _woke(self, key: Key, now: float) -> Iterator[Action]:
+        match key:
+            case ("lease",):
+                yield self._ask_lease()
+            case ("stopped", name):
+                for asked in [a for a in self._asked if a[:2] == ("stop", name)]:
+                    yield Cancel(asked)
+            case (str(what), str(name)) if job := self._jobs.get(name):
+                yield from self._woke_job(what, job, now)
+            case _:
+                pass
+
+    def _woke_job(self, what: str, job: Job, now: float) -> Iterator[Action]:
         match what:
             case "look":
                 yield from job.look(now)
@@ -127,159 +153,199 @@ class ControllerCore:
                 yield from job.watch(now)
             case "score":
                 yield from job.scores_due(now)
+            case "stuck" if job.stuck:
+                yield from self._reload(job.id)
+            case _:
+                pass
 
-    # ── the lease ──────────────────────────────────────────────────────────────────────────────────
+    # ── the lease ─────────────────────────────────────────────────────────────────────────────────
 
     def _ask_lease(self) -> Ask:
-        return Ask(("lease",), self._repository, TakeLease(incarnation=self._incarnation))
+        return Ask(LEASE, self._repository, TakeLease(incarnation=self._incarnation))
 
     def _lead(self, granted: LeaseGranted, now: float) -> Iterator[Action]:
-        yield Cancel(("lease",))
-        yield WakeAt(("lease",), now + granted.seconds / 3)
+        if granted.epoch < self._highest:
+            return  # overtaken by a later answer
+        self._highest = granted.epoch
+        yield Cancel(LEASE)
+        yield WakeAt(LEASE, now + granted.seconds / 3)
         if self._epoch != granted.epoch:
             yield from self._step_down()
             self._epoch = granted.epoch
             yield Note("lease_taken", {"epoch": granted.epoch})
-            yield Ask(("jobs",), self._repository, ListJobs(epoch=granted.epoch))
+        # Asked with every renewal: whatever we missed or let go of is found again.
+        yield Ask(JOBS, self._repository, ListJobs(epoch=granted.epoch))
+
+    def _lose(self, **facts: object) -> Iterator[Action]:
+        if self._epoch is not None:
+            yield Note("lease_lost", facts)
+            yield from self._step_down()
 
     def _step_down(self) -> Iterator[Action]:
         """Forget all jobs: another controller runs them, or we load them again."""
-        self._epoch = None
-        yield Cancel(("jobs",))
-        for name in [*self._jobs, *self._submitted]:
-            yield Cancel(("load", name))
+        self._epoch, self._listed = None, False
         for job in self._jobs.values():
             yield from job.let_go()
+        for key in [key for key in self._asked if key != LEASE]:
+            yield Cancel(key)  # asked under an epoch that is over
         self._jobs.clear()
-        self._submitted.clear()
+        self._people.forget()
 
-    # ── the repository's answers ───────────────────────────────────────────────────────────────────
+    # ── the repository's answers ──────────────────────────────────────────────────────────────────
 
     def _told(self, message: object, now: float) -> Iterator[Action]:
         match message:
-            case LeaseGranted():
+            case LeaseGranted() if LEASE in self._asked:
                 yield from self._lead(message, now)
-            case LeaseHeld(holder=holder, seconds=seconds):
-                yield Cancel(("lease",))
-                yield WakeAt(("lease",), now + seconds)
-                if self._epoch is not None:
-                    yield Note("lease_lost", {"holder": holder})
-                    yield from self._step_down()
-            case StaleEpoch(epoch=epoch) if self._epoch is not None and epoch > self._epoch:
-                yield Note("lease_lost", {"epoch": epoch})
-                yield from self._step_down()
+            case LeaseHeld(holder=holder, seconds=seconds) if LEASE in self._asked:
+                yield Cancel(LEASE)
+                yield WakeAt(LEASE, now + seconds)
+                yield from self._lose(holder=holder)
+            case StaleEpoch(epoch=epoch) if epoch > self._highest:
+                self._highest = epoch
+                yield from self._lose(epoch=epoch)
                 yield self._ask_lease()
-            case JobsListed(jobs=jobs) if self._epoch is not None:
-                yield Cancel(("jobs",))
-                for name in jobs:
-                    yield from self._load(name)
-            case JobStored(job=name):
-                yield Cancel(("store", name))
-                for reply in self._submitted.pop(name, []):
-                    yield accepted(reply, name)
-                yield from self._load(name)
-            case JobRefused(job=name, reason=reason):
-                yield Cancel(("store", name))
-                for reply in self._submitted.pop(name, []):
-                    yield refused(reply, name, (Fault(key="training_id", problem=reason),))
-            case JobLoaded() if self._epoch is not None:
-                yield Cancel(("load", message.job))
-                yield from self._begin(message, now)
+            case JobStored() | JobRefused() | JobsListed() | JobLoaded() | JobEnded():
+                if self._epoch is not None:
+                    yield from self._told_of_job(message, self._epoch, now)
             case PlanStored(job=name, task=task):
                 if job := self._jobs.get(name):
                     yield from job.planned(task, now)
             case ScoreStored(job=name, round=number):
                 yield Cancel(("store-score", name, number))
-            case JobEnded(job=name, phase=phase, reason=reason):
-                if job := self._jobs.pop(name, None):
-                    yield from job.ended(phase, reason)
-                    self._over[name] = job.state(phase)
             case _:
                 pass
 
-    def _load(self, name: str) -> Iterator[Action]:
-        if self._epoch is not None and name not in self._jobs:
-            yield Ask(("load", name), self._repository, LoadJob(epoch=self._epoch, job=name))
+    def _told_of_job(
+        self,
+        message: JobStored | JobRefused | JobsListed | JobLoaded | JobEnded,
+        epoch: int,
+        now: float,
+    ) -> Iterator[Action]:
+        match message:
+            case JobsListed(jobs=jobs):
+                yield Cancel(JOBS)
+                self._listed = True
+                for name in jobs:
+                    if name not in self._over:
+                        yield from self._load(name, epoch)
+            case JobStored(job=name) if self._people.storing(name):
+                yield Cancel(("store", name))
+                yield from self._people.stored(name)
+                yield from self._load(name, epoch)
+            case JobRefused(job=name, reason=reason):
+                yield Cancel(("store", name))
+                yield from self._people.refused(name, reason)
+            case JobLoaded(job=name) if ("load", name) in self._asked:
+                yield Cancel(("load", name))
+                yield from self._begin(message, epoch, now)
+            case JobEnded(job=name, phase=phase, reason=reason):
+                yield Cancel(("end", name))
+                yield from self._people.ended(name, phase, reason)
+                if job := self._jobs.pop(name, None):
+                    yield from job.ended(phase, reason)
+                    yield WakeAt(("stopped", name), now + STOP_SECONDS)
+                    self._remember(job.state(phase))
+            case _:
+                pass
 
-    def _begin(self, loaded: JobLoaded, now: float) -> Iterator[Action]:
-        if loaded.job in self._jobs or self._epoch is None:
-            return
+    def _load(self, name: str, epoch: int) -> Iterator[Action]:
+        if name not in self._jobs and ("load", name) not in self._asked:
+            yield Ask(("load", name), self._repository, LoadJob(epoch=epoch, job=name))
+
+    def _reload(self, name: str) -> Iterator[Action]:
+        """Let go of a job; the next list of running jobs has it again."""
+        yield Note("job_reloaded", {"job": name})
+        yield from self._jobs.pop(name).let_go()
+
+    def _begin(self, loaded: JobLoaded, epoch: int, now: float) -> Iterator[Action]:
         try:
             file = parse(loaded.file)
         except JobFileError as error:  # stored by a version that knew more, or less, than this one
-            yield Note("job_unreadable", {"job": loaded.job, "reason": str(error)})
+            yield from self._end_unread(loaded, epoch, str(error))
             return
-        means = Means(self._repository, self._fleet, self._selector)
-        job = Job(loaded, file, self._epoch, means, now)
+        job = Job(loaded, file, epoch, self._means, now)
         if loaded.phase != "running":
             # Perhaps its end was stored, and its controller killed before it could say so.
-            yield from job.was_ended(loaded.phase, loaded.reason)
-            self._over[loaded.job] = job.state(loaded.phase)
+            yield from self._over_again(job.was_ended(loaded.phase, loaded.reason))
             return
         self._jobs[loaded.job] = job
         yield Note("job_begun", {"job": loaded.job, "rounds": loaded.rounds})
         yield from job.resume(now)
 
-    # ── the fleet's answers ────────────────────────────────────────────────────────────────────────
+    def _end_unread(self, loaded: JobLoaded, epoch: int, problem: str) -> Iterator[Action]:
+        """Free the model of a job that nobody can run."""
+        phase, reason = loaded.phase, loaded.reason
+        if phase == "running":
+            phase = "failed"
+            reason = f"its job file cannot be read any more: {problem}"[:MAX_REASON]
+            yield Note("job_unreadable", {"job": loaded.job, "reason": reason})
+            end = EndJob(epoch=epoch, job=loaded.job, phase=phase, reason=reason)
+            yield Ask(("end", loaded.job), self._repository, end)
+        state = JobState(
+            job=loaded.job,
+            model=loaded.latest.model,
+            phase=phase,
+            round=loaded.rounds,
+            num_rounds=loaded.rounds,
+            metrics=loaded.metrics,
+            reason=reason,
+            version=loaded.latest.version,
+        )
+        yield from self._over_again(state)
+
+    def _over_again(self, state: JobState) -> Iterator[Action]:
+        self._remember(state)
+        yield Announce(JOB_STATE, state)
+
+    def _remember(self, state: JobState) -> None:
+        self._over[state.job] = state
+        while len(self._over) > REMEMBERED:
+            self._over.popitem(last=False)
+
+    # ── the fleet's answers ───────────────────────────────────────────────────────────────────────
 
     def _heard(self, sender: str, message: object, now: float) -> Iterator[Action]:
         match message:
             case StaleEpoch(epoch=epoch) if self._epoch is not None and epoch > self._epoch:
-                yield from self._step_down()
-                yield self._ask_lease()
-            case TaskTaken(job=name):
-                yield Cancel(("task", name, sender))
-            case RoundOpened(job=name, task=task):
-                if (job := self._jobs.get(name)) and job.plan and job.plan.task == task:
-                    yield Cancel(("open", name))
-            case Dismissed(job=name, agents=agents):
-                for agent in agents:
-                    yield Cancel(("dismiss", name, agent))
+                yield self._ask_lease()  # the repository knows whether that is so
+            case TaskTaken(job=name) | RoundOpened(job=name) | Dismissed(job=name):
+                if job := self._jobs.get(name):
+                    yield from job.answered(sender, message)
             case Evaluated(job=name):
                 if job := self._jobs.get(name):
                     yield from job.evaluated(sender, message, now)
-            case RoundEnded(job=name, task=task):
+            case RoundEnded(job=name, task=task) if self._knows(name):
+                yield Send(sender, Noted(job=name, task=task))
                 if job := self._jobs.get(name):
-                    yield from job.round_ended(sender, message, now)
-                elif self._epoch is not None and name in self._over:
-                    yield Send(sender, Noted(job=name, task=task))
+                    yield from job.round_ended(message, now)
             case JobStopped(job=name):
                 yield Cancel(("stop", name, sender))
             case _:
                 pass
 
-    # ── people ─────────────────────────────────────────────────────────────────────────────────────
+    def _knows(self, name: str) -> bool:
+        """Tell whether we run this job, or know that nobody does any more."""
+        return self._epoch is not None and (
+            name in self._jobs or (self._listed and ("load", name) not in self._asked)
+        )
 
-    def _submit(self, payload: bytes, reply: ReplyTo | None) -> Iterator[Action]:
-        try:
-            file = read_job(payload, self._check_plugin)
-        except JobFileError as error:
-            yield Note("job_refused", {"faults": len(error.faults)})
-            if reply is not None:
-                yield refused(reply, "", error.faults)
-            return
-        yield from self._store(file, payload, reply)
-
-    def _store(self, file: JobFile, payload: bytes, reply: ReplyTo | None) -> Iterator[Action]:
-        assert self._epoch is not None  # noqa: S101 - only a leader is asked
-        name = file.training_id
-        waiting = self._submitted.setdefault(name, [])
-        if reply is not None:
-            waiting.append(reply)
-        store = StoreJob(epoch=self._epoch, job=name, model=file.model_name, file=payload)
-        yield Ask(("store", name), self._repository, store)
+    # ── people ────────────────────────────────────────────────────────────────────────────────────
 
     def _cancel(self, payload: bytes, reply: ReplyTo | None) -> Iterator[Action]:
         name = job_named(payload)
-        reason = ""
+        if name in self._jobs:
+            self._people.cancel(name, reply)
+            yield from self._jobs[name].end("cancelled", "cancelled by a user")
+        elif reply is not None:
+            yield canceled(reply, name or "", self._why_not_canceled(name))
+
+    def _why_not_canceled(self, name: str | None) -> str:
         if name is None:
-            reason = "not a job's id; send it bare, or as a JSON string"
-        elif job := self._jobs.get(name):
-            yield from job.end("cancelled", "cancelled by a user")
-        elif over := self._over.get(name):
-            reason = f"it has already {over.phase}: {over.reason}"
-        else:
-            running = ", ".join(sorted(self._jobs)) or "none"
-            reason = f"no running job of this id; running: {running}"
-        if reply is not None:
-            yield canceled(reply, name or "", reason)
+            return "not a job's id; send it bare, or as a JSON string"
+        if over := self._over.get(name):
+            return f"it has already {over.phase}: {over.reason}"
+        if ("load", name) in self._asked or self._people.storing(name) or not self._listed:
+            return "not known to run yet; try again in a moment"
+        running = ", ".join(sorted(self._jobs)) or "none"
+        return f"no running job of this id; running: {running}"

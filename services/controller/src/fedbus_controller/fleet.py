@@ -1,11 +1,13 @@
 """Who is there: what each node said of itself, and how long ago it was heard. Pure.
 
-Liveness is the age of a node's last heartbeat; a last will only hastens it. A node is suspect after three
-missed heartbeats and lost after six, whether it died, hangs, or its link is cut: one cannot tell.
+Liveness is the age of a node's last heartbeat; a last will only hastens it. A node is suspect after
+three missed heartbeats and lost after six, whether it died, hangs, or its link is cut: one cannot
+tell.
 """
 
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from fedbus.wire.states import PROTOCOL, AgentFacts, Heartbeat, NodeState
@@ -13,6 +15,7 @@ from fedbus.wire.values import role_of
 
 SUSPECT_BEATS = 3
 LOST_BEATS = 6
+LIVES_REMEMBERED = 8
 
 
 class Status(StrEnum):
@@ -25,11 +28,12 @@ class Status(StrEnum):
 
 @dataclass(slots=True)
 class Member:
-    """One node, as last heard."""
+    """One node, as last heard; `past` are the incarnations of its earlier lives."""
 
     state: NodeState
     heard: float
     load: float = 0.0
+    past: deque[int] = field(default_factory=lambda: deque(maxlen=LIVES_REMEMBERED))
 
 
 class Fleet:
@@ -40,25 +44,31 @@ class Fleet:
         self._members: dict[str, Member] = {}
 
     def introduce(self, state: NodeState, now: float) -> bool:
-        """Note what a node says of itself; True if it is a new life of it (its incarnation changed)."""
+        """Note what a node says of itself; True if it lives anew, and has forgotten its orders."""
         known = self._members.get(state.node)
         if known is None:
             self._members[state.node] = Member(state, now)
-            return True
-        if not state.online:
-            if state.incarnation == known.state.incarnation:
-                known.state = state
             return False
-        anew = known.state.incarnation != state.incarnation
+        life = known.state.incarnation
+        if state.incarnation in known.past:
+            return False  # said long ago, and overtaken by its next life
+        if not state.online:
+            if state.incarnation == life:
+                known.state = replace(known.state, online=False)
+            return False
         known.state, known.heard = state, now
-        return anew
+        if state.incarnation != life:
+            known.past.append(life)
+        return state.incarnation != life
 
     def beat(self, node: str, heartbeat: Heartbeat, now: float) -> None:
-        """Note that a node lives."""
+        """Note that a node lives, whatever a last will of the same life said."""
         member = self._members.get(node)
         if member is not None and member.state.incarnation == heartbeat.incarnation:
             member.heard = now
             member.load = heartbeat.load
+            if not member.state.online:
+                member.state = replace(member.state, online=True)
 
     def reconnected(self, now: float) -> None:
         """Hold nobody's silence against it while it was we who could not hear."""
@@ -73,9 +83,8 @@ class Fleet:
         missed = (now - member.heard) / self._beat
         if missed > LOST_BEATS:
             return Status.LOST
-        return (
-            Status.SUSPECT if missed > SUSPECT_BEATS or not member.state.online else Status.ONLINE
-        )
+        sure = missed <= SUSPECT_BEATS and member.state.online
+        return Status.ONLINE if sure else Status.SUSPECT
 
     def incarnation(self, node: str) -> int:
         """Tell a node's lives apart; 0: never heard of."""
@@ -88,16 +97,17 @@ class Fleet:
 
     def agents(self, role: str, now: float) -> Iterator[tuple[str, AgentFacts]]:
         """List the agents that are online and have a role, by name."""
-        for node, member in sorted(self._members.items()):
-            facts = member.state.agent
-            fits = facts is not None and role in facts.roles and member.state.protocol == PROTOCOL
-            if facts is not None and fits and self.status(node, now) is Status.ONLINE:
+        for node in self._online(now):
+            facts = self._members[node].state.agent
+            if facts is not None and role in facts.roles:
                 yield node, facts
 
     def collectors(self, now: float) -> list[str]:
         """List the collectors that are online, by name."""
-        return [
-            node
-            for node in sorted(self._members)
-            if role_of(node) == "collector" and self.status(node, now) is Status.ONLINE
-        ]
+        return [node for node in self._online(now) if role_of(node) == "collector"]
+
+    def _online(self, now: float) -> Iterator[str]:
+        for node, member in sorted(self._members.items()):
+            understood = member.state.protocol == PROTOCOL
+            if understood and self.status(node, now) is Status.ONLINE:
+                yield node

@@ -1,47 +1,48 @@
 """One job, from its acceptance to its end: plan a round, run it, score it, decide. Pure.
 
-A round is planned, and the plan stored, before anyone is asked; so a restarted controller asks the same
-agents for the same tasks again. The collector says how a round ended; the repository's insert made it so.
+A round is planned, and the plan stored, before anyone is asked; so a restarted controller asks the
+same agents for the same tasks again. The collector says how a round ended; the repository's insert
+made it so.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from random import Random
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from fedbus.actions import Action, Announce, Ask, Cancel, Note, Send, WakeAt
-from fedbus.plugins import AgentInfo, Selector
-from fedbus.wire.jobfile import JobFile, params
+from fedbus.actions import Action, Announce, Ask, Cancel, Note, WakeAt
+from fedbus.plugins import AgentInfo
+from fedbus.wire.jobfile import JobFile
 from fedbus.wire.messages import (
-    Dismiss,
+    Dismissed,
     EndJob,
     Evaluated,
-    EvaluateTask,
     JobLoaded,
-    Noted,
-    OpenRound,
     RoundEnded,
+    RoundOpened,
     StopJob,
     StorePlan,
     StoreScore,
-    TrainTask,
+    TaskTaken,
 )
 from fedbus.wire.states import JobState, RoundState
 from fedbus.wire.states import Phase as PublicPhase
 from fedbus.wire.topics import JOB_STATE, ROUND_STATE
 from fedbus.wire.values import Plan, RoundRecord
-from fedbus_controller.fleet import Fleet, Status
+from fedbus_controller.brief import Brief, Means
+from fedbus_controller.fleet import Status
+from fedbus_controller.round import Round
+from fedbus_controller.scoring import Scoring
 
-INLINE_MOST = 16 * 1024
-INLINE_TOGETHER = 4 * 2**20
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 5.0
 SCORE_SECONDS = 60.0
+STUCK_SECONDS = 30.0
 MAX_FAILED = 3
+MAX_REASON = 4096
 
 EndPhase = Literal["finished", "failed", "cancelled"]
+Answer: TypeAlias = TaskTaken | RoundOpened | Dismissed
 
 
 class Phase(StrEnum):
@@ -54,15 +55,6 @@ class Phase(StrEnum):
     ENDING = "ending"
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What jobs are run with."""
-
-    repository: str
-    fleet: Fleet
-    selector: Callable[[str], Selector]
-
-
 class Job:
     """A job at work."""
 
@@ -70,42 +62,48 @@ class Job:
         self, loaded: JobLoaded, file: JobFile, epoch: int, means: Means, now: float
     ) -> None:
         self.id = loaded.job
-        self.file = file
         self.phase = Phase.WAITING
-        self.plan = loaded.plan
-        self._secret = loaded.secret
+        self._brief = Brief(loaded.job, file, epoch, loaded.secret)
+        self._means = means
         self._latest = loaded.latest
         self._rounds = loaded.rounds
         self._metrics = dict(loaded.metrics)
-        self._task = loaded.plan.task if loaded.plan else 0
-        self._epoch = epoch
-        self._means = means
+        self._plan = loaded.plan
         self._since = now
         self._failed = 0
         self._why = ""
-        self._end: EndJob | None = None
+        self._round: Round | None = None
+        self._scoring: Scoring | None = None
         self._record: RoundRecord | None = None
-        self._scores: dict[str, Evaluated | None] = {}
         self._asked_in: dict[str, int] = {}
-        self._dismissed: set[str] = set()
-        self._collector_life = 0
+        self._told: dict[str, None] = {}  # whom to tell of the end
 
-    # ── planning ───────────────────────────────────────────────────────────────────────────────────
+    @property
+    def stuck(self) -> bool:
+        """Whether the repository keeps silent about a plan: it may know better than we do."""
+        return self.phase is Phase.PLANNING
+
+    # ── planning ──────────────────────────────────────────────────────────────────────────────────
 
     def resume(self, now: float) -> Iterator[Action]:
         """Go on where the repository says the job stands."""
-        yield from self._announce("running")
-        if self.plan is not None and self.plan.round == self._rounds + 1:
-            yield from self._open(now)
+        yield from self._announce()
+        if self._plan is not None and self._plan.round == self._rounds + 1:
+            yield from self._open(self._plan, now)
+        elif self._rounds and not any(name.startswith("train_") for name in self._metrics):
+            # The last version may lack its score. Evaluators introduce themselves while we load.
+            self.phase = Phase.SCORING
+            yield WakeAt(("score", self.id), now + PATIENCE_SECONDS)
         else:
             yield from self._next(now)
 
     def _next(self, now: float) -> Iterator[Action]:
         """End the job if it is done; else plan the next round."""
-        reached = self.file.reached(self._metrics) if self._rounds else None
+        file = self._brief.file
+        reached = file.reached(self._metrics) if self._rounds else None
         if reached:
             yield from self.end("finished", reached)
-        elif self._rounds >= self.file.num_rounds:
+        elif self._rounds >= file.num_rounds:
             yield from self.end("finished", f"all {self._rounds} rounds are done")
         else:
             self.phase, self._since = Phase.WAITING, now
@@ -115,7 +113,7 @@ class Job:
         """Plan as soon as there are enough agents and a collector."""
         if self.phase is not Phase.WAITING:
             return
-        fleet, wish = self._means.fleet, self.file.round
+        fleet, wish = self._means.fleet, self._brief.file.round
         agents = [
             AgentInfo(
                 agent=name,
@@ -127,158 +125,139 @@ class Job:
         ]
         collectors = fleet.collectors(now)
         patient = now < self._since + PATIENCE_SECONDS
-        if not collectors or len(agents) < (wish.agents if patient else wish.quorum):
-            yield from self._wait(len(agents), len(collectors), now)
-            return
-        rng = self._chance("roster", self._task + 1)
-        roster = self._means.selector(self.file.plugins.selector)(agents, wish.agents, rng)
-        yield from self._make_plan(roster, collectors, rng, now)
-
-    def _wait(self, agents: int, collectors: int, now: float) -> Iterator[Action]:
-        wish = self.file.round
-        why = f"waiting for agents: {agents} are online, {wish.agents} wanted, {wish.quorum} needed"
         if not collectors:
-            why = "waiting for a collector"
-        if why != self._why:
-            self._why = why
-            yield from self._announce("running")
+            yield from self._wait("waiting for a collector", now)
+        elif len(agents) < (wish.agents if patient else wish.quorum):
+            why = f"{len(agents)} are online, {wish.agents} wanted, {wish.quorum} needed"
+            yield from self._wait(f"waiting for agents: {why}", now)
+        else:
+            yield from self._select(agents, collectors, now)
+
+    def _select(
+        self, agents: Sequence[AgentInfo], collectors: Sequence[str], now: float
+    ) -> Iterator[Action]:
+        wish, name = self._brief.file.round, self._brief.file.plugins.selector
+        rng = self._brief.chance("roster", self._task + 1)
+        try:
+            chosen = self._means.selector(name)(agents, wish.agents, rng)
+        except Exception as error:  # noqa: BLE001 - whatever somebody's plug-in raises
+            yield from self.end("failed", f"selector {name!r}: {error}")
+            return
+        known = {info.agent for info in agents}
+        roster = [agent for agent in dict.fromkeys(chosen) if agent in known][: wish.agents]
+        if len(roster) < wish.quorum:
+            why = f"selector {name!r} chose {len(roster)} agents, {wish.quorum} are needed"
+            yield from self._wait(why, now)
+        else:
+            yield from self._make_plan(roster, collectors, rng, now)
+
+    def _wait(self, why: str, now: float) -> Iterator[Action]:
+        yield from self._explain(why)
         yield WakeAt(("look", self.id), now + LOOK_SECONDS)
+
+    @property
+    def _task(self) -> int:
+        return self._plan.task if self._plan else 0
 
     def _make_plan(
         self, roster: Sequence[str], collectors: Sequence[str], rng: Random, now: float
     ) -> Iterator[Action]:
-        self._task += 1
+        wish = self._brief.file.round
         self._why = ""
-        self.plan = Plan(
+        self._plan = Plan(
             job=self.id,
             round=self._rounds + 1,
-            task=self._task,
+            task=self._task + 1,
             base=self._latest,
             collector=rng.choice(collectors),
             roster=tuple(roster),
-            quorum=min(self.file.round.quorum, len(roster)),
-            deadline_seconds=self.file.round.deadline_seconds,
+            quorum=wish.quorum,
+            deadline_seconds=wish.deadline_seconds,
         )
         self.phase = Phase.PLANNING
-        facts = {"job": self.id, "round": self.plan.round, "task": self._task}
+        facts = {"job": self.id, "round": self._plan.round, "task": self._plan.task}
         yield Note("round_decided", {**facts, "at": now})
-        store = StorePlan(epoch=self._epoch, plan=self.plan)
+        store = StorePlan(epoch=self._brief.epoch, plan=self._plan)
         yield Ask(("plan", self.id), self._means.repository, store)
+        yield WakeAt(("stuck", self.id), now + STUCK_SECONDS)
 
-    # ── a round ────────────────────────────────────────────────────────────────────────────────────
+    # ── a round ───────────────────────────────────────────────────────────────────────────────────
 
     def planned(self, task: int, now: float) -> Iterator[Action]:
         """The plan is stored: act upon it."""
-        if self.phase is Phase.PLANNING and self.plan is not None and self.plan.task == task:
+        if self.phase is Phase.PLANNING and self._plan is not None and self._plan.task == task:
             yield Cancel(("plan", self.id))
-            yield from self._open(now)
+            yield Cancel(("stuck", self.id))
+            yield from self._open(self._plan, now)
 
-    def _open(self, now: float) -> Iterator[Action]:
-        plan = self.plan
-        assert plan is not None  # noqa: S101 - callers have one
+    def _open(self, plan: Plan, now: float) -> Iterator[Action]:
         self.phase = Phase.RUNNING
-        self._dismissed = set()
-        facts = {"job": self.id, "round": plan.round, "task": plan.task, "agents": len(plan.roster)}
-        yield Note("round_planned", {**facts, "at": now})
-        yield from self.ask_collector()
-        for agent in plan.roster:
-            self._asked_in[agent] = plan.round
-            yield self._ask_agent(agent)
-        yield from self._announce("running")
+        self._round = Round(plan, self._brief, self._means.fleet, now)
+        self._asked_in.update(dict.fromkeys(plan.roster, plan.round))
+        self._told.update(dict.fromkeys((plan.collector, *plan.roster)))
+        yield from self._round.open(now)
+        yield from self._announce()
         yield WakeAt(("watch", self.id), now + LOOK_SECONDS)
 
-    def ask_collector(self) -> Iterator[Action]:
-        """Tell the plan's collector, or a new life of it, to open the round."""
-        plan = self.plan
-        if self.phase is Phase.RUNNING and plan is not None:
-            self._collector_life = self._means.fleet.incarnation(plan.collector)
-            order = OpenRound(
-                epoch=self._epoch,
-                plan=plan,
-                aggregator=self.file.plugins.aggregator,
-                weighted=self.file.round.weighted,
-            )
-            yield Ask(("open", self.id), plan.collector, order)
-
-    def _ask_agent(self, agent: str) -> Ask:
-        plan = self.plan
-        assert plan is not None  # noqa: S101 - a running round has one
-        task = TrainTask(
-            epoch=self._epoch,
-            job=self.id,
-            round=plan.round,
-            task=plan.task,
-            base=plan.base,
-            collector=plan.collector,
-            params=params(self.file),
-            trainer=self.file.plugins.trainer,
-            members=len(plan.roster),
-            inline_up_to=min(INLINE_MOST, INLINE_TOGETHER // len(plan.roster)),
-            seed=self._chance(agent, plan.task).getrandbits(48),
-        )
-        return Ask(("task", self.id, agent), agent, task)
+    def answered(self, sender: str, answer: Answer) -> Iterator[Action]:
+        """Take a node's answer to what a round asked of it."""
+        if self.phase is Phase.RUNNING and self._round is not None:
+            yield from self._round.answered(sender, answer)
 
     def reborn(self, node: str) -> Iterator[Action]:
-        """A node of the round lives anew, and has forgotten: tell it again."""
-        plan = self.plan
-        if self.phase is not Phase.RUNNING or plan is None:
-            return
-        if node == plan.collector:
-            yield from self.ask_collector()
-            for agent in sorted(self._dismissed):
-                yield self._ask_dismissal(agent)
-        elif node in plan.roster and node not in self._dismissed:
-            yield self._ask_agent(node)
+        """A node lives anew, and has forgotten: tell it again."""
+        if self.phase is Phase.RUNNING and self._round is not None:
+            yield from self._round.reborn(node)
 
     def watch(self, now: float) -> Iterator[Action]:
-        """Let the collector wait no longer for agents that are lost; plan anew if it is lost itself."""
-        plan, fleet = self.plan, self._means.fleet
-        if self.phase is Phase.SCORING:
-            for agent in [a for a, score in self._scores.items() if score is None]:
-                if fleet.status(agent, now) is Status.LOST:
-                    yield from self._scored(agent, None, now)
-        if self.phase not in (Phase.RUNNING, Phase.SCORING) or plan is None:
-            return
-        if self.phase is Phase.RUNNING:
-            for agent in plan.roster:
-                if agent not in self._dismissed and fleet.status(agent, now) is Status.LOST:
-                    self._dismissed.add(agent)
-                    yield Cancel(("task", self.id, agent))
-                    yield self._ask_dismissal(agent)
-            others = [c for c in fleet.collectors(now) if c != plan.collector]
-            if others and fleet.status(plan.collector, now) is Status.LOST:
-                yield Note("collector_lost", {"job": self.id, "collector": plan.collector})
-                yield from self._close_asks()
-                self.phase, self._since = Phase.WAITING, now
-                yield from self.look(now)
-        yield WakeAt(("watch", self.id), now + LOOK_SECONDS)
+        """Wait no longer for those who are lost."""
+        if self.phase is Phase.SCORING and self._scoring is not None:
+            fleet = self._means.fleet
+            gone = [a for a in self._scoring.missing if fleet.status(a, now) is Status.LOST]
+            if gone:
+                yield from self._scoring.give_up(gone)
+                yield from self._scored(now)
+        elif self.phase is Phase.RUNNING and self._round is not None:
+            yield from self._round.watch(now)
+            if self._round.collector_lost(now):
+                yield from self._collect_elsewhere(self._round, now)
+            else:
+                yield from self._explain("")
+        if self.phase in (Phase.RUNNING, Phase.SCORING):
+            yield WakeAt(("watch", self.id), now + LOOK_SECONDS)
 
-    def _ask_dismissal(self, agent: str) -> Ask:
-        plan = self.plan
-        assert plan is not None  # noqa: S101 - a running round has one
-        dismiss = Dismiss(
-            epoch=self._epoch,
-            job=self.id,
-            task=plan.task,
-            agents=(agent,),
-            reason="lost: no heartbeat",
-        )
-        return Ask(("dismiss", self.id, agent), plan.collector, dismiss)
+    def _collect_elsewhere(self, round_: Round, now: float) -> Iterator[Action]:
+        """Plan the round anew for another collector, once there is one."""
+        lost = round_.plan.collector
+        if not self._means.fleet.collectors(now):
+            yield from self._explain(f"waiting for {lost}, which is lost, or another collector")
+            return
+        yield Note("collector_lost", {"job": self.id, "collector": lost})
+        yield from round_.close()
+        self.phase, self._since = Phase.WAITING, now
+        yield from self.look(now)
 
-    def round_ended(self, sender: str, ended: RoundEnded, now: float) -> Iterator[Action]:
-        """Go on from how the collector says a round ended."""
-        yield Send(sender, Noted(job=self.id, task=ended.task))
-        if self.phase is not Phase.RUNNING or self.plan is None or ended.round != self._rounds + 1:
+    def round_ended(self, ended: RoundEnded, now: float) -> Iterator[Action]:
+        """Go on from how a collector says a round ended.
+
+        A committed round is true whoever says so and whenever; a failure counts only if it is that
+        of the round which runs.
+        """
+        if self.phase is Phase.SCORING or ended.round != self._rounds + 1:
             return
-        if ended.version is None and ended.task != self.plan.task:
-            return
-        yield from self._close_asks()
-        if ended.version is None or ended.record is None:
+        if ended.version is not None and ended.record is not None:
+            was = self.phase
+            yield from self._stop_asking()
+            self._failed, self._record = 0, ended.record
+            self._rounds, self._latest = ended.round, ended.version
+            self._metrics = dict(ended.record.metrics)
+            if was is Phase.ENDING:
+                self.phase = was
+            else:
+                yield from self._score(now)
+        elif self.phase is Phase.RUNNING and ended.task == self._task:
+            yield from self._stop_asking()
             yield from self._failed_round(ended.reason, now)
-            return
-        self._failed = 0
-        self._rounds, self._latest, self._record = ended.round, ended.version, ended.record
-        yield from self._score(now)
 
     def _failed_round(self, reason: str, now: float) -> Iterator[Action]:
         self._failed += 1
@@ -288,84 +267,55 @@ class Job:
             yield from self.end("failed", f"{self._why}, {self._failed} times in a row")
         else:
             self.phase, self._since = Phase.WAITING, now
-            yield from self._announce("running")
+            yield from self._announce()
             yield WakeAt(("look", self.id), now + LOOK_SECONDS)
 
-    def _close_asks(self) -> Iterator[Action]:
-        yield Cancel(("open", self.id))
-        yield Cancel(("plan", self.id))
-        for agent in self.plan.roster if self.plan else ():
-            yield Cancel(("task", self.id, agent))
-            yield Cancel(("dismiss", self.id, agent))
-
-    # ── scoring ────────────────────────────────────────────────────────────────────────────────────
+    # ── scoring ───────────────────────────────────────────────────────────────────────────────────
 
     def _score(self, now: float) -> Iterator[Action]:
         """Have the new version scored on held-out data, if anyone holds some."""
         evaluators = [name for name, _ in self._means.fleet.agents("evaluate", now)]
-        self._scores = dict.fromkeys(evaluators)
         self.phase = Phase.SCORING
-        if not evaluators:
-            yield from self._all_scored(now)
-            return
-        for agent in evaluators:
-            task = EvaluateTask(
-                epoch=self._epoch,
-                job=self.id,
-                version=self._latest,
-                params=params(self.file),
-                trainer=self.file.plugins.trainer,
-                members=len(evaluators),
-            )
-            yield Ask(("evaluate", self.id, agent), agent, task)
-        yield WakeAt(("score", self.id), now + SCORE_SECONDS)
+        self._scoring = Scoring(self._brief, self._latest, evaluators)
+        self._told.update(dict.fromkeys(evaluators))
+        yield from self._scoring.ask()
+        patience = max(SCORE_SECONDS, self._brief.file.round.deadline_seconds)
+        yield WakeAt(("score", self.id), now + patience)
+        yield WakeAt(("watch", self.id), now + LOOK_SECONDS)
+        yield from self._scored(now)
 
     def evaluated(self, agent: str, score: Evaluated, now: float) -> Iterator[Action]:
         """Take an evaluator's score of the version that is being scored."""
-        if self.phase is Phase.SCORING and score.version == self._latest.version:
-            yield from self._scored(agent, score, now)
-
-    def _scored(self, agent: str, score: Evaluated | None, now: float) -> Iterator[Action]:
-        if agent not in self._scores or self._scores[agent] is not None:
-            return
-        yield Cancel(("evaluate", self.id, agent))
-        if score is not None and score.reason:
-            yield Note("score_failed", {"job": self.id, "agent": agent, "reason": score.reason})
-            score = None
-        if score is None:
-            del self._scores[agent]
-        else:
-            self._scores[agent] = score
-        if all(known is not None for known in self._scores.values()):
-            yield from self._all_scored(now)
+        if self.phase is Phase.SCORING and self._scoring is not None:
+            yield from self._scoring.take(agent, score)
+            yield from self._scored(now)
 
     def scores_due(self, now: float) -> Iterator[Action]:
-        """Wait no longer for scores."""
-        if self.phase is Phase.SCORING:
-            for agent in [a for a, score in self._scores.items() if score is None]:
-                yield Cancel(("evaluate", self.id, agent))
-                del self._scores[agent]
-            yield from self._all_scored(now)
+        """Wait no longer for scores; after a restart, begin to ask for them."""
+        if self.phase is Phase.SCORING and self._scoring is None:
+            yield from self._score(now)
+        elif self.phase is Phase.SCORING and self._scoring is not None:
+            yield from self._scoring.give_up(self._scoring.missing)
+            yield from self._scored(now)
 
-    def _all_scored(self, now: float) -> Iterator[Action]:
-        record = self._record
-        assert record is not None  # noqa: S101 - scoring follows a committed round
+    def _scored(self, now: float) -> Iterator[Action]:
+        scoring = self._scoring
+        if scoring is None or scoring.missing:
+            return
         yield Cancel(("score", self.id))
-        scores = [score for score in self._scores.values() if score is not None]
-        held_out = mean_of(scores)
-        if scores:
-            self._metrics = {**{f"train_{k}": v for k, v in record.metrics.items()}, **held_out}
+        self._metrics = scoring.metrics(self._metrics)
+        if scoring.scored:
+            key = ("store-score", self.id, self._rounds)
             store = StoreScore(
-                epoch=self._epoch, job=self.id, round=self._rounds, metrics=self._metrics
+                epoch=self._brief.epoch, job=self.id, round=self._rounds, metrics=self._metrics
             )
-            yield Ask(("store-score", self.id, self._rounds), self._means.repository, store)
-        else:
-            self._metrics = dict(record.metrics)
-        yield Announce(ROUND_STATE, self._round_state(record))
-        yield Note(
-            "round_finished", {"job": self.id, "round": self._rounds, **self._metrics, "at": now}
-        )
-        yield from self._announce("running")
+            yield Ask(key, self._means.repository, store)
+        if self._record is not None:  # none if the round was committed before our restart
+            yield Announce(ROUND_STATE, self._round_state(self._record))
+        facts = {"job": self.id, "round": self._rounds, "metrics": self._metrics, "at": now}
+        yield Note("round_finished", facts)
+        self._scoring = None
+        yield from self._announce()
         yield from self._next(now)
 
     def _round_state(self, record: RoundRecord) -> RoundState:
@@ -380,69 +330,66 @@ class Job:
             seconds=record.seconds,
         )
 
-    # ── the end ────────────────────────────────────────────────────────────────────────────────────
+    # ── the end ───────────────────────────────────────────────────────────────────────────────────
 
     def let_go(self) -> Iterator[Action]:
         """Ask and wait for nothing more: another controller goes on, or this one loads it again."""
-        yield from self._close_asks()
-        for agent in self._scores:
-            yield Cancel(("evaluate", self.id, agent))
-        for what in ("look", "watch", "score", "end"):
+        yield from self._stop_asking()
+        yield Cancel(("end", self.id))
+
+    def _stop_asking(self) -> Iterator[Action]:
+        if self._round is not None:
+            yield from self._round.close()
+        if self._scoring is not None:
+            yield from self._scoring.give_up(self._scoring.missing)
+        for what in ("plan", "stuck", "look", "watch", "score"):
             yield Cancel((what, self.id))
 
     def end(self, phase: EndPhase, reason: str) -> Iterator[Action]:
         """Have the repository end the job; what it answers is how it ended."""
         if self.phase is Phase.ENDING:
             return
-        yield from self.let_go()
+        yield from self._stop_asking()
         self.phase = Phase.ENDING
-        self._end = EndJob(epoch=self._epoch, job=self.id, phase=phase, reason=reason[:4096])
-        yield Ask(("end", self.id), self._means.repository, self._end)
+        end = EndJob(epoch=self._brief.epoch, job=self.id, phase=phase, reason=reason[:MAX_REASON])
+        yield Ask(("end", self.id), self._means.repository, end)
 
     def ended(self, phase: EndPhase, reason: str) -> Iterator[Action]:
         """The job is over, as the repository says: tell everyone."""
-        yield Cancel(("end", self.id))
-        self._why = reason
+        yield from self.let_go()
+        self.phase, self._why = Phase.ENDING, reason
         yield Note("job_ended", {"job": self.id, "phase": phase, "reason": reason})
-        yield from self._announce(phase)
-        for node in (*self.plan.roster, self.plan.collector) if self.plan else ():
-            stop = StopJob(epoch=self._epoch, job=self.id)
+        yield Announce(JOB_STATE, self.state(phase))
+        for node in self._told:
+            stop = StopJob(epoch=self._brief.epoch, job=self.id)
             yield Ask(("stop", self.id, node), node, stop)
 
-    def was_ended(self, phase: EndPhase, reason: str) -> Iterator[Action]:
+    def was_ended(self, phase: EndPhase, reason: str) -> JobState:
         """Say again how a job ended that was over before this controller began."""
         self._why = reason
-        yield from self._announce(phase)
+        return self.state(phase)
 
-    def _announce(self, phase: PublicPhase) -> Iterator[Action]:
-        yield Announce(JOB_STATE, self.state(phase))
+    # ── for people ────────────────────────────────────────────────────────────────────────────────
 
-    def state(self, phase: PublicPhase = "running") -> JobState:
-        """Say where the job stands."""
+    def _explain(self, why: str) -> Iterator[Action]:
+        if why != self._why:
+            self._why = why
+            yield from self._announce()
+
+    def _announce(self) -> Iterator[Action]:
+        yield Announce(JOB_STATE, self.state())
+
+    def state(self, phase: PublicPhase | None = None) -> JobState:
+        """Say where the job stands: accepted until the first plan is stored, then running."""
+        running: PublicPhase = "running" if self._rounds or self._round else "accepted"
         return JobState(
             job=self.id,
-            model=self.file.model_name,
-            phase=phase,
+            model=self._brief.file.model_name,
+            phase=phase or running,
             round=self._rounds,
-            num_rounds=self.file.num_rounds,
+            num_rounds=self._brief.file.num_rounds,
             metrics=self._metrics,
-            reason=self._why,
+            reason=self._why[:MAX_REASON],
             version=self._latest.version,
-            agents=len(self.plan.roster) if self.plan and self.phase is Phase.RUNNING else 0,
+            agents=len(self._plan.roster) if self._plan and self.phase is Phase.RUNNING else 0,
         )
-
-    def _chance(self, *what: object) -> Random:
-        """Make chance that replays for who knows the job's secret, and that nobody else can predict."""
-        text = "\0".join((self.id, *(str(part) for part in what)))
-        return Random(hashlib.sha256(self._secret + text.encode()).digest())
-
-
-def mean_of(scores: Sequence[Evaluated]) -> dict[str, float]:
-    """Average scores metric by metric, weighted by examples."""
-    means: dict[str, float] = {}
-    for name in sorted({name for score in scores for name in score.metrics}):
-        having = [score for score in scores if name in score.metrics]
-        examples = sum(score.examples for score in having)
-        if examples:
-            means[name] = sum(s.metrics[name] * s.examples for s in having) / examples
-    return means

@@ -22,7 +22,9 @@ def read_job(payload: bytes, check_plugin: PluginCheck) -> JobFile:
         JobFileError: with every fault found.
     """
     if len(payload) > MAX_JOB_FILE:
-        raise JobFileError((Fault(key="", problem=f"{len(payload)} bytes, at most {MAX_JOB_FILE}"),))
+        raise JobFileError(
+            (Fault(key="", problem=f"{len(payload)} bytes, at most {MAX_JOB_FILE}"),)
+        )
     job = parse(payload)
     faults = []
     for group, name in (

@@ -1,0 +1,110 @@
+"""What a round needs before it can fold and close: the model's layout, and the base. Pure."""
+
+from collections.abc import Iterator
+
+from fedbus.actions import Action, Cancel, Fetch, Run, WakeAt
+from fedbus.errors import TransferError
+from fedbus.layout import Layout
+from fedbus.spool import Spool, Spools
+from fedbus.wire import codec
+from fedbus.wire.states import ModelCard
+from fedbus.wire.values import Plan
+from fedbus_collector.shelf import Shelf
+
+MAX_CARD = 4 * 2**20
+RETRY_SECONDS = 2.0
+
+
+class Preparation:
+    """Fetches a model's card and a base, unless they are on the shelf.
+
+    `checking` is true while a worker reads the base, to hold it against its digest.
+    """
+
+    def __init__(self, plan: Plan, spools: Spools, shelf: Shelf) -> None:
+        self.base: Spool | None = None
+        self.checking = False
+        self._plan = plan
+        self._key = plan.job, plan.task
+        self._spools = spools
+        self._shelf = shelf
+        self._sinks: dict[str, Spool] = {}
+
+    @property
+    def layout(self) -> Layout | None:
+        """The model's, once its card is here."""
+        return self._shelf.layout(self._plan.base.card.digest)
+
+    def fetch(self) -> Iterator[Action]:
+        """Fetch what is neither here nor on its way.
+
+        Raises:
+            TransferError: the card is too large to be one.
+            StoreError: there is no room.
+        """
+        base = self._plan.base
+        if base.card.size > MAX_CARD:
+            raise TransferError(f"a model card of {base.card.size} bytes, at most {MAX_CARD}")
+        if self.layout is None and "card" not in self._sinks:
+            self._sinks["card"] = self._spools.make(base.card.size)
+            reference = base.reference(base.card)
+            yield Fetch(("card", *self._key), reference, self._sinks["card"])
+        if self.base is None:
+            self.base = self._shelf.take_base(base.weights.digest)
+        if self.base is None and "base" not in self._sinks:
+            self._sinks["base"] = self._spools.make(base.weights.size)
+            members = len(self._plan.roster) + 1  # the group the agents join now
+            reference = base.reference(base.weights)
+            yield Fetch(("base", *self._key), reference, self._sinks["base"], members)
+
+    def card_came(self) -> None:
+        """Read the model's layout.
+
+        Raises:
+            FedbusError: the card is damaged, or cannot be read.
+        """
+        card, spool = self._plan.base.card, self._sinks.pop("card")
+        try:
+            if spool.digest() != card.digest:
+                raise TransferError("the model card's bytes are not those of its digest")
+            read = codec.from_json(ModelCard, bytes(spool.read(0, card.size)))
+            self._shelf.keep_layout(card.digest, Layout.read(read.layout))
+        finally:
+            spool.close()
+
+    def base_came(self) -> Iterator[Action]:
+        """Have the base's digest taken."""
+        self.checking = True
+        yield Run(("check", *self._key), self._sinks["base"].digest)
+
+    def base_checked(self, digest: str) -> None:
+        """Take the base, if it is the one.
+
+        Raises:
+            TransferError: it is another one.
+        """
+        self.checking = False
+        if digest != self._plan.base.weights.digest:
+            raise TransferError("the base's bytes are not those of its digest")
+        self.base = self._sinks.pop("base")
+
+    def not_came(self, what: str, now: float) -> Iterator[Action]:
+        """Try again in a moment."""
+        self._sinks.pop(what).close()
+        yield WakeAt(("prepare", *self._key), now + RETRY_SECONDS)
+
+    def cancel(self) -> Iterator[Action]:
+        """Fetch nothing more."""
+        for what in ("prepare", "card", "base"):
+            yield Cancel((what, *self._key))
+
+    def let_go(self, *, wanted: bool) -> None:
+        """Give the room back; a base that may be `wanted` again goes back on the shelf."""
+        if self.base is not None and wanted:
+            self._shelf.put_base(self._plan.base.weights.digest, self.base)
+        elif self.base is not None:
+            self.base.close()
+        self.base = None
+        for sink in self._sinks.values():
+            sink.close()
+        self._sinks.clear()

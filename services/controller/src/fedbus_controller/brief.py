@@ -1,0 +1,34 @@
+"""What a job is run with: its file, its chance, its lease, and the means at hand. Pure."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from fedbus.plugins import Selector
+from fedbus.wire.jobfile import JobFile
+from fedbus_controller.fleet import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What jobs are run with."""
+
+    repository: str
+    fleet: Fleet
+    selector: Callable[[str], Selector]
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What the messages of a job are made of."""
+
+    job: str
+    file: JobFile
+    epoch: int
+    secret: bytes
+
+    def chance(self, *what: object) -> Random:
+        """Make chance that replays for who knows the job's secret, and nobody else can predict."""
+        text = "\0".join((self.job, *(str(part) for part in what)))
+        return Random(hashlib.sha256(self.secret + text.encode()).digest())

@@ -1,0 +1,81 @@
+"""People who submitted or cancelled a job, until the repository has answered. Pure.
+
+Nobody is told what is not stored: a controller that is killed meanwhile leaves them without an
+answer, and they ask again.
+"""
+
+from collections.abc import Iterator
+
+from fedbus.actions import Action, Ask, Note, ReplyTo
+from fedbus.wire.jobfile import Fault, JobFileError
+from fedbus.wire.messages import StoreJob
+from fedbus_controller.submission import PluginCheck, accepted, canceled, read_job, refused
+
+
+class People:
+    """Who waits for which job's acceptance or end."""
+
+    def __init__(self, repository: str, check_plugin: PluginCheck) -> None:
+        self._repository = repository
+        self._check_plugin = check_plugin
+        self._files: dict[str, bytes] = {}
+        self._submitted: dict[str, list[ReplyTo]] = {}
+        self._canceled: dict[str, list[ReplyTo]] = {}
+
+    def submit(self, payload: bytes, reply: ReplyTo | None, epoch: int) -> Iterator[Action]:
+        """Have a job stored, or say at once why not."""
+        try:
+            file = read_job(payload, self._check_plugin)
+        except JobFileError as error:
+            yield Note("job_refused", {"faults": len(error.faults)})
+            if reply is not None:
+                yield refused(reply, "", tuple(error.faults))
+            return
+        job = file.training_id
+        if self._files.setdefault(job, payload) != payload:
+            if reply is not None:
+                problem = f"another job file of the id {job!r} is being stored; try again"
+                yield refused(reply, job, (Fault(key="training_id", problem=problem),))
+            return
+        _join(self._submitted, job, reply)
+        store = StoreJob(epoch=epoch, job=job, model=file.model_name, file=payload)
+        yield Ask(("store", job), self._repository, store)
+
+    def stored(self, job: str) -> Iterator[Action]:
+        """A job is accepted."""
+        for reply in self._answer(job):
+            yield accepted(reply, job)
+
+    def refused(self, job: str, reason: str) -> Iterator[Action]:
+        """A job is not accepted."""
+        for reply in self._answer(job):
+            yield refused(reply, job, (Fault(key="training_id", problem=reason),))
+
+    def storing(self, job: str) -> bool:
+        """Tell whether an answer about this job is awaited."""
+        return job in self._files
+
+    def forget(self) -> None:
+        """Another controller leads: it will be asked again."""
+        self._files.clear()
+        self._submitted.clear()
+        self._canceled.clear()
+
+    def cancel(self, job: str, reply: ReplyTo | None) -> None:
+        """Answer once the job has ended."""
+        _join(self._canceled, job, reply)
+
+    def ended(self, job: str, phase: str, reason: str) -> Iterator[Action]:
+        """A job is over, cancelled or not."""
+        why = "" if phase == "cancelled" else f"it has already {phase}: {reason}"
+        for reply in self._canceled.pop(job, ()):
+            yield canceled(reply, job, why)
+
+    def _answer(self, job: str) -> list[ReplyTo]:
+        self._files.pop(job, None)
+        return self._submitted.pop(job, [])
+
+
+def _join(waiting: dict[str, list[ReplyTo]], job: str, reply: ReplyTo | None) -> None:
+    if reply is not None and reply not in waiting.setdefault(job, []):
+        waiting[job].append(reply)  # who asks twice is answered once

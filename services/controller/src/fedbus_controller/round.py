@@ -1,0 +1,131 @@
+"""A stored plan at work: who is told what, and told again, until the round has ended. Pure."""
+
+from collections.abc import Iterator
+
+from fedbus.actions import Action, Ask, Cancel, Note
+from fedbus.wire.jobfile import params
+from fedbus.wire.messages import Dismiss, Dismissed, OpenRound, RoundOpened, TaskTaken, TrainTask
+from fedbus.wire.values import Plan
+from fedbus_controller.brief import Brief
+from fedbus_controller.fleet import Fleet, Status
+
+INLINE_MOST = 16 * 1024
+INLINE_TOGETHER = 4 * 2**20
+GRACE_SECONDS = 30.0
+"""Beyond its deadline, before a collector that says nothing is asked about the round again."""
+
+
+class Round:
+    """One round, from the moment its plan is stored."""
+
+    def __init__(self, plan: Plan, brief: Brief, fleet: Fleet, now: float) -> None:
+        self.plan = plan
+        self._brief = brief
+        self._fleet = fleet
+        self._told = now
+        self._dismissed: dict[str, None] = {}
+
+    def open(self, now: float) -> Iterator[Action]:
+        """Tell the collector and the roster."""
+        plan = self.plan
+        facts = {"round": plan.round, "task": plan.task, "agents": len(plan.roster)}
+        yield Note("round_planned", {"job": self._brief.job, **facts, "at": now})
+        yield self._ask_collector()
+        for agent in plan.roster:
+            yield self._ask_agent(agent)
+
+    def answered(
+        self, sender: str, answer: TaskTaken | RoundOpened | Dismissed
+    ) -> Iterator[Action]:
+        """Ask no more what was answered; what answers another round, or another life, does not."""
+        job = self._brief.job
+        match answer:
+            case _ if answer.task != self.plan.task:
+                pass
+            case TaskTaken():
+                yield Cancel(("task", job, sender))
+            case RoundOpened(incarnation=life) if sender == self.plan.collector:
+                if life == self._fleet.incarnation(sender):
+                    yield Cancel(("open", job))
+            case Dismissed(agents=agents) if sender == self.plan.collector:
+                for agent in agents:
+                    yield Cancel(("dismiss", job, agent))
+            case _:
+                pass
+
+    def reborn(self, node: str) -> Iterator[Action]:
+        """Tell a new life of a node again what it has forgotten.
+
+        A collector has also forgotten whose updates it refused: asked again, those agents say that
+        they have nothing more to give, and the others offer at once.
+        """
+        if node == self.plan.collector:
+            yield self._ask_collector()
+            for agent in self._dismissed:
+                yield self._ask_dismissal(agent)
+            for agent in self.plan.roster:
+                if agent not in self._dismissed:
+                    yield self._ask_agent(agent)
+        elif node in self.plan.roster and node not in self._dismissed:
+            yield self._ask_agent(node)
+
+    def watch(self, now: float) -> Iterator[Action]:
+        """Let the collector wait no longer for agents that are lost."""
+        for agent in self.plan.roster:
+            if agent not in self._dismissed and self._fleet.status(agent, now) is Status.LOST:
+                self._dismissed[agent] = None
+                yield Cancel(("task", self._brief.job, agent))
+                yield self._ask_dismissal(agent)
+        if now > self._told + self.plan.deadline_seconds + GRACE_SECONDS:
+            self._told = now
+            yield self._ask_collector()
+
+    def collector_lost(self, now: float) -> bool:
+        """Tell whether nobody collects any more."""
+        return self._fleet.status(self.plan.collector, now) is Status.LOST
+
+    def close(self) -> Iterator[Action]:
+        """Ask nobody any more."""
+        job = self._brief.job
+        yield Cancel(("open", job))
+        for agent in self.plan.roster:
+            yield Cancel(("task", job, agent))
+        for agent in self._dismissed:
+            yield Cancel(("dismiss", job, agent))
+
+    def _ask_collector(self) -> Ask:
+        file = self._brief.file
+        order = OpenRound(
+            epoch=self._brief.epoch,
+            plan=self.plan,
+            aggregator=file.plugins.aggregator,
+            weighted=file.round.weighted,
+        )
+        return Ask(("open", self._brief.job), self.plan.collector, order)
+
+    def _ask_agent(self, agent: str) -> Ask:
+        plan, brief = self.plan, self._brief
+        task = TrainTask(
+            epoch=brief.epoch,
+            job=brief.job,
+            round=plan.round,
+            task=plan.task,
+            base=plan.base,
+            collector=plan.collector,
+            params=params(brief.file),
+            trainer=brief.file.plugins.trainer,
+            members=len(plan.roster),
+            inline_up_to=min(INLINE_MOST, INLINE_TOGETHER // len(plan.roster)),
+            seed=brief.chance(agent, plan.task).getrandbits(48),
+        )
+        return Ask(("task", brief.job, agent), agent, task)
+
+    def _ask_dismissal(self, agent: str) -> Ask:
+        dismiss = Dismiss(
+            epoch=self._brief.epoch,
+            job=self._brief.job,
+            task=self.plan.task,
+            agents=(agent,),
+            reason="lost: no heartbeat",
+        )
+        return Ask(("dismiss", self._brief.job, agent), self.plan.collector, dismiss)
