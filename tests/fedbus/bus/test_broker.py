@@ -240,7 +240,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         pytest.skip("openssl is not installed")
     folder = tmp_path_factory.mktemp("tls")
     certificate, key = folder / "certificate.pem", folder / "key.pem"
-    options = ["req", "-x509", "-nodes", "-days", "2", "-newkey", "rsa:2048"]
+    options = ["req", "-x509", "-nodes", "-days", "2", "-newkey", "ec"]
+    options += ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     files = ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run([openssl, *options, *subject, *files], check=True, capture_output=True)

@@ -376,6 +376,22 @@ async def test_noise_from_a_broker_ends_the_connection(noise: bytes) -> None:
                     await bus.receive()
 
 
+async def test_fault_in_the_library_ends_the_connection(
+    broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a BusError for whoever waits."""
+
+    def fail(_: object) -> None:
+        raise RuntimeError("odd")
+
+    async with mqtt.connect(broker.address("agent.b"), name="agent.b", listen=[FOR_B]) as b:
+        with monkeypatch.context() as patch:
+            patch.setattr("paho.mqtt.client.Client.loop_read", fail)
+            await b.publish(Packet("fedbus/v1/link/agent.b/agent.b/x", b""))
+            with pytest.raises(BusError, match=r"RuntimeError\('odd'\)"):
+                await receive(b, 1)
+
+
 # ── wills ───────────────────────────────────────────────────────────────────────────────────────
 
 DYING = """
@@ -461,7 +477,7 @@ async def test_publisher_waits_for_a_broker_that_reads_nothing() -> None:
         address = BrokerAddress("127.0.0.1", server.sockets[0].getsockname()[1])
         async with mqtt.connect(address, name="agent.a") as bus:
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(stream(bus), 1)
+                await asyncio.wait_for(stream(bus), 0.5)
             release.set()
     assert published * CHUNK < 32 * 2**20
 

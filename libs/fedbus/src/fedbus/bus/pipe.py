@@ -99,6 +99,7 @@ class Pipe:
             await self._room.wait()
         self._raise_if_ended()
         self._write(packet)
+        self._raise_if_ended()  # writing may find the other end gone
         if self._client.want_write():
             self._room.clear()
             self._watch_writes()
@@ -118,7 +119,8 @@ class Pipe:
                 self._client.loop_read()
                 if len(self.inbox) == before and not self._decrypted():
                     break
-        except Exception as error:  # noqa: BLE001 - or the same bytes would be read for ever
+        except Exception as error:  # noqa: BLE001 - the client would read the same bytes for ever
+            self._loop.remove_reader(self._fd)
             self._on_fault(error)
         self.inbox.stir()
         if self._client.socket() is None:

@@ -1,0 +1,171 @@
+"""The pipe on a client that does what a test wants."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from fedbus.bus.base import Packet
+from fedbus.bus.pipe import Pipe
+from fedbus.errors import BusError
+
+
+@dataclass
+class Properties:
+    packed: bytes = b"\0"
+
+
+@dataclass
+class Message:
+    topic: str
+    payload: bytes
+    retain: bool = False
+    properties: object = None
+
+
+class NoTopic:
+    payload = b""
+    retain = False
+    properties = None
+
+    @property
+    def topic(self) -> str:
+        return b"\xff".decode()
+
+
+@dataclass
+class Client:
+    """What paho's client is to the pipe; `near` is its socket."""
+
+    near: socket.socket | None
+    arrivals: list[Message | NoTopic] = field(default_factory=list)
+    waiting: int = 0
+    blocked: bool = False
+    fault: Exception | None = None
+    on_loss: Any = None
+    on_message: Any = None
+    on_publish: Any = None
+    on_socket_register_write: Any = None
+    on_socket_unregister_write: Any = None
+
+    def socket(self) -> Any:  # noqa: ANN401 - as paho has it
+        return self.near
+
+    def publish(self, topic: str, payload: Any, qos: int, retain: bool, properties: Any) -> object:  # noqa: ANN401, ARG002
+        self.waiting += 1
+        return self.on_socket_register_write(self, None, self.near)
+
+    def want_write(self) -> bool:
+        return self.waiting > 0
+
+    def loop_write(self) -> None:
+        if self.on_loss is not None:
+            self.on_loss()
+        elif not self.blocked:
+            self.waiting = 0
+            self.on_socket_unregister_write(self, None, self.near)
+
+    def loop_read(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+        if self.arrivals:
+            self.on_message(self, None, self.arrivals.pop(0))
+        elif self.near is not None:
+            self.near.recv(1)
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends of one connection."""
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    with near, far:
+        yield near, far
+
+
+def piped(client: Client) -> tuple[Pipe, list[Exception]]:
+    """Open a pipe on a client; return the list of its faults with it."""
+    faults: list[Exception] = []
+    pipe = Pipe(client, lambda _: Properties(), on_fault=faults.append)
+    pipe.open()
+    return pipe, faults
+
+
+async def test_publisher_that_finds_the_other_end_gone_is_told(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """A loss that is noticed while writing does not leave the writer waiting for room."""
+    client = Client(ends[0])
+    pipe, _ = piped(client)
+    client.on_loss = lambda: pipe.end(BusError("gone"))
+    async with asyncio.timeout(1):
+        with pytest.raises(BusError, match="gone"):
+            await pipe.send(Packet("t", b""))
+
+
+async def test_one_packet_at_most_waits_in_the_client(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """However many publish at once, the rest wait outside until the socket takes it."""
+    client = Client(ends[0], blocked=True)
+    pipe, _ = piped(client)
+    async with asyncio.timeout(1), asyncio.TaskGroup() as tasks:
+        for i in range(5):
+            tasks.create_task(pipe.send(Packet(str(i), b"")), name=f"publisher {i}")
+        await asyncio.sleep(0)
+        assert client.waiting == 1
+        client.blocked = False
+    assert client.waiting == 0
+
+
+async def test_waiting_publishers_are_told_of_the_end(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """All of them, those inside and those outside."""
+    client = Client(ends[0], blocked=True)
+    pipe, _ = piped(client)
+    publishers = [asyncio.create_task(pipe.send(Packet("t", b"")), name=str(i)) for i in range(3)]
+    await asyncio.sleep(0)
+    pipe.end(BusError("gone"))
+    results = await asyncio.gather(*publishers, return_exceptions=True)
+    assert [str(result) for result in results] == ["gone"] * 3
+    asyncio.get_running_loop().remove_writer(ends[0].fileno())
+
+
+async def test_publisher_lets_others_run(ends: tuple[socket.socket, socket.socket]) -> None:
+    """Whoever publishes without end, on a socket that takes it all, does not own the loop."""
+    pipe, _ = piped(Client(ends[0]))
+    ran = asyncio.Event()
+    asyncio.get_running_loop().call_soon(ran.set)
+    for _ in range(100):
+        await pipe.send(Packet("t", b""))
+    assert ran.is_set()
+
+
+async def test_fault_of_the_client_is_passed_on_once(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """The pipe reads no more, or it would fail for ever."""
+    client = Client(ends[0], fault=RuntimeError("odd"))
+    pipe, faults = piped(client)
+    ends[1].send(b"!")
+    pipe.read()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert faults == [client.fault]
+
+
+async def test_topic_that_is_no_text_is_passed_over(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """The packets around it arrive."""
+    client = Client(ends[0], [Message("a", b""), NoTopic(), Message("b", b"")])
+    pipe, faults = piped(client)
+    ends[1].send(b"!")
+    async with asyncio.timeout(1):
+        topics = [(await pipe.inbox.take()).topic, (await pipe.inbox.take()).topic]
+    assert (topics, faults) == (["a", "b"], [])
+    asyncio.get_running_loop().remove_reader(ends[0].fileno())
