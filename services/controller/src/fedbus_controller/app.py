@@ -1,5 +1,6 @@
 """Wire the controller to its doors."""
 
+from functools import cache
 from typing import Annotated, Literal, cast
 
 from pydantic import Field
@@ -17,6 +18,7 @@ class ControllerSettings(ServiceSettings):
     repository: Annotated[str, Field(description="the repository's node")] = "repository.1"
 
 
+@cache  # every round asks, and to look through all that is installed takes 10 ms
 def selector(name: str) -> Selector:
     """Load a selector by name.
 
