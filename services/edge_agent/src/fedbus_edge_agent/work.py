@@ -12,10 +12,9 @@ from fedbus.layout import Layout
 from fedbus.plugins import Evaluates, Trainer, TrainerFactory
 from fedbus.training import Params
 from fedbus.weights import Blob, decode, encode_delta
-from fedbus.wire.jobfile import TrainingParams
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
-from fedbus.wire.values import Manifest
+from fedbus.wire.values import Manifest, TrainingParams
 from fedbus_edge_agent.outbox import FileBlob, Kept, Outbox
 
 

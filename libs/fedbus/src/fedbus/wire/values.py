@@ -86,6 +86,19 @@ class ModelRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingParams:
+    """How to train, and what to measure; `steps_per_epoch` None is every batch there is."""
+
+    batch_size: Annotated[int, Strict(), Field(ge=1, le=1_000_000)] = 32
+    epochs: Annotated[int, Strict(), Field(ge=1, le=100_000)] = 1
+    steps_per_epoch: Annotated[int, Strict(), Field(ge=1, le=100_000_000)] | None = None
+    learning_rate: Annotated[float, Strict(), Field(gt=0, le=1000, allow_inf_nan=False)] = 0.01
+    optimizer: Text = "sgd"
+    loss: Text = "categorical_crossentropy"
+    metrics: Annotated[tuple[Text, ...], Field(max_length=64)] = ("accuracy",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contributor:
     """One update that counted: who sent it, for which task, and what it weighs."""
 

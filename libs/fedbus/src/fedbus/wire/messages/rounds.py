@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from fedbus.wire.jobfile import TrainingParams
 from fedbus.wire.values import (
     Flag,
     Ident,
@@ -19,6 +18,7 @@ from fedbus.wire.values import (
     RoundRecord,
     TaskNumber,
     Text,
+    TrainingParams,
     Whole,
 )
 
