@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fedbus.actions import Received
+from fedbus.actions import Note, Received
 from fedbus.testing.trail import check_trail
 from fedbus.wire.messages import Commit, CommitRefused, Committed, LookedUp, LookUp
 from fedbus.wire.values import Plan
@@ -13,6 +13,7 @@ from tests.repository.stand import (
     AGENTS,
     COLLECTOR,
     JOB,
+    MODEL,
     Stand,
     begin,
     load,
@@ -46,6 +47,8 @@ def test_a_round_is_fetched_kept_and_announced(stand: Stand, store: Store, plan:
     commit = commit_of(plan)
     answers = stand.hear(COLLECTOR, commit)
     version = store.latest()[0]
+    facts = {"model": MODEL, "version": 2, "job": JOB, "round": 1}
+    assert stand.notes == [Note("version_made", facts)]
     assert answers == [Committed(version=ref_of(version), record=commit.record)]
     latest = stand.latest[-1]
     assert (latest.version, latest.digest, latest.job, latest.round) == (

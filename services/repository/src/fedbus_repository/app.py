@@ -9,13 +9,10 @@ from fedbus_repository.sqlite import SqliteStore
 
 def build(settings: RepositorySettings, identity: Identity) -> service.Built:
     """Make a repository on the embedded store."""
-    watch = service.fault_point()
-
-    def at(step: str) -> None:
-        if watch is not None:
-            watch(f"store:{step}")
-
-    store = SqliteStore(settings.data, keep=settings.keep_versions, at=at)
+    watch = service.fault_point() or (lambda _: None)
+    store = SqliteStore(
+        settings.data, keep=settings.keep_versions, at=lambda step: watch(f"store:{step}")
+    )
     core = RepositoryCore(identity.name, store, lease_seconds=settings.lease_seconds)
     return service.Built(core, library=store.open_blob, close=store.close)
 

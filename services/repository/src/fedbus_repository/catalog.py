@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from fedbus.actions import Action, Announce, Key, Send
+from fedbus.actions import Action, Announce, Key, Note, Send
 from fedbus.errors import StoreError
 from fedbus.wire.messages import (
     ListModels,
@@ -46,6 +46,13 @@ class Catalog:
         if version.version >= self._announced.get(version.model, 0):
             self._announced[version.model] = version.version
             yield Announce(MODEL_LATEST, self._latest(version))
+
+    def made(self, version: Version) -> Iterator[Action]:
+        """Announce the version that a request asked for; note it, if that is news."""
+        if version.version > self._announced.get(version.model, 0):
+            facts = {"model": version.model, "version": version.version}
+            yield Note("version_made", {**facts, "job": version.job, "round": version.round})
+        yield from self.announce(version)
 
     def scored(self, version: Version) -> Iterator[Action]:
         """Announce a version's score, if it is the latest."""

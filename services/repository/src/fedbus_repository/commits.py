@@ -50,7 +50,7 @@ class Commits:
             facts = {"job": record.job, "round": record.round, "reason": answer.reason}
             return Note("commit_refused", facts), Send(sender, refused)
         committed = Committed(version=self._catalog.ref(answer.version), record=answer.record)
-        return Send(sender, committed), *self._catalog.announce(answer.version)
+        return Send(sender, committed), *self._catalog.made(answer.version)
 
     def _look_up(self, sender: str, message: LookUp) -> Errand:
         job, agent, task = message.job, message.agent, message.task

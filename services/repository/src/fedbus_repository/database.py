@@ -28,7 +28,8 @@ class Database:
     """
 
     def __init__(self, folder: Path, *, durable: bool, at: At) -> None:
-        self.folder, self._at = folder, at
+        self.folder = folder
+        self._at: At = lambda _: None  # a fault test counts from the first request on
         self.lock = threading.RLock()
         with translated("opening the store", folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -38,6 +39,7 @@ class Database:
             with self._translated("opening the store"):
                 self._db = _opened(folder / DATABASE, durable=durable)
             self._make_tables()
+            self._at = at
         except StoreError:
             self.close()
             raise

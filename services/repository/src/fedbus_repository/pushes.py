@@ -58,7 +58,7 @@ class Pushes:
             facts = {"model": message.model, "reason": answer.reason}
             return Note("model_refused", facts), Send(sender, refused)
         pushed = ModelPushed(version=self._catalog.ref(answer))
-        return Send(sender, pushed), *self._catalog.announce(answer)
+        return Send(sender, pushed), *self._catalog.made(answer)
 
     def _bring(self, message: PushModel, brought: list[Upload]) -> Steps[Version | Refused]:
         store, cards = self._store, self._cards
