@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +16,11 @@ FRAMEWORKS = {
     "torch": ("torch",),
     "tensorflow": ("tensorflow",),
 }
+ROOT = Path("/")
+CGROUPS = (
+    ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
+    ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
 Role = Literal["train", "evaluate"]
 
 
@@ -31,27 +37,44 @@ def frameworks() -> dict[str, str]:
     return found
 
 
-def memory_mb() -> int:
-    """Measure the memory a process may still take, MiB: the machine's, or its cgroup's if less."""
-    free = []
+def memory_mb(root: Path = ROOT) -> int:
+    """Measure the memory a process may still take, MiB; 0: nobody knows.
+
+    That is the machine's, or its cgroup's if it is less.
+    """
+    free = [_of_machine(root)]
+    for limit, used in CGROUPS:
+        with suppress(OSError, ValueError):  # not this cgroup version, or no limit ("max")
+            free.append((_number(root / limit) - _number(root / used)) // 2**20)
+    return max(0, min((each for each in free if each is not None), default=0))
+
+
+def _of_machine(root: Path) -> int | None:
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free += [int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable:")]
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-        used = Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii").strip()
-        free += [] if limit == "max" else [(int(limit) - int(used)) // 2**20]
-    except (OSError, ValueError):
-        pass  # no cgroup v2, or not Linux: what was read so far holds
-    return max(0, min(free, default=0))
+        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None  # not Linux
+    return next(
+        (int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable:")), None
+    )
 
 
-def gpu() -> bool:
-    """Say whether an NVIDIA device is visible; whether a framework can use it, the framework knows."""
-    return Path("/dev/nvidia0").exists()
+def _number(path: Path) -> int:
+    return int(path.read_text(encoding="ascii"))
 
 
-def measure(
-    roles: Sequence[Role], examples: int, form: dict[str, Any], folder: Path, task: str, models: dict[str, int]
+def gpu(root: Path = ROOT) -> bool:
+    """Say whether an NVIDIA device is visible; whether it can be used, a framework knows."""
+    return (root / "dev/nvidia0").exists()
+
+
+def measure(  # noqa: PLR0913, PLR0917 - one argument for each thing that differs between agents
+    roles: Sequence[Role],
+    examples: int,
+    form: dict[str, Any],
+    folder: Path,
+    task: str,
+    models: dict[str, int],
 ) -> AgentFacts:
     """Gather an agent's facts; `form` is its data's format, `folder` where it keeps things."""
     return AgentFacts(

@@ -1,16 +1,14 @@
 """What an agent decides. Pure.
 
-It takes tasks, fetches what they need, has one worked on at a time, and offers what came of it until it
-is told what became of the offer. An update is on disk before it is offered and never changes after.
+It takes tasks, fetches what they need, has one worked on at a time, and offers what came of it
+until it is told what became of the offer.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 
 from fedbus.actions import (
     Action,
-    Ask,
     Cancel,
     Connected,
     Event,
@@ -19,22 +17,18 @@ from fedbus.actions import (
     FetchFailed,
     Introduce,
     Key,
-    Note,
     Ran,
     Received,
     Run,
     RunFailed,
     Send,
-    Serve,
     Stopping,
-    Unserve,
     WakeAt,
     Woke,
 )
-from fedbus.errors import FedbusError, Stopped
+from fedbus.errors import FedbusError, Stopped, StoreError, TransferError
 from fedbus.spool import Spools
 from fedbus.wire.messages import (
-    Decline,
     Evaluated,
     EvaluateTask,
     JobStopped,
@@ -46,12 +40,15 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
+from fedbus.wire.values import Manifest
+from fedbus_edge_agent.answers import MAX_REASON, Answers, declined
 from fedbus_edge_agent.models import Models
-from fedbus_edge_agent.outbox import FileBlob, Kept, Outbox
-from fedbus_edge_agent.tasks import Order, Task, key_of
+from fedbus_edge_agent.outbox import Outbox
+from fedbus_edge_agent.tasks import Order, Task, key_of, too_large
 from fedbus_edge_agent.work import Bench, Scored, Trained
 
 RETRY_SECONDS = 2.0
+MAX_FAILURES = 10
 INTRODUCE_SECONDS = 1.0
 MAX_SCORES = 64
 
@@ -60,24 +57,20 @@ FactsOf = Callable[[str, dict[str, int]], AgentFacts]
 
 
 class AgentCore:
-    """Tasks, one worked on at a time, and offers, until they may be forgotten."""
+    """Tasks, one worked on at a time, and answers, until they may be forgotten."""
 
     listens: tuple[Topic, ...] = ()
 
     def __init__(self, bench: Bench, outbox: Outbox, spools: Spools, facts: FactsOf) -> None:
         self._bench = bench
-        self._outbox = outbox
-        # Read before any order comes: a task that was answered must not be trained again.
-        self._kept = outbox.load()
+        self._answers = Answers(outbox)
         self._spools = spools
         self._facts = facts
         self._epoch = 0
         self._models = Models()
         self._tasks: dict[Key, Task] = {}
+        self._newest: dict[str, int] = {}  # by job: the highest training task it was given
         self._working: Task | None = None
-        self._offers: dict[tuple[str, int], tuple[Kept, FileBlob]] = {}
-        self._declined: dict[tuple[str, int], str] = {}
-        self._settled: dict[str, int] = {}  # by job: the highest task that needs nothing more
         self._scores: dict[Key, Evaluated] = {}
         self._introduced = ""
 
@@ -94,9 +87,7 @@ class AgentCore:
         """Decide what follows from an event."""
         match event:
             case Connected():
-                for kept in self._kept:
-                    yield from self._offer(Trained(kept, self._outbox.open(kept), None))
-                self._kept = []
+                yield from self._answers.begin()
             case Received(sender, TrainTask() | EvaluateTask() | StopJob() as order):
                 if order.epoch < self._epoch:
                     yield Send(sender, StaleEpoch(epoch=self._epoch))
@@ -104,28 +95,33 @@ class AgentCore:
                     self._epoch = order.epoch
                     yield from self._ordered(sender, order, now)
             case Received(_, Receipt(job=job, task=number, verdict="stored" | "drop")):
-                yield from self._forget(job, number)
-            case Fetched((_, *key, digest)) if tuple(key) in self._tasks:
-                yield from self._fetched(self._tasks[tuple(key)], digest, now)
-            case FetchFailed((_, *key, digest)) if tuple(key) in self._tasks:
-                self._tasks[tuple(key)].fetching.pop(digest)[1].close()
-                yield WakeAt(("retry", *key), now + RETRY_SECONDS)
-            case Woke(("retry", *key)) if tuple(key) in self._tasks:
-                yield from self._gather(self._tasks[tuple(key)], now)
-            case Woke(("introduce",)):
-                if self._doing() != self._introduced:
-                    yield Introduce()
-            case Ran((("train" | "evaluate"), *_) as key, result):
-                yield from self._worked(key, result, now)
-            case RunFailed((("train" | "evaluate"), *_) as key, error):
-                yield from self._worked(key, error, now)
+                yield from self._drop(("train", job, number))
+                yield from self._answers.settle(job, number)
+            case Fetched((_, *key, _)) | FetchFailed((_, *key, _)) if tuple(key) in self._tasks:
+                yield from self._went_on(self._tasks[tuple(key)], event, now)
+            case Woke(key):
+                yield from self._woke(key, now)
+            case Ran(key, result) | RunFailed(key, result):
+                if key[0] in {"train", "evaluate"}:
+                    yield from self._worked(result, now)
             case Stopping():
                 for task in self._tasks.values():
                     task.flag.stop()
             case _:
                 pass
 
-    # ── orders ─────────────────────────────────────────────────────────────────────────────────────
+    def _woke(self, key: Key, now: float) -> Iterator[Action]:
+        match key:
+            case ("introduce",):
+                if self._doing() != self._introduced:
+                    yield Introduce()
+            case (_, *rest) if task := self._tasks.get(tuple(rest)):
+                task.pausing = False
+                yield from self._go_on(now)
+            case _:
+                pass
+
+    # ── orders ────────────────────────────────────────────────────────────────────────────────────
 
     def _ordered(
         self, sender: str, order: TrainTask | EvaluateTask | StopJob, now: float
@@ -133,171 +129,170 @@ class AgentCore:
         match order:
             case TrainTask(job=job, task=number):
                 yield Send(sender, TaskTaken(job=job, task=number))
-                if number > self._settled.get(job, 0) and not self._answered(job, number):
-                    yield from self._drop_tasks(job, before=number)
-                    yield from self._take(sender, order, now)
+                yield from self._train(sender, order, now)
             case EvaluateTask():
                 score = self._scores.get(key_of(order))
                 if score is not None:
                     yield Send(sender, score)
                 else:
+                    yield from self._supersede(order)
                     yield from self._take(sender, order, now)
             case StopJob(job=job):
-                yield from self._drop_tasks(job)
-                for name, number in [*self._offers, *self._declined]:
-                    if name == job:
-                        yield from self._forget(name, number)
+                for key in [key for key in self._tasks if key[1] == job]:
+                    yield from self._drop(key)
+                yield from self._answers.stop(job)
                 yield Send(sender, JobStopped(job=job))
+                yield from self._go_on(now)
 
-    def _answered(self, job: str, number: int) -> bool:
-        return (job, number) in self._offers or (job, number) in self._declined
+    def _train(self, sender: str, order: TrainTask, now: float) -> Iterator[Action]:
+        job, number = order.job, order.task
+        if self._answers.given(job, number):
+            yield from self._answers.again(job, number)
+        elif self._answers.settled(job, number):
+            # A collector that asks again was restarted: it must not wait for us.
+            yield Send(order.collector, declined(order, "its update was already dealt with"))
+        elif number >= self._newest.get(job, 0):  # else it was overtaken by a newer one
+            self._newest[job] = number
+            yield from self._supersede(order)
+            yield from self._answers.pass_on(order)
+            facts = self._facts(self._introduced, {})
+            if reason := too_large(order, facts.memory_mb):
+                yield from self._answers.decline(order, reason)
+            else:
+                yield from self._take(sender, order, now)
 
     def _take(self, sender: str, order: Order, now: float) -> Iterator[Action]:
-        if key_of(order) in self._tasks:
-            return
         task = Task(order, sender)
-        self._tasks[task.key] = task
-        yield from self._gather(task, now)
-        yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
+        if task.key not in self._tasks:
+            self._tasks[task.key] = task
+            yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
+            yield from self._go_on(now)
 
-    def _drop_tasks(self, job: str, before: int | None = None) -> Iterator[Action]:
-        """Stop what is under way for a job; with `before`, only the training it supersedes."""
-        for key, task in list(self._tasks.items()):
-            if key[1] != job or (before is not None and (key[0] != "train" or key[2] >= before)):
-                continue
+    def _supersede(self, order: Order) -> Iterator[Action]:
+        """Stop what is under way for an older task of the same kind and job."""
+        kind, job, number = key_of(order)
+        for key in [k for k in self._tasks if k[:2] == (kind, job) and k[2] < number]:
+            yield from self._drop(key)
+
+    def _drop(self, key: Key) -> Iterator[Action]:
+        """Stop what is under way for a task."""
+        task = self._tasks.pop(key, None)
+        if task is not None:
             task.flag.stop()
-            del self._tasks[key]
-            yield Cancel(("retry", *key))
-            for digest, (_, spool) in task.fetching.items():
-                yield Cancel(("fetch", *key, digest))
+            yield from self._stop_fetching(task)
+
+    def _stop_fetching(self, task: Task) -> Iterator[Action]:
+        yield Cancel(("retry", *task.key))
+        for digest, (_, spool) in task.fetching.items():
+            yield Cancel(("fetch", *task.key, digest))
+            spool.close()
+        task.fetching.clear()
+
+    # ── gathering and working ─────────────────────────────────────────────────────────────────────
+
+    def _went_on(self, task: Task, event: Fetched | FetchFailed, now: float) -> Iterator[Action]:
+        manifest, spool = task.fetching.pop(event.key[-1])
+        match event:
+            case Fetched():
+                try:
+                    self._models.put(task.ref, manifest, spool)
+                except FedbusError as error:
+                    yield from self._finish(task, error, now)
+            case FetchFailed(_, reason):
                 spool.close()
+                task.failures += 1
+                if task.failures >= MAX_FAILURES:
+                    yield from self._finish(task, TransferError(reason), now)
+                else:
+                    task.pausing = True
+                    yield WakeAt(("retry", *task.key), now + RETRY_SECONDS)
+        yield from self._go_on(now)
 
-    # ── gathering and working ──────────────────────────────────────────────────────────────────────
-
-    def _gather(self, task: Task, now: float) -> Iterator[Action]:
-        """Fetch what is missing; work once nothing is."""
-        try:
+    def _go_on(self, now: float) -> Iterator[Action]:
+        """Work on the first task that has all it needs; fetch what the others lack."""
+        for task in list(self._tasks.values()):
+            if task is self._working:
+                continue
             missing = self._models.missing(task.ref)
-        except FedbusError as error:
-            yield from self._worked(task.key, error, now)
-            return
+            try:
+                if missing and not task.pausing:
+                    yield from self._fetch(task, missing)
+                elif not missing and self._working is None:
+                    yield from self._work(task)
+            except StoreError as error:
+                yield from self._finish(task, error, now)
+
+    def _fetch(self, task: Task, missing: list[Manifest]) -> Iterator[Action]:
         for manifest in missing:
             if manifest.digest not in task.fetching:
                 sink = self._spools.make(manifest.size)
                 task.fetching[manifest.digest] = manifest, sink
+                reference = task.ref.reference(manifest)
                 key = ("fetch", *task.key, manifest.digest)
-                members = task.order.members
-                yield Fetch(key, task.ref.reference(manifest), sink, members)
-        if not missing:
-            yield from self._work()
+                yield Fetch(key, reference, sink, task.order.members)
 
-    def _fetched(self, task: Task, digest: str, now: float) -> Iterator[Action]:
-        manifest, spool = task.fetching.pop(digest)
-        try:
-            self._models.put(task.ref, manifest, spool)
-        except FedbusError as error:
-            yield from self._worked(task.key, error, now)
-        else:
-            yield from self._gather(task, now)
+    def _work(self, task: Task) -> Iterator[Action]:
+        blob = self._models.weights(task.ref)
+        model = self._models.model(task.ref)
+        self._working = task
+        match task.order:
+            case TrainTask() as order:
+                yield Run(task.key, partial(self._bench.train, order, model, blob, task.flag))
+            case EvaluateTask() as order:
+                yield Run(task.key, partial(self._bench.evaluate, order, model, blob, task.flag))
 
-    def _work(self) -> Iterator[Action]:
-        """Begin with the first task that has all it needs, if nothing is being worked on."""
-        if self._working is not None:
-            return
-        for task in self._tasks.values():
-            weights = self._models.weights(task.ref)
-            if weights is None or self._models.missing(task.ref):
-                continue
-            self._working = task
-            blob = memoryview(weights.read(0, weights.size))
-            model = self._models.model(task.ref)
-            match task.order:
-                case TrainTask() as order:
-                    yield Run(task.key, partial(self._bench.train, order, model, blob, task.flag))
-                case EvaluateTask() as order:
-                    yield Run(
-                        task.key, partial(self._bench.evaluate, order, model, blob, task.flag)
-                    )
-            return
+    def _worked(self, result: object, now: float) -> Iterator[Action]:
+        """Answer for the task that was worked on, well or not, unless it was dropped meanwhile."""
+        task, self._working = self._working, None
+        if task is not None and self._tasks.get(task.key) is task:
+            yield from self._finish(task, result, now)
+        elif isinstance(result, Trained):
+            yield self._answers.discard(result.kept.offer.job, result.kept.offer.task)
+        yield from self._go_on(now)
 
-    def _worked(self, key: Key, result: object, now: float) -> Iterator[Action]:
-        """Answer for a task that ended, well or not, unless it was dropped meanwhile."""
-        task = self._tasks.get(key)
-        if self._working is not None and self._working.key == key:
-            dropped = self._working is not task
-            self._working = None
-            if dropped and isinstance(result, Trained):
-                offer = result.kept.offer
-                yield Run(
-                    ("forget", offer.job, offer.task),
-                    partial(self._outbox.forget, offer.job, offer.task),
-                )
-            if dropped:
-                task = None
-        if task is not None:
-            del self._tasks[key]
-            for digest, (_, spool) in task.fetching.items():
-                yield Cancel(("fetch", *key, digest))
-                spool.close()
-            yield from self._answer(task, result)
-            yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
-        yield from self._work()
+    # ── answers ───────────────────────────────────────────────────────────────────────────────────
 
-    def _answer(self, task: Task, result: object) -> Iterator[Action]:
+    def _finish(self, task: Task, result: object, now: float) -> Iterator[Action]:
+        del self._tasks[task.key]
+        yield from self._stop_fetching(task)
+        reason = ""
+        if isinstance(result, Exception):
+            self._models.forget_weights(task.ref)
+            reason = str(result) or type(result).__name__
         match task.order, result:
-            case TrainTask(), Trained():
-                yield from self._offer(result)
             case _, Stopped():
-                pass
-            case TrainTask() as order, Exception():
-                self._models.forget_weights(task.ref)
-                yield from self._decline(order, str(result) or type(result).__name__)
+                pass  # the process is leaving
+            case TrainTask(), Trained():
+                yield from self._answers.offer(result)
+            case TrainTask() as order, _:
+                yield from self._answers.decline(order, reason)
             case EvaluateTask() as order, Scored(examples, metrics):
-                yield from self._score(task, order, examples, metrics, "")
-            case EvaluateTask() as order, Exception():
-                self._models.forget_weights(task.ref)
-                yield from self._score(task, order, 0, {}, str(result) or type(result).__name__)
-
-    # ── answers ────────────────────────────────────────────────────────────────────────────────────
-
-    def _offer(self, trained: Trained) -> Iterator[Action]:
-        offer = trained.kept.offer
-        self._offers[offer.job, offer.task] = trained.kept, trained.source
-        yield Serve(offer.update.digest, trained.source)
-        inline = None if trained.inline is None else replace(offer, inline=trained.inline)
-        yield Ask(("answer", offer.job, offer.task), trained.kept.collector, offer, inline)
-
-    def _decline(self, order: TrainTask, reason: str) -> Iterator[Action]:
-        self._declined[order.job, order.task] = reason
-        yield Note("task_failed", {"job": order.job, "task": order.task, "reason": reason})
-        decline = Decline(job=order.job, round=order.round, task=order.task, reason=reason[:4096])
-        yield Ask(("answer", order.job, order.task), order.collector, decline)
+                yield from self._score(task, order, examples, metrics)
+            case EvaluateTask() as order, _:
+                yield Send(task.controller, _scored(order, 0, {}, reason))
+        yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
 
     def _score(
-        self, task: Task, order: EvaluateTask, examples: int, metrics: dict[str, float], reason: str
+        self, task: Task, order: EvaluateTask, examples: int, metrics: dict[str, float]
     ) -> Iterator[Action]:
-        score = Evaluated(
-            job=order.job,
-            version=order.version.version,
-            examples=examples,
-            metrics=metrics,
-            reason=reason[:4096],
-        )
+        score = _scored(order, examples, metrics, "")
         while len(self._scores) >= MAX_SCORES:
             del self._scores[next(iter(self._scores))]
-        if not reason:
-            self._scores[task.key] = score
+        self._scores[task.key] = score  # the controller asks until it has heard it
         yield Send(task.controller, score)
 
-    def _forget(self, job: str, number: int) -> Iterator[Action]:
-        """Let go of an update or a decline: its collector has said what became of it."""
-        self._settled[job] = max(self._settled.get(job, 0), number)
-        self._declined.pop((job, number), None)
-        yield Cancel(("answer", job, number))
-        held = self._offers.pop((job, number), None)
-        if held is not None:
-            yield Unserve(held[0].offer.update.digest)
-            yield Run(("forget", job, number), partial(self._outbox.forget, job, number))
-
     def _doing(self) -> str:
-        return " ".join(str(part) for part in next(iter(self._tasks), ()))
+        task = self._working or next(iter(self._tasks.values()), None)
+        return "" if task is None else " ".join(str(part) for part in task.key)
+
+
+def _scored(
+    order: EvaluateTask, examples: int, metrics: dict[str, float], reason: str
+) -> Evaluated:
+    return Evaluated(
+        job=order.job,
+        version=order.version.version,
+        examples=examples,
+        metrics=metrics,
+        reason=reason[:MAX_REASON],
+    )

@@ -1,7 +1,7 @@
 """An agent that trains nothing: for fleets of hundreds in tests and benchmarks.
 
-Everything but the training is real: the update is a real blob on a real disk, drawn from chance by the
-task's seed, so that the same task makes the same bytes again.
+Everything but the training is real: the update is a real blob on a real disk, drawn from chance by
+the task's seed, so that the same task makes the same bytes again.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,6 @@ from fedbus.weights import Blob, blank, flat
 from fedbus.wire.messages import EvaluateTask, TrainTask
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.work import Flag, Model, Scored, Trained, check_digest, keep
-
 
 PATTERN = 997
 """Numbers drawn for an update, repeated over it: a prime, so that no two blocks are alike."""

@@ -1,11 +1,11 @@
 """The models an agent holds: cards and files by digest, and the last weights it was given. Pure."""
 
-import hashlib
 from collections import OrderedDict
 
 from fedbus.errors import TransferError
 from fedbus.layout import Layout
 from fedbus.spool import Spool
+from fedbus.weights import Blob
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest, ModelRef
@@ -26,7 +26,7 @@ class Models:
         self._weights: OrderedDict[str, tuple[str, Spool]] = OrderedDict()  # by model: digest, blob
 
     def held(self) -> dict[str, int]:
-        """Name the models whose structure is here, for the agent's facts; the value is its bytes."""
+        """Name the models whose structure is here, for the agent's facts, with its bytes."""
         return {
             model.card.model: sum(len(data) for data in model.files.values())
             for model in self._models.values()
@@ -34,7 +34,7 @@ class Models:
 
     def missing(self, ref: ModelRef) -> list[Manifest]:
         """List the blobs to fetch next; a card's files are known only once the card is here."""
-        wanted = [] if self.weights(ref) is not None else [ref.weights]
+        wanted = [] if self._holds(ref) else [ref.weights]
         if ref.card.digest not in self._models:
             card = self._cards.get(ref.card.digest)
             wanted += [ref.card] if card is None else self._files_missing(card)
@@ -44,22 +44,22 @@ class Models:
         """Take a blob that was fetched for a version.
 
         Raises:
-            FedbusError: its bytes are not those of its digest, or it is a card that cannot be read.
+            FedbusError: its bytes are not those of its digest, or it is a card that cannot be used.
         """
         if manifest == ref.weights:  # its digest is checked by the worker: it may be large
-            old = self._weights.pop(ref.model, None)
-            if old is not None:
-                old[1].close()
+            self._forget(ref.model)
             self._weights[ref.model] = manifest.digest, spool
             while len(self._weights) > MAX_MODELS:
-                self._weights.popitem(last=False)[1][1].close()
+                self._forget(next(iter(self._weights)))
             return
-        data = bytes(spool.read(0, manifest.size))
-        spool.close()
-        if hashlib.sha256(data).hexdigest() != manifest.digest:
-            raise TransferError(f"{manifest.digest[:12]}: other bytes than its digest names")
+        try:
+            if spool.digest() != manifest.digest:
+                raise TransferError(f"{manifest.digest[:12]}: other bytes than its digest names")
+            data = bytes(spool.read(0, manifest.size))
+        finally:
+            spool.close()
         if manifest == ref.card:
-            self._cards[manifest.digest] = codec.from_json(ModelCard, data)
+            self._cards[manifest.digest] = _usable(codec.from_json(ModelCard, data))
         else:
             self._files[manifest.digest] = data
         self._complete(ref)
@@ -69,22 +69,30 @@ class Models:
         self._models.move_to_end(ref.card.digest)
         return self._models[ref.card.digest]
 
-    def weights(self, ref: ModelRef) -> Spool | None:
-        """Return a version's weights, if they are the last that came of its model."""
-        digest, spool = self._weights.get(ref.model, ("", None))
-        return spool if digest == ref.weights.digest else None
+    def weights(self, ref: ModelRef) -> Blob:
+        """Return a version's weights; they stay as they are, whatever comes meanwhile.
+
+        Raises:
+            StoreError: they cannot be read, for the disk was full.
+        """
+        spool = self._weights[ref.model][1]
+        return memoryview(spool.read(0, spool.size))
 
     def forget_weights(self, ref: ModelRef) -> None:
         """Let go of weights that turned out to be damaged."""
-        if self.weights(ref) is not None:
-            self._weights.pop(ref.model)[1].close()
+        if self._holds(ref):
+            self._forget(ref.model)
+
+    def _holds(self, ref: ModelRef) -> bool:
+        """Tell whether a version's weights are the last that came of its model."""
+        return self._weights.get(ref.model, ("", None))[0] == ref.weights.digest
+
+    def _forget(self, model: str) -> None:
+        if model in self._weights:
+            self._weights.pop(model)[1].close()
 
     def _files_missing(self, card: ModelCard) -> list[Manifest]:
-        wanted = blobs_of(card)
-        for manifest in wanted:
-            if manifest.size > MAX_FILE:
-                raise TransferError(f"a model file of {manifest.size} bytes, at most {MAX_FILE}")
-        return [manifest for manifest in wanted if manifest.digest not in self._files]
+        return [manifest for manifest in blobs_of(card) if manifest.digest not in self._files]
 
     def _complete(self, ref: ModelRef) -> None:
         card = self._cards.get(ref.card.digest)
@@ -95,3 +103,16 @@ class Models:
         del self._cards[ref.card.digest]
         while len(self._models) > MAX_MODELS:
             self._models.popitem(last=False)
+
+
+def _usable(card: ModelCard) -> ModelCard:
+    """Refuse a card now that would be refused later, when it is in the way.
+
+    Raises:
+        FedbusError: its layout is none, or a file it names is none that we would fetch.
+    """
+    Layout.read(card.layout)
+    for manifest in blobs_of(card):
+        if manifest.size > MAX_FILE:
+            raise TransferError(f"a model file of {manifest.size} bytes, at most {MAX_FILE}")
+    return card

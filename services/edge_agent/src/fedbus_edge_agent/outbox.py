@@ -1,12 +1,14 @@
 """Updates on the agent's disk, from before they are offered until they may be forgotten.
 
-What an agent has once offered never changes: a restarted agent offers the same bytes, or none. Nothing is
-fsynced: a kill loses nothing, and what a power cut tears fails its digest and counts as lost.
+What an agent has once offered never changes: a restarted agent offers the same bytes, or none.
+Nothing is fsynced: a kill loses nothing, and what a power cut tears fails its digest and counts as
+lost.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator
+import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,24 +35,35 @@ class FileBlob:
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDONLY)
         self.size = os.fstat(self._file).st_size
+        weakref.finalize(self, os.close, self._file)  # with the last who serves it
 
     def read(self, offset: int, length: int) -> bytes:
         """Take bytes at an offset."""
         return os.pread(self._file, length, offset)
 
-    def __del__(self) -> None:
-        """Close with the last who serves it."""
-        os.close(self._file)
+    def digest(self) -> str:
+        """Name the content: sha256, hex."""
+        sha = hashlib.sha256()
+        for offset in range(0, self.size, _BLOCK):
+            sha.update(self.read(offset, _BLOCK))
+        return sha.hexdigest()
 
 
 class Outbox:
-    """One folder: `{job}~{task}.update` beside `{job}~{task}.offer`, written in this order."""
+    """One folder: `{job}~{task}.update` beside `{job}~{task}.offer`, written in this order.
+
+    Raises:
+        StoreError: the folder cannot be used.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        for torn in folder.glob("*.new"):
-            torn.unlink()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for torn in folder.glob("*.new"):
+                torn.unlink()
+        except OSError as error:
+            raise StoreError(f"{folder}: {error.strerror}") from error
 
     def keep(self, kept: Kept, update: Blob) -> FileBlob:
         """Write an update, then its offer; return it ready to be served.
@@ -58,37 +71,37 @@ class Outbox:
         Raises:
             StoreError: the disk is full or not writable; nothing is kept then.
         """
+        job, task = kept.offer.job, kept.offer.task
         try:
-            self._write(self._path(kept.offer.job, kept.offer.task, "update"), update)
-            self._write(self._path(kept.offer.job, kept.offer.task, "offer"), codec.to_json(kept))
+            self._write(self._path(job, task, "update"), update)
+            self._write(self._path(job, task, "offer"), codec.to_json(kept))
+            return FileBlob(self._path(job, task, "update"))
         except OSError as error:
-            self.forget(kept.offer.job, kept.offer.task)
+            with suppress(OSError):
+                self.forget(job, task)
             raise StoreError(f"{self._folder}: {error.strerror}") from error
-        return self.open(kept)
-
-    def open(self, kept: Kept) -> FileBlob:
-        """Open a kept update to serve it."""
-        return FileBlob(self._path(kept.offer.job, kept.offer.task, "update"))
 
     def forget(self, job: str, task: int) -> None:
         """Remove an update: it counts, or never will."""
-        for what in ("offer", "update"):
+        for what in ("offer", "update", "offer.new", "update.new"):
             self._path(job, task, what).unlink(missing_ok=True)
 
-    def load(self) -> list[Kept]:
-        """Read what an earlier life of this agent left, whole; remove what is torn."""
-        return [kept for path in sorted(self._folder.glob("*.offer")) for kept in self._read(path)]
+    def load(self) -> list[tuple[Kept, FileBlob]]:
+        """Open what an earlier life of this agent left, whole; remove what is torn."""
+        offers = sorted(self._folder.glob("*.offer"))
+        whole = {path: found for path in offers if (found := self._read(path)) is not None}
+        for path in [*offers, *self._folder.glob("*.update")]:
+            if path.with_suffix(".offer") not in whole:
+                path.unlink(missing_ok=True)
+        return [*whole.values()]
 
-    def _read(self, path: Path) -> Iterator[Kept]:
+    def _read(self, path: Path) -> tuple[Kept, FileBlob] | None:
         try:
             kept = codec.from_json(Kept, path.read_bytes())
-            if _digest(path.with_suffix(".update")) == kept.offer.update.digest:
-                yield kept
-                return
+            update = FileBlob(path.with_suffix(".update"))
         except (OSError, WireError):
-            pass  # torn by a power cut: as good as none
-        path.unlink(missing_ok=True)
-        path.with_suffix(".update").unlink(missing_ok=True)
+            return None  # torn by a power cut: as good as none
+        return (kept, update) if update.digest() == kept.offer.update.digest else None
 
     def _write(self, path: Path, data: Blob) -> None:
         new = path.with_name(path.name + ".new")
@@ -98,11 +111,3 @@ class Outbox:
     def _path(self, job: str, task: int, what: str) -> Path:
         # "~" is in no name, so two jobs never share a file.
         return self._folder / f"{job}~{task}.{what}"
-
-
-def _digest(path: Path) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            sha.update(block)
-    return sha.hexdigest()

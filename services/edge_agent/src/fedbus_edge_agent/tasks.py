@@ -9,6 +9,9 @@ from fedbus.wire.messages import EvaluateTask, TrainTask
 from fedbus.wire.values import Manifest, ModelRef
 from fedbus_edge_agent.work import Flag
 
+MEMORY_FACTOR = 4
+"""Of an update's bytes, beside the model's: weights, gradients, new weights, the difference."""
+
 Order: TypeAlias = TrainTask | EvaluateTask
 
 
@@ -19,6 +22,15 @@ def key_of(order: Order) -> Key:
     return "evaluate", order.job, order.version.version
 
 
+def too_large(order: TrainTask, memory_mb: int) -> str | None:
+    """Say why a model cannot be trained in so much memory; None: it can, or nobody knows."""
+    model = order.base.weights.size
+    needed = (model + MEMORY_FACTOR * model) // 2**20  # an update is as large as its model
+    if not memory_mb or needed <= memory_mb:
+        return None
+    return f"training needs about {needed} MiB of memory, {memory_mb} are available"
+
+
 @dataclass(slots=True)
 class Task:
     """One order, from its arrival until its work is done."""
@@ -27,7 +39,8 @@ class Task:
     controller: str
     flag: Flag = field(default_factory=Flag)
     fetching: dict[str, tuple[Manifest, Spool]] = field(default_factory=dict)
-    working: bool = False
+    failures: int = 0
+    pausing: bool = False
 
     @property
     def key(self) -> Key:

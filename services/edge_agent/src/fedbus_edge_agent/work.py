@@ -1,20 +1,22 @@
 """The heavy work of an agent: train, evaluate. Called in a worker thread, stopped by a flag."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fedbus import plugins
 from fedbus.data import Dataset
-from fedbus.errors import FedbusError, PluginError, TrainingError
+from fedbus.errors import FedbusError, PluginError, TrainingError, WireError
 from fedbus.layout import Layout
 from fedbus.plugins import Evaluates, Trainer, TrainerFactory
 from fedbus.training import Params
 from fedbus.weights import Blob, decode, encode_delta
+from fedbus.wire import codec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
-from fedbus.wire.values import Manifest, TrainingParams
+from fedbus.wire.values import Manifest, Metrics, TrainingParams
 from fedbus_edge_agent.outbox import FileBlob, Kept, Outbox
 
 
@@ -61,6 +63,13 @@ class Scored:
     metrics: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """What a trainer measured, held against the bounds of a message."""
+
+    metrics: Metrics
+
+
 class Bench(Protocol):
     """Where an agent's work is done; a fake one trains nothing, quickly."""
 
@@ -74,7 +83,11 @@ class Bench(Protocol):
 def keep(
     outbox: Outbox, task: TrainTask, update: Blob, examples: int, metrics: Mapping[str, float]
 ) -> Trained:
-    """Put an update on disk, with the offer that will be made of it."""
+    """Put an update on disk, with the offer that will be made of it.
+
+    Raises:
+        FedbusError: no collector could read the offer, or the disk is full.
+    """
     size = memoryview(update).nbytes
     offer = Offer(
         job=task.job,
@@ -82,9 +95,10 @@ def keep(
         task=task.task,
         base=task.base.version,
         update=Manifest(digest=hashlib.sha256(update).hexdigest(), size=size),
-        examples=examples,
-        metrics=dict(metrics),
+        examples=int(examples),
+        metrics=plain(metrics),
     )
+    codec.unpack(Offer, codec.pack(offer))  # a trainer may have counted no examples, say
     kept = Kept(collector=task.collector, offer=offer)
     return Trained(
         kept, outbox.keep(kept, update), bytes(update) if size <= task.inline_up_to else None
@@ -138,7 +152,7 @@ class Workbench:
         flag.data = self._data.watched(lambda: flag.stopped)
         arrays = decode(weights, model.layout, "plain")
         metrics = trainer.evaluate(arrays, flag.data, params_of(task.params, 0))
-        return Scored(self._data.examples, dict(metrics))
+        return Scored(self._data.examples, plain(metrics))
 
     def _make(self, model: Model, wanted: str | None) -> Trainer:
         name = self._choose(model.card, wanted)
@@ -167,6 +181,20 @@ class Workbench:
                 f"model {card.model} needs one of {', '.join(sorted(card.structures))}"
             )
         return offered[0]
+
+
+def plain(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Turn a trainer's figures into what a message holds.
+
+    Raises:
+        TrainingError: a figure is no finite number, or there are too many, or ill-named.
+    """
+    try:
+        figures = {str(name): float(value) for name, value in metrics.items()}
+        codec.unpack(_Figures, codec.pack(_Figures(figures)))
+    except (TypeError, ValueError, WireError) as error:
+        raise TrainingError(f"the trainer's metrics: {error}") from error
+    return figures
 
 
 def check_digest(blob: Blob, manifest: Manifest) -> None:
@@ -201,7 +229,7 @@ def blobs_of(card: ModelCard) -> list[Manifest]:
         if blob is None:
             continue
         try:
-            found.append(Manifest(digest=str(blob["digest"]), size=int(blob["size"])))
-        except (TypeError, KeyError, ValueError) as error:
-            raise FedbusError(f"structure {name}: blob is not a manifest") from error
+            found.append(codec.from_json(Manifest, json.dumps(blob).encode()))
+        except WireError as error:
+            raise FedbusError(f"structure {name}: blob is not a manifest: {error}") from error
     return found
