@@ -277,15 +277,20 @@ class Wish:
 
 
 async def run(cluster: Cluster, wish: Wish, patience: float) -> int:
-    """Run a job to its end; returns the bytes the broker sent meanwhile."""
+    """Run a job to its end; returns the bytes the broker has sent by then."""
+    try:
+        async with asyncio.timeout(patience):
+            return await _run(cluster, wish)
+    except TimeoutError:
+        sys.exit(f"{wish.job} did not end in time; the services said:\n{cluster.complaints()}")
+
+
+async def _run(cluster: Cluster, wish: Wish) -> int:
     watching = [wildcard(ROOT, JOB_STATE), SYS_SENT]
     broker = cluster.broker.address(WATCHER)
     sent: list[int] = []
     ended = False
-    async with (
-        asyncio.timeout(patience),
-        mqtt.connect(broker, name=WATCHER, listen=watching) as bus,
-    ):
+    async with mqtt.connect(broker, name=WATCHER, listen=watching) as bus:
         async for packets in bus.batches():
             for packet in packets:
                 if packet.topic == SYS_SENT:

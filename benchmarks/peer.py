@@ -1,4 +1,4 @@
-"""Run the peer: Flower's server and its clients, one process each."""
+"""Run the peer: Flower's server and its clients, one process each, resident through all blocks."""
 
 import json
 import os
@@ -7,16 +7,71 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from benchmarks.measure import cpu_seconds, peak_mb
 from fedbus.bus.broker import free_port
 
 PEERS = Path(__file__).parent / "peers"
-PATIENCE_SECONDS = 900.0
 START_SECONDS = 60.0
 
 
-def wait_for(port: int) -> None:
+class Peer:
+    """Flower, waiting to be told to run some rounds; `with Peer(…) as peer` starts and ends it."""
+
+    def __init__(self, python: str, agents: int, parameters: int, rounds: int) -> None:
+        self._port = free_port()
+        self._python = python
+        # or it calls home as it starts
+        self._environ = os.environ | {"FLWR_TELEMETRY_ENABLED": "0"}
+        sizes = (str(agents), str(parameters), str(rounds))
+        self._server = self._start("flower_server.py", *sizes, stdin=subprocess.PIPE)
+        self._agents = agents
+        self._clients: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        try:
+            _wait_for(self._port)  # a client that finds no server gives up
+            for _ in range(self._agents):
+                self._clients.append(self._start("flower_client.py"))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in (self._server, *self._clients):
+            process.kill()
+            process.communicate()
+
+    def block(self, rounds: int) -> list[float]:
+        """Run so many rounds; returns the seconds of each."""
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(f"{rounds}\n".encode())
+        self._server.stdin.flush()
+        lines = [json.loads(self._server.stdout.readline()) for _ in range(rounds)]
+        return [line["seconds"] for line in lines]
+
+    def peak_mb(self) -> float:
+        """Read the server's peak memory, MB."""
+        return peak_mb(self._server.pid)
+
+    def cpu(self) -> float:
+        """Read the processor time of all its processes, seconds."""
+        return sum(cpu_seconds(process.pid) for process in (self._server, *self._clients))
+
+    def _start(self, script: str, *arguments: str, **pipes: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - Popen's own
+        return subprocess.Popen(
+            [self._python, str(PEERS / script), str(self._port), *arguments],
+            stdout=subprocess.PIPE if pipes else subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self._environ,
+            **pipes,
+        )
+
+
+def _wait_for(port: int) -> None:
     """Wait until somebody listens."""
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
@@ -24,26 +79,3 @@ def wait_for(port: int) -> None:
             return
         time.sleep(0.1)
     raise TimeoutError(f"the peer does not listen on port {port}; does it run at all?")
-
-
-def run(python: str, agents: int, parameters: int, rounds: int) -> tuple[list[float], float]:
-    """Run so many rounds; returns the seconds of each but the first, and the server's peak, MB."""
-    port = str(free_port())
-    environ = os.environ | {"FLWR_TELEMETRY_ENABLED": "0"}  # or it calls home as it starts
-    quiet: dict[str, Any] = {"stderr": subprocess.DEVNULL, "env": environ}
-    server = subprocess.Popen(
-        [python, str(PEERS / "flower_server.py"), port, str(agents), str(parameters), str(rounds)],
-        stdout=subprocess.PIPE,
-        **quiet,
-    )
-    client = [python, str(PEERS / "flower_client.py"), port]
-    clients = [subprocess.Popen(client, stdout=subprocess.DEVNULL, **quiet) for _ in range(agents)]
-    try:
-        said, _ = server.communicate(timeout=PATIENCE_SECONDS)
-    finally:
-        for process in (server, *clients):
-            process.kill()
-            process.wait()
-    lines = [json.loads(line) for line in said.splitlines()]
-    seconds = [line["seconds"] for line in lines if line.get("round", 1) > 1]
-    return seconds, lines[-1]["peak_mb"]

@@ -5,8 +5,8 @@
     python -m benchmarks.round --agents 5 --slow-agent 1       one agent at 1 Mbit/s, and without it
 
 Seconds run from the moment the controller opens a round (its plan is stored) to the aggregate, and
-to the commit; `planning` is what storing the plan took before. The first round of a job is left out:
-then agents fetch the model's card, and the peer waits for its clients. With a peer, both run in turn.
+to the commit; `planning` is what storing the plan took before. The first round of every block is
+left out: then agents fetch the model's card. With a peer, both run in turn, block by block.
 """
 
 import argparse
@@ -14,12 +14,12 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from benchmarks import peer
 from benchmarks.cluster import REPOSITORY, Cluster, Wish, push, rounds, run
 from benchmarks.measure import MB, middle, publish
+from benchmarks.peer import Peer
 from fedbus.bus.broker import free_port
 
 SLOW_BITS = 1e6
@@ -43,16 +43,23 @@ def alternate(options: argparse.Namespace) -> dict[str, Any]:
     aggregate: list[float] = []
     commit: list[float] = []
     peers: list[float] = []
-    peer_peak = 0.0
+    peer_cpu = 0.0
     cpu: dict[str, float] = {}
-    with Cluster(names(agents), per_process=1 if agents <= 10 else 125) as cluster:
+    with ExitStack() as stack:
+        per_process = 1 if agents <= 10 else 125
+        cluster = stack.enter_context(Cluster(names(agents), per_process))
+        other: Peer | None = None
+        if options.peer:
+            total = per_block * options.blocks + 1  # it never ends by itself
+            other = stack.enter_context(Peer(options.peer, agents, parameters, total))
         model = asyncio.run(push(cluster, parameters))
         broker_bytes = []
         for block in range(options.blocks):
-            if options.peer:
-                taken, peak = peer.run(options.peer, agents, parameters, per_block)
-                peers += taken
-                peer_peak = max(peer_peak, peak)
+            if other is not None:
+                before_peer = other.cpu()
+                taken = other.block(per_block)
+                peer_cpu += other.cpu() - before_peer
+                peers += taken[1:]
             before = cluster.cpu()
             wish = Wish(f"bench-{block}", per_block, agents, agents)
             limit = patience(parameters, agents, per_block)
@@ -63,6 +70,7 @@ def alternate(options: argparse.Namespace) -> dict[str, Any]:
             commit += found.commit
             for name, seconds in cluster.cpu().items():
                 cpu[name] = cpu.get(name, 0.0) + seconds - before[name]
+        peer_peak = other.peak_mb() if other is not None else 0.0
         peaks = cluster.peaks()
         stopped = cluster.end(REPOSITORY).notes("service_stopped")[-1]
         complaints = cluster.complaints() if options.logs else ""
@@ -90,6 +98,7 @@ def alternate(options: argparse.Namespace) -> dict[str, Any]:
         result["broker_models_per_round"] = round(between / model, 2)
     if peers:
         result["peer"] = middle(peers)
+        result["peer_cpu_ms"] = round(peer_cpu * 1000 / (per_block * options.blocks), 2)
         result["peer_peak_mb"] = peer_peak
         result["of_peer"] = round(middle(aggregate, 6) / middle(peers, 6), 2)
         result["collector_of_peer_peak"] = round(peaks["collector.1"] / peer_peak, 3)

@@ -2,7 +2,7 @@
 
 import sys
 
-import flwr
+import flwr  # type: ignore[import-not-found]  # in an environment of its own
 import numpy as np
 
 

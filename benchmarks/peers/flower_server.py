@@ -2,8 +2,9 @@
 
     python flower_server.py PORT AGENTS PARAMETERS ROUNDS
 
-Runs in an environment of its own, see README.md beside this file. Writes one JSON object a line: the
-seconds from configuring a round to its aggregate, and at the end its own peak memory.
+Runs in an environment of its own, see README.md beside this file. Reads from stdin how many rounds
+to run before it reads again, and writes one JSON object a line: the seconds from configuring a
+round to its aggregate, and at the end its own peak memory.
 """
 
 import json
@@ -11,7 +12,7 @@ import resource
 import sys
 import time
 
-import flwr
+import flwr  # type: ignore[import-not-found]  # in an environment of its own
 import numpy as np
 
 port, agents, parameters, rounds = map(int, sys.argv[1:])
@@ -21,13 +22,18 @@ class Clocked(flwr.server.strategy.FedAvg):
     """Federated averaging with a stop-watch around each round."""
 
     began = 0.0
+    left = 0
 
-    def configure_fit(self, server_round, parameters, client_manager):  # noqa: ANN001, ANN201
-        """Start the watch."""
+    def configure_fit(self, server_round, parameters, client_manager):
+        """Wait for leave to go on, and for all clients; then start the watch."""
+        client_manager.wait_for(agents)
+        while self.left == 0:
+            self.left = int(sys.stdin.readline())
+        self.left -= 1
         self.began = time.monotonic()
         return super().configure_fit(server_round, parameters, client_manager)
 
-    def aggregate_fit(self, server_round, results, failures):  # noqa: ANN001, ANN201
+    def aggregate_fit(self, server_round, results, failures):
         """Stop it once the aggregate is there."""
         aggregate = super().aggregate_fit(server_round, results, failures)
         took = time.monotonic() - self.began
