@@ -85,7 +85,7 @@ class Shell:
             self._perform()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(bus), name="read")
-                tasks.create_task(self._write(bus), name="write")
+                tasks.create_task(self._write(bus, tasks), name="write")
         finally:
             self.connected = False
 
@@ -114,26 +114,32 @@ class Shell:
             self._count("received", packets)
             self._perform()
 
-    async def _write(self, bus: Bus) -> None:
+    async def _write(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
         while True:
             if self._control:
-                await self._say(bus, self._control[0])
+                await self._say(bus, self._control[0], tasks)
                 self._control.popleft()
             elif self._bulk:
-                await self._say(bus, Publish(self._bulk.popleft().packet()))
+                await self._say(bus, Publish(self._bulk.popleft().packet()), tasks)
             else:
                 self._work.clear()
                 await self._work.wait()
 
-    async def _say(self, bus: Bus, effect: Publish | Subscribe | Unsubscribe) -> None:
+    async def _say(
+        self, bus: Bus, effect: Publish | Subscribe | Unsubscribe, tasks: asyncio.TaskGroup
+    ) -> None:
         match effect:
             case Publish(packet):
                 await bus.publish(packet)
                 self._count("sent", (packet,))
             case Subscribe(topic):
-                await bus.subscribe(topic)
+                # A broker takes a client's packets in order, so what follows need not wait for its
+                # answer; only be written after it, which one turn of the loop is enough for.
+                tasks.create_task(bus.subscribe(topic), name="subscribe")
+                await asyncio.sleep(0)
             case Unsubscribe(topic):
-                await bus.unsubscribe(topic)
+                tasks.create_task(bus.unsubscribe(topic), name="unsubscribe")
+                await asyncio.sleep(0)
 
     def _count(self, direction: str, packets: Sequence[Packet]) -> None:
         count, size = self.traffic[direction]
