@@ -82,6 +82,10 @@ class Client:
             if packet.payload:
                 yield packet
 
+    async def clear(self, topic: str) -> None:
+        """Take back what is retained on a topic, where we may write it."""
+        await self._bus.publish(Packet(topic, b"", retain=True))
+
     async def ask(
         self,
         topic: str,

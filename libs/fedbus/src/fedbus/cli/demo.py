@@ -17,16 +17,19 @@ from fedbus.cli import inference, show
 from fedbus.cli.exits import Failed, Interrupted
 from fedbus.cli.groups import one_error
 from fedbus.cli.jobs import submit_job
-from fedbus.cli.starting import all_online, guarded, lives, push_digits
+from fedbus.cli.starting import guarded, push_digits, start
 from fedbus.cli.up import Framework, check_framework, signals
 from fedbus.cli.watching import watch
-from fedbus.cli.where import Where, node_of
+from fedbus.cli.where import Where
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.members import ClusterPlan
 from fedbus.errors import FedbusError
 from fedbus.wire.states import JobState
+from fedbus.wire.values import role_of
 
 SWAP_SECONDS = 10.0
+OTHERS = 5
+"""Members that do not train: four services and the evaluator."""
 NEXT = """\
 Where to look next:
   fedbus up                              the same cluster, staying until Ctrl-C
@@ -53,11 +56,11 @@ def demo(
     plan = ClusterPlan(home=home, agents=agents, framework=framework, port=free_port())
     try:
         end = asyncio.run(_demo(plan))
-    except Interrupted:
+    except Failed as error:
+        raise Failed(f"{error}\nwhat is left of the demo: {home}") from error
+    except FedbusError:
         shutil.rmtree(home, ignore_errors=True)
         raise
-    except FedbusError as error:
-        raise Failed(f"{error}\nwhat is left of the demo: {home}") from error
     shutil.rmtree(home, ignore_errors=True)
     show.say(f"\n{NEXT}\n")
     show.say(f"held-out accuracy: {show.percent(end.metrics['accuracy'])}")
@@ -70,13 +73,9 @@ async def _demo(plan: ClusterPlan) -> JobState:
         async with cluster:
             with one_error():
                 async with asyncio.TaskGroup() as tasks:
-                    guards = [
-                        tasks.create_task(_interrupted(stop), name="interrupted"),
-                        tasks.create_task(_run(cluster), name="demo"),
-                    ]
-                    end = await guards[1]
-                    guards[0].cancel()
-    assert isinstance(end, JobState)  # noqa: S101 - what _run returns
+                    listening = tasks.create_task(_interrupted(stop), name="signals")
+                    end = await tasks.create_task(_run(cluster), name="demo")
+                    listening.cancel()
     return end
 
 
@@ -86,26 +85,24 @@ async def _interrupted(stop: asyncio.Event) -> None:
 
 
 async def _run(cluster: LocalCluster) -> JobState:
-    plan = cluster.plan
-    show.say(f"{plan.agents} {plan.framework} agents share a model of handwritten digits, no data.")
-    began = clock.monotonic()
-    cluster.start_broker()
-    address = cluster.address
-    here = Where(address, node_of(address.username))
-    before = await lives(here)
-    await cluster.start_members()
-    await all_online(here, cluster, before)
-    count = len(cluster.members) + 1
+    plan, began = cluster.plan, clock.monotonic()
+    trainers = len(cluster.members) - OTHERS
     show.say(
-        f"{count} processes are online after {clock.monotonic() - began:.1f} s: a broker, four"
+        f"{trainers} {plan.framework} agents train one model of handwritten digits; their data "
+        "stays with them."
     )
-    show.say("services, the agents, and an evaluator with digits that no agent has seen.")
-    show.say(await push_digits(here))
+    here = await start(cluster)
+    show.say(
+        f"A broker, four services, the agents, and an evaluator with digits that no agent sees: "
+        f"{len(cluster.members) + 1} processes, online after {clock.monotonic() - began:.1f} s."
+    )
+    await push_digits(here)
     async with asyncio.TaskGroup() as tasks:
         guard = tasks.create_task(guarded(cluster), name="guard")
-        end = await _train(here, plan.agents or 0)
+        end = await _train(here, trainers)
         await _ask(here, plan.home / "data" / "held_out.npz", end)
         guard.cancel()
+    _say_memory(cluster)
     return end
 
 
@@ -117,8 +114,16 @@ async def _train(here: Where, agents: int) -> JobState:
     end = await watch(here, job["training_id"], submitted=True)
     if end.phase != "finished" or "accuracy" not in end.metrics:
         raise Failed(f"the job {end.phase}: {end.reason}")
-    show.say(f"{end.round} rounds took {clock.monotonic() - began:.1f} s")
+    seconds = clock.monotonic() - began
+    show.say(f"{end.phase} after {end.round} rounds and {seconds:.1f} s: {end.reason}")
     return end
+
+
+def _say_memory(cluster: LocalCluster) -> None:
+    agents = [one for node, one in cluster.processes.items() if role_of(node) == "agent"]
+    most = max((peak for one in agents if (peak := one.peak_memory())), default=0)
+    if most:
+        show.say(f"no agent took more than {show.size(most)} of memory")
 
 
 async def _ask(here: Where, held_out: Path, end: JobState) -> None:

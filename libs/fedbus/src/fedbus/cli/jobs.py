@@ -67,7 +67,7 @@ def list_jobs(ctx: typer.Context, as_json: AsJson = False) -> None:
                 state.model,
                 state.phase,
                 f"{state.round}/{state.num_rounds}",
-                show.metrics(state.metrics),
+                show.metrics(show.held_out(state.metrics)),
                 state.reason,
             )
             for state in states

@@ -60,7 +60,6 @@ def main(
         Path | None,
         typer.Option(
             metavar="DIR",
-            envvar="FEDBUS_CLUSTER",
             help="The home of a cluster that `fedbus up` started, where several run here.",
         ),
     ] = None,
@@ -85,7 +84,7 @@ def main(
     environ = {**os.environ, **({"FEDBUS_BROKER": broker} if broker else {})}
 
     def find() -> Where:
-        return where(environ, None if broker else cluster)
+        return where(environ, cluster.resolve() if cluster and not broker else None)
 
     ctx.obj = find
 

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -27,6 +28,17 @@ def err() -> Console:
 def say(sentence: str) -> None:
     """Tell a person something; no markup is read in it."""
     out().print(escape(sentence), markup=True)
+
+
+@contextmanager
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """Turn a wheel while something takes its time; the block may change the sentence beside it."""
+    console = out()
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status(escape(what)) as status:
+        yield lambda sentence: status.update(escape(sentence))
 
 
 def print_json(plain: object) -> None:
@@ -69,6 +81,12 @@ def size(count: float) -> str:
 def percent(share: float) -> str:
     """Write a share: `91.3 %`."""
     return f"{100 * share:.1f} %"
+
+
+def held_out(found: Mapping[str, float]) -> Mapping[str, float]:
+    """Leave out how agents did on what they trained on, where somebody held data out."""
+    held = {name: value for name, value in found.items() if not name.startswith("train_")}
+    return held or found
 
 
 def metrics(found: Mapping[str, float]) -> str:

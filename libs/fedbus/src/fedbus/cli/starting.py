@@ -1,17 +1,18 @@
 """From processes that were started to a cluster that works: everybody online, a model in place."""
 
 import asyncio
+from collections.abc import Callable
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from fedbus.bus.base import Packet
-from fedbus.cli.agents import nodes
+from fedbus.bus.base import BrokerAddress, Packet
+from fedbus.cli import show
 from fedbus.cli.card import PackedModel, read_model
 from fedbus.cli.client import connected
 from fedbus.cli.exits import Failed
 from fedbus.cli.groups import one_error
 from fedbus.cli.models import list_models, push_model
-from fedbus.cli.where import Where
+from fedbus.cli.where import Where, node_of
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.process import Process, cause_of
 from fedbus.wire import codec
@@ -22,45 +23,60 @@ START_SECONDS = 90.0
 LOOK_SECONDS = 0.2
 
 
-async def lives(here: Where) -> frozenset[int]:
-    """Read the incarnations that the broker remembers, of whoever was there before."""
-    return frozenset(state.incarnation for state in await nodes(here))
-
-
-async def all_online(here: Where, cluster: LocalCluster, before: frozenset[int]) -> None:
-    """Wait until every member says that it is there; what a life `before` left does not count.
+async def start(cluster: LocalCluster) -> Where:
+    """Start a cluster's broker and its members, and wait until all of them are online.
 
     Raises:
-        Failed: one of them ended instead, with its last words; or it takes too long.
+        BusError: the broker does not start.
+        Failed: a member ended instead, with its last words; or it takes too long.
     """
+    cluster.start_broker()
+    await _sweep(_where(cluster.sweeper))
+    await cluster.start_members()
+    here = _where(cluster.address)
     missing = set(cluster.processes)
     try:
-        with one_error():
+        with show.working(f"starting {len(missing)} services") as tell, one_error():
             async with asyncio.timeout(START_SECONDS), asyncio.TaskGroup() as tasks:
                 guard = tasks.create_task(guarded(cluster), name="guard")
-                await _none_missing(here, missing, before)
+                await _all_online(here, missing, tell)
                 guard.cancel()
     except TimeoutError:
         late = ", ".join(sorted(missing))
         raise Failed(
             f"not online after {START_SECONDS:g} s: {late}; logs: {cluster.logs}"
         ) from None
+    return here
 
 
-async def _none_missing(here: Where, missing: set[str], before: frozenset[int]) -> None:
+def _where(address: BrokerAddress) -> Where:
+    return Where(address, node_of(address.username))
+
+
+async def _sweep(here: Where) -> None:
+    """Clear what is retained of nodes: none of them runs yet, and some may never again."""
     async with connected(here) as client:
         for packet in await client.retained(here.topic(NODE_STATE, node="+")):
-            _strike(missing, packet, before)
-        if missing:
-            async for packet in client.heard():
-                _strike(missing, packet, before)
-                if not missing:
-                    return
+            await client.clear(packet.topic)
 
 
-def _strike(missing: set[str], packet: Packet, before: frozenset[int]) -> None:
+async def _all_online(here: Where, missing: set[str], tell: Callable[[str], None]) -> None:
+    count = len(missing)
+    async with connected(here) as client:
+        for packet in await client.retained(here.topic(NODE_STATE, node="+")):
+            _strike(missing, packet)
+        if not missing:
+            return
+        async for packet in client.heard():
+            _strike(missing, packet)
+            tell(f"starting {count} services: {count - len(missing)} are online")
+            if not missing:
+                return
+
+
+def _strike(missing: set[str], packet: Packet) -> None:
     state = codec.from_json(NodeState, packet.payload)
-    if state.online and state.incarnation not in before:
+    if state.online:
         missing.discard(state.node)
 
 

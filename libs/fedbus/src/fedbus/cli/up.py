@@ -19,8 +19,7 @@ from fedbus.cli import exits, show
 from fedbus.cli.exits import Failed, Unreachable
 from fedbus.cli.groups import one_error
 from fedbus.cli.here import broker_of
-from fedbus.cli.starting import all_online, lives, push_digits
-from fedbus.cli.where import Where, node_of
+from fedbus.cli.starting import push_digits, start
 from fedbus.cluster import place
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.members import ClusterPlan
@@ -182,12 +181,7 @@ async def _begin(cluster: LocalCluster) -> None:
     began = clock.monotonic()
     plan = cluster.plan
     show.say(f"starting a broker on port {cluster.broker.port} and {len(cluster.members)} services")
-    cluster.start_broker()
-    address = cluster.address
-    here = Where(address, node_of(address.username))
-    before = await lives(here)
-    await cluster.start_members()
-    await all_online(here, cluster, before)
+    here = await start(cluster)
     show.say(f"all are online after {clock.monotonic() - began:.1f} s; logs: {cluster.logs}")
     if plan.data is None:
         show.say(await push_digits(here))
@@ -195,7 +189,7 @@ async def _begin(cluster: LocalCluster) -> None:
         show.say("bring a model, if it is not there yet: fedbus models push CARD.json")
     for node, door in cluster.http.items():
         show.say(f"http://{door}/healthz and /metrics: {node}")
-    show.say(f"\n{recipes(address)}\n\nCtrl-C ends it.")
+    show.say(f"\n{recipes(here.broker)}\n\nCtrl-C ends it.")
     await cluster.watch()
 
 

@@ -22,7 +22,8 @@ from fedbus.wire.states import ENDED, JobState, RoundState
 from fedbus.wire.topics import JOB_STATE, ROUND_STATE, matches
 
 AWAY_SECONDS = 30.0
-RETRY_SECONDS = 0.5
+RETRY_SECONDS = 2.0
+"""Long enough for another command, which threw us out by using the same account, to be done."""
 
 
 class View(Protocol):
@@ -73,7 +74,7 @@ class Bar:
             total=state.num_rounds,
             completed=state.round if state.phase not in ENDED else state.num_rounds,
             rounds=f"round {state.round} of {state.num_rounds}",
-            accuracy=show.metrics(_held_out(state.metrics)),
+            accuracy=show.metrics(show.held_out(state.metrics)),
             news=news if state.phase not in ENDED else f"{state.phase}: {state.reason}",
         )
 
@@ -94,7 +95,8 @@ class Lines:
     def state(self, state: JobState) -> None:
         """Say what changed."""
         line = f"{state.job} {state.phase}" + (f": {state.reason}" if state.reason else "")
-        if line != self._said:
+        # How it ended, whoever watches says.
+        if line != self._said and state.phase not in ENDED:
             self._said = line
             print(line, flush=True)
 
@@ -120,15 +122,9 @@ def round_line(done: RoundState) -> str:
     """Write one finished round."""
     refused = f", {len(done.refusals)} refused" if done.refusals else ""
     return (
-        f"round {done.round:>3}  {show.metrics(_held_out(done.metrics)) or 'no metrics'}  "
+        f"round {done.round:>3}  {show.metrics(show.held_out(done.metrics)) or 'no metrics'}  "
         f"{len(done.contributors)} agents{refused}, {done.examples} examples"
     )
-
-
-def _held_out(metrics: dict[str, float]) -> dict[str, float]:
-    """Leave out how the agents did on what they trained on, where somebody held data out."""
-    held = {name: value for name, value in metrics.items() if not name.startswith("train_")}
-    return held or metrics
 
 
 async def watch(

@@ -18,7 +18,7 @@ from fedbus import clock
 from fedbus.bus.base import BrokerAddress
 from fedbus.bus.broker import LocalBroker, free_port
 from fedbus.cluster import shards
-from fedbus.cluster.members import USER, ClusterPlan, Member, accounts, members
+from fedbus.cluster.members import SWEEPER, USER, ClusterPlan, Member, accounts, members, rules
 from fedbus.cluster.place import Place
 from fedbus.cluster.process import Process, cause_of, tied
 from fedbus.cluster.restarts import Restarts
@@ -29,6 +29,9 @@ HOST = "127.0.0.1"
 USUAL_PORT = 1883
 USUAL_AGENTS = 8
 POLL_SECONDS = 0.1
+MANY_AT_ONCE = "use_username_as_clientid false"
+"""Here a person has one account for many commands and clients at once. On a deployed broker the
+second to log in would throw out the first; there everybody gets an account of their own."""
 STOP_SECONDS = 5.0
 
 
@@ -70,9 +73,11 @@ class LocalCluster:
         self.broker = LocalBroker(
             plan.home / "broker",
             accounts=self.passwords,
+            rules=rules,
             host=HOST,
             port=plan.port or _usual_port(),
             launcher=tied(),
+            extra=(MANY_AT_ONCE,),
         )
         self.logs = plan.home / "logs"
         at = BrokerAddress(HOST, self.broker.port)
@@ -89,7 +94,15 @@ class LocalCluster:
     @property
     def address(self) -> BrokerAddress:
         """Where the person connects."""
-        return self.broker.address(None if self.plan.open else USER)
+        return self._address_of(USER)
+
+    @property
+    def sweeper(self) -> BrokerAddress:
+        """Where whoever starts the cluster connects."""
+        return self._address_of(SWEEPER)
+
+    def _address_of(self, user: str) -> BrokerAddress:
+        return self.broker.address(None if self.plan.open else user)
 
     @property
     def place(self) -> Place:

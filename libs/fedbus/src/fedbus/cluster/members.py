@@ -1,14 +1,17 @@
 """Which nodes a local cluster has, and with what each is started. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedbus.bus.base import BrokerAddress
 from fedbus.bus.broker_files import new_password
+from fedbus.wire.topics import NODE_STATE, ROOT, Access, access_rules, wildcard
 
 EVALUATOR = "evaluator"
 USER = "user.cli"
+SWEEPER = "user.up"
+"""`fedbus up` itself: it clears what a cluster that was killed said of its nodes."""
 PASSED_ON = ("FEDBUS_LOG_LEVEL",)
 """Of what the caller's environment says to services, only this reaches the members."""
 
@@ -25,8 +28,10 @@ class ClusterPlan:
     port: int | None = None
     open: bool = False
     http: bool = False
-    extra: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """More environment for some nodes, in their first life only: how tests plant a fault."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings of every member, `{"heartbeat_seconds": "1"}`."""
+    faults: Mapping[str, str] = field(default_factory=dict)
+    """FEDBUS_FAULT_AT of some nodes, in their first life only: for tests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,7 @@ class Member:
     module: str
     settings: Mapping[str, str]
     first_life: Mapping[str, str] = field(default_factory=dict)
+    """More environment, until it is started again: how tests plant a fault."""
 
     def environment(self, caller: Mapping[str, str], broker: str, *, first: bool) -> dict[str, str]:
         """All it is started with; `caller` is the environment of whoever starts it."""
@@ -68,7 +74,14 @@ def members(plan: ClusterPlan, names: Iterable[str], data: Path) -> list[Member]
 
 def accounts(plan: ClusterPlan, nodes: Iterable[str]) -> dict[str, str]:
     """Make a password for every node and for the person; none where the cluster is open."""
-    return {} if plan.open else {name: new_password() for name in (*nodes, USER)}
+    return {} if plan.open else {name: new_password() for name in (*nodes, USER, SWEEPER)}
+
+
+def rules(user: str) -> Iterator[tuple[Access, str]]:
+    """All that an account may write and read."""
+    yield from access_rules(user)
+    if user == SWEEPER:
+        yield "write", wildcard(ROOT, NODE_STATE)
 
 
 def broker_of(member: Member, passwords: Mapping[str, str], where: BrokerAddress) -> str:
@@ -82,5 +95,7 @@ def broker_of(member: Member, passwords: Mapping[str, str], where: BrokerAddress
 def _member(plan: ClusterPlan, node: str, settings: Mapping[str, str]) -> Member:
     role, _, name = node.partition(".")
     module = "fedbus_edge_agent" if role == "agent" else f"fedbus_{role}"
-    own = {"name": name, **settings, **({"open": "true"} if plan.open else {})}
-    return Member(node=node, module=module, settings=own, first_life=plan.extra.get(node, {}))
+    opened = {"open": "true"} if plan.open else {}
+    own = {"name": name, **settings, **opened, **plan.settings}
+    fault = {"FEDBUS_FAULT_AT": plan.faults[node]} if node in plan.faults else {}
+    return Member(node=node, module=module, settings=own, first_life=fault)

@@ -1,6 +1,7 @@
 """One member's process, over all its lives."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,6 +74,15 @@ class Process:
         if self._running is not None:
             self._running.kill()
             self._running.wait()
+
+    def peak_memory(self) -> int | None:
+        """The most memory it ever held, bytes; None where nobody tells."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        except OSError:
+            return None
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        return int(found[1]) * 1024 if found else None
 
     def last_words(self, lines: int = LAST_WORDS) -> str:
         """The end of its log."""
