@@ -242,8 +242,9 @@ class Node:
 
     def _read(self, packet: Packet, now: float) -> None:
         root = self.identity.root
-        levels = packet.topic[len(root) + 1 :].split("/")
-        match levels:
+        if not packet.topic.startswith(f"{root}/"):
+            raise WireError("not a topic of ours")
+        match packet.topic[len(root) + 1 :].split("/"):
             case ["link", sender, to, level] if to == self.identity.name:
                 if level == topics.CHUNK_LEVEL:
                     self._steps(
@@ -376,10 +377,10 @@ class Node:
             match answer:
                 case Send(to, message):
                     self._publish(self._link(to, message), codec.pack(message))
-                case SendChunk(None, digest):
-                    topic = topics.group_topic(root, name, digest)
+                case SendChunk(to=None):
+                    topic = topics.group_topic(root, name, answer.digest)
                     self._effects.append(PublishChunk(topic, answer))
-                case SendChunk(str(to)):
+                case SendChunk(to=str(to)):
                     self._effects.append(PublishChunk(topics.lane_topic(root, name, to), answer))
 
     def _steps(self, steps: Iterable[Step], now: float) -> None:
@@ -400,8 +401,9 @@ class Node:
 
     def _follow(self, topic: str, change: int) -> None:
         # Two fetches may follow one group: the last to leave unsubscribes.
-        before = self._followed[topic]
-        self._followed[topic] = max(0, before + change)
+        before = self._followed.pop(topic, 0)
+        if before + change > 0:
+            self._followed[topic] = before + change
         if before == 0 and change > 0:
             self._effects.append(Subscribe(topic))
         elif before == 1 and change < 0:

@@ -27,7 +27,7 @@ class Group:
         # Half a window is always on its way while the other half is confirmed.
         self._confirm_every = max(1, self._window // 2)
         self._upto: dict[str, int] = {}
-        self._dropped: set[str] = set()  # sent to lanes, not heard of there: they may listen yet
+        self._dropped: set[str] = set()  # sent to lanes, not heard of there: may listen yet
         self._proven = 0
         self._expected = 0
         self._passed_over: set[str] = set()
@@ -64,6 +64,8 @@ class Group:
         """Count a node that takes a lane instead among those who came."""
         self.leave(member)
         self._passed_over.add(member)
+        if self.cursor:
+            self._dropped.add(member)
         self._last_join = now
         self._expected = max(self._expected, members)
 
@@ -72,6 +74,8 @@ class Group:
         if member in self._upto:
             self._upto[member] = max(self._upto[member], min(upto, self.cursor))
             self._proven = max(self._proven, self._upto[member])
+        elif upto >= self._count:
+            self._dropped.discard(member)
 
     def leave(self, member: str) -> None:
         """Go on without a member: it does not listen any more."""

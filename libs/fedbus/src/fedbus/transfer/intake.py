@@ -191,12 +191,11 @@ class Intake:
         yield from self._want(now)
 
     def _watch(self, receiver: Receiver) -> None:
-        if self._receivers.get(receiver.key) is receiver:
-            at = receiver.look_at()
-            if at is None:
-                self._timers.cancel(receiver.key)
-            else:
-                self._timers.set(receiver.key, at)
+        at = receiver.look_at()
+        if at is None:
+            self._timers.cancel(receiver.key)
+        else:
+            self._timers.set(receiver.key, at)
 
     def _room(self, receiver: Receiver) -> int:
         chunk = max(1, min(CHUNK, receiver.reference.manifest.size))

@@ -62,8 +62,9 @@ class Outlet:
         if source is None:
             yield Send(sender, Gone(digest=message.digest))
             return
+        count = chunks_in(source.size)
         for i, index in enumerate(message.indices):
-            if index < chunks_in(source.size):
+            if index < count:
                 yield SendChunk(sender, message.digest, source, message.serial + i, index)
         yield from self._without(sender, message.digest, now)
 
