@@ -1,0 +1,266 @@
+"""A stand for the controller: a repository, a fleet and people that obey the test."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from fedbus.actions import Connected, ReplyTo, Requested
+from fedbus.errors import PluginError
+from fedbus.plugins import AgentInfo, Selector
+from fedbus.selectors import uniform
+from fedbus.wire import codec
+from fedbus.wire.messages import (
+    EvaluateTask,
+    JobLoaded,
+    JobsListed,
+    LeaseGranted,
+    ListJobs,
+    LoadJob,
+    PlanStored,
+    RoundEnded,
+    StorePlan,
+)
+from fedbus.wire.states import AgentFacts, Heartbeat, JobState, NodeState
+from fedbus.wire.topics import CANCEL, SUBMIT
+from fedbus.wire.values import Contributor, Manifest, ModelRef, Plan, Refusal, RoundRecord
+from fedbus_controller.core import ControllerCore
+from tests.driven import Driven
+
+REPOSITORY, COLLECTOR, OTHER_COLLECTOR = "repository.1", "collector.1", "collector.2"
+A, B, C = "agent.a", "agent.b", "agent.c"
+JUDGE = "agent.judge"
+JOB = "job-1"
+BEAT = 1.0
+REPLY = ReplyTo("fedbus/v1/replies/me", b"7", None)
+CARD = Manifest(digest="c" * 64, size=10)
+
+
+def job_file(**changes: Any) -> bytes:  # noqa: ANN401 - whatever a job file holds
+    """Write a job file for three agents, of whom two must answer."""
+    plain = {
+        "training_id": JOB,
+        "model_name": "digits",
+        "num_rounds": 2,
+        "round": {"agents": 3, "quorum": 2, "deadline_seconds": 10},
+    }
+    return json.dumps(plain | changes).encode()
+
+
+def version(number: int) -> ModelRef:
+    """Name a version of the model."""
+    weights = Manifest(digest=f"{number:064x}", size=100)
+    return ModelRef(model="digits", version=number, weights=weights, card=CARD, source=REPOSITORY)
+
+
+def loaded(**changes: Any) -> JobLoaded:  # noqa: ANN401 - any field
+    """Say what the repository knows of a job that nobody has run yet."""
+    fresh = JobLoaded(
+        job=JOB,
+        file=job_file(),
+        secret=b"s" * 32,
+        phase="running",
+        reason="",
+        rounds=0,
+        latest=version(1),
+        metrics={},
+        plan=None,
+    )
+    return replace(fresh, **changes)
+
+
+def record(plan: Plan, **metrics: float) -> RoundRecord:
+    """Write the record of a round in which all but the last of the roster counted."""
+    *counted, late = plan.roster
+    return RoundRecord(
+        job=plan.job,
+        round=plan.round,
+        task=plan.task,
+        model="digits",
+        parent=plan.base.version,
+        card=CARD,
+        weighted=True,
+        contributors=tuple(
+            Contributor(agent=agent, task=plan.task, examples=5, update="d" * 64, metrics=metrics)
+            for agent in counted
+        ),
+        refusals=(Refusal(agent=late, reason="no update by the deadline"),),
+        metrics=metrics,
+        seconds={"collected": 1.0},
+    )
+
+
+def committed(plan: Plan, **metrics: float) -> RoundEnded:
+    """Say that a round was committed, as the version after its base."""
+    return RoundEnded(
+        job=plan.job,
+        round=plan.round,
+        task=plan.task,
+        version=version(plan.base.version + 1),
+        reason="",
+        record=record(plan, **metrics),
+    )
+
+
+def failed(plan: Plan, reason: str = "too few") -> RoundEnded:
+    """Say that a round failed."""
+    return RoundEnded(
+        job=plan.job,
+        round=plan.round,
+        task=plan.task,
+        version=None,
+        reason=reason,
+        record=None,
+    )
+
+
+def facts(*roles: Any, examples: int = 10) -> AgentFacts:  # noqa: ANN401 - a role
+    """Describe a small agent."""
+    return AgentFacts(
+        roles=roles,
+        examples=examples,
+        cores=1,
+        memory_mb=512,
+        storage_mb=512,
+        gpu=False,
+        frameworks={},
+        models={},
+        format={},
+    )
+
+
+def check_plugin(group: str, name: str) -> None:
+    """Know what we ship, and what fails on purpose."""
+    if name not in {"fedavg", "uniform", "broken", "shy", "wild", "lost"}:
+        raise PluginError(f"no {group} plug-in named {name!r}")
+
+
+def selector(name: str) -> Selector:
+    """Find a selector."""
+    if name == "lost":
+        raise PluginError("no selectors plug-in named 'lost'")
+    known: dict[str, Selector] = {
+        "uniform": uniform,
+        "broken": _broken,
+        "shy": _shy,
+        "wild": _wild,
+    }
+    return known[name]
+
+
+def _broken(_agents: Sequence[AgentInfo], _want: int, _rng: Random, /) -> Sequence[str]:
+    raise ZeroDivisionError("by zero")
+
+
+def _shy(agents: Sequence[AgentInfo], _want: int, _rng: Random, /) -> Sequence[str]:
+    return [agents[0].agent]
+
+
+def _wild(agents: Sequence[AgentInfo], _want: int, _rng: Random, /) -> Sequence[str]:
+    """Name agents twice, more than were wanted, and some that are not there."""
+    names = [info.agent for info in agents]
+    return ["agent.nobody", *names, *names]
+
+
+class Stand(Driven):
+    """A controller and all it talks to; nodes that were introduced keep beating until silenced."""
+
+    def __init__(self) -> None:
+        super().__init__(ControllerCore(7, REPOSITORY, BEAT, selector, check_plugin))
+        self.lives: dict[str, int] = {}
+        self.silent: set[str] = set()
+        self.tell(Connected())
+
+    def lead(self, epoch: int = 1, jobs: tuple[str, ...] = ()) -> None:
+        """Grant the lease and list the jobs."""
+        self.hear(REPOSITORY, LeaseGranted(epoch=epoch, seconds=15.0))
+        assert self.asked(("jobs",), ListJobs).epoch == epoch
+        self.hear(REPOSITORY, JobsListed(jobs=jobs))
+
+    def introduce(self, *nodes: str, life: int = 1, online: bool = True) -> None:
+        """Let nodes say what they are."""
+        for node in nodes:
+            role = "evaluate" if node == JUDGE else "train"
+            self.lives[node] = life
+            self.hear(
+                node,
+                NodeState(
+                    node=node,
+                    incarnation=life,
+                    online=online,
+                    agent=facts(role) if node.startswith("agent") and online else None,
+                ),
+            )
+
+    def begin(self, job: JobLoaded | None = None, *fleet: str) -> None:
+        """Lead, with a fleet, and load one job."""
+        self.introduce(*(fleet or (COLLECTOR, A, B, C)))
+        self.lead(jobs=(JOB,))
+        assert self.asked(("load", JOB), LoadJob).job == JOB
+        self.hear(REPOSITORY, job or loaded())
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass; who is not silent beats every second."""
+        end = self.now + seconds
+        while self.now < end:
+            super().wait(min(1.0, end - self.now))
+            last = self.last
+            for node, life in self.lives.items():
+                if node not in self.silent:
+                    beat = Heartbeat(incarnation=life, load=0.5, memory_mb=1.0, progress=0.0)
+                    self.hear(node, beat)
+            self.last = last
+
+    @property
+    def planned(self) -> Plan:
+        """What the repository is asked to store."""
+        return self.asked(("plan", JOB), StorePlan).plan
+
+    def open_round(self) -> Plan:
+        """Store the plan that is asked for."""
+        plan = self.planned
+        self.hear(REPOSITORY, PlanStored(job=JOB, task=plan.task))
+        return plan
+
+    def begin_round(self, job: JobLoaded | None = None, *fleet: str) -> Plan:
+        """Load a job and open its first round."""
+        self.begin(job, *fleet)
+        return self.open_round()
+
+    def evaluation(self, agent: str = JUDGE) -> EvaluateTask:
+        """What an evaluator is asked."""
+        return self.asked(("evaluate", JOB, agent), EvaluateTask)
+
+    def submit(self, file: bytes, reply: ReplyTo | None = REPLY) -> None:
+        """Submit a job file."""
+        self.tell(Requested(SUBMIT, {}, file, None, reply))
+
+    def cancel(self, payload: bytes = JOB.encode(), reply: ReplyTo | None = REPLY) -> None:
+        """Cancel a job."""
+        self.tell(Requested(CANCEL, {}, payload, None, reply))
+
+    def answer(self) -> dict[str, Any]:
+        """Read the one answer the last event led to."""
+        (reply,) = self.replies()
+        assert reply.to == REPLY
+        answer = json.loads(reply.payload)
+        assert isinstance(answer, dict)
+        return answer
+
+    def state(self) -> JobState:
+        """Read the job state that the last event announced last."""
+        return self.said(JobState)[-1]
+
+    def tell_states(self) -> None:
+        """Have all job states announced again."""
+        self.tell(Connected())
+
+    def asks_of(self, *words: str) -> list[str]:
+        """List what is asked, by the first word of its key; `words` are left out."""
+        return sorted({str(key[0]) for key in self.asks} - set(words))
+
+
+def readable(message: object) -> bool:
+    """Tell whether a message can be read at the other end."""
+    return codec.unpack(type(message), codec.pack(message)) == message

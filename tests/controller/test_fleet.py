@@ -1,0 +1,162 @@
+"""Who is there: by heartbeats, hastened by last wills, whatever order they come in."""
+
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedbus.wire.states import Heartbeat, NodeState
+from fedbus_controller.fleet import LOST_BEATS, SUSPECT_BEATS, Fleet, Status
+from tests.controller.stand import COLLECTOR, JUDGE, A, B, facts
+
+BEAT = 2.0
+
+
+def state(node: str, life: int = 1, *, online: bool = True, protocol: int = 1) -> NodeState:
+    """Say what a node says of itself."""
+    own = facts("train") if online and node.startswith("agent") else None
+    return NodeState(node=node, incarnation=life, online=online, agent=own, protocol=protocol)
+
+
+def beat(life: int = 1, load: float = 0.25) -> Heartbeat:
+    """Beat once."""
+    return Heartbeat(incarnation=life, load=load, memory_mb=1.0, progress=0.0)
+
+
+def fleet_of(*nodes: str) -> Fleet:
+    """Introduce nodes at time 0."""
+    fleet = Fleet(BEAT)
+    for node in nodes:
+        fleet.introduce(state(node), 0.0)
+    return fleet
+
+
+def test_a_silent_node_is_suspected_then_lost() -> None:
+    """After three, then six missed heartbeats."""
+    fleet = fleet_of(A)
+    assert fleet.status(A, SUSPECT_BEATS * BEAT) is Status.ONLINE
+    assert fleet.status(A, SUSPECT_BEATS * BEAT + 0.1) is Status.SUSPECT
+    assert fleet.status(A, LOST_BEATS * BEAT + 0.1) is Status.LOST
+
+
+def test_a_node_never_heard_of_is_lost() -> None:
+    """Nor has it a life, nor does its heartbeat make one."""
+    fleet = fleet_of()
+    fleet.beat(A, beat(), 0.0)
+    assert fleet.status(A, 0.0) is Status.LOST
+    assert fleet.incarnation(A) == 0
+
+
+def test_a_heartbeat_tells_of_life_and_load() -> None:
+    """And only one of the life we know: an earlier one's may still be on its way."""
+    fleet = fleet_of(A)
+    fleet.beat(A, beat(load=0.75), 10.0)
+    fleet.beat(A, beat(life=2, load=1.0), 20.0)
+    assert fleet.load(A) == 0.75
+    assert fleet.status(A, 10.0 + SUSPECT_BEATS * BEAT) is Status.ONLINE
+    assert fleet.status(A, 20.0) is Status.SUSPECT
+
+
+def test_a_last_will_makes_a_node_suspect_at_once() -> None:
+    """But not lost: it may be connecting again."""
+    fleet = fleet_of(A)
+    assert not fleet.introduce(state(A, online=False), 1.0)
+    assert fleet.status(A, 1.0) is Status.SUSPECT
+    assert list(fleet.agents("train", 1.0)) == []
+
+
+def test_a_heartbeat_overrules_a_last_will_of_the_same_life() -> None:
+    """The will of a connection that broke may come after the next connection's first word."""
+    fleet = fleet_of(A)
+    fleet.introduce(state(A, online=False), 1.0)
+    fleet.beat(A, beat(), 2.0)
+    assert [name for name, _ in fleet.agents("train", 2.0)] == [A]
+
+
+def test_a_last_will_of_an_earlier_life_says_nothing() -> None:
+    """The node has been born again meanwhile."""
+    fleet = fleet_of(A)
+    assert fleet.introduce(state(A, 2), 1.0)
+    fleet.introduce(state(A, 1, online=False), 2.0)
+    fleet.introduce(state(A, 9, online=False), 2.0)
+    assert fleet.status(A, 2.0) is Status.ONLINE
+    assert fleet.incarnation(A) == 2
+
+
+def test_a_life_that_is_over_does_not_come_back() -> None:
+    """Its introduction may be overtaken by that of the next life."""
+    fleet = fleet_of(A)
+    fleet.introduce(state(A, 2), 1.0)
+    assert not fleet.introduce(state(A, 1), 2.0)
+    assert fleet.incarnation(A) == 2
+
+
+def test_only_a_new_life_has_forgotten_its_orders() -> None:
+    """Neither a node that is seen first, nor one that says the same again."""
+    fleet = Fleet(BEAT)
+    assert not fleet.introduce(state(A), 0.0)
+    assert not fleet.introduce(state(A), 1.0)
+    assert fleet.introduce(state(A, 2), 2.0)
+
+
+def test_nobody_is_blamed_for_silence_while_we_were_away() -> None:
+    """It was we who could not hear."""
+    fleet = fleet_of(A, B)
+    fleet.reconnected(1000.0)
+    assert fleet.status(A, 1000.0) is Status.ONLINE
+
+
+def test_agents_and_collectors_are_listed_by_name() -> None:
+    """Agents by role; a node that speaks another protocol is neither."""
+    fleet = fleet_of(B, COLLECTOR, A, "repository.1")
+    fleet.introduce(NodeState(node=JUDGE, incarnation=1, online=True, agent=facts("evaluate")), 0.0)
+    fleet.introduce(state("agent.future", protocol=2), 0.0)
+    fleet.introduce(state("collector.future", protocol=2), 0.0)
+    assert [name for name, _ in fleet.agents("train", 0.0)] == [A, B]
+    assert [name for name, _ in fleet.agents("evaluate", 0.0)] == [JUDGE]
+    assert fleet.collectors(0.0) == [COLLECTOR]
+    assert fleet.collectors(100.0) == []
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One thing a node says, some time after the thing before."""
+
+    after: float
+    life: int
+    what: str
+
+
+spoken = st.builds(
+    Spoken, st.floats(0, 20), st.integers(1, 3), st.sampled_from(["introduce", "will", "beat"])
+)
+
+
+@given(st.lists(spoken, max_size=40), st.floats(0, 100))
+def test_liveness_is_the_age_of_the_last_sign_of_the_life_we_know(
+    words: list[Spoken], silence: float
+) -> None:
+    """Whatever is said, in whatever order: no dead life returns, and silence ends in loss."""
+    fleet, now, heard = Fleet(BEAT), 0.0, None
+    seen: list[int] = []
+    for word in words:
+        now += word.after
+        known, fresh = fleet.incarnation(A), word.life not in seen
+        if word.what == "beat":
+            fleet.beat(A, beat(word.life), now)
+            heard = now if known == word.life else heard
+        else:
+            online = word.what == "introduce"
+            anew = fleet.introduce(state(A, word.life, online=online), now)
+            assert anew == (online and known != 0 and fresh)
+            if not known or (online and (fresh or word.life == known)):
+                heard = now
+        if fleet.incarnation(A) != known:
+            assert fresh
+            seen.append(fleet.incarnation(A))
+    now += silence
+    age = (now - heard) / BEAT if heard is not None else LOST_BEATS + 1
+    status = fleet.status(A, now)
+    assert (status is Status.LOST) == (age > LOST_BEATS)
+    assert status is not Status.ONLINE or age <= SUSPECT_BEATS
+    assert bool(list(fleet.agents("train", now))) <= (status is Status.ONLINE)

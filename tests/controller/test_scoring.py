@@ -1,0 +1,219 @@
+"""What a version is worth on data that nobody trained on, and what follows from it."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedbus.wire.messages import EndJob, Evaluated, JobEnded, ScoreStored, StoreScore
+from fedbus.wire.states import JobState, RoundState
+from fedbus_controller.scoring import mean_of
+from tests.controller.stand import (
+    COLLECTOR,
+    JOB,
+    JUDGE,
+    REPOSITORY,
+    A,
+    B,
+    C,
+    Stand,
+    committed,
+    job_file,
+    loaded,
+    readable,
+    version,
+)
+
+OTHER_JUDGE = "agent.other-judge"
+
+
+def score(accuracy: float, examples: int = 10, number: int = 2, reason: str = "") -> Evaluated:
+    """Score a version."""
+    metrics = {} if reason else {"accuracy": accuracy}
+    return Evaluated(job=JOB, version=number, examples=examples, metrics=metrics, reason=reason)
+
+
+class Court(Stand):
+    """A stand with two evaluators; one is called a judge, the other has the role all the same."""
+
+    def introduce(self, *nodes: str, life: int = 1, online: bool = True) -> None:
+        super().introduce(*nodes, life=life, online=online)
+        if OTHER_JUDGE in nodes:
+            self.lives[OTHER_JUDGE] = life
+            self._judge(OTHER_JUDGE, life)
+
+    def _judge(self, node: str, life: int) -> None:
+        from fedbus.wire.states import NodeState
+        from tests.controller.stand import facts
+
+        self.hear(
+            node, NodeState(node=node, incarnation=life, online=True, agent=facts("evaluate"))
+        )
+
+
+def scoring(file: bytes = job_file(), *judges: str, **metrics: float) -> Court:
+    """Come to where the first round is committed and its version is being scored."""
+    stand = Court()
+    fleet = (COLLECTOR, A, B, C, *(judges or (JUDGE,)))
+    plan = stand.begin_round(loaded(file=file), *fleet)
+    stand.hear(COLLECTOR, committed(plan, **metrics))
+    return stand
+
+
+def test_a_committed_version_is_scored_before_the_next_round() -> None:
+    """Training's figures stand beside the score, under another name."""
+    stand = scoring(job_file(), loss=0.5)
+    assert stand.evaluation().version.version == 2
+    assert ("plan", JOB) not in stand.asks
+    stand.hear(JUDGE, score(0.75))
+    store = stand.asked(("store-score", JOB, 1), StoreScore)
+    assert store.metrics == {"accuracy": 0.75, "train_loss": 0.5}
+    (state,) = stand.said(RoundState)
+    assert state.metrics == store.metrics
+    assert (state.version, state.examples, len(state.contributors)) == (2, 10, 2)
+    assert list(state.refusals.values()) == ["no update by the deadline"]
+    assert stand.planned.round == 2
+    stand.hear(REPOSITORY, ScoreStored(job=JOB, round=1))
+    assert ("store-score", JOB, 1) not in stand.asks
+
+
+def test_a_score_counts_once_and_only_of_this_version_and_from_who_was_asked() -> None:
+    """All others are late, repeated, or from somewhere else."""
+    stand = scoring(job_file(), JUDGE, OTHER_JUDGE)
+    for sender, said in ((A, score(0.1)), (JUDGE, score(0.1, number=1))):
+        stand.hear(sender, said)
+        assert stand.last == []
+    stand.hear(JUDGE, score(0.5, examples=10))
+    stand.hear(JUDGE, score(1.0, examples=99))
+    assert stand.last == []
+    stand.hear(OTHER_JUDGE, score(1.0, examples=30))
+    assert stand.asked(("store-score", JOB, 1), StoreScore).metrics == {"accuracy": 0.875}
+    stand.hear(JUDGE, score(0.0))
+    assert stand.last == []
+
+
+def test_a_target_that_the_score_reaches_finishes_the_job() -> None:
+    """The score is stored, even while the job ends and after."""
+    stand = scoring(job_file(stopping_target={"accuracy": 0.7}))
+    stand.hear(JUDGE, score(0.75))
+    end = stand.asked(("end", JOB), EndJob)
+    assert end.reason == "accuracy 0.75, at least 0.7 was asked"
+    stand.hear(REPOSITORY, JobEnded(job=JOB, phase="finished", reason=end.reason))
+    assert ("store-score", JOB, 1) in stand.asks
+    assert ("stop", JOB, JUDGE) in stand.asks
+    assert stand.said(JobState)[-1].metrics == {"accuracy": 0.75}
+
+
+def test_training_figures_reach_no_target_where_data_is_held_out() -> None:
+    """Even if the evaluator fails: what trained well need not be good."""
+    stand = scoring(job_file(stopping_target={"accuracy": 0.7}), accuracy=0.99)
+    stand.hear(JUDGE, score(0, reason="out of memory"))
+    assert stand.noted("score_failed")[0]["reason"] == "out of memory"
+    assert stand.noted("round_finished")[0]["metrics"] == {"train_accuracy": 0.99}
+    assert stand.asks_of("lease", "jobs") == ["plan"]
+
+
+def test_where_nobody_holds_data_out_training_figures_are_all_there_is() -> None:
+    """They reach the target under their own name."""
+    stand = Stand()
+    plan = stand.begin_round(loaded(file=job_file(stopping_target={"accuracy": 0.7})))
+    stand.hear(COLLECTOR, committed(plan, accuracy=0.99))
+    assert "accuracy 0.99" in stand.asked(("end", JOB), EndJob).reason
+    assert ("store-score", JOB, 1) not in stand.asks
+
+
+def test_an_evaluator_that_vanishes_does_not_hold_the_job() -> None:
+    """Once it is lost, the next round is planned."""
+    stand = scoring(job_file(), JUDGE, OTHER_JUDGE)
+    stand.silent.add(JUDGE)
+    stand.wait(4.0)
+    stand.hear(OTHER_JUDGE, score(0.5))
+    assert ("plan", JOB) not in stand.asks
+    stand.wait(4.0)
+    assert ("evaluate", JOB, JUDGE) not in stand.asks
+    assert stand.planned.round == 2
+
+
+def test_an_evaluator_that_takes_too_long_does_not_hold_the_job() -> None:
+    """It lives, and beats, and says nothing."""
+    stand = scoring()
+    stand.wait(59.0)
+    assert ("evaluate", JOB, JUDGE) in stand.asks
+    stand.wait(2.0)
+    assert ("evaluate", JOB, JUDGE) not in stand.asks
+    assert stand.planned.round == 2
+
+
+def test_evaluators_have_as_long_as_agents_have() -> None:
+    """A job that gives its agents an hour gives its evaluators one."""
+    stand = scoring(job_file(round={"agents": 3, "quorum": 2, "deadline_seconds": 3600}))
+    stand.wait(3500.0)
+    assert ("evaluate", JOB, JUDGE) in stand.asks
+
+
+def test_a_version_whose_score_may_be_missing_is_scored_after_a_restart() -> None:
+    """Evaluators are given a moment to introduce themselves; only then is it decided."""
+    stand = Stand()
+    job = loaded(rounds=1, latest=version(2), metrics={"accuracy": 0.99})
+    stand.begin(job, COLLECTOR, A, B, C)
+    assert ("plan", JOB) not in stand.asks
+    stand.hear(A, score(0.1))
+    assert stand.last == []
+    stand.wait(1.0)
+    stand.introduce(JUDGE)
+    stand.wait(5.0)
+    assert stand.evaluation().version == version(2)
+    stand.hear(JUDGE, score(0.5))
+    store = stand.asked(("store-score", JOB, 1), StoreScore)
+    assert store.metrics == {"accuracy": 0.5, "train_accuracy": 0.99}
+    assert stand.said(RoundState) == []  # its record is the repository's
+    assert stand.planned.round == 2
+
+
+def test_a_late_timer_of_a_round_that_is_scored_does_nothing() -> None:
+    """The next one runs already."""
+    stand = scoring()
+    stand.hear(JUDGE, score(0.5))
+    assert ("score", JOB) not in stand.timers
+
+
+@given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.integers(0, 1000)), min_size=1, max_size=6))
+def test_scores_are_averaged_by_their_examples(given_scores: list[tuple[float, int]]) -> None:
+    """An evaluator without examples says nothing."""
+    means = mean_of([score(value, examples) for value, examples in given_scores])
+    total = sum(examples for _, examples in given_scores)
+    if total:
+        mean = math.fsum(value * examples for value, examples in given_scores) / total
+        assert means["accuracy"] == pytest.approx(mean, rel=1e-9, abs=1e-9)
+    else:
+        assert means == {}
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {f"m{number}": 1.0 for number in range(64)},
+        {"m" * 64: 1.0},
+        {"huge": 1.7e308},
+        {"event": 1.0, "job": 2.0, "at": 3.0},
+    ],
+    ids=["many", "long", "huge", "named like facts"],
+)
+def test_whatever_agents_measured_makes_messages_that_can_be_read(
+    metrics: dict[str, float],
+) -> None:
+    """Too many figures, too long a name, sums beyond the largest float."""
+    stand = scoring(job_file(), JUDGE, OTHER_JUDGE, **metrics)
+    for judge in (JUDGE, OTHER_JUDGE):
+        said = Evaluated(job=JOB, version=2, examples=2**52, metrics=metrics, reason="")
+        stand.hear(judge, said)
+    assert readable(stand.asked(("store-score", JOB, 1), StoreScore))
+    assert all(readable(state) for state in stand.said(JobState))
+    assert all(readable(state) for state in stand.said(RoundState))
+
+
+def test_a_mean_beyond_the_largest_float_is_left_out() -> None:
+    """No message can hold it."""
+    scores = [score(1.7976931348623157e308, 3), score(1.7976931348623157e308, 3)]
+    assert all(math.isfinite(mean) for mean in mean_of(scores).values())
