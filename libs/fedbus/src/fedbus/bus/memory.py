@@ -1,8 +1,9 @@
 """A broker in memory: synchronous, deterministic, with the real access rules. Pure.
 
-It does to packets what the real one does: matches topics, keeps retained messages, speaks last wills,
-shares subscriptions among a group, and drops in silence what the rules do not allow. Each such drop is
-remembered in `violations`, so that a test can say that there was none.
+It does to packets what the real one does: matches topics, keeps retained messages, speaks last
+wills, shares subscriptions among a group, and drops in silence what the rules do not allow and what
+is too large. Each such drop is remembered in `violations`, so that a test can say that there was
+none. It knows no time: what is retained does not expire.
 """
 
 from collections.abc import Callable
@@ -10,9 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from fedbus.bus.base import Packet
 from fedbus.wire import topics
+from fedbus.wire.codec import MAX_MESSAGE
 
 Deliver = Callable[[str, Packet], None]
-"""Called with the receiver's name and what it receives; when it arrives is the caller's business."""
+"""Called with the receiver's name and what it receives; when it arrives is the caller's part."""
 
 _SHARE = "$share"
 
@@ -76,6 +78,10 @@ class MemoryBroker:
         """Deliver a packet to whoever follows its topic, once each."""
         if not self._may(name, "write", packet.topic):
             self.violations.append((name, "write", packet.topic))
+            return
+        if len(packet.payload) > MAX_MESSAGE:
+            size = f"{len(packet.payload)} bytes, at most {MAX_MESSAGE}"
+            self.violations.append((name, "write", f"{packet.topic}: {size}"))
             return
         if packet.retain:
             self._retained.pop(packet.topic, None)
