@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +59,14 @@ class Running:
         with self.log.open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines if mark in line]
 
+    def traffic(self) -> dict[str, int]:
+        """Read what it sent and received in its life, once it has ended."""
+        total = dict.fromkeys(("sent", "sent_bytes", "received", "received_bytes"), 0)
+        for note in self.notes("service_stopped"):
+            for name in total:
+                total[name] += note[name]
+        return total
+
 
 @dataclass
 class Cluster:
@@ -74,6 +83,7 @@ class Cluster:
     _exit: ExitStack = field(init=False, default_factory=ExitStack)
 
     def __enter__(self) -> Self:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave nothing running
         with ExitStack() as stack:
             self.home = Path(stack.enter_context(TemporaryDirectory(prefix="fedbus-bench-")))
             nodes = (REPOSITORY, COLLECTOR, CONTROLLER, USER, WATCHER, *self.agents)
@@ -320,8 +330,8 @@ class Rounds:
     quorum: list[float]
 
 
-def rounds(cluster: Cluster, job: str) -> Rounds:
-    """Read a job's times out of the logs."""
+def rounds(cluster: Cluster, job: str, skip: int = 1) -> Rounds:
+    """Read a job's times out of the logs, but for the first rounds of it."""
 
     def times(name: str, event: str) -> dict[int, float]:
         noted = cluster.running[name].notes(event)
@@ -336,7 +346,9 @@ def rounds(cluster: Cluster, job: str) -> Rounds:
 
     def since(start: dict[int, float], end: dict[int, float]) -> list[float]:
         return [
-            end[number] - start[number] for number in sorted(end) if number > 1 and number in start
+            end[number] - start[number]
+            for number in sorted(end)
+            if number > skip and number in start
         ]
 
     return Rounds(

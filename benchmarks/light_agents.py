@@ -17,6 +17,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import structlog
+
 from fedbus import clock, telemetry
 from fedbus.bus.base import BrokerAddress
 from fedbus.node import Identity, Node
@@ -26,6 +28,8 @@ from fedbus_edge_agent.capabilities import measure
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.light import LightBench
 from fedbus_edge_agent.outbox import Outbox
+
+log = structlog.get_logger()
 
 IN_MEMORY = 8 * 2**30
 EXAMPLES = 10
@@ -39,6 +43,16 @@ def agent(name: str, home: Path) -> Shell:
     core = AgentCore(LightBench(outbox, EXAMPLES), outbox, Spools(IN_MEMORY, home), facts)
     identity = Identity(name=name, incarnation=clock.incarnation())
     return Shell(Node(identity, core, random.Random(), vitals=telemetry.vitals), threads=1)
+
+
+def log_traffic(shells: list[Shell]) -> None:
+    """Say at the end what all of them sent and received, as a service does."""
+    facts = {}
+    for way in ("received", "sent"):
+        counts = [shell.traffic[way] for shell in shells]
+        facts[way] = sum(count for count, _ in counts)
+        facts[f"{way}_bytes"] = sum(size for _, size in counts)
+    log.info("service_stopped", **facts)
 
 
 async def live(names: list[str], passwords: dict[str, str], home: Path) -> None:
@@ -58,6 +72,7 @@ async def live(names: list[str], passwords: dict[str, str], home: Path) -> None:
         for shell, task in kept:
             task.cancel()
             shell.close()
+        log_traffic([shell for shell, _ in kept])
 
 
 def main() -> None:

@@ -72,7 +72,7 @@ def alternate(options: argparse.Namespace) -> dict[str, Any]:
                 cpu[name] = cpu.get(name, 0.0) + seconds - before[name]
         peer_peak = other.peak_mb() if other is not None else 0.0
         peaks = cluster.peaks()
-        stopped = cluster.end(REPOSITORY).notes("service_stopped")[-1]
+        stopped = cluster.end(REPOSITORY).traffic()
         complaints = cluster.complaints() if options.logs else ""
     sys.stderr.write(complaints)
     result: dict[str, Any] = {
@@ -88,7 +88,7 @@ def alternate(options: argparse.Namespace) -> dict[str, Any]:
         },
         "peak_mb": peaks,
         "repository_models_per_round": round(
-            stopped.get("sent_bytes", 0) / model / (per_block * options.blocks), 3
+            stopped["sent_bytes"] / model / (per_block * options.blocks), 3
         ),
         "all_aggregate": aggregate,
         "all_commit": commit,

@@ -1,15 +1,16 @@
 """A resident Flower client that trains nothing: `python flower_client.py PORT`."""
 
 import sys
+from typing import Any
 
 import flwr  # type: ignore[import-not-found]  # in an environment of its own
 import numpy as np
 
 
-class Idle(flwr.client.NumPyClient):
+class Idle(flwr.client.NumPyClient):  # type: ignore[misc]  # the same
     """Adds a little to every number, so that an update is as large as a real one."""
 
-    def fit(self, parameters, config):  # noqa: ANN001, ANN201, ARG002
+    def fit(self, parameters: Any, config: Any) -> Any:  # noqa: ANN401, ARG002 - Flower's own
         """Answer at once."""
         return [array + np.float32(0.01) for array in parameters], 10, {}
 

@@ -11,6 +11,7 @@ import json
 import resource
 import sys
 import time
+from typing import Any
 
 import flwr  # type: ignore[import-not-found]  # in an environment of its own
 import numpy as np
@@ -18,13 +19,13 @@ import numpy as np
 port, agents, parameters, rounds = map(int, sys.argv[1:])
 
 
-class Clocked(flwr.server.strategy.FedAvg):
+class Clocked(flwr.server.strategy.FedAvg):  # type: ignore[misc]  # the same
     """Federated averaging with a stop-watch around each round."""
 
     began = 0.0
     left = 0
 
-    def configure_fit(self, server_round, parameters, client_manager):
+    def configure_fit(self, server_round: int, parameters: Any, client_manager: Any) -> Any:  # noqa: ANN401 - Flower's own
         """Wait for leave to go on, and for all clients; then start the watch."""
         client_manager.wait_for(agents)
         while self.left == 0:
@@ -33,7 +34,7 @@ class Clocked(flwr.server.strategy.FedAvg):
         self.began = time.monotonic()
         return super().configure_fit(server_round, parameters, client_manager)
 
-    def aggregate_fit(self, server_round, results, failures):
+    def aggregate_fit(self, server_round: int, results: Any, failures: Any) -> Any:  # noqa: ANN401 - Flower's own
         """Stop it once the aggregate is there."""
         aggregate = super().aggregate_fit(server_round, results, failures)
         took = time.monotonic() - self.began

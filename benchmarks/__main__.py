@@ -1,0 +1,52 @@
+"""Run every benchmark at a modest size, each as a program of its own, and print their tables.
+
+`--json FILE` writes all their figures into one file. With `--peer PYTHON` rounds are compared with
+Flower's, see peers/README.md.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+RUNS: dict[str, tuple[str, ...]] = {
+    "transfer": ("benchmarks.transfer", "--megabytes", "128", "--repetitions", "3"),
+    "round small": ("benchmarks.round", "--agents", "10", "--parameters", "2500"),
+    "round medium": ("benchmarks.round", "--agents", "10", "--parameters", "250000"),
+    "round slow agent": (
+        *("benchmarks.round", "--agents", "5", "--parameters", "25000"),
+        *("--rounds", "5", "--slow-agent", "1"),
+    ),
+    "fleet": ("benchmarks.fleet", "--agents", "200", "--parameters", "25000"),
+    "inference": ("benchmarks.inference", "--requests", "200"),
+}
+
+
+def main() -> None:
+    """Run them all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures there")
+    parser.add_argument("--peer", metavar="PYTHON", help="an environment with flwr==1.13.1")
+    options = parser.parse_args()
+    figures, broken = {}, []
+    with TemporaryDirectory(prefix="fedbus-bench-") as folder:
+        for name, command in RUNS.items():
+            print(f"── {name}", flush=True)
+            out = Path(folder) / "figures.json"
+            out.unlink(missing_ok=True)
+            more = ["--peer", options.peer] if options.peer and command[0].endswith("round") else []
+            to = [] if command[0].endswith("inference") else ["--json", str(out)]
+            if subprocess.run([sys.executable, "-m", *command, *more, *to], check=False).returncode:
+                broken.append(name)
+            elif out.exists():
+                figures[name] = json.loads(out.read_text(encoding="utf-8"))
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if broken:
+        sys.exit(f"these did not come to an end: {', '.join(broken)}")
+
+
+if __name__ == "__main__":
+    main()
