@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, assert_never
 
 from fedbus.actions import (
     Action,
@@ -344,6 +344,8 @@ class Node:
                 self._effects.append(action)
             case Announce() | Clear() | Reply():
                 self._effects.append(Publish(self._public_packet(action)))
+            case _:
+                assert_never(action)
 
     def _public_packet(self, action: Announce | Clear | Reply) -> Packet:
         root = self.identity.root
@@ -364,6 +366,8 @@ class Node:
                     content_type="application/json" if json else None,
                     expiry=topic.expiry,
                 )
+            case _:
+                assert_never(action)
 
     def _link(self, to: str, message: object) -> str:
         return topics.link_topic(self.identity.root, self.identity.name, to, type(message))
@@ -377,11 +381,15 @@ class Node:
             match answer:
                 case Send(to, message):
                     self._publish(self._link(to, message), codec.pack(message))
-                case SendChunk(to=None):
-                    topic = topics.group_topic(root, name, answer.digest)
+                case SendChunk(to, digest):
+                    topic = (
+                        topics.group_topic(root, name, digest)
+                        if to is None
+                        else topics.lane_topic(root, name, to)
+                    )
                     self._effects.append(PublishChunk(topic, answer))
-                case SendChunk(to=str(to)):
-                    self._effects.append(PublishChunk(topics.lane_topic(root, name, to), answer))
+                case _:
+                    assert_never(answer)
 
     def _steps(self, steps: Iterable[Step], now: float) -> None:
         for step in steps:
@@ -398,6 +406,8 @@ class Node:
                     self._follow(
                         topics.group_topic(self.identity.root, step.source, step.digest), 1
                     )
+                case _:
+                    assert_never(step)
 
     def _follow(self, topic: str, change: int) -> None:
         # Two fetches may follow one group: the last to leave unsubscribes.
