@@ -23,6 +23,8 @@ from fedbus_collector.round import Phase, Round, Verdict
 from fedbus_collector.shelf import Shelf
 
 MAX_REASON = 4000
+SMALL = 16 * 1024
+"""A version of so many bytes is told to the controller together with the round's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,16 @@ class Means:
 
 
 class Collection:
-    """A round at work. `ended` is what to tell the controller, once it is over."""
+    """A round at work. `ended` is what to tell the controller, once it is over.
+
+    `small` is its version's weights, if they are few enough to ride along.
+    """
 
     def __init__(self, round_: Round, controller: str, means: Means) -> None:
         self.round = round_
         self.controller = controller
         self.ended: RoundEnded | None = None
+        self.small: bytes | None = None
         self._means = means
         self._preparation = Preparation(round_.plan, means.spools, means.shelf)
         self._folding: Folding | None = None
@@ -242,6 +248,8 @@ class Collection:
             verdict: Literal["stored", "drop"] = "stored" if agent in counted else "drop"
             yield self._receipt(agent, verdict, "the round is committed")
         if self._out is not None and self._served == version.weights.digest:
+            if self._out.size <= SMALL:
+                self.small = bytes(self._out.read(0, self._out.size))
             self._means.shelf.put_base(self._served, self._out)
             self._out = None
         yield Note("round_committed", self._facts(version=version.version, at=now))

@@ -6,6 +6,7 @@ what agents still hold; whether an update counts is decided once, by the reposit
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from fedbus.actions import (
@@ -113,11 +114,11 @@ class CollectorCore:
                 # A round that is not open yet cannot dismiss anybody: let us be asked again.
                 if collection is not None or (job, task) in self._ended:
                     yield Send(sender, Dismissed(job=job, task=task, agents=agents))
-            case StopJob(job=job):
-                yield from self._abandon(job, "the job has ended")
-                for key in [key for key in self._ended if key[0] == job]:
+            case _:
+                yield from self._abandon(order.job, "the job has ended")
+                for key in [key for key in self._ended if key[0] == order.job]:
                     yield Cancel(("ended", *key))
-                yield Send(sender, JobStopped(job=job))
+                yield Send(sender, JobStopped(job=order.job))
 
     def _opened(self, sender: str, order: OpenRound, now: float) -> Iterator[Action]:
         plan = order.plan
@@ -147,16 +148,17 @@ class CollectorCore:
     # ── agents ────────────────────────────────────────────────────────────────────────────────────
 
     def _answered(self, agent: str, answer: Offer | Decline, now: float) -> Iterator[Action]:
-        collection = self._collection(answer.job, answer.task)
-        match answer:
-            case Offer() if collection is not None:
-                yield from self._drive(collection, collection.offered(agent, answer, now))
-            case Offer():
-                yield from self._answer_late(agent, answer)
-            case Decline(job=job, task=task, reason=reason):
-                if collection is not None:
-                    yield from self._drive(collection, collection.refuse((agent,), reason, now))
-                yield Send(agent, Receipt(job=job, task=task, verdict="drop", reason="noted"))
+        job, task = answer.job, answer.task
+        collection = self._collection(job, task)
+        if isinstance(answer, Decline):
+            if collection is not None:
+                steps = collection.refuse((agent,), answer.reason, now)
+                yield from self._drive(collection, steps)
+            yield Send(agent, Receipt(job=job, task=task, verdict="drop", reason="noted"))
+        elif collection is not None:
+            yield from self._drive(collection, collection.offered(agent, answer, now))
+        else:
+            yield from self._answer_late(agent, answer)
 
     def _answer_late(self, agent: str, offer: Offer) -> Iterator[Action]:
         """Answer for a round that is not open here."""
@@ -236,7 +238,8 @@ class CollectorCore:
             if collection.busy:
                 self._working[collection.round.key] = collection
             self._ended[collection.round.key] = ended
-            yield Ask(("ended", *collection.round.key), collection.controller, ended)
+            first = replace(ended, inline=collection.small) if collection.small else None
+            yield Ask(("ended", *collection.round.key), collection.controller, ended, first)
             while len(self._ended) > REMEMBERED:
                 yield Cancel(("ended", *self._ended.popitem(last=False)[0]))
 

@@ -1,0 +1,491 @@
+"""A round at work: from its order to the commit that makes it true."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fedbus.actions import Woke
+from fedbus.spool import Spools
+from fedbus.weights import decode
+from fedbus.wire import codec
+from fedbus.wire.messages import (
+    CommitRefused,
+    Committed,
+    Decline,
+    Dismiss,
+    Dismissed,
+    Offer,
+    RoundOpened,
+)
+from fedbus_collector.preparation import MAX_CARD
+from tests.collector.stand import (
+    BASE,
+    CARD,
+    CONTROLLER,
+    JOB,
+    LAYOUT,
+    REPOSITORY,
+    A,
+    B,
+    C,
+    Stand,
+    blob,
+    card_of,
+    layout_of,
+    offer,
+    order,
+    version,
+)
+
+KEY = (JOB, 1)
+UPDATE = blob(1.0, "delta")
+POISON = blob(float("nan"), "delta")
+
+
+def weights_of(data: bytes) -> set[float]:
+    """List the different numbers of a model's first tensor."""
+    return set(decode(data, LAYOUT)["w"].ravel().tolist())
+
+
+# ── before the first update ───────────────────────────────────────────────────────────────────────
+
+
+def test_an_ordered_round_fetches_the_card_and_joins_the_bases_group() -> None:
+    """One member more than the roster: the agents fetch the same base now."""
+    stand = Stand()
+    stand.hear(CONTROLLER, order())
+    assert stand.told(CONTROLLER, RoundOpened).incarnation == 5
+    assert stand.fetches["card", *KEY].members == 0
+    assert stand.fetches["base", *KEY].members == 4
+    assert stand.timers["deadline", *KEY] == stand.now + 10.0
+
+
+def test_a_round_ordered_again_is_opened_again_by_word_only() -> None:
+    """The word may have been lost."""
+    stand = Stand()
+    stand.hear(CONTROLLER, order())
+    fetches = dict(stand.fetches)
+    stand.hear(CONTROLLER, order())
+    assert stand.said(RoundOpened) == [action.message for action in stand.last]  # type: ignore[union-attr]
+    assert stand.fetches == fetches
+
+
+def test_the_next_round_finds_card_and_base_on_the_shelf() -> None:
+    """The collector has made that base itself."""
+    stand = Stand()
+    stand.open()
+    for agent in (A, B, C):
+        stand.give(agent)
+    made = stand.out(stand.commit)
+    stand.confirm()
+    stand.hear(CONTROLLER, order(round=2, task=2, base=version(2, made)))
+    assert stand.fetches == {}
+    update = offer(UPDATE, round=2, task=2, base=2, inline=UPDATE)
+    stand.hear(A, update)
+    stand.work()
+    assert stand.core.progress() == pytest.approx(1 / 3)
+
+
+def test_a_round_planned_anew_finds_its_base_on_the_shelf() -> None:
+    """What was fetched for the plan before is not fetched again."""
+    stand = Stand()
+    stand.open()
+    stand.hear(CONTROLLER, order(task=2))
+    assert stand.fetches == {}
+    assert stand.spools.used > 0
+
+
+@pytest.mark.parametrize("what", ["card", "base"])
+def test_what_does_not_come_is_fetched_again_in_a_moment(what: str) -> None:
+    """And what is on its way meanwhile is left alone."""
+    stand = Stand()
+    stand.hear(CONTROLLER, order())
+    other = ({"card", "base"} - {what}).pop()
+    on_its_way = stand.fetches[other, *KEY]
+    stand.lose((what, *KEY))
+    assert set(stand.fetches) == {(other, *KEY)}
+    stand.wait(2.0)
+    assert set(stand.fetches) == {(what, *KEY), (other, *KEY)}
+    assert stand.fetches[other, *KEY] is on_its_way
+
+
+def test_a_base_that_is_here_is_not_fetched_again() -> None:
+    """When the card has to be."""
+    stand = Stand()
+    stand.hear(CONTROLLER, order())
+    stand.arrive(("base", *KEY), BASE)
+    stand.work()
+    stand.lose(("card", *KEY))
+    stand.wait(2.0)
+    assert set(stand.fetches) == {("card", *KEY)}
+
+
+def test_a_base_that_does_not_come_even_after_the_deadline_fails_the_round() -> None:
+    """Or its job would wait for ever."""
+    stand = Stand()
+    stand.hear(CONTROLLER, order())
+    stand.arrive(("card", *KEY), CARD)
+    for agent in (A, B):
+        stand.give(agent)
+    stand.wait(10.0)
+    assert ("ended", *KEY) not in stand.asks
+    stand.lose(("base", *KEY))
+    assert stand.ended.reason == "the model's base does not come: its source is gone"
+    assert set(stand.timers) == set()
+
+
+@pytest.mark.parametrize(
+    ("card", "reason"),
+    [
+        (b"{" + CARD[1:-1] + b"x", "the model card's bytes are not those of its digest"),
+        (b"{}", "ModelCard."),
+        (card_of(layout_of("float64")), "this version aggregates float32 models only"),
+    ],
+    ids=["damaged", "no card", "not float32"],
+)
+def test_a_card_that_cannot_be_used_fails_the_round(card: bytes, reason: str) -> None:
+    """With the reason, at once."""
+    stand = Stand()
+    named = CARD if "digest" in reason else card
+    stand.hear(CONTROLLER, order(base=version(card=named)))
+    stand.arrive(("card", *KEY), card)
+    assert reason in stand.ended.reason
+    assert stand.fetches == {}
+    assert stand.spools.used == 0
+
+
+def test_a_card_too_large_to_be_one_is_not_fetched() -> None:
+    """Nothing is reserved for it."""
+    stand = Stand()
+    card = replace(version().card, size=MAX_CARD + 1)
+    stand.hear(CONTROLLER, order(base=replace(version(), card=card)))
+    assert f"at most {MAX_CARD}" in stand.ended.reason
+    assert stand.spools.used == 0
+
+
+def test_an_aggregator_that_is_not_installed_fails_the_round() -> None:
+    """The controller checks too, but this is another machine."""
+    stand = Stand()
+    stand.open(order(aggregator="median"))
+    assert stand.ended.reason == "no aggregators plug-in named 'median'"
+
+
+def test_a_base_with_other_bytes_than_its_digest_names_fails_the_round() -> None:
+    """And is not kept for the next plan."""
+    stand = Stand()
+    stand.hear(CONTROLLER, order())
+    stand.arrive(("card", *KEY), CARD)
+    stand.arrive(("base", *KEY), BASE[:-4] + b"\0\0\0\1")
+    stand.work()
+    assert stand.ended.reason == "the base's bytes are not those of its digest"
+    stand.hear(CONTROLLER, order(task=2))
+    assert ("base", JOB, 2) in stand.fetches
+    assert stand.spools.used == len(BASE) + LAYOUT.numbers * 8
+
+
+# ── updates ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_update_in_an_offer_is_folded_at_once() -> None:
+    """One without is fetched from its agent."""
+    stand = Stand()
+    stand.open()
+    stand.give(A)
+    stand.hear(B, offer(UPDATE))
+    assert stand.fetches["update", *KEY, B].reference.source == B
+    assert stand.core.progress() == pytest.approx(1 / 3)
+    stand.arrive(("update", *KEY, B), UPDATE)
+    stand.work()
+    assert len(stand.noted("quorum_reached")) == 1
+    assert stand.core.progress() == pytest.approx(2 / 3)
+
+
+def test_offers_that_come_before_the_card_wait_for_it() -> None:
+    """The one with the bytes is kept, whatever is repeated without them."""
+    stand = Stand()
+    stand.hear(CONTROLLER, order())
+    stand.hear(A, offer(UPDATE, inline=UPDATE))
+    stand.hear(A, offer(UPDATE))
+    stand.arrive(("card", *KEY), CARD)
+    assert ("update", *KEY, A) not in stand.fetches
+    stand.work()
+    assert stand.core.progress() == pytest.approx(1 / 3)
+
+
+def test_who_was_refused_before_the_card_came_does_not_count_after() -> None:
+    """A dismissal is a dismissal."""
+    stand = Stand()
+    stand.hear(CONTROLLER, order())
+    stand.hear(A, offer(UPDATE, inline=UPDATE))
+    stand.hear(CONTROLLER, Dismiss(epoch=1, job=JOB, task=1, agents=(A,), reason="lost"))
+    stand.arrive(("card", *KEY), CARD)
+    assert stand.runs == []
+    stand.hear(A, offer(UPDATE, inline=UPDATE))
+    assert stand.receipts()[A].reason == "lost"
+
+
+def test_a_repeated_offer_changes_nothing() -> None:
+    """While it is fetched, while it is folded, and when it has counted."""
+    stand = Stand()
+    stand.open()
+    stand.hear(A, offer(UPDATE))
+    for _ in range(3):
+        stand.hear(A, offer(UPDATE, examples=99))
+        assert stand.last == []
+        if stand.fetches:
+            stand.arrive(("update", *KEY, A), UPDATE)
+        else:
+            stand.work()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (offer(UPDATE, base=7), "started from version 7, not 1"),
+        (offer(UPDATE[:-4]), f"{len(UPDATE) - 4} bytes; this model's have {len(UPDATE)}"),
+        (offer(POISON, inline=POISON), "is not a finite number"),
+    ],
+    ids=["stale", "size", "not a number"],
+)
+def test_an_update_that_cannot_count_is_refused_with_its_reason(said: Offer, reason: str) -> None:
+    """Its agent may forget it; the record says why; the others make the round."""
+    stand = Stand()
+    stand.open()
+    stand.hear(A, said)
+    stand.work()
+    assert reason in stand.receipts()[A].reason
+    stand.give(B)
+    stand.give(C)
+    (refusal,) = stand.commit.record.refusals
+    assert refusal.agent == A
+
+
+def test_one_worker_folds_all_that_came_while_the_last_was_busy() -> None:
+    """Never two at once: they share the total."""
+    stand = Stand()
+    stand.open()
+    for agent in (A, B, C):
+        stand.hear(agent, offer(UPDATE, inline=UPDATE))
+    assert [run.key[3] for run in stand.runs] == [(A,)]
+    stand.work()
+    assert [run.key[0] for run in stand.runs] == []
+    assert len(stand.commit.record.contributors) == 3
+
+
+def test_an_update_that_does_not_arrive_frees_its_place() -> None:
+    """Its agent offers again when it is back, and is fetched again."""
+    stand = Stand()
+    stand.open()
+    used = stand.spools.used
+    stand.hear(A, offer(UPDATE))
+    stand.lose(("update", *KEY, A))
+    assert stand.spools.used == used
+    stand.hear(A, offer(UPDATE))
+    assert ("update", *KEY, A) in stand.fetches
+
+
+def test_a_dismissed_agent_is_waited_for_no_more() -> None:
+    """What it was sending is not wanted any more; what had come still counts."""
+    stand = Stand()
+    stand.open()
+    stand.give(A)
+    stand.hear(B, offer(UPDATE))
+    stand.hear(CONTROLLER, Dismiss(epoch=1, job=JOB, task=1, agents=(A, B), reason="lost"))
+    assert stand.told(CONTROLLER, Dismissed).agents == (A, B)
+    assert stand.fetches == {}
+    stand.give(C)
+    assert [c.agent for c in stand.commit.record.contributors] == [A, C]
+
+
+def test_a_declined_task_is_waited_for_no_more() -> None:
+    """Its agent is told that this was heard, as often as it says so."""
+    stand = Stand()
+    stand.open()
+    decline = Decline(job=JOB, round=1, task=1, reason="out of memory")
+    for _ in range(2):
+        stand.hear(A, decline)
+        assert stand.receipts()[A].verdict == "drop"
+    stand.hear(B, Decline(job=JOB, round=1, task=1, reason="me too"))
+    assert stand.ended.reason == "0 of 3 updates, 2 are needed"
+    stand.hear(C, decline)
+    assert stand.receipts()[C].reason == "noted"
+
+
+# ── the end ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("weighted", "mean"), [(True, 4.0), (False, 3.0)])
+def test_a_round_closes_when_all_have_come(weighted: bool, mean: float) -> None:
+    """The aggregate is the base plus the mean, and is there to be fetched."""
+    stand = Stand()
+    stand.open(order(weighted=weighted))
+    for agent, value, examples in ((A, 1.0, 10), (B, 3.0, 10), (C, 5.0, 40)):
+        stand.give(agent, value, examples)
+    out = stand.out(stand.commit)
+    assert weights_of(out) == {1.0 + mean}
+    record = stand.commit.record
+    assert (record.task, record.parent, len(record.contributors)) == (1, 1, 3)
+    assert {"collected", "aggregated", "last_update"} <= record.seconds.keys()
+    assert ("ended", *KEY) not in stand.asks
+
+
+def test_a_round_closes_at_its_deadline_with_a_quorum() -> None:
+    """Late agents do not hold the others back."""
+    stand = Stand()
+    stand.open()
+    stand.give(A)
+    stand.give(B)
+    stand.hear(C, offer(UPDATE))
+    stand.wait(10.0)
+    assert stand.fetches == {}
+    stand.work()
+    assert [r.agent for r in stand.commit.record.refusals] == [C]
+    stand.hear(C, offer(UPDATE, inline=UPDATE))
+    assert stand.receipts()[C].reason == "it came after the deadline"
+    assert stand.runs == []
+
+
+def test_a_round_without_a_quorum_at_its_deadline_fails() -> None:
+    """Who has given something is told to forget it."""
+    stand = Stand()
+    stand.open()
+    stand.give(A)
+    stand.wait(10.0)
+    assert stand.ended.version is None
+    assert stand.ended.reason == "1 of 3 updates, 2 are needed"
+    assert stand.receipts()[A].verdict == "drop"
+    assert stand.spools.used == len(BASE)  # for the round that is planned anew
+
+
+def test_what_is_being_folded_at_the_deadline_still_counts() -> None:
+    """It was here in time."""
+    stand = Stand()
+    stand.open()
+    stand.hear(A, offer(UPDATE, inline=UPDATE))
+    stand.hear(B, offer(UPDATE, inline=UPDATE))
+    stand.wait(10.0)
+    assert ("ended", *KEY) not in stand.asks
+    stand.work()
+    assert len(stand.commit.record.contributors) == 2
+
+
+def test_a_round_that_may_close_waits_for_its_base() -> None:
+    """Updates may be here before it."""
+    stand = Stand()
+    stand.hear(CONTROLLER, order())
+    stand.arrive(("card", *KEY), CARD)
+    for agent in (A, B, C):
+        stand.give(agent)
+    assert ("commit", *KEY) not in stand.asks
+    stand.arrive(("base", *KEY), BASE)
+    stand.work()
+    assert stand.commit.weights.size == len(BASE)
+
+
+def test_a_committed_round_is_told_to_everybody() -> None:
+    """To its controller until it has noted it, to each agent whose update it knows."""
+    stand = Stand()
+    stand.open()
+    for agent in (A, B, C):
+        stand.give(agent)
+    commit = stand.commit
+    stand.confirm()
+    assert {agent: r.verdict for agent, r in stand.receipts().items()} == dict.fromkeys(
+        (A, B, C), "stored"
+    )
+    assert stand.ended.version is not None
+    assert stand.ended.record == commit.record
+    assert stand.served == {}
+    assert set(stand.asks) == {("ended", *KEY)}
+    assert stand.spools.used == len(BASE)  # the base of the next round
+
+
+def test_a_round_that_another_has_committed_is_true_as_that_one_says() -> None:
+    """Whose updates counted there is told so; ours are dropped, and our aggregate is."""
+    stand = Stand()
+    stand.open()
+    for agent in (A, B, C):
+        stand.give(agent)
+    stand.hear(C, offer(UPDATE))
+    ours = stand.commit
+    theirs = replace(ours.record, contributors=ours.record.contributors[:2])
+    stand.hear(REPOSITORY, Committed(version=version(2, blob(9.0)), record=theirs))
+    verdicts = {agent: r.verdict for agent, r in stand.receipts().items()}
+    assert verdicts == {A: "stored", B: "stored", C: "drop"}
+    assert stand.ended.record == theirs
+    assert stand.spools.used == 0
+    assert stand.served == {}
+
+
+def test_a_commit_that_is_refused_fails_the_round() -> None:
+    """With the repository's reason."""
+    stand = Stand()
+    stand.open()
+    for agent in (A, B, C):
+        stand.give(agent)
+    stand.hear(REPOSITORY, CommitRefused(job=JOB, round=1, task=9, reason="of another task"))
+    assert stand.last == []
+    stand.hear(REPOSITORY, CommitRefused(job=JOB, round=1, task=1, reason="not the plan any more"))
+    assert stand.ended.reason == "the repository refused it: not the plan any more"
+    assert stand.receipts()[A].verdict == "drop"
+    assert set(stand.asks) == {("ended", *KEY)}
+
+
+def test_a_worker_that_fails_fails_the_round() -> None:
+    """The total may hold a part of an update."""
+    stand = Stand()
+    stand.open(order(aggregator="broken"))
+    stand.give(A)
+    assert stand.ended.reason == "fold: by zero"
+    assert stand.noted("work_failed") == [{"work": "fold", "error": "by zero"}]
+
+
+def test_a_reason_of_any_length_makes_messages_that_can_be_read() -> None:
+    """An error's sentence may be a page."""
+    stand = Stand()
+    stand.open()
+    stand.give(A)
+    reason = "because " * 510
+    stand.hear(REPOSITORY, CommitRefused(job=JOB, round=1, task=1, reason=reason))
+    for message in (stand.ended, stand.receipts()[A]):
+        assert codec.unpack(type(message), codec.pack(message)) == message
+
+
+# ── room ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_disk_that_cannot_be_used_fails_the_round_and_not_the_service(tmp_path: Path) -> None:
+    """No file can be made for what does not fit into memory."""
+    stand = Stand(Spools(0, tmp_path / "gone"))
+    stand.hear(CONTROLLER, order())
+    assert stand.ended.reason.startswith("spool: No such file or directory")
+
+
+def test_room_runs_out_in_the_middle_of_a_round(tmp_path: Path) -> None:
+    """An update that finds none fails the round; what was here is given back."""
+    folder = tmp_path / "spools"
+    folder.mkdir()
+    stand = Stand(Spools(0, folder))
+    stand.open()
+    folder.rmdir()
+    stand.hear(A, offer(UPDATE, inline=UPDATE))
+    assert stand.ended.reason.startswith("spool: No such file or directory")
+
+
+def test_a_round_in_files_makes_the_same_aggregate(tmp_path: Path) -> None:
+    """Memory is a matter of speed only."""
+    stand = Stand(Spools(0, tmp_path))
+    stand.open()
+    for agent, value in ((A, 1.0), (B, 3.0), (C, 5.0)):
+        stand.give(agent, value)
+    assert weights_of(stand.out(stand.commit)) == {4.0}
+    assert list(tmp_path.iterdir()) == []
+    stand.confirm()
+
+
+def test_a_timer_of_something_else_does_nothing() -> None:
+    """Keys are matched in full."""
+    stand = Stand()
+    stand.open()
+    assert stand.tell(Woke(("nothing", *KEY))) == []
