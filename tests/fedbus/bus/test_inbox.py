@@ -33,7 +33,7 @@ async def test_packets_are_taken_all_at_once_or_one_by_one_in_order() -> None:
 async def test_taker_waits_until_it_is_stirred() -> None:
     """One wake-up serves all packets put before it."""
     inbox = filled(0)
-    async with asyncio.timeout(1), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         taker = tasks.create_task(inbox.take_all(), name="taker")
         await asyncio.sleep(0)
         for packet in packets(3):

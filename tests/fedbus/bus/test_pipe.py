@@ -101,7 +101,7 @@ async def test_publisher_that_finds_the_other_end_gone_is_told(
     client = Client(ends[0])
     pipe, _ = piped(client)
     client.on_loss = lambda: pipe.end(BusError("gone"))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         with pytest.raises(BusError, match="gone"):
             await pipe.send(Packet("t", b""))
 
@@ -112,7 +112,7 @@ async def test_one_packet_at_most_waits_in_the_client(
     """However many publish at once, the rest wait outside until the socket takes it."""
     client = Client(ends[0], blocked=True)
     pipe, _ = piped(client)
-    async with asyncio.timeout(1), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         for i in range(5):
             tasks.create_task(pipe.send(Packet(str(i), b"")), name=f"publisher {i}")
         await asyncio.sleep(0)
@@ -165,7 +165,7 @@ async def test_topic_that_is_no_text_is_passed_over(
     client = Client(ends[0], [Message("a", b""), NoTopic(), Message("b", b"")])
     pipe, faults = piped(client)
     ends[1].send(b"!")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         topics = [(await pipe.inbox.take()).topic, (await pipe.inbox.take()).topic]
     assert (topics, faults) == (["a", "b"], [])
     asyncio.get_running_loop().remove_reader(ends[0].fileno())
