@@ -1,6 +1,6 @@
 """Timers wake for each key once, at its latest time."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -44,6 +44,7 @@ class TimersAsADict(RuleBasedStateMachine):
 
 
 TestTimersAsADict = TimersAsADict.TestCase
+TestTimersAsADict.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 
 def test_what_is_cancelled_while_waking_does_not_wake() -> None:
