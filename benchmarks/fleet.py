@@ -58,7 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     one = (options.agents, options.parameters, options.rounds)
     shapes = (one,) if options.agents else SHAPES
-    results = [measure(*shape, deadline=options.deadline) for shape in shapes]
+    results = [measure(*shape, options.deadline) for shape in shapes]
     rows = [{k: v for k, v in result.items() if k != "all_mb"} for result in results]
     publish({"benchmark": "fleet", "fleets": results}, rows, options.json)
 

@@ -50,8 +50,9 @@ def alternate(options: argparse.Namespace) -> dict[str, Any]:
         cluster = stack.enter_context(Cluster(names(agents), per_process))
         other: Peer | None = None
         if options.peer:
-            total = per_block * options.blocks + 1  # it never ends by itself
+            total = per_block * options.blocks + 2  # it never ends by itself
             other = stack.enter_context(Peer(options.peer, agents, parameters, total))
+            other.block(1)  # all clients are there
         model = asyncio.run(push(cluster, parameters))
         broker_bytes = []
         for block in range(options.blocks):
