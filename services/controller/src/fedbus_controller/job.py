@@ -75,6 +75,7 @@ class Job:
         self._round: Round | None = None
         self._scoring: Scoring | None = None
         self._record: RoundRecord | None = None
+        self._small: bytes | None = None  # the latest version's weights, if they ride along
         self._asked_in: dict[str, int] = {}
         self._told: dict[str, None] = {}  # whom to tell of the end
 
@@ -192,7 +193,8 @@ class Job:
 
     def _open(self, plan: Plan, now: float) -> Iterator[Action]:
         self.phase = Phase.RUNNING
-        self._round = Round(plan, self._brief, self._means.fleet, now)
+        small = self._small if plan.base == self._latest else None
+        self._round = Round(plan, self._brief, self._means.fleet, now, small)
         self._asked_in.update(dict.fromkeys(plan.roster, plan.round))
         self._told.update(dict.fromkeys((plan.collector, *plan.roster)))
         yield from self._round.open(now)
@@ -250,6 +252,8 @@ class Job:
             yield from self._stop_asking()
             self._failed, self._record = 0, ended.record
             self._rounds, self._latest = ended.round, ended.version
+            whole = len(ended.inline or b"") == ended.version.weights.size
+            self._small = ended.inline if whole else None
             self._metrics = dict(ended.record.metrics)
             if was is Phase.ENDING:
                 self.phase = was

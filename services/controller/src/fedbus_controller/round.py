@@ -1,6 +1,7 @@
 """A stored plan at work: who is told what, and told again, until the round has ended. Pure."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from fedbus.actions import Action, Ask, Cancel, Note
 from fedbus.wire.jobfile import params
@@ -16,13 +17,21 @@ GRACE_SECONDS = 30.0
 
 
 class Round:
-    """One round, from the moment its plan is stored."""
+    """One round, from the moment its plan is stored.
 
-    def __init__(self, plan: Plan, brief: Brief, fleet: Fleet, now: float) -> None:
+    A `base` that is small enough is told to the agents with their tasks: a fetch less for each.
+    """
+
+    def __init__(
+        self, plan: Plan, brief: Brief, fleet: Fleet, now: float, base: bytes | None = None
+    ) -> None:
         self.plan = plan
         self._brief = brief
         self._fleet = fleet
         self._told = now
+        self._inline_up_to = min(INLINE_MOST, INLINE_TOGETHER // len(plan.roster))
+        rides = base is not None and len(base) <= self._inline_up_to
+        self._base = base if rides else None
         self._dismissed: dict[str, None] = {}
 
     def open(self, now: float) -> Iterator[Action]:
@@ -115,10 +124,12 @@ class Round:
             params=params(brief.file),
             trainer=brief.file.plugins.trainer,
             members=len(plan.roster),
-            inline_up_to=min(INLINE_MOST, INLINE_TOGETHER // len(plan.roster)),
+            inline_up_to=self._inline_up_to,
             seed=brief.chance(agent, plan.task).getrandbits(48),
         )
-        return Ask(("task", brief.job, agent), agent, task)
+        # Repeated, it comes without: what should not be said in full twice.
+        first = replace(task, inline=self._base) if self._base is not None else None
+        return Ask(("task", brief.job, agent), agent, task, first)
 
     def _ask_dismissal(self, agent: str) -> Ask:
         dismiss = Dismiss(

@@ -40,7 +40,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
-from fedbus.wire.values import Manifest
+from fedbus.wire.values import Manifest, ModelRef
 from fedbus_edge_agent.answers import MAX_REASON, Answers, declined
 from fedbus_edge_agent.models import Models
 from fedbus_edge_agent.outbox import Outbox
@@ -165,8 +165,17 @@ class AgentCore:
         task = Task(order, sender)
         if task.key not in self._tasks:
             self._tasks[task.key] = task
+            if isinstance(order, TrainTask) and order.inline is not None:
+                self._unpack(order.base, order.inline)
             yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
             yield from self._go_on(now)
+
+    def _unpack(self, ref: ModelRef, weights: bytes) -> None:
+        """Take a small model that came with its task; the worker checks its digest."""
+        if ref.weights in self._models.missing(ref) and len(weights) == ref.weights.size:
+            spool = self._spools.make(len(weights))
+            spool.write(0, weights)
+            self._models.put(ref, ref.weights, spool)
 
     def _supersede(self, order: Order) -> Iterator[Action]:
         """Stop what is under way for an older task of the same kind and job."""

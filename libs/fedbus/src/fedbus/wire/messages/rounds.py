@@ -27,8 +27,8 @@ from fedbus.wire.values import (
 class TrainTask:
     """Train from this base and offer the update to that collector.
 
-    `members` agents fetch the base together; an update of at most `inline_up_to` bytes rides in the
-    offer.
+    `members` agents fetch the base together, unless it is small and rides along as `inline`; an
+    update of at most `inline_up_to` bytes rides in the offer.
     """
 
     epoch: Whole
@@ -42,6 +42,7 @@ class TrainTask:
     members: Whole
     inline_up_to: Whole
     seed: Whole
+    inline: Raw | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +159,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundEnded:
-    """The round is committed as `version`, or failed (`version` is null) for a reason."""
+    """The round is committed as `version`, or failed (`version` is null) for a reason.
+
+    The weights of a small version ride along as `inline`, for the next round's tasks.
+    """
 
     job: Ident
     round: RoundNumber
@@ -166,6 +170,7 @@ class RoundEnded:
     version: ModelRef | None
     reason: Text
     record: RoundRecord | None
+    inline: Raw | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
