@@ -5,9 +5,9 @@ A service's `__main__` is three lines:
     def main() -> None:
         service.main("collector", CollectorSettings, build)
 
-where `build(settings, identity) -> Built` makes the core (and, for the repository, the library of blobs it
-serves). `main` reads the settings, configures the log, serves until SIGTERM or Ctrl-C, and exits 0; a bad
-setting exits 2 with a sentence that names the variable.
+where `build(settings, identity) -> Built` makes the core (and, for the repository, the library of
+blobs it serves). `main` reads the settings, configures the log, serves until SIGTERM or Ctrl-C, and
+exits 0; a bad setting exits 2 with a sentence that names the variable.
 """
 
 import asyncio
@@ -18,9 +18,10 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -95,7 +96,7 @@ class Shell:
         self._perform()
         try:
             async with asyncio.timeout(LAST_WORD_SECONDS):
-                while self.connected and self._control:
+                while self.connected and self._control:  # noqa: ASYNC110 - for 2 s, once
                     await asyncio.sleep(0.005)
         except TimeoutError:
             log.warning("last_word_unsaid")
@@ -224,6 +225,34 @@ async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Rando
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
+async def keep_pulse(shell: Shell, file: Path | None, seconds: float) -> None:
+    """Touch a file every heartbeat while connected, so that a container can be seen to be well.
+
+    It grows old when the broker is away as when the loop hangs, and is gone when the service is.
+    """
+    if file is None:
+        return
+    try:
+        while True:
+            if shell.connected:
+                _touch(file)
+            await asyncio.sleep(seconds if shell.connected else FIRST_PAUSE_SECONDS)
+    finally:
+        _remove(file)
+
+
+def _touch(file: Path) -> None:
+    try:
+        file.touch()
+    except OSError as error:  # then we are taken for ill, and the log says why
+        log.warning("pulse_unseen", file=str(file), reason=error.strerror)
+
+
+def _remove(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink(missing_ok=True)
+
+
 async def run(built: Built, identity: Identity, settings: ServiceSettings) -> None:
     """Serve until SIGTERM or SIGINT."""
     address = settings.address()
@@ -244,9 +273,12 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> No
     with structlog.contextvars.bound_contextvars(node=identity.name):
         async with doors(shell, settings), asyncio.TaskGroup() as tasks:
             connection = tasks.create_task(keep_connected(shell, address, rng), name="connection")
+            beat = keep_pulse(shell, settings.health_file, settings.heartbeat_seconds)
+            pulse = tasks.create_task(beat, name="pulse")
             await stop.wait()
             await shell.leave()
             connection.cancel()
+            pulse.cancel()
         shell.close()
         built.close()
         (received, received_bytes), (sent, sent_bytes) = shell.traffic.values()
@@ -275,7 +307,7 @@ async def doors(shell: Shell, settings: ServiceSettings) -> AsyncIterator[None]:
 
 
 def fault_point() -> Callable[[str], None] | None:
-    """Read FEDBUS_FAULT_AT, `step:count`: kill -9 this process at that step. For fault tests only."""
+    """Read FEDBUS_FAULT_AT, `step:count`: kill -9 this process at that step. For fault tests."""
     wanted = os.environ.get("FEDBUS_FAULT_AT", "")
     if not wanted:
         return None

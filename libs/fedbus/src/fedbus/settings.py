@@ -23,21 +23,36 @@ class ServiceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    name: Annotated[str, Field(pattern=rf"^{IDENT}$", description="this node's name, without its role")] = "1"
+    name: Annotated[
+        str, Field(pattern=rf"^{IDENT}$", description="this node's name, without its role")
+    ] = "1"
     broker: Annotated[str, Field(description="mqtt://user:password@host:port, or mqtts://")] = (
         "mqtt://127.0.0.1:1883"
     )
     password_file: Annotated[
-        Path | None, Field(description="a file that holds the broker password, instead of the address")
+        Path | None,
+        Field(description="a file that holds the broker password, instead of the address"),
     ] = None
-    root: Annotated[str, Field(description="the topic everything lives under", min_length=1)] = topics.ROOT
-    open: Annotated[bool, Field(description="answer foreign clients outside our root (loopback only)")] = False
+    root: Annotated[str, Field(description="the topic everything lives under", min_length=1)] = (
+        topics.ROOT
+    )
+    open: Annotated[
+        bool, Field(description="answer foreign clients outside our root (loopback only)")
+    ] = False
     http: Annotated[
         str | None,
-        Field(description="host:port of /healthz and /metrics; none by default", pattern=r"^[^:]+:\d{1,5}$"),
+        Field(
+            description="host:port of /healthz and /metrics; none by default",
+            pattern=r"^[^:]+:\d{1,5}$",
+        ),
+    ] = None
+    health_file: Annotated[
+        Path | None,
+        Field(description="a file that is touched every heartbeat while connected to the broker"),
     ] = None
     log: Annotated[
-        Literal["auto", "console", "json"], Field(description="console on a terminal, JSON otherwise")
+        Literal["auto", "console", "json"],
+        Field(description="console on a terminal, JSON otherwise"),
     ] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     in_flight_mb: Annotated[
@@ -58,7 +73,9 @@ class ServiceSettings(BaseModel):
         try:
             password = self.password_file.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise SettingsError(f"{PREFIX}PASSWORD_FILE: {self.password_file}: {error.strerror}") from error
+            raise SettingsError(
+                f"{PREFIX}PASSWORD_FILE: {self.password_file}: {error.strerror}"
+            ) from error
         return address.with_password(password)
 
 
@@ -79,7 +96,9 @@ def settings_from(environ: Mapping[str, str], kind: type[S]) -> S:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        raise SettingsError("; ".join(_sentence(kind, fault) for fault in error.errors())) from error
+        raise SettingsError(
+            "; ".join(_sentence(kind, fault) for fault in error.errors())
+        ) from error
 
 
 def _sentence(kind: type[ServiceSettings], fault: object) -> str:

@@ -1,0 +1,96 @@
+"""What a deployment finds before its first start."""
+
+import base64
+import re
+from pathlib import Path
+from stat import S_IMODE
+
+import numpy as np
+import pytest
+
+from fedbus.bus.broker_files import password_line
+from fedbus.data import describe
+from fedbus.deploy.prepare import COMMANDS, DEALT, SERVICES, Folders, deal, main, prepare
+
+pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    """Volumes whose files are given to nobody else."""
+    return Folders(tmp_path, owners={})
+
+
+def test_everybody_has_an_account_and_a_password_of_their_own(folders: Folders) -> None:
+    """The broker has their hashes, and what each may read and write."""
+    prepare(folders, agents=2)
+    kept = list(folders.home.glob("*/*/password"))
+    passwords = {path.read_text() for path in kept}
+    assert len(passwords) == len(kept) == len(SERVICES) + 2 + COMMANDS + 1
+    lines = (folders.home / "broker" / "passwords").read_text().splitlines()
+    users = {line.partition(":")[0] for line in lines}
+    assert {*SERVICES, "agent.1", "agent.2", "user.me", "user.1"} <= users
+    rules = (folders.home / "broker" / "acl").read_text()
+    assert set(re.findall(r"^user (.+)$", rules, re.MULTILINE)) == users
+    assert "user agent.2\ntopic write fedbus/v1/link/agent.2/#\n" in rules
+
+
+def test_passwords_are_those_the_broker_knows(folders: Folders) -> None:
+    """A line of its file is made of the password in the service's folder."""
+    prepare(folders, agents=1)
+    password = (folders.home / "agents" / "1" / "password").read_text()
+    lines = (folders.home / "broker" / "passwords").read_text().splitlines()
+    line = next(line for line in lines if line.startswith("agent.1:"))
+    salt = base64.b64decode(line.split("$")[3])
+    assert password_line("agent.1", password, salt).strip() == line
+
+
+def test_only_the_owner_can_read(folders: Folders) -> None:
+    """Neither group nor others."""
+    prepare(folders, agents=1)
+    for path in folders.home.glob("*/*/*"):
+        assert S_IMODE(path.stat().st_mode) == 0o400
+        assert S_IMODE(path.parent.stat().st_mode) == 0o500
+
+
+def test_a_second_start_changes_no_password_and_no_data(folders: Folders) -> None:
+    """More agents get places behind those that are there."""
+    prepare(folders, agents=1)
+    before = {path: path.read_bytes() for path in folders.home.glob("*/*/*")}
+    prepare(folders, agents=2)
+    assert {path: path.read_bytes() for path in before} == before
+    assert (folders.home / "agents" / "2" / "data.npz").is_file()
+
+
+def test_five_agents_share_all_digits_and_the_evaluator_has_others() -> None:
+    """1797 in all; what the evaluator has, nobody trains on."""
+    hands = dict(deal(["agent.evaluator", *(f"agent.{n}" for n in range(1, DEALT + 1))]))
+    assert sum(len(y) for _, y in hands.values()) == 1797
+    rows = np.concatenate([x for x, _ in hands.values()])
+    assert len(np.unique(rows, axis=0)) == 1797
+
+
+def test_an_agent_is_dealt_the_same_whoever_else_is_there() -> None:
+    """So that a deployment can grow."""
+    alone = dict(deal(["agent.7"]))["agent.7"]
+    among = dict(deal(["agent.1", "agent.6", "agent.7"]))["agent.7"]
+    assert np.array_equal(alone[0], among[0])
+    assert np.array_equal(alone[1], among[1])
+
+
+def test_a_shard_is_what_the_loader_reads(folders: Folders) -> None:
+    """Images as rows of 64 numbers from 0 to 1, truths as classes."""
+    prepare(folders, agents=1)
+    form = describe(str(folders.home / "agents" / "1" / "data.npz"))
+    assert form["x"]["data_types"] == {"numerical": {"size": [64], "normalized": True}}
+    assert "categorical" in form["y"]["data_types"]
+
+
+def test_the_command_line_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And gives each file to the user whom its container runs as."""
+    given: dict[str, int] = {}
+    monkeypatch.setattr("os.chown", lambda path, user, _: given.update({str(path): user}))
+    main([str(tmp_path), "--agents", "1"])
+    assert given[str(tmp_path / "services" / "collector.1")] == 10002
+    assert given[str(tmp_path / "broker" / "acl.new")] == 1883
+    assert given[str(tmp_path / "agents" / "1" / "data.npz.new")] == 10005
