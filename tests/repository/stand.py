@@ -25,6 +25,7 @@ from fedbus.actions import (
     Run,
     RunFailed,
     Send,
+    WakeAt,
 )
 from fedbus.weights import Layout, encode
 from fedbus.wire import codec
@@ -183,6 +184,7 @@ class Stand:
         notes: What it told whoever runs it.
         fetching: What it fetches, by key.
         served: The blobs that others serve.
+        wakes: When it wants to be woken, by key.
     """
 
     core: RepositoryCore
@@ -193,6 +195,7 @@ class Stand:
     fetching: dict[Key, Fetch] = field(default_factory=dict)
     served: dict[str, bytes] = field(default_factory=dict)
     runs: deque[Run] = field(default_factory=deque)
+    wakes: dict[Key, float] = field(default_factory=dict)
 
     def serve(self, *contents: bytes) -> None:
         """Let blobs be fetched."""
@@ -262,5 +265,7 @@ class Stand:
                     self.fetching[key] = action
                 case Cancel(key):
                     self.fetching.pop(key, None)
+                case WakeAt(key, at):
+                    self.wakes[key] = at
                 case _:
                     raise AssertionError(action)

@@ -4,9 +4,10 @@ import pytest
 
 from fedbus.errors import StoreError, TransferError
 from fedbus.wire import codec
+from fedbus.wire.cards import files_of
 from fedbus.wire.states import ModelCard
 from fedbus_repository import cards
-from fedbus_repository.cards import Cards, files_of
+from fedbus_repository.cards import Cards
 from fedbus_repository.store import Store
 from tests.repository.stand import FILE, LAYOUT, card, manifest_of, plain, put
 

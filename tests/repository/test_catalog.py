@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbus.actions import Connected, Ran, Received, RunFailed
+from fedbus.actions import Connected, Ran, Received, RunFailed, Woke
 from fedbus.errors import StoreError
 from fedbus.wire.messages import ListModels, ModelShown, ModelsListed, RequestRefused, ShowModel
 from fedbus_repository.store import Store
@@ -32,6 +32,20 @@ def test_the_latest_of_every_model_is_announced_on_every_connect(
             (MODEL, digits.version, REPOSITORY),
             ("faces", faces.version, REPOSITORY),
         ]
+
+
+def test_the_latest_is_announced_again_every_minute(stand: Stand, store: Store) -> None:
+    """An announcement may be lost, and a replica would answer with an old version for ever."""
+    push(store)
+    stand.connect()
+    for minute in (1, 2):
+        stand.latest.clear()
+        (key, at) = stand.wakes.popitem()
+        assert at == stand.now + 60.0, minute
+        stand.now = at
+        stand.tell(Woke(key))
+        stand.work()
+        assert [each.model for each in stand.latest] == [MODEL]
 
 
 def test_an_announcement_never_goes_back(stand: Stand, store: Store) -> None:

@@ -8,8 +8,8 @@ from fedbus.actions import Received, RunFailed
 from fedbus.errors import StoreError
 from fedbus.testing.trail import check_trail
 from fedbus.wire import codec
+from fedbus.wire.cards import MAX_FILE
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
-from fedbus_repository.cards import MAX_FILE
 from fedbus_repository.store import Store
 from tests.repository.stand import (
     FILE,

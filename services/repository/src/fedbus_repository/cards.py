@@ -1,19 +1,15 @@
 """What a model's card says: its layout, and the files its structures name."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 
-from fedbus.errors import StoreError, TransferError, WireError
+from fedbus.errors import StoreError, TransferError
 from fedbus.layout import Layout
 from fedbus.weights import MAX_PREFIX, check_header
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest
 from fedbus_repository.store import Store, Upload
-
-MAX_FILE = 256 * 2**20
-"""Bytes of a file that a structure may name; an agent holds it in memory."""
 
 REMEMBERED = 64
 
@@ -70,22 +66,3 @@ class Cards:
         if source is None:
             raise StoreError(f"blob {blob.digest[:12]} is not here any more")
         return bytes(source.read(0, length))
-
-
-def files_of(card: ModelCard) -> tuple[Manifest, ...]:
-    """Name the files a card's structures need: each `{"blob": manifest}`.
-
-    Raises:
-        WireError: one of them is no manifest, or too large.
-    """
-    found = []
-    for name, structure in card.structures.items():
-        if "blob" in structure:
-            try:
-                stated = json.dumps(structure["blob"]).encode()
-                found.append(codec.from_json(Manifest, stated))
-            except WireError as error:
-                raise WireError(f"structures.{name}.blob: {error}") from error
-    if (largest := max((file.size for file in found), default=0)) > MAX_FILE:
-        raise WireError(f"a card that names a file of {largest} bytes, at most {MAX_FILE}")
-    return tuple(dict.fromkeys(found))

@@ -17,6 +17,8 @@ from fedbus.actions import (
     Ran,
     Received,
     RunFailed,
+    WakeAt,
+    Woke,
 )
 from fedbus.wire.messages import (
     Commit,
@@ -42,6 +44,8 @@ from fedbus_repository.jobs import Jobs
 from fedbus_repository.leases import Leases
 from fedbus_repository.pushes import Pushes
 from fedbus_repository.store import Store
+
+ANNOUNCE_SECONDS = 60.0
 
 
 class RepositoryCore:
@@ -71,7 +75,9 @@ class RepositoryCore:
         match event:
             case Connected():
                 self._leases.reconnected(now)
-                yield from self._catalog.announce_all()
+                yield from self._announce(now)
+            case Woke(("announce",)):
+                yield from self._announce(now)
             case Received(sender, message):
                 yield from self._received(sender, message, now)
             case Ran(key, result):
@@ -84,6 +90,11 @@ class RepositoryCore:
                 yield from self._errands.not_fetched(key, reason)
             case _:
                 pass
+
+    def _announce(self, now: float) -> Iterator[Action]:
+        """Say the latest of every model, and again in a minute: an announcement may be lost."""
+        yield from self._catalog.announce_all()
+        yield WakeAt(("announce",), now + ANNOUNCE_SECONDS)
 
     def _received(self, sender: str, message: Any, now: float) -> Iterator[Action]:  # noqa: ANN401 - the table of messages says which
         match message:

@@ -12,9 +12,10 @@ from fedbus.errors import LayoutError, StoreError, TransferError, WireError
 from fedbus.layout import Layout
 from fedbus.weights import MAX_PREFIX
 from fedbus.wire import codec
+from fedbus.wire.cards import files_of
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
 from fedbus.wire.values import Manifest
-from fedbus_repository.cards import Cards, files_of
+from fedbus_repository.cards import Cards
 from fedbus_repository.catalog import Catalog
 from fedbus_repository.commits import discard, keep, reserve
 from fedbus_repository.errands import Bring, Call, Errand, Errands, Steps, Superseded
