@@ -74,6 +74,17 @@ def test_a_lane_wants_chunks_until_it_has_them_all() -> None:
     assert intake.next() is None
 
 
+def test_a_source_that_was_fast_is_trusted_with_its_window_again() -> None:
+    """The next blob begins where the last one ended; a new connection begins with one chunk."""
+    intake = Intake(IN_FLIGHT)
+    answer_all(intake, wanted(intake.fetch(fetch(), 0.0)))
+    assert len(wanted(intake.fetch(fetch(("next",)), 0.0))) == WINDOW
+    assert len(wanted(intake.fetch(fetch(("other",), source="repository.2"), 0.0))) == 1
+    list(intake.cancel(Cancel(("next",)), 0.0))
+    list(intake.reconnected(0.0))
+    assert len(wanted(intake.fetch(fetch(("again",)), 0.0))) == 1
+
+
 def test_several_blobs_share_one_bound() -> None:
     """As many chunks as the broker keeps for us, and room beside them for what else is said."""
     intake = Intake(IN_FLIGHT)

@@ -21,6 +21,9 @@ and control messages share that queue."""
 
 MAX_SERIAL = 2**32 - 128
 
+MAX_PACES = 4096
+"""Sources whose windows are remembered from one blob to the next."""
+
 
 class Listen:
     """Follow a source's group topic."""
@@ -54,6 +57,7 @@ class Intake:
         self._by_serial: dict[int, Receiver] = {}
         self._outstanding = 0
         self._serial = first_serial
+        self._paces: dict[str, int] = {}
         self._timers = Timers()
 
     def __len__(self) -> int:
@@ -67,7 +71,14 @@ class Intake:
     def fetch(self, action: Fetch, now: float) -> Iterator[Step]:
         """Begin to fetch a blob; the same key begins anew."""
         yield from self.cancel(Cancel(action.key), now)
-        receiver = Receiver(action.key, action.reference, action.sink, action.members, now)
+        receiver = Receiver(
+            action.key,
+            action.reference,
+            action.sink,
+            action.members,
+            now,
+            window=self._paces.get(action.reference.source, 1),
+        )
         self._receivers[action.key] = receiver
         self._hungry[action.key] = receiver
         if receiver.following:
@@ -118,6 +129,7 @@ class Intake:
 
     def reconnected(self, now: float) -> Iterator[Step]:
         """Want again whatever was on its way."""
+        self._paces.clear()  # it may be another link
         for receiver in list(self._receivers.values()):
             if receiver.following:
                 yield from self._unfollow(receiver)
@@ -162,6 +174,7 @@ class Intake:
 
     def _took(self, receiver: Receiver, now: float) -> Iterator[Step]:
         if receiver.complete:
+            self._remember(receiver)
             yield from self._end(receiver, None, now)
             yield Fetched(receiver.key, receiver.sink)
         else:
@@ -171,6 +184,13 @@ class Intake:
                 self._hungry[receiver.key] = receiver
             yield from self._want(now)
             self._watch(receiver)
+
+    def _remember(self, receiver: Receiver) -> None:
+        """Let the next blob from this source begin where this one ended: a lane needs no trial."""
+        self._paces.pop(receiver.reference.source, None)
+        self._paces[receiver.reference.source] = receiver.window
+        if len(self._paces) > MAX_PACES:
+            del self._paces[next(iter(self._paces))]
 
     def _unfollow(self, receiver: Receiver) -> Iterator[Step]:
         receiver.to_lane()

@@ -2,9 +2,9 @@
 
 On a lane the receiver wants chunks by serial. A wanted chunk counts as lost when a later want's
 chunk arrived (a broker keeps the order of one sender), or when nothing at all arrived for max(2 s,
-4 x the smoothed want-to-arrival time), doubling. The window starts at 1, grows by 1 per arrival
-while want-to-arrival stays below 1.5 s, shrinks above, and is at most 8. (A fixed 2 s timer never
-finished at 1 Mbit/s and sent 158 chunks for 12.)
+4 x the smoothed want-to-arrival time), doubling. The window starts at 1, or where the last blob
+from that source left it; it grows by 1 per arrival while want-to-arrival stays below 1.5 s, shrinks
+above, and is at most 8. (A fixed 2 s timer never finished at 1 Mbit/s and sent 158 chunks for 12.)
 """
 
 from collections.abc import Iterator
@@ -39,8 +39,15 @@ class Receiver:
         upto: how far the group's stream has passed, in chunks.
     """
 
-    def __init__(
-        self, key: Key, reference: Reference, sink: Sink, members: int, now: float
+    def __init__(  # noqa: PLR0913 - one argument for each thing a receiver is given
+        self,
+        key: Key,
+        reference: Reference,
+        sink: Sink,
+        members: int,
+        now: float,
+        *,
+        window: int = 1,
     ) -> None:
         self.key = key
         self.reference = reference
@@ -54,7 +61,7 @@ class Receiver:
         self._unwanted = dict.fromkeys(indices if self.following else reversed(indices))
         self._wanted: dict[int, _Wanted] = {}
         self._late: dict[int, _Wanted] = {}  # counted as lost; should they come, they are welcome
-        self._window = 1
+        self._window = window
         self._smoothed = 0.0
         self._patience = FIRST_SECONDS
         self._since = now  # the last chunk; before the first, the first want
@@ -64,6 +71,11 @@ class Receiver:
     def complete(self) -> bool:
         """Every chunk has been written to the sink."""
         return not self._missing
+
+    @property
+    def window(self) -> int:
+        """How many chunks may be on their way at once, as this source's link has shown."""
+        return self._window
 
     @property
     def outstanding(self) -> int:
