@@ -33,6 +33,7 @@ A, B, C = "agent.a", "agent.b", "agent.c"
 JUDGE = "agent.judge"
 JOB = "job-1"
 BEAT = 1.0
+LEASE_PATIENCE = 3
 REPLY = ReplyTo("fedbus/v1/replies/me", b"7", None)
 CARD = Manifest(digest="c" * 64, size=10)
 
@@ -170,10 +171,13 @@ class Stand(Driven):
         super().__init__(ControllerCore(7, REPOSITORY, BEAT, selector, check_plugin))
         self.lives: dict[str, int] = {}
         self.silent: set[str] = set()
+        self.epoch = 0
+        self.renews = True
         self.tell(Connected())
 
     def lead(self, epoch: int = 1, jobs: tuple[str, ...] = ()) -> None:
         """Grant the lease and list the jobs."""
+        self.epoch = epoch
         self.hear(REPOSITORY, LeaseGranted(epoch=epoch, seconds=15.0))
         assert self.asked(("jobs",), ListJobs).epoch == epoch
         self.hear(REPOSITORY, JobsListed(jobs=jobs))
@@ -201,10 +205,18 @@ class Stand(Driven):
         self.hear(REPOSITORY, job or loaded())
 
     def wait(self, seconds: float) -> None:
-        """Let time pass; who is not silent beats every second."""
-        end = self.now + seconds
+        """Let time pass; who is not silent beats every second.
+
+        Whoever waits for long does not care for the lease: it is renewed meanwhile.
+        """
+        end, asked = self.now + seconds, 0
         while self.now < end:
             super().wait(min(1.0, end - self.now))
+            asked = asked + 1 if ("lease",) in self.asks else 0
+            if asked >= LEASE_PATIENCE and self.renews:
+                last = self.last
+                self.lead(self.epoch)
+                self.last, asked = last, 0
             last = self.last
             for node, life in self.lives.items():
                 if node not in self.silent:

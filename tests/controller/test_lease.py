@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbus.actions import Connected, Stopping
+from fedbus.actions import Connected, Stopping, Woke
 from fedbus.wire.messages import (
     JobsListed,
     JobStored,
@@ -16,6 +16,7 @@ from fedbus.wire.messages import (
     StoreJob,
     TakeLease,
 )
+from fedbus.wire.states import JobState
 from tests.controller.stand import (
     COLLECTOR,
     JOB,
@@ -95,6 +96,31 @@ def test_who_loses_the_lease_lets_go_of_everything(lost: object) -> None:
     assert stand.noted("lease_lost")
     stand.hear(REPOSITORY, JobStored(job="job-2", secret=b"", base=loaded().latest))
     assert stand.last == []
+
+
+def test_a_lease_that_was_not_renewed_in_time_is_lost() -> None:
+    """Whoever stood still says nothing of what it believes: another may lead since."""
+    stand = Stand()
+    stand.begin_round()
+    stand.renews = False
+    stand.now += 15.0
+    stand.tell(Woke(("watch", JOB)))
+    assert stand.noted("lease_lost") == [{"renewed": False}]
+    assert stand.said(JobState) == []
+    assert stand.asks_of("lease") == []
+    stand.tell(Connected())
+    assert stand.said(JobState) == []
+
+
+def test_a_grant_that_comes_too_late_is_asked_for_again() -> None:
+    """It holds from when it was asked for, at the latest."""
+    stand = Stand()
+    stand.now += 15.0
+    stand.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
+    assert stand.noted("lease_taken") == []
+    assert LEASE in stand.asks
+    stand.lead()
+    assert stand.noted("lease_taken") == [{"epoch": 1}]
 
 
 def test_a_stale_epoch_is_told_once() -> None:

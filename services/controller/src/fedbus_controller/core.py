@@ -83,6 +83,8 @@ class ControllerCore:
         self._means = Means(repository, self._fleet, selector)
         self._people = People(repository, check_plugin)
         self._epoch: int | None = None  # None: another controller leads, or nobody yet
+        self._lease_asked = 0.0
+        self._lease_until = 0.0
         self._highest = 0  # the highest epoch the repository has told
         self._listed = False  # whether it has told which jobs run
         self._jobs: dict[str, Job] = {}
@@ -107,10 +109,14 @@ class ControllerCore:
             yield action
 
     def _decide(self, event: Event, now: float) -> Iterator[Action]:
+        if now >= self._lease_until:
+            # This process stood still, or was cut off: another one may lead since. Whatever we
+            # believe may be out of date, and people would take our last word for the truth.
+            yield from self._lose(renewed=False)
         match event:
             case Connected():
                 self._fleet.reconnected(now)
-                yield self._ask_lease()
+                yield self._ask_lease(now)
                 for state in (*(job.state() for job in self._jobs.values()), *self._over.values()):
                     yield Announce(JOB_STATE, state)
             case Received(_, NodeState() as state):
@@ -136,7 +142,7 @@ class ControllerCore:
     def _woke(self, key: Key, now: float) -> Iterator[Action]:
         match key:
             case ("lease",):
-                yield self._ask_lease()
+                yield self._ask_lease(now)
             case ("stopped", name):
                 for asked in [a for a in self._asked if a[:2] == ("stop", name)]:
                     yield Cancel(asked)
@@ -160,13 +166,19 @@ class ControllerCore:
 
     # ── the lease ─────────────────────────────────────────────────────────────────────────────────
 
-    def _ask_lease(self) -> Ask:
+    def _ask_lease(self, now: float) -> Ask:
+        self._lease_asked = now
         return Ask(LEASE, self._repository, TakeLease(incarnation=self._incarnation))
 
     def _lead(self, granted: LeaseGranted, now: float) -> Iterator[Action]:
         if granted.epoch < self._highest:
             return  # overtaken by a later answer
         self._highest = granted.epoch
+        # Counted from the question: the repository has answered no earlier.
+        self._lease_until = self._lease_asked + granted.seconds
+        if now >= self._lease_until:
+            yield self._ask_lease(now)  # it came too late
+            return
         yield Cancel(LEASE)
         yield WakeAt(LEASE, now + granted.seconds / 3)
         if self._epoch != granted.epoch:
@@ -204,7 +216,7 @@ class ControllerCore:
             case StaleEpoch(epoch=epoch) if epoch > self._highest:
                 self._highest = epoch
                 yield from self._lose(epoch=epoch)
-                yield self._ask_lease()
+                yield self._ask_lease(now)
             case JobStored() | JobRefused() | JobsListed() | JobLoaded() | JobEnded():
                 if self._epoch is not None:
                     yield from self._told_of_job(message, self._epoch, now)
@@ -308,7 +320,7 @@ class ControllerCore:
     def _heard(self, sender: str, message: object, now: float) -> Iterator[Action]:
         match message:
             case StaleEpoch(epoch=epoch) if self._epoch is not None and epoch > self._epoch:
-                yield self._ask_lease()  # the repository knows whether that is so
+                yield self._ask_lease(now)  # the repository knows whether that is so
             case TaskTaken(job=name) | RoundOpened(job=name) | Dismissed(job=name):
                 if job := self._jobs.get(name):
                     yield from job.answered(sender, message)

@@ -1,0 +1,121 @@
+"""An agent whose updates are wrong, in one way or another; see `WRONG`.
+
+    FEDBUS_NAME=h0 FEDBUS_HOME=DIR FEDBUS_WRONG=nan python -m tests.system.hostile_agent
+
+It is what somebody with an account at the broker can send. What the access rules keep it from
+sending at all is tried by `test_hostile.py` itself.
+"""
+
+import hashlib
+from dataclasses import replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from fedbus import service
+from fedbus.layout import Layout, Tensor
+from fedbus.node import Identity
+from fedbus.weights import Blob, blank, flat
+from fedbus.wire.messages import Offer, TrainTask
+from fedbus.wire.values import Manifest
+from fedbus_edge_agent.outbox import Kept, Outbox
+from fedbus_edge_agent.work import Flag, Model, Scored, Trained
+from tests.system.light_agent import LightSettings, build_with, write_down
+
+Wrong = Literal[
+    "shape",  # another model's size
+    "layout",  # the right size, another layout
+    "plain",  # weights where a difference belongs
+    "nan",
+    "infinity",
+    "digest",  # other bytes than the digest it named
+    "short",  # fewer bytes than it claimed
+    "base",  # trained from a version that is not the round's
+    "round",  # for a round that is not the task's
+    "foreign",  # for a job nobody gave it
+    "replay",  # for its first task, again and again
+    "future",  # for a task that is not planned yet
+]
+WRONG: tuple[str, ...] = get_args(Wrong)
+
+
+class HostileSettings(LightSettings):
+    """What a hostile agent needs to know."""
+
+    wrong: Wrong
+
+
+class HostileBench:
+    """Makes updates that must not count."""
+
+    def __init__(self, settings: HostileSettings, agent: str, outbox: Outbox) -> None:
+        self._wrong = settings.wrong
+        self._home = settings.home
+        self._examples = settings.examples
+        self._agent = agent
+        self._outbox = outbox
+
+    def train(self, task: TrainTask, model: Model, _base: Blob, _flag: Flag) -> Trained:
+        """Make a wrong update."""
+        blob = self._blob(model.layout)
+        digest, size = hashlib.sha256(blob).hexdigest(), len(blob)
+        if self._wrong == "short":
+            blob = blob[: size // 2]
+        if self._wrong == "digest":
+            blob = blob[:-1] + b"\x01"
+        offer = Offer(
+            job=task.job,
+            round=task.round,
+            task=task.task,
+            base=task.base.version,
+            update=Manifest(digest=digest, size=size),
+            examples=self._examples,
+            metrics={"loss": 0.0},
+        )
+        if self._wrong == "replay":
+            write_down(self._home, self._agent, task, blob)  # the first one may well count
+        kept = Kept(collector=task.collector, offer=self._lie(offer))
+        return Trained(kept, self._outbox.keep(kept, blob), None)
+
+    def evaluate(self, _task: object, _model: Model, _weights: Blob, _flag: Flag) -> Scored:
+        """Is asked by nobody: it says that it trains."""
+        raise NotImplementedError
+
+    def _blob(self, layout: Layout) -> bytes:
+        match self._wrong:
+            case "shape":
+                layout = Layout((*layout.tensors, Tensor("more", (7,), "float32")))
+            case "layout":
+                layout = Layout(tuple(reversed(layout.tensors)))
+        blob = blank(layout, "plain" if self._wrong == "plain" else "delta")
+        numbers = flat(blob, layout)
+        numbers[:] = 1e6  # it would be seen if it counted
+        if self._wrong == "nan":
+            numbers[-1] = np.nan
+        if self._wrong == "infinity":
+            numbers[numbers.size // 2] = np.inf
+        return bytes(blob)
+
+    def _lie(self, offer: Offer) -> Offer:
+        match self._wrong:
+            case "base":
+                return replace(offer, base=offer.base + 1)
+            case "round":
+                return replace(offer, round=offer.round + 1)
+            case "foreign":
+                return replace(offer, job="job-of-others")
+            case "replay":
+                return replace(offer, task=1, round=1)
+            case "future":
+                return replace(offer, task=offer.task + 1, round=offer.round + 1)
+        return offer
+
+
+def build(settings: HostileSettings, identity: Identity) -> service.Built:
+    """Make a hostile agent."""
+    outbox = Outbox(settings.home / identity.name)
+    return build_with(HostileBench(settings, identity.name, outbox), outbox, settings)
+
+
+if __name__ == "__main__":
+    service.main("agent", HostileSettings, build)

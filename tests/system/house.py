@@ -1,0 +1,476 @@
+"""All services as people run them: processes, a real broker with access rules, a store on a disk.
+
+    async with House(tmp_path, Plan(seed=7)) as house:
+        await house.submit()
+        await house.until("a round is committed", lambda: house.state().round)
+        house.kill("collector.1")
+        house.start("collector.1")
+        await house.finish()
+
+`finish` holds what every fault must leave true: the job ended as it should, all updates are let go
+of, everybody ends cleanly when told to, nobody logged what must not be, and the oracle agrees.
+A test that fails says what every process said last.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from fedbus import clock
+from fedbus.bus import mqtt
+from fedbus.bus.base import BrokerAddress, Bus, Packet
+from fedbus.bus.broker import LocalBroker, free_port
+from fedbus.bus.broker_files import new_password
+from fedbus.cluster.members import Member, broker_of
+from fedbus.cluster.process import cause_of, tied
+from fedbus.errors import BusError
+from fedbus.testing.trail import check_trail
+from fedbus.weights import Layout, encode
+from fedbus.wire import codec
+from fedbus.wire.states import ENDED, JobState, ModelCard, RoundState, TensorSpec
+from fedbus.wire.topics import JOB_STATE, ROOT, ROUND_STATE, access_rules, wildcard
+from fedbus.wire.values import Manifest
+from fedbus_repository.sqlite import SqliteStore
+from fedbus_repository.trail import SqliteTrail
+from tests.system.light_agent import made
+from tests.system.nursery import Child, nursery
+
+REPOSITORY, CONTROLLER, COLLECTOR = "repository.1", "controller.1", "collector.1"
+USER, SPY = "user.test", "user.spy"
+MODEL, JOB = "tiny", "job-1"
+BEAT = 0.5
+POLL_SECONDS = 0.05
+JOB_SECONDS = 120.0
+STOP_SECONDS = 8.0
+TAIL = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Who lives in the house.
+
+    Attributes:
+        numbers: Of the model, float32; a chunk holds 65,536.
+        faults: FEDBUS_FAULT_AT of a node's first life.
+        slow: Bits a second, each way, of nodes with a slow link.
+        hostile: What is wrong with the updates of more agents, by name; see `hostile_agent.py`.
+        accounts: Who else may log in.
+    """
+
+    seed: int
+    agents: int = 3
+    evaluators: int = 0
+    controllers: int = 1
+    numbers: int = 150_000
+    train_seconds: float = 0.0
+    lease_seconds: float = 15.0
+    faults: Mapping[str, str] = field(default_factory=dict)
+    slow: Mapping[str, float] = field(default_factory=dict)
+    hostile: Mapping[str, str] = field(default_factory=dict)
+    inference: bool = False
+    accounts: tuple[str, ...] = ()
+
+
+class Resident:
+    """A node's process, over all its lives."""
+
+    def __init__(self, member: Member, broker: str, log: Path) -> None:
+        self.log = log
+        self._member = member
+        self._broker = broker
+        self.lives: list[Child] = []
+
+    @property
+    def ended(self) -> int | None:
+        """How its last life ended, as `subprocess` says it; None while it runs."""
+        return self.lives[-1].poll() if self.lives else 0
+
+    def start(self) -> None:
+        """Begin a life; a planted fault is of the first one only."""
+        environ = self._member.environment(os.environ, self._broker, first=not self.lives)
+        self.lives.append(nursery().fork(self._member.module, environ, self.log))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Tell it something, if it runs."""
+        if self.lives:
+            self.lives[-1].signal(number)
+
+    def reap(self) -> None:
+        """Kill it, and wait until it is gone."""
+        if self.lives:
+            self.lives[-1].reap()
+
+    def said(self) -> list[str]:
+        """Read its log, all lives."""
+        if not self.log.exists():
+            return []
+        return self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+class House:
+    """Everything a job needs, as processes.
+
+    Attributes:
+        states: What was announced of each job, oldest first.
+        rounds: What was announced of each round, by (job, round).
+        answers: What was answered to this foreign client.
+        story: What the test did to whom, for whoever reads its failure.
+    """
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.agents = [f"agent.a{number}" for number in range(plan.agents)]
+        self.evaluators = [f"agent.e{number}" for number in range(plan.evaluators)]
+        self.states: dict[str, list[JobState]] = {}
+        self.rounds: dict[tuple[str, int], RoundState] = {}
+        self.answers: list[dict[str, Any]] = []
+        self.story: list[str] = [f"seed {plan.seed}"]
+        members = list(self._members())
+        names = [*(member.node for member in members), USER, SPY, *plan.accounts]
+        self.broker = LocalBroker(
+            folder / "broker",
+            accounts={name: new_password() for name in names},
+            rules=_rules,
+            launcher=tied(),
+        )
+        self._doors = {node: free_port() for node in plan.slow}
+        self._proxies: list[Child] = []
+        self.processes = {member.node: self._resident(member) for member in members}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._news = asyncio.Event()
+        self._bus: Bus | None = None
+
+    async def __aenter__(self) -> Self:
+        seed_model(self.folder / "repository", self.plan.numbers)
+        self.broker.start()
+        try:
+            for node in self._doors:
+                self._proxies.append(self._slow_down(node))
+            for node in self.processes:
+                self.start(node)
+            self._tasks.append(asyncio.create_task(self._listen(), name="listen"))
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._end()
+        if error is not None:
+            error.add_note(self.tale())
+
+    # ── what a test does to processes ───────────────────────────────────────────────────────────
+
+    def start(self, node: str) -> None:
+        """Begin a life."""
+        self.processes[node].start()
+
+    def kill(self, node: str) -> None:
+        """Kill it with -9."""
+        self.note(f"{node} killed")
+        self.processes[node].reap()
+
+    def freeze(self, node: str) -> None:
+        """Stop it where it is."""
+        self.note(f"{node} frozen")
+        self.processes[node].signal(signal.SIGSTOP)
+
+    def thaw(self, node: str) -> None:
+        """Let it go on."""
+        self.note(f"{node} thawed")
+        self.processes[node].signal(signal.SIGCONT)
+
+    async def revive(self, node: str, pause: float, seconds: float = JOB_SECONDS) -> None:
+        """Wait until a planted fault has killed a node; start it again a moment later."""
+        process = self.processes[node]
+        await self.until(f"{node} dies", lambda: process.ended is not None, seconds)
+        assert process.ended == -signal.SIGKILL, f"{node} {cause_of(process.ended or 0)}"
+        self.note(f"{node} died of {self.plan.faults.get(node)}, back in {pause:.1f} s")
+        await asyncio.sleep(pause)
+        self.start(node)
+
+    def note(self, what: str) -> None:
+        """Remember something for the tale."""
+        self.story.append(f"{clock.monotonic():.2f} {what}")
+
+    # ── what a person does ──────────────────────────────────────────────────────────────────────
+
+    async def submit(self, rounds: int = 3, job: str = JOB, **wish: object) -> None:
+        """Submit a job, again until it is heard of; `wish` is its `round`."""
+        agents = len(self.agents) + len(self.plan.hostile)
+        round_ = {"agents": agents, "quorum": 2, "deadline_seconds": 30, **wish}
+        file = {"training_id": job, "model_name": MODEL, "num_rounds": rounds, "round": round_}
+        self.note(f"{job} submitted: {rounds} rounds, {round_}")
+        self._tasks.append(asyncio.create_task(self._insist("submit", json.dumps(file), job)))
+        await self.until(f"{job} is heard of", lambda: job in self.states)
+
+    async def cancel(self, job: str = JOB) -> None:
+        """Cancel a job, again until it has ended."""
+        self.note(f"{job} canceled")
+        while not self.ended(job):
+            await self._say("cancel", job.encode())
+            with suppress(AssertionError):
+                await self.until("it is canceled", lambda: self.ended(job), 2.0)
+
+    async def _insist(self, topic: str, text: str, job: str) -> None:
+        while job not in self.states:
+            await self._say(topic, text.encode())
+            with suppress(AssertionError):
+                await self.until("it is heard of", lambda: job in self.states, 2.0)
+
+    async def _say(self, topic: str, payload: bytes) -> None:
+        if self._bus is not None:
+            with suppress(BusError):
+                to = f"{ROOT}/replies/test"
+                await self._bus.publish(Packet(f"{ROOT}/{topic}", payload, response_topic=to))
+
+    def state(self, job: str = JOB) -> JobState:
+        """Where a job stands, as it was announced last."""
+        return self.states[job][-1]
+
+    def ended(self, job: str = JOB) -> bool:
+        """Tell whether it was announced that a job is over."""
+        return bool(self.states.get(job)) and self.state(job).phase in ENDED
+
+    def held(self) -> list[str]:
+        """Name the updates that honest agents keep."""
+        folders = [self.folder / "agents" / agent for agent in self.agents]
+        return [f"{f.name}/{path.name}" for f in folders for path in sorted(f.glob("*.offer"))]
+
+    def made(self, job: str = JOB) -> dict[tuple[str, int], bytes]:
+        """Read every update that was ever made for a job, by (agent, task)."""
+        return made(self.folder / "agents", job)
+
+    def notes(self, node: str, event: str) -> list[dict[str, Any]]:
+        """Find what a node logged under one name, in all its lives."""
+        mark = f'"event": "{event}"'
+        return [json.loads(line) for line in self.processes[node].said() if mark in line]
+
+    def traffic(self, node: str, what: str) -> int:
+        """Read what a node counted in its last life, told as it ended: `sent_bytes`, say."""
+        return int(self.notes(node, "service_stopped")[-1][what])
+
+    async def until(
+        self, what: str, holds: Callable[[], object], seconds: float = JOB_SECONDS
+    ) -> None:
+        """Wait for something, no longer than that.
+
+        Raises:
+            AssertionError: it did not come.
+        """
+        by = clock.monotonic() + seconds
+        while not holds():
+            assert clock.monotonic() < by, f"within {seconds:g} s it did not come to this: {what}"
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._news.wait()
+
+    # ── what must hold at the end ───────────────────────────────────────────────────────────────
+
+    async def finish(
+        self,
+        rounds: int = 3,
+        *,
+        job: str = JOB,
+        phase: str = "finished",
+        allowed: tuple[str, ...] = (),
+    ) -> None:
+        """Wait for the end of a job, then of everybody; check what must hold.
+
+        `allowed` are warnings that this fault may well cause, each a part of its log line.
+        """
+        await self.until(f"{job} is over", lambda: self.ended(job))
+        state = self.state(job)
+        assert state.phase == phase, f"{state.phase}: {state.reason}"
+        await self.until("no update is held any more", lambda: not self.held(), 45.0)
+        await self.leave()
+        complaints = [line for line in self.complaints() if not any(a in line for a in allowed)]
+        assert complaints == [], "\n".join(complaints)
+        assert self.state(job) == state, f"the last word about a job changed: {self.state(job)}"
+        made = self.check(job)
+        assert made == state.round, f"{made} rounds were committed, {state.round} announced"
+        assert made == rounds or phase != "finished", f"{made} rounds, {rounds} were wanted"
+
+    async def leave(self) -> None:
+        """Tell everybody who lives to end; within seconds all have, with exit code 0."""
+        living = {n: one for n, one in self.processes.items() if one.ended is None}
+        for process in living.values():
+            process.signal(signal.SIGCONT)
+            process.signal(signal.SIGTERM)
+        await self.until(
+            "all end when told to",
+            lambda: all(one.ended is not None for one in living.values()),
+            STOP_SECONDS,
+        )
+        codes = {node: one.ended for node, one in living.items()}
+        assert set(codes.values()) <= {0}, str(codes)
+
+    def check(self, job: str = JOB) -> int:
+        """Ask the oracle; return how many rounds of a job were committed."""
+        trail = SqliteTrail(self.folder / "repository")
+        try:
+            checked = check_trail(trail, self.made(job), job=job)
+            records = [each.record for each in trail.trail() if each.record is not None]
+        finally:
+            trail.close()
+        rounds = sum(record.job == job for record in records)
+        assert checked.summed == rounds, f"{checked.summed} of {rounds} rounds were summed again"
+        return rounds
+
+    def complaints(self) -> Iterator[str]:
+        """Find what no fault should make anybody say: errors, tracebacks, what was misread."""
+        for node, process in self.processes.items():
+            for line in process.said():
+                try:
+                    said = json.loads(line)
+                except ValueError:
+                    yield f"{node}: {line}"
+                    continue
+                if said.get("level") == "error" or said.get("event") == "message_misread":
+                    yield f"{node}: {line}"
+
+    def tale(self) -> str:
+        """Tell what was done, what was announced, and what everybody said last."""
+        parts = ["what happened:", *self.story, "what was announced:"]
+        parts += [str(state) for states in self.states.values() for state in states[-3:]]
+        parts += [f"held: {self.held()}"]
+        for node, process in self.processes.items():
+            parts += [f"── {node}: {len(process.lives)} lives", *process.said()[-TAIL:]]
+        return "\n".join(parts)
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────
+
+    @asynccontextmanager
+    async def spying(self, *topics: str) -> AsyncIterator[Bus]:
+        """Hear what crosses the bus under our root."""
+        listen = [f"{ROOT}/{topic}" for topic in topics]
+        async with mqtt.connect(self.broker.address(SPY), name=SPY, listen=listen) as bus:
+            yield bus
+
+    async def _listen(self) -> None:
+        topics = [wildcard(ROOT, JOB_STATE), wildcard(ROOT, ROUND_STATE), f"{ROOT}/replies/#"]
+        while True:
+            with suppress(BusError):
+                address = self.broker.address(USER)
+                async with mqtt.connect(address, name=USER, listen=topics) as bus:
+                    self._bus = bus
+                    async for packet in bus:
+                        self._heard(packet)
+                        self._news.set()
+            self._bus = None
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _heard(self, packet: Packet) -> None:
+        if not packet.payload:
+            return
+        if "/replies/" in packet.topic:
+            self.answers.append(json.loads(packet.payload))
+        elif packet.topic.endswith("/state"):
+            state = codec.from_json(JobState, packet.payload)
+            self.states.setdefault(state.job, []).append(state)
+        else:
+            round_ = codec.from_json(RoundState, packet.payload)
+            self.rounds[round_.job, round_.round] = round_
+
+    async def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for process in self.processes.values():
+            process.reap()
+        for proxy in self._proxies:
+            proxy.reap()
+        self.broker.kill()
+
+    def _members(self) -> Iterator[Member]:
+        plan = self.plan
+        data, lease = str(self.folder / "repository"), str(plan.lease_seconds)
+        yield self._member(REPOSITORY, "fedbus_repository", data=data, lease_seconds=lease)
+        for number in range(1, plan.controllers + 1):
+            yield self._member(f"controller.{number}", "fedbus_controller")
+        yield self._member(COLLECTOR, "fedbus_collector")
+        if plan.inference:
+            yield self._member("inference.1", "fedbus_inference")
+        home = str(self.folder / "agents")
+        for number, agent in enumerate([*self.agents, *self.evaluators]):
+            yield self._member(
+                agent,
+                "tests.system.light_agent",
+                home=home,
+                role="evaluate" if agent in self.evaluators else "train",
+                examples=str(10 + number),
+                train_seconds=str(plan.train_seconds),
+            )
+        for agent, wrong in plan.hostile.items():
+            yield self._member(agent, "tests.system.hostile_agent", home=home, wrong=wrong)
+
+    def _member(self, node: str, module: str, **settings: str) -> Member:
+        fault = self.plan.faults.get(node)
+        return Member(
+            node=node,
+            module=module,
+            settings={
+                "name": node.partition(".")[2],
+                "heartbeat_seconds": str(BEAT),
+                "log": "json",
+                **settings,
+            },
+            first_life={} if fault is None else {"FEDBUS_FAULT_AT": fault},
+        )
+
+    def _slow_down(self, node: str) -> Child:
+        to, bits = f"{self.broker.host}:{self.broker.port}", str(self.plan.slow[node])
+        arguments = ["--listen", str(self._doors[node]), "--to", to, "--bits", bits]
+        log = self.folder / f"proxy of {node}.log"
+        return nursery().fork("benchmarks.proxy", dict(os.environ), log, arguments)
+
+    def _resident(self, member: Member) -> Resident:
+        port = self._doors.get(member.node, self.broker.port)
+        where = BrokerAddress(self.broker.host, port)
+        address = broker_of(member, self.broker.accounts, where)
+        return Resident(member, address, self.folder / f"{member.node}.log")
+
+
+def _rules(user: str) -> Iterator[tuple[str, str]]:
+    """Give everyone what the topic table does, and the spy all that crosses the bus."""
+    if user == SPY:
+        yield "read", f"{ROOT}/#"
+    else:
+        yield from access_rules(user)
+
+
+def seed_model(folder: Path, numbers: int) -> None:
+    """Put a first version into a repository that is not started yet."""
+    weights = {"w": np.linspace(-1, 1, numbers, dtype=np.float32), "b": np.ones(3, np.float32)}
+    layout = Layout.of(weights)
+    specs = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in layout.tensors)
+    card = ModelCard(model=MODEL, layout=specs, structures={"light": {"name": "none"}})
+    store = SqliteStore(folder)
+    manifests = [_kept(store, blob) for blob in (codec.to_json(card), encode(weights, layout))]
+    store.push(MODEL, manifests[0], manifests[1], ())
+    store.close()
+
+
+def _kept(store: SqliteStore, content: bytes | bytearray) -> Manifest:
+    manifest = Manifest(digest=hashlib.sha256(content).hexdigest(), size=len(content))
+    upload = store.upload(manifest)
+    upload.write(0, memoryview(content))
+    upload.keep()
+    return manifest

@@ -1,0 +1,102 @@
+"""An agent as a process that trains nothing and writes down every update it makes.
+
+    FEDBUS_NAME=a0 FEDBUS_HOME=DIR python -m tests.system.light_agent
+
+What it writes under `DIR/made` is what the oracle sums: it is there before the update is offered,
+and a life that makes the update of a task again must make the same bytes.
+"""
+
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fedbus import service
+from fedbus.errors import Stopped, TrainingError
+from fedbus.node import Identity
+from fedbus.settings import ServiceSettings
+from fedbus.spool import Spools
+from fedbus.weights import Blob
+from fedbus.wire.messages import TrainTask
+from fedbus_edge_agent.capabilities import measure
+from fedbus_edge_agent.core import AgentCore
+from fedbus_edge_agent.light import LightBench
+from fedbus_edge_agent.outbox import Outbox
+from fedbus_edge_agent.work import Bench, Flag, Model, Trained
+
+BATCH_SECONDS = 0.02
+IN_MEMORY = 2**30
+
+
+class LightSettings(ServiceSettings):
+    """What a light agent needs to know."""
+
+    home: Annotated[Path, Field(description="where it keeps its updates, and writes them down")]
+    role: Literal["train", "evaluate"] = "train"
+    examples: Annotated[int, Field(ge=1)] = 10
+    train_seconds: Annotated[float, Field(ge=0, description="how long a training takes")] = 0.0
+    threads: Annotated[int, Field(ge=1)] = 1
+
+
+def made(home: Path, job: str) -> dict[tuple[str, int], bytes]:
+    """Read what agents below a folder wrote down: every update of a job by (agent, task)."""
+    found = {}
+    for path in home.glob(f"made/{job}~*"):
+        _, agent, task = path.name.split("~")
+        found[agent, int(task)] = path.read_bytes()
+    return found
+
+
+def write_down(home: Path, agent: str, task: TrainTask, update: Blob) -> None:
+    """Note an update for the oracle.
+
+    Raises:
+        TrainingError: another was made for this task before.
+    """
+    path = home / "made" / f"{task.job}~{agent}~{task.task}"
+    if path.exists():
+        if path.read_bytes() != update:
+            raise TrainingError(f"task {task.task}: made twice, and not alike")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = home / f"{agent}.made"
+    new.write_bytes(update)
+    new.rename(path)
+
+
+class SlowBench(LightBench):
+    """Takes its time, in batches, as training does."""
+
+    def __init__(self, settings: LightSettings, agent: str, outbox: Outbox) -> None:
+        super().__init__(outbox, settings.examples, partial(write_down, settings.home, agent))
+        self._seconds = settings.train_seconds
+
+    def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
+        """Wait, then draw an update.
+
+        Raises:
+            Stopped: the flag was raised.
+        """
+        for _ in range(int(self._seconds / BATCH_SECONDS)):
+            threading.Event().wait(BATCH_SECONDS)
+            if flag.stopped:
+                raise Stopped
+        return super().train(task, model, base, flag)
+
+
+def build_with(bench: Bench, outbox: Outbox, settings: LightSettings) -> service.Built:
+    """Make an agent that works at this bench."""
+    facts = partial(measure, (settings.role,), settings.examples, {}, settings.home)
+    return service.Built(AgentCore(bench, outbox, Spools(IN_MEMORY, settings.home), facts))
+
+
+def build(settings: LightSettings, identity: Identity) -> service.Built:
+    """Make a light agent."""
+    outbox = Outbox(settings.home / identity.name)
+    return build_with(SlowBench(settings, identity.name, outbox), outbox, settings)
+
+
+if __name__ == "__main__":
+    service.main("agent", LightSettings, build)
