@@ -17,8 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from fedbus import plugins
 from fedbus.errors import FedbusError, SettingsError
@@ -103,9 +105,12 @@ def read_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
         SettingsError: the file is missing, or is no .npz of plain arrays.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, AttributeError) as error:
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, NpzFile):
+            raise SettingsError(f"{path}: not an .npz file of named arrays, but one bare array")
+        with found:
+            return {name: found[name] for name in found.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise SettingsError(f"{path}: not an .npz file of named arrays: {error}") from error
 
 

@@ -11,9 +11,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
-from typing import TypeVar
-
-import structlog
+from typing import TYPE_CHECKING, TypeVar
 
 from fedbus import clock
 from fedbus.bus import mqtt
@@ -23,9 +21,10 @@ from fedbus.cli.exits import Unreachable
 from fedbus.cli.groups import one_error
 from fedbus.cli.where import Where
 from fedbus.errors import FedbusError
-from fedbus.node import Identity, Node
-from fedbus.service import Shell
 from fedbus.wire.topics import NODE_STATE, REPLIES
+
+if TYPE_CHECKING:
+    from fedbus.service import Shell
 
 PATIENCE_SECONDS = 15.0
 REPEAT_SECONDS = 2.0
@@ -152,6 +151,11 @@ async def run(where: Where, errand: Errand[R]) -> R:
         BusError: the broker is away or refuses us.
         FedbusError: as the errand ended.
     """
+    import structlog
+
+    from fedbus.node import Identity, Node
+    from fedbus.service import Shell
+
     # A node's notes are for a service's log; a command says itself what a person should know.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     outcome: asyncio.Future[R | FedbusError] = asyncio.get_running_loop().create_future()
@@ -179,7 +183,7 @@ async def run(where: Where, errand: Errand[R]) -> R:
     return result
 
 
-async def _served(shell: Shell, bus: Bus, outcome: "asyncio.Future[R]") -> R:
+async def _served(shell: "Shell", bus: Bus, outcome: "asyncio.Future[R]") -> R:
     with one_error():
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(shell.serve(bus), name="serve")

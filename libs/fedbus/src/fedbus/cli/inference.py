@@ -14,7 +14,7 @@ from fedbus.cli.client import connected
 from fedbus.cli.exits import Refused
 from fedbus.cli.here import broker_of
 from fedbus.cli.where import Where
-from fedbus.errors import SettingsError
+from fedbus.errors import SettingsError, WireError
 from fedbus.layout import Array
 from fedbus.wire.topics import INFERENCE
 
@@ -43,7 +43,7 @@ def infer(
     show.say(f"{answer['model']} version {answer['version']}")
     rows = answer["outputs"]
     for number, row in enumerate(rows[:ROWS], start=1):
-        show.say(f"{number:>4}  {_row(row)}")
+        show.say(f"{number:>4}  {row_line(row)}")
     if len(rows) > ROWS:
         show.say(f"      … and {len(rows) - ROWS} more; --json prints all")
 
@@ -56,7 +56,7 @@ def request(file: Path) -> tuple[bytes, str]:
     """
     try:
         if file.suffix == ".npy":
-            return msgpack.packb({"inputs": _raw(np.load(file, allow_pickle=False))}), MSGPACK
+            return msgpack.packb({"inputs": raw(np.load(file, allow_pickle=False))}), MSGPACK
         said = json.loads(file.read_bytes())
     except (OSError, ValueError, EOFError) as error:
         raise SettingsError(f"{file}: neither an .npy array nor JSON: {error}") from error
@@ -77,28 +77,37 @@ async def ask(here: Where, model: str, payload: bytes, kind: str) -> dict[str, A
     topic = here.topic(INFERENCE, model=model)
     async with connected(here) as client:
         packet = await client.ask(topic, payload, of="the inference service", content_type=kind)
-    answer: dict[str, Any] = (
-        show.plain_json(packet.payload) if kind == JSON else msgpack.unpackb(packet.payload)
-    )
+    answer = _read(packet.payload, kind)
     if "error" in answer:
         raise Refused(f"{model}: {answer['error']}")
-    if isinstance(answer["outputs"], dict):
-        answer["outputs"] = _array(answer["outputs"]).tolist()
     return answer
 
 
-def _raw(array: Array) -> dict[str, Any]:
+def _read(payload: bytes, kind: str) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(payload) if kind == JSON else msgpack.unpackb(payload)
+        if "error" not in answer and isinstance(answer["outputs"], dict):
+            answer["outputs"] = array_of(answer["outputs"]).tolist()
+    except (KeyError, TypeError, ValueError) as error:
+        raise WireError(f"an answer that cannot be read: {error!r}") from error
+    return answer
+
+
+def raw(array: Array) -> dict[str, Any]:
+    """Write an array as a request carries it: little-endian bytes, row by row."""
     array = np.ascontiguousarray(array)
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return {"dtype": array.dtype.name, "shape": list(array.shape), "data": little.tobytes()}
 
 
-def _array(raw: dict[str, Any]) -> Array:
+def array_of(raw: dict[str, Any]) -> Array:
+    """Read an array of an answer."""
     dtype = np.dtype(raw["dtype"]).newbyteorder("<")
     return np.frombuffer(raw["data"], dtype).reshape(raw["shape"])
 
 
-def _row(row: object) -> str:
+def row_line(row: object) -> str:
+    """Write one row of outputs: the largest of them first, since for a classifier that is it."""
     if isinstance(row, list) and row and all(isinstance(n, int | float) for n in row):
         best = int(np.argmax(row))
         return f"{best}  ({show.metric('', row[best])})  {' '.join(f'{n:.3f}' for n in row)}"

@@ -157,7 +157,7 @@ async def until_ended(where: Where, job: str, view: View, *, submitted: bool = F
             async with aclosing(_news(where, job, submitted=submitted)) as news:
                 async for packet in news:
                     last_seen = clock.monotonic()
-                    state = _shown(where, packet, view)
+                    state = shown(where, packet, view)
                     if state is not None and state.phase in ENDED:
                         return state
         except BusError:
@@ -174,19 +174,20 @@ async def _news(where: Where, job: str, *, submitted: bool) -> AsyncGenerator[Pa
         known = await client.retained(state, rounds)
         if not submitted and not any(packet.topic == state for packet in known):
             raise Failed(f"no job {job!r} is known; `fedbus job list` names those that are")
-        for packet in sorted(known, key=_in_order):
+        for packet in sorted(known, key=in_order):
             yield packet
         async for packet in client.heard():
             yield packet
 
 
-def _in_order(packet: Packet) -> float:
+def in_order(packet: Packet) -> float:
     """Rounds first, by number: the state may be the last word."""
     last = packet.topic.rpartition("/")[2]
     return float(last) if last.isdigit() else math.inf
 
 
-def _shown(where: Where, packet: Packet, view: View) -> JobState | None:
+def shown(where: Where, packet: Packet, view: View) -> JobState | None:
+    """Show what a packet holds; a state is returned."""
     if matches(where.topic(ROUND_STATE, job="+", round="+"), packet.topic):
         view.round(codec.from_json(RoundState, packet.payload))
         return None

@@ -1,0 +1,140 @@
+"""A model on disk."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedbus.cli.card import read_model, read_weights, write_weights
+from fedbus.errors import LayoutError, SettingsError, WireError
+from fedbus.layout import Layout
+from fedbus.weights import decode
+from fedbus.wire import codec
+from fedbus.wire.states import ModelCard
+
+LAYOUT = [
+    {"name": "b", "shape": [2], "dtype": "float32"},
+    {"name": "w", "shape": [2, 3], "dtype": "float32"},
+]
+WEIGHTS = {"w": np.arange(6, dtype="f4").reshape(2, 3), "b": np.ones(2, "f4")}
+FILE = b"a structure"
+DIGEST = hashlib.sha256(FILE).hexdigest()
+
+
+def lay(folder: Path, **card: object) -> Path:
+    """Write a card, its file and its weights into a folder."""
+    structures = {"tflite": {"blob": "net.tflite"}}
+    plain = {"model": "tiny", "layout": LAYOUT, "structures": structures, **card}
+    (folder / "net.tflite").write_bytes(FILE)
+    (folder / "card.json").write_text(json.dumps({k: v for k, v in plain.items() if v is not None}))
+    write_weights(folder / "w.npz", WEIGHTS)
+    return folder / "card.json"
+
+
+def test_a_model_is_packed_with_every_blob_it_names(tmp_path: Path) -> None:
+    """The repository fetches by digest: card, weights, and the files of the card."""
+    packed = read_model(lay(tmp_path), tmp_path / "w.npz")
+    push, blobs = packed.push, packed.blobs
+    assert blobs.keys() == {push.card.digest, push.weights.digest, DIGEST}
+    assert all(hashlib.sha256(blob).hexdigest() == digest for digest, blob in blobs.items())
+    card = codec.from_json(ModelCard, bytes(blobs[push.card.digest]))
+    assert card.structures["tflite"] == {"blob": {"digest": DIGEST, "size": len(FILE)}}
+    arrays = decode(blobs[push.weights.digest], Layout.read(card.layout))
+    np.testing.assert_array_equal(arrays["w"], WEIGHTS["w"])
+
+
+def test_a_file_may_be_named_by_its_content(tmp_path: Path) -> None:
+    """As cards in a repository name it; the same blob comes of it."""
+    named = {"tflite": {"blob": {"digest": DIGEST, "size": len(FILE)}}}
+    by_name = read_model(lay(tmp_path), tmp_path / "w.npz")
+    by_content = read_model(lay(tmp_path, structures=named), tmp_path / "w.npz")
+    assert by_content == by_name
+
+
+def test_without_a_layout_the_weights_say_it(tmp_path: Path) -> None:
+    """Nobody writes shapes twice."""
+    packed = read_model(lay(tmp_path, layout=None), tmp_path / "w.npz")
+    assert packed == read_model(lay(tmp_path), tmp_path / "w.npz")
+
+
+def test_without_weights_a_framework_makes_the_first_ones(tmp_path: Path) -> None:
+    """What is not installed here is passed over."""
+    pytest.importorskip("torch")
+    structures = {
+        "none": {"blob": "net.tflite"},
+        "torch": {"name": "mlp", "config": {"layers": [3, 2], "seed": 1}},
+    }
+    packed = read_model(lay(tmp_path, structures=structures, layout=None))
+    assert packed.push.weights.size > 4 * (3 * 2 + 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"structures": None}, "an object with model, layout and structures"),
+        ({"structures": {"tflite": 3}}, "an object with model, layout and structures"),
+        ({"structures": {"a": {"blob": "no.file"}}}, "structures.a.blob: no file 'no.file' beside"),
+        ({"structures": {"a": {"blob": "../w.npz"}}}, "no file '../w.npz' beside"),
+        (
+            {"structures": {"a": {"blob": {"digest": "0" * 64, "size": 11}}}},
+            "has 11 bytes and digest 000000000000",
+        ),
+        ({"structures": {"a": {"blob": 7}}}, "structures.a.blob: name a file beside the card"),
+    ],
+)
+def test_a_card_that_cannot_be_packed_is_refused(
+    tmp_path: Path, change: dict[str, Any], sentence: str
+) -> None:
+    """At home, before anything is sent."""
+    with pytest.raises(SettingsError, match=sentence):
+        read_model(lay(tmp_path, **change), tmp_path / "w.npz")
+
+
+def test_weights_must_be_those_of_the_layout(tmp_path: Path) -> None:
+    """The sentence names the tensor."""
+    with pytest.raises(LayoutError, match="weights lack b"):
+        read_model(lay(tmp_path), _written(tmp_path / "v.npz", {"w": WEIGHTS["w"]}))
+
+
+def test_a_model_needs_a_name_that_fits_a_topic(tmp_path: Path) -> None:
+    """As every message about it will be read."""
+    with pytest.raises(WireError, match=r"ModelCard\.model"):
+        read_model(lay(tmp_path, model="a/b"), tmp_path / "w.npz")
+
+
+def test_no_framework_and_no_weights_says_what_to_give(tmp_path: Path) -> None:
+    """With the reason of each framework that was tried."""
+    with pytest.raises(SettingsError, match=r"no trainers plug-in.*give them with --weights"):
+        read_model(lay(tmp_path, structures={"none": {}}))
+    with pytest.raises(SettingsError, match="the card names no structure"):
+        read_model(lay(tmp_path, structures={}))
+
+
+def test_what_is_no_card_or_no_weights_is_named(tmp_path: Path) -> None:
+    """A pickled array is none either."""
+    (tmp_path / "x").write_bytes(b"{")
+    with pytest.raises(SettingsError, match="x: not a model card"):
+        read_model(tmp_path / "x")
+    for name in ("x", "missing", "card.json"):
+        with pytest.raises(SettingsError, match=f"{name}: not an .npz file"):
+            read_weights(tmp_path / name)
+    np.save(tmp_path / "bare.npy", np.ones(2))
+    with pytest.raises(SettingsError, match="but one bare array"):
+        read_weights(tmp_path / "bare.npy")
+
+
+def test_weights_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """And what cannot be written is a sentence."""
+    path = _written(tmp_path / "w.npz", WEIGHTS)
+    assert read_weights(path).keys() == WEIGHTS.keys()
+    assert [file.name for file in tmp_path.iterdir()] == ["w.npz"]
+    with pytest.raises(SettingsError, match="No such file"):
+        write_weights(tmp_path / "nowhere" / "w.npz", WEIGHTS)
+
+
+def _written(path: Path, weights: dict[str, Any]) -> Path:
+    write_weights(path, weights)
+    return path

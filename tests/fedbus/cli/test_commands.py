@@ -1,0 +1,131 @@
+"""The commands, as far as they go without a broker."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fedbus.bus.base import BrokerAddress
+from fedbus.bus.broker import free_port
+from fedbus.cli import starting, up
+from fedbus.cli.main import app
+from fedbus.errors import SettingsError
+from fedbus.wire import codec
+from fedbus.wire.states import ModelCard
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("FEDBUS_BROKER", raising=False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("agents", "env", "job list", "job show j", "job watch j", "job cancel j", "down"),
+        *("models list", "models show m", "models pull m"),
+    ],
+)
+def test_without_a_cluster_every_command_says_so(line: str) -> None:
+    """Exit code 3, and how to get one."""
+    result = RUNNER.invoke(app, line.split())
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith("fedbus: no cluster runs ")
+
+
+def test_a_broker_that_is_not_there_is_named() -> None:
+    """Exit code 3."""
+    port = free_port()
+    result = RUNNER.invoke(app, ["--broker", f"mqtt://127.0.0.1:{port}", "job", "list"])
+    assert result.exit_code == 3
+    assert f"127.0.0.1:{port}" in result.stderr
+
+
+def test_a_broker_address_with_a_mistake_is_wrong_usage() -> None:
+    """Exit code 2; the password is not shown."""
+    result = RUNNER.invoke(app, ["--broker", "http://me:secret@h", "job", "list"])
+    assert result.exit_code == 2
+    assert "secret" not in result.output
+
+
+def test_env_prints_what_a_shell_can_read() -> None:
+    """And what a program can."""
+    at = ["--broker", "mqtt://user.cli:a%27b@h:1"]
+    shell = RUNNER.invoke(app, [*at, "env"])
+    assert shell.stdout == "export FEDBUS_BROKER=mqtt://user.cli:a%27b@h:1\n"
+    said = json.loads(RUNNER.invoke(app, [*at, "env", "--json"]).stdout)
+    assert said == {"FEDBUS_BROKER": "mqtt://user.cli:a%27b@h:1"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["job submit nowhere.json", "models push nowhere.json", "infer m nowhere.json", "simulate no"],
+)
+def test_a_missing_file_is_wrong_usage(line: str) -> None:
+    """It is looked at before anybody is asked."""
+    result = RUNNER.invoke(app, ["--broker", "mqtt://127.0.0.1:1", *line.split()])
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_recipes_are_ready_to_paste() -> None:
+    """With the password where there is one, quoted where it must be."""
+    said = up.recipes(BrokerAddress("127.0.0.1", 1884, "user.cli", "a b"))
+    assert "mosquitto_sub -V 5 -h 127.0.0.1 -p 1884 -u user.cli -P 'a b' -v -t" in said
+    assert "-e fedbus/v1/replies/me -t fedbus/v1/submit" in said
+    assert " -u " not in up.recipes(BrokerAddress("127.0.0.1", 1884))
+
+
+def test_a_framework_that_is_missing_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before thirteen processes find out."""
+    monkeypatch.setattr(up, "find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match=r"pip install 'fedbus\[torch\]'"):
+        up.check_framework(up.Framework.TORCH)
+
+
+def test_the_digits_model_comes_with_fedbus() -> None:
+    """Its card, its file, its first weights."""
+    pytest.importorskip("tflite_runtime")
+    packed = starting.digits_model()
+    card = codec.from_json(ModelCard, bytes(packed.blobs[packed.push.card.digest]))
+    assert card.model == packed.push.model == "digits"
+    assert len(packed.blobs) == 3
+
+
+def test_a_job_is_simulated_without_a_broker(tmp_path: Path) -> None:
+    """Rounds for people, one object for programs, weights on disk."""
+    pytest.importorskip("tflite_runtime")
+    pytest.importorskip("sklearn")
+    job = {
+        "training_id": "s",
+        "model_name": "digits",
+        "num_rounds": 2,
+        "round": {"agents": 2},
+    }
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    line = ["simulate", str(tmp_path / "job.json"), "--json", "-o", str(tmp_path / "w.npz")]
+    result = RUNNER.invoke(app, line)
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert (said["phase"], said["round"], len(said["rounds"])) == ("finished", 2, 2)
+    assert (tmp_path / "w.npz").is_file()
+
+
+def test_a_simulation_that_could_never_begin_is_refused(tmp_path: Path) -> None:
+    """Its clock is free, so it would wait for ever."""
+    job = {"training_id": "s", "model_name": "digits", "num_rounds": 2, "round": {"agents": 8}}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    result = RUNNER.invoke(app, ["simulate", str(tmp_path / "job.json"), "--agents", "2"])
+    assert result.exit_code == 2
+    assert "2 agents, and the job's quorum is 6" in result.stderr
+
+
+def test_a_simulated_jobs_faults_are_all_listed(tmp_path: Path) -> None:
+    """As the controller would list them."""
+    (tmp_path / "job.json").write_text('{"training_id": "s", "model": "digits"}')
+    result = RUNNER.invoke(app, ["simulate", str(tmp_path / "job.json")])
+    assert result.exit_code == 4
+    assert {"num_rounds: missing", "model_name: missing"} <= set(result.stderr.splitlines())

@@ -1,0 +1,102 @@
+"""Exit codes mean something."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from fedbus.cli.exits import Failed, Interrupted, Refused, Unreachable, code_of
+from fedbus.cli.groups import one_error
+from fedbus.cli.main import Commands, app
+from fedbus.errors import BusError, FedbusError, LayoutError, SettingsError, WireError
+
+RUNNER = CliRunner()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Failed("the job failed"), 1),
+        (LayoutError("weights lack 'a'"), 1),
+        (WireError("not a message"), 1),
+        (SettingsError("FEDBUS_BROKER: no"), 2),
+        (Unreachable("nobody answers"), 3),
+        (BusError("h:1: refused"), 3),
+        (Refused("unknown key"), 4),
+        (Interrupted("by you"), 130),
+    ],
+)
+def test_every_error_has_its_code(error: FedbusError, code: int) -> None:
+    """Scripts tell a dead broker from a wrong file."""
+    assert code_of(error) == code
+
+
+def _app_that_raises(error: BaseException) -> typer.Typer:
+    made = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
+
+    @made.command()
+    def first() -> None:
+        raise error
+
+    @made.callback()
+    def root() -> None:
+        """Make a group of it."""
+
+    return made
+
+
+def test_an_error_is_a_sentence_on_stderr_and_no_traceback() -> None:
+    """It says what, where and how to mend it, and nothing else."""
+    result = RUNNER.invoke(_app_that_raises(Unreachable("h:1: [gone]")), ["first"])
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == "fedbus: h:1: [gone]\n"
+
+
+def test_ctrl_c_is_quiet() -> None:
+    """Whoever pressed it knows."""
+    result = RUNNER.invoke(_app_that_raises(KeyboardInterrupt()), ["first"])
+    assert (result.exit_code, result.output) == (130, "")
+
+
+def test_a_mistake_of_ours_is_not_hidden() -> None:
+    """A sentence would hide where it happened."""
+    result = RUNNER.invoke(_app_that_raises(ZeroDivisionError()), ["first"])
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_help_lists_the_codes() -> None:
+    """Where people look for them."""
+    said = " ".join(RUNNER.invoke(app, ["--help"]).output.split())
+    assert "3 the broker, the cluster or a service does not answer" in said
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    """For bug reports."""
+    assert RUNNER.invoke(app, ["--version"]).output.startswith("fedbus 0.")
+
+
+@pytest.mark.parametrize("make", [ValueError, KeyboardInterrupt])
+def test_a_group_of_errors_is_raised_as_the_first(make: Callable[[], BaseException]) -> None:
+    """Callers catch it by its type, however deep the groups are."""
+    error = make()
+    with pytest.raises(type(error)) as caught, one_error():
+        raise BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [error])])
+    assert caught.value is error
+
+
+async def test_a_task_groups_error_is_raised_alone() -> None:
+    """That is where groups come from."""
+
+    async def fail() -> None:
+        raise Failed("it did")
+
+    async def wait_for_it() -> None:
+        with one_error():
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(fail())
+                await asyncio.Event().wait()
+
+    with pytest.raises(Failed, match="it did"):
+        await wait_for_it()

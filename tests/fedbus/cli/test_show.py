@@ -1,0 +1,86 @@
+"""How things look."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from fedbus.cli import show
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1536, "1.5 KiB"),
+        (5 * 2**20, "5.0 MiB"),
+        (2**50, "1048576.0 GiB"),
+    ],
+)
+def test_sizes_are_said_as_people_say_them(count: int, said: str) -> None:
+    """With a unit that leaves few digits."""
+    assert show.size(count) == said
+
+
+def test_the_accuracy_is_the_first_metric_and_a_share() -> None:
+    """It is what people look for; training metrics come last."""
+    found = {"train_accuracy": 1.0, "loss": 0.30828, "accuracy": 0.91364}
+    assert show.metrics(found) == "accuracy 91.4 %  loss 0.3083  train_accuracy 100.0 %"
+
+
+def test_held_out_metrics_are_preferred_to_training_metrics() -> None:
+    """And training metrics to none."""
+    assert show.held_out({"accuracy": 0.9, "train_accuracy": 1.0}) == {"accuracy": 0.9}
+    assert show.held_out({"train_accuracy": 1.0}) == {"train_accuracy": 1.0}
+
+
+def test_a_digit_is_drawn_row_by_row() -> None:
+    """White paper, black ink, and nothing beyond the shades there are."""
+    assert show.digit([0.0, 1.0, 0.5, 2.0], width=2) == "  @@\n==@@"
+
+
+def test_a_table_for_a_pipe_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program, or grep, reads all of it."""
+    reason = "because " * 30
+    show.print_table(("JOB", "REASON"), [("a", reason), ("b", None)], nothing="no jobs")
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert head.split() == ["JOB", "REASON"]
+    assert first.rstrip() == f"a    {reason.rstrip()}"
+    assert second.rstrip() == "b"
+
+
+def test_an_empty_table_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    """A header without rows leaves people guessing."""
+    show.print_table(("JOB",), [], nothing="no jobs yet; submit one")
+    assert capsys.readouterr().out == "no jobs yet; submit one\n"
+
+
+def test_what_a_service_says_is_never_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    """`config[0].lr` must not be read as a style."""
+    show.say("config[0].lr: [bold]no[/bold]")
+    show.print_table(("KEY",), [("config[red]",)], nothing="")
+    assert capsys.readouterr().out.split() == [
+        *("config[0].lr:", "[bold]no[/bold]", "KEY", "config[red]"),
+    ]
+
+
+def test_json_for_programs_keeps_every_character(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object, or one object a line."""
+    show.print_json({"a": "é"})
+    show.print_line({"a": "é"})
+    assert capsys.readouterr().out == '{\n  "a": "é"\n}\n{"a": "é"}\n'
+
+
+def test_a_wheel_turns_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log must not be filled with it."""
+    pipe = io.StringIO()
+    monkeypatch.setattr(show, "out", lambda: Console(file=pipe))
+    with show.working("starting") as tell:
+        tell("more")
+    assert pipe.getvalue() == ""
+    terminal = io.StringIO()
+    monkeypatch.setattr(show, "out", lambda: Console(file=terminal, force_terminal=True))
+    with show.working("starting") as tell:
+        tell("more [1]")
+    assert "more [1]" in terminal.getvalue()

@@ -1,0 +1,106 @@
+"""A job's progress, as people and programs see it."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from fedbus.bus.base import BrokerAddress, Packet
+from fedbus.cli import show, watching
+from fedbus.cli.watching import Bar, Json, Lines, round_line
+from fedbus.cli.where import Where
+from fedbus.wire import codec
+from fedbus.wire.states import JobState, Phase, RoundState
+
+HERE = Where(BrokerAddress("h"), "user.cli")
+
+
+def state(phase: Phase = "running", round: int = 0, reason: str = "") -> JobState:
+    """Where a job of three rounds stands."""
+    return JobState(
+        job="j",
+        model="m",
+        phase=phase,
+        round=round,
+        num_rounds=3,
+        metrics={"accuracy": 0.5, "train_accuracy": 1.0},
+        reason=reason,
+        agents=2,
+    )
+
+
+def done(round: int) -> RoundState:
+    """A finished round."""
+    return RoundState(
+        job="j",
+        round=round,
+        version=round,
+        contributors=("agent.1", "agent.2"),
+        refusals={"agent.3": "too late"},
+        examples=70,
+        metrics={"accuracy": 0.5, "train_accuracy": 1.0},
+        seconds={},
+    )
+
+
+def test_a_round_is_one_line_of_what_was_held_out() -> None:
+    """Who contributed, who did not, and how good it is."""
+    assert round_line(done(7)) == "round   7  accuracy 50.0 %  2 agents, 1 refused, 70 examples"
+
+
+def test_lines_tell_each_thing_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """After a reconnect the broker tells everything again."""
+    view = Lines()
+    view.state(state(reason="waiting for agents"))
+    for _ in range(2):
+        view.state(state())
+        view.round(done(1))
+    view.state(state("finished", 3, "all rounds"))
+    assert capsys.readouterr().out.splitlines() == [
+        "j running: waiting for agents",
+        "j running",
+        round_line(done(1)),
+    ]
+
+
+def test_programs_get_the_states_as_they_are_published(capsys: pytest.CaptureFixture[str]) -> None:
+    """One object a line."""
+    view = Json()
+    view.state(state())
+    view.round(done(1))
+    assert json.loads(capsys.readouterr().out) == codec.to_plain(state())
+
+
+def test_a_bar_moves_and_ends_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that reached its target early is done, not half done."""
+    terminal = io.StringIO()
+    console = Console(file=terminal, force_terminal=True, width=200, color_system=None)
+    monkeypatch.setattr(show, "out", lambda: console)
+    with Bar() as bar:
+        bar.state(state(round=1))
+        bar.round(done(1))
+        bar.round(done(1))
+        bar.state(state("finished", 2, "accuracy reached"))
+    said = terminal.getvalue()
+    assert said.count(round_line(done(1))) == 1
+    assert "━" * 30 in said
+    assert "round 2 of 3" in said
+    assert "finished: accuracy reached" in said
+
+
+def test_rounds_are_told_in_order_and_the_state_last() -> None:
+    """The broker keeps no order among topics, and the state may be the job's last word."""
+    rounds = [Packet(f"r/jobs/j/rounds/{number}", b"") for number in (10, 2)]
+    told = sorted([Packet("r/jobs/j/state", b""), *rounds], key=watching.in_order)
+    assert [packet.topic[7:] for packet in told] == ["j/rounds/2", "j/rounds/10", "j/state"]
+
+
+def test_each_topic_goes_to_its_part_of_the_view(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a packet holds is said by its topic alone."""
+    view = Lines()
+    round_packet = Packet("fedbus/v1/jobs/j/rounds/1", codec.to_json(done(1)))
+    state_packet = Packet("fedbus/v1/jobs/j/state", codec.to_json(state()))
+    assert watching.shown(HERE, round_packet, view) is None
+    assert watching.shown(HERE, state_packet, view) == state()
+    assert capsys.readouterr().out.splitlines() == [round_line(done(1)), "j running"]

@@ -1,0 +1,81 @@
+"""Which broker a command talks to, and as whom."""
+
+from pathlib import Path
+
+import pytest
+
+from fedbus.cli.exits import Unreachable
+from fedbus.cli.where import node_of, where
+from fedbus.cluster.place import Claim, Place
+from fedbus.errors import SettingsError
+
+LOCAL = "mqtt://user.cli:here@127.0.0.1:1883"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of a cluster; nobody runs there yet."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "home"
+
+
+def test_the_environment_wins_over_a_local_cluster(cluster: Path) -> None:
+    """Who names a broker means that one."""
+    with Claim(cluster) as claim:
+        claim.publish(Place(home=str(cluster), pid=1, broker=LOCAL))
+        said = {"FEDBUS_BROKER": "mqtt://user.ann:there@broker:1884", "FEDBUS_ROOT": "plant/7"}
+        found = where(said)
+    assert (found.broker.where, found.node, found.root) == ("broker:1884", "user.ann", "plant/7")
+
+
+def test_a_local_cluster_is_found_by_itself(cluster: Path) -> None:
+    """No option, no export."""
+    with Claim(cluster) as claim:
+        claim.publish(Place(home=str(cluster), pid=1, broker=LOCAL))
+        found = where({})
+    assert (found.broker.url, found.node, found.root) == (LOCAL, "user.cli", "fedbus/v1")
+
+
+def test_a_home_that_is_named_wins_over_the_environment(cluster: Path) -> None:
+    """`--cluster` was typed just now."""
+    with Claim(cluster) as claim:
+        claim.publish(Place(home=str(cluster), pid=1, broker=LOCAL))
+        assert where({"FEDBUS_BROKER": "mqtt://broker"}, cluster).broker.url == LOCAL
+
+
+def test_nobody_to_talk_to_says_both_ways_out(cluster: Path) -> None:
+    """Start one, or name one."""
+    with pytest.raises(Unreachable, match="no cluster runs on this machine; start one with"):
+        where({})
+    with pytest.raises(Unreachable, match=r"no cluster runs in .*/home; .*export FEDBUS_BROKER="):
+        where({}, cluster)
+
+
+def test_settings_of_services_do_not_trouble_a_command(cluster: Path) -> None:
+    """A shell may hold FEDBUS_NAME for an agent; only a bad broker is our business."""
+    found = where({"FEDBUS_BROKER": "mqtt://h", "FEDBUS_NAME": "not a name", "FEDBUS_HTTP": "x"})
+    assert found.broker.where == "h:1883"
+    with pytest.raises(SettingsError, match="it starts with 'http'"):
+        where({"FEDBUS_BROKER": "http://h"}, None if cluster else cluster)
+
+
+def test_who_logs_in_is_who_speaks() -> None:
+    """The access rules know a node by its account."""
+    assert node_of("user.ann") == "user.ann"
+    assert node_of("ann") == "user.ann"
+    assert node_of(None) != node_of(None)
+    assert node_of(None).startswith("user.")
+
+
+@pytest.mark.parametrize(
+    ("account", "sentence"),
+    [
+        ("controller.1", "controller.1 is a service's account; commands log in as user.NAME"),
+        ("a b", "the user name 'a b' cannot be a node's name"),
+        ("user.", "'user.' cannot be"),
+    ],
+)
+def test_an_account_that_cannot_speak_is_refused(account: str, sentence: str) -> None:
+    """Rather than a broker that drops what it says in silence."""
+    with pytest.raises(SettingsError, match=sentence):
+        node_of(account)

@@ -1,0 +1,63 @@
+"""The shards a local cluster trains on."""
+
+from pathlib import Path
+
+import pytest
+
+from fedbus.cluster import shards
+from fedbus.cluster.shards import shard_names
+from fedbus.errors import SettingsError
+
+
+def lay(folder: Path, *names: str) -> Path:
+    """Put empty files into a folder: only their names are looked at."""
+    for name in names:
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def test_agents_are_named_after_their_shards(tmp_path: Path) -> None:
+    """In the order a person counts in."""
+    lay(tmp_path, "agent.10.npz", "agent.9.npz", "agent.kitchen.npz", "held_out.npz")
+    assert shard_names(tmp_path, None) == ["9", "10", "kitchen"]
+    assert shard_names(tmp_path, 2) == ["9", "10"]
+
+
+@pytest.mark.parametrize(
+    ("names", "agents", "sentence"),
+    [
+        pytest.param((), None, "no shard agent", id="empty"),
+        pytest.param(("agent.1.npz",), None, "no held_out.npz there", id="nothing-held-out"),
+        pytest.param(
+            ("agent.1.npz", "held_out.npz"), 2, "1 shards, and 2 agents were asked for", id="few"
+        ),
+        pytest.param(
+            ("agent.a b.npz", "held_out.npz"), None, "'a b' cannot be an agent's name", id="space"
+        ),
+        pytest.param(
+            ("agent.evaluator.npz", "held_out.npz"), None, "'evaluator' cannot be", id="taken"
+        ),
+    ],
+)
+def test_unusable_data_is_refused_with_what_is_wrong(
+    tmp_path: Path, names: tuple[str, ...], agents: int | None, sentence: str
+) -> None:
+    """Before a single process is started."""
+    with pytest.raises(SettingsError, match=sentence):
+        shard_names(lay(tmp_path, *names), agents)
+
+
+def test_too_many_agents_for_the_digits_is_a_sentence(tmp_path: Path) -> None:
+    """It comes back from the process that writes them."""
+    pytest.importorskip("sklearn")
+    with pytest.raises(SettingsError, match="rows for 5000 agents"):
+        shards.write_digits(tmp_path, 5000)
+
+
+def test_missing_scikit_learn_names_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them."""
+    monkeypatch.setattr(shards, "find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match="pip install scikit-learn, or bring data"):
+        shards.write_digits(tmp_path, 2)

@@ -1,0 +1,271 @@
+"""The commands against a whole cluster, and MQTT clients that know nothing of fedbus."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedbus.cli.exits import FAILED, INTERRUPTED, OK, REFUSED, USAGE
+from tests.system.people import FEDBUS, Up, digits_job, left_of, until
+
+pytestmark = pytest.mark.system
+pytest.importorskip("sklearn")
+pytest.importorskip("tflite_runtime")
+
+NODES = {
+    *("repository.1", "controller.1", "collector.1", "inference.1", "broker"),
+    *("agent.1", "agent.2", "agent.3", "agent.evaluator"),
+}
+STATE = "fedbus/v1/jobs/{}/state"
+ME = "fedbus/v1/replies/me"
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """A cluster of three agents; at the end Ctrl-C ends it, and nothing of it is left."""
+    folder = tmp_path_factory.mktemp("up")
+    with Up(folder, "--agents", "3") as cluster:
+        assert set(cluster.place.processes) == NODES
+        yield cluster
+        assert cluster.interrupt() == OK, cluster.said
+        assert cluster.said.endswith("stopping …\nall processes have ended\n")
+        assert left_of(cluster.home) == []
+
+
+def held_out(up: Up) -> tuple["np.ndarray[tuple[int, ...], np.dtype[np.float32]]", list[int]]:
+    """Digits that no agent trains on."""
+    with np.load(up.home / "data" / "held_out.npz", allow_pickle=False) as shard:
+        return shard["x"], shard["y"].tolist()
+
+
+def test_agents_are_listed_with_what_they_can_do(up: Up) -> None:
+    """By themselves: nobody keeps a list of them."""
+    agents = {agent["node"]: agent for agent in up.ask("agents")}
+    assert set(agents) == {"agent.1", "agent.2", "agent.3", "agent.evaluator"}
+    assert agents["agent.evaluator"]["agent"]["roles"] == ["evaluate"]
+    assert all(agent["online"] for agent in agents.values())
+    assert sum(a["agent"]["examples"] for a in agents.values()) == 1797
+    table = up.run("agents", "--all").stdout
+    assert all(name in table for name in NODES - {"broker"})
+
+
+def test_a_job_is_submitted_watched_and_shown(up: Up) -> None:
+    """The state that is shown is the one on the bus, byte for byte as JSON."""
+    file = up.write("watched.json", digits_job("watched"))
+    watched = up.run("job", "submit", file, "--watch")
+    assert watched.returncode == OK, watched.stderr
+    rounds = re.findall(r"^round +(\d+)  accuracy [\d.]+ %", watched.stdout, re.MULTILINE)
+    assert rounds == ["1", "2"]
+    assert "job watched finished: all 2 rounds are done" in watched.stdout
+    shown = up.ask("job", "show", "watched")
+    assert shown == json.loads(up.foreign("sub", "-t", STATE.format("watched"), "-C", "1"))
+    facts = {key: shown[key] for key in ("job", "phase", "round", "num_rounds")}
+    assert facts == {"job": "watched", "phase": "finished", "round": 2, "num_rounds": 2}
+    assert shown["metrics"]["accuracy"] > 0.5
+    assert shown in up.ask("job", "list")
+    assert "round   2  accuracy" in up.run("job", "show", "watched").stdout
+    assert up.run("job", "submit", file, "--watch").returncode == OK  # it is the same job
+
+
+def test_a_jobs_states_are_lines_for_programs(up: Up) -> None:
+    """Each of them a JSON object, the last of them how it ended."""
+    file = up.write("lines.json", digits_job("lines", num_rounds=1))
+    done = up.run("job", "submit", file, "--watch", "--json")
+    states = [json.loads(line) for line in done.stdout.splitlines()]
+    assert states[-1]["phase"] == "finished"
+    assert {state["job"] for state in states} == {"lines"}
+
+
+def test_a_wrong_job_is_refused_with_every_fault(up: Up) -> None:
+    """Each names its key, and the nearest one that is valid."""
+    wrong = digits_job("wrong", num_round=3, config=[{"lerning_rate": 1}])
+    del wrong["num_rounds"]
+    file = up.write("wrong.json", wrong)
+    refused = up.run("job", "submit", file)
+    assert refused.returncode == REFUSED
+    assert "refused the job, 3 faults:" in refused.stderr
+    assert "num_round: unknown key (did you mean 'num_rounds'?)" in refused.stderr
+    assert "config[0].lerning_rate: unknown key (did you mean 'learning_rate'?)" in refused.stderr
+    assert "num_rounds: missing" in refused.stderr
+    answer = json.loads(
+        up.foreign("rr", "-t", "fedbus/v1/submit", "-e", ME, "-m", json.dumps(wrong))
+    )
+    keys = {fault["key"] for fault in answer["faults"]}
+    assert keys == {"num_round", "config[0].lerning_rate", "num_rounds"}
+    assert up.run("job", "show", "wrong").returncode == FAILED
+
+
+def test_a_foreign_client_submits_follows_and_asks(up: Up) -> None:
+    """Nothing but MQTT 5 is needed, and one account serves several clients at once."""
+    submit = up.mosquitto("rr", "-t", "fedbus/v1/submit", "-e", ME)
+    del submit  # skips here where there is none, before anything is started
+    line = up.mosquitto("sub", "-t", STATE.format("foreign"))
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as following:
+        job = json.dumps(digits_job("foreign"))
+        said = json.loads(up.foreign("rr", "-t", "fedbus/v1/submit", "-e", ME, "-m", job))
+        assert said == {"accepted": True, "job": "foreign", "watch": "jobs/foreign/state"}
+        assert following.stdout is not None
+        phases = []
+        for state in map(json.loads, following.stdout):
+            phases.append(state["phase"])
+            if state["phase"] == "finished":
+                break
+        assert following.poll() is None
+        following.terminate()
+    assert phases[0] in {"accepted", "running"}
+    x, _ = held_out(up)
+    question = json.dumps({"inputs": x[:2].tolist()})
+    topic = "fedbus/v1/inference/digits/request"
+    answer = json.loads(up.foreign("rr", "-t", topic, "-e", ME, "-m", question))
+    assert answer["model"] == "digits"
+    assert np.shape(answer["outputs"]) == (2, 10)
+
+
+def test_a_job_is_cancelled(up: Up) -> None:
+    """Once; what it has committed stays. Whoever watches is told by the exit code."""
+    endless = digits_job("endless", num_rounds=10_000)
+    assert up.run("job", "submit", up.write("endless.json", endless)).returncode == OK
+    with up.start("job", "watch", "endless") as watching:
+        until("a round", lambda: up.round("endless"), 60)
+        assert up.run("job", "cancel", "endless").returncode == OK
+        assert watching.wait(60) == FAILED
+    assert up.ask("job", "show", "endless")["phase"] == "cancelled"
+    again = up.run("job", "cancel", "endless")
+    assert again.returncode == REFUSED
+    assert "endless" in again.stderr
+    assert up.run("job", "cancel", "never-was").returncode == REFUSED
+
+
+def test_watching_is_left_with_ctrl_c(up: Up) -> None:
+    """Without a traceback; the job goes on."""
+    endless = digits_job("left", num_rounds=10_000)
+    assert up.run("job", "submit", up.write("left.json", endless)).returncode == OK
+    with up.start("job", "watch", "left") as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == INTERRUPTED
+    assert up.ask("job", "show", "left")["phase"] == "running"
+    assert up.run("job", "cancel", "left").returncode == OK
+
+
+def test_a_model_is_pulled_changed_and_pushed(up: Up) -> None:
+    """A version that a person made stands in the trail like any other."""
+    (latest,) = [ref for ref in up.ask("models", "list") if ref["model"] == "digits"]
+    pulled = up.ask("models", "pull", "digits", "-o", "digits.npz")
+    assert pulled["version"] >= latest["version"]
+    with np.load(up.folder / "digits.npz", allow_pickle=False) as found:
+        arrays = {name: found[name] + 1 for name in found.files}
+    np.savez(up.folder / "changed.npz", **arrays)
+    card = {
+        "model": "mine",
+        "structures": {"torch": {"name": "mlp", "config": {"layers": [64, 32, 10], "seed": 1}}},
+    }
+    push = ("models", "push", up.write("card.json", card), "--weights", "changed.npz")
+    assert up.ask(*push)["version"] == 1
+    assert up.ask(*push)["version"] == 1  # the same again is the same
+    trail = up.ask("models", "show", "mine")["trail"]
+    assert [(facts["version"], facts["job"]) for facts in trail] == [(1, None)]
+    up.ask("models", "pull", "mine", "-o", "mine.npz")
+    with np.load(up.folder / "mine.npz", allow_pickle=False) as found:
+        np.testing.assert_array_equal(found["layers.0.weight"], arrays["layers.0.weight"])
+
+
+def test_an_unknown_model_is_refused_by_whoever_is_asked(up: Up) -> None:
+    """The repository and the inference service each say what they know."""
+    assert up.run("models", "show", "nope").returncode == REFUSED
+    inputs = up.write("one.json", [[0.0] * 64])
+    refused = up.run("infer", "nope", inputs)
+    assert refused.returncode == REFUSED
+    assert "no model 'nope' here; known: digits" in refused.stderr
+
+
+def test_arrays_and_json_get_the_same_answer(up: Up) -> None:
+    """An array crosses as bytes, JSON as text."""
+    x, _ = held_out(up)
+    np.save(up.folder / "x.npy", x[:3])
+    of_array = up.ask("infer", "digits", "x.npy")
+    of_json = up.ask("infer", "digits", up.write("x.json", {"inputs": x[:3].tolist()}))
+    np.testing.assert_allclose(of_array["outputs"], of_json["outputs"], rtol=1e-5)
+    assert len(up.run("infer", "digits", "x.npy").stdout.splitlines()) == 4
+    wrong = up.run("infer", "digits", up.write("short.json", [[0.0]]))
+    assert wrong.returncode == REFUSED
+    assert "this model takes" in wrong.stderr
+
+
+@pytest.mark.parametrize("node", ["agent.2", "inference.1", "collector.1", "broker"])
+def test_who_dies_is_started_again_and_the_work_goes_on(up: Up, node: str) -> None:
+    """A person sees a line about it, and a job that ends as it would have."""
+    name = f"after-{node}"
+    endless = digits_job(name, num_rounds=10_000)
+    assert up.run("job", "submit", up.write(f"{name}.json", endless)).returncode == OK
+    before = until("a round", lambda: up.round(name), 60)
+    up.kill(node)
+    until("two more rounds", lambda: up.round(name) > before + 1, 90)
+    assert up.run("job", "cancel", name).returncode == OK
+    assert f"{'the broker' if node == 'broker' else node} is started again" in up.said
+
+
+def test_a_home_is_not_given_to_a_second_cluster(up: Up) -> None:
+    """It says who has it, and how to end that."""
+    second = up.run("up", "--home", str(up.home))
+    assert second.returncode == USAGE
+    assert f"a cluster runs there already (process {up.process.pid})" in second.stderr
+
+
+def test_env_leads_other_programs_here(up: Up) -> None:
+    """As the variable that services read as well."""
+    assert up.ask("env") == {"FEDBUS_BROKER": up.place.broker}
+    assert up.run("--broker", up.place.broker, "agents").returncode == OK
+
+
+def test_a_cluster_is_ended_from_another_terminal_and_keeps_its_truth(tmp_path: Path) -> None:
+    """`fedbus down`; then `up` again in the same home finds its models. Open, with health doors."""
+    with Up(tmp_path, "--agents", "1", "--open", "--http") as cluster:
+        assert set(cluster.place.http) == set(cluster.place.processes) - {"broker"}
+        assert cluster.place.broker == f"mqtt://127.0.0.1:{cluster.place.broker.split(':')[-1]}"
+        assert cluster.run("down").returncode == OK
+        assert cluster.process.wait(30) == OK
+        assert left_of(cluster.home) == []
+    with Up(tmp_path, "--agents", "1") as again:
+        assert "the repository has model digits, version 1" in again.said
+        again.process.kill()
+        again.process.wait()
+        until("nothing is left", lambda: left_of(again.home) == [])
+
+
+def test_a_member_that_cannot_start_ends_the_cluster_with_its_words(tmp_path: Path) -> None:
+    """Rather than a cluster that looks as if it ran."""
+    data = tmp_path / "data"
+    data.mkdir()
+    np.savez(data / "held_out.npz", x=np.ones((2, 64), "f4"), y=np.zeros(2, "i8"))
+    np.savez(data / "agent.lamp.npz", z=np.ones(2))
+    line = [*FEDBUS, "up", "--home", str(tmp_path / "home"), "--data", str(data)]
+    failed = subprocess.run(line, check=False, capture_output=True, text=True, timeout=90)
+    assert failed.returncode == FAILED
+    assert "agent.lamp ended with exit code 2; the end of " in failed.stderr
+    assert "FEDBUS_DATA" in failed.stderr
+    assert left_of(tmp_path / "home") == []
+
+
+def test_the_demo_ends_with_its_accuracy_and_leaves_nothing(tmp_path: Path) -> None:
+    """The promise of the first minute."""
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    line = [*FEDBUS, "demo", "--agents", "4"]
+    demo = subprocess.run(
+        line, check=False, capture_output=True, text=True, timeout=180, env=environ
+    )
+    assert demo.returncode == OK, demo.stderr
+    *_, last = demo.stdout.splitlines()
+    shown = re.fullmatch(r"held-out accuracy: (\d+\.\d) %", last)
+    assert shown is not None
+    assert float(shown[1]) >= 90
+    assert re.search(r"version \d+ answers \d .*; the truth is \d", demo.stdout)
+    assert left_of(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
