@@ -112,8 +112,9 @@ async def _train(here: Where, agents: int) -> JobState:
     began = clock.monotonic()
     await submit_job(here, json.dumps(job).encode())
     end = await watch(here, job["training_id"], submitted=True)
-    if end.phase != "finished" or "accuracy" not in end.metrics:
-        raise Failed(f"the job {end.phase}: {end.reason}")
+    target = job["stopping_target"]["accuracy"]
+    if end.phase != "finished" or end.metrics.get("accuracy", 0.0) < target:
+        raise Failed(f"the job {end.phase}: {end.reason}; held out: {show.metrics(end.metrics)}")
     seconds = clock.monotonic() - began
     show.say(f"{end.phase} after {end.round} rounds and {seconds:.1f} s: {end.reason}")
     return end

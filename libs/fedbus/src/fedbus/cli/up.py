@@ -15,7 +15,7 @@ import typer
 
 from fedbus import clock
 from fedbus.bus.base import BrokerAddress
-from fedbus.cli import exits, show
+from fedbus.cli import show
 from fedbus.cli.exits import Failed, Unreachable
 from fedbus.cli.groups import one_error
 from fedbus.cli.here import broker_of
@@ -208,6 +208,3 @@ async def _gone(home: Path) -> bool:
             return False
         await asyncio.sleep(0.1)
     return True
-
-
-__all__ = ["Framework", "check_framework", "down", "env", "exits", "recipes", "signals", "up"]
