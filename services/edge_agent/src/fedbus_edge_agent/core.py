@@ -5,6 +5,7 @@ until it is told what became of the offer.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 
 from fedbus.actions import (
@@ -137,11 +138,11 @@ class AgentCore:
                 else:
                     yield from self._supersede(order)
                     yield from self._take(sender, order, now)
-            case StopJob(job=job):
-                for key in [key for key in self._tasks if key[1] == job]:
+            case _:
+                for key in [key for key in self._tasks if key[1] == order.job]:
                     yield from self._drop(key)
-                yield from self._answers.stop(job)
-                yield Send(sender, JobStopped(job=job))
+                yield from self._answers.stop(order.job)
+                yield Send(sender, JobStopped(job=order.job))
                 yield from self._go_on(now)
 
     def _train(self, sender: str, order: TrainTask, now: float) -> Iterator[Action]:
@@ -173,9 +174,10 @@ class AgentCore:
     def _unpack(self, ref: ModelRef, weights: bytes) -> None:
         """Take a small model that came with its task; the worker checks its digest."""
         if ref.weights in self._models.missing(ref) and len(weights) == ref.weights.size:
-            spool = self._spools.make(len(weights))
-            spool.write(0, weights)
-            self._models.put(ref, ref.weights, spool)
+            with suppress(StoreError):  # no room: to fetch it says so
+                spool = self._spools.make(len(weights))
+                spool.write(0, weights)
+                self._models.put(ref, ref.weights, spool)
 
     def _supersede(self, order: Order) -> Iterator[Action]:
         """Stop what is under way for an older task of the same kind and job."""
@@ -201,35 +203,42 @@ class AgentCore:
 
     def _went_on(self, task: Task, event: Fetched | FetchFailed, now: float) -> Iterator[Action]:
         manifest, spool = task.fetching.pop(event.key[-1])
-        match event:
-            case Fetched():
-                try:
-                    self._models.put(task.ref, manifest, spool)
-                except FedbusError as error:
-                    yield from self._finish(task, error, now)
-            case FetchFailed(_, reason):
+        try:
+            if isinstance(event, FetchFailed):
                 spool.close()
-                task.failures += 1
-                if task.failures >= MAX_FAILURES:
-                    yield from self._finish(task, TransferError(reason), now)
-                else:
-                    task.pausing = True
-                    yield WakeAt(("retry", *task.key), now + RETRY_SECONDS)
+                yield from self._pause(task, event.reason, now)
+            else:
+                self._models.put(task.ref, manifest, spool)
+        except FedbusError as error:
+            yield from self._finish(task, error, now)
         yield from self._go_on(now)
+
+    def _pause(self, task: Task, reason: str, now: float) -> Iterator[Action]:
+        task.failures += 1
+        if task.failures >= MAX_FAILURES:
+            raise TransferError(reason)
+        task.pausing = True
+        yield WakeAt(("retry", *task.key), now + RETRY_SECONDS)
 
     def _go_on(self, now: float) -> Iterator[Action]:
         """Work on the first task that has all it needs; fetch what the others lack."""
         for task in list(self._tasks.values()):
             if task is self._working:
                 continue
-            missing = self._models.missing(task.ref)
             try:
-                if missing and not task.pausing:
-                    yield from self._fetch(task, missing)
-                elif not missing and self._working is None:
-                    yield from self._work(task)
+                yield from self._push(task, self._models.missing(task.ref))
             except StoreError as error:
                 yield from self._finish(task, error, now)
+
+    def _push(self, task: Task, missing: list[Manifest]) -> Iterator[Action]:
+        idle = self._working is None
+        if not missing:
+            task.gathered = True
+            if idle:
+                yield from self._work(task)
+        elif not task.pausing and (idle or not task.gathered):
+            # Where others' weights took its weights' place, two that wait must not fetch in turns.
+            yield from self._fetch(task, missing)
 
     def _fetch(self, task: Task, missing: list[Manifest]) -> Iterator[Action]:
         for manifest in missing:
@@ -244,11 +253,10 @@ class AgentCore:
         blob = self._models.weights(task.ref)
         model = self._models.model(task.ref)
         self._working = task
-        match task.order:
-            case TrainTask() as order:
-                yield Run(task.key, partial(self._bench.train, order, model, blob, task.flag))
-            case EvaluateTask() as order:
-                yield Run(task.key, partial(self._bench.evaluate, order, model, blob, task.flag))
+        if isinstance(task.order, TrainTask):
+            yield Run(task.key, partial(self._bench.train, task.order, model, blob, task.flag))
+        else:
+            yield Run(task.key, partial(self._bench.evaluate, task.order, model, blob, task.flag))
 
     def _worked(self, result: object, now: float) -> Iterator[Action]:
         """Answer for the task that was worked on, well or not, unless it was dropped meanwhile."""
@@ -268,27 +276,25 @@ class AgentCore:
         if isinstance(result, Exception):
             self._models.forget_weights(task.ref)
             reason = str(result) or type(result).__name__
-        match task.order, result:
-            case _, Stopped():
-                pass  # the process is leaving
-            case TrainTask(), Trained():
-                yield from self._answers.offer(result)
-            case TrainTask() as order, _:
-                yield from self._answers.decline(order, reason)
-            case EvaluateTask() as order, Scored(examples, metrics):
-                yield from self._score(task, order, examples, metrics)
-            case EvaluateTask() as order, _:
-                yield Send(task.controller, _scored(order, 0, {}, reason))
+        if not isinstance(result, Stopped):  # else the process is leaving
+            yield from self._answer(task, result, reason)
         yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
 
-    def _score(
-        self, task: Task, order: EvaluateTask, examples: int, metrics: dict[str, float]
-    ) -> Iterator[Action]:
-        score = _scored(order, examples, metrics, "")
-        while len(self._scores) >= MAX_SCORES:
-            del self._scores[next(iter(self._scores))]
-        self._scores[task.key] = score  # the controller asks until it has heard it
-        yield Send(task.controller, score)
+    def _answer(self, task: Task, result: object, reason: str) -> Iterator[Action]:
+        order = task.order
+        if isinstance(order, TrainTask):
+            if isinstance(result, Trained):
+                yield from self._answers.offer(result)
+            else:
+                yield from self._answers.decline(order, reason)
+        elif isinstance(result, Scored):
+            score = _scored(order, result.examples, result.metrics, "")
+            while len(self._scores) >= MAX_SCORES:
+                del self._scores[next(iter(self._scores))]
+            self._scores[task.key] = score  # the controller asks until it has heard it
+            yield Send(task.controller, score)
+        else:
+            yield Send(task.controller, _scored(order, 0, {}, reason))
 
     def _doing(self) -> str:
         task = self._working or next(iter(self._tasks.values()), None)

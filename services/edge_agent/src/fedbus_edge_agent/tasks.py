@@ -41,6 +41,7 @@ class Task:
     fetching: dict[str, tuple[Manifest, Spool]] = field(default_factory=dict)
     failures: int = 0
     pausing: bool = False
+    gathered: bool = False
 
     @property
     def key(self) -> Key:

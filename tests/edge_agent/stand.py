@@ -1,0 +1,177 @@
+"""A stand for an agent: a controller, a collector, a repository; a bench that trains nothing."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedbus.actions import Connected
+from fedbus.errors import Stopped
+from fedbus.layout import Layout
+from fedbus.spool import Spools
+from fedbus.weights import Blob, encode
+from fedbus.wire import codec
+from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
+from fedbus.wire.states import AgentFacts, ModelCard, TensorSpec
+from fedbus.wire.values import Manifest, ModelRef, TrainingParams
+from fedbus_edge_agent.core import AgentCore
+from fedbus_edge_agent.outbox import Outbox
+from fedbus_edge_agent.work import Flag, Model, Scored, Trained, keep
+from tests.driven import Driven
+
+CONTROLLER, COLLECTOR, REPOSITORY = "controller.1", "collector.1", "repository.1"
+OTHER_COLLECTOR = "collector.2"
+JOB = "job-1"
+FILE = b"a structure's file"
+
+
+def manifest_of(data: bytes) -> Manifest:
+    """Name a blob."""
+    return Manifest(digest=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+ARRAYS = {"w": np.zeros(4, np.float32)}
+LAYOUT = Layout.of(ARRAYS)
+
+
+def card_of(**structures: Any) -> bytes:  # noqa: ANN401 - whatever a card holds
+    """Write a card; without arguments, one with a file."""
+    named = structures or {"tiny": {"blob": codec.to_plain(manifest_of(FILE))}}
+    tensors = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in LAYOUT.tensors)
+    return codec.to_json(ModelCard(model="tiny", layout=tensors, structures=named))
+
+
+def weights_of(number: int) -> bytes:
+    """Write a version's weights."""
+    return bytes(encode({"w": np.full(4, number, np.float32)}, LAYOUT))
+
+
+CARD = card_of()
+
+
+def version(number: int = 1, card: bytes = CARD) -> ModelRef:
+    """Name a version."""
+    return ModelRef(
+        model="tiny",
+        version=number,
+        weights=manifest_of(weights_of(number)),
+        card=manifest_of(card),
+        source=REPOSITORY,
+    )
+
+
+def train(task: int = 1, **changes: Any) -> TrainTask:  # noqa: ANN401 - any field
+    """Order a training."""
+    first = TrainTask(
+        epoch=1,
+        job=JOB,
+        round=1,
+        task=task,
+        base=version(),
+        collector=COLLECTOR,
+        params=TrainingParams(),
+        trainer=None,
+        members=3,
+        inline_up_to=1024,
+        seed=5,
+    )
+    return replace(first, **changes)
+
+
+def evaluate(number: int = 2, **changes: Any) -> EvaluateTask:  # noqa: ANN401 - any field
+    """Order an evaluation."""
+    first = EvaluateTask(
+        epoch=1, job=JOB, version=version(number), params=TrainingParams(), trainer=None, members=2
+    )
+    return replace(first, **changes)
+
+
+def update_of(task: int) -> bytes:
+    """Make the update of a task."""
+    return bytes(encode({"w": np.full(4, task, np.float32)}, LAYOUT, "delta"))
+
+
+@dataclass
+class FakeBench:
+    """Makes its updates out of a task's number, unless it is told to fail."""
+
+    outbox: Outbox
+    done: list[tuple[str, int, bytes]] = field(default_factory=list)
+    failure: Callable[[], Exception] | None = None
+
+    def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
+        self._begin("train", task.task, base, flag)
+        assert model.card.model == "tiny"
+        return keep(self.outbox, task, update_of(task.task), 10, {"loss": 0.5})
+
+    def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, flag: Flag) -> Scored:
+        self._begin("evaluate", task.version.version, weights, flag)
+        assert model.layout == LAYOUT
+        return Scored(7, {"accuracy": 0.5})
+
+    def _begin(self, what: str, number: int, weights: Blob, flag: Flag) -> None:
+        if flag.stopped:
+            raise Stopped("asked to stop")
+        if self.failure is not None:
+            raise self.failure()
+        self.done.append((what, number, bytes(weights)))
+
+
+class Stand(Driven):
+    """An agent with a real disk, and all it talks to."""
+
+    def __init__(self, folder: Path, spools: Spools | None = None, memory_mb: int = 512) -> None:
+        self.folder = folder
+        self.outbox = Outbox(folder)
+        self.bench = FakeBench(self.outbox)
+        self.memory_mb = memory_mb
+        self.spools = spools or Spools(1 << 20)
+        super().__init__(AgentCore(self.bench, self.outbox, self.spools, self._facts))
+        self.tell(Connected())
+
+    def _facts(self, task: str, models: dict[str, int]) -> AgentFacts:
+        return AgentFacts(
+            roles=("train",),
+            examples=10,
+            cores=1,
+            memory_mb=self.memory_mb,
+            storage_mb=512,
+            gpu=False,
+            frameworks={},
+            models=models,
+            format={},
+            task=task,
+        )
+
+    def doing(self) -> str:
+        """Read what the agent would announce that it does."""
+        facts = self.core.facts()
+        assert facts is not None
+        return facts.task
+
+    def bring(self, *without: str) -> None:
+        """Let all blobs arrive that are fetched, one after another."""
+        blobs = {manifest_of(data).digest: data for data in (CARD, FILE)}
+        for number in range(1, 9):
+            blobs[version(number).weights.digest] = weights_of(number)
+        while keys := [key for key in self.fetches if key[-1] not in without]:
+            self.arrive(keys[0], blobs[keys[0][-1]])
+
+    def trained(self, order: TrainTask | None = None) -> Offer:
+        """Let a task be ordered and worked on; returns the offer."""
+        order = order or train()
+        self.hear(CONTROLLER, order)
+        self.bring()
+        self.work()
+        return self.asked(("answer", order.job, order.task), Offer)
+
+    def offered(self, task: int = 1) -> Offer:
+        """What is offered for a task."""
+        return self.asked(("answer", JOB, task), Offer)
+
+    def files(self) -> list[str]:
+        """List what the agent keeps on its disk."""
+        return sorted(path.name for path in self.folder.iterdir())

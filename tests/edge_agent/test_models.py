@@ -1,0 +1,122 @@
+"""What an agent need not fetch again."""
+
+from pathlib import Path
+
+import pytest
+
+from fedbus.errors import LayoutError, StoreError, TransferError
+from fedbus.spool import Spool, Spools
+from fedbus.wire import codec
+from fedbus.wire.states import ModelCard, TensorSpec
+from fedbus.wire.values import Manifest, ModelRef
+from fedbus_edge_agent.models import MAX_MODELS, Models
+from tests.edge_agent.stand import CARD, FILE, card_of, manifest_of, version, weights_of
+
+SPOOLS = Spools(1 << 20)
+
+
+def spooled(data: bytes) -> Spool:
+    """Put bytes into a spool."""
+    spool = SPOOLS.make(len(data))
+    spool.write(0, data)
+    return spool
+
+
+def put(models: Models, ref: ModelRef, *blobs: bytes) -> None:
+    """Let blobs arrive for a version."""
+    for data in blobs:
+        models.put(ref, manifest_of(data), spooled(data))
+
+
+def test_a_cards_files_are_known_once_the_card_is_here() -> None:
+    """Then nothing is missing but them."""
+    models, ref = Models(), version()
+    assert models.missing(ref) == [ref.weights, ref.card]
+    put(models, ref, CARD)
+    assert models.missing(ref) == [ref.weights, manifest_of(FILE)]
+    put(models, ref, weights_of(1), FILE)
+    assert models.missing(ref) == []
+    assert models.model(ref).files == {manifest_of(FILE).digest: FILE}
+    assert models.held() == {"tiny": len(FILE)}
+
+
+def test_a_file_that_comes_before_its_card_is_kept_for_it() -> None:
+    """Another task may have asked for the card again."""
+    models, ref = Models(), version()
+    put(models, ref, FILE, CARD, weights_of(1))
+    assert models.missing(ref) == []
+
+
+def test_weights_that_are_read_outlive_their_replacement() -> None:
+    """A worker reads them while the next version arrives."""
+    models, ref = Models(), version()
+    put(models, ref, weights_of(1))
+    held = models.weights(ref)
+    put(models, version(2), weights_of(2))
+    assert bytes(held) == weights_of(1)
+    assert models.missing(ref)[0] == ref.weights
+
+
+def test_damaged_weights_are_forgotten_but_not_newer_ones() -> None:
+    """They are fetched again."""
+    models = Models()
+    put(models, version(2), weights_of(2))
+    models.forget_weights(version(1))
+    assert version(2).weights not in models.missing(version(2))
+    models.forget_weights(version(2))
+    assert version(2).weights in models.missing(version(2))
+
+
+def test_only_so_many_models_are_held() -> None:
+    """The oldest goes first, and gives its room back."""
+    models, before = Models(), SPOOLS.used
+    for number in range(MAX_MODELS + 1):
+        card = card_of(tiny={"number": number})
+        ref = version(1, card)
+        other = ModelRef(
+            model=f"m{number}",
+            version=1,
+            weights=ref.weights,
+            card=ref.card,
+            source=ref.source,
+        )
+        put(models, other, weights_of(1), card)
+    assert SPOOLS.used == before + MAX_MODELS * len(weights_of(1))
+    first = version(1, card_of(tiny={"number": 0}))
+    assert first.card in models.missing(first)
+
+
+def test_bytes_that_are_not_what_was_wanted_are_refused() -> None:
+    """Of cards and files at once; of weights later, by the worker: they may be large."""
+    models, ref = Models(), version()
+    with pytest.raises(TransferError, match="other bytes than its digest names"):
+        models.put(ref, ref.card, spooled(b"x" * ref.card.size))
+    models.put(ref, ref.weights, spooled(b"x" * ref.weights.size))
+
+
+def test_a_card_without_a_layout_is_refused() -> None:
+    """Before anything else is fetched for it."""
+    tensor = TensorSpec(name="w", shape=(0,), dtype="float32")
+    card = codec.to_json(ModelCard(model="tiny", layout=(tensor,), structures={}))
+    with pytest.raises(LayoutError, match="every dimension"):
+        Models().put(version(1, card), manifest_of(card), spooled(card))
+
+
+def test_weights_that_a_full_disk_swallowed_cannot_be_read(tmp_path: Path) -> None:
+    """The disk says so only now."""
+    models, ref = Models(), version()
+    spool = Spools(0, tmp_path).make(ref.weights.size)
+    spool._fault = "spool: No space left on device"  # noqa: SLF001 - what a full disk leaves
+    models.put(ref, ref.weights, spool)
+    with pytest.raises(StoreError, match="No space left"):
+        models.weights(ref)
+
+
+def test_a_structure_may_name_no_file() -> None:
+    """Then there is nothing to fetch beyond the card."""
+    models = Models()
+    card = card_of(torch={"name": "mlp", "blob": None})
+    ref = version(1, card)
+    put(models, ref, card, weights_of(1))
+    assert models.missing(ref) == []
+    assert isinstance(ref.card, Manifest)

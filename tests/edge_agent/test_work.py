@@ -1,0 +1,275 @@
+"""Real training, on the digits model, in the worker's own functions."""
+
+import json
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from fedbus import demo_data
+from fedbus.data import Dataset, of
+from fedbus.errors import FedbusError, PluginError, Stopped, TrainingError
+from fedbus.layout import Layout, Weights
+from fedbus.training import Params, Structure, Update
+from fedbus.weights import decode, encode
+from fedbus.wire import codec
+from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
+from fedbus.wire.states import ModelCard
+from fedbus.wire.values import ModelRef, TrainingParams
+from fedbus_edge_agent.light import LightBench
+from fedbus_edge_agent.outbox import Outbox
+from fedbus_edge_agent.work import Flag, Model, Workbench, keep, plain
+from tests.edge_agent.stand import REPOSITORY, manifest_of, train
+
+RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow")
+needs_tflite = pytest.mark.skipif(not any(map(find_spec, RUNTIMES)), reason="no TFLite runtime")
+
+CARD = codec.from_json(ModelCard, demo_data.read("model.json"))
+FILE = demo_data.read("digits.tflite")
+LAYOUT = Layout.read(CARD.layout)
+
+
+class Nudge:
+    """A trainer that adds one to every number, whatever it is shown."""
+
+    examples = 3
+    figure = "loss"
+
+    def __init__(self, structure: Structure) -> None:
+        self.structure = structure
+
+    def initial(self) -> Weights:
+        return {t.name: np.zeros(t.shape, np.float32) for t in LAYOUT.tensors}
+
+    def train(self, weights: Weights, _data: Dataset, _params: Params) -> Update:
+        new = {name: array + 1 for name, array in weights.items()}
+        return Update(new, self.examples, {self.figure: 0.5})
+
+
+class Odd(Nudge):
+    """A trainer whose figures no message can hold."""
+
+    figure = "top-5 accuracy"
+
+
+class Idle(Nudge):
+    """A trainer that saw no row."""
+
+    examples = 0
+
+
+def shard(rows: int = 40) -> Dataset:
+    """Make rows that can be learnt: the class is where the light is."""
+    y = np.arange(rows) % 10
+    x = np.zeros((rows, 64), np.float32)
+    x[np.arange(rows), y * 6] = 1.0
+    return of(x, y)
+
+
+def model_of(structures: dict[str, dict[str, object]] | None = None) -> Model:
+    """Hold the digits model as an agent does."""
+    card = CARD if structures is None else replace(CARD, structures=structures)
+    return Model(card, LAYOUT, {manifest_of(FILE).digest: FILE})
+
+
+def base_of(value: float | None = None) -> bytes:
+    """Write weights: random small ones, or all of one value."""
+    rng = np.random.default_rng(1)
+    arrays = {
+        t.name: rng.normal(0, 0.1, t.shape).astype(np.float32)
+        if value is None
+        else np.full(t.shape, value, np.float32)
+        for t in LAYOUT.tensors
+    }
+    return bytes(encode(arrays, LAYOUT))
+
+
+def ref(weights: bytes) -> ModelRef:
+    """Name a version."""
+    card = manifest_of(demo_data.read("model.json"))
+    return ModelRef(
+        model="digits", version=1, weights=manifest_of(weights), card=card, source=REPOSITORY
+    )
+
+
+def task(weights: bytes, **changes: object) -> TrainTask:
+    """Order a training of the digits model."""
+    params = TrainingParams(batch_size=8, epochs=20, learning_rate=0.5)
+    order = train(base=ref(weights), params=params, inline_up_to=2**20)
+    return replace(order, **changes)  # type: ignore[arg-type]  # of many types
+
+
+def evaluation(weights: bytes, trainer: str | None = None) -> EvaluateTask:
+    """Order an evaluation of the digits model."""
+    return EvaluateTask(
+        epoch=1, job="job-1", version=ref(weights), params=TrainingParams(), trainer=trainer,
+        members=1,
+    )  # fmt: skip
+
+
+def bench_of(folder: Path, trainer: str | None = None, **own: type[Nudge]) -> Workbench:
+    """Set up a bench with trainers of one's own, beside those that are installed."""
+    return Workbench(Outbox(folder), shard(), trainer, own)
+
+
+@needs_tflite
+def test_a_model_learns_and_its_update_is_the_difference(tmp_path: Path) -> None:
+    """Base plus update scores better than the base; the same task makes the same bytes."""
+    bench, base, flag = bench_of(tmp_path, "tflite"), base_of(), Flag()
+    model = model_of()
+    trained = bench.train(task(base), model, base, flag)
+    assert flag.progress == 1.0
+    assert trained.kept.offer.examples == 40
+    assert trained.inline is not None
+    assert manifest_of(trained.inline) == trained.kept.offer.update
+    delta = decode(trained.inline, LAYOUT, "delta")
+    old = decode(base, LAYOUT)
+    new = bytes(encode({name: old[name] + delta[name] for name in old}, LAYOUT))
+    before = bench.evaluate(evaluation(base), model, base, Flag())
+    after = bench.evaluate(evaluation(new), model, new, Flag())
+    assert after.metrics["accuracy"] > before.metrics["accuracy"]
+    assert after.examples == 40
+    assert after.metrics.keys() == {"loss", "accuracy"}
+    again = bench_of(tmp_path / "again", "tflite").train(task(base), model, base, Flag())
+    assert again.inline == trained.inline
+
+
+@needs_tflite
+def test_a_raised_flag_stops_training_at_the_next_batch(tmp_path: Path) -> None:
+    """Nothing is kept of it."""
+    bench, base, flag = bench_of(tmp_path), base_of(), Flag()
+    assert flag.progress == 0.0
+    flag.stop()
+    with pytest.raises(Stopped):
+        bench.train(task(base, trainer="tflite"), model_of(), base, flag)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "used"),
+    [
+        (None, "other", "other"),
+        ("nudge", None, "nudge"),
+        ("nudge", "other", "other"),
+        (None, None, "nudge"),
+    ],
+)
+def test_a_trainer_is_the_jobs_choice_else_the_agents_else_one_that_is_here(
+    tmp_path: Path, own: str | None, wanted: str | None, used: str
+) -> None:
+    """Of those for which the model has a structure."""
+    bench = bench_of(tmp_path, own, nudge=Nudge, other=Nudge)
+    model = model_of({"keras": {}, "nudge": {"is": "nudge"}, "other": {"is": "other"}})
+    base = base_of(0.0)
+    trained = bench.train(task(base, trainer=wanted), model, base, Flag())
+    assert trained.inline is not None
+    assert set(decode(trained.inline, LAYOUT, "delta")["layers.1.bias"].tolist()) == {1.0}
+    assert bench._made is not None  # noqa: SLF001 - a trainer says nothing of itself
+    assert bench._made[1] == used  # noqa: SLF001
+    before = bench._made[2]  # noqa: SLF001
+    bench.train(task(base, trainer=wanted, task=2), model, base, Flag())
+    assert bench._made[2] is before  # noqa: SLF001 - it is made once
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "structures", "reason"),
+    [
+        (None, None, {"keras": {}}, "model digits needs one of keras"),
+        (None, "torch", {"nudge": {}}, "has no structure for torch; it has nudge"),
+        ("torch", None, {"nudge": {}}, "has no structure for torch; it has nudge"),
+        (None, "missing", {"missing": {}}, "no trainers plug-in named 'missing'"),
+    ],
+)
+def test_a_model_that_nobody_here_can_train_is_refused(
+    tmp_path: Path,
+    own: str | None,
+    wanted: str | None,
+    structures: dict[str, dict[str, object]],
+    reason: str,
+) -> None:
+    """The sentence says what there is."""
+    bench, base = bench_of(tmp_path, own, nudge=Nudge), base_of(0.0)
+    with pytest.raises(PluginError, match=reason):
+        bench.train(task(base, trainer=wanted), model_of(structures), base, Flag())
+
+
+def test_a_trainer_that_cannot_evaluate_is_refused(tmp_path: Path) -> None:
+    """Not every trainer can."""
+    bench, base = bench_of(tmp_path, nudge=Nudge), base_of(0.0)
+    with pytest.raises(PluginError, match="Nudge cannot evaluate"):
+        bench.evaluate(evaluation(base, "nudge"), model_of({"nudge": {}}), base, Flag())
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    """Before a trainer sees them."""
+    bench, base = bench_of(tmp_path, nudge=Nudge), base_of(0.0)
+    for work in (
+        lambda: bench.train(task(base), model_of({"nudge": {}}), base[:-1] + b"x", Flag()),
+        lambda: bench.evaluate(evaluation(base), model_of({"nudge": {}}), base + b"x", Flag()),
+    ):
+        with pytest.raises(TrainingError, match="not those of its digest"):
+            work()
+
+
+@pytest.mark.parametrize(
+    ("trainer", "sentence"), [(Odd, "the trainer's metrics"), (Idle, "Offer.examples")]
+)
+def test_an_offer_that_nobody_could_read_is_not_made(
+    tmp_path: Path, trainer: type[Nudge], sentence: str
+) -> None:
+    """It would be repeated for ever; so the task is declined, and nothing kept."""
+    bench, base = bench_of(tmp_path, odd=trainer), base_of(0.0)
+    with pytest.raises(FedbusError, match=sentence):
+        bench.train(task(base), model_of({"odd": {}}), base, Flag())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"loss": float("nan")},
+        {"loss": "low"},
+        {"loss": None},
+        {"a b": 1.0},
+        {f"m{i}": 1.0 for i in range(65)},
+    ],
+)
+def test_figures_that_no_message_holds_are_refused(metrics: dict[str, float]) -> None:
+    """Not finite, no numbers, ill-named, too many."""
+    with pytest.raises(TrainingError, match="the trainer's metrics"):
+        plain(metrics)
+
+
+def test_figures_of_any_numeric_type_are_numbers() -> None:
+    """A framework's own scalars do not pass the wire."""
+    figures = plain({"loss": 0.5, "accuracy": 1, "top": cast("float", np.float32(0.25))})
+    assert json.dumps(figures) == '{"loss": 0.5, "accuracy": 1.0, "top": 0.25}'
+
+
+def test_only_a_small_update_rides_in_its_offer(tmp_path: Path) -> None:
+    """The task says what is small."""
+    outbox, update = Outbox(tmp_path), b"x" * 100
+    assert keep(outbox, train(inline_up_to=99), update, 1, {}).inline is None
+    kept = keep(outbox, train(inline_up_to=100), update, 1, {})
+    assert kept.inline == update
+    assert codec.unpack(Offer, codec.pack(kept.kept.offer)) == kept.kept.offer
+
+
+def test_a_light_agent_makes_real_updates_of_no_training(tmp_path: Path) -> None:
+    """The same task makes the same bytes; an oracle hears of them."""
+    heard: list[tuple[int, bytes]] = []
+    base = base_of(0.0)
+    for folder in ("one", "two"):
+        bench = LightBench(
+            Outbox(tmp_path / folder),
+            5,
+            lambda order, blob: heard.append((order.task, bytes(blob))),
+        )
+        trained = bench.train(task(base), model_of(), base, Flag())
+        assert trained.kept.offer.examples == 5
+        score = bench.evaluate(evaluation(base), model_of(), base, Flag())
+        assert 0 < score.metrics["accuracy"] < 1
+    assert heard[0] == heard[1]
