@@ -21,13 +21,13 @@ HEAD = f"""# What crosses the bus
 
 Generated from `fedbus/wire/topics.py` by `make docs`; do not edit.
 
-Everything lives under the root `{ROOT}`, which is configurable. A node is named `role.name`, where the
-role is one of {", ".join(f"`{role}`" for role in topics.ROLES)} and the name matches `{values.IDENT}`. Its broker
-user name is its node name, and the access rules let it write only under its own name, so a sender's role is
-known from the address.
+Everything lives under the root `{ROOT}`, which is configurable. A node is named `role.name`, where
+the role is one of {", ".join(f"`{role}`" for role in values.ROLES)}
+and the name matches `{values.IDENT}`. Its user name at the broker is its node name, and the access
+rules let it write only under its own name, so a sender's role is known from the address.
 
-Messages between nodes are msgpack maps, field by field as below; unknown fields are ignored. Public documents
-are JSON unless the table says otherwise. Nothing larger than 1 MiB is read.
+Messages between nodes are msgpack maps, field by field as below; unknown fields are ignored. Public
+documents are JSON unless the table says otherwise. Nothing larger than 1 MiB is read.
 
 ## Public topics
 
@@ -45,7 +45,8 @@ LINKED = """
 CHUNKS = f"""
 ## Chunks: `link/{{source}}/{{receiver}}/chunk` and `blobs/{{source}}/{{digest}}`
 
-A chunk is a header of {HEADER_BYTES} bytes, big-endian, and at most {values.CHUNK // 1024} KiB of the blob:
+A chunk is a header of {HEADER_BYTES} bytes, big-endian, and at most {values.CHUNK // 1024} KiB of
+the blob:
 
 | offset | bytes | what |
 |---|---|---|
@@ -63,7 +64,8 @@ def write() -> str:
     """Make the whole page."""
     parts = [HEAD]
     for topic in PUBLIC:
-        message = f"[{_name(topic.message)}](#{_name(topic.message).lower()})" if topic.message else "any"
+        name = _name(topic.message)
+        message = f"[{name}](#{name.lower()})" if name else "any"
         expiry = f", {topic.expiry // topics.DAY} days" if topic.expiry else ""
         retained = f"yes{expiry}" if topic.retain else "no"
         row = (
@@ -85,7 +87,7 @@ def _link_row(link: Link) -> tuple[str, ...]:
 
 
 def _whom(roles: tuple[str, ...]) -> tuple[str, ...]:
-    return ("every node",) if set(roles) == set(topics.ROLES) else roles
+    return ("every node",) if set(roles) == set(values.ROLES) else roles
 
 
 def _row(cells: tuple[str, ...]) -> str:
@@ -93,15 +95,13 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def _kinds() -> list[type[Any]]:
-    own = [states, values]
-    named = [link.message for link in LINKS] + [t.message for t in PUBLIC if t.message]
-    shared = [
+    said: set[Any] = {link.message for link in LINKS} | {t.message for t in PUBLIC if t.message}
+    parts: set[Any] = {
         kind
-        for module in own
-        for _, kind in sorted(inspect.getmembers(module, dataclasses.is_dataclass))
-        if kind not in named
-    ]
-    return sorted({*named, *shared}, key=_name)
+        for module in (states, values)
+        for _, kind in inspect.getmembers(module, dataclasses.is_dataclass)
+    }
+    return sorted(said | parts, key=_name)
 
 
 def _fields(kind: type[Any]) -> str:
@@ -122,7 +122,12 @@ def _default(field: "dataclasses.Field[Any]") -> str:
 
 def _type(hint: Any) -> str:  # noqa: ANN401 - whatever a field may be typed as
     text = str(hint) if not isinstance(hint, type) or hasattr(hint, "__args__") else hint.__name__
-    for noise in ("typing.", "fedbus.wire.values.", "fedbus.wire.states.", "fedbus.wire.jobfile.params."):
+    for noise in (
+        "typing.",
+        "fedbus.wire.values.",
+        "fedbus.wire.states.",
+        "fedbus.wire.jobfile.params.",
+    ):
         text = text.replace(noise, "")
     return f"`{text}`"
 
@@ -148,4 +153,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-

@@ -34,22 +34,12 @@ from fedbus.actions import (
     Unserve,
     WakeAt,
     Woke,
+    step_name,
 )
 from fedbus.bus.base import Packet
 from fedbus.bus.memory import MemoryBroker
-from fedbus.node import (
-    INTRODUCE_BEATS,
-    Effect,
-    Identity,
-    Misread,
-    Node,
-    Publish,
-    PublishChunk,
-    StartRun,
-    Subscribe,
-    Unsubscribe,
-    step_name,
-)
+from fedbus.effects import Effect, Misread, Publish, PublishChunk, StartRun, Subscribe, Unsubscribe
+from fedbus.node import INTRODUCE_BEATS, Identity, Node
 from fedbus.transfer.chunk import read_chunk, write_chunk
 from fedbus.wire import codec, topics
 from fedbus.wire.messages import (

@@ -85,7 +85,9 @@ class House:
 
     def _send(self, file: bytes, job: str, *, again: bool) -> None:
         if job not in self.states:
-            packet = Packet(f"{topics.ROOT}/submit", file, response_topic=f"{topics.ROOT}/replies/test")
+            packet = Packet(
+                f"{topics.ROOT}/submit", file, response_topic=f"{topics.ROOT}/replies/test"
+            )
             self.ring.publish(USER, packet)
             if again:
                 self.ring.at(self.ring.now + 2.0, lambda: self._send(file, job, again=True))

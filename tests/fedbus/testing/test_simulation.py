@@ -10,7 +10,6 @@ from fedbus.data import Dataset, of
 from fedbus.layout import Weights
 from fedbus.testing.simulation import Simulated, SimulationFailed, model_of, simulate
 from fedbus.training import Params, Update
-from fedbus.wire.states import RoundState
 
 SLOPE, OFFSET = 3.0, -1.0
 
@@ -64,7 +63,7 @@ def _run(**more: Any) -> Simulated:  # noqa: ANN401 - whatever simulate takes
 
 def test_a_trainer_of_ones_own_learns_in_a_simulation() -> None:
     """The target is reached on held-out data, and the weights are the line's."""
-    seen: list[RoundState] = []
+    seen: list[Any] = []
     result = _run(watch=seen.append)
     assert result.state.phase == "finished"
     assert result.state.metrics["loss"] <= 0.001

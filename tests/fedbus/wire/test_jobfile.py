@@ -17,7 +17,6 @@ from fedbus.wire.jobfile import (
     Fault,
     JobFile,
     JobFileError,
-    TrainingParams,
     canonical,
     digest,
     params,
@@ -27,6 +26,7 @@ from fedbus.wire.jobfile import (
 from fedbus.wire.jobfile.faults import MAX_FAULTS, clip, show
 from fedbus.wire.jobfile.model import PARTS, default_quorum
 from fedbus.wire.jobfile.tree import MAX_BYTES, MAX_DEPTH, MAX_VALUES
+from fedbus.wire.values import TrainingParams
 
 SMALLEST: dict[str, Any] = {"training_id": "digits-1", "model_name": "digits", "num_rounds": 30}
 

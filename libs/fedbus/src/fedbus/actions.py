@@ -244,6 +244,18 @@ Action: TypeAlias = (
 )
 
 
+def step_name(step: Event | Action) -> str:
+    """Name a step of a core, as fault tests do: `send:Commit`, `received:Offer`, `run:fold`."""
+    match step:
+        case Received(_, message) | Send(_, message) | Ask(_, _, message):
+            verb = "received" if isinstance(step, Received) else "send"
+            return f"{verb}:{type(message).__name__}"
+        case Run(key) | Ran(key) | RunFailed(key) | Fetch(key) | Fetched(key):
+            return f"{type(step).__name__.lower()}:{key[0]}"
+        case _:
+            return type(step).__name__.lower()
+
+
 class Core(Protocol):
     """What a service is, once time, threads and the broker are taken away."""
 

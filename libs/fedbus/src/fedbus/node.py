@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
-from typing import Any, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 from fedbus.actions import (
     Action,
@@ -40,75 +40,25 @@ from fedbus.actions import (
     Unserve,
     WakeAt,
     Woke,
+    step_name,
 )
 from fedbus.ask import Asks
 from fedbus.bus.base import Packet
+from fedbus.effects import Effect, Misread, Publish, PublishChunk, StartRun, Subscribe, Unsubscribe
 from fedbus.errors import WireError
 from fedbus.timers import Timers
-from fedbus.transfer.chunk import read_chunk, write_chunk
+from fedbus.transfer.chunk import read_chunk
 from fedbus.transfer.intake import MAX_SERIAL, Intake, Listen, Step, Unlisten
 from fedbus.transfer.outlet import Answer, Library, Outlet, SendChunk
 from fedbus.wire import codec, topics
 from fedbus.wire.messages import Confirm, Gone, Join, Leave, TakeLane, Want
 from fedbus.wire.states import Heartbeat, NodeState
-from fedbus.wire.values import CHUNK, is_node
+from fedbus.wire.values import is_node
 
 HEARTBEAT_SECONDS = 5.0
 INTRODUCE_BEATS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """Publish this packet now."""
-
-    packet: Packet
-
-
-@dataclass(frozen=True, slots=True)
-class PublishChunk:
-    """Publish a chunk when bulk has its turn; read only then."""
-
-    topic: str
-    chunk: SendChunk
-
-    def packet(self) -> Packet:
-        """Read the slice and put its header in front."""
-        source, at = self.chunk.source, self.chunk.index * CHUNK
-        data = source.read(at, min(CHUNK, source.size - at))
-        return Packet(self.topic, write_chunk(self.chunk.serial, self.chunk.index, data))
-
-
-@dataclass(frozen=True, slots=True)
-class Subscribe:
-    """Subscribe to this topic."""
-
-    topic: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unsubscribe:
-    """Unsubscribe from it."""
-
-    topic: str
-
-
-@dataclass(frozen=True, slots=True)
-class StartRun:
-    """Call in a thread, then `node.ran` or `node.run_failed` with the key."""
-
-    key: Key
-    call: Callable[[], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Misread:
-    """Something arrived that could not be read; for the log and the counters."""
-
-    topic: str
-    reason: str
-
-
-Effect: TypeAlias = Publish | PublishChunk | Subscribe | Unsubscribe | StartRun | Misread | Note
 Vitals: TypeAlias = Callable[[], tuple[float, float]]
 """Measures (load, resident memory in MiB) of this process."""
 
@@ -126,18 +76,6 @@ class Identity:
     open_profile: bool = False
     in_flight: int = 64 * 2**20
     heartbeat_seconds: float = HEARTBEAT_SECONDS
-
-
-def step_name(step: Event | Action) -> str:
-    """Name a step of a core, as fault tests do: `send:Commit`, `received:Offer`, `run:fold`."""
-    match step:
-        case Received(_, message) | Send(_, message) | Ask(_, _, message):
-            verb = "received" if isinstance(step, Received) else "send"
-            return f"{verb}:{type(message).__name__}"
-        case Run(key) | Ran(key) | RunFailed(key) | Fetch(key) | Fetched(key):
-            return f"{type(step).__name__.lower()}:{key[0]}"
-        case _:
-            return type(step).__name__.lower()
 
 
 class Node:

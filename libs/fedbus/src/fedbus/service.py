@@ -30,18 +30,9 @@ from fedbus import clock, telemetry
 from fedbus.actions import Core, Note
 from fedbus.bus import mqtt
 from fedbus.bus.base import BrokerAddress, Bus, Packet
+from fedbus.effects import Effect, Misread, Publish, PublishChunk, StartRun, Subscribe, Unsubscribe
 from fedbus.errors import BusError, FedbusError, SettingsError
-from fedbus.node import (
-    Effect,
-    Identity,
-    Misread,
-    Node,
-    Publish,
-    PublishChunk,
-    StartRun,
-    Subscribe,
-    Unsubscribe,
-)
+from fedbus.node import Identity, Node
 from fedbus.settings import ServiceSettings, settings_from
 from fedbus.transfer.outlet import Library
 

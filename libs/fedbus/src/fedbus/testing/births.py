@@ -68,9 +68,7 @@ def collector(find: Callable[[str], Folds] = aggregator) -> Birth:
     return birth
 
 
-def agent(
-    folder: Path, bench: Callable[[str, Outbox], Bench], role: Role, examples: int
-) -> Birth:
+def agent(folder: Path, bench: Callable[[str, Outbox], Bench], role: Role, examples: int) -> Birth:
     """Make an agent that keeps its updates under a folder and works at a bench of one's own."""
 
     def birth(identity: Identity) -> Life:
@@ -84,7 +82,7 @@ def agent(
                 memory_mb=_MEMORY >> 20,
                 storage_mb=_MEMORY >> 20,
                 gpu=False,
-                frameworks={name: "" for name in plugins.installed("trainers")},
+                frameworks=dict.fromkeys(plugins.installed("trainers"), ""),
                 models=models,
                 format={},
                 task=task,

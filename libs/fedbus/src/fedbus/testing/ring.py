@@ -1,8 +1,8 @@
 """Hosts, their broker and their clock, all in one process and one thread.
 
-A host runs a real core in a real `Node`. The ring performs the effects that `service.py` performs on a
-real broker: packets go through an in-memory broker that keeps the access rules, threads become calls at a
-later time, and time is whatever the next event says. One seed gives one run.
+A host runs a real core in a real `Node`. The ring performs the effects that `service.py` performs
+on a real broker: packets go through an in-memory broker that keeps the access rules, threads become
+calls at a later time, and time is whatever the next event says. One seed gives one run.
 """
 
 import heapq
@@ -15,17 +15,9 @@ from typing import Any
 from fedbus.actions import Core, Note
 from fedbus.bus.base import Packet
 from fedbus.bus.memory import MemoryBroker
+from fedbus.effects import Misread, Publish, PublishChunk, StartRun, Subscribe, Unsubscribe
 from fedbus.errors import FedbusError
-from fedbus.node import (
-    Identity,
-    Misread,
-    Node,
-    Publish,
-    PublishChunk,
-    StartRun,
-    Subscribe,
-    Unsubscribe,
-)
+from fedbus.node import Identity, Node
 from fedbus.testing.faults import NONE, Faults
 from fedbus.transfer.outlet import Library
 
@@ -97,7 +89,7 @@ class Ring:
         self.rng = Random(self.seed)
         self.broker = MemoryBroker(self._deliver)
 
-    # ── what a test does ───────────────────────────────────────────────────────────────────────────
+    # ── what a test does ──────────────────────────────────────────────────────────────────────────
 
     def add(self, name: str, birth: Birth) -> None:
         """Put a service on a host of its own, and start it."""
@@ -194,7 +186,7 @@ class Ring:
         """Find what was noted under a name."""
         return (facts for _, _, name, facts in self.notes if name == event)
 
-    # ── what a shell does ──────────────────────────────────────────────────────────────────────────
+    # ── what a shell does ─────────────────────────────────────────────────────────────────────────
 
     def _connect(self, host: Host, life: int) -> None:
         if host.node is None or host.lives != life or host.connected:

@@ -59,7 +59,7 @@ def model_of(name: str, trainer: TrainerFactory, structure: Mapping[str, Any]) -
     return packed({"model": name, "structures": {"own": dict(structure)}}, weights, {})
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - a job, a model and data; all else has a good default
     job: Mapping[str, Any] | bytes,
     model: PackedModel,
     data: Mapping[str, Dataset],

@@ -17,7 +17,7 @@ knows is refused by name, what a later version implements is refused with "not y
 from fedbus.wire.jobfile.faults import Fault, JobFileError
 from fedbus.wire.jobfile.model import JobFile, Plugins, RoundSettings, TrainingConfig
 from fedbus.wire.jobfile.not_yet import NOT_YET
-from fedbus.wire.jobfile.params import TrainingParams, params
+from fedbus.wire.jobfile.params import params
 from fedbus.wire.jobfile.reading import canonical, digest, parse, schema
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "Plugins",
     "RoundSettings",
     "TrainingConfig",
-    "TrainingParams",
     "canonical",
     "digest",
     "params",

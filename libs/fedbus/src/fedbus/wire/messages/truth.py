@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict
 
 from fedbus.wire.values import (
-    Flag,
     Ident,
     Manifest,
     Metrics,
