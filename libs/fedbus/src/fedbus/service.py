@@ -112,10 +112,20 @@ class Shell:
                 await self._say(bus, self._control[0], tasks)
                 self._control.popleft()
             elif self._bulk:
-                await self._say(bus, Publish(self._bulk.popleft().packet()), tasks)
+                await self._send_chunk(bus, self._bulk.popleft())
             else:
                 self._work.clear()
                 await self._work.wait()
+
+    async def _send_chunk(self, bus: Bus, chunk: PublishChunk) -> None:
+        try:
+            packet = chunk.packet()
+        except (FedbusError, OSError) as error:
+            # One bad sector ends no service: the chunk is wanted again, and perhaps read then.
+            log.error("chunk_unreadable", topic=chunk.topic, reason=str(error))
+            return
+        await bus.publish(packet)
+        self._count("sent", (packet,))
 
     async def _say(
         self, bus: Bus, effect: Publish | Subscribe | Unsubscribe, tasks: asyncio.TaskGroup
