@@ -122,7 +122,7 @@ class Shell:
             packet = chunk.packet()
         except (FedbusError, OSError) as error:
             # One bad sector ends no service: the chunk is wanted again, and perhaps read then.
-            log.error("chunk_unreadable", topic=chunk.topic, reason=str(error))
+            log.warning("chunk_unreadable", topic=chunk.topic, reason=str(error))
             return
         await bus.publish(packet)
         self._count("sent", (packet,))
