@@ -3,11 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedbus.actions import Woke
+from fedbus.layout import Layout
 from fedbus.spool import Spools
-from fedbus.weights import decode
+from fedbus.weights import decode, encode
 from fedbus.wire import codec
 from fedbus.wire.messages import (
     CommitRefused,
@@ -16,6 +18,7 @@ from fedbus.wire.messages import (
     Dismiss,
     Dismissed,
     Offer,
+    RoundEnded,
     RoundOpened,
 )
 from fedbus_collector.preparation import MAX_CARD
@@ -489,3 +492,35 @@ def test_a_timer_of_something_else_does_nothing() -> None:
     stand = Stand()
     stand.open()
     assert stand.tell(Woke(("nothing", *KEY))) == []
+
+
+def test_a_small_version_rides_along_when_its_round_is_told_first() -> None:
+    """Its bytes are not repeated, however often the end is."""
+    stand = Stand()
+    stand.open()
+    for agent in (A, B, C):
+        stand.give(agent)
+    made = stand.out(stand.commit)
+    stand.confirm()
+    first = stand.asks["ended", *KEY].first
+    assert isinstance(first, RoundEnded)
+    assert (first.inline, stand.ended.inline) == (made, None)
+    assert replace(first, inline=None) == stand.ended
+
+
+def test_a_large_version_does_not_ride_along() -> None:
+    """Whoever wants it fetches it."""
+    arrays = {"w": np.zeros(5000, np.float32)}
+    layout = Layout.of(arrays)
+    base, card = bytes(encode(arrays, layout)), card_of(layout)
+    update = bytes(encode(arrays, layout, "delta"))
+    stand = Stand()
+    stand.hear(CONTROLLER, order(base=version(1, base, card)))
+    stand.arrive(("card", *KEY), card)
+    stand.arrive(("base", *KEY), base)
+    for agent in (A, B, C):
+        stand.hear(agent, offer(update, inline=update))
+        stand.work()
+    stand.confirm()
+    assert stand.ended.version is not None
+    assert stand.asks["ended", *KEY].first is None

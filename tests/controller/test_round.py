@@ -417,3 +417,18 @@ def test_news_that_come_between_two_rounds_change_nothing() -> None:
     assert stand.last == []
     stand.hear(REPOSITORY, JobEnded(job="job-9", phase="finished", reason=""))
     assert stand.asks_of("lease", "jobs") == ["plan"]
+
+
+def test_a_small_version_rides_along_with_the_next_tasks() -> None:
+    """The first time each is said; one of another size than it should be does not."""
+    for inline, rides in ((b"x" * 100, True), (b"short", False), (None, False)):
+        stand = Stand()
+        plan = stand.begin_round()
+        stand.hear(COLLECTOR, replace(committed(plan), inline=inline))
+        second = stand.open_round()
+        for agent in second.roster:
+            ask = stand.asks["task", JOB, agent]
+            assert isinstance(ask.message, TrainTask)
+            assert ask.message.inline is None
+            assert (ask.first is not None) == rides
+            assert not rides or ask.first == replace(ask.message, inline=inline)
