@@ -10,7 +10,6 @@ against the bytes of all updates: what was sent twice would show.
 
 import argparse
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.cluster import COLLECTOR, CONTROLLER, Cluster, Wish, push, rounds, run
@@ -58,7 +57,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - is stdout")
     options = parser.parse_args()
     one = (options.agents, options.parameters, options.rounds)
-    shapes: Sequence[tuple[int, int, int]] = (one,) if options.agents else SHAPES
+    shapes: tuple[tuple[int, int, int], ...] = (one,) if options.agents else SHAPES
     results = [measure(*shape, options.deadline) for shape in shapes]
     rows = [{k: v for k, v in result.items() if k != "all_mb"} for result in results]
     publish({"benchmark": "fleet", "fleets": results}, rows, options.json)

@@ -17,8 +17,8 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,6 +42,7 @@ RAW_TOPIC = f"{ROOT}/link/{SOURCE}/{RECEIVER}/chunk"
 WAYS = ("lane", "group", "raw bus", "raw aiomqtt")
 SYS_SENT = "$SYS/broker/bytes/sent"
 PATIENCE_SECONDS = 120.0
+QUIET_SECONDS = 8.0
 
 
 class Pattern:
@@ -81,15 +82,15 @@ class Bench:
 class Source(Bench):
     """Serves one blob."""
 
-    def __init__(self, size: int) -> None:
-        self._blob = Pattern(size)
-        self._digest = self._blob.digest()
+    def __init__(self, manifest: Manifest) -> None:
+        self._blob = Pattern(manifest.size)
+        self._digest = manifest.digest
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:  # noqa: ARG002 - see Core
         """Serve it from the first connection on."""
         if isinstance(event, Connected):
             yield Serve(self._digest, self._blob)
-            say(digest=self._digest)
+            say(ready=True)
 
 
 class Sinkhole(Bench):
@@ -142,16 +143,31 @@ async def publish_bus(address: BrokerAddress, size: int) -> None:
         await asyncio.sleep(PATIENCE_SECONDS)
 
 
+class Count:
+    """Counts raw chunks, and tells when the last one came."""
+
+    def __init__(self, size: int) -> None:
+        self._all = self._left = size // CHUNK
+        self._last = 0.0
+
+    async def all(self, arrivals: AsyncIterator[int]) -> None:
+        """Count until all are here, or nothing has come for some seconds: QoS 0 may lose."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as quiet:
+                async for count in arrivals:
+                    self._left -= count
+                    self._last = clock.monotonic()
+                    quiet.reschedule(self._last + QUIET_SECONDS)
+                    if self._left <= 0:
+                        break
+        say(ended=self._last, arrived=self._all - self._left)
+
+
 async def receive_bus(address: BrokerAddress, size: int) -> None:
     """Count raw chunks through our own door."""
-    left = size // CHUNK
     async with mqtt.connect(address, name=RECEIVER, listen=[RAW_TOPIC]) as bus:
         say(ready=True)
-        async for packets in bus.batches():
-            left -= len(packets)
-            if left <= 0:
-                break
-        say(ended=clock.monotonic(), arrived=size // CHUNK - left)
+        await Count(size).all(len(packets) async for packets in bus.batches())
 
 
 def client(address: BrokerAddress, name: str) -> aiomqtt.Client:
@@ -182,15 +198,10 @@ async def publish_aiomqtt(address: BrokerAddress, size: int) -> None:
 
 async def receive_aiomqtt(address: BrokerAddress, size: int) -> None:
     """Count raw chunks with aiomqtt."""
-    left = size // CHUNK
     async with client(address, RECEIVER) as door:
         await door.subscribe(RAW_TOPIC)
         say(ready=True)
-        async for _ in door.messages:
-            left -= 1
-            if left <= 0:
-                break
-        say(ended=clock.monotonic(), arrived=size // CHUNK - left)
+        await Count(size).all(1 async for _ in door.messages)
 
 
 async def child(role: str, address: BrokerAddress, size: int, digest: str) -> None:
@@ -198,7 +209,7 @@ async def child(role: str, address: BrokerAddress, size: int, digest: str) -> No
     manifest = Manifest(digest=digest or "0" * 64, size=size)
     match role:
         case "source":
-            await live(SOURCE, Source(size), address)
+            await live(SOURCE, Source(manifest), address)
         case "lane" | "group":
             await live(RECEIVER, Sinkhole(manifest, int(role == "group")), address)
         case "publish raw bus":
@@ -248,7 +259,7 @@ class Child:
         return said
 
 
-def once(way: str, broker: LocalBroker, size: int) -> dict[str, Any]:
+def once(way: str, broker: LocalBroker, size: int, digest: str) -> dict[str, Any]:
     """Measure one way once: seconds, and chunks that arrived."""
     source, receiver = broker.address(SOURCE), broker.address(RECEIVER)
     with ExitStack() as ends:
@@ -261,7 +272,7 @@ def once(way: str, broker: LocalBroker, size: int) -> dict[str, Any]:
             began = begin.heard()["began"]
             ended = to.heard()
             return {"seconds": ended["ended"] - began, "arrived": ended["arrived"]}
-        digest = ends.enter_context(Child("source", source, size)).heard()["digest"]
+        ends.enter_context(Child("source", source, size, digest)).heard()
         ended = ends.enter_context(Child(way, receiver, size, digest)).heard()
         if not ended.get("right"):
             sys.exit(f"{way}: the blob did not come whole: {ended}")
@@ -287,6 +298,7 @@ def rules(user: str) -> Iterator[tuple[str, str]]:
 def compare(megabytes: int, repetitions: int, ways: list[str]) -> dict[str, Any]:
     """Measure every way in turn, on a fresh broker each; for raw, on one that drops nothing."""
     size = megabytes * MIB
+    digest = Pattern(size).digest()
     accounts = {user: f"{user}-secret" for user in (SOURCE, RECEIVER, "user.bench")}
     runs: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
     for _ in range(repetitions):
@@ -298,7 +310,7 @@ def compare(megabytes: int, repetitions: int, ways: list[str]) -> dict[str, Any]
                     Path(home), accounts=accounts, rules=rules, sys_interval=1, extra=extra
                 ) as broker,
             ):
-                found = once(way, broker, size)
+                found = once(way, broker, size, digest)
                 assert broker.pid is not None
                 found["broker_peak_mb"] = peak_mb(broker.pid)
                 found["broker_sent_mb"] = round(asyncio.run(sent(broker)) / MB, 1)
@@ -306,7 +318,10 @@ def compare(megabytes: int, repetitions: int, ways: list[str]) -> dict[str, Any]
     measured = {
         way: {
             "seconds": middle([run["seconds"] for run in of]),
-            "mb_per_second": middle([size / run["seconds"] / MB for run in of], 1),
+            "mb_per_second": middle(
+                [run["arrived"] * CHUNK / run["seconds"] / MB for run in of], 1
+            ),
+            "lost": sum(size // CHUNK - run["arrived"] for run in of),
             "broker_peak_mb": max(run["broker_peak_mb"] for run in of),
             "broker_sent_mb": middle([run["broker_sent_mb"] for run in of], 1),
             "runs": of,
