@@ -432,3 +432,15 @@ def test_a_small_version_rides_along_with_the_next_tasks() -> None:
             assert ask.message.inline is None
             assert (ask.first is not None) == rides
             assert not rides or ask.first == replace(ask.message, inline=inline)
+
+
+@pytest.mark.parametrize(("inline", "rides"), [(b"w" * 100, True), (b"w" * 99, False)])
+def test_a_small_model_rides_along_with_the_next_tasks(inline: bytes, rides: bool) -> None:
+    """The first time only, and only if it is whole: who misses it fetches it."""
+    stand = Stand()
+    plan = stand.begin_round()
+    stand.hear(COLLECTOR, replace(committed(plan), inline=inline))
+    stand.open_round()
+    ask = stand.asks["task", JOB, A]
+    assert ask.message.inline is None
+    assert (ask.first is not None and ask.first.inline == inline) is rides

@@ -49,6 +49,19 @@ def stand(tmp_path: Path) -> Stand:
 # ── from a task to an offer ───────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize(("cut", "fetched"), [(0, 1), (1, 2)])
+def test_a_small_base_that_comes_with_its_task_is_not_fetched(
+    stand: Stand, cut: int, fetched: int
+) -> None:
+    """Unless it is not whole; the card is fetched in any case."""
+    weights = weights_of(1)
+    stand.hear(CONTROLLER, train(inline=weights[cut:]))
+    assert len(stand.fetches) == fetched
+    stand.bring()
+    stand.work()
+    assert stand.offered().task == 1
+
+
 def test_a_task_is_taken_fetched_trained_and_offered(stand: Stand) -> None:
     """Card, weights and files first; the update rides along the first time, if it is small."""
     stand.hear(CONTROLLER, train())
