@@ -44,6 +44,7 @@ class House:
         seed: int = 0,
         agents: int = 4,
         evaluators: int = 1,
+        controllers: int = 1,
         numbers: int = 600,
         faults: Faults = NONE,
     ) -> None:
@@ -59,6 +60,8 @@ class House:
         secret = hashlib.sha256(b"%d" % seed).digest()
         self.ring.add(REPOSITORY, births.repository(folder / "repository", lambda: secret))
         self.ring.add(CONTROLLER, births.controller(BEAT))
+        for number in range(2, controllers + 1):
+            self.ring.add(f"controller.{number}", births.controller(BEAT))
         self.ring.add(COLLECTOR, births.collector())
         for number, name in enumerate(self.agents):
             self.ring.add(name, self._agent(number, "train"))

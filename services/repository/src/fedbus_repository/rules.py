@@ -73,8 +73,13 @@ def verdict(task: int, *, counted: bool, ended: bool, plan: Plan | None, rounds:
 
 
 def merged(own: Metrics, score: Metrics) -> Metrics:
-    """Put a held-out score over a round's own metrics; a message holds 64 of them."""
-    rest = {name: value for name, value in own.items() if name not in score}
+    """Put a held-out score over a round's own metrics; a message holds 64 of them.
+
+    Where the score brings a figure of training as `train_…`, the bare name is the held-out one's
+    alone, or nobody's.
+    """
+    said = {*score, *(name.removeprefix("train_") for name in score)}
+    rest = {name: value for name, value in own.items() if name not in said}
     return dict(islice((score | rest).items(), MAX_METRICS))
 
 

@@ -57,6 +57,7 @@ class Host:
     connected: bool = False
     wake: float | None = None
     doomed: bool = False
+    frozen: float = 0.0
 
 
 @dataclass(slots=True)
@@ -100,7 +101,7 @@ class Ring:
         """Start a service, again where it was killed; it connects a moment later."""
         host = self.hosts[name]
         host.lives += 1
-        host.doomed = False
+        host.doomed, host.frozen = False, 0.0
         identity = Identity(
             name=name,
             incarnation=self.seed * 1000 + host.lives,
@@ -128,6 +129,10 @@ class Ring:
     def doom(self, name: str) -> None:
         """Let nothing more of what a service is deciding happen: it dies in the middle of it."""
         self.hosts[name].doomed = True
+
+    def freeze(self, name: str, seconds: float) -> None:
+        """Let a service stand still, as SIGSTOP does; later it goes on and knows nothing of it."""
+        self.hosts[name].frozen = self.now + seconds
 
     def cut(self, name: str) -> None:
         """Break a host's connection; the broker speaks its last will."""
@@ -206,7 +211,9 @@ class Ring:
             self.at(self.now + delay, partial(self._arrive, host, life, arriving))
 
     def _arrive(self, host: Host, life: int, packet: Packet) -> None:
-        if host.node is not None and host.connected and host.lives == life:
+        if self.now < host.frozen:
+            self.at(host.frozen, partial(self._arrive, host, life, packet))
+        elif host.node is not None and host.connected and host.lives == life:
             host.node.receive(packet, self.now)
             self._perform(host)
 
@@ -246,6 +253,9 @@ class Ring:
             node = host.node
             if node is None or host.lives != life:
                 return
+            if self.now < host.frozen:
+                self.at(host.frozen, work)
+                return
             try:
                 result = run.call()
             except Exception as error:  # noqa: BLE001 - as a worker thread does
@@ -267,6 +277,9 @@ class Ring:
 
         def tick() -> None:
             if host.node is None or host.lives != life or host.wake != wake:
+                return
+            if self.now < host.frozen:
+                self.at(host.frozen, tick)
                 return
             host.wake = None
             host.node.tick(self.now)
