@@ -535,6 +535,18 @@ def test_a_fetch_that_fails_is_told() -> None:
     assert core.told == [FetchFailed(("a",), "no chunk from repository.1 for a minute")]
 
 
+def test_serials_of_two_lives_differ() -> None:
+    """A chunk on its way to the process before is none that this one wants."""
+    firsts = set()
+    for life in range(20):
+        core = Fake()
+        node = Node(Identity(name="agent.a", incarnation=life), core, Random(life))
+        [want] = messages(act(node, core, fetch(("a",), 0)))
+        assert isinstance(want, Want)
+        firsts.add(want.serial)
+    assert len(firsts) == 20
+
+
 class House:
     """Nodes on one broker in memory, everything delivered at once and in order."""
 

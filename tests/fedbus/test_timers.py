@@ -44,7 +44,7 @@ class TimersAsADict(RuleBasedStateMachine):
 
 
 TestTimersAsADict = TimersAsADict.TestCase
-TestTimersAsADict.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestTimersAsADict.settings = settings(max_examples=40, stateful_step_count=25)
 
 
 def test_what_is_cancelled_while_waking_does_not_wake() -> None:

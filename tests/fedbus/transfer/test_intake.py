@@ -69,6 +69,7 @@ def test_a_lane_wants_chunks_until_it_has_them_all() -> None:
     assert said(steps) == [Want(digest=MODEL.digest, serial=1, indices=(0,))]
     assert answer_all(intake, wanted(steps)) == [Fetched(BASE, action.sink)]
     assert action.sink.content == MODEL.content  # type: ignore[attr-defined]
+    assert intake._by_serial == {}  # noqa: SLF001 - nothing is remembered of what has ended
     assert len(intake) == 0
     assert intake.outstanding == 0
     assert intake.next() is None
@@ -310,8 +311,9 @@ def test_after_a_reconnect_all_that_is_missing_is_wanted_on_lanes() -> None:
 def test_serials_begin_anew_before_they_run_out() -> None:
     """After four thousand million chunks; the field is 32 bits wide."""
     intake = Intake(IN_FLIGHT, first_serial=MAX_SERIAL)
-    wants = wanted(intake.fetch(fetch(), 0.0))
-    assert wants == [(MAX_SERIAL, 0)]
+    assert wanted(intake.fetch(fetch(), 0.0)) == [(MAX_SERIAL, 0)]
+    wants = wanted(intake.lane_chunk(SOURCE, chunk(MAX_SERIAL, 0), 0.0))
+    assert wants == [(1, 1), (2, 2)]
     assert answer_all(intake, wants)
 
 

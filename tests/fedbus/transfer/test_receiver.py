@@ -264,6 +264,17 @@ def test_after_a_reconnect_everything_is_wanted_again() -> None:
     assert r.look_at() == 70.0 + LOST_SECONDS
 
 
+def test_after_a_reconnect_a_source_has_a_minute_again() -> None:
+    """It was the connection that was silent."""
+    r = receiver()
+    r.want(1, 1, 0.0)
+    r.expire(55.0)
+    r.reconnected()
+    r.want(2, 1, 56.0)
+    assert not r.silent(56.0 + SILENT_SECONDS - 0.1)
+    assert r.silent(56.0 + SILENT_SECONDS)
+
+
 def test_who_follows_a_group_wants_nothing() -> None:
     """The stream brings it, and `upto` says how far."""
     r = receiver(members=3)
@@ -302,6 +313,26 @@ def test_who_follows_is_forsaken_after_a_pause_that_the_stream_sets() -> None:
     quick.to_lane()
     assert not quick.forsaken(100.0)
     assert quick.look_at() is None
+
+
+def test_what_a_group_sends_to_a_lane_is_no_measure_of_the_lane() -> None:
+    """Its chunks were not wanted, so they did not take any time."""
+    r = receiver(members=3)
+    r.to_lane()
+    r.follow(chunk(0, 0), 7.0)
+    r.want(1, 1, 7.0)
+    assert r.look_at() == 7.0 + FIRST_SECONDS
+
+
+def test_what_came_another_way_is_not_wanted_again_when_it_is_lost() -> None:
+    """The group's stream may bring what was wanted on the lane."""
+    r = receiver(members=3)
+    r.to_lane()
+    assert r.want(1, 1, 0.0) == (19,)
+    r.follow(chunk(0, 19), 0.0)
+    r.expire(FIRST_SECONDS)
+    assert r.outstanding == 0
+    assert r.want(2, 1, FIRST_SECONDS) == (18,)
 
 
 def test_a_stream_that_still_comes_is_no_silence() -> None:

@@ -85,7 +85,7 @@ def check_all_here(members: list[Peer], wanted: Blob) -> None:
         assert member.most_outstanding <= WINDOW
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 2**32),
     size=SIZES,
@@ -117,7 +117,7 @@ def test_every_receiver_gets_the_exact_bytes_whatever_happens_on_the_way(
     assert source.outlet.next() is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     size=SIZES,
     source_link=CLEAN.filter(lambda link: link.rate > 10 * MBIT and link.delay < 0.1),
@@ -141,7 +141,7 @@ def test_no_chunk_comes_twice_where_nothing_is_lost(
         assert sum(member.arrived.values()) <= wanted.manifest.count + grouped, member.name
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     size=SIZES,
     link=CLEAN.filter(lambda link: link.delay < 0.1),

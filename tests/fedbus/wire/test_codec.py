@@ -51,7 +51,7 @@ def golden() -> dict[str, Any]:
     return read
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(message=any_kind.flatmap(instances))
 def test_what_is_written_is_read_back(message: object) -> None:
     """In msgpack between nodes and in JSON for people; nothing is rounded, cut or turned around."""
@@ -100,7 +100,7 @@ def test_a_missing_field_is_named(kind: type[Any]) -> None:
         )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(kind=any_kind.filter(fields), data=st.data())
 def test_a_field_of_another_type_is_refused(kind: type[Any], data: st.DataObject) -> None:
     """No text is taken for a number, no number for a truth, nothing for nothing."""
