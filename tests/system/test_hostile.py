@@ -34,6 +34,8 @@ REASONS = {
     "replay": SILENT,
     "future": SILENT,
 }
+BY_THEN = {"future": "started from version"}
+"""What is said in the second round, where it is not the same."""
 DENIED = (
     f"link/agent.a0/{COLLECTOR}/offer",
     f"link/agent.a0/{COLLECTOR}/chunk",
@@ -67,7 +69,8 @@ async def test_wrong_updates_are_refused_with_reasons(seed: int, tmp_path: Path)
             wrong_now = {a: k for a, k in hostile.items() if (k, number) != ("replay", 1)}
             assert not wrong_now.keys() & {*round_.contributors}
             for agent, kind in wrong_now.items():
-                assert REASONS[kind] in round_.refusals[agent], (kind, round_.refusals)
+                expected = (BY_THEN if number > 1 else {}).get(kind, REASONS[kind])
+                assert expected in round_.refusals[agent], (kind, round_.refusals)
 
 
 @storm
