@@ -10,7 +10,7 @@ import pytest
 
 from fedbus.bus.broker_files import password_line
 from fedbus.data import describe
-from fedbus.deploy.prepare import COMMANDS, DEALT, SERVICES, Folders, deal, main, prepare
+from fedbus.deploy.prepare import DEALT, PLACES, SERVICES, Folders, deal, main, prepare
 
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 
@@ -26,10 +26,10 @@ def test_everybody_has_an_account_and_a_password_of_their_own(folders: Folders) 
     prepare(folders, agents=2)
     kept = list(folders.home.glob("*/*/password"))
     passwords = {path.read_text() for path in kept}
-    assert len(passwords) == len(kept) == len(SERVICES) + 2 + COMMANDS + 1
+    assert len(passwords) == len(kept) == len(SERVICES) + 1 + sum(PLACES.values()) + 2
     lines = (folders.home / "broker" / "passwords").read_text().splitlines()
     users = {line.partition(":")[0] for line in lines}
-    assert {*SERVICES, "agent.1", "agent.2", "user.me", "user.1"} <= users
+    assert {*SERVICES, "agent.1", "agent.2", "collector.2", "user.me", "user.1"} <= users
     rules = (folders.home / "broker" / "acl").read_text()
     assert set(re.findall(r"^user (.+)$", rules, re.MULTILINE)) == users
     assert "user agent.2\ntopic write fedbus/v1/link/agent.2/#\n" in rules
@@ -91,6 +91,6 @@ def test_the_command_line_does_the_same(tmp_path: Path, monkeypatch: pytest.Monk
     given: dict[str, int] = {}
     monkeypatch.setattr("os.chown", lambda path, user, _: given.update({str(path): user}))
     main([str(tmp_path), "--agents", "1"])
-    assert given[str(tmp_path / "services" / "collector.1")] == 10002
+    assert given[str(tmp_path / "collectors" / "1")] == 10002
     assert given[str(tmp_path / "broker" / "acl.new")] == 1883
     assert given[str(tmp_path / "agents" / "1" / "data.npz.new")] == 10005

@@ -4,10 +4,12 @@
 
 FOLDER holds a volume for each kind of reader:
 
-    broker/    passwords (hashed), acl                 the broker
-    services/  controller.1/password …                 each folder for one service alone
-    agents/    1/password, 1/data.npz, 2/ …            places for agents: see claim.py
-    users/     me/password, 1/password …               a person, and the commands that run
+    broker/       passwords (hashed), acl              the broker
+    services/     controller.1/password …              each folder for one service alone
+    collectors/   1/password, 2/ …                     places for replicas: see claim.py
+    inferences/   1/password, 2/ …                     the same
+    agents/       1/password, 1/data.npz, 2/ …         the same, with data
+    users/        me/password, 1/password …            a person, and the commands that run
 
 It is run at every start. What is there stays as it is: passwords and data are made once. The access
 rules are written anew, from the topic table of this version.
@@ -39,9 +41,9 @@ OWNERS = {
 """Whom the containers run as, by role: `USER_ID` of the images in compose.yaml."""
 
 EVALUATOR = "agent.evaluator"
-SERVICES = ("controller.1", "collector.1", "repository.1", "inference.1", EVALUATOR, "user.seed")
-COMMANDS = 8
-"""How many commands may run at once: the broker has one connection for each account."""
+SERVICES = ("controller.1", "repository.1", EVALUATOR, "user.seed")
+PLACES = {"collector": 4, "inference": 4, "user": 8}
+"""How many of them can run at once: the broker has one connection for each account."""
 
 DEALT = 5
 """So many agents share all digits; the next ones are dealt the same digits anew."""
@@ -91,16 +93,21 @@ def prepare(folders: Folders, agents: int) -> None:
     Raises:
         FedbusError: there are more agents than digits.
     """
-    places = [f"agent.{number}" for number in range(1, agents + 1)]
-    users = ["user.me", *(f"user.{number}" for number in range(1, COMMANDS + 1))]
-    passwords = {node: _password(folders, node) for node in (*SERVICES, *places, *users)}
+    places = [
+        f"{role}.{number}"
+        for role, count in {**PLACES, "agent": agents}.items()
+        for number in range(1, count + 1)
+    ]
+    nodes = (*SERVICES, "user.me", *places)
+    passwords = {node: _password(folders, node) for node in nodes}
     broker = folders.home / "broker"
     broker.mkdir(exist_ok=True, parents=True)
     folders.write(broker / "passwords", password_file(passwords).encode(), "broker")
     folders.write(broker / "acl", acl_file(passwords).encode(), "broker")
     bare = {
         node: path
-        for node in (EVALUATOR, *places)
+        for node in nodes
+        if node.startswith("agent.")
         if not (path := folders.of(node) / "data.npz").exists()
     }
     for node, (x, y) in deal(bare):

@@ -10,9 +10,13 @@ from pathlib import Path
 
 from fedbus import demo_data
 from fedbus.cli.card import read_model
+from fedbus.cli.exits import Unreachable
 from fedbus.cli.models import list_models, push_model
 from fedbus.cli.where import where
-from fedbus.errors import FedbusError
+from fedbus.errors import BusError, FedbusError
+
+ATTEMPTS = 4
+"""The repository may still be starting; an attempt takes 15 s where nobody answers."""
 
 CARD = Path(str(demo_data.__file__)).with_name("model.json")
 
@@ -28,10 +32,21 @@ async def seed() -> str:
     return f"{ref.model} is stored as version {ref.version}"
 
 
+async def patiently() -> str:
+    """Seed as soon as the repository is there."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return await seed()
+        except (BusError, Unreachable) as error:
+            sys.stdout.write(f"{error}; once more\n")
+            await asyncio.sleep(1)
+    return await seed()
+
+
 def main() -> None:
     """Seed; an error is a sentence and exit code 1."""
     try:
-        sys.stdout.write(f"{asyncio.run(seed())}\n")
+        sys.stdout.write(f"{asyncio.run(patiently())}\n")
     except FedbusError as error:
         raise SystemExit(f"fedbus: {error}") from None
 
