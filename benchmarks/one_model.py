@@ -1,7 +1,6 @@
 """As much of a repository as an inference service sees: one version of the digits, untrained."""
 
 import asyncio
-import hashlib
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ import numpy as np
 import fedbus
 from fedbus.actions import Action, Announce, Connected, Event, Serve
 from fedbus.bus.base import BrokerAddress
+from fedbus.digests import digest_of
 from fedbus.layout import Layout
 from fedbus.node import Identity, Node
 from fedbus.service import Shell, keep_connected
@@ -64,13 +64,13 @@ class Repository:
         spread = {t.name: rng.normal(0, 0.1, t.shape).astype(t.dtype) for t in layout.tensors}
         weights = bytes(encode(spread, layout))
         for blob in (card, weights, DEMO.joinpath("digits.tflite").read_bytes()):
-            yield Serve(hashlib.sha256(blob).hexdigest(), Bytes(blob))
+            yield Serve(digest_of(blob), Bytes(blob))
         latest = ModelLatest(
             model="digits",
             version=1,
-            digest=hashlib.sha256(weights).hexdigest(),
+            digest=digest_of(weights),
             size=len(weights),
-            card=Manifest(digest=hashlib.sha256(card).hexdigest(), size=len(card)),
+            card=Manifest(digest=digest_of(card), size=len(card)),
             source="repository.bench",
             metrics={},
             parent=None,

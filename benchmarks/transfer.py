@@ -11,7 +11,6 @@ nothing is dropped.
 
 import argparse
 import asyncio
-import hashlib
 import json
 import random
 import subprocess
@@ -30,6 +29,7 @@ from fedbus.actions import Action, Connected, Event, Fetch, Fetched, FetchFailed
 from fedbus.bus import mqtt
 from fedbus.bus.base import BrokerAddress, Packet
 from fedbus.bus.broker import LocalBroker
+from fedbus.digests import hasher
 from fedbus.node import Identity, Node
 from fedbus.service import Shell, keep_connected
 from fedbus.spool import Spools
@@ -59,7 +59,7 @@ class Pattern:
 
     def digest(self) -> str:
         """Name the content."""
-        sha = hashlib.sha256()
+        sha = hasher()
         for offset in range(0, self.size, CHUNK):
             sha.update(self.read(offset, min(CHUNK, self.size - offset)))
         return sha.hexdigest()

@@ -20,7 +20,6 @@ The batch dimension is None, so any batch fits, the short last one too.
 # TensorFlow is not installed where types are checked, so all that comes from it is Any.
 # mypy: disable-error-code="untyped-decorator, misc, no-any-return"
 
-import hashlib
 import json
 import tempfile
 from itertools import pairwise
@@ -28,6 +27,8 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+
+from fedbus.digests import digest_of
 
 LAYERS = (64, 32, 10)
 SEED = 7
@@ -126,7 +127,7 @@ def convert(model: Digits) -> bytes:
 def card(model: Digits, tflite: bytes) -> dict[str, object]:
     """Describe the model for the repository: layout, structures, what goes in."""
     names = {name.replace("__", "."): w for name, w in model.weights.items()}
-    blob = {"digest": hashlib.sha256(tflite).hexdigest(), "size": len(tflite)}
+    blob = {"digest": digest_of(tflite), "size": len(tflite)}
     return {
         "model": "digits",
         "layout": [

@@ -1,6 +1,5 @@
 """A stand for the collector: a controller, agents and a repository that obey the test."""
 
-import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from fedbus.actions import Send
 from fedbus.aggregators import FedAvg
+from fedbus.digests import digest_of
 from fedbus.errors import PluginError
 from fedbus.layout import Layout
 from fedbus.plugins import Folds
@@ -32,7 +32,7 @@ Floats = NDArray[Any]
 
 def manifest_of(data: bytes) -> Manifest:
     """Name a blob."""
-    return Manifest(digest=hashlib.sha256(data).hexdigest(), size=len(data))
+    return Manifest(digest=digest_of(data), size=len(data))
 
 
 def arrays(value: float = 0.0, *, dtype: str = "float32") -> dict[str, NDArray[Any]]:

@@ -1,6 +1,5 @@
 """A stand for an agent: a controller, a collector, a repository; a bench that trains nothing."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedbus.actions import Connected
+from fedbus.digests import digest_of
 from fedbus.errors import Stopped
 from fedbus.layout import Layout
 from fedbus.spool import Spools
@@ -30,7 +30,7 @@ FILE = b"a structure's file"
 
 def manifest_of(data: bytes) -> Manifest:
     """Name a blob."""
-    return Manifest(digest=hashlib.sha256(data).hexdigest(), size=len(data))
+    return Manifest(digest=digest_of(data), size=len(data))
 
 
 ARRAYS = {"w": np.zeros(4, np.float32)}

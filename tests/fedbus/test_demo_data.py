@@ -1,9 +1,9 @@
 """What the demo trains is described truthfully, and is what the examples show."""
 
-import hashlib
 from pathlib import Path
 
 from fedbus import demo_data
+from fedbus.digests import digest_of
 from fedbus.wire import codec
 from fedbus.wire.jobfile import params, parse
 from fedbus.wire.states import ModelCard
@@ -19,7 +19,7 @@ def test_the_card_names_the_tflite_file_by_its_digest() -> None:
     )
     assert card.model == "digits"
     assert card.structures["tflite"]["blob"] == {
-        "digest": hashlib.sha256(file).hexdigest(),
+        "digest": digest_of(file),
         "size": len(file),
     }
 

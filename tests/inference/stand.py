@@ -1,6 +1,5 @@
 """A stand for an inference core: a repository, threads and a clock that obey the test."""
 
-import hashlib
 import json
 from collections import deque
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
+from fedbus.digests import digest_of
 from fedbus.layout import Array, Layout
 from fedbus.training import Structure
 from fedbus.weights import Blob, decode, encode
@@ -47,7 +47,7 @@ LAYOUT = Layout.of({"bias": np.zeros(1, np.float32)})
 
 def manifest_of(data: bytes) -> Manifest:
     """Name a blob."""
-    return Manifest(digest=hashlib.sha256(data).hexdigest(), size=len(data))
+    return Manifest(digest=digest_of(data), size=len(data))
 
 
 def weights(bias: float) -> bytes:

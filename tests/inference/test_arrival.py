@@ -187,7 +187,7 @@ def test_bytes_that_are_not_what_was_announced_are_refused(part: str) -> None:
     stand.blobs[digest] = whole[:-1] + b"!"
     stand.settle()
     (noted,) = stand.noted("model_not_loaded")
-    assert noted["reason"].startswith(f"{part}: sha256 ")
+    assert noted["reason"].startswith(f"{part}: digest ")
     stand.blobs[digest] = whole
     stand.tell(Received("", latest))
     stand.settle()

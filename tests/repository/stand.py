@@ -1,6 +1,5 @@
 """Blobs, plans and records to test with, and a stand for the core: its threads obey the test."""
 
-import hashlib
 import json
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -27,6 +26,7 @@ from fedbus.actions import (
     Send,
     WakeAt,
 )
+from fedbus.digests import digest_of
 from fedbus.weights import Layout, encode
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard, ModelLatest, TensorSpec
@@ -44,7 +44,7 @@ FILE = b"the structure of a model, as some framework reads it"
 
 def manifest_of(data: bytes) -> Manifest:
     """Name a blob."""
-    return Manifest(digest=hashlib.sha256(data).hexdigest(), size=len(data))
+    return Manifest(digest=digest_of(data), size=len(data))
 
 
 def weights(value: float) -> bytes:

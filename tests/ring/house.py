@@ -10,6 +10,7 @@ from random import Random
 import numpy as np
 
 from fedbus.bus.base import Packet
+from fedbus.digests import digest_of
 from fedbus.testing import births
 from fedbus.testing.births import COLLECTOR, CONTROLLER, REPOSITORY, Role
 from fedbus.testing.faults import NONE, Faults
@@ -161,7 +162,7 @@ class House:
 
 
 def _kept(store: SqliteStore, content: bytes) -> Manifest:
-    manifest = Manifest(digest=hashlib.sha256(content).hexdigest(), size=len(content))
+    manifest = Manifest(digest=digest_of(content), size=len(content))
     upload = store.upload(manifest)
     upload.write(0, content)
     upload.keep()

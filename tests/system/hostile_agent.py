@@ -6,13 +6,13 @@ It is what somebody with an account at the broker can send. What the access rule
 sending at all is tried by `test_hostile.py` itself.
 """
 
-import hashlib
 from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
 
 from fedbus import service
+from fedbus.digests import digest_of
 from fedbus.layout import Layout, Tensor
 from fedbus.node import Identity
 from fedbus.weights import Blob, blank, flat
@@ -58,7 +58,7 @@ class HostileBench:
     def train(self, task: TrainTask, model: Model, _base: Blob, _flag: Flag) -> Trained:
         """Make a wrong update."""
         blob = self._blob(model.layout)
-        digest, size = hashlib.sha256(blob).hexdigest(), len(blob)
+        digest, size = digest_of(blob), len(blob)
         if self._wrong == "short":
             blob = blob[: size // 2]
         if self._wrong == "digest":

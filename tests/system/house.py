@@ -13,7 +13,6 @@ A test that fails says what every process said last.
 """
 
 import asyncio
-import hashlib
 import json
 import os
 import signal
@@ -33,6 +32,7 @@ from fedbus.bus.broker import LocalBroker, free_port
 from fedbus.bus.broker_files import new_password
 from fedbus.cluster.members import Member, broker_of
 from fedbus.cluster.process import cause_of, tied
+from fedbus.digests import digest_of
 from fedbus.errors import BusError
 from fedbus.testing.trail import check_trail
 from fedbus.weights import Layout, encode
@@ -469,7 +469,7 @@ def seed_model(folder: Path, numbers: int) -> None:
 
 
 def _kept(store: SqliteStore, content: bytes | bytearray) -> Manifest:
-    manifest = Manifest(digest=hashlib.sha256(content).hexdigest(), size=len(content))
+    manifest = Manifest(digest=digest_of(content), size=len(content))
     upload = store.upload(manifest)
     upload.write(0, memoryview(content))
     upload.keep()

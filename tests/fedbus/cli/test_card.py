@@ -1,6 +1,5 @@
 """A model on disk."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 from fedbus.cli.card import read_model, read_weights, write_weights
+from fedbus.digests import digest_of
 from fedbus.errors import LayoutError, SettingsError, WireError
 from fedbus.layout import Layout
 from fedbus.weights import decode
@@ -21,7 +21,7 @@ LAYOUT = [
 ]
 WEIGHTS = {"w": np.arange(6, dtype="f4").reshape(2, 3), "b": np.ones(2, "f4")}
 FILE = b"a structure"
-DIGEST = hashlib.sha256(FILE).hexdigest()
+DIGEST = digest_of(FILE)
 
 
 def lay(folder: Path, **card: object) -> Path:
@@ -39,7 +39,7 @@ def test_a_model_is_packed_with_every_blob_it_names(tmp_path: Path) -> None:
     packed = read_model(lay(tmp_path), tmp_path / "w.npz")
     push, blobs = packed.push, packed.blobs
     assert blobs.keys() == {push.card.digest, push.weights.digest, DIGEST}
-    assert all(hashlib.sha256(blob).hexdigest() == digest for digest, blob in blobs.items())
+    assert all(digest_of(blob) == digest for digest, blob in blobs.items())
     card = codec.from_json(ModelCard, bytes(blobs[push.card.digest]))
     assert card.structures["tflite"] == {"blob": {"digest": DIGEST, "size": len(FILE)}}
     arrays = decode(blobs[push.weights.digest], Layout.read(card.layout))

@@ -1,6 +1,5 @@
 """Errands to the repository, without one."""
 
-import hashlib
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from fedbus.actions import (
 )
 from fedbus.cli.errands import PATIENCE_SECONDS, STALLED_SECONDS, Errand, Pull, Push, Question
 from fedbus.cli.exits import Failed, Refused, Unreachable
+from fedbus.digests import digest_of
 from fedbus.spool import Spools
 from fedbus.wire.messages import (
     ListModels,
@@ -38,7 +38,7 @@ A = TypeVar("A")
 
 HERE = "repository.1"
 DATA = b"some bytes"
-BLOB = Manifest(digest=hashlib.sha256(DATA).hexdigest(), size=len(DATA))
+BLOB = Manifest(digest=digest_of(DATA), size=len(DATA))
 LISTED = ModelsListed(models=())
 
 

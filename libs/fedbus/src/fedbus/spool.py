@@ -4,13 +4,13 @@ Every big array of a round is a spool, so memory is bounded whatever the model's
 have no name (they are unlinked as they are made), so a killed process leaves nothing behind.
 """
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedbus.digests import hasher
 from fedbus.errors import StoreError
 
 BLOCK_BYTES = 1024 * 1024
@@ -81,12 +81,12 @@ class Spool:
             offset += length
 
     def digest(self) -> str:
-        """Name the content: sha256, hex.
+        """Name the content by its digest.
 
         Raises:
             StoreError: see `read`.
         """
-        sha = hashlib.sha256()
+        sha = hasher()
         for block in self.blocks():
             sha.update(block)
         return sha.hexdigest()

@@ -5,13 +5,13 @@ Nothing is fsynced: a kill loses nothing, and what a power cut tears fails its d
 lost.
 """
 
-import hashlib
 import os
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedbus.digests import hasher
 from fedbus.errors import StoreError, WireError
 from fedbus.weights import Blob
 from fedbus.wire import codec
@@ -42,8 +42,8 @@ class FileBlob:
         return os.pread(self._file, length, offset)
 
     def digest(self) -> str:
-        """Name the content: sha256, hex."""
-        sha = hashlib.sha256()
+        """Name the content by its digest."""
+        sha = hasher()
         for offset in range(0, self.size, _BLOCK):
             sha.update(self.read(offset, _BLOCK))
         return sha.hexdigest()

@@ -1,6 +1,5 @@
 """The heavy work of an agent: train, evaluate. Called in a worker thread, stopped by a flag."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import Any, Protocol
 
 from fedbus import plugins
 from fedbus.data import Dataset
+from fedbus.digests import digest_of
 from fedbus.errors import FedbusError, PluginError, TrainingError, WireError
 from fedbus.layout import Layout
 from fedbus.plugins import Evaluates, Trainer, TrainerFactory
@@ -94,7 +94,7 @@ def keep(
         round=task.round,
         task=task.task,
         base=task.base.version,
-        update=Manifest(digest=hashlib.sha256(update).hexdigest(), size=size),
+        update=Manifest(digest=digest_of(update), size=size),
         examples=int(examples),
         metrics=plain(metrics),
     )
@@ -199,7 +199,7 @@ def plain(metrics: Mapping[str, float]) -> dict[str, float]:
 
 def check_digest(blob: Blob, manifest: Manifest) -> None:
     """Refuse bytes that are not those the manifest names."""
-    if hashlib.sha256(blob).hexdigest() != manifest.digest:
+    if digest_of(blob) != manifest.digest:
         raise TrainingError("the model's bytes are not those of its digest")
 
 

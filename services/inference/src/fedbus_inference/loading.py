@@ -1,12 +1,12 @@
 """What happens in a worker thread to a version that arrived: check it, read it, load it. Pure."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
+from fedbus.digests import digest_of
 from fedbus.errors import PluginError, TransferError
 from fedbus.layout import listed
 from fedbus.training import Structure
@@ -100,6 +100,6 @@ def check_size(what: str, size: int, most: int) -> None:
 
 
 def _check(what: str, data: Blob, manifest: Manifest) -> None:
-    found = hashlib.sha256(data).hexdigest()
+    found = digest_of(data)
     if found != manifest.digest:
-        raise TransferError(f"{what}: sha256 {found[:12]}…, announced as {manifest.digest[:12]}…")
+        raise TransferError(f"{what}: digest {found[:12]}…, announced as {manifest.digest[:12]}…")

@@ -1,4 +1,4 @@
-"""Blobs as files named by their sha256, in one folder: `blobs/ab/abcdef…`.
+"""Blobs as files named by their digest, in one folder: `blobs/ab/abcdef…`.
 
 A blob is written to `uploads/`, its digest verified, synced, renamed into place and the folder
 synced: at no moment is there half a blob under a digest. A sync that failed is never repeated as if
@@ -43,7 +43,7 @@ class FileSource:
             return os.pread(self._fd, length, offset)
 
     def digest(self) -> str:
-        """Name the content as it is now: sha256, hex."""
+        """Name the content as it is now."""
         with translated("reading a blob", self.path):
             return digest_of(self._fd)
 

@@ -1,8 +1,8 @@
 """What a model's card says: its layout, and the files its structures name."""
 
-import hashlib
 from collections.abc import Sequence
 
+from fedbus.digests import digest_of
 from fedbus.errors import StoreError, TransferError
 from fedbus.layout import Layout
 from fedbus.weights import MAX_PREFIX, check_header
@@ -30,7 +30,7 @@ class Cards:
             StoreError: it is not here.
         """
         data = self._bytes(card, uploads, card.size)
-        if hashlib.sha256(data).hexdigest() != card.digest:
+        if digest_of(data) != card.digest:
             raise TransferError(f"the card named {card.digest[:12]} holds something else")
         return codec.from_json(ModelCard, data)
 

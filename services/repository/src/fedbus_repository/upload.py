@@ -1,9 +1,8 @@
 """A blob on its way into a folder: a file that is written in any order and hashed while it arrives.
 
-sha256 runs at 0.2 to 2 GB/s, so a large blob that is hashed only at its end makes its round wait.
+Hashing takes its time, so a large blob that is hashed only at its end makes its round wait.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, wait
@@ -11,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedbus.digests import hasher
 from fedbus.wire.values import Manifest
 from fedbus_repository.disk import At, translated
 
@@ -20,7 +20,7 @@ BLOCK = 1024 * 1024
 
 def digest_of(fd: int) -> str:
     """Hash a file from its beginning."""
-    hashed, offset = hashlib.sha256(), 0
+    hashed, offset = hasher(), 0
     while block := os.pread(fd, BLOCK, offset):
         hashed.update(block)
         offset += len(block)
@@ -50,7 +50,7 @@ class FileUpload:
         self._error: OSError | None = None
         self._ahead: dict[int, int] = {}  # arrived out of order: from, to
         self._upto = 0  # all bytes before have arrived
-        self._hash, self._hashed = hashlib.sha256(), 0
+        self._hash, self._hashed = hasher(), 0
         self._again = False  # hashed bytes were written again
         self._working: Future[None] | None = None
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

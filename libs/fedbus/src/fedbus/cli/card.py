@@ -7,11 +7,10 @@ A card is JSON as `fedbus.wire.states.ModelCard` has it. Where a framework's str
      "layout": [{"name": "layers.0.weight", "shape": [64, 32], "dtype": "float32"}, …],
      "structures": {"tflite": {"blob": "digits.tflite"}, "torch": {"name": "mlp", "config": {…}}}}
 
-A name is a file beside the card. `{"digest": sha256, "size": bytes}` is whichever file beside the
+A name is a file beside the card. `{"digest": blake3, "size": bytes}` is whichever file beside the
 card has that content. `layout` may be left out: the weights then say what it is.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from fedbus import plugins
+from fedbus.digests import digest_of
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.layout import Layout, Weights
 from fedbus.weights import encode
@@ -95,7 +95,7 @@ def packed(
 
 def manifest_of(data: bytes | bytearray) -> Manifest:
     """Name a blob by its content."""
-    return Manifest(digest=hashlib.sha256(data).hexdigest(), size=len(data))
+    return Manifest(digest=digest_of(data), size=len(data))
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
@@ -141,7 +141,7 @@ def _file_of(named: object, folder: Path, files: dict[str, bytes], where: str) -
                 data
                 for path in sorted(folder.iterdir())
                 if path.is_file() and path.stat().st_size == size
-                if hashlib.sha256(data := path.read_bytes()).hexdigest() == digest
+                if digest_of(data := path.read_bytes()) == digest
             )
             data = next(found, b"")
             if not data:

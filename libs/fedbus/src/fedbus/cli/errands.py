@@ -4,7 +4,6 @@ Each is a small core for a real node, so that a blob crosses the bus here by the
 anywhere; `client.py` runs it.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -26,6 +25,7 @@ from fedbus.actions import (
     Woke,
 )
 from fedbus.cli.exits import Failed, Refused, Unreachable
+from fedbus.digests import hasher
 from fedbus.spool import Spool, Spools
 from fedbus.wire.messages import PushModel, RequestRefused
 from fedbus.wire.states import AgentFacts
@@ -196,7 +196,7 @@ class _Counted:
 
 
 def _checked(spool: Spool, digest: str) -> Spool | None:
-    sha = hashlib.sha256()
+    sha = hasher()
     for block in spool.blocks():
         sha.update(block)
     return spool if sha.hexdigest() == digest else None

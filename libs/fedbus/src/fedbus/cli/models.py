@@ -58,8 +58,8 @@ def show_model(
         return
     ref = shown.version
     show.say(f"model    {ref.model}, version {ref.version}")
-    show.say(f"weights  {show.size(ref.weights.size)}, sha256 {ref.weights.digest}")
-    show.say(f"card     sha256 {ref.card.digest}")
+    show.say(f"weights  {show.size(ref.weights.size)}, blake3 {ref.weights.digest}")
+    show.say(f"card     blake3 {ref.card.digest}")
     show.print_table(
         ("VERSION", "FROM", "JOB", "ROUND", "AGENTS", "WEIGHTS", "METRICS"),
         (

@@ -75,7 +75,7 @@ class Bar:
             completed=state.round if state.phase not in ENDED else state.num_rounds,
             rounds=f"round {state.round} of {state.num_rounds}",
             accuracy=show.metrics(show.held_out(state.metrics)),
-            news=news if state.phase not in ENDED else f"{state.phase}: {state.reason}",
+            news=news if state.phase not in ENDED else state.phase,  # whoever watches says why
         )
 
     def round(self, done: RoundState) -> None:

@@ -7,7 +7,6 @@
 Every fault test ends with it. It trusts nobody: it reads the records and the blobs and sums again.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.actions import Source
+from fedbus.digests import digest_of
 from fedbus.errors import FedbusError
 from fedbus.layout import Layout, Tensor
 from fedbus.weights import Blob, decode
@@ -228,7 +228,7 @@ def _delta(
         )
     if isinstance(update, np.ndarray):
         return dict(_split(update.reshape(-1), layout))
-    if hashlib.sha256(update).hexdigest() != one.update:
+    if digest_of(update) != one.update:
         raise TrailError(f"{what} counts other bytes than {one.agent} made for task {one.task}")
     return decode(update, layout, "delta")
 
@@ -257,6 +257,6 @@ def _read(trail: Trail, blob: Manifest, what: str) -> bytes:
     data = b"".join(
         bytes(source.read(at, min(_BLOCK, blob.size - at))) for at in range(0, blob.size, _BLOCK)
     )
-    if hashlib.sha256(data).hexdigest() != blob.digest:
+    if digest_of(data) != blob.digest:
         raise TrailError(f"{what} holds something else than its digest says")
     return data

@@ -1,7 +1,7 @@
 """The header in front of every chunk: magic, want serial, index, crc32.
 
 The crc covers header and content, so one flipped bit costs one chunk, wherever it falls. crc32 runs
-at 7 GB/s; the blob's sha256 is checked once, when all of it is here.
+at 7 GB/s; the blob's digest is checked once, when all of it is here.
 """
 
 import struct

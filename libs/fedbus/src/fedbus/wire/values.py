@@ -51,7 +51,7 @@ def chunks_in(size: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A blob's name (sha256, hex) and its size in bytes."""
+    """A blob's name (BLAKE3, hex) and its size in bytes."""
 
     digest: Digest
     size: Annotated[int, Strict(), Field(ge=0, le=MAX_BLOB)]
