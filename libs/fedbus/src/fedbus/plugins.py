@@ -10,9 +10,10 @@ protocols. A job chooses among installed plug-ins by name and never brings code.
 trainer can do is a protocol of its own (`Evaluates`, `Predicts`), found by `isinstance`.
 """
 
+import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from random import Random
 from typing import Literal, Protocol, overload, runtime_checkable
@@ -185,9 +186,13 @@ def installed(group: Group) -> tuple[str, ...]:
     return tuple(sorted(_installed(group)))
 
 
-@cache
 def _installed(group: Group) -> dict[str, dict[str, EntryPoint]]:
-    # Kept for good: to go through all installed packages takes some 10 ms, and none comes or goes.
+    # To go through all installed packages takes some 10 ms, so it is done once for each path.
+    return _on_path(group, tuple(sys.path))
+
+
+@lru_cache(maxsize=16)
+def _on_path(group: Group, _path: tuple[str, ...]) -> dict[str, dict[str, EntryPoint]]:
     found: dict[str, dict[str, EntryPoint]] = {}
     for entry in entry_points(group=f"fedbus.{group}"):
         # One package may be on the path twice; that is one plug-in.
