@@ -11,6 +11,7 @@ exits 0; a bad setting exits 2 with a sentence that names the variable.
 """
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -342,7 +343,9 @@ def main(role: str, kind: type[S], build: Callable[[S, Identity], Built]) -> Non
             in_flight=settings.in_flight_mb * 2**20,
             heartbeat_seconds=settings.heartbeat_seconds,
         )
-        asyncio.run(run(build(settings, identity), identity, settings))
+        built = build(settings, identity)
+        gc.freeze()  # what is here now stays: no collection needs to walk it again
+        asyncio.run(run(built, identity, settings))
     except FedbusError as error:
         sys.stderr.write(f"fedbus-{role}: {error}\n")
         raise SystemExit(2 if isinstance(error, SettingsError) else 1) from None
