@@ -203,7 +203,10 @@ class House:
         assert process.ended == -signal.SIGKILL, f"{node} {cause_of(process.ended or 0)}"
         self.note(f"{node} died of {self.plan.faults.get(node)}, back in {pause:.1f} s")
         await asyncio.sleep(pause)
+        before = len(self.notes(node, "bus_connected"))
         self.start(node)
+        back = lambda: len(self.notes(node, "bus_connected")) > before  # noqa: E731
+        await self.until(f"{node} is back", back)
 
     def note(self, what: str) -> None:
         """Remember something for the tale."""
