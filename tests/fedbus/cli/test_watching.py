@@ -2,14 +2,17 @@
 
 import io
 import json
+from collections.abc import AsyncGenerator
 
 import pytest
 from rich.console import Console
 
+from fedbus import clock
 from fedbus.bus.base import BrokerAddress, Packet
 from fedbus.cli import show, watching
 from fedbus.cli.watching import Bar, Json, Lines, round_line
 from fedbus.cli.where import Where
+from fedbus.errors import BusError
 from fedbus.wire import codec
 from fedbus.wire.states import JobState, Phase, RoundState
 
@@ -104,3 +107,62 @@ def test_each_topic_goes_to_its_part_of_the_view(capsys: pytest.CaptureFixture[s
     assert watching.shown(HERE, round_packet, view) is None
     assert watching.shown(HERE, state_packet, view) == state()
     assert capsys.readouterr().out.splitlines() == [round_line(done(1)), "j running"]
+
+
+class Broker:
+    """Connections that tell some packets and then break, one after the other."""
+
+    def __init__(self, *connections: list[Packet]) -> None:
+        self.connections = list(connections)
+        self.now = 0.0
+
+    async def news(
+        self, _where: Where, _job: str, *, submitted: bool
+    ) -> AsyncGenerator[Packet, None]:
+        """One connection; it breaks after an hour."""
+        assert not submitted
+        if not self.connections:
+            self.now += 10.0
+        for packet in self.connections.pop(0) if self.connections else ():
+            yield packet
+        self.now += 3600.0 if self.connections else 0.0
+        raise BusError("h: lost")
+
+
+def watched_on(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the watching see this broker and its clock."""
+    monkeypatch.setattr(watching, "news", broker.news)
+    monkeypatch.setattr(watching, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(clock, "monotonic", lambda: broker.now)
+
+
+def packet_of(told: JobState) -> Packet:
+    """The retained message of a state."""
+    return Packet("fedbus/v1/jobs/j/state", codec.to_json(told))
+
+
+async def test_watching_outlives_a_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long nothing was said before it died: rounds may take hours."""
+    end = state("finished", 3)
+    watched_on(Broker([packet_of(state())], [packet_of(end)]), monkeypatch)
+    assert await watching.until_ended(HERE, "j", Json()) == end
+
+
+async def test_a_broker_that_does_not_come_back_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Half a minute after it was last there."""
+    broker = Broker([packet_of(state())])
+    watched_on(broker, monkeypatch)
+    with pytest.raises(BusError, match="lost"):
+        await watching.until_ended(HERE, "j", Json())
+    assert broker.now == 40.0
+
+
+async def test_a_broker_that_never_was_there_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Most likely its address is wrong."""
+    watched_on(Broker(), monkeypatch)
+    with pytest.raises(BusError, match="lost"):
+        await watching.until_ended(HERE, "j", Json())

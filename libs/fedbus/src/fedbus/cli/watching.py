@@ -151,23 +151,25 @@ async def until_ended(where: Where, job: str, view: View, *, submitted: bool = F
         BusError: the broker was away for too long, or from the beginning.
         Failed: there is no such job, unless it was `submitted` a moment ago.
     """
-    last_seen = -AWAY_SECONDS
+    seen, lost_at = False, None
     while True:
         try:
-            async with aclosing(_news(where, job, submitted=submitted)) as news:
-                async for packet in news:
-                    last_seen = clock.monotonic()
+            async with aclosing(news(where, job, submitted=submitted)) as heard:
+                async for packet in heard:
+                    seen, lost_at = True, None
                     state = shown(where, packet, view)
                     if state is not None and state.phase in ENDED:
                         return state
         except BusError:
             # The broker, or we, may be back in a moment; the job goes on without being watched.
-            if clock.monotonic() - last_seen > AWAY_SECONDS:
+            lost_at = clock.monotonic() if lost_at is None else lost_at
+            if not seen or clock.monotonic() - lost_at > AWAY_SECONDS:
                 raise
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _news(where: Where, job: str, *, submitted: bool) -> AsyncGenerator[Packet, None]:
+async def news(where: Where, job: str, *, submitted: bool) -> AsyncGenerator[Packet, None]:
+    """Tell what is known of a job, then what is said of it, on one connection."""
     state = where.topic(JOB_STATE, job=job)
     rounds = where.topic(ROUND_STATE, job=job, round="+")
     async with connected(where) as client:
