@@ -10,7 +10,8 @@ from tests.system.seeds import FEW, chance_of, storm
 
 pytestmark = [pytest.mark.system, pytest.mark.storm]
 
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 4.0
+BOTH = ("controller.1", "controller.2")
 
 
 @pytest.mark.parametrize("node", ["agent.a1", COLLECTOR], ids=["agent", "collector"])
@@ -43,18 +44,28 @@ async def test_a_controller_that_lost_its_lease_decides_nothing(seed: int, tmp_p
         await house.submit(rounds=rounds)
         await house.until("some rounds are done", lambda: house.state().round >= after)
         await asyncio.sleep(chance.uniform(0, 0.5))
-        both = ["controller.1", "controller.2"]
-        leader = next(node for node in both if house.notes(node, "lease_taken"))
-        standby = next(node for node in both if node != leader)
+        await house.until("one of both leads", lambda: _leaders(house))
+        leader = _leaders(house)[-1]
+        standby = next(node for node in BOTH if node != leader)
+        lost = len(house.notes(leader, "lease_lost"))
         house.freeze(leader)
-        taken = lambda: house.notes(standby, "lease_taken")  # noqa: E731
-        await house.until("the standby leads", taken, 10 * LEASE_SECONDS)
+        await house.until("the standby leads", lambda: standby in _leaders(house))
         if wakes_late:
             await house.until("the job is over", house.ended)
         else:
             await asyncio.sleep(chance.uniform(0, 1))
         house.thaw(leader)
-        lost = lambda: house.notes(leader, "lease_lost")  # noqa: E731
-        await house.until("the first knows that it leads no more", lost, 10 * LEASE_SECONDS)
+        told = lambda: len(house.notes(leader, "lease_lost")) > lost  # noqa: E731
+        await house.until("the first knows that it led no more", told)
         await house.finish(rounds=rounds)
-        assert house.notes(standby, "lease_lost") == []
+
+
+def _leaders(house: House) -> list[str]:
+    """Name who believes to lead, by its log; who took the lease last comes last."""
+    believing = []
+    for node in BOTH:
+        changes = [*house.notes(node, "lease_taken"), *house.notes(node, "lease_lost")]
+        last = max(changes, key=lambda note: str(note["timestamp"]), default=None)
+        if last is not None and last["event"] == "lease_taken":
+            believing.append((str(last["timestamp"]), node))
+    return [node for _, node in sorted(believing)]
