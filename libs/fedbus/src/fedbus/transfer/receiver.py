@@ -84,10 +84,11 @@ class Receiver:
 
     @property
     def appetite(self) -> int:
-        """How many more chunks it would want now."""
-        if self.following:
+        """How many more chunks it would want now: by the half window, which saves messages."""
+        free = self._window - len(self._wanted)
+        if self.following or (self._wanted and free < self._window // 2):
             return 0
-        return max(0, min(self._window - len(self._wanted), len(self._unwanted)))
+        return max(0, min(free, len(self._unwanted)))
 
     @property
     def serials(self) -> Iterator[int]:
