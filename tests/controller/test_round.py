@@ -36,6 +36,7 @@ from tests.controller.stand import (
     failed,
     job_file,
     loaded,
+    version,
 )
 
 
@@ -286,7 +287,26 @@ def ended_job(stand: Stand) -> Plan:
     """Run a job to its end."""
     plan = stand.begin_round()
     stand.hear(REPOSITORY, JobEnded(job=JOB, phase="failed", reason="because"))
+    assert (stand.state().phase, stand.state().reason) == ("failed", "because")
+    stand.hear(REPOSITORY, loaded(phase="failed", reason="because", plan=plan))
     return plan
+
+
+def test_a_round_that_was_committed_before_its_job_was_ended_is_announced() -> None:
+    """The collector's word of it may come too late, or never: the repository knows."""
+    stand = Stand()
+    plan = stand.begin_round()
+    stand.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="by a user"))
+    assert stand.state().round == 0
+    done = loaded(
+        phase="cancelled", reason="by a user", rounds=1, latest=version(2), metrics={"loss": 0.5}
+    )
+    stand.hear(REPOSITORY, done)
+    state = stand.state()
+    assert (state.phase, state.round, state.version) == ("cancelled", 1, 2)
+    assert state.metrics == {"loss": 0.5}
+    stand.hear(COLLECTOR, committed(plan))
+    assert stand.told(COLLECTOR, Noted).task == plan.task
 
 
 def test_a_job_that_the_repository_says_is_over_is_over() -> None:

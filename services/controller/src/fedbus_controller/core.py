@@ -258,6 +258,9 @@ class ControllerCore:
                     yield from job.ended(phase, reason)
                     yield WakeAt(("stopped", name), now + STOP_SECONDS)
                     self._remember(job.state(phase))
+                    if phase != "finished":
+                        # The round under way may have been committed first: let it be said.
+                        yield from self._load(name, epoch)
             case _:
                 pass
 
