@@ -14,12 +14,11 @@ ARG PYTHON=3.11
 # without its code.
 FROM python:${PYTHON}-slim-bookworm AS ground
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_NO_INPUT=1 PIP_QUIET=1 \
-    PIP_CONSTRAINT=/source/constraints.txt
+    PIP_NO_CACHE_DIR=1 PIP_CONSTRAINT=/source/constraints.txt
 WORKDIR /source
 COPY constraints.txt .
 COPY libs/fedbus/pyproject.toml libs/fedbus/README.md libs/fedbus/LICENSE bare/
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install hatchling \
+RUN pip install hatchling \
  && python -m venv --without-pip /opt/fedbus \
  && pip wheel --no-deps --no-build-isolation --wheel-dir /bare ./bare \
  && pip --python /opt/fedbus/bin/python install /bare/fedbus-*.whl \
@@ -35,20 +34,17 @@ ARG SERVICE=edge_agent
 ARG EXTRAS=
 COPY services/${SERVICE} service
 COPY --from=library /wheels /wheels
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip wheel --no-deps --no-build-isolation --wheel-dir /wheels ./service \
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels ./service \
  && pip --python /opt/fedbus/bin/python install \
         /wheels/fedbus-*.whl "$(echo /wheels/fedbus_*.whl)${EXTRAS:+[$EXTRAS]}" \
  && printf '#!/bin/sh\nexec python -m fedbus_%s\n' "${SERVICE}" >/opt/fedbus/bin/serve \
  && chmod 755 /opt/fedbus/bin/serve
 
 FROM ground AS built-tools
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/fedbus/bin/python install scikit-learn \
+RUN pip --python /opt/fedbus/bin/python install scikit-learn \
  && find /opt/fedbus -type d -name tests -prune -exec rm -rf {} +
 COPY --from=library /wheels /wheels
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/fedbus/bin/python install "$(echo /wheels/fedbus-*.whl)[cli,tflite]"
+RUN pip --python /opt/fedbus/bin/python install "$(echo /wheels/fedbus-*.whl)[cli,tflite]"
 
 # --- what runs -------------------------------------------------------------------------------------
 FROM python:${PYTHON}-slim-bookworm AS runtime

@@ -65,7 +65,7 @@ def test_every_volume_that_is_mounted_is_declared() -> None:
 
 def test_images_need_nothing_of_a_newer_engine() -> None:
     """Docker 20.10 builds them."""
-    for newer in ("# syntax", "<<", "--link", "start-interval", "@sha256"):
+    for newer in ("# syntax", "<<", "--mount", "--link", "start-interval", "@sha256"):
         assert newer not in DOCKERFILE
 
 
