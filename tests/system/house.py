@@ -144,7 +144,9 @@ class House:
             rules=_rules,
             launcher=tied(),
         )
-        self._doors = {node: free_port() for node in plan.slow}
+        # The broker does not listen yet, so its own port still looks free.
+        free = (port for port in iter(free_port, None) if port != self.broker.port)
+        self._doors = {node: next(free) for node in plan.slow}
         self._proxies: list[Child] = []
         self.processes = {member.node: self._resident(member) for member in members}
         self._tasks: list[asyncio.Task[None]] = []

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -159,11 +160,8 @@ class Shell:
     def _take_up(self, effect: Effect) -> None:
         match effect:
             case StartRun(key, call):
-                loop = asyncio.get_running_loop()
-                future = self._threads.submit(call)
-                future.add_done_callback(
-                    lambda done: loop.call_soon_threadsafe(self._ran, key, done)
-                )
+                report = partial(self._report, asyncio.get_running_loop(), key)
+                self._threads.submit(call).add_done_callback(report)
             case Note(event, facts):
                 self.counts[event] = self.counts.get(event, 0) + 1
                 log.info(event, **facts)
@@ -177,6 +175,12 @@ class Shell:
                 # Unconnected, nothing is kept: on the next connect every ask is asked again.
                 if self.connected:
                     self._control.append(effect)
+
+    def _report(
+        self, loop: asyncio.AbstractEventLoop, key: tuple[Any, ...], done: "Future[Any]"
+    ) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the process has left, nobody listens
+            loop.call_soon_threadsafe(self._ran, key, done)
 
     def _ran(self, key: tuple[Any, ...], done: "Future[Any]") -> None:
         if done.cancelled():
