@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fedbus
 from fedbus import plugins
 from fedbus.errors import PluginError
 from fedbus.plugins import Folds
+from fedbus.training import Params
 
 Install = Callable[[str, str, str], None]
 
@@ -53,10 +55,41 @@ def test_an_agent_loads_only_what_its_settings_allow(install: Install) -> None:
     """A job chooses; the device's owner decides what there is to choose from."""
     install("acme_odd", "[fedbus.loaders]\nodd = acme_odd:load", "load = print")
     assert callable(plugins.load("loaders", "odd", allowed={"odd"}))
-    with pytest.raises(PluginError, match="'odd' is not allowed here; allowed: csv"):
+    assert callable(plugins.load("loaders", "odd", allowed=["acme-odd"]))
+    assert callable(plugins.load("loaders", "odd", allowed=["all"]))
+    with pytest.raises(PluginError, match=r"'odd' of acme_odd is not allowed here; allowed: .*npz"):
         plugins.load("loaders", "odd", allowed=["csv"])
-    with pytest.raises(PluginError, match="allowed: none"):
+    with pytest.raises(PluginError, match="FEDBUS_PLUGINS=odd allows it"):
         plugins.load("loaders", "odd", allowed=[])
+    assert callable(plugins.load("loaders", "npz", allowed=[]))
+    assert "odd" not in plugins.usable("loaders", [])
+
+
+def test_nobody_takes_a_name_of_ours_from_a_process_that_does_not_allow_it(
+    install: Install,
+) -> None:
+    """A package that came with another one cannot stop an agent by claiming `npz`."""
+    install("acme_thief", "[fedbus.loaders]\nnpz = acme_thief:load", "load = print")
+    assert plugins.load("loaders", "npz", allowed=[]).__module__ == "fedbus.data"
+    with pytest.raises(PluginError, match="claimed twice"):
+        plugins.load("loaders", "npz", allowed=["acme-thief"])
+
+
+def test_a_package_on_two_places_of_the_path_is_one_plug_in(install: Install) -> None:
+    """An editable install beside a copy is no quarrel."""
+    install("acme_once", "[fedbus.loaders]\nonce = acme_once:load", "load = print")
+    sys.path.append(next(path for path in sys.path if path.endswith("acme_once")))
+    assert callable(plugins.load("loaders", "once"))
+    sys.path.pop()
+
+
+def test_what_authors_need_is_in_the_package_by_name() -> None:
+    """`from fedbus import Dataset, Params, Update, Weights`, as the pages show it."""
+    for name in fedbus.__all__:
+        assert getattr(fedbus, name) is not None
+    assert fedbus.Params is Params
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = fedbus.Nothing
 
 
 def test_a_name_claimed_twice_is_refused(install: Install) -> None:

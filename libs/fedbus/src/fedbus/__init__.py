@@ -1,1 +1,49 @@
-"""Federated learning as small asyncio services over MQTT."""
+"""Federated learning as small asyncio services over MQTT.
+
+What a plug-in's author needs is here by name, and imported only when asked for: an agent on a small
+device pays for no more than it uses.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedbus.data import Dataset
+    from fedbus.errors import FedbusError, Stopped, TrainingError
+    from fedbus.layout import Array, Weights
+    from fedbus.plugins import AgentInfo
+    from fedbus.training import Metrics, Params, Structure, Update
+
+__all__ = [
+    "AgentInfo",
+    "Array",
+    "Dataset",
+    "FedbusError",
+    "Metrics",
+    "Params",
+    "Stopped",
+    "Structure",
+    "TrainingError",
+    "Update",
+    "Weights",
+]
+
+_HOMES = {
+    "AgentInfo": "fedbus.plugins",
+    "Array": "fedbus.layout",
+    "Dataset": "fedbus.data",
+    "FedbusError": "fedbus.errors",
+    "Metrics": "fedbus.training",
+    "Params": "fedbus.training",
+    "Stopped": "fedbus.errors",
+    "Structure": "fedbus.training",
+    "TrainingError": "fedbus.errors",
+    "Update": "fedbus.training",
+    "Weights": "fedbus.layout",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

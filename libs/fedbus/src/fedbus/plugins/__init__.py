@@ -1,0 +1,46 @@
+"""What people may write for fedbus, and how it is found.
+
+A plug-in is a class or function in any installed package, named by an entry point:
+
+    [project.entry-points."fedbus.trainers"]
+    tiny = "acme_fl.tiny:TinyTrainer"
+
+What we ship is registered the same way. A job chooses among installed plug-ins by name and never
+brings code; what a job may choose from, the settings of each process say (`FEDBUS_PLUGINS`).
+"""
+
+from fedbus.plugins.finding import GROUPS, Group, Plugin, found, installed, load, usable
+from fedbus.plugins.protocols import (
+    AgentInfo,
+    Aggregator,
+    Evaluates,
+    Folds,
+    Loader,
+    ModelFactory,
+    Predicts,
+    RuntimeFactory,
+    Selector,
+    Trainer,
+    TrainerFactory,
+)
+
+__all__ = [
+    "GROUPS",
+    "AgentInfo",
+    "Aggregator",
+    "Evaluates",
+    "Folds",
+    "Group",
+    "Loader",
+    "ModelFactory",
+    "Plugin",
+    "Predicts",
+    "RuntimeFactory",
+    "Selector",
+    "Trainer",
+    "TrainerFactory",
+    "found",
+    "installed",
+    "load",
+    "usable",
+]

@@ -1,0 +1,160 @@
+"""Find plug-ins by the entry points of installed packages, and load those that are allowed."""
+
+import sys
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final, Literal, get_args, overload
+
+from fedbus.errors import PluginError
+from fedbus.layout import listed
+from fedbus.plugins.protocols import (
+    Aggregator,
+    Folds,
+    Loader,
+    ModelFactory,
+    RuntimeFactory,
+    Selector,
+    TrainerFactory,
+)
+
+Group = Literal[
+    "trainers", "models", "loaders", "transforms", "aggregators", "selectors", "runtimes"
+]
+GROUPS: Final[tuple[Group, ...]] = get_args(Group)
+OURS: Final = "fedbus"
+"""The package whose plug-ins are allowed everywhere."""
+ALL: Final = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One entry point: something that is installed, not yet imported."""
+
+    group: Group
+    name: str
+    entry: EntryPoint
+
+    @property
+    def where(self) -> str:
+        """The module and the name in it, `acme_fl.tiny:TinyTrainer`."""
+        return self.entry.value
+
+    @property
+    def package(self) -> str:
+        """The distribution that names it."""
+        return self.entry.dist.name if self.entry.dist is not None else ""
+
+    @property
+    def version(self) -> str:
+        """The distribution's version."""
+        return self.entry.dist.version if self.entry.dist is not None else ""
+
+    def allowed(self, words: Collection[str] | None) -> bool:
+        """Say whether settings allow it: by its name, its package, or `all`; ours always are."""
+        if words is None or _plain(self.package) == OURS or ALL in words:
+            return True
+        return self.name in words or _plain(self.package) in map(_plain, words)
+
+    def import_it(self) -> object:
+        """Import what the entry point names; a class of aggregators is made.
+
+        Raises:
+            PluginError: whatever the import raised, in a sentence.
+        """
+        try:
+            plugin: object = self.entry.load()
+            return plugin() if self.group == "aggregators" and isinstance(plugin, type) else plugin
+        except Exception as error:  # whatever the import of somebody's module may raise
+            raise PluginError(
+                f"{self.group} plug-in {self.name!r} ({self.where}) does not load: {error}"
+            ) from error
+
+
+@overload
+def load(
+    group: Literal["trainers"], name: str, allowed: Collection[str] | None = None
+) -> TrainerFactory: ...
+@overload
+def load(
+    group: Literal["models"], name: str, allowed: Collection[str] | None = None
+) -> ModelFactory: ...
+@overload
+def load(
+    group: Literal["loaders"], name: str, allowed: Collection[str] | None = None
+) -> Loader: ...
+@overload
+def load(
+    group: Literal["aggregators"], name: str, allowed: Collection[str] | None = None
+) -> Aggregator | Folds: ...
+@overload
+def load(
+    group: Literal["selectors"], name: str, allowed: Collection[str] | None = None
+) -> Selector: ...
+@overload
+def load(
+    group: Literal["runtimes"], name: str, allowed: Collection[str] | None = None
+) -> RuntimeFactory: ...
+@overload
+def load(group: Group, name: str, allowed: Collection[str] | None = None) -> object: ...
+def load(group: Group, name: str, allowed: Collection[str] | None = None) -> object:
+    """Find and import a plug-in; only this imports its framework.
+
+    Args:
+        group: Its kind.
+        name: Its entry point's name.
+        allowed: What this process's own settings allow beside what fedbus ships: names of plug-ins
+            or of packages, or `all`. None allows all that are installed.
+
+    Raises:
+        PluginError: none of that name is installed or allowed, two packages claim the name, or its
+            import fails.
+    """
+    claims = [plugin for plugin in found(group) if plugin.name == name]
+    if not claims:
+        raise PluginError(f"no {group} plug-in named {name!r}; installed: {_all(installed(group))}")
+    ours = [plugin for plugin in claims if plugin.allowed(allowed)]
+    if not ours:
+        raise PluginError(
+            f"{group} plug-in {name!r} of {claims[0].package} is not allowed here; "
+            f"allowed: {_all(usable(group, allowed))} (FEDBUS_PLUGINS={name} allows it)"
+        )
+    if len(ours) > 1:
+        raise PluginError(f"{group} plug-in {name!r} is claimed twice: {_all(_claims(ours))}")
+    return ours[0].import_it()
+
+
+def installed(group: Group) -> tuple[str, ...]:
+    """Name the plug-ins of a kind, sorted, without importing any."""
+    return tuple(sorted({plugin.name for plugin in found(group)}))
+
+
+def usable(group: Group, allowed: Collection[str] | None) -> tuple[str, ...]:
+    """Name those of them that settings allow."""
+    return tuple(sorted({p.name for p in found(group) if p.allowed(allowed)}))
+
+
+def found(group: Group) -> tuple[Plugin, ...]:
+    """Find the plug-ins of a kind, by name and claim, without importing any."""
+    # To go through all installed packages takes some 10 ms, so it is done once for each path.
+    return _on_path(group, tuple(sys.path))
+
+
+@lru_cache(maxsize=64)
+def _on_path(group: Group, _path: tuple[str, ...]) -> tuple[Plugin, ...]:
+    # One package may be on the path twice; that is one plug-in.
+    each = {(entry.name, entry.value): entry for entry in entry_points(group=f"fedbus.{group}")}
+    return tuple(Plugin(group, name, each[name, where]) for name, where in sorted(each))
+
+
+def _claims(plugins: Iterable[Plugin]) -> list[str]:
+    return [plugin.where for plugin in plugins]
+
+
+def _plain(package: str) -> str:
+    return package.lower().replace("_", "-").replace(".", "-")
+
+
+def _all(names: Collection[str]) -> str:
+    return listed(names) or "none"

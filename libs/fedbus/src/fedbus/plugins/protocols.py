@@ -1,0 +1,150 @@
+"""What people may write for fedbus: one protocol for each kind of plug-in.
+
+Inherit from nothing: mypy checks the fit against these protocols, `fedbus plugins` checks it by
+looking, `fedbus plugins check NAME` by trying. What not every trainer can do is a protocol of its
+own (`Evaluates`, `Predicts`), found by `isinstance`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol, runtime_checkable
+
+from fedbus.data import Dataset
+from fedbus.layout import Array, Weights
+from fedbus.training import Metrics, Params, Structure, Update
+
+
+class Trainer(Protocol):
+    """Trains one model, rebuilt from the structure its factory was called with.
+
+    One thread uses it at a time. Arrays that cross its border are copies: nobody gets live memory.
+    """
+
+    def initial(self) -> Weights:
+        """Make the weights of a model that has learnt nothing yet."""
+        ...
+
+    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+        """Start from `weights`, walk `data.steps(params)`, and return the new weights.
+
+        Every call starts afresh: no momentum, no state of the call before. Let `Stopped`, which the
+        data raises, pass.
+
+        Raises:
+            TrainingError: weights, data or params do not fit.
+        """
+        ...
+
+
+@runtime_checkable
+class Evaluates(Protocol):
+    """A trainer that can score weights on data; needed for the role `evaluate`."""
+
+    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Metrics:
+        """Walk `data.batches()` and return means over all rows, `loss` and `accuracy` if it can.
+
+        Raises:
+            TrainingError: weights, data or params do not fit.
+        """
+        ...
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """A trainer that can answer; the inference service loads a version once and asks it often."""
+
+    def load(self, weights: Weights) -> None:
+        """Take these weights for all predictions to come.
+
+        Raises:
+            TrainingError: they do not fit.
+        """
+        ...
+
+    def predict(self, inputs: Array) -> Array:
+        """Answer each row. inputs: (rows, …), any real dtype; returns (rows, …), float32.
+
+        Raises:
+            TrainingError: the inputs do not fit.
+        """
+        ...
+
+
+TrainerFactory = Callable[[Structure], Trainer]
+"""What a trainer's entry point names, usually its class: `TinyTrainer(structure)`."""
+
+RuntimeFactory = Callable[[Structure], Predicts]
+"""What a runtime's entry point names: answers without being able to train.
+
+The inference service chooses it by `FEDBUS_RUNTIME`; it gets the card's structure of its own name.
+"""
+
+
+class ModelFactory(Protocol):
+    """Builds a framework's model by name, for a trainer we ship: its weights come from elsewhere.
+
+    A card that says `{"name": "lenet", "config": {"classes": 10}}` for `torch` or `keras` is built
+    by the model plug-in `lenet`.
+    """
+
+    def __call__(self, config: Mapping[str, Any], /) -> object:
+        """Build an untrained `torch.nn.Module` or `keras.Model`.
+
+        The config came over the network: check it, and its sizes, before anything is allocated.
+
+        Raises:
+            TrainingError: the config is not one this model takes.
+        """
+        ...
+
+
+Loader = Callable[..., Dataset]
+"""Makes a data set from a path and the agent's own settings, never from the network's."""
+
+
+class Aggregator(Protocol):
+    """Combines updates block by block, so that memory is bounded whatever the rule."""
+
+    def __call__(self, blocks: Array, weights: Array, /) -> Array:
+        """Combine one block. blocks: (agents, numbers); weights: (agents,); returns (numbers,).
+
+        All are float32; the weights add up to one.
+        """
+        ...
+
+
+@runtime_checkable
+class Folds(Protocol):
+    """An aggregator that needs only one update at a time, so memory stays at one model.
+
+    Its entry point names a class; `load` makes it, without arguments.
+    """
+
+    def fold(self, total: Array, block: Array, weight: float, /) -> None:
+        """Add one update's block, (numbers,) float32, to the total, (numbers,) float64, in place.
+
+        The caller divides the total by the sum of the weights.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentInfo:
+    """What a selector knows of an agent that is online and can train."""
+
+    agent: str
+    """The node's name, `agent.…`."""
+    last_selected: int = 0
+    """The last round of this job it was asked in; 0 is never."""
+    examples: int = 0
+    load: float = 0.0
+    """How busy it says it is, 0 to 1 for each core."""
+
+
+class Selector(Protocol):
+    """Picks the roster of a round."""
+
+    def __call__(self, agents: Sequence[AgentInfo], want: int, rng: Random, /) -> Sequence[str]:
+        """Name at most `want` of the agents; all chance comes from `rng`."""
+        ...
