@@ -23,6 +23,7 @@ from fedbus_edge_agent.light import LightBench
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.work import Flag, Model, Workbench, keep, plain
 from tests.edge_agent.stand import REPOSITORY, manifest_of, train
+from tests.packages import Install
 
 RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow")
 needs_tflite = pytest.mark.skipif(not any(map(find_spec, RUNTIMES)), reason="no TFLite runtime")
@@ -273,3 +274,24 @@ def test_a_light_agent_makes_real_updates_of_no_training(tmp_path: Path) -> None
         score = bench.evaluate(evaluation(base), model_of(), base, Flag())
         assert 0 < score.metrics["accuracy"] < 1
     assert heard[0] == heard[1]
+
+
+def test_a_job_chooses_only_what_the_owner_allows(tmp_path: Path, install: Install) -> None:
+    """What is installed may have come with something else; the owner's own choice is a word."""
+    source = "class Own:\n    def __init__(self, structure): raise ValueError('it was made')"
+    install("acme_own", "[fedbus.trainers]\nown = acme_own:Own", source)
+    model, base = model_of({"own": {}}), base_of(0.0)
+
+    def bench(trainer: str | None, *allowed: str) -> Workbench:
+        return Workbench(Outbox(tmp_path), shard(), trainer, allowed=allowed)
+
+    def order(bench: Workbench, wanted: str | None) -> None:
+        bench.train(task(base, trainer=wanted), model, base, Flag())
+
+    with pytest.raises(PluginError, match=r"'own' of acme_own is not allowed here; .*tfli"):
+        order(bench(None), "own")
+    with pytest.raises(PluginError, match="model digits needs one of own"):
+        order(bench(None), None)
+    for allowed in (bench(None, "own"), bench(None, "acme-own"), bench("own"), bench(None, "all")):
+        with pytest.raises(ValueError, match="it was made"):
+            order(allowed, "own")

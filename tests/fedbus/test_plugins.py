@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,24 +11,7 @@ from fedbus import plugins
 from fedbus.errors import PluginError
 from fedbus.plugins import Folds
 from fedbus.training import Params
-
-Install = Callable[[str, str, str], None]
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Put packages on the path: a module, and the entry points that name what is in it."""
-
-    def package(name: str, entries: str, source: str) -> None:
-        folder = tmp_path / name
-        info = folder / f"{name}-1.0.dist-info"
-        info.mkdir(parents=True)
-        (folder / f"{name}.py").write_text(source)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(entries)
-        monkeypatch.syspath_prepend(str(folder))
-
-    return package
+from tests.packages import Install
 
 
 def test_a_plug_in_is_what_its_entry_point_names(install: Install) -> None:

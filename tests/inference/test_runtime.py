@@ -15,6 +15,7 @@ from fedbus.weights import encode
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
 from fedbus_inference.runtime import BUILT_IN, load, runtime_for
+from tests.packages import Install
 
 DEMO = Path(str(fedbus.__file__)).parent / "demo_data"
 CARD = codec.from_json(ModelCard, DEMO.joinpath("model.json").read_bytes())
@@ -89,3 +90,23 @@ def test_a_trainer_that_cannot_predict_is_refused() -> None:
 
     with pytest.raises(PluginError, match="'tiny' can train, and not predict"):
         load("tiny", CARD, {}, digits(1), lambda _: lambda _: Trains())
+
+
+def test_a_runtime_of_others_answers_when_the_settings_name_it(install: Install) -> None:
+    """It needs not be able to train, and comes before a trainer of that name."""
+    source = """
+class Fixed:
+    def __init__(self, structure):
+        self.answer = structure["answer"]
+
+    def load(self, weights):
+        self.size = len(weights)
+
+    def predict(self, inputs):
+        return inputs * 0 + self.answer
+"""
+    entries = "[fedbus.runtimes]\nfixed = acme_fixed:Fixed\n[fedbus.trainers]\nfixed = nothing:here"
+    install("acme_fixed", entries, source)
+    assert runtime_for("fixed").frameworks == ("fixed",)
+    predictor = load("fixed", CARD, {"answer": 4}, digits(1))
+    assert predictor.predict(np.zeros((1, 2), np.float32)).tolist() == [[4.0, 4.0]]

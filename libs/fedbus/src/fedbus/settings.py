@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fedbus.bus.base import BrokerAddress
 from fedbus.errors import SettingsError
@@ -60,6 +60,21 @@ class ServiceSettings(BaseModel):
     ] = 64
     heartbeat_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
     threads: Annotated[int, Field(ge=1, le=64, description="worker threads")] = 2
+    plugins: Annotated[
+        tuple[str, ...],
+        Field(
+            description="plug-ins of others that a job may choose here: their names or their "
+            "packages' with commas between, or all",
+            max_length=256,
+        ),
+    ] = ()
+
+    @field_validator("plugins", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(word for part in value.split(",") if (word := part.strip()))
 
     def address(self) -> BrokerAddress:
         """The broker, with the password from its file where one is named.

@@ -1,6 +1,6 @@
 """Wire the collector to its doors."""
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -28,14 +28,14 @@ class CollectorSettings(ServiceSettings):
 
 
 @cache
-def aggregator(name: str) -> Folds:
-    """Load an aggregator by name.
+def aggregator(name: str, allowed: tuple[str, ...] | None = None) -> Folds:
+    """Load an aggregator by name; `allowed` as for `plugins.load`.
 
     Raises:
-        PluginError: there is none of that name, or it cannot work block by block.
+        PluginError: there is none of that name, it is not allowed, or it cannot work update by
+            update.
     """
-    found: object = plugins.load("aggregators", name)
-    made = found() if isinstance(found, type) else found
+    made = plugins.load("aggregators", name, allowed)
     if not isinstance(made, Folds):
         raise PluginError(f"aggregator {name!r} has no fold; this version needs one")
     return made
@@ -44,7 +44,7 @@ def aggregator(name: str) -> Folds:
 def build(settings: CollectorSettings, identity: Identity) -> service.Built:
     """Make a collector."""
     spools = Spools(settings.memory_mb * 2**20, settings.spool)
-    means = Means(spools, Shelf(), aggregator)
+    means = Means(spools, Shelf(), partial(aggregator, allowed=settings.plugins))
     return service.Built(CollectorCore(identity.incarnation, settings.repository, means))
 
 

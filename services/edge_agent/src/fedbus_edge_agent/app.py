@@ -55,7 +55,7 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
     except FedbusError as error:
         raise SettingsError(f"FEDBUS_DATA: {error}") from error
     outbox = Outbox(settings.home / identity.name)
-    bench = Workbench(outbox, data, settings.trainer)
+    bench = Workbench(outbox, data, settings.trainer, allowed=settings.plugins)
     facts = partial(measure, settings.roles, data.examples, form, settings.home)
     spools = Spools(IN_MEMORY, settings.home)
     return service.Built(AgentCore(bench, outbox, spools, facts))

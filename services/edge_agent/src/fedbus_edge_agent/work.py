@@ -1,7 +1,7 @@
 """The heavy work of an agent: train, evaluate. Called in a worker thread, stopped by a flag."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -108,7 +108,9 @@ def keep(
 class Workbench:
     """Trains with whatever framework is installed here and named in the model's card.
 
-    `own` are trainers that need no entry point, by name: those of a simulation.
+    `own` are trainers that need no entry point, by name: those of a simulation. A job chooses among
+    what we ship and what `allowed` names, as for `plugins.load`; `trainer`, this agent's own
+    choice, needs no other permission.
     """
 
     def __init__(
@@ -117,8 +119,11 @@ class Workbench:
         data: Dataset,
         trainer: str | None,
         own: Mapping[str, TrainerFactory] | None = None,
+        allowed: Collection[str] | None = None,
     ) -> None:
         self._own = own or {}
+        chosen = [trainer] if trainer is not None else []
+        self._allowed = None if allowed is None else frozenset([*allowed, *chosen])
         self._outbox = outbox
         self._data = data
         self._trainer = trainer
@@ -162,15 +167,19 @@ class Workbench:
                 key: model.files[value["digest"]] if key == "blob" else value
                 for key, value in model.card.structures[name].items()
             }
-            factory = self._own.get(name) or plugins.load("trainers", name)
-            self._made = model.card, name, factory(structure)
+            self._made = model.card, name, self._factory(name)(structure)
         return self._made[2]
+
+    def _factory(self, name: str) -> TrainerFactory:
+        return self._own.get(name) or plugins.load("trainers", name, self._allowed)
 
     def _choose(self, card: ModelCard, wanted: str | None) -> str:
         """Pick a trainer: the job's choice, else this agent's own, else one that is installed."""
-        here = {*self._own, *plugins.installed("trainers")}
+        here = {*self._own, *plugins.usable("trainers", self._allowed)}
         offered = [name for name in card.structures if name in here]
         for name in (wanted, self._trainer):
+            if name is not None and name not in here:
+                self._factory(name)  # raises what is wrong with it: unknown, not allowed, claimed
             if name is not None and name not in card.structures:
                 known = ", ".join(sorted(card.structures))
                 raise PluginError(f"model {card.model} has no structure for {name}; it has {known}")

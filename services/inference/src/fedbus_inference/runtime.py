@@ -2,18 +2,19 @@
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Final
+from typing import Final, TypeAlias
 
 from fedbus import plugins
 from fedbus.errors import PluginError, SettingsError
 from fedbus.layout import Layout, listed
-from fedbus.plugins import Predicts, TrainerFactory
+from fedbus.plugins import Predicts, RuntimeFactory, TrainerFactory
 from fedbus.training import Structure
 from fedbus.weights import Blob, decode
 from fedbus.wire.states import ModelCard
 from fedbus_inference.loading import Runtime
 from fedbus_inference.prediction import Predictor
 
+Factory: TypeAlias = RuntimeFactory | TrainerFactory
 AUTO: Final = "auto"
 BUILT_IN: Final = {
     "tflite": ("tflite_runtime", "ai_edge_litert", "tensorflow"),
@@ -27,7 +28,7 @@ def _is_installed(package: str) -> bool:
 
 
 def runtime_for(wanted: str, is_installed: Callable[[str], bool] = _is_installed) -> Runtime:
-    """Choose frameworks: `auto`, or the name of one trainer plug-in.
+    """Choose frameworks: `auto`, or the name of one runtime or trainer plug-in.
 
     `auto` takes only what we ship: which code of others may answer is for the settings to say, not
     for a model's card.
@@ -43,13 +44,18 @@ def runtime_for(wanted: str, is_installed: Callable[[str], bool] = _is_installed
                 f"install fedbus-inference with one of the extras {listed(BUILT_IN)}"
             )
         return Runtime(names, load)
-    if wanted not in plugins.installed("trainers"):
-        known = listed([AUTO, *plugins.installed("trainers")])
-        raise SettingsError(f"FEDBUS_RUNTIME={wanted!r}: no such trainer plug-in; there is {known}")
+    here = {*plugins.installed("runtimes"), *plugins.installed("trainers")}
+    if wanted not in here:
+        known = listed([AUTO, *here])
+        raise SettingsError(
+            f"FEDBUS_RUNTIME={wanted!r}: no such runtime or trainer plug-in; there is {known}"
+        )
     return Runtime((wanted,), load)
 
 
-def _factory(framework: str) -> TrainerFactory:
+def _factory(framework: str) -> Factory:
+    if framework in plugins.installed("runtimes"):  # made for it, so before a trainer of that name
+        return plugins.load("runtimes", framework)
     return plugins.load("trainers", framework)
 
 
@@ -58,7 +64,7 @@ def load(
     card: ModelCard,
     structure: Structure,
     weights: Blob,
-    factory: Callable[[str], TrainerFactory] = _factory,
+    factory: Callable[[str], Factory] = _factory,
 ) -> Predictor:
     """Rebuild a model and give it its weights; this imports the framework, so call it in a thread.
 

@@ -16,7 +16,7 @@ class InferenceSettings(ServiceSettings):
 
     runtime: Annotated[
         str,
-        Field(pattern=rf"^{IDENT}$", description="auto, tflite, torch, or a trainer plug-in"),
+        Field(pattern=rf"^{IDENT}$", description="auto, or a runtime or trainer plug-in"),
     ] = "auto"
     max_numbers: Annotated[
         int, Field(ge=1, le=2**30, description="numbers in the inputs of one request")
