@@ -1,11 +1,13 @@
-"""Plug-ins as their authors write them; mypy holds them against the protocols, nobody runs them."""
+"""Plug-ins as authors write them: mypy holds them to the protocols, a test to twenty lines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
+from typing import Any
 
 import numpy as np
 
 from fedbus.data import Dataset
+from fedbus.errors import TrainingError
 from fedbus.layout import Array, Weights
 from fedbus.plugins import (
     AgentInfo,
@@ -13,7 +15,9 @@ from fedbus.plugins import (
     Evaluates,
     Folds,
     Loader,
+    ModelFactory,
     Predicts,
+    RuntimeFactory,
     Selector,
     TrainerFactory,
 )
@@ -25,7 +29,6 @@ class LineTrainer:
 
     def __init__(self, structure: Structure) -> None:
         self.inputs = int(structure.get("inputs", 1))
-        self.line: Weights = self.initial()
 
     def initial(self) -> Weights:
         """Start flat."""
@@ -41,6 +44,10 @@ class LineTrainer:
             loss = float(np.square(wrong).mean())
         return Update({"a": a, "b": b}, examples=data.examples, metrics={"loss": loss})
 
+
+class Scored(LineTrainer):
+    """Optional: a trainer that can score as well."""
+
     def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Metrics:
         """Take the mean square."""
         del params
@@ -48,6 +55,14 @@ class LineTrainer:
             float(np.square(x @ weights["a"] + weights["b"] - y).sum()) for x, y in data.batches()
         ]
         return {"loss": sum(squares) / data.examples}
+
+
+class LineRuntime:
+    """Answers with a line that others trained."""
+
+    def __init__(self, structure: Structure) -> None:
+        del structure
+        self.line: Weights = {}
 
     def load(self, weights: Weights) -> None:
         """Keep a line."""
@@ -57,6 +72,14 @@ class LineTrainer:
         """Read it off."""
         answers: Array = inputs @ self.line["a"] + self.line["b"]
         return answers
+
+
+def line(config: Mapping[str, Any]) -> object:
+    """Build what the config says, and nothing larger."""
+    inputs = config.get("inputs", 1)
+    if type(inputs) is not int or not 0 < inputs <= 4096:
+        raise TrainingError(f"inputs is {inputs!r}; 1 to 4096 belong there")
+    return np.zeros(inputs, np.float32)
 
 
 def csv(path: str, batch: int = 32) -> Dataset:
@@ -89,9 +112,11 @@ def rested(agents: Sequence[AgentInfo], want: int, rng: Random) -> Sequence[str]
 
 
 trainer: TrainerFactory = LineTrainer
+model: ModelFactory = line
+runtime: RuntimeFactory = LineRuntime
 loader: Loader = csv
 aggregator: Aggregator = median
 folding: Folds = Mean()
 selector: Selector = rested
-scorer: Evaluates = LineTrainer({})
-oracle: Predicts = LineTrainer({})
+scorer: Evaluates = Scored({})
+oracle: Predicts = LineRuntime({})

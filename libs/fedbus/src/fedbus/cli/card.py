@@ -39,6 +39,10 @@ class PackedModel:
     push: PushModel
     blobs: Mapping[str, bytes | bytearray]
 
+    def card(self) -> ModelCard:
+        """Read the card again, as everybody else will."""
+        return codec.from_json(ModelCard, bytes(self.blobs[self.push.card.digest]))
+
 
 def read_model(card_file: Path, weights_file: Path | None = None) -> PackedModel:
     """Read a card, its files, and weights from an .npz file or, without one, a framework's first.

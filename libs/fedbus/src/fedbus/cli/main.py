@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fedbus.cli import agents, demo, exits, inference, jobs, models, show, simulation, up
+from fedbus.cli import agents, demo, exits, inference, jobs, models, plugins, show, simulation, up
 from fedbus.cli.where import Where, where
 from fedbus.errors import FedbusError
 
@@ -38,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(jobs.app, name="job")
 app.add_typer(models.app, name="models")
+app.add_typer(plugins.app, name="plugins")
 app.command("up")(up.up)
 app.command("down")(up.down)
 app.command("env")(up.env)

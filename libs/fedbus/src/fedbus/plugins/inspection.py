@@ -1,0 +1,109 @@
+"""Say what is wrong with an installed plug-in by looking at it: nothing of it is called."""
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fedbus.errors import PluginError
+from fedbus.plugins.finding import GROUPS, OURS, Group, Plugin, found
+
+Arguments = tuple[str, ...]
+
+FACTORIES: Final[Mapping[Group, Mapping[str, Arguments]]] = {
+    "trainers": {"initial": (), "train": ("weights", "data", "params")},
+    "runtimes": {"load": ("weights",), "predict": ("inputs",)},
+}
+"""Kinds whose entry point is called with a structure, and the methods of what that makes."""
+POWERS: Final[Mapping[str, Arguments]] = {
+    "evaluate": ("weights", "data", "params"),
+    "load": ("weights",),
+    "predict": ("inputs",),
+}
+"""What a trainer need not have, and must have right if it does."""
+FUNCTIONS: Final[Mapping[Group, Arguments]] = {
+    "models": ("config",),
+    "loaders": ("path",),
+    "aggregators": ("blocks", "weights"),
+    "selectors": ("agents", "want", "rng"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A plug-in, what is wrong with it, and why it is of no use here though nothing is wrong."""
+
+    plugin: Plugin
+    faults: tuple[str, ...]
+    missing: str = ""
+    """What a plug-in of ours would need: a framework that is not installed is nobody's fault."""
+
+
+def inspect_all(allowed: Collection[str] | None = None) -> Iterator[Finding]:
+    """Look at all plug-ins that are installed; `allowed` as for `load`. Imports them all."""
+    for group in GROUPS:
+        for plugin in found(group):
+            yield inspect_one(plugin, allowed)
+
+
+def inspect_one(plugin: Plugin, allowed: Collection[str] | None = None) -> Finding:
+    """Import a plug-in and hold it against the protocol of its kind."""
+    faults = []
+    claims = [p.where for p in found(plugin.group) if p.name == plugin.name and p != plugin]
+    if claims:
+        faults.append(f"claimed twice: {', '.join(claims)} has the name as well")
+    if not plugin.allowed(allowed):
+        faults.append(f"not allowed here: FEDBUS_PLUGINS={plugin.name} would allow it")
+    try:
+        made = plugin.import_it()
+    except PluginError as error:
+        if plugin.package == OURS and isinstance(error.__cause__, ImportError):
+            return Finding(plugin, tuple(faults), str(error.__cause__))
+        return Finding(plugin, (*faults, f"does not load: {error.__cause__}"))
+    return Finding(plugin, (*faults, *misshapen(plugin.group, made)))
+
+
+def misshapen(group: Group, made: object) -> Iterator[str]:
+    """Name what a plug-in of this kind lacks: methods, or arguments that it will be called with."""
+    if group == "aggregators" and hasattr(made, "fold"):
+        yield from _misfit("fold", made.fold, ("total", "block", "weight"))
+    elif not callable(made):
+        yield f"it is a {type(made).__name__}, not a function or class"
+    elif group in FACTORIES:
+        yield from _misfit("it", made, ("structure",))
+        yield from _methods(made, FACTORIES[group], POWERS if group == "trainers" else {})
+    elif group in FUNCTIONS:
+        yield from _misfit("it", made, FUNCTIONS[group])
+
+
+def _methods(
+    made: object, needed: Mapping[str, Arguments], powers: Mapping[str, Arguments]
+) -> Iterator[str]:
+    if not isinstance(made, type):
+        return  # a function that makes trainers: what it makes is seen when it is tried
+    for name, arguments in {**powers, **needed}.items():
+        method = inspect.getattr_static(made, name, None)
+        if method is None:
+            if name in needed:
+                yield f"no {name}({', '.join(arguments)})"
+        elif isinstance(method, staticmethod | classmethod):
+            yield from _misfit(name, getattr(made, name), arguments)
+        else:
+            yield from _misfit(name, getattr(made, name), arguments, bound=("self",))
+
+
+def _misfit(
+    what: str, call: Callable[..., Any], arguments: Arguments, bound: Arguments = ()
+) -> Iterator[str]:
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):
+        return  # written in C: nothing to be seen
+    try:
+        signature.bind(*bound, *arguments)
+    except TypeError as error:
+        takes = [str(p) for p in list(signature.parameters.values())[len(bound) :]]
+        yield (
+            f"{what} takes ({', '.join(takes)}) and is called with ({', '.join(arguments)}): "
+            f"{error}"
+        )
