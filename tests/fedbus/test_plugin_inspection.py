@@ -104,9 +104,8 @@ def test_a_framework_that_is_missing_is_no_fault_of_ours(
     tmp_path: Path, package: str, faults: tuple[str, ...], missing: str
 ) -> None:
     """A light agent has tflite and no torch; a package of others should name what it needs."""
-    tmp_path.joinpath("METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n"
-    )
+    metadata = f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n"
+    tmp_path.joinpath("METADATA").write_text(metadata)
     tmp_path.joinpath("entry_points.txt").write_text("[fedbus.models]\nn = n_a:build\n")
     (entry,) = PathDistribution(tmp_path).entry_points
     finding = inspect_one(Plugin("models", "n", entry))
