@@ -47,3 +47,15 @@ def test_an_example_of_each_kind_has_at_most_twenty_lines(name: str) -> None:
 def test_nothing_is_wrong_with_the_examples(kind: str, name: str) -> None:
     """What mypy takes, `fedbus plugins` takes as well."""
     assert list(misshapen(kind, getattr(plugin_examples, name))) == []  # type: ignore[arg-type] # a key is a group
+
+
+@pytest.mark.parametrize("file", ["softmax", "pixels", "rested"])
+def test_the_example_package_is_as_short_as_its_page_says(file: str) -> None:
+    """Each function and each class, its optional powers included."""
+    source = Path(__file__).parents[2] / f"examples/own_trainer/src/own_trainer/{file}.py"
+    parts = [
+        node
+        for node in ast.parse(source.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    ]
+    assert [part.name for part in parts if code_lines(part) > LINES] == []

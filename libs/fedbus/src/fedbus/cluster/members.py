@@ -12,7 +12,7 @@ EVALUATOR = "evaluator"
 USER = "user.cli"
 SWEEPER = "user.up"
 """`fedbus up` itself: it clears what a cluster that was killed said of its nodes."""
-PASSED_ON = ("FEDBUS_LOG_LEVEL",)
+PASSED_ON = ("FEDBUS_LOG_LEVEL", "FEDBUS_PLUGINS")
 """Of what the caller's environment says to services, only this reaches the members."""
 
 

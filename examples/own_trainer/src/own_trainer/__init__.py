@@ -1,0 +1,1 @@
+"""Plug-ins for fedbus that fedbus knows nothing of."""

@@ -1,0 +1,42 @@
+"""Softmax regression in numpy: a model of one's own, and how it is trained."""
+
+import numpy as np
+
+from fedbus import Array, Dataset, Metrics, Params, Structure, Update, Weights
+
+
+class SoftmaxTrainer:
+    """Learns which class a row is of. Its card says `{"inputs": 64, "classes": 10}`."""
+
+    def __init__(self, structure: Structure) -> None:
+        self.shape = int(structure["inputs"]), int(structure["classes"])
+
+    def initial(self) -> Weights:
+        """Begin with nothing."""
+        return {"bias": np.zeros(self.shape[1], np.float32), "w": np.zeros(self.shape, np.float32)}
+
+    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+        """Go downhill, one batch at a time."""
+        new = {name: array.copy() for name, array in weights.items()}
+        for x, y in data.steps(params):
+            wrong = softmax(x @ new["w"] + new["bias"]) - np.eye(self.shape[1], dtype=np.float32)[y]
+            new["w"] -= params.learning_rate * (x.T @ wrong) / len(x)
+            new["bias"] -= params.learning_rate * wrong.mean(axis=0)
+        return Update(new, data.examples, self.evaluate(new, data, params))
+
+    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Metrics:
+        """Score; optional, and what an agent with the role `evaluate` needs."""
+        del params
+        loss = right = 0.0
+        for x, y in data.batches():
+            scores = softmax(x @ weights["w"] + weights["bias"])
+            loss -= float(np.log(scores[np.arange(len(y)), y] + 1e-9).sum())
+            right += float((scores.argmax(axis=1) == y).sum())
+        return {"loss": loss / data.examples, "accuracy": right / data.examples}
+
+
+def softmax(scores: Array) -> Array:
+    """Turn scores into shares of one. scores: (rows, classes)."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    shares: Array = powers / powers.sum(axis=1, keepdims=True)
+    return shares

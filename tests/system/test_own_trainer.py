@@ -1,0 +1,124 @@
+"""A package of somebody else is installed, and trains: nothing of ours was edited for it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedbus.node import Identity
+from fedbus.settings import settings_from
+from fedbus_edge_agent.app import AgentSettings, build
+from tests.system.people import FEDBUS, Up
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "own_trainer"
+MODEL, JOB = str(EXAMPLE / "model.json"), str(EXAMPLE / "job.json")
+
+pytest.importorskip("hatchling")
+pytest.importorskip("sklearn")
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the package as pip does, into a folder, from nothing but its sources."""
+    folder = tmp_path_factory.mktemp("own")
+    source, target = folder / "source", folder / "target"
+    shutil.copytree(EXAMPLE, source)  # a build may leave things beside the sources
+    options = ("--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--target")
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, str(target), str(source)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def run(target: Path, *words: str) -> str:
+    """Run a command where the package is installed."""
+    done = subprocess.run(
+        [*FEDBUS, *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(target), "COLUMNS": "200"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_nothing_is_wrong_with_it(target: Path) -> None:
+    """It is listed, and each part of it does what it should."""
+    rows = [line.split() for line in run(target, "plugins").splitlines()]
+    mine = [row for row in rows if "own-trainer" in row]
+    assert [row[:2] for row in mine] == [
+        ["trainers", "softmax"],
+        ["loaders", "pixels"],
+        ["selectors", "rested"],
+    ]
+    assert {" ".join(row[5:]) for row in mine} == {"ok where FEDBUS_PLUGINS allows it"}
+    config = '{"inputs": 64, "classes": 10}'
+    tried = run(target, "plugins", "check", "softmax", "--config", config)
+    assert "initial: 2 arrays, 650 numbers" in tried
+    assert "evaluate: loss" in tried
+    assert "chose 5 of 10" in run(target, "plugins", "check", "rested")
+
+
+def test_it_is_simulated(target: Path) -> None:
+    """With no broker; its own model learns the digits."""
+    said = run(target, "simulate", JOB, "--model", MODEL, "--agents", "3")
+    assert "job softmax-1 finished: all 5 rounds are done" in said
+    assert float(said.split("accuracy ")[-1].split(" %")[0]) > 80
+
+
+def test_an_agent_reads_its_data_with_its_loader(
+    target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent's owner names it; no other permission is needed."""
+    rows = np.hstack([np.full((5, 64), 16), np.arange(5)[:, None]])
+    np.savetxt(tmp_path / "digits.csv", rows, delimiter=",")
+    monkeypatch.syspath_prepend(str(target))
+    data = str(tmp_path / "digits.csv")
+    assert "5 examples" in run(target, "plugins", "check", "pixels", "--data", data)
+    environ = {"FEDBUS_DATA": data, "FEDBUS_LOADER": "pixels", "FEDBUS_HOME": str(tmp_path)}
+    identity = Identity(name="agent.1", incarnation=1)
+    built = build(settings_from(environ, AgentSettings), identity)
+    assert built.core is not None
+
+
+@pytest.mark.system
+def test_real_agents_train_with_it(
+    target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose settings allow it; those that do not decline the job with its name."""
+    pytest.importorskip("tflite_runtime")
+    monkeypatch.setenv("PYTHONPATH", str(target))
+    with Up(tmp_path, "--agents", "3", environ={"FEDBUS_PLUGINS": "own-trainer"}) as cluster:
+        pushed = cluster.run("models", "push", MODEL)
+        assert pushed.returncode == 0, pushed.stderr
+        watched = cluster.run("job", "submit", JOB, "--watch")
+        assert watched.returncode == 0, watched.stdout + watched.stderr
+        assert "job softmax-1 finished" in watched.stdout
+        assert cluster.ask("job", "show", "softmax-1")["metrics"]["accuracy"] > 0.8
+        cluster.interrupt()
+
+
+@pytest.mark.system
+def test_a_cluster_that_does_not_allow_it_refuses_the_job(
+    target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the plug-in's name, and the words that would allow it."""
+    pytest.importorskip("tflite_runtime")
+    monkeypatch.setenv("PYTHONPATH", str(target))
+    with Up(tmp_path, "--agents", "1") as cluster:
+        assert cluster.run("models", "push", MODEL).returncode == 0
+        refused = cluster.run("job", "submit", JOB, "--watch")
+        assert refused.returncode == 4
+        assert "selectors plug-in 'rested' of own-trainer is not allowed here" in refused.stderr
+        assert "FEDBUS_PLUGINS=rested allows it" in refused.stderr
+        cluster.interrupt()
