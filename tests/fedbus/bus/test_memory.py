@@ -1,5 +1,7 @@
 """The broker in memory treats packets as the real one does, and lets nobody do what he may not."""
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -238,3 +240,41 @@ def test_routes_are_those_of_a_search_through_all_subscriptions(
         else:
             broker.unsubscribe(name, f"{prefix}/{pattern}")
             following[name].discard(f"{prefix}/{pattern}")
+
+
+def test_routes_are_those_of_a_walk_over_all_that_is_followed() -> None:
+    """Found by how filters begin, and kept until somebody follows the topic, or no longer."""
+    rng = Random(5)
+    filters = ["a", "a/b", "a/+", "a/#", "+/b", "#", "b/+/c", "$share/g/a/+", "$share/g/#"]
+    names = ["a", "a/b", "a/b/c", "b/x/c", "b", "$own/a"]
+    heard: list[str] = []
+    broker = MemoryBroker(lambda name, _: heard.append(name))
+    broker._may = lambda *_: True  # type: ignore[method-assign] # noqa: SLF001 - routes, not rules
+    followed: dict[str, set[str]] = {}
+    for _ in range(600):
+        who, named = f"n{rng.randrange(4)}", rng.choice(filters)
+        match rng.choice(("connect", "disconnect", "follow", "follow", "leave")):
+            case "connect":
+                broker.connect(who, [named])
+                followed[who] = {named}
+            case "disconnect":
+                broker.disconnect(who)
+                followed.pop(who, None)
+            case "follow" if who in followed:
+                broker.subscribe(who, named)
+                followed[who].add(named)
+            case "leave" if who in followed:
+                broker.unsubscribe(who, named)
+                followed[who].discard(named)
+        topic = rng.choice(names)
+        heard.clear()
+        broker.publish("n0", Packet(topic, b""))
+        plain = {n for n, all_ in followed.items() if any(topics.matches(f, topic) for f in all_)}
+        groups = {
+            f
+            for all_ in followed.values()
+            for f in all_
+            if f.startswith("$share/") and topics.matches(f.split("/", 2)[2], topic)
+        }
+        assert len(heard) == len(plain) + len(groups)
+        assert plain <= set(heard)

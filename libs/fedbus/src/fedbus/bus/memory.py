@@ -8,6 +8,7 @@ none. It knows no time: what is retained does not expire.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import accumulate, takewhile
 
 from fedbus.bus.base import Packet
 from fedbus.wire import topics
@@ -37,18 +38,24 @@ class MemoryBroker:
         self._turns: dict[str, int] = {}
         self._allowed: dict[tuple[str, topics.Access, str], bool] = {}
         self._routes: dict[str, tuple[list[str], dict[str, list[str]]]] = {}
+        # Hundreds of agents follow topics of their own: who follows what is found by the filter's
+        # beginning, and a route is forgotten only when somebody follows its topic or no longer.
+        self._followers: dict[str, dict[str, dict[str, int]]] = {}
 
     def connect(self, name: str, subscriptions: list[str], will: Packet | None = None) -> None:
         """Open a session; an older one of this name is thrown out, and its will is not spoken."""
+        if name in self._sessions:
+            self._forget(name)
         self._sessions[name] = _Session(will)
-        self._routes.clear()
         for topic in subscriptions:
             self.subscribe(name, topic)
 
     def disconnect(self, name: str, *, clean: bool = True) -> None:
         """Close a session; unless it is clean, its will is published."""
-        session = self._sessions.pop(name, None)
-        self._routes.clear()
+        session = self._sessions.get(name)
+        if session is not None:
+            self._forget(name)
+            del self._sessions[name]
         if session is not None and session.will is not None and not clean:
             self.publish(name, replace(session.will, retain=True))
 
@@ -57,13 +64,19 @@ class MemoryBroker:
         self._sessions.clear()
         self._retained.clear()
         self._routes.clear()
+        self._followers.clear()
 
     def subscribe(self, name: str, topic: str) -> None:
         """Follow a topic; what is retained there is delivered now, but not to a share."""
         shared = topic.startswith(_SHARE + "/")
         pattern = topic.split("/", 2)[2] if shared else topic
-        self._sessions[name].subscriptions[topic] = pattern
-        self._routes.clear()
+        session = self._sessions[name]
+        if topic not in session.subscriptions:
+            session.subscriptions[topic] = pattern
+            patterns = self._followers.setdefault(_beginning(pattern), {})
+            names = patterns.setdefault(pattern, {})
+            names[name] = names.get(name, 0) + 1  # alone, and in a share
+            self._reroute(pattern)
         if not shared:
             for retained in list(self._retained.values()):
                 if topics.matches(pattern, retained.topic):
@@ -71,8 +84,9 @@ class MemoryBroker:
 
     def unsubscribe(self, name: str, topic: str) -> None:
         """No longer follow it."""
-        self._sessions[name].subscriptions.pop(topic, None)
-        self._routes.clear()
+        pattern = self._sessions[name].subscriptions.pop(topic, None)
+        if pattern is not None:
+            self._unfollow(name, pattern)
 
     def publish(self, name: str, packet: Packet) -> None:
         """Deliver a packet to whoever follows its topic, once each."""
@@ -100,8 +114,9 @@ class MemoryBroker:
         if topic not in self._routes:
             plain: dict[str, None] = {}
             shares: dict[str, list[str]] = {}
-            for name, session in self._sessions.items():
-                for named, pattern in session.subscriptions.items():
+            followers = self._following(topic)
+            for name in filter(followers.__contains__, self._sessions):
+                for named, pattern in self._sessions[name].subscriptions.items():
                     if topics.matches(pattern, topic):
                         if named.startswith(_SHARE + "/"):
                             shares.setdefault(named, []).append(name)
@@ -109,6 +124,34 @@ class MemoryBroker:
                             plain[name] = None
             self._routes[topic] = list(plain), shares
         return self._routes[topic]
+
+    def _following(self, topic: str) -> set[str]:
+        names: set[str] = set()
+        for beginning in ("", *accumulate(topic.split("/"), "{}/{}".format)):
+            for pattern, followers in self._followers.get(beginning, {}).items():
+                if topics.matches(pattern, topic):
+                    names.update(followers)
+        return names
+
+    def _forget(self, name: str) -> None:
+        for pattern in self._sessions[name].subscriptions.values():
+            self._unfollow(name, pattern)
+
+    def _unfollow(self, name: str, pattern: str) -> None:
+        patterns = self._followers[_beginning(pattern)]
+        patterns[pattern][name] -= 1
+        if not patterns[pattern][name]:
+            del patterns[pattern][name]
+        if not patterns[pattern]:
+            del patterns[pattern]
+        self._reroute(pattern)
+
+    def _reroute(self, pattern: str) -> None:
+        if _beginning(pattern) == pattern:
+            self._routes.pop(pattern, None)
+        else:
+            for topic in [known for known in self._routes if topics.matches(pattern, known)]:
+                del self._routes[topic]
 
     def _hand_over(self, receiver: str, packet: Packet) -> None:
         if self._may(receiver, "read", packet.topic):
@@ -121,3 +164,8 @@ class MemoryBroker:
         if key not in self._allowed:
             self._allowed[key] = topics.may(name, access, topic, self._root)
         return self._allowed[key]
+
+
+def _beginning(pattern: str) -> str:
+    """Take the levels before the first wildcard; all of them where there is none."""
+    return "/".join(takewhile(lambda level: level not in {"+", "#"}, pattern.split("/")))
