@@ -84,3 +84,19 @@ def test_a_wheel_turns_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> No
     with show.working("starting") as tell:
         tell("more [1]")
     assert "more [1]" in terminal.getvalue()
+
+
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is said stays on the screen; the bar does not."""
+    with show.progress("3 agents", 2) as advance:
+        advance("round 1 [of 2]")
+    assert capsys.readouterr().out == "round 1 [of 2]\n"
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=80, highlight=False)
+    monkeypatch.setattr(show, "out", lambda: terminal)
+    with show.progress("3 agents", 2) as advance:
+        advance("round 1 [of 2]")
+    assert "round 1 [of 2]" in screen.getvalue()
+    assert "50%" in screen.getvalue()

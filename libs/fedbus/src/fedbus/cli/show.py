@@ -41,6 +41,25 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
         yield lambda sentence: status.update(escape(sentence))
 
 
+@contextmanager
+def progress(what: str, steps: int) -> Iterator[Callable[[str], None]]:
+    """Count steps on a bar; the block says a sentence for each, printed above it or alone."""
+    console = out()
+    if not console.is_terminal:
+        yield say
+        return
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(escape(what), total=steps)
+
+        def advance(sentence: str) -> None:
+            bar.console.print(escape(sentence), markup=True)
+            bar.advance(task)
+
+        yield advance
+
+
 def print_json(plain: object) -> None:
     """Print for a program: indented, in one piece."""
     sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")

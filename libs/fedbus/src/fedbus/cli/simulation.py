@@ -1,6 +1,10 @@
 """`fedbus simulate`: a job in one process, with no broker and no waiting."""
 
+import math
 import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +15,7 @@ from fedbus.cli.card import PackedModel, read_model, write_weights
 from fedbus.cli.exits import Failed, Refused
 from fedbus.cli.starting import digits_model
 from fedbus.cli.watching import round_line
-from fedbus.cluster.shards import HELD_OUT, shard_names, write_digits
+from fedbus.cluster.shards import ALPHA, HELD_OUT, shard_names, write_digits
 from fedbus.data import Dataset, npz
 from fedbus.errors import SettingsError
 from fedbus.wire import codec
@@ -32,6 +36,14 @@ def simulate(
         Path | None,
         typer.Option(
             metavar="CARD.json", help="As for `models push`; the digits model by default."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="dirichlet:ALPHA",
+            help="How unevenly the digits are dealt, 0.3 by default: the smaller, the fewer "
+            "classes an agent sees.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed plays the same run again.")] = 0,
@@ -56,18 +68,22 @@ def simulate(
     payload = _read(job)
     wish = _wish(payload)
     with tempfile.TemporaryDirectory(prefix="fedbus-simulate-") as folder:
-        shards, held_out = _data(data, Path(folder), agents or wish.round.agents)
+        shards, held_out = _data(
+            data, Path(folder), agents or wish.round.agents, _alpha(split, data)
+        )
         _check_enough(wish, len(shards))
         try:
-            played = play(
-                payload,
-                _model(model),
-                shards,
-                held_out=held_out,
-                seed=seed,
-                faults=ROUGH if rough else NONE,
-                watch=_quiet if as_json else _say_round,
-            )
+            bar = show.progress(f"{len(shards)} agents", wish.num_rounds)
+            with nullcontext(_quiet) if as_json else bar as advance:
+                played = play(
+                    payload,
+                    _model(model),
+                    shards,
+                    held_out=held_out,
+                    seed=seed,
+                    faults=ROUGH if rough else NONE,
+                    watch=partial(_say_round, advance),
+                )
         except SimulationFailed as error:
             raise Refused(str(error)) from error
     if output is not None:
@@ -105,9 +121,24 @@ def _check_enough(wish: JobFile, agents: int) -> None:
         )
 
 
-def _data(given: Path | None, folder: Path, agents: int) -> tuple[dict[str, Dataset], Dataset]:
+def _alpha(split: str | None, data: Path | None) -> float:
+    if split is None:
+        return ALPHA
+    if data is not None:
+        raise SettingsError("--split deals the digits, and --data brings shards that are dealt")
+    scheme, _, number = split.partition(":")
+    with suppress(ValueError):
+        alpha = float(number)
+        if scheme == "dirichlet" and 0 < alpha < math.inf:
+            return alpha
+    raise SettingsError(f"--split {split!r}: dirichlet:ALPHA, a number above 0, belongs there")
+
+
+def _data(
+    given: Path | None, folder: Path, agents: int, alpha: float
+) -> tuple[dict[str, Dataset], Dataset]:
     if given is None:
-        write_digits(folder, agents)
+        write_digits(folder, agents, alpha)
         names = [str(number) for number in range(1, agents + 1)]
     else:
         folder, names = given, shard_names(given, agents)
@@ -119,9 +150,9 @@ def _model(card: Path | None) -> PackedModel:
     return digits_model() if card is None else read_model(card)
 
 
-def _say_round(done: RoundState) -> None:
-    show.say(round_line(done))
+def _say_round(advance: Callable[[str], None], done: RoundState) -> None:
+    advance(round_line(done))
 
 
-def _quiet(_: RoundState) -> None:
+def _quiet(_: str) -> None:
     """The rounds are printed at the end."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from fedbus.errors import FedbusError
 from fedbus.split import write_digits
 try:
-    write_digits(Path(sys.argv[1]), int(sys.argv[2]))
+    write_digits(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
 except FedbusError as error:
     sys.exit(str(error))
 """
@@ -47,8 +47,12 @@ def shard_names(folder: Path, agents: int | None) -> list[str]:
     return names[:agents]
 
 
-def write_digits(folder: Path, agents: int) -> None:
-    """Write scikit-learn's digits as shards, the same ones each time.
+ALPHA = 0.3
+"""How unevenly the digits are dealt, unless somebody says otherwise."""
+
+
+def write_digits(folder: Path, agents: int, alpha: float = ALPHA) -> None:
+    """Write scikit-learn's digits as shards, the same ones each time, dealt by Dirichlet(alpha).
 
     In a process of its own: scikit-learn would stay in memory as long as the cluster lives.
 
@@ -61,7 +65,7 @@ def write_digits(folder: Path, agents: int) -> None:
             "pip install scikit-learn, or bring data of your own with --data"
         )
     wrote = subprocess.run(
-        [sys.executable, "-c", _WRITE_DIGITS, str(folder), str(agents)],
+        [sys.executable, "-c", _WRITE_DIGITS, str(folder), str(agents), str(alpha)],
         check=False,
         capture_output=True,
         text=True,
