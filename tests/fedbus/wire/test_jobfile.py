@@ -386,6 +386,11 @@ LATER: list[tuple[dict[str, Any], str, str]] = [
             ("global_clipnorm", 1.0), ("clipvalue", 0.5),
         ]
     ),
+    (
+        {"plugins": {"loader": "csv"}},
+        "plugins.loader",
+        "FEDBUS_LOADER on each agent does it",
+    ),
 ]  # fmt: skip
 
 
