@@ -19,9 +19,7 @@ def test_what_we_ship_needs_no_permission() -> None:
 
 def test_a_plug_in_of_others_needs_the_operators_word(install: Install) -> None:
     """The sentence names the setting that gives it."""
-    entries = (
-        "[fedbus.selectors]\nfirst = acme_first:f\n[fedbus.aggregators]\nmid = acme_first:m"
-    )
+    entries = "[fedbus.selectors]\nfirst = acme_first:f\n[fedbus.aggregators]\nmid = acme_first:m"
     install("acme_first", entries, "f = lambda *_: ['agent.1']")
     with pytest.raises(PluginError, match=r"'first' of acme_first is not allowed .*FEDBUS_PLUGINS"):
         check_plugin("selectors", "first", ())
