@@ -51,7 +51,7 @@ def test_nobody_takes_a_name_of_ours_from_a_process_that_does_not_allow_it(
 ) -> None:
     """A package that came with another one cannot stop an agent by claiming `npz`."""
     install("acme_thief", "[fedbus.loaders]\nnpz = acme_thief:load", "load = print")
-    assert plugins.load("loaders", "npz", allowed=[]).__module__ == "fedbus.data"
+    assert plugins.load("loaders", "npz", allowed=[]).__module__.startswith("fedbus.data")
     with pytest.raises(PluginError, match="claimed twice"):
         plugins.load("loaders", "npz", allowed=["acme-thief"])
 
