@@ -116,11 +116,15 @@ def failed(plan: Plan, reason: str = "too few") -> RoundEnded:
     )
 
 
-def facts(*roles: Any, examples: int = 10) -> AgentFacts:  # noqa: ANN401 - a role
+def facts(
+    *roles: Any,  # noqa: ANN401 - a role
+    trainers: tuple[str, ...] = (),
+    trouble: str = "",
+) -> AgentFacts:
     """Describe a small agent."""
     return AgentFacts(
         roles=roles,
-        examples=examples,
+        examples=10,
         cores=1,
         memory_mb=512,
         storage_mb=512,
@@ -128,6 +132,8 @@ def facts(*roles: Any, examples: int = 10) -> AgentFacts:  # noqa: ANN401 - a ro
         frameworks={},
         models={},
         format={},
+        trainers=trainers,
+        trouble=trouble,
     )
 
 
@@ -197,6 +203,11 @@ class Stand(Driven):
                 ),
             )
 
+    def introduce_as(self, node: str, own: AgentFacts) -> None:
+        """Let an agent say of itself what a test wants."""
+        self.lives[node] = 1
+        self.hear(node, NodeState(node=node, incarnation=1, online=True, agent=own))
+
     def begin(self, job: JobLoaded | None = None, *fleet: str) -> None:
         """Lead, with a fleet, and load one job."""
         self.introduce(*(fleet or (COLLECTOR, A, B, C)))
@@ -263,6 +274,11 @@ class Stand(Driven):
     def state(self) -> JobState:
         """Read the job state that the last event announced last."""
         return self.said(JobState)[-1]
+
+    def state_now(self) -> JobState:
+        """Have the job's state announced again, and read it."""
+        self.tell_states()
+        return self.state()
 
     def tell_states(self) -> None:
         """Have all job states announced again."""

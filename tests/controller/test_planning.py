@@ -11,7 +11,7 @@ from fedbus.wire.messages import (
     PlanStored,
     TrainTask,
 )
-from fedbus.wire.states import JobState
+from fedbus.wire.states import JobState, ModelNeeds
 from fedbus.wire.values import Plan
 from tests.controller.stand import (
     COLLECTOR,
@@ -23,6 +23,7 @@ from tests.controller.stand import (
     B,
     C,
     Stand,
+    facts,
     job_file,
     loaded,
     version,
@@ -219,3 +220,32 @@ def test_an_unreadable_job_that_has_ended_keeps_its_end() -> None:
     stand.begin(loaded(file=b"{}", phase="cancelled", reason="by a user"))
     assert (stand.state().phase, stand.state().reason) == ("cancelled", "by a user")
     assert ("end", JOB) not in stand.asks
+
+
+def test_agents_that_say_they_cannot_are_not_asked() -> None:
+    """They would only decline; the job says why it waits."""
+    stand = Stand()
+    needs = ModelNeeds(structures=("torch",))
+    stand.begin(loaded(needs=needs), COLLECTOR, C)
+    stand.introduce_as(A, facts("train", trainers=("tflite",)))
+    stand.introduce_as(B, facts("train", trouble="its worker hangs"))
+    stand.wait(1.0)
+    why = "the model is for torch; here there is tflite; 1 cannot: its worker hangs"
+    counts = "3 are online, 3 wanted, 2 needed"
+    assert stand.state_now().reason == f"waiting for agents: {counts}; 1 cannot: {why}"
+    stand.introduce_as(A, facts("train", trainers=("tflite", "torch")))
+    stand.wait(5.0)
+    assert sorted(stand.planned.roster) == [A, C]
+
+
+def test_a_trainer_that_a_job_names_is_looked_for() -> None:
+    """Where an agent names its own."""
+    stand = Stand()
+    file = job_file(plugins={"trainer": "own"}, round={"agents": 1})
+    stand.begin(loaded(file=file), COLLECTOR)
+    stand.introduce_as(A, facts("train", trainers=("tflite",)))
+    stand.wait(6.0)
+    assert ("plan", JOB) not in stand.asks
+    stand.introduce_as(B, facts("train", trainers=("own",)))
+    stand.wait(6.0)
+    assert stand.planned.roster == (B,)

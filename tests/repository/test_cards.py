@@ -5,7 +5,7 @@ import pytest
 from fedbus.errors import StoreError, TransferError
 from fedbus.wire import codec
 from fedbus.wire.cards import files_of
-from fedbus.wire.states import ModelCard
+from fedbus.wire.states import ModelCard, ModelNeeds
 from fedbus_repository import cards
 from fedbus_repository.cards import Cards
 from fedbus_repository.store import Store
@@ -44,3 +44,15 @@ def test_files_are_named_once_each() -> None:
         ModelCard, card(structures={"a": {"blob": stated}, "b": {"blob": stated}, "c": {}})
     )
     assert files_of(read) == (manifest_of(FILE),)
+
+
+def test_a_card_says_which_agents_can_train_it(store: Store) -> None:
+    """Its frameworks and its input; of an input that no format needs, and of a lost card, less."""
+    desk, form = Cards(store), {"data_types": {"image": {"size": [8, 8, 1]}}}
+    structures: dict[str, object] = {"torch": {}, "keras": {}}
+    told = desk.needs(put(store, card(structures=structures, input=form)))
+    assert told == ModelNeeds(structures=("keras", "torch"), input=form)
+    for large in ({"x": "y" * 4096}, {f"k{number}": 1 for number in range(33)}):
+        told = desk.needs(put(store, card(structures=structures, input=large)))
+        assert told == ModelNeeds(structures=("keras", "torch"))
+    assert desk.needs(manifest_of(b"gone")) is None

@@ -24,6 +24,7 @@ from fedbus.wire.messages import (
     StoreScore,
     TakeLease,
 )
+from fedbus.wire.states import ModelNeeds
 from fedbus_repository.store import Store
 from tests.repository.stand import (
     CONTROLLER,
@@ -103,6 +104,7 @@ def test_a_job_is_loaded(stand: Stand, store: Store) -> None:
             latest=ref_of(done.version),
             metrics={"loss": 1.0},
             plan=plan,
+            needs=ModelNeeds(structures=("tflite", "torch")),
         )
     ]
 

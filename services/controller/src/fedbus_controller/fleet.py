@@ -5,17 +5,20 @@ three missed heartbeats and lost after six, whether it died, hangs, or its link 
 tell.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from fedbus.wire.fit import Wish, misfit
 from fedbus.wire.states import PROTOCOL, AgentFacts, Heartbeat, NodeState
 from fedbus.wire.values import role_of
 
 SUSPECT_BEATS = 3
 LOST_BEATS = 6
 LIVES_REMEMBERED = 8
+REASONS = 3
+"""Of so many kinds of agents that cannot do a job, a sentence says why."""
 
 
 class Status(StrEnum):
@@ -34,6 +37,16 @@ class Member:
     heard: float
     load: float = 0.0
     past: deque[int] = field(default_factory=lambda: deque(maxlen=LIVES_REMEMBERED))
+
+
+@dataclass(frozen=True, slots=True)
+class Able:
+    """The agents that are online and can do a training; of the others, how many cannot and why."""
+
+    able: tuple[tuple[str, AgentFacts], ...]
+    unable: int
+    reasons: str
+    """To follow in a sentence: `; 2 cannot: training needs …`, or nothing."""
 
 
 class Fleet:
@@ -101,6 +114,17 @@ class Fleet:
             facts = self._members[node].state.agent
             if facts is not None and role in facts.roles:
                 yield node, facts
+
+    def able(self, training: Wish, now: float) -> Able:
+        """Tell those who can do a training, as far as they say themselves, from the others."""
+        able, why = [], Counter[str]()
+        for name, facts in self.agents("train", now):
+            if reason := misfit(training, facts):
+                why[reason] += 1
+            else:
+                able.append((name, facts))
+        told = "".join(f"; {count} cannot: {why}" for why, count in why.most_common(REASONS))
+        return Able(tuple(able), why.total(), told)
 
     def collectors(self, now: float) -> list[str]:
         """List the collectors that are online, by name."""

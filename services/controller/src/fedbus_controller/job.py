@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 from fedbus.actions import Action, Announce, Ask, Cancel, Note, WakeAt
 from fedbus.plugins import AgentInfo
+from fedbus.wire.fit import Wish
 from fedbus.wire.jobfile import JobFile
 from fedbus.wire.messages import (
     Dismissed,
@@ -66,6 +67,7 @@ class Job:
         self._brief = Brief(loaded.job, file, epoch, loaded.secret)
         self._means = means
         self._latest = loaded.latest
+        self._needs = loaded.needs
         self._rounds = loaded.rounds
         self._metrics = dict(loaded.metrics)
         self._plan = loaded.plan
@@ -115,6 +117,8 @@ class Job:
         if self.phase is not Phase.WAITING:
             return
         fleet, wish = self._means.fleet, self._brief.file.round
+        training = Wish(self._latest.weights.size, self._brief.file.plugins.trainer, self._needs)
+        known = fleet.able(training, now)
         agents = [
             AgentInfo(
                 agent=name,
@@ -122,14 +126,15 @@ class Job:
                 examples=facts.examples,
                 load=fleet.load(name),
             )
-            for name, facts in fleet.agents("train", now)
+            for name, facts in known.able
         ]
         collectors = fleet.collectors(now)
         patient = now < self._since + PATIENCE_SECONDS
         if not collectors:
             yield from self._wait("waiting for a collector", now)
         elif len(agents) < (wish.agents if patient else wish.quorum):
-            why = f"{len(agents)} are online, {wish.agents} wanted, {wish.quorum} needed"
+            online = f"{len(agents) + known.unable} are online"
+            why = f"{online}, {wish.agents} wanted, {wish.quorum} needed{known.reasons}"
             yield from self._wait(f"waiting for agents: {why}", now)
         else:
             yield from self._select(agents, collectors, now)

@@ -1,17 +1,21 @@
 """What a model's card says: its layout, and the files its structures name."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fedbus.digests import digest_of
-from fedbus.errors import StoreError, TransferError
+from fedbus.errors import FedbusError, StoreError, TransferError
 from fedbus.layout import Layout
 from fedbus.weights import MAX_PREFIX, check_header
 from fedbus.wire import codec
-from fedbus.wire.states import ModelCard
+from fedbus.wire.states import ModelCard, ModelNeeds
 from fedbus.wire.values import Manifest
 from fedbus_repository.store import Store, Upload
 
 REMEMBERED = 64
+MAX_NEEDS = 4096
+"""Bytes of what is told to controllers of a card; a format takes a hundred."""
+MOST_KEYS = 32
 
 
 class Cards:
@@ -47,6 +51,17 @@ class Cards:
                 self._layouts.clear()
             self._layouts[card.digest] = layout
         return layout
+
+    def needs(self, card: Manifest) -> ModelNeeds | None:
+        """Read what a card wants of an agent; None where that cannot be read."""
+        try:
+            found = self.read(card)
+        except FedbusError:
+            return None  # agents will say what is wrong with it
+        said = ModelNeeds(structures=tuple(sorted(found.structures)), input=found.input)
+        if len(codec.to_json(said)) <= MAX_NEEDS and len(found.input) <= MOST_KEYS:
+            return said
+        return replace(said, input={})
 
     def check(self, weights: Manifest, layout: Layout, uploads: Sequence[Upload] = ()) -> None:
         """Refuse weights that are not a plain blob of this layout, by their header and size.

@@ -57,8 +57,8 @@ class RepositoryCore:
         self._errands = Errands()
         self._catalog = Catalog(name, store, self._errands)
         self._leases = Leases(store, self._errands, lease_seconds)
-        self._jobs = Jobs(store, self._errands, self._catalog)
         cards = Cards(store)
+        self._jobs = Jobs(store, self._errands, self._catalog, cards)
         self._commits = Commits(store, self._errands, self._catalog, cards)
         self._pushes = Pushes(store, self._errands, self._catalog, cards)
 

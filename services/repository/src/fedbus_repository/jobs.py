@@ -1,6 +1,7 @@
 """What a controller asks about jobs, and what it is answered. Pure."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -22,6 +23,7 @@ from fedbus.wire.messages import (
     StoreScore,
 )
 from fedbus.wire.values import Plan
+from fedbus_repository.cards import Cards
 from fedbus_repository.catalog import Catalog
 from fedbus_repository.errands import Call, Errand, Errands
 from fedbus_repository.store import Ended, Job, Refused, Stale, Store, Version
@@ -32,8 +34,9 @@ Question: TypeAlias = StoreJob | StorePlan | ListJobs | LoadJob | StoreScore | E
 class Jobs:
     """The desk for controllers."""
 
-    def __init__(self, store: Store, errands: Errands, catalog: Catalog) -> None:
+    def __init__(self, store: Store, errands: Errands, catalog: Catalog, cards: Cards) -> None:
         self._store, self._errands, self._catalog = store, errands, catalog
+        self._cards = cards
 
     def ask(self, sender: str, message: Question) -> Iterator[Action]:
         """Take a question to the store."""
@@ -62,6 +65,9 @@ class Jobs:
     def _answer(self, sender: str, message: Question, call: Callable[[], Any]) -> Errand:
         result = yield Call(call)
         answer = self._said(message, result)
+        if isinstance(answer, JobLoaded):
+            needs = yield Call(partial(self._cards.needs, answer.latest.card))
+            answer = replace(answer, needs=needs)
         said = () if answer is None else (Send(sender, answer),)
         if isinstance(result, Version):
             return (*said, *self._catalog.scored(result))

@@ -16,7 +16,10 @@ ENDED: frozenset[str] = frozenset({"finished", "failed", "cancelled"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentFacts:
-    """What an agent can do, and on what: announced so that the controller can choose."""
+    """What an agent can do, and on what: announced so that the controller can choose.
+
+    `trainers` are those it can load, none if it does not say; `trouble` is why it takes no tasks.
+    """
 
     roles: tuple[Literal["train", "evaluate"], ...]
     examples: Whole
@@ -28,6 +31,8 @@ class AgentFacts:
     models: Annotated[dict[Ident, Whole], Field(max_length=256)]
     format: Annotated[dict[str, Any], Field(max_length=32)]
     task: Text = ""
+    trainers: Annotated[tuple[Ident, ...], Field(max_length=256)] = ()
+    trouble: Text = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +110,14 @@ class TensorSpec:
     shape: Annotated[tuple[Whole, ...], Field(max_length=8)]
     dtype: Ident
     role: Literal["weight", "statistic", "local"] = "weight"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelNeeds:
+    """What of a model's card decides which agents can train it: its frameworks, its input."""
+
+    structures: Annotated[tuple[Ident, ...], Field(max_length=16)]
+    input: Annotated[dict[str, Any], Field(max_length=32)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

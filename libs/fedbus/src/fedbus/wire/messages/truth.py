@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
+from fedbus.wire.states import ModelNeeds
 from fedbus.wire.values import (
     Ident,
     Manifest,
@@ -112,7 +113,10 @@ class LoadJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLoaded:
-    """A job as the repository knows it: its file, its last plan, its last committed version."""
+    """A job as the repository knows it: its file, its last plan, its last committed version.
+
+    `needs` is what the model's card wants of an agent, as far as that can be read.
+    """
 
     job: Ident
     file: Raw
@@ -123,6 +127,7 @@ class JobLoaded:
     latest: ModelRef
     metrics: Metrics
     plan: Plan | None
+    needs: ModelNeeds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,97 @@
+"""Whether a model fits an agent, as far as the agent's own facts can tell. Pure.
+
+The controller asks before it chooses an agent, the agent before it takes a task: a job that cannot
+be done there is refused with the reason before a round counts on it. What nobody knows fits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedbus.layout import listed
+from fedbus.wire.states import AgentFacts, ModelNeeds
+
+MEMORY_FACTOR = 4
+"""Of an update's bytes, beside the model's: weights, gradients, new weights, the difference."""
+
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A training, as far as it decides who can do it: bytes of weights, and what the card says."""
+
+    size: int
+    trainer: str | None = None
+    needs: ModelNeeds | None = None
+
+
+def misfit(wish: Wish, facts: AgentFacts) -> str | None:
+    """Say why an agent cannot do a training; None: it can, for all that is known."""
+    return (
+        facts.trouble
+        or no_room(wish.size, facts)
+        or no_trainer(wish.trainer, wish.needs, facts)
+        or (other_format(wish.needs.input, facts.format) if wish.needs is not None else None)
+        or None
+    )
+
+
+def no_room(size: int, facts: AgentFacts) -> str | None:
+    """Say why an agent cannot hold a training of so many bytes of weights."""
+    needed = (size + MEMORY_FACTOR * size) // _MIB  # an update is as large as its model
+    if facts.memory_mb and needed > facts.memory_mb:
+        return f"training needs about {needed} MiB of memory, {facts.memory_mb} are available"
+    kept = size // _MIB
+    if kept > facts.storage_mb:
+        return f"its update needs about {kept} MiB of storage, {facts.storage_mb} are free"
+    return None
+
+
+def no_trainer(wanted: str | None, needs: ModelNeeds | None, facts: AgentFacts) -> str | None:
+    """Say why an agent has no trainer for a job; agents that name none say nothing about it."""
+    here = facts.trainers
+    if not here:
+        return None
+    if wanted is not None and wanted not in here:
+        return f"no trainer {wanted!r} here; there is {listed(here)}"
+    if wanted is None and needs is not None and not set(needs.structures) & set(here):
+        known = listed(needs.structures) or "nobody"
+        return f"the model is for {known}; here there is {listed(here)}"
+    return None
+
+
+def other_format(wanted: Mapping[str, Any], form: Mapping[str, Any]) -> str | None:
+    """Say why data do not fit a model's input, both as aerOS writes formats.
+
+    `wanted` is the card's `input`, `{"data_types": {"image": {"size": [28, 28, 1], "normalized":
+    true}}}`; `form` an agent's, with such an entry under `x`. A model that wants normalised numbers
+    takes no others; one that does not say so takes any.
+    """
+    wants, has = _types(wanted.get("x", wanted)), _types(form.get("x"))
+    if not wants or not has:
+        return None
+    for kind, want in wants.items():
+        have = has.get(kind)
+        if have is None or (want[0] and have[0] and want[0] != have[0]):
+            return f"the model takes {_shown(wants)}; the data here is {_shown(has)}"
+        if want[1] and not have[1]:
+            return f"the model takes normalised {kind} data; the data here is not normalised"
+    return None
+
+
+def _types(form: object) -> dict[str, tuple[str, bool]]:
+    """Read `data_types`: of each kind its size, as it is written, and whether it is normalised."""
+    match form:
+        case {"data_types": dict(kinds)}:
+            return {
+                str(kind): (str(said.get("size") or ""), said.get("normalized") is True)
+                for kind, said in kinds.items()
+                if isinstance(said, dict)
+            }
+        case _:
+            return {}
+
+
+def _shown(types: Mapping[str, tuple[str, bool]]) -> str:
+    return " and ".join(f"{kind[:40]} {size[:80]}".rstrip() for kind, (size, _) in types.items())

@@ -1,0 +1,123 @@
+"""Whether a model fits an agent, as far as the agent's facts can tell."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fedbus.wire.fit import Wish, misfit
+from fedbus.wire.states import AgentFacts, ModelNeeds
+
+MIB = 2**20
+FACTS = AgentFacts(
+    roles=("train",),
+    examples=10,
+    cores=1,
+    memory_mb=500,
+    storage_mb=200,
+    gpu=False,
+    frameworks={},
+    models={},
+    format={},
+)
+
+
+def typed(kind: str, size: object, *, normalized: object = False) -> dict[str, Any]:
+    """Write a format's half."""
+    return {"data_types": {kind: {"size": size, "normalized": normalized}}}
+
+
+def able(**facts: Any) -> AgentFacts:  # noqa: ANN401 - any field
+    """Describe an agent."""
+    return replace(FACTS, **facts)
+
+
+def needs(*structures: str, **input_: Any) -> ModelNeeds:  # noqa: ANN401 - any format
+    """Say what a card wants."""
+    return ModelNeeds(structures=structures, input=input_)
+
+
+def test_what_nobody_knows_fits() -> None:
+    """Neither the memory, nor the trainers, nor the formats."""
+    assert misfit(Wish(MIB), FACTS) is None
+    assert misfit(Wish(MIB, "torch", needs("keras")), able(memory_mb=0)) is None
+    form = {"x": typed("numerical", [64])}
+    assert misfit(Wish(1, None, needs("tflite")), able(format=form, trainers=("tflite",))) is None
+    assert misfit(Wish(1, None, needs("t", **typed("image", [8, 8]))), FACTS) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "size", "reason"),
+    [
+        (able(memory_mb=499), 100, "training needs about 500 MiB of memory, 499 are available"),
+        (able(storage_mb=99), 100, "its update needs about 100 MiB of storage, 99 are free"),
+        (able(memory_mb=500, storage_mb=100), 100, None),
+        (able(memory_mb=0), 200, None),
+        (able(storage_mb=0), 0, None),
+    ],
+)
+def test_a_model_that_an_agent_cannot_hold_does_not_fit(
+    facts: AgentFacts, size: int, reason: str | None
+) -> None:
+    """Five times its weights in memory, its update on the disk."""
+    assert misfit(Wish(size * MIB), facts) == reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "structures", "reason"),
+    [
+        ("torch", ("torch", "tflite"), "no trainer 'torch' here; there is own, tflite"),
+        ("own", ("torch",), None),
+        (None, ("keras", "torch"), "the model is for keras, torch; here there is own, tflite"),
+        (None, (), "the model is for nobody; here there is own, tflite"),
+        (None, ("keras", "tflite"), None),
+    ],
+)
+def test_an_agent_without_a_trainer_for_it_does_not_fit(
+    wanted: str | None, structures: tuple[str, ...], reason: str | None
+) -> None:
+    """The job's own choice, or one of the card's structures."""
+    agent = able(trainers=("tflite", "own"))
+    assert misfit(Wish(1, wanted, needs(*structures)), agent) == reason
+    assert misfit(Wish(1), agent) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has", "reason"),
+    [
+        (typed("image", [8, 8, 1]), typed("image", [8, 8, 1]), None),
+        (typed("image", [8, 8, 1]), typed("image", [8, 8, 1], normalized=True), None),
+        (
+            typed("image", [8, 8, 1]),
+            typed("numerical", [64]),
+            "the model takes image [8, 8, 1]; the data here is numerical [64]",
+        ),
+        (
+            {"x": typed("image", [8, 8, 3])},
+            typed("image", [8, 8, 1]),
+            "the model takes image [8, 8, 3]; the data here is image [8, 8, 1]",
+        ),
+        (
+            typed("image", [8], normalized=True),
+            typed("image", [8]),
+            "the model takes normalised image data; the data here is not normalised",
+        ),
+        (typed("image", [8], normalized=True), typed("image", [8], normalized=True), None),
+        (typed("image", None), typed("image", [8]), None),
+        ({"data_types": {"image": 7}}, typed("image", [8]), None),
+        ({"data_types": [7]}, typed("image", [8]), None),
+        ({"x": 7}, typed("image", [8]), None),
+        (typed("image", [8]), "none", None),
+    ],
+)
+def test_data_of_another_format_do_not_fit(
+    wanted: dict[str, Any], has: object, reason: str | None
+) -> None:
+    """Kind, size, and normalised where the model wants it; what is no format says nothing."""
+    wish = Wish(1, None, needs("tflite", **wanted))
+    assert misfit(wish, able(format={"x": has})) == reason
+
+
+def test_an_agent_in_trouble_fits_nothing() -> None:
+    """Whatever else it says of itself."""
+    assert misfit(Wish(1), able(trouble="its worker hangs")) == "its worker hangs"
