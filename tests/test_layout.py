@@ -25,7 +25,17 @@ PURE = sorted(
     if path.exists()
 )
 WAITING = {"asyncio", "aiomqtt", "aiohttp", "motor", "sqlite3", "time"}
-HEAVY = {"ai_edge_litert", "aiohttp", "sklearn", "tensorflow", "tflite_runtime", "torch"}
+HEAVY = {
+    "PIL",
+    "ai_edge_litert",
+    "aiohttp",
+    "matplotlib",
+    "pyarrow",
+    "sklearn",
+    "tensorflow",
+    "tflite_runtime",
+    "torch",
+}
 
 
 def imported_by(path: Path) -> Iterator[str]:

@@ -82,7 +82,9 @@ def test_a_shard_is_what_the_loader_reads(folders: Folders) -> None:
     """Images as rows of 64 numbers from 0 to 1, truths as classes."""
     prepare(folders, agents=1)
     form = describe(str(folders.home / "agents" / "1" / "data.npz"))
-    assert form["x"]["data_types"] == {"numerical": {"size": [64], "normalized": True}}
+    assert form["x"]["data_types"] == {
+        "numerical": {"size": [64], "normalized": True, "dtype": "float32"}
+    }
     assert "categorical" in form["y"]["data_types"]
 
 

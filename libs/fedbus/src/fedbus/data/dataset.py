@@ -1,13 +1,9 @@
 """The data an agent trains on, in batches that are counted and can be stopped."""
 
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
 from fedbus.errors import Stopped, TrainingError
 from fedbus.layout import Array
@@ -19,8 +15,8 @@ Batch = tuple[Array, Array]
 SHUFFLED_BYTES = 8 * 2**20
 """Rows are shuffled within so many bytes of inputs: a large data set is never held twice."""
 
-
-_IMAGES = 4
+Change = Callable[[Batch, np.random.Generator], Batch]
+"""What becomes of a batch on its way to a trainer; all chance comes from the generator."""
 
 
 def _never() -> bool:
@@ -34,6 +30,7 @@ class Dataset:
         examples: How many rows there are: the weight of an update.
         batches: Makes a new pass over all rows; the sizes of the batches are the loader's choice.
         stop: Says whether to stop; asked before each batch, from the thread that trains.
+        change: What becomes of each batch before it is handed out.
     """
 
     def __init__(
@@ -41,16 +38,25 @@ class Dataset:
         examples: int,
         batches: Callable[[], Iterable[Batch]],
         stop: Callable[[], bool] = _never,
+        change: Change | None = None,
     ) -> None:
         self.examples = examples
         self._batches = batches
         self._stop = stop
+        self._change = change
         self._seen = 0
         self._planned = examples
 
     def watched(self, stop: Callable[[], bool]) -> "Dataset":
         """Give the same rows to one task: with a count of its own and a way to stop it."""
-        return Dataset(self.examples, self._batches, stop)
+        return Dataset(self.examples, self._batches, stop, self._change)
+
+    def changed(self, change: Change) -> "Dataset":
+        """Give the same rows, each batch changed: shuffled and cut first, so that only it is held.
+
+        The chance is that of the task's seed and the epoch: a task done again sees the same rows.
+        """
+        return Dataset(self.examples, self._batches, self._stop, change)
 
     @property
     def progress(self) -> float:
@@ -63,11 +69,11 @@ class Dataset:
         Raises:
             Stopped: at the next batch after the task was asked to stop.
         """
-        return self._counted(self._batches())
+        return self._counted(self.peek())
 
     def peek(self) -> Iterator[Batch]:
         """Walk like `batches`, but neither counted nor stopped."""
-        return iter(self._batches())
+        return self._through(self._batches(), np.random.default_rng(0))
 
     def steps(self, params: Params) -> Iterator[Batch]:
         """Walk what `params` asks for: every epoch shuffled by its seed, cut into its batches.
@@ -82,17 +88,19 @@ class Dataset:
         rows = min(self.examples, limit * params.batch_size) if limit else self.examples
         self._planned = rows * params.epochs
         return self._counted(
-            batch
-            for epoch in range(params.epochs)
-            for batch in islice(
-                shuffled(
-                    self._batches(),
-                    params.batch_size,
-                    np.random.default_rng((params.seed, epoch)),
-                ),
-                limit,
-            )
+            batch for epoch in range(params.epochs) for batch in self._epoch(params, epoch)
         )
+
+    def _epoch(self, params: Params, epoch: int) -> Iterator[Batch]:
+        chance = np.random.default_rng((params.seed, epoch))
+        batches = shuffled(self._batches(), params.batch_size, chance)
+        # Of its own, so that augmentations do not change the order of the rows.
+        change = np.random.default_rng((params.seed, epoch, 1))
+        return self._through(islice(batches, params.steps_per_epoch), change)
+
+    def _through(self, batches: Iterable[Batch], rng: np.random.Generator) -> Iterator[Batch]:
+        change = self._change
+        return iter(batches) if change is None else (change(batch, rng) for batch in batches)
 
     def _counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for x, y in batches:
@@ -139,69 +147,3 @@ def of(x: Array, y: Array, batch: int = 32) -> Dataset:
         raise TrainingError(f"x is {x.shape} and y is {y.shape}: one row of each per example")
     starts = range(0, len(x), batch)
     return Dataset(len(x), lambda: ((x[i : i + batch], y[i : i + batch]) for i in starts))
-
-
-def npz(path: str, batch: int = 32) -> Dataset:
-    """Load a shard: an .npz file with `x`, shape (rows, …), and `y`, shape (rows,) or (rows, …).
-
-    Inputs become float32. Whole numbers in `y` are classes and become int64, others float32.
-
-    Raises:
-        TrainingError: the file is missing or no shard, or x and y are not what was said above.
-    """
-    try:
-        x, y = _read(path)
-        return of(_numbers("x", x, whole=np.float32), _numbers("y", y, whole=np.int64), batch)
-    except TrainingError as error:
-        raise TrainingError(f"{path}: {error}") from error
-
-
-def describe(data: Dataset | str) -> dict[str, Any]:
-    """Say what one row looks like, as aerOS writes it: `{"x": {"data_types": {…}}, "y": …}`.
-
-    Reads the first batch only. Four dimensions are images (rows, height, width, channels), whole
-    numbers in y are categories, everything else is numerical.
-
-    Raises:
-        TrainingError: there is no batch; or, given the path of a shard, see `npz`.
-    """
-    dataset = npz(data) if isinstance(data, str) else data
-    first = next(dataset.peek(), None)
-    if first is None:
-        raise TrainingError("a data set without a single row")
-    x, y = first
-    images = x.ndim == _IMAGES
-    return {
-        "x": {"data_types": {"image" if images else "numerical": _row(x)}},
-        "y": {"data_types": {"categorical" if y.dtype.kind in "iu" else "numerical": _row(y)}},
-    }
-
-
-def _row(rows: Array) -> dict[str, Any]:
-    floats = rows.dtype.kind == "f"
-    return {
-        "size": list(rows.shape[1:]) or [1],
-        "normalized": bool(floats and rows.size and np.abs(rows).max() <= 1),
-    }
-
-
-def _numbers(name: str, rows: Array, whole: type[np.generic]) -> Array:
-    kind = rows.dtype.kind
-    if kind not in "iuf":
-        raise TrainingError(f"{name} is {rows.dtype}, not numbers")
-    return np.asarray(rows, np.float32 if kind == "f" else whole, order="C")
-
-
-def _read(path: str) -> Batch:
-    try:
-        # Opened here, since np.load forgets to close a torn file.
-        with Path(path).open("rb") as file:
-            shard = np.load(file, allow_pickle=False)
-            if not isinstance(shard, NpzFile):
-                raise TrainingError("not a shard: one bare array")
-            with shard:
-                return shard["x"], shard["y"]
-    except KeyError as error:
-        raise TrainingError("a shard has two arrays, x and y") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise TrainingError(f"not a shard: {error}") from error

@@ -1,0 +1,93 @@
+"""Read rows out of numpy's own files, piece by piece."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.lib.format
+
+from fedbus.data.rows import KEPT_BYTES, check_row
+from fedbus.errors import TrainingError
+from fedbus.layout import Array
+
+_NPY: Any = numpy.lib.format  # numpy 1 has no types for it
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """How an array lies in a file: its rows one after another."""
+
+    rows: int
+    shape: tuple[int, ...]
+    """Of one row."""
+    dtype: np.dtype[Any]
+    by_column: bool = False
+    """Fortran's order: no row lies in one piece."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all rows."""
+        return self.rows * self.dtype.itemsize * math.prod(self.shape)
+
+
+def read_header(name: str, file: BinaryIO) -> Header:
+    """Read the head of a .npy file and stand before its first row.
+
+    Raises:
+        TrainingError: it is torn, of another format, or holds something else than rows of numbers.
+    """
+    try:
+        version = _NPY.read_magic(file)
+        read = {(1, 0): _NPY.read_array_header_1_0, (2, 0): _NPY.read_array_header_2_0}.get(version)
+        if read is None:
+            raise TrainingError(f"{name} is in .npy format {version}; 1.0 and 2.0 are read")
+        shape, by_column, dtype = read(file)
+    except (ValueError, EOFError) as error:
+        raise TrainingError(f"{name}: {error}") from error
+    if dtype.hasobject:
+        raise TrainingError(f"{name}: Object arrays are pickled, and never read")
+    if dtype.kind not in "biuf":
+        raise TrainingError(f"{name} is {dtype}, not numbers")
+    if not shape:
+        raise TrainingError(f"{name} is (): one bare number, not rows")
+    if 0 not in shape:
+        check_row(name, shape[1:], dtype)
+    return Header(int(shape[0]), tuple(map(int, shape[1:])), dtype, by_column and len(shape) > 1)
+
+
+def read_rows(name: str, file: BinaryIO, header: Header, count: int, first: int) -> Array:
+    """Read the next rows.
+
+    Raises:
+        TrainingError: the file ends before them.
+    """
+    rows = np.empty((count, *header.shape), header.dtype)
+    left = rows.reshape(-1).view(np.uint8).data
+    while left:
+        piece = file.read(min(len(left), 1 << 20))
+        if not piece:
+            missing = len(left) * count // rows.nbytes or 1
+            raise TrainingError(
+                f"{name} ends in row {first + count - missing} of {header.rows} (the first is 0)"
+            )
+        left[: len(piece)] = piece
+        left = left[len(piece) :]
+    return rows
+
+
+def read_all(name: str, file: BinaryIO, header: Header) -> Array:
+    """Read all rows at once, whichever way they lie.
+
+    Raises:
+        TrainingError: the file ends before them, or they lie by column and are too many to turn.
+    """
+    if not header.by_column:
+        return read_rows(name, file, header, header.rows, 0)
+    if header.size > KEPT_BYTES:
+        raise TrainingError(
+            f"{name} lies column by column, {header.size} bytes: no row can be read alone; write "
+            "it with numpy.ascontiguousarray"
+        )
+    turned = Header(header.shape[-1], (*header.shape[-2::-1], header.rows), header.dtype)
+    return np.ascontiguousarray(read_rows(name, file, turned, turned.rows, 0).T)

@@ -1,0 +1,91 @@
+"""`npz`: a shard as numpy writes it, compressed or not."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from fedbus.data.dataset import Batch, Dataset, of
+from fedbus.data.loaders.npy import Header, read_all, read_header, read_rows
+from fedbus.data.pinned import Pinned
+from fedbus.data.rows import check_batch_size, inputs, kept, truths
+from fedbus.errors import TrainingError
+
+_ZIP = {b"PK\x03\x04", b"PK\x05\x06"}
+_NPY = b"\x93NUMPY"
+
+
+def npz(path: str, batch: int = 32) -> Dataset:
+    """Load a shard: an .npz file with `x`, shape (rows, …), and `y`, shape (rows,) or (rows, …).
+
+    Raises:
+        TrainingError: the file is missing or no shard, or x and y are not what was said above.
+    """
+    file = Pinned(Path(path))
+    with _opened(file) as archive:
+        check_batch_size(batch)
+        with _members(archive) as (x_file, y_file):
+            x, y = read_header("x", x_file), read_header("y", y_file)
+            if x.rows != y.rows or not x.rows:
+                shapes = f"x is {(x.rows, *x.shape)} and y is {(y.rows, *y.shape)}"
+                raise TrainingError(f"{shapes}: one row of each per example")
+            if x.by_column or y.by_column:
+                whole = read_all("x", x_file, x), read_all("y", y_file, y)
+                return of(inputs("x", whole[0]), truths("y", whole[1]), batch)
+
+    def batches() -> Iterator[Batch]:
+        with _opened(file) as archive:
+            yield from _batches(archive, x, y, batch)
+
+    return kept(Dataset(x.rows, batches), batch)
+
+
+def _batches(archive: zipfile.ZipFile, x: Header, y: Header, batch: int) -> Iterator[Batch]:
+    with _members(archive) as (x_file, y_file):
+        read_header("x", x_file)
+        read_header("y", y_file)
+        for first in range(0, x.rows, batch):
+            count = min(batch, x.rows - first)
+            yield (
+                inputs("x", read_rows("x", x_file, x, count, first), first),
+                truths("y", read_rows("y", y_file, y, count, first), first),
+            )
+
+
+@contextmanager
+def _opened(file: Pinned) -> Iterator[zipfile.ZipFile]:
+    """Open it as an archive; what goes wrong in the block is said of this file."""
+    try:
+        with file.open() as raw:
+            _check_zip(raw)
+            with zipfile.ZipFile(raw) as archive:
+                yield archive
+    except TrainingError as error:
+        raise TrainingError(_named(file, str(error))) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise TrainingError(_named(file, f"not a shard: {error}")) from error
+    except (NotImplementedError, RuntimeError) as error:  # another compression; encrypted
+        raise TrainingError(_named(file, f"not a shard: {error}")) from error
+
+
+def _check_zip(raw: BinaryIO) -> None:
+    head = raw.read(len(_NPY))
+    if head[:4] not in _ZIP:
+        what = "one bare array" if head == _NPY else "an .npz file is a zip archive, this is none"
+        raise TrainingError(f"not a shard: {what}")
+
+
+def _named(file: Pinned, sentence: str) -> str:
+    start = f"{file.path}: "
+    return sentence if sentence.startswith(start) else start + sentence
+
+
+@contextmanager
+def _members(archive: zipfile.ZipFile) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    missing = {"x.npy", "y.npy"} - {*archive.namelist()}
+    if missing:
+        raise TrainingError("a shard has two arrays, x and y")
+    with archive.open("x.npy") as x_file, archive.open("y.npy") as y_file:
+        yield cast("BinaryIO", x_file), cast("BinaryIO", y_file)

@@ -1,0 +1,123 @@
+"""Numbers as every loader hands them out, and the place of those that are none."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbus.data.dataset import Dataset, of
+from fedbus.errors import TrainingError
+from fedbus.layout import Array, listed
+
+KEPT_BYTES: Final = 16 * 2**20
+"""A data set up to this size is read once and kept in memory; a larger one stays on its disk."""
+
+MAX_ROW_BYTES: Final = 256 * 2**20
+"""No single row is larger: it would be read in one piece."""
+
+
+def inputs(name: str, rows: Array, first: int = 0) -> NDArray[np.float32]:
+    """Make inputs float32; `first` is the number of the first row, for errors.
+
+    Raises:
+        TrainingError: they are no numbers, or one of them is not finite; says where.
+    """
+    if rows.dtype.kind not in "biuf":
+        raise TrainingError(f"{name} is {rows.dtype}, not numbers")
+    with np.errstate(over="ignore"):  # found below, with its place
+        made = np.asarray(rows, np.float32, order="C")
+    finite(name, made, first)
+    return made
+
+
+def truths(name: str, rows: Array, first: int = 0) -> Array:
+    """Make truths int64 where they are whole numbers, classes; float32 otherwise.
+
+    Raises:
+        TrainingError: as for `inputs`.
+    """
+    if rows.dtype.kind in "biu":
+        return np.asarray(rows, np.int64, order="C")
+    return inputs(name, rows, first)
+
+
+def finite(name: str, rows: Array, first: int = 0) -> None:
+    """Refuse nan and infinity.
+
+    Raises:
+        TrainingError: names the first of them, `x[7, 3]`, counted from 0.
+    """
+    # A sum meets every number and takes no memory; only one that overflowed needs a second look.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(rows.sum()):
+            return
+    good = np.isfinite(rows)
+    if not good.all():
+        row, *place = (int(n) for n in np.argwhere(~good)[0])
+        index = ", ".join(map(str, (first + row, *place)))
+        raise TrainingError(f"{name}[{index}] is {rows[row, *place]}, not a finite number")
+
+
+def kept(data: Dataset, batch: int) -> Dataset:
+    """Read a small data set into memory, and with it find all its faults; leave a large one.
+
+    Raises:
+        TrainingError: what the loader finds on its way, or no row at all.
+    """
+    first = next(data.peek(), None)
+    if first is None:
+        raise TrainingError("a data set without a single row")
+    x, y = first
+    if (x.nbytes + y.nbytes) / len(x) * data.examples > KEPT_BYTES:
+        return data
+    parts = list(data.peek())
+    return of(np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts]), batch)
+
+
+def check_row(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> int:
+    """Measure a row before one is read; returns its bytes.
+
+    Raises:
+        TrainingError: it is too large for one piece, or nothing at all.
+    """
+    size = dtype.itemsize
+    for length in shape:
+        size *= int(length)
+    if not 0 < size <= MAX_ROW_BYTES:
+        raise TrainingError(f"a row of {name} has {size} bytes; 1 to {MAX_ROW_BYTES} are taken")
+    return size
+
+
+def check_batch_size(batch: int) -> int:
+    """Refuse a batch of no rows.
+
+    Raises:
+        TrainingError: it is no whole number above 0.
+    """
+    if type(batch) is not int or batch < 1:
+        raise TrainingError(f"batch is {batch!r}; a whole number above 0 belongs there")
+    return batch
+
+
+def numbered(classes: Sequence[str]) -> Mapping[str, int]:
+    """Number classes by their names.
+
+    Raises:
+        TrainingError: the names are no list of different words.
+    """
+    words = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
+    if not words or not classes or len(set(classes)) != len(classes):
+        raise TrainingError(f"classes is {classes!r}; a list of different names belongs there")
+    return {name: number for number, name in enumerate(classes)}
+
+
+def class_of(text: str, classes: Mapping[str, int], where: str) -> int:
+    """Find the number of a class.
+
+    Raises:
+        TrainingError: there is none of that name.
+    """
+    if text not in classes:
+        raise TrainingError(f"{where}: no class {text!r}; the classes are {listed(classes)}")
+    return classes[text]

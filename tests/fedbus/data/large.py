@@ -1,0 +1,80 @@
+"""Train on a folder of arrays in a process of its own, and say what memory it took.
+
+    python large.py FOLDER
+
+`smaps` of Linux has every piece of memory of the process: anonymous memory is what no file holds.
+"""
+
+import json
+import re
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from fedbus.data.loaders.maps import memmap
+from fedbus.frameworks.tflite import TfliteTrainer
+from fedbus.training import Params
+
+MODEL = Path(__file__).parents[3] / "libs/fedbus/src/fedbus/demo_data/digits.tflite"
+
+
+def anonymous() -> int:
+    """Measure private memory that no file backs, in bytes: clean and dirty."""
+    total, backed = 0, False
+    for line in Path("/proc/self/smaps").read_text(encoding="ascii", errors="replace").splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            inode = int(line.split()[4])
+            backed = inode != 0
+        elif not backed and line.startswith(("Private_Clean:", "Private_Dirty:")):
+            total += int(line.split()[1]) * 1024
+    return total
+
+
+def resident() -> int:
+    """Measure the most this process ever held, files it maps included, in bytes."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) * 1024
+
+
+class Watch(threading.Thread):
+    """Measures again and again."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.most = 0
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        """Keep the highest figure."""
+        while not self.done.wait(0.1):
+            self.most = max(self.most, anonymous())
+
+
+def main() -> None:
+    """Train one epoch, all rows once."""
+    data = memmap(sys.argv[1], batch=4096).watched(lambda: False)
+    trainer = TfliteTrainer({"blob": MODEL.read_bytes()})
+    watch = Watch()
+    watch.start()
+    first = trainer.initial()
+    update = trainer.train(first, data, Params(batch_size=8192, learning_rate=0.01))
+    watch.done.set()
+    watch.join()
+    moved = sum(float(np.abs(update.weights[name] - first[name]).sum()) for name in first)
+    print(  # noqa: T201 - the test reads it
+        json.dumps(
+            {
+                "examples": update.examples,
+                "progress": data.progress,
+                "moved": moved,
+                "private": max(watch.most, anonymous()),
+                "resident": resident(),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Shards: small ones are kept, large ones read in pieces; torn ones are found."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+from fedbus.data import npz, rows
+from fedbus.data.loaders import npy
+from fedbus.errors import TrainingError
+
+
+def shard(folder: Path, *, packed: bool = False, **arrays: ArrayLike) -> str:
+    """Write an .npz file."""
+    path = folder / "agent.1.npz"
+    (np.savez_compressed if packed else np.savez)(path, **arrays)
+    return str(path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("most", [0, 1 << 20])
+def test_a_shard_gives_the_same_rows_kept_or_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool, most: int
+) -> None:
+    """Compressed or not."""
+    monkeypatch.setattr(rows, "KEPT_BYTES", most)
+    x = np.arange(60, dtype=np.float64).reshape(10, 3, 2)
+    data = npz(shard(tmp_path, packed=packed, x=x, y=np.arange(10, dtype=np.uint8)), batch=4)
+    for _ in range(2):
+        got = list(data.batches())
+        assert [len(part) for part, _ in got] == [4, 4, 2]
+        np.testing.assert_array_equal(np.concatenate([part for part, _ in got]), x)
+        assert np.concatenate([y for _, y in got]).tolist() == list(range(10))
+
+
+def test_columns_first_are_turned_where_they_are_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row of theirs lies in one piece, so they cannot be streamed."""
+    x = np.asfortranarray(np.arange(24, dtype=np.float32).reshape(4, 3, 2))
+    path = shard(tmp_path, x=x, y=np.arange(4))
+    np.testing.assert_array_equal(next(npz(path).peek())[0], x)
+    monkeypatch.setattr(npy, "KEPT_BYTES", 10)
+    with pytest.raises(TrainingError, match=r"x lies column by column, 96 bytes.*ascontiguous"):
+        npz(path)
+
+
+def test_a_number_that_is_none_is_named_by_its_place(tmp_path: Path) -> None:
+    """As numpy would write it."""
+    x = np.ones((50, 3), np.float32)
+    x[41, 2] = np.nan
+    with pytest.raises(TrainingError, match=r"agent\.1\.npz: x\[41, 2\] is nan, not a finite"):
+        npz(shard(tmp_path, x=x, y=np.zeros(50, int)))
+    with pytest.raises(TrainingError, match=r"y\[3\] is inf"):
+        npz(shard(tmp_path, x=np.ones((4, 1)), y=[0, 1, 2, 1e300]))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_shard_with_a_flipped_byte_is_refused(tmp_path: Path, packed: bool) -> None:
+    """The archive carries a checksum."""
+    x = np.random.default_rng(0).random((1000, 3))
+    path = Path(shard(tmp_path, packed=packed, x=x, y=np.zeros(1000, int)))
+    data = bytearray(path.read_bytes())
+    data[5000] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(TrainingError, match=r"agent\.1\.npz: "):
+        npz(str(path))
+
+
+def test_a_head_that_promises_more_than_there_is_is_refused_before_anything_is_allocated(
+    tmp_path: Path,
+) -> None:
+    """A row of a petabyte is nobody's."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 250000000000000), }"
+    bad = b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header + b"\n"
+    import zipfile
+
+    path = tmp_path / "huge.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", bad)
+        archive.writestr("y.npy", bad)
+    with pytest.raises(TrainingError, match="a row of x has 1000000000000000 bytes"):
+        npz(str(path))
+    short = bad.replace(b"(2, 250000000000000)", b"(200, 2)            ")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", short)
+        archive.writestr("y.npy", short)
+    with pytest.raises(TrainingError, match=r"huge\.npz: x ends in row 0 of 200"):
+        npz(str(path))

@@ -1,0 +1,115 @@
+"""Columnar files, read in pieces; a fault is named by its row and its column."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedbus.data import Dataset, rows
+from fedbus.data.loaders.parquet import parquet
+from fedbus.errors import TrainingError
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture(autouse=True)
+def _streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "KEPT_BYTES", 0)
+
+
+def written(folder: Path, **columns: Any) -> str:  # noqa: ANN401 - whatever a column holds
+    """Write a file with several row groups."""
+    path = folder / "table.parquet"
+    pq.write_table(pa.table(columns), path, row_group_size=3)
+    return str(path)
+
+
+def whole(data: Dataset) -> tuple[Any, Any]:
+    """Read all rows."""
+    parts = list(data.peek())
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
+
+
+def test_a_table_is_read_column_by_column(tmp_path: Path) -> None:
+    """Numbers and truth values; the last one is y, a class where its type is whole."""
+    path = written(tmp_path, a=[1, 2, 3, 4], b=[0.5, 1, 1.5, 2], c=[True, False] * 2, y=[0, 1] * 2)
+    data = parquet(path, batch=3)
+    assert data.examples == 4
+    x, y = whole(data)
+    assert x.tolist() == [[1, 0.5, 1], [2, 1, 0], [3, 1.5, 1], [4, 2, 0]]
+    assert (x.dtype, y.dtype, y.tolist()) == (np.float32, np.int64, [0, 1, 0, 1])
+    x, y = whole(parquet(path, label="b", features=["y", "a"]))
+    assert x.tolist() == [[0, 1], [1, 2], [0, 3], [1, 4]]
+    assert (y.dtype, y.tolist()) == (np.float32, [0.5, 1, 1.5, 2])
+    assert whole(parquet(path, target="number"))[1].dtype == np.float32
+
+
+def test_a_column_of_lists_gives_many_inputs(tmp_path: Path) -> None:
+    """All of one length, or its row is named."""
+    path = written(tmp_path, pixels=[[1, 2], [3, 4], [5, 6], [7, 8]], extra=[9] * 4, y=[0] * 4)
+    assert whole(parquet(path, batch=3))[0].tolist() == [
+        [1, 2, 9],
+        [3, 4, 9],
+        [5, 6, 9],
+        [7, 8, 9],
+    ]
+    path = written(tmp_path, pixels=[[1, 2], [3], [5, 6]], y=[0] * 3)
+    with pytest.raises(TrainingError, match=r"row 1 .*column 'pixels': a list of 1; .* have 2"):
+        whole(parquet(path))
+    path = written(tmp_path, pixels=[[1, 2], [3, None], [5, 6]], y=[0] * 3)
+    with pytest.raises(TrainingError, match=r"row 1 .*'pixels'.*nothing where a number belongs"):
+        whole(parquet(path))
+    path = written(tmp_path, pixels=[["a"], ["b"]], y=[0] * 2)
+    with pytest.raises(TrainingError, match=r"column 'pixels': list<.*string>, not numbers"):
+        whole(parquet(path))
+    path = written(tmp_path, pixels=[[1.0, 2.0], [3.0, float("nan")]], y=[0] * 2)
+    with pytest.raises(TrainingError, match=r"column 'pixels': \[1, 1\] is nan"):
+        whole(parquet(path))
+
+
+def test_words_are_classes_where_they_are_numbered(tmp_path: Path) -> None:
+    """As in a text file."""
+    path = written(tmp_path, a=[1, 2], kind=["cat", "dog"])
+    assert whole(parquet(path, classes=["dog", "cat"]))[1].tolist() == [1, 0]
+    with pytest.raises(TrainingError, match=r"row 1, column 'kind': no class 'dog'"):
+        whole(parquet(path, classes=["cat"]))
+    with pytest.raises(TrainingError, match=r"column 'kind': string values, .*\"classes\""):
+        whole(parquet(path))
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"a": [1, 2, 3, None], "y": [0] * 4}, r"row 3 .*column 'a': nothing where a value"),
+        ({"a": [1.0, 2, 3, float("inf")], "y": [0] * 4}, r"row 3 .*'a': inf where a finite"),
+        ({"a": [1, 2, 3, 4], "y": [0, 1, 2, None]}, r"row 3 .*column 'y': nothing"),
+        ({"a": ["x"], "y": [0]}, "column 'a': string values, not numbers"),
+        ({"a": [], "y": []}, "without a single row"),
+        ({"y": [1]}, "x nothing"),
+    ],
+)
+def test_a_fault_is_named_by_its_place(
+    tmp_path: Path, columns: dict[str, Any], sentence: str
+) -> None:
+    """Counted from 0, as tables are."""
+    with pytest.raises(TrainingError, match=sentence):
+        whole(parquet(written(tmp_path, **columns), batch=2))
+
+
+def test_classes_in_a_column_of_quantities_must_be_whole(tmp_path: Path) -> None:
+    """Pandas writes whole numbers as floats where a value was missing once."""
+    path = written(tmp_path, a=[1, 2], y=[0.0, 3.0])
+    assert whole(parquet(path, target="class"))[1].dtype == np.int64
+    path = written(tmp_path, a=[1, 2], y=[0.0, 0.5])
+    with pytest.raises(TrainingError, match=r"row 1 .*column 'y': 0.5 is no class"):
+        whole(parquet(path, target="class"))
+
+
+def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    """With its name."""
+    path = tmp_path / "table.parquet"
+    path.write_bytes(b"PAR1 torn")
+    with pytest.raises(TrainingError, match=r"table\.parquet: not a parquet file"):
+        parquet(str(path))
