@@ -19,6 +19,7 @@ from fedbus.wire.states import AgentFacts, ModelCard, TensorSpec
 from fedbus.wire.values import Manifest, ModelRef, TrainingParams
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.outbox import Outbox
+from fedbus_edge_agent.trainers import Trainers
 from fedbus_edge_agent.work import Flag, Model, Scored, Trained, keep
 from tests.driven import Driven
 
@@ -37,11 +38,12 @@ ARRAYS = {"w": np.zeros(4, np.float32)}
 LAYOUT = Layout.of(ARRAYS)
 
 
-def card_of(**structures: Any) -> bytes:  # noqa: ANN401 - whatever a card holds
+def card_of(input_: dict[str, Any] | None = None, **structures: Any) -> bytes:  # noqa: ANN401 - whatever a card holds
     """Write a card; without arguments, one with a file."""
     named = structures or {"tiny": {"blob": codec.to_plain(manifest_of(FILE))}}
     tensors = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in LAYOUT.tensors)
-    return codec.to_json(ModelCard(model="tiny", layout=tensors, structures=named))
+    card = ModelCard(model="tiny", layout=tensors, structures=named, input=input_ or {})
+    return codec.to_json(card)
 
 
 def weights_of(number: int) -> bytes:
@@ -120,14 +122,38 @@ class FakeBench:
         self.done.append((what, number, bytes(weights)))
 
 
+@dataclass
+class PickyBench(FakeBench):
+    """Knows which trainers there are."""
+
+    trainers: Trainers = field(default_factory=Trainers)
+
+    def check(self, wanted: str | None) -> None:
+        self.trainers.check(wanted)
+
+    def choose(self, card: ModelCard, wanted: str | None) -> str:
+        return self.trainers.choose(card, wanted)
+
+
 class Stand(Driven):
     """An agent with a real disk, and all it talks to."""
 
-    def __init__(self, folder: Path, spools: Spools | None = None, memory_mb: int = 512) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spools: Spools | None = None,
+        memory_mb: int = 512,
+        trainers: Trainers | None = None,
+    ) -> None:
         self.folder = folder
         self.outbox = Outbox(folder)
-        self.bench = FakeBench(self.outbox)
+        self.bench = (
+            FakeBench(self.outbox)
+            if trainers is None
+            else PickyBench(self.outbox, trainers=trainers)
+        )
         self.memory_mb = memory_mb
+        self.form: dict[str, Any] = {}
         self.spools = spools or Spools(1 << 20)
         super().__init__(AgentCore(self.bench, self.outbox, self.spools, self._facts))
         self.tell(Connected())
@@ -142,7 +168,7 @@ class Stand(Driven):
             gpu=False,
             frameworks={},
             models=models,
-            format={},
+            format=self.form,
             task=task,
         )
 

@@ -7,20 +7,25 @@ import pytest
 
 from fedbus.actions import Connected, Introduce, Ran, Stopping, Woke
 from fedbus.errors import TrainingError
+from fedbus.plugins import Trainer
 from fedbus.spool import Spools
+from fedbus.training import Structure
 from fedbus.wire.messages import (
     Decline,
     Evaluated,
+    EvaluateTask,
     JobStopped,
     Offer,
     Receipt,
     StaleEpoch,
     StopJob,
     TaskTaken,
+    TrainTask,
 )
 from fedbus.wire.values import Manifest
 from fedbus_edge_agent.answers import Answers
 from fedbus_edge_agent.outbox import Outbox
+from fedbus_edge_agent.trainers import Trainers
 from tests.edge_agent.stand import (
     CARD,
     COLLECTOR,
@@ -38,6 +43,11 @@ from tests.edge_agent.stand import (
 )
 
 STORED = Receipt(job=JOB, task=1, verdict="stored")
+
+
+def nobody(_structure: Structure) -> Trainer:
+    """A trainer that is never made."""
+    raise NotImplementedError
 
 
 @pytest.fixture
@@ -287,6 +297,60 @@ def test_a_model_that_cannot_be_held_is_declined(
         assert reason == "training needs about 320 MiB of memory, 319 are available"
 
 
+def test_a_task_under_way_is_not_refused_when_it_is_ordered_again(tmp_path: Path) -> None:
+    """The memory it takes itself is no reason."""
+    stand = Stand(tmp_path)
+    stand.hear(CONTROLLER, train())
+    stand.memory_mb = 1
+    big = replace(version(), weights=Manifest(digest="0" * 64, size=64 * 2**20))
+    stand.hear(CONTROLLER, train(base=big))
+    stand.hear(CONTROLLER, evaluate())
+    stand.hear(CONTROLLER, evaluate())
+    stand.bring()
+    stand.work()
+    assert stand.offered().task == 1
+
+
+@pytest.mark.parametrize("order", [train(trainer="lost"), evaluate(trainer="lost")])
+def test_an_order_for_a_trainer_that_is_not_here_is_refused_at_once(
+    tmp_path: Path, order: TrainTask | EvaluateTask
+) -> None:
+    """Nothing is fetched for it, and the next order is followed."""
+    stand = Stand(tmp_path, trainers=Trainers(own={"tiny": nobody}))
+    stand.hear(CONTROLLER, order)
+    answers: list[Decline | Evaluated] = [*stand.said(Decline), *stand.said(Evaluated)]
+    (answer,) = answers
+    assert answer.reason.startswith("no trainers plug-in named 'lost'; installed: ")
+    assert stand.fetches == {}
+    stand.hear(CONTROLLER, train(2))
+    stand.bring()
+    stand.work()
+    assert stand.offered(2).task == 2
+
+
+@pytest.mark.parametrize(
+    ("card", "reason"),
+    [
+        (card_of(keras={}), "model tiny needs one of keras"),
+        (
+            card_of({"data_types": {"image": {"size": [8, 8, 1]}}}, tiny={}),
+            "the model takes image [8, 8, 1]; the data here is numerical [64]",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_used_here_is_refused_when_its_card_comes(
+    tmp_path: Path, card: bytes, reason: str
+) -> None:
+    """Its weights, which may be large, are fetched no further."""
+    stand = Stand(tmp_path, trainers=Trainers(own={"tiny": nobody}))
+    stand.form = {"x": {"data_types": {"numerical": {"size": [64]}}}}
+    stand.hear(CONTROLLER, train(base=version(card=card)))
+    stand.arrive(("fetch", "train", JOB, 1, manifest_of(card).digest), card)
+    assert stand.asked(("answer", JOB, 1), Decline).reason == reason
+    assert stand.fetches == {}
+    assert stand.runs == []
+
+
 def test_what_does_not_come_is_fetched_again_but_not_for_ever(stand: Stand) -> None:
     """After ten failures the task is declined."""
     stand.hear(CONTROLLER, train())
@@ -321,12 +385,12 @@ def test_a_task_in_a_pause_is_gathered_when_it_is_over(stand: Stand) -> None:
     [
         (CARD, CARD[:-1] + b" ", "other bytes than its digest names"),
         (b"{}", None, "ModelCard."),
-        (card_of(tiny={"blob": {"digest": "x", "size": 1}}), None, "blob is not a manifest"),
-        (card_of(tiny={"blob": 7}), None, "blob is not a manifest"),
+        (card_of(tiny={"blob": {"digest": "x", "size": 1}}), None, "structures.tiny.blob: "),
+        (card_of(tiny={"blob": 7}), None, "structures.tiny.blob: "),
         (
             card_of(tiny={"blob": {"digest": "0" * 64, "size": 2**29}}),
             None,
-            "a model file of 536870912 bytes, at most",
+            "a card that names a file of 536870912 bytes, at most",
         ),
     ],
     ids=["damaged", "no card", "no digest", "no manifest", "too large"],

@@ -1,5 +1,6 @@
 """What an agent need not fetch again."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,10 @@ import pytest
 from fedbus.errors import LayoutError, StoreError, TransferError
 from fedbus.spool import Spool, Spools
 from fedbus.wire import codec
+from fedbus.wire.cards import MAX_CARD
 from fedbus.wire.states import ModelCard, TensorSpec
 from fedbus.wire.values import Manifest, ModelRef
-from fedbus_edge_agent.models import MAX_MODELS, Models
+from fedbus_edge_agent.models import MAX_GATHERED, MAX_MODELS, Models
 from tests.edge_agent.stand import CARD, FILE, card_of, manifest_of, version, weights_of
 
 SPOOLS = Spools(1 << 20)
@@ -40,11 +42,34 @@ def test_a_cards_files_are_known_once_the_card_is_here() -> None:
     assert models.held() == {"tiny": len(FILE)}
 
 
-def test_a_file_that_comes_before_its_card_is_kept_for_it() -> None:
-    """Another task may have asked for the card again."""
+def test_a_file_whose_card_is_gone_is_fetched_again_with_it() -> None:
+    """Other models took its place meanwhile."""
     models, ref = Models(), version()
     put(models, ref, FILE, CARD, weights_of(1))
+    assert models.missing(ref) == [manifest_of(FILE)]
+
+
+def test_only_the_files_of_the_structure_that_is_used_are_fetched() -> None:
+    """A phone needs no file of a framework it has not."""
+    other = b"another structure's file"
+    card = card_of(
+        tiny={"blob": codec.to_plain(manifest_of(FILE))},
+        other={"blob": codec.to_plain(manifest_of(other))},
+    )
+    models, ref = Models(lambda _card, wanted: wanted or "tiny"), version(1, card)
+    put(models, ref, card, weights_of(1))
+    assert models.missing(ref) == [manifest_of(FILE)]
+    assert models.missing(ref, "other") == [manifest_of(other)]
+    put(models, ref, FILE)
     assert models.missing(ref) == []
+    assert Models().missing(ref) == [ref.weights, ref.card]
+
+
+def test_a_card_that_no_message_could_hold_is_not_fetched() -> None:
+    """It is read like a message."""
+    ref = replace(version(), card=Manifest(digest="0" * 64, size=MAX_CARD + 1))
+    with pytest.raises(TransferError, match="a card of 1048577 bytes, at most 1048576"):
+        Models().missing(ref)
 
 
 def test_weights_that_are_read_outlive_their_replacement() -> None:
@@ -81,9 +106,15 @@ def test_only_so_many_models_are_held() -> None:
             source=ref.source,
         )
         put(models, other, weights_of(1), card)
+        models.model(other)
     assert SPOOLS.used == before + MAX_MODELS * len(weights_of(1))
     first = version(1, card_of(tiny={"number": 0}))
     assert first.card in models.missing(first)
+    gathered = [version(1, card_of(tiny={"gathered": n})) for n in range(MAX_GATHERED + 1)]
+    for number, ref in enumerate(gathered):
+        put(models, ref, card_of(tiny={"gathered": number}))
+    assert models.card(gathered[0]) is None
+    assert models.card(gathered[1]) is not None
 
 
 def test_bytes_that_are_not_what_was_wanted_are_refused() -> None:
@@ -115,7 +146,7 @@ def test_weights_that_a_full_disk_swallowed_cannot_be_read(tmp_path: Path) -> No
 def test_a_structure_may_name_no_file() -> None:
     """Then there is nothing to fetch beyond the card."""
     models = Models()
-    card = card_of(torch={"name": "mlp", "blob": None})
+    card = card_of(torch={"name": "mlp"})
     ref = version(1, card)
     put(models, ref, card, weights_of(1))
     assert models.missing(ref) == []

@@ -56,7 +56,14 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
         raise SettingsError(f"FEDBUS_DATA: {error}") from error
     outbox = Outbox(settings.home / identity.name)
     bench = Workbench(outbox, data, settings.trainer, allowed=settings.plugins)
-    facts = partial(measure, settings.roles, data.examples, form, settings.home)
+    facts = partial(
+        measure,
+        settings.roles,
+        data.examples,
+        form,
+        settings.home,
+        trainers=bench.trainers.here(),
+    )
     spools = Spools(IN_MEMORY, settings.home)
     return service.Built(AgentCore(bench, outbox, spools, facts))
 

@@ -75,8 +75,12 @@ def measure(  # noqa: PLR0913, PLR0917 - one argument for each thing that differ
     folder: Path,
     task: str,
     models: dict[str, int],
+    trainers: Sequence[str] = (),
 ) -> AgentFacts:
-    """Gather an agent's facts; `form` is its data's format, `folder` where it keeps things."""
+    """Gather an agent's facts.
+
+    `form` is its data's format, `folder` where it keeps things, `trainers` those it can load.
+    """
     return AgentFacts(
         roles=tuple(roles),
         examples=examples,
@@ -88,4 +92,5 @@ def measure(  # noqa: PLR0913, PLR0917 - one argument for each thing that differ
         models=models,
         format=form,
         task=task,
+        trainers=tuple(trainers),
     )

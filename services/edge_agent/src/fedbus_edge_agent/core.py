@@ -5,15 +5,12 @@ until it is told what became of the offer.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 
 from fedbus.actions import (
     Action,
-    Cancel,
     Connected,
     Event,
-    Fetch,
     Fetched,
     FetchFailed,
     Introduce,
@@ -27,8 +24,9 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
-from fedbus.errors import FedbusError, Stopped, StoreError, TransferError
+from fedbus.errors import FedbusError, Stopped
 from fedbus.spool import Spools
+from fedbus.wire.fit import no_room
 from fedbus.wire.messages import (
     Evaluated,
     EvaluateTask,
@@ -41,15 +39,14 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
-from fedbus.wire.values import Manifest, ModelRef
 from fedbus_edge_agent.answers import MAX_REASON, Answers, declined
+from fedbus_edge_agent.gathering import Gathering
 from fedbus_edge_agent.models import Models
 from fedbus_edge_agent.outbox import Outbox
-from fedbus_edge_agent.tasks import Order, Task, key_of, too_large
+from fedbus_edge_agent.tasks import Order, Task, key_of
+from fedbus_edge_agent.trainers import Chooses
 from fedbus_edge_agent.work import Bench, Scored, Trained
 
-RETRY_SECONDS = 2.0
-MAX_FAILURES = 10
 INTRODUCE_SECONDS = 1.0
 MAX_SCORES = 64
 
@@ -65,10 +62,10 @@ class AgentCore:
     def __init__(self, bench: Bench, outbox: Outbox, spools: Spools, facts: FactsOf) -> None:
         self._bench = bench
         self._answers = Answers(outbox)
-        self._spools = spools
         self._facts = facts
         self._epoch = 0
-        self._models = Models()
+        choose = bench.choose if isinstance(bench, Chooses) else None
+        self._gathering = Gathering(Models(choose), spools)
         self._tasks: dict[Key, Task] = {}
         self._newest: dict[str, int] = {}  # by job: the highest training task it was given
         self._working: Task | None = None
@@ -78,7 +75,7 @@ class AgentCore:
     def facts(self) -> AgentFacts | None:
         """What this agent can do, on what, and what it is doing."""
         self._introduced = self._doing()
-        return self._facts(self._introduced, self._models.held())
+        return self._facts(self._introduced, self._gathering.models.held())
 
     def progress(self) -> float:
         """Of the task that is worked on."""
@@ -135,7 +132,7 @@ class AgentCore:
                 score = self._scores.get(key_of(order))
                 if score is not None:
                     yield Send(sender, score)
-                else:
+                elif key_of(order) not in self._tasks:  # else it is under way
                     yield from self._supersede(order)
                     yield from self._take(sender, order, now)
             case _:
@@ -156,28 +153,29 @@ class AgentCore:
             self._newest[job] = number
             yield from self._supersede(order)
             yield from self._answers.pass_on(order)
-            facts = self._facts(self._introduced, {})
-            if reason := too_large(order, facts.memory_mb):
-                yield from self._answers.decline(order, reason)
-            else:
+            if key_of(order) not in self._tasks:
                 yield from self._take(sender, order, now)
 
     def _take(self, sender: str, order: Order, now: float) -> Iterator[Action]:
-        task = Task(order, sender)
-        if task.key not in self._tasks:
-            self._tasks[task.key] = task
-            if isinstance(order, TrainTask) and order.inline is not None:
-                self._unpack(order.base, order.inline)
-            yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
-            yield from self._go_on(now)
+        """Take a task on, unless it is known already that it cannot be done here."""
+        facts = self._facts(self._introduced, {})
+        task = Task(order, sender, facts.format)
+        if reason := self._refusal(order, facts):
+            yield from self._answer(task, None, reason)
+            return
+        self._tasks[task.key] = task
+        if isinstance(order, TrainTask) and order.inline is not None:
+            self._gathering.unpack(order.base, order.inline)
+        yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
+        yield from self._go_on(now)
 
-    def _unpack(self, ref: ModelRef, weights: bytes) -> None:
-        """Take a small model that came with its task; the worker checks its digest."""
-        if ref.weights in self._models.missing(ref) and len(weights) == ref.weights.size:
-            with suppress(StoreError):  # no room: to fetch it says so
-                spool = self._spools.make(len(weights))
-                spool.write(0, weights)
-                self._models.put(ref, ref.weights, spool)
+    def _refusal(self, order: Order, facts: AgentFacts) -> str | None:
+        try:
+            if isinstance(self._bench, Chooses):
+                self._bench.check(order.trainer)
+        except FedbusError as error:
+            return str(error)
+        return no_room(order.base.weights.size, facts) if isinstance(order, TrainTask) else None
 
     def _supersede(self, order: Order) -> Iterator[Action]:
         """Stop what is under way for an older task of the same kind and job."""
@@ -190,35 +188,16 @@ class AgentCore:
         task = self._tasks.pop(key, None)
         if task is not None:
             task.flag.stop()
-            yield from self._stop_fetching(task)
-
-    def _stop_fetching(self, task: Task) -> Iterator[Action]:
-        yield Cancel(("retry", *task.key))
-        for digest, (_, spool) in task.fetching.items():
-            yield Cancel(("fetch", *task.key, digest))
-            spool.close()
-        task.fetching.clear()
+            yield from self._gathering.stop(task)
 
     # ── gathering and working ─────────────────────────────────────────────────────────────────────
 
     def _went_on(self, task: Task, event: Fetched | FetchFailed, now: float) -> Iterator[Action]:
-        manifest, spool = task.fetching.pop(event.key[-1])
         try:
-            if isinstance(event, FetchFailed):
-                spool.close()
-                yield from self._pause(task, event.reason, now)
-            else:
-                self._models.put(task.ref, manifest, spool)
+            yield from self._gathering.arrived(task, event, now)
         except FedbusError as error:
             yield from self._finish(task, error, now)
         yield from self._go_on(now)
-
-    def _pause(self, task: Task, reason: str, now: float) -> Iterator[Action]:
-        task.failures += 1
-        if task.failures >= MAX_FAILURES:
-            raise TransferError(reason)
-        task.pausing = True
-        yield WakeAt(("retry", *task.key), now + RETRY_SECONDS)
 
     def _go_on(self, now: float) -> Iterator[Action]:
         """Work on the first task that has all it needs; fetch what the others lack."""
@@ -226,11 +205,12 @@ class AgentCore:
             if task is self._working:
                 continue
             try:
-                yield from self._push(task, self._models.missing(task.ref))
-            except StoreError as error:
+                yield from self._push(task)
+            except FedbusError as error:
                 yield from self._finish(task, error, now)
 
-    def _push(self, task: Task, missing: list[Manifest]) -> Iterator[Action]:
+    def _push(self, task: Task) -> Iterator[Action]:
+        missing = self._gathering.missing(task)
         idle = self._working is None
         if not missing:
             task.gathered = True
@@ -238,20 +218,11 @@ class AgentCore:
                 yield from self._work(task)
         elif not task.pausing and (idle or not task.gathered):
             # Where others' weights took its weights' place, two that wait must not fetch in turns.
-            yield from self._fetch(task, missing)
-
-    def _fetch(self, task: Task, missing: list[Manifest]) -> Iterator[Action]:
-        for manifest in missing:
-            if manifest.digest not in task.fetching:
-                sink = self._spools.make(manifest.size)
-                task.fetching[manifest.digest] = manifest, sink
-                reference = task.ref.reference(manifest)
-                key = ("fetch", *task.key, manifest.digest)
-                yield Fetch(key, reference, sink, task.order.members)
+            yield from self._gathering.fetch(task, missing)
 
     def _work(self, task: Task) -> Iterator[Action]:
-        blob = self._models.weights(task.ref)
-        model = self._models.model(task.ref)
+        blob = self._gathering.models.weights(task.ref)
+        model = self._gathering.models.model(task.ref)
         self._working = task
         if isinstance(task.order, TrainTask):
             yield Run(task.key, partial(self._bench.train, task.order, model, blob, task.flag))
@@ -271,10 +242,10 @@ class AgentCore:
 
     def _finish(self, task: Task, result: object, now: float) -> Iterator[Action]:
         del self._tasks[task.key]
-        yield from self._stop_fetching(task)
+        yield from self._gathering.stop(task)
         reason = ""
         if isinstance(result, Exception):
-            self._models.forget_weights(task.ref)
+            self._gathering.models.forget_weights(task.ref)
             reason = str(result) or type(result).__name__
         if not isinstance(result, Stopped):  # else the process is leaving
             yield from self._answer(task, result, reason)

@@ -1,44 +1,63 @@
-"""The models an agent holds: cards and files by digest, and the last weights it was given. Pure."""
+"""The models an agent holds: cards and files by digest, and the last weights it was given. Pure.
+
+Of a card's files only those are fetched that the structure names which will be used.
+"""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from fedbus.errors import TransferError
 from fedbus.layout import Layout
 from fedbus.spool import Spool
 from fedbus.weights import Blob
 from fedbus.wire import codec
+from fedbus.wire.cards import MAX_CARD, files_of, named_files
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest, ModelRef
-from fedbus_edge_agent.work import Model, blobs_of
+from fedbus_edge_agent.work import Model
 
-MAX_CARD = 4 * 2**20
-MAX_FILE = 256 * 2**20
 MAX_MODELS = 8
+MAX_GATHERED = 64
+"""Models that are held while they are gathered; of those that were worked on, `MAX_MODELS` stay."""
+
+Choose = Callable[[ModelCard, str | None], str]
+"""Names the structure of a card that a task will use; PluginError: none can be used here."""
 
 
 class Models:
-    """What need not be fetched again."""
+    """What need not be fetched again. Without `choose`, all files of a card are used."""
 
-    def __init__(self) -> None:
-        self._models: OrderedDict[str, Model] = OrderedDict()  # by the card's digest
-        self._cards: dict[str, ModelCard] = {}
-        self._files: dict[str, bytes] = {}
+    def __init__(self, choose: Choose | None = None) -> None:
+        self._choose = choose
+        self._cards: OrderedDict[str, Model] = OrderedDict()  # by digest, with the files that came
         self._weights: OrderedDict[str, tuple[str, Spool]] = OrderedDict()  # by model: digest, blob
 
     def held(self) -> dict[str, int]:
-        """Name the models whose structure is here, for the agent's facts, with its bytes."""
+        """Name the models whose card is here, for the agent's facts, with the bytes of files."""
         return {
             model.card.model: sum(len(data) for data in model.files.values())
-            for model in self._models.values()
+            for model in self._cards.values()
         }
 
-    def missing(self, ref: ModelRef) -> list[Manifest]:
-        """List the blobs to fetch next; a card's files are known only once the card is here."""
-        wanted = [] if self._holds(ref) else [ref.weights]
-        if ref.card.digest not in self._models:
-            card = self._cards.get(ref.card.digest)
-            wanted += [ref.card] if card is None else self._files_missing(card)
-        return wanted
+    def card(self, ref: ModelRef) -> ModelCard | None:
+        """Return a version's card, once it is here."""
+        model = self._cards.get(ref.card.digest)
+        return None if model is None else model.card
+
+    def missing(self, ref: ModelRef, wanted: str | None = None) -> list[Manifest]:
+        """List the blobs to fetch next; a card's files are known only once the card is here.
+
+        Raises:
+            FedbusError: the card has nothing that can be used here; `wanted` is the job's choice.
+        """
+        found = [] if self.holds(ref) else [ref.weights]
+        model = self._cards.get(ref.card.digest)
+        if model is not None:
+            files = self._files_of(model.card, wanted)
+            return found + [manifest for manifest in files if manifest.digest not in model.files]
+        if ref.card.size > MAX_CARD:
+            raise TransferError(f"a card of {ref.card.size} bytes, at most {MAX_CARD}")
+        return [*found, ref.card]
 
     def put(self, ref: ModelRef, manifest: Manifest, spool: Spool) -> None:
         """Take a blob that was fetched for a version.
@@ -59,15 +78,15 @@ class Models:
         finally:
             spool.close()
         if manifest == ref.card:
-            self._cards[manifest.digest] = _usable(codec.from_json(ModelCard, data))
-        else:
-            self._files[manifest.digest] = data
-        self._complete(ref)
+            self._take_card(ref, codec.from_json(ModelCard, data))
+        elif ref.card.digest in self._cards:
+            self._cards[ref.card.digest].files[manifest.digest] = data
 
     def model(self, ref: ModelRef) -> Model:
-        """Return a model of which nothing is missing."""
-        self._models.move_to_end(ref.card.digest)
-        return self._models[ref.card.digest]
+        """Return a model of which nothing is missing, to be worked on."""
+        self._cards.move_to_end(ref.card.digest)
+        self._keep(MAX_MODELS)
+        return self._cards[ref.card.digest]
 
     def weights(self, ref: ModelRef) -> Blob:
         """Return a version's weights; they stay as they are, whatever comes meanwhile.
@@ -80,10 +99,10 @@ class Models:
 
     def forget_weights(self, ref: ModelRef) -> None:
         """Let go of weights that turned out to be damaged."""
-        if self._holds(ref):
+        if self.holds(ref):
             self._forget(ref.model)
 
-    def _holds(self, ref: ModelRef) -> bool:
+    def holds(self, ref: ModelRef) -> bool:
         """Tell whether a version's weights are the last that came of its model."""
         return self._weights.get(ref.model, ("", None))[0] == ref.weights.digest
 
@@ -91,28 +110,18 @@ class Models:
         if model in self._weights:
             self._weights.pop(model)[1].close()
 
-    def _files_missing(self, card: ModelCard) -> list[Manifest]:
-        return [manifest for manifest in blobs_of(card) if manifest.digest not in self._files]
+    def _files_of(self, card: ModelCard, wanted: str | None) -> tuple[Manifest, ...]:
+        if self._choose is None:
+            return files_of(card)
+        name = self._choose(card, wanted)
+        return named_files([(name, card.structures[name])])
 
-    def _complete(self, ref: ModelRef) -> None:
-        card = self._cards.get(ref.card.digest)
-        if card is None or self._files_missing(card):
-            return
-        files = {manifest.digest: self._files.pop(manifest.digest) for manifest in blobs_of(card)}
-        self._models[ref.card.digest] = Model(card, Layout.read(card.layout), files)
-        del self._cards[ref.card.digest]
-        while len(self._models) > MAX_MODELS:
-            self._models.popitem(last=False)
+    def _take_card(self, ref: ModelRef, card: ModelCard) -> None:
+        """Refuse a card now that would be refused later, when it is in the way."""
+        files_of(card)
+        self._cards[ref.card.digest] = Model(card, Layout.read(card.layout), {})
+        self._keep(MAX_GATHERED)
 
-
-def _usable(card: ModelCard) -> ModelCard:
-    """Refuse a card now that would be refused later, when it is in the way.
-
-    Raises:
-        FedbusError: its layout is none, or a file it names is none that we would fetch.
-    """
-    Layout.read(card.layout)
-    for manifest in blobs_of(card):
-        if manifest.size > MAX_FILE:
-            raise TransferError(f"a model file of {manifest.size} bytes, at most {MAX_FILE}")
-    return card
+    def _keep(self, most: int) -> None:
+        while len(self._cards) > most:
+            self._cards.popitem(last=False)

@@ -1,16 +1,14 @@
 """The tasks an agent has been given: what each waits for. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from fedbus.actions import Key
 from fedbus.spool import Spool
 from fedbus.wire.messages import EvaluateTask, TrainTask
 from fedbus.wire.values import Manifest, ModelRef
 from fedbus_edge_agent.work import Flag
-
-MEMORY_FACTOR = 4
-"""Of an update's bytes, beside the model's: weights, gradients, new weights, the difference."""
 
 Order: TypeAlias = TrainTask | EvaluateTask
 
@@ -22,26 +20,19 @@ def key_of(order: Order) -> Key:
     return "evaluate", order.job, order.version.version
 
 
-def too_large(order: TrainTask, memory_mb: int) -> str | None:
-    """Say why a model cannot be trained in so much memory; None: it can, or nobody knows."""
-    model = order.base.weights.size
-    needed = (model + MEMORY_FACTOR * model) // 2**20  # an update is as large as its model
-    if not memory_mb or needed <= memory_mb:
-        return None
-    return f"training needs about {needed} MiB of memory, {memory_mb} are available"
-
-
 @dataclass(slots=True)
 class Task:
-    """One order, from its arrival until its work is done."""
+    """One order, from its arrival until its work is done; `form` is the format of the data here."""
 
     order: Order
     controller: str
+    form: Mapping[str, Any]
     flag: Flag = field(default_factory=Flag)
     fetching: dict[str, tuple[Manifest, Spool]] = field(default_factory=dict)
     failures: int = 0
     pausing: bool = False
     gathered: bool = False
+    fits: bool = False
 
     @property
     def key(self) -> Key:

@@ -1,14 +1,12 @@
 """The heavy work of an agent: train, evaluate. Called in a worker thread, stopped by a flag."""
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from fedbus import plugins
 from fedbus.data import Dataset
 from fedbus.digests import digest_of
-from fedbus.errors import FedbusError, PluginError, TrainingError, WireError
+from fedbus.errors import PluginError, TrainingError, WireError
 from fedbus.layout import Layout
 from fedbus.plugins import Evaluates, Trainer, TrainerFactory
 from fedbus.training import Params
@@ -18,6 +16,7 @@ from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest, Metrics, TrainingParams
 from fedbus_edge_agent.outbox import FileBlob, Kept, Outbox
+from fedbus_edge_agent.trainers import Trainers
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Model:
 
     card: ModelCard
     layout: Layout
-    files: Mapping[str, bytes]
+    files: dict[str, bytes]
 
 
 @dataclass(slots=True)
@@ -108,9 +107,7 @@ def keep(
 class Workbench:
     """Trains with whatever framework is installed here and named in the model's card.
 
-    `own` are trainers that need no entry point, by name: those of a simulation. A job chooses among
-    what we ship and what `allowed` names, as for `plugins.load`; `trainer`, this agent's own
-    choice, needs no other permission.
+    `trainer`, `own` and `allowed` are as for `Trainers`; `own` are those of a simulation.
     """
 
     def __init__(
@@ -121,12 +118,9 @@ class Workbench:
         own: Mapping[str, TrainerFactory] | None = None,
         allowed: Collection[str] | None = None,
     ) -> None:
-        self._own = own or {}
-        chosen = [trainer] if trainer is not None else []
-        self._allowed = None if allowed is None else frozenset([*allowed, *chosen])
+        self.trainers = Trainers(trainer, own, allowed)
         self._outbox = outbox
         self._data = data
-        self._trainer = trainer
         self._made: tuple[ModelCard, str, Trainer] | None = None
 
     def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
@@ -160,36 +154,23 @@ class Workbench:
         return Scored(self._data.examples, plain(metrics))
 
     def _make(self, model: Model, wanted: str | None) -> Trainer:
-        name = self._choose(model.card, wanted)
+        name = self.choose(model.card, wanted)
         if self._made is None or self._made[0] is not model.card or self._made[1] != name:
             self._made = None  # two models at once may be more than a small device holds
             structure = {
                 key: model.files[value["digest"]] if key == "blob" else value
                 for key, value in model.card.structures[name].items()
             }
-            self._made = model.card, name, self._factory(name)(structure)
+            self._made = model.card, name, self.trainers.factory(name)(structure)
         return self._made[2]
 
-    def _factory(self, name: str) -> TrainerFactory:
-        return self._own.get(name) or plugins.load("trainers", name, self._allowed)
+    def check(self, wanted: str | None) -> None:
+        """Refuse a trainer that is not here; see `Trainers.check`."""
+        self.trainers.check(wanted)
 
-    def _choose(self, card: ModelCard, wanted: str | None) -> str:
-        """Pick a trainer: the job's choice, else this agent's own, else one that is installed."""
-        here = {*self._own, *plugins.usable("trainers", self._allowed)}
-        offered = [name for name in card.structures if name in here]
-        for name in (wanted, self._trainer):
-            if name is not None and name not in here:
-                self._factory(name)  # raises what is wrong with it: unknown, not allowed, claimed
-            if name is not None and name not in card.structures:
-                known = ", ".join(sorted(card.structures))
-                raise PluginError(f"model {card.model} has no structure for {name}; it has {known}")
-            if name is not None:
-                return name
-        if not offered:
-            raise PluginError(
-                f"model {card.model} needs one of {', '.join(sorted(card.structures))}"
-            )
-        return offered[0]
+    def choose(self, card: ModelCard, wanted: str | None) -> str:
+        """Name the structure that will be used; see `Trainers.choose`."""
+        return self.trainers.choose(card, wanted)
 
 
 def plain(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -224,21 +205,3 @@ def params_of(params: TrainingParams, seed: int) -> Params:
         metrics=params.metrics,
         seed=seed,
     )
-
-
-def blobs_of(card: ModelCard) -> list[Manifest]:
-    """List the files a card's structures name.
-
-    Raises:
-        FedbusError: one of them is no manifest.
-    """
-    found: list[Manifest] = []
-    for name, structure in card.structures.items():
-        blob: Any = structure.get("blob")
-        if blob is None:
-            continue
-        try:
-            found.append(codec.from_json(Manifest, json.dumps(blob).encode()))
-        except WireError as error:
-            raise FedbusError(f"structure {name}: blob is not a manifest: {error}") from error
-    return found

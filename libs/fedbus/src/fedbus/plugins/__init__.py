@@ -9,7 +9,7 @@ What we ship is registered the same way. A job chooses among installed plug-ins 
 brings code; what a job may choose from, the settings of each process say (`FEDBUS_PLUGINS`).
 """
 
-from fedbus.plugins.finding import GROUPS, Group, Plugin, found, installed, load, usable
+from fedbus.plugins.finding import GROUPS, OURS, Group, Plugin, find, found, installed, load, usable
 from fedbus.plugins.protocols import (
     AgentInfo,
     Aggregator,
@@ -26,6 +26,7 @@ from fedbus.plugins.protocols import (
 
 __all__ = [
     "GROUPS",
+    "OURS",
     "AgentInfo",
     "Aggregator",
     "Evaluates",
@@ -39,6 +40,7 @@ __all__ = [
     "Selector",
     "Trainer",
     "TrainerFactory",
+    "find",
     "found",
     "installed",
     "load",

@@ -111,6 +111,15 @@ def load(group: Group, name: str, allowed: Collection[str] | None = None) -> obj
         PluginError: none of that name is installed or allowed, two packages claim the name, or its
             import fails.
     """
+    return find(group, name, allowed).import_it()
+
+
+def find(group: Group, name: str, allowed: Collection[str] | None = None) -> Plugin:
+    """Find a plug-in without importing it; arguments as for `load`.
+
+    Raises:
+        PluginError: none of that name is installed or allowed, or two packages claim the name.
+    """
     claims = [plugin for plugin in found(group) if plugin.name == name]
     if not claims:
         raise PluginError(f"no {group} plug-in named {name!r}; installed: {_all(installed(group))}")
@@ -122,7 +131,7 @@ def load(group: Group, name: str, allowed: Collection[str] | None = None) -> obj
         )
     if len(ours) > 1:
         raise PluginError(f"{group} plug-in {name!r} is claimed twice: {_all(_claims(ours))}")
-    return ours[0].import_it()
+    return ours[0]
 
 
 def installed(group: Group) -> tuple[str, ...]:

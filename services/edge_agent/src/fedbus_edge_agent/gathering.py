@@ -1,0 +1,83 @@
+"""What tasks need before they can be worked on: fetched together, held once. Pure."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from fedbus.actions import Action, Cancel, Fetch, Fetched, FetchFailed, WakeAt
+from fedbus.errors import StoreError, TrainingError, TransferError
+from fedbus.spool import Spools
+from fedbus.wire.fit import other_format
+from fedbus.wire.values import Manifest, ModelRef
+from fedbus_edge_agent.models import Models
+from fedbus_edge_agent.tasks import Task
+
+RETRY_SECONDS = 2.0
+MAX_FAILURES = 10
+
+
+class Gathering:
+    """Brings a task's weights, its model's card, and the files of the structure it will use."""
+
+    def __init__(self, models: Models, spools: Spools) -> None:
+        self.models = models
+        self._spools = spools
+
+    def unpack(self, ref: ModelRef, weights: bytes) -> None:
+        """Take a small model that came with its task; the worker checks its digest."""
+        if not self.models.holds(ref) and len(weights) == ref.weights.size:
+            with suppress(StoreError):  # no room: to fetch it says so
+                spool = self._spools.make(len(weights))
+                spool.write(0, weights)
+                self.models.put(ref, ref.weights, spool)
+
+    def missing(self, task: Task) -> list[Manifest]:
+        """List what a task still needs, once it is known that it can be done here at all.
+
+        Raises:
+            FedbusError: the model's card says that it cannot, and the sentence why.
+        """
+        card = self.models.card(task.ref)
+        if card is not None and not task.fits:
+            if reason := other_format(card.input, task.form):
+                raise TrainingError(reason)
+            task.fits = True
+        return self.models.missing(task.ref, task.order.trainer)
+
+    def fetch(self, task: Task, missing: list[Manifest]) -> Iterator[Action]:
+        """Fetch what is missing and not yet on its way.
+
+        Raises:
+            StoreError: there is no room for it.
+        """
+        for manifest in missing:
+            if manifest.digest not in task.fetching:
+                sink = self._spools.make(manifest.size)
+                task.fetching[manifest.digest] = manifest, sink
+                reference = task.ref.reference(manifest)
+                key = ("fetch", *task.key, manifest.digest)
+                yield Fetch(key, reference, sink, task.order.members)
+
+    def arrived(self, task: Task, event: Fetched | FetchFailed, now: float) -> Iterator[Action]:
+        """Take a blob that has come, or try again in a moment.
+
+        Raises:
+            FedbusError: it is of no use, or has failed to come too often.
+        """
+        manifest, spool = task.fetching.pop(event.key[-1])
+        if isinstance(event, Fetched):
+            self.models.put(task.ref, manifest, spool)
+            return
+        spool.close()
+        task.failures += 1
+        if task.failures >= MAX_FAILURES:
+            raise TransferError(event.reason)
+        task.pausing = True
+        yield WakeAt(("retry", *task.key), now + RETRY_SECONDS)
+
+    def stop(self, task: Task) -> Iterator[Action]:
+        """Fetch nothing more for a task."""
+        yield Cancel(("retry", *task.key))
+        for digest, (_, spool) in task.fetching.items():
+            yield Cancel(("fetch", *task.key, digest))
+            spool.close()
+        task.fetching.clear()

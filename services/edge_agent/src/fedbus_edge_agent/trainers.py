@@ -1,0 +1,117 @@
+"""Which trainers an agent can use, and which of them trains a model: known before any is loaded."""
+
+from collections.abc import Collection, Mapping
+from functools import cache
+from importlib.util import find_spec
+from typing import Protocol, runtime_checkable
+
+from fedbus import plugins
+from fedbus.errors import PluginError
+from fedbus.layout import listed
+from fedbus.plugins import TrainerFactory
+from fedbus.wire.states import ModelCard
+
+FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
+    "keras": ("tensorflow",),
+    "tflite": ("tflite_runtime", "ai_edge_litert", "tensorflow"),
+    "torch": ("torch",),
+}
+"""What a trainer of ours needs: one of these packages. What others need, they need not say."""
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """A bench that knows, before it works, which of a card's structures it will use."""
+
+    def check(self, wanted: str | None) -> None:
+        """Refuse a job's choice of a trainer.
+
+        Raises:
+            PluginError: there is no such trainer here.
+        """
+
+    def choose(self, card: ModelCard, wanted: str | None) -> str:
+        """Name the structure that will be used.
+
+        Raises:
+            PluginError: there is none for any trainer here.
+        """
+
+
+class Trainers:
+    """The trainers of an agent.
+
+    `own` need no entry point; of those that are installed, a job chooses among what we ship and
+    what `allowed` names, as for `plugins.load`; `preferred`, this agent's own choice, needs no
+    other permission.
+    """
+
+    def __init__(
+        self,
+        preferred: str | None = None,
+        own: Mapping[str, TrainerFactory] | None = None,
+        allowed: Collection[str] | None = None,
+    ) -> None:
+        self._preferred = preferred
+        self._own = own or {}
+        chosen = [preferred] if preferred is not None else []
+        self._allowed = None if allowed is None else frozenset([*allowed, *chosen])
+
+    def here(self) -> tuple[str, ...]:
+        """Name those that can be loaded, sorted."""
+        usable = (p for p in plugins.found("trainers") if p.allowed(self._allowed))
+        return tuple(sorted({*self._own, *(p.name for p in usable if not _lacks(p))}))
+
+    def check(self, wanted: str | None) -> None:
+        """Refuse a trainer that is unknown, not allowed, or lacks its framework.
+
+        Raises:
+            PluginError: with what there is.
+        """
+        if wanted is None or wanted in self._own:
+            return
+        lacking = _lacks(plugins.find("trainers", wanted, self._allowed))
+        if lacking:
+            there = listed(self.here()) or "none"
+            raise PluginError(
+                f"trainer {wanted!r} needs {' or '.join(lacking)}, not installed here; "
+                f"trainers here: {there}"
+            )
+
+    def choose(self, card: ModelCard, wanted: str | None) -> str:
+        """Pick a trainer: the job's choice, else this agent's own, else one that is here.
+
+        Raises:
+            PluginError: it is not here, or the card has no structure for it.
+        """
+        name = wanted if wanted is not None else self._preferred
+        if name is not None:
+            self.check(name)
+            if name not in card.structures:
+                known = listed(card.structures) or "none"
+                raise PluginError(f"model {card.model} has no structure for {name}; it has {known}")
+            return name
+        here = self.here()
+        offered = [name for name in card.structures if name in here]
+        if not offered:
+            raise PluginError(f"model {card.model} needs one of {listed(card.structures)}")
+        return offered[0]
+
+    def factory(self, name: str) -> TrainerFactory:
+        """Load a trainer.
+
+        Raises:
+            PluginError: see `plugins.load`.
+        """
+        return self._own.get(name) or plugins.load("trainers", name, self._allowed)
+
+
+def _lacks(plugin: plugins.Plugin) -> tuple[str, ...]:
+    """Name the packages of which a trainer of ours needs one, if none of them is installed."""
+    needed = FRAMEWORKS.get(plugin.name, ()) if plugin.package == plugins.OURS else ()
+    return () if any(map(_installed, needed)) else needed
+
+
+@cache
+def _installed(package: str) -> bool:
+    return find_spec(package) is not None

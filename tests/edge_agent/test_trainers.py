@@ -1,0 +1,85 @@
+"""Which trainers an agent can use: known before any framework is loaded."""
+
+from importlib.util import find_spec
+
+import pytest
+
+from fedbus.errors import PluginError
+from fedbus.plugins import Trainer, TrainerFactory
+from fedbus.training import Structure
+from fedbus.wire.states import ModelCard, TensorSpec
+from fedbus_edge_agent import trainers
+from fedbus_edge_agent.trainers import Chooses, Trainers
+from fedbus_edge_agent.work import Workbench
+from tests.packages import Install
+
+LAYOUT = (TensorSpec(name="w", shape=(1,), dtype="float32"),)
+
+
+def nobody(_structure: Structure) -> Trainer:
+    """A trainer that is never made."""
+    raise NotImplementedError
+
+
+OWN: dict[str, TrainerFactory] = {"own": nobody}
+
+
+def card(*structures: str) -> ModelCard:
+    """Write a card of empty structures."""
+    return ModelCard(model="m", layout=LAYOUT, structures={name: {} for name in structures})
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be a device without any framework."""
+    monkeypatch.setattr(trainers, "_installed", lambda _package: False)
+
+
+def test_a_trainer_of_ours_is_here_if_its_framework_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its entry point is installed everywhere, the framework is not."""
+    monkeypatch.setattr(trainers, "_installed", lambda package: package == "torch")
+    assert Trainers(own=OWN).here() == ("own", "torch")
+    with pytest.raises(
+        PluginError,
+        match="trainer 'tflite' needs tflite_runtime or ai_edge_litert or tensorflow, "
+        "not installed here; trainers here: torch",
+    ):
+        Trainers().check("tflite")
+    assert Trainers().choose(card("tflite", "torch"), None) == "torch"
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_device_without_any_framework_says_so() -> None:
+    """Before it fetches a model."""
+    assert Trainers().here() == ()
+    with pytest.raises(PluginError, match="trainers here: none"):
+        Trainers().check("torch")
+    with pytest.raises(PluginError, match="model m needs one of tflite, torch"):
+        Trainers().choose(card("tflite", "torch"), None)
+    Trainers().check(None)
+    Trainers(own=OWN).check("own")
+
+
+@pytest.mark.usefixtures("bare")
+def test_what_others_trainers_need_they_need_not_say(install: Install) -> None:
+    """Whether theirs loads is seen when it is loaded; a package of theirs may be named as ours."""
+    source = "class Odd:\n    def __init__(self, structure): pass"
+    install("acme_odd", "[fedbus.trainers]\nodd = acme_odd:Odd\nkeras = acme_odd:Odd", source)
+    theirs = Trainers(allowed=["odd", "keras"])
+    assert theirs.here() == ("keras", "odd")
+    theirs.check("keras")
+    assert Trainers(allowed=[]).here() == ()
+    with pytest.raises(PluginError, match="'odd' of acme_odd is not allowed here"):
+        Trainers(allowed=[]).check("odd")
+    Trainers("odd", allowed=[]).check("odd")
+
+
+def test_looking_is_not_importing() -> None:
+    """A package is looked for on the path only."""
+    assert trainers._installed("numpy") == (find_spec("numpy") is not None)  # noqa: SLF001
+    assert not trainers._installed("no_such_package")  # noqa: SLF001
+
+
+def test_a_real_bench_chooses() -> None:
+    """So that its agent can refuse early."""
+    assert issubclass(Workbench, Chooses)
