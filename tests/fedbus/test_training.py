@@ -19,6 +19,14 @@ def test_what_a_framework_cannot_do_is_refused_with_what_it_can() -> None:
         Params(loss="hinge").require("torch", {"sgd"}, CROSS_ENTROPY)
 
 
+def test_an_argument_that_is_no_number_is_refused() -> None:
+    """Before arithmetic makes something of it."""
+    params = Params(optimizer_args={"momentum": 0.9, "mode": "min"})
+    assert (params.number("momentum", 0.0), params.number("rho", 0.5)) == (0.9, 0.5)
+    with pytest.raises(TrainingError, match="mode of sgd is 'min', not a number"):
+        params.number("mode", 0.0)
+
+
 def test_a_short_batch_weighs_by_its_rows() -> None:
     """A mean of means would favour it."""
     tally = Tally()

@@ -57,7 +57,7 @@ def test_a_file_that_knows_no_momentum_is_not_asked_for_it() -> None:
     file = demo_data.read("digits.tflite").replace(b"momentum\x00", b"moments_\x00")
     trainer, data = TfliteTrainer({"blob": file}), of(np.ones((1, 64)), np.zeros(1, int))
     with pytest.raises(TrainingError, match="exported without momentum"):
-        trainer.train(trainer.initial(), data, Params(momentum=0.9))
+        trainer.train(trainer.initial(), data, Params(optimizer_args={"momentum": 0.9}))
     with pytest.raises(TrainingError, match=r"the model cannot take .*'x': "):
         trainer.train(trainer.initial(), data, Params())
 

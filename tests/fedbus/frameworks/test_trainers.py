@@ -90,7 +90,7 @@ def test_all_frameworks_take_the_same_steps(momentum: float) -> None:
     """To 1e-5: so that a mixed fleet averages one model. The last batch is a short one."""
     tflite, torch = make("tflite"), make("torch")
     weights = tflite.initial()
-    params = Params(batch_size=32, learning_rate=0.1, momentum=momentum)
+    params = Params(batch_size=32, learning_rate=0.1, optimizer_args={"momentum": momentum})
     for count in (32, 71):
         one = tflite.train(weights, rows(count), params)
         other = torch.train(weights, rows(count), params)
@@ -114,7 +114,8 @@ def test_all_frameworks_score_and_answer_alike() -> None:
 
 def test_training_starts_afresh_every_time(trainer: FullTrainer) -> None:
     """No momentum and no chance is left over from the task before."""
-    weights, params = trainer.initial(), Params(momentum=0.9, epochs=2, learning_rate=0.1, seed=4)
+    weights = trainer.initial()
+    params = Params(optimizer_args={"momentum": 0.9}, epochs=2, learning_rate=0.1, seed=4)
     first = trainer.train(weights, rows(40), params)
     again = trainer.train(weights, rows(40), params)
     for name in weights:

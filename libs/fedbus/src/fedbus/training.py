@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from fedbus.errors import TrainingError
 from fedbus.layout import Array, Weights, listed
@@ -18,10 +18,36 @@ It is the model card's entry for that framework, in which `blob`, a manifest on 
 the bytes. It holds data, never code, and nothing in it is pickled.
 """
 
+Argument = bool | int | float | str | tuple[float, ...] | tuple[int, ...]
+"""What an argument of an optimizer or a scheduler may be."""
+
 CROSS_ENTROPY = frozenset(
     {"categorical_crossentropy", "sparse_categorical_crossentropy", "cross_entropy"}
 )
 """What jobs call the softmax cross-entropy of class numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A scheduler by name, with the arguments the job gives it; `parts` are those it is made of."""
+
+    name: str
+    args: Mapping[str, Argument] = field(default_factory=dict)
+    parts: tuple["Chosen", ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warmup:
+    """What stands in for the scheduler in a job's first `epochs`.
+
+    Without a scheduler of its own the learning rate is multiplied, after x batches, by
+    factor * (1 - x / iters) + x / iters, and by 1 from x = iters on.
+    """
+
+    epochs: int
+    iters: int = 1
+    factor: float = 1.0
+    scheduler: Chosen | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +56,10 @@ class Params:
 
     `epochs` passes over the data, each of at most `steps_per_epoch` batches of `batch_size` rows.
     Given the same seed, data and weights, a trainer on one machine makes the same update again.
+
+    `optimizer_args` are those the job gives, in its words, the learning rate apart; what it leaves
+    out is the framework's own default. `round` is the job's, 1 for the first. `mixed` precision is
+    for devices that have it; others train in full.
     """
 
     batch_size: int = 32
@@ -37,10 +67,25 @@ class Params:
     steps_per_epoch: int | None = None
     learning_rate: float = 0.01
     optimizer: str = "sgd"
-    momentum: float = 0.0
+    optimizer_args: Mapping[str, Argument] = field(default_factory=dict)
+    scheduler: Chosen | None = None
+    warmup: Warmup | None = None
+    precision: Literal["full", "mixed"] = "full"
     loss: str = "categorical_crossentropy"
     metrics: tuple[str, ...] = ("accuracy",)
+    round: int = 1
     seed: int = 0
+
+    def number(self, name: str, default: float) -> float:
+        """Return an argument of the optimizer that is one number.
+
+        Raises:
+            TrainingError: it is something else.
+        """
+        value = self.optimizer_args.get(name, default)
+        if not isinstance(value, int | float):
+            raise TrainingError(f"{name} of {self.optimizer} is {value!r}, not a number")
+        return value
 
     def require(self, framework: str, optimizers: Collection[str], losses: Collection[str]) -> None:
         """Refuse what a framework's adapter cannot do, naming what it can.

@@ -85,9 +85,10 @@ class TfliteTrainer:
         """
         params.require("tflite", {"sgd"}, CROSS_ENTROPY)
         fixed: dict[str, Array | np.float32] = {"learning_rate": np.float32(params.learning_rate)}
+        momentum = params.number("momentum", 0.0)
         if "momentum" in self._inputs:
-            fixed["momentum"] = np.float32(params.momentum)
-        elif params.momentum:
+            fixed["momentum"] = np.float32(momentum)
+        elif momentum:
             raise TrainingError("this .tflite file was exported without momentum")
         self.load(weights)
         tally = Tally()

@@ -117,7 +117,9 @@ class TorchTrainer:
         self.load(weights)
         self._net.train()
         optimizer = torch.optim.SGD(
-            self._net.parameters(), lr=params.learning_rate, momentum=params.momentum
+            self._net.parameters(),
+            lr=params.learning_rate,
+            momentum=params.number("momentum", 0.0),
         )
         tally = Tally()
         for x, y in data.steps(params):

@@ -19,6 +19,8 @@ POWERS: Final[Mapping[str, Arguments]] = {
     "evaluate": ("weights", "data", "params"),
     "load": ("weights",),
     "predict": ("inputs",),
+    "state": (),
+    "resume": ("state",),
 }
 """What a trainer need not have, and must have right if it does."""
 FUNCTIONS: Final[Mapping[Group, Arguments]] = {

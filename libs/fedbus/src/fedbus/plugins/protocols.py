@@ -28,8 +28,8 @@ class Trainer(Protocol):
     def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
         """Start from `weights`, walk `data.steps(params)`, and return the new weights.
 
-        Every call starts afresh: no momentum, no state of the call before. Let `Stopped`, which the
-        data raises, pass.
+        Every call starts afresh, with no momentum and no state of the call before, unless `resume`
+        of `Remembers` came in between. Let `Stopped`, which the data raises, pass.
 
         Raises:
             TrainingError: weights, data or params do not fit.
@@ -67,6 +67,28 @@ class Predicts(Protocol):
 
         Raises:
             TrainingError: the inputs do not fit.
+        """
+        ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A trainer whose optimizer and scheduler can go on where they stopped, if a job wants it."""
+
+    def state(self) -> Mapping[str, Array]:
+        """Return what the last `train` left: named arrays that are copies, and nothing else.
+
+        Raises:
+            TrainingError: nothing has been trained yet.
+        """
+        ...
+
+    def resume(self, state: Mapping[str, Array]) -> None:
+        """Let the next `train`, and no other, start from the state that another one left.
+
+        Raises:
+            TrainingError: it is not the state of this model, or, raised by the next `train`, not
+                that of the optimizer and scheduler it is told to use.
         """
         ...
 

@@ -6,8 +6,8 @@ is given to each scalar here, once, and containers stay lax (msgpack lists becom
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
@@ -31,6 +31,12 @@ TaskNumber = Annotated[int, Strict(), Field(ge=1, lt=2**31)]
 Whole = Annotated[int, Strict(), Field(ge=0, lt=2**53)]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Raw = Annotated[bytes, Strict()]
+Signed = Annotated[int, Strict(), Field(ge=-(2**53), lt=2**53)]
+Word = Annotated[str, Strict(), Field(max_length=256)]
+Argument = (
+    Flag | Signed | Number | Word | Annotated[tuple[Signed | Number, ...], Field(max_length=256)]
+)
+Arguments = Annotated[dict[Ident, Argument], Field(max_length=64)]
 Metrics = Annotated[dict[Ident, Number], Field(max_length=64)]
 
 
@@ -86,14 +92,50 @@ class ModelRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerPart:
+    """A scheduler of which another is made."""
+
+    name: Word
+    args: Arguments = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerParams:
+    """How the learning rate changes; `parts` are the schedulers that this one is made of."""
+
+    name: Word
+    args: Arguments = field(default_factory=dict)
+    parts: Annotated[tuple[SchedulerPart, ...], Field(max_length=16)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmupParams:
+    """What stands in for the scheduler in a job's first epochs; without one, the factor rule."""
+
+    epochs: Annotated[int, Strict(), Field(ge=1, le=100_000)]
+    iters: Annotated[int, Strict(), Field(ge=1, le=100_000_000)] = 1
+    factor: Annotated[float, Strict(), Field(gt=0, le=1000, allow_inf_nan=False)] = 1.0
+    scheduler: SchedulerParams | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingParams:
-    """How to train, and what to measure; `steps_per_epoch` None is every batch there is."""
+    """How to train, and what to measure; `steps_per_epoch` None is every batch there is.
+
+    `optimizer_args` are the job's words, the learning rate apart. With `keep_state` an agent goes
+    on with the optimizer and the scheduler where its task before of this job left them.
+    """
 
     batch_size: Annotated[int, Strict(), Field(ge=1, le=1_000_000)] = 32
     epochs: Annotated[int, Strict(), Field(ge=1, le=100_000)] = 1
     steps_per_epoch: Annotated[int, Strict(), Field(ge=1, le=100_000_000)] | None = None
     learning_rate: Annotated[float, Strict(), Field(gt=0, le=1000, allow_inf_nan=False)] = 0.01
     optimizer: Text = "sgd"
+    optimizer_args: Arguments = field(default_factory=dict)
+    scheduler: SchedulerParams | None = None
+    warmup: WarmupParams | None = None
+    precision: Literal["full", "mixed"] = "full"
+    keep_state: Flag = False
     loss: Text = "categorical_crossentropy"
     metrics: Annotated[tuple[Text, ...], Field(max_length=64)] = ("accuracy",)
 
