@@ -19,6 +19,7 @@ KINDS = {
     "trainers": "LineTrainer",
     "models": "line",
     "loaders": "csv",
+    "transforms": "Inverted",
     "aggregators": "median",
     "selectors": "rested",
     "runtimes": "LineRuntime",

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from fedbus.aggregators import FedAvg
-from fedbus.data import Dataset, npz
+from fedbus.data import Batch, Dataset, npz
 from fedbus.errors import LayoutError, PluginError
 from fedbus.layout import Array, Weights
 from fedbus.plugins import Group
 from fedbus.plugins.trial import Props, attempt
 from fedbus.selectors import uniform
 from fedbus.training import Metrics, Params, Structure, Update
-from tests.typing.plugin_examples import Scored, csv, line, median, rested
+from tests.typing.plugin_examples import Inverted, Scored, csv, line, median, rested
 
 BARE = Props({})
 
@@ -125,7 +125,7 @@ def test_a_runtime_answers_with_weights_it_is_given() -> None:
         ("selectors", uniform, "chose 5 of 10 agents"),
         ("selectors", rested, "chose 5 of 10 agents: agent.6, agent.3, agent.9"),
         ("models", line, "made a ndarray of {}"),
-        ("transforms", line, "it loads"),
+        ("transforms", Inverted, "image 8 x 8 x 3 float32 becomes image 8 x 8 x 3 float32"),
         ("loaders", csv, "give --data PATH"),
     ],
 )
@@ -166,6 +166,28 @@ def test_what_a_function_does_wrong_is_named(
     """Before a round is lost to it."""
     with pytest.raises(PluginError, match=sentence):
         said(group, made)
+
+
+class Dims(Inverted):
+    """Does one thing wrong, or another."""
+
+    def transform_data(self, batch: Batch, _: np.random.Generator) -> Batch:
+        x, y = batch
+        if self.white == 0:
+            x *= np.float32(0.5)
+        return x * np.float32(np.random.default_rng().random()), y
+
+
+def test_a_transform_is_tried_on_pictures_or_on_rows_of_ones_own(tmp_path: Path) -> None:
+    """With the parameters that a pipeline would give it."""
+    np.savez(tmp_path / "rows.npz", x=np.ones((3, 4)), y=np.zeros(3, int))
+    own = Props({"white": 9}, data=npz(str(tmp_path / "rows.npz")))
+    assert "3 rows of x float32 (4,) and y int64 ()" in said("transforms", Inverted, own)
+    assert "cannot be replayed" in said("transforms", Dims)
+    with pytest.raises(PluginError, match="changed the rows it was given"):
+        said("transforms", Dims, Props({"white": 0}))
+    with pytest.raises(PluginError, match="'black'; it takes white"):
+        said("transforms", Inverted, Props({"black": 0}))
 
 
 def test_a_selector_with_chance_of_its_own_is_told() -> None:

@@ -1,12 +1,13 @@
 """Plug-ins as authors write them: mypy holds them to the protocols, a test to twenty lines."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 import numpy as np
 
-from fedbus.data import Dataset
+from fedbus.data import Batch, Dataset, Format
 from fedbus.errors import TrainingError
 from fedbus.layout import Array, Weights
 from fedbus.plugins import (
@@ -21,6 +22,7 @@ from fedbus.plugins import (
     Selector,
     TrainerFactory,
 )
+from fedbus.plugins.protocols import TransformFactory
 from fedbus.training import Metrics, Params, Structure, Update
 
 
@@ -90,6 +92,23 @@ def csv(path: str, batch: int = 32) -> Dataset:
     return Dataset(len(x), batches=lambda: ((x[i : i + batch], y[i : i + batch]) for i in starts))
 
 
+class Inverted:
+    """Turns light into dark."""
+
+    def __init__(self, white: float = 255.0) -> None:
+        self.white = np.float32(white)
+
+    def transform_data(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Any shape, the same comes out."""
+        del rng
+        x, y = batch
+        return self.white - x, y
+
+    def transform_format(self, form: Format) -> Format:
+        """Nobody knows its range then."""
+        return replace(form, x=replace(form.x, normalized=False))
+
+
 def median(blocks: Array, weights: Array) -> Array:
     """Take the middle of every coordinate."""
     del weights
@@ -115,6 +134,7 @@ trainer: TrainerFactory = LineTrainer
 model: ModelFactory = line
 runtime: RuntimeFactory = LineRuntime
 loader: Loader = csv
+transform: TransformFactory = Inverted
 aggregator: Aggregator = median
 folding: Folds = Mean()
 selector: Selector = rested

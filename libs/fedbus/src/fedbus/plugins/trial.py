@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fedbus.data import Dataset, describe, of
+from fedbus.data import Dataset, describe, format_of, of
 from fedbus.errors import PluginError
 from fedbus.layout import Array, Layout, Weights
 from fedbus.plugins.finding import Group
@@ -25,7 +25,8 @@ class Props:
     """What a trial is given.
 
     Attributes:
-        structure: What a model's card would say for this trainer, or a model's config.
+        structure: What a model's card would say for this trainer, a model's config, a transform's
+            parameters.
         weights: Those to begin with; a trainer's own first ones without.
         data: What to train on; rows that fit the first and last array of the weights without.
         path: What a loader reads.
@@ -58,7 +59,7 @@ def attempt(group: Group, made: Any, props: Props) -> Iterator[str]:  # noqa: AN
         case "selectors":
             yield from _selector(made)
         case "transforms":
-            yield "it loads; `fedbus simulate` with data that names it tries it on rows"
+            yield from _transform(made, props)
 
 
 def _trainer(trainer: Trainer, props: Props) -> Iterator[str]:
@@ -110,6 +111,33 @@ def _loader(load: Any, props: Props) -> Iterator[str]:  # noqa: ANN401 - anybody
     if not isinstance(data, Dataset):
         raise PluginError(f"it returned a {type(data).__name__}, not a fedbus.Dataset")
     yield f"{props.path}: {data.examples} examples, {describe(data)}"
+
+
+def _transform(make: Any, props: Props) -> Iterator[str]:  # noqa: ANN401 - anybody's
+    # Imported here, since pipelines find their steps among plug-ins.
+    from fedbus.data.pipeline import Pipeline, Step, check_call  # noqa: PLC0415
+
+    parameters = dict(props.structure)
+    check_call(make, parameters)
+    data = props.data if props.data is not None else _pictures()
+    step = Step("it", make(**parameters))
+    pipeline = Pipeline([step], format_of(data))
+    yield f"format: {pipeline.forms[0].x} becomes {pipeline.output.x}"
+    batch = next(data.peek())
+    before = [part.copy() for part in batch]
+    x, y = pipeline.change(batch, np.random.default_rng(0))
+    if not all(map(np.array_equal, before, batch)):
+        raise PluginError("transform_data: it changed the rows it was given; work on copies")
+    yield f"data: {len(x)} rows of x {x.dtype} {x.shape[1:]} and y {y.dtype} {y.shape[1:]}"
+    again = pipeline.change(batch, np.random.default_rng(0))
+    if not all(map(np.array_equal, (x, y), again)):
+        yield "the same chance gave other rows: a job of this cannot be replayed"
+
+
+def _pictures() -> Dataset:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (ROWS, 8, 8, 3)).astype(np.float32)
+    return of(x, rng.integers(0, 10, ROWS), ROWS)
 
 
 def _aggregator(made: Any) -> Iterator[str]:  # noqa: ANN401 - anybody's

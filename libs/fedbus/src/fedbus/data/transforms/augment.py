@@ -1,0 +1,108 @@
+"""Augmentations: what makes other rows of the same, by chance, in training and nowhere else.
+
+`augments = True` says so; an evaluator leaves them out. The chance is the task's seed, so that a
+task which is done again sees the same rows.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from fedbus.data.dataset import Batch
+from fedbus.data.format import Format
+from fedbus.data.transforms.shapes import image_size
+from fedbus.errors import TrainingError
+
+
+class Flip:
+    """Mirror each image with a probability: left to right, upside down.
+
+    Raises:
+        TrainingError: a probability is none.
+    """
+
+    augments = True
+
+    def __init__(self, horizontal: float = 0.5, vertical: float = 0.0) -> None:
+        for name, share in (("horizontal", horizontal), ("vertical", vertical)):
+            if not 0 <= share <= 1:
+                raise TrainingError(f"{name} is {share}; a probability, 0 to 1, belongs there")
+        self._horizontal, self._vertical = horizontal, vertical
+
+    def transform_data(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """x: (rows, height, width, channels); returns the same."""
+        x, y = batch
+        x = x.copy()
+        for share, axis in ((self._horizontal, 2), (self._vertical, 1)):
+            chosen = rng.random(len(x)) < share
+            x[chosen] = np.flip(x[chosen], axis)
+        return x, y
+
+    def transform_format(self, form: Format) -> Format:
+        """Nothing changes."""
+        image_size(form)
+        return form
+
+
+class Crop:
+    """Pad images with zeros on all sides, and cut the old size out of them somewhere.
+
+    Raises:
+        TrainingError: the padding is no whole number above 0.
+    """
+
+    augments = True
+
+    def __init__(self, padding: int = 4) -> None:
+        if type(padding) is not int or not 0 < padding <= 4096:  # noqa: PLR2004 - more is a slip
+            raise TrainingError(f"padding is {padding!r}; 1 to 4096 pixels belong there")
+        self._padding = padding
+
+    def transform_data(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """x: (rows, height, width, channels); returns the same."""
+        x, y = batch
+        pad = self._padding
+        wide = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+        tops, lefts = rng.integers(0, 2 * pad + 1, (2, len(x)))
+        down = tops[:, None] + np.arange(x.shape[1])
+        right = lefts[:, None] + np.arange(x.shape[2])
+        which = np.arange(len(x))[:, None, None]
+        return wide[which, down[:, :, None], right[:, None, :]], y
+
+    def transform_format(self, form: Format) -> Format:
+        """Nothing changes."""
+        image_size(form)
+        return form
+
+
+class Noise:
+    """Add normal noise of a standard deviation to every input, and cut what leaves low … high.
+
+    Raises:
+        TrainingError: the deviation is below 0, or low is not below high.
+    """
+
+    augments = True
+
+    def __init__(
+        self, std: float = 0.1, low: float | None = None, high: float | None = None
+    ) -> None:
+        self._low = -np.inf if low is None else low
+        self._high = np.inf if high is None else high
+        if not 0 <= std < np.inf or not self._low < self._high:
+            raise TrainingError(
+                f"std is {std}, low {low}, high {high}; std is 0 or more, low below high"
+            )
+        self._std = np.float32(std)
+
+    def transform_data(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """x: any shape; returns it as float32."""
+        x, y = batch
+        noisy = np.asarray(x, np.float32) + self._std * rng.standard_normal(x.shape, np.float32)
+        return np.clip(noisy, np.float32(self._low), np.float32(self._high)), y
+
+    def transform_format(self, form: Format) -> Format:
+        """Numbers stay normalized only where they are cut to that."""
+        cut = self._low >= -1 and self._high <= 1
+        kept = form.x.normalized and cut
+        return replace(form, x=replace(form.x, dtype="float32", normalized=kept))

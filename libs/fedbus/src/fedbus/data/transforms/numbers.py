@@ -1,0 +1,143 @@
+"""Transforms of the numbers of a row, whatever its shape."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from fedbus.data.dataset import Batch
+from fedbus.data.format import DTYPES, Field, Format
+from fedbus.data.transforms.halves import Half, check_half, field, rows, with_field, with_rows
+from fedbus.errors import TrainingError
+from fedbus.layout import listed
+
+MAX_CLASSES: Final = 2**20
+
+
+class Normalize:
+    """Bring inputs from `low` … `high` to 0 … 1; what lies beyond is an error, not cut.
+
+    Raises:
+        TrainingError: low is not below high.
+    """
+
+    def __init__(self, low: float = 0.0, high: float = 255.0) -> None:
+        if not -np.inf < low < high < np.inf:
+            raise TrainingError(f"low is {low} and high {high}; low belongs below high")
+        self._low, self._range = np.float32(low), np.float32(high - low)
+
+    def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
+        """x: any shape; returns it as float32."""
+        x, y = batch
+        return (np.asarray(x, np.float32) - self._low) / self._range, y
+
+    def transform_format(self, form: Format) -> Format:
+        """They are normalized then."""
+        return replace(form, x=replace(form.x, dtype="float32", normalized=True))
+
+
+class Standardize:
+    """Take `mean` away and divide by `std`: one number each, or one for each of the last axis.
+
+    Raises:
+        TrainingError: they are no finite numbers, or std is not above 0.
+    """
+
+    def __init__(
+        self, mean: float | Sequence[float] = 0.0, std: float | Sequence[float] = 1.0
+    ) -> None:
+        try:
+            self._mean, self._std = np.array(mean, np.float32), np.array(std, np.float32)
+            flat = max(self._mean.ndim, self._std.ndim) <= 1
+        except (TypeError, ValueError) as error:
+            raise TrainingError(f"mean and std: {error}") from error
+        if not flat or not np.isfinite(self._mean).all() or not (self._std > 0).all():
+            raise TrainingError(f"mean is {mean} and std {std}; finite numbers, std above 0")
+        if not np.isfinite(self._std).all():
+            raise TrainingError(f"std is {std}; finite numbers belong there")
+
+    def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
+        """x: any shape; returns it as float32."""
+        x, y = batch
+        return (np.asarray(x, np.float32) - self._mean) / self._std, y
+
+    def transform_format(self, form: Format) -> Format:
+        """Nobody knows how far the numbers go then."""
+        last = form.x.size[-1:]
+        for name, given in (("mean", self._mean), ("std", self._std)):
+            if given.ndim and given.shape != last:
+                raise TrainingError(
+                    f"{name} has {len(given)} numbers; the last axis of {form.x} is another"
+                )
+        return replace(form, x=replace(form.x, dtype="float32", normalized=False))
+
+
+class OneHot:
+    """Write class numbers as rows of noughts with a one, float32; `of` is y, or x.
+
+    Raises:
+        TrainingError: there are not 2 classes or more.
+    """
+
+    def __init__(self, classes: int, of: Half = "y") -> None:
+        if type(classes) is not int or not 1 < classes <= MAX_CLASSES:
+            raise TrainingError(f"classes is {classes!r}; 2 to {MAX_CLASSES} belong there")
+        self._classes, self._of = classes, check_half(of)
+
+    def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
+        """(rows,) or (rows, 1) whole numbers; returns (rows, classes)."""
+        numbers = rows(batch, self._of).reshape(-1)
+        whole = numbers.astype(np.int64)
+        if numbers.size and (whole.min() < 0 or whole.max() >= self._classes):
+            raise TrainingError(
+                f"{self._of} holds {whole.min()} to {whole.max()}; a class is 0 to "
+                f"{self._classes - 1}"
+            )
+        if (whole != numbers).any():
+            raise TrainingError(f"{self._of} holds numbers that are not whole: no classes")
+        made = np.zeros((len(numbers), self._classes), np.float32)
+        made[np.arange(len(numbers)), whole] = 1
+        return with_rows(batch, self._of, made)
+
+    def transform_format(self, form: Format) -> Format:
+        """Still categories, in another dress."""
+        if field(form, self._of).size not in {(), (1,)}:
+            raise TrainingError(
+                f"one number in each row is taken, {field(form, self._of)} has more"
+            )
+        dressed = Field(kind="categorical", size=(self._classes,), dtype="float32", normalized=True)
+        return with_field(form, self._of, dressed)
+
+
+class Cast:
+    """Bring numbers to another dtype; `of` is x, or y. What it cannot hold is an error.
+
+    Raises:
+        TrainingError: there is no such dtype here.
+    """
+
+    def __init__(self, dtype: str, of: Half = "x") -> None:
+        if dtype not in DTYPES:
+            raise TrainingError(f"dtype is {dtype!r}; it can be {listed(DTYPES)}")
+        self._dtype, self._of = np.dtype(dtype), check_half(of)
+
+    def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
+        """Any shape; returns the same."""
+        numbers = rows(batch, self._of)
+        if self._dtype.kind in "iu" and numbers.size:
+            bounds = np.iinfo(self._dtype)
+            if numbers.min() < bounds.min or numbers.max() > bounds.max:
+                raise TrainingError(
+                    f"{self._of} holds {numbers.min()} to {numbers.max()}; {self._dtype} takes "
+                    f"{bounds.min} to {bounds.max}"
+                )
+        with np.errstate(over="ignore"):
+            made = numbers.astype(self._dtype)
+        if self._dtype.kind == "f" and not np.isfinite(made).all():
+            raise TrainingError(f"{self._of} holds more than {self._dtype} can")
+        return with_rows(batch, self._of, made)
+
+    def transform_format(self, form: Format) -> Format:
+        """The same rows, of another dtype."""
+        return with_field(form, self._of, replace(field(form, self._of), dtype=str(self._dtype)))

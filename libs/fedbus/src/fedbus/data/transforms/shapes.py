@@ -1,0 +1,122 @@
+"""Transforms of the shape of a row; images are (height, width, channels)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbus.data.dataset import Batch
+from fedbus.data.format import MAX_DIMENSIONS, Format
+from fedbus.data.rows import check_row
+from fedbus.data.transforms.halves import Half, check_half, field, rows, with_field, with_rows
+from fedbus.errors import TrainingError
+
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+"""How bright red, green and blue are to an eye (ITU-R BT.601)."""
+_RGB = 3
+
+
+class Reshape:
+    """Give each row another shape of as many numbers; `of` is x, or y.
+
+    Raises:
+        TrainingError: the size is no list of whole numbers above 0.
+    """
+
+    def __init__(self, size: Sequence[int], of: Half = "x") -> None:
+        self._size = _whole("size", size, MAX_DIMENSIONS)
+        self._of = check_half(of)
+
+    def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
+        """(rows, …); returns (rows, *size)."""
+        given = rows(batch, self._of)
+        return with_rows(batch, self._of, given.reshape(len(given), *self._size))
+
+    def transform_format(self, form: Format) -> Format:
+        """Three dimensions are an image."""
+        given = field(form, self._of)
+        if math.prod(given.size) != math.prod(self._size):
+            raise TrainingError(
+                f"{given} has {math.prod(given.size)} numbers, {list(self._size)} "
+                f"{math.prod(self._size)}"
+            )
+        kind = given.kind
+        if kind != "categorical":
+            kind = "image" if len(self._size) == _RGB else "numerical"
+        return with_field(form, self._of, replace(given, kind=kind, size=self._size))
+
+
+class Resize:
+    """Bring images to `size`, [height, width], as Pillow's bilinear filter does.
+
+    Raises:
+        TrainingError: the size is not two whole numbers above 0.
+    """
+
+    def __init__(self, size: Sequence[int]) -> None:
+        self._size = _whole("size", size, 2, least=2)
+
+    def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
+        """x: (rows, height, width, channels); returns it as float32."""
+        x, y = batch
+        high, wide = (
+            _shares(have, want) for have, want in zip(x.shape[1:3], self._size, strict=True)
+        )
+        rows_done = np.einsum("hH,nHWc->nhWc", high, np.asarray(x, np.float32), optimize=True)
+        return np.einsum("wW,nhWc->nhwc", wide, rows_done, optimize=True), y
+
+    def transform_format(self, form: Format) -> Format:
+        """Images of another size."""
+        height_width = image_size(form)
+        size = (*self._size, height_width[2])
+        check_row("x", size, np.dtype(np.float32))
+        return replace(form, x=replace(form.x, size=size, dtype="float32"))
+
+
+def _shares(have: int, want: int) -> NDArray[np.float32]:
+    """Say how much of each old pixel is in each new one: a triangle, as wide as a new pixel."""
+    scale = have / want
+    reach = max(scale, 1.0)
+    centres = (np.arange(want) + 0.5) * scale
+    distance = np.abs(np.arange(have) + 0.5 - centres[:, None]) / reach
+    shares = np.maximum(0.0, 1.0 - distance)
+    made: NDArray[np.float32] = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    return made
+
+
+class Grayscale:
+    """Turn red, green and blue into one channel."""
+
+    def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
+        """x: (rows, height, width, 3); returns (rows, height, width, 1) float32."""
+        x, y = batch
+        return (np.asarray(x, np.float32) @ _GREY)[..., None], y
+
+    def transform_format(self, form: Format) -> Format:
+        """Images of one channel."""
+        height, width, channels = image_size(form)
+        if channels != _RGB:
+            raise TrainingError(f"3 channels are taken, {form.x} has {channels}")
+        return replace(form, x=replace(form.x, size=(height, width, 1), dtype="float32"))
+
+
+def image_size(form: Format) -> tuple[int, int, int]:
+    """Take height, width and channels of images.
+
+    Raises:
+        TrainingError: x are no images.
+    """
+    if form.x.kind != "image" or len(form.x.size) != _RGB:
+        raise TrainingError(f"images (height, width, channels) are taken, not {form.x}")
+    height, width, channels = form.x.size
+    return height, width, channels
+
+
+def _whole(name: str, given: Sequence[int], most: int, least: int = 1) -> tuple[int, ...]:
+    listed = isinstance(given, list | tuple) and least <= len(given) <= most
+    if not listed or not all(type(n) is int and 0 < n < 2**31 for n in given):
+        count = f"{least}" if least == most else f"{least} to {most}"
+        raise TrainingError(f"{name} is {given!r}; {count} whole numbers above 0 belong there")
+    return tuple(given)
