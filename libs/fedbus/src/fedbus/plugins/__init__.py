@@ -23,6 +23,8 @@ from fedbus.plugins.protocols import (
     Selector,
     Trainer,
     TrainerFactory,
+    Transform,
+    TransformFactory,
 )
 
 __all__ = [
@@ -42,6 +44,8 @@ __all__ = [
     "Selector",
     "Trainer",
     "TrainerFactory",
+    "Transform",
+    "TransformFactory",
     "find",
     "found",
     "installed",

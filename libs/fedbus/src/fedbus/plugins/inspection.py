@@ -15,6 +15,11 @@ FACTORIES: Final[Mapping[Group, Mapping[str, Arguments]]] = {
     "runtimes": {"load": ("weights",), "predict": ("inputs",)},
 }
 """Kinds whose entry point is called with a structure, and the methods of what that makes."""
+TRANSFORM: Final[Mapping[str, Arguments]] = {
+    "transform_data": ("batch", "rng"),
+    "transform_format": ("form",),
+}
+"""The methods of what a transform's entry point makes, of whatever parameters it takes."""
 POWERS: Final[Mapping[str, Arguments]] = {
     "evaluate": ("weights", "data", "params"),
     "load": ("weights",),
@@ -74,6 +79,8 @@ def misshapen(group: Group, made: object) -> Iterator[str]:
     elif group in FACTORIES:
         yield from _misfit("it", made, ("structure",))
         yield from _methods(made, FACTORIES[group], POWERS if group == "trainers" else {})
+    elif group == "transforms":
+        yield from _methods(made, TRANSFORM, {})
     elif group in FUNCTIONS:
         yield from _misfit("it", made, FUNCTIONS[group])
 

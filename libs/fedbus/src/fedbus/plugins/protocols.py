@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol, runtime_checkable
 
-from fedbus.data import Dataset
+import numpy as np
+
+from fedbus.data import Batch, Dataset, Format
 from fedbus.layout import Array, Weights
 from fedbus.training import Metrics, Params, Structure, Update
 
@@ -123,6 +125,36 @@ class ModelFactory(Protocol):
 
 Loader = Callable[..., Dataset]
 """Makes a data set from a path and the agent's own settings, never from the network's."""
+
+
+class Transform(Protocol):
+    """A step of an agent's pipeline, between its loader and its trainer.
+
+    Its entry point names what makes it of the step's parameters: `Resize(size=[28, 28])`. With
+    `augments = True` it is used in training and left out in evaluation.
+    """
+
+    def transform_data(self, batch: Batch, rng: np.random.Generator, /) -> Batch:
+        """Change some rows. batch: x (rows, …), y (rows, …); as many rows come out, on new arrays.
+
+        All chance comes from `rng`, which the task seeds.
+
+        Raises:
+            TrainingError: it cannot take them.
+        """
+        ...
+
+    def transform_format(self, form: Format, /) -> Format:
+        """Say what the rows look like then: kind, size and dtype, whether they are normalized.
+
+        Raises:
+            TrainingError: it cannot take rows of this format.
+        """
+        ...
+
+
+TransformFactory = Callable[..., Transform]
+"""What a transform's entry point names, usually its class."""
 
 
 class Aggregator(Protocol):
