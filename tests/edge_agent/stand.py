@@ -178,6 +178,12 @@ class Stand(Driven):
         assert facts is not None
         return facts.task
 
+    def trouble(self) -> str:
+        """Read what the agent would announce that keeps it from work."""
+        facts = self.core.facts()
+        assert facts is not None
+        return facts.trouble
+
     def bring(self, *without: str) -> None:
         """Let all blobs arrive that are fetched, one after another."""
         blobs = {manifest_of(data).digest: data for data in (CARD, FILE)}

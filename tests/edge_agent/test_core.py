@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.actions import Connected, Introduce, Ran, Stopping, Woke
+from fedbus.actions import Connected, Introduce, Quit, Ran, Run, Stopping, Woke
 from fedbus.errors import TrainingError
 from fedbus.plugins import Trainer
 from fedbus.spool import Spools
@@ -26,6 +26,8 @@ from fedbus.wire.values import Manifest
 from fedbus_edge_agent.answers import Answers
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.trainers import Trainers
+from fedbus_edge_agent.work import Flag
+from fedbus_edge_agent.worker import STALL_SECONDS
 from tests.edge_agent.stand import (
     CARD,
     COLLECTOR,
@@ -263,8 +265,9 @@ def test_a_waiting_task_whose_weights_were_replaced_fetches_them_again(stand: St
     ("failure", "reason"),
     [
         (lambda: TrainingError("the loss became nan"), "the loss became nan"),
-        (MemoryError, "MemoryError"),
-        (lambda: RuntimeError("x" * 9000), "x" * 4096),
+        (lambda: ValueError("bad rows"), "ValueError: bad rows (stand.py:"),
+        (MemoryError, "MemoryError (stand.py:"),
+        (lambda: TrainingError("ä" * 9000), "ä" * 2048),
     ],
 )
 def test_training_that_fails_is_declined_with_its_reason(
@@ -275,10 +278,11 @@ def test_training_that_fails_is_declined_with_its_reason(
     stand.hear(CONTROLLER, train())
     stand.bring()
     stand.work()
-    assert stand.asked(("answer", JOB, 1), Decline).reason == reason
+    told = stand.asked(("answer", JOB, 1), Decline).reason
+    assert told.startswith(reason)
     assert stand.noted("task_failed")
     stand.hear(CONTROLLER, train())
-    assert stand.told(COLLECTOR, Decline).reason == reason
+    assert stand.told(COLLECTOR, Decline).reason == told
     stand.hear(COLLECTOR, Receipt(job=JOB, task=1, verdict="drop", reason="noted"))
     assert stand.asks == {}
 
@@ -417,6 +421,62 @@ def test_a_disk_that_cannot_be_used_declines_the_task(tmp_path: Path) -> None:
     assert reason.startswith("spool: No such file or directory")
     stand.hear(CONTROLLER, train(2, inline=weights_of(1)))
     assert ("answer", JOB, 2) in stand.asks
+
+
+# ── training that hangs ───────────────────────────────────────────────────────────────────────────
+
+
+def hang(stand: Stand) -> Run:
+    """Let a thread begin with a task, and not come back for a long time; returns what it runs."""
+    stand.bring()
+    run = stand.runs.pop()
+    stand.wait(STALL_SECONDS)
+    return run
+
+
+def test_training_that_hangs_is_declined_and_no_more_is_taken(stand: Stand) -> None:
+    """All tasks, with the reason; then the process leaves with a code of its own."""
+    stand.hear(CONTROLLER, train())
+    stand.hear(CONTROLLER, evaluate())
+    hang(stand)
+    reason = f"training hangs: no batch for {STALL_SECONDS:g} s"
+    assert stand.asked(("answer", JOB, 1), Decline).reason == reason
+    assert stand.told(CONTROLLER, Evaluated).reason == reason
+    assert stand.trouble() == reason
+    stand.hear(CONTROLLER, train(2))
+    assert stand.asked(("answer", JOB, 2), Decline).reason == reason
+    assert stand.runs == []
+    stand.wait(30.0)
+    assert stand.last == [Quit(75, reason)]
+
+
+def test_training_that_comes_back_late_is_not_offered_but_the_agent_works_again(
+    stand: Stand,
+) -> None:
+    """A word given is kept: the task was declined."""
+    stand.hear(CONTROLLER, train())
+    run = hang(stand)
+    stand.tell(Ran(run.key, run.call.func(*run.call.args[:3], Flag())))  # type: ignore[attr-defined]
+    stand.work()
+    assert stand.files() == []
+    assert stand.trouble() == ""
+    stand.hear(CONTROLLER, train(2))
+    stand.bring()
+    stand.work()
+    assert stand.offered(2).task == 2
+    stand.wait(STALL_SECONDS)
+    assert Quit not in map(type, stand.last)
+
+
+def test_a_worker_that_ignores_a_cancelled_job_is_given_up_too(stand: Stand) -> None:
+    """Nobody waits for an answer, but the thread is lost."""
+    stand.hear(CONTROLLER, train())
+    stand.bring()
+    stand.runs.clear()
+    stand.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
+    stand.wait(STALL_SECONDS)
+    assert stand.trouble().startswith("training hangs")
+    assert stand.asks == {}
 
 
 # ── evaluation ────────────────────────────────────────────────────────────────────────────────────

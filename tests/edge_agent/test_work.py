@@ -1,6 +1,8 @@
 """Real training, on the digits model, in the worker's own functions."""
 
 import json
+import sys
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +28,7 @@ from tests.edge_agent.stand import REPOSITORY, manifest_of, train
 from tests.packages import Install
 
 RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow")
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="no torch")
 needs_tflite = pytest.mark.skipif(not any(map(find_spec, RUNTIMES)), reason="no TFLite runtime")
 
 CARD = codec.from_json(ModelCard, demo_data.read("model.json"))
@@ -147,6 +150,113 @@ def test_a_raised_flag_stops_training_at_the_next_batch(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         bench.train(task(base, trainer="tflite"), model_of(), base, flag)
     assert list(tmp_path.iterdir()) == []
+
+
+class Impatient(Flag):
+    """A flag that somebody raises when the third batch is wanted; it counts what is wanted then."""
+
+    __slots__ = ("wanted",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted = 0
+
+    def _ask(self) -> bool:
+        self.wanted += 1
+        if self.wanted == 3:
+            self.stop()
+        return super()._ask()
+
+
+@pytest.mark.parametrize(
+    "framework",
+    [
+        pytest.param("tflite", marks=needs_tflite),
+        pytest.param("torch", marks=needs_torch),
+    ],
+)
+def test_a_cancelled_training_ends_before_its_next_batch(tmp_path: Path, framework: str) -> None:
+    """So does an evaluation; nothing is kept of either, and the next task works."""
+    bench, base, flag = bench_of(tmp_path, framework), base_of(), Impatient()
+    with pytest.raises(Stopped):
+        bench.train(task(base), model_of(), base, flag)
+    assert (flag.wanted, flag.beats) == (3, 2)
+    bench = Workbench(Outbox(tmp_path), shard(200), framework)
+    flag = Impatient()
+    with pytest.raises(Stopped):
+        bench.evaluate(evaluation(base), model_of(), base, flag)
+    assert flag.wanted == 3
+    assert list(tmp_path.iterdir()) == []
+    assert bench.train(task(base), model_of(), base, Flag()).kept.offer.examples == 200
+
+
+class Deaf(Nudge):
+    """A trainer that takes being stopped for a fault of its data, and goes on without."""
+
+    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+        with suppress(Exception):
+            for _ in data.steps(params):
+                pass
+        return super().train(weights, data, params)
+
+
+def test_what_a_trainer_makes_that_ignores_being_stopped_is_not_kept(tmp_path: Path) -> None:
+    """Nobody waits for it."""
+    bench, base = bench_of(tmp_path, deaf=Deaf), base_of(0.0)
+    with pytest.raises(Stopped):
+        bench.train(task(base), model_of({"deaf": {}}), base, Impatient())
+    assert list(tmp_path.iterdir()) == []
+    assert bench.train(task(base), model_of({"deaf": {}}), base, Flag()).kept
+
+
+class Leaving(Nudge):
+    """A trainer that ends the process, or would."""
+
+    def train(self, _weights: Weights, _data: Dataset, _params: Params) -> Update:
+        sys.exit("no data")
+
+
+class Astray(Nudge):
+    """A trainer whose weights went astray."""
+
+    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+        update = super().train(weights, data, params)
+        update.weights["layers.1.weight"][3, 2] = np.nan
+        return update
+
+
+class Thin(Nudge):
+    """A trainer that lost a tensor."""
+
+    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+        update = super().train(weights, data, params)
+        return replace(update, weights={"w": np.zeros(1, np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("trainer", "reason"),
+    [
+        (Leaving, r"wanted to exit: SystemExit: no data \(test_work.py:\d+ in train\)"),
+        (Astray, "'layers.1.weight' is not finite after training .*nan.* lower learning_rate"),
+        (Thin, "weights lack layers.0.bias"),
+    ],
+)
+def test_an_update_that_is_none_is_a_failure(
+    tmp_path: Path, trainer: type[Nudge], reason: str
+) -> None:
+    """Reported by the agent that made it, before anybody else would have to refuse it."""
+    bench, base = bench_of(tmp_path, bad=trainer), base_of(0.0)
+    with pytest.raises(FedbusError, match=reason):
+        bench.train(task(base), model_of({"bad": {}}), base, Flag())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flag_says_where_its_thread_is() -> None:
+    """Nowhere before it has begun."""
+    flag = Flag()
+    assert flag.place() == ""
+    flag.watch(shard())
+    assert "test_" in flag.place() or "failure.py" in flag.place()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ from fedbus.actions import (
     FetchFailed,
     Introduce,
     Key,
+    Local,
     Note,
+    Quit,
     Ran,
     Received,
     Reply,
@@ -134,6 +136,15 @@ def test_a_node_says_who_it_is_whenever_it_connects() -> None:
     assert core.told == [Connected()]
     assert node.next_wake() == 15.0
     assert node.progress() == 0.25
+
+
+def test_what_comes_in_by_another_door_is_told_and_a_wish_to_leave_is_passed_on() -> None:
+    """With or without a broker."""
+    core = Fake(answer=lambda event: [Quit(75, "hung")] if isinstance(event, Local) else [])
+    node = a_node(core)
+    node.told("begin", 1.0)
+    assert core.told == [Local("begin")]
+    assert node.take() == [Quit(75, "hung")]
 
 
 def test_a_heart_beats_and_now_and_then_a_node_says_again_who_it_is() -> None:

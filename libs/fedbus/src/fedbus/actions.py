@@ -109,12 +109,28 @@ class FetchFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Local:
+    """Somebody at this process's own door, which checked it, wants something; not from the bus."""
+
+    message: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """The process is leaving: raise the flags of long work."""
 
 
 Event: TypeAlias = (
-    Connected | Received | Requested | Woke | Ran | RunFailed | Fetched | FetchFailed | Stopping
+    Connected
+    | Received
+    | Requested
+    | Woke
+    | Ran
+    | RunFailed
+    | Fetched
+    | FetchFailed
+    | Local
+    | Stopping
 )
 
 # ── actions ───────────────────────────────────────────────────────────────────────────────────────
@@ -227,6 +243,14 @@ class Note:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Leave, with this exit code, for a reason that only a new process can mend."""
+
+    code: int
+    reason: str
+
+
 Action: TypeAlias = (
     Send
     | Ask
@@ -241,6 +265,7 @@ Action: TypeAlias = (
     | Serve
     | Unserve
     | Note
+    | Quit
 )
 
 

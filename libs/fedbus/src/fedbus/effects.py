@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from fedbus.actions import Key, Note
+from fedbus.actions import Key, Note, Quit
 from fedbus.bus.base import Packet
 from fedbus.transfer.chunk import write_chunk
 from fedbus.transfer.outlet import SendChunk
@@ -62,4 +62,6 @@ class Misread:
     reason: str
 
 
-Effect: TypeAlias = Publish | PublishChunk | Subscribe | Unsubscribe | StartRun | Misread | Note
+Effect: TypeAlias = (
+    Publish | PublishChunk | Subscribe | Unsubscribe | StartRun | Misread | Note | Quit
+)

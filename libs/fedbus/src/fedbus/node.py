@@ -26,7 +26,9 @@ from fedbus.actions import (
     FetchFailed,
     Introduce,
     Key,
+    Local,
     Note,
+    Quit,
     Ran,
     Received,
     Reply,
@@ -149,6 +151,10 @@ class Node:
     def run_failed(self, key: Key, error: Exception, now: float) -> None:
         """A `StartRun` raised."""
         self._tell(RunFailed(key, error), now)
+
+    def told(self, message: object, now: float) -> None:
+        """Somebody at this process's own door wants something."""
+        self._tell(Local(message), now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -278,7 +284,7 @@ class Node:
                 self._outlet.unserve(action.digest)
             case Introduce():
                 self._introduce()
-            case Note():
+            case Note() | Quit():
                 self._effects.append(action)
             case Announce() | Clear() | Reply():
                 self._effects.append(Publish(self._public_packet(action)))

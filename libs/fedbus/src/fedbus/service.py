@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import structlog
 
 from fedbus import clock, telemetry
-from fedbus.actions import Core, Note
+from fedbus.actions import Core, Note, Quit
 from fedbus.bus import mqtt
 from fedbus.bus.base import BrokerAddress, Bus, Packet
 from fedbus.effects import Effect, Misread, Publish, PublishChunk, StartRun, Subscribe, Unsubscribe
@@ -44,6 +44,8 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 2.0
 STEADY_SECONDS = 10.0
 LAST_WORD_SECONDS = 2.0
+LAST_WORK_SECONDS = 4.0
+"""How long a process that leaves waits for threads that were told to stop; then they are cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,16 @@ class Built:
 
 
 class Shell:
-    """Keep one node going over as many connections as it takes."""
+    """Keep one node going over as many connections as it takes.
+
+    `over` is set once the core wants to leave; `code` is then the exit code it wants.
+    """
 
     def __init__(self, node: Node, threads: int) -> None:
         self.node = node
         self.connected = False
+        self.over = asyncio.Event()
+        self.code = 0
         self.counts: dict[str, int] = {}
         self.traffic = {"received": (0, 0), "sent": (0, 0)}
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="work")
@@ -68,6 +75,8 @@ class Shell:
         self._bulk: deque[PublishChunk] = deque()
         self._work = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._running: set[Future[Any]] = set()
+        self._closed = False
 
     async def serve(self, bus: Bus) -> None:
         """Live on one connection until it breaks (BusError) or the task is cancelled."""
@@ -94,11 +103,25 @@ class Shell:
         except TimeoutError:
             log.warning("last_word_unsaid")
 
+    def tell(self, message: object) -> None:
+        """Hand something to the core that came in by a door of this process's own."""
+        self.node.told(message, clock.monotonic())
+        self._perform()
+
     def close(self) -> None:
         """Let go of the threads; those that still work were told to stop."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def done(self) -> bool:
+        """Wait a moment, after `close`, for threads that work; tell whether none does any more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORK_SECONDS):
+                while self._running:  # noqa: ASYNC110 - for 4 s, once
+                    await asyncio.sleep(0.005)
+        return not self._running
 
     async def _read(self, bus: Bus) -> None:
         async for packets in bus.batches():
@@ -160,8 +183,11 @@ class Shell:
     def _take_up(self, effect: Effect) -> None:
         match effect:
             case StartRun(key, call):
-                report = partial(self._report, asyncio.get_running_loop(), key)
-                self._threads.submit(call).add_done_callback(report)
+                self._start(key, call)
+            case Quit(code, reason):
+                log.error("service_quits", code=code, reason=reason)
+                self.code = code
+                self.over.set()
             case Note(event, facts):
                 self.counts[event] = self.counts.get(event, 0) + 1
                 log.info(event, **facts)
@@ -176,14 +202,21 @@ class Shell:
                 if self.connected:
                     self._control.append(effect)
 
+    def _start(self, key: tuple[Any, ...], call: Callable[[], Any]) -> None:
+        running = self._threads.submit(call)
+        self._running.add(running)
+        report = partial(self._report, asyncio.get_running_loop(), key)
+        running.add_done_callback(report)
+
     def _report(
         self, loop: asyncio.AbstractEventLoop, key: tuple[Any, ...], done: "Future[Any]"
     ) -> None:
+        self._running.discard(done)
         with suppress(RuntimeError):  # the loop is closed: the process has left, nobody listens
             loop.call_soon_threadsafe(self._ran, key, done)
 
     def _ran(self, key: tuple[Any, ...], done: "Future[Any]") -> None:
-        if done.cancelled():
+        if done.cancelled() or self._closed:
             return
         error = done.exception()
         if error is None:
@@ -259,14 +292,18 @@ def _remove(file: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-async def run(built: Built, identity: Identity, settings: ServiceSettings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a service ended: its exit code, and whether all its threads are done."""
+
+    code: int
+    done: bool
+
+
+async def run(built: Built, identity: Identity, settings: ServiceSettings) -> Ended:
+    """Serve until SIGTERM or SIGINT, or until the core wants to leave."""
     address = settings.address()
     rng = random.SystemRandom()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     node = Node(
         identity,
         built.core,
@@ -276,16 +313,20 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> No
         watch=fault_point(),
     )
     shell = Shell(node, settings.threads)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, shell.over.set)
     with structlog.contextvars.bound_contextvars(node=identity.name):
         async with doors(shell, settings), asyncio.TaskGroup() as tasks:
             connection = tasks.create_task(keep_connected(shell, address, rng), name="connection")
             beat = keep_pulse(shell, settings.health_file, settings.heartbeat_seconds)
             pulse = tasks.create_task(beat, name="pulse")
-            await stop.wait()
+            await shell.over.wait()
             await shell.leave()
             connection.cancel()
             pulse.cancel()
         shell.close()
+        done = await shell.done()
         built.close()
         (received, received_bytes), (sent, sent_bytes) = shell.traffic.values()
         log.info(
@@ -295,6 +336,9 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> No
             sent=sent,
             sent_bytes=sent_bytes,
         )
+        if not done:
+            log.warning("work_cut_short", reason="a thread did not end when it was told to")
+    return Ended(shell.code, done)
 
 
 @asynccontextmanager
@@ -349,10 +393,16 @@ def main(role: str, kind: type[S], build: Callable[[S, Identity], Built]) -> Non
         )
         built = build(settings, identity)
         gc.freeze()  # what is here now stays: no collection needs to walk it again
-        asyncio.run(run(built, identity, settings))
+        ended = asyncio.run(run(built, identity, settings))
     except FedbusError as error:
         sys.stderr.write(f"fedbus-{role}: {error}\n")
         raise SystemExit(2 if isinstance(error, SettingsError) else 1) from None
+    if not ended.done:
+        # Python would wait for the thread, for ever if it hangs. All that matters is on the disk.
+        sys.stderr.flush()
+        os._exit(ended.code)
+    if ended.code:
+        raise SystemExit(ended.code)
 
 
 __all__ = ["Built", "Shell", "keep_connected", "main", "run"]

@@ -16,6 +16,7 @@ from fedbus_edge_agent.capabilities import measure
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.work import Workbench
+from fedbus_edge_agent.worker import STALL_SECONDS
 
 IN_MEMORY = 8 * 2**30
 
@@ -36,6 +37,10 @@ class AgentSettings(ServiceSettings):
         "fedbus-agent"
     )
     threads: Annotated[int, Field(ge=1, le=64, description="worker threads")] = 1
+    stall_seconds: Annotated[
+        float,
+        Field(ge=1, le=86_400, description="training without a batch for so long hangs"),
+    ] = STALL_SECONDS
 
     @field_validator("roles", mode="before")
     @classmethod
@@ -65,7 +70,7 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
         trainers=bench.trainers.here(),
     )
     spools = Spools(IN_MEMORY, settings.home)
-    return service.Built(AgentCore(bench, outbox, spools, facts))
+    return service.Built(AgentCore(bench, outbox, spools, facts, settings.stall_seconds))
 
 
 def main() -> None:

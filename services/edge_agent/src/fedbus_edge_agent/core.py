@@ -5,6 +5,7 @@ until it is told what became of the offer.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from fedbus.actions import (
@@ -17,14 +18,13 @@ from fedbus.actions import (
     Key,
     Ran,
     Received,
-    Run,
     RunFailed,
     Send,
     Stopping,
     WakeAt,
     Woke,
 )
-from fedbus.errors import FedbusError, Stopped
+from fedbus.errors import FedbusError, Stopped, TrainingError
 from fedbus.spool import Spools
 from fedbus.wire.fit import no_room
 from fedbus.wire.messages import (
@@ -40,12 +40,14 @@ from fedbus.wire.messages import (
 from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
 from fedbus_edge_agent.answers import MAX_REASON, Answers, declined
+from fedbus_edge_agent.failure import sentence_of
 from fedbus_edge_agent.gathering import Gathering
 from fedbus_edge_agent.models import Models
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.tasks import Order, Task, key_of
 from fedbus_edge_agent.trainers import Chooses
 from fedbus_edge_agent.work import Bench, Scored, Trained
+from fedbus_edge_agent.worker import STALL_SECONDS, Worker
 
 INTRODUCE_SECONDS = 1.0
 MAX_SCORES = 64
@@ -59,8 +61,16 @@ class AgentCore:
 
     listens: tuple[Topic, ...] = ()
 
-    def __init__(self, bench: Bench, outbox: Outbox, spools: Spools, facts: FactsOf) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        outbox: Outbox,
+        spools: Spools,
+        facts: FactsOf,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
         self._bench = bench
+        self._worker = Worker(stall_seconds)
         self._answers = Answers(outbox)
         self._facts = facts
         self._epoch = 0
@@ -68,18 +78,18 @@ class AgentCore:
         self._gathering = Gathering(Models(choose), spools)
         self._tasks: dict[Key, Task] = {}
         self._newest: dict[str, int] = {}  # by job: the highest training task it was given
-        self._working: Task | None = None
         self._scores: dict[Key, Evaluated] = {}
         self._introduced = ""
 
     def facts(self) -> AgentFacts | None:
         """What this agent can do, on what, and what it is doing."""
         self._introduced = self._doing()
-        return self._facts(self._introduced, self._gathering.models.held())
+        facts = self._facts(self._introduced, self._gathering.models.held())
+        return replace(facts, trouble=self._worker.trouble)
 
     def progress(self) -> float:
         """Of the task that is worked on."""
-        return self._working.flag.progress if self._working else 0.0
+        return self._worker.flag.progress if self._worker.flag else 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Decide what follows from an event."""
@@ -100,7 +110,7 @@ class AgentCore:
             case Woke(key):
                 yield from self._woke(key, now)
             case Ran(key, result) | RunFailed(key, result):
-                if key[0] in {"train", "evaluate"}:
+                if key[0] in {"train", "evaluate"} and not self._worker.idle:
                     yield from self._worked(result, now)
             case Stopping():
                 for task in self._tasks.values():
@@ -113,6 +123,10 @@ class AgentCore:
             case ("introduce",):
                 if self._doing() != self._introduced:
                     yield Introduce()
+            case ("stall",):
+                yield from self._look_at_worker(now)
+            case ("leave",):
+                yield from self._worker.leave()
             case (_, *rest) if task := self._tasks.get(tuple(rest)):
                 task.pausing = False
                 yield from self._go_on(now)
@@ -170,6 +184,8 @@ class AgentCore:
         yield from self._go_on(now)
 
     def _refusal(self, order: Order, facts: AgentFacts) -> str | None:
+        if self._worker.trouble:
+            return self._worker.trouble
         try:
             if isinstance(self._bench, Chooses):
                 self._bench.check(order.trainer)
@@ -202,41 +218,50 @@ class AgentCore:
     def _go_on(self, now: float) -> Iterator[Action]:
         """Work on the first task that has all it needs; fetch what the others lack."""
         for task in list(self._tasks.values()):
-            if task is self._working:
+            if task.flag is self._worker.flag:
                 continue
             try:
-                yield from self._push(task)
+                yield from self._push(task, now)
             except FedbusError as error:
                 yield from self._finish(task, error, now)
 
-    def _push(self, task: Task) -> Iterator[Action]:
+    def _push(self, task: Task, now: float) -> Iterator[Action]:
         missing = self._gathering.missing(task)
-        idle = self._working is None
+        idle = self._worker.idle
         if not missing:
             task.gathered = True
             if idle:
-                yield from self._work(task)
+                yield from self._work(task, now)
         elif not task.pausing and (idle or not task.gathered):
             # Where others' weights took its weights' place, two that wait must not fetch in turns.
             yield from self._gathering.fetch(task, missing)
 
-    def _work(self, task: Task) -> Iterator[Action]:
+    def _work(self, task: Task, now: float) -> Iterator[Action]:
         blob = self._gathering.models.weights(task.ref)
         model = self._gathering.models.model(task.ref)
-        self._working = task
-        if isinstance(task.order, TrainTask):
-            yield Run(task.key, partial(self._bench.train, task.order, model, blob, task.flag))
-        else:
-            yield Run(task.key, partial(self._bench.evaluate, task.order, model, blob, task.flag))
+        order, bench = task.order, self._bench
+        call: Callable[[], Trained | Scored] = (
+            partial(bench.train, order, model, blob, task.flag)
+            if isinstance(order, TrainTask)
+            else partial(bench.evaluate, order, model, blob, task.flag)
+        )
+        yield from self._worker.begin(task.key, task.flag, call, now)
 
     def _worked(self, result: object, now: float) -> Iterator[Action]:
         """Answer for the task that was worked on, well or not, unless it was dropped meanwhile."""
-        task, self._working = self._working, None
-        if task is not None and self._tasks.get(task.key) is task:
-            yield from self._finish(task, result, now)
+        working = next((t for t in self._tasks.values() if t.flag is self._worker.flag), None)
+        yield from self._worker.ended()
+        if working is not None:
+            yield from self._finish(working, result, now)
         elif isinstance(result, Trained):
             yield self._answers.discard(result.kept.offer.job, result.kept.offer.task)
         yield from self._go_on(now)
+
+    def _look_at_worker(self, now: float) -> Iterator[Action]:
+        yield from self._worker.look(now)
+        if self._worker.trouble:
+            for task in list(self._tasks.values()):
+                yield from self._finish(task, TrainingError(self._worker.trouble), now)
 
     # ── answers ───────────────────────────────────────────────────────────────────────────────────
 
@@ -246,7 +271,7 @@ class AgentCore:
         reason = ""
         if isinstance(result, Exception):
             self._gathering.models.forget_weights(task.ref)
-            reason = str(result) or type(result).__name__
+            reason = sentence_of(result)
         if not isinstance(result, Stopped):  # else the process is leaving
             yield from self._answer(task, result, reason)
         yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
@@ -268,7 +293,8 @@ class AgentCore:
             yield Send(task.controller, _scored(order, 0, {}, reason))
 
     def _doing(self) -> str:
-        task = self._working or next(iter(self._tasks.values()), None)
+        tasks = [*self._tasks.values()]
+        task = next((t for t in tasks if t.flag is self._worker.flag), next(iter(tasks), None))
         return "" if task is None else " ".join(str(part) for part in task.key)
 
 

@@ -1,20 +1,22 @@
 """The heavy work of an agent: train, evaluate. Called in a worker thread, stopped by a flag."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from fedbus.data import Dataset
 from fedbus.digests import digest_of
-from fedbus.errors import PluginError, TrainingError, WireError
-from fedbus.layout import Layout
+from fedbus.errors import LayoutError, PluginError, Stopped, TrainingError, WireError
+from fedbus.layout import Layout, Weights
 from fedbus.plugins import Evaluates, Trainer, TrainerFactory
-from fedbus.training import Chosen, Params, Warmup
-from fedbus.weights import Blob, decode, encode_delta
+from fedbus.training import Chosen, Params, Update, Warmup
+from fedbus.weights import Blob, check_update, decode, encode_delta
 from fedbus.wire import codec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest, Metrics, SchedulerParams, TrainingParams
+from fedbus_edge_agent.failure import place_of, sentence_of, this_thread
 from fedbus_edge_agent.outbox import FileBlob, Kept, Outbox
 from fedbus_edge_agent.trainers import Trainers
 
@@ -30,14 +32,33 @@ class Model:
 
 @dataclass(slots=True)
 class Flag:
-    """How a running task is told to stop, and says how far it is."""
+    """How a running task is told to stop, and says how far it is and where.
+
+    `beats` rises with every batch that is wanted before it is told to stop.
+    """
 
     stopped: bool = False
     data: Dataset | None = None
+    beats: int = 0
+    thread: int = 0
 
     def stop(self) -> None:
         """Let the task end at its next batch."""
         self.stopped = True
+
+    def watch(self, data: Dataset) -> Dataset:
+        """Give the calling thread data that it can be stopped at and watched by."""
+        self.thread = this_thread()
+        self.data = data.watched(self._ask)
+        return self.data
+
+    def _ask(self) -> bool:
+        self.beats += not self.stopped
+        return self.stopped
+
+    def place(self) -> str:
+        """Say where its thread is at this moment."""
+        return place_of(self.thread) if self.thread else ""
 
     @property
     def progress(self) -> float:
@@ -131,12 +152,29 @@ class Workbench:
             Stopped: the flag was raised.
         """
         check_digest(base, task.base.weights)
-        trainer = self._make(model, task.trainer)
-        flag.data = self._data.watched(lambda: flag.stopped)
         weights = decode(base, model.layout, "plain")
-        update = trainer.train(weights, flag.data, params_of(task.params, task.seed, task.round))
+        params = params_of(task.params, task.seed, task.round)
+        update = self.fit(model, task.trainer, weights, params, flag)
         blob = encode_delta(update.weights, base, model.layout)
         return keep(self._outbox, task, blob, update.examples, update.metrics)
+
+    def fit(
+        self, model: Model, wanted: str | None, weights: Weights, params: Params, flag: Flag
+    ) -> Update:
+        """Train on this agent's data; the new weights are numbers of the model's layout.
+
+        Raises:
+            FedbusError: no trainer fits, or training failed, its weights are not finite, say.
+            Stopped: the flag was raised, whether or not the trainer let that pass.
+        """
+        data = flag.watch(self._data)
+        with contained():
+            update = self._make(model, wanted).train(weights, data, params)
+        if flag.stopped:
+            raise Stopped("asked to stop while it trained")
+        model.layout.check(update.weights)
+        check_finite(update.weights)
+        return update
 
     def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, flag: Flag) -> Scored:
         """Score a version on all of this agent's data.
@@ -145,12 +183,13 @@ class Workbench:
             FedbusError: the weights are damaged, no trainer fits, or it cannot evaluate.
         """
         check_digest(weights, task.version.weights)
-        trainer = self._make(model, task.trainer)
-        if not isinstance(trainer, Evaluates):
-            raise PluginError(f"{type(trainer).__name__} cannot evaluate")
-        flag.data = self._data.watched(lambda: flag.stopped)
+        data = flag.watch(self._data)
         arrays = decode(weights, model.layout, "plain")
-        metrics = trainer.evaluate(arrays, flag.data, params_of(task.params, 0))
+        with contained():
+            trainer = self._make(model, task.trainer)
+            if not isinstance(trainer, Evaluates):
+                raise PluginError(f"{type(trainer).__name__} cannot evaluate")
+            metrics = trainer.evaluate(arrays, data, params_of(task.params, 0))
         return Scored(self._data.examples, plain(metrics))
 
     def _make(self, model: Model, wanted: str | None) -> Trainer:
@@ -185,6 +224,34 @@ def plain(metrics: Mapping[str, float]) -> dict[str, float]:
     except (TypeError, ValueError, WireError) as error:
         raise TrainingError(f"the trainer's metrics: {error}") from error
     return figures
+
+
+def check_finite(weights: Weights) -> None:
+    """Refuse weights that went astray, by the first tensor that did.
+
+    Raises:
+        TrainingError: a number is NaN or infinite.
+    """
+    for name, array in weights.items():
+        try:
+            check_update(array.reshape(-1))
+        except LayoutError as error:
+            raise TrainingError(
+                f"{name!r} is not finite after training ({error}); a lower learning_rate may help"
+            ) from error
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Let somebody's trainer end its training, but not the agent.
+
+    Raises:
+        TrainingError: it wanted to exit.
+    """
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+        raise TrainingError(f"the trainer wanted to exit: {sentence_of(error)}") from error
 
 
 def check_digest(blob: Blob, manifest: Manifest) -> None:
