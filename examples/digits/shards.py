@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fedbus.data import npz
-from fedbus.split import write_digits
+from fedbus.data.digits import write_digits
 
 
 def main(folder: str, agents: str = "8", alpha: str = "0.3") -> None:

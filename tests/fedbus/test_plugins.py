@@ -112,7 +112,8 @@ def middle(blocks, weights):
 
 def test_the_library_imports_no_framework() -> None:
     """An agent starts in the memory of a small device, and imports what a job names."""
-    modules = "fedbus, fedbus.data, fedbus.plugins, fedbus.split, fedbus.weights, fedbus.demo_data"
+    data = "fedbus.data, fedbus.data.split, fedbus.data.digits, fedbus.data.pipeline"
+    modules = f"fedbus, {data}, fedbus.plugins, fedbus.weights, fedbus.demo_data"
     heavy = "{'torch', 'tflite_runtime', 'ai_edge_litert', 'tensorflow', 'sklearn', 'scipy'}"
     code = f"import sys, {modules}; print(sorted({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

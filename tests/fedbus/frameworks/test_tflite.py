@@ -10,9 +10,9 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.data import of
+from fedbus.data.digits import write_digits
 from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks.tflite import TfliteTrainer
-from fedbus.split import write_digits
 from fedbus.training import Params, Structure
 
 RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow")

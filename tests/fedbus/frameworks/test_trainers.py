@@ -12,10 +12,10 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.data import Dataset, npz, of
+from fedbus.data.digits import write_digits
 from fedbus.errors import LayoutError, Stopped, TrainingError
 from fedbus.layout import Array, Layout, Weights
 from fedbus.plugins import Evaluates, Predicts, Trainer
-from fedbus.split import write_digits
 from fedbus.training import Params, Structure
 from fedbus.weights import blank, decode, encode, encode_delta, flat
 from fedbus.wire import codec

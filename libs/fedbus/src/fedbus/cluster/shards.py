@@ -16,7 +16,7 @@ _WRITE_DIGITS = """
 import sys
 from pathlib import Path
 from fedbus.errors import FedbusError
-from fedbus.split import write_digits
+from fedbus.data.digits import write_digits
 try:
     write_digits(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
 except FedbusError as error:

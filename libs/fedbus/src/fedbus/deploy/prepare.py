@@ -25,9 +25,10 @@ from pathlib import Path
 import numpy as np
 
 from fedbus.bus.broker_files import acl_file, new_password, password_file
+from fedbus.data.digits import SEED, digits
+from fedbus.data.split import dirichlet, hold_out
 from fedbus.errors import FedbusError
 from fedbus.layout import Array
-from fedbus.split import SEED, digits, dirichlet, hold_out
 
 OWNERS = {
     "broker": 1883,
@@ -127,7 +128,7 @@ def deal(nodes: Iterable[str]) -> Iterator[tuple[str, tuple[Array, Array]]]:
         yield EVALUATOR, (x[held], y[held])
     numbers = sorted(int(node.partition(".")[2]) for node in wanted - {EVALUATOR})
     for table in sorted({(number - 1) // DEALT for number in numbers}):
-        hands = dirichlet(y[kept], DEALT, ALPHA, np.random.default_rng((SEED, table)), LEAST)
+        hands = dirichlet(y[kept], DEALT, np.random.default_rng((SEED, table)), LEAST, ALPHA)
         for number, hand in enumerate(hands, start=table * DEALT + 1):
             if number in numbers:
                 yield f"agent.{number}", (x[kept[hand]], y[kept[hand]])

@@ -1,0 +1,138 @@
+"""Deal rows to agents as unevenly as life does. Pure: all chance comes from a generator.
+
+A sampler takes the class of every row and says for each agent which rows it gets; together they are
+all rows, each once (but for `all_inclusive`). Names and meanings are those of Plato's samplers, of
+NIID-Bench (arXiv 2102.02079), and of McMahan et al. (arXiv 1602.05629) for `shards`.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from fedbus.data.split.dealing import Rows, hold_out
+from fedbus.data.split.labels import (
+    dirichlet,
+    label_quantity,
+    mixed_label_quantity,
+    orthogonal,
+    shards,
+)
+from fedbus.data.split.sizes import (
+    all_inclusive,
+    distribution,
+    iid,
+    mixed,
+    quantity,
+    sample_quantity,
+)
+from fedbus.errors import TrainingError
+from fedbus.layout import Array, listed
+
+
+class Sampler(Protocol):
+    """Deals rows."""
+
+    def __call__(
+        self,
+        labels: Array,
+        agents: int,
+        rng: np.random.Generator,
+        least: int = 1,
+        **options: Any,  # noqa: ANN401 - each sampler's own
+    ) -> list[Rows]:
+        """Give each of the agents at least `least` rows. labels: (rows,)."""
+        ...
+
+
+SAMPLERS: Final[Mapping[str, Any]] = {
+    "iid": iid,
+    "dirichlet": dirichlet,
+    "shards": shards,
+    "label-quantity": label_quantity,
+    "quantity-skew": quantity,
+    "distribution": distribution,
+    "mixed": mixed,
+    "mixed-label-quantity": mixed_label_quantity,
+    "orthogonal": orthogonal,
+    "sample-quantity": sample_quantity,
+    "all-inclusive": all_inclusive,
+}
+"""By the name that people use."""
+
+WITHOUT_CLASSES: Final = frozenset({"iid", "quantity-skew", "all-inclusive"})
+"""These need not know what y is."""
+
+_COMMON = 4
+
+
+def options_of(by: str) -> tuple[str, ...]:
+    """Name the options of a sampler, beside the rows that each agent gets at least.
+
+    Raises:
+        TrainingError: there is no such sampler.
+    """
+    if by not in SAMPLERS:
+        raise TrainingError(f"no sampler {by!r}; there is {listed(SAMPLERS)}")
+    return tuple(inspect.signature(SAMPLERS[by]).parameters)[_COMMON:]
+
+
+def deal(  # noqa: PLR0913, PLR0917 - a sampler's arguments, and which one
+    by: str,
+    labels: Array,
+    agents: int,
+    rng: np.random.Generator,
+    least: int,
+    options: Mapping[str, Any],
+) -> list[Rows]:
+    """Deal rows with the sampler of a name.
+
+    Args:
+        by: The sampler.
+        labels: The class of every row, (rows,); ignored by `WITHOUT_CLASSES`.
+        agents: How many there are.
+        rng: All the chance there is.
+        least: The rows that everyone gets: the minimum partition size.
+        options: The sampler's own, by name.
+
+    Returns:
+        For each agent its rows, shuffled.
+
+    Raises:
+        TrainingError: the sampler is not known or takes no such option, or an agent cannot get as
+            many rows.
+    """
+    known = options_of(by)
+    if unknown := sorted(options.keys() - set(known)):
+        takes = listed(known) or "none"
+        raise TrainingError(f"{by} takes no {listed(unknown)}; its options: {takes}")
+    if labels.ndim != 1 or (labels.dtype.kind not in "iu" and by not in WITHOUT_CLASSES):
+        raise TrainingError(
+            f"{by} deals by class, and y is {labels.dtype} {labels.shape}; without classes there "
+            f"is {listed(WITHOUT_CLASSES)}"
+        )
+    hands: list[Rows] = SAMPLERS[by](labels, agents, rng, least, **options)
+    return hands
+
+
+__all__ = [
+    "SAMPLERS",
+    "WITHOUT_CLASSES",
+    "Rows",
+    "Sampler",
+    "all_inclusive",
+    "deal",
+    "dirichlet",
+    "distribution",
+    "hold_out",
+    "iid",
+    "label_quantity",
+    "mixed",
+    "mixed_label_quantity",
+    "options_of",
+    "orthogonal",
+    "quantity",
+    "sample_quantity",
+    "shards",
+]

@@ -1,0 +1,135 @@
+"""What all samplers share: who gets how many of which rows, and that nobody goes without."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbus.errors import TrainingError
+from fedbus.layout import Array
+
+Rows = NDArray[np.int64]
+"""Numbers of rows."""
+Holds = Sequence[frozenset[int]]
+"""For each agent the classes it may have rows of."""
+
+
+def check_enough(rows: int, agents: int, least: int) -> None:
+    """Refuse more agents than there are rows for.
+
+    Raises:
+        TrainingError: says how many of what.
+    """
+    if agents < 1 or least < 0 or least * agents > rows:
+        raise TrainingError(f"{rows} rows for {agents} agents of at least {least} each")
+
+
+def check_alpha(name: str, alpha: float) -> None:
+    """Refuse what Dirichlet cannot draw from.
+
+    Raises:
+        TrainingError: it is not above 0.
+    """
+    if not 0 < alpha < math.inf:
+        raise TrainingError(f"{name} is {alpha}; a number above 0 belongs there")
+
+
+def hold_out(labels: Array, share: float, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """Split row numbers in two, class by class; returns (kept, held out), both shuffled."""
+    kept, held = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        cut = round(share * len(rows))
+        held.append(rows[:cut])
+        kept.append(rows[cut:])
+    return rng.permutation(np.concatenate(kept)), rng.permutation(np.concatenate(held))
+
+
+def cut(rows: Rows, shares: NDArray[np.float64]) -> list[Rows]:
+    """Cut rows in pieces of these shares, which add up to one."""
+    cuts = np.round(np.cumsum(shares)[:-1] * len(rows)).astype(int)
+    return list(np.split(rows, cuts))
+
+
+def by_class(labels: Array, holds: Holds, rng: np.random.Generator) -> list[list[int]]:
+    """Deal each class evenly among those who may have it; chance says who gets one more.
+
+    Every class must be somebody's.
+    """
+    hands: list[list[int]] = [[] for _ in holds]
+    for label in np.unique(labels):
+        holders = rng.permutation([a for a, held in enumerate(holds) if int(label) in held])
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        for agent, part in zip(holders, np.array_split(rows, len(holders)), strict=True):
+            hands[agent].extend(part.tolist())
+    return hands
+
+
+def topped_up(
+    hands: list[list[int]], least: int, rng: np.random.Generator, labels: Array, holds: Holds
+) -> list[Rows]:
+    """Let the rich give until everyone has `least` rows, of classes it may have; shuffle all.
+
+    Raises:
+        TrainingError: nobody can give an agent what it lacks.
+    """
+    for agent, hand in enumerate(hands):
+        while len(hand) < least:
+            donor, place = _gift(hands, holds[agent], least, labels)
+            if donor < 0:
+                named = ", ".join(map(str, sorted(holds[agent])))
+                raise TrainingError(
+                    f"agent {agent + 1} has {len(hand)} rows of its classes {named}, and the least "
+                    f"is {least}; try fewer agents, more classes for each, or a lower least"
+                )
+            hand.append(hands[donor].pop(place))
+    return shuffled(hands, rng)
+
+
+def _gift(
+    hands: list[list[int]], wanted: frozenset[int], least: int, labels: Array
+) -> tuple[int, int]:
+    """Find the richest who can spare a row of these classes, and the last such row; (-1, -1)."""
+    for donor in sorted(range(len(hands)), key=lambda a: -len(hands[a])):
+        if len(hands[donor]) <= least:
+            break
+        for place in range(len(hands[donor]) - 1, -1, -1):
+            if int(labels[hands[donor][place]]) in wanted:
+                return donor, place
+    return -1, -1
+
+
+def filled(hands: list[list[int]], least: int, rng: np.random.Generator) -> list[Rows]:
+    """Let the richest give until everyone has `least` rows, whichever; shuffle all."""
+    for hand in hands:
+        while len(hand) < least:
+            richest = max(hands, key=len)
+            hand.append(richest.pop(int(rng.integers(len(richest)))))
+    return shuffled(hands, rng)
+
+
+def shuffled(hands: Sequence[Sequence[int] | Rows], rng: np.random.Generator) -> list[Rows]:
+    """Give each agent its rows in an order of chance."""
+    return [rng.permutation(np.array(hand, np.int64)) for hand in hands]
+
+
+def drawn(
+    pool: Sequence[int], each: int, agents: int, rng: np.random.Generator
+) -> list[frozenset[int]]:
+    """Draw `each` different classes for every agent, all classes about equally often.
+
+    Cards are dealt from one shuffled pack after another; all are dealt once if there are enough
+    agents.
+    """
+    hands: list[set[int]] = [set() for _ in range(agents)]
+    pack: list[int] = []
+    for hand in hands:
+        while len(hand) < each:
+            fresh = [card for card in pack if card not in hand]
+            if not fresh:
+                pack += rng.permutation(pool).tolist()
+                continue
+            hand.add(fresh[0])
+            pack.remove(fresh[0])
+    return [frozenset(hand) for hand in hands]
