@@ -9,6 +9,7 @@ knows is refused by name, what a later version implements is refused with "not y
     options.py     the keys of optimizer, scheduler, warm-up and privacy mechanisms
     not_yet.py     what this version accepts in name only
     agreement.py   keys that must agree with one another
+    arguments.py   what `fedbus.catalogue` has no framework for
     faults.py      how a fault reads
     reading.py     all of it in order: `parse`
     params.py      what an agent is told of it

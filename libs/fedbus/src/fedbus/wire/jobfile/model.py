@@ -6,10 +6,11 @@ as leaving a key out.
 
 import math
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from fedbus.catalogue import LOWER_IS_BETTER
 from fedbus.wire.jobfile.options import (
     NOT_A_FLAG,
     DpAdaptive,
@@ -20,13 +21,11 @@ from fedbus.wire.jobfile.options import (
     PrivacyMechanisms,
     Real,
     SchedulerConfig,
+    SchedulerPart,
     WarmupConfig,
     Word,
 )
 from fedbus.wire.values import IDENT
-
-METRICS = ("accuracy", "loss")
-_LOWER_IS_BETTER = frozenset({"loss"})
 
 
 def _number_as_text(value: object) -> object:
@@ -52,7 +51,8 @@ class TrainingConfig(Part):
     )
     epochs: Annotated[int, Field(ge=1, le=100_000), NOT_A_FLAG] = 1
     learning_rate: Annotated[float, Field(gt=0, le=1000), NOT_A_FLAG] | None = Field(
-        default=None, description="0.01 when given neither here nor in optimizer_config."
+        default=None,
+        description="optimizer_config.lr or .learning_rate goes before it; 0.01 without any.",
     )
 
 
@@ -68,6 +68,15 @@ class RoundSettings(Part):
     )
     deadline_seconds: Annotated[float, Field(ge=1, le=86_400), NOT_A_FLAG] = 600.0
     weighted: bool = Field(default=True, description="Whether an update weighs by its examples.")
+    keep_state: bool = Field(
+        default=False,
+        description="Whether each agent goes on with its own optimizer and scheduler of the round "
+        "before; else both start afresh in every round.",
+    )
+    precision: Literal["full", "mixed"] = Field(
+        default="full",
+        description="`mixed` computes in bfloat16 where a device has it; others train in full.",
+    )
 
 
 class Plugins(Part):
@@ -92,7 +101,9 @@ class JobFile(Part):
     server_address: Label | None = Field(
         default=None, description="Changes nothing: there is no server, only the broker."
     )
-    eval_metrics: Annotated[tuple[Word, ...], Field(max_length=32)] = ("accuracy",)
+    eval_metrics: Annotated[tuple[Word, ...], Field(max_length=32)] = Field(
+        default=("accuracy",), description="None by default where the loss is a regression's."
+    )
     eval_metrics_value: Real | None = Field(
         default=None, description="0 is none; stopping_target does it."
     )
@@ -113,7 +124,9 @@ class JobFile(Part):
         default=PrivacyMechanisms(), alias="privacy-mechanisms"
     )
     stopping_target: Mapping[str, Real] = Field(
-        default={}, description="Metrics that end the job early: accuracy at least, loss at most."
+        default={},
+        description="Metrics that end the job early: accuracy and its like at least, loss and "
+        "errors at most.",
     )
     stopping_flag: bool | None = Field(
         default=None, description="false keeps stopping_target from ending the job."
@@ -130,9 +143,9 @@ class JobFile(Part):
         """Say which target these metrics reach, or None; one is enough, and it must be measured."""
         for metric, threshold in self.targets.items():
             value = metrics.get(metric, math.nan)
-            if metric in _LOWER_IS_BETTER and value <= threshold:
+            if metric in LOWER_IS_BETTER and value <= threshold:
                 return f"{metric} {value:g}, at most {threshold:g} was asked"
-            if metric not in _LOWER_IS_BETTER and value >= threshold:
+            if metric not in LOWER_IS_BETTER and value >= threshold:
                 return f"{metric} {value:g}, at least {threshold:g} was asked"
         return None
 
@@ -144,8 +157,10 @@ PARTS: Mapping[tuple[str, ...], type[Part]] = {
     ("config",): TrainingConfig,
     ("optimizer_config",): OptimizerConfig,
     ("scheduler_config",): SchedulerConfig,
+    ("scheduler_config", "schedulers"): SchedulerPart,
     ("warmup_config",): WarmupConfig,
     ("warmup_config", "scheduler_conf"): SchedulerConfig,
+    ("warmup_config", "scheduler_conf", "schedulers"): SchedulerPart,
     ("privacy-mechanisms",): PrivacyMechanisms,
     ("privacy-mechanisms", "homomorphic"): Homomorphic,
     ("privacy-mechanisms", "dp-adaptive"): DpAdaptive,

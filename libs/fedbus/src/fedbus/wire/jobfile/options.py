@@ -1,6 +1,7 @@
 """The option sets of aerOS: optimizer, scheduler, warm-up, privacy. Every key is optional.
 
-Types only; which optimizer takes which key is for `agreement` and `not_yet`.
+Types only; which optimizer or scheduler takes which key, and in what bounds, `fedbus.catalogue`
+says. Keys that aerOS's set has forgotten are spelled as PyTorch spells them.
 """
 
 from typing import Annotated, Any
@@ -14,14 +15,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
-
-KERAS_OPTIMIZERS = (
-    "sgd", "rmsprop", "adam", "adadelta", "adagrad", "adamax", "nadam", "ftrl",
-)  # fmt: skip
-TORCH_OPTIMIZERS = (
-    "adadelta", "adagrad", "adam", "adamw", "sparseadam", "adamax", "asgd", "lbfgs", "nadam",
-    "radam", "rmsprop", "rprop", "sgd",
-)  # fmt: skip
 
 
 def _no_flag(value: object) -> object:
@@ -64,7 +57,7 @@ class Part(BaseModel):
 
 
 class OptimizerConfig(Part):
-    """The 47 arguments of aerOS's optimizers; only those that are set are passed on."""
+    """The 47 keys of aerOS's optimizers; only arguments that are set are passed on."""
 
     optimizer: Word = "sgd"
     lr: Annotated[Real, Field(gt=0, le=1000)] | None = None
@@ -115,37 +108,83 @@ class OptimizerConfig(Part):
     beta: Real | None = None
 
 
-class SchedulerConfig(Part):
-    """The arguments of aerOS's schedulers and callbacks."""
+class SchedulerPart(Part):
+    """A scheduler or callback, and its arguments."""
 
     scheduler: Word | None = None
     step_size: Whole | None = None
     gamma: Real | None = None
     last_epoch: Whole | None = None
-    verbose: Annotated[int, Field(ge=0, le=2), BeforeValidator(_flag_as_number)] | None = None
-    milestones: tuple[Whole, ...] | None = None
+    verbose: Annotated[int, Field(ge=0, le=2), BeforeValidator(_flag_as_number)] | None = Field(
+        default=None, description="Changes nothing: agents print nothing."
+    )
+    milestones: Annotated[tuple[Whole, ...], Field(max_length=256)] | None = None
     factor: Real | None = None
     total_iters: Whole | None = None
     start_factor: Real | None = None
     end_factor: Real | None = None
-    monitor: Label | None = None
+    monitor: Annotated[Word, Field(max_length=64)] | None = Field(
+        default=None,
+        description="A metric measured in training; `val_loss` is read as `loss`, and so on.",
+    )
     min_delta: Real | None = None
     patience: Whole | None = None
-    mode: Label | None = None
+    mode: Word | None = None
     baseline: Real | None = None
     restore_best_weights: bool | None = None
     start_from_epoch: Whole | None = None
     cooldown: Whole | None = None
     min_lr: Real | None = None
+    T_max: Whole | None = None
+    eta_min: Real | None = None
+    T_0: Whole | None = None
+    T_mult: Whole | None = None
+    base_lr: Real | None = None
+    max_lr: Real | None = None
+    step_size_up: Whole | None = None
+    step_size_down: Whole | None = None
+    cycle_momentum: bool | None = None
+    base_momentum: Real | None = None
+    max_momentum: Real | None = None
+    total_steps: Whole | None = None
+    epochs: Whole | None = None
+    steps_per_epoch: Whole | None = None
+    pct_start: Real | None = None
+    anneal_strategy: Word | None = None
+    div_factor: Real | None = None
+    final_div_factor: Real | None = None
+    three_phase: bool | None = None
+    threshold: Real | None = None
+    threshold_mode: Word | None = None
+    eps: Real | None = None
+    lr_lambda: Word | None = Field(
+        default=None, description="A function by name; its parameters stand beside it."
+    )
+    decay: Real | None = None
+    power: Real | None = None
+
+
+class SchedulerConfig(SchedulerPart):
+    """The arguments of schedulers and callbacks: aerOS's 20, and what PyTorch's need besides."""
+
+    schedulers: Annotated[tuple[SchedulerPart, ...], Field(max_length=16)] | None = Field(
+        default=None, description="What chainedscheduler and sequentiallr are made of."
+    )
 
 
 class WarmupConfig(Part):
-    """A scheduler of its own for the first epochs."""
+    """What stands in for the scheduler in the first `warmup_epochs` of a job.
+
+    With `lambdalr` and no `lr_lambda`, or with no scheduler at all, the learning rate is multiplied
+    after x batches by factor * (1 - x / iters) + x / iters.
+    """
 
     scheduler: Word | None = None
-    warmup_iters: Whole | None = None
-    warmup_epochs: Whole | None = None
-    warmup_factor: Real | None = None
+    warmup_iters: Annotated[Whole, Field(ge=1, le=100_000_000)] | None = None
+    warmup_epochs: Annotated[Whole, Field(ge=0, le=100_000)] | None = Field(
+        default=None, description="0 is none."
+    )
+    warmup_factor: Annotated[Real, Field(gt=0, le=1000)] | None = None
     scheduler_conf: SchedulerConfig = SchedulerConfig()
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from fedbus.wire.jobfile.agreement import disagreements
+from fedbus.wire.jobfile.arguments import arguments
 from fedbus.wire.jobfile.faults import MAX_FAULTS, Fault, JobFileError, nearest, path_of, show
 from fedbus.wire.jobfile.model import PARTS, JobFile
 from fedbus.wire.jobfile.not_yet import not_yet
@@ -43,6 +44,7 @@ _SENTENCES = {
     "greater_than": "{value}, must be more than {gt:.10g}",
     "greater_than_equal": "{value}, at least {ge:.10g}",
     "less_than_equal": "{value}, at most {le:.10g}",
+    "literal_error": "{value}, not {expected}",
     "too_long": "more than {max_length} entries",
     "tuple_type": _LIST,
     "model_type": _OBJECT,
@@ -61,8 +63,9 @@ def parse(data: bytes) -> JobFile:
         job = JobFile.model_validate(tree)
     except ValidationError as error:
         faults += _faults_of(error)
-    faulty = {fault.key for fault in faults}
-    meant = chain(not_yet(written), disagreements(written))
+    faulty = {fault.key.partition("[")[0] for fault in faults} | {fault.key for fault in faults}
+    asked = arguments(tree, job) if isinstance(tree, dict) else ()
+    meant = chain(not_yet(written), disagreements(written), asked)
     faults += (fault for fault in meant if fault.key not in faulty)
     if job is None or faults:
         order = {key: index for index, (key, _) in enumerate(places)}
@@ -81,9 +84,9 @@ def canonical(job: JobFile) -> bytes:
     return json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def schema() -> dict[str, Any]:
-    """Describe the job file as JSON Schema, for the documentation."""
-    return JobFile.model_json_schema(by_alias=True)
+def schema(references: str = "#/$defs/{model}") -> dict[str, Any]:
+    """Describe the job file as JSON Schema, for the documentation; `references` point to parts."""
+    return JobFile.model_json_schema(by_alias=True, ref_template=references)
 
 
 def _faults_of(error: ValidationError) -> Iterator[Fault]:

@@ -1,0 +1,30 @@
+"""What each framework takes: optimizers, schedulers and callbacks with their arguments and bounds.
+
+Pure, and no framework is imported: a job file is held against it before anybody trains, and the
+trainers build what it names.
+
+    argument.py      what an argument may be
+    torch.py keras.py tflite.py    the tables
+    frameworks.py    the tables by the trainer's name
+    figures.py       which way a metric is better
+    checks.py        whether a framework can do what a job asks
+"""
+
+from fedbus.catalogue.argument import Domain, Takes
+from fedbus.catalogue.checks import Objection, Wished, objections, taken
+from fedbus.catalogue.figures import LOWER_IS_BETTER, REGRESSIONS, SHARES
+from fedbus.catalogue.frameworks import FRAMEWORKS, Framework
+
+__all__ = [
+    "FRAMEWORKS",
+    "LOWER_IS_BETTER",
+    "REGRESSIONS",
+    "SHARES",
+    "Domain",
+    "Framework",
+    "Objection",
+    "Takes",
+    "Wished",
+    "objections",
+    "taken",
+]

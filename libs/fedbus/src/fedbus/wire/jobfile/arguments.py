@@ -1,0 +1,100 @@
+"""Whether there is a framework that can do all a job asks, argument by argument."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from fedbus.catalogue import FRAMEWORKS, Objection, objections
+from fedbus.wire.jobfile.faults import Fault
+from fedbus.wire.jobfile.model import PARTS, JobFile
+from fedbus.wire.jobfile.options import Part
+from fedbus.wire.jobfile.params import FACTOR_RULE, arguments_of, params
+
+_LEAST: Final = {"training_id": "a", "model_name": "a", "num_rounds": 1}
+_RULE: Final = ("warmup_iters", "warmup_factor")
+
+
+def arguments(tree: Mapping[str, Any], job: JobFile | None) -> Iterator[Fault]:
+    """Find what no framework takes, or not the one that the job names as its trainer.
+
+    Args:
+        tree: The file.
+        job: The file as it was read, None if it has faults; then what is right of it is judged.
+    """
+    job = sound(tree) if job is None else job
+    yield from _needless(job)
+    trainer = job.plugins.trainer
+    among = FRAMEWORKS if trainer is None else (trainer,)
+    for objection in objections(tuple(among), params(job)):
+        yield _fault(objection, job)
+
+
+def sound(tree: Mapping[str, Any]) -> JobFile:
+    """Read what is right of a job file that has faults."""
+    return JobFile.model_validate(_LEAST | _sound((), tree))
+
+
+def _sound(path: tuple[str, ...], tree: Mapping[str, Any]) -> dict[str, Any]:
+    part = PARTS[path]
+    found: dict[str, Any] = {}
+    for name in part.names():
+        value = tree.get(name)
+        below = (*path, name)
+        if below in PARTS and isinstance(value, dict):
+            value = _sound(below, value)
+        elif below in PARTS and isinstance(value, list):
+            value = [_sound(below, v) if isinstance(v, dict) else v for v in value]
+        if value is not None and _valid(part, name, value):
+            found[name] = value
+    return found
+
+
+def _valid(part: type[Part], name: str, value: object) -> bool:
+    least: Mapping[str, object] = _LEAST if part is JobFile else {}
+    try:
+        part.model_validate({**least, name: value})
+    except ValidationError:
+        return False
+    return True
+
+
+def _needless(job: JobFile) -> Iterator[Fault]:
+    """Find arguments of a scheduler, or of warm-up, that there is none for."""
+    if job.scheduler_config.scheduler is None:
+        for name in arguments_of(job.scheduler_config):
+            yield Fault(
+                key=f"scheduler_config.{name}", problem="no scheduler takes it", hint="name one"
+            )
+    warmup = job.warmup_config
+    asked = [name for name in ("scheduler", *_RULE) if getattr(warmup, name) is not None]
+    if warmup.warmup_epochs is None and asked:
+        hint = "0 is none"
+        yield Fault(key="warmup_config.warmup_epochs", problem="missing", hint=hint)
+    if not warmup.warmup_epochs:
+        return
+    if warmup.scheduler in FACTOR_RULE and warmup.scheduler_conf.lr_lambda is None:
+        for name in _RULE:
+            if getattr(warmup, name) is None:
+                yield Fault(
+                    key=f"warmup_config.{name}", problem="missing: the factor rule needs it"
+                )
+        for name in arguments_of(warmup.scheduler_conf):
+            yield Fault(
+                key=f"warmup_config.scheduler_conf.{name}",
+                problem="not an argument of the factor rule",
+            )
+    else:
+        for name in _RULE:
+            if getattr(warmup, name) is not None:
+                problem = f"not an argument of {warmup.scheduler or 'a scheduler'}"
+                yield Fault(key=f"warmup_config.{name}", problem=problem)
+
+
+def _fault(objection: Objection, job: JobFile) -> Fault:
+    key = objection.key
+    if objection.word:
+        listed = objection.word in job.eval_metrics
+        index = job.eval_metrics.index(objection.word) if listed else 0
+        key = f"{key}[{index}]" if listed else f"stopping_target.{objection.word}"
+    return Fault(key=key, problem=objection.problem, hint=objection.hint)

@@ -1,0 +1,218 @@
+"""Whether a framework can do what a job asks of it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fedbus.catalogue import FRAMEWORKS, LOWER_IS_BETTER, SHARES, objections, taken
+from fedbus.catalogue.torch import BY_STEP, LAMBDAS, MADE_OF_PARTS
+from fedbus.training import Chosen, Params, Warmup
+
+SGD = Params()
+CONSTANT: dict[str, Any] = {"lr_lambda": "constant", "factor": 1.0}
+STEP = Chosen("steplr", {"step_size": 1})
+
+
+def said(among: str, params: Params) -> list[str]:
+    """Say what keeps these frameworks from it."""
+    return [str(objection) for objection in objections(among.split(), params)]
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs", "ftrl"])
+def test_an_optimizer_without_arguments_needs_a_framework_that_has_it(
+    framework: str, optimizer: str
+) -> None:
+    """Defaults are always right."""
+    found = said(framework, Params(optimizer=optimizer))
+    assert bool(found) is (optimizer not in FRAMEWORKS[framework].optimizers)
+
+
+def test_frameworks_that_are_not_ours_are_not_judged() -> None:
+    """Whoever wrote them knows what they take."""
+    lion = Params(optimizer="lion", loss="mine", metrics=("ours",))
+    assert said("torch softmax", lion) == []
+    assert said("", lion) == []
+    assert len(said("torch", lion)) == 3
+
+
+def test_one_framework_that_can_is_enough() -> None:
+    """Agents of the others decline, and say why."""
+    assert said("keras torch", Params(optimizer_args={"dampening": 0.1})) == []
+    (only,) = said("keras", Params(optimizer_args={"dampening": 0.1}))
+    assert only.startswith("optimizer_config.dampening: not an argument of sgd; sgd takes lr or")
+
+
+@pytest.mark.parametrize(
+    ("framework", "params", "sentence"),
+    [
+        (
+            "keras",
+            Params(optimizer="lbfgs"),
+            "optimizer_config.optimizer: 'lbfgs' is an optimizer of torch, not of keras",
+        ),
+        (
+            "keras",
+            Params(optimizer_args={"clipnorm": 1.0, "clipvalue": 0.5}),
+            "optimizer_config.clipvalue: beside clipnorm; one of them at the most",
+        ),
+        (
+            "torch",
+            Params(optimizer_args={"momentum": 0.9, "dampening": 0.1, "nesterov": True}),
+            "optimizer_config.nesterov: needs a momentum above 0 and no dampening",
+        ),
+        (
+            "torch",
+            Params(optimizer="rprop", optimizer_args={"etas": (0.5, 0.9)}),
+            "optimizer_config.etas: 0.9, more than 1",
+        ),
+        (
+            "torch",
+            Params(scheduler=Chosen("steplr")),
+            "scheduler_config.step_size: missing: steplr needs it; a whole number, at least 1",
+        ),
+        (
+            "torch",
+            Params(scheduler=Chosen("stepplr")),
+            "scheduler_config.scheduler: 'stepplr' is unknown; did you mean 'steplr'?",
+        ),
+        (
+            "torch",
+            Params(scheduler=Chosen("lambdalr", {"lr_lambda": "lambda x: x"})),
+            "scheduler_config.lr_lambda: 'lambda x: x' is none of constant, exponential, step",
+        ),
+        (
+            "torch",
+            Params(scheduler=Chosen("lambdalr", {"lr_lambda": "inverse"})),
+            "scheduler_config.decay: missing: lambdalr needs it; a number, at least 0",
+        ),
+        (
+            "torch",
+            Params(scheduler=Chosen("lambdalr", CONSTANT | {"gamma": 1.0})),
+            "scheduler_config.gamma: not an argument of lambdalr; lambdalr takes lr_lambda, ",
+        ),
+        (
+            "torch",
+            Params(scheduler=Chosen("onecyclelr", {"max_lr": 0.1, "epochs": 3})),
+            "scheduler_config.total_steps: missing: onecyclelr needs it; or epochs and steps_per_e",
+        ),
+        (
+            "torch",
+            Params(scheduler=replace(STEP, parts=(STEP,))),
+            "scheduler_config.schedulers: not an argument of steplr",
+        ),
+        (
+            "torch",
+            Params(scheduler=Chosen("chainedscheduler")),
+            "scheduler_config.schedulers: missing: chainedscheduler is made of them",
+        ),
+        (
+            "torch",
+            Params(scheduler=Chosen("chainedscheduler", {}, (Chosen("reducelronplateau"),))),
+            "scheduler_config.schedulers[0].scheduler: 'reducelronplateau' is no part of chained",
+        ),
+        (
+            "torch",
+            Params(scheduler=Chosen("sequentiallr", {"milestones": (1, 2)}, (STEP, STEP))),
+            "scheduler_config.milestones: 2 for 2 schedulers; one between each two of them",
+        ),
+        (
+            "torch",
+            Params(scheduler=Chosen("reducelronplateau", {"monitor": "recall"})),
+            "scheduler_config.monitor: 'recall' is not measured; name it in eval_metrics",
+        ),
+        (
+            "torch",
+            Params(optimizer="adagrad", scheduler=Chosen("cycliclr", {"base_lr": 1, "max_lr": 2})),
+            "scheduler_config.cycle_momentum: adagrad has no momentum to cycle; give false",
+        ),
+        (
+            "keras",
+            Params(warmup=Warmup(epochs=1)),
+            "warmup_config: keras has no warm-up; torch has",
+        ),
+        (
+            "torch",
+            Params(warmup=Warmup(epochs=1, scheduler=Chosen("steplr"))),
+            "warmup_config.scheduler_conf.step_size: missing",
+        ),
+        (
+            "torch",
+            Params(warmup=Warmup(epochs=1, scheduler=Chosen("zzz"))),
+            "warmup_config.scheduler: 'zzz' is unknown; there is chainedscheduler",
+        ),
+        (
+            "tflite",
+            Params(scheduler=STEP),
+            "scheduler_config.scheduler: 'steplr' is a scheduler of torch, not of tflite; tflite ",
+        ),
+        ("tflite", Params(loss="mse"), "eval_func: 'mse' is a loss of keras, torch, not of tflite"),
+        ("tflite", Params(metrics=("recall",)), "eval_metrics: 'recall' is a metric of keras"),
+        (
+            "tflite",
+            Params(scheduler=Chosen("zzz")),
+            "scheduler_config.scheduler: 'zzz' is unknown; there is none",
+        ),
+    ],
+)  # fmt: skip
+def test_an_objection_names_the_key_and_what_there_is(
+    framework: str, params: Params, sentence: str
+) -> None:
+    """In the job file's words."""
+    (found,) = said(framework, params)
+    assert found.startswith(sentence)
+
+
+def test_a_word_of_another_framework_is_called_so() -> None:
+    """The file may be right, and the trainer it names the wrong one."""
+    (found,) = said("torch keras", Params(optimizer="lbfgs", scheduler=Chosen("terminateonnan")))
+    assert "'terminateonnan' is a scheduler of keras, not of torch; torch has chained" in found
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "args"),
+    [
+        ("sgd", {"nesterov": False, "dampening": 0.0, "weight_decay": 0}),
+        ("sgd", {"use_ema": False}),
+    ],
+)
+def test_what_is_switched_off_is_left_out(optimizer: str, args: dict[str, Any]) -> None:
+    """A trainer never sees an argument that its framework does not take."""
+    params = Params(optimizer=optimizer, optimizer_args={**args, "momentum": 0.5})
+    assert said("tflite", params) == []
+    assert taken("tflite", optimizer, params.optimizer_args) == {"momentum": 0.5}
+
+
+@pytest.mark.parametrize("args", [{"rho": 0.0}, {"centered": False}, {"nesterov": True}])
+def test_only_what_another_framework_takes_can_be_switched_off(args: dict[str, Any]) -> None:
+    """A slip of the pen is no switch."""
+    assert len(said("tflite", Params(optimizer_args=args))) == 1
+
+
+def test_the_seeds_counts_hold() -> None:
+    """Thirteen and eight optimizers, fourteen schedulers and three callbacks."""
+    torch, keras = FRAMEWORKS["torch"], FRAMEWORKS["keras"]
+    assert (len(torch.optimizers), len(keras.optimizers)) == (13, 8)
+    assert (len(torch.schedulers), len(keras.schedulers)) == (14, 3)
+    assert torch.schedulers.keys() >= MADE_OF_PARTS | BY_STEP
+
+
+def test_a_metric_is_better_one_way_only() -> None:
+    """And the loss is lower."""
+    assert "loss" in LOWER_IS_BETTER
+    assert not SHARES & LOWER_IS_BETTER
+    assert "cosine_similarity" not in SHARES | LOWER_IS_BETTER
+
+
+def test_parameters_of_lambdas_stand_beside_them() -> None:
+    """Each function has its own, and the others are refused."""
+    values: dict[str, Any] = {
+        "factor": 0.5, "gamma": 0.5, "step_size": 2, "decay": 0.5, "start_factor": 0.5,
+        "total_iters": 4, "power": 2.0,
+    }  # fmt: skip
+    for name, takes in LAMBDAS.items():
+        needed = {arg: values[arg] for arg, domain in takes.items() if domain.required}
+        assert (
+            said("torch", Params(scheduler=Chosen("lambdalr", {"lr_lambda": name, **needed}))) == []
+        )
