@@ -24,6 +24,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.values import Manifest
 from fedbus_edge_agent.answers import Answers
+from fedbus_edge_agent.core import TAKEN_SECONDS
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.trainers import Trainers
 from fedbus_edge_agent.work import Flag
@@ -77,6 +78,7 @@ def test_a_small_base_that_comes_with_its_task_is_not_fetched(
 def test_a_task_is_taken_fetched_trained_and_offered(stand: Stand) -> None:
     """Card, weights and files first; the update rides along the first time, if it is small."""
     stand.hear(CONTROLLER, train())
+    stand.wait(TAKEN_SECONDS)
     assert stand.told(CONTROLLER, TaskTaken).task == 1
     members = {fetch.members for fetch in stand.fetches.values()}
     assert (len(stand.fetches), members) == (2, {3})
@@ -90,6 +92,15 @@ def test_a_task_is_taken_fetched_trained_and_offered(stand: Stand) -> None:
     assert ask.first.inline == update_of(1)
     served = stand.served[offer.update.digest]
     assert served.read(0, served.size) == update_of(1)
+
+
+def test_of_a_task_that_is_over_at_once_nothing_is_said(stand: Stand) -> None:
+    """Its controller hears from the collector before it would ask again."""
+    stand.trained()
+    stand.hear(COLLECTOR, Receipt(job=JOB, task=1, verdict="stored"))
+    assert ("taken", JOB, 1) not in stand.timers
+    stand.hear(CONTROLLER, train())  # overtaken on its way
+    assert stand.told(CONTROLLER, TaskTaken).task == 1
 
 
 def test_a_large_update_does_not_ride_along(stand: Stand) -> None:

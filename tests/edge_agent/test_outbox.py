@@ -83,7 +83,7 @@ def test_what_is_torn_counts_as_lost(tmp_path: Path, tear: object) -> None:
     outbox = Outbox(tmp_path)
     outbox.keep(kept(), UPDATE)
     outbox.keep(kept(task=2), UPDATE)
-    (tmp_path / f"{JOB}~3.update.new").write_bytes(b"torn")
+    (tmp_path / f"{JOB}~3.update").write_bytes(b"torn")
     assert callable(tear)
     tear(tmp_path)
     found = Outbox(tmp_path).load()
@@ -97,10 +97,10 @@ def test_what_is_torn_counts_as_lost(tmp_path: Path, tear: object) -> None:
 def test_a_disk_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """Nothing of the update stays behind."""
     outbox = Outbox(tmp_path)
-    (tmp_path / f"{JOB}~1.offer.new").mkdir()
+    (tmp_path / f"{JOB}~1.offer").mkdir()
     with pytest.raises(StoreError, match=f"{tmp_path}: Is a directory"):
         outbox.keep(kept(), UPDATE)
-    (tmp_path / f"{JOB}~1.offer.new").rmdir()
+    (tmp_path / f"{JOB}~1.offer").rmdir()
     assert [path.name for path in tmp_path.iterdir()] in ([], [f"{JOB}~1.update"])
     assert Outbox(tmp_path).load() == []
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,6 @@ pytestmark = [pytest.mark.system, pytest.mark.storm]
 # might miss a round on a slow machine, one round less is counted.
 AGENT = {
     "received:TrainTask": 2,
-    "send:TaskTaken": 2,
     "fetch:fetch": 3,
     "fetched:fetch": 3,
     "run:train": 2,
@@ -64,7 +63,6 @@ CONTROLLING = {
     "received:PlanStored": 3,
     "send:OpenRound": 3,
     "send:TrainTask": 6,
-    "received:TaskTaken": 6,
     "received:RoundOpened": 3,
     "received:RoundEnded": 3,
     "send:Noted": 3,

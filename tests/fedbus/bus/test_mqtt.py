@@ -381,12 +381,12 @@ async def test_fault_in_the_library_ends_the_connection(
 ) -> None:
     """It is a BusError for whoever waits."""
 
-    def fail(_: object) -> None:
+    def fail(_: object, *, lend: bool) -> None:  # noqa: ARG001 - as it is called
         raise RuntimeError("odd")
 
     async with mqtt.connect(broker.address("agent.b"), name="agent.b", listen=[FOR_B]) as b:
         with monkeypatch.context() as patch:
-            patch.setattr("paho.mqtt.client.Client.loop_read", fail)
+            patch.setattr("fedbus.bus.pipe.publication", fail)
             await b.publish(Packet("fedbus/v1/link/agent.b/agent.b/x", b""))
             with pytest.raises(BusError, match=r"RuntimeError\('odd'\)"):
                 await receive(b, 1)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fedbus.bus.base import Packet
+from fedbus.bus.frames import Frame
 from fedbus.bus.pipe import Pipe
 from fedbus.errors import BusError
 
@@ -19,34 +20,15 @@ class Properties:
 
 
 @dataclass
-class Message:
-    topic: str
-    payload: bytes
-    retain: bool = False
-    properties: object = None
-
-
-class NoTopic:
-    payload = b""
-    retain = False
-    properties = None
-
-    @property
-    def topic(self) -> str:
-        return b"\xff".decode()
-
-
-@dataclass
 class Client:
     """What paho's client is to the pipe; `near` is its socket."""
 
     near: socket.socket | None
-    arrivals: list[Message | NoTopic] = field(default_factory=list)
     waiting: int = 0
     blocked: bool = False
-    fault: Exception | None = None
+    ended: bool = False
+    controls: list[Frame] = field(default_factory=list)
     on_loss: Any = None
-    on_message: Any = None
     on_publish: Any = None
     on_socket_register_write: Any = None
     on_socket_unregister_write: Any = None
@@ -69,12 +51,7 @@ class Client:
             self.on_socket_unregister_write(self, None, self.near)
 
     def loop_read(self) -> None:
-        if self.fault is not None:
-            raise self.fault
-        if self.arrivals:
-            self.on_message(self, None, self.arrivals.pop(0))
-        elif self.near is not None:
-            self.near.recv(1)
+        self.ended, self.near = True, None
 
 
 @pytest.fixture
@@ -89,7 +66,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 def piped(client: Client) -> tuple[Pipe, list[Exception]]:
     """Open a pipe on a client; return the list of its faults with it."""
     faults: list[Exception] = []
-    pipe = Pipe(client, lambda _: Properties(), on_fault=faults.append)
+    pipe = Pipe(client, lambda _: Properties(), faults.append, client.controls.append)
     pipe.open()
     return pipe, faults
 
@@ -145,27 +122,46 @@ async def test_publisher_lets_others_run(ends: tuple[socket.socket, socket.socke
     assert ran.is_set()
 
 
-async def test_fault_of_the_client_is_passed_on_once(
+async def test_bytes_that_are_no_mqtt_are_told_of_once(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     """The pipe reads no more, or it would fail for ever."""
-    client = Client(ends[0], fault=RuntimeError("odd"))
-    pipe, faults = piped(client)
-    ends[1].send(b"!")
+    pipe, faults = piped(Client(ends[0]))
+    ends[1].send(b"\x30\xff\xff\xff\xff\xff")
     pipe.read()
     for _ in range(3):
         await asyncio.sleep(0)
-    assert faults == [client.fault]
+    assert [type(fault) for fault in faults] == [ValueError]
 
 
 async def test_topic_that_is_no_text_is_passed_over(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
-    """The packets around it arrive."""
-    client = Client(ends[0], [Message("a", b""), NoTopic(), Message("b", b"")])
+    """The packets around it arrive; what is no publication is the client's."""
+    client = Client(ends[0])
     pipe, faults = piped(client)
-    ends[1].send(b"!")
+    ends[1].send(b"\x30\x04\0\1a\0" + b"\x30\x04\0\1\xff\0" + b"\xd0\0" + b"\x31\x05\0\1b\0!")
     async with asyncio.timeout(5):
-        topics = [(await pipe.inbox.take()).topic, (await pipe.inbox.take()).topic]
-    assert (topics, faults) == (["a", "b"], [])
+        arrived = [await pipe.inbox.take(), await pipe.inbox.take()]
+    assert arrived == [Packet("a", b""), Packet("b", b"!", retain=True)]
+    assert ([frame.head for frame in client.controls], faults) == ([0xD0], [])
     asyncio.get_running_loop().remove_reader(ends[0].fileno())
+
+
+@pytest.mark.parametrize("how", ["closed", "reset"])
+async def test_the_end_is_found_by_the_client(
+    ends: tuple[socket.socket, socket.socket], how: str
+) -> None:
+    """It knows what to tell of it."""
+    client = Client(ends[0])
+    pipe, faults = piped(client)
+    pipe.read()  # nothing there, which is no end
+    assert not client.ended
+    if how == "reset":
+        ends[0].close()
+    else:
+        ends[1].close()
+    pipe.read()
+    pipe.read()
+    assert (client.ended, faults) == (True, [])
+    asyncio.get_running_loop().remove_reader(pipe._fd)  # noqa: SLF001 - its socket has none now

@@ -204,10 +204,14 @@ class WakeAt:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Call in a thread; `Ran` or `RunFailed` follows. A long call reads a flag of its core's."""
+    """Call in a thread; `Ran` or `RunFailed` follows. A long call reads a flag of its core's.
+
+    A `brief` call is over sooner than a thread would wake for it, and is made between two events.
+    """
 
     key: Key
     call: Callable[[], Any]
+    brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,10 +48,11 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class StartRun:
-    """Call in a thread, then `node.ran` or `node.run_failed` with the key."""
+    """Call in a thread, then `node.ran` or `node.run_failed` with the key; if `brief`, in none."""
 
     key: Key
     call: Callable[[], Any]
+    brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,14 +225,15 @@ class Node:
         if found is None:
             raise WireError("not a topic of ours")
         topic, levels = found
+        payload = bytes(packet.payload)  # a large one is lent, and a core keeps what it is told
         if topic.message is None:
             reply = self._reply_to(packet)
-            self._tell(Requested(topic, levels, packet.payload, packet.content_type, reply), now)
+            self._tell(Requested(topic, levels, payload, packet.content_type, reply), now)
             return
-        if not packet.payload:
+        if not payload:
             return  # a retained message was cleared
         read = codec.from_json if topic.encoding == "json" else codec.unpack
-        message = read(topic.message, packet.payload)
+        message = read(topic.message, payload)
         for level, value in levels.items():
             if str(getattr(message, level, value)) != value:
                 raise WireError(f"{type(message).__name__}.{level} says other than its topic")
@@ -275,7 +276,7 @@ class Node:
             case WakeAt():
                 self._timers.set(action.key, action.at)
             case Run():
-                self._effects.append(StartRun(action.key, action.call))
+                self._effects.append(StartRun(action.key, action.call, action.brief))
             case Fetch():
                 self._steps(self._intake.fetch(action, now), now)
             case Serve():

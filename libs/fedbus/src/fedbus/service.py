@@ -182,6 +182,8 @@ class Shell:
 
     def _take_up(self, effect: Effect) -> None:
         match effect:
+            case StartRun(key, call, brief=True):
+                asyncio.get_running_loop().call_soon(self._run_now, key, call)
             case StartRun(key, call):
                 self._start(key, call)
             case Quit(code, reason):
@@ -214,6 +216,14 @@ class Shell:
         self._running.discard(done)
         with suppress(RuntimeError):  # the loop is closed: the process has left, nobody listens
             loop.call_soon_threadsafe(self._ran, key, done)
+
+    def _run_now(self, key: tuple[Any, ...], call: Callable[[], Any]) -> None:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(call())
+        except Exception as error:  # noqa: BLE001 - `_ran` tells it apart, as it does a thread's
+            done.set_exception(error)
+        self._ran(key, done)
 
     def _ran(self, key: tuple[Any, ...], done: "Future[Any]") -> None:
         if done.cancelled() or self._closed:
@@ -252,7 +262,11 @@ async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Rando
         began = clock.monotonic()
         try:
             async with mqtt.connect(
-                address, name=node.identity.name, listen=node.subscriptions(), will=node.will()
+                address,
+                name=node.identity.name,
+                listen=node.subscriptions(),
+                will=node.will(),
+                lend=True,
             ) as bus:
                 log.info("bus_connected", broker=f"{address.host}:{address.port}")
                 await shell.serve(bus)

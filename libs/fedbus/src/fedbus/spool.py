@@ -5,15 +5,22 @@ have no name (they are unlinked as they are made), so a killed process leaves no
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from fedbus.digests import hasher
 from fedbus.errors import StoreError
 
 BLOCK_BYTES = 1024 * 1024
+SPARE_FROM = 64 * 1024
+SPARE_MOST = 128 * 2**20
+_REFERENCES = 3
+"""To a closed spool's memory: of `close`, of `take_back`, and of who counts them."""
 
 
 class Spool:
@@ -46,7 +53,8 @@ class Spool:
         if offset < 0 or offset + len(data) > self.size:
             raise StoreError(f"spool: bytes {offset} to {offset + len(data)} of {self.size}")
         if self._memory is not None:
-            self._memory[offset : offset + len(data)] = data
+            # A bytearray would copy what it is given before it copies that into itself.
+            memoryview(self._memory)[offset : offset + len(data)] = data
         elif self._file is not None:
             self._write_file(self._file, offset, memoryview(data).cast("B"))
 
@@ -94,8 +102,8 @@ class Spool:
     def close(self) -> None:
         """Give the room back; twice is once."""
         if self._memory is not None:
-            self._budget.used -= self.size
-            self._memory = None
+            memory, self._memory = self._memory, None
+            self._budget.take_back(memory)
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -104,27 +112,57 @@ class Spool:
 
 @dataclass(slots=True)
 class Spools:
-    """Make spools: in memory while `limit` bytes allow it, else in unlinked files in `place`."""
+    """Make spools: in memory while `limit` bytes allow it, else in unlinked files in `place`.
+
+    Memory that was given back waits for the next spool of its size: a kernel takes longer to make a
+    megabyte of zeros than the network to fill it.
+    """
 
     limit: int
     place: Path | None = None
     used: int = 0
+    spare: int = 0
+    _spares: dict[int, list[bytearray]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
         """Where the files are."""
         return self.place or Path(tempfile.gettempdir())
 
-    def make(self, size: int) -> Spool:
-        """Make a spool of zeros.
+    def make(self, size: int, *, zeros: bool = False) -> Spool:
+        """Make a spool; what is in it, before it is written, is anything unless `zeros` are wanted.
 
         Raises:
             StoreError: no file can be made for it.
         """
-        if self.used + size <= self.limit:
-            self.used += size
-            return Spool(size, bytearray(size), None, self)
-        return Spool(size, None, self._make_file(size), self)
+        if self.used + size > self.limit:
+            return Spool(size, None, self._make_file(size), self)
+        self.used += size
+        waiting = self._spares.get(size)
+        if waiting:
+            self.spare -= size
+            memory = waiting.pop()
+            if zeros:
+                np.frombuffer(memory, np.uint8).fill(0)
+            return Spool(size, memory, None, self)
+        if self.used + self.spare > self.limit:
+            self._drop_spares()
+        return Spool(size, bytearray(size), None, self)
+
+    def take_back(self, memory: bytearray) -> None:
+        """Keep a closed spool's memory for the next, unless somebody still has a view of it."""
+        size = len(memory)
+        self.used -= size
+        if size < SPARE_FROM or sys.getrefcount(memory) > _REFERENCES:
+            return
+        if self.spare + size > SPARE_MOST or self.used + self.spare + size > self.limit:
+            self._drop_spares()
+        self._spares.setdefault(size, []).append(memory)
+        self.spare += size
+
+    def _drop_spares(self) -> None:
+        self._spares.clear()
+        self.spare = 0
 
     def _make_file(self, size: int) -> int:
         try:

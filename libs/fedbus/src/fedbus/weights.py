@@ -216,7 +216,11 @@ def check_update(block: Array, layout: Layout | None = None) -> None:
     if block.dtype.kind != "f":
         return
     for start in range(0, block.size, BLOCK):
-        finite = np.isfinite(block[start : start + BLOCK])
+        part = block[start : start + BLOCK]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(np.add.reduce(part)):
+                continue  # NaN and infinity outlive any sum, which takes half the time to find
+        finite = np.isfinite(part)
         if not finite.all():
             at = start + int(finite.argmin())
             where = f"tensor {layout.name_at(at)!r}" if layout else f"number {at}"

@@ -23,6 +23,8 @@ from fedbus_collector.round import Phase, Round, Verdict
 from fedbus_collector.shelf import Shelf
 
 MAX_REASON = 4000
+BRIEF = 128 * 1024
+"""So many bytes are folded in less time than a thread takes to wake."""
 SMALL = 16 * 1024
 """A version of so many bytes is told to the controller together with the round's end."""
 
@@ -101,7 +103,7 @@ class Collection:
         aggregator = self._means.aggregator(self.round.order.aggregator)
         if not layout.all_float32:
             raise LayoutError("this version aggregates float32 models only")
-        total = self._means.spools.make(layout.numbers * 8)
+        total = self._means.spools.make(layout.numbers * 8, zeros=True)
         self._folding = Folding(layout, aggregator, total)
         self.round.phase = Phase.COLLECTING
         offers, self.round.offers = self.round.offers, {}
@@ -160,7 +162,9 @@ class Collection:
             self._folds = True
             queue, self._queue = self._queue, []
             agents = tuple(update.agent for update in queue)
-            yield Run(("fold", *self.round.key, agents), partial(fold, self._folding, queue))
+            call = partial(fold, self._folding, queue)
+            brief = sum(update.spool.size for update in queue) <= BRIEF
+            yield Run(("fold", *self.round.key, agents), call, brief)
 
     def folded(
         self, agents: tuple[str, ...], refused: dict[str, str], now: float
@@ -223,7 +227,7 @@ class Collection:
                 self.round.seconds["collected"] = now - self.round.opened
                 self._folds = True
                 call = partial(aggregate, folding, base, self.round.weights, self._out)
-                yield Run(("aggregate", *self.round.key), call)
+                yield Run(("aggregate", *self.round.key), call, brief=self._out.size <= BRIEF)
             case _:
                 pass
 

@@ -10,6 +10,7 @@ from functools import partial
 
 from fedbus.actions import (
     Action,
+    Cancel,
     Connected,
     Event,
     Fetched,
@@ -50,6 +51,8 @@ from fedbus_edge_agent.work import Bench, Scored, Trained
 from fedbus_edge_agent.worker import STALL_SECONDS, Worker
 
 INTRODUCE_SECONDS = 1.0
+TAKEN_SECONDS = 0.25
+"""Before a controller asks again. A task that is over sooner saves both of us a message."""
 MAX_SCORES = 64
 
 FactsOf = Callable[[str, dict[str, int]], AgentFacts]
@@ -74,6 +77,7 @@ class AgentCore:
         self._answers = Answers(outbox)
         self._facts = facts
         self._epoch = 0
+        self._controller = ""  # whoever gave the last order
         choose = bench.choose if isinstance(bench, Chooses) else None
         self._gathering = Gathering(Models(choose), spools)
         self._tasks: dict[Key, Task] = {}
@@ -100,10 +104,11 @@ class AgentCore:
                 if order.epoch < self._epoch:
                     yield Send(sender, StaleEpoch(epoch=self._epoch))
                 else:
-                    self._epoch = order.epoch
+                    self._epoch, self._controller = order.epoch, sender
                     yield from self._ordered(sender, order, now)
             case Received(_, Receipt(job=job, task=number, verdict="stored" | "drop")):
                 yield from self._drop(("train", job, number))
+                yield Cancel(("taken", job, number))
                 yield from self._answers.settle(job, number)
             case Fetched((_, *key, _)) | FetchFailed((_, *key, _)) if tuple(key) in self._tasks:
                 yield from self._went_on(self._tasks[tuple(key)], event, now)
@@ -127,6 +132,8 @@ class AgentCore:
                 yield from self._look_at_worker(now)
             case ("leave",):
                 yield from self._worker.leave()
+            case ("taken", job, number):
+                yield Send(self._controller, TaskTaken(job=job, task=number))
             case (_, *rest) if task := self._tasks.get(tuple(rest)):
                 task.pausing = False
                 yield from self._go_on(now)
@@ -140,7 +147,11 @@ class AgentCore:
     ) -> Iterator[Action]:
         match order:
             case TrainTask(job=job, task=number):
-                yield Send(sender, TaskTaken(job=job, task=number))
+                if number > self._newest.get(job, 0) and not self._answers.settled(job, number):
+                    yield WakeAt(("taken", job, number), now + TAKEN_SECONDS)
+                else:  # it was asked again
+                    yield Cancel(("taken", job, number))
+                    yield Send(sender, TaskTaken(job=job, task=number))
                 yield from self._train(sender, order, now)
             case EvaluateTask():
                 score = self._scores.get(key_of(order))

@@ -7,6 +7,7 @@ the task's seed, so that the same task makes the same bytes again.
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedbus.weights import Blob, blank, flat
 from fedbus.wire.messages import EvaluateTask, TrainTask
@@ -15,6 +16,15 @@ from fedbus_edge_agent.work import Flag, Model, Scored, Trained, check_digest, k
 
 PATTERN = 997
 """Numbers drawn for an update, repeated over it: a prime, so that no two blocks are alike."""
+
+_DRAWN = np.random.default_rng(PATTERN).standard_normal(PATTERN, np.float32)
+_SCALES = 2**16
+
+
+def pattern(seed: int) -> NDArray[np.float32]:
+    """Make a seed's numbers: those of one draw, turned and scaled. A draw of its own is dearer."""
+    turns, scale = seed % PATTERN, 1 + seed // PATTERN % _SCALES / _SCALES
+    return np.roll(_DRAWN, turns) * np.float32(scale)
 
 
 class LightBench:
@@ -41,8 +51,10 @@ class LightBench:
         check_digest(base, task.base.weights)
         blob = blank(model.layout, "delta")
         numbers = flat(blob, model.layout)
-        drawn = np.random.default_rng(task.seed).standard_normal(PATTERN, np.float32)
-        numbers[:] = np.resize(drawn, numbers.size)
+        whole = numbers.size // PATTERN * PATTERN
+        drawn = pattern(task.seed)
+        numbers[:whole].reshape(-1, PATTERN)[:] = drawn
+        numbers[whole:] = drawn[: numbers.size - whole]
         self._on_update(task, blob)
         return keep(self._outbox, task, blob, self._examples, {"loss": 1.0 / task.round})
 

@@ -1,8 +1,8 @@
 """Updates on the agent's disk, from before they are offered until they may be forgotten.
 
 What an agent has once offered never changes: a restarted agent offers the same bytes, or none.
-Nothing is fsynced: a kill loses nothing, and what a power cut tears fails its digest and counts as
-lost.
+Nothing is fsynced, and nothing renamed: a kill loses nothing that was offered, and what it or a
+power cut tears fails its digest, or is no JSON, and counts as lost.
 """
 
 import os
@@ -19,6 +19,7 @@ from fedbus.wire.messages import Offer
 from fedbus.wire.values import NodeName
 
 _BLOCK = 1 << 20
+_NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +33,10 @@ class Kept:
 class FileBlob:
     """A blob in a file, read as it is wanted; a Source."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDONLY)
-        self.size = os.fstat(self._file).st_size
-        weakref.finalize(self, os.close, self._file)  # with the last who serves it
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self.size = os.fstat(file).st_size
+        weakref.finalize(self, os.close, file)  # with the last who serves it
 
     def read(self, offset: int, length: int) -> bytes:
         """Take bytes at an offset."""
@@ -60,8 +61,6 @@ class Outbox:
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for torn in folder.glob("*.new"):
-                torn.unlink()
         except OSError as error:
             raise StoreError(f"{folder}: {error.strerror}") from error
 
@@ -73,9 +72,9 @@ class Outbox:
         """
         job, task = kept.offer.job, kept.offer.task
         try:
-            self._write(self._path(job, task, "update"), update)
-            self._write(self._path(job, task, "offer"), codec.to_json(kept))
-            return FileBlob(self._path(job, task, "update"))
+            served = self._write(job, task, "update", update)
+            os.close(self._write(job, task, "offer", codec.to_json(kept)))
+            return FileBlob(served)
         except OSError as error:
             with suppress(OSError):
                 self.forget(job, task)
@@ -83,8 +82,9 @@ class Outbox:
 
     def forget(self, job: str, task: int) -> None:
         """Remove an update: it counts, or never will."""
-        for what in ("offer", "update", "offer.new", "update.new"):
-            self._path(job, task, what).unlink(missing_ok=True)
+        for what in ("offer", "update"):
+            with suppress(FileNotFoundError):
+                os.remove(self._path(job, task, what))  # noqa: PTH107 - see `_path`
 
     def load(self) -> list[tuple[Kept, FileBlob]]:
         """Open what an earlier life of this agent left, whole; remove what is torn."""
@@ -98,16 +98,24 @@ class Outbox:
     def _read(self, path: Path) -> tuple[Kept, FileBlob] | None:
         try:
             kept = codec.from_json(Kept, path.read_bytes())
-            update = FileBlob(path.with_suffix(".update"))
+            update = FileBlob(os.open(path.with_suffix(".update"), os.O_RDONLY))
         except (OSError, WireError):
             return None  # torn by a power cut: as good as none
         return (kept, update) if update.digest() == kept.offer.update.digest else None
 
-    def _write(self, path: Path, data: Blob) -> None:
-        new = path.with_name(path.name + ".new")
-        new.write_bytes(data)
-        new.rename(path)
+    def _write(self, job: str, task: int, what: str, data: Blob) -> int:
+        """Write a file; returns it open, to be read."""
+        file = os.open(self._path(job, task, what), _NEW, 0o600)
+        try:
+            left = memoryview(data).cast("B")
+            while left:
+                left = left[os.write(file, left) :]
+        except OSError:
+            os.close(file)
+            raise
+        return file
 
-    def _path(self, job: str, task: int, what: str) -> Path:
-        # "~" is in no name, so two jobs never share a file.
-        return self._folder / f"{job}~{task}.{what}"
+    def _path(self, job: str, task: int, what: str) -> str:
+        # "~" is in no name, so two jobs never share a file. Joined by hand: this is done four times
+        # for every update, and pathlib takes 20 µs to join what then is a string again.
+        return f"{self._folder}/{job}~{task}.{what}"

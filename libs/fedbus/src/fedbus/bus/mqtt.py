@@ -12,16 +12,18 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import aiomqtt
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, error_string
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from fedbus.bus.base import BrokerAddress, Bus, Packet
+from fedbus.bus.frames import Frame
 from fedbus.bus.pipe import LONGEST_PACKET, Pipe
 from fedbus.bus.properties import pack, unpack
 from fedbus.errors import BusError
@@ -38,15 +40,18 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def connect(
+async def connect(  # noqa: PLR0913 - all but the address have a good default, or are names
     address: BrokerAddress,
     *,
     name: str,
     listen: Sequence[str] = (),
     will: Packet | None = None,
     keepalive: int = KEEPALIVE_SECONDS,
+    lend: bool = False,
 ) -> AsyncIterator[Bus]:
     """Log in as `name`, subscribe to `listen`, and leave at the end of the block.
+
+    With `lend`, large payloads arrive as memoryviews: for who looks at them once and lets go.
 
     The broker publishes the will, retained, if the connection breaks or an exception, a
     cancellation too, leaves the block.
@@ -54,7 +59,7 @@ async def connect(
     Raises:
         BusError: refused, unreachable, or lost; says where, why, and what to look at.
     """
-    link = _Link(address, _client(address, name, will, keepalive))
+    link = _Link(address, _client(address, name, will, keepalive), lend=lend)
     await link.login()
     try:
         if listen:
@@ -124,14 +129,21 @@ Properties.unpack = _unpack_leniently  # type: ignore[method-assign]
 class _Link:
     """One connection, from login to loss."""
 
-    def __init__(self, address: BrokerAddress, client: aiomqtt.Client) -> None:
+    def __init__(self, address: BrokerAddress, client: aiomqtt.Client, *, lend: bool) -> None:
         self._address = address
         self._client = client
-        # The one private name we use; all that is called on it is paho's public API. aiomqtt's own
-        # way takes four turns of the event loop for a publication, and does not tell why a
-        # connection closed before its login was answered, nor what the answer announced.
+        # A private name of aiomqtt's; for what is called on it see `pipe.py`. aiomqtt's own way
+        # takes four turns of the event loop for a publication, and does not tell why a connection
+        # closed before its login was answered, nor what the answer announced.
         self._paho: Client = client._client  # noqa: SLF001
-        self._pipe = Pipe(self._paho, _Packed, on_fault=lambda error: self._lose(repr(error)))
+        self._pipe = Pipe(
+            self._paho,
+            _Packed,
+            on_fault=lambda error: self._lose(repr(error)),
+            on_control=partial(_hand_over, self._paho),
+            on_bytes=self._note_bytes,
+            lend=lend,
+        )
         self._loop = asyncio.get_running_loop()
         self._in = False
         self._lost: BusError | None = None
@@ -194,6 +206,10 @@ class _Link:
             raise self._lost
         self._pipe.open()
         self._in = True
+
+    def _note_bytes(self) -> None:
+        """Tell paho that the broker lives, even if its answer to a ping waits behind chunks."""
+        self._paho._last_bytes_received = self._loop.time()  # noqa: SLF001 - see `_hand_over`
 
     async def leave(self, *, say_will: bool) -> None:
         """Say goodbye, so that the broker forgets or says the will; close in any case."""
@@ -263,6 +279,39 @@ class _Link:
 
     def _error(self, why: str) -> BusError:
         return BusError(f"{self._address.where}: {why}")
+
+
+def _hand_over(client: Client, frame: Frame) -> None:
+    """Give paho a packet that it has not read itself, as if it had.
+
+    It has no public way to take one. These private names are held by tests, and by the range of
+    versions that we allow.
+    """
+    client._in_packet = {  # noqa: SLF001
+        "command": frame.head,
+        "have_remaining": 1,
+        "remaining_count": [],
+        "remaining_mult": 1,
+        "remaining_length": len(frame.body),
+        "packet": bytearray(frame.body),
+        "to_process": 0,
+        "pos": 0,
+    }
+    try:
+        code = client._packet_handle()  # noqa: SLF001
+    finally:
+        client._in_packet = {  # noqa: SLF001
+            "command": 0,
+            "have_remaining": 0,
+            "remaining_count": [],
+            "remaining_mult": 1,
+            "remaining_length": 0,
+            "packet": bytearray(),
+            "to_process": 0,
+            "pos": 0,
+        }
+    if code > 0:
+        raise ValueError(f"a packet that MQTT does not allow here: {error_string(code)}")
 
 
 def _close(_client: object, _data: object, sock: Any) -> None:  # noqa: ANN401 - paho's socket

@@ -1,8 +1,9 @@
 """Packets into and out of a paho client that is logged in, with nothing in between.
 
-Everything called on the client is paho's public API for foreign event loops. Against the same
-client behind aiomqtt's queues: 35 µs instead of 200 for a small publication, 60 instead of 125 for
-an arrival.
+Publications are read from its socket here (`frames.py`); every other packet is handed to paho
+through `on_control`, so that it keeps its keep-alive, its answers and its goodbyes. All else that
+is called on the client is paho's public API for foreign event loops. Against the same client behind
+aiomqtt's queues: 35 µs instead of 200 for a small publication, 15 instead of 125 for an arrival.
 """
 
 import asyncio
@@ -11,11 +12,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from fedbus.bus.base import Packet
+from fedbus.bus.frames import Frame, Frames, publication
 from fedbus.bus.inbox import Inbox
 from fedbus.errors import BusError
 
 INBOX_BYTES = 16 * 2**20  # with more than this not yet received, let the network wait
-PACKETS_PER_TURN = 32  # read or sent before other tasks get their turn
+PACKETS_PER_TURN = 32  # sent before other tasks get their turn
 LONGEST_PACKET = 268_435_455  # of MQTT; a broker may announce less
 HEADER_BYTES = 8  # at most: what is neither topic, properties nor payload
 
@@ -29,7 +31,6 @@ class Properties(Protocol):
 class Client(Protocol):
     """What is needed of a paho client."""
 
-    on_message: Any
     on_publish: Any
     on_socket_register_write: Any
     on_socket_unregister_write: Any
@@ -53,17 +54,25 @@ class Client(Protocol):
 class Pipe:
     """Send with back-pressure; read into an inbox."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each thing it is given
         self,
         client: Client,
         properties: Callable[[Packet], Properties],
         on_fault: Callable[[Exception], None],
+        on_control: Callable[[Frame], None],
+        on_bytes: Callable[[], None] = lambda: None,
+        *,
+        lend: bool = False,
     ) -> None:
         self.inbox = Inbox(INBOX_BYTES, on_room=self._read_on)
         self.longest = LONGEST_PACKET
         self._client = client
         self._properties = properties
         self._on_fault = on_fault
+        self._on_control = on_control
+        self._on_bytes = on_bytes
+        self._lend = lend
+        self._frames = Frames()
         self._loop = asyncio.get_running_loop()
         self._fd = -1
         self._end: BusError | None = None
@@ -77,7 +86,6 @@ class Pipe:
         """Take over the client's callbacks; it is logged in."""
         client = self._client
         self._fd = client.socket().fileno()
-        client.on_message = self._on_message
         client.on_publish = None  # paho makes it two objects for every packet sent
         client.on_socket_register_write = self._on_register_write
         client.on_socket_unregister_write = self._on_unregister_write
@@ -113,13 +121,16 @@ class Pipe:
 
     def read(self) -> None:
         """Read what has arrived, up to a turn's share of it."""
+        sock = self._client.socket()
+        if sock is None:
+            return
         try:
-            for _ in range(PACKETS_PER_TURN):
-                before = len(self.inbox)
-                self._client.loop_read()
-                if len(self.inbox) == before and not self._decrypted():
-                    break
-        except Exception as error:  # noqa: BLE001 - the client would read the same bytes for ever
+            self._take(sock.recv_into(self._frames.room()))
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError:
+            self._client.loop_read()  # it will find the same, and say so
+        except Exception as error:  # noqa: BLE001 - paho would take the same bytes amiss for ever
             self._loop.remove_reader(self._fd)
             self._on_fault(error)
         self.inbox.stir()
@@ -129,6 +140,16 @@ class Pipe:
             self._loop.remove_reader(self._fd)
         elif self._decrypted():
             self._loop.call_soon(self.read)
+
+    def _take(self, count: int) -> None:
+        if not count:
+            self._client.loop_read()  # the end, of which it tells
+        self._on_bytes()
+        for frame in self._frames.received(count):
+            if not frame.is_publication:
+                self._on_control(frame)
+            elif (packet := publication(frame, lend=self._lend)) is not None:
+                self.inbox.put(packet)
 
     def _raise_if_ended(self) -> None:
         if self._end is not None:
@@ -184,21 +205,3 @@ class Pipe:
         """Count bytes that TLS has decrypted and no event will tell of."""
         sock = self._client.socket()
         return sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
-
-    def _on_message(self, _client: object, _data: object, message: Any) -> None:  # noqa: ANN401
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            return  # no such topic exists; nobody subscribed to it
-        said = message.properties
-        self.inbox.put(
-            Packet(
-                topic,
-                message.payload,
-                message.retain,
-                getattr(said, "ContentType", None),
-                getattr(said, "ResponseTopic", None),
-                getattr(said, "CorrelationData", None),
-                getattr(said, "MessageExpiryInterval", None),
-            )
-        )

@@ -5,7 +5,7 @@ properties where this takes two, and refuses some that a broker lets through (se
 """
 
 import struct
-from typing import Literal
+from typing import Any, Literal
 
 from fedbus.bus.base import Packet
 
@@ -44,7 +44,7 @@ def pack(packet: Packet) -> bytes:
     return variable_length(len(fields)) + fields
 
 
-def unpack(buffer: bytes) -> tuple[dict[Name, str | bytes | int], int]:
+def unpack(buffer: bytes | memoryview) -> tuple[dict[Name, Any], int]:
     """Read the properties we use, and how many bytes all of them take; tolerant of their content.
 
     A broker passes on what a receiver may not like (a payload format of 2; U+FEFF, which MQTT
@@ -58,7 +58,7 @@ def unpack(buffer: bytes) -> tuple[dict[Name, str | bytes | int], int]:
     end = at + size
     if end > len(buffer):
         raise ValueError(f"properties: {end} bytes announced, {len(buffer)} there")
-    found: dict[Name, str | bytes | int] = {}
+    found: dict[Name, Any] = {}
     while at < end:
         kind = buffer[at]
         start, at = at + 1, _end_of(kind, buffer, at + 1)
@@ -90,7 +90,7 @@ def _binary(kind: int, value: bytes) -> bytes:
     return struct.pack(">BH", kind, len(value)) + value
 
 
-def _variable(buffer: bytes, at: int) -> tuple[int, int]:
+def _variable(buffer: bytes | memoryview, at: int) -> tuple[int, int]:
     """Read such a number; return it and where it ends."""
     number = 0
     for i, byte in enumerate(buffer[at : at + 4]):
@@ -100,7 +100,7 @@ def _variable(buffer: bytes, at: int) -> tuple[int, int]:
     raise ValueError("a length that does not end")
 
 
-def _end_of(kind: int, buffer: bytes, at: int) -> int:
+def _end_of(kind: int, buffer: bytes | memoryview, at: int) -> int:
     """Find the end of a value; beyond the buffer if it has none."""
     if kind in _FIXED:
         return at + _FIXED[kind]

@@ -1,15 +1,20 @@
 """The header in front of every chunk: magic, want serial, index, crc32.
 
-The crc covers header and content, so one flipped bit costs one chunk, wherever it falls. crc32 runs
-at 7 GB/s; the blob's digest is checked once, when all of it is here.
+The crc covers header and content, so one flipped bit costs one chunk, wherever it falls; the blob's
+digest is checked once, when all of it is here. zlib-ng computes the same crc32 at 8 GB/s where the
+system's zlib, which does without it on small boards, was seen at 1.3.
 """
 
 import struct
-import zlib
 from dataclasses import dataclass
 
 from fedbus.errors import WireError
 from fedbus.wire.values import CHUNK
+
+try:
+    from zlib_ng.zlib_ng import crc32
+except ImportError:
+    from zlib import crc32
 
 _HEADER = struct.Struct(">4sII")
 _CRC = struct.Struct(">I")
@@ -34,7 +39,7 @@ class Chunk:
 def write_chunk(serial: int, index: int, data: bytes | memoryview) -> bytes:
     """Put the header in front of a slice."""
     head = _HEADER.pack(_MAGIC, serial, index)
-    return b"".join((head, _CRC.pack(zlib.crc32(data, zlib.crc32(head))), data))
+    return b"".join((head, _CRC.pack(crc32(data, crc32(head))), data))
 
 
 def read_chunk(payload: bytes) -> Chunk:
@@ -50,6 +55,6 @@ def read_chunk(payload: bytes) -> Chunk:
     magic, serial, index = _HEADER.unpack(head)
     if magic != _MAGIC:
         raise WireError("chunk: it does not start with fbc1")
-    if _CRC.unpack_from(view, _HEADER.size)[0] != zlib.crc32(data, zlib.crc32(head)):
+    if _CRC.unpack_from(view, _HEADER.size)[0] != crc32(data, crc32(head)):
         raise WireError(f"chunk {index}: damaged, its crc32 differs")
     return Chunk(serial, index, data)
