@@ -49,6 +49,25 @@ def test_it_starts_without_those_who_do_not_come() -> None:
     assert sent(quiet, 0.1 + QUIET_SECONDS)
 
 
+def test_it_does_not_wait_for_as_many_as_are_forgiven() -> None:
+    """It says how many stayed away, unless so few came that others may just be on their way."""
+    g = Group(40, 8, 0.0, forgiven=1)
+    g.join("a", 4, 0.0)
+    g.join("b", 4, 0.0)
+    assert sent(g, 0.0) == []
+    assert g.absent is None
+    g.join("c", 4, 0.0)
+    assert sent(g, 0.0) == list(range(8))
+    assert g.absent == 1
+    g.join("d", 4, 0.01)
+    g.join("e", 4, 0.01)
+    assert g.absent == 0
+    lonely = Group(40, 8, 0.0)
+    lonely.join("a", 3, 0.0)
+    assert sent(lonely, QUIET_SECONDS)
+    assert lonely.absent is None
+
+
 def test_coming_twice_is_coming_once() -> None:
     """The broker repeats things; a repetition keeps nobody waiting, nor hurries anybody."""
     g = Group(40, 8, 0.0)

@@ -120,6 +120,27 @@ def test_those_who_are_here_do_not_wait_long_for_the_rest() -> None:
     assert sent(served.due(QUIET_SECONDS)) == streamed(*range(8))
 
 
+def test_nobody_waits_twice_for_those_who_stay_away() -> None:
+    """As many as did not come to the last group are not waited for in the next, until they come."""
+    served = outlet()
+
+    def again() -> None:
+        served.unserve(D)
+        served.serve(D, MODEL)
+
+    join(served, "agent.a", 0.0, members=3)
+    join(served, "agent.b", 0.0, members=3)
+    assert sent(served.due(QUIET_SECONDS)) == streamed(*range(8))
+    again()
+    assert join(served, "agent.a", 1.0, members=3) == []
+    assert join(served, "agent.b", 1.0, members=3) == streamed(*range(8))
+    assert join(served, "agent.slow", 1.1, members=3) == []
+    again()
+    join(served, "agent.a", 2.0, members=3)
+    assert join(served, "agent.b", 2.0, members=3) == []
+    assert join(served, "agent.slow", 2.0, members=3) == streamed(*range(8))
+
+
 def test_who_holds_a_group_back_is_sent_to_a_lane_and_stays_there_for_a_while() -> None:
     """Two minutes; the next group does not wait for it at all."""
     served = outlet()

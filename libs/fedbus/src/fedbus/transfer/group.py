@@ -20,8 +20,9 @@ QUIET_SECONDS = 0.05
 class Group:
     """Those who follow one blob, and how far it has gone."""
 
-    def __init__(self, count: int, window: int, now: float) -> None:
+    def __init__(self, count: int, window: int, now: float, forgiven: int = 0) -> None:
         self.cursor = 0
+        self._forgiven = forgiven  # so many of those to come are not waited for
         self._count = count
         self._window = max(1, window)
         # Half a window is always on its way while the other half is confirmed.
@@ -30,7 +31,7 @@ class Group:
         self._dropped: set[str] = set()  # sent to lanes, not heard of there: may listen yet
         self._proven = 0
         self._expected = 0
-        self._passed_over: set[str] = set()
+        self._came: set[str] = set()  # whoever joined or took a lane instead, gone again or not
         self._opened = now
         self._last_join = now
         self._started = False
@@ -41,6 +42,14 @@ class Group:
     def members(self) -> list[str]:
         """Those who follow."""
         return list(self._upto)
+
+    @property
+    def absent(self) -> int | None:
+        """How many did not come; None before the start, and if too few came to tell."""
+        came = len(self._came)
+        if not self._started or 2 * came < self._expected:
+            return None
+        return max(0, self._expected - came)
 
     @property
     def streamed(self) -> bool:
@@ -57,13 +66,14 @@ class Group:
         """Add a member who says that about `members` will come; late ones miss the beginning."""
         if member not in self._upto:
             self._upto[member] = self.cursor
+            self._came.add(member)
             self._last_join = now
         self._expected = max(self._expected, members)
 
     def pass_over(self, member: str, members: int, now: float) -> None:
         """Count a node that takes a lane instead among those who came."""
         self.leave(member)
-        self._passed_over.add(member)
+        self._came.add(member)
         if self.cursor:
             self._dropped.add(member)
         self._last_join = now
@@ -127,6 +137,6 @@ class Group:
         return self._held_since + HELD_SECONDS
 
     def _start_at(self) -> float:
-        if len(self._upto) + len(self._passed_over) >= self._expected:
+        if len(self._came) + self._forgiven >= self._expected:
             return self._opened
         return min(self._opened + HELD_SECONDS, self._last_join + QUIET_SECONDS)

@@ -44,6 +44,7 @@ class Outlet:
         self._served: dict[str, Source] = {}
         self._groups: dict[str, tuple[Group, Source]] = {}
         self._slow: dict[str, float] = {}
+        self._absent = 0  # of the last group that told: so many more will not come in time again
         self._timers = Timers()
 
     def serve(self, digest: str, source: Source) -> None:
@@ -119,7 +120,8 @@ class Outlet:
         if message.digest not in self._groups:
             chunk = max(1, min(CHUNK, source.size))
             window = min(WINDOW, self._in_flight // (chunk * max(1, message.members)))
-            self._groups[message.digest] = Group(chunks_in(source.size), window, now), source
+            group = Group(chunks_in(source.size), window, now, self._absent)
+            self._groups[message.digest] = group, source
         return self._groups[message.digest][0]
 
     def _without(self, sender: str, digest: str, now: float) -> Iterator[Answer]:
@@ -134,6 +136,8 @@ class Outlet:
             yield Send(member, TakeLane(digest=digest))
         for serial, index in group.advance(now):
             yield SendChunk(None, digest, source, serial, index)
+        if group.absent is not None:
+            self._absent = group.absent
         at = group.wake_at()
         if at is None:  # it is over
             del self._groups[digest]
