@@ -1,6 +1,7 @@
 """`/healthz` and `/metrics`, where a service is told to open such a door. Imported only then."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -9,11 +10,20 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from fedbus.errors import SettingsError
 
 if TYPE_CHECKING:
     from fedbus.service import Shell
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What a service opens beside `/healthz` and `/metrics`, and adds to the latter."""
+
+    routes: Sequence[web.AbstractRouteDef] = ()
+    collectors: Sequence[Collector] = ()
 
 
 class ShellMetrics:
@@ -43,12 +53,14 @@ class ShellMetrics:
         yield bytes_
 
 
-def make_app(shell: "Shell") -> web.Application:
-    """Make the two doors."""
+def make_app(shell: "Shell", doors: Doors = Doors()) -> web.Application:
+    """Make the two doors, and those of the service's own."""
     registry = CollectorRegistry()
     registry.register(ShellMetrics(shell))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
+    for collector in doors.collectors:
+        registry.register(collector)
 
     async def healthz(_: web.Request) -> web.Response:
         state = {"node": shell.node.identity.name, "connected": shell.connected}
@@ -61,17 +73,22 @@ def make_app(shell: "Shell") -> web.Application:
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/metrics", metrics)])
+    app.add_routes(doors.routes)
     return app
 
 
-async def open_doors(shell: "Shell", address: str) -> web.AppRunner:
+async def open_doors(
+    shell: "Shell",
+    address: str,
+    doors: Doors = Doors(),
+) -> web.AppRunner:
     """Listen on host:port; `cleanup()` of what is returned closes it.
 
     Raises:
         SettingsError: the address is taken, or is none.
     """
     host, _, port = address.rpartition(":")
-    runner = web.AppRunner(make_app(shell), access_log=None)
+    runner = web.AppRunner(make_app(shell, doors), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, int(port)).start()

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -38,6 +38,9 @@ from fedbus.node import Identity, Node
 from fedbus.settings import ServiceSettings, settings_from
 from fedbus.transfer.outlet import Library
 
+if TYPE_CHECKING:
+    from fedbus.http import Doors
+
 log = structlog.get_logger()
 
 FIRST_PAUSE_SECONDS = 0.2
@@ -50,11 +53,12 @@ LAST_WORK_SECONDS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What is particular about a service."""
+    """What is particular about a service; `doors` makes its own HTTP doors, where one is open."""
 
     core: Core
     library: Library | None = None
     close: Callable[[], None] = lambda: None
+    doors: "Callable[[Shell], Doors] | None" = None
 
 
 class Shell:
@@ -331,7 +335,7 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> En
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, shell.over.set)
     with structlog.contextvars.bound_contextvars(node=identity.name):
-        async with doors(shell, settings), asyncio.TaskGroup() as tasks:
+        async with doors(shell, settings, built), asyncio.TaskGroup() as tasks:
             connection = tasks.create_task(keep_connected(shell, address, rng), name="connection")
             beat = keep_pulse(shell, settings.health_file, settings.heartbeat_seconds)
             pulse = tasks.create_task(beat, name="pulse")
@@ -356,14 +360,16 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> En
 
 
 @asynccontextmanager
-async def doors(shell: Shell, settings: ServiceSettings) -> AsyncIterator[None]:
+async def doors(shell: Shell, settings: ServiceSettings, built: Built) -> AsyncIterator[None]:
     """Open the HTTP doors where they are configured, and close them at the end."""
     if settings.http is None:
         yield
         return
-    from fedbus.http import open_doors  # noqa: PLC0415 - aiohttp only where a door is configured
+    # aiohttp only where a door is configured
+    from fedbus.http import Doors, open_doors  # noqa: PLC0415
 
-    runner = await open_doors(shell, settings.http)
+    own = Doors() if built.doors is None else built.doors(shell)
+    runner = await open_doors(shell, settings.http, own)
     try:
         yield
     finally:

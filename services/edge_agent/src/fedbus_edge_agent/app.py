@@ -2,9 +2,9 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from fedbus import plugins, service
 from fedbus.data import describe
@@ -12,11 +12,18 @@ from fedbus.errors import FedbusError, SettingsError
 from fedbus.node import Identity
 from fedbus.settings import ServiceSettings
 from fedbus.spool import Spools
+from fedbus_edge_agent.alone import Alone
 from fedbus_edge_agent.capabilities import measure
 from fedbus_edge_agent.core import AgentCore
+from fedbus_edge_agent.entrance import entrance_of
+from fedbus_edge_agent.lessons import Lessons
+from fedbus_edge_agent.local_models import LocalModels
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.work import Workbench
-from fedbus_edge_agent.worker import STALL_SECONDS
+from fedbus_edge_agent.worker import STALL_SECONDS, Worker
+
+if TYPE_CHECKING:
+    from fedbus.http import Doors
 
 IN_MEMORY = 8 * 2**30
 
@@ -37,6 +44,15 @@ class AgentSettings(ServiceSettings):
         "fedbus-agent"
     )
     threads: Annotated[int, Field(ge=1, le=64, description="worker threads")] = 1
+    http_token: Annotated[
+        SecretStr | None, Field(description="the token of the agent's own doors, 16 characters")
+    ] = None
+    http_token_file: Annotated[
+        Path | None, Field(description="a file that holds it, which is better")
+    ] = None
+    http_open: Annotated[
+        bool, Field(description="the agent's own doors without a token (loopback only)")
+    ] = False
     stall_seconds: Annotated[
         float,
         Field(ge=1, le=86_400, description="training without a batch for so long hangs"),
@@ -52,15 +68,22 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
     """Make an agent.
 
     Raises:
-        SettingsError: the data cannot be loaded.
+        SettingsError: the data cannot be loaded, or the doors would let anybody in.
     """
     try:
         data = plugins.load("loaders", settings.loader)(str(settings.data))
         form = describe(data)
     except FedbusError as error:
         raise SettingsError(f"FEDBUS_DATA: {error}") from error
-    outbox = Outbox(settings.home / identity.name)
+    token = None if settings.http_token is None else settings.http_token.get_secret_value()
+    entrance = entrance_of(
+        settings.http, token, settings.http_token_file, wide_open=settings.http_open
+    )
+    home = settings.home / identity.name
+    outbox = Outbox(home)
     bench = Workbench(outbox, data, settings.trainer, allowed=settings.plugins)
+    models = LocalModels(home / "models")
+    lessons = Lessons(home / "jobs", bench, models)
     facts = partial(
         measure,
         settings.roles,
@@ -69,8 +92,25 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
         settings.home,
         trainers=bench.trainers.here(),
     )
-    spools = Spools(IN_MEMORY, settings.home)
-    return service.Built(AgentCore(bench, outbox, spools, facts, settings.stall_seconds))
+    core = AgentCore(
+        bench,
+        outbox,
+        Spools(IN_MEMORY, settings.home),
+        facts,
+        worker=Worker(settings.stall_seconds),
+        alone=Alone(lessons.learn, lessons.note, lessons.load()),
+    )
+
+    def own_doors(shell: service.Shell) -> "Doors":
+        # aiohttp only where one is open
+        from fedbus_edge_agent.http import Desk, doors  # noqa: PLC0415
+
+        if entrance is None:
+            return doors(core, settings.home, None)
+        desk = Desk(core, models, lessons, bench.trainers, entrance, shell)
+        return doors(core, settings.home, desk)
+
+    return service.Built(core, doors=own_doors)
 
 
 def main() -> None:

@@ -63,6 +63,12 @@ def _number(path: Path) -> int:
     return int(path.read_text(encoding="ascii"))
 
 
+def free_storage(folder: Path) -> int:
+    """Measure the free bytes where a folder is, or will be."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
 def gpu(root: Path = ROOT) -> bool:
     """Say whether an NVIDIA device is visible; whether it can be used, a framework knows."""
     return (root / "dev/nvidia0").exists()
@@ -86,7 +92,7 @@ def measure(  # noqa: PLR0913, PLR0917 - one argument for each thing that differ
         examples=examples,
         cores=len(os.sched_getaffinity(0)),
         memory_mb=memory_mb(),
-        storage_mb=shutil.disk_usage(folder).free // 2**20,
+        storage_mb=free_storage(folder) // 2**20,
         gpu=gpu(),
         frameworks=frameworks(),
         models=models,

@@ -4,6 +4,7 @@ It takes tasks, fetches what they need, has one worked on at a time, and offers 
 until it is told what became of the offer.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from fedbus.actions import (
     FetchFailed,
     Introduce,
     Key,
+    Local,
     Ran,
     Received,
     RunFailed,
@@ -40,15 +42,17 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
+from fedbus_edge_agent.alone import KIND, Alone, Learnt, StartJob
 from fedbus_edge_agent.answers import MAX_REASON, Answers, declined
 from fedbus_edge_agent.failure import sentence_of
 from fedbus_edge_agent.gathering import Gathering
 from fedbus_edge_agent.models import Models
 from fedbus_edge_agent.outbox import Outbox
+from fedbus_edge_agent.tally import Tally
 from fedbus_edge_agent.tasks import Order, Task, key_of
 from fedbus_edge_agent.trainers import Chooses
 from fedbus_edge_agent.work import Bench, Scored, Trained
-from fedbus_edge_agent.worker import STALL_SECONDS, Worker
+from fedbus_edge_agent.worker import Worker
 
 INTRODUCE_SECONDS = 1.0
 TAKEN_SECONDS = 0.25
@@ -64,16 +68,21 @@ class AgentCore:
 
     listens: tuple[Topic, ...] = ()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each thing an agent is given
         self,
         bench: Bench,
         outbox: Outbox,
         spools: Spools,
         facts: FactsOf,
-        stall_seconds: float = STALL_SECONDS,
+        *,
+        worker: Worker | None = None,
+        alone: Alone | None = None,
     ) -> None:
+        self.alone = alone or Alone()
+        self.tally = Tally()
         self._bench = bench
-        self._worker = Worker(stall_seconds)
+        self._worker = worker or Worker()
+        self._alone_first = False  # whether a standalone job has the worker's next turn
         self._answers = Answers(outbox)
         self._facts = facts
         self._epoch = 0
@@ -88,8 +97,16 @@ class AgentCore:
     def facts(self) -> AgentFacts | None:
         """What this agent can do, on what, and what it is doing."""
         self._introduced = self._doing()
-        facts = self._facts(self._introduced, self._gathering.models.held())
+        return self.known()
+
+    def known(self) -> AgentFacts:
+        """What this agent knows of itself at this moment."""
+        facts = self._facts(self._doing(), self._gathering.models.held())
         return replace(facts, trouble=self._worker.trouble)
+
+    def under_way(self) -> dict[str, int]:
+        """Count what is being done here for each job, waits included; standalone jobs as well."""
+        return dict(Counter([*(key[1] for key in self._tasks), *self.alone.under_way()]))
 
     def progress(self) -> float:
         """Of the task that is worked on."""
@@ -114,10 +131,15 @@ class AgentCore:
                 yield from self._went_on(self._tasks[tuple(key)], event, now)
             case Woke(key):
                 yield from self._woke(key, now)
-            case Ran(key, result) | RunFailed(key, result):
-                if key[0] in {"train", "evaluate"} and not self._worker.idle:
-                    yield from self._worked(result, now)
+            case Ran(key, result) | RunFailed(key, result) if key == self._worker.key:
+                yield from self._worked(key, result, now)
+            case Local(StartJob() as order):
+                yield from self.alone.start(order)
+                yield from self._go_on(now)
+            case Local(order):
+                yield from self.alone.cancel(order.job)
             case Stopping():
+                self.alone.leave()
                 for task in self._tasks.values():
                     task.flag.stop()
             case _:
@@ -228,6 +250,8 @@ class AgentCore:
 
     def _go_on(self, now: float) -> Iterator[Action]:
         """Work on the first task that has all it needs; fetch what the others lack."""
+        if self._alone_first:
+            yield from self._learn(now)
         for task in list(self._tasks.values()):
             if task.flag is self._worker.flag:
                 continue
@@ -235,6 +259,15 @@ class AgentCore:
                 yield from self._push(task, now)
             except FedbusError as error:
                 yield from self._finish(task, error, now)
+        yield from self._learn(now)
+
+    def _learn(self, now: float) -> Iterator[Action]:
+        """Give an idle worker the next round of a standalone job."""
+        if self._worker.idle and not self._worker.trouble and (lesson := self.alone.next()):
+            key, flag, call, note = lesson
+            yield note
+            yield from self._worker.begin(key, flag, call, now)
+            yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
 
     def _push(self, task: Task, now: float) -> Iterator[Action]:
         missing = self._gathering.missing(task)
@@ -258,19 +291,30 @@ class AgentCore:
         )
         yield from self._worker.begin(task.key, task.flag, call, now)
 
-    def _worked(self, result: object, now: float) -> Iterator[Action]:
-        """Answer for the task that was worked on, well or not, unless it was dropped meanwhile."""
+    def _worked(self, key: Key, result: object, now: float) -> Iterator[Action]:
+        """Take what came of the worker's work, well or not, and give it the next."""
         working = next((t for t in self._tasks.values() if t.flag is self._worker.flag), None)
         yield from self._worker.ended()
-        if working is not None:
+        self._alone_first = key[0] != KIND
+        if key[0] == KIND:
+            yield from self._learnt(key, result, now)
+        elif working is not None:
             yield from self._finish(working, result, now)
-        elif isinstance(result, Trained):
+        elif isinstance(result, Trained):  # its task was dropped meanwhile
             yield self._answers.discard(result.kept.offer.job, result.kept.offer.task)
         yield from self._go_on(now)
+
+    def _learnt(self, key: Key, result: object, now: float) -> Iterator[Action]:
+        yield from self.alone.learnt(key, result)
+        self.tally.done(KIND, "done" if isinstance(result, Learnt) else "failed")
+        if isinstance(result, Learnt):
+            self.tally.measured(key[1], key[2], result.metrics)
+        yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
 
     def _look_at_worker(self, now: float) -> Iterator[Action]:
         yield from self._worker.look(now)
         if self._worker.trouble:
+            yield from self.alone.give_up(self._worker.trouble)
             for task in list(self._tasks.values()):
                 yield from self._finish(task, TrainingError(self._worker.trouble), now)
 
@@ -288,9 +332,11 @@ class AgentCore:
         yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
 
     def _answer(self, task: Task, result: object, reason: str) -> Iterator[Action]:
-        order = task.order
+        order, kind = task.order, task.key[0]
+        self.tally.done(kind, "declined" if reason else "done")
         if isinstance(order, TrainTask):
             if isinstance(result, Trained):
+                self.tally.measured(order.job, order.round, result.kept.offer.metrics)
                 yield from self._answers.offer(result)
             else:
                 yield from self._answers.decline(order, reason)
@@ -306,7 +352,8 @@ class AgentCore:
     def _doing(self) -> str:
         tasks = [*self._tasks.values()]
         task = next((t for t in tasks if t.flag is self._worker.flag), next(iter(tasks), None))
-        return "" if task is None else " ".join(str(part) for part in task.key)
+        key = self._worker.key if task is None else task.key
+        return " ".join(str(part) for part in key)
 
 
 def _scored(

@@ -158,6 +158,17 @@ class Workbench:
         blob = encode_delta(update.weights, base, model.layout)
         return keep(self._outbox, task, blob, update.examples, update.metrics)
 
+    def first(self, model: Model, wanted: str | None) -> Weights:
+        """Make the weights of a model that has learnt nothing yet.
+
+        Raises:
+            FedbusError: no trainer fits, or its weights are not those of the model.
+        """
+        with contained():
+            weights = self._make(model, wanted).initial()
+        model.layout.check(weights)
+        return weights
+
     def fit(
         self, model: Model, wanted: str | None, weights: Weights, params: Params, flag: Flag
     ) -> Update:

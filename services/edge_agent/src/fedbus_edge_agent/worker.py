@@ -26,6 +26,7 @@ class Worker:
 
     Attributes:
         flag: How it is told to stop, and says how far it is; None while it is idle.
+        key: Of what it works on; empty while it is idle.
         trouble: Why nothing more is given to it; empty while it is well.
     """
 
@@ -33,7 +34,7 @@ class Worker:
         self.flag: Flag | None = None
         self.trouble = ""
         self._patience = stall_seconds
-        self._key: Key = ()
+        self.key: Key = ()
         self._beats = 0
         self._still = 0
 
@@ -44,7 +45,7 @@ class Worker:
 
     def begin(self, key: Key, flag: Flag, call: Callable[[], Any], now: float) -> Iterator[Action]:
         """Let it work on one thing; `ended` must follow its result."""
-        self.flag, self._key = flag, key
+        self.flag, self.key = flag, key
         self._beats, self._still = flag.beats, 0
         yield Run(key, call)
         yield WakeAt(STALL, now + self._patience / LOOKS)
@@ -62,18 +63,18 @@ class Worker:
         place = self.flag.place()
         where = f" ({place})" if place else ""
         self.trouble = f"training hangs: no batch for {self._patience:g} s{where}"
-        yield Note("worker_hung", {"work": list(self._key), "reason": self.trouble})
+        yield Note("worker_hung", {"work": list(self.key), "reason": self.trouble})
         yield WakeAt(LEAVE, now + GRACE_SECONDS)
         yield Introduce()
 
     def ended(self) -> Iterator[Action]:
         """It is idle again, after all if it was given up."""
-        self.flag = None
+        key, self.key, self.flag = self.key, (), None
         yield Cancel(STALL)
         if self.trouble:
             self.trouble = ""
             yield Cancel(LEAVE)
-            yield Note("worker_moves_again", {"work": list(self._key)})
+            yield Note("worker_moves_again", {"work": list(key)})
             yield Introduce()
 
     def leave(self) -> Iterator[Action]:

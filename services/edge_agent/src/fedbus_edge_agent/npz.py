@@ -1,0 +1,92 @@
+"""Weights as people bring and take them: an .npz file of named arrays, never a pickle in it."""
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from fedbus.errors import LayoutError, StoreError
+from fedbus.layout import Array, Layout, Tensor, Weights, listed
+from fedbus.weights import blank, decode
+
+MAX_HEADER = 16 * 1024
+_SUFFIX = ".npy"
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError)
+"""What a file raises that is none, is torn, or is locked with a password."""
+
+
+def read_npz(path: Path, layout: Layout) -> bytearray:
+    """Read a layout's weights into a plain blob; what is larger than it says is not unpacked.
+
+    Raises:
+        LayoutError: it is no .npz file, or holds other arrays than the layout's.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read(archive, layout)
+    except _UNREADABLE as error:
+        raise LayoutError(f"not an .npz file of named arrays: {error}") from error
+
+
+def _read(archive: zipfile.ZipFile, layout: Layout) -> bytearray:
+    names = {name.removesuffix(_SUFFIX) for name in archive.namelist()}
+    wanted = {tensor.name for tensor in layout.tensors}
+    if missing := wanted - names:
+        raise LayoutError(f"the weights lack {listed(missing)}")
+    if foreign := names - wanted:
+        raise LayoutError(f"the weights hold {listed(foreign)}, which the layout does not")
+    blob = blank(layout, "plain")
+    views = decode(blob, layout)
+    for tensor in layout.tensors:
+        what = f"tensor {tensor.name!r}"
+        entry = archive.getinfo(tensor.name + _SUFFIX)
+        if entry.compress_type not in _PACKED:
+            raise LayoutError(f"{what} is packed in a way that numpy does not write")
+        if entry.file_size > tensor.size + MAX_HEADER:
+            size = entry.file_size
+            raise LayoutError(f"{what}: {size} bytes where the layout has {tensor.size}")
+        with archive.open(entry) as file:
+            np.copyto(views[tensor.name], _array(file, tensor))
+    return blob
+
+
+def _array(file: IO[bytes], tensor: Tensor) -> Array:
+    version = npy.read_magic(file)  # type: ignore[no-untyped-call]
+    if version == (1, 0):
+        header = npy.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
+    else:
+        header = npy.read_array_header_2_0(file)  # type: ignore[no-untyped-call]
+    shape, by_columns, dtype = header
+    if shape != tensor.shape or dtype.name != tensor.dtype:
+        raise LayoutError(
+            f"tensor {tensor.name!r}: {dtype.name} {shape} where the layout has"
+            f" {tensor.dtype} {tensor.shape}"
+        )
+    numbers = np.frombuffer(file.read(tensor.size), dtype, tensor.numbers)
+    return numbers.reshape(shape, order="F" if by_columns else "C")
+
+
+def write_npz(path: Path, weights: Weights) -> None:
+    """Write named arrays in one step, so that nobody reads a half of them.
+
+    Raises:
+        StoreError: the disk is full, or not writable.
+    """
+    new = path.with_name(f"{path.name}.new")
+    try:
+        with new.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
+            for name, array in weights.items():
+                with archive.open(f"{name}{_SUFFIX}", "w", force_zip64=True) as entry:
+                    _write(entry, array)
+        new.rename(path)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+
+
+def _write(file: IO[bytes], array: Array) -> None:
+    rows = np.ascontiguousarray(array)
+    npy.write_array(file, rows, allow_pickle=False)  # type: ignore[no-untyped-call]

@@ -1,0 +1,70 @@
+"""What the agent's HTTP doors say and take, field by field: the pages of `/docs` come from here."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from fedbus.wire.states import TensorSpec
+from fedbus.wire.values import Flag, Ident, Metrics, Number, Text, Whole
+
+JobPhase = Literal["WAITING", "TRAINING", "FINISHED", "INTERRUPTED", "FAILED"]
+OVER: frozenset[JobPhase] = frozenset({"FINISHED", "INTERRUPTED", "FAILED"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReport:
+    """How a standalone job stands: its rounds so far, and the metrics of the last one."""
+
+    training_id: Ident
+    model_name: Ident
+    model_version: Ident
+    phase: JobPhase
+    reason: Text = ""
+    num_rounds: Whole
+    round: Whole = 0
+    progress: Number = 0.0
+    examples: Whole = 0
+    metrics: Metrics = field(default_factory=dict)
+    rounds: Annotated[tuple[Metrics, ...], Field(max_length=1000)] = ()
+    weights: Annotated[str, Field(max_length=256)] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelMetadata:
+    """A model's card, as `fedbus models push` reads it, and the label of this version."""
+
+    model: Ident
+    model_version: Ident = "1"
+    layout: Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=4096)]
+    structures: Annotated[dict[Ident, dict[str, Any]], Field(min_length=1, max_length=16)]
+    input: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReport:
+    """A model that was brought here, and what must still be uploaded before it can be trained."""
+
+    model_name: Ident
+    model_version: Ident
+    missing: tuple[Text, ...]
+    weights: Flag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What this machine can do; storage and RAM are what is free, in GB."""
+
+    storage: Number
+    RAM: Number
+    GPU: Flag
+    preinstalled_libraries: dict[str, str]
+    available_models: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why something was refused, and, of a job file, every fault of it."""
+
+    error: str
+    faults: tuple[dict[str, str], ...] = ()
