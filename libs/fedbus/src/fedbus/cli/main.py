@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fedbus.cli import agents, demo, exits, inference, jobs, models, plugins, show, simulation, up
+from fedbus.cli import (
+    agents,
+    data,
+    demo,
+    exits,
+    inference,
+    jobs,
+    models,
+    plugins,
+    show,
+    simulation,
+    up,
+)
 from fedbus.cli.where import Where, where
 from fedbus.errors import FedbusError
 
@@ -38,6 +50,7 @@ app = typer.Typer(
 )
 app.add_typer(jobs.app, name="job")
 app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
 app.add_typer(plugins.app, name="plugins")
 app.command("up")(up.up)
 app.command("down")(up.down)

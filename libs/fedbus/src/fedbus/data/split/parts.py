@@ -1,0 +1,96 @@
+"""Write each agent's rows as a shard of its own; the data set is read once for many, never held."""
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from fedbus.data.dataset import Dataset
+from fedbus.data.split.dealing import Rows
+from fedbus.errors import TrainingError
+from fedbus.layout import Array
+
+GROUP: Final = 64
+"""Shards written in one pass over the data: so many pairs of files are open at once."""
+
+
+def labels_of(data: Dataset) -> Array:
+    """Read the truths of all rows; (rows, …)."""
+    parts = [y for _, y in data.peek()]
+    if not parts:
+        raise TrainingError("a data set without a single row")
+    return np.concatenate(parts)
+
+
+def write_parts(data: Dataset, parts: Mapping[Path, Rows]) -> None:
+    """Write .npz files of these rows, in this order; the same rows make the same bytes.
+
+    Raises:
+        TrainingError: the data cannot be read, or the disk is full; nothing half-written is left.
+    """
+    left = iter(parts.items())
+    while group := dict(islice(left, GROUP)):
+        folder = next(iter(group)).parent
+        try:
+            with tempfile.TemporaryDirectory(prefix=".split-", dir=folder) as room:
+                _write(data, group, Path(room))
+        except OSError as error:
+            raise TrainingError(f"{folder}: {error.strerror or error}") from error
+
+
+def _write(data: Dataset, group: Mapping[Path, Rows], room: Path) -> None:
+    first = next(data.peek())
+    paths, hands = list(group), list(group.values())
+    bare = [
+        tuple(
+            _array(room / f"{number}.{name}.npy", rows, like)
+            for name, like in zip("xy", first, strict=True)
+        )
+        for number, rows in enumerate(hands)
+    ]
+    wanted = np.concatenate(hands)
+    owner = np.repeat(np.arange(len(hands)), [len(rows) for rows in hands])
+    place = np.concatenate([np.arange(len(rows)) for rows in hands])
+    order = np.argsort(wanted, kind="stable")
+    wanted, owner, place = wanted[order], owner[order], place[order]
+    begin = 0
+    for batch in data.peek():
+        low, high = np.searchsorted(wanted, [begin, begin + len(batch[0])])
+        here, theirs, where = wanted[low:high] - begin, owner[low:high], place[low:high]
+        for number in np.unique(theirs):
+            mine = theirs == number
+            for array, rows in zip(bare[number], batch, strict=True):
+                array[where[mine]] = rows[here[mine]]
+        begin += len(batch[0])
+    for arrays in bare:
+        for array in arrays:
+            array.flush()
+    for number, path in enumerate(paths):
+        _pack(room, number, path)
+
+
+def _array(path: Path, rows: Rows, like: Array) -> Any:  # noqa: ANN401 - numpy 1 has no types for it
+    if not len(rows):
+        raise TrainingError("a shard without a single row: nobody could train on it")
+    make: Any = open_memmap  # it has no types
+    made: Array = make(path, "w+", like.dtype, (len(rows), *like.shape[1:]))
+    return made
+
+
+def _pack(room: Path, number: int, path: Path) -> None:
+    new = room / f"{number}.npz"
+    with zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
+        for name in ("x", "y"):
+            file = room / f"{number}.{name}.npy"
+            # Dated as numpy dates them, so that the same rows make the same bytes.
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+            file.unlink()
+    new.rename(path)

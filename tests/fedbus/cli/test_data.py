@@ -1,0 +1,215 @@
+"""`fedbus data`, as a person and as a program use it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from fedbus.cli.main import app
+from fedbus.data import npz, rows
+from fedbus.data.split import SAMPLERS, parts, picture
+
+RUNNER = CliRunner()
+CLASSES = 10
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Write two hundred rows that know their number."""
+    x = np.arange(200, dtype=np.float32)[:, None]
+    np.savez(tmp_path / "all.npz", x=x, y=np.arange(200) % CLASSES)
+    return tmp_path / "all.npz"
+
+
+def split(*words: object) -> Any:  # noqa: ANN401 - what JSON holds
+    """Run the command for a program."""
+    done = RUNNER.invoke(app, ["data", "split", *map(str, words), "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def refused(*words: object) -> str:
+    """Run the command, to be refused; returns the exit code and the sentence."""
+    done = RUNNER.invoke(app, ["data", *map(str, words)], env={"COLUMNS": "200"})
+    assert done.exit_code != 0, done.output
+    return f"{done.exit_code} {done.stderr}"
+
+
+@pytest.mark.parametrize("by", SAMPLERS)
+@pytest.mark.parametrize("most", [0, 1 << 20])
+def test_every_sampler_writes_shards_that_an_agent_reads(
+    source: Path, by: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row once, with its own truth, kept in memory or not."""
+    monkeypatch.setattr(rows, "KEPT_BYTES", most)
+    monkeypatch.setattr(parts, "GROUP", 3)
+    to = source.parent / "shards"
+    words = ["--classes-per-agent", 4] if by == "mixed-label-quantity" else []
+    said = split(source, "--to", to, "--agents", 5, "--by", by, "--min-partition-size", 8, *words)
+    assert [agent["agent"] for agent in said["agents"]] == [f"agent.{n}" for n in range(1, 6)]
+    seen: list[int] = []
+    for agent in said["agents"]:
+        data = npz(agent["file"])
+        assert data.examples == agent["rows"] == sum(agent["classes"].values()) >= 8
+        for x, y in data.batches():
+            assert (x[:, 0] % CLASSES == y).all()
+            seen += x[:, 0].astype(int).tolist()
+    held = npz(str(to / "held_out.npz"))
+    assert held.examples == said["held_out"] == 40
+    kept = sorted(set(range(200)) - {int(n) for x, _ in held.batches() for n in x[:, 0]})
+    times = 5 if by == "all-inclusive" else 1
+    assert sorted(seen) == sorted(kept * times)
+    assert 0 <= said["unevenness"] < 1
+    assert sorted(path.name for path in to.iterdir()) == sorted(
+        [*(f"agent.{n}.npz" for n in range(1, 6)), "held_out.npz"]
+    )
+
+
+def test_the_same_seed_writes_the_same_bytes(source: Path) -> None:
+    """Another one does not."""
+    folder = source.parent
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        split(source, "--to", folder / name, "--agents", 3, "--seed", seed)
+    one, same, other = ((folder / n / "agent.2.npz").read_bytes() for n in "abc")
+    assert one == same != other
+
+
+def test_options_reach_their_sampler(source: Path) -> None:
+    """Numbers, lists of classes, lists of lists."""
+    to = source.parent / "s"
+    said = split(source, "--to", to, "--agents", 4, "--by", "orthogonal", "--institutions", "2")
+    assert said["options"] == {"institutions": 2}
+    groups = ["--institutions", "0,1;2,3,4,5,6,7,8,9"]
+    said = split(source, "--to", to, "--agents", 2, "--by", "orthogonal", *groups, "--replace")
+    assert {c for c, n in said["agents"][0]["classes"].items() if n} == {"0", "1"}
+    assert not (to / "agent.4.npz").exists()
+    words: list[object] = [
+        "--by",
+        "mixed-label-quantity",
+        "--classes-per-agent",
+        3,
+        "--anchor-classes",
+        "1,2,3",
+    ]
+    said = split(source, "--to", to, "--agents", 8, *words, "--replace", "--held-out", 0)
+    assert {c for c, n in said["agents"][0]["classes"].items() if n} == {"1", "2", "3"}
+    assert said["held_out"] == 0
+    assert not (to / "held_out.npz").exists()
+
+
+def test_a_person_sees_a_table_and_a_picture(source: Path) -> None:
+    """Of one pass over the same rows."""
+    pytest.importorskip("matplotlib")
+    to = source.parent / "s"
+    for suffix, head in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")):
+        file = to.with_suffix(suffix)
+        words = ["--agents", "3", "--plot", str(file), "--replace"]
+        done = RUNNER.invoke(app, ["data", "split", str(source), "--to", str(to), *words])
+        assert done.exit_code == 0, done.output
+        assert file.read_bytes().startswith(head)
+        first = file.read_bytes()
+        RUNNER.invoke(app, ["data", "split", str(source), "--to", str(to), *words])
+        assert file.read_bytes() == first
+    assert "agent.3" in done.stdout
+    assert "200 rows in " in done.stdout
+    assert "unevenness 0." in done.stdout
+    svg = to.with_suffix(".svg").read_text(encoding="utf-8")
+    assert "all.npz dealt by dirichlet, seed 0" in svg
+
+
+def test_many_agents_and_many_classes_have_a_picture_too(tmp_path: Path) -> None:
+    """Without a name for each."""
+    pytest.importorskip("matplotlib")
+    table = np.ones((300, 150), np.int64)
+    picture.draw(tmp_path / "a.png", "a", [str(n) for n in range(300)], list(range(150)), table)
+    picture.draw(tmp_path / "b.svg", "b", ["1", "2"], list(range(15)), table[:2, :15])
+    assert "<svg" in (tmp_path / "b.svg").read_text(encoding="utf-8")
+    with pytest.raises(Exception, match=r"c\.png: No such file"):
+        picture.draw(tmp_path / "nowhere" / "c.png", "c", ["1"], [0], table[:1, :1])
+
+
+def test_quantities_are_dealt_by_chance_or_size(tmp_path: Path) -> None:
+    """They have no classes to deal by."""
+    table = tmp_path / "t.csv"
+    table.write_text("a,price\n" + "".join(f"{n},{n / 4}\n" for n in range(50)))
+    words = [table, "--to", tmp_path / "s", "--agents", 4]
+    said = split(*words, "--by", "quantity-skew", "--loader-options", '{"target": "number"}')
+    assert said["classes"] is None
+    assert sum(agent["rows"] for agent in said["agents"]) == 40
+    assert npz(said["agents"][0]["file"]).examples == said["agents"][0]["rows"]
+    assert "deals by class, and y is float32" in refused("split", *words, "--replace")
+
+
+def test_wrong_wishes_are_refused_before_anything_is_written(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what would be right."""
+    to = source.parent / "s"
+    words = ["split", source, "--to", to, "--agents", 4]
+    assert refused(*words, "--by", "fair").startswith("1 fedbus: no sampler 'fair'; there is all-")
+    assert "takes no shards_per_agent; its options: alpha" in refused(
+        *words, "--shards-per-agent", 3
+    )
+    assert "160 rows for 4 agents of at least 41" in refused(*words, "--min-partition-size", 41)
+    assert refused(*words, "--anchor-classes", "a,b").startswith("2 fedbus: --anchor-classes 'a,b'")
+    assert refused(*words, "--loader-options", "{").startswith("2 fedbus: --loader-options: not")
+    assert refused(*words, "--loader-options", "[]").startswith(
+        "2 fedbus: --loader-options: a JSON"
+    )
+    assert "a picture is .pdf, .png, .svg" in refused(*words, "--plot", "a.gif")
+    assert "--held-out 0.001 of 200 rows is not a single one" in refused(
+        *words, "--held-out", 0.001
+    )
+    assert "No such file" in refused("split", "nowhere.npz", "--to", to, "--agents", 2)
+    assert not to.exists()
+    split(*words[1:])
+    assert refused(*words).startswith(f"2 fedbus: {to / 'agent.'}")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert 'pip install "fedbus[plot]"' in refused(*words, "--plot", "a.png")
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.chdir(source.parent)
+    assert "the digits come with scikit-learn" in refused("describe", "digits")
+
+
+def test_a_data_set_is_described_with_what_a_pipeline_makes_of_it(tmp_path: Path) -> None:
+    """After every number in it was read."""
+    np.savez(tmp_path / "a.npz", x=np.full((20, 2, 2, 3), 255.0), y=np.arange(20) % 2)
+    steps = [{"id": "grayscale"}, {"id": "normalize", "parameters": {"high": 256}}]
+    (tmp_path / "p.json").write_text(json.dumps(steps))
+    words = ["data", "describe", str(tmp_path / "a.npz"), "--pipeline", str(tmp_path / "p.json")]
+    said = RUNNER.invoke(app, words)
+    assert said.exit_code == 0, said.output
+    assert said.stdout.splitlines()[1:] == [
+        "x  image 2 x 2 x 3 float32",
+        "   transform 1 (grayscale) makes image 2 x 2 x 1 float32",
+        "   transform 2 (normalize) makes image 2 x 2 x 1 float32, normalized",
+        "y  categorical 1 int64, 10 of class 0, 10 of class 1",
+    ]
+    plain = json.loads(RUNNER.invoke(app, [*words, "--json"]).stdout)
+    assert plain["classes"] == {"0": 10, "1": 10}
+    assert plain["format"]["x"]["data_types"]["image"]["size"] == [2, 2, 1]
+    table = tmp_path / "t.csv"
+    table.write_text("a,y\n" + "".join(f"{n},{n}\n" for n in range(30)))
+    assert "30 classes" in RUNNER.invoke(app, ["data", "describe", str(table)]).stdout
+    table.write_text("a,y\n1,0.5\n2,1\n")
+    assert "y  numerical 1 float32\n" in RUNNER.invoke(app, ["data", "describe", str(table)]).stdout
+    table.write_text("a,y\n1,0\nx,1\n")
+    assert "line 3, column 'a': 'x'" in refused("describe", table)
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is named."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parts, "_pack", full)
+    to = source.parent / "s"
+    assert f"{to}: No space left" in refused("split", source, "--to", to, "--agents", 2)
+    assert list(to.iterdir()) == []
