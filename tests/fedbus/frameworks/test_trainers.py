@@ -202,12 +202,12 @@ def test_weights_that_do_not_fit_the_model_are_refused(trainer: FullTrainer) -> 
         trainer.train(weights, rows(4), Params())
 
 
-@pytest.mark.parametrize("change", [{"optimizer": "adam"}, {"loss": "hinge"}])
+@pytest.mark.parametrize("change", [{"optimizer": "ftrl"}, {"loss": "hinge"}])
 def test_what_the_framework_cannot_do_is_refused(
     trainer: FullTrainer, change: dict[str, str]
 ) -> None:
     """Rather than trained with something else."""
-    with pytest.raises(TrainingError, match=f"has no {next(iter(change))}"):
+    with pytest.raises(TrainingError, match=f"'{next(iter(change.values()))}'"):
         trainer.train(trainer.initial(), rows(4), Params(**change))  # type: ignore[arg-type]
 
 

@@ -84,12 +84,20 @@ class Dataset:
         Raises:
             Stopped: at the next batch after the task was asked to stop.
         """
+        return (batch for epoch in self.epochs(params) for batch in epoch)
+
+    def epochs(self, params: Params) -> Iterator[Iterator[Batch]]:
+        """Walk like `steps`, epoch by epoch: each is walked to its end before the next is begun."""
+        self._planned = self._rows_in_epoch(params) * params.epochs
+        return (self._counted(self._epoch(params, epoch)) for epoch in range(params.epochs))
+
+    def steps_in_epoch(self, params: Params) -> int:
+        """Count the batches of one epoch."""
+        return -(-self._rows_in_epoch(params) // params.batch_size)
+
+    def _rows_in_epoch(self, params: Params) -> int:
         limit = params.steps_per_epoch
-        rows = min(self.examples, limit * params.batch_size) if limit else self.examples
-        self._planned = rows * params.epochs
-        return self._counted(
-            batch for epoch in range(params.epochs) for batch in self._epoch(params, epoch)
-        )
+        return min(self.examples, limit * params.batch_size) if limit else self.examples
 
     def _epoch(self, params: Params, epoch: int) -> Iterator[Batch]:
         chance = np.random.default_rng((params.seed, epoch))

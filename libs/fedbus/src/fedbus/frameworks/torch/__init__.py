@@ -1,0 +1,14 @@
+"""Train and run PyTorch models, on the GPU when there is one.
+
+models.py        architectures by name; weights with the layout's names and shapes
+optimizers.py    the 13 optimizers, LBFGS with its closure, SparseAdam with sparse gradients
+schedules.py     the 14 schedulers, and warm-up
+losses.py        losses and metrics by name
+memory.py        what an optimizer and a schedule remember, as arrays
+trainer.py       all of it together
+"""
+
+from fedbus.frameworks.torch.models import ARCHITECTURES
+from fedbus.frameworks.torch.trainer import TorchTrainer
+
+__all__ = ["ARCHITECTURES", "TorchTrainer"]

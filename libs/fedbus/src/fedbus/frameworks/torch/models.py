@@ -1,0 +1,170 @@
+"""Architectures by name, and their weights as other frameworks lay them out.
+
+The structure is data, never code: `{"name": "mlp", "config": {"layers": [64, 32, 10]}}`, looked up
+in `ARCHITECTURES`. Weights have the layout's names and shapes, so that agents of other frameworks
+average the same model: a dense layer's weight is (inputs, outputs), which torch keeps transposed.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from fedbus.errors import TrainingError
+from fedbus.layout import Array, Weights, listed
+from fedbus.training import Structure
+
+MAX_NUMBERS: Final = 2**28
+_MAX_LAYERS = 64
+
+
+class Mlp(nn.Module):
+    """Dense layers with relu between them; the last gives one logit per class.
+
+    Its first weights come from numpy and `seed`, exactly as `examples/digits/build_model.py` draws
+    them for the .tflite file.
+    """
+
+    def __init__(self, layers: tuple[int, ...], seed: int = 0) -> None:
+        super().__init__()
+        rng = np.random.default_rng(seed)
+        self.layers = nn.ModuleList(_dense(rng, w, n) for w, n in pairwise(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score each class. x: (rows, inputs) float32; returns (rows, classes)."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = relu(layer(x))
+        logits: Tensor = last(x)
+        return logits
+
+
+class BagOfWords(nn.Module):
+    """The mean of what each word of a row is learnt to mean, and a dense layer; word 0 is none."""
+
+    def __init__(self, words: int, width: int, classes: int, seed: int = 0) -> None:
+        super().__init__()
+        rng = np.random.default_rng(seed)
+        table = rng.normal(0, np.sqrt(1 / width), (words, width)).astype(np.float32)
+        self.words = nn.EmbeddingBag(words, width, mode="mean", padding_idx=0)
+        with torch.no_grad():
+            self.words.weight.copy_(torch.from_numpy(table))
+        self.output = _dense(rng, width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score each class. x: (rows, words) of words' numbers; returns (rows, classes)."""
+        logits: Tensor = self.output(self.words(x))
+        return logits
+
+
+def _dense(rng: np.random.Generator, wide: int, narrow: int) -> nn.Linear:
+    layer = nn.Linear(wide, narrow)
+    kernel = rng.normal(0, np.sqrt(2 / wide), (wide, narrow)).astype(np.float32)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(kernel).T)
+        layer.bias.zero_()
+    return layer
+
+
+def mlp(config: Mapping[str, Any]) -> nn.Module:
+    """Build an `Mlp` of `{"layers": [inputs, …, classes], "seed": number}`.
+
+    Raises:
+        TrainingError: the config says something else.
+    """
+    match config:
+        case {"layers": [_, _, *_] as widths} if not config.keys() - {"layers", "seed"}:
+            seed = config.get("seed", 0)
+            whole = all(type(number) is int for number in (*widths, seed))
+            if whole and len(widths) <= _MAX_LAYERS and min(widths) > 0 and seed >= 0:
+                # Measured before torch allocates it: the card came over the network.
+                if sum((wide + 1) * narrow for wide, narrow in pairwise(widths)) <= MAX_NUMBERS:
+                    return Mlp(tuple(widths), seed)
+                raise TrainingError(f"an mlp of more than {MAX_NUMBERS} numbers")
+    raise TrainingError(
+        f"an mlp is configured by layers, 2 to {_MAX_LAYERS} widths, and perhaps a seed"
+    )
+
+
+def bag_of_words(config: Mapping[str, Any]) -> nn.Module:
+    """Build a `BagOfWords` of `{"words": number, "width": number, "classes": number}`.
+
+    Raises:
+        TrainingError: the config says something else.
+    """
+    match config:
+        case {"words": int(words), "width": int(width), "classes": int(classes)} if (
+            not config.keys() - {"words", "width", "classes", "seed"}
+        ):
+            seed = config.get("seed", 0)
+            whole = all(type(number) is int for number in (words, width, classes, seed))
+            if whole and min(words, width, classes) > 0 and seed >= 0:
+                if (words + classes + 1) * width <= MAX_NUMBERS:
+                    return BagOfWords(words, width, classes, seed)
+                raise TrainingError(f"a bag_of_words of more than {MAX_NUMBERS} numbers")
+    wanted = "words, width and classes, whole numbers, and perhaps a seed"
+    raise TrainingError(f"a bag_of_words is configured by {wanted}")
+
+
+ARCHITECTURES: Final[Mapping[str, Callable[[Mapping[str, Any]], nn.Module]]] = {
+    "mlp": mlp,
+    "bag_of_words": bag_of_words,
+}
+"""What a structure may name."""
+
+
+def build(structure: Structure) -> nn.Module:
+    """Build what a structure names.
+
+    Raises:
+        TrainingError: it names no architecture we know, or configures it wrongly.
+    """
+    name, config = structure.get("name"), structure.get("config", {})
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        known = listed(ARCHITECTURES)
+        raise TrainingError(f"no torch architecture named {name!r}; there is {known}")
+    if not isinstance(config, Mapping):
+        raise TrainingError(f"the config of {name!r} is {type(config).__name__}, not a map")
+    return ARCHITECTURES[name](config)
+
+
+def answers_classes(structure: Structure) -> bool:
+    """Tell whether a model's outputs are scores of classes: they are unless its structure says not.
+
+    Raises:
+        TrainingError: it says something else.
+    """
+    said = structure.get("answers", "classes")
+    if said not in ("classes", "values"):
+        raise TrainingError(f"answers is {said!r}; a model answers with 'classes' or 'values'")
+    return bool(said == "classes")
+
+
+def weights_of(net: nn.Module) -> dict[str, Array]:
+    """Copy a net's numbers, named and shaped as the layout has them."""
+    dense = _dense_weights(net)
+    state = {name: tensor.detach().cpu().numpy() for name, tensor in net.state_dict().items()}
+    # Copied, since torch hands out live memory.
+    return {name: (w.T if name in dense else w).copy() for name, w in state.items()}
+
+
+def set_weights(net: nn.Module, weights: Weights) -> None:
+    """Give a net numbers that are named and shaped as those of `weights_of`."""
+    dense = _dense_weights(net)
+    turned = {name: w.T if name in dense else w for name, w in weights.items()}
+    # Copied, since torch does not take arrays that are read-only.
+    net.load_state_dict({name: torch.from_numpy(w.copy()) for name, w in turned.items()})
+
+
+def embeddings(net: nn.Module) -> list[nn.Embedding | nn.EmbeddingBag]:
+    """Find the layers that look numbers up: a net that has one takes whole numbers as inputs."""
+    return [m for m in net.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
+
+
+def _dense_weights(net: nn.Module) -> frozenset[str]:
+    modules = net.named_modules()
+    return frozenset(f"{path}.weight" for path, m in modules if isinstance(m, nn.Linear))

@@ -1,0 +1,189 @@
+"""How the learning rate changes: PyTorch's schedulers by the job file's names, and warm-up."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from torch import optim
+from torch.optim import lr_scheduler as known
+
+from fedbus.catalogue import FRAMEWORKS
+from fedbus.catalogue.torch import BY_STEP
+from fedbus.errors import TrainingError
+from fedbus.training import Chosen, Params, Warmup
+
+SCHEDULERS: Final[Mapping[str, Callable[..., known.LRScheduler]]] = {
+    kind.__name__.lower(): kind
+    for kind in (
+        known.LambdaLR, known.MultiplicativeLR, known.StepLR, known.MultiStepLR, known.ConstantLR,
+        known.LinearLR, known.ExponentialLR, known.CosineAnnealingLR, known.ChainedScheduler,
+        known.SequentialLR, known.ReduceLROnPlateau, known.CyclicLR, known.OneCycleLR,
+        known.CosineAnnealingWarmRestarts,
+    )
+}  # fmt: skip
+
+Rule = Callable[[int], float]
+
+
+class Schedule:
+    """An optimizer's learning rate over a task: told of every batch and epoch that is done.
+
+    In a job's first `warmup.epochs` warm-up stands in for the scheduler, which begins after it with
+    the job's own learning rate.
+
+    Attributes:
+        epochs: How many are done, in the job.
+        steps: How many batches are done, in the job.
+        scheduler: PyTorch's, where one is in charge now.
+
+    Raises:
+        TrainingError: PyTorch does not take the arguments.
+    """
+
+    def __init__(
+        self, optimizer: optim.Optimizer, params: Params, epochs: int = 0, steps: int = 0
+    ) -> None:
+        self.epochs = epochs
+        self.steps = steps
+        self.scheduler: known.LRScheduler | None = None
+        self._optimizer = optimizer
+        self._params = params
+        self._first = [dict(group) for group in optimizer.param_groups]
+        self._warmup = params.warmup if _warms(params.warmup, epochs) else None
+        self._chosen: Chosen | None = None
+        self._begin()
+
+    def after_batch(self) -> None:
+        """One step of the optimizer is done."""
+        self.steps += 1
+        if self._by_rule:
+            self._set_by_rule()
+        elif _by_step(self._chosen):
+            self._step()
+
+    def after_epoch(self, figures: Mapping[str, float]) -> None:
+        """One pass over the data is done; `figures` are its metrics."""
+        self.epochs += 1
+        if isinstance(self.scheduler, known.ReduceLROnPlateau):
+            monitor = str(self._chosen.args.get("monitor", "loss")) if self._chosen else "loss"
+            self.scheduler.step(figures[monitor])
+        elif not _by_step(self._chosen):
+            self._step()
+        if self._warmup is not None and not _warms(self._warmup, self.epochs):
+            self._warmup = None
+            self._reset()
+            self._begin()
+
+    @property
+    def _by_rule(self) -> bool:
+        return self._warmup is not None and self._warmup.scheduler is None
+
+    def _begin(self) -> None:
+        warmup = self._warmup
+        self._chosen = self._params.scheduler if warmup is None else warmup.scheduler
+        self.scheduler = None
+        if self._by_rule:
+            self._set_by_rule()
+        elif self._chosen is not None:
+            self.scheduler = scheduler_of(self._chosen, self._optimizer)
+
+    def _set_by_rule(self) -> None:
+        assert self._warmup is not None  # noqa: S101 - for the types: the rule is warm-up's
+        factor = warm(self.steps, self._warmup)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._params.learning_rate * factor
+
+    def _reset(self) -> None:
+        for group, first in zip(self._optimizer.param_groups, self._first, strict=True):
+            for name in group.keys() - first.keys():
+                del group[name]
+            group.update(first)
+
+    def _step(self) -> None:
+        scheduler = self.scheduler
+        if scheduler is None:
+            return
+        if isinstance(scheduler, known.OneCycleLR) and scheduler.last_epoch >= _end(scheduler):
+            return  # the cycle is over: the learning rate stays where it ended
+        try:
+            scheduler.step()
+        except ValueError as error:
+            raise TrainingError(f"torch: {type(scheduler).__name__}: {error}") from error
+
+
+def warm(steps: int, warmup: Warmup) -> float:
+    """Return what the learning rate is multiplied by after so many batches of warm-up.
+
+    The rule of aerOS's seed: factor * (1 - x / iters) + x / iters, and 1 from x = iters on.
+    """
+    share = min(steps, warmup.iters) / warmup.iters
+    return warmup.factor * (1 - share) + share
+
+
+def scheduler_of(chosen: Chosen, optimizer: optim.Optimizer) -> known.LRScheduler:
+    """Make a scheduler, and those it is made of.
+
+    Raises:
+        TrainingError: PyTorch does not take the arguments.
+    """
+    args = _typed(chosen)
+    args.pop("monitor", None)
+    if "lr_lambda" in args:
+        last = {"last_epoch": args["last_epoch"]} if "last_epoch" in args else {}
+        args = {"lr_lambda": rule_of(chosen), **last}
+    if "milestones" in args:
+        args["milestones"] = list(args["milestones"])
+    if chosen.parts:
+        args["schedulers"] = [scheduler_of(part, optimizer) for part in chosen.parts]
+    if args.get("last_epoch", -1) >= 0:
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+    try:
+        if chosen.name == "chainedscheduler":
+            return known.ChainedScheduler(args["schedulers"], optimizer)
+        return SCHEDULERS[chosen.name](optimizer, **args)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"torch: {chosen.name}: {error}") from error
+
+
+def rule_of(chosen: Chosen) -> Rule:
+    """Make the function that `lr_lambda` names: of the number of epochs done, a factor."""
+    args: dict[str, Any] = dict(chosen.args)
+
+    def linear(x: int) -> float:
+        first, last = args["start_factor"], args.get("end_factor", 1.0)
+        return float(first + (last - first) * _share(x, args))
+
+    rules: Mapping[str, Rule] = {
+        "constant": lambda _: float(args["factor"]),
+        "exponential": lambda x: float(args["gamma"] ** x),
+        "step": lambda x: float(args["gamma"] ** (x // args["step_size"])),
+        "inverse": lambda x: float(1 / (1 + args["decay"] * x)),
+        "linear": linear,
+        "polynomial": lambda x: float((1 - _share(x, args)) ** args["power"]),
+        "cosine": lambda x: (1 + math.cos(math.pi * _share(x, args))) / 2,
+    }
+    return rules[args["lr_lambda"]]
+
+
+def _share(x: int, args: Mapping[str, Any]) -> float:
+    return float(min(x, args["total_iters"]) / args["total_iters"])
+
+
+def _typed(chosen: Chosen) -> dict[str, Any]:
+    """Give whole numbers as floats where any number would do: PyTorch insists here and there."""
+    takes = FRAMEWORKS["torch"].schedulers[chosen.name]
+    real = {name for name, domain in takes.items() if domain.kind == "real"}
+    return {name: float(v) if name in real else v for name, v in chosen.args.items()}  # type: ignore[arg-type]  # checked
+
+
+def _warms(warmup: Warmup | None, epochs: int) -> bool:
+    return warmup is not None and epochs < warmup.epochs
+
+
+def _by_step(chosen: Chosen | None) -> bool:
+    return chosen is not None and bool({chosen.name, *(p.name for p in chosen.parts)} & BY_STEP)
+
+
+def _end(scheduler: known.OneCycleLR) -> int:
+    return int(scheduler.total_steps) - 1

@@ -1,0 +1,181 @@
+"""Trains, scores and runs one architecture with PyTorch."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, optim
+
+from fedbus.catalogue import objections
+from fedbus.data import Dataset
+from fedbus.errors import TrainingError
+from fedbus.frameworks.torch.losses import LOSSES, Figures, truth_of
+from fedbus.frameworks.torch.memory import recall, remember
+from fedbus.frameworks.torch.models import (
+    answers_classes,
+    build,
+    embeddings,
+    set_weights,
+    weights_of,
+)
+from fedbus.frameworks.torch.optimizers import optimizer_of, step
+from fedbus.frameworks.torch.schedules import Schedule
+from fedbus.layout import Array, Layout, Weights
+from fedbus.training import Params, Structure, Update
+
+
+class TorchTrainer:
+    """Trains, scores and runs one architecture with PyTorch.
+
+    Raises:
+        TrainingError: the structure names no architecture we know, or configures it wrongly.
+    """
+
+    def __init__(self, structure: Structure) -> None:
+        self._structure = structure
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._net = build(structure).to(self._device)
+        self._layout = Layout.of(weights_of(self._net))
+        self._words = min((layer.num_embeddings for layer in embeddings(self._net)), default=0)
+        self._classes = answers_classes(structure)
+        self._left: Mapping[str, Array] | None = None
+        self._found: Mapping[str, Array] | None = None
+
+    def initial(self) -> Weights:
+        """Make the architecture's first weights, drawn by its seed."""
+        return weights_of(build(self._structure))
+
+    def load(self, weights: Weights) -> None:
+        """Take these weights.
+
+        Raises:
+            LayoutError: they are not those of the model.
+        """
+        self._layout.check(weights)
+        set_weights(self._net, weights)
+
+    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+        """Take one step per batch; the metrics are means over all that was trained on.
+
+        Raises:
+            LayoutError: the weights are not those of the model.
+            Stopped: at the next batch after the data was asked to stop.
+            TrainingError: the data or the parameters do not fit, or the loss is no number any more.
+        """
+        _require(params)
+        found, self._found, self._left = self._found, None, None
+        self.load(weights)
+        self._net.train()
+        if found is None:
+            epochs = (params.round - 1) * params.epochs
+            optimizer = optimizer_of(self._net, params)
+            schedule = Schedule(optimizer, params, epochs, epochs * data.steps_in_epoch(params))
+        else:
+            optimizer, schedule = recall(self._net, params, found)
+        figures = self._walk(data, params, optimizer, schedule)
+        self._left = remember(self._net, optimizer, schedule, params)
+        return Update(weights_of(self._net), data.examples, figures.metrics())
+
+    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Mapping[str, float]:
+        """Score weights: the mean `loss`, and what the job measures.
+
+        Raises:
+            LayoutError: the weights are not those of the model.
+            Stopped: at the next batch after the data was asked to stop.
+            TrainingError: the data or the parameters do not fit.
+        """
+        _require(Params(loss=params.loss, metrics=params.metrics))
+        self.load(weights)
+        self._net.eval()
+        figures = Figures(params.loss, params.metrics)
+        with torch.inference_mode():
+            for x, y in data.batches():
+                self._score(x, y, params, figures)
+        return figures.metrics()
+
+    def predict(self, inputs: Array) -> Array:
+        """Answer each row: its classes' probabilities, unless the structure's `answers` are values.
+
+        inputs: (rows, …); returns (rows, classes) or what the model itself answers, float32.
+
+        Raises:
+            TrainingError: the inputs are not what the model takes.
+        """
+        self._net.eval()
+        with torch.inference_mode():
+            outputs = self._answer(inputs).float()
+            if self._classes:
+                outputs = outputs.softmax(dim=1)
+            return outputs.cpu().numpy()
+
+    def state(self) -> Mapping[str, Array]:
+        """Return what the optimizer and the scheduler of the last `train` left.
+
+        Raises:
+            TrainingError: nothing has been trained to its end yet.
+        """
+        if self._left is None:
+            raise TrainingError("nothing has been trained to its end, so nothing is remembered")
+        return self._left
+
+    def resume(self, state: Mapping[str, Array]) -> None:
+        """Let the next `train`, and no other, go on from what another one left.
+
+        That call raises TrainingError where the state is of another model or optimizer.
+        """
+        self._found = dict(state)
+
+    def _walk(
+        self, data: Dataset, params: Params, optimizer: optim.Optimizer, schedule: Schedule
+    ) -> Figures:
+        whole = Figures(params.loss, params.metrics)
+        for batches in data.epochs(params):
+            epoch = Figures(params.loss, params.metrics)
+            for x, y in batches:
+                first = Figures(params.loss, params.metrics)  # LBFGS scores a batch several times
+
+                def score(x: Array = x, y: Array = y, first: Figures = first) -> Tensor:
+                    return self._score(x, y, params, first if first.empty else None)
+
+                step(optimizer, score)
+                epoch.include(first)
+                schedule.after_batch()
+            schedule.after_epoch(epoch.metrics())
+            whole.include(epoch)
+        return whole
+
+    def _score(self, x: Array, y: Array, params: Params, figures: Figures | None) -> Tensor:
+        mixed = params.precision == "mixed"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
+            outputs = self._answer(x)
+        outputs = outputs.float()
+        truth = truth_of(y, outputs, params.loss)
+        loss = LOSSES[params.loss](outputs, truth)
+        if figures is not None:
+            figures.add(float(loss.detach()), outputs, truth)
+        return loss
+
+    def _answer(self, x: Array) -> Tensor:
+        if not x.shape or not len(x):
+            raise TrainingError(f"x is {x.shape}; rows of inputs belong there")
+        try:
+            outputs: Tensor = self._net(self._inputs(x))
+        except (RuntimeError, TypeError, IndexError) as error:
+            raise TrainingError(f"the model cannot take x, {x.dtype} {x.shape}: {error}") from error
+        if outputs.shape[:1] != (len(x),):
+            shape = tuple(outputs.shape)
+            raise TrainingError(f"x is {x.shape}, rows of inputs; the model answers {shape}")
+        return outputs
+
+    def _inputs(self, x: Array) -> Tensor:
+        if not self._words:
+            return torch.from_numpy(x.astype(np.float32)).to(self._device)
+        words = x.astype(np.int64)
+        if (words != x).any() or words.min() < 0 or words.max() >= self._words:
+            raise TrainingError(f"x holds other than the words 0 to {self._words - 1}")
+        return torch.from_numpy(words).to(self._device)
+
+
+def _require(params: Params) -> None:
+    for objection in objections(["torch"], params):
+        raise TrainingError(f"torch: {objection}")

@@ -1,0 +1,340 @@
+"""Every optimizer and scheduler of PyTorch does what PyTorch's own loop does, across tasks too."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedbus.catalogue import FRAMEWORKS
+from fedbus.data import Dataset, of
+from fedbus.errors import TrainingError
+from fedbus.layout import Array, Weights
+from fedbus.training import Chosen, Params, Structure, Warmup
+
+pytest.importorskip("torch")
+
+import torch
+from torch import nn, optim
+from torch.nn.functional import cross_entropy
+from torch.optim import lr_scheduler
+
+from fedbus.frameworks.torch import TorchTrainer
+from fedbus.frameworks.torch.models import build, set_weights, weights_of
+from fedbus.frameworks.torch.optimizers import optimizer_of
+from fedbus.frameworks.torch.schedules import warm
+
+NET: Structure = {"name": "mlp", "config": {"layers": [6, 5, 3], "seed": 2}}
+BAG: Structure = {"name": "bag_of_words", "config": {"words": 9, "width": 4, "classes": 3}}
+ROWS, STEPS = 8, 3
+CLASSES = np.arange(ROWS) % 3
+X = np.random.default_rng(1).normal(size=(ROWS, 6)).astype(np.float32)
+WORDS = np.random.default_rng(1).integers(0, 9, (ROWS, 4))
+
+OPTIMIZERS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "adadelta": (optim.Adadelta, {"rho": 0.8}),
+    "adagrad": (optim.Adagrad, {"lr_decay": 0.1, "initial_accumulator_value": 0.2}),
+    "adam": (optim.Adam, {"betas": (0.8, 0.9), "amsgrad": True}),
+    "adamw": (optim.AdamW, {"weight_decay": 0.1}),
+    "sparseadam": (optim.SparseAdam, {"betas": (0.8, 0.9)}),
+    "adamax": (optim.Adamax, {"eps": 1e-6}),
+    "asgd": (optim.ASGD, {"t0": 1.0, "lambd": 0.01}),
+    "lbfgs": (optim.LBFGS, {"max_iter": 4, "history_size": 3}),
+    "nadam": (optim.NAdam, {"momentum_decay": 0.01}),
+    "radam": (optim.RAdam, {"betas": (0.8, 0.9)}),
+    "rmsprop": (optim.RMSprop, {"centered": True, "momentum": 0.5}),
+    "rprop": (optim.Rprop, {"etas": (0.4, 1.1)}),
+    "sgd": (optim.SGD, {"momentum": 0.9, "nesterov": True}),
+}
+
+SCHEDULERS: Mapping[str, tuple[Chosen, Callable[[Any], Any]]] = {
+    "lambdalr": (
+        Chosen("lambdalr", {"lr_lambda": "inverse", "decay": 0.5}),
+        lambda o: lr_scheduler.LambdaLR(o, lambda x: 1 / (1 + 0.5 * x)),
+    ),
+    "multiplicativelr": (
+        Chosen("multiplicativelr", {"lr_lambda": "constant", "factor": 0.7}),
+        lambda o: lr_scheduler.MultiplicativeLR(o, lambda _: 0.7),
+    ),
+    "steplr": (
+        Chosen("steplr", {"step_size": 2, "gamma": 0.5}),
+        lambda o: lr_scheduler.StepLR(o, 2, 0.5),
+    ),
+    "multisteplr": (
+        Chosen("multisteplr", {"milestones": (1, 2), "gamma": 0.5}),
+        lambda o: lr_scheduler.MultiStepLR(o, [1, 2], 0.5),
+    ),
+    "constantlr": (
+        Chosen("constantlr", {"factor": 0.5, "total_iters": 2}),
+        lambda o: lr_scheduler.ConstantLR(o, 0.5, 2),
+    ),
+    "linearlr": (
+        Chosen("linearlr", {"start_factor": 0.25, "total_iters": 4}),
+        lambda o: lr_scheduler.LinearLR(o, 0.25, total_iters=4),
+    ),
+    "exponentiallr": (
+        Chosen("exponentiallr", {"gamma": 0.6}),
+        lambda o: lr_scheduler.ExponentialLR(o, 0.6),
+    ),
+    "cosineannealinglr": (
+        Chosen("cosineannealinglr", {"T_max": 4, "eta_min": 0.01}),
+        lambda o: lr_scheduler.CosineAnnealingLR(o, 4, 0.01),
+    ),
+    "chainedscheduler": (
+        Chosen(
+            "chainedscheduler",
+            parts=(
+                Chosen("constantlr", {"factor": 0.5, "total_iters": 2}),
+                Chosen("exponentiallr", {"gamma": 0.9}),
+            ),
+        ),
+        lambda o: lr_scheduler.ChainedScheduler(
+            [lr_scheduler.ConstantLR(o, 0.5, 2), lr_scheduler.ExponentialLR(o, 0.9)], o
+        ),
+    ),
+    "sequentiallr": (
+        Chosen(
+            "sequentiallr",
+            {"milestones": (2,)},
+            (
+                Chosen("constantlr", {"factor": 0.5, "total_iters": 2}),
+                Chosen("exponentiallr", {"gamma": 0.9}),
+            ),
+        ),
+        lambda o: lr_scheduler.SequentialLR(
+            o, [lr_scheduler.ConstantLR(o, 0.5, 2), lr_scheduler.ExponentialLR(o, 0.9)], [2]
+        ),
+    ),
+    "reducelronplateau": (
+        Chosen("reducelronplateau", {"factor": 0.5, "patience": 0, "threshold": 10.0}),
+        lambda o: lr_scheduler.ReduceLROnPlateau(o, factor=0.5, patience=0, threshold=10.0),
+    ),
+    "cycliclr": (
+        Chosen("cycliclr", {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 2}),
+        lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.3, 2),
+    ),
+    "onecyclelr": (
+        Chosen("onecyclelr", {"max_lr": 0.4, "total_steps": 5}),
+        lambda o: lr_scheduler.OneCycleLR(o, 0.4, 5),
+    ),
+    "cosineannealingwarmrestarts": (
+        Chosen("cosineannealingwarmrestarts", {"T_0": 2, "T_mult": 2}),
+        lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2, 2),
+    ),
+}
+
+
+def data(structure: Structure) -> Dataset:
+    """Give a model rows that it takes: one batch of them."""
+    return of(WORDS if structure is BAG else X, CLASSES, ROWS)
+
+
+def params(**more: Any) -> Params:  # noqa: ANN401 - fields of Params
+    """Ask for one epoch of one batch, unless told otherwise."""
+    return Params(**{"batch_size": ROWS, "learning_rate": 0.1, "epochs": 1, **more})
+
+
+def through_a_file(state: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Save and load it as an agent does."""
+    file = io.BytesIO()
+    np.savez(file, **state)
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as held:
+        return dict(held)
+
+
+def ours(structure: Structure, wanted: Params, rounds: int) -> Weights:
+    """Train round by round, each with a new trainer that goes on from what the last one kept."""
+    weights = TorchTrainer(structure).initial()
+    state: Mapping[str, Array] | None = None
+    for number in range(1, rounds + 1):
+        trainer = TorchTrainer(structure)
+        if state is not None:
+            trainer.resume(through_a_file(state))
+        asked = params(**{**_fields(wanted), "round": number})
+        weights = trainer.train(weights, data(structure), asked).weights
+        state = trainer.state()
+    return weights
+
+
+def _fields(wanted: Params) -> dict[str, Any]:
+    return {name: getattr(wanted, name) for name in Params.__dataclass_fields__}
+
+
+def theirs(
+    structure: Structure,
+    wanted: Params,
+    optimizer: Callable[..., Any],
+    scheduler: Callable[[Any], Any] = lambda _: None,
+    *,
+    at_once: bool = False,
+) -> Weights:
+    """Train with PyTorch's own loop, as its documentation writes it; rows in the tasks' order."""
+    net = build(structure)
+    sparse = optimizer is optim.SparseAdam
+    for layer in net.modules():
+        if isinstance(layer, nn.EmbeddingBag):
+            layer.sparse = sparse
+    made = optimizer(net.parameters(), lr=wanted.learning_rate, **wanted.optimizer_args)
+    plan = scheduler(made)
+    batches = [*data(structure).steps(params(epochs=STEPS if at_once else 1))]
+    for x, y in batches if at_once else batches * STEPS:
+        rows, truth = torch.from_numpy(x), torch.from_numpy(y)
+
+        def closure(rows: Any = rows, truth: Any = truth) -> Any:  # noqa: ANN401 - tensors
+            made.zero_grad()
+            loss = cross_entropy(net(rows), truth)
+            torch.autograd.backward(loss)
+            if sparse:
+                for weight in net.parameters():
+                    if weight.grad is not None and not weight.grad.is_sparse:
+                        weight.grad = weight.grad.to_sparse()
+            return loss
+
+        loss = made.step(closure)
+        if isinstance(plan, lr_scheduler.ReduceLROnPlateau):
+            plan.step(loss.item())
+        elif plan is not None:
+            plan.step()
+    return weights_of(net)
+
+
+def by_hand(rates: Sequence[float]) -> nn.Module:
+    """Take a step of plain SGD at each of these learning rates."""
+    net = build(NET)
+    made = optim.SGD(net.parameters(), lr=1.0)
+    for rate in rates:
+        made.param_groups[0]["lr"] = rate
+        ((x, y),) = data(NET).steps(params())
+        made.zero_grad()
+        torch.autograd.backward(cross_entropy(net(torch.from_numpy(x)), torch.from_numpy(y)))
+        made.step()
+    return net
+
+
+def assert_alike(one: Weights, other: Weights, atol: float = 1e-6) -> None:
+    """Each tensor, and that they have learnt anything."""
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        np.testing.assert_allclose(tensor, other[name], rtol=0, atol=atol, err_msg=name)
+
+
+def test_every_optimizer_and_scheduler_is_held_against_pytorchs() -> None:
+    """None of the catalogue's is forgotten here."""
+    assert set(OPTIMIZERS) == set(FRAMEWORKS["torch"].optimizers)
+    assert set(SCHEDULERS) == set(FRAMEWORKS["torch"].schedulers)
+
+
+@pytest.mark.parametrize("structure", [NET, BAG], ids=["dense", "words"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_does_what_pytorchs_own_loop_does(name: str, structure: Structure) -> None:
+    """In three steps at once, and in three tasks with its state saved and restored between."""
+    kind, args = OPTIMIZERS[name]
+    wanted = params(optimizer=name, optimizer_args=args)
+    own = theirs(structure, wanted, kind)
+    limit = 1e-4 if name == "lbfgs" else 1e-6
+    assert_alike(ours(structure, wanted, STEPS), own, limit)
+    trainer = TorchTrainer(structure)
+    first = trainer.initial()
+    own = theirs(structure, wanted, kind, at_once=True)
+    wanted = params(optimizer=name, optimizer_args=args, epochs=STEPS)
+    assert_alike(trainer.train(first, data(structure), wanted).weights, own, limit)
+    moved = max(float(np.abs(own[tensor] - first[tensor]).max()) for tensor in own)
+    assert moved > 10 * limit
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_scheduler_does_what_pytorchs_own_loop_does(name: str) -> None:
+    """Over three epochs at once, and over three tasks with its state saved and restored between."""
+    chosen, make = SCHEDULERS[name]
+    wanted = params(optimizer="sgd", optimizer_args={"momentum": 0.9}, scheduler=chosen)
+    own = theirs(NET, wanted, optim.SGD, make)
+    assert_alike(ours(NET, wanted, STEPS), own)
+    trainer = TorchTrainer(NET)
+    longer = params(**{**_fields(wanted), "epochs": STEPS})
+    assert_alike(trainer.train(trainer.initial(), data(NET), longer).weights, own)
+    plain = theirs(NET, wanted, optim.SGD)
+    assert any(np.abs(own[tensor] - plain[tensor]).max() > 1e-5 for tensor in own)
+
+
+def test_warm_up_runs_for_its_epochs_and_no_longer() -> None:
+    """Then the scheduler begins, with the job's own learning rate."""
+    plan = Warmup(epochs=2, iters=4, factor=0.2)
+    wanted = params(warmup=plan, scheduler=Chosen("exponentiallr", {"gamma": 0.5}))
+    rates = [0.1 * warm(0, plan), 0.1 * warm(1, plan), 0.1, 0.05, 0.025]
+    assert rates[:2] == pytest.approx([0.02, 0.04])
+    net = by_hand(rates)
+    assert_alike(ours(NET, wanted, len(rates)), weights_of(net))
+
+
+def test_a_scheduler_may_stand_in_during_warm_up() -> None:
+    """Any of them."""
+    plan = Warmup(epochs=2, scheduler=Chosen("constantlr", {"factor": 0.5, "total_iters": 9}))
+    wanted = params(warmup=plan)
+    net = by_hand([0.05, 0.05, 0.1])
+    assert_alike(ours(NET, wanted, 3), weights_of(net))
+
+
+def test_without_its_state_a_task_begins_where_the_job_is() -> None:
+    """Warm-up that is over stays over."""
+    plan = Warmup(epochs=2, iters=100, factor=0.01)
+    trainer = TorchTrainer(NET)
+    late = trainer.train(trainer.initial(), data(NET), params(warmup=plan, round=3)).weights
+    plain = trainer.train(trainer.initial(), data(NET), params()).weights
+    assert_alike(late, plain)
+
+
+def test_a_state_that_is_not_of_this_job_is_refused() -> None:
+    """With what made it."""
+    trainer = TorchTrainer(NET)
+    with pytest.raises(TrainingError, match="nothing has been trained"):
+        trainer.state()
+    adam = params(optimizer="adam")
+    weights = trainer.train(trainer.initial(), data(NET), adam).weights
+    state = dict(trainer.state())
+    trainer.resume(state)
+    with pytest.raises(TrainingError, match=r"kept by torch \('adam'.*wants torch \('sgd'"):
+        trainer.train(weights, data(NET), params())
+    wrong = {name: np.zeros(3, a.dtype) if "exp_avg" in name else a for name, a in state.items()}
+    for damaged in (wrong, {**state, "done": np.zeros(3, int)}):
+        trainer.resume(damaged)
+        with pytest.raises(TrainingError, match="the state that was kept is damaged"):
+            trainer.train(weights, data(NET), adam)
+    trainer.resume({})
+    with pytest.raises(TrainingError, match="kept by nobody we know"):
+        trainer.train(weights, data(NET), adam)
+    trainer.train(weights, data(NET), adam)  # what was found is forgotten
+
+
+def test_mixed_precision_trains_nearly_the_same() -> None:
+    """With half the bits in the products; the weights stay whole."""
+    trainer = TorchTrainer(NET)
+    full = trainer.train(trainer.initial(), data(NET), params(epochs=5))
+    mixed = trainer.train(trainer.initial(), data(NET), params(epochs=5, precision="mixed"))
+    assert_alike(full.weights, mixed.weights, 0.02)
+    assert any((full.weights[name] != mixed.weights[name]).any() for name in full.weights)
+    assert {a.dtype for a in mixed.weights.values()} == {np.dtype(np.float32)}
+
+
+def test_what_pytorch_refuses_is_said_in_a_sentence() -> None:
+    """No trace of calls."""
+    trainer = TorchTrainer(NET)
+    for wanted in (
+        params(optimizer="adam", optimizer_args={"rho": 1}),
+        params(scheduler=Chosen("steplr", {})),
+        params(scheduler=Chosen("cycliclr", {"base_lr": 0.1, "max_lr": 1}), optimizer="adagrad"),
+    ):
+        with pytest.raises(TrainingError, match="torch: "):
+            trainer.train(trainer.initial(), data(NET), wanted)
+    net = nn.Linear(2, 2).requires_grad_(requires_grad=False)
+    with pytest.raises(TrainingError, match="torch: sgd"):
+        optimizer_of(net, params())
+
+
+def test_weights_go_in_as_they_came_out() -> None:
+    """Of an embedding too, which is not turned."""
+    net = build(BAG)
+    weights = weights_of(net)
+    set_weights(net, weights)
+    assert_alike(weights_of(net), weights, 0)
