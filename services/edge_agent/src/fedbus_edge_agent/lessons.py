@@ -100,7 +100,8 @@ class Lessons:
         model = self._model(local, name)
         weights = self._begin(lesson, local, model)
         params = params_of(lesson.params, lesson.seed, lesson.round)
-        update = self._bench.fit(model, lesson.trainer, weights, params, flag)
+        kept_for = lesson.job if lesson.params.keep_state else None
+        update = self._bench.fit(model, lesson.trainer, weights, params, flag, kept_for)
         metrics = plain(update.metrics)
         write_npz(self.weights(lesson.job), update.weights)
         return Learnt(int(update.examples), metrics)

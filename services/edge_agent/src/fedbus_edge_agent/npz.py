@@ -88,5 +88,5 @@ def write_npz(path: Path, weights: Weights) -> None:
 
 
 def _write(file: IO[bytes], array: Array) -> None:
-    rows = np.ascontiguousarray(array)
+    rows = np.asarray(array, order="C")  # which keeps an array of no dimension what it is
     npy.write_array(file, rows, allow_pickle=False)  # type: ignore[no-untyped-call]

@@ -51,14 +51,14 @@ class FileBlob:
 
 
 class Outbox:
-    """One folder: `{job}~{task}.update` beside `{job}~{task}.offer`, written in this order.
+    """One `folder`: `{job}~{task}.update` beside `{job}~{task}.offer`, written in this order.
 
     Raises:
         StoreError: the folder cannot be used.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -78,7 +78,7 @@ class Outbox:
         except OSError as error:
             with suppress(OSError):
                 self.forget(job, task)
-            raise StoreError(f"{self._folder}: {error.strerror}") from error
+            raise StoreError(f"{self.folder}: {error.strerror}") from error
 
     def forget(self, job: str, task: int) -> None:
         """Remove an update: it counts, or never will."""
@@ -88,9 +88,9 @@ class Outbox:
 
     def load(self) -> list[tuple[Kept, FileBlob]]:
         """Open what an earlier life of this agent left, whole; remove what is torn."""
-        offers = sorted(self._folder.glob("*.offer"))
+        offers = sorted(self.folder.glob("*.offer"))
         whole = {path: found for path in offers if (found := self._read(path)) is not None}
-        for path in [*offers, *self._folder.glob("*.update")]:
+        for path in [*offers, *self.folder.glob("*.update")]:
             if path.with_suffix(".offer") not in whole:
                 path.unlink(missing_ok=True)
         return [*whole.values()]
@@ -118,4 +118,4 @@ class Outbox:
     def _path(self, job: str, task: int, what: str) -> str:
         # "~" is in no name, so two jobs never share a file. Joined by hand: this is done four times
         # for every update, and pathlib takes 20 µs to join what then is a string again.
-        return f"{self._folder}/{job}~{task}.{what}"
+        return f"{self.folder}/{job}~{task}.{what}"

@@ -18,6 +18,7 @@ from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest, Metrics, SchedulerParams, TrainingParams
 from fedbus_edge_agent.failure import place_of, sentence_of, this_thread
 from fedbus_edge_agent.outbox import FileBlob, Kept, Outbox
+from fedbus_edge_agent.remembering import States
 from fedbus_edge_agent.trainers import Trainers
 
 
@@ -141,6 +142,7 @@ class Workbench:
     ) -> None:
         self.trainers = Trainers(trainer, own, allowed)
         self._outbox = outbox
+        self._states = States(outbox.folder / "states")
         self._data = data
         self._made: tuple[ModelCard, str, Trainer] | None = None
 
@@ -154,7 +156,8 @@ class Workbench:
         check_digest(base, task.base.weights)
         weights = decode(base, model.layout, "plain")
         params = params_of(task.params, task.seed, task.round)
-        update = self.fit(model, task.trainer, weights, params, flag)
+        kept_for = task.job if task.params.keep_state else None
+        update = self.fit(model, task.trainer, weights, params, flag, kept_for)
         blob = encode_delta(update.weights, base, model.layout)
         return keep(self._outbox, task, blob, update.examples, update.metrics)
 
@@ -169,10 +172,18 @@ class Workbench:
         model.layout.check(weights)
         return weights
 
-    def fit(
-        self, model: Model, wanted: str | None, weights: Weights, params: Params, flag: Flag
+    def fit(  # noqa: PLR0913, PLR0917 - one argument for each thing that a training is made of
+        self,
+        model: Model,
+        wanted: str | None,
+        weights: Weights,
+        params: Params,
+        flag: Flag,
+        kept_for: str | None = None,
     ) -> Update:
         """Train on this agent's data; the new weights are numbers of the model's layout.
+
+        What the trainer remembers is kept for the next round of the job `kept_for`, if that is set.
 
         Raises:
             FedbusError: no trainer fits, or training failed, its weights are not finite, say.
@@ -180,11 +191,17 @@ class Workbench:
         """
         data = flag.watch(self._data)
         with contained():
-            update = self._make(model, wanted).train(weights, data, params)
+            trainer = self._make(model, wanted)
+            if kept_for is not None:
+                self._states.recall(trainer, kept_for, params)
+            update = trainer.train(weights, data, params)
         if flag.stopped:
             raise Stopped("asked to stop while it trained")
         model.layout.check(update.weights)
         check_finite(update.weights)
+        if kept_for is not None:
+            with contained():
+                self._states.keep(trainer, kept_for, params)
         return update
 
     def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, flag: Flag) -> Scored:
