@@ -70,5 +70,5 @@ broker:
 
 .venv/.dev: .venv/.base $(METADATA)
 	@echo "Installing what developers need …"
-	@$(PACKAGES) -e 'libs/fedbus[cli,http,images,parquet,plot,tflite,torch]' $(SERVICES) --group dev
+	@$(PACKAGES) -e 'libs/fedbus[cli,http,images,parquet,plot,tensorflow,tflite,torch]' $(SERVICES) --group dev
 	@touch .venv/.demo $@

@@ -137,6 +137,17 @@ def card(model: Digits, tflite: bytes) -> dict[str, object]:
         "structures": {
             "tflite": {"blob": blob},
             "torch": {"name": "mlp", "config": {"layers": list(LAYERS), "seed": SEED}},
+            "keras": {
+                "name": "sequential",
+                "config": {
+                    "input": [LAYERS[0]],
+                    "layers": [
+                        ["Dense", {"units": LAYERS[1], "activation": "relu"}],
+                        ["Dense", {"units": LAYERS[2]}],
+                    ],
+                    "seed": SEED,
+                },
+            },
         },
         "input": {"data_types": {"numerical": {"size": [LAYERS[0]], "normalized": True}}},
     }

@@ -37,6 +37,11 @@ def make(framework: str, structure: Structure | None = None) -> FullTrainer:
         from fedbus.frameworks.torch import TorchTrainer
 
         return TorchTrainer(CARD.structures["torch"] if structure is None else structure)
+    if framework == "keras":
+        pytest.importorskip("tensorflow")
+        from fedbus.frameworks.keras import KerasTrainer
+
+        return KerasTrainer(CARD.structures["keras"] if structure is None else structure)
     if not any(map(find_spec, ("tflite_runtime", "ai_edge_litert", "tensorflow"))):
         pytest.skip("no TFLite runtime is installed")
     from fedbus.frameworks.tflite import TfliteTrainer
@@ -46,7 +51,7 @@ def make(framework: str, structure: Structure | None = None) -> FullTrainer:
     )
 
 
-@pytest.fixture(params=["tflite", "torch"])
+@pytest.fixture(params=["tflite", "torch", "keras"])
 def trainer(request: pytest.FixtureRequest) -> FullTrainer:
     """Make a trainer of each framework."""
     return make(request.param)
@@ -80,34 +85,39 @@ def test_a_new_model_has_the_cards_layout(trainer: FullTrainer) -> None:
 
 def test_all_frameworks_start_from_the_same_weights() -> None:
     """Whoever seeds the repository, the job is the same."""
-    tflite, torch = make("tflite").initial(), make("torch").initial()
-    for name in tflite:
-        np.testing.assert_array_equal(tflite[name], torch[name])
+    tflite = make("tflite").initial()
+    for other in (make("torch").initial(), make("keras").initial()):
+        for name in tflite:
+            np.testing.assert_array_equal(tflite[name], other[name])
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_all_frameworks_take_the_same_steps(momentum: float) -> None:
     """To 1e-5: so that a mixed fleet averages one model. The last batch is a short one."""
-    tflite, torch = make("tflite"), make("torch")
+    tflite, others = make("tflite"), (make("torch"), make("keras"))
     weights = tflite.initial()
     params = Params(batch_size=32, learning_rate=0.1, optimizer_args={"momentum": momentum})
     for count in (32, 71):
         one = tflite.train(weights, rows(count), params)
-        other = torch.train(weights, rows(count), params)
-        assert close(one.weights, other.weights)
         assert not close(one.weights, weights)
-        assert one.metrics == pytest.approx(other.metrics, abs=1e-5)
+        for trainer in others:
+            other = trainer.train(weights, rows(count), params)
+            assert close(one.weights, other.weights)
+            assert one.metrics == pytest.approx(other.metrics, abs=1e-5)
 
 
 def test_all_frameworks_score_and_answer_alike() -> None:
     """Probabilities that add up to one."""
-    tflite, torch = make("tflite"), make("torch")
-    weights, data = tflite.initial(), rows(50)
-    scores = [trainer.evaluate(weights, data, Params()) for trainer in (tflite, torch)]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    trainers = [make("tflite"), make("torch"), make("keras")]
+    weights, data = trainers[0].initial(), rows(50)
+    for trainer in trainers[1:]:
+        trainer.load(weights)
+    first, *scores = [trainer.evaluate(weights, data, Params()) for trainer in trainers]
+    assert all(score == pytest.approx(first, abs=1e-5) for score in scores)
     inputs = np.random.default_rng(5).random((7, 64))
-    answers = [trainer.predict(inputs) for trainer in (tflite, torch)]
+    answers = [trainer.predict(inputs) for trainer in trainers]
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-5)
+    np.testing.assert_allclose(answers[0], answers[2], atol=1e-5)
     np.testing.assert_allclose(answers[0].sum(axis=1), 1, atol=1e-5)
     assert (answers[0].shape, answers[0].dtype.name) == ((7, 10), "float32")
 
@@ -202,7 +212,7 @@ def test_weights_that_do_not_fit_the_model_are_refused(trainer: FullTrainer) -> 
         trainer.train(weights, rows(4), Params())
 
 
-@pytest.mark.parametrize("change", [{"optimizer": "ftrl"}, {"loss": "hinge"}])
+@pytest.mark.parametrize("change", [{"optimizer": "lion"}, {"loss": "ctc"}])
 def test_what_the_framework_cannot_do_is_refused(
     trainer: FullTrainer, change: dict[str, str]
 ) -> None:

@@ -12,6 +12,8 @@ where the weight `layers.0.bias` is spelt `layers__0__bias`. The batch dimension
 any batch fits, the short last one too.
 """
 
+import sys
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -146,7 +148,9 @@ def _signatures(structure: Structure) -> dict[str, _Signature]:
         )
     runtime = _interpreter()
     try:
-        interpreter = runtime(model_content=bytes(file), num_threads=1)
+        with warnings.catch_warnings():  # TensorFlow's tells of its successor, every time
+            warnings.simplefilter("ignore", UserWarning)
+            interpreter = runtime(model_content=bytes(file), num_threads=1)
         found = interpreter.get_signature_list()
     except (ValueError, RuntimeError) as error:
         raise TrainingError(f"not a .tflite file that runs here: {error}") from error
@@ -160,7 +164,9 @@ def _signatures(structure: Structure) -> dict[str, _Signature]:
 
 
 def _interpreter() -> Any:  # noqa: ANN401 - a class without types
-    for name in _RUNTIMES:
+    # After TensorFlow in one process tflite_runtime reads no file any more: their symbols clash.
+    there = _RUNTIMES[::-1] if "tensorflow" in sys.modules else _RUNTIMES
+    for name in there:
         try:
             return cast("Any", import_module(f"{name}.interpreter")).Interpreter
         except ImportError:

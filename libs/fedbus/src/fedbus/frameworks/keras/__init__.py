@@ -1,0 +1,19 @@
+"""Train and run Keras models, with TensorFlow behind them.
+
+layers.py      the layers a structure may name, and what each takes                  (no Keras)
+models.py      models by name; weights with the layout's names and shapes
+measures.py    losses and metrics by name, and truths as they take them
+memory.py      what an optimizer and a callback remember, as arrays
+trainer.py     all of it together
+"""
+
+import logging
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each new length of a batch
+
+from fedbus.frameworks.keras.trainer import KerasTrainer  # noqa: E402 - Keras reads them at import
+
+__all__ = ["KerasTrainer"]

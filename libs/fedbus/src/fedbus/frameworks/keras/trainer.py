@@ -1,0 +1,243 @@
+"""Trains, scores and runs one Keras model."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import keras
+import numpy as np
+
+from fedbus import catalogue
+from fedbus.data import Dataset
+from fedbus.errors import TrainingError
+from fedbus.frameworks.keras.measures import loss_of, metrics_of, truth_of
+from fedbus.frameworks.keras.memory import recall, remember
+from fedbus.frameworks.keras.models import answers_probabilities, build, set_weights, weights_of
+from fedbus.layout import Array, Layout, Weights
+from fedbus.training import Chosen, Params, Structure, Update
+
+_OPTIMIZERS: Final[Mapping[str, str]] = {
+    "sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adadelta": "Adadelta",
+    "adagrad": "Adagrad", "adamax": "Adamax", "nadam": "Nadam", "ftrl": "Ftrl",
+}  # fmt: skip
+_CALLBACKS: Final[Mapping[str, str]] = {
+    "earlystopping": "EarlyStopping",
+    "reducelronplateau": "ReduceLROnPlateau",
+    "terminateonnan": "TerminateOnNaN",
+}
+
+
+class KerasTrainer:
+    """Trains, scores and runs one model with Keras.
+
+    Raises:
+        TrainingError: the structure names no model we know or that is installed.
+    """
+
+    def __init__(self, structure: Structure) -> None:
+        self._structure = structure
+        self._net = build(structure)
+        self._precision = "full"
+        self._layout = Layout.of(weights_of(self._net))
+        self._compiled: tuple[object, list[Array]] | None = None
+        self._left: Mapping[str, Array] | None = None
+        self._found: Mapping[str, Array] | None = None
+        said = structure.get("answers", "classes")
+        if said not in ("classes", "values"):
+            raise TrainingError(f"answers is {said!r}; a model answers with 'classes' or 'values'")
+        self._classes = said == "classes"
+
+    def initial(self) -> Weights:
+        """Make the model's first weights, drawn by its seed."""
+        return weights_of(build(self._structure))
+
+    def load(self, weights: Weights) -> None:
+        """Take these weights.
+
+        Raises:
+            LayoutError: they are not those of the model.
+        """
+        self._layout.check(weights)
+        set_weights(self._net, weights)
+
+    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+        """Take one step per batch; the metrics are those of the last epoch, as Keras tells them.
+
+        Raises:
+            LayoutError: the weights are not those of the model.
+            Stopped: at the next batch after the data was asked to stop.
+            TrainingError: the data or the parameters do not fit, or the loss is no number any more.
+        """
+        _require(params)
+        found, self._found, self._left = self._found, None, None
+        self._compile(params)
+        self.load(weights)
+        callback = _callback(params.scheduler)
+        callback.set_model(self._net)
+        callback.on_train_begin({})
+        if found is not None:
+            recall(self._net.optimizer, callback, params, found)
+        metrics = self._walk(data, params, callback)
+        callback.on_train_end({})
+        self._net.optimizer.finalize_variable_values(self._net.trainable_variables)
+        self._left = remember(self._net.optimizer, callback, params)
+        return Update(weights_of(self._net), data.examples, metrics)
+
+    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Mapping[str, float]:
+        """Score weights: the mean `loss`, and what the job measures.
+
+        Raises:
+            LayoutError: the weights are not those of the model.
+            Stopped: at the next batch after the data was asked to stop.
+            TrainingError: the data or the parameters do not fit.
+        """
+        scored = Params(loss=params.loss, metrics=params.metrics)
+        _require(scored)
+        self._compile(scored)
+        self.load(weights)
+        metrics: Mapping[str, Any] = {}
+        for x, y in data.batches():
+            rows, truth = self._batch(x, y, params.loss)
+            with _told(x):
+                if metrics:
+                    metrics = self._net.test_function(iter([(rows, truth, None)]))
+                else:  # which begins to measure anew
+                    metrics = self._net.test_on_batch(rows, truth, return_dict=True)
+        return _figures(metrics)
+
+    def predict(self, inputs: Array) -> Array:
+        """Answer each row: its classes' probabilities, unless the structure's `answers` are values.
+
+        inputs: (rows, …); returns (rows, classes) or what the model itself answers, float32.
+
+        Raises:
+            TrainingError: the inputs are not what the model takes.
+        """
+        with _told(inputs):
+            answers = self._net(self._rows(inputs), training=False)
+            if self._classes and not answers_probabilities(self._net):
+                answers = keras.ops.softmax(answers)
+        return np.asarray(keras.ops.convert_to_numpy(answers), np.float32)
+
+    def state(self) -> Mapping[str, Array]:
+        """Return what the optimizer and the callback of the last `train` left.
+
+        Raises:
+            TrainingError: nothing has been trained to its end yet.
+        """
+        if self._left is None:
+            raise TrainingError("nothing has been trained to its end, so nothing is remembered")
+        return self._left
+
+    def resume(self, state: Mapping[str, Array]) -> None:
+        """Let the next `train`, and no other, go on from what another one left.
+
+        That call raises TrainingError where the state is of another model or optimizer.
+        """
+        self._found = dict(state)
+
+    def _compile(self, params: Params) -> None:
+        """Make the optimizer, the loss and the metrics; those of the last call if they are alike.
+
+        To trace a model anew takes seconds, so only what an optimizer remembers is made anew.
+        """
+        args = sorted(params.optimizer_args.items())
+        wanted = (params.optimizer, args, params.loss, params.metrics, params.precision)
+        if self._compiled is None or self._compiled[0] != wanted:
+            if params.precision != self._precision:
+                self._net = build(self._structure, params.precision)
+                self._precision = params.precision
+            optimizer = _optimizer(params)
+            probable = answers_probabilities(self._net)
+            self._net.compile(
+                optimizer=optimizer,
+                loss=loss_of(params.loss, probable=probable),
+                metrics=metrics_of(params.metrics, params.loss, probable=probable),
+                jit_compile=params.optimizer_args.get("jit_compile") is True,
+            )
+            optimizer.build(self._net.trainable_variables)
+            self._compiled = wanted, [np.array(variable) for variable in optimizer.variables]
+        for variable, first in zip(self._net.optimizer.variables, self._compiled[1], strict=True):
+            variable.assign(first)
+        self._net.optimizer.learning_rate = params.learning_rate
+        self._net.stop_training = False
+
+    def _walk(self, data: Dataset, params: Params, callback: Any) -> dict[str, float]:  # noqa: ANN401 - Keras has no types
+        figures: dict[str, float] = {}
+        for epoch, batches in enumerate(data.epochs(params)):
+            metrics: Mapping[str, Any] = {}
+            callback.on_epoch_begin(epoch)
+            for step, (x, y) in enumerate(batches):
+                rows, truth = self._batch(x, y, params.loss)
+                with _told(x):
+                    if metrics:
+                        metrics = self._net.train_function(iter([(rows, truth, None)]))
+                    else:  # which begins to measure anew
+                        metrics = self._net.train_on_batch(rows, truth, return_dict=True)
+                callback.on_train_batch_end(step, metrics)
+            figures = _figures(metrics)
+            callback.on_epoch_end(epoch, dict(figures))
+            if self._net.stop_training:
+                break
+        return figures
+
+    def _batch(self, x: Array, y: Array, loss: str) -> tuple[Array, Array]:
+        return self._rows(x), truth_of(y, tuple(self._net.output_shape[1:]), loss)
+
+    def _rows(self, x: Array) -> Array:
+        wanted = tuple(self._net.input_shape[1:])
+        fits = x.ndim == len(wanted) + 1 and all(
+            w in {None, n} for n, w in zip(x.shape[1:], wanted, strict=True)
+        )
+        if not fits or not len(x) or x.dtype.kind not in "biuf":
+            shape = ("rows", *wanted)
+            raise TrainingError(f"x is {x.dtype} {x.shape}; the model takes {shape}")
+        return x.astype(np.float32)
+
+
+def _optimizer(params: Params) -> Any:  # noqa: ANN401 - Keras has no types
+    args = dict(catalogue.taken("keras", params.optimizer, params.optimizer_args))
+    args.pop("jit_compile", None)  # of the model, since Keras 3
+    try:
+        made = getattr(keras.optimizers, _OPTIMIZERS[params.optimizer])
+        return made(learning_rate=params.learning_rate, **args)
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"keras: {params.optimizer}: {error}") from error
+
+
+def _callback(chosen: Chosen | None) -> Any:  # noqa: ANN401 - Keras has no types
+    if chosen is None:
+        return keras.callbacks.Callback()
+    args: dict[str, Any] = dict(chosen.args)
+    if chosen.name != "terminateonnan":
+        args.setdefault("monitor", "loss")
+    try:
+        return getattr(keras.callbacks, _CALLBACKS[chosen.name])(**args)
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"keras: {chosen.name}: {error}") from error
+
+
+def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
+    figures = {name: float(value) for name, value in metrics.items()}
+    if not figures:
+        raise TrainingError("there was not a single row")
+    if not np.isfinite(figures["loss"]):
+        raise TrainingError(
+            f"the loss is {figures['loss']} after training; a lower learning_rate may help"
+        )
+    return figures
+
+
+def _require(params: Params) -> None:
+    for objection in catalogue.objections(["keras"], params):
+        raise TrainingError(f"keras: {objection}")
+
+
+@contextmanager
+def _told(x: Array) -> Iterator[None]:
+    """Say in one sentence what TensorFlow says in many."""
+    try:
+        yield
+    except (ValueError, TypeError, RuntimeError) as error:
+        line = str(error).strip().partition("\n")[0]
+        raise TrainingError(f"the model cannot take x, {x.dtype} {x.shape}: {line}") from error

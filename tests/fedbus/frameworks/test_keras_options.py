@@ -1,0 +1,201 @@
+"""Every optimizer and callback of Keras does what Keras's own loop does, across tasks too."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedbus.catalogue import FRAMEWORKS
+from fedbus.data import Dataset, of
+from fedbus.errors import TrainingError
+from fedbus.layout import Array, Weights
+from fedbus.training import Chosen, Params, Structure
+
+pytest.importorskip("tensorflow")
+
+from fedbus.frameworks.keras import KerasTrainer
+from fedbus.frameworks.keras.models import build, weights_of
+
+import keras  # isort: skip - after the package that says which backend it has
+import tensorflow as tf  # isort: skip
+
+NET: Structure = {
+    "name": "sequential",
+    "config": {
+        "input": [6],
+        "layers": [["Dense", {"units": 5, "activation": "relu"}], ["Dense", {"units": 3}]],
+        "seed": 2,
+    },
+}
+ROWS, STEPS = 8, 3
+CLASSES = np.arange(ROWS) % 3
+X = np.random.default_rng(1).normal(size=(ROWS, 6)).astype(np.float32)
+
+OPTIMIZERS: Mapping[str, tuple[Any, dict[str, Any]]] = {
+    "sgd": (keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
+    "rmsprop": (keras.optimizers.RMSprop, {"rho": 0.8, "centered": True, "momentum": 0.5}),
+    "adam": (keras.optimizers.Adam, {"amsgrad": True, "beta_1": 0.8}),
+    "adadelta": (keras.optimizers.Adadelta, {"rho": 0.8}),
+    "adagrad": (keras.optimizers.Adagrad, {"initial_accumulator_value": 0.2}),
+    "adamax": (keras.optimizers.Adamax, {"beta_2": 0.9, "clipnorm": 0.1}),
+    "nadam": (keras.optimizers.Nadam, {"weight_decay": 0.01}),
+    "ftrl": (keras.optimizers.Ftrl, {"l1_regularization_strength": 0.01}),
+}
+
+
+def data() -> Dataset:
+    """Give one batch."""
+    return of(X, CLASSES, ROWS)
+
+
+def params(**more: Any) -> Params:  # noqa: ANN401 - fields of Params
+    """Ask for one epoch of one batch, unless told otherwise."""
+    return Params(**{"batch_size": ROWS, "learning_rate": 0.1, **more})
+
+
+def through_a_file(state: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Save and load it as an agent does."""
+    file = io.BytesIO()
+    np.savez(file, **state)
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as held:
+        return dict(held)
+
+
+def theirs(wanted: Params, kind: Any, **callbacks: Any) -> Weights:  # noqa: ANN401 - Keras's
+    """Train with Keras's own loop."""
+    net = build(NET)
+    made = kind(learning_rate=wanted.learning_rate, **wanted.optimizer_args)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    net.compile(optimizer=made, loss=loss)
+    truth = np.eye(3, dtype=np.float32)[CLASSES]
+    net.fit(X, truth, batch_size=ROWS, epochs=STEPS, verbose=0, shuffle=False, **callbacks)
+    return weights_of(net)
+
+
+def by_hand(wanted: Params, kind: Any, *, at_once: bool) -> Weights:  # noqa: ANN401 - Keras's
+    """Train with TensorFlow's tape and Keras's optimizer, on rows in the order of the tasks."""
+    net = build(NET)
+    made = kind(learning_rate=wanted.learning_rate, **wanted.optimizer_args)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    batches = [*data().steps(params(epochs=STEPS if at_once else 1))]
+    for x, y in batches if at_once else batches * STEPS:
+        with tf.GradientTape() as tape:
+            found = loss(np.eye(3, dtype=np.float32)[y], net(x, training=True))
+        made.apply(tape.gradient(found, net.trainable_variables), net.trainable_variables)
+    return weights_of(net)
+
+
+def assert_alike(one: Weights, other: Weights, atol: float = 1e-6) -> None:
+    """Each tensor."""
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        np.testing.assert_allclose(tensor, other[name], rtol=0, atol=atol, err_msg=name)
+
+
+def task_by_task(wanted: dict[str, Any]) -> Weights:
+    """Train in tasks of one step, by two trainers in turns, each going on where the other ended."""
+    trainers = [KerasTrainer(NET), KerasTrainer(NET)]
+    weights = trainers[0].initial()
+    state: Mapping[str, Array] | None = None
+    for number in range(STEPS):
+        trainer = trainers[number % 2]
+        if state is not None:
+            trainer.resume(through_a_file(state))
+        weights = trainer.train(weights, data(), params(**wanted, round=number + 1)).weights
+        state = trainer.state()
+    return weights
+
+
+def test_every_optimizer_is_held_against_keras() -> None:
+    """None of the catalogue's is forgotten here."""
+    assert set(OPTIMIZERS) == set(FRAMEWORKS["keras"].optimizers)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_does_what_kerass_own_loop_does(name: str) -> None:
+    """In three steps at once, and in three tasks with its state saved and restored between."""
+    kind, args = OPTIMIZERS[name]
+    wanted = {"optimizer": name, "optimizer_args": args}
+    own = by_hand(params(**wanted), kind, at_once=True)
+    trainer = KerasTrainer(NET)
+    first = trainer.initial()
+    for _ in range(2):  # the second task knows nothing of the first
+        assert_alike(trainer.train(first, data(), params(**wanted, epochs=STEPS)).weights, own)
+    assert_alike(task_by_task(wanted), by_hand(params(**wanted), kind, at_once=False))
+    assert max(float(np.abs(own[tensor] - first[tensor]).max()) for tensor in own) > 1e-5
+
+
+def test_a_moving_average_of_the_weights_is_what_training_gives() -> None:
+    """As `fit` leaves it."""
+    args = {"use_ema": True, "ema_momentum": 0.5}
+    own = theirs(params(optimizer="sgd", optimizer_args=args), keras.optimizers.SGD)
+    trainer = KerasTrainer(NET)
+    wanted = params(optimizer="sgd", optimizer_args=args, epochs=STEPS)
+    assert_alike(trainer.train(trainer.initial(), data(), wanted).weights, own)
+
+
+def test_a_learning_rate_that_waits_for_better_is_lowered_across_tasks_too() -> None:
+    """What the callback has counted is remembered with the optimizer."""
+    chosen = Chosen("reducelronplateau", {"factor": 0.5, "patience": 1, "min_delta": 10.0})
+    callback = keras.callbacks.ReduceLROnPlateau(
+        monitor="loss", factor=0.5, patience=1, min_delta=10.0
+    )
+    own = theirs(params(), keras.optimizers.SGD, callbacks=[callback])
+    plain = theirs(params(), keras.optimizers.SGD)
+    assert any(np.abs(own[tensor] - plain[tensor]).max() > 1e-4 for tensor in own)
+    trainer = KerasTrainer(NET)
+    at_once = params(scheduler=chosen, epochs=STEPS)
+    assert_alike(trainer.train(trainer.initial(), data(), at_once).weights, own)
+    assert_alike(task_by_task({"scheduler": chosen}), own)
+
+
+def test_training_may_stop_early_with_its_best_weights() -> None:
+    """As Keras's callback does it."""
+    args: dict[str, Any] = {"min_delta": 10.0, "patience": 1, "restore_best_weights": True}
+    callback = keras.callbacks.EarlyStopping(monitor="loss", **args)
+    own = theirs(params(), keras.optimizers.SGD, callbacks=[callback])
+    trainer = KerasTrainer(NET)
+    wanted = params(scheduler=Chosen("earlystopping", args), epochs=STEPS)
+    assert_alike(trainer.train(trainer.initial(), data(), wanted).weights, own)
+
+
+def test_a_loss_that_is_no_number_ends_training() -> None:
+    """With or without the callback for it."""
+    for chosen in (None, Chosen("terminateonnan")):
+        trainer = KerasTrainer(NET)
+        wanted = params(learning_rate=1e30, epochs=9, scheduler=chosen)
+        with pytest.raises(TrainingError, match="a lower learning_rate may help"):
+            trainer.train(trainer.initial(), data(), wanted)
+
+
+def test_a_state_that_is_not_of_this_job_is_refused() -> None:
+    """With what made it."""
+    trainer = KerasTrainer(NET)
+    with pytest.raises(TrainingError, match="nothing has been trained"):
+        trainer.state()
+    weights = trainer.train(trainer.initial(), data(), params(optimizer="adam")).weights
+    state = dict(trainer.state())
+    for wrong, sentence in (
+        (state, r"kept by keras \('adam'.*wants keras \('sgd'"),
+        ({}, "kept by nobody we know"),
+    ):
+        trainer.resume(wrong)
+        with pytest.raises(TrainingError, match=sentence):
+            trainer.train(weights, data(), params())
+    trainer.resume({**state, "optimizer/3": np.zeros(2)})
+    with pytest.raises(TrainingError, match="damaged, or of another model"):
+        trainer.train(weights, data(), params(optimizer="adam"))
+
+
+def test_mixed_precision_trains_nearly_the_same() -> None:
+    """With half the bits in the products; the weights stay whole."""
+    trainer = KerasTrainer(NET)
+    full = trainer.train(trainer.initial(), data(), params(epochs=5)).weights
+    mixed = trainer.train(trainer.initial(), data(), params(epochs=5, precision="mixed")).weights
+    assert_alike(full, mixed, 0.05)
+    assert any((full[name] != mixed[name]).any() for name in full)
+    assert {array.dtype for array in mixed.values()} == {np.dtype(np.float32)}
+    assert keras.config.dtype_policy().name == "float32"
