@@ -346,7 +346,7 @@ def test_an_order_for_a_trainer_that_is_not_here_is_refused_at_once(
 @pytest.mark.parametrize(
     ("card", "reason"),
     [
-        (card_of(keras={}), "model tiny needs one of keras"),
+        (card_of(onnx={}), "model tiny needs one of onnx"),
         (
             card_of({"data_types": {"image": {"size": [8, 8, 1]}}}, tiny={}),
             "the model takes image [8, 8, 1]; the data here is numerical [64]",

@@ -273,7 +273,7 @@ def test_a_trainer_is_the_jobs_choice_else_the_agents_else_one_that_is_here(
 ) -> None:
     """Of those for which the model has a structure."""
     bench = bench_of(tmp_path, own, nudge=Nudge, other=Nudge)
-    model = model_of({"keras": {}, "nudge": {"is": "nudge"}, "other": {"is": "other"}})
+    model = model_of({"onnx": {}, "nudge": {"is": "nudge"}, "other": {"is": "other"}})
     base = base_of(0.0)
     trained = bench.train(task(base, trainer=wanted), model, base, Flag())
     assert trained.inline is not None
@@ -288,7 +288,7 @@ def test_a_trainer_is_the_jobs_choice_else_the_agents_else_one_that_is_here(
 @pytest.mark.parametrize(
     ("own", "wanted", "structures", "reason"),
     [
-        (None, None, {"keras": {}}, "model digits needs one of keras"),
+        (None, None, {"onnx": {}}, "model digits needs one of onnx"),
         (None, "torch", {"nudge": {}}, "has no structure for torch; it has nudge"),
         ("torch", None, {"nudge": {}}, "has no structure for torch; it has nudge"),
         (None, "missing", {"missing": {}}, "no trainers plug-in named 'missing'"),

@@ -50,7 +50,7 @@ def test_a_framework_may_be_named() -> None:
 
 def test_a_framework_nobody_knows_is_refused_by_name() -> None:
     """With those there are."""
-    with pytest.raises(SettingsError, match=r"FEDBUS_RUNTIME='torhc': .* there is auto, tflite"):
+    with pytest.raises(SettingsError, match=r"FEDBUS_RUNTIME='torhc': .* there is auto, keras"):
         runtime_for("torhc")
 
 

@@ -71,7 +71,11 @@ def test_a_trainer_of_ours_is_tried_with_a_card() -> None:
 @pytest.mark.parametrize(
     ("line", "code", "sentence"),
     [
-        ("check nope", 1, "no plug-in named 'nope'; installed: trainers:none_yet, trainers:tflite"),
+        (
+            "check nope",
+            1,
+            "no plug-in named 'nope'; installed: trainers:keras, trainers:n",
+        ),
         ("check fedavg --config {", 2, "--config: not JSON"),
         ("check fedavg --config 3", 2, "--config: a JSON object belongs there"),
         ("check raises", 1, "selectors raises: KeyError: 'x'"),
