@@ -154,11 +154,13 @@ class Stand(Driven):
         )
         self.memory_mb = memory_mb
         self.form: dict[str, Any] = {}
+        self.measured = 0
         self.spools = spools or Spools(1 << 20)
         super().__init__(AgentCore(self.bench, self.outbox, self.spools, self._facts))
         self.tell(Connected())
 
     def _facts(self, task: str, models: dict[str, int]) -> AgentFacts:
+        self.measured += 1
         return AgentFacts(
             roles=("train",),
             examples=10,

@@ -24,7 +24,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.values import Manifest
 from fedbus_edge_agent.answers import Answers
-from fedbus_edge_agent.core import TAKEN_SECONDS
+from fedbus_edge_agent.core import RECENT_SECONDS, TAKEN_SECONDS
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.trainers import Trainers
 from fedbus_edge_agent.work import Flag
@@ -310,6 +310,24 @@ def test_a_model_that_cannot_be_held_is_declined(
     if not taken:
         reason = stand.asked(("answer", JOB, 1), Decline).reason
         assert reason == "training needs about 320 MiB of memory, 319 are available"
+
+
+def test_room_is_measured_now_and_then_and_always_before_a_refusal(tmp_path: Path) -> None:
+    """It takes as long as all else that a small task needs; memory that is free again is used."""
+    stand = Stand(tmp_path, memory_mb=1000)
+    before = stand.measured
+    for number in (1, 2, 3):
+        stand.hear(CONTROLLER, train(number))
+    assert stand.measured == before + 1
+    stand.memory_mb = 10
+    stand.wait(RECENT_SECONDS)
+    before = stand.measured
+    stand.hear(CONTROLLER, train(4))
+    assert stand.measured > before
+    stand.memory_mb = 1000
+    big = replace(version(), weights=Manifest(digest="0" * 64, size=64 * 2**20))
+    stand.hear(CONTROLLER, train(5, base=big))
+    assert ("answer", JOB, 5) not in stand.asks
 
 
 def test_a_task_under_way_is_not_refused_when_it_is_ordered_again(tmp_path: Path) -> None:

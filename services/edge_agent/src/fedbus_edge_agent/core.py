@@ -55,6 +55,8 @@ from fedbus_edge_agent.work import Bench, Scored, Trained
 from fedbus_edge_agent.worker import Worker
 
 INTRODUCE_SECONDS = 1.0
+RECENT_SECONDS = 5.0
+"""For so long what was measured of memory and storage is believed, unless it says no."""
 TAKEN_SECONDS = 0.25
 """Before a controller asks again. A task that is over sooner saves both of us a message."""
 MAX_SCORES = 64
@@ -85,6 +87,7 @@ class AgentCore:
         self._alone_first = False  # whether a standalone job has the worker's next turn
         self._answers = Answers(outbox)
         self._facts = facts
+        self._measured: tuple[float, AgentFacts] | None = None
         self._epoch = 0
         self._controller = ""  # whoever gave the last order
         choose = bench.choose if isinstance(bench, Chooses) else None
@@ -203,9 +206,21 @@ class AgentCore:
             if key_of(order) not in self._tasks:
                 yield from self._take(sender, order, now)
 
+    def _recent(self, now: float) -> AgentFacts:
+        """Facts of the last few seconds: to measure takes as long as a small task's other steps."""
+        at, facts = self._measured or (now, None)
+        return facts if facts is not None and now < at + RECENT_SECONDS else self._measure(now)
+
+    def _measure(self, now: float) -> AgentFacts:
+        facts = self._facts(self._introduced, {})
+        self._measured = now, facts
+        return facts
+
     def _take(self, sender: str, order: Order, now: float) -> Iterator[Action]:
         """Take a task on, unless it is known already that it cannot be done here."""
-        facts = self._facts(self._introduced, {})
+        facts = self._recent(now)
+        if self._refusal(order, facts):
+            facts = self._measure(now)  # a few seconds ago there may have been less room
         task = Task(order, sender, facts.format)
         if reason := self._refusal(order, facts):
             yield from self._answer(task, None, reason)
