@@ -147,7 +147,7 @@ def test_one_framework_that_can_is_enough() -> None:
             Params(scheduler=STEP),
             "scheduler_config.scheduler: 'steplr' is a scheduler of torch, not of tflite; tflite ",
         ),
-        ("tflite", Params(loss="mse"), "eval_func: 'mse' is a loss of keras, torch, not of tflite"),
+        ("tflite", Params(loss="mae"), "eval_func: 'mae' is a loss of keras, torch, not of tflite"),
         ("tflite", Params(metrics=("recall",)), "eval_metrics: 'recall' is a metric of keras"),
         (
             "tflite",

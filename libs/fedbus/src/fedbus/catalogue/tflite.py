@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from typing import Final
 
-from fedbus.catalogue.argument import SHARE, Takes
+from fedbus.catalogue.argument import DECAY, POSITIVE, SHARE, Takes
 
-OPTIMIZERS: Final[Mapping[str, Takes]] = {"sgd": {"momentum": SHARE}}
+OPTIMIZERS: Final[Mapping[str, Takes]] = {
+    "sgd": {"momentum": SHARE},
+    "adam": {"beta_1": DECAY, "beta_2": DECAY, "epsilon": POSITIVE},
+}
 SCHEDULERS: Final[Mapping[str, Takes]] = {}
-LOSSES: Final = frozenset(
-    {"categorical_crossentropy", "sparse_categorical_crossentropy", "cross_entropy"}
-)
+LOSSES: Final = frozenset({
+    "categorical_crossentropy", "sparse_categorical_crossentropy", "cross_entropy",
+    "mean_squared_error", "mse",
+})  # fmt: skip
 METRICS: Final = frozenset({"loss", "accuracy"})

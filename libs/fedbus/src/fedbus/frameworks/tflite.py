@@ -1,25 +1,33 @@
 """Train and run `.tflite` models on a device that has tflite-runtime and numpy, and nothing else.
 
 The structure is `{"blob": bytes of the .tflite file}`. The file carries its own training step:
-`examples/digits/build_model.py` shows how to export one. Its signatures are
+`fedbus.frameworks.keras.export` makes one of a Keras model, `examples/digits/build_model.py` by
+hand. Its signatures are
 
     train(x, y, learning_rate[, momentum]) -> {"loss", "correct"}    one step of SGD on one batch
     infer(x)                               -> {"outputs"}            probabilities: (rows, classes)
     get_weights()                          -> {every weight}
     set_weights(every weight)              -> {"done"}               and forget the momentum
 
+and perhaps
+
+    train_adam(x, y, learning_rate, beta_1, beta_2, epsilon)         one step of Adam, with as much
+
 where the weight `layers.0.bias` is spelt `layers__0__bias`. The batch dimension is open (None), so
-any batch fits, the short last one too.
+any batch fits, the short last one too. A file that gives no "correct" was made for the mean squared
+error: its truths and outputs are values. One that takes a `seed` drops units by it.
 """
 
 import sys
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Protocol, cast
 
 import numpy as np
 
+from fedbus import catalogue
 from fedbus.data import Dataset
 from fedbus.errors import PluginError, TrainingError
 from fedbus.layout import Array, Layout, Weights, listed
@@ -28,12 +36,16 @@ from fedbus.training import CROSS_ENTROPY, Params, Structure, Tally, Update, che
 _RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow.lite.python")
 """Where an `interpreter` module is found, the lightest first."""
 _NEEDED = {
-    "train": ({"x", "y", "learning_rate"}, {"loss", "correct"}),
+    "train": ({"x", "y", "learning_rate"}, {"loss"}),
     "infer": ({"x"}, {"outputs"}),
     "get_weights": (set(), set()),
     "set_weights": (set(), set()),
 }
 """What each signature must take and give, at the least."""
+_ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+"""What it takes beside the learning rate, with Keras's own values."""
+_SQUARED = frozenset({"mean_squared_error", "mse"})
+_SEEDS = 1021
 _LEAST = 1e-7
 
 
@@ -57,11 +69,13 @@ class TfliteTrainer:
         self._structure = structure
         signatures = _signatures(structure)
         self._train = signatures["train"]
+        self._adam = signatures.get("train_adam")
         self._infer = signatures["infer"]
         self._get = signatures["get_weights"]
         self._set = signatures["set_weights"]
         self._inputs = self._train.get_input_details()
         self._layout = Layout.of(_weights(self._get))
+        self._by_class = "correct" in self._train.get_output_details()
         self._classes = int(self._infer.get_output_details()["outputs"]["shape"][-1])
 
     def initial(self) -> Weights:
@@ -78,55 +92,88 @@ class TfliteTrainer:
         self._set(**{_spelt(name): _native(weight) for name, weight in weights.items()})
 
     def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
-        """Take one step of SGD per batch; the metrics are means over all that was trained on.
+        """Take one step of SGD or Adam per batch; the metrics are means over all of them.
 
         Raises:
             LayoutError: the weights are not those of the model.
             Stopped: at the next batch after the data was asked to stop.
             TrainingError: the data or the parameters do not fit, or the loss is no number any more.
         """
-        params.require("tflite", {"sgd"}, CROSS_ENTROPY)
-        fixed: dict[str, Array | np.float32] = {"learning_rate": np.float32(params.learning_rate)}
-        momentum = params.number("momentum", 0.0)
-        if "momentum" in self._inputs:
-            fixed["momentum"] = np.float32(momentum)
-        elif momentum:
-            raise TrainingError("this .tflite file was exported without momentum")
+        for objection in catalogue.objections(["tflite"], replace(params, metrics=())):
+            raise TrainingError(f"tflite: {objection}")
+        step, fixed = self._step(params)
         self.load(weights)
         tally = Tally()
         for x, y in data.steps(params):
-            check_labels(y, len(x), self._classes)
-            batch = {"x": self._typed("x", x), "y": self._typed("y", y)}
-            said = _run(self._train, batch | fixed)
-            tally.add(loss=float(said["loss"]), correct=float(said["correct"]), examples=len(x))
-        return Update(_weights(self._get), data.examples, tally.metrics())
+            batch = {"x": self._typed("x", x), "y": self._truth(x, y)}
+            said = _run(step, batch | fixed)
+            correct = float(said.get("correct", np.float32(0)))
+            tally.add(loss=float(said["loss"]), correct=correct, examples=len(x))
+        return Update(_weights(self._get), data.examples, self._figures(tally))
 
     def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Mapping[str, float]:
-        """Score weights: mean cross-entropy `loss`, and `accuracy`, 0 to 1.
+        """Score weights: the mean `loss`, and of classes `accuracy`, 0 to 1.
 
         Raises:
             LayoutError: the weights are not those of the model.
             Stopped: at the next batch after the data was asked to stop.
             TrainingError: the data or the parameters do not fit.
         """
-        params.require("tflite", {params.optimizer}, CROSS_ENTROPY)
+        self._require(params)
         self.load(weights)
         tally = Tally()
         for x, y in data.batches():
-            check_labels(y, len(x), self._classes)
+            truth = self._truth(x, y)
             outputs = self.predict(x)
-            chosen = np.maximum(outputs[np.arange(len(y)), y], _LEAST)
-            loss, correct = -np.log(chosen).mean(), (outputs.argmax(axis=1) == y).sum()
+            if self._by_class:
+                chosen = np.maximum(outputs[np.arange(len(y)), y], _LEAST)
+                loss, correct = -np.log(chosen).mean(), (outputs.argmax(axis=1) == y).sum()
+            else:
+                loss, correct = np.square(outputs - truth).mean(), 0
             tally.add(loss=float(loss), correct=float(correct), examples=len(y))
-        return tally.metrics()
+        return self._figures(tally)
 
     def predict(self, inputs: Array) -> Array:
-        """Give each class its probability. inputs: (rows, …); returns (rows, classes), float32.
+        """Answer each row. inputs: (rows, …); returns (rows, classes), probabilities, or values.
 
         Raises:
             TrainingError: the inputs are not what the model takes.
         """
         return _run(self._infer, {"x": self._typed("x", inputs)})["outputs"]
+
+    def _require(self, params: Params) -> None:
+        losses = CROSS_ENTROPY if self._by_class else _SQUARED
+        params.require("this .tflite file", {params.optimizer}, losses)
+
+    def _step(self, params: Params) -> tuple[_Signature, dict[str, Array | np.float32]]:
+        """Choose the training step, and say what it is told beside the rows."""
+        self._require(params)
+        fixed: dict[str, Array | np.float32] = {"learning_rate": np.float32(params.learning_rate)}
+        if "seed" in self._inputs:
+            fixed["seed"] = np.float32(params.seed % _SEEDS)
+        if params.optimizer == "adam":
+            if self._adam is None:
+                raise TrainingError("this .tflite file was exported without adam")
+            for name, default in _ADAM.items():
+                fixed[name] = np.float32(params.number(name, default))
+            return self._adam, fixed
+        momentum = params.number("momentum", 0.0)
+        if "momentum" in self._inputs:
+            fixed["momentum"] = np.float32(momentum)
+        elif momentum:
+            raise TrainingError("this .tflite file was exported without momentum")
+        return self._train, fixed
+
+    def _truth(self, x: Array, y: Array) -> Array:
+        if self._by_class:
+            check_labels(y, len(x), self._classes)
+        elif y.shape == (len(x),):
+            y = y[:, None]
+        return self._typed("y", y)
+
+    def _figures(self, tally: Tally) -> dict[str, float]:
+        figures = tally.metrics()
+        return figures if self._by_class else {"loss": figures["loss"]}
 
     def _typed(self, name: str, rows: Array) -> Array:
         # TFLite would stretch to a wrong shape, and say so only deep inside, if at all.
@@ -160,7 +207,8 @@ def _signatures(structure: Structure) -> dict[str, _Signature]:
         missing = (inputs - {*found[name]["inputs"]}) | (outputs - {*found[name]["outputs"]})
         if missing:
             raise TrainingError(f"the signature {name!r} has no {listed(missing)}")
-    return {name: interpreter.get_signature_runner(name) for name in _NEEDED}
+    known = [*_NEEDED, *({"train_adam"} & found.keys())]
+    return {name: interpreter.get_signature_runner(name) for name in known}
 
 
 def _interpreter() -> Any:  # noqa: ANN401 - a class without types

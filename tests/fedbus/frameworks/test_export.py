@@ -1,0 +1,209 @@
+"""A Keras model, exported, takes the same steps on a device that has tflite-runtime alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedbus.data import of
+from fedbus.errors import TrainingError
+from fedbus.frameworks.tflite import TfliteTrainer
+from fedbus.layout import Array
+from fedbus.training import Params
+
+pytest.importorskip("tensorflow")
+pytest.importorskip("tflite_runtime")
+
+from fedbus.frameworks.keras.export import Loss, export
+from fedbus.frameworks.keras.models import build, named, weights_of
+
+import keras  # isort: skip - after the package that says which backend it has
+import tensorflow as tf  # isort: skip
+
+END: list[Any] = [["Flatten"], ["Dense", {"units": 3}]]
+CONV = ["Conv2D", {"filters": 3, "kernel_size": 2, "padding": "same"}]
+PICTURE = (6, 5, 2)
+
+NETS: dict[str, tuple[tuple[int, ...], list[Any]]] = {
+    "dense": ((5,), [["Dense", {"units": 4, "activation": "relu"}], ["Dense", {"units": 3}]]),
+    "dense, no bias": ((5,), [["Dense", {"units": 3, "use_bias": False}]]),
+    "conv": (PICTURE, [CONV, ["Conv2D", {"filters": 2, "kernel_size": [3, 2]}], *END]),
+    "conv, strides": (
+        PICTURE, [CONV, ["Conv2D", {"filters": 2, "kernel_size": 3, "strides": [2, 3]}], *END],
+    ),
+    "conv, same": (
+        PICTURE,
+        [CONV, ["Conv2D", {"filters": 2, "kernel_size": 3, "strides": 2, "padding": "same"}], *END],
+    ),
+    "depthwise": (
+        PICTURE, [CONV, ["DepthwiseConv2D", {"kernel_size": 3, "activation": "relu"}], *END],
+    ),
+    "depthwise, same": (
+        PICTURE,
+        [
+            CONV,
+            ["DepthwiseConv2D", {"kernel_size": 2, "depth_multiplier": 2, "strides": 2,
+                                 "padding": "same", "use_bias": False}],
+            *END,
+        ],
+    ),
+    "max pool": (PICTURE, [CONV, ["MaxPooling2D", {}], *END]),
+    "max pool, same": (
+        PICTURE, [CONV, ["MaxPooling2D", {"pool_size": 3, "strides": 2, "padding": "same"}], *END],
+    ),
+    "average pool": (PICTURE, [CONV, ["AveragePooling2D", {"pool_size": [3, 2]}], *END]),
+    "average pool, same": (
+        PICTURE, [CONV, ["AveragePooling2D", {"pool_size": 2, "padding": "same"}], *END],
+    ),
+    "relu, softmax": (
+        (5,), [["Dense", {"units": 4}], ["ReLU"], ["Dense", {"units": 3}], ["Softmax"]],
+    ),
+    "softmax inside": ((5,), [["Dense", {"units": 4, "activation": "softmax"}], END[1]]),
+}  # fmt: skip
+
+PROGRAM = """
+import sys
+import numpy as np
+from fedbus.data import of
+from fedbus.frameworks.tflite import TfliteTrainer
+from fedbus.training import Params
+file, rows, out, optimizer, loss = sys.argv[1:]
+with np.load(rows) as found:
+    x, y = found["x"], found["y"]
+trainer = TfliteTrainer({"blob": open(file, "rb").read()})
+args = {"momentum": 0.9} if optimizer == "sgd" else {}
+params = Params(batch_size=len(x), epochs=3, learning_rate=0.05, optimizer=optimizer,
+                optimizer_args=args, loss=loss)
+update = trainer.train(trainer.initial(), of(x, y), params)
+assert "tensorflow" not in sys.modules
+np.savez(out, predicted=trainer.predict(x), **update.weights)
+"""
+
+
+def net(row: tuple[int, ...], layers: list[Any]) -> Any:  # noqa: ANN401 - Keras has no types
+    """Build a model."""
+    return build({"name": "sequential", "config": {"input": row, "layers": layers, "seed": 3}})
+
+
+def on_a_device(
+    folder: Path, file: bytes, rows: tuple[Array, Array], optimizer: str, loss: Loss
+) -> dict[str, Array]:
+    """Train three steps in a process that has no TensorFlow; returns weights and `predicted`."""
+    folder.joinpath("net.tflite").write_bytes(file)
+    np.savez(folder / "rows.npz", x=rows[0], y=rows[1])
+    names = [str(folder / name) for name in ("net.tflite", "rows.npz", "out.npz")]
+    subprocess.run([sys.executable, "-c", PROGRAM, *names, optimizer, loss], check=True)
+    with np.load(folder / "out.npz") as found:
+        return dict(found)
+
+
+def with_tape(model: Any, x: Array, y: Array, optimizer: Any, loss: Loss) -> None:  # noqa: ANN401 - Keras has no types
+    """Take the same three steps with TensorFlow's own gradients."""
+    if loss == "mean_squared_error":
+        measure = keras.losses.MeanSquaredError()
+    else:
+        scores = not model.layers[-1].get_config().get("activation") and (
+            type(model.layers[-1]).__name__ != "Softmax"
+        )
+        linear = getattr(model.layers[-1], "activation", None) is keras.activations.linear
+        measure = keras.losses.SparseCategoricalCrossentropy(from_logits=scores or linear)
+    for _ in range(3):
+        with tf.GradientTape() as tape:
+            value = measure(y, model(x, training=True))
+        found = tape.gradient(value, model.trainable_variables)
+        optimizer.apply_gradients(zip(found, model.trainable_variables, strict=True))
+
+
+def check(folder: Path, model: Any, rows: tuple[Array, Array], name: str, loss: Loss) -> None:  # noqa: ANN401 - Keras has no types
+    """Compare all weights, and the answers, after three steps."""
+    x, y = rows
+    got = on_a_device(folder, export(model, loss), rows, name, loss)
+    before = weights_of(model)
+    made = keras.optimizers.SGD(0.05, 0.9) if name == "sgd" else keras.optimizers.Adam(0.05)
+    with_tape(model, x, y, made, loss)
+    assert any(not np.allclose(before[w], got[w], atol=1e-3) for w in before)
+    for weight, variable in named(model).items():
+        np.testing.assert_allclose(got[weight], np.array(variable), atol=1e-4, rtol=0)
+    answers = np.array(model(x))
+    if loss != "mean_squared_error" and type(model.layers[-1]).__name__ != "Softmax":
+        answers = np.array(tf.nn.softmax(answers))
+    np.testing.assert_allclose(got["predicted"], answers, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", NETS)
+def test_steps_equal_those_of_tensorflows_tape(case: str, tmp_path: Path) -> None:
+    """Layer by layer, with momentum, in tflite-runtime, to 1e-4."""
+    row, layers = NETS[case]
+    x = np.random.default_rng(5).normal(size=(7, *row)).astype(np.float32)
+    rows = x, np.arange(7) % 3
+    check(tmp_path, net(row, layers), rows, "sgd", "categorical_crossentropy")
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_values_are_learnt_by_their_squared_error(name: str, tmp_path: Path) -> None:
+    """With both optimizers."""
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(7, 5)).astype(np.float32), rng.normal(size=(7, 3)).astype(np.float32)
+    check(tmp_path, net(*NETS["dense"]), (x, y), name, "mean_squared_error")
+
+
+def test_adam_takes_kerass_steps(tmp_path: Path) -> None:
+    """Its corrections of the first steps too."""
+    x = np.random.default_rng(7).normal(size=(7, 5)).astype(np.float32)
+    rows = x, np.arange(7) % 3
+    check(tmp_path, net(*NETS["dense"]), rows, "adam", "categorical_crossentropy")
+
+
+def test_dropout_drops_its_share_in_training_only_and_by_the_tasks_seed() -> None:
+    """A dropped input leaves its row of the matrix as it was; the others learn twice as much."""
+    model = net((400,), [["Dropout", {"rate": 0.5}], ["Dense", {"units": 3}]])
+    trainer = TfliteTrainer({"blob": export(model)})
+    weights, x = trainer.initial(), np.ones((1, 400), np.float32)
+    data, params = of(x, np.zeros(1, int)), Params(learning_rate=1.0, seed=4)
+    step = trainer.train(weights, data, params).weights["layers.0.weight"]
+    moved = np.any(step != weights["layers.0.weight"], axis=1)
+    assert 0.4 < moved.mean() < 0.6
+    masked = (moved * np.float32(2)) @ weights["layers.0.weight"]
+    shares = np.exp(masked - masked.max()) / np.exp(masked - masked.max()).sum()
+    wanted = np.outer(moved * 2, np.eye(3)[0] - shares)
+    np.testing.assert_allclose(step - weights["layers.0.weight"], wanted, atol=1e-4)
+    again = trainer.train(weights, data, params).weights["layers.0.weight"]
+    np.testing.assert_array_equal(step, again)
+    other = trainer.train(weights, data, Params(learning_rate=1.0, seed=5))
+    assert np.any(other.weights["layers.0.weight"] != step)
+    trainer.load(weights)
+    np.testing.assert_allclose(
+        trainer.predict(x), tf.nn.softmax(np.array(model(x, training=False))), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "layers", "sentence"),
+    [
+        ((4, 8), [["LSTM", {"units": 2}]], "layer 0, LSTM: TFLite cannot be trained with it"),
+        ((5,), [["Dense", {"units": 3}], ["BatchNormalization"]], "layer 1, BatchNormalization"),
+        ((5,), [["Dense", {"units": 3, "activation": "gelu"}]], "layer 0, Dense: .*'gelu'"),
+        ((5,), [["ReLU", {"max_value": 6.0}]], "layer 0, ReLU: .* max_value 6.0"),
+        ((2, 5), [["Dense", {"units": 3}]], "layer 0, Dense: .*put a Flatten before it"),
+    ],
+    ids=["recurrent", "normalization", "activation", "argument", "rank"],
+)
+def test_what_cannot_be_exported_is_refused_by_name(
+    row: tuple[int, ...], layers: list[Any], sentence: str
+) -> None:
+    """Before TensorFlow converts anything."""
+    with pytest.raises(TrainingError, match=sentence):
+        export(net(row, layers))
+
+
+def test_a_file_is_asked_for_its_own_loss_only() -> None:
+    """It has one of the two."""
+    trainer = TfliteTrainer({"blob": export(net(*NETS["dense"]), "mean_squared_error")})
+    data = of(np.ones((2, 5), np.float32), np.ones((2, 3), np.float32))
+    with pytest.raises(TrainingError, match="has no loss 'categorical_crossentropy'"):
+        trainer.train(trainer.initial(), data, Params())
+    metrics = trainer.evaluate(trainer.initial(), data, Params(loss="mse"))
+    assert set(metrics) == {"loss"}
