@@ -11,8 +11,10 @@ from fedbus.cli import show
 from fedbus.cli.card import PackedModel, read_model, write_weights
 from fedbus.cli.client import run
 from fedbus.cli.errands import Pull, Push, Question
+from fedbus.cli.factories import is_factory, make_model, read_config
 from fedbus.cli.here import broker_of
 from fedbus.cli.where import Where
+from fedbus.errors import SettingsError
 from fedbus.layout import Array, Layout
 from fedbus.spool import Spools
 from fedbus.weights import decode
@@ -103,13 +105,25 @@ def pull(
 @app.command()
 def push(
     ctx: typer.Context,
-    card: Annotated[Path, typer.Argument(metavar="CARD.json", help="The model's card.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="CARD.json|MODULE:FACTORY",
+            help="The model's card, or your own code that makes the model.",
+        ),
+    ],
     weights: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.npz",
             help="Named arrays; by default a framework that is installed here makes them.",
         ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of a factory's model; its own by default.")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", metavar="JSON", help="What to call a factory with.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -118,13 +132,26 @@ def push(
     The card is JSON: {"model": name, "layout": [{"name", "shape", "dtype"}, …], "structures":
     {"tflite": {"blob": "digits.tflite"}, "torch": {"name": "mlp", "config": {…}}}}. A "blob" names
     a file beside the card, or {"digest", "size"} of one there. Without "layout" the weights say it.
+    `package.module:factory` is called here, on your machine; what it makes is pushed as data, with
+    its weights, and agents make it again from what they have installed.
     What is the latest version already is not stored twice.
     """
-    pushed = asyncio.run(push_model(broker_of(ctx), read_model(card, weights)))
+    pushed = asyncio.run(push_model(broker_of(ctx), _packed(what, weights, name, config)))
     if as_json:
         show.print_json(codec.to_plain(pushed))
     else:
         show.say(f"{pushed.model} is stored as version {pushed.version}")
+
+
+def _packed(what: str, weights: Path | None, name: str | None, config: str | None) -> PackedModel:
+    path = Path(what)
+    if is_factory(what) and not path.exists():
+        if weights is not None:
+            raise SettingsError("--weights: not with a factory, whose model has weights")
+        return make_model(what, name, read_config(config))
+    if name is not None or config is not None:
+        raise SettingsError("--name and --config belong to a factory; a card says both itself")
+    return read_model(path, weights)
 
 
 def repository() -> str:

@@ -1,8 +1,9 @@
 """Architectures by name, and their weights as other frameworks lay them out.
 
 The structure is data, never code: `{"name": "mlp", "config": {"layers": [64, 32, 10]}}`, looked up
-in `ARCHITECTURES`. Weights have the layout's names and shapes, so that agents of other frameworks
-average the same model: a dense layer's weight is (inputs, outputs), which torch keeps transposed.
+in `ARCHITECTURES`, or else an installed plug-in of the group `models`. Weights have the layout's
+names and shapes, so that agents of other frameworks average the same model: a dense layer's weight
+is (inputs, outputs), which torch keeps transposed.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,12 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from fedbus.errors import TrainingError
+from fedbus import plugins
+from fedbus.errors import PluginError, TrainingError
 from fedbus.layout import Array, Weights, listed
 from fedbus.training import Structure
 
 MAX_NUMBERS: Final = 2**28
 _MAX_LAYERS = 64
+_SEEDS = 2**63
 
 
 class Mlp(nn.Module):
@@ -114,22 +117,43 @@ ARCHITECTURES: Final[Mapping[str, Callable[[Mapping[str, Any]], nn.Module]]] = {
     "mlp": mlp,
     "bag_of_words": bag_of_words,
 }
-"""What a structure may name."""
+"""What a structure may name, beside plug-ins."""
 
 
 def build(structure: Structure) -> nn.Module:
     """Build what a structure names.
 
     Raises:
-        TrainingError: it names no architecture we know, or configures it wrongly.
+        TrainingError: it names nothing we know or that is installed, or configures it wrongly.
     """
     name, config = structure.get("name"), structure.get("config", {})
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        known = listed(ARCHITECTURES)
-        raise TrainingError(f"no torch architecture named {name!r}; there is {known}")
+    if not isinstance(name, str):
+        raise TrainingError(f"no torch architecture named {name!r}; there is {_known()}")
     if not isinstance(config, Mapping):
         raise TrainingError(f"the config of {name!r} is {type(config).__name__}, not a map")
-    return ARCHITECTURES[name](config)
+    return ARCHITECTURES[name](config) if name in ARCHITECTURES else _installed(name, config)
+
+
+def _installed(name: str, config: Mapping[str, Any]) -> nn.Module:
+    if name not in plugins.installed("models"):
+        raise TrainingError(f"no torch architecture named {name!r}; there is {_known()}")
+    try:
+        factory = plugins.load("models", name)
+    except PluginError as error:
+        raise TrainingError(f"no torch architecture named {name!r}: {error}") from error
+    # Torch draws first weights from one stream for the whole process.
+    seed = config.get("seed", 0)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed if type(seed) is int and 0 <= seed < _SEEDS else 0)
+        made = factory(config)
+    if not isinstance(made, nn.Module):
+        kind = type(made).__name__
+        raise TrainingError(f"the model plug-in {name!r} made a {kind}, not a torch.nn.Module")
+    return made
+
+
+def _known() -> str:
+    return listed((*sorted(ARCHITECTURES), *plugins.installed("models")))
 
 
 def answers_classes(structure: Structure) -> bool:

@@ -1,0 +1,113 @@
+"""A model from its author's own code, `package.module:factory`, made ready for agents.
+
+The code is imported here, by its author's own command. What is pushed is data: structures that
+agents rebuild from what they have installed, files, and weights.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Final
+
+from fedbus import plugins
+from fedbus.cli.card import PackedModel, manifest_of, packed
+from fedbus.errors import SettingsError
+from fedbus.exported import Exported
+from fedbus.layout import listed
+from fedbus.training import Structure
+
+Export = Callable[[object, Structure | None], Exported]
+
+EXPORTS: Final[Mapping[str, str]] = {"torch": "fedbus.frameworks.torch.export"}
+"""Where `export` is, by the package of a model's class or of one that it inherits from."""
+
+_FACTORY: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def is_factory(said: str) -> bool:
+    """Tell `package.module:factory` from the path of a card."""
+    return _FACTORY.fullmatch(said) is not None
+
+
+def read_config(said: str | None) -> dict[str, Any] | None:
+    """Read what a factory is called with, a JSON object; None where nothing is said.
+
+    Raises:
+        SettingsError: it is something else.
+    """
+    if said is None:
+        return None
+    try:
+        config = json.loads(said)
+    except ValueError as error:
+        raise SettingsError(f"--config: not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise SettingsError(f"--config: {type(config).__name__}, not an object")
+    return config
+
+
+def make_model(where: str, name: str | None, config: Mapping[str, Any] | None) -> PackedModel:
+    """Call a factory and pack what it makes.
+
+    Args:
+        where: `package.module:factory`, importable, or in a module of this folder.
+        name: The model's name; the factory's own by default.
+        config: What the factory is called with. Without one, a factory that is an installed plug-in
+            is called with `{}`, as agents will, and another with nothing.
+
+    Raises:
+        SettingsError: it cannot be imported, called, or made ready; the sentence says why.
+        FedbusError: what it made does not fit the bus.
+    """
+    factory = _import(where)
+    claims = [plugin.name for plugin in plugins.found("models") if plugin.where == where]
+    plugin = {"name": claims[0], "config": dict(config or {})} if claims else None
+    args = (config or {},) if claims or config is not None else ()
+    try:
+        made = factory(*args)
+    except Exception as error:  # whatever somebody's factory may raise
+        raise SettingsError(f"{where}: {type(error).__name__}: {error}") from error
+    exported = _export_of(made, where)(made, plugin)
+    files = {key: manifest_of(data) for key, data in exported.files.items()}
+    plain = {
+        "model": name or claims[0] if claims else name or where.rpartition(":")[2],
+        "structures": {kind: _named(s, files) for kind, s in exported.structures.items()},
+    }
+    blobs = {files[key].digest: data for key, data in exported.files.items()}
+    return packed(plain, exported.weights, blobs)
+
+
+def _import(where: str) -> Callable[..., object]:
+    module, _, name = where.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # as `python -m` has it; installed packages go first
+    try:
+        found: object = attrgetter(name)(import_module(module))
+    except Exception as error:  # whatever the import of somebody's module may raise
+        raise SettingsError(f"{where}: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise SettingsError(f"{where}: a {type(found).__name__}, which cannot be called")
+    return found
+
+
+def _export_of(made: object, where: str) -> Export:
+    for kind in type(made).__mro__:
+        module = EXPORTS.get(kind.__module__.partition(".")[0])
+        if module is not None:
+            export: Export = import_module(module).export
+            return export
+    raise SettingsError(
+        f"{where}: it made a {type(made).__name__}; a model of {listed(EXPORTS)} is wanted"
+    )
+
+
+def _named(structure: Structure, files: Mapping[str, Any]) -> dict[str, Any]:
+    if "blob" not in structure:
+        return dict(structure)
+    manifest = files[structure["blob"]]
+    return {**structure, "blob": {"digest": manifest.digest, "size": manifest.size}}

@@ -1,0 +1,31 @@
+"""What agents need of somebody's own torch module: its structure and its weights, never itself."""
+
+from fedbus.errors import TrainingError
+from fedbus.exported import Exported
+from fedbus.frameworks.torch.models import build, weights_of
+from fedbus.layout import Layout
+from fedbus.training import Structure
+
+
+def export(model: object, plugin: Structure | None) -> Exported:
+    """Make a card's parts of a `torch.nn.Module`, with the weights that it has now.
+
+    Args:
+        model: The module.
+        plugin: The installed plug-in that makes it, and the config; None if there is none.
+
+    Raises:
+        TrainingError: no plug-in makes it, so no agent could, or what it makes has another layout.
+        LayoutError: its weights are of a dtype that no layout has.
+    """
+    kind = type(model).__name__
+    if plugin is None:
+        raise TrainingError(
+            f"no agent can make a {kind} again: code does not cross the bus; name its factory by "
+            'an entry point of the group "fedbus.models", in a package that agents install'
+        )
+    weights = weights_of(model)  # type: ignore[arg-type] - who calls us has looked
+    again = Layout.of(weights_of(build(plugin)))
+    if again != Layout.of(weights):
+        raise TrainingError(f"the plug-in {plugin['name']!r} makes another layout than {kind} has")
+    return Exported({"torch": plugin}, weights)

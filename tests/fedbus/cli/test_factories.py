@@ -1,0 +1,151 @@
+"""A model from its author's own code."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fedbus.cli.factories import is_factory, make_model, read_config
+from fedbus.data import of
+from fedbus.errors import SettingsError, TrainingError
+from fedbus.layout import Layout
+from fedbus.training import Params
+from fedbus.weights import decode
+from tests.packages import Install
+
+pytest.importorskip("torch")
+
+from fedbus.frameworks.torch import TorchTrainer
+
+ENTRIES = "[fedbus.models]\nlenet = theirs:lenet\nrandom = theirs:random\ntext = theirs:text\n"
+SOURCE = """
+from torch import nn
+from fedbus.errors import TrainingError
+
+
+class LeNet(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.out = nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.out(self.conv(x).relu().flatten(1))
+
+
+def lenet(config):
+    classes = config.get("classes", 2)
+    if type(classes) is not int or not 0 < classes < 1000:
+        raise TrainingError("lenet is configured by classes, 1 to 999")
+    return LeNet(classes)
+
+
+def plain(classes=2):
+    return LeNet(classes)
+
+
+def text(config):
+    return "no model"
+
+
+calls = []
+
+
+def random(config):
+    calls.append(config)
+    return LeNet(len(calls))
+"""
+CONFIG = {"classes": 3}
+
+
+@pytest.fixture(autouse=True)
+def theirs(install: Install) -> None:
+    """Install a small package of somebody else's models."""
+    install("theirs", ENTRIES, SOURCE)
+
+
+def test_what_a_factory_makes_is_pushed_as_data() -> None:
+    """The card names the plug-in and its config; the weights are those of the module made here."""
+    made = make_model("theirs:lenet", None, CONFIG)
+    card = made.card()
+    assert card.model == "lenet"
+    assert card.structures == {"torch": {"name": "lenet", "config": CONFIG}}
+    assert set(made.blobs) == {made.push.card.digest, made.push.weights.digest}
+    weights = decode(made.blobs[made.push.weights.digest], Layout.read(card.layout))
+    assert weights["out.weight"].shape == (8, 3)
+
+
+def test_an_agent_trains_what_was_pushed() -> None:
+    """It builds the model again by its name, and takes the weights that came."""
+    made = make_model("theirs:lenet", "pictures", None)
+    card = made.card()
+    assert card.model == "pictures"
+    weights = decode(made.blobs[made.push.weights.digest], Layout.read(card.layout))
+    rows = np.random.default_rng(0).random((8, 1, 4, 4), np.float32)
+    data = of(rows, np.arange(8) % 2)
+    update = TorchTrainer(card.structures["torch"]).train(weights, data, Params(batch_size=4))
+    assert not np.array_equal(update.weights["conv.weight"], weights["conv.weight"])
+
+
+def test_first_weights_of_a_plug_in_come_of_the_seed_alone() -> None:
+    """Whatever else draws from torch's stream."""
+    structure = {"name": "lenet", "config": {"seed": 3}}
+    first, again = (TorchTrainer(structure).initial()["conv.weight"] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [
+        ("theirs:plain", 'no agent can make a LeNet again.*"fedbus.models"'),
+        ("theirs:random", "'random' makes another layout than LeNet has"),
+    ],
+)
+def test_what_no_agent_could_make_again_is_refused(where: str, sentence: str) -> None:
+    """Code does not cross the bus."""
+    with pytest.raises(TrainingError, match=sentence):
+        make_model(where, None, None)
+
+
+@pytest.mark.parametrize(
+    ("where", "config", "sentence"),
+    [
+        ("nowhere:net", None, "nowhere:net: ModuleNotFoundError: No module named 'nowhere'"),
+        ("theirs:net", None, "AttributeError.*'net'"),
+        ("theirs:calls", None, "a list, which cannot be called"),
+        ("theirs:lenet", {"classes": 0}, "TrainingError: lenet is configured by classes"),
+        ("theirs:text", None, "it made a str; a model of .*torch.* is wanted"),
+        ("theirs:plain", CONFIG, "theirs:plain: TypeError"),
+    ],
+)
+def test_what_makes_no_model_is_refused_with_the_reason(
+    where: str, config: dict[str, object] | None, sentence: str
+) -> None:
+    """With the factory's name before it."""
+    with pytest.raises(SettingsError, match=sentence):
+        make_model(where, None, config)
+
+
+def test_a_structure_names_a_plug_in_that_makes_a_module() -> None:
+    """A model plug-in of another framework is none for torch."""
+    with pytest.raises(TrainingError, match=r"'text' made a str, not a torch\.nn\.Module"):
+        TorchTrainer({"name": "text"})
+    with pytest.raises(TrainingError, match=r"there is bag_of_words, lenet, mlp"):
+        TorchTrainer({"name": "vgg"})
+
+
+@pytest.mark.parametrize("said", ["a:b", "own_models.nets:Nets.small"])
+def test_a_factory_is_told_from_a_file(said: str) -> None:
+    """A module, a colon and a name."""
+    assert is_factory(said)
+    assert not is_factory(said.replace(":", "/") + ".json")
+
+
+def test_a_config_is_a_json_object() -> None:
+    """Or there is none."""
+    assert read_config(None) is None
+    assert read_config(json.dumps(CONFIG)) == CONFIG
+    with pytest.raises(SettingsError, match="not JSON"):
+        read_config("{")
+    with pytest.raises(SettingsError, match="list, not an object"):
+        read_config("[]")
