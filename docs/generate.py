@@ -1,6 +1,6 @@
-"""Write `docs/wire.md` from the topic table and the messages themselves.
+"""Write `docs/wire.md` from the topic table and the messages, `docs/job-file.md` from the job file.
 
-`make docs` writes it; with `--check` nothing is written and a difference fails, as the tests do.
+`make docs` writes them; with `--check` nothing is written and a difference fails, as the tests do.
 """
 
 import argparse
@@ -9,6 +9,8 @@ import inspect
 import sys
 from pathlib import Path
 from typing import Any, get_type_hints
+
+import job_file
 
 from fedbus.transfer.chunk import HEADER_BYTES
 from fedbus.wire import states, topics, values
@@ -141,14 +143,15 @@ def _name(kind: type[Any] | None) -> str:
 
 
 def main() -> None:
-    """Write the page, or check it."""
+    """Write the pages, or check them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail if the page is not up to date")
-    page = write()
-    if not parser.parse_args().check:
-        WIRE.write_text(page, encoding="utf-8")
-    elif not WIRE.exists() or WIRE.read_text(encoding="utf-8") != page:
-        sys.exit(f"{WIRE.name} is not what the topic table says: run `make docs`")
+    parser.add_argument("--check", action="store_true", help="fail if a page is not up to date")
+    check = parser.parse_args().check
+    for path, page in ((WIRE, write()), (HERE / "job-file.md", job_file.write())):
+        if not check:
+            path.write_text(page, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != page:
+            sys.exit(f"{path.name} is not what the code says: run `make docs`")
 
 
 if __name__ == "__main__":

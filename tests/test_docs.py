@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedbus.wire.jobfile import parse
+
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_page_of_the_wire_is_what_the_topic_table_says() -> None:
-    """Whoever changes the table runs `make docs`."""
+def test_the_generated_pages_are_what_the_code_says() -> None:
+    """Whoever changes the topic table or the job file runs `make docs`."""
     command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -73,6 +75,19 @@ def test_the_page_of_plug_ins_runs_as_printed(tmp_path: Path) -> None:
     (tmp_path / "middle.py").write_text(script, encoding="utf-8")
     mean = np.random.default_rng(0).normal(5, 1, (300, 2)).mean(axis=0).round(1)
     assert run_as_printed(f"python {tmp_path / 'middle.py'}", tmp_path) == f"finished {mean}\n"
+
+
+def test_the_page_of_the_job_file_runs_as_printed(tmp_path: Path) -> None:
+    """And its example is a job."""
+    pytest.importorskip("tflite_runtime")
+    pytest.importorskip("sklearn")
+    page = (ROOT / "docs" / "job-file.md").read_text(encoding="utf-8")
+    (written,) = re.findall(r"```json\n(.+?)```", page, re.DOTALL)
+    assert parse(written.encode()).stopping_target == {"accuracy": 0.9}
+    (line,) = commands_of("job-file.md", "Try one")
+    said = json.loads(run_as_printed(f"{line} --json", tmp_path))
+    assert said["phase"] == "finished"
+    assert said["metrics"]["accuracy"] >= 0.9
 
 
 @pytest.mark.system

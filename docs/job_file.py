@@ -1,0 +1,193 @@
+"""Make `docs/job-file.md` of the job file's model and the catalogue of what frameworks take."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
+
+from fedbus.catalogue import FRAMEWORKS, Takes
+from fedbus.catalogue.torch import BY_STEP, LAMBDAS
+from fedbus.wire.jobfile.model import PARTS
+from fedbus.wire.jobfile.not_yet import NOT_YET
+from fedbus.wire.jobfile.options import OptimizerConfig, Part, SchedulerPart
+
+HEAD = """# The job file
+
+Generated from `fedbus/wire/jobfile/` and `fedbus/catalogue/` by `make docs`; do not edit.
+
+A job is one JSON object, sent with `fedbus job submit FILE` or published to `fedbus/v1/submit` by
+any MQTT client. Every key of an aerOS job is understood; numbers and flags may be written as text
+(`"64"`, `"0.005"`, `"True"`), and `null` is as good as leaving a key out. All faults of a file are
+found in one go, each with its key and the nearest valid one, before anybody trains. An argument
+that the chosen optimizer, scheduler or callback does not take is a fault that names those it takes.
+
+```json
+{"training_id": "first", "model_name": "digits", "num_rounds": 30,
+ "config": [{"batch_size": 16, "epochs": 2, "learning_rate": 0.2}],
+ "stopping_target": {"accuracy": 0.9}, "round": {"agents": 3}}
+```
+
+## Try one
+
+With no broker, on the digits of scikit-learn, dealt to eight agents:
+
+```
+$ fedbus simulate examples/digits/job.json --agents 8
+```
+
+"""
+
+OPTIMIZERS = """
+## Optimizers
+
+The learning rate is `lr` or `learning_rate` here, else that of `config`, else 0.01. What a job
+leaves out is the framework's own default. With `round.keep_state` each agent's optimizer goes on
+from round to round; else it starts afresh in every round.
+
+"""
+
+SCHEDULERS = """
+## Schedulers and callbacks
+
+`monitor` names a metric that is measured while training (`val_loss` is read as `loss`). In
+PyTorch {by_step} step after each batch, the others after each epoch. `chainedscheduler` and
+`sequentiallr` are made of `schedulers`, a list of objects like this one.
+
+"""
+
+RULES = """
+### Functions for `lr_lambda`
+
+No code crosses the bus, so `lambdalr` and `multiplicativelr` take a function by name; its
+parameters stand beside it. x is the number of epochs done.
+
+| `lr_lambda` | the factor | parameters |
+|---|---|---|
+"""
+
+FORMULAS = {
+    "constant": "factor",
+    "exponential": "gamma ^ x",
+    "step": "gamma ^ floor(x / step_size)",
+    "inverse": "1 / (1 + decay · x)",
+    "linear": "from start_factor to end_factor over total_iters",
+    "polynomial": "(1 - x / total_iters) ^ power",
+    "cosine": "(1 + cos(π · x / total_iters)) / 2",
+}
+WORDS = {
+    "ref": "an object, see below",
+    "object": "an object of numbers",
+    "boolean": "true or false",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+}
+OF_CATALOGUE = (OptimizerConfig, SchedulerPart)
+
+
+def write() -> str:
+    """Make the whole page."""
+    parts = [HEAD, "## Keys\n"]
+    for path, part in PARTS.items():
+        if path and not issubclass(part, OF_CATALOGUE):
+            parts.append(f"\n### `{'.'.join(path)}`\n")
+            parts.append(f"\n{_first(part)}\n")
+        if not issubclass(part, OF_CATALOGUE):
+            parts.append(_keys(path, part))
+    parts.append(OPTIMIZERS)
+    parts.extend(_table("optimizer", {n: f.optimizers for n, f in FRAMEWORKS.items()}))
+    parts.append(SCHEDULERS.format(by_step=" and ".join(f"`{name}`" for name in sorted(BY_STEP))))
+    parts.extend(_table("scheduler", {n: f.schedulers for n, f in FRAMEWORKS.items()}))
+    parts.append(RULES)
+    parts.extend(
+        _row(f"`{name}`", FORMULAS[name], _arguments(takes)) for name, takes in LAMBDAS.items()
+    )
+    parts.append("\n## Losses (`eval_func`) and metrics (`eval_metrics`)\n\n")
+    parts.append("| framework | losses | metrics |\n|---|---|---|\n")
+    parts.extend(
+        _row(name, _words(has.losses), _words(has.metrics)) for name, has in FRAMEWORKS.items()
+    )
+    return "".join(parts)
+
+
+def _keys(path: tuple[str, ...], part: type[Part]) -> str:
+    rows = [
+        _row(f"`{field.alias or name}`", _kind(field), _default(field), _said(path, name, field))
+        for name, field in part.model_fields.items()
+    ]
+    return "\n| key | what | default | |\n|---|---|---|---|\n" + "".join(rows)
+
+
+def _said(path: tuple[str, ...], name: str, field: FieldInfo) -> str:
+    key = ".".join((*path, field.alias or name))
+    sentence = field.description or ""
+    if key in NOT_YET:
+        return f"{sentence} **Not all of it yet.**".strip()
+    return sentence
+
+
+def _kind(field: FieldInfo) -> str:
+    schema = TypeAdapter(field.annotation).json_schema()
+    for bound in field.metadata:
+        for name, key in (("ge", "minimum"), ("le", "maximum"), ("gt", "exclusiveMinimum")):
+            if (value := getattr(bound, name, None)) is not None:
+                schema[key] = value
+    return _of_schema(schema)
+
+
+def _of_schema(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        first = next(each for each in schema["anyOf"] if each.get("type") != "null")
+        return _of_schema({**{k: v for k, v in schema.items() if k != "anyOf"}, **first})
+    if "enum" in schema:
+        return "one of " + ", ".join(f"`{word}`" for word in schema["enum"])
+    kind = "ref" if "$ref" in schema or "properties" in schema else schema.get("type", "text")
+    if kind == "array":
+        return "a list" + (", see below" if "$ref" in schema.get("items", {}) else "")
+    bounds = (
+        ("at least", schema.get("minimum")),
+        ("more than", schema.get("exclusiveMinimum")),
+        ("at most", schema.get("maximum")),
+    )
+    return ", ".join([WORDS[kind], *(f"{said} {n:,}" for said, n in bounds if n is not None)])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "**required**"
+    if field.default_factory is not None:
+        return "see there"
+    value = field.default
+    if value is None or isinstance(value, Part) or value in ((), {}):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{', '.join(map(str, value))}`" if isinstance(value, tuple) else f"`{value}`"
+
+
+def _table(what: str, tables: Mapping[str, Mapping[str, Takes]]) -> Iterator[str]:
+    yield f"| {what} | in | arguments |\n|---|---|---|\n"
+    for framework, kinds in tables.items():
+        for name, takes in kinds.items():
+            yield _row(f"`{name}`", framework, _arguments(takes))
+
+
+def _arguments(takes: Takes) -> str:
+    said = (
+        f"`{name}` ({domain}{', required' if domain.required else ''})"
+        for name, domain in takes.items()
+    )
+    return "; ".join(said) or "none"
+
+
+def _words(names: frozenset[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+def _first(part: type[Part]) -> str:
+    return (part.__doc__ or "").strip().partition("\n")[0]
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
