@@ -74,6 +74,18 @@ def test_what_others_trainers_need_they_need_not_say(install: Install) -> None:
     Trainers("odd", allowed=[]).check("odd")
 
 
+def test_a_card_names_no_model_plug_in_that_is_not_allowed(install: Install) -> None:
+    """A card comes over the network: what it may name, the agent's own settings say."""
+    install("acme_nets", "[fedbus.models]\nlenet = acme_nets:lenet\n", "def lenet(config): ...")
+    wanted = ModelCard(model="m", layout=LAYOUT, structures={"own": {"name": "lenet"}})
+    assert Trainers(own=OWN, allowed=["acme-nets"]).choose(wanted, None) == "own"
+    for chosen in (None, "own"):
+        with pytest.raises(PluginError, match="FEDBUS_PLUGINS=lenet allows it"):
+            Trainers(own=OWN, allowed=[]).choose(wanted, chosen)
+    plain = ModelCard(model="m", layout=LAYOUT, structures={"own": {"name": "mlp"}})
+    assert Trainers(own=OWN, allowed=[]).choose(plain, None) == "own"
+
+
 def test_looking_is_not_importing() -> None:
     """A package is looked for on the path only."""
     assert trainers._installed("numpy") == (find_spec("numpy") is not None)  # noqa: SLF001

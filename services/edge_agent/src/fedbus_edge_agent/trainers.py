@@ -82,7 +82,8 @@ class Trainers:
         """Pick a trainer: the job's choice, else this agent's own, else one that is here.
 
         Raises:
-            PluginError: it is not here, or the card has no structure for it.
+            PluginError: it is not here, the card has no structure for it, or that names a model
+                plug-in that is not allowed here.
         """
         name = wanted if wanted is not None else self._preferred
         if name is not None:
@@ -90,12 +91,20 @@ class Trainers:
             if name not in card.structures:
                 known = listed(card.structures) or "none"
                 raise PluginError(f"model {card.model} has no structure for {name}; it has {known}")
+            self._check_model(card, name)
             return name
         here = self.here()
         offered = [name for name in card.structures if name in here]
         if not offered:
             raise PluginError(f"model {card.model} needs one of {listed(card.structures)}")
+        self._check_model(card, offered[0])
         return offered[0]
+
+    def _check_model(self, card: ModelCard, trainer: str) -> None:
+        """Refuse a model plug-in that is installed, but not allowed here: a card only names it."""
+        named = card.structures[trainer].get("name")
+        if isinstance(named, str) and named in plugins.installed("models"):
+            plugins.find("models", named, self._allowed)
 
     def factory(self, name: str) -> TrainerFactory:
         """Load a trainer.

@@ -1,5 +1,7 @@
 """What agents need of somebody's own torch module: its structure and its weights, never itself."""
 
+from torch import nn
+
 from fedbus.errors import TrainingError
 from fedbus.exported import Exported
 from fedbus.frameworks.torch.models import build, weights_of
@@ -7,7 +9,7 @@ from fedbus.layout import Layout
 from fedbus.training import Structure
 
 
-def export(model: object, plugin: Structure | None) -> Exported:
+def export(model: nn.Module, plugin: Structure | None) -> Exported:
     """Make a card's parts of a `torch.nn.Module`, with the weights that it has now.
 
     Args:
@@ -24,7 +26,7 @@ def export(model: object, plugin: Structure | None) -> Exported:
             f"no agent can make a {kind} again: code does not cross the bus; name its factory by "
             'an entry point of the group "fedbus.models", in a package that agents install'
         )
-    weights = weights_of(model)  # type: ignore[arg-type] - who calls us has looked
+    weights = weights_of(model)
     again = Layout.of(weights_of(build(plugin)))
     if again != Layout.of(weights):
         raise TrainingError(f"the plug-in {plugin['name']!r} makes another layout than {kind} has")
