@@ -324,6 +324,20 @@ async def test_a_machine_without_room_says_so(
     assert (status, "10 are free" in said["error"]) == (507, True)
 
 
+async def test_weights_that_no_memory_holds_are_not_unpacked(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However small the file is that is sent for them."""
+    wide = [{"name": "w", "shape": [2**30], "dtype": "float32"}]
+    card = {"model": "wide", "layout": wide, "structures": {"torch": {}}}
+    assert (await agent.ask("POST", "/model/", json=card))[0] == 201
+    monkeypatch.setattr("fedbus_edge_agent.capabilities.memory_mb", lambda: 512)
+    form = FormData(default_to_multipart=True)
+    form.add_field("weights", b"PK", filename="w.npz")
+    status, said = await agent.ask("PUT", "/model/wide/1", data=form)
+    assert (status, "MiB of memory" in said["error"]) == (507, True)
+
+
 async def test_the_machine_describes_itself(agent: Agent) -> None:
     """As aerOS asks for it."""
     _, can = await agent.ask("GET", "/capabilities")

@@ -98,6 +98,21 @@ def test_other_weights_than_the_layouts_are_refused(
         read_npz(saved(tmp_path / "w.npz", **arrays), LAYOUT)
 
 
+def test_a_small_file_that_claims_to_hold_much_is_not_believed(tmp_path: Path) -> None:
+    """No memory is taken for what so few bytes cannot hold, whatever they say."""
+    path = saved(tmp_path / "w.npz", a=np.zeros(3, np.float32))
+    wide = Layout.of({"a": np.broadcast_to(np.float32(0), (2**30,))})
+    with pytest.raises(LayoutError, match="140 bytes where the layout has 4294967296"):
+        read_npz(path, wide)
+    content = path.read_bytes()
+    lie = struct.pack("<L", wide.tensors[0].size - 2**24 + 128)
+    liar = content.replace(struct.pack("<L", 140), lie)
+    path.write_bytes(liar)
+    narrow = Layout.of({"a": np.broadcast_to(np.float32(0), (2**30 - 2**22,))})
+    with pytest.raises(LayoutError, match=r"claims to hold 42\d+ bytes, which \d+ cannot"):
+        read_npz(path, narrow)
+
+
 def packed(path: Path, content: bytes, method: int = zipfile.ZIP_STORED) -> Path:
     """Write an archive with something for a tensor."""
     with zipfile.ZipFile(path, "w", method) as archive:

@@ -155,7 +155,7 @@ ENDPOINTS: Sequence[Endpoint] = (
             404: "its metadata is not here",
             411: "no Content-Length",
             413: "more than the card can need",
-            507: "no room",
+            507: "no room on the disk, or no memory to train it",
         },
     ),
     Endpoint(

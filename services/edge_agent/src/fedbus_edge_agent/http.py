@@ -227,6 +227,8 @@ class Desk:
         return web.Response(status=204)
 
     async def _take(self, model: LocalModel, part: BodyPartReader) -> None:
+        if part.name == "weights" and (reason := no_room(model.numbers_size, self.core.known())):
+            raise Refused(507, reason)  # a small file may hold them, packed
         with self.models.receiving(model) as upload:
             with upload.open("wb") as file:
                 while block := await part.read_chunk(_BLOCK):

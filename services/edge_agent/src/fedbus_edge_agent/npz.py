@@ -13,6 +13,8 @@ from fedbus.layout import Array, Layout, Tensor, Weights, listed
 from fedbus.weights import blank, decode
 
 MAX_HEADER = 16 * 1024
+MOST_PACKED = 1032
+"""Bytes that deflate can make of one, at the very best."""
 _SUFFIX = ".npy"
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError)
@@ -27,31 +29,39 @@ def read_npz(path: Path, layout: Layout) -> bytearray:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return _read(archive, layout)
+            return _read(archive, path.stat().st_size, layout)
     except _UNREADABLE as error:
         raise LayoutError(f"not an .npz file of named arrays: {error}") from error
 
 
-def _read(archive: zipfile.ZipFile, layout: Layout) -> bytearray:
+def _read(archive: zipfile.ZipFile, length: int, layout: Layout) -> bytearray:
     names = {name.removesuffix(_SUFFIX) for name in archive.namelist()}
     wanted = {tensor.name for tensor in layout.tensors}
     if missing := wanted - names:
         raise LayoutError(f"the weights lack {listed(missing)}")
     if foreign := names - wanted:
         raise LayoutError(f"the weights hold {listed(foreign)}, which the layout does not")
+    entries = {tensor.name: _entry(archive, tensor) for tensor in layout.tensors}
+    whole = sum(entry.file_size for entry in entries.values())
+    if whole > length * MOST_PACKED:
+        raise LayoutError(f"it claims to hold {whole} bytes, which {length} cannot")
     blob = blank(layout, "plain")
     views = decode(blob, layout)
     for tensor in layout.tensors:
-        what = f"tensor {tensor.name!r}"
-        entry = archive.getinfo(tensor.name + _SUFFIX)
-        if entry.compress_type not in _PACKED:
-            raise LayoutError(f"{what} is packed in a way that numpy does not write")
-        if entry.file_size > tensor.size + MAX_HEADER:
-            size = entry.file_size
-            raise LayoutError(f"{what}: {size} bytes where the layout has {tensor.size}")
-        with archive.open(entry) as file:
+        with archive.open(entries[tensor.name]) as file:
             np.copyto(views[tensor.name], _array(file, tensor))
     return blob
+
+
+def _entry(archive: zipfile.ZipFile, tensor: Tensor) -> zipfile.ZipInfo:
+    what = f"tensor {tensor.name!r}"
+    entry = archive.getinfo(tensor.name + _SUFFIX)
+    if entry.compress_type not in _PACKED:
+        raise LayoutError(f"{what} is packed in a way that numpy does not write")
+    size = entry.file_size
+    if not tensor.size < size <= tensor.size + MAX_HEADER:
+        raise LayoutError(f"{what}: {size} bytes where the layout has {tensor.size}")
+    return entry
 
 
 def _array(file: IO[bytes], tensor: Tensor) -> Array:
