@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 from fedbus.actions import (
     Action,
@@ -19,8 +20,10 @@ from fedbus.actions import (
     Introduce,
     Key,
     Local,
+    Note,
     Ran,
     Received,
+    Run,
     RunFailed,
     Send,
     Stopping,
@@ -42,7 +45,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
-from fedbus_edge_agent.alone import KIND, Alone, Learnt, StartJob
+from fedbus_edge_agent.alone import KIND, Alone, CancelJob, Learnt, StartJob
 from fedbus_edge_agent.answers import MAX_REASON, Answers, declined
 from fedbus_edge_agent.failure import sentence_of
 from fedbus_edge_agent.gathering import Gathering
@@ -60,9 +63,26 @@ RECENT_SECONDS = 5.0
 TAKEN_SECONDS = 0.25
 """Before a controller asks again. A task that is over sooner saves both of us a message."""
 MAX_SCORES = 64
+LOOK_SECONDS = 5.0
+"""Between two looks at the data; what is being written is waited for."""
+DATA: Key = ("data",)
 
 FactsOf = Callable[[str, dict[str, int]], AgentFacts]
 """Makes an agent's facts from its running task and the models it holds."""
+
+
+class Changes(Protocol):
+    """Data that may change while an agent lives."""
+
+    @property
+    def trouble(self) -> str:
+        """Why what is there now cannot be used; "" is no trouble."""
+
+    def look(self) -> bool:
+        """Say whether there is something new to load."""
+
+    def reload(self) -> None:
+        """Load it, or have a trouble."""
 
 
 class AgentCore:
@@ -79,6 +99,7 @@ class AgentCore:
         *,
         worker: Worker | None = None,
         alone: Alone | None = None,
+        data: Changes | None = None,
     ) -> None:
         self.alone = alone or Alone()
         self.tally = Tally()
@@ -87,6 +108,7 @@ class AgentCore:
         self._alone_first = False  # whether a standalone job has the worker's next turn
         self._answers = Answers(outbox)
         self._facts = facts
+        self._data = data
         self._measured: tuple[float, AgentFacts] | None = None
         self._epoch = 0
         self._controller = ""  # whoever gave the last order
@@ -105,7 +127,7 @@ class AgentCore:
     def known(self) -> AgentFacts:
         """What this agent knows of itself at this moment."""
         facts = self._facts(self._doing(), self._gathering.models.held())
-        return replace(facts, trouble=self._worker.trouble)
+        return replace(facts, trouble=self._worker.trouble or self._data_trouble())
 
     def under_way(self) -> dict[str, int]:
         """Count what is being done here for each job, waits included; standalone jobs as well."""
@@ -120,6 +142,9 @@ class AgentCore:
         match event:
             case Connected():
                 yield from self._answers.begin()
+                yield from self._look_again(now)
+            case Ran(key, _) | RunFailed(key, _) if key == DATA:
+                yield from self._reloaded(now)
             case Received(sender, TrainTask() | EvaluateTask() | StopJob() as order):
                 if order.epoch < self._epoch:
                     yield Send(sender, StaleEpoch(epoch=self._epoch))
@@ -136,17 +161,22 @@ class AgentCore:
                 yield from self._woke(key, now)
             case Ran(key, result) | RunFailed(key, result) if key == self._worker.key:
                 yield from self._worked(key, result, now)
-            case Local(StartJob() as order):
-                yield from self.alone.start(order)
-                yield from self._go_on(now)
             case Local(order):
-                yield from self.alone.cancel(order.job)
+                yield from self._told(order, now)
             case Stopping():
                 self.alone.leave()
                 for task in self._tasks.values():
                     task.flag.stop()
             case _:
                 pass
+
+    def _told(self, order: StartJob | CancelJob, now: float) -> Iterator[Action]:
+        """Do what somebody wants at this agent's own door."""
+        if isinstance(order, StartJob):
+            yield from self.alone.start(order)
+            yield from self._go_on(now)
+        else:
+            yield from self.alone.cancel(order.job)
 
     def _woke(self, key: Key, now: float) -> Iterator[Action]:
         match key:
@@ -157,6 +187,8 @@ class AgentCore:
                 yield from self._look_at_worker(now)
             case ("leave",):
                 yield from self._worker.leave()
+            case ("data",):
+                yield from self._look_at_data(now)
             case ("taken", job, number):
                 yield Send(self._controller, TaskTaken(job=job, task=number))
             case (_, *rest) if task := self._tasks.get(tuple(rest)):
@@ -164,6 +196,29 @@ class AgentCore:
                 yield from self._go_on(now)
             case _:
                 pass
+
+    # ── data ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _look_again(self, now: float) -> Iterator[Action]:
+        if self._data is not None:
+            yield WakeAt(DATA, now + LOOK_SECONDS)
+
+    def _look_at_data(self, now: float) -> Iterator[Action]:
+        if self._data is not None and self._data.look():
+            yield Note("data_changed", {})
+            yield Run(DATA, self._data.reload)  # a task that is worked on ends first
+        else:
+            yield from self._look_again(now)
+
+    def _reloaded(self, now: float) -> Iterator[Action]:
+        self._measured = None  # its format may be another
+        yield Note("data_loaded", {"trouble": self._data_trouble()})
+        yield Introduce()
+        yield from self._look_again(now)
+
+    def _data_trouble(self) -> str:
+        trouble = self._data.trouble if self._data is not None else ""
+        return f"the data changed and cannot be loaded: {trouble}" if trouble else ""
 
     # ── orders ────────────────────────────────────────────────────────────────────────────────────
 
