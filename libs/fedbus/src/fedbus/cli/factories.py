@@ -22,7 +22,10 @@ from fedbus.training import Structure
 
 Export = Callable[[object, Structure | None], Exported]
 
-EXPORTS: Final[Mapping[str, str]] = {"torch": "fedbus.frameworks.torch.export"}
+EXPORTS: Final[Mapping[str, str]] = {
+    "keras": "fedbus.frameworks.keras.cards",
+    "torch": "fedbus.frameworks.torch.export",
+}
 """Where `export` is, by the package of a model's class or of one that it inherits from."""
 
 _FACTORY: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
