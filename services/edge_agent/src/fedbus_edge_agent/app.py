@@ -1,17 +1,20 @@
 """Wire an agent to its doors."""
 
-from functools import partial
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from fedbus import plugins, service
-from fedbus.data import describe
-from fedbus.errors import FedbusError, SettingsError
+from fedbus import service
+from fedbus.data.format import Format, read_format
+from fedbus.data.pipeline import Step, read_pipeline
+from fedbus.data.source import Recipe, Source
+from fedbus.errors import FedbusError, SettingsError, TrainingError
 from fedbus.node import Identity
 from fedbus.settings import ServiceSettings
 from fedbus.spool import Spools
+from fedbus.wire.states import AgentFacts
 from fedbus_edge_agent.alone import Alone
 from fedbus_edge_agent.capabilities import measure
 from fedbus_edge_agent.core import AgentCore
@@ -31,8 +34,24 @@ IN_MEMORY = 8 * 2**30
 class AgentSettings(ServiceSettings):
     """What an agent needs to know beyond every service."""
 
-    data: Annotated[Path, Field(description="what the loader reads: an .npz shard with x and y")]
-    loader: Annotated[str, Field(description="the loader plug-in that reads it")] = "npz"
+    data: Annotated[Path, Field(description="what the loader reads: a file or a folder")]
+    loader: Annotated[
+        str | None,
+        Field(description="the loader plug-in that reads it; by default what it looks like"),
+    ] = None
+    loader_options: Annotated[
+        dict[str, Any], Field(description='a JSON object for the loader, as {"target": "class"}')
+    ] = {}  # noqa: RUF012 - pydantic copies it
+    format: Annotated[
+        Path | None, Field(description="a JSON file of what the data must be, before any step")
+    ] = None
+    pipeline: Annotated[
+        Path | None, Field(description="a JSON list of transforms between loader and trainer")
+    ] = None
+    pipeline_test: Annotated[
+        Path | None,
+        Field(description="the same in evaluation; by default without what augments"),
+    ] = None
     trainer: Annotated[
         str | None, Field(description="the trainer plug-in; by default one that is installed")
     ] = None
@@ -58,10 +77,58 @@ class AgentSettings(ServiceSettings):
         Field(ge=1, le=86_400, description="training without a batch for so long hangs"),
     ] = STALL_SECONDS
 
+    @field_validator("loader_options", mode="before")
+    @classmethod
+    def _object(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"not JSON: {error}") from error
+
     @field_validator("roles", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def source_of(settings: AgentSettings) -> Source:
+    """Load an agent's data as its settings say.
+
+    Raises:
+        SettingsError: names the setting that is wrong, and in what.
+    """
+    recipe = Recipe(
+        path=settings.data,
+        loader=settings.loader,
+        options=settings.loader_options,
+        steps=_steps("PIPELINE", settings.pipeline) or (),
+        test_steps=_steps("PIPELINE_TEST", settings.pipeline_test),
+        declared=_declared(settings.format),
+    )
+    try:
+        return Source(recipe)
+    except FedbusError as error:
+        raise SettingsError(f"FEDBUS_DATA: {error}") from error
+
+
+def _steps(name: str, file: Path | None) -> list[Step] | None:
+    try:
+        return None if file is None else read_pipeline(file)
+    except FedbusError as error:
+        raise SettingsError(f"FEDBUS_{name}: {error}") from error
+
+
+def _declared(file: Path | None) -> Format | None:
+    if file is None:
+        return None
+    try:
+        return read_format(json.loads(file.read_bytes()))
+    except OSError as error:
+        raise SettingsError(f"FEDBUS_FORMAT: {file}: {error.strerror}") from error
+    except (ValueError, TrainingError) as error:
+        raise SettingsError(f"FEDBUS_FORMAT: {file}: {error}") from error
 
 
 def build(settings: AgentSettings, identity: Identity) -> service.Built:
@@ -70,28 +137,22 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
     Raises:
         SettingsError: the data cannot be loaded, or the doors would let anybody in.
     """
-    try:
-        data = plugins.load("loaders", settings.loader)(str(settings.data))
-        form = describe(data)
-    except FedbusError as error:
-        raise SettingsError(f"FEDBUS_DATA: {error}") from error
+    source = source_of(settings)
     token = None if settings.http_token is None else settings.http_token.get_secret_value()
     entrance = entrance_of(
         settings.http, token, settings.http_token_file, wide_open=settings.http_open
     )
     home = settings.home / identity.name
     outbox = Outbox(home)
-    bench = Workbench(outbox, data, settings.trainer, allowed=settings.plugins)
+    bench = Workbench(outbox, source, settings.trainer, allowed=settings.plugins)
     models = LocalModels(home / "models")
     lessons = Lessons(home / "jobs", bench, models)
-    facts = partial(
-        measure,
-        settings.roles,
-        data.examples,
-        form,
-        settings.home,
-        trainers=bench.trainers.here(),
-    )
+    trainers = bench.trainers.here()
+
+    def facts(task: str, held: dict[str, int]) -> AgentFacts:
+        examples, form = source.now.train.examples, source.now.form.plain()
+        return measure(settings.roles, examples, form, settings.home, task, held, trainers)
+
     core = AgentCore(
         bench,
         outbox,
@@ -99,6 +160,7 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
         facts,
         worker=Worker(settings.stall_seconds),
         alone=Alone(lessons.learn, lessons.note, lessons.load()),
+        data=source,
     )
 
     def own_doors(shell: service.Shell) -> "Doors":

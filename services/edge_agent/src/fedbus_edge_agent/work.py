@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fedbus.data import Dataset
+from fedbus.data.source import Fixed, Source
 from fedbus.digests import digest_of
 from fedbus.errors import LayoutError, PluginError, Stopped, TrainingError, WireError
 from fedbus.layout import Layout, Weights
@@ -135,7 +136,7 @@ class Workbench:
     def __init__(
         self,
         outbox: Outbox,
-        data: Dataset,
+        data: Dataset | Source,
         trainer: str | None,
         own: Mapping[str, TrainerFactory] | None = None,
         allowed: Collection[str] | None = None,
@@ -143,7 +144,7 @@ class Workbench:
         self.trainers = Trainers(trainer, own, allowed)
         self._outbox = outbox
         self._states = States(outbox.folder / "states")
-        self._data = data
+        self._source = Fixed(data) if isinstance(data, Dataset) else data
         self._made: tuple[ModelCard, str, Trainer] | None = None
 
     def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
@@ -189,8 +190,8 @@ class Workbench:
             FedbusError: no trainer fits, or training failed, its weights are not finite, say.
             Stopped: the flag was raised, whether or not the trainer let that pass.
         """
-        data = flag.watch(self._data)
         with contained():
+            data = flag.watch(self._source.fresh(model.card.input).train)
             trainer = self._make(model, wanted)
             if kept_for is not None:
                 self._states.recall(trainer, kept_for, params)
@@ -211,14 +212,15 @@ class Workbench:
             FedbusError: the weights are damaged, no trainer fits, or it cannot evaluate.
         """
         check_digest(weights, task.version.weights)
-        data = flag.watch(self._data)
+        with contained():
+            data = flag.watch(self._source.fresh(model.card.input).test)
         arrays = decode(weights, model.layout, "plain")
         with contained():
             trainer = self._make(model, task.trainer)
             if not isinstance(trainer, Evaluates):
                 raise PluginError(f"{type(trainer).__name__} cannot evaluate")
             metrics = trainer.evaluate(arrays, data, params_of(task.params, 0))
-        return Scored(self._data.examples, plain(metrics))
+        return Scored(data.examples, plain(metrics))
 
     def _make(self, model: Model, wanted: str | None) -> Trainer:
         name = self.choose(model.card, wanted)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -204,6 +205,34 @@ def _through(data: Dataset, pipeline: Pipeline) -> Dataset:
     return data.changed(pipeline.change) if pipeline.steps else data
 
 
+def fitting(loaded: Loaded, wants: Mapping[str, Any]) -> Loaded:
+    """Give data to a model that takes them; `wants` is its card's `input`.
+
+    Raises:
+        TrainingError: the model takes others; names both formats and what each step makes.
+    """
+    want = wanted_input(wants)
+    if want is not None:
+        loaded.pipeline.check_input(want)
+    return loaded
+
+
+class Fixed:
+    """Data that somebody made in this process, for a simulation, say: they never change."""
+
+    def __init__(self, data: Dataset) -> None:
+        self._data = data
+
+    def fresh(self, wants: Mapping[str, Any]) -> Loaded:
+        """Give a task the data, if its model takes them; `wants` is its card's `input`.
+
+        Raises:
+            TrainingError: the model takes others.
+        """
+        pipeline = Pipeline((), format_of(self._data))
+        return fitting(Loaded(self._data, self._data, pipeline, ""), wants)
+
+
 class Source:
     """An agent's data: what is loaded now, and whether that is still what is there.
 
@@ -217,6 +246,7 @@ class Source:
         self._seen = self._loaded.stamp
         self._fault: tuple[str, str] | None = None
         """The stamp that could not be loaded, and why."""
+        self._loading = Lock()  # a task and a look may both want what is new
 
     @property
     def now(self) -> Loaded:
@@ -238,12 +268,15 @@ class Source:
 
     def reload(self) -> None:
         """Load what is there now; if it cannot be, `trouble` says why until it is mended."""
-        seen = stamp(self._recipe.path)
-        try:
-            self._loaded = load(self._recipe)
-            self._fault = None
-        except FedbusError as error:
-            self._fault = seen, str(error)
+        with self._loading:
+            seen = stamp(self._recipe.path)
+            if seen == self._known():
+                return  # a task was faster
+            try:
+                self._loaded = load(self._recipe)
+                self._fault = None
+            except FedbusError as error:
+                self._fault = seen, str(error)
 
     def fresh(self, wants: Mapping[str, Any]) -> Loaded:
         """Give a task what is there now, if its model takes that; `wants` is its card's `input`.
@@ -255,10 +288,7 @@ class Source:
             self.reload()
         if self._fault is not None:
             raise TrainingError(f"the data changed and cannot be loaded: {self._fault[1]}")
-        want = wanted_input(wants)
-        if want is not None:
-            self._loaded.pipeline.check_input(want)
-        return self._loaded
+        return fitting(self._loaded, wants)
 
     def _known(self) -> str:
         return self._loaded.stamp if self._fault is None else self._fault[0]

@@ -1,0 +1,137 @@
+"""An agent's own data: what is done to them, what is noticed of them, whom they fit."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedbus.actions import Action, Connected, Introduce, Note, Ran, Run, WakeAt, Woke
+from fedbus.data import of
+from fedbus.data.source import Fixed
+from fedbus.errors import SettingsError, TrainingError
+from fedbus.node import Identity
+from fedbus.settings import settings_from
+from fedbus_edge_agent.app import AgentSettings, build, source_of
+from fedbus_edge_agent.core import LOOK_SECONDS, AgentCore
+
+IDENTITY = Identity(name="agent.a", incarnation=1)
+Environ = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> Environ:
+    """Give an agent pictures of 2 by 2 and what else its owner says."""
+    np.savez(tmp_path / "a.npz", x=np.full((6, 2, 2, 1), 255.0), y=np.arange(6) % 2)
+
+    def make(**files: object) -> dict[str, str]:
+        made = {
+            "FEDBUS_BROKER": "mqtt://nowhere",
+            "FEDBUS_DATA": str(tmp_path / "a.npz"),
+            "FEDBUS_HOME": str(tmp_path / "home"),
+        }
+        for name, plain in files.items():
+            (tmp_path / f"{name}.json").write_text(json.dumps(plain))
+            made[f"FEDBUS_{name.upper()}"] = str(tmp_path / f"{name}.json")
+        return made
+
+    return make
+
+
+def agent(environ: dict[str, str]) -> AgentCore:
+    """Build an agent as its process does."""
+    core = build(settings_from(environ, AgentSettings), IDENTITY).core
+    assert isinstance(core, AgentCore)
+    return core
+
+
+def refused(environ: dict[str, str]) -> str:
+    """Tell why an agent does not start."""
+    with pytest.raises(SettingsError) as error:
+        source_of(settings_from(environ, AgentSettings))
+    return str(error.value)
+
+
+def wakes(actions: list[Action]) -> bool:
+    """Tell whether the data will be looked at again."""
+    return any(isinstance(one, WakeAt) and one.key == ("data",) for one in actions)
+
+
+def test_an_agent_announces_what_its_pipeline_makes(environ: Environ) -> None:
+    """Not what the file holds; without one, the loader is what the file looks like."""
+    steps = [
+        {"id": "normalize", "parameters": {"high": 255}},
+        {"id": "reshape", "parameters": {"size": [4]}},
+    ]
+    said = agent(environ(pipeline=steps)).known()
+    assert said.examples == 6
+    assert said.format["x"]["data_types"] == {
+        "numerical": {"size": [4], "normalized": True, "dtype": "float32"}
+    }
+    assert agent(environ()).known().format["x"]["data_types"]["image"]["size"] == [2, 2, 1]
+
+
+def test_a_setting_that_is_wrong_is_named(environ: Environ) -> None:
+    """With what is wrong in its file."""
+    assert "FEDBUS_PIPELINE: " in refused(environ(pipeline=[{"id": "nope"}]))
+    assert "FEDBUS_PIPELINE_TEST: " in refused(environ(pipeline_test={}))
+    missing = {**environ(), "FEDBUS_FORMAT": "nowhere.json"}
+    assert refused(missing) == "FEDBUS_FORMAT: nowhere.json: No such file or directory"
+    assert 'an object with "x" and "y"' in refused(environ(format=[]))
+    flat = {"data_types": {"numerical": {"size": [4]}}}
+    label = {"data_types": {"categorical": {"size": [1]}}}
+    said = refused(environ(format={"x": flat, "y": label}))
+    assert said.startswith("FEDBUS_DATA: x is not as it is declared: it is image, not numerical")
+    assert "FEDBUS_LOADER_OPTIONS=" in refused_at_once({**environ(), "FEDBUS_LOADER_OPTIONS": "{"})
+    odd = {**environ(), "FEDBUS_LOADER_OPTIONS": '{"rows": 3}'}
+    assert "FEDBUS_DATA: loader npz: " in refused(odd)
+
+
+def refused_at_once(environ: dict[str, str]) -> str:
+    """Tell what settings cannot be read."""
+    with pytest.raises(SettingsError) as error:
+        settings_from(environ, AgentSettings)
+    return str(error.value)
+
+
+def test_data_that_change_are_loaded_between_tasks_and_announced(
+    environ: Environ, tmp_path: Path
+) -> None:
+    """Once they have settled; data that cannot be loaded are a trouble until they are mended."""
+    core, path, now = agent(environ()), tmp_path / "a.npz", 0.0
+    assert wakes([*core.handle(Connected(), now)])
+
+    def look() -> list[Action]:
+        return [*core.handle(Woke(("data",)), now)]
+
+    def load(actions: list[Action]) -> list[Action]:
+        (run,) = [one for one in actions if isinstance(one, Run)]
+        assert Note("data_changed", {}) in actions
+        return [*core.handle(Ran(run.key, run.call()), now)]
+
+    assert look() == [WakeAt(("data",), LOOK_SECONDS)]
+    np.savez(path, x=np.ones((9, 3)), y=np.arange(9) % 3)
+    assert wakes(look())  # it may still be written
+    told = load(look())
+    assert Introduce() in told
+    assert wakes(told)
+    assert core.known().examples == 9
+    assert core.known().format["x"]["data_types"]["numerical"]["size"] == [3]
+    path.write_bytes(b"no arrays")
+    look()
+    load(look())
+    assert core.known().trouble.startswith("the data changed and cannot be loaded: ")
+    np.savez(path, x=np.ones((4, 3)), y=np.arange(4) % 3)
+    look()
+    load(look())
+    assert (core.known().trouble, core.known().examples) == ("", 4)
+
+
+def test_a_simulation_too_refuses_a_model_that_takes_other_data() -> None:
+    """Before it trains, with both formats."""
+    data = Fixed(of(np.ones((4, 3), np.float32), np.zeros(4, np.int64)))
+    assert data.fresh({}).train.examples == 4
+    assert data.fresh({"shape": [3], "dtype": "float32"}).test.examples == 4
+    with pytest.raises(TrainingError, match=r"takes numerical 5: .*the data are numerical 3"):
+        data.fresh({"shape": [5]})
