@@ -1,10 +1,15 @@
 """Wires the inference core to its settings."""
 
+from typing import TYPE_CHECKING
+
 from fedbus.node import Identity
-from fedbus.service import Built
+from fedbus.service import Built, Shell
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.runtime import runtime_for
 from fedbus_inference.settings import InferenceSettings
+
+if TYPE_CHECKING:
+    from fedbus.http import Doors
 
 
 def build(settings: InferenceSettings, identity: Identity) -> Built:  # noqa: ARG001 - any name will do
@@ -13,4 +18,13 @@ def build(settings: InferenceSettings, identity: Identity) -> Built:  # noqa: AR
     Raises:
         SettingsError: there is no framework here to run models with.
     """
-    return Built(InferenceCore(runtime_for(settings.runtime), settings.limits()))
+    core = InferenceCore(runtime_for(settings.runtime), settings.limits())
+
+    def own_doors(_: Shell) -> "Doors":
+        # prometheus_client only where a door is open
+        from fedbus.http import Doors  # noqa: PLC0415
+        from fedbus_inference.metrics import InferenceMetrics  # noqa: PLC0415
+
+        return Doors(collectors=(InferenceMetrics(core.counts),))
+
+    return Built(core, doors=own_doors)
