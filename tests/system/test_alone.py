@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -226,3 +227,31 @@ def test_what_curl_may_not_say(agent: Agent) -> None:
     memory = (Path("/proc") / str(agent.process.pid) / "status").read_text()
     (peak,) = [int(line.split()[1]) for line in memory.splitlines() if line.startswith("VmHWM")]
     assert peak < 300_000, "kB"  # 2 GiB were offered
+
+
+def test_the_page_of_the_doors_runs_as_printed(agent: Agent) -> None:
+    """Each line, in its order, in a shell that has the two variables it names."""
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "agent.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\$ (.+)$", page, re.MULTILINE)
+    assert len(lines) == 12
+    said = {}
+    for line in lines:
+        done = subprocess.run(
+            ["/bin/sh", "-c", line],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=root,
+            env={
+                **os.environ,
+                "AGENT": f"http://{agent.http}",
+                "AUTH": f"Authorization: Bearer {TOKEN}",
+            },
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        said[line.partition("$AGENT")[2].split()[0]] = done.stdout
+    assert json.loads(said["/job/config/solo/"])["num_rounds"] == 3
+    assert json.loads(said["/job/result/solo"])["phase"] in {"FINISHED", "INTERRUPTED"}
+    assert said["/job/total"] == "0"
+    assert "machine_capabilities_gpu" in said["/metrics"]
