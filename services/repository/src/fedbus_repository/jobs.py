@@ -27,6 +27,7 @@ from fedbus_repository.cards import Cards
 from fedbus_repository.catalog import Catalog
 from fedbus_repository.errands import Call, Errand, Errands
 from fedbus_repository.store import Ended, Job, Refused, Stale, Store, Version
+from fedbus_repository.suitability import unsuited
 
 Question: TypeAlias = StoreJob | StorePlan | ListJobs | LoadJob | StoreScore | EndJob
 
@@ -63,6 +64,10 @@ class Jobs:
         return about, partial(store.end_job, epoch, message.job, message.phase, message.reason)
 
     def _answer(self, sender: str, message: Question, call: Callable[[], Any]) -> Errand:
+        if isinstance(message, StoreJob):
+            reason = yield Call(partial(self._unsuited, message))
+            if reason:
+                return (Send(sender, JobRefused(job=message.job, reason=reason)),)
         result = yield Call(call)
         answer = self._said(message, result)
         if isinstance(answer, JobLoaded):
@@ -72,6 +77,15 @@ class Jobs:
         if isinstance(result, Version):
             return (*said, *self._catalog.scored(result))
         return said
+
+    def _unsuited(self, message: StoreJob) -> str:
+        """Say why a new job does not suit its model; one that is kept was asked when it came."""
+        if not isinstance(self._store.load_job(message.epoch, message.job), Refused):
+            return ""
+        shown = self._store.show(message.model, None, 1)
+        if isinstance(shown, Refused):
+            return ""  # the store says so better
+        return unsuited(message.file, self._cards.needs(shown[0].card))
 
     def _said(self, message: Question, result: object) -> object | None:
         said: object | None = None  # an old plan, or a round that nobody has committed

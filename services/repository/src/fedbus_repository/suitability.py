@@ -1,0 +1,26 @@
+"""Whether a model's frameworks can do what a job asks of them, before the job is kept. Pure."""
+
+from fedbus.catalogue import objections
+from fedbus.layout import listed
+from fedbus.wire.jobfile import JobFileError, params, parse
+from fedbus.wire.states import ModelNeeds
+
+
+def unsuited(file: bytes, needs: ModelNeeds | None) -> str:
+    """Say what no framework of a model takes, and what they take; nothing is when empty.
+
+    Only the controller judges job files: one that cannot be read here is no matter of ours, nor is
+    a model for trainers that are not ours.
+    """
+    try:
+        job = parse(file)
+    except JobFileError:
+        return ""
+    if needs is None or job.plugins.trainer is not None:
+        return ""  # a trainer that the job names was asked when the file was read
+    found = "; ".join(map(str, objections(needs.structures, params(job))))
+    if not found:
+        return ""
+    return (
+        f"the model {job.model_name} is for {listed(needs.structures)}, not for this job: {found}"
+    )

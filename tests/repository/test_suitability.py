@@ -1,0 +1,71 @@
+"""A job is not kept if its model's frameworks cannot do what it asks."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from fedbus.wire.messages import JobRefused, JobStored, StoreJob
+from fedbus.wire.states import ModelNeeds
+from fedbus_repository.store import Refused, Store
+from fedbus_repository.suitability import unsuited
+from tests.repository.stand import CONTROLLER, JOB, MODEL, Stand, push
+
+
+def file(**changes: Any) -> bytes:  # noqa: ANN401 - whatever a job file holds
+    """Write a job file."""
+    return json.dumps(
+        {"training_id": JOB, "model_name": MODEL, "num_rounds": 1, **changes}
+    ).encode()
+
+
+FTRL = file(optimizer_config={"optimizer": "ftrl"})
+LBFGS = file(optimizer_config={"optimizer": "lbfgs", "max_iter": 4})
+BETAS = file(optimizer_config={"optimizer": "adam", "betas": [0.8, 0.9]})
+
+
+@pytest.mark.parametrize(
+    ("job", "structures", "sentence"),
+    [
+        (FTRL, ("tflite", "torch"), "the model digits is for tflite, torch, not for this job: "),
+        (FTRL, ("torch",), "'ftrl' is an optimizer of keras, not of torch; torch has adadelta"),
+        (LBFGS, ("keras",), "'lbfgs' is an optimizer of torch, not of keras; keras has"),
+        (BETAS, ("keras",), "optimizer_config.betas: .*beta_1, beta_2"),
+    ],
+)
+def test_what_no_framework_of_a_model_takes_is_named(
+    job: bytes, structures: tuple[str, ...], sentence: str
+) -> None:
+    """With what they take instead."""
+    assert re.search(sentence, unsuited(job, ModelNeeds(structures=structures)))
+
+
+@pytest.mark.parametrize(
+    ("job", "needs"),
+    [
+        (FTRL, ModelNeeds(structures=("keras", "torch"))),
+        (BETAS, ModelNeeds(structures=("keras", "torch"))),
+        (FTRL, ModelNeeds(structures=("own", "torch"))),
+        (FTRL, None),
+        (b"{}", ModelNeeds(structures=("torch",))),
+        (
+            file(optimizer_config={"optimizer": "ftrl"}, plugins={"trainer": "keras"}),
+            ModelNeeds(structures=("torch",)),
+        ),
+    ],
+)
+def test_what_one_framework_takes_is_enough(job: bytes, needs: ModelNeeds | None) -> None:
+    """Others of the model's are left to decline; trainers of others may take anything."""
+    assert unsuited(job, needs) == ""
+
+
+def test_a_job_that_does_not_suit_its_model_is_not_kept(stand: Stand, store: Store) -> None:
+    """The digits here are for tflite and torch; only Keras has FTRL."""
+    push(store)
+    [answer] = stand.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=FTRL))
+    assert isinstance(answer, JobRefused)
+    assert "optimizer_config.optimizer: 'ftrl' is an optimizer of keras" in answer.reason
+    assert isinstance(store.load_job(0, JOB), Refused)
+    [answer] = stand.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=LBFGS))
+    assert isinstance(answer, JobStored)
