@@ -133,7 +133,7 @@ def test_a_job_of_aeros_trains_as_it_stands() -> None:
     card = json.loads(AEROS.joinpath("model.json").read_text())
     trainer = KerasTrainer(card["structures"]["keras"])
     x, y = digits()
-    data = of(x.reshape(-1, 8, 8, 1), y)
+    data = of(x, y)
     weights = trainer.initial()
     before = trainer.evaluate(weights, data, asked)
     for _ in range(3):

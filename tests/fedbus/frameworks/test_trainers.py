@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from fedbus import demo_data
+from fedbus.cli.card import read_model
 from fedbus.data import Dataset, npz, of
 from fedbus.data.digits import write_digits
 from fedbus.errors import LayoutError, Stopped, TrainingError
 from fedbus.layout import Array, Layout, Weights
 from fedbus.plugins import Evaluates, Predicts, Trainer
+from fedbus.testing.simulation import simulate
 from fedbus.training import Params, Structure
 from fedbus.weights import blank, decode, encode, encode_delta, flat
 from fedbus.wire import codec
@@ -273,3 +275,29 @@ def test_the_demos_job_reaches_90_percent_within_15_rounds(kinds: list[str], sha
     fleet = [make(kinds[n % len(kinds)]) for n in range(8)]
     assert rounds_to_90_percent(fleet, shards, lambda _: list(range(8))) <= 10
     assert rounds_to_90_percent(fleet, shards, lambda n: Random(n).sample(range(8), 6)) <= 15
+
+
+def test_one_job_over_keras_tflite_and_torch_agents_averages_all_of_them() -> None:
+    """In a whole ring: what the round makes is the mean of what each of them would make."""
+    kinds = ["keras", "tflite", "torch"]
+    fleet = {f"{n}": make(kind) for n, kind in enumerate(kinds, 1)}
+    waiting = list(fleet.values())
+    data = {name: rows(40, seed=int(name)) for name in fleet}
+    job = {**json.loads(demo_data.read("job.json")), "num_rounds": 1, "stopping_target": None}
+    job["round"] = {"agents": 3, "quorum": 3, "deadline_seconds": 600}
+    job["config"] = [{"config_id": "all", "batch_size": 40, "epochs": 1, "learning_rate": 0.2}]
+    job["plugins"] = {"trainer": "tflite"}
+    folder = Path(demo_data.__file__).parent
+    made = simulate(
+        {key: value for key, value in job.items() if value is not None},
+        read_model(folder / "model.json"),
+        data,
+        own={"tflite": lambda _: waiting.pop()},
+    )
+    assert waiting == []
+    weights = fleet["1"].initial()
+    params = Params(batch_size=40, learning_rate=0.2)
+    updates = [fleet["2"].train(weights, d, params).weights for d in data.values()]
+    for name, weight in made.weights.items():
+        mean = sum(update[name].astype(np.float64) for update in updates) / 3
+        np.testing.assert_allclose(weight, mean, atol=1e-5)
