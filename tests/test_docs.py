@@ -91,6 +91,21 @@ def test_the_page_of_the_job_file_runs_as_printed(tmp_path: Path) -> None:
 
 
 @pytest.mark.system
+def test_the_page_of_data_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Describe, deal with a picture, deal otherwise, train on that."""
+    for needed in ("sklearn", "matplotlib", "tflite_runtime"):
+        pytest.importorskip(needed)
+    monkeypatch.setenv("FOLDER", str(tmp_path))
+    lines = commands_of("data.md", "Try it")
+    assert len(lines) == 4
+    said = [run_as_printed(line, tmp_path / "packages") for line in lines]
+    assert "1797 rows" in said[0]
+    assert (tmp_path / "split.png").read_bytes().startswith(b"\x89PNG")
+    assert "1797 rows in" in said[2]
+    assert " finished: " in said[3]
+
+
+@pytest.mark.system
 def test_two_hundred_agents_reach_what_the_page_says_in_two_minutes(tmp_path: Path) -> None:
     """On two cores, as the issue that asked for it wants it."""
     pytest.importorskip("tflite_runtime")
@@ -101,3 +116,11 @@ def test_two_hundred_agents_reach_what_the_page_says_in_two_minutes(tmp_path: Pa
     assert said["phase"] == "finished"
     assert said["metrics"]["accuracy"] >= 0.92
     assert time.monotonic() - began < 120
+
+
+def test_the_page_of_frameworks_runs_as_printed(tmp_path: Path) -> None:
+    """A job of aerOS, on Keras agents."""
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("sklearn")
+    (line,) = commands_of("frameworks.md", "Try Keras")
+    assert "all 3 rounds are done" in run_as_printed(line, tmp_path)
