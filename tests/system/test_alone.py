@@ -69,12 +69,12 @@ class Agent:
         )
         self.until("it answers", lambda: self.curl("/openapi.json")[0] == 200)
 
-    def data(self, rows: int) -> None:
+    def data(self, rows: int, width: int = 64) -> None:
         """Write rows that can be learnt: where a row is brightest, that is its class."""
         rng = np.random.default_rng(1)
         y = rng.integers(0, 10, rows)
-        x = rng.uniform(0, 0.2, (rows, 64)).astype(np.float32)
-        x[np.arange(rows), y * 6] = 1
+        x = rng.uniform(0, 0.2, (rows, width)).astype(np.float32)
+        x[np.arange(rows), y * (width // 10)] = 1
         new = self.folder / "new.npz"
         np.savez(new, x=x, y=y)
         new.rename(self.folder / "data.npz")
@@ -216,7 +216,7 @@ def test_what_curl_may_not_say(agent: Agent) -> None:
         (agent.post("/model/", {**card, "model": "m", "layout": [huge]}), 400, "dimension"),
         (agent.curl("/model/digits/9", *put, "-F", "weights=@" + str(wide)), 404, "POST /model/"),
         (agent.curl("/model/digits/1", *put, "-F", "weights=@" + str(wide)), 400, "float64"),
-        (agent.curl("/model/digits/1", *put, "-F", "weights=@" + str(pickled)), 400, "object"),
+        (agent.curl("/model/digits/1", *put, "-F", "weights=@" + str(pickled)), 400, "the layout"),
         (agent.curl("/model/digits/1", *put, "-F", "weights=@" + str(big)), 413, "at most"),
         (agent.curl("/job/stop/nobody", "-X", "POST"), 404, "nobody"),
         (agent.curl("/job/result/nobody/weights"), 404, "nobody"),
@@ -227,6 +227,20 @@ def test_what_curl_may_not_say(agent: Agent) -> None:
     memory = (Path("/proc") / str(agent.process.pid) / "status").read_text()
     (peak,) = [int(line.split()[1]) for line in memory.splitlines() if line.startswith("VmHWM")]
     assert peak < 300_000, "kB"  # 2 GiB were offered
+
+
+def test_data_that_change_are_announced_with_no_broker(agent: Agent) -> None:
+    """So that a job for what is there now is not refused for what was."""
+    agent.bring()
+
+    def size() -> Any:  # noqa: ANN401 - a document's
+        return agent.curl("/format")[1]["x"]["data_types"]["numerical"]["size"]
+
+    assert size() == [64]
+    agent.data(60, width=32)
+    agent.until("the change is seen", lambda: size() == [32])
+    status, said = agent.post("/job/config/solo/", JOB)
+    assert (status, "64" in said["error"], "32" in said["error"]) == (422, True, True)
 
 
 def test_the_page_of_the_doors_runs_as_printed(agent: Agent) -> None:

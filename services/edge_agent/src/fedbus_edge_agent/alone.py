@@ -43,6 +43,11 @@ class CancelJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """The doors are open: data are looked at from now on, be there a broker or not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lesson:
     """One round of a standalone job."""
 

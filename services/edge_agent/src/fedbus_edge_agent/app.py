@@ -15,7 +15,7 @@ from fedbus.node import Identity
 from fedbus.settings import ServiceSettings
 from fedbus.spool import Spools
 from fedbus.wire.states import AgentFacts
-from fedbus_edge_agent.alone import Alone
+from fedbus_edge_agent.alone import Alone, Opened
 from fedbus_edge_agent.capabilities import measure
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.entrance import entrance_of
@@ -169,6 +169,7 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
 
         if entrance is None:
             return doors(core, settings.home, None)
+        shell.tell(Opened())
         desk = Desk(core, models, lessons, bench.trainers, entrance, shell)
         return doors(core, settings.home, desk)
 

@@ -45,7 +45,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
-from fedbus_edge_agent.alone import KIND, Alone, CancelJob, Learnt, StartJob
+from fedbus_edge_agent.alone import KIND, Alone, CancelJob, Learnt, Opened, StartJob
 from fedbus_edge_agent.answers import MAX_REASON, Answers, declined
 from fedbus_edge_agent.failure import sentence_of
 from fedbus_edge_agent.gathering import Gathering
@@ -170,13 +170,16 @@ class AgentCore:
             case _:
                 pass
 
-    def _told(self, order: StartJob | CancelJob, now: float) -> Iterator[Action]:
+    def _told(self, order: StartJob | CancelJob | Opened, now: float) -> Iterator[Action]:
         """Do what somebody wants at this agent's own door."""
-        if isinstance(order, StartJob):
-            yield from self.alone.start(order)
-            yield from self._go_on(now)
-        else:
-            yield from self.alone.cancel(order.job)
+        match order:
+            case StartJob():
+                yield from self.alone.start(order)
+                yield from self._go_on(now)
+            case CancelJob(job):
+                yield from self.alone.cancel(job)
+            case Opened():
+                yield from self._look_again(now)
 
     def _woke(self, key: Key, now: float) -> Iterator[Action]:
         match key:
