@@ -124,3 +124,11 @@ def test_the_page_of_frameworks_runs_as_printed(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     (line,) = commands_of("frameworks.md", "Try Keras")
     assert "all 3 rounds are done" in run_as_printed(line, tmp_path)
+
+
+def test_the_page_of_frameworks_trains_with_torch_as_printed(tmp_path: Path) -> None:
+    """Warm-up and a schedule that go on from round to round."""
+    pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    (line,) = commands_of("frameworks.md", "Try PyTorch")
+    assert "all 5 rounds are done" in run_as_printed(line, tmp_path)
