@@ -1,6 +1,7 @@
 """`fedbus data`, as a person and as a program use it."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,8 @@ def test_wrong_wishes_are_refused_before_anything_is_written(
         "2 fedbus: --loader-options: a JSON"
     )
     assert "a picture is .pdf, .png, .svg" in refused(*words, "--plot", "a.gif")
+    (source.parent / "a.png").mkdir()
+    assert "a.png: a folder is there" in refused(*words, "--plot", source.parent / "a.png")
     assert "--held-out 0.001 of 200 rows is not a single one" in refused(
         *words, "--held-out", 0.001
     )
@@ -212,4 +215,72 @@ def test_a_full_disk_leaves_nothing_half_written(
     monkeypatch.setattr(parts, "_pack", full)
     to = source.parent / "s"
     assert f"{to}: No space left" in refused("split", source, "--to", to, "--agents", 2)
+    assert list(to.iterdir()) == []
+
+
+def test_a_failed_replacement_leaves_the_old_shards_and_the_old_picture(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the disk is full, the picture has no folder, or a file cannot be moved."""
+    pytest.importorskip("matplotlib")
+    to, plot = source.parent / "s", source.parent / "s.svg"
+    words = ["split", source, "--to", to, "--agents"]
+    split(*words[1:], 3, "--plot", plot)
+    (to / "pipeline.json").write_text("[]")
+
+    def there() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (*to.iterdir(), plot)}
+
+    before = there()
+    assert len(before) == 6
+    again = [*words, 5, "--seed", 1, "--replace", "--plot"]
+
+    packed = []
+    pack = parts._pack  # noqa: SLF001 - the last thing done for a shard, to fail at the fourth
+
+    def full(room: Path, number: int, path: Path) -> None:
+        packed.append(path)
+        if len(packed) == 4:
+            raise OSError(28, "No space left on device")
+        pack(room, number, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parts, "_pack", full)
+        assert "No space left" in refused(*again, plot)
+    assert there() == before
+    assert "No such file" in refused(*again, source.parent / "nowhere" / "s.svg")
+    assert there() == before
+
+    rename = Path.rename
+
+    def stuck(self: Path, target: Path) -> Path:
+        if target == to / "agent.5.npz":
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", stuck)
+        assert "Input/output error" in refused(*again, plot)
+    assert there() == before
+
+    split(*again[1:], plot)
+    assert set(there()) == {*before, "agent.4.npz", "agent.5.npz"}
+    assert there()["s.svg"] != before["s.svg"]
+    assert there()["pipeline.json"] == b"[]"
+
+
+def test_a_disk_without_room_is_said_before_a_map_is_written_to(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing into a hole that the disk cannot fill would kill the process."""
+    if not hasattr(os, "posix_fallocate"):
+        pytest.skip("only POSIX can ask for room")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    to = source.parent / "s"
+    assert f"{to}" in (said := refused("split", source, "--to", to, "--agents", 2))
+    assert "No space left" in said
     assert list(to.iterdir()) == []

@@ -107,7 +107,10 @@ def split(
         Path | None, typer.Option(metavar="FILE", help="A picture of it: .png, .svg or .pdf.")
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Remove the shards that are there.")
+        bool,
+        typer.Option(
+            "--replace", help="Remove the shards that are there, once the new ones are written."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -179,8 +182,8 @@ def _split(data: "Dataset", wish: Wish) -> dict[str, Any]:
     import numpy as np
 
     from fedbus.data.split import WITHOUT_CLASSES, deal, hold_out
-    from fedbus.data.split.parts import labels_of, write_parts
-    from fedbus.data.split.picture import count, draw, unevenness
+    from fedbus.data.split.parts import labels_of
+    from fedbus.data.split.picture import count, unevenness
 
     y = labels_of(data)
     classed = y.ndim == 1 and y.dtype.kind in "iu"
@@ -192,16 +195,10 @@ def _split(data: "Dataset", wish: Wish) -> dict[str, Any]:
     hands = [kept[hand] for hand in dealt]
     if wish.held_out and not len(held):
         raise TrainingError(f"--held-out {wish.held_out} of {len(y)} rows is not a single one")
-    wish.to.mkdir(parents=True, exist_ok=True)
-    for old in _there(wish.to):
-        old.unlink()
     names = [f"agent.{number}" for number in range(1, wish.agents + 1)]
-    parts = {wish.to / f"{name}.npz": hand for name, hand in zip(names, hands, strict=True)}
-    write_parts(data, {**parts, wish.to / HELD_OUT: held} if len(held) else parts)
     classes, table = count(y, hands)
-    if wish.plot is not None:
-        title = f"{Path(wish.source).name} dealt by {wish.by}, seed {wish.seed}"
-        draw(wish.plot, title, names, classes, table)
+    parts = {f"{name}.npz": hand for name, hand in zip(names, hands, strict=True)}
+    _write(data, wish, {**parts, HELD_OUT: held} if len(held) else parts, (names, classes, table))
     return {
         "by": wish.by,
         "options": dict(wish.options),
@@ -220,6 +217,27 @@ def _split(data: "Dataset", wish: Wish) -> dict[str, Any]:
             for name, hand, counts in zip(names, hands, table.tolist(), strict=True)
         ],
     }
+
+
+def _write(data: "Dataset", wish: Wish, parts: Mapping[str, Any], drawn: tuple[Any, ...]) -> None:
+    from fedbus.data.split.parts import replacing, write_parts
+    from fedbus.data.split.picture import draw
+
+    # A picture that cannot be drawn must not cost the shards that are there.
+    new = None if wish.plot is None else wish.plot.with_name(f".new-{wish.plot.name}")
+    try:
+        with replacing(wish.to, _there(wish.to)) as room:
+            write_parts(data, {room / name: hand for name, hand in parts.items()})
+            if new is not None:
+                title = f"{Path(wish.source).name} dealt by {wish.by}, seed {wish.seed}"
+                draw(new, title, *drawn)
+        if new is not None and wish.plot is not None:
+            new.replace(wish.plot)
+    except OSError as error:
+        raise TrainingError(f"{wish.plot}: {error.strerror or error}") from error
+    finally:
+        if new is not None:
+            new.unlink(missing_ok=True)
 
 
 def _tell(said: Mapping[str, Any], wish: Wish) -> None:

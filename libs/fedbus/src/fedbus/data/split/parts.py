@@ -1,9 +1,11 @@
 """Write each agent's rows as a shard of its own; the data set is read once for many, never held."""
 
+import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -28,20 +30,55 @@ def labels_of(data: Dataset) -> Array:
     return np.concatenate(parts)
 
 
+@contextmanager
+def replacing(folder: Path, old: Sequence[Path]) -> Iterator[Path]:
+    """Give a hidden room to write in; at the end its files take the place of the old ones.
+
+    Either all of them do or none: whatever fails, inside or at the end, the old ones are as they
+    were. For a moment the disk must hold both. Who is killed leaves a folder `.split-…`, in which
+    is what was not yet, or no more, in its place.
+
+    Raises:
+        TrainingError: the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".split-", dir=folder) as name:
+            room = Path(name)
+            yield room
+            _swap(room, folder, old)
+    except OSError as error:
+        raise TrainingError(f"{folder}: {error.strerror or error}") from error
+
+
+def _swap(room: Path, folder: Path, old: Sequence[Path]) -> None:
+    new = sorted(path for path in room.iterdir() if path.is_file())
+    away = room / "old"
+    away.mkdir()
+    moves = [(path, away / path.name) for path in old]
+    moves += [(path, folder / path.name) for path in new]
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for here, there in moves:
+            here.rename(there)
+            moved.append((here, there))
+    except OSError:
+        for here, there in reversed(moved):
+            there.rename(here)
+        raise
+
+
 def write_parts(data: Dataset, parts: Mapping[Path, Rows]) -> None:
     """Write .npz files of these rows, in this order; the same rows make the same bytes.
 
     Raises:
-        TrainingError: the data cannot be read, or the disk is full; nothing half-written is left.
+        TrainingError: the data cannot be read.
+        OSError: the disk is full; nothing half-written is left.
     """
     left = iter(parts.items())
     while group := dict(islice(left, GROUP)):
-        folder = next(iter(group)).parent
-        try:
-            with tempfile.TemporaryDirectory(prefix=".split-", dir=folder) as room:
-                _write(data, group, Path(room))
-        except OSError as error:
-            raise TrainingError(f"{folder}: {error.strerror or error}") from error
+        with tempfile.TemporaryDirectory(prefix=".split-", dir=next(iter(group)).parent) as room:
+            _write(data, group, Path(room))
 
 
 def _write(data: Dataset, group: Mapping[Path, Rows], room: Path) -> None:
@@ -80,6 +117,11 @@ def _array(path: Path, rows: Rows, like: Array) -> Any:  # noqa: ANN401 - numpy 
         raise TrainingError("a shard without a single row: nobody could train on it")
     make: Any = open_memmap  # it has no types
     made: Array = make(path, "w+", like.dtype, (len(rows), *like.shape[1:]))
+    if hasattr(os, "posix_fallocate"):
+        # It is all holes yet: writing through a map into one that the disk has no room for would
+        # kill the process (SIGBUS), where this says so.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return made
 
 

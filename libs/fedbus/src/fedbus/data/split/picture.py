@@ -43,11 +43,13 @@ def check_picture(file: Path) -> None:
     """Refuse a picture that could not be drawn, before anything else is done.
 
     Raises:
-        TrainingError: its suffix is none we draw.
+        TrainingError: its suffix is none we draw, or a folder is there.
         PluginError: matplotlib is not installed.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise TrainingError(f"{file}: a picture is {listed(SUFFIXES)}")
+    if file.is_dir():
+        raise TrainingError(f"{file}: a folder is there; a picture is a file")
     try:
         import matplotlib.figure  # noqa: F401, PLC0415 - only where a picture is drawn
     except ImportError as error:
