@@ -1,6 +1,8 @@
 """Write the digits as shards: an `agent.N.npz` per agent, `held_out.npz` for the evaluator.
 
-    python examples/digits/shards.py FOLDER [AGENTS [ALPHA]]
+    python examples/digits/shards.py FOLDER [AGENTS [SPLIT]]
+
+SPLIT is a sampler of `fedbus data split`, as dirichlet:0.3 (the default) or label-quantity:2.
 
 A shard is an .npz file with `x`, shape (rows, 64), float32 from 0 to 1, and `y`, shape (rows,),
 int64. Write your own data like that, and the loader `npz` reads it.
@@ -15,9 +17,9 @@ from fedbus.data import npz
 from fedbus.data.digits import write_digits
 
 
-def main(folder: str, agents: str = "8", alpha: str = "0.3") -> None:
+def main(folder: str, agents: str = "8", split: str = "dirichlet:0.3") -> None:
     """Write the shards and print what each holds."""
-    for shard in write_digits(Path(folder), int(agents), float(alpha)):
+    for shard in write_digits(Path(folder), int(agents), split):
         labels = np.concatenate([y for _, y in npz(str(shard)).batches()])
         counts = np.bincount(labels, minlength=10)
         print(f"{shard}  {len(labels):4} rows  of each digit: {' '.join(map(str, counts))}")

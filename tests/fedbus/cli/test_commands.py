@@ -131,15 +131,27 @@ def test_a_simulated_jobs_faults_are_all_listed(tmp_path: Path) -> None:
     assert {"num_rounds: missing", "model_name: missing"} <= set(result.stderr.splitlines())
 
 
-@pytest.mark.parametrize("split", ["shards", "dirichlet", "dirichlet:0", "dirichlet:inf", "d:1"])
-def test_a_split_that_nobody_knows_is_wrong_usage(tmp_path: Path, split: str) -> None:
-    """The sentence says what belongs there."""
+@pytest.mark.parametrize(
+    ("split", "sentence"),
+    [
+        ("d:1", "no sampler 'd'; there is all-inclusive, dirichlet, distribution, iid, "),
+        ("dirichlet:0", "alpha: '0' is no number above 0"),
+        ("iid:3", "iid takes no '3'; its options: none"),
+    ],
+)
+def test_a_split_that_nobody_knows_is_wrong_usage(
+    tmp_path: Path, split: str, sentence: str
+) -> None:
+    """The sentence says what belongs there, before anything is started."""
     job = {"training_id": "s", "model_name": "digits", "num_rounds": 2}
     (tmp_path / "job.json").write_text(json.dumps(job))
     result = RUNNER.invoke(app, ["simulate", str(tmp_path / "job.json"), "--split", split])
     assert result.exit_code == 2
-    assert "dirichlet:ALPHA, a number above 0" in result.stderr
-    line = ["simulate", str(tmp_path / "job.json"), "--split", "dirichlet:1", "--data", "."]
+    assert sentence in result.stderr
+    result = RUNNER.invoke(app, ["up", "--home", str(tmp_path / "home"), "--split", split])
+    assert (result.exit_code, sentence in result.stderr) == (2, True), result.output
+    assert not (tmp_path / "home").exists()
+    line = ["simulate", str(tmp_path / "job.json"), "--split", "iid", "--data", "."]
     assert "--split deals the digits" in RUNNER.invoke(app, line).stderr
 
 
@@ -150,7 +162,14 @@ def test_a_fleet_of_two_hundred_is_simulated_in_seconds(tmp_path: Path) -> None:
     examples = Path(__file__).parents[3] / "examples" / "digits"
     job = json.loads((examples / "job-200.json").read_bytes())
     (tmp_path / "job.json").write_text(json.dumps({**job, "num_rounds": 2}))
-    line = ["simulate", str(tmp_path / "job.json"), "--agents", "200", "--split", "dirichlet:5"]
+    line = [
+        "simulate",
+        str(tmp_path / "job.json"),
+        "--agents",
+        "200",
+        "--split",
+        "mixed:80:alpha=0.5",
+    ]
     result = RUNNER.invoke(app, line)
     assert result.exit_code == 0, result.output
     assert "100 agents" in result.stdout

@@ -128,11 +128,11 @@ def split(
         size_alpha=size_alpha,
         shards_per_agent=shards_per_agent,
         classes_per_agent=classes_per_agent,
-        anchor_classes=_numbers("--anchor-classes", anchor_classes),
+        anchor_classes=_option("anchor_classes", anchor_classes),
         consistent=consistent,
         keep_anchor=keep_anchor,
         non_iid=non_iid,
-        institutions=_institutions(institutions),
+        institutions=_option("institutions", institutions),
     )
     _check_free(to, replace)
     wish = Wish(source, to, agents, by, seed, least, held_out, options, plot)
@@ -297,21 +297,13 @@ def _given(**options: Any) -> dict[str, Any]:  # noqa: ANN401 - as the command l
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _numbers(option: str, text: str | None) -> list[int] | None:
-    if text is None:
-        return None
+def _option(name: str, text: str | None) -> Any:  # noqa: ANN401 - as its sampler takes it
+    from fedbus.data.split.named import READERS
+
     try:
-        return [int(word) for word in text.split(",")]
+        return None if text is None else READERS[name](text)
     except ValueError as error:
-        raise SettingsError(f"{option} {text!r}: numbers with commas between") from error
-
-
-def _institutions(text: str | None) -> int | list[list[int] | None] | None:
-    if text is None:
-        return None
-    if text.isdigit():
-        return int(text)
-    return [_numbers("--institutions", group) for group in text.split(";")]
+        raise SettingsError(f"--{name.replace('_', '-')} {error}") from error
 
 
 def _counts(y: Any) -> dict[str, int]:  # noqa: ANN401 - an array

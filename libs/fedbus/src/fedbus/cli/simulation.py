@@ -1,9 +1,8 @@
 """`fedbus simulate`: a job in one process, with no broker and no waiting."""
 
-import math
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +12,10 @@ import typer
 from fedbus.cli import show
 from fedbus.cli.card import PackedModel, read_model, write_weights
 from fedbus.cli.exits import Failed, Refused
+from fedbus.cli.sampling import Split, check_split
 from fedbus.cli.starting import digits_model
 from fedbus.cli.watching import round_line
-from fedbus.cluster.shards import ALPHA, HELD_OUT, shard_names, write_digits
+from fedbus.cluster.shards import HELD_OUT, shard_names, write_digits
 from fedbus.data import Dataset, npz
 from fedbus.errors import SettingsError
 from fedbus.wire import codec
@@ -38,14 +38,7 @@ def simulate(
             metavar="CARD.json", help="As for `models push`; the digits model by default."
         ),
     ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="dirichlet:ALPHA",
-            help="How unevenly the digits are dealt, 0.3 by default: the smaller, the fewer "
-            "classes an agent sees.",
-        ),
-    ] = None,
+    split: Split = None,
     seed: Annotated[int, typer.Option(help="The same seed plays the same run again.")] = 0,
     rough: Annotated[
         bool, typer.Option("--rough", help="Lose, repeat and delay messages, as bad links do.")
@@ -67,10 +60,9 @@ def simulate(
 
     payload = _read(job)
     wish = _wish(payload)
+    check_split(split, data)
     with tempfile.TemporaryDirectory(prefix="fedbus-simulate-") as folder:
-        shards, held_out = _data(
-            data, Path(folder), agents or wish.round.agents, _alpha(split, data)
-        )
+        shards, held_out = _data(data, Path(folder), agents or wish.round.agents, split)
         _check_enough(wish, len(shards))
         try:
             bar = show.progress(f"{len(shards)} agents", wish.num_rounds)
@@ -121,24 +113,11 @@ def _check_enough(wish: JobFile, agents: int) -> None:
         )
 
 
-def _alpha(split: str | None, data: Path | None) -> float:
-    if split is None:
-        return ALPHA
-    if data is not None:
-        raise SettingsError("--split deals the digits, and --data brings shards that are dealt")
-    scheme, _, number = split.partition(":")
-    with suppress(ValueError):
-        alpha = float(number)
-        if scheme == "dirichlet" and 0 < alpha < math.inf:
-            return alpha
-    raise SettingsError(f"--split {split!r}: dirichlet:ALPHA, a number above 0, belongs there")
-
-
 def _data(
-    given: Path | None, folder: Path, agents: int, alpha: float
+    given: Path | None, folder: Path, agents: int, split: str | None
 ) -> tuple[dict[str, Dataset], Dataset]:
     if given is None:
-        write_digits(folder, agents, alpha)
+        write_digits(folder, agents, split)
         names = [str(number) for number in range(1, agents + 1)]
     else:
         folder, names = given, shard_names(given, agents)

@@ -19,6 +19,7 @@ from fedbus.cli import show
 from fedbus.cli.exits import Failed, Unreachable
 from fedbus.cli.groups import one_error
 from fedbus.cli.here import broker_of
+from fedbus.cli.sampling import Split, check_split
 from fedbus.cli.starting import push_digits, start
 from fedbus.cluster import place
 from fedbus.cluster.local import LocalCluster
@@ -70,6 +71,7 @@ def up(
             "and y. The handwritten digits by default.",
         ),
     ] = None,
+    split: Split = None,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="1883 by default, or a free one.")
     ] = None,
@@ -89,12 +91,14 @@ def up(
     HOME.
     """
     check_framework(framework)
+    check_split(split, data)
     chosen = (home or place.default_home()).resolve()
     plan = ClusterPlan(
         home=chosen,
         agents=agents,
         framework=framework,
         data=None if data is None else data.resolve(),
+        split=split,
         port=port,
         open=open_,
         http=http,

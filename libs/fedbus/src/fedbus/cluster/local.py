@@ -151,7 +151,8 @@ class LocalCluster:
             process.start(clock.monotonic())
         self.changed()
         if self.plan.data is None:
-            await asyncio.to_thread(shards.write_digits, self._data, len(agents) - 1)
+            names = len(agents) - 1
+            await asyncio.to_thread(shards.write_digits, self._data, names, self.plan.split)
         for process in agents:
             process.start(clock.monotonic())
         self.changed()

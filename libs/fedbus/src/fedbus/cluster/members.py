@@ -25,6 +25,8 @@ class ClusterPlan:
     """Every shard there is when left out, or 8 where there are none."""
     framework: str = "tflite"
     data: Path | None = None
+    split: str | None = None
+    """How the digits are dealt, where there is no data: `label-quantity:2`."""
     port: int | None = None
     open: bool = False
     http: bool = False

@@ -18,7 +18,7 @@ from pathlib import Path
 from fedbus.errors import FedbusError
 from fedbus.data.digits import write_digits
 try:
-    write_digits(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+    write_digits(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
 except FedbusError as error:
     sys.exit(str(error))
 """
@@ -47,17 +47,14 @@ def shard_names(folder: Path, agents: int | None) -> list[str]:
     return names[:agents]
 
 
-ALPHA = 0.3
-"""How unevenly the digits are dealt, unless somebody says otherwise."""
-
-
-def write_digits(folder: Path, agents: int, alpha: float = ALPHA) -> None:
-    """Write scikit-learn's digits as shards, the same ones each time, dealt by Dirichlet(alpha).
+def write_digits(folder: Path, agents: int, split: str | None = None) -> None:
+    """Write scikit-learn's digits as shards, the same ones each time; by default unevenly.
 
     In a process of its own: scikit-learn would stay in memory as long as the cluster lives.
 
     Raises:
-        SettingsError: scikit-learn is missing, or there are more agents than digits.
+        SettingsError: scikit-learn is missing, there are more agents than digits, or a sampler
+            cannot deal them so.
     """
     if find_spec("sklearn") is None:
         raise SettingsError(
@@ -65,7 +62,14 @@ def write_digits(folder: Path, agents: int, alpha: float = ALPHA) -> None:
             "pip install scikit-learn, or bring data of your own with --data"
         )
     wrote = subprocess.run(
-        [sys.executable, "-c", _WRITE_DIGITS, str(folder), str(agents), str(alpha)],
+        [
+            sys.executable,
+            "-c",
+            _WRITE_DIGITS,
+            str(folder),
+            str(agents),
+            *([] if split is None else [split]),
+        ],
         check=False,
         capture_output=True,
         text=True,

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.data.split import dirichlet, hold_out
+from fedbus.data.split import deal, hold_out
+from fedbus.data.split.named import DEFAULT, named
 
 SEED = 20
 """The split of the demo."""
@@ -24,23 +25,25 @@ def digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 
 def write_digits(
-    folder: Path, agents: int, alpha: float = 0.3, seed: int = SEED, held_out: float = 0.2
+    folder: Path, agents: int, split: str = DEFAULT, seed: int = SEED, held_out: float = 0.2
 ) -> list[Path]:
     """Write `agent.1.npz` … `agent.N.npz` and `held_out.npz` (which only an evaluator may see).
 
-    The same arguments write the same numbers.
+    The same arguments write the same numbers; `split` is a sampler's name, as `named` reads it.
 
     Returns:
         The agents' shards, in order.
 
     Raises:
-        TrainingError: there are more agents than digits.
+        SettingsError: there is no such sampler, or it takes no such option.
+        TrainingError: there are more agents than digits, or the sampler cannot deal them so.
     """
+    by, options = named(split)
     x, y = digits()
     rng = np.random.default_rng(seed)
     kept, held = hold_out(y, held_out, rng)
     least = min(16, len(kept) // max(1, 2 * agents)) or 1
-    hands = dirichlet(y[kept], agents, rng, least, alpha)
+    hands = deal(by, y[kept], agents, rng, least, options)
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "held_out.npz", x=x[held], y=y[held])
     shards = [folder / f"agent.{number}.npz" for number in range(1, agents + 1)]
