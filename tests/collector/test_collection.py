@@ -310,7 +310,8 @@ def test_a_declined_task_is_waited_for_no_more() -> None:
         stand.hear(A, decline)
         assert stand.receipts()[A].verdict == "drop"
     stand.hear(B, Decline(job=JOB, round=1, task=1, reason="me too"))
-    assert stand.ended.reason == "0 of 3 updates, 2 are needed"
+    said = "0 of 3 updates, 2 are needed; 1 refused: out of memory; 1 refused: me too"
+    assert stand.ended.reason == said
     stand.hear(C, decline)
     assert stand.receipts()[C].reason == "noted"
 

@@ -98,6 +98,18 @@ def test_the_record_says_who_counted_and_why_others_did_not() -> None:
     assert (record.parent, record.weighted) == (1, True)
 
 
+def test_a_round_that_falls_short_tells_the_reasons_that_came_most() -> None:
+    """As many as fit a line that a person reads."""
+    round_ = round_of(roster=ROSTER, quorum=2)
+    assert round_.shortfall() == "0 of 5 updates, 2 are needed"
+    for agent, reason in zip(
+        ROSTER, ("x", "out of memory", "y", "out of memory", "z"), strict=True
+    ):
+        round_.refuse(agent, reason)
+    said = "0 of 5 updates, 2 are needed; 2 refused: out of memory; 1 refused: x; 1 refused: y"
+    assert round_.shortfall() == said
+
+
 def test_whatever_agents_say_makes_a_record_that_can_be_read() -> None:
     """Hundreds of agents, each with its own 64 figures near the largest float, or a long excuse."""
     roster = tuple(f"agent.{number}" for number in range(600))

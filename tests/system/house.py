@@ -65,6 +65,8 @@ class Plan:
         slow: Bits a second, each way, of nodes with a slow link.
         hostile: What is wrong with the updates of more agents, by name; see `hostile_agent.py`.
         accounts: Who else may log in.
+        shipped: Agents as people run them, by node, with the settings of each.
+        structures: Of the model, by trainer.
     """
 
     seed: int
@@ -79,6 +81,10 @@ class Plan:
     hostile: Mapping[str, str] = field(default_factory=dict)
     inference: bool = False
     accounts: tuple[str, ...] = ()
+    shipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    structures: Mapping[str, Mapping[str, str]] = field(
+        default_factory=lambda: {"light": {"name": "none"}}
+    )
 
 
 class Resident:
@@ -154,7 +160,7 @@ class House:
         self._bus: Bus | None = None
 
     async def __aenter__(self) -> Self:
-        seed_model(self.folder / "repository", self.plan.numbers)
+        seed_model(self.folder / "repository", self.plan.numbers, self.plan.structures)
         self.broker.start()
         try:
             for node in self._doors:
@@ -218,7 +224,7 @@ class House:
 
     async def submit(self, rounds: int = 3, job: str = JOB, **wish: object) -> None:
         """Submit a job, again until it is heard of; `wish` is its `round`."""
-        agents = len(self.agents) + len(self.plan.hostile)
+        agents = len(self.agents) + len(self.plan.hostile) + len(self.plan.shipped)
         round_ = {"agents": agents, "quorum": 2, "deadline_seconds": 30, **wish}
         file = {"training_id": job, "model_name": MODEL, "num_rounds": rounds, "round": round_}
         self.note(f"{job} submitted: {rounds} rounds, {round_}")
@@ -425,6 +431,8 @@ class House:
             )
         for agent, wrong in plan.hostile.items():
             yield self._member(agent, "tests.system.hostile_agent", home=home, wrong=wrong)
+        for agent, settings in plan.shipped.items():
+            yield self._member(agent, "fedbus_edge_agent", home=home, **settings)
 
     def _member(self, node: str, module: str, **settings: str) -> Member:
         fault = self.plan.faults.get(node)
@@ -461,12 +469,13 @@ def _rules(user: str) -> Iterator[tuple[str, str]]:
         yield from access_rules(user)
 
 
-def seed_model(folder: Path, numbers: int) -> None:
+def seed_model(folder: Path, numbers: int, structures: Mapping[str, Mapping[str, str]]) -> None:
     """Put a first version into a repository that is not started yet."""
     weights = {"w": np.linspace(-1, 1, numbers, dtype=np.float32), "b": np.ones(3, np.float32)}
     layout = Layout.of(weights)
     specs = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in layout.tensors)
-    card = ModelCard(model=MODEL, layout=specs, structures={"light": {"name": "none"}})
+    told = {name: dict(structure) for name, structure in structures.items()}
+    card = ModelCard(model=MODEL, layout=specs, structures=told)
     store = SqliteStore(folder)
     manifests = [_kept(store, blob) for blob in (codec.to_json(card), encode(weights, layout))]
     store.push(MODEL, manifests[0], manifests[1], ())

@@ -143,6 +143,7 @@ def become(request: dict[str, Any], parent: int) -> None:
     os.close(nothing)
     os.environ.clear()
     os.environ.update(request["environ"])
+    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     sys.argv[1:] = request["arguments"]
     runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
 

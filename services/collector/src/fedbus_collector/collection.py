@@ -218,9 +218,7 @@ class Collection:
         base, folding = self._preparation.base, self._folding
         match self.round.verdict():
             case Verdict.FAIL:
-                have, need = len(self.round.counted), self.round.plan.quorum
-                asked = len(self.round.plan.roster)
-                yield from self.fail(f"{have} of {asked} updates, {need} are needed")
+                yield from self.fail(self.round.shortfall())
             case Verdict.CLOSE if base is not None and folding is not None:
                 self._out = self._means.spools.make(blob_size(folding.layout, "plain"))
                 self.round.phase = Phase.AGGREGATING

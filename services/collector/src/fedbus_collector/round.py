@@ -1,6 +1,7 @@
 """The facts of one round: who is on the roster, who has counted, whether it may close. Pure."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
@@ -11,6 +12,7 @@ from fedbus.wire.values import Contributor, Plan, Refusal, RoundRecord
 MAX_METRICS = 64
 METRICS_TOGETHER = 4096
 MAX_REASON = 300
+REASONS_TOLD = 3
 
 
 class Phase(StrEnum):
@@ -125,6 +127,13 @@ class Round:
         if not self.late or self.here:  # what is here at the deadline still counts
             return Verdict.WAIT
         return Verdict.CLOSE if len(self.counted) >= self.plan.quorum else Verdict.FAIL
+
+    def shortfall(self) -> str:
+        """Say how many updates there are, how many are needed, and why others were refused."""
+        asked = len(self.plan.roster)
+        told = f"{len(self.counted)} of {asked} updates, {self.plan.quorum} are needed"
+        why = Counter(reason[:MAX_REASON] for reason in self.refused.values())
+        return told + "".join(f"; {n} refused: {r}" for r, n in why.most_common(REASONS_TOLD))
 
     def record(self) -> RoundRecord:
         """Write down how the round went; a large roster's details are cut to fit a message."""

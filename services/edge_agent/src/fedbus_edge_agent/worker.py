@@ -15,7 +15,7 @@ STALL_SECONDS = 600.0
 LOOKS = 4
 """In so many equal parts of the patience it is looked at; a process that stood still loses one."""
 GRACE_SECONDS = 30.0
-"""For the reason to be heard by those who wait for the task."""
+"""For the reason to be heard by those who wait for the task; no more than twice the patience."""
 EXIT_HUNG = 75
 STALL: Key = ("stall",)
 LEAVE: Key = ("leave",)
@@ -64,7 +64,7 @@ class Worker:
         where = f" ({place})" if place else ""
         self.trouble = f"training hangs: no batch for {self._patience:g} s{where}"
         yield Note("worker_hung", {"work": list(self.key), "reason": self.trouble})
-        yield WakeAt(LEAVE, now + GRACE_SECONDS)
+        yield WakeAt(LEAVE, now + min(GRACE_SECONDS, 2 * self._patience))
         yield Introduce()
 
     def ended(self) -> Iterator[Action]:
