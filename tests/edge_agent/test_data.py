@@ -14,7 +14,8 @@ from fedbus.errors import SettingsError, TrainingError
 from fedbus.node import Identity
 from fedbus.settings import settings_from
 from fedbus_edge_agent.app import AgentSettings, build, source_of
-from fedbus_edge_agent.core import LOOK_SECONDS, AgentCore
+from fedbus_edge_agent.core import AgentCore
+from fedbus_edge_agent.data_watch import LOOK_SECONDS
 
 IDENTITY = Identity(name="agent.a", incarnation=1)
 Environ = Callable[..., dict[str, str]]

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 from fedbus.actions import (
     Action,
@@ -20,10 +19,8 @@ from fedbus.actions import (
     Introduce,
     Key,
     Local,
-    Note,
     Ran,
     Received,
-    Run,
     RunFailed,
     Send,
     Stopping,
@@ -47,6 +44,7 @@ from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
 from fedbus_edge_agent.alone import KIND, Alone, CancelJob, Learnt, Opened, StartJob
 from fedbus_edge_agent.answers import MAX_REASON, Answers, declined
+from fedbus_edge_agent.data_watch import DATA, Changes, DataWatch
 from fedbus_edge_agent.failure import sentence_of
 from fedbus_edge_agent.gathering import Gathering
 from fedbus_edge_agent.models import Models
@@ -63,26 +61,9 @@ RECENT_SECONDS = 5.0
 TAKEN_SECONDS = 0.25
 """Before a controller asks again. A task that is over sooner saves both of us a message."""
 MAX_SCORES = 64
-LOOK_SECONDS = 5.0
-"""Between two looks at the data; what is being written is waited for."""
-DATA: Key = ("data",)
 
 FactsOf = Callable[[str, dict[str, int]], AgentFacts]
 """Makes an agent's facts from its running task and the models it holds."""
-
-
-class Changes(Protocol):
-    """Data that may change while an agent lives."""
-
-    @property
-    def trouble(self) -> str:
-        """Why what is there now cannot be used; "" is no trouble."""
-
-    def look(self) -> bool:
-        """Say whether there is something new to load."""
-
-    def reload(self) -> None:
-        """Load it, or have a trouble."""
 
 
 class AgentCore:
@@ -108,7 +89,7 @@ class AgentCore:
         self._alone_first = False  # whether a standalone job has the worker's next turn
         self._answers = Answers(outbox)
         self._facts = facts
-        self._data = data
+        self._watch = DataWatch(data)
         self._measured: tuple[float, AgentFacts] | None = None
         self._epoch = 0
         self._controller = ""  # whoever gave the last order
@@ -127,7 +108,7 @@ class AgentCore:
     def known(self) -> AgentFacts:
         """What this agent knows of itself at this moment."""
         facts = self._facts(self._doing(), self._gathering.models.held())
-        return replace(facts, trouble=self._worker.trouble or self._data_trouble())
+        return replace(facts, trouble=self._worker.trouble or self._watch.trouble)
 
     def under_way(self) -> dict[str, int]:
         """Count what is being done here for each job, waits included; standalone jobs as well."""
@@ -142,9 +123,10 @@ class AgentCore:
         match event:
             case Connected():
                 yield from self._answers.begin()
-                yield from self._look_again(now)
+                yield from self._watch.begin(now)
             case Ran(key, _) | RunFailed(key, _) if key == DATA:
-                yield from self._reloaded(now)
+                self._measured = None  # its format may be another
+                yield from self._watch.reloaded(now)
             case Received(sender, TrainTask() | EvaluateTask() | StopJob() as order):
                 if order.epoch < self._epoch:
                     yield Send(sender, StaleEpoch(epoch=self._epoch))
@@ -179,7 +161,7 @@ class AgentCore:
             case CancelJob(job):
                 yield from self.alone.cancel(job)
             case Opened():
-                yield from self._look_again(now)
+                yield from self._watch.begin(now)
 
     def _woke(self, key: Key, now: float) -> Iterator[Action]:
         match key:
@@ -191,7 +173,7 @@ class AgentCore:
             case ("leave",):
                 yield from self._worker.leave()
             case ("data",):
-                yield from self._look_at_data(now)
+                yield from self._watch.look(now)
             case ("taken", job, number):
                 yield Send(self._controller, TaskTaken(job=job, task=number))
             case (_, *rest) if task := self._tasks.get(tuple(rest)):
@@ -199,29 +181,6 @@ class AgentCore:
                 yield from self._go_on(now)
             case _:
                 pass
-
-    # ── data ──────────────────────────────────────────────────────────────────────────────────────
-
-    def _look_again(self, now: float) -> Iterator[Action]:
-        if self._data is not None:
-            yield WakeAt(DATA, now + LOOK_SECONDS)
-
-    def _look_at_data(self, now: float) -> Iterator[Action]:
-        if self._data is not None and self._data.look():
-            yield Note("data_changed", {})
-            yield Run(DATA, self._data.reload)  # a task that is worked on ends first
-        else:
-            yield from self._look_again(now)
-
-    def _reloaded(self, now: float) -> Iterator[Action]:
-        self._measured = None  # its format may be another
-        yield Note("data_loaded", {"trouble": self._data_trouble()})
-        yield Introduce()
-        yield from self._look_again(now)
-
-    def _data_trouble(self) -> str:
-        trouble = self._data.trouble if self._data is not None else ""
-        return f"the data changed and cannot be loaded: {trouble}" if trouble else ""
 
     # ── orders ────────────────────────────────────────────────────────────────────────────────────
 

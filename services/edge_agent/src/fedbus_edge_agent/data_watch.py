@@ -1,0 +1,56 @@
+"""The watch over an agent's data: what changes is loaded anew, and announced. Pure."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from fedbus.actions import Action, Introduce, Key, Note, Run, WakeAt
+
+LOOK_SECONDS = 5.0
+"""Between two looks at the data; what is being written is waited for."""
+DATA: Key = ("data",)
+
+
+class Changes(Protocol):
+    """Data that may change while an agent lives."""
+
+    @property
+    def trouble(self) -> str:
+        """Why what is there now cannot be used; "" is no trouble."""
+
+    def look(self) -> bool:
+        """Say whether there is something new to load."""
+
+    def reload(self) -> None:
+        """Load it, or have a trouble."""
+
+
+class DataWatch:
+    """Looks at the data every few seconds; at nothing where they cannot change."""
+
+    def __init__(self, data: Changes | None) -> None:
+        self._data = data
+
+    @property
+    def trouble(self) -> str:
+        """Why no task can be taken with the data that are there now; "" is no trouble."""
+        trouble = self._data.trouble if self._data is not None else ""
+        return f"the data changed and cannot be loaded: {trouble}" if trouble else ""
+
+    def begin(self, now: float) -> Iterator[Action]:
+        """Look in a while, if there is anything to look at."""
+        if self._data is not None:
+            yield WakeAt(DATA, now + LOOK_SECONDS)
+
+    def look(self, now: float) -> Iterator[Action]:
+        """Look now; load what is new, or look again in a while."""
+        if self._data is not None and self._data.look():
+            yield Note("data_changed", {})
+            yield Run(DATA, self._data.reload)  # a task that is worked on ends first
+        else:
+            yield from self.begin(now)
+
+    def reloaded(self, now: float) -> Iterator[Action]:
+        """Say what has come of loading, for all to hear."""
+        yield Note("data_loaded", {"trouble": self.trouble})
+        yield Introduce()
+        yield from self.begin(now)
