@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import fedbus
 from fedbus.data import Dataset
 from fedbus.errors import LayoutError, PluginError, SettingsError
 from fedbus.layout import Layout, Weights
-from fedbus.training import Params, Update
+from fedbus.training import Params, Structure, Update
 from fedbus.weights import encode
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
@@ -31,7 +32,7 @@ def digits(bias: int) -> bytearray:
 
 def test_auto_takes_what_is_installed_the_lightest_first() -> None:
     """Nothing is imported to find out."""
-    assert runtime_for("auto", lambda _: True).frameworks == ("tflite", "torch")
+    assert runtime_for("auto", lambda _: True).frameworks == ("tflite", "torch", "keras")
     assert runtime_for("auto", "torch".__eq__).frameworks == ("torch",)
     assert runtime_for("auto").frameworks
     assert runtime_for("auto", "ai_edge_litert".__eq__).frameworks == ("tflite",)
@@ -39,7 +40,9 @@ def test_auto_takes_what_is_installed_the_lightest_first() -> None:
 
 def test_auto_without_any_framework_says_what_to_install() -> None:
     """Such a service could answer nobody, so it does not start."""
-    with pytest.raises(SettingsError, match=r"FEDBUS_RUNTIME='auto': .* extras tflite, torch"):
+    with pytest.raises(
+        SettingsError, match=r"FEDBUS_RUNTIME='auto': .* extras keras, tflite, torch"
+    ):
         runtime_for("auto", lambda _: False)
 
 
@@ -110,3 +113,19 @@ class Fixed:
     assert runtime_for("fixed").frameworks == ("fixed",)
     predictor = load("fixed", CARD, {"answer": 4}, digits(1))
     assert predictor.predict(np.zeros((1, 2), np.float32)).tolist() == [[4.0, 4.0]]
+
+
+def test_a_card_may_name_only_model_plug_ins_that_are_allowed(install: Install) -> None:
+    """Ours need no permission, whatever others call theirs."""
+    source = "def lenet(config):\n    raise ValueError('made')\nmlp = lenet"
+    entries = "[fedbus.models]\nlenet = acme_nets:lenet\nmlp = acme_nets:mlp"
+    install("acme_nets", entries, source)
+
+    def made(structure: Structure) -> NoReturn:
+        raise ValueError(f"asked for {structure['name']}")
+
+    for name, allowed in (("lenet", ["lenet"]), ("lenet", ["acme_nets"]), ("mlp", [])):
+        with pytest.raises(ValueError, match=f"asked for {name}"):
+            load("torch", CARD, {"name": name}, digits(1), lambda _: made, allowed=allowed)
+    with pytest.raises(PluginError, match="'lenet' of acme_nets is not allowed here"):
+        load("torch", CARD, {"name": "lenet"}, digits(1), lambda _: made, allowed=[])

@@ -91,20 +91,14 @@ class Trainers:
             if name not in card.structures:
                 known = listed(card.structures) or "none"
                 raise PluginError(f"model {card.model} has no structure for {name}; it has {known}")
-            self._check_model(card, name)
+            plugins.check_model(name, card.structures[name], self._allowed)
             return name
         here = self.here()
         offered = [name for name in card.structures if name in here]
         if not offered:
             raise PluginError(f"model {card.model} needs one of {listed(card.structures)}")
-        self._check_model(card, offered[0])
+        plugins.check_model(offered[0], card.structures[offered[0]], self._allowed)
         return offered[0]
-
-    def _check_model(self, card: ModelCard, trainer: str) -> None:
-        """Refuse a model plug-in that is installed, but not allowed here: a card only names it."""
-        named = card.structures[trainer].get("name")
-        if isinstance(named, str) and named in plugins.installed("models"):
-            plugins.find("models", named, self._allowed)
 
     def factory(self, name: str) -> TrainerFactory:
         """Load a trainer.

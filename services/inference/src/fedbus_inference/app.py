@@ -18,7 +18,7 @@ def build(settings: InferenceSettings, identity: Identity) -> Built:  # noqa: AR
     Raises:
         SettingsError: there is no framework here to run models with.
     """
-    core = InferenceCore(runtime_for(settings.runtime), settings.limits())
+    core = InferenceCore(runtime_for(settings.runtime, allowed=settings.plugins), settings.limits())
 
     def own_doors(_: Shell) -> "Doors":
         # prometheus_client only where a door is open

@@ -1,6 +1,7 @@
 """Which frameworks can run models here, found without importing any; and how they load one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from importlib.util import find_spec
 from typing import Final, TypeAlias
 
@@ -19,6 +20,7 @@ AUTO: Final = "auto"
 BUILT_IN: Final = {
     "tflite": ("tflite_runtime", "ai_edge_litert", "tensorflow"),
     "torch": ("torch",),
+    "keras": ("tensorflow",),
 }
 """Our frameworks, the lightest first, and the packages one of which each needs."""
 
@@ -27,11 +29,16 @@ def _is_installed(package: str) -> bool:
     return find_spec(package) is not None
 
 
-def runtime_for(wanted: str, is_installed: Callable[[str], bool] = _is_installed) -> Runtime:
+def runtime_for(
+    wanted: str,
+    is_installed: Callable[[str], bool] = _is_installed,
+    allowed: Collection[str] | None = None,
+) -> Runtime:
     """Choose frameworks: `auto`, or the name of one runtime or trainer plug-in.
 
     `auto` takes only what we ship: which code of others may answer is for the settings to say, not
-    for a model's card.
+    for a model's card. Of model plug-ins a card may name those that are `allowed`, as for
+    `plugins.load`.
 
     Raises:
         SettingsError: there is nothing here to run a model with, or nothing of that name.
@@ -43,14 +50,14 @@ def runtime_for(wanted: str, is_installed: Callable[[str], bool] = _is_installed
                 "FEDBUS_RUNTIME='auto': no framework is installed here; "
                 f"install fedbus-inference with one of the extras {listed(BUILT_IN)}"
             )
-        return Runtime(names, load)
+        return Runtime(names, partial(load, allowed=allowed))
     here = {*plugins.installed("runtimes"), *plugins.installed("trainers")}
     if wanted not in here:
         known = listed([AUTO, *here])
         raise SettingsError(
             f"FEDBUS_RUNTIME={wanted!r}: no such runtime or trainer plug-in; there is {known}"
         )
-    return Runtime((wanted,), load)
+    return Runtime((wanted,), partial(load, allowed=allowed))
 
 
 def _factory(framework: str) -> Factory:
@@ -59,18 +66,22 @@ def _factory(framework: str) -> Factory:
     return plugins.load("trainers", framework)
 
 
-def load(
+def load(  # noqa: PLR0913 - what a version is made of, and what may make it
     framework: str,
     card: ModelCard,
     structure: Structure,
     weights: Blob,
     factory: Callable[[str], Factory] = _factory,
+    *,
+    allowed: Collection[str] | None = None,
 ) -> Predictor:
     """Rebuild a model and give it its weights; this imports the framework, so call it in a thread.
 
     Raises:
-        FedbusError: the framework does not load or cannot predict, or the weights do not fit.
+        FedbusError: the framework does not load or cannot predict, the model is a plug-in that is
+            not allowed here, or the weights do not fit.
     """
+    plugins.check_model(framework, structure, allowed)
     trainer = factory(framework)(structure)
     if not isinstance(trainer, Predicts):
         raise PluginError(f"trainers plug-in {framework!r} can train, and not predict")

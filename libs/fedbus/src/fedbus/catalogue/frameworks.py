@@ -22,6 +22,8 @@ class Framework:
     schedulers: Mapping[str, Takes]
     losses: frozenset[str]
     metrics: frozenset[str]
+    models: frozenset[str] = frozenset()
+    """Models that need no plug-in."""
     warms_up: bool = False
     at_odds: AtOdds = _never
 
@@ -32,6 +34,7 @@ FRAMEWORKS: Final[Mapping[str, Framework]] = {
         schedulers=torch.SCHEDULERS,
         losses=torch.LOSSES,
         metrics=torch.METRICS,
+        models=torch.MODELS,
         warms_up=True,
         at_odds=torch.at_odds,
     ),
@@ -40,6 +43,7 @@ FRAMEWORKS: Final[Mapping[str, Framework]] = {
         schedulers=keras.SCHEDULERS,
         losses=keras.LOSSES,
         metrics=keras.METRICS,
+        models=keras.MODELS,
         at_odds=keras.at_odds,
     ),
     "tflite": Framework(

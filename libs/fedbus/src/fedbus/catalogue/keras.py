@@ -76,6 +76,8 @@ SCHEDULERS: Final[Mapping[str, Takes]] = {
 }
 """The callbacks that a job names as schedulers."""
 
+MODELS: Final = frozenset({"sequential"})
+
 LOSSES: Final = frozenset({
     "categorical_crossentropy", "sparse_categorical_crossentropy", "binary_crossentropy",
     "binary_focal_crossentropy", "categorical_focal_crossentropy", "mean_squared_error", "mse",

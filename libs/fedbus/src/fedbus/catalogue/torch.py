@@ -159,6 +159,8 @@ MADE_OF_PARTS: Final = frozenset({"chainedscheduler", "sequentiallr"})
 BY_STEP: Final = frozenset({"cycliclr", "onecyclelr"})
 """Schedulers that step after each batch; the others step after each epoch."""
 
+MODELS: Final = frozenset({"bag_of_words", "mlp"})
+
 LOSSES: Final = frozenset({
     "categorical_crossentropy", "sparse_categorical_crossentropy", "cross_entropy",
     "binary_crossentropy", "mean_squared_error", "mse", "mean_absolute_error", "mae", "l1",

@@ -10,6 +10,7 @@ brings code; what a job may choose from, the settings of each process say (`FEDB
 """
 
 from fedbus.plugins.finding import GROUPS, OURS, Group, Plugin, find, found, installed, load, usable
+from fedbus.plugins.models import check_model
 from fedbus.plugins.protocols import (
     AgentInfo,
     Aggregator,
@@ -46,6 +47,7 @@ __all__ = [
     "TrainerFactory",
     "Transform",
     "TransformFactory",
+    "check_model",
     "find",
     "found",
     "installed",
