@@ -32,6 +32,11 @@ BETAS = file(optimizer_config={"optimizer": "adam", "betas": [0.8, 0.9]})
         (FTRL, ("torch",), "'ftrl' is an optimizer of keras, not of torch; torch has adadelta"),
         (LBFGS, ("keras",), "'lbfgs' is an optimizer of torch, not of keras; keras has"),
         (BETAS, ("keras",), "optimizer_config.betas: .*beta_1, beta_2"),
+        (
+            file(plugins={"trainer": "keras"}),
+            ("tflite", "torch"),
+            "plugins.trainer: model digits has no structure for 'keras'; it has tflite, torch",
+        ),
     ],
 )
 def test_what_no_framework_of_a_model_takes_is_named(
@@ -51,7 +56,7 @@ def test_what_no_framework_of_a_model_takes_is_named(
         (b"{}", ModelNeeds(structures=("torch",))),
         (
             file(optimizer_config={"optimizer": "ftrl"}, plugins={"trainer": "keras"}),
-            ModelNeeds(structures=("torch",)),
+            ModelNeeds(structures=("torch", "keras")),
         ),
     ],
 )

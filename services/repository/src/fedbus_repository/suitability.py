@@ -16,8 +16,13 @@ def unsuited(file: bytes, needs: ModelNeeds | None) -> str:
         job = parse(file)
     except JobFileError:
         return ""
-    if needs is None or job.plugins.trainer is not None:
-        return ""  # a trainer that the job names was asked when the file was read
+    if needs is None:
+        return ""
+    trainer = job.plugins.trainer
+    if trainer is not None:  # what it takes was asked when the file was read
+        known = listed(needs.structures) or "none"
+        missing = f"plugins.trainer: model {job.model_name} has no structure for {trainer!r}"
+        return "" if trainer in needs.structures else f"{missing}; it has {known}"
     found = "; ".join(map(str, objections(needs.structures, params(job))))
     if not found:
         return ""
