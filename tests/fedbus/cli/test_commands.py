@@ -79,11 +79,16 @@ def test_recipes_are_ready_to_paste() -> None:
     assert " -u " not in up.recipes(BrokerAddress("127.0.0.1", 1884))
 
 
-def test_a_framework_that_is_missing_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("framework", "extra"), [("torch", "torch"), ("tflite", "tflite"), ("keras", "tensorflow")]
+)
+def test_a_framework_that_is_missing_names_its_extra(
+    monkeypatch: pytest.MonkeyPatch, framework: str, extra: str
+) -> None:
     """Before thirteen processes find out."""
     monkeypatch.setattr(up, "find_spec", lambda _: None)
-    with pytest.raises(SettingsError, match=r"pip install 'fedbus\[torch\]'"):
-        up.check_framework(up.Framework.TORCH)
+    with pytest.raises(SettingsError, match=rf"pip install 'fedbus\[{extra}\]'"):
+        up.check_framework(up.Framework(framework))
 
 
 def test_the_digits_model_comes_with_fedbus() -> None:

@@ -1,6 +1,7 @@
 """A model from its author's own Keras code, with a file for those who have TFLite only."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedbus.bus.broker import free_port
+from fedbus.cli import models
 from fedbus.cli.card import PackedModel
 from fedbus.cli.factories import make_model
 from fedbus.data import of
@@ -109,6 +112,31 @@ def test_what_tflite_cannot_train_is_pushed_for_keras_alone(module: str) -> None
     with pytest.warns(UserWarning, match="Keras agents only: layer 0, LSTM"):
         pushed = make_model(f"{module}:recurrent", None, None)
     assert set(pushed.card().structures) == {"keras"}
+
+
+@pytest.mark.filterwarnings("default")  # as a command has it
+def test_a_person_is_told_so_in_a_line(module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a file and a line of ours."""
+    models._packed(f"{module}:recurrent", None, None, None)  # noqa: SLF001 - what push does first
+    assert re.fullmatch(r"warning: no TFLite file, [^\n]*\n", capsys.readouterr().err)
+
+
+def test_nothing_of_tensorflows_own_words_reaches_a_person(module: str, tmp_path: Path) -> None:
+    """Imported by the author's module, exported, and then there is no broker: that is said."""
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "FEDBUS_"))}
+    broker = f"mqtt://user.me:secret@127.0.0.1:{free_port()}"
+    words = ("-m", "fedbus.cli.main", "--broker", broker, "models", "push", f"{module}:conv")
+    done = subprocess.run(
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environ,
+    )
+    assert done.returncode != 0
+    (line,) = done.stderr.splitlines()
+    assert "127.0.0.1" in line
 
 
 @pytest.mark.parametrize(

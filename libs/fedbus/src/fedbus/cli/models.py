@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from fedbus.cli.client import run
 from fedbus.cli.errands import Pull, Push, Question
 from fedbus.cli.factories import is_factory, make_model, read_config
 from fedbus.cli.here import broker_of
+from fedbus.cli.hush import hushed
 from fedbus.cli.where import Where
 from fedbus.errors import SettingsError
 from fedbus.layout import Array, Layout
@@ -148,7 +150,11 @@ def _packed(what: str, weights: Path | None, name: str | None, config: str | Non
     if is_factory(what) and not path.exists():
         if weights is not None:
             raise SettingsError("--weights: not with a factory, whose model has weights")
-        return make_model(what, name, read_config(config))
+        with warnings.catch_warnings(record=True) as told, hushed():
+            made = make_model(what, name, read_config(config))
+        for each in told:
+            show.err().print(f"warning: {each.message}", markup=False)
+        return made
     if name is not None or config is not None:
         raise SettingsError("--name and --config belong to a factory; a card says both itself")
     return read_model(path, weights)

@@ -45,14 +45,18 @@ Programs that read FEDBUS_BROKER: eval "$(fedbus env)\""""
 class Framework(StrEnum):
     """What the agents of a local cluster train with."""
 
+    KERAS = "keras"
     TFLITE = "tflite"
     TORCH = "torch"
 
 
 RUNTIMES = {
+    Framework.KERAS: ("tensorflow",),
     Framework.TFLITE: ("tflite_runtime", "ai_edge_litert"),
     Framework.TORCH: ("torch",),
 }
+EXTRAS = {Framework.KERAS: "tensorflow"}
+"""Of those that are not called like their framework."""
 Trains = Annotated[Framework, typer.Option(help="What agents train with.")]
 Home = Annotated[
     Path | None,
@@ -138,8 +142,9 @@ def check_framework(framework: Framework) -> None:
         SettingsError: it is not; says how to install it.
     """
     if not any(find_spec(package) for package in RUNTIMES[framework]):
+        extra = EXTRAS.get(framework, framework)
         raise SettingsError(
-            f"{framework} is not installed here: pip install 'fedbus[{framework}]', or choose "
+            f"{framework} is not installed here: pip install 'fedbus[{extra}]', or choose "
             "another --framework"
         )
 
