@@ -366,6 +366,7 @@ def test_an_error_is_reached_from_above_and_a_share_from_below() -> None:
 
 ONCE = "give the learning rate once"
 AIMLESS = "stopping_flag: true, but nothing to stop at; give stopping_target"
+OWNERS = "what reads an agent's data is its owner's choice"
 NAME = "not 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"
 
 LOSSES = sorted({loss for framework in FRAMEWORKS.values() for loss in framework.losses})
@@ -414,6 +415,8 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ({"round": {"deadline_seconds": 86_401}}, "round.deadline_seconds: 86401, at most 86400"),
     ({"round": {"weighted": 2}}, "round.weighted: 2, neither true nor false"),
     ({"plugins": {"aggregator": "a b"}}, f"plugins.aggregator: 'a b', {NAME}"),
+    ({"plugins": {"loader": "csv"}},
+     f"plugins.loader: {OWNERS}; leave it out; FEDBUS_LOADER on each agent names it"),
     ({"stopping_target": [1]}, "stopping_target: a list, not an object"),
     ({"stopping_target": {"accuracy": "high"}}, "stopping_target.accuracy: 'high', not a number"),
     ({"stopping_target": {"accuracy": True}}, "stopping_target.accuracy: true, not a number"),
@@ -507,11 +510,6 @@ LATER: list[tuple[dict[str, Any], str, str]] = [
     ({"privacy_mechanisms": {"homomorphic": {}}}, "privacy-mechanisms.homomorphic", "leave it out"),
     ({"privacy_mechanisms": {"dp-adaptive": {"num_sampled_clients": "1"}}},
      "privacy-mechanisms.dp-adaptive", "leave it out"),
-    (
-        {"plugins": {"loader": "csv"}},
-        "plugins.loader",
-        "FEDBUS_LOADER on each agent does it",
-    ),
 ]  # fmt: skip
 
 

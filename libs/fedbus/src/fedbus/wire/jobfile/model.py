@@ -85,7 +85,11 @@ class Plugins(Part):
     aggregator: Name = "fedavg"
     selector: Name = "uniform"
     trainer: Name | None = Field(default=None, description="The agent's own choice when left out.")
-    loader: Name | None = Field(default=None, description="The agent's own choice when left out.")
+    loader: Name | None = Field(
+        default=None,
+        description="Refused: it opens files where an agent runs, so its owner names it, with "
+        "`FEDBUS_LOADER`.",
+    )
 
 
 class JobFile(Part):

@@ -45,11 +45,6 @@ def absent(key: str, _value: object) -> Fault:
     return Fault(key=key, problem="not implemented yet", hint="leave it out")
 
 
-def agents_own(key: str, _value: object) -> Fault:
-    """Accept no choice: it is each agent's own."""
-    return Fault(key=key, problem="not implemented yet", hint="FEDBUS_LOADER on each agent does it")
-
-
 def single(key: str, value: object) -> Fault | None:
     """Accept a list of one entry or none."""
     if isinstance(value, list) and len(value) > 1:
@@ -62,7 +57,6 @@ NOT_YET: Final[Mapping[str, Check]] = {
     "client_type_id": only("base"),
     "eval_metrics_value": off("stopping_target does it"),
     "config": single,
-    "plugins.loader": agents_own,
     "privacy-mechanisms.homomorphic": absent,
     "privacy-mechanisms.dp-adaptive": absent,
 }
