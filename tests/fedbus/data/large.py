@@ -2,7 +2,8 @@
 
     python large.py FOLDER
 
-`smaps` of Linux has every piece of memory of the process: anonymous memory is what no file holds.
+`smaps_rollup` of Linux adds up the process's memory: private is what no other process maps as well,
+pages of files among it, as those of the data.
 """
 
 import json
@@ -20,16 +21,10 @@ from fedbus.training import Params
 MODEL = Path(__file__).parents[3] / "libs/fedbus/src/fedbus/demo_data/digits.tflite"
 
 
-def anonymous() -> int:
-    """Measure private memory that no file backs, in bytes: clean and dirty."""
-    total, backed = 0, False
-    for line in Path("/proc/self/smaps").read_text(encoding="ascii", errors="replace").splitlines():
-        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
-            inode = int(line.split()[4])
-            backed = inode != 0
-        elif not backed and line.startswith(("Private_Clean:", "Private_Dirty:")):
-            total += int(line.split()[1]) * 1024
-    return total
+def private() -> int:
+    """Measure private memory, in bytes: clean and dirty."""
+    rollup = Path("/proc/self/smaps_rollup").read_text(encoding="ascii", errors="replace")
+    return sum(int(kb) * 1024 for kb in re.findall(r"Private_(?:Clean|Dirty):\s+(\d+)", rollup))
 
 
 def resident() -> int:
@@ -49,7 +44,7 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """Keep the highest figure."""
         while not self.done.wait(0.1):
-            self.most = max(self.most, anonymous())
+            self.most = max(self.most, private())
 
 
 def main() -> None:
@@ -69,7 +64,7 @@ def main() -> None:
                 "examples": update.examples,
                 "progress": data.progress,
                 "moved": moved,
-                "private": max(watch.most, anonymous()),
+                "private": max(watch.most, private()),
                 "resident": resident(),
             }
         )

@@ -23,7 +23,10 @@ def sparse(path: Path, dtype: str, shape: tuple[int, ...]) -> None:
         file.truncate(file.tell() + int(np.prod(shape)) * np.dtype(dtype).itemsize)
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux tells what memory is")
+@pytest.mark.system
+@pytest.mark.skipif(
+    not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells what memory is"
+)
 def test_two_gigabytes_on_disk_train_in_less_than_300_mb(tmp_path: Path) -> None:
     """All of them once, with TensorFlow Lite; a mean device has no more."""
     pytest.importorskip("tflite_runtime")
