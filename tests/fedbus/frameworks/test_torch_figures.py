@@ -33,7 +33,7 @@ def measured(loss: str, names: tuple[str, ...], outputs: Array, y: Array) -> dic
         to = whole if begin == 0 else part
         to.add(float(LOSSES[loss](answers, truth)), answers, truth)
         if to is part:
-            assert not part.empty
+            assert part.tally.examples
             whole.include(part)
     return whole.metrics()
 

@@ -109,6 +109,18 @@ class Update:
     metrics: Metrics
 
 
+def answers_classes(structure: Structure) -> bool:
+    """Tell whether a model's outputs are scores of classes: they are unless its structure says not.
+
+    Raises:
+        TrainingError: it says something else.
+    """
+    said = structure.get("answers", "classes")
+    if said not in ("classes", "values"):
+        raise TrainingError(f"answers is {said!r}; a model answers with 'classes' or 'values'")
+    return bool(said == "classes")
+
+
 def check_labels(y: Array, rows: int, classes: int) -> None:
     """Refuse truths that are not one class number for each of the rows.
 

@@ -225,8 +225,9 @@ class AgentCore:
 
     def _recent(self, now: float) -> AgentFacts:
         """Facts of the last few seconds: to measure takes as long as a small task's other steps."""
-        at, facts = self._measured or (now, None)
-        return facts if facts is not None and now < at + RECENT_SECONDS else self._measure(now)
+        if self._measured is not None and now < self._measured[0] + RECENT_SECONDS:
+            return self._measured[1]
+        return self._measure(now)
 
     def _measure(self, now: float) -> AgentFacts:
         facts = self._facts(self._introduced, {})

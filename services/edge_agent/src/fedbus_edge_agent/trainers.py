@@ -86,18 +86,21 @@ class Trainers:
                 plug-in that is not allowed here.
         """
         name = wanted if wanted is not None else self._preferred
-        if name is not None:
+        if name is None:
+            name = self._first_of(card)
+        else:
             self.check(name)
-            if name not in card.structures:
-                known = listed(card.structures) or "none"
-                raise PluginError(f"model {card.model} has no structure for {name}; it has {known}")
-            plugins.check_model(name, card.structures[name], self._allowed)
-            return name
+        if name not in card.structures:
+            known = listed(card.structures) or "none"
+            raise PluginError(f"model {card.model} has no structure for {name}; it has {known}")
+        plugins.check_model(name, card.structures[name], self._allowed)
+        return name
+
+    def _first_of(self, card: ModelCard) -> str:
         here = self.here()
         offered = [name for name in card.structures if name in here]
         if not offered:
             raise PluginError(f"model {card.model} needs one of {listed(card.structures)}")
-        plugins.check_model(offered[0], card.structures[offered[0]], self._allowed)
         return offered[0]
 
     def factory(self, name: str) -> TrainerFactory:

@@ -11,7 +11,7 @@ trainers build what it names.
 """
 
 from fedbus.catalogue.argument import Domain, Takes
-from fedbus.catalogue.checks import Objection, Wished, objections, taken
+from fedbus.catalogue.checks import Objection, Wished, objections, require, taken
 from fedbus.catalogue.figures import LOWER_IS_BETTER, REGRESSIONS, SHARES
 from fedbus.catalogue.frameworks import FRAMEWORKS, Framework
 
@@ -26,5 +26,6 @@ __all__ = [
     "Takes",
     "Wished",
     "objections",
+    "require",
     "taken",
 ]

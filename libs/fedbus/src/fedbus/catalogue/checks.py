@@ -9,6 +9,7 @@ from fedbus.catalogue import frameworks
 from fedbus.catalogue.argument import Takes
 from fedbus.catalogue.frameworks import FRAMEWORKS, Framework
 from fedbus.catalogue.torch import CYCLED, LAMBDAS, MADE_OF_PARTS
+from fedbus.errors import TrainingError
 from fedbus.layout import listed
 from fedbus.training import Argument
 
@@ -81,6 +82,16 @@ def objections(among: Collection[str], params: Wished) -> tuple[Objection, ...]:
         return ()
     judged = [name for name in FRAMEWORKS if name in among]
     return min((tuple(_of(name, judged, params)) for name in judged), key=len)
+
+
+def require(framework: str, params: Wished) -> None:
+    """Refuse what a framework of ours cannot do, before it trains or scores.
+
+    Raises:
+        TrainingError: names the framework and the first thing that it cannot do.
+    """
+    for objection in objections([framework], params):
+        raise TrainingError(f"{framework}: {objection}")
 
 
 def taken(framework: str, optimizer: str, args: Mapping[str, Argument]) -> dict[str, Argument]:

@@ -27,7 +27,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from fedbus import catalogue
+from fedbus.catalogue import require
 from fedbus.data import Dataset
 from fedbus.errors import PluginError, TrainingError
 from fedbus.layout import Array, Layout, Weights, listed
@@ -99,8 +99,7 @@ class TfliteTrainer:
             Stopped: at the next batch after the data was asked to stop.
             TrainingError: the data or the parameters do not fit, or the loss is no number any more.
         """
-        for objection in catalogue.objections(["tflite"], replace(params, metrics=())):
-            raise TrainingError(f"tflite: {objection}")
+        require("tflite", replace(params, metrics=()))
         step, fixed = self._step(params)
         self.load(weights)
         tally = Tally()

@@ -49,7 +49,6 @@ _BY_CLASS: Final = frozenset({
     "categorical_crossentropy", "sparse_categorical_crossentropy",
     "categorical_focal_crossentropy", "categorical_hinge", "kl_divergence",
 })  # fmt: skip
-_TWO: Final = 2
 
 
 def loss_of(name: str, *, probable: bool) -> Any:  # noqa: ANN401 - Keras has no types
@@ -119,6 +118,6 @@ def truth_of(y: Array, answers: tuple[int, ...], loss: str) -> Array:
             return y.astype(np.float32)
         check_labels(y, len(y), answers[0])
         return np.eye(answers[0], dtype=np.float32)[y]
-    if y.dtype.kind not in "biuf" or y.size != np.prod(shape) or len(shape) < _TWO - 1:
+    if y.dtype.kind not in "biuf" or y.size != np.prod(shape):
         raise TrainingError(f"y is {y.dtype} {y.shape}; the model answers {shape}")
     return y.astype(np.float32).reshape(shape)

@@ -7,14 +7,15 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from fedbus import catalogue
+from fedbus.catalogue import require, taken
 from fedbus.data import Dataset
 from fedbus.errors import TrainingError
+from fedbus.frameworks.handover import HandsOver
 from fedbus.frameworks.keras.measures import loss_of, metrics_of, truth_of
 from fedbus.frameworks.keras.memory import recall, remember
 from fedbus.frameworks.keras.models import answers_probabilities, build, set_weights, weights_of
 from fedbus.layout import Array, Layout, Weights
-from fedbus.training import Chosen, Params, Structure, Update
+from fedbus.training import Chosen, Params, Structure, Update, answers_classes
 
 _OPTIMIZERS: Final[Mapping[str, str]] = {
     "sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adadelta": "Adadelta",
@@ -27,7 +28,7 @@ _CALLBACKS: Final[Mapping[str, str]] = {
 }
 
 
-class KerasTrainer:
+class KerasTrainer(HandsOver):
     """Trains, scores and runs one model with Keras.
 
     Raises:
@@ -35,17 +36,13 @@ class KerasTrainer:
     """
 
     def __init__(self, structure: Structure) -> None:
+        super().__init__()
         self._structure = structure
         self._net = build(structure)
         self._precision = "full"
         self._layout = Layout.of(weights_of(self._net))
-        self._compiled: tuple[object, list[Array]] | None = None
-        self._left: Mapping[str, Array] | None = None
-        self._found: Mapping[str, Array] | None = None
-        said = structure.get("answers", "classes")
-        if said not in ("classes", "values"):
-            raise TrainingError(f"answers is {said!r}; a model answers with 'classes' or 'values'")
-        self._classes = said == "classes"
+        self._compiled: tuple[tuple[object, ...], list[Array]] | None = None
+        self._classes = answers_classes(structure)
 
     def initial(self) -> Weights:
         """Make the model's first weights, drawn by its seed."""
@@ -68,8 +65,8 @@ class KerasTrainer:
             Stopped: at the next batch after the data was asked to stop.
             TrainingError: the data or the parameters do not fit, or the loss is no number any more.
         """
-        _require(params)
-        found, self._found, self._left = self._found, None, None
+        require("keras", params)
+        found = self._take()
         self._compile(params)
         self.load(weights)
         callback = _callback(params.scheduler)
@@ -80,7 +77,7 @@ class KerasTrainer:
         metrics = self._walk(data, params, callback)
         callback.on_train_end({})
         self._net.optimizer.finalize_variable_values(self._net.trainable_variables)
-        self._left = remember(self._net.optimizer, callback, params)
+        self._leave(remember(self._net.optimizer, callback, params))
         return Update(weights_of(self._net), data.examples, metrics)
 
     def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Mapping[str, float]:
@@ -92,8 +89,9 @@ class KerasTrainer:
             TrainingError: the data or the parameters do not fit.
         """
         scored = Params(loss=params.loss, metrics=params.metrics)
-        _require(scored)
-        self._compile(scored)
+        require("keras", scored)
+        if self._compiled is None or self._compiled[0][:3] != _measured(scored):
+            self._compile(scored)  # else what is there for training measures the same
         self.load(weights)
         metrics: Mapping[str, Any] = {}
         for x, y in data.batches():
@@ -119,30 +117,13 @@ class KerasTrainer:
                 answers = keras.ops.softmax(answers)
         return np.asarray(keras.ops.convert_to_numpy(answers), np.float32)
 
-    def state(self) -> Mapping[str, Array]:
-        """Return what the optimizer and the callback of the last `train` left.
-
-        Raises:
-            TrainingError: nothing has been trained to its end yet.
-        """
-        if self._left is None:
-            raise TrainingError("nothing has been trained to its end, so nothing is remembered")
-        return self._left
-
-    def resume(self, state: Mapping[str, Array]) -> None:
-        """Let the next `train`, and no other, go on from what another one left.
-
-        That call raises TrainingError where the state is of another model or optimizer.
-        """
-        self._found = dict(state)
-
     def _compile(self, params: Params) -> None:
         """Make the optimizer, the loss and the metrics; those of the last call if they are alike.
 
         To trace a model anew takes seconds, so only what an optimizer remembers is made anew.
         """
         args = sorted(params.optimizer_args.items())
-        wanted = (params.optimizer, args, params.loss, params.metrics, params.precision)
+        wanted = (*_measured(params), params.optimizer, args)
         if self._compiled is None or self._compiled[0] != wanted:
             if params.precision != self._precision:
                 self._net = build(self._structure, params.precision)
@@ -195,8 +176,13 @@ class KerasTrainer:
         return x.astype(np.float32)
 
 
+def _measured(params: Params) -> tuple[object, ...]:
+    """What of a job decides how a compiled model scores."""
+    return params.loss, params.metrics, params.precision
+
+
 def _optimizer(params: Params) -> Any:  # noqa: ANN401 - Keras has no types
-    args = dict(catalogue.taken("keras", params.optimizer, params.optimizer_args))
+    args = dict(taken("keras", params.optimizer, params.optimizer_args))
     args.pop("jit_compile", None)  # of the model, since Keras 3
     try:
         made = getattr(keras.optimizers, _OPTIMIZERS[params.optimizer])
@@ -226,11 +212,6 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
             f"the loss is {figures['loss']} after training; a lower learning_rate may help"
         )
     return figures
-
-
-def _require(params: Params) -> None:
-    for objection in catalogue.objections(["keras"], params):
-        raise TrainingError(f"keras: {objection}")
 
 
 @contextmanager

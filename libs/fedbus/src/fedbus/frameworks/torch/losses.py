@@ -99,11 +99,6 @@ class Figures:
         if _BY_CONFUSION & set(self._names):
             self._confuse(*_classes(outputs, truth, self._loss))
 
-    @property
-    def empty(self) -> bool:
-        """Whether not a single row has been counted."""
-        return not self.tally.examples
-
     def include(self, others: "Figures") -> None:
         """Count all that others have, of the same loss and metrics."""
         self.tally.loss += others.tally.loss

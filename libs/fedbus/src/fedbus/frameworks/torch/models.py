@@ -156,18 +156,6 @@ def _known() -> str:
     return listed((*sorted(ARCHITECTURES), *plugins.installed("models")))
 
 
-def answers_classes(structure: Structure) -> bool:
-    """Tell whether a model's outputs are scores of classes: they are unless its structure says not.
-
-    Raises:
-        TrainingError: it says something else.
-    """
-    said = structure.get("answers", "classes")
-    if said not in ("classes", "values"):
-        raise TrainingError(f"answers is {said!r}; a model answers with 'classes' or 'values'")
-    return bool(said == "classes")
-
-
 def weights_of(net: nn.Module) -> dict[str, Array]:
     """Copy a net's numbers, named and shaped as the layout has them."""
     dense = _dense_weights(net)

@@ -6,25 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor, optim
 
-from fedbus.catalogue import objections
+from fedbus.catalogue import require
 from fedbus.data import Dataset
 from fedbus.errors import TrainingError
+from fedbus.frameworks.handover import HandsOver
 from fedbus.frameworks.torch.losses import LOSSES, Figures, truth_of
 from fedbus.frameworks.torch.memory import recall, remember
-from fedbus.frameworks.torch.models import (
-    answers_classes,
-    build,
-    embeddings,
-    set_weights,
-    weights_of,
-)
+from fedbus.frameworks.torch.models import build, embeddings, set_weights, weights_of
 from fedbus.frameworks.torch.optimizers import optimizer_of, step
 from fedbus.frameworks.torch.schedules import Schedule
 from fedbus.layout import Array, Layout, Weights
-from fedbus.training import Params, Structure, Update
+from fedbus.training import Params, Structure, Update, answers_classes
 
 
-class TorchTrainer:
+class TorchTrainer(HandsOver):
     """Trains, scores and runs one architecture with PyTorch.
 
     Raises:
@@ -32,14 +27,13 @@ class TorchTrainer:
     """
 
     def __init__(self, structure: Structure) -> None:
+        super().__init__()
         self._structure = structure
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._net = build(structure).to(self._device)
         self._layout = Layout.of(weights_of(self._net))
         self._words = min((layer.num_embeddings for layer in embeddings(self._net)), default=0)
         self._classes = answers_classes(structure)
-        self._left: Mapping[str, Array] | None = None
-        self._found: Mapping[str, Array] | None = None
 
     def initial(self) -> Weights:
         """Make the architecture's first weights, drawn by its seed."""
@@ -62,8 +56,8 @@ class TorchTrainer:
             Stopped: at the next batch after the data was asked to stop.
             TrainingError: the data or the parameters do not fit, or the loss is no number any more.
         """
-        _require(params)
-        found, self._found, self._left = self._found, None, None
+        require("torch", params)
+        found = self._take()
         self.load(weights)
         self._net.train()
         if found is None:
@@ -73,7 +67,7 @@ class TorchTrainer:
         else:
             optimizer, schedule = recall(self._net, params, found)
         figures = self._walk(data, params, optimizer, schedule)
-        self._left = remember(self._net, optimizer, schedule, params)
+        self._leave(remember(self._net, optimizer, schedule, params))
         return Update(weights_of(self._net), data.examples, figures.metrics())
 
     def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Mapping[str, float]:
@@ -84,7 +78,7 @@ class TorchTrainer:
             Stopped: at the next batch after the data was asked to stop.
             TrainingError: the data or the parameters do not fit.
         """
-        _require(Params(loss=params.loss, metrics=params.metrics))
+        require("torch", Params(loss=params.loss, metrics=params.metrics))
         self.load(weights)
         self._net.eval()
         figures = Figures(params.loss, params.metrics)
@@ -108,23 +102,6 @@ class TorchTrainer:
                 outputs = outputs.softmax(dim=1)
             return outputs.cpu().numpy()
 
-    def state(self) -> Mapping[str, Array]:
-        """Return what the optimizer and the scheduler of the last `train` left.
-
-        Raises:
-            TrainingError: nothing has been trained to its end yet.
-        """
-        if self._left is None:
-            raise TrainingError("nothing has been trained to its end, so nothing is remembered")
-        return self._left
-
-    def resume(self, state: Mapping[str, Array]) -> None:
-        """Let the next `train`, and no other, go on from what another one left.
-
-        That call raises TrainingError where the state is of another model or optimizer.
-        """
-        self._found = dict(state)
-
     def _walk(
         self, data: Dataset, params: Params, optimizer: optim.Optimizer, schedule: Schedule
     ) -> Figures:
@@ -132,13 +109,12 @@ class TorchTrainer:
         for batches in data.epochs(params):
             epoch = Figures(params.loss, params.metrics)
             for x, y in batches:
-                first = Figures(params.loss, params.metrics)  # LBFGS scores a batch several times
+                uncounted = [epoch]  # LBFGS scores a batch several times; only the first counts
 
-                def score(x: Array = x, y: Array = y, first: Figures = first) -> Tensor:
-                    return self._score(x, y, params, first if first.empty else None)
+                def score(x: Array = x, y: Array = y, to: list[Figures] = uncounted) -> Tensor:
+                    return self._score(x, y, params, to.pop() if to else None)
 
                 step(optimizer, score)
-                epoch.include(first)
                 schedule.after_batch()
             schedule.after_epoch(epoch.metrics())
             whole.include(epoch)
@@ -174,8 +150,3 @@ class TorchTrainer:
         if (words != x).any() or words.min() < 0 or words.max() >= self._words:
             raise TrainingError(f"x holds other than the words 0 to {self._words - 1}")
         return torch.from_numpy(words).to(self._device)
-
-
-def _require(params: Params) -> None:
-    for objection in objections(["torch"], params):
-        raise TrainingError(f"torch: {objection}")

@@ -1,0 +1,42 @@
+"""What one training hands over to the next: an optimizer's and a scheduler's state, as arrays."""
+
+from collections.abc import Mapping
+
+from fedbus.errors import TrainingError
+from fedbus.layout import Array
+
+
+class HandsOver:
+    """The half of a trainer that goes on where another one stopped: `fedbus.plugins.Remembers`.
+
+    `train` begins with `_take`, and leaves what the next may go on from with `_leave`.
+    """
+
+    def __init__(self) -> None:
+        self._left: Mapping[str, Array] | None = None
+        self._found: Mapping[str, Array] | None = None
+
+    def state(self) -> Mapping[str, Array]:
+        """Return what the optimizer and the scheduler of the last `train` left.
+
+        Raises:
+            TrainingError: nothing has been trained to its end yet.
+        """
+        if self._left is None:
+            raise TrainingError("nothing has been trained to its end, so nothing is remembered")
+        return self._left
+
+    def resume(self, state: Mapping[str, Array]) -> None:
+        """Let the next `train`, and no other, go on from what another one left.
+
+        That call raises TrainingError where the state is of another model or optimizer.
+        """
+        self._found = dict(state)
+
+    def _take(self) -> Mapping[str, Array] | None:
+        """Take what `resume` brought, None if nothing; what was left before is forgotten."""
+        found, self._found, self._left = self._found, None, None
+        return found
+
+    def _leave(self, state: Mapping[str, Array]) -> None:
+        self._left = state
