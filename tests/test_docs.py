@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from fedbus.wire.jobfile import parse
-
-ROOT = Path(__file__).parent.parent
+from tests.printed import ROOT, commands_of, run_line
 
 
 def test_the_generated_pages_are_what_the_code_says() -> None:
@@ -35,29 +34,14 @@ def test_every_decision_is_listed() -> None:
 
 def run_as_printed(line: str, target: Path) -> str:
     """Run a line of a page at the root, where pip installs into a folder and asks no network."""
-    done = subprocess.run(
-        ["/bin/sh", "-c", line],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={
-            **{name: value for name, value in os.environ.items() if not name.startswith("FEDBUS_")},
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PIP_TARGET": str(target),
-            "PIP_NO_INDEX": "1",
-            "PYTHONPATH": str(target),
-            "COLUMNS": "200",
-        },
+    return run_line(
+        line,
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        PIP_TARGET=str(target),
+        PIP_NO_INDEX="1",
+        PYTHONPATH=str(target),
+        COLUMNS="200",
     )
-    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def commands_of(page: str, section: str) -> list[str]:
-    """Find the lines that a section tells its reader to type."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8").split(f"## {section}\n")[1]
-    return re.findall(r"^\$ (.+)$", text.split("\n## ")[0], re.MULTILINE)
 
 
 def test_the_page_of_plug_ins_runs_as_printed(tmp_path: Path) -> None:

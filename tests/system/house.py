@@ -16,7 +16,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -211,10 +211,20 @@ class House:
         assert process.ended == -signal.SIGKILL, f"{node} {cause_of(process.ended or 0)}"
         self.note(f"{node} died of {self.plan.faults.get(node)}, back in {pause:.1f} s")
         await asyncio.sleep(pause)
-        before = len(self.notes(node, "bus_connected"))
-        self.start(node)
-        back = lambda: len(self.notes(node, "bus_connected")) > before  # noqa: E731
-        await self.until(f"{node} is back", back)
+        await self.restart([node])
+
+    async def restart(self, nodes: Iterable[str]) -> None:
+        """Begin a new life of each, and wait until all are on the bus."""
+        lives = {node: self._connections(node) for node in nodes}
+        for node in lives:
+            self.start(node)
+        await self.until(
+            f"all are on the bus again: {', '.join(lives)}",
+            lambda: all(self._connections(n) > before for n, before in lives.items()),
+        )
+
+    def _connections(self, node: str) -> int:
+        return len(self.notes(node, "bus_connected"))
 
     def note(self, what: str) -> None:
         """Remember something for the tale."""

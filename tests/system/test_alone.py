@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 from fedbus import demo_data
 from fedbus.bus.broker import free_port
 from fedbus.cluster.process import tied
+from tests.printed import commands_of, run_line
 
 pytest.importorskip("aiohttp")
 
@@ -245,26 +245,12 @@ def test_data_that_change_are_announced_with_no_broker(agent: Agent) -> None:
 
 def test_the_page_of_the_doors_runs_as_printed(agent: Agent) -> None:
     """Each line, in its order, in a shell that has the two variables it names."""
-    root = Path(__file__).parents[2]
-    page = (root / "docs" / "agent.md").read_text(encoding="utf-8")
-    lines = re.findall(r"^\$ (.+)$", page, re.MULTILINE)
+    lines = commands_of("agent.md")
     assert len(lines) == 12
     said = {}
+    doors = {"AGENT": f"http://{agent.http}", "AUTH": f"Authorization: Bearer {TOKEN}"}
     for line in lines:
-        done = subprocess.run(
-            ["/bin/sh", "-c", line],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=root,
-            env={
-                **os.environ,
-                "AGENT": f"http://{agent.http}",
-                "AUTH": f"Authorization: Bearer {TOKEN}",
-            },
-        )
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        said[line.partition("$AGENT")[2].split()[0]] = done.stdout
+        said[line.partition("$AGENT")[2].split()[0]] = run_line(line, **doors)
     assert json.loads(said["/job/config/solo/"])["num_rounds"] == 3
     assert json.loads(said["/job/result/solo"])["phase"] in {"FINISHED", "INTERRUPTED"}
     assert said["/job/total"] == "0"

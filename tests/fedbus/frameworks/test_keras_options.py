@@ -1,6 +1,5 @@
 """Every optimizer and callback of Keras does what Keras's own loop does, across tasks too."""
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ pytest.importorskip("tensorflow")
 
 from fedbus.frameworks.keras import KerasTrainer
 from fedbus.frameworks.keras.models import build, weights_of
+from tests.fedbus.frameworks.alike import assert_alike, through_a_file
 
 import keras  # isort: skip - after the package that says which backend it has
 import tensorflow as tf  # isort: skip
@@ -55,15 +55,6 @@ def params(**more: Any) -> Params:  # noqa: ANN401 - fields of Params
     return Params(**{"batch_size": ROWS, "learning_rate": 0.1, **more})
 
 
-def through_a_file(state: Mapping[str, Array]) -> Mapping[str, Array]:
-    """Save and load it as an agent does."""
-    file = io.BytesIO()
-    np.savez(file, **state)
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as held:
-        return dict(held)
-
-
 def theirs(wanted: Params, kind: Any, **callbacks: Any) -> Weights:  # noqa: ANN401 - Keras's
     """Train with Keras's own loop."""
     net = build(NET)
@@ -86,13 +77,6 @@ def by_hand(wanted: Params, kind: Any, *, at_once: bool) -> Weights:  # noqa: AN
             found = loss(np.eye(3, dtype=np.float32)[y], net(x, training=True))
         made.apply(tape.gradient(found, net.trainable_variables), net.trainable_variables)
     return weights_of(net)
-
-
-def assert_alike(one: Weights, other: Weights, atol: float = 1e-6) -> None:
-    """Each tensor."""
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        np.testing.assert_allclose(tensor, other[name], rtol=0, atol=atol, err_msg=name)
 
 
 def task_by_task(wanted: dict[str, Any]) -> Weights:

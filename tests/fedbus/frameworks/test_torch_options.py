@@ -1,6 +1,5 @@
 """Every optimizer and scheduler of PyTorch does what PyTorch's own loop does, across tasks too."""
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from fedbus.frameworks.torch import TorchTrainer
 from fedbus.frameworks.torch.models import build, set_weights, weights_of
 from fedbus.frameworks.torch.optimizers import optimizer_of
 from fedbus.frameworks.torch.schedules import warm
+from tests.fedbus.frameworks.alike import assert_alike, through_a_file
 
 NET: Structure = {"name": "mlp", "config": {"layers": [6, 5, 3], "seed": 2}}
 BAG: Structure = {"name": "bag_of_words", "config": {"words": 9, "width": 4, "classes": 3}}
@@ -135,15 +135,6 @@ def params(**more: Any) -> Params:  # noqa: ANN401 - fields of Params
     return Params(**{"batch_size": ROWS, "learning_rate": 0.1, "epochs": 1, **more})
 
 
-def through_a_file(state: Mapping[str, Array]) -> Mapping[str, Array]:
-    """Save and load it as an agent does."""
-    file = io.BytesIO()
-    np.savez(file, **state)
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as held:
-        return dict(held)
-
-
 def ours(structure: Structure, wanted: Params, rounds: int) -> Weights:
     """Train round by round, each with a new trainer that goes on from what the last one kept."""
     weights = TorchTrainer(structure).initial()
@@ -211,13 +202,6 @@ def by_hand(rates: Sequence[float]) -> nn.Module:
         torch.autograd.backward(cross_entropy(net(torch.from_numpy(x)), torch.from_numpy(y)))
         made.step()
     return net
-
-
-def assert_alike(one: Weights, other: Weights, atol: float = 1e-6) -> None:
-    """Each tensor, and that they have learnt anything."""
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        np.testing.assert_allclose(tensor, other[name], rtol=0, atol=atol, err_msg=name)
 
 
 def test_every_optimizer_and_scheduler_is_held_against_pytorchs() -> None:

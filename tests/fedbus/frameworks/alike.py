@@ -1,0 +1,24 @@
+"""What the tests of all frameworks ask: the same weights, and a state that goes through a file."""
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+
+from fedbus.layout import Array, Weights
+
+
+def through_a_file(state: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Save and load it as an agent does."""
+    file = io.BytesIO()
+    np.savez(file, **state)
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as held:
+        return dict(held)
+
+
+def assert_alike(one: Weights, other: Weights, atol: float = 1e-6) -> None:
+    """Each tensor."""
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        np.testing.assert_allclose(tensor, other[name], rtol=0, atol=atol, err_msg=name)
