@@ -77,7 +77,7 @@ FORMULAS = {
 }
 WORDS = {
     "ref": "an object, see below",
-    "object": "an object of numbers",
+    "object": "an object",
     "boolean": "true or false",
     "string": "text",
     "integer": "a whole number",
@@ -145,6 +145,8 @@ def _of_schema(schema: Mapping[str, Any]) -> str:
     kind = "ref" if "$ref" in schema or "properties" in schema else schema.get("type", "text")
     if kind == "array":
         return "a list" + (", see below" if "$ref" in schema.get("items", {}) else "")
+    if kind == "object" and schema.get("additionalProperties", {}).get("type") == "number":
+        return f"{WORDS[kind]} of numbers"
     bounds = (
         ("at least", schema.get("minimum")),
         ("more than", schema.get("exclusiveMinimum")),

@@ -49,11 +49,12 @@ def test_the_page_of_plug_ins_runs_as_printed(tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     pytest.importorskip("sklearn")
     lines = commands_of("plugins.md", "Try the example")
-    assert len(lines) == 5
+    assert len(lines) == 6
     said = [run_as_printed(line, tmp_path) for line in lines]
     assert "softmax" in said[1]
     assert "one step moved the weights" in said[2]
-    assert "all 5 rounds are done" in said[4]
+    assert "format: image 8 x 8 x 3" in said[3]
+    assert "all 5 rounds are done" in said[5]
     page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"```python\n(.+?)```", page, re.DOTALL)
     (tmp_path / "middle.py").write_text(script, encoding="utf-8")

@@ -1,7 +1,7 @@
 """A stand for the controller: a repository, a fleet and people that obey the test."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -11,6 +11,7 @@ from fedbus.errors import PluginError
 from fedbus.plugins import AgentInfo, Selector
 from fedbus.selectors import uniform
 from fedbus.wire import codec
+from fedbus.wire.jobfile import Fault, Plugins
 from fedbus.wire.messages import (
     EvaluateTask,
     JobLoaded,
@@ -137,10 +138,11 @@ def facts(
     )
 
 
-def check_plugin(group: str, name: str) -> None:
+def check_plugins(chosen: Plugins) -> Iterator[Fault]:
     """Know what we ship, and what fails on purpose."""
-    if name not in {"fedavg", "uniform", "broken", "shy", "wild", "lost"}:
-        raise PluginError(f"no {group} plug-in named {name!r}")
+    for key, name in (("aggregator", chosen.aggregator), ("selector", chosen.selector)):
+        if name not in {"fedavg", "uniform", "broken", "shy", "wild", "lost"}:
+            yield Fault(key=f"plugins.{key}", problem=f"no {key}s plug-in named {name!r}")
 
 
 def selector(name: str) -> Selector:
@@ -174,7 +176,7 @@ class Stand(Driven):
     """A controller and all it talks to; nodes that were introduced keep beating until silenced."""
 
     def __init__(self) -> None:
-        super().__init__(ControllerCore(7, REPOSITORY, BEAT, selector, check_plugin))
+        super().__init__(ControllerCore(7, REPOSITORY, BEAT, selector, check_plugins))
         self.lives: dict[str, int] = {}
         self.silent: set[str] = set()
         self.epoch = 0

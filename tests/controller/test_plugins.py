@@ -4,15 +4,20 @@ import pytest
 
 from fedbus.errors import PluginError
 from fedbus.settings import ServiceSettings, settings_from
+from fedbus.wire.jobfile import Plugins
 from fedbus_collector.app import aggregator
-from fedbus_controller.app import check_plugin, selector
+from fedbus_controller.app import check_plugins, selector
 from tests.packages import Install
+
+
+def faults(chosen: Plugins, allowed: tuple[str, ...] = ()) -> list[str]:
+    """Say what is wrong with a job's choice."""
+    return [str(fault) for fault in check_plugins(chosen, allowed)]
 
 
 def test_what_we_ship_needs_no_permission() -> None:
     """A service whose settings say nothing runs every job that names nothing of others."""
-    check_plugin("aggregators", "fedavg", ())
-    check_plugin("selectors", "uniform", ())
+    assert faults(Plugins()) == []
     assert callable(selector("uniform", ()))
     assert aggregator("fedavg", ()) is not None
 
@@ -21,9 +26,12 @@ def test_a_plug_in_of_others_needs_the_operators_word(install: Install) -> None:
     """The sentence names the setting that gives it."""
     entries = "[fedbus.selectors]\nfirst = acme_first:f\n[fedbus.aggregators]\nmid = acme_first:m"
     install("acme_first", entries, "f = lambda *_: ['agent.1']")
-    with pytest.raises(PluginError, match=r"'first' of acme_first is not allowed .*FEDBUS_PLUGINS"):
-        check_plugin("selectors", "first", ())
-    check_plugin("selectors", "first", ("acme-first",))
+    (said,) = faults(Plugins(selector="first"))
+    assert said.startswith(
+        "plugins.selector: selectors plug-in 'first' of acme_first is not allowed"
+    )
+    assert "FEDBUS_PLUGINS=first" in said
+    assert faults(Plugins(selector="first"), ("acme-first",)) == []
     with pytest.raises(PluginError, match="not allowed here; allowed: fedavg"):
         aggregator("mid", ())
 
@@ -31,8 +39,22 @@ def test_a_plug_in_of_others_needs_the_operators_word(install: Install) -> None:
 def test_an_aggregator_that_cannot_fold_is_refused_before_the_job_begins(install: Install) -> None:
     """The collector folds one update at a time and could do nothing with it."""
     install("acme_mid", "[fedbus.aggregators]\nmid = acme_mid:m", "m = lambda blocks, weights: 0")
-    with pytest.raises(PluginError, match="aggregator 'mid' has no fold"):
-        check_plugin("aggregators", "mid", ("all",))
+    (said,) = faults(Plugins(aggregator="mid"), ("all",))
+    assert said.startswith("plugins.aggregator: aggregator 'mid' has no fold(total, block, weight)")
+
+
+def test_a_transform_of_ours_is_made_before_the_job_begins() -> None:
+    """Those of others, and loaders, only an agent has."""
+    steps = [
+        {"id": "resize", "parameters": {"size": [0, 4]}},
+        {"id": "cast", "parameters": {"dtype": "float32"}},
+        {"id": "normalize", "parameters": {"hihg": 16}},
+        {"id": "acme", "parameters": {"what": "ever"}},
+    ]
+    size, argument = faults(Plugins.model_validate({"loader": "acme", "transforms": steps}))
+    assert size.startswith("plugins.transforms[0]: resize: size is [0, 4]; 2 whole numbers")
+    assert argument.startswith("plugins.transforms[2]: normalize: ")
+    assert argument.endswith("it takes high, low")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from fedbus.actions import Connected
+from fedbus.data import of
+from fedbus.data.source import Fixed
 from fedbus.digests import digest_of
 from fedbus.errors import Stopped
 from fedbus.layout import Layout
@@ -16,7 +18,7 @@ from fedbus.weights import Blob, encode
 from fedbus.wire import codec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import AgentFacts, ModelCard, TensorSpec
-from fedbus.wire.values import Manifest, ModelRef, TrainingParams
+from fedbus.wire.values import Manifest, ModelRef, Reading, TrainingParams
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.trainers import Trainers
@@ -124,12 +126,18 @@ class FakeBench:
 
 @dataclass
 class PickyBench(FakeBench):
-    """Knows which trainers there are."""
+    """Knows which trainers there are, and reads data as a job wants: eight rows of four numbers."""
 
     trainers: Trainers = field(default_factory=Trainers)
+    source: Fixed = field(default_factory=lambda: Fixed(of(np.ones((8, 4)), np.arange(8) % 2)))
 
-    def check(self, wanted: str | None) -> None:
-        self.trainers.check(wanted)
+    def check(self, trainer: str | None, reading: Reading | None) -> None:
+        self.trainers.check(trainer)
+        self.source.check(reading)
+
+    def form(self, reading: Reading) -> dict[str, Any]:
+        form = self.source.expected(reading)
+        return {} if form is None else form.plain()
 
     def choose(self, card: ModelCard, wanted: str | None) -> str:
         return self.trainers.choose(card, wanted)

@@ -198,6 +198,18 @@ async def test_who_has_not_the_token_gets_nothing(agent: Agent, headers: dict[st
             422,
             "no trainers plug-in named 'nope'",
         ),
+        (
+            "solo-1",
+            json.dumps({**JOB, "plugins": {"loader": "nope"}}).encode(),
+            422,
+            "no loaders plug-in named 'nope'",
+        ),
+        (
+            "solo-1",
+            json.dumps({**JOB, "plugins": {"transforms": [{"id": "grayscale"}]}}).encode(),
+            422,
+            "plugins.transforms[0] (grayscale): images (height, width, channels) are taken",
+        ),
     ],
 )
 async def test_a_job_that_cannot_be_begun_is_refused(

@@ -23,7 +23,8 @@ from fedbus.wire.states import ModelCard
 from fedbus.wire.values import ModelRef, TrainingParams
 from fedbus_edge_agent.light import LightBench
 from fedbus_edge_agent.outbox import Outbox
-from fedbus_edge_agent.work import Flag, Model, Workbench, keep, plain
+from fedbus_edge_agent.outcome import plain
+from fedbus_edge_agent.work import Flag, Model, Workbench, keep
 from tests.edge_agent.stand import REPOSITORY, manifest_of, train
 from tests.packages import Install
 

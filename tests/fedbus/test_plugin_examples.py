@@ -50,7 +50,7 @@ def test_nothing_is_wrong_with_the_examples(kind: str, name: str) -> None:
     assert list(misshapen(kind, getattr(plugin_examples, name))) == []  # type: ignore[arg-type] # a key is a group
 
 
-@pytest.mark.parametrize("file", ["softmax", "pixels", "rested"])
+@pytest.mark.parametrize("file", ["softmax", "pixels", "contrast", "rested"])
 def test_the_example_package_is_as_short_as_its_page_says(file: str) -> None:
     """Each function and each class, its optional powers included."""
     source = Path(__file__).parents[2] / f"examples/own_trainer/src/own_trainer/{file}.py"

@@ -1,5 +1,6 @@
 """A package of somebody else is installed, and trains: nothing of ours was edited for it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -59,6 +60,7 @@ def test_nothing_is_wrong_with_it(target: Path) -> None:
     assert [row[:2] for row in mine] == [
         ["trainers", "softmax"],
         ["loaders", "pixels"],
+        ["transforms", "contrast"],
         ["selectors", "rested"],
     ]
     assert {" ".join(row[5:]) for row in mine} == {"ok where FEDBUS_PLUGINS allows it"}
@@ -66,6 +68,7 @@ def test_nothing_is_wrong_with_it(target: Path) -> None:
     tried = run(target, "plugins", "check", "softmax", "--config", config)
     assert "initial: 2 arrays, 650 numbers" in tried
     assert "evaluate: loss" in tried
+    assert "format: image 8 x 8 x 3" in run(target, "plugins", "check", "contrast")
     assert "chose 5 of 10" in run(target, "plugins", "check", "rested")
 
 
@@ -74,6 +77,26 @@ def test_it_is_simulated(target: Path) -> None:
     said = run(target, "simulate", JOB, "--model", MODEL, "--agents", "3")
     assert "job softmax-1 finished: all 5 rounds are done" in said
     assert float(said.split("accuracy ")[-1].split(" %")[0]) > 80
+
+
+def test_a_job_chooses_the_loader_too(target: Path, tmp_path: Path) -> None:
+    """Files that fedbus could not read by itself are what agents train on."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    rows = np.hstack([digits.data, digits.target[:, None]])
+    for number in range(3):
+        np.savetxt(tmp_path / f"agent.{number}.digits", rows[number:1500:3], delimiter=",")
+    np.savetxt(tmp_path / "held_out.digits", rows[1500:], delimiter=",")
+    job = json.loads(Path(JOB).read_text())
+    job["plugins"]["loader"] = "pixels"
+    job["round"]["quorum"] = 3
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    words = ["simulate", str(tmp_path / "job.json"), "--model", MODEL, "--data", str(tmp_path)]
+    ended = json.loads(run(target, *words, "--json"))
+    assert ended["phase"] == "finished"
+    assert ended["metrics"]["accuracy"] > 0.8
+    assert {each["examples"] for each in ended["rounds"]} == {1500}
 
 
 def test_an_agent_reads_its_data_with_its_loader(

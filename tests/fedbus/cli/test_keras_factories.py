@@ -23,7 +23,7 @@ from fedbus.training import Params
 from fedbus.weights import decode
 from fedbus.wire.jobfile import params as told_by
 from fedbus.wire.jobfile import parse
-from fedbus_edge_agent.work import params_of
+from fedbus_edge_agent.instructions import params_of
 
 pytest.importorskip("tensorflow")
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from fedbus.wire.fit import Wish, misfit
+from fedbus.wire.fit import Wish, misfit, no_room_for_rows
 from fedbus.wire.states import AgentFacts, ModelNeeds
+from fedbus.wire.values import Reading, TrainingParams
 
 MIB = 2**20
 FACTS = AgentFacts(
@@ -121,3 +122,39 @@ def test_data_of_another_format_do_not_fit(
 def test_an_agent_in_trouble_fits_nothing() -> None:
     """Whatever else it says of itself."""
     assert misfit(Wish(1), able(trouble="its worker hangs")) == "its worker hangs"
+
+
+def test_a_job_that_reads_data_its_own_way_is_judged_by_the_agent() -> None:
+    """What an agent announces is not what this job's trainer would be given."""
+    agent = able(format={"x": typed("image", [8, 8, 3])})
+    wants = needs("tflite", **typed("numerical", [192]))
+    assert misfit(Wish(1, None, wants), agent) is not None
+    assert misfit(Wish(1, None, wants, Reading(loader="own")), agent) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype", "batch", "reading", "reason"),
+    [
+        ([1024, 1024], "float32", 62, None, None),
+        ([1024, 1024], "float32", 63, None, "63 rows of 4194308 bytes need about 504 MiB"),
+        ([1024, 1024], "float64", 32, None, "32 rows of 8388612 bytes need about 512 MiB"),
+        ([1024, 1024], "", 63, None, "63 rows of 4194308 bytes need about 504 MiB"),
+        ([1024, 1024], "uint8", 63, None, None),
+        ([1024, 1024], "float32", 2, Reading(), "256 rows of 4194308 bytes need about 2048 MiB"),
+        ([1024, "many"], "float32", 99, None, None),
+    ],
+)
+def test_rows_that_an_agent_cannot_hold_are_refused(
+    size: list[object], dtype: str, batch: int, reading: Reading | None, reason: str | None
+) -> None:
+    """Those of a batch; what a job makes of rows, it makes of as many as a loader hands out."""
+    kinds = {"image": {"size": size, "dtype": dtype}, "odd": 3}
+    form = {"x": {"data_types": kinds}, "y": typed("categorical", [1])}
+    params = TrainingParams(batch_size=batch, reading=reading)
+    said = no_room_for_rows(form, params, able(examples=1000))
+    assert said == (reason and f"{reason} of memory, 500 are available; {SMALLER}")
+    assert no_room_for_rows(form, params, able(memory_mb=0)) is None
+    assert no_room_for_rows({}, params, FACTS) is None
+
+
+SMALLER = "smaller rows or a smaller batch_size do"

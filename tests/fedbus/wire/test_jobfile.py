@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from fedbus.catalogue import FRAMEWORKS
 from fedbus.errors import WireError
+from fedbus.wire import codec
 from fedbus.wire.jobfile import (
     NOT_YET,
     Fault,
@@ -27,7 +28,14 @@ from fedbus.wire.jobfile import (
 from fedbus.wire.jobfile.faults import MAX_FAULTS, clip, show
 from fedbus.wire.jobfile.model import PARTS, default_quorum
 from fedbus.wire.jobfile.tree import MAX_BYTES, MAX_DEPTH, MAX_VALUES
-from fedbus.wire.values import SchedulerParams, SchedulerPart, TrainingParams, WarmupParams
+from fedbus.wire.values import (
+    Reading,
+    SchedulerParams,
+    SchedulerPart,
+    TrainingParams,
+    TransformParams,
+    WarmupParams,
+)
 
 SMALLEST: dict[str, Any] = {"training_id": "digits-1", "model_name": "digits", "num_rounds": 30}
 
@@ -176,6 +184,24 @@ def test_smallest_job_gets_every_default() -> None:
     assert params(job) == TrainingParams()
 
 
+def test_a_job_says_how_data_are_read() -> None:
+    """With a loader, and with transforms as aerOS writes them; without either nothing is sent."""
+    steps = [
+        {"id": "Own", "parameters": {"size": [2, 3.5], "half": "x", "on": True, "low": None}},
+        {"id": "cast"},
+    ]
+    told = params(parse(job_with(plugins={"loader": "csv", "transforms": steps}))).reading
+    assert told == Reading(
+        loader="csv",
+        transforms=(
+            TransformParams(id="Own", parameters={"size": (2, 3.5), "half": "x", "on": True}),
+            TransformParams(id="cast"),
+        ),
+    )
+    assert codec.unpack(Reading, codec.pack(told)) == told
+    assert params(parse(job_with(plugins={"transforms": []}))).reading is None
+
+
 def test_a_job_of_aeros_is_read_with_its_numbers_as_text() -> None:
     """What an aerOS controller sends needs no editing."""
     job = parse(json.dumps(AEROS).encode())
@@ -286,7 +312,9 @@ def test_the_table_above_has_every_argument_of_schedulers() -> None:
 def test_null_is_as_good_as_leaving_a_key_out(part: tuple[str, ...]) -> None:
     """Only keys that are set are passed on."""
     model = PARTS[part]
-    assert model.model_validate(dict.fromkeys(model.names())) == model()
+    needed = {name: "a" for name, key in model.model_fields.items() if key.is_required()}
+    left_out = dict.fromkeys(model.names()) | needed
+    assert model.model_validate(left_out) == model.model_validate(needed)
 
 
 def test_a_key_required_is_missing_when_null() -> None:
@@ -366,7 +394,9 @@ def test_an_error_is_reached_from_above_and_a_share_from_below() -> None:
 
 ONCE = "give the learning rate once"
 AIMLESS = "stopping_flag: true, but nothing to stop at; give stopping_target"
-OWNERS = "what reads an agent's data is its owner's choice"
+ARGUMENT = (
+    "neither a number, a flag, text of at most 256 characters, nor a list of at most 256 numbers"
+)
 NAME = "not 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"
 
 LOSSES = sorted({loss for framework in FRAMEWORKS.values() for loss in framework.losses})
@@ -415,8 +445,26 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ({"round": {"deadline_seconds": 86_401}}, "round.deadline_seconds: 86401, at most 86400"),
     ({"round": {"weighted": 2}}, "round.weighted: 2, neither true nor false"),
     ({"plugins": {"aggregator": "a b"}}, f"plugins.aggregator: 'a b', {NAME}"),
-    ({"plugins": {"loader": "csv"}},
-     f"plugins.loader: {OWNERS}; leave it out; FEDBUS_LOADER on each agent names it"),
+    ({"plugins": {"loader": "my loader"}}, f"plugins.loader: 'my loader', {NAME}"),
+    ({"plugins": {"transforms": {"id": "cast"}}}, "plugins.transforms: an object, not a list"),
+    ({"plugins": {"transforms": [{"parameters": {}}]}}, "plugins.transforms[0].id: missing"),
+    ({"plugins": {"transforms": [{"id": "cast", "parametres": {}}]}},
+     "plugins.transforms[0].parametres: unknown key; did you mean 'parameters'?"),
+    ({"plugins": {"transforms": [{"id": "cast", "parameters": 3}]}},
+     "plugins.transforms[0].parameters: 3, not an object"),
+    *[
+        ({"plugins": {"transforms": [{"id": "cast", "parameters": {"size": given}}]}},
+         f"plugins.transforms[0].parameters.size: {shown}, {ARGUMENT}")
+        for given, shown in [
+            ({"a": 1}, "an object"),
+            ([[1]], "a list"),
+            ([True], "a list"),
+            ([1] * 257, "a list"),
+            ("\ud800", "'\\ud800'"),
+            ("a" * 257, "'" + "a" * 64 + "…'"),
+            (2**53, str(2**53)),
+        ]
+    ],
     ({"stopping_target": [1]}, "stopping_target: a list, not an object"),
     ({"stopping_target": {"accuracy": "high"}}, "stopping_target.accuracy: 'high', not a number"),
     ({"stopping_target": {"accuracy": True}}, "stopping_target.accuracy: true, not a number"),

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedbus.data import Dataset
+    from fedbus.data import Batch, Dataset, Format
     from fedbus.errors import FedbusError, Stopped, TrainingError
     from fedbus.layout import Array, Weights
     from fedbus.plugins import AgentInfo
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AgentInfo",
     "Array",
+    "Batch",
     "Dataset",
     "FedbusError",
+    "Format",
     "Metrics",
     "Params",
     "Stopped",
@@ -31,8 +33,10 @@ __all__ = [
 _HOMES = {
     "AgentInfo": "fedbus.plugins",
     "Array": "fedbus.layout",
+    "Batch": "fedbus.data",
     "Dataset": "fedbus.data",
     "FedbusError": "fedbus.errors",
+    "Format": "fedbus.data",
     "Metrics": "fedbus.training",
     "Params": "fedbus.training",
     "Stopped": "fedbus.errors",

@@ -1,15 +1,18 @@
 """Wire the controller to its doors."""
 
+from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import Annotated, cast
+from typing import Annotated
 
 from pydantic import Field
 
 from fedbus import plugins, service
-from fedbus.errors import PluginError
+from fedbus.data.reading import make_step
+from fedbus.errors import FedbusError, PluginError
 from fedbus.node import Identity
 from fedbus.plugins import Folds, Selector
 from fedbus.settings import ServiceSettings
+from fedbus.wire.jobfile import Fault, Plugins, steps_of
 from fedbus_controller.core import ControllerCore
 
 
@@ -29,15 +32,33 @@ def selector(name: str, allowed: tuple[str, ...] | None = None) -> Selector:
     return plugins.load("selectors", name, allowed)
 
 
-def check_plugin(group: str, name: str, allowed: tuple[str, ...] | None = None) -> None:
-    """Refuse a plug-in that is not installed here, or not allowed, or of no use to a collector.
+def check_plugins(chosen: Plugins, allowed: tuple[str, ...] | None = None) -> Iterator[Fault]:
+    """Find what a job chooses and cannot have; `allowed` as for `plugins.load`.
 
-    Raises:
-        PluginError: the sentence says which, and what is installed.
+    An aggregator and a selector must be here. Of transforms, which agents use, those that fedbus
+    ships are made with their parameters; others, and loaders, only an agent can judge.
     """
-    plugin = plugins.load(cast("plugins.Group", group), name, allowed)
-    if group == "aggregators" and not isinstance(plugin, Folds):
-        raise PluginError(f"aggregator {name!r} has no fold; this version needs one")
+    checks: list[tuple[str, Callable[[], object]]] = [
+        ("aggregator", partial(_check_aggregator, chosen.aggregator, allowed)),
+        ("selector", partial(selector, chosen.selector, allowed)),
+    ]
+    ours = plugins.usable("transforms", ())
+    for place, step in enumerate(steps_of(chosen)):
+        if step.id in ours:
+            checks.append((f"transforms[{place}]", partial(make_step, step.id, step, ())))
+    for key, check in checks:
+        try:
+            check()
+        except FedbusError as error:
+            yield Fault(key=f"plugins.{key}", problem=str(error))
+
+
+def _check_aggregator(name: str, allowed: tuple[str, ...] | None) -> None:
+    if not isinstance(plugins.load("aggregators", name, allowed), Folds):
+        raise PluginError(
+            f"aggregator {name!r} has no fold(total, block, weight), by which collectors add one "
+            "update at a time; docs/plugins.md has an example"
+        )
 
 
 def build(settings: ControllerSettings, identity: Identity) -> service.Built:
@@ -47,7 +68,7 @@ def build(settings: ControllerSettings, identity: Identity) -> service.Built:
         settings.repository,
         settings.heartbeat_seconds,
         partial(selector, allowed=settings.plugins),
-        partial(check_plugin, allowed=settings.plugins),
+        partial(check_plugins, allowed=settings.plugins),
     )
     return service.Built(core)
 

@@ -75,13 +75,13 @@ class ControllerCore:
         repository: str,
         heartbeat_seconds: float,
         selector: Callable[[str], Selector],
-        check_plugin: PluginCheck,
+        check_plugins: PluginCheck,
     ) -> None:
         self._incarnation = incarnation
         self._repository = repository
         self._fleet = Fleet(heartbeat_seconds)
         self._means = Means(repository, self._fleet, selector)
-        self._people = People(repository, check_plugin)
+        self._people = People(repository, check_plugins)
         self._epoch: int | None = None  # None: another controller leads, or nobody yet
         self._lease_asked = 0.0
         self._lease_until = 0.0

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from fedbus.actions import Action, Announce, Ask, Cancel, Note, WakeAt
 from fedbus.plugins import AgentInfo
 from fedbus.wire.fit import Wish
-from fedbus.wire.jobfile import JobFile
+from fedbus.wire.jobfile import JobFile, params
 from fedbus.wire.messages import (
     Dismissed,
     EndJob,
@@ -117,7 +117,7 @@ class Job:
         if self.phase is not Phase.WAITING:
             return
         fleet, wish = self._means.fleet, self._brief.file.round
-        training = Wish(self._latest.weights.size, self._brief.file.plugins.trainer, self._needs)
+        training = self._training()
         known = fleet.able(training, now)
         agents = [
             AgentInfo(
@@ -138,6 +138,12 @@ class Job:
             yield from self._wait(f"waiting for agents: {why}", now)
         else:
             yield from self._select(agents, collectors, now)
+
+    def _training(self) -> Wish:
+        file = self._brief.file
+        return Wish(
+            self._latest.weights.size, file.plugins.trainer, self._needs, params(file).reading
+        )
 
     def _select(
         self, agents: Sequence[AgentInfo], collectors: Sequence[str], now: float

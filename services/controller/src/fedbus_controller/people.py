@@ -15,9 +15,9 @@ from fedbus_controller.submission import PluginCheck, accepted, canceled, read_j
 class People:
     """Who waits for which job's acceptance or end."""
 
-    def __init__(self, repository: str, check_plugin: PluginCheck) -> None:
+    def __init__(self, repository: str, check_plugins: PluginCheck) -> None:
         self._repository = repository
-        self._check_plugin = check_plugin
+        self._check_plugins = check_plugins
         self._files: dict[str, bytes] = {}
         self._submitted: dict[str, list[ReplyTo]] = {}
         self._canceled: dict[str, list[ReplyTo]] = {}
@@ -25,7 +25,7 @@ class People:
     def submit(self, payload: bytes, reply: ReplyTo | None, epoch: int) -> Iterator[Action]:
         """Have a job stored, or say at once why not."""
         try:
-            file = read_job(payload, self._check_plugin)
+            file = read_job(payload, self._check_plugins)
         except JobFileError as error:
             yield Note("job_refused", {"faults": len(error.faults)})
             if reply is not None:

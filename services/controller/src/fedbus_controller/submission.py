@@ -2,20 +2,19 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from fedbus.actions import Reply, ReplyTo
-from fedbus.errors import FedbusError
-from fedbus.wire.jobfile import Fault, JobFile, JobFileError, parse
+from fedbus.wire.jobfile import Fault, JobFile, JobFileError, Plugins, parse
 from fedbus.wire.values import IDENT
 
 MAX_JOB_FILE = 256 * 1024
 
-PluginCheck = Callable[[str, str], None]
-"""Raises PluginError where no plug-in of this group (first) has this name (second)."""
+PluginCheck = Callable[[Plugins], Iterator[Fault]]
+"""Finds what of a job's choice is not here, or not allowed, or of no use."""
 
 
-def read_job(payload: bytes, check_plugin: PluginCheck) -> JobFile:
+def read_job(payload: bytes, check_plugins: PluginCheck) -> JobFile:
     """Read a submitted job file.
 
     Raises:
@@ -26,17 +25,8 @@ def read_job(payload: bytes, check_plugin: PluginCheck) -> JobFile:
             (Fault(key="", problem=f"{len(payload)} bytes, at most {MAX_JOB_FILE}"),)
         )
     job = parse(payload)
-    faults = []
-    for group, name in (
-        ("aggregators", job.plugins.aggregator),
-        ("selectors", job.plugins.selector),
-    ):
-        try:
-            check_plugin(group, name)
-        except FedbusError as error:
-            faults.append(Fault(key=f"plugins.{group[:-1]}", problem=str(error)))
-    if faults:
-        raise JobFileError(tuple(faults))
+    if faults := tuple(check_plugins(job.plugins)):
+        raise JobFileError(faults)
     return job
 
 

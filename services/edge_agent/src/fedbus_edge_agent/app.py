@@ -9,7 +9,8 @@ from pydantic import Field, SecretStr, field_validator
 from fedbus import service
 from fedbus.data.format import Format, read_format
 from fedbus.data.pipeline import Step, read_pipeline
-from fedbus.data.source import Recipe, Source
+from fedbus.data.recipe import Recipe
+from fedbus.data.source import Source
 from fedbus.errors import FedbusError, SettingsError, TrainingError
 from fedbus.node import Identity
 from fedbus.settings import ServiceSettings
@@ -106,6 +107,7 @@ def source_of(settings: AgentSettings) -> Source:
         steps=_steps("PIPELINE", settings.pipeline) or (),
         test_steps=_steps("PIPELINE_TEST", settings.pipeline_test),
         declared=_declared(settings.format),
+        allowed=settings.plugins,
     )
     try:
         return Source(recipe)
@@ -170,7 +172,7 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
         if entrance is None:
             return doors(core, settings.home, None)
         shell.tell(Opened())
-        desk = Desk(core, models, lessons, bench.trainers, entrance, shell)
+        desk = Desk(core, models, lessons, bench, entrance, shell)
         return doors(core, settings.home, desk)
 
     return service.Built(core, doors=own_doors)

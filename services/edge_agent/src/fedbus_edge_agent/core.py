@@ -5,9 +5,10 @@ until it is told what became of the offer.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from fedbus.actions import (
     Action,
@@ -29,7 +30,6 @@ from fedbus.actions import (
 )
 from fedbus.errors import FedbusError, Stopped, TrainingError
 from fedbus.spool import Spools
-from fedbus.wire.fit import no_room
 from fedbus.wire.messages import (
     Evaluated,
     EvaluateTask,
@@ -46,6 +46,7 @@ from fedbus_edge_agent.alone import KIND, Alone, CancelJob, Learnt, Opened, Star
 from fedbus_edge_agent.answers import MAX_REASON, Answers, declined
 from fedbus_edge_agent.data_watch import DATA, Changes, DataWatch
 from fedbus_edge_agent.failure import sentence_of
+from fedbus_edge_agent.fitness import judge
 from fedbus_edge_agent.gathering import Gathering
 from fedbus_edge_agent.models import Models
 from fedbus_edge_agent.outbox import Outbox
@@ -237,10 +238,11 @@ class AgentCore:
     def _take(self, sender: str, order: Order, now: float) -> Iterator[Action]:
         """Take a task on, unless it is known already that it cannot be done here."""
         facts = self._recent(now)
-        if self._refusal(order, facts):
-            facts = self._measure(now)  # a few seconds ago there may have been less room
-        task = Task(order, sender, facts.format)
-        if reason := self._refusal(order, facts):
+        form, reason = self._judge(order, facts)
+        if reason:  # a few seconds ago there may have been less room
+            form, reason = self._judge(order, self._measure(now))
+        task = Task(order, sender, form)
+        if reason:
             yield from self._answer(task, None, reason)
             return
         self._tasks[task.key] = task
@@ -249,15 +251,10 @@ class AgentCore:
         yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
         yield from self._go_on(now)
 
-    def _refusal(self, order: Order, facts: AgentFacts) -> str | None:
+    def _judge(self, order: Order, facts: AgentFacts) -> tuple[Mapping[str, Any], str]:
         if self._worker.trouble:
-            return self._worker.trouble
-        try:
-            if isinstance(self._bench, Chooses):
-                self._bench.check(order.trainer)
-        except FedbusError as error:
-            return str(error)
-        return no_room(order.base.weights.size, facts) if isinstance(order, TrainTask) else None
+            return facts.format, self._worker.trouble
+        return judge(order, facts, self._bench if isinstance(self._bench, Chooses) else None)
 
     def _supersede(self, order: Order) -> Iterator[Action]:
         """Stop what is under way for an older task of the same kind and job."""

@@ -18,8 +18,8 @@ from fedbus.http import Doors
 from fedbus.service import Shell
 from fedbus.wire import codec
 from fedbus.wire.cards import MAX_CARD
-from fedbus.wire.fit import no_room, other_format
-from fedbus.wire.jobfile import JobFile, JobFileError, parse
+from fedbus.wire.fit import no_room, no_room_for_rows, other_format
+from fedbus.wire.jobfile import JobFile, JobFileError, params, parse
 from fedbus_edge_agent import openapi
 from fedbus_edge_agent.alone import CancelJob, StartJob
 from fedbus_edge_agent.core import AgentCore
@@ -30,7 +30,7 @@ from fedbus_edge_agent.lessons import Lessons
 from fedbus_edge_agent.local_models import LocalModel, LocalModels
 from fedbus_edge_agent.metrics import AgentMetrics
 from fedbus_edge_agent.reports import Capabilities, JobReport, ModelMetadata
-from fedbus_edge_agent.trainers import Trainers
+from fedbus_edge_agent.work import Workbench
 
 MAX_JOB_FILE = 256 * 1024
 RETRY_SECONDS = 30
@@ -68,7 +68,7 @@ class Desk:
     core: AgentCore
     models: LocalModels
     lessons: Lessons
-    trainers: Trainers
+    bench: Workbench
     entrance: Entrance
     shell: Shell
 
@@ -138,13 +138,15 @@ class Desk:
         )
 
     def _check_fit(self, file: JobFile, model: LocalModel) -> None:
-        known, card = self.core.known(), model.card
+        known, card, asked = self.core.known(), model.card, params(file)
         try:
-            name = self.trainers.choose(card, file.plugins.trainer)
+            self.bench.check(file.plugins.trainer, asked.reading)
+            name = self.bench.choose(card, file.plugins.trainer)
+            form = known.format if asked.reading is None else self.bench.form(asked.reading)
         except FedbusError as error:
             raise Refused(422, str(error)) from error
-        size = model.numbers_size
-        if reason := no_room(size, known) or other_format(card.input, known.format):
+        room = no_room(model.numbers_size, known) or no_room_for_rows(form, asked, known)
+        if reason := room or other_format(card.input, form):
             raise Refused(422, reason)
         if missing := model.missing(name):
             put = f"PUT /model/{card.model}/{model.version}"

@@ -14,8 +14,9 @@ from fedbus_edge_agent.alone import MAX_REMEMBERED, Learnt, Lesson
 from fedbus_edge_agent.capabilities import free_storage
 from fedbus_edge_agent.local_models import LocalModel, LocalModels
 from fedbus_edge_agent.npz import read_npz, write_npz
+from fedbus_edge_agent.outcome import plain
 from fedbus_edge_agent.reports import JobReport
-from fedbus_edge_agent.work import Flag, Model, Workbench, params_of, plain
+from fedbus_edge_agent.work import Flag, Model, Workbench
 
 
 class Lessons:
@@ -99,9 +100,7 @@ class Lessons:
         name = self._bench.choose(local.card, lesson.trainer)
         model = self._model(local, name)
         weights = self._begin(lesson, local, model)
-        params = params_of(lesson.params, lesson.seed, lesson.round)
-        kept_for = lesson.job if lesson.params.keep_state else None
-        update = self._bench.fit(model, lesson.trainer, weights, params, flag, kept_for)
+        update = self._bench.fit(lesson, model, weights, flag)
         metrics = plain(update.metrics)
         write_npz(self.weights(lesson.job), update.weights)
         return Learnt(int(update.examples), metrics)

@@ -3,13 +3,14 @@
 from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.util import find_spec
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from fedbus import plugins
 from fedbus.errors import PluginError
 from fedbus.layout import listed
 from fedbus.plugins import TrainerFactory
 from fedbus.wire.states import ModelCard
+from fedbus.wire.values import Reading
 
 FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
     "keras": ("tensorflow",),
@@ -21,13 +22,20 @@ FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
 
 @runtime_checkable
 class Chooses(Protocol):
-    """A bench that knows, before it works, which of a card's structures it will use."""
+    """A bench that knows, before it works, which of a card's structures it uses, and on what."""
 
-    def check(self, wanted: str | None) -> None:
-        """Refuse a job's choice of a trainer.
+    def check(self, trainer: str | None, reading: Reading | None) -> None:
+        """Refuse a job's choice of plug-ins.
 
         Raises:
-            PluginError: there is no such trainer here.
+            PluginError: there is no such plug-in here, or it is not allowed.
+        """
+
+    def form(self, reading: Reading) -> dict[str, Any]:
+        """Describe what a trainer would be given if data were read so; {} if nobody knows yet.
+
+        Raises:
+            FedbusError: they cannot be read so.
         """
 
     def choose(self, card: ModelCard, wanted: str | None) -> str:

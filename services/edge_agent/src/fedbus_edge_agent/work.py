@@ -3,22 +3,25 @@
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from fedbus.data import Dataset
+from fedbus.data.recipe import Loaded
 from fedbus.data.source import Fixed, Source
 from fedbus.digests import digest_of
-from fedbus.errors import LayoutError, PluginError, Stopped, TrainingError, WireError
+from fedbus.errors import PluginError, Stopped, TrainingError
 from fedbus.layout import Layout, Weights
 from fedbus.plugins import Evaluates, Trainer, TrainerFactory
-from fedbus.training import Chosen, Params, Update, Warmup
-from fedbus.weights import Blob, check_update, decode, encode_delta
+from fedbus.training import Update
+from fedbus.weights import Blob, decode, encode_delta
 from fedbus.wire import codec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
-from fedbus.wire.values import Manifest, Metrics, SchedulerParams, TrainingParams
+from fedbus.wire.values import Manifest, Reading, TrainingParams
 from fedbus_edge_agent.failure import place_of, sentence_of, this_thread
+from fedbus_edge_agent.instructions import Training, params_of
 from fedbus_edge_agent.outbox import FileBlob, Kept, Outbox
+from fedbus_edge_agent.outcome import check_finite, plain
 from fedbus_edge_agent.remembering import States
 from fedbus_edge_agent.trainers import Trainers
 
@@ -85,13 +88,6 @@ class Scored:
     metrics: dict[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class _Figures:
-    """What a trainer measured, held against the bounds of a message."""
-
-    metrics: Metrics
-
-
 class Bench(Protocol):
     """Where an agent's work is done; a fake one trains nothing, quickly."""
 
@@ -136,7 +132,7 @@ class Workbench:
     def __init__(
         self,
         outbox: Outbox,
-        data: Dataset | Source,
+        data: Dataset | Fixed | Source,
         trainer: str | None,
         own: Mapping[str, TrainerFactory] | None = None,
         allowed: Collection[str] | None = None,
@@ -155,10 +151,7 @@ class Workbench:
             Stopped: the flag was raised.
         """
         check_digest(base, task.base.weights)
-        weights = decode(base, model.layout, "plain")
-        params = params_of(task.params, task.seed, task.round)
-        kept_for = task.job if task.params.keep_state else None
-        update = self.fit(model, task.trainer, weights, params, flag, kept_for)
+        update = self.fit(task, model, decode(base, model.layout, "plain"), flag)
         blob = encode_delta(update.weights, base, model.layout)
         return keep(self._outbox, task, blob, update.examples, update.metrics)
 
@@ -173,37 +166,33 @@ class Workbench:
         model.layout.check(weights)
         return weights
 
-    def fit(  # noqa: PLR0913, PLR0917 - one argument for each thing that a training is made of
-        self,
-        model: Model,
-        wanted: str | None,
-        weights: Weights,
-        params: Params,
-        flag: Flag,
-        kept_for: str | None = None,
-    ) -> Update:
+    def fit(self, task: Training, model: Model, weights: Weights, flag: Flag) -> Update:
         """Train on this agent's data; the new weights are numbers of the model's layout.
 
-        What the trainer remembers is kept for the next round of the job `kept_for`, if that is set.
+        What the trainer remembers is kept for the next round of the job, where that wants it.
 
         Raises:
             FedbusError: no trainer fits, or training failed, its weights are not finite, say.
             Stopped: the flag was raised, whether or not the trainer let that pass.
         """
+        params = params_of(task.params, task.seed, task.round)
         with contained():
-            data = flag.watch(self._source.fresh(model.card.input).train)
-            trainer = self._make(model, wanted)
-            if kept_for is not None:
-                self._states.recall(trainer, kept_for, params)
+            data = flag.watch(self._data(model, task.params).train)
+            trainer = self._make(model, task.trainer)
+            if task.params.keep_state:
+                self._states.recall(trainer, task.job, params)
             update = trainer.train(weights, data, params)
         if flag.stopped:
             raise Stopped("asked to stop while it trained")
         model.layout.check(update.weights)
         check_finite(update.weights)
-        if kept_for is not None:
+        if task.params.keep_state:
             with contained():
-                self._states.keep(trainer, kept_for, params)
+                self._states.keep(trainer, task.job, params)
         return update
+
+    def _data(self, model: Model, params: TrainingParams) -> Loaded:
+        return self._source.fresh(model.card.input, params.reading)
 
     def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, flag: Flag) -> Scored:
         """Score a version on all of this agent's data.
@@ -213,7 +202,7 @@ class Workbench:
         """
         check_digest(weights, task.version.weights)
         with contained():
-            data = flag.watch(self._source.fresh(model.card.input).test)
+            data = flag.watch(self._data(model, task.params).test)
         arrays = decode(weights, model.layout, "plain")
         with contained():
             trainer = self._make(model, task.trainer)
@@ -233,42 +222,19 @@ class Workbench:
             self._made = model.card, name, self.trainers.factory(name)(structure)
         return self._made[2]
 
-    def check(self, wanted: str | None) -> None:
-        """Refuse a trainer that is not here; see `Trainers.check`."""
-        self.trainers.check(wanted)
+    def check(self, trainer: str | None, reading: Reading | None) -> None:
+        """Refuse plug-ins that are not here; see `Trainers.check` and `Source.check`."""
+        self.trainers.check(trainer)
+        self._source.check(reading)
+
+    def form(self, reading: Reading) -> dict[str, Any]:
+        """Describe what a job's trainer would be given; see `Source.expected`."""
+        form = self._source.expected(reading)
+        return {} if form is None else form.plain()
 
     def choose(self, card: ModelCard, wanted: str | None) -> str:
         """Name the structure that will be used; see `Trainers.choose`."""
         return self.trainers.choose(card, wanted)
-
-
-def plain(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Turn a trainer's figures into what a message holds.
-
-    Raises:
-        TrainingError: a figure is no finite number, or there are too many, or ill-named.
-    """
-    try:
-        figures = {str(name): float(value) for name, value in metrics.items()}
-        codec.unpack(_Figures, codec.pack(_Figures(figures)))
-    except (TypeError, ValueError, WireError) as error:
-        raise TrainingError(f"the trainer's metrics: {error}") from error
-    return figures
-
-
-def check_finite(weights: Weights) -> None:
-    """Refuse weights that went astray, by the first tensor that did.
-
-    Raises:
-        TrainingError: a number is NaN or infinite.
-    """
-    for name, array in weights.items():
-        try:
-            check_update(array.reshape(-1))
-        except LayoutError as error:
-            raise TrainingError(
-                f"{name!r} is not finite after training ({error}); a lower learning_rate may help"
-            ) from error
 
 
 @contextmanager
@@ -288,37 +254,3 @@ def check_digest(blob: Blob, manifest: Manifest) -> None:
     """Refuse bytes that are not those the manifest names."""
     if digest_of(blob) != manifest.digest:
         raise TrainingError("the model's bytes are not those of its digest")
-
-
-def params_of(params: TrainingParams, seed: int, round: int = 1) -> Params:
-    """Give a trainer what the job says."""
-    warmup = params.warmup
-    return Params(
-        batch_size=params.batch_size,
-        epochs=params.epochs,
-        steps_per_epoch=params.steps_per_epoch,
-        learning_rate=params.learning_rate,
-        optimizer=params.optimizer,
-        optimizer_args=params.optimizer_args,
-        scheduler=_chosen(params.scheduler),
-        warmup=None
-        if warmup is None
-        else Warmup(
-            epochs=warmup.epochs,
-            iters=warmup.iters,
-            factor=warmup.factor,
-            scheduler=_chosen(warmup.scheduler),
-        ),
-        precision=params.precision,
-        loss=params.loss,
-        metrics=params.metrics,
-        round=round,
-        seed=seed,
-    )
-
-
-def _chosen(scheduler: SchedulerParams | None) -> Chosen | None:
-    if scheduler is None:
-        return None
-    parts = tuple(Chosen(part.name, part.args) for part in scheduler.parts)
-    return Chosen(scheduler.name, scheduler.args, parts)

@@ -264,7 +264,7 @@ def _tell(said: Mapping[str, Any], wish: Wish) -> None:
 
 def _read(source: str, loader: str | None, loader_options: str) -> "Dataset":
     from fedbus.data import of
-    from fedbus.data.source import read
+    from fedbus.data.recipe import read
 
     if source == DIGITS and loader is None and not Path(source).exists():
         try:

@@ -1,7 +1,7 @@
 """`fedbus simulate`: a job in one process, with no broker and no waiting."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from fedbus.cli.exits import Failed, Refused
 from fedbus.cli.sampling import Split, check_split
 from fedbus.cli.starting import digits_model
 from fedbus.cli.watching import round_line
-from fedbus.cluster.shards import HELD_OUT, shard_names, write_digits
+from fedbus.cluster.shards import HELD_OUT, shard_names, shard_paths, write_digits
 from fedbus.data import Dataset, npz
 from fedbus.errors import SettingsError
 from fedbus.wire import codec
@@ -30,7 +30,11 @@ def simulate(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="agent.NAME.npz and held_out.npz; the digits by default."),
+        typer.Option(
+            metavar="DIR",
+            help="agent.NAME.npz and held_out.npz; the digits by default. With plugins.loader in "
+            "the job, agent.NAME and held_out of whatever kind it reads.",
+        ),
     ] = None,
     model: Annotated[
         Path | None,
@@ -62,7 +66,8 @@ def simulate(
     wish = _wish(payload)
     check_split(split, data)
     with tempfile.TemporaryDirectory(prefix="fedbus-simulate-") as folder:
-        shards, held_out = _data(data, Path(folder), agents or wish.round.agents, split)
+        count = agents or wish.round.agents
+        shards, held_out = _data(data, Path(folder), count, split, wish.plugins.loader)
         _check_enough(wish, len(shards))
         try:
             bar = show.progress(f"{len(shards)} agents", wish.num_rounds)
@@ -114,8 +119,10 @@ def _check_enough(wish: JobFile, agents: int) -> None:
 
 
 def _data(
-    given: Path | None, folder: Path, agents: int, split: str | None
-) -> tuple[dict[str, Dataset], Dataset]:
+    given: Path | None, folder: Path, agents: int, split: str | None, loader: str | None
+) -> tuple[Mapping[str, Dataset | Path], Dataset | Path]:
+    if given is not None and loader is not None:
+        return shard_paths(given, agents)
     if given is None:
         write_digits(folder, agents, split)
         names = [str(number) for number in range(1, agents + 1)]

@@ -30,21 +30,49 @@ def shard_names(folder: Path, agents: int | None) -> list[str]:
     Raises:
         SettingsError: there are none, fewer than agents asked for, or no held-out part.
     """
-    found = sorted(folder.glob("agent.*.npz"), key=lambda path: _in_order(path.name))
-    names = [path.name.removeprefix("agent.").removesuffix(".npz") for path in found]
-    if not names:
+    paths = sorted(folder.glob("agent.*.npz"), key=lambda path: _in_order(path.name))
+    if not paths:
         raise SettingsError(f"{folder}: no shard agent.*.npz there; `fedbus up --help` says more")
     if not (folder / HELD_OUT).is_file():
         raise SettingsError(f"{folder}: no {HELD_OUT} there, the part that no agent trains on")
-    for name in names:
-        if not is_node(f"agent.{name}") or name == EVALUATOR:
-            raise SettingsError(
-                f"{folder}/agent.{name}.npz: {name!r} cannot be an agent's name; use letters, "
-                "digits and . _ - after the first"
-            )
-    if agents is not None and agents > len(names):
-        raise SettingsError(f"{folder}: {len(names)} shards, and {agents} agents were asked for")
-    return names[:agents]
+    return [_name(path) for path in _enough(folder, paths, agents)]
+
+
+def shard_paths(folder: Path, agents: int | None) -> tuple[dict[str, Path], Path]:
+    """Find shards of any kind, `agent.kitchen.csv` or a folder `agent.kitchen`, and `held_out`.
+
+    Raises:
+        SettingsError: as for `shard_names`, or there are two of a name.
+    """
+    paths = sorted(folder.glob("agent.*"), key=lambda path: _in_order(path.name))
+    if not paths:
+        raise SettingsError(f"{folder}: nothing is named agent.NAME there, an agent's data each")
+    held_out = sorted(path for path in folder.glob("held_out*") if path.stem == "held_out")
+    if len(held_out) != 1:
+        raise SettingsError(
+            f"{folder}: {len(held_out)} are named held_out there; one is the part that no agent "
+            "trains on"
+        )
+    found = {_name(path): path for path in _enough(folder, paths, agents)}
+    if len(found) < min(len(paths), agents or len(paths)):
+        raise SettingsError(f"{folder}: there are two agent.NAME of one name")
+    return found, held_out[0]
+
+
+def _enough(folder: Path, paths: list[Path], agents: int | None) -> list[Path]:
+    if agents is not None and agents > len(paths):
+        raise SettingsError(f"{folder}: {len(paths)} shards, and {agents} agents were asked for")
+    return paths[:agents]
+
+
+def _name(path: Path) -> str:
+    name = (path.name if path.is_dir() else path.stem).removeprefix("agent.")
+    if not is_node(f"agent.{name}") or name == EVALUATOR:
+        raise SettingsError(
+            f"{path}: {name!r} cannot be an agent's name; use letters, digits and . _ - after "
+            "the first"
+        )
+    return name
 
 
 def write_digits(folder: Path, agents: int, split: str | None = None) -> None:

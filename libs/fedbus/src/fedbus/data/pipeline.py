@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,8 +19,7 @@ from fedbus.data.format import Field, Format, check_batch, differences
 from fedbus.errors import FedbusError, PluginError, TrainingError
 from fedbus.layout import listed
 from fedbus.plugins.protocols import Transform
-
-MAX_STEPS: Final = 64
+from fedbus.wire.values import MAX_TRANSFORMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,8 @@ def read_steps(plain: object, allowed: Collection[str] | None = None) -> list[St
         TrainingError: it is no such list; the sentence says which step and why.
         PluginError: a transform is not installed, not allowed, or does not take its parameters.
     """
-    if not isinstance(plain, list) or len(plain) > MAX_STEPS:
-        raise TrainingError(f"a list of at most {MAX_STEPS} objects with id and parameters")
+    if not isinstance(plain, list) or len(plain) > MAX_TRANSFORMS:
+        raise TrainingError(f"a list of at most {MAX_TRANSFORMS} objects with id and parameters")
     return [_step(number, said, allowed) for number, said in enumerate(plain, 1)]
 
 

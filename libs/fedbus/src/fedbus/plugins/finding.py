@@ -53,9 +53,13 @@ class Plugin:
 
     def allowed(self, words: Collection[str] | None) -> bool:
         """Say whether settings allow it: by its name, its package, or `all`; ours always are."""
-        if words is None or _plain(self.package) == OURS or ALL in words:
+        return _plain(self.package) == OURS or self.named(words)
+
+    def named(self, words: Collection[str] | None) -> bool:
+        """Say whether settings name it, be it ours or not."""
+        if words is None or ALL in words or self.name in words:
             return True
-        return self.name in words or _plain(self.package) in map(_plain, words)
+        return _plain(self.package) in map(_plain, words)
 
     def import_it(self) -> object:
         """Import what the entry point names; a class of aggregators is made.

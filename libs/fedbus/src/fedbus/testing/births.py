@@ -18,7 +18,7 @@ from fedbus_collector.app import aggregator
 from fedbus_collector.collection import Means
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.shelf import Shelf
-from fedbus_controller.app import check_plugin, selector
+from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.core import ControllerCore
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.outbox import Outbox
@@ -53,7 +53,7 @@ def controller(heartbeat_seconds: float) -> Birth:
 
     def birth(identity: Identity) -> Life:
         life = identity.incarnation
-        return Life(ControllerCore(life, REPOSITORY, heartbeat_seconds, selector, check_plugin))
+        return Life(ControllerCore(life, REPOSITORY, heartbeat_seconds, selector, check_plugins))
 
     return birth
 

@@ -21,6 +21,8 @@ from fedbus.bus.base import Packet
 from fedbus.cli.card import PackedModel, packed
 from fedbus.cli.errands import Push
 from fedbus.data import Dataset
+from fedbus.data.recipe import Recipe
+from fedbus.data.source import Fixed, Source
 from fedbus.errors import FedbusError
 from fedbus.layout import Layout
 from fedbus.plugins import TrainerFactory
@@ -29,6 +31,7 @@ from fedbus.testing.faults import NONE, Faults
 from fedbus.testing.ring import Life, Ring
 from fedbus.weights import decode
 from fedbus.wire import codec, topics
+from fedbus.wire.jobfile import JobFileError, parse
 from fedbus.wire.messages import ModelPushed
 from fedbus.wire.states import ENDED, JobState, ModelCard, RoundState
 from fedbus_edge_agent.outbox import Outbox
@@ -62,9 +65,9 @@ def model_of(name: str, trainer: TrainerFactory, structure: Mapping[str, Any]) -
 def simulate(  # noqa: PLR0913 - a job, a model and data; all else has a good default
     job: Mapping[str, Any] | bytes,
     model: PackedModel,
-    data: Mapping[str, Dataset],
+    data: Mapping[str, Dataset | Path],
     *,
-    held_out: Dataset | None = None,
+    held_out: Dataset | Path | None = None,
     own: Mapping[str, TrainerFactory] | None = None,
     seed: int = 0,
     faults: Faults = NONE,
@@ -75,7 +78,8 @@ def simulate(  # noqa: PLR0913 - a job, a model and data; all else has a good de
     Args:
         job: A job file, as a mapping or as its bytes.
         model: The model to begin with.
-        data: Each training agent's data, by the agent's name without its role.
+        data: Each training agent's data, by the agent's name without its role; a path is read by
+            the loader that the job chooses, or by what it looks like.
         held_out: What an evaluator scores each version on; without it, training metrics count.
         own: Trainers by name, beside those installed as plug-ins.
         seed: Replays the same run.
@@ -87,7 +91,7 @@ def simulate(  # noqa: PLR0913 - a job, a model and data; all else has a good de
     """
     file = job if isinstance(job, bytes) else json.dumps(dict(job)).encode()
     with tempfile.TemporaryDirectory(prefix="fedbus-simulation-") as folder:
-        stage = _Stage(Path(folder), seed, faults, watch)
+        stage = _Stage(Path(folder), seed, faults, watch, _loader(file))
         try:
             stage.furnish(model, data, held_out, own or {})
             return stage.play(file)
@@ -95,13 +99,26 @@ def simulate(  # noqa: PLR0913 - a job, a model and data; all else has a good de
             stage.close()
 
 
+def _loader(file: bytes) -> str | None:
+    try:
+        return parse(file).plugins.loader
+    except JobFileError:
+        return None  # the controller refuses it
+
+
 class _Stage:
     """One simulation's ring, and what its user hears."""
 
     def __init__(
-        self, folder: Path, seed: int, faults: Faults, watch: Callable[[RoundState], None]
+        self,
+        folder: Path,
+        seed: int,
+        faults: Faults,
+        watch: Callable[[RoundState], None],
+        loader: str | None,
     ) -> None:
         self._folder = folder
+        self._loader = loader
         self._ring = Ring(seed=seed, faults=faults)
         self._watch = watch
         self._state: JobState | None = None
@@ -112,8 +129,8 @@ class _Stage:
     def furnish(
         self,
         model: PackedModel,
-        data: Mapping[str, Dataset],
-        held_out: Dataset | None,
+        data: Mapping[str, Dataset | Path],
+        held_out: Dataset | Path | None,
         own: Mapping[str, TrainerFactory],
     ) -> None:
         """Start all services; the model is pushed as a person would."""
@@ -169,12 +186,22 @@ class _Stage:
         return push
 
     def _add_agent(
-        self, name: str, data: Dataset, role: births.Role, own: Mapping[str, TrainerFactory]
+        self,
+        name: str,
+        data: Dataset | Path,
+        role: births.Role,
+        own: Mapping[str, TrainerFactory],
     ) -> None:
-        def bench(_name: str, outbox: Outbox) -> Workbench:
-            return Workbench(outbox, data, None, own)
+        source = Fixed(data) if isinstance(data, Dataset) else self._read(data)
 
-        self._ring.add(name, births.agent(self._folder, bench, role, data.examples))
+        def bench(_name: str, outbox: Outbox) -> Workbench:
+            return Workbench(outbox, source, None, own)
+
+        examples = source.now.train.examples
+        self._ring.add(name, births.agent(self._folder, bench, role, examples))
+
+    def _read(self, path: Path) -> Source:
+        return Source(Recipe(path=path, loader=self._loader))
 
     def _heard(self, packet: Packet) -> None:
         if "/replies/" in packet.topic:

@@ -4,26 +4,41 @@ The controller asks before it chooses an agent, the agent before it takes a task
 be done there is refused with the reason before a round counts on it. What nobody knows fits.
 """
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fedbus.layout import listed
 from fedbus.wire.states import AgentFacts, ModelNeeds
+from fedbus.wire.values import Reading, TrainingParams
 
 MEMORY_FACTOR = 4
 """Of an update's bytes, beside the model's: weights, gradients, new weights, the difference."""
 
+LOADED = 256
+"""Rows that loaders hand out at once: what a job makes of a row, it makes of so many."""
+
+COPIES = 2
+"""Of the rows a step is about: those of the step before are still there."""
+
 _MIB = 2**20
+_NUMBER = 4
+"""Bytes of one where a format does not say its dtype."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A training, as far as it decides who can do it: bytes of weights, and what the card says."""
+    """A training, as far as it decides who can do it: bytes of weights, and what the card says.
+
+    With a `reading` of the job's own, what an agent announces is not what its trainer is given.
+    """
 
     size: int
     trainer: str | None = None
     needs: ModelNeeds | None = None
+    reading: Reading | None = None
 
 
 def misfit(wish: Wish, facts: AgentFacts) -> str | None:
@@ -32,9 +47,15 @@ def misfit(wish: Wish, facts: AgentFacts) -> str | None:
         facts.trouble
         or no_room(wish.size, facts)
         or no_trainer(wish.trainer, wish.needs, facts)
-        or (other_format(wish.needs.input, facts.format) if wish.needs is not None else None)
+        or _other_input(wish, facts)
         or None
     )
+
+
+def _other_input(wish: Wish, facts: AgentFacts) -> str | None:
+    if wish.needs is None or wish.reading is not None:
+        return None
+    return other_format(wish.needs.input, facts.format)
 
 
 def no_room(size: int, facts: AgentFacts) -> str | None:
@@ -46,6 +67,42 @@ def no_room(size: int, facts: AgentFacts) -> str | None:
     if kept > facts.storage_mb:
         return f"its update needs about {kept} MiB of storage, {facts.storage_mb} are free"
     return None
+
+
+def no_room_for_rows(
+    form: Mapping[str, Any], params: TrainingParams, facts: AgentFacts
+) -> str | None:
+    """Say why an agent cannot hold the rows that its trainer is given at once.
+
+    `form` is their format, `{}` where nobody knows it.
+    """
+    row = sum(_bytes_of(form.get(half)) for half in ("x", "y"))
+    at_once = params.batch_size if params.reading is None else max(params.batch_size, LOADED)
+    rows = min(at_once, facts.examples)
+    needed = COPIES * row * rows // _MIB
+    if facts.memory_mb and needed > facts.memory_mb:
+        return (
+            f"{rows} rows of {row} bytes need about {needed} MiB of memory, {facts.memory_mb} are "
+            "available; smaller rows or a smaller batch_size do"
+        )
+    return None
+
+
+def _bytes_of(half: object) -> int:
+    match half:
+        case {"data_types": dict(kinds)}:
+            return sum(_bytes_of_kind(said) for said in kinds.values())
+        case _:
+            return 0
+
+
+def _bytes_of_kind(said: object) -> int:
+    match said:
+        case {"size": [*size], **rest} if all(type(n) is int and n > 0 for n in size):
+            bits = re.search(r"\d+$", str(rest.get("dtype", "")))
+            return int(math.prod(size)) * (int(bits[0]) // 8 if bits else _NUMBER)
+        case _:
+            return 0
 
 
 def no_trainer(wanted: str | None, needs: ModelNeeds | None, facts: AgentFacts) -> str | None:

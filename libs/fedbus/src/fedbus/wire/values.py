@@ -17,6 +17,9 @@ CHUNK = 256 * 1024
 MAX_BLOB = 64 * 2**30
 """The largest blob we believe in, bytes."""
 
+MAX_TRANSFORMS = 64
+"""Steps of one pipeline."""
+
 IDENT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 ROLES = ("agent", "collector", "controller", "inference", "repository", "user")
 _NODE = re.compile(rf"(?:{'|'.join(ROLES)})\.{IDENT}")
@@ -119,11 +122,31 @@ class WarmupParams:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransformParams:
+    """A step between an agent's own pipeline and its trainer, as aerOS writes one."""
+
+    id: Ident
+    parameters: Arguments = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a job wants an agent's data read: plug-ins by name, which the agent's owner must allow.
+
+    `loader` None is the agent's own; `transforms` follow those of the agent's own pipeline.
+    """
+
+    loader: Ident | None = None
+    transforms: Annotated[tuple[TransformParams, ...], Field(max_length=MAX_TRANSFORMS)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingParams:
     """How to train, and what to measure; `steps_per_epoch` None is every batch there is.
 
     `optimizer_args` are the job's words, the learning rate apart. With `keep_state` an agent goes
-    on with the optimizer and the scheduler where its task before of this job left them.
+    on with the optimizer and the scheduler where its task before of this job left them. `reading`
+    None is as the agent's owner has it.
     """
 
     batch_size: Annotated[int, Strict(), Field(ge=1, le=1_000_000)] = 32
@@ -138,6 +161,7 @@ class TrainingParams:
     keep_state: Flag = False
     loss: Text = "categorical_crossentropy"
     metrics: Annotated[tuple[Text, ...], Field(max_length=64)] = ("accuracy",)
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ knows is refused by name, what a later version implements is refused with "not y
 from fedbus.wire.jobfile.faults import Fault, JobFileError
 from fedbus.wire.jobfile.model import JobFile, Plugins, RoundSettings, TrainingConfig
 from fedbus.wire.jobfile.not_yet import NOT_YET
-from fedbus.wire.jobfile.params import params
+from fedbus.wire.jobfile.params import params, steps_of
 from fedbus.wire.jobfile.reading import canonical, digest, parse, schema
 
 __all__ = [
@@ -34,4 +34,5 @@ __all__ = [
     "params",
     "parse",
     "schema",
+    "steps_of",
 ]

@@ -1,4 +1,4 @@
-"""Keys that must agree with one another, and one that is not a job's to give.
+"""Keys that must agree with one another.
 
 They are judged as written, so that no other fault hides these.
 """
@@ -16,11 +16,10 @@ _TARGET = "stopping_target."
 
 
 def disagreements(written: Written) -> Iterator[Fault]:
-    """Find every pair of keys that cannot both be meant, and what a job cannot decide."""
+    """Find every pair of keys that cannot both be meant."""
     yield from _one_learning_rate(written)
     yield from _quorum_within_agents(written)
     yield from _reachable_targets(written)
-    yield from _owners_loader(written)
 
 
 def _one_learning_rate(written: Written) -> Iterator[Fault]:
@@ -54,14 +53,6 @@ def _reachable_targets(written: Written) -> Iterator[Fault]:
     if raised and not written.get("stopping_target"):
         hint = "give stopping_target"
         yield Fault(key="stopping_flag", problem="true, but nothing to stop at", hint=hint)
-
-
-def _owners_loader(written: Written) -> Iterator[Fault]:
-    """Refuse a loader: it opens files where the agent runs, which nobody far away should choose."""
-    key = "plugins.loader"
-    if key in written:
-        hint = "leave it out; FEDBUS_LOADER on each agent names it"
-        yield Fault(key=key, problem="what reads an agent's data is its owner's choice", hint=hint)
 
 
 def _number(value: object) -> float | None:

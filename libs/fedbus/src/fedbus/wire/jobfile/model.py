@@ -17,6 +17,7 @@ from fedbus.wire.jobfile.options import (
     Homomorphic,
     Label,
     OptimizerConfig,
+    Parameters,
     Part,
     PrivacyMechanisms,
     Real,
@@ -25,7 +26,7 @@ from fedbus.wire.jobfile.options import (
     WarmupConfig,
     Word,
 )
-from fedbus.wire.values import IDENT
+from fedbus.wire.values import IDENT, MAX_TRANSFORMS
 
 
 def _number_as_text(value: object) -> object:
@@ -79,16 +80,28 @@ class RoundSettings(Part):
     )
 
 
+class TransformPart(Part):
+    """A step of a pipeline, as aerOS writes one."""
+
+    id: Name = Field(description="A transform plug-in.")
+    parameters: Parameters = Field(
+        default={}, description="What it takes: numbers, text, flags, lists of numbers."
+    )
+
+
 class Plugins(Part):
-    """The plug-ins a job chooses by name; the services check that they are installed. Ours."""
+    """The plug-ins a job chooses by name; whoever uses one must have and allow it. Ours."""
 
     aggregator: Name = "fedavg"
     selector: Name = "uniform"
     trainer: Name | None = Field(default=None, description="The agent's own choice when left out.")
     loader: Name | None = Field(
         default=None,
-        description="Refused: it opens files where an agent runs, so its owner names it, with "
-        "`FEDBUS_LOADER`.",
+        description="What reads an agent's data; the agent's own choice when left out.",
+    )
+    transforms: Annotated[tuple[TransformPart, ...], Field(max_length=MAX_TRANSFORMS)] = Field(
+        default=(),
+        description="What happens to rows after the agent's own pipeline, in this order.",
     )
 
 
@@ -158,6 +171,7 @@ PARTS: Mapping[tuple[str, ...], type[Part]] = {
     (): JobFile,
     ("round",): RoundSettings,
     ("plugins",): Plugins,
+    ("plugins", "transforms"): TransformPart,
     ("config",): TrainingConfig,
     ("optimizer_config",): OptimizerConfig,
     ("scheduler_config",): SchedulerConfig,

@@ -4,9 +4,10 @@ Types only; which optimizer or scheduler takes which key, and in what bounds, `f
 says. Keys that aerOS's set has forgotten are spelled as PyTorch spells them.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,6 +16,15 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from fedbus.wire.values import IDENT
+
+MAX_TEXT: Final = 256
+MAX_LISTED: Final = 256
+_ARGUMENT: Final = (
+    f"neither a number, a flag, text of at most {MAX_TEXT} characters, nor a list of at most "
+    f"{MAX_LISTED} numbers"
+)
 
 
 def _no_flag(value: object) -> object:
@@ -28,12 +38,46 @@ def _flag_as_number(value: object) -> object:
     return {"true": 1, "false": 0}.get(str(value).lower(), value)
 
 
+def _argument(value: object) -> object:
+    """Refuse what could not be sent to an agent as it is written: see `wire.values.Argument`."""
+    if isinstance(value, list):
+        good = len(value) <= MAX_LISTED and all(map(_is_number, value))
+    else:
+        good = isinstance(value, bool) or _is_number(value) or _is_text(value)
+    if not good:
+        raise PydanticCustomError("argument", _ARGUMENT)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**53)
+
+
+def _is_text(value: object) -> bool:
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        return False
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)  # halves cannot be sent
+
+
+def _no_null(value: object) -> object:
+    if not isinstance(value, dict):
+        return value
+    return {name: each for name, each in value.items() if each is not None}
+
+
 NOT_A_FLAG = BeforeValidator(_no_flag)
 
 Whole = Annotated[int, NOT_A_FLAG]
 Real = Annotated[float, NOT_A_FLAG]
 Pair = tuple[Real, Real]
 Label = Annotated[str, Field(max_length=256)]
+Parameters = Annotated[
+    dict[Annotated[str, Field(pattern=f"^{IDENT}$")], Annotated[Any, AfterValidator(_argument)]],
+    Field(max_length=64),
+    BeforeValidator(_no_null),
+]
 Word = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, max_length=256)]
 
 

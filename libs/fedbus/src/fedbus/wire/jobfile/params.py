@@ -3,14 +3,21 @@
 from typing import Final
 
 from fedbus.catalogue import REGRESSIONS
-from fedbus.wire.jobfile.model import JobFile, TrainingConfig
+from fedbus.wire.jobfile.model import JobFile, Plugins, TrainingConfig
 from fedbus.wire.jobfile.options import (
     OptimizerConfig,
     SchedulerConfig,
     SchedulerPart,
     WarmupConfig,
 )
-from fedbus.wire.values import Arguments, SchedulerParams, TrainingParams, WarmupParams
+from fedbus.wire.values import (
+    Arguments,
+    Reading,
+    SchedulerParams,
+    TrainingParams,
+    TransformParams,
+    WarmupParams,
+)
 from fedbus.wire.values import SchedulerPart as PartParams
 
 LEARNING_RATE: Final = 0.01
@@ -46,6 +53,7 @@ def params(job: JobFile) -> TrainingParams:
         keep_state=job.round.keep_state,
         loss=job.eval_func,
         metrics=tuple(dict.fromkeys((*metrics, *job.targets))),
+        reading=_reading(job.plugins),
     )
 
 
@@ -78,6 +86,17 @@ def _warmup(config: WarmupConfig) -> WarmupParams | None:
         factor=config.warmup_factor or 1.0,
         scheduler=None if by_rule else _scheduler(config.scheduler_conf, config.scheduler),
     )
+
+
+def steps_of(plugins: Plugins) -> tuple[TransformParams, ...]:
+    """Gather the transforms a job chooses."""
+    return tuple(TransformParams(id=s.id, parameters=s.parameters) for s in plugins.transforms)
+
+
+def _reading(plugins: Plugins) -> Reading | None:
+    if plugins.loader is None and not plugins.transforms:
+        return None
+    return Reading(loader=plugins.loader, transforms=steps_of(plugins))
 
 
 def _set(config: OptimizerConfig | SchedulerPart, apart: frozenset[str]) -> Arguments:

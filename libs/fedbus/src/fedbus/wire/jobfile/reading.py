@@ -26,6 +26,7 @@ _NAME = "{value}, not 1 to 64 letters, digits, '.', '_' or '-', the first a lett
 _FEW = 8
 _SENTENCES = {
     "flag_for_number": _NUMBER,
+    "argument": "{value}, {msg}",
     "missing": "missing",
     "extra_forbidden": "unknown key",
     "int_type": _WHOLE,

@@ -1,0 +1,28 @@
+"""Whether a task can be done here, judged before it is taken on. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedbus.errors import FedbusError
+from fedbus.wire.fit import no_room, no_room_for_rows
+from fedbus.wire.messages import TrainTask
+from fedbus.wire.states import AgentFacts
+from fedbus_edge_agent.tasks import Order
+from fedbus_edge_agent.trainers import Chooses
+
+
+def judge(order: Order, facts: AgentFacts, bench: Chooses | None) -> tuple[Mapping[str, Any], str]:
+    """Tell the format that a trainer would be given, and why the task cannot be done: "" is no why.
+
+    Without a bench that chooses, any plug-in will do.
+    """
+    form: Mapping[str, Any] = facts.format
+    reading = order.params.reading
+    try:
+        if bench is not None:
+            bench.check(order.trainer, reading)
+            form = form if reading is None else bench.form(reading)
+    except FedbusError as error:
+        return form, str(error)
+    room = no_room(order.base.weights.size, facts) if isinstance(order, TrainTask) else None
+    return form, room or no_room_for_rows(form, order.params, facts) or ""

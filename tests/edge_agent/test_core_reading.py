@@ -1,0 +1,78 @@
+"""A job says how data are read: refused at once where it cannot be, judged by what comes of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, TrainTask
+from fedbus.wire.values import Reading, TrainingParams, TransformParams
+from fedbus_edge_agent.trainers import Trainers
+from tests.edge_agent.stand import (
+    CONTROLLER,
+    JOB,
+    Stand,
+    card_of,
+    evaluate,
+    manifest_of,
+    train,
+    version,
+)
+
+
+def asking(*steps: tuple[str, dict[str, Any]], loader: str | None = None) -> TrainingParams:
+    """Say how data are to be read."""
+    transforms = tuple(TransformParams(id=name, parameters=given) for name, given in steps)
+    return TrainingParams(batch_size=4, reading=Reading(loader=loader, transforms=transforms))
+
+
+@pytest.fixture
+def picky(tmp_path: Path) -> Stand:
+    """Run an agent that knows its plug-ins; its data are eight rows of four numbers."""
+    return Stand(tmp_path, trainers=Trainers(own={"tiny": nobody}))
+
+
+def nobody(_: object) -> Any:  # noqa: ANN401 - never made
+    """Stand for a trainer."""
+    raise AssertionError
+
+
+LOST = asking(("lost", {}))
+WIDE = asking(("reshape", {"size": (2, 2, 1)}), ("resize", {"size": (4096, 4096)}))
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        (train(params=LOST), "no transforms plug-in named 'lost'; installed: "),
+        (evaluate(params=LOST), "no transforms plug-in named 'lost'; installed: "),
+        (train(params=asking(loader="npz")), "plugins.loader is 'npz'; these data were made in"),
+        (train(params=asking(("reshape", {"size": (5,)}))), "plugins.transforms[0] (reshape): num"),
+        (train(params=WIDE), "10 rows of 67108872 bytes need about 1280 MiB of memory, 512 are"),
+        (evaluate(params=WIDE), "10 rows of 67108872 bytes need about 1280 MiB of memory, 512"),
+    ],
+)
+def test_what_cannot_be_read_as_a_job_wants_is_declined_before_anything_is_fetched(
+    picky: Stand, order: TrainTask | EvaluateTask, reason: str
+) -> None:
+    """No round counts on it."""
+    picky.hear(CONTROLLER, order)
+    answers: list[Decline | Evaluated] = [*picky.said(Decline), *picky.said(Evaluated)]
+    (answer,) = answers
+    assert answer.reason.startswith(reason)
+    assert picky.fetches == {}
+
+
+def test_a_model_is_held_against_what_the_jobs_transforms_make(picky: Stand) -> None:
+    """Not against what the agent announces."""
+    picky.form = {"x": {"data_types": {"numerical": {"size": [4]}}}}
+    wants = {"data_types": {"image": {"size": [2, 2, 1]}}}
+    card = card_of(wants, tiny={})
+    key = ("fetch", "train", JOB, 1, manifest_of(card).digest)
+    picky.hear(CONTROLLER, train(base=version(card=card)))
+    picky.arrive(key, card)
+    declined = picky.asked(("answer", JOB, 1), Decline)
+    assert declined.reason == "the model takes image [2, 2, 1]; the data here is numerical [4]"
+    shaped = train(2, base=version(card=card), params=asking(("reshape", {"size": (2, 2, 1)})))
+    picky.hear(CONTROLLER, shaped)
+    assert any(key[:4] == ("fetch", "train", JOB, 2) for key in picky.fetches)
