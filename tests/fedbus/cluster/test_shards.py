@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedbus.cluster import shards
-from fedbus.cluster.shards import shard_names
+from fedbus.cluster.shards import shard_names, shard_paths
 from fedbus.errors import SettingsError
 
 
@@ -45,6 +45,36 @@ def test_unusable_data_is_refused_with_what_is_wrong(
     """Before a single process is started."""
     with pytest.raises(SettingsError, match=sentence):
         shard_names(lay(tmp_path, *names), agents)
+
+
+def test_shards_of_any_kind_are_found_for_a_loader_of_ones_own(tmp_path: Path) -> None:
+    """A file without its suffix, a folder as it is."""
+    (tmp_path / "agent.b.2").mkdir()
+    lay(tmp_path, "agent.a.txt", "held_out.txt", "held_out_of_something.txt")
+    found, held_out = shard_paths(tmp_path, None)
+    assert {name: path.name for name, path in found.items()} == {
+        "a": "agent.a.txt",
+        "b.2": "agent.b.2",
+    }
+    assert held_out.name == "held_out.txt"
+    assert [*shard_paths(tmp_path, 1)[0]] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ((), "nothing is named agent.NAME there"),
+        (("agent.1.csv",), "0 are named held_out there"),
+        (("agent.1.csv", "held_out.csv", "held_out.npz"), "2 are named held_out there"),
+        (("agent.1.csv", "agent.1.npz", "held_out.csv"), "two agent.NAME of one name"),
+    ],
+)
+def test_shards_of_any_kind_are_refused_with_what_is_wrong(
+    tmp_path: Path, names: tuple[str, ...], sentence: str
+) -> None:
+    """As those of ours are."""
+    with pytest.raises(SettingsError, match=sentence):
+        shard_paths(lay(tmp_path, *names), None)
 
 
 def test_too_many_agents_for_the_digits_is_a_sentence(tmp_path: Path) -> None:
