@@ -123,7 +123,7 @@ def _said(path: tuple[str, ...], name: str, field: FieldInfo) -> str:
     key = ".".join((*path, field.alias or name))
     sentence = field.description or ""
     if key in NOT_YET:
-        return f"{sentence} **Not all of it yet.**".strip()
+        return f"{sentence} **Not yet.**".strip()
     return sentence
 
 

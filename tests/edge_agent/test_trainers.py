@@ -48,6 +48,22 @@ def test_a_trainer_of_ours_is_here_if_its_framework_is(monkeypatch: pytest.Monke
     assert Trainers().choose(card("tflite", "torch"), None) == "torch"
 
 
+def test_a_job_for_what_we_ship_goes_past_what_an_agent_prefers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`client_type_id: base`, as aerOS has it."""
+    monkeypatch.setattr(trainers, "_installed", lambda package: package == "torch")
+    theirs = Trainers("own", own=OWN)
+    theirs.check("base")
+    assert theirs.choose(card("own", "torch"), "base") == "torch"
+    assert theirs.choose(card("own", "torch"), None) == "own"
+    with pytest.raises(PluginError, match="model m needs one of own, tflite"):
+        theirs.choose(card("own", "tflite"), "base")
+    monkeypatch.setattr(trainers, "_installed", lambda _: False)
+    with pytest.raises(PluginError, match=r"no trainer that fedbus ships is here; .* here: own"):
+        theirs.check("base")
+
+
 @pytest.mark.usefixtures("bare")
 def test_a_device_without_any_framework_says_so() -> None:
     """Before it fetches a model."""

@@ -37,6 +37,16 @@ BETAS = file(optimizer_config={"optimizer": "adam", "betas": [0.8, 0.9]})
             ("tflite", "torch"),
             "plugins.trainer: model digits has no structure for 'keras'; it has tflite, torch",
         ),
+        (
+            file(client_type_id="base"),
+            ("own",),
+            "client_type_id: base is a trainer that fedbus ships; model digits is for own",
+        ),
+        (
+            file(client_type_id="base", optimizer_config={"optimizer": "ftrl"}),
+            ("own", "torch"),
+            "'ftrl' is an optimizer of keras, not of torch",
+        ),
     ],
 )
 def test_what_no_framework_of_a_model_takes_is_named(
@@ -52,6 +62,7 @@ def test_what_no_framework_of_a_model_takes_is_named(
         (FTRL, ModelNeeds(structures=("keras", "torch"))),
         (BETAS, ModelNeeds(structures=("keras", "torch"))),
         (FTRL, ModelNeeds(structures=("own", "torch"))),
+        (file(client_type_id="base"), ModelNeeds(structures=("own", "torch"))),
         (FTRL, None),
         (b"{}", ModelNeeds(structures=("torch",))),
         (

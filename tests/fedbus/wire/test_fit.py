@@ -69,6 +69,8 @@ def test_a_model_that_an_agent_cannot_hold_does_not_fit(
     [
         ("torch", ("torch", "tflite"), "no trainer 'torch' here; there is own, tflite"),
         ("own", ("torch",), None),
+        ("base", ("tflite", "torch"), None),
+        ("base", ("own", "torch"), "the model is for own, torch; here there is tflite"),
         (None, ("keras", "torch"), "the model is for keras, torch; here there is own, tflite"),
         (None, (), "the model is for nobody; here there is own, tflite"),
         (None, ("keras", "tflite"), None),
@@ -158,3 +160,9 @@ def test_rows_that_an_agent_cannot_hold_are_refused(
 
 
 SMALLER = "smaller rows or a smaller batch_size do"
+
+
+def test_an_agent_with_nothing_that_we_ship_does_not_fit_a_job_for_it() -> None:
+    """Whatever else it has."""
+    said = misfit(Wish(1, "base", needs("own", "torch")), able(trainers=("own",)))
+    assert said == "no trainer that fedbus ships is here; there is own"

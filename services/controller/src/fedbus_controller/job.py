@@ -141,9 +141,7 @@ class Job:
 
     def _training(self) -> Wish:
         file = self._brief.file
-        return Wish(
-            self._latest.weights.size, file.plugins.trainer, self._needs, params(file).reading
-        )
+        return Wish(self._latest.weights.size, file.trainer, self._needs, params(file).reading)
 
     def _select(
         self, agents: Sequence[AgentInfo], collectors: Sequence[str], now: float

@@ -122,7 +122,7 @@ class Round:
             base=plan.base,
             collector=plan.collector,
             params=params(brief.file),
-            trainer=brief.file.plugins.trainer,
+            trainer=brief.file.trainer,
             members=len(plan.roster),
             inline_up_to=self._inline_up_to,
             seed=brief.chance(agent, plan.task).getrandbits(48),

@@ -42,7 +42,7 @@ class Scoring:
                 job=self._brief.job,
                 version=self.version,
                 params=params(self._brief.file),
-                trainer=self._brief.file.plugins.trainer,
+                trainer=self._brief.file.trainer,
                 members=len(self.evaluators),
             )
             yield Ask(("evaluate", self._brief.job, agent), agent, task)

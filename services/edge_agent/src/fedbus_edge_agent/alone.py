@@ -169,7 +169,7 @@ class Alone:
             version=report.model_version,
             round=number,
             params=params(file),
-            trainer=file.plugins.trainer,
+            trainer=file.trainer,
             seed=int(hashlib.sha256(f"{job}/{number}".encode()).hexdigest()[:12], 16),
         )
         flag = Flag()

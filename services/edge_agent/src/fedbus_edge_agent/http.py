@@ -140,8 +140,8 @@ class Desk:
     def _check_fit(self, file: JobFile, model: LocalModel) -> None:
         known, card, asked = self.core.known(), model.card, params(file)
         try:
-            self.bench.check(file.plugins.trainer, asked.reading)
-            name = self.bench.choose(card, file.plugins.trainer)
+            self.bench.check(file.trainer, asked.reading)
+            name = self.bench.choose(card, file.trainer)
             form = known.format if asked.reading is None else self.bench.form(asked.reading)
         except FedbusError as error:
             raise Refused(422, str(error)) from error

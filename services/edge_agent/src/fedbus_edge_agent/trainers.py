@@ -10,7 +10,7 @@ from fedbus.errors import PluginError
 from fedbus.layout import listed
 from fedbus.plugins import TrainerFactory
 from fedbus.wire.states import ModelCard
-from fedbus.wire.values import Reading
+from fedbus.wire.values import BASE, Reading
 
 FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
     "keras": ("tensorflow",),
@@ -78,6 +78,11 @@ class Trainers:
         """
         if wanted is None or wanted in self._own:
             return
+        if wanted == BASE:
+            if not self._shipped():
+                there = listed(self.here()) or "none"
+                raise PluginError(f"no trainer that fedbus ships is here; trainers here: {there}")
+            return
         lacking = _lacks(plugins.find("trainers", wanted, self._allowed))
         if lacking:
             there = listed(self.here()) or "none"
@@ -95,7 +100,9 @@ class Trainers:
         """
         name = wanted if wanted is not None else self._preferred
         if name is None:
-            name = self._first_of(card)
+            name = _first_of(card, self.here())
+        elif name == BASE:
+            name = _first_of(card, self._shipped())
         else:
             self.check(name)
         if name not in card.structures:
@@ -104,12 +111,8 @@ class Trainers:
         plugins.check_model(name, card.structures[name], self._allowed)
         return name
 
-    def _first_of(self, card: ModelCard) -> str:
-        here = self.here()
-        offered = [name for name in card.structures if name in here]
-        if not offered:
-            raise PluginError(f"model {card.model} needs one of {listed(card.structures)}")
-        return offered[0]
+    def _shipped(self) -> tuple[str, ...]:
+        return tuple(name for name in self.here() if name in FRAMEWORKS and name not in self._own)
 
     def factory(self, name: str) -> TrainerFactory:
         """Load a trainer.
@@ -118,6 +121,13 @@ class Trainers:
             PluginError: see `plugins.load`.
         """
         return self._own.get(name) or plugins.load("trainers", name, self._allowed)
+
+
+def _first_of(card: ModelCard, here: Collection[str]) -> str:
+    offered = [name for name in card.structures if name in here]
+    if not offered:
+        raise PluginError(f"model {card.model} needs one of {listed(card.structures)}")
+    return offered[0]
 
 
 def _lacks(plugin: plugins.Plugin) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fedbus.catalogue import FRAMEWORKS
 from fedbus.layout import listed
 from fedbus.wire.states import AgentFacts, ModelNeeds
-from fedbus.wire.values import Reading, TrainingParams
+from fedbus.wire.values import BASE, Reading, TrainingParams
 
 MEMORY_FACTOR = 4
 """Of an update's bytes, beside the model's: weights, gradients, new weights, the difference."""
@@ -110,6 +111,10 @@ def no_trainer(wanted: str | None, needs: ModelNeeds | None, facts: AgentFacts) 
     here = facts.trainers
     if not here:
         return None
+    if wanted == BASE:
+        here, wanted = tuple(name for name in here if name in FRAMEWORKS), None
+        if not here:
+            return f"no trainer that fedbus ships is here; there is {listed(facts.trainers)}"
     if wanted is not None and wanted not in here:
         return f"no trainer {wanted!r} here; there is {listed(here)}"
     if wanted is None and needs is not None and not set(needs.structures) & set(here):

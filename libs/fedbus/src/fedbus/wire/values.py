@@ -17,6 +17,9 @@ CHUNK = 256 * 1024
 MAX_BLOB = 64 * 2**30
 """The largest blob we believe in, bytes."""
 
+BASE = "base"
+"""As a job's trainer: any that fedbus ships."""
+
 MAX_TRANSFORMS = 64
 """Steps of one pipeline."""
 

@@ -6,9 +6,10 @@ They are judged as written, so that no other fault hides these.
 import math
 from collections.abc import Iterator, Mapping
 
-from fedbus.catalogue import LOWER_IS_BETTER, SHARES
-from fedbus.wire.jobfile.faults import Fault
+from fedbus.catalogue import FRAMEWORKS, LOWER_IS_BETTER, SHARES
+from fedbus.wire.jobfile.faults import Fault, show
 from fedbus.wire.jobfile.model import RoundSettings
+from fedbus.wire.values import BASE
 
 Written = Mapping[str, object]
 
@@ -20,6 +21,9 @@ def disagreements(written: Written) -> Iterator[Fault]:
     yield from _one_learning_rate(written)
     yield from _quorum_within_agents(written)
     yield from _reachable_targets(written)
+    yield from _one_trainer(written)
+    yield from _one_config(written)
+    yield from _named_target(written)
 
 
 def _one_learning_rate(written: Written) -> Iterator[Fault]:
@@ -53,6 +57,28 @@ def _reachable_targets(written: Written) -> Iterator[Fault]:
     if raised and not written.get("stopping_target"):
         hint = "give stopping_target"
         yield Fault(key="stopping_flag", problem="true, but nothing to stop at", hint=hint)
+
+
+def _one_trainer(written: Written) -> Iterator[Fault]:
+    trainer = written.get("plugins.trainer")
+    if written.get("client_type_id") == BASE and trainer is not None and trainer not in FRAMEWORKS:
+        problem = f"{show(trainer)}, but client_type_id says {BASE}, a trainer that fedbus ships"
+        yield Fault(key="plugins.trainer", problem=problem, hint="leave one of them out")
+
+
+def _one_config(written: Written) -> Iterator[Fault]:
+    config = written.get("config")
+    if isinstance(config, list) and len(config) > 1:
+        problem = f"{len(config)} entries, of which a job can use only one"
+        yield Fault(key="config", problem=problem, hint="give one")
+
+
+def _named_target(written: Written) -> Iterator[Fault]:
+    """Refuse a value that aerOS reads and uses nowhere: who sets one would think that it counts."""
+    key = "eval_metrics_value"
+    if _number(written.get(key)):
+        problem = "it says of no metric that the value is one to stop at"
+        yield Fault(key=key, problem=problem, hint="stopping_target does")
 
 
 def _number(value: object) -> float | None:

@@ -25,8 +25,8 @@ def arguments(tree: Mapping[str, Any], job: JobFile | None) -> Iterator[Fault]:
     job = sound(tree) if job is None else job
     yield from _needless(job)
     trainer = job.plugins.trainer
-    among = FRAMEWORKS if trainer is None else (trainer,)
-    for objection in objections(tuple(among), params(job)):
+    among = tuple(FRAMEWORKS) if trainer is None else (trainer,)
+    for objection in objections(among, params(job)):
         yield _fault(objection, job)
 
 

@@ -26,7 +26,7 @@ from fedbus.wire.jobfile.options import (
     WarmupConfig,
     Word,
 )
-from fedbus.wire.values import IDENT, MAX_TRANSFORMS
+from fedbus.wire.values import BASE, IDENT, MAX_TRANSFORMS
 
 
 def _number_as_text(value: object) -> object:
@@ -114,7 +114,11 @@ class JobFile(Part):
         default=None, description="A label; training starts from the latest version."
     )
     num_rounds: Annotated[int, Field(ge=1, le=100_000), NOT_A_FLAG]
-    client_type_id: Label = Field(default="base", description="base: the trainer that we ship.")
+    client_type_id: Label | None = Field(
+        default=None,
+        description="`base` is a trainer that fedbus ships, whatever an agent's own settings "
+        "prefer; any other word is the agent's own choice, as without it.",
+    )
     server_address: Label | None = Field(
         default=None, description="Changes nothing: there is no server, only the broker."
     )
@@ -122,7 +126,7 @@ class JobFile(Part):
         default=("accuracy",), description="None by default where the loss is a regression's."
     )
     eval_metrics_value: Real | None = Field(
-        default=None, description="0 is none; stopping_target does it."
+        default=None, description="Only 0, none: stopping_target says which value of which metric."
     )
     eval_func: Word = Field(default="categorical_crossentropy", description="The loss.")
     num_classes: Annotated[int, Field(ge=1, le=1_000_000), NOT_A_FLAG] | None = Field(
@@ -133,7 +137,9 @@ class JobFile(Part):
     ] = Field(
         default=(), description="Describes the model, which knows it better; changes nothing."
     )
-    config: Annotated[tuple[TrainingConfig, ...], Field(max_length=64)] = ()
+    config: Annotated[tuple[TrainingConfig, ...], Field(max_length=64)] = Field(
+        default=(), description="One entry."
+    )
     optimizer_config: OptimizerConfig = OptimizerConfig()
     scheduler_config: SchedulerConfig = SchedulerConfig()
     warmup_config: WarmupConfig = WarmupConfig()
@@ -150,6 +156,11 @@ class JobFile(Part):
     )
     round: RoundSettings = RoundSettings()
     plugins: Plugins = Plugins()
+
+    @property
+    def trainer(self) -> str | None:
+        """The trainer it wants: by name, `BASE` for any of ours, None for the agent's choice."""
+        return self.plugins.trainer or (BASE if self.client_type_id == BASE else None)
 
     @property
     def targets(self) -> Mapping[str, float]:
