@@ -40,15 +40,17 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def tried(target: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command where the package is installed, for better or worse."""
+    environ = {**os.environ, "PYTHONPATH": str(target), "COLUMNS": "200"}
+    return subprocess.run(
+        [*FEDBUS, *words], check=False, capture_output=True, text=True, env=environ
+    )
+
+
 def run(target: Path, *words: str) -> str:
     """Run a command where the package is installed."""
-    done = subprocess.run(
-        [*FEDBUS, *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(target), "COLUMNS": "200"},
-    )
+    done = tried(target, *words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -65,9 +67,9 @@ def test_nothing_is_wrong_with_it(target: Path) -> None:
     ]
     assert {" ".join(row[5:]) for row in mine} == {"ok where FEDBUS_PLUGINS allows it"}
     config = '{"inputs": 64, "classes": 10}'
-    tried = run(target, "plugins", "check", "softmax", "--config", config)
-    assert "initial: 2 arrays, 650 numbers" in tried
-    assert "evaluate: loss" in tried
+    said = run(target, "plugins", "check", "softmax", "--config", config)
+    assert "initial: 2 arrays, 650 numbers" in said
+    assert "evaluate: loss" in said
     assert "format: image 8 x 8 x 3" in run(target, "plugins", "check", "contrast")
     assert "chose 5 of 10" in run(target, "plugins", "check", "rested")
 
@@ -97,6 +99,9 @@ def test_a_job_chooses_the_loader_too(target: Path, tmp_path: Path) -> None:
     assert ended["phase"] == "finished"
     assert ended["metrics"]["accuracy"] > 0.8
     assert {each["examples"] for each in ended["rounds"]} == {1500}
+    lacking = tried(target, *words[:-2])
+    assert lacking.returncode == 2
+    assert "the job's loader 'pixels' reads files: name their folder with --data" in lacking.stderr
 
 
 def test_an_agent_reads_its_data_with_its_loader(

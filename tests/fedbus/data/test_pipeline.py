@@ -190,7 +190,10 @@ def test_numbers_beyond_a_dtype_are_no_infinity() -> None:
         ([step("reshape", size=[])], r"size is \[\]; 1 to 8 whole numbers"),
         ([step("reshape", size=[2], of="z")], "of is 'z'; x or y"),
         ([step("normalize", low=3, high=2)], "low belongs below high"),
-        ([step("normalize", low="a")], r"transform 1 \(normalize\): TypeError"),
+        (
+            [step("normalize", low="a")],
+            r"transform 1 \(normalize\): .* and 'str'; its parameters are low: 'a'",
+        ),
         ([step("standardize", std=0)], "std above 0"),
         ([step("standardize", std=float("inf"))], "std is inf"),
         ([step("standardize", mean="a")], "mean and std: "),

@@ -143,8 +143,12 @@ def test_where_the_owner_named_a_loader_another_must_be_named_as_well(tmp_path: 
     said = refusal(data, Reading(loader="csv"))
     assert said.startswith("loader 'csv' is not allowed here: the owner of these data named 'npz'")
     assert "FEDBUS_PLUGINS=csv" in said
-    source(tmp_path, ["csv"], loader="npz").check(Reading(loader="csv"))
+    both = source(tmp_path, ["csv"], loader="npz")
+    both.check(Reading(loader="csv"))
     source(tmp_path).check(Reading(loader="csv"))
+    assert (data.loaders(), both.loaders()) == (("npz",), ("csv", "npz"))
+    assert source(tmp_path).loaders() == ("csv", "images", "memmap", "npz", "parquet")
+    assert "cast" in data.transforms()
 
 
 def test_data_of_a_simulation_go_through_a_jobs_transforms_and_no_loader() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from fedbus.wire.fit import Wish, misfit, no_room_for_rows
 from fedbus.wire.states import AgentFacts, ModelNeeds
-from fedbus.wire.values import Reading, TrainingParams
+from fedbus.wire.values import Reading, TrainingParams, TransformParams
 
 MIB = 2**20
 FACTS = AgentFacts(
@@ -166,3 +166,24 @@ def test_an_agent_with_nothing_that_we_ship_does_not_fit_a_job_for_it() -> None:
     """Whatever else it has."""
     said = misfit(Wish(1, "base", needs("own", "torch")), able(trainers=("own",)))
     assert said == "no trainer that fedbus ships is here; there is own"
+
+
+@pytest.mark.parametrize(
+    ("reading", "reason"),
+    [
+        (Reading(loader="own"), None),
+        (Reading(transforms=(TransformParams(id="cast"),)), None),
+        (Reading(loader="other"), "no loader 'other' here; there is npz, own"),
+        (
+            Reading(transforms=(TransformParams(id="cast"), TransformParams(id="odd"))),
+            "no transform 'odd' here; there is cast",
+        ),
+    ],
+)
+def test_an_agent_without_a_plug_in_to_read_data_with_does_not_fit(
+    reading: Reading, reason: str | None
+) -> None:
+    """One that does not say what it has is asked."""
+    agent = able(loaders=("npz", "own"), transforms=("cast",))
+    assert misfit(Wish(1, reading=reading), agent) == reason
+    assert misfit(Wish(1, reading=reading), FACTS) is None

@@ -149,11 +149,11 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
     bench = Workbench(outbox, source, settings.trainer, allowed=settings.plugins)
     models = LocalModels(home / "models")
     lessons = Lessons(home / "jobs", bench, models)
-    trainers = bench.trainers.here()
+    choices = bench.trainers.here(), source.loaders(), source.transforms()
 
     def facts(task: str, held: dict[str, int]) -> AgentFacts:
         examples, form = source.now.train.examples, source.now.form.plain()
-        return measure(settings.roles, examples, form, settings.home, task, held, trainers)
+        return measure(settings.roles, examples, form, settings.home, task, held, *choices)
 
     core = AgentCore(
         bench,

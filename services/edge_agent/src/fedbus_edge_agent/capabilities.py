@@ -82,10 +82,13 @@ def measure(  # noqa: PLR0913, PLR0917 - one argument for each thing that differ
     task: str,
     models: dict[str, int],
     trainers: Sequence[str] = (),
+    loaders: Sequence[str] = (),
+    transforms: Sequence[str] = (),
 ) -> AgentFacts:
     """Gather an agent's facts.
 
-    `form` is its data's format, `folder` where it keeps things, `trainers` those it can load.
+    `form` is its data's format, `folder` where it keeps things; `trainers`, `loaders` and
+    `transforms` are those a job may choose here.
     """
     return AgentFacts(
         roles=tuple(roles),
@@ -99,4 +102,6 @@ def measure(  # noqa: PLR0913, PLR0917 - one argument for each thing that differ
         format=form,
         task=task,
         trainers=tuple(trainers),
+        loaders=tuple(loaders),
+        transforms=tuple(transforms),
     )

@@ -121,7 +121,12 @@ def _check_enough(wish: JobFile, agents: int) -> None:
 def _data(
     given: Path | None, folder: Path, agents: int, split: str | None, loader: str | None
 ) -> tuple[Mapping[str, Dataset | Path], Dataset | Path]:
-    if given is not None and loader is not None:
+    if loader is not None:
+        if given is None:
+            raise SettingsError(
+                f"the job's loader {loader!r} reads files: name their folder with --data, or leave "
+                "plugins.loader out"
+            )
         return shard_paths(given, agents)
     if given is None:
         write_digits(folder, agents, split)

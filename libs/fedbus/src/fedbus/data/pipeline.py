@@ -89,6 +89,9 @@ def make_transform(
         return cast("Transform", factory(**parameters))
     except FedbusError as error:
         raise type(error)(f"{where}: {error}") from error
+    except TypeError as error:
+        shown = ", ".join(f"{name}: {value!r}" for name, value in parameters.items())
+        raise PluginError(f"{where}: {error}; its parameters are {shown or 'none'}") from error
     except Exception as error:  # whatever somebody's transform may raise
         raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
 

@@ -21,6 +21,14 @@ def other_loader(own: Recipe, wanted: Reading) -> bool:
     return wanted.loader is not None and wanted.loader != (own.loader or loader_for(own.path))
 
 
+def loaders(own: Recipe) -> tuple[str, ...]:
+    """Name those that a job may choose; a file's own kind needs no other word."""
+    here = plugins.found("loaders")
+    if own.loader is None:
+        return tuple(sorted({plugin.name for plugin in here if plugin.allowed(own.allowed)}))
+    return tuple(sorted({own.loader, *(p.name for p in here if p.named(own.allowed))}))
+
+
 def check(own: Recipe, wanted: Reading) -> None:
     """Refuse what is not here or not allowed; nothing of others is imported for that.
 

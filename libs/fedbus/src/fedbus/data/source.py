@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from fedbus import plugins
 from fedbus.data import reading
 from fedbus.data.dataset import Dataset
 from fedbus.data.format import Field, Format, Kind, read_field
@@ -138,6 +139,14 @@ class Source:
                 self._fault = None
             except FedbusError as error:
                 self._fault = seen, str(error)
+
+    def loaders(self) -> tuple[str, ...]:
+        """Name the loaders that a job may choose."""
+        return reading.loaders(self._recipe)
+
+    def transforms(self) -> tuple[str, ...]:
+        """Name the transforms that a job may choose."""
+        return plugins.usable("transforms", self._recipe.allowed)
 
     def check(self, wanted: Reading | None) -> None:
         """Refuse what a job chooses and this agent has not, or does not allow.

@@ -48,6 +48,7 @@ def misfit(wish: Wish, facts: AgentFacts) -> str | None:
         facts.trouble
         or no_room(wish.size, facts)
         or no_trainer(wish.trainer, wish.needs, facts)
+        or no_reader(wish.reading, facts)
         or _other_input(wish, facts)
         or None
     )
@@ -120,6 +121,18 @@ def no_trainer(wanted: str | None, needs: ModelNeeds | None, facts: AgentFacts) 
     if wanted is None and needs is not None and not set(needs.structures) & set(here):
         known = listed(needs.structures) or "nobody"
         return f"the model is for {known}; here there is {listed(here)}"
+    return None
+
+
+def no_reader(reading: Reading | None, facts: AgentFacts) -> str | None:
+    """Say which plug-in an agent lacks that a job wants data read with; see `no_trainer`."""
+    if reading is None or not facts.transforms:
+        return None
+    if reading.loader is not None and reading.loader not in facts.loaders:
+        return f"no loader {reading.loader!r} here; there is {listed(facts.loaders)}"
+    for step in reading.transforms:
+        if step.id not in facts.transforms:
+            return f"no transform {step.id!r} here; there is {listed(facts.transforms)}"
     return None
 
 

@@ -18,7 +18,8 @@ ENDED: frozenset[str] = frozenset({"finished", "failed", "cancelled"})
 class AgentFacts:
     """What an agent can do, and on what: announced so that the controller can choose.
 
-    `trainers` are those it can load, none if it does not say; `trouble` is why it takes no tasks.
+    `trainers`, `loaders` and `transforms` are those a job may choose, none if it does not say;
+    `trouble` is why it takes no tasks.
     """
 
     roles: tuple[Literal["train", "evaluate"], ...]
@@ -32,6 +33,8 @@ class AgentFacts:
     format: Annotated[dict[str, Any], Field(max_length=32)]
     task: Text = ""
     trainers: Annotated[tuple[Ident, ...], Field(max_length=256)] = ()
+    loaders: Annotated[tuple[Ident, ...], Field(max_length=256)] = ()
+    transforms: Annotated[tuple[Ident, ...], Field(max_length=256)] = ()
     trouble: Text = ""
 
 
