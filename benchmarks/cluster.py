@@ -28,7 +28,8 @@ from fedbus.bus.broker import LocalBroker
 from fedbus.bus.broker_files import new_password
 from fedbus.layout import Layout, Tensor
 from fedbus.node import Identity, Node
-from fedbus.service import Shell, keep_connected
+from fedbus.service import keep_connected
+from fedbus.shell import Shell
 from fedbus.spool import Spool, Spools
 from fedbus.weights import header_bytes
 from fedbus.wire import codec

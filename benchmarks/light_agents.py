@@ -22,7 +22,8 @@ import structlog
 from fedbus import clock, telemetry
 from fedbus.bus.base import BrokerAddress
 from fedbus.node import Identity, Node
-from fedbus.service import Shell, keep_connected
+from fedbus.service import keep_connected
+from fedbus.shell import Shell
 from fedbus.spool import Spools
 from fedbus_edge_agent.capabilities import measure
 from fedbus_edge_agent.core import AgentCore

@@ -15,7 +15,8 @@ from fedbus.bus.base import BrokerAddress
 from fedbus.digests import digest_of
 from fedbus.layout import Layout
 from fedbus.node import Identity, Node
-from fedbus.service import Shell, keep_connected
+from fedbus.service import keep_connected
+from fedbus.shell import Shell
 from fedbus.weights import encode
 from fedbus.wire import codec
 from fedbus.wire.states import AgentFacts, ModelCard, ModelLatest

@@ -31,7 +31,8 @@ from fedbus.bus.base import BrokerAddress, Packet
 from fedbus.bus.broker import LocalBroker
 from fedbus.digests import hasher
 from fedbus.node import Identity, Node
-from fedbus.service import Shell, keep_connected
+from fedbus.service import keep_connected
+from fedbus.shell import Shell
 from fedbus.spool import Spools
 from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import ROOT, Topic, access_rules

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from fedbus.errors import SettingsError
 
 if TYPE_CHECKING:
-    from fedbus.service import Shell
+    from fedbus.shell import Shell
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Between a core, which speaks of messages and blobs, and a shell, which moves bytes and threads, the
 node does what every service needs alike: the codec, the asks, the timers, the transfers, the
-presence. `service.py` is its shell on a real broker, `testing/ring.py` the one on an in-memory bus
+presence. `shell.py` is its shell on a real broker, `testing/ring.py` the one on an in-memory bus
 and a fake clock.
 """
 

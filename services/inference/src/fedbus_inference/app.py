@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from fedbus.node import Identity
-from fedbus.service import Built, Shell
+from fedbus.service import Built
+from fedbus.shell import Shell
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.runtime import runtime_for
 from fedbus_inference.settings import InferenceSettings

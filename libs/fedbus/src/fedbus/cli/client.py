@@ -24,7 +24,7 @@ from fedbus.errors import FedbusError
 from fedbus.wire.topics import NODE_STATE, REPLIES
 
 if TYPE_CHECKING:
-    from fedbus.service import Shell
+    from fedbus.shell import Shell
 
 PATIENCE_SECONDS = 15.0
 REPEAT_SECONDS = 2.0
@@ -154,7 +154,7 @@ async def run(where: Where, errand: Errand[R]) -> R:
     import structlog
 
     from fedbus.node import Identity, Node
-    from fedbus.service import Shell
+    from fedbus.shell import Shell
 
     # A node's notes are for a service's log; a command says itself what a person should know.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

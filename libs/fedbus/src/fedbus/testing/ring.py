@@ -1,6 +1,6 @@
 """Hosts, their broker and their clock, all in one process and one thread.
 
-A host runs a real core in a real `Node`. The ring performs the effects that `service.py` performs
+A host runs a real core in a real `Node`. The ring performs the effects that `shell.py` performs
 on a real broker: packets go through an in-memory broker that keeps the access rules, threads become
 calls at a later time, and time is whatever the next event says. One seed gives one run.
 """
