@@ -1,0 +1,55 @@
+"""SOURCE, `--loader` and `--loader-options`: the data set that a command reads."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedbus.errors import SettingsError
+
+if TYPE_CHECKING:
+    from fedbus.data import Dataset
+
+DIGITS = "digits"
+
+Source = Annotated[
+    str,
+    typer.Argument(metavar="SOURCE", help="A file, a folder, or the word digits (scikit-learn's)."),
+]
+Loader = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="npz, csv, parquet, images, memmap or your own plug-in."),
+]
+Options = Annotated[
+    str,
+    typer.Option("--loader-options", metavar="JSON", help='As {"label": "kind"}, for the loader.'),
+]
+
+
+def read_source(source: str, loader: str | None, loader_options: str) -> "Dataset":
+    """Read the data set that a person names.
+
+    Raises:
+        FedbusError: the options are no JSON object, the digits are not installed, or it cannot be
+            read.
+    """
+    from fedbus.data import of
+    from fedbus.data.recipe import read
+
+    if source == DIGITS and loader is None and not Path(source).exists():
+        try:
+            from fedbus.data.digits import digits
+
+            return of(*digits())
+        except ImportError as error:
+            raise SettingsError(
+                "the digits come with scikit-learn; pip install scikit-learn"
+            ) from (error)
+    try:
+        options = json.loads(loader_options)
+    except ValueError as error:
+        raise SettingsError(f"--loader-options: not JSON: {error}") from error
+    if not isinstance(options, dict):
+        raise SettingsError("--loader-options: a JSON object belongs there")
+    return read(Path(source), loader, options)
