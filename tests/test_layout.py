@@ -19,7 +19,7 @@ PURE = sorted(
     for path in chain(
         FEDBUS.glob("wire/**/*.py"),
         FEDBUS.glob("transfer/**/*.py"),
-        (FEDBUS / name for name in ("ask.py", "node.py", "weights.py")),
+        (FEDBUS / name for name in ("ask.py", "node.py", "public.py", "weights.py")),
         (service / "core.py" for service in SERVICES),
     )
     if path.exists()

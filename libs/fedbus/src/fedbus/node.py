@@ -32,8 +32,6 @@ from fedbus.actions import (
     Ran,
     Received,
     Reply,
-    ReplyTo,
-    Requested,
     Run,
     RunFailed,
     Send,
@@ -48,6 +46,7 @@ from fedbus.ask import Asks
 from fedbus.bus.base import Packet
 from fedbus.effects import Effect, Misread, Publish, PublishChunk, StartRun, Subscribe, Unsubscribe
 from fedbus.errors import WireError
+from fedbus.public import event_of, packet_of
 from fedbus.timers import Timers
 from fedbus.transfer.chunk import read_chunk
 from fedbus.transfer.intake import MAX_SERIAL, Intake, Listen, Step, Unlisten
@@ -55,7 +54,6 @@ from fedbus.transfer.outlet import Answer, Library, Outlet, SendChunk
 from fedbus.wire import codec, topics
 from fedbus.wire.messages import Confirm, Gone, Join, Leave, TakeLane, Want
 from fedbus.wire.states import Heartbeat, NodeState
-from fedbus.wire.values import is_node
 
 HEARTBEAT_SECONDS = 5.0
 INTRODUCE_BEATS = 12
@@ -201,7 +199,9 @@ class Node:
                 chunk = read_chunk(packet.payload)
                 self._steps(self._intake.group_chunk(source, digest, chunk, now), now)
             case _:
-                self._read_public(packet, now)
+                event = event_of(packet, root, open_profile=self.identity.open_profile)
+                if event is not None:
+                    self._tell(event, now)
 
     def _heard(self, sender: str, message: object, now: float) -> None:
         match message:
@@ -219,36 +219,6 @@ class Node:
                 self._steps(self._intake.gone(sender, message, now), now)
             case _:
                 self._tell(Received(sender, message), now)
-
-    def _read_public(self, packet: Packet, now: float) -> None:
-        found = topics.public_topic(self.identity.root, packet.topic)
-        if found is None:
-            raise WireError("not a topic of ours")
-        topic, levels = found
-        payload = bytes(packet.payload)  # a large one is lent, and a core keeps what it is told
-        if topic.message is None:
-            reply = self._reply_to(packet)
-            self._tell(Requested(topic, levels, payload, packet.content_type, reply), now)
-            return
-        if not payload:
-            return  # a retained message was cleared
-        read = codec.from_json if topic.encoding == "json" else codec.unpack
-        message = read(topic.message, payload)
-        for level, value in levels.items():
-            if str(getattr(message, level, value)) != value:
-                raise WireError(f"{type(message).__name__}.{level} says other than its topic")
-        sender = levels.get("node", "")
-        if sender and not is_node(sender):
-            raise WireError(f"{sender}: not a node's name")
-        self._tell(Received(sender, message), now)
-
-    def _reply_to(self, packet: Packet) -> ReplyTo | None:
-        allowed = topics.answerable(
-            packet.response_topic, self.identity.root, open_profile=self.identity.open_profile
-        )
-        if not allowed or packet.response_topic is None:
-            return None
-        return ReplyTo(packet.response_topic, packet.correlation, packet.content_type)
 
     # ── what follows ──────────────────────────────────────────────────────────────────────────────
 
@@ -288,29 +258,7 @@ class Node:
             case Note() | Quit():
                 self._effects.append(action)
             case Announce() | Clear() | Reply():
-                self._effects.append(Publish(self._public_packet(action)))
-            case _:
-                assert_never(action)
-
-    def _public_packet(self, action: Announce | Clear | Reply) -> Packet:
-        root = self.identity.root
-        match action:
-            case Reply(to, payload, content_type):
-                return Packet(
-                    to.topic, payload, content_type=content_type, correlation=to.correlation
-                )
-            case Clear(topic, levels):
-                return Packet(topics.address(root, topic, **levels), b"", retain=True)
-            case Announce(topic, message):
-                levels = {level: getattr(message, level) for level in topic.levels}
-                json = topic.encoding == "json"
-                return Packet(
-                    topics.address(root, topic, **levels),
-                    codec.to_json(message) if json else codec.pack(message),
-                    retain=topic.retain,
-                    content_type="application/json" if json else None,
-                    expiry=topic.expiry,
-                )
+                self._effects.append(Publish(packet_of(action, self.identity.root)))
             case _:
                 assert_never(action)
 
@@ -377,7 +325,7 @@ class Node:
             version=self.identity.version,
             agent=self._core.facts() if online else None,
         )
-        return self._public_packet(Announce(topics.NODE_STATE, state))
+        return packet_of(Announce(topics.NODE_STATE, state), self.identity.root)
 
     def _beat(self, now: float) -> None:
         load, memory = self._vitals()
