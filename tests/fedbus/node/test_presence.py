@@ -1,0 +1,83 @@
+"""A node says that it is there, who it is, and what it wants to hear."""
+
+from random import Random
+
+from fedbus.actions import Connected, Introduce, Stopping
+from fedbus.effects import Publish
+from fedbus.node import INTRODUCE_BEATS, Identity, Node
+from fedbus.wire import codec, topics
+from fedbus.wire.states import Heartbeat, NodeState
+from fedbus.wire.topics import ROOT
+from tests.fedbus.node.stand import FACTS, Fake, a_node, act
+
+
+def test_a_node_says_who_it_is_whenever_it_connects() -> None:
+    """Its state, retained; a heartbeat; then its core may speak."""
+    core = Fake(known=FACTS)
+    node = a_node(core, version="1.2")
+    node.connected(10.0)
+    state, beat = [effect.packet for effect in node.take() if isinstance(effect, Publish)]
+    assert state.topic == f"{ROOT}/nodes/agent.a/state"
+    assert state.retain
+    assert state.content_type == "application/json"
+    assert codec.from_json(NodeState, state.payload) == NodeState(
+        node="agent.a", incarnation=3, online=True, version="1.2", agent=FACTS
+    )
+    assert beat.topic == f"{ROOT}/nodes/agent.a/heartbeat"
+    assert codec.unpack(Heartbeat, beat.payload).progress == 0.25
+    assert core.told == [Connected()]
+    assert node.next_wake() == 15.0
+    assert node.progress() == 0.25
+
+
+def test_a_heart_beats_and_now_and_then_a_node_says_again_who_it_is() -> None:
+    """In case that whoever keeps the list missed it; `vitals` are measured at each beat."""
+    measured = iter(range(100))
+    node = Node(
+        Identity(name="agent.a", incarnation=3, heartbeat_seconds=2.0),
+        Fake(),
+        Random(1),
+        vitals=lambda: (float(next(measured)), 50.0),
+    )
+    node.connected(0.0)
+    for _ in range(INTRODUCE_BEATS - 1):
+        at = node.next_wake()
+        assert at is not None
+        node.tick(at)
+    packets = [effect.packet for effect in node.take() if isinstance(effect, Publish)]
+    beats = [codec.unpack(Heartbeat, p.payload) for p in packets if p.topic.endswith("/heartbeat")]
+    assert [beat.load for beat in beats] == [float(n) for n in range(INTRODUCE_BEATS)]
+    assert [p.topic.endswith("/state") for p in packets].count(True) == 2
+
+
+def test_the_will_says_that_a_node_is_gone_and_so_does_the_node_when_it_leaves() -> None:
+    """Without its facts: they are those of a node that is there."""
+    core = Fake(known=FACTS)
+    node = a_node(core)
+    will = node.will()
+    assert will.retain
+    state = codec.from_json(NodeState, will.payload)
+    assert (state.online, state.agent) == (False, None)
+    node.stopping(5.0)
+    assert core.told == [Stopping()]
+    assert node.take() == [Publish(will)]
+
+
+def test_a_core_may_introduce_its_node_anew() -> None:
+    """Its facts have changed."""
+    core = Fake()
+    node = a_node(core)
+    core.known = FACTS
+    [introduced] = act(node, core, Introduce())
+    assert isinstance(introduced, Publish)
+    assert codec.from_json(NodeState, introduced.packet.payload).agent == FACTS
+
+
+def test_a_node_subscribes_to_its_mail_and_to_what_its_core_reads() -> None:
+    """Requests for inference go to one replica of all."""
+    node = a_node(Fake((topics.MODEL_LATEST, topics.INFERENCE)), "inference.1")
+    assert node.subscriptions() == [
+        f"{ROOT}/link/+/inference.1/+",
+        f"{ROOT}/models/+/latest",
+        f"$share/inference/{ROOT}/inference/+/request",
+    ]
