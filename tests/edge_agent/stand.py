@@ -16,7 +16,7 @@ from fedbus.layout import Layout
 from fedbus.spool import Spools
 from fedbus.weights import Blob, encode
 from fedbus.wire import codec
-from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
+from fedbus.wire.messages import EvaluateTask, Offer, Receipt, TrainTask
 from fedbus.wire.states import AgentFacts, ModelCard, TensorSpec
 from fedbus.wire.values import Manifest, ModelRef, Reading, TrainingParams
 from fedbus_edge_agent.core import AgentCore
@@ -28,6 +28,7 @@ from tests.driven import Driven
 CONTROLLER, COLLECTOR, REPOSITORY = "controller.1", "collector.1", "repository.1"
 OTHER_COLLECTOR = "collector.2"
 JOB = "job-1"
+STORED = Receipt(job=JOB, task=1, verdict="stored")
 FILE = b"a structure's file"
 
 
