@@ -5,15 +5,12 @@ same agents for the same tasks again. The collector says how a round ended; the 
 made it so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import StrEnum
-from random import Random
 from typing import Literal, TypeAlias
 
 from fedbus.actions import Action, Announce, Ask, Cancel, Note, WakeAt
-from fedbus.plugins import AgentInfo
-from fedbus.wire.fit import Wish
-from fedbus.wire.jobfile import JobFile, params
+from fedbus.wire.jobfile import JobFile
 from fedbus.wire.messages import (
     Dismissed,
     EndJob,
@@ -32,11 +29,11 @@ from fedbus.wire.topics import JOB_STATE, ROUND_STATE
 from fedbus.wire.values import Plan, RoundRecord
 from fedbus_controller.brief import Brief, Means
 from fedbus_controller.fleet import Status
+from fedbus_controller.planning import PATIENCE_SECONDS, Failed, Planning, Waiting
 from fedbus_controller.round import Round
 from fedbus_controller.scoring import Scoring
 
 LOOK_SECONDS = 1.0
-PATIENCE_SECONDS = 5.0
 SCORE_SECONDS = 60.0
 STUCK_SECONDS = 30.0
 MAX_FAILED = 3
@@ -67,18 +64,16 @@ class Job:
         self._brief = Brief(loaded.job, file, epoch, loaded.secret)
         self._means = means
         self._latest = loaded.latest
-        self._needs = loaded.needs
+        self._planning = Planning(self._brief, means, loaded.needs, now)
         self._rounds = loaded.rounds
         self._metrics = dict(loaded.metrics)
         self._plan = loaded.plan
-        self._since = now
         self._failed = 0
         self._why = ""
         self._round: Round | None = None
         self._scoring: Scoring | None = None
         self._record: RoundRecord | None = None
         self._small: bytes | None = None  # the latest version's weights, if they ride along
-        self._asked_in: dict[str, int] = {}
         self._told: dict[str, None] = {}  # whom to tell of the end
 
     @property
@@ -109,85 +104,35 @@ class Job:
         elif self._rounds >= file.num_rounds:
             yield from self.end("finished", f"all {self._rounds} rounds are done")
         else:
-            self.phase, self._since = Phase.WAITING, now
+            self._begin_planning(now)
             yield from self.look(now)
+
+    def _begin_planning(self, now: float) -> None:
+        self.phase = Phase.WAITING
+        self._planning.begin(now)
 
     def look(self, now: float) -> Iterator[Action]:
         """Plan as soon as there are enough agents and a collector."""
         if self.phase is not Phase.WAITING:
             return
-        fleet, wish = self._means.fleet, self._brief.file.round
-        training = self._training()
-        known = fleet.able(training, now)
-        agents = [
-            AgentInfo(
-                agent=name,
-                last_selected=self._asked_in.get(name, 0),
-                examples=facts.examples,
-                load=fleet.load(name),
-            )
-            for name, facts in known.able
-        ]
-        collectors = fleet.collectors(now)
-        patient = now < self._since + PATIENCE_SECONDS
-        if not collectors:
-            yield from self._wait("waiting for a collector", now)
-        elif len(agents) < (wish.agents if patient else wish.quorum):
-            online = f"{len(agents) + known.unable} are online"
-            why = f"{online}, {wish.agents} wanted, {wish.quorum} needed{known.reasons}"
-            yield from self._wait(f"waiting for agents: {why}", now)
-        else:
-            yield from self._select(agents, collectors, now)
-
-    def _training(self) -> Wish:
-        file = self._brief.file
-        return Wish(self._latest.weights.size, file.trainer, self._needs, params(file).reading)
-
-    def _select(
-        self, agents: Sequence[AgentInfo], collectors: Sequence[str], now: float
-    ) -> Iterator[Action]:
-        wish, name = self._brief.file.round, self._brief.file.plugins.selector
-        rng = self._brief.chance("roster", self._task + 1)
-        try:
-            chosen = self._means.selector(name)(agents, wish.agents, rng)
-        except Exception as error:  # noqa: BLE001 - whatever somebody's plug-in raises
-            yield from self.end("failed", f"selector {name!r}: {error}")
-            return
-        known = {info.agent for info in agents}
-        roster = [agent for agent in dict.fromkeys(chosen) if agent in known][: wish.agents]
-        if len(roster) < wish.quorum:
-            why = f"selector {name!r} chose {len(roster)} agents, {wish.quorum} are needed"
-            yield from self._wait(why, now)
-        else:
-            yield from self._make_plan(roster, collectors, rng, now)
-
-    def _wait(self, why: str, now: float) -> Iterator[Action]:
-        yield from self._explain(why)
-        yield WakeAt(("look", self.id), now + LOOK_SECONDS)
+        match self._planning.find(self._latest, self._rounds + 1, self._task + 1, now):
+            case Waiting(why):
+                yield from self._explain(why)
+                yield WakeAt(("look", self.id), now + LOOK_SECONDS)
+            case Failed(why):
+                yield from self.end("failed", why)
+            case plan:
+                yield from self._store(plan, now)
 
     @property
     def _task(self) -> int:
         return self._plan.task if self._plan else 0
 
-    def _make_plan(
-        self, roster: Sequence[str], collectors: Sequence[str], rng: Random, now: float
-    ) -> Iterator[Action]:
-        wish = self._brief.file.round
-        self._why = ""
-        self._plan = Plan(
-            job=self.id,
-            round=self._rounds + 1,
-            task=self._task + 1,
-            base=self._latest,
-            collector=rng.choice(collectors),
-            roster=tuple(roster),
-            quorum=wish.quorum,
-            deadline_seconds=wish.deadline_seconds,
-        )
-        self.phase = Phase.PLANNING
-        facts = {"job": self.id, "round": self._plan.round, "task": self._plan.task}
+    def _store(self, plan: Plan, now: float) -> Iterator[Action]:
+        self.phase, self._plan, self._why = Phase.PLANNING, plan, ""
+        facts = {"job": self.id, "round": plan.round, "task": plan.task}
         yield Note("round_decided", {**facts, "at": now})
-        store = StorePlan(epoch=self._brief.epoch, plan=self._plan)
+        store = StorePlan(epoch=self._brief.epoch, plan=plan)
         yield Ask(("plan", self.id), self._means.repository, store)
         yield WakeAt(("stuck", self.id), now + STUCK_SECONDS)
 
@@ -204,7 +149,7 @@ class Job:
         self.phase = Phase.RUNNING
         small = self._small if plan.base == self._latest else None
         self._round = Round(plan, self._brief, self._means.fleet, now, small)
-        self._asked_in.update(dict.fromkeys(plan.roster, plan.round))
+        self._planning.follow(plan)
         self._told.update(dict.fromkeys((plan.collector, *plan.roster)))
         yield from self._round.open(now)
         yield from self._announce()
@@ -245,7 +190,7 @@ class Job:
             return
         yield Note("collector_lost", {"job": self.id, "collector": lost})
         yield from round_.close()
-        self.phase, self._since = Phase.WAITING, now
+        self._begin_planning(now)
         yield from self.look(now)
 
     def round_ended(self, ended: RoundEnded, now: float) -> Iterator[Action]:
@@ -279,7 +224,7 @@ class Job:
         if self._failed >= MAX_FAILED:
             yield from self.end("failed", f"{self._why}, {self._failed} times in a row")
         else:
-            self.phase, self._since = Phase.WAITING, now
+            self._begin_planning(now)
             yield from self._announce()
             yield WakeAt(("look", self.id), now + LOOK_SECONDS)
 

@@ -1,0 +1,110 @@
+"""Who trains in the next round and who collects it: those who are there, by chance. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TypeAlias
+
+from fedbus.plugins import AgentInfo
+from fedbus.wire.fit import Wish
+from fedbus.wire.jobfile import params
+from fedbus.wire.states import ModelNeeds
+from fedbus.wire.values import ModelRef, Plan
+from fedbus_controller.brief import Brief, Means
+
+PATIENCE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Somebody who is needed is not there yet."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Waiting would not help."""
+
+    why: str
+
+
+Found: TypeAlias = Plan | Waiting | Failed
+
+
+class Planning:
+    """Make the plans of one job's rounds.
+
+    For a while all the agents that the job wants are waited for; then its quorum is enough.
+    """
+
+    def __init__(self, brief: Brief, means: Means, needs: ModelNeeds | None, now: float) -> None:
+        self._brief = brief
+        self._means = means
+        self._needs = needs
+        self._since = now
+        self._asked_in: dict[str, int] = {}
+
+    def begin(self, now: float) -> None:
+        """Have patience anew: another round is to be planned."""
+        self._since = now
+
+    def follow(self, plan: Plan) -> None:
+        """Note who was asked in which round, for selectors that prefer those who have waited."""
+        self._asked_in.update(dict.fromkeys(plan.roster, plan.round))
+
+    def find(self, base: ModelRef, round: int, task: int, now: float) -> Found:
+        """Plan a round as soon as there are enough agents and a collector."""
+        fleet, wish = self._means.fleet, self._brief.file.round
+        known = fleet.able(self._training(base), now)
+        agents = [
+            AgentInfo(
+                agent=name,
+                last_selected=self._asked_in.get(name, 0),
+                examples=facts.examples,
+                load=fleet.load(name),
+            )
+            for name, facts in known.able
+        ]
+        collectors = fleet.collectors(now)
+        patient = now < self._since + PATIENCE_SECONDS
+        if not collectors:
+            return Waiting("waiting for a collector")
+        if len(agents) < (wish.agents if patient else wish.quorum):
+            online = f"{len(agents) + known.unable} are online"
+            why = f"{online}, {wish.agents} wanted, {wish.quorum} needed{known.reasons}"
+            return Waiting(f"waiting for agents: {why}")
+        rng = self._brief.chance("roster", task)
+        roster = self._select(agents, rng)
+        if isinstance(roster, Waiting | Failed):
+            return roster
+        return Plan(
+            job=self._brief.job,
+            round=round,
+            task=task,
+            base=base,
+            collector=rng.choice(collectors),
+            roster=roster,
+            quorum=wish.quorum,
+            deadline_seconds=wish.deadline_seconds,
+        )
+
+    def _training(self, base: ModelRef) -> Wish:
+        file = self._brief.file
+        return Wish(base.weights.size, file.trainer, self._needs, params(file).reading)
+
+    def _select(
+        self, agents: Sequence[AgentInfo], rng: Random
+    ) -> tuple[str, ...] | Waiting | Failed:
+        wish, name = self._brief.file.round, self._brief.file.plugins.selector
+        try:
+            chosen = self._means.selector(name)(agents, wish.agents, rng)
+        except Exception as error:  # noqa: BLE001 - whatever somebody's plug-in raises
+            return Failed(f"selector {name!r}: {error}")
+        known = {info.agent for info in agents}
+        roster = [agent for agent in dict.fromkeys(chosen) if agent in known][: wish.agents]
+        if len(roster) < wish.quorum:
+            return Waiting(
+                f"selector {name!r} chose {len(roster)} agents, {wish.quorum} are needed"
+            )
+        return tuple(roster)
