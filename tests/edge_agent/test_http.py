@@ -16,11 +16,12 @@ pytest.importorskip("aiohttp")
 from aiohttp import ClientSession, FormData
 from aiohttp.test_utils import TestServer
 
-from fedbus import demo_data, service
+from fedbus import demo_data
 from fedbus.errors import SettingsError
 from fedbus.http import make_app
 from fedbus.node import Identity, Node
 from fedbus.settings import settings_from
+from fedbus.shell import Shell
 from fedbus_edge_agent.app import AgentSettings, build
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.endpoints import ENDPOINTS
@@ -57,7 +58,7 @@ class Agent:
         assert built.doors is not None
         self.core = built.core
         self.node = Node(identity, built.core, Random(1))
-        self.shell = service.Shell(self.node, 1)
+        self.shell = Shell(self.node, 1)
         self.server = TestServer(make_app(self.shell, built.doors(self.shell)))
         self.headers = {"Authorization": f"Bearer {TOKEN}"}
 

@@ -221,4 +221,4 @@ def main(role: str, kind: type[S], build: Callable[[S, Identity], Built]) -> Non
         raise SystemExit(ended.code)
 
 
-__all__ = ["Built", "Shell", "keep_connected", "main", "run"]
+__all__ = ["Built", "keep_connected", "main", "run"]

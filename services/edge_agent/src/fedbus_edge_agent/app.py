@@ -14,6 +14,7 @@ from fedbus.data.source import Source
 from fedbus.errors import FedbusError, SettingsError, TrainingError
 from fedbus.node import Identity
 from fedbus.settings import ServiceSettings
+from fedbus.shell import Shell
 from fedbus.spool import Spools
 from fedbus.wire.states import AgentFacts
 from fedbus_edge_agent.alone import Alone, Opened
@@ -165,7 +166,7 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
         data=source,
     )
 
-    def own_doors(shell: service.Shell) -> "Doors":
+    def own_doors(shell: Shell) -> "Doors":
         # aiohttp only where one is open
         from fedbus_edge_agent.http import Desk, doors  # noqa: PLC0415
 

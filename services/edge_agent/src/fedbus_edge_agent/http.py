@@ -15,7 +15,7 @@ from aiohttp import BodyPartReader, web
 
 from fedbus.errors import FedbusError, StoreError
 from fedbus.http import Doors
-from fedbus.service import Shell
+from fedbus.shell import Shell
 from fedbus.wire import codec
 from fedbus.wire.cards import MAX_CARD
 from fedbus.wire.fit import no_room, no_room_for_rows, other_format
