@@ -93,6 +93,14 @@ def test_silence_ends_with_who_was_silent() -> None:
     assert str(end) == "repository.1 did not answer in 15 s; is it running?"
 
 
+def test_an_errand_that_is_over_grows_impatient_with_nobody() -> None:
+    """In a simulation it stays beside others for as long as a job takes."""
+    asked = question()
+    answer = Received(HERE, LISTED)
+    _, ends = told(asked, Connected(), answer, Woke(("patience",)), Connected(), answer)
+    assert ends == [LISTED]
+
+
 def test_a_push_goes_on_as_long_as_somebody_reads() -> None:
     """A large model takes as long as it takes."""
     message = PushModel(model="m", card=BLOB, weights=BLOB)

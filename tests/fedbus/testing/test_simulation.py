@@ -47,8 +47,8 @@ def _points(seed: int, rows: int = 64) -> Dataset:
     return of(x, (SLOPE * x[:, 0] + OFFSET).astype(np.float32))
 
 
-def _run(**more: Any) -> Simulated:  # noqa: ANN401 - whatever simulate takes
-    job = {
+def _run(job: Mapping[str, Any] | None = None, **more: Any) -> Simulated:  # noqa: ANN401 - whatever simulate takes
+    wanted = {
         "training_id": "line-1",
         "model_name": "line",
         "num_rounds": 12,
@@ -58,7 +58,9 @@ def _run(**more: Any) -> Simulated:  # noqa: ANN401 - whatever simulate takes
     }
     data = {f"a{i}": _points(i) for i in range(3)}
     model = model_of("line", Line, {"start": 0.5})
-    return simulate(job, model, data, held_out=_points(9), own={"own": Line}, **more)
+    return simulate(
+        {**wanted, **(job or {})}, model, data, held_out=_points(9), own={"own": Line}, **more
+    )
 
 
 def test_a_trainer_of_ones_own_learns_in_a_simulation() -> None:
@@ -71,6 +73,14 @@ def test_a_trainer_of_ones_own_learns_in_a_simulation() -> None:
     assert result.weights["offset"] == pytest.approx(OFFSET, abs=0.1)
     assert tuple(seen) == result.rounds
     assert [r.round for r in seen] == list(range(1, result.state.round + 1))
+
+
+def test_a_job_may_take_longer_than_anybody_waits_for_an_answer() -> None:
+    """An hour of the fake clock is nothing."""
+    long = {"num_rounds": 120, "stopping_target": {}, "round": {"agents": 4, "quorum": 3}}
+    result = _run(long)
+    assert result.state.phase == "finished"
+    assert result.state.round == 120
 
 
 def test_one_seed_gives_one_run() -> None:

@@ -55,6 +55,7 @@ class Errand(Generic[R]):
     def __init__(self, to: str) -> None:
         self.to = to
         self.finish: Callable[[R | FedbusError], None] = lambda _: None
+        self._over = False
         self._signs = 0
         self._seen = 0
 
@@ -69,19 +70,26 @@ class Errand(Generic[R]):
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Begin on connecting; give up when there was no sign of life for too long."""
         match event:
+            case _ if self._over:
+                pass  # in a simulation it lives on beside others
             case Connected():
                 yield WakeAt(("patience",), now + PATIENCE_SECONDS)
                 yield from self.begin()
             case Received(sender, RequestRefused(reason=reason)) if sender == self.to:
-                self.finish(Refused(f"{self.to}: {reason}"))
+                self.end(Refused(f"{self.to}: {reason}"))
             case Woke(("patience",)) if self._signs > self._seen:
                 self._seen = self._signs
                 yield WakeAt(("patience",), now + STALLED_SECONDS)
             case Woke(("patience",)):
                 seconds = f"{STALLED_SECONDS if self._signs else PATIENCE_SECONDS:g} s"
-                self.finish(Unreachable(f"{self.to} did not answer in {seconds}; is it running?"))
+                self.end(Unreachable(f"{self.to} did not answer in {seconds}; is it running?"))
             case _:
                 yield from self.go_on(event)
+
+    def end(self, result: "R | FedbusError") -> None:
+        """Come to the one end."""
+        self._over = True
+        self.finish(result)
 
     def lives(self) -> None:
         """Note a sign that the errand gets on."""
@@ -114,7 +122,7 @@ class Question(Errand[R]):
             case Received(sender, message) if sender == self.to:
                 if isinstance(message, self._answer):
                     yield Cancel(("question",))
-                    self.finish(message)
+                    self.end(message)
             case _:
                 pass
 
@@ -172,13 +180,13 @@ class Pull(Errand[dict[str, Spool]]):
             case Fetched(("blob", str(digest)), _Counted() as sink):
                 yield Run(("check", digest), partial(_checked, sink.spool, digest))
             case FetchFailed(("blob", _), reason):
-                self.finish(Failed(f"{self.to}: {reason}"))
+                self.end(Failed(f"{self.to}: {reason}"))
             case Ran(("check", str(digest)), Spool() as spool):
                 self._arrived[digest] = spool
                 if self._arrived.keys() == self._blobs.keys():
-                    self.finish(self._arrived)
+                    self.end(self._arrived)
             case Ran(("check", str(digest)), _):
-                self.finish(Failed(f"{self.to}: other bytes than {digest[:12]} names"))
+                self.end(Failed(f"{self.to}: other bytes than {digest[:12]} names"))
             case _:
                 pass
 
