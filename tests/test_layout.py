@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 FEDBUS = ROOT / "libs/fedbus/src/fedbus"
@@ -102,3 +103,21 @@ def test_importing_fedbus_loads_nothing_heavy() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert set(done.stdout.split()) & HEAVY == set()
+
+
+def test_nothing_that_is_installed_later_brings_numpy_2_where_tflite_runtime_is() -> None:
+    """`pip install "fedbus[tensorflow]"` would, if the base let it."""
+    said = tomllib.loads((ROOT / "libs/fedbus/pyproject.toml").read_text())["project"]
+    device = {"python_version": "3.11", "sys_platform": "linux"}
+    newer = {"python_version": "3.12", "sys_platform": "linux"}
+
+    def takes(numpy: str, environment: dict[str, str]) -> bool:
+        return all(
+            numpy in each.specifier
+            for each in map(Requirement, said["dependencies"])
+            if each.name == "numpy" and (each.marker is None or each.marker.evaluate(environment))
+        )
+
+    assert takes("1.26.4", device)
+    assert not takes("2.0.0", device)
+    assert takes("2.4.6", newer)

@@ -71,6 +71,49 @@ def test_without_a_runtime_the_error_says_what_to_install(monkeypatch: pytest.Mo
         TfliteTrainer({"blob": b"anything"})
 
 
+@pytest.mark.skipif(not find_spec("tflite_runtime"), reason="no tflite-runtime")
+def test_beside_numpy_2_a_sentence_says_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was compiled for numpy 1: left to itself it prints a page and raises a SystemError."""
+    monkeypatch.setattr(np, "__version__", "2.4.6")
+    for name in ("ai_edge_litert", "tensorflow.lite.python"):
+        monkeypatch.setitem(sys.modules, f"{name}.interpreter", None)
+    sentence = (
+        r'tflite-runtime 2\.14\.\d+ needs numpy 1, and numpy 2\.4\.6 .* pip install "numpy<2"'
+    )
+    with pytest.raises(PluginError, match=sentence):
+        TfliteTrainer({"blob": demo_data.read("digits.tflite")})
+
+
+BROKEN = {
+    "import": "raise AttributeError('_ARRAY_API not found')",
+    "use": """
+class Interpreter:
+    def __init__(self, model_content: bytes, num_threads: int) -> None:
+        raise SystemError("CreateWrapperFromBuffer returned NULL")
+""",
+}
+
+
+@pytest.mark.parametrize("source", BROKEN.values(), ids=BROKEN)
+def test_a_runtime_that_does_not_load_is_named_with_numpys_version(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A traceback of its C would tell nobody which two packages do not fit."""
+    package = tmp_path / "ai_edge_litert"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "interpreter.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("ai_edge_litert", "ai_edge_litert.interpreter", "tensorflow"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in ("tflite_runtime", "tensorflow.lite.python"):
+        monkeypatch.setitem(sys.modules, f"{name}.interpreter", None)
+    with pytest.raises(
+        PluginError, match=rf"ai_edge_litert does not load beside numpy {np.__version__}"
+    ):
+        TfliteTrainer({"blob": b"anything"})
+
+
 PROGRAM = """
 import re, sys
 from fedbus import demo_data

@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -35,6 +36,7 @@ from fedbus.training import CROSS_ENTROPY, Params, Structure, Tally, Update, che
 
 _RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow.lite.python")
 """Where an `interpreter` module is found, the lightest first."""
+_FOR_NUMPY_1 = "2.14."
 _NEEDED = {
     "train": ({"x", "y", "learning_rate"}, {"loss"}),
     "infer": ({"x"}, {"outputs"}),
@@ -61,7 +63,7 @@ class TfliteTrainer:
     """Trains, scores and runs one `.tflite` file on the CPU, in one thread.
 
     Raises:
-        PluginError: no TFLite runtime is installed.
+        PluginError: no TFLite runtime is installed, or none that runs beside this numpy.
         TrainingError: the structure is no `.tflite` file with the four signatures.
     """
 
@@ -198,6 +200,8 @@ def _signatures(structure: Structure) -> dict[str, _Signature]:
             warnings.simplefilter("ignore", UserWarning)
             interpreter = runtime(model_content=bytes(file), num_threads=1)
         found = interpreter.get_signature_list()
+    except SystemError as error:  # what C says that was compiled against another numpy
+        raise PluginError(_unfit(runtime.__module__, error)) from error
     except (ValueError, RuntimeError) as error:
         raise TrainingError(f"not a .tflite file that runs here: {error}") from error
     for name, (inputs, outputs) in _NEEDED.items():
@@ -213,12 +217,44 @@ def _signatures(structure: Structure) -> dict[str, _Signature]:
 def _interpreter() -> Any:  # noqa: ANN401 - a class without types
     # After TensorFlow in one process tflite_runtime reads no file any more: their symbols clash.
     there = _RUNTIMES[::-1] if "tensorflow" in sys.modules else _RUNTIMES
+    broken = []
     for name in there:
         try:
+            _check_numpy(name, np.__version__)
             return cast("Any", import_module(f"{name}.interpreter")).Interpreter
-        except ImportError:
+        except ModuleNotFoundError:
             continue
-    raise PluginError('no TFLite runtime here; pip install "fedbus[tflite]"')
+        except PluginError as error:
+            broken.append(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a broken installation may raise
+            broken.append(_unfit(name, error))
+    raise PluginError("; ".join(broken) or 'no TFLite runtime here; pip install "fedbus[tflite]"')
+
+
+def _check_numpy(runtime: str, numpy: str) -> None:
+    """Refuse what would print a page when imported, and raise a SystemError when used.
+
+    Raises:
+        PluginError: the runtime is the last tflite-runtime, compiled for numpy 1, and this is none.
+    """
+    if runtime != "tflite_runtime" or numpy.startswith("1."):
+        return
+    try:
+        found = version("tflite-runtime")
+    except PackageNotFoundError:
+        return  # from elsewhere, or none at all
+    if found.startswith(_FOR_NUMPY_1):
+        raise PluginError(
+            f"tflite-runtime {found} needs numpy 1, and numpy {numpy} is installed; "
+            'pip install "numpy<2" mends it'
+        )
+
+
+def _unfit(runtime: str, error: Exception) -> str:
+    return (
+        f"{runtime.partition('.')[0]} does not load beside numpy {np.__version__}: "
+        f'{type(error).__name__}: {error}; pip install "fedbus[tflite]" brings versions that fit'
+    )
 
 
 def _weights(get: _Signature) -> dict[str, Array]:
