@@ -26,7 +26,7 @@ from fedbus.wire import codec
 from fedbus.wire.states import JobState
 from fedbus.wire.topics import JOB_STATE
 
-FEDBUS = (sys.executable, "-m", "fedbus.cli.main")
+FEDBUS = (sys.executable, "-m", "fedbus.cli")
 START_SECONDS = 120.0
 COMMAND_SECONDS = 90.0
 STOP_SECONDS = 30.0

@@ -126,7 +126,7 @@ def test_nothing_of_tensorflows_own_words_reaches_a_person(module: str, tmp_path
     """Imported by the author's module, exported, and then there is no broker: that is said."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "FEDBUS_"))}
     broker = f"mqtt://user.me:secret@127.0.0.1:{free_port()}"
-    words = ("-m", "fedbus.cli.main", "--broker", broker, "models", "push", f"{module}:conv")
+    words = ("-m", "fedbus.cli", "--broker", broker, "models", "push", f"{module}:conv")
     done = subprocess.run(
         [sys.executable, *words],
         capture_output=True,

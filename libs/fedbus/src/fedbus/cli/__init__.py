@@ -1,5 +1,6 @@
 """The `fedbus` command.
 
+__main__   the process: Ctrl-C ends it even while the commands are loaded
 main       the commands, and what becomes of their errors
 exits      exit codes
 where      which broker to talk to, and as whom

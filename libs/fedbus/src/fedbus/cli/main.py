@@ -1,7 +1,6 @@
 """The `fedbus` command: what it offers, and what becomes of its errors."""
 
 import os
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -103,5 +102,10 @@ def main(
     ctx.obj = find
 
 
-if __name__ == "__main__":
-    sys.exit(app())
+def run() -> int | str | None:
+    """Run the command that is named on the command line; returns what the process ends with."""
+    try:
+        app()
+    except SystemExit as end:
+        return end.code
+    return exits.OK
