@@ -16,6 +16,7 @@ from fedbus.layout import Layout
 from fedbus.spool import Spools
 from fedbus.weights import Blob, encode
 from fedbus.wire import codec
+from fedbus.wire.fit import Rows
 from fedbus.wire.messages import EvaluateTask, Offer, Receipt, TrainTask
 from fedbus.wire.states import AgentFacts, ModelCard, TensorSpec
 from fedbus.wire.values import Manifest, ModelRef, Reading, TrainingParams
@@ -136,9 +137,10 @@ class PickyBench(FakeBench):
         self.trainers.check(trainer)
         self.source.check(reading)
 
-    def form(self, reading: Reading) -> dict[str, Any]:
-        form = self.source.expected(reading)
-        return {} if form is None else form.plain()
+    def rows(self, reading: Reading) -> Rows:
+        pipeline = self.source.expected(reading)
+        assert pipeline is not None
+        return Rows(pipeline.output.plain(), pipeline.widest)
 
     def choose(self, card: ModelCard, wanted: str | None) -> str:
         return self.trainers.choose(card, wanted)

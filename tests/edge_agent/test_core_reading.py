@@ -38,7 +38,11 @@ def nobody(_: object) -> Any:  # noqa: ANN401 - never made
 
 
 LOST = asking(("lost", {}))
-WIDE = asking(("reshape", {"size": (2, 2, 1)}), ("resize", {"size": (4096, 4096)}))
+WIDE = asking(
+    ("reshape", {"size": (2, 2, 1)}),
+    ("resize", {"size": (4096, 4096)}),
+    ("resize", {"size": (2, 2)}),
+)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +52,8 @@ WIDE = asking(("reshape", {"size": (2, 2, 1)}), ("resize", {"size": (4096, 4096)
         (evaluate(params=LOST), "no transforms plug-in named 'lost'; installed: "),
         (train(params=asking(loader="npz")), "plugins.loader is 'npz'; these data were made in"),
         (train(params=asking(("reshape", {"size": (5,)}))), "plugins.transforms[0] (reshape): num"),
-        (train(params=WIDE), "10 rows of 67108872 bytes need about 1280 MiB of memory, 512 are"),
-        (evaluate(params=WIDE), "10 rows of 67108872 bytes need about 1280 MiB of memory, 512"),
+        (train(params=WIDE), "10 rows of up to 67108872 bytes need about 2560 MiB of memory"),
+        (evaluate(params=WIDE), "10 rows of up to 67108872 bytes need about 2560 MiB of memory"),
     ],
 )
 def test_what_cannot_be_read_as_a_job_wants_is_declined_before_anything_is_fetched(

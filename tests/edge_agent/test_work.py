@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import dedent
 from typing import cast
 
 import numpy as np
@@ -20,7 +21,7 @@ from fedbus.weights import decode, encode
 from fedbus.wire import codec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
-from fedbus.wire.values import ModelRef, TrainingParams
+from fedbus.wire.values import ModelRef, Reading, TrainingParams, TransformParams
 from fedbus_edge_agent.light import LightBench
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.outcome import plain
@@ -118,6 +119,36 @@ def evaluation(weights: bytes, trainer: str | None = None) -> EvaluateTask:
 def bench_of(folder: Path, trainer: str | None = None, **own: type[Nudge]) -> Workbench:
     """Set up a bench with trainers of one's own, beside those that are installed."""
     return Workbench(Outbox(folder), shard(), trainer, own)
+
+
+def test_rows_that_memory_cannot_hold_are_refused_before_the_first_batch(
+    tmp_path: Path, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a stranger's transform makes of them is known only once it is loaded."""
+    wide = """
+        import numpy as np
+        from dataclasses import replace
+        class Wide:
+            seen = []
+            def transform_data(self, batch, rng):
+                self.seen.append(len(batch[0]))
+                return np.zeros((len(batch[0]), 2**20), np.float32), batch[1]
+            def transform_format(self, form):
+                return replace(form, x=replace(form.x, size=(2**20,), dtype="float32"))
+    """
+    install("acme_wide", "[fedbus.transforms]\nwide = acme_wide:Wide", dedent(wide))
+    monkeypatch.setattr("fedbus_edge_agent.work.memory_mb", lambda: 100)
+    bench, base = bench_of(tmp_path, own=Nudge), base_of()
+    reading = Reading(transforms=(TransformParams(id="wide"),))
+    params = TrainingParams(reading=reading)
+    assert bench.rows(reading).form == {}
+    model = model_of({"own": {}})
+    model = replace(model, card=replace(model.card, input={}))
+    with pytest.raises(TrainingError, match="40 rows of up to 4194312 bytes need about 640 MiB"):
+        bench.train(task(base, params=params), model, base, Flag())
+    import acme_wide  # type: ignore[import-not-found]
+
+    assert acme_wide.Wide.seen == [3, 3]  # both pipelines were tried, on what 16 MiB hold
 
 
 @needs_tflite

@@ -107,6 +107,8 @@ def test_flips_and_crops_move_pixels_and_lose_their_row_never() -> None:
     for row in range(6):
         windows = [padded[row, t : t + 8, s : s + 6] for t in range(5) for s in range(5)]
         assert any(np.array_equal(x[row], window) for window in windows)
+    (x, _), _ = through(pictures(), step("crop", padding=4096))  # without 800 MB of padding
+    assert x.shape == PICTURES.shape
 
 
 def test_noise_is_cut_where_its_owner_says_so() -> None:
@@ -151,6 +153,7 @@ def test_evaluation_leaves_augmentations_out() -> None:
         ([step("reshape", size=[144]), step("flip")], r"2 \(flip\): images"),
         ([step("reshape", size=[144]), step("crop")], r"2 \(crop\): images"),
         ([step("resize", size=[2**20, 2**20])], "a row of x has"),
+        ([step("resize", size=[1, 2**22])], "from 6 to 4194304 pixels in one step is too far"),
         ([step("standardize", mean=[1, 2])], "mean has 2 numbers; the last axis"),
         ([step("one-hot", classes=3, of="x")], "one number in each row is taken"),
         ([step("normalize", high=1)], r"transform 1 \(normalize\): x holds 25\d, declared as norm"),

@@ -67,10 +67,9 @@ def test_a_jobs_transforms_follow_the_owners(tmp_path: Path) -> None:
     assert (rows.shape, rows.max()) == ((6, 4, 4, 1), 0.5)
     expected = data.expected(wanted)
     assert expected is not None
-    assert expected == loaded.form
-    assert expected.x.size == (4, 4, 1)
+    assert expected.output == loaded.form
+    assert expected.output.x.size == (4, 4, 1)
     assert data.fresh({"shape": [4]}) is data.now
-    assert data.expected(None) == data.now.form
 
 
 def test_what_a_job_augments_is_for_training_only(tmp_path: Path) -> None:
@@ -136,19 +135,38 @@ def test_a_loader_of_others_is_chosen_where_it_is_allowed(tmp_path: Path, instal
     assert next(data.fresh({}, wanted).train.peek())[0].max() == 0.0
 
 
-def test_where_the_owner_named_a_loader_another_must_be_named_as_well(tmp_path: Path) -> None:
-    """Ours too: the owner's may leave rows out that nobody should see."""
-    data = source(tmp_path, loader="npz")
-    data.check(Reading(loader="npz"))
-    said = refusal(data, Reading(loader="csv"))
-    assert said.startswith("loader 'csv' is not allowed here: the owner of these data named 'npz'")
-    assert "FEDBUS_PLUGINS=csv" in said
-    both = source(tmp_path, ["csv"], loader="npz")
-    both.check(Reading(loader="csv"))
-    source(tmp_path).check(Reading(loader="csv"))
-    assert (data.loaders(), both.loaders()) == (("npz",), ("csv", "npz"))
-    assert source(tmp_path).loaders() == ("csv", "images", "memmap", "npz", "parquet")
+def test_another_loader_must_be_named_even_one_of_ours(tmp_path: Path) -> None:
+    """The owner's may leave rows out that nobody should see."""
+    for own in ("npz", None):
+        data = source(tmp_path, loader=own)
+        data.check(Reading(loader="npz"))
+        said = refusal(data, Reading(loader="csv"))
+        assert said.startswith("loader 'csv' is not allowed here, where 'npz' reads the data")
+        assert "FEDBUS_PLUGINS=csv" in said
+        both = source(tmp_path, ["csv"], loader=own)
+        both.check(Reading(loader="csv"))
+        assert (data.loaders(), both.loaders()) == (("npz",), ("csv", "npz"))
     assert "cast" in data.transforms()
+
+
+def test_another_loader_reads_no_more_rows_at_once_than_the_owner_lets_it(
+    tmp_path: Path, install: Install
+) -> None:
+    """All other options are the owner's loader's."""
+    less = "from fedbus.data import npz\ndef less(path, batch=256): return npz(path, batch)"
+    install("acme_less", "[fedbus.loaders]\nless = acme_less:less", less)
+    data = source(tmp_path, ["less"], options={"batch": 2})
+    assert len(next(data.fresh({}, Reading(loader="less")).train.peek())[0]) == 2
+
+
+def test_rows_are_as_wide_as_at_their_widest(tmp_path: Path) -> None:
+    """However small they are at the end."""
+    steps = (("reshape", (2, 2, 1)), ("resize", (300, 200)), ("resize", (2, 2)))
+    wanted = Reading(transforms=tuple(step(name, size=size) for name, size in steps))
+    pipeline = source(tmp_path).expected(wanted)
+    assert pipeline is not None
+    assert pipeline.widest == 300 * 200 * 4 + 8
+    assert pipeline.output.bytes == 4 * 4 + 8
 
 
 def test_data_of_a_simulation_go_through_a_jobs_transforms_and_no_loader() -> None:
@@ -158,6 +176,6 @@ def test_data_of_a_simulation_go_through_a_jobs_transforms_and_no_loader() -> No
     data.check(None)
     expected = data.expected(wanted)
     assert expected is not None
-    assert expected.x.size == (2, 2)
+    assert expected.output.x.size == (2, 2)
     assert next(data.fresh({}, wanted).train.peek())[0].shape == (4, 2, 2)
     assert "no loader reads them" in refusal(data, Reading(loader="npz"))

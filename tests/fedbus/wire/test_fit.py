@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fedbus.wire.fit import Wish, misfit, no_room_for_rows
+from fedbus.wire.fit import Rows, Wish, misfit, no_room_for_rows
 from fedbus.wire.states import AgentFacts, ModelNeeds
 from fedbus.wire.values import Reading, TrainingParams, TransformParams
 
@@ -137,12 +137,18 @@ def test_a_job_that_reads_data_its_own_way_is_judged_by_the_agent() -> None:
 @pytest.mark.parametrize(
     ("size", "dtype", "batch", "reading", "reason"),
     [
-        ([1024, 1024], "float32", 62, None, None),
-        ([1024, 1024], "float32", 63, None, "63 rows of 4194308 bytes need about 504 MiB"),
-        ([1024, 1024], "float64", 32, None, "32 rows of 8388612 bytes need about 512 MiB"),
-        ([1024, 1024], "", 63, None, "63 rows of 4194308 bytes need about 504 MiB"),
-        ([1024, 1024], "uint8", 63, None, None),
-        ([1024, 1024], "float32", 2, Reading(), "256 rows of 4194308 bytes need about 2048 MiB"),
+        ([1024, 1024], "float32", 31, None, None),
+        ([1024, 1024], "float32", 32, None, "32 rows of up to 4194308 bytes need about 512 MiB"),
+        ([1024, 1024], "float64", 16, None, "16 rows of up to 8388612 bytes need about 512 MiB"),
+        ([1024, 1024], "", 32, None, "32 rows of up to 4194308 bytes need about 512 MiB"),
+        ([1024, 1024], "uint8", 32, None, None),
+        (
+            [1024, 1024],
+            "uint8",
+            2,
+            Reading(),
+            "256 rows of up to 1048580 bytes need about 1024 MiB",
+        ),
         ([1024, "many"], "float32", 99, None, None),
     ],
 )
@@ -151,12 +157,12 @@ def test_rows_that_an_agent_cannot_hold_are_refused(
 ) -> None:
     """Those of a batch; what a job makes of rows, it makes of as many as a loader hands out."""
     kinds = {"image": {"size": size, "dtype": dtype}, "odd": 3}
-    form = {"x": {"data_types": kinds}, "y": typed("categorical", [1])}
+    rows = Rows.of({"x": {"data_types": kinds}, "y": typed("categorical", [1])})
     params = TrainingParams(batch_size=batch, reading=reading)
-    said = no_room_for_rows(form, params, able(examples=1000))
+    said = no_room_for_rows(rows, params, 1000, 500)
     assert said == (reason and f"{reason} of memory, 500 are available; {SMALLER}")
-    assert no_room_for_rows(form, params, able(memory_mb=0)) is None
-    assert no_room_for_rows({}, params, FACTS) is None
+    assert no_room_for_rows(rows, params, 1000, 0) is None
+    assert no_room_for_rows(Rows.of({}), params, 1000, 500) is None
 
 
 SMALLER = "smaller rows or a smaller batch_size do"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedbus.errors import FedbusError
-from fedbus.wire.fit import no_room, no_room_for_rows
+from fedbus.wire.fit import Rows, no_room, no_room_for_rows
 from fedbus.wire.messages import TrainTask
 from fedbus.wire.states import AgentFacts
 from fedbus_edge_agent.tasks import Order
@@ -16,13 +16,14 @@ def judge(order: Order, facts: AgentFacts, bench: Chooses | None) -> tuple[Mappi
 
     Without a bench that chooses, any plug-in will do.
     """
-    form: Mapping[str, Any] = facts.format
+    rows = Rows.of(facts.format)
     reading = order.params.reading
     try:
         if bench is not None:
             bench.check(order.trainer, reading)
-            form = form if reading is None else bench.form(reading)
+            rows = rows if reading is None else bench.rows(reading)
     except FedbusError as error:
-        return form, str(error)
+        return rows.form, str(error)
     room = no_room(order.base.weights.size, facts) if isinstance(order, TrainTask) else None
-    return form, room or no_room_for_rows(form, order.params, facts) or ""
+    wide = no_room_for_rows(rows, order.params, facts.examples, facts.memory_mb)
+    return rows.form, room or wide or ""

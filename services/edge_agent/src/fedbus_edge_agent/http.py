@@ -18,7 +18,7 @@ from fedbus.http import Doors
 from fedbus.shell import Shell
 from fedbus.wire import codec
 from fedbus.wire.cards import MAX_CARD
-from fedbus.wire.fit import no_room, no_room_for_rows, other_format
+from fedbus.wire.fit import Rows, no_room, no_room_for_rows, other_format
 from fedbus.wire.jobfile import JobFile, JobFileError, params, parse
 from fedbus_edge_agent import openapi
 from fedbus_edge_agent.alone import CancelJob, StartJob
@@ -142,11 +142,13 @@ class Desk:
         try:
             self.bench.check(file.trainer, asked.reading)
             name = self.bench.choose(card, file.trainer)
-            form = known.format if asked.reading is None else self.bench.form(asked.reading)
+            wanted = asked.reading
+            rows = Rows.of(known.format) if wanted is None else self.bench.rows(wanted)
         except FedbusError as error:
             raise Refused(422, str(error)) from error
-        room = no_room(model.numbers_size, known) or no_room_for_rows(form, asked, known)
-        if reason := room or other_format(card.input, form):
+        room = no_room(model.numbers_size, known)
+        wide = no_room_for_rows(rows, asked, known.examples, known.memory_mb)
+        if reason := room or wide or other_format(card.input, rows.form):
             raise Refused(422, reason)
         if missing := model.missing(name):
             put = f"PUT /model/{card.model}/{model.version}"

@@ -3,12 +3,13 @@
 from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from fedbus import plugins
 from fedbus.errors import PluginError
 from fedbus.layout import listed
 from fedbus.plugins import TrainerFactory
+from fedbus.wire.fit import Rows
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import BASE, Reading
 
@@ -31,8 +32,8 @@ class Chooses(Protocol):
             PluginError: there is no such plug-in here, or it is not allowed.
         """
 
-    def form(self, reading: Reading) -> dict[str, Any]:
-        """Describe what a trainer would be given if data were read so; {} if nobody knows yet.
+    def rows(self, reading: Reading) -> Rows:
+        """Tell what a trainer would be given if data were read so.
 
         Raises:
             FedbusError: they cannot be read so.

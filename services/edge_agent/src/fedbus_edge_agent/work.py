@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from fedbus.data import Dataset
+from fedbus.data.pipeline import Pipeline
 from fedbus.data.recipe import Loaded
 from fedbus.data.source import Fixed, Source
 from fedbus.digests import digest_of
@@ -15,9 +16,11 @@ from fedbus.plugins import Evaluates, Trainer, TrainerFactory
 from fedbus.training import Update
 from fedbus.weights import Blob, decode, encode_delta
 from fedbus.wire import codec
+from fedbus.wire.fit import Rows, no_room_for_rows
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest, Reading, TrainingParams
+from fedbus_edge_agent.capabilities import memory_mb
 from fedbus_edge_agent.failure import place_of, sentence_of, this_thread
 from fedbus_edge_agent.instructions import Training, params_of
 from fedbus_edge_agent.outbox import FileBlob, Kept, Outbox
@@ -192,7 +195,11 @@ class Workbench:
         return update
 
     def _data(self, model: Model, params: TrainingParams) -> Loaded:
-        return self._source.fresh(model.card.input, params.reading)
+        loaded = self._source.fresh(model.card.input, params.reading)
+        rows, examples = _rows_of(loaded.pipeline), loaded.train.examples
+        if reason := no_room_for_rows(rows, params, examples, memory_mb()):
+            raise TrainingError(reason)
+        return loaded
 
     def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, flag: Flag) -> Scored:
         """Score a version on all of this agent's data.
@@ -227,10 +234,10 @@ class Workbench:
         self.trainers.check(trainer)
         self._source.check(reading)
 
-    def form(self, reading: Reading) -> dict[str, Any]:
-        """Describe what a job's trainer would be given; see `Source.expected`."""
-        form = self._source.expected(reading)
-        return {} if form is None else form.plain()
+    def rows(self, reading: Reading) -> Rows:
+        """Tell what a job's trainer would be given; see `Source.expected`."""
+        pipeline = self._source.expected(reading)
+        return Rows({}, 0) if pipeline is None else _rows_of(pipeline)
 
     def choose(self, card: ModelCard, wanted: str | None) -> str:
         """Name the structure that will be used; see `Trainers.choose`."""
@@ -248,6 +255,10 @@ def contained() -> Iterator[None]:
         yield
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
         raise TrainingError(f"the trainer wanted to exit: {sentence_of(error)}") from error
+
+
+def _rows_of(pipeline: Pipeline) -> Rows:
+    return Rows(pipeline.output.plain(), pipeline.widest)
 
 
 def check_digest(blob: Blob, manifest: Manifest) -> None:

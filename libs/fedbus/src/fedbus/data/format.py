@@ -6,6 +6,7 @@
 `dtype` is ours; a format without it says nothing about it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
@@ -24,6 +25,7 @@ DTYPES: Final = frozenset(
 )
 MAX_DIMENSIONS: Final = 8
 _IMAGES = 4
+_NUMBER = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,11 @@ class Field:
         said = {"size": list(self.size) or [1], "normalized": self.normalized}
         return {"data_types": {self.kind: {**said, "dtype": self.dtype} if self.dtype else said}}
 
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory; numbers of a dtype that nobody knows are taken for 4 bytes."""
+        return math.prod(self.size) * (np.dtype(self.dtype).itemsize if self.dtype else _NUMBER)
+
     def __str__(self) -> str:
         """Say it in few words: `image 28 x 28 x 1 float32`."""
         words = [self.kind, " x ".join(map(str, self.size or (1,))), self.dtype]
@@ -59,6 +66,11 @@ class Format:
 
     x: Field
     y: Field
+
+    @property
+    def bytes(self) -> int:
+        """What a row takes in memory."""
+        return self.x.bytes + self.y.bytes
 
     def plain(self) -> dict[str, Any]:
         """Write it as aerOS does."""

@@ -131,6 +131,11 @@ class Pipeline:
         """What a trainer is given."""
         return self.forms[-1]
 
+    @property
+    def widest(self) -> int:
+        """Bytes of a row, truth included, where it takes most of them on its way."""
+        return max(form.bytes for form in self.forms)
+
     def change(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """Take a batch through all steps; rows neither come nor go.
 

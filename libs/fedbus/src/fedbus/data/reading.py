@@ -5,8 +5,10 @@ choose another loader for the same path. It brings no path and no options for a 
 read, its owner named.
 """
 
+import inspect
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 from fedbus import plugins
 from fedbus.data.format import Format
@@ -16,17 +18,19 @@ from fedbus.errors import PluginError
 from fedbus.wire.values import Reading, TransformParams
 
 
+def _own_loader(own: Recipe) -> str:
+    return own.loader or loader_for(own.path)
+
+
 def other_loader(own: Recipe, wanted: Reading) -> bool:
     """Tell whether a job wants another loader than the agent's own."""
-    return wanted.loader is not None and wanted.loader != (own.loader or loader_for(own.path))
+    return wanted.loader is not None and wanted.loader != _own_loader(own)
 
 
 def loaders(own: Recipe) -> tuple[str, ...]:
-    """Name those that a job may choose; a file's own kind needs no other word."""
-    here = plugins.found("loaders")
-    if own.loader is None:
-        return tuple(sorted({plugin.name for plugin in here if plugin.allowed(own.allowed)}))
-    return tuple(sorted({own.loader, *(p.name for p in here if p.named(own.allowed))}))
+    """Name those that a job may choose: the agent's own, and what its settings name."""
+    named = (p.name for p in plugins.found("loaders") if p.named(own.allowed))
+    return tuple(sorted({_own_loader(own), *named}))
 
 
 def check(own: Recipe, wanted: Reading) -> None:
@@ -42,12 +46,11 @@ def check(own: Recipe, wanted: Reading) -> None:
 
 
 def _check_loader(own: Recipe, loader: str) -> None:
-    """An owner who named a loader may have meant that no row gets past it."""
-    plugin = plugins.find("loaders", loader, own.allowed)
-    if own.loader is not None and not plugin.named(own.allowed):
+    """Refuse one of ours as well: the owner's may leave out what another would show."""
+    if not plugins.find("loaders", loader).named(own.allowed):
         raise PluginError(
-            f"loader {loader!r} is not allowed here: the owner of these data named "
-            f"{own.loader!r} (FEDBUS_PLUGINS={loader} lets jobs choose it as well)"
+            f"loader {loader!r} is not allowed here, where {_own_loader(own)!r} reads the data "
+            f"(FEDBUS_PLUGINS={loader} lets jobs choose it)"
         )
 
 
@@ -67,8 +70,14 @@ def adapted(own: Recipe, wanted: Reading) -> Recipe:
         test_steps=(*own.testing, *without_augmentations(steps)),
     )
     if other_loader(own, wanted):
-        return replace(changed, loader=wanted.loader, options={})
+        return replace(changed, loader=wanted.loader, options=_kept_options(own, wanted.loader))
     return changed
+
+
+def _kept_options(own: Recipe, loader: str | None) -> dict[str, Any]:
+    """Keep what bounds memory: how many rows are read at once; all else is for another loader."""
+    takes = inspect.signature(plugins.load("loaders", loader or "")).parameters
+    return {name: own.options[name] for name in ("batch",) if name in takes and name in own.options}
 
 
 def make_step(where: str, chosen: TransformParams, allowed: Collection[str] | None) -> Step:
@@ -84,8 +93,8 @@ def make_step(where: str, chosen: TransformParams, allowed: Collection[str] | No
     return Step(where, make_transform(where, chosen.id, plain, allowed))
 
 
-def expected(own: Recipe, wanted: Reading, form: Format) -> Format | None:
-    """Say what a trainer will be given of data of a format, as far as it is known by now.
+def expected(own: Recipe, wanted: Reading, form: Format) -> Pipeline | None:
+    """Say what data of a format will go through on their way to a trainer, as far as it is known.
 
     None: another loader reads them, or a transform of others would have to be imported first.
 
@@ -95,4 +104,4 @@ def expected(own: Recipe, wanted: Reading, form: Format) -> Format | None:
     found = (plugins.find("transforms", step.id, own.allowed) for step in wanted.transforms)
     if other_loader(own, wanted) or not all(plugin.package == plugins.OURS for plugin in found):
         return None
-    return Pipeline(adapted(own, wanted).steps, form).output
+    return Pipeline(adapted(own, wanted).steps, form)

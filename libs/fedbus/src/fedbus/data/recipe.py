@@ -14,6 +14,9 @@ from fedbus.data.pipeline import Pipeline, Step, check_call, without_augmentatio
 from fedbus.data.stamp import stamp
 from fedbus.errors import FedbusError, PluginError, TrainingError
 
+TRIED_BYTES: Final = 16 * 2**20
+"""Of rows at their widest, as many as fit are tried before they are trained on; one at least."""
+
 _SUFFIXES: Final = {".csv": "csv", ".npz": "npz", ".parquet": "parquet", ".pq": "parquet"}
 
 
@@ -88,7 +91,7 @@ class Loaded:
 
 
 def load(recipe: Recipe) -> Loaded:
-    """Load data, and take the first batch through the pipelines.
+    """Load data, and take the first rows through the pipelines.
 
     Raises:
         FedbusError: the data, the options or a step are wrong; the sentence says which.
@@ -108,9 +111,10 @@ def prepare(data: Dataset, recipe: Recipe, seen: str = "") -> Loaded:
         check_declared(form, recipe.declared)
     training, testing = Pipeline(recipe.steps, form), Pipeline(recipe.testing, form)
     _check_same(training.output, testing.output)
-    first = next(data.peek())
+    x, y = next(data.peek())
     for pipeline in (training, testing):
-        pipeline.change(first, np.random.default_rng(0))
+        few = max(1, TRIED_BYTES // max(1, pipeline.widest))
+        pipeline.change((x[:few], y[:few]), np.random.default_rng(0))
     return Loaded(data, _through(data, training), _through(data, testing), training, seen)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 from fedbus import plugins
 from fedbus.data import reading
 from fedbus.data.dataset import Dataset
-from fedbus.data.format import Field, Format, Kind, read_field
+from fedbus.data.format import Field, Kind, read_field
+from fedbus.data.pipeline import Pipeline
 from fedbus.data.recipe import Loaded, Recipe, load, prepare
 from fedbus.data.stamp import stamp
 from fedbus.errors import FedbusError, PluginError, TrainingError
@@ -74,9 +75,9 @@ class Fixed:
                 )
             reading.check(self._recipe, wanted)
 
-    def expected(self, wanted: Reading | None) -> Format | None:
-        """Say what a trainer will be given, if that is known now."""
-        return _expected(self._recipe, self._loaded, wanted)
+    def expected(self, wanted: Reading) -> Pipeline | None:
+        """Say what rows will go through on their way to a trainer, if that is known now."""
+        return reading.expected(self._recipe, wanted, self._loaded.pipeline.forms[0])
 
     def fresh(self, wants: Mapping[str, Any], wanted: Reading | None = None) -> Loaded:
         """Give a task the data as its job `wanted` them, if its model takes them.
@@ -157,13 +158,13 @@ class Source:
         if wanted is not None:
             reading.check(self._recipe, wanted)
 
-    def expected(self, wanted: Reading | None) -> Format | None:
-        """Say what a trainer will be given, if that is known now.
+    def expected(self, wanted: Reading) -> Pipeline | None:
+        """Say what rows will go through on their way to a trainer, if that is known now.
 
         Raises:
             FedbusError: a step does not take its parameters, or what the one before it makes.
         """
-        return _expected(self._recipe, self._loaded, wanted)
+        return reading.expected(self._recipe, wanted, self._loaded.pipeline.forms[0])
 
     def fresh(self, wants: Mapping[str, Any], wanted: Reading | None = None) -> Loaded:
         """Give a task what is there now as its job `wanted` it, if its model takes that.
@@ -197,9 +198,3 @@ class Source:
 
     def _known(self) -> str:
         return self._loaded.stamp if self._fault is None else self._fault[0]
-
-
-def _expected(recipe: Recipe, loaded: Loaded, wanted: Reading | None) -> Format | None:
-    if wanted is None:
-        return loaded.form
-    return reading.expected(recipe, wanted, loaded.pipeline.forms[0])

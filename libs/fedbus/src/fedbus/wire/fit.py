@@ -21,8 +21,8 @@ MEMORY_FACTOR = 4
 LOADED = 256
 """Rows that loaders hand out at once: what a job makes of a row, it makes of so many."""
 
-COPIES = 2
-"""Of the rows a step is about: those of the step before are still there."""
+COPIES = 4
+"""Of rows at their widest: as they came, before and after a step, and what a framework copies."""
 
 _MIB = 2**20
 _NUMBER = 4
@@ -71,21 +71,33 @@ def no_room(size: int, facts: AgentFacts) -> str | None:
     return None
 
 
-def no_room_for_rows(
-    form: Mapping[str, Any], params: TrainingParams, facts: AgentFacts
-) -> str | None:
-    """Say why an agent cannot hold the rows that its trainer is given at once.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a trainer is given: a format as aerOS writes it, and the bytes of a row at its widest.
 
-    `form` is their format, `{}` where nobody knows it.
+    A format of `{}` is one that nobody knows yet.
     """
-    row = sum(_bytes_of(form.get(half)) for half in ("x", "y"))
+
+    form: Mapping[str, Any]
+    widest: int
+
+    @classmethod
+    def of(cls, form: Mapping[str, Any]) -> "Rows":
+        """Take rows that are as wide as they ever were."""
+        return cls(form, sum(_bytes_of(form.get(half)) for half in ("x", "y")))
+
+
+def no_room_for_rows(
+    rows: Rows, params: TrainingParams, examples: int, memory_mb: int
+) -> str | None:
+    """Say why an agent cannot hold the rows that its trainer is given at once; see `AgentFacts`."""
     at_once = params.batch_size if params.reading is None else max(params.batch_size, LOADED)
-    rows = min(at_once, facts.examples)
-    needed = COPIES * row * rows // _MIB
-    if facts.memory_mb and needed > facts.memory_mb:
+    count = min(at_once, examples)
+    needed = COPIES * rows.widest * count // _MIB
+    if memory_mb and needed > memory_mb:
         return (
-            f"{rows} rows of {row} bytes need about {needed} MiB of memory, {facts.memory_mb} are "
-            "available; smaller rows or a smaller batch_size do"
+            f"{count} rows of up to {rows.widest} bytes need about {needed} MiB of memory, "
+            f"{memory_mb} are available; smaller rows or a smaller batch_size do"
         )
     return None
 

@@ -61,18 +61,25 @@ class Crop:
     def transform_data(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """x: (rows, height, width, channels); returns the same."""
         x, y = batch
-        pad = self._padding
-        wide = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-        tops, lefts = rng.integers(0, 2 * pad + 1, (2, len(x)))
-        down = tops[:, None] + np.arange(x.shape[1])
-        right = lefts[:, None] + np.arange(x.shape[2])
-        which = np.arange(len(x))[:, None, None]
-        return wide[which, down[:, :, None], right[:, None, :]], y
+        made = np.zeros_like(x)
+        places = rng.integers(0, 2 * self._padding + 1, (2, len(x))) - self._padding
+        for image, cut, top, left in zip(x, made, *places, strict=True):
+            # To cut out of a padded image is to move it; what comes in from beyond is zero.
+            (from_y, to_y), (from_x, to_x) = _moved(int(top)), _moved(int(left))
+            cut[to_y, to_x] = image[from_y, from_x]
+        return made, y
 
     def transform_format(self, form: Format) -> Format:
         """Nothing changes."""
         image_size(form)
         return form
+
+
+def _moved(by: int) -> tuple[slice, slice]:
+    """Say what of a side is still seen when it is looked at from `by` pixels on, and where."""
+    if by < 0:
+        return slice(0, by), slice(-by, None)
+    return slice(by, None), slice(0, -by or None)
 
 
 class Noise:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from fedbus.errors import TrainingError
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 """How bright red, green and blue are to an eye (ITU-R BT.601)."""
 _RGB = 3
+MAX_SHARES: Final = 2**24
+"""Old pixels times new ones along one side: a table of so many numbers is made for it."""
 
 
 class Reshape:
@@ -61,17 +64,25 @@ class Resize:
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
         """x: (rows, height, width, channels); returns it as float32."""
         x, y = batch
-        high, wide = (
-            _shares(have, want) for have, want in zip(x.shape[1:3], self._size, strict=True)
-        )
-        rows_done = np.einsum("hH,nHWc->nhWc", high, np.asarray(x, np.float32), optimize=True)
-        return np.einsum("wW,nhWc->nhwc", wide, rows_done, optimize=True), y
+        (height, width), (new_height, new_width) = x.shape[1:3], self._size
+        made = np.asarray(x, np.float32)
+        axes = [("hH,nHWc->nhWc", height, new_height), ("wW,nHWc->nHwc", width, new_width)]
+        if new_height * width > height * new_width:
+            axes.reverse()  # so that what is between is no larger than what was or what will be
+        for subscripts, have, want in axes:
+            made = np.einsum(subscripts, _shares(have, want), made, optimize=True)
+        return made, y
 
     def transform_format(self, form: Format) -> Format:
         """Images of another size."""
-        height_width = image_size(form)
-        size = (*self._size, height_width[2])
+        height, width, channels = image_size(form)
+        size = (*self._size, channels)
         check_row("x", size, np.dtype(np.float32))
+        for have, want in ((height, self._size[0]), (width, self._size[1])):
+            if have * want > MAX_SHARES:
+                raise TrainingError(
+                    f"from {have} to {want} pixels in one step is too far; do it in two"
+                )
         return replace(form, x=replace(form.x, size=size, dtype="float32"))
 
 
@@ -80,8 +91,9 @@ def _shares(have: int, want: int) -> NDArray[np.float32]:
     scale = have / want
     reach = max(scale, 1.0)
     centres = (np.arange(want) + 0.5) * scale
-    distance = np.abs(np.arange(have) + 0.5 - centres[:, None]) / reach
-    shares = np.maximum(0.0, 1.0 - distance)
+    shares = np.arange(have) + 0.5 - centres[:, None]
+    np.abs(shares, out=shares)
+    np.maximum(0.0, 1.0 - shares / reach, out=shares)
     made: NDArray[np.float32] = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
     return made
 
