@@ -21,6 +21,8 @@ any MQTT client. Every key of an aerOS job is understood; numbers and flags may 
 (`"64"`, `"0.005"`, `"True"`), and `null` is as good as leaving a key out. All faults of a file are
 found in one go, each with its key and the nearest valid one, before anybody trains. An argument
 that the chosen optimizer, scheduler or callback does not take is a fault that names those it takes.
+What only the model can tell (there is none of that name, it is being trained, no framework of it
+takes what the job asks) is looked up for a file without faults, so it may be a second answer.
 
 ```json
 {"training_id": "first", "model_name": "digits", "num_rounds": 30,

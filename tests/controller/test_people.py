@@ -2,7 +2,15 @@
 
 import pytest
 
-from fedbus.wire.messages import EndJob, JobEnded, JobRefused, JobStored, LoadJob, StoreJob
+from fedbus.wire.messages import (
+    EndJob,
+    JobEnded,
+    JobFault,
+    JobRefused,
+    JobStored,
+    LoadJob,
+    StoreJob,
+)
 from tests.controller.stand import JOB, REPOSITORY, Stand, job_file, loaded
 
 STORED = JobStored(job=JOB, secret=b"s" * 32, base=loaded().latest)
@@ -52,10 +60,13 @@ def test_what_the_repository_refuses_is_refused_with_its_reason() -> None:
     stand = Stand()
     stand.lead()
     stand.submit(job_file())
-    stand.hear(REPOSITORY, JobRefused(job=JOB, reason="no model named 'digits'"))
+    fault = JobFault(key="model_name", problem="no model named 'digits'", hint="push one")
+    stand.hear(REPOSITORY, JobRefused(job=JOB, faults=(fault,)))
     answer = stand.answer()
     assert (answer["accepted"], answer["job"]) == (False, JOB)
-    assert answer["faults"][0]["problem"] == "no model named 'digits'"
+    assert answer["faults"] == [
+        {"key": "model_name", "problem": "no model named 'digits'", "hint": "push one"}
+    ]
     assert stand.asks == {}
 
 
@@ -64,7 +75,8 @@ def test_a_refusal_of_other_bytes_does_not_touch_the_job_that_runs() -> None:
     stand = Stand()
     stand.begin_round()
     stand.submit(job_file(num_rounds=9))
-    stand.hear(REPOSITORY, JobRefused(job=JOB, reason="another job is named so"))
+    fault = JobFault(key="training_id", problem="another job is named so")
+    stand.hear(REPOSITORY, JobRefused(job=JOB, faults=(fault,)))
     assert not stand.answer()["accepted"]
     assert ("open", JOB) in stand.asks
 
@@ -79,8 +91,12 @@ def test_a_refusal_of_other_bytes_does_not_touch_the_job_that_runs() -> None:
             job_file(plugins={"aggregator": "median", "selector": "rested"}),
             {"plugins.aggregator", "plugins.selector"},
         ),
+        (
+            job_file(num_rounds=0, plugins={"aggregator": "median", "selector": 7}),
+            {"num_rounds", "plugins.aggregator", "plugins.selector"},
+        ),
     ],
-    ids=["no JSON", "keys missing", "too large", "plug-ins missing"],
+    ids=["no JSON", "keys missing", "too large", "plug-ins missing", "of both kinds"],
 )
 def test_a_wrong_job_is_refused_with_every_fault(file: bytes, keys: set[str]) -> None:
     """Each names its key; the repository hears nothing of it."""
@@ -105,6 +121,17 @@ def test_a_job_is_cancelled_by_its_id(payload: bytes) -> None:
     assert (end.phase, end.reason) == ("cancelled", "cancelled by a user")
     stand.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason=end.reason))
     assert stand.answer() == {"job": JOB, "cancelled": True}
+
+
+def test_who_cancels_a_job_twice_is_told_the_same_twice() -> None:
+    """The first answer may have been lost; that it is cancelled holds for both."""
+    stand = Stand()
+    stand.begin_round()
+    stand.cancel()
+    stand.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="cancelled by a user"))
+    first = stand.answer()
+    stand.cancel()
+    assert stand.answer() == first == {"job": JOB, "cancelled": True}
 
 
 def test_who_cancels_a_job_that_ended_otherwise_is_told_so() -> None:

@@ -1,12 +1,15 @@
 """Plug-ins that a job asks the services for."""
 
+import json
+
 import pytest
 
 from fedbus.errors import PluginError
 from fedbus.settings import ServiceSettings, settings_from
-from fedbus.wire.jobfile import Plugins
+from fedbus.wire.jobfile import JobFileError, Plugins
 from fedbus_collector.app import aggregator
 from fedbus_controller.app import check_plugins, selector
+from fedbus_controller.submission import read_job
 from tests.packages import Install
 
 
@@ -55,6 +58,21 @@ def test_a_transform_of_ours_is_made_before_the_job_begins() -> None:
     assert size.startswith("plugins.transforms[0]: resize: size is [0, 4]; 2 whole numbers")
     assert argument.startswith("plugins.transforms[2]: normalize: ")
     assert argument.endswith("it takes high, low")
+
+
+def test_faults_of_plug_ins_and_of_all_else_are_found_in_one_go() -> None:
+    """A step whose parameters cannot be read is not judged without them as well."""
+    steps = [{"id": "resize", "parameters": 4}, {"id": "cast"}]
+    plugins = {"aggregator": "nix", "transforms": steps}
+    file = {"training_id": "a", "model_name": "b", "num_rounds": 0, "plugins": plugins}
+    with pytest.raises(JobFileError) as refused:
+        read_job(json.dumps(file).encode(), check_plugins)
+    assert [fault.key for fault in refused.value.faults] == [
+        "num_rounds",
+        "plugins.aggregator",
+        "plugins.transforms[0].parameters",
+        "plugins.transforms[1]",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from fedbus.errors import StoreError
 from fedbus.wire.messages import (
     EndJob,
     JobEnded,
+    JobFault,
     JobLoaded,
     JobRefused,
     JobsListed,
@@ -55,7 +56,19 @@ def test_a_job_without_a_model_is_refused(stand: Stand) -> None:
     """With the sentence that says what to do."""
     [answer] = stand.hear(CONTROLLER, STORE_JOB)
     assert answer.job == JOB
-    assert "fedbus models push" in answer.reason
+    assert answer.faults[0].key == "model_name"
+    assert "fedbus models push" in answer.faults[0].problem
+
+
+def test_another_job_file_and_a_model_in_training_are_refused_at_their_keys(
+    stand: Stand, store: Store
+) -> None:
+    """The id is taken in the one case; the model is busy in the other."""
+    begin(store)
+    taken = StoreJob(epoch=0, job=JOB, model=MODEL, file=b"another")
+    busy = StoreJob(epoch=0, job="other", model=MODEL, file=b"another")
+    keys = [stand.hear(CONTROLLER, asked)[0].faults[0].key for asked in (taken, busy)]
+    assert keys == ["training_id", "model_name"]
 
 
 def test_a_plan_is_confirmed(stand: Stand, store: Store) -> None:
@@ -153,7 +166,8 @@ def unknown(store: Store) -> list[Any]:
 
 def test_an_unknown_job_is_refused(stand: Stand, store: Store) -> None:
     """Whatever is asked about it."""
-    refused = JobRefused(job=JOB, reason=f"no job named '{JOB}' in this repository")
+    problem = f"no job named '{JOB}' in this repository"
+    refused = JobRefused(job=JOB, faults=(JobFault(key="", problem=problem),))
     for question in unknown(store):
         assert stand.hear(CONTROLLER, question) == [refused]
 

@@ -98,7 +98,8 @@ def test_other_bytes_under_a_jobs_name_are_refused(store: Store) -> None:
     job = begin(store)
     answer = store.store_job(0, JOB, MODEL, b"{ }")
     assert answer == Refused(
-        "another job is named 'digits-1', with another job file; choose another training_id"
+        "another job is named 'digits-1', with another job file; choose another training_id",
+        key="training_id",
     )
     assert load(store) == job
 
@@ -107,7 +108,8 @@ def test_a_job_without_a_model_hears_which_there_are(store: Store) -> None:
     """The sentence says how to mend it."""
     none = store.store_job(0, JOB, MODEL, b"{}")
     assert none == Refused(
-        "no model named 'digits'; known: none yet; push one with `fedbus models push`"
+        "no model named 'digits'; known: none yet; push one with `fedbus models push`",
+        key="model_name",
     )
     push(store)
     assert "known: digits;" in str(store.store_job(0, "faces-1", "faces", b"{}"))

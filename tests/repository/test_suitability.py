@@ -28,7 +28,11 @@ BETAS = file(optimizer_config={"optimizer": "adam", "betas": [0.8, 0.9]})
 @pytest.mark.parametrize(
     ("job", "structures", "sentence"),
     [
-        (FTRL, ("tflite", "torch"), "the model digits is for tflite, torch, not for this job: "),
+        (
+            FTRL,
+            ("tflite", "torch"),
+            "optimizer_config.optimizer: model digits is for tflite, torch: ",
+        ),
         (FTRL, ("torch",), "'ftrl' is an optimizer of keras, not of torch; torch has adadelta"),
         (LBFGS, ("keras",), "'lbfgs' is an optimizer of torch, not of keras; keras has"),
         (BETAS, ("keras",), "optimizer_config.betas: .*beta_1, beta_2"),
@@ -53,7 +57,8 @@ def test_what_no_framework_of_a_model_takes_is_named(
     job: bytes, structures: tuple[str, ...], sentence: str
 ) -> None:
     """With what they take instead."""
-    assert re.search(sentence, unsuited(job, ModelNeeds(structures=structures)))
+    [fault] = unsuited(job, ModelNeeds(structures=structures))
+    assert re.search(sentence, f"{fault.key}: {fault.problem}; {fault.hint}")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,14 @@ def test_what_no_framework_of_a_model_takes_is_named(
 )
 def test_what_one_framework_takes_is_enough(job: bytes, needs: ModelNeeds | None) -> None:
     """Others of the model's are left to decline; trainers of others may take anything."""
-    assert unsuited(job, needs) == ""
+    assert unsuited(job, needs) == ()
+
+
+def test_all_that_no_framework_of_a_model_takes_is_named_each_at_its_key() -> None:
+    """As what the controller finds: a program mends one key after the other."""
+    job = file(optimizer_config={"optimizer": "ftrl"}, eval_metrics=["loss", "auc"])
+    faults = unsuited(job, ModelNeeds(structures=("tflite",)))
+    assert [fault.key for fault in faults] == ["optimizer_config.optimizer", "eval_metrics[1]"]
 
 
 def test_a_job_that_does_not_suit_its_model_is_not_kept(stand: Stand, store: Store) -> None:
@@ -81,7 +93,8 @@ def test_a_job_that_does_not_suit_its_model_is_not_kept(stand: Stand, store: Sto
     push(store)
     [answer] = stand.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=FTRL))
     assert isinstance(answer, JobRefused)
-    assert "optimizer_config.optimizer: 'ftrl' is an optimizer of keras" in answer.reason
+    assert [fault.key for fault in answer.faults] == ["optimizer_config.optimizer"]
+    assert "'ftrl' is an optimizer of keras" in answer.faults[0].problem
     assert isinstance(store.load_job(0, JOB), Refused)
     [answer] = stand.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=LBFGS))
     assert isinstance(answer, JobStored)

@@ -55,7 +55,7 @@ from fedbus_controller.brief import Means
 from fedbus_controller.fleet import Fleet
 from fedbus_controller.job import MAX_REASON, Job
 from fedbus_controller.people import People
-from fedbus_controller.submission import PluginCheck, canceled, job_named
+from fedbus_controller.submission import PluginCheck, canceled, job_named, too_late
 
 LEASE: Key = ("lease",)
 JOBS: Key = ("jobs",)
@@ -245,9 +245,9 @@ class ControllerCore:
                 yield Cancel(("store", name))
                 yield from self._people.stored(name)
                 yield from self._load(name, epoch)
-            case JobRefused(job=name, reason=reason):
+            case JobRefused(job=name, faults=faults):
                 yield Cancel(("store", name))
-                yield from self._people.refused(name, reason)
+                yield from self._people.refused(name, faults)
             case JobLoaded(job=name) if ("load", name) in self._asked:
                 yield Cancel(("load", name))
                 yield from self._begin(message, epoch, now)
@@ -359,7 +359,7 @@ class ControllerCore:
         if name is None:
             return "not a job's id; send it bare, or as a JSON string"
         if over := self._over.get(name):
-            return f"it has already {over.phase}: {over.reason}"
+            return too_late(over.phase, over.reason)
         if ("load", name) in self._asked or self._people.storing(name) or not self._listed:
             return "not known to run yet; try again in a moment"
         running = ", ".join(sorted(self._jobs)) or "none"

@@ -4,12 +4,19 @@ Nobody is told what is not stored: a controller that is killed meanwhile leaves 
 answer, and they ask again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from fedbus.actions import Action, Ask, Note, ReplyTo
 from fedbus.wire.jobfile import Fault, JobFileError
-from fedbus.wire.messages import StoreJob
-from fedbus_controller.submission import PluginCheck, accepted, canceled, read_job, refused
+from fedbus.wire.messages import JobFault, StoreJob
+from fedbus_controller.submission import (
+    PluginCheck,
+    accepted,
+    canceled,
+    read_job,
+    refused,
+    too_late,
+)
 
 
 class People:
@@ -46,10 +53,11 @@ class People:
         for reply in self._answer(job):
             yield accepted(reply, job)
 
-    def refused(self, job: str, reason: str) -> Iterator[Action]:
+    def refused(self, job: str, faults: Iterable[JobFault]) -> Iterator[Action]:
         """A job is not accepted."""
+        found = tuple(Fault(key=f.key, problem=f.problem, hint=f.hint) for f in faults)
         for reply in self._answer(job):
-            yield refused(reply, job, (Fault(key="training_id", problem=reason),))
+            yield refused(reply, job, found)
 
     def storing(self, job: str) -> bool:
         """Tell whether an answer about this job is awaited."""
@@ -67,7 +75,7 @@ class People:
 
     def ended(self, job: str, phase: str, reason: str) -> Iterator[Action]:
         """A job is over, cancelled or not."""
-        why = "" if phase == "cancelled" else f"it has already {phase}: {reason}"
+        why = too_late(phase, reason)
         for reply in self._canceled.pop(job, ()):
             yield canceled(reply, job, why)
 

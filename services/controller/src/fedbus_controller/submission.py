@@ -24,10 +24,7 @@ def read_job(payload: bytes, check_plugins: PluginCheck) -> JobFile:
         raise JobFileError(
             (Fault(key="", problem=f"{len(payload)} bytes, at most {MAX_JOB_FILE}"),)
         )
-    job = parse(payload)
-    if faults := tuple(check_plugins(job.plugins)):
-        raise JobFileError(faults)
-    return job
+    return parse(payload, lambda job: check_plugins(job.plugins))
 
 
 def accepted(to: ReplyTo, job: str) -> Reply:
@@ -45,6 +42,11 @@ def canceled(to: ReplyTo, job: str, reason: str) -> Reply:
     """Answer a cancellation; an empty reason means that it will be done."""
     said: dict[str, object] = {"job": job, "cancelled": not reason}
     return _reply(to, {**said, "reason": reason} if reason else said)
+
+
+def too_late(phase: str, reason: str) -> str:
+    """Say why a job that has ended is not cancelled; one that was needs no second cancellation."""
+    return "" if phase == "cancelled" else f"it has already {phase}: {reason}"
 
 
 def job_named(payload: bytes) -> str | None:

@@ -9,6 +9,7 @@ from fedbus.actions import Action, Key, Send
 from fedbus.wire.messages import (
     EndJob,
     JobEnded,
+    JobFault,
     JobLoaded,
     JobRefused,
     JobsListed,
@@ -65,9 +66,9 @@ class Jobs:
 
     def _answer(self, sender: str, message: Question, call: Callable[[], Any]) -> Errand:
         if isinstance(message, StoreJob):
-            reason = yield Call(partial(self._unsuited, message))
-            if reason:
-                return (Send(sender, JobRefused(job=message.job, reason=reason)),)
+            faults = yield Call(partial(self._unsuited, message))
+            if faults:
+                return (Send(sender, JobRefused(job=message.job, faults=faults)),)
         result = yield Call(call)
         answer = self._said(message, result)
         if isinstance(answer, JobLoaded):
@@ -78,13 +79,13 @@ class Jobs:
             return (*said, *self._catalog.scored(result))
         return said
 
-    def _unsuited(self, message: StoreJob) -> str:
+    def _unsuited(self, message: StoreJob) -> tuple[JobFault, ...]:
         """Say why a new job does not suit its model; one that is kept was asked when it came."""
         if not isinstance(self._store.load_job(message.epoch, message.job), Refused):
-            return ""
+            return ()
         shown = self._store.show(message.model, None, 1)
         if isinstance(shown, Refused):
-            return ""  # the store says so better
+            return ()  # the store says so better
         return unsuited(message.file, self._cards.needs(shown[0].card))
 
     def _said(self, message: Question, result: object) -> object | None:
@@ -92,8 +93,9 @@ class Jobs:
         match result:
             case Stale(epoch):
                 said = StaleEpoch(epoch=epoch)
-            case Refused(reason) if not isinstance(message, ListJobs):
-                said = JobRefused(job=_job_of(message), reason=reason)
+            case Refused(reason, key) if not isinstance(message, ListJobs):
+                fault = JobFault(key=key, problem=reason)
+                said = JobRefused(job=_job_of(message), faults=(fault,))
             case Ended(job=job, phase=phase, reason=reason):
                 said = JobEnded(job=job, phase=phase, reason=reason)
             case Plan(job=job, task=task):

@@ -95,12 +95,12 @@ class SqliteStore:
                 return found
             if isinstance(found, Job):
                 same = (found.model, found.file) == (model, file)
-                return found if same else Refused(rules.taken(job))
+                return found if same else Refused(rules.taken(job), "training_id")
             base = rows.latest(db, model)
             if base is None:
                 return _no_model(db, model)
             if (other := rows.running(db, model)) is not None:
-                return Refused(rules.busy(model, other))
+                return Refused(rules.busy(model, other), "model_name")
             rows.insert_job(db, job, base, file, self._secret())
             return _job(db, epoch, job)
 
@@ -247,7 +247,8 @@ def _job(db: sqlite3.Connection, epoch: int, name: str) -> Job | Refused | Stale
 
 
 def _no_model(db: sqlite3.Connection, model: str) -> Refused:
-    return Refused(rules.no_model(model, (each.model for each in rows.latest_of_all(db))))
+    known = (each.model for each in rows.latest_of_all(db))
+    return Refused(rules.no_model(model, known), "model_name")
 
 
 def _weighed(

@@ -86,9 +86,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What was asked is not done, and why."""
+    """What was asked is not done, and why; `key` is the one of the job file that is at fault."""
 
     reason: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ def cancel(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     if not answer.get("cancelled"):
         raise Refused(f"job {job} is not cancelled: {answer.get('reason', 'no reason was given')}")
     if not as_json:
-        show.say(f"job {job} is being cancelled")
+        show.say(f"job {job} is cancelled")
 
 
 def _watch(here: Where, job: str, *, as_json: bool, submitted: bool = False) -> None:

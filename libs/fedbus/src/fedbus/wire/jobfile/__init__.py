@@ -15,6 +15,7 @@ knows is refused by name, what a later version implements is refused with "not y
     params.py      what an agent is told of it
 """
 
+from fedbus.wire.jobfile.arguments import not_taken
 from fedbus.wire.jobfile.faults import Fault, JobFileError
 from fedbus.wire.jobfile.model import JobFile, Plugins, RoundSettings, TrainingConfig
 from fedbus.wire.jobfile.not_yet import NOT_YET
@@ -31,6 +32,7 @@ __all__ = [
     "TrainingConfig",
     "canonical",
     "digest",
+    "not_taken",
     "params",
     "parse",
     "schema",

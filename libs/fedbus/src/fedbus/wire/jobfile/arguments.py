@@ -1,6 +1,6 @@
 """Whether there is a framework that can do all a job asks, argument by argument."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -15,17 +15,15 @@ _LEAST: Final = {"training_id": "a", "model_name": "a", "num_rounds": 1}
 _RULE: Final = ("warmup_iters", "warmup_factor")
 
 
-def arguments(tree: Mapping[str, Any], job: JobFile | None) -> Iterator[Fault]:
-    """Find what no framework takes, or not the one that the job names as its trainer.
-
-    Args:
-        tree: The file.
-        job: The file as it was read, None if it has faults; then what is right of it is judged.
-    """
-    job = sound(tree) if job is None else job
+def arguments(job: JobFile) -> Iterator[Fault]:
+    """Find what no framework takes, or not the one that the job names as its trainer."""
     yield from _needless(job)
     trainer = job.plugins.trainer
-    among = tuple(FRAMEWORKS) if trainer is None else (trainer,)
+    yield from not_taken(tuple(FRAMEWORKS) if trainer is None else (trainer,), job)
+
+
+def not_taken(among: Collection[str], job: JobFile) -> Iterator[Fault]:
+    """Find what none of some frameworks takes, by its key."""
     for objection in objections(among, params(job)):
         yield _fault(objection, job)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from fedbus.wire.jobfile.agreement import disagreements
-from fedbus.wire.jobfile.arguments import arguments
+from fedbus.wire.jobfile.arguments import arguments, sound
 from fedbus.wire.jobfile.faults import MAX_FAULTS, Fault, JobFileError, nearest, path_of, show
 from fedbus.wire.jobfile.model import PARTS, JobFile
 from fedbus.wire.jobfile.not_yet import not_yet
@@ -53,8 +53,15 @@ _SENTENCES = {
 }
 
 
-def parse(data: bytes) -> JobFile:
-    """Read a job file, or raise `JobFileError` with every fault of it, in the file's order."""
+Judge = Callable[[JobFile], Iterable[Fault]]
+"""Finds what else is wrong with a job, where it is read."""
+
+
+def parse(data: bytes, judge: Judge = lambda _: ()) -> JobFile:
+    """Read a job file, or raise `JobFileError` with every fault of it, in the file's order.
+
+    A file with faults is judged by what is right of it, so that all are found in one go.
+    """
     tree = read(data)
     places = [(path_of(place), value) for place, value in walk(tree)]
     written = {key: value for key, value in places if value is not None}
@@ -65,13 +72,21 @@ def parse(data: bytes) -> JobFile:
     except ValidationError as error:
         faults += _faults_of(error)
     faulty = {fault.key.partition("[")[0] for fault in faults} | {fault.key for fault in faults}
-    asked = arguments(tree, job) if isinstance(tree, dict) else ()
-    meant = chain(not_yet(written), disagreements(written), asked)
+    meant = [*not_yet(written), *disagreements(written)]
+    if isinstance(tree, dict):
+        seen = sound(tree) if job is None else job
+        judged = (fault for fault in judge(seen) if not _begins(fault.key, faulty))
+        meant += chain(arguments(seen), judged)
     faults += (fault for fault in meant if fault.key not in faulty)
     if job is None or faults:
         order = {key: index for index, (key, _) in enumerate(places)}
         raise JobFileError(sorted(faults, key=lambda fault: order.get(fault.key, len(order))))
     return job
+
+
+def _begins(key: str, faulty: Iterable[str]) -> bool:
+    """Say whether something below a key is at fault: without that, nobody can judge the whole."""
+    return any(other.startswith((f"{key}.", f"{key}[")) for other in faulty)
 
 
 def digest(data: bytes) -> str:

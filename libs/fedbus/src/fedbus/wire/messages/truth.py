@@ -66,11 +66,20 @@ class JobStored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobFault:
+    """What is wrong with a job, by its key in the job file; "" is none of them."""
+
+    key: Text
+    problem: Text
+    hint: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRefused:
     """The job is not accepted, and why."""
 
     job: Ident
-    reason: Text
+    faults: Annotated[tuple[JobFault, ...], Field(min_length=1, max_length=256)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
