@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from fedbus.cli.factories import is_factory, make_model, read_config
+from fedbus.cli.factories import is_factory, make_model, read_config, read_shape
 from fedbus.data import of
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.layout import Layout
@@ -73,6 +73,18 @@ def test_what_a_factory_makes_is_pushed_as_data() -> None:
     assert set(made.blobs) == {made.push.card.digest, made.push.weights.digest}
     weights = decode(made.blobs[made.push.weights.digest], Layout.read(card.layout))
     assert weights["out.weight"].shape == (8, 3)
+
+
+def test_the_shape_of_a_row_is_said_where_a_model_does_not_say_it() -> None:
+    """So that agents whose data are otherwise refuse it before they train."""
+    assert make_model("theirs:lenet", None, CONFIG).card().input == {}
+    flat = make_model("theirs:lenet", None, CONFIG, read_shape("64")).card()
+    assert flat.input == {"data_types": {"numerical": {"size": [64]}}}
+    image = make_model("theirs:lenet", None, CONFIG, read_shape(" 1, 4,4")).card()
+    assert image.input == {"data_types": {"image": {"size": [1, 4, 4]}}}
+    for said in ("", "8x8", "8,,8", "-1", "0", "1,1,1,1,1,1,1,1,1"):
+        with pytest.raises(SettingsError, match=r"--input: .*28,28,1"):
+            read_shape(said)
 
 
 def test_an_agent_trains_what_was_pushed() -> None:

@@ -16,7 +16,7 @@ from fedbus.cli.card import PackedModel
 from fedbus.cli.factories import make_model
 from fedbus.data import of
 from fedbus.data.digits import digits
-from fedbus.errors import TrainingError
+from fedbus.errors import SettingsError, TrainingError
 from fedbus.frameworks.tflite import TfliteTrainer
 from fedbus.layout import Layout, Weights
 from fedbus.training import Params
@@ -87,6 +87,7 @@ def file_of(pushed: PackedModel) -> bytes:
 def test_agents_of_both_frameworks_train_what_was_pushed_alike(module: str) -> None:
     """A structure for Keras, a file for TFLite, the same weights: their updates can be averaged."""
     pushed = make_model(f"{module}:conv", "pictures", None)
+    assert pushed.card().input == {"data_types": {"image": {"size": [8, 8, 1]}}}
     trainers = (
         KerasTrainer(pushed.card().structures["keras"]),
         TfliteTrainer({"blob": file_of(pushed)}),
@@ -101,7 +102,10 @@ def test_agents_of_both_frameworks_train_what_was_pushed_alike(module: str) -> N
 
 def test_a_model_of_values_says_so_to_all(module: str) -> None:
     """By the loss it is compiled for."""
-    pushed = make_model(f"{module}:values", None, None)
+    pushed = make_model(f"{module}:values", None, None, (4,))
+    assert pushed.card().input == {"data_types": {"numerical": {"size": [4]}}}
+    with pytest.raises(SettingsError, match=r"--input: \(5,\), but .*:values made takes \(4,\)"):
+        make_model(f"{module}:values", None, None, (5,))
     assert pushed.card().structures["keras"]["answers"] == "values"
     trainer = TfliteTrainer({"blob": file_of(pushed)})
     data = of(np.ones((3, 4), np.float32), np.ones((3, 2), np.float32))
@@ -118,7 +122,7 @@ def test_what_tflite_cannot_train_is_pushed_for_keras_alone(module: str) -> None
 @pytest.mark.filterwarnings("default")  # as a command has it
 def test_a_person_is_told_so_in_a_line(module: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a file and a line of ours."""
-    models._packed(f"{module}:recurrent", None, None, None)  # noqa: SLF001 - what push does first
+    models._packed(f"{module}:recurrent", None, None, None, None)  # noqa: SLF001 - what push does first
     assert re.fullmatch(r"warning: no TFLite file, [^\n]*\n", capsys.readouterr().err)
 
 

@@ -15,8 +15,10 @@ class Exported:
         structures: By the trainer's name. A `"blob"` in one is the name of one of `files`.
         weights: Its first weights, in the layout's order.
         files: What structures need beside, by name.
+        input: The shape of one row it takes; None if the model does not say.
     """
 
     structures: Mapping[str, Structure]
     weights: Weights
     files: Mapping[str, bytes] = field(default_factory=dict)
+    input: tuple[int, ...] | None = None

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from fedbus import plugins
 from fedbus.cli.card import PackedModel, manifest_of, packed
+from fedbus.data.format import MAX_DIMENSIONS
 from fedbus.errors import SettingsError
 from fedbus.exported import Exported
 from fedbus.layout import listed
@@ -28,6 +29,7 @@ EXPORTS: Final[Mapping[str, str]] = {
 }
 """Where `export` is, by the package of a model's class or of one that it inherits from."""
 
+_IMAGE: Final = 3
 _FACTORY: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -53,7 +55,26 @@ def read_config(said: str | None) -> dict[str, Any] | None:
     return config
 
 
-def make_model(where: str, name: str | None, config: Mapping[str, Any] | None) -> PackedModel:
+def read_shape(said: str | None) -> tuple[int, ...] | None:
+    """Read the shape of a row, `28,28,1`; None where nothing is said.
+
+    Raises:
+        SettingsError: it is something else.
+    """
+    if said is None:
+        return None
+    sizes = [size.strip() for size in said.split(",")]
+    if len(sizes) > MAX_DIMENSIONS or not all(size.isdecimal() and int(size) for size in sizes):
+        raise SettingsError(f"--input: {said!r}; a row's shape is written 64, or 28,28,1")
+    return tuple(map(int, sizes))
+
+
+def make_model(
+    where: str,
+    name: str | None,
+    config: Mapping[str, Any] | None,
+    shape: tuple[int, ...] | None = None,
+) -> PackedModel:
     """Call a factory and pack what it makes.
 
     Args:
@@ -61,6 +82,8 @@ def make_model(where: str, name: str | None, config: Mapping[str, Any] | None) -
         name: The model's name; the factory's own by default.
         config: What the factory is called with. Without one, a factory that is an installed plug-in
             is called with `{}`, as agents will, and another with nothing.
+        shape: Of a row it takes, where the model itself does not say. Agents whose data are
+            otherwise refuse it then before they train.
 
     Raises:
         SettingsError: it cannot be imported, called, or made ready; the sentence says why.
@@ -80,8 +103,19 @@ def make_model(where: str, name: str | None, config: Mapping[str, Any] | None) -
         "model": name or claims[0] if claims else name or where.rpartition(":")[2],
         "structures": {kind: _named(s, files) for kind, s in exported.structures.items()},
     }
+    if row := _row_of(where, exported.input, shape):
+        kind = "image" if len(row) == _IMAGE else "numerical"
+        plain["input"] = {"data_types": {kind: {"size": list(row)}}}
     blobs = {files[key].digest: data for key, data in exported.files.items()}
     return packed(plain, exported.weights, blobs)
+
+
+def _row_of(
+    where: str, own: tuple[int, ...] | None, said: tuple[int, ...] | None
+) -> tuple[int, ...] | None:
+    if own and said and own != said:
+        raise SettingsError(f"--input: {said}, but what {where} made takes {own}")
+    return own or said
 
 
 def _import(where: str) -> Callable[..., object]:

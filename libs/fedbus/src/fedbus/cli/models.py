@@ -12,7 +12,7 @@ from fedbus.cli import show
 from fedbus.cli.card import PackedModel, read_model, write_weights
 from fedbus.cli.client import run
 from fedbus.cli.errands import Pull, Push, Question
-from fedbus.cli.factories import is_factory, make_model, read_config
+from fedbus.cli.factories import is_factory, make_model, read_config, read_shape
 from fedbus.cli.here import broker_of
 from fedbus.cli.hush import hushed
 from fedbus.cli.where import Where
@@ -127,6 +127,14 @@ def push(
     config: Annotated[
         str | None, typer.Option("--config", metavar="JSON", help="What to call a factory with.")
     ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="SHAPE",
+            help="Of a row that a factory's model takes, as 64 or 28,28,1; Keras models say it.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Store a version of a model: its card, the files the card names, its weights.
@@ -138,25 +146,30 @@ def push(
     its weights, and agents make it again from what they have installed.
     What is the latest version already is not stored twice.
     """
-    pushed = asyncio.run(push_model(broker_of(ctx), _packed(what, weights, name, config)))
+    made = _packed(what, weights, name, config, shape)
+    pushed = asyncio.run(push_model(broker_of(ctx), made))
     if as_json:
         show.print_json(codec.to_plain(pushed))
     else:
         show.say(f"{pushed.model} is stored as version {pushed.version}")
 
 
-def _packed(what: str, weights: Path | None, name: str | None, config: str | None) -> PackedModel:
+def _packed(
+    what: str, weights: Path | None, name: str | None, config: str | None, shape: str | None
+) -> PackedModel:
     path = Path(what)
     if is_factory(what) and not path.exists():
         if weights is not None:
             raise SettingsError("--weights: not with a factory, whose model has weights")
         with warnings.catch_warnings(record=True) as told, hushed():
-            made = make_model(what, name, read_config(config))
+            made = make_model(what, name, read_config(config), read_shape(shape))
         for each in told:
             show.err().print(f"warning: {each.message}", markup=False)
         return made
-    if name is not None or config is not None:
-        raise SettingsError("--name and --config belong to a factory; a card says both itself")
+    if name is not None or config is not None or shape is not None:
+        raise SettingsError(
+            "--name, --config and --input belong to a factory; a card says all that itself"
+        )
     return read_model(path, weights)
 
 

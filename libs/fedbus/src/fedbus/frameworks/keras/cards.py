@@ -45,9 +45,9 @@ def export(model: Any, plugin: Structure | None) -> Exported:  # noqa: ANN401 - 
         file = to_tflite(model, loss)
     except TrainingError as error:
         warnings.warn(f"no TFLite file, so Keras agents only: {error}", stacklevel=2)
-        return Exported({"keras": structure}, weights)
+        return Exported({"keras": structure}, weights, input=_input_of(model))
     structures = {"keras": structure, "tflite": {"blob": FILE}}
-    return Exported(structures, weights, {FILE: file})
+    return Exported(structures, weights, {FILE: file}, _input_of(model))
 
 
 def structure_of(model: Any) -> dict[str, Any]:  # noqa: ANN401 - Keras has no types
@@ -78,6 +78,12 @@ def _layer(index: int, layer: Any) -> list[Any]:  # noqa: ANN401 - Keras has no 
         if not name.endswith(_ELSEWHERE) and again.get(name) != value:
             raise TrainingError(f"layer {index}, {kind}: agents do not take {name} {value}")
     return [kind, {name: list(v) if isinstance(v, tuple) else v for name, v in args.items()}]
+
+
+def _input_of(model: Any) -> tuple[int, ...] | None:  # noqa: ANN401 - Keras has no types
+    shape = model.input_shape
+    known = isinstance(shape, tuple) and all(isinstance(size, int) for size in shape[1:])
+    return tuple(shape[1:]) if known else None
 
 
 def _of_values(model: Any) -> bool:  # noqa: ANN401 - Keras has no types
