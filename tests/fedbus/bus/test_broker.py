@@ -13,7 +13,7 @@ import pytest
 from fedbus.bus import broker as module
 from fedbus.bus import mqtt
 from fedbus.bus.base import BrokerAddress, Packet
-from fedbus.bus.broker import LocalBroker, free_port, mosquitto
+from fedbus.bus.broker import LocalBroker, PortTaken, free_port, mosquitto
 from fedbus.bus.broker_files import BrokerConfig, acl_file, new_password, password_line
 from fedbus.errors import BusError, SettingsError
 
@@ -202,6 +202,21 @@ def test_taken_port_is_said(own_broker: LocalBroker, tmp_path: Path) -> None:
     second = LocalBroker(tmp_path / "second", port=own_broker.port)
     with pytest.raises(BusError, match=rf"{own_broker.port}: Address already in use; name another"):
         second.start()
+
+
+def test_a_port_that_is_taken_between_looking_and_starting_is_said(
+    own_broker: LocalBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever answers there is not us, even while our own process still tries."""
+    second = LocalBroker(tmp_path / "second", port=own_broker.port)
+    with monkeypatch.context() as race:
+        race.setattr(second, "_check_port", race.undo)  # the first look finds it free
+        with pytest.raises(PortTaken, match=f"{own_broker.port}: Address already in use"):
+            second.start()
+    assert second.pid is None
+    second.port = free_port()
+    with second:
+        assert second.pid is not None
 
 
 def test_broker_that_does_not_start_says_its_last_words(tmp_path: Path) -> None:

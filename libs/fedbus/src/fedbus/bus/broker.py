@@ -55,11 +55,16 @@ def free_port(host: str = "127.0.0.1") -> int:
     raise BusError(f"{host}: no free port between {PORTS.start} and {PORTS.stop}")
 
 
+class PortTaken(BusError):  # noqa: N818 - named for what happened
+    """Somebody else listens on the port, perhaps since a moment ago."""
+
+
 class LocalBroker:
     """A broker process; `with LocalBroker(home, accounts=…) as broker` starts and stops it.
 
     Without accounts it is open to everybody on this machine, and listens on loopback only. Starting
-    and stopping block for some ten milliseconds; an event loop calls them through a thread.
+    and stopping block for some ten milliseconds; an event loop calls them through a thread. `port`
+    may be changed while it does not run.
     """
 
     def __init__(  # noqa: PLR0913 - by keyword, and the defaults are right for most
@@ -83,17 +88,8 @@ class LocalBroker:
         self._rules = rules
         self._launcher = launcher
         self._process: subprocess.Popen[bytes] | None = None
-        self._config = BrokerConfig(
-            host=host,
-            port=self.port,
-            passwords=str(home / "passwords"),
-            acl=str(home / "acl"),
-            data=str(home / "data"),
-            user=pwd.getpwuid(0).pw_name if os.geteuid() == 0 else "",
-            open_profile=not self.accounts,
-            sys_interval=sys_interval,
-            extra=tuple(extra),
-        )
+        self._sys_interval = sys_interval
+        self._extra = tuple(extra)
 
     def __enter__(self) -> Self:
         self.start()
@@ -134,13 +130,14 @@ class LocalBroker:
 
         Raises:
             SettingsError: it is not installed, or would be open to other machines.
-            BusError: its port is taken, or it does not start; with its last words.
+            PortTaken: somebody else listens on its port.
+            BusError: it does not start; with its last words.
         """
         if self.pid is not None:
             return
         self._check_port()
         (self.home / "data").mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_private(self.home / "mosquitto.conf", self._config.text())
+        _write_private(self.home / "mosquitto.conf", self._config().text())
         if self.accounts:
             _write_private(self.home / "passwords", password_file(self.accounts))
             _write_private(self.home / "acl", acl_file(self.accounts, self._rules))
@@ -171,6 +168,19 @@ class LocalBroker:
             self._process.kill()
             self._process.wait()
 
+    def _config(self) -> BrokerConfig:
+        return BrokerConfig(
+            host=self.host,
+            port=self.port,
+            passwords=str(self.home / "passwords"),
+            acl=str(self.home / "acl"),
+            data=str(self.home / "data"),
+            user=pwd.getpwuid(0).pw_name if os.geteuid() == 0 else "",
+            open_profile=not self.accounts,
+            sys_interval=self._sys_interval,
+            extra=self._extra,
+        )
+
     def _check_port(self) -> None:
         """Or somebody else's broker would seem to be ours."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -178,20 +188,37 @@ class LocalBroker:
             socket.create_server((self.host, self.port), family=family).close()
         except OSError as error:
             why = os.strerror(error.errno or 0)
-            raise BusError(f"{self.host}:{self.port}: {why}; name another port") from error
+            raise PortTaken(f"{self.host}:{self.port}: {why}; name another port") from error
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection((self._near, self.port), timeout=1.0).close()
+        except OSError:
+            return False
+        return True
 
     def _wait(self) -> None:
         until = time.monotonic() + START_SECONDS
-        while self.pid is not None and time.monotonic() < until:
-            try:
-                socket.create_connection((self._near, self.port), timeout=1.0).close()
-            except OSError:
-                time.sleep(0.01)
-            else:
+        while (pid := self.pid) is not None and time.monotonic() < until:
+            if self._answers() and _listens(pid, self.port):
                 return
+            time.sleep(0.01)
         self.kill()
+        self._check_port()
         words = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
         raise BusError(f"{self.host}:{self.port}: Mosquitto does not start: {'; '.join(words)}")
+
+
+def _listens(pid: int, port: int) -> bool:
+    """Whether it is this process that listens, and nobody who took the port from under it."""
+    import psutil  # noqa: PLC0415 - whoever starts no broker needs none
+
+    with suppress(psutil.Error):
+        return any(
+            each.status == psutil.CONN_LISTEN and each.laddr.port == port
+            for each in psutil.Process(pid).net_connections("tcp")
+        )
+    return False
 
 
 def _write_private(path: Path, text: str) -> None:

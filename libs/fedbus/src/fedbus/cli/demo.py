@@ -91,6 +91,7 @@ async def _run(cluster: LocalCluster) -> JobState:
         f"{trainers} {plan.framework} agents train one model of handwritten digits; their data "
         "stays with them."
     )
+    cluster.start_broker()
     here = await start(cluster)
     show.say(
         f"A broker, four services, the agents, and an evaluator with digits that no agent sees: "

@@ -24,13 +24,11 @@ LOOK_SECONDS = 0.2
 
 
 async def start(cluster: LocalCluster) -> Where:
-    """Start a cluster's broker and its members, and wait until all of them are online.
+    """Start a cluster's members, its broker being there, and wait until all of them are online.
 
     Raises:
-        BusError: the broker does not start.
         Failed: a member ended instead, with its last words; or it takes too long.
     """
-    cluster.start_broker()
     await _sweep(_where(cluster.sweeper))
     await cluster.start_members()
     here = _where(cluster.address)

@@ -189,6 +189,7 @@ async def _live(plan: ClusterPlan, claim: Claim) -> None:
 async def _begin(cluster: LocalCluster) -> None:
     began = clock.monotonic()
     plan = cluster.plan
+    cluster.start_broker()
     show.say(f"starting a broker on port {cluster.broker.port} and {len(cluster.members)} services")
     here = await start(cluster)
     show.say(f"all are online after {clock.monotonic() - began:.1f} s; logs: {cluster.logs}")

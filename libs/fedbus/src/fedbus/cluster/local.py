@@ -16,7 +16,7 @@ from typing import Self
 
 from fedbus import clock
 from fedbus.bus.base import BrokerAddress
-from fedbus.bus.broker import LocalBroker, free_port
+from fedbus.bus.broker import LocalBroker, PortTaken, free_port
 from fedbus.cluster import shards
 from fedbus.cluster.members import SWEEPER, USER, ClusterPlan, Member, accounts, members, rules
 from fedbus.cluster.place import Place
@@ -28,6 +28,7 @@ from fedbus.wire.values import role_of
 HOST = "127.0.0.1"
 USUAL_PORT = 1883
 USUAL_AGENTS = 8
+PORTS_TRIED = 5
 POLL_SECONDS = 0.1
 MANY_AT_ONCE = "use_username_as_clientid false"
 """Here a person has one account for many commands and clients at once. On a deployed broker the
@@ -80,16 +81,8 @@ class LocalCluster:
             extra=(MANY_AT_ONCE,),
         )
         self.logs = plan.home / "logs"
-        at = BrokerAddress(HOST, self.broker.port)
-        self.processes = {
-            member.node: Process(
-                self._with_door(member),
-                at,
-                self.passwords.get(member.node, ""),
-                self.logs / f"{member.node}.log",
-            )
-            for member in self.members
-        }
+        self.processes: dict[str, Process] = {}
+        """By node, from the moment on when the broker has a port."""
 
     @property
     def address(self) -> BrokerAddress:
@@ -130,15 +123,34 @@ class LocalCluster:
         await self.stop()
 
     def start_broker(self) -> None:
-        """Start the broker.
+        """Start the broker, on a free port unless the plan names one.
 
         Raises:
             BusError: it does not start.
         """
         self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.plan.home / "agents").mkdir(exist_ok=True, mode=0o700)
-        self.broker.start()
+        self._claim_port()
         self._broker_restarts.started(clock.monotonic())
+        at = BrokerAddress(HOST, self.broker.port)
+        for member in self.members:
+            self.processes[member.node] = Process(
+                self._with_door(member),
+                at,
+                self.passwords.get(member.node, ""),
+                self.logs / f"{member.node}.log",
+            )
+
+    def _claim_port(self) -> None:
+        """Only a broker that listens holds its port; until then another cluster may take it."""
+        for _ in range(PORTS_TRIED):
+            try:
+                return self.broker.start()
+            except PortTaken:
+                if self.plan.port is not None:
+                    raise
+                self.broker.port = free_port()
+        return self.broker.start()
 
     async def start_members(self) -> None:
         """Start everybody at once; the agents as soon as their data is there.
