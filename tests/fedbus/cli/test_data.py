@@ -168,6 +168,8 @@ def test_wrong_wishes_are_refused_before_anything_is_written(
         *words, "--held-out", 0.001
     )
     assert "No such file" in refused("split", "nowhere.npz", "--to", to, "--agents", 2)
+    assert "/nope: no such file or folder" in refused("split", "/nope", "--to", to, "--agents", 2)
+    assert "/nope: no such file or folder" in refused("describe", "/nope")
     assert not to.exists()
     split(*words[1:])
     assert refused(*words).startswith(f"2 fedbus: {to / 'agent.'}")
@@ -194,12 +196,18 @@ def test_a_data_set_is_described_with_what_a_pipeline_makes_of_it(tmp_path: Path
     ]
     plain = json.loads(RUNNER.invoke(app, [*words, "--json"]).stdout)
     assert plain["classes"] == {"0": 10, "1": 10}
+    assert plain["warnings"] == []
     assert plain["format"]["x"]["data_types"]["image"]["size"] == [2, 2, 1]
     table = tmp_path / "t.csv"
     table.write_text("a,y\n" + "".join(f"{n},{n}\n" for n in range(30)))
     assert "30 classes" in RUNNER.invoke(app, ["data", "describe", str(table)]).stdout
     table.write_text("a,y\n1,0.5\n2,1\n")
     assert "y  numerical 1 float32\n" in RUNNER.invoke(app, ["data", "describe", str(table)]).stdout
+    table.write_text("a,y\n1,0\n2,-5\n")
+    told = "-5 is no class that a trainer of fedbus takes"
+    assert told in RUNNER.invoke(app, ["data", "describe", str(table)]).stdout
+    plain = json.loads(RUNNER.invoke(app, ["data", "describe", str(table), "--json"]).stdout)
+    assert plain["warnings"][0].startswith(told)
     table.write_text("a,y\n1,0\nx,1\n")
     assert "line 3, column 'a': 'x'" in refused("describe", table)
 

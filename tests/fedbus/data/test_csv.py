@@ -72,7 +72,7 @@ def test_words_are_classes_where_they_are_numbered(tmp_path: Path) -> None:
         ('a,y\n1,0\n"1" 2,0\n', "line 3: .*expected after"),
         (b"a,y\n1,\xff\n", "near line 1: not UTF-8: invalid"),
         ("", "not a single line"),
-        ("a,y\n", "without a single row"),
+        ("a,y\n", "table.csv: the columns' names, and not a single row"),
         ("y\n1\n", "y is 'y' and x nothing"),
     ],
 )
@@ -80,6 +80,14 @@ def test_a_fault_is_named_by_its_place(tmp_path: Path, text: str | bytes, senten
     """So that its owner can go there and mend it."""
     with pytest.raises(TrainingError, match=sentence):
         csv(written(tmp_path, text))
+
+
+def test_a_class_is_0_or_more(tmp_path: Path) -> None:
+    """Where y is said to be classes; else -5 may be a quantity, which a loss like mse takes."""
+    path = written(tmp_path, "a,y\n1,0\n2,-5\n")
+    assert whole(csv(path))[1].tolist() == [0, -5]
+    with pytest.raises(TrainingError, match="line 3, column 'y': '-5' is no class: it is 0 or"):
+        whole(csv(path, target="class"))
 
 
 def test_columns_and_options_that_are_not_there_are_named(tmp_path: Path) -> None:

@@ -102,6 +102,10 @@ def test_classes_in_a_column_of_quantities_must_be_whole(tmp_path: Path) -> None
     """Pandas writes whole numbers as floats where a value was missing once."""
     path = written(tmp_path, a=[1, 2], y=[0.0, 3.0])
     assert whole(parquet(path, target="class"))[1].dtype == np.int64
+    path = written(tmp_path, a=[1, 2], y=[0, -5])
+    assert whole(parquet(path))[1].tolist() == [0, -5]
+    with pytest.raises(TrainingError, match=r"row 1 .*column 'y': -5 is no class: it is 0 or more"):
+        whole(parquet(path, target="class"))
     path = written(tmp_path, a=[1, 2], y=[0.0, 0.5])
     with pytest.raises(TrainingError, match=r"row 1 .*column 'y': 0.5 is no class"):
         whole(parquet(path, target="class"))

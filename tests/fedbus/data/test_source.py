@@ -33,8 +33,11 @@ def test_a_path_says_what_reads_it(tmp_path: Path) -> None:
     assert loader_for(tmp_path) == "images"
     (tmp_path / "x.dat").touch()
     assert loader_for(tmp_path) == "memmap"
+    (tmp_path / "a.txt").touch()
     with pytest.raises(TrainingError, match=r"a\.txt: no loader is known for it \(\.csv, "):
-        loader_for(Path("a.txt"))
+        loader_for(tmp_path / "a.txt")
+    with pytest.raises(TrainingError, match=r"b\.txt: no such file or folder"):
+        loader_for(tmp_path / "b.txt")
 
 
 def test_training_is_augmented_and_evaluation_is_not(tmp_path: Path) -> None:

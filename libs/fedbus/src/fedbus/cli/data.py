@@ -40,8 +40,10 @@ def describe(
     rows = sum(len(x) for x, _ in changed.peek())
     y = labels_of(data)
     classes = _counts(y) if y.ndim == 1 and y.dtype.kind in "iu" else None
+    warning = _negative(classes or {})
     if as_json:
         plain = {"examples": rows, "format": steps.output.plain(), "classes": classes}
+        plain["warnings"] = [warning] if warning else []
         show.print_json(plain)
         return
     show.say(f"{source}: {rows} rows")
@@ -49,6 +51,8 @@ def describe(
     for step, form in zip(steps.steps, steps.forms[1:], strict=True):
         show.say(f"   {step.name} makes {form.x}{_range(form.x.normalized)}")
     show.say(f"y  {steps.output.y}{_classes_said(classes)}")
+    if warning:
+        show.say(f"   {warning}")
 
 
 def _counts(y: Any) -> dict[str, int]:  # noqa: ANN401 - an array
@@ -56,6 +60,16 @@ def _counts(y: Any) -> dict[str, int]:  # noqa: ANN401 - an array
 
     labels, counts = np.unique(y, return_counts=True)
     return {str(label): int(rows) for label, rows in zip(labels, counts, strict=True)}
+
+
+def _negative(classes: Mapping[str, int]) -> str:
+    below = [label for label in classes if label.startswith("-")]
+    if not below:
+        return ""
+    return (
+        f"{below[0]} is no class that a trainer of fedbus takes: it is 0 or more; a quantity it "
+        "may be, for a loss like mse"
+    )
 
 
 def _range(normalized: bool) -> str:

@@ -24,13 +24,15 @@ def loader_for(path: Path) -> str:
     """Choose a loader by what a path looks like.
 
     Raises:
-        TrainingError: its name says nothing.
+        TrainingError: its name says nothing, or there is nothing of that name.
     """
     if path.is_dir():
         arrays = any((path / f"x.{suffix}").exists() for suffix in ("npy", "dat"))
         return "memmap" if arrays else "images"
     loader = _SUFFIXES.get(path.suffix.lower())
     if loader is None:
+        if not path.exists():
+            raise TrainingError(f"{path}: no such file or folder")
         known = ", ".join(_SUFFIXES)
         raise TrainingError(f"{path}: no loader is known for it ({known}, a folder); name one")
     return loader

@@ -54,16 +54,19 @@ def csv(  # noqa: PLR0913 - each is one thing that differs between files; all bu
         raise TrainingError(f"delimiter is {delimiter!r}; one character belongs there")
     sheet = _Sheet(Pinned(Path(path)), header, delimiter)
     chosen = choose(path, sheet.names, label, features)
+    count = sheet.count()
+    if not count:
+        raise TrainingError(f"{path}: the columns' names, and not a single row")
     known = numbered(classes) if classes is not None else None
-    reader = _Reader(sheet, *chosen, known)
-    whole = known is not None or reader.is_whole(target, batch)
+    reader = _Reader(sheet, *chosen, known, target)
+    whole = known is not None or reader.is_whole(batch)
 
     def batches() -> Iterator[Batch]:
         with sheet.rows() as rows:
             while some := list(islice(rows, batch)):
                 yield reader.batch(some, whole=whole)
 
-    return kept(Dataset(sheet.count(), batches), batch)
+    return kept(Dataset(count, batches), batch)
 
 
 class _Sheet:
@@ -123,10 +126,11 @@ class _Reader:
     label: int
     features: tuple[int, ...]
     classes: Mapping[str, int] | None
+    target: Target
 
-    def is_whole(self, target: Target, batch: int) -> bool:
-        if target != "auto":
-            return target == "class"
+    def is_whole(self, batch: int) -> bool:
+        if self.target != "auto":
+            return self.target == "class"
         with self.sheet.rows() as rows:
             truths = [self._truth(row) for row in islice(rows, batch)]
         return all(truth == math.floor(truth) for truth in truths)
@@ -136,6 +140,10 @@ class _Reader:
         y = np.array([self._truth(row) for row in rows])
         if not whole:
             return x, y.astype(np.float32)
+        if self.target == "class" and (y < 0).any():
+            line, cells = rows[int(np.argmax(y < 0))]
+            where = self._where(line, self.label)
+            raise TrainingError(f"{where}: {cells[self.label]!r} is no class: it is 0 or more")
         if (broken := y != np.floor(y)).any():
             line, cells = rows[int(np.argmax(broken))]
             raise TrainingError(

@@ -37,7 +37,9 @@ def memmap(path: str, batch: int = 256, x: Raw | None = None, y: Raw | None = No
     folder = Path(path)
     inputs_file, truths_file = _Rows(folder, "x", x), _Rows(folder, "y", y)
     rows, others = inputs_file.header.rows, truths_file.header.rows
-    if rows != others or not rows:
+    if not rows and not others:
+        raise TrainingError(f"{path}: a data set without a single row")
+    if rows != others:
         raise TrainingError(f"{path}: {rows} rows of x and {others} of y: one of each per example")
 
     def batches() -> Iterator[Batch]:

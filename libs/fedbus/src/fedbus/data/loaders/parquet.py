@@ -4,16 +4,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from fedbus.data.columns import Target, choose
 from fedbus.data.dataset import Batch, Dataset
-from fedbus.data.pinned import Pinned
+from fedbus.data.pinned import BUFFER, Pinned
 from fedbus.data.rows import check_batch_size, check_row, class_of, finite, kept, numbered, truths
 from fedbus.errors import PluginError, TrainingError
 from fedbus.layout import Array
+
+PIECES_BYTES: Final = 16 * 2**20
+"""Read ahead of all columns together, if each can have at least its `LEAST_PIECE`."""
+LEAST_PIECE: Final = 8 * 2**10
 
 
 def parquet(  # noqa: PLR0913 - as for csv
@@ -26,6 +30,10 @@ def parquet(  # noqa: PLR0913 - as for csv
     classes: Sequence[str] | None = None,
 ) -> Dataset:
     """Load a table of numbers; a column of lists, all of one length, gives many inputs.
+
+    A page of each column is in memory at a time, and the dictionaries of a row group: with what
+    pyarrow writes by default up to 2 MB for each column of many different numbers, next to nothing
+    with `use_dictionary=False` or small row groups.
 
     Args:
         path: The file.
@@ -50,8 +58,8 @@ def parquet(  # noqa: PLR0913 - as for csv
 
     def batches() -> Iterator[Batch]:
         first = 0
-        with _opened(file) as found:
-            needed = [columns.label, *columns.features]
+        needed = [columns.label, *columns.features]
+        with _opened(file, len(needed)) as found:
             for some in found.iter_batches(batch, columns=needed, use_threads=False):
                 yield columns.batch(some, first)
                 first += some.num_rows
@@ -92,6 +100,10 @@ class _Columns:
                 where = self._where(first + row, self.label)
                 raise TrainingError(f"{where}: {y[row]} is no class, a whole number")
             y = y.astype(np.int64)
+        if self.target == "class" and (y < 0).any():
+            row = int(np.argmax(y < 0))
+            where = self._where(first + row, self.label)
+            raise TrainingError(f"{where}: {y[row]} is no class: it is 0 or more")
         return truths(self.label, y, first)
 
     def _numbers(self, column: Any, name: str, first: int) -> Array:  # noqa: ANN401
@@ -143,7 +155,8 @@ class _Columns:
 
 
 @contextmanager
-def _opened(file: Pinned) -> Iterator[Any]:
+def _opened(file: Pinned, columns: int = 1) -> Iterator[Any]:
+    """Open it; of each column a piece is read at a time, or pyarrow would hold a whole row group."""
     try:
         import pyarrow.parquet  # noqa: PLC0415 - only where a parquet file is read
     except ImportError as error:
@@ -153,7 +166,11 @@ def _opened(file: Pinned) -> Iterator[Any]:
     reader: Any = pyarrow.parquet.ParquetFile  # it has no types
     with file.open() as raw:
         try:
-            with reader(raw, pre_buffer=False) as found:
+            piece = max(LEAST_PIECE, min(BUFFER, PIECES_BYTES // columns))
+            with reader(raw, pre_buffer=False, buffer_size=piece) as found:
                 yield found
         except (pyarrow.ArrowException, OSError) as error:
             raise TrainingError(f"{file.path}: not a parquet file: {error}") from error
+        finally:
+            # It keeps what it once needed, dictionaries above all, while the agent waits for work.
+            pyarrow.default_memory_pool().release_unused()

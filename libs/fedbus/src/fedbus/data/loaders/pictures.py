@@ -111,7 +111,10 @@ def _listed_pictures(folder: Path, classes: Sequence[str] | None) -> list[_Pictu
         if file.suffix.lower() in SUFFIXES
     ]
     if not found:
-        raise TrainingError(f"{folder}: not a single CLASS/picture; of {listed(SUFFIXES)}")
+        raise TrainingError(
+            f"{folder}: no pictures there; they lie in a folder for each class, as "
+            f"{folder.name or folder}/CLASS/picture.png ({listed(SUFFIXES)})"
+        )
     order = np.random.default_rng(0).permutation(len(found))
     return [found[place] for place in order]
 

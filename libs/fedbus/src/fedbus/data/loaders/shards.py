@@ -30,7 +30,8 @@ def npz(path: str, batch: int = 32) -> Dataset:
             x, y = read_header("x", x_file), read_header("y", y_file)
             if x.rows != y.rows or not x.rows:
                 shapes = f"x is {(x.rows, *x.shape)} and y is {(y.rows, *y.shape)}"
-                raise TrainingError(f"{shapes}: one row of each per example")
+                wrong = "one row of each per example" if x.rows or y.rows else "not a single row"
+                raise TrainingError(f"{shapes}: {wrong}")
             if x.by_column or y.by_column:
                 whole = read_all("x", x_file, x), read_all("y", y_file, y)
                 return of(inputs("x", whole[0]), truths("y", whole[1]), batch)
