@@ -1,16 +1,24 @@
 """Every optimizer and callback of Keras does what Keras's own loop does, across tasks too."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fedbus import demo_data
 from fedbus.catalogue import FRAMEWORKS
 from fedbus.data import Dataset, of
 from fedbus.errors import TrainingError
 from fedbus.layout import Array, Weights
 from fedbus.training import Chosen, Params, Structure
+from fedbus.wire import codec
+from fedbus.wire.jobfile import params as told_by
+from fedbus.wire.jobfile import parse
+from fedbus.wire.states import ModelCard
+from fedbus_edge_agent.instructions import params_of
 
 pytest.importorskip("tensorflow")
 
@@ -53,6 +61,12 @@ def data() -> Dataset:
 def params(**more: Any) -> Params:  # noqa: ANN401 - fields of Params
     """Ask for one epoch of one batch, unless told otherwise."""
     return Params(**{"batch_size": ROWS, "learning_rate": 0.1, **more})
+
+
+def counted(seen: list[int]) -> bool:
+    """Note that a batch is wanted, and do not stop."""
+    seen.append(1)
+    return False
 
 
 def theirs(wanted: Params, kind: Any, **callbacks: Any) -> Weights:  # noqa: ANN401 - Keras's
@@ -146,13 +160,54 @@ def test_training_may_stop_early_with_its_best_weights() -> None:
     assert_alike(trainer.train(trainer.initial(), data(), wanted).weights, own)
 
 
-def test_a_loss_that_is_no_number_ends_training() -> None:
-    """With or without the callback for it."""
-    for chosen in (None, Chosen("terminateonnan")):
+@pytest.mark.parametrize(
+    "told", [{"monitor": "auc"}, {"monitor": "auc", "mode": "auto"}, {"monitor": "loss"}]
+)
+def test_a_callback_knows_which_way_a_metric_is_better(told: dict[str, Any]) -> None:
+    """Of a model that answers scores too: a rate is lowered where the metric is not better."""
+    for min_delta, lowered in ((0.0, False), (10.0, True)):
         trainer = KerasTrainer(NET)
-        wanted = params(learning_rate=1e30, epochs=9, scheduler=chosen)
-        with pytest.raises(TrainingError, match="a lower learning_rate may help"):
-            trainer.train(trainer.initial(), data(), wanted)
+        args = {**told, "factor": 0.5, "patience": 1, "min_delta": min_delta}
+        chosen = Chosen("reducelronplateau", args)
+        wanted = params(metrics=("auc",), epochs=4)
+        plain = trainer.train(trainer.initial(), data(), wanted).weights
+        ours = trainer.train(trainer.initial(), data(), replace(wanted, scheduler=chosen)).weights
+        assert any((ours[name] != plain[name]).any() for name in ours) is lowered
+
+
+def test_a_job_may_watch_the_accuracy_of_a_model_of_scores() -> None:
+    """The digits' own card, as an aerOS job says it."""
+    card = codec.from_json(ModelCard, demo_data.read("model.json"))
+    job = {
+        **json.loads(demo_data.read("job.json")),
+        "scheduler_config": {"scheduler": "EarlyStopping", "monitor": "val_accuracy"},
+    }
+    asked = replace(params_of(told_by(parse(json.dumps(job).encode())), seed=1), epochs=9)
+    trainer = KerasTrainer(card.structures["keras"])
+    x = np.random.default_rng(0).random((16, 64), np.float32)
+    seen: list[int] = []
+    rows = of(x, np.arange(16) % 10).watched(lambda: counted(seen))
+    easy = replace(
+        asked, batch_size=16, learning_rate=1e-6
+    )  # nothing changes, so nothing is better
+    trainer.train(trainer.initial(), rows, easy)
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(("chosen", "batches"), [(None, 12), (Chosen("terminateonnan"), 2)])
+def test_a_loss_that_is_no_number_ends_training(
+    chosen: Chosen | None, batches: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """At the end of the epoch, and with the callback for it after the batch; no word is printed."""
+    seen: list[int] = []
+    rows = of(np.tile(X, (12, 1)), np.tile(CLASSES, 12)).watched(lambda: counted(seen))
+    trainer = KerasTrainer(NET)
+    wanted = params(learning_rate=1e30, epochs=9, scheduler=chosen)
+    capfd.readouterr()
+    with pytest.raises(TrainingError, match="a lower learning_rate may help"):
+        trainer.train(trainer.initial(), rows, wanted)
+    assert len(seen) == batches
+    assert capfd.readouterr().out == ""
 
 
 def test_a_state_that_is_not_of_this_job_is_refused() -> None:

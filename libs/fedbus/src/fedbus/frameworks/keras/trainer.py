@@ -7,7 +7,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from fedbus.catalogue import require, taken
+from fedbus.catalogue import LOWER_IS_BETTER, require, taken
 from fedbus.data import Dataset
 from fedbus.errors import TrainingError
 from fedbus.frameworks.handover import HandsOver
@@ -24,7 +24,6 @@ _OPTIMIZERS: Final[Mapping[str, str]] = {
 _CALLBACKS: Final[Mapping[str, str]] = {
     "earlystopping": "EarlyStopping",
     "reducelronplateau": "ReduceLROnPlateau",
-    "terminateonnan": "TerminateOnNaN",
 }
 
 
@@ -156,6 +155,8 @@ class KerasTrainer(HandsOver):
                     else:  # which begins to measure anew
                         metrics = self._net.train_on_batch(rows, truth, return_dict=True)
                 callback.on_train_batch_end(step, metrics)
+                if self._net.stop_training:
+                    break
             figures = _figures(metrics)
             callback.on_epoch_end(epoch, dict(figures))
             if self._net.stop_training:
@@ -191,12 +192,23 @@ def _optimizer(params: Params) -> Any:  # noqa: ANN401 - Keras has no types
         raise TrainingError(f"keras: {params.optimizer}: {error}") from error
 
 
+class _TerminateOnNaN(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Keras's own also tells the console of it, at each batch."""
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any]) -> None:  # noqa: ARG002 - Keras's
+        self.model.stop_training |= not np.isfinite(float(logs["loss"]))
+
+
 def _callback(chosen: Chosen | None) -> Any:  # noqa: ANN401 - Keras has no types
     if chosen is None:
         return keras.callbacks.Callback()
+    if chosen.name == "terminateonnan":
+        return _TerminateOnNaN()
     args: dict[str, Any] = dict(chosen.args)
-    if chosen.name != "terminateonnan":
-        args.setdefault("monitor", "loss")
+    monitor = args.setdefault("monitor", "loss")
+    if args.get("mode", "auto") == "auto":
+        # Keras knows it of its own metrics, and not of those we wrap for a model of scores.
+        args["mode"] = "min" if monitor in LOWER_IS_BETTER else "max"
     try:
         return getattr(keras.callbacks, _CALLBACKS[chosen.name])(**args)
     except (TypeError, ValueError) as error:
