@@ -29,7 +29,8 @@ class Dataset:
     Args:
         examples: How many rows there are: the weight of an update.
         batches: Makes a new pass over all rows; the sizes of the batches are the loader's choice.
-        stop: Says whether to stop; asked before each batch, from the thread that trains.
+        stop: Says whether to stop; asked before each batch, and by whoever works long on one, from
+            the thread that trains.
         change: What becomes of each batch before it is handed out.
     """
 
@@ -62,6 +63,17 @@ class Dataset:
     def progress(self) -> float:
         """How much of the walk is done, 0 to 1 across all epochs; any thread may ask."""
         return min(1.0, self._seen / self._planned) if self._planned else 0.0
+
+    def check_stop(self) -> None:
+        """Ask whether to stop: for a trainer that works long on one batch, in between.
+
+        It says as well that the trainer is not hung.
+
+        Raises:
+            Stopped: the task was asked to stop.
+        """
+        if self._stop():
+            raise Stopped("asked to stop")
 
     def batches(self) -> Iterator[Batch]:
         """Walk all rows once, in the loader's order and batches.
@@ -112,8 +124,7 @@ class Dataset:
 
     def _counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for x, y in batches:
-            if self._stop():
-                raise Stopped("asked to stop between two batches")
+            self.check_stop()
             yield x, y
             self._seen += len(x)
 
