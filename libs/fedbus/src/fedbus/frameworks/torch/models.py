@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from fedbus import plugins
-from fedbus.errors import PluginError, TrainingError
+from fedbus.errors import LayoutError, PluginError, TrainingError
 from fedbus.layout import Array, Weights, listed
 from fedbus.training import Structure
 
@@ -157,9 +157,19 @@ def _known() -> str:
 
 
 def weights_of(net: nn.Module) -> dict[str, Array]:
-    """Copy a net's numbers, named and shaped as the layout has them."""
+    """Copy a net's numbers, named and shaped as the layout has them.
+
+    Raises:
+        LayoutError: some are of a kind that numpy, and so a layout, does not have: bfloat16, say.
+    """
     dense = _dense_weights(net)
-    state = {name: tensor.detach().cpu().numpy() for name, tensor in net.state_dict().items()}
+    state: dict[str, Array] = {}
+    for name, tensor in net.state_dict().items():
+        try:
+            state[name] = tensor.detach().cpu().numpy()
+        except TypeError as error:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise LayoutError(f"{name} is {kind}, which no layout has; float32 is") from error
     # Copied, since torch hands out live memory.
     return {name: (w.T if name in dense else w).copy() for name, w in state.items()}
 
