@@ -11,6 +11,7 @@ from fedbus.training import Chosen, Params, Warmup
 
 SGD = Params()
 CONSTANT: dict[str, Any] = {"lr_lambda": "constant", "factor": 1.0}
+CYCLE: dict[str, Any] = {"max_lr": 0.1, "epochs": 2, "steps_per_epoch": 2}
 STEP = Chosen("steplr", {"step_size": 1})
 
 
@@ -99,6 +100,16 @@ def test_one_framework_that_can_is_enough() -> None:
         ),
         (
             "torch",
+            Params(scheduler=Chosen("onecyclelr", CYCLE | {"pct_start": 0.25})),
+            "scheduler_config.pct_start: 0.25 of 4 steps is one step, in which nothing can rise; ",
+        ),
+        (
+            "torch",
+            Params(scheduler=Chosen("onecyclelr", CYCLE | {"last_epoch": 0})),
+            "scheduler_config.last_epoch: not an argument of onecyclelr",
+        ),
+        (
+            "torch",
             Params(scheduler=replace(STEP, parts=(STEP,))),
             "scheduler_config.schedulers: not an argument of steplr",
         ),
@@ -162,6 +173,14 @@ def test_an_objection_names_the_key_and_what_there_is(
     """In the job file's words."""
     (found,) = said(framework, params)
     assert found.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "args", [{}, {"pct_start": 0}, {"pct_start": 0.5}, {"total_steps": 9, "pct_start": 0.25}]
+)
+def test_a_cycle_rises_in_two_steps_or_in_none(args: dict[str, Any]) -> None:
+    """PyTorch divides by one less; `total_steps` goes before what it would be."""
+    assert said("torch", Params(scheduler=Chosen("onecyclelr", CYCLE | args))) == []
 
 
 def test_a_word_of_another_framework_is_called_so() -> None:

@@ -31,10 +31,13 @@ def test_every_argument_of_an_optimizer_is_in_the_table(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_every_argument_of_a_scheduler_is_in_the_table(name: str) -> None:
-    """And no other; those made of others get them from the file."""
+    """And no other; those made of others get them from the file.
+
+    A cycle that begins late wants of its optimizer what nobody has put there.
+    """
     known = arguments_of(torch.optim.lr_scheduler, name) - {"self", "optimizer", "schedulers"}
-    made = {"last_epoch"} if name in MADE_OF_PARTS else set()
-    assert known - CODE - made == set(SCHEDULERS[name]) - OURS
+    never = {"last_epoch"} if name in MADE_OF_PARTS | {"onecyclelr"} else set()
+    assert known - CODE - never == set(SCHEDULERS[name]) - OURS
 
 
 def test_the_frameworks_table_is_the_one_above() -> None:

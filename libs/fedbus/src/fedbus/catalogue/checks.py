@@ -192,16 +192,28 @@ def _part(
         for other in judged
     }
     yield from _arguments(places.args, framework, chosen.name, chosen.args, tables)
-    if chosen.name == "onecyclelr" and not _length_known(chosen.args):
+    if chosen.name == "onecyclelr":
+        yield from _cycle(chosen.args, places.args)
+
+
+def _cycle(args: Mapping[str, Argument], place: str) -> Iterator[Objection]:
+    """Hold the length of a cycle against its parts."""
+    epochs, steps, share = (args.get(n) for n in ("epochs", "steps_per_epoch", "pct_start"))
+    total = args.get("total_steps")
+    if total is None and isinstance(epochs, int) and isinstance(steps, int):
+        total = epochs * steps
+    if total is None:
         yield Objection(
-            key=f"{places.args}.total_steps",
+            key=f"{place}.total_steps",
             problem="missing: onecyclelr needs it",
             hint="or epochs and steps_per_epoch",
         )
-
-
-def _length_known(args: Mapping[str, Argument]) -> bool:
-    return "total_steps" in args or {"epochs", "steps_per_epoch"} <= args.keys()
+    elif isinstance(total, int) and isinstance(share, int | float) and share * total == 1:
+        yield Objection(
+            key=f"{place}.pct_start",
+            problem=f"{share:.10g} of {total} steps is one step, in which nothing can rise",
+            hint="more than one, or 0",
+        )
 
 
 def _fits(

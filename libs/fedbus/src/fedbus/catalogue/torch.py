@@ -146,7 +146,6 @@ SCHEDULERS: Final[Mapping[str, Takes]] = {
         "final_div_factor": POSITIVE,
         "three_phase": FLAG,
         **_MOMENTA,
-        **_LAST,
     },
     "cosineannealingwarmrestarts": {
         "T_0": _must(SOME), "T_mult": SOME, "eta_min": NOT_NEGATIVE, **_LAST,

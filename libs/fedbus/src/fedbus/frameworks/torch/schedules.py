@@ -1,7 +1,8 @@
 """How the learning rate changes: PyTorch's schedulers by the job file's names, and warm-up."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from torch import optim
@@ -12,15 +13,27 @@ from fedbus.catalogue.torch import BY_STEP
 from fedbus.errors import TrainingError
 from fedbus.training import Chosen, Params, Warmup
 
+
+class OneCycleLR(known.OneCycleLR):
+    """PyTorch's, but once the cycle is over the learning rate stays where it ended."""
+
+    def step(self, epoch: int | None = None) -> None:
+        """Step, unless that was the last one."""
+        if epoch is not None or self.last_epoch < self.total_steps - 1:
+            super().step(epoch)
+
+
 SCHEDULERS: Final[Mapping[str, Callable[..., known.LRScheduler]]] = {
     kind.__name__.lower(): kind
     for kind in (
         known.LambdaLR, known.MultiplicativeLR, known.StepLR, known.MultiStepLR, known.ConstantLR,
         known.LinearLR, known.ExponentialLR, known.CosineAnnealingLR, known.ChainedScheduler,
-        known.SequentialLR, known.ReduceLROnPlateau, known.CyclicLR, known.OneCycleLR,
+        known.SequentialLR, known.ReduceLROnPlateau, known.CyclicLR, OneCycleLR,
         known.CosineAnnealingWarmRestarts,
     )
 }  # fmt: skip
+_MOST: Final = 1e30
+"""No learning rate may be more: PyTorch's steps are counted in float32."""
 
 Rule = Callable[[int], float]
 
@@ -58,8 +71,8 @@ class Schedule:
         self.steps += 1
         if self._by_rule:
             self._set_by_rule()
-        elif _by_step(self._chosen):
-            self._step()
+        else:
+            self._step(by_batch=True)
 
     def after_epoch(self, figures: Mapping[str, float]) -> None:
         """One pass over the data is done; `figures` are its metrics."""
@@ -67,8 +80,8 @@ class Schedule:
         if isinstance(self.scheduler, known.ReduceLROnPlateau):
             monitor = str(self._chosen.args.get("monitor", "loss")) if self._chosen else "loss"
             self.scheduler.step(figures[monitor])
-        elif not _by_step(self._chosen):
-            self._step()
+        else:
+            self._step(by_batch=False)
         if self._warmup is not None and not _warms(self._warmup, self.epochs):
             self._warmup = None
             self._reset()
@@ -99,16 +112,14 @@ class Schedule:
                 del group[name]
             group.update(first)
 
-    def _step(self) -> None:
-        scheduler = self.scheduler
-        if scheduler is None:
+    def _step(self, *, by_batch: bool) -> None:
+        if self.scheduler is None or self._chosen is None:
             return
-        if isinstance(scheduler, known.OneCycleLR) and scheduler.last_epoch >= _end(scheduler):
-            return  # the cycle is over: the learning rate stays where it ended
-        try:
-            scheduler.step()
-        except ValueError as error:
-            raise TrainingError(f"torch: {type(scheduler).__name__}: {error}") from error
+        for scheduler, chosen in _apart(self.scheduler, self._chosen):
+            if _by_batch(chosen) is by_batch:
+                with _told(chosen.name):
+                    scheduler.step()
+        _check_rates(self._optimizer, self._chosen.name)
 
 
 def warm(steps: int, warmup: Warmup) -> float:
@@ -138,12 +149,14 @@ def scheduler_of(chosen: Chosen, optimizer: optim.Optimizer) -> known.LRSchedule
     if args.get("last_epoch", -1) >= 0:
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
-    try:
-        if chosen.name == "chainedscheduler":
-            return known.ChainedScheduler(args["schedulers"], optimizer)
-        return SCHEDULERS[chosen.name](optimizer, **args)
-    except (KeyError, TypeError, ValueError) as error:
-        raise TrainingError(f"torch: {chosen.name}: {error}") from error
+    with _told(chosen.name):
+        made = (
+            known.ChainedScheduler(args["schedulers"], optimizer)
+            if chosen.name == "chainedscheduler"
+            else SCHEDULERS[chosen.name](optimizer, **args)
+        )
+    _check_rates(optimizer, chosen.name)
+    return made
 
 
 def rule_of(chosen: Chosen) -> Rule:
@@ -181,9 +194,27 @@ def _warms(warmup: Warmup | None, epochs: int) -> bool:
     return warmup is not None and epochs < warmup.epochs
 
 
-def _by_step(chosen: Chosen | None) -> bool:
-    return chosen is not None and bool({chosen.name, *(p.name for p in chosen.parts)} & BY_STEP)
+def _apart(scheduler: known.LRScheduler, chosen: Chosen) -> list[tuple[known.LRScheduler, Chosen]]:
+    """Take a chain apart: each of its parts steps at its own time, as a loop of torch's would."""
+    if isinstance(scheduler, known.ChainedScheduler):
+        return list(zip(scheduler._schedulers, chosen.parts, strict=True))  # noqa: SLF001 - not told elsewhere
+    return [(scheduler, chosen)]
 
 
-def _end(scheduler: known.OneCycleLR) -> int:
-    return int(scheduler.total_steps) - 1
+def _by_batch(chosen: Chosen) -> bool:
+    """Tell when something steps; a sequence has one count, of batches if one of its parts does."""
+    return bool({chosen.name, *(part.name for part in chosen.parts)} & BY_STEP)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise TrainingError(f"torch: {name}: {error}") from error
+
+
+def _check_rates(optimizer: optim.Optimizer, name: str) -> None:
+    for group in optimizer.param_groups:
+        if not abs(group["lr"]) <= _MOST:
+            raise TrainingError(f"torch: {name}: the learning rate became {group['lr']:g}")
