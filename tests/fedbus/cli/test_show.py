@@ -1,6 +1,7 @@
 """How things look."""
 
 import io
+from collections.abc import Callable
 
 import pytest
 from rich.console import Console
@@ -40,14 +41,11 @@ def test_a_digit_is_drawn_row_by_row() -> None:
     assert show.digit([0.0, 1.0, 0.5, 2.0], width=2) == "  @@\n==@@"
 
 
-def test_a_table_for_a_pipe_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    """A program, or grep, reads all of it."""
+def test_a_table_for_a_pipe_is_for_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program, or grep, reads all of it; a cell is one, whatever it holds."""
     reason = "because " * 30
-    show.print_table(("JOB", "REASON"), [("a", reason), ("b", None)], nothing="no jobs")
-    head, first, second = capsys.readouterr().out.splitlines()
-    assert head.split() == ["JOB", "REASON"]
-    assert first.rstrip() == f"a    {reason.rstrip()}"
-    assert second.rstrip() == "b"
+    show.print_table(("JOB", "REASON"), [("a", reason), ("b\tc\n", None)], nothing="no jobs")
+    assert capsys.readouterr().out == f"JOB\tREASON\na\t{reason}\nb c \t\n"
 
 
 def test_an_empty_table_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,13 +54,44 @@ def test_an_empty_table_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == "no jobs yet; submit one\n"
 
 
+WORDS = "config[0].lr: [bold]no[/bold] facsyn:x:"
+"""None of them a style, nor a picture."""
+
+
 def test_what_a_service_says_is_never_markup(capsys: pytest.CaptureFixture[str]) -> None:
-    """`config[0].lr` must not be read as a style."""
-    show.say("config[0].lr: [bold]no[/bold]")
-    show.print_table(("KEY",), [("config[red]",)], nothing="")
-    assert capsys.readouterr().out.split() == [
-        *("config[0].lr:", "[bold]no[/bold]", "KEY", "config[red]"),
-    ]
+    """On either stream, in sentences and in tables."""
+    show.say(WORDS)
+    show.err().print(WORDS)
+    show.print_table(("KEY",), [(WORDS,)], nothing="")
+    assert capsys.readouterr() == (f"{WORDS}\nKEY\n{WORDS}\n", f"{WORDS}\n")
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        """As terminals say."""
+        return True
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        lambda: show.print_table(("KEY",), [(WORDS,)], nothing=""),
+        lambda: show.working(WORDS).__enter__(),
+        lambda: show.progress(WORDS, 2).__enter__(),
+        lambda: show.progress("", 2).__enter__()(WORDS),
+    ],
+)
+def test_nor_is_it_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, shown: Callable[[], object]
+) -> None:
+    """In tables, beside wheels and bars."""
+    screen = Screen()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setenv("COLUMNS", "200")
+    shown()
+    assert WORDS in screen.getvalue()
 
 
 def test_json_for_programs_keeps_every_character(capsys: pytest.CaptureFixture[str]) -> None:

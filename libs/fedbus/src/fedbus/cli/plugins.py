@@ -37,7 +37,7 @@ def plugins(
         show.print_json([_plain(finding) for finding in findings])
     else:
         show.print_table(
-            ("kind", "name", "package", "where", ""),
+            ("KIND", "NAME", "PACKAGE", "WHERE", "STATE"),
             [
                 (
                     finding.plugin.group,

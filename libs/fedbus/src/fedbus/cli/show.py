@@ -4,30 +4,40 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 METRIC_DIGITS = 4
 _UNITS = ("B", "KiB", "MiB", "GiB")
 _KIB = 1024
+_BLANKS = str.maketrans("\t\r\n", "   ")
 
 
 def out() -> Console:
-    """Where answers go."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    """Where answers go; no markup is read in them, since much of them is the words of others."""
+    return _console(sys.stdout, soft_wrap=not sys.stdout.isatty())
 
 
 def err() -> Console:
     """Where errors and news about the command itself go."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return _console(sys.stderr, soft_wrap=True)
+
+
+def _console(file: TextIO, *, soft_wrap: bool) -> Console:
+    return Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
+
+
+def warn(sentence: str) -> None:
+    """Warn a person of something that may be meant; programs read the other stream."""
+    err().print(f"warning: {sentence}")
 
 
 def say(sentence: str) -> None:
-    """Tell a person something; no markup is read in it."""
-    out().print(escape(sentence), markup=True)
+    """Tell a person something."""
+    out().print(sentence)
 
 
 @contextmanager
@@ -37,8 +47,8 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
     if not console.is_terminal:
         yield lambda _: None
         return
-    with console.status(escape(what)) as status:
-        yield lambda sentence: status.update(escape(sentence))
+    with console.status(Text(what)) as status:
+        yield lambda sentence: status.update(Text(sentence))
 
 
 @contextmanager
@@ -48,13 +58,14 @@ def progress(what: str, steps: int) -> Iterator[Callable[[str], None]]:
     if not console.is_terminal:
         yield say
         return
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task(escape(what), total=steps)
+    said = TextColumn("{task.description}", markup=False)
+    with Progress(said, BarColumn(), TaskProgressColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(what, total=steps)
 
         def advance(sentence: str) -> None:
-            bar.console.print(escape(sentence), markup=True)
+            bar.console.print(sentence, markup=False)
             bar.advance(task)
 
         yield advance
@@ -72,19 +83,24 @@ def print_line(plain: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothing: str) -> None:
-    """Print rows below their columns' names, or a sentence where there are none."""
-    filled = [["" if cell is None else escape(str(cell)) for cell in row] for row in rows]
+    """Print rows below their columns' names, or a sentence where there are none.
+
+    In a pipe, tabs separate the cells, for `cut`; on a terminal they stand below each other.
+    """
+    filled = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not filled:
         say(nothing)
         return
     console = out()
+    if not console.is_terminal:
+        for row in (columns, *filled):
+            sys.stdout.write("\t".join(cell.translate(_BLANKS) for cell in row) + "\n")
+        return
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in filled:
         table.add_row(*row)
-    if not console.is_terminal:  # a pipe has no width: nothing is cut for it
-        console.width = 400
     console.print(table)
 
 

@@ -41,11 +41,12 @@ class Bar:
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            # Names and reasons are the words of others: no markup is read in them.
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(bar_width=30),
             TextColumn("{task.fields[rounds]}"),
-            TextColumn("[green]{task.fields[accuracy]}"),
-            TextColumn("[dim]{task.fields[news]}"),
+            TextColumn("{task.fields[accuracy]}", style="green", markup=False),
+            TextColumn("{task.fields[news]}", style="dim", markup=False),
             TimeElapsedColumn(),
             console=show.out(),
         )
