@@ -69,3 +69,50 @@ def test_the_process_ends_with_the_commands_exit_code(tmp_path: Path) -> None:
         done = subprocess.run(line, check=False, capture_output=True, text=True, env=environ)
         assert (done.returncode, done.stdout) == (3, "")
         assert done.stderr.startswith("fedbus: no cluster runs on this machine")
+
+
+def run(*words: str, stdout: object = subprocess.PIPE) -> "subprocess.CompletedProcess[str]":
+    """Run a command where no cluster is."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("FEDBUS_")}
+    return subprocess.run(
+        [*FEDBUS, *words],
+        check=False,
+        stdout=stdout,  # type: ignore[call-overload] - a descriptor or a file
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("data", "describe", "digits")])
+def test_an_answer_that_finds_no_room_is_a_sentence(words: tuple[str, ...]) -> None:
+    """Printed at once or at the end: exit code 1, since nobody got it."""
+    pytest.importorskip("sklearn")
+    with Path("/dev/full").open("w") as full:
+        done = run(*words, stdout=full)
+    sentence = "fedbus: standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, sentence)
+
+
+def test_an_answer_that_nobody_can_read_is_a_sentence() -> None:
+    """Standard output is closed, so that the next file would be taken for it."""
+    line = f'"{sys.executable}" -m fedbus.cli --version >&-'
+    done = subprocess.run(["/bin/sh", "-c", line], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("fedbus: standard output is closed; ")
+
+
+def test_who_has_read_enough_ends_a_command_quietly() -> None:
+    """As `head -1` does."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        for words in (("--version",), ("--help",)):
+            done = run(*words, stdout=pipe)
+            assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_help_in_a_pipe_begins_with_its_first_line() -> None:
+    """`fedbus --help | head -1` says something."""
+    assert run("--help").stdout.startswith("Usage: ")

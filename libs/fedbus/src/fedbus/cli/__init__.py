@@ -9,5 +9,6 @@ errands    models pushed, listed, shown and pulled: a small core in a real node
 card       a model card and its files on disk
 watching   a job's progress: a bar on a terminal, lines elsewhere
 show       tables, JSON, units
+outlet     standard output that says so when it cannot be written
 jobs, agents, models, inference, up, demo, simulation       the commands themselves
 """

@@ -1,6 +1,8 @@
 """The `fedbus` command: what it offers, and what becomes of its errors."""
 
 import os
+import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +23,7 @@ from fedbus.cli import (
     simulation,
     up,
 )
+from fedbus.cli.outlet import flush_stdout, open_stdout
 from fedbus.cli.where import Where, where
 from fedbus.errors import FedbusError
 
@@ -33,8 +36,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except FedbusError as error:
-            show.err().print(f"fedbus: {error}", markup=False)
-            raise typer.Exit(exits.code_of(error)) from None
+            raise typer.Exit(_complain(error)) from None
         except KeyboardInterrupt:
             raise typer.Exit(exits.INTERRUPTED) from None
 
@@ -44,6 +46,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # Boxes are for terminals; what is piped begins with its first word.
+    rich_markup_mode="rich" if sys.__stdout__ and sys.__stdout__.isatty() else None,
     epilog=exits.TABLE,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -105,7 +109,25 @@ def main(
 def run() -> int | str | None:
     """Run the command that is named on the command line; returns what the process ends with."""
     try:
+        open_stdout()
+        code = _code_of_app()
+        flush_stdout()
+    except BrokenPipeError:
+        return exits.FAILED
+    except FedbusError as error:
+        return _complain(error)
+    return code
+
+
+def _code_of_app() -> int | str | None:
+    try:
         app()
     except SystemExit as end:
         return end.code
     return exits.OK
+
+
+def _complain(error: FedbusError) -> int:
+    with suppress(OSError):  # the exit code says it still
+        show.err().print(f"fedbus: {error}")
+    return exits.code_of(error)
