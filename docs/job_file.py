@@ -45,7 +45,8 @@ OPTIMIZERS = """
 
 The learning rate is `lr` or `learning_rate` here, else that of `config`, else 0.01. What a job
 leaves out is the framework's own default. With `round.keep_state` each agent's optimizer goes on
-from round to round; else it starts afresh in every round.
+from round to round; else it starts afresh in every round. A `.tflite` file keeps its state if it
+was exported with `get_state` and `set_state`, as `fedbus models push` does.
 
 """
 
@@ -54,7 +55,12 @@ SCHEDULERS = """
 
 `monitor` names a metric that is measured while training (`val_loss` is read as `loss`). In
 PyTorch {by_step} step after each batch, the others after each epoch. `chainedscheduler` and
-`sequentiallr` are made of `schedulers`, a list of objects like this one.
+`sequentiallr` are made of `schedulers`, a list of objects like this one. Each part of a chain steps
+at its own time; a sequence has one count, of batches where one of its parts steps after each, else
+of epochs, and its `milestones` are counted so.
+
+Without `round.keep_state` a scheduler or callback begins afresh in every round: with `epochs: 1`
+nothing that acts after an epoch ever does. `fedbus job submit` and `fedbus simulate` warn of it.
 
 """
 

@@ -1,8 +1,11 @@
 """Every optimizer and callback of Keras does what Keras's own loop does, across tasks too."""
 
 import json
+import os
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.catalogue import FRAMEWORKS
+from fedbus.catalogue.idle import idle
 from fedbus.data import Dataset, of
 from fedbus.errors import TrainingError
 from fedbus.layout import Array, Weights
@@ -23,12 +27,15 @@ from fedbus_edge_agent.instructions import params_of
 pytest.importorskip("tensorflow")
 
 from fedbus.frameworks.keras import KerasTrainer
+from fedbus.frameworks.keras import trainer as trainers
+from fedbus.frameworks.keras.devices import has_bfloat16
 from fedbus.frameworks.keras.models import build, weights_of
 from tests.fedbus.frameworks.alike import assert_alike, through_a_file
 
 import keras  # isort: skip - after the package that says which backend it has
 import tensorflow as tf  # isort: skip
 
+AEROS = Path(__file__).parents[3] / "examples" / "aeros"
 NET: Structure = {
     "name": "sequential",
     "config": {
@@ -60,7 +67,8 @@ def data() -> Dataset:
 
 def params(**more: Any) -> Params:  # noqa: ANN401 - fields of Params
     """Ask for one epoch of one batch, unless told otherwise."""
-    return Params(**{"batch_size": ROWS, "learning_rate": 0.1, **more})
+    usual = {"batch_size": ROWS, "learning_rate": 0.1, "keep_state": True}
+    return Params(**{**usual, **more})
 
 
 def counted(seen: list[int]) -> bool:
@@ -150,6 +158,25 @@ def test_a_learning_rate_that_waits_for_better_is_lowered_across_tasks_too() -> 
     assert_alike(task_by_task({"scheduler": chosen}), own)
 
 
+@pytest.mark.parametrize(("kept", "rate"), [(True, 0.0025), (False, 0.005)])
+def test_the_scheduler_of_an_aeros_job_acts_from_round_to_round(rate: float, *, kept: bool) -> None:
+    """Where its state is kept; as the job stands, with one epoch in a round, it is warned of."""
+    job = json.loads(AEROS.joinpath("job.json").read_text())
+    job["scheduler_config"]["min_delta"] = "10"  # so that no epoch is better than the first
+    told = told_by(parse(json.dumps({**job, "round": {"keep_state": kept}}).encode()))
+    assert bool(idle(told)) is not kept
+    card = json.loads(AEROS.joinpath("model.json").read_text())
+    trainer = KerasTrainer(card["structures"]["keras"])
+    x = np.random.default_rng(0).random((16, 64), np.float32)
+    weights = trainer.initial()
+    for number in range(1, int(job["num_rounds"]) + 1):
+        asked = replace(params_of(told, seed=number, round=number), keep_state=True)
+        if kept and number > 1:
+            trainer.resume(through_a_file(trainer.state()))
+        weights = trainer.train(weights, of(x, np.arange(16) % 10), asked).weights
+    assert float(trainer.state()["optimizer/1"]) == pytest.approx(rate)
+
+
 def test_training_may_stop_early_with_its_best_weights() -> None:
     """As Keras's callback does it."""
     args: dict[str, Any] = {"min_delta": 10.0, "patience": 1, "restore_best_weights": True}
@@ -210,11 +237,31 @@ def test_a_loss_that_is_no_number_ends_training(
     assert capfd.readouterr().out == ""
 
 
+def test_nothing_of_a_task_is_held_that_nobody_asked_for() -> None:
+    """What an optimizer begins with is known by one number each, not by twice the model."""
+    layers = [["Dense", {"units": 400_000}], ["Dense", {"units": 3}]]
+    trainer = KerasTrainer({"name": "sequential", "config": {"input": [6], "layers": layers}})
+    weights = trainer.initial()
+    size = sum(weight.nbytes for weight in weights.values())
+    tracemalloc.start()  # which knows of numpy's arrays, not of TensorFlow's
+    try:
+        for keep_state in (False, True, False):
+            trainer.train(weights, data(), params(optimizer="adam", keep_state=keep_state))
+            assert tracemalloc.get_traced_memory()[0] < 0.5 * size
+        trainer.train(weights, data(), params(optimizer="adam"))
+        state = trainer.state()
+        assert sum(array.nbytes for array in state.values()) > 2 * size
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_state_that_is_not_of_this_job_is_refused() -> None:
     """With what made it."""
     trainer = KerasTrainer(NET)
-    with pytest.raises(TrainingError, match="nothing has been trained"):
-        trainer.state()
+    for _ in range(2):
+        with pytest.raises(TrainingError, match="nothing has been trained to its end with keep_st"):
+            trainer.state()
+        trainer.train(trainer.initial(), data(), params(keep_state=False))
     weights = trainer.train(trainer.initial(), data(), params(optimizer="adam")).weights
     state = dict(trainer.state())
     for wrong, sentence in (
@@ -229,8 +276,9 @@ def test_a_state_that_is_not_of_this_job_is_refused() -> None:
         trainer.train(weights, data(), params(optimizer="adam"))
 
 
-def test_mixed_precision_trains_nearly_the_same() -> None:
+def test_mixed_precision_trains_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """With half the bits in the products; the weights stay whole."""
+    monkeypatch.setattr(trainers, "has_bfloat16", lambda: True)
     trainer = KerasTrainer(NET)
     full = trainer.train(trainer.initial(), data(), params(epochs=5)).weights
     mixed = trainer.train(trainer.initial(), data(), params(epochs=5, precision="mixed")).weights
@@ -238,3 +286,31 @@ def test_mixed_precision_trains_nearly_the_same() -> None:
     assert any((full[name] != mixed[name]).any() for name in full)
     assert {array.dtype for array in mixed.values()} == {np.dtype(np.float32)}
     assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="of processors")
+def test_a_processor_trains_in_full_whatever_the_job_says() -> None:
+    """It would only imitate bfloat16, and take longer."""
+    trainer = KerasTrainer(NET)
+    full = trainer.train(trainer.initial(), data(), params()).weights
+    mixed = trainer.train(trainer.initial(), data(), params(precision="mixed")).weights
+    assert_alike(full, mixed, 0)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "able"),
+    [([], False), ([(7, 5)], False), ([(8, 0), (7, 5)], False), ([(8, 0), (9, 0)], True)],
+)
+def test_bfloat16_needs_gpus_that_all_have_it(
+    gpus: list[tuple[int, int]], *, able: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NVIDIA's Ampere was the first."""
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: gpus)
+    details = "get_device_details"
+    monkeypatch.setattr(tf.config.experimental, details, lambda gpu: {"compute_capability": gpu})
+    assert has_bfloat16() is able
+
+
+def test_agents_share_a_gpu() -> None:
+    """TensorFlow would take all of its memory at once; its import here says otherwise."""
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"

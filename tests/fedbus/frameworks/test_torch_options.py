@@ -1,6 +1,8 @@
 """Every optimizer and scheduler of PyTorch does what PyTorch's own loop does, across tasks too."""
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from fedbus.catalogue import FRAMEWORKS
 from fedbus.data import Dataset, of
-from fedbus.errors import TrainingError
+from fedbus.errors import Stopped, TrainingError
 from fedbus.layout import Array, Weights
 from fedbus.training import Chosen, Params, Structure, Warmup
 
@@ -20,9 +22,11 @@ from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 
 from fedbus.frameworks.torch import TorchTrainer
+from fedbus.frameworks.torch import trainer as trainers
+from fedbus.frameworks.torch.devices import has_bfloat16
 from fedbus.frameworks.torch.models import build, set_weights, weights_of
 from fedbus.frameworks.torch.optimizers import optimizer_of
-from fedbus.frameworks.torch.schedules import warm
+from fedbus.frameworks.torch.schedules import Schedule, warm
 from tests.fedbus.frameworks.alike import assert_alike, through_a_file
 
 NET: Structure = {"name": "mlp", "config": {"layers": [6, 5, 3], "seed": 2}}
@@ -132,7 +136,8 @@ def data(structure: Structure) -> Dataset:
 
 def params(**more: Any) -> Params:  # noqa: ANN401 - fields of Params
     """Ask for one epoch of one batch, unless told otherwise."""
-    return Params(**{"batch_size": ROWS, "learning_rate": 0.1, "epochs": 1, **more})
+    usual = {"batch_size": ROWS, "learning_rate": 0.1, "epochs": 1, "keep_state": True}
+    return Params(**{**usual, **more})
 
 
 def ours(structure: Structure, wanted: Params, rounds: int) -> Weights:
@@ -242,6 +247,75 @@ def test_a_scheduler_does_what_pytorchs_own_loop_does(name: str) -> None:
     assert any(np.abs(own[tensor] - plain[tensor]).max() > 1e-5 for tensor in own)
 
 
+def test_each_part_of_a_chain_steps_at_its_own_time() -> None:
+    """What cycles after each batch, what decays after each epoch, as in a loop of torch's."""
+    cycle = {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 3, "cycle_momentum": False}
+    parts = (Chosen("cycliclr", cycle), Chosen("exponentiallr", {"gamma": 0.5}))
+    assert rates(Chosen("chainedscheduler", parts=parts[1:]), batches=2, epochs=3) == pytest.approx(
+        [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
+    )
+    optimizer = optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    by_batch = lr_scheduler.CyclicLR(optimizer, 0.01, 0.3, 3, cycle_momentum=False)
+    by_epoch = lr_scheduler.ExponentialLR(optimizer, 0.5)
+    theirs = []
+    for _ in range(3):
+        for _ in range(2):
+            theirs.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            by_batch.step()
+        by_epoch.step()
+    found = rates(Chosen("chainedscheduler", parts=parts), batches=2, epochs=3)
+    assert found == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("kind", ["onecyclelr", "chainedscheduler", "sequentiallr"])
+def test_a_cycle_that_is_over_stays_where_it_ended(kind: str) -> None:
+    """Alone and as a part of others; PyTorch's own would raise."""
+    half = {"total_steps": 4, "pct_start": 0.5, "cycle_momentum": False}
+    cycle = Chosen("onecyclelr", {"max_lr": 0.1, **half})
+    args: dict[str, Any] = {"milestones": (5,)} if kind == "sequentiallr" else {}
+    late = Chosen("constantlr", {"factor": 0.5, "total_iters": 1})
+    parts = (cycle, late) if kind == "sequentiallr" else (cycle,)
+    chosen = cycle if kind == "onecyclelr" else Chosen(kind, args, parts)
+    found = rates(chosen, batches=3, epochs=3)
+    assert found[:2] == pytest.approx([0.1 / 25, 0.1])
+    assert found[3] == found[4] < found[0]
+    assert (found[5] == found[4]) is (kind != "sequentiallr")
+
+
+def rates(chosen: Chosen, batches: int, epochs: int) -> list[float]:
+    """List the learning rates of plain SGD's steps."""
+    optimizer = optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = Schedule(optimizer, params(scheduler=chosen))
+    found = []
+    for _ in range(epochs):
+        for _ in range(batches):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.after_batch()
+        schedule.after_epoch({"loss": 1.0})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("lambdalr", {"lr_lambda": "exponential", "gamma": 1e200}),
+        ("lambdalr", {"lr_lambda": "exponential", "gamma": 2**31 - 1}),
+        ("lambdalr", {"lr_lambda": "constant", "factor": 1e300}),
+        ("exponentiallr", {"gamma": 1e20}),
+        ("cycliclr", {"base_lr": 1e37, "max_lr": 1e38, "cycle_momentum": False}),
+        ("onecyclelr", {"max_lr": 0.1, "total_steps": 2, "pct_start": 0.5}),
+    ],
+)
+def test_a_learning_rate_beyond_all_bounds_is_said_in_a_sentence(
+    name: str, args: dict[str, Any]
+) -> None:
+    """No error of arithmetic comes out of PyTorch."""
+    with pytest.raises(TrainingError, match=rf"torch: {name}: "):
+        rates(Chosen(name, args), batches=20, epochs=40)
+
+
 def test_warm_up_runs_for_its_epochs_and_no_longer() -> None:
     """Then the scheduler begins, with the job's own learning rate."""
     plan = Warmup(epochs=2, iters=4, factor=0.2)
@@ -272,9 +346,11 @@ def test_without_its_state_a_task_begins_where_the_job_is() -> None:
 def test_a_state_that_is_not_of_this_job_is_refused() -> None:
     """With what made it."""
     trainer = TorchTrainer(NET)
-    with pytest.raises(TrainingError, match="nothing has been trained"):
-        trainer.state()
     adam = params(optimizer="adam")
+    for _ in range(2):
+        with pytest.raises(TrainingError, match="nothing has been trained to its end with keep_st"):
+            trainer.state()
+        trainer.train(trainer.initial(), data(NET), replace(adam, keep_state=False))
     weights = trainer.train(trainer.initial(), data(NET), adam).weights
     state = dict(trainer.state())
     trainer.resume(state)
@@ -291,14 +367,105 @@ def test_a_state_that_is_not_of_this_job_is_refused() -> None:
     trainer.train(weights, data(NET), adam)  # what was found is forgotten
 
 
-def test_mixed_precision_trains_nearly_the_same() -> None:
+def test_nothing_of_a_task_is_held_that_nobody_asked_for() -> None:
+    """Of Adam, twice the model, and the gradients, once more: an agent idles between two tasks."""
+    trainer = TorchTrainer(NET)
+    chosen = Chosen("exponentiallr", {"gamma": 0.5})
+    gc.collect()
+    gc.disable()  # what only its next full run would find is held as well
+    try:
+        before, gradients = optimizers_held(), gradients_held()
+        for keep_state in (False, True, True, False):
+            wanted = params(optimizer="adam", scheduler=chosen, keep_state=keep_state)
+            trainer.train(trainer.initial(), data(NET), wanted)
+            assert optimizers_held() - before == keep_state
+            assert gradients_held() == gradients
+    finally:
+        gc.enable()
+
+
+def optimizers_held() -> int:
+    """Count those of this process."""
+    return sum(issubclass(type(each), optim.Optimizer) for each in gc.get_objects())
+
+
+def gradients_held() -> int:
+    """Count the weights of this process that have one."""
+    found = (each for each in gc.get_objects() if type(each) is nn.Parameter)
+    return sum(each.grad is not None for each in found)
+
+
+def test_a_batch_that_takes_long_is_stopped_within() -> None:
+    """LBFGS may score one ten thousand times: it asks each time, and never looks hung."""
+    asked: list[bool] = []
+
+    def stop() -> bool:
+        asked.append(len(asked) == 5)
+        return asked[-1]
+
+    never = {"tolerance_grad": 0.0, "tolerance_change": 0.0}
+    args = {"max_iter": 10_000, "max_eval": 100_000, **never}
+    trainer = TorchTrainer(NET)
+    wanted = params(optimizer="lbfgs", optimizer_args=args)
+    with pytest.raises(Stopped):
+        trainer.train(trainer.initial(), data(NET).watched(stop), wanted)
+    assert asked == [False] * 5 + [True]
+    asked.clear()
+    trainer.train(trainer.initial(), data(NET).watched(stop), params())
+    assert asked == [False]  # others ask once for each batch
+
+
+def test_mixed_precision_trains_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """With half the bits in the products; the weights stay whole."""
+    monkeypatch.setattr(trainers, "has_bfloat16", lambda _: True)
     trainer = TorchTrainer(NET)
     full = trainer.train(trainer.initial(), data(NET), params(epochs=5))
     mixed = trainer.train(trainer.initial(), data(NET), params(epochs=5, precision="mixed"))
     assert_alike(full.weights, mixed.weights, 0.02)
     assert any((full.weights[name] != mixed.weights[name]).any() for name in full.weights)
     assert {a.dtype for a in mixed.weights.values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of processors")
+def test_a_processor_trains_in_full_whatever_the_job_says() -> None:
+    """It would only imitate bfloat16, and take longer."""
+    trainer = TorchTrainer(NET)
+    first = trainer.initial()
+    full = trainer.train(first, data(NET), params())
+    mixed = trainer.train(first, data(NET), params(precision="mixed"))
+    assert_alike(full.weights, mixed.weights, 0)
+
+
+def test_a_gpu_computes_in_bfloat16_if_it_does_so_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An old one would have to emulate it."""
+    asked: list[bool] = []
+
+    def said(*, including_emulation: bool) -> bool:
+        asked.append(including_emulation)
+        return len(asked) == 1
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", said)
+    gpu = torch.device("cuda")
+    assert [has_bfloat16(gpu), has_bfloat16(gpu)] == [True, False]
+    assert not has_bfloat16(torch.device("cpu"))
+    assert asked == [False, False]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("precision", ["full", "mixed"])
+@pytest.mark.parametrize("structure", [NET, BAG], ids=["dense", "words"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_gpu_takes_the_same_steps_with_its_state_saved_and_restored(
+    name: str, structure: Structure, precision: str
+) -> None:
+    """Near what the processor does, though it sums in another order."""
+    kind, args = OPTIMIZERS[name]
+    wanted = params(optimizer=name, optimizer_args=args, precision=precision)
+    assert next(TorchTrainer(structure)._net.parameters()).is_cuda  # noqa: SLF001 - nobody else says
+    own = theirs(structure, wanted, kind)
+    assert_alike(ours(structure, wanted, STEPS), own, 1e-3 if precision == "full" else 0.2)
 
 
 def test_what_pytorch_refuses_is_said_in_a_sentence() -> None:

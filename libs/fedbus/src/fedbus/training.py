@@ -59,7 +59,8 @@ class Params:
 
     `optimizer_args` are those the job gives, in its words, the learning rate apart; what it leaves
     out is the framework's own default. `round` is the job's, 1 for the first. `mixed` precision is
-    for devices that have it; others train in full.
+    for devices that have it; others train in full. With `keep_state` the trainer's `state`, if it
+    has that, is asked for after training; else nothing of it need be remembered.
     """
 
     batch_size: int = 32
@@ -75,6 +76,7 @@ class Params:
     metrics: tuple[str, ...] = ("accuracy",)
     round: int = 1
     seed: int = 0
+    keep_state: bool = False
 
     def number(self, name: str, default: float) -> float:
         """Return an argument of the optimizer that is one number.

@@ -54,6 +54,7 @@ def params_of(params: TrainingParams, seed: int, round: int = 1) -> Params:
         metrics=params.metrics,
         round=round,
         seed=seed,
+        keep_state=params.keep_state,
     )
 
 

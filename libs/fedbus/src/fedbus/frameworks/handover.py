@@ -1,6 +1,6 @@
 """What one training hands over to the next: an optimizer's and a scheduler's state, as arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fedbus.errors import TrainingError
 from fedbus.layout import Array
@@ -9,22 +9,23 @@ from fedbus.layout import Array
 class HandsOver:
     """The half of a trainer that goes on where another one stopped: `fedbus.plugins.Remembers`.
 
-    `train` begins with `_take`, and leaves what the next may go on from with `_leave`.
+    `train` begins with `_take`. Where the task wants it kept, and only there, `train` ends with
+    `_leave`: how to copy what the next may go on from. Nothing is copied before somebody asks.
     """
 
     def __init__(self) -> None:
-        self._left: Mapping[str, Array] | None = None
+        self._left: Callable[[], Mapping[str, Array]] | None = None
         self._found: Mapping[str, Array] | None = None
 
     def state(self) -> Mapping[str, Array]:
         """Return what the optimizer and the scheduler of the last `train` left.
 
         Raises:
-            TrainingError: nothing has been trained to its end yet.
+            TrainingError: nothing has been trained to its end yet, or without `keep_state`.
         """
         if self._left is None:
-            raise TrainingError("nothing has been trained to its end, so nothing is remembered")
-        return self._left
+            raise TrainingError("nothing has been trained to its end with keep_state")
+        return self._left()
 
     def resume(self, state: Mapping[str, Array]) -> None:
         """Let the next `train`, and no other, go on from what another one left.
@@ -38,5 +39,5 @@ class HandsOver:
         found, self._found, self._left = self._found, None, None
         return found
 
-    def _leave(self, state: Mapping[str, Array]) -> None:
-        self._left = state
+    def _leave(self, copy: Callable[[], Mapping[str, Array]]) -> None:
+        self._left = copy

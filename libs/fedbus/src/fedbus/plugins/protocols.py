@@ -80,8 +80,10 @@ class Remembers(Protocol):
     def state(self) -> Mapping[str, Array]:
         """Return what the last `train` left: named arrays that are copies, and nothing else.
 
+        It is asked for after a `train` whose params have `keep_state`.
+
         Raises:
-            TrainingError: nothing has been trained yet.
+            TrainingError: nothing has been trained yet, or without `keep_state`.
         """
         ...
 

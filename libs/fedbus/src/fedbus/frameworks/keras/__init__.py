@@ -3,6 +3,7 @@
 layers.py      the layers a structure may name, and what each takes                  (no Keras)
 models.py      models by name; weights with the layout's names and shapes
 measures.py    losses and metrics by name, and truths as they take them
+devices.py     what the device can do
 memory.py      what an optimizer and a callback remember, as arrays
 trainer.py     all of it together
 """
@@ -12,6 +13,7 @@ import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # else it takes all of a GPU's memory
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each new length of a batch
 
 from fedbus.frameworks.keras.trainer import KerasTrainer  # noqa: E402 - Keras reads them at import

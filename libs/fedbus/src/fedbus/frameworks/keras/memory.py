@@ -14,14 +14,21 @@ _COUNTERS: Final = ("wait", "best", "cooldown_counter", "stopped_epoch", "best_e
 """What changes in Keras's callbacks; all else follows from the job."""
 
 
-def remember(optimizer: Any, callback: Any, params: Params) -> dict[str, Array]:  # noqa: ANN401 - Keras has no types
-    """Copy what a task left."""
-    arrays: dict[str, Array] = {MADE_BY: np.array(maker(params))}
+def counters(callback: Any) -> dict[str, Array]:  # noqa: ANN401 - Keras has no types
+    """Take down what a callback has counted, and not the weights it may hold."""
+    held = {name: getattr(callback, name, None) for name in _COUNTERS}
+    return {f"callback/{n}": np.array(v, np.float64) for n, v in held.items() if v is not None}
+
+
+def remember(
+    optimizer: Any,  # noqa: ANN401 - Keras has no types
+    counted: Mapping[str, Array],
+    params: Params,
+) -> dict[str, Array]:
+    """Copy what a task left; `counted` by its callback."""
+    arrays: dict[str, Array] = {MADE_BY: np.array(maker(params)), **counted}
     for index, variable in enumerate(optimizer.variables):
         arrays[f"optimizer/{index}"] = np.array(variable)
-    for name in _COUNTERS:
-        if getattr(callback, name, None) is not None:
-            arrays[f"callback/{name}"] = np.array(getattr(callback, name), np.float64)
     return arrays
 
 

@@ -11,8 +11,9 @@ from fedbus.catalogue import LOWER_IS_BETTER, require, taken
 from fedbus.data import Dataset
 from fedbus.errors import TrainingError
 from fedbus.frameworks.handover import HandsOver
+from fedbus.frameworks.keras.devices import has_bfloat16
 from fedbus.frameworks.keras.measures import loss_of, metrics_of, truth_of
-from fedbus.frameworks.keras.memory import recall, remember
+from fedbus.frameworks.keras.memory import counters, recall, remember
 from fedbus.frameworks.keras.models import answers_probabilities, build, set_weights, weights_of
 from fedbus.layout import Array, Layout, Weights
 from fedbus.training import Chosen, Params, Structure, Update, answers_classes
@@ -25,6 +26,7 @@ _CALLBACKS: Final[Mapping[str, str]] = {
     "earlystopping": "EarlyStopping",
     "reducelronplateau": "ReduceLROnPlateau",
 }
+_SEED_STATE: Final = "seed_generator_state"
 
 
 class KerasTrainer(HandsOver):
@@ -40,7 +42,7 @@ class KerasTrainer(HandsOver):
         self._net = build(structure)
         self._precision = "full"
         self._layout = Layout.of(weights_of(self._net))
-        self._compiled: tuple[tuple[object, ...], list[Array]] | None = None
+        self._compiled: tuple[tuple[object, ...], list[Array]] | None = None  # with its first state
         self._classes = answers_classes(structure)
 
     def initial(self) -> Weights:
@@ -64,8 +66,8 @@ class KerasTrainer(HandsOver):
             Stopped: at the next batch after the data was asked to stop.
             TrainingError: the data or the parameters do not fit, or the loss is no number any more.
         """
-        require("keras", params)
         found = self._take()
+        require("keras", params)
         self._compile(params)
         self.load(weights)
         callback = _callback(params.scheduler)
@@ -73,10 +75,14 @@ class KerasTrainer(HandsOver):
         callback.on_train_begin({})
         if found is not None:
             recall(self._net.optimizer, callback, params, found)
+        del found  # as large as the optimizer's own
+        self._seed(params.seed)
         metrics = self._walk(data, params, callback)
         callback.on_train_end({})
         self._net.optimizer.finalize_variable_values(self._net.trainable_variables)
-        self._leave(remember(self._net.optimizer, callback, params))
+        if params.keep_state:
+            optimizer, counted = self._net.optimizer, counters(callback)
+            self._leave(lambda: remember(optimizer, counted, params))
         return Update(weights_of(self._net), data.examples, metrics)
 
     def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Mapping[str, float]:
@@ -124,9 +130,10 @@ class KerasTrainer(HandsOver):
         args = sorted(params.optimizer_args.items())
         wanted = (*_measured(params), params.optimizer, args)
         if self._compiled is None or self._compiled[0] != wanted:
-            if params.precision != self._precision:
-                self._net = build(self._structure, params.precision)
-                self._precision = params.precision
+            precision = params.precision if has_bfloat16() else "full"
+            if precision != self._precision:
+                self._net = build(self._structure, precision)
+                self._precision = precision
             optimizer = _optimizer(params)
             probable = answers_probabilities(self._net)
             self._net.compile(
@@ -136,11 +143,18 @@ class KerasTrainer(HandsOver):
                 jit_compile=params.optimizer_args.get("jit_compile") is True,
             )
             optimizer.build(self._net.trainable_variables)
-            self._compiled = wanted, [np.array(variable) for variable in optimizer.variables]
+            self._compiled = wanted, [_first(np.array(each)) for each in optimizer.variables]
         for variable, first in zip(self._net.optimizer.variables, self._compiled[1], strict=True):
-            variable.assign(first)
+            variable.assign(np.broadcast_to(first, variable.shape))
         self._net.optimizer.learning_rate = params.learning_rate
         self._net.stop_training = False
+
+    def _seed(self, seed: int) -> None:
+        """Let layers draw by a task's seed, whatever they drew before."""
+        drawing = [v for v in self._net.variables if v.path.rpartition("/")[2] == _SEED_STATE]
+        own = np.random.default_rng(seed).integers(2**31, size=len(drawing))
+        for variable, number in zip(drawing, own, strict=True):
+            variable.assign(np.array([number, 0]))
 
     def _walk(self, data: Dataset, params: Params, callback: Any) -> dict[str, float]:  # noqa: ANN401 - Keras has no types
         figures: dict[str, float] = {}
@@ -213,6 +227,12 @@ def _callback(chosen: Chosen | None) -> Any:  # noqa: ANN401 - Keras has no type
         return getattr(keras.callbacks, _CALLBACKS[chosen.name])(**args)
     except (TypeError, ValueError) as error:
         raise TrainingError(f"keras: {chosen.name}: {error}") from error
+
+
+def _first(values: Array) -> Array:
+    """Hold what an optimizer begins with: zeros, say, are one number, not twice the model."""
+    alike = values.size and (values == values.flat[0]).all()
+    return np.array(values.flat[0]) if alike else values
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:

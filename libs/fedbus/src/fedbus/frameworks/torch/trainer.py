@@ -1,6 +1,8 @@
 """Trains, scores and runs one architecture with PyTorch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from fedbus.catalogue import require
 from fedbus.data import Dataset
 from fedbus.errors import TrainingError
 from fedbus.frameworks.handover import HandsOver
+from fedbus.frameworks.torch.devices import device, has_bfloat16
 from fedbus.frameworks.torch.losses import LOSSES, Figures, truth_of
 from fedbus.frameworks.torch.memory import recall, remember
 from fedbus.frameworks.torch.models import build, embeddings, set_weights, weights_of
@@ -17,6 +20,8 @@ from fedbus.frameworks.torch.optimizers import optimizer_of, step
 from fedbus.frameworks.torch.schedules import Schedule
 from fedbus.layout import Array, Layout, Weights
 from fedbus.training import Params, Structure, Update, answers_classes
+
+_SEEDS: Final = 2**63
 
 
 class TorchTrainer(HandsOver):
@@ -29,7 +34,8 @@ class TorchTrainer(HandsOver):
     def __init__(self, structure: Structure) -> None:
         super().__init__()
         self._structure = structure
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = device()
+        self._mixes = has_bfloat16(self._device)
         self._net = build(structure).to(self._device)
         self._layout = Layout.of(weights_of(self._net))
         self._words = min((layer.num_embeddings for layer in embeddings(self._net)), default=0)
@@ -56,8 +62,8 @@ class TorchTrainer(HandsOver):
             Stopped: at the next batch after the data was asked to stop.
             TrainingError: the data or the parameters do not fit, or the loss is no number any more.
         """
-        require("torch", params)
         found = self._take()
+        require("torch", params)
         self.load(weights)
         self._net.train()
         if found is None:
@@ -66,8 +72,14 @@ class TorchTrainer(HandsOver):
             schedule = Schedule(optimizer, params, epochs, epochs * data.steps_in_epoch(params))
         else:
             optimizer, schedule = recall(self._net, params, found)
-        figures = self._walk(data, params, optimizer, schedule)
-        self._leave(remember(self._net, optimizer, schedule, params))
+        del found  # as large as what was made of it
+        try:
+            with self._chance(params.seed):
+                figures = self._walk(data, params, optimizer, schedule)
+        finally:
+            self._net.zero_grad()  # as large as the model, and of no more use
+        if params.keep_state:
+            self._leave(lambda: remember(self._net, optimizer, schedule, params))
         return Update(weights_of(self._net), data.examples, figures.metrics())
 
     def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Mapping[str, float]:
@@ -109,9 +121,11 @@ class TorchTrainer(HandsOver):
         for batches in data.epochs(params):
             epoch = Figures(params.loss, params.metrics)
             for x, y in batches:
-                uncounted = [epoch]  # LBFGS scores a batch several times; only the first counts
+                uncounted = [epoch]  # LBFGS scores a batch many times; only the first counts
 
                 def score(x: Array = x, y: Array = y, to: list[Figures] = uncounted) -> Tensor:
+                    if not to:
+                        data.check_stop()
                     return self._score(x, y, params, to.pop() if to else None)
 
                 step(optimizer, score)
@@ -120,8 +134,15 @@ class TorchTrainer(HandsOver):
             whole.include(epoch)
         return whole
 
+    @contextmanager
+    def _chance(self, seed: int) -> Iterator[None]:
+        """Let layers draw by a task's seed; the process goes on with its own chance after it."""
+        with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
+            torch.manual_seed(seed % _SEEDS)
+            yield
+
     def _score(self, x: Array, y: Array, params: Params, figures: Figures | None) -> Tensor:
-        mixed = params.precision == "mixed"
+        mixed = self._mixes and params.precision == "mixed"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
             outputs = self._answer(x)
         outputs = outputs.float()

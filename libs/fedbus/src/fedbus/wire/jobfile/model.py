@@ -76,7 +76,8 @@ class RoundSettings(Part):
     )
     precision: Literal["full", "mixed"] = Field(
         default="full",
-        description="`mixed` computes in bfloat16 where a device has it; others train in full.",
+        description="`mixed` computes in bfloat16 on a GPU that has it; other devices, and tflite, "
+        "train in full.",
     )
 
 
