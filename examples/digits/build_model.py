@@ -13,6 +13,11 @@ Take it as the pattern for a model of your own. `fedbus.frameworks.tflite` needs
     get_weights()                          -> {every weight}
     set_weights(every weight)              -> {"done"}               and forget the momentum
 
+and two more for jobs that keep an optimizer's state from round to round:
+
+    get_state()                            -> {all it remembers}     here the momentum
+    set_state(all it remembers)            -> {"done"}
+
 A weight named `layers.0.bias` is spelt `layers__0__bias` there: names in a signature are Python's.
 The batch dimension is None, so any batch fits, the short last one too.
 """
@@ -104,9 +109,21 @@ class Digits(tf.Module):
             self.velocity[name].assign(tf.zeros_like(weight))
         return {"done": tf.constant(1)}
 
+    @tf.function
+    def get_state(self) -> dict[str, tf.Tensor]:
+        """Hand out the momentum."""
+        return {name: velocity.read_value() for name, velocity in self.velocity.items()}
+
+    @tf.function
+    def set_state(self, **state: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Go on with this momentum."""
+        for name, velocity in state.items():
+            self.velocity[name].assign(velocity)
+        return {"done": tf.constant(1)}
+
 
 def convert(model: Digits) -> bytes:
-    """Export the four signatures and translate them to TFLite's builtin operators."""
+    """Export the six signatures and translate them to TFLite's builtin operators."""
     x, y = tf.TensorSpec((None, LAYERS[0]), tf.float32), tf.TensorSpec((None,), tf.int32)
     number = tf.TensorSpec((), tf.float32)
     kinds = {name: tf.TensorSpec(w.shape, w.dtype, name) for name, w in model.weights.items()}
@@ -115,6 +132,8 @@ def convert(model: Digits) -> bytes:
         "infer": model.infer.get_concrete_function(x),
         "get_weights": model.get_weights.get_concrete_function(),
         "set_weights": model.set_weights.get_concrete_function(**kinds),
+        "get_state": model.get_state.get_concrete_function(),
+        "set_state": model.set_state.get_concrete_function(**kinds),
     }
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(model, folder, signatures=signatures)

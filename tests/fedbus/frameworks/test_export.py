@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fedbus.errors import TrainingError
 from fedbus.frameworks.tflite import TfliteTrainer
 from fedbus.layout import Array
 from fedbus.training import Params
+from tests.fedbus.frameworks.alike import assert_alike, through_a_file
 
 pytest.importorskip("tensorflow")
 pytest.importorskip("tflite_runtime")
@@ -178,6 +180,26 @@ def test_dropout_drops_its_share_in_training_only_and_by_the_tasks_seed() -> Non
     np.testing.assert_allclose(
         trainer.predict(x), tf.nn.softmax(np.array(model(x, training=False))), atol=1e-5
     )
+
+
+def test_adam_goes_on_from_task_to_task() -> None:
+    """With its moments and the number of its steps."""
+    file = export(net(*NETS["dense"]))
+    one, other = TfliteTrainer({"blob": file}), TfliteTrainer({"blob": file})
+    x = np.random.default_rng(7).normal(size=(7, 5)).astype(np.float32)
+    data = of(x, np.arange(7) % 3)
+    params = Params(batch_size=7, learning_rate=0.05, optimizer="adam", keep_state=True)
+    weights = at_once = one.initial()
+    at_once = one.train(at_once, data, replace(params, epochs=3)).weights
+    for task in range(3):
+        if task:
+            other.resume(through_a_file(other.state()))
+        weights = other.train(weights, data, params).weights
+        other.evaluate(weights, data, params)  # of which the state knows nothing
+    assert_alike(weights, at_once)
+    other.resume({name: array for name, array in other.state().items() if name != "steps"})
+    with pytest.raises(TrainingError, match="damaged, or of another model"):
+        other.train(weights, data, params)
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,18 @@ def test_a_file_that_knows_no_momentum_is_not_asked_for_it() -> None:
         trainer.train(trainer.initial(), data, Params())
 
 
+def test_a_file_that_cannot_hand_out_its_state_is_not_asked_to_keep_it() -> None:
+    """One that was made before; plain SGD has nothing to keep."""
+    file = demo_data.read("digits.tflite").replace(b"get_state\x00", b"got_state\x00")
+    trainer, data = TfliteTrainer({"blob": file}), of(np.ones((1, 64)), np.zeros(1, int))
+    kept = Params(optimizer_args={"momentum": 0.9}, keep_state=True)
+    with pytest.raises(TrainingError, match=r"without get_state .* export it anew, or leave round"):
+        trainer.train(trainer.initial(), data, kept)
+    trainer.train(trainer.initial(), data, Params(keep_state=True))
+    assert set(trainer.state()) == {"made_by"}
+    trainer.train(trainer.initial(), data, Params(optimizer_args={"momentum": 0.9}))
+
+
 def test_without_a_runtime_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """A base agent has none."""
     for name in ("tflite_runtime", "ai_edge_litert", "tensorflow.lite.python"):

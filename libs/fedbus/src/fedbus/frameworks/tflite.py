@@ -12,54 +12,36 @@ hand. Its signatures are
 and perhaps
 
     train_adam(x, y, learning_rate, beta_1, beta_2, epsilon)         one step of Adam, with as much
+    get_state()                            -> {all it remembers}     its momentum, say
+    set_state(all it remembers)            -> {"done"}               without which no state is kept
 
 where the weight `layers.0.bias` is spelt `layers__0__bias`. The batch dimension is open (None), so
 any batch fits, the short last one too. A file that gives no "correct" was made for the mean squared
 error: its truths and outputs are values. One that takes a `seed` drops units by it.
 """
 
-import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol, cast
 
 import numpy as np
 
 from fedbus.catalogue import require
 from fedbus.data import Dataset
-from fedbus.errors import PluginError, TrainingError
-from fedbus.layout import Array, Layout, Weights, listed
+from fedbus.errors import TrainingError
+from fedbus.frameworks.handover import HandsOver
+from fedbus.frameworks.tflite_file import Signature, signatures_of
+from fedbus.layout import Array, Layout, Weights
 from fedbus.training import CROSS_ENTROPY, Params, Structure, Tally, Update, check_labels
 
-_RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow.lite.python")
-"""Where an `interpreter` module is found, the lightest first."""
-_FOR_NUMPY_1 = "2.14."
-_NEEDED = {
-    "train": ({"x", "y", "learning_rate"}, {"loss"}),
-    "infer": ({"x"}, {"outputs"}),
-    "get_weights": (set(), set()),
-    "set_weights": (set(), set()),
-}
-"""What each signature must take and give, at the least."""
 _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 """What it takes beside the learning rate, with Keras's own values."""
 _SQUARED = frozenset({"mean_squared_error", "mse"})
 _SEEDS = 1021
 _LEAST = 1e-7
+_MADE_BY = "made_by"
 
 
-class _Signature(Protocol):
-    """The part of TFLite's SignatureRunner that we use."""
-
-    def __call__(self, **inputs: Array | np.float32) -> dict[str, Array]: ...
-    def get_input_details(self) -> dict[str, dict[str, Any]]: ...
-    def get_output_details(self) -> dict[str, dict[str, Any]]: ...
-
-
-class TfliteTrainer:
+class TfliteTrainer(HandsOver):
     """Trains, scores and runs one `.tflite` file on the CPU, in one thread.
 
     Raises:
@@ -68,13 +50,16 @@ class TfliteTrainer:
     """
 
     def __init__(self, structure: Structure) -> None:
+        super().__init__()
         self._structure = structure
-        signatures = _signatures(structure)
+        signatures = signatures_of(structure)
         self._train = signatures["train"]
         self._adam = signatures.get("train_adam")
         self._infer = signatures["infer"]
         self._get = signatures["get_weights"]
         self._set = signatures["set_weights"]
+        self._get_state = signatures.get("get_state")
+        self._set_state = signatures.get("set_state")
         self._inputs = self._train.get_input_details()
         self._layout = Layout.of(_weights(self._get))
         self._by_class = "correct" in self._train.get_output_details()
@@ -82,7 +67,7 @@ class TfliteTrainer:
 
     def initial(self) -> Weights:
         """Make the weights the file was exported with."""
-        return _weights(_signatures(self._structure)["get_weights"])
+        return _weights(signatures_of(self._structure)["get_weights"])
 
     def load(self, weights: Weights) -> None:
         """Take these weights, and forget the momentum of what was trained before.
@@ -101,15 +86,28 @@ class TfliteTrainer:
             Stopped: at the next batch after the data was asked to stop.
             TrainingError: the data or the parameters do not fit, or the loss is no number any more.
         """
+        found = self._take()
         require("tflite", replace(params, metrics=()))
         step, fixed = self._step(params)
+        wanted = _remembers(params) and (params.keep_state or found is not None)
+        if wanted and None in {self._get_state, self._set_state}:
+            raise TrainingError(
+                "this .tflite file was exported without get_state and set_state, which keep_state "
+                "needs; export it anew, or leave round.keep_state out"
+            )
         self.load(weights)
+        if found is not None:
+            self._recall(found, params)
+        del found  # as large as what the file holds now
         tally = Tally()
         for x, y in data.steps(params):
             batch = {"x": self._typed("x", x), "y": self._truth(x, y)}
             said = _run(step, batch | fixed)
             correct = float(said.get("correct", np.float32(0)))
             tally.add(loss=float(said["loss"]), correct=correct, examples=len(x))
+        if params.keep_state:
+            state = self._remember(params)  # now: the file forgets it with the next weights
+            self._leave(lambda: state)
         return Update(_weights(self._get), data.examples, self._figures(tally))
 
     def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Mapping[str, float]:
@@ -142,11 +140,28 @@ class TfliteTrainer:
         """
         return _run(self._infer, {"x": self._typed("x", inputs)})["outputs"]
 
+    def _remember(self, params: Params) -> dict[str, Array]:
+        held = self._get_state() if self._get_state is not None and _remembers(params) else {}
+        return {_MADE_BY: np.array(_maker(params)), **held}
+
+    def _recall(self, arrays: Mapping[str, Array], params: Params) -> None:
+        was = str(arrays[_MADE_BY]) if _MADE_BY in arrays else "nobody we know"
+        if was != _maker(params):
+            raise TrainingError(f"the state was kept by {was}; this task wants {_maker(params)}")
+        if self._set_state is None or not _remembers(params):
+            return
+        held = {name: array for name, array in arrays.items() if name != _MADE_BY}
+        wanted = self._set_state.get_input_details()
+        shapes = {name: tuple(map(int, about["shape"])) for name, about in wanted.items()}
+        if shapes != {name: array.shape for name, array in held.items()}:
+            raise TrainingError("the state that was kept is damaged, or of another model")
+        self._set_state(**{n: np.asarray(a, wanted[n]["dtype"]) for n, a in held.items()})
+
     def _require(self, params: Params) -> None:
         losses = CROSS_ENTROPY if self._by_class else _SQUARED
         params.require("this .tflite file", {params.optimizer}, losses)
 
-    def _step(self, params: Params) -> tuple[_Signature, dict[str, Array | np.float32]]:
+    def _step(self, params: Params) -> tuple[Signature, dict[str, Array | np.float32]]:
         """Choose the training step, and say what it is told beside the rows."""
         self._require(params)
         fixed: dict[str, Array | np.float32] = {"learning_rate": np.float32(params.learning_rate)}
@@ -187,82 +202,22 @@ class TfliteTrainer:
         return np.asarray(rows, self._inputs[name]["dtype"], order="C")
 
 
-def _signatures(structure: Structure) -> dict[str, _Signature]:
-    file = structure.get("blob")
-    if not isinstance(file, bytes | bytearray):
-        has = f"blob, a {type(file).__name__}" if "blob" in structure else listed(structure)
-        raise TrainingError(
-            f"a tflite structure has a blob, bytes; this one has {has or 'nothing'}"
-        )
-    runtime = _interpreter()
-    try:
-        with warnings.catch_warnings():  # TensorFlow's tells of its successor, every time
-            warnings.simplefilter("ignore", UserWarning)
-            interpreter = runtime(model_content=bytes(file), num_threads=1)
-        found = interpreter.get_signature_list()
-    except SystemError as error:  # what C says that was compiled against another numpy
-        raise PluginError(_unfit(runtime.__module__, error)) from error
-    except (ValueError, RuntimeError) as error:
-        raise TrainingError(f"not a .tflite file that runs here: {error}") from error
-    for name, (inputs, outputs) in _NEEDED.items():
-        if name not in found:
-            raise TrainingError(f"the .tflite file has no signature {name!r}")
-        missing = (inputs - {*found[name]["inputs"]}) | (outputs - {*found[name]["outputs"]})
-        if missing:
-            raise TrainingError(f"the signature {name!r} has no {listed(missing)}")
-    known = [*_NEEDED, *({"train_adam"} & found.keys())]
-    return {name: interpreter.get_signature_runner(name) for name in known}
+def _remembers(params: Params) -> bool:
+    """Tell whether an optimizer remembers anything."""
+    return params.optimizer == "adam" or params.number("momentum", 0.0) != 0
 
 
-def _interpreter() -> Any:  # noqa: ANN401 - a class without types
-    # After TensorFlow in one process tflite_runtime reads no file any more: their symbols clash.
-    there = _RUNTIMES[::-1] if "tensorflow" in sys.modules else _RUNTIMES
-    broken = []
-    for name in there:
-        try:
-            _check_numpy(name, np.__version__)
-            return cast("Any", import_module(f"{name}.interpreter")).Interpreter
-        except ModuleNotFoundError:
-            continue
-        except PluginError as error:
-            broken.append(str(error))
-        except Exception as error:  # noqa: BLE001 - whatever a broken installation may raise
-            broken.append(_unfit(name, error))
-    raise PluginError("; ".join(broken) or 'no TFLite runtime here; pip install "fedbus[tflite]"')
+def _maker(params: Params) -> str:
+    """Say what of a job decides what is remembered."""
+    return f"tflite {(params.optimizer, sorted(params.optimizer_args))}"
 
 
-def _check_numpy(runtime: str, numpy: str) -> None:
-    """Refuse what would print a page when imported, and raise a SystemError when used.
-
-    Raises:
-        PluginError: the runtime is the last tflite-runtime, compiled for numpy 1, and this is none.
-    """
-    if runtime != "tflite_runtime" or numpy.startswith("1."):
-        return
-    try:
-        found = version("tflite-runtime")
-    except PackageNotFoundError:
-        return  # from elsewhere, or none at all
-    if found.startswith(_FOR_NUMPY_1):
-        raise PluginError(
-            f"tflite-runtime {found} needs numpy 1, and numpy {numpy} is installed; "
-            'pip install "numpy<2" mends it'
-        )
-
-
-def _unfit(runtime: str, error: Exception) -> str:
-    return (
-        f"{runtime.partition('.')[0]} does not load beside numpy {np.__version__}: "
-        f'{type(error).__name__}: {error}; pip install "fedbus[tflite]" brings versions that fit'
-    )
-
-
-def _weights(get: _Signature) -> dict[str, Array]:
+def _weights(get: Signature) -> dict[str, Array]:
     # The runtime hands out copies.
     return {name.replace("__", "."): weight for name, weight in get().items()}
 
 
-def _run(signature: _Signature, inputs: Mapping[str, Array | np.float32]) -> dict[str, Array]:
+def _run(signature: Signature, inputs: Mapping[str, Array | np.float32]) -> dict[str, Array]:
     try:
         return signature(**inputs)
     except (ValueError, RuntimeError) as error:

@@ -1,7 +1,7 @@
 """Export a Keras model as a `.tflite` file that tflite-runtime can train as well as run.
 
-The file has the signatures that `fedbus.frameworks.tflite` needs, and `train_adam` beside `train`,
-with the model's own weights in it. Only TFLite's builtin operators are used.
+The file has the signatures that `fedbus.frameworks.tflite` needs, and those it can do without, with
+the model's own weights in it. Only TFLite's builtin operators are used.
 """
 
 import tempfile
@@ -61,12 +61,15 @@ def export(model: Any, loss: Loss = "categorical_crossentropy") -> bytes:  # noq
     )
     number = tf.TensorSpec((), tf.float32)
     kinds = {name: tf.TensorSpec(w.shape, w.dtype, name) for name, w in network.numbers.items()}
+    held = {name: tf.TensorSpec(v.shape, v.dtype, name) for name, v in network.state.items()}
     signatures = {
         "train": network.train.get_concrete_function(x, y, *[number] * 3),
         "train_adam": network.train_adam.get_concrete_function(x, y, *[number] * 5),
         "infer": network.infer.get_concrete_function(x),
         "get_weights": network.get_weights.get_concrete_function(),
         "set_weights": network.set_weights.get_concrete_function(**kinds),
+        "get_state": network.get_state.get_concrete_function(),
+        "set_state": network.set_state.get_concrete_function(**held),
     }
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(network, folder, signatures=signatures)
@@ -145,6 +148,11 @@ class _Network(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
         self.first = {name: tf.Variable(tf.zeros_like(w)) for name, w in self.numbers.items()}
         self.second = {name: tf.Variable(tf.zeros_like(w)) for name, w in self.numbers.items()}
         self.steps = tf.Variable(0.0)
+        self.state = {
+            **{f"first__{name}": v for name, v in self.first.items()},
+            **{f"second__{name}": v for name, v in self.second.items()},
+            "steps": self.steps,
+        }
 
     def _forward(self, x: Any, draw: Any) -> tuple[Any, list[tuple[list[str], Back]]]:  # noqa: ANN401 - tensors
         names, way = list(self.numbers), []
@@ -232,4 +240,16 @@ class _Network(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
             self.first[name].assign(tf.zeros_like(weight))
             self.second[name].assign(tf.zeros_like(weight))
         self.steps.assign(0.0)
+        return {"done": tf.constant(1)}
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # as all of TensorFlow
+    def get_state(self) -> Any:  # noqa: ANN401 - tensors
+        """Hand out what the optimizers remember."""
+        return {name: variable.read_value() for name, variable in self.state.items()}
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # as all of TensorFlow
+    def set_state(self, **state: Any) -> Any:  # noqa: ANN401 - tensors
+        """Let the optimizers go on from there."""
+        for name, value in state.items():
+            self.state[name].assign(value)
         return {"done": tf.constant(1)}
