@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.cli.card import read_model, read_weights, write_weights
+from fedbus.cli.archive import write_weights
+from fedbus.cli.card import read_model, read_weights
 from fedbus.digests import digest_of
 from fedbus.errors import LayoutError, SettingsError, WireError
 from fedbus.layout import Layout
@@ -107,7 +108,7 @@ def test_a_model_needs_a_name_that_fits_a_topic(tmp_path: Path) -> None:
 
 def test_no_framework_and_no_weights_says_what_to_give(tmp_path: Path) -> None:
     """With the reason of each framework that was tried."""
-    with pytest.raises(SettingsError, match=r"no trainers plug-in.*give them with --weights"):
+    with pytest.raises(SettingsError, match=r"no trainers plug-in.*models push --weights"):
         read_model(lay(tmp_path, structures={"none": {}}))
     with pytest.raises(SettingsError, match="the card names no structure"):
         read_model(lay(tmp_path, structures={}))
@@ -118,21 +119,14 @@ def test_what_is_no_card_or_no_weights_is_named(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"{")
     with pytest.raises(SettingsError, match="x: not a model card"):
         read_model(tmp_path / "x")
+    with pytest.raises(SettingsError, match=r"fac: No such file .*or package\.module:factory"):
+        read_model(tmp_path / "fac")
     for name in ("x", "missing", "card.json"):
         with pytest.raises(SettingsError, match=f"{name}: not an .npz file"):
             read_weights(tmp_path / name)
     np.save(tmp_path / "bare.npy", np.ones(2))
     with pytest.raises(SettingsError, match="but one bare array"):
         read_weights(tmp_path / "bare.npy")
-
-
-def test_weights_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    """And what cannot be written is a sentence."""
-    path = _written(tmp_path / "w.npz", WEIGHTS)
-    assert read_weights(path).keys() == WEIGHTS.keys()
-    assert [file.name for file in tmp_path.iterdir()] == ["w.npz"]
-    with pytest.raises(SettingsError, match="No such file"):
-        write_weights(tmp_path / "nowhere" / "w.npz", WEIGHTS)
 
 
 def _written(path: Path, weights: dict[str, Any]) -> Path:

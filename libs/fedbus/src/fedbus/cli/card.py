@@ -53,7 +53,12 @@ def read_model(card_file: Path, weights_file: Path | None = None) -> PackedModel
     """
     try:
         plain = json.loads(card_file.read_bytes())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise SettingsError(
+            f"{card_file}: {error.strerror}; a model card, JSON, or package.module:factory belongs "
+            "there"
+        ) from error
+    except ValueError as error:
         raise SettingsError(f"{card_file}: not a model card: {error}") from error
     return pack(plain, card_file.parent, weights_file)
 
@@ -118,21 +123,6 @@ def read_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
         raise SettingsError(f"{path}: not an .npz file of named arrays: {error}") from error
 
 
-def write_weights(path: Path, weights: Weights) -> None:
-    """Write named arrays in one step, so that nobody reads a half of them.
-
-    Raises:
-        SettingsError: the file cannot be written.
-    """
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with new.open("wb") as file:
-            np.savez(file, **dict(weights))
-        new.replace(path)
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from error
-
-
 def _file_of(named: object, folder: Path, files: dict[str, bytes], where: str) -> dict[str, Any]:
     match named:
         case str(name):
@@ -173,5 +163,6 @@ def _initial(structures: Mapping[str, Any], files: Mapping[str, bytes]) -> Weigh
             reasons.append(f"{name}: {error}")
     why = "; ".join(reasons) or "the card names no structure"
     raise SettingsError(
-        f"no framework here can make first weights ({why}); give them with --weights FILE.npz"
+        f"no framework here can make first weights ({why}); `fedbus models push --weights "
+        "FILE.npz` takes them from a file"
     )

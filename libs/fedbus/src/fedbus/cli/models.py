@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from fedbus.cli import show
-from fedbus.cli.card import PackedModel, read_model, write_weights
+from fedbus.cli.archive import check_writable, write_weights
+from fedbus.cli.card import PackedModel, read_model
 from fedbus.cli.client import run
 from fedbus.cli.errands import Pull, Push, Question
 from fedbus.cli.factories import is_factory, make_model, read_config, read_shape
@@ -94,6 +95,7 @@ def pull(
     as_json: AsJson = False,
 ) -> None:
     """Fetch a version's weights as named arrays, which numpy.load reads."""
+    check_writable(output or Path("weights.npz"))
     ref, arrays = asyncio.run(_pull(broker_of(ctx), model, version))
     path = output or Path(f"{ref.model}-v{ref.version}.npz")
     write_weights(path, arrays)

@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+from fedbus.catalogue.idle import idle
 from fedbus.cli import show
-from fedbus.cli.card import PackedModel, read_model, write_weights
+from fedbus.cli.archive import check_writable, write_weights
+from fedbus.cli.card import PackedModel, read_model
 from fedbus.cli.exits import Failed, Refused
 from fedbus.cli.sampling import Split, check_split
 from fedbus.cli.starting import digits_model
@@ -19,7 +21,7 @@ from fedbus.cluster.shards import HELD_OUT, shard_names, shard_paths, write_digi
 from fedbus.data import Dataset, npz
 from fedbus.errors import SettingsError
 from fedbus.wire import codec
-from fedbus.wire.jobfile import JobFile, JobFileError, parse
+from fedbus.wire.jobfile import JobFile, JobFileError, params, parse
 from fedbus.wire.states import RoundState
 
 
@@ -64,7 +66,11 @@ def simulate(
 
     payload = _read(job)
     wish = _wish(payload)
+    if said := idle(params(wish)):
+        show.warn(said)
     check_split(split, data)
+    if output is not None:
+        check_writable(output)
     with tempfile.TemporaryDirectory(prefix="fedbus-simulate-") as folder:
         count = agents or wish.round.agents
         shards, held_out = _data(data, Path(folder), count, split, wish.plugins.loader)
