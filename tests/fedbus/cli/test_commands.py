@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from fedbus.bus.base import BrokerAddress
 from fedbus.bus.broker import free_port
-from fedbus.cli import starting, up
+from fedbus.cli import jobs, starting, up
 from fedbus.cli.main import app
 from fedbus.errors import SettingsError
 from fedbus.wire import codec
@@ -117,6 +117,59 @@ def test_a_job_is_simulated_without_a_broker(tmp_path: Path) -> None:
     said = json.loads(result.stdout)
     assert (said["phase"], said["round"], len(said["rounds"])) == ("finished", 2, 2)
     assert (tmp_path / "w.npz").is_file()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_scheduler_that_can_never_act_is_warned_of(tmp_path: Path, *, kept: bool) -> None:
+    """On the other stream; the job runs all the same."""
+    job = {
+        "training_id": "s", "model_name": "digits", "num_rounds": 1,
+        "plugins": {"trainer": "torch"}, "round": {"agents": 1, "keep_state": kept},
+        "scheduler_config": {"scheduler": "StepLR", "step_size": 10},
+    }  # fmt: skip
+    pytest.importorskip("torch")
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    result = RUNNER.invoke(app, ["simulate", str(tmp_path / "job.json"), "--json"])
+    assert (result.exit_code, json.loads(result.stdout)["phase"]) == (0, "finished")
+    warned = "warning: scheduler_config: steplr begins afresh in every round and acts after 10 epo"
+    assert result.stderr.startswith(warned) is not kept
+
+
+@pytest.mark.parametrize(("epochs", "warned"), [(1, True), (20, False)])
+def test_a_job_is_submitted_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int, *, warned: bool
+) -> None:
+    """Once the controller has taken it."""
+    job = {
+        "training_id": "s", "model_name": "digits", "num_rounds": 1, "config": [{"epochs": epochs}],
+        "scheduler_config": {"scheduler": "StepLR", "step_size": 10},
+    }  # fmt: skip
+    file = tmp_path / "job.json"
+    file.write_text(json.dumps(job))
+
+    async def taken(_: object, payload: bytes) -> dict[str, object]:
+        assert payload == file.read_bytes()
+        return {"accepted": True, "job": "s"}
+
+    monkeypatch.setattr(jobs, "submit_job", taken)
+    result = RUNNER.invoke(app, ["--broker", "mqtt://127.0.0.1:1", "job", "submit", str(file)])
+    assert (result.exit_code, result.stdout[:15]) == (0, "accepted: job s")
+    assert result.stderr.startswith("warning: scheduler_config: steplr") is warned
+
+
+@pytest.mark.parametrize("to", ["nowhere/w.npz", "."])
+def test_weights_that_could_not_be_kept_are_not_made(tmp_path: Path, to: str) -> None:
+    """The folder is looked at before hours of training, or before a model is fetched."""
+    job = {"training_id": "s", "model_name": "digits", "num_rounds": 10_000}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    for line in (
+        ["simulate", str(tmp_path / "job.json")],
+        ["--broker", "mqtt://127.0.0.1:1", "models", "pull", "digits"],
+    ):
+        result = RUNNER.invoke(app, [*line, "-o", str(tmp_path / to)])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert str(tmp_path / to) in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["job.json"]
 
 
 def test_a_simulation_that_could_never_begin_is_refused(tmp_path: Path) -> None:

@@ -1,19 +1,23 @@
 """`fedbus job`: submit, list, show, watch, cancel."""
 
 import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fedbus.cli import show
+from fedbus.catalogue.idle import idle
+from fedbus.cli import faults, show
 from fedbus.cli.client import connected
-from fedbus.cli.exits import Failed, Refused
+from fedbus.cli.exits import Failed, Interrupted, Refused
 from fedbus.cli.here import broker_of
 from fedbus.cli.watching import round_line, watch
 from fedbus.cli.where import Where
 from fedbus.errors import SettingsError
 from fedbus.wire import codec
+from fedbus.wire.jobfile import JobFileError, params, parse
 from fedbus.wire.states import JobState, RoundState
 from fedbus.wire.topics import CANCEL, JOB_STATE, ROUND_STATE, SUBMIT
 
@@ -36,11 +40,18 @@ def submit(
 ) -> None:
     """Submit a job file; sending the same file again is the same job.
 
-    With --watch it exits 0 if the job finished, and 1 if it failed or was cancelled.
-    A refused file exits 4, with every fault found, each at its key.
+    With --watch it exits 0 if the job finished, and 1 if it failed or was cancelled; --json then
+    prints each state as one line. A refused file exits 4, with every fault found, each at its key;
+    --json prints them as the controller answered.
     """
-    here = broker_of(ctx)
-    answer = asyncio.run(submit_job(here, _read(file)))
+    here, payload = broker_of(ctx), _read(file)
+    try:
+        answer = asyncio.run(submit_job(here, payload))
+    except JobRefused as error:
+        if as_json:
+            faults.print_refusal(error.faults)
+        raise
+    _warn(payload)
     if not watch_it:
         if as_json:
             show.print_json(answer)
@@ -117,7 +128,13 @@ def cancel(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
 
 
 def _watch(here: Where, job: str, *, as_json: bool, submitted: bool = False) -> None:
-    end = asyncio.run(watch(here, job, as_json=as_json, submitted=submitted))
+    try:
+        end = asyncio.run(watch(here, job, as_json=as_json, submitted=submitted))
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"job {job} goes on; `fedbus job watch {job}` shows it again, `fedbus job cancel {job}` "
+            "ends it"
+        ) from None
     if end.phase != "finished":
         raise Failed(f"job {job} {end.phase}: {end.reason}")
     if not as_json:
@@ -132,23 +149,31 @@ def _read(file: Path) -> bytes:
         raise SettingsError(f"{file}: {error.strerror}") from error
 
 
+def _warn(payload: bytes) -> None:
+    # A controller of another version may have taken what this one would not.
+    with suppress(JobFileError):
+        if said := idle(params(parse(payload))):
+            show.warn(said)
+
+
+class JobRefused(Refused):
+    """The controller found faults in a job file."""
+
+    def __init__(self, found: Iterable[Mapping[str, Any]]) -> None:
+        self.faults = list(found)
+        super().__init__(faults.sentence("the controller refused the job", self.faults))
+
+
 async def submit_job(here: Where, payload: bytes) -> dict[str, Any]:
     """Submit a job file.
 
     Raises:
-        Refused: the controller found faults in it; all of them.
+        JobRefused: the controller found faults in it; all of them.
         Unreachable: the controller does not answer.
     """
     answer = await _ask(here, "submit", payload)
     if not answer.get("accepted"):
-        faults = answer.get("faults", ())
-        lines = [
-            f"  {fault['key'] or 'the file'}: {fault['problem']}"
-            + (f" ({fault['hint']})" if fault.get("hint") else "")
-            for fault in faults
-        ]
-        count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
-        raise Refused("\n".join([f"the controller refused the job, {count}:", *lines]))
+        raise JobRefused(answer.get("faults", ()))
     return answer
 
 
@@ -174,7 +199,7 @@ async def _job(here: Where, job: str) -> tuple[JobState, list[RoundState]]:
         packets = await client.retained(state_topic, rounds_topic)
     payloads = {packet.topic: packet.payload for packet in packets}
     if state_topic not in payloads:
-        raise Failed(f"no job {job!r} is known; `fedbus job list` names those that are")
+        raise Refused(f"no job {job!r} is known; `fedbus job list` names those that are")
     state = codec.from_json(JobState, payloads.pop(state_topic))
     rounds = [codec.from_json(RoundState, payload) for payload in payloads.values()]
     return state, sorted(rounds, key=lambda done: done.round)

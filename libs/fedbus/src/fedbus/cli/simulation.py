@@ -1,25 +1,25 @@
 """`fedbus simulate`: a job in one process, with no broker and no waiting."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fedbus.catalogue.idle import idle
-from fedbus.cli import show
+from fedbus.cli import faults, show
 from fedbus.cli.archive import check_writable, write_weights
 from fedbus.cli.card import PackedModel, read_model
-from fedbus.cli.exits import Failed, Refused
+from fedbus.cli.exits import Failed
 from fedbus.cli.sampling import Split, check_split
 from fedbus.cli.starting import digits_model
 from fedbus.cli.watching import round_line
 from fedbus.cluster.shards import HELD_OUT, shard_names, shard_paths, write_digits
 from fedbus.data import Dataset, npz
-from fedbus.errors import SettingsError
+from fedbus.errors import FedbusError, SettingsError
 from fedbus.wire import codec
 from fedbus.wire.jobfile import JobFile, JobFileError, params, parse
 from fedbus.wire.states import RoundState
@@ -57,7 +57,8 @@ def simulate(
     """Run a job as it would run on a fleet, in this process: for trying plug-ins, data, job files.
 
     The services decide and the agents train as they do on real machines; the network and the clock
-    are simulated. Exits 0 if the job finished, 1 if it failed, 4 if it was refused.
+    are simulated. Exits 0 if the job finished, 1 if it failed, 2 if it is refused: --json then
+    prints the faults as the controller would answer them.
     """
     # The simulation needs the services' own packages, which no other command does.
     from fedbus.testing.faults import NONE, ROUGH
@@ -65,7 +66,7 @@ def simulate(
     from fedbus.testing.simulation import simulate as play
 
     payload = _read(job)
-    wish = _wish(payload)
+    wish = _wish(job, payload, as_json=as_json)
     if said := idle(params(wish)):
         show.warn(said)
     check_split(split, data)
@@ -88,7 +89,7 @@ def simulate(
                     watch=partial(_say_round, advance),
                 )
         except SimulationFailed as error:
-            raise Refused(str(error)) from error
+            raise _refused(job, error.faults, str(error), as_json=as_json) from error
     if output is not None:
         write_weights(output, played.weights)
     end = played.state
@@ -109,11 +110,20 @@ def _read(job: Path) -> bytes:
         raise SettingsError(f"{job}: {error.strerror}") from error
 
 
-def _wish(payload: bytes) -> JobFile:
+def _wish(job: Path, payload: bytes, *, as_json: bool) -> JobFile:
     try:
         return parse(payload)
     except JobFileError as error:
-        raise Refused(str(error)) from error
+        raise _refused(job, faults.plain(error.faults), "", as_json=as_json) from error
+
+
+def _refused(
+    job: Path, found: Sequence[Mapping[str, Any]], why: str, *, as_json: bool
+) -> FedbusError:
+    # No service is asked here: what its pure parts find in a file is found on this side.
+    if as_json and found:
+        faults.print_refusal(found)
+    return SettingsError(faults.sentence(f"{job} is refused", found) if found else why)
 
 
 def _check_enough(wish: JobFile, agents: int) -> None:
