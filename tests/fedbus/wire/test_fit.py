@@ -54,14 +54,48 @@ def test_what_nobody_knows_fits() -> None:
         (able(storage_mb=99), 100, "its update needs about 100 MiB of storage, 99 are free"),
         (able(memory_mb=500, storage_mb=100), 100, None),
         (able(memory_mb=0), 200, None),
+        (
+            able(memory_mb=499, trainers=("tflite",)),
+            56,
+            "training needs about 504 MiB of memory, 499 are available",
+        ),
+        (able(memory_mb=499, trainers=("tflite", "torch")), 56, None),
         (able(storage_mb=0), 0, None),
     ],
 )
 def test_a_model_that_an_agent_cannot_hold_does_not_fit(
     facts: AgentFacts, size: int, reason: str | None
 ) -> None:
-    """Five times its weights in memory, its update on the disk."""
+    """Five times its weights in memory, nine times in TFLite; its update on the disk."""
     assert misfit(Wish(size * MIB), facts) == reason
+
+
+@pytest.mark.parametrize(
+    ("params", "memory", "storage"),
+    [
+        (TrainingParams(), 50, 10),
+        (TrainingParams(keep_state=True), 50, 10),
+        (TrainingParams(optimizer="adam"), 70, 10),
+        (TrainingParams(optimizer="adam", optimizer_args={"amsgrad": True}), 80, 10),
+        (TrainingParams(optimizer="adam", keep_state=True), 90, 70),
+        (TrainingParams(optimizer="lbfgs"), 2140, 10),
+        (TrainingParams(optimizer="lbfgs", optimizer_args={"history_size": 5}), 240, 10),
+        (TrainingParams(optimizer="somebody's"), 50, 10),
+    ],
+)
+def test_an_optimizer_that_an_agent_cannot_hold_does_not_fit(
+    params: TrainingParams, memory: int, storage: int
+) -> None:
+    """What it keeps beside a model of 10 MiB, and on the disk from round to round."""
+    wish = Wish(10 * MIB, params=params)
+    there = able(memory_mb=memory, storage_mb=storage)
+    assert misfit(wish, there) is None
+    how = "" if memory == 50 else f" with {params.optimizer}"
+    said = misfit(wish, replace(there, memory_mb=memory - 1))
+    assert said == f"training{how} needs about {memory} MiB of memory, {memory - 1} are available"
+    what = "its update and what is kept between rounds need" if storage > 10 else "its update needs"
+    said = misfit(wish, replace(there, storage_mb=storage - 1))
+    assert said == f"{what} about {storage} MiB of storage, {storage - 1} are free"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +165,9 @@ def test_a_job_that_reads_data_its_own_way_is_judged_by_the_agent() -> None:
     agent = able(format={"x": typed("image", [8, 8, 3])})
     wants = needs("tflite", **typed("numerical", [192]))
     assert misfit(Wish(1, None, wants), agent) is not None
-    assert misfit(Wish(1, None, wants, Reading(loader="own")), agent) is None
+    assert (
+        misfit(Wish(1, None, wants, TrainingParams(reading=Reading(loader="own"))), agent) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,5 +227,5 @@ def test_an_agent_without_a_plug_in_to_read_data_with_does_not_fit(
 ) -> None:
     """One that does not say what it has is asked."""
     agent = able(loaders=("npz", "own"), transforms=("cast",))
-    assert misfit(Wish(1, reading=reading), agent) == reason
-    assert misfit(Wish(1, reading=reading), FACTS) is None
+    assert misfit(Wish(1, params=TrainingParams(reading=reading)), agent) == reason
+    assert misfit(Wish(1, params=TrainingParams(reading=reading)), FACTS) is None

@@ -91,7 +91,7 @@ class Planning:
 
     def _training(self, base: ModelRef) -> Wish:
         file = self._brief.file
-        return Wish(base.weights.size, file.trainer, self._needs, params(file).reading)
+        return Wish(base.weights.size, file.trainer, self._needs, params(file))
 
     def _select(
         self, agents: Sequence[AgentInfo], rng: Random

@@ -17,13 +17,15 @@ def judge(order: Order, facts: AgentFacts, bench: Chooses | None) -> tuple[Mappi
     Without a bench that chooses, any plug-in will do.
     """
     rows = Rows.of(facts.format)
-    reading = order.params.reading
+    params, reading = order.params, order.params.reading
     try:
         if bench is not None:
             bench.check(order.trainer, reading)
             rows = rows if reading is None else bench.rows(reading)
     except FedbusError as error:
         return rows.form, str(error)
-    room = no_room(order.base.weights.size, facts) if isinstance(order, TrainTask) else None
-    wide = no_room_for_rows(rows, order.params, facts.examples, facts.memory_mb)
+    room = None
+    if isinstance(order, TrainTask):
+        room = no_room(order.base.weights.size, params, facts)
+    wide = no_room_for_rows(rows, params, facts.examples, facts.memory_mb)
     return rows.form, room or wide or ""

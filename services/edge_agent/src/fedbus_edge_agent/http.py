@@ -20,6 +20,7 @@ from fedbus.wire import codec
 from fedbus.wire.cards import MAX_CARD
 from fedbus.wire.fit import Rows, no_room, no_room_for_rows, other_format
 from fedbus.wire.jobfile import JobFile, JobFileError, params, parse
+from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent import openapi
 from fedbus_edge_agent.alone import CancelJob, StartJob
 from fedbus_edge_agent.core import AgentCore
@@ -146,7 +147,7 @@ class Desk:
             rows = Rows.of(known.format) if wanted is None else self.bench.rows(wanted)
         except FedbusError as error:
             raise Refused(422, str(error)) from error
-        room = no_room(model.numbers_size, known)
+        room = no_room(model.numbers_size, asked, known)
         wide = no_room_for_rows(rows, asked, known.examples, known.memory_mb)
         if reason := room or wide or other_format(card.input, rows.form):
             raise Refused(422, reason)
@@ -231,8 +232,10 @@ class Desk:
         return web.Response(status=204)
 
     async def _take(self, model: LocalModel, part: BodyPartReader) -> None:
-        if part.name == "weights" and (reason := no_room(model.numbers_size, self.core.known())):
-            raise Refused(507, reason)  # a small file may hold them, packed
+        if part.name == "weights":  # a small file may hold them, packed
+            room = no_room(model.numbers_size, TrainingParams(), self.core.known())
+            if room:
+                raise Refused(507, room)
         with self.models.receiving(model) as upload:
             with upload.open("wb") as file:
                 while block := await part.read_chunk(_BLOCK):

@@ -7,6 +7,7 @@ trainers build what it names.
     torch.py keras.py tflite.py    the tables
     frameworks.py    the tables by the trainer's name
     figures.py       which way a metric is better
+    memory.py        what an optimizer keeps beside the weights
     checks.py        whether a framework can do what a job asks
 """
 
@@ -14,6 +15,7 @@ from fedbus.catalogue.argument import Domain, Takes
 from fedbus.catalogue.checks import Objection, Wished, objections, require, taken
 from fedbus.catalogue.figures import LOWER_IS_BETTER, REGRESSIONS, SHARES
 from fedbus.catalogue.frameworks import FRAMEWORKS, Framework
+from fedbus.catalogue.memory import at_most, slots
 
 __all__ = [
     "FRAMEWORKS",
@@ -25,7 +27,9 @@ __all__ = [
     "Objection",
     "Takes",
     "Wished",
+    "at_most",
     "objections",
     "require",
+    "slots",
     "taken",
 ]

@@ -10,13 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fedbus.catalogue import FRAMEWORKS
+from fedbus.catalogue import FRAMEWORKS, at_most, slots
 from fedbus.layout import listed
 from fedbus.wire.states import AgentFacts, ModelNeeds
 from fedbus.wire.values import BASE, Reading, TrainingParams
 
 MEMORY_FACTOR = 4
 """Of an update's bytes, beside the model's: weights, gradients, new weights, the difference."""
+
+LITE = 4
+"""More of them where only TFLite is: its file holds weights too, its momentum is always there, and
+what goes in and comes out is copied."""
+
+STATES = 3
+"""Of what a job's optimizer keeps, on the disk: of two rounds, and the next while it is written."""
 
 LOADED = 256
 """Rows that loaders hand out at once: what a job makes of a row, it makes of so many."""
@@ -27,6 +34,7 @@ COPIES = 4
 _MIB = 2**20
 _NUMBER = 4
 """Bytes of one where a format does not say its dtype."""
+_PLAIN = TrainingParams()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +47,48 @@ class Wish:
     size: int
     trainer: str | None = None
     needs: ModelNeeds | None = None
-    reading: Reading | None = None
+    params: TrainingParams = _PLAIN
 
 
 def misfit(wish: Wish, facts: AgentFacts) -> str | None:
     """Say why an agent cannot do a training; None: it can, for all that is known."""
     return (
         facts.trouble
-        or no_room(wish.size, facts)
+        or no_room(wish.size, wish.params, facts)
         or no_trainer(wish.trainer, wish.needs, facts)
-        or no_reader(wish.reading, facts)
+        or no_reader(wish.params.reading, facts)
         or _other_input(wish, facts)
         or None
     )
 
 
 def _other_input(wish: Wish, facts: AgentFacts) -> str | None:
-    if wish.needs is None or wish.reading is not None:
+    if wish.needs is None or wish.params.reading is not None:
         return None
     return other_format(wish.needs.input, facts.format)
 
 
-def no_room(size: int, facts: AgentFacts) -> str | None:
-    """Say why an agent cannot hold a training of so many bytes of weights."""
-    needed = (size + MEMORY_FACTOR * size) // _MIB  # an update is as large as its model
+def no_room(size: int, params: TrainingParams, facts: AgentFacts) -> str | None:
+    """Say why an agent cannot hold a training of so many bytes of weights.
+
+    Beside the model's bytes there are, of its size, `MEMORY_FACTOR` copies and what its optimizer
+    keeps. A model of 65 MiB of dense layers took, of its size and with its base: PyTorch 4.5 (5 are
+    reckoned), with Adam 6.5 (7), with `keep_state` 7.7 (9), with LBFGS of a history of 10 29.5 (34)
+    and 55.5 (57); Keras 3.4 (5), with Adam 4.3 (7) and 6.4 (9), whose memory is not given back from
+    one training to the next, so that it looks like less; TFLite 8.7 (9), with Adam 10.5 (11).
+    """
+    optimizer, args, handed_over = params.optimizer, params.optimizer_args, params.keep_state
+    more = at_most(optimizer, args, handed_over=handed_over)
+    factor = MEMORY_FACTOR + LITE if facts.trainers == ("tflite",) else MEMORY_FACTOR
+    needed = size * (1 + factor + more) // _MIB  # an update is as large as its model
+    how = f" with {optimizer}" if more else ""
     if facts.memory_mb and needed > facts.memory_mb:
-        return f"training needs about {needed} MiB of memory, {facts.memory_mb} are available"
-    kept = size // _MIB
-    if kept > facts.storage_mb:
-        return f"its update needs about {kept} MiB of storage, {facts.storage_mb} are free"
+        return f"training{how} needs about {needed} MiB of memory, {facts.memory_mb} are available"
+    states = STATES * slots(optimizer, args) if handed_over else 0
+    stored = size * (1 + states) // _MIB
+    if stored > facts.storage_mb:
+        what = "its update and what is kept between rounds need" if states else "its update needs"
+        return f"{what} about {stored} MiB of storage, {facts.storage_mb} are free"
     return None
 
 
