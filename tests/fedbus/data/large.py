@@ -1,6 +1,7 @@
-"""Train on a folder of arrays in a process of its own, and say what memory it took.
+"""Train on a folder of arrays in a process of its own, or read data, and say what memory it took.
 
     python large.py FOLDER
+    python large.py LOADER PATH
 
 `smaps_rollup` of Linux adds up the process's memory: private is what no other process maps as well,
 pages of files among it, as those of the data.
@@ -14,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fedbus import plugins
 from fedbus.data.loaders.maps import memmap
-from fedbus.frameworks.tflite import TfliteTrainer
-from fedbus.training import Params
 
 MODEL = Path(__file__).parents[3] / "libs/fedbus/src/fedbus/demo_data/digits.tflite"
 
@@ -47,8 +47,11 @@ class Watch(threading.Thread):
             self.most = max(self.most, private())
 
 
-def main() -> None:
+def train() -> None:
     """Train one epoch, all rows once."""
+    from fedbus.frameworks.tflite import TfliteTrainer
+    from fedbus.training import Params
+
     data = memmap(sys.argv[1], batch=4096).watched(lambda: False)
     trainer = TfliteTrainer({"blob": MODEL.read_bytes()})
     watch = Watch()
@@ -71,5 +74,33 @@ def main() -> None:
     )
 
 
+def read(loader: str, path: str) -> None:
+    """Load data and read all rows once; memory is told beyond that of the imports."""
+    load = plugins.load("loaders", loader)
+    before = private()
+    watch = Watch()
+    watch.start()
+    data = load(path)
+    loaded = private()
+    rows = sum(len(y) for _, y in data.peek())
+    watch.done.set()
+    watch.join()
+    after = private()
+    most = max(watch.most, loaded, after)
+    print(  # noqa: T201 - as above
+        json.dumps(
+            {
+                "rows": rows,
+                "loaded": loaded - before,
+                "most": most - before,
+                "after": after - before,
+            }
+        )
+    )
+
+
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 2:
+        read(*sys.argv[1:])
+    else:
+        train()

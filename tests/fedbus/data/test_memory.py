@@ -23,10 +23,26 @@ def sparse(path: Path, dtype: str, shape: tuple[int, ...]) -> None:
         file.truncate(file.tell() + int(np.prod(shape)) * np.dtype(dtype).itemsize)
 
 
-@pytest.mark.system
-@pytest.mark.skipif(
+measured = pytest.mark.skipif(
     not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells what memory is"
 )
+
+
+def large(*words: object) -> dict[str, Any]:
+    """Run `large.py`, and read what it says."""
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("large.py")), *map(str, words)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+@pytest.mark.system
+@measured
 def test_two_gigabytes_on_disk_train_in_less_than_300_mb(tmp_path: Path) -> None:
     """All of them once, with TensorFlow Lite; a mean device has no more."""
     pytest.importorskip("tflite_runtime")
@@ -35,16 +51,28 @@ def test_two_gigabytes_on_disk_train_in_less_than_300_mb(tmp_path: Path) -> None
     size = (tmp_path / "x.npy").stat().st_size
     assert size > 2e9
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("large.py")), str(tmp_path)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+    said = large(tmp_path)
     assert (said["examples"], said["progress"]) == (ROWS, 1.0)
     assert said["moved"] > 0
     assert said["private"] < 300 * MIB, said
     assert said["resident"] < 400 * MIB, said
     assert time.monotonic() - began < 120, said
+
+
+@measured
+def test_one_large_row_group_of_a_parquet_file_is_never_held(tmp_path: Path) -> None:
+    """Written as pyarrow writes by default; when all is read, hardly anything is kept."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    rows, width = 2**20, 24
+    rng = np.random.default_rng(0)
+    table = {f"x{n}": rng.standard_normal(rows, np.float32) for n in range(width)}
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({**table, "y": np.arange(rows) % 10}), path)
+    assert path.stat().st_size > 100e6
+    assert pq.ParquetFile(path).metadata.num_row_groups == 1
+    said = large("parquet", path)
+    assert said["rows"] == rows
+    assert said["loaded"] < 64 * MIB, said
+    assert said["most"] < 128 * MIB, said
+    assert said["after"] < 64 * MIB, said

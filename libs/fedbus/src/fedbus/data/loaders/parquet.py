@@ -156,7 +156,7 @@ class _Columns:
 
 @contextmanager
 def _opened(file: Pinned, columns: int = 1) -> Iterator[Any]:
-    """Open it; of each column a piece is read at a time, or pyarrow would hold a whole row group."""
+    """Open it; a piece of each column is read at a time, where pyarrow would hold all."""
     try:
         import pyarrow.parquet  # noqa: PLC0415 - only where a parquet file is read
     except ImportError as error:
