@@ -13,9 +13,10 @@ from fedbus.data.source import Fixed
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.node import Identity
 from fedbus.settings import settings_from
-from fedbus_edge_agent.app import AgentSettings, build, source_of
+from fedbus_edge_agent.app import AgentSettings, build
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.data_watch import LOOK_SECONDS
+from tests.packages import Install
 
 IDENTITY = Identity(name="agent.a", incarnation=1)
 Environ = Callable[..., dict[str, str]]
@@ -50,7 +51,7 @@ def agent(environ: dict[str, str]) -> AgentCore:
 def refused(environ: dict[str, str]) -> str:
     """Tell why an agent does not start."""
     with pytest.raises(SettingsError) as error:
-        source_of(settings_from(environ, AgentSettings))
+        build(settings_from(environ, AgentSettings), IDENTITY)
     return str(error.value)
 
 
@@ -84,9 +85,36 @@ def test_a_setting_that_is_wrong_is_named(environ: Environ) -> None:
     label = {"data_types": {"categorical": {"size": [1]}}}
     said = refused(environ(format={"x": flat, "y": label}))
     assert said.startswith("FEDBUS_DATA: x is not as it is declared: it is image, not numerical")
+    nowhere = {**environ(), "FEDBUS_DATA": "/nope"}
+    assert refused(nowhere) == "FEDBUS_DATA: /nope: no such file or folder"
+    assert (
+        refused_at_once({}) == "FEDBUS_DATA is not set (what the loader reads: a file or a folder)"
+    )
+    said = refused_at_once({**environ(), "FEDBUS_HTTP": ":x", "FEDBUS_NAME": "a/b"})
+    assert said.startswith("FEDBUS_NAME='a/b': not 1 to 64 letters, digits, '.', '_' or '-', ")
+    assert said.endswith(
+        "FEDBUS_HTTP=':x': not host:port of /healthz and /metrics; none by default"
+    )
     assert "FEDBUS_LOADER_OPTIONS=" in refused_at_once({**environ(), "FEDBUS_LOADER_OPTIONS": "{"})
     odd = {**environ(), "FEDBUS_LOADER_OPTIONS": '{"rows": 3}'}
     assert "FEDBUS_DATA: loader npz: " in refused(odd)
+
+
+def test_a_trainer_that_is_not_here_or_does_not_load_is_refused_at_the_start(
+    environ: Environ, install: Install
+) -> None:
+    """Else the agent would be asked, and decline task after task."""
+    said = refused({**environ(), "FEDBUS_TRAINER": "nix"})
+    assert said.startswith("FEDBUS_TRAINER: no trainers plug-in named 'nix'; ")
+    assert "tflite" in said
+    install("acme_broken", "[fedbus.trainers]\nbroken = acme_broken:Trainer", "1 / 0")
+    said = refused({**environ(), "FEDBUS_TRAINER": "broken"})
+    assert "(acme_broken:Trainer) does not load: division by zero; other trainers here: " in said
+    install(
+        "acme_good", "[fedbus.trainers]\ngood = acme_good:made", "made = lambda structure: None"
+    )
+    assert agent({**environ(), "FEDBUS_TRAINER": "good"}).known().examples == 6
+    assert agent({**environ(), "FEDBUS_TRAINER": "base"}).known().examples == 6
 
 
 def refused_at_once(environ: dict[str, str]) -> str:

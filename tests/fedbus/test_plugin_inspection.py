@@ -1,10 +1,12 @@
 """What is wrong with a plug-in is said by looking at it."""
 
+import sys
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
 
+from fedbus.errors import PluginError
 from fedbus.plugins import Group, Plugin, found
 from fedbus.plugins.inspection import inspect_all, inspect_one, misshapen
 from tests.packages import Install
@@ -110,3 +112,15 @@ def test_a_framework_that_is_missing_is_no_fault_of_ours(
     (entry,) = PathDistribution(tmp_path).entry_points
     finding = inspect_one(Plugin("models", "n", entry))
     assert (finding.faults, finding.missing) == (faults, missing)
+
+
+def test_a_framework_that_one_of_ours_needs_is_named_with_what_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows by heart that Keras comes with the extra tensorflow."""
+    tmp_path.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: fedbus\nVersion: 1\n")
+    tmp_path.joinpath("entry_points.txt").write_text("[fedbus.trainers]\nkeras = tensorflow:a\n")
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    (entry,) = PathDistribution(tmp_path).entry_points
+    with pytest.raises(PluginError, match=r"'keras' needs tensorflow: pip install 'fedbus\[tens"):
+        Plugin("trainers", "keras", entry).import_it()

@@ -51,11 +51,24 @@ def text(config):
 calls = []
 
 
+def leaving():
+    raise SystemExit(3)
+
+
 def random(config):
     calls.append(config)
     return LeNet(len(calls))
 """
 CONFIG = {"classes": 3}
+
+
+def test_a_factory_that_wants_to_exit_is_a_sentence(install: Install) -> None:
+    """Its number would be taken for one of ours: 3 is that nobody answers."""
+    with pytest.raises(SettingsError, match="theirs:leaving: it wanted to exit: 3"):
+        make_model("theirs:leaving", None, None)
+    install("gone", "", "raise SystemExit(3)")
+    with pytest.raises(SettingsError, match="gone:model: its module wanted to exit: 3"):
+        make_model("gone:model", None, None)
 
 
 @pytest.fixture(autouse=True)

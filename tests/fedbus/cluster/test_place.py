@@ -95,5 +95,5 @@ def test_a_home_that_was_deleted_is_forgotten(tmp_path: Path) -> None:
 def test_a_home_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     """Not a traceback."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(SettingsError, match="file/home: Not a directory"):
+    with pytest.raises(SettingsError, match=r"file/home: a file is in its way; --home"):
         Claim(tmp_path / "file" / "home").__enter__()

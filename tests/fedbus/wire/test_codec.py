@@ -221,6 +221,13 @@ def test_a_sentence_counts_all_faults_and_shows_the_first() -> None:
     """A log line stays a line, whatever a stranger called his fields."""
     with pytest.raises(WireError, match=r"^Want\.digest: Field required \(and 2 more\)$"):
         codec.unpack(Want, msgpack.packb({}))
+    with pytest.raises(
+        WireError, match=r"^ModelCard: not JSON: expected value at line 1 column 1$"
+    ):
+        codec.from_json(KINDS["ModelCard"], b"xx")
+    card = codec.to_plain(example(KINDS["ModelCard"])) | {"model": "mi/ne"}
+    with pytest.raises(WireError, match=r"^ModelCard\.model: not 1 to 64 letters, digits, '\.', "):
+        codec.from_json(KINDS["ModelCard"], json.dumps(card).encode())
     metrics = {"x" * 10_000: 1.0}
     offer = msgpack.unpackb(codec.pack(example(Offer))) | {"metrics": metrics}
     with pytest.raises(WireError) as raised:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from fedbus.bus.base import BrokerAddress
 from fedbus.errors import SettingsError
 from fedbus.wire import topics
-from fedbus.wire.values import IDENT
+from fedbus.wire.values import IDENT, IDENT_SAID
 
 PREFIX = "FEDBUS_"
 
@@ -121,4 +121,11 @@ def _sentence(kind: type[ServiceSettings], fault: object) -> str:
     field = str(fault["loc"][0])
     described = kind.model_fields[field].description
     hint = f" ({described})" if described else ""
-    return f"{PREFIX}{field.upper()}={fault['input']!r}: {fault['msg']}{hint}"
+    variable = f"{PREFIX}{field.upper()}"
+    match fault["type"], fault.get("ctx", {}):
+        case "missing", _:
+            return f"{variable} is not set{hint}"
+        case "string_pattern_mismatch", {"pattern": pattern}:
+            wanted = IDENT_SAID if pattern == f"^{IDENT}$" else described
+            return f"{variable}={fault['input']!r}: not {wanted}"
+    return f"{variable}={fault['input']!r}: {fault['msg']}{hint}"

@@ -11,7 +11,7 @@ from fedbus.data.format import Format, read_format
 from fedbus.data.pipeline import Step, read_pipeline
 from fedbus.data.recipe import Recipe
 from fedbus.data.source import Source
-from fedbus.errors import FedbusError, SettingsError, TrainingError
+from fedbus.errors import FedbusError, PluginError, SettingsError, TrainingError
 from fedbus.node import Identity
 from fedbus.settings import ServiceSettings
 from fedbus.shell import Shell
@@ -138,7 +138,8 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
     """Make an agent.
 
     Raises:
-        SettingsError: the data cannot be loaded, or the doors would let anybody in.
+        SettingsError: the data cannot be loaded, the trainer it prefers neither, or the doors would
+            let anybody in.
     """
     source = source_of(settings)
     token = None if settings.http_token is None else settings.http_token.get_secret_value()
@@ -148,6 +149,10 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
     home = settings.home / identity.name
     outbox = Outbox(home)
     bench = Workbench(outbox, source, settings.trainer, allowed=settings.plugins)
+    try:
+        bench.trainers.check_own_choice()
+    except PluginError as error:
+        raise SettingsError(f"FEDBUS_TRAINER: {error}") from error
     models = LocalModels(home / "models")
     lessons = Lessons(home / "jobs", bench, models)
     choices = bench.trainers.here(), source.loaders(), source.transforms()

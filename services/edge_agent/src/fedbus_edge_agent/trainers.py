@@ -92,6 +92,26 @@ class Trainers:
                 f"trainers here: {there}"
             )
 
+    def check_own_choice(self) -> None:
+        """Refuse what this agent's own settings prefer, before anybody counts on it.
+
+        A trainer of ours is not imported for that, which would bring its framework; one of others
+        is: nobody else knows what it needs.
+
+        Raises:
+            PluginError: with what there is.
+        """
+        self.check(self._preferred)
+        if self._preferred in {None, BASE, *self._own}:
+            return
+        plugin = plugins.find("trainers", str(self._preferred), self._allowed)
+        if plugin.package != plugins.OURS:
+            try:
+                plugin.import_it()
+            except PluginError as error:
+                there = listed({*self.here()} - {plugin.name}) or "none"
+                raise PluginError(f"{error}; other trainers here: {there}") from error
+
     def choose(self, card: ModelCard, wanted: str | None) -> str:
         """Pick a trainer: the job's choice, else this agent's own, else one that is here.
 

@@ -95,6 +95,8 @@ def make_model(
     args = (config or {},) if claims or config is not None else ()
     try:
         made = factory(*args)
+    except SystemExit as error:  # its number would be taken for ours
+        raise SettingsError(f"{where}: it wanted to exit: {error}") from error
     except Exception as error:  # whatever somebody's factory may raise
         raise SettingsError(f"{where}: {type(error).__name__}: {error}") from error
     exported = _export_of(made, where)(made, plugin)
@@ -125,6 +127,8 @@ def _import(where: str) -> Callable[..., object]:
         sys.path.append(here)  # as `python -m` has it; installed packages go first
     try:
         found: object = attrgetter(name)(import_module(module))
+    except SystemExit as error:
+        raise SettingsError(f"{where}: its module wanted to exit: {error}") from error
     except Exception as error:  # whatever the import of somebody's module may raise
         raise SettingsError(f"{where}: {type(error).__name__}: {error}") from error
     if not callable(found):

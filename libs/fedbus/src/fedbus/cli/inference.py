@@ -11,10 +11,10 @@ import typer
 
 from fedbus.cli import show
 from fedbus.cli.client import connected
-from fedbus.cli.exits import Refused
+from fedbus.cli.exits import Failed, Refused
 from fedbus.cli.here import broker_of
 from fedbus.cli.where import Where
-from fedbus.errors import SettingsError, WireError
+from fedbus.errors import SettingsError
 from fedbus.layout import Array
 from fedbus.wire.topics import INFERENCE
 
@@ -58,7 +58,9 @@ def request(file: Path) -> tuple[bytes, str]:
         if file.suffix == ".npy":
             return msgpack.packb({"inputs": raw(np.load(file, allow_pickle=False))}), MSGPACK
         said = json.loads(file.read_bytes())
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
         raise SettingsError(f"{file}: neither an .npy array nor JSON: {error}") from error
     if isinstance(said, list):
         said = {"inputs": said}
@@ -89,7 +91,7 @@ def _read(payload: bytes, kind: str) -> dict[str, Any]:
         if "error" not in answer and isinstance(answer["outputs"], dict):
             answer["outputs"] = array_of(answer["outputs"]).tolist()
     except (KeyError, TypeError, ValueError) as error:
-        raise WireError(f"an answer that cannot be read: {error!r}") from error
+        raise Failed(f"an answer that cannot be read: {error!r}") from error
     return answer
 
 

@@ -59,8 +59,15 @@ class Claim:
                 f"{self.home}: a cluster runs there already{who}; `fedbus down` ends it, "
                 "--home starts another one elsewhere"
             ) from None
+        except (FileExistsError, NotADirectoryError) as error:
+            raise SettingsError(
+                f"{self.home}: a file is in its way; --home names a folder for the cluster"
+            ) from error
         except OSError as error:
-            raise SettingsError(f"{self.home}: {error.strerror}") from error
+            raise SettingsError(
+                f"{self.home}: no home for a cluster can be made there ({error.strerror}); --home "
+                "names another folder"
+            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -19,7 +19,7 @@ from fedbus.errors import FedbusError
 from fedbus.data.digits import write_digits
 try:
     write_digits(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
-except FedbusError as error:
+except (FedbusError, OSError) as error:
     sys.exit(str(error))
 """
 
@@ -105,7 +105,7 @@ def write_digits(folder: Path, agents: int, split: str | None = None) -> None:
     )
     if wrote.returncode:
         words = wrote.stderr.strip().splitlines()[-1:] or ["it says nothing"]
-        raise SettingsError(f"{folder}: the digits could not be written: {words[0]}")
+        raise SettingsError(f"the digits cannot be dealt: {words[0]}")
 
 
 def _in_order(name: str) -> list[tuple[int, str]]:

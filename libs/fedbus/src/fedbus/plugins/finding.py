@@ -26,6 +26,8 @@ GROUPS: Final[tuple[Group, ...]] = get_args(Group)
 OURS: Final = "fedbus"
 """The package whose plug-ins are allowed everywhere."""
 ALL: Final = "all"
+_EXTRAS: Final = {"keras": "tensorflow", "tensorflow": "tensorflow", "torch": "torch"}
+"""What to install of ours for a framework that is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,14 @@ class Plugin:
             plugin: object = self.entry.load()
             return plugin() if self.group == "aggregators" and isinstance(plugin, type) else plugin
         except Exception as error:  # whatever the import of somebody's module may raise
+            name = error.name if isinstance(error, ModuleNotFoundError) else None
+            missing = (name or "").partition(".")[0]
+            extra = _EXTRAS.get(missing) if self.package == OURS else None
+            if extra is not None:
+                raise PluginError(
+                    f"{self.group} plug-in {self.name!r} needs {missing}: "
+                    f"pip install 'fedbus[{extra}]'"
+                ) from error
             raise PluginError(
                 f"{self.group} plug-in {self.name!r} ({self.where}) does not load: {error}"
             ) from error

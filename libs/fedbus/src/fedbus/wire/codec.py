@@ -11,12 +11,14 @@ import msgpack
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fedbus.errors import WireError
+from fedbus.wire.values import IDENT, IDENT_SAID
 
 T = TypeVar("T")
 
 MAX_MESSAGE = 1024 * 1024
 """Bytes of the largest message we read; the broker's max_packet_size is the same."""
 
+_NAME = f"^{IDENT}$"
 _JSON_BYTES = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
 
@@ -41,7 +43,10 @@ def _sentence(kind: type[Any], error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part)[:64] for part in first["loc"]) or "message"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{kind.__name__}.{where}: {first['msg']}{more}"
+    if first["type"] == "json_invalid":
+        return f"{kind.__name__}: not JSON: {first['ctx']['error']}"
+    named = first.get("ctx", {}).get("pattern") == _NAME
+    return f"{kind.__name__}.{where}: {f'not {IDENT_SAID}' if named else first['msg']}{more}"
 
 
 def pack(message: object) -> bytes:

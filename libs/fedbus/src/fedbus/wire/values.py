@@ -24,6 +24,7 @@ MAX_TRANSFORMS = 64
 """Steps of one pipeline."""
 
 IDENT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+IDENT_SAID = "1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"
 ROLES = ("agent", "collector", "controller", "inference", "repository", "user")
 _NODE = re.compile(rf"(?:{'|'.join(ROLES)})\.{IDENT}")
 

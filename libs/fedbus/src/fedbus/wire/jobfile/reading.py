@@ -16,13 +16,14 @@ from fedbus.wire.jobfile.faults import MAX_FAULTS, Fault, JobFileError, nearest,
 from fedbus.wire.jobfile.model import PARTS, JobFile
 from fedbus.wire.jobfile.not_yet import not_yet
 from fedbus.wire.jobfile.tree import Place, Unusable, read, walk
+from fedbus.wire.values import IDENT_SAID
 
 _WHOLE = "{value}, not a whole number"
 _NUMBER = "{value}, not a number"
 _FLAG = "{value}, neither true nor false"
 _LIST = "{value}, not a list"
 _OBJECT = "{value}, not an object"
-_NAME = "{value}, not 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"
+_NAME = f"{{value}}, not {IDENT_SAID}"
 _FEW = 8
 _SENTENCES = {
     "flag_for_number": _NUMBER,
