@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.actions import Connected, Local, Quit, Ran, Stopping
+from fedbus.actions import Connected, Local, Note, Quit, Ran, Stopping
 from fedbus.wire.messages import Decline
 from fedbus_edge_agent.alone import Alone, CancelJob, Learnt, Lesson, StartJob
 from fedbus_edge_agent.core import AgentCore
@@ -23,12 +23,14 @@ class School:
     lessons: list[str] = field(default_factory=list)
     notes: list[JobReport] = field(default_factory=list)
     failure: Exception | None = None
+    mishaps: list[tuple[str, str]] = field(default_factory=list)
 
     def learn(self, lesson: Lesson, flag: Flag) -> Learnt:
         assert not flag.stopped
         if self.failure is not None:
             raise self.failure
         self.lessons.append(f"{lesson.job} {lesson.round}")
+        flag.notes.extend(self.mishaps)
         return Learnt(5, {"loss": 1.0 / lesson.round})
 
 
@@ -76,6 +78,17 @@ def test_a_standalone_job_is_trained_noted_and_counted(both: Both) -> None:
     assert both.agent.under_way() == {}
     assert both.agent.tally.outcomes == {("alone", "done"): 2}
     assert both.agent.tally.jobs == {"solo-1": (2, {"loss": 0.5})}
+
+
+def test_what_goes_wrong_beside_the_work_is_noted(both: Both) -> None:
+    """For whoever reads the agent's log; the work counts."""
+    both.school.mishaps = [("state_lost", "the disk is full")]
+    both.begin(rounds=1)
+    both.work()
+    assert [note for note in both.notes if note.event == "state_lost"] == [
+        Note("state_lost", {"work": ["alone", "solo-1", 1], "reason": "the disk is full"})
+    ]
+    assert both.phase() == "FINISHED"
 
 
 def test_tasks_and_standalone_jobs_take_turns(both: Both) -> None:

@@ -13,7 +13,9 @@ from fedbus.errors import StoreError, TrainingError
 from fedbus.layout import Array, Weights
 from fedbus.training import Params, Structure, Update
 from fedbus.weights import decode, encode
+from fedbus.wire.messages import TrainTask
 from fedbus.wire.values import ModelRef
+from fedbus_edge_agent.npz import write_npz
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.remembering import MAX_JOBS, States
 from fedbus_edge_agent.work import Flag, Workbench
@@ -74,35 +76,93 @@ def keep(states: States, job: str, params: Params) -> None:
     states.keep(Memory({"a": np.array(params.round)}), job, params)
 
 
+BASE = encode({t.name: np.zeros(t.shape, np.float32) for t in LAYOUT.tensors}, LAYOUT, "plain")
+
+
+def ordered(number: int, *, kept: bool = True) -> TrainTask:
+    """Order a round that begins with zeros."""
+    task = train(number)
+    base = ModelRef(
+        model="digits",
+        version=1,
+        card=task.base.card,
+        weights=manifest_of(bytes(BASE)),
+        source=REPOSITORY,
+    )
+    params = replace(task.params, keep_state=kept)
+    return replace(task, round=number, params=params, base=base)
+
+
+class Late(Memory):
+    """A trainer that is asked for its state once its update is safe, and has none to give."""
+
+    folder: Path
+
+    def __init__(self, _structure: Structure) -> None:
+        super().__init__()
+
+    def state(self) -> Mapping[str, Array]:
+        assert [path.name for path in self.folder.glob("*.offer")] == ["job-1~2.offer"]
+        raise MemoryError
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_an_agent_goes_on_where_its_round_before_ended_if_the_job_wants_it(
     tmp_path: Path, kept: bool
 ) -> None:
     """Over a restart too; a round done again begins where it began before."""
     model = model_of({"counts": {}})
-    base = encode({t.name: np.zeros(t.shape, np.float32) for t in LAYOUT.tensors}, LAYOUT, "plain")
 
     def added(round_number: int) -> float:
         bench = Workbench(Outbox(tmp_path), shard(), None, {"counts": Counts})
-        task = train(round_number)
-        task = replace(
-            task,
-            round=round_number,
-            params=replace(task.params, keep_state=kept),
-            base=ModelRef(
-                model="digits",
-                version=1,
-                card=task.base.card,
-                weights=manifest_of(bytes(base)),
-                source=REPOSITORY,
-            ),
-        )
-        trained = bench.train(task, model, base, Flag())
+        trained = bench.train(ordered(round_number, kept=kept), model, BASE, Flag())
         update = decode(trained.source.read(0, trained.source.size), LAYOUT, "delta")
         return float(next(iter(update.values())).flat[0])
 
     found = [added(number) for number in (1, 2, 3, 3)]
     assert found == ([1, 2, 3, 3] if kept else [1, 1, 1, 1])
+
+
+def test_an_update_counts_though_there_is_no_room_for_what_the_optimizer_remembers(
+    tmp_path: Path,
+) -> None:
+    """It is noted, and so is that the next round begins afresh."""
+    (tmp_path / "states").touch()  # where a folder should be
+    bench = Workbench(Outbox(tmp_path), shard(), None, {"counts": Counts})
+    flags = []
+    for number in (1, 2):
+        flags.append(Flag())
+        trained = bench.train(ordered(number), model_of({"counts": {}}), BASE, flags[-1])
+        assert trained.kept.offer.round == number
+        assert (tmp_path / f"job-1~{number}.update").stat().st_size == trained.source.size
+    first, second = (flag.notes for flag in flags)
+    assert [happened for happened, _ in first] == ["state_lost"]
+    assert first[0][1].endswith("states: File exists")
+    assert [happened for happened, _ in second] == ["began_afresh", "state_lost"]
+
+
+def test_what_the_optimizer_remembers_is_kept_after_the_update(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that fails, what an older round left is not gone on from either."""
+    monkeypatch.setattr(Late, "folder", tmp_path, raising=False)
+    states = tmp_path / "states"
+    states.mkdir()
+    keep(States(states), "job-1", round_(1))
+    keep(States(states), "job-2", round_(1))
+    bench, flag = Workbench(Outbox(tmp_path), shard(), None, {"late": Late}), Flag()
+    bench.train(ordered(2), model_of({"late": {}}), BASE, flag)
+    ((happened, reason),) = [note for note in flag.notes if note[0] != "began_afresh"]
+    assert (happened, reason.split(" ")[0]) == ("state_lost", "MemoryError")
+    assert [path.name for path in states.iterdir()] == ["job-2~1.state"]
+
+
+def test_what_cannot_be_written_whole_leaves_nothing(tmp_path: Path) -> None:
+    """A half of it would only take more of the room that is missing."""
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(StoreError, match="taken: Is a directory"):
+        write_npz(tmp_path / "taken", {"a": np.zeros(3)})
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 def test_a_state_of_another_optimizer_or_a_torn_one_is_as_good_as_none(tmp_path: Path) -> None:

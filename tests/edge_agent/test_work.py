@@ -1,19 +1,25 @@
 """Real training, on the digits model, in the worker's own functions."""
 
 import json
+import os
+import re
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
-from typing import cast
+from threading import Thread
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from fedbus import demo_data
 from fedbus.data import Dataset, of
+from fedbus.data.recipe import Loaded
+from fedbus.data.source import Fixed
 from fedbus.errors import FedbusError, PluginError, Stopped, TrainingError
 from fedbus.layout import Layout, Weights
 from fedbus.training import Params, Structure, Update
@@ -222,6 +228,68 @@ def test_a_cancelled_training_ends_before_its_next_batch(tmp_path: Path, framewo
     assert bench.train(task(base), model_of(), base, Flag()).kept.offer.examples == 200
 
 
+class Loading(Fixed):
+    """Data that take their time: `meanwhile` happens while they are loaded."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__(shard())
+        self.meanwhile = meanwhile
+
+    def fresh(self, wants: Mapping[str, Any], wanted: Reading | None = None) -> Loaded:
+        self.meanwhile()
+        return super().fresh(wants, wanted)
+
+
+class Eager(Nudge):
+    """A trainer that can also evaluate, and must not be asked to."""
+
+    def train(self, _weights: Weights, _data: Dataset, _params: Params) -> Update:
+        raise AssertionError
+
+    def evaluate(self, _weights: Weights, _data: Dataset, _params: Params) -> dict[str, float]:
+        raise AssertionError
+
+
+def test_a_task_that_is_stopped_while_its_data_load_ends_with_that(tmp_path: Path) -> None:
+    """Training and evaluation alike; the trainer is not even asked."""
+    base, model = base_of(), model_of({"eager": {}})
+    loads: list[Flag] = []
+
+    def stop() -> None:
+        loads[-1].stop()
+
+    bench = Workbench(Outbox(tmp_path), Loading(stop), None, {"eager": Eager})
+    for begin in (
+        lambda flag: bench.train(task(base), model, base, flag),
+        lambda flag: bench.evaluate(evaluation(base), model, base, flag),
+    ):
+        loads.append(Flag())
+        with pytest.raises(Stopped):
+            begin(loads[-1])
+
+
+def test_where_loading_hangs_can_be_seen(tmp_path: Path) -> None:
+    """The thread is known from the start of the work."""
+    base, flag = base_of(), Flag()
+    (asked, ask), (freed, free) = os.pipe(), os.pipe()
+
+    def hang() -> None:
+        os.write(ask, b"x")
+        os.read(freed, 1)
+
+    bench = Workbench(Outbox(tmp_path), Loading(hang), None, {"own": Nudge})
+    work = Thread(target=bench.train, args=(task(base), model_of({"own": {}}), base, flag))
+    assert flag.place() == ""
+    work.start()
+    os.read(asked, 1)
+    place = flag.place()
+    os.write(free, b"x")
+    work.join()
+    for end in (asked, ask, freed, free):
+        os.close(end)
+    assert re.fullmatch(r"test_work.py:\d+ in hang", place)
+
+
 class Deaf(Nudge):
     """A trainer that takes being stopped for a fault of its data, and goes on without."""
 
@@ -287,7 +355,7 @@ def test_a_flag_says_where_its_thread_is() -> None:
     """Nowhere before it has begun."""
     flag = Flag()
     assert flag.place() == ""
-    flag.watch(shard())
+    flag.begin()
     assert "test_" in flag.place() or "failure.py" in flag.place()
 
 

@@ -20,6 +20,7 @@ from fedbus.actions import (
     Introduce,
     Key,
     Local,
+    Note,
     Ran,
     Received,
     RunFailed,
@@ -323,8 +324,11 @@ class AgentCore:
 
     def _worked(self, key: Key, result: object, now: float) -> Iterator[Action]:
         """Take what came of the worker's work, well or not, and give it the next."""
-        working = next((t for t in self._tasks.values() if t.flag is self._worker.flag), None)
+        flag = self._worker.flag
+        working = next((t for t in self._tasks.values() if t.flag is flag), None)
         yield from self._worker.ended()
+        for happened, reason in flag.notes if flag is not None else ():
+            yield Note(happened, {"work": list(key), "reason": reason})
         self._alone_first = key[0] != KIND
         if key[0] == KIND:
             yield from self._learnt(key, result, now)

@@ -94,6 +94,7 @@ class Lessons:
             FedbusError: the model is gone or damaged, or training failed.
             Stopped: the flag was raised.
         """
+        flag.begin()
         local = self._models.find(lesson.model, lesson.version)
         if local is None:
             raise TrainingError(f"model {lesson.model} {lesson.version} is not here any more")
@@ -103,6 +104,7 @@ class Lessons:
         update = self._bench.fit(lesson, model, weights, flag)
         metrics = plain(update.metrics)
         write_npz(self.weights(lesson.job), update.weights)
+        self._bench.remember(lesson, flag)
         return Learnt(int(update.examples), metrics)
 
     def _model(self, local: LocalModel, name: str) -> Model:

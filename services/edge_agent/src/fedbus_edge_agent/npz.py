@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -94,6 +95,8 @@ def write_npz(path: Path, weights: Weights) -> None:
                     _write(entry, array)
         new.rename(path)
     except OSError as error:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)  # on a disk that is full every byte counts
         raise StoreError(f"{path}: {error.strerror}") from error
 
 

@@ -7,6 +7,7 @@ is not told when a job is over.
 
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,16 +32,18 @@ class States:
 
     folder: Path
 
-    def recall(self, trainer: Trainer, job: str, params: Params) -> None:
+    def recall(self, trainer: Trainer, job: str, params: Params) -> bool:
         """Let a trainer go on where an earlier round of a job left it.
 
-        It begins afresh where there was none, or one of another optimizer, or a torn file.
+        False: it begins afresh, for there was none, or one of another optimizer, or a torn file.
         """
         before = [path for number, path in self._of(job) if number < params.round]
-        if isinstance(trainer, Remembers) and before:
-            state = _read(before[-1], _wanted(params))
-            if state is not None:
-                trainer.resume(state)
+        if not isinstance(trainer, Remembers) or not before:
+            return False
+        state = _read(before[-1], _wanted(params))
+        if state is not None:
+            trainer.resume(state)
+        return state is not None
 
     def keep(self, trainer: Trainer, job: str, params: Params) -> None:
         """Keep what a trainer remembers of the round it has just trained.
@@ -62,6 +65,12 @@ class States:
         path = self.folder / f"{job}~{params.round}{_SUFFIX}"
         write_npz(path, {**state, _MADE_FOR: np.array(_wanted(params))})
         self._prune(job, params.round)
+
+    def forget(self, job: str) -> None:
+        """Remove what is kept of a job, as far as that can be: its next round begins afresh."""
+        for _, path in self._of(job):
+            with suppress(OSError):
+                path.unlink()
 
     def _of(self, job: str) -> list[tuple[int, Path]]:
         found = [(_round(path), path) for path in self.folder.glob(f"{job}~*{_SUFFIX}")]

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fedbus.data import Dataset
@@ -12,7 +12,7 @@ from fedbus.data.source import Fixed, Source
 from fedbus.digests import digest_of
 from fedbus.errors import PluginError, Stopped, TrainingError
 from fedbus.layout import Layout, Weights
-from fedbus.plugins import Evaluates, Trainer, TrainerFactory
+from fedbus.plugins import Evaluates, Remembers, Trainer, TrainerFactory
 from fedbus.training import Update
 from fedbus.weights import Blob, decode, encode_delta
 from fedbus.wire import codec
@@ -42,21 +42,45 @@ class Model:
 class Flag:
     """How a running task is told to stop, and says how far it is and where.
 
-    `beats` rises with every batch that is wanted before it is told to stop.
+    `beats` rises with every batch that is wanted before it is told to stop; `notes` are what went
+    wrong beside the work, as events and reasons.
     """
 
     stopped: bool = False
     data: Dataset | None = None
     beats: int = 0
     thread: int = 0
+    notes: list[tuple[str, str]] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Let the calling thread be watched: what it is at before its first batch can hang too.
+
+        Raises:
+            Stopped: it need not begin.
+        """
+        self.thread = this_thread()
+        self.check()
+
+    def check(self) -> None:
+        """Ask whether to stop, between two things that cannot be asked themselves.
+
+        Raises:
+            Stopped: it was told to.
+        """
+        if self.stopped:
+            raise Stopped("asked to stop")
 
     def stop(self) -> None:
         """Let the task end at its next batch."""
         self.stopped = True
 
     def watch(self, data: Dataset) -> Dataset:
-        """Give the calling thread data that it can be stopped at and watched by."""
-        self.thread = this_thread()
+        """Give the work data that it can be stopped at and watched by.
+
+        Raises:
+            Stopped: it was told to while they were loaded.
+        """
+        self.check()
         self.data = data.watched(self._ask)
         return self.data
 
@@ -149,14 +173,19 @@ class Workbench:
     def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
         """Train from the base, subtract it, keep the difference.
 
+        What the trainer remembers is kept after it: the disk may have room for one of them only.
+
         Raises:
             FedbusError: the base is damaged, no trainer fits, or training failed.
             Stopped: the flag was raised.
         """
+        flag.begin()
         check_digest(base, task.base.weights)
         update = self.fit(task, model, decode(base, model.layout, "plain"), flag)
         blob = encode_delta(update.weights, base, model.layout)
-        return keep(self._outbox, task, blob, update.examples, update.metrics)
+        trained = keep(self._outbox, task, blob, update.examples, update.metrics)
+        self.remember(task, flag)
+        return trained
 
     def first(self, model: Model, wanted: str | None) -> Weights:
         """Make the weights of a model that has learnt nothing yet.
@@ -172,7 +201,7 @@ class Workbench:
     def fit(self, task: Training, model: Model, weights: Weights, flag: Flag) -> Update:
         """Train on this agent's data; the new weights are numbers of the model's layout.
 
-        What the trainer remembers is kept for the next round of the job, where that wants it.
+        Once they are safe, `remember` keeps what the trainer remembers.
 
         Raises:
             FedbusError: no trainer fits, or training failed, its weights are not finite, say.
@@ -182,17 +211,34 @@ class Workbench:
         with contained():
             data = flag.watch(self._data(model, task.params).train)
             trainer = self._make(model, task.trainer)
-            if task.params.keep_state:
-                self._states.recall(trainer, task.job, params)
+            flag.check()
+            if task.params.keep_state and isinstance(trainer, Remembers) and task.round > 1:
+                if not self._states.recall(trainer, task.job, params):
+                    why = "what the optimizer remembered is not here, or not to be read"
+                    flag.notes.append(("began_afresh", why))
+                flag.check()
             update = trainer.train(weights, data, params)
         if flag.stopped:
             raise Stopped("asked to stop while it trained")
         model.layout.check(update.weights)
         check_finite(update.weights)
-        if task.params.keep_state:
-            with contained():
-                self._states.keep(trainer, task.job, params)
         return update
+
+    def remember(self, task: Training, flag: Flag) -> None:
+        """Keep what the trainer remembers of a training for the next round, where the job wants it.
+
+        If it cannot be kept, that is noted, and the next round begins afresh: what was learnt
+        counts all the same.
+        """
+        if not task.params.keep_state or self._made is None:
+            return
+        params = params_of(task.params, task.seed, task.round)
+        try:
+            with contained():
+                self._states.keep(self._made[2], task.job, params)
+        except Exception as error:  # noqa: BLE001 - a disk, or somebody's trainer
+            self._states.forget(task.job)
+            flag.notes.append(("state_lost", sentence_of(error)))
 
     def _data(self, model: Model, params: TrainingParams) -> Loaded:
         loaded = self._source.fresh(model.card.input, params.reading)
@@ -206,7 +252,9 @@ class Workbench:
 
         Raises:
             FedbusError: the weights are damaged, no trainer fits, or it cannot evaluate.
+            Stopped: the flag was raised.
         """
+        flag.begin()
         check_digest(weights, task.version.weights)
         with contained():
             data = flag.watch(self._data(model, task.params).test)
@@ -215,6 +263,7 @@ class Workbench:
             trainer = self._make(model, task.trainer)
             if not isinstance(trainer, Evaluates):
                 raise PluginError(f"{type(trainer).__name__} cannot evaluate")
+            flag.check()
             metrics = trainer.evaluate(arrays, data, params_of(task.params, 0))
         return Scored(data.examples, plain(metrics))
 
