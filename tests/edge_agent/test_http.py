@@ -129,6 +129,12 @@ async def test_a_standalone_job_is_begun_shown_and_its_result_fetched(agent: Age
     assert "machine_capabilities_free_storage " in text
     assert "machine_capabilities_free_memory " in text
     assert "machine_capabilities_gpu 0.0" in text
+    _, metrics = await agent.ask("GET", "/metrics", headers={"Authorization": "Bearer other"})
+    public = metrics.decode()
+    assert 'fedbus_agent_tasks_total{kind="alone",outcome="done"} 2.0' in public
+    assert "machine_capabilities_free_storage " in public
+    assert "fedbus_training" not in public
+    assert "solo-1" not in public
 
 
 @needs_tflite

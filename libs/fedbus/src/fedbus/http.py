@@ -1,6 +1,6 @@
 """`/healthz` and `/metrics`, where a service is told to open such a door. Imported only then."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What a service opens beside `/healthz` and `/metrics`, and adds to the latter."""
+    """What a service opens beside `/healthz` and `/metrics`, and adds to the latter.
+
+    What `inner` collectors tell is only for requests that `knows` knows, those with a token, say.
+    """
 
     routes: Sequence[web.AbstractRouteDef] = ()
     collectors: Sequence[Collector] = ()
+    inner: Sequence[Collector] = ()
+    knows: Callable[[web.Request], bool] = lambda _: False
 
 
 class ShellMetrics:
@@ -61,15 +66,19 @@ def make_app(shell: "Shell", doors: Doors = Doors()) -> web.Application:
     PlatformCollector(registry=registry)
     for collector in doors.collectors:
         registry.register(collector)
+    inner = CollectorRegistry()
+    for collector in doors.inner:
+        inner.register(collector)
 
     async def healthz(_: web.Request) -> web.Response:
         state = {"node": shell.node.identity.name, "connected": shell.connected}
         return web.json_response(state, status=200 if shell.connected else 503)
 
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+    async def metrics(request: web.Request) -> web.Response:
+        body = generate_latest(registry)
+        if doors.knows(request):
+            body += generate_latest(inner)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/metrics", metrics)])

@@ -29,7 +29,7 @@ from fedbus_edge_agent.entrance import Entrance
 from fedbus_edge_agent.http_answers import Refused, as_json, measured, problem, read_body, read_name
 from fedbus_edge_agent.lessons import Lessons
 from fedbus_edge_agent.local_models import LocalModel, LocalModels
-from fedbus_edge_agent.metrics import AgentMetrics
+from fedbus_edge_agent.metrics import AgentMetrics, JobMetrics
 from fedbus_edge_agent.reports import Capabilities, JobReport, ModelMetadata
 from fedbus_edge_agent.work import Workbench
 
@@ -44,7 +44,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def doors(core: AgentCore, home: Path, desk: "Desk | None") -> Doors:
-    """Make an agent's doors; without a desk only its metrics are added to what all have."""
+    """Make an agent's doors; without a desk only its metrics are added to what all have.
+
+    Those of its jobs are for those whom the desk would answer.
+    """
     metrics = AgentMetrics(core, home)
     if desk is None:
         return Doors((web.route("*", "/{tail:.*}", _closed),), (metrics,))
@@ -53,7 +56,8 @@ def doors(core: AgentCore, home: Path, desk: "Desk | None") -> Doors:
         for endpoint in ENDPOINTS
         for path in dict.fromkeys((endpoint.path, endpoint.path.rstrip("/")))
     ]
-    return Doors((*routes, web.route("*", "/{tail:.*}", desk.door(desk.nothing))), (metrics,))
+    routes.append(web.route("*", "/{tail:.*}", desk.door(desk.nothing)))
+    return Doors(routes, (metrics,), (JobMetrics(core),), lambda request: not desk.refusal(request))
 
 
 async def _closed(_: web.Request) -> web.Response:
@@ -96,10 +100,14 @@ class Desk:
 
         return opened
 
-    def _check(self, request: web.Request) -> None:
+    def refusal(self, request: web.Request) -> str | None:
+        """Say why a request may not come in; see `Entrance.refusal`."""
         headers = request.headers
         authorization, host = headers.get("Authorization", ""), headers.get("Host", "")
-        reason = self.entrance.refusal(authorization, host, headers.get("Origin"))
+        return self.entrance.refusal(authorization, host, headers.get("Origin"))
+
+    def _check(self, request: web.Request) -> None:
+        reason = self.refusal(request)
         if reason and self.entrance.token is not None:
             raise Refused(401, reason, WWW_Authenticate="Bearer")
         if reason:

@@ -43,11 +43,21 @@ class AgentMetrics(Collector):
         under_way = GaugeMetricFamily("fedbus_agent_jobs", "trainings that wait or run")
         under_way.add_metric([], sum(self._core.under_way().values()))
         yield under_way
+
+
+class JobMetrics(Collector):
+    """Read whenever somebody who may know of jobs asks for them."""
+
+    def __init__(self, core: AgentCore) -> None:
+        self._core = core
+
+    def collect(self) -> Iterator[Metric]:
+        """Tell of each job's last training: its id, its loss and its other figures."""
         rounds = GaugeMetricFamily("fedbus_training_round", "last trained here", labels=["job"])
         figures = GaugeMetricFamily(
             "fedbus_training_metric", "of the last training here", labels=["job", "metric"]
         )
-        for job, (number, metrics) in tally.jobs.items():
+        for job, (number, metrics) in self._core.tally.jobs.items():
             rounds.add_metric([job], number)
             for metric, value in metrics.items():
                 figures.add_metric([job, metric], value)
