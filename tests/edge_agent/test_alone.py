@@ -230,3 +230,14 @@ def test_where_no_door_is_open_nothing_is_learnt() -> None:
     taken = alone.next()
     assert taken is not None
     assert taken[2]() is None
+
+
+def test_what_a_file_says_of_others_is_named_and_ignored() -> None:
+    """The same file may be a fleet's; what this agent does heed is not named."""
+    said: dict[str, Any] = {
+        "round": {"quorum": 2, "agents": 3, "keep_state": True, "deadline_seconds": None},
+        "plugins": {"selector": "nobodys", "trainer": "tflite"},
+    }
+    alone = begun(Alone(), job_file(**said), job_file("plain"))
+    assert report_of(alone).ignored == ("plugins.selector", "round.agents", "round.quorum")
+    assert report_of(alone, "plain").ignored == ()

@@ -106,7 +106,7 @@ async def test_a_standalone_job_is_begun_shown_and_its_result_fetched(agent: Age
     """With no broker and no controller; sent twice, it is begun once."""
     await agent.bring()
     status, started = await agent.ask("POST", "/job/config/solo-1/", json=JOB)
-    assert (status, started["phase"]) == (200, "TRAINING")
+    assert (status, started["phase"], started["ignored"]) == (200, "TRAINING", [])
     report = await agent.until("solo-1", "FINISHED", "FAILED")
     assert report["phase"] == "FINISHED", report["reason"]
     assert len(report["rounds"]) == 2

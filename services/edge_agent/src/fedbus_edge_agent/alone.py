@@ -7,9 +7,10 @@ is given to both in turns.
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
 from fedbus.actions import Action, Key, Note, Run
 from fedbus.errors import Stopped
@@ -25,6 +26,11 @@ MAX_REASON = 4096
 MAX_ROUNDS = 1000
 """Of so many rounds, the last ones, a report has the metrics."""
 KIND = "alone"
+OF_MANY: Final[Mapping[str, frozenset[str]]] = {
+    "plugins": frozenset({"aggregator", "selector"}),
+    "round": frozenset({"agents", "quorum", "deadline_seconds", "weighted"}),
+}
+"""Keys of a job file that mean nothing where one agent trains alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,7 @@ class Alone:
                 model_version=order.version,
                 phase="WAITING",
                 num_rounds=file.num_rounds,
+                ignored=ignored(file),
             )
         )
 
@@ -222,6 +229,17 @@ class Alone:
             over = (job for job in self._reports if job not in self._files)
             del self._reports[next(over)]
         return Run(("note", report.training_id), partial(self._note, report))
+
+
+def ignored(file: JobFile) -> tuple[str, ...]:
+    """Name what a job file says about others than the agent that trains alone.
+
+    It is no fault: the same file may be a fleet's.
+    """
+    said = {"plugins": file.plugins.model_fields_set, "round": file.round.model_fields_set}
+    return tuple(
+        f"{part}.{key}" for part, keys in OF_MANY.items() for key in sorted(keys & said[part])
+    )
 
 
 def _interrupted(report: JobReport) -> JobReport:

@@ -14,7 +14,10 @@ OVER: frozenset[JobPhase] = frozenset({"FINISHED", "INTERRUPTED", "FAILED"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobReport:
-    """How a standalone job stands: its rounds so far, and the metrics of the last one."""
+    """How a standalone job stands: its rounds so far, and the metrics of the last one.
+
+    `ignored` are keys of its file that mean something only among several agents.
+    """
 
     training_id: Ident
     model_name: Ident
@@ -28,6 +31,7 @@ class JobReport:
     metrics: Metrics = field(default_factory=dict)
     rounds: Annotated[tuple[Metrics, ...], Field(max_length=1000)] = ()
     weights: Annotated[str, Field(max_length=256)] | None = None
+    ignored: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
