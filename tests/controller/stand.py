@@ -1,6 +1,7 @@
 """A stand for the controller: a repository, a fleet and people that obey the test."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from random import Random
@@ -141,7 +142,7 @@ def facts(
 def check_plugins(chosen: Plugins) -> Iterator[Fault]:
     """Know what we ship, and what fails on purpose."""
     for key, name in (("aggregator", chosen.aggregator), ("selector", chosen.selector)):
-        if name not in {"fedavg", "uniform", "broken", "shy", "wild", "lost"}:
+        if name not in {"fedavg", "uniform", "broken", "shy", "wild", "lost", "leaving", "lazy"}:
             yield Fault(key=f"plugins.{key}", problem=f"no {key}s plug-in named {name!r}")
 
 
@@ -154,12 +155,23 @@ def selector(name: str) -> Selector:
         "broken": _broken,
         "shy": _shy,
         "wild": _wild,
+        "leaving": _leaving,
+        "lazy": _lazy,  # type: ignore[dict-item]  # somebody's plug-in, and wrong
     }
     return known[name]
 
 
 def _broken(_agents: Sequence[AgentInfo], _want: int, _rng: Random, /) -> Sequence[str]:
     raise ZeroDivisionError("by zero")
+
+
+def _leaving(_agents: Sequence[AgentInfo], _want: int, _rng: Random, /) -> Sequence[str]:
+    sys.exit(4)
+
+
+def _lazy(_agents: Sequence[AgentInfo], _want: int, _rng: Random, /) -> Iterator[str]:
+    yield "agent.a"
+    raise RuntimeError("too late")
 
 
 def _shy(agents: Sequence[AgentInfo], _want: int, _rng: Random, /) -> Sequence[str]:

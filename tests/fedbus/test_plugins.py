@@ -81,7 +81,9 @@ def test_a_name_claimed_twice_is_refused(install: Install) -> None:
         plugins.load("selectors", "best")
 
 
-@pytest.mark.parametrize("source", ["import nothing_like_this", "1 / 0", ""])
+@pytest.mark.parametrize(
+    "source", ["import nothing_like_this", "1 / 0", "import sys; sys.exit(1)", ""]
+)
 def test_a_plug_in_that_does_not_import_is_named(install: Install, source: str) -> None:
     """Whatever its module raises: a missing framework, a bug, a missing name."""
     sys.modules.pop("acme_bad", None)

@@ -6,6 +6,7 @@ from random import Random
 from typing import TypeAlias
 
 from fedbus.plugins import AgentInfo
+from fedbus.plugins.finding import told
 from fedbus.wire.fit import Wish
 from fedbus.wire.jobfile import params
 from fedbus.wire.states import ModelNeeds
@@ -98,11 +99,11 @@ class Planning:
     ) -> tuple[str, ...] | Waiting | Failed:
         wish, name = self._brief.file.round, self._brief.file.plugins.selector
         try:
-            chosen = self._means.selector(name)(agents, wish.agents, rng)
-        except Exception as error:  # noqa: BLE001 - whatever somebody's plug-in raises
-            return Failed(f"selector {name!r}: {error}")
+            chosen = dict.fromkeys(self._means.selector(name)(agents, wish.agents, rng))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever somebody's plug-in raises
+            return Failed(f"selector {name!r}: {told(error)}")
         known = {info.agent for info in agents}
-        roster = [agent for agent in dict.fromkeys(chosen) if agent in known][: wish.agents]
+        roster = [agent for agent in chosen if agent in known][: wish.agents]
         if len(roster) < wish.quorum:
             return Waiting(
                 f"selector {name!r} chose {len(roster)} agents, {wish.quorum} are needed"

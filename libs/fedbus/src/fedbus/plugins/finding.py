@@ -72,7 +72,7 @@ class Plugin:
         try:
             plugin: object = self.entry.load()
             return plugin() if self.group == "aggregators" and isinstance(plugin, type) else plugin
-        except Exception as error:  # whatever the import of somebody's module may raise
+        except (Exception, SystemExit) as error:  # whatever somebody's module may raise
             name = error.name if isinstance(error, ModuleNotFoundError) else None
             missing = (name or "").partition(".")[0]
             extra = _EXTRAS.get(missing) if self.package == OURS else None
@@ -82,8 +82,13 @@ class Plugin:
                     f"pip install 'fedbus[{extra}]'"
                 ) from error
             raise PluginError(
-                f"{self.group} plug-in {self.name!r} ({self.where}) does not load: {error}"
+                f"{self.group} plug-in {self.name!r} ({self.where}) does not load: {told(error)}"
             ) from error
+
+
+def told(error: BaseException) -> str:
+    """Tell what somebody's code raised; what ends a process says no more than a number."""
+    return f"it wanted to exit: {error}" if isinstance(error, SystemExit) else str(error)
 
 
 @overload

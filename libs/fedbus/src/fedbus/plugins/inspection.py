@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fedbus.errors import PluginError
-from fedbus.plugins.finding import GROUPS, OURS, Group, Plugin, found
+from fedbus.plugins.finding import GROUPS, OURS, Group, Plugin, found, told
 
 Arguments = tuple[str, ...]
 
@@ -64,9 +64,10 @@ def inspect_one(plugin: Plugin, allowed: Collection[str] | None = None) -> Findi
     try:
         made = plugin.import_it()
     except PluginError as error:
-        if plugin.package == OURS and isinstance(error.__cause__, ImportError):
-            return Finding(plugin, tuple(faults), str(error.__cause__))
-        return Finding(plugin, (*faults, f"does not load: {error.__cause__}"))
+        cause = error.__cause__ or error
+        if plugin.package == OURS and isinstance(cause, ImportError):
+            return Finding(plugin, tuple(faults), str(cause))
+        return Finding(plugin, (*faults, f"does not load: {told(cause)}"))
     return Finding(plugin, (*faults, *misshapen(plugin.group, made)))
 
 
