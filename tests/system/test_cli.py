@@ -98,7 +98,8 @@ def test_a_wrong_job_is_refused_with_every_fault(up: Up) -> None:
     )
     keys = {fault["key"] for fault in answer["faults"]}
     assert keys == {"num_round", "config[0].lerning_rate", "num_rounds"}
-    assert up.run("job", "show", "wrong").returncode == FAILED
+    for command in ("show", "watch", "cancel"):
+        assert up.run("job", command, "wrong").returncode == REFUSED
 
 
 def test_a_foreign_client_submits_follows_and_asks(up: Up) -> None:

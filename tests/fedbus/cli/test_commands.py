@@ -182,11 +182,89 @@ def test_a_simulation_that_could_never_begin_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_simulated_jobs_faults_are_all_listed(tmp_path: Path) -> None:
-    """As the controller would list them."""
+    """As the controller would list them; it is a wrong file, since no service was asked."""
     (tmp_path / "job.json").write_text('{"training_id": "s", "model": "digits"}')
-    result = RUNNER.invoke(app, ["simulate", str(tmp_path / "job.json")])
-    assert result.exit_code == 4
-    assert {"num_rounds: missing", "model_name: missing"} <= set(result.stderr.splitlines())
+    line = ["simulate", str(tmp_path / "job.json")]
+    result = RUNNER.invoke(app, line)
+    assert (result.exit_code, result.stdout) == (2, "")
+    head, *faults = result.stderr.splitlines()
+    assert head == f"fedbus: {tmp_path}/job.json is refused, {len(faults)} faults:"
+    assert {"  num_rounds: missing", "  model_name: missing"} <= set(faults)
+    said = RUNNER.invoke(app, [*line, "--json"])
+    assert (said.exit_code, said.stderr) == (2, result.stderr)
+    answer = json.loads(said.stdout)
+    assert answer["accepted"] is False
+    assert len(answer["faults"]) == len(faults)
+    assert {"key": "num_rounds", "problem": "missing", "hint": ""} in answer["faults"]
+
+
+def test_what_the_simulated_controller_finds_is_a_wrong_file_too(tmp_path: Path) -> None:
+    """It reads well, and names a plug-in that nobody has."""
+    pytest.importorskip("tflite_runtime")
+    pytest.importorskip("sklearn")
+    job = {
+        "training_id": "s", "model_name": "digits", "num_rounds": 1,
+        "round": {"agents": 1}, "plugins": {"aggregator": "nix"},
+    }  # fmt: skip
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    result = RUNNER.invoke(app, ["simulate", str(tmp_path / "job.json"), "--json"])
+    assert result.exit_code == 2
+    (fault,) = json.loads(result.stdout)["faults"]
+    assert fault["key"] == "plugins.aggregator"
+    assert "plugins.aggregator: " in result.stderr
+
+
+FAULTS = [
+    {"key": "num_round", "problem": "unknown key", "hint": "did you mean 'num_rounds'?"},
+    {"key": "", "problem": "too deep", "hint": ""},
+]
+
+
+@pytest.mark.parametrize("more", [[], ["--watch"]])
+def test_a_refused_job_is_json_for_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    """On stdout, the controller's answer as it is; with --watch on one line, as states are."""
+    (tmp_path / "job.json").write_text("{}")
+    answer = {"accepted": False, "job": "", "faults": FAULTS}
+
+    async def refuse(*_: object) -> dict[str, object]:
+        return answer
+
+    monkeypatch.setattr(jobs, "_ask", refuse)
+    line = ["--broker", "mqtt://127.0.0.1:1", "job", "submit", str(tmp_path / "job.json"), *more]
+    said = RUNNER.invoke(app, [*line, "--json"])
+    assert (said.exit_code, json.loads(said.stdout)) == (4, answer)
+    assert len(said.stdout.splitlines()) == 1 or not more
+    assert said.stderr == RUNNER.invoke(app, line).stderr == (
+        "fedbus: the controller refused the job, 2 faults:\n"
+        "  num_round: unknown key (did you mean 'num_rounds'?)\n"
+        "  the file: too deep\n"
+    )  # fmt: skip
+
+
+def test_who_stops_watching_is_told_that_the_job_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And how to see it again, or to end it."""
+
+    async def accept(*_: object) -> dict[str, object]:
+        return {"accepted": True, "job": "s"}
+
+    async def interrupted(*_: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "job.json").write_text("{}")
+    monkeypatch.setattr(jobs, "submit_job", accept)
+    monkeypatch.setattr(jobs, "watch", interrupted)
+    line = ["--broker", "mqtt://127.0.0.1:1", "job"]
+    for words in (["submit", str(tmp_path / "job.json"), "--watch"], ["watch", "s"]):
+        left = RUNNER.invoke(app, [*line, *words])
+        assert left.exit_code == 130
+        assert left.stderr == (
+            "fedbus: job s goes on; `fedbus job watch s` shows it again, `fedbus job cancel s` "
+            "ends it\n"
+        )
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_wrong_wishes_are_refused_before_anything_is_written(
     """With what would be right."""
     to = source.parent / "s"
     words = ["split", source, "--to", to, "--agents", 4]
-    assert refused(*words, "--by", "fair").startswith("1 fedbus: no sampler 'fair'; there is all-")
+    assert refused(*words, "--by", "fair").startswith("2 fedbus: no sampler 'fair'; there is all-")
     assert "takes no shards_per_agent; its options: alpha" in refused(
         *words, "--shards-per-agent", 3
     )

@@ -7,10 +7,20 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from fedbus.bus.broker import PortTaken
 from fedbus.cli.exits import Failed, Interrupted, Refused, Unreachable, code_of
 from fedbus.cli.groups import one_error
 from fedbus.cli.main import Commands, app
-from fedbus.errors import BusError, FedbusError, LayoutError, SettingsError, WireError
+from fedbus.errors import (
+    BusError,
+    FedbusError,
+    LayoutError,
+    PluginError,
+    SettingsError,
+    TrainingError,
+    TransferError,
+    WireError,
+)
 
 RUNNER = CliRunner()
 
@@ -19,9 +29,13 @@ RUNNER = CliRunner()
     ("error", "code"),
     [
         (Failed("the job failed"), 1),
-        (LayoutError("weights lack 'a'"), 1),
         (WireError("not a message"), 1),
+        (TransferError("its source is gone"), 1),
         (SettingsError("FEDBUS_BROKER: no"), 2),
+        (LayoutError("weights lack 'a'"), 2),
+        (TrainingError("x.npz: no rows"), 2),
+        (PluginError("no loader 'nix'"), 2),
+        (PortTaken("h:1883: Address already in use"), 2),
         (Unreachable("nobody answers"), 3),
         (BusError("h:1: refused"), 3),
         (Refused("unknown key"), 4),

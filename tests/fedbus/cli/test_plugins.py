@@ -26,7 +26,7 @@ def test_what_is_installed_is_listed_by_kind(install: Install) -> None:
     rows = {tuple(line.split()[:2]): line for line in shown.stdout.splitlines()}
     assert "acme_best 1.0" in rows["selectors", "best"]
     assert rows["selectors", "best"].rstrip().endswith("ok where FEDBUS_PLUGINS allows it")
-    assert rows["selectors", "uniform"].rstrip().endswith(" ok")
+    assert rows["selectors", "uniform"].endswith("\tok")
 
 
 def test_what_is_wrong_ends_with_exit_code_1(
@@ -68,12 +68,26 @@ def test_a_trainer_of_ours_is_tried_with_a_card() -> None:
     assert "predict: float32 (8, 10) for (8, 64)" in tried.stdout
 
 
+def test_what_was_tried_is_json_for_programs(install: Install) -> None:
+    """What each did, and why it failed; the sentence stays on the other stream."""
+    worked = RUNNER.invoke(app, ["plugins", "check", "fedavg", "--json"])
+    (tried,) = json.loads(worked.stdout)
+    assert (worked.exit_code, tried["kind"], tried["failed"]) == (0, "aggregators", None)
+    assert tried["did"]
+    source = "def raises(agents, want, rng):\n    return {}['x']\n"
+    install("acme_bad", "[fedbus.selectors]\nraises = acme_bad:raises", source)
+    failed = RUNNER.invoke(app, ["plugins", "check", "raises", "--json"])
+    (tried,) = json.loads(failed.stdout)
+    assert (failed.exit_code, tried["name"]) == (1, "raises")
+    assert failed.stderr == f"fedbus: {tried['failed']}\n"
+
+
 @pytest.mark.parametrize(
     ("line", "code", "sentence"),
     [
         (
             "check nope",
-            1,
+            2,
             "no plug-in named 'nope'; installed: trainers:keras, trainers:n",
         ),
         ("check fedavg --config {", 2, "--config: not JSON"),

@@ -28,7 +28,7 @@ def describe(
 ) -> None:
     """Read all of a data set as an agent would, and say what is in it.
 
-    Every number is read: a fault is named by its file, row and column. Exits 1 if there is one.
+    Every number is read: a fault is named by its file, row and column. Exits 2 if there is one.
     """
     from fedbus.data.format import format_of
     from fedbus.data.pipeline import Pipeline, read_pipeline

@@ -1,6 +1,14 @@
 """Exit codes, and the errors that carry them."""
 
-from fedbus.errors import BusError, FedbusError, SettingsError
+from fedbus.bus.broker import PortTaken
+from fedbus.errors import (
+    BusError,
+    FedbusError,
+    LayoutError,
+    PluginError,
+    SettingsError,
+    TrainingError,
+)
 
 OK = 0
 FAILED = 1
@@ -10,9 +18,10 @@ REFUSED = 4
 INTERRUPTED = 130
 
 TABLE = """\
-Exit codes: 0 done; 1 it failed (a job that failed or was cancelled, a service that died);
-2 wrong usage (an option, a setting, a file); 3 the broker, the cluster or a service does not
-answer; 4 a service refused; 130 interrupted by Ctrl-C.
+Exit codes: 0 done; 1 it failed: a job that did not finish, a check that found something, a full
+disk; 2 what you gave is wrong: an option, a setting, a file, judged here and before anything is
+done; 3 the broker, the cluster or a service does not answer; 4 a service refused, or what you name
+is not there; 130 interrupted by Ctrl-C.
 """
 
 
@@ -25,7 +34,7 @@ class Unreachable(FedbusError):  # noqa: N818 - as above
 
 
 class Refused(FedbusError):  # noqa: N818 - as above
-    """A service answered no, and why."""
+    """A service answered no, and why, or knows nothing of what was named."""
 
 
 class Interrupted(FedbusError):  # noqa: N818 - as above
@@ -39,9 +48,13 @@ def code_of(error: FedbusError) -> int:
             return REFUSED
         case Interrupted():
             return INTERRUPTED
+        case SettingsError() | PortTaken():
+            return USAGE
         case Unreachable() | BusError():
             return UNREACHABLE
-        case SettingsError():
+        # What a person brought: data, weights, plug-ins. Where they come over the bus, whoever
+        # fetched them says Failed.
+        case TrainingError() | LayoutError() | PluginError():
             return USAGE
         case _:
             return FAILED

@@ -1,7 +1,7 @@
 """`fedbus job`: submit, list, show, watch, cancel."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,7 +49,7 @@ def submit(
         answer = asyncio.run(submit_job(here, payload))
     except JobRefused as error:
         if as_json:
-            faults.print_refusal(error.faults)
+            (show.print_line if watch_it else show.print_json)(error.answer)
         raise
     _warn(payload)
     if not watch_it:
@@ -132,8 +132,8 @@ def _watch(here: Where, job: str, *, as_json: bool, submitted: bool = False) -> 
         end = asyncio.run(watch(here, job, as_json=as_json, submitted=submitted))
     except KeyboardInterrupt:
         raise Interrupted(
-            f"job {job} goes on; `fedbus job watch {job}` shows it again, `fedbus job cancel {job}` "
-            "ends it"
+            f"job {job} goes on; `fedbus job watch {job}` shows it again, `fedbus job cancel "
+            f"{job}` ends it"
         ) from None
     if end.phase != "finished":
         raise Failed(f"job {job} {end.phase}: {end.reason}")
@@ -159,9 +159,10 @@ def _warn(payload: bytes) -> None:
 class JobRefused(Refused):
     """The controller found faults in a job file."""
 
-    def __init__(self, found: Iterable[Mapping[str, Any]]) -> None:
-        self.faults = list(found)
-        super().__init__(faults.sentence("the controller refused the job", self.faults))
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        self.answer = answer
+        found = answer.get("faults", ())
+        super().__init__(faults.sentence("the controller refused the job", found))
 
 
 async def submit_job(here: Where, payload: bytes) -> dict[str, Any]:
@@ -173,7 +174,7 @@ async def submit_job(here: Where, payload: bytes) -> dict[str, Any]:
     """
     answer = await _ask(here, "submit", payload)
     if not answer.get("accepted"):
-        raise JobRefused(answer.get("faults", ()))
+        raise JobRefused(answer)
     return answer
 
 

@@ -13,11 +13,12 @@ from fedbus.cli.archive import check_writable, write_weights
 from fedbus.cli.card import PackedModel, read_model
 from fedbus.cli.client import run
 from fedbus.cli.errands import Pull, Push, Question
+from fedbus.cli.exits import Failed
 from fedbus.cli.factories import is_factory, make_model, read_config, read_shape
 from fedbus.cli.here import broker_of
 from fedbus.cli.hush import hushed
 from fedbus.cli.where import Where
-from fedbus.errors import SettingsError
+from fedbus.errors import LayoutError, SettingsError, WireError
 from fedbus.layout import Array, Layout
 from fedbus.spool import Spools
 from fedbus.weights import decode
@@ -201,5 +202,8 @@ async def _pull(here: Where, model: str, version: int | None) -> tuple[ModelRef,
     ref = (await _show(here, model, version)).version
     got = await run(here, Pull(ref.source, (ref.card, ref.weights), Spools(IN_MEMORY)))
     card, weights = got[ref.card.digest], got[ref.weights.digest]
-    layout = Layout.read(codec.from_json(ModelCard, bytes(card.read(0, card.size))).layout)
-    return ref, decode(memoryview(weights.read(0, weights.size)), layout, "plain")
+    try:
+        layout = Layout.read(codec.from_json(ModelCard, bytes(card.read(0, card.size))).layout)
+        return ref, decode(memoryview(weights.read(0, weights.size)), layout, "plain")
+    except (LayoutError, WireError) as error:
+        raise Failed(f"{ref.model} version {ref.version}: {error}") from error

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from fedbus.cli import show
 from fedbus.cli.exits import Failed
 from fedbus.data import npz
-from fedbus.errors import PluginError, SettingsError
+from fedbus.errors import FedbusError, PluginError, SettingsError
 from fedbus.layout import Layout
 from fedbus.plugins import Plugin, finding
 from fedbus.plugins.inspection import Finding, inspect_all, inspect_one
@@ -69,20 +70,50 @@ def check(
     config: Annotated[
         str, typer.Option(metavar="JSON", help="A trainer's structure, or a model's config.")
     ] = "{}",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Try a plug-in for real, on little data, and say what it did.
 
     A trainer makes first weights and takes one step, an aggregator gets random blocks, a selector
-    agents that do not exist. Exits 1 if it fails.
+    agents that do not exist. Exits 1 if it fails. --json prints a list: what each did, and why it
+    failed.
     """
-    for plugin in _named(name):
-        show.say(f"{plugin.group} {plugin.name} ({plugin.where}, {plugin.package})")
+    tried: list[dict[str, Any]] = []
+    try:
+        _try_all(_named(name), model, data, config, tried, say=_quiet if as_json else show.say)
+    except FedbusError as error:
+        if tried:
+            tried[-1]["failed"] = str(error)
+        raise
+    finally:
+        if as_json and tried:
+            show.print_json(tried)
+
+
+def _quiet(_: str) -> None:
+    """All is printed at the end."""
+
+
+def _try_all(
+    plugins: list[Plugin],
+    model: Path | None,
+    data: Path | None,
+    config: str,
+    tried: list[dict[str, Any]],
+    *,
+    say: Callable[[str], None],
+) -> None:
+    for plugin in plugins:
+        did: list[str] = []
+        tried.append({"kind": plugin.group, "name": plugin.name, "did": did, "failed": None})
+        say(f"{plugin.group} {plugin.name} ({plugin.where}, {plugin.package})")
         if faults := inspect_one(plugin).faults:
             raise Failed(f"{plugin.group} {plugin.name}: {'; '.join(faults)}")
         try:
             props = _props(plugin, model, data, config)
             for sentence in attempt(plugin.group, plugin.import_it(), props):
-                show.say(f"  {sentence}")
+                did.append(sentence)
+                say(f"  {sentence}")
         except SettingsError:
             raise
         except Exception as error:  # whatever somebody's code may raise

@@ -122,7 +122,7 @@ def _refused(
 ) -> FedbusError:
     # No service is asked here: what its pure parts find in a file is found on this side.
     if as_json and found:
-        faults.print_refusal(found)
+        show.print_json(faults.answer(found))
     return SettingsError(faults.sentence(f"{job} is refused", found) if found else why)
 
 

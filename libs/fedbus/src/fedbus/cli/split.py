@@ -1,5 +1,6 @@
 """`fedbus data split`: deal a data set to agents, as unevenly as a person likes."""
 
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedbus.cli import show
+from fedbus.cli.exits import Failed
 from fedbus.cli.source import Loader, Options, Source, read_source
 from fedbus.errors import SettingsError, TrainingError
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 HELD_OUT = "held_out.npz"
 _FEW = 20
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Of the disk: what was asked for was right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,11 @@ def _write(data: "Dataset", wish: Wish, parts: Mapping[str, Any], drawn: tuple[A
         if new is not None and wish.plot is not None:
             new.replace(wish.plot)
     except OSError as error:
-        raise TrainingError(f"{wish.plot}: {error.strerror or error}") from error
+        raise SettingsError(f"{wish.plot}: {error.strerror or error}") from error
+    except TrainingError as error:
+        if isinstance(cause := error.__cause__, OSError) and cause.errno in _NO_ROOM:
+            raise Failed(str(error)) from error
+        raise
     finally:
         if new is not None:
             new.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from fedbus import clock
 from fedbus.bus.base import Packet
 from fedbus.cli import show
 from fedbus.cli.client import connected
-from fedbus.cli.exits import Failed
+from fedbus.cli.exits import Refused
 from fedbus.cli.where import Where
 from fedbus.errors import BusError
 from fedbus.wire import codec
@@ -135,7 +135,7 @@ async def watch(
 
     Raises:
         BusError: the broker was away for too long.
-        Failed: there is no such job, unless it was `submitted` a moment ago.
+        Refused: there is no such job, unless it was `submitted` a moment ago.
     """
     if as_json:
         return await until_ended(where, job, Json(), submitted=submitted)
@@ -150,7 +150,7 @@ async def until_ended(where: Where, job: str, view: View, *, submitted: bool = F
 
     Raises:
         BusError: the broker was away for too long, or from the beginning.
-        Failed: there is no such job, unless it was `submitted` a moment ago.
+        Refused: there is no such job, unless it was `submitted` a moment ago.
     """
     seen, lost_at = False, None
     while True:
@@ -176,7 +176,7 @@ async def news(where: Where, job: str, *, submitted: bool) -> AsyncGenerator[Pac
     async with connected(where) as client:
         known = await client.retained(state, rounds)
         if not submitted and not any(packet.topic == state for packet in known):
-            raise Failed(f"no job {job!r} is known; `fedbus job list` names those that are")
+            raise Refused(f"no job {job!r} is known; `fedbus job list` names those that are")
         for packet in sorted(known, key=in_order):
             yield packet
         async for packet in client.heard():

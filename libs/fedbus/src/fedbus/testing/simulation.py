@@ -9,7 +9,7 @@ Everything but the network and the clock is real: the same cores, the same bytes
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,16 @@ LONGEST_SECONDS = 10 * 365 * 86_400.0
 
 
 class SimulationFailed(FedbusError):  # noqa: N818 - the job failed, not the code
-    """The job was refused, or could not come to its end."""
+    """The job was refused, or could not come to its end.
+
+    Args:
+        why: The sentence.
+        faults: What the controller answered, `{"key", "problem", "hint"}` each, if it did.
+    """
+
+    def __init__(self, why: str, faults: Sequence[Mapping[str, str]] = ()) -> None:
+        super().__init__(why)
+        self.faults = faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +133,7 @@ class _Stage:
         self._state: JobState | None = None
         self._rounds: dict[int, RoundState] = {}
         self._refusal = ""
+        self._faults: Sequence[Mapping[str, str]] = ()
         self._pushed = False
 
     def furnish(
@@ -163,7 +173,7 @@ class _Stage:
         submit()
         self._ring.run(self._over, LONGEST_SECONDS)
         if self._refusal or self._state is None:
-            raise SimulationFailed(self._refusal)
+            raise SimulationFailed(self._refusal, self._faults)
         rounds = tuple(self._rounds[number] for number in sorted(self._rounds))
         return Simulated(self._state, rounds, self._weights(self._state))
 
@@ -206,7 +216,7 @@ class _Stage:
     def _heard(self, packet: Packet) -> None:
         if "/replies/" in packet.topic:
             said = json.loads(packet.payload)
-            faults = said.get("faults", ())
+            self._faults = faults = said.get("faults", ())
             self._refusal = "\n".join(
                 f"{f['key'] or 'job file'}: {f['problem']} {f['hint']}".strip() for f in faults
             )
