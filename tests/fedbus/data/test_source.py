@@ -11,7 +11,7 @@ from fedbus.data.format import read_format
 from fedbus.data.pipeline import read_steps
 from fedbus.data.recipe import Recipe, load, loader_for, read
 from fedbus.data.source import Source, wanted_input
-from fedbus.data.stamp import stamp
+from fedbus.data.stamp import GLIMPSED, glimpse, stamp
 from fedbus.errors import PluginError, TrainingError
 from fedbus.training import Params
 from tests.packages import Install
@@ -176,18 +176,45 @@ def test_a_task_gets_what_is_there_and_keeps_it(tmp_path: Path, monkeypatch: Any
 
 
 def test_a_folder_has_changed_when_a_file_in_it_has(tmp_path: Path, monkeypatch: Any) -> None:  # noqa: ANN401
-    """Of a very large one only its folders are looked at."""
+    """At a glimpse only the folders of a very large one count."""
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "1.png").write_bytes(b"1")
-    seen = stamp(tmp_path)
-    assert seen == stamp(tmp_path) != ""
-    (tmp_path / "cats" / "1.png").write_bytes(b"12")
-    assert stamp(tmp_path) != seen
-    monkeypatch.setattr("fedbus.data.stamp.MAX_STATS", 1)
-    (tmp_path / "cats" / "2.png").write_bytes(b"1")
-    seen = stamp(tmp_path)
+    (tmp_path / "README").write_bytes(b"1")
+    for look in (stamp, glimpse):
+        seen = look(tmp_path)
+        assert seen == look(tmp_path) != ""
+        (tmp_path / "cats" / "1.png").write_bytes(look.__name__.encode())
+        assert look(tmp_path) != seen
+    monkeypatch.setattr("fedbus.data.stamp.GLIMPSED", 1)
+    seen, glimpsed = stamp(tmp_path), glimpse(tmp_path)
     (tmp_path / "cats" / "1.png").write_bytes(b"123")
-    assert stamp(tmp_path) == seen
-    (tmp_path / "cats" / "3.png").write_bytes(b"1")
     assert stamp(tmp_path) != seen
-    assert stamp(tmp_path / "nowhere") == ""
+    assert glimpse(tmp_path) == glimpsed
+    (tmp_path / "cats" / "3.png").write_bytes(b"1")
+    assert glimpse(tmp_path) != glimpsed
+    assert stamp(tmp_path / "nowhere") == glimpse(tmp_path / "nowhere") == ""
+
+
+def test_one_picture_of_very_many_is_noticed_by_the_next_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look is too short for so many; the task that reads on fails, and the next one does not."""
+    image = pytest.importorskip("PIL.Image")
+    monkeypatch.setattr("fedbus.data.rows.KEPT_BYTES", 0)
+    (tmp_path / "cats").mkdir()
+    picture = image.new("RGB", (2, 2), (1, 2, 3))
+    picture.save(tmp_path / "cats" / "first.bmp")
+    plain = (tmp_path / "cats" / "first.bmp").read_bytes()
+    for number in range(GLIMPSED + 10):
+        (tmp_path / "cats" / f"{number}.bmp").write_bytes(plain)
+    data = Source(Recipe(path=tmp_path, loader="images"))
+    task = data.fresh({}).train
+    image.new("RGB", (2, 2), (9, 9, 9)).save(tmp_path / "cats" / "7.bmp")
+    assert not data.look()
+    assert not data.look()
+    with pytest.raises(TrainingError, match=r"7\.bmp: it changed while the data were in use"):
+        list(task.peek())
+    bright = sum(int((x == 9).all(axis=(1, 2, 3)).sum()) for x, _ in data.fresh({}).train.peek())
+    assert bright == 1
+    assert not data.look()
+    assert data.trouble == ""

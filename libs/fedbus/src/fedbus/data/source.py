@@ -15,7 +15,7 @@ from fedbus.data.dataset import Dataset
 from fedbus.data.format import Field, Kind, read_field
 from fedbus.data.pipeline import Pipeline
 from fedbus.data.recipe import Loaded, Recipe, load, prepare
-from fedbus.data.stamp import stamp
+from fedbus.data.stamp import glimpse, stamp
 from fedbus.errors import FedbusError, PluginError, TrainingError
 from fedbus.wire.values import Reading
 
@@ -103,8 +103,9 @@ class Source:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
+        self._seen = self._tried = glimpse(recipe.path)
+        """What a look last saw, and what it would have seen when data were last loaded."""
         self._loaded = load(recipe)
-        self._seen = self._loaded.stamp
         self._fault: tuple[str, str] | None = None
         """The stamp that could not be loaded, and why."""
         self._loading = Lock()  # a task and a look may both want what is new
@@ -124,15 +125,17 @@ class Source:
     def look(self) -> bool:
         """Say whether there is something new to load; asked again and again, it must have settled.
 
-        A file that is just being written has another stamp at every look.
+        A file that is just being written has another stamp at every look. Of very many files a look
+        notices less than the next task does: it must not take long.
         """
-        before, self._seen = self._seen, stamp(self._recipe.path)
-        return self._seen == before and self._seen != self._known()
+        before, self._seen = self._seen, glimpse(self._recipe.path)
+        return self._seen == before and self._seen != self._tried
 
     def reload(self) -> None:
         """Load what is there now; if it cannot be, `trouble` says why until it is mended."""
         with self._loading:
-            seen = stamp(self._recipe.path)
+            glimpsed, seen = glimpse(self._recipe.path), stamp(self._recipe.path)
+            self._tried = glimpsed
             if seen == self._known():
                 return  # a task was faster
             try:

@@ -1,5 +1,6 @@
 """The state of a file or folder, named without reading it."""
 
+import os
 import stat
 from collections.abc import Iterator
 from itertools import islice
@@ -8,37 +9,53 @@ from typing import Final
 
 from fedbus.digests import digest_of
 
-MAX_STATS: Final = 1000
-"""Files of a folder that are looked at one by one; of a larger one only its folders are."""
+GLIMPSED: Final = 5000
+"""Files of a folder that a glimpse looks at one by one, in some 50 ms."""
 
 
 def stamp(path: Path) -> str:
-    """Name the state of a file or folder without reading it; "" is nothing there.
+    """Name the state of a file or folder, of all its files; "" is nothing there.
 
-    Of a folder with more than `MAX_STATS` files only its folders count: what is added, removed or
-    renamed is noticed, a file that is written into is not.
+    A hundred thousand files take half a second or more: not for an event loop.
     """
+    return _stamp(path, None)
+
+
+def glimpse(path: Path) -> str:
+    """Do the same in a short time: of a folder of more than `GLIMPSED` files only folders count.
+
+    What is added, removed or renamed is noticed then, a file that is written into is not.
+    """
+    return _stamp(path, GLIMPSED)
+
+
+def _stamp(path: Path, most: int | None) -> str:
     try:
-        facts = [f"{entry} {_facts(entry)}" for entry in _entries(path)]
+        seen = path.stat()
+        inside = _inside(path, most) if path.is_dir() else []
     except OSError:
         return ""
-    return digest_of("\n".join(sorted(facts)).encode())
+    return digest_of("\n".join(sorted([_facts(str(path), seen), *inside])).encode())
 
 
-def _entries(path: Path) -> Iterator[Path]:
-    yield path
-    if path.is_dir():
-        found = list(islice(path.glob("*"), MAX_STATS + 1))
-        folders = [entry for entry in found if entry.is_dir()]
-        yield from folders
-        files = [entry for entry in found if not entry.is_dir()]
-        for folder in folders:
-            files += islice(folder.iterdir(), max(0, MAX_STATS + 1 - len(files)))
-        if len(files) <= MAX_STATS:
-            yield from files
+def _inside(path: Path, most: int | None) -> list[str]:
+    folders: list[os.DirEntry[str]] = []
+    files: list[os.DirEntry[str]] = []
+    for entry in _entries(path):
+        (folders if entry.is_dir() else files).append(entry)
+    for folder in folders:
+        rest = None if most is None else max(0, most + 1 - len(files))
+        files += islice(_entries(folder.path), rest)
+    # Links are followed, as loaders follow them.
+    few = most is None or len(files) <= most
+    return [_facts(entry.path, entry.stat()) for entry in (folders + files if few else folders)]
 
 
-def _facts(path: Path) -> str:
-    seen = path.stat()
+def _entries(path: str | Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(path) as entries:
+        yield from entries
+
+
+def _facts(name: str, seen: os.stat_result) -> str:
     size = 0 if stat.S_ISDIR(seen.st_mode) else seen.st_size
-    return f"{seen.st_ino} {size} {seen.st_mtime_ns}"
+    return f"{name} {seen.st_ino} {size} {seen.st_mtime_ns}"
