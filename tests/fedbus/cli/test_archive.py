@@ -5,6 +5,7 @@ import resource
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,10 @@ from fedbus.cli.card import read_weights
 from fedbus.cli.exits import Failed
 from fedbus.errors import SettingsError
 
-WEIGHTS = {"w": np.ones((300, 300), np.float32), "layers.0.b": np.zeros((), np.float64)}
+WEIGHTS: dict[str, Any] = {
+    "w": np.ones((300, 300), np.float32),
+    "layers.0.b": np.zeros((), np.float64),
+}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -71,13 +72,13 @@ def test_the_process_ends_with_the_commands_exit_code(tmp_path: Path) -> None:
         assert done.stderr.startswith("fedbus: no cluster runs on this machine")
 
 
-def run(*words: str, stdout: object = subprocess.PIPE) -> "subprocess.CompletedProcess[str]":
+def run(*words: str, stdout: int | TextIO = subprocess.PIPE) -> "subprocess.CompletedProcess[str]":
     """Run a command where no cluster is."""
     environ = {key: value for key, value in os.environ.items() if not key.startswith("FEDBUS_")}
     return subprocess.run(
         [*FEDBUS, *words],
         check=False,
-        stdout=stdout,  # type: ignore[call-overload] - a descriptor or a file
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         env=environ,

@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,12 +34,13 @@ def write_weights(path: Path, weights: Weights) -> None:
         Failed: the disk is full, or the file cannot be written any more; nothing is left of it.
     """
     new = _new(path)
+    write: Any = np.lib.format.write_array  # it has no types
     try:
         # numpy's own savez leaves its archive open where the disk is full, to fail once more later.
         with zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
             for name, array in weights.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+                    write(entry, np.asanyarray(array), allow_pickle=False)
         new.replace(path)
     except OSError as error:
         new.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ class OutputLost(Failed):
 class _Raw(io.FileIO):
     """Descriptor 1; what comes after a failure goes nowhere, so that it fails once."""
 
-    def write(self, data: "ReadableBuffer", /) -> int | None:
+    def write(self, data: "ReadableBuffer", /) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
