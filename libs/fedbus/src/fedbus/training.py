@@ -1,12 +1,12 @@
 """What passes between an agent and a trainer: parameters in, an update out. Pure."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fedbus.errors import TrainingError
-from fedbus.layout import Array, Weights, listed
+from fedbus.layout import Array, Weights
 
 Metrics = Mapping[str, float]
 """Named figures: `loss`, `accuracy`, and whatever else a trainer measures."""
@@ -88,18 +88,6 @@ class Params:
         if not isinstance(value, int | float):
             raise TrainingError(f"{name} of {self.optimizer} is {value!r}, not a number")
         return value
-
-    def require(self, framework: str, optimizers: Collection[str], losses: Collection[str]) -> None:
-        """Refuse what a framework's adapter cannot do, naming what it can.
-
-        Raises:
-            TrainingError: another optimizer or loss is asked for.
-        """
-        if self.optimizer not in optimizers:
-            known = listed(optimizers)
-            raise TrainingError(f"{framework} has no optimizer {self.optimizer!r}; it has {known}")
-        if self.loss not in losses:
-            raise TrainingError(f"{framework} has no loss {self.loss!r}; it has {listed(losses)}")
 
 
 @dataclass(frozen=True, slots=True)

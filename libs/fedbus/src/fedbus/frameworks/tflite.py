@@ -30,7 +30,7 @@ from fedbus.data import Dataset
 from fedbus.errors import TrainingError
 from fedbus.frameworks.handover import HandsOver
 from fedbus.frameworks.tflite_file import Signature, signatures_of
-from fedbus.layout import Array, Layout, Weights
+from fedbus.layout import Array, Layout, Weights, listed
 from fedbus.training import CROSS_ENTROPY, Params, Structure, Tally, Update, check_labels
 
 _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
@@ -118,7 +118,7 @@ class TfliteTrainer(HandsOver):
             Stopped: at the next batch after the data was asked to stop.
             TrainingError: the data or the parameters do not fit.
         """
-        self._require(params)
+        self._check_loss(params)
         self.load(weights)
         tally = Tally()
         for x, y in data.batches():
@@ -157,13 +157,16 @@ class TfliteTrainer(HandsOver):
             raise TrainingError("the state that was kept is damaged, or of another model")
         self._set_state(**{n: np.asarray(a, wanted[n]["dtype"]) for n, a in held.items()})
 
-    def _require(self, params: Params) -> None:
+    def _check_loss(self, params: Params) -> None:
         losses = CROSS_ENTROPY if self._by_class else _SQUARED
-        params.require("this .tflite file", {params.optimizer}, losses)
+        if params.loss not in losses:
+            raise TrainingError(
+                f"this .tflite file has no loss {params.loss!r}; it has {listed(losses)}"
+            )
 
     def _step(self, params: Params) -> tuple[Signature, dict[str, Array | np.float32]]:
         """Choose the training step, and say what it is told beside the rows."""
-        self._require(params)
+        self._check_loss(params)
         fixed: dict[str, Array | np.float32] = {"learning_rate": np.float32(params.learning_rate)}
         if "seed" in self._inputs:
             fixed["seed"] = np.float32(params.seed % _SEEDS)
