@@ -21,9 +21,10 @@ from fedbus.wire.messages import EvaluateTask, Offer, Receipt, TrainTask
 from fedbus.wire.states import AgentFacts, ModelCard, TensorSpec
 from fedbus.wire.values import Manifest, ModelRef, Reading, TrainingParams
 from fedbus_edge_agent.core import AgentCore
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.trainers import Trainers
-from fedbus_edge_agent.work import Flag, Model, Scored, Trained, keep
+from fedbus_edge_agent.work import Model, Scored, Trained, keep
 from tests.driven import Driven
 
 CONTROLLER, COLLECTOR, REPOSITORY = "controller.1", "collector.1", "repository.1"

@@ -18,8 +18,8 @@ from fedbus_edge_agent.alone import (
     Lesson,
     StartJob,
 )
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.reports import JobReport
-from fedbus_edge_agent.work import Flag
 
 GOOD = Learnt(40, {"loss": 0.5, "accuracy": 0.75})
 

@@ -9,8 +9,8 @@ from fedbus.actions import Connected, Local, Note, Quit, Ran, Stopping
 from fedbus.wire.messages import Decline
 from fedbus_edge_agent.alone import Alone, CancelJob, Learnt, Lesson, StartJob
 from fedbus_edge_agent.core import AgentCore
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.reports import JobReport
-from fedbus_edge_agent.work import Flag
 from fedbus_edge_agent.worker import STALL_SECONDS, Worker
 from tests.edge_agent.stand import CONTROLLER, JOB, Stand, train
 from tests.edge_agent.test_alone import job_file

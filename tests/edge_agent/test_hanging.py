@@ -2,7 +2,7 @@
 
 from fedbus.actions import Quit, Ran, Run
 from fedbus.wire.messages import Decline, Evaluated, StopJob
-from fedbus_edge_agent.work import Flag
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.worker import STALL_SECONDS
 from tests.edge_agent.stand import CONTROLLER, JOB, Stand, evaluate, train
 

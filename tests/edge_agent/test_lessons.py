@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from fedbus import demo_data
-from fedbus.errors import StoreError, TrainingError
+from fedbus.errors import Stopped, StoreError, TrainingError
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent.alone import MAX_REMEMBERED, Lesson
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.lessons import Lessons
 from fedbus_edge_agent.local_models import LocalModels
 from fedbus_edge_agent.npz import write_npz
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.reports import JobReport, ModelMetadata
-from fedbus_edge_agent.work import Flag, Workbench
+from fedbus_edge_agent.work import Workbench
 from tests.edge_agent.test_work import CARD, FILE, LAYOUT, Nudge, needs_tflite, shard
 
 
@@ -99,6 +100,19 @@ def test_what_is_gone_is_said(tmp_path: Path) -> None:
     (model.folder / "card.json").unlink()
     with pytest.raises(TrainingError, match="model digits 1 is not here any more"):
         lessons.learn(lesson(), Flag())
+
+
+@needs_tflite
+def test_a_lesson_is_watched_from_its_start(tmp_path: Path) -> None:
+    """To read a large model can hang as well; one that was stopped meanwhile is not begun."""
+    lessons, _ = school(tmp_path)
+    flag = Flag()
+    with pytest.raises(StoreError):
+        lessons.learn(lesson(1, "tflite"), flag)
+    assert flag.place() != ""
+    flag.stop()
+    with pytest.raises(Stopped):
+        lessons.learn(lesson(1, "tflite"), flag)
 
 
 def test_a_jobs_file_is_kept_once(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from fedbus.training import Params, Structure, Update
 from fedbus.weights import decode, encode
 from fedbus.wire.messages import TrainTask
 from fedbus.wire.values import ModelRef
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.npz import write_npz
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.remembering import MAX_JOBS, States
-from fedbus_edge_agent.work import Flag, Workbench
+from fedbus_edge_agent.work import Workbench
 from tests.edge_agent.stand import REPOSITORY, manifest_of, train
 from tests.edge_agent.test_work import LAYOUT, Nudge, model_of, shard
 

@@ -28,10 +28,11 @@ from fedbus.wire import codec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import ModelRef, Reading, TrainingParams, TransformParams
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.light import LightBench
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.outcome import plain
-from fedbus_edge_agent.work import Flag, Model, Workbench, keep
+from fedbus_edge_agent.work import Model, Workbench, keep
 from tests.edge_agent.stand import REPOSITORY, manifest_of, train
 from tests.packages import Install
 

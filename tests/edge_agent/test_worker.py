@@ -1,7 +1,7 @@
 """The one thread that trains: given up when it does not move, and taken back when it does."""
 
 from fedbus.actions import Cancel, Introduce, Note, Quit, Run, WakeAt
-from fedbus_edge_agent.work import Flag
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.worker import EXIT_HUNG, GRACE_SECONDS, LEAVE, STALL, Worker
 
 KEY = ("train", "job-1", 3)

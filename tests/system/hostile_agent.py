@@ -18,8 +18,9 @@ from fedbus.node import Identity
 from fedbus.weights import Blob, blank, flat
 from fedbus.wire.messages import Offer, TrainTask
 from fedbus.wire.values import Manifest
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.outbox import Kept, Outbox
-from fedbus_edge_agent.work import Flag, Model, Scored, Trained
+from fedbus_edge_agent.work import Model, Scored, Trained
 from tests.system.light_agent import LightSettings, build_with, write_down
 
 Wrong = Literal[

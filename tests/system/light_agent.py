@@ -22,9 +22,10 @@ from fedbus.weights import Blob
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.capabilities import measure
 from fedbus_edge_agent.core import AgentCore
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.light import LightBench
 from fedbus_edge_agent.outbox import Outbox
-from fedbus_edge_agent.work import Bench, Flag, Model, Trained
+from fedbus_edge_agent.work import Bench, Model, Trained
 
 BATCH_SECONDS = 0.02
 IN_MEMORY = 2**30

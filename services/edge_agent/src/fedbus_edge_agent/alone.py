@@ -17,8 +17,8 @@ from fedbus.errors import Stopped
 from fedbus.wire.jobfile import JobFile, params
 from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent.failure import sentence_of
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.reports import OVER, JobReport
-from fedbus_edge_agent.work import Flag
 
 MAX_WAITING = 16
 MAX_REMEMBERED = 64

@@ -12,11 +12,12 @@ from fedbus.wire import codec
 from fedbus.wire.cards import named_files
 from fedbus_edge_agent.alone import MAX_REMEMBERED, Learnt, Lesson
 from fedbus_edge_agent.capabilities import free_storage
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.local_models import LocalModel, LocalModels
 from fedbus_edge_agent.npz import read_npz, write_npz
 from fedbus_edge_agent.outcome import plain
 from fedbus_edge_agent.reports import JobReport
-from fedbus_edge_agent.work import Flag, Model, Workbench
+from fedbus_edge_agent.work import Model, Workbench
 
 
 class Lessons:

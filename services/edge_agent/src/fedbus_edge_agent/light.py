@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from fedbus.weights import Blob, blank, flat
 from fedbus.wire.messages import EvaluateTask, TrainTask
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.outbox import Outbox
-from fedbus_edge_agent.work import Flag, Model, Scored, Trained, check_digest, keep
+from fedbus_edge_agent.work import Model, Scored, Trained, check_digest, keep
 
 PATTERN = 997
 """Numbers drawn for an update, repeated over it: a prime, so that no two blocks are alike."""

@@ -8,7 +8,7 @@ from fedbus.actions import Key
 from fedbus.spool import Spool
 from fedbus.wire.messages import EvaluateTask, TrainTask
 from fedbus.wire.values import Manifest, ModelRef
-from fedbus_edge_agent.work import Flag
+from fedbus_edge_agent.flag import Flag
 
 Order: TypeAlias = TrainTask | EvaluateTask
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from fedbus.data import Dataset
@@ -21,7 +21,8 @@ from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest, Reading, TrainingParams
 from fedbus_edge_agent.capabilities import memory_mb
-from fedbus_edge_agent.failure import place_of, sentence_of, this_thread
+from fedbus_edge_agent.failure import sentence_of
+from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.instructions import Training, params_of
 from fedbus_edge_agent.outbox import FileBlob, Kept, Outbox
 from fedbus_edge_agent.outcome import check_finite, plain
@@ -36,66 +37,6 @@ class Model:
     card: ModelCard
     layout: Layout
     files: dict[str, bytes]
-
-
-@dataclass(slots=True)
-class Flag:
-    """How a running task is told to stop, and says how far it is and where.
-
-    `beats` rises with every batch that is wanted before it is told to stop; `notes` are what went
-    wrong beside the work, as events and reasons.
-    """
-
-    stopped: bool = False
-    data: Dataset | None = None
-    beats: int = 0
-    thread: int = 0
-    notes: list[tuple[str, str]] = field(default_factory=list)
-
-    def begin(self) -> None:
-        """Let the calling thread be watched: what it is at before its first batch can hang too.
-
-        Raises:
-            Stopped: it need not begin.
-        """
-        self.thread = this_thread()
-        self.check()
-
-    def check(self) -> None:
-        """Ask whether to stop, between two things that cannot be asked themselves.
-
-        Raises:
-            Stopped: it was told to.
-        """
-        if self.stopped:
-            raise Stopped("asked to stop")
-
-    def stop(self) -> None:
-        """Let the task end at its next batch."""
-        self.stopped = True
-
-    def watch(self, data: Dataset) -> Dataset:
-        """Give the work data that it can be stopped at and watched by.
-
-        Raises:
-            Stopped: it was told to while they were loaded.
-        """
-        self.check()
-        self.data = data.watched(self._ask)
-        return self.data
-
-    def _ask(self) -> bool:
-        self.beats += not self.stopped
-        return self.stopped
-
-    def place(self) -> str:
-        """Say where its thread is at this moment."""
-        return place_of(self.thread) if self.thread else ""
-
-    @property
-    def progress(self) -> float:
-        """How much of it is done, 0 to 1."""
-        return self.data.progress if self.data is not None else 0.0
 
 
 @dataclass(frozen=True, slots=True)

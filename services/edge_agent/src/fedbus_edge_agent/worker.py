@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fedbus.actions import Action, Cancel, Introduce, Key, Note, Quit, Run, WakeAt
-from fedbus_edge_agent.work import Flag
+from fedbus_edge_agent.flag import Flag
 
 STALL_SECONDS = 600.0
 LOOKS = 4
