@@ -16,9 +16,9 @@ from fedbus.cli.errands import Pull, Push, Question
 from fedbus.cli.exits import Failed
 from fedbus.cli.factories import is_factory, make_model, read_config, read_shape
 from fedbus.cli.here import broker_of
-from fedbus.cli.hush import hushed
 from fedbus.cli.where import Where
 from fedbus.errors import LayoutError, SettingsError, WireError
+from fedbus.frameworks.hush import hushed
 from fedbus.layout import Array, Layout
 from fedbus.spool import Spools
 from fedbus.weights import decode

@@ -11,11 +11,17 @@ trainer.py     all of it together
 import logging
 import os
 
+from fedbus.frameworks.hush import LEVEL, hushed
+
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # else it takes all of a GPU's memory
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each new length of a batch
 
-from fedbus.frameworks.keras.trainer import KerasTrainer  # noqa: E402 - Keras reads them at import
+with hushed():
+    import tensorflow as tf  # Keras reads all that at import
+
+    tf.config.list_physical_devices()  # here it looks for a GPU, and complains if there is none
+    from fedbus.frameworks.keras.trainer import KerasTrainer
+os.environ.setdefault(LEVEL, "2")
 
 __all__ = ["KerasTrainer"]

@@ -1,4 +1,4 @@
-"""What TensorFlow's C++ says on its way in, kept from a person who brings a model."""
+"""What TensorFlow's C++ says on its way in, kept from people and from logs of JSON."""
 
 import os
 import re
@@ -10,7 +10,8 @@ from typing import Final
 
 LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
 _SAID: Final = re.compile(
-    rb"^(?:[IW]\d{4} \d\d:\d\d:|WARNING: All log messages before absl::InitializeLog).*\n?",
+    rb"^(?:[IW]\d{4} \d\d:\d\d:|WARNING: All log messages before absl::InitializeLog"
+    rb"|E\d{4} \d\d:\d\d:.* failed call to cuInit).*\n?",
     re.MULTILINE,
 )
 
@@ -21,12 +22,15 @@ def hushed() -> Iterator[None]:
 
     The environment silences all of it but what is said before the first import has come to the
     loggers' own settings, and no Python sees that pass: hence the file in the place of descriptor
-    2. Whoever sets TF_CPP_MIN_LOG_LEVEL themselves gets everything.
+    2, which is the whole process's: other threads' lines come late as well. That a machine has no
+    GPU is told as an error, and is none.
+
+    Whoever sets TF_CPP_MIN_LOG_LEVEL themselves gets everything.
     """
     if LEVEL in os.environ:
         yield
         return
-    os.environ[LEVEL] = "3"
+    os.environ[LEVEL] = "2"
     with tempfile.TemporaryFile() as told:
         sys.stderr.flush()
         real = os.dup(2)
