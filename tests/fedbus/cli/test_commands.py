@@ -1,6 +1,8 @@
 """The commands, as far as they go without a broker."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,9 @@ from typer.testing import CliRunner
 
 from fedbus.bus.base import BrokerAddress
 from fedbus.bus.broker import free_port
-from fedbus.cli import jobs, starting, up
+from fedbus.cli import demo, jobs, starting, up
 from fedbus.cli.main import app
+from fedbus.cluster.local import LocalCluster
 from fedbus.errors import SettingsError
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
@@ -69,6 +72,50 @@ def test_a_missing_file_is_wrong_usage(line: str) -> None:
     """It is looked at before anybody is asked."""
     result = RUNNER.invoke(app, ["--broker", "mqtt://127.0.0.1:1", *line.split()])
     assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_a_cluster_that_was_refused_leaves_nothing(tmp_path: Path) -> None:
+    """Neither a home with a lock, nor one that is half made."""
+    (tmp_path / "data").mkdir()
+    line = ["up", "--home", str(tmp_path / "new" / "home"), "--data", str(tmp_path / "data")]
+    result = RUNNER.invoke(app, line)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_cluster_that_had_to_kill_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 1, with who it was and where their logs are."""
+
+    class Late(LocalCluster):
+        async def stop(self) -> None:
+            await super().stop()
+            self.late = ("agent.1", "agent.3")
+
+    async def interrupted(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(up, "LocalCluster", Late)
+    monkeypatch.setattr(up, "_begin", interrupted)
+    result = RUNNER.invoke(app, ["up", "--home", str(tmp_path / "home")])
+    assert (result.exit_code, result.stdout) == (1, "stopping …\n")
+    assert "agent.1, agent.3 did not end within 15 s: killed; their logs are in" in result.stderr
+
+
+def test_a_demo_that_ends_by_a_mistake_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ours, even; only what a sentence points to is kept."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    async def mistake(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(demo, "_demo", mistake)
+    result = RUNNER.invoke(app, ["demo"])
+    assert isinstance(result.exception, ZeroDivisionError)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_recipes_are_ready_to_paste() -> None:

@@ -221,9 +221,10 @@ def test_a_full_disk_leaves_nothing_half_written(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(parts, "_pack", full)
-    to = source.parent / "s"
-    assert f"{to}: No space left" in refused("split", source, "--to", to, "--agents", 2)
-    assert list(to.iterdir()) == []
+    to = source.parent / "new" / "s"
+    said = refused("split", source, "--to", to, "--agents", 2)
+    assert said.startswith(f"1 fedbus: {to}: No space left")
+    assert list(source.parent.iterdir()) == [source]
 
 
 def test_a_failed_replacement_leaves_the_old_shards_and_the_old_picture(
@@ -291,4 +292,4 @@ def test_a_disk_without_room_is_said_before_a_map_is_written_to(
     to = source.parent / "s"
     assert f"{to}" in (said := refused("split", source, "--to", to, "--agents", 2))
     assert "No space left" in said
-    assert list(to.iterdir()) == []
+    assert not to.exists()

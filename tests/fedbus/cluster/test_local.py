@@ -1,13 +1,19 @@
 """A local cluster's broker and its members, before any of them is a person's."""
 
+import asyncio
+import os
 from pathlib import Path
 
 import pytest
 
+from fedbus.bus import broker
+from fedbus.bus.base import BrokerAddress
 from fedbus.bus.broker import PortTaken, free_port
 from fedbus.cluster import local
 from fedbus.cluster.local import LocalCluster
-from fedbus.cluster.members import ClusterPlan
+from fedbus.cluster.members import ClusterPlan, Member
+from fedbus.cluster.process import Process
+from fedbus.errors import StoreError
 
 
 async def test_of_two_clusters_that_want_the_usual_port_the_second_takes_another(
@@ -32,3 +38,47 @@ async def test_a_port_that_a_person_named_is_not_exchanged(tmp_path: Path) -> No
         one.start_broker()
         with pytest.raises(PortTaken, match=f"{port}: Address already in use; name another port"):
             two.start_broker()
+
+
+STUBBORN = """\
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+async def test_who_does_not_end_is_killed_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After long enough; nothing of it is left."""
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(local, "STOP_SECONDS", 0.2)
+    cluster = LocalCluster(ClusterPlan(home=tmp_path / "home"))
+    member = Member(node="agent.1", module="stubborn", settings={})
+    process = Process(member, BrokerAddress("127.0.0.1", 1), "", tmp_path / "log")
+    async with cluster:
+        cluster.processes["agent.1"] = process
+        process.start(now=0.0)
+        pid = process.pid
+        while process.last_words() != "ready":  # noqa: ASYNC110 - it can tell us in no other way
+            await asyncio.sleep(0.01)
+    assert cluster.late == ("agent.1",)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid or 0, 0)
+
+
+async def test_a_home_without_room_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a traceback; the broker's files are the first that are written."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(broker, "_write_private", full)
+    cluster = LocalCluster(ClusterPlan(home=tmp_path / "home"))
+    with pytest.raises(StoreError, match="home: No space left on device"):
+        async with cluster:
+            cluster.start_broker()

@@ -45,6 +45,7 @@ def test_what_a_killed_cluster_left_is_not_taken_for_one(tmp_path: Path) -> None
     with Claim(home) as claim:
         claim.publish(told(home))
         left = (home / place.STATE).read_bytes()
+        (home / "repository").mkdir()
     (home / place.STATE).write_bytes(left)
     assert place.read(home) == told(home)
     assert place.find(home) is None
@@ -80,16 +81,63 @@ def test_a_place_does_not_show_its_password() -> None:
     assert "user.cli:x" not in repr(told(Path("home")))
 
 
-def test_a_home_that_was_deleted_is_forgotten(tmp_path: Path) -> None:
-    """Links to it are swept away by whoever comes across them."""
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_cluster_that_was_killed_is_forgotten(tmp_path: Path, *, gone: bool) -> None:
+    """Links to its home are swept away by whoever comes across them, home or no home."""
     home = tmp_path / "home"
     with Claim(home) as claim:
         claim.publish(told(home))
-    for file in home.iterdir():
-        file.unlink()
-    home.rmdir()
+        links = place.state_folder() / "clusters"
+        (link,) = links.iterdir()
+    assert list(links.iterdir()) == []  # it ended as it should
+    if not gone:
+        home.mkdir()
+    link.symlink_to(home)
     assert place.find() is None
-    assert list((place.state_folder() / "clusters").iterdir()) == []
+    assert list(links.iterdir()) == []
+
+
+def test_a_home_of_a_cluster_that_never_lived_is_taken_back(tmp_path: Path) -> None:
+    """With the folders that were made for it, and nothing that was there before."""
+    old, new = tmp_path / "old", tmp_path / "new" / "home"
+    old.mkdir()
+    (old / "models").mkdir()
+    for home in (old, new):
+        with Claim(home) as claim:
+            (home / "logs").mkdir()
+            (home / "half").write_bytes(b"")
+            claim.undo()
+    assert {path.name for path in old.iterdir()} == {"models", "logs", "half", place.LOCK}
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_home_of_a_cluster_that_lived_is_kept(tmp_path: Path) -> None:
+    """Somebody may miss what is in it."""
+    home = tmp_path / "home"
+    with Claim(home) as claim:
+        (home / "repository").mkdir()
+        claim.keep()
+        claim.undo()
+    assert (home / "repository").is_dir()
+    with Claim(home):  # the lock that was left stands in nobody's way
+        pass
+
+
+def test_a_lock_that_was_removed_meanwhile_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or two would hold one each: whoever had the home last removes it after we opened it."""
+    home, opened = tmp_path / "home", os.open
+
+    def late(path: Path, *how: int) -> int:
+        monkeypatch.undo()
+        lock = opened(path, *how)
+        path.unlink()
+        return lock
+
+    monkeypatch.setattr(place.os, "open", late)
+    with Claim(home), pytest.raises(SettingsError, match="runs there already"):
+        Claim(home).__enter__()
 
 
 def test_a_home_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ from fedbus.cli.watching import watch
 from fedbus.cli.where import Where
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.members import ClusterPlan
-from fedbus.errors import FedbusError
 from fedbus.wire.states import JobState
 from fedbus.wire.values import role_of
 
@@ -58,7 +57,7 @@ def demo(
         end = asyncio.run(_demo(plan))
     except Failed as error:
         raise Failed(f"{error}\nwhat is left of the demo: {home}") from error
-    except FedbusError:
+    except BaseException:
         shutil.rmtree(home, ignore_errors=True)
         raise
     shutil.rmtree(home, ignore_errors=True)

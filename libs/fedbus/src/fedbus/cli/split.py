@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -176,6 +177,7 @@ def _write(data: "Dataset", wish: Wish, parts: Mapping[str, Any], drawn: tuple[A
 
     # A picture that cannot be drawn must not cost the shards that are there.
     new = None if wish.plot is None else wish.plot.with_name(f".new-{wish.plot.name}")
+    made = [one for one in (wish.to, *wish.to.parents) if not one.exists()]
     try:
         with replacing(wish.to, _there(wish.to)) as room:
             write_parts(data, {room / name: hand for name, hand in parts.items()})
@@ -193,6 +195,9 @@ def _write(data: "Dataset", wish: Wish, parts: Mapping[str, Any], drawn: tuple[A
     finally:
         if new is not None:
             new.unlink(missing_ok=True)
+        with suppress(OSError):  # what holds shards stays
+            for folder in made:
+                folder.rmdir()
 
 
 def _tell(said: Mapping[str, Any], wish: Wish) -> None:

@@ -22,13 +22,13 @@ from fedbus.cli.here import broker_of
 from fedbus.cli.sampling import Split, check_split
 from fedbus.cli.starting import push_digits, start
 from fedbus.cluster import place
-from fedbus.cluster.local import LocalCluster
+from fedbus.cluster.local import STOP_SECONDS, LocalCluster
 from fedbus.cluster.members import ClusterPlan
 from fedbus.cluster.place import Claim
-from fedbus.errors import SettingsError
+from fedbus.errors import FedbusError, SettingsError
 from fedbus.wire.topics import ROOT
 
-DOWN_SECONDS = 20.0
+DOWN_SECONDS = STOP_SECONDS + 15.0
 # mosquitto_rr 2.0 sends nothing when it is given a file, hence the cat.
 RECIPES = """\
 In another terminal, fedbus finds this cluster by itself:
@@ -92,7 +92,7 @@ def up(
     A broker on 127.0.0.1 with a password for every node, a repository, a controller, a collector,
     an inference service, agents that train and one that only evaluates. Who dies is started again.
     Logs are in HOME/logs. Ctrl-C ends all in order, a second one at once. Jobs and models stay in
-    HOME.
+    HOME. Exits 1 if somebody did not end and was killed.
     """
     check_framework(framework)
     check_split(split, data)
@@ -108,7 +108,13 @@ def up(
         http=http,
     )
     with Claim(chosen) as claim:
-        asyncio.run(_live(plan, claim))
+        try:
+            asyncio.run(_live(plan, claim))
+        except Failed:  # it names logs that lie there
+            raise
+        except FedbusError:
+            claim.undo()
+            raise
 
 
 def down(home: Home = None) -> None:
@@ -179,19 +185,25 @@ async def _live(plan: ClusterPlan, claim: Claim) -> None:
         async with cluster:
             with one_error():
                 async with asyncio.TaskGroup() as tasks:
-                    living = tasks.create_task(_begin(cluster), name="cluster")
+                    living = tasks.create_task(_begin(cluster, claim), name="cluster")
                     await stop.wait()
                     living.cancel()
             show.say("stopping …")
+    if cluster.late:
+        raise Failed(
+            f"{', '.join(cluster.late)} did not end within {STOP_SECONDS:g} s: killed; their logs "
+            f"are in {cluster.logs}"
+        )
     show.say("all processes have ended")
 
 
-async def _begin(cluster: LocalCluster) -> None:
+async def _begin(cluster: LocalCluster, claim: Claim) -> None:
     began = clock.monotonic()
     plan = cluster.plan
     cluster.start_broker()
     show.say(f"starting a broker on port {cluster.broker.port} and {len(cluster.members)} services")
     here = await start(cluster)
+    claim.keep()
     show.say(f"all are online after {clock.monotonic() - began:.1f} s; logs: {cluster.logs}")
     if plan.data is None:
         show.say(await push_digits(here))

@@ -9,7 +9,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -22,7 +23,7 @@ from fedbus.cluster.members import SWEEPER, USER, ClusterPlan, Member, accounts,
 from fedbus.cluster.place import Place
 from fedbus.cluster.process import Process, cause_of, tied
 from fedbus.cluster.restarts import Restarts
-from fedbus.errors import BusError
+from fedbus.errors import BusError, StoreError
 from fedbus.wire.values import role_of
 
 HOST = "127.0.0.1"
@@ -33,7 +34,8 @@ POLL_SECONDS = 0.1
 MANY_AT_ONCE = "use_username_as_clientid false"
 """Here a person has one account for many commands and clients at once. On a deployed broker the
 second to log in would throw out the first; there everybody gets an account of their own."""
-STOP_SECONDS = 5.0
+STOP_SECONDS = 15.0
+"""Until who does not end is killed: a framework that trains may take a while on a busy machine."""
 
 
 class LocalCluster:
@@ -59,6 +61,8 @@ class LocalCluster:
         self.plan = plan
         self.changed = changed
         self.http: dict[str, str] = {}
+        self.late: tuple[str, ...] = ()
+        """Those that `stop` had to kill, since they did not end by themselves."""
         self._say = say
         self._started = time.time()
         self._broker_restarts = Restarts()
@@ -127,11 +131,16 @@ class LocalCluster:
 
         Raises:
             BusError: it does not start.
+            StoreError: its files cannot be written.
         """
+        with self._writing():
+            self._start_broker()
+        self._broker_restarts.started(clock.monotonic())
+
+    def _start_broker(self) -> None:
         self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.plan.home / "agents").mkdir(exist_ok=True, mode=0o700)
         self._claim_port()
-        self._broker_restarts.started(clock.monotonic())
         at = BrokerAddress(HOST, self.broker.port)
         for member in self.members:
             self.processes[member.node] = Process(
@@ -157,7 +166,12 @@ class LocalCluster:
 
         Raises:
             SettingsError: the data cannot be written.
+            StoreError: another file cannot be written.
         """
+        with self._writing():
+            await self._start_members()
+
+    async def _start_members(self) -> None:
         agents = [one for node, one in self.processes.items() if role_of(node) == "agent"]
         for process in (one for one in self.processes.values() if one not in agents):
             process.start(clock.monotonic())
@@ -168,6 +182,13 @@ class LocalCluster:
         for process in agents:
             process.start(clock.monotonic())
         self.changed()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"{self.plan.home}: {error.strerror or error}") from error
 
     # ── while it runs ─────────────────────────────────────────────────────────────────────────────
 
@@ -223,13 +244,14 @@ class LocalCluster:
         for process in self.processes.values():
             process.signal(signal.SIGTERM)
         until = clock.monotonic() + STOP_SECONDS
-        while self._living() and clock.monotonic() < until:  # noqa: ASYNC110 - nobody tells us
-            await asyncio.sleep(POLL_SECONDS / 5)
-        if (late := self._living()) and not self._killed:
-            self._say(f"{', '.join(late)} did not end within {STOP_SECONDS:g} s: killed")
-        for process in self.processes.values():
-            process.reap()
-        self.broker.stop()
+        try:
+            while self._living() and clock.monotonic() < until:  # noqa: ASYNC110 - nobody tells us
+                await asyncio.sleep(POLL_SECONDS / 5)
+            self.late = () if self._killed else self._living()
+        finally:
+            for process in self.processes.values():
+                process.reap()
+            self.broker.stop()
 
     def kill(self) -> None:
         """End everything now; `stop` then has nothing to wait for."""
@@ -238,8 +260,8 @@ class LocalCluster:
             process.signal(signal.SIGKILL)
         self.broker.kill()
 
-    def _living(self) -> list[str]:
-        return [node for node, process in self.processes.items() if process.pid is not None]
+    def _living(self) -> tuple[str, ...]:
+        return tuple(node for node, process in self.processes.items() if process.pid is not None)
 
     def _with_door(self, member: Member) -> Member:
         if not self.plan.http:

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -45,12 +46,14 @@ class Claim:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._lock = -1
+        self._made: tuple[Path, ...] = ()
+        """The home and those of its parents that were not there, inmost first."""
 
     def __enter__(self) -> Self:
+        self._made = tuple(one for one in (self.home, *self.home.parents) if not one.exists())
         try:
-            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = os.open(self.home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while not self._locked():
+                os.close(self._lock)
         except BlockingIOError:
             os.close(self._lock)
             place = read(self.home)
@@ -72,7 +75,35 @@ class Claim:
 
     def __exit__(self, *_: object) -> None:
         (self.home / STATE).unlink(missing_ok=True)
+        with suppress(OSError):
+            _link_of(self.home).unlink(missing_ok=True)
+        with suppress(OSError):  # it is gone, or somebody is at home in one of its parents by now
+            if [one.name for one in self.home.iterdir()] == [LOCK]:
+                (self.home / LOCK).unlink()
+                for folder in self._made:
+                    folder.rmdir()
         os.close(self._lock)
+
+    def keep(self) -> None:
+        """From now on the home holds what somebody may miss."""
+        self._made = ()
+
+    def undo(self) -> None:
+        """Take back what a cluster that never lived has left in a home that was made for it."""
+        if self.home in self._made:
+            for one in self.home.iterdir():
+                if one.is_dir():
+                    shutil.rmtree(one, ignore_errors=True)
+                elif one.name != LOCK:
+                    one.unlink()
+
+    def _locked(self) -> bool:
+        """Lock the file that is there: whoever had the home last may just have removed theirs."""
+        lock = self.home / LOCK
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return lock.exists() and os.path.samestat(lock.stat(), os.fstat(self._lock))
 
     def publish(self, place: Place, *, register: bool = True) -> None:
         """Let others find it; with `register`, also those who do not know its home."""
@@ -132,8 +163,12 @@ def _links() -> Path:
     return state_folder() / "clusters"
 
 
+def _link_of(home: Path) -> Path:
+    return _links() / hashlib.sha256(str(home).encode()).hexdigest()[:16]
+
+
 def _register(home: Path) -> None:
-    link = _links() / hashlib.sha256(str(home).encode()).hexdigest()[:16]
+    link = _link_of(home)
     if not link.is_symlink():
         link.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         link.symlink_to(home)
@@ -142,7 +177,7 @@ def _register(home: Path) -> None:
 def _registered() -> Iterator[Path]:
     with suppress(OSError):
         for link in _links().iterdir():
-            if link.exists():
+            if alive(link):
                 yield link.resolve()
             else:
-                link.unlink()  # its home is gone
+                link.unlink()  # its home is gone, or its cluster was killed
