@@ -319,7 +319,7 @@ def test_who_stops_watching_is_told_that_the_job_goes_on(
     [
         ("d:1", "no sampler 'd'; there is all-inclusive, dirichlet, distribution, iid, "),
         ("dirichlet:0", "alpha: '0' is no number above 0"),
-        ("iid:3", "iid takes no '3'; its options: none"),
+        ("all-inclusive:3", "all-inclusive takes no '3'; its options: none"),
     ],
 )
 def test_a_split_that_nobody_knows_is_wrong_usage(

@@ -145,6 +145,19 @@ def test_quantities_are_dealt_by_chance_or_size(tmp_path: Path) -> None:
     assert "deals by class, and y is float32" in refused("split", *words, "--replace")
 
 
+def test_partitions_of_one_size_leave_rows_to_nobody(source: Path) -> None:
+    """And the command says how many."""
+    words = ["data", "split", source, "--to", source.parent / "s", "--agents", 4]
+    words += ["--by", "mixed", "--non-iid", "2,3", "--partition-size", 30]
+    done = RUNNER.invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    assert "160 rows in " in done.stdout
+    assert "40 of them held out, 40 more are nobody's" in done.stdout
+    said = split(*words[2:], "--replace")
+    assert (said["options"], said["left_over"]) == ({"non_iid": [2, 3], "partition_size": 30}, 40)
+    assert [agent["rows"] for agent in said["agents"]] == [30] * 4
+
+
 def test_wrong_wishes_are_refused_before_anything_is_written(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +165,7 @@ def test_wrong_wishes_are_refused_before_anything_is_written(
     to = source.parent / "s"
     words = ["split", source, "--to", to, "--agents", 4]
     assert refused(*words, "--by", "fair").startswith("2 fedbus: no sampler 'fair'; there is all-")
-    assert "takes no shards_per_agent; its options: alpha" in refused(
+    assert "takes no shards_per_agent; its options: alpha, partition_size" in refused(
         *words, "--shards-per-agent", 3
     )
     assert "160 rows for 4 agents of at least 41" in refused(*words, "--min-partition-size", 41)

@@ -1,5 +1,6 @@
 """Rows are dealt as unevenly as a sampler says; none is lost, and nobody goes without."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -155,16 +156,73 @@ def test_distribution_skews_sizes_and_classes() -> None:
     assert counts.max() < 1.5 * counts.min()
 
 
-def test_mixed_deals_to_some_by_chance_and_to_others_by_class() -> None:
-    """The last ones are uneven."""
+def test_mixed_deals_to_some_by_class_and_to_others_by_chance() -> None:
+    """The first ones are uneven, or those that are named, the first being 1."""
     hands = dealt("mixed", non_iid=4, alpha=0.05)
-    assert {len(hand) for hand in hands[:6]} == {100}
-    assert seen(hands[:6]) > 9
-    assert seen(hands[6:]) < 7
+    assert {len(hand) for hand in hands[4:]} == {100}
+    assert seen(hands[4:]) > 9
+    assert seen(hands[:4]) < 7
+    named = dealt("mixed", non_iid=[10, 1, 3, 7], alpha=0.05)
+    uneven = [named[number - 1] for number in (1, 3, 7, 10)]
+    assert all(map(np.array_equal, uneven, hands[:4]))
+    assert sorted(np.concatenate(named).tolist()) == list(range(1000))
     assert {len(hand) for hand in dealt("mixed", non_iid=0)} == {100}
     assert seen(dealt("mixed", non_iid=10, alpha=0.05)) < 5
+    assert dealt("mixed", alpha=0.05)[0].shape != (100,)
     with pytest.raises(TrainingError, match="non_iid is 11; there are 10 agents"):
         dealt("mixed", non_iid=11)
+    for bad in ([0], [11], [2, 2]):
+        with pytest.raises(TrainingError, match="agents have the numbers 1 to 10, each once"):
+            dealt("mixed", non_iid=bad)
+
+
+PARTITIONED = [by for by in SAMPLERS if "partition_size" in options_of(by)]
+
+
+@pytest.mark.parametrize("by", PARTITIONED)
+@pytest.mark.parametrize("size", [1, 37, 100])
+def test_everyone_has_a_partition_of_one_size(by: str, size: int) -> None:
+    """Each row is one agent's at most, even where all are dealt; the others are nobody's."""
+    hands = dealt(by, partition_size=size, seed=size)
+    assert [len(hand) for hand in hands] == [size] * 10
+    assert len(set(np.concatenate(hands).tolist())) == 10 * size
+    assert all(map(np.array_equal, hands, dealt(by, partition_size=size, seed=size)))
+
+
+def test_the_samplers_of_plato_that_have_partitions_of_one_size_are_these() -> None:
+    """The others have sizes of their own."""
+    assert PARTITIONED == ["iid", "dirichlet", "mixed", "orthogonal"]
+
+
+def test_partitions_of_one_size_are_as_uneven_in_their_classes_as_alpha_says() -> None:
+    """Each agent draws its own proportions."""
+    assert seen(dealt("dirichlet", partition_size=50, alpha=0.05)) < 4
+    assert seen(dealt("dirichlet", partition_size=50, alpha=100.0)) > 9.5
+    hands = dealt("mixed", non_iid=[2, 4], partition_size=50, alpha=0.05)
+    assert seen([hands[1], hands[3]]) < 5
+    assert seen([hands[0], hands[2], *hands[4:]]) > 9
+    hands = dealt("orthogonal", institutions=5, alpha=0.05, partition_size=50)
+    for number, hand in enumerate(hands):
+        assert classes(hand) <= {2 * (number % 5), 2 * (number % 5) + 1}
+
+
+def test_a_partition_size_that_rows_do_not_suffice_for_is_refused() -> None:
+    """As is one below the least, and one that its sampler has no use for."""
+    for by in PARTITIONED:
+        for size in (0, 9, 101):
+            with pytest.raises(TrainingError, match=rf"partition_size is {size}: .* least is 10"):
+                dealt(by, least=10, partition_size=size)
+    groups = [[0], list(range(1, 10))]
+    with pytest.raises(TrainingError, match="partition_size is 21: 100 rows for 5 agents"):
+        dealt("orthogonal", institutions=groups, partition_size=21)
+    with pytest.raises(TrainingError, match="shards takes no partition_size"):
+        dealt("shards", partition_size=10)
+
+
+def test_the_default_deals_the_rows_that_published_figures_were_made_of() -> None:
+    """Of a seed, in every version."""
+    rows = np.concatenate(dealt("dirichlet", alpha=0.3)).astype("<i8").tobytes()
+    assert hashlib.sha256(rows).hexdigest()[:16] == "5b644919e28cfb14"
 
 
 def test_mixed_label_quantity_has_agents_with_the_same_classes() -> None:
@@ -236,7 +294,7 @@ def test_what_cannot_be_dealt_is_refused() -> None:
         dealt("iid", agents=6, least=200)
     with pytest.raises(TrainingError, match="no sampler 'fair'; there is all-inclusive, dirichlet"):
         dealt("fair")
-    with pytest.raises(TrainingError, match="iid takes no alpha; its options: none"):
+    with pytest.raises(TrainingError, match="iid takes no alpha; its options: partition_size"):
         dealt("iid", alpha=1.0)
     with pytest.raises(TrainingError, match=r"distribution takes no beta; .* alpha, size_alpha"):
         dealt("distribution", beta=1.0)
@@ -247,7 +305,7 @@ def test_what_cannot_be_dealt_is_refused() -> None:
     assert len(deal("iid", np.linspace(0, 1, 9), 3, rng, 1, {})) == 3
     with pytest.raises(TrainingError, match="dirichlet deals by class, and y is float64"):
         deal("dirichlet", np.linspace(0, 1, 9), 3, rng, 1, {})
-    assert options_of("iid") == ()
+    assert options_of("all-inclusive") == ()
 
 
 def test_packs_are_dealt_to_the_end() -> None:

@@ -56,6 +56,14 @@ def split(
     least: Annotated[
         int, typer.Option("--min-partition-size", min=1, help="Rows that everyone gets.")
     ] = 1,
+    partition_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Rows that everyone gets, no more and no less; for iid, dirichlet, mixed and "
+            "orthogonal.",
+        ),
+    ] = None,
     held_out: Annotated[
         float, typer.Option(min=0, max=0.9, help="The share that no agent trains on.")
     ] = 0.2,
@@ -80,7 +88,12 @@ def split(
         int | None, typer.Option(help="For mixed-label-quantity: how many of them others have; 1.")
     ] = None,
     non_iid: Annotated[
-        int | None, typer.Option("--non-iid", help="For mixed: how many are uneven; half.")
+        str | None,
+        typer.Option(
+            "--non-iid",
+            metavar="N|1,3",
+            help="For mixed: the first how many are uneven, half of all; or which.",
+        ),
     ] = None,
     institutions: Annotated[
         str | None,
@@ -104,7 +117,8 @@ def split(
     """Deal a data set to agents, as unevenly as you like.
 
     Each row goes to one agent (but for all-inclusive), or to the held-out part, which has every
-    class in its share. `fedbus up --data DIR` and `fedbus simulate --data DIR` take the folder.
+    class in its share; beyond a --partition-size, to nobody. `fedbus up --data DIR` and
+    `fedbus simulate --data DIR` take the folder.
     """
     from fedbus.data.split.picture import check_picture
 
@@ -118,7 +132,8 @@ def split(
         anchor_classes=_option("anchor_classes", anchor_classes),
         consistent=consistent,
         keep_anchor=keep_anchor,
-        non_iid=non_iid,
+        non_iid=_option("non_iid", non_iid),
+        partition_size=partition_size,
         institutions=_option("institutions", institutions),
     )
     _check_free(to, replace)
@@ -157,6 +172,7 @@ def _split(data: "Dataset", wish: Wish) -> dict[str, Any]:
         "seed": wish.seed,
         "rows": len(y),
         "held_out": len(held),
+        "left_over": len(kept) - len(np.unique(np.concatenate(hands))),
         "classes": classes if classed else None,
         "unevenness": unevenness(table) if classed else None,
         "agents": [
@@ -217,7 +233,9 @@ def _tell(said: Mapping[str, Any], wish: Wish) -> None:
         nothing="",
     )
     uneven = "" if said["unevenness"] is None else f", unevenness {said['unevenness']:.2f}"
-    show.say(f"{said['rows']} rows in {wish.to}, {said['held_out']} of them held out{uneven}")
+    dealt, over = said["rows"] - said["left_over"], said["left_over"]
+    beyond = f", {over} more are nobody's" if over else ""
+    show.say(f"{dealt} rows in {wish.to}, {said['held_out']} of them held out{beyond}{uneven}")
     if wish.plot is not None:
         show.say(f"a picture of it: {wish.plot}")
 

@@ -1,8 +1,10 @@
 """Deal rows to agents as unevenly as life does. Pure: all chance comes from a generator.
 
 A sampler takes the class of every row and says for each agent which rows it gets; together they are
-all rows, each once (but for `all_inclusive`). Names and meanings are those of Plato's samplers, of
-NIID-Bench (arXiv 2102.02079), and of McMahan et al. (arXiv 1602.05629) for `shards`.
+all rows, each once (but for `all_inclusive`, and for rows beyond a `partition_size`). The ways of
+dealing are those of Plato, of NIID-Bench (arXiv 2102.02079; `dirichlet`, `quantity`) and of McMahan
+et al. (arXiv 1602.05629; `shards`). In Plato most agents draw their rows each alone, so that some
+are many agents' and some nobody's; where ours differ otherwise, a docstring says so.
 """
 
 import inspect

@@ -13,6 +13,7 @@ Rows = NDArray[np.int64]
 """Numbers of rows."""
 Holds = Sequence[frozenset[int]]
 """For each agent the classes it may have rows of."""
+_TINY = 1e-12
 
 
 def check_enough(rows: int, agents: int, least: int) -> None:
@@ -23,6 +24,18 @@ def check_enough(rows: int, agents: int, least: int) -> None:
     """
     if agents < 1 or least < 0 or least * agents > rows:
         raise TrainingError(f"{rows} rows for {agents} agents of at least {least} each")
+
+
+def check_size(size: int, rows: int, agents: int, least: int) -> None:
+    """Refuse partitions that rows do not suffice for, each dealt once, or that are too small.
+
+    Raises:
+        TrainingError: says how many of what.
+    """
+    if size < max(1, least) or size * agents > rows:
+        raise TrainingError(
+            f"partition_size is {size}: {rows} rows for {agents} agents, and the least is {least}"
+        )
 
 
 def check_alpha(name: str, alpha: float) -> None:
@@ -50,6 +63,28 @@ def cut(rows: Rows, shares: NDArray[np.float64]) -> list[Rows]:
     """Cut rows in pieces of these shares, which add up to one."""
     cuts = np.round(np.cumsum(shares)[:-1] * len(rows)).astype(int)
     return list(np.split(rows, cuts))
+
+
+def partitions(
+    labels: Array, agents: int, size: int, alpha: float, rng: np.random.Generator
+) -> list[Rows]:
+    """Draw each agent's proportions of classes from Dirichlet(alpha), and `size` rows by them.
+
+    Each row goes to one agent: where a class has none left, the agent's other classes stand in.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    left = [rng.permutation(np.flatnonzero(labels == label)) for label in classes]
+    hands: list[list[int]] = [[] for _ in range(agents)]
+    for hand in hands:
+        wishes = rng.dirichlet(np.full(len(classes), alpha)) * counts
+        while missing := size - len(hand):
+            there = np.array([len(rows) for rows in left])
+            weights = (wishes + _TINY) * (there > 0)
+            takes = np.minimum(rng.multinomial(missing, weights / weights.sum()), there)
+            for number, take in enumerate(takes):
+                hand.extend(left[number][:take].tolist())
+                left[number] = left[number][take:]
+    return shuffled(hands, rng)
 
 
 def by_class(labels: Array, holds: Holds, rng: np.random.Generator) -> list[list[int]]:

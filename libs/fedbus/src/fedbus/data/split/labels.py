@@ -9,19 +9,31 @@ from fedbus.data.split.dealing import (
     by_class,
     check_alpha,
     check_enough,
+    check_size,
     cut,
     drawn,
     filled,
+    partitions,
     topped_up,
 )
 from fedbus.errors import TrainingError
 from fedbus.layout import Array
 
 
-def dirichlet(
-    labels: Array, agents: int, rng: np.random.Generator, least: int = 1, alpha: float = 0.3
+def dirichlet(  # noqa: PLR0913, PLR0917 - as all samplers, with what some share
+    labels: Array,
+    agents: int,
+    rng: np.random.Generator,
+    least: int = 1,
+    alpha: float = 0.3,
+    partition_size: int | None = None,
 ) -> list[Rows]:
-    """Deal each class in shares drawn from Dirichlet(alpha).
+    """Deal each class in shares drawn from Dirichlet(alpha) over the agents.
+
+    So do Yurochkin et al. (arXiv 1905.12022) and NIID-Bench, and most frameworks after them: all
+    rows are dealt, and agents differ in size as well. With a `partition_size` all agents have so
+    many rows, of classes in proportions that each draws from Dirichlet(alpha), as in Hsu et al.
+    (arXiv 1909.06335) and in Plato, whose alpha is 1 by default; the rows beyond go to nobody.
 
     The smaller `alpha`, the fewer classes an agent sees. Nobody goes without: the richest give
     until everyone has `least` rows.
@@ -31,6 +43,9 @@ def dirichlet(
     """
     check_enough(len(labels), agents, least)
     check_alpha("alpha", alpha)
+    if partition_size is not None:
+        check_size(partition_size, len(labels), agents, least)
+        return partitions(labels, agents, partition_size, alpha, rng)
     hands: list[list[int]] = [[] for _ in range(agents)]
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
@@ -96,6 +111,7 @@ def mixed_label_quantity(  # noqa: PLR0913, PLR0917 - as all samplers, with what
 ) -> list[Rows]:
     """Deal by class, where `consistent` agents (half) all have the same, the anchor classes.
 
+    They are the first ones; Plato draws by chance which. Every class is somebody's, here.
     The others draw theirs from all other classes and from `keep_anchor` of the anchor classes.
 
     Raises:
@@ -158,10 +174,12 @@ def orthogonal(  # noqa: PLR0913, PLR0917 - as all samplers, with whose classes 
     least: int = 1,
     institutions: int | Sequence[Sequence[int]] = 2,
     alpha: float | None = None,
+    partition_size: int | None = None,
 ) -> list[Rows]:
     """Give each institution classes of its own; of n institutions each has every n-th agent.
 
-    Within an institution rows are dealt by chance, or by Dirichlet(alpha) of its classes.
+    Within an institution rows are dealt by chance, or by Dirichlet(alpha) of its classes; with a
+    `partition_size` so many to each of its agents.
 
     Raises:
         TrainingError: the institutions' classes are not all classes, each once, an institution has
@@ -181,10 +199,15 @@ def orthogonal(  # noqa: PLR0913, PLR0917 - as all samplers, with whose classes 
                 f"institution {number + 1} has {len(rows)} rows of classes {_said(theirs)} for "
                 f"{len(members)} agents of at least {least} each"
             )
+        if partition_size is not None:
+            check_size(partition_size, len(rows), len(members), least)
+            if alpha is None:
+                rows = rows[: partition_size * len(members)]
         if alpha is None:
             dealt = list(np.array_split(rows, len(members)))
         else:
-            dealt = [rows[h] for h in dirichlet(labels[rows], len(members), rng, least, alpha)]
+            inside = dirichlet(labels[rows], len(members), rng, least, alpha, partition_size)
+            dealt = [rows[hand] for hand in inside]
         for agent, hand in zip(members, dealt, strict=True):
             hands[agent] = hand
     return hands

@@ -66,6 +66,16 @@ def _classes(text: str) -> list[int]:
         raise ValueError(f"{text!r} is no list of numbers with commas between") from error
 
 
+def _agents(text: str) -> int | list[int]:
+    try:
+        # "3," is the third alone.
+        return _classes(text.removesuffix(",")) if "," in text else _count(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no whole number from 0, nor some with commas between") from (
+            error
+        )
+
+
 def _institutions(text: str) -> int | list[list[int]]:
     if text.isascii() and text.isdigit():
         return int(text)
@@ -80,7 +90,8 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "anchor_classes": _classes,
     "consistent": _count,
     "keep_anchor": _count,
-    "non_iid": _count,
+    "non_iid": _agents,
+    "partition_size": _count,
     "institutions": _institutions,
 }
 """What reads each option of a sampler from a command line; a ValueError says what is wrong."""

@@ -1,9 +1,19 @@
 """Samplers by size: how many rows an agent gets, whatever they are."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.data.split.dealing import Rows, check_alpha, check_enough, cut, filled, shuffled
+from fedbus.data.split.dealing import (
+    Rows,
+    check_alpha,
+    check_enough,
+    check_size,
+    cut,
+    filled,
+    shuffled,
+)
 from fedbus.data.split.labels import dirichlet
 from fedbus.errors import TrainingError
 from fedbus.layout import Array
@@ -12,14 +22,26 @@ _ROUNDS = 200
 _TINY = 1e-12
 
 
-def iid(labels: Array, agents: int, rng: np.random.Generator, least: int = 1) -> list[Rows]:
+def iid(
+    labels: Array,
+    agents: int,
+    rng: np.random.Generator,
+    least: int = 1,
+    partition_size: int | None = None,
+) -> list[Rows]:
     """Deal rows by chance alone, to each agent as many (or one less).
+
+    With a `partition_size` everyone has so many; the rows beyond go to nobody.
 
     Raises:
         TrainingError: there are not enough rows.
     """
     check_enough(len(labels), agents, least)
-    return list(np.array_split(rng.permutation(len(labels)), agents))
+    rows = rng.permutation(len(labels))
+    if partition_size is not None:
+        check_size(partition_size, len(rows), agents, least)
+        rows = rows[: partition_size * agents]
+    return list(np.array_split(rows, agents))
 
 
 def quantity(
@@ -39,7 +61,9 @@ def quantity(
 def sample_quantity(
     labels: Array, agents: int, rng: np.random.Generator, least: int = 1, alpha: float = 0.5
 ) -> list[Rows]:
-    """Deal numbers drawn from Dirichlet(alpha), of each class as many as there are in all.
+    """Deal numbers drawn from Dirichlet(alpha), and each agent the classes as they are in all.
+
+    Plato leaves an agent's classes to chance, and fills up with rows that others have as well.
 
     Raises:
         TrainingError: alpha is not above 0, or there are not enough rows.
@@ -65,7 +89,8 @@ def distribution(  # noqa: PLR0913, PLR0917 - as all samplers, with two kinds of
 ) -> list[Rows]:
     """Skew both: numbers from Dirichlet(size_alpha), each agent's classes from Dirichlet(alpha).
 
-    All rows are dealt, so that what was drawn is met as nearly as they allow.
+    All rows are dealt, each once, so that what was drawn is met as nearly as they allow; in Plato
+    agents draw for themselves, and may have the same rows.
 
     Raises:
         TrainingError: an alpha is not above 0, or there are not enough rows.
@@ -90,28 +115,49 @@ def mixed(  # noqa: PLR0913, PLR0917 - as all samplers, with how many are which
     agents: int,
     rng: np.random.Generator,
     least: int = 1,
-    non_iid: int | None = None,
+    non_iid: int | Sequence[int] | None = None,
     alpha: float = 0.3,
+    partition_size: int | None = None,
 ) -> list[Rows]:
-    """Deal to the last `non_iid` agents (half) by Dirichlet(alpha), to the others by chance.
+    """Deal to the first `non_iid` agents (half) by Dirichlet(alpha), to the others by chance.
+
+    Or to those of these numbers, the first being 1. With a `partition_size` everyone has so many
+    rows; those beyond go to nobody.
 
     Raises:
-        TrainingError: there are not so many agents, or not enough rows.
+        TrainingError: there are no such agents, or not enough rows.
     """
     check_enough(len(labels), agents, least)
-    skewed = agents // 2 if non_iid is None else non_iid
-    if not 0 <= skewed <= agents:
-        raise TrainingError(f"non_iid is {skewed}; there are {agents} agents")
-    even = agents - skewed
+    skewed = _numbered(agents // 2 if non_iid is None else non_iid, agents)
+    even = agents - len(skewed)
     if not skewed:
-        return iid(labels, agents, rng, least)
+        return iid(labels, agents, rng, least, partition_size)
     if not even:
-        return dirichlet(labels, agents, rng, least, alpha)
+        return dirichlet(labels, agents, rng, least, alpha, partition_size)
     rows = rng.permutation(len(labels))
-    border = max(even * least, min(len(rows) - skewed * least, len(rows) * even // agents))
-    first, rest = rows[:border], rows[border:]
-    dealt = dirichlet(labels[rest], skewed, rng, least, alpha)
-    return [*np.array_split(first, even), *(rest[hand] for hand in dealt)]
+    if partition_size is None:
+        fewest, most = even * least, len(rows) - len(skewed) * least
+        border = max(fewest, min(most, len(rows) * even // agents))
+    else:
+        check_size(partition_size, len(rows), agents, least)
+        border = even * partition_size
+    plain = iter(np.array_split(rows[:border], even))
+    rest = rows[border:]
+    dealt = iter(dirichlet(labels[rest], len(skewed), rng, least, alpha, partition_size))
+    return [rest[next(dealt)] if agent in skewed else next(plain) for agent in range(agents)]
+
+
+def _numbered(non_iid: int | Sequence[int], agents: int) -> frozenset[int]:
+    """Find the agents meant, from 0."""
+    if isinstance(non_iid, int):
+        if not 0 <= non_iid <= agents:
+            raise TrainingError(f"non_iid is {non_iid}; there are {agents} agents")
+        return frozenset(range(non_iid))
+    found = frozenset(number - 1 for number in non_iid)
+    if len(found) != len(non_iid) or not found <= frozenset(range(agents)):
+        said = ", ".join(map(str, non_iid))
+        raise TrainingError(f"non_iid is {said}; agents have the numbers 1 to {agents}, each once")
+    return found
 
 
 def all_inclusive(
