@@ -135,7 +135,7 @@ def test_a_lock_that_was_removed_meanwhile_is_none(
         path.unlink()
         return lock
 
-    monkeypatch.setattr(place.os, "open", late)
+    monkeypatch.setattr(os, "open", late)
     with Claim(home), pytest.raises(SettingsError, match="runs there already"):
         Claim(home).__enter__()
 
