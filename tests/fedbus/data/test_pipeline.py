@@ -18,6 +18,7 @@ from fedbus.data.pipeline import (
     read_steps,
     without_augmentations,
 )
+from fedbus.data.transforms.numbers import Cast
 from fedbus.errors import PluginError, TrainingError
 from fedbus.training import Params
 from tests.packages import Install
@@ -176,6 +177,25 @@ def test_numbers_beyond_a_dtype_are_no_infinity() -> None:
         through(big, step("cast", dtype="float16"))
     with pytest.raises(TrainingError, match="y holds numbers that are not whole"):
         through(big, step("one-hot", classes=3))
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype", "sentence"),
+    [
+        (0.9, "uint8", r"x holds 0\.9; uint8 takes whole numbers alone"),
+        (-1.5, "int64", r"x holds -1\.5; int64 takes whole"),
+        (float("nan"), "int32", "x holds nan; int32 takes whole"),
+        (2.0**63, "int64", r"x holds 9\.22\d*e\+18; int64 takes"),
+        (2, "bool", r"x holds 2\.0; bool takes 0 and 1 alone"),
+    ],
+)
+def test_no_part_of_a_number_is_lost_in_silence(number: float, dtype: str, sentence: str) -> None:
+    """The first that would lose one is named."""
+    x = np.array([[1, 0], [0, number], [0.5, 1]], np.float32)
+    with pytest.raises(TrainingError, match=sentence):
+        Cast(dtype).transform_data((x, CLASSES[:3]), np.random.default_rng(0))
+    (kept, _) = Cast(dtype).transform_data((x[:1], CLASSES[:1]), np.random.default_rng(0))
+    assert (kept.dtype.name, kept.tolist()) == (dtype, [[1, 0]])
 
 
 @pytest.mark.parametrize(

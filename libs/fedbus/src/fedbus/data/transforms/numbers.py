@@ -113,6 +113,8 @@ class OneHot:
 class Cast:
     """Bring numbers to another dtype; `of` is x, or y. What it cannot hold is an error.
 
+    So is a fraction where whole numbers belong; between kinds of fractions, numbers are rounded.
+
     Raises:
         TrainingError: there is no such dtype here.
     """
@@ -132,10 +134,15 @@ class Cast:
                     f"{self._of} holds {numbers.min()} to {numbers.max()}; {self._dtype} takes "
                     f"{bounds.min} to {bounds.max}"
                 )
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             made = numbers.astype(self._dtype)
         if self._dtype.kind == "f" and not np.isfinite(made).all():
             raise TrainingError(f"{self._of} holds more than {self._dtype} can")
+        if self._dtype.kind in "iub" and (lost := made != numbers).any():
+            takes = "0 and 1" if self._dtype.kind == "b" else "whole numbers"
+            raise TrainingError(
+                f"{self._of} holds {numbers[lost][0]!s}; {self._dtype} takes {takes} alone"
+            )
         return with_rows(batch, self._of, made)
 
     def transform_format(self, form: Format) -> Format:
