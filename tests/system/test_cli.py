@@ -129,7 +129,7 @@ def test_a_foreign_client_submits_follows_and_asks(up: Up) -> None:
 
 
 def test_a_job_is_cancelled(up: Up) -> None:
-    """Once; what it has committed stays. Whoever watches is told by the exit code."""
+    """What it has committed stays. Whoever watches is told by the exit code."""
     endless = digits_job("endless", num_rounds=10_000)
     assert up.run("job", "submit", up.write("endless.json", endless)).returncode == OK
     with up.start("job", "watch", "endless") as watching:
@@ -137,9 +137,7 @@ def test_a_job_is_cancelled(up: Up) -> None:
         assert up.run("job", "cancel", "endless").returncode == OK
         assert watching.wait(60) == FAILED
     assert up.ask("job", "show", "endless")["phase"] == "cancelled"
-    again = up.run("job", "cancel", "endless")
-    assert again.returncode == REFUSED
-    assert "endless" in again.stderr
+    assert up.run("job", "cancel", "endless").returncode == OK  # as it is already
     assert up.run("job", "cancel", "never-was").returncode == REFUSED
 
 
