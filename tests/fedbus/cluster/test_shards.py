@@ -6,7 +6,7 @@ import pytest
 
 from fedbus.cluster import shards
 from fedbus.cluster.shards import shard_names, shard_paths
-from fedbus.errors import SettingsError
+from fedbus.errors import SettingsError, StoreError
 
 
 def lay(folder: Path, *names: str) -> Path:
@@ -84,6 +84,14 @@ def test_too_many_agents_for_the_digits_is_a_sentence(tmp_path: Path) -> None:
         SettingsError, match=r"^the digits cannot be dealt: .* rows for 5000 agents"
     ):
         shards.write_digits(tmp_path, 5000)
+
+
+def test_digits_that_find_no_room_are_no_wrong_setting(tmp_path: Path) -> None:
+    """What was asked for was right."""
+    pytest.importorskip("sklearn")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"file/x: the digits cannot be written: .*directory"):
+        shards.write_digits(tmp_path / "file" / "x", 2)
 
 
 def test_missing_scikit_learn_names_the_way_out(

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fedbus.cluster.members import EVALUATOR
-from fedbus.errors import SettingsError
+from fedbus.errors import SettingsError, StoreError
 from fedbus.wire.values import is_node
 
 HELD_OUT = "held_out.npz"
@@ -19,9 +19,13 @@ from fedbus.errors import FedbusError
 from fedbus.data.digits import write_digits
 try:
     write_digits(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
-except (FedbusError, OSError) as error:
+except FedbusError as error:
     sys.exit(str(error))
+except OSError as error:
+    print(error, file=sys.stderr)
+    sys.exit(3)
 """
+_NOT_WRITTEN = 3
 
 
 def shard_names(folder: Path, agents: int | None) -> list[str]:
@@ -83,6 +87,7 @@ def write_digits(folder: Path, agents: int, split: str | None = None) -> None:
     Raises:
         SettingsError: scikit-learn is missing, there are more agents than digits, or a sampler
             cannot deal them so.
+        StoreError: the disk is full, or the folder cannot be written to.
     """
     if find_spec("sklearn") is None:
         raise SettingsError(
@@ -105,6 +110,8 @@ def write_digits(folder: Path, agents: int, split: str | None = None) -> None:
     )
     if wrote.returncode:
         words = wrote.stderr.strip().splitlines()[-1:] or ["it says nothing"]
+        if wrote.returncode == _NOT_WRITTEN:
+            raise StoreError(f"{folder}: the digits cannot be written: {words[0]}")
         raise SettingsError(f"the digits cannot be dealt: {words[0]}")
 
 
