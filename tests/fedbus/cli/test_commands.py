@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -164,6 +165,31 @@ def test_a_job_is_simulated_without_a_broker(tmp_path: Path) -> None:
     said = json.loads(result.stdout)
     assert (said["phase"], said["round"], len(said["rounds"])) == ("finished", 2, 2)
     assert (tmp_path / "w.npz").is_file()
+
+
+def test_a_rough_simulation_says_what_befell_its_messages(tmp_path: Path) -> None:
+    """Else it looks like one without: the rounds are the same, which is what we promise."""
+    pytest.importorskip("tflite_runtime")
+    pytest.importorskip("sklearn")
+    job = {"training_id": "s", "model_name": "digits", "num_rounds": 2, "round": {"agents": 2}}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    line = ["simulate", str(tmp_path / "job.json"), "--rough"]
+    result = RUNNER.invoke(app, line)
+    assert result.exit_code == 0, result.output
+    told = re.search(
+        r"^of (\d+) messages (\d+) were lost, (\d+) came twice and (\d+) late$",
+        result.stdout,
+        re.MULTILINE,
+    )
+    assert told is not None
+    sent, *struck = map(int, told.groups())
+    assert sent > sum(struck)
+    assert min(struck) > 0
+    messages = json.loads(RUNNER.invoke(app, [*line, "--json"]).stdout)["messages"]
+    assert list(messages) == ["sent", "lost", "repeated", "delayed"]
+    assert [*messages.values()] == [sent, *struck]
+    quiet = json.loads(RUNNER.invoke(app, [*line[:2], "--json"]).stdout)["messages"]
+    assert [quiet[what] for what in ("lost", "repeated", "delayed")] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -95,7 +96,13 @@ def simulate(
     end = played.state
     if as_json:
         rounds = [codec.to_plain(done) for done in played.rounds]
-        show.print_json({**codec.to_plain(end), "rounds": rounds})
+        show.print_json({**codec.to_plain(end), "rounds": rounds, "messages": asdict(played.toll)})
+    elif rough:
+        toll = played.toll
+        show.say(
+            f"of {toll.sent} messages {toll.lost} were lost, {toll.repeated} came twice and "
+            f"{toll.delayed} late"
+        )
     if end.phase != "finished":
         raise Failed(f"job {end.job} {end.phase}: {end.reason}")
     if not as_json:

@@ -1,5 +1,6 @@
 """What goes wrong on the way of a packet, drawn from a seed. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -38,6 +39,23 @@ class Faults:
         payload = bytearray(packet.payload)
         payload[rng.randrange(len(payload))] ^= 1 << rng.randrange(8)
         return Packet(packet.topic, bytes(payload), retain=packet.retain)
+
+
+@dataclass(slots=True)
+class Toll:
+    """What became of the packets that were on their way."""
+
+    sent: int = 0
+    lost: int = 0
+    repeated: int = 0
+    delayed: int = 0
+
+    def count(self, delays: Sequence[float], usual: float) -> None:
+        """Count a packet by the delays after which it arrives; none is lost, two are repeated."""
+        self.sent += 1
+        self.lost += not delays
+        self.repeated += len(delays) > 1
+        self.delayed += any(delay > usual for delay in delays)
 
 
 NONE = Faults()

@@ -18,7 +18,7 @@ from fedbus.bus.memory import MemoryBroker
 from fedbus.effects import Misread, Publish, PublishChunk, StartRun, Subscribe, Unsubscribe
 from fedbus.errors import FedbusError
 from fedbus.node import Identity, Node
-from fedbus.testing.faults import NONE, Faults
+from fedbus.testing.faults import NONE, Faults, Toll
 from fedbus.transfer.outlet import Library
 
 WORK_SECONDS = {"train": 0.4, "evaluate": 0.1}
@@ -68,6 +68,7 @@ class Ring:
         now: The fake clock, seconds.
         notes: What services said for their logs, as (time, host, event, facts).
         misread: What could not be read, as (host, topic, reason).
+        toll: What became of the packets.
     """
 
     seed: int = 0
@@ -76,6 +77,7 @@ class Ring:
     now: float = 0.0
     notes: list[tuple[float, str, str, dict[str, Any]]] = field(default_factory=list)
     misread: list[tuple[str, str, str]] = field(default_factory=list)
+    toll: Toll = field(default_factory=Toll)
     on_note: Callable[[str, Note], None] = lambda _host, _note: None
     on_step: Callable[[str, str], None] = lambda _host, _step: None
     hosts: dict[str, Host] = field(default_factory=dict)
@@ -207,7 +209,9 @@ class Ring:
             return
         host = self.hosts[name]
         life = host.lives
-        for delay, arriving in self.faults.strike(packet, self.rng):
+        struck = self.faults.strike(packet, self.rng)
+        self.toll.count([delay for delay, _ in struck], self.faults.delay)
+        for delay, arriving in struck:
             self.at(self.now + delay, partial(self._arrive, host, life, arriving))
 
     def _arrive(self, host: Host, life: int, packet: Packet) -> None:

@@ -27,7 +27,7 @@ from fedbus.errors import FedbusError
 from fedbus.layout import Layout
 from fedbus.plugins import TrainerFactory
 from fedbus.testing import births
-from fedbus.testing.faults import NONE, Faults
+from fedbus.testing.faults import NONE, Faults, Toll
 from fedbus.testing.ring import Life, Ring
 from fedbus.weights import decode
 from fedbus.wire import codec, topics
@@ -58,11 +58,12 @@ class SimulationFailed(FedbusError):  # noqa: N818 - the job failed, not the cod
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """How a simulated job ended: its last state, its rounds, the weights of its last version."""
+    """How a simulated job ended: its last state, rounds and weights, and what befell messages."""
 
     state: JobState
     rounds: tuple[RoundState, ...]
     weights: Mapping[str, NDArray[Any]]
+    toll: Toll
 
 
 def model_of(name: str, trainer: TrainerFactory, structure: Mapping[str, Any]) -> PackedModel:
@@ -175,7 +176,7 @@ class _Stage:
         if self._refusal or self._state is None:
             raise SimulationFailed(self._refusal, self._faults)
         rounds = tuple(self._rounds[number] for number in sorted(self._rounds))
-        return Simulated(self._state, rounds, self._weights(self._state))
+        return Simulated(self._state, rounds, self._weights(self._state), self._ring.toll)
 
     def close(self) -> None:
         """End every life."""
