@@ -21,7 +21,7 @@ from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.remembering import MAX_JOBS, States
 from fedbus_edge_agent.work import Workbench
 from tests.edge_agent.stand import REPOSITORY, manifest_of, train
-from tests.edge_agent.test_work import LAYOUT, Nudge, model_of, shard
+from tests.edge_agent.test_work import LAYOUT, Nudge, model_of, needs_tflite, shard
 
 
 class Counts(Nudge):
@@ -122,6 +122,18 @@ def test_an_agent_goes_on_where_its_round_before_ended_if_the_job_wants_it(
 
     found = [added(number) for number in (1, 2, 3, 3)]
     assert found == ([1, 2, 3, 3] if kept else [1, 1, 1, 1])
+
+
+@needs_tflite
+def test_what_a_tflite_file_remembers_is_kept_and_found(tmp_path: Path) -> None:
+    """Nothing is lost on the way, and nobody told that it was."""
+    bench = Workbench(Outbox(tmp_path), shard(), "tflite")
+    for number in (1, 2):
+        task, flag = ordered(number), Flag()
+        params = replace(task.params, optimizer_args={"momentum": 0.9})
+        bench.train(replace(task, params=params), model_of(), BASE, flag)
+        assert flag.notes == []
+    assert len(list((tmp_path / "states").iterdir())) == 2
 
 
 def test_an_update_counts_though_there_is_no_room_for_what_the_optimizer_remembers(

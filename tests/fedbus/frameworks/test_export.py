@@ -229,3 +229,16 @@ def test_a_file_is_asked_for_its_own_loss_only() -> None:
         trainer.train(trainer.initial(), data, Params())
     metrics = trainer.evaluate(trainer.initial(), data, Params(loss="mse"))
     assert set(metrics) == {"loss"}
+
+
+def test_all_that_adam_remembers_are_arrays() -> None:
+    """The number of its steps too: an agent keeps nothing else, and began afresh in each round."""
+    trainer = TfliteTrainer({"blob": export(net(*NETS["dense"]))})
+    data = of(np.ones((2, 5), np.float32), np.arange(2))
+    params = Params(optimizer="adam", keep_state=True)
+    trainer.train(trainer.initial(), data, params)
+    state = trainer.state()
+    assert {type(array) for array in state.values()} == {np.ndarray}
+    trainer.resume(state)
+    trainer.train(trainer.initial(), data, params)
+    assert trainer.state()["steps"] == 2

@@ -142,7 +142,9 @@ class TfliteTrainer(HandsOver):
 
     def _remember(self, params: Params) -> dict[str, Array]:
         held = self._get_state() if self._get_state is not None and _remembers(params) else {}
-        return {_MADE_BY: np.array(_maker(params)), **held}
+        # The runtime hands out what has no dimension as a number.
+        arrays = {name: np.asarray(value) for name, value in held.items()}
+        return {_MADE_BY: np.array(_maker(params)), **arrays}
 
     def _recall(self, arrays: Mapping[str, Array], params: Params) -> None:
         was = str(arrays[_MADE_BY]) if _MADE_BY in arrays else "nobody we know"
