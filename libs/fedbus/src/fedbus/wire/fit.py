@@ -18,9 +18,9 @@ from fedbus.wire.values import BASE, Reading, TrainingParams
 MEMORY_FACTOR = 4
 """Of an update's bytes, beside the model's: weights, gradients, new weights, the difference."""
 
-LITE = 4
-"""More of them where only TFLite is: its file holds weights too, its momentum is always there, and
-what goes in and comes out is copied."""
+LITE = 6
+"""More of them where only TFLite is: its file holds weights too and is copied, its momentum is
+always there, and so is what goes in and what comes out."""
 
 STATES = 3
 """Of what a job's optimizer keeps, on the disk: of two rounds, and the next while it is written."""
@@ -72,10 +72,11 @@ def no_room(size: int, params: TrainingParams, facts: AgentFacts) -> str | None:
     """Say why an agent cannot hold a training of so many bytes of weights.
 
     Beside the model's bytes there are, of its size, `MEMORY_FACTOR` copies and what its optimizer
-    keeps. A model of 65 MiB of dense layers took, of its size and with its base: PyTorch 4.5 (5 are
-    reckoned), with Adam 6.5 (7), with `keep_state` 7.7 (9), with LBFGS of a history of 10 29.5 (34)
-    and 55.5 (57); Keras 3.4 (5), with Adam 4.3 (7) and 6.4 (9), whose memory is not given back from
-    one training to the next, so that it looks like less; TFLite 8.7 (9), with Adam 10.5 (11).
+    keeps. What a model of 65 MiB of dense layers took at its peak, its base included, in sizes of
+    its own, and in brackets what is reckoned: PyTorch 4.5 (5), with Adam 6.5 (7), with `keep_state`
+    7.7 (9), SparseAdam 9 (17, as for one layer that is most of the model), LBFGS of a
+    history of 10 29.5 (34), with `keep_state` 55.5 (57); Keras 5.5 (5), Adam 7.6 (7), with
+    `keep_state` 10.5 (9); TFLite 10.6 (11), Adam 12.3 (13), with `keep_state` 16 (15).
     """
     optimizer, args, handed_over = params.optimizer, params.optimizer_args, params.keep_state
     more = at_most(optimizer, args, handed_over=handed_over)
