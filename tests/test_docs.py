@@ -39,6 +39,7 @@ def run_as_printed(line: str, target: Path) -> str:
         PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         PIP_TARGET=str(target),
         PIP_NO_INDEX="1",
+        PIP_NO_BUILD_ISOLATION="0",  # pip reads it the wrong way round: hatchling as it is here
         PYTHONPATH=str(target),
         COLUMNS="200",
     )

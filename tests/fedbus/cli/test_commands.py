@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,28 @@ def test_a_framework_that_is_missing_names_its_extra(
     monkeypatch.setattr(up, "find_spec", lambda _: None)
     with pytest.raises(SettingsError, match=rf"pip install 'fedbus\[{extra}\]'"):
         up.check_framework(up.Framework(framework))
+
+
+def test_what_comes_next_can_be_typed_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make demo` activates nothing, and elsewhere than here there is no folder of examples."""
+    command = tmp_path / "bin" / "fedbus"
+    command.parent.mkdir()
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(command), "demo"])
+    monkeypatch.setenv("PATH", "/usr/bin")
+    monkeypatch.chdir(Path(__file__).parents[3])
+    said = demo.what_next()
+    assert f"  {command} up\n" in said
+    assert f"  {command} job submit examples/digits/job.json --watch\n" in said
+    monkeypatch.setenv("PATH", str(command.parent))
+    monkeypatch.chdir(tmp_path)
+    said = demo.what_next()
+    assert "  fedbus up\n" in said
+    (job,) = re.findall(r"fedbus job submit (\S+) --watch", said)
+    assert json.loads(Path(job).read_text())["training_id"] == "digits-1"
 
 
 def test_the_digits_model_comes_with_fedbus() -> None:

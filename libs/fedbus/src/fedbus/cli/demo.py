@@ -4,8 +4,11 @@ import asyncio
 import json
 import math
 import shutil
+import sys
 import tempfile
+from importlib.resources import as_file, files
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import numpy as np
@@ -31,10 +34,12 @@ OTHERS = 5
 """Members that do not train: four services and the evaluator."""
 NEXT = """\
 Where to look next:
-  fedbus up                              the same cluster, staying until Ctrl-C
-  fedbus job submit job.json --watch     train on it; examples/digits/job.json is this demo's job
-  README.md                              your own data and model, and any MQTT client
-  docs/architecture.md                   how it works\
+  {fedbus} up
+      the same cluster, staying until Ctrl-C
+  {fedbus} job submit {job} --watch
+      in another terminal: this demo's job, trained on it
+  README.md, docs/architecture.md
+      your own data and model, and any MQTT client; how it works\
 """
 
 
@@ -61,8 +66,22 @@ def demo(
         shutil.rmtree(home, ignore_errors=True)
         raise
     shutil.rmtree(home, ignore_errors=True)
-    show.say(f"\n{NEXT}\n")
+    show.say(f"\n{what_next()}\n")
     show.say(f"held-out accuracy: {show.percent(end.metrics['accuracy'])}")
+
+
+def what_next() -> str:
+    """Say what to type next, as it can be typed here."""
+    given = Path(sys.argv[0])
+    here = given if given.name == "fedbus" and given.is_file() else None
+    on_path = shutil.which("fedbus")
+    found = on_path is not None and here is not None and Path(on_path).samefile(here)
+    fedbus = "fedbus" if here is None or found else quote(str(here))
+    job = Path("examples/digits/job.json")
+    if not job.is_file():
+        with as_file(files("fedbus.demo_data")) as folder:
+            job = folder / "job.json"
+    return NEXT.format(fedbus=fedbus, job=quote(str(job)))
 
 
 async def _demo(plan: ClusterPlan) -> JobState:
