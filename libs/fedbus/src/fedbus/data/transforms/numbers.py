@@ -113,20 +113,23 @@ class OneHot:
 class Cast:
     """Bring numbers to another dtype; `of` is x, or y. What it cannot hold is an error.
 
-    So is a fraction where whole numbers belong; between kinds of fractions, numbers are rounded.
+    So is a fraction where whole numbers belong, unless `rounded` makes it the nearest whole one;
+    between kinds of fractions, numbers are rounded.
 
     Raises:
         TrainingError: there is no such dtype here.
     """
 
-    def __init__(self, dtype: str, of: Half = "x") -> None:
+    def __init__(self, dtype: str, of: Half = "x", *, rounded: bool = False) -> None:
         if dtype not in DTYPES:
             raise TrainingError(f"dtype is {dtype!r}; it can be {listed(DTYPES)}")
-        self._dtype, self._of = np.dtype(dtype), check_half(of)
+        self._dtype, self._of, self._rounded = np.dtype(dtype), check_half(of), rounded
 
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
         """Any shape; returns the same."""
         numbers = rows(batch, self._of)
+        if self._rounded and self._dtype.kind in "iu":
+            numbers = np.rint(numbers)
         if self._dtype.kind in "iu" and numbers.size:
             bounds = np.iinfo(self._dtype)
             if numbers.min() < bounds.min or numbers.max() > bounds.max:
@@ -139,9 +142,10 @@ class Cast:
         if self._dtype.kind == "f" and not np.isfinite(made).all():
             raise TrainingError(f"{self._of} holds more than {self._dtype} can")
         if self._dtype.kind in "iub" and (lost := made != numbers).any():
-            takes = "0 and 1" if self._dtype.kind == "b" else "whole numbers"
+            flag = self._dtype.kind == "b"
+            takes = "0 and 1 alone" if flag else "whole numbers alone (rounded: true makes them)"
             raise TrainingError(
-                f"{self._of} holds {numbers[lost][0]!s}; {self._dtype} takes {takes} alone"
+                f"{self._of} holds {numbers[lost][0]!s}; {self._dtype} takes {takes}"
             )
         return with_rows(batch, self._of, made)
 
