@@ -246,12 +246,12 @@ def test_data_that_change_are_announced_with_no_broker(agent: Agent) -> None:
 def test_the_page_of_the_doors_runs_as_printed(agent: Agent) -> None:
     """Each line, in its order, in a shell that has the two variables it names."""
     lines = commands_of("agent.md")
-    assert len(lines) == 12
+    assert len(lines) == 11
     said = {}
     doors = {"AGENT": f"http://{agent.http}", "AUTH": f"Authorization: Bearer {TOKEN}"}
     for line in lines:
         said[line.partition("$AGENT")[2].split()[0]] = run_line(line, **doors)
     assert json.loads(said["/job/config/solo/"])["num_rounds"] == 3
-    assert json.loads(said["/job/result/solo"])["phase"] in {"FINISHED", "INTERRUPTED"}
+    assert json.loads(said["/job/result/solo"])["phase"] == "FINISHED"
     assert said["/job/total"] == "0"
     assert "machine_capabilities_gpu" in said["/metrics"]
