@@ -4,6 +4,7 @@ import gc
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,17 @@ WEIGHTS: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def _little_room() -> Iterator[None]:
-    """Let no file grow beyond 4 KiB, as on a disk that is full."""
+@contextmanager
+def little_room() -> Iterator[None]:
+    """Let no file grow beyond 4 KiB, as on a disk that is full; the tests' own log neither."""
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     quiet = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    signal.signal(signal.SIGXFSZ, quiet)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, quiet)
 
 
 def test_weights_are_read_back_as_they_were(tmp_path: Path) -> None:
@@ -43,10 +46,9 @@ def test_weights_are_read_back_as_they_were(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["w.npz"]
 
 
-@pytest.mark.usefixtures("_little_room")
 def test_a_full_disk_leaves_nothing_but_a_sentence(tmp_path: Path) -> None:
     """No half of a file, and no archive that fails once more when it is collected."""
-    with pytest.raises(Failed, match=r"w\.npz: File too large"):
+    with little_room(), pytest.raises(Failed, match=r"w\.npz: File too large"):
         write_weights(tmp_path / "w.npz", WEIGHTS)
     gc.collect()  # what is raised there is an error here
     assert list(tmp_path.iterdir()) == []
