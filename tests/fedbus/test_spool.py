@@ -18,11 +18,11 @@ KINDS = pytest.mark.parametrize("limit", [1 << 30, 0], ids=["in memory", "in a f
 
 @pytest.fixture
 def small_disk() -> Iterator[int]:
-    """Let no file grow beyond 64 KiB, as a full disk would."""
+    """Let no file grow beyond 4 MiB, as a full disk would; the log of the tests is smaller."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
-    yield 1 << 16
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 22, before[1]))
+    yield 1 << 22
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     signal.signal(signal.SIGXFSZ, handler)
 
