@@ -70,7 +70,7 @@ def test_a_message_is_told_with_its_sender() -> None:
             id="a heartbeat of nobody",
         ),
         pytest.param(
-            Packet(f"{ROOT}/nodes/agent.a/state", b"{"), "NodeState.message", id="not JSON"
+            Packet(f"{ROOT}/nodes/agent.a/state", b"{"), "NodeState: not JSON", id="not JSON"
         ),
     ],
 )
