@@ -32,26 +32,21 @@ _EXTRAS: Final = {"keras": "tensorflow", "tensorflow": "tensorflow", "torch": "t
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """One entry point: something that is installed, not yet imported."""
+    """One entry point: something that is installed, not yet imported.
+
+    `package` is the distribution that names it: read once, for it is a file that is parsed.
+    """
 
     group: Group
     name: str
     entry: EntryPoint
+    package: str = ""
+    version: str = ""
 
     @property
     def where(self) -> str:
         """The module and the name in it, `acme_fl.tiny:TinyTrainer`."""
         return self.entry.value
-
-    @property
-    def package(self) -> str:
-        """The distribution that names it."""
-        return self.entry.dist.name if self.entry.dist is not None else ""
-
-    @property
-    def version(self) -> str:
-        """The distribution's version."""
-        return self.entry.dist.version if self.entry.dist is not None else ""
 
     def allowed(self, words: Collection[str] | None) -> bool:
         """Say whether settings allow it: by its name, its package, or `all`; ours always are."""
@@ -173,7 +168,14 @@ def found(group: Group) -> tuple[Plugin, ...]:
 def _on_path(group: Group, _path: tuple[str, ...]) -> tuple[Plugin, ...]:
     # One package may be on the path twice; that is one plug-in.
     each = {(entry.name, entry.value): entry for entry in entry_points(group=f"fedbus.{group}")}
-    return tuple(Plugin(group, name, each[name, where]) for name, where in sorted(each))
+    return tuple(_plugin(group, each[key]) for key in sorted(each))
+
+
+def _plugin(group: Group, entry: EntryPoint) -> Plugin:
+    dist = entry.dist
+    if dist is None:
+        return Plugin(group, entry.name, entry, "", "")
+    return Plugin(group, entry.name, entry, dist.name, dist.version)
 
 
 def _claims(plugins: Iterable[Plugin]) -> list[str]:
