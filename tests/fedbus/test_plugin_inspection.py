@@ -121,7 +121,7 @@ def test_a_framework_that_is_missing_is_no_fault_of_ours(
     tmp_path.joinpath("METADATA").write_text(metadata)
     tmp_path.joinpath("entry_points.txt").write_text("[fedbus.models]\nn = n_a:build\n")
     (entry,) = PathDistribution(tmp_path).entry_points
-    finding = inspect_one(Plugin("models", "n", entry))
+    finding = inspect_one(Plugin("models", "n", entry, package))
     assert (finding.faults, finding.missing) == (faults, missing)
 
 
@@ -134,4 +134,4 @@ def test_a_framework_that_one_of_ours_needs_is_named_with_what_installs_it(
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     (entry,) = PathDistribution(tmp_path).entry_points
     with pytest.raises(PluginError, match=r"'keras' needs tensorflow: pip install 'fedbus\[tens"):
-        Plugin("trainers", "keras", entry).import_it()
+        Plugin("trainers", "keras", entry, "fedbus").import_it()
