@@ -255,7 +255,9 @@ class AgentCore:
     def _judge(self, order: Order, facts: AgentFacts) -> tuple[Mapping[str, Any], str]:
         if self._worker.trouble:
             return facts.format, self._worker.trouble
-        return judge(order, facts, self._bench if isinstance(self._bench, Chooses) else None)
+        size = order.base.weights.size if isinstance(order, TrainTask) else None
+        bench = self._bench if isinstance(self._bench, Chooses) else None
+        return judge(order.trainer, order.params, size, facts, bench)
 
     def _supersede(self, order: Order) -> Iterator[Action]:
         """Stop what is under way for an older task of the same kind and job."""

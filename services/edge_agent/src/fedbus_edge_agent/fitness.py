@@ -1,31 +1,35 @@
-"""Whether a task can be done here, judged before it is taken on. Pure."""
+"""Whether a training or a score can be had here, judged before it is taken on. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from fedbus.errors import FedbusError
 from fedbus.wire.fit import Rows, no_room, no_room_for_rows
-from fedbus.wire.messages import TrainTask
 from fedbus.wire.states import AgentFacts
-from fedbus_edge_agent.tasks import Order
+from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent.trainers import Chooses
 
 
-def judge(order: Order, facts: AgentFacts, bench: Chooses | None) -> tuple[Mapping[str, Any], str]:
-    """Tell the format that a trainer would be given, and why the task cannot be done: "" is no why.
+def judge(
+    trainer: str | None,
+    params: TrainingParams,
+    size: int | None,
+    facts: AgentFacts,
+    bench: Chooses | None,
+) -> tuple[Mapping[str, Any], str]:
+    """Tell the format that a trainer would be given, and why it cannot be done: "" is no why.
 
-    Without a bench that chooses, any plug-in will do.
+    `size` is that of the weights that are trained; None: nothing is. Without a bench that chooses,
+    any plug-in will do.
     """
     rows = Rows.of(facts.format)
-    params, reading = order.params, order.params.reading
+    reading = params.reading
     try:
         if bench is not None:
-            bench.check(order.trainer, reading)
+            bench.check(trainer, reading)
             rows = rows if reading is None else bench.rows(reading)
     except FedbusError as error:
         return rows.form, str(error)
-    room = None
-    if isinstance(order, TrainTask):
-        room = no_room(order.base.weights.size, params, facts)
+    room = None if size is None else no_room(size, params, facts)
     wide = no_room_for_rows(rows, params, facts.examples, facts.memory_mb)
     return rows.form, room or wide or ""

@@ -18,7 +18,7 @@ from fedbus.http import Doors
 from fedbus.shell import Shell
 from fedbus.wire import codec
 from fedbus.wire.cards import MAX_CARD
-from fedbus.wire.fit import Rows, no_room, no_room_for_rows, other_format
+from fedbus.wire.fit import no_room, other_format
 from fedbus.wire.jobfile import JobFile, JobFileError, params, parse
 from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent import openapi
@@ -26,6 +26,7 @@ from fedbus_edge_agent.alone import CancelJob, StartJob
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.endpoints import ENDPOINTS
 from fedbus_edge_agent.entrance import Entrance
+from fedbus_edge_agent.fitness import judge
 from fedbus_edge_agent.http_answers import Refused, as_json, measured, problem, read_body, read_name
 from fedbus_edge_agent.lessons import Lessons
 from fedbus_edge_agent.local_models import LocalModel, LocalModels
@@ -147,18 +148,14 @@ class Desk:
         )
 
     def _check_fit(self, file: JobFile, model: LocalModel) -> None:
-        known, card, asked = self.core.known(), model.card, params(file)
+        known, card, trainer = self.core.known(), model.card, file.trainer
         try:
-            self.bench.check(file.trainer, asked.reading)
-            name = self.bench.choose(card, file.trainer)
-            wanted = asked.reading
-            rows = Rows.of(known.format) if wanted is None else self.bench.rows(wanted)
+            name = self.bench.choose(card, trainer)
         except FedbusError as error:
             raise Refused(422, str(error)) from error
-        room = no_room(model.numbers_size, asked, known)
-        wide = no_room_for_rows(rows, asked, known.examples, known.memory_mb)
-        if reason := room or wide or other_format(card.input, rows.form):
-            raise Refused(422, reason)
+        form, reason = judge(trainer, params(file), model.numbers_size, known, self.bench)
+        if why := reason or other_format(card.input, form):
+            raise Refused(422, why)
         if missing := model.missing(name):
             put = f"PUT /model/{card.model}/{model.version}"
             raise Refused(409, f"the model lacks {', '.join(missing)}; {put} brings it")
