@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from fedbus.plugins import Selector
-from fedbus.wire.jobfile import JobFile
+from fedbus.wire.jobfile import JobFile, params
+from fedbus.wire.values import TrainingParams
 from fedbus_controller.fleet import Fleet
 
 
@@ -27,6 +28,12 @@ class Brief:
     file: JobFile
     epoch: int
     secret: bytes
+    params: TrainingParams = field(init=False)
+    """What every agent is told of the file: gathered once, not for each of them."""
+
+    def __post_init__(self) -> None:
+        """Gather the parameters."""
+        object.__setattr__(self, "params", params(self.file))
 
     def chance(self, *what: object) -> Random:
         """Make chance that replays for who knows the job's secret, and nobody else can predict."""

@@ -8,7 +8,6 @@ from typing import TypeAlias
 from fedbus.plugins import AgentInfo
 from fedbus.plugins.finding import told
 from fedbus.wire.fit import Wish
-from fedbus.wire.jobfile import params
 from fedbus.wire.states import ModelNeeds
 from fedbus.wire.values import ModelRef, Plan
 from fedbus_controller.brief import Brief, Means
@@ -91,8 +90,8 @@ class Planning:
         )
 
     def _training(self, base: ModelRef) -> Wish:
-        file = self._brief.file
-        return Wish(base.weights.size, file.trainer, self._needs, params(file))
+        brief = self._brief
+        return Wish(base.weights.size, brief.file.trainer, self._needs, brief.params)
 
     def _select(
         self, agents: Sequence[AgentInfo], rng: Random

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fedbus.actions import Action, Ask, Cancel, Note
-from fedbus.wire.jobfile import params
 from fedbus.wire.messages import Dismiss, Dismissed, OpenRound, RoundOpened, TaskTaken, TrainTask
 from fedbus.wire.values import Plan
 from fedbus_controller.brief import Brief
@@ -121,7 +120,7 @@ class Round:
             task=plan.task,
             base=plan.base,
             collector=plan.collector,
-            params=params(brief.file),
+            params=brief.params,
             trainer=brief.file.trainer,
             members=len(plan.roster),
             inline_up_to=self._inline_up_to,

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from fedbus.actions import Action, Ask, Cancel, Note
-from fedbus.wire.jobfile import params
 from fedbus.wire.messages import Evaluated, EvaluateTask
 from fedbus.wire.values import ModelRef
 from fedbus_controller.brief import Brief
@@ -41,7 +40,7 @@ class Scoring:
                 epoch=self._brief.epoch,
                 job=self._brief.job,
                 version=self.version,
-                params=params(self._brief.file),
+                params=self._brief.params,
                 trainer=self._brief.file.trainer,
                 members=len(self.evaluators),
             )
