@@ -2,13 +2,13 @@
 
 import zipfile
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
 
+from fedbus import npz
 from fedbus.errors import LayoutError, StoreError
 from fedbus.layout import Array, Layout, Tensor, Weights, listed
 from fedbus.weights import blank, decode
@@ -16,7 +16,6 @@ from fedbus.weights import blank, decode
 MAX_HEADER = 16 * 1024
 MOST_PACKED = 1032
 """Bytes that deflate can make of one, at the very best."""
-_SUFFIX = ".npy"
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError)
 """What a file raises that is none, is torn, or is locked with a password."""
@@ -36,7 +35,7 @@ def read_npz(path: Path, layout: Layout) -> bytearray:
 
 
 def _read(archive: zipfile.ZipFile, length: int, layout: Layout) -> bytearray:
-    names = {name.removesuffix(_SUFFIX) for name in archive.namelist()}
+    names = {name.removesuffix(npz.SUFFIX) for name in archive.namelist()}
     wanted = {tensor.name for tensor in layout.tensors}
     if missing := wanted - names:
         raise LayoutError(f"the weights lack {listed(missing)}")
@@ -56,7 +55,7 @@ def _read(archive: zipfile.ZipFile, length: int, layout: Layout) -> bytearray:
 
 def _entry(archive: zipfile.ZipFile, tensor: Tensor) -> zipfile.ZipInfo:
     what = f"tensor {tensor.name!r}"
-    entry = archive.getinfo(tensor.name + _SUFFIX)
+    entry = archive.getinfo(tensor.name + npz.SUFFIX)
     if entry.compress_type not in _PACKED:
         raise LayoutError(f"{what} is packed in a way that numpy does not write")
     size = entry.file_size
@@ -87,19 +86,7 @@ def write_npz(path: Path, weights: Weights) -> None:
     Raises:
         StoreError: the disk is full, or not writable.
     """
-    new = path.with_name(f"{path.name}.new")
     try:
-        with new.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
-            for name, array in weights.items():
-                with archive.open(f"{name}{_SUFFIX}", "w", force_zip64=True) as entry:
-                    _write(entry, array)
-        new.rename(path)
+        npz.write_npz(path, weights)
     except OSError as error:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)  # on a disk that is full every byte counts
         raise StoreError(f"{path}: {error.strerror}") from error
-
-
-def _write(file: IO[bytes], array: Array) -> None:
-    rows = np.asarray(array, order="C")  # which keeps an array of no dimension what it is
-    npy.write_array(file, rows, allow_pickle=False)  # type: ignore[no-untyped-call]
