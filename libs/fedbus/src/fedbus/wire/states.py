@@ -5,10 +5,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from fedbus.wire.values import Digest, Flag, Ident, Manifest, Metrics, NodeName, Number, Text, Whole
+from fedbus.wire.values import (
+    Digest,
+    Flag,
+    Ident,
+    Manifest,
+    Metrics,
+    NodeName,
+    Number,
+    Text,
+    Whole,
+    Word,
+)
 
 PROTOCOL = 1
 """Raised when a peer of the version before could no longer be understood."""
+
+Answers = Literal["classes", "probabilities", "logits", "values", "labels"]
+"""What a model's outputs mean: `docs/frameworks.md` says what each word stands for."""
+
+MAX_CLASSES = 100_000
+"""Class names in a model card."""
 
 Phase = Literal["accepted", "running", "finished", "failed", "cancelled"]
 ENDED: frozenset[str] = frozenset({"finished", "failed", "cancelled"})
@@ -128,10 +145,14 @@ class ModelCard:
     """How to read a model's weights and how each framework rebuilds its structure.
 
     `structures` maps a framework's name to what its adapter needs; a `{"blob": manifest}` in it
-    names a file that the repository serves. Validated by the adapter, never executed.
+    names a file that the repository serves. Validated by the adapter, never executed. `answers`
+    says what the outputs mean; None: nobody has said. `classes` names the classes (or the labels)
+    in the order of the outputs; empty: they have no names.
     """
 
     model: Ident
     layout: Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=4096)]
     structures: Annotated[dict[Ident, dict[str, Any]], Field(max_length=16)]
     input: dict[str, Any] = field(default_factory=dict)
+    answers: Answers | None = None
+    classes: Annotated[tuple[Word, ...], Field(max_length=MAX_CLASSES)] = ()
