@@ -1,4 +1,4 @@
-"""Write `docs/wire.md` from the topic table and the messages, `docs/job-file.md` from the job file.
+"""Write the pages that are made of the code, and the list of settings' names.
 
 `make docs` writes them; with `--check` nothing is written and a difference fails, as the tests do.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import job_file
+import settings_page
 
 from fedbus.transfer.chunk import HEADER_BYTES
 from fedbus.wire import states, topics, values
@@ -18,6 +19,7 @@ from fedbus.wire.topics import LINKS, PUBLIC, ROOT, Link
 
 HERE = Path(__file__).parent
 WIRE = HERE / "wire.md"
+NAMES = HERE.parent / "libs/fedbus/src/fedbus/known_settings.py"
 
 HEAD = f"""# What crosses the bus
 
@@ -147,7 +149,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if a page is not up to date")
     check = parser.parse_args().check
-    for path, page in ((WIRE, write()), (HERE / "job-file.md", job_file.write())):
+    pages = (
+        (WIRE, write()),
+        (HERE / "job-file.md", job_file.write()),
+        (HERE / "settings.md", settings_page.write()),
+        (NAMES, settings_page.write_names()),
+    )
+    for path, page in pages:
         if not check:
             path.write_text(page, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != page:

@@ -31,6 +31,7 @@ from fedbus.bus import mqtt
 from fedbus.bus.base import BrokerAddress
 from fedbus.errors import BusError, FedbusError, SettingsError
 from fedbus.node import Identity, Node
+from fedbus.setting_names import PREFIX, refuse_misspelt
 from fedbus.settings import ServiceSettings, settings_from
 from fedbus.shell import Shell
 from fedbus.transfer.outlet import Library
@@ -196,10 +197,14 @@ S = TypeVar("S", bound=ServiceSettings)
 def main(role: str, kind: type[S], build: Callable[[S, Identity], Built]) -> None:
     """Be a service: settings from the environment, then serve until told to stop."""
     try:
+        own = frozenset(PREFIX + field.upper() for field in kind.model_fields)
+        unread = refuse_misspelt(os.environ, own)
         settings = settings_from(os.environ, kind)
         telemetry.configure_logging(settings.log, settings.log_level)
+        for one in unread:
+            log.warning("setting_unknown", reason=str(one))
         identity = Identity(
-            name=f"{role}.{settings.name}",
+            name=settings.node(role),
             incarnation=clock.incarnation(),
             version=version("fedbus"),
             root=settings.root,

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from fedbus.bus.base import BrokerAddress
 from fedbus.errors import SettingsError
+from fedbus.node_name import node_name
+from fedbus.setting_names import PREFIX
 from fedbus.wire import topics
 from fedbus.wire.values import IDENT, IDENT_SAID
-
-PREFIX = "FEDBUS_"
 
 
 class ServiceSettings(BaseModel):
@@ -24,8 +24,13 @@ class ServiceSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     name: Annotated[
-        str, Field(pattern=rf"^{IDENT}$", description="this node's name, without its role")
-    ] = "1"
+        str | None,
+        Field(
+            pattern=rf"^{IDENT}$",
+            description="this node's name, without its role; by default the NAME of a login "
+            "ROLE.NAME, else 1",
+        ),
+    ] = None
     broker: Annotated[str, Field(description="mqtt://user:password@host:port, or mqtts://")] = (
         "mqtt://127.0.0.1:1883"
     )
@@ -54,11 +59,17 @@ class ServiceSettings(BaseModel):
         Literal["auto", "console", "json"],
         Field(description="console on a terminal, JSON otherwise"),
     ] = "auto"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Field(description="the least serious lines that the log shows"),
+    ] = "info"
     in_flight_mb: Annotated[
         int, Field(ge=1, le=4096, description="MiB the broker may have to hold for our transfers")
     ] = 64
-    heartbeat_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    heartbeat_seconds: Annotated[
+        float,
+        Field(gt=0, le=60, description="between two signs of life; the same in the whole fleet"),
+    ] = 5.0
     threads: Annotated[int, Field(ge=1, le=64, description="worker threads")] = 2
     plugins: Annotated[
         tuple[str, ...],
@@ -75,6 +86,14 @@ class ServiceSettings(BaseModel):
         if not isinstance(value, str):
             return value
         return tuple(word for part in value.split(",") if (word := part.strip()))
+
+    def node(self, role: str) -> str:
+        """Name this node: by its login where that is ROLE.NAME, else by FEDBUS_NAME, else ROLE.1.
+
+        Raises:
+            SettingsError: the login is another node's; the broker would drop what we say.
+        """
+        return node_name(role, self.name, BrokerAddress.parse(self.broker).username)
 
     def address(self) -> BrokerAddress:
         """The broker, with the password from its file where one is named.

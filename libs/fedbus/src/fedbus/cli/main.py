@@ -26,6 +26,7 @@ from fedbus.cli import (
 from fedbus.cli.outlet import flush_stdout, open_stdout
 from fedbus.cli.where import Where, where
 from fedbus.errors import FedbusError
+from fedbus.setting_names import unknown_settings
 
 
 class Commands(TyperGroup):
@@ -98,6 +99,8 @@ def main(
     `fedbus demo` shows everything in half a minute; `fedbus up` starts a cluster that stays, and
     the other commands find it by themselves.
     """
+    for unknown in unknown_settings(os.environ):
+        show.warn(str(unknown))
     environ = {**os.environ, **({"FEDBUS_BROKER": broker} if broker else {})}
 
     def find() -> Where:
