@@ -18,7 +18,8 @@ from fedbus.wire.values import ModelRef
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.npz import write_npz
 from fedbus_edge_agent.outbox import Outbox
-from fedbus_edge_agent.remembering import MAX_JOBS, States
+from fedbus_edge_agent.remembering import States
+from fedbus_edge_agent.round_files import MAX_JOBS, RoundFiles
 from fedbus_edge_agent.work import Workbench
 from tests.edge_agent.stand import REPOSITORY, manifest_of, train
 from tests.edge_agent.test_work import LAYOUT, Nudge, model_of, needs_tflite, shard
@@ -58,6 +59,11 @@ class Memory(Nudge):
 
     def resume(self, state: Mapping[str, Array]) -> None:
         self.found = state
+
+
+def states_in(folder: Path) -> States:
+    """Keep states in a folder."""
+    return States(RoundFiles(folder, ".state"))
 
 
 def round_(number: int, **more: object) -> Params:
@@ -161,8 +167,8 @@ def test_what_the_optimizer_remembers_is_kept_after_the_update(
     monkeypatch.setattr(Late, "folder", tmp_path, raising=False)
     states = tmp_path / "states"
     states.mkdir()
-    keep(States(states), "job-1", round_(1))
-    keep(States(states), "job-2", round_(1))
+    keep(states_in(states), "job-1", round_(1))
+    keep(states_in(states), "job-2", round_(1))
     bench, flag = Workbench(Outbox(tmp_path), shard(), None, {"late": Late}), Flag()
     bench.train(ordered(2), model_of({"late": {}}), BASE, flag)
     ((happened, reason),) = [note for note in flag.notes if note[0] != "began_afresh"]
@@ -180,7 +186,7 @@ def test_what_cannot_be_written_whole_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_state_of_another_optimizer_or_a_torn_one_is_as_good_as_none(tmp_path: Path) -> None:
     """The round begins afresh; another learning rate does not matter."""
-    states = States(tmp_path / "states")
+    states = states_in(tmp_path / "states")
     assert recalled(states, "job-1", round_(1)) is None
     keep(states, "job-1", round_(1))
     assert recalled(states, "job-1", round_(1)) is None
@@ -195,7 +201,7 @@ def test_a_state_of_another_optimizer_or_a_torn_one_is_as_good_as_none(tmp_path:
 
 def test_two_rounds_of_a_job_are_kept_and_the_last_few_jobs(tmp_path: Path) -> None:
     """A job that begins again forgets what one of its name left."""
-    states = States(tmp_path)
+    states = states_in(tmp_path)
     (tmp_path / "job-0~x.state").touch()
     for number in range(1, 5):
         keep(states, "job-0", round_(number))
@@ -215,13 +221,13 @@ def test_two_rounds_of_a_job_are_kept_and_the_last_few_jobs(tmp_path: Path) -> N
 
 def test_what_is_no_array_of_numbers_is_not_kept(tmp_path: Path) -> None:
     """Nothing is ever pickled."""
-    states = States(tmp_path)
+    states = states_in(tmp_path)
     for wrong in (np.array([object()]), [1, 2]):
         with pytest.raises(TrainingError, match="remembers 'a', which is no array of numbers"):
             states.keep(Memory({"a": wrong}), "job", round_(1))  # type: ignore[dict-item]
     states.keep(Nudge({}), "job", round_(1))
     assert list(tmp_path.iterdir()) == []
-    blocked = States(tmp_path / "file" / "states")
+    blocked = states_in(tmp_path / "file" / "states")
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="states"):
         keep(blocked, "job", round_(1))

@@ -36,11 +36,11 @@ from fedbus.weights import (
 )
 
 FLOATS = ("float16", "float32", "float64")
-INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+WHOLE = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
 
 @st.composite
-def weights_of(draw: st.DrawFn, dtypes: tuple[str, ...] = FLOATS + INTEGERS) -> Weights:
+def weights_of(draw: st.DrawFn, dtypes: tuple[str, ...] = FLOATS + WHOLE) -> Weights:
     """Draw a few named arrays, scalars included."""
     names = draw(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=4, unique=True))
     shapes = arrays.array_shapes(min_dims=0, max_dims=3, max_side=4)
@@ -76,24 +76,63 @@ def test_a_blob_has_the_size_foretold_and_aligned_data(
 ) -> None:
     """A receiver knows how much memory it needs before the first byte arrives."""
     layout = Layout.of(weights)
-    blob = encode(weights, layout, encoding)
+    blob = blank(layout, encoding)
     header = read_header(blob[:MAX_PREFIX])
-    assert len(blob) == blob_size(layout, encoding) == header.offset + layout.size
+    assert len(blob) == blob_size(layout, encoding) == header.offset + layout.bytes_of(encoding)
     assert blob.startswith(header_bytes(layout, encoding))
     assert header == BlobHeader(encoding, layout.digest, header.offset)
     assert header.offset % 64 == 0
 
 
-@given(weights_of(INTEGERS), st.data())
-def test_integer_deltas_add_back_exactly_even_when_they_wrap(
+@given(weights_of(WHOLE), st.data())
+def test_the_difference_of_whole_numbers_is_what_it_is_or_refused(
     base: Weights, data: st.DataObject
 ) -> None:
-    """A counter in a model is no float, and its sum is no estimate."""
+    """A difference that wraps would be averaged into nonsense: 200 - 0 is no int8, nor uint8."""
     layout = Layout.of(base)
     new = {n: data.draw(arrays.arrays(w.dtype, w.shape), label=n) for n, w in base.items()}
+    exact = {
+        n: [int(x) - int(y) for x, y in zip(new[n].flat, old.flat, strict=True)]
+        for n, old in base.items()
+    }
+    beyond = [n for n, d in exact.items() if any(not -(2**63) <= x < 2**63 for x in d)]
+    if beyond:
+        with pytest.raises(LayoutError, match="changed by more than"):
+            encode_delta(new, encode(base, layout), layout)
+        return
     change = decode(encode_delta(new, encode(base, layout), layout), layout, "delta")
-    for name, old in base.items():
-        np.testing.assert_array_equal(np.add(old, change[name]), new[name])
+    for name, difference in exact.items():
+        assert change[name].ravel().tolist() == difference
+
+
+@pytest.mark.parametrize(
+    ("dtype", "old", "new"),
+    [("int64", -(2**62), 2**62 + 1), ("uint64", 0, 2**63), ("uint64", 2**63 + 1, 0)],
+)
+def test_a_difference_of_more_than_64_bits_is_refused_by_name(
+    dtype: str, old: int, new: int
+) -> None:
+    """No dtype of a delta holds it, and cut to 64 bits it would be another one."""
+    base = {"ids": np.array([old], dtype)}
+    layout = Layout.of(base)
+    with pytest.raises(LayoutError, match=f"tensor 'ids': an {dtype} changed by more than 2"):
+        encode_delta({"ids": np.array([new], dtype)}, encode(base, layout), layout)
+
+
+def test_a_delta_leaves_out_what_is_local_to_the_agent() -> None:
+    """Such a tensor never leaves it; the model itself has a value for those who begin."""
+    weights = small()
+    layout = Layout.of(weights, {"layers.0.bias": "local"})
+    change = decode(encode_delta(weights, encode(weights, layout), layout), layout, "delta")
+    assert change.keys() == {"layers.0.weight"}
+    assert decode(encode(weights, layout), layout).keys() == weights.keys()
+    assert blob_size(layout, "plain") - blob_size(layout, "delta") == 8
+
+
+def test_a_layout_of_local_tensors_only_is_none() -> None:
+    """There would be nothing to average."""
+    with pytest.raises(LayoutError, match="local tensors only"):
+        Layout.of({"w": np.zeros(1, np.float32)}, {"w": "local"})
 
 
 def test_a_delta_is_the_new_minus_the_base() -> None:
@@ -167,7 +206,8 @@ def test_frameworks_that_list_their_arrays_in_another_order_share_a_layout() -> 
 )
 def test_every_part_of_a_tensor_counts_in_the_digest(other: Tensor) -> None:
     """A blob for another layout is never taken for ours."""
-    ours, theirs = Layout((Tensor("w", (2,), "float32"),)), Layout((other,))
+    also = Tensor("z", (2,), "float32")
+    ours, theirs = Layout((Tensor("w", (2,), "float32"), also)), Layout((other, also))
     blob = blank(theirs, "plain")
     with pytest.raises(LayoutError, match=f"a blob of layout {theirs.digest[:12]}"):
         decode(blob, ours)
@@ -190,7 +230,7 @@ def test_a_layout_is_read_from_what_a_message_says() -> None:
         ([(f"w{i}", (1,), "float32", "weight") for i in range(4097)], "4097 tensors; 1 to 4096"),
         ([("", (1,), "float32", "weight")], "1 to 256 characters"),
         ([("w" * 257, (1,), "float32", "weight")], "1 to 256 characters"),
-        ([("w", (1,), "object", "weight")], "dtype 'object' is none of float16"),
+        ([("w", (1,), "object", "weight")], "dtype 'object' is none of bool, float16"),
         ([("w", (1,), "float32", "boss")], "role 'boss' is none of local, statistic, weight"),
         ([("w", (1,) * 9, "float32", "weight")], "9 dimensions; at most 8"),
         ([("w", (2, 0), "float32", "weight")], "every dimension is 1 to"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedbus.actions import Source
-from fedbus.layout import Layout
+from fedbus.layout import Layout, Tensor
 from fedbus.testing.trail import Checked, TrailError, Update, check_trail
 from fedbus.weights import encode
 from fedbus.wire.states import TensorSpec
@@ -157,20 +157,66 @@ def test_an_unweighted_round_is_a_plain_mean(held: Held) -> None:
     assert check_trail(held, held.updates).summed == 2
 
 
-def test_what_is_local_to_agents_is_not_summed(held: Held) -> None:
-    """It never leaves them, so a version says nothing about it."""
-    stated = held.put(card(layout=tuple(replace(spec, role="local") for spec in SPECS)))
-    layout = Layout.read(tuple(replace(spec, role="local") for spec in SPECS))
-    blobs = [
-        bytes(encode({t.name: np.full(t.shape, n, "f4") for t in layout.tensors}, layout))
-        for n in range(3)
+MIXED = Layout(
+    (
+        Tensor("counter", (2,), "int64", "statistic"),
+        Tensor("half", (2,), "float16"),
+        Tensor("mine", (2,), "float32", "local"),
+        Tensor("switch", (2,), "bool"),
+    )
+)
+"""Every kind of tensor that is summed in its own way."""
+
+
+def mixed(counter: int, half: float, mine: float = 1.0, switch: bool = False) -> bytes:
+    """Write a version of a model of them."""
+    weights = {
+        "counter": np.array([2**60, counter]),
+        "half": np.array([0, half], np.float16),
+        "mine": np.full(2, mine, np.float32),
+        "switch": np.array([False, switch]),
+    }
+    return bytes(encode(weights, MIXED))
+
+
+def hold_mixed(held: Held, *versions: bytes) -> dict[tuple[str, int], Update]:
+    """Hold such a model; each round its agents move by 1 and by 2, with weights 1 and 3."""
+    specs = [
+        TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype, role=t.role) for t in MIXED.tensors
     ]
-    for at, blob in enumerate(blobs):
+    stated = held.put(card(layout=tuple(specs)))
+    for at, blob in enumerate(versions):
         held.version(at, card=stated, weights=held.put(blob))
         if at:
             held.record(at, card=stated)
-    updates = {key: np.zeros(9, np.float32) for key in held.updates}
+    moves = {"agent.a": [0, 1, 0, 1, 0, 0], "agent.b": [0, 2, 0, 2, 0, 1]}
+    return {key: np.array(moves[key[0]], np.float64) for key in held.updates}
+
+
+def test_every_dtype_is_summed_in_its_own_way(held: Held) -> None:
+    """Whole numbers are rounded, truth values outvoted, and local tensors stay as they were."""
+    updates = hold_mixed(held, mixed(5, 0), mixed(7, 1.75, switch=True), mixed(9, 3.5, switch=True))
+    updates["agent.b", 2] = np.array([0, 2, 0, 2, 0, 0], np.float64)
     assert check_trail(held, updates).summed == 2
+
+
+@pytest.mark.parametrize(
+    ("second", "finding"),
+    [
+        (mixed(8, 1.75, switch=True), "tensor 'counter' is off by 1.25"),
+        (mixed(7, 1.70, switch=True), "tensor 'half' is off by 0.0498"),
+        (mixed(7, 1.75, mine=2.0, switch=True), "changed tensor 'mine', which is local"),
+        (mixed(7, 1.75), "tensor 'switch' is off by 0.75"),
+    ],
+    ids=["counter", "half", "mine", "switch"],
+)
+def test_a_tensor_that_is_not_the_mean_is_found_whatever_its_dtype(
+    held: Held, second: bytes, finding: str
+) -> None:
+    """The oracle of every fault test must not look away from what is no float32."""
+    updates = hold_mixed(held, mixed(5, 0), second, mixed(0, 0))
+    with pytest.raises(TrailError, match=finding):
+        check_trail(held, updates)
 
 
 def swap(held: Held) -> None:

@@ -3,6 +3,8 @@
 The collector walks the blocks; an aggregator sees one block at a time and never a whole model.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,6 @@ class FedAvg:
     divides the total by the sum of the weights.
     """
 
-    def fold(self, total: NDArray[np.float64], block: NDArray[np.float32], weight: float) -> None:
+    def fold(self, total: NDArray[np.float64], block: NDArray[Any], weight: float) -> None:
         """Add one update's block to the total's; both have shape (numbers,)."""
         total += block * np.float64(weight)

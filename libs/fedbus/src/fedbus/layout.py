@@ -21,16 +21,25 @@ Array = NDArray[Any]
 Weights = Mapping[str, Array]
 Role = Literal["weight", "statistic", "local"]
 """Averaged like any other, averaged though never trained, or never leaving the agent."""
+Encoding = Literal["plain", "delta"]
+"""A model itself, or what an agent's training changed of it."""
 
 MAX_TENSORS: Final = 4096
 MAX_NAME: Final = 256
 MAX_DIMENSIONS: Final = 8
 MAX_BYTES: Final = 64 * 2**30
 DTYPES: Final = frozenset(
-    {"float16", "float32", "float64"}
+    {"bool", "float16", "float32", "float64"}
     | {"int8", "int16", "int32", "int64"}
     | {"uint8", "uint16", "uint32", "uint64"}
 )
+DIFFERENCES: Final[Mapping[str, str]] = {
+    "bool": "int8",
+    "int8": "int16", "uint8": "int16",
+    "int16": "int32", "uint16": "int32",
+    "int32": "int64", "uint32": "int64", "int64": "int64", "uint64": "int64",
+}  # fmt: skip
+"""What a delta holds for whole numbers: a signed dtype that every difference fits, or 64 bits."""
 _SHOWN = 12
 
 
@@ -86,6 +95,13 @@ class Tensor:
         """How many bytes they take."""
         return self.numbers * np.dtype(self.dtype).itemsize
 
+    @property
+    def difference(self) -> "Tensor":
+        """What a delta holds of it: the same numbers, whole ones in a wider dtype."""
+        if self.dtype not in DIFFERENCES:
+            return self
+        return Tensor(self.name, self.shape, DIFFERENCES[self.dtype], self.role)
+
     def check(self, array: Array) -> None:
         """Refuse an array that is not this tensor; byte order and strides may differ.
 
@@ -104,7 +120,8 @@ class Layout:
     """The tensors of a model, in the order in which a blob holds them.
 
     Raises:
-        LayoutError: no tensor, more than 4096, two of one name, or more than 64 GiB together.
+        LayoutError: no tensor, more than 4096, two of one name, more than 64 GiB together, or none
+            but local ones.
     """
 
     tensors: tuple[Tensor, ...]
@@ -112,6 +129,8 @@ class Layout:
     """Bytes of all tensors together."""
     numbers: int = field(init=False, repr=False, compare=False)
     """Numbers of all tensors together."""
+    shared: tuple[Tensor, ...] = field(init=False, repr=False, compare=False)
+    """What a delta holds: the differences of all tensors that are not local, in the same order."""
     digest: str = field(init=False, repr=False, compare=False)
     """sha256 (64 hex digits) of all names, shapes, dtypes and roles as canonical msgpack."""
 
@@ -125,10 +144,14 @@ class Layout:
         size = sum(tensor.size for tensor in self.tensors)
         if size > MAX_BYTES:
             raise LayoutError(f"a layout of {size} bytes; at most {MAX_BYTES}")
+        shared = tuple(tensor.difference for tensor in self.tensors if tensor.role != "local")
+        if not shared:
+            raise LayoutError("a layout of local tensors only: there is nothing to average")
         rows = [[t.name, list(t.shape), t.dtype, t.role] for t in self.tensors]
         # A frozen dataclass lets nobody assign, itself included.
         object.__setattr__(self, "size", size)
         object.__setattr__(self, "numbers", sum(tensor.numbers for tensor in self.tensors))
+        object.__setattr__(self, "shared", shared)
         object.__setattr__(self, "digest", hashlib.sha256(msgpack.packb(rows)).hexdigest())
 
     @classmethod
@@ -147,6 +170,14 @@ class Layout:
         return cls(
             tuple(Tensor(t.name, tuple(t.shape), t.dtype, cast("Role", t.role)) for t in tensors)
         )
+
+    def section(self, encoding: Encoding) -> tuple[Tensor, ...]:
+        """List what a blob of an encoding holds, in its order."""
+        return self.shared if encoding == "delta" else self.tensors
+
+    def bytes_of(self, encoding: Encoding) -> int:
+        """Count the bytes of a blob's data, its header apart."""
+        return sum(tensor.size for tensor in self.section(encoding))
 
     @property
     def all_float32(self) -> bool:

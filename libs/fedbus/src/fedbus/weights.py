@@ -7,7 +7,11 @@ A blob is a short header, then every tensor's numbers, little-endian, in layout 
     4       4      length of the map, unsigned, little-endian
     8       n      msgpack map {"encoding": "plain" | "delta", "layout": sha256 of the layout}
     …       0-63   zeros, until the offset is a multiple of 64
-    offset  size   the tensors
+    offset  …      the tensors
+
+A `plain` blob holds every tensor in its dtype. A `delta` holds what training changed of each tensor
+that is not local: floats in their own dtype, whole numbers in a signed dtype that every difference
+fits (`layout.DIFFERENCES`), truth values as -1, 0 or 1.
 
 The map is written in one order only, so equal weights make equal blobs and one digest. The data is
 never copied to be read: `decode` and `flat` return views into the blob they were given, writable
@@ -17,14 +21,14 @@ only where the blob is. Everything a blob claims is measured before anything is 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, cast, get_args
+from typing import Final, cast, get_args
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.errors import LayoutError
-from fedbus.layout import Array, Layout, Role, Tensor, Weights, listed
+from fedbus.layout import Array, Encoding, Layout, Role, Tensor, Weights, listed
 
 __all__ = [
     "BLOCK",
@@ -51,7 +55,6 @@ __all__ = [
 ]
 
 Blob = bytes | bytearray | memoryview
-Encoding = Literal["plain", "delta"]
 
 MAGIC: Final = b"FBW1"
 MAX_PREFIX: Final = 4096
@@ -82,7 +85,7 @@ def header_bytes(layout: Layout, encoding: Encoding) -> bytes:
 
 def blob_size(layout: Layout, encoding: Encoding) -> int:
     """Count the bytes of a blob, header included."""
-    return len(header_bytes(layout, encoding)) + layout.size
+    return len(header_bytes(layout, encoding)) + layout.bytes_of(encoding)
 
 
 def read_header(prefix: Blob) -> BlobHeader:
@@ -127,15 +130,16 @@ def check_header(
         raise LayoutError(f"a blob of layout {found}, where the model's is {wanted}")
     if encoding not in {None, header.encoding}:
         raise LayoutError(f"a {header.encoding} blob where a {encoding} one belongs")
-    if size != header.offset + layout.size:
-        raise LayoutError(f"a blob of {size} bytes; its layout makes {header.offset + layout.size}")
+    whole = header.offset + layout.bytes_of(header.encoding)
+    if size != whole:
+        raise LayoutError(f"a blob of {size} bytes; its layout makes {whole}")
     return header
 
 
 def blank(layout: Layout, encoding: Encoding) -> bytearray:
     """Make a blob of zeros, to be filled through `flat` or `decode`: their views are writable."""
     head = header_bytes(layout, encoding)
-    blob = bytearray(len(head) + layout.size)
+    blob = bytearray(len(head) + layout.bytes_of(encoding))
     blob[: len(head)] = head
     return blob
 
@@ -144,9 +148,12 @@ def encode(weights: Weights, layout: Layout, encoding: Encoding = "plain") -> by
     """Write arrays into one new blob; each number is copied once.
 
     Raises:
-        LayoutError: the arrays are not those of the layout.
+        LayoutError: the arrays are not those of the layout, or of what a delta holds of it.
     """
-    layout.check(weights)
+    if encoding == "plain":
+        layout.check(weights)
+    else:
+        Layout(layout.shared).check(weights)
     blob = blank(layout, encoding)
     for name, view in decode(blob, layout).items():
         np.copyto(view, weights[name])
@@ -156,22 +163,26 @@ def encode(weights: Weights, layout: Layout, encoding: Encoding = "plain") -> by
 def encode_delta(new: Weights, base: Blob, layout: Layout) -> bytearray:
     """Write `new - base` into one new delta blob, no array in between; `base` is a plain blob.
 
-    Integers subtract modulo their range, so adding them back is exact.
+    Local tensors are left out: they never leave the agent.
 
     Raises:
-        LayoutError: the arrays or the base are not those of the layout, or the base is a delta.
+        LayoutError: the arrays or the base are not those of the layout, the base is a delta, or a
+            whole number changed by more than 64 bits with a sign can say.
     """
     layout.check(new)
     old = decode(base, layout, "plain")
     blob = blank(layout, "delta")
     with np.errstate(over="ignore", invalid="ignore"):  # the collector refuses them by name
         for name, view in decode(blob, layout).items():
-            np.subtract(new[name], old[name], out=view)
+            if new[name].dtype.kind == "f":
+                np.subtract(new[name], old[name], out=view)
+            else:
+                _subtract_whole(name, new[name], old[name], view)
     return blob
 
 
 def delta(new: Weights, base: Weights, layout: Layout) -> dict[str, Array]:
-    """Subtract two sets of arrays, name by name, into new arrays of the layout's dtypes.
+    """Subtract two sets of arrays, name by name, into new arrays as a delta holds them.
 
     Raises:
         LayoutError: either set is not that of the layout.
@@ -190,7 +201,7 @@ def decode(blob: Blob, layout: Layout, encoding: Encoding | None = None) -> dict
         LayoutError: see `check_header`.
     """
     header = check_header(blob, memoryview(blob).nbytes, layout, encoding)
-    return dict(_views(blob, layout, header.offset))
+    return dict(_views(blob, layout.section(header.encoding), header.offset))
 
 
 def flat(blob: Blob, layout: Layout) -> NDArray[np.float32]:
@@ -202,7 +213,7 @@ def flat(blob: Blob, layout: Layout) -> NDArray[np.float32]:
     if not layout.all_float32:
         raise LayoutError("a layout with tensors that are not float32 has no flat view")
     header = check_header(blob, memoryview(blob).nbytes, layout)
-    return np.frombuffer(blob, "<f4", layout.numbers, header.offset)
+    return np.frombuffer(blob, "<f4", -1, header.offset)
 
 
 def check_update(block: Array, layout: Layout | None = None) -> None:
@@ -227,8 +238,18 @@ def check_update(block: Array, layout: Layout | None = None) -> None:
             raise LayoutError(f"{where}: {block[at]} is not a finite number")
 
 
-def _views(blob: Blob, layout: Layout, offset: int) -> Iterator[tuple[str, Array]]:
-    for tensor in layout.tensors:
+def _subtract_whole(name: str, new: Array, old: Array, out: Array) -> None:
+    """Subtract whole numbers or truth values in 64 bits; `out` is of a dtype that they fit."""
+    difference = new.astype(np.int64) - old.astype(np.int64)
+    if new.dtype.itemsize == out.itemsize and ((new >= old) != (difference >= 0)).any():
+        raise LayoutError(
+            f"tensor {name!r}: an {new.dtype.name} changed by more than 2^63, which no update holds"
+        )
+    np.copyto(out, difference, casting="unsafe")
+
+
+def _views(blob: Blob, tensors: tuple[Tensor, ...], offset: int) -> Iterator[tuple[str, Array]]:
+    for tensor in tensors:
         dtype = np.dtype(tensor.dtype).newbyteorder("<")
         numbers = np.frombuffer(blob, dtype, tensor.numbers, offset)
         yield tensor.name, numbers.reshape(tensor.shape)

@@ -3,16 +3,18 @@
 An update is folded only after all of it was verified, so a total never holds half of one.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from fedbus.errors import FedbusError, LayoutError, TransferError
-from fedbus.layout import Layout
+from fedbus.layout import Array, Layout
 from fedbus.plugins import Folds
 from fedbus.spool import Spool
-from fedbus.weights import BLOCK, MAX_PREFIX, check_header, check_update, header_bytes
+from fedbus.weights import BLOCK, MAX_PREFIX, check_header, header_bytes
+from fedbus_collector.dtypes import BadNumber, check_difference, moved
+from fedbus_collector.runs import Block, Run, blocks_of, read, runs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,21 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Folding:
-    """Where a round's updates go: the running total (float64, `layout.numbers` of them)."""
+    """Where a round's updates go: the running total, one float64 for each number of a delta."""
 
     layout: Layout
     aggregator: Folds
     total: Spool
+    runs: tuple[Run, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Cut the layout into runs once."""
+        object.__setattr__(self, "runs", runs_of(self.layout))
+
+
+def total_size(layout: Layout) -> int:
+    """Count the bytes of a round's total."""
+    return sum(tensor.numbers for tensor in layout.shared) * 8
 
 
 def fold(folding: Folding, updates: Sequence[Arrived]) -> dict[str, str]:
@@ -39,7 +51,7 @@ def fold(folding: Folding, updates: Sequence[Arrived]) -> dict[str, str]:
     refused: dict[str, str] = {}
     for update in updates:
         try:
-            offset = _verify(folding.layout, update)
+            offset = _verify(folding, update)
         except FedbusError as error:
             refused[update.agent] = str(error)
         else:
@@ -47,43 +59,55 @@ def fold(folding: Folding, updates: Sequence[Arrived]) -> dict[str, str]:
     return refused
 
 
-def _verify(layout: Layout, update: Arrived) -> int:
+def _verify(folding: Folding, update: Arrived) -> int:
     spool = update.spool
     if spool.digest() != update.digest:
         raise TransferError("the update's bytes are not those of its digest")
     prefix = spool.read(0, min(MAX_PREFIX, spool.size))
-    offset = check_header(prefix, spool.size, layout, "delta").offset
-    at = 0
-    for block in spool.blocks(offset, BLOCK * 4):
-        numbers = np.frombuffer(block, "<f4")
-        try:
-            check_update(numbers)
-        except LayoutError as error:
-            where = layout.name_at(at + int(np.isfinite(numbers).argmin()))
-            raise LayoutError(f"tensor {where!r}: {error}") from error
-        at += numbers.size
+    offset = check_header(prefix, spool.size, folding.layout, "delta").offset
+    for run in _shared(folding):
+        for block in blocks_of(run):
+            numbers = read(spool, offset + run.delta, run.difference, block)
+            try:
+                check_difference(numbers, run.dtype)
+            except BadNumber as error:
+                raise _named(folding.layout, run, block, error) from error
     return offset
 
 
+def _named(layout: Layout, run: Run, block: Block, error: BadNumber) -> LayoutError:
+    where = layout.name_at(run.first + block.at + error.index)
+    return LayoutError(f"tensor {where!r}: {error}")
+
+
 def _fold_one(folding: Folding, update: Arrived, offset: int) -> None:
-    at = 0
-    for block in update.spool.blocks(offset, BLOCK * 4):
-        numbers = np.frombuffer(block, "<f4")
-        raw = folding.total.read(at * 8, numbers.size * 8)
-        if folding.total.in_memory:
-            folding.aggregator.fold(np.frombuffer(raw, np.float64), numbers, update.weight)
-        else:
-            total = np.frombuffer(raw, np.float64).copy()
-            folding.aggregator.fold(total, numbers, update.weight)
-            folding.total.write(at * 8, total.data.cast("B"))
-        at += numbers.size
+    total, aggregator = folding.total, folding.aggregator
+    for run in _shared(folding):
+        for block in blocks_of(run):
+            numbers = read(update.spool, offset + run.delta, run.difference, block)
+            if run.dtype != "float32":
+                numbers = numbers.astype(np.float64)
+            at = (run.total + block.at) * 8
+            held = np.frombuffer(total.read(at, block.numbers * 8), np.float64)
+            if total.in_memory:
+                aggregator.fold(held, numbers, update.weight)
+            else:
+                held = held.copy()
+                aggregator.fold(held, numbers, update.weight)
+                total.write(at, held.data.cast("B"))
+
+
+def _shared(folding: Folding) -> Iterator[Run]:
+    return (run for run in folding.runs if not run.local)
 
 
 def aggregate(folding: Folding, base: Spool, weights: float, out: Spool) -> str:
     """Write the new model, a plain blob, into `out`; return its digest.
 
+    Local tensors stay what they are in the base.
+
     Raises:
-        LayoutError: the base is not a plain blob of this layout, or the mean overflows.
+        LayoutError: the base is not a plain blob of this layout, or a mean does not fit its dtype.
         StoreError: a disk is full.
     """
     layout = folding.layout
@@ -91,13 +115,23 @@ def aggregate(folding: Folding, base: Spool, weights: float, out: Spool) -> str:
     offset = check_header(prefix, base.size, layout, "plain").offset
     head = header_bytes(layout, "plain")
     out.write(0, head)
-    at = 0
-    for block in base.blocks(offset, BLOCK * 4):
-        numbers = np.frombuffer(block, "<f4")
-        total = np.frombuffer(folding.total.read(at * 8, numbers.size * 8), np.float64)
-        with np.errstate(over="ignore"):  # refused by name in the next line
-            mean = (numbers + total / weights).astype("<f4")
-        check_update(mean)
-        out.write(len(head) + at * 4, mean.data.cast("B"))
-        at += numbers.size
+    scratch = np.empty(BLOCK)  # one for all blocks: fresh memory would be most of the time
+    for run in folding.runs:
+        size = np.dtype(run.dtype).itemsize
+        for block in blocks_of(run):
+            old = read(base, offset + run.plain, run.dtype, block)
+            mean = scratch[: block.numbers]
+            new = old if run.local else _move(folding, run, block, old, weights, mean)
+            out.write(len(head) + run.plain + block.at * size, new.data.cast("B"))
     return out.digest()
+
+
+def _move(  # noqa: PLR0913, PLR0917 - a block of a run, and what it takes to move it
+    folding: Folding, run: Run, block: Block, old: Array, weights: float, mean: Array
+) -> Array:
+    total = folding.total.read((run.total + block.at) * 8, block.numbers * 8)
+    np.divide(np.frombuffer(total, np.float64), weights, out=mean)
+    try:
+        return moved(old, mean)
+    except BadNumber as error:
+        raise _named(folding.layout, run, block, error) from error

@@ -11,13 +11,12 @@ from functools import partial
 from typing import Literal
 
 from fedbus.actions import Action, Ask, Cancel, Fetch, Note, Run, Send, Serve, Unserve, WakeAt
-from fedbus.errors import LayoutError
 from fedbus.plugins import Folds
 from fedbus.spool import Spool, Spools
 from fedbus.weights import blob_size
 from fedbus.wire.messages import Commit, Offer, Receipt, RoundEnded
 from fedbus.wire.values import Manifest, ModelRef, Reference, RoundRecord
-from fedbus_collector.arithmetic import Arrived, Folding, aggregate, fold
+from fedbus_collector.arithmetic import Arrived, Folding, aggregate, fold, total_size
 from fedbus_collector.preparation import Preparation
 from fedbus_collector.round import Phase, Round, Verdict
 from fedbus_collector.shelf import Shelf
@@ -101,9 +100,7 @@ class Collection:
         if layout is None or self.round.phase is not Phase.PREPARING:
             return
         aggregator = self._means.aggregator(self.round.order.aggregator)
-        if not layout.all_float32:
-            raise LayoutError("this version aggregates float32 models only")
-        total = self._means.spools.make(layout.numbers * 8, zeros=True)
+        total = self._means.spools.make(total_size(layout), zeros=True)
         self._folding = Folding(layout, aggregator, total)
         self.round.phase = Phase.COLLECTING
         offers, self.round.offers = self.round.offers, {}

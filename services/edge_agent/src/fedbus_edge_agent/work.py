@@ -10,7 +10,7 @@ from fedbus.data.pipeline import Pipeline
 from fedbus.data.recipe import Loaded
 from fedbus.data.source import Fixed, Source
 from fedbus.digests import digest_of
-from fedbus.errors import PluginError, Stopped, TrainingError
+from fedbus.errors import PluginError, Stopped, StoreError, TrainingError
 from fedbus.layout import Layout, Weights
 from fedbus.plugins import Evaluates, Remembers, Trainer, TrainerFactory
 from fedbus.training import Update
@@ -24,10 +24,15 @@ from fedbus_edge_agent.capabilities import memory_mb
 from fedbus_edge_agent.failure import sentence_of
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.instructions import Training, params_of
+from fedbus_edge_agent.local_tensors import LocalTensors
 from fedbus_edge_agent.outbox import FileBlob, Kept, Outbox
 from fedbus_edge_agent.outcome import check_finite, plain
 from fedbus_edge_agent.remembering import States
+from fedbus_edge_agent.round_files import RoundFiles
 from fedbus_edge_agent.trainers import Trainers
+
+_LAST = 2**31
+"""Beyond any round: a score is taken with the latest of an agent's local tensors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,8 @@ class Workbench:
     ) -> None:
         self.trainers = Trainers(trainer, own, allowed)
         self._outbox = outbox
-        self._states = States(outbox.folder / "states")
+        self._states = States(RoundFiles(outbox.folder / "states", ".state"))
+        self._local = LocalTensors(RoundFiles(outbox.folder / "local", ".local"))
         self._source = Fixed(data) if isinstance(data, Dataset) else data
         self._made: tuple[ModelCard, str, Trainer] | None = None
 
@@ -122,11 +128,23 @@ class Workbench:
         """
         flag.begin()
         check_digest(base, task.base.weights)
-        update = self.fit(task, model, decode(base, model.layout, "plain"), flag)
+        weights = decode(base, model.layout, "plain")
+        begin = self._local.into(weights, model.layout, task.job, task.round)
+        if begin is None:
+            why = "this agent's local tensors cannot be read: it begins with the model's"
+            flag.notes.append(("began_afresh", why))
+        update = self.fit(task, model, begin or weights, flag)
         blob = encode_delta(update.weights, base, model.layout)
         trained = keep(self._outbox, task, blob, update.examples, update.metrics)
+        self._keep_local(task, model.layout, update.weights, flag)
         self.remember(task, flag)
         return trained
+
+    def _keep_local(self, task: TrainTask, layout: Layout, weights: Weights, flag: Flag) -> None:
+        try:
+            self._local.keep(weights, layout, task.job, task.round)
+        except StoreError as error:  # the update is safe, and counts
+            flag.notes.append(("local_tensors_lost", sentence_of(error)))
 
     def first(self, model: Model, wanted: str | None) -> Weights:
         """Make the weights of a model that has learnt nothing yet.
@@ -189,7 +207,7 @@ class Workbench:
         return loaded
 
     def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, flag: Flag) -> Scored:
-        """Score a version on all of this agent's data.
+        """Score a version on all of this agent's data, with its own local tensors if it has some.
 
         Raises:
             FedbusError: the weights are damaged, no trainer fits, or it cannot evaluate.
@@ -200,12 +218,13 @@ class Workbench:
         with contained():
             data = flag.watch(self._data(model, task.params).test)
         arrays = decode(weights, model.layout, "plain")
+        own = self._local.into(arrays, model.layout, task.job, _LAST)
         with contained():
             trainer = self._make(model, task.trainer)
             if not isinstance(trainer, Evaluates):
                 raise PluginError(f"{type(trainer).__name__} cannot evaluate")
             flag.check()
-            metrics = trainer.evaluate(arrays, data, params_of(task.params, 0))
+            metrics = trainer.evaluate(own or arrays, data, params_of(task.params, 0))
         return Scored(data.examples, plain(metrics))
 
     def _make(self, model: Model, wanted: str | None) -> Trainer:

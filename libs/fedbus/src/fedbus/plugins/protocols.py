@@ -178,8 +178,9 @@ class Folds(Protocol):
     """
 
     def fold(self, total: Array, block: Array, weight: float, /) -> None:
-        """Add one update's block, (numbers,) float32, to the total, (numbers,) float64, in place.
+        """Add one update's block, (numbers,), to the total, (numbers,) float64, in place.
 
+        The block is float32 where the model is, and float64 for tensors of every other dtype.
         The caller divides the total by the sum of the weights.
         """
         ...

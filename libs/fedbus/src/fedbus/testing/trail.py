@@ -30,7 +30,7 @@ TOLERANCE = 1e-6
 _BLOCK = 1024 * 1024
 
 Update: TypeAlias = Blob | NDArray[Any]
-"""An agent's delta: its blob, or all its numbers in layout order."""
+"""An agent's delta: its blob, or all numbers that this would hold, in layout order."""
 
 
 class TrailError(FedbusError):
@@ -177,7 +177,7 @@ def _check_sum(
     parent: VersionLike,
     updates: Mapping[tuple[str, int], Update],
 ) -> None:
-    """The version is its base plus the float64 mean of its updates' deltas."""
+    """The version is its base plus the float64 mean of its updates' deltas, tensor by tensor."""
     record = each.record
     assert record is not None  # noqa: S101 - the caller has checked
     what = f"round {record.round} of job {record.job!r}"
@@ -187,31 +187,55 @@ def _check_sum(
     shares = np.array([one.examples if record.weighted else 1 for one in record.contributors], "f8")
     shares /= shares.sum()
     for tensor in layout.tensors:
+        old, new = base[tensor.name], committed[tensor.name]
         if tensor.role == "local":
-            continue
-        expected = base[tensor.name].astype("f8")
-        scale = np.abs(expected)
-        for share, delta in zip(shares, deltas, strict=True):
-            expected += share * delta[tensor.name]
-            scale += share * np.abs(delta[tensor.name], dtype="f8")
-        _compare(what, tensor, committed[tensor.name], expected, scale)
+            _check_local(what, tensor, old, new)
+        elif np.dtype(tensor.dtype).kind == "f":
+            expected = old.astype("f8")
+            scale = np.abs(expected)
+            for share, delta in zip(shares, deltas, strict=True):
+                expected += share * delta[tensor.name]
+                scale += share * np.abs(delta[tensor.name], dtype="f8")
+            _check_floats(what, tensor, new, expected, scale)
+        else:
+            mean = np.zeros(tensor.shape)
+            for share, delta in zip(shares, deltas, strict=True):
+                mean += share * delta[tensor.name]
+            _check_whole(what, tensor, new.astype("i8") - old.astype("i8"), mean)
 
 
-def _compare(
+def _check_local(what: str, tensor: Tensor, old: NDArray[Any], new: NDArray[Any]) -> None:
+    if old.tobytes() != new.tobytes():
+        raise TrailError(f"{what} changed tensor {tensor.name!r}, which is local to agents")
+
+
+def _check_floats(
     what: str,
     tensor: Tensor,
     committed: NDArray[Any],
     expected: NDArray[np.float64],
     scale: NDArray[np.float64],
 ) -> None:
-    kind = np.dtype(tensor.dtype)
-    # Whole numbers are rounded somehow; floats to the nearest of their kind.
-    rounding = max(TOLERANCE, float(np.finfo(kind).eps)) * scale if kind.kind == "f" else 1.0
+    # Rounded to the nearest of their kind; float16 has none that are nearer to 0 than 6e-8 apart.
+    kind = np.finfo(tensor.dtype)
+    rounding = max(TOLERANCE, float(kind.eps)) * scale + float(kind.smallest_subnormal)
     error = np.abs(committed.astype("f8") - expected)
     if not (error <= rounding).all():
         raise TrailError(
             f"{what} is not the mean of its updates: tensor {tensor.name!r} is off by"
             f" {error.max():.3g}, where its numbers are about {scale.max():.3g}"
+        )
+
+
+def _check_whole(
+    what: str, tensor: Tensor, moved: NDArray[np.int64], mean: NDArray[np.float64]
+) -> None:
+    """Whole numbers move by the mean of their differences, rounded to the nearest."""
+    error = np.abs(moved - mean)
+    if not (error <= 0.5 + TOLERANCE * (1 + np.abs(mean))).all():
+        raise TrailError(
+            f"{what} is not the mean of its updates: tensor {tensor.name!r} is off by"
+            f" {error.max():.3g}, where its numbers move by about {np.abs(mean).max():.3g}"
         )
 
 
@@ -235,7 +259,7 @@ def _delta(
 
 def _split(numbers: NDArray[Any], layout: Layout) -> Iterator[tuple[str, NDArray[Any]]]:
     start = 0
-    for tensor in layout.tensors:
+    for tensor in layout.shared:
         yield tensor.name, numbers[start : start + tensor.numbers].reshape(tensor.shape)
         start += tensor.numbers
 
