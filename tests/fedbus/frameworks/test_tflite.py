@@ -15,6 +15,7 @@ from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks.tflite import TfliteTrainer
 from fedbus.training import Params, Structure
 
+DIGITS = demo_data.read("digits.tflite")
 RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow")
 pytestmark = pytest.mark.skipif(not any(map(find_spec, RUNTIMES)), reason="no TFLite runtime")
 
@@ -25,8 +26,9 @@ pytestmark = pytest.mark.skipif(not any(map(find_spec, RUNTIMES)), reason="no TF
         ({}, "a tflite structure has a blob"),
         ({"name": "mlp"}, "this one has name"),
         ({"blob": {"digest": "0", "size": 1}}, "this one has blob, a dict"),
-        ({"blob": b""}, "not a .tflite file that runs here"),
-        ({"blob": b"nope" * 100}, "not a .tflite file that runs here"),
+        ({"blob": b""}, r"not a whole \.tflite file"),
+        ({"blob": b"nope" * 100}, r"not a whole \.tflite file"),
+        ({"blob": DIGITS[: len(DIGITS) // 2]}, r"not a whole \.tflite file: model\."),
     ],
 )
 def test_a_structure_that_is_no_tflite_file_is_refused(structure: Structure, sentence: str) -> None:
@@ -80,7 +82,7 @@ def test_without_a_runtime_the_error_says_what_to_install(monkeypatch: pytest.Mo
         forbidden = f"{name}.interpreter"
         monkeypatch.setitem(sys.modules, forbidden, None)  # Python's own way to forbid an import
     with pytest.raises(PluginError, match=r'pip install "fedbus\[tflite\]"'):
-        TfliteTrainer({"blob": b"anything"})
+        TfliteTrainer({"blob": DIGITS})
 
 
 @pytest.mark.skipif(not find_spec("tflite_runtime"), reason="no tflite-runtime")
@@ -123,7 +125,7 @@ def test_a_runtime_that_does_not_load_is_named_with_numpys_version(
     with pytest.raises(
         PluginError, match=rf"ai_edge_litert does not load beside numpy {np.__version__}"
     ):
-        TfliteTrainer({"blob": b"anything"})
+        TfliteTrainer({"blob": DIGITS})
 
 
 PROGRAM = """

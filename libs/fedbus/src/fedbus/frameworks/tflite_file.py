@@ -9,19 +9,14 @@ from typing import Any, Final, Protocol, cast
 import numpy as np
 
 from fedbus.errors import PluginError, TrainingError
+from fedbus.frameworks.tflite_signatures import NEEDED, check_signatures
+from fedbus.frameworks.tflite_verify import verify
 from fedbus.layout import Array, listed
 from fedbus.training import Structure
 
 _RUNTIMES: Final = ("tflite_runtime", "ai_edge_litert", "tensorflow.lite.python")
 """Where an `interpreter` module is found, the lightest first."""
 _FOR_NUMPY_1: Final = "2.14."
-_NEEDED: Final = {
-    "train": ({"x", "y", "learning_rate"}, {"loss"}),
-    "infer": ({"x"}, {"outputs"}),
-    "get_weights": (set(), set()),
-    "set_weights": (set(), set()),
-}
-"""What each signature must take and give, at the least."""
 _MORE: Final = frozenset({"train_adam", "get_state", "set_state"})
 
 
@@ -38,7 +33,7 @@ def signatures_of(structure: Structure) -> dict[str, Signature]:
 
     Raises:
         PluginError: no TFLite runtime is installed, or none that runs beside this numpy.
-        TrainingError: the structure is no `.tflite` file with the four signatures.
+        TrainingError: the structure is no whole `.tflite` file with the four signatures.
     """
     file = structure.get("blob")
     if not isinstance(file, bytes | bytearray):
@@ -46,6 +41,7 @@ def signatures_of(structure: Structure) -> dict[str, Signature]:
         raise TrainingError(
             f"a tflite structure has a blob, bytes; this one has {has or 'nothing'}"
         )
+    verify(file)  # native code follows whatever a file says
     runtime = _interpreter()
     try:
         with warnings.catch_warnings():  # TensorFlow's tells of its successor, every time
@@ -56,13 +52,8 @@ def signatures_of(structure: Structure) -> dict[str, Signature]:
         raise PluginError(_unfit(runtime.__module__, error)) from error
     except (ValueError, RuntimeError) as error:
         raise TrainingError(f"not a .tflite file that runs here: {error}") from error
-    for name, (inputs, outputs) in _NEEDED.items():
-        if name not in found:
-            raise TrainingError(f"the .tflite file has no signature {name!r}")
-        missing = (inputs - {*found[name]["inputs"]}) | (outputs - {*found[name]["outputs"]})
-        if missing:
-            raise TrainingError(f"the signature {name!r} has no {listed(missing)}")
-    known = [*_NEEDED, *(_MORE & found.keys())]
+    check_signatures({key: (told["inputs"], told["outputs"]) for key, told in found.items()})
+    known = [*NEEDED, *(_MORE & found.keys())]
     return {name: interpreter.get_signature_runner(name) for name in known}
 
 
