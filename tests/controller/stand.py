@@ -24,8 +24,9 @@ from fedbus.wire.messages import (
     RoundEnded,
     StorePlan,
 )
+from fedbus.wire.moments import moment_of
 from fedbus.wire.states import AgentFacts, Heartbeat, JobState, NodeState
-from fedbus.wire.topics import CANCEL, SUBMIT
+from fedbus.wire.topics import CANCEL, FORGET, SUBMIT
 from fedbus.wire.values import Contributor, Manifest, ModelRef, Plan, Refusal, RoundRecord
 from fedbus_controller.core import ControllerCore
 from tests.driven import Driven
@@ -188,12 +189,16 @@ class Stand(Driven):
     """A controller and all it talks to; nodes that were introduced keep beating until silenced."""
 
     def __init__(self) -> None:
-        super().__init__(ControllerCore(7, REPOSITORY, BEAT, selector, check_plugins))
+        super().__init__(ControllerCore(7, REPOSITORY, BEAT, selector, check_plugins, self.utc))
         self.lives: dict[str, int] = {}
         self.silent: set[str] = set()
         self.epoch = 0
         self.renews = True
         self.tell(Connected())
+
+    def utc(self) -> str:
+        """Tell the time to people."""
+        return moment_of(self.now)
 
     def lead(self, epoch: int = 1, jobs: tuple[str, ...] = ()) -> None:
         """Grant the lease and list the jobs."""
@@ -276,6 +281,10 @@ class Stand(Driven):
     def cancel(self, payload: bytes = JOB.encode(), reply: ReplyTo | None = REPLY) -> None:
         """Cancel a job."""
         self.tell(Requested(CANCEL, {}, payload, None, reply))
+
+    def forget(self, payload: bytes, reply: ReplyTo | None = REPLY) -> None:
+        """Ask for a job to be listed no more."""
+        self.tell(Requested(FORGET, {}, payload, None, reply))
 
     def answer(self) -> dict[str, Any]:
         """Read the one answer the last event led to."""

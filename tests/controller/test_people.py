@@ -1,16 +1,27 @@
 """What people hear who submit or cancel a job: nothing that is not stored."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
+from fedbus.actions import Clear, ReplyTo
+from fedbus.public import packet_of
 from fedbus.wire.messages import (
     EndJob,
+    ForgetJob,
     JobEnded,
     JobFault,
+    JobForgotten,
     JobRefused,
     JobStored,
     LoadJob,
     StoreJob,
 )
+from fedbus.wire.moments import moment_of
+from fedbus.wire.states import JobState
+from fedbus.wire.values import IDENT
+from fedbus_controller.made_ids import REMEMBERED, MadeIds
 from tests.controller.stand import JOB, REPOSITORY, Stand, job_file, loaded
 
 STORED = JobStored(job=JOB, secret=b"s" * 32, base=loaded().latest)
@@ -28,6 +39,118 @@ def test_a_job_is_accepted_once_it_is_stored() -> None:
     assert stand.answer() == {"accepted": True, "job": JOB, "watch": f"jobs/{JOB}/state"}
     assert ("store", JOB) not in stand.asks
     assert stand.asked(("load", JOB), LoadJob).job == JOB
+
+
+def test_a_job_that_was_here_before_is_answered_with_how_it_stands() -> None:
+    """Nothing will run, and nobody should wait for it."""
+    stand = Stand()
+    stand.lead()
+    stand.submit(job_file())
+    known = replace(
+        STORED,
+        known=True,
+        phase="finished",
+        reason="all 2 rounds are done",
+        rounds=2,
+        metrics={"accuracy": 0.91922, "train_accuracy": 1.0},
+        submitted="2026-11-29T08:53:28.120Z",
+        ended="2026-11-29T08:54:00.000Z",
+    )
+    stand.hear(REPOSITORY, known)
+    answer = stand.answer()
+    assert (answer["accepted"], answer["known"], answer["phase"]) == (True, True, "finished")
+    assert (answer["submitted"], answer["ended"]) == (known.submitted, known.ended)
+    assert answer["note"] == (
+        "the same job has finished already at 2026-11-29T08:54:00.000Z after 2 rounds with "
+        "accuracy 0.9192 (all 2 rounds are done); nothing runs: to train again, send the file with "
+        "another training_id, or with none"
+    )
+    stand.submit(job_file())
+    stand.hear(REPOSITORY, replace(STORED, known=True, submitted="2026-11-29T08:53:28.120Z"))
+    assert stand.answer()["note"] == (
+        "the same job was submitted at 2026-11-29T08:53:28.120Z and goes on: 0 rounds are done"
+    )
+
+
+def test_a_file_without_an_id_is_given_one() -> None:
+    """And its sender is told; the same request again is the same job, a later one another."""
+    stand = Stand()
+    stand.lead()
+    file = job_file(training_id=None)
+    stand.submit(file)
+    ((_, job),) = stand.asks
+    assert re.fullmatch(r"digits-19700101-000140-[0-9a-f]{4}", job)
+    stand.submit(file)
+    assert list(stand.asks) == [("store", job)]
+    stand.hear(REPOSITORY, replace(STORED, job=job))
+    assert stand.answer()["job"] == job
+    stand.wait(31.0)
+    stand.submit(file)
+    ((_, later),) = [key for key in stand.asks if key[0] == "store"]
+    assert later != job
+    stand.submit(file, ReplyTo("fedbus/v1/replies/other", b"7", None))
+    assert len([key for key in stand.asks if key[0] == "store"]) == 2
+
+
+def test_a_made_id_is_one_however_long_the_models_name() -> None:
+    """Ids have 64 characters at most."""
+    ids = MadeIds()
+    made = [ids.make("m" * 64, bytes([n]), None, 0.0, moment_of(0.0)) for n in range(2)]
+    assert len(set(made)) == 2
+    assert all(re.fullmatch(IDENT, job) for job in made)
+
+
+def test_made_ids_are_remembered_within_bounds() -> None:
+    """Whoever sends many must not fill the memory."""
+    ids = MadeIds()
+    first = ids.make("m", b"0", None, 0.0, moment_of(0.0))
+    for number in range(1, REMEMBERED + 1):
+        ids.make("m", str(number).encode(), None, 0.0, moment_of(0.0))
+    assert ids.make("m", b"0", None, 0.0, moment_of(0.0)) != first
+
+
+def test_the_same_file_in_other_bytes_is_the_same_job_while_it_is_stored() -> None:
+    """Two clients may write one file differently."""
+    stand = Stand()
+    stand.lead()
+    stand.submit(job_file())
+    stand.submit(job_file() + b"\n", ReplyTo("fedbus/v1/replies/other", b"8", None))
+    stand.hear(REPOSITORY, STORED)
+    assert len(stand.replies()) == 2
+
+
+@pytest.mark.parametrize("payload", [b"job-1", b'"job-1"', b'{"job": "job-1"}'])
+def test_an_ended_job_is_forgotten(payload: bytes) -> None:
+    """Once the repository lists it no more: nothing is retained, nor said on the next connection."""
+    stand = Stand()
+    ended = replace(loaded(), phase="finished", rounds=2, ended="2026-11-29T08:54:00.000Z")
+    stand.begin(ended)
+    assert stand.state_now().phase == "finished"
+    stand.forget(payload)
+    assert stand.asked(("forget", JOB), ForgetJob).job == JOB
+    assert stand.replies() == []
+    stand.hear(REPOSITORY, JobForgotten(job=JOB, rounds=2))
+    cleared = [packet_of(act, "r").topic for act in stand.last if isinstance(act, Clear)]
+    assert cleared == ["r/jobs/job-1/rounds/1", "r/jobs/job-1/rounds/2", "r/jobs/job-1/state"]
+    assert stand.answer() == {"job": JOB, "forgotten": True}
+    stand.tell_states()
+    assert stand.said(JobState) == []
+    stand.hear(REPOSITORY, JobForgotten(job=JOB, rounds=2))
+    assert stand.last == []
+
+
+def test_a_job_that_cannot_be_forgotten_stays() -> None:
+    """It runs, nobody knows it, or what was sent is no id."""
+    stand = Stand()
+    stand.begin_round()
+    stand.forget(JOB.encode())
+    stand.hear(REPOSITORY, JobForgotten(job=JOB, reason="it runs"))
+    assert stand.answer() == {"job": JOB, "forgotten": False, "reason": "it runs"}
+    assert stand.state_now().phase == "running"
+    stand.forget(b"no id")
+    assert "not a job's id" in stand.answer()["reason"]
+    stand.forget(b"no id", None)
+    assert stand.last == []
 
 
 def test_a_job_sent_twice_is_answered_once() -> None:
@@ -85,7 +208,7 @@ def test_a_refusal_of_other_bytes_does_not_touch_the_job_that_runs() -> None:
     ("file", "keys"),
     [
         (b"{", {""}),
-        (b"{}", {"training_id", "model_name", "num_rounds"}),
+        (b"{}", {"model_name", "num_rounds"}),
         (b" " * (256 * 1024 + 1), {""}),
         (
             job_file(plugins={"aggregator": "median", "selector": "rested"}),

@@ -8,7 +8,7 @@ import pytest
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.sqlite import SqliteStore
 from fedbus_repository.store import Store
-from tests.repository.stand import REPOSITORY, Stand
+from tests.repository.stand import AT, REPOSITORY, Stand
 
 Open = Callable[[], Store]
 
@@ -21,7 +21,7 @@ def reopen(tmp_path: Path) -> Iterator[Open]:
     def open_it() -> Store:
         if opened:
             opened.pop().close()
-        opened.append(SqliteStore(tmp_path / "data", keep=3))
+        opened.append(SqliteStore(tmp_path / "data", keep=3, now=lambda: AT))
         return opened[-1]
 
     yield open_it

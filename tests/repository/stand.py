@@ -37,6 +37,8 @@ from fedbus_repository.store import Job, Round, Store, Version
 MODEL, JOB = "digits", "digits-1"
 REPOSITORY, CONTROLLER, COLLECTOR = "repository.1", "controller.1", "collector.1"
 USER = "user.cli"
+AT = "2026-11-29T08:53:28.120Z"
+"""What the clock says."""
 AGENTS = ("agent.a", "agent.b", "agent.c")
 LAYOUT = Layout.of({"bias": np.zeros(3, np.float32), "weight": np.zeros((2, 3), np.float32)})
 FILE = b"the structure of a model, as some framework reads it"

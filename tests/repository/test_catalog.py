@@ -7,6 +7,7 @@ from fedbus.errors import StoreError
 from fedbus.wire.messages import ListModels, ModelShown, ModelsListed, RequestRefused, ShowModel
 from fedbus_repository.store import Store
 from tests.repository.stand import (
+    AT,
     JOB,
     MODEL,
     REPOSITORY,
@@ -67,7 +68,9 @@ def test_models_are_listed(stand: Stand, store: Store) -> None:
     """None is an answer too."""
     assert stand.hear(USER, ListModels()) == [ModelsListed(models=())]
     version = push(store)
-    assert stand.hear(USER, ListModels()) == [ModelsListed(models=(ref_of(version),))]
+    assert stand.hear(USER, ListModels()) == [
+        ModelsListed(models=(ref_of(version),), made={MODEL: AT})
+    ]
 
 
 def test_a_version_is_shown_with_its_trail(stand: Stand, store: Store) -> None:
@@ -79,8 +82,11 @@ def test_a_version_is_shown_with_its_trail(stand: Stand, store: Store) -> None:
     assert shown.version == ref_of(done.version)
     facts = [(e.version, e.parent, e.job, e.round, e.contributors, e.kept) for e in shown.trail]
     assert facts == [(2, 1, JOB, 1, 3, True), (1, None, None, 0, 0, True)]
-    [first] = stand.hear(USER, ShowModel(model=MODEL, version=1))
+    assert (shown.versions, shown.best, {each.at for each in shown.trail}) == (2, 2, {AT})
+    assert [(each.version, each.why) for each in shown.kept] == [(2, "best"), (1, "pushed")]
+    [first] = stand.hear(USER, ShowModel(model=MODEL, version=1, before=2))
     assert first.version.version == 1
+    assert [each.version for each in first.trail] == [1]
 
 
 def test_what_is_not_there_is_refused_with_what_is(stand: Stand, store: Store) -> None:

@@ -187,8 +187,27 @@ def test_a_newer_stores_tables_are_refused(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "repository.db")
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="its tables are of form 99; this fedbus reads 1"):
+    with pytest.raises(StoreError, match="its tables are of form 99; this fedbus reads 2"):
         SqliteStore(tmp_path)
+
+
+def test_an_older_stores_tables_are_upgraded(tmp_path: Path) -> None:
+    """Whoever takes a newer fedbus keeps the models; times were written in another form."""
+    store = SqliteStore(tmp_path)
+    begin(store)
+    store.close()
+    db = sqlite3.connect(tmp_path / "repository.db", isolation_level=None)
+    db.execute("UPDATE jobs SET created = '2026-11-29 08:53:28'")
+    db.execute("UPDATE versions SET created = '2026-11-29 08:53:28'")
+    db.execute("ALTER TABLE jobs DROP COLUMN ended")
+    db.execute("ALTER TABLE jobs DROP COLUMN forgotten")
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    again = SqliteStore(tmp_path)
+    job = load(again)
+    again.close()
+    at = "2026-11-29T08:53:28.000Z"
+    assert (job.submitted, job.base.at, job.ended, job.forgotten) == (at, at, None, False)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

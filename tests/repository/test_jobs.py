@@ -9,8 +9,10 @@ from fedbus.actions import Received, RunFailed, Stopping
 from fedbus.errors import StoreError
 from fedbus.wire.messages import (
     EndJob,
+    ForgetJob,
     JobEnded,
     JobFault,
+    JobForgotten,
     JobLoaded,
     JobRefused,
     JobsListed,
@@ -28,6 +30,7 @@ from fedbus.wire.messages import (
 from fedbus.wire.states import ModelNeeds
 from fedbus_repository.store import Store
 from tests.repository.stand import (
+    AT,
     CONTROLLER,
     JOB,
     MODEL,
@@ -48,8 +51,31 @@ def test_a_job_is_accepted_with_its_secret_and_base(stand: Stand, store: Store) 
     """The same question has the same answer."""
     version = push(store)
     first = stand.hear(CONTROLLER, STORE_JOB)
-    assert first == [JobStored(job=JOB, secret=load(store).secret, base=ref_of(version))]
-    assert stand.hear(CONTROLLER, STORE_JOB) == first
+    stored = JobStored(job=JOB, secret=load(store).secret, base=ref_of(version), submitted=AT)
+    assert first == [stored]
+    assert stand.hear(CONTROLLER, STORE_JOB) == [replace(stored, known=True)]
+
+
+def test_a_job_that_is_known_is_answered_with_how_it_stands(stand: Stand, store: Store) -> None:
+    """Whoever sends a finished job again hears that nothing will run, and what came of it."""
+    begin(store)
+    commit_next(store, 1.0)
+    store.end_job(0, JOB, "finished", "all rounds are done")
+    [again] = stand.hear(CONTROLLER, STORE_JOB)
+    assert (again.known, again.phase, again.reason) == (True, "finished", "all rounds are done")
+    assert (again.rounds, again.metrics, again.ended) == (1, {"loss": 1.0}, AT)
+
+
+def test_an_ended_job_is_forgotten(stand: Stand, store: Store) -> None:
+    """The answer says how many rounds are to be cleared; a job that runs is refused."""
+    begin(store)
+    commit_next(store, 1.0)
+    forget = ForgetJob(epoch=0, job=JOB)
+    [refused] = stand.hear(CONTROLLER, forget)
+    assert (refused.job, "runs" in refused.reason) == (JOB, True)
+    store.end_job(0, JOB, "failed", "")
+    assert stand.hear(CONTROLLER, forget) == [JobForgotten(job=JOB, rounds=1)]
+    assert stand.hear(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=())]
 
 
 def test_a_job_without_a_model_is_refused(stand: Stand) -> None:
@@ -88,7 +114,7 @@ def test_an_ended_job_answers_plans_with_its_end(stand: Stand, store: Store) -> 
     """A controller that missed it learns it here."""
     plan = plan_of(begin(store))
     end = EndJob(epoch=0, job=JOB, phase="finished", reason="all rounds are done")
-    ended = JobEnded(job=JOB, phase="finished", reason="all rounds are done")
+    ended = JobEnded(job=JOB, phase="finished", reason="all rounds are done", at=AT)
     assert stand.hear(CONTROLLER, end) == [ended]
     assert stand.hear(CONTROLLER, replace(end, phase="cancelled")) == [ended]
     assert stand.hear(CONTROLLER, StorePlan(epoch=0, plan=plan)) == [ended]
@@ -118,6 +144,7 @@ def test_a_job_is_loaded(stand: Stand, store: Store) -> None:
             metrics={"loss": 1.0},
             plan=plan,
             needs=ModelNeeds(structures=("tflite", "torch")),
+            submitted=AT,
         )
     ]
 
@@ -127,7 +154,7 @@ def test_an_ended_job_is_loaded_with_its_end(stand: Stand, store: Store) -> None
     begin(store)
     store.end_job(0, JOB, "failed", "no agents")
     [loaded] = stand.hear(CONTROLLER, LoadJob(epoch=0, job=JOB))
-    assert (loaded.phase, loaded.reason) == ("failed", "no agents")
+    assert (loaded.phase, loaded.reason, loaded.ended) == ("failed", "no agents", AT)
 
 
 def test_a_score_is_stored_and_announced_with_the_latest_version(

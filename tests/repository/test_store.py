@@ -8,10 +8,21 @@ import pytest
 
 from fedbus.errors import StoreError, TransferError
 from fedbus.testing.trail import check_trail
-from fedbus_repository.store import Ended, Job, Lease, Refused, Round, Stale, Store, Version
+from fedbus_repository.store import (
+    Ended,
+    Job,
+    Lease,
+    Refused,
+    Round,
+    Shown,
+    Stale,
+    Store,
+    Version,
+)
 from tests.repository.conftest import Open
 from tests.repository.stand import (
     AGENTS,
+    AT,
     CONTROLLER,
     FILE,
     JOB,
@@ -96,12 +107,50 @@ def test_each_job_has_a_secret_of_its_own(store: Store) -> None:
 def test_other_bytes_under_a_jobs_name_are_refused(store: Store) -> None:
     """Nobody replaces a job by submitting another of its name."""
     job = begin(store)
-    answer = store.store_job(0, JOB, MODEL, b"{ }")
+    answer = store.store_job(0, JOB, MODEL, b'{"num_rounds": 2}')
     assert answer == Refused(
-        "another job is named 'digits-1', with another job file; choose another training_id",
+        f"the id 'digits-1' belongs to a job of {AT} that runs, with another job file: num_rounds "
+        "is 2 here and left out there; choose another id",
         key="training_id",
     )
     assert load(store) == job
+
+
+def test_an_equal_file_is_the_same_job_however_it_is_written(store: Store) -> None:
+    """A shell drops a newline, a program sorts keys."""
+    push(store)
+    file = b'{"training_id": "j", "model_name": "digits", "num_rounds": 2}\n'
+    same = b'{"num_rounds":"2","model_name":"digits", "round": {"agents": 2}}'
+    job = store.store_job(0, "j", MODEL, file)
+    assert store.store_job(0, "j", MODEL, same) == job
+    other = store.store_job(0, "j", MODEL, file.replace(b"2", b"9"))
+    assert isinstance(other, Refused)
+    assert other.reason == (
+        f"the id 'j' belongs to a job of {AT} that runs, with another job file: num_rounds is 9 "
+        "here and 2 there; choose another id"
+    )
+    store.end_job(0, "j", "failed", "")
+    again = store.store_job(0, "j", MODEL, b'{"training_id": "j"}')
+    assert isinstance(again, Refused)
+    assert "that has failed, with another job file: model_name is left out here" in again.reason
+
+
+def test_a_forgotten_job_is_listed_no_more_and_keeps_its_id(store: Store) -> None:
+    """Its rounds are in the trail, and name it: another job must never be taken for it."""
+    begin(store)
+    commit_next(store, 1.0)
+    refused = store.forget_job(0, JOB)
+    assert isinstance(refused, Refused)
+    assert "runs; cancel it" in refused.reason
+    store.end_job(0, JOB, "finished", "done")
+    assert store.list_jobs(0) == (JOB,)
+    forgotten = store.forget_job(0, JOB)
+    assert isinstance(forgotten, Job)
+    assert store.forget_job(0, JOB) == load(store) == replace(forgotten, forgotten=True)
+    assert store.list_jobs(0) == ()
+    assert [each.version.job for each in store.trail()] == [None, JOB]
+    assert isinstance(store.store_job(0, JOB, MODEL, b"[]"), Refused)
+    assert isinstance(store.forget_job(0, "other"), Refused)
 
 
 def test_a_job_without_a_model_hears_which_there_are(store: Store) -> None:
@@ -348,10 +397,41 @@ def test_the_latest_of_every_model_is_listed(store: Store) -> None:
 def test_a_version_is_shown_with_the_end_of_the_trail(store: Store) -> None:
     """Newest first, and no more of it than was asked for."""
     versions = [push(store, value) for value in range(4)]
-    assert store.show(MODEL, None, 2) == (versions[3], (versions[3], versions[2]))
-    assert store.show(MODEL, 1, 1) == (versions[0], (versions[3],))
+    newest, first = store.show(MODEL, None, 2), store.show(MODEL, 1, 1)
+    assert isinstance(newest, Shown)
+    assert isinstance(first, Shown)
+    assert (newest.version, newest.trail) == (versions[3], (versions[3], versions[2]))
+    assert (first.version, first.trail) == (versions[0], (versions[3],))
+    older = store.show(MODEL, None, 9, 3)
+    assert isinstance(older, Shown)
+    assert older.trail == (versions[1], versions[0])
+    assert older.versions == 4
     assert store.show(MODEL, 9, 1) == Refused("model 'digits' has versions 1 to 4, no 9")
     assert isinstance(store.show("faces", None, 1), Refused)
+
+
+def test_it_is_said_which_weights_are_kept_and_why(store: Store) -> None:
+    """Whoever wants a version's weights need not try all of them."""
+    begin(store)
+    for value, accuracy in enumerate((0.5, 0.9, 0.7, 0.6, 0.8)):
+        done = commit_next(store, float(value + 1))
+        store.store_score(2**52, JOB, done.version.round, {"accuracy": accuracy})
+    shown = store.show(MODEL, 2, 1)
+    assert isinstance(shown, Shown)
+    kept = ((6, "newest"), (5, "newest"), (4, "newest"), (3, "best"), (1, "pushed"))
+    assert (shown.kept, shown.best) == (kept, 3)
+    assert not shown.version.kept
+
+
+def test_everything_is_stamped_with_the_time_it_was_stored(store: Store) -> None:
+    """A person asks when a job began and ended, and how old a version is."""
+    job = begin(store)
+    version = commit_next(store, 1.0).version
+    ended = store.end_job(0, JOB, "finished", "done")
+    assert isinstance(ended, Ended)
+    times = (job.submitted, job.base.at, version.at, ended.at, load(store).submitted)
+    assert set(times) == {AT}
+    assert [each.version.at for each in store.trail()] == [AT, AT]
 
 
 # ── blobs ─────────────────────────────────────────────────────────────────────────────────────────

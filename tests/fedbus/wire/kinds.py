@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 from hypothesis import strategies as st
 
 from fedbus.wire import states
+from fedbus.wire.moments import moment_of
 from fedbus.wire.topics import LINKS, PUBLIC
 from fedbus.wire.values import ROLES
 
@@ -97,6 +98,8 @@ def _named(pattern: str) -> st.SearchStrategy[str]:
         return st.binary(min_size=32, max_size=32).map(bytes.hex)
     if "agent|" in pattern:
         return st.builds("{}.{}".format, st.sampled_from(ROLES), ident)
+    if "T[0-9]" in pattern:
+        return st.floats(0, 4e9).map(moment_of)
     return ident
 
 
@@ -131,5 +134,7 @@ def _example(hint: object, name: str) -> object:  # noqa: PLR0911 - one per kind
         return "0123456789abcdef" * 4
     if bare is str and "agent|" in said.get("pattern", ""):
         return "agent.pi-7"
+    if bare is str and "T[0-9]" in said.get("pattern", ""):
+        return "2026-11-29T08:53:28.120Z"
     plain = {str: name, int: 7, float: 0.25, bool: True, bytes: b"\x00\xff", Any: [1, None, "x"]}
     return plain[bare]

@@ -3,10 +3,17 @@
 import secrets
 import time
 
+from fedbus.wire.moments import moment_of
+
 
 def monotonic() -> float:
     """Seconds that only grow; their zero means nothing."""
     return time.monotonic()
+
+
+def utc() -> str:
+    """Write the time of the wall clock as messages have it; it may jump, in either direction."""
+    return moment_of(time.time())
 
 
 def incarnation() -> int:

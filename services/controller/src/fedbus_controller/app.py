@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedbus import plugins, service
+from fedbus import clock, plugins, service
 from fedbus.data.reading import make_step
 from fedbus.errors import FedbusError, PluginError
 from fedbus.node import Identity
@@ -69,6 +69,7 @@ def build(settings: ControllerSettings, identity: Identity) -> service.Built:
         settings.heartbeat_seconds,
         partial(selector, allowed=settings.plugins),
         partial(check_plugins, allowed=settings.plugins),
+        clock.utc,
     )
     return service.Built(core)
 

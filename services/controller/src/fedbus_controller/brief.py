@@ -7,17 +7,18 @@ from random import Random
 
 from fedbus.plugins import Selector
 from fedbus.wire.jobfile import JobFile, params
-from fedbus.wire.values import TrainingParams
+from fedbus.wire.values import Moment, TrainingParams
 from fedbus_controller.fleet import Fleet
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What jobs are run with."""
+    """What jobs are run with; `utc` is the clock by which people are told when."""
 
     repository: str
     fleet: Fleet
     selector: Callable[[str], Selector]
+    utc: Callable[[], Moment]
 
 
 @dataclass(frozen=True, slots=True)

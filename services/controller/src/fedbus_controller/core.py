@@ -13,6 +13,7 @@ from fedbus.actions import (
     Announce,
     Ask,
     Cancel,
+    Clear,
     Connected,
     Event,
     Key,
@@ -31,6 +32,7 @@ from fedbus.wire.messages import (
     EndJob,
     Evaluated,
     JobEnded,
+    JobForgotten,
     JobLoaded,
     JobRefused,
     JobsListed,
@@ -50,12 +52,29 @@ from fedbus.wire.messages import (
     TaskTaken,
 )
 from fedbus.wire.states import AgentFacts, Heartbeat, JobState, NodeState
-from fedbus.wire.topics import CANCEL, HEARTBEAT, JOB_STATE, NODE_STATE, SUBMIT, Topic
+from fedbus.wire.topics import (
+    CANCEL,
+    FORGET,
+    HEARTBEAT,
+    JOB_STATE,
+    NODE_STATE,
+    ROUND_STATE,
+    SUBMIT,
+    Topic,
+)
+from fedbus.wire.values import Moment
 from fedbus_controller.brief import Means
 from fedbus_controller.fleet import Fleet
 from fedbus_controller.job import MAX_REASON, Job
 from fedbus_controller.people import People
-from fedbus_controller.submission import PluginCheck, canceled, job_named, too_late
+from fedbus_controller.submission import (
+    NO_ID,
+    PluginCheck,
+    canceled,
+    forgotten,
+    job_named,
+    too_late,
+)
 
 LEASE: Key = ("lease",)
 JOBS: Key = ("jobs",)
@@ -67,21 +86,22 @@ STOP_SECONDS = 600.0
 class ControllerCore:
     """The lease, the fleet, the jobs."""
 
-    listens: tuple[Topic, ...] = (NODE_STATE, HEARTBEAT, SUBMIT, CANCEL)
+    listens: tuple[Topic, ...] = (NODE_STATE, HEARTBEAT, SUBMIT, CANCEL, FORGET)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - one argument for each thing a controller is given
         self,
         incarnation: int,
         repository: str,
         heartbeat_seconds: float,
         selector: Callable[[str], Selector],
         check_plugins: PluginCheck,
+        utc: Callable[[], Moment],
     ) -> None:
         self._incarnation = incarnation
         self._repository = repository
         self._fleet = Fleet(heartbeat_seconds)
-        self._means = Means(repository, self._fleet, selector)
-        self._people = People(repository, check_plugins)
+        self._means = Means(repository, self._fleet, selector, utc)
+        self._people = People(repository, check_plugins, utc)
         self._epoch: int | None = None  # None: another controller leads, or nobody yet
         self._lease_asked = 0.0
         self._lease_until = 0.0
@@ -130,10 +150,7 @@ class ControllerCore:
             case Received(sender, message):
                 yield from self._heard(sender, message, now)
             case Requested(topic, _, payload, _, reply) if self._epoch is not None:
-                if topic == SUBMIT:
-                    yield from self._people.submit(payload, reply, self._epoch)
-                else:
-                    yield from self._cancel(payload, reply)
+                yield from self._requested(topic, payload, reply, self._epoch, now)
             case Woke(key):
                 yield from self._woke(key, now)
             case _:
@@ -201,6 +218,7 @@ class ControllerCore:
         for key in [key for key in self._asked if key != LEASE]:
             yield Cancel(key)  # asked under an epoch that is over
         self._jobs.clear()
+        self._over.clear()  # another one may have been told to forget some of them
         self._people.forget()
 
     # ── the repository's answers ──────────────────────────────────────────────────────────────────
@@ -217,6 +235,8 @@ class ControllerCore:
                 self._highest = epoch
                 yield from self._lose(epoch=epoch)
                 yield self._ask_lease(now)
+            case JobForgotten(job=name) if ("forget", name) in self._asked:
+                yield from self._forgotten(message)
             case JobStored() | JobRefused() | JobsListed() | JobLoaded() | JobEnded():
                 if self._epoch is not None:
                     yield from self._told_of_job(message, self._epoch, now)
@@ -243,7 +263,7 @@ class ControllerCore:
                         yield from self._load(name, epoch)
             case JobStored(job=name) if self._people.storing(name):
                 yield Cancel(("store", name))
-                yield from self._people.stored(name)
+                yield from self._people.stored(message)
                 yield from self._load(name, epoch)
             case JobRefused(job=name, faults=faults):
                 yield Cancel(("store", name))
@@ -251,11 +271,11 @@ class ControllerCore:
             case JobLoaded(job=name) if ("load", name) in self._asked:
                 yield Cancel(("load", name))
                 yield from self._begin(message, epoch, now)
-            case JobEnded(job=name, phase=phase, reason=reason):
+            case JobEnded(job=name, phase=phase, reason=reason, at=at):
                 yield Cancel(("end", name))
                 yield from self._people.ended(name, phase, reason)
                 if job := self._jobs.pop(name, None):
-                    yield from job.ended(phase, reason)
+                    yield from job.ended(phase, reason, at)
                     yield WakeAt(("stopped", name), now + STOP_SECONDS)
                     self._remember(job.state(phase))
                     if phase != "finished":
@@ -282,7 +302,7 @@ class ControllerCore:
         job = Job(loaded, file, epoch, self._means, now)
         if loaded.phase != "running":
             # Perhaps its end was stored, and its controller killed before it could say so.
-            yield from self._over_again(job.was_ended(loaded.phase, loaded.reason))
+            yield from self._over_again(job.was_ended(loaded))
             return
         self._jobs[loaded.job] = job
         yield Note("job_begun", {"job": loaded.job, "rounds": loaded.rounds})
@@ -306,6 +326,9 @@ class ControllerCore:
             metrics=loaded.metrics,
             reason=reason,
             version=loaded.latest.version,
+            submitted=loaded.submitted,
+            ended=loaded.ended,
+            at=self._means.utc(),
         )
         yield from self._over_again(state)
 
@@ -347,6 +370,35 @@ class ControllerCore:
 
     # ── people ────────────────────────────────────────────────────────────────────────────────────
 
+    def _requested(
+        self, topic: Topic, payload: bytes, reply: ReplyTo | None, epoch: int, now: float
+    ) -> Iterator[Action]:
+        if topic == SUBMIT:
+            yield from self._people.submit(payload, reply, epoch, now)
+        elif topic == FORGET:
+            yield from self._forget(payload, reply, epoch)
+        else:
+            yield from self._cancel(payload, reply)
+
+    def _forget(self, payload: bytes, reply: ReplyTo | None, epoch: int) -> Iterator[Action]:
+        name = job_named(payload)
+        if name is not None:
+            yield from self._people.forget_job(name, reply, epoch)
+        elif reply is not None:
+            yield forgotten(reply, "", NO_ID)
+
+    def _forgotten(self, answer: JobForgotten) -> Iterator[Action]:
+        """Clear what is retained of a job, and remember it no more."""
+        name = answer.job
+        yield Cancel(("forget", name))
+        if not answer.reason:
+            self._over.pop(name, None)
+            yield Note("job_forgotten", {"job": name})
+            for number in range(1, answer.rounds + 1):
+                yield Clear(ROUND_STATE, {"job": name, "round": str(number)})
+            yield Clear(JOB_STATE, {"job": name})
+        yield from self._people.job_forgotten(answer)
+
     def _cancel(self, payload: bytes, reply: ReplyTo | None) -> Iterator[Action]:
         name = job_named(payload)
         if name in self._jobs:
@@ -357,7 +409,7 @@ class ControllerCore:
 
     def _why_not_canceled(self, name: str | None) -> str:
         if name is None:
-            return "not a job's id; send it bare, or as a JSON string"
+            return NO_ID
         if over := self._over.get(name):
             return too_late(over.phase, over.reason)
         if ("load", name) in self._asked or self._people.storing(name) or not self._listed:

@@ -26,7 +26,7 @@ from fedbus.wire.messages import (
 from fedbus.wire.states import JobState, RoundState
 from fedbus.wire.states import Phase as PublicPhase
 from fedbus.wire.topics import JOB_STATE, ROUND_STATE
-from fedbus.wire.values import Plan, RoundRecord
+from fedbus.wire.values import Moment, Plan, RoundRecord
 from fedbus_controller.brief import Brief, Means
 from fedbus_controller.fleet import Status
 from fedbus_controller.planning import PATIENCE_SECONDS, Failed, Planning, Waiting
@@ -74,6 +74,8 @@ class Job:
         self._scoring: Scoring | None = None
         self._record: RoundRecord | None = None
         self._small: bytes | None = None  # the latest version's weights, if they ride along
+        self._submitted, self._ended = loaded.submitted, loaded.ended
+        self._began: Moment | None = None  # the round; None if our last life opened it
         self._told: dict[str, None] = {}  # whom to tell of the end
 
     @property
@@ -148,6 +150,7 @@ class Job:
     def _open(self, plan: Plan, now: float) -> Iterator[Action]:
         self.phase = Phase.RUNNING
         small = self._small if plan.base == self._latest else None
+        self._began = self._means.utc()
         self._round = Round(plan, self._brief, self._means.fleet, now, small)
         self._planning.follow(plan)
         self._told.update(dict.fromkeys((plan.collector, *plan.roster)))
@@ -286,6 +289,8 @@ class Job:
             examples=sum(c.examples for c in record.contributors),
             metrics=self._metrics,
             seconds=record.seconds,
+            began=self._began,
+            at=self._means.utc(),
         )
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────
@@ -312,20 +317,20 @@ class Job:
         end = EndJob(epoch=self._brief.epoch, job=self.id, phase=phase, reason=reason[:MAX_REASON])
         yield Ask(("end", self.id), self._means.repository, end)
 
-    def ended(self, phase: EndPhase, reason: str) -> Iterator[Action]:
+    def ended(self, phase: EndPhase, reason: str, at: Moment | None) -> Iterator[Action]:
         """The job is over, as the repository says: tell everyone."""
         yield from self.let_go()
-        self.phase, self._why = Phase.ENDING, reason
+        self.phase, self._why, self._ended = Phase.ENDING, reason, at
         yield Note("job_ended", {"job": self.id, "phase": phase, "reason": reason})
         yield Announce(JOB_STATE, self.state(phase))
         for node in self._told:
             stop = StopJob(epoch=self._brief.epoch, job=self.id)
             yield Ask(("stop", self.id, node), node, stop)
 
-    def was_ended(self, phase: EndPhase, reason: str) -> JobState:
+    def was_ended(self, loaded: JobLoaded) -> JobState:
         """Say again how a job ended that was over before this controller began."""
-        self._why = reason
-        return self.state(phase)
+        self._why = loaded.reason
+        return self.state(loaded.phase)
 
     # ── for people ────────────────────────────────────────────────────────────────────────────────
 
@@ -350,4 +355,7 @@ class Job:
             reason=self._why[:MAX_REASON],
             version=self._latest.version,
             agents=len(self._plan.roster) if self._plan and self.phase is Phase.RUNNING else 0,
+            submitted=self._submitted,
+            ended=self._ended,
+            at=self._means.utc(),
         )

@@ -4,15 +4,18 @@ Nobody is told what is not stored: a controller that is killed meanwhile leaves 
 answer, and they ask again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from fedbus.actions import Action, Ask, Note, ReplyTo
-from fedbus.wire.jobfile import Fault, JobFileError
-from fedbus.wire.messages import JobFault, StoreJob
+from fedbus.wire.jobfile import Fault, JobFileError, differences
+from fedbus.wire.messages import ForgetJob, JobFault, JobForgotten, JobStored, StoreJob
+from fedbus.wire.values import Moment
+from fedbus_controller.made_ids import MadeIds
 from fedbus_controller.submission import (
     PluginCheck,
     accepted,
     canceled,
+    forgotten,
     read_job,
     refused,
     too_late,
@@ -20,16 +23,23 @@ from fedbus_controller.submission import (
 
 
 class People:
-    """Who waits for which job's acceptance or end."""
+    """Who waits for which job's acceptance or end; `utc` is the clock by which ids are made."""
 
-    def __init__(self, repository: str, check_plugins: PluginCheck) -> None:
+    def __init__(
+        self, repository: str, check_plugins: PluginCheck, utc: Callable[[], Moment]
+    ) -> None:
         self._repository = repository
         self._check_plugins = check_plugins
+        self._utc = utc
+        self._ids = MadeIds()
         self._files: dict[str, bytes] = {}
         self._submitted: dict[str, list[ReplyTo]] = {}
         self._canceled: dict[str, list[ReplyTo]] = {}
+        self._forgotten: dict[str, list[ReplyTo]] = {}
 
-    def submit(self, payload: bytes, reply: ReplyTo | None, epoch: int) -> Iterator[Action]:
+    def submit(
+        self, payload: bytes, reply: ReplyTo | None, epoch: int, now: float
+    ) -> Iterator[Action]:
         """Have a job stored, or say at once why not."""
         try:
             file = read_job(payload, self._check_plugins)
@@ -38,8 +48,8 @@ class People:
             if reply is not None:
                 yield refused(reply, "", tuple(error.faults))
             return
-        job = file.training_id
-        if self._files.setdefault(job, payload) != payload:
+        job = file.training_id or self._ids.make(file.model_name, payload, reply, now, self._utc())
+        if differences(self._files.setdefault(job, payload), payload):
             if reply is not None:
                 problem = f"another job file of the id {job!r} is being stored; try again"
                 yield refused(reply, job, (Fault(key="training_id", problem=problem),))
@@ -48,10 +58,10 @@ class People:
         store = StoreJob(epoch=epoch, job=job, model=file.model_name, file=payload)
         yield Ask(("store", job), self._repository, store)
 
-    def stored(self, job: str) -> Iterator[Action]:
-        """A job is accepted."""
-        for reply in self._answer(job):
-            yield accepted(reply, job)
+    def stored(self, stored: JobStored) -> Iterator[Action]:
+        """A job is accepted, or was before."""
+        for reply in self._answer(stored.job):
+            yield accepted(reply, stored)
 
     def refused(self, job: str, faults: Iterable[JobFault]) -> Iterator[Action]:
         """A job is not accepted."""
@@ -68,6 +78,17 @@ class People:
         self._files.clear()
         self._submitted.clear()
         self._canceled.clear()
+        self._forgotten.clear()
+
+    def forget_job(self, job: str, reply: ReplyTo | None, epoch: int) -> Iterator[Action]:
+        """Have an ended job listed no more."""
+        _join(self._forgotten, job, reply)
+        yield Ask(("forget", job), self._repository, ForgetJob(epoch=epoch, job=job))
+
+    def job_forgotten(self, answer: JobForgotten) -> Iterator[Action]:
+        """A job is listed no more, or cannot be forgotten."""
+        for reply in self._forgotten.pop(answer.job, ()):
+            yield forgotten(reply, answer.job, answer.reason)
 
     def cancel(self, job: str, reply: ReplyTo | None) -> None:
         """Answer once the job has ended."""

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 
 from fedbus.actions import Reply, ReplyTo
 from fedbus.wire.jobfile import Fault, JobFile, JobFileError, Plugins, parse
+from fedbus.wire.messages import JobStored
 from fedbus.wire.values import IDENT
 
+NO_ID = "not a job's id; send it bare, or as a JSON string"
 MAX_JOB_FILE = 256 * 1024
 
 PluginCheck = Callable[[Plugins], Iterator[Fault]]
@@ -27,9 +29,42 @@ def read_job(payload: bytes, check_plugins: PluginCheck) -> JobFile:
     return parse(payload, lambda job: check_plugins(job.plugins))
 
 
-def accepted(to: ReplyTo, job: str) -> Reply:
-    """Say that the job is stored, and where to watch it."""
-    return _reply(to, {"accepted": True, "job": job, "watch": f"jobs/{job}/state"})
+def accepted(to: ReplyTo, stored: JobStored) -> Reply:
+    """Say that the job is stored, and where to watch it; one that was before, how it stands."""
+    job = stored.job
+    said: dict[str, object] = {"accepted": True, "job": job, "watch": f"jobs/{job}/state"}
+    if stored.known:
+        said |= {
+            "known": True,
+            "phase": stored.phase,
+            "rounds": stored.rounds,
+            "metrics": stored.metrics,
+            "submitted": stored.submitted,
+            "ended": stored.ended,
+            "note": standing(stored),
+        }
+    return _reply(to, said)
+
+
+def standing(stored: JobStored) -> str:
+    """Say how a job stands that was here before it was sent again."""
+    if stored.phase == "running":
+        return (
+            f"the same job was submitted at {stored.submitted} and goes on: {stored.rounds} rounds "
+            "are done"
+        )
+    figures = ", ".join(
+        f"{name} {value:.4g}"
+        for name, value in sorted(stored.metrics.items())
+        if not name.startswith("train_")
+    )
+    results = f" with {figures}" if figures else ""
+    why = f" ({stored.reason})" if stored.reason else ""
+    return (
+        f"the same job has {stored.phase} already at {stored.ended} after {stored.rounds} rounds"
+        f"{results}{why}; nothing runs: to train again, send the file with another training_id, or "
+        "with none"
+    )
 
 
 def refused(to: ReplyTo, job: str, faults: tuple[Fault, ...]) -> Reply:
@@ -41,6 +76,12 @@ def refused(to: ReplyTo, job: str, faults: tuple[Fault, ...]) -> Reply:
 def canceled(to: ReplyTo, job: str, reason: str) -> Reply:
     """Answer a cancellation; an empty reason means that it will be done."""
     said: dict[str, object] = {"job": job, "cancelled": not reason}
+    return _reply(to, {**said, "reason": reason} if reason else said)
+
+
+def forgotten(to: ReplyTo, job: str, reason: str) -> Reply:
+    """Answer who wants a job to be listed no more; an empty reason means that it is done."""
+    said: dict[str, object] = {"job": job, "forgotten": not reason}
     return _reply(to, {**said, "reason": reason} if reason else said)
 
 

@@ -130,11 +130,11 @@ class Alone:
     def start(self, order: StartJob) -> Iterator[Action]:
         """Take a job that `refusal` had nothing against."""
         file = order.file
-        self._files[file.training_id] = file
-        yield Note("job_started", {"job": file.training_id, "model": file.model_name})
+        self._files[file.id] = file
+        yield Note("job_started", {"job": file.id, "model": file.model_name})
         yield self._say(
             JobReport(
-                training_id=file.training_id,
+                training_id=file.id,
                 model_name=file.model_name,
                 model_version=order.version,
                 phase="WAITING",

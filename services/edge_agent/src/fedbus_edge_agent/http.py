@@ -19,7 +19,7 @@ from fedbus.shell import Shell
 from fedbus.wire import codec
 from fedbus.wire.cards import MAX_CARD
 from fedbus.wire.fit import no_room, other_format
-from fedbus.wire.jobfile import JobFile, JobFileError, params, parse
+from fedbus.wire.jobfile import JobFile, JobFileError, differences, params, parse
 from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent import openapi
 from fedbus_edge_agent.alone import CancelJob, StartJob
@@ -121,11 +121,14 @@ class Desk:
         job = read_name(request, "training_id")
         body = await read_body(request, MAX_JOB_FILE)
         file = parse(body)
+        if file.training_id is None:
+            file = file.named(job)
         if file.training_id != job:
             raise Refused(400, f"training_id: {file.training_id} in the file, {job} in the path")
         alone = self.core.alone
         known = await asyncio.to_thread(self.lessons.file, job)
-        if known == body and (report := alone.report(job)):
+        same = known is not None and not differences(known, body)
+        if same and (report := alone.report(job)):
             return as_json(report)  # sent twice: begun once
         model = await asyncio.to_thread(self.models.find, file.model_name, file.model_version)
         if model is None:

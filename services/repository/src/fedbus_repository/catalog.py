@@ -6,6 +6,7 @@ from functools import partial
 from fedbus.actions import Action, Announce, Key, Note, Send
 from fedbus.errors import StoreError
 from fedbus.wire.messages import (
+    KeptVersion,
     ListModels,
     ModelShown,
     ModelsListed,
@@ -21,7 +22,9 @@ from fedbus_repository.store import Refused, Store, Version
 
 LISTED = 2_000
 TRAIL = 200
-"""Versions shown of a model: 64 metrics each still fit a message."""
+"""Versions shown of a model at once: 64 metrics each still fit a message."""
+KEPT = 1_000
+"""Versions whose weights are kept that are named, the newest: pushed ones are kept for ever."""
 
 
 class Catalog:
@@ -82,18 +85,25 @@ class Catalog:
         except StoreError as error:
             return (Send(sender, RequestRefused(about="models", reason=str(error))),)
         models = tuple(self.ref(version) for version in versions[:LISTED])
-        return (Send(sender, ModelsListed(models=models)),)
+        made = {version.model: version.at for version in versions[:LISTED] if version.at}
+        return (Send(sender, ModelsListed(models=models, made=made)),)
 
     def _show(self, sender: str, message: ShowModel) -> Errand:
         try:
-            found = yield Call(partial(self._store.show, message.model, message.version, TRAIL))
+            show = partial(self._store.show, message.model, message.version, TRAIL, message.before)
+            found = yield Call(show)
         except StoreError as error:
             found = Refused(str(error))
         if isinstance(found, Refused):
             return (Send(sender, RequestRefused(about=message.model, reason=found.reason)),)
-        version, trail = found
-        facts = tuple(_facts(each) for each in trail)
-        return (Send(sender, ModelShown(version=self.ref(version), trail=facts)),)
+        shown = ModelShown(
+            version=self.ref(found.version),
+            trail=tuple(_facts(each) for each in found.trail),
+            versions=found.versions,
+            kept=tuple(KeptVersion(version=v, why=why) for v, why in found.kept[:KEPT]),
+            best=found.best,
+        )
+        return (Send(sender, shown),)
 
     def _latest(self, version: Version) -> ModelLatest:
         return ModelLatest(
@@ -107,6 +117,7 @@ class Catalog:
             parent=version.parent,
             job=version.job,
             round=version.round,
+            at=version.at,
         )
 
 
@@ -120,4 +131,5 @@ def _facts(version: Version) -> VersionFacts:
         contributors=version.contributors,
         metrics=version.metrics,
         kept=version.kept,
+        at=version.at,
     )

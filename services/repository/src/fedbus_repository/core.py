@@ -23,6 +23,7 @@ from fedbus.actions import (
 from fedbus.wire.messages import (
     Commit,
     EndJob,
+    ForgetJob,
     ListJobs,
     ListModels,
     LoadJob,
@@ -100,7 +101,9 @@ class RepositoryCore:
         match message:
             case TakeLease():
                 yield from self._leases.take(sender, message, now)
-            case StoreJob() | StorePlan() | ListJobs() | LoadJob() | StoreScore() | EndJob():
+            case StoreJob() | StorePlan() | ListJobs() | LoadJob() | StoreScore():
+                yield from self._jobs.ask(sender, message)
+            case EndJob() | ForgetJob():
                 yield from self._jobs.ask(sender, message)
             case Commit():
                 yield from self._commits.commit(sender, message)

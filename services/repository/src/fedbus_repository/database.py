@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fedbus.errors import StoreError
 from fedbus_repository.disk import At, translated
-from fedbus_repository.tables import SCHEMA, TABLES
+from fedbus_repository.tables import SCHEMA, TABLES, UPGRADES
 
 DATABASE = "repository.db"
 
@@ -87,11 +87,15 @@ class Database:
             if schema == 0:
                 for table in TABLES:
                     db.execute(table)
-                db.execute(f"PRAGMA user_version = {SCHEMA}")
+            elif schema in UPGRADES:
+                for form in range(schema, SCHEMA):
+                    for step in UPGRADES[form]:
+                        db.execute(step)
             elif schema != SCHEMA:
                 raise StoreError(
                     f"{self.folder}: its tables are of form {schema}; this fedbus reads {SCHEMA}"
                 )
+            db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:

@@ -8,8 +8,10 @@ from typing import Any, TypeAlias
 from fedbus.actions import Action, Key, Send
 from fedbus.wire.messages import (
     EndJob,
+    ForgetJob,
     JobEnded,
     JobFault,
+    JobForgotten,
     JobLoaded,
     JobRefused,
     JobsListed,
@@ -30,7 +32,7 @@ from fedbus_repository.errands import Call, Errand, Errands
 from fedbus_repository.store import Ended, Job, Refused, Stale, Store, Version
 from fedbus_repository.suitability import unsuited
 
-Question: TypeAlias = StoreJob | StorePlan | ListJobs | LoadJob | StoreScore | EndJob
+Question: TypeAlias = StoreJob | StorePlan | ListJobs | LoadJob | StoreScore | EndJob | ForgetJob
 
 
 class Jobs:
@@ -49,26 +51,34 @@ class Jobs:
     def _call(self, message: Question) -> tuple[Key, Callable[[], Any]]:
         store, epoch = self._store, message.epoch
         match message:
-            case StoreJob(job=job, model=model, file=file):
-                return ("store_job", job), partial(store.store_job, epoch, job, model, file)
             case StorePlan(plan=plan):
-                key = ("store_plan", plan.job, plan.task)
-                return key, partial(store.store_plan, epoch, plan)
+                about: Key = ("store_plan", plan.job, plan.task)
+                return about, partial(store.store_plan, epoch, plan)
+            case StoreScore(job=job, round=number, metrics=metrics):
+                about = ("store_score", job, number)
+                return about, partial(store.store_score, epoch, job, number, metrics)
             case ListJobs():
                 return ("list_jobs",), partial(store.list_jobs, epoch)
+        name, call = self._call_about(message)
+        return (name, message.job), call
+
+    def _call_about(
+        self, message: StoreJob | LoadJob | EndJob | ForgetJob
+    ) -> tuple[str, Callable[[], Any]]:
+        store, epoch = self._store, message.epoch
+        match message:
+            case StoreJob(job=job, model=model, file=file):
+                return "store_job", partial(store.store_job, epoch, job, model, file)
             case LoadJob(job=job):
-                return ("load_job", job), partial(store.load_job, epoch, job)
-            case StoreScore(job=job, round=number, metrics=metrics):
-                key = ("store_score", job, number)
-                return key, partial(store.store_score, epoch, job, number, metrics)
-        about = ("end_job", message.job)
-        return about, partial(store.end_job, epoch, message.job, message.phase, message.reason)
+                return "load_job", partial(store.load_job, epoch, job)
+            case ForgetJob(job=job):
+                return "forget_job", partial(store.forget_job, epoch, job)
+        call = partial(store.end_job, epoch, message.job, message.phase, message.reason)
+        return "end_job", call
 
     def _answer(self, sender: str, message: Question, call: Callable[[], Any]) -> Errand:
         if isinstance(message, StoreJob):
-            faults = yield Call(partial(self._unsuited, message))
-            if faults:
-                return (Send(sender, JobRefused(job=message.job, faults=faults)),)
+            return (yield from self._store_job(sender, message, call))
         result = yield Call(call)
         answer = self._said(message, result)
         if isinstance(answer, JobLoaded):
@@ -79,32 +89,57 @@ class Jobs:
             return (*said, *self._catalog.scored(result))
         return said
 
+    def _store_job(self, sender: str, message: StoreJob, call: Callable[[], Any]) -> Errand:
+        known = yield Call(partial(self._store.load_job, message.epoch, message.job))
+        if isinstance(known, Refused):  # one that is kept was judged when it came
+            faults = yield Call(partial(self._unsuited, message))
+            if faults:
+                return (Send(sender, JobRefused(job=message.job, faults=faults)),)
+        result = yield Call(call)
+        if not isinstance(result, Job):
+            return (Send(sender, self._said(message, result)),)
+        return (Send(sender, self._stored(result, known=isinstance(known, Job))),)
+
     def _unsuited(self, message: StoreJob) -> tuple[JobFault, ...]:
-        """Say why a new job does not suit its model; one that is kept was asked when it came."""
-        if not isinstance(self._store.load_job(message.epoch, message.job), Refused):
-            return ()
+        """Say why a new job does not suit its model."""
         shown = self._store.show(message.model, None, 1)
         if isinstance(shown, Refused):
             return ()  # the store says so better
-        return unsuited(message.file, self._cards.needs(shown[0].card))
+        return unsuited(message.file, self._cards.needs(shown.version.card))
+
+    def _stored(self, job: Job, *, known: bool) -> JobStored:
+        over = job.ended
+        return JobStored(
+            job=job.job,
+            secret=job.secret,
+            base=self._catalog.ref(job.base),
+            known=known,
+            phase="running" if over is None else over.phase,
+            reason="" if over is None else over.reason,
+            rounds=job.rounds,
+            metrics=job.latest.metrics if job.rounds else {},
+            submitted=job.submitted,
+            ended=None if over is None else over.at,
+        )
 
     def _said(self, message: Question, result: object) -> object | None:
         said: object | None = None  # an old plan, or a round that nobody has committed
         match result:
             case Stale(epoch):
                 said = StaleEpoch(epoch=epoch)
+            case Refused(reason) if isinstance(message, ForgetJob):
+                said = JobForgotten(job=message.job, reason=reason)
             case Refused(reason, key) if not isinstance(message, ListJobs):
                 fault = JobFault(key=key, problem=reason)
                 said = JobRefused(job=_job_of(message), faults=(fault,))
-            case Ended(job=job, phase=phase, reason=reason):
-                said = JobEnded(job=job, phase=phase, reason=reason)
+            case Ended(job=job, phase=phase, reason=reason, at=at):
+                said = JobEnded(job=job, phase=phase, reason=reason, at=at)
             case Plan(job=job, task=task):
                 said = PlanStored(job=job, task=task)
             case Version(job=str(job), round=number):
                 said = ScoreStored(job=job, round=number)
-            case Job() if isinstance(message, StoreJob):
-                base = self._catalog.ref(result.base)
-                said = JobStored(job=result.job, secret=result.secret, base=base)
+            case Job() if isinstance(message, ForgetJob):
+                said = JobForgotten(job=result.job, rounds=result.rounds)
             case Job():
                 said = self._loaded(result)
             case tuple():
@@ -122,8 +157,10 @@ class Jobs:
             latest=self._catalog.ref(job.latest),
             metrics=job.latest.metrics,
             plan=job.plan,
+            submitted=job.submitted,
+            ended=None if job.ended is None else job.ended.at,
         )
 
 
-def _job_of(message: StoreJob | StorePlan | LoadJob | StoreScore | EndJob) -> str:
+def _job_of(message: StoreJob | StorePlan | LoadJob | StoreScore | EndJob | ForgetJob) -> str:
     return message.plan.job if isinstance(message, StorePlan) else message.job

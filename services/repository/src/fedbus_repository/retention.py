@@ -6,7 +6,7 @@ structure files are kept for ever; only weights are large.
 
 from collections.abc import Sequence
 
-from fedbus_repository.store import Version
+from fedbus_repository.store import Kept, Version
 
 
 def outdated(versions: Sequence[Version], keep: int) -> list[Version]:
@@ -15,6 +15,19 @@ def outdated(versions: Sequence[Version], keep: int) -> list[Version]:
     top = best(newest)
     return [
         version for version in newest[max(1, keep) :] if not version.pinned and version is not top
+    ]
+
+
+def reasons(versions: Sequence[Version]) -> list[tuple[int, Kept]]:
+    """Say of the versions that still have their weights why that is so; newest first.
+
+    Of several reasons the one that holds longest is said: one of the newest is old some day.
+    """
+    newest = sorted(versions, key=lambda version: version.version, reverse=True)
+    top = best(newest)
+    return [
+        (each.version, "best" if each is top else "pushed" if each.pinned else "newest")
+        for each in newest
     ]
 
 

@@ -13,13 +13,13 @@ from dataclasses import replace
 from typing import Any
 
 from fedbus.wire import codec
-from fedbus.wire.values import Manifest, Metrics, Plan, RoundRecord
+from fedbus.wire.values import Manifest, Metrics, Moment, Plan, RoundRecord
 from fedbus_repository.rules import Counted, merged
 from fedbus_repository.store import Ended, Job, Lease, Round, Version
 
 _VERSION = (
     "model, version, parent, digest, size, card, card_size, job, round, contributors, metrics,"
-    " scored, pinned, kept"
+    " scored, pinned, kept, created"
 )
 _COLUMNS = _VERSION.count(",") + 1
 
@@ -36,11 +36,15 @@ def lease(db: sqlite3.Connection) -> Lease | None:
 def job(db: sqlite3.Connection, name: str) -> Job | None:
     """Read all there is about a job."""
     row = db.execute(
-        "SELECT model, file, secret, phase, reason, base, plan FROM jobs WHERE job = ?", (name,)
+        "SELECT model, file, secret, phase, reason, base, plan, created, ended, forgotten FROM jobs"
+        " WHERE job = ?",
+        (name,),
     ).fetchone()
     if row is None:
         return None
-    model, file, secret, phase, reason, base_version, plan = row
+    model, file, secret, phase, reason, base_version, plan, *rest = row
+    created, ended, forgotten = rest
+    over = None if phase == "running" else Ended(job=name, phase=phase, reason=reason, at=ended)
     base = version(db, model, base_version)
     assert base is not None  # noqa: S101 - versions are kept for ever
     last = _one(db, "job = ? ORDER BY round DESC LIMIT 1", name)
@@ -49,11 +53,13 @@ def job(db: sqlite3.Connection, name: str) -> Job | None:
         model=model,
         file=file,
         secret=secret,
-        ended=None if phase == "running" else Ended(job=name, phase=phase, reason=reason),
+        ended=over,
         base=base,
         latest=last or base,
         rounds=0 if last is None else last.round,
         plan=None if plan is None else codec.unpack(Plan, plan),
+        submitted=created,
+        forgotten=bool(forgotten),
     )
 
 
@@ -69,7 +75,9 @@ def list_jobs(db: sqlite3.Connection) -> tuple[str, ...]:
     """Name the jobs that run, then the `ENDED_LISTED` that were begun last of those that ended."""
     running = db.execute("SELECT job FROM jobs WHERE phase = 'running' ORDER BY job LIMIT 9000")
     ended = db.execute(
-        "SELECT job FROM jobs WHERE phase != 'running' ORDER BY rowid DESC LIMIT ?", (ENDED_LISTED,)
+        "SELECT job FROM jobs WHERE phase != 'running' AND NOT forgotten ORDER BY rowid DESC"
+        " LIMIT ?",
+        (ENDED_LISTED,),
     )
     return tuple(name for (name,) in [*running, *ended])
 
@@ -90,9 +98,15 @@ def latest_of_all(db: sqlite3.Connection) -> tuple[Version, ...]:
     return _some(db, f"(model, version) IN ({newest_of_each}) ORDER BY model")
 
 
-def newest(db: sqlite3.Connection, model: str, limit: int) -> tuple[Version, ...]:
-    """Read the end of a model's trail, newest first."""
-    return _some(db, "model = ? ORDER BY version DESC LIMIT ?", model, limit)
+def newest(
+    db: sqlite3.Connection, model: str, limit: int, before: int | None = None
+) -> tuple[Version, ...]:
+    """Read a model's trail from its end, or from below a version; newest first."""
+    if before is None:
+        return _some(db, "model = ? ORDER BY version DESC LIMIT ?", model, limit)
+    return _some(
+        db, "model = ? AND version < ? ORDER BY version DESC LIMIT ?", model, before, limit
+    )
 
 
 def kept(db: sqlite3.Connection, model: str) -> tuple[Version, ...]:
@@ -131,18 +145,21 @@ def unnamed(db: sqlite3.Connection, digests: Iterable[str]) -> list[str]:
     return [each for each in digests if db.execute(question, (each, each)).fetchone() is None]
 
 
-def insert_job(
-    db: sqlite3.Connection, name: str, base: Version, file: bytes, secret: bytes
+def insert_job(  # noqa: PLR0913, PLR0917 - a row has its columns
+    db: sqlite3.Connection, name: str, base: Version, file: bytes, secret: bytes, at: Moment
 ) -> None:
     """Write a job that trains a model from its latest version on."""
     digest = hashlib.sha256(file).hexdigest()
     db.execute(
-        "INSERT INTO jobs (job, model, file, digest, secret, base) VALUES (?, ?, ?, ?, ?, ?)",
-        (name, base.model, file, digest, secret, base.version),
+        "INSERT INTO jobs (job, model, file, digest, secret, base, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (name, base.model, file, digest, secret, base.version, at),
     )
 
 
-def insert_round(db: sqlite3.Connection, record: RoundRecord, weights: Manifest) -> Version:
+def insert_round(
+    db: sqlite3.Connection, record: RoundRecord, weights: Manifest, at: Moment
+) -> Version:
     """Write a round, its version and its contributors."""
     made = Version(
         model=record.model,
@@ -154,6 +171,7 @@ def insert_round(db: sqlite3.Connection, record: RoundRecord, weights: Manifest)
         round=record.round,
         contributors=len(record.contributors),
         metrics=record.metrics,
+        at=at,
     )
     _insert(db, made, codec.pack(record))
     db.executemany(
@@ -164,7 +182,7 @@ def insert_round(db: sqlite3.Connection, record: RoundRecord, weights: Manifest)
 
 
 def insert_pushed(
-    db: sqlite3.Connection, model: str, weights: Manifest, named: tuple[Manifest, ...]
+    db: sqlite3.Connection, model: str, weights: Manifest, named: tuple[Manifest, ...], at: Moment
 ) -> Version:
     """Write a version that no round made; `named` is its card, and the files that names."""
     parent = latest(db, model)
@@ -175,6 +193,7 @@ def insert_pushed(
         weights=weights,
         card=named[0],
         pinned=True,
+        at=at,
     )
     _insert(db, made, None)
     db.executemany("INSERT OR IGNORE INTO files VALUES (?)", ((file.digest,) for file in named))
@@ -209,7 +228,7 @@ def _insert(db: sqlite3.Connection, made: Version, record: bytes | None) -> None
             *(made.model, made.version, made.parent),
             *(made.weights.digest, made.weights.size, made.card.digest, made.card.size),
             *(made.job, made.round, made.contributors, json.dumps(made.metrics)),
-            *(made.scored, made.pinned, made.kept, record),
+            *(made.scored, made.pinned, made.kept, made.at, record),
         ),
     )
 
@@ -234,7 +253,7 @@ def _rounds(db: sqlite3.Connection, where: str, *values: object) -> Iterator[Rou
 
 def _version_of(row: Sequence[Any]) -> Version:
     model, number, parent, digest, size, card, card_size, *rest = row
-    job_name, round_number, contributors, metrics, scored, pinned, is_kept = rest
+    job_name, round_number, contributors, metrics, scored, pinned, is_kept, at = rest
     return Version(
         model=model,
         version=number,
@@ -248,4 +267,5 @@ def _version_of(row: Sequence[Any]) -> Version:
         scored=bool(scored),
         pinned=bool(pinned),
         kept=bool(is_kept),
+        at=at,
     )

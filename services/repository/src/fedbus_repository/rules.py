@@ -10,10 +10,13 @@ from itertools import islice
 
 from fedbus.layout import listed
 from fedbus.weights import MAX_PREFIX
+from fedbus.wire.jobfile import differences
 from fedbus.wire.values import Manifest, Metrics, Plan, RoundRecord
-from fedbus_repository.store import Ended, Verdict, Version
+from fedbus_repository.store import Ended, Job, Verdict, Version
 
 MAX_METRICS = 64
+MAX_NAMED = 4
+"""Differences of two job files that a sentence names."""
 
 Counted = tuple[str, int]
 """An update that counts, within a job: (agent, task)."""
@@ -41,9 +44,36 @@ def no_job(job: str) -> str:
     return f"no job named {job!r} in this repository"
 
 
-def taken(job: str) -> str:
-    """Say that a job's name is taken."""
-    return f"another job is named {job!r}, with another job file; choose another training_id"
+def no_version(latest: Version, version: int | None) -> str:
+    """Say that a model has no such version."""
+    return f"model {latest.model!r} has versions 1 to {latest.version}, no {version}"
+
+
+def runs(job: str) -> str:
+    """Say that a job that has not ended cannot be forgotten."""
+    return f"job {job!r} runs; cancel it, or wait for its end, before it can be forgotten"
+
+
+def taken(known: Job, differs: str) -> str:
+    """Say that a job's id is taken, by what other file, and what became of that."""
+    stands = "runs" if known.ended is None else f"has {known.ended.phase}"
+    return (
+        f"the id {known.job!r} belongs to a job of {known.submitted or 'before'} that {stands}, "
+        f"with another job file: {differs}; choose another id"
+    )
+
+
+def difference(known: bytes, sent: bytes) -> str:
+    """Say how a job file differs from the one that is stored under its id; empty where it is equal.
+
+    Files that say the same are equal, however they are written; the id itself is not compared, as
+    it may have been left out of one of them.
+    """
+    if known == sent:
+        return ""
+    found = differences(known, sent)
+    more = f", and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+    return "; ".join(found[:MAX_NAMED]) + more
 
 
 def busy(model: str, job: str) -> str:

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from secrets import token_bytes
 
+from fedbus import clock
 from fedbus.actions import Source
 from fedbus.errors import StoreError
 from fedbus.wire import codec
-from fedbus.wire.values import Manifest, Metrics, Plan, RoundRecord
+from fedbus.wire.values import Manifest, Metrics, Moment, Plan, RoundRecord
 from fedbus_repository import rows, rules
 from fedbus_repository.blobs import BlobFolder
 from fedbus_repository.database import Database
 from fedbus_repository.disk import At
-from fedbus_repository.retention import outdated
+from fedbus_repository.retention import best, outdated, reasons
 from fedbus_repository.store import (
     Ended,
     EndPhase,
@@ -26,6 +27,7 @@ from fedbus_repository.store import (
     Lease,
     Refused,
     Round,
+    Shown,
     Stale,
     Upload,
     Verdict,
@@ -42,13 +44,14 @@ class SqliteStore:
     """A `Store` in one folder, which one process holds at a time.
 
     `keep` versions of a model keep their weights (retention.py). For tests: `durable=False` syncs
-    nothing, `at` is told each step before it is taken, `secret` makes the jobs' secrets.
+    nothing, `at` is told each step before it is taken, `secret` makes the jobs' secrets, `now` is
+    the clock by which jobs and versions are stamped.
 
     Raises:
         StoreError: the folder cannot be used, or another repository uses it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a folder; the rest has good defaults, and is for tests
         self,
         folder: Path,
         *,
@@ -56,9 +59,10 @@ class SqliteStore:
         durable: bool = True,
         at: At = lambda _: None,
         secret: Callable[[], bytes] = new_secret,
+        now: Callable[[], Moment] = clock.utc,
     ) -> None:
         self.folder = folder
-        self._keep, self._secret = keep, secret
+        self._keep, self._secret, self._now = keep, secret, now
         self._database = Database(folder, durable=durable, at=at)
         try:
             self._blobs = BlobFolder(folder, durable=durable, at=at)
@@ -94,14 +98,14 @@ class SqliteStore:
             if isinstance(found, Stale):
                 return found
             if isinstance(found, Job):
-                same = (found.model, found.file) == (model, file)
-                return found if same else Refused(rules.taken(job), "training_id")
+                differs = rules.difference(found.file, file)
+                return Refused(rules.taken(found, differs), "training_id") if differs else found
             base = rows.latest(db, model)
             if base is None:
                 return _no_model(db, model)
             if (other := rows.running(db, model)) is not None:
                 return Refused(rules.busy(model, other), "model_name")
-            rows.insert_job(db, job, base, file, self._secret())
+            rows.insert_job(db, job, base, file, self._secret(), self._now())
             return _job(db, epoch, job)
 
     def store_plan(self, epoch: int, plan: Plan) -> Plan | Ended | Refused | Stale | None:
@@ -132,8 +136,21 @@ class SqliteStore:
                 return found
             if found.ended is not None:
                 return found.ended
-            db.execute("UPDATE jobs SET phase = ?, reason = ? WHERE job = ?", (phase, reason, job))
-            return Ended(job=job, phase=phase, reason=reason)
+            at = self._now()
+            db.execute(
+                "UPDATE jobs SET phase = ?, reason = ?, ended = ? WHERE job = ?",
+                (phase, reason, at, job),
+            )
+            return Ended(job=job, phase=phase, reason=reason, at=at)
+
+    def forget_job(self, epoch: int, job: str) -> Job | Refused | Stale:
+        with self._database.writing(f"forgetting job {job}") as db:
+            found = _job(db, epoch, job)
+            if isinstance(found, Job):
+                if found.ended is None:
+                    return Refused(rules.runs(job))
+                db.execute("UPDATE jobs SET forgotten = 1 WHERE job = ?", (job,))
+            return found
 
     def list_jobs(self, epoch: int) -> tuple[str, ...] | Stale:
         with self._database.reading("listing jobs") as db:
@@ -158,7 +175,7 @@ class SqliteStore:
                 if answer is not None:
                     return answer
                 self._require(weights)
-                made = rows.insert_round(db, record, weights)
+                made = rows.insert_round(db, record, weights, self._now())
                 gone = outdated(rows.kept(db, made.model), self._keep)
                 rows.forget_weights(db, gone)
                 deleted = rows.unnamed(db, {old.weights.digest for old in gone})
@@ -192,25 +209,31 @@ class SqliteStore:
             named = (card, *files)
             for blob in (weights, *named):
                 self._require(blob)
-            return rows.insert_pushed(db, model, weights, named)
+            return rows.insert_pushed(db, model, weights, named, self._now())
 
     def latest(self) -> tuple[Version, ...]:
         with self._database.reading("listing models") as db:
             return rows.latest_of_all(db)
 
     def show(
-        self, model: str, version: int | None, limit: int
-    ) -> tuple[Version, tuple[Version, ...]] | Refused:
+        self, model: str, version: int | None, limit: int, before: int | None = None
+    ) -> Shown | Refused:
         with self._database.reading(f"showing model {model}") as db:
-            newest = rows.newest(db, model, limit)
-            if not newest:
+            latest = rows.latest(db, model)
+            if latest is None:
                 return _no_model(db, model)
-            found = newest[0] if version is None else rows.version(db, model, version)
+            found = latest if version is None else rows.version(db, model, version)
             if found is None:
-                return Refused(
-                    f"model {model!r} has versions 1 to {newest[0].version}, no {version}"
-                )
-            return found, newest
+                return Refused(rules.no_version(latest, version))
+            kept = rows.kept(db, model)
+            top = best(kept)
+            return Shown(
+                version=found,
+                trail=rows.newest(db, model, limit, before),
+                versions=latest.version,
+                kept=tuple(reasons(kept)),
+                best=None if top is None else top.version,
+            )
 
     def trail(self) -> list[Round]:
         with self._database.reading("reading the trail") as db:

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from fedbus.actions import Source
-from fedbus.wire.values import Manifest, Metrics, Plan, RoundRecord
+from fedbus.wire.values import Manifest, Metrics, Moment, Plan, RoundRecord
 
 EndPhase: TypeAlias = Literal["finished", "failed", "cancelled"]
 Verdict: TypeAlias = Literal["stored", "drop", "unknown"]
+Kept: TypeAlias = Literal["best", "pushed", "newest"]
+"""Why a version still has its weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Version:
     """A version of a model, without its round's record; a pushed one has no job.
 
     `scored`: its metrics hold a held-out score. `pinned`: its weights stay, whatever comes. `kept`:
-    they are not deleted yet.
+    they are not deleted yet. `at`: when it was made, which tells no two versions apart.
     """
 
     model: str
@@ -47,6 +49,7 @@ class Version:
     scored: bool = False
     pinned: bool = False
     kept: bool = True
+    at: Moment | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +62,20 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a job ended: what was said first."""
+    """How a job ended: what was said first, and when."""
 
     job: str
     phase: EndPhase
     reason: str
+    at: Moment | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A job, its last plan, and how far it has come.
 
-    `latest` is its last committed version, or its base while there is none.
+    `latest` is its last committed version, or its base while there is none. `forgotten`: it is
+    listed no more.
     """
 
     job: str
@@ -82,6 +87,23 @@ class Job:
     latest: Version
     rounds: int
     plan: Plan | None
+    submitted: Moment | None = field(default=None, compare=False)
+    forgotten: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A version of a model, and a part of the trail, newest first.
+
+    `versions` counts the whole trail; `kept` are those that still have their weights, newest first,
+    with why; `best` is the one that is kept for its metric.
+    """
+
+    version: Version
+    trail: tuple[Version, ...]
+    versions: int
+    kept: tuple[tuple[int, Kept], ...]
+    best: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +168,7 @@ class Store(Protocol):
     # ── jobs; a lower epoch than the lease's is answered Stale ────────────────────────────────────
 
     def store_job(self, epoch: int, job: str, model: str, file: bytes) -> Job | Refused | Stale:
-        """Accept a job with a secret of its own; the same id and bytes are the same job."""
+        """Accept a job with a secret of its own; the same id and an equal file are the same job."""
 
     def store_plan(self, epoch: int, plan: Plan) -> Plan | Ended | Refused | Stale | None:
         """Journal a plan; None: a later one, or another of that task, holds."""
@@ -163,6 +185,9 @@ class Store(Protocol):
 
     def list_jobs(self, epoch: int) -> tuple[str, ...] | Stale:
         """Name the jobs that run, then those that have ended, the latest begun first."""
+
+    def forget_job(self, epoch: int, job: str) -> Job | Refused | Stale:
+        """List an ended job no more; it keeps its id, its file, its rounds and its versions."""
 
     def load_job(self, epoch: int, job: str) -> Job | Refused | Stale:
         """Read all there is about a job."""
@@ -194,9 +219,12 @@ class Store(Protocol):
         """Read the latest version of every model, by name."""
 
     def show(
-        self, model: str, version: int | None, limit: int
-    ) -> tuple[Version, tuple[Version, ...]] | Refused:
-        """Read one version (None: the latest) and the newest `limit` of the trail, newest first."""
+        self, model: str, version: int | None, limit: int, before: int | None = None
+    ) -> Shown | Refused:
+        """Read one version (None: the latest), and `limit` of the trail, newest first.
+
+        With `before`, the trail is told from the version below that one.
+        """
 
     def trail(self) -> Iterable[Round]:
         """Read everything, by model and version: for whoever checks it."""

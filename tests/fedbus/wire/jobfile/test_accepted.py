@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from fedbus.wire import codec
-from fedbus.wire.jobfile import digest, params, parse
+from fedbus.wire.jobfile import params, parse
 from fedbus.wire.jobfile.model import default_quorum
 from fedbus.wire.values import (
     Reading,
@@ -206,12 +206,6 @@ def test_an_error_is_reached_from_above_and_a_share_from_below() -> None:
     assert job.reached({"mae": 0.6, "recall": 0.7}) is None
     assert job.reached({"mae": 0.5}) == "mae 0.5, at most 0.5 was asked"
     assert job.reached({"recall": 0.8}) == "recall 0.8, at least 0.8 was asked"
-
-
-def test_a_job_is_known_by_the_bytes_that_were_sent() -> None:
-    """A space makes another file."""
-    assert digest(b"{}") == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
-    assert digest(b"{ }") != digest(b"{}")
 
 
 def test_a_job_cannot_be_changed() -> None:

@@ -13,6 +13,7 @@ from fedbus.node import Identity
 from fedbus.plugins import Folds
 from fedbus.spool import Spools
 from fedbus.testing.ring import Birth, Life
+from fedbus.wire.moments import moment_of
 from fedbus.wire.states import AgentFacts
 from fedbus_collector.app import aggregator
 from fedbus_collector.collection import Means
@@ -38,22 +39,32 @@ def new_secret() -> bytes:
     return secrets.token_bytes(32)
 
 
-def repository(folder: Path, secret: Callable[[], bytes] = new_secret) -> Birth:
+def long_ago() -> str:
+    """Tell the time on a clock that stands still, so that a run can be replayed."""
+    return moment_of(0.0)
+
+
+def repository(
+    folder: Path,
+    secret: Callable[[], bytes] = new_secret,
+    utc: Callable[[], str] = long_ago,
+) -> Birth:
     """Make a repository on a real store in a folder, which syncs nothing."""
 
     def birth(identity: Identity) -> Life:
-        store = SqliteStore(folder, durable=False, secret=secret)
+        store = SqliteStore(folder, durable=False, secret=secret, now=utc)
         return Life(RepositoryCore(identity.name, store), store.open_blob, store.close)
 
     return birth
 
 
-def controller(heartbeat_seconds: float) -> Birth:
+def controller(heartbeat_seconds: float, utc: Callable[[], str] = long_ago) -> Birth:
     """Make a controller."""
 
     def birth(identity: Identity) -> Life:
-        life = identity.incarnation
-        return Life(ControllerCore(life, REPOSITORY, heartbeat_seconds, selector, check_plugins))
+        beat = heartbeat_seconds
+        core = ControllerCore(identity.incarnation, REPOSITORY, beat, selector, check_plugins, utc)
+        return Life(core)
 
     return birth
 

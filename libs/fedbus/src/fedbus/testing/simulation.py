@@ -33,10 +33,12 @@ from fedbus.weights import decode
 from fedbus.wire import codec, topics
 from fedbus.wire.jobfile import JobFileError, parse
 from fedbus.wire.messages import ModelPushed
+from fedbus.wire.moments import moment_of
 from fedbus.wire.states import ENDED, JobState, ModelCard, RoundState
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.work import Workbench
 from fedbus_repository.sqlite import SqliteStore
+from fedbus_repository.store import Shown
 
 USER = "user.simulation"
 LONGEST_SECONDS = 10 * 365 * 86_400.0
@@ -148,10 +150,12 @@ class _Stage:
         ring, folder = self._ring, self._folder
         secret = np.random.default_rng(ring.seed).bytes(32)
         beat = ring.heartbeat_seconds
-        ring.add(births.REPOSITORY, births.repository(folder / "repository", lambda: secret))
+        ring.add(
+            births.REPOSITORY, births.repository(folder / "repository", lambda: secret, self._utc)
+        )
         ring.add("user.pusher", lambda _: Life(self._pusher(model)))
         ring.run(lambda: self._pushed or bool(self._refusal))
-        ring.add(births.CONTROLLER, births.controller(beat))
+        ring.add(births.CONTROLLER, births.controller(beat, self._utc))
         ring.add(births.COLLECTOR, births.collector())
         for name, dataset in data.items():
             self._add_agent(f"agent.{name.removeprefix('agent.')}", dataset, "train", own)
@@ -182,6 +186,9 @@ class _Stage:
         """End every life."""
         for name in list(self._ring.hosts):
             self._ring.kill(name)
+
+    def _utc(self) -> str:
+        return moment_of(self._ring.now)  # since 1970: who replays a seed sees the same times
 
     def _over(self) -> bool:
         return bool(self._refusal) or (self._state is not None and self._state.phase in ENDED)
@@ -234,8 +241,8 @@ class _Stage:
         store = SqliteStore(self._folder / "repository", durable=False)
         try:
             shown = store.show(state.model, state.version, 1)
-            assert isinstance(shown, tuple)  # noqa: S101 - the job has just trained it
-            version = shown[0]
+            assert isinstance(shown, Shown)  # noqa: S101 - the job has just trained it
+            version = shown.version
             card = codec.from_json(ModelCard, _all(store, version.card.digest))
             blob = _all(store, version.weights.digest)
             return decode(blob, Layout.read(card.layout))

@@ -11,6 +11,7 @@ from fedbus.wire.values import (
     Ident,
     Manifest,
     Metrics,
+    Moment,
     NodeName,
     Number,
     Text,
@@ -79,7 +80,11 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
-    """Where a job stands."""
+    """Where a job stands.
+
+    `submitted` is when the repository stored it, `ended` when that stored its end, and `at` when
+    the controller said this.
+    """
 
     job: Ident
     model: Ident
@@ -90,11 +95,14 @@ class JobState:
     reason: Text
     version: Whole | None = None
     agents: Whole = 0
+    submitted: Moment | None = None
+    ended: Moment | None = None
+    at: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundState:
-    """One finished round."""
+    """One finished round: `began` when its agents were asked, and told of `at` that time."""
 
     job: Ident
     round: Whole
@@ -104,11 +112,13 @@ class RoundState:
     examples: Whole
     metrics: Metrics
     seconds: Metrics
+    began: Moment | None = None
+    at: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLatest:
-    """The newest committed version of a model."""
+    """The newest committed version of a model, and when it was made."""
 
     model: Ident
     version: Whole
@@ -120,6 +130,7 @@ class ModelLatest:
     parent: Whole | None
     job: Ident | None
     round: Whole
+    at: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

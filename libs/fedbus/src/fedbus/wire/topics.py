@@ -99,6 +99,8 @@ LINKS: tuple[Link, ...] = (
     Link(m.ScoreStored, ("repository",), ("controller",)),
     Link(m.EndJob, ("controller",), ("repository",)),
     Link(m.JobEnded, ("repository",), ("controller",)),
+    Link(m.ForgetJob, ("controller",), ("repository",)),
+    Link(m.JobForgotten, ("repository",), ("controller",)),
     Link(m.StaleEpoch, ("repository", "collector", "agent"), ("controller",)),
     Link(m.Commit, ("collector",), ("repository",)),
     Link(m.Committed, ("repository",), ("collector",)),
@@ -133,6 +135,10 @@ CANCEL = Topic(
     "cancel", None, ("user",), ("controller",), "any", retain=False,
     purpose="the id of a job to cancel, bare or as a JSON string",
 )
+FORGET = Topic(
+    "forget", None, ("user",), ("controller",), "any", retain=False,
+    purpose="the id of an ended job that is to be listed no more, bare or as a JSON string",
+)
 JOB_STATE = Topic(
     "jobs/{job}/state", JobState, ("controller",), ("user",), "json", retain=True,
     purpose="where a job stands", expiry=30 * DAY,
@@ -158,7 +164,7 @@ BLOBS = Topic(
     purpose="chunks of a blob, to whoever joined its group",
 )
 PUBLIC = (
-    NODE_STATE, HEARTBEAT, SUBMIT, CANCEL, JOB_STATE, ROUND_STATE, MODEL_LATEST, INFERENCE,
+    NODE_STATE, HEARTBEAT, SUBMIT, CANCEL, FORGET, JOB_STATE, ROUND_STATE, MODEL_LATEST, INFERENCE,
     REPLIES, BLOBS,
 )
 # fmt: on

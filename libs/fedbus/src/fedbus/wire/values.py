@@ -38,6 +38,12 @@ TaskNumber = Annotated[int, Strict(), Field(ge=1, lt=2**31)]
 Whole = Annotated[int, Strict(), Field(ge=0, lt=2**53)]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Raw = Annotated[bytes, Strict()]
+Moment = Annotated[
+    str,
+    Strict(),
+    Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"),
+]
+"""A time, RFC 3339 in UTC to the millisecond: `2026-11-29T08:53:28.120Z`; see moments.py."""
 Signed = Annotated[int, Strict(), Field(ge=-(2**53), lt=2**53)]
 Word = Annotated[str, Strict(), Field(max_length=256)]
 Argument = (

@@ -13,14 +13,16 @@ knows is refused by name, what a later version implements is refused with "not y
     faults.py      how a fault reads
     reading.py     all of it in order: `parse`
     params.py      what an agent is told of it
+    comparison.py  whether two files say the same
 """
 
 from fedbus.wire.jobfile.arguments import not_taken
+from fedbus.wire.jobfile.comparison import differences
 from fedbus.wire.jobfile.faults import Fault, JobFileError
 from fedbus.wire.jobfile.model import JobFile, Plugins, RoundSettings, TrainingConfig
 from fedbus.wire.jobfile.not_yet import NOT_YET
 from fedbus.wire.jobfile.params import params, steps_of
-from fedbus.wire.jobfile.reading import canonical, digest, parse, schema
+from fedbus.wire.jobfile.reading import canonical, parse, schema
 
 __all__ = [
     "NOT_YET",
@@ -31,7 +33,7 @@ __all__ = [
     "RoundSettings",
     "TrainingConfig",
     "canonical",
-    "digest",
+    "differences",
     "not_taken",
     "params",
     "parse",

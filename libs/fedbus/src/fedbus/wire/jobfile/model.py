@@ -6,7 +6,7 @@ as leaving a key out.
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field
 
@@ -109,7 +109,11 @@ class Plugins(Part):
 class JobFile(Part):
     """A job, as a person or an aerOS controller writes it."""
 
-    training_id: Id = Field(description="The job's id: the same bytes again are the same job.")
+    training_id: Id | None = Field(
+        default=None,
+        description="The job's id; one is made when it is left out, and said in the answer. The "
+        "same file again under the same id is the same job, however it is written.",
+    )
     model_name: Name = Field(description="The model in the repository to improve.")
     model_version: Annotated[Label, BeforeValidator(_number_as_text)] | None = Field(
         default=None, description="A label; training starts from the latest version."
@@ -157,6 +161,16 @@ class JobFile(Part):
     )
     round: RoundSettings = RoundSettings()
     plugins: Plugins = Plugins()
+
+    @property
+    def id(self) -> str:
+        """The job's id, of a file that has one: `named` gives it to those that leave it out."""
+        assert self.training_id is not None  # noqa: S101 - nobody runs a job without one
+        return self.training_id
+
+    def named(self, job: str) -> Self:
+        """Return the same job under this id."""
+        return self.model_copy(update={"training_id": job})
 
     @property
     def trainer(self) -> str | None:

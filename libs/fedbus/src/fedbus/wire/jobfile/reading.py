@@ -1,6 +1,5 @@
 """Bytes to a `JobFile`, or to all that is wrong with them."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -88,11 +87,6 @@ def parse(data: bytes, judge: Judge = lambda _: ()) -> JobFile:
 def _begins(key: str, faulty: Iterable[str]) -> bool:
     """Say whether something below a key is at fault: without that, nobody can judge the whole."""
     return any(other.startswith((f"{key}.", f"{key}[")) for other in faulty)
-
-
-def digest(data: bytes) -> str:
-    """Name a job file by its bytes as sent: the same id with another digest is another job."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def canonical(job: JobFile) -> bytes:

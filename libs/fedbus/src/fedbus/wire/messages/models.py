@@ -1,11 +1,11 @@
 """Models for people: push, list, show."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fedbus.wire.values import Flag, Ident, Manifest, Metrics, ModelRef, Text, Whole
+from fedbus.wire.values import Flag, Ident, Manifest, Metrics, ModelRef, Moment, Text, Whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +31,23 @@ class ListModels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelsListed:
-    """The latest version of every model."""
+    """The latest version of every model, and by the model's name when it was made."""
 
     models: Annotated[tuple[ModelRef, ...], Field(max_length=2_000)]
+    made: Annotated[dict[Ident, Moment], Field(max_length=2_000)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowModel:
-    """Tell me about a version of a model; null is the latest."""
+    """Tell me about a version of a model; null is the latest.
+
+    `before` is where the trail that is told begins: at the version below it, for those who ask for
+    more than one answer holds.
+    """
 
     model: Ident
     version: Whole | None = None
+    before: Whole | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +62,30 @@ class VersionFacts:
     contributors: Whole
     metrics: Metrics
     kept: Flag
+    at: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptVersion:
+    """A version whose weights are not deleted, and why: the first reason that holds."""
+
+    version: Whole
+    why: Literal["best", "pushed", "newest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShown:
-    """A version of a model and the newest part of the model's trail, newest first."""
+    """A version of a model and a part of the model's trail, newest first.
+
+    `versions` counts the whole trail. `kept` are the versions whose weights can be fetched, newest
+    first, and `best` is the one of the best metric, by which the repository keeps it.
+    """
 
     version: ModelRef
     trail: Annotated[tuple[VersionFacts, ...], Field(max_length=1_000)]
+    versions: Whole = 0
+    kept: Annotated[tuple[KeptVersion, ...], Field(max_length=1_000)] = ()
+    best: Whole | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

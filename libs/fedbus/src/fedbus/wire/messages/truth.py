@@ -1,16 +1,18 @@
 """The repository's truths: leases, jobs, plans, commits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
 from fedbus.wire.states import ModelNeeds
 from fedbus.wire.values import (
+    Flag,
     Ident,
     Manifest,
     Metrics,
     ModelRef,
+    Moment,
     NodeName,
     Number,
     Plan,
@@ -48,7 +50,7 @@ class LeaseHeld:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreJob:
-    """Accept this job file (its raw bytes). Same id and bytes: the same answer again."""
+    """Accept this job file (its raw bytes). The same id and an equal file are the same job."""
 
     epoch: Whole
     job: Ident
@@ -58,11 +60,21 @@ class StoreJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStored:
-    """The job is accepted; `secret` (32 bytes, made by the repository) seeds all its chance."""
+    """The job is accepted; `secret` (32 bytes, made by the repository) seeds all its chance.
+
+    `known`: it was here before this file came, and stands as the other fields say.
+    """
 
     job: Ident
     secret: Raw
     base: ModelRef
+    known: Flag = False
+    phase: Literal["running", "finished", "failed", "cancelled"] = "running"
+    reason: Text = ""
+    rounds: Whole = 0
+    metrics: Metrics = field(default_factory=dict)
+    submitted: Moment | None = None
+    ended: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +149,8 @@ class JobLoaded:
     metrics: Metrics
     plan: Plan | None
     needs: ModelNeeds | None = None
+    submitted: Moment | None = None
+    ended: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,11 +183,29 @@ class EndJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnded:
-    """The repository will commit no more rounds for this job."""
+    """The repository will commit no more rounds for this job; since when."""
 
     job: Ident
     phase: Literal["finished", "failed", "cancelled"]
     reason: Text
+    at: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetJob:
+    """List this job no more; its file, its rounds and its versions stay, and so does its id."""
+
+    epoch: Whole
+    job: Ident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobForgotten:
+    """The job is listed no more. A refusal, where it runs or nobody knows it, says `reason`."""
+
+    job: Ident
+    rounds: Whole = 0
+    reason: Text = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
