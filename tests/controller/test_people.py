@@ -121,7 +121,7 @@ def test_the_same_file_in_other_bytes_is_the_same_job_while_it_is_stored() -> No
 
 @pytest.mark.parametrize("payload", [b"job-1", b'"job-1"', b'{"job": "job-1"}'])
 def test_an_ended_job_is_forgotten(payload: bytes) -> None:
-    """Once the repository lists it no more: nothing is retained, nor said on the next connection."""
+    """Once the repository lists it no more: nothing is retained, nor said on reconnect."""
     stand = Stand()
     ended = replace(loaded(), phase="finished", rounds=2, ended="2026-11-29T08:54:00.000Z")
     stand.begin(ended)
