@@ -3,8 +3,8 @@
 import asyncio
 import json
 import os
-import shlex
 import shutil
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from fedbus.cli.client import connected
+from fedbus.cli.clusters import mosquitto_options
 from fedbus.cli.where import Where, where
 from fedbus.cluster import place
 from fedbus.cluster.place import Place
@@ -170,9 +171,7 @@ class Up:
         found = shutil.which(f"mosquitto_{program}")
         if found is None:
             pytest.skip(f"mosquitto_{program} is not installed")
-        (line,) = (line for line in self.said.splitlines() if "mosquitto_sub" in line)
-        login = shlex.split(line)
-        return [found, *login[1 : login.index("-v")], *words]
+        return [found, *mosquitto_options(self.place.address), *words]
 
     def foreign(self, program: str, *words: str) -> str:
         """Run a foreign client to its end, and return what it printed."""

@@ -220,7 +220,7 @@ def test_a_home_is_not_given_to_a_second_cluster(up: Up) -> None:
 
 def test_env_leads_other_programs_here(up: Up) -> None:
     """As the variable that services read as well."""
-    assert up.ask("env") == {"FEDBUS_BROKER": up.place.broker}
+    assert up.ask("env")["FEDBUS_BROKER"] == up.place.broker
     assert up.run("--broker", up.place.broker, "agents").returncode == OK
 
 

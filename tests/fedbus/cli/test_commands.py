@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fedbus.bus.base import BrokerAddress
 from fedbus.bus.broker import free_port
 from fedbus.cli import demo, jobs, starting, up
 from fedbus.cli.main import app
@@ -55,15 +54,6 @@ def test_a_broker_address_with_a_mistake_is_wrong_usage() -> None:
     result = RUNNER.invoke(app, ["--broker", "http://me:secret@h", "job", "list"])
     assert result.exit_code == 2
     assert "secret" not in result.output
-
-
-def test_env_prints_what_a_shell_can_read() -> None:
-    """And what a program can."""
-    at = ["--broker", "mqtt://user.cli:a%27b@h:1"]
-    shell = RUNNER.invoke(app, [*at, "env"])
-    assert shell.stdout == "export FEDBUS_BROKER=mqtt://user.cli:a%27b@h:1\n"
-    said = json.loads(RUNNER.invoke(app, [*at, "env", "--json"]).stdout)
-    assert said == {"FEDBUS_BROKER": "mqtt://user.cli:a%27b@h:1"}
 
 
 @pytest.mark.parametrize(
@@ -118,14 +108,6 @@ def test_a_demo_that_ends_by_a_mistake_leaves_nothing(
     result = RUNNER.invoke(app, ["demo"])
     assert isinstance(result.exception, ZeroDivisionError)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_recipes_are_ready_to_paste() -> None:
-    """With the password where there is one, quoted where it must be."""
-    said = up.recipes(BrokerAddress("127.0.0.1", 1884, "user.cli", "a b"))
-    assert "mosquitto_sub -V 5 -h 127.0.0.1 -p 1884 -u user.cli -P 'a b' -v -t" in said
-    assert "-e fedbus/v1/replies/me -t fedbus/v1/submit" in said
-    assert " -u " not in up.recipes(BrokerAddress("127.0.0.1", 1884))
 
 
 @pytest.mark.parametrize(

@@ -129,3 +129,39 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(
         advance("round 1 [of 2]")
     assert "round 1 [of 2]" in screen.getvalue()
     assert "50%" in screen.getvalue()
+
+
+@pytest.mark.parametrize("width", [10, 20, 40, 100])
+def test_what_is_to_be_copied_is_never_broken(width: int) -> None:
+    """Neither a command in a sentence nor one on a line of its own; only prose is."""
+    command = "`fedbus job submit examples/digits/job.json --watch`"
+    line = "  mosquitto_rr $(fedbus env --mosquitto) -e replies/me -t submit -m x"
+    said = show.wrapped(f"in another terminal, {command}, or else type this:\n{line}\n", width)
+    assert command in said
+    assert line in said.split("\n")
+    prose = [one for one in said.split("\n") if command not in one and one != line]
+    assert max(map(len, prose)) <= max(width, len("terminal,"))
+
+
+def test_a_pipe_gets_every_sentence_in_one_line() -> None:
+    """And backticks that do not close break nothing."""
+    assert show.wrapped("a `b c\nd", None) == "a `b c\nd"
+    assert show.wrapped("aaaa `bbbb cccc", 5) == "aaaa\n`bbbb\ncccc"
+    assert show.wrapped("", 5) == ""
+
+
+def test_a_sentence_is_wrapped_on_a_terminal_and_a_command_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However narrow it is."""
+    screen = Screen()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setenv("COLUMNS", "20")
+    show.say("one two three four five six `fedbus job submit job.json --watch`")
+    show.commands("mosquitto_sub $(fedbus env --mosquitto) -v -t 'fedbus/v1/jobs/+/state'")
+    assert screen.getvalue().splitlines() == [
+        "one two three four",
+        "five six",
+        "`fedbus job submit job.json --watch`",
+        "mosquitto_sub $(fedbus env --mosquitto) -v -t 'fedbus/v1/jobs/+/state'",
+    ]

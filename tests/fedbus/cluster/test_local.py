@@ -9,7 +9,7 @@ import pytest
 from fedbus.bus import broker
 from fedbus.bus.base import BrokerAddress
 from fedbus.bus.broker import PortTaken, free_port
-from fedbus.cluster import local
+from fedbus.cluster import local, ports
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.members import ClusterPlan, Member
 from fedbus.cluster.process import Process
@@ -20,13 +20,13 @@ async def test_of_two_clusters_that_want_the_usual_port_the_second_takes_another
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both found it free; whoever listens first has it, and the other's members are told theirs."""
-    monkeypatch.setattr(local, "USUAL_PORT", free_port())
+    monkeypatch.setattr(ports, "USUAL_PORT", free_port())
     one, two = (LocalCluster(ClusterPlan(home=tmp_path / name)) for name in ("one", "two"))
-    assert one.broker.port == two.broker.port == local.USUAL_PORT
+    assert one.broker.port == two.broker.port == ports.USUAL_PORT
     async with one, two:
         one.start_broker()
         two.start_broker()
-        assert one.address.port == local.USUAL_PORT != two.address.port
+        assert one.address.port == ports.USUAL_PORT != two.address.port
         assert len({*one.processes} | {*two.processes}) == len(two.members)
 
 
@@ -77,7 +77,7 @@ async def test_a_home_without_room_is_a_sentence(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(broker, "_write_private", full)
+    monkeypatch.setattr(broker, "write_private", full)
     cluster = LocalCluster(ClusterPlan(home=tmp_path / "home"))
     with pytest.raises(StoreError, match="home: No space left on device"):
         async with cluster:

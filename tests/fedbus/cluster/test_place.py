@@ -143,5 +143,5 @@ def test_a_lock_that_was_removed_meanwhile_is_none(
 def test_a_home_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     """Not a traceback."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(SettingsError, match=r"file/home: a file is in its way; --home"):
+    with pytest.raises(SettingsError, match=r"file/home: a file is in its way; --cluster"):
         Claim(tmp_path / "file" / "home").__enter__()

@@ -16,6 +16,7 @@ from typing import Self
 from fedbus.bus.base import BrokerAddress
 from fedbus.bus.broker_files import BrokerConfig, Rules, acl_file, password_file
 from fedbus.errors import BusError, SettingsError
+from fedbus.private_files import write_private
 from fedbus.wire.topics import access_rules
 
 START_SECONDS = 10.0
@@ -137,10 +138,10 @@ class LocalBroker:
             return
         self._check_port()
         (self.home / "data").mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_private(self.home / "mosquitto.conf", self._config().text())
+        write_private(self.home / "mosquitto.conf", self._config().text())
         if self.accounts:
-            _write_private(self.home / "passwords", password_file(self.accounts))
-            _write_private(self.home / "acl", acl_file(self.accounts, self._rules))
+            write_private(self.home / "passwords", password_file(self.accounts))
+            write_private(self.home / "acl", acl_file(self.accounts, self._rules))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the program we found, our own configuration
                 [*self._launcher, mosquitto(), "-c", str(self.home / "mosquitto.conf")],
@@ -219,13 +220,3 @@ def _listens(pid: int, port: int) -> bool:
             for each in psutil.Process(pid).net_connections("tcp")
         )
     return False
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace a file in one step by one that only its owner can read."""
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    new.replace(path)

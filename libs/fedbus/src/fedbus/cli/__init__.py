@@ -4,6 +4,9 @@ __main__   the process: Ctrl-C ends it even while the commands are loaded
 main       the commands, and what becomes of their errors
 exits      exit codes
 where      which broker to talk to, and as whom
+anywhere   --cluster and --broker, which may stand behind a command too
+stale      a login that `fedbus env` gave once and that leads nowhere any more
+clusters   what runs on this machine: clusters, down, env
 client     foreign requests and retained topics on one connection
 errands    models pushed, listed, shown and pulled: a small core in a real node
 card       a model card and its files on disk

@@ -66,7 +66,7 @@ def demo(
         shutil.rmtree(home, ignore_errors=True)
         raise
     shutil.rmtree(home, ignore_errors=True)
-    show.say(f"\n{what_next()}\n")
+    show.commands(f"\n{what_next()}\n")
     show.say(f"held-out accuracy: {show.percent(end.metrics['accuracy'])}")
 
 

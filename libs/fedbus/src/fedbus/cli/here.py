@@ -1,8 +1,16 @@
 """What a command finds in its context: a way to find the broker, looked for only when needed."""
 
+from pathlib import Path
+
 import typer
 
 from fedbus.cli.where import Where
+
+
+def cluster_of(ctx: typer.Context) -> Path | None:
+    """Tell the home that `--cluster` names, wherever it stands on the command line."""
+    given = ctx.find_root().params.get("cluster")
+    return given.resolve() if isinstance(given, Path) else None
 
 
 def broker_of(ctx: typer.Context) -> Where:

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from fedbus.cli import (
     agents,
+    clusters,
     data,
     demo,
     exits,
@@ -21,8 +22,10 @@ from fedbus.cli import (
     plugins,
     show,
     simulation,
+    stale,
     up,
 )
+from fedbus.cli.anywhere import moved_to_front
 from fedbus.cli.outlet import flush_stdout, open_stdout
 from fedbus.cli.where import Where, where
 from fedbus.errors import FedbusError
@@ -31,6 +34,10 @@ from fedbus.setting_names import unknown_settings
 
 class Commands(TyperGroup):
     """All commands; an error of ours becomes a sentence and an exit code, never a traceback."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as typer has it
+        """Read the command line, with options of our own wherever they stand."""
+        return super().parse_args(ctx, moved_to_front(args))
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as typer has it
         """Run a command."""
@@ -57,8 +64,9 @@ app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(plugins.app, name="plugins")
 app.command("up")(up.up)
-app.command("down")(up.down)
-app.command("env")(up.env)
+app.command("down")(clusters.down)
+app.command("clusters")(clusters.clusters)
+app.command("env")(clusters.env)
 app.command("agents")(agents.agents)
 app.command("infer")(inference.infer)
 app.command("demo")(demo.demo)
@@ -78,7 +86,8 @@ def main(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="The home of a cluster that `fedbus up` started, where several run here.",
+            help="The home of a cluster of `fedbus up`, where several run here; `fedbus clusters` "
+            "lists them. It may stand behind the command as well, and so may --broker.",
         ),
     ] = None,
     broker: Annotated[
@@ -104,7 +113,7 @@ def main(
     environ = {**os.environ, **({"FEDBUS_BROKER": broker} if broker else {})}
 
     def find() -> Where:
-        return where(environ, cluster.resolve() if cluster and not broker else None)
+        return where(environ, cluster.resolve() if cluster and not broker else None, show.note)
 
     ctx.obj = find
 
@@ -132,5 +141,5 @@ def _code_of_app() -> int | str | None:
 
 def _complain(error: FedbusError) -> int:
     with suppress(OSError):  # the exit code says it still
-        show.err().print(f"fedbus: {error}")
+        show.err().print(f"fedbus: {error}{stale.hint(error, os.environ)}")
     return exits.code_of(error)

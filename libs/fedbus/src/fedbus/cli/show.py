@@ -1,6 +1,7 @@
 """How things look: tables and units for people, JSON for programs."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,9 +36,44 @@ def warn(sentence: str) -> None:
     err().print(f"warning: {sentence}")
 
 
+def note(sentence: str) -> None:
+    """Tell a person what they may not expect; programs read the other stream."""
+    err().print(f"note: {sentence}")
+
+
 def say(sentence: str) -> None:
-    """Tell a person something."""
-    out().print(sentence)
+    """Tell a person something; on a narrow terminal in several lines, but no command is broken."""
+    console = out()
+    width = console.width if console.is_terminal else None
+    console.print(wrapped(sentence, width), soft_wrap=True)
+
+
+def commands(lines: str) -> None:
+    """Print lines to be copied, or read by a program: as they are, however wide the terminal."""
+    out().print(lines, soft_wrap=True)
+
+
+def wrapped(text: str, width: int | None) -> str:
+    """Break lines between words, but neither `what is quoted so` nor a line that is indented.
+
+    Such are commands, and whoever copies one must not get a newline in the middle.
+    """
+    if width is None:
+        return text
+    return "\n".join(_wrapped_line(line, width) for line in text.split("\n"))
+
+
+def _wrapped_line(line: str, width: int) -> str:
+    if line.startswith(" ") or len(line) <= width:
+        return line
+    words = re.findall(r"(?:`[^`]*`|[^\s`]|`)+", line)
+    lines = [words[0]] if words else [""]
+    for word in words[1:]:
+        if len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)
 
 
 @contextmanager

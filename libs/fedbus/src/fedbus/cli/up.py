@@ -1,10 +1,9 @@
-"""`fedbus up`, `down` and `env`: a cluster that stays on this machine."""
+"""`fedbus up`: a cluster that stays on this machine."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,11 +13,10 @@ from typing import Annotated
 import typer
 
 from fedbus import clock
-from fedbus.bus.base import BrokerAddress
 from fedbus.cli import show
-from fedbus.cli.exits import Failed, Unreachable
+from fedbus.cli.clusters import Home, chosen_home
+from fedbus.cli.exits import Failed
 from fedbus.cli.groups import one_error
-from fedbus.cli.here import broker_of
 from fedbus.cli.sampling import Split, check_split
 from fedbus.cli.starting import push_digits, start
 from fedbus.cluster import place
@@ -28,18 +26,19 @@ from fedbus.cluster.place import Claim
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.wire.topics import ROOT
 
-DOWN_SECONDS = STOP_SECONDS + 15.0
 # mosquitto_rr 2.0 sends nothing when it is given a file, hence the cat.
 RECIPES = """\
 In another terminal, fedbus finds this cluster by itself:
-  fedbus agents
-  fedbus job submit job.json --watch
+  fedbus{at} agents
+  fedbus{at} job submit job.json --watch
 and so does any MQTT client that is told where it is:
-  mosquitto_sub {at} -v -t '{root}/jobs/+/state'
-  mosquitto_rr {at} -e {root}/replies/me -t {root}/submit -m "$(cat job.json)"
-  mosquitto_rr {at} -e {root}/replies/me -t {root}/inference/digits/request -m "$(cat inputs.json)"
-  mosquitto_pub {at} -t {root}/cancel -m digits-1
-Programs that read FEDBUS_BROKER: eval "$(fedbus env)\""""
+  mosquitto_sub $(fedbus{at} env --mosquitto) -v -t '{root}/jobs/+/state'
+  mosquitto_rr $(fedbus{at} env --mosquitto) -e {root}/replies/me -t {root}/submit -m "$(cat job.json)"
+  mosquitto_rr $(fedbus{at} env --mosquitto) -e {root}/replies/me -t {root}/inference/digits/request -m "$(cat inputs.json)"
+  mosquitto_pub $(fedbus{at} env --mosquitto) -t {root}/cancel -m digits-1
+Host, port and password for any other client, and FEDBUS_BROKER for programs that read it:
+  fedbus{at} env --json
+  eval "$(fedbus{at} env)\""""  # noqa: E501 - commands that are copied have no line breaks
 
 
 class Framework(StrEnum):
@@ -58,13 +57,10 @@ RUNTIMES = {
 EXTRAS = {Framework.KERAS: "tensorflow"}
 """Of those that are not called like their framework."""
 Trains = Annotated[Framework, typer.Option(help="What agents train with.")]
-Home = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Where everything lies; ~/.local/state/fedbus/local."),
-]
 
 
 def up(
+    ctx: typer.Context,
     agents: Annotated[int | None, typer.Option(min=1, max=1000, help="8 by default.")] = None,
     framework: Trains = Framework.TFLITE,
     data: Annotated[
@@ -77,7 +73,10 @@ def up(
     ] = None,
     split: Split = None,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="1883 by default, or a free one.")
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="By default that of last time, else 1883 or a free one."
+        ),
     ] = None,
     home: Home = None,
     open_: Annotated[
@@ -92,11 +91,13 @@ def up(
     A broker on 127.0.0.1 with a password for every node, a repository, a controller, a collector,
     an inference service, agents that train and one that only evaluates. Who dies is started again.
     Logs are in HOME/logs. Ctrl-C ends all in order, a second one at once. Jobs and models stay in
-    HOME. Exits 1 if somebody did not end and was killed.
+    HOME, and so do passwords and ports: `fedbus up` again is found by all who knew it. HOME is
+    ~/.local/state/fedbus/local, or DIR of --cluster DIR. Exits 1 if somebody did not end and was
+    killed.
     """
     check_framework(framework)
     check_split(split, data)
-    chosen = (home or place.default_home()).resolve()
+    chosen = (chosen_home(ctx, home) or place.default_home()).resolve()
     plan = ClusterPlan(
         home=chosen,
         agents=agents,
@@ -115,30 +116,6 @@ def up(
         except FedbusError:
             claim.undo()
             raise
-
-
-def down(home: Home = None) -> None:
-    """End the cluster that `fedbus up` started, here or in another terminal."""
-    found = place.find(home.resolve() if home else None)
-    if found is None:
-        raise Unreachable("no cluster runs here")
-    with suppress(ProcessLookupError):
-        os.kill(found.pid, signal.SIGTERM)
-    if not asyncio.run(_gone(Path(found.home))):
-        raise Failed(f"process {found.pid} did not end within {DOWN_SECONDS:g} s")
-    show.say(f"the cluster in {found.home} has ended")
-
-
-def env(
-    ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
-    """Print what other programs need to reach the cluster: eval "$(fedbus env)"."""
-    url = broker_of(ctx).broker.url
-    if as_json:
-        show.print_json({"FEDBUS_BROKER": url})
-    else:
-        print(f"export FEDBUS_BROKER={quote(url)}")
 
 
 def check_framework(framework: Framework) -> None:
@@ -211,22 +188,12 @@ async def _begin(cluster: LocalCluster, claim: Claim) -> None:
         show.say("bring a model, if it is not there yet: fedbus models push CARD.json")
     for node, door in cluster.http.items():
         show.say(f"http://{door}/healthz and /metrics: {node}")
-    show.say(f"\n{recipes(here.broker)}\n\nCtrl-C ends it.")
+    show.commands(f"\n{recipes(plan.home)}\n\nCtrl-C ends it.")
     await cluster.watch()
 
 
-def recipes(address: BrokerAddress) -> str:
-    """Write lines to paste into another terminal."""
-    words = ["-V", "5", "-h", address.host, "-p", str(address.port)]
-    if address.username is not None:
-        words += ["-u", address.username, "-P", address.password or ""]
-    return RECIPES.format(at=" ".join(map(quote, words)), root=ROOT)
-
-
-async def _gone(home: Path) -> bool:
-    until = clock.monotonic() + DOWN_SECONDS
-    while place.alive(home):
-        if clock.monotonic() > until:
-            return False
-        await asyncio.sleep(0.1)
-    return True
+def recipes(home: Path) -> str:
+    """Write lines to paste into another terminal; they name this cluster where others run too."""
+    others = any(one.home != str(home) for one in place.running())
+    at = f" --cluster {quote(str(home))}" if others else ""
+    return RECIPES.format(at=at, root=ROOT)

@@ -2,13 +2,14 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedbus.bus.base import BrokerAddress
 from fedbus.cli.exits import Unreachable
 from fedbus.cluster import place
+from fedbus.cluster.place import Place
 from fedbus.errors import SettingsError
 from fedbus.settings import ServiceSettings, settings_from
 from fedbus.wire import topics
@@ -33,8 +34,14 @@ class Where:
         return topics.address(self.root, topic, **levels)
 
 
-def where(environ: Mapping[str, str], home: Path | None = None) -> Where:
-    """Find the broker: FEDBUS_BROKER wins, else the cluster of `home`, else the newest one here.
+def where(
+    environ: Mapping[str, str],
+    home: Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Where:
+    """Find the broker: the cluster of `home`, else FEDBUS_BROKER, else the newest cluster here.
+
+    Where several run and none is named, `tell` is told in a sentence which it is.
 
     Raises:
         SettingsError: FEDBUS_BROKER or its companions cannot be read, or it logs in as a service.
@@ -47,10 +54,29 @@ def where(environ: Mapping[str, str], home: Path | None = None) -> Where:
         return Where(address, node_of(address.username), settings.root)
     found = place.find(home)
     if found is None:
-        which = f"no cluster runs in {home}" if home else "no cluster runs on this machine"
-        raise Unreachable(f"{which}; {HOW}")
-    address = BrokerAddress.parse(found.broker)
-    return Where(address, node_of(address.username))
+        raise Unreachable(nowhere(home))
+    others = [one.home for one in place.running() if one.home != found.home]
+    if home is None and others:
+        tell(
+            f"{len(others) + 1} clusters run here; this speaks to {found.home}, the newest. "
+            f"--cluster DIR chooses another: {', '.join(others)}"
+        )
+    return at_cluster(found)
+
+
+def at_cluster(found: Place) -> Where:
+    """Speak to a cluster of this machine, as the person who started it."""
+    return Where(found.address, node_of(found.address.username))
+
+
+def nowhere(home: Path | None) -> str:
+    """Say that no cluster runs there, and what to do about it."""
+    homes = [one.home for one in place.running()]
+    if home is None:
+        return f"no cluster runs on this machine; {HOW}"
+    if homes:
+        return f"no cluster runs in {home}; those that run here: {', '.join(homes)}"
+    return f"no cluster runs in {home}; {HOW}"
 
 
 def node_of(username: str | None) -> str:

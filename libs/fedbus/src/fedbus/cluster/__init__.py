@@ -7,6 +7,8 @@
     tether     a program that becomes another one, and dies with whoever started it
     local      the broker and all members: start, watch, stop
     place      how other commands find a cluster that runs
+    kept       ports and passwords, from one start to the next
+    ports      which ports it takes, and who has those that it cannot
 
 Services are started as `python -m fedbus_…`: the library imports none of them.
 """

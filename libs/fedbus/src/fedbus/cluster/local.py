@@ -7,7 +7,6 @@ Starting the broker blocks it for some ten milliseconds.
 import asyncio
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,16 +17,16 @@ from typing import Self
 from fedbus import clock
 from fedbus.bus.base import BrokerAddress
 from fedbus.bus.broker import LocalBroker, PortTaken, free_port
-from fedbus.cluster import shards
+from fedbus.cluster import kept, ports, shards
+from fedbus.cluster.kept import Kept
 from fedbus.cluster.members import SWEEPER, USER, ClusterPlan, Member, accounts, members, rules
 from fedbus.cluster.place import Place
+from fedbus.cluster.ports import HOST
 from fedbus.cluster.process import Process, cause_of, tied
 from fedbus.cluster.restarts import Restarts
 from fedbus.errors import BusError, StoreError
 from fedbus.wire.values import role_of
 
-HOST = "127.0.0.1"
-USUAL_PORT = 1883
 USUAL_AGENTS = 8
 PORTS_TRIED = 5
 POLL_SECONDS = 0.1
@@ -74,13 +73,15 @@ class LocalCluster:
             names = shards.shard_names(plan.data, plan.agents)
         self._data = plan.data or plan.home / "data"
         self.members = members(plan, names, self._data)
-        self.passwords = accounts(plan, [member.node for member in self.members])
+        self._kept = kept.read(plan.home)
+        nodes = [member.node for member in self.members]
+        self.passwords = accounts(plan, nodes, self._kept.passwords)
         self.broker = LocalBroker(
             plan.home / "broker",
             accounts=self.passwords,
             rules=rules,
             host=HOST,
-            port=plan.port or _usual_port(),
+            port=plan.port or self._kept.port or ports.USUAL_PORT,
             launcher=tied(),
             extra=(MANY_AT_ONCE,),
         )
@@ -127,7 +128,7 @@ class LocalCluster:
         await self.stop()
 
     def start_broker(self) -> None:
-        """Start the broker, on a free port unless the plan names one.
+        """Start the broker: on the plan's port, else on that of last time, on 1883, or a free one.
 
         Raises:
             BusError: it does not start.
@@ -149,6 +150,9 @@ class LocalCluster:
                 self.passwords.get(member.node, ""),
                 self.logs / f"{member.node}.log",
             )
+        words = {**self._kept.passwords, **self.passwords}
+        doors = {**self._kept.http, **self.http}
+        kept.write(self.plan.home, Kept(port=self.broker.port, passwords=words, http=doors))
 
     def _claim_port(self) -> None:
         """Only a broker that listens holds its port; until then another cluster may take it."""
@@ -158,8 +162,16 @@ class LocalCluster:
             except PortTaken:
                 if self.plan.port is not None:
                     raise
-                self.broker.port = free_port()
+                self._take_another_port()
         return self.broker.start()
+
+    def _take_another_port(self) -> None:
+        taken, self.broker.port = self.broker.port, free_port()
+        told = "who was told the old one needs `fedbus env` again" if self._kept.port else ""
+        self._say(
+            f"port {taken} is taken by {ports.owner_of(taken)}; this cluster takes "
+            f"{self.broker.port} and keeps it" + (f": {told}" if told else "")
+        )
 
     async def start_members(self) -> None:
         """Start everybody at once; the agents as soon as their data is there.
@@ -266,14 +278,5 @@ class LocalCluster:
     def _with_door(self, member: Member) -> Member:
         if not self.plan.http:
             return member
-        self.http[member.node] = f"{HOST}:{free_port()}"
+        self.http[member.node] = ports.door(self._kept.http.get(member.node, ""))
         return replace(member, settings={**member.settings, "http": self.http[member.node]})
-
-
-def _usual_port() -> int:
-    """The port every MQTT client tries first, if it is free."""
-    try:
-        with socket.create_server((HOST, USUAL_PORT)):
-            return USUAL_PORT
-    except OSError:
-        return free_port()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from fedbus.bus.base import BrokerAddress
 from fedbus.bus.broker_files import new_password
@@ -74,9 +75,12 @@ def members(plan: ClusterPlan, names: Iterable[str], data: Path) -> list[Member]
     ]
 
 
-def accounts(plan: ClusterPlan, nodes: Iterable[str]) -> dict[str, str]:
-    """Make a password for every node and for the person; none where the cluster is open."""
-    return {} if plan.open else {name: new_password() for name in (*nodes, USER, SWEEPER)}
+def accounts(
+    plan: ClusterPlan, nodes: Iterable[str], kept: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """Give every node and the person a password, the kept one first; none in an open cluster."""
+    names = () if plan.open else (*nodes, USER, SWEEPER)
+    return {name: kept.get(name) or new_password() for name in names}
 
 
 def rules(user: str) -> Iterator[tuple[Access, str]]:

@@ -14,9 +14,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Self
 
+from fedbus.bus.base import BrokerAddress
 from fedbus.errors import SettingsError
+from fedbus.private_files import write_private
+from fedbus.wire.values import role_of
 
 STATE = "cluster.json"
 LOCK = "lock"
@@ -34,6 +38,16 @@ class Place:
     """Seconds of the wall clock, to tell the newest."""
     processes: dict[str, int] = field(default_factory=dict)
     http: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def address(self) -> BrokerAddress:
+        """Where its broker is, and the person's login there."""
+        return BrokerAddress.parse(self.broker)
+
+    @property
+    def agents(self) -> int:
+        """How many agents run."""
+        return sum(role_of(node) == "agent" for node in self.processes)
 
 
 class Claim:
@@ -59,17 +73,18 @@ class Claim:
             place = read(self.home)
             who = f" (process {place.pid})" if place else ""
             raise SettingsError(
-                f"{self.home}: a cluster runs there already{who}; `fedbus down` ends it, "
-                "--home starts another one elsewhere"
+                f"{self.home}: a cluster runs there already{who}; `fedbus --cluster "
+                f"{quote(str(self.home))} down` ends it, and `up --cluster DIR` starts another one "
+                "elsewhere"
             ) from None
         except (FileExistsError, NotADirectoryError) as error:
             raise SettingsError(
-                f"{self.home}: a file is in its way; --home names a folder for the cluster"
+                f"{self.home}: a file is in its way; --cluster names a folder for the cluster"
             ) from error
         except OSError as error:
             raise SettingsError(
-                f"{self.home}: no home for a cluster can be made there ({error.strerror}); --home "
-                "names another folder"
+                f"{self.home}: no home for a cluster can be made there ({error.strerror}); "
+                "--cluster names another folder"
             ) from error
         return self
 
@@ -107,11 +122,7 @@ class Claim:
 
     def publish(self, place: Place, *, register: bool = True) -> None:
         """Let others find it; with `register`, also those who do not know its home."""
-        new = self.home / f"{STATE}.new"
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(asdict(place), file, indent=1)
-        new.replace(self.home / STATE)
+        write_private(self.home / STATE, json.dumps(asdict(place), indent=1))
         if register:
             with suppress(OSError):  # then it is found only by those who name its home
                 _register(self.home)
@@ -143,9 +154,15 @@ def alive(home: Path) -> bool:
 
 def find(home: Path | None = None) -> Place | None:
     """Find the cluster of a home, or the one on this machine that was started last."""
-    homes = [home] if home is not None else list(_registered())
-    places = [place for one in homes if alive(one) and (place := read(one))]
-    return max(places, key=lambda place: place.started, default=None)
+    if home is None:
+        return next(iter(running()), None)
+    return read(home) if alive(home) else None
+
+
+def running() -> list[Place]:
+    """List the clusters of this user on this machine, the one that was started last first."""
+    places = [place for home in _registered() if (place := read(home))]
+    return sorted(places, key=lambda place: -place.started)
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:

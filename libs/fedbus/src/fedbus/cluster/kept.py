@@ -1,0 +1,47 @@
+"""What a local cluster keeps from one `fedbus up` to the next: its ports and its passwords.
+
+Watchers, dashboards and shells were told of them; they go on when the cluster is started again.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from fedbus.private_files import write_private
+
+FILE = "logins.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Of an earlier start in this home; empty where there was none."""
+
+    port: int | None = None
+    """The broker's."""
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """By account."""
+    http: Mapping[str, str] = field(default_factory=dict)
+    """`host:port` of a node's HTTP doors."""
+
+
+def read(home: Path) -> Kept:
+    """Read what a home keeps; nothing where the file is missing or is not one of ours."""
+    try:
+        said = json.loads((home / FILE).read_text(encoding="utf-8"))
+        return Kept(
+            port=None if said["port"] is None else int(said["port"]),
+            passwords={str(name): str(word) for name, word in said["passwords"].items()},
+            http={str(node): str(door) for node, door in said["http"].items()},
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return Kept()
+
+
+def write(home: Path, kept: Kept) -> None:
+    """Keep it, readable by the owner alone.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_private(home / FILE, json.dumps(asdict(kept), indent=1))
