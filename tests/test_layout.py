@@ -20,7 +20,13 @@ PURE = sorted(
     for path in chain(
         FEDBUS.glob("wire/**/*.py"),
         FEDBUS.glob("transfer/**/*.py"),
-        (FEDBUS / name for name in ("ask.py", "node.py", "public.py", "weights.py")),
+        (
+            FEDBUS / name
+            for name in (
+                *("ask.py", "echo.py", "node.py", "node_name.py"),
+                *("public.py", "setting_names.py", "weights.py"),
+            )
+        ),
         (service / "core.py" for service in SERVICES),
     )
     if path.exists()

@@ -42,6 +42,9 @@ class ShellMetrics:
         connected = GaugeMetricFamily("fedbus_bus_connected", "1 while connected to the broker")
         connected.add_metric([], float(self._shell.connected))
         yield connected
+        well = GaugeMetricFamily("fedbus_bus_heard", "1 while the broker delivers what we say")
+        well.add_metric([], float(self._shell.well))
+        yield well
         progress = GaugeMetricFamily("fedbus_work_progress", "of the running work, 0 to 1")
         progress.add_metric([], self._shell.node.progress())
         yield progress
@@ -71,8 +74,12 @@ def make_app(shell: "Shell", doors: Doors = Doors()) -> web.Application:
         inner.register(collector)
 
     async def healthz(_: web.Request) -> web.Response:
-        state = {"node": shell.node.identity.name, "connected": shell.connected}
-        return web.json_response(state, status=200 if shell.connected else 503)
+        state = {
+            "node": shell.node.identity.name,
+            "connected": shell.connected,
+            "heard": shell.well,
+        }
+        return web.json_response(state, status=200 if shell.well else 503)
 
     async def metrics(request: web.Request) -> web.Response:
         body = generate_latest(registry)

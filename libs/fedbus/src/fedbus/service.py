@@ -29,6 +29,7 @@ from fedbus import clock, telemetry
 from fedbus.actions import Core
 from fedbus.bus import mqtt
 from fedbus.bus.base import BrokerAddress
+from fedbus.echo import Echo
 from fedbus.errors import BusError, FedbusError, SettingsError
 from fedbus.node import Identity, Node
 from fedbus.setting_names import PREFIX, refuse_misspelt
@@ -82,15 +83,16 @@ async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Rando
 async def keep_pulse(shell: Shell, file: Path | None, seconds: float) -> None:
     """Touch a file every heartbeat while connected, so that a container can be seen to be well.
 
-    It grows old when the broker is away as when the loop hangs, and is gone when the service is.
+    It grows old when the broker is away or drops what we say, as when the loop hangs, and is gone
+    when the service is.
     """
     if file is None:
         return
     try:
         while True:
-            if shell.connected:
+            if shell.well:
                 _touch(file)
-            await asyncio.sleep(seconds if shell.connected else FIRST_PAUSE_SECONDS)
+            await asyncio.sleep(seconds if shell.well else FIRST_PAUSE_SECONDS)
     finally:
         _remove(file)
 
@@ -127,7 +129,8 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> En
         vitals=telemetry.vitals,
         watch=fault_point(),
     )
-    shell = Shell(node, settings.threads)
+    echo = Echo(identity.name, identity.root, identity.incarnation, address.username)
+    shell = Shell(node, settings.threads, echo)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, shell.over.set)
