@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
 from fedbus.data import Batch, Dataset, describe, npz, of, shuffled
+from fedbus.data.dataset import SHUFFLED_BYTES, joins_last_row
 from fedbus.errors import Stopped, TrainingError
 from fedbus.training import Params
 
@@ -34,12 +35,17 @@ def labels(batches: Iterator[Batch]) -> list[int]:
 def test_every_epoch_shows_every_row_once_in_batches_of_the_jobs_size(
     rows: int, loaded: int, batch: int, epochs: int, seed: int
 ) -> None:
-    """However the loader cuts them; only an epoch's last batch is short."""
+    """However the loader cuts them; only an epoch's last batch is short, or longer by one row."""
     dataset = numbered(rows, loaded)
     params = Params(batch_size=batch, epochs=epochs, seed=seed)
     sizes = [len(y) for _, y in dataset.steps(params)]
     full, rest = divmod(rows, batch)
-    assert sizes == ([batch] * full + [rest] * bool(rest)) * epochs
+    epoch = [batch] * full + [rest] * bool(rest)
+    if rest == 1 and full:
+        epoch = [*[batch] * (full - 1), batch + 1]
+    assert sizes == epoch * epochs
+    assert dataset.steps_in_epoch(params) == len(epoch)
+    assert dataset.progress == 1.0
     assert sorted(labels(dataset.steps(params))) == sorted([*range(rows)] * epochs)
 
 
@@ -71,6 +77,40 @@ def test_steps_per_epoch_cuts_an_epoch_short() -> None:
     sizes = [len(y) for _, y in dataset.steps(Params(batch_size=8, epochs=2, steps_per_epoch=3))]
     assert sizes == [8] * 6
     assert dataset.progress == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "steps", "sizes"),
+    [
+        (33, 16, None, [16, 17]),
+        (33, 16, 2, [16, 17]),
+        (33, 16, 1, [16]),
+        (17, 16, None, [17]),
+        (1, 16, None, [1]),
+        (3, 1, None, [1, 1, 1]),
+        (3, 1, 2, [1, 1]),
+        (3, 2, None, [3]),
+        (34, 16, None, [16, 16, 2]),
+    ],
+)
+def test_a_last_row_alone_is_joined_to_the_batch_before(
+    rows: int, size: int, steps: int | None, sizes: list[int]
+) -> None:
+    """A layer that normalizes batches finds no variance in one row, and PyTorch's raises then."""
+    dataset = numbered(rows)
+    params = Params(batch_size=size, steps_per_epoch=steps)
+    assert [len(y) for _, y in dataset.steps(params)] == sizes
+    assert dataset.steps_in_epoch(params) == len(sizes)
+    assert dataset.progress == 1.0
+    assert joins_last_row(rows, size) is (sizes[-1] > size or (steps == 1 and rows == 33))
+
+
+def test_a_last_row_is_joined_though_the_rows_before_it_have_left_the_buffer() -> None:
+    """A large data set is shuffled piece by piece, and the last piece may be one row."""
+    wide = np.zeros((9, SHUFFLED_BYTES // 4), np.float32)  # 4 rows fill the buffer
+    found = [y.tolist() for _, y in of(wide, np.arange(9), 1).steps(Params(batch_size=4))]
+    assert [len(batch) for batch in found] == [4, 5]
+    assert sorted(row for batch in found for row in batch) == list(range(9))
 
 
 def test_progress_runs_from_0_to_1_across_the_epochs() -> None:

@@ -20,7 +20,8 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("tflite_runtime")
 
 from fedbus.frameworks.keras.export import Loss, export
-from fedbus.frameworks.keras.models import build, named, weights_of
+from fedbus.frameworks.keras.models import build
+from fedbus.frameworks.keras.tensors import named, weights_of
 
 import keras  # isort: skip - after the package that says which backend it has
 import tensorflow as tf  # isort: skip

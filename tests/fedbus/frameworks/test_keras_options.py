@@ -29,7 +29,8 @@ pytest.importorskip("tensorflow")
 from fedbus.frameworks.keras import KerasTrainer
 from fedbus.frameworks.keras import trainer as trainers
 from fedbus.frameworks.keras.devices import has_bfloat16
-from fedbus.frameworks.keras.models import build, weights_of
+from fedbus.frameworks.keras.models import build
+from fedbus.frameworks.keras.tensors import weights_of
 from tests.fedbus.frameworks.alike import assert_alike, through_a_file
 
 import keras  # isort: skip - after the package that says which backend it has

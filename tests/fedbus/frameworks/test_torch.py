@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 
 from fedbus.data import of
-from fedbus.errors import LayoutError, TrainingError
+from fedbus.errors import TrainingError
 from fedbus.training import Params, Structure
 
 pytest.importorskip("torch")
 
-import torch
-
 from fedbus.frameworks.torch import TorchTrainer
-from fedbus.frameworks.torch.models import weights_of
 
 
 def mlp(**config: object) -> Structure:
@@ -100,11 +97,3 @@ def test_a_model_of_quantities_answers_with_them() -> None:
         TrainingError, match=r"y is float32 \(64, 2\); the model answers \(32, 1\)|y is"
     ):
         trainer.evaluate(update.weights, of(x, np.zeros((64, 2), np.float32)), params)
-
-
-def test_a_net_in_bfloat16_has_no_layout() -> None:
-    """Numpy has no such numbers; that is said by the tensor's name."""
-    with pytest.raises(
-        LayoutError, match=r"0\.weight is bfloat16, which no layout has; float32 is"
-    ):
-        weights_of(torch.nn.Sequential(torch.nn.Linear(2, 2)).to(torch.bfloat16))

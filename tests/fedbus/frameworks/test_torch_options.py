@@ -24,9 +24,10 @@ from torch.optim import lr_scheduler
 from fedbus.frameworks.torch import TorchTrainer
 from fedbus.frameworks.torch import trainer as trainers
 from fedbus.frameworks.torch.devices import has_bfloat16
-from fedbus.frameworks.torch.models import build, set_weights, weights_of
+from fedbus.frameworks.torch.models import build
 from fedbus.frameworks.torch.optimizers import optimizer_of
 from fedbus.frameworks.torch.schedules import Schedule, warm
+from fedbus.frameworks.torch.tensors import set_weights, weights_of
 from tests.fedbus.frameworks.alike import assert_alike, through_a_file
 
 NET: Structure = {"name": "mlp", "config": {"layers": [6, 5, 3], "seed": 2}}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fedbus.layout import Weights
+from fedbus.layout import Role, Weights
 from fedbus.training import Structure
 
 
@@ -16,9 +16,11 @@ class Exported:
         weights: Its first weights, in the layout's order.
         files: What structures need beside, by name.
         input: The shape of one row it takes; None if the model does not say.
+        roles: Of tensors that are no plain weights, by name.
     """
 
     structures: Mapping[str, Structure]
     weights: Weights
     files: Mapping[str, bytes] = field(default_factory=dict)
     input: tuple[int, ...] | None = None
+    roles: Mapping[str, Role] = field(default_factory=dict)

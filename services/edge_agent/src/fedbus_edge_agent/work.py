@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fedbus.data import Dataset
+from fedbus.data.dataset import joins_last_row
 from fedbus.data.pipeline import Pipeline
 from fedbus.data.recipe import Loaded
 from fedbus.data.source import Fixed, Source
@@ -171,6 +172,8 @@ class Workbench:
             data = flag.watch(self._data(model, task.params).train)
             trainer = self._make(model, task.trainer)
             flag.check()
+            if joins_last_row(data.examples, params.batch_size):
+                flag.notes.append(("last_row_joined", _joined(data.examples, params.batch_size)))
             if task.params.keep_state and isinstance(trainer, Remembers) and task.round > 1:
                 if not self._states.recall(trainer, task.job, params):
                     why = "what the optimizer remembered is not here, or not to be read"
@@ -264,6 +267,10 @@ def contained() -> Iterator[None]:
         yield
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
         raise TrainingError(f"the trainer wanted to exit: {sentence_of(error)}") from error
+
+
+def _joined(rows: int, size: int) -> str:
+    return f"{rows} rows in batches of {size} leave one row: the last batch has {size + 1}"
 
 
 def _rows_of(pipeline: Pipeline) -> Rows:

@@ -24,7 +24,7 @@ from numpy.lib.npyio import NpzFile
 from fedbus import plugins
 from fedbus.digests import digest_of
 from fedbus.errors import FedbusError, SettingsError
-from fedbus.layout import Layout, Weights
+from fedbus.layout import Layout, Role, Weights
 from fedbus.weights import encode
 from fedbus.wire import codec
 from fedbus.wire.messages import PushModel
@@ -78,17 +78,23 @@ def pack(
     for name, structure in structures.items():
         if "blob" in structure:
             structure["blob"] = _file_of(structure["blob"], folder, files, f"structures.{name}")
-    weights = read_weights(weights_file) if weights_file else _initial(structures, files)
-    return packed(plain, weights, files)
+    if weights_file:
+        return packed(plain, read_weights(weights_file), files)
+    weights, roles = _initial(structures, files)
+    return packed(plain, weights, files, roles)
 
 
 def packed(
-    plain: dict[str, Any], weights: Mapping[str, np.ndarray[Any, Any]], files: Mapping[str, bytes]
+    plain: dict[str, Any],
+    weights: Mapping[str, np.ndarray[Any, Any]],
+    files: Mapping[str, bytes],
+    roles: Mapping[str, Role] | None = None,
 ) -> PackedModel:
     """Pack a card with its weights, which give it a layout if it has none, and its files."""
     if "layout" not in plain:
         plain["layout"] = [
-            {"name": t.name, "shape": t.shape, "dtype": t.dtype} for t in Layout.of(weights).tensors
+            {"name": t.name, "shape": t.shape, "dtype": t.dtype, "role": t.role}
+            for t in Layout.of(weights, roles).tensors
         ]
     card = codec.from_json(ModelCard, json.dumps(plain).encode())
     card_blob = codec.to_json(card)
@@ -149,7 +155,9 @@ def _file_of(named: object, folder: Path, files: dict[str, bytes], where: str) -
     return {"digest": manifest.digest, "size": manifest.size}
 
 
-def _initial(structures: Mapping[str, Any], files: Mapping[str, bytes]) -> Weights:
+def _initial(
+    structures: Mapping[str, Any], files: Mapping[str, bytes]
+) -> tuple[Weights, Mapping[str, Role]]:
     """Have the first framework that is installed here make the model's first weights."""
     reasons = []
     for name, structure in structures.items():
@@ -158,7 +166,9 @@ def _initial(structures: Mapping[str, Any], files: Mapping[str, bytes]) -> Weigh
             for key, value in structure.items()
         }
         try:
-            return plugins.load("trainers", name)(ready).initial()
+            trainer = plugins.load("trainers", name)(ready)
+            roles = trainer.roles() if isinstance(trainer, plugins.Describes) else {}
+            return trainer.initial(), roles
         except FedbusError as error:
             reasons.append(f"{name}: {error}")
     why = "; ".join(reasons) or "the card names no structure"

@@ -109,7 +109,7 @@ def make_model(
         kind = "image" if len(row) == _IMAGE else "numerical"
         plain["input"] = {"data_types": {kind: {"size": list(row)}}}
     blobs = {files[key].digest: data for key, data in exported.files.items()}
-    return packed(plain, exported.weights, blobs)
+    return packed(plain, exported.weights, blobs, exported.roles)
 
 
 def _row_of(

@@ -91,7 +91,8 @@ class Dataset:
         """Walk what `params` asks for: every epoch shuffled by its seed, cut into its batches.
 
         An epoch ends after `steps_per_epoch` batches or with the data. Only its last batch may be
-        shorter than `batch_size`.
+        shorter than `batch_size`, and it never has one row alone: that is joined to the batch
+        before, since layers that normalize batches find no variance in it.
 
         Raises:
             Stopped: at the next batch after the task was asked to stop.
@@ -105,15 +106,21 @@ class Dataset:
 
     def steps_in_epoch(self, params: Params) -> int:
         """Count the batches of one epoch."""
-        return -(-self._rows_in_epoch(params) // params.batch_size)
+        whole = self._batches_of(params.batch_size)
+        return min(whole, params.steps_per_epoch or whole)
 
     def _rows_in_epoch(self, params: Params) -> int:
-        limit = params.steps_per_epoch
-        return min(self.examples, limit * params.batch_size) if limit else self.examples
+        steps = self.steps_in_epoch(params)
+        whole = steps == self._batches_of(params.batch_size)
+        return self.examples if whole else steps * params.batch_size
+
+    def _batches_of(self, size: int) -> int:
+        return -(-self.examples // size) - joins_last_row(self.examples, size)
 
     def _epoch(self, params: Params, epoch: int) -> Iterator[Batch]:
         chance = np.random.default_rng((params.seed, epoch))
-        batches = shuffled(self._batches(), params.batch_size, chance)
+        size = params.batch_size
+        batches = _joined(shuffled(self._batches(), size, chance), size)
         # Of its own, so that augmentations do not change the order of the rows.
         change = np.random.default_rng((params.seed, epoch, 1))
         return self._through(islice(batches, params.steps_per_epoch), change)
@@ -127,6 +134,25 @@ class Dataset:
             self.check_stop()
             yield x, y
             self._seen += len(x)
+
+
+def joins_last_row(examples: int, size: int) -> bool:
+    """Tell whether batches of `size` rows leave one row, which is joined to the last of them."""
+    return examples > size > 1 and examples % size == 1
+
+
+def _joined(batches: Iterator[Batch], size: int) -> Iterator[Batch]:
+    """Join a last batch of one row to the batch before it."""
+    held = next(batches, None)
+    for x, y in batches:
+        if held is not None and len(x) == 1 < size:
+            held = np.concatenate([held[0], x]), np.concatenate([held[1], y])
+            continue
+        if held is not None:
+            yield held
+        held = x, y
+    if held is not None:
+        yield held
 
 
 def shuffled(

@@ -14,6 +14,7 @@ from fedbus.plugins.models import check_model
 from fedbus.plugins.protocols import (
     AgentInfo,
     Aggregator,
+    Describes,
     Evaluates,
     Folds,
     Loader,
@@ -33,6 +34,7 @@ __all__ = [
     "OURS",
     "AgentInfo",
     "Aggregator",
+    "Describes",
     "Evaluates",
     "Folds",
     "Group",

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from fedbus.data import Batch, Dataset, Format
-from fedbus.layout import Array, Weights
+from fedbus.layout import Array, Role, Weights
 from fedbus.training import Metrics, Params, Structure, Update
 
 
@@ -70,6 +70,15 @@ class Predicts(Protocol):
         Raises:
             TrainingError: the inputs do not fit.
         """
+        ...
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A trainer that knows which of a model's tensors are no plain weights."""
+
+    def roles(self) -> Mapping[str, Role]:
+        """Name the tensors that no gradient changes as `statistic`; see `fedbus.layout.Role`."""
         ...
 
 

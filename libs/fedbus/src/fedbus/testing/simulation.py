@@ -25,7 +25,7 @@ from fedbus.data.recipe import Recipe
 from fedbus.data.source import Fixed, Source
 from fedbus.errors import FedbusError
 from fedbus.layout import Layout
-from fedbus.plugins import TrainerFactory
+from fedbus.plugins import Describes, TrainerFactory
 from fedbus.testing import births
 from fedbus.testing.faults import NONE, Faults, Toll
 from fedbus.testing.ring import Life, Ring
@@ -70,8 +70,10 @@ class Simulated:
 
 def model_of(name: str, trainer: TrainerFactory, structure: Mapping[str, Any]) -> PackedModel:
     """Make a model of a trainer's own first weights; its card names the trainer `own`."""
-    weights = trainer(structure).initial()
-    return packed({"model": name, "structures": {"own": dict(structure)}}, weights, {})
+    made = trainer(structure)
+    roles = made.roles() if isinstance(made, Describes) else {}
+    plain = {"model": name, "structures": {"own": dict(structure)}}
+    return packed(plain, made.initial(), {}, roles)
 
 
 def simulate(  # noqa: PLR0913 - a job, a model and data; all else has a good default

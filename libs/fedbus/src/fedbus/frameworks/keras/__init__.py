@@ -1,7 +1,8 @@
 """Train and run Keras models, with TensorFlow behind them.
 
 layers.py      the layers a structure may name, and what each takes                  (no Keras)
-models.py      models by name; weights with the layout's names and shapes
+models.py      models by name
+tensors.py     a model's numbers with the layout's names, shapes, dtypes and roles
 measures.py    losses and metrics by name, and truths as they take them
 devices.py     what the device can do
 memory.py      what an optimizer and a callback remember, as arrays

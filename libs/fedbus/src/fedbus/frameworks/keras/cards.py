@@ -9,9 +9,10 @@ from fedbus.errors import TrainingError
 from fedbus.exported import Exported
 from fedbus.frameworks.keras.export import Loss
 from fedbus.frameworks.keras.export import export as to_tflite
-from fedbus.frameworks.keras.layers import KINDS, read_layers
-from fedbus.frameworks.keras.models import SEQUENTIAL, build, weights_of
-from fedbus.layout import Layout
+from fedbus.frameworks.keras.layers import KINDS, POLICIES, read_layers
+from fedbus.frameworks.keras.models import SEQUENTIAL, build, check_shapes
+from fedbus.frameworks.keras.tensors import roles_of, weights_of
+from fedbus.layout import Layout, listed
 from fedbus.training import Structure
 
 FILE: Final = "model.tflite"
@@ -33,21 +34,32 @@ def export(model: Any, plugin: Structure | None) -> Exported:  # noqa: ANN401 - 
     Raises:
         TrainingError: agents could not make it again: a layer or an argument is not known to them.
     """
+    check_shapes(model)
     values = _of_values(model)
     structure = dict(structure_of(model) if plugin is None else plugin)
     if values:
         structure["answers"] = "values"
     weights = weights_of(model)
-    if Layout.of(weights_of(build(structure))) != Layout.of(weights):
-        raise TrainingError(f"{structure['name']!r} makes another layout than this model has")
+    again = weights_of(build(structure))
+    if Layout.of(again) != Layout.of(weights):
+        differs = listed(
+            name
+            for name in again.keys() | weights.keys()
+            if name not in again
+            or name not in weights
+            or Layout.of({name: again[name]}) != Layout.of({name: weights[name]})
+        )
+        made = f"{structure['name']!r} makes another layout than this model has"
+        raise TrainingError(f"{made}: {differs}")
+    roles = roles_of(model)
     loss: Loss = "mean_squared_error" if values else "categorical_crossentropy"
     try:
         file = to_tflite(model, loss)
     except TrainingError as error:
         warnings.warn(f"no TFLite file, so Keras agents only: {error}", stacklevel=2)
-        return Exported({"keras": structure}, weights, input=_input_of(model))
+        return Exported({"keras": structure}, weights, input=_input_of(model), roles=roles)
     structures = {"keras": structure, "tflite": {"blob": FILE}}
-    return Exported(structures, weights, {FILE: file}, _input_of(model))
+    return Exported(structures, weights, {FILE: file}, _input_of(model), roles)
 
 
 def structure_of(model: Any) -> dict[str, Any]:  # noqa: ANN401 - Keras has no types
@@ -62,9 +74,25 @@ def structure_of(model: Any) -> dict[str, Any]:  # noqa: ANN401 - Keras has no t
             'installed plug-in of the group "fedbus.models" makes'
         )
     layers = [_layer(index, layer) for index, layer in enumerate(model.layers)]
-    config = {"input": list(model.input_shape[1:]), "layers": layers}
+    config: dict[str, Any] = {"input": list(model.input_shape[1:]), "layers": layers}
+    if (policy := _policy_of(model)) != "float32":
+        config["dtype"] = policy
     read_layers(config)
     return {"name": SEQUENTIAL, "config": config}
+
+
+def _policy_of(model: Any) -> str:  # noqa: ANN401 - Keras has no types
+    first: str = model.layers[0].dtype_policy.name
+    for index, layer in enumerate(model.layers):
+        where, own = f"layer {index}, {type(layer).__name__}", layer.dtype_policy.name
+        if own not in POLICIES:
+            raise TrainingError(f"{where}: no dtype {own!r}; there is {listed(POLICIES)}")
+        if own != first:
+            raise TrainingError(
+                f"{where}: dtype {own!r}, where layer 0 has {first!r}; agents make all layers of a "
+                "keras.Sequential of one dtype"
+            )
+    return first
 
 
 def _layer(index: int, layer: Any) -> list[Any]:  # noqa: ANN401 - Keras has no types

@@ -14,7 +14,7 @@ import tensorflow as tf
 from fedbus.errors import TrainingError
 from fedbus.frameworks.keras import backward
 from fedbus.frameworks.keras.backward import Back, Step, Window
-from fedbus.frameworks.keras.models import named
+from fedbus.frameworks.keras.tensors import named
 
 Loss = Literal["categorical_crossentropy", "mean_squared_error"]
 
@@ -109,6 +109,9 @@ def _parts(model: Any) -> list[_Part]:  # noqa: ANN401 - Keras has no types
         if activation not in _ACTIVATIONS:
             known = ", ".join(_ACTIVATIONS)
             raise TrainingError(f"{where}: no activation {activation!r} with TFLite; {known}")
+        if layer.variable_dtype != "float32" or layer.compute_dtype != "float32":
+            policy = layer.dtype_policy.name
+            raise TrainingError(f"{where}: TFLite cannot be trained in {policy}, only in float32")
         rows = layer.input.shape[1:]
         if kind == "Dense" and len(rows) != 1:
             raise TrainingError(f"{where}: inputs are {('rows', *rows)}; put a Flatten before it")

@@ -21,6 +21,11 @@ ACTIVATIONS: Final = frozenset({
     "sigmoid", "hard_sigmoid", "softmax", "softplus", "softsign", "exponential",
 })  # fmt: skip
 
+POLICIES: Final = frozenset({
+    "float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16",
+})  # fmt: skip
+"""What a structure's `dtype` may be: Keras's dtype policies of floats."""
+
 Shape = Sequence[int | None]
 Config = Mapping[str, Any]
 
@@ -48,6 +53,10 @@ def _lengths(value: object) -> bool:
 
 def _shape(value: object) -> bool:
     return isinstance(value, list | tuple) and len(value) <= 8 and all(map(_whole, value))  # noqa: PLR2004 - dimensions
+
+
+def _axis(value: object) -> bool:
+    return type(value) is int and -8 <= value < 8  # noqa: PLR2004 - dimensions
 
 
 def _padding(value: object) -> bool:
@@ -145,6 +154,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "Softmax": Kind(),
     "Activation": Kind({"activation": _activation}, ("activation",)),
     "Dropout": Kind({"rate": _share}, ("rate",)),
+    "Rescaling": Kind({"scale": _real, "offset": _real}, ("scale",)),
+    "Normalization": Kind({"axis": _axis}, (), _norm),
     "BatchNormalization": Kind(
         {"momentum": _share, "epsilon": _real, "center": _flag, "scale": _flag}, (), _norm
     ),
@@ -174,20 +185,37 @@ class Layer:
 def read_layers(config: Config) -> tuple[tuple[int, ...], tuple[Layer, ...], int]:
     """Read `{"input": [64], "layers": [["Dense", {"units": 10}], …], "seed": 0}`.
 
-    Returns the shape of a row, the layers, and the seed of the first weights.
+    Returns the shape of a row, the layers, and the seed of the first weights. A `dtype`, which all
+    layers have then, is checked here and read by `policy_of`.
 
     Raises:
         TrainingError: it says something else, or names a layer or an argument that is not here.
     """
     row, seed = config.get("input"), config.get("seed", 0)
     layers = config.get("layers")
-    if config.keys() - {"input", "layers", "seed"} or not isinstance(layers, list | tuple):
-        raise TrainingError("a sequential model is configured by input, layers and perhaps a seed")
+    if config.keys() - {"dtype", "input", "layers", "seed"} or not isinstance(layers, list | tuple):
+        raise TrainingError(
+            "a sequential model is configured by input, layers and perhaps a seed and a dtype"
+        )
+    policy_of(config)
     if not _shape(row) or type(seed) is not int or seed < 0:
         raise TrainingError("input is the shape of one row, as [28, 28, 1]; seed a whole number")
     if not 0 < len(layers) <= MAX_LAYERS:
         raise TrainingError(f"{len(layers)} layers; 1 to {MAX_LAYERS} belong in a model")
     return tuple(row or ()), tuple(_layer(i, each) for i, each in enumerate(layers)), seed
+
+
+def policy_of(config: Config) -> str | None:
+    """Read the dtype of all layers, None where a structure leaves it to the job's precision.
+
+    Raises:
+        TrainingError: it is none of Keras's policies of floats.
+    """
+    policy = config.get("dtype")
+    if policy is not None and (not isinstance(policy, str) or policy not in POLICIES):
+        known = ", ".join(sorted(POLICIES))
+        raise TrainingError(f"dtype is {str(policy)[:64]!r}; there is {known}")
+    return policy
 
 
 def _layer(index: int, written: object) -> Layer:

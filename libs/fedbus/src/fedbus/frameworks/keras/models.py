@@ -1,10 +1,8 @@
-"""Models by name, and their weights as other frameworks lay them out.
+"""Models by name.
 
 The structure is data, never code: `{"name": "sequential", "config": {"input": [64], "layers":
 [["Dense", {"units": 32, "activation": "relu"}], ["Dense", {"units": 10}]]}}`, or the name of an
-installed plug-in of the group `models`. The weights of the i-th layer that has any are
-`layers.i.weight` and `layers.i.bias`, shaped as Keras shapes them: a dense layer's is (inputs,
-outputs). So agents of other frameworks average the same model.
+installed plug-in of the group `models`.
 """
 
 from collections.abc import Mapping
@@ -15,12 +13,10 @@ import numpy as np
 
 from fedbus import plugins
 from fedbus.errors import PluginError, TrainingError
-from fedbus.frameworks.keras.layers import MAX_NUMBERS, read_layers
-from fedbus.layout import Array, Weights
+from fedbus.frameworks.keras.layers import MAX_NUMBERS, policy_of, read_layers
 from fedbus.training import Structure
 
 SEQUENTIAL: Final = "sequential"
-_RENAMED: Final = {"kernel": "weight", "embeddings": "weight"}
 _PROBABLE: Final = frozenset({"softmax", "sigmoid"})
 
 
@@ -36,7 +32,9 @@ def build(structure: Structure, precision: str = "full") -> Any:  # noqa: ANN401
     if not isinstance(config, Mapping):
         raise TrainingError(f"the config of {name!r} is {type(config).__name__}, not a map")
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "mixed" else "float32")
+    wanted = "mixed_bfloat16" if precision == "mixed" else "float32"
+    own = policy_of(config) if name == SEQUENTIAL else None
+    keras.config.set_dtype_policy(own or wanted)
     try:
         return _sequential(config) if name == SEQUENTIAL else _installed(name, config)
     finally:
@@ -71,6 +69,32 @@ def _installed(name: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - K
     return model
 
 
+def check_shapes(model: Any) -> None:  # noqa: ANN401 - Keras has no types
+    """Refuse a model whose inputs or outputs are not one tensor of rows.
+
+    Raises:
+        TrainingError: it has several, or was never built.
+    """
+    kind = type(model).__name__
+    if not model.built:
+        raise TrainingError(
+            f"a {kind} that is not built has no weights: give it a keras.Input, or call it once"
+        )
+    for what in ("input", "output"):
+        try:
+            shape = getattr(model, f"{what}_shape")
+        except (AttributeError, ValueError) as error:
+            raise TrainingError(
+                f"a {kind} that does not say its {what}'s shape: make it of keras.Input and layers"
+            ) from error
+        if not isinstance(shape, tuple):
+            tensors = [tensor.name for tensor in getattr(model, f"{what}s")]
+            names = ", ".join(getattr(model, f"{what}_names", tensors))
+            raise TrainingError(
+                f"the {kind} has {len(tensors)} {what}s, {names}; agents train models of one {what}"
+            )
+
+
 def _draw(model: Any, rng: np.random.Generator) -> None:  # noqa: ANN401 - Keras has no types
     """Draw the first kernels with numpy, as our other frameworks do, so that all begin alike.
 
@@ -86,33 +110,6 @@ def _draw(model: Any, rng: np.random.Generator) -> None:  # noqa: ANN401 - Keras
             else:
                 continue
             variable.assign(rng.normal(0, spread, shape).astype(np.float32))
-
-
-def named(model: Any) -> dict[str, Any]:  # noqa: ANN401 - Keras has no types
-    """Name a model's variables as the layout does, in its order."""
-    found: dict[str, Any] = {}
-    with_weights = [layer for layer in model.layers if layer.weights]
-    for index, layer in enumerate(with_weights):
-        for variable in layer.weights:
-            if "seed_generator" in variable.path:
-                continue
-            own = variable.path.rpartition("/")[2]
-            name = f"layers.{index}.{_RENAMED.get(own, own)}"
-            if name in found:  # of a layer made of layers
-                name = f"layers.{index}.{variable.path.replace('/', '.')}"
-            found[name] = variable
-    return found
-
-
-def weights_of(model: Any) -> dict[str, Array]:  # noqa: ANN401 - Keras has no types
-    """Copy a model's numbers."""
-    return {name: np.array(variable) for name, variable in named(model).items()}
-
-
-def set_weights(model: Any, weights: Weights) -> None:  # noqa: ANN401 - Keras has no types
-    """Give a model numbers that are named and shaped as those of `weights_of`."""
-    for name, variable in named(model).items():
-        variable.assign(weights[name])
 
 
 def answers_probabilities(model: Any) -> bool:  # noqa: ANN401 - Keras has no types

@@ -14,8 +14,9 @@ from fedbus.frameworks.handover import HandsOver
 from fedbus.frameworks.keras.devices import has_bfloat16
 from fedbus.frameworks.keras.measures import loss_of, metrics_of, truth_of
 from fedbus.frameworks.keras.memory import counters, recall, remember
-from fedbus.frameworks.keras.models import answers_probabilities, build, set_weights, weights_of
-from fedbus.layout import Array, Layout, Weights
+from fedbus.frameworks.keras.models import answers_probabilities, build, check_shapes
+from fedbus.frameworks.keras.tensors import roles_of, set_weights, weights_of
+from fedbus.layout import Array, Layout, Role, Weights
 from fedbus.training import Chosen, Params, Structure, Update, answers_classes
 
 _OPTIMIZERS: Final[Mapping[str, str]] = {
@@ -40,6 +41,7 @@ class KerasTrainer(HandsOver):
         super().__init__()
         self._structure = structure
         self._net = build(structure)
+        check_shapes(self._net)
         self._precision = "full"
         self._layout = Layout.of(weights_of(self._net))
         self._compiled: tuple[tuple[object, ...], list[Array]] | None = None  # with its first state
@@ -48,6 +50,10 @@ class KerasTrainer(HandsOver):
     def initial(self) -> Weights:
         """Make the model's first weights, drawn by its seed."""
         return weights_of(build(self._structure))
+
+    def roles(self) -> Mapping[str, Role]:
+        """Name the tensors that no gradient changes."""
+        return roles_of(self._net)
 
     def load(self, weights: Weights) -> None:
         """Take these weights.
@@ -142,6 +148,7 @@ class KerasTrainer(HandsOver):
                 metrics=metrics_of(params.metrics, params.loss, probable=probable),
                 jit_compile=params.optimizer_args.get("jit_compile") is True,
             )
+            optimizer = self._net.optimizer  # which scales the loss in mixed_float16
             optimizer.build(self._net.trainable_variables)
             self._compiled = wanted, [_first(np.array(each)) for each in optimizer.variables]
         for variable, first in zip(self._net.optimizer.variables, self._compiled[1], strict=True):
@@ -188,7 +195,7 @@ class KerasTrainer(HandsOver):
         if not fits or not len(x) or x.dtype.kind not in "biuf":
             shape = ("rows", *wanted)
             raise TrainingError(f"x is {x.dtype} {x.shape}; the model takes {shape}")
-        return x.astype(np.float32)
+        return x.astype(np.float64 if self._net.compute_dtype == "float64" else np.float32)
 
 
 def _measured(params: Params) -> tuple[object, ...]:

@@ -1,6 +1,7 @@
 """Train and run PyTorch models, on the GPU when there is one.
 
-models.py        architectures by name; weights with the layout's names and shapes
+models.py        architectures by name
+tensors.py       a net's numbers with the layout's names, shapes, dtypes and roles
 devices.py       where PyTorch computes, and what that can do
 optimizers.py    the 13 optimizers, LBFGS with its closure, SparseAdam with sparse gradients
 schedules.py     the 14 schedulers, and warm-up

@@ -4,7 +4,8 @@ from torch import nn
 
 from fedbus.errors import TrainingError
 from fedbus.exported import Exported
-from fedbus.frameworks.torch.models import build, weights_of
+from fedbus.frameworks.torch.models import build
+from fedbus.frameworks.torch.tensors import roles_of, weights_of
 from fedbus.layout import Layout
 from fedbus.training import Structure
 
@@ -18,7 +19,7 @@ def export(model: nn.Module, plugin: Structure | None) -> Exported:
 
     Raises:
         TrainingError: no plug-in makes it, so no agent could, or what it makes has another layout.
-        LayoutError: its weights are of a dtype that no layout has.
+        LayoutError: a tensor cannot be carried; the sentence names it.
     """
     kind = type(model).__name__
     if plugin is None:
@@ -30,4 +31,4 @@ def export(model: nn.Module, plugin: Structure | None) -> Exported:
     again = Layout.of(weights_of(build(plugin)))
     if again != Layout.of(weights):
         raise TrainingError(f"the plug-in {plugin['name']!r} makes another layout than {kind} has")
-    return Exported({"torch": plugin}, weights)
+    return Exported({"torch": plugin}, weights, roles=roles_of(model))

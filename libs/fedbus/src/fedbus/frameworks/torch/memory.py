@@ -85,7 +85,8 @@ def _trained(net: nn.Module) -> dict[str, nn.Parameter]:
 def _array(value: object) -> Array:
     match value:
         case Tensor():
-            return value.detach().cpu().numpy().copy()
+            kept = value.detach().float() if value.dtype == torch.bfloat16 else value.detach()
+            return kept.cpu().numpy().copy()
         case [Tensor(), *_]:
             return np.stack([_array(part) for part in value])
         case int():

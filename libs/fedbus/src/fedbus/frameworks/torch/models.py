@@ -1,9 +1,7 @@
-"""Architectures by name, and their weights as other frameworks lay them out.
+"""Architectures by name.
 
 The structure is data, never code: `{"name": "mlp", "config": {"layers": [64, 32, 10]}}`, looked up
-in `ARCHITECTURES`, or else an installed plug-in of the group `models`. Weights have the layout's
-names and shapes, so that agents of other frameworks average the same model: a dense layer's weight
-is (inputs, outputs), which torch keeps transposed.
+in `ARCHITECTURES`, or else an installed plug-in of the group `models`.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from fedbus import plugins
-from fedbus.errors import LayoutError, PluginError, TrainingError
-from fedbus.layout import Array, Weights, listed
+from fedbus.errors import PluginError, TrainingError
+from fedbus.layout import listed
 from fedbus.training import Structure
 
 MAX_NUMBERS: Final = 2**28
@@ -156,37 +154,6 @@ def _known() -> str:
     return listed((*sorted(ARCHITECTURES), *plugins.installed("models")))
 
 
-def weights_of(net: nn.Module) -> dict[str, Array]:
-    """Copy a net's numbers, named and shaped as the layout has them.
-
-    Raises:
-        LayoutError: some are of a kind that numpy, and so a layout, does not have: bfloat16, say.
-    """
-    dense = _dense_weights(net)
-    state: dict[str, Array] = {}
-    for name, tensor in net.state_dict().items():
-        try:
-            state[name] = tensor.detach().cpu().numpy()
-        except TypeError as error:
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise LayoutError(f"{name} is {kind}, which no layout has; float32 is") from error
-    # Copied, since torch hands out live memory.
-    return {name: (w.T if name in dense else w).copy() for name, w in state.items()}
-
-
-def set_weights(net: nn.Module, weights: Weights) -> None:
-    """Give a net numbers that are named and shaped as those of `weights_of`."""
-    dense = _dense_weights(net)
-    turned = {name: w.T if name in dense else w for name, w in weights.items()}
-    # Copied, since torch does not take arrays that are read-only.
-    net.load_state_dict({name: torch.from_numpy(w.copy()) for name, w in turned.items()})
-
-
 def embeddings(net: nn.Module) -> list[nn.Embedding | nn.EmbeddingBag]:
     """Find the layers that look numbers up: a net that has one takes whole numbers as inputs."""
     return [m for m in net.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
-
-
-def _dense_weights(net: nn.Module) -> frozenset[str]:
-    modules = net.named_modules()
-    return frozenset(f"{path}.weight" for path, m in modules if isinstance(m, nn.Linear))

@@ -9,19 +9,28 @@ import torch
 from torch import Tensor, optim
 
 from fedbus.catalogue import require
-from fedbus.data import Dataset
+from fedbus.data import Batch, Dataset
 from fedbus.errors import TrainingError
 from fedbus.frameworks.handover import HandsOver
 from fedbus.frameworks.torch.devices import device, has_bfloat16
 from fedbus.frameworks.torch.losses import LOSSES, Figures, truth_of
 from fedbus.frameworks.torch.memory import recall, remember
-from fedbus.frameworks.torch.models import build, embeddings, set_weights, weights_of
+from fedbus.frameworks.torch.models import build, embeddings
 from fedbus.frameworks.torch.optimizers import optimizer_of, step
 from fedbus.frameworks.torch.schedules import Schedule
-from fedbus.layout import Array, Layout, Weights
+from fedbus.frameworks.torch.tensors import (
+    first_dtype,
+    normalizes_batches,
+    roles_of,
+    set_weights,
+    weights_of,
+)
+from fedbus.layout import Array, Layout, Role, Weights
 from fedbus.training import Params, Structure, Update, answers_classes
 
 _SEEDS: Final = 2**63
+_NO_VARIANCE: Final = "more than 1 value per channel"
+_MEND: Final = "; a batch normalisation needs two rows: set batch_size to 2 or more"
 
 
 class TorchTrainer(HandsOver):
@@ -38,12 +47,18 @@ class TorchTrainer(HandsOver):
         self._mixes = has_bfloat16(self._device)
         self._net = build(structure).to(self._device)
         self._layout = Layout.of(weights_of(self._net))
+        self._dtype = first_dtype(self._net)
+        self._normalizes = normalizes_batches(self._net)
         self._words = min((layer.num_embeddings for layer in embeddings(self._net)), default=0)
         self._classes = answers_classes(structure)
 
     def initial(self) -> Weights:
         """Make the architecture's first weights, drawn by its seed."""
         return weights_of(build(self._structure))
+
+    def roles(self) -> Mapping[str, Role]:
+        """Name the tensors that no gradient changes."""
+        return roles_of(self._net)
 
     def load(self, weights: Weights) -> None:
         """Take these weights.
@@ -120,7 +135,8 @@ class TorchTrainer(HandsOver):
         whole = Figures(params.loss, params.metrics)
         for batches in data.epochs(params):
             epoch = Figures(params.loss, params.metrics)
-            for x, y in batches:
+            for rows in batches:
+                x, y = self._trainable(*rows, data)
                 uncounted = [epoch]  # LBFGS scores a batch many times; only the first counts
 
                 def score(x: Array = x, y: Array = y, to: list[Figures] = uncounted) -> Tensor:
@@ -133,6 +149,12 @@ class TorchTrainer(HandsOver):
             schedule.after_epoch(epoch.metrics())
             whole.include(epoch)
         return whole
+
+    def _trainable(self, x: Array, y: Array, data: Dataset) -> Batch:
+        """Give a batch that every layer takes: one row alone has no variance, twice it has none."""
+        if data.examples == 1 and self._normalizes is not None:
+            return np.repeat(x, 2, axis=0), np.repeat(y, 2, axis=0)
+        return x, y
 
     @contextmanager
     def _chance(self, seed: int) -> Iterator[None]:
@@ -157,8 +179,15 @@ class TorchTrainer(HandsOver):
             raise TrainingError(f"x is {x.shape}; rows of inputs belong there")
         try:
             outputs: Tensor = self._net(self._inputs(x))
-        except (RuntimeError, TypeError, IndexError) as error:
-            raise TrainingError(f"the model cannot take x, {x.dtype} {x.shape}: {error}") from error
+        except (RuntimeError, TypeError, IndexError, ValueError) as error:
+            mend = _MEND if _NO_VARIANCE in str(error) else ""
+            why = f"the model cannot take x, {x.dtype} {x.shape}: {error}{mend}"
+            raise TrainingError(why) from error
+        if not isinstance(outputs, Tensor):
+            raise TrainingError(
+                f"the model answers a {type(outputs).__name__}; one tensor of rows is wanted: make "
+                "a net that returns one of its outputs, or puts them beside each other"
+            )
         if outputs.shape[:1] != (len(x),):
             shape = tuple(outputs.shape)
             raise TrainingError(f"x is {x.shape}, rows of inputs; the model answers {shape}")
@@ -166,7 +195,8 @@ class TorchTrainer(HandsOver):
 
     def _inputs(self, x: Array) -> Tensor:
         if not self._words:
-            return torch.from_numpy(x.astype(np.float32)).to(self._device)
+            kind = np.float64 if self._dtype == torch.float64 else np.float32
+            return torch.from_numpy(x.astype(kind)).to(self._device, self._dtype)
         words = x.astype(np.int64)
         if (words != x).any() or words.min() < 0 or words.max() >= self._words:
             raise TrainingError(f"x holds other than the words 0 to {self._words - 1}")
