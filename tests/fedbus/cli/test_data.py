@@ -196,15 +196,16 @@ def test_wrong_wishes_are_refused_before_anything_is_written(
 def test_a_data_set_is_described_with_what_a_pipeline_makes_of_it(tmp_path: Path) -> None:
     """After every number in it was read."""
     np.savez(tmp_path / "a.npz", x=np.full((20, 2, 2, 3), 255.0), y=np.arange(20) % 2)
+    axes, span = "(height, width, channels) float32", "0.996094 to 0.996094"
     steps = [{"id": "grayscale"}, {"id": "normalize", "parameters": {"high": 256}}]
     (tmp_path / "p.json").write_text(json.dumps(steps))
     words = ["data", "describe", str(tmp_path / "a.npz"), "--pipeline", str(tmp_path / "p.json")]
     said = RUNNER.invoke(app, words)
     assert said.exit_code == 0, said.output
     assert said.stdout.splitlines()[1:] == [
-        "x  image 2 x 2 x 3 float32",
-        "   transform 1 (grayscale) makes image 2 x 2 x 1 float32",
-        "   transform 2 (normalize) makes image 2 x 2 x 1 float32, normalized",
+        f"x  image 2 x 2 x 3 {axes}, 255 to 255",
+        f"   transform 1 (grayscale) makes image 2 x 2 x 1 {axes}",
+        f"   transform 2 (normalize) makes image 2 x 2 x 1 {axes}, {span}, normalized",
         "y  categorical 1 int64, 10 of class 0, 10 of class 1",
     ]
     plain = json.loads(RUNNER.invoke(app, [*words, "--json"]).stdout)
@@ -215,12 +216,27 @@ def test_a_data_set_is_described_with_what_a_pipeline_makes_of_it(tmp_path: Path
     table.write_text("a,y\n" + "".join(f"{n},{n}\n" for n in range(30)))
     assert "30 classes" in RUNNER.invoke(app, ["data", "describe", str(table)]).stdout
     table.write_text("a,y\n1,0.5\n2,1\n")
-    assert "y  numerical 1 float32\n" in RUNNER.invoke(app, ["data", "describe", str(table)]).stdout
+    assert (
+        "y  numerical 1 float32, 0.5 to 1\n"
+        in RUNNER.invoke(app, ["data", "describe", str(table)]).stdout
+    )
     table.write_text("a,y\n1,0\n2,-5\n")
     told = "-5 is no class that a trainer of fedbus takes"
     assert told in RUNNER.invoke(app, ["data", "describe", str(table)]).stdout
     plain = json.loads(RUNNER.invoke(app, ["data", "describe", str(table), "--json"]).stdout)
     assert plain["warnings"][0].startswith(told)
+    table.write_text(",a,kind\n0,1,oak\n1,,elm\n2,3,oak\n")
+    words = ["data", "describe", str(table), "--loader-options", '{"missing": "mean"}']
+    assert RUNNER.invoke(app, words).stdout.splitlines()[1:] == [
+        "x  numerical 1 float32, 1 to 3: a",
+        "y  categorical 1 int64, 1 of class 0 (elm), 2 of class 1 (oak)",
+        "   1 missing values in 'a'",
+        '   column number 0 is left out as a row index ("features" can name it)',
+        "   1 missing values became the column's mean (1 in 'a')",
+    ]
+    plain = json.loads(RUNNER.invoke(app, [*words, "--json"]).stdout)
+    assert (plain["class_names"], plain["columns"]) == (["elm", "oak"], ["a"])
+    assert (plain["missing"], plain["range"]["x"], len(plain["notes"])) == ({"a": 1}, [1, 3], 2)
     table.write_text("a,y\n1,0\nx,1\n")
     assert "line 3, column 'a': 'x'" in refused("describe", table)
 

@@ -224,7 +224,7 @@ def test_a_data_set_is_described_as_aeros_does(tmp_path: Path) -> None:
     floats = {"normalized": True, "dtype": "float32"}
     wild = floats | {"normalized": False}
     assert describe(dataset) == {
-        "x": {"data_types": {"image": floats | {"size": [8, 8, 3]}}},
+        "x": {"data_types": {"image": floats | {"size": [8, 8, 3], "axes": "channels-last"}}},
         "y": {"data_types": {"categorical": wild | {"size": [1], "dtype": "int64"}}},
     }
     assert dataset.progress == 0.0

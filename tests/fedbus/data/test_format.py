@@ -7,7 +7,7 @@ from fedbus.data import Batch, Field, Format, describe, of
 from fedbus.data.format import check_batch, differences, read_field, read_format
 from fedbus.errors import TrainingError
 
-IMAGE = Field(kind="image", size=(2, 2, 1), dtype="float32", normalized=True)
+IMAGE = Field(kind="image", size=(2, 2, 1), dtype="float32", normalized=True, axes="channels-last")
 CLASS = Field(kind="categorical", size=(), dtype="int64")
 
 
@@ -21,7 +21,10 @@ def test_a_format_is_what_was_written() -> None:
     assert read_field("x", {"data_types": {"numerical": {"size": [3]}}}).plain() == {
         "data_types": {"numerical": {"size": [3], "normalized": False}}
     }
-    assert (str(IMAGE), str(CLASS)) == ("image 2 x 2 x 1 float32", "categorical 1 int64")
+    assert (str(IMAGE), str(CLASS)) == (
+        "image 2 x 2 x 1 (height, width, channels) float32",
+        "categorical 1 int64",
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,7 @@ def test_a_batch_is_held_against_its_declaration() -> None:
     check_batch((x[:0], y[:0]), form)
     wrong: list[tuple[Batch, str]] = [
         ((x[:2], y), "2 rows of x and 3 of y"),
-        ((x[:, 0], y), r"x is float32 \('rows', 2, 1\), declared as image 2 x 2 x 1 float32"),
+        ((x[:, 0], y), r"x is float32 \('rows', 2, 1\), declared as image 2 x 2 x 1 .* float32"),
         ((x, y.astype(np.int32)), "y is int32"),
         ((x * 2, y), r"x holds 2, declared as normalized \(-1 to 1\)"),
     ]

@@ -255,13 +255,70 @@ def test_a_model_that_takes_something_else_is_told_what_each_step_makes() -> Non
     """So that its author sees which step is wrong, or missing."""
     pipeline = Pipeline(read_steps([step("grayscale"), step("normalize")]), format_of(pictures()))
     pipeline.check_input(Field(kind="image", size=(8, 6, 1), normalized=True))
+    axes = r"\(height, width, channels\) float32"
     with pytest.raises(
         TrainingError,
         match=r"the model takes numerical 64: it is image, not numerical; a row is \[8, 6, 1\], "
-        r"not \[64\] \(the data are image 8 x 6 x 3 float32, transform 1 \(grayscale\) makes image "
-        r"8 x 6 x 1 float32, transform 2 \(normalize\) makes image 8 x 6 x 1 float32\)",
+        rf"not \[64\] \(the data are image 8 x 6 x 3 {axes}, transform 1 \(grayscale\) makes image "
+        rf"8 x 6 x 1 {axes}, transform 2 \(normalize\) makes image 8 x 6 x 1 {axes}\)",
     ):
         pipeline.check_input(Field(kind="numerical", size=(64,)))
+
+
+def test_channels_go_to_the_front_and_back() -> None:
+    """As PyTorch has them; steps that know images by their last axis refuse them then."""
+    (x, _), form = through(pictures(), step("channels-first"))
+    assert (x.shape, form.x.size, form.x.axes) == ((6, 3, 8, 6), (3, 8, 6), "channels-first")
+    np.testing.assert_array_equal(x[:, 1], PICTURES[..., 1])
+    (x, _), form = through(pictures(), step("channels-first"), step("channels-last"))
+    np.testing.assert_array_equal(x, PICTURES)
+    assert form.x.axes == "channels-last"
+    first = of(np.moveaxis(PICTURES, -1, 1), CLASSES)
+    assert str(format_of(first).x) == "image 3 x 8 x 6 (channels, height, width) float32"
+    for data, steps, sentence in (
+        (pictures(), ["channels-first", "flip"], r"transform 2 \(flip\): .* a step channels-last"),
+        (first, ["channels-first"], r"not image 3 x 8 x 6 \(channels, height, width\)"),
+        (pictures(), ["channels-last"], "the channels of .* are last already"),
+        (of(np.ones((2, 4)), np.ones(2)), ["channels-last"], "not numerical 4"),
+    ):
+        with pytest.raises(TrainingError, match=sentence):
+            through(data, *map(step, steps))
+    for have, want, mend in (
+        (pictures(), (3, 8, 6), "channels-first"),
+        (first, (8, 6, 3), "channels-last"),
+    ):
+        with pytest.raises(TrainingError, match=rf'the transform "{mend}" moves them'):
+            Pipeline([], format_of(have)).check_input(Field(kind="image", size=want))
+
+
+def test_class_ids_are_made_of_whatever_way_classes_are_written() -> None:
+    """Ids from 1, of any dtype, in a column, or one-hot rows of any dtype."""
+    ids = np.array([0, 2, 1])
+    rows = np.zeros((3, 1), np.float32)
+    for y, options in (
+        (ids, {}),
+        (ids.astype(np.float64), {}),
+        (ids[:, None].astype(np.float32), {}),
+        (ids[:, None] + 1, {"first": 1}),
+        (np.eye(3, dtype=bool)[ids], {}),
+        (np.eye(3, dtype=np.uint8)[ids], {}),
+        (np.eye(3, dtype=np.float32)[ids], {}),
+        (np.eye(3)[ids] * 0.7 + 0.1, {"nearest": True}),
+    ):
+        (_, made), form = through(of(rows, y), step("class-ids", **options))
+        assert (made.tolist(), str(made.dtype)) == (ids.tolist(), "int64")
+        assert form.y == Field(kind="categorical", size=(), dtype="int64")
+    wrong: list[tuple[Any, dict[str, Any], str]] = [
+        (ids, {"first": 1}, "y holds 0, and the first class is said to be 1"),
+        (ids + 0.5, {}, "y holds 0.5, which is no class number"),
+        (np.eye(3)[ids] * 0.7 + 0.1, {}, r'y\[0\] is \[0.7.*"nearest": true'),
+        (np.ones((3, 2)), {}, r"y\[0\] is \[1.0, 1.0\], not one 1 among zeros"),
+        (np.ones((3, 2, 2)), {}, "one number or one row of shares is taken"),
+        (ids, {"first": "1"}, "first is '1'"),
+    ]
+    for y, options, sentence in wrong:
+        with pytest.raises(TrainingError, match=sentence):
+            through(of(rows, y), step("class-ids", **options))
 
 
 class Wrong:

@@ -86,7 +86,10 @@ def test_a_model_that_takes_other_rows_is_told_whose_step_made_them(tmp_path: Pa
         source(tmp_path).fresh({"shape": [8, 8, 1]}, wanted)
     said = str(error.value)
     assert "transform 1 (normalize) makes numerical 4 float32" in said
-    assert "plugins.transforms[0] (reshape) makes image 2 x 2 x 1 float32" in said
+    assert (
+        "plugins.transforms[0] (reshape) makes image 2 x 2 x 1 (height, width, channels) float32"
+        in said
+    )
 
 
 def test_a_step_that_does_not_fit_is_named_by_its_place_in_the_job(tmp_path: Path) -> None:

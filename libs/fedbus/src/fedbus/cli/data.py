@@ -1,14 +1,18 @@
 """`fedbus data`: deal a data set to agents, and say what one holds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedbus.cli import show
 from fedbus.cli.source import Loader, Options, Source, read_source
 from fedbus.cli.split import split
+
+if TYPE_CHECKING:
+    from fedbus.data.format import Field
+    from fedbus.data.summary import Summary
 
 _FEW = 20
 
@@ -30,36 +34,20 @@ def describe(
 
     Every number is read: a fault is named by its file, row and column. Exits 2 if there is one.
     """
-    from fedbus.data.format import format_of
-    from fedbus.data.pipeline import Pipeline, read_pipeline
-    from fedbus.data.split.parts import labels_of
+    from fedbus.data.pipeline import read_pipeline
+    from fedbus.data.summary import summary_of
 
     data = read_source(source, loader, loader_options)
-    steps = Pipeline(read_pipeline(pipeline) if pipeline is not None else [], format_of(data))
-    changed = data.changed(steps.change)
-    rows = sum(len(x) for x, _ in changed.peek())
-    y = labels_of(data)
-    classes = _counts(y) if y.ndim == 1 and y.dtype.kind in "iu" else None
-    warning = _negative(classes or {})
+    steps = read_pipeline(pipeline) if pipeline is not None else []
+    found = summary_of(data, steps)
+    warning = _negative(found.classes or {})
     if as_json:
-        plain = {"examples": rows, "format": steps.output.plain(), "classes": classes}
-        plain["warnings"] = [warning] if warning else []
-        show.print_json(plain)
+        show.print_json({**found.plain(), "warnings": [warning] if warning else []})
         return
-    show.say(f"{source}: {rows} rows")
-    show.say(f"x  {steps.forms[0].x}{_range(steps.forms[0].x.normalized)}")
-    for step, form in zip(steps.steps, steps.forms[1:], strict=True):
-        show.say(f"   {step.name} makes {form.x}{_range(form.x.normalized)}")
-    show.say(f"y  {steps.output.y}{_classes_said(classes)}")
+    show.say(f"{source}: {found.rows} rows")
+    _tell(found)
     if warning:
         show.say(f"   {warning}")
-
-
-def _counts(y: Any) -> dict[str, int]:  # noqa: ANN401 - an array
-    import numpy as np
-
-    labels, counts = np.unique(y, return_counts=True)
-    return {str(label): int(rows) for label, rows in zip(labels, counts, strict=True)}
 
 
 def _negative(classes: Mapping[str, int]) -> str:
@@ -72,13 +60,37 @@ def _negative(classes: Mapping[str, int]) -> str:
     )
 
 
-def _range(normalized: bool) -> str:
-    return ", normalized" if normalized else ""
+def _tell(found: "Summary") -> None:
+    first, *made = found.forms
+    show.say(f"x  {first.x}{_range(first.x, found.x_given)}{_columns(found.columns)}")
+    for name, form in zip(found.steps, made, strict=True):
+        span = found.x_made if form is made[-1] else None
+        show.say(f"   {name} makes {form.x}{_range(form.x, span)}")
+    show.say(f"y  {found.forms[-1].y}{_classes(found)}")
+    for column, count in found.missing.items():
+        show.say(f"   {count} missing values in {column!r}")
+    for note in found.notes:
+        show.say(f"   {note}")
 
 
-def _classes_said(classes: Mapping[str, int] | None) -> str:
-    if classes is None:
-        return ""
-    if len(classes) > _FEW:
-        return f", {len(classes)} classes"
-    return ", " + ", ".join(f"{rows} of class {label}" for label, rows in classes.items())
+def _range(field: "Field", span: tuple[float, float] | None) -> str:
+    told = "" if span is None else f", {span[0]:g} to {span[1]:g}"
+    return told + (", normalized" if field.normalized else "")
+
+
+def _columns(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return f": {', '.join(names[:_FEW])}{more}" if names else ""
+
+
+def _classes(found: "Summary") -> str:
+    if found.classes is None:
+        return f", {found.y[0]:g} to {found.y[1]:g}"
+    if len(found.classes) > _FEW:
+        return f", {len(found.classes)} classes"
+    names = dict(enumerate(found.class_names))
+    told = []
+    for label, rows in found.classes.items():
+        name = names.get(int(label))
+        told.append(f"{rows} of class {label}" + (f" ({name})" if name is not None else ""))
+    return ", " + ", ".join(told)

@@ -1,12 +1,30 @@
 """Which column of a table is y, and which are x."""
 
+import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from fedbus.errors import TrainingError
 from fedbus.layout import listed
 
 Target = Literal["auto", "class", "number"]
+_INDEX: Final = re.compile(r"|Unnamed: \d+(?:[._]\w+)*|__index_level_\d+__")
+"""Names that pandas gives to the column of its row index, and to columns without a name."""
+
+
+def check_target(target: object) -> None:
+    """Refuse what y cannot be.
+
+    Raises:
+        TrainingError: names what it can be.
+    """
+    if target not in {"auto", "class", "number"}:
+        raise TrainingError(f'target is {target!r}; it can be "auto", "class" or "number"')
+
+
+def index_columns(names: Sequence[str]) -> tuple[int, ...]:
+    """Find columns that hold a row index or have no name, by their names."""
+    return tuple(n for n, name in enumerate(names) if _INDEX.fullmatch(name))
 
 
 def choose(
@@ -14,15 +32,21 @@ def choose(
     names: Sequence[str],
     label: str | int | None,
     features: Sequence[str | int] | None,
+    left_out: Sequence[int] = (),
 ) -> tuple[int, tuple[int, ...]]:
     """Find the label's column and the inputs', each by its name or its number from 0.
+
+    Those that are `left_out` are taken only where they are named.
 
     Raises:
         TrainingError: there is no such column, one is named twice, or none is left for x.
     """
-    found = len(names) - 1 if label is None else _find(path, names, label)
+    usual = [column for column in range(len(names)) if column not in left_out]
+    if label is None and not usual:
+        raise TrainingError(f'{path}: no column has a name; name y in "label", x in "features"')
+    found = usual[-1] if label is None else _find(path, names, label)
     if features is None:
-        rest = tuple(column for column in range(len(names)) if column != found)
+        rest = tuple(column for column in usual if column != found)
     else:
         rest = tuple(_find(path, names, feature) for feature in features)
     if not rest or len({found, *rest}) != 1 + len(rest):
@@ -31,6 +55,15 @@ def choose(
             "x needs columns of its own, each once"
         )
     return found, rest
+
+
+def left_out_note(names: Sequence[str], left_out: Sequence[int], used: Sequence[int]) -> list[str]:
+    """Say which columns are left out as a row index."""
+    gone = [repr(names[c]) if names[c] else f"number {c}" for c in left_out if c not in used]
+    if not gone:
+        return []
+    which = f"columns {', '.join(gone)} are" if len(gone) > 1 else f"column {gone[0]} is"
+    return [f'{which} left out as a row index ("features" can name it)']
 
 
 def _find(path: str, names: Sequence[str], wanted: str | int) -> int:

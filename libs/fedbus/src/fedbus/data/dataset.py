@@ -5,6 +5,7 @@ from itertools import islice
 
 import numpy as np
 
+from fedbus.data.about import NOTHING, About
 from fedbus.errors import Stopped, TrainingError
 from fedbus.layout import Array
 from fedbus.training import Params
@@ -32,6 +33,7 @@ class Dataset:
         stop: Says whether to stop; asked before each batch, and by whoever works long on one, from
             the thread that trains.
         change: What becomes of each batch before it is handed out.
+        about: Names of classes and columns, and remarks.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class Dataset:
         batches: Callable[[], Iterable[Batch]],
         stop: Callable[[], bool] = _never,
         change: Change | None = None,
+        about: About = NOTHING,
     ) -> None:
         self.examples = examples
+        self.about = about
         self._batches = batches
         self._stop = stop
         self._change = change
@@ -50,14 +54,14 @@ class Dataset:
 
     def watched(self, stop: Callable[[], bool]) -> "Dataset":
         """Give the same rows to one task: with a count of its own and a way to stop it."""
-        return Dataset(self.examples, self._batches, stop, self._change)
+        return Dataset(self.examples, self._batches, stop, self._change, self.about)
 
     def changed(self, change: Change) -> "Dataset":
         """Give the same rows, each batch changed: shuffled and cut first, so that only it is held.
 
         The chance is that of the task's seed and the epoch: a task done again sees the same rows.
         """
-        return Dataset(self.examples, self._batches, self._stop, change)
+        return Dataset(self.examples, self._batches, self._stop, change, self.about)
 
     @property
     def progress(self) -> float:
@@ -182,7 +186,7 @@ def _cut(held: list[Batch], size: int, rng: np.random.Generator) -> Iterator[Bat
         yield x[chosen], y[chosen]
 
 
-def of(x: Array, y: Array, batch: int = 32) -> Dataset:
+def of(x: Array, y: Array, batch: int = 32, about: About = NOTHING) -> Dataset:
     """Make a data set of two arrays held in memory; x: (rows, …), y: (rows, …).
 
     Raises:
@@ -191,4 +195,5 @@ def of(x: Array, y: Array, batch: int = 32) -> Dataset:
     if not x.shape or x.shape[:1] != y.shape[:1] or not len(x):
         raise TrainingError(f"x is {x.shape} and y is {y.shape}: one row of each per example")
     starts = range(0, len(x), batch)
-    return Dataset(len(x), lambda: ((x[i : i + batch], y[i : i + batch]) for i in starts))
+    cut = lambda: ((x[i : i + batch], y[i : i + batch]) for i in starts)  # noqa: E731 - a pass
+    return Dataset(len(x), cut, about=about)

@@ -3,12 +3,13 @@
     {"x": {"data_types": {"image": {"size": [28, 28, 1], "normalized": true, "dtype": "float32"}}},
      "y": {"data_types": {"categorical": {"size": [1], "normalized": false, "dtype": "int64"}}}}
 
-`dtype` is ours; a format without it says nothing about it.
+`dtype` is ours; a format without it says nothing about it. So are an image's `axes`, the names of
+`classes` in the order of their numbers, and those of the inputs, `columns`.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from fedbus.data.dataset import Batch, Dataset
 from fedbus.errors import TrainingError
 from fedbus.layout import Array, listed
+from fedbus.wire.announced_names import MAX_NAME, names_of, plain_names
 
 Kind = Literal["image", "numerical", "categorical"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -24,6 +26,14 @@ DTYPES: Final = frozenset(
     | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 )
 MAX_DIMENSIONS: Final = 8
+Axes = Literal["", "channels-last", "channels-first"]
+AXES: Final[tuple[Axes, ...]] = get_args(Axes)
+_AXES_SHOWN: Final[dict[Axes, str]] = {
+    "channels-last": "(height, width, channels)",
+    "channels-first": "(channels, height, width)",
+}
+CHANNELS: Final = (1, 3, 4)
+"""Grey, colour, colour with transparency: what tells an image's channels from its sides."""
 _IMAGES = 4
 _NUMBER = 4
 
@@ -37,17 +47,30 @@ class Field:
         size: Its shape; () is one bare number, which aerOS writes as [1].
         dtype: Its numpy dtype by name; "" says nothing about it.
         normalized: Whether all numbers lie between -1 and 1.
+        axes: Where an image has its channels; "" says nothing about it.
+        classes: The names of classes, in the order of their numbers; none if they have no names.
+        columns: The names of inputs, in their order; none if they have no names.
     """
 
     kind: Kind
     size: tuple[int, ...]
     dtype: str = ""
     normalized: bool = False
+    axes: Axes = ""
+    classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """Write it as aerOS does."""
-        said = {"size": list(self.size) or [1], "normalized": self.normalized}
-        return {"data_types": {self.kind: {**said, "dtype": self.dtype} if self.dtype else said}}
+        said: dict[str, Any] = {"size": list(self.size) or [1], "normalized": self.normalized}
+        if self.dtype:
+            said["dtype"] = self.dtype
+        if self.axes:
+            said["axes"] = self.axes
+        for key, names in (("classes", self.classes), ("columns", self.columns)):
+            if names:
+                said[key] = plain_names(names)
+        return {"data_types": {self.kind: said}}
 
     @property
     def bytes(self) -> int:
@@ -55,8 +78,9 @@ class Field:
         return math.prod(self.size) * (np.dtype(self.dtype).itemsize if self.dtype else _NUMBER)
 
     def __str__(self) -> str:
-        """Say it in few words: `image 28 x 28 x 1 float32`."""
-        words = [self.kind, " x ".join(map(str, self.size or (1,))), self.dtype]
+        """Say it in few words: `image 28 x 28 x 1 (height, width, channels) float32`."""
+        axes = _AXES_SHOWN.get(self.axes, "")
+        words = [self.kind, " x ".join(map(str, self.size or (1,))), axes, self.dtype]
         return " ".join(filter(None, words))
 
 
@@ -80,7 +104,8 @@ class Format:
 def format_of(data: Dataset) -> Format:
     """Look at the first batch: four dimensions are images, whole numbers in y are categories.
 
-    Images are (rows, height, width, channels). Everything else is numerical.
+    Images are (rows, height, width, channels), unless only the first side can be channels.
+    Everything else is numerical.
 
     Raises:
         TrainingError: there is no batch.
@@ -89,10 +114,20 @@ def format_of(data: Dataset) -> Format:
     if first is None:
         raise TrainingError("a data set without a single row")
     x, y = first
+    seen = _seen("image" if x.ndim == _IMAGES else "numerical", x)
+    truths = _seen("categorical" if y.dtype.kind in "iu" else "numerical", y)
     return Format(
-        x=_seen("image" if x.ndim == _IMAGES else "numerical", x),
-        y=_seen("categorical" if y.dtype.kind in "iu" else "numerical", y),
+        x=replace(seen, axes=axes_of(seen), columns=data.about.columns),
+        y=replace(truths, classes=data.about.classes),
     )
+
+
+def axes_of(field: Field) -> Axes:
+    """Tell where an image has its channels, by the length of its sides; "" for what is none."""
+    if field.kind != "image" or len(field.size) != _IMAGES - 1:
+        return ""
+    first = field.size[0] in CHANNELS and field.size[-1] not in CHANNELS
+    return "channels-first" if first else "channels-last"
 
 
 def _seen(kind: Kind, rows: Array) -> Field:
@@ -145,7 +180,24 @@ def _field(name: str, kind: Kind, said: Mapping[str, Any]) -> Field:
     normalized = said.get("normalized", False)
     if not isinstance(normalized, bool):
         raise TrainingError(f"{name}.{kind}.normalized is {normalized!r}, neither true nor false")
-    return Field(kind=kind, size=tuple(size), dtype=dtype, normalized=normalized)
+    axes = said.get("axes", "")
+    if axes not in AXES:
+        raise TrainingError(f"{name}.{kind}.axes is {axes!r}; it can be {listed(AXES[1:])}")
+    return Field(
+        kind=kind, size=tuple(size), dtype=dtype, normalized=normalized, axes=axes,
+        classes=_names(f"{name}.{kind}.classes", said.get("classes", [])),
+        columns=_names(f"{name}.{kind}.columns", said.get("columns", [])),
+    )  # fmt: skip
+
+
+def _names(where: str, said: object) -> tuple[str, ...]:
+    match said:
+        case [*names] if all(isinstance(name, str) and len(name) <= MAX_NAME for name in names):
+            if len(set(names)) == len(names):
+                return tuple(map(str, names))
+    raise TrainingError(
+        f"{where}: expected a list of different names, each of at most {MAX_NAME} characters"
+    )
 
 
 def differences(have: Field, want: Field) -> list[str]:
@@ -159,12 +211,30 @@ def differences(have: Field, want: Field) -> list[str]:
         told.append(f"it is {have.kind}, not {want.kind}")
     if (have.size or (1,)) != (want.size or (1,)):
         sizes = [list(size) or [1] for size in (have.size, want.size)]
-        told.append(f"a row is {sizes[0]}, not {sizes[1]}")
+        told.append(f"a row is {sizes[0]}, not {sizes[1]}{turned(have.size, want.size)}")
     if want.dtype and have.dtype and have.dtype != want.dtype:
         told.append(f"it is {have.dtype}, not {want.dtype}")
     if want.normalized and not have.normalized:
         told.append("its numbers go beyond -1 to 1 (a normalize step may be missing)")
+    for what, has, wants in (
+        ("classes", have.classes, want.classes),
+        ("columns", have.columns, want.columns),
+    ):
+        if has and wants and has != wants:
+            told.append(f"its {what} are {names_of(has)}, not {names_of(wants)}")
     return told
+
+
+def turned(have: Sequence[int], want: Sequence[int]) -> str:
+    """Name the transform that moves an image's channels where they are wanted; "" for no such."""
+    if len(have) != _IMAGES - 1 or len(want) != len(have) or list(have) == list(want):
+        return ""
+    height, width, last = have
+    if [last, height, width] == list(want):
+        return ' (channels last, not first: the transform "channels-first" moves them)'
+    if [width, last, height] == list(want):
+        return ' (channels first, not last: the transform "channels-last" moves them)'
+    return ""
 
 
 def check_batch(batch: Batch, form: Format) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.data.dataset import Dataset, of
+from fedbus.data.words import check_names
 from fedbus.errors import TrainingError
 from fedbus.layout import Array, listed
 
@@ -72,7 +73,8 @@ def kept(data: Dataset, batch: int) -> Dataset:
     if (x.nbytes + y.nbytes) / len(x) * data.examples > KEPT_BYTES:
         return data
     parts = list(data.peek())
-    return of(np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts]), batch)
+    x, y = (np.concatenate(rows) for rows in zip(*parts, strict=True))
+    return of(x, y, batch, data.about)
 
 
 def check_row(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> int:
@@ -106,18 +108,16 @@ def numbered(classes: Sequence[str]) -> Mapping[str, int]:
     Raises:
         TrainingError: the names are no list of different words.
     """
-    words = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
-    if not words or not classes or len(set(classes)) != len(classes):
-        raise TrainingError(f"classes is {classes!r}; a list of different names belongs there")
-    return {name: number for number, name in enumerate(classes)}
+    return {name: number for number, name in enumerate(check_names("classes", classes))}
 
 
-def class_of(text: str, classes: Mapping[str, int], where: str) -> int:
-    """Find the number of a class.
+def place_of(text: str, places: Mapping[str, int], where: str, what: str = "class") -> int:
+    """Find the number of a class, or of another word.
 
     Raises:
         TrainingError: there is none of that name.
     """
-    if text not in classes:
-        raise TrainingError(f"{where}: no class {text!r}; the classes are {listed(classes)}")
-    return classes[text]
+    if text not in places:
+        many = "classes" if what == "class" else f"{what}s"
+        raise TrainingError(f"{where}: no {what} {text!r}; the {many} are {listed(places)}")
+    return places[text]

@@ -1,26 +1,24 @@
-"""`csv`: rows of numbers in a text file; every fault is named by its line and its column."""
+"""`csv`: rows of numbers and words in a text file; every fault is named by its line and column."""
 
-import csv as table
-import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.data.columns import Target, choose
+from fedbus.data.about import About
+from fedbus.data.cells import Cells, Missing, check_missing, is_missing
+from fedbus.data.columns import Target, check_target, choose, index_columns, left_out_note
 from fedbus.data.dataset import Batch, Dataset
+from fedbus.data.loaders.sheet import Row, Sheet
+from fedbus.data.loaders.survey import Plan, survey
 from fedbus.data.pinned import Pinned
-from fedbus.data.rows import check_batch_size, class_of, kept, numbered
+from fedbus.data.rows import check_batch_size, kept, numbered, place_of
+from fedbus.data.words import AUTO, Words, check_words
 from fedbus.errors import TrainingError
-
-Row = tuple[int, list[str]]
-"""A line's number, the first being 1, and its cells."""
+from fedbus.layout import Array
 
 
 def csv(  # noqa: PLR0913 - each is one thing that differs between files; all but the path have defaults
@@ -29,187 +27,161 @@ def csv(  # noqa: PLR0913 - each is one thing that differs between files; all bu
     *,
     label: str | int | None = None,
     features: Sequence[str | int] | None = None,
-    header: bool = True,
-    delimiter: str = ",",
+    header: bool | None = None,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    encoding: str = "utf-8",
     target: Target = "auto",
     classes: Sequence[str] | None = None,
+    words: Words = None,
+    missing: Missing = None,
 ) -> Dataset:
-    """Load a text file of numbers with a line for each row.
+    """Load a text file with a line for each row.
 
     Args:
-        path: The file, UTF-8.
+        path: The file.
         batch: Rows read at once.
         label: The column of y, by its name or its number (from 0); the last one by default.
-        features: The columns of x, in this order; all others by default.
-        header: Whether the first line names the columns.
-        delimiter: What stands between two cells.
+        features: The columns of x, in this order; all others by default, without columns that have
+            no name or one that pandas gives to a row index.
+        header: Whether line 1 names the columns; by default it does, and is refused where it holds
+            a number.
+        delimiter: What stands between two cells; by default a comma, a semicolon, a tab or a bar,
+            whichever cuts all lines into as many cells.
+        decimal: What stands before fractions, "." or ",".
+        encoding: Of the text; a byte-order mark is skipped.
         target: What y is: a `class`, a whole number; a `number`; `auto` looks at the first rows.
-        classes: The words that y holds, if it holds words; a word's place here is its class.
+        classes: The words that y holds; a word's place here is its class. By default the words that
+            are there, sorted.
+        words: The columns of x that hold words, as {"colour": ["blue", "red"]}: one input for each
+            word, 1 where it stands there. "auto" takes the words that are there, sorted.
+        missing: What becomes of a row with an empty cell, or "NA", "NaN", "null", "?" and the like:
+            "drop" leaves the row out, "mean" takes the column's mean, a number stands in its
+            place; by default it is refused.
 
     Raises:
         TrainingError: names the line and the column.
     """
     check_batch_size(batch)
-    if not isinstance(delimiter, str) or len(delimiter) != 1:
+    check_target(target)
+    if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1):
         raise TrainingError(f"delimiter is {delimiter!r}; one character belongs there")
-    sheet = _Sheet(Pinned(Path(path)), header, delimiter)
-    chosen = choose(path, sheet.names, label, features)
-    count = sheet.count()
-    if not count:
-        raise TrainingError(f"{path}: the columns' names, and not a single row")
-    known = numbered(classes) if classes is not None else None
-    reader = _Reader(sheet, *chosen, known, target)
-    whole = known is not None or reader.is_whole(batch)
+    cells = Cells(decimal)
+    sheet = Sheet(Pinned(Path(path)), header, delimiter, encoding, cells, label)
+    gone = index_columns(sheet.names) if sheet.named else ()
+    y, x = choose(path, sheet.names, label, features, gone)
+    if decimal == "," == sheet.delimiter:
+        raise TrainingError(f'{path}: "decimal" and "delimiter" are both ","')
+    wanted = Plan(
+        sheet=sheet,
+        cells=cells,
+        label=y,
+        features=x,
+        classes=None if classes is None else tuple(numbered(classes)),
+        words={c: w for c, w in check_words(words, sheet.names).items() if c in x},
+        guessed=words == AUTO,
+        missing=check_missing(missing),
+        target=target,
+    )
+    found = survey(wanted, batch)
+    if not found.rows:
+        left = ", none without a missing value" if found.dropped else ""
+        raise TrainingError(f"{path}: the columns' names, and not a single row{left}")
+    reader = _Reader.of(found.plan)
+    whole = found.plan.classes is not None or reader.is_whole(batch)
 
     def batches() -> Iterator[Batch]:
         with sheet.rows() as rows:
             while some := list(islice(rows, batch)):
-                yield reader.batch(some, whole=whole)
+                made = reader.batch(some, whole=whole)
+                if len(made[1]):
+                    yield made
 
-    return kept(Dataset(count, batches), batch)
-
-
-class _Sheet:
-    """The lines of a file."""
-
-    def __init__(self, file: Pinned, header: bool, delimiter: str) -> None:  # noqa: FBT001 - as its setting has it
-        self.file = file
-        self._header = header
-        self._delimiter = delimiter
-        with self._lines() as lines:
-            first = next(lines, None)
-        if first is None:
-            raise TrainingError(f"{file.path}: not a single line")
-        cells = [cell.strip() for cell in first[1]]
-        if header and all(_number(cell) is not None for cell in cells):
-            raise TrainingError(
-                f"{file.path}, line 1: the columns' names belong there, and all cells are numbers; "
-                'set "header": false if no line names them'
-            )
-        if header and len(set(cells)) != len(cells):
-            twice = sorted({cell for cell in cells if cells.count(cell) > 1})
-            raise TrainingError(f"{file.path}, line 1: columns named twice: {', '.join(twice)}")
-        self.names = cells if header else [str(number) for number in range(len(cells))]
-
-    def count(self) -> int:
-        with self.rows() as rows:
-            return sum(1 for _ in rows)
-
-    @contextmanager
-    def rows(self) -> Iterator[Iterator[Row]]:
-        with self._lines() as lines:
-            yield islice(lines, 1, None) if self._header else lines
-
-    @contextmanager
-    def _lines(self) -> Iterator[Iterator[Row]]:
-        # newline="" lets the csv module see line ends inside quotes.
-        with io.TextIOWrapper(self.file.open(), encoding="utf-8-sig", newline="") as text:
-            yield self._walk(table.reader(text, delimiter=self._delimiter, strict=True))
-
-    def _walk(self, reader: Any) -> Iterator[Row]:  # noqa: ANN401 - the csv module names no type
-        try:
-            for cells in reader:
-                if cells:
-                    yield reader.line_num, cells
-        except table.Error as error:
-            raise TrainingError(f"{self.file.path}, line {reader.line_num}: {error}") from error
-        except UnicodeDecodeError as error:
-            where = f"{self.file.path}, near line {reader.line_num + 1}"
-            raise TrainingError(f"{where}: not UTF-8: {error.reason}") from error
+    notes = (*left_out_note(sheet.names, gone, (y, *x)), *found.notes())
+    about = About(
+        classes=found.plan.classes or (),
+        columns=found.plan.inputs() if sheet.named or found.plan.words else (),
+        missing={sheet.names[column]: count for column, count in found.missing.items()},
+        notes=notes,
+    )
+    return kept(Dataset(found.rows, batches, about=about), batch)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Turns lines into numbers."""
+    """Turns lines into numbers, as a plan says that has all it needs."""
 
-    sheet: _Sheet
-    label: int
-    features: tuple[int, ...]
+    plan: Plan
     classes: Mapping[str, int] | None
-    target: Target
+    places: Mapping[int, Mapping[str, int]]
+    """Of each column of words, the place of each word."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> "_Reader":
+        places = {column: numbered(words or ()) for column, words in plan.words.items()}
+        return cls(plan, None if plan.classes is None else numbered(plan.classes), places)
 
     def is_whole(self, batch: int) -> bool:
-        if self.target != "auto":
-            return self.target == "class"
-        with self.sheet.rows() as rows:
-            truths = [self._truth(row) for row in islice(rows, batch)]
-        return all(truth == math.floor(truth) for truth in truths)
+        if self.plan.target != "auto":
+            return self.plan.target == "class"
+        with self.plan.sheet.rows() as rows:
+            some = [row for row in islice(rows, batch) if not self._drops(row)]
+        truths = [self._truth(row) for row in some]
+        return all(truth == int(truth) for truth in truths)
 
     def batch(self, rows: Sequence[Row], *, whole: bool) -> Batch:
-        x = self._inputs(rows)
-        y = np.array([self._truth(row) for row in rows])
+        x = self.plan.fast(rows)
+        if x is None:
+            rows = [row for row in rows if not self._drops(row)]
+            flat = [value for row in rows for value in self._inputs(row)]
+            x = np.array(flat, np.float32).reshape(len(rows), self.plan.width)
+        y = np.array([self._truth(row) for row in rows], float)
         if not whole:
             return x, y.astype(np.float32)
-        if self.target == "class" and (y < 0).any():
+        return x, self._classes(rows, y)
+
+    def _classes(self, rows: Sequence[Row], y: NDArray[np.float64]) -> Array:
+        label, where = self.plan.label, self.plan.sheet.where
+        if self.plan.target == "class" and (y < 0).any():
             line, cells = rows[int(np.argmax(y < 0))]
-            where = self._where(line, self.label)
-            raise TrainingError(f"{where}: {cells[self.label]!r} is no class: it is 0 or more")
+            raise TrainingError(
+                f"{where(line, label)}: {cells[label]!r} is no class: it is 0 or more"
+            )
         if (broken := y != np.floor(y)).any():
             line, cells = rows[int(np.argmax(broken))]
             raise TrainingError(
-                f"{self._where(line, self.label)}: {cells[self.label]!r} is no class, a whole "
-                'number; set "target": "number" if y is a quantity'
+                f"{where(line, label)}: {cells[label]!r} is no class, a whole number; set "
+                '"target": "number" if y is a quantity'
             )
-        return x, y.astype(np.int64)
+        return y.astype(np.int64)
 
-    def _inputs(self, rows: Sequence[Row]) -> NDArray[np.float32]:
-        width = len(self.sheet.names)
-        if all(len(cells) == width for _, cells in rows):
-            try:
-                table = np.array([[cells[c] for c in self.features] for _, cells in rows], float)
-                x = _single(table)
-            except ValueError:
-                x = None
-            if x is not None:
-                return x
-        return np.array(
-            [[self._cell(row, column) for column in self.features] for row in rows], np.float32
-        )
+    def _drops(self, row: Row) -> bool:
+        return self.plan.missing == "drop" and self.plan.has_gap(row)
+
+    def _inputs(self, row: Row) -> Iterator[float]:
+        _, cells = row
+        for column in self.plan.features:
+            if column not in self.places:
+                yield self.plan.value(row, column)
+                continue
+            words, text = self.places[column], cells[column].strip()
+            chosen = [0.0] * len(words)
+            if text in words or not is_missing(text) or self.plan.missing is None:
+                chosen[place_of(text, words, self.plan.sheet.where(row[0], column), "word")] = 1.0
+            yield from chosen
 
     def _truth(self, row: Row) -> float:
-        if self.classes is None:
-            return self._cell(row, self.label)
-        self._check_width(row)
         line, cells = row
-        return class_of(cells[self.label].strip(), self.classes, self._where(line, self.label))
-
-    def _cell(self, row: Row, column: int) -> float:
-        self._check_width(row)
-        line, cells = row
-        value = _number(cells[column])
-        if value is not None:
-            return value
-        said = repr(cells[column]) if cells[column].strip() else "nothing"
-        hint = ""
-        if column == self.label and cells[column].strip():
-            hint = '; name the words in "classes" if y holds words'
-        raise TrainingError(
-            f"{self._where(line, column)}: {said} where a finite number belongs{hint}"
-        )
-
-    def _check_width(self, row: Row) -> None:
-        line, cells = row
-        if len(cells) != len(self.sheet.names):
+        column = self.plan.label
+        text = cells[column].strip()
+        if self.classes is not None and text in self.classes:
+            return self.classes[text]
+        if self.classes is None and not is_missing(text):
+            return self.plan.value(row, column)
+        where = self.plan.sheet.where(line, column)
+        if is_missing(text):
             raise TrainingError(
-                f"{self.sheet.file.path}, line {line}: {len(cells)} cells; there are "
-                f"{len(self.sheet.names)} columns"
+                f'{where}: nothing where a class or a finite number belongs; "missing": "drop" '
+                "leaves such rows out"
             )
-
-    def _where(self, line: int, column: int) -> str:
-        return f"{self.sheet.file.path}, line {line}, column {self.sheet.names[column]!r}"
-
-
-def _number(text: str) -> float | None:
-    """Read a number that float32 can hold."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if abs(value) <= float(np.finfo(np.float32).max) else None
-
-
-def _single(table: NDArray[np.float64]) -> NDArray[np.float32] | None:
-    """Make them float32, if all are finite then."""
-    with np.errstate(over="ignore"):
-        made = table.astype(np.float32)
-    return made if np.isfinite(made).all() else None
+        return place_of(text, self.classes or {}, where)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from fedbus.data.dataset import Batch
-from fedbus.data.format import DTYPES, Field, Format
+from fedbus.data.format import DTYPES, Format
 from fedbus.data.transforms.halves import Half, check_half, field, rows, with_field, with_rows
 from fedbus.errors import TrainingError
 from fedbus.layout import listed
@@ -106,7 +106,13 @@ class OneHot:
             raise TrainingError(
                 f"one number in each row is taken, {field(form, self._of)} has more"
             )
-        dressed = Field(kind="categorical", size=(self._classes,), dtype="float32", normalized=True)
+        dressed = replace(
+            field(form, self._of),
+            kind="categorical",
+            size=(self._classes,),
+            dtype="float32",
+            normalized=True,
+        )
         return with_field(form, self._of, dressed)
 
 

@@ -1,4 +1,4 @@
-"""Transforms of the shape of a row; images are (height, width, channels)."""
+"""Transforms of the shape of a row; images are (height, width, channels) until they are turned."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.data.dataset import Batch
-from fedbus.data.format import MAX_DIMENSIONS, Format
+from fedbus.data.format import CHANNELS, MAX_DIMENSIONS, Format, axes_of
 from fedbus.data.rows import check_row
 from fedbus.data.transforms.halves import Half, check_half, field, rows, with_field, with_rows
 from fedbus.errors import TrainingError
@@ -48,7 +48,47 @@ class Reshape:
         kind = given.kind
         if kind != "categorical":
             kind = "image" if len(self._size) == _RGB else "numerical"
-        return with_field(form, self._of, replace(given, kind=kind, size=self._size))
+        made = replace(given, kind=kind, size=self._size)
+        return with_field(form, self._of, replace(made, axes=axes_of(made)))
+
+
+class ChannelsFirst:
+    """Turn images from (height, width, channels) to (channels, height, width), as PyTorch has them.
+
+    Loaders and all other steps have channels last, so it belongs at the end.
+    """
+
+    def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
+        """x: (rows, height, width, channels); returns (rows, channels, height, width)."""
+        x, y = batch
+        return np.ascontiguousarray(np.moveaxis(x, -1, 1)), y
+
+    def transform_format(self, form: Format) -> Format:
+        """Images with their channels first."""
+        height, width, channels = image_size(form)
+        size = (channels, height, width)
+        return replace(form, x=replace(form.x, size=size, axes="channels-first"))
+
+
+class ChannelsLast:
+    """Turn images from (channels, height, width) to (height, width, channels).
+
+    So Keras, TFLite and the other transforms take them.
+    """
+
+    def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
+        """x: (rows, channels, height, width); returns (rows, height, width, channels)."""
+        x, y = batch
+        return np.ascontiguousarray(np.moveaxis(x, 1, -1)), y
+
+    def transform_format(self, form: Format) -> Format:
+        """Images with their channels last."""
+        _check_image(form)
+        channels, height, width = form.x.size
+        if form.x.axes == "channels-last" and channels not in CHANNELS:
+            raise TrainingError(f"the channels of {form.x} are last already")
+        size = (height, width, channels)
+        return replace(form, x=replace(form.x, size=size, axes="channels-last"))
 
 
 class Resize:
@@ -118,12 +158,21 @@ def image_size(form: Format) -> tuple[int, int, int]:
     """Take height, width and channels of images.
 
     Raises:
-        TrainingError: x are no images.
+        TrainingError: x are no images, or have their channels first.
     """
-    if form.x.kind != "image" or len(form.x.size) != _RGB:
-        raise TrainingError(f"images (height, width, channels) are taken, not {form.x}")
+    _check_image(form)
+    if form.x.axes == "channels-first":
+        raise TrainingError(
+            f"images (height, width, channels) are taken, not {form.x}; a step channels-last "
+            "before this one turns them"
+        )
     height, width, channels = form.x.size
     return height, width, channels
+
+
+def _check_image(form: Format) -> None:
+    if form.x.kind != "image" or len(form.x.size) != _RGB:
+        raise TrainingError(f"images (height, width, channels) are taken, not {form.x}")
 
 
 def _whole(name: str, given: Sequence[int], most: int, least: int = 1) -> tuple[int, ...]:

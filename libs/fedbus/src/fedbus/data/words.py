@@ -1,0 +1,98 @@
+"""Words in tables: classes and one-hot inputs, each word with a number of its own. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from fedbus.errors import TrainingError
+from fedbus.layout import listed
+from fedbus.wire.announced_names import MAX_NAME
+
+AUTO: Final = "auto"
+Words = Literal["auto"] | Mapping[str, Sequence[str] | Literal["auto"]] | None
+"""Which columns hold words: `{"colour": ["blue", "red"]}`, or, with auto, those that are there."""
+
+MAX_WORDS: Final = 1000
+"""Different words of one column that are gathered without a list from the owner."""
+_ENOUGH: Final = 20
+"""Rows from which on a different word in most of them is no class and no category."""
+
+
+def check_words(words: object, columns: Sequence[str]) -> dict[int, tuple[str, ...] | None]:
+    """Read the option `words`: of each column its vocabulary; None: gather what is there.
+
+    With "auto" alone all columns may hold words; the result has every column then.
+
+    Raises:
+        TrainingError: it is written otherwise, or names a column that is not there.
+    """
+    if words is None:
+        return {}
+    if words == AUTO:
+        return dict.fromkeys(range(len(columns)))
+    if not isinstance(words, Mapping):
+        raise TrainingError(
+            f'words is {words!r}; expected "auto" or {{"COLUMN": ["word", "word"]}}'
+        )
+    found: dict[int, tuple[str, ...] | None] = {}
+    for column, vocabulary in words.items():
+        if column not in columns:
+            raise TrainingError(f"words: no column {column!r}; there are {listed(columns)}")
+        place = list(columns).index(column)
+        found[place] = None if vocabulary == AUTO else check_names(f"words.{column}", vocabulary)
+    return found
+
+
+def check_names(where: str, names: object) -> tuple[str, ...]:
+    """Read a list of names: the place of each is its number.
+
+    Raises:
+        TrainingError: it is no list of different words, or one is too long.
+    """
+    given = names if isinstance(names, list | tuple) else ()
+    words = tuple(name for name in given if isinstance(name, str))
+    if not words or len(set(words)) != len(given):
+        raise TrainingError(f"{where} is {names!r}; a list of different names belongs there")
+    if long := [word for word in words if len(word) > MAX_NAME]:
+        raise TrainingError(
+            f"{where}: {long[0][:40]!r} …: a name has at most {MAX_NAME} characters"
+        )
+    return words
+
+
+@dataclass(slots=True)
+class Gathering:
+    """Gathers the different words of one column."""
+
+    where: str
+    words: set[str] = field(default_factory=set)
+
+    def add(self, words: Iterable[str]) -> None:
+        """Take the words of some rows.
+
+        Raises:
+            TrainingError: there are too many different ones, or one is too long.
+        """
+        for word in words:
+            if word in self.words:
+                continue
+            if len(word) > MAX_NAME or len(self.words) >= MAX_WORDS:
+                what = f"{word[:40]!r} …" if len(word) > MAX_NAME else f"more than {MAX_WORDS}"
+                raise TrainingError(
+                    f"{self.where}: {what} different words: texts or identifiers, no classes; "
+                    "name another column, or list the words"
+                )
+            self.words.add(word)
+
+    def vocabulary(self, rows: int) -> tuple[str, ...]:
+        """Put the words in order.
+
+        Raises:
+            TrainingError: most rows have a word of their own.
+        """
+        if rows >= _ENOUGH and len(self.words) > rows / 2:
+            raise TrainingError(
+                f"{self.where}: {len(self.words)} different words in {rows} rows: identifiers, no "
+                "classes; name another column, or list the words"
+            )
+        return tuple(sorted(self.words))

@@ -1,0 +1,106 @@
+"""Names of classes and inputs as agents announce them, and how those of two agents compare. Pure.
+
+A list of names goes into the announced format as it is while it is short; of a long list the first
+names, their number and a digest of all go: a fleet's states stay small, and two lists still
+compare exactly.
+
+    {"x": {"data_types": {"numerical": {"size": [2], "columns": ["temp", "load"]}}},
+     "y": {"data_types": {"categorical": {"size": [1], "classes": ["ok", "scrap"]}}}}
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fedbus.digests import digest_of
+
+MAX_NAMES: Final = 64
+"""Names announced in full; of longer lists the digest counts."""
+MAX_CHARACTERS: Final = 2048
+"""Characters of all names together that are announced in full."""
+MAX_NAME: Final = 128
+"""Characters of one class name or column name."""
+_FIRST: Final = 8
+_SHOWN: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """An ordered list of names, as announced.
+
+    Attributes:
+        digest: Of the whole list.
+        count: How many names there are.
+        first: All names, or the first of a long list.
+    """
+
+    digest: str
+    count: int
+    first: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Show the list to a person: `cross, disc, stripe`."""
+        rest = self.count - len(self.first[:_SHOWN])
+        more = f" and {rest} more" if rest else ""
+        return ", ".join(self.first[:_SHOWN]) + more
+
+
+def names_of(names: Sequence[str]) -> Names:
+    """Make the comparable form of a list of names."""
+    text = json.dumps(list(names), ensure_ascii=False)
+    return Names(digest_of(text.encode()), len(names), tuple(names))
+
+
+def plain_names(names: Sequence[str]) -> list[str] | dict[str, Any]:
+    """Write a list of names for the wire: as it is, or shortened with a digest."""
+    if len(names) <= MAX_NAMES and sum(map(len, names)) <= MAX_CHARACTERS:
+        return list(names)
+    found = names_of(names)
+    first = [name[: MAX_CHARACTERS // _FIRST] for name in names[:_FIRST]]
+    return {"count": found.count, "digest": found.digest, "first": first}
+
+
+def read_names(plain: object) -> Names | None:
+    """Read what `plain_names` wrote; None: no names, or nothing that can be read."""
+    match plain:
+        case [*names] if names and all(isinstance(name, str) for name in names):
+            return names_of([str(name) for name in names])
+        case {"count": int(count), "digest": str(digest), "first": [*first]}:
+            return Names(digest, count, tuple(map(str, first)))
+        case _:
+            return None
+
+
+def classes_in(form: Mapping[str, Any]) -> Names | None:
+    """Find the class names in an announced format; None: it announces none."""
+    return _found(form.get("y"), "classes")
+
+
+def columns_in(form: Mapping[str, Any]) -> Names | None:
+    """Find the names of the inputs in an announced format; None: it announces none."""
+    return _found(form.get("x"), "columns")
+
+
+def _found(half: object, key: str) -> Names | None:
+    match half:
+        case {"data_types": dict(kinds)}:
+            said = (read_names(kind.get(key)) for kind in kinds.values() if isinstance(kind, dict))
+            return next((names for names in said if names is not None), None)
+        case _:
+            return None
+
+
+def other_names(form: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Return why the names in a format are not those in another; "" if they agree.
+
+    A format that announces no names agrees with every other.
+    """
+    for what, find, mend in (
+        ("numbers its classes", classes_in, 'one order: set "classes" in FEDBUS_LOADER_OPTIONS'),
+        ("has the inputs", columns_in, 'one order: set "features" in FEDBUS_LOADER_OPTIONS'),
+    ):
+        have, want = find(form), find(wanted)
+        if have is not None and want is not None and have.digest != want.digest:
+            return f"it {what} {have}; this job's agents: {want} ({mend})"
+    return ""
