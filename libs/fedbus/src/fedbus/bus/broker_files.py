@@ -138,6 +138,11 @@ def password_file(accounts: Mapping[str, str]) -> str:
     return "".join(password_line(name, password) for name, password in accounts.items())
 
 
+def names_in(passwords: str) -> list[str]:
+    """List the accounts of a password file, ours or mosquitto_passwd's, in its order."""
+    return [line.partition(":")[0] for line in passwords.splitlines() if ":" in line]
+
+
 def acl_file(users: Iterable[str], rules: Rules = access_rules) -> str:
     """Write what each user may read and write; all else is denied.
 

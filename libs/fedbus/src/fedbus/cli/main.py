@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from fedbus.cli import (
+    accounts,
     agents,
     clusters,
     data,
@@ -67,6 +68,7 @@ app.command("up")(up.up)
 app.command("down")(clusters.down)
 app.command("clusters")(clusters.clusters)
 app.command("env")(clusters.env)
+app.command("accounts")(accounts.accounts)
 app.command("agents")(agents.agents)
 app.command("infer")(inference.infer)
 app.command("demo")(demo.demo)
