@@ -42,22 +42,39 @@ def signatures_of(structure: Structure) -> dict[str, Signature]:
             f"a tflite structure has a blob, bytes; this one has {has or 'nothing'}"
         )
     verify(file)  # native code follows whatever a file says
-    runtime = _interpreter()
+    found = open_file(file)
+    check_signatures(
+        {key: (each.get_input_details(), each.get_output_details()) for key, each in found.items()}
+    )
+    return {name: found[name] for name in found if name in NEEDED.keys() | _MORE}
+
+
+def open_file(file: bytes | bytearray) -> dict[str, Signature]:
+    """Open a verified file in the runtime that is installed, and return all its signatures.
+
+    Raises:
+        PluginError: no TFLite runtime is installed, or none that runs beside this numpy.
+        TrainingError: the runtime refuses it.
+    """
+    runtime = find_interpreter()
     try:
         with warnings.catch_warnings():  # TensorFlow's tells of its successor, every time
             warnings.simplefilter("ignore", UserWarning)
             interpreter = runtime(model_content=bytes(file), num_threads=1)
-        found = interpreter.get_signature_list()
+        names = interpreter.get_signature_list()
+        return {name: interpreter.get_signature_runner(name) for name in names}
     except SystemError as error:  # what C says that was compiled against another numpy
         raise PluginError(_unfit(runtime.__module__, error)) from error
     except (ValueError, RuntimeError) as error:
         raise TrainingError(f"not a .tflite file that runs here: {error}") from error
-    check_signatures({key: (told["inputs"], told["outputs"]) for key, told in found.items()})
-    known = [*NEEDED, *(_MORE & found.keys())]
-    return {name: interpreter.get_signature_runner(name) for name in known}
 
 
-def _interpreter() -> Any:  # noqa: ANN401 - a class without types
+def find_interpreter() -> Any:  # noqa: ANN401 - a class without types
+    """Load the class of the runtime that is installed.
+
+    Raises:
+        PluginError: there is none, or none that runs beside this numpy.
+    """
     # After TensorFlow in one process tflite_runtime reads no file any more: their symbols clash.
     there = _RUNTIMES[::-1] if "tensorflow" in sys.modules else _RUNTIMES
     broken = []
