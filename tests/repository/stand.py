@@ -69,7 +69,7 @@ def card(**changes: object) -> bytes:
             TensorSpec(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)
             for tensor in LAYOUT.tensors
         ),
-        "structures": {"tflite": {"blob": plain(manifest_of(FILE))}, "torch": {"name": "mlp"}},
+        "structures": {"own": {"blob": plain(manifest_of(FILE))}, "torch": {"name": "mlp"}},
     }
     return codec.to_json(ModelCard(**(stated | changes)))
 

@@ -143,7 +143,7 @@ def test_a_job_is_loaded(stand: Stand, store: Store) -> None:
             latest=ref_of(done.version),
             metrics={"loss": 1.0},
             plan=plan,
-            needs=ModelNeeds(structures=("tflite", "torch")),
+            needs=ModelNeeds(structures=("own", "torch")),
             submitted=AT,
         )
     ]

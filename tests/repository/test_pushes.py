@@ -2,17 +2,24 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from fedbus import demo_data
 from fedbus.actions import Received, RunFailed
 from fedbus.errors import StoreError
+from fedbus.layout import Layout
 from fedbus.testing.trail import check_trail
+from fedbus.weights import encode
 from fedbus.wire import codec
 from fedbus.wire.cards import MAX_FILE
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
+from fedbus.wire.states import TensorSpec
+from fedbus_repository import contents
 from fedbus_repository.store import Store
 from tests.repository.stand import (
     FILE,
+    LAYOUT,
     MODEL,
     USER,
     Stand,
@@ -160,6 +167,70 @@ def test_weights_that_do_not_fit_the_card_are_refused(
     stand.serve(card(), content, FILE)
     assert reason in refusal(stand, push_of(content=content))
     assert not any(store.holds(manifest_of(each)) for each in (card(), content, FILE))
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_refused(
+    stand: Stand, store: Store, odd: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One NaN makes every number that is trained from it a NaN; read in pieces, the last too."""
+    monkeypatch.setattr(contents, "BLOCK", 8)
+    arrays = {"bias": np.zeros(3, "f4"), "weight": np.zeros((2, 3), "f4")}
+    arrays["weight"][1, 2] = odd
+    content = bytes(encode(arrays, LAYOUT))
+    stand.serve(card(), content, FILE)
+    assert refusal(stand, push_of(content=content)) == (
+        f"tensor 'weight': {odd} is not a finite number"
+    )
+    assert not any(store.holds(manifest_of(each)) for each in (card(), content, FILE))
+
+
+DIGITS = demo_data.read("digits.tflite")
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (DIGITS[:20000], "structures.tflite: not a whole .tflite file: "),
+        (b"<!DOCTYPE html>" * 99, "structures.tflite: not a whole .tflite file: it begins with"),
+        (
+            DIGITS.replace(b"set_weights\0", b"sit_weights\0"),
+            "structures.tflite: the .tflite file has no signature 'set_weights'; it has",
+        ),
+        (DIGITS, "structures.tflite: the weights of the .tflite file are not those of the card's"),
+    ],
+    ids=["half", "html", "not trainable", "of another model"],
+)
+def test_a_tflite_file_that_agents_cannot_use_is_refused(
+    stand: Stand, store: Store, file: bytes, reason: str
+) -> None:
+    """Whoever pushed it by whatever program: it would end agents and inference again and again."""
+    stated = card(structures={"tflite": {"blob": plain(manifest_of(file))}})
+    stand.serve(stated, weights(0.0), file)
+    assert refusal(stand, push_of(stated)).startswith(reason)
+    assert not any(store.holds(manifest_of(each)) for each in (stated, weights(0.0), file))
+
+
+def test_a_tflite_structure_without_a_file_is_refused(stand: Stand) -> None:
+    """There is nothing that an agent could open."""
+    stated = card(structures={"tflite": {"name": "mlp"}})
+    stand.serve(stated, weights(0.0))
+    assert refusal(stand, push_of(stated)) == "structures.tflite: it has no file in `blob`"
+
+
+def test_a_tflite_file_that_fits_its_card_is_stored(stand: Stand) -> None:
+    """With the layout that it exchanges."""
+    stated = json.loads(demo_data.read("model.json"))
+    layout = Layout.of({t["name"]: np.zeros(t["shape"], "f4") for t in stated["layout"]})
+    specs = tuple(
+        TensorSpec(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)
+        for tensor in layout.tensors
+    )
+    content = bytes(encode({t.name: np.zeros(t.shape, "f4") for t in layout.tensors}, layout))
+    stated = card(layout=specs, structures={"tflite": {"blob": plain(manifest_of(DIGITS))}})
+    stand.serve(stated, content, DIGITS)
+    [answer] = stand.hear(USER, push_of(stated, content))
+    assert isinstance(answer, ModelPushed)
 
 
 def test_a_card_of_other_bytes_is_refused(stand: Stand) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from fedbus.wire.messages import JobRefused, JobStored, StoreJob
 from fedbus.wire.states import ModelNeeds
-from fedbus_repository.store import Refused, Store
+from fedbus_repository.store import Refused, Store, Version
 from fedbus_repository.suitability import unsuited
-from tests.repository.stand import CONTROLLER, JOB, MODEL, Stand, push
+from tests.repository.stand import CONTROLLER, JOB, MODEL, Stand, card, put, weights
 
 
 def file(**changes: Any) -> bytes:  # noqa: ANN401 - whatever a job file holds
@@ -90,7 +90,9 @@ def test_all_that_no_framework_of_a_model_takes_is_named_each_at_its_key() -> No
 
 def test_a_job_that_does_not_suit_its_model_is_not_kept(stand: Stand, store: Store) -> None:
     """The digits here are for tflite and torch; only Keras has FTRL."""
-    push(store)
+    structures = {"tflite": {"name": "some"}, "torch": {"name": "mlp"}}
+    stated, blob = put(store, card(structures=structures)), put(store, weights(0.0))
+    assert isinstance(store.push(MODEL, stated, blob, ()), Version)
     [answer] = stand.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=FTRL))
     assert isinstance(answer, JobRefused)
     assert [fault.key for fault in answer.faults] == ["optimizer_config.optimizer"]

@@ -27,7 +27,7 @@ DIGEST = digest_of(FILE)
 
 def lay(folder: Path, **card: object) -> Path:
     """Write a card, its file and its weights into a folder."""
-    structures = {"tflite": {"blob": "net.tflite"}}
+    structures = {"own": {"blob": "net.tflite"}}
     plain = {"model": "tiny", "layout": LAYOUT, "structures": structures, **card}
     (folder / "net.tflite").write_bytes(FILE)
     (folder / "card.json").write_text(json.dumps({k: v for k, v in plain.items() if v is not None}))
@@ -42,14 +42,14 @@ def test_a_model_is_packed_with_every_blob_it_names(tmp_path: Path) -> None:
     assert blobs.keys() == {push.card.digest, push.weights.digest, DIGEST}
     assert all(digest_of(blob) == digest for digest, blob in blobs.items())
     card = codec.from_json(ModelCard, bytes(blobs[push.card.digest]))
-    assert card.structures["tflite"] == {"blob": {"digest": DIGEST, "size": len(FILE)}}
+    assert card.structures["own"] == {"blob": {"digest": DIGEST, "size": len(FILE)}}
     arrays = decode(blobs[push.weights.digest], Layout.read(card.layout))
     np.testing.assert_array_equal(arrays["w"], WEIGHTS["w"])
 
 
 def test_a_file_may_be_named_by_its_content(tmp_path: Path) -> None:
     """As cards in a repository name it; the same blob comes of it."""
-    named = {"tflite": {"blob": {"digest": DIGEST, "size": len(FILE)}}}
+    named = {"own": {"blob": {"digest": DIGEST, "size": len(FILE)}}}
     by_name = read_model(lay(tmp_path), tmp_path / "w.npz")
     by_content = read_model(lay(tmp_path, structures=named), tmp_path / "w.npz")
     assert by_content == by_name

@@ -73,11 +73,19 @@ class Cards:
         prefix = self._bytes(weights, uploads, min(weights.size, MAX_PREFIX))
         check_header(prefix, weights.size, layout, "plain")
 
+    def read_blob(self, blob: Manifest, offset: int, length: int) -> bytes:
+        """Read a part of a blob that is kept.
+
+        Raises:
+            StoreError: it is not here.
+        """
+        source = self._store.open_blob(blob.digest)
+        if source is None:
+            raise StoreError(f"blob {blob.digest[:12]} is not here any more")
+        return bytes(source.read(offset, min(length, max(0, blob.size - offset))))
+
     def _bytes(self, blob: Manifest, uploads: Sequence[Upload], length: int) -> bytes:
         for upload in uploads:
             if upload.manifest == blob:
                 return upload.read(0, length)
-        source = self._store.open_blob(blob.digest)
-        if source is None:
-            raise StoreError(f"blob {blob.digest[:12]} is not here any more")
-        return bytes(source.read(0, length))
+        return self.read_blob(blob, 0, length)

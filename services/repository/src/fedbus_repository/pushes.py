@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from fedbus.actions import Action, Note, Send
-from fedbus.errors import LayoutError, StoreError, TransferError, WireError
+from fedbus.errors import LayoutError, StoreError, TrainingError, TransferError, WireError
 from fedbus.layout import Layout
 from fedbus.weights import MAX_PREFIX
 from fedbus.wire import codec
 from fedbus.wire.cards import files_of
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
+from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest
 from fedbus_repository.cards import Cards
 from fedbus_repository.catalog import Catalog
 from fedbus_repository.commits import discard, keep, reserve
+from fedbus_repository.contents import check_finite, check_structures
 from fedbus_repository.errands import Bring, Call, Errand, Errands, Steps, Superseded
 from fedbus_repository.store import Refused, Store, Upload, Version
 
@@ -26,6 +28,7 @@ from fedbus_repository.store import Refused, Store, Upload, Version
 class Wanted:
     """What a card asks for: the files it names, and of all its blobs those that are not here."""
 
+    card: ModelCard
     layout: Layout
     files: Sequence[Manifest]
     uploads: Sequence[Upload]
@@ -108,7 +111,7 @@ def open_card(
             f"the weights have {message.weights.size} bytes;"
             f" the card's layout makes {layout.size}, and a header"
         )
-    return Wanted(layout, files, reserve(store, (message.weights, *files)))
+    return Wanted(card, layout, files, reserve(store, (message.weights, *files)))
 
 
 def finish(
@@ -119,8 +122,10 @@ def finish(
     try:
         cards.check(message.weights, wanted.layout, uploads)
         keep(uploads)
+        check_finite(message.weights, wanted.layout, cards.read_blob)
+        check_structures(wanted.card, wanted.layout, cards.read_blob)
         answer = store.push(message.model, message.card, message.weights, wanted.files)
-    except (LayoutError, TransferError) as error:
+    except (LayoutError, TrainingError, TransferError) as error:
         answer = Refused(str(error))
     if isinstance(answer, Refused):
         store.release((message.card, message.weights, *wanted.files))

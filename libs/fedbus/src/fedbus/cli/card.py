@@ -22,8 +22,9 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from fedbus import plugins
+from fedbus.cli.pushed_files import check_files
 from fedbus.digests import digest_of
-from fedbus.errors import FedbusError, SettingsError
+from fedbus.errors import FedbusError, LayoutError, SettingsError
 from fedbus.layout import Layout, Role, Weights
 from fedbus.weights import encode
 from fedbus.wire import codec
@@ -98,7 +99,11 @@ def packed(
         ]
     card = codec.from_json(ModelCard, json.dumps(plain).encode())
     card_blob = codec.to_json(card)
-    weights_blob = encode(weights, Layout.read(card.layout))
+    layout = Layout.read(card.layout)
+    for name, array in weights.items():
+        _check_finite(name, array)
+    weights_blob = encode(weights, layout)
+    check_files(card.structures, files, layout)
     manifests = {"card": manifest_of(card_blob), "weights": manifest_of(weights_blob)}
     blobs: dict[str, bytes | bytearray] = {
         **files,
@@ -127,6 +132,12 @@ def read_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
             return {name: found[name] for name in found.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise SettingsError(f"{path}: not an .npz file of named arrays: {error}") from error
+
+
+def _check_finite(name: str, array: np.ndarray[Any, Any]) -> None:
+    if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+        odd, count = array[~finite][0], int(array.size - np.count_nonzero(finite))
+        raise LayoutError(f"the weights, {name!r}: {count} of its numbers are not finite: {odd}")
 
 
 def _file_of(named: object, folder: Path, files: dict[str, bytes], where: str) -> dict[str, Any]:
@@ -159,6 +170,7 @@ def _initial(
     structures: Mapping[str, Any], files: Mapping[str, bytes]
 ) -> tuple[Weights, Mapping[str, Role]]:
     """Have the first framework that is installed here make the model's first weights."""
+    check_files(structures, files)  # before native code of this process opens one
     reasons = []
     for name, structure in structures.items():
         ready = {

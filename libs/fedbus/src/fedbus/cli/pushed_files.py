@@ -1,0 +1,39 @@
+"""Files of a model that a person pushes or simulates: verified and tried on this machine first."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fedbus.cli import show
+from fedbus.errors import PluginError, TrainingError
+from fedbus.frameworks.tflite_admission import Admission
+from fedbus.layout import Layout
+
+TFLITE: Final = "tflite"
+
+
+def check_files(
+    structures: Mapping[str, Any], files: Mapping[str, bytes], layout: Layout | None = None
+) -> None:
+    """Verify the `.tflite` file of a card, and run it once in a child process.
+
+    Without a TFLite runtime it is verified only, and a warning says so.
+
+    Args:
+        structures: The card's, with manifests as `blob`.
+        files: By digest.
+        layout: The card's, once it is known.
+
+    Raises:
+        TrainingError: it is damaged, does not run, does not train, or does not fit the layout.
+    """
+    match structures.get(TFLITE):
+        case {"blob": {"digest": str(digest)}}:
+            pass
+        case _:
+            return
+    try:
+        Admission().admit(files[digest], layout)
+    except TrainingError as error:
+        raise TrainingError(f"structures.{TFLITE}.blob: {error}") from error
+    except PluginError as error:
+        show.warn(f"the .tflite file is whole, and was not run here: {error}")

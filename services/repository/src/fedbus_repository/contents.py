@@ -1,0 +1,63 @@
+"""What is inside the blobs of a pushed model, verified before they become a version.
+
+The repository has no framework: it checks that weights are finite numbers, and that a `.tflite`
+file is whole, trains, and has the weights of the card. What only running it tells, the command that
+pushes it has tried.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from fedbus.errors import LayoutError, TrainingError, WireError
+from fedbus.frameworks.tflite_signatures import check_trainable
+from fedbus.frameworks.tflite_verify import verify
+from fedbus.layout import Layout
+from fedbus.weights import MAX_PREFIX, read_header
+from fedbus.wire.cards import named_files
+from fedbus.wire.states import ModelCard
+from fedbus.wire.values import Manifest
+
+BLOCK: Final = 1 << 20
+TFLITE: Final = "tflite"
+
+Read = Callable[[Manifest, int, int], bytes]
+"""Bytes of a blob, from an offset, at most so many."""
+
+
+def check_finite(weights: Manifest, layout: Layout, read: Read) -> None:
+    """Refuse weights with a NaN or an infinity: whoever trains from them gets nothing else.
+
+    Raises:
+        LayoutError: names the tensor.
+    """
+    offset = read_header(read(weights, 0, MAX_PREFIX)).offset
+    for tensor in layout.tensors:
+        dtype = np.dtype(tensor.dtype)
+        for at in range(0, tensor.size, BLOCK) if dtype.kind == "f" else ():
+            part = read(weights, offset + at, min(BLOCK, tensor.size - at))
+            numbers = np.frombuffer(part, dtype.newbyteorder("<"))
+            if not (finite := np.isfinite(numbers)).all():
+                odd = numbers[int(finite.argmin())]
+                raise LayoutError(f"tensor {tensor.name!r}: {odd} is not a finite number")
+        offset += tensor.size
+
+
+def check_structures(card: ModelCard, layout: Layout, read: Read) -> None:
+    """Refuse a `.tflite` file that would end the process of whoever opens it, or is of no use.
+
+    Raises:
+        TrainingError: names the structure, and the place in the file.
+    """
+    for name, structure in card.structures.items():
+        if name != TFLITE:
+            continue
+        try:
+            (manifest,) = named_files([(name, structure)])
+            facts = verify(read(manifest, 0, manifest.size))
+            check_trainable(facts, layout)
+        except (ValueError, WireError) as error:
+            raise TrainingError(f"structures.{name}: it has no file in `blob`") from error
+        except TrainingError as error:
+            raise TrainingError(f"structures.{name}: {error}") from error
