@@ -243,7 +243,7 @@ def twice(held: Held) -> None:
         (lambda h: h.record(1, parent=9), "its record says otherwise"),
         (swap, "round 1 of job 'digits-1' follows round 2"),
         (twice, "counts agent.a's update for task 1, which counted in round 1"),
-        (lambda h: h.blobs.pop(manifest_of(FILE).digest), "the tflite file of version 1"),
+        (lambda h: h.blobs.pop(manifest_of(FILE).digest), "the own file of version 1"),
         (lambda h: h.blobs.pop(manifest_of(card()).digest), "the card of version 1 .* be read"),
         (
             lambda h: h.blobs.update({manifest_of(weights(0)).digest: b"short"}),

@@ -12,6 +12,7 @@ from fedbus.data.pipeline import Step, read_pipeline
 from fedbus.data.recipe import Recipe
 from fedbus.data.source import Source
 from fedbus.errors import FedbusError, PluginError, SettingsError, TrainingError
+from fedbus.frameworks.tflite_admission import Admission
 from fedbus.node import Identity
 from fedbus.settings import ServiceSettings
 from fedbus.shell import Shell
@@ -30,6 +31,7 @@ from fedbus_edge_agent.worker import STALL_SECONDS, Worker
 if TYPE_CHECKING:
     from fedbus.http import Doors
 
+TRIALS = "tflite-trials"
 IN_MEMORY = 8 * 2**30
 
 
@@ -148,7 +150,11 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
     )
     home = settings.home / identity.name
     outbox = Outbox(home)
-    bench = Workbench(outbox, source, settings.trainer, allowed=settings.plugins)
+    # Beside the agents' own folders: those of one machine share what their trials found.
+    admission = Admission(settings.home / TRIALS, identity.name)
+    bench = Workbench(
+        outbox, source, settings.trainer, allowed=settings.plugins, admission=admission
+    )
     try:
         bench.trainers.check_own_choice()
     except PluginError as error:

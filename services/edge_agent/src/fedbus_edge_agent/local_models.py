@@ -15,6 +15,9 @@ from typing import Literal
 
 from fedbus.digests import hasher
 from fedbus.errors import FedbusError, StoreError, TransferError
+from fedbus.frameworks.tflite_admission import TFLITE
+from fedbus.frameworks.tflite_signatures import check_trainable
+from fedbus.frameworks.tflite_verify import verify
 from fedbus.layout import Layout
 from fedbus.weights import blob_size
 from fedbus.wire import codec
@@ -151,12 +154,14 @@ class LocalModels:
 
         Raises:
             TransferError: the card names none with this content.
+            TrainingError: it is the `.tflite` file of the card, and damaged or of no use.
             StoreError: the disk is full.
         """
         with _disk(model.folder):
             size, digest = upload.stat().st_size, _digest(upload)
             for manifest in files_of(model.card):
                 if (manifest.size, manifest.digest) == (size, digest):
+                    _check_file(model.card, manifest, upload)
                     upload.rename(model.file(manifest))
                     return
         named = ", ".join(f"{m.size} bytes {m.digest[:12]}" for m in files_of(model.card))
@@ -164,6 +169,13 @@ class LocalModels:
             f"a file of {size} bytes with digest {digest[:12]}, which the card does not name; "
             f"it names {named or 'none'}"
         )
+
+
+def _check_file(card: ModelCard, manifest: Manifest, upload: Path) -> None:
+    """Refuse a `.tflite` file at the door; before it is opened it is tried as well."""
+    structure = card.structures.get(TFLITE, {})
+    if "blob" in structure and manifest in named_files([(TFLITE, structure)]):
+        check_trainable(verify(upload.read_bytes()), Layout.read(card.layout))
 
 
 def _read(path: Path) -> LocalModel | None:

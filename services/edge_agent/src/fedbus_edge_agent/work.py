@@ -1,7 +1,7 @@
 """The heavy work of an agent: train, evaluate. Called in a worker thread, stopped by a flag."""
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from fedbus.data.recipe import Loaded
 from fedbus.data.source import Fixed, Source
 from fedbus.digests import digest_of
 from fedbus.errors import PluginError, Stopped, StoreError, TrainingError
+from fedbus.frameworks.tflite_admission import TFLITE, Admission
 from fedbus.layout import Layout, Weights
 from fedbus.plugins import Evaluates, Remembers, Trainer, TrainerFactory
 from fedbus.training import Update
@@ -97,26 +98,39 @@ def keep(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """The trainer of a model, and the digest of its `.tflite` file if it has one."""
+
+    card: ModelCard
+    name: str
+    file: str | None
+    trainer: Trainer
+
+
 class Workbench:
     """Trains with whatever framework is installed here and named in the model's card.
 
     `trainer`, `own` and `allowed` are as for `Trainers`; `own` are those of a simulation.
+    `admission` decides which `.tflite` files are opened here.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all but three have a good default
         self,
         outbox: Outbox,
         data: Dataset | Fixed | Source,
         trainer: str | None,
         own: Mapping[str, TrainerFactory] | None = None,
         allowed: Collection[str] | None = None,
+        admission: Admission | None = None,
     ) -> None:
+        self._admission = admission or Admission()
         self.trainers = Trainers(trainer, own, allowed)
         self._outbox = outbox
         self._states = States(RoundFiles(outbox.folder / "states", ".state"))
         self._local = LocalTensors(RoundFiles(outbox.folder / "local", ".local"))
         self._source = Fixed(data) if isinstance(data, Dataset) else data
-        self._made: tuple[ModelCard, str, Trainer] | None = None
+        self._made: _Made | None = None
 
     def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
         """Train from the base, subtract it, keep the difference.
@@ -153,8 +167,8 @@ class Workbench:
         Raises:
             FedbusError: no trainer fits, or its weights are not those of the model.
         """
-        with contained():
-            weights = self._make(model, wanted).initial()
+        with contained(), self._working(model, wanted) as trainer:
+            weights = trainer.initial()
         model.layout.check(weights)
         return weights
 
@@ -170,7 +184,7 @@ class Workbench:
         params = params_of(task.params, task.seed, task.round)
         with contained():
             data = flag.watch(self._data(model, task.params).train)
-            trainer = self._make(model, task.trainer)
+        with contained(), self._working(model, task.trainer) as trainer:
             flag.check()
             if joins_last_row(data.examples, params.batch_size):
                 flag.notes.append(("last_row_joined", _joined(data.examples, params.batch_size)))
@@ -197,7 +211,7 @@ class Workbench:
         params = params_of(task.params, task.seed, task.round)
         try:
             with contained():
-                self._states.keep(self._made[2], task.job, params)
+                self._states.keep(self._made.trainer, task.job, params)
         except Exception as error:  # noqa: BLE001 - a disk, or somebody's trainer
             self._states.forget(task.job)
             flag.notes.append(("state_lost", sentence_of(error)))
@@ -222,24 +236,35 @@ class Workbench:
             data = flag.watch(self._data(model, task.params).test)
         arrays = decode(weights, model.layout, "plain")
         own = self._local.into(arrays, model.layout, task.job, _LAST)
-        with contained():
-            trainer = self._make(model, task.trainer)
+        with contained(), self._working(model, task.trainer) as trainer:
             if not isinstance(trainer, Evaluates):
                 raise PluginError(f"{type(trainer).__name__} cannot evaluate")
             flag.check()
             metrics = trainer.evaluate(own or arrays, data, params_of(task.params, 0))
         return Scored(data.examples, plain(metrics))
 
-    def _make(self, model: Model, wanted: str | None) -> Trainer:
+    @contextmanager
+    def _working(self, model: Model, wanted: str | None) -> Iterator[Trainer]:
+        """Make or take the trainer of a model; its `.tflite` file is marked as worked with."""
         name = self.choose(model.card, wanted)
-        if self._made is None or self._made[0] is not model.card or self._made[1] != name:
+        if self._made is None or self._made.card is not model.card or self._made.name != name:
             self._made = None  # two models at once may be more than a small device holds
-            structure = {
-                key: model.files[value["digest"]] if key == "blob" else value
-                for key, value in model.card.structures[name].items()
-            }
-            self._made = model.card, name, self.trainers.factory(name)(structure)
-        return self._made[2]
+            self._made = self._make(model, name)
+        with self._marked(self._made.file):
+            yield self._made.trainer
+
+    def _make(self, model: Model, name: str) -> _Made:
+        structure = {
+            key: model.files[value["digest"]] if key == "blob" else value
+            for key, value in model.card.structures[name].items()
+        }
+        file = structure.get("blob") if name == TFLITE else None
+        digest = None if file is None else self._admission.admit(file, model.layout)
+        with self._marked(digest):
+            return _Made(model.card, name, digest, self.trainers.factory(name)(structure))
+
+    def _marked(self, file: str | None) -> AbstractContextManager[None]:
+        return nullcontext() if file is None else self._admission.using(file)
 
     def check(self, trainer: str | None, reading: Reading | None) -> None:
         """Refuse plug-ins that are not here; see `Trainers.check` and `Source.check`."""

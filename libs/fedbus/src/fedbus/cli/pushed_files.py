@@ -1,14 +1,12 @@
 """Files of a model that a person pushes or simulates: verified and tried on this machine first."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from fedbus.cli import show
 from fedbus.errors import PluginError, TrainingError
-from fedbus.frameworks.tflite_admission import Admission
+from fedbus.frameworks.tflite_admission import TFLITE, Admission
 from fedbus.layout import Layout
-
-TFLITE: Final = "tflite"
 
 
 def check_files(

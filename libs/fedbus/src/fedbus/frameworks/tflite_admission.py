@@ -22,6 +22,8 @@ from fedbus.frameworks.tflite_trial import KilledReader, NotTried, Trial, try_fi
 from fedbus.frameworks.tflite_verify import verify
 from fedbus.layout import Layout
 
+TFLITE: Final = "tflite"
+"""The structure of a card whose file is one."""
 MAX_DEATHS: Final = 5
 """Processes that die in a row while they work with a file; kill -9 counts as well."""
 MAX_REMEMBERED: Final = 256

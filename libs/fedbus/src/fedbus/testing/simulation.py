@@ -24,6 +24,7 @@ from fedbus.data import Dataset
 from fedbus.data.recipe import Recipe
 from fedbus.data.source import Fixed, Source
 from fedbus.errors import FedbusError
+from fedbus.frameworks.tflite_admission import Admission
 from fedbus.layout import Layout
 from fedbus.plugins import Describes, TrainerFactory
 from fedbus.testing import births
@@ -133,6 +134,7 @@ class _Stage:
     ) -> None:
         self._folder = folder
         self._loader = loader
+        self._admission = Admission()  # one for all agents: they live in this process
         self._ring = Ring(seed=seed, faults=faults)
         self._watch = watch
         self._state: JobState | None = None
@@ -215,7 +217,7 @@ class _Stage:
         source = Fixed(data) if isinstance(data, Dataset) else self._read(data)
 
         def bench(_name: str, outbox: Outbox) -> Workbench:
-            return Workbench(outbox, source, None, own)
+            return Workbench(outbox, source, None, own, admission=self._admission)
 
         examples = source.now.train.examples
         self._ring.add(name, births.agent(self._folder, bench, role, examples))

@@ -1,0 +1,126 @@
+"""A `.tflite` file that is damaged, or in which native code dies, at an agent."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fedbus import demo_data
+from fedbus.errors import TrainingError
+from fedbus.frameworks.tflite_admission import Admission
+from fedbus.frameworks.tflite_signatures import TfliteFacts
+from fedbus.frameworks.tflite_trial import KilledReader
+from fedbus.wire.states import ModelCard
+from fedbus_edge_agent.flag import Flag
+from fedbus_edge_agent.local_models import LocalModels
+from fedbus_edge_agent.outbox import Outbox
+from fedbus_edge_agent.reports import ModelMetadata
+from fedbus_edge_agent.work import Model, Workbench
+from tests.edge_agent.stand import manifest_of
+from tests.edge_agent.test_work import (
+    CARD,
+    FILE,
+    LAYOUT,
+    Nudge,
+    base_of,
+    evaluation,
+    model_of,
+    needs_tflite,
+    shard,
+    task,
+)
+
+
+def card_of(file: bytes) -> ModelCard:
+    """State the digits model with another file."""
+    manifest = manifest_of(file)
+    named = {"digest": manifest.digest, "size": manifest.size}
+    return replace(CARD, structures={"tflite": {"blob": named}})
+
+
+def kills(_data: bytes, _facts: TfliteFacts) -> None:
+    """Be a trial whose child died."""
+    raise KilledReader("a child was ended by SIGSEGV")
+
+
+def passes(_data: bytes, _facts: TfliteFacts) -> None:
+    """Be a trial whose child lived."""
+
+
+class Marked(Admission):
+    """Counts how often a file was worked with."""
+
+    def __init__(self) -> None:
+        super().__init__(None, trial=passes, tried={})
+        self.used: list[str] = []
+
+    @contextmanager
+    def using(self, digest: str) -> Iterator[None]:
+        self.used.append(digest)
+        yield
+
+
+def test_a_damaged_file_is_declined_and_the_agent_lives(tmp_path: Path) -> None:
+    """Half a download used to end it by SIGSEGV, round after round."""
+    half = FILE[: len(FILE) // 2]
+    model, base = Model(card_of(half), LAYOUT, {manifest_of(half).digest: half}), base_of()
+    bench = Workbench(Outbox(tmp_path), shard(), None, {"tflite": Nudge})
+    for _ in range(2):
+        with pytest.raises(TrainingError, match=r"not a whole \.tflite file: model\."):
+            bench.train(task(base), model, base, Flag())
+    with pytest.raises(TrainingError, match=r"not a whole \.tflite file"):
+        bench.evaluate(evaluation(base), model, base, Flag())
+
+
+def test_a_file_that_kills_is_never_opened(tmp_path: Path) -> None:
+    """Its child died; the next task is declined with the same sentence, after a restart too."""
+    base = base_of()
+    for _ in range(2):
+        admission = Admission(tmp_path / "trials", "agent.1", kills, {})
+        bench = Workbench(Outbox(tmp_path), shard(), None, {"tflite": Nudge}, admission=admission)
+        with pytest.raises(KilledReader, match="a child was ended by SIGSEGV"):
+            bench.train(task(base), model_of(), base, Flag())
+
+
+@needs_tflite
+def test_a_file_is_marked_while_it_is_opened_and_worked_with(tmp_path: Path) -> None:
+    """If the process dies then, the marker stays; it is opened once for many tasks."""
+    admission, base = Marked(), base_of()
+    bench = Workbench(Outbox(tmp_path), shard(), "tflite", admission=admission)
+    for _ in range(2):
+        bench.train(task(base), model_of(), base, Flag())
+    bench.evaluate(evaluation(base), model_of(), base, Flag())
+    assert admission.used == [manifest_of(FILE).digest] * (1 + 3)
+
+
+def test_what_is_no_tflite_file_is_not_marked(tmp_path: Path) -> None:
+    """Other trainers' structures are for them to check."""
+    admission, base = Marked(), base_of()
+    bench = Workbench(Outbox(tmp_path), shard(), None, {"own": Nudge}, admission=admission)
+    bench.train(task(base), model_of({"own": {}}), base, Flag())
+    assert not admission.used
+
+
+@pytest.mark.parametrize("share", [2, 1])
+def test_a_file_is_verified_at_the_door(tmp_path: Path, share: int) -> None:
+    """Whoever brings it by hand learns at once what is wrong with it."""
+    file = demo_data.read("digits.tflite")
+    file = file[: len(file) // share]
+    models, card = LocalModels(tmp_path / "models"), card_of(file)
+    metadata = ModelMetadata(
+        model="digits", layout=card.layout, structures=dict(card.structures), model_version="1"
+    )
+    models.add(metadata)
+    model = models.find("digits", "1")
+    assert model is not None
+    upload = tmp_path / "upload"
+    upload.write_bytes(file)
+    if share > 1:
+        with pytest.raises(TrainingError, match=r"not a whole \.tflite file"):
+            models.take_file(model, upload)
+        assert model.missing()
+    else:
+        models.take_file(model, upload)
+        assert not model.missing()
