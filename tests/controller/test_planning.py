@@ -134,8 +134,12 @@ def test_a_selector_that_names_too_few_is_asked_again() -> None:
     """A round below its quorum could only fail."""
     stand = Stand()
     stand.begin(loaded(file=job_file(plugins={"selector": "shy"})))
-    assert stand.state().reason == "selector 'shy' chose 1 agents, 2 are needed"
+    assert stand.state().reason == "selector 'shy' chose 1 of 3 agents, 2 are needed"
     assert ("look", JOB) in stand.timers
+    stand.wait(61.0)
+    end = stand.asked(("end", JOB), EndJob)
+    assert end.phase == "failed"
+    assert end.reason.startswith("selector 'shy' chose 1 of 3 agents")
 
 
 def test_only_agents_that_are_there_are_asked_and_each_once() -> None:

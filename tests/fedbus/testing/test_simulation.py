@@ -8,7 +8,13 @@ import pytest
 
 from fedbus.data import Dataset, of
 from fedbus.layout import Weights
-from fedbus.testing.simulation import Simulated, SimulationFailed, model_of, simulate
+from fedbus.testing.simulation import (
+    Simulated,
+    SimulationFailed,
+    SimulationStuck,
+    model_of,
+    simulate,
+)
 from fedbus.training import Params, Update
 
 SLOPE, OFFSET = 3.0, -1.0
@@ -45,6 +51,14 @@ class Line:
 def _points(seed: int, rows: int = 64) -> Dataset:
     x = np.random.default_rng(seed).uniform(-1, 1, (rows, 1)).astype(np.float32)
     return of(x, (SLOPE * x[:, 0] + OFFSET).astype(np.float32))
+
+
+def test_a_job_that_waits_for_ever_is_told_and_not_waited_for() -> None:
+    """Nobody comes later in a simulation, so what a job waits for there never comes."""
+    with pytest.raises(
+        SimulationStuck, match=r"job line-1 cannot go on: waiting for agents: 3 are"
+    ):
+        _run({"round": {"agents": 9, "quorum": 9}})
 
 
 def _run(job: Mapping[str, Any] | None = None, **more: Any) -> Simulated:  # noqa: ANN401 - whatever simulate takes

@@ -13,6 +13,7 @@ from fedbus.node import Identity
 from fedbus.plugins import Folds, Selector
 from fedbus.settings import ServiceSettings
 from fedbus.wire.jobfile import Fault, Plugins, steps_of
+from fedbus_controller.bounded import Bounded
 from fedbus_controller.core import ControllerCore
 
 
@@ -24,12 +25,12 @@ class ControllerSettings(ServiceSettings):
 
 @cache  # every round asks, and to look through all that is installed takes 10 ms
 def selector(name: str, allowed: tuple[str, ...] | None = None) -> Selector:
-    """Load a selector by name; `allowed` as for `plugins.load`.
+    """Load a selector by name, to be asked within a time limit; `allowed` as for `plugins.load`.
 
     Raises:
         PluginError: there is none of that name, or it is not allowed.
     """
-    return plugins.load("selectors", name, allowed)
+    return Bounded(name, plugins.load("selectors", name, allowed))
 
 
 def check_plugins(chosen: Plugins, allowed: tuple[str, ...] | None = None) -> Iterator[Fault]:

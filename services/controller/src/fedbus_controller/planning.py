@@ -1,16 +1,15 @@
 """Who trains in the next round and who collects it: those who are there, by chance. Pure."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import TypeAlias
 
+from fedbus.errors import FedbusError
 from fedbus.plugins import AgentInfo
-from fedbus.plugins.finding import told
 from fedbus.wire.fit import Wish
 from fedbus.wire.states import ModelNeeds
 from fedbus.wire.values import ModelRef, Plan
 from fedbus_controller.brief import Brief, Means
+from fedbus_controller.selection import Selection, ShortChoice, WrongChoice
 
 PATIENCE_SECONDS = 5.0
 
@@ -44,6 +43,8 @@ class Planning:
         self._needs = needs
         self._since = now
         self._asked_in: dict[str, int] = {}
+        wish = brief.file.round
+        self._selection = Selection(brief.file.plugins.selector, wish.agents, wish.quorum)
 
     def begin(self, now: float) -> None:
         """Have patience anew: another round is to be planned."""
@@ -75,9 +76,15 @@ class Planning:
             why = f"{online}, {wish.agents} wanted, {wish.quorum} needed{known.reasons}"
             return Waiting(f"waiting for agents: {why}")
         rng = self._brief.chance("roster", task)
-        roster = self._select(agents, rng)
-        if isinstance(roster, Waiting | Failed):
-            return roster
+        try:
+            selector = self._means.selector(self._brief.file.plugins.selector)
+            roster = self._selection.choose(selector, agents, rng, now)
+        except ShortChoice as short:
+            return Waiting(str(short))
+        except WrongChoice as wrong:
+            return Failed(str(wrong))
+        except FedbusError as missing:
+            return Failed(f"selector {self._brief.file.plugins.selector!r}: {missing}")
         return Plan(
             job=self._brief.job,
             round=round,
@@ -92,19 +99,3 @@ class Planning:
     def _training(self, base: ModelRef) -> Wish:
         brief = self._brief
         return Wish(base.weights.size, brief.file.trainer, self._needs, brief.params)
-
-    def _select(
-        self, agents: Sequence[AgentInfo], rng: Random
-    ) -> tuple[str, ...] | Waiting | Failed:
-        wish, name = self._brief.file.round, self._brief.file.plugins.selector
-        try:
-            chosen = dict.fromkeys(self._means.selector(name)(agents, wish.agents, rng))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever somebody's plug-in raises
-            return Failed(f"selector {name!r}: {told(error)}")
-        known = {info.agent for info in agents}
-        roster = [agent for agent in chosen if agent in known][: wish.agents]
-        if len(roster) < wish.quorum:
-            return Waiting(
-                f"selector {name!r} chose {len(roster)} agents, {wish.quorum} are needed"
-            )
-        return tuple(roster)

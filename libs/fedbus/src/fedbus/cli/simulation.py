@@ -63,7 +63,7 @@ def simulate(
     """
     # The simulation needs the services' own packages, which no other command does.
     from fedbus.testing.faults import NONE, ROUGH
-    from fedbus.testing.simulation import SimulationFailed
+    from fedbus.testing.simulation import SimulationFailed, SimulationStuck
     from fedbus.testing.simulation import simulate as play
 
     payload = _read(job)
@@ -89,6 +89,8 @@ def simulate(
                     faults=ROUGH if rough else NONE,
                     watch=partial(_say_round, advance),
                 )
+        except SimulationStuck as error:
+            raise Failed(str(error)) from error
         except SimulationFailed as error:
             raise _refused(job, error.faults, str(error), as_json=as_json) from error
     if output is not None:

@@ -83,7 +83,9 @@ class Plugin:
 
 def told(error: BaseException) -> str:
     """Tell what somebody's code raised; what ends a process says no more than a number."""
-    return f"it wanted to exit: {error}" if isinstance(error, SystemExit) else str(error)
+    if isinstance(error, SystemExit):
+        return f"it wanted to exit: {error}"
+    return str(error) or type(error).__name__
 
 
 @overload

@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -172,14 +173,20 @@ class Ring:
         self._count += 1
         heapq.heappush(self._queue, (time, self._count, call))
 
-    def run(self, until: Callable[[], bool], seconds: float = 600.0) -> None:
+    def run(
+        self,
+        until: Callable[[], bool],
+        seconds: float = 600.0,
+        *,
+        steps: int | None = MOST_STEPS,
+    ) -> None:
         """Go on until something holds.
 
         Raises:
-            RingError: it did not hold within so many seconds of the fake clock.
+            RingError: it did not hold within so many seconds of the fake clock, or so many steps.
         """
         end = self.now + seconds
-        for _ in range(MOST_STEPS):
+        for _ in count() if steps is None else range(steps):
             if until():
                 return
             if not self._queue or self._queue[0][0] > end:
@@ -187,7 +194,7 @@ class Ring:
             time, _, call = heapq.heappop(self._queue)
             self.now = max(self.now, time)
             call()
-        raise RingError(f"seed {self.seed}: {MOST_STEPS} steps and no end")
+        raise RingError(f"seed {self.seed}: {steps} steps and no end")
 
     def told(self, event: str) -> Iterator[dict[str, Any]]:
         """Find what was noted under a name."""

@@ -46,6 +46,10 @@ LONGEST_SECONDS = 10 * 365 * 86_400.0
 """Of the fake clock: only a job that cannot end reaches it."""
 
 
+WAITING_SECONDS = 300.0
+"""Of the fake clock, that a job may wait for somebody: in a simulation nobody comes later."""
+
+
 class SimulationFailed(FedbusError):  # noqa: N818 - the job failed, not the code
     """The job was refused, or could not come to its end.
 
@@ -57,6 +61,10 @@ class SimulationFailed(FedbusError):  # noqa: N818 - the job failed, not the cod
     def __init__(self, why: str, faults: Sequence[Mapping[str, str]] = ()) -> None:
         super().__init__(why)
         self.faults = faults
+
+
+class SimulationStuck(SimulationFailed):
+    """The job waits for what never comes; the sentence is what it says that it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,7 @@ def simulate(  # noqa: PLR0913 - a job, a model and data; all else has a good de
 
     Raises:
         SimulationFailed: the job was refused; the sentence has every fault.
+        SimulationStuck: it waits for what never comes.
     """
     file = job if isinstance(job, bytes) else json.dumps(dict(job)).encode()
     with tempfile.TemporaryDirectory(prefix="fedbus-simulation-") as folder:
@@ -142,6 +151,7 @@ class _Stage:
         self._refusal = ""
         self._faults: Sequence[Mapping[str, str]] = ()
         self._pushed = False
+        self._waits_since = 0.0
 
     def furnish(
         self,
@@ -180,7 +190,7 @@ class _Stage:
                 self._ring.at(self._ring.now + 2.0, submit)
 
         submit()
-        self._ring.run(self._over, LONGEST_SECONDS)
+        self._ring.run(self._over, LONGEST_SECONDS, steps=None)
         if self._refusal or self._state is None:
             raise SimulationFailed(self._refusal, self._faults)
         rounds = tuple(self._rounds[number] for number in sorted(self._rounds))
@@ -195,7 +205,13 @@ class _Stage:
         return moment_of(self._ring.now)  # since 1970: who replays a seed sees the same times
 
     def _over(self) -> bool:
-        return bool(self._refusal) or (self._state is not None and self._state.phase in ENDED)
+        state, now = self._state, self._ring.now
+        if state is not None and state.reason and not state.agents and state.phase not in ENDED:
+            if now > self._waits_since + WAITING_SECONDS:
+                raise SimulationStuck(f"job {state.job} cannot go on: {state.reason}")
+        else:
+            self._waits_since = now
+        return bool(self._refusal) or (state is not None and state.phase in ENDED)
 
     def _pusher(self, model: PackedModel) -> Push[ModelPushed]:
         push = Push(births.REPOSITORY, model.push, ModelPushed, model.blobs)
