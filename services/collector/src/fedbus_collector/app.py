@@ -13,6 +13,7 @@ from fedbus.plugins import Folds
 from fedbus.settings import ServiceSettings
 from fedbus.spool import Spools
 from fedbus_collector.collection import Means
+from fedbus_collector.contained import Contained
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.shelf import Shelf
 
@@ -38,7 +39,8 @@ def aggregator(name: str, allowed: tuple[str, ...] | None = None) -> Folds:
     made = plugins.load("aggregators", name, allowed)
     if not isinstance(made, Folds):
         raise PluginError(f"aggregator {name!r} has no fold; this version needs one")
-    return made
+    ours = name in plugins.usable("aggregators", ())
+    return made if ours else Contained(name, made)
 
 
 def build(settings: CollectorSettings, identity: Identity) -> service.Built:
