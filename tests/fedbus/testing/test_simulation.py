@@ -1,5 +1,7 @@
 """A plug-in's author tries a trainer in one process, with no broker."""
 
+import signal
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +18,7 @@ from fedbus.testing.simulation import (
     simulate,
 )
 from fedbus.training import Params, Update
+from fedbus.wire.states import RoundState
 
 SLOPE, OFFSET = 3.0, -1.0
 
@@ -109,3 +112,60 @@ def test_a_job_file_with_faults_is_refused_with_all_of_them() -> None:
     model = model_of("line", Line, {})
     with pytest.raises(SimulationFailed, match=r"modle_name.*\nnum_rounds"):
         simulate({"training_id": "x", "modle_name": "line", "num_rounds": 0}, model, {})
+
+
+class Pressed(Line):
+    """Somebody presses Ctrl-C while it trains."""
+
+    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+        signal.raise_signal(signal.SIGINT)
+        return super().train(weights, data, params)
+
+
+class Raising(Line):
+    """On one agent it raises by itself what Ctrl-C raises."""
+
+    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+        if data.examples < 64:
+            raise KeyboardInterrupt("mine")
+        return super().train(weights, data, params)
+
+
+def _simulated(trainer: type[Line], **more: Any) -> Simulated:  # noqa: ANN401 - whatever simulate takes
+    job = {
+        "training_id": "line-1",
+        "model_name": "line",
+        "num_rounds": 2,
+        "round": {"agents": 2, "quorum": 1},
+    }
+    data = {"a": _points(0), "b": _points(1, rows=32)}
+    model = model_of("line", trainer, {})
+    return simulate(job, model, data, own={"own": trainer}, **more)
+
+
+def test_ctrl_c_ends_a_simulation_whatever_a_trainer_makes_of_it() -> None:
+    """It was taken for the trainer's own failing, and the round went on without its agent."""
+    with pytest.raises(KeyboardInterrupt):
+        _simulated(Pressed)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_trainer_that_raises_what_ctrl_c_raises_is_refused() -> None:
+    """Nobody pressed anything: the agent says why it has no update, and the others go on."""
+    result = _simulated(Raising)
+    assert result.state.phase == "finished"
+    assert "wanted to exit" in result.rounds[0].refusals["agent.b"]
+
+
+def test_a_simulation_is_stopped_from_another_thread() -> None:
+    """As the command does, whose main thread hears the signals."""
+    stop = threading.Event()
+    seen: list[int] = []
+
+    def watch(done: RoundState) -> None:
+        seen.append(done.round)
+        stop.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        _simulated(Line, watch=watch, stop=stop)
+    assert seen == [1]

@@ -8,6 +8,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
+from fedbus.interruption import undisturbed
 from fedbus.layout import Array, Weights
 
 SUFFIX = ".npy"
@@ -34,8 +35,8 @@ def write_npz(path: Path, weights: Weights) -> None:
                 with archive.open(f"{name}{SUFFIX}", "w", force_zip64=True) as entry:
                     _write(entry, array)
         new.replace(path)
-    except OSError:
-        with suppress(OSError):
+    except BaseException:  # Ctrl-C as well
+        with undisturbed(), suppress(OSError):
             new.unlink(missing_ok=True)  # on a disk that is full every byte counts
         raise
 

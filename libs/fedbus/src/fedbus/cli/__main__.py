@@ -1,17 +1,14 @@
-"""`fedbus` as a process: from its first moment on, Ctrl-C ends it without a traceback.
+"""`fedbus` as a process: from its first moment on, Ctrl-C and SIGTERM end it without a traceback.
 
-Loading the commands takes longer than many of them run, so nothing but this file, which imports
-next to nothing, stands before it.
+Loading the commands takes longer than many of them run, so nothing but this file and `ending.py`,
+which import next to nothing, stands before it.
 """
 
-import os
 import signal
 import sys
-from types import FrameType
 from typing import NoReturn
 
-INTERRUPTED = 130
-"""As in `exits.py`, which is not loaded yet."""
+from fedbus.cli.ending import ENDING, INTERRUPTED, TERMINATED, leave
 
 
 def main() -> NoReturn:
@@ -20,22 +17,24 @@ def main() -> NoReturn:
     asked = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if asked:
         # An exception would not do: raised in the callback of a lock, Python prints it and goes on.
-        signal.signal(signal.SIGINT, _leave)
+        signal.signal(signal.SIGINT, ENDING.leave)
+    signal.signal(signal.SIGTERM, ENDING.leave)
     from fedbus.cli.main import run
 
     if asked:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, ENDING.terminate)
     try:
         code = run()
     except KeyboardInterrupt:
         code = INTERRUPTED
     if asked:
-        signal.signal(signal.SIGINT, _leave)
+        signal.signal(signal.SIGINT, ENDING.leave)
+    signal.signal(signal.SIGTERM, ENDING.leave)
+    code = ENDING.code(code)
+    if ENDING.abandoned or code in (INTERRUPTED, TERMINATED):
+        leave(code)  # Python's own way out takes a while, in which Ctrl-C would kill us
     sys.exit(code)
-
-
-def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
-    os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

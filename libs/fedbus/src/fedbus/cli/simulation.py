@@ -1,8 +1,9 @@
 """`fedbus simulate`: a job in one process, with no broker and no waiting."""
 
+import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,9 @@ import typer
 from fedbus.catalogue.idle import idle
 from fedbus.cli import faults, show
 from fedbus.cli.archive import check_writable, write_weights
+from fedbus.cli.aside import aside
 from fedbus.cli.card import PackedModel, read_model
+from fedbus.cli.ending import ENDING
 from fedbus.cli.exits import Failed
 from fedbus.cli.sampling import Split, check_split
 from fedbus.cli.starting import digits_model
@@ -21,6 +24,7 @@ from fedbus.cli.watching import round_line
 from fedbus.cluster.shards import HELD_OUT, shard_names, shard_paths, write_digits
 from fedbus.data import Dataset, npz
 from fedbus.errors import FedbusError, SettingsError
+from fedbus.interruption import temporary_folder
 from fedbus.wire import codec
 from fedbus.wire.jobfile import JobFile, JobFileError, params, parse
 from fedbus.wire.states import RoundState
@@ -73,21 +77,24 @@ def simulate(
     check_split(split, data)
     if output is not None:
         check_writable(output)
-    with tempfile.TemporaryDirectory(prefix="fedbus-simulate-") as folder:
+    with _own_folder() as folder:
         count = agents or wish.round.agents
-        shards, held_out = _data(data, Path(folder), count, split, wish.plugins.loader)
+        shards, held_out = _data(data, folder, count, split, wish.plugins.loader)
         _check_enough(wish, len(shards))
         try:
             bar = show.progress(f"{len(shards)} agents", wish.num_rounds)
             with nullcontext(_quiet) if as_json else bar as advance:
-                played = play(
-                    payload,
-                    _model(model),
-                    shards,
-                    held_out=held_out,
-                    seed=seed,
-                    faults=ROUGH if rough else NONE,
-                    watch=partial(_say_round, advance),
+                played = aside(
+                    lambda stop: play(
+                        payload,
+                        _model(model),
+                        shards,
+                        held_out=held_out,
+                        seed=seed,
+                        faults=ROUGH if rough else NONE,
+                        watch=partial(_say_round, advance),
+                        stop=stop,
+                    )
                 )
         except SimulationStuck as error:
             raise Failed(str(error)) from error
@@ -110,6 +117,22 @@ def simulate(
     if not as_json:
         show.say(f"job {end.job} finished: {end.reason}")
         show.say(f"{end.model} version {end.version}: {show.metrics(end.metrics)}")
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """Give a folder in which all lies that anybody here writes, so that nothing of it is left."""
+    before, told = tempfile.tempdir, os.environ.get("TMPDIR")
+    with temporary_folder("fedbus-simulate-") as folder:
+        ENDING.folders.append(str(folder))
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
+            os.environ.pop("TMPDIR")
+            if told is not None:
+                os.environ["TMPDIR"] = told
 
 
 def _read(job: Path) -> bytes:

@@ -15,6 +15,7 @@ import typer
 from fedbus import clock
 from fedbus.cli import show
 from fedbus.cli.clusters import Home, chosen_home
+from fedbus.cli.ending import ENDING
 from fedbus.cli.exits import Failed
 from fedbus.cli.groups import one_error
 from fedbus.cli.sampling import Split, check_split
@@ -24,6 +25,7 @@ from fedbus.cluster.local import STOP_SECONDS, LocalCluster
 from fedbus.cluster.members import ClusterPlan
 from fedbus.cluster.place import Claim
 from fedbus.errors import FedbusError, SettingsError
+from fedbus.interruption import SIGNALS
 from fedbus.wire.topics import ROOT
 
 # mosquitto_rr 2.0 sends nothing when it is given a file, hence the cat.
@@ -137,18 +139,21 @@ def signals(stop: asyncio.Event, cluster: LocalCluster) -> Iterator[None]:
     """Stop on the first Ctrl-C or SIGTERM, kill on the second."""
     loop = asyncio.get_running_loop()
 
-    def on_signal() -> None:
+    def on_signal(number: int) -> None:
+        ENDING.terminated = ENDING.terminated or number == signal.SIGTERM
         if stop.is_set():
             cluster.kill()
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        loop.add_signal_handler(number, on_signal, number)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number, how in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, how)
 
 
 async def _live(plan: ClusterPlan, claim: Claim) -> None:

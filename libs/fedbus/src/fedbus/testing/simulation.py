@@ -8,10 +8,13 @@ Everything but the network and the clock is real: the same cores, the same bytes
 """
 
 import json
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,7 @@ from fedbus.data.recipe import Recipe
 from fedbus.data.source import Fixed, Source
 from fedbus.errors import FedbusError
 from fedbus.frameworks.tflite_admission import Admission
+from fedbus.interruption import temporary_folder
 from fedbus.layout import Layout
 from fedbus.plugins import Describes, TrainerFactory
 from fedbus.testing import births
@@ -95,6 +99,7 @@ def simulate(  # noqa: PLR0913 - a job, a model and data; all else has a good de
     seed: int = 0,
     faults: Faults = NONE,
     watch: Callable[[RoundState], None] = lambda _: None,
+    stop: threading.Event | None = None,
 ) -> Simulated:
     """Run a job.
 
@@ -108,19 +113,45 @@ def simulate(  # noqa: PLR0913 - a job, a model and data; all else has a good de
         seed: Replays the same run.
         faults: What goes wrong on the way.
         watch: Told of each finished round.
+        stop: Set from another thread, it ends the simulation at its next step.
 
     Raises:
         SimulationFailed: the job was refused; the sentence has every fault.
         SimulationStuck: it waits for what never comes.
+        KeyboardInterrupt: it was to stop, or Ctrl-C was pressed, whatever a trainer made of that.
     """
     file = job if isinstance(job, bytes) else json.dumps(dict(job)).encode()
-    with tempfile.TemporaryDirectory(prefix="fedbus-simulation-") as folder:
-        stage = _Stage(Path(folder), seed, faults, watch, _loader(file))
+    stop = stop or threading.Event()
+    with temporary_folder("fedbus-simulation-") as folder, _heeded(stop):
+        stage = _Stage(folder, seed, faults, watch, _loader(file), stop)
         try:
             stage.furnish(model, data, held_out, own or {})
             return stage.play(file)
         finally:
             stage.close()
+
+
+@contextmanager
+def _heeded(stop: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C end the simulation even where it is raised in the midst of somebody's code.
+
+    An agent takes what a trainer raises for the trainer's own failing, which in its own process it
+    is: there the trainer's thread is not the one that signals disturb.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def heed(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, heed)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _loader(file: bytes) -> str | None:
@@ -133,14 +164,16 @@ def _loader(file: bytes) -> str | None:
 class _Stage:
     """One simulation's ring, and what its user hears."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what `simulate` is given, but for what it is made of
         self,
         folder: Path,
         seed: int,
         faults: Faults,
         watch: Callable[[RoundState], None],
         loader: str | None,
+        stop: threading.Event,
     ) -> None:
+        self._stop = stop
         self._folder = folder
         self._loader = loader
         self._admission = Admission()  # one for all agents: they live in this process
@@ -168,7 +201,7 @@ class _Stage:
             births.REPOSITORY, births.repository(folder / "repository", lambda: secret, self._utc)
         )
         ring.add("user.pusher", lambda _: Life(self._pusher(model)))
-        ring.run(lambda: self._pushed or bool(self._refusal))
+        ring.run(self._has_model)
         ring.add(births.CONTROLLER, births.controller(beat, self._utc))
         ring.add(births.COLLECTOR, births.collector())
         for name, dataset in data.items():
@@ -204,7 +237,16 @@ class _Stage:
     def _utc(self) -> str:
         return moment_of(self._ring.now)  # since 1970: who replays a seed sees the same times
 
+    def _has_model(self) -> bool:
+        self._heed()
+        return self._pushed or bool(self._refusal)
+
+    def _heed(self) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+
     def _over(self) -> bool:
+        self._heed()
         state, now = self._state, self._ring.now
         if state is not None and state.reason and not state.agents and state.phase not in ENDED:
             if now > self._waits_since + WAITING_SECONDS:

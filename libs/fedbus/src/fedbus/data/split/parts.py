@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from numpy.lib.format import open_memmap
 from fedbus.data.dataset import Dataset
 from fedbus.data.split.dealing import Rows
 from fedbus.errors import TrainingError
+from fedbus.interruption import temporary_folder, undisturbed
 from fedbus.layout import Array
 
 GROUP: Final = 64
@@ -43,10 +43,10 @@ def replacing(folder: Path, old: Sequence[Path]) -> Iterator[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".split-", dir=folder) as name:
-            room = Path(name)
+        with temporary_folder(".split-", folder) as room:
             yield room
-            _swap(room, folder, old)
+            with undisturbed():
+                _swap(room, folder, old)
     except OSError as error:
         raise TrainingError(f"{folder}: {error.strerror or error}") from error
 
@@ -77,8 +77,8 @@ def write_parts(data: Dataset, parts: Mapping[Path, Rows]) -> None:
     """
     left = iter(parts.items())
     while group := dict(islice(left, GROUP)):
-        with tempfile.TemporaryDirectory(prefix=".split-", dir=next(iter(group)).parent) as room:
-            _write(data, group, Path(room))
+        with temporary_folder(".split-", next(iter(group)).parent) as room:
+            _write(data, group, room)
 
 
 def _write(data: Dataset, group: Mapping[Path, Rows], room: Path) -> None:

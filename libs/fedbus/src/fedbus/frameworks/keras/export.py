@@ -4,7 +4,6 @@ The file has the signatures that `fedbus.frameworks.tflite` needs, and those it 
 the model's own weights in it. Only TFLite's builtin operators are used.
 """
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -15,6 +14,7 @@ from fedbus.errors import TrainingError
 from fedbus.frameworks.keras import backward
 from fedbus.frameworks.keras.backward import Back, Step, Window
 from fedbus.frameworks.keras.tensors import named
+from fedbus.interruption import temporary_folder
 
 Loss = Literal["categorical_crossentropy", "mean_squared_error"]
 
@@ -71,9 +71,9 @@ def export(model: Any, loss: Loss = "categorical_crossentropy") -> bytes:  # noq
         "get_state": network.get_state.get_concrete_function(),
         "set_state": network.set_state.get_concrete_function(**held),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(network, folder, signatures=signatures)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+    with temporary_folder() as folder:
+        tf.saved_model.save(network, str(folder), signatures=signatures)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.experimental_enable_resource_variables = True
         return bytes(converter.convert())
