@@ -1,6 +1,7 @@
 """A model on its way in from a user."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from fedbus.wire.states import TensorSpec
 from fedbus_repository import contents
 from fedbus_repository.store import Store
 from tests.repository.stand import (
+    AGENTS,
     FILE,
+    JOB,
     LAYOUT,
     MODEL,
     USER,
@@ -27,7 +30,10 @@ from tests.repository.stand import (
     card,
     manifest_of,
     plain,
+    plan_of,
     push,
+    put,
+    record_of,
     ref_of,
     update,
     weights,
@@ -269,6 +275,23 @@ def test_a_store_that_fails_is_told(stand: Stand) -> None:
     stand.tell(Received(USER, PUSH))
     stand.tell(RunFailed(stand.runs.popleft().key, StoreError("no space left")))
     assert stand.said[-1][1].reason == "no space left"
+
+
+def test_a_model_that_was_trained_is_reset_only_if_the_user_says_so(
+    stand: Stand, store: Store
+) -> None:
+    """Before anything is fetched; the message's flag is what says so."""
+    job = begin(store)
+    store.store_plan(0, plan := plan_of(job))
+    store.commit(record_of(plan, AGENTS[:1]), put(store, weights(1.0)))
+    store.end_job(0, JOB, "finished", "")
+    message = push_of(content=weights(5.0))
+    assert "has been trained: version 2" in refusal(stand, message)
+    stand.hear(USER, replace(message, reset=True))
+    stand.serve(weights(5.0))
+    stand.work()
+    assert isinstance(stand.said[-1][1], ModelPushed)
+    assert stand.said[-1][1].version.version == 3
 
 
 def test_a_job_that_begins_meanwhile_keeps_its_base(stand: Stand, store: Store) -> None:

@@ -375,6 +375,28 @@ def test_a_model_in_training_takes_no_push(store: Store) -> None:
     assert store.offered(MODEL, stated, blob) is None
 
 
+def test_a_trained_model_is_not_pushed_over_without_reset(store: Store) -> None:
+    """A factory draws other first weights each time: they would be served at once."""
+    job = begin(store)
+    store.store_plan(0, plan := plan_of(job))
+    store.commit(record_of(plan, AGENTS[:1]), put(store, weights(1)))
+    store.end_job(0, JOB, "finished", "")
+    blob, stated = put(store, weights(5)), put(store, card())
+    files = (put(store, FILE),)
+    for answer in (store.offered(MODEL, stated, blob), store.push(MODEL, stated, blob, files)):
+        assert isinstance(answer, Refused)
+        assert answer.reason.startswith(
+            f"model {MODEL!r} has been trained: version 2 is of round 1 of job {JOB!r} "
+            "(loss 1); what is pushed would be served and trained in its place"
+        )
+    assert isinstance(store.push(MODEL, stated, put(store, weights(1)), files), Version)
+    assert store.offered(MODEL, stated, blob, reset=True) is None
+    reset = store.push(MODEL, stated, blob, files, reset=True)
+    assert isinstance(reset, Version)
+    assert (reset.version, reset.parent, reset.job) == (3, 2, None)
+    assert push(store, 7).version == 4  # over what was pushed, not trained
+
+
 @pytest.mark.parametrize("missing", [0, 1, 2])
 def test_a_push_needs_all_its_blobs(store: Store, missing: int) -> None:
     """A card without its file would be found out on the agents."""

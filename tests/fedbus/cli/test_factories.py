@@ -7,7 +7,7 @@ import pytest
 
 from fedbus.cli.factories import is_factory, make_model, read_config, read_shape
 from fedbus.data import of
-from fedbus.errors import SettingsError, TrainingError
+from fedbus.errors import LayoutError, SettingsError, TrainingError
 from fedbus.layout import Layout
 from fedbus.training import Params
 from fedbus.weights import decode
@@ -110,6 +110,20 @@ def test_an_agent_trains_what_was_pushed() -> None:
     data = of(rows, np.arange(8) % 2)
     update = TorchTrainer(card.structures["torch"]).train(weights, data, Params(batch_size=4))
     assert not np.array_equal(update.weights["out.bias"], weights["out.bias"])
+
+
+def test_weights_from_a_file_take_the_place_of_the_factorys() -> None:
+    """So an older version, pulled, can be pushed back; what does not fit is named."""
+    own = {
+        name: np.full(array.shape, 0.5, np.float32)
+        for name, array in TorchTrainer({"name": "lenet"}).initial().items()
+    }
+    made = make_model("theirs:lenet", None, None, None, own)
+    found = decode(made.blobs[made.push.weights.digest], Layout.read(made.card().layout))
+    assert all((array == 0.5).all() for array in found.values())
+    del own["out.bias"]
+    with pytest.raises(LayoutError, match=r"weights lack out\.bias"):
+        make_model("theirs:lenet", None, None, None, own)
 
 
 def test_first_weights_of_a_plug_in_come_of_the_seed_alone() -> None:

@@ -87,7 +87,7 @@ class Pushes:
 
 def look(store: Store, message: PushModel) -> Version | Refused | Sequence[Upload]:
     """Answer a push at once, or make room for its card."""
-    answer = store.offered(message.model, message.card, message.weights)
+    answer = store.offered(message.model, message.card, message.weights, reset=message.reset)
     if answer is not None:
         return answer
     if message.card.size > codec.MAX_MESSAGE:
@@ -124,7 +124,9 @@ def finish(
         keep(uploads)
         check_finite(message.weights, wanted.layout, cards.read_blob)
         check_structures(wanted.card, wanted.layout, cards.read_blob)
-        answer = store.push(message.model, message.card, message.weights, wanted.files)
+        answer = store.push(
+            message.model, message.card, message.weights, wanted.files, reset=message.reset
+        )
     except (LayoutError, TrainingError, TransferError) as error:
         answer = Refused(str(error))
     if isinstance(answer, Refused):

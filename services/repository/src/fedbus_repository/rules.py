@@ -81,6 +81,17 @@ def busy(model: str, job: str) -> str:
     return f"model {model!r} is being trained by job {job!r}; wait for its end, or cancel it"
 
 
+def trained(latest: Version) -> str:
+    """Say that a push would take the place of what was trained."""
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in islice(latest.metrics.items(), 2))
+    return (
+        f"model {latest.model!r} has been trained: version {latest.version} is of round "
+        f"{latest.round} of job {latest.job!r}{f' ({scores})' if scores else ''}; what is pushed "
+        "would be served and trained in its place: `fedbus models push --reset` does that, and "
+        "another --name leaves it as it is"
+    )
+
+
 def why_no_commit(record: RoundRecord, weights: Manifest, standing: Standing) -> str | None:
     """Say why a round that nobody has committed may not be; None: it may."""
     return (

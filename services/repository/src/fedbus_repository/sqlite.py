@@ -195,15 +195,23 @@ class SqliteStore:
                 rounds=found.rounds,
             )
 
-    def offered(self, model: str, card: Manifest, weights: Manifest) -> Version | Refused | None:
+    def offered(
+        self, model: str, card: Manifest, weights: Manifest, *, reset: bool = False
+    ) -> Version | Refused | None:
         with self._database.reading(f"looking at model {model}") as db:
-            return _offered(db, model, card, weights)
+            return _offered(db, model, card, weights, reset=reset)
 
     def push(
-        self, model: str, card: Manifest, weights: Manifest, files: Iterable[Manifest]
+        self,
+        model: str,
+        card: Manifest,
+        weights: Manifest,
+        files: Iterable[Manifest],
+        *,
+        reset: bool = False,
     ) -> Version | Refused:
         with self._database.writing(f"storing a version of model {model}") as db:
-            answer = _offered(db, model, card, weights)
+            answer = _offered(db, model, card, weights, reset=reset)
             if answer is not None:
                 return answer
             named = (card, *files)
@@ -293,10 +301,14 @@ def _weighed(
 
 
 def _offered(
-    db: sqlite3.Connection, model: str, card: Manifest, weights: Manifest
+    db: sqlite3.Connection, model: str, card: Manifest, weights: Manifest, *, reset: bool
 ) -> Version | Refused | None:
     latest = rows.latest(db, model)
     if latest is not None and (latest.card, latest.weights) == (card, weights):
         return latest
     job = rows.running(db, model)
-    return None if job is None else Refused(rules.busy(model, job))
+    if job is not None:
+        return Refused(rules.busy(model, job))
+    if latest is not None and latest.job is not None and not reset:
+        return Refused(rules.trained(latest))
+    return None

@@ -207,13 +207,24 @@ class Store(Protocol):
     def look_up(self, job: str, agent: str, task: int) -> Verdict:
         """Say what became of an update."""
 
-    def offered(self, model: str, card: Manifest, weights: Manifest) -> Version | Refused | None:
+    def offered(
+        self, model: str, card: Manifest, weights: Manifest, *, reset: bool = False
+    ) -> Version | Refused | None:
         """Say what a push would be answered; None: it would go in."""
 
     def push(
-        self, model: str, card: Manifest, weights: Manifest, files: Iterable[Manifest]
+        self,
+        model: str,
+        card: Manifest,
+        weights: Manifest,
+        files: Iterable[Manifest],
+        *,
+        reset: bool = False,
     ) -> Version | Refused:
-        """Make a version without a round; all its blobs must be kept before."""
+        """Make a version without a round; all its blobs must be kept before.
+
+        Without `reset` a model whose newest version was trained is left as it is.
+        """
 
     def latest(self) -> tuple[Version, ...]:
         """Read the latest version of every model, by name."""

@@ -110,7 +110,10 @@ def packed(
         manifests["card"].digest: card_blob,
         manifests["weights"].digest: weights_blob,
     }
-    return PackedModel(PushModel(model=card.model, **manifests), blobs)
+    push = PushModel(
+        model=card.model, card=manifests["card"], weights=manifests["weights"], reset=False
+    )
+    return PackedModel(push, blobs)
 
 
 def manifest_of(data: bytes | bytearray) -> Manifest:

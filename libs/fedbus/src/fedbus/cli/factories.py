@@ -18,7 +18,7 @@ from fedbus.cli.card import PackedModel, manifest_of, packed
 from fedbus.data.format import MAX_DIMENSIONS
 from fedbus.errors import SettingsError
 from fedbus.exported import Exported
-from fedbus.layout import listed
+from fedbus.layout import Layout, Weights, listed
 from fedbus.training import Structure
 
 Export = Callable[[object, Structure | None], Exported]
@@ -74,6 +74,7 @@ def make_model(
     name: str | None,
     config: Mapping[str, Any] | None,
     shape: tuple[int, ...] | None = None,
+    weights: Weights | None = None,
 ) -> PackedModel:
     """Call a factory and pack what it makes.
 
@@ -84,6 +85,7 @@ def make_model(
             is called with `{}`, as agents will, and another with nothing.
         shape: Of a row it takes, where the model itself does not say. Agents whose data are
             otherwise refuse it then before they train.
+        weights: In place of those that the model has as it is made.
 
     Raises:
         SettingsError: it cannot be imported, called, or made ready; the sentence says why.
@@ -109,7 +111,10 @@ def make_model(
         kind = "image" if len(row) == _IMAGE else "numerical"
         plain["input"] = {"data_types": {kind: {"size": list(row)}}}
     blobs = {files[key].digest: data for key, data in exported.files.items()}
-    return packed(plain, exported.weights, blobs, exported.roles)
+    layout = Layout.of(exported.weights, exported.roles)
+    if weights is not None:
+        layout.check(weights)
+    return packed(plain, weights or exported.weights, blobs, exported.roles)
 
 
 def _row_of(

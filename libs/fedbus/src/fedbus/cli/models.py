@@ -3,6 +3,7 @@
 import asyncio
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from fedbus.cli import show
 from fedbus.cli.archive import check_writable, write_weights
-from fedbus.cli.card import PackedModel, read_model
+from fedbus.cli.card import PackedModel, read_model, read_weights
 from fedbus.cli.client import run
 from fedbus.cli.errands import Pull, Push, Question
 from fedbus.cli.exits import Failed
@@ -121,7 +122,8 @@ def push(
         Path | None,
         typer.Option(
             metavar="FILE.npz",
-            help="Named arrays; by default a framework that is installed here makes them.",
+            help="Named arrays, as `models pull` writes them; by default those of the factory's "
+            "model, or what a framework makes that is installed here.",
         ),
     ] = None,
     name: Annotated[
@@ -138,6 +140,10 @@ def push(
             help="Of a row that a factory's model takes, as 64 or 28,28,1; Keras models say it.",
         ),
     ] = None,
+    reset: Annotated[
+        bool,
+        typer.Option("--reset", help="Take the place of versions that were trained."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Store a version of a model: its card, the files the card names, its weights.
@@ -147,10 +153,11 @@ def push(
     a file beside the card, or {"digest", "size"} of one there. Without "layout" the weights say it.
     `package.module:factory` is called here, on your machine; what it makes is pushed as data, with
     its weights, and agents make it again from what they have installed.
-    What is the latest version already is not stored twice.
+    What is the latest version already is not stored twice. A model that was trained is left as it
+    is, unless --reset says so: what is pushed is served and trained from then on.
     """
     made = _packed(what, weights, name, config, shape)
-    pushed = asyncio.run(push_model(broker_of(ctx), made))
+    pushed = asyncio.run(push_model(broker_of(ctx), made, reset=reset))
     if as_json:
         show.print_json(codec.to_plain(pushed))
     else:
@@ -162,10 +169,9 @@ def _packed(
 ) -> PackedModel:
     path = Path(what)
     if is_factory(what) and not path.exists():
-        if weights is not None:
-            raise SettingsError("--weights: not with a factory, whose model has weights")
+        own = read_weights(weights) if weights is not None else None
         with warnings.catch_warnings(record=True) as told, hushed():
-            made = make_model(what, name, read_config(config), read_shape(shape))
+            made = make_model(what, name, read_config(config), read_shape(shape), own)
         for each in told:
             show.err().print(f"warning: {each.message}", markup=False)
         return made
@@ -187,9 +193,10 @@ async def list_models(here: Where) -> tuple[ModelRef, ...]:
     return listed.models
 
 
-async def push_model(here: Where, packed: PackedModel) -> ModelRef:
-    """Bring a model."""
-    pushed = await run(here, Push(repository(), packed.push, ModelPushed, packed.blobs))
+async def push_model(here: Where, packed: PackedModel, *, reset: bool = False) -> ModelRef:
+    """Bring a model; without `reset`, one that has been trained is not pushed over."""
+    wish = replace(packed.push, reset=reset)
+    pushed = await run(here, Push(repository(), wish, ModelPushed, packed.blobs))
     return pushed.version
 
 

@@ -10,11 +10,16 @@ from fedbus.wire.values import Flag, Ident, Manifest, Metrics, ModelRef, Moment,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushModel:
-    """Store a first (or a further) version of a model: fetch its blobs from me."""
+    """Store a first (or a further) version of a model: fetch its blobs from me.
+
+    With `reset` it is stored even where the newest version was made by a round, and then takes that
+    one's place as what is served and trained.
+    """
 
     model: Ident
     card: Manifest
     weights: Manifest
+    reset: Flag = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
