@@ -158,9 +158,9 @@ def test_the_page_runs_as_printed(tmp_path: Path, environ: dict[str, str]) -> No
         assert shell.wait(SCRIPT_SECONDS) == 0, said.read_text()
         text = said.read_text(encoding="utf-8")
         rows = [line.split("\t") for line in text.splitlines()]
-        listed = {row[0]: row[1:4] for row in rows if row[0].startswith("agent.")}
-        assert listed["agent.pi-7"][:2] == ["online", "train"]
-        assert listed["agent.evaluator"][:2] == ["online", "evaluate"]
+        listed = {row[0]: [row[1], row[3]] for row in rows if row[0].startswith("agent.")}
+        assert listed["agent.pi-7"] == ["online", "train"]
+        assert listed["agent.evaluator"] == ["online", "evaluate"]
         assert "job digits-1 finished: accuracy 0.9" in text
         # The same device once more, as systemd starts it.
         etc, var = tmp_path / "etc", tmp_path / "var"

@@ -1,6 +1,7 @@
 """How things look."""
 
 import io
+import re
 from collections.abc import Callable
 
 import pytest
@@ -131,25 +132,6 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(
     assert "50%" in screen.getvalue()
 
 
-@pytest.mark.parametrize("width", [10, 20, 40, 100])
-def test_what_is_to_be_copied_is_never_broken(width: int) -> None:
-    """Neither a command in a sentence nor one on a line of its own; only prose is."""
-    command = "`fedbus job submit examples/digits/job.json --watch`"
-    line = "  mosquitto_rr $(fedbus env --mosquitto) -e replies/me -t submit -m x"
-    said = show.wrapped(f"in another terminal, {command}, or else type this:\n{line}\n", width)
-    assert command in said
-    assert line in said.split("\n")
-    prose = [one for one in said.split("\n") if command not in one and one != line]
-    assert max(map(len, prose)) <= max(width, len("terminal,"))
-
-
-def test_a_pipe_gets_every_sentence_in_one_line() -> None:
-    """And backticks that do not close break nothing."""
-    assert show.wrapped("a `b c\nd", None) == "a `b c\nd"
-    assert show.wrapped("aaaa `bbbb cccc", 5) == "aaaa\n`bbbb\ncccc"
-    assert show.wrapped("", 5) == ""
-
-
 def test_a_sentence_is_wrapped_on_a_terminal_and_a_command_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -165,3 +147,35 @@ def test_a_sentence_is_wrapped_on_a_terminal_and_a_command_is_not(
         "`fedbus job submit job.json --watch`",
         "mosquitto_sub $(fedbus env --mosquitto) -v -t 'fedbus/v1/jobs/+/state'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        *((-3, "0s"), (0.9, "0s"), (119, "119s"), (120, "2min"), (7199, "119min"), (7200, "2h")),
+        *((47 * 3600, "47h"), (48 * 3600, "2d"), (400 * 86400, "400d")),
+    ],
+)
+def test_an_age_is_one_word(seconds: float, said: str) -> None:
+    """Of two digits mostly; a clock that runs behind makes nobody younger than now."""
+    assert show.age(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        ("30", ["NODE     STATE    TASK", "agent.a  online", "agent.b  offline  digits-1"]),
+        ("20", ["agent.a", "  state  online", "agent.b", "  state  offline", "  task   digits-1"]),
+    ],
+)
+def test_a_table_that_does_not_fit_is_shown_row_by_row(
+    monkeypatch: pytest.MonkeyPatch, width: str, shown: list[str]
+) -> None:
+    """No name is broken in two: whoever copies it gets all of it."""
+    screen = Screen()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setenv("COLUMNS", width)
+    rows = [("agent.a", "online", ""), ("agent.b", "offline", "digits-1")]
+    show.print_table(("NODE", "STATE", "TASK"), rows, nothing="")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+    assert [line.rstrip() for line in text.splitlines()] == shown

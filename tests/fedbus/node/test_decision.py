@@ -148,6 +148,6 @@ def test_public_words_are_written_as_the_table_says() -> None:
         Publish(Packet("my/topic", b"yes", content_type="application/json", correlation=b"7")),
         Note("job_ended", {"job": "digits-1"}),
     ]
-    msgpack = replace(topics.NODE_STATE, encoding="msgpack", retain=False)
+    msgpack = replace(topics.NODE_STATE, encoding="msgpack", retain=False, expiry=None)
     [announced] = act(node, core, Announce(msgpack, beat))
     assert announced == Publish(Packet(f"{ROOT}/nodes/agent.pi-7/state", codec.pack(beat)))

@@ -1,19 +1,28 @@
 """`fedbus agents`: who is there, and what each can do."""
 
 import asyncio
-from typing import Annotated
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import typer
 
+from fedbus.bus.base import Packet
 from fedbus.cli import show
 from fedbus.cli.client import connected
 from fedbus.cli.here import broker_of
 from fedbus.cli.where import Where
 from fedbus.errors import WireError
 from fedbus.wire import codec
+from fedbus.wire.moments import moment_of
 from fedbus.wire.states import NodeState
 from fedbus.wire.topics import NODE_STATE
 from fedbus.wire.values import role_of
+
+KEPT_SECONDS = float(NODE_STATE.expiry or 0)
+LONG_AGO = 1800.0
+"""Who is online repeats itself every twelve heartbeats, a minute by default, 720 s at most."""
 
 
 def agents(
@@ -25,43 +34,71 @@ def agents(
 ) -> None:
     """List the agents: online or not, roles, data, frameworks, what each is doing.
 
-    They say it themselves, and their last will takes it back when a connection breaks.
+    They say it themselves, once a minute and when something changes, and their last will takes it
+    back when a connection breaks: SEEN is how long ago the broker heard either.
     """
     states = asyncio.run(nodes(broker_of(ctx)))
-    shown = [state for state in states if everybody or role_of(state.node) == "agent"]
+    shown = [one for one in states if everybody or role_of(one.state.node) == "agent"]
     if as_json:
-        show.print_json([codec.to_plain(state) for state in shown])
+        show.print_json([_plain(one) for one in shown])
         return
     show.print_table(
-        ("NODE", "STATE", "ROLES", "EXAMPLES", "FRAMEWORKS", "CORES", "MEMORY", "TASK"),
-        (_row(state) for state in shown),
-        nothing="no agent has ever been here; docs and `fedbus up --help` say how one is started",
+        ("NODE", "STATE", "SEEN", "ROLES", "EXAMPLES", "FRAMEWORKS", "CORES", "MEMORY", "TASK"),
+        (_row(one) for one in shown),
+        nothing="no agent has been here; `fedbus up` starts some, docs/first-device.md sets one up",
     )
 
 
-async def nodes(here: Where) -> list[NodeState]:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a node said of itself, and how many seconds ago, if that can be told."""
+
+    state: NodeState
+    seconds: float | None
+
+
+async def nodes(here: Where) -> list[Seen]:
     """Read what every node says of itself; what cannot be read is left out."""
     async with connected(here) as client:
-        packets = await client.retained(here.topic(NODE_STATE, node="+"))
+        return seen(await client.retained(here.topic(NODE_STATE, node="+")))
+
+
+def seen(packets: Iterable[Packet]) -> list[Seen]:
+    """Read what is retained of nodes, and its age by what is left of its expiry.
+
+    So the broker's clock alone counts, and a device's may be wrong. A broker that shortens what it
+    is asked to keep would make everybody old; those that are online tell, who repeat themselves.
+    """
     found = []
     for packet in packets:
         try:
-            found.append(codec.from_json(NodeState, packet.payload))
+            state = codec.from_json(NodeState, packet.payload)
         except WireError:
             continue  # of another version of fedbus, perhaps
+        left = packet.expiry
+        found.append(Seen(state, None if left is None else max(0.0, KEPT_SECONDS - left)))
+    if any(one.state.online and (one.seconds or 0.0) > LONG_AGO for one in found):
+        return [replace(one, seconds=None) for one in found]
     return found
 
 
-def _row(state: NodeState) -> tuple[object, ...]:
+def _plain(one: Seen) -> Any:  # noqa: ANN401 - JSON
+    ago = {} if one.seconds is None else {"seen": moment_of(time.time() - one.seconds)}
+    return {**codec.to_plain(one.state), **ago}
+
+
+def _row(one: Seen) -> tuple[object, ...]:
+    state, ago = one.state, "" if one.seconds is None else show.age(one.seconds)
     online, facts = "online" if state.online else "offline", state.agent
     if facts is None:
-        return (state.node, online, role_of(state.node), "", "", "", "", "")
+        return (state.node, online, ago, role_of(state.node), "", "", "", "", "")
     frameworks = "  ".join(
         f"{name} {version}" for name, version in sorted(facts.frameworks.items())
     )
     return (
         state.node,
         online,
+        ago,
         " ".join(facts.roles),
         facts.examples,
         frameworks,

@@ -1,7 +1,6 @@
 """How things look: tables and units for people, JSON for programs."""
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from fedbus.cli.fitting import blocks, fits, least_widths, without_empty, wrapped
 
 METRIC_DIGITS = 4
 _UNITS = ("B", "KiB", "MiB", "GiB")
@@ -51,29 +52,6 @@ def say(sentence: str) -> None:
 def commands(lines: str) -> None:
     """Print lines to be copied, or read by a program: as they are, however wide the terminal."""
     out().print(lines, soft_wrap=True)
-
-
-def wrapped(text: str, width: int | None) -> str:
-    """Break lines between words, but neither `what is quoted so` nor a line that is indented.
-
-    Such are commands, and whoever copies one must not get a newline in the middle.
-    """
-    if width is None:
-        return text
-    return "\n".join(_wrapped_line(line, width) for line in text.split("\n"))
-
-
-def _wrapped_line(line: str, width: int) -> str:
-    if line.startswith(" ") or len(line) <= width:
-        return line
-    words = re.findall(r"(?:`[^`]*`|[^\s`]|`)+", line)
-    lines = [words[0]] if words else [""]
-    for word in words[1:]:
-        if len(lines[-1]) + 1 + len(word) <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return "\n".join(lines)
 
 
 @contextmanager
@@ -121,7 +99,8 @@ def print_line(plain: object) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothing: str) -> None:
     """Print rows below their columns' names, or a sentence where there are none.
 
-    In a pipe, tabs separate the cells, for `cut`; on a terminal they stand below each other.
+    In a pipe, tabs separate the cells, for `cut`; on a terminal they stand below each other, or
+    each row is a block of lines where the terminal is too narrow for that.
     """
     filled = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not filled:
@@ -132,12 +111,25 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothin
         for row in (columns, *filled):
             sys.stdout.write("\t".join(cell.translate(_BLANKS) for cell in row) + "\n")
         return
+    if not fits(columns, filled, console.width):
+        columns, filled = without_empty(columns, filled)
+    if not fits(columns, filled, console.width):
+        console.print(blocks(columns, filled), soft_wrap=True)
+        return
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for column, width in zip(columns, least_widths(columns, filled), strict=True):
+        table.add_column(column, overflow="fold", min_width=width)
     for row in filled:
         table.add_row(*row)
     console.print(table)
+
+
+def age(seconds: float) -> str:
+    """Write how long ago something was, in one word: `12s`, `3min`, `2h`, `5d`."""
+    for unit, size_, most in (("s", 1, 120), ("min", 60, 120), ("h", 3600, 48)):
+        if seconds < size_ * most:
+            return f"{max(0.0, seconds) // size_:.0f}{unit}"
+    return f"{seconds // 86400:.0f}d"
 
 
 def size(count: float) -> str:

@@ -117,11 +117,12 @@ LINKS: tuple[Link, ...] = (
 )
 
 DAY = 86_400
+YEAR = 365 * DAY
 
 # fmt: off
 NODE_STATE = Topic(
     "nodes/{node}/state", NodeState, _ANY, ("controller", "user"), "json", retain=True,
-    purpose="who is there, and what an agent can do; also every node's last will",
+    purpose="who is there, and what an agent can do; also every node's last will", expiry=YEAR,
 )
 HEARTBEAT = Topic(
     "nodes/{node}/heartbeat", Heartbeat, _ANY, ("controller", "user"), "msgpack", retain=False,

@@ -1,0 +1,58 @@
+"""Text and tables on terminals of any width."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedbus.cli.fitting import blocks, fits, least_widths, without_empty, wrapped
+
+WORDS = st.text("abc `", min_size=1, max_size=60)
+
+
+@pytest.mark.parametrize("width", [10, 20, 40, 100])
+def test_what_is_to_be_copied_is_never_broken(width: int) -> None:
+    """Neither a command in a sentence nor one on a line of its own; only prose is."""
+    command = "`fedbus job submit examples/digits/job.json --watch`"
+    line = "  mosquitto_rr $(fedbus env --mosquitto) -e replies/me -t submit -m x"
+    said = wrapped(f"in another terminal, {command}, or else type this:\n{line}\n", width)
+    assert command in said
+    assert line in said.split("\n")
+    prose = [one for one in said.split("\n") if command not in one and one != line]
+    assert max(map(len, prose)) <= max(width, len("terminal,"))
+
+
+def test_a_pipe_gets_every_sentence_in_one_line() -> None:
+    """And backticks that do not close break nothing."""
+    assert wrapped("a `b c\nd", None) == "a `b c\nd"
+    assert wrapped("aaaa `bbbb cccc", 5) == "aaaa\n`bbbb\ncccc"
+    assert wrapped("", 5) == ""
+
+
+@given(WORDS, st.integers(1, 30))
+def test_wrapping_loses_no_word(text: str, width: int) -> None:
+    """Whatever stands in backticks, closed or not."""
+    if not text.startswith(" "):
+        assert wrapped(text, width).split() == text.split()
+
+
+def test_a_table_fits_where_its_longest_words_do() -> None:
+    """Two blanks between columns; a cell may break between its words."""
+    columns, rows = ("NODE", "KNOWS"), [["agent.evaluator", "tflite 2.14.0  torch 2"]]
+    assert least_widths(columns, rows) == [15, 6]
+    assert fits(columns, rows, 23)
+    assert not fits(columns, rows, 22)
+    assert fits(("A", "B"), [], 4)
+
+
+def test_columns_that_say_nothing_are_left_out() -> None:
+    """But never the first, which names the row."""
+    columns, rows = ["A", "B", "C"], [["", "", "c"], ["", "", ""]]
+    assert without_empty(columns, rows) == (["A", "C"], [["", "c"], ["", ""]])
+
+
+def test_a_block_names_what_a_row_says() -> None:
+    """And leaves out what it does not."""
+    rows = [["a", "online", "", "x y"], ["b", "", "", ""]]
+    said = blocks(("NODE", "STATE", "TASK", "MEMORY"), rows)
+    assert said == "a\n  state   online\n  memory  x y\nb"
+    assert blocks(("NODE",), [["a"]]) == "a"
