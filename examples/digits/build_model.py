@@ -169,6 +169,7 @@ def card(model: Digits, tflite: bytes) -> dict[str, object]:
             },
         },
         "input": {"data_types": {"numerical": {"size": [LAYERS[0]], "normalized": True}}},
+        "answers": "probabilities",
     }
 
 

@@ -216,8 +216,12 @@ def test_whole_numbers_stay_within_their_type() -> None:
     assert refused([1, 1.5], small) == "inputs[1] is 1.5; whole numbers (int8) go in"
     wide = {"dtype": "int64", "shape": [2], "data": np.array([1, -129], "<i8").tobytes()}
     assert refused(wide, small) == "inputs hold numbers beyond int8, which is -128 to 127"
-    real = {"dtype": "float64", "shape": [2], "data": bytes(16)}
-    assert refused(real, small) == "inputs.dtype is float64; whole numbers (int8) go in"
+    for wrong, said in ((0.5, "0.5"), (np.nan, "nan"), (np.inf, "inf")):
+        real = {"dtype": "float64", "shape": [2], "data": np.array([3, wrong], "<f8").tobytes()}
+        assert refused(real, small) == f"inputs[1] is {said}; whole numbers (int8) go in"
+    real["data"] = np.array([3, 4], "<f8").tobytes()
+    assert read(real, small, MOST).tolist() == [[3, 4]]
+    assert read([3.0, 4.0], small, MOST).dtype == np.int8  # as many a program writes 3
 
 
 @pytest.mark.parametrize(
@@ -250,3 +254,68 @@ def test_a_card_that_describes_no_array_is_refused(stated: dict[str, Any], sente
     with pytest.raises(WireError) as caught:
         spec_of(stated, MOST)
     assert sentence in str(caught.value)
+
+
+NORMALIZED = Spec((2,), "float32", normalized=True)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        [[0, 1], [0, 16]],
+        [[-1, 1], [0, -1.001]],
+        {"dtype": "uint8", "shape": [2, 2], "data": bytes([0, 1, 1, 255])},
+        {"dtype": "int8", "shape": [2, 2], "data": bytes([0, 1, 1, 128])},  # -128
+        {"dtype": "float64", "shape": [2, 2], "data": np.array([0, 0, 0, 2], "<f8").tobytes()},
+    ],
+)
+def test_rows_beyond_what_a_model_was_trained_on_are_refused(inputs: object) -> None:
+    """It would answer them with certainty, and wrongly. Agents refuse such rows in training."""
+    sentence = refused(inputs, NORMALIZED)
+    assert sentence.startswith("inputs[1][1] is ")
+    assert "this model takes numbers from -1 to 1" in sentence
+    assert len(read(inputs, Spec((2,)), MOST)) == 2  # a card that says nothing promises nothing
+
+
+def test_a_card_says_whether_numbers_are_normalized() -> None:
+    """As agents announce it, or beside a plain shape."""
+    said = {"data_types": {"image": {"size": [2, 2, 1], "normalized": True}}}
+    assert spec_of(said, MOST) == Spec((2, 2, 1), "float32", normalized=True)
+    assert spec_of({"shape": [2], "normalized": True}, MOST) == NORMALIZED
+    assert not spec_of({"shape": [2]}, MOST).normalized
+    assert "(float32, normalized to -1 to 1)" in NORMALIZED.wanted
+
+
+@pytest.mark.parametrize(
+    ("shape", "row", "hint"),
+    [
+        ((5, 3, 8, 9), (8, 9, 3), "channels first, this model wants them last: transpose"),
+        ((3, 8, 9), (8, 9, 3), "channels first, this model wants them last: transpose"),
+        ((5, 8, 9, 3), (3, 8, 9), "channels last, this model wants them first: transpose"),
+        ((5, 8, 8), (8, 8, 1), "reshape them to [n, 8, 8, 1]"),
+        ((5, 64), (8, 8, 1), "reshape them to [n, 8, 8, 1]"),
+        ((8, 8), (64,), "reshape them to [64]"),
+    ],
+)
+def test_a_refused_shape_comes_with_what_mends_it(
+    shape: tuple[int, ...], row: tuple[int, ...], hint: str
+) -> None:
+    """Where the same numbers in another order would do."""
+    sentence = refused(np.zeros(shape).tolist(), Spec(row), 10_000)
+    assert sentence.endswith(hint)
+
+
+def test_a_wrong_number_of_features_has_no_such_mend() -> None:
+    """Both shapes are told."""
+    assert refused([[1, 2]]) == (
+        "inputs of shape [1, 2]; this model takes [3] (float32), or [n, 3] for n examples"
+    )
+    assert refused([1, 2]).endswith("[n, 3] for n examples")
+
+
+def test_truth_values_are_taken_where_a_model_takes_them() -> None:
+    """And 0 or 1 as well, nothing else."""
+    yes = Spec((2,), "bool")
+    assert read([True, 0], yes, MOST).tolist() == [[True, False]]
+    assert refused([1, 2], yes) == "inputs hold numbers beyond bool, which is 0 to 1"
+    assert refused([True, 0, 1]) == "inputs[0] is true or false where a number belongs"

@@ -158,3 +158,56 @@ def test_a_request_without_inputs_is_told_how_to_write_one(payload: bytes) -> No
     assert said(reply)["error"] == (
         'a request is a map with "inputs"; this model takes [3] (float32), or [n, 3] for n examples'
     )
+
+
+class Ends(Says):
+    """A model that knows its last operation."""
+
+    ending = "scores"
+
+
+SCORES = np.array([[0.0, 2.0], [3.0, 1.0]], np.float32)
+TWO = [[1, 2, 3], [4, 5, 6]]
+
+
+def test_outputs_are_the_models_own_and_probabilities_stand_beside_scores() -> None:
+    """What the framework's own predict gives; and the class by its name."""
+    made = Served("sum", 4, Spec((3,)), Ends(SCORES), "classes", ("cat", "dog"))
+    facts = said(answer(made, [request(TWO)], MOST).replies[0])
+    assert facts["outputs"] == SCORES.tolist()
+    assert (facts["answers"], facts["classes"]) == ("classes", ["dog", "cat"])
+    np.testing.assert_allclose(np.sum(facts["probabilities"], axis=1), 1, rtol=1e-6)
+    raw = {"dtype": "float32", "shape": [2, 3], "data": bytes(24)}
+    packed_facts = msgpack.unpackb(answer(made, [packed(raw)], MOST).replies[0].payload)
+    assert packed_facts["probabilities"]["shape"] == [2, 2]
+    assert packed_facts["classes"] == ["dog", "cat"]
+
+
+def test_one_output_is_not_made_certain() -> None:
+    """A softmax over it would answer 1.0 to everything."""
+    values = Served("sum", 4, Spec((3,)), Ends(SCORES[:, 1:]), "values")
+    assert said(answer(values, [request(TWO)], MOST).replies[0]) == {
+        "model": "sum",
+        "version": 4,
+        "answers": "values",
+        "outputs": [[2.0], [1.0]],
+    }
+    likely = Served("sum", 4, Spec((3,)), Ends(SCORES[:, 1:]), "probabilities")
+    facts = said(answer(likely, [request(TWO)], MOST).replies[0])
+    np.testing.assert_allclose(facts["outputs"], 1 / (1 + np.exp(-SCORES[:, 1:])), rtol=1e-6)
+
+
+class Several:
+    """Answers two arrays by name."""
+
+    def predict(self, inputs: Array) -> dict[str, Array]:
+        return {"sum": inputs.sum(axis=1), "rows": inputs * 2}
+
+
+def test_several_outputs_come_by_name() -> None:
+    """Each request gets its own rows of all of them, though they made one batch."""
+    made = Served("sum", 4, Spec((3,)), Several(), "values")
+    first, second = map(said, answer(made, [request(TWO), request([1, 1, 1])], MOST).replies)
+    assert first["outputs"] == {"sum": [6.0, 15.0], "rows": [[2, 4, 6], [8, 10, 12]]}
+    assert second["outputs"] == {"sum": [3.0], "rows": [[2, 2, 2]]}
+    assert set(second) == {"model", "version", "outputs"}

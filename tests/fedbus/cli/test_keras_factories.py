@@ -106,7 +106,7 @@ def test_a_model_of_values_says_so_to_all(module: str) -> None:
     assert pushed.card().input == {"data_types": {"numerical": {"size": [4]}}}
     with pytest.raises(SettingsError, match=r"--input: \(5,\), but .*:values made takes \(4,\)"):
         make_model(f"{module}:values", None, None, (5,))
-    assert pushed.card().structures["keras"]["answers"] == "values"
+    assert pushed.card().answers == "values"
     trainer = TfliteTrainer({"blob": file_of(pushed)})
     data = of(np.ones((3, 4), np.float32), np.ones((3, 2), np.float32))
     assert set(trainer.train(first(pushed), data, Params(loss="mse")).metrics) == {"loss"}

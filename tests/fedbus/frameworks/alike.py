@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fedbus.layout import Array, Weights
+from fedbus_inference.prediction import Predictor
 
 
 def through_a_file(state: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -22,3 +23,10 @@ def assert_alike(one: Weights, other: Weights, atol: float = 1e-6) -> None:
     assert one.keys() == other.keys()
     for name, tensor in one.items():
         np.testing.assert_allclose(tensor, other[name], rtol=0, atol=atol, err_msg=name)
+
+
+def answers(trainer: Predictor, inputs: Array) -> Array:
+    """Predict with a model of one output."""
+    found = trainer.predict(inputs)
+    assert isinstance(found, np.ndarray)
+    return found

@@ -14,11 +14,12 @@ from fedbus.errors import TrainingError
 from fedbus.frameworks.tflite import TfliteTrainer
 from fedbus.layout import Array
 from fedbus.training import Params
-from tests.fedbus.frameworks.alike import assert_alike, through_a_file
+from tests.fedbus.frameworks.alike import answers, assert_alike, through_a_file
 
 pytest.importorskip("tensorflow")
 pytest.importorskip("tflite_runtime")
 
+from fedbus.frameworks.keras import KerasTrainer
 from fedbus.frameworks.keras.export import Loss, export
 from fedbus.frameworks.keras.models import build
 from fedbus.frameworks.keras.tensors import named, weights_of
@@ -105,13 +106,15 @@ def on_a_device(
 
 def with_tape(model: Any, x: Array, y: Array, optimizer: Any, loss: Loss) -> None:  # noqa: ANN401 - Keras has no types
     """Take the same three steps with TensorFlow's own gradients."""
+    linear = getattr(model.layers[-1], "activation", None) is keras.activations.linear
     if loss == "mean_squared_error":
         measure = keras.losses.MeanSquaredError()
+    elif loss == "binary_crossentropy":
+        measure = keras.losses.BinaryCrossentropy(from_logits=linear)
     else:
         scores = not model.layers[-1].get_config().get("activation") and (
             type(model.layers[-1]).__name__ != "Softmax"
         )
-        linear = getattr(model.layers[-1], "activation", None) is keras.activations.linear
         measure = keras.losses.SparseCategoricalCrossentropy(from_logits=scores or linear)
     for _ in range(3):
         with tf.GradientTape() as tape:
@@ -130,10 +133,7 @@ def check(folder: Path, model: Any, rows: tuple[Array, Array], name: str, loss: 
     assert any(not np.allclose(before[w], got[w], atol=1e-3) for w in before)
     for weight, variable in named(model).items():
         np.testing.assert_allclose(got[weight], np.array(variable), atol=1e-4, rtol=0)
-    answers = np.array(model(x))
-    if loss != "mean_squared_error" and type(model.layers[-1]).__name__ != "Softmax":
-        answers = np.array(tf.nn.softmax(answers))
-    np.testing.assert_allclose(got["predicted"], answers, atol=1e-4)
+    np.testing.assert_allclose(got["predicted"], np.array(model(x)), atol=1e-4)
 
 
 @pytest.mark.parametrize("case", NETS)
@@ -151,6 +151,33 @@ def test_values_are_learnt_by_their_squared_error(name: str, tmp_path: Path) -> 
     rng = np.random.default_rng(6)
     x, y = rng.normal(size=(7, 5)).astype(np.float32), rng.normal(size=(7, 3)).astype(np.float32)
     check(tmp_path, net(*NETS["dense"]), (x, y), name, "mean_squared_error")
+
+
+@pytest.mark.parametrize("activation", ["linear", "sigmoid"])
+def test_yes_or_no_is_learnt_of_each_output(activation: str, tmp_path: Path) -> None:
+    """Three labels, scores or probabilities: the steps, the answers and the score are Keras's."""
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(7, 5)).astype(np.float32), (rng.random((7, 3)) > 0.5).astype(np.float32)
+    last = ["Dense", {"units": 3, "activation": activation}]
+    model = net((5,), [["Dense", {"units": 4, "activation": "relu"}], last])
+    trainer = TfliteTrainer({"blob": export(model, "binary_crossentropy")})
+    params = Params(loss="binary_crossentropy", metrics=("accuracy",))
+    found = trainer.evaluate(trainer.initial(), of(x, y), params)
+    card = {"input": [5], "layers": [["Dense", {"units": 4, "activation": "relu"}], last]}
+    own = KerasTrainer({"name": "sequential", "config": card})
+    assert found == pytest.approx(own.evaluate(trainer.initial(), of(x, y), params), abs=1e-5)
+    assert trainer.ending == own.ending
+    check(tmp_path, model, (x, y), "sgd", "binary_crossentropy")
+
+
+def test_a_sigmoid_elsewhere_is_refused_by_name() -> None:
+    """Its gradient is not there."""
+    with pytest.raises(
+        TrainingError, match="a sigmoid can be trained at the end of a model of yes"
+    ):
+        export(
+            net((5,), [["Dense", {"units": 4, "activation": "sigmoid"}], ["Dense", {"units": 2}]])
+        )
 
 
 def test_adam_takes_kerass_steps(tmp_path: Path) -> None:
@@ -178,9 +205,7 @@ def test_dropout_drops_its_share_in_training_only_and_by_the_tasks_seed() -> Non
     other = trainer.train(weights, data, Params(learning_rate=1.0, seed=5))
     assert np.any(other.weights["layers.0.weight"] != step)
     trainer.load(weights)
-    np.testing.assert_allclose(
-        trainer.predict(x), tf.nn.softmax(np.array(model(x, training=False))), atol=1e-5
-    )
+    np.testing.assert_allclose(answers(trainer, x), np.array(model(x, training=False)), atol=1e-5)
 
 
 def test_adam_goes_on_from_task_to_task() -> None:

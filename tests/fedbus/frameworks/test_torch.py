@@ -10,6 +10,7 @@ from fedbus.training import Params, Structure
 pytest.importorskip("torch")
 
 from fedbus.frameworks.torch import TorchTrainer
+from tests.fedbus.frameworks.alike import answers
 
 
 def mlp(**config: object) -> Structure:
@@ -54,7 +55,6 @@ def test_an_mlp_is_built_from_its_widths() -> None:
         (words(words=10, width=2, classes=2, bias=1), "configured by words, width and classes"),
         (words(words=True, width=2, classes=2), "configured by words, width and classes"),
         (words(words=2**27, width=2, classes=2), "more than 268435456 numbers"),
-        ({**mlp(layers=[2, 2]), "answers": "maybe"}, "answers is 'maybe'"),
     ],
 )
 def test_a_structure_that_names_nothing_we_know_is_refused(
@@ -70,9 +70,9 @@ def test_a_bag_of_words_takes_whole_numbers_that_it_knows() -> None:
     trainer = TorchTrainer(words(words=5, width=3, classes=2))
     trainer.load(trainer.initial())
     known = np.array([[1, 4, 0], [2, 2, 2]])
-    answers = trainer.predict(known)
-    assert answers.shape == (2, 2)
-    np.testing.assert_array_equal(answers, trainer.predict(known.astype(np.float32)))
+    found = answers(trainer, known)
+    assert found.shape == (2, 2)
+    np.testing.assert_array_equal(found, answers(trainer, known.astype(np.float32)))
     for wrong in (known + 1, known - 1, known + 0.5):
         with pytest.raises(TrainingError, match="other than the words 0 to 4"):
             trainer.predict(wrong)
@@ -80,8 +80,7 @@ def test_a_bag_of_words_takes_whole_numbers_that_it_knows() -> None:
 
 def test_a_model_of_quantities_answers_with_them() -> None:
     """No probabilities are made of them, and its truths are numbers."""
-    structure = {**mlp(layers=[2, 1]), "answers": "values"}
-    trainer = TorchTrainer(structure)
+    trainer = TorchTrainer(mlp(layers=[2, 1]))
     x = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
     data = of(x, x @ np.array([2.0, -1.0], np.float32) + 3)
     params = Params(

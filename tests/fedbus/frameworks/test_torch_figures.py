@@ -14,7 +14,9 @@ import torch
 from sklearn import metrics
 from torch import nn
 
-from fedbus.frameworks.torch.losses import LOSSES, Figures, truth_of
+from fedbus.answers import Ending
+from fedbus.frameworks.torch.figures import Figures
+from fedbus.frameworks.torch.losses import LOSSES, aligned
 
 RNG = np.random.default_rng(3)
 SCORES = RNG.normal(size=(60, 7)).astype(np.float32)
@@ -23,15 +25,17 @@ NUMBERS = RNG.normal(size=(60, 2)).astype(np.float32)
 TRUTHS = RNG.normal(size=(60, 2)).astype(np.float32)
 
 
-def measured(loss: str, names: tuple[str, ...], outputs: Array, y: Array) -> dict[str, float]:
+def measured(
+    loss: str, names: tuple[str, ...], outputs: Array, y: Array, ending: Ending = "scores"
+) -> dict[str, float]:
     """Measure in three batches of different sizes, the last two of them counted elsewhere first."""
     whole = Figures(loss, names)
     for begin, end in ((0, 10), (10, 45), (45, 60)):
         part = Figures(loss, names)
-        answers = torch.from_numpy(outputs[begin:end])
-        truth = truth_of(y[begin:end], answers, loss)
+        given = torch.from_numpy(outputs[begin:end])
+        answers, truth = aligned(given, y[begin:end], loss, ending)
         to = whole if begin == 0 else part
-        to.add(float(LOSSES[loss](answers, truth)), answers, truth)
+        to.add(float(LOSSES[loss](answers, truth)), answers, truth, end - begin)
         if to is part:
             assert part.tally.examples
             whole.include(part)
@@ -67,7 +71,8 @@ def test_shares_of_classes_are_truths_too() -> None:
     hard = measured("categorical_crossentropy", names, SCORES, LABELS)
     soft = measured("categorical_crossentropy", names, SCORES, shares)
     assert soft == pytest.approx(hard, rel=1e-5)
-    assert hard["rmse"] == pytest.approx(metrics.root_mean_squared_error(shares, SCORES), rel=0.05)
+    likely = torch.from_numpy(SCORES).softmax(1).numpy()
+    assert hard["rmse"] == pytest.approx(metrics.root_mean_squared_error(shares, likely), rel=0.05)
     kl = measured("kl_divergence", (), SCORES, LABELS)["loss"]
     own = nn.CrossEntropyLoss()(torch.from_numpy(SCORES), torch.from_numpy(LABELS))
     assert kl == pytest.approx(float(own), rel=1e-5)  # of one-hot truths they are the same
@@ -105,8 +110,7 @@ def test_two_classes_may_have_one_score() -> None:
     found = measured("binary_crossentropy", names, score, y)
     named = (score[:, 0] > 0).astype(int)
     assert found["binary_accuracy"] == pytest.approx(metrics.accuracy_score(y, named))
-    recall = metrics.recall_score(y, named, average="macro")
-    assert found["recall"] == pytest.approx(recall)
+    assert found["recall"] == pytest.approx(metrics.recall_score(y, named))
     own = nn.BCEWithLogitsLoss()(torch.from_numpy(score[:, 0]), torch.from_numpy(y).float())
     assert found["loss"] == pytest.approx(float(own), rel=1e-5)
 
@@ -116,7 +120,8 @@ def test_two_classes_may_have_one_score() -> None:
     [
         ("mse", NUMBERS, TRUTHS[:, :1], r"y is float32 \(60, 1\); the model answers \(60, 2\)"),
         ("mse", NUMBERS, np.array([["a", "b"]] * 60), "y is <U1"),
-        ("cross_entropy", SCORES.reshape(60, 7, 1), LABELS, "not \\(rows, classes\\)"),
+        ("cross_entropy", SCORES.reshape(60, 1, 7), LABELS, r"wanted, \(60, 1\)"),
+        ("cross_entropy", SCORES[:, :1], LABELS, "one output, of which cross_entropy is always 0"),
         ("cross_entropy", SCORES, LABELS + 5, "y holds 5 to 10"),
     ],
 )
@@ -125,10 +130,51 @@ def test_truths_that_do_not_fit_are_refused(
 ) -> None:
     """With both shapes."""
     with pytest.raises(TrainingError, match=sentence):
-        truth_of(y, torch.from_numpy(outputs), loss)
+        aligned(torch.from_numpy(outputs), y, loss, "scores")
 
 
 def test_no_class_is_right_where_a_model_answers_none() -> None:
     """Quantities have no accuracy."""
     with pytest.raises(TrainingError, match="no classes to be right on"):
         measured("mse", ("accuracy",), NUMBERS[:, 0], TRUTHS[:, 0])
+
+
+def test_several_labels_are_right_one_by_one() -> None:
+    """Three of four right is 0.75, whatever the row; scikit-learn counts yes over all labels."""
+    scores, y = SCORES[:, :3], RNG.integers(0, 2, (60, 3)).astype(np.float32)
+    names = ("accuracy", "precision", "recall", "f1")
+    found = measured("binary_crossentropy", names, scores, y)
+    named = scores > 0
+    assert found["accuracy"] == pytest.approx(1 - metrics.hamming_loss(y, named))
+    assert found["precision"] == pytest.approx(metrics.precision_score(y, named, average="micro"))
+    assert found["recall"] == pytest.approx(metrics.recall_score(y, named, average="micro"))
+    assert found["f1"] == pytest.approx(metrics.f1_score(y, named, average="micro"))
+
+
+@pytest.mark.parametrize("pictures", [False, True], ids=["last", "second"])
+def test_each_place_of_a_sequence_counts(pictures: bool) -> None:
+    """Classes are the last dimension of a sequence, the second of torch's pictures."""
+    scores = RNG.normal(size=(60, 4, 5)).astype(np.float32)
+    y = RNG.integers(0, 5, (60, 4))
+    outputs = np.moveaxis(scores, 2, 1).copy() if pictures else scores
+    found = measured("cross_entropy", ("accuracy", "f1"), outputs, y)
+    named = scores.argmax(axis=2).ravel()
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(y.ravel(), named))
+    assert found["f1"] == pytest.approx(metrics.f1_score(y.ravel(), named, average="macro"))
+    own = nn.CrossEntropyLoss()(torch.from_numpy(scores).movedim(2, 1), torch.from_numpy(y))
+    assert found["loss"] == pytest.approx(float(own), rel=1e-5)
+
+
+def test_probabilities_are_judged_as_the_scores_that_have_them() -> None:
+    """A net that ends in softmax or sigmoid itself gets no second one: losses and metrics agree."""
+    softmax = torch.from_numpy(SCORES).softmax(1).numpy()
+    names = ("accuracy", "f1", "mae")
+    plain = measured("cross_entropy", names, SCORES, LABELS)
+    assert measured("cross_entropy", names, softmax, LABELS, "softmax") == pytest.approx(
+        plain, rel=1e-4
+    )
+    sigmoid, y = torch.from_numpy(SCORES[:, :2]).sigmoid().numpy(), LABELS[:, None] > [1, 3]
+    plain = measured("binary_crossentropy", names, SCORES[:, :2], y)
+    assert measured("binary_crossentropy", names, sigmoid, y, "sigmoid") == pytest.approx(
+        plain, rel=1e-4
+    )

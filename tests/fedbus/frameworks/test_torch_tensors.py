@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from fedbus.frameworks.torch import TorchTrainer
 from fedbus.frameworks.torch.tensors import roles_of, set_weights, state_of, weights_of
+from tests.fedbus.frameworks.alike import answers
 
 SOURCE = '''
 import torch
@@ -116,7 +117,7 @@ def test_an_everyday_net_trains_and_its_update_crosses_the_bus(net: str) -> None
     assert all(np.isfinite(array.astype(np.float64)).all() for array in change.values())
     assert any(array.any() for array in change.values())
     made.load(update.weights)
-    assert made.predict(x[:2]).shape[0] == 2
+    assert answers(made, x[:2]).shape[0] == 2
     again = made.train(decode(base, layout), of(x, rng.integers(0, 3, 33)), Params(seed=1))
     assert again.weights.keys() == first.keys()
 
@@ -235,26 +236,6 @@ def test_a_batch_normalisation_scores_single_rows() -> None:
     weights = made.initial()
     data = of(np.ones((3, 4)), np.zeros(3, int), 1)
     assert made.evaluate(weights, data, Params())["loss"] > 0
-
-
-class Two(nn.Module):
-    """Answers twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.out = nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Any:  # noqa: ANN401 - what the trainer refuses
-        """Score."""
-        return self.out(x), x
-
-
-def test_a_net_of_several_outputs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which of them the loss belongs to nobody has said."""
-    made = trainer("bn")
-    monkeypatch.setattr(made, "_net", Two())
-    with pytest.raises(TrainingError, match="answers a tuple; one tensor of rows is wanted"):
-        made.predict(np.ones((2, 4), np.float32))
 
 
 def test_roles_name_only_what_is_carried() -> None:

@@ -99,16 +99,12 @@ class Update:
     metrics: Metrics
 
 
-def answers_classes(structure: Structure) -> bool:
-    """Tell whether a model's outputs are scores of classes: they are unless its structure says not.
-
-    Raises:
-        TrainingError: it says something else.
-    """
-    said = structure.get("answers", "classes")
-    if said not in ("classes", "values"):
-        raise TrainingError(f"answers is {said!r}; a model answers with 'classes' or 'values'")
-    return bool(said == "classes")
+def one_class(loss: str) -> str:
+    """Say why a loss of classes cannot be taken of a model with one output."""
+    return (
+        f"the model has one output, of which {loss} is always 0: binary_crossentropy is the loss "
+        "of yes or no, mean_squared_error that of a quantity"
+    )
 
 
 def check_labels(y: Array, rows: int, classes: int) -> None:

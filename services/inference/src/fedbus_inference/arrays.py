@@ -15,6 +15,9 @@ import numpy as np
 from fedbus.errors import WireError
 from fedbus.layout import DTYPES, MAX_DIMENSIONS, Array, listed
 
+_MOST_NORMALIZED: Final = 1 + 1e-6
+"""As agents judge their rows; see `fedbus.data.format.check_batch`."""
+_PICTURE: Final = 3
 _NUMBERS: Final = frozenset({int, float})
 _SPOKEN: Final[dict[type, str]] = {
     str: "a string",
@@ -30,10 +33,15 @@ _SPOKEN: Final[dict[type, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What one example looks like; `shape` None: the card does not say."""
+    """What one example looks like; `shape` None: the card does not say.
+
+    `normalized`: all of its numbers lie between -1 and 1, as in the data that the model was trained
+    on.
+    """
 
     shape: tuple[int, ...] | None
     dtype: str = "float32"
+    normalized: bool = False
 
     @property
     def wanted(self) -> str:
@@ -42,7 +50,8 @@ class Spec:
             return "a list of examples"
         one = list(self.shape)
         batch = ", ".join(["n", *map(str, one)])
-        return f"{one} ({self.dtype}), or [{batch}] for n examples"
+        range_ = ", normalized to -1 to 1" if self.normalized else ""
+        return f"{one} ({self.dtype}{range_}), or [{batch}] for n examples"
 
 
 def spec_of(stated: dict[str, Any], most: int) -> Spec:
@@ -54,20 +63,23 @@ def spec_of(stated: dict[str, Any], most: int) -> Spec:
     Raises:
         WireError: it says something that no array can be, or wants more than `most` numbers.
     """
-    dtype = _dtype("card.input.dtype", stated.get("dtype", "float32"))
+    said: dict[str, Any] = stated
     match stated:
         case {"shape": shape}:
             pass
         case {"data_types": dict(kinds)} if len(kinds) == 1:
             (kind,) = kinds.values()
-            shape = kind.get("size") if isinstance(kind, dict) else None
+            said = kind if isinstance(kind, dict) else {}
+            shape = said.get("size")
         case _:
             shape = None
+    dtype = _dtype("card.input.dtype", stated.get("dtype", "float32"))
+    normalized = said.get("normalized") is True
     if shape is None:
-        return Spec(None, dtype)
+        return Spec(None, dtype, normalized)
     one = _dimensions("card.input.shape", shape)
     _check_count(math.prod(one), most)
-    return Spec(one, dtype)
+    return Spec(one, dtype, normalized)
 
 
 def read(value: object, spec: Spec, most: int) -> Array:
@@ -83,7 +95,8 @@ def read(value: object, spec: Spec, most: int) -> Array:
     """
     match value:
         case list():
-            shape, numbers = _measured(value, most)
+            taken = _NUMBERS | {bool} if spec.dtype == "bool" else _NUMBERS
+            shape, numbers = _measured(value, most, taken)
             array = _made(numbers, shape, spec.dtype)
         case {"dtype": dtype, "shape": shape, "data": bytes(data)}:
             array = _cast(_raw(dtype, shape, data, most), spec.dtype)
@@ -92,6 +105,8 @@ def read(value: object, spec: Spec, most: int) -> Array:
                 f"inputs is {_spoken(value)}; send nested lists of numbers, or in msgpack "
                 '{"dtype", "shape", "data"} with little-endian bytes'
             )
+    if spec.normalized:
+        _check_normalized(array)
     return _batch(array, spec)
 
 
@@ -109,7 +124,9 @@ def raw(array: Array) -> dict[str, Any]:
 # ── nested lists ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _measured(value: list[Any], most: int) -> tuple[tuple[int, ...], list[Any]]:
+def _measured(
+    value: list[Any], most: int, taken: frozenset[type]
+) -> tuple[tuple[int, ...], list[Any]]:
     """Open one level of lists after the other; returns the shape and the numbers in a row."""
     shape, level = [len(value)], value
     while level and type(level[0]) is list:
@@ -122,8 +139,8 @@ def _measured(value: list[Any], most: int) -> tuple[tuple[int, ...], list[Any]]:
     _check_count(len(level), most)
     if not level:
         raise WireError(f"inputs of shape {shape} hold no number")
-    if not _NUMBERS.issuperset(map(type, level)):
-        at = next(i for i, leaf in enumerate(level) if type(leaf) not in _NUMBERS)
+    if not taken.issuperset(map(type, level)):
+        at = next(i for i, leaf in enumerate(level) if type(leaf) not in taken)
         raise WireError(f"{_place(at, shape)} is {_spoken(level[at])} where a number belongs")
     return tuple(shape), level
 
@@ -149,11 +166,15 @@ def _made(numbers: list[Any], shape: tuple[int, ...], dtype: str) -> Array:
         except OverflowError as error:
             raise WireError(f"inputs hold a whole number too large for {dtype}") from error
         return _finite(array.reshape(shape))
-    if float in set(map(type, numbers)):
-        at = next(i for i, number in enumerate(numbers) if type(number) is float)
-        raise WireError(f"{_place(at, shape)} is {numbers[at]}; whole numbers ({dtype}) go in")
-    _check_range(min(numbers), max(numbers), dtype)
-    return np.array(numbers, dtype).reshape(shape)
+    whole = [_whole(number, at, shape, dtype) for at, number in enumerate(numbers)]
+    _check_range(min(whole), max(whole), dtype)
+    return np.array(whole, dtype).reshape(shape)
+
+
+def _whole(number: Any, at: int, shape: tuple[int, ...], dtype: str) -> int:  # noqa: ANN401 - a number
+    if type(number) is float and not number.is_integer():  # infinity and NaN are none either
+        raise WireError(f"{_place(at, shape)} is {number}; whole numbers ({dtype}) go in")
+    return int(number)
 
 
 # ── raw ──────────────────────────────────────────────────────────────────────────────────────────
@@ -178,7 +199,11 @@ def _cast(array: Array, dtype: str) -> Array:
         with np.errstate(over="ignore"):  # found below, and named
             return _finite(array.astype(wanted, copy=False))
     if array.dtype.kind == "f":
-        raise WireError(f"inputs.dtype is {array.dtype.name}; whole numbers ({dtype}) go in")
+        broken = ~np.isfinite(array) | (array != np.trunc(array))
+        if broken.any():
+            at = int(broken.argmax())
+            found = f"{_place(at, array.shape)} is {array.flat[at]}"
+            raise WireError(f"{found}; whole numbers ({dtype}) go in")
     _check_range(int(array.min()), int(array.max()), dtype)
     return array.astype(wanted, copy=False)
 
@@ -194,7 +219,22 @@ def _batch(array: Array, spec: Spec) -> Array:
         return array[np.newaxis]
     elif array.ndim and array.shape[1:] == spec.shape:
         return array
-    raise WireError(f"inputs of shape {list(array.shape)}; this model takes {spec.wanted}")
+    hint = _reshaped(array.shape, spec.shape or ())
+    raise WireError(f"inputs of shape {list(array.shape)}; this model takes {spec.wanted}{hint}")
+
+
+def _reshaped(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """Name the change that gives rows the wanted shape, where there is one; else nothing."""
+    for row, before in ((found, []), (found[1:], ["n"])):
+        if not wanted or not row or math.prod(row) != math.prod(wanted):
+            continue
+        if len(row) == len(wanted) == _PICTURE:
+            if row[1:] + row[:1] == wanted:
+                return "; these have their channels first, this model wants them last: transpose"
+            if row[-1:] + row[:-1] == wanted:
+                return "; these have their channels last, this model wants them first: transpose"
+        return f"; reshape them to [{', '.join([*before, *map(str, wanted)])}]"
+    return ""
 
 
 def _dtype(where: str, stated: object) -> str:
@@ -222,9 +262,20 @@ def _finite(array: Array) -> Array:
 
 
 def _check_range(low: int, high: int, dtype: str) -> None:
-    info = np.iinfo(dtype)
-    if low < info.min or high > info.max:
-        raise WireError(f"inputs hold numbers beyond {dtype}, which is {info.min} to {info.max}")
+    least, most = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if low < least or high > most:
+        raise WireError(f"inputs hold numbers beyond {dtype}, which is {least} to {most}")
+
+
+def _check_normalized(array: Array) -> None:
+    beyond = (array > _MOST_NORMALIZED) | (array < -_MOST_NORMALIZED)
+    if beyond.any():
+        at = int(beyond.argmax())
+        raise WireError(
+            f"{_place(at, array.shape)} is {array.flat[at]:.9g}; this model takes numbers from -1 "
+            "to 1, as it was trained on: scale the inputs as the agents' data are (the bytes of a "
+            "picture are divided by 255, say)"
+        )
 
 
 def _check_count(count: int, most: int) -> None:

@@ -78,7 +78,10 @@ def load_version(
         entry["blob"] = bytes(structure)
     _check("weights", weights, weights_of(latest))
     predictor = load(opened.framework, opened.card, entry, weights)
-    served = Served(latest.model, latest.version, opened.spec, predictor)
+    card = opened.card
+    served = Served(
+        latest.model, latest.version, opened.spec, predictor, card.answers, card.classes
+    )
     if opened.spec.shape is not None:
         served.outputs(np.zeros((1, *opened.spec.shape), opened.spec.dtype))
     return served

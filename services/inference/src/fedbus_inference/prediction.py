@@ -4,16 +4,18 @@ Requests that waited together are predicted together, as one batch. Where that f
 alone, so nobody is refused for what somebody else asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
 from fedbus.actions import Reply, ReplyTo
+from fedbus.answers import Ending, additions, normalized
 from fedbus.errors import TrainingError, WireError
 from fedbus.layout import DTYPES, Array
 from fedbus.wire.codec import MAX_MESSAGE
+from fedbus.wire.states import Answers as Meaning
 from fedbus_inference.arrays import Spec, nested, raw, read
 from fedbus_inference.encoding import Encoding, pack, unpack
 
@@ -21,10 +23,17 @@ _PROPERTIES = 1024
 """Bytes left for the packet's own header and properties, beside its topic and correlation data."""
 
 
-class Predictor(Protocol):
-    """A model with its weights; used by one thread at a time."""
+Outputs: TypeAlias = Array | Mapping[str, Array]
+"""What a model answers: one array, or several by the names that its framework gives them."""
 
-    def predict(self, inputs: Array) -> Array:
+
+class Predictor(Protocol):
+    """A model with its weights; used by one thread at a time.
+
+    It may have an attribute `ending`, a `fedbus.answers.Ending`: what its last operation is.
+    """
+
+    def predict(self, inputs: Array) -> Outputs:
         """Answer each row."""
         ...
 
@@ -46,18 +55,43 @@ class Served:
     version: int
     spec: Spec
     predictor: Predictor
+    meaning: Meaning | None = None
+    classes: tuple[str, ...] = ()
 
-    def outputs(self, inputs: Array) -> Array:
+    @property
+    def ending(self) -> Ending | None:
+        """What the model's last operation is, where the predictor knows it."""
+        return cast("Ending | None", getattr(self.predictor, "ending", None))
+
+    def outputs(self, inputs: Array) -> Outputs:
         """Answer each row of (rows, …).
 
         Raises:
             TrainingError: the model answered something else than one output for each row.
         """
-        outputs = np.asarray(self.predictor.predict(inputs))
-        if outputs.dtype.name not in DTYPES or outputs.shape[:1] != inputs.shape[:1]:
-            found = f"{outputs.dtype} of shape {outputs.shape}"
-            raise TrainingError(f"the model answered {len(inputs)} examples with {found}")
-        return outputs
+        found = self.predictor.predict(inputs)
+        if isinstance(found, Mapping):
+            return {name: _checked(np.asarray(each), inputs) for name, each in found.items()}
+        return normalized(_checked(np.asarray(found), inputs), self.meaning, self.ending)
+
+    def facts(self, outputs: Outputs, *, as_raw: bool) -> dict[str, Any]:
+        """Write outputs and what follows from them, raw or as nested lists."""
+        write = raw if as_raw else nested
+        facts: dict[str, Any] = {"model": self.model, "version": self.version}
+        if isinstance(outputs, Mapping):
+            return facts | {"outputs": {name: write(each) for name, each in outputs.items()}}
+        facts["outputs"] = write(outputs)
+        if self.meaning is not None:
+            facts["answers"] = self.meaning
+        more = additions(outputs, self.meaning, self.ending, self.classes)
+        return facts | {k: write(v) if isinstance(v, np.ndarray) else v for k, v in more.items()}
+
+
+def _checked(outputs: Array, inputs: Array) -> Array:
+    if outputs.dtype.name not in DTYPES or outputs.shape[:1] != inputs.shape[:1]:
+        found = f"{outputs.dtype} of shape {outputs.shape}"
+        raise TrainingError(f"the model answered {len(inputs)} examples with {found}")
+    return outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +152,18 @@ def _together(served: Served, asked: list[_Asked], most: int) -> Answers | None:
     ends = np.cumsum([len(array) for array in inputs])
     written = [
         _written(served, one, part)
-        for one, part in zip(asked, np.split(outputs, ends[:-1]), strict=True)
+        for one, part in zip(asked, _split(outputs, ends[:-1]), strict=True)
     ]
     return Answers([reply for reply, _ in written], sum(refused for _, refused in written))
+
+
+def _split(outputs: Outputs, ends: Array) -> Iterator[Outputs]:
+    if not isinstance(outputs, Mapping):
+        yield from np.split(outputs, ends)
+        return
+    parts = {name: np.split(each, ends) for name, each in outputs.items()}
+    for number in range(len(ends) + 1):
+        yield {name: part[number] for name, part in parts.items()}
 
 
 def _each(served: Served, asked: list[_Asked]) -> Answers:
@@ -138,18 +181,16 @@ def _each(served: Served, asked: list[_Asked]) -> Answers:
     return Answers(replies, refused, failure)
 
 
-def _written(served: Served, one: _Asked, outputs: Array) -> tuple[Reply, bool]:
+def _written(served: Served, one: _Asked, outputs: Outputs) -> tuple[Reply, bool]:
     request = one.request
-    written = raw(outputs) if one.raw else nested(outputs)
-    facts = {"model": served.model, "version": served.version, "outputs": written}
-    payload = pack(request.encoding, facts)
+    payload = pack(request.encoding, served.facts(outputs, as_raw=one.raw))
     # A broker ends the connection of whoever publishes more than it takes.
     reply = request.reply
     room = MAX_MESSAGE - _PROPERTIES - len(reply.topic.encode()) - len(reply.correlation or b"")
     if len(payload) > room:
         sentence = (
             f"the answer takes {len(payload)} bytes, at most {room}; send fewer than "
-            f"{len(outputs)} examples at once"
+            f"{len(one.inputs)} examples at once"
         )
         return _refused(served, request, sentence), True
     return Reply(reply, payload, request.encoding), False

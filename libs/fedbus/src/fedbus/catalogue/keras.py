@@ -88,8 +88,8 @@ LOSSES: Final = frozenset({
 
 METRICS: Final = frozenset({
     "loss", "accuracy", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy",
-    "top_k_categorical_accuracy", "sparse_top_k_categorical_accuracy", "precision", "recall", "auc",
-    "mean_squared_error", "mse", "root_mean_squared_error", "mean_absolute_error", "mae",
+    "top_k_categorical_accuracy", "sparse_top_k_categorical_accuracy", "precision", "recall", "f1",
+    "auc", "mean_squared_error", "mse", "root_mean_squared_error", "mean_absolute_error", "mae",
     "mean_absolute_percentage_error", "mape", "mean_squared_logarithmic_error", "msle",
     "cosine_similarity", "categorical_crossentropy", "sparse_categorical_crossentropy",
     "binary_crossentropy", "kl_divergence", "poisson", "hinge", "squared_hinge",

@@ -12,6 +12,7 @@ OPTIMIZERS: Final[Mapping[str, Takes]] = {
 SCHEDULERS: Final[Mapping[str, Takes]] = {}
 LOSSES: Final = frozenset({
     "categorical_crossentropy", "sparse_categorical_crossentropy", "cross_entropy",
+    "binary_crossentropy",
     "mean_squared_error", "mse",
 })  # fmt: skip
 METRICS: Final = frozenset({"loss", "accuracy"})

@@ -7,12 +7,14 @@ A card is JSON as `fedbus.wire.states.ModelCard` has it. Where a framework's str
      "layout": [{"name": "layers.0.weight", "shape": [64, 32], "dtype": "float32"}, …],
      "structures": {"tflite": {"blob": "digits.tflite"}, "torch": {"name": "mlp", "config": {…}}}}
 
-A name is a file beside the card. `{"digest": blake3, "size": bytes}` is whichever file beside the
-card has that content. `layout` may be left out: the weights then say what it is.
+`answers` says what the model answers and `classes` what its outputs are called; without `answers`
+the model is asked. A name is a file beside the card. `{"digest": blake3, "size": bytes}` is
+whichever file beside the card has that content. `layout` may be left out: the weights then say what
+it is.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,13 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from fedbus import plugins
+from fedbus.cli.answering import SAYS_NOTHING, Stated, row_of, settle
 from fedbus.cli.pushed_files import check_files
 from fedbus.digests import digest_of
 from fedbus.errors import FedbusError, LayoutError, SettingsError
+from fedbus.exported import look
 from fedbus.layout import Layout, Role, Weights
+from fedbus.plugins import Trainer
 from fedbus.weights import encode
 from fedbus.wire import codec
 from fedbus.wire.messages import PushModel
@@ -45,7 +50,9 @@ class PackedModel:
         return codec.from_json(ModelCard, bytes(self.blobs[self.push.card.digest]))
 
 
-def read_model(card_file: Path, weights_file: Path | None = None) -> PackedModel:
+def read_model(
+    card_file: Path, weights_file: Path | None = None, said: Stated = SAYS_NOTHING
+) -> PackedModel:
     """Read a card, its files, and weights from an .npz file or, without one, a framework's first.
 
     Raises:
@@ -61,15 +68,16 @@ def read_model(card_file: Path, weights_file: Path | None = None) -> PackedModel
         ) from error
     except ValueError as error:
         raise SettingsError(f"{card_file}: not a model card: {error}") from error
-    return pack(plain, card_file.parent, weights_file)
+    return pack(plain, card_file.parent, weights_file, said)
 
 
 def pack(
     plain: Any,  # noqa: ANN401 - a card as JSON gives it
     folder: Path,
     weights_file: Path | None = None,
+    said: Stated = SAYS_NOTHING,
 ) -> PackedModel:
-    """Pack a card as it was read, with the files of a folder."""
+    """Pack a card as it was read, with the files of a folder; `said` goes before what it says."""
     structures = plain.get("structures") if isinstance(plain, dict) else None
     if not isinstance(structures, dict) or not all(
         isinstance(s, dict) for s in structures.values()
@@ -79,9 +87,14 @@ def pack(
     for name, structure in structures.items():
         if "blob" in structure:
             structure["blob"] = _file_of(structure["blob"], folder, files, f"structures.{name}")
+    trainer, reasons = _trainer(structures, files)
+    settle(plain, look(trainer, row_of(plain.get("input"))), said)
     if weights_file:
         return packed(plain, read_weights(weights_file), files)
-    weights, roles = _initial(structures, files)
+    weights = _initial(trainer, reasons)
+    roles: Mapping[str, Role] = {}
+    if isinstance(trainer, plugins.Describes):
+        roles = trainer.roles()
     return packed(plain, weights, files, roles)
 
 
@@ -169,23 +182,28 @@ def _file_of(named: object, folder: Path, files: dict[str, bytes], where: str) -
     return {"digest": manifest.digest, "size": manifest.size}
 
 
-def _initial(
+def _trainer(
     structures: Mapping[str, Any], files: Mapping[str, bytes]
-) -> tuple[Weights, Mapping[str, Role]]:
-    """Have the first framework that is installed here make the model's first weights."""
+) -> tuple[Trainer | None, list[str]]:
+    """Make the model's trainer in the first framework that is installed here; else tell why not."""
     check_files(structures, files)  # before native code of this process opens one
-    reasons = []
+    reasons: list[str] = []
     for name, structure in structures.items():
         ready = {
             key: files[value["digest"]] if key == "blob" else value
             for key, value in structure.items()
         }
         try:
-            trainer = plugins.load("trainers", name)(ready)
-            roles = trainer.roles() if isinstance(trainer, plugins.Describes) else {}
-            return trainer.initial(), roles
+            return plugins.load("trainers", name)(ready), reasons
         except FedbusError as error:
             reasons.append(f"{name}: {error}")
+    return None, reasons
+
+
+def _initial(trainer: Trainer | None, reasons: Sequence[str]) -> Weights:
+    """Have a framework make the model's first weights."""
+    if trainer is not None:
+        return trainer.initial()
     why = "; ".join(reasons) or "the card names no structure"
     raise SettingsError(
         f"no framework here can make first weights ({why}); `fedbus models push --weights "

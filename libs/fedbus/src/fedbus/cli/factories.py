@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedbus import plugins
+from fedbus.cli.answering import SAYS_NOTHING, Stated, settle
 from fedbus.cli.card import PackedModel, manifest_of, packed
 from fedbus.data.format import MAX_DIMENSIONS
 from fedbus.errors import SettingsError
@@ -21,7 +22,7 @@ from fedbus.exported import Exported
 from fedbus.layout import Layout, Weights, listed
 from fedbus.training import Structure
 
-Export = Callable[[object, Structure | None], Exported]
+Export = Callable[[object, Structure | None, tuple[int, ...] | None], Exported]
 
 EXPORTS: Final[Mapping[str, str]] = {
     "keras": "fedbus.frameworks.keras.cards",
@@ -75,6 +76,7 @@ def make_model(
     config: Mapping[str, Any] | None,
     shape: tuple[int, ...] | None = None,
     weights: Weights | None = None,
+    said: Stated = SAYS_NOTHING,
 ) -> PackedModel:
     """Call a factory and pack what it makes.
 
@@ -86,6 +88,7 @@ def make_model(
         shape: Of a row it takes, where the model itself does not say. Agents whose data are
             otherwise refuse it then before they train.
         weights: In place of those that the model has as it is made.
+        said: What the model answers and what its classes are called; it is asked by default.
 
     Raises:
         SettingsError: it cannot be imported, called, or made ready; the sentence says why.
@@ -101,15 +104,16 @@ def make_model(
         raise SettingsError(f"{where}: it wanted to exit: {error}") from error
     except Exception as error:  # whatever somebody's factory may raise
         raise SettingsError(f"{where}: {type(error).__name__}: {error}") from error
-    exported = _export_of(made, where)(made, plugin)
+    exported = _export_of(made, where)(made, plugin, shape)
     files = {key: manifest_of(data) for key, data in exported.files.items()}
-    plain = {
+    plain: dict[str, Any] = {
         "model": name or claims[0] if claims else name or where.rpartition(":")[2],
         "structures": {kind: _named(s, files) for kind, s in exported.structures.items()},
     }
     if row := _row_of(where, exported.input, shape):
         kind = "image" if len(row) == _IMAGE else "numerical"
         plain["input"] = {"data_types": {kind: {"size": list(row)}}}
+    settle(plain, exported.seen, said)
     blobs = {files[key].digest: data for key, data in exported.files.items()}
     layout = Layout.of(exported.weights, exported.roles)
     if weights is not None:

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from fedbus.answers import ANSWERS
 from fedbus.cli import show
+from fedbus.cli.answering import SAYS_NOTHING, Stated, read_classes, sentence_of
 from fedbus.cli.archive import check_writable, write_weights
 from fedbus.cli.card import PackedModel, read_model, read_weights
 from fedbus.cli.client import run
@@ -21,7 +23,7 @@ from fedbus.cli.where import Where
 from fedbus.errors import LayoutError, SettingsError, WireError
 from fedbus.frameworks.hush import hushed
 from fedbus.layout import Array, Layout
-from fedbus.spool import Spools
+from fedbus.spool import Spool, Spools
 from fedbus.weights import decode
 from fedbus.wire import codec
 from fedbus.wire.messages import ListModels, ModelPushed, ModelShown, ModelsListed, ShowModel
@@ -59,14 +61,17 @@ def show_model(
     ctx: typer.Context, model: Model, version: Version = None, as_json: AsJson = False
 ) -> None:
     """Show a version of a model, and how it came to be."""
-    shown = asyncio.run(_show(broker_of(ctx), model, version))
+    shown, card = asyncio.run(_show_with_card(broker_of(ctx), model, version))
     if as_json:
-        show.print_json(codec.to_plain(shown))
+        plain = codec.to_plain(card)
+        both = {key: plain[key] for key in ("answers", "classes")}
+        show.print_json({**codec.to_plain(shown), **both})
         return
     ref = shown.version
     show.say(f"model    {ref.model}, version {ref.version}")
     show.say(f"weights  {show.size(ref.weights.size)}, blake3 {ref.weights.digest}")
     show.say(f"card     blake3 {ref.card.digest}")
+    show.say(f"answers  {sentence_of(card)}")
     show.print_table(
         ("VERSION", "FROM", "JOB", "ROUND", "AGENTS", "WEIGHTS", "METRICS"),
         (
@@ -144,6 +149,22 @@ def push(
         bool,
         typer.Option("--reset", help="Take the place of versions that were trained."),
     ] = False,
+    answers: Annotated[
+        str | None,
+        typer.Option(
+            "--answers",
+            metavar="|".join(ANSWERS),
+            help="What the model answers; its loss and last layer say it by default.",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes",
+            metavar="A,B,C|FILE",
+            help="What its outputs are called, in their order; a file has one name a line.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Store a version of a model: its card, the files the card names, its weights.
@@ -156,22 +177,33 @@ def push(
     What is the latest version already is not stored twice. A model that was trained is left as it
     is, unless --reset says so: what is pushed is served and trained from then on.
     """
-    made = _packed(what, weights, name, config, shape)
+    said = Stated(answers=answers, classes=read_classes(classes))
+    made = _packed(what, weights, name, config, shape, said)
     pushed = asyncio.run(push_model(broker_of(ctx), made, reset=reset))
+    card = made.card()
     if as_json:
-        show.print_json(codec.to_plain(pushed))
-    else:
-        show.say(f"{pushed.model} is stored as version {pushed.version}")
+        plain = codec.to_plain(card)
+        both = {key: plain[key] for key in ("answers", "classes")}
+        show.print_json({**codec.to_plain(pushed), **both})
+        return
+    show.say(f"{pushed.model} is stored as version {pushed.version}")
+    show.say(f"it answers {sentence_of(card, derived=answers is None)}")
 
 
 def _packed(
-    what: str, weights: Path | None, name: str | None, config: str | None, shape: str | None
+    what: str,
+    weights: Path | None,
+    name: str | None,
+    config: str | None,
+    shape: str | None,
+    said: Stated = SAYS_NOTHING,
 ) -> PackedModel:
     path = Path(what)
     if is_factory(what) and not path.exists():
         own = read_weights(weights) if weights is not None else None
         with warnings.catch_warnings(record=True) as told, hushed():
-            made = make_model(what, name, read_config(config), read_shape(shape), own)
+            row = read_shape(shape)
+            made = make_model(what, name, read_config(config), row, own, said)
         for each in told:
             show.err().print(f"warning: {each.message}", markup=False)
         return made
@@ -179,7 +211,7 @@ def _packed(
         raise SettingsError(
             "--name, --config and --input belong to a factory; a card says all that itself"
         )
-    return read_model(path, weights)
+    return read_model(path, weights, said)
 
 
 def repository() -> str:
@@ -203,6 +235,19 @@ async def push_model(here: Where, packed: PackedModel, *, reset: bool = False) -
 async def _show(here: Where, model: str, version: int | None) -> ModelShown:
     message = ShowModel(model=model, version=version)
     return await run(here, Question(repository(), message, ModelShown))
+
+
+async def _show_with_card(
+    here: Where, model: str, version: int | None
+) -> tuple[ModelShown, ModelCard]:
+    shown = await _show(here, model, version)
+    ref = shown.version
+    got = await run(here, Pull(ref.source, (ref.card,), Spools(IN_MEMORY)))
+    return shown, _card_of(got[ref.card.digest])
+
+
+def _card_of(blob: Spool) -> ModelCard:
+    return codec.from_json(ModelCard, bytes(blob.read(0, blob.size)))
 
 
 async def _pull(here: Where, model: str, version: int | None) -> tuple[ModelRef, dict[str, Array]]:

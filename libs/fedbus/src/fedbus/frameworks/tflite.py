@@ -5,7 +5,7 @@ The structure is `{"blob": bytes of the .tflite file}`. The file carries its own
 hand. Its signatures are
 
     train(x, y, learning_rate[, momentum]) -> {"loss", "correct"}    one step of SGD on one batch
-    infer(x)                               -> {"outputs"}            probabilities: (rows, classes)
+    infer(x)                               -> {"outputs"}            (rows, …)
     get_weights()                          -> {every weight}
     set_weights(every weight)              -> {"done"}               and forget the momentum
 
@@ -17,7 +17,9 @@ and perhaps
 
 where the weight `layers.0.bias` is spelt `layers__0__bias`. The batch dimension is open (None), so
 any batch fits, the short last one too. A file that gives no "correct" was made for the mean squared
-error: its truths and outputs are values. One that takes a `seed` drops units by it.
+error: its truths and outputs are values. With "correct", its truths are class numbers where its `y`
+is of whole numbers, else yes or no for each output. The outputs of both are probabilities, unless
+`infer` gives those as "probabilities" beside the scores. One that takes a `seed` drops units by it.
 """
 
 from collections.abc import Mapping
@@ -25,17 +27,28 @@ from dataclasses import replace
 
 import numpy as np
 
+from fedbus.answers import Ending
 from fedbus.catalogue import require
 from fedbus.data import Dataset
 from fedbus.errors import TrainingError
 from fedbus.frameworks.handover import HandsOver
 from fedbus.frameworks.tflite_file import Signature, signatures_of
 from fedbus.layout import Array, Layout, Weights, listed
-from fedbus.training import CROSS_ENTROPY, Params, Structure, Tally, Update, check_labels
+from fedbus.training import (
+    CROSS_ENTROPY,
+    Params,
+    Structure,
+    Tally,
+    Update,
+    check_labels,
+    one_class,
+)
 
 _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 """What it takes beside the learning rate, with Keras's own values."""
 _SQUARED = frozenset({"mean_squared_error", "mse"})
+_BINARY = frozenset({"binary_crossentropy"})
+_YES = 0.5
 _SEEDS = 1021
 _LEAST = 1e-7
 _MADE_BY = "made_by"
@@ -62,8 +75,26 @@ class TfliteTrainer(HandsOver):
         self._set_state = signatures.get("set_state")
         self._inputs = self._train.get_input_details()
         self._layout = Layout.of(_weights(self._get))
-        self._by_class = "correct" in self._train.get_output_details()
-        self._classes = int(self._infer.get_output_details()["outputs"]["shape"][-1])
+        judged = "correct" in self._train.get_output_details()
+        self._by_class = judged and np.dtype(self._inputs["y"]["dtype"]).kind in "iu"
+        self._yes_or_no = judged and not self._by_class
+        answered = self._infer.get_output_details()
+        self._scores = "probabilities" in answered
+        self._classes = int(answered["outputs"]["shape"][-1])
+
+    @property
+    def ending(self) -> Ending:
+        """What the file's `infer` ends in."""
+        if self._scores or not (self._by_class or self._yes_or_no):
+            return "scores"
+        return "softmax" if self._by_class else "sigmoid"
+
+    @property
+    def declared_loss(self) -> str:
+        """The loss that the file was made for."""
+        if self._by_class:
+            return "categorical_crossentropy"
+        return "binary_crossentropy" if self._yes_or_no else "mean_squared_error"
 
     def initial(self) -> Weights:
         """Make the weights the file was exported with."""
@@ -122,23 +153,38 @@ class TfliteTrainer(HandsOver):
         self.load(weights)
         tally = Tally()
         for x, y in data.batches():
-            truth = self._truth(x, y)
-            outputs = self.predict(x)
-            if self._by_class:
-                chosen = np.maximum(outputs[np.arange(len(y)), y], _LEAST)
-                loss, correct = -np.log(chosen).mean(), (outputs.argmax(axis=1) == y).sum()
-            else:
-                loss, correct = np.square(outputs - truth).mean(), 0
-            tally.add(loss=float(loss), correct=float(correct), examples=len(y))
+            tally.add(**self._judged(x, y, self._truth(x, y)), examples=len(y))
         return self._figures(tally)
 
-    def predict(self, inputs: Array) -> Array:
-        """Answer each row. inputs: (rows, …); returns (rows, classes), probabilities, or values.
+    def predict(self, inputs: Array) -> Array | Mapping[str, Array]:
+        """Answer each row with what the file's `infer` gives.
+
+        inputs: (rows, …); returns its `outputs`, (rows, …), or all by name where there are others.
 
         Raises:
             TrainingError: the inputs are not what the model takes.
         """
-        return _run(self._infer, {"x": self._typed("x", inputs)})["outputs"]
+        found = self._answer(inputs)
+        others = found.keys() - {"outputs", "probabilities"}
+        return {n: found[n] for n in sorted({"outputs", *others})} if others else found["outputs"]
+
+    def _answer(self, inputs: Array) -> dict[str, Array]:
+        return _run(self._infer, {"x": self._typed("x", inputs)})
+
+    def _judged(self, x: Array, y: Array, truth: Array) -> dict[str, float]:
+        """Score one batch: its mean loss, and how many rows are right, in parts of a row too."""
+        answered = self._answer(x)
+        likely = answered["probabilities" if self._scores else "outputs"]
+        if self._by_class:
+            chosen = np.maximum(likely[np.arange(len(y)), truth], _LEAST)
+            right = likely.argmax(axis=1) == truth
+            return {"loss": float(-np.log(chosen).mean()), "correct": float(right.sum())}
+        if self._yes_or_no:
+            held = np.clip(likely, _LEAST, 1 - _LEAST)
+            loss = -(truth * np.log(held) + (1 - truth) * np.log(1 - held)).mean()
+            right = (likely > _YES) == (truth > _YES)
+            return {"loss": float(loss), "correct": float(right.mean() * len(y))}
+        return {"loss": float(np.square(likely - truth).mean()), "correct": 0.0}
 
     def _remember(self, params: Params) -> dict[str, Array]:
         held = self._get_state() if self._get_state is not None and _remembers(params) else {}
@@ -160,11 +206,13 @@ class TfliteTrainer(HandsOver):
         self._set_state(**{n: np.asarray(a, wanted[n]["dtype"]) for n, a in held.items()})
 
     def _check_loss(self, params: Params) -> None:
-        losses = CROSS_ENTROPY if self._by_class else _SQUARED
+        losses = _BINARY if self._yes_or_no else CROSS_ENTROPY if self._by_class else _SQUARED
         if params.loss not in losses:
             raise TrainingError(
                 f"this .tflite file has no loss {params.loss!r}; it has {listed(losses)}"
             )
+        if self._by_class and self._classes == 1:
+            raise TrainingError(one_class(params.loss))
 
     def _step(self, params: Params) -> tuple[Signature, dict[str, Array | np.float32]]:
         """Choose the training step, and say what it is told beside the rows."""
@@ -188,13 +236,14 @@ class TfliteTrainer(HandsOver):
     def _truth(self, x: Array, y: Array) -> Array:
         if self._by_class:
             check_labels(y, len(x), self._classes)
-        elif y.shape == (len(x),):
+        elif y.shape == (len(x),) and self._classes == 1:
             y = y[:, None]
         return self._typed("y", y)
 
     def _figures(self, tally: Tally) -> dict[str, float]:
         figures = tally.metrics()
-        return figures if self._by_class else {"loss": figures["loss"]}
+        judged = self._by_class or self._yes_or_no
+        return figures if judged else {"loss": figures["loss"]}
 
     def _typed(self, name: str, rows: Array) -> Array:
         # TFLite would stretch to a wrong shape, and say so only deep inside, if at all.

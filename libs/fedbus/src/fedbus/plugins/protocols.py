@@ -54,7 +54,11 @@ class Evaluates(Protocol):
 
 @runtime_checkable
 class Predicts(Protocol):
-    """A trainer that can answer; the inference service loads a version once and asks it often."""
+    """A trainer that can answer; the inference service loads a version once and asks it often.
+
+    It may have an attribute `ending`, a `fedbus.answers.Ending`: what the model's last operation
+    is. Without one, inference takes its outputs for scores.
+    """
 
     def load(self, weights: Weights) -> None:
         """Take these weights for all predictions to come.
@@ -64,8 +68,10 @@ class Predicts(Protocol):
         """
         ...
 
-    def predict(self, inputs: Array) -> Array:
-        """Answer each row. inputs: (rows, …), any real dtype; returns (rows, …), float32.
+    def predict(self, inputs: Array) -> Array | Mapping[str, Array]:
+        """Answer each row as the model itself does, with nothing put over its last layer.
+
+        inputs: (rows, …), any real dtype; returns (rows, …), or several such by name.
 
         Raises:
             TrainingError: the inputs do not fit.

@@ -97,10 +97,13 @@ def _runtime(runtime: Predicts, props: Props) -> Iterator[str]:
 def _predictions(runtime: Predicts, weights: Weights, data: Dataset) -> Iterator[str]:
     runtime.load(weights)
     inputs = next(data.peek())[0]
-    answers = np.asarray(runtime.predict(inputs))
-    if answers.shape[:1] != inputs.shape[:1]:
-        raise PluginError(f"predict: {answers.shape} for {inputs.shape}; one answer for each row")
-    yield f"predict: {answers.dtype} {answers.shape} for {inputs.shape}"
+    found = runtime.predict(inputs)
+    several = found if isinstance(found, Mapping) else {"": found}
+    for name, each in several.items():
+        answers, what = np.asarray(each), f"predict: {name}: " if name else "predict: "
+        if answers.shape[:1] != inputs.shape[:1]:
+            raise PluginError(f"{what}{answers.shape} for {inputs.shape}; one answer for each row")
+        yield f"{what}{answers.dtype} {answers.shape} for {inputs.shape}"
 
 
 def _loader(load: Any, props: Props) -> Iterator[str]:  # noqa: ANN401 - anybody's

@@ -154,7 +154,9 @@ MODEL_LATEST = Topic(
 )
 INFERENCE = Topic(
     "inference/{model}/request", None, ("user",), ("inference",), "any", retain=False,
-    purpose='an array (`{"inputs": …}`), JSON or msgpack; the answer in the same encoding',
+    purpose='an array (`{"inputs": …}`), JSON or msgpack; the answer in the same encoding: '
+    "`outputs` as the model's framework gives them, and by the card's `answers` the "
+    "`probabilities` of scores and the `classes` or `labels` that they name",
 )
 REPLIES = Topic(
     "replies/{name}", None, ("controller", "inference"), ("user",), "any", retain=False,

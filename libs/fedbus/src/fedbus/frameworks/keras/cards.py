@@ -5,40 +5,58 @@ from typing import Any, Final
 
 import keras
 
+from fedbus.answers import derive
 from fedbus.errors import TrainingError
-from fedbus.exported import Exported
+from fedbus.exported import Exported, Seen
 from fedbus.frameworks.keras.export import Loss
 from fedbus.frameworks.keras.export import export as to_tflite
 from fedbus.frameworks.keras.layers import KINDS, POLICIES, read_layers
-from fedbus.frameworks.keras.models import SEQUENTIAL, build, check_shapes
+from fedbus.frameworks.keras.models import (
+    SEQUENTIAL,
+    build,
+    check_shapes,
+    declared_loss,
+    ending_of,
+)
 from fedbus.frameworks.keras.tensors import roles_of, weights_of
 from fedbus.layout import Layout, listed
 from fedbus.training import Structure
+from fedbus.wire.states import Answers
 
 FILE: Final = "model.tflite"
-_SQUARED: Final = frozenset({"mse", "mean_squared_error", "MeanSquaredError"})
+_LOSSES: Final[dict[str, Loss]] = {
+    **dict.fromkeys(
+        ("categorical_crossentropy", "sparse_categorical_crossentropy"), "categorical_crossentropy"
+    ),
+    "binary_crossentropy": "binary_crossentropy",
+    **dict.fromkeys(("mean_squared_error", "mse"), "mean_squared_error"),
+}
+"""What a TFLite file can be trained with, by the loss that a model is compiled for."""
 _ELSEWHERE: Final = ("initializer", "name", "dtype", "seed", "trainable", "quantization_config")
 """What a card does not say of a layer: its first weights are pushed, and names are the bus's."""
 
 
-def export(model: Any, plugin: Structure | None) -> Exported:  # noqa: ANN401 - Keras has no types
+def export(
+    model: Any,  # noqa: ANN401 - Keras has no types
+    plugin: Structure | None,
+    row: tuple[int, ...] | None = None,
+) -> Exported:
     """Make a card's parts of a `keras.Model`, with the weights that it has now.
 
-    A model that is compiled for the mean squared error answers values, any other one classes. Where
-    TFLite cannot train a layer, a warning names it and the card has no file for such agents.
+    What it answers follows from the loss that it is compiled for and from its last layer. Where
+    TFLite cannot train a layer, or with that loss, a warning says so and the card has no file for
+    such agents.
 
     Args:
         model: The model, built.
         plugin: The installed plug-in that makes it, and the config; None if there is none.
+        row: The shape of a row it takes, where it does not say so itself.
 
     Raises:
         TrainingError: agents could not make it again: a layer or an argument is not known to them.
     """
     check_shapes(model)
-    values = _of_values(model)
     structure = dict(structure_of(model) if plugin is None else plugin)
-    if values:
-        structure["answers"] = "values"
     weights = weights_of(model)
     again = weights_of(build(structure))
     if Layout.of(again) != Layout.of(weights):
@@ -51,15 +69,33 @@ def export(model: Any, plugin: Structure | None) -> Exported:  # noqa: ANN401 - 
         )
         made = f"{structure['name']!r} makes another layout than this model has"
         raise TrainingError(f"{made}: {differs}")
-    roles = roles_of(model)
-    loss: Loss = "mean_squared_error" if values else "categorical_crossentropy"
+    own, output, loss = _input_of(model), _output_of(model), declared_loss(model)
+    answers = None if output is None else derive(ending_of(model), output, own or row, loss)
     try:
-        file = to_tflite(model, loss)
+        file = to_tflite(model, _trained_with(loss, answers))
     except TrainingError as error:
         warnings.warn(f"no TFLite file, so Keras agents only: {error}", stacklevel=2)
-        return Exported({"keras": structure}, weights, input=_input_of(model), roles=roles)
-    structures = {"keras": structure, "tflite": {"blob": FILE}}
-    return Exported(structures, weights, {FILE: file}, _input_of(model), roles)
+        structures, files = {"keras": structure}, {}
+    else:
+        structures, files = {"keras": structure, "tflite": {"blob": FILE}}, {FILE: file}
+    seen = Seen(answers=answers, output=_known(output))
+    return Exported(structures, weights, files, own, roles_of(model), seen)
+
+
+def _trained_with(loss: str | None, answers: Answers | None) -> Loss:
+    """Choose the loss of a TFLite file: the declared one, else that of what the model answers.
+
+    Raises:
+        TrainingError: TFLite has no such loss.
+    """
+    if loss is None:
+        if answers in {"classes", "probabilities"}:
+            return "categorical_crossentropy"
+        return "binary_crossentropy" if answers in {"labels", "logits"} else "mean_squared_error"
+    found = _LOSSES.get(loss)
+    if found is None:
+        raise TrainingError(f"the model is compiled for {loss}; TFLite has {listed(_LOSSES)}")
+    return found
 
 
 def structure_of(model: Any) -> dict[str, Any]:  # noqa: ANN401 - Keras has no types
@@ -114,7 +150,11 @@ def _input_of(model: Any) -> tuple[int, ...] | None:  # noqa: ANN401 - Keras has
     return tuple(shape[1:]) if known else None
 
 
-def _of_values(model: Any) -> bool:  # noqa: ANN401 - Keras has no types
-    loss = getattr(model, "loss", None)
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-    return name in _SQUARED
+def _output_of(model: Any) -> tuple[int | None, ...] | None:  # noqa: ANN401 - Keras has no types
+    """Give the shape of the output for one row; None for several outputs."""
+    shape = getattr(model, "output_shape", None)
+    return tuple(shape[1:]) if isinstance(shape, tuple) else None
+
+
+def _known(shape: tuple[int | None, ...] | None) -> tuple[int, ...]:
+    return tuple(n or 0 for n in shape) if shape and None not in shape else ()

@@ -16,7 +16,7 @@ from fedbus.frameworks.keras.backward import Back, Step, Window
 from fedbus.frameworks.keras.tensors import named
 from fedbus.interruption import temporary_folder
 
-Loss = Literal["categorical_crossentropy", "mean_squared_error"]
+Loss = Literal["categorical_crossentropy", "binary_crossentropy", "mean_squared_error"]
 
 LAYERS: Final = (
     "Dense", "Conv2D", "DepthwiseConv2D", "MaxPooling2D", "AveragePooling2D", "Flatten", "ReLU",
@@ -31,7 +31,7 @@ _WINDOWED: Final[Mapping[str, Callable[[Window], Step]]] = {
     "MaxPooling2D": backward.max_pool, "AveragePooling2D": backward.average_pool,
 }  # fmt: skip
 _ACTIVATIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "linear": (), "relu": ("ReLU",), "softmax": ("Softmax",),
+    "linear": (), "relu": ("ReLU",), "softmax": ("Softmax",), "sigmoid": ("Sigmoid",),
 }  # fmt: skip
 _SETTLED: Final[Mapping[str, Any]] = {
     "dilation_rate": (1, 1), "groups": 1, "data_format": "channels_last", "max_value": None,
@@ -47,12 +47,13 @@ def export(model: Any, loss: Loss = "categorical_crossentropy") -> bytes:  # noq
     """Export a built `keras.Sequential` with a loss; returns the `.tflite` file.
 
     With the cross-entropy, truths are class numbers and the last layer answers scores or, behind a
-    softmax, probabilities; `infer` answers probabilities.
+    softmax, probabilities; with the binary one each output is yes or no, behind a sigmoid or not.
+    `infer` answers as the model itself does, and gives the probabilities beside scores.
 
     Raises:
         TrainingError: it has a layer, an argument or an activation that cannot be exported.
     """
-    network = _Network(_parts(model), named(model), loss)
+    network = _Network(_parts(model, loss), named(model), loss)
     x = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     y = (
         tf.TensorSpec((None,), tf.int32)
@@ -90,7 +91,7 @@ class _Part:
     weights: int = 0
 
 
-def _parts(model: Any) -> list[_Part]:  # noqa: ANN401 - Keras has no types
+def _parts(model: Any, loss: Loss) -> list[_Part]:  # noqa: ANN401 - Keras has no types
     if type(model).__name__ != "Sequential" or not model.built:
         raise TrainingError("TFLite can be exported from a built keras.Sequential only")
     if any(n is None for n in (*model.input_shape[1:], *model.output_shape[1:])):
@@ -117,6 +118,12 @@ def _parts(model: Any) -> list[_Part]:  # noqa: ANN401 - Keras has no types
             raise TrainingError(f"{where}: inputs are {('rows', *rows)}; put a Flatten before it")
         parts.append(_Part(kind, config, rows, len(layer.weights) if kind != "Dropout" else 0))
         parts += [_Part(name, {}, ()) for name in _ACTIVATIONS[activation]]
+    held = parts if loss != "binary_crossentropy" else parts[:-1]
+    if any(part.kind == "Sigmoid" for part in held):
+        raise TrainingError(
+            "TFLite: a sigmoid can be trained at the end of a model of yes or no only, which is "
+            "compiled for binary_crossentropy"
+        )
     return parts
 
 
@@ -141,7 +148,10 @@ class _Network(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
     def __init__(self, parts: Sequence[_Part], variables: Mapping[str, Any], loss: Loss) -> None:
         super().__init__()
         self._by_class = loss == "categorical_crossentropy"
-        if self._by_class and parts[-1].kind == "Softmax":
+        self._binary = loss == "binary_crossentropy"
+        own = {"categorical_crossentropy": "Softmax", "binary_crossentropy": "Sigmoid"}.get(loss)
+        self._ends = parts[-1].kind == own
+        if self._ends:
             parts = parts[:-1]  # the loss and `infer` have their own
         self._parts = tuple(parts)
         self.numbers = {
@@ -177,6 +187,14 @@ class _Network(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
             g = (tf.nn.softmax(answers) - truth) / rows
             right = tf.equal(tf.argmax(answers, axis=-1, output_type=tf.int32), y)
             said = {"loss": loss, "correct": tf.reduce_sum(tf.cast(right, tf.float32))}
+        elif self._binary:
+            each = float(answers.shape[1:].num_elements())
+            # log(1 + e^z) - z y, of numbers that cannot overflow
+            tail = tf.math.log(1.0 + tf.exp(-tf.abs(answers)))
+            loss = tf.reduce_sum(tf.maximum(answers, 0.0) - answers * y + tail) / rows / each
+            g = (tf.sigmoid(answers) - y) / rows / each
+            right = tf.cast(tf.equal(answers > 0.0, y > 0.5), tf.float32)  # noqa: PLR2004 - yes
+            said = {"loss": loss, "correct": tf.reduce_sum(right) / each}
         else:
             each = float(answers.shape[1:].num_elements())
             off = answers - y
@@ -226,9 +244,13 @@ class _Network(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # as all of TensorFlow
     def infer(self, x: Any) -> Any:  # noqa: ANN401 - tensors
-        """Answer each row: probabilities, or values."""
+        """Answer each row as the model does, and with probabilities beside its scores."""
         answers, _ = self._forward(x, None)
-        return {"outputs": tf.nn.softmax(answers) if self._by_class else tf.identity(answers)}
+        if not self._by_class and not self._binary:
+            return {"outputs": tf.identity(answers)}
+        likely = tf.nn.softmax(answers) if self._by_class else tf.sigmoid(answers)
+        both = {"outputs": tf.identity(answers), "probabilities": likely}
+        return {"outputs": likely} if self._ends else both
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # as all of TensorFlow
     def get_weights(self) -> Any:  # noqa: ANN401 - tensors

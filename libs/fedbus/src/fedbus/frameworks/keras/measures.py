@@ -8,7 +8,7 @@ import numpy as np
 
 from fedbus.errors import TrainingError
 from fedbus.layout import Array
-from fedbus.training import check_labels
+from fedbus.training import check_labels, one_class
 
 _LOSSES: Final[Mapping[str, str]] = {
     "categorical_crossentropy": "CategoricalCrossentropy",
@@ -33,8 +33,6 @@ _METRICS: Final[Mapping[str, str]] = {
     "binary_accuracy": "BinaryAccuracy",
     "categorical_accuracy": "CategoricalAccuracy",
     "top_k_categorical_accuracy": "TopKCategoricalAccuracy",
-    "precision": "Precision",
-    "recall": "Recall",
     "auc": "AUC",
     "root_mean_squared_error": "RootMeanSquaredError",
     **{
@@ -43,6 +41,11 @@ _METRICS: Final[Mapping[str, str]] = {
         if "focal" not in name and name not in {"huber", "log_cosh"}
     },
 }
+_ACCURACIES: Final = frozenset({"accuracy", "binary_accuracy", "categorical_accuracy"})
+_COUNTED: Final = frozenset({"precision", "recall", "f1"})
+_OF_SIGNS: Final = frozenset({"hinge", "squared_hinge"})
+_YES_OR_NO: Final = _OF_SIGNS | {"binary_crossentropy", "binary_focal_crossentropy"}
+_YES: Final = 0.5
 _TAKES_SCORES: Final = frozenset(name for name in _LOSSES if name.endswith("crossentropy"))
 """Losses that can be told whether a model answers with scores or with probabilities."""
 _BY_CLASS: Final = frozenset({
@@ -65,20 +68,25 @@ def by_class(loss: str) -> bool:
     return loss in _BY_CLASS
 
 
-def metrics_of(names: Sequence[str], loss: str, *, probable: bool) -> list[Any]:
-    """Make the metrics a job asks for, by its names; `loss` Keras measures itself."""
-    return [_metric(name, loss, probable=probable) for name in names if name != "loss"]
+def metrics_of(names: Sequence[str], loss: str, *, probable: bool, outputs: int = 1) -> list[Any]:
+    """Make the metrics a job asks for, by its names; `loss` Keras measures itself.
+
+    `outputs` is how many numbers the model answers at each place: as many as there are classes.
+    """
+    return [_metric(n, loss, probable=probable, outputs=outputs) for n in names if n != "loss"]
 
 
-def _metric(name: str, loss: str, *, probable: bool) -> Any:  # noqa: ANN401 - Keras has no types
+def _metric(name: str, loss: str, *, probable: bool, outputs: int) -> Any:  # noqa: ANN401 - Keras has no types
     plain = name.removeprefix("sparse_")
-    if plain == "accuracy":
-        plain = "binary_accuracy" if loss.startswith("binary") else "categorical_accuracy"
-    if not by_class(loss) and plain == "categorical_accuracy":
-        plain = "binary_accuracy"
-    inner = getattr(keras.metrics, _METRICS[plain])(name=name)
-    scores = not probable and (by_class(loss) or loss.startswith("binary"))
-    return _OfScores(inner, loss) if scores else inner
+    if plain in _ACCURACIES:  # whichever is asked for, it is the one of this loss
+        plain = "categorical_accuracy" if by_class(loss) else "binary_accuracy"
+    inner = (
+        _OverClasses(name, outputs if by_class(loss) else None)
+        if plain in _COUNTED
+        else getattr(keras.metrics, _METRICS[plain])(name=name)
+    )
+    scores = not probable and (by_class(loss) or loss in _YES_OR_NO)
+    return _OfScores(inner, loss) if scores or loss in _OF_SIGNS else inner
 
 
 class _OfScores(keras.Metric):  # type: ignore[misc]  # Keras has no types
@@ -87,9 +95,12 @@ class _OfScores(keras.Metric):  # type: ignore[misc]  # Keras has no types
     def __init__(self, inner: Any, loss: str) -> None:  # noqa: ANN401 - Keras has no types
         super().__init__(name=inner.name)
         self.inner = inner
+        self._signs = loss in _OF_SIGNS
         self._squash = keras.ops.softmax if by_class(loss) else keras.ops.sigmoid
 
     def update_state(self, truth: Any, scores: Any, sample_weight: Any = None) -> None:  # noqa: ANN401 - tensors
+        if self._signs:  # -1 or 0 is no, 1 is yes
+            truth = keras.ops.cast(truth > 0, "float32")
         self.inner.update_state(truth, self._squash(scores), sample_weight=sample_weight)
 
     def result(self) -> Any:  # noqa: ANN401 - a tensor
@@ -99,25 +110,79 @@ class _OfScores(keras.Metric):  # type: ignore[misc]  # Keras has no types
         self.inner.reset_state()
 
 
-def truth_of(y: Array, answers: tuple[int, ...], loss: str) -> Array:
+class _OverClasses(keras.Metric):  # type: ignore[misc]  # Keras has no types
+    """Precision, recall or f1 of probabilities: the mean over the classes, or that of yes.
+
+    Keras's own take each class for a question of yes or no.
+    """
+
+    def __init__(self, name: str, classes: int | None) -> None:
+        super().__init__(name=name)
+        self._classes = classes  # None: each output is yes or no
+        shape = (3, classes or 1)
+        self._counts = self.add_variable(shape, "zeros", dtype="float32", name="counts")
+
+    def update_state(self, truth: Any, likely: Any, sample_weight: Any = None) -> None:  # noqa: ANN401, ARG002 - Keras's
+        ops = keras.ops
+        if self._classes is None:
+            said = ops.cast(ops.reshape(likely > _YES, (-1, 1)), "float32")
+            there = ops.cast(ops.reshape(truth > _YES, (-1, 1)), "float32")
+        else:
+            named, classes = ops.argmax(likely, axis=-1), ops.argmax(truth, axis=-1)
+            said = ops.one_hot(ops.reshape(named, (-1,)), self._classes)
+            there = ops.one_hot(ops.reshape(classes, (-1,)), self._classes)
+        found = [ops.sum(each, axis=0) for each in (said * there, said, there)]
+        self._counts.assign(self._counts + ops.stack(found))
+
+    def result(self) -> Any:  # noqa: ANN401 - a tensor
+        ops = keras.ops
+        right, said, there = self._counts[0], self._counts[1], self._counts[2]
+        by = {"precision": said, "recall": there, "f1": (said + there) / 2}[self.name]
+        each = ops.where(by > 0, right / ops.maximum(by, 0.5), 0.0)
+        counted = 1.0 if self._classes is None else ops.sum(ops.cast(said + there > 0, "float32"))
+        return ops.sum(each) / ops.maximum(counted, 1.0)
+
+    def reset_state(self) -> None:
+        self._counts.assign(keras.ops.zeros(self._counts.shape))
+
+
+def truth_of(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
     """Give truths as the losses take them: shares of classes, or what the model's answers are like.
 
     Args:
         y: (rows, …).
-        answers: The shape of what the model answers for one row.
+        answers: The shape of what the model answers for one row; None is a length that varies.
         loss: Its name.
 
     Raises:
         TrainingError: they do not fit.
     """
-    shape = (len(y), *answers)
     if by_class(loss):
-        if len(answers) != 1:
-            raise TrainingError(f"the model answers {('rows', *answers)}, not (rows, classes)")
-        if y.shape == shape and y.dtype.kind == "f":
-            return y.astype(np.float32)
-        check_labels(y, len(y), answers[0])
-        return np.eye(answers[0], dtype=np.float32)[y]
+        return _shares(y, answers, loss)
+    lengths = zip(y.shape[1:], answers, strict=False)
+    alike = y.ndim == len(answers) + 1 and all(w in {None, n} for n, w in lengths)
+    shape = y.shape if alike else (len(y), *(size or 0 for size in answers))
     if y.dtype.kind not in "biuf" or y.size != np.prod(shape):
-        raise TrainingError(f"y is {y.dtype} {y.shape}; the model answers {shape}")
+        raise TrainingError(f"y is {y.dtype} {y.shape}; the model answers {(len(y), *answers)}")
     return y.astype(np.float32).reshape(shape)
+
+
+def _shares(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
+    """Give the share of each class, (rows, …, classes)."""
+    classes = answers[-1] if answers else None
+    if classes is None:
+        raise TrainingError(f"the model answers {('rows', *answers)}, not (rows, classes)")
+    if classes == 1:
+        raise TrainingError(one_class(loss))
+    if y.ndim == len(answers) + 1 and y.shape[-1] == classes and y.dtype.kind == "f":
+        return y.astype(np.float32)
+    if len(answers) == 1:
+        check_labels(y, len(y), classes)
+    elif y.ndim != len(answers):
+        raise TrainingError(
+            f"y is {y.dtype} {y.shape}; the model answers {('rows', *answers)}, for which one "
+            f"class number at each place is wanted, {('rows', *answers[:-1])}"
+        )
+    else:
+        check_labels(y.reshape(-1), y.size, classes)
+    return np.eye(classes, dtype=np.float32)[y.astype(np.int64)]

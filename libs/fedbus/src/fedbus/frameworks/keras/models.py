@@ -12,12 +12,15 @@ import keras
 import numpy as np
 
 from fedbus import plugins
+from fedbus.answers import Ending
+from fedbus.catalogue.keras import LOSSES
 from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks.keras.layers import MAX_NUMBERS, policy_of, read_layers
 from fedbus.training import Structure
 
 SEQUENTIAL: Final = "sequential"
-_PROBABLE: Final = frozenset({"softmax", "sigmoid"})
+_PROBABLE: Final[tuple[Ending, ...]] = ("softmax", "sigmoid")
+_SHAPING: Final = frozenset({"Dropout", "Flatten", "Permute", "Reshape"})
 
 
 def build(structure: Structure, precision: str = "full") -> Any:  # noqa: ANN401 - Keras has no types
@@ -112,13 +115,33 @@ def _draw(model: Any, rng: np.random.Generator) -> None:  # noqa: ANN401 - Keras
             variable.assign(rng.normal(0, spread, shape).astype(np.float32))
 
 
-def answers_probabilities(model: Any) -> bool:  # noqa: ANN401 - Keras has no types
-    """Tell whether a model's last layer makes probabilities of its scores."""
-    last = model.layers[-1]
-    if type(last).__name__ == "Softmax":
-        return True
-    activation = getattr(getattr(last, "activation", None), "__name__", "")
-    return activation in _PROBABLE
+def ending_of(model: Any) -> Ending:  # noqa: ANN401 - Keras has no types
+    """Tell what a model's last operation makes of its numbers; of several outputs, the first's."""
+    try:
+        last = _operation(model.outputs[0])
+    except (AttributeError, IndexError, ValueError):  # a subclass: its layers are all that is known
+        last = model.layers[-1] if model.layers else None
+    while type(last).__name__ in _SHAPING:
+        last = _operation(last.input)
+    kind = type(last).__name__.casefold()
+    for ending in _PROBABLE:
+        if ending in {kind, getattr(getattr(last, "activation", None), "__name__", "")}:
+            return ending
+    return "scores"
+
+
+def _operation(tensor: Any) -> Any:  # noqa: ANN401 - Keras has no types
+    return tensor._keras_history.operation  # noqa: SLF001 - Keras has no public name for it
+
+
+def declared_loss(model: Any) -> str | None:  # noqa: ANN401 - Keras has no types
+    """Name the loss a model is compiled for as a job file does; None if there is none."""
+    loss = getattr(model, "loss", None)
+    if not loss:
+        return None
+    own = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    plain = own.replace("_", "").casefold()
+    return next((name for name in sorted(LOSSES) if plain == name.replace("_", "")), own)
 
 
 def _first_line(error: Exception) -> str:

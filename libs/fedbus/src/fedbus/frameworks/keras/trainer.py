@@ -7,6 +7,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 
+from fedbus.answers import Ending
 from fedbus.catalogue import LOWER_IS_BETTER, require, taken
 from fedbus.data import Dataset
 from fedbus.errors import TrainingError
@@ -14,10 +15,10 @@ from fedbus.frameworks.handover import HandsOver
 from fedbus.frameworks.keras.devices import has_bfloat16
 from fedbus.frameworks.keras.measures import loss_of, metrics_of, truth_of
 from fedbus.frameworks.keras.memory import counters, recall, remember
-from fedbus.frameworks.keras.models import answers_probabilities, build, check_shapes
+from fedbus.frameworks.keras.models import build, check_shapes, declared_loss, ending_of
 from fedbus.frameworks.keras.tensors import roles_of, set_weights, weights_of
-from fedbus.layout import Array, Layout, Role, Weights
-from fedbus.training import Chosen, Params, Structure, Update, answers_classes
+from fedbus.layout import DTYPES, Array, Layout, Role, Weights
+from fedbus.training import Chosen, Params, Structure, Update
 
 _OPTIMIZERS: Final[Mapping[str, str]] = {
     "sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adadelta": "Adadelta",
@@ -45,7 +46,18 @@ class KerasTrainer(HandsOver):
         self._precision = "full"
         self._layout = Layout.of(weights_of(self._net))
         self._compiled: tuple[tuple[object, ...], list[Array]] | None = None  # with its first state
-        self._classes = answers_classes(structure)
+        self._ending = ending_of(self._net)
+        self._declared = declared_loss(self._net)
+
+    @property
+    def ending(self) -> Ending:
+        """The model's last operation."""
+        return self._ending
+
+    @property
+    def declared_loss(self) -> str | None:
+        """The loss that a plug-in compiled the model for; None if none."""
+        return self._declared
 
     def initial(self) -> Weights:
         """Make the model's first weights, drawn by its seed."""
@@ -115,18 +127,17 @@ class KerasTrainer(HandsOver):
         return _figures(metrics)
 
     def predict(self, inputs: Array) -> Array:
-        """Answer each row: its classes' probabilities, unless the structure's `answers` are values.
+        """Answer each row with what the model's own `predict` gives.
 
-        inputs: (rows, …); returns (rows, classes) or what the model itself answers, float32.
+        inputs: (rows, …); returns (rows, …).
 
         Raises:
             TrainingError: the inputs are not what the model takes.
         """
         with _told(inputs):
             answers = self._net(self._rows(inputs), training=False)
-            if self._classes and not answers_probabilities(self._net):
-                answers = keras.ops.softmax(answers)
-        return np.asarray(keras.ops.convert_to_numpy(answers), np.float32)
+        found: Array = keras.ops.convert_to_numpy(answers)
+        return found if found.dtype.name in DTYPES else found.astype(np.float32)
 
     def _compile(self, params: Params) -> None:
         """Make the optimizer, the loss and the metrics; those of the last call if they are alike.
@@ -141,11 +152,16 @@ class KerasTrainer(HandsOver):
                 self._net = build(self._structure, precision)
                 self._precision = precision
             optimizer = _optimizer(params)
-            probable = answers_probabilities(self._net)
+            probable = self._ending != "scores"
             self._net.compile(
                 optimizer=optimizer,
                 loss=loss_of(params.loss, probable=probable),
-                metrics=metrics_of(params.metrics, params.loss, probable=probable),
+                metrics=metrics_of(
+                    params.metrics,
+                    params.loss,
+                    probable=probable,
+                    outputs=int(self._net.output_shape[-1] or 1),
+                ),
                 jit_compile=params.optimizer_args.get("jit_compile") is True,
             )
             optimizer = self._net.optimizer  # which scales the loss in mixed_float16

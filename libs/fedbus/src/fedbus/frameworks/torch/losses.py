@@ -1,6 +1,6 @@
-"""Losses and metrics by the job file's names."""
+"""Losses by the job file's names, and outputs and truths in the form they take."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fedbus.answers import Ending
 from fedbus.errors import TrainingError
 from fedbus.layout import Array
-from fedbus.training import Tally, check_labels
+from fedbus.training import check_labels, one_class
 
 _ROWS_AND_CLASSES = 2
-_TOP = 5
+_LEAST = 1e-7
+"""A probability is held this far from 0 and from 1 before its logarithm, as Keras does."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """The mean loss of a batch: of outputs, (rows, …), and truths as `truth_of` gives them."""
@@ -39,9 +41,41 @@ LOSSES: Final[Mapping[str, Loss]] = {
     "huber": functional.huber_loss,
     "poisson": _poisson,
 }
-"""A model's last layer gives logits for the losses of classes, and the answer itself for others."""
+"""Losses of classes and of yes or no take scores, as `aligned` gives them; others the outputs."""
 
-_BY_CLASS: Final = frozenset({*_OF_CLASSES, "kl_divergence"})
+BY_CLASS: Final = frozenset({*_OF_CLASSES, "kl_divergence"})
+"""Losses of classes of which one is right."""
+YES_OR_NO: Final = frozenset({"binary_crossentropy"})
+"""Losses of outputs each of which is yes or no."""
+
+
+def aligned(outputs: Tensor, y: Array, loss: str, ending: Ending) -> tuple[Tensor, Tensor]:
+    """Give outputs and truths as a loss and the metrics take them.
+
+    Losses of classes get scores, (n, classes), with one row for each place of a sequence or
+    picture: classes are the last dimension, or the second where the truths say so. Probabilities
+    become the scores that have them, so that a net which ends in a softmax gets no second one.
+
+    Raises:
+        TrainingError: outputs and truths do not fit each other, or the loss.
+    """
+    if loss in BY_CLASS and outputs.ndim > _ROWS_AND_CLASSES:
+        shape, last = tuple(outputs.shape), outputs.shape[-1]
+        if y.shape == (shape[0], *shape[2:]) and y.shape != shape[:-1]:
+            outputs, last = outputs.movedim(1, -1), shape[1]
+        if y.shape not in {shape, tuple(outputs.shape[:-1])}:
+            raise TrainingError(
+                f"y is {y.dtype} {y.shape}; the model answers {shape}, for which one class "
+                f"number at each place is wanted, {tuple(outputs.shape[:-1])}"
+            )
+        y = y.reshape(-1, last) if y.shape == shape else y.reshape(-1)
+        outputs = outputs.reshape(-1, last)
+    truth = truth_of(y, outputs, loss)
+    if loss in BY_CLASS and ending == "softmax":
+        outputs = outputs.clamp(_LEAST, 1).log()
+    elif loss in YES_OR_NO and ending == "sigmoid":
+        outputs = outputs.clamp(_LEAST, 1 - _LEAST).logit()
+    return outputs, truth
 
 
 def truth_of(y: Array, outputs: Tensor, loss: str) -> Tensor:
@@ -51,7 +85,7 @@ def truth_of(y: Array, outputs: Tensor, loss: str) -> Tensor:
         TrainingError: they do not fit the outputs.
     """
     rows = outputs.shape[0]
-    if loss not in _BY_CLASS:
+    if loss not in BY_CLASS:
         if y.dtype.kind not in "biuf" or y.size != outputs.numel() or len(y) != rows:
             shape = tuple(outputs.shape)
             raise TrainingError(f"y is {y.dtype} {y.shape}; the model answers {shape}")
@@ -59,6 +93,8 @@ def truth_of(y: Array, outputs: Tensor, loss: str) -> Tensor:
         return numbers.to(outputs.device)
     if outputs.ndim != _ROWS_AND_CLASSES:
         raise TrainingError(f"the model answers {tuple(outputs.shape)}, not (rows, classes)")
+    if outputs.shape[1] == 1:
+        raise TrainingError(one_class(loss))
     if y.shape == tuple(outputs.shape) and y.dtype.kind == "f":
         return torch.from_numpy(y.astype(np.float32)).to(outputs.device)
     check_labels(y, rows, outputs.shape[1])
@@ -66,134 +102,3 @@ def truth_of(y: Array, outputs: Tensor, loss: str) -> Tensor:
     if loss == "kl_divergence":
         return functional.one_hot(classes, outputs.shape[1]).to(outputs.dtype)
     return classes
-
-
-class Figures:
-    """A loss and the metrics a job asks for, summed batch by batch: `add`, then `metrics`.
-
-    Attributes:
-        tally: The loss, and how many rows there were.
-        sums: Of each metric that is a mean over rows.
-        confusion: Rows by their class and by the class that was named, (classes, classes).
-    """
-
-    def __init__(self, loss: str, names: Sequence[str]) -> None:
-        self._loss = loss
-        self._names = tuple(name for name in names if name != "loss")
-        self.tally = Tally()
-        self.sums: dict[str, float] = {}
-        self.confusion: Array | None = None
-
-    def add(self, loss: float, outputs: Tensor, truth: Tensor) -> None:
-        """Count one batch: its mean loss, its outputs, and truths as `truth_of` gives them."""
-        outputs = outputs.detach()
-        rows = outputs.shape[0]
-        self.tally.add(loss=loss, correct=0, examples=rows)
-        for name in self._names:
-            if name in _RIGHT:
-                right = _RIGHT[name](*_classes(outputs, truth, self._loss))
-                self._count(name, float(right.sum()))
-            elif name in _ERRORS:
-                wrong = _ERRORS[name](outputs, _alike(truth, outputs))
-                self._count(name, float(wrong) * rows)
-        if _BY_CONFUSION & set(self._names):
-            self._confuse(*_classes(outputs, truth, self._loss))
-
-    def include(self, others: "Figures") -> None:
-        """Count all that others have, of the same loss and metrics."""
-        self.tally.loss += others.tally.loss
-        self.tally.examples += others.tally.examples
-        for name, value in others.sums.items():
-            self._count(name, value)
-        if others.confusion is not None:
-            self._confused(others.confusion)
-
-    def metrics(self) -> dict[str, float]:
-        """Take the means over all rows; precision, recall and f1 are means over the classes.
-
-        Raises:
-            TrainingError: there was no row, or the loss is no finite number any more.
-        """
-        means = {"loss": self.tally.metrics()["loss"]}
-        for name in self._names:
-            if name in _BY_CONFUSION:
-                means[name] = self._over_classes(name)
-            else:
-                mean = self.sums[name] / self.tally.examples
-                means[name] = float(np.sqrt(mean)) if name in _ROOTS else mean
-        return means
-
-    def _count(self, name: str, value: float) -> None:
-        self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def _confuse(self, scores: Tensor, classes: Tensor) -> None:
-        count = scores.shape[1]
-        pairs = classes * count + scores.argmax(dim=1)
-        found = torch.bincount(pairs, minlength=count * count).cpu().numpy().reshape(count, count)
-        self._confused(found)
-
-    def _confused(self, found: Array) -> None:
-        self.confusion = found if self.confusion is None else self.confusion + found
-
-    def _over_classes(self, name: str) -> float:
-        """Average over the classes that were there, or were named; rows are truths."""
-        assert self.confusion is not None  # noqa: S101 - for the types: no row is refused above
-        right = np.diag(self.confusion).astype(float)
-        named, there = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
-        counted = (named + there) > 0
-        by = {"precision": named, "recall": there, "f1": (named + there) / 2}[name]
-        each = np.divide(right, by, out=np.zeros_like(right), where=by > 0)
-        return float(each[counted].mean())
-
-
-def _classes(outputs: Tensor, truth: Tensor, loss: str) -> tuple[Tensor, Tensor]:
-    """Give scores, (rows, classes), and class numbers, (rows,), whatever the loss is.
-
-    Raises:
-        TrainingError: the model does not answer with classes.
-    """
-    if loss == "binary_crossentropy":
-        score = outputs.reshape(-1)
-        return torch.stack((-score, score), dim=1), truth.reshape(-1).round().long()
-    if outputs.ndim != _ROWS_AND_CLASSES:
-        raise TrainingError(f"the model answers {tuple(outputs.shape)}: no classes to be right on")
-    if truth.ndim == 1:
-        return outputs, truth.long()
-    return outputs, truth.argmax(dim=1)
-
-
-def _alike(truth: Tensor, outputs: Tensor) -> Tensor:
-    if truth.shape == outputs.shape:
-        return truth
-    return functional.one_hot(truth.long(), outputs.shape[1]).to(outputs.dtype)
-
-
-def _right(scores: Tensor, classes: Tensor) -> Tensor:
-    return scores.argmax(dim=1) == classes
-
-
-def _among_the_first(scores: Tensor, classes: Tensor) -> Tensor:
-    first = scores.topk(min(_TOP, scores.shape[1]), dim=1).indices
-    return (first == classes[:, None]).any(dim=1)
-
-
-_RIGHT: Final[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {
-    **dict.fromkeys(
-        (
-            "accuracy",
-            "categorical_accuracy",
-            "sparse_categorical_accuracy",
-            "binary_accuracy",
-        ),
-        _right,
-    ),
-    **dict.fromkeys(
-        ("top_k_categorical_accuracy", "sparse_top_k_categorical_accuracy"), _among_the_first
-    ),
-}
-_ROOTS: Final = frozenset({"root_mean_squared_error", "rmse"})
-_ERRORS: Final[Mapping[str, Loss]] = {
-    **dict.fromkeys(("mean_squared_error", "mse", *_ROOTS), functional.mse_loss),
-    **dict.fromkeys(("mean_absolute_error", "mae"), functional.l1_loss),
-}
-_BY_CONFUSION: Final = frozenset({"precision", "recall", "f1"})

@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, optim
 
+from fedbus.answers import Ending
 from fedbus.catalogue import require
 from fedbus.data import Batch, Dataset
 from fedbus.errors import TrainingError
 from fedbus.frameworks.handover import HandsOver
 from fedbus.frameworks.torch.devices import device, has_bfloat16
-from fedbus.frameworks.torch.losses import LOSSES, Figures, truth_of
+from fedbus.frameworks.torch.ending import declared_loss, ending_of
+from fedbus.frameworks.torch.figures import Figures
+from fedbus.frameworks.torch.losses import LOSSES, aligned
 from fedbus.frameworks.torch.memory import recall, remember
 from fedbus.frameworks.torch.models import build, embeddings
 from fedbus.frameworks.torch.optimizers import optimizer_of, step
@@ -26,7 +29,7 @@ from fedbus.frameworks.torch.tensors import (
     weights_of,
 )
 from fedbus.layout import Array, Layout, Role, Weights
-from fedbus.training import Params, Structure, Update, answers_classes
+from fedbus.training import Params, Structure, Update
 
 _SEEDS: Final = 2**63
 _NO_VARIANCE: Final = "more than 1 value per channel"
@@ -50,7 +53,17 @@ class TorchTrainer(HandsOver):
         self._dtype = first_dtype(self._net)
         self._normalizes = normalizes_batches(self._net)
         self._words = min((layer.num_embeddings for layer in embeddings(self._net)), default=0)
-        self._classes = answers_classes(structure)
+        self._ending: Ending | None = None
+
+    @property
+    def ending(self) -> Ending | None:
+        """The net's last operation; None until it has run for the first time."""
+        return self._ending
+
+    @property
+    def declared_loss(self) -> str | None:
+        """The loss that the net itself holds; None if none."""
+        return declared_loss(self._net)
 
     def initial(self) -> Weights:
         """Make the architecture's first weights, drawn by its seed."""
@@ -114,20 +127,21 @@ class TorchTrainer(HandsOver):
                 self._score(x, y, params, figures)
         return figures.metrics()
 
-    def predict(self, inputs: Array) -> Array:
-        """Answer each row: its classes' probabilities, unless the structure's `answers` are values.
+    def predict(self, inputs: Array) -> Array | Mapping[str, Array]:
+        """Answer each row with what the net's own `forward` returns.
 
-        inputs: (rows, …); returns (rows, classes) or what the model itself answers, float32.
+        inputs: (rows, …); returns (rows, …), or several such by name. Names are those of a dict, or
+        the places in a tuple: "0", "1".
 
         Raises:
-            TrainingError: the inputs are not what the model takes.
+            TrainingError: the inputs are not what the model takes, or it returns no tensor.
         """
         self._net.eval()
         with torch.inference_mode():
-            outputs = self._answer(inputs).float()
-            if self._classes:
-                outputs = outputs.softmax(dim=1)
-            return outputs.cpu().numpy()
+            outputs = self._run(inputs)
+        if isinstance(outputs, Tensor):
+            return _numbers(outputs, len(inputs))
+        return {name: _numbers(each, len(inputs)) for name, each in _parts(outputs).items()}
 
     def _walk(
         self, data: Dataset, params: Params, optimizer: optim.Optimizer, schedule: Schedule
@@ -167,22 +181,14 @@ class TorchTrainer(HandsOver):
         mixed = self._mixes and params.precision == "mixed"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
             outputs = self._answer(x)
-        outputs = outputs.float()
-        truth = truth_of(y, outputs, params.loss)
+        outputs, truth = aligned(outputs.float(), y, params.loss, self._ending or "scores")
         loss = LOSSES[params.loss](outputs, truth)
         if figures is not None:
-            figures.add(float(loss.detach()), outputs, truth)
+            figures.add(float(loss.detach()), outputs, truth, len(x))
         return loss
 
     def _answer(self, x: Array) -> Tensor:
-        if not x.shape or not len(x):
-            raise TrainingError(f"x is {x.shape}; rows of inputs belong there")
-        try:
-            outputs: Tensor = self._net(self._inputs(x))
-        except (RuntimeError, TypeError, IndexError, ValueError) as error:
-            mend = _MEND if _NO_VARIANCE in str(error) else ""
-            why = f"the model cannot take x, {x.dtype} {x.shape}: {error}{mend}"
-            raise TrainingError(why) from error
+        outputs = self._run(x)
         if not isinstance(outputs, Tensor):
             raise TrainingError(
                 f"the model answers a {type(outputs).__name__}; one tensor of rows is wanted: make "
@@ -193,6 +199,20 @@ class TorchTrainer(HandsOver):
             raise TrainingError(f"x is {x.shape}, rows of inputs; the model answers {shape}")
         return outputs
 
+    def _run(self, x: Array) -> object:
+        if not x.shape or not len(x):
+            raise TrainingError(f"x is {x.shape}; rows of inputs belong there")
+        try:
+            rows = self._inputs(x)
+            if self._ending is None:
+                self._ending = ending_of(self._net, rows[:1])
+            found: object = self._net(rows)
+        except (RuntimeError, TypeError, IndexError, ValueError) as error:
+            mend = _MEND if _NO_VARIANCE in str(error) else ""
+            why = f"the model cannot take x, {x.dtype} {x.shape}: {error}{mend}"
+            raise TrainingError(why) from error
+        return found
+
     def _inputs(self, x: Array) -> Tensor:
         if not self._words:
             kind = np.float64 if self._dtype == torch.float64 else np.float32
@@ -201,3 +221,28 @@ class TorchTrainer(HandsOver):
         if (words != x).any() or words.min() < 0 or words.max() >= self._words:
             raise TrainingError(f"x holds other than the words 0 to {self._words - 1}")
         return torch.from_numpy(words).to(self._device)
+
+
+def _parts(outputs: object) -> Mapping[str, Tensor]:
+    """Name several outputs.
+
+    Raises:
+        TrainingError: they are something else than tensors.
+    """
+    found: Mapping[object, object] = {}
+    if isinstance(outputs, Mapping):
+        found = outputs
+    elif isinstance(outputs, list | tuple):
+        found = dict(enumerate(outputs))
+    tensors = {str(name): each for name, each in found.items() if isinstance(each, Tensor)}
+    if not tensors:
+        raise TrainingError(f"the model answers a {type(outputs).__name__} without a tensor")
+    return tensors
+
+
+def _numbers(outputs: Tensor, rows: int) -> Array:
+    if outputs.shape[:1] != (rows,):
+        shape = tuple(outputs.shape)
+        raise TrainingError(f"the model answers {shape} for {rows} rows; one output each is wanted")
+    wide = outputs.float() if outputs.dtype == torch.bfloat16 else outputs  # numpy has no such
+    return np.asarray(wide.cpu().numpy())

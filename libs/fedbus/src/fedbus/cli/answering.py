@@ -1,0 +1,102 @@
+"""What a pushed model answers: what a person says of it, its card, or what it shows itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedbus.answers import MEANINGS, check_answers, check_classes
+from fedbus.errors import SettingsError
+from fedbus.exported import Seen
+from fedbus.wire.states import ModelCard
+
+MAX_NAME = 256
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """What a person says of a model: `--answers` and `--classes`."""
+
+    answers: str | None = None
+    classes: tuple[str, ...] = ()
+
+
+SAYS_NOTHING = Stated()
+
+
+def row_of(stated: object) -> tuple[int, ...] | None:
+    """Read the shape of a row from a card's `input`; None where it does not say."""
+    match stated:
+        case {"shape": list(size)} | {"data_types": {"image": {"size": list(size)}}}:
+            pass
+        case {"data_types": {"numerical": {"size": list(size)}}}:
+            pass
+        case {"data_types": {"categorical": {"size": list(size)}}}:
+            pass
+        case _:
+            return None
+    return tuple(size) if all(type(n) is int and n > 0 for n in size) else None
+
+
+def settle(card: dict[str, Any], seen: Seen, said: Stated) -> None:
+    """Put what the model answers and its classes' names into its card.
+
+    A person's word goes before the card's, the card's before what was seen. A structure that says
+    `answers` itself speaks for the card.
+
+    Raises:
+        SettingsError: the words do not fit the model.
+    """
+    of_structures = [
+        structure.pop("answers")
+        for structure in card["structures"].values()
+        if "answers" in structure
+    ]
+    if said.answers is not None:
+        card["answers"] = check_answers(said.answers, seen.output)
+    elif card.get("answers") is None:
+        card["answers"] = of_structures[0] if of_structures else seen.answers
+    if said.classes:
+        card["classes"] = list(said.classes)
+    if classes := card.get("classes"):
+        check_classes(card["answers"], list(map(str, classes)), seen.output)
+
+
+def read_classes(said: str | None) -> tuple[str, ...]:
+    """Read the names of classes: `cat,dog`, or a file with one name a line.
+
+    Raises:
+        SettingsError: a name is empty or too long, or the file cannot be read.
+    """
+    if said is None:
+        return ()
+    path = Path(said)
+    try:
+        named = path.read_text("utf-8").splitlines() if path.is_file() else said.split(",")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"--classes: {said}: {error}") from error
+    names = tuple(name.strip() for name in named)
+    while names and not names[-1]:  # a file ends in an empty line, perhaps
+        names = names[:-1]
+    for number, name in enumerate(names, 1):
+        if not name or len(name) > MAX_NAME:
+            length = f"{len(name)} characters long" if name else "empty"
+            raise SettingsError(
+                f"--classes: name {number} is {length}; names of 1 to {MAX_NAME} characters, with "
+                "commas between them or one a line in a file"
+            )
+    if not names:
+        raise SettingsError("--classes: no name in it")
+    return names
+
+
+def sentence_of(card: ModelCard, *, derived: bool = False) -> str:
+    """Say what a model answers: `classes: cat, dog`."""
+    said: str = card.answers or "as its framework does; --answers says what that means"
+    if card.classes:
+        names = ", ".join(card.classes[:_SHOWN])
+        more = len(card.classes) - _SHOWN
+        said = f"{said}: {names}" + (f" and {more} more" if more > 0 else "")
+    if derived and card.answers is not None:
+        said += f" ({MEANINGS[card.answers]}; --answers says otherwise)"
+    return said
