@@ -222,9 +222,9 @@ async def test_cancelled_login_leaves_no_connection_behind() -> None:
         await reader.read(1)
         greeted.set()
         await reader.read()
-        gone.set()
         writer.close()
         await writer.wait_closed()
+        gone.set()
 
     async def log_in(address: BrokerAddress) -> None:
         async with mqtt.connect(address, name="agent.a"):

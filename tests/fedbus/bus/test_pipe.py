@@ -67,6 +67,7 @@ def piped(client: Client) -> tuple[Pipe, list[Exception]]:
     """Open a pipe on a client; return the list of its faults with it."""
     faults: list[Exception] = []
     pipe = Pipe(client, lambda _: Properties(), faults.append, client.controls.append)
+    pipe.listen()
     pipe.open()
     return pipe, faults
 

@@ -41,7 +41,11 @@ class SettingsError(FedbusError):
 
 
 class BusError(FedbusError):
-    """The broker is away, or refused us."""
+    """The broker is away, or refused us; `code` is its reason code of MQTT 5, where it gave one."""
+
+    def __init__(self, said: str, code: int | None = None) -> None:
+        self.code = code
+        super().__init__(said)
 
 
 class StoreError(FedbusError):

@@ -18,7 +18,7 @@ class Packet:
     """What crosses the bus: a topic, bytes, and the few MQTT 5 properties we use.
 
     `payload` arrives as bytes; a bytearray or memoryview may be published too. `expiry` is in
-    seconds.
+    seconds. A packet with a `receipt` is kept by the broker until `Bus.acknowledge` names that.
     """
 
     topic: str
@@ -28,10 +28,16 @@ class Packet:
     response_topic: str | None = None
     correlation: bytes | None = None
     expiry: int | None = None
+    receipt: int | None = None
 
 
 class Bus(Protocol):
     """One connection. It lives until it breaks, then every call raises BusError; connect afresh."""
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What this broker cannot do and fedbus does without: a sentence for each."""
+        ...
 
     async def publish(self, packet: Packet) -> None:
         """Hand a packet over to the network; waits while the network takes no more.
@@ -40,6 +46,24 @@ class Bus(Protocol):
 
         Raises:
             BusError: the connection is lost, or the packet can never be sent.
+        """
+        ...
+
+    async def deliver(self, packet: Packet) -> bool:
+        """Publish with QoS 1: return once the broker has taken the packet over.
+
+        False: nobody subscribes to its topic, so the broker has dropped it.
+
+        Raises:
+            BusError: refused, unanswered, or the connection is lost.
+        """
+        ...
+
+    async def acknowledge(self, receipt: int) -> None:
+        """Tell the broker that a packet it keeps for us is dealt with.
+
+        Raises:
+            BusError: the connection is lost; the broker delivers the packet again.
         """
         ...
 

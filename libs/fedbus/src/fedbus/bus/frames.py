@@ -23,7 +23,7 @@ LENT_MOST = 4
 _REFERENCES, _FREE = 2, 3
 """To a buffer of which nobody has a view: of whoever holds it and whoever counts."""
 _PUBLISH = 0x30
-_KIND, _QOS, _RETAIN = 0xF0, 0x06, 0x01
+_KIND, _QOS_1, _QOS_2, _RETAIN = 0xF0, 0x02, 0x04, 0x01
 _LONGEST_LENGTH = 4
 
 
@@ -36,8 +36,8 @@ class Frame:
 
     @property
     def is_publication(self) -> bool:
-        """Whether it is a PUBLISH of quality of service 0, which `publication` reads."""
-        return self.head & (_KIND | _QOS) == _PUBLISH
+        """Whether it is a PUBLISH of quality of service 0 or 1, which `publication` reads."""
+        return self.head & (_KIND | _QOS_2) == _PUBLISH
 
 
 class Frames:
@@ -113,7 +113,8 @@ class Frames:
 def publication(frame: Frame, *, lend: bool = False) -> Packet | None:
     """Read a publication; None if its topic is no text: nobody subscribed to that.
 
-    With `lend` a large payload is a memoryview, and its buffer is used again once that is gone.
+    With `lend` a large payload is a memoryview, and its buffer is used again once that is gone. Of
+    quality of service 1 it has a receipt, its packet identifier.
 
     Raises:
         ValueError: it ends inside its topic or its properties.
@@ -122,14 +123,20 @@ def publication(frame: Frame, *, lend: bool = False) -> Packet | None:
     size = int.from_bytes(body[:2])
     if 2 + size > len(body):
         raise ValueError(f"a topic of {size} bytes in a packet of {len(body)}")
-    said, used = unpack(body[2 + size :])
+    end, receipt = 2 + size, None
+    if frame.head & _QOS_1:
+        if end + 2 > len(body):
+            raise ValueError(f"no packet identifier in a packet of {len(body)} bytes")
+        receipt = int.from_bytes(body[end : end + 2])
+        end += 2
+    said, used = unpack(body[end:])
     try:
         topic = str(body[2 : 2 + size], "utf-8")
     except UnicodeDecodeError:
         return None
-    content = body[2 + size + used :]
+    content = body[end + used :]
     payload = cast("bytes", content) if lend and len(content) >= LEND_FROM else bytes(content)
-    if not said:  # as nearly always
+    if not said and receipt is None:  # as nearly always
         return Packet(topic, payload, bool(frame.head & _RETAIN))
     return Packet(
         topic,
@@ -139,4 +146,5 @@ def publication(frame: Frame, *, lend: bool = False) -> Packet | None:
         said.get("ResponseTopic"),
         said.get("CorrelationData"),
         said.get("MessageExpiryInterval"),
+        receipt,
     )

@@ -2,7 +2,8 @@
 
 A connection is a `with` block and a fresh client: one that is used again would first repeat the
 very packet the broker threw it out for. MQTT 5, clean start, QoS 0, TCP_NODELAY; what must arrive
-is asked for again above (`ask.py`, `transfer/`).
+is asked for again above (`ask.py`, `transfer/`). What nobody would say again, a person's job, the
+broker keeps for a name that asks for it (`keep`).
 
 aiomqtt logs in, subscribes and keeps the connection alive; packets go through `pipe.py`.
 """
@@ -22,6 +23,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from fedbus.bus import login
 from fedbus.bus.base import BrokerAddress, Bus, Packet
 from fedbus.bus.frames import Frame
 from fedbus.bus.pipe import LONGEST_PACKET, Pipe
@@ -31,7 +33,11 @@ from fedbus.errors import BusError
 ANSWER_SECONDS = 10.0
 LEAVE_SECONDS = 2.0
 KEEPALIVE_SECONDS = 30
+SESSION_SECONDS = 7 * 86_400
+"""How long a broker keeps what was published for somebody who is away."""
 KEPT_ON_HEAP = 8 * 2**20
+SHARE = "$share/"
+CONNACK = 0x20
 
 _log = logging.getLogger("fedbus.mqtt")  # aiomqtt's and paho's talk; what matters is raised
 _log.setLevel(logging.CRITICAL)
@@ -45,12 +51,15 @@ async def connect(  # noqa: PLR0913 - all but the address have a good default, o
     *,
     name: str,
     listen: Sequence[str] = (),
+    keep: Sequence[str] = (),
     will: Packet | None = None,
     keepalive: int = KEEPALIVE_SECONDS,
     lend: bool = False,
 ) -> AsyncIterator[Bus]:
     """Log in as `name`, subscribe to `listen`, and leave at the end of the block.
 
+    What others publish with QoS 1 under the topics of `keep` the broker holds for this name, for a
+    week after it was last here, and delivers until it is acknowledged: such packets have a receipt.
     With `lend`, large payloads arrive as memoryviews: for who looks at them once and lets go.
 
     The broker publishes the will, retained, if the connection breaks or an exception, a
@@ -59,11 +68,11 @@ async def connect(  # noqa: PLR0913 - all but the address have a good default, o
     Raises:
         BusError: refused, unreachable, or lost; says where, why, and what to look at.
     """
-    link = _Link(address, _client(address, name, will, keepalive), lend=lend)
+    client = _client(address, name, will, keepalive, keep=bool(keep))
+    link = _Link(address, client, lend=lend, keep=bool(keep))
     await link.login()
     try:
-        if listen:
-            await link.subscribe(*listen)
+        await link.follow(listen, keep)
         yield link
     except BaseException:
         await link.leave(say_will=True)
@@ -72,9 +81,12 @@ async def connect(  # noqa: PLR0913 - all but the address have a good default, o
 
 
 def _client(
-    address: BrokerAddress, name: str, will: Packet | None, keepalive: int
+    address: BrokerAddress, name: str, will: Packet | None, keepalive: int, *, keep: bool
 ) -> aiomqtt.Client:
     ca_file = None if address.ca_file is None else str(address.ca_file)
+    session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    if keep:
+        session.SessionExpiryInterval = SESSION_SECONDS
     return aiomqtt.Client(
         address.host,
         address.port,
@@ -82,7 +94,8 @@ def _client(
         password=address.password,
         identifier=name,
         protocol=aiomqtt.ProtocolVersion.V5,
-        clean_start=True,
+        clean_start=not keep,
+        properties=session,
         keepalive=keepalive,
         timeout=2 * ANSWER_SECONDS,  # ours comes first
         will=None if will is None else _will(will),
@@ -129,9 +142,16 @@ Properties.unpack = _unpack_leniently  # type: ignore[method-assign]
 class _Link:
     """One connection, from login to loss."""
 
-    def __init__(self, address: BrokerAddress, client: aiomqtt.Client, *, lend: bool) -> None:
+    def __init__(
+        self, address: BrokerAddress, client: aiomqtt.Client, *, lend: bool, keep: bool
+    ) -> None:
         self._address = address
         self._client = client
+        self._keep = keep
+        self._offer = login.Offer()
+        self._lacks: list[str] = []
+        self._taken: dict[int, asyncio.Future[ReasonCode]] = {}
+        self._who = address.username or "nobody (no user name was given)"
         # A private name of aiomqtt's; for what is called on it see `pipe.py`. aiomqtt's own way
         # takes four turns of the event loop for a publication, and does not tell why a connection
         # closed before its login was answered, nor what the answer announced.
@@ -139,9 +159,10 @@ class _Link:
         self._pipe = Pipe(
             self._paho,
             _Packed,
-            on_fault=lambda error: self._lose(repr(error)),
-            on_control=partial(_hand_over, self._paho),
+            on_fault=self._on_fault,
+            on_control=self._on_control,
             on_bytes=self._note_bytes,
+            on_first=self._check_first,
             lend=lend,
         )
         self._loop = asyncio.get_running_loop()
@@ -156,13 +177,80 @@ class _Link:
         """Send a packet; wait while the socket is full."""
         await self._pipe.send(packet)
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What this broker cannot do and fedbus does without."""
+        return tuple(self._lacks)
+
+    async def deliver(self, packet: Packet) -> bool:
+        """Publish with QoS 1 and wait for the broker's word."""
+        if not self._offer.most_qos:
+            await self.publish(packet)  # and hope
+            return True
+        self._paho.on_publish = self._on_taken
+        said = await self._pipe.send(packet, 1)
+        taken = self._taken.setdefault(said.mid, self._loop.create_future())
+        try:
+            code = await self._answer(taken, f"publishing to {packet.topic}")
+        finally:
+            self._taken.pop(said.mid, None)
+        if code.is_failure:
+            raise self._error(
+                f"publishing to {packet.topic} refused: {code}; do the access rules let "
+                f"{self._who} write there?",
+                code.value,
+            )
+        return bool(code.value != login.NOBODY_LISTENS)
+
+    def _on_taken(
+        self, _client: Client, _data: object, mid: int, code: ReasonCode, _more: object
+    ) -> None:
+        taken = self._taken.setdefault(mid, self._loop.create_future())
+        if not taken.done():
+            taken.set_result(code)
+
+    async def acknowledge(self, receipt: int) -> None:
+        """Let the broker forget a packet."""
+        await self._pipe.acknowledge(receipt)
+
+    async def follow(self, listen: Sequence[str], keep: Sequence[str]) -> None:
+        """Subscribe to all that is listened to, and to what is to be kept."""
+        shared = [topic for topic in listen if topic.startswith(SHARE)]
+        plain = [topic for topic in listen if topic not in shared]
+        if plain or keep:
+            codes = await self._subscribe(plain, keep)
+            self._check_granted([*plain, *keep], codes)
+            if any(code.value < 1 for code in codes[len(plain) :]) and not self._lacks:
+                self._lacks.append(login.NOT_KEPT)
+        for topic in shared:
+            await self._share(topic)
+
+    async def _share(self, topic: str) -> None:
+        """Subscribe to a share of a topic; where the broker has no shares, to all of it."""
+        if self._offer.shares:
+            (code,) = await self._subscribe([topic], ())
+            if not code.is_failure:
+                return
+        self._lacks.append(login.NO_SHARED)
+        await self.subscribe(topic.split("/", 2)[2])
+
     async def subscribe(self, *topics: str) -> None:
         """Subscribe to one or more topics at once."""
+        self._check_granted(topics, await self._subscribe(topics, ()))
+
+    async def _subscribe(self, topics: Sequence[str], keep: Sequence[str]) -> list[ReasonCode]:
         wanted = [(topic, SubscribeOptions(qos=0)) for topic in topics]
-        codes = await self._answer(self._client.subscribe(wanted), f"subscribing to {topics[0]}")
+        wanted += [(topic, SubscribeOptions(qos=1)) for topic in keep]
+        what = f"subscribing to {wanted[0][0]}"
+        codes: Any = await self._answer(self._client.subscribe(wanted), what)
+        return list(codes)
+
+    def _check_granted(self, topics: Sequence[str], codes: Sequence[ReasonCode]) -> None:
         for topic, code in zip(topics, codes, strict=True):
-            if isinstance(code, ReasonCode) and code.is_failure:
-                raise self._error(f"subscribing to {topic} refused: {code}; see the access rules")
+            if code.is_failure:
+                raise self._error(
+                    f"subscribing to {topic} refused: {code}; see the access rules", code.value
+                )
 
     async def unsubscribe(self, topic: str) -> None:
         """Unsubscribe from a topic."""
@@ -187,15 +275,26 @@ class _Link:
         """Connect; then let the pipe take over from aiomqtt what carries packets."""
         _keep_chunks_on_heap()
         answered: Any = self._paho.on_connect
+        opened: Any = self._paho.on_socket_open
 
         def on_connect(client: Client, data: object, flags: object, code: Any, more: Any) -> None:  # noqa: ANN401
+            self._offer = login.Offer.of(more)
             if code.is_failure:
-                who = self._address.username or "nobody (no user name was given)"
-                self._lose(f"login of {who} refused: {code}; check user name and password")
-            self._pipe.longest = getattr(more, "MaximumPacketSize", LONGEST_PACKET)
+                self._lose(login.refused(self._who, code.value, str(code)), code.value)
+            elif self._offer.unfit:
+                self._lose(self._offer.unfit)
+            self._lacks += self._offer.lacks(keeps=self._keep)
+            self._pipe.longest = self._offer.longest or LONGEST_PACKET
             answered(client, data, flags, code, more)
 
+        def on_socket_open(client: Client, data: object, sock: object) -> None:
+            # In the thread that connects. aiomqtt has its reader installed first, then ours.
+            opened(client, data, sock)
+            self._loop.call_soon_threadsafe(self._pipe.listen)
+
+        self._paho.manual_ack_set(True)
         self._paho.on_connect = on_connect
+        self._paho.on_socket_open = on_socket_open
         self._paho.on_disconnect = self._on_disconnect
         try:
             await self._answer(self._client.__aenter__(), "the login")
@@ -203,9 +302,20 @@ class _Link:
             self._hang_up()
             raise
         if self._lost is not None:
+            self._hang_up()
             raise self._lost
         self._pipe.open()
         self._in = True
+
+    def _check_first(self, first: memoryview) -> None:
+        """Look at the first bytes that ever came: does a broker speak there?"""
+        if why := login.stranger(bytes(first[:16]), tls=self._address.tls):
+            raise ValueError(why)
+
+    def _on_control(self, frame: Frame) -> None:
+        if frame.head == CONNACK and (why := login.old_answer(bytes(frame.body), self._who)):
+            raise ValueError(why)
+        _hand_over(self._paho, frame)
 
     def _note_bytes(self) -> None:
         """Tell paho that the broker lives, even if its answer to a ping waits behind chunks."""
@@ -238,31 +348,39 @@ class _Link:
         except TimeoutError:
             late = (
                 f"no answer to {what} in {ANSWER_SECONDS:g} s; is this a broker with time for us?"
+                if self._in
+                else login.unanswered(ANSWER_SECONDS)
             )
             raise self._lost or self._error(late) from None
         except aiomqtt.MqttError as error:
-            hint = what if self._in else "is the broker running there?"
-            raise self._lost or self._error(f"{error}; {hint}") from error
+            why = f"{error}; {what}" if self._in else login.unreachable(str(error))
+            raise self._lost or self._error(why) from error
 
     def _on_disconnect(
         self,
         _client: Client,
         _data: object,
         flags: Any,  # noqa: ANN401 - two kinds, as paho sees fit
-        code: object,
+        code: Any,  # noqa: ANN401 - as above
         more: object,
     ) -> None:
+        said = None
         if flags.is_disconnect_packet_from_server:
-            why = f"the broker ended the connection: {getattr(more, 'ReasonString', code)}"
+            said = code.value
+            why = login.ended(said, str(getattr(more, "ReasonString", code)))
         elif self._in:
             why = f"connection lost ({code}); is the broker still running?"
         else:
-            why = "closed before the login was answered; does the broker want TLS (mqtts://)?"
+            why = login.closed(tls=self._address.tls)
         self._closed.set()
-        self._lose(why)
+        self._lose(why, said)
 
-    def _lose(self, why: str) -> None:
-        self._lost = self._lost or self._error(why)
+    def _on_fault(self, error: Exception) -> None:
+        """End over bytes that cannot be read."""
+        self._lose(str(error) if isinstance(error, ValueError) else repr(error))
+
+    def _lose(self, why: str, code: int | None = None) -> None:
+        self._lost = self._lost or self._error(why, code)
         self._pipe.end(self._lost)
         for patience in self._waiting:
             patience.reschedule(self._loop.time())
@@ -274,11 +392,10 @@ class _Link:
         if isinstance(sock, socket.socket):
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)  # whoever reads now finds the end, and closes
-            if self._in:
-                self._pipe.read()
+            self._pipe.read()
 
-    def _error(self, why: str) -> BusError:
-        return BusError(f"{self._address.where}: {why}")
+    def _error(self, why: str, code: int | None = None) -> BusError:
+        return BusError(f"{self._address.where}: {why}", code)
 
 
 def _hand_over(client: Client, frame: Frame) -> None:

@@ -50,6 +50,9 @@ class Client(Protocol):
     def loop_read(self) -> object:
         """Read one packet, or what there is of it."""
 
+    def ack(self, mid: int, qos: int) -> object:
+        """Put an acknowledgement behind what waits to be written."""
+
 
 class Pipe:
     """Send with back-pressure; read into an inbox."""
@@ -61,6 +64,7 @@ class Pipe:
         on_fault: Callable[[Exception], None],
         on_control: Callable[[Frame], None],
         on_bytes: Callable[[], None] = lambda: None,
+        on_first: Callable[[memoryview], None] = lambda _: None,
         *,
         lend: bool = False,
     ) -> None:
@@ -71,6 +75,7 @@ class Pipe:
         self._on_fault = on_fault
         self._on_control = on_control
         self._on_bytes = on_bytes
+        self._on_first: Callable[[memoryview], None] | None = on_first
         self._lend = lend
         self._frames = Frames()
         self._loop = asyncio.get_running_loop()
@@ -82,14 +87,19 @@ class Pipe:
         self._watching = False
         self._sent_in_turn = 0
 
+    def listen(self) -> None:
+        """Read from now on: before the login is answered, for what the broker kept comes with it."""
+        sock = self._client.socket()
+        if sock is not None:
+            self._fd = sock.fileno()
+            self._loop.add_reader(self._fd, self.read)
+
     def open(self) -> None:
         """Take over the client's callbacks; it is logged in."""
         client = self._client
-        self._fd = client.socket().fileno()
         client.on_publish = None  # paho makes it two objects for every packet sent
         client.on_socket_register_write = self._on_register_write
         client.on_socket_unregister_write = self._on_unregister_write
-        self._loop.add_reader(self._fd, self.read)
 
     def end(self, error: BusError) -> None:
         """Wake whoever sends or receives, with this error."""
@@ -97,27 +107,39 @@ class Pipe:
         self.inbox.end(error)
         self._room.set()
 
-    async def send(self, packet: Packet) -> None:
+    async def send(self, packet: Packet, qos: int = 0) -> Any:  # noqa: ANN401 - what paho says of it
         """Write a packet; wait while the socket is full, so that at most one waits in the client.
 
         Raises:
             BusError: the connection ended, or the packet can never be sent.
         """
+        return await self._written(lambda: self._write(packet, qos))
+
+    async def acknowledge(self, receipt: int) -> None:
+        """Write that a packet is dealt with.
+
+        Raises:
+            BusError: the connection ended.
+        """
+        await self._written(lambda: self._acknowledge(receipt))
+
+    async def _written(self, write: Callable[[], Any]) -> Any:  # noqa: ANN401 - what `write` returns
         while not self._room.is_set():
             await self._room.wait()
         self._raise_if_ended()
-        self._write(packet)
+        said = write()
         self._raise_if_ended()  # writing may find the other end gone
         if self._client.want_write():
             self._room.clear()
             self._watch_writes()
             await self._room.wait()
             self._raise_if_ended()
-            return
+            return said
         self._sent_in_turn += 1
         if self._sent_in_turn >= PACKETS_PER_TURN:
             self._sent_in_turn = 0
             await asyncio.sleep(0)
+        return said
 
     def read(self) -> None:
         """Read what has arrived, up to a turn's share of it."""
@@ -125,7 +147,12 @@ class Pipe:
         if sock is None:
             return
         try:
-            self._take(sock.recv_into(self._frames.room()))
+            room = self._frames.room()
+            count = sock.recv_into(room)
+            if self._on_first is not None and count:
+                self._on_first(room[:count])
+                self._on_first = None
+            self._take(count)
         except (BlockingIOError, ssl.SSLWantReadError):
             return
         except OSError:
@@ -155,7 +182,15 @@ class Pipe:
         if self._end is not None:
             raise self._end
 
-    def _write(self, packet: Packet) -> None:
+    def _acknowledge(self, receipt: int) -> None:
+        try:
+            self._sending = True
+            self._client.ack(receipt, 1)
+            self._client.loop_write()
+        finally:
+            self._sending = False
+
+    def _write(self, packet: Packet, qos: int) -> Any:  # noqa: ANN401 - what paho says of it
         payload = packet.payload
         if not isinstance(payload, bytes | bytearray):
             payload = bytes(payload)
@@ -168,12 +203,13 @@ class Pipe:
                 limit = f"the broker takes at most {self.longest} (max_packet_size)"
                 raise BusError(f"{packet.topic}: a packet of {size} bytes; {limit}")
             self._sending = True
-            self._client.publish(packet.topic, payload, 0, packet.retain, properties)
+            said = self._client.publish(packet.topic, payload, qos, packet.retain, properties)
             self._client.loop_write()
         except ValueError as error:
             raise BusError(f"{packet.topic}: {error}") from error
         finally:
             self._sending = False
+        return said
 
     # ── what the client and the event loop call ──────────────────────────────────────────────────
 
