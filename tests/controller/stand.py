@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from fedbus.actions import Connected, ReplyTo, Requested
+from fedbus.actions import Clear, Connected, ReplyTo, Requested, Settle
 from fedbus.errors import PluginError
 from fedbus.plugins import AgentInfo, Selector
 from fedbus.selectors import uniform
@@ -26,7 +26,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.moments import moment_of
 from fedbus.wire.states import AgentFacts, Heartbeat, JobState, NodeState
-from fedbus.wire.topics import CANCEL, FORGET, SUBMIT
+from fedbus.wire.topics import CANCEL, FORGET, JOB_REQUEST, SUBMIT
 from fedbus.wire.values import Contributor, Manifest, ModelRef, Plan, Refusal, RoundRecord
 from fedbus_controller.core import ControllerCore
 from tests.driven import Driven
@@ -274,13 +274,34 @@ class Stand(Driven):
         """What an evaluator is asked."""
         return self.asked(("evaluate", JOB, agent), EvaluateTask)
 
-    def submit(self, file: bytes, reply: ReplyTo | None = REPLY) -> None:
-        """Submit a job file."""
-        self.tell(Requested(SUBMIT, {}, file, None, reply))
+    def submit(self, file: bytes, reply: ReplyTo | None = REPLY, **how: Any) -> None:  # noqa: ANN401
+        """Submit a job file; `how` it came: `retained`, with a `receipt`."""
+        self.tell(Requested(SUBMIT, {}, file, None, reply, **how))
 
-    def cancel(self, payload: bytes = JOB.encode(), reply: ReplyTo | None = REPLY) -> None:
+    def cancel(
+        self,
+        payload: bytes = JOB.encode(),
+        reply: ReplyTo | None = REPLY,
+        **how: Any,  # noqa: ANN401
+    ) -> None:
         """Cancel a job."""
-        self.tell(Requested(CANCEL, {}, payload, None, reply))
+        self.tell(Requested(CANCEL, {}, payload, None, reply, **how))
+
+    def request(self, place: str, file: bytes) -> None:
+        """Let a job file be retained on the topic of a job; an empty one is cleared."""
+        self.tell(Requested(JOB_REQUEST, {"job": place}, file, None, None, retained=True))
+
+    def settled(self) -> list[int]:
+        """List the receipts that the last event settled."""
+        return [action.receipt for action in self.last if isinstance(action, Settle)]
+
+    def cleared(self) -> list[str]:
+        """List the jobs whose retained file the last event cleared."""
+        return [
+            str(action.levels["job"])
+            for action in self.last
+            if isinstance(action, Clear) and action.topic == JOB_REQUEST
+        ]
 
     def forget(self, payload: bytes, reply: ReplyTo | None = REPLY) -> None:
         """Ask for a job to be listed no more."""

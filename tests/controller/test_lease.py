@@ -202,18 +202,19 @@ def test_job_states_are_announced_again_on_every_connection() -> None:
     assert stand.state().job == JOB
 
 
-def test_people_who_wait_are_forgotten_with_the_lease() -> None:
-    """They ask again, and whoever leads then answers."""
+def test_people_who_wait_are_answered_by_whoever_leads_next() -> None:
+    """A request is undecided again when the lease is lost; if we lead again, we decide it."""
     stand = Stand()
     stand.lead()
     stand.submit(job_file())
     stand.wait(5.0)
     stand.hear(REPOSITORY, LeaseHeld(holder="controller.2", seconds=8.0))
+    assert ("store", JOB) not in stand.asks
     stand.wait(8.0)
     stand.lead(epoch=3)
-    stand.submit(job_file(), None)
+    assert stand.asked(("store", JOB), StoreJob).epoch == 3
     stand.hear(REPOSITORY, JobStored(job=JOB, secret=b"", base=loaded().latest))
-    assert stand.replies() == []
+    assert stand.answer()["accepted"]
 
 
 def test_it_announces_nothing_of_itself() -> None:

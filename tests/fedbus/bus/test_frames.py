@@ -65,10 +65,17 @@ def test_room_that_one_long_packet_took_is_given_back() -> None:
     assert len(frames.room()) == 2 * ROOM
 
 
-def test_a_publication_of_another_service_is_not_ours_to_read() -> None:
-    """It must be answered, which paho does."""
-    frames = Frames()
-    assert feed(frames, published(Packet("t", b"\0\1"), flags=0x02)) == [0x32]
+def test_a_publication_that_is_to_be_acknowledged_has_a_receipt() -> None:
+    """Its packet identifier, which stands between topic and properties."""
+    body = b"\0\1t\x01\x02\0job"
+    assert feed(Frames(), b"\x3a" + bytes([len(body)]) + body) == [Packet("t", b"job", receipt=258)]
+    with pytest.raises(ValueError, match="no packet identifier"):
+        feed(Frames(), b"\x32\x03\0\1t")
+
+
+def test_a_publication_of_the_third_service_is_not_ours_to_read() -> None:
+    """Nobody here subscribes so; paho answers it."""
+    assert feed(Frames(), published(Packet("t", b"\0\1"), flags=0x04)) == [0x34]
 
 
 def test_a_length_without_end_is_refused() -> None:

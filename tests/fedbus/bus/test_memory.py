@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbus.bus.base import Packet
-from fedbus.bus.memory import MemoryBroker
+from fedbus.bus.memory import MOST_KEPT, MemoryBroker
 from fedbus.wire import topics
 from fedbus.wire.codec import MAX_MESSAGE
 
@@ -278,3 +278,45 @@ def test_routes_are_those_of_a_walk_over_all_that_is_followed() -> None:
         }
         assert len(heard) == len(plain) + len(groups)
         assert plain <= set(heard)
+
+
+SUBMIT = f"{ROOT}/submit"
+KEEP = [f"{ROOT}/submit", f"{ROOT}/cancel"]
+
+
+def test_what_is_kept_comes_again_until_it_is_acknowledged(house: House) -> None:
+    """With QoS 1, to a session that asked for it, first of all on the next connection."""
+    house.broker.connect("controller.1", [], keep=KEEP)
+    house.broker.publish("user.a", Packet(SUBMIT, b"1"), qos=1)
+    ((_, first),) = house.heard
+    house.broker.disconnect("controller.1")
+    house.broker.publish("user.a", Packet(SUBMIT, b"2"), qos=1)
+    house.broker.publish("user.a", Packet(SUBMIT, b"lost: QoS 0"))
+    house.broker.publish("user.a", Packet(f"{ROOT}/jobs/a/request", b"not asked for"), qos=1)
+    house.heard.clear()
+    house.broker.connect("controller.1", [], keep=KEEP)
+    assert [packet.payload for _, packet in house.heard] == [b"1", b"2"]
+    assert first.receipt is not None
+    house.broker.acknowledge("controller.1", first.receipt)
+    assert [packet.payload for packet in house.broker.waiting("controller.1")] == [b"2"]
+    house.broker.acknowledge("agent.a", 1)  # it keeps nothing
+    house.heard.clear()
+    house.broker.publish("user.a", Packet(SUBMIT, b"live"))
+    assert house.heard == [("controller.1", Packet(SUBMIT, b"live"))]
+
+
+def test_what_is_kept_is_bounded_and_ends_with_a_clean_session(house: House) -> None:
+    """As Mosquitto does it: what is too much is lost in silence."""
+    house.broker.connect("controller.1", [], keep=KEEP)
+    for number in range(MOST_KEPT + 1):
+        house.broker.publish("user.a", Packet(SUBMIT, b"%d" % number), qos=1)
+    kept = house.broker.waiting("controller.1")
+    assert [packet.payload for packet in kept] == [b"%d" % n for n in range(MOST_KEPT)]
+    house.broker.restart(saved=True)
+    assert len(house.broker.waiting("controller.1")) == MOST_KEPT
+    house.broker.connect("controller.1", [])
+    assert house.broker.waiting("controller.1") == []
+    house.broker.connect("controller.1", [], keep=KEEP)
+    house.broker.publish("user.a", Packet(SUBMIT, b"x"), qos=1)
+    house.broker.restart()
+    assert house.broker.waiting("controller.1") == []

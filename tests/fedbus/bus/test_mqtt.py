@@ -14,6 +14,7 @@ from fedbus.bus import mqtt, pipe
 from fedbus.bus.base import BrokerAddress, Bus, Packet
 from fedbus.bus.broker import LocalBroker, free_port
 from fedbus.errors import BusError
+from tests.fedbus.bus.fakes import CONNACK, listening
 
 SECONDS = 10.0
 CHUNK = 256 * 1024
@@ -21,7 +22,6 @@ TO_B = "fedbus/v1/link/agent.a/agent.b/"
 FOR_B = "fedbus/v1/link/+/agent.b/#"
 FOR_A = "fedbus/v1/link/+/agent.a/#"
 STATE_A = "fedbus/v1/nodes/agent.a/state"
-CONNACK = bytes((0x20, 3, 0, 0, 0))
 
 
 async def receive(bus: Bus, count: int) -> list[Packet]:
@@ -204,10 +204,8 @@ async def test_listener_that_hangs_up_is_said_at_once() -> None:
 
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
-        await writer.wait_closed()
 
-    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
-        address = BrokerAddress("127.0.0.1", server.sockets[0].getsockname()[1])
+    async with listening(hang_up) as address:
         async with asyncio.timeout(5):
             with pytest.raises(BusError, match="closed before the login was answered"):
                 async with mqtt.connect(address, name="agent.a"):
@@ -218,20 +216,17 @@ async def test_cancelled_login_leaves_no_connection_behind() -> None:
     """Who stops waiting for a silent broker hangs up, or it would take over its own next login."""
     greeted, gone = asyncio.Event(), asyncio.Event()
 
-    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def never_answer(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read(1)
         greeted.set()
         await reader.read()
-        writer.close()
-        await writer.wait_closed()
         gone.set()
 
     async def log_in(address: BrokerAddress) -> None:
         async with mqtt.connect(address, name="agent.a"):
             pass
 
-    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
-        address = BrokerAddress("127.0.0.1", server.sockets[0].getsockname()[1])
+    async with listening(never_answer) as address:
         login = asyncio.create_task(log_in(address), name="login")
         async with asyncio.timeout(SECONDS):
             await greeted.wait()
@@ -365,11 +360,8 @@ async def test_noise_from_a_broker_ends_the_connection(noise: bytes) -> None:
         await reader.read(1024)
         writer.write(CONNACK + noise)
         await reader.read()
-        writer.close()
-        await writer.wait_closed()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        address = BrokerAddress("127.0.0.1", server.sockets[0].getsockname()[1])
+    async with listening(answer) as address:
         async with asyncio.timeout(SECONDS):
             with pytest.raises(BusError):
                 async with mqtt.connect(address, name="agent.a") as bus:
@@ -473,12 +465,10 @@ async def test_publisher_waits_for_a_broker_that_reads_nothing() -> None:
             await bus.publish(Packet("x", bytes(CHUNK)))
             published += 1
 
-    async with await asyncio.start_server(read_nothing, "127.0.0.1", 0) as server:
-        address = BrokerAddress("127.0.0.1", server.sockets[0].getsockname()[1])
-        async with mqtt.connect(address, name="agent.a") as bus:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(stream(bus), 0.5)
-            release.set()
+    async with listening(read_nothing) as address, mqtt.connect(address, name="agent.a") as bus:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(stream(bus), 0.5)
+        release.set()
     assert published * CHUNK < 32 * 2**20
 
 

@@ -28,6 +28,7 @@ class Client:
     blocked: bool = False
     ended: bool = False
     controls: list[Frame] = field(default_factory=list)
+    acknowledged: list[int] = field(default_factory=list)
     on_loss: Any = None
     on_publish: Any = None
     on_socket_register_write: Any = None
@@ -39,6 +40,12 @@ class Client:
     def publish(self, topic: str, payload: Any, qos: int, retain: bool, properties: Any) -> object:  # noqa: ANN401, ARG002
         self.waiting += 1
         return self.on_socket_register_write(self, None, self.near)
+
+    def ack(self, mid: int, qos: int) -> None:
+        assert qos == 1
+        self.acknowledged.append(mid)
+        self.waiting += 1
+        self.on_socket_register_write(self, None, self.near)
 
     def want_write(self) -> bool:
         return self.waiting > 0
@@ -166,3 +173,38 @@ async def test_the_end_is_found_by_the_client(
     pipe.read()
     assert (client.ended, faults) == (True, [])
     asyncio.get_running_loop().remove_reader(pipe._fd)  # noqa: SLF001 - its socket has none now
+
+
+async def test_an_acknowledgement_waits_its_turn(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """It is written as packets are: behind what waits, and told of the end."""
+    client = Client(ends[0])
+    pipe, _ = piped(client)
+    await pipe.acknowledge(7)
+    assert (client.acknowledged, client.waiting) == ([7], 0)
+    pipe.end(BusError("gone"))
+    with pytest.raises(BusError, match="gone"):
+        await pipe.acknowledge(8)
+
+
+async def test_the_first_bytes_are_looked_at_once(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """They tell a broker from whatever else may answer on a port."""
+    client, seen = Client(ends[0]), list[bytes]()
+    pipe = Pipe(
+        client,
+        lambda _: Properties(),
+        lambda _: None,
+        client.controls.append,
+        on_first=lambda first: seen.append(bytes(first)),
+    )
+    pipe.listen()
+    for part in (b"\xd0\0", b"\xd0\0"):
+        ends[1].send(part)
+        pipe.read()
+    assert seen == [b"\xd0\0"]
+    client.near = None
+    pipe.listen()  # the connection is gone already: nothing to listen to
+    asyncio.get_running_loop().remove_reader(ends[0].fileno())

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from fedbus.actions import Local, Quit, Received, ReplyTo, Requested
+from fedbus.actions import Local, Quit, Received, ReplyTo, Requested, Settle
 from fedbus.bus.base import Packet
-from fedbus.effects import Misread
+from fedbus.effects import Acknowledge, Misread
 from fedbus.transfer.chunk import write_chunk
 from fedbus.wire import codec, topics
 from fedbus.wire.states import Heartbeat, JobState, NodeState
 from fedbus.wire.topics import ROOT
-from tests.fedbus.node.stand import TASK, Fake, a_node, link
+from tests.fedbus.node.stand import TASK, Fake, a_node, act, link
 from tests.fedbus.wire.kinds import example
 
 
@@ -137,3 +137,33 @@ def test_what_comes_in_by_another_door_is_told_and_a_wish_to_leave_is_passed_on(
     node.told("begin", 1.0)
     assert core.told == [Local("begin")]
     assert node.take() == [Quit(75, "hung")]
+
+
+def test_a_request_is_acknowledged_when_its_core_has_settled_it() -> None:
+    """Not on arrival; and a receipt of a connection that is over is worth nothing."""
+    core = Fake((topics.SUBMIT, topics.JOB_STATE))
+    node = a_node(core, "controller.1")
+    assert node.kept() == [f"{ROOT}/submit"]
+    node.connected(0.0)
+    node.take()
+    node.receive(Packet(f"{ROOT}/submit", b"{}", receipt=5), 0.0)
+    assert node.take() == []
+    (request,) = [event for event in core.told if isinstance(event, Requested)]
+    assert request.receipt is not None
+    assert act(node, core, Settle(request.receipt)) == [Acknowledge(5)]
+    node.connected(1.0)
+    node.take()
+    assert act(node, core, Settle(request.receipt)) == []
+
+
+def test_what_is_no_request_is_acknowledged_at_once() -> None:
+    """Read or not: nobody else will, and the broker would give it again for ever."""
+    node = a_node(Fake((topics.JOB_STATE,)), "controller.1")
+    state = codec.to_json(example(JobState))
+    place = f"{ROOT}/jobs/{example(JobState).job}/state"
+    node.receive(Packet(place, state, receipt=6), 0.0)
+    assert node.take() == [Acknowledge(6)]
+    node.receive(Packet(place, b"{", receipt=7), 0.0)
+    misread, acknowledged = node.take()
+    assert isinstance(misread, Misread)
+    assert acknowledged == Acknowledge(7)

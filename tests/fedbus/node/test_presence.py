@@ -2,8 +2,9 @@
 
 from random import Random
 
-from fedbus.actions import Connected, Introduce, Stopping
-from fedbus.effects import Publish
+from fedbus.actions import Connected, Introduce, Note, Stopping
+from fedbus.bus.base import Packet
+from fedbus.effects import Effect, Publish
 from fedbus.node import INTRODUCE_BEATS, Identity, Node
 from fedbus.wire import codec, topics
 from fedbus.wire.states import Heartbeat, NodeState
@@ -80,4 +81,50 @@ def test_a_node_subscribes_to_its_mail_and_to_what_its_core_reads() -> None:
         f"{ROOT}/link/+/inference.1/+",
         f"{ROOT}/models/+/latest",
         f"$share/inference/{ROOT}/inference/+/request",
+        f"{ROOT}/nodes/inference.1/state",
     ]
+
+
+def own_word(incarnation: int) -> Packet:
+    """What is retained under the node's own name."""
+    state = NodeState(node="agent.a", incarnation=incarnation, online=True)
+    return Packet(f"{ROOT}/nodes/agent.a/state", codec.to_json(state), retain=True)
+
+
+def test_a_node_that_meets_another_of_its_name_says_so() -> None:
+    """In its log and in its own state, where people look; its core hears nothing of it."""
+    core = Fake()
+    node = a_node(core)
+    node.connected(0.0)
+    core.told.clear()
+    node.take()
+    node.receive(own_word(4), 1.0)  # ours is 3: it began later
+    (note,) = node.take()
+    assert isinstance(note, Note)
+    assert note.event == "name_used_twice"
+    assert core.told == []
+    (introduced,) = act(node, core, Introduce())
+    assert isinstance(introduced, Publish)
+    assert "another process" in codec.from_json(NodeState, introduced.packet.payload).trouble
+
+
+def test_a_controller_hears_its_own_state_as_everybodys() -> None:
+    """It follows all states, its own too."""
+    core = Fake((topics.NODE_STATE,))
+    node = a_node(core, "agent.a")
+    node.receive(own_word(3), 0.0)
+    assert len(core.told) == 1
+
+
+def test_a_node_says_what_its_broker_lacks() -> None:
+    """On the connection that lacks it."""
+    node = a_node()
+    node.connected(0.0, ("no shares",))
+    assert any(b'"trouble":"no shares"' in e.packet.payload for e in published(node.take()))
+    node.connected(1.0)
+    assert not any(b"no shares" in e.packet.payload for e in published(node.take()))
+
+
+def published(effects: list[Effect]) -> list[Publish]:
+    """Those of the effects that are packets."""
+    return [effect for effect in effects if isinstance(effect, Publish)]

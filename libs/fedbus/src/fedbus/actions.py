@@ -60,13 +60,19 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """A foreign client's message on a public topic: raw bytes, and where an answer may go."""
+    """A foreign client's message on a public topic: raw bytes, and where an answer may go.
+
+    `retained`: the broker had it before we subscribed. With a `receipt` the broker keeps it, and
+    gives it again on the next connection, until `Settle` names that.
+    """
 
     topic: Topic
     levels: dict[str, str]
     payload: bytes
     content_type: str | None
     reply: ReplyTo | None
+    retained: bool = False
+    receipt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +201,13 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Settle:
+    """What was requested with this receipt is dealt with: the broker may forget it."""
+
+    receipt: int
+
+
+@dataclass(frozen=True, slots=True)
 class WakeAt:
     """Send `Woke(key)` at this time of the monotonic clock, seconds; the same key replaces."""
 
@@ -263,6 +276,7 @@ Action: TypeAlias = (
     | Clear
     | Introduce
     | Reply
+    | Settle
     | WakeAt
     | Run
     | Fetch

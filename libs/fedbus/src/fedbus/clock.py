@@ -19,6 +19,6 @@ def utc() -> str:
 def incarnation() -> int:
     """Tell this start of a process from all others: milliseconds of the wall clock, and chance.
 
-    Only its being different matters; nobody compares incarnations for order.
+    Only its being different matters. Which of two began later is a hint, as clocks may be wrong.
     """
     return (int(time.time() * 1000) << 10 | secrets.randbelow(1 << 10)) % 2**53

@@ -33,6 +33,13 @@ class PublishChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Tell the broker that a packet with this receipt is dealt with."""
+
+    receipt: int
+
+
+@dataclass(frozen=True, slots=True)
 class Subscribe:
     """Subscribe to this topic."""
 
@@ -64,5 +71,13 @@ class Misread:
 
 
 Effect: TypeAlias = (
-    Publish | PublishChunk | Subscribe | Unsubscribe | StartRun | Misread | Note | Quit
+    Publish
+    | PublishChunk
+    | Acknowledge
+    | Subscribe
+    | Unsubscribe
+    | StartRun
+    | Misread
+    | Note
+    | Quit
 )

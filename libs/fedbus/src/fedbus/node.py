@@ -8,7 +8,7 @@ and a fake clock.
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeAlias, assert_never
 
@@ -32,10 +32,12 @@ from fedbus.actions import (
     Ran,
     Received,
     Reply,
+    Requested,
     Run,
     RunFailed,
     Send,
     Serve,
+    Settle,
     Stopping,
     Unserve,
     WakeAt,
@@ -44,8 +46,18 @@ from fedbus.actions import (
 )
 from fedbus.ask import Asks
 from fedbus.bus.base import Packet
-from fedbus.effects import Effect, Misread, Publish, PublishChunk, StartRun, Subscribe, Unsubscribe
+from fedbus.effects import (
+    Acknowledge,
+    Effect,
+    Misread,
+    Publish,
+    PublishChunk,
+    StartRun,
+    Subscribe,
+    Unsubscribe,
+)
 from fedbus.errors import WireError
+from fedbus.name_conflict import NameConflict
 from fedbus.public import event_of, packet_of
 from fedbus.timers import Timers
 from fedbus.transfer.chunk import read_chunk
@@ -102,26 +114,43 @@ class Node:
         self._effects: list[Effect] = []
         self._followed: Counter[str] = Counter()
         self._beats = 0
+        self._connections = 0
+        self._lacks: tuple[str, ...] = ()
+        self.conflict = NameConflict(identity.name, identity.incarnation)
 
     # ── what a shell calls ────────────────────────────────────────────────────────────────────────
 
     def subscriptions(self) -> list[str]:
         """What to subscribe to on every connect, before `connected`."""
         root, name = self.identity.root, self.identity.name
-        wanted = [topics.wildcard(root, topic) for topic in self._core.listens]
+        listens = [topic for topic in self._core.listens if not topic.kept]
+        wanted = [topics.wildcard(root, topic) for topic in listens]
+        if topics.NODE_STATE not in listens:
+            wanted.append(topics.address(root, topics.NODE_STATE, node=name))
         # Replicas of the inference service share its requests: each goes to one of them.
         shared = topics.wildcard(root, topics.INFERENCE)
         return [f"{root}/link/+/{name}/+"] + [
             f"$share/inference/{topic}" if topic == shared else topic for topic in wanted
         ]
 
+    def kept(self) -> list[str]:
+        """What the broker shall keep for this node while it is away."""
+        return [
+            topics.wildcard(self.identity.root, topic) for topic in self._core.listens if topic.kept
+        ]
+
     def will(self) -> Packet:
         """What the broker says when this node's connection breaks."""
         return self._state_packet(online=False)
 
-    def connected(self, now: float) -> None:
-        """The bus is there, subscribed; whatever was on its way before is lost."""
+    def connected(self, now: float, lacks: tuple[str, ...] = ()) -> None:
+        """The bus is there, subscribed; whatever was on its way before is lost.
+
+        `lacks` are sentences of what this broker cannot do.
+        """
         self._followed.clear()
+        self._connections += 1
+        self._lacks = lacks
         self._introduce()
         for topic, payload in self._asks.reconnected(now):
             self._effects.append(Publish(Packet(topic, payload)))
@@ -137,10 +166,13 @@ class Node:
 
     def receive(self, packet: Packet, now: float) -> None:
         """Take one packet; never raises on what it holds."""
+        settled = packet.receipt is not None
         try:
-            self._read(packet, now)
+            settled = not self._read(packet, now) and settled
         except WireError as error:
             self._effects.append(Misread(packet.topic, str(error)))
+        if settled and packet.receipt is not None:
+            self._effects.append(Acknowledge(packet.receipt))
 
     def ran(self, key: Key, result: object, now: float) -> None:
         """A `StartRun` returned."""
@@ -182,7 +214,8 @@ class Node:
 
     # ── what arrives ──────────────────────────────────────────────────────────────────────────────
 
-    def _read(self, packet: Packet, now: float) -> None:
+    def _read(self, packet: Packet, now: float) -> bool:
+        """Read a packet; tell whether it is now for the core to settle it."""
         root = self.identity.root
         if not packet.topic.startswith(f"{root}/"):
             raise WireError("not a topic of ours")
@@ -200,8 +233,21 @@ class Node:
                 self._steps(self._intake.group_chunk(source, digest, chunk, now), now)
             case _:
                 event = event_of(packet, root, open_profile=self.identity.open_profile)
-                if event is not None:
+                match event:
+                    case Received(sender, NodeState() as state) if sender == self.identity.name:
+                        self._heard_of_self(state)
+                if isinstance(event, Requested) and event.receipt is not None:
+                    # A receipt means something to its own connection alone.
+                    event = replace(event, receipt=self._connections << 16 | event.receipt)
+                if event is not None and self._listens(event):
                     self._tell(event, now)
+                return isinstance(event, Requested)
+        return False
+
+    def _listens(self, event: Event) -> bool:
+        """Tell what the core wants to hear from what only the node does: its own state."""
+        of_self = isinstance(event, Received) and event.sender == self.identity.name
+        return not of_self or topics.NODE_STATE in self._core.listens
 
     def _heard(self, sender: str, message: object, now: float) -> None:
         match message:
@@ -243,6 +289,9 @@ class Node:
                 self._asks.cancel(action.key)
                 self._timers.cancel(action.key)
                 self._steps(self._intake.cancel(action, now), now)
+            case Settle(receipt):
+                if receipt >> 16 == self._connections:  # else the broker gives it again
+                    self._effects.append(Acknowledge(receipt & 0xFFFF))
             case WakeAt():
                 self._timers.set(action.key, action.at)
             case Run():
@@ -316,6 +365,12 @@ class Node:
 
     def _introduce(self) -> None:
         self._effects.append(Publish(self._state_packet(online=True)))
+        self.conflict.said()
+
+    def _heard_of_self(self, state: NodeState) -> None:
+        if self.conflict.heard(state):
+            facts = {"other": state.incarnation, "reason": self.conflict.trouble}
+            self._effects.append(Note("name_used_twice", facts))
 
     def _state_packet(self, *, online: bool) -> Packet:
         state = NodeState(
@@ -324,6 +379,7 @@ class Node:
             online=online,
             version=self.identity.version,
             agent=self._core.facts() if online else None,
+            trouble="; ".join(filter(None, (self.conflict.trouble, *self._lacks))),
         )
         return packet_of(Announce(topics.NODE_STATE, state), self.identity.root)
 

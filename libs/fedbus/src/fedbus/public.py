@@ -26,7 +26,9 @@ def event_of(packet: Packet, root: str, *, open_profile: bool) -> Received | Req
     payload = bytes(packet.payload)  # a large one is lent, and a core keeps what it is told
     if topic.message is None:
         reply = _reply_to(packet, root, open_profile=open_profile)
-        return Requested(topic, levels, payload, packet.content_type, reply)
+        return Requested(
+            topic, levels, payload, packet.content_type, reply, packet.retain, packet.receipt
+        )
     if not payload:
         return None
     read = codec.from_json if topic.encoding == "json" else codec.unpack

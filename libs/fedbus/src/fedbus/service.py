@@ -29,6 +29,7 @@ from fedbus import clock, telemetry
 from fedbus.actions import Core
 from fedbus.bus import mqtt
 from fedbus.bus.base import BrokerAddress
+from fedbus.bus.login import TAKEN_OVER
 from fedbus.echo import Echo
 from fedbus.errors import BusError, FedbusError, SettingsError
 from fedbus.node import Identity, Node
@@ -45,6 +46,9 @@ log = structlog.get_logger()
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 2.0
 STEADY_SECONDS = 10.0
+CONFLICT_PAUSE_SECONDS = 30.0
+LONGEST_CONFLICT_SECONDS = 600.0
+"""Between logins while another process uses our name: each of ours throws it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Built:
 
 async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Random) -> None:
     """Serve over fresh connections for ever, with a jittered pause after each that broke."""
-    node, pause = shell.node, FIRST_PAUSE_SECONDS
+    node, pause, lacks = shell.node, FIRST_PAUSE_SECONDS, tuple[str, ...]()
     while True:
         began = clock.monotonic()
         try:
@@ -67,17 +71,34 @@ async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Rando
                 address,
                 name=node.identity.name,
                 listen=node.subscriptions(),
+                keep=node.kept(),
                 will=node.will(),
                 lend=True,
             ) as bus:
                 log.info("bus_connected", broker=f"{address.host}:{address.port}")
+                for lack in bus.lacks if bus.lacks != lacks else ():
+                    log.warning("broker_lacks", reason=lack)
+                lacks = bus.lacks
                 await shell.serve(bus)
         except* BusError as broken:
             log.warning("bus_lost", reason=str(broken.exceptions[0]))
-        if clock.monotonic() - began > STEADY_SECONDS:
+            if getattr(broken.exceptions[0], "code", None) == TAKEN_OVER:
+                node.conflict.told()
+        lasted = clock.monotonic() - began
+        if lasted > STEADY_SECONDS:
             pause = FIRST_PAUSE_SECONDS
-        await asyncio.sleep(pause * rng.uniform(0.5, 1.5))
+        if lasted > LONGEST_CONFLICT_SECONDS:
+            node.conflict.settled()
+        await asyncio.sleep(pause_after(pause, node.conflict.count, rng))
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def pause_after(usual: float, conflicts: int, rng: random.Random) -> float:
+    """Seconds to wait before the next login, after so many met with another of our name."""
+    if not conflicts:
+        return usual * rng.uniform(0.5, 1.5)
+    most = CONFLICT_PAUSE_SECONDS * 2.0 ** min(conflicts - 1, 10)
+    return min(most, LONGEST_CONFLICT_SECONDS) * rng.uniform(1.0, 2.0)
 
 
 async def keep_pulse(shell: Shell, file: Path | None, seconds: float) -> None:

@@ -14,7 +14,16 @@ from fedbus import clock
 from fedbus.actions import Note, Quit
 from fedbus.bus.base import Bus, Packet
 from fedbus.echo import ANSWER_SECONDS, Echo
-from fedbus.effects import Effect, Misread, Publish, PublishChunk, StartRun, Subscribe, Unsubscribe
+from fedbus.effects import (
+    Acknowledge,
+    Effect,
+    Misread,
+    Publish,
+    PublishChunk,
+    StartRun,
+    Subscribe,
+    Unsubscribe,
+)
 from fedbus.errors import FedbusError
 from fedbus.node import Node
 
@@ -42,7 +51,7 @@ class Shell:
         self.counts: dict[str, int] = {}
         self.traffic = {"received": (0, 0), "sent": (0, 0)}
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="work")
-        self._control: deque[Publish | Subscribe | Unsubscribe] = deque()
+        self._control: deque[Publish | Acknowledge | Subscribe | Unsubscribe] = deque()
         self._bulk: deque[PublishChunk] = deque()
         self._work = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -55,7 +64,7 @@ class Shell:
         self._bulk.clear()
         self.connected = True
         try:
-            self.node.connected(clock.monotonic())
+            self.node.connected(clock.monotonic(), bus.lacks)
             self._perform()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(bus), name="read")
@@ -155,12 +164,17 @@ class Shell:
         self._count("sent", (packet,))
 
     async def _say(
-        self, bus: Bus, effect: Publish | Subscribe | Unsubscribe, tasks: asyncio.TaskGroup
+        self,
+        bus: Bus,
+        effect: Publish | Acknowledge | Subscribe | Unsubscribe,
+        tasks: asyncio.TaskGroup,
     ) -> None:
         match effect:
             case Publish(packet):
                 await bus.publish(packet)
                 self._count("sent", (packet,))
+            case Acknowledge(receipt):
+                await bus.acknowledge(receipt)
             case Subscribe(topic):
                 # A broker takes a client's packets in order, so what follows need not wait for its
                 # answer; only be written after it, which one turn of the loop is enough for.

@@ -51,30 +51,33 @@ from fedbus.wire.messages import (
     TakeLease,
     TaskTaken,
 )
-from fedbus.wire.states import AgentFacts, Heartbeat, JobState, NodeState
+from fedbus.wire.states import (
+    ENDED,
+    AgentFacts,
+    Heartbeat,
+    JobState,
+    NodeState,
+    RefusedRequest,
+)
 from fedbus.wire.topics import (
     CANCEL,
     FORGET,
     HEARTBEAT,
+    JOB_REFUSED,
+    JOB_REQUEST,
     JOB_STATE,
     NODE_STATE,
     ROUND_STATE,
     SUBMIT,
     Topic,
 )
-from fedbus.wire.values import Moment
+from fedbus.wire.values import IDENT_SAID, Moment
 from fedbus_controller.brief import Means
 from fedbus_controller.fleet import Fleet
 from fedbus_controller.job import MAX_REASON, Job
 from fedbus_controller.people import People
-from fedbus_controller.submission import (
-    NO_ID,
-    PluginCheck,
-    canceled,
-    forgotten,
-    job_named,
-    too_late,
-)
+from fedbus_controller.requests import Request
+from fedbus_controller.submission import NO_ID, PluginCheck, forgotten, job_named
 
 LEASE: Key = ("lease",)
 JOBS: Key = ("jobs",)
@@ -86,7 +89,16 @@ STOP_SECONDS = 600.0
 class ControllerCore:
     """The lease, the fleet, the jobs."""
 
-    listens: tuple[Topic, ...] = (NODE_STATE, HEARTBEAT, SUBMIT, CANCEL, FORGET)
+    listens: tuple[Topic, ...] = (
+        NODE_STATE,
+        HEARTBEAT,
+        JOB_STATE,
+        JOB_REFUSED,
+        JOB_REQUEST,
+        SUBMIT,
+        CANCEL,
+        FORGET,
+    )
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument for each thing a controller is given
         self,
@@ -106,6 +118,7 @@ class ControllerCore:
         self._lease_asked = 0.0
         self._lease_until = 0.0
         self._highest = 0  # the highest epoch the repository has told
+        self._led_until = 0.0  # by another controller, as far as we know
         self._listed = False  # whether it has told which jobs run
         self._jobs: dict[str, Job] = {}
         self._over: OrderedDict[str, JobState] = OrderedDict()
@@ -135,6 +148,7 @@ class ControllerCore:
             yield from self._lose(renewed=False)
         match event:
             case Connected():
+                self._people.reconnected()
                 self._fleet.reconnected(now)
                 yield self._ask_lease(now)
                 for state in (*(job.state() for job in self._jobs.values()), *self._over.values()):
@@ -145,12 +159,15 @@ class ControllerCore:
                         yield from running.reborn(state.node)
             case Received(sender, Heartbeat() as heartbeat):
                 self._fleet.beat(sender, heartbeat, now)
+            case Received(_, JobState() | RefusedRequest() as said):
+                yield from self._said_elsewhere(said, now)
             case Received(sender, message) if sender == self._repository:
                 yield from self._told(message, now)
+                yield from self._decide_requests(now)
             case Received(sender, message):
                 yield from self._heard(sender, message, now)
-            case Requested(topic, _, payload, _, reply) if self._epoch is not None:
-                yield from self._requested(topic, payload, reply, self._epoch, now)
+            case Requested():
+                yield from self._requested(event, now)
             case Woke(key):
                 yield from self._woke(key, now)
             case _:
@@ -198,6 +215,7 @@ class ControllerCore:
             return
         yield Cancel(LEASE)
         yield WakeAt(LEASE, now + granted.seconds / 3)
+        self._led_until = 0.0
         if self._epoch != granted.epoch:
             yield from self._step_down()
             self._epoch = granted.epoch
@@ -231,6 +249,9 @@ class ControllerCore:
                 yield Cancel(LEASE)
                 yield WakeAt(LEASE, now + seconds)
                 yield from self._lose(holder=holder)
+                if 0 < self._led_until < now + seconds:  # it was renewed since
+                    yield from self._people.led()
+                self._led_until = now + seconds
             case StaleEpoch(epoch=epoch) if epoch > self._highest:
                 self._highest = epoch
                 yield from self._lose(epoch=epoch)
@@ -370,15 +391,12 @@ class ControllerCore:
 
     # ── people ────────────────────────────────────────────────────────────────────────────────────
 
-    def _requested(
-        self, topic: Topic, payload: bytes, reply: ReplyTo | None, epoch: int, now: float
-    ) -> Iterator[Action]:
-        if topic == SUBMIT:
-            yield from self._people.submit(payload, reply, epoch, now)
-        elif topic == FORGET:
-            yield from self._forget(payload, reply, epoch)
-        else:
-            yield from self._cancel(payload, reply)
+    def _requested(self, event: Requested, now: float) -> Iterator[Action]:
+        if event.topic != FORGET:
+            yield from self._people.arrived(event, led=now < self._led_until)
+            yield from self._decide_requests(now)
+        elif self._epoch is not None:
+            yield from self._forget(event.payload, event.reply, self._epoch)
 
     def _forget(self, payload: bytes, reply: ReplyTo | None, epoch: int) -> Iterator[Action]:
         name = job_named(payload)
@@ -399,20 +417,39 @@ class ControllerCore:
             yield Clear(JOB_STATE, {"job": name})
         yield from self._people.job_forgotten(answer)
 
-    def _cancel(self, payload: bytes, reply: ReplyTo | None) -> Iterator[Action]:
-        name = job_named(payload)
-        if name in self._jobs:
-            self._people.cancel(name, reply)
-            yield from self._jobs[name].end("cancelled", "cancelled by a user")
-        elif reply is not None:
-            yield canceled(reply, name or "", self._why_not_canceled(name))
+    def _decide_requests(self, now: float) -> Iterator[Action]:
+        """Decide what people asked for, as far as it can be decided now."""
+        if self._epoch is None:
+            return
+        for request in self._people.undecided():
+            if request.is_cancel:
+                yield from self._cancel(request)
+            else:
+                yield from self._people.submit(request, self._epoch, now)
 
-    def _why_not_canceled(self, name: str | None) -> str:
-        if name is None:
-            return NO_ID
-        if over := self._over.get(name):
-            return too_late(over.phase, over.reason)
-        if ("load", name) in self._asked or self._people.storing(name) or not self._listed:
-            return "not known to run yet; try again in a moment"
-        running = ", ".join(sorted(self._jobs)) or "none"
-        return f"no running job of this id; running: {running}"
+    def _cancel(self, request: Request) -> Iterator[Action]:
+        name = request.job
+        over = self._over.get(name)
+        if name in self._jobs:
+            self._people.cancel(request)
+            yield from self._jobs[name].end("cancelled", "cancelled by a user")
+        elif not name:
+            yield from self._people.not_canceled(request, f"{NO_ID}: {IDENT_SAID}")
+        elif over is not None:
+            self._people.cancel(request)
+            yield from self._people.ended(name, over.phase, over.reason)
+        elif ("load", name) in self._asked or self._people.storing(name) or not self._listed:
+            self._people.hold(request)
+        else:
+            running = ", ".join(sorted(self._jobs)) or "none"
+            why = f"no running job of this id; running: {running}"
+            yield from self._people.not_canceled(request, why)
+
+    def _said_elsewhere(self, said: JobState | RefusedRequest, now: float) -> Iterator[Action]:
+        """Leave to the controller that leads what it has decided."""
+        if now >= self._led_until:
+            return  # nobody leads, or we do; it may be retained since long ago
+        if isinstance(said, JobState):
+            yield from self._people.stored_elsewhere(said.job, over=said.phase in ENDED)
+        else:
+            yield from self._people.refused_elsewhere(said)

@@ -1,25 +1,34 @@
-"""People who submitted or cancelled a job, until the repository has answered. Pure.
+"""What people ask for, until the repository has stored what came of it. Pure.
 
-Nobody is told what is not stored: a controller that is killed meanwhile leaves them without an
-answer, and they ask again.
+A request that cannot be decided yet, without the lease or while its job is being loaded, is held.
+Nobody is told what is not stored, and the broker keeps a request that was published with QoS 1
+until it is decided: a controller that is killed meanwhile gets it again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
-from fedbus.actions import Action, Ask, Note, ReplyTo
+from fedbus.actions import Action, Announce, Ask, Clear, Note, ReplyTo, Requested, Settle
 from fedbus.wire.jobfile import Fault, JobFileError, differences
 from fedbus.wire.messages import ForgetJob, JobFault, JobForgotten, JobStored, StoreJob
+from fedbus.wire.states import RefusedRequest
+from fedbus.wire.topics import CANCEL, JOB_REFUSED, JOB_REQUEST
 from fedbus.wire.values import Moment
 from fedbus_controller.made_ids import MadeIds
+from fedbus_controller.requests import Request, Waiting
 from fedbus_controller.submission import (
     PluginCheck,
     accepted,
     canceled,
     forgotten,
+    job_of_file,
+    named_in,
     read_job,
     refused,
     too_late,
 )
+
+MAX_PROBLEM = 4096
 
 
 class People:
@@ -32,57 +41,142 @@ class People:
         self._check_plugins = check_plugins
         self._utc = utc
         self._ids = MadeIds()
-        self._files: dict[str, bytes] = {}
-        self._submitted: dict[str, list[ReplyTo]] = {}
-        self._canceled: dict[str, list[ReplyTo]] = {}
+        self._waiting = Waiting()  # not decided yet
+        self._storing: dict[str, list[Request]] = {}
+        self._ending: dict[str, list[Request]] = {}
         self._forgotten: dict[str, list[ReplyTo]] = {}
 
-    def submit(
-        self, payload: bytes, reply: ReplyTo | None, epoch: int, now: float
-    ) -> Iterator[Action]:
+    # ── what arrives ──────────────────────────────────────────────────────────────────────────────
+
+    def arrived(self, event: Requested, *, led: bool) -> Iterator[Action]:
+        """Take in a request, to be decided when it can be; `led`: another controller leads."""
+        if event.retained and event.topic != JOB_REQUEST:
+            yield Note("retained_ignored", {"topic": event.topic.pattern, "reason": _RETAINED})
+            yield from _settled(event.receipt)
+        elif not event.payload and event.reply is None:  # a retained message was cleared
+            place = event.levels.get("job")
+            yield from _let_go(self._waiting.drop(lambda one: one.place == place))
+            yield from _settled(event.receipt)
+        else:
+            request = _request(event)
+            if twin := self._twin(request):
+                yield from _settled(twin.said_again(request.receipt))
+            elif (full := self._waiting.full(request)) and not led:
+                yield from self._refuse(request, (Fault(key="", problem=self._too_many(full)),))
+            else:
+                # Who leads has it too, so the oldest may go.
+                yield from _let_go(self._waiting.hold(request))
+
+    def _twin(self, request: Request) -> Request | None:
+        taken = [
+            one for some in (self._storing, self._ending) for each in some.values() for one in each
+        ]
+        return next((one for one in (*self._waiting, *taken) if one.same(request)), None)
+
+    def _too_many(self, full: str) -> str:
+        return (
+            f"{full} wait already, and none can be decided while no controller has the lease of "
+            f"{self._repository}; send it again later"
+        )
+
+    def undecided(self) -> list[Request]:
+        """Take all requests that are held, oldest first; `hold` those that stay so."""
+        return self._waiting.take()
+
+    def hold(self, request: Request) -> None:
+        """Decide it later."""
+        self._waiting.put_back([request])
+
+    def reconnected(self) -> None:
+        """The broker gives again what it keeps: receipts of before mean nothing any more."""
+        taken = [
+            one for some in (self._storing, self._ending) for each in some.values() for one in each
+        ]
+        for request in (*self._waiting, *taken):
+            request.receipt = None
+
+    def forget(self) -> None:
+        """The lease is lost: what was asked under it is undecided again."""
+        for some in (self._storing, self._ending):
+            for requests in some.values():
+                self._waiting.put_back(requests)
+            some.clear()
+        self._forgotten.clear()
+
+    # ── while another controller leads ────────────────────────────────────────────────────────────
+
+    def led(self) -> Iterator[Action]:
+        """Another controller has renewed its lease: it has all that is held here."""
+        yield from _let_go(self._waiting.led())
+
+    def stored_elsewhere(self, job: str, *, over: bool) -> Iterator[Action]:
+        """Another controller has said where a job stands."""
+        dropped = self._waiting.drop(lambda one: one.job == job and (over or not one.is_cancel))
+        yield from _let_go(dropped)
+
+    def refused_elsewhere(self, refusal: RefusedRequest) -> Iterator[Action]:
+        """Another controller has refused a request."""
+        cancel = refusal.request == "cancel"
+        dropped = self._waiting.drop(lambda one: one.job == refusal.job and one.is_cancel == cancel)
+        yield from _let_go(dropped)
+
+    # ── jobs ──────────────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, request: Request, epoch: int, now: float) -> Iterator[Action]:
         """Have a job stored, or say at once why not."""
         try:
-            file = read_job(payload, self._check_plugins)
+            file = job_of_file(read_job(request.payload, self._check_plugins), request.place)
         except JobFileError as error:
-            yield Note("job_refused", {"faults": len(error.faults)})
-            if reply is not None:
-                yield refused(reply, "", tuple(error.faults))
+            yield from self._refuse(request, error.faults)
             return
-        job = file.training_id or self._ids.make(file.model_name, payload, reply, now, self._utc())
-        if differences(self._files.setdefault(job, payload), payload):
-            if reply is not None:
-                problem = f"another job file of the id {job!r} is being stored; try again"
-                yield refused(reply, job, (Fault(key="training_id", problem=problem),))
+        payload, reply = request.payload, request.reply
+        made = request.place or self._ids.make(file.model_name, payload, reply, now, self._utc())
+        job = file.training_id or made
+        others = self._storing.setdefault(job, [])
+        if others and differences(others[0].payload, payload):
+            problem = f"another job file of the id {job!r} is being stored; try again"
+            yield from self._refuse(request, (Fault(key="training_id", problem=problem),))
             return
-        _join(self._submitted, job, reply)
+        others.append(request)
         store = StoreJob(epoch=epoch, job=job, model=file.model_name, file=payload)
         yield Ask(("store", job), self._repository, store)
 
     def stored(self, stored: JobStored) -> Iterator[Action]:
         """A job is accepted, or was before."""
-        for reply in self._answer(stored.job):
-            yield accepted(reply, stored)
+        for request in self._storing.pop(stored.job, ()):
+            if request.reply is not None:
+                yield accepted(request.reply, stored)
+            yield from _decided(request)
+        yield Clear(JOB_REFUSED, {"job": stored.job})
 
     def refused(self, job: str, faults: Iterable[JobFault]) -> Iterator[Action]:
         """A job is not accepted."""
         found = tuple(Fault(key=f.key, problem=f.problem, hint=f.hint) for f in faults)
-        for reply in self._answer(job):
-            yield refused(reply, job, found)
+        for request in self._storing.pop(job, ()):
+            yield from self._refuse(request, found)
 
     def storing(self, job: str) -> bool:
         """Tell whether an answer about this job is awaited."""
-        return job in self._files
+        return job in self._storing
 
-    def forget(self) -> None:
-        """Another controller leads: it will be asked again."""
-        self._files.clear()
-        self._submitted.clear()
-        self._canceled.clear()
-        self._forgotten.clear()
+    def _refuse(self, request: Request, faults: tuple[Fault, ...]) -> Iterator[Action]:
+        if request.is_cancel:
+            yield from self.not_canceled(request, faults[0].problem)
+            return
+        said = [str(fault) for fault in faults]
+        yield Note("job_refused", {"job": request.job, "faults": said[:MOST_NOTED]})
+        if request.reply is not None:
+            yield refused(request.reply, request.job, faults)
+        yield from _refusal(request, faults)
+        yield from _decided(request)
+
+    # ── ended jobs ────────────────────────────────────────────────────────────────────────────────
 
     def forget_job(self, job: str, reply: ReplyTo | None, epoch: int) -> Iterator[Action]:
         """Have an ended job listed no more."""
-        _join(self._forgotten, job, reply)
+        waiting = self._forgotten.setdefault(job, [])
+        if reply is not None and reply not in waiting:
+            waiting.append(reply)  # who asks twice is answered once
         yield Ask(("forget", job), self._repository, ForgetJob(epoch=epoch, job=job))
 
     def job_forgotten(self, answer: JobForgotten) -> Iterator[Action]:
@@ -90,21 +184,76 @@ class People:
         for reply in self._forgotten.pop(answer.job, ()):
             yield forgotten(reply, answer.job, answer.reason)
 
-    def cancel(self, job: str, reply: ReplyTo | None) -> None:
+    # ── cancellations ─────────────────────────────────────────────────────────────────────────────
+
+    def cancel(self, request: Request) -> None:
         """Answer once the job has ended."""
-        _join(self._canceled, job, reply)
+        self._ending.setdefault(request.job, []).append(request)
 
     def ended(self, job: str, phase: str, reason: str) -> Iterator[Action]:
         """A job is over, cancelled or not."""
-        why = too_late(phase, reason)
-        for reply in self._canceled.pop(job, ()):
-            yield canceled(reply, job, why)
+        for request in self._ending.pop(job, ()):
+            if why := too_late(phase, reason):
+                yield from self.not_canceled(request, why)
+            else:
+                if request.reply is not None:
+                    yield canceled(request.reply, job, "")
+                yield from _decided(request)
 
-    def _answer(self, job: str) -> list[ReplyTo]:
-        self._files.pop(job, None)
-        return self._submitted.pop(job, [])
+    def not_canceled(self, request: Request, why: str) -> Iterator[Action]:
+        """Say why a job is not cancelled."""
+        yield Note("cancel_refused", {"job": request.job, "reason": why})
+        if request.reply is not None:
+            yield canceled(request.reply, request.job, why)
+        yield from _refusal(request, (Fault(key="", problem=why),))
+        yield from _decided(request)
 
 
-def _join(waiting: dict[str, list[ReplyTo]], job: str, reply: ReplyTo | None) -> None:
-    if reply is not None and reply not in waiting.setdefault(job, []):
-        waiting[job].append(reply)  # who asks twice is answered once
+MOST_NOTED = 8
+_RETAINED = (
+    "retained messages there are old wishes, and none is followed; clear it (mosquitto_pub -r -n "
+    "-t …). A job that is to survive the broker is published retained to jobs/ID/request"
+)
+
+
+def _request(event: Requested) -> Request:
+    cancel = event.topic == CANCEL
+    place = event.levels.get("job", "")
+    return Request(
+        is_cancel=cancel,
+        payload=event.payload,
+        reply=event.reply,
+        job=named_in(event.payload, cancel=cancel, place=place),
+        place=place,
+        receipt=event.receipt,
+    )
+
+
+def _refusal(request: Request, faults: Iterable[Fault]) -> Iterator[Action]:
+    """Leave word for who cannot name a reply topic; never on the state of a job."""
+    if not request.job:
+        return
+    kind: Literal["cancel", "submit"] = "cancel" if request.is_cancel else "submit"
+    listed = tuple(
+        JobFault(key=f.key[:MAX_PROBLEM], problem=f.problem[:MAX_PROBLEM], hint=f.hint)
+        for f in faults
+    )
+    yield Announce(JOB_REFUSED, RefusedRequest(job=request.job, request=kind, faults=listed))
+
+
+def _decided(request: Request) -> Iterator[Action]:
+    """Let the broker forget a request."""
+    yield from _settled(request.receipt)
+    if request.place:
+        yield Clear(JOB_REQUEST, {"job": request.place})
+
+
+def _let_go(requests: Iterable[Request]) -> Iterator[Action]:
+    """Leave requests to the controller that leads."""
+    for request in requests:
+        yield from _settled(request.receipt)
+
+
+def _settled(receipt: int | None) -> Iterator[Action]:
+    if receipt is not None:
+        yield Settle(receipt)

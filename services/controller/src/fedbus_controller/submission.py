@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 
 from fedbus.actions import Reply, ReplyTo
 from fedbus.wire.jobfile import Fault, JobFile, JobFileError, Plugins, parse
+from fedbus.wire.jobfile.tree import read
 from fedbus.wire.messages import JobStored
-from fedbus.wire.values import IDENT
+from fedbus.wire.values import IDENT, IDENT_SAID
 
 NO_ID = "not a job's id; send it bare, or as a JSON string"
 MAX_JOB_FILE = 256 * 1024
@@ -27,6 +28,35 @@ def read_job(payload: bytes, check_plugins: PluginCheck) -> JobFile:
             (Fault(key="", problem=f"{len(payload)} bytes, at most {MAX_JOB_FILE}"),)
         )
     return parse(payload, lambda job: check_plugins(job.plugins))
+
+
+def job_of_file(file: JobFile, place: str) -> JobFile:
+    """Check that a job file that is retained on the topic of an id has that id, or none.
+
+    Raises:
+        JobFileError: it has another.
+    """
+    if place and not re.fullmatch(IDENT, place):
+        problem = f"published to jobs/{place[:80]}/request, where no id stands: {IDENT_SAID}"
+        raise JobFileError((Fault(key="", problem=problem),))
+    if place and file.training_id not in {place, None}:
+        problem = f"{file.training_id!r}, but it was published to jobs/{place[:80]}/request"
+        raise JobFileError((Fault(key="training_id", problem=problem),))
+    return file
+
+
+def named_in(payload: bytes, *, cancel: bool, place: str) -> str:
+    """Read a job's id as far as it can be read, however wrong the rest is; "" where it cannot."""
+    if place:
+        return place if re.fullmatch(IDENT, place) else ""
+    if cancel:
+        return job_named(payload) or ""
+    try:
+        tree = read(payload)
+    except JobFileError:
+        return ""
+    job = tree.get("training_id") if isinstance(tree, dict) else None
+    return job if isinstance(job, str) and re.fullmatch(IDENT, job) else ""
 
 
 def accepted(to: ReplyTo, stored: JobStored) -> Reply:

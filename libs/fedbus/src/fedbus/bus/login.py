@@ -123,7 +123,10 @@ def unreachable(said: str) -> str:
         ("certificate has expired", "renew the broker's certificate, or set this machine's clock"),
         ("not yet valid", "set this machine's clock"),
         ("CERTIFICATE_VERIFY_FAILED", "name its authority: mqtts://…?ca_file=path"),
-        ("CERTIFICATE_REQUIRED", "the broker wants a certificate of us; fedbus logs in by password"),
+        (
+            "CERTIFICATE_REQUIRED",
+            "the broker wants a certificate of us; fedbus logs in by password",
+        ),
         ("HANDSHAKE_FAILURE", "the two share no version of TLS, or it wants a certificate of us"),
         ("EOF occurred", "does this port speak TLS, and not plain mqtt://?"),
         ("No such file", "is that the path of the authority's certificate?"),

@@ -3,7 +3,8 @@
 It does to packets what the real one does: matches topics, keeps retained messages, speaks last
 wills, shares subscriptions among a group, and drops in silence what the rules do not allow and what
 is too large. Each such drop is remembered in `violations`, so that a test can say that there was
-none. It knows no time: what is retained does not expire.
+none. For a session that asks for it, it keeps what was published with QoS 1 until that is
+acknowledged. It knows no time: neither what is retained nor such a session expires.
 """
 
 from collections.abc import Callable
@@ -18,12 +19,23 @@ Deliver = Callable[[str, Packet], None]
 """Called with the receiver's name and what it receives; when it arrives is the caller's part."""
 
 _SHARE = "$share"
+MOST_KEPT = 100
+"""For one session, as Mosquitto is configured; what comes then is lost in silence."""
 
 
 @dataclass(slots=True)
 class _Session:
     will: Packet | None
     subscriptions: dict[str, str] = field(default_factory=dict)  # as named -> the filter
+
+
+@dataclass(slots=True)
+class _Keeping:
+    """What is kept for a name, by receipt, whether or not it is connected."""
+
+    patterns: list[str]
+    packets: dict[int, Packet] = field(default_factory=dict)
+    given: int = 0  # receipts
 
 
 class MemoryBroker:
@@ -34,6 +46,7 @@ class MemoryBroker:
         self._deliver = deliver
         self._root = root
         self._sessions: dict[str, _Session] = {}
+        self._keeping: dict[str, _Keeping] = {}
         self._retained: dict[str, Packet] = {}
         self._turns: dict[str, int] = {}
         self._allowed: dict[tuple[str, topics.Access, str], bool] = {}
@@ -42,11 +55,28 @@ class MemoryBroker:
         # beginning, and a route is forgotten only when somebody follows its topic or no longer.
         self._followers: dict[str, dict[str, dict[str, int]]] = {}
 
-    def connect(self, name: str, subscriptions: list[str], will: Packet | None = None) -> None:
-        """Open a session; an older one of this name is thrown out, and its will is not spoken."""
+    def connect(
+        self,
+        name: str,
+        subscriptions: list[str],
+        will: Packet | None = None,
+        keep: list[str] | None = None,
+    ) -> None:
+        """Open a session; an older one of this name is thrown out, and its will is not spoken.
+
+        With `keep` it goes on where it was: what is not acknowledged comes again, and first.
+        """
         if name in self._sessions:
             self._forget(name)
         self._sessions[name] = _Session(will)
+        if not keep:
+            self._keeping.pop(name, None)
+        else:
+            keeping = self._keeping.setdefault(name, _Keeping(keep))
+            keeping.patterns = keep
+            for packet in keeping.packets.values():
+                self._hand_over(name, packet)
+            subscriptions = [*subscriptions, *keep]
         for topic in subscriptions:
             self.subscribe(name, topic)
 
@@ -59,10 +89,22 @@ class MemoryBroker:
         if session is not None and session.will is not None and not clean:
             self.publish(name, replace(session.will, retain=True))
 
-    def restart(self) -> None:
-        """Lose everything, wills unsaid."""
+    def acknowledge(self, name: str, receipt: int) -> None:
+        """Keep a packet no longer."""
+        if name in self._keeping:
+            self._keeping[name].packets.pop(receipt, None)
+
+    def waiting(self, name: str) -> list[Packet]:
+        """List what is kept for a name and not acknowledged, oldest first."""
+        keeping = self._keeping.get(name)
+        return [] if keeping is None else list(keeping.packets.values())
+
+    def restart(self, *, saved: bool = False) -> None:
+        """Lose everything, wills unsaid; if it was `saved`, what is retained and kept stays."""
         self._sessions.clear()
-        self._retained.clear()
+        if not saved:
+            self._retained.clear()
+            self._keeping.clear()
         self._routes.clear()
         self._followers.clear()
 
@@ -88,8 +130,8 @@ class MemoryBroker:
         if pattern is not None:
             self._unfollow(name, pattern)
 
-    def publish(self, name: str, packet: Packet) -> None:
-        """Deliver a packet to whoever follows its topic, once each."""
+    def publish(self, name: str, packet: Packet, qos: int = 0) -> None:
+        """Deliver a packet to whoever follows its topic, once each; keep it where that is asked."""
         if not self._may(name, "write", packet.topic):
             self.violations.append((name, "write", packet.topic))
             return
@@ -103,12 +145,29 @@ class MemoryBroker:
                 self._retained[packet.topic] = packet
         plain, shares = self._route(packet.topic)
         live = replace(packet, retain=False) if packet.retain else packet
+        kept = self._keep(live) if qos else ()
         for receiver in plain:
-            self._hand_over(receiver, live)
+            if receiver not in kept:
+                self._hand_over(receiver, live)
         for group, members in shares.items():
             turn = self._turns.get(group, 0)
             self._turns[group] = turn + 1
             self._hand_over(members[turn % len(members)], live)
+
+    def _keep(self, packet: Packet) -> set[str]:
+        """Keep a packet for whoever wants that; return who they are."""
+        wanted = set()
+        for name, keeping in self._keeping.items():
+            if not any(topics.matches(pattern, packet.topic) for pattern in keeping.patterns):
+                continue
+            wanted.add(name)
+            if len(keeping.packets) < MOST_KEPT and self._may(name, "read", packet.topic):
+                keeping.given += 1
+                kept = replace(packet, receipt=keeping.given)
+                keeping.packets[keeping.given] = kept
+                if name in self._sessions:
+                    self._hand_over(name, kept)
+        return wanted
 
     def _route(self, topic: str) -> tuple[list[str], dict[str, list[str]]]:
         if topic not in self._routes:

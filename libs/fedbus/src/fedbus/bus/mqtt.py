@@ -13,7 +13,6 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import Any, TypeVar
 
 import aiomqtt
@@ -292,7 +291,7 @@ class _Link:
             opened(client, data, sock)
             self._loop.call_soon_threadsafe(self._pipe.listen)
 
-        self._paho.manual_ack_set(True)
+        self._paho.manual_ack_set(on=True)
         self._paho.on_connect = on_connect
         self._paho.on_socket_open = on_socket_open
         self._paho.on_disconnect = self._on_disconnect

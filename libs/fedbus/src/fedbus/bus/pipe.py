@@ -64,8 +64,8 @@ class Pipe:
         on_fault: Callable[[Exception], None],
         on_control: Callable[[Frame], None],
         on_bytes: Callable[[], None] = lambda: None,
-        on_first: Callable[[memoryview], None] = lambda _: None,
         *,
+        on_first: Callable[[memoryview], None] = lambda _: None,
         lend: bool = False,
     ) -> None:
         self.inbox = Inbox(INBOX_BYTES, on_room=self._read_on)
@@ -88,7 +88,7 @@ class Pipe:
         self._sent_in_turn = 0
 
     def listen(self) -> None:
-        """Read from now on: before the login is answered, for what the broker kept comes with it."""
+        """Read from now on: also the login's answer, for what the broker kept comes behind it."""
         sock = self._client.socket()
         if sock is not None:
             self._fd = sock.fileno()

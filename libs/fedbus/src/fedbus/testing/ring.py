@@ -16,7 +16,15 @@ from typing import Any
 from fedbus.actions import Core, Note
 from fedbus.bus.base import Packet
 from fedbus.bus.memory import MemoryBroker
-from fedbus.effects import Misread, Publish, PublishChunk, StartRun, Subscribe, Unsubscribe
+from fedbus.effects import (
+    Acknowledge,
+    Misread,
+    Publish,
+    PublishChunk,
+    StartRun,
+    Subscribe,
+    Unsubscribe,
+)
 from fedbus.errors import FedbusError
 from fedbus.node import Identity, Node
 from fedbus.testing.faults import NONE, Faults, Toll
@@ -149,9 +157,12 @@ class Ring:
         host = self.hosts[name]
         self.at(self.now + after, lambda: self._connect(host, host.lives))
 
-    def restart_broker(self, after: float = RECONNECT_SECONDS) -> None:
-        """Kill the broker: all connections and all it retained are gone; hosts connect again."""
-        self.broker.restart()
+    def restart_broker(self, after: float = RECONNECT_SECONDS, *, saved: bool = False) -> None:
+        """Kill the broker: all connections and all it retained are gone; hosts connect again.
+
+        If it was `saved`, as when it is stopped cleanly, what it retained and kept stays.
+        """
+        self.broker.restart(saved=saved)
         for user, (topics, _) in self.listeners.items():
             self.broker.connect(user, topics)
         for host in self.hosts.values():
@@ -164,9 +175,9 @@ class Ring:
         self.listeners[user] = topics, heard
         self.broker.connect(user, topics)
 
-    def publish(self, user: str, packet: Packet) -> None:
+    def publish(self, user: str, packet: Packet, qos: int = 0) -> None:
         """Publish as a foreign client would, unharmed."""
-        self.broker.publish(user, packet)
+        self.broker.publish(user, packet, qos)
 
     def at(self, time: float, call: Callable[[], None]) -> None:
         """Call when the clock comes to this time."""
@@ -206,8 +217,9 @@ class Ring:
         if host.node is None or host.lives != life or host.connected:
             return
         host.connected = True
-        self.broker.connect(host.name, host.node.subscriptions(), host.node.will())
-        host.node.connected(self.now)
+        node = host.node
+        self.broker.connect(host.name, node.subscriptions(), node.will(), node.kept())
+        node.connected(self.now)
         self._perform(host)
 
     def _deliver(self, name: str, packet: Packet) -> None:
@@ -216,7 +228,9 @@ class Ring:
             return
         host = self.hosts[name]
         life = host.lives
-        struck = self.faults.strike(packet, self.rng)
+        # What the broker keeps is neither lost nor damaged on a connection; with that, it is.
+        whole = [(self.faults.delay, packet)]
+        struck = self.faults.strike(packet, self.rng) if packet.receipt is None else whole
         self.toll.count([delay for delay, _ in struck], self.faults.delay)
         for delay, arriving in struck:
             self.at(self.now + delay, partial(self._arrive, host, life, arriving))
@@ -239,6 +253,8 @@ class Ring:
                     self.broker.publish(host.name, packet)
                 case PublishChunk() if host.connected:
                     bulk.append(effect)
+                case Acknowledge(receipt) if host.connected:
+                    self.broker.acknowledge(host.name, receipt)
                 case Subscribe(topic) if host.connected:
                     self.broker.subscribe(host.name, topic)
                 case Unsubscribe(topic) if host.connected:

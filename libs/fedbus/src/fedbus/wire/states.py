@@ -58,7 +58,7 @@ class AgentFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
-    """A node is there, or (its last will) is not."""
+    """A node is there, or (its last will) is not; `trouble` is what a person should look at."""
 
     node: NodeName
     incarnation: Whole
@@ -66,6 +66,7 @@ class NodeState:
     protocol: Whole = PROTOCOL
     version: Text = ""
     agent: AgentFacts | None = None
+    trouble: Text = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,24 @@ class JobState:
     submitted: Moment | None = None
     ended: Moment | None = None
     at: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFault:
+    """What is wrong with a job, by its key in the job file; "" is none of them."""
+
+    key: Text
+    problem: Text
+    hint: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedRequest:
+    """A request about a job that the controller has refused: its file, or its cancellation."""
+
+    job: Ident
+    request: Literal["submit", "cancel"]
+    faults: Annotated[tuple[JobFault, ...], Field(min_length=1, max_length=256)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,14 @@ from typing import Any, Literal
 
 from fedbus.errors import WireError
 from fedbus.wire import messages as m
-from fedbus.wire.states import Heartbeat, JobState, ModelLatest, NodeState, RoundState
+from fedbus.wire.states import (
+    Heartbeat,
+    JobState,
+    ModelLatest,
+    NodeState,
+    RefusedRequest,
+    RoundState,
+)
 from fedbus.wire.values import ROLES, is_node, role_of
 
 ROOT = "fedbus/v1"
@@ -35,7 +42,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A public topic; `{…}` are levels, and fields of the message where it has such fields."""
+    """A public topic; `{…}` are levels, and fields of the message where it has such fields.
+
+    Of a `kept` topic the broker holds what is published with QoS 1 until a reader acknowledges it.
+    """
 
     pattern: str
     message: type[Any] | None
@@ -45,6 +55,7 @@ class Topic:
     retain: bool
     purpose: str
     expiry: int | None = None
+    kept: bool = False
 
     @property
     def levels(self) -> list[str]:
@@ -116,7 +127,8 @@ LINKS: tuple[Link, ...] = (
     Link(m.RequestRefused, ("repository",), ("user",)),
 )
 
-DAY = 86_400
+HOUR = 3600
+DAY = 24 * HOUR
 YEAR = 365 * DAY
 
 # fmt: off
@@ -130,18 +142,28 @@ HEARTBEAT = Topic(
 )
 SUBMIT = Topic(
     "submit", None, ("user",), ("controller",), "json", retain=False,
-    purpose="a job file; the answer goes to the response topic",
+    purpose="a job file; the answer goes to the response topic. Kept, with QoS 1, until decided",
+    kept=True,
 )
 CANCEL = Topic(
     "cancel", None, ("user",), ("controller",), "any", retain=False,
-    purpose="the id of a job to cancel, bare or as a JSON string",
+    purpose="the id of a job to cancel, bare or as a JSON string. Kept, with QoS 1, until decided",
+    kept=True,
+)
+JOB_REQUEST = Topic(
+    "jobs/{job}/request", None, ("user", "controller"), ("controller",), "json", retain=True,
+    purpose="a job file that survives the broker's restart; cleared once it is stored or refused",
+)
+JOB_REFUSED = Topic(
+    "jobs/{job}/request/refused", RefusedRequest, ("controller",), ("user", "controller"), "json",
+    retain=True, purpose="why a job file, or a cancellation, was refused", expiry=HOUR,
 )
 FORGET = Topic(
     "forget", None, ("user",), ("controller",), "any", retain=False,
     purpose="the id of an ended job that is to be listed no more, bare or as a JSON string",
 )
 JOB_STATE = Topic(
-    "jobs/{job}/state", JobState, ("controller",), ("user",), "json", retain=True,
+    "jobs/{job}/state", JobState, ("controller",), ("user", "controller"), "json", retain=True,
     purpose="where a job stands", expiry=30 * DAY,
 )
 ROUND_STATE = Topic(
@@ -167,8 +189,8 @@ BLOBS = Topic(
     purpose="chunks of a blob, to whoever joined its group",
 )
 PUBLIC = (
-    NODE_STATE, HEARTBEAT, SUBMIT, CANCEL, FORGET, JOB_STATE, ROUND_STATE, MODEL_LATEST, INFERENCE,
-    REPLIES, BLOBS,
+    NODE_STATE, HEARTBEAT, SUBMIT, CANCEL, FORGET, JOB_REQUEST, JOB_REFUSED, JOB_STATE,
+    ROUND_STATE, MODEL_LATEST, INFERENCE, REPLIES, BLOBS,
 )
 # fmt: on
 
@@ -237,6 +259,9 @@ def access_rules(node: str, root: str = ROOT) -> Iterator[tuple[Access, str]]:
     for tree in ("link", "nodes", "blobs"):
         yield "write", f"{root}/{tree}/{node}/#"
     yield "read", f"{root}/link/+/{node}/#"
+    if role not in NODE_STATE.readers:
+        # What it says of itself comes back to it: another process of its name would show there.
+        yield "read", address(root, NODE_STATE, node=node)
     own = (NODE_STATE, HEARTBEAT, BLOBS)
     for topic in PUBLIC:
         if role in topic.writers and topic not in own:

@@ -40,7 +40,6 @@ from fedbus.wire.messages.truth import (
     EndJob,
     ForgetJob,
     JobEnded,
-    JobFault,
     JobForgotten,
     JobLoaded,
     JobRefused,
@@ -60,6 +59,7 @@ from fedbus.wire.messages.truth import (
     StoreScore,
     TakeLease,
 )
+from fedbus.wire.states import JobFault
 
 __all__ = [
     "Commit",

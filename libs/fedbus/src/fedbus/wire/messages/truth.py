@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from fedbus.wire.states import ModelNeeds
+from fedbus.wire.states import JobFault, ModelNeeds
 from fedbus.wire.values import (
     Flag,
     Ident,
@@ -75,15 +75,6 @@ class JobStored:
     metrics: Metrics = field(default_factory=dict)
     submitted: Moment | None = None
     ended: Moment | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobFault:
-    """What is wrong with a job, by its key in the job file; "" is none of them."""
-
-    key: Text
-    problem: Text
-    hint: Text = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,60 @@
+"""Whether another process logs in with this node's name. Pure.
+
+A broker lets one connection in for each name, so two processes of one name throw each other out,
+for ever, and older brokers tell neither why. But what a node says of itself is retained: whoever
+comes back and finds the word of another life there has met the other one.
+"""
+
+from fedbus.wire.states import NodeState
+
+SURE = 2
+"""Words of another life before it is sure. One may be our own life before this one, from what a
+broker had saved long ago; unless it began after this one."""
+
+SENTENCE = (
+    "another process logs in with the name {name}, and the broker lets only one in at a time: give "
+    "one of the two a name and login of its own"
+)
+
+
+class NameConflict:
+    """What speaks for another process of this name.
+
+    Attributes:
+        count: How often it was met since it became sure; 0: it is not.
+    """
+
+    def __init__(self, name: str, incarnation: int) -> None:
+        self.count = 0
+        self._name, self._own = name, incarnation
+        self._seen = 0
+        self._said = False  # whether our own word should be retained by now
+
+    @property
+    def trouble(self) -> str:
+        """A sentence for people; nothing while there is no conflict."""
+        return SENTENCE.format(name=self._name) if self.count else ""
+
+    def said(self) -> None:
+        """We have said who we are."""
+        self._said = True
+
+    def told(self) -> None:
+        """The broker has said that another took this name over."""
+        self._seen = max(self._seen, SURE)
+        self.count += 1
+
+    def heard(self, state: NodeState) -> bool:
+        """Take what is said under our own name; tell whether it speaks for another process."""
+        if not self._said or state.incarnation == self._own:
+            return False
+        self._said = False  # once for each connection
+        self._seen += SURE if state.incarnation > self._own else 1
+        if self._seen < SURE:
+            return False
+        self.count += 1
+        return True
+
+    def settled(self) -> None:
+        """A connection has lasted for so long that the conflict must be over."""
+        self.count = self._seen = 0

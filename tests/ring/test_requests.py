@@ -1,0 +1,131 @@
+"""Requests published once, with QoS 1, while the controller dies, stands still, or nobody leads."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from fedbus.bus.base import Packet
+from fedbus.testing.births import CONTROLLER, REPOSITORY
+from fedbus.wire import topics
+from tests.ring.house import MODEL, USER, House
+
+SUBMIT, CANCEL = f"{topics.ROOT}/submit", f"{topics.ROOT}/cancel"
+
+
+def job_file(job: str, rounds: int = 1) -> bytes:
+    """A job for one agent."""
+    wish = {"agents": 1, "quorum": 1, "deadline_seconds": 30}
+    plain = {"training_id": job, "model_name": MODEL, "num_rounds": rounds, "round": wish}
+    return json.dumps(plain).encode()
+
+
+def publish_once(house: House, file: bytes, topic: str = SUBMIT) -> None:
+    """Publish as mosquitto_pub does: no reply topic, no second try."""
+    house.ring.publish(USER, Packet(topic, file), qos=1)
+
+
+def accepted(house: House) -> int:
+    """How often the repository took the job in."""
+    return [facts["job"] for facts in house.ring.told("job_begun")].count("job-1")
+
+
+def test_a_job_published_while_the_controller_is_dead_is_taken(tmp_path: Path) -> None:
+    """The broker keeps it for the session of the controller that comes back."""
+    house = House(tmp_path)
+    house.ring.run(lambda: any(house.ring.told("lease_taken")))
+    house.ring.kill(CONTROLLER)
+    publish_once(house, job_file("job-1"))
+    house.ring.at(house.ring.now + 20.0, lambda: house.ring.start(CONTROLLER))
+    assert house.run().phase == "finished"
+    house.close()
+
+
+def test_a_job_published_while_the_repository_is_away_is_taken(tmp_path: Path) -> None:
+    """No controller has a lease then; it holds what it cannot decide."""
+    house = House(tmp_path)
+    house.ring.run(lambda: any(house.ring.told("lease_taken")))
+    house.ring.kill(REPOSITORY)
+    house.ring.at(house.ring.now + 20.0, lambda: publish_once(house, job_file("job-1")))
+    house.ring.at(house.ring.now + 40.0, lambda: house.ring.start(REPOSITORY))
+    assert house.run().phase == "finished"
+    house.close()
+
+
+def test_a_cancel_published_while_the_controller_is_dead_ends_the_job(tmp_path: Path) -> None:
+    """Once, although the job is loaded again first."""
+    house = House(tmp_path)
+    house.ring.run(lambda: any(house.ring.told("lease_taken")))
+    publish_once(house, job_file("job-1", rounds=500))
+    house.ring.run(lambda: bool(house.states.get("job-1")))
+    house.ring.kill(CONTROLLER)
+    publish_once(house, b"job-1", CANCEL)
+    house.ring.at(house.ring.now + 10.0, lambda: house.ring.start(CONTROLLER))
+    assert house.run().phase == "cancelled"
+    house.close()
+
+
+def test_a_retained_job_survives_the_broker_and_is_cleared(tmp_path: Path) -> None:
+    """The broker was stopped cleanly while no controller was there."""
+    house = House(tmp_path)
+    house.ring.kill(CONTROLLER)
+    place = f"{topics.ROOT}/jobs/job-1/request"
+    house.ring.publish(USER, Packet(place, job_file("job-1"), retain=True))
+    house.ring.restart_broker(saved=True)
+    house.ring.start(CONTROLLER)
+    assert house.run().phase == "finished"
+    left: list[Packet] = []
+    house.ring.listen("user.other", [place], left.append)
+    assert left == []
+    house.close()
+
+
+def test_of_two_controllers_one_takes_it_and_the_other_drops_it(tmp_path: Path) -> None:
+    """The standby's copy is gone at the broker too, and does not come back when it leads."""
+    house = House(tmp_path, controllers=2)
+    both = [house.ring.hosts[name] for name in (CONTROLLER, "controller.2")]
+    house.ring.run(lambda: all(host.connected for host in both))
+    house.ring.run(lambda: any(house.ring.told("lease_taken")))
+    publish_once(house, job_file("job-1", rounds=3))
+    house.run()
+    (leader,) = {host for _, host, event, _ in house.ring.notes if event == "lease_taken"}
+    (standby,) = {CONTROLLER, "controller.2"} - {leader}
+    house.ring.run(lambda: house.ring.now > 60.0)
+    house.ring.kill(leader)
+    begun = accepted(house)
+    house.ring.run(lambda: sum(1 for _ in house.ring.told("lease_taken")) > 1)
+    house.ring.run(lambda: house.ring.now > 120.0)
+    assert accepted(house) == begun
+    assert not any(house.ring.broker.waiting(controller) for controller in (leader, standby))
+    house.close()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_job_published_once_is_accepted_once_whatever_dies(seed: int, tmp_path: Path) -> None:
+    """The controller is killed at any of its steps, and a standby may take over; QoS 1 holds."""
+    chance = Random(f"requests {seed}")
+    house = House(tmp_path, seed=seed, agents=2, controllers=chance.choice([1, 2]))
+    ring, left = house.ring, chance.randint(1, 25)
+    victims = [name for name in ring.hosts if name.startswith("controller")] + [REPOSITORY]
+    victim = chance.choice(victims)
+
+    def on_step(host: str, step: str) -> None:
+        nonlocal left
+        if host == victim and step not in ("woke", "received:Heartbeat", "received:NodeState"):
+            left -= 1
+            if left == 0:
+                ring.doom(victim)
+                ring.at(ring.now, lambda: ring.kill(victim))
+                ring.at(ring.now + chance.uniform(0.1, 40.0), lambda: ring.start(victim))
+
+    ring.on_step = on_step
+    # Sessions begin with the first login: before that nobody can keep anything.
+    ring.run(lambda: all(ring.hosts[name].connected for name in victims))
+    ring.at(ring.now + chance.uniform(0.0, 5.0), lambda: publish_once(house, job_file("job-1")))
+    assert house.run().phase == "finished", f"seed {seed}"
+    ring.run(lambda: ring.now > 200.0)
+    assert not any(ring.broker.waiting(name) for name in victims), f"seed {seed}"
+    with house.store() as store:
+        assert len([one for one in store.trail() if one.record is not None]) == 1, f"seed {seed}"
+    house.close()
