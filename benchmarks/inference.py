@@ -67,7 +67,11 @@ def echo(host: str, port: int) -> None:
 @contextmanager
 def process(*arguments: str, broker: BrokerAddress, log: Path) -> Iterator[None]:
     """Run a Python module beside us."""
-    environ = os.environ | {"FEDBUS_BROKER": broker.url, "FEDBUS_NAME": "bench"}
+    environ = os.environ | {
+        "FEDBUS_BROKER": broker.url,
+        "FEDBUS_NAME": "bench",
+        "FEDBUS_HOME": str(log.with_name("home")),
+    }
     with log.open("wb") as words:
         running = subprocess.Popen([sys.executable, "-m", *arguments], env=environ, stderr=words)
     try:

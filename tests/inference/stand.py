@@ -35,8 +35,10 @@ from fedbus.wire.states import ModelCard, ModelLatest, TensorSpec
 from fedbus.wire.topics import INFERENCE
 from fedbus.wire.values import Manifest
 from fedbus_inference.core import InferenceCore
+from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
 from fedbus_inference.loading import Runtime
+from fedbus_inference.prediction import Predictor
 
 FAULTY = 13.0
 """A row that begins with it makes the model fail."""
@@ -82,7 +84,9 @@ class Sums:
         return totals + np.float32(self.bias)
 
 
-def load_sums(_: str, card: ModelCard, structure: Structure, blob: Blob) -> Sums:
+def load_sums(
+    _: str, card: ModelCard, structure: Structure, blob: Blob, _spare: Predictor | None = None
+) -> Sums:
     """Load a version of the model."""
     bias = decode(blob, Layout.read(card.layout))["bias"]
     return Sums(float(bias[0]), structure)
@@ -116,16 +120,30 @@ class Stand:
     timers: dict[Key, float] = field(default_factory=dict)
     fetched: list[str] = field(default_factory=list)
     loaded: list[Sums] = field(default_factory=list)
+    reloaded: int = 0
+    last_good: LastGood | None = None
     now: float = 0.0
 
     def __post_init__(self) -> None:
-        self.core = InferenceCore(Runtime(self.frameworks, self._load_model), self.limits)
+        self.core = InferenceCore(
+            Runtime(self.frameworks, self._load_model), self.limits, self.last_good
+        )
 
     def _load_model(
-        self, framework: str, card: ModelCard, structure: Structure, blob: Blob
+        self,
+        framework: str,
+        card: ModelCard,
+        structure: Structure,
+        weights: Blob,
+        spare: Predictor | None,
     ) -> Sums:
-        self.loaded.append(load_sums(framework, card, structure, blob))
-        return self.loaded[-1]
+        sums = load_sums(framework, card, structure, weights)
+        if isinstance(spare, Sums):
+            self.reloaded += 1
+            spare.bias = sums.bias
+            return spare
+        self.loaded.append(sums)
+        return sums
 
     # ── what the test does ─────────────────────────────────────────────────────────────────────
 

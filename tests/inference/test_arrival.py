@@ -1,14 +1,20 @@
 """How a version comes: once, in order, checked; and what is tried again."""
 
+from pathlib import Path
+from typing import NoReturn
+
 import pytest
 
 from fedbus.actions import Connected, Fetched, FetchFailed, Received, RunFailed, Woke
+from fedbus.frameworks.tflite_trial import NotTried
 from fedbus.wire.codec import MAX_MESSAGE
-from fedbus.wire.states import TensorSpec
+from fedbus.wire.states import ModelLatest, TensorSpec
 from fedbus.wire.values import Manifest
+from fedbus_inference import arrival
 from fedbus_inference.arrival import Buffer
+from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
-from tests.inference.stand import Stand, card, manifest_of, weights
+from tests.inference.stand import Stand, Sums, card, manifest_of, weights
 
 
 def test_a_model_comes_as_card_structure_and_weights() -> None:
@@ -31,7 +37,7 @@ def test_card_and_structure_come_once_for_all_versions() -> None:
     for version in (1, 2, 3):
         stand.serve(version, card=held)
     assert len(stand.fetched) == 2 + 3
-    assert stand.loaded[2].structure == {"blob": b"graph"}
+    assert stand.loaded[1].structure == {"blob": b"graph"}
 
 
 def test_a_new_card_is_read_anew() -> None:
@@ -229,7 +235,7 @@ def test_a_model_that_does_not_fit_is_not_swapped_in(
     stand = Stand(limits=Limits(model_bytes=1000))
     stand.serve(1)
     stand.serve(2, card=stand.store(card(**changes)))
-    (noted,) = stand.noted("model_not_loaded")
+    (noted,) = stand.noted("model_put_aside") or stand.noted("model_not_loaded")
     assert reason in noted["reason"]
     assert stand.core.versions == {"sum": 1}
 
@@ -285,6 +291,192 @@ def test_what_comes_too_late_changes_nothing() -> None:
     assert not stand.noted("model_not_loaded")
     assert not stand.fetches
     assert not stand.runs
+
+
+# ── put aside ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def broken(stand: Stand, version: int) -> ModelLatest:
+    """Announce a version whose card no framework here can run."""
+    latest = stand.announce(version, card=stand.store(card(structures={"other": {}})))
+    stand.settle()
+    return latest
+
+
+def test_a_version_that_can_never_load_is_put_aside() -> None:
+    """It is not fetched again and again; the one before answers, and a newer one takes over."""
+    stand = Stand()
+    stand.serve(1)
+    latest = broken(stand, 2)
+    assert [noted["version"] for noted in stand.noted("model_put_aside")] == [2]
+    fetched = len(stand.fetched)
+    stand.wait(600)
+    stand.tell(Received("", latest))
+    stand.settle()
+    assert len(stand.fetched) == fetched
+    assert len(stand.noted("model_put_aside")) == 1
+    stand.ask()
+    stand.settle()
+    assert stand.answer()["version"] == 1
+    stand.serve(3)
+    assert stand.core.versions == {"sum": 3}
+
+
+def test_a_newer_version_is_brought_when_one_is_put_aside() -> None:
+    """It was announced while the bad one was on its way."""
+    stand = Stand()
+    stand.announce(1, card=stand.store(card(structures={"other": {}})))
+    stand.announce(2)
+    stand.settle()
+    assert stand.core.versions == {"sum": 2}
+
+
+@pytest.mark.parametrize("error", [NotTried("no memory for a child"), MemoryError()])
+def test_what_is_wrong_with_this_machine_is_tried_again(error: Exception) -> None:
+    """The version may be a good one."""
+    stand = Stand()
+    stand.announce(1)
+    while stand.fetch() or stand.run("open"):
+        pass
+    (loading,) = stand.runs
+    stand.runs.clear()
+    stand.fail(loading.key, error)
+    assert not stand.noted("model_put_aside")
+    stand.wait(1)
+    stand.settle()
+    assert stand.core.versions == {"sum": 1}
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("disk")])
+def test_a_machine_that_lacks_memory_puts_nothing_aside(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version is tried on a row of zeros, which takes some."""
+
+    def predict(_self: Sums, _inputs: object) -> NoReturn:
+        raise error
+
+    stand = Stand()
+    with monkeypatch.context() as patch:
+        patch.setattr(Sums, "predict", predict)
+        stand.serve(1)
+    assert not stand.noted("model_put_aside")
+    stand.wait(1)
+    stand.settle()
+    assert stand.core.versions == {"sum": 1}
+
+
+def test_a_restart_answers_with_the_last_version_that_did(tmp_path: Path) -> None:
+    """The broker retains the newest only, which is put aside; the repository has the other."""
+    first = Stand(last_good=LastGood(tmp_path))
+    first.serve(1)
+    second = Stand(last_good=LastGood(tmp_path), blobs=first.blobs)
+    broken(second, 2)
+    assert second.core.versions == {"sum": 1}
+    second.ask()
+    second.settle()
+    assert second.answer()["version"] == 1
+    second.serve(3)
+    assert second.core.versions == {"sum": 3}
+
+
+def test_a_restart_that_finds_nothing_says_why(tmp_path: Path) -> None:
+    """Nothing answered before, or what did is gone from the repository, or broken as well."""
+    stand = Stand(last_good=LastGood(tmp_path))
+    broken(stand, 2)
+    stand.ask()
+    assert "version 2 is put aside: the model comes for other" in stand.answer()["error"]
+    LastGood(tmp_path).keep(Stand().announce(1))
+    stand = Stand(last_good=LastGood(tmp_path))
+    broken(stand, 2)
+    assert stand.noted("model_not_loaded")[0]["version"] == 1
+    LastGood(tmp_path).keep(broken(Stand(), 2))
+    stand = Stand(last_good=LastGood(tmp_path))
+    broken(stand, 2)
+    assert len(stand.noted("model_put_aside")) == 1
+
+
+def test_the_last_good_version_is_not_brought_beside_a_newer_one(tmp_path: Path) -> None:
+    """It came while the disk was asked."""
+    first = Stand(last_good=LastGood(tmp_path))
+    first.serve(1)
+    stand = Stand(last_good=LastGood(tmp_path), blobs=first.blobs)
+    stand.announce(2, card=stand.store(card(structures={"other": {}})))
+    while not any(run.key[0] == "recall" for run in stand.runs):
+        assert stand.fetch() or stand.run()
+    stand.announce(3)
+    stand.settle()
+    assert stand.core.versions == {"sum": 3}
+    assert [sums.bias for sums in stand.loaded] == [3]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]"])
+def test_a_note_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+    """A disk that was full, another model's note; without a folder there is none."""
+    (tmp_path / "sum.json").write_text(text)
+    assert LastGood(tmp_path).recall("sum") is None
+    LastGood(tmp_path).keep(Stand().announce(1))
+    (tmp_path / "sum.json").rename(tmp_path / "other.json")
+    assert LastGood(tmp_path).recall("other") is None
+    LastGood().keep(Stand().announce(1))
+    assert LastGood().recall("sum") is None
+    LastGood(tmp_path / "other.json").keep(Stand().announce(1))
+
+
+# ── one model for many versions ───────────────────────────────────────────────────────────────────
+
+
+def test_versions_take_turns_in_two_models() -> None:
+    """TFLite never gives a model's memory back: a new one for each version would be a leak."""
+    stand = Stand()
+    for version in range(1, 10):
+        stand.serve(version)
+        stand.ask([1, 1, 1])
+        stand.settle()
+        assert stand.answer()["outputs"] == [[3 + version]]
+    assert (len(stand.loaded), stand.reloaded) == (2, 7)
+
+
+@pytest.mark.parametrize("ends", ["answered", "broke"])
+def test_a_model_that_still_answers_takes_no_other_weights(ends: str) -> None:
+    """Whoever was handed to a version is answered by it; then it is free, however it ended."""
+    stand = Stand()
+    stand.serve(1)
+    stand.serve(2)
+    stand.ask([1, 1, 1])
+    (predicting,) = stand.runs
+    stand.runs.clear()
+    stand.announce(3)
+    stand.settle()  # into the model of version 1
+    stand.announce(4)
+    stand.settle()  # that of version 2 is at work: a new one
+    assert (len(stand.loaded), stand.reloaded, stand.loaded[1].bias) == (3, 1, 2)
+    stand.runs.append(predicting)
+    if ends == "broke":
+        stand.runs.clear()
+        stand.fail(predicting.key, ValueError("no"))
+    stand.settle()
+    assert stand.answer().get("version", 2) == 2
+    stand.serve(5)
+    assert (len(stand.loaded), stand.reloaded) == (3, 2)
+
+
+def test_a_spare_of_another_card_is_let_go() -> None:
+    """Its structure is another."""
+    stand = Stand()
+    stand.serve(1)
+    stand.serve(2)
+    stand.serve(3, card=stand.store(card(structures={"sums": {"depth": 3}})))
+    assert (len(stand.loaded), stand.reloaded) == (3, 0)
+
+
+def test_a_large_spare_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would double what the service holds, all the time."""
+    monkeypatch.setattr(arrival, "SPARE_BYTES", 10)
+    stand = Stand()
+    for version in (1, 2, 3):
+        stand.serve(version)
+    assert (len(stand.loaded), stand.reloaded) == (3, 0)
 
 
 def vars_of(manifest: Manifest) -> dict[str, object]:

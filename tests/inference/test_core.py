@@ -164,6 +164,7 @@ def test_while_no_version_loads_the_reason_is_told() -> None:
     stand.settle()
     stand.ask()
     reason = "the model comes for sums; here is torch (install one, or set FEDBUS_RUNTIME)"
+    reason = f"version 1 is put aside: {reason}"
     assert stand.answer()["error"] == f"no version could be loaded yet: {reason}"
     stand.wait(10)
     assert stand.answers()[-1]["error"] == f"no answer within 10 s: {reason}; ask again"

@@ -1,5 +1,6 @@
 """Which frameworks are there, and that each of ours answers with the weights it was given."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -9,7 +10,9 @@ import pytest
 
 import fedbus
 from fedbus.data import Dataset
-from fedbus.errors import LayoutError, PluginError, SettingsError
+from fedbus.errors import LayoutError, PluginError, SettingsError, TrainingError
+from fedbus.frameworks.tflite_admission import Admission
+from fedbus.frameworks.tflite_trial import KilledReader
 from fedbus.layout import Layout, Weights
 from fedbus.training import Params, Structure, Update
 from fedbus.weights import encode
@@ -20,6 +23,7 @@ from tests.fedbus.frameworks.alike import answers
 from tests.packages import Install
 
 DEMO = Path(str(fedbus.__file__)).parent / "demo_data"
+FILE = DEMO.joinpath("digits.tflite").read_bytes()
 CARD = codec.from_json(ModelCard, DEMO.joinpath("model.json").read_bytes())
 LAYOUT = Layout.read(CARD.layout)
 
@@ -73,6 +77,60 @@ def test_a_framework_answers_with_the_weights_it_was_given(framework: str) -> No
     assert np.argmax(answers(new, inputs[:1]), axis=1).tolist() == [8]
 
 
+@pytest.mark.parametrize("framework", BUILT_IN)
+def test_a_spare_model_takes_the_weights_of_the_next_version(framework: str) -> None:
+    """And remembers nothing of those before."""
+    if not any(find_spec(package) for package in BUILT_IN[framework]):
+        pytest.skip(f"{framework} is not installed")
+    structure = dict(CARD.structures[framework])
+    if "blob" in structure:
+        structure["blob"] = FILE
+    inputs, spare = np.zeros((2, 64), np.float32), load(framework, CARD, structure, digits(3))
+    for digit in (8, 1):
+        assert load(framework, CARD, structure, digits(digit), spare) is spare
+        assert np.asarray(spare.predict(inputs)).argmax(axis=1).tolist() == [digit, digit]
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(odd: float) -> None:
+    """With the tensor's name; every answer would be null."""
+    arrays = {tensor.name: np.zeros(tensor.shape, tensor.dtype) for tensor in LAYOUT.tensors}
+    arrays["layers.1.bias"][3] = odd
+    sentence = f"the weights, tensor 'layers.1.bias': .* {odd} is not a finite number"
+    with pytest.raises(LayoutError, match=sentence):
+        load("tflite", CARD, {"blob": FILE}, encode(arrays, LAYOUT))
+
+
+class Kept(Admission):
+    """What came of trials, as the test wants it."""
+
+    def __init__(self, end: Exception | None = None) -> None:
+        def trial(_data: bytes, _facts: object) -> None:
+            if end is not None:
+                raise end
+
+        super().__init__(None, trial=trial, tried={})
+
+
+def test_a_file_that_is_damaged_or_kills_is_never_opened() -> None:
+    """TFLite's native code would end the service, again and again."""
+    made: list[Structure] = []
+
+    def factory(_: str) -> Callable[[Structure], NoReturn]:
+        def make(structure: Structure) -> NoReturn:
+            made.append(structure)
+            raise AssertionError
+
+        return make
+
+    half, killed = {"blob": FILE[: len(FILE) // 2]}, KilledReader("a child died by SIGSEGV")
+    with pytest.raises(TrainingError, match=r"not a whole \.tflite file: model\."):
+        load("tflite", CARD, half, digits(1), factory=factory, admission=Kept())
+    with pytest.raises(KilledReader, match="a child died by SIGSEGV"):
+        load("tflite", CARD, {"blob": FILE}, digits(1), factory=factory, admission=Kept(killed))
+    assert not made
+
+
 def test_weights_of_another_layout_are_refused() -> None:
     """Before the framework sees them."""
     other = Layout.of({"w": np.zeros(2, np.float32)})
@@ -93,7 +151,7 @@ def test_a_trainer_that_cannot_predict_is_refused() -> None:
             return Update(weights, data.examples, {"loss": float(params.epochs)})
 
     with pytest.raises(PluginError, match="'tiny' can train, and not predict"):
-        load("tiny", CARD, {}, digits(1), lambda _: lambda _: Trains())
+        load("tiny", CARD, {}, digits(1), factory=lambda _: lambda _: Trains())
 
 
 def test_a_runtime_of_others_answers_when_the_settings_name_it(install: Install) -> None:
@@ -127,6 +185,6 @@ def test_a_card_may_name_only_model_plug_ins_that_are_allowed(install: Install) 
 
     for name, allowed in (("lenet", ["lenet"]), ("lenet", ["acme_nets"]), ("mlp", [])):
         with pytest.raises(ValueError, match=f"asked for {name}"):
-            load("torch", CARD, {"name": name}, digits(1), lambda _: made, allowed=allowed)
+            load("torch", CARD, {"name": name}, digits(1), factory=lambda _: made, allowed=allowed)
     with pytest.raises(PluginError, match="'lenet' of acme_nets is not allowed here"):
-        load("torch", CARD, {"name": "lenet"}, digits(1), lambda _: made, allowed=[])
+        load("torch", CARD, {"name": "lenet"}, digits(1), factory=lambda _: made, allowed=[])

@@ -2,24 +2,31 @@
 
 from typing import TYPE_CHECKING
 
+from fedbus.frameworks.tflite_admission import Admission
 from fedbus.node import Identity
 from fedbus.service import Built
 from fedbus.shell import Shell
 from fedbus_inference.core import InferenceCore
+from fedbus_inference.last_good import LastGood
 from fedbus_inference.runtime import runtime_for
 from fedbus_inference.settings import InferenceSettings
 
 if TYPE_CHECKING:
     from fedbus.http import Doors
 
+TRIALS = "tflite-trials"
+LAST_GOOD = "last-good"
 
-def build(settings: InferenceSettings, identity: Identity) -> Built:  # noqa: ARG001 - any name will do
+
+def build(settings: InferenceSettings, identity: Identity) -> Built:
     """Make the core.
 
     Raises:
         SettingsError: there is no framework here to run models with.
     """
-    core = InferenceCore(runtime_for(settings.runtime, allowed=settings.plugins), settings.limits())
+    admission = Admission(settings.home / TRIALS, identity.name)
+    runtime = runtime_for(settings.runtime, allowed=settings.plugins, admission=admission)
+    core = InferenceCore(runtime, settings.limits(), LastGood(settings.home / LAST_GOOD))
 
     def own_doors(_: Shell) -> "Doors":
         # prometheus_client only where a door is open

@@ -3,6 +3,10 @@
 One version comes at a time, and after it the newest there is by then: so every version that is
 begun arrives, however fast they follow each other. What failed is tried again, after 1, 2, 4 … 60 s
 or when the repository speaks of it again. An older version never follows a newer one.
+
+A version that will never load, because its file is damaged or its weights do not fit, say, is put
+aside: it is not tried again, and the one before goes on. After a restart there is none before; then
+the last one that answered is brought, if it is known and the repository still has it.
 """
 
 from collections.abc import Iterator
@@ -22,10 +26,12 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
-from fedbus.errors import TransferError
+from fedbus.errors import LayoutError, PluginError, TrainingError, TransferError, WireError
+from fedbus.frameworks.tflite_trial import NotTried
 from fedbus.wire import codec
 from fedbus.wire.states import ModelLatest
 from fedbus.wire.values import Manifest, Reference
+from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
 from fedbus_inference.loading import (
     Opened,
@@ -38,6 +44,10 @@ from fedbus_inference.loading import (
 from fedbus_inference.prediction import Served
 
 LONGEST_PAUSE_SECONDS = 60.0
+SPARE_BYTES = 256 * 2**20
+"""Of weights, up to which a model that has retired is kept to take the next version's."""
+LASTING = (LayoutError, PluginError, TrainingError, WireError)
+"""What is wrong with a version itself, or with this installation: no retry mends it."""
 
 
 class Buffer:
@@ -59,13 +69,18 @@ class Arrival:
         problem: Why the last one did not arrive; empty once one did.
     """
 
-    def __init__(self, model: str, runtime: Runtime, limits: Limits) -> None:
+    def __init__(
+        self, model: str, runtime: Runtime, limits: Limits, last_good: LastGood | None = None
+    ) -> None:
         self.coming: ModelLatest | None = None
         self.problem = ""
         self._model = model
         self._runtime = runtime
         self._limits = limits
+        self._last_good = last_good or LastGood()
         self._newest: ModelLatest | None = None
+        self._aside: ModelLatest | None = None
+        self._spare: Served | None = None
         self._loaded = -1
         self._failures = 0
         self._opened: Opened | None = None
@@ -84,9 +99,21 @@ class Arrival:
         self._loaded, self.problem, self._failures = served.version, "", 0
         yield from self._next(now)
 
+    def retired(self, served: Served) -> None:
+        """Keep a model that answers no more: the next version's weights are loaded into it.
+
+        TFLite and Keras never give all memory of a model back, so that a new one for each version
+        lets the process grow.
+        """
+        self._spare = served if served.weight <= SPARE_BYTES else None
+
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Go on with the version that is coming."""
         match event:
+            case Ran(("recall", _), ModelLatest() as last):
+                yield from self._recalled(last, now)
+            case RunFailed(_, error) if self.coming and _lasts(error):
+                yield from self._put_aside(self.coming, str(error), now)
             case Woke(("retry", _)):
                 yield from self._next(now)
             case FetchFailed(_, reason) if self.coming:
@@ -115,6 +142,10 @@ class Arrival:
         latest = self._newest
         if self.coming or latest is None or latest.version <= self._loaded:
             return
+        if latest != self._aside:
+            yield from self._bring(latest, now)
+
+    def _bring(self, latest: ModelLatest, now: float) -> Iterator[Action]:
         self.coming = latest
         try:
             check_size("weights", latest.size, self._limits.model_bytes)
@@ -140,8 +171,39 @@ class Arrival:
     def _load(self, coming: ModelLatest) -> Iterator[Action]:
         opened, structure, weights = self._opened, self._structure, self._weights
         if opened and weights is not None and (structure is not None or not opened.blob):
-            call = partial(load_version, opened, coming, structure, weights, self._runtime.load)
+            spare, self._spare = self._spare, None
+            call = partial(
+                load_version,
+                opened,
+                coming,
+                structure,
+                weights,
+                self._runtime.load,
+                spare.predictor if spare and spare.card == opened.digest else None,
+                self._last_good.keep,
+            )
             yield Run(("load", self._model), call)
+
+    def _put_aside(self, coming: ModelLatest, reason: str, now: float) -> Iterator[Action]:
+        self.problem = f"version {coming.version} is put aside: {reason}"
+        facts = {"model": self._model, "version": coming.version, "reason": reason}
+        yield Note("model_put_aside", facts)
+        yield from self._drop()
+        self._aside = coming
+        if self._newest and self._newest.version > coming.version:
+            yield from self._next(now)
+        elif self._loaded < 0:
+            yield Run(("recall", self._model), partial(self._last_good.recall, self._model))
+
+    def _recalled(self, last: ModelLatest, now: float) -> Iterator[Action]:
+        """Bring the last version that answered here, unless another has come meanwhile."""
+        if not self.coming and self._loaded < 0 and self._aside and last != self._aside:
+            yield from self._bring(last, now)
+
+    def _drop(self) -> Iterator[Action]:
+        for part in ("card", "structure", "weights"):
+            yield Cancel((part, self._model))
+        self.coming, self._opened, self._structure, self._weights = None, None, None, None
 
     def _failed(self, coming: ModelLatest, reason: str, now: float) -> Iterator[Action]:
         self.problem = reason
@@ -149,12 +211,14 @@ class Arrival:
             "model_not_loaded",
             {"model": self._model, "version": coming.version, "reason": reason},
         )
-        for part in ("card", "structure", "weights"):
-            yield Cancel((part, self._model))
-        self.coming, self._opened, self._structure, self._weights = None, None, None, None
+        yield from self._drop()
         if self._newest and self._newest.version > coming.version:
             yield from self._next(now)
         else:
             pause = min(2.0**self._failures, LONGEST_PAUSE_SECONDS)
             self._failures = min(self._failures + 1, 10)
             yield WakeAt(("retry", self._model), now + pause)
+
+
+def _lasts(error: Exception) -> bool:
+    return isinstance(error, LASTING) and not isinstance(error, NotTried)

@@ -25,6 +25,7 @@ from fedbus.wire.states import AgentFacts, ModelLatest
 from fedbus.wire.topics import INFERENCE, MODEL_LATEST, Topic
 from fedbus_inference.desk import Desk
 from fedbus_inference.encoding import Encoding, encoding_of
+from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
 from fedbus_inference.loading import Runtime
 from fedbus_inference.prediction import Request, refusal
@@ -37,10 +38,13 @@ class InferenceCore:
         counts: requests_answered, requests_refused, requests_ignored (nobody to answer).
     """
 
-    def __init__(self, runtime: Runtime, limits: Limits | None = None) -> None:
+    def __init__(
+        self, runtime: Runtime, limits: Limits | None = None, last_good: LastGood | None = None
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self._runtime = runtime
         self._limits = limits or Limits()
+        self._last_good = last_good or LastGood()
         self._desks: dict[str, Desk] = {}
 
     @property
@@ -68,7 +72,9 @@ class InferenceCore:
                 yield from self._requested(event, now)
             case Received(_, ModelLatest(model=model) as latest):
                 if model not in self._desks:
-                    self._desks[model] = Desk(model, self._runtime, self._limits, self.counts)
+                    self._desks[model] = Desk(
+                        model, self._runtime, self._limits, self.counts, self._last_good
+                    )
                 yield from self._desks[model].arrival.announced(latest, now)
             case Ran(key) | RunFailed(key) | Fetched(key) | FetchFailed(key) | Woke(key):
                 yield from self._desks[key[1]].handle(event, now)

@@ -11,6 +11,7 @@ from functools import partial
 
 from fedbus.actions import Action, Event, Note, Ran, Run, RunFailed, Stopping, WakeAt, Woke
 from fedbus_inference.arrival import Arrival
+from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
 from fedbus_inference.loading import Runtime
 from fedbus_inference.prediction import Answers, Request, Served, answer, refusal
@@ -30,10 +31,16 @@ class Desk:
     """
 
     def __init__(
-        self, model: str, runtime: Runtime, limits: Limits, counts: "Counter[str]"
+        self,
+        model: str,
+        runtime: Runtime,
+        limits: Limits,
+        counts: "Counter[str]",
+        last_good: LastGood | None = None,
     ) -> None:
         self.served: Served | None = None
-        self.arrival = Arrival(model, runtime, limits)
+        self.arrival = Arrival(model, runtime, limits, last_good)
+        self._old: Served | None = None  # it may still answer those whom it was handed
         self._model = model
         self._limits = limits
         self._counts = counts
@@ -77,10 +84,17 @@ class Desk:
                 yield from self.arrival.handle(event, now)
 
     def _swap(self, served: Served, now: float) -> Iterator[Action]:
-        self.served = served
+        self._old, self.served = self.served, served
+        if not self._running:
+            self._retire()
         yield Note("model_swapped", {"model": self._model, "version": served.version})
         yield from self.arrival.landed(served, now)
         yield from self._predict()
+
+    def _retire(self) -> None:
+        old, self._old = self._old, None
+        if old is not None:
+            self.arrival.retired(old)
 
     def _predict(self) -> Iterator[Action]:
         if self.served is None or self._running or not self._waiting:
@@ -91,6 +105,7 @@ class Desk:
 
     def _answered(self, answers: Answers) -> Iterator[Action]:
         self._running = ()
+        self._retire()
         self._counts["requests_answered"] += len(answers.replies) - answers.refused
         self._counts["requests_refused"] += answers.refused
         yield from answers.replies
@@ -100,6 +115,7 @@ class Desk:
 
     def _broke(self, error: Exception) -> Iterator[Action]:
         running, self._running = self._running, ()
+        self._retire()
         failure = f"{type(error).__name__}: {error}"
         for request in running:
             yield self._refuse(request, f"the prediction failed: {failure}")

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from fedbus.digests import digest_of
-from fedbus.errors import PluginError, TransferError
+from fedbus.errors import PluginError, TrainingError, TransferError
 from fedbus.layout import listed
 from fedbus.training import Structure
 from fedbus.weights import Blob
@@ -19,8 +19,11 @@ from fedbus_inference.encoding import Encoding, pack
 from fedbus_inference.limits import Limits
 from fedbus_inference.prediction import Predictor, Served
 
-Load: TypeAlias = Callable[[str, ModelCard, Structure, Blob], Predictor]
-"""Makes a model of: framework, card, its structure for that framework, weights; in a thread."""
+Load: TypeAlias = Callable[[str, ModelCard, Structure, Blob, Predictor | None], Predictor]
+"""Makes a model of: framework, card, its structure for that framework, weights; in a thread.
+
+The last argument is a spare model of the same card, which may take the weights instead.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,10 @@ class Opened:
     spec: Spec
     framework: str
     blob: Manifest | None
+
+
+def _nobody(_: ModelLatest) -> None:
+    """Stand in where nothing is kept."""
 
 
 def open_card(data: Blob, manifest: Manifest, runtime: Runtime, limits: Limits) -> Opened:
@@ -64,27 +71,57 @@ def open_card(data: Blob, manifest: Manifest, runtime: Runtime, limits: Limits) 
     return Opened(manifest.digest, card, spec, framework, blob)
 
 
-def load_version(
-    opened: Opened, latest: ModelLatest, structure: Blob | None, weights: Blob, load: Load
+def load_version(  # noqa: PLR0913, PLR0917 - what a version is made of, and what makes it
+    opened: Opened,
+    latest: ModelLatest,
+    structure: Blob | None,
+    weights: Blob,
+    load: Load,
+    spare: Predictor | None = None,
+    keep: Callable[[ModelLatest], None] = _nobody,
 ) -> Served:
     """Check the blobs, load the model, and try it once, in a thread: what cannot answer stays out.
 
+    `keep` is told of a version that works.
+
     Raises:
-        Exception: whatever the framework makes of a model that does not fit.
+        FedbusError: the model cannot be made here, or does not fit.
+        Exception: whatever else a framework raises.
     """
     entry = dict(opened.card.structures[opened.framework])
     if opened.blob is not None and structure is not None:
         _check("structure", structure, opened.blob)
         entry["blob"] = bytes(structure)
     _check("weights", weights, weights_of(latest))
-    predictor = load(opened.framework, opened.card, entry, weights)
+    predictor = load(opened.framework, opened.card, entry, weights, spare)
     card = opened.card
     served = Served(
-        latest.model, latest.version, opened.spec, predictor, card.answers, card.classes
+        latest.model,
+        latest.version,
+        opened.spec,
+        predictor,
+        card.answers,
+        card.classes,
+        card=opened.digest,
+        weight=latest.size,
     )
-    if opened.spec.shape is not None:
-        served.outputs(np.zeros((1, *opened.spec.shape), opened.spec.dtype))
+    _try(served, opened.spec)
+    keep(latest)
     return served
+
+
+def _try(served: Served, spec: Spec) -> None:
+    if spec.shape is None:
+        return
+    try:
+        served.outputs(np.zeros((1, *spec.shape), spec.dtype))
+    except (MemoryError, OSError):
+        raise  # of this machine, at this moment
+    except Exception as error:
+        raise TrainingError(
+            f"the model fails on a row of zeros of shape {spec.shape}: {type(error).__name__}: "
+            f"{error}"
+        ) from error
 
 
 def weights_of(latest: ModelLatest) -> Manifest:

@@ -49,7 +49,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One version of a model, ready to answer."""
+    """One version of a model, ready to answer.
+
+    Attributes:
+        card: The digest of its card.
+        weight: Bytes of its weights.
+    """
 
     model: str
     version: int
@@ -57,6 +62,8 @@ class Served:
     predictor: Predictor
     meaning: Meaning | None = None
     classes: tuple[str, ...] = ()
+    card: str = ""
+    weight: int = 0
 
     @property
     def ending(self) -> Ending | None:

@@ -1,16 +1,18 @@
 """Which frameworks can run models here, found without importing any; and how they load one."""
 
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from typing import Final, TypeAlias
 
 from fedbus import plugins
-from fedbus.errors import PluginError, SettingsError
-from fedbus.layout import Layout, listed
+from fedbus.errors import LayoutError, PluginError, SettingsError
+from fedbus.frameworks.tflite_admission import TFLITE, Admission
+from fedbus.layout import Array, Layout, listed
 from fedbus.plugins import Predicts, RuntimeFactory, TrainerFactory
 from fedbus.training import Structure
-from fedbus.weights import Blob, decode
+from fedbus.weights import Blob, check_update, decode
 from fedbus.wire.states import ModelCard
 from fedbus_inference.loading import Runtime
 from fedbus_inference.prediction import Predictor
@@ -33,12 +35,13 @@ def runtime_for(
     wanted: str,
     is_installed: Callable[[str], bool] = _is_installed,
     allowed: Collection[str] | None = None,
+    admission: Admission | None = None,
 ) -> Runtime:
     """Choose frameworks: `auto`, or the name of one runtime or trainer plug-in.
 
     `auto` takes only what we ship: which code of others may answer is for the settings to say, not
     for a model's card. Of model plug-ins a card may name those that are `allowed`, as for
-    `plugins.load`.
+    `plugins.load`. `admission` decides which `.tflite` files are opened here.
 
     Raises:
         SettingsError: there is nothing here to run a model with, or nothing of that name.
@@ -50,14 +53,14 @@ def runtime_for(
                 "FEDBUS_RUNTIME='auto': no framework is installed here; "
                 f"install fedbus-inference with one of the extras {listed(BUILT_IN)}"
             )
-        return Runtime(names, partial(load, allowed=allowed))
+        return Runtime(names, partial(load, allowed=allowed, admission=admission))
     here = {*plugins.installed("runtimes"), *plugins.installed("trainers")}
     if wanted not in here:
         known = listed([AUTO, *here])
         raise SettingsError(
             f"FEDBUS_RUNTIME={wanted!r}: no such runtime or trainer plug-in; there is {known}"
         )
-    return Runtime((wanted,), partial(load, allowed=allowed))
+    return Runtime((wanted,), partial(load, allowed=allowed, admission=admission))
 
 
 def _factory(framework: str) -> Factory:
@@ -71,19 +74,48 @@ def load(  # noqa: PLR0913 - what a version is made of, and what may make it
     card: ModelCard,
     structure: Structure,
     weights: Blob,
-    factory: Callable[[str], Factory] = _factory,
+    spare: Predictor | None = None,
     *,
+    factory: Callable[[str], Factory] = _factory,
     allowed: Collection[str] | None = None,
+    admission: Admission | None = None,
 ) -> Predictor:
     """Rebuild a model and give it its weights; this imports the framework, so call it in a thread.
 
+    A `spare` model of the same card takes them instead. A `.tflite` file is opened if `admission`
+    lets it pass.
+
     Raises:
         FedbusError: the framework does not load or cannot predict, the model is a plug-in that is
-            not allowed here, or the weights do not fit.
+            not allowed here, its file is damaged, or the weights do not fit or are no numbers.
     """
+    layout = Layout.read(card.layout)
+    arrays = decode(weights, layout, "plain")
+    for name, array in arrays.items():
+        _check_finite(name, array)
+    if isinstance(spare, Predicts):
+        spare.load(arrays)
+        return spare
     plugins.check_model(framework, structure, allowed)
-    trainer = factory(framework)(structure)
-    if not isinstance(trainer, Predicts):
-        raise PluginError(f"trainers plug-in {framework!r} can train, and not predict")
-    trainer.load(decode(weights, Layout.read(card.layout), "plain"))
+    with _admitted(framework, structure, layout, admission or Admission()):
+        trainer = factory(framework)(structure)
+        if not isinstance(trainer, Predicts):
+            raise PluginError(f"trainers plug-in {framework!r} can train, and not predict")
+        trainer.load(arrays)
     return trainer
+
+
+def _admitted(
+    framework: str, structure: Structure, layout: Layout, admission: Admission
+) -> AbstractContextManager[None]:
+    file = structure.get("blob")
+    if framework != TFLITE or not isinstance(file, bytes):
+        return nullcontext()
+    return admission.using(admission.admit(file, layout))
+
+
+def _check_finite(name: str, array: Array) -> None:
+    try:
+        check_update(array.reshape(-1))
+    except LayoutError as error:
+        raise LayoutError(f"the weights, tensor {name!r}: {error}") from error

@@ -1,5 +1,6 @@
 """What the inference service needs to know, from the environment."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -30,6 +31,10 @@ class InferenceSettings(ServiceSettings):
     patience_seconds: Annotated[
         float, Field(gt=0, le=300, description="how long a request waits for its model")
     ] = _DEFAULT.patience_seconds
+
+    home: Annotated[
+        Path, Field(description="where it notes what it tried, and which versions answered")
+    ] = Path("fedbus-inference")
 
     def limits(self) -> Limits:
         """What one model may take."""

@@ -69,7 +69,7 @@ def members(plan: ClusterPlan, names: Iterable[str], data: Path) -> list[Member]
         _member(plan, "repository.1", {"data": str(plan.home / "repository")}),
         _member(plan, "controller.1", {}),
         _member(plan, "collector.1", {}),
-        _member(plan, "inference.1", {}),
+        _member(plan, "inference.1", {"home": str(plan.home / "inference")}),
         *(_member(plan, f"agent.{name}", settings) for name, settings in agents.items()),
         _member(plan, f"agent.{EVALUATOR}", held_out),
     ]
