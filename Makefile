@@ -6,6 +6,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
+# Each test goes to whichever of the processes is idle; the system tests wait for half of their time.
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check
 PACKAGES := $(PIP) --constraint constraints.txt $(PIP_ARGS)
 METADATA := constraints.txt pyproject.toml libs/fedbus/pyproject.toml $(wildcard services/*/pyproject.toml)
@@ -23,7 +26,7 @@ demo: broker .venv/.demo ## Train on handwritten digits with 8 agents, then ask 
 	@$(BIN)/fedbus demo
 
 test: broker .venv/.dev ## Run all tests (PYTEST_ARGS="-k name" for some)
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(PYTEST) $(PYTEST_ARGS)
 
 lint: .venv/.dev ## Check style and format
 	@$(BIN)/ruff check .
@@ -33,7 +36,7 @@ type: .venv/.dev ## Check types
 	@$(BIN)/mypy $(TYPED)
 
 system: broker .venv/.dev ## Run only the tests with a real broker and real processes
-	@$(BIN)/pytest tests/system $(PYTEST_ARGS)
+	@$(PYTEST) tests/system $(PYTEST_ARGS)
 
 storm: broker .venv/.dev ## Repeat the fault tests on real processes over 20 seeds
 	@FEDBUS_STORM_SEEDS=$${FEDBUS_STORM_SEEDS:-20} $(BIN)/pytest tests/system -m storm $(PYTEST_ARGS)

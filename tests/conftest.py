@@ -1,5 +1,6 @@
 """Settings of the tools that all tests share, and what more than one folder needs."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,11 @@ import pytest
 from hypothesis import settings
 
 from tests.packages import Install
+
+# Each worker of a parallel run, and each process it starts, computes with one thread: several that
+# share a core wait for each other, which made tests with PyTorch take ten times as long.
+for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(variable, "1")
 
 # How long an example takes says more about the machine than about what is tried.
 settings.register_profile("fedbus", deadline=None)

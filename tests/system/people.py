@@ -26,6 +26,7 @@ from fedbus.errors import FedbusError
 from fedbus.wire import codec
 from fedbus.wire.states import JobState
 from fedbus.wire.topics import JOB_STATE
+from tests.interrupts import heeding_ctrl_c
 
 FEDBUS = (sys.executable, "-m", "fedbus.cli")
 START_SECONDS = 120.0
@@ -80,7 +81,7 @@ class Up:
             "COLUMNS": "200",
         }
         line = [*FEDBUS, "up", "--home", str(self.home), *options]
-        with self._log.open("wb") as log:
+        with self._log.open("wb") as log, heeding_ctrl_c():
             self.process = subprocess.Popen(
                 line,
                 stdout=log,
@@ -155,13 +156,14 @@ class Up:
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         """Start a `fedbus` command that stays."""
-        return subprocess.Popen(
-            [*FEDBUS, *words],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=self.folder,
-            env=self._environ,
-        )
+        with heeding_ctrl_c():
+            return subprocess.Popen(
+                [*FEDBUS, *words],
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=self.folder,
+                env=self._environ,
+            )
 
     def mosquitto(self, program: str, *words: str) -> list[str]:
         """Write a foreign client's command line: MQTT 5, the person's account.

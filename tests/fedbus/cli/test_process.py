@@ -9,6 +9,8 @@ from typing import TextIO
 
 import pytest
 
+from tests.interrupts import heeding_ctrl_c
+
 FEDBUS = (sys.executable, "-m", "fedbus.cli")
 SLOW = """\
 import os, sys, time
@@ -32,13 +34,15 @@ def test_ctrl_c_while_modules_load_is_quiet(module: str, tmp_path: Path) -> None
     """Those of all commands, and those of one; that takes longer than many commands run."""
     (tmp_path / "job.json").write_text("{}")
     words = ("simulate", "job.json")
-    with subprocess.Popen(
-        [sys.executable, "-c", SLOW.format(module=module), *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-    ) as process:
+    with heeding_ctrl_c():
+        started = subprocess.Popen(
+            [sys.executable, "-c", SLOW.format(module=module), *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+    with started as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "loading\n"
         process.send_signal(signal.SIGINT)

@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -68,23 +69,32 @@ NETS: dict[str, tuple[tuple[int, ...], list[Any]]] = {
     "softmax inside": ((5,), [["Dense", {"units": 4, "activation": "softmax"}], END[1]]),
 }  # fmt: skip
 
+YES_OR_NO: dict[str, tuple[tuple[int, ...], list[Any]]] = {
+    last: ((5,), [["Dense", {"units": 4, "activation": "relu"}],
+                  ["Dense", {"units": 3, "activation": last}]])
+    for last in ("linear", "sigmoid")
+}  # fmt: skip
+
 PROGRAM = """
 import sys
 import numpy as np
 from fedbus.data import of
 from fedbus.frameworks.tflite import TfliteTrainer
 from fedbus.training import Params
-file, rows, out, optimizer, loss = sys.argv[1:]
-with np.load(rows) as found:
-    x, y = found["x"], found["y"]
-trainer = TfliteTrainer({"blob": open(file, "rb").read()})
-args = {"momentum": 0.9} if optimizer == "sgd" else {}
-params = Params(batch_size=len(x), epochs=3, learning_rate=0.05, optimizer=optimizer,
-                optimizer_args=args, loss=loss)
-update = trainer.train(trainer.initial(), of(x, y), params)
-assert "tensorflow" not in sys.modules
-np.savez(out, predicted=trainer.predict(x), **update.weights)
+for line in sys.stdin:
+    file, rows, out, optimizer, loss = line.rstrip("\\n").split("\\t")
+    with np.load(rows) as found:
+        x, y = found["x"], found["y"]
+    trainer = TfliteTrainer({"blob": open(file, "rb").read()})
+    args = {"momentum": 0.9} if optimizer == "sgd" else {}
+    params = Params(batch_size=len(x), epochs=3, learning_rate=0.05, optimizer=optimizer,
+                    optimizer_args=args, loss=loss)
+    update = trainer.train(trainer.initial(), of(x, y), params)
+    np.savez(out, predicted=trainer.predict(x), **update.weights)
+    print("tensorflow" in sys.modules, flush=True)
 """
+
+Train = Callable[[bytes, tuple[Array, Array], str, Loss], dict[str, Array]]
 
 
 def net(row: tuple[int, ...], layers: list[Any]) -> Any:  # noqa: ANN401 - Keras has no types
@@ -92,16 +102,39 @@ def net(row: tuple[int, ...], layers: list[Any]) -> Any:  # noqa: ANN401 - Keras
     return build({"name": "sequential", "config": {"input": row, "layers": layers, "seed": 3}})
 
 
-def on_a_device(
-    folder: Path, file: bytes, rows: tuple[Array, Array], optimizer: str, loss: Loss
-) -> dict[str, Array]:
-    """Train three steps in a process that has no TensorFlow; returns weights and `predicted`."""
-    folder.joinpath("net.tflite").write_bytes(file)
-    np.savez(folder / "rows.npz", x=rows[0], y=rows[1])
-    names = [str(folder / name) for name in ("net.tflite", "rows.npz", "out.npz")]
-    subprocess.run([sys.executable, "-c", PROGRAM, *names, optimizer, loss], check=True)
-    with np.load(folder / "out.npz") as found:
-        return dict(found)
+@cache
+def file_of(case: str, loss: Loss = "categorical_crossentropy") -> bytes:
+    """Export a model, once for all tests that use it: TensorFlow takes a second for each."""
+    return export(net(*(NETS | YES_OR_NO)[case]), loss)
+
+
+@pytest.fixture(scope="module")
+def on_a_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Train]:
+    """Train three steps in a process that has no TensorFlow; returns weights and `predicted`.
+
+    One process serves all tests of this file: to start it takes as long as most of them.
+    """
+    folder = tmp_path_factory.mktemp("device")
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        asked, said = process.stdin, process.stdout
+        assert asked is not None
+        assert said is not None
+
+        def train(
+            file: bytes, rows: tuple[Array, Array], optimizer: str, loss: Loss
+        ) -> dict[str, Array]:
+            folder.joinpath("net.tflite").write_bytes(file)
+            np.savez(folder / "rows.npz", x=rows[0], y=rows[1])
+            names = [str(folder / name) for name in ("net.tflite", "rows.npz", "out.npz")]
+            asked.write("\t".join((*names, optimizer, loss)) + "\n")
+            asked.flush()
+            assert said.readline() == "False\n", "it trained, and TensorFlow was not imported"
+            with np.load(folder / "out.npz") as found:
+                return dict(found)
+
+        yield train
 
 
 def with_tape(model: Any, x: Array, y: Array, optimizer: Any, loss: Loss) -> None:  # noqa: ANN401 - Keras has no types
@@ -123,10 +156,16 @@ def with_tape(model: Any, x: Array, y: Array, optimizer: Any, loss: Loss) -> Non
         optimizer.apply_gradients(zip(found, model.trainable_variables, strict=True))
 
 
-def check(folder: Path, model: Any, rows: tuple[Array, Array], name: str, loss: Loss) -> None:  # noqa: ANN401 - Keras has no types
+def check(
+    train: Train,
+    case: str,
+    rows: tuple[Array, Array],
+    name: str = "sgd",
+    loss: Loss = "categorical_crossentropy",
+) -> None:
     """Compare all weights, and the answers, after three steps."""
-    x, y = rows
-    got = on_a_device(folder, export(model, loss), rows, name, loss)
+    (x, y), model = rows, net(*(NETS | YES_OR_NO)[case])
+    got = train(file_of(case, loss), rows, name, loss)
     before = weights_of(model)
     made = keras.optimizers.SGD(0.05, 0.9) if name == "sgd" else keras.optimizers.Adam(0.05)
     with_tape(model, x, y, made, loss)
@@ -137,37 +176,35 @@ def check(folder: Path, model: Any, rows: tuple[Array, Array], name: str, loss: 
 
 
 @pytest.mark.parametrize("case", NETS)
-def test_steps_equal_those_of_tensorflows_tape(case: str, tmp_path: Path) -> None:
+def test_steps_equal_those_of_tensorflows_tape(case: str, on_a_device: Train) -> None:
     """Layer by layer, with momentum, in tflite-runtime, to 1e-4."""
-    row, layers = NETS[case]
+    row, _ = NETS[case]
     x = np.random.default_rng(5).normal(size=(7, *row)).astype(np.float32)
-    rows = x, np.arange(7) % 3
-    check(tmp_path, net(row, layers), rows, "sgd", "categorical_crossentropy")
+    check(on_a_device, case, (x, np.arange(7) % 3))
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_values_are_learnt_by_their_squared_error(name: str, tmp_path: Path) -> None:
+def test_values_are_learnt_by_their_squared_error(name: str, on_a_device: Train) -> None:
     """With both optimizers."""
     rng = np.random.default_rng(6)
     x, y = rng.normal(size=(7, 5)).astype(np.float32), rng.normal(size=(7, 3)).astype(np.float32)
-    check(tmp_path, net(*NETS["dense"]), (x, y), name, "mean_squared_error")
+    check(on_a_device, "dense", (x, y), name, "mean_squared_error")
 
 
-@pytest.mark.parametrize("activation", ["linear", "sigmoid"])
-def test_yes_or_no_is_learnt_of_each_output(activation: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("activation", YES_OR_NO)
+def test_yes_or_no_is_learnt_of_each_output(activation: str, on_a_device: Train) -> None:
     """Three labels, scores or probabilities: the steps, the answers and the score are Keras's."""
     rng = np.random.default_rng(6)
     x, y = rng.normal(size=(7, 5)).astype(np.float32), (rng.random((7, 3)) > 0.5).astype(np.float32)
-    last = ["Dense", {"units": 3, "activation": activation}]
-    model = net((5,), [["Dense", {"units": 4, "activation": "relu"}], last])
-    trainer = TfliteTrainer({"blob": export(model, "binary_crossentropy")})
+    trainer = TfliteTrainer({"blob": file_of(activation, "binary_crossentropy")})
     params = Params(loss="binary_crossentropy", metrics=("accuracy",))
     found = trainer.evaluate(trainer.initial(), of(x, y), params)
-    card = {"input": [5], "layers": [["Dense", {"units": 4, "activation": "relu"}], last]}
+    row, layers = YES_OR_NO[activation]
+    card = {"input": list(row), "layers": layers}
     own = KerasTrainer({"name": "sequential", "config": card})
     assert found == pytest.approx(own.evaluate(trainer.initial(), of(x, y), params), abs=1e-5)
     assert trainer.ending == own.ending
-    check(tmp_path, model, (x, y), "sgd", "binary_crossentropy")
+    check(on_a_device, activation, (x, y), "sgd", "binary_crossentropy")
 
 
 def test_a_sigmoid_elsewhere_is_refused_by_name() -> None:
@@ -180,11 +217,10 @@ def test_a_sigmoid_elsewhere_is_refused_by_name() -> None:
         )
 
 
-def test_adam_takes_kerass_steps(tmp_path: Path) -> None:
+def test_adam_takes_kerass_steps(on_a_device: Train) -> None:
     """Its corrections of the first steps too."""
     x = np.random.default_rng(7).normal(size=(7, 5)).astype(np.float32)
-    rows = x, np.arange(7) % 3
-    check(tmp_path, net(*NETS["dense"]), rows, "adam", "categorical_crossentropy")
+    check(on_a_device, "dense", (x, np.arange(7) % 3), "adam")
 
 
 def test_dropout_drops_its_share_in_training_only_and_by_the_tasks_seed() -> None:
@@ -210,7 +246,7 @@ def test_dropout_drops_its_share_in_training_only_and_by_the_tasks_seed() -> Non
 
 def test_adam_goes_on_from_task_to_task() -> None:
     """With its moments and the number of its steps."""
-    file = export(net(*NETS["dense"]))
+    file = file_of("dense")
     one, other = TfliteTrainer({"blob": file}), TfliteTrainer({"blob": file})
     x = np.random.default_rng(7).normal(size=(7, 5)).astype(np.float32)
     data = of(x, np.arange(7) % 3)
@@ -249,7 +285,7 @@ def test_what_cannot_be_exported_is_refused_by_name(
 
 def test_a_file_is_asked_for_its_own_loss_only() -> None:
     """It has one of the two."""
-    trainer = TfliteTrainer({"blob": export(net(*NETS["dense"]), "mean_squared_error")})
+    trainer = TfliteTrainer({"blob": file_of("dense", "mean_squared_error")})
     data = of(np.ones((2, 5), np.float32), np.ones((2, 3), np.float32))
     with pytest.raises(TrainingError, match="has no loss 'categorical_crossentropy'"):
         trainer.train(trainer.initial(), data, Params())
@@ -259,7 +295,7 @@ def test_a_file_is_asked_for_its_own_loss_only() -> None:
 
 def test_all_that_adam_remembers_are_arrays() -> None:
     """The number of its steps too: an agent keeps nothing else, and began afresh in each round."""
-    trainer = TfliteTrainer({"blob": export(net(*NETS["dense"]))})
+    trainer = TfliteTrainer({"blob": file_of("dense")})
     data = of(np.ones((2, 5), np.float32), np.arange(2))
     params = Params(optimizer="adam", keep_state=True)
     trainer.train(trainer.initial(), data, params)
