@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fedbus.data import Batch, Dataset, Format
     from fedbus.errors import FedbusError, Stopped, TrainingError
     from fedbus.layout import Array, Weights
+    from fedbus.loading import load_into
     from fedbus.plugins import AgentInfo
     from fedbus.training import Metrics, Params, Structure, Update
 
@@ -28,6 +29,7 @@ __all__ = [
     "TrainingError",
     "Update",
     "Weights",
+    "load_into",
 ]
 
 _HOMES = {
@@ -44,6 +46,7 @@ _HOMES = {
     "TrainingError": "fedbus.errors",
     "Update": "fedbus.training",
     "Weights": "fedbus.layout",
+    "load_into": "fedbus.loading",
 }
 
 

@@ -1,5 +1,6 @@
 """Weights kept in a file: an .npz that is there whole or not at all."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from fedbus.cli.exits import Failed
@@ -22,6 +23,22 @@ def check_writable(path: Path) -> None:
         new.unlink()
     except OSError as error:
         raise SettingsError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file in one step.
+
+    Raises:
+        Failed: the disk is full, or the file cannot be written any more; nothing is left of it.
+    """
+    new = unfinished(path)
+    try:
+        new.write_bytes(data)
+        new.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise Failed(f"{path}: {error.strerror}") from error
 
 
 def write_weights(path: Path, weights: Weights) -> None:

@@ -18,12 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
-from fedbus import plugins
+from fedbus import plugins, weight_files
 from fedbus.cli.answering import SAYS_NOTHING, Stated, row_of, settle
 from fedbus.cli.pushed_files import check_files
 from fedbus.digests import digest_of
@@ -138,16 +136,12 @@ def read_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """Read named arrays, as `fedbus models pull` writes them.
 
     Raises:
-        SettingsError: the file is missing, or is no .npz of plain arrays.
+        SettingsError: the file is missing, or holds something else.
     """
     try:
-        found = np.load(path, allow_pickle=False)
-        if not isinstance(found, NpzFile):
-            raise SettingsError(f"{path}: not an .npz file of named arrays, but one bare array")
-        with found:
-            return {name: found[name] for name in found.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise SettingsError(f"{path}: not an .npz file of named arrays: {error}") from error
+        return weight_files.read_weights(path)
+    except LayoutError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _check_finite(name: str, array: np.ndarray[Any, Any]) -> None:

@@ -12,12 +12,13 @@ import typer
 from fedbus.answers import ANSWERS
 from fedbus.cli import show
 from fedbus.cli.answering import SAYS_NOTHING, Stated, read_classes, sentence_of
-from fedbus.cli.archive import check_writable, write_weights
+from fedbus.cli.archive import check_writable
 from fedbus.cli.card import PackedModel, read_model, read_weights
 from fedbus.cli.client import run
 from fedbus.cli.errands import Pull, Push, Question
 from fedbus.cli.exits import Failed
 from fedbus.cli.factories import is_factory, make_model, read_config, read_shape
+from fedbus.cli.formats import SUFFIXES, format_of, write_model
 from fedbus.cli.here import broker_of
 from fedbus.cli.where import Where
 from fedbus.errors import LayoutError, SettingsError, WireError
@@ -97,15 +98,30 @@ def pull(
     version: Version = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE.npz", help="MODEL-vVERSION.npz by default."),
+        typer.Option("-o", "--output", metavar="FILE", help="MODEL-vVERSION.npz by default."),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="|".join(SUFFIXES),
+            help="npz by default, or as FILE ends; torch, keras and tflite need the framework.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a version's weights as named arrays, which numpy.load reads."""
+    """Fetch a version's weights as named arrays, or as a file that a framework loads.
+
+    npz and safetensors have the layout's own names and shapes, which differ from those of torch:
+    `fedbus.load_into(model, FILE)` loads them into a torch, Keras or TFLite model. torch is for
+    `net.load_state_dict(torch.load(FILE, weights_only=True))`, keras for
+    `keras.models.load_model(FILE)`, tflite for a TFLite interpreter.
+    """
+    kind = format_of(form, output)
     check_writable(output or Path("weights.npz"))
-    ref, arrays = asyncio.run(_pull(broker_of(ctx), model, version))
-    path = output or Path(f"{ref.model}-v{ref.version}.npz")
-    write_weights(path, arrays)
+    ref, card, arrays = asyncio.run(_pull(broker_of(ctx), model, version))
+    path = output or Path(f"{ref.model}-v{ref.version}{SUFFIXES[kind]}")
+    write_model(path, kind, ref, card, arrays)
     if as_json:
         show.print_json({**codec.to_plain(ref), "file": str(path)})
         return
@@ -250,12 +266,15 @@ def _card_of(blob: Spool) -> ModelCard:
     return codec.from_json(ModelCard, bytes(blob.read(0, blob.size)))
 
 
-async def _pull(here: Where, model: str, version: int | None) -> tuple[ModelRef, dict[str, Array]]:
+async def _pull(
+    here: Where, model: str, version: int | None
+) -> tuple[ModelRef, ModelCard, dict[str, Array]]:
     ref = (await _show(here, model, version)).version
     got = await run(here, Pull(ref.source, (ref.card, ref.weights), Spools(IN_MEMORY)))
     card, weights = got[ref.card.digest], got[ref.weights.digest]
     try:
-        layout = Layout.read(codec.from_json(ModelCard, bytes(card.read(0, card.size))).layout)
-        return ref, decode(memoryview(weights.read(0, weights.size)), layout, "plain")
+        said = codec.from_json(ModelCard, bytes(card.read(0, card.size)))
+        blob = memoryview(weights.read(0, weights.size))
+        return ref, said, decode(blob, Layout.read(said.layout), "plain")
     except (LayoutError, WireError) as error:
         raise Failed(f"{ref.model} version {ref.version}: {error}") from error

@@ -1,0 +1,96 @@
+"""The files that `fedbus models pull` writes, for people and for each framework."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from fedbus import safetensors
+from fedbus.cli.archive import write_bytes, write_weights
+from fedbus.errors import FedbusError, LayoutError, SettingsError
+from fedbus.frameworks.hush import hushed
+from fedbus.layout import Weights
+from fedbus.wire.states import ModelCard
+from fedbus.wire.values import ModelRef
+
+SUFFIXES: Final[Mapping[str, str]] = {
+    "npz": ".npz",
+    "safetensors": ".safetensors",
+    "torch": ".pt",
+    "keras": ".keras",
+    "tflite": ".tflite",
+}
+"""By format; `npz` and `safetensors` have the layout's own names and need no framework."""
+_BY_SUFFIX: Final = {suffix: name for name, suffix in SUFFIXES.items()} | {".pth": "torch"}
+_OTHERS: Final = "or pull --format npz and load it with fedbus.load_into(model, FILE)"
+
+
+def format_of(said: str | None, output: Path | None) -> str:
+    """Choose a format: what is said, else what the file's name ends in, else npz.
+
+    Raises:
+        SettingsError: there is no such format, or the name says another one.
+    """
+    named = None if output is None else _BY_SUFFIX.get(output.suffix)
+    if said is None:
+        return named or "npz"
+    if said not in SUFFIXES:
+        raise SettingsError(f"--format: {said!r}; there is {', '.join(SUFFIXES)}")
+    if named not in {None, said} or (said == "keras" and named is None and output is not None):
+        raise SettingsError(f"-o: a file for {said} ends in {SUFFIXES[said]}; {output} does not")
+    return said
+
+
+def write_model(path: Path, form: str, ref: ModelRef, card: ModelCard, weights: Weights) -> None:
+    """Write a version of a model in one step.
+
+    Raises:
+        SettingsError: the format needs what is not here: a framework, the model's own package, a
+            structure that the card does not have.
+        Failed: the disk is full.
+    """
+    if form == "npz":
+        write_weights(path, weights)
+        return
+    if form == "safetensors":
+        about = {"model": ref.model, "version": str(ref.version), "format": "fedbus"}
+        write_bytes(path, safetensors.pack(weights, about))
+        return
+    try:
+        with hushed():
+            data = _of_framework(form, card, weights)
+    except ImportError as error:
+        package = "tensorflow" if form == "tflite" else form
+        raise SettingsError(
+            f"--format {form}: {package} is not installed here ({error}); install it, {_OTHERS}"
+        ) from error
+    except FedbusError as error:
+        raise SettingsError(f"--format {form}: {error}; {_OTHERS}") from error
+    write_bytes(path, data)
+
+
+def _of_framework(form: str, card: ModelCard, weights: Weights) -> bytes:
+    structure = _structure(form, card)
+    if form == "torch":
+        made: bytes = import_module("fedbus.frameworks.torch.loading").file_of(structure, weights)
+        return made
+    loading = import_module("fedbus.frameworks.keras.loading")
+    if form == "keras":
+        made = loading.file_of(structure, weights)
+    else:
+        made = loading.tflite_of(structure, weights, _loss_of(card))
+    return made
+
+
+def _structure(form: str, card: ModelCard) -> Mapping[str, Any]:
+    wanted = "torch" if form == "torch" else "keras"
+    if wanted not in card.structures:
+        there = ", ".join(sorted(card.structures)) or "none"
+        more = " (a .tflite file is exported from it)" if form == "tflite" else ""
+        raise LayoutError(f"model {card.model} has no structure for {wanted}{more}; it has {there}")
+    return card.structures[wanted]
+
+
+def _loss_of(card: ModelCard) -> str:
+    values = "values" in {card.answers, *(s.get("answers") for s in card.structures.values())}
+    return "mean_squared_error" if values else "categorical_crossentropy"

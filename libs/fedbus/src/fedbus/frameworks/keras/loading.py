@@ -1,0 +1,51 @@
+"""Weights into somebody's own Keras model, and into files that Keras and TensorFlow Lite read."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fedbus.frameworks.keras.export import Loss, export
+from fedbus.frameworks.keras.models import build
+from fedbus.frameworks.keras.tensors import set_weights, weights_of
+from fedbus.layout import Weights
+from fedbus.loading import check_fit
+from fedbus.training import Structure
+
+
+def put(model: Any, weights: Weights) -> None:  # noqa: ANN401 - Keras has no types
+    """Load a layout's weights into a built model.
+
+    Raises:
+        LayoutError: they are not those of this model.
+    """
+    set_weights(model, check_fit(weights, weights_of(model)))
+
+
+def _model_of(structure: Structure, weights: Weights) -> Any:  # noqa: ANN401 - Keras has no types
+    model = build(structure)
+    put(model, weights)
+    return model
+
+
+def tflite_of(structure: Structure, weights: Weights, loss: Loss) -> bytes:
+    """Write a `.tflite` file that holds these weights, and can be trained on.
+
+    Raises:
+        TrainingError: the model is not installed here, or has a layer that cannot be exported.
+        LayoutError: the weights are not those of the model.
+    """
+    return export(_model_of(structure, weights), loss)
+
+
+def file_of(structure: Structure, weights: Weights) -> bytes:
+    """Write a `.keras` file, for `keras.models.load_model` and `model.load_weights`.
+
+    Raises:
+        TrainingError: the model is not installed here.
+        LayoutError: the weights are not those of the model.
+    """
+    model = _model_of(structure, weights)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        return path.read_bytes()
