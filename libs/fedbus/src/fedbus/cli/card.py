@@ -87,9 +87,7 @@ def pack(
             structure["blob"] = _file_of(structure["blob"], folder, files, f"structures.{name}")
     trainer, reasons = _trainer(structures, files)
     settle(plain, look(trainer, row_of(plain.get("input"))), said)
-    if weights_file:
-        return packed(plain, read_weights(weights_file), files)
-    weights = _initial(trainer, reasons)
+    weights = read_weights(weights_file) if weights_file else _initial(trainer, reasons)
     roles: Mapping[str, Role] = {}
     if isinstance(trainer, plugins.Describes):
         roles = trainer.roles()

@@ -78,7 +78,7 @@ def _of_framework(form: str, card: ModelCard, weights: Weights) -> bytes:
     if form == "keras":
         made = loading.file_of(structure, weights)
     else:
-        made = loading.tflite_of(structure, weights, _loss_of(card))
+        made = loading.tflite_of(structure, weights, card.answers)
     return made
 
 
@@ -89,8 +89,3 @@ def _structure(form: str, card: ModelCard) -> Mapping[str, Any]:
         more = " (a .tflite file is exported from it)" if form == "tflite" else ""
         raise LayoutError(f"model {card.model} has no structure for {wanted}{more}; it has {there}")
     return card.structures[wanted]
-
-
-def _loss_of(card: ModelCard) -> str:
-    values = "values" in {card.answers, *(s.get("answers") for s in card.structures.values())}
-    return "mean_squared_error" if values else "categorical_crossentropy"

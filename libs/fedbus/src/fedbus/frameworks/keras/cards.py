@@ -72,7 +72,7 @@ def export(
     own, output, loss = _input_of(model), _output_of(model), declared_loss(model)
     answers = None if output is None else derive(ending_of(model), output, own or row, loss)
     try:
-        file = to_tflite(model, _trained_with(loss, answers))
+        file = to_tflite(model, trained_with(loss, answers))
     except TrainingError as error:
         warnings.warn(f"no TFLite file, so Keras agents only: {error}", stacklevel=2)
         structures, files = {"keras": structure}, {}
@@ -82,7 +82,7 @@ def export(
     return Exported(structures, weights, files, own, roles_of(model), seen)
 
 
-def _trained_with(loss: str | None, answers: Answers | None) -> Loss:
+def trained_with(loss: str | None, answers: Answers | None) -> Loss:
     """Choose the loss of a TFLite file: the declared one, else that of what the model answers.
 
     Raises:

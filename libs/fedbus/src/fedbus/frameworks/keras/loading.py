@@ -4,12 +4,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fedbus.frameworks.keras.export import Loss, export
+from fedbus.frameworks.keras.cards import trained_with
+from fedbus.frameworks.keras.export import export
 from fedbus.frameworks.keras.models import build
 from fedbus.frameworks.keras.tensors import set_weights, weights_of
 from fedbus.layout import Weights
 from fedbus.loading import check_fit
 from fedbus.training import Structure
+from fedbus.wire.states import Answers
 
 
 def put(model: Any, weights: Weights) -> None:  # noqa: ANN401 - Keras has no types
@@ -27,14 +29,16 @@ def _model_of(structure: Structure, weights: Weights) -> Any:  # noqa: ANN401 - 
     return model
 
 
-def tflite_of(structure: Structure, weights: Weights, loss: Loss) -> bytes:
+def tflite_of(structure: Structure, weights: Weights, answers: Answers | None) -> bytes:
     """Write a `.tflite` file that holds these weights, and can be trained on.
+
+    `answers` is what the card says of the model: it decides the loss.
 
     Raises:
         TrainingError: the model is not installed here, or has a layer that cannot be exported.
         LayoutError: the weights are not those of the model.
     """
-    return export(_model_of(structure, weights), loss)
+    return export(_model_of(structure, weights), trained_with(None, answers))
 
 
 def file_of(structure: Structure, weights: Weights) -> bytes:
