@@ -1,6 +1,7 @@
 """Weights come back into a person's own model as they were, and into files that frameworks read."""
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,9 @@ def test_an_interpreter_of_the_digits_takes_weights() -> None:
         runtime = tflite_file.find_interpreter()
     except PluginError:
         pytest.skip("no TFLite runtime")
-    interpreter = runtime(model_content=demo_data.read("digits.tflite"))
+    with warnings.catch_warnings():  # TensorFlow's tells of its successor
+        warnings.simplefilter("ignore", UserWarning)
+        interpreter = runtime(model_content=demo_data.read("digits.tflite"))
     own = interpreter.get_signature_runner("get_weights")()
     rng = np.random.default_rng(2)
     new = {n.replace("__", "."): rng.normal(size=a.shape).astype("f4") for n, a in own.items()}
