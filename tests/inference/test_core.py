@@ -8,6 +8,7 @@ import pytest
 from fedbus.actions import Connected, ReplyTo, Requested, Stopping
 from fedbus.wire.topics import INFERENCE, MODEL_LATEST, SUBMIT
 from fedbus_inference.limits import Limits
+from fedbus_inference.unanswered import EVERY_SECONDS, MOST
 from tests.inference.stand import FAULTY, REPLY, Stand
 
 
@@ -88,13 +89,43 @@ def test_a_request_without_a_reply_address_is_counted_and_let_go() -> None:
     assert stand.core.counts == {"requests_ignored": 1}
 
 
+def test_a_request_that_cannot_be_answered_is_said_once_a_minute() -> None:
+    """With its model and why; a client that goes on asking does not fill the log."""
+    stand = Stand()
+    stand.serve(1)
+    for _ in range(3):
+        stand.tell(unanswerable("digits", "no reply topic"))
+    stand.tell(unanswerable("digits", "elsewhere"))
+    stand.now += EVERY_SECONDS
+    stand.tell(unanswerable("digits", "no reply topic"))
+    said = [note.facts for note in stand.notes if note.event == "request_unanswerable"]
+    assert said == [
+        {"model": "digits", "reason": "no reply topic", "more_since": 0},
+        {"model": "digits", "reason": "elsewhere", "more_since": 2},
+        {"model": "digits", "reason": "no reply topic", "more_since": 0},
+    ]
+
+
+def test_what_clients_choose_does_not_fill_the_log() -> None:
+    """So many names of models a minute, and the rest is counted."""
+    stand = Stand()
+    for number in range(2 * MOST):
+        stand.tell(unanswerable(f"m{number}", "no reply topic"))
+    assert len([note for note in stand.notes if note.event == "request_unanswerable"]) == MOST
+
+
+def unanswerable(model: str, reason: str) -> Requested:
+    """Make a request whose asker cannot be answered."""
+    return Requested(INFERENCE, {"model": model}, b"{}", None, None, unanswerable=reason)
+
+
 def test_a_malformed_request_is_answered_with_a_sentence() -> None:
     """It costs a thread's moment, and nothing else."""
     stand = Stand()
     stand.serve(1)
     stand.ask(payload=b"{")
     stand.settle()
-    assert stand.answer()["error"].startswith("the payload is not JSON")
+    assert stand.answer()["error"].startswith("the payload: not JSON")
     assert stand.core.counts == {"requests_answered": 0, "requests_refused": 1}
 
 

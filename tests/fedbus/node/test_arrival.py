@@ -127,7 +127,10 @@ def test_a_foreign_client_is_answered_only_where_it_could_publish_itself(
         0.0,
     )
     reply = ReplyTo(str(asked), b"7", "x") if answered else None
-    assert core.told == [Requested(topics.SUBMIT, {}, b"{}", "x", reply)]
+    (request,) = core.told
+    assert isinstance(request, Requested)
+    assert (request.unanswerable == "") == answered
+    assert replace(request, unanswerable="") == Requested(topics.SUBMIT, {}, b"{}", "x", reply)
 
 
 def test_what_comes_in_by_another_door_is_told_and_a_wish_to_leave_is_passed_on() -> None:

@@ -25,9 +25,20 @@ def event_of(packet: Packet, root: str, *, open_profile: bool) -> Received | Req
     topic, levels = found
     payload = bytes(packet.payload)  # a large one is lent, and a core keeps what it is told
     if topic.message is None:
-        reply = _reply_to(packet, root, open_profile=open_profile)
+        place = packet.response_topic
+        why_not = topics.unanswerable(place, root, open_profile=open_profile)
+        reply = None
+        if place is not None and not why_not:
+            reply = ReplyTo(place, packet.correlation, packet.content_type)
         return Requested(
-            topic, levels, payload, packet.content_type, reply, packet.retain, packet.receipt
+            topic,
+            levels,
+            payload,
+            packet.content_type,
+            reply,
+            retained=packet.retain,
+            receipt=packet.receipt,
+            unanswerable=why_not,
         )
     if not payload:
         return None
@@ -40,13 +51,6 @@ def event_of(packet: Packet, root: str, *, open_profile: bool) -> Received | Req
     if sender and not is_node(sender):
         raise WireError(f"{sender}: not a node's name")
     return Received(sender, message)
-
-
-def _reply_to(packet: Packet, root: str, *, open_profile: bool) -> ReplyTo | None:
-    allowed = topics.answerable(packet.response_topic, root, open_profile=open_profile)
-    if not allowed or packet.response_topic is None:
-        return None
-    return ReplyTo(packet.response_topic, packet.correlation, packet.content_type)
 
 
 def packet_of(action: Announce | Clear | Reply, root: str) -> Packet:

@@ -164,7 +164,8 @@ class People:
             yield from self.not_canceled(request, faults[0].problem)
             return
         said = [str(fault) for fault in faults]
-        yield Note("job_refused", {"job": request.job, "faults": said[:MOST_NOTED]})
+        facts = {"job": request.job, "faults": said[:MOST_NOTED]}
+        yield Note("job_refused", facts | _silence(request))
         if request.reply is not None:
             yield refused(request.reply, request.job, faults)
         yield from _refusal(request, faults)
@@ -202,7 +203,7 @@ class People:
 
     def not_canceled(self, request: Request, why: str) -> Iterator[Action]:
         """Say why a job is not cancelled."""
-        yield Note("cancel_refused", {"job": request.job, "reason": why})
+        yield Note("cancel_refused", {"job": request.job, "reason": why} | _silence(request))
         if request.reply is not None:
             yield canceled(request.reply, request.job, why)
         yield from _refusal(request, (Fault(key="", problem=why),))
@@ -226,7 +227,13 @@ def _request(event: Requested) -> Request:
         job=named_in(event.payload, cancel=cancel, place=place),
         place=place,
         receipt=event.receipt,
+        unanswerable=event.unanswerable,
     )
+
+
+def _silence(request: Request) -> dict[str, str]:
+    """Say in the log why its asker is not answered."""
+    return {"unanswered": request.unanswerable} if request.reply is None else {}
 
 
 def _refusal(request: Request, faults: Iterable[Fault]) -> Iterator[Action]:

@@ -19,6 +19,7 @@ class Request:
         job: The job's id, as far as it can be read.
         place: The id in the topic it is retained on; "" if it is not.
         receipt: Of the broker, which keeps it; None where it does not, or its connection is over.
+        unanswerable: Why its asker cannot be answered, where `reply` is None.
         proofs: How often another controller proved, since it came, that it leads.
     """
 
@@ -28,6 +29,7 @@ class Request:
     job: str
     place: str
     receipt: int | None
+    unanswerable: str = ""
     proofs: int = 0
 
     def same(self, other: "Request") -> bool:

@@ -3,10 +3,13 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from fedbus.actions import Reply, ReplyTo
+from fedbus.errors import WireError
 from fedbus.wire.jobfile import Fault, JobFile, JobFileError, Plugins, parse
 from fedbus.wire.jobfile.tree import read
+from fedbus.wire.json_reader import read_json
 from fedbus.wire.messages import JobStored
 from fedbus.wire.values import IDENT, IDENT_SAID
 
@@ -122,11 +125,9 @@ def too_late(phase: str, reason: str) -> str:
 
 def job_named(payload: bytes) -> str | None:
     """Read a job's id from a cancellation: bare, as a JSON string, or as `{"job": id}`."""
-    text = payload[:512].decode("utf-8", "replace").strip()
-    try:
-        said = json.loads(text)
-    except ValueError:
-        said = text
+    said: object = payload[:512].decode("utf-8-sig", "replace").strip()
+    with suppress(WireError):
+        said = read_json(payload)
     if isinstance(said, dict):
         said = said.get("job", "")
     return said if isinstance(said, str) and re.fullmatch(IDENT, said) else None

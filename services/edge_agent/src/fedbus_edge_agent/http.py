@@ -203,7 +203,7 @@ class Desk:
 
     async def add_model(self, request: web.Request) -> web.Response:
         """Take a card."""
-        metadata = codec.from_json(ModelMetadata, await read_body(request, MAX_CARD))
+        metadata = codec.from_foreign_json(ModelMetadata, await read_body(request, MAX_CARD))
         found = await asyncio.to_thread(self.models.add, metadata)
         name, label = metadata.model, metadata.model_version
         model = await asyncio.to_thread(self.models.find, name, label)

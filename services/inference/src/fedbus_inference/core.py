@@ -29,6 +29,7 @@ from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
 from fedbus_inference.loading import Runtime
 from fedbus_inference.prediction import Request, refusal
+from fedbus_inference.unanswered import Unanswered
 
 
 class InferenceCore:
@@ -46,6 +47,7 @@ class InferenceCore:
         self._limits = limits or Limits()
         self._last_good = last_good or LastGood()
         self._desks: dict[str, Desk] = {}
+        self._unanswered = Unanswered()
 
     @property
     def listens(self) -> tuple[Topic, ...]:
@@ -87,6 +89,8 @@ class InferenceCore:
     def _requested(self, event: Requested, now: float) -> Iterator[Action]:
         if event.reply is None:
             self.counts["requests_ignored"] += 1
+            model = event.levels["model"][:64]
+            yield from self._unanswered.note(model, event.unanswerable, now)
             return
         model, encoding = event.levels["model"], Encoding.JSON
         try:

@@ -4,9 +4,10 @@ from enum import StrEnum
 from typing import Any, Final, cast
 
 import msgpack
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from fedbus.errors import WireError
+from fedbus.wire.json_reader import read_json
 
 
 class Encoding(StrEnum):
@@ -46,17 +47,20 @@ def unpack(encoding: Encoding, payload: bytes) -> object:
     Raises:
         WireError: it is not what its content type says.
     """
+    if encoding is Encoding.JSON:
+        try:
+            return read_json(payload)
+        except WireError as error:
+            packed = payload[:1] not in {b"{", b"["}
+            hint = f"; msgpack needs the content type {Encoding.MSGPACK}" if packed else ""
+            raise WireError(f"the payload: {error}{hint}") from error
     try:
-        if encoding is Encoding.JSON:
-            return cast("object", from_json(payload, allow_inf_nan=False))
         return cast("object", msgpack.unpackb(payload, timestamp=0))
     except (ValueError, msgpack.UnpackException, OverflowError) as error:
         detail = str(error) or type(error).__name__
-        hint = {
-            Encoding.JSON: f"is not JSON; msgpack needs the content type {Encoding.MSGPACK}",
-            Encoding.MSGPACK: "is not msgpack, as its content type says",
-        }
-        raise WireError(f"the payload {hint[encoding]}: {detail}") from error
+        raise WireError(
+            f"the payload is not msgpack, as its content type says: {detail}"
+        ) from error
 
 
 def pack(encoding: Encoding, answer: dict[str, Any]) -> bytes:

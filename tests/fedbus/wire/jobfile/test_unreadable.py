@@ -3,8 +3,9 @@
 import pytest
 
 from fedbus.wire.jobfile import Fault, parse
-from fedbus.wire.jobfile.faults import clip, show
+from fedbus.wire.jobfile.faults import show
 from fedbus.wire.jobfile.tree import MAX_BYTES, MAX_DEPTH, MAX_VALUES
+from fedbus.wire.json_reader import clip
 from tests.fedbus.wire.jobfile.written import faults_of, job_with, sentences
 
 

@@ -113,8 +113,10 @@ def unanswered(seconds: float) -> str:
     )
 
 
-def unreachable(said: str) -> str:
+def unreachable(said: str, *, tls: bool) -> str:
     """Say what to look at where no connection came about; `said` is the system's word for it."""
+    if tls and "reset by peer" in said:
+        return f"{said}; does this port speak TLS, and not plain mqtt://?"
     hints = (
         ("WRONG_VERSION_NUMBER", "this port does not speak TLS: write mqtt:// in the address"),
         ("RECORD_LAYER_FAILURE", "this port does not speak TLS: write mqtt:// in the address"),

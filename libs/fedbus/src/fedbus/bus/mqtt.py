@@ -352,7 +352,11 @@ class _Link:
             )
             raise self._lost or self._error(late) from None
         except aiomqtt.MqttError as error:
-            why = f"{error}; {what}" if self._in else login.unreachable(str(error))
+            why = (
+                f"{error}; {what}"
+                if self._in
+                else login.unreachable(str(error), tls=self._address.tls)
+            )
             raise self._lost or self._error(why) from error
 
     def _on_disconnect(

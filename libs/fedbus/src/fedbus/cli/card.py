@@ -25,12 +25,13 @@ from fedbus import plugins, weight_files
 from fedbus.cli.answering import SAYS_NOTHING, Stated, row_of, settle
 from fedbus.cli.pushed_files import check_files
 from fedbus.digests import digest_of
-from fedbus.errors import FedbusError, LayoutError, SettingsError
+from fedbus.errors import FedbusError, LayoutError, SettingsError, WireError
 from fedbus.exported import look
 from fedbus.layout import Layout, Role, Weights
 from fedbus.plugins import Trainer
 from fedbus.weights import encode
 from fedbus.wire import codec
+from fedbus.wire.json_reader import read_json
 from fedbus.wire.messages import PushModel
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest
@@ -58,13 +59,13 @@ def read_model(
         FedbusError: the weights do not fit the card's layout.
     """
     try:
-        plain = json.loads(card_file.read_bytes())
+        plain = read_json(card_file.read_bytes())
     except OSError as error:
         raise SettingsError(
             f"{card_file}: {error.strerror}; a model card, JSON, or package.module:factory belongs "
             "there"
         ) from error
-    except ValueError as error:
+    except WireError as error:
         raise SettingsError(f"{card_file}: not a model card: {error}") from error
     return pack(plain, card_file.parent, weights_file, said)
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
@@ -16,18 +16,25 @@ from typing import TYPE_CHECKING, TypeVar
 from fedbus import clock
 from fedbus.bus import mqtt
 from fedbus.bus.base import Bus, Packet
+from fedbus.cli import show
 from fedbus.cli.errands import Errand
 from fedbus.cli.exits import Unreachable
 from fedbus.cli.groups import one_error
 from fedbus.cli.where import Where
-from fedbus.errors import FedbusError
+from fedbus.errors import FedbusError, WireError
+from fedbus.wire import codec
+from fedbus.wire.states import NodeState
 from fedbus.wire.topics import NODE_STATE, REPLIES
+from fedbus.wire.values import role_of
 
 if TYPE_CHECKING:
     from fedbus.shell import Shell
 
 PATIENCE_SECONDS = 15.0
 REPEAT_SECONDS = 2.0
+WORRY_SECONDS = 3.0
+"""Without an answer for so long, a command says what it waits for."""
+KEPT = "; nothing is lost: the broker keeps the request for it, once, whenever it leads again"
 ECHO_SECONDS = 10.0
 IN_FLIGHT = 16 * 2**20
 
@@ -93,14 +100,17 @@ class Client:
         of: str,
         content_type: str | None = "application/json",
         patience: float = PATIENCE_SECONDS,
+        kept: bool = False,
     ) -> Packet:
         """Say something and wait for the answer on a topic of our own, saying it again meanwhile.
 
-        A broker may lose any message; what is asked here may safely be asked twice.
+        A broker may lose any message; what is asked here may safely be asked twice. What is `kept`
+        is said with QoS 1 the first time: the broker has it then, whatever becomes of us.
 
         Raises:
-            BusError: the connection is lost.
-            Unreachable: no answer came in time; names who (`of`) did not answer.
+            BusError: the connection is lost, or the broker refuses the message.
+            Unreachable: no answer came in time; names who (`of`) did not answer, and says whether
+                the broker keeps the question.
         """
         name = f"{self.where.node}-{secrets.token_hex(6)}"
         answers = self.where.topic(REPLIES, name=name)
@@ -112,18 +122,30 @@ class Client:
             response_topic=answers,
             correlation=secrets.token_bytes(8),
         )
-        until = clock.monotonic() + patience
+        begun = clock.monotonic()
+        saying = self._bus.deliver if kept else self._bus.publish
+        unsaid = True  # to a person, that this takes longer than it should
+        has_it = kept
         try:
-            while (left := until - clock.monotonic()) > 0:
-                await self._bus.publish(question)
+            while (left := begun + patience - clock.monotonic()) > 0:
+                has_it = await saying(question) is not False and has_it
+                saying = self._bus.publish
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(REPEAT_SECONDS, left)):
                         return await self._first(answers)
+                if kept and unsaid and clock.monotonic() - begun > WORRY_SECONDS:
+                    unsaid = False
+                    packets = await self.retained(self.where.topic(NODE_STATE, node="+"))
+                    answer = [packet for packet in packets if packet.topic == answers]
+                    if answer:
+                        return answer[0]
+                    show.warn(f"waiting for {of}: {awaited(packets)}")
         finally:
             await self._bus.unsubscribe(answers)
         raise Unreachable(
-            f"{of} did not answer in {patience:g} s at {self.where.broker.where}; is it running? "
-            "`fedbus agents --all` lists who is online"
+            f"{of} did not answer in {patience:g} s at {self.where.broker.where}"
+            + (KEPT if has_it else "; no broker keeps it: send it again" if kept else "")
+            + "; is it running? `fedbus agents --all` lists who is online"
         )
 
     async def _first(self, topic: str) -> Packet:
@@ -131,6 +153,21 @@ class Client:
             if packet.topic == topic:
                 return packet
         raise AssertionError  # a bus never ends without an error
+
+
+def awaited(packets: Iterable[Packet]) -> str:
+    """Say who is missing for a decision on jobs, by what nodes say of themselves."""
+    online: dict[str, list[str]] = {"controller": [], "repository": []}
+    for packet in packets:
+        with suppress(WireError):
+            state = codec.from_json(NodeState, packet.payload)
+            if state.online and role_of(state.node) in online:
+                online[role_of(state.node)].append(state.node)
+    if not online["controller"]:
+        return "none is online"
+    if not online["repository"]:
+        return f"{online['controller'][0]} is online, but no repository, without which none decides"
+    return f"{', '.join(online['controller'])} is online and has not decided yet"
 
 
 @asynccontextmanager

@@ -14,8 +14,9 @@ from fedbus.cli.client import connected
 from fedbus.cli.exits import Failed, Refused
 from fedbus.cli.here import broker_of
 from fedbus.cli.where import Where
-from fedbus.errors import SettingsError
+from fedbus.errors import SettingsError, WireError
 from fedbus.layout import Array
+from fedbus.wire.json_reader import read_json
 from fedbus.wire.topics import INFERENCE
 
 JSON = "application/json"
@@ -57,10 +58,10 @@ def request(file: Path) -> tuple[bytes, str]:
     try:
         if file.suffix == ".npy":
             return msgpack.packb({"inputs": raw(np.load(file, allow_pickle=False))}), MSGPACK
-        said = json.loads(file.read_bytes())
+        said = read_json(file.read_bytes())
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, WireError) as error:
         raise SettingsError(f"{file}: neither an .npy array nor JSON: {error}") from error
     if isinstance(said, list):
         said = {"inputs": said}

@@ -182,7 +182,7 @@ async def _ask(here: Where, what: str, payload: bytes) -> dict[str, Any]:
     topic = here.topic(SUBMIT if what == "submit" else CANCEL)
     kind = "application/json" if what == "submit" else None
     async with connected(here) as client:
-        packet = await client.ask(topic, payload, of=CONTROLLER, content_type=kind)
+        packet = await client.ask(topic, payload, of=CONTROLLER, content_type=kind, kept=True)
     answer: dict[str, Any] = show.plain_json(packet.payload)
     return answer
 

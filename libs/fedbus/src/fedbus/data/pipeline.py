@@ -5,7 +5,6 @@ against the declaration, so that the step which is wrong is the one that is name
 """
 
 import inspect
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,10 @@ import numpy as np
 from fedbus import plugins
 from fedbus.data.dataset import Batch
 from fedbus.data.format import Field, Format, check_batch, differences
-from fedbus.errors import FedbusError, PluginError, TrainingError
+from fedbus.errors import FedbusError, PluginError, TrainingError, WireError
 from fedbus.layout import listed
 from fedbus.plugins.protocols import Transform
+from fedbus.wire.json_reader import read_json
 from fedbus.wire.values import MAX_TRANSFORMS
 
 
@@ -54,11 +54,11 @@ def read_pipeline(file: Path, allowed: Collection[str] | None = None) -> list[St
         FedbusError: as for `read_steps`, or the file cannot be read; names the file.
     """
     try:
-        return read_steps(json.loads(file.read_bytes()), allowed)
+        return read_steps(read_json(file.read_bytes()), allowed)
     except OSError as error:
         raise TrainingError(f"{file}: {error.strerror}") from error
-    except ValueError as error:
-        raise TrainingError(f"{file}: not JSON: {error}") from error
+    except WireError as error:
+        raise TrainingError(f"{file}: {error}") from error
     except FedbusError as error:
         raise type(error)(f"{file}: {error}") from error
 

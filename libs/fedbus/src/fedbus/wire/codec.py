@@ -5,12 +5,14 @@ own lengths are bounded by the payload, and what comes out is validated field by
 fields are ignored, so that a newer peer may add one.
 """
 
+import json
 from typing import Any, TypeVar
 
 import msgpack
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fedbus.errors import WireError
+from fedbus.wire import json_reader
 from fedbus.wire.values import IDENT, IDENT_SAID
 
 T = TypeVar("T")
@@ -90,6 +92,19 @@ def from_json(kind: type[T], payload: bytes) -> T:
     except ValidationError as error:
         raise WireError(_sentence(kind, error)) from error
     return read
+
+
+def from_foreign_json(kind: type[T], payload: bytes) -> T:
+    """Read a message from JSON that a person or another program wrote: one meaning, or refused.
+
+    Raises:
+        WireError: as `unpack`; says what of it is no JSON that has one meaning.
+    """
+    try:
+        tree = json_reader.read_json(payload)
+    except WireError as error:
+        raise WireError(f"{kind.__name__}: {error}") from error
+    return from_json(kind, json.dumps(tree).encode())
 
 
 def _validated(kind: type[T], plain: object) -> T:

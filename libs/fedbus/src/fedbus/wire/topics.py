@@ -5,6 +5,7 @@ X writes `link/X/#`, `nodes/X/#`, `blobs/X/#` and reads `link/+/X/#`; a few line
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,6 +23,8 @@ from fedbus.wire.states import (
 from fedbus.wire.values import ROLES, is_node, role_of
 
 ROOT = "fedbus/v1"
+
+LONGEST_REPLY_TOPIC = 512
 
 Access = Literal["read", "write"]
 
@@ -290,14 +293,26 @@ def matches(pattern: str, topic: str) -> bool:
     return len(wanted) == len(given)
 
 
-def answerable(response_topic: str | None, root: str, *, open_profile: bool) -> bool:
-    """Tell whether an answer may be published there.
+def unanswerable(response_topic: str | None, root: str, *, open_profile: bool) -> str:
+    """Say why no answer may be published there; nothing if it may.
 
     Otherwise a service, which may write more than its asker, could be made to publish where the
-    asker may not. `open_profile` also allows topics outside our root.
+    asker may not, or what its broker throws it out for. `open_profile` also allows topics outside
+    our root.
     """
-    if not response_topic or response_topic.startswith("$") or set(response_topic) & set("+#\0"):
-        return False
+    place = f"name one under {wildcard(root, REPLIES)[:-1]}"
+    if not response_topic:
+        return f"no reply topic (MQTT 3.1.1 has none): with MQTT 5, {place}"
+    shown = ascii(response_topic[:80])
+    if len(response_topic) > LONGEST_REPLY_TOPIC:
+        return f"the reply topic {shown} … is longer than {LONGEST_REPLY_TOPIC} characters"
+    if set(response_topic) & set("+#") or any(
+        unicodedata.category(letter) in {"Cc", "Cn", "Cs"} for letter in response_topic
+    ):
+        return f"the reply topic {shown} has a wildcard or a control character; {place}"
     if matches(wildcard(root, REPLIES), response_topic):
-        return True
-    return open_profile and not (response_topic + "/").startswith(root + "/")
+        return ""
+    ours = response_topic.startswith("$") or (response_topic + "/").startswith(root + "/")
+    if open_profile and not ours:
+        return ""
+    return f"the reply topic {shown} is elsewhere; {place}"

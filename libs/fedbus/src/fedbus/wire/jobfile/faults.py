@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fedbus.errors import WireError
+from fedbus.wire import json_reader
+from fedbus.wire.json_reader import clip
 
 MAX_FAULTS = 100
 """More are counted, not listed: a hostile file must not buy a megabyte of answer."""
@@ -44,14 +46,7 @@ class JobFileError(WireError):
 
 def path_of(parts: Iterable[str | int]) -> str:
     """Write a place in the file as people do: `config[0].batch_size`."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{clip(part)}" for part in parts)
-    return path.removeprefix(".")
-
-
-def clip(name: str) -> str:
-    """Show a name that somebody else chose: printable, and no longer than need be."""
-    shown = repr(name[:_LONGEST_NAME])[1:-1]
-    return f"{shown}…" if len(name) > _LONGEST_NAME else shown
+    return json_reader.path_of(parts)
 
 
 def show(value: object) -> str:
