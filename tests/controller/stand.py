@@ -123,8 +123,12 @@ def facts(
     *roles: Any,  # noqa: ANN401 - a role
     trainers: tuple[str, ...] = (),
     trouble: str = "",
+    classes: Sequence[str] = (),
+    columns: Sequence[str] = (),
 ) -> AgentFacts:
-    """Describe a small agent."""
+    """Describe a small agent; `classes` and `columns` are the names that it announces."""
+    x = {"data_types": {"numerical": {"size": [2], "columns": [*columns]}}}
+    y = {"data_types": {"categorical": {"size": [1], "classes": [*classes]}}}
     return AgentFacts(
         roles=roles,
         examples=10,
@@ -134,7 +138,7 @@ def facts(
         gpu=False,
         frameworks={},
         models={},
-        format={},
+        format={"x": x, "y": y} if classes or columns else {},
         trainers=trainers,
         trouble=trouble,
     )

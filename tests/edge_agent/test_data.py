@@ -79,7 +79,9 @@ def test_a_setting_that_is_wrong_is_named(environ: Environ) -> None:
     assert "FEDBUS_PIPELINE: " in refused(environ(pipeline=[{"id": "nope"}]))
     assert "FEDBUS_PIPELINE_TEST: " in refused(environ(pipeline_test={}))
     missing = {**environ(), "FEDBUS_FORMAT": "nowhere.json"}
-    assert refused(missing) == "FEDBUS_FORMAT: nowhere.json: No such file or directory"
+    assert refused(missing) == (
+        "FEDBUS_FORMAT: nowhere.json: No such file or directory (JSON begins with [ or {)"
+    )
     assert 'an object with "x" and "y"' in refused(environ(format=[]))
     flat = {"data_types": {"numerical": {"size": [4]}}}
     label = {"data_types": {"categorical": {"size": [1]}}}
@@ -98,6 +100,51 @@ def test_a_setting_that_is_wrong_is_named(environ: Environ) -> None:
     assert "FEDBUS_LOADER_OPTIONS=" in refused_at_once({**environ(), "FEDBUS_LOADER_OPTIONS": "{"})
     odd = {**environ(), "FEDBUS_LOADER_OPTIONS": '{"rows": 3}'}
     assert "FEDBUS_DATA: loader npz: " in refused(odd)
+
+
+def test_settings_take_json_or_its_file(environ: Environ, tmp_path: Path) -> None:
+    """One rule for all four: what begins as a list or an object is no path."""
+    steps, options = '[{"id": "normalize"}]', '{"batch": 2}'
+    form = json.dumps({
+        "x": {"data_types": {"image": {"size": [2, 2, 1]}}},
+        "y": {"data_types": {"categorical": {"size": [1]}}},
+    })  # fmt: skip
+    stated = {
+        "FEDBUS_PIPELINE": steps,
+        "FEDBUS_PIPELINE_TEST": steps,
+        "FEDBUS_FORMAT": form,
+        "FEDBUS_LOADER_OPTIONS": options,
+    }
+    for name, text in stated.items():
+        file = tmp_path / f"{name}.json"
+        file.write_text(text)
+    in_files = {name: str(tmp_path / f"{name}.json") for name in stated}
+    for settings in (stated, in_files):
+        known = agent({**environ(), **settings}).known().format["x"]["data_types"]["image"]
+        assert (known["normalized"], known["axes"]) == (True, "channels-last")
+    for wrong, said in (
+        ({"FEDBUS_PIPELINE": '[{"id": "nope"}]'}, "FEDBUS_PIPELINE: transform 1 (nope): no "),
+        ({"FEDBUS_PIPELINE": "[{"}, "FEDBUS_PIPELINE: [{: not JSON at "),
+        ({"FEDBUS_FORMAT": "{}"}, 'FEDBUS_FORMAT: a format is an object with "x" and "y"'),
+        ({"FEDBUS_PIPELINE": "steps"}, "FEDBUS_PIPELINE: steps: No such file or directory (JSON"),
+    ):
+        assert refused({**environ(), **wrong}).startswith(said)
+    said = refused_at_once({**environ(), "FEDBUS_LOADER_OPTIONS": "nowhere.json"})
+    assert "nowhere.json: No such file or directory (JSON begins with" in said
+
+
+def test_what_a_loader_left_out_is_logged_once(environ: Environ, tmp_path: Path) -> None:
+    """At the start and when it changes: nobody runs describe on a device."""
+    table = tmp_path / "t.csv"
+    table.write_text(",a,kind\n0,1,oak\n1,2,elm\n")
+    core = agent({**environ(), "FEDBUS_DATA": str(table)})
+    notes = [one for one in core.handle(Connected(), 0.0) if isinstance(one, Note)]
+    said = 'column number 0 is left out as a row index ("features" can name it)'
+    assert [note.facts for note in notes if note.event == "data_notes"] == [{"notes": said}]
+    again = core.handle(Connected(), 1.0)
+    assert not [one for one in again if isinstance(one, Note) and one.event == "data_notes"]
+    names = core.known().format["y"]["data_types"]["categorical"]["classes"]
+    assert names == ["elm", "oak"]
 
 
 def test_a_trainer_that_is_not_here_or_does_not_load_is_refused_at_the_start(

@@ -18,6 +18,7 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.data import Dataset, of
+from fedbus.data.about import About
 from fedbus.data.recipe import Loaded
 from fedbus.data.source import Fixed
 from fedbus.errors import FedbusError, PluginError, Stopped, TrainingError
@@ -159,6 +160,26 @@ def test_rows_that_memory_cannot_hold_are_refused_before_the_first_batch(
 
 
 @needs_tflite
+def test_data_of_other_class_names_than_the_models_are_refused_before_training(
+    tmp_path: Path,
+) -> None:
+    """Were a cat class 0 here and class 1 there, no figure would show it."""
+    names = tuple("abcdefghij")
+    model = model_of()
+    model = replace(model, card=replace(model.card, classes=names))
+    for own in ((), names, names[::-1], names[:-1]):
+        data = of(*next(shard(32).peek()), about=About(classes=own))
+        bench = Workbench(Outbox(tmp_path), data, None, {"own": Nudge})
+        weights = base_of(0.0)
+        if own in {(), names}:
+            assert bench.train(task(weights, trainer="tflite"), model, weights, Flag())
+        else:
+            with pytest.raises(
+                TrainingError, match=r"data are [a-j, ]+; those of the model are a, b"
+            ):
+                bench.train(task(weights, trainer="tflite"), model, weights, Flag())
+
+
 def test_a_model_learns_and_its_update_is_the_difference(tmp_path: Path) -> None:
     """Base plus update scores better than the base; the same task makes the same bytes."""
     bench, base, flag = bench_of(tmp_path, "tflite"), base_of(), Flag()

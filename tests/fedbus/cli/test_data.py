@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from fedbus.cli.main import app
 from fedbus.data import npz, rows
+from fedbus.data.about import About
 from fedbus.data.split import SAMPLERS, parts, picture
 
 RUNNER = CliRunner()
@@ -68,6 +69,18 @@ def test_every_sampler_writes_shards_that_an_agent_reads(
     assert sorted(path.name for path in to.iterdir()) == sorted(
         [*(f"agent.{n}.npz" for n in range(1, 6)), "held_out.npz"]
     )
+
+
+def test_what_is_dealt_keeps_its_names(tmp_path: Path) -> None:
+    """Else agents of shards could not be held to one list."""
+    table = tmp_path / "t.csv"
+    table.write_text(
+        "a,b,kind\n" + "".join(f"{n % 7},{n % 3},{'oak' if n % 2 else 'elm'}\n" for n in range(40))
+    )
+    split(table, "--to", tmp_path / "s", "--agents", 2)
+    split(table, "--to", tmp_path / "t", "--agents", 2, "--plot", tmp_path / "t" / "t.svg")
+    about = npz(str(tmp_path / "s" / "agent.1.npz")).about
+    assert (about.classes, about.columns) == (("elm", "oak"), ("a", "b"))
 
 
 def test_the_same_seed_writes_the_same_bytes(source: Path) -> None:
@@ -129,7 +142,7 @@ def test_many_agents_and_many_classes_have_a_picture_too(tmp_path: Path) -> None
     picture.draw(tmp_path / "a.png", "a", [str(n) for n in range(300)], list(range(150)), table)
     picture.draw(tmp_path / "b.svg", "b", ["1", "2"], list(range(15)), table[:2, :15])
     assert "<svg" in (tmp_path / "b.svg").read_text(encoding="utf-8")
-    with pytest.raises(Exception, match=r"c\.png: No such file"):
+    with pytest.raises(Exception, match=r"c\.png: there is no folder"):
         picture.draw(tmp_path / "nowhere" / "c.png", "c", ["1"], [0], table[:1, :1])
 
 
@@ -170,7 +183,7 @@ def test_wrong_wishes_are_refused_before_anything_is_written(
     )
     assert "160 rows for 4 agents of at least 41" in refused(*words, "--min-partition-size", 41)
     assert refused(*words, "--anchor-classes", "a,b").startswith("2 fedbus: --anchor-classes 'a,b'")
-    assert refused(*words, "--loader-options", "{").startswith("2 fedbus: --loader-options: not")
+    assert refused(*words, "--loader-options", "{").startswith("2 fedbus: --loader-options: {: not")
     assert refused(*words, "--loader-options", "[]").startswith(
         "2 fedbus: --loader-options: a JSON"
     )
@@ -276,17 +289,18 @@ def test_a_failed_replacement_leaves_the_old_shards_and_the_old_picture(
     packed = []
     pack = parts._pack  # noqa: SLF001 - the last thing done for a shard, to fail at the fourth
 
-    def full(room: Path, number: int, path: Path) -> None:
+    def full(room: Path, number: int, path: Path, about: About) -> None:
         packed.append(path)
         if len(packed) == 4:
             raise OSError(28, "No space left on device")
-        pack(room, number, path)
+        pack(room, number, path, about)
 
     with monkeypatch.context() as patch:
         patch.setattr(parts, "_pack", full)
         assert "No space left" in refused(*again, plot)
     assert there() == before
-    assert "No such file" in refused(*again, source.parent / "nowhere" / "s.svg")
+    nowhere = source.parent / "nowhere"
+    assert f"s.svg: there is no folder {nowhere}; make" in refused(*again, nowhere / "s.svg")
     assert there() == before
 
     rename = Path.rename

@@ -1,5 +1,6 @@
 """Shards: small ones are kept, large ones read in pieces; torn ones are found."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +75,6 @@ def test_a_head_that_promises_more_than_there_is_is_refused_before_anything_is_a
     """A row of a petabyte is nobody's."""
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 250000000000000), }"
     bad = b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header + b"\n"
-    import zipfile
-
     path = tmp_path / "huge.npz"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.npy", bad)
@@ -88,3 +87,26 @@ def test_a_head_that_promises_more_than_there_is_is_refused_before_anything_is_a
         archive.writestr("y.npy", short)
     with pytest.raises(TrainingError, match=r"huge\.npz: x ends in row 0 of 200"):
         npz(str(path))
+
+
+def test_a_shard_may_name_its_classes_and_inputs(tmp_path: Path) -> None:
+    """So that what was dealt from folders and tables can still be compared by name."""
+    x, y = np.ones((2, 2), np.float32), np.array([0, 1])
+    about = npz(shard(tmp_path, x=x, y=y, classes=["ok", "scrap"], columns=["t", "p"])).about
+    assert (about.classes, about.columns) == (("ok", "scrap"), ("t", "p"))
+    others: list[ArrayLike] = [[1, 2], [["a"]], np.zeros(0, "U1"), 3.5, [b"a"]]
+    for other in others:
+        assert npz(shard(tmp_path, x=x, y=y, classes=other)).about.classes == ()
+    with pytest.raises(TrainingError, match=r"classes is \['a', 'a'\]; a list of different names"):
+        npz(shard(tmp_path, x=x, y=y, classes=["a", "a"]))
+
+
+def test_names_that_a_damaged_file_promises_are_not_allocated(tmp_path: Path) -> None:
+    """A head may promise any number of them."""
+    header = b"{'descr': '<U4', 'fortran_order': False, 'shape': (9000000000000,), }"
+    head = b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header + b"\n"
+    for content in (head, b"\x93NUMPY\x09\x00", b"torn", b""):
+        path = Path(shard(tmp_path, x=np.ones((2, 2)), y=[0, 1]))
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("classes.npy", content)
+        assert npz(str(path)).about.classes == ()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fedbus.data import Dataset, of
+from fedbus.data.about import About
 from fedbus.layout import Weights
 from fedbus.testing.simulation import (
     Simulated,
@@ -169,3 +170,15 @@ def test_a_simulation_is_stopped_from_another_thread() -> None:
     with pytest.raises(KeyboardInterrupt):
         _simulated(Line, watch=watch, stop=stop)
     assert seen == [1]
+
+
+def test_agents_that_name_their_classes_differently_train_nothing_together() -> None:
+    """The job waits for an agreement that never comes, and says both lists."""
+    x, y = np.zeros((4, 1), np.float32), np.zeros(4, np.float32)
+    one, other = (of(x, y, about=About(classes=names)) for names in (("a", "b"), ("b", "a")))
+    job = {"training_id": "n", "model_name": "line", "num_rounds": 1, "round": {"agents": 2}}
+    model = model_of("line", Line, {})
+    with pytest.raises(SimulationStuck, match=r"one numbers its classes a, b; agent.two "):
+        simulate(job, model, {"one": one, "two": other}, own={"own": Line})
+    alike = simulate(job, model, {"one": one, "two": one}, own={"own": Line})
+    assert alike.state.phase == "finished"

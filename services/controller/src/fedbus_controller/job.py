@@ -64,12 +64,13 @@ class Job:
         self._brief = Brief(loaded.job, file, epoch, loaded.secret)
         self._means = means
         self._latest = loaded.latest
-        self._planning = Planning(self._brief, means, loaded.needs, now)
+        self._planning = Planning(self._brief, means, loaded.needs, now, loaded.plan)
         self._rounds = loaded.rounds
         self._metrics = dict(loaded.metrics)
         self._plan = loaded.plan
         self._failed = 0
         self._why = ""
+        self._left_out = ""  # which agents, because they name classes or inputs differently
         self._round: Round | None = None
         self._scoring: Scoring | None = None
         self._record: RoundRecord | None = None
@@ -119,6 +120,7 @@ class Job:
             return
         match self._planning.find(self._latest, self._rounds + 1, self._task + 1, now):
             case Waiting(why):
+                yield from self._say_left_out(self._planning.left_out)
                 yield from self._explain(why)
                 yield WakeAt(("look", self.id), now + LOOK_SECONDS)
             case Failed(why):
@@ -130,8 +132,14 @@ class Job:
     def _task(self) -> int:
         return self._plan.task if self._plan else 0
 
+    def _say_left_out(self, why: str) -> Iterator[Action]:
+        if why and why != self._left_out:
+            yield Note("agents_left_out", {"job": self.id, "reason": why})
+        self._left_out = why
+
     def _store(self, plan: Plan, now: float) -> Iterator[Action]:
         self.phase, self._plan, self._why = Phase.PLANNING, plan, ""
+        yield from self._say_left_out(self._planning.left_out)
         facts = {"job": self.id, "round": plan.round, "task": plan.task}
         yield Note("round_decided", {**facts, "at": now})
         store = StorePlan(epoch=self._brief.epoch, plan=plan)
@@ -235,7 +243,9 @@ class Job:
 
     def _score(self, now: float) -> Iterator[Action]:
         """Have the new version scored on held-out data, if anyone holds some."""
-        evaluators = [name for name, _ in self._means.fleet.agents("evaluate", now)]
+        agreed = self._planning.evaluators(now)
+        yield from self._say_left_out(agreed.told)
+        evaluators = [name for name, _ in agreed.able]
         self.phase = Phase.SCORING
         self._scoring = Scoring(self._brief, self._latest, evaluators)
         self._told.update(dict.fromkeys(evaluators))
@@ -352,7 +362,7 @@ class Job:
             round=self._rounds,
             num_rounds=self._brief.file.num_rounds,
             metrics=self._metrics,
-            reason=self._why[:MAX_REASON],
+            reason=(self._why or self._left_out)[:MAX_REASON],
             version=self._latest.version,
             agents=len(self._plan.roster) if self._plan and self.phase is Phase.RUNNING else 0,
             submitted=self._submitted,

@@ -8,6 +8,7 @@ from fedbus.plugins import AgentInfo
 from fedbus.wire.fit import Wish
 from fedbus.wire.states import ModelNeeds
 from fedbus.wire.values import ModelRef, Plan
+from fedbus_controller.agreement import Agreed, Agreement
 from fedbus_controller.brief import Brief, Means
 from fedbus_controller.selection import Selection, ShortChoice, WrongChoice
 
@@ -37,7 +38,17 @@ class Planning:
     For a while all the agents that the job wants are waited for; then its quorum is enough.
     """
 
-    def __init__(self, brief: Brief, means: Means, needs: ModelNeeds | None, now: float) -> None:
+    def __init__(
+        self,
+        brief: Brief,
+        means: Means,
+        needs: ModelNeeds | None,
+        now: float,
+        before: Plan | None = None,
+    ) -> None:
+        self.left_out = ""
+        """Which agents were left out of the last round found, and why."""
+        self._agreement = Agreement(needs, () if before is None else before.roster)
         self._brief = brief
         self._means = means
         self._needs = needs
@@ -58,6 +69,8 @@ class Planning:
         """Plan a round as soon as there are enough agents and a collector."""
         fleet, wish = self._means.fleet, self._brief.file.round
         known = fleet.able(self._training(base), now)
+        agreed = self._agreement.among(known.able)
+        self.left_out = agreed.told
         agents = [
             AgentInfo(
                 agent=name,
@@ -65,16 +78,17 @@ class Planning:
                 examples=facts.examples,
                 load=fleet.load(name),
             )
-            for name, facts in known.able
+            for name, facts in agreed.able
         ]
         collectors = fleet.collectors(now)
         patient = now < self._since + PATIENCE_SECONDS
         if not collectors:
             return Waiting("waiting for a collector")
         if len(agents) < (wish.agents if patient else wish.quorum):
-            online = f"{len(agents) + known.unable} are online"
+            online = f"{len(known.able) + known.unable} are online"
             why = f"{online}, {wish.agents} wanted, {wish.quorum} needed{known.reasons}"
-            return Waiting(f"waiting for agents: {why}")
+            names = f"; {agreed.told}" if agreed.told else ""
+            return Waiting(f"waiting for agents: {why}{names}")
         rng = self._brief.chance("roster", task)
         try:
             selector = self._means.selector(self._brief.file.plugins.selector)
@@ -85,6 +99,7 @@ class Planning:
             return Failed(str(wrong))
         except FedbusError as missing:
             return Failed(f"selector {self._brief.file.plugins.selector!r}: {missing}")
+        self._agreement.hold([each for each in agreed.able if each[0] in roster])
         return Plan(
             job=self._brief.job,
             round=round,
@@ -95,6 +110,10 @@ class Planning:
             quorum=wish.quorum,
             deadline_seconds=wish.deadline_seconds,
         )
+
+    def evaluators(self, now: float) -> Agreed:
+        """Find the evaluators that give classes and inputs the names that the job's agents do."""
+        return self._agreement.among([*self._means.fleet.agents("evaluate", now)])
 
     def _training(self, base: ModelRef) -> Wish:
         brief = self._brief

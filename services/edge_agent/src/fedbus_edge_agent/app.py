@@ -1,6 +1,5 @@
 """Wire an agent to its doors."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -8,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from fedbus import service
 from fedbus.data.format import Format, read_format
+from fedbus.data.json_or_file import json_given, named
 from fedbus.data.pipeline import Step, read_pipeline
 from fedbus.data.recipe import Recipe
 from fedbus.data.source import Source
@@ -44,16 +44,19 @@ class AgentSettings(ServiceSettings):
         Field(description="the loader plug-in that reads it; by default what it looks like"),
     ] = None
     loader_options: Annotated[
-        dict[str, Any], Field(description='a JSON object for the loader, as {"target": "class"}')
+        dict[str, Any],
+        Field(description='an object for the loader, as {"target": "class"}: JSON, or its file'),
     ] = {}  # noqa: RUF012 - pydantic copies it
     format: Annotated[
-        Path | None, Field(description="a JSON file of what the data must be, before any step")
+        str | None,
+        Field(description="what the data must be, before any step: JSON, or its file"),
     ] = None
     pipeline: Annotated[
-        Path | None, Field(description="a JSON list of transforms between loader and trainer")
+        str | None,
+        Field(description="a list of transforms between loader and trainer: JSON, or its file"),
     ] = None
     pipeline_test: Annotated[
-        Path | None,
+        str | None,
         Field(description="the same in evaluation; by default without what augments"),
     ] = None
     trainer: Annotated[
@@ -87,9 +90,9 @@ class AgentSettings(ServiceSettings):
         if not isinstance(value, str):
             return value
         try:
-            return json.loads(value)
-        except ValueError as error:
-            raise ValueError(f"not JSON: {error}") from error
+            return json_given(value)
+        except TrainingError as error:
+            raise ValueError(str(error)) from error
 
     @field_validator("roles", mode="before")
     @classmethod
@@ -118,22 +121,24 @@ def source_of(settings: AgentSettings) -> Source:
         raise SettingsError(f"FEDBUS_DATA: {error}") from error
 
 
-def _steps(name: str, file: Path | None) -> list[Step] | None:
+def _steps(name: str, given: str | None) -> list[Step] | None:
     try:
-        return None if file is None else read_pipeline(file)
+        return None if given is None else read_pipeline(given)
     except FedbusError as error:
         raise SettingsError(f"FEDBUS_{name}: {error}") from error
 
 
-def _declared(file: Path | None) -> Format | None:
-    if file is None:
+def _declared(given: str | None) -> Format | None:
+    if given is None:
         return None
     try:
-        return read_format(json.loads(file.read_bytes()))
-    except OSError as error:
-        raise SettingsError(f"FEDBUS_FORMAT: {file}: {error.strerror}") from error
-    except (ValueError, TrainingError) as error:
-        raise SettingsError(f"FEDBUS_FORMAT: {file}: {error}") from error
+        plain = json_given(given)
+    except TrainingError as error:
+        raise SettingsError(f"FEDBUS_FORMAT: {error}") from error
+    try:
+        return read_format(plain)
+    except TrainingError as error:
+        raise SettingsError(f"FEDBUS_FORMAT: {named(given)}{error}") from error
 
 
 def build(settings: AgentSettings, identity: Identity) -> service.Built:

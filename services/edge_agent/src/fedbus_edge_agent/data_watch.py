@@ -1,6 +1,6 @@
 """The watch over an agent's data: what changes is loaded anew, and announced. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from fedbus.actions import Action, Introduce, Key, Note, Run, WakeAt
@@ -17,6 +17,10 @@ class Changes(Protocol):
     def trouble(self) -> str:
         """Why what is there now cannot be used; "" is no trouble."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the loader left out or assumed."""
+
     def look(self) -> bool:
         """Say whether there is something new to load."""
 
@@ -29,6 +33,7 @@ class DataWatch:
 
     def __init__(self, data: Changes | None) -> None:
         self._data = data
+        self._told: Sequence[str] = ()
 
     @property
     def trouble(self) -> str:
@@ -37,8 +42,11 @@ class DataWatch:
         return f"the data changed and cannot be loaded: {trouble}" if trouble else ""
 
     def begin(self, now: float) -> Iterator[Action]:
-        """Look in a while, if there is anything to look at."""
+        """Look in a while, if there is anything to look at; log what was left out of the data."""
         if self._data is not None:
+            if self._data.notes and self._data.notes != self._told:
+                yield Note("data_notes", {"notes": "; ".join(self._data.notes)})
+            self._told = self._data.notes
             yield WakeAt(DATA, now + LOOK_SECONDS)
 
     def look(self, now: float) -> Iterator[Action]:

@@ -1,6 +1,6 @@
 """The heavy work of an agent: train, evaluate. Called in a worker thread, stopped by a flag."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +18,7 @@ from fedbus.plugins import Evaluates, Remembers, Trainer, TrainerFactory
 from fedbus.training import Update
 from fedbus.weights import Blob, decode, encode_delta
 from fedbus.wire import codec
+from fedbus.wire.announced_names import names_of
 from fedbus.wire.fit import Rows, no_room_for_rows
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
@@ -218,6 +219,7 @@ class Workbench:
 
     def _data(self, model: Model, params: TrainingParams) -> Loaded:
         loaded = self._source.fresh(model.card.input, params.reading)
+        check_classes(loaded.form.y.classes, model.card.classes)
         rows, examples = _rows_of(loaded.pipeline), loaded.train.examples
         if reason := no_room_for_rows(rows, params, examples, memory_mb()):
             raise TrainingError(reason)
@@ -300,6 +302,19 @@ def _joined(rows: int, size: int) -> str:
 
 def _rows_of(pipeline: Pipeline) -> Rows:
     return Rows(pipeline.output.plain(), pipeline.widest)
+
+
+def check_classes(data: Sequence[str], model: Sequence[str]) -> None:
+    """Refuse data whose classes have other names, or another order, than a model's outputs.
+
+    Raises:
+        TrainingError: shows both lists.
+    """
+    if data and model and tuple(data) != tuple(model):
+        raise TrainingError(
+            f"the classes of the data are {names_of(data)}; those of the model are "
+            f'{names_of(model)} ("classes" in FEDBUS_LOADER_OPTIONS puts them in its order)'
+        )
 
 
 def check_digest(blob: Blob, manifest: Manifest) -> None:

@@ -8,6 +8,7 @@ from fedbus.errors import FedbusError, StoreError, TransferError
 from fedbus.layout import Layout
 from fedbus.weights import MAX_PREFIX, check_header
 from fedbus.wire import codec
+from fedbus.wire.announced_names import shortened
 from fedbus.wire.states import ModelCard, ModelNeeds
 from fedbus.wire.values import Manifest
 from fedbus_repository.store import Store, Upload
@@ -58,7 +59,11 @@ class Cards:
             found = self.read(card)
         except FedbusError:
             return None  # agents will say what is wrong with it
-        said = ModelNeeds(structures=tuple(sorted(found.structures)), input=found.input)
+        said = ModelNeeds(
+            structures=tuple(sorted(found.structures)),
+            input=found.input,
+            classes=shortened(found.classes),
+        )
         if len(codec.to_json(said)) <= MAX_NEEDS and len(found.input) <= MOST_KEYS:
             return said
         return replace(said, input={})

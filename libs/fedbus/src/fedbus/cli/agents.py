@@ -10,6 +10,7 @@ import typer
 
 from fedbus.bus.base import Packet
 from fedbus.cli import show
+from fedbus.cli.agent_remarks import remarks
 from fedbus.cli.client import connected
 from fedbus.cli.here import broker_of
 from fedbus.cli.where import Where
@@ -47,6 +48,8 @@ def agents(
         (_row(one) for one in shown),
         nothing="no agent has been here; `fedbus up` starts some, docs/first-device.md sets one up",
     )
+    for line in remarks([one.state for one in shown]):
+        show.say(line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """`fedbus data`: deal a data set to agents, and say what one holds."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,7 +25,8 @@ def describe(
     loader: Loader = None,
     loader_options: Options = "{}",
     pipeline: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Transforms, as for an agent.")
+        str | None,
+        typer.Option(metavar="JSON", help="Transforms, as for an agent; or a file of them."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:

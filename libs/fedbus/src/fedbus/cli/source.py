@@ -1,12 +1,11 @@
 """SOURCE, `--loader` and `--loader-options`: the data set that a command reads."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedbus.errors import SettingsError
+from fedbus.errors import SettingsError, TrainingError
 
 if TYPE_CHECKING:
     from fedbus.data import Dataset
@@ -23,7 +22,11 @@ Loader = Annotated[
 ]
 Options = Annotated[
     str,
-    typer.Option("--loader-options", metavar="JSON", help='As {"label": "kind"}, for the loader.'),
+    typer.Option(
+        "--loader-options",
+        metavar="JSON",
+        help='As {"label": "kind"}, for the loader; or a file of it.',
+    ),
 ]
 
 
@@ -35,6 +38,7 @@ def read_source(source: str, loader: str | None, loader_options: str) -> "Datase
             read.
     """
     from fedbus.data import of
+    from fedbus.data.json_or_file import json_given
     from fedbus.data.recipe import read
 
     if source == DIGITS and loader is None and not Path(source).exists():
@@ -47,9 +51,9 @@ def read_source(source: str, loader: str | None, loader_options: str) -> "Datase
                 "the digits come with scikit-learn; pip install scikit-learn"
             ) from (error)
     try:
-        options = json.loads(loader_options)
-    except ValueError as error:
-        raise SettingsError(f"--loader-options: not JSON: {error}") from error
+        options = json_given(loader_options)
+    except TrainingError as error:
+        raise SettingsError(f"--loader-options: {error}") from error
     if not isinstance(options, dict):
         raise SettingsError("--loader-options: a JSON object belongs there")
     return read(Path(source), loader, options)

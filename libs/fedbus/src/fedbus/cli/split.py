@@ -123,7 +123,7 @@ def split(
     from fedbus.data.split.picture import check_picture
 
     if plot is not None:
-        check_picture(plot)
+        check_picture(plot, to)
     options = _given(
         alpha=alpha,
         size_alpha=size_alpha,

@@ -15,10 +15,10 @@ import numpy as np
 from fedbus import plugins
 from fedbus.data.dataset import Batch
 from fedbus.data.format import Field, Format, check_batch, differences
-from fedbus.errors import FedbusError, PluginError, TrainingError, WireError
+from fedbus.data.json_or_file import json_given, named
+from fedbus.errors import FedbusError, PluginError, TrainingError
 from fedbus.layout import listed
 from fedbus.plugins.protocols import Transform
-from fedbus.wire.json_reader import read_json
 from fedbus.wire.values import MAX_TRANSFORMS
 
 
@@ -47,20 +47,17 @@ def read_steps(plain: object, allowed: Collection[str] | None = None) -> list[St
     return [_step(number, said, allowed) for number, said in enumerate(plain, 1)]
 
 
-def read_pipeline(file: Path, allowed: Collection[str] | None = None) -> list[Step]:
-    """Make the transforms of a JSON file.
+def read_pipeline(given: str | Path, allowed: Collection[str] | None = None) -> list[Step]:
+    """Make the transforms of a JSON file, or of JSON itself.
 
     Raises:
         FedbusError: as for `read_steps`, or the file cannot be read; names the file.
     """
+    plain = json_given(given)
     try:
-        return read_steps(read_json(file.read_bytes()), allowed)
-    except OSError as error:
-        raise TrainingError(f"{file}: {error.strerror}") from error
-    except WireError as error:
-        raise TrainingError(f"{file}: {error}") from error
+        return read_steps(plain, allowed)
     except FedbusError as error:
-        raise type(error)(f"{file}: {error}") from error
+        raise type(error)(f"{named(given)}{error}") from error
 
 
 def _step(number: int, said: object, allowed: Collection[str] | None) -> Step:

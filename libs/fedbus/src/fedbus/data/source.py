@@ -4,7 +4,7 @@ What is loaded is never changed: a task keeps what it began with, and the next o
 there by then.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -121,6 +121,11 @@ class Source:
     def trouble(self) -> str:
         """Why what is there now cannot be used; "" is no trouble."""
         return "" if self._fault is None else self._fault[1]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the loader left out or assumed of what is loaded."""
+        return self._loaded.data.about.notes
 
     def look(self) -> bool:
         """Say whether there is something new to load; asked again and again, it must have settled.

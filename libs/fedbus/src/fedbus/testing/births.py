@@ -4,9 +4,9 @@ The one place where the library reaches for the services; they are imported here
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fedbus import plugins
 from fedbus.node import Identity
@@ -79,8 +79,17 @@ def collector(find: Callable[[str], Folds] = aggregator) -> Birth:
     return birth
 
 
-def agent(folder: Path, bench: Callable[[str, Outbox], Bench], role: Role, examples: int) -> Birth:
-    """Make an agent that keeps its updates under a folder and works at a bench of one's own."""
+def agent(
+    folder: Path,
+    bench: Callable[[str, Outbox], Bench],
+    role: Role,
+    examples: int,
+    form: Mapping[str, Any] | None = None,
+) -> Birth:
+    """Make an agent that keeps its updates under a folder and works at a bench of one's own.
+
+    `form` is the format that it announces; by default it announces none.
+    """
 
     def birth(identity: Identity) -> Life:
         outbox = Outbox(folder / identity.name)
@@ -95,7 +104,7 @@ def agent(folder: Path, bench: Callable[[str, Outbox], Bench], role: Role, examp
                 gpu=False,
                 frameworks=dict.fromkeys(plugins.installed("trainers"), ""),
                 models=models,
-                format={},
+                format=dict(form or {}),
                 task=task,
             )
 

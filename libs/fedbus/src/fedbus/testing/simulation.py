@@ -278,7 +278,8 @@ class _Stage:
             return Workbench(outbox, source, None, own, admission=self._admission)
 
         examples = source.now.train.examples
-        self._ring.add(name, births.agent(self._folder, bench, role, examples))
+        form = source.now.form.plain()
+        self._ring.add(name, births.agent(self._folder, bench, role, examples, form))
 
     def _read(self, path: Path) -> Source:
         return Source(Recipe(path=path, loader=self._loader))
@@ -292,7 +293,7 @@ class _Stage:
             )
         elif packet.topic.endswith("/state") and packet.payload:
             self._state = codec.from_json(JobState, packet.payload)
-        elif packet.payload:
+        elif "/rounds/" in packet.topic and packet.payload:
             finished = codec.from_json(RoundState, packet.payload)
             if finished.round not in self._rounds:
                 self._rounds[finished.round] = finished

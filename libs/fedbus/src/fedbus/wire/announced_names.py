@@ -22,6 +22,7 @@ MAX_CHARACTERS: Final = 2048
 MAX_NAME: Final = 128
 """Characters of one class name or column name."""
 _FIRST: Final = 8
+_CUT: Final = 64
 _SHOWN: Final = 12
 
 
@@ -56,8 +57,15 @@ def plain_names(names: Sequence[str]) -> list[str] | dict[str, Any]:
     """Write a list of names for the wire: as it is, or shortened with a digest."""
     if len(names) <= MAX_NAMES and sum(map(len, names)) <= MAX_CHARACTERS:
         return list(names)
+    return shortened(names)
+
+
+def shortened(names: Sequence[str]) -> dict[str, Any]:
+    """Write a list of names as its first ones, its length and its digest; {} for none."""
+    if not names:
+        return {}
     found = names_of(names)
-    first = [name[: MAX_CHARACTERS // _FIRST] for name in names[:_FIRST]]
+    first = [name[:_CUT] for name in names[:_FIRST]]
     return {"count": found.count, "digest": found.digest, "first": first}
 
 
@@ -89,18 +97,3 @@ def _found(half: object, key: str) -> Names | None:
             return next((names for names in said if names is not None), None)
         case _:
             return None
-
-
-def other_names(form: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Return why the names in a format are not those in another; "" if they agree.
-
-    A format that announces no names agrees with every other.
-    """
-    for what, find, mend in (
-        ("numbers its classes", classes_in, 'one order: set "classes" in FEDBUS_LOADER_OPTIONS'),
-        ("has the inputs", columns_in, 'one order: set "features" in FEDBUS_LOADER_OPTIONS'),
-    ):
-        have, want = find(form), find(wanted)
-        if have is not None and want is not None and have.digest != want.digest:
-            return f"it {what} {have}; this job's agents: {want} ({mend})"
-    return ""

@@ -164,10 +164,14 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelNeeds:
-    """What of a model's card decides which agents can train it: its frameworks, its input."""
+    """What of a model's card decides which agents can train it: its frameworks, its input.
+
+    `classes` are the names of its classes: the first of them, `count`, and a `digest` of all.
+    """
 
     structures: Annotated[tuple[Ident, ...], Field(max_length=16)]
     input: Annotated[dict[str, Any], Field(max_length=32)] = field(default_factory=dict)
+    classes: Annotated[dict[str, Any], Field(max_length=3)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from fedbus.errors import TrainingError
 from fedbus.layout import Array
 
 _NPY: Any = numpy.lib.format  # numpy 1 has no types for it
+_HEADERS: Any = {(1, 0): _NPY.read_array_header_1_0, (2, 0): _NPY.read_array_header_2_0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def read_header(name: str, file: BinaryIO) -> Header:
     """
     try:
         version = _NPY.read_magic(file)
-        read = {(1, 0): _NPY.read_array_header_1_0, (2, 0): _NPY.read_array_header_2_0}.get(version)
+        read = _HEADERS.get(version)
         if read is None:
             raise TrainingError(f"{name} is in .npy format {version}; 1.0 and 2.0 are read")
         shape, by_column, dtype = read(file)
@@ -54,6 +55,22 @@ def read_header(name: str, file: BinaryIO) -> Header:
     if 0 not in shape:
         check_row(name, shape[1:], dtype)
     return Header(int(shape[0]), tuple(map(int, shape[1:])), dtype, by_column and len(shape) > 1)
+
+
+def read_words(file: BinaryIO) -> list[str]:
+    """Read a .npy file of words; [] if it holds anything else."""
+    try:
+        read = _HEADERS.get(_NPY.read_magic(file))
+        shape, _, dtype = read(file) if read is not None else ([], False, np.dtype(float))
+    except (ValueError, EOFError):
+        return []
+    if dtype.kind != "U" or len(shape) != 1 or not dtype.itemsize:
+        return []
+    content = file.read(shape[0] * dtype.itemsize)
+    if len(content) != shape[0] * dtype.itemsize:
+        return []
+    words: list[str] = np.frombuffer(content, dtype).tolist()
+    return words
 
 
 def read_rows(name: str, file: BinaryIO, header: Header, count: int, first: int) -> Array:

@@ -7,18 +7,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from fedbus.data.about import About
 from fedbus.data.dataset import Batch, Dataset, of
-from fedbus.data.loaders.npy import Header, read_all, read_header, read_rows
+from fedbus.data.loaders.npy import Header, read_all, read_header, read_rows, read_words
 from fedbus.data.pinned import Pinned
 from fedbus.data.rows import check_batch_size, inputs, kept, truths
+from fedbus.data.words import check_names
 from fedbus.errors import TrainingError
 
 _ZIP = {b"PK\x03\x04", b"PK\x05\x06"}
 _NPY = b"\x93NUMPY"
+_MAX_NAMES_BYTES = 16 * 2**20
+"""Of an array of names as it lies in a shard: numpy writes all as wide as the longest."""
 
 
 def npz(path: str, batch: int = 32) -> Dataset:
     """Load a shard: an .npz file with `x`, shape (rows, …), and `y`, shape (rows,) or (rows, …).
+
+    It may name its classes and inputs in arrays of words, `classes` and `columns`.
+
+    Args:
+        path: The file.
+        batch: Rows read at once.
 
     Raises:
         TrainingError: the file is missing or no shard, or x and y are not what was said above.
@@ -26,6 +36,7 @@ def npz(path: str, batch: int = 32) -> Dataset:
     file = Pinned(Path(path))
     with _opened(file) as archive:
         check_batch_size(batch)
+        about = About(classes=_words(archive, "classes"), columns=_words(archive, "columns"))
         with _members(archive) as (x_file, y_file):
             x, y = read_header("x", x_file), read_header("y", y_file)
             if x.rows != y.rows or not x.rows:
@@ -34,13 +45,23 @@ def npz(path: str, batch: int = 32) -> Dataset:
                 raise TrainingError(f"{shapes}: {wrong}")
             if x.by_column or y.by_column:
                 whole = read_all("x", x_file, x), read_all("y", y_file, y)
-                return of(inputs("x", whole[0]), truths("y", whole[1]), batch)
+                return of(inputs("x", whole[0]), truths("y", whole[1]), batch, about)
 
     def batches() -> Iterator[Batch]:
         with _opened(file) as archive:
             yield from _batches(archive, x, y, batch)
 
-    return kept(Dataset(x.rows, batches), batch)
+    return kept(Dataset(x.rows, batches, about=about), batch)
+
+
+def _words(archive: zipfile.ZipFile, name: str) -> tuple[str, ...]:
+    """Read an array of names; () if there is none, or if it holds something else than words."""
+    member = f"{name}.npy"
+    if member not in archive.namelist() or archive.getinfo(member).file_size > _MAX_NAMES_BYTES:
+        return ()
+    with archive.open(member) as file:
+        found = read_words(cast("BinaryIO", file))
+    return check_names(name, found) if found else ()
 
 
 def _batches(archive: zipfile.ZipFile, x: Header, y: Header, batch: int) -> Iterator[Batch]:

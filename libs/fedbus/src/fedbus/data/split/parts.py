@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from fedbus.data.about import About
 from fedbus.data.dataset import Dataset
 from fedbus.data.split.dealing import Rows
 from fedbus.errors import TrainingError
@@ -109,7 +110,7 @@ def _write(data: Dataset, group: Mapping[Path, Rows], room: Path) -> None:
         for array in arrays:
             array.flush()
     for number, path in enumerate(paths):
-        _pack(room, number, path)
+        _pack(room, number, path, data.about)
 
 
 def _array(path: Path, rows: Rows, like: Array) -> Any:  # noqa: ANN401 - numpy 1 has no types for it
@@ -125,10 +126,14 @@ def _array(path: Path, rows: Rows, like: Array) -> Any:  # noqa: ANN401 - numpy 
     return made
 
 
-def _pack(room: Path, number: int, path: Path) -> None:
+def _pack(room: Path, number: int, path: Path, about: About) -> None:
     new = room / f"{number}.npz"
+    names = {"classes": about.classes, "columns": about.columns}
+    for name, words in names.items():
+        if words:
+            np.save(room / f"{number}.{name}.npy", np.array(words))
     with zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
-        for name in ("x", "y"):
+        for name in ("x", "y", *(name for name, words in names.items() if words)):
             file = room / f"{number}.{name}.npy"
             # Dated as numpy dates them, so that the same rows make the same bytes.
             entry = zipfile.ZipInfo(f"{name}.npy")

@@ -39,17 +39,21 @@ def unevenness(table: Counts) -> float:
     return float((np.abs(shares - of_all).sum(axis=1) / 2).mean())
 
 
-def check_picture(file: Path) -> None:
+def check_picture(file: Path, made: Path | None = None) -> None:
     """Refuse a picture that could not be drawn, before anything else is done.
 
+    `made` is a folder that will be there by then.
+
     Raises:
-        TrainingError: its suffix is none we draw, or a folder is there.
+        TrainingError: its suffix is none we draw, a folder is there, or its folder is not.
         PluginError: matplotlib is not installed.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise TrainingError(f"{file}: a picture is {listed(SUFFIXES)}")
     if file.is_dir():
         raise TrainingError(f"{file}: a folder is there; a picture is a file")
+    if not file.parent.is_dir() and (made is None or file.parent.resolve() != made.resolve()):
+        raise TrainingError(f"{file}: there is no folder {file.parent}; make it first")
     try:
         import matplotlib.figure  # noqa: F401, PLC0415 - only where a picture is drawn
     except ImportError as error:
