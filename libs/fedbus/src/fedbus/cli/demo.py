@@ -19,8 +19,8 @@ from fedbus.bus.broker import free_port
 from fedbus.cli import inference, show
 from fedbus.cli.exits import Failed, Interrupted
 from fedbus.cli.groups import one_error
-from fedbus.cli.jobs import submit_job
 from fedbus.cli.starting import guarded, push_digits, start
+from fedbus.cli.submitting import submit_job
 from fedbus.cli.up import Framework, check_framework, signals
 from fedbus.cli.watching import watch
 from fedbus.cli.where import Where

@@ -1,89 +1,181 @@
-"""`fedbus job`: submit, list, show, watch, cancel."""
+"""`fedbus job`: submit, list, show, watch, cancel, forget."""
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from fedbus.catalogue.idle import idle
-from fedbus.cli import faults, show
+from fedbus.cli import exits, show
 from fedbus.cli.client import connected
 from fedbus.cli.exits import Failed, Interrupted, Refused
 from fedbus.cli.here import broker_of
+from fedbus.cli.job_files import id_of, read_job_file, with_id
+from fedbus.cli.submitting import (
+    CONTROLLER,
+    JobRefused,
+    over_already,
+    standing,
+    submit_again,
+    submit_job,
+)
+from fedbus.cli.times import age, when
 from fedbus.cli.watching import round_line, watch
 from fedbus.cli.where import Where
-from fedbus.errors import SettingsError
+from fedbus.errors import FedbusError, SettingsError
 from fedbus.wire import codec
 from fedbus.wire.jobfile import JobFileError, params, parse
-from fedbus.wire.states import JobState, RoundState
-from fedbus.wire.topics import CANCEL, JOB_STATE, ROUND_STATE, SUBMIT
+from fedbus.wire.states import ENDED, JobState, RoundState
+from fedbus.wire.topics import CANCEL, FORGET, JOB_STATE, ROUND_STATE, Topic
 
-app = typer.Typer(no_args_is_help=True, help="Submit, list, show, watch and cancel jobs.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Submit, list, show, watch, cancel and forget jobs.",
+    epilog=exits.TABLE,
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's training_id.")]
 
-CONTROLLER = "the controller"
+
+class JobPhase(StrEnum):
+    """Where a job may stand, as an option."""
+
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 @app.command()
 def submit(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A job file, JSON.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Job files, JSON; - reads standard input."),
+    ],
     watch_it: Annotated[
         bool, typer.Option("--watch", help="Stay, and show its progress until it ends.")
     ] = False,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Run it once more, under the next id: first.2 after first."),
+    ] = False,
+    job_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Instead of the file's training_id.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Submit a job file; sending the same file again is the same job.
+    """Submit a job file; the same file again, under the same id, is the same job.
+
+    A job that has ended is not run again: the answer says when it ended and with what, and exits 0
+    if it finished, 1 if not. An id is made where the file has none. A model is trained by one job
+    at a time: while it is, another job for it is refused. Of several files each is submitted in
+    turn, with --watch once the one before has ended.
 
     With --watch it exits 0 if the job finished, and 1 if it failed or was cancelled; --json then
     prints each state as one line. A refused file exits 4, with every fault found, each at its key;
-    --json prints them as the controller answered.
+    --json prints them as the controller answered. A file that is no JSON exits 2.
     """
-    here, payload = broker_of(ctx), _read(file)
+    if job_id is not None and (len(files) > 1 or again):
+        raise SettingsError("--id names one job: give one file, and no --again")
+    here = broker_of(ctx)
+    payloads = [(file, read_job_file(file)) for file in files]
+    last: FedbusError | None = None
+    for file, payload in payloads:
+        try:
+            wanted = payload if job_id is None else with_id(file, payload, job_id)
+            how = _How(again, watch_it, as_json, lines=watch_it or len(files) > 1)
+            _submit(here, file, wanted, how)
+        except (Refused, Failed) as error:
+            if len(files) == 1:
+                raise
+            last = error
+            show.err().print(f"fedbus: {file}: {error}")
+    if last is not None:
+        kind = Refused if isinstance(last, Refused) else Failed
+        raise kind(f"not all of {len(files)} files were taken, or finished")
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How a file is submitted: `lines` asks for JSON on one line each."""
+
+    again: bool
+    watch_it: bool
+    as_json: bool
+    lines: bool
+
+
+def _submit(here: Where, file: str, payload: bytes, how: _How) -> None:
+    job, as_json, watch_it = id_of(payload), how.as_json, how.watch_it
+    print_json = show.print_line if how.lines else show.print_json
     try:
-        answer = asyncio.run(submit_job(here, payload))
+        if how.again and job is not None:
+            answer = asyncio.run(submit_again(here, file, payload, job))
+        else:
+            answer = asyncio.run(submit_job(here, payload))
     except JobRefused as error:
         if as_json:
-            (show.print_line if watch_it else show.print_json)(error.answer)
+            print_json(error.answer)
         raise
     _warn(payload)
-    if not watch_it:
-        if as_json:
-            show.print_json(answer)
-        else:
-            show.say(f"accepted: job {answer['job']}; `fedbus job watch {answer['job']}` shows it")
-        return
-    if not as_json:
-        show.say(f"accepted: job {answer['job']}")
-    _watch(here, str(answer["job"]), as_json=as_json, submitted=True)
+    over = over_already(answer)
+    if as_json and (over or not watch_it):
+        print_json(answer)
+    elif not as_json:
+        watching = over or watch_it
+        hint = "" if watching else f"; `fedbus job watch {answer['job']}` shows it"
+        show.say(standing(answer, file) + hint)
+    if over and answer.get("phase") != "finished":
+        raise Failed(f"job {answer['job']} {answer['phase']}: nothing runs")
+    if watch_it and not over:
+        _watch(here, str(answer["job"]), as_json=as_json, submitted=True)
 
 
 @app.command("list")
-def list_jobs(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """List the jobs the broker knows of, running or ended."""
+def list_jobs(
+    ctx: typer.Context,
+    phase: Annotated[
+        list[JobPhase] | None, typer.Option(help="Only jobs of this phase; may be repeated.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Only jobs that train this model.")] = None,
+    last: Annotated[
+        int | None, typer.Option("--last", min=1, metavar="N", help="Only the N newest.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the jobs the broker knows of, running or ended, the newest last."""
+    phases = {each.value for each in phase or JobPhase}
     states = asyncio.run(_states(broker_of(ctx)))
+    wanted = [s for s in states if s.phase in phases and model in (None, s.model)]
+    wanted.sort(key=lambda state: state.submitted or "")
+    wanted = wanted[-last:] if last else wanted
     if as_json:
-        show.print_json([codec.to_plain(state) for state in states])
+        show.print_json([codec.to_plain(state) for state in wanted])
         return
     show.print_table(
-        ("JOB", "MODEL", "PHASE", "ROUND", "METRICS", "REASON"),
+        ("JOB", "MODEL", "PHASE", "ROUND", "AGE", "METRICS", "REASON"),
         (
             (
                 state.job,
                 state.model,
                 state.phase,
                 f"{state.round}/{state.num_rounds}",
+                age(state.submitted),
                 show.metrics(show.held_out(state.metrics)),
                 state.reason,
             )
-            for state in states
+            for state in wanted
         ),
-        nothing="no jobs yet; `fedbus job submit FILE` submits one",
+        nothing="no jobs yet; `fedbus job submit FILE` submits one"
+        if not states
+        else f"none of {len(states)} jobs is so; `fedbus job list` lists all",
+        cut="REASON",
     )
 
 
@@ -91,19 +183,27 @@ def list_jobs(ctx: typer.Context, as_json: AsJson = False) -> None:
 def show_job(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     """Show where a job stands, and its rounds.
 
-    --json prints what is retained on jobs/ID/state.
+    --json prints what is retained on jobs/ID/state, and on jobs/ID/rounds/N as "rounds".
     """
     state, rounds = asyncio.run(_job(broker_of(ctx), job))
     if as_json:
-        show.print_json(codec.to_plain(state))
+        show.print_json({**codec.to_plain(state), "rounds": [codec.to_plain(r) for r in rounds]})
         return
-    show.say(f"job      {state.job}")
-    show.say(f"model    {state.model}, version {state.version}")
-    show.say(f"phase    {state.phase}" + (f": {state.reason}" if state.reason else ""))
-    show.say(f"round    {state.round} of {state.num_rounds}")
-    show.say(f"metrics  {show.metrics(state.metrics) or 'none yet'}")
+    show.say(f"job        {state.job}")
+    show.say(f"model      {state.model}, version {state.version}")
+    show.say(f"phase      {state.phase}" + (f": {state.reason}" if state.reason else ""))
+    show.say(f"submitted  {when(state.submitted)}{_ago(state.submitted)}")
+    if state.phase in ENDED:
+        show.say(f"ended      {when(state.ended)}{_ago(state.ended)}")
+    show.say(f"round      {state.round} of {state.num_rounds}")
+    show.say(f"metrics    {show.metrics(state.metrics) or 'none yet'}")
     for done in rounds:
-        show.say(round_line(done))
+        show.say(round_line(done) + (f", {when(done.at)}" if done.at else ""))
+    if len(rounds) < state.round:
+        show.say(
+            f"{state.round - len(rounds)} rounds are not retained any more; "
+            f"`fedbus models show {state.model}` has their versions"
+        )
 
 
 @app.command("watch")
@@ -118,13 +218,36 @@ def watch_job(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
 @app.command()
 def cancel(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     """Cancel a job; the versions it has committed stay."""
-    answer = asyncio.run(_ask(broker_of(ctx), "cancel", job.encode()))
+    answer = asyncio.run(_ask(broker_of(ctx), CANCEL, job.encode()))
     if as_json:
         show.print_json(answer)
     if not answer.get("cancelled"):
         raise Refused(f"job {job} is not cancelled: {answer.get('reason', 'no reason was given')}")
     if not as_json:
         show.say(f"job {job} is cancelled")
+
+
+@app.command()
+def forget(
+    ctx: typer.Context,
+    jobs: Annotated[list[str], typer.Argument(metavar="ID...", help="Ended jobs.")],
+    as_json: AsJson = False,
+) -> None:
+    """List ended jobs no more: what the broker retains of them is cleared.
+
+    The versions that they made stay, with who contributed to them, and so do their files: their
+    ids can be given to no other job.
+    """
+    here = broker_of(ctx)
+    for job in jobs:
+        answer = asyncio.run(_ask(here, FORGET, job.encode()))
+        if as_json:
+            show.print_line(answer)
+        if not answer.get("forgotten"):
+            reason = answer.get("reason", "no reason was given")
+            raise Refused(f"job {job} is not forgotten: {reason}")
+        if not as_json:
+            show.say(f"job {job} is forgotten; its versions stay")
 
 
 def _watch(here: Where, job: str, *, as_json: bool, submitted: bool = False) -> None:
@@ -142,13 +265,6 @@ def _watch(here: Where, job: str, *, as_json: bool, submitted: bool = False) -> 
         show.say(f"{end.model} version {end.version}: {show.metrics(end.metrics)}")
 
 
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{file}: {error.strerror}") from error
-
-
 def _warn(payload: bytes) -> None:
     # A controller of another version may have taken what this one would not.
     with suppress(JobFileError):
@@ -156,35 +272,17 @@ def _warn(payload: bytes) -> None:
             show.warn(said)
 
 
-class JobRefused(Refused):
-    """The controller found faults in a job file."""
-
-    def __init__(self, answer: Mapping[str, Any]) -> None:
-        self.answer = answer
-        found = answer.get("faults", ())
-        super().__init__(faults.sentence("the controller refused the job", found))
-
-
-async def submit_job(here: Where, payload: bytes) -> dict[str, Any]:
-    """Submit a job file.
-
-    Raises:
-        JobRefused: the controller found faults in it; all of them.
-        Unreachable: the controller does not answer.
-    """
-    answer = await _ask(here, "submit", payload)
-    if not answer.get("accepted"):
-        raise JobRefused(answer)
-    return answer
-
-
-async def _ask(here: Where, what: str, payload: bytes) -> dict[str, Any]:
-    topic = here.topic(SUBMIT if what == "submit" else CANCEL)
-    kind = "application/json" if what == "submit" else None
+async def _ask(here: Where, topic: Topic, payload: bytes) -> dict[str, Any]:
     async with connected(here) as client:
-        packet = await client.ask(topic, payload, of=CONTROLLER, content_type=kind, kept=True)
+        packet = await client.ask(
+            here.topic(topic), payload, of=CONTROLLER, content_type=None, kept=True
+        )
     answer: dict[str, Any] = show.plain_json(packet.payload)
     return answer
+
+
+def _ago(moment: str | None) -> str:
+    return f" ({age(moment)} ago)" if moment else ""
 
 
 async def _states(here: Where) -> list[JobState]:

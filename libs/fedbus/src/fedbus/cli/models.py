@@ -20,6 +20,8 @@ from fedbus.cli.exits import Failed
 from fedbus.cli.factories import is_factory, make_model, read_config, read_shape
 from fedbus.cli.formats import SUFFIXES, format_of, write_model
 from fedbus.cli.here import broker_of
+from fedbus.cli.times import age
+from fedbus.cli.trail import ANSWER, LINES, check_kept, fetch_trail, print_trail
 from fedbus.cli.where import Where
 from fedbus.errors import LayoutError, SettingsError, WireError
 from fedbus.frameworks.hush import hushed
@@ -43,14 +45,23 @@ Version = Annotated[int | None, typer.Option("--version", help="The latest by de
 @app.command("list")
 def list_them(ctx: typer.Context, as_json: AsJson = False) -> None:
     """List the latest version of every model."""
-    models = asyncio.run(list_models(broker_of(ctx)))
+    listed = asyncio.run(_listed(broker_of(ctx)))
+    models = sorted(listed.models, key=lambda model: listed.made.get(model.model, ""))
     if as_json:
-        show.print_json([codec.to_plain(model) for model in models])
+        made = listed.made
+        show.print_json([{**codec.to_plain(m), "at": made.get(m.model)} for m in models])
         return
     show.print_table(
-        ("MODEL", "VERSION", "WEIGHTS", "DIGEST", "AT"),
+        ("MODEL", "VERSION", "AGE", "WEIGHTS", "DIGEST", "SOURCE"),
         (
-            (m.model, m.version, show.size(m.weights.size), m.weights.digest[:12], m.source)
+            (
+                m.model,
+                m.version,
+                age(listed.made.get(m.model)),
+                show.size(m.weights.size),
+                m.weights.digest[:12],
+                m.source,
+            )
             for m in models
         ),
         nothing="no models yet; `fedbus models push CARD.json` brings one",
@@ -59,36 +70,29 @@ def list_them(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 @app.command("show")
 def show_model(
-    ctx: typer.Context, model: Model, version: Version = None, as_json: AsJson = False
+    ctx: typer.Context,
+    model: Model,
+    version: Version = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help=f"Versions to show; {LINES} by default.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show the whole trail.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Show a version of a model, and how it came to be."""
-    shown, card = asyncio.run(_show_with_card(broker_of(ctx), model, version))
+    """Show a version of a model and the versions before it, the newest last.
+
+    Weights are kept of the newest versions, of the best one and of those that were pushed; the
+    trail of all others stays. --json has the newest first, and without --limit or --all as many as
+    one answer holds; "versions" counts all of them.
+    """
+    wanted = None if everything else limit or (ANSWER if as_json else LINES)
+    shown, card = asyncio.run(_show_with_card(broker_of(ctx), model, version, wanted))
     if as_json:
         plain = codec.to_plain(card)
         both = {key: plain[key] for key in ("answers", "classes")}
         show.print_json({**codec.to_plain(shown), **both})
         return
-    ref = shown.version
-    show.say(f"model    {ref.model}, version {ref.version}")
-    show.say(f"weights  {show.size(ref.weights.size)}, blake3 {ref.weights.digest}")
-    show.say(f"card     blake3 {ref.card.digest}")
-    show.say(f"answers  {sentence_of(card)}")
-    show.print_table(
-        ("VERSION", "FROM", "JOB", "ROUND", "AGENTS", "WEIGHTS", "METRICS"),
-        (
-            (
-                facts.version,
-                facts.parent,
-                facts.job or "pushed",
-                facts.round if facts.job else "",
-                facts.contributors if facts.job else "",
-                "kept" if facts.kept else "deleted",
-                show.metrics(facts.metrics),
-            )
-            for facts in shown.trail
-        ),
-        nothing="no trail",
-    )
+    print_trail(shown, sentence_of(card))
 
 
 @app.command()
@@ -237,8 +241,11 @@ def repository() -> str:
 
 async def list_models(here: Where) -> tuple[ModelRef, ...]:
     """Ask for the latest version of every model."""
-    listed = await run(here, Question(repository(), ListModels(), ModelsListed))
-    return listed.models
+    return (await _listed(here)).models
+
+
+async def _listed(here: Where) -> ModelsListed:
+    return await run(here, Question(repository(), ListModels(), ModelsListed))
 
 
 async def push_model(here: Where, packed: PackedModel, *, reset: bool = False) -> ModelRef:
@@ -254,9 +261,9 @@ async def _show(here: Where, model: str, version: int | None) -> ModelShown:
 
 
 async def _show_with_card(
-    here: Where, model: str, version: int | None
+    here: Where, model: str, version: int | None, limit: int | None
 ) -> tuple[ModelShown, ModelCard]:
-    shown = await _show(here, model, version)
+    shown = await fetch_trail(here, repository(), model, version, limit)
     ref = shown.version
     got = await run(here, Pull(ref.source, (ref.card,), Spools(IN_MEMORY)))
     return shown, _card_of(got[ref.card.digest])
@@ -269,7 +276,9 @@ def _card_of(blob: Spool) -> ModelCard:
 async def _pull(
     here: Where, model: str, version: int | None
 ) -> tuple[ModelRef, ModelCard, dict[str, Array]]:
-    ref = (await _show(here, model, version)).version
+    shown = await _show(here, model, version)
+    check_kept(shown)
+    ref = shown.version
     got = await run(here, Pull(ref.source, (ref.card, ref.weights), Spools(IN_MEMORY)))
     card, weights = got[ref.card.digest], got[ref.weights.digest]
     try:

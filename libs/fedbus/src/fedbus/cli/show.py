@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +13,8 @@ from rich.text import Text
 from fedbus.cli.fitting import blocks, fits, least_widths, without_empty, wrapped
 
 METRIC_DIGITS = 4
+CUT_LEAST = 16
+"""Columns of text that a column which may be cut keeps at least."""
 _UNITS = ("B", "KiB", "MiB", "GiB")
 _KIB = 1024
 _BLANKS = str.maketrans("\t\r\n", "   ")
@@ -96,11 +98,17 @@ def print_line(plain: object) -> None:
     sys.stdout.flush()
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothing: str) -> None:
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    nothing: str,
+    cut: str | None = None,
+) -> None:
     """Print rows below their columns' names, or a sentence where there are none.
 
     In a pipe, tabs separate the cells, for `cut`; on a terminal they stand below each other, or
-    each row is a block of lines where the terminal is too narrow for that.
+    each row is a block of lines where the terminal is too narrow for that. There what is in the
+    column `cut` ends with the line, however long it is.
     """
     filled = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not filled:
@@ -111,17 +119,35 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothin
         for row in (columns, *filled):
             sys.stdout.write("\t".join(cell.translate(_BLANKS) for cell in row) + "\n")
         return
-    if not fits(columns, filled, console.width):
+    if not fits(columns, _clipped(columns, filled, cut, CUT_LEAST), console.width):
         columns, filled = without_empty(columns, filled)
-    if not fits(columns, filled, console.width):
+    least = _clipped(columns, filled, cut, CUT_LEAST)
+    if not fits(columns, least, console.width):
+        named = max(len(column) for column in columns) + 4
+        filled = _clipped(columns, filled, cut, max(CUT_LEAST, console.width - named))
         console.print(blocks(columns, filled), soft_wrap=True)
         return
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for column, width in zip(columns, least_widths(columns, filled), strict=True):
-        table.add_column(column, overflow="fold", min_width=width)
+    for column, width in zip(columns, least_widths(columns, least), strict=True):
+        short = column == cut
+        overflow: Literal["ellipsis", "fold"] = "ellipsis" if short else "fold"
+        table.add_column(column, overflow=overflow, min_width=width, no_wrap=short)
     for row in filled:
         table.add_row(*row)
     console.print(table)
+
+
+def _clipped(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], cut: str | None, most: int
+) -> list[list[str]]:
+    """Shorten what is in one column."""
+    return [
+        [
+            f"{cell[: most - 1]}…" if column == cut and len(cell) > most else cell
+            for column, cell in zip(columns, row, strict=True)
+        ]
+        for row in rows
+    ]
 
 
 def age(seconds: float) -> str:
