@@ -30,6 +30,26 @@ takes what the job asks) is looked up for a file without faults, so it may be a 
  "stopping_target": {"accuracy": 0.9}, "round": {"agents": 3}}
 ```
 
+## Send one again
+
+A job is known by its id. The same file under the same id is the same job, so a client that is not
+sure that it was heard may send it again; files are the same when they say the same, whatever the
+order of their keys, white space, the form of numbers and the defaults they state. The answer then
+has `"known": true`, how the job stands (`phase`, `rounds`, `metrics`, `submitted`, `ended`) and a
+`note`; a job that has ended is not run again. Another file under a known id is refused, with the
+keys in which the two differ.
+
+```
+$ fedbus job submit job.json              # job first finished already at …; nothing runs
+$ fedbus job submit job.json --again      # accepted: job first.2
+$ fedbus job submit job.json --id second
+$ fedbus job forget first first.2         # listed no more; their versions and their ids stay
+```
+
+Without `training_id` an id is made (`digits-20261129-085328-4f1c`), and the answer names it: for
+half a minute the same file from the same reply topic is the same job, later it is a new one. A
+model is trained by one job at a time; another one for it is refused until that has ended.
+
 ## Try one
 
 With no broker, on the digits of scikit-learn, dealt to eight agents:

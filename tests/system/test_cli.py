@@ -60,17 +60,33 @@ def test_a_job_is_submitted_watched_and_shown(up: Up) -> None:
     file = up.write("watched.json", digits_job("watched"))
     watched = up.run("job", "submit", file, "--watch")
     assert watched.returncode == OK, watched.stderr
-    rounds = re.findall(r"^round +(\d+)  accuracy [\d.]+ %", watched.stdout, re.MULTILINE)
-    assert rounds == ["1", "2"]
+    said = re.findall(r"^round +(\d+)  accuracy [\d.]+ %", watched.stdout, re.MULTILINE)
+    assert said == ["1", "2"]
     assert "job watched finished: all 2 rounds are done" in watched.stdout
     shown = up.ask("job", "show", "watched")
+    rounds = shown.pop("rounds")
+    assert [each["round"] for each in rounds] == [1, 2]
+    times = [shown["submitted"], *(each["at"] for each in rounds), shown["ended"], shown["at"]]
+    assert times == sorted(times)
     assert shown == json.loads(up.foreign("sub", "-t", STATE.format("watched"), "-C", "1"))
     facts = {key: shown[key] for key in ("job", "phase", "round", "num_rounds")}
     assert facts == {"job": "watched", "phase": "finished", "round": 2, "num_rounds": 2}
     assert shown["metrics"]["accuracy"] > 0.5
-    assert shown in up.ask("job", "list")
+    assert shown in up.ask("job", "list", "--phase", "finished", "--model", "digits")
+    assert shown not in up.ask("job", "list", "--phase", "running")
     assert "round   2  accuracy" in up.run("job", "show", "watched").stdout
-    assert up.run("job", "submit", file, "--watch").returncode == OK  # it is the same job
+    again = up.run("job", "submit", file, "--watch")
+    assert again.returncode == OK  # it is the same job
+    assert again.stdout.startswith("job watched finished already at ")
+    assert "nothing runs" in again.stdout
+    content = json.dumps(json.loads(Path(file).read_bytes()), indent=4, sort_keys=True)
+    foreign = json.loads(up.foreign("rr", "-t", "fedbus/v1/submit", "-e", ME, "-m", content))
+    assert (foreign["accepted"], foreign["known"], foreign["phase"]) == (True, True, "finished")
+    once_more = up.run("job", "submit", file, "--again", "--watch")
+    assert "job watched.2 finished: all 2 rounds are done" in once_more.stdout, once_more.stderr
+    for job in ("watched", "watched.2"):
+        assert up.run("job", "forget", job).returncode == OK
+        assert up.run("job", "show", job).returncode == REFUSED
 
 
 def test_a_jobs_states_are_lines_for_programs(up: Up) -> None:

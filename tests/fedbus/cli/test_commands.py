@@ -306,10 +306,10 @@ def test_a_refused_job_is_json_for_programs(
     (tmp_path / "job.json").write_text("{}")
     answer = {"accepted": False, "job": "", "faults": FAULTS}
 
-    async def refuse(*_: object) -> dict[str, object]:
-        return answer
+    async def refuse(*_: object) -> None:
+        raise jobs.JobRefused(answer)
 
-    monkeypatch.setattr(jobs, "_ask", refuse)
+    monkeypatch.setattr(jobs, "submit_job", refuse)
     line = ["--broker", "mqtt://127.0.0.1:1", "job", "submit", str(tmp_path / "job.json"), *more]
     said = RUNNER.invoke(app, [*line, "--json"])
     assert (said.exit_code, json.loads(said.stdout)) == (4, answer)

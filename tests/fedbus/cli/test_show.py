@@ -49,6 +49,17 @@ def test_a_table_for_a_pipe_is_for_cut(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().out == f"JOB\tREASON\na\t{reason}\nb c \t\n"
 
 
+def test_a_long_reason_ends_with_the_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One job took a screen; pipes and --json have all of it."""
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=40, highlight=False)
+    monkeypatch.setattr(show, "out", lambda: terminal)
+    show.print_table(("JOB", "REASON"), [("a", "because " * 30)], nothing="", cut="REASON")
+    lines = screen.getvalue().splitlines()
+    assert len(lines) == 2
+    assert lines[1].rstrip().endswith("…")
+
+
 def test_an_empty_table_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     """A header without rows leaves people guessing."""
     show.print_table(("JOB",), [], nothing="no jobs yet; submit one")

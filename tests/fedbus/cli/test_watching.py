@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -14,7 +15,7 @@ from fedbus.cli.watching import Bar, Json, Lines, round_line
 from fedbus.cli.where import Where
 from fedbus.errors import BusError
 from fedbus.wire import codec
-from fedbus.wire.states import JobState, Phase, RoundState
+from fedbus.wire.states import JobState, NodeState, Phase, RoundState
 
 HERE = Where(BrokerAddress("h"), "user.cli")
 
@@ -112,13 +113,13 @@ def test_each_topic_goes_to_its_part_of_the_view(capsys: pytest.CaptureFixture[s
 class Broker:
     """Connections that tell some packets and then break, one after the other."""
 
-    def __init__(self, *connections: list[Packet]) -> None:
+    def __init__(self, *connections: list[Packet | None]) -> None:
         self.connections = list(connections)
         self.now = 0.0
 
     async def news(
         self, _where: Where, _job: str, *, submitted: bool
-    ) -> AsyncGenerator[Packet, None]:
+    ) -> AsyncGenerator[Packet | None, None]:
         """One connection; it breaks after an hour."""
         assert not submitted
         if not self.connections:
@@ -151,12 +152,76 @@ async def test_watching_outlives_a_broker(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_a_broker_that_does_not_come_back_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Half a minute after it was last there."""
+    """Five minutes after it was last there."""
     broker = Broker([packet_of(state())])
     watched_on(broker, monkeypatch)
     with pytest.raises(BusError, match="lost"):
         await watching.until_ended(HERE, "j", Json())
-    assert broker.now == 40.0
+    assert broker.now == 310.0
+
+
+def node(name: str, *, online: bool = True) -> Packet:
+    """The retained message of a node's state."""
+    said = NodeState(node=name, incarnation=1, online=online)
+    return Packet(f"fedbus/v1/nodes/{name}/state", codec.to_json(said))
+
+
+async def test_who_is_missing_is_said_once_and_when_nobody_is_any_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The clock went on as if all were well."""
+    services = [node(f"{role}.1") for role in ("controller", "repository", "collector")]
+    broker = Broker(
+        [*services, packet_of(state()), None, node("repository.1", online=False)],
+        [*services, packet_of(state()), None, node("agent.1", online=False)],
+        [packet_of(state("finished", 3))],
+    )
+    watched_on(broker, monkeypatch)
+    await watching.until_ended(HERE, "j", Lines())
+    assert capsys.readouterr().out.splitlines() == [
+        "j running",
+        "awaiting a repository: repository.1 is offline",
+        "awaiting the broker: h: lost",
+        "nothing is awaited any more",
+        "awaiting the broker: h: lost",
+    ]
+
+
+def test_programs_are_told_on_the_other_stream(capsys: pytest.CaptureFixture[str]) -> None:
+    """Their lines are states."""
+    Json().awaits("a controller: none")
+    Json().awaits("")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        "awaiting a controller: none",
+        "nothing is awaited any more",
+    ]
+
+
+def test_the_clock_of_a_bar_stands_still_while_something_is_awaited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Be it a service, or the agents that the job itself says it waits for."""
+    terminal = io.StringIO()
+    console = Console(file=terminal, force_terminal=True, width=200, color_system=None)
+    monkeypatch.setattr(show, "out", lambda: console)
+
+    def now(bar: Bar) -> str:
+        terminal.seek(0)
+        terminal.truncate()
+        bar.refresh()
+        return terminal.getvalue()
+
+    with Bar() as bar:
+        bar.awaits("a controller: controller.1 is offline")
+        bar.state(state(round=1))
+        assert "awaiting a controller: controller.1 is offline -:--:--" in now(bar)
+        bar.awaits("")
+        assert "2 agents" in now(bar)
+        assert "0:00:0" in now(bar)
+        bar.state(replace(state(reason="waiting for agents: 1 are online"), agents=0))
+        assert "waiting for agents: 1 are online -:--:--" in now(bar)
 
 
 async def test_a_broker_that_never_was_there_is_not_waited_for(

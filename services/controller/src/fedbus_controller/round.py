@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fedbus.actions import Action, Ask, Cancel, Note
+from fedbus.layout import listed
 from fedbus.wire.messages import Dismiss, Dismissed, OpenRound, RoundOpened, TaskTaken, TrainTask
 from fedbus.wire.values import Plan
 from fedbus_controller.brief import Brief
@@ -91,6 +92,16 @@ class Round:
     def collector_lost(self, now: float) -> bool:
         """Tell whether nobody collects any more."""
         return self._fleet.status(self.plan.collector, now) is Status.LOST
+
+    def lacks(self) -> str:
+        """Say which agents of the roster are lost, and how many updates the round needs; or ""."""
+        if not self._dismissed:
+            return ""
+        lost, all_of_them = sorted(self._dismissed), len(self.plan.roster)
+        return (
+            f"{len(lost)} of {all_of_them} agents are lost ({listed(lost)}); round "
+            f"{self.plan.round} needs {self.plan.quorum}"
+        )
 
     def close(self) -> Iterator[Action]:
         """Ask nobody any more."""

@@ -4,24 +4,35 @@ import asyncio
 import math
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
 
 from fedbus import clock
 from fedbus.bus.base import Packet
 from fedbus.cli import show
+from fedbus.cli.awaited import Awaited
 from fedbus.cli.client import connected
 from fedbus.cli.exits import Refused
 from fedbus.cli.where import Where
-from fedbus.errors import BusError
+from fedbus.errors import BusError, WireError
 from fedbus.wire import codec
-from fedbus.wire.states import ENDED, JobState, RoundState
-from fedbus.wire.topics import JOB_STATE, ROUND_STATE, matches
+from fedbus.wire.states import ENDED, JobState, NodeState, RoundState
+from fedbus.wire.topics import JOB_STATE, NODE_STATE, ROUND_STATE, matches
 
-AWAY_SECONDS = 30.0
+AWAY_SECONDS = 300.0
+"""How long a broker that was there may be away: it may be updated, or its machine started anew."""
 RETRY_SECONDS = 2.0
 """Long enough for another command, which threw us out by using the same account, to be done."""
 
@@ -35,6 +46,21 @@ class View(Protocol):
     def round(self, done: RoundState) -> None:
         """A round is done."""
 
+    def awaits(self, what: str) -> None:
+        """The job cannot go on before this is there; nothing is awaited any more if empty."""
+
+
+class _Clock(ProgressColumn):
+    """The time since the beginning, as long as nothing is awaited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._elapsed = TimeElapsedColumn()
+
+    def render(self, task: Task) -> Text:
+        """Show it, or that it means nothing now."""
+        return Text("-:--:--") if task.fields["waits"] else self._elapsed.render(task)
+
 
 class Bar:
     """A bar of rounds that moves, with the rounds that are done above it."""
@@ -47,11 +73,14 @@ class Bar:
             TextColumn("{task.fields[rounds]}"),
             TextColumn("{task.fields[accuracy]}", style="green", markup=False),
             TextColumn("{task.fields[news]}", style="dim", markup=False),
-            TimeElapsedColumn(),
+            _Clock(),
             console=show.out(),
         )
         self._task: TaskID | None = None
         self._shown = 0
+        self._awaited = ""
+        self._news = ""
+        self._waits = False
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -68,16 +97,31 @@ class Bar:
     def state(self, state: JobState) -> None:
         """Move the bar."""
         if self._task is None:
-            self._task = self._progress.add_task(state.job, rounds="", accuracy="", news="")
+            self._task = self._progress.add_task(
+                state.job, rounds="", accuracy="", news="", waits=False
+            )
         news = state.reason or (f"{state.agents} agents" if state.agents else "")
+        self._news = news if state.phase not in ENDED else state.phase  # whoever watches says why
+        self._waits = bool(state.reason) and not state.agents and state.phase not in ENDED
         self._progress.update(
             self._task,
             total=state.num_rounds,
             completed=state.round if state.phase not in ENDED else state.num_rounds,
             rounds=f"round {state.round} of {state.num_rounds}",
             accuracy=show.metrics(show.held_out(state.metrics)),
-            news=news if state.phase not in ENDED else state.phase,  # whoever watches says why
         )
+        self.awaits(self._awaited)
+
+    def refresh(self) -> None:
+        """Draw the bar now."""
+        self._progress.refresh()
+
+    def awaits(self, what: str) -> None:
+        """Say it beside the bar, and stop the clock."""
+        self._awaited = what
+        if self._task is not None:
+            news = f"awaiting {what}" if what else self._news
+            self._progress.update(self._task, news=news, waits=bool(what) or self._waits)
 
     def round(self, done: RoundState) -> None:
         """Write the round above the bar."""
@@ -107,6 +151,10 @@ class Lines:
             self._shown = done.round
             print(round_line(done), flush=True)
 
+    def awaits(self, what: str) -> None:
+        """Say it, and that it is over."""
+        print(f"awaiting {what}" if what else "nothing is awaited any more", flush=True)
+
 
 class Json:
     """One JSON object a line: the states, as they are published."""
@@ -117,6 +165,10 @@ class Json:
 
     def round(self, done: RoundState) -> None:
         """States say enough."""
+
+    def awaits(self, what: str) -> None:
+        """Say it on the other stream: this one is for states."""
+        show.err().print(f"awaiting {what}" if what else "nothing is awaited any more")
 
 
 def round_line(done: RoundState) -> str:
@@ -153,32 +205,79 @@ async def until_ended(where: Where, job: str, view: View, *, submitted: bool = F
         Refused: there is no such job, unless it was `submitted` a moment ago.
     """
     seen, lost_at = False, None
+    absences = _Absences(view)
     while True:
         try:
             async with aclosing(news(where, job, submitted=submitted)) as heard:
+                absences.begin()
                 async for packet in heard:
                     seen, lost_at = True, None
-                    state = shown(where, packet, view)
-                    if state is not None and state.phase in ENDED:
-                        return state
-        except BusError:
+                    if packet is None:
+                        absences.all_told()
+                    elif not absences.took(where, packet):
+                        state = shown(where, packet, view)
+                        if state is not None and state.phase in ENDED:
+                            return state
+        except BusError as error:
             # The broker, or we, may be back in a moment; the job goes on without being watched.
             lost_at = clock.monotonic() if lost_at is None else lost_at
             if not seen or clock.monotonic() - lost_at > AWAY_SECONDS:
                 raise
+            absences.lost(str(error))
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def news(where: Where, job: str, *, submitted: bool) -> AsyncGenerator[Packet, None]:
-    """Tell what is known of a job, then what is said of it, on one connection."""
+class _Absences:
+    """Tells a view who is missing, once all that is retained was heard on a connection."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._awaited = Awaited()
+        self._said = ""
+        self._complete = False
+
+    def begin(self) -> None:
+        """A new connection tells everything anew."""
+        self._awaited.connected()
+        self._complete = False
+
+    def all_told(self) -> None:
+        """All that was retained is told: who was not named is not there."""
+        self._complete = True
+        self._say()
+
+    def took(self, where: Where, packet: Packet) -> bool:
+        """Take what says who is there; tell whether it was that."""
+        if not matches(where.topic(NODE_STATE, node="+"), packet.topic):
+            return False
+        with suppress(WireError):  # a node of another version, which is none of our services
+            self._awaited.hear(codec.from_json(NodeState, packet.payload))
+        if self._complete:
+            self._say()
+        return True
+
+    def lost(self, why: str) -> None:
+        """The connection is lost."""
+        self._awaited.lost(why)
+        self._say()
+
+    def _say(self) -> None:
+        if (line := self._awaited.line) != self._said:
+            self._said = line
+            self._view.awaits(line)
+
+
+async def news(where: Where, job: str, *, submitted: bool) -> AsyncGenerator[Packet | None, None]:
+    """Tell what is known of a job and its services, None, then what is said, on one connection."""
     state = where.topic(JOB_STATE, job=job)
     rounds = where.topic(ROUND_STATE, job=job, round="+")
     async with connected(where) as client:
-        known = await client.retained(state, rounds)
+        known = await client.retained(state, rounds, where.topic(NODE_STATE, node="+"))
         if not submitted and not any(packet.topic == state for packet in known):
             raise Refused(f"no job {job!r} is known; `fedbus job list` names those that are")
         for packet in sorted(known, key=in_order):
             yield packet
+        yield None
         async for packet in client.heard():
             yield packet
 
