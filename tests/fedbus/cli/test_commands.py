@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from fedbus.bus.broker import free_port
 from fedbus.cli import demo, jobs, starting, up
 from fedbus.cli.main import app
+from fedbus.cli.submitting import JobRefused
 from fedbus.cluster.local import LocalCluster
 from fedbus.errors import SettingsError
 from fedbus.wire import codec
@@ -307,7 +308,7 @@ def test_a_refused_job_is_json_for_programs(
     answer = {"accepted": False, "job": "", "faults": FAULTS}
 
     async def refuse(*_: object) -> None:
-        raise jobs.JobRefused(answer)
+        raise JobRefused(answer)
 
     monkeypatch.setattr(jobs, "submit_job", refuse)
     line = ["--broker", "mqtt://127.0.0.1:1", "job", "submit", str(tmp_path / "job.json"), *more]

@@ -11,14 +11,11 @@ NOW = 1_795_942_408.0
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        (-5.0, "0 s"),
-        (0.4, "0 s"),
-        (59.9, "59 s"),
-        (60.0, "1 min"),
-        (3_599.0, "59 min"),
-        (3_600.0, "1 h"),
-        (86_400.0, "1 d"),
-        (400 * 86_400.0, "400 d"),
+        (-5.0, "0s"),
+        (59.9, "59s"),
+        (180.0, "3min"),
+        (7_300.0, "2h"),
+        (400 * 86_400.0, "400d"),
     ],
 )
 def test_an_age_has_one_unit(seconds: float, said: str) -> None:
@@ -30,7 +27,7 @@ def test_what_is_not_known_is_not_guessed() -> None:
     """An older controller says no times."""
     assert age(None) == ""
     assert when(None) == "an unknown time"
-    assert age(moment_of(0.0)).endswith(" d")
+    assert age(moment_of(0.0)).endswith("d")
 
 
 def test_a_moment_is_said_in_utc() -> None:

@@ -105,18 +105,19 @@ def printed(call: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> lis
 
 def test_what_is_left_off_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """The newest stands last, beside the prompt; the best is marked."""
-    lines = printed(lambda: print_trail(shown(count=30)), capsys)
+    lines = printed(lambda: print_trail(shown(count=30), "probabilities"), capsys)
     assert lines[0].startswith("30 of 242 versions; 1 to 212 are left off: --limit N shows")
     assert [line.split("\t")[0] for line in (lines[2], lines[31])] == ["213", "242"]
     (best,) = [line for line in lines if "kept, best" in line]
     assert best.startswith("217\t216\tj\t216\t3\t")
     assert lines[-1] == "kept     239, 241-242 (newest); 217 (best); 1 (pushed)"
     assert "made     2026-11-29 08:53:28 UTC" in lines
+    assert "answers  probabilities" in lines
 
 
 def test_a_whole_trail_leaves_nothing_off(capsys: pytest.CaptureFixture[str]) -> None:
     """And the one of an old version says that there are newer ones."""
-    lines = printed(lambda: print_trail(shown(3, 3)), capsys)
+    lines = printed(lambda: print_trail(shown(3, 3), "probabilities"), capsys)
     assert lines[0].startswith("VERSION\t")
     assert lines[1].split("\t")[2:5] == ["pushed", "", ""]
     assert "kept, pushed" in lines[1]
