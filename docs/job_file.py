@@ -46,9 +46,10 @@ $ fedbus job submit job.json --id second
 $ fedbus job forget first first.2         # listed no more; their versions and their ids stay
 ```
 
-Without `training_id` an id is made (`digits-20261129-085328-4f1c`), and the answer names it: for
-half a minute the same file from the same reply topic is the same job, later it is a new one. A
-model is trained by one job at a time; another one for it is refused until that has ended.
+Without `training_id` an id is made (`digits-20261129-085328-4f1c`), and the answer names it. A
+request with the same reply topic and correlation data is the same job; without correlation data it
+is for half a minute, and a new one later. A model is trained by one job at a time; another one for
+it is refused until that has ended.
 
 ## Try one
 

@@ -156,6 +156,18 @@ def test_again_passes_on_what_else_is_refused(monkeypatch: pytest.MonkeyPatch, f
     assert (done.exit_code, "model_name: busy" in done.stderr) == (4, True)
 
 
+def test_a_file_without_an_id_is_sent_with_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So that the command may say it twice; the next time it is another job."""
+    (tmp_path / "job.json").write_text('{"model_name": "digits", "num_rounds": 2}')
+    controller = Controller(monkeypatch)
+    for _ in range(2):
+        assert RUNNER.invoke(app, [*LINE, str(tmp_path / "job.json"), "--again"]).exit_code == 0
+    assert all(job.startswith("digits-2") for job in controller.asked)
+    assert len(set(controller.asked)) == 2
+
+
 def test_an_id_is_given_on_the_command_line(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
     """For one file, and not beside --again."""
     controller = Controller(monkeypatch)

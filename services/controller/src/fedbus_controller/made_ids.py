@@ -1,42 +1,42 @@
-"""Ids for job files that leave theirs out. Pure.
+"""Which id a job gets whose file leaves it out. Pure.
 
-Such a file that comes twice may be meant twice, or be repeated by a client or a broker that is not
-sure that it arrived. It is taken for a repetition if it comes from the same place within
-`REPEATED_SECONDS`, and has the id of the first then.
+A request that comes twice must not become two jobs. One with correlation data is told apart by
+these, whatever happened to the controller meanwhile. Of one without them nobody knows whether it is
+meant twice: it is taken for a repetition within `REPEATED_SECONDS`.
 """
 
 import hashlib
 from collections import OrderedDict
 
 from fedbus.actions import ReplyTo
+from fedbus.wire.jobfile import made_id
 from fedbus.wire.values import Moment
 
 REPEATED_SECONDS = 30.0
 REMEMBERED = 256
-_LONGEST_MODEL = 40
 
 
 class MadeIds:
     """Which id was made for which request."""
 
     def __init__(self) -> None:
-        self._made: OrderedDict[tuple[ReplyTo | None, bytes], tuple[float, str]] = OrderedDict()
+        self._made: OrderedDict[tuple[str, bytes], tuple[float, str]] = OrderedDict()
         self._count = 0
 
     def make(
         self, model: str, payload: bytes, reply: ReplyTo | None, now: float, utc: Moment
     ) -> str:
-        """Name the job of a file: `digits-20261129-085328-4f1c`."""
-        key = (reply, hashlib.sha256(payload).digest())
-        at, job = self._made.get(key, (0.0, ""))
+        """Name the job of a file."""
+        topic = "" if reply is None else reply.topic
+        digest = hashlib.sha256(payload).digest()
+        if reply is not None and reply.correlation:
+            return made_id(model, None, b"\0".join((topic.encode(), reply.correlation, digest)))
+        at, job = self._made.get((topic, digest), (0.0, ""))
         if job and now < at + REPEATED_SECONDS:
             return job
         self._count += 1
-        chance = hashlib.sha256(f"{utc}/{self._count}/{key}".encode()).hexdigest()[:4]
-        day, _, clock = utc.partition("T")
-        when = f"{day.replace('-', '')}-{clock[:8].replace(':', '')}"
-        job = f"{model[:_LONGEST_MODEL]}-{when}-{chance}"
-        self._made[key] = now, job
+        job = made_id(model, utc, f"{utc}/{self._count}/{topic}/{digest.hex()}".encode())
+        self._made[topic, digest] = now, job
         while len(self._made) > REMEMBERED:
             self._made.popitem(last=False)
         return job

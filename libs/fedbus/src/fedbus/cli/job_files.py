@@ -2,12 +2,14 @@
 
 import json
 import re
+import secrets
 import sys
 from pathlib import Path
 
+from fedbus import clock
 from fedbus.cli import faults, show
 from fedbus.errors import SettingsError
-from fedbus.wire.jobfile import JobFileError, parse
+from fedbus.wire.jobfile import JobFileError, made_id, parse
 from fedbus.wire.values import IDENT, IDENT_SAID
 
 STDIN = "-"
@@ -64,6 +66,17 @@ def with_id(name: str, payload: bytes, job: str) -> bytes:
         raise SettingsError(faults.sentence(f"{name} cannot be given an id", found)) from error
     tree = json.loads(payload.decode("utf-8-sig"))
     return json.dumps({**tree, "training_id": job}).encode()
+
+
+def with_own_id(name: str, payload: bytes) -> bytes:
+    """Give a file that leaves its id out one, so that it may be sent twice and is one job still."""
+    try:
+        file = parse(payload)
+    except JobFileError:
+        return payload  # the controller says what is wrong with it
+    if file.training_id is not None:
+        return payload
+    return with_id(name, payload, made_id(file.model_name, clock.utc(), secrets.token_bytes(16)))
 
 
 def next_id(job: str) -> str:

@@ -13,7 +13,7 @@ from fedbus.cli import exits, show
 from fedbus.cli.client import connected
 from fedbus.cli.exits import Failed, Interrupted, Refused
 from fedbus.cli.here import broker_of
-from fedbus.cli.job_files import id_of, read_job_file, with_id
+from fedbus.cli.job_files import id_of, read_job_file, with_id, with_own_id
 from fedbus.cli.submitting import (
     CONTROLLER,
     JobRefused,
@@ -118,7 +118,7 @@ def _submit(here: Where, file: str, payload: bytes, how: _How) -> None:
         if how.again and job is not None:
             answer = asyncio.run(submit_again(here, file, payload, job))
         else:
-            answer = asyncio.run(submit_job(here, payload))
+            answer = asyncio.run(submit_job(here, with_own_id(file, payload)))
     except JobRefused as error:
         if as_json:
             print_json(error.answer)

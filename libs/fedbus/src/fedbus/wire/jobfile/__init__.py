@@ -14,11 +14,13 @@ knows is refused by name, what a later version implements is refused with "not y
     reading.py     all of it in order: `parse`
     params.py      what an agent is told of it
     comparison.py  whether two files say the same
+    ids.py         an id for a file that leaves it out
 """
 
 from fedbus.wire.jobfile.arguments import not_taken
 from fedbus.wire.jobfile.comparison import differences
 from fedbus.wire.jobfile.faults import Fault, JobFileError
+from fedbus.wire.jobfile.ids import made_id
 from fedbus.wire.jobfile.model import JobFile, Plugins, RoundSettings, TrainingConfig
 from fedbus.wire.jobfile.not_yet import NOT_YET
 from fedbus.wire.jobfile.params import params, steps_of
@@ -34,6 +36,7 @@ __all__ = [
     "TrainingConfig",
     "canonical",
     "differences",
+    "made_id",
     "not_taken",
     "params",
     "parse",
