@@ -7,6 +7,7 @@ where      which broker to talk to, and as whom
 anywhere   --cluster and --broker, which may stand behind a command too
 stale      a login that `fedbus env` gave once and that leads nowhere any more
 clusters   what runs on this machine: clusters, down, env
+logs       what services say, with log_lines: in one order, for people
 accounts   what a Mosquitto for a fleet reads: accounts, rules, passwords
 client     foreign requests and retained topics on one connection
 errands    models pushed, listed, shown and pulled: a small core in a real node

@@ -34,12 +34,13 @@ def accounts(
         int, typer.Option(min=1, max=65535, help="Of a new broker's configuration.")
     ] = 1883,
 ) -> None:
-    """Make accounts and access rules for a Mosquitto, each with a password of its own.
+    """Make accounts and rules for a fleet's broker.
 
-    DIR gets mosquitto.conf (once), passwords, acl, and logins/NODE with the password of a new
-    account, which goes to that node as its FEDBUS_PASSWORD_FILE. Accounts that are there keep
-    theirs. Rules are written anew for all, from this version's table of topics. Both files are
-    replaced in one step; a broker that runs reads them at SIGHUP.
+    For a Mosquitto, each account with a password of its own. DIR gets mosquitto.conf (once),
+    passwords, acl, and logins/NODE with the password of a new account, which goes to that node as
+    its FEDBUS_PASSWORD_FILE. Accounts that are there keep theirs. Rules are written anew for all,
+    from this version's table of topics. Both files are replaced in one step; a broker that runs
+    reads them at SIGHUP.
     """
     for node in nodes:
         if not is_node(node):

@@ -33,10 +33,11 @@ def agents(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """List the agents: online or not, roles, data, frameworks, what each is doing.
+    """List the agents, and what each can do.
 
-    They say it themselves, once a minute and when something changes, and their last will takes it
-    back when a connection breaks: SEEN is how long ago the broker heard either.
+    Online or not, roles, data, frameworks, what each is doing. They say it themselves, once a
+    minute and when something changes, and their last will takes it back when a connection breaks:
+    SEEN is how long ago the broker heard either.
     """
     states = asyncio.run(nodes(broker_of(ctx)))
     shown = [one for one in states if everybody or role_of(one.state.node) == "agent"]

@@ -47,9 +47,10 @@ def chosen_home(ctx: typer.Context, home: Path | None) -> Path | None:
 
 
 def clusters(as_json: AsJson = False) -> None:
-    """List the clusters that `fedbus up` keeps on this machine, the newest first.
+    """List the clusters on this machine.
 
-    Commands speak to the newest one, unless --cluster or FEDBUS_BROKER names another.
+    The newest is the first. Commands speak to the newest one, unless --cluster or FEDBUS_BROKER
+    names another.
     """
     found = place.running()
     if as_json:
@@ -80,9 +81,10 @@ def _plain(one: Place) -> dict[str, object]:
 
 
 def down(ctx: typer.Context, home: Home = None) -> None:
-    """End the cluster that `fedbus up` started, here or in another terminal.
+    """End a cluster that `fedbus up` started.
 
-    Where several run, --cluster DIR says which; on a terminal you are asked.
+    Here or in another terminal. Where several run, --cluster DIR says which; on a terminal you are
+    asked.
     """
     named = chosen_home(ctx, home)
     running = place.running() if named is None else [one for one in (place.find(named),) if one]
@@ -132,10 +134,11 @@ def env(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print what other programs need to reach the cluster: eval "$(fedbus env)".
+    """Print the login: eval "$(fedbus env)".
 
-    With --mosquitto, the options of Mosquitto's clients: mosquitto_sub $(fedbus env --mosquitto) -t
-    'fedbus/v1/jobs/+/state'. The output holds the password.
+    It is what other programs need to reach the cluster. With --mosquitto, the options of
+    Mosquitto's clients: mosquitto_sub $(fedbus env --mosquitto) -t 'fedbus/v1/jobs/+/state'. The
+    output holds the password.
     """
     here = current_login(os.environ, broker_of(ctx), named=cluster_of(ctx) is not None)
     if mosquitto:

@@ -19,6 +19,7 @@ from fedbus.cli import (
     exits,
     inference,
     jobs,
+    logs,
     models,
     plugins,
     show,
@@ -67,6 +68,7 @@ app.add_typer(plugins.app, name="plugins")
 app.command("up")(up.up)
 app.command("down")(clusters.down)
 app.command("clusters")(clusters.clusters)
+app.command("logs")(logs.logs)
 app.command("env")(clusters.env)
 app.command("accounts")(accounts.accounts)
 app.command("agents")(agents.agents)

@@ -33,6 +33,7 @@ RECIPES = """\
 In another terminal, fedbus finds this cluster by itself:
   fedbus{at} agents
   fedbus{at} job submit job.json --watch
+  fedbus{at} logs --follow
 and so does any MQTT client that is told where it is:
   mosquitto_sub $(fedbus{at} env --mosquitto) -v -t '{root}/jobs/+/state'
   mosquitto_rr $(fedbus{at} env --mosquitto) -e {root}/replies/me -t {root}/submit -m "$(cat job.json)"

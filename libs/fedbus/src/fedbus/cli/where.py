@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,13 +55,19 @@ def where(
     found = place.find(home)
     if found is None:
         raise Unreachable(nowhere(home))
-    others = [one.home for one in place.running() if one.home != found.home]
-    if home is None and others:
-        tell(
-            f"{len(others) + 1} clusters run here; this speaks to {found.home}, the newest. "
-            f"--cluster DIR chooses another: {', '.join(others)}"
-        )
+    if home is None:
+        among(place.running(), tell)
     return at_cluster(found)
+
+
+def among(running: Sequence[Place], tell: Callable[[str], None]) -> None:
+    """Tell which of several clusters is meant where none is named: the first, the newest."""
+    newest, *others = running
+    if others:
+        tell(
+            f"{len(running)} clusters run here; this speaks to {newest.home}, the newest. "
+            f"--cluster DIR chooses another: {', '.join(one.home for one in others)}"
+        )
 
 
 def at_cluster(found: Place) -> Where:

@@ -159,9 +159,9 @@ class LocalCluster:
         for _ in range(PORTS_TRIED):
             try:
                 return self.broker.start()
-            except PortTaken:
+            except PortTaken as error:
                 if self.plan.port is not None:
-                    raise
+                    raise PortTaken(f"{error}: {ports.owner_of(self.plan.port)} has it") from None
                 self._take_another_port()
         return self.broker.start()
 

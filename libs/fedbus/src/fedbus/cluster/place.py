@@ -73,9 +73,8 @@ class Claim:
             place = read(self.home)
             who = f" (process {place.pid})" if place else ""
             raise SettingsError(
-                f"{self.home}: a cluster runs there already{who}; `fedbus --cluster "
-                f"{quote(str(self.home))} down` ends it, and `up --cluster DIR` starts another one "
-                "elsewhere"
+                f"{self.home}: a cluster runs there already{who}; `fedbus down --cluster "
+                f"{quote(str(self.home))}` ends it, `fedbus up --cluster DIR` starts another one"
             ) from None
         except (FileExistsError, NotADirectoryError) as error:
             raise SettingsError(
