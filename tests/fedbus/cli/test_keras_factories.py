@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from fedbus.bus.broker import free_port
-from fedbus.cli import models
 from fedbus.cli.card import PackedModel
 from fedbus.cli.factories import make_model
+from fedbus.cli.model_argument import Given, packed_model
 from fedbus.data import of
 from fedbus.data.digits import digits
 from fedbus.errors import SettingsError, TrainingError
@@ -122,7 +122,7 @@ def test_what_tflite_cannot_train_is_pushed_for_keras_alone(module: str) -> None
 @pytest.mark.filterwarnings("default")  # as a command has it
 def test_a_person_is_told_so_in_a_line(module: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a file and a line of ours."""
-    models._packed(f"{module}:recurrent", None, None, None, None)  # noqa: SLF001 - what push does first
+    packed_model(f"{module}:recurrent", Given())
     assert re.fullmatch(r"warning: no TFLite file, [^\n]*\n", capsys.readouterr().err)
 
 

@@ -73,6 +73,9 @@ NETS = {
     "pictures": lambda: nn.Sequential(
         nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)
     ),
+    "own statistics": lambda: nn.Sequential(
+        nn.Linear(4, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.Linear(8, 3)
+    ),
     "half": lambda: nn.Linear(4, 3).half(),
     "double": lambda: nn.Linear(4, 3).double(),
     "brain": lambda: nn.Linear(4, 3).bfloat16(),
@@ -228,6 +231,15 @@ def test_batches_of_one_row_are_refused_with_what_mends_them() -> None:
     made = trainer("bn")
     with pytest.raises(TrainingError, match="set batch_size to 2 or more"):
         made.train(made.initial(), of(np.ones((4, 4)), np.zeros(4, int)), Params(batch_size=1))
+
+
+def test_a_batch_normalisation_without_statistics_trains() -> None:
+    """It normalizes by the batch in evaluation too."""
+    made = trainer("own statistics")
+    first = made.initial()
+    x, y = np.random.default_rng(0).normal(size=(33, 4)), np.arange(33) % 3
+    made.train(first, of(x, y), Params(batch_size=16))
+    assert made.evaluate(first, of(x, y, 11), Params())["loss"] > 0
 
 
 def test_a_batch_normalisation_scores_single_rows() -> None:

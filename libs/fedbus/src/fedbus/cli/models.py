@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,20 +10,19 @@ import typer
 
 from fedbus.answers import ANSWERS
 from fedbus.cli import show
-from fedbus.cli.answering import SAYS_NOTHING, Stated, read_classes, sentence_of
+from fedbus.cli.answering import Stated, read_classes, sentence_of
 from fedbus.cli.archive import check_writable
-from fedbus.cli.card import PackedModel, read_model, read_weights
+from fedbus.cli.card import PackedModel
 from fedbus.cli.client import run
 from fedbus.cli.errands import Pull, Push, Question
 from fedbus.cli.exits import Failed
-from fedbus.cli.factories import is_factory, make_model, read_config, read_shape
 from fedbus.cli.formats import SUFFIXES, format_of, write_model
 from fedbus.cli.here import broker_of
 from fedbus.cli.times import age
 from fedbus.cli.trail import ANSWER, LINES, check_kept, fetch_trail, print_trail
+from fedbus.cli.model_argument import Config, Given, Shape, WeightsFile, packed_model
 from fedbus.cli.where import Where
-from fedbus.errors import LayoutError, SettingsError, WireError
-from fedbus.frameworks.hush import hushed
+from fedbus.errors import LayoutError, WireError
 from fedbus.layout import Array, Layout
 from fedbus.spool import Spool, Spools
 from fedbus.weights import decode
@@ -143,28 +141,12 @@ def push(
             help="The model's card, or your own code that makes the model.",
         ),
     ],
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.npz",
-            help="Named arrays, as `models pull` writes them; by default those of the factory's "
-            "model, or what a framework makes that is installed here.",
-        ),
-    ] = None,
+    weights: WeightsFile = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Of a factory's model; its own by default.")
     ] = None,
-    config: Annotated[
-        str | None, typer.Option("--config", metavar="JSON", help="What to call a factory with.")
-    ] = None,
-    shape: Annotated[
-        str | None,
-        typer.Option(
-            "--input",
-            metavar="SHAPE",
-            help="Of a row that a factory's model takes, as 64 or 28,28,1; Keras models say it.",
-        ),
-    ] = None,
+    config: Config = None,
+    shape: Shape = None,
     reset: Annotated[
         bool,
         typer.Option("--reset", help="Take the place of versions that were trained."),
@@ -194,11 +176,14 @@ def push(
     a file beside the card, or {"digest", "size"} of one there. Without "layout" the weights say it.
     `package.module:factory` is called here, on your machine; what it makes is pushed as data, with
     its weights, and agents make it again from what they have installed.
+    The model takes one step of training and answers once in each of its frameworks that is
+    installed here: what fails at that is not pushed.
     What is the latest version already is not stored twice. A model that was trained is left as it
     is, unless --reset says so: what is pushed is served and trained from then on.
     """
     said = Stated(answers=answers, classes=read_classes(classes))
-    made = _packed(what, weights, name, config, shape, said)
+    given = Given(weights=weights, name=name, config=config, shape=shape, said=said)
+    made = packed_model(what, given)
     pushed = asyncio.run(push_model(broker_of(ctx), made, reset=reset))
     card = made.card()
     if as_json:
@@ -208,30 +193,6 @@ def push(
         return
     show.say(f"{pushed.model} is stored as version {pushed.version}")
     show.say(f"it answers {sentence_of(card, derived=answers is None)}")
-
-
-def _packed(
-    what: str,
-    weights: Path | None,
-    name: str | None,
-    config: str | None,
-    shape: str | None,
-    said: Stated = SAYS_NOTHING,
-) -> PackedModel:
-    path = Path(what)
-    if is_factory(what) and not path.exists():
-        own = read_weights(weights) if weights is not None else None
-        with warnings.catch_warnings(record=True) as told, hushed():
-            row = read_shape(shape)
-            made = make_model(what, name, read_config(config), row, own, said)
-        for each in told:
-            show.err().print(f"warning: {each.message}", markup=False)
-        return made
-    if name is not None or config is not None or shape is not None:
-        raise SettingsError(
-            "--name, --config and --input belong to a factory; a card says all that itself"
-        )
-    return read_model(path, weights, said)
 
 
 def repository() -> str:

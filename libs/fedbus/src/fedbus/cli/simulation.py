@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,9 +15,11 @@ from fedbus.catalogue.idle import idle
 from fedbus.cli import faults, show
 from fedbus.cli.archive import check_writable, write_weights
 from fedbus.cli.aside import aside
-from fedbus.cli.card import PackedModel, read_model
+from fedbus.cli.card import PackedModel
 from fedbus.cli.ending import ENDING
 from fedbus.cli.exits import Failed
+from fedbus.cli.factories import is_factory
+from fedbus.cli.model_argument import Config, Given, Shape, WeightsFile, packed_model
 from fedbus.cli.sampling import Split, check_split
 from fedbus.cli.starting import digits_model
 from fedbus.cli.watching import round_line
@@ -44,11 +46,15 @@ def simulate(
         ),
     ] = None,
     model: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="CARD.json", help="As for `models push`; the digits model by default."
+            metavar="CARD.json|MODULE:FACTORY",
+            help="As for `models push`; the digits model by default.",
         ),
     ] = None,
+    weights: WeightsFile = None,
+    config: Config = None,
+    shape: Shape = None,
     split: Split = None,
     seed: Annotated[int, typer.Option(help="The same seed plays the same run again.")] = 0,
     rough: Annotated[
@@ -77,6 +83,7 @@ def simulate(
     check_split(split, data)
     if output is not None:
         check_writable(output)
+    packed = _model(model, Given(weights=weights, config=config, shape=shape), wish.model_name)
     with _own_folder() as folder:
         count = agents or wish.round.agents
         shards, held_out = _data(data, folder, count, split, wish.plugins.loader)
@@ -87,7 +94,7 @@ def simulate(
                 played = aside(
                     lambda stop: play(
                         payload,
-                        _model(model),
+                        packed,
                         shards,
                         held_out=held_out,
                         seed=seed,
@@ -185,8 +192,14 @@ def _data(
     return shards, npz(str(folder / HELD_OUT))
 
 
-def _model(card: Path | None) -> PackedModel:
-    return digits_model() if card is None else read_model(card)
+def _model(what: str | None, given: Given, name: str) -> PackedModel:
+    if what is None:
+        if given != Given():
+            raise SettingsError("--weights, --config and --input belong to a --model")
+        return digits_model()
+    if is_factory(what):  # whose model is called as the job calls it
+        given = replace(given, name=name)
+    return packed_model(what, given)
 
 
 def _say_round(advance: Callable[[str], None], done: RoundState) -> None:

@@ -28,6 +28,7 @@ _CALLBACKS: Final[Mapping[str, str]] = {
     "earlystopping": "EarlyStopping",
     "reducelronplateau": "ReduceLROnPlateau",
 }
+_OPEN: Final = 8
 _SEED_STATE: Final = "seed_generator_state"
 
 
@@ -62,6 +63,10 @@ class KerasTrainer(HandsOver):
     def initial(self) -> Weights:
         """Make the model's first weights, drawn by its seed."""
         return weights_of(build(self._structure))
+
+    def rows_to_try(self) -> tuple[tuple[int, ...], ...]:
+        """Give the shape of a row that the model says it takes; what is open is 8."""
+        return (tuple(size or _OPEN for size in self._net.input_shape[1:]),)
 
     def roles(self) -> Mapping[str, Role]:
         """Name the tensors that no gradient changes."""

@@ -47,7 +47,9 @@ def declared_loss(net: nn.Module) -> str | None:
 def ending_of(net: nn.Module, rows: Tensor) -> Ending:
     """Run a net on some rows, without any effect on it, and look at its last operation."""
     was = net.training
-    net.eval()  # one row is too few for a BatchNorm that trains
+    net.eval()  # a BatchNorm that trains would count these rows
+    if len(rows) == 1:
+        rows = torch.cat((rows, rows))  # one that keeps no statistics finds no variance in one
     own = [rows.device] if rows.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(own), torch.inference_mode(mode=False), torch.enable_grad():

@@ -17,6 +17,10 @@ from fedbus.errors import LayoutError
 from fedbus.layout import DTYPES, Array, Role, Weights
 
 _CARRIED_AS: Final = {torch.bfloat16: torch.float32}
+_STEPS: Final = 8
+"""Of a sequence."""
+_SIDES: Final = (28, 32, 8, 64, 96, 128, 224)
+"""Of pictures, as data sets have them."""
 
 
 def weights_of(net: nn.Module) -> dict[str, Array]:
@@ -72,6 +76,32 @@ def normalizes_batches(net: nn.Module) -> str | None:
     # Over pictures or sequences one row has many values a channel.
     kinds = nn.BatchNorm1d | nn.SyncBatchNorm
     return next((name for name, layer in net.named_modules() if isinstance(layer, kinds)), None)
+
+
+def likely_rows(net: nn.Module) -> tuple[tuple[int, ...], ...]:
+    """Guess what a row looks like that a net takes, by its first layer; the likeliest first."""
+    return next(filter(None, map(_rows_of, net.modules())), ())
+
+
+def _rows_of(layer: nn.Module) -> tuple[tuple[int, ...], ...]:
+    rows: tuple[tuple[int, ...], ...] = ()
+    match layer:
+        case nn.Linear():
+            wide = layer.in_features
+            rows = (wide,), (_STEPS, wide)
+        case nn.Embedding() | nn.EmbeddingBag():
+            rows = ((_STEPS,),)
+        case nn.RNNBase():
+            rows = ((_STEPS, layer.input_size),)
+        case nn.Conv1d():
+            rows = (layer.in_channels, 64), (layer.in_channels, 256)
+        case nn.Conv2d():
+            rows = tuple((layer.in_channels, side, side) for side in _SIDES)
+        case nn.LayerNorm():
+            rows = tuple(layer.normalized_shape), (_STEPS, *layer.normalized_shape)
+        case _:
+            pass
+    return rows
 
 
 def _carried(net: nn.Module) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from fedbus.frameworks.torch.optimizers import optimizer_of, step
 from fedbus.frameworks.torch.schedules import Schedule
 from fedbus.frameworks.torch.tensors import (
     first_dtype,
+    likely_rows,
     normalizes_batches,
     roles_of,
     set_weights,
@@ -68,6 +69,10 @@ class TorchTrainer(HandsOver):
     def initial(self) -> Weights:
         """Make the architecture's first weights, drawn by its seed."""
         return weights_of(build(self._structure))
+
+    def rows_to_try(self) -> tuple[tuple[int, ...], ...]:
+        """Give shapes of a row that the net may take, by its first layer."""
+        return likely_rows(self._net)
 
     def roles(self) -> Mapping[str, Role]:
         """Name the tensors that no gradient changes."""
