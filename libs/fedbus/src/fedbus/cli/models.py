@@ -18,9 +18,9 @@ from fedbus.cli.errands import Pull, Push, Question
 from fedbus.cli.exits import Failed
 from fedbus.cli.formats import SUFFIXES, format_of, write_model
 from fedbus.cli.here import broker_of
+from fedbus.cli.model_argument import Config, Given, Shape, WeightsFile, packed_model
 from fedbus.cli.times import age
 from fedbus.cli.trail import ANSWER, LINES, check_kept, fetch_trail, print_trail
-from fedbus.cli.model_argument import Config, Given, Shape, WeightsFile, packed_model
 from fedbus.cli.where import Where
 from fedbus.errors import LayoutError, WireError
 from fedbus.layout import Array, Layout
