@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,7 +95,7 @@ def test_the_record_says_who_counted_and_why_others_did_not() -> None:
     record = round_.record()
     assert [c.agent for c in record.contributors] == [A, C]
     assert [(r.agent, r.reason) for r in record.refusals] == [(B, "no update by the deadline")]
-    assert record.metrics == {"loss": 1.25, "accuracy": 0.5}
+    assert record.metrics == {"train_loss": 1.25, "train_accuracy": 0.5}
     assert (record.parent, record.weighted) == (1, True)
 
 
@@ -133,7 +134,7 @@ def test_a_mean_beyond_the_largest_float_is_left_out() -> None:
     round_ = round_of(roster=roster)
     for agent in roster:
         counted(round_, agent, 1, huge=sys.float_info.max, loss=1.0)
-    assert round_.record().metrics.keys() == {"loss"}
+    assert round_.record().metrics.keys() == {"train_loss"}
 
 
 @given(
@@ -182,3 +183,27 @@ def test_the_verdict_follows_from_the_facts_alone(
                 assert possible >= quorum
                 assert have < possible
                 assert not round_.late or round_.here
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ({"accuracy": 2.18}, "accuracy is 2.18, and it is a share: 0 to 1"),
+        ({"loss": -3.0, "f1": -0.5}, "f1 is -0.5, and it is a share: 0 to 1"),
+        ({"loss": 2.18, "accuracy": 1.0000000001}, None),
+    ],
+)
+def test_an_update_whose_figures_cannot_be_true_does_not_count(
+    metrics: dict[str, float], reason: str | None
+) -> None:
+    """Whatever measured it wrongly may have trained wrongly; a sum of shares is cut to 1."""
+    round_ = round_of()
+    assert round_.objection(A, replace(offer(blob(1.0)), metrics=metrics)) == reason
+
+
+def test_a_mean_of_shares_is_a_share() -> None:
+    """Rounding adds to it what no share has."""
+    round_ = round_of()
+    for agent in (A, B):
+        counted(round_, agent, 3, accuracy=1.0 + 1e-9)
+    assert round_.record().metrics == {"train_accuracy": 1.0}

@@ -22,7 +22,7 @@ from fedbus.wire.moments import moment_of
 from fedbus.wire.states import JobState
 from fedbus.wire.values import IDENT
 from fedbus_controller.made_ids import REMEMBERED, MadeIds
-from tests.controller.stand import JOB, REPOSITORY, Stand, job_file, loaded
+from tests.controller.stand import JOB, JUDGE, REPOSITORY, Stand, job_file, loaded
 
 STORED = JobStored(job=JOB, secret=b"s" * 32, base=loaded().latest)
 
@@ -39,6 +39,24 @@ def test_a_job_is_accepted_once_it_is_stored() -> None:
     assert stand.answer() == {"accepted": True, "job": JOB, "watch": f"jobs/{JOB}/state"}
     assert ("store", JOB) not in stand.asks
     assert stand.asked(("load", JOB), LoadJob).job == JOB
+
+
+@pytest.mark.parametrize("judges", [(), (JUDGE,)], ids=["none", "one"])
+def test_a_target_that_nobody_can_judge_is_warned_of(judges: tuple[str, ...]) -> None:
+    """What ends the job would be the agents' own figures of what they trained on."""
+    stand = Stand()
+    stand.lead()
+    stand.introduce(*judges)
+    stand.submit(job_file(stopping_target={"accuracy": 0.9}))
+    stand.hear(REPOSITORY, STORED)
+    answer = stand.answer()
+    assert answer["accepted"]
+    if judges:
+        assert "warnings" not in answer
+    else:
+        (warning,) = answer["warnings"]
+        assert warning.startswith("stopping_target accuracy: no evaluator is online")
+        assert stand.noted("job_warned")[0]["warning"] == warning
 
 
 def test_a_job_that_was_here_before_is_answered_with_how_it_stands() -> None:

@@ -194,7 +194,7 @@ def test_a_plan_whose_round_is_committed_is_not_opened_again() -> None:
 def test_a_job_that_is_done_is_ended_when_it_is_loaded() -> None:
     """Its controller was killed before it could say so."""
     stand = Stand()
-    stand.begin(loaded(plan=plan(round=2), rounds=2, metrics={"train_loss": 1.0}))
+    stand.begin(loaded(plan=plan(round=2), rounds=2, metrics={"loss": 1.0, "train_loss": 1.0}))
     assert stand.asked(("end", JOB), EndJob).reason == "all 2 rounds are done"
 
 

@@ -29,9 +29,11 @@ from tests.controller.stand import (
 OTHER_JUDGE = "agent.other-judge"
 
 
-def score(accuracy: float, examples: int = 10, number: int = 2, reason: str = "") -> Evaluated:
+def score(
+    accuracy: float, examples: int = 10, number: int = 2, reason: str = "", name: str = "accuracy"
+) -> Evaluated:
     """Score a version."""
-    metrics = {} if reason else {"accuracy": accuracy}
+    metrics = {} if reason else {name: accuracy}
     return Evaluated(job=JOB, version=number, examples=examples, metrics=metrics, reason=reason)
 
 
@@ -116,11 +118,16 @@ def test_training_figures_reach_no_target_where_data_is_held_out() -> None:
 
 
 def test_where_nobody_holds_data_out_training_figures_are_all_there_is() -> None:
-    """They reach the target under their own name."""
+    """They end the job, and both the end and the state say what they are."""
     stand = Stand()
     plan = stand.begin_round(loaded(file=job_file(stopping_target={"accuracy": 0.7})))
     stand.hear(COLLECTOR, committed(plan, accuracy=0.99))
-    assert "accuracy 0.99" in stand.asked(("end", JOB), EndJob).reason
+    assert stand.asked(("end", JOB), EndJob).reason == (
+        "train_accuracy 0.99, at least 0.7 was asked of accuracy; no evaluator scored it, so the "
+        "agents' own training data judged"
+    )
+    (state,) = stand.said(RoundState)
+    assert state.metrics == {"train_accuracy": 0.99}
     assert ("store-score", JOB, 1) not in stand.asks
 
 
@@ -156,7 +163,7 @@ def test_evaluators_have_as_long_as_agents_have() -> None:
 def test_a_version_whose_score_may_be_missing_is_scored_after_a_restart() -> None:
     """Evaluators are given a moment to introduce themselves; only then is it decided."""
     stand = Stand()
-    job = loaded(rounds=1, latest=version(2), metrics={"accuracy": 0.99})
+    job = loaded(rounds=1, latest=version(2), metrics={"train_accuracy": 0.99})
     stand.begin(job, COLLECTOR, A, B, C)
     assert ("plan", JOB) not in stand.asks
     stand.hear(A, score(0.1))
@@ -182,11 +189,11 @@ def test_a_late_timer_of_a_round_that_is_scored_does_nothing() -> None:
 @given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.integers(0, 1000)), min_size=1, max_size=6))
 def test_scores_are_averaged_by_their_examples(given_scores: list[tuple[float, int]]) -> None:
     """An evaluator without examples says nothing."""
-    means = mean_of([score(value, examples) for value, examples in given_scores])
+    means = mean_of([score(value, examples, name="loss") for value, examples in given_scores])
     total = sum(examples for _, examples in given_scores)
     if total:
         mean = math.fsum(value * examples for value, examples in given_scores) / total
-        assert means["accuracy"] == pytest.approx(mean, rel=1e-9, abs=1e-9)
+        assert means["loss"] == pytest.approx(mean, rel=1e-9, abs=1e-9)
     else:
         assert means == {}
 
@@ -216,4 +223,15 @@ def test_whatever_agents_measured_makes_messages_that_can_be_read(
 
 def test_a_mean_beyond_the_largest_float_is_left_out() -> None:
     """No message can hold it."""
-    assert mean_of([score(sys.float_info.max, 1)] * 11) == {}
+    assert mean_of([score(sys.float_info.max, 1, name="loss")] * 11) == {}
+
+
+@pytest.mark.parametrize("accuracy", [1.3, -0.2])
+def test_a_score_that_cannot_be_true_ends_nothing(accuracy: float) -> None:
+    """A share lies between 0 and 1; whoever says otherwise measured something else."""
+    stand = scoring(job_file(stopping_target={"accuracy": 0.7}))
+    stand.hear(JUDGE, score(accuracy))
+    (failed,) = stand.noted("score_failed")
+    assert failed["reason"] == f"accuracy is {accuracy}, and it is a share: 0 to 1"
+    assert ("end", JOB) not in stand.asks
+    assert stand.planned.round == 2

@@ -87,7 +87,8 @@ def test_a_job_is_trained_round_by_round() -> None:
     report = report_of(alone)
     assert (report.phase, report.reason) == ("FINISHED", "all 2 rounds are done")
     assert (report.round, report.progress, report.examples) == (2, 1.0, 40)
-    assert report.rounds == (GOOD.metrics, GOOD.metrics)
+    own = {"train_loss": 0.5, "train_accuracy": 0.75}  # of the data it trained on
+    assert (report.metrics, report.rounds) == (own, (own, own))
     assert report.weights == "/job/result/solo-1/weights"
     assert [each.phase for each in noted] == ["TRAINING", "TRAINING", "TRAINING", "FINISHED"]
     assert alone.under_way() == []
@@ -99,7 +100,7 @@ def test_a_job_ends_at_its_target() -> None:
     alone = begun(Alone(), job_file(rounds=9, stopping_target={"accuracy": 0.7}))
     key, _ = lesson_of(alone)
     list(alone.learnt(key, GOOD))
-    assert report_of(alone).reason == "accuracy 0.75, at least 0.7 was asked"
+    assert report_of(alone).reason.startswith("train_accuracy 0.75, at least 0.7 was asked of acc")
     assert report_of(alone).phase == "FINISHED"
 
 

@@ -55,7 +55,13 @@ def test_the_best_stays() -> None:
         ([version(1, loss=0.1), version(2, loss=0.2)], 1),
         ([version(1, loss=0.1), version(2, accuracy=0.1)], 2),
         ([version(1, scored=False, accuracy=0.99), version(2, accuracy=0.5)], 2),
-        ([version(1, scored=False, accuracy=0.9), version(2, scored=False, accuracy=0.5)], 1),
+        (
+            [
+                version(1, scored=False, train_accuracy=0.9),
+                version(2, scored=False, train_accuracy=0.5),
+            ],
+            1,
+        ),
         ([version(1), version(2)], None),
         ([], None),
     ],

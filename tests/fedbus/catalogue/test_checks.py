@@ -49,6 +49,16 @@ def test_one_framework_that_can_is_enough() -> None:
     ("framework", "params", "sentence"),
     [
         (
+            "torch",
+            Params(loss="mse", metrics=("mae", "accuracy")),
+            "eval_metrics: 'accuracy' is a share of right answers, and mse a loss of quantities",
+        ),
+        (
+            "keras",
+            Params(loss="huber", metrics=("auc",)),
+            "eval_metrics: 'auc' is a share of right answers, and huber a loss of quantities",
+        ),
+        (
             "keras",
             Params(optimizer="lbfgs"),
             "optimizer_config.optimizer: 'lbfgs' is an optimizer of torch, not of keras",

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
 
+from fedbus.catalogue import as_trained, bounded, impossible
 from fedbus.wire.messages import Offer, OpenRound
 from fedbus.wire.values import Contributor, Plan, Refusal, RoundRecord
 
 MAX_METRICS = 64
+MAX_NAME = 64
 METRICS_TOGETHER = 4096
 MAX_REASON = 300
 REASONS_TOLD = 3
@@ -92,7 +94,7 @@ class Round:
             return f"started from version {offer.base}, not {self.plan.base.version}"
         if offer.round != self.plan.round:
             return f"for round {offer.round}, not {self.plan.round}"
-        return None
+        return impossible(offer.metrics) or None
 
     def refuse(self, agent: str, reason: str) -> bool:
         """Let an agent of the roster not count; False: it has counted, or is not on it."""
@@ -167,7 +169,10 @@ class Round:
         return replace(contributor, metrics=dict(islice(contributor.metrics.items(), most)))
 
     def _mean_metrics(self, contributors: tuple[Contributor, ...]) -> dict[str, float]:
-        """Average each metric over those who measured it, weighted by their examples."""
+        """Average each metric over those who measured it, weighted by their examples.
+
+        They are named for what they are: figures of the data that agents trained on.
+        """
         names = dict.fromkeys(name for each in contributors for name in each.metrics)
         means: dict[str, float] = {}
         for name in names:
@@ -176,5 +181,6 @@ class Round:
             # Shares, not sums: a figure near the largest float must not become infinite.
             mean = sum(each.metrics[name] * (each.examples / examples) for each in having)
             if math.isfinite(mean):
-                means[name] = mean
-        return dict(islice(means.items(), MAX_METRICS))
+                means[name] = bounded(name, mean)
+        told = ((n, value) for n, value in as_trained(means).items() if len(n) <= MAX_NAME)
+        return dict(islice(told, MAX_METRICS))

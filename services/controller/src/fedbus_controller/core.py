@@ -284,7 +284,8 @@ class ControllerCore:
                         yield from self._load(name, epoch)
             case JobStored(job=name) if self._people.storing(name):
                 yield Cancel(("store", name))
-                yield from self._people.stored(message)
+                judged = any(self._fleet.agents("evaluate", now))
+                yield from self._people.stored(message, judged=judged)
                 yield from self._load(name, epoch)
             case JobRefused(job=name, faults=faults):
                 yield Cancel(("store", name))

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 from fedbus.actions import Action, Announce, Ask, Cancel, Note, WakeAt
+from fedbus.catalogue import held_out
 from fedbus.wire.jobfile import JobFile
 from fedbus.wire.messages import (
     Dismissed,
@@ -73,6 +74,7 @@ class Job:
         self._left_out = ""  # which agents, because they name classes or inputs differently
         self._round: Round | None = None
         self._scoring: Scoring | None = None
+        self._unjudged = False  # nobody holds data out, so figures of training are all there is
         self._record: RoundRecord | None = None
         self._small: bytes | None = None  # the latest version's weights, if they ride along
         self._submitted, self._ended = loaded.submitted, loaded.ended
@@ -91,7 +93,7 @@ class Job:
         yield from self._announce()
         if self._plan is not None and self._plan.round == self._rounds + 1:
             yield from self._open(self._plan, now)
-        elif self._rounds and not any(name.startswith("train_") for name in self._metrics):
+        elif self._rounds and not held_out(self._metrics):
             # The last version may lack its score. Evaluators introduce themselves while we load.
             self.phase = Phase.SCORING
             yield WakeAt(("score", self.id), now + PATIENCE_SECONDS)
@@ -101,7 +103,7 @@ class Job:
     def _next(self, now: float) -> Iterator[Action]:
         """End the job if it is done; else plan the next round."""
         file = self._brief.file
-        reached = file.reached(self._metrics) if self._rounds else None
+        reached = file.reached(self._metrics, trained=self._unjudged) if self._rounds else None
         if reached:
             yield from self.end("finished", reached)
         elif self._rounds >= file.num_rounds:
@@ -285,6 +287,7 @@ class Job:
             yield Announce(ROUND_STATE, self._round_state(self._record))
         facts = {"job": self.id, "round": self._rounds, "metrics": self._metrics, "at": now}
         yield Note("round_finished", facts)
+        self._unjudged = not scoring.evaluators
         self._scoring = None
         yield from self._announce()
         yield from self._next(now)

@@ -26,6 +26,7 @@ from fedbus_controller.submission import (
     read_job,
     refused,
     too_late,
+    unjudged,
 )
 
 MAX_PROBLEM = 4096
@@ -141,11 +142,14 @@ class People:
         store = StoreJob(epoch=epoch, job=job, model=file.model_name, file=payload)
         yield Ask(("store", job), self._repository, store)
 
-    def stored(self, stored: JobStored) -> Iterator[Action]:
-        """A job is accepted, or was before."""
+    def stored(self, stored: JobStored, *, judged: bool = True) -> Iterator[Action]:
+        """A job is accepted, or was before; `judged`: an evaluator is there to score it."""
         for request in self._storing.pop(stored.job, ()):
+            warnings = () if judged or stored.known else unjudged(request.payload)
             if request.reply is not None:
-                yield accepted(request.reply, stored)
+                yield accepted(request.reply, stored, warnings)
+            for warning in warnings:
+                yield Note("job_warned", {"job": stored.job, "warning": warning})
             yield from _decided(request)
         yield Clear(JOB_REFUSED, {"job": stored.job})
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from fedbus.actions import Action, Ask, Cancel, Note
+from fedbus.catalogue import as_trained, bounded, impossible
 from fedbus.wire.messages import Evaluated, EvaluateTask
 from fedbus.wire.values import ModelRef
 from fedbus_controller.brief import Brief
@@ -51,8 +52,8 @@ class Scoring:
         if agent not in self._missing or score.version != self.version.version:
             return
         yield from self.give_up((agent,))
-        if score.reason:
-            facts = {"job": self._brief.job, "agent": agent, "reason": score.reason}
+        if reason := score.reason or impossible(score.metrics):
+            facts = {"job": self._brief.job, "agent": agent, "reason": reason}
             yield Note("score_failed", facts)
         else:
             self._scores.append(score)
@@ -64,14 +65,8 @@ class Scoring:
             yield Cancel(("evaluate", self._brief.job, agent))
 
     def metrics(self, trained: Mapping[str, float]) -> dict[str, float]:
-        """Put held-out figures beside those of training, which are told apart by `train_`.
-
-        Where nobody holds data out, the figures of training are all there is.
-        """
-        if not self.evaluators:
-            return dict(trained)
-        own = {f"train_{name}": value for name, value in trained.items()}
-        figures = mean_of(self._scores) | own
+        """Put held-out figures beside those of training, which are told apart by `train_`."""
+        figures = mean_of(self._scores) | as_trained(trained)
         known = ((name, value) for name, value in figures.items() if len(name) <= MAX_NAME)
         return dict(islice(known, MAX_METRICS))
 
@@ -85,5 +80,5 @@ def mean_of(scores: Sequence[Evaluated]) -> dict[str, float]:
         # Shares, not sums: a figure near the largest float must not become infinite.
         parts = [score.metrics[name] * (score.examples / max(1, examples)) for score in having]
         if examples and math.isfinite(mean := sum(parts)):
-            means[name] = mean
+            means[name] = bounded(name, mean)
     return means

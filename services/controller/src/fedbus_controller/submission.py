@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from fedbus.actions import Reply, ReplyTo
 from fedbus.errors import WireError
+from fedbus.layout import listed
 from fedbus.wire.jobfile import Fault, JobFile, JobFileError, Plugins, parse
 from fedbus.wire.jobfile.tree import read
 from fedbus.wire.json_reader import read_json
@@ -62,10 +63,25 @@ def named_in(payload: bytes, *, cancel: bool, place: str) -> str:
     return job if isinstance(job, str) and re.fullmatch(IDENT, job) else ""
 
 
-def accepted(to: ReplyTo, stored: JobStored) -> Reply:
+def unjudged(payload: bytes) -> tuple[str, ...]:
+    """Warn of targets that figures of training will judge, where no evaluator is online."""
+    targets = parse(payload).targets
+    if not targets:
+        return ()
+    warning = (
+        f"stopping_target {listed(targets)}: no evaluator is online, so the figures of the data "
+        "that agents train on will judge it; an agent with FEDBUS_ROLES=evaluate and data of its "
+        "own scores each version (docs/first-device.md)"
+    )
+    return (warning,)
+
+
+def accepted(to: ReplyTo, stored: JobStored, warnings: Sequence[str] = ()) -> Reply:
     """Say that the job is stored, and where to watch it; one that was before, how it stands."""
     job = stored.job
     said: dict[str, object] = {"accepted": True, "job": job, "watch": f"jobs/{job}/state"}
+    if warnings:
+        said["warnings"] = list(warnings)
     if stored.known:
         said |= {
             "known": True,

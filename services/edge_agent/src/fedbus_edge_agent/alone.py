@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from fedbus.actions import Action, Key, Note, Run
+from fedbus.catalogue import as_trained
 from fedbus.errors import Stopped
 from fedbus.wire.jobfile import JobFile, params
 from fedbus.wire.values import TrainingParams
@@ -195,16 +196,17 @@ class Alone:
             reason = sentence_of(result) if isinstance(result, Exception) else "nothing learnt"
             yield from self._end(replace(report, phase="FAILED", reason=reason[:MAX_REASON]))
             return
+        metrics = as_trained(result.metrics)
         report = replace(
             report,
             round=number,
             progress=number / report.num_rounds,
             examples=result.examples,
-            metrics=result.metrics,
-            rounds=(*report.rounds, result.metrics)[-MAX_ROUNDS:],
+            metrics=metrics,
+            rounds=(*report.rounds, metrics)[-MAX_ROUNDS:],
             weights=f"/job/result/{job}/weights",
         )
-        reached = file.reached(result.metrics)
+        reached = file.reached(metrics, trained=True)
         if reached or number >= report.num_rounds:
             reason = reached or f"all {number} rounds are done"
             yield from self._end(replace(report, phase="FINISHED", reason=reason))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fedbus.catalogue import bounded, impossible
 from fedbus.errors import LayoutError, TrainingError, WireError
 from fedbus.layout import Weights
 from fedbus.weights import check_update
@@ -21,14 +22,17 @@ def plain(metrics: Mapping[str, float]) -> dict[str, float]:
     """Turn a trainer's figures into what a message holds.
 
     Raises:
-        TrainingError: a figure is no finite number, or there are too many, or ill-named.
+        TrainingError: a figure is no finite number or a share outside 0 to 1, or there are too
+            many, or ill-named.
     """
     try:
         figures = {str(name): float(value) for name, value in metrics.items()}
         codec.unpack(_Figures, codec.pack(_Figures(figures)))
     except (TypeError, ValueError, WireError) as error:
         raise TrainingError(f"the trainer's metrics: {error}") from error
-    return figures
+    if fault := impossible(figures):
+        raise TrainingError(f"the trainer's metrics: {fault}")
+    return {name: bounded(name, value) for name, value in figures.items()}
 
 
 def check_finite(weights: Weights) -> None:

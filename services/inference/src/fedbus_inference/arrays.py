@@ -14,6 +14,7 @@ import numpy as np
 
 from fedbus.errors import WireError
 from fedbus.layout import DTYPES, MAX_DIMENSIONS, Array, listed
+from fedbus.rounding import beside
 
 _MOST_NORMALIZED: Final = 1 + 1e-6
 """As agents judge their rows; see `fedbus.data.format.check_batch`."""
@@ -271,10 +272,12 @@ def _check_normalized(array: Array) -> None:
     beyond = (array > _MOST_NORMALIZED) | (array < -_MOST_NORMALIZED)
     if beyond.any():
         at = int(beyond.argmax())
+        value = float(array.flat[at])
+        told = beside(value, 1 if value > 0 else -1)
         raise WireError(
-            f"{_place(at, array.shape)} is {array.flat[at]:.9g}; this model takes numbers from -1 "
-            "to 1, as it was trained on: scale the inputs as the agents' data are (the bytes of a "
-            "picture are divided by 255, say)"
+            f"{_place(at, array.shape)} is {told}; this model takes numbers from -1 to 1, as in "
+            "training: scale the inputs as the agents' data are (the bytes of a picture are "
+            "divided by 255, say)"
         )
 
 

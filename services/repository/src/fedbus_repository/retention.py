@@ -6,6 +6,7 @@ structure files are kept for ever; only weights are large.
 
 from collections.abc import Sequence
 
+from fedbus.catalogue import TRAINED
 from fedbus_repository.store import Kept, Version
 
 
@@ -36,9 +37,18 @@ def best(versions: Sequence[Version]) -> Version | None:
 
     Held-out scores are believed before the agents' own metrics.
     """
-    judged = [version for version in versions if version.scored] or versions
-    if accurate := [version for version in judged if "accuracy" in version.metrics]:
-        return max(accurate, key=lambda version: version.metrics["accuracy"])
-    if measured := [version for version in judged if "loss" in version.metrics]:
-        return min(measured, key=lambda version: version.metrics["loss"])
+    scored = [version for version in versions if version.scored]
+    judged = scored or versions
+    accuracy = [(_figure(version, "accuracy"), version) for version in judged]
+    if accurate := [(value, version) for value, version in accuracy if value is not None]:
+        return max(accurate, key=lambda each: each[0])[1]
+    loss = [(_figure(version, "loss"), version) for version in judged]
+    if measured := [(value, version) for value, version in loss if value is not None]:
+        return min(measured, key=lambda each: each[0])[1]
     return None
+
+
+def _figure(version: Version, name: str) -> float | None:
+    """Find a held-out figure, or of a version that nobody scored that of training."""
+    found = version.metrics.get(name)
+    return found if version.scored or found is not None else version.metrics.get(TRAINED + name)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import islice
 
+from fedbus.catalogue import impossible
 from fedbus.layout import listed
 from fedbus.weights import MAX_PREFIX
 from fedbus.wire.jobfile import differences
@@ -98,6 +99,8 @@ def why_no_commit(record: RoundRecord, weights: Manifest, standing: Standing) ->
         _why_not_planned(record, standing)
         or _why_no_child(record, weights, standing.latest)
         or _why_not_counted(record, standing)
+        or impossible(record.metrics)
+        or None
     )
 
 
@@ -117,8 +120,9 @@ def merged(own: Metrics, score: Metrics) -> Metrics:
     """Put a held-out score over a round's own metrics; a message holds 64 of them.
 
     Where the score brings a figure of training as `train_…`, the bare name is the held-out one's
-    alone, or nobody's.
+    alone, or nobody's. A figure that cannot be true is left out.
     """
+    score = {name: value for name, value in score.items() if not impossible({name: value})}
     said = {*score, *(name.removeprefix("train_") for name in score)}
     rest = {name: value for name, value in own.items() if name not in said}
     return dict(islice((score | rest).items(), MAX_METRICS))

@@ -201,9 +201,10 @@ def test_a_lowered_flag_keeps_the_target_from_ending_the_job() -> None:
 
 
 def test_an_error_is_reached_from_above_and_a_share_from_below() -> None:
-    """Whatever its name."""
-    job = parse(job_with(eval_func="mse", stopping_target={"mae": 0.5, "recall": 0.8}))
+    """Whatever its name; a share that cannot be true reaches nothing."""
+    job = parse(job_with(stopping_target={"mae": 0.5, "recall": 0.8}))
     assert job.reached({"mae": 0.6, "recall": 0.7}) is None
+    assert job.reached({"recall": 2.18}) is None
     assert job.reached({"mae": 0.5}) == "mae 0.5, at most 0.5 was asked"
     assert job.reached({"recall": 0.8}) == "recall 0.8, at least 0.8 was asked"
 

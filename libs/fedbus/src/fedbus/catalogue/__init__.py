@@ -6,14 +6,24 @@ trainers build what it names.
     argument.py      what an argument may be
     torch.py keras.py tflite.py    the tables
     frameworks.py    the tables by the trainer's name
-    figures.py       which way a metric is better
+    figures.py       what a metric is: a share or not, of training or not, which way it is better
     memory.py        what an optimizer keeps beside the weights
     checks.py        whether a framework can do what a job asks
 """
 
 from fedbus.catalogue.argument import Domain, Takes
 from fedbus.catalogue.checks import Objection, Wished, objections, require, taken
-from fedbus.catalogue.figures import LOWER_IS_BETTER, REGRESSIONS, SHARES
+from fedbus.catalogue.figures import (
+    LOWER_IS_BETTER,
+    REGRESSIONS,
+    SHARES,
+    TRAINED,
+    as_trained,
+    bounded,
+    held_out,
+    impossible,
+    is_share,
+)
 from fedbus.catalogue.frameworks import FRAMEWORKS, Framework
 from fedbus.catalogue.memory import at_most, slots
 
@@ -22,12 +32,18 @@ __all__ = [
     "LOWER_IS_BETTER",
     "REGRESSIONS",
     "SHARES",
+    "TRAINED",
     "Domain",
     "Framework",
     "Objection",
     "Takes",
     "Wished",
+    "as_trained",
     "at_most",
+    "bounded",
+    "held_out",
+    "impossible",
+    "is_share",
     "objections",
     "require",
     "slots",

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from fedbus.catalogue import frameworks
 from fedbus.catalogue.argument import Takes
+from fedbus.catalogue.figures import QUANTITIES, SHARES
 from fedbus.catalogue.frameworks import FRAMEWORKS, Framework
 from fedbus.catalogue.torch import CYCLED, LAMBDAS, MADE_OF_PARTS
 from fedbus.errors import TrainingError
@@ -114,6 +115,14 @@ def _of(framework: str, judged: Sequence[str], params: Wished) -> Iterator[Objec
         known = {name: f.losses for name, f in FRAMEWORKS.items()}
         yield _unknown("eval_func", "a loss", params.loss, (framework, judged), known)
     for metric in params.metrics:
+        if metric in SHARES and metric in has.metrics and params.loss in QUANTITIES & has.losses:
+            yield Objection(
+                key="eval_metrics",
+                problem=f"'{metric}' is a share of right answers, and {params.loss} a loss of "
+                "quantities, which has none",
+                hint="measure an error, as mae, or leave it out; or take a loss of classes",
+                word=metric,
+            )
         if metric not in has.metrics:
             known = {name: f.metrics for name, f in FRAMEWORKS.items()}
             found = _unknown("eval_metrics", "a metric", metric, (framework, judged), known)

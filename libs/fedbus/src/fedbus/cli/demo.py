@@ -26,6 +26,7 @@ from fedbus.cli.watching import watch
 from fedbus.cli.where import Where
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.members import ClusterPlan
+from fedbus.rounding import percent
 from fedbus.wire.states import JobState
 from fedbus.wire.values import role_of
 
@@ -67,7 +68,7 @@ def demo(
         raise
     shutil.rmtree(home, ignore_errors=True)
     show.commands(f"\n{what_next()}\n")
-    show.say(f"held-out accuracy: {show.percent(end.metrics['accuracy'])}")
+    show.say(f"held-out accuracy: {show.metric('accuracy', end.metrics['accuracy'])}")
 
 
 def what_next() -> str:
@@ -160,5 +161,5 @@ async def _ask(here: Where, held_out: Path, end: JobState) -> None:
     show.say("\nA held-out digit, sent to fedbus/v1/inference/digits/request:\n")
     show.say(show.digit(pixels))
     guess = int(np.argmax(answer["outputs"][0]))
-    sure = show.percent(answer["outputs"][0][guess])
+    sure = percent(answer["outputs"][0][guess])
     show.say(f"\nversion {answer['version']} answers {guess} ({sure} sure); the truth is {truth}")

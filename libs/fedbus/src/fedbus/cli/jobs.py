@@ -1,6 +1,7 @@
 """`fedbus job`: submit, list, show, watch, cancel, forget."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -123,7 +124,7 @@ def _submit(here: Where, file: str, payload: bytes, how: _How) -> None:
         if as_json:
             print_json(error.answer)
         raise
-    _warn(payload)
+    _warn(payload, answer)
     over = over_already(answer)
     if as_json and (over or not watch_it):
         print_json(answer)
@@ -265,7 +266,9 @@ def _watch(here: Where, job: str, *, as_json: bool, submitted: bool = False) -> 
         show.say(f"{end.model} version {end.version}: {show.metrics(end.metrics)}")
 
 
-def _warn(payload: bytes) -> None:
+def _warn(payload: bytes, answer: Mapping[str, Any]) -> None:
+    for warning in answer.get("warnings", ()):
+        show.warn(str(warning))
     # A controller of another version may have taken what this one would not.
     with suppress(JobFileError):
         if said := idle(params(parse(payload))):

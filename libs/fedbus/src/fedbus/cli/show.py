@@ -10,7 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fedbus import catalogue
+from fedbus.catalogue import LOWER_IS_BETTER, TRAINED, is_share
 from fedbus.cli.fitting import blocks, fits, least_widths, without_empty, wrapped
+from fedbus.rounding import cautious, percent
 
 METRIC_DIGITS = 4
 CUT_LEAST = 16
@@ -167,28 +170,23 @@ def size(count: float) -> str:
     return f"{count:.1f} {_UNITS[-1]}"
 
 
-def percent(share: float) -> str:
-    """Write a share: `91.3 %`."""
-    return f"{100 * share:.1f} %"
-
-
 def held_out(found: Mapping[str, float]) -> Mapping[str, float]:
     """Leave out how agents did on what they trained on, where somebody held data out."""
-    held = {name: value for name, value in found.items() if not name.startswith("train_")}
-    return held or found
+    return catalogue.held_out(found) or found
 
 
 def metrics(found: Mapping[str, float]) -> str:
     """Write metrics in a line, the best known first."""
-    order = sorted(found, key=lambda name: (name.startswith("train_"), name != "accuracy", name))
+    order = sorted(found, key=lambda name: (name.startswith(TRAINED), name != "accuracy", name))
     return "  ".join(f"{name} {metric(name, found[name])}" for name in order)
 
 
 def metric(name: str, value: float) -> str:
-    """Write one metric: shares in percent, others as numbers."""
-    if name.removeprefix("train_") == "accuracy":
+    """Write one metric, rounded to its worse side: shares in percent, others as numbers."""
+    if is_share(name):
         return percent(value)
-    return f"{value:.{METRIC_DIGITS}g}"
+    lower = name.removeprefix(TRAINED) in LOWER_IS_BETTER
+    return cautious(value, METRIC_DIGITS, lower_is_better=lower)
 
 
 def digit(pixels: Sequence[float], width: int = 8) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from fedbus.data.dataset import Batch, Dataset
 from fedbus.errors import TrainingError
 from fedbus.layout import Array, listed
+from fedbus.rounding import beside
 from fedbus.wire.announced_names import MAX_NAME, names_of, plain_names
 
 Kind = Literal["image", "numerical", "categorical"]
@@ -253,4 +254,4 @@ def check_batch(batch: Batch, form: Format) -> None:
             raise TrainingError(f"{name} is {rows.dtype} {shape}, declared as {field}")
         if field.normalized and rows.size and np.abs(rows).max() > 1 + 1e-6:
             most = float(np.abs(rows).max())
-            raise TrainingError(f"{name} holds {most:.4g}, declared as normalized (-1 to 1)")
+            raise TrainingError(f"{name} holds {beside(most, 1)}, declared as normalized (-1 to 1)")

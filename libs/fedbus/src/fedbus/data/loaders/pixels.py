@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fedbus.errors import TrainingError
 from fedbus.layout import listed
+from fedbus.rounding import beside
 
 CHANNELS: Final = {"grey": ("L", 1), "rgb": ("RGB", 3)}
 Background = Literal["ignore"] | int | Sequence[int] | None
@@ -97,7 +98,7 @@ class Reading:
                 '"range": [LOW, HIGH], which become 0 and 255, alike on all agents'
             )
         if not np.isfinite(numbers).all() or numbers.min() < low or numbers.max() > high:
-            found = f"{numbers.min():g} to {numbers.max():g}"
+            found = f"{beside(numbers.min(), low)} to {beside(numbers.max(), high)}"
             raise TrainingError(f"{name}: pixels of {found}, beyond the range {low:g} to {high:g}")
         return Image.fromarray(((numbers - low) / (high - low) * _WHITE).astype(np.float32))
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from fedbus.catalogue import FRAMEWORKS, LOWER_IS_BETTER, SHARES
+from fedbus.rounding import beside
 from fedbus.wire.jobfile.faults import Fault, show
 from fedbus.wire.jobfile.model import RoundSettings
 from fedbus.wire.values import BASE
@@ -31,7 +32,7 @@ def _one_learning_rate(written: Written) -> Iterator[Fault]:
     short, long = "optimizer_config.lr", "optimizer_config.learning_rate"
     one, other = _number(written.get(short)), _number(written.get(long))
     if one is not None and other is not None and one != other:
-        problem = f"{other:g}, but {short} says {one:g}"
+        problem = f"{beside(other, one)}, but {short} says {one:g}"
         yield Fault(key=long, problem=problem, hint="give the learning rate once")
 
 
@@ -39,7 +40,10 @@ def _quorum_within_agents(written: Written) -> Iterator[Fault]:
     agents = _number(written.get("round.agents", RoundSettings().agents))
     quorum = _number(written.get("round.quorum"))
     if agents is not None and quorum is not None and quorum > agents:
-        yield Fault(key="round.quorum", problem=f"{quorum:g}, at most round.agents, {agents:g}")
+        yield Fault(
+            key="round.quorum",
+            problem=f"{beside(quorum, agents)}, at most round.agents, {agents:g}",
+        )
 
 
 def _reachable_targets(written: Written) -> Iterator[Fault]:
@@ -49,10 +53,10 @@ def _reachable_targets(written: Written) -> Iterator[Fault]:
         if threshold is None or metric not in SHARES | LOWER_IS_BETTER:
             continue
         if threshold < 0:
-            yield Fault(key=key, problem=f"{threshold:g}, at least 0")
+            yield Fault(key=key, problem=f"{beside(threshold, 0)}, at least 0")
         if threshold > 1 and metric in SHARES:
             hint = f"{threshold:g} % is {threshold / 100:g}"
-            yield Fault(key=key, problem=f"{threshold:g}, at most 1", hint=hint)
+            yield Fault(key=key, problem=f"{beside(threshold, 1)}, at most 1", hint=hint)
     raised = str(written.get("stopping_flag", False)).lower() in {"true", "1"}
     if raised and not written.get("stopping_target"):
         hint = "give stopping_target"

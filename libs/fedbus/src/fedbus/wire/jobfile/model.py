@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field
 
-from fedbus.catalogue import LOWER_IS_BETTER
+from fedbus.catalogue import LOWER_IS_BETTER, TRAINED, impossible
 from fedbus.wire.jobfile.options import (
     NOT_A_FLAG,
     DpAdaptive,
@@ -106,6 +106,9 @@ class Plugins(Part):
     )
 
 
+ON_TRAINING_DATA = "no evaluator scored it, so the agents' own training data judged"
+
+
 class JobFile(Part):
     """A job, as a person or an aerOS controller writes it."""
 
@@ -154,7 +157,8 @@ class JobFile(Part):
     stopping_target: Mapping[str, Real] = Field(
         default={},
         description="Metrics that end the job early: accuracy and its like at least, loss and "
-        "errors at most.",
+        "errors at most. Judged by evaluators' held-out data; where no evaluator is online, by the "
+        "agents' own training data, which the answer to the job file warns of.",
     )
     stopping_flag: bool | None = Field(
         default=None, description="false keeps stopping_target from ending the job."
@@ -182,14 +186,24 @@ class JobFile(Part):
         """The thresholds that end this job; none when its flag is down."""
         return {} if self.stopping_flag is False else self.stopping_target
 
-    def reached(self, metrics: Mapping[str, float]) -> str | None:
-        """Say which target these metrics reach, or None; one is enough, and it must be measured."""
+    def reached(self, metrics: Mapping[str, float], *, trained: bool = False) -> str | None:
+        """Say which target these metrics reach, or None; one is enough, and it must be measured.
+
+        With `trained` figures of the data that agents trained on count where there are no others. A
+        share that cannot be true reaches nothing.
+        """
         for metric, threshold in self.targets.items():
-            value = metrics.get(metric, math.nan)
-            if metric in LOWER_IS_BETTER and value <= threshold:
-                return f"{metric} {value:g}, at most {threshold:g} was asked"
-            if metric not in LOWER_IS_BETTER and value >= threshold:
-                return f"{metric} {value:g}, at least {threshold:g} was asked"
+            name = metric
+            if trained and metric not in metrics:
+                name = f"{TRAINED}{metric}"
+            value = metrics.get(name, math.nan)
+            lower = metric in LOWER_IS_BETTER
+            met = value <= threshold if lower else value >= threshold
+            if not met or impossible({name: value}):
+                continue
+            bound = f"{'at most' if lower else 'at least'} {threshold:.10g} was asked"
+            judged = "" if name == metric else f" of {metric}; {ON_TRAINING_DATA}"
+            return f"{name} {value:.10g}, {bound}{judged}"
         return None
 
 
