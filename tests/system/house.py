@@ -249,6 +249,13 @@ class House:
             with suppress(AssertionError):
                 await self.until("it is canceled", lambda: self.ended(job), 2.0)
 
+    async def publish_once(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish with QoS 1, as a client that goes away then; the broker has it on return."""
+        self.note(f"published once to {topic}")
+        await self.until("the broker is there", lambda: self._bus is not None)
+        assert self._bus is not None
+        assert await self._bus.deliver(Packet(f"{ROOT}/{topic}", payload, retain=retain)) or retain
+
     async def _insist(self, topic: str, text: str, job: str) -> None:
         while job not in self.states:
             await self._say(topic, text.encode())

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from fedbus.bus import mqtt
 from fedbus.bus.base import Packet
 from fedbus.bus.broker import LocalBroker
-from fedbus.cli.agents import KEPT_SECONDS, LONG_AGO, seen
+from fedbus.cli.agents import KEPT_SECONDS, LONG_AGO, seen, troubles
 from fedbus.cli.main import app
 from fedbus.wire import codec
 from fedbus.wire.states import NodeState
@@ -76,3 +76,15 @@ async def test_the_command_shows_how_long_ago(tmp_path: Path) -> None:
     assert second[:2] == ["agent.b", "offline"]
     assert {first[2], second[2]} <= {"1s", "2s", "3s"}
     assert [one["seen"][-1] for one in json.loads(plain.stdout)] == ["Z", "Z"]
+
+
+def test_what_a_person_should_look_at_is_said_below_the_table() -> None:
+    """Of services too, whom the table leaves out; what is gone is no trouble any more."""
+    twice = NodeState(node="agent.a", incarnation=1, online=True, trouble="used twice")
+    alone = NodeState(node="inference.1", incarnation=1, online=True, trouble="no shares")
+    gone = NodeState(node="agent.b", incarnation=1, online=False, trouble="used twice")
+    well = NodeState(node="agent.c", incarnation=1, online=True)
+    assert list(troubles([twice, alone, gone, well])) == [
+        "agent.a: used twice",
+        "inference.1: no shares",
+    ]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -51,6 +51,8 @@ def agents(
     )
     for line in remarks([one.state for one in shown]):
         show.say(line)
+    for sentence in troubles(one.state for one in states):
+        show.warn(sentence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,13 @@ def seen(packets: Iterable[Packet]) -> list[Seen]:
     if any(one.state.online and (one.seconds or 0.0) > LONG_AGO for one in found):
         return [replace(one, seconds=None) for one in found]
     return found
+
+
+def troubles(states: Iterable[NodeState]) -> Iterator[str]:
+    """Say what a person should look at: of the services too, whom the table leaves out."""
+    for state in states:
+        if state.trouble and state.online:
+            yield f"{state.node}: {state.trouble}"
 
 
 def _plain(one: Seen) -> Any:  # noqa: ANN401 - JSON
