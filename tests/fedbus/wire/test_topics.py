@@ -205,3 +205,27 @@ def test_a_node_is_a_role_and_a_name(name: str, expected: bool) -> None:
 def test_an_ident_makes_a_node_of_every_role(name: str) -> None:
     """What the job file calls an id will do for a machine, too."""
     assert all(is_node(f"{role}.{name}") for role in ROLES)
+
+
+@pytest.mark.parametrize(
+    ("root", "why"),
+    [
+        ("fedbus/v1", ""),
+        ("werk 1/größe", ""),
+        ("a/#", "without wildcards"),
+        ("+/v1", "without wildcards"),
+        ("a\0", "control characters"),
+        ("a\n", "control characters"),
+        ("/a", "one / between"),
+        ("a/", "one / between"),
+        ("a//b", "one / between"),
+        ("$SYS/fedbus", "belong to the broker"),
+        ("$share/g/a", "belong to the broker"),
+        ("x" * 201, "longer than 200"),
+    ],
+)
+def test_everything_can_live_under_a_root_of_plain_levels(root: str, why: str) -> None:
+    """A root with a wildcard would be a broker's riddle at every publication."""
+    said = topics.bad_root(root)
+    assert why in said
+    assert bool(why) == bool(said)

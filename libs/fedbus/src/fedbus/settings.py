@@ -80,6 +80,13 @@ class ServiceSettings(BaseModel):
         ),
     ] = ()
 
+    @field_validator("root")
+    @classmethod
+    def _levels(cls, value: str) -> str:
+        if why := topics.bad_root(value):
+            raise ValueError(why)
+        return value
+
     @field_validator("plugins", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
@@ -147,4 +154,5 @@ def _sentence(kind: type[ServiceSettings], fault: object) -> str:
         case "string_pattern_mismatch", {"pattern": pattern}:
             wanted = IDENT_SAID if pattern == f"^{IDENT}$" else described
             return f"{variable}={fault['input']!r}: not {wanted}"
-    return f"{variable}={fault['input']!r}: {fault['msg']}{hint}"
+    said = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{variable}={fault['input']!r}: {said}{hint}"

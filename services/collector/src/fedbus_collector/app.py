@@ -12,16 +12,21 @@ from fedbus.node import Identity
 from fedbus.plugins import Folds
 from fedbus.settings import ServiceSettings
 from fedbus.spool import Spools
+from fedbus.wire.values import IDENT
 from fedbus_collector.collection import Means
 from fedbus_collector.contained import Contained
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.shelf import Shelf
 
+REPOSITORY = rf"^repository\.{IDENT}$"
+
 
 class CollectorSettings(ServiceSettings):
     """What the collector needs to know beyond every service."""
 
-    repository: Annotated[str, Field(description="the repository's node")] = "repository.1"
+    repository: Annotated[
+        str, Field(description="the repository's node, as repository.1", pattern=REPOSITORY)
+    ] = "repository.1"
     memory_mb: Annotated[
         int, Field(ge=1, description="MiB for updates and models; the rest goes to temporary files")
     ] = 160

@@ -13,14 +13,19 @@ from fedbus.node import Identity
 from fedbus.plugins import Folds, Selector
 from fedbus.settings import ServiceSettings
 from fedbus.wire.jobfile import Fault, Plugins, steps_of
+from fedbus.wire.values import IDENT
 from fedbus_controller.bounded import Bounded
 from fedbus_controller.core import ControllerCore
+
+REPOSITORY = rf"^repository\.{IDENT}$"
 
 
 class ControllerSettings(ServiceSettings):
     """What the controller needs to know beyond every service."""
 
-    repository: Annotated[str, Field(description="the repository's node")] = "repository.1"
+    repository: Annotated[
+        str, Field(description="the repository's node, as repository.1", pattern=REPOSITORY)
+    ] = "repository.1"
 
 
 @cache  # every round asks, and to look through all that is installed takes 10 ms

@@ -5,7 +5,7 @@ import re
 from aiohttp import web
 
 from fedbus.wire import codec
-from fedbus.wire.values import IDENT
+from fedbus.wire.values import IDENT, IDENT_SAID
 from fedbus_edge_agent.reports import Problem
 
 _NAME = re.compile(IDENT)
@@ -24,7 +24,7 @@ def read_name(request: web.Request, what: str) -> str:
     """Read a name from the path."""
     name = request.match_info[what]
     if not _NAME.fullmatch(name):
-        raise Refused(400, f"{what}: not 1 to 64 letters, digits, '.', '_' or '-'")
+        raise Refused(400, f"{what}: not {IDENT_SAID}")
     return name
 
 

@@ -13,6 +13,7 @@ from fedbus.cli import show
 from fedbus.cli.client import connected
 from fedbus.cli.exits import Failed, Refused
 from fedbus.cli.here import broker_of
+from fedbus.cli.names import model_name
 from fedbus.cli.where import Where
 from fedbus.errors import SettingsError, WireError
 from fedbus.layout import Array
@@ -26,7 +27,9 @@ ROWS = 20
 
 def infer(
     ctx: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="The model's name.", callback=model_name)
+    ],
     file: Annotated[
         Path,
         typer.Argument(

@@ -15,6 +15,7 @@ from fedbus.cli.client import connected
 from fedbus.cli.exits import Failed, Interrupted, Refused
 from fedbus.cli.here import broker_of
 from fedbus.cli.job_files import id_of, read_job_file, with_id, with_own_id
+from fedbus.cli.names import job_id
 from fedbus.cli.submitting import (
     CONTROLLER,
     JobRefused,
@@ -39,7 +40,7 @@ app = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
-JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's training_id.")]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's training_id.", callback=job_id)]
 
 
 class JobPhase(StrEnum):

@@ -19,6 +19,7 @@ from fedbus.cli.exits import Failed
 from fedbus.cli.formats import SUFFIXES, format_of, write_model
 from fedbus.cli.here import broker_of
 from fedbus.cli.model_argument import Config, Given, Shape, WeightsFile, packed_model
+from fedbus.cli.names import model_name
 from fedbus.cli.times import age
 from fedbus.cli.trail import ANSWER, LINES, check_kept, fetch_trail, print_trail
 from fedbus.cli.where import Where
@@ -36,7 +37,9 @@ IN_MEMORY = 256 * 2**20
 app = typer.Typer(no_args_is_help=True, help="Push, list, show and pull models.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="The model's name.", callback=model_name)
+]
 Version = Annotated[int | None, typer.Option("--version", help="The latest by default.")]
 
 

@@ -25,6 +25,7 @@ from fedbus.wire.values import ROLES, is_node, role_of
 ROOT = "fedbus/v1"
 
 LONGEST_REPLY_TOPIC = 512
+LONGEST_ROOT = 200
 
 Access = Literal["read", "write"]
 
@@ -293,6 +294,23 @@ def matches(pattern: str, topic: str) -> bool:
     return len(wanted) == len(given)
 
 
+def bad_root(root: str) -> str:
+    """Say why nothing can live under a root topic; nothing if it can."""
+    if root.startswith("$"):
+        return "topics that begin with $ belong to the broker"
+    if len(root) > LONGEST_ROOT:
+        return f"longer than {LONGEST_ROOT} characters"
+    if set(root) & set("+#") or any(_unprintable(letter) for letter in root):
+        return "a topic without wildcards and control characters, as fedbus/v1"
+    if any(not level for level in root.split("/")):
+        return "levels with one / between them, as fedbus/v1"
+    return ""
+
+
+def _unprintable(letter: str) -> bool:
+    return unicodedata.category(letter) in {"Cc", "Cn", "Cs"}
+
+
 def unanswerable(response_topic: str | None, root: str, *, open_profile: bool) -> str:
     """Say why no answer may be published there; nothing if it may.
 
@@ -306,9 +324,7 @@ def unanswerable(response_topic: str | None, root: str, *, open_profile: bool) -
     shown = ascii(response_topic[:80])
     if len(response_topic) > LONGEST_REPLY_TOPIC:
         return f"the reply topic {shown} … is longer than {LONGEST_REPLY_TOPIC} characters"
-    if set(response_topic) & set("+#") or any(
-        unicodedata.category(letter) in {"Cc", "Cn", "Cs"} for letter in response_topic
-    ):
+    if set(response_topic) & set("+#") or any(map(_unprintable, response_topic)):
         return f"the reply topic {shown} has a wildcard or a control character; {place}"
     if matches(wildcard(root, REPLIES), response_topic):
         return ""
