@@ -279,7 +279,7 @@ def _warn(payload: bytes, answer: Mapping[str, Any]) -> None:
 async def _ask(here: Where, topic: Topic, payload: bytes) -> dict[str, Any]:
     async with connected(here) as client:
         packet = await client.ask(
-            here.topic(topic), payload, of=CONTROLLER, content_type=None, kept=True
+            here.topic(topic), payload, of=CONTROLLER, content_type=None, kept=topic.kept
         )
     answer: dict[str, Any] = show.plain_json(packet.payload)
     return answer
