@@ -159,6 +159,10 @@ class Node:
         self._beat(now)
         self._tell(Connected(), now)
 
+    def presence(self) -> Packet:
+        """What this node says of itself while it is there."""
+        return self._state_packet(online=True)
+
     def stopping(self, now: float) -> None:
         """The process leaves on purpose: long work is told, and the last word is said."""
         self._tell(Stopping(), now)
@@ -364,7 +368,7 @@ class Node:
     # ── presence ──────────────────────────────────────────────────────────────────────────────────
 
     def _introduce(self) -> None:
-        self._effects.append(Publish(self._state_packet(online=True)))
+        self._effects.append(Publish(self.presence()))
         self.conflict.said()
 
     def _heard_of_self(self, state: NodeState) -> None:

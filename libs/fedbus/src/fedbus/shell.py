@@ -13,7 +13,7 @@ import structlog
 from fedbus import clock
 from fedbus.actions import Note, Quit
 from fedbus.bus.base import Bus, Packet
-from fedbus.echo import ANSWER_SECONDS, Echo
+from fedbus.echo import Echo
 from fedbus.effects import (
     Acknowledge,
     Effect,
@@ -26,6 +26,7 @@ from fedbus.effects import (
 )
 from fedbus.errors import FedbusError
 from fedbus.node import Node
+from fedbus.self_check import SelfCheck
 
 log = structlog.get_logger()
 
@@ -43,12 +44,11 @@ class Shell:
 
     def __init__(self, node: Node, threads: int, echo: Echo | None = None) -> None:
         self.node = node
-        self._echo = echo
-        self._echoed = asyncio.Event()
         self.connected = False
         self.over = asyncio.Event()
         self.code = 0
         self.counts: dict[str, int] = {}
+        self._check = None if echo is None else SelfCheck(echo, node.presence, self.counts)
         self.traffic = {"received": (0, 0), "sent": (0, 0)}
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="work")
         self._control: deque[Publish | Acknowledge | Subscribe | Unsubscribe] = deque()
@@ -69,15 +69,15 @@ class Shell:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(bus), name="read")
                 tasks.create_task(self._write(bus, tasks), name="write")
-                if self._echo is not None:
-                    tasks.create_task(self._hear_ourselves(bus, self._echo), name="echo")
+                if self._check is not None:
+                    tasks.create_task(self._check.run(bus), name="self_check")
         finally:
             self.connected = False
 
     @property
     def well(self) -> bool:
         """Connected, and heard by others as far as we know."""
-        return self.connected and (self._echo is None or not self._echo.unheard)
+        return self.connected and (self._check is None or self._check.well)
 
     async def leave(self) -> None:
         """Tell the core that the process stops, and give the last word time to go out."""
@@ -113,34 +113,11 @@ class Shell:
     async def _read(self, bus: Bus) -> None:
         async for arrived in bus.batches():
             now = clock.monotonic()
-            packets = self._without_echoes(arrived, self._echo) if self._echo else arrived
+            packets = self._check.without_echoes(arrived) if self._check else arrived
             for packet in packets:
                 self.node.receive(packet, now)
             self._count("received", packets)
             self._perform()
-
-    def _without_echoes(self, packets: Sequence[Packet], echo: Echo) -> list[Packet]:
-        others = [packet for packet in packets if not echo.is_echo(packet)]
-        if len(others) < len(packets) and any(
-            echo.is_ours(packet) for packet in packets if echo.is_echo(packet)
-        ):
-            self._echoed.set()
-        return others
-
-    async def _hear_ourselves(self, bus: Bus, echo: Echo) -> None:
-        while True:
-            self._echoed.clear()
-            await bus.publish(echo.word())
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    await self._echoed.wait()
-            if self._echoed.is_set():
-                if echo.heard():
-                    log.info("node_heard_again")
-            elif echo.missed():
-                self.counts["node_unheard"] = self.counts.get("node_unheard", 0) + 1
-                log.error("node_unheard", reason=echo.sentence())
-            await asyncio.sleep(echo.pause)
 
     async def _write(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
         while True:
