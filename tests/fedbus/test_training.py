@@ -2,12 +2,10 @@
 
 import math
 
-import numpy as np
 import pytest
 
 from fedbus.errors import TrainingError
-from fedbus.layout import Array
-from fedbus.training import Params, Tally, check_labels
+from fedbus.training import Params, Tally
 
 
 def test_an_argument_that_is_no_number_is_refused() -> None:
@@ -34,20 +32,3 @@ def test_training_that_diverged_or_saw_nothing_makes_no_update() -> None:
     tally.add(loss=math.nan, correct=0, examples=1)
     with pytest.raises(TrainingError, match="the loss became nan; a lower learning_rate"):
         tally.metrics()
-
-
-@pytest.mark.parametrize(
-    ("y", "sentence"),
-    [
-        (np.zeros(3, int), r"int64 \(3,\); 2 class numbers belong there"),
-        (np.zeros((2, 10)), r"float64 \(2, 10\)"),
-        (np.zeros(2), r"float64 \(2,\)"),
-        (np.array([0, 10]), "y holds 0 to 10; a class is 0 to 9"),
-        (np.array([-1, 3]), "y holds -1 to 3"),
-    ],
-)
-def test_truths_that_are_no_classes_are_refused(y: Array, sentence: str) -> None:
-    """A framework would crash on some of them, and quietly learn from the others."""
-    check_labels(np.array([0, 9], np.uint8), 2, 10)
-    with pytest.raises(TrainingError, match=sentence):
-        check_labels(y, 2, 10)

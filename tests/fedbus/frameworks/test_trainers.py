@@ -136,6 +136,35 @@ def test_all_frameworks_score_and_answer_alike() -> None:
     assert (found[0].shape, found[0].dtype.name) == ((7, 10), "float32")
 
 
+def test_usual_layouts_of_labels_train_alike(trainer: FullTrainer) -> None:
+    """A column, ids as fractions, one-hot rows of any dtype: the same labels, the same weights."""
+    weights, (x, y) = trainer.initial(), next(rows(32).peek())
+    params = Params(batch_size=16, learning_rate=0.1)
+    first = trainer.train(weights, of(x, y), params)
+    score = trainer.evaluate(weights, of(x, y), params)
+    hot = np.eye(10)[y]
+    for truths in (y[:, None], y.astype(float), hot.astype(np.uint8), hot.astype(bool), hot):
+        other = trainer.train(weights, of(x, truths), params)
+        assert close(first.weights, other.weights)
+        assert other.metrics == pytest.approx(first.metrics, abs=1e-5)
+        assert trainer.evaluate(weights, of(x, truths), params) == pytest.approx(score, abs=1e-5)
+    with pytest.raises(TrainingError, match=r'y holds 1 to 10; .*"first": 1'):
+        trainer.train(weights, of(x, np.arange(32) % 10 + 1), params)
+
+
+def test_shares_of_classes_are_learnt_by_all(trainer: FullTrainer) -> None:
+    """Smoothed labels: TFLite's step takes class numbers, drawn by the shares."""
+    y = np.arange(400) % 10
+    x = np.eye(64, dtype=np.float32)[y * 6]
+    shares = (np.eye(10)[y] * 0.9 + 0.01).astype(np.float32)
+    params = Params(batch_size=20, learning_rate=0.5, epochs=20)
+    update = trainer.train(trainer.initial(), of(x, shares), params)
+    score = trainer.evaluate(update.weights, of(x, shares), params)
+    assert score["accuracy"] == 1
+    least = -(0.91 * np.log(0.91) + 9 * 0.01 * np.log(0.01))
+    assert least - 1e-3 < score["loss"] < least + 0.1
+
+
 def test_training_starts_afresh_every_time(trainer: FullTrainer) -> None:
     """No momentum and no chance is left over from the task before."""
     weights = trainer.initial()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fedbus.errors import TrainingError
-from fedbus.layout import Array, Weights
+from fedbus.layout import Weights
 
 Metrics = Mapping[str, float]
 """Named figures: `loss`, `accuracy`, and whatever else a trainer measures."""
@@ -105,18 +105,6 @@ def one_class(loss: str) -> str:
         f"the model has one output, of which {loss} is always 0: binary_crossentropy is the loss "
         "of yes or no, mean_squared_error that of a quantity"
     )
-
-
-def check_labels(y: Array, rows: int, classes: int) -> None:
-    """Refuse truths that are not one class number for each of the rows.
-
-    Raises:
-        TrainingError: they are of another shape or dtype, or name a class the model does not have.
-    """
-    if y.shape != (rows,) or y.dtype.kind not in "iu":
-        raise TrainingError(f"y is {y.dtype} {y.shape}; {rows} class numbers belong there")
-    if rows and (y.min() < 0 or y.max() >= classes):
-        raise TrainingError(f"y holds {y.min()} to {y.max()}; a class is 0 to {classes - 1}")
 
 
 @dataclass(slots=True)

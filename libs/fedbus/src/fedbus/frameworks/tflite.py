@@ -33,6 +33,7 @@ from fedbus.data import Dataset
 from fedbus.errors import TrainingError
 from fedbus.frameworks.handover import HandsOver
 from fedbus.frameworks.tflite_file import Signature, signatures_of
+from fedbus.labels import check_yes_or_no, class_truths, drawn_classes
 from fedbus.layout import Array, Layout, Weights, listed
 from fedbus.training import (
     CROSS_ENTROPY,
@@ -40,7 +41,6 @@ from fedbus.training import (
     Structure,
     Tally,
     Update,
-    check_labels,
     one_class,
 )
 
@@ -50,6 +50,8 @@ _SQUARED = frozenset({"mean_squared_error", "mse"})
 _BINARY = frozenset({"binary_crossentropy"})
 _YES = 0.5
 _SEEDS = 1021
+_DRAWS = 2
+"""Tells the chance by which classes are drawn from shares apart from others of a task's seed."""
 _LEAST = 1e-7
 _MADE_BY = "made_by"
 
@@ -131,8 +133,12 @@ class TfliteTrainer(HandsOver):
             self._recall(found, params)
         del found  # as large as what the file holds now
         tally = Tally()
+        chance = np.random.default_rng((params.seed, _DRAWS))
         for x, y in data.steps(params):
-            batch = {"x": self._typed("x", x), "y": self._truth(x, y)}
+            truth = self._truth(x, y)
+            if self._by_class:  # the file's step takes class numbers alone
+                truth = drawn_classes(truth, chance)
+            batch = {"x": self._typed("x", x), "y": self._typed("y", truth)}
             said = _run(step, batch | fixed)
             correct = float(said.get("correct", np.float32(0)))
             tally.add(loss=float(said["loss"]), correct=correct, examples=len(x))
@@ -176,9 +182,13 @@ class TfliteTrainer(HandsOver):
         answered = self._answer(x)
         likely = answered["probabilities" if self._scores else "outputs"]
         if self._by_class:
-            chosen = np.maximum(likely[np.arange(len(y)), truth], _LEAST)
-            right = likely.argmax(axis=1) == truth
-            return {"loss": float(-np.log(chosen).mean()), "correct": float(right.sum())}
+            logs = np.log(np.maximum(likely, _LEAST))
+            if truth.ndim == 1:
+                each, classes = logs[np.arange(len(y)), truth], truth
+            else:
+                each, classes = (truth * logs).sum(axis=1), truth.argmax(axis=1)
+            right = likely.argmax(axis=1) == classes
+            return {"loss": float(-each.mean()), "correct": float(right.sum())}
         if self._yes_or_no:
             held = np.clip(likely, _LEAST, 1 - _LEAST)
             loss = -(truth * np.log(held) + (1 - truth) * np.log(1 - held)).mean()
@@ -234,11 +244,12 @@ class TfliteTrainer(HandsOver):
         return self._train, fixed
 
     def _truth(self, x: Array, y: Array) -> Array:
+        """Bring truths to class numbers or shares of classes, or to what the outputs are like."""
         if self._by_class:
-            check_labels(y, len(x), self._classes)
-        elif y.shape == (len(x),) and self._classes == 1:
-            y = y[:, None]
-        return self._typed("y", y)
+            return class_truths(y, (len(x),), self._classes)
+        if self._yes_or_no:
+            check_yes_or_no(y, "binary_crossentropy")
+        return self._typed("y", y[:, None] if y.shape == (len(x),) and self._classes == 1 else y)
 
     def _figures(self, tally: Tally) -> dict[str, float]:
         figures = tally.metrics()

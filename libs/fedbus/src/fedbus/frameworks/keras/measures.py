@@ -7,8 +7,9 @@ import keras
 import numpy as np
 
 from fedbus.errors import TrainingError
+from fedbus.labels import check_yes_or_no, class_truths
 from fedbus.layout import Array
-from fedbus.training import check_labels, one_class
+from fedbus.training import one_class
 
 _LOSSES: Final[Mapping[str, str]] = {
     "categorical_crossentropy": "CategoricalCrossentropy",
@@ -164,6 +165,8 @@ def truth_of(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
     shape = y.shape if alike else (len(y), *(size or 0 for size in answers))
     if y.dtype.kind not in "biuf" or y.size != np.prod(shape):
         raise TrainingError(f"y is {y.dtype} {y.shape}; the model answers {(len(y), *answers)}")
+    if loss in _YES_OR_NO - _OF_SIGNS:
+        check_yes_or_no(y, loss)
     return y.astype(np.float32).reshape(shape)
 
 
@@ -174,15 +177,17 @@ def _shares(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
         raise TrainingError(f"the model answers {('rows', *answers)}, not (rows, classes)")
     if classes == 1:
         raise TrainingError(one_class(loss))
-    if y.ndim == len(answers) + 1 and y.shape[-1] == classes and y.dtype.kind == "f":
-        return y.astype(np.float32)
-    if len(answers) == 1:
-        check_labels(y, len(y), classes)
-    elif y.ndim != len(answers):
+    found = class_truths(y, (len(y), *_places(y, answers)), classes)
+    return found if found.dtype.kind == "f" else np.eye(classes, dtype=np.float32)[found]
+
+
+def _places(y: Array, answers: tuple[int | None, ...]) -> tuple[int, ...]:
+    """Tell how many places of a row have a class; lengths that vary are those of y."""
+    wanted = answers[:-1]
+    given = y.shape[1 : len(wanted) + 1]
+    if len(given) < len(wanted):
         raise TrainingError(
             f"y is {y.dtype} {y.shape}; the model answers {('rows', *answers)}, for which one "
-            f"class number at each place is wanted, {('rows', *answers[:-1])}"
+            f"class number at each place is wanted, {('rows', *wanted)}"
         )
-    else:
-        check_labels(y.reshape(-1), y.size, classes)
-    return np.eye(classes, dtype=np.float32)[y.astype(np.int64)]
+    return tuple(n if want is None else want for want, n in zip(wanted, given, strict=True))

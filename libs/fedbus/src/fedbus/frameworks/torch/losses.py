@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from fedbus.answers import Ending
 from fedbus.errors import TrainingError
+from fedbus.labels import check_yes_or_no, class_truths
 from fedbus.layout import Array
-from fedbus.training import check_labels, one_class
+from fedbus.training import one_class
 
 _ROWS_AND_CLASSES = 2
 _LEAST = 1e-7
@@ -60,16 +61,13 @@ def aligned(outputs: Tensor, y: Array, loss: str, ending: Ending) -> tuple[Tenso
         TrainingError: outputs and truths do not fit each other, or the loss.
     """
     if loss in BY_CLASS and outputs.ndim > _ROWS_AND_CLASSES:
-        shape, last = tuple(outputs.shape), outputs.shape[-1]
-        if y.shape == (shape[0], *shape[2:]) and y.shape != shape[:-1]:
-            outputs, last = outputs.movedim(1, -1), shape[1]
-        if y.shape not in {shape, tuple(outputs.shape[:-1])}:
-            raise TrainingError(
-                f"y is {y.dtype} {y.shape}; the model answers {shape}, for which one class "
-                f"number at each place is wanted, {tuple(outputs.shape[:-1])}"
-            )
-        y = y.reshape(-1, last) if y.shape == shape else y.reshape(-1)
-        outputs = outputs.reshape(-1, last)
+        shape = tuple(outputs.shape)
+        places = (shape[0], *shape[2:])
+        if y.shape in {places, (*places, 1)} and y.shape != shape[:-1]:
+            outputs = outputs.movedim(1, -1)
+        y = class_truths(y, tuple(outputs.shape[:-1]), outputs.shape[-1])
+        y = y.reshape(-1, outputs.shape[-1]) if y.dtype.kind == "f" else y.reshape(-1)
+        outputs = outputs.reshape(-1, outputs.shape[-1])
     truth = truth_of(y, outputs, loss)
     if loss in BY_CLASS and ending == "softmax":
         outputs = outputs.clamp(_LEAST, 1).log()
@@ -89,16 +87,15 @@ def truth_of(y: Array, outputs: Tensor, loss: str) -> Tensor:
         if y.dtype.kind not in "biuf" or y.size != outputs.numel() or len(y) != rows:
             shape = tuple(outputs.shape)
             raise TrainingError(f"y is {y.dtype} {y.shape}; the model answers {shape}")
+        if loss in YES_OR_NO:
+            check_yes_or_no(y, loss)
         numbers = torch.from_numpy(y.astype(np.float32)).reshape(outputs.shape)
         return numbers.to(outputs.device)
     if outputs.ndim != _ROWS_AND_CLASSES:
         raise TrainingError(f"the model answers {tuple(outputs.shape)}, not (rows, classes)")
     if outputs.shape[1] == 1:
         raise TrainingError(one_class(loss))
-    if y.shape == tuple(outputs.shape) and y.dtype.kind == "f":
-        return torch.from_numpy(y.astype(np.float32)).to(outputs.device)
-    check_labels(y, rows, outputs.shape[1])
-    classes = torch.from_numpy(y.astype(np.int64)).to(outputs.device)
-    if loss == "kl_divergence":
+    classes = torch.from_numpy(class_truths(y, (rows,), outputs.shape[1])).to(outputs.device)
+    if loss == "kl_divergence" and classes.ndim == 1:
         return functional.one_hot(classes, outputs.shape[1]).to(outputs.dtype)
     return classes
