@@ -1,18 +1,48 @@
-"""Write an .npz file of named arrays that is there whole or not at all; never a pickle in it."""
+"""Files of arrays as numpy has them, .npz and .npy: written whole, read within bounds.
 
+numpy's own reader allocates what a header claims before it looks whether the file has it, so that a
+file of a few bytes takes all memory; here each size is held against the file's first. Nothing in a
+file is ever unpickled.
+"""
+
+import math
 import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from tokenize import TokenError
+from typing import IO, Any, Final
 
 import numpy as np
 from numpy.lib import format as npy
 
+from fedbus.errors import LayoutError
 from fedbus.interruption import undisturbed
 from fedbus.layout import Array, Weights
 
 SUFFIX = ".npy"
 """Of an array's entry."""
+NUMBERS: Final = "biuf"
+"""Kinds of dtypes that hold truth values and numbers."""
+MOST_PACKED: Final = 1032
+"""Bytes that deflate can make of one, at the very best."""
+
+_NPY: Any = npy  # numpy 1 has no types for it
+_PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_NO_HEAD: Final = (
+    EOFError, MemoryError, OverflowError, RecursionError, SyntaxError, TokenError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""What numpy and Python's parser raise of a head, a Python literal, that is torn."""
+_UNREADABLE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+"""What a file raises that is none, is torn, or is locked with a password."""
 
 
 def unfinished(path: Path) -> Path:
@@ -44,3 +74,82 @@ def write_npz(path: Path, weights: Weights) -> None:
 def _write(file: IO[bytes], array: Array) -> None:
     rows = np.asarray(array, order="C")  # which keeps an array of no dimension what it is
     npy.write_array(file, rows, allow_pickle=False)  # type: ignore[no-untyped-call]
+
+
+def read_npz(path: Path, kinds: str = NUMBERS) -> dict[str, Array]:
+    """Read named arrays of these kinds of dtypes.
+
+    Raises:
+        LayoutError: it is no .npz file, is torn, or claims more than it can hold.
+        OSError: it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            whole = sum(entry.file_size for entry in entries)
+            if whole > path.stat().st_size * MOST_PACKED:
+                raise LayoutError(
+                    f"it claims to hold {whole} bytes, which {path.stat().st_size} cannot"
+                )
+            return dict(_read_entry(archive, entry, kinds) for entry in entries)
+    except _UNREADABLE as error:
+        raise LayoutError(f"not an .npz file of named arrays: {error}") from error
+
+
+def read_npy(path: Path, kinds: str = NUMBERS) -> Array:
+    """Read one array of these kinds of dtypes.
+
+    Raises:
+        LayoutError: it is no .npy file, is torn, or claims more than it holds.
+        OSError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return _read(file, path.stat().st_size, "the array", kinds)
+    except _UNREADABLE as error:
+        raise LayoutError(f"not an .npy file: {error}") from error
+
+
+def read_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the head of a .npy file: shape, whether it lies column by column, and dtype.
+
+    Raises:
+        LayoutError: it is torn, or of another format.
+    """
+    try:
+        version = _NPY.read_magic(file)
+        reader = {(1, 0): _NPY.read_array_header_1_0, (2, 0): _NPY.read_array_header_2_0}.get(
+            version
+        )
+        if reader is None:
+            raise LayoutError(f"{what} is in .npy format {version}; 1.0 and 2.0 are read")
+        shape, by_column, dtype = reader(file)
+    except _NO_HEAD as error:
+        raise LayoutError(f"{what} has no head as numpy writes it: {error}") from error
+    return shape, by_column, dtype
+
+
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kinds: str) -> tuple[str, Array]:
+    name = entry.filename.removesuffix(SUFFIX)
+    if name == entry.filename:
+        raise LayoutError(f"it holds {name[:64]!r}, which is no array")
+    if entry.compress_type not in _PACKED:
+        raise LayoutError(f"array {name!r} is packed in a way that numpy does not write")
+    with archive.open(entry) as file:
+        return name, _read(file, entry.file_size, f"array {name!r}", kinds)
+
+
+def _read(file: IO[bytes], size: int, what: str, kinds: str) -> Array:
+    shape, by_column, dtype = read_header(file, what)
+    if dtype.hasobject:
+        raise LayoutError(f"{what}: object arrays are pickled, and never read")
+    if dtype.kind not in kinds or dtype.itemsize == 0:
+        raise LayoutError(f"{what} is {dtype}, not numbers")
+    due = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or file.tell() + due != size:
+        raise LayoutError(f"{what}: {size} bytes do not hold {dtype} {shape} behind its head")
+    data = file.read(due)
+    if len(data) != due:
+        raise LayoutError(f"{what} ends after {len(data)} of {due} bytes")
+    order: Any = "F" if by_column else "C"
+    return np.array(np.frombuffer(data, dtype).reshape(shape, order=order), order="C")

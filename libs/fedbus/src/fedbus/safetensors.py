@@ -62,7 +62,15 @@ def unpack(data: bytes) -> dict[str, Array]:
             for name, entry in head.items()
             if name != "__metadata__"
         }
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        struct.error,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         raise LayoutError(f"not a safetensors file: {error}") from error
 
 

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 from typing import Final
-from zipfile import BadZipFile, is_zipfile
-
-import numpy as np
+from zipfile import is_zipfile
 
 from fedbus import safetensors
 from fedbus.errors import LayoutError
 from fedbus.layout import Array
+from fedbus.npz import read_npz
 
 WANTED: Final = "an .npz file of named arrays, or a .safetensors file, as `models pull` writes them"
 _BARE: Final = b"\x93NUMPY"
@@ -32,7 +31,7 @@ def read_weights(path: str | Path) -> dict[str, Array]:
         return _read(path)
     except OSError as error:
         raise LayoutError(f"{path}: {error.strerror or error}") from error
-    except (LayoutError, ValueError, EOFError, BadZipFile) as error:
+    except (LayoutError, ValueError) as error:
         raise LayoutError(f"{path}: not {WANTED}: {error}") from error
 
 
@@ -40,8 +39,7 @@ def _read(path: Path) -> dict[str, Array]:
     if path.suffix in _ELSEWHERE:
         raise LayoutError(f"{_ELSEWHERE[path.suffix]} reads it")
     if is_zipfile(path):
-        with np.load(path, allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}
+        return read_npz(path)
     data = path.read_bytes()
     if data.startswith(_BARE):
         raise LayoutError("but one bare array")

@@ -5,13 +5,11 @@ a personal last layer. An update does not hold it, and the model's versions keep
 pushed: an agent begins a job with that one, and goes on with its own.
 """
 
-import zipfile
 from dataclasses import dataclass
 
-import numpy as np
-
 from fedbus.errors import LayoutError
-from fedbus.layout import Array, Layout, Weights
+from fedbus.layout import Layout, Weights
+from fedbus.npz import read_npz
 from fedbus_edge_agent.round_files import RoundFiles
 
 
@@ -29,12 +27,11 @@ class LocalTensors:
         if not _local(layout) or (path := self.files.before(job, round_)) is None:
             return weights
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-                own: dict[str, Array] = dict(held)
+            own = read_npz(path)
             for tensor in layout.tensors:
                 if tensor.role == "local":
                     tensor.check(own[tensor.name])
-        except (OSError, ValueError, EOFError, KeyError, LayoutError, zipfile.BadZipFile):
+        except (OSError, KeyError, LayoutError):
             return None
         return {**weights, **{name: own[name] for name in _local(layout)}}
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
 
 from fedbus import npz
 from fedbus.errors import LayoutError, StoreError
@@ -65,12 +64,7 @@ def _entry(archive: zipfile.ZipFile, tensor: Tensor) -> zipfile.ZipInfo:
 
 
 def _array(file: IO[bytes], tensor: Tensor) -> Array:
-    version = npy.read_magic(file)  # type: ignore[no-untyped-call]
-    if version == (1, 0):
-        header = npy.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
-    else:
-        header = npy.read_array_header_2_0(file)  # type: ignore[no-untyped-call]
-    shape, by_columns, dtype = header
+    shape, by_columns, dtype = npz.read_header(file, f"tensor {tensor.name!r}")
     if shape != tensor.shape or dtype.name != tensor.dtype:
         raise LayoutError(
             f"tensor {tensor.name!r}: {dtype.name} {shape} where the layout has"

@@ -1,6 +1,5 @@
 """What trainers remember from round to round, on the agent's disk: optimizers and schedulers."""
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,16 @@ from typing import Final
 
 import numpy as np
 
-from fedbus.errors import TrainingError
+from fedbus import npz
+from fedbus.errors import LayoutError, TrainingError
 from fedbus.layout import Array
 from fedbus.plugins import Remembers, Trainer
 from fedbus.training import Params
 from fedbus_edge_agent.round_files import RoundFiles
 
 _MADE_FOR: Final = "fedbus:made_for"
+_KINDS: Final = f"{npz.NUMBERS}cSU"
+"""Kinds of dtypes that a trainer may remember: numbers and words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,7 @@ def _wanted(params: Params) -> str:
 
 def _read(path: Path, wanted: str) -> Mapping[str, Array] | None:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-            state = dict(held)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        state = npz.read_npz(path, _KINDS)
+    except (OSError, LayoutError):
         return None
     return state if str(state.pop(_MADE_FOR, "")) == wanted else None

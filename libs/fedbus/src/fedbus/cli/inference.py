@@ -15,8 +15,9 @@ from fedbus.cli.exits import Failed, Refused
 from fedbus.cli.here import broker_of
 from fedbus.cli.names import model_name
 from fedbus.cli.where import Where
-from fedbus.errors import SettingsError, WireError
+from fedbus.errors import LayoutError, SettingsError, WireError
 from fedbus.layout import Array
+from fedbus.npz import read_npy
 from fedbus.wire.json_reader import read_json
 from fedbus.wire.topics import INFERENCE
 
@@ -60,11 +61,11 @@ def request(file: Path) -> tuple[bytes, str]:
     """
     try:
         if file.suffix == ".npy":
-            return msgpack.packb({"inputs": raw(np.load(file, allow_pickle=False))}), MSGPACK
+            return msgpack.packb({"inputs": raw(read_npy(file))}), MSGPACK
         said = read_json(file.read_bytes())
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror or error}") from error
-    except (ValueError, EOFError, WireError) as error:
+    except (LayoutError, ValueError, WireError) as error:
         raise SettingsError(f"{file}: neither an .npy array nor JSON: {error}") from error
     if isinstance(said, list):
         said = {"inputs": said}

@@ -165,7 +165,8 @@ class Columns:
             row = int(at[gap // max(1, lengths[0])])
             raise TrainingError(f"{self.where(row, name)}: nothing where a number belongs")
         rows: Array = values.to_numpy(zero_copy_only=False)
-        made: Array = rows.astype(np.float32).reshape(len(lengths), -1)
+        with np.errstate(over="ignore"):  # refused by name, as infinity
+            made: Array = rows.astype(np.float32).reshape(len(lengths), -1)
         finite(f"{self.path}, column {name!r}: ", made, int(at[0]))
         return made
 

@@ -2,17 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import numpy as np
-import numpy.lib.format
 
+from fedbus import npz
 from fedbus.data.rows import KEPT_BYTES, check_row
-from fedbus.errors import TrainingError
+from fedbus.errors import LayoutError, TrainingError
 from fedbus.layout import Array
 
-_NPY: Any = numpy.lib.format  # numpy 1 has no types for it
-_HEADERS: Any = {(1, 0): _NPY.read_array_header_1_0, (2, 0): _NPY.read_array_header_2_0}
+MAX_WORDS_BYTES: Final = 16 * 2**20
+"""Of an array of words, all names of classes together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,11 @@ def read_header(name: str, file: BinaryIO) -> Header:
         TrainingError: it is torn, of another format, or holds something else than rows of numbers.
     """
     try:
-        version = _NPY.read_magic(file)
-        read = _HEADERS.get(version)
-        if read is None:
-            raise TrainingError(f"{name} is in .npy format {version}; 1.0 and 2.0 are read")
-        shape, by_column, dtype = read(file)
-    except (ValueError, EOFError) as error:
-        raise TrainingError(f"{name}: {error}") from error
+        shape, by_column, dtype = npz.read_header(file, name)
+    except LayoutError as error:
+        raise TrainingError(str(error)) from error
+    if min(shape, default=0) < 0:
+        raise TrainingError(f"{name} is {shape}; no length is below 0")
     if dtype.hasobject:
         raise TrainingError(f"{name}: Object arrays are pickled, and never read")
     if dtype.kind not in "biuf":
@@ -60,14 +58,14 @@ def read_header(name: str, file: BinaryIO) -> Header:
 def read_words(file: BinaryIO) -> list[str]:
     """Read a .npy file of words; [] if it holds anything else."""
     try:
-        read = _HEADERS.get(_NPY.read_magic(file))
-        shape, _, dtype = read(file) if read is not None else ([], False, np.dtype(float))
-    except (ValueError, EOFError):
+        shape, _, dtype = npz.read_header(file, "words")
+    except LayoutError:
         return []
     if dtype.kind != "U" or len(shape) != 1 or not dtype.itemsize:
         return []
-    content = file.read(shape[0] * dtype.itemsize)
-    if len(content) != shape[0] * dtype.itemsize:
+    due = shape[0] * dtype.itemsize
+    content = file.read(due) if 0 <= due <= MAX_WORDS_BYTES else b""
+    if len(content) != due:
         return []
     words: list[str] = np.frombuffer(content, dtype).tolist()
     return words
