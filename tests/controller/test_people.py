@@ -22,7 +22,7 @@ from fedbus.wire.moments import moment_of
 from fedbus.wire.states import JobState
 from fedbus.wire.values import IDENT
 from fedbus_controller.made_ids import REMEMBERED, MadeIds
-from tests.controller.stand import JOB, JUDGE, REPOSITORY, Stand, job_file, loaded
+from tests.controller.stand import JOB, JUDGE, REPOSITORY, Stand, facts, job_file, loaded
 
 STORED = JobStored(job=JOB, secret=b"s" * 32, base=loaded().latest)
 
@@ -57,6 +57,18 @@ def test_a_target_that_nobody_can_judge_is_warned_of(judges: tuple[str, ...]) ->
         (warning,) = answer["warnings"]
         assert warning.startswith("stopping_target accuracy: no evaluator is online")
         assert stand.noted("job_warned")[0]["warning"] == warning
+
+
+def test_a_metric_that_no_agent_can_measure_is_warned_of() -> None:
+    """Its figure would be missing from every round without a word."""
+    stand = Stand()
+    stand.lead()
+    stand.introduce_as(JUDGE, replace(facts("evaluate"), trainers=("tflite",)))
+    stand.submit(job_file(eval_metrics=["accuracy", "auc"]))
+    stand.hear(REPOSITORY, STORED)
+    (warning,) = stand.answer()["warnings"]
+    assert warning.startswith("eval_metrics 'auc': no agent that is online can measure it: keras")
+    assert stand.noted("job_warned")[0]["warning"] == warning
 
 
 def test_a_job_that_was_here_before_is_answered_with_how_it_stands() -> None:

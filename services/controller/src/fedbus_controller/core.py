@@ -285,7 +285,10 @@ class ControllerCore:
             case JobStored(job=name) if self._people.storing(name):
                 yield Cancel(("store", name))
                 judged = any(self._fleet.agents("evaluate", now))
-                yield from self._people.stored(message, judged=judged)
+                agents = {**dict(self._fleet.agents("train", now))}
+                agents |= dict(self._fleet.agents("evaluate", now))
+                trainers = [facts.trainers for facts in agents.values()]
+                yield from self._people.stored(message, judged=judged, trainers=trainers)
                 yield from self._load(name, epoch)
             case JobRefused(job=name, faults=faults):
                 yield Cancel(("store", name))

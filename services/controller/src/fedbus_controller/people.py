@@ -5,7 +5,7 @@ Nobody is told what is not stored, and the broker keeps a request that was publi
 until it is decided: a controller that is killed meanwhile gets it again.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 from fedbus.actions import Action, Announce, Ask, Clear, Note, ReplyTo, Requested, Settle
@@ -15,6 +15,7 @@ from fedbus.wire.states import RefusedRequest
 from fedbus.wire.topics import CANCEL, JOB_REFUSED, JOB_REQUEST
 from fedbus.wire.values import Moment
 from fedbus_controller.made_ids import MadeIds
+from fedbus_controller.measuring import Trainers, unmeasured
 from fedbus_controller.requests import Request, Waiting
 from fedbus_controller.submission import (
     PluginCheck,
@@ -142,10 +143,17 @@ class People:
         store = StoreJob(epoch=epoch, job=job, model=file.model_name, file=payload)
         yield Ask(("store", job), self._repository, store)
 
-    def stored(self, stored: JobStored, *, judged: bool = True) -> Iterator[Action]:
-        """A job is accepted, or was before; `judged`: an evaluator is there to score it."""
+    def stored(
+        self, stored: JobStored, *, judged: bool = True, trainers: Sequence[Trainers] = ()
+    ) -> Iterator[Action]:
+        """A job is accepted, or was before.
+
+        `judged`: an evaluator is there to score it; `trainers`: what each agent has that is there.
+        """
         for request in self._storing.pop(stored.job, ()):
-            warnings = () if judged or stored.known else unjudged(request.payload)
+            warnings = [] if stored.known else [*unmeasured(request.payload, trainers)]
+            if not judged and not stored.known:
+                warnings += unjudged(request.payload)
             if request.reply is not None:
                 yield accepted(request.reply, stored, warnings)
             for warning in warnings:
