@@ -11,7 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fedbus.cli.aside import aside
 from fedbus.cli.ending import Ending
+from fedbus.cli.exits import Failed
 from fedbus.interruption import temporary_folder, undisturbed
 
 ASIDE = """\
@@ -133,6 +135,17 @@ def test_a_simulation_is_ended_by_a_signal_and_not_changed(
     assert all("3 agents, " in line for line in [first, *rest.splitlines()])
     assert "Traceback" not in errors
     assert list(folder.iterdir()) == []
+
+
+def test_what_raises_what_ctrl_c_raises_has_failed() -> None:
+    """A factory or a plug-in of somebody's; nobody pressed anything."""
+
+    def work(_stop: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(Failed, match="no key was pressed"):
+        aside(work)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # ── what must not be cut ─────────────────────────────────────────────────────────────────────────

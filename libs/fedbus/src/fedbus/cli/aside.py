@@ -8,13 +8,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
-import psutil
-
-from fedbus.cli.ending import ENDING
+from fedbus.cli.ending import ENDING, end_children
+from fedbus.cli.exits import Failed
 from fedbus.interruption import SIGNALS
 
 STOP_SECONDS = 1.0
@@ -29,6 +28,7 @@ def aside(work: Callable[[threading.Event], T]) -> T:
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM was heard. The thread has ended, or `ENDING.abandoned`
             is set; child processes have ended. Further signals are heard no more.
+        Failed: no signal was heard, and what was done raised KeyboardInterrupt by itself.
     """
     stop, outcome = threading.Event(), Future[T]()
 
@@ -39,21 +39,25 @@ def aside(work: Callable[[threading.Event], T]) -> T:
             outcome.set_exception(error)
 
     thread = threading.Thread(target=run, name="aside", daemon=True)
-    with _first_signal():
+    with _first_signal() as heard:
         thread.start()
         try:
             return outcome.result()
         except KeyboardInterrupt:
+            if not heard:
+                raise Failed(
+                    "somebody's code raised KeyboardInterrupt; no key was pressed"
+                ) from None
             stop.set()
-            _end_children()
+            end_children()
             thread.join(STOP_SECONDS)
-            _end_children()  # those of its last moment
+            end_children()  # those of its last moment
             ENDING.abandoned = ENDING.abandoned or thread.is_alive()
             raise
 
 
 @contextmanager
-def _first_signal() -> Iterator[None]:
+def _first_signal() -> Iterator[list[int]]:
     """Raise KeyboardInterrupt for the first signal, and hear no other one after it."""
     heard: list[int] = []
 
@@ -68,16 +72,8 @@ def _first_signal() -> Iterator[None]:
         if how is not signal.SIG_IGN:  # in the background of a shell Ctrl-C is for others
             signal.signal(number, hear)
     try:
-        yield
+        yield heard
     finally:
         if not heard:
             for number, how in before.items():
                 signal.signal(number, how)
-
-
-def _end_children() -> None:
-    """Kill the processes that this one has started: nobody else knows of them."""
-    with suppress(psutil.Error):
-        for child in psutil.Process().children(recursive=True):
-            with suppress(psutil.Error):
-                child.kill()

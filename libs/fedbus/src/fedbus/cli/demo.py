@@ -17,6 +17,7 @@ import typer
 from fedbus import clock, demo_data
 from fedbus.bus.broker import free_port
 from fedbus.cli import inference, show
+from fedbus.cli.ending import ENDING
 from fedbus.cli.exits import Failed, Interrupted
 from fedbus.cli.groups import one_error
 from fedbus.cli.starting import guarded, push_digits, start
@@ -26,6 +27,7 @@ from fedbus.cli.watching import watch
 from fedbus.cli.where import Where
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.members import ClusterPlan
+from fedbus.interruption import undisturbed
 from fedbus.rounding import percent
 from fedbus.wire.states import JobState
 from fedbus.wire.values import role_of
@@ -58,15 +60,18 @@ def demo(
     """
     check_framework(framework)
     home = Path(tempfile.mkdtemp(prefix="fedbus-demo-"))
+    ENDING.folders.append(str(home))
     plan = ClusterPlan(home=home, agents=agents, framework=framework, port=free_port())
     try:
         end = asyncio.run(_demo(plan))
     except Failed as error:
         raise Failed(f"{error}\nwhat is left of the demo: {home}") from error
     except BaseException:
-        shutil.rmtree(home, ignore_errors=True)
+        with undisturbed():
+            shutil.rmtree(home, ignore_errors=True)
         raise
-    shutil.rmtree(home, ignore_errors=True)
+    with undisturbed():
+        shutil.rmtree(home, ignore_errors=True)
     show.commands(f"\n{what_next()}\n")
     show.say(f"held-out accuracy: {show.metric('accuracy', end.metrics['accuracy'])}")
 

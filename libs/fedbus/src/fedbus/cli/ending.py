@@ -52,12 +52,28 @@ ENDING = Ending()
 
 
 def leave(code: int | str | None) -> NoReturn:
-    """End the process at once, even while a thread of its works, in which Python would crash."""
+    """End the process at once, even while a thread of its works, in which Python would crash.
+
+    What it has started ends with it, and the folders of `ENDING` are removed.
+    """
     import shutil  # nobody else needs it before the commands are loaded
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # this takes a moment, and is the end anyway
+    end_children()
     for folder in ENDING.folders:
         shutil.rmtree(folder, ignore_errors=True)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
     os._exit(code if isinstance(code, int) else 1)
+
+
+def end_children() -> None:
+    """Kill the processes that this one has started: nobody else knows of them."""
+    import psutil
+
+    with suppress(psutil.Error):
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                child.kill()

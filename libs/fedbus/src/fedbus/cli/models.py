@@ -12,6 +12,7 @@ from fedbus.answers import ANSWERS
 from fedbus.cli import show
 from fedbus.cli.answering import Stated, read_classes, sentence_of
 from fedbus.cli.archive import check_writable
+from fedbus.cli.aside import aside
 from fedbus.cli.card import PackedModel
 from fedbus.cli.client import run
 from fedbus.cli.errands import Pull, Push, Question
@@ -186,7 +187,7 @@ def push(
     """
     said = Stated(answers=answers, classes=read_classes(classes))
     given = Given(weights=weights, name=name, config=config, shape=shape, said=said)
-    made = packed_model(what, given)
+    made = aside(lambda _: packed_model(what, given))
     pushed = asyncio.run(push_model(broker_of(ctx), made, reset=reset))
     card = made.card()
     if as_json:

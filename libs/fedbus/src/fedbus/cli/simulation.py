@@ -199,7 +199,7 @@ def _model(what: str | None, given: Given, name: str) -> PackedModel:
         return digits_model()
     if is_factory(what):  # whose model is called as the job calls it
         given = replace(given, name=name)
-    return packed_model(what, given)
+    return aside(lambda _: packed_model(what, given))
 
 
 def _say_round(advance: Callable[[str], None], done: RoundState) -> None:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fedbus.cluster.members import EVALUATOR
+from fedbus.cluster.process import tied
 from fedbus.errors import SettingsError, StoreError
 from fedbus.wire.values import is_node
 
@@ -96,6 +97,7 @@ def write_digits(folder: Path, agents: int, split: str | None = None) -> None:
         )
     wrote = subprocess.run(
         [
+            *tied(),
             sys.executable,
             "-c",
             _WRITE_DIGITS,
