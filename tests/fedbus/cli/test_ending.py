@@ -204,3 +204,21 @@ def test_only_a_command_that_a_signal_has_ended_says_so_by_its_code() -> None:
     assert [ending.code(code) for code in (0, 1, 130, None)] == [0, 1, 130, None]
     ending.terminated = True
     assert [ending.code(code) for code in (0, 1, 130, None)] == [0, 1, 143, None]
+
+
+def test_a_service_that_is_interrupted_before_it_serves_says_so() -> None:
+    """While it reads its data, say: without a traceback."""
+    script = (
+        "from fedbus import service\n"
+        "from fedbus.settings import ServiceSettings\n"
+        "def build(*_): raise KeyboardInterrupt\n"
+        "service.main('controller', ServiceSettings, build)\n"
+    )
+    environ = {**os.environ, "FEDBUS_BROKER": "mqtt://127.0.0.1:1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True, env=environ
+    )
+    assert (done.returncode, done.stderr) == (
+        130,
+        "fedbus-controller: interrupted before it served\n",
+    )

@@ -46,6 +46,8 @@ log = structlog.get_logger()
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 2.0
 STEADY_SECONDS = 10.0
+INTERRUPTED = 130
+"""128 and SIGINT's number."""
 CONFLICT_PAUSE_SECONDS = 30.0
 LONGEST_CONFLICT_SECONDS = 600.0
 """Between logins while another process uses our name: each of ours throws it out."""
@@ -242,6 +244,9 @@ def main(role: str, kind: type[S], build: Callable[[S, Identity], Built]) -> Non
     except FedbusError as error:
         sys.stderr.write(f"fedbus-{role}: {error}\n")
         raise SystemExit(2 if isinstance(error, SettingsError) else 1) from None
+    except KeyboardInterrupt:  # later, the loop hears of it
+        sys.stderr.write(f"fedbus-{role}: interrupted before it served\n")
+        raise SystemExit(INTERRUPTED) from None
     if not ended.done:
         # Python would wait for the thread, for ever if it hangs. All that matters is on the disk.
         sys.stderr.flush()

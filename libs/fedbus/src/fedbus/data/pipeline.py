@@ -89,7 +89,7 @@ def make_transform(
     except TypeError as error:
         shown = ", ".join(f"{name}: {value!r}" for name, value in parameters.items())
         raise PluginError(f"{where}: {error}; its parameters are {shown or 'none'}") from error
-    except Exception as error:  # whatever somebody's transform may raise
+    except (Exception, SystemExit) as error:  # whatever somebody's transform may raise
         raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
 
 
@@ -146,7 +146,7 @@ class Pipeline:
                 check_batch(batch, form)
             except FedbusError as error:
                 raise TrainingError(f"{step.name}: {error}") from error
-            except Exception as error:  # whatever somebody's transform may raise
+            except (Exception, SystemExit) as error:  # whatever somebody's transform may raise
                 raise TrainingError(f"{step.name}: {type(error).__name__}: {error}") from error
             if len(batch[0]) != count:
                 raise TrainingError(f"{step.name}: it made {len(batch[0])} rows of {count}")
@@ -175,7 +175,7 @@ def _declared(step: Step, form: Format) -> Format:
         made = step.transform.transform_format(form)
     except FedbusError as error:
         raise TrainingError(f"{step.name}: {error}") from error
-    except Exception as error:  # whatever somebody's transform may raise
+    except (Exception, SystemExit) as error:  # whatever somebody's transform may raise
         raise TrainingError(f"{step.name}: {type(error).__name__}: {error}") from error
     if not isinstance(made, Format):
         raise TrainingError(f"{step.name}: its transform_format gives a {type(made).__name__}")

@@ -138,7 +138,7 @@ def read(
         raise PluginError(f"loader {name}: {error}") from error
     except FedbusError:
         raise
-    except Exception as error:  # whatever somebody's loader may raise
+    except (Exception, SystemExit) as error:  # whatever somebody's loader may raise
         raise PluginError(f"loader {name}: {path}: {type(error).__name__}: {error}") from error
     if not isinstance(made, Dataset):
         raise PluginError(f"loader {name}: it returned a {type(made).__name__}, no fedbus.Dataset")
