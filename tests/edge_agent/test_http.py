@@ -423,3 +423,15 @@ async def test_on_loopback_an_owner_may_want_no_token(tmp_path: Path) -> None:
         assert (await agent.ask("GET", "/job/total")) == (200, 0)
         status, said = await agent.ask("GET", "/job/total", headers={"Origin": "http://x"})
         assert (status, "web pages" in said["error"]) == (403, True)
+
+
+async def test_what_curl_prints_ends_its_line(agent: Agent) -> None:
+    """Else a shell's prompt stands behind it; once only, and no file is changed."""
+    for path in ("/healthz", "/metrics", "/job/total", "/job/status/none", "/nowhere", "/docs"):
+        async with (
+            ClientSession() as session,
+            session.get(agent.server.make_url(path), headers=agent.headers) as answer,
+        ):
+            body = await answer.read()
+        assert body.endswith(b"\n"), path
+        assert not body.endswith(b"\n\n"), path

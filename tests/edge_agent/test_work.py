@@ -482,6 +482,14 @@ def test_figures_of_any_numeric_type_are_numbers() -> None:
     assert json.dumps(figures) == '{"loss": 0.5, "accuracy": 1.0, "top": 0.25}'
 
 
+@pytest.mark.parametrize("name", ["accuracy", "f1", "auc"])
+def test_a_share_that_a_trainer_measured_wrongly_is_refused(name: str) -> None:
+    """Before it reaches anybody; what rounding adds to 1 is taken off."""
+    with pytest.raises(TrainingError, match=f"metrics: {name} is 2.18, and it is a share: 0 to 1"):
+        plain({"loss": 2.18, name: 2.18})
+    assert plain({name: 1 + 1e-9, "loss": 2.18}) == {name: 1.0, "loss": 2.18}
+
+
 def test_only_a_small_update_rides_in_its_offer(tmp_path: Path) -> None:
     """The task says what is small."""
     outbox, update = Outbox(tmp_path), b"x" * 100

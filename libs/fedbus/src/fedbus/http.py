@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -16,6 +17,8 @@ from fedbus.errors import SettingsError
 
 if TYPE_CHECKING:
     from fedbus.shell import Shell
+
+_TEXTS = frozenset({"application/json", "text/html", "text/plain"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,22 @@ class ShellMetrics:
         yield bytes_
 
 
+@web.middleware
+async def _with_newline(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """End texts and JSON with a newline: a shell's prompt would stand behind what curl prints."""
+    try:
+        answer = await handler(request)
+    except web.HTTPException as error:  # aiohttp's own: no such path, no such method
+        if error.text and not error.text.endswith("\n"):
+            error.text += "\n"
+        raise
+    if isinstance(answer, web.Response) and answer.content_type in _TEXTS:
+        body = answer.body
+        if isinstance(body, bytes) and body and not body.endswith(b"\n"):
+            answer.body = body + b"\n"
+    return answer
+
+
 def make_app(shell: "Shell", doors: Doors = Doors()) -> web.Application:
     """Make the two doors, and those of the service's own."""
     registry = CollectorRegistry()
@@ -87,7 +106,7 @@ def make_app(shell: "Shell", doors: Doors = Doors()) -> web.Application:
             body += generate_latest(inner)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    app = web.Application()
+    app = web.Application(middlewares=[_with_newline])
     app.add_routes([web.get("/healthz", healthz), web.get("/metrics", metrics)])
     app.add_routes(doors.routes)
     return app

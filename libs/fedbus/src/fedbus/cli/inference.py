@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,17 +14,21 @@ from fedbus.cli import show
 from fedbus.cli.client import connected
 from fedbus.cli.exits import Failed, Refused
 from fedbus.cli.here import broker_of
+from fedbus.cli.infer_inputs import TABLES, is_picture, read_pictures, read_rows
+from fedbus.cli.models import fetch_card
 from fedbus.cli.names import model_name
 from fedbus.cli.where import Where
-from fedbus.errors import LayoutError, SettingsError, WireError
+from fedbus.errors import SettingsError, WireError
 from fedbus.layout import Array
-from fedbus.npz import read_npy
+from fedbus.rounding import percent
 from fedbus.wire.json_reader import read_json
 from fedbus.wire.topics import INFERENCE
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
 ROWS = 20
+NUMBERS = 12
+"""Outputs of a row that are printed."""
 
 
 def infer(
@@ -31,42 +36,61 @@ def infer(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="The model's name.", callback=model_name)
     ],
-    file: Annotated[
-        Path,
+    files: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="FILE", help='An .npy array, or JSON: {"inputs": [[…], …]} or bare [[…], …].'
+            metavar="FILE…",
+            help='An .npy or .npz array, a .csv table, pictures, or JSON: {"inputs": [[…], …]} or '
+            "bare [[…], …].",
         ),
     ],
+    image: Annotated[
+        bool, typer.Option("--image", help="The files are pictures, whatever they are called.")
+    ] = False,
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="NAME", help="The array of an .npz; x by default."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Send inputs to the inference service and print what the newest version answers."""
-    payload, kind = request(file)
-    answer = asyncio.run(ask(broker_of(ctx), model, payload, kind))
+    """Send inputs to the inference service and print what the newest version answers.
+
+    Pictures are brought to what the model's card says of its rows: size, grey or colours, channels
+    first or last, 0 to 1 where it says normalized. Arrays and tables are sent as they are.
+    """
+    here = broker_of(ctx)
+    if image or all(map(is_picture, files)):
+        card = asyncio.run(fetch_card(here, model))
+        inputs = read_pictures(files, card)
+        payload, kind = msgpack.packb({"inputs": raw(inputs)}), MSGPACK
+    elif len(files) > 1:
+        raise SettingsError(f"{len(files)} files: several pictures, or one file of another kind")
+    else:
+        payload, kind = request(files[0], key)
+    answer = asyncio.run(ask(here, model, payload, kind))
     if as_json:
         show.print_json(answer)
-        return
-    show.say(f"{answer['model']} version {answer['version']}")
-    rows = answer["outputs"]
-    for number, row in enumerate(rows[:ROWS], start=1):
-        show.say(f"{number:>4}  {row_line(row)}")
-    if len(rows) > ROWS:
-        show.say(f"      … and {len(rows) - ROWS} more; --json prints all")
+    else:
+        print_answer(answer)
 
 
-def request(file: Path) -> tuple[bytes, str]:
+def request(file: Path, key: str | None = None) -> tuple[bytes, str]:
     """Make a request of a file: an array crosses as raw bytes, JSON as it is.
 
     Raises:
         SettingsError: the file cannot be read, or holds no inputs.
     """
+    if file.suffix.lower() in {".npy", ".npz", *TABLES}:
+        return msgpack.packb({"inputs": raw(read_rows(file, key))}), MSGPACK
     try:
-        if file.suffix == ".npy":
-            return msgpack.packb({"inputs": raw(read_npy(file))}), MSGPACK
         said = read_json(file.read_bytes())
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror or error}") from error
-    except (LayoutError, ValueError, WireError) as error:
-        raise SettingsError(f"{file}: neither an .npy array nor JSON: {error}") from error
+    except (ValueError, WireError) as error:
+        raise SettingsError(
+            f"{file}: neither JSON nor named as an array (.npy, .npz), a table (.csv) or a "
+            f"picture: {error}"
+        ) from error
     if isinstance(said, list):
         said = {"inputs": said}
     if not isinstance(said, dict) or "inputs" not in said:
@@ -93,8 +117,9 @@ async def ask(here: Where, model: str, payload: bytes, kind: str) -> dict[str, A
 def _read(payload: bytes, kind: str) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(payload) if kind == JSON else msgpack.unpackb(payload)
-        if "error" not in answer and isinstance(answer["outputs"], dict):
-            answer["outputs"] = array_of(answer["outputs"]).tolist()
+        if "error" not in answer:
+            answer = {name: _plain(value) for name, value in answer.items()}
+            answer["outputs"]
     except (KeyError, TypeError, ValueError) as error:
         raise Failed(f"an answer that cannot be read: {error!r}") from error
     return answer
@@ -113,9 +138,50 @@ def array_of(raw: dict[str, Any]) -> Array:
     return np.frombuffer(raw["data"], dtype).reshape(raw["shape"])
 
 
-def row_line(row: object) -> str:
-    """Write one row of outputs: the largest of them first, since for a classifier that is it."""
-    if isinstance(row, list) and row and all(isinstance(n, int | float) for n in row):
-        best = int(np.argmax(row))
-        return f"{best}  ({show.metric('', row[best])})  {' '.join(f'{n:.3f}' for n in row)}"
-    return str(row)
+def _plain(value: object) -> Any:  # noqa: ANN401 - whatever an answer holds
+    if not isinstance(value, dict):
+        return value
+    if "data" in value:
+        return array_of(value).tolist()
+    return {name: _plain(each) for name, each in value.items()}
+
+
+def print_answer(answer: Mapping[str, Any]) -> None:
+    """Print an answer for people: a line for each row, what it means first."""
+    means = f", {answer['answers']}" if "answers" in answer else ""
+    show.say(f"{answer['model']} version {answer['version']}{means}")
+    outputs = answer["outputs"]
+    several = outputs if isinstance(outputs, dict) else {"": outputs}
+    for name, rows in several.items():
+        if name:
+            show.say(f"{name}:")
+        for number, row in enumerate(rows[:ROWS]):
+            show.say(f"{number + 1:>4}  {row_line(row, _meant(answer, number))}")
+        if len(rows) > ROWS:
+            show.say(f"      … and {len(rows) - ROWS} more; --json prints all")
+
+
+def _meant(answer: Mapping[str, Any], number: int) -> str:
+    """Say what a row's outputs mean: the class and how sure the model is, or the labels."""
+    likely = answer.get("probabilities", answer["outputs"])
+    if "labels" in answer:
+        return ", ".join(map(str, answer["labels"][number])) or "none"
+    named = answer["classes"][number] if "classes" in answer else None
+    if named is None or isinstance(named, list):  # a class at each place: their numbers follow
+        return "" if named is None else " ".join(map(str, named[:NUMBERS]))
+    row = likely[number]
+    shares = row if isinstance(row, list) else [row]
+    sure = max(shares) if len(shares) > 1 else max(shares[0], 1 - shares[0])
+    return f"{named}  ({percent(sure)})"
+
+
+def row_line(row: object, meant: str = "") -> str:
+    """Write one row of outputs, behind what they mean."""
+    numbers = row if isinstance(row, list) else [row]
+    if all(isinstance(number, int | float) for number in numbers):
+        said = " ".join(f"{number:.4g}" for number in numbers[:NUMBERS])
+        more = len(numbers) - NUMBERS
+        said += f" … {more} more" if more > 0 else ""
+    else:
+        said = str(row)
+    return f"{meant}  {said}" if meant else said

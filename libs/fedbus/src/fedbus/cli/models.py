@@ -234,6 +234,12 @@ async def _show_with_card(
     return shown, _card_of(got[ref.card.digest])
 
 
+async def fetch_card(here: Where, model: str) -> ModelCard:
+    """Fetch the card of a model's latest version."""
+    _, card = await _show_with_card(here, model, None, 1)
+    return card
+
+
 def _card_of(blob: Spool) -> ModelCard:
     return codec.from_json(ModelCard, bytes(blob.read(0, blob.size)))
 
