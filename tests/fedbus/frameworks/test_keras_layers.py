@@ -135,3 +135,26 @@ def test_keras_has_every_layer_and_activation_and_makes_no_more_numbers_than_mea
             KerasTrainer({"name": nobody})
     with pytest.raises(TrainingError, match="the config of 'sequential' is list"):
         KerasTrainer({"name": "sequential", "config": []})
+
+
+@pytest.mark.parametrize(
+    ("row", "layers", "sentence"),
+    [
+        ([2**24, 2**24], ["Flatten"], r"input: 281474976710656 numbers for each row"),
+        ([2, 2, 1], [["ZeroPadding2D", {"padding": 2**20}]], "layer 0, ZeroPadding2D: .* numbers"),
+        (
+            [512, 512, 1],
+            [["Conv2D", {"filters": 2**12, "kernel_size": 1}]],
+            r"layer 0, Conv2D: 1073741824 numbers for each row, shape \(512, 512, 4096\); at most",
+        ),
+    ],
+)
+def test_a_row_that_grows_beyond_memory_is_refused(
+    row: list[int], layers: list[object], sentence: str
+) -> None:
+    """Such layers have few weights, so that counting those finds nothing."""
+    pytest.importorskip("tensorflow")
+    from fedbus.frameworks.keras import KerasTrainer
+
+    with pytest.raises(TrainingError, match=sentence):
+        KerasTrainer({"name": "sequential", "config": {"input": row, "layers": layers}})

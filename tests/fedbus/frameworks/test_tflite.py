@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,10 @@ from fedbus import demo_data
 from fedbus.data import of
 from fedbus.data.digits import write_digits
 from fedbus.errors import PluginError, TrainingError
+from fedbus.frameworks import tflite
 from fedbus.frameworks.tflite import TfliteTrainer
+from fedbus.frameworks.tflite_file import Signature
+from fedbus.frameworks.tflite_verify import verify
 from fedbus.training import Params, Structure
 
 DIGITS = demo_data.read("digits.tflite")
@@ -76,6 +81,23 @@ def test_a_file_that_cannot_hand_out_its_state_is_not_asked_to_keep_it() -> None
     trainer.train(trainer.initial(), data, Params(optimizer_args={"momentum": 0.9}))
 
 
+def test_many_rows_are_answered_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may ask could else have any amount of memory taken; the answer is the same."""
+    rows = np.random.default_rng(1).random((70, 64), np.float32)
+    whole = TfliteTrainer({"blob": DIGITS}).predict(rows)
+    monkeypatch.setattr(tflite, "PREDICTED_BYTES", 32 * verify(DIGITS).bytes)
+    trainer, sizes = TfliteTrainer({"blob": DIGITS}), []
+    run = tflite._run  # noqa: SLF001 - what it is told
+
+    def watched(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        sizes.append(len(inputs["x"]))
+        return run(signature, inputs)
+
+    monkeypatch.setattr(tflite, "_run", watched)
+    np.testing.assert_allclose(np.asarray(trainer.predict(rows)), np.asarray(whole), atol=1e-6)
+    assert sizes == [32, 32, 6]
+
+
 def test_without_a_runtime_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """A base agent has none."""
     for name in ("tflite_runtime", "ai_edge_litert", "tensorflow.lite.python"):
@@ -132,7 +154,10 @@ PROGRAM = """
 import re, sys
 from fedbus import demo_data
 from fedbus.data import npz
+from fedbus.frameworks import tflite
 from fedbus.frameworks.tflite import TfliteTrainer
+from fedbus.frameworks.tflite_file import Signature
+from fedbus.frameworks.tflite_verify import verify
 from fedbus.training import Params
 
 trainer = TfliteTrainer({"blob": demo_data.read("digits.tflite")})

@@ -80,6 +80,8 @@ def _array(name: str, entry: Mapping[str, Any], body: memoryview) -> Array:
         raise LayoutError(f"tensor {name!r} is {str(kind)[:20]}, which no layout has")
     if not 0 <= begin <= end <= len(body):
         raise LayoutError(f"tensor {name!r}: bytes {begin} to {end} of {len(body)}")
+    if any(length < 0 for length in entry["shape"]):
+        raise LayoutError(f"tensor {name!r}: shape {entry['shape']}; no length is below 0")
     raw = body[begin:end]
     if kind == _BRAIN:  # the upper half of a float32
         numbers = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)

@@ -32,7 +32,7 @@ from fedbus.catalogue import require
 from fedbus.data import Dataset
 from fedbus.errors import TrainingError
 from fedbus.frameworks.handover import HandsOver
-from fedbus.frameworks.tflite_file import Signature, signatures_of
+from fedbus.frameworks.tflite_file import Signature, open_structure
 from fedbus.labels import check_yes_or_no, class_truths, drawn_classes
 from fedbus.layout import Array, Layout, Weights, listed
 from fedbus.training import (
@@ -44,6 +44,8 @@ from fedbus.training import (
     one_class,
 )
 
+PREDICTED_BYTES = 256 * 2**20
+"""Of all tensors of the file together, for the rows that are answered at once."""
 _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 """What it takes beside the learning rate, with Keras's own values."""
 _SQUARED = frozenset({"mean_squared_error", "mse"})
@@ -67,7 +69,8 @@ class TfliteTrainer(HandsOver):
     def __init__(self, structure: Structure) -> None:
         super().__init__()
         self._structure = structure
-        signatures = signatures_of(structure)
+        signatures, facts = open_structure(structure)
+        self._at_once = max(1, PREDICTED_BYTES // max(1, facts.bytes))
         self._train = signatures["train"]
         self._adam = signatures.get("train_adam")
         self._infer = signatures["infer"]
@@ -100,7 +103,7 @@ class TfliteTrainer(HandsOver):
 
     def initial(self) -> Weights:
         """Make the weights the file was exported with."""
-        return _weights(signatures_of(self._structure)["get_weights"])
+        return _weights(open_structure(self._structure)[0]["get_weights"])
 
     def load(self, weights: Weights) -> None:
         """Take these weights, and forget the momentum of what was trained before.
@@ -175,7 +178,12 @@ class TfliteTrainer(HandsOver):
         return {n: found[n] for n in sorted({"outputs", *others})} if others else found["outputs"]
 
     def _answer(self, inputs: Array) -> dict[str, Array]:
-        return _run(self._infer, {"x": self._typed("x", inputs)})
+        """Answer so many rows at a time that what lies between inputs and outputs stays bounded."""
+        rows, most = self._typed("x", inputs), self._at_once
+        parts = [_run(self._infer, {"x": rows[n : n + most]}) for n in range(0, len(rows), most)]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _judged(self, x: Array, y: Array, truth: Array) -> dict[str, float]:
         """Score one batch: its mean loss, and how many rows are right, in parts of a row too."""

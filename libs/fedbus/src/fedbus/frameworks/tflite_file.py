@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, cast
 import numpy as np
 
 from fedbus.errors import PluginError, TrainingError
-from fedbus.frameworks.tflite_signatures import NEEDED, check_signatures
+from fedbus.frameworks.tflite_signatures import NEEDED, TfliteFacts, check_signatures
 from fedbus.frameworks.tflite_verify import verify
 from fedbus.layout import Array, listed
 from fedbus.training import Structure
@@ -28,8 +28,8 @@ class Signature(Protocol):
     def get_output_details(self) -> dict[str, dict[str, Any]]: ...  # noqa: D102 - TFLite's
 
 
-def signatures_of(structure: Structure) -> dict[str, Signature]:
-    """Find the signatures of a structure's file: the four, and of the others what there is.
+def open_structure(structure: Structure) -> tuple[dict[str, Signature], TfliteFacts]:
+    """Open a structure's file: the four signatures, of the others what there is, and its facts.
 
     Raises:
         PluginError: no TFLite runtime is installed, or none that runs beside this numpy.
@@ -41,12 +41,12 @@ def signatures_of(structure: Structure) -> dict[str, Signature]:
         raise TrainingError(
             f"a tflite structure has a blob, bytes; this one has {has or 'nothing'}"
         )
-    verify(file)  # native code follows whatever a file says
+    facts = verify(file)  # native code follows whatever a file says
     found = open_file(file)
     check_signatures(
         {key: (each.get_input_details(), each.get_output_details()) for key, each in found.items()}
     )
-    return {name: found[name] for name in found if name in NEEDED.keys() | _MORE}
+    return {name: found[name] for name in found if name in NEEDED.keys() | _MORE}, facts
 
 
 def open_file(file: bytes | bytearray) -> dict[str, Signature]:

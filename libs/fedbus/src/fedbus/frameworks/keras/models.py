@@ -5,6 +5,7 @@ The structure is data, never code: `{"name": "sequential", "config": {"input": [
 installed plug-in of the group `models`.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ def _sequential(config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - Keras has n
     row, layers, seed = read_layers(config)
     model = keras.Sequential([keras.Input(row)])
     numbers, shape = 0, row
+    _check_row("input", row)
     for index, layer in enumerate(layers):
         numbers += layer.numbers(shape)
         if numbers > MAX_NUMBERS:
@@ -57,8 +59,17 @@ def _sequential(config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - Keras has n
             shape = tuple(model.output_shape[1:])
         except (TypeError, ValueError) as error:
             raise TrainingError(f"layer {index}, {layer.kind}: {_first_line(error)}") from error
+        _check_row(f"layer {index}, {layer.kind}", shape)
     _draw(model, np.random.default_rng(seed))
     return model
+
+
+def _check_row(where: str, shape: tuple[int | None, ...]) -> None:
+    """Refuse what no memory holds: few weights may make of one row any number of outputs."""
+    if (numbers := math.prod(length or 1 for length in shape)) > MAX_NUMBERS:
+        raise TrainingError(
+            f"{where}: {numbers} numbers for each row, shape {shape}; at most {MAX_NUMBERS}"
+        )
 
 
 def _installed(name: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - Keras has no types
