@@ -35,25 +35,25 @@ documents are JSON unless the table says otherwise. Nothing larger than 1 MiB is
 
 ## Jobs by any client
 
-Publish a job file to `submit` with QoS 1, MQTT 5 or 3.1.1, once: a controller that is down or has no
-lease takes it when it leads again. It must have logged in to this broker before, and the broker must
-live, be stopped cleanly, or have saved its state (Mosquitto killed with -9 forgets what it
-acknowledged since its last save). A file without `training_id` and without correlation data may become
-two jobs if the controller is killed in the moment between the two: name your jobs. `cancel` is kept
-in the same way. Without QoS 1, wait for the answer and publish again.
+Publish a job file to `submit` with QoS 1, MQTT 5 or 3.1.1, once: a controller that is down or has
+no lease takes it when it leads again. It must have logged in to this broker before, and the
+broker must live, be stopped cleanly, or have saved its state (Mosquitto killed with -9 forgets
+what it acknowledged since its last save). A file without `training_id` and without correlation
+data may become two jobs if the controller is killed in the moment between the two: name your
+jobs. `cancel` is kept in the same way. Without QoS 1, wait for the answer and publish again.
 
-Or publish it with the retain flag to `jobs/ID/request`: it lies there, over restarts of the broker
-too, until it is stored or refused, and is then cleared. On `submit` and `cancel` themselves a packet
-that is retained is ignored, with a line in the controller's log; one that is published with the flag
-while a controller listens counts once.
+Or publish it with the retain flag to `jobs/ID/request`: it lies there, over restarts of the
+broker too, until it is stored or refused, and is then cleared. On `submit` and `cancel`
+themselves a packet that is retained is ignored, with a line in the controller's log; one that is
+published with the flag while a controller listens counts once.
 
 With MQTT 5, name a response topic under `replies/` for the answer. Without one, look at
 `jobs/ID/state` (accepted) and `jobs/ID/request/refused` (refused, with every fault; kept for an
 hour). A request for inference without one is not answered, and its service's log says so.
 
-JSON is UTF-8, with or without a byte order mark. A key given twice, NaN and infinity, whole numbers of
-more than 32 digits, more than 32 levels, and anything behind the value are refused, here as in files
-and over HTTP.
+JSON is UTF-8, with or without a byte order mark. A key given twice, NaN and infinity, whole
+numbers of more than 32 digits, more than 32 levels, and anything behind the value are refused,
+here as in files and over HTTP.
 
 ## Public topics
 

@@ -361,3 +361,21 @@ def test_a_cancel_that_is_refused_is_left_at_the_job() -> None:
     assert (left.job, left.request) == ("never-was", "cancel")
     assert "no running job" in left.faults[0].problem
     assert json.dumps(stand.noted("cancel_refused")[0]["job"]) == '"never-was"'
+
+
+def test_an_answer_of_the_repository_goes_to_all_who_wait_for_it() -> None:
+    """Two ask for a cancellation; one can be answered, and both are dealt with."""
+    stand = Stand()
+    stand.begin_round()
+    stand.cancel(receipt=1)
+    stand.cancel(b'"job-1"', None, receipt=2)
+    stand.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="cancelled by a user"))
+    assert stand.answer() == {"job": JOB, "cancelled": True}
+    assert stand.settled() == [1, 2]
+
+
+def test_to_forget_a_job_is_asked_of_who_leads_only() -> None:
+    """It is no wish that must be kept: the command says so at once, and is said again."""
+    stand = Stand()
+    stand.forget(JOB.encode())
+    assert stand.last == []

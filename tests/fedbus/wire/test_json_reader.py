@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbus.errors import WireError
-from fedbus.wire.codec import from_foreign_json
+from fedbus.wire.codec import from_foreign_json, to_json
 from fedbus.wire.jobfile import JobFileError, parse
 from fedbus.wire.json_reader import MAX_BYTES, MAX_DIGITS, read_json
 from fedbus.wire.states import JobState
 from fedbus_controller.submission import job_named
 from fedbus_inference.encoding import Encoding, unpack
+from tests.fedbus.wire.kinds import example
 
 PLAIN = '{"num_rounds": 1, "x": [0.5]}'
 
@@ -71,6 +72,12 @@ def test_a_value_of_no_use_is_refused_by_its_place(data: bytes, sentence: str) -
     with pytest.raises(JobFileError) as job:
         parse(data)
     assert (key, problem) in {(fault.key, fault.problem) for fault in job.value.faults}
+
+
+def test_a_message_that_others_wrote_is_read_with_its_mark() -> None:
+    """A card from a person's editor is a card."""
+    state = example(JobState)
+    assert from_foreign_json(JobState, b"\xef\xbb\xbf" + to_json(state)) == state
 
 
 def test_a_lone_value_of_no_use_has_no_place() -> None:
