@@ -88,6 +88,17 @@ def test_all_that_no_framework_of_a_model_takes_is_named_each_at_its_key() -> No
     assert [fault.key for fault in faults] == ["optimizer_config.optimizer", "eval_metrics[1]"]
 
 
+def test_batches_that_a_model_cannot_normalize_are_refused_before_a_round() -> None:
+    """One row has no variance: every agent would refuse every round."""
+    one, two = (file(config=[{"batch_size": size}]) for size in (1, 2))
+    needs = ModelNeeds(structures=("torch",), least_batch=2)
+    (fault,) = unsuited(one, needs)
+    assert (fault.key, fault.hint) == ("config[0].batch_size", "2 or more")
+    assert "batches of 1; the model normalizes batches, of 2 rows at the least" in fault.problem
+    assert unsuited(two, needs) == ()
+    assert unsuited(one, ModelNeeds(structures=("torch",))) == ()
+
+
 def test_a_job_that_does_not_suit_its_model_is_not_kept(stand: Stand, store: Store) -> None:
     """The digits here are for tflite and torch; only Keras has FTRL."""
     structures = {"tflite": {"name": "some"}, "torch": {"name": "mlp"}}

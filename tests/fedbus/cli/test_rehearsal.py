@@ -106,6 +106,16 @@ def test_what_trains_is_packed_without_a_word(
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(("net", "least"), [("fine", 2), ("words", 1)])
+def test_a_card_says_how_many_rows_a_batch_needs(net: str, least: int, tmp_path: Path) -> None:
+    """A job of smaller batches is refused when it is submitted; a card that is read says it too."""
+    assert packed_model("rehearsed:make", given(net)).card().least_batch == least
+    structure = {"name": "rehearsed", "config": {"net": net}}
+    plain = {"model": "m", "structures": {"torch": structure}}
+    (tmp_path / "card.json").write_text(json.dumps(plain))
+    assert packed_model(str(tmp_path / "card.json"), Given()).card().least_batch == least
+
+
 @pytest.mark.parametrize(
     ("net", "shape", "sentence"),
     [

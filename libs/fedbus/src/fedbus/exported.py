@@ -41,6 +41,7 @@ class Exported:
         input: The shape of one row it takes; None if the model does not say.
         roles: Of tensors that are no plain weights, by name.
         seen: What it answers, as far as it shows.
+        least_batch: How many rows a batch needs that it is trained on.
     """
 
     structures: Mapping[str, Structure]
@@ -49,6 +50,7 @@ class Exported:
     input: tuple[int, ...] | None = None
     roles: Mapping[str, Role] = field(default_factory=dict)
     seen: Seen = NOTHING
+    least_batch: int = 1
 
 
 def look(trainer: object, row: Sequence[int] | None) -> Seen:

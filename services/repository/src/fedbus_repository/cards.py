@@ -63,6 +63,7 @@ class Cards:
             structures=tuple(sorted(found.structures)),
             input=found.input,
             classes=shortened(found.classes),
+            least_batch=found.least_batch,
         )
         if len(codec.to_json(said)) <= MAX_NEEDS and len(found.input) <= MOST_KEYS:
             return said

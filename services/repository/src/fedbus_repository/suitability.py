@@ -2,7 +2,7 @@
 
 from fedbus.catalogue import FRAMEWORKS
 from fedbus.layout import listed
-from fedbus.wire.jobfile import JobFileError, not_taken, parse
+from fedbus.wire.jobfile import JobFile, JobFileError, not_taken, params, parse
 from fedbus.wire.messages import JobFault
 from fedbus.wire.states import ModelNeeds
 from fedbus.wire.values import BASE
@@ -20,6 +20,10 @@ def unsuited(file: bytes, needs: ModelNeeds | None) -> tuple[JobFault, ...]:
         return ()
     if needs is None:
         return ()
+    return *_too_small(params(job).batch_size, needs.least_batch), *_not_taken(job, needs)
+
+
+def _not_taken(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
     trainer, structures = job.trainer, needs.structures
     if trainer == BASE:
         structures = tuple(name for name in structures if name in FRAMEWORKS)
@@ -40,3 +44,10 @@ def unsuited(file: bytes, needs: ModelNeeds | None) -> tuple[JobFault, ...]:
         JobFault(key=fault.key, problem=meant + fault.problem, hint=fault.hint)
         for fault in not_taken(structures, job)
     )
+
+
+def _too_small(batch: int, least: int) -> tuple[JobFault, ...]:
+    if batch >= least:
+        return ()
+    problem = f"batches of {batch}; the model normalizes batches, of {least} rows at the least"
+    return (JobFault(key="config[0].batch_size", problem=problem, hint=f"{least} or more"),)

@@ -92,6 +92,8 @@ def pack(
     roles: Mapping[str, Role] = {}
     if isinstance(trainer, plugins.Describes):
         roles = trainer.roles()
+    if (least := getattr(trainer, "least_batch", 1)) > 1:
+        plain.setdefault("least_batch", least)
     return packed(plain, weights, files, roles)
 
 

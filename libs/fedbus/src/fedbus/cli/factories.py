@@ -113,6 +113,8 @@ def make_model(
     if row := _row_of(where, exported.input, shape):
         kind = "image" if len(row) == _IMAGE else "numerical"
         plain["input"] = {"data_types": {kind: {"size": list(row)}}}
+    if exported.least_batch > 1:
+        plain["least_batch"] = exported.least_batch
     settle(plain, exported.seen, said)
     blobs = {files[key].digest: data for key, data in exported.files.items()}
     layout = Layout.of(exported.weights, exported.roles)

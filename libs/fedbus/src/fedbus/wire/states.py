@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 
 from fedbus.wire.values import (
     Digest,
@@ -172,6 +172,7 @@ class ModelNeeds:
     structures: Annotated[tuple[Ident, ...], Field(max_length=16)]
     input: Annotated[dict[str, Any], Field(max_length=32)] = field(default_factory=dict)
     classes: Annotated[dict[str, Any], Field(max_length=3)] = field(default_factory=dict)
+    least_batch: Annotated[int, Strict(), Field(ge=1, lt=2**31)] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +182,8 @@ class ModelCard:
     `structures` maps a framework's name to what its adapter needs; a `{"blob": manifest}` in it
     names a file that the repository serves. Validated by the adapter, never executed. `answers`
     says what the outputs mean; None: nobody has said. `classes` names the classes (or the labels)
-    in the order of the outputs; empty: they have no names.
+    in the order of the outputs; empty: they have no names. A batch of fewer rows than `least_batch`
+    cannot be trained on.
     """
 
     model: Ident
@@ -190,3 +192,4 @@ class ModelCard:
     input: dict[str, Any] = field(default_factory=dict)
     answers: Answers | None = None
     classes: Annotated[tuple[Word, ...], Field(max_length=MAX_CLASSES)] = ()
+    least_batch: Annotated[int, Strict(), Field(ge=1, lt=2**31)] = 1

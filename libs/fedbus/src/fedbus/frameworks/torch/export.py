@@ -5,7 +5,7 @@ from torch import nn
 from fedbus.errors import TrainingError
 from fedbus.exported import Exported, look
 from fedbus.frameworks.torch.models import build
-from fedbus.frameworks.torch.tensors import roles_of, weights_of
+from fedbus.frameworks.torch.tensors import least_batch, roles_of, weights_of
 from fedbus.frameworks.torch.trainer import TorchTrainer
 from fedbus.layout import Layout, listed
 from fedbus.training import Structure
@@ -41,7 +41,8 @@ def export(
             f"{kind} returns {len(seen.several)} tensors, {listed(seen.several)}; agents train "
             "models of one output: return one of them, or put them beside each other"
         )
-    return Exported({"torch": plugin}, weights, roles=roles_of(model), seen=seen)
+    structures, roles, least = {"torch": plugin}, roles_of(model), least_batch(model)
+    return Exported(structures, weights, roles=roles, seen=seen, least_batch=least)
 
 
 def _width(model: nn.Module) -> tuple[int, ...] | None:

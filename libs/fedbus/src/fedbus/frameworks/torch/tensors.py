@@ -104,6 +104,11 @@ def _rows_of(layer: nn.Module) -> tuple[tuple[int, ...], ...]:
     return rows
 
 
+def least_batch(net: nn.Module) -> int:
+    """Tell how many rows a batch needs that a net is trained on."""
+    return 1 if normalizes_batches(net) is None else 2
+
+
 def _carried(net: nn.Module) -> dict[str, Tensor]:
     """Find the tensors that a net would save, each once.
 

@@ -23,6 +23,7 @@ from fedbus.frameworks.torch.optimizers import optimizer_of, step
 from fedbus.frameworks.torch.schedules import Schedule
 from fedbus.frameworks.torch.tensors import (
     first_dtype,
+    least_batch,
     likely_rows,
     normalizes_batches,
     roles_of,
@@ -69,6 +70,11 @@ class TorchTrainer(HandsOver):
     def initial(self) -> Weights:
         """Make the architecture's first weights, drawn by its seed."""
         return weights_of(build(self._structure))
+
+    @property
+    def least_batch(self) -> int:
+        """How many rows a batch needs that the net is trained on."""
+        return least_batch(self._net)
 
     def rows_to_try(self) -> tuple[tuple[int, ...], ...]:
         """Give shapes of a row that the net may take, by its first layer."""
