@@ -15,7 +15,7 @@ METADATA := constraints.txt pyproject.toml libs/fedbus/pyproject.toml $(wildcard
 SERVICES := -e services/controller -e services/collector -e services/edge_agent -e services/repository -e services/inference
 TYPED := $(wildcard libs services tests benchmarks)
 
-.PHONY: help install demo test lint type system storm bench cover docs clean broker
+.PHONY: help install demo test lint type system storm bench memory cover docs clean broker
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ storm: broker .venv/.dev ## Repeat the fault tests on real processes over 20 see
 
 bench: broker .venv/.dev ## Measure; JSON comes out
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+memory: broker .venv/.dev ## Measure what 2,000 rounds, jobs, refusals and connections leave in memory
+	@$(BIN)/python -m benchmarks.memory --json - $(BENCH_ARGS)
 
 cover: broker .venv/.dev ## Run all tests and say which lines none of them reached
 	@$(BIN)/pytest --cov --cov-report=term-missing $(PYTEST_ARGS)

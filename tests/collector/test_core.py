@@ -4,6 +4,7 @@ import pytest
 
 from fedbus.actions import Connected, Ran, RunFailed, Stopping, Woke
 from fedbus.wire.messages import (
+    Commit,
     Committed,
     Dismiss,
     Dismissed,
@@ -16,6 +17,7 @@ from fedbus.wire.messages import (
     StaleEpoch,
     StopJob,
 )
+from fedbus_collector import core
 from fedbus_collector.core import REMEMBERED
 from tests.collector.stand import (
     BASE,
@@ -221,6 +223,24 @@ def test_only_so_many_ends_are_remembered() -> None:
     told = {key[1] for key in stand.asks if key[0] == "ended"}
     assert len(told) == REMEMBERED
     assert "job-0" not in told
+
+
+def test_of_large_cohorts_fewer_ends_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The updates that counted take the memory; the last round is remembered whatever it takes."""
+    for most, remembered in ((7, [2, 3]), (1, [3])):
+        monkeypatch.setattr(core, "REMEMBERED_UPDATES", most)
+        stand = Stand()
+        for number in (1, 2, 3):
+            stand.open(order(job=f"job-{number}"))
+            for agent in (A, B, C):
+                stand.hear(agent, offer(UPDATE, inline=UPDATE, job=f"job-{number}"))
+                stand.work()
+            stand.confirm(stand.asked(("commit", f"job-{number}", 1), Commit))
+        known = []
+        for number in (1, 2, 3):
+            stand.hear(A, offer(UPDATE, job=f"job-{number}"))
+            known += [number] if A in stand.receipts() else []
+        assert known == remembered
 
 
 # ── workers that outlive their round ──────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbus.wire.states import Heartbeat, NodeState
-from fedbus_controller.fleet import LOST_BEATS, SUSPECT_BEATS, Fleet, Status
+from fedbus_controller.fleet import FORGOTTEN_SECONDS, LOST_BEATS, SUSPECT_BEATS, Fleet, Status
 from tests.controller.stand import COLLECTOR, JUDGE, A, B, facts
 
 BEAT = 2.0
@@ -160,3 +160,15 @@ def test_liveness_is_the_age_of_the_last_sign_of_the_life_we_know(
     assert (status is Status.LOST) == (age > LOST_BEATS)
     assert status is not Status.ONLINE or age <= SUSPECT_BEATS
     assert bool(list(fleet.agents("train", now))) <= (status is Status.ONLINE)
+
+
+def test_nodes_of_yesterday_are_forgotten_when_new_ones_come() -> None:
+    """Where containers name agents, each start is another name: they must not add up for ever."""
+    fleet = Fleet(BEAT)
+    for number in range(2000):
+        fleet.introduce(state(f"agent.{number}"), number * FORGOTTEN_SECONDS / 10)
+    now = 1999 * FORGOTTEN_SECONDS / 10
+    known = [number for number in range(2000) if fleet.incarnation(f"agent.{number}")]
+    assert known == list(range(1989, 2000))
+    fleet.introduce(state("agent.0", life=7), now)
+    assert fleet.status("agent.0", now) is Status.ONLINE

@@ -1,16 +1,18 @@
 """The door to MQTT, on a real Mosquitto."""
 
 import asyncio
+import gc
 import itertools
 import socket
 import sys
+import tracemalloc
 from asyncio.subprocess import PIPE
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fedbus.bus import mqtt, pipe
+from fedbus.bus import frames, mqtt, pipe
 from fedbus.bus.base import BrokerAddress, Bus, Packet
 from fedbus.bus.broker import LocalBroker, free_port
 from fedbus.errors import BusError
@@ -518,3 +520,23 @@ def memory(pid: int) -> int:
     """Read a process's resident bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     return pages * 4096
+
+
+async def test_what_a_connection_took_is_free_once_it_is_over(broker: LocalBroker) -> None:
+    """At once, not when Python looks for circles: a service on a bad link makes thousands."""
+    count, room = 20, 2 * frames.ROOM
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(count):
+            async with mqtt.connect(broker.address("agent.a"), name="agent.a", listen=[FOR_A]) as a:
+                await reach(a, "agent.a")
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert held < count * room / 2
+    for late in (a.publish(Packet(TO_B + "late", b"")), a.receive()):
+        with pytest.raises(BusError, match="this connection was left"):
+            await late

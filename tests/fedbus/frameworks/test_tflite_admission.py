@@ -49,6 +49,14 @@ def test_a_file_is_tried_once_on_a_machine(tmp_path: Path) -> None:
     assert trial.runs == 1
 
 
+def test_a_process_remembers_only_so_many_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever pushes files that are refused, one after another, does not fill its memory."""
+    monkeypatch.setattr(tflite_admission, "MAX_REMEMBERED", 2)
+    known = dict.fromkeys("abc", (False, "of no use"))
+    Admission(None, "agent.1", Trial(), known).admit(DIGITS)
+    assert [*known] == ["c", DIGEST]
+
+
 def test_without_a_folder_a_process_remembers(tmp_path: Path) -> None:
     """So does one whose folder cannot be written."""
     (tmp_path / "file").touch()

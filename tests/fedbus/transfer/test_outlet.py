@@ -12,6 +12,7 @@ from fedbus.transfer.receiver import SILENT_SECONDS, WINDOW
 from fedbus.wire.messages import Confirm, Gone, Join, Leave, TakeLane, Want
 from fedbus.wire.values import CHUNK
 from tests.fedbus.transfer.simulation import IN_FLIGHT, Blob, blob
+from tests.held import held
 
 MODEL = blob(20 * CHUNK)
 D = MODEL.digest
@@ -281,3 +282,18 @@ def test_messages_go_to_whom_they_concern() -> None:
     """Not to the group."""
     answers = list(Outlet(IN_FLIGHT).join("agent.a", Join(digest=D, members=1), 0.0))
     assert answers == [Send("agent.a", Gone(digest=D))]
+
+
+def test_who_was_slow_long_ago_is_forgotten() -> None:
+    """Else a source would remember each node that ever held a group back."""
+    served, counts = outlet(), []
+    for number in range(50):
+        at = number * 2 * SLOW_SECONDS
+        join(served, "agent.quick", at)
+        join(served, f"agent.slow-{number}", at)
+        confirm(served, "agent.quick", WINDOW, at + 0.1)
+        list(served.due(at + 0.1 + HELD_SECONDS))
+        served.unserve(D)
+        served.serve(D, MODEL)
+        counts.append(held(served)["Outlet._slow"])
+    assert counts == [1] * 50

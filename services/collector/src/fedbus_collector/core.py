@@ -49,6 +49,8 @@ from fedbus_collector.collection import Collection, Means
 from fedbus_collector.round import Round
 
 REMEMBERED = 256
+REMEMBERED_UPDATES = 16_384
+"""Rounds that have ended, and the updates that counted in them: a large cohort takes megabytes."""
 
 
 class CollectorCore:
@@ -240,8 +242,15 @@ class CollectorCore:
             self._ended[collection.round.key] = ended
             first = replace(ended, inline=collection.small) if collection.small else None
             yield Ask(("ended", *collection.round.key), collection.controller, ended, first)
-            while len(self._ended) > REMEMBERED:
+            while self._remembers_too_much():
                 yield Cancel(("ended", *self._ended.popitem(last=False)[0]))
+
+    def _remembers_too_much(self) -> bool:
+        """Tell whether the oldest round that ended must be forgotten; the last one never is."""
+        records = [ended.record for ended in self._ended.values() if ended.record is not None]
+        updates = sum(len(record.contributors) for record in records)
+        rounds = len(self._ended)
+        return rounds > REMEMBERED or (rounds > 1 and updates > REMEMBERED_UPDATES)
 
     def _let_go(self, event: Ran | RunFailed) -> None:
         """Close the spools of a round that ended while its worker read them."""

@@ -384,6 +384,8 @@ class ControllerCore:
                     yield from job.round_ended(message, now)
             case JobStopped(job=name):
                 yield Cancel(("stop", name, sender))
+                if not any(asked[:2] == ("stop", name) for asked in self._asked):
+                    yield Cancel(("stopped", name))
             case _:
                 pass
 

@@ -17,6 +17,8 @@ from fedbus.wire.values import role_of
 SUSPECT_BEATS = 3
 LOST_BEATS = 6
 LIVES_REMEMBERED = 8
+FORGOTTEN_SECONDS = 86_400.0
+"""A node that was not heard for so long is forgotten when another one introduces itself."""
 REASONS = 3
 """Of so many kinds of agents that cannot do a job, a sentence says why."""
 
@@ -50,7 +52,7 @@ class Able:
 
 
 class Fleet:
-    """All nodes that ever spoke to this controller."""
+    """All nodes that spoke to this controller in the last day."""
 
     def __init__(self, heartbeat_seconds: float) -> None:
         self._beat = heartbeat_seconds
@@ -60,6 +62,7 @@ class Fleet:
         """Note what a node says of itself; True if it lives anew, and has forgotten its orders."""
         known = self._members.get(state.node)
         if known is None:
+            self._forget(now)
             self._members[state.node] = Member(state, now)
             return False
         life = known.state.incarnation
@@ -129,6 +132,12 @@ class Fleet:
     def collectors(self, now: float) -> list[str]:
         """List the collectors that are online, by name."""
         return [node for node in self._online(now) if role_of(node) == "collector"]
+
+    def _forget(self, now: float) -> None:
+        """Forget nodes that are gone: where containers name agents, each start is another name."""
+        since = now - FORGOTTEN_SECONDS
+        for node in [node for node, member in self._members.items() if member.heard < since]:
+            del self._members[node]
 
     def _online(self, now: float) -> Iterator[str]:
         for node, member in sorted(self._members.items()):

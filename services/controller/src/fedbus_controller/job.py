@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from fedbus.actions import Action, Announce, Ask, Cancel, Note, WakeAt
+from fedbus.actions import Action, Announce, Ask, Cancel, Clear, Note, WakeAt
 from fedbus.catalogue import held_out
 from fedbus.wire.jobfile import JobFile
 from fedbus.wire.messages import (
@@ -38,6 +38,8 @@ LOOK_SECONDS = 1.0
 SCORE_SECONDS = 60.0
 STUCK_SECONDS = 30.0
 MAX_FAILED = 3
+RETAINED_ROUNDS = 1000
+"""The last ones of a job; the broker keeps what is retained in memory."""
 MAX_REASON = 4096
 
 EndPhase = Literal["finished", "failed", "cancelled"]
@@ -285,6 +287,9 @@ class Job:
             yield Ask(key, self._means.repository, store)
         if self._record is not None:  # none if the round was committed before our restart
             yield Announce(ROUND_STATE, self._round_state(self._record))
+        if self._rounds > RETAINED_ROUNDS:
+            old = str(self._rounds - RETAINED_ROUNDS)
+            yield Clear(ROUND_STATE, {"job": self.id, "round": old})
         facts = {"job": self.id, "round": self._rounds, "metrics": self._metrics, "at": now}
         yield Note("round_finished", facts)
         self._unjudged = not scoring.evaluators

@@ -6,9 +6,8 @@ until it is decided: a controller that is killed meanwhile gets it again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Literal
 
-from fedbus.actions import Action, Announce, Ask, Clear, Note, ReplyTo, Requested, Settle
+from fedbus.actions import Action, Ask, Clear, Note, ReplyTo, Requested, Settle
 from fedbus.wire.jobfile import Fault, JobFileError, differences
 from fedbus.wire.messages import ForgetJob, JobFault, JobForgotten, JobStored, StoreJob
 from fedbus.wire.states import RefusedRequest
@@ -16,6 +15,7 @@ from fedbus.wire.topics import CANCEL, JOB_REFUSED, JOB_REQUEST
 from fedbus.wire.values import Moment
 from fedbus_controller.made_ids import MadeIds
 from fedbus_controller.measuring import Trainers, unmeasured
+from fedbus_controller.refusals import Refusals
 from fedbus_controller.requests import Request, Waiting
 from fedbus_controller.submission import (
     PluginCheck,
@@ -30,8 +30,6 @@ from fedbus_controller.submission import (
     unjudged,
 )
 
-MAX_PROBLEM = 4096
-
 
 class People:
     """Who waits for which job's acceptance or end; `utc` is the clock by which ids are made."""
@@ -43,6 +41,7 @@ class People:
         self._check_plugins = check_plugins
         self._utc = utc
         self._ids = MadeIds()
+        self._refusals = Refusals()
         self._waiting = Waiting()  # not decided yet
         self._storing: dict[str, list[Request]] = {}
         self._ending: dict[str, list[Request]] = {}
@@ -180,7 +179,7 @@ class People:
         yield Note("job_refused", facts | _silence(request))
         if request.reply is not None:
             yield refused(request.reply, request.job, faults)
-        yield from _refusal(request, faults)
+        yield from self._refusals.say(request, faults)
         yield from _decided(request)
 
     # ── ended jobs ────────────────────────────────────────────────────────────────────────────────
@@ -218,7 +217,7 @@ class People:
         yield Note("cancel_refused", {"job": request.job, "reason": why} | _silence(request))
         if request.reply is not None:
             yield canceled(request.reply, request.job, why)
-        yield from _refusal(request, (Fault(key="", problem=why),))
+        yield from self._refusals.say(request, (Fault(key="", problem=why),))
         yield from _decided(request)
 
 
@@ -246,18 +245,6 @@ def _request(event: Requested) -> Request:
 def _silence(request: Request) -> dict[str, str]:
     """Say in the log why its asker is not answered."""
     return {"unanswered": request.unanswerable} if request.reply is None else {}
-
-
-def _refusal(request: Request, faults: Iterable[Fault]) -> Iterator[Action]:
-    """Leave word for who cannot name a reply topic; never on the state of a job."""
-    if not request.job:
-        return
-    kind: Literal["cancel", "submit"] = "cancel" if request.is_cancel else "submit"
-    listed = tuple(
-        JobFault(key=f.key[:MAX_PROBLEM], problem=f.problem[:MAX_PROBLEM], hint=f.hint)
-        for f in faults
-    )
-    yield Announce(JOB_REFUSED, RefusedRequest(job=request.job, request=kind, faults=listed))
 
 
 def _decided(request: Request) -> Iterator[Action]:

@@ -10,6 +10,7 @@ from functools import partial
 
 from fedbus.actions import Action, Ask, Cancel, Note, Run, Serve, Unserve
 from fedbus.wire.messages import Decline, Offer, TrainTask
+from fedbus_edge_agent.job_marks import JobMarks
 from fedbus_edge_agent.outbox import FileBlob, Outbox
 from fedbus_edge_agent.work import Trained
 
@@ -36,7 +37,7 @@ class Answers:
             for kept, source in outbox.load()
         }
         self._unsaid = [*self._said]
-        self._settled: dict[str, int] = {}  # by job: the highest task that needs nothing more
+        self._settled = JobMarks()  # the highest task that needs nothing more
 
     def begin(self) -> Iterator[Action]:
         """Offer what an earlier life has kept; once."""
@@ -47,7 +48,7 @@ class Answers:
 
     def settled(self, job: str, task: int) -> bool:
         """Tell whether nothing more is to be done for a task."""
-        return task <= self._settled.get(job, 0)
+        return task <= self._settled[job]
 
     def given(self, job: str, task: int) -> bool:
         """Tell whether a task was answered, and nobody has said yet what became of it."""
@@ -82,7 +83,7 @@ class Answers:
 
     def settle(self, job: str, task: int) -> Iterator[Action]:
         """Forget an answer: its collector has said what became of it."""
-        self._settled[job] = max(self._settled.get(job, 0), task)
+        self._settled.note(job, task)
         yield Cancel(("answer", job, task))
         said = self._said.pop((job, task), None)
         if said is not None and isinstance(said.message, Offer):
@@ -94,7 +95,7 @@ class Answers:
         for name, task in list(self._said):
             if name == job:
                 yield from self.settle(job, task)
-        self._settled[job] = NEVER
+        self._settled.note(job, NEVER)
 
     def discard(self, job: str, task: int) -> Run:
         """Remove an update from the disk."""

@@ -49,6 +49,7 @@ from fedbus_edge_agent.data_watch import DATA, Changes, DataWatch
 from fedbus_edge_agent.failure import sentence_of
 from fedbus_edge_agent.fitness import judge
 from fedbus_edge_agent.gathering import Gathering
+from fedbus_edge_agent.job_marks import JobMarks
 from fedbus_edge_agent.models import Models
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.tally import Tally
@@ -98,7 +99,7 @@ class AgentCore:
         choose = bench.choose if isinstance(bench, Chooses) else None
         self._gathering = Gathering(Models(choose), spools)
         self._tasks: dict[Key, Task] = {}
-        self._newest: dict[str, int] = {}  # by job: the highest training task it was given
+        self._newest = JobMarks()  # the highest training task it was given
         self._scores: dict[Key, Evaluated] = {}
         self._introduced = ""
 
@@ -191,7 +192,7 @@ class AgentCore:
     ) -> Iterator[Action]:
         match order:
             case TrainTask(job=job, task=number):
-                if number > self._newest.get(job, 0) and not self._answers.settled(job, number):
+                if number > self._newest[job] and not self._answers.settled(job, number):
                     yield WakeAt(("taken", job, number), now + TAKEN_SECONDS)
                 else:  # it was asked again
                     yield Cancel(("taken", job, number))
@@ -218,8 +219,8 @@ class AgentCore:
         elif self._answers.settled(job, number):
             # A collector that asks again was restarted: it must not wait for us.
             yield Send(order.collector, declined(order, "its update was already dealt with"))
-        elif number >= self._newest.get(job, 0):  # else it was overtaken by a newer one
-            self._newest[job] = number
+        elif number >= self._newest[job]:  # else it was overtaken by a newer one
+            self._newest.note(job, number)
             yield from self._supersede(order)
             yield from self._answers.pass_on(order)
             if key_of(order) not in self._tasks:

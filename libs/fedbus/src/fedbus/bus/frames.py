@@ -81,6 +81,11 @@ class Frames:
         self._lent.append(self._buffer)
         return free
 
+    def close(self) -> None:
+        """Give the room back: nothing more is received."""
+        self._buffer, self._lent = bytearray(), []
+        self._start = self._end = 0
+
     def received(self, count: int) -> Iterator[Frame]:
         """Take all whole packets, now that `count` bytes more are in the room.
 

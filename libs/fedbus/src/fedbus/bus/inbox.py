@@ -45,6 +45,12 @@ class Inbox:
         self._end = self._end or error
         self._stir.set()
 
+    def close(self, error: Exception) -> None:
+        """Hold on to nothing: what is left is dropped, and takers get this error."""
+        self._packets.clear()
+        self._bytes, self._on_room, self._end = 0, lambda: None, error
+        self._stir.set()
+
     async def take(self) -> Packet:
         """Take the oldest packet."""
         await self._something()

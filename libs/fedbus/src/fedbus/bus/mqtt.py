@@ -38,6 +38,11 @@ KEPT_ON_HEAP = 8 * 2**20
 SHARE = "$share/"
 CONNACK = 0x20
 
+_CALLBACKS = (
+    *("on_connect", "on_disconnect", "on_message", "on_subscribe", "on_unsubscribe"),
+    *("on_socket_close", "on_socket_register_write", "on_socket_unregister_write"),
+)
+
 _log = logging.getLogger("fedbus.mqtt")  # aiomqtt's and paho's talk; what matters is raised
 _log.setLevel(logging.CRITICAL)
 
@@ -334,6 +339,16 @@ class _Link:
         finally:
             self._hang_up()
             await self._client.__aexit__(None, None, None)
+            self._untie()
+
+    def _untie(self) -> None:
+        """Let go of whatever holds on to this connection, so that its memory is free at once."""
+        lost = self._lost or self._error("this connection was left")
+        self._lost = BusError(str(lost), lost.code)  # without its traceback, which leads back here
+        self._pipe.close(self._lost)
+        if self._paho.socket() is None:  # else paho has yet to say that it closes it
+            for name in _CALLBACKS:
+                setattr(self._paho, name, None)
 
     async def _answer(self, call: Awaitable[T], what: str) -> T:
         """Await the broker's answer, but no longer than the connection lasts."""

@@ -54,6 +54,10 @@ class Client(Protocol):
         """Put an acknowledgement behind what waits to be written."""
 
 
+def _unheard(*_: object) -> None:
+    """Take the place of callbacks once a connection is over."""
+
+
 class Pipe:
     """Send with back-pressure; read into an inbox."""
 
@@ -106,6 +110,18 @@ class Pipe:
         self._end = self._end or error
         self.inbox.end(error)
         self._room.set()
+
+    def close(self, error: BusError) -> None:
+        """Hold on to nothing that holds on to this pipe; whoever sends or receives gets this error.
+
+        Otherwise each connection's buffers and objects would lie about until Python next looks for
+        circles, which a service that does little besides connecting again seldom makes it do.
+        """
+        self._end = error
+        self._on_fault, self._on_control = _unheard, _unheard
+        self._on_bytes, self._on_first = _unheard, None
+        self._frames.close()
+        self.inbox.close(error)
 
     async def send(self, packet: Packet, qos: int = 0) -> Any:  # noqa: ANN401 - what paho says of it
         """Write a packet; wait while the socket is full, so that at most one waits in the client.

@@ -78,6 +78,8 @@ class Admission:
                 known = isinstance(error, KilledReader), str(error)
             self._write(digest, known)
         self._tried[digest] = known
+        for oldest in list(self._tried)[:-MAX_REMEMBERED]:
+            self._tried.pop(oldest, None)
         killed, reason = known
         if reason:
             raise (KilledReader if killed else TrainingError)(reason)

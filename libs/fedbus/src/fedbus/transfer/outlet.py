@@ -131,7 +131,9 @@ class Outlet:
 
     def _advance(self, digest: str, now: float) -> Iterator[Answer]:
         group, source = self._groups[digest]
-        for member in group.laggards(now):
+        if slow := group.laggards(now):
+            self._slow = {member: until for member, until in self._slow.items() if until > now}
+        for member in slow:
             self._slow[member] = now + SLOW_SECONDS
             yield Send(member, TakeLane(digest=digest))
         for serial, index in group.advance(now):

@@ -172,7 +172,7 @@ JOB_STATE = Topic(
 )
 ROUND_STATE = Topic(
     "jobs/{job}/rounds/{round}", RoundState, ("controller",), ("user",), "json", retain=True,
-    purpose="one finished round", expiry=7 * DAY,
+    purpose="one finished round; of a job the last 1000", expiry=7 * DAY,
 )
 MODEL_LATEST = Topic(
     "models/{model}/latest", ModelLatest, ("repository",), ("inference", "controller", "user"),

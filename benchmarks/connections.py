@@ -1,0 +1,80 @@
+"""A service's shell over many connections: some are left, some break."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from random import Random
+
+from fedbus import clock
+from fedbus.actions import Action, Ask, Connected, Event, WakeAt
+from fedbus.bus import mqtt
+from fedbus.bus.base import BrokerAddress, Bus
+from fedbus.errors import BusError
+from fedbus.node import Identity, Node
+from fedbus.shell import Shell
+from fedbus.wire.messages import ListModels
+from fedbus.wire.states import AgentFacts
+from fedbus.wire.topics import MODEL_LATEST, Topic
+
+PATIENCE_SECONDS = 10.0
+
+
+class Asking:
+    """Asks the repository on every connection, as services do, and is told what is retained."""
+
+    listens: tuple[Topic, ...] = (MODEL_LATEST,)
+
+    def facts(self) -> AgentFacts | None:
+        """It is no agent."""
+        return None
+
+    def progress(self) -> float:
+        """It does no work."""
+        return 0.0
+
+    def handle(self, event: Event, now: float) -> Iterator[Action]:
+        """Ask when the bus is there."""
+        if isinstance(event, Connected):
+            yield Ask(("models",), "repository.1", ListModels())
+            yield WakeAt(("later",), now + 60)
+
+
+async def reconnect(broker: BrokerAddress, count: int, chance: Random) -> None:
+    """Connect so often, and serve until the first answer; every other connection breaks then."""
+    identity = Identity(name=broker.username or "user.bench", incarnation=clock.incarnation())
+    shell = Shell(Node(identity, Asking(), chance), threads=1)
+    for number in range(count):
+        try:
+            await _connect(shell, broker, breaks=number % 2 == 0)
+        except* (BusError, TimeoutError):
+            pass  # it was to end
+    shell.close()
+
+
+async def _connect(shell: Shell, broker: BrokerAddress, *, breaks: bool) -> None:
+    node = shell.node
+    async with (
+        asyncio.timeout(PATIENCE_SECONDS) as patience,
+        mqtt.connect(
+            broker,
+            name=node.identity.name,
+            listen=node.subscriptions(),
+            will=node.will(),
+            lend=True,
+        ) as bus,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(_end(shell, bus if breaks else None, patience), name="end")
+        await shell.serve(bus)
+
+
+async def _end(shell: Shell, bus: Bus | None, patience: asyncio.Timeout) -> None:
+    """Break a connection as a bad link does, or have it left, once something has come."""
+    before = shell.traffic["received"][0]
+    # The shell counts what it receives, and tells nobody.
+    while shell.traffic["received"][0] == before:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    if bus is None:
+        patience.reschedule(0.0)
+    else:
+        bus._paho.socket().shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # noqa: SLF001

@@ -1,0 +1,294 @@
+"""What a long life leaves in memory: resident size, descriptors and threads of every service.
+
+    python -m benchmarks.memory --count 2000 --json FILE
+
+A cluster as `fedbus up` starts it, with HTTP doors, lives through so many rounds of one job, then
+through so many rounds of jobs of one round each, so many refused requests of every kind (each with
+a name of its own), and the services' own shell through so many connections. Each is done for a
+fifth more at first, to warm up; what is resident then is compared with what is resident at the end.
+Exit code 1 says that something grew by more than `--limit` MB.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.connections import reconnect
+from benchmarks.measure import MB, publish
+from fedbus.bus import mqtt
+from fedbus.bus.base import Bus, Packet
+from fedbus.cluster import place
+from fedbus.cluster.place import Place
+from fedbus.wire import codec
+from fedbus.wire.states import ENDED, JobState
+from fedbus.wire.topics import CANCEL, INFERENCE, JOB_STATE, ROOT, SUBMIT, address
+
+START_SECONDS = 180.0
+STEP_SECONDS = 60.0
+"""Nothing happened for so long: something is wrong."""
+LIMIT_MB = 5.0
+IN_TURN = 20
+"""Refused requests that are under way at once."""
+REPLY = f"{ROOT}/replies/memory"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One process at one moment."""
+
+    rss: float
+    descriptors: int
+    threads: int
+
+
+def measured(pid: int) -> Measured:
+    """Read what a process holds."""
+    folder = Path(f"/proc/{pid}")
+    told = dict(
+        line.split(":", 1)
+        for line in (folder / "status").read_text(encoding="ascii").splitlines()
+        if ":" in line
+    )
+    return Measured(
+        rss=int(told["VmRSS"].split()[0]) * 1024 / MB,
+        descriptors=len(os.listdir(folder / "fd")),  # noqa: PTH208 - only counted
+        threads=int(told["Threads"]),
+    )
+
+
+def all_of(here: Place) -> dict[str, Measured]:
+    """Measure every process of a cluster."""
+    return {node: measured(pid) for node, pid in sorted(here.processes.items())}
+
+
+@contextmanager
+def cluster(agents: int, framework: str) -> Iterator[Place]:
+    """Start a cluster of agents that train the digits, and end it."""
+    with TemporaryDirectory(prefix="fedbus-memory-") as folder:
+        home, log = Path(folder) / "home", Path(folder) / "log"
+        line = [sys.executable, "-m", "fedbus.cli", "--cluster", str(home), "up", "--http"]
+        environ = {**os.environ, "XDG_STATE_HOME": folder}
+        with log.open("wb") as words:
+            process = subprocess.Popen(
+                [*line, "--agents", str(agents), "--framework", framework],
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                env=environ,
+            )
+        try:
+            _wait_for(process, log)
+            found = place.read(home)
+            assert found is not None
+            yield found
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _wait_for(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    by = time.monotonic() + START_SECONDS
+    while "Ctrl-C ends it." not in (said := log.read_text(encoding="utf-8")):
+        if process.poll() is not None or time.monotonic() > by:
+            sys.exit(f"`fedbus up` did not start:\n{said}")
+        time.sleep(0.2)
+
+
+# ── what is lived through ─────────────────────────────────────────────────────────────────────────
+
+
+class Life:
+    """A person beside a cluster.
+
+    Args:
+        here: The cluster.
+        bus: A connection with the person's login, which follows all jobs' states.
+        count: How often each thing is done between the two measurements.
+    """
+
+    def __init__(self, here: Place, bus: Bus, count: int) -> None:
+        self._here, self._bus, self._count = here, bus, count
+        self.warm_up = max(1, count // 5)
+
+    async def rounds(self) -> dict[str, Any]:
+        """Have one job train many rounds."""
+        await self._submit("long", self.warm_up + self._count)
+        await self._until("long", self.warm_up)
+        before = all_of(self._here)
+        await self._until("long", None)
+        return compared(before, all_of(self._here))
+
+    async def jobs(self) -> dict[str, Any]:
+        """Have many jobs train one round each."""
+        before: dict[str, Measured] = {}
+        for number in range(self.warm_up + self._count):
+            if number == self.warm_up:
+                before = all_of(self._here)
+            await self._submit(f"short-{number}", 1)
+            await self._until(f"short-{number}", None)
+        return compared(before, all_of(self._here))
+
+    async def refused(self) -> dict[str, Any]:
+        """Ask what is refused, each time under another name and with another reply topic."""
+        before: dict[str, Measured] = {}
+        for number in range(0, self.warm_up + self._count, IN_TURN):
+            if number // IN_TURN == self.warm_up // IN_TURN:
+                before = all_of(self._here)
+            wanted = [packet for n in range(number, number + IN_TURN) for packet in bad_packets(n)]
+            for packet in wanted:
+                await self._bus.publish(packet)
+            await asyncio.to_thread(self._knock, range(number, number + IN_TURN))
+            await self._answers(len(wanted))
+        return compared(before, all_of(self._here))
+
+    def _knock(self, numbers: range) -> None:
+        """Ask every HTTP door for what it does not have."""
+        for number in numbers:
+            for door in self._here.http.values():
+                for path in (f"/nothing-{number}", f"/job/status/nobody-{number}", "/metrics"):
+                    with (
+                        suppress(urllib.error.HTTPError),
+                        urllib.request.urlopen(f"http://{door}{path}", timeout=30) as answer,
+                    ):
+                        answer.read()
+
+    async def _answers(self, count: int) -> None:
+        async with asyncio.timeout(STEP_SECONDS):
+            while count > 0:
+                count -= sum("/replies/" in packet.topic for packet in await self._bus.receive())
+
+    async def _submit(self, job: str, count: int) -> None:
+        config = [{"batch_size": 256, "epochs": 1, "learning_rate": 0.05}]
+        file = {
+            "training_id": job,
+            "model_name": "digits",
+            "num_rounds": count,
+            "config": config,
+            "round": {"agents": self._here.agents - 1, "deadline_seconds": 60},
+        }
+        await self._bus.publish(Packet(f"{ROOT}/{SUBMIT.pattern}", json.dumps(file).encode()))
+
+    async def _until(self, job: str, number: int | None) -> None:
+        """Wait for a round of a job, or for its end."""
+        topic = address(ROOT, JOB_STATE, job=job)
+        while True:
+            async with asyncio.timeout(STEP_SECONDS):
+                packets = await self._bus.receive()
+            for packet in packets:
+                if packet.topic == topic and packet.payload:
+                    state = codec.from_json(JobState, packet.payload)
+                    if state.phase in {"failed", "cancelled"}:
+                        sys.exit(f"{job} {state.phase}: {state.reason}")
+                    if state.phase in ENDED or (number is not None and state.round >= number):
+                        return
+
+
+def bad_packets(number: int) -> Iterator[Packet]:
+    """Make requests that are refused: three of inference, two of the controller."""
+    reply = f"{REPLY}-{number}"
+
+    def packet(topic: str, payload: bytes) -> Packet:
+        return Packet(
+            topic,
+            payload,
+            content_type="application/json",
+            response_topic=reply,
+            correlation=b"%d" % number,
+        )
+
+    digits = address(ROOT, INFERENCE, model="digits")
+    yield packet(address(ROOT, INFERENCE, model=f"nothing-{number}"), b'{"inputs": [[0]]}')
+    yield packet(digits, b'{"inputs": [[%d]]}' % number)
+    yield packet(digits, b"{" * (1 + number % 100))
+    job = {"training_id": f"bad-{number}", f"key-{number}": 1}
+    yield packet(f"{ROOT}/{SUBMIT.pattern}", json.dumps(job).encode())
+    yield packet(f"{ROOT}/{CANCEL.pattern}", b"nobody-%d" % number)
+
+
+def compared(
+    before: Mapping[str, Measured], after: Mapping[str, Measured]
+) -> dict[str, dict[str, float]]:
+    """Put beside each other what was and what is."""
+    return {
+        node: {
+            "before_mb": round(was.rss, 2),
+            "after_mb": round(after[node].rss, 2),
+            "grown_mb": round(after[node].rss - was.rss, 2),
+            "descriptors": after[node].descriptors - was.descriptors,
+            "threads": after[node].threads - was.threads,
+        }
+        for node, was in before.items()
+        if node in after
+    }
+
+
+async def live(here: Place, what: str, count: int) -> dict[str, Any]:
+    """Live through one thing."""
+    topics = [f"{ROOT}/jobs/+/state", f"{ROOT}/replies/#"]
+    name = f"{here.address.username}"
+    async with mqtt.connect(here.address, name=name, listen=topics) as bus:
+        found: dict[str, Any] = await getattr(Life(here, bus, count), what)()
+        return found
+
+
+async def connections(here: Place, count: int) -> dict[str, Any]:
+    """Let the shell of a service connect again and again, in this process."""
+    warm_up = max(1, count // 5)
+    chance = Random(1)
+    await reconnect(here.address, warm_up, chance)
+    before = {"shell": measured(os.getpid())}
+    await reconnect(here.address, count, chance)
+    return compared(before, {"shell": measured(os.getpid())})
+
+
+THINGS = ("rounds", "jobs", "refused", "connections")
+
+
+def main() -> None:
+    """Live through all of it, and say what it has left."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--count", type=int, default=2000, help="of rounds, jobs, requests each")
+    parser.add_argument("--agents", type=int, default=2)
+    parser.add_argument("--framework", default="tflite", choices=("tflite", "torch", "keras"))
+    parser.add_argument("--only", choices=THINGS, nargs="+", default=THINGS)
+    parser.add_argument("--limit", type=float, default=LIMIT_MB, help="MB that each may grow")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there; - is stdout")
+    options = parser.parse_args()
+    found: dict[str, Any] = {}
+    with cluster(options.agents, options.framework) as here:
+        for what in options.only:
+            life = connections(here, options.count) if what == "connections" else None
+            found[what] = asyncio.run(life or live(here, what, options.count))
+    rows = [
+        {"through": what, "service": node, **figures}
+        for what, nodes in found.items()
+        for node, figures in nodes.items()
+    ]
+    result = {"count": options.count, "framework": options.framework, **found}
+    publish(result, rows, options.json)
+    states = "jobs", "broker"  # where each job stands is retained for a month
+    grown = [
+        f"{row['service']} by {row['grown_mb']} MB over {options.count} {row['through']}"
+        for row in rows
+        if (row["through"], row["service"]) != states
+        and (row["grown_mb"] > options.limit or row["threads"] > 0 or row["descriptors"] > IN_TURN)
+    ]
+    if grown:
+        sys.exit(f"these grew: {'; '.join(grown)}")
+
+
+if __name__ == "__main__":
+    main()
