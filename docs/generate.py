@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import data_page
 import job_file
 import settings_page
 
@@ -179,6 +180,7 @@ def main() -> None:
     pages = (
         (WIRE, write()),
         (HERE / "job-file.md", job_file.write()),
+        (HERE / "loaders.md", data_page.write()),
         (HERE / "settings.md", settings_page.write()),
         (NAMES, settings_page.write_names()),
     )

@@ -130,6 +130,16 @@ def test_a_table_is_read_as_spreadsheets_and_pandas_write_it(tmp_path: Path) -> 
     assert whole(csv(years, header=True))[0].tolist() == [[1, 2]]
 
 
+def test_numbers_of_classes_may_have_names(tmp_path: Path) -> None:
+    """A table of ids is held to one list as well; where a name is a number, it is that name."""
+    path = written(tmp_path, "a,y\n1,1\n2,0\n")
+    data = csv(path, classes=["ok", "scrap"])
+    assert (whole(data)[1].tolist(), data.about.classes) == ([1, 0], ("ok", "scrap"))
+    assert whole(csv(path, classes=["1", "0"]))[1].tolist() == [0, 1]
+    with pytest.raises(TrainingError, match="line 2, column 'y': no class '1'; the classes are ok"):
+        csv(path, classes=["ok"])
+
+
 def test_fractions_may_have_commas(tmp_path: Path) -> None:
     """As most of Europe writes them; a dot is no fraction then, and no separator is guessed at."""
     path = written(tmp_path, "a;y\n1,5;0\n-2,25e1;1\n")

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from fedbus.data import npz, rows
 from fedbus.data.loaders import npy
+from fedbus.data.loaders.maps import memmap
 from fedbus.errors import TrainingError
 
 
@@ -101,6 +102,29 @@ def test_a_shard_may_name_its_classes_and_inputs(tmp_path: Path) -> None:
         npz(shard(tmp_path, x=x, y=y, classes=["a", "a"]))
 
 
+@pytest.mark.parametrize("most", [0, 1 << 20])
+def test_an_owner_names_the_classes_of_plain_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """A number without a name is refused with its row, kept or streamed, turned or not."""
+    monkeypatch.setattr(rows, "KEPT_BYTES", most)
+    x, y = np.ones((3, 2), np.float32), np.array([0, 1, 2])
+    path = shard(tmp_path, x=x, y=y, classes=["a", "b", "c"])
+    assert npz(path, classes=["ok", "scrap", "new"]).about.classes == ("ok", "scrap", "new")
+    for given in (x, np.asfortranarray(x)):
+        with pytest.raises(
+            TrainingError, match=r"y\[2\] is 2; there are names of 2 classes, 0 to 1"
+        ):
+            list(npz(shard(tmp_path, x=given, y=y), classes=["ok", "scrap"]).peek())
+    with pytest.raises(TrainingError, match=r"y is float32 \(3,\); classes have names"):
+        list(npz(shard(tmp_path, x=x, y=y / 2), classes=["ok", "scrap"]).peek())
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    assert memmap(str(tmp_path), classes=["a", "b", "c"]).about.classes == ("a", "b", "c")
+    with pytest.raises(TrainingError, match=r"y\.npy\[2\] is 2; there are names of 2 classes"):
+        list(memmap(str(tmp_path), classes=["ok", "scrap"]).peek())
+
+
 def test_names_that_a_damaged_file_promises_are_not_allocated(tmp_path: Path) -> None:
     """A head may promise any number of them."""
     header = b"{'descr': '<U4', 'fortran_order': False, 'shape': (9000000000000,), }"
@@ -110,3 +134,18 @@ def test_names_that_a_damaged_file_promises_are_not_allocated(tmp_path: Path) ->
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr("classes.npy", content)
         assert npz(str(path)).about.classes == ()
+
+
+def test_class_numbers_from_one_on_are_told_of(tmp_path: Path) -> None:
+    """No framework counts so; a mend is named. Words are refused with what to write instead."""
+    x = np.ones((4, 2), np.float32)
+    (note,) = npz(shard(tmp_path, x=x, y=[1, 2, 3, 1])).about.notes
+    assert note == (
+        'y holds 1 to 3; if these are classes, the transform "class-ids" with "first": 1 makes '
+        "them 0 to 2"
+    )
+    for y in ([0, 1, 2, 3], [1, 3, 5, 7], [1, 1, 1, 1], [1.5, 2, 3, 1]):
+        assert npz(shard(tmp_path, x=x, y=y)).about.notes == ()
+    assert npz(shard(tmp_path, x=x, y=[1, 2, 1, 2]), classes=["a", "b", "c"]).about.notes == ()
+    with pytest.raises(TrainingError, match=r"y is <U3, not numbers; write numpy\.unique"):
+        npz(shard(tmp_path, x=x, y=["cat", "dog", "cat", "cat"]))

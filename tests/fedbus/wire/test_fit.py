@@ -229,3 +229,18 @@ def test_an_agent_without_a_plug_in_to_read_data_with_does_not_fit(
     agent = able(loaders=("npz", "own"), transforms=("cast",))
     assert misfit(Wish(1, params=TrainingParams(reading=reading)), agent) == reason
     assert misfit(Wish(1, params=TrainingParams(reading=reading)), FACTS) is None
+
+
+@pytest.mark.parametrize(
+    ("has", "mend"),
+    [([8, 6, 3], "channels-first"), ([6, 3, 8], "channels-last"), ([6, 8, 3], "")],
+)
+def test_channels_at_the_other_end_name_the_transform_that_moves_them(
+    has: list[int], mend: str
+) -> None:
+    """A net of PyTorch has them first, a loader gives them last."""
+    form = {"x": typed("image", has)}
+    said = misfit(Wish(1, None, needs("t", **typed("image", [3, 8, 6]))), able(format=form))
+    assert said is not None
+    assert said.startswith(f"the model takes image [3, 8, 6]; the data here is image {has}")
+    assert (f'the transform "{mend}" moves them' in said) == bool(mend)

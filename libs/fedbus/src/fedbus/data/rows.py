@@ -1,11 +1,13 @@
 """Numbers as every loader hands them out, and the place of those that are none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbus.data.about import About
 from fedbus.data.dataset import Dataset, of
 from fedbus.data.words import check_names
 from fedbus.errors import TrainingError
@@ -43,6 +45,24 @@ def truths(name: str, rows: Array, first: int = 0) -> Array:
     return inputs(name, rows, first)
 
 
+def within(name: str, rows: Array, classes: Sequence[str], first: int = 0) -> Array:
+    """Refuse class numbers that have no name; without names, any will do.
+
+    Raises:
+        TrainingError: names the first of them.
+    """
+    if classes and (rows.ndim > 1 or rows.dtype.kind not in "iu"):
+        raise TrainingError(f"{name} is {rows.dtype} {rows.shape}; classes have names, so class "
+                            "numbers belong there")  # fmt: skip
+    if classes and (wrong := (rows < 0) | (rows >= len(classes))).any():
+        place = int(np.argmax(wrong))
+        raise TrainingError(
+            f"{name}[{first + place}] is {rows[place]}; there are names of {len(classes)} classes, "
+            f"0 to {len(classes) - 1}"
+        )
+    return rows
+
+
 def finite(name: str, rows: Array, first: int = 0) -> None:
     """Refuse nan and infinity.
 
@@ -74,7 +94,23 @@ def kept(data: Dataset, batch: int) -> Dataset:
         return data
     parts = list(data.peek())
     x, y = (np.concatenate(rows) for rows in zip(*parts, strict=True))
-    return of(x, y, batch, data.about)
+    return of(x, y, batch, replace(data.about, notes=(*data.about.notes, *_notes(y, data.about))))
+
+
+def _notes(y: Array, about: About) -> Iterator[str]:
+    """Say where class numbers seem to begin at 1: no framework counts so."""
+    if about.classes or y.ndim != 1 or y.dtype.kind not in "iu" or y.min() != 1:
+        return
+    highest = int(y.max())
+    if 1 < highest <= _MANY and len(np.unique(y)) == highest:
+        yield (
+            f'y holds 1 to {highest}; if these are classes, the transform "class-ids" with '
+            f'"first": 1 makes them 0 to {highest - 1}'
+        )
+
+
+_MANY: Final = 1000
+"""More different numbers are no classes."""
 
 
 def check_row(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> int:
@@ -111,6 +147,12 @@ def numbered(classes: Sequence[str]) -> Mapping[str, int]:
     return {name: number for number, name in enumerate(check_names("classes", classes))}
 
 
+def id_of(text: str, places: Mapping[str, int]) -> int | None:
+    """Read a class number where classes have names that are no numbers; None: it is none."""
+    known = text.isascii() and text.isdigit() and not any(map(str.isdigit, places))
+    return int(text) if known and int(text) < len(places) else None
+
+
 def place_of(text: str, places: Mapping[str, int], where: str, what: str = "class") -> int:
     """Find the number of a class, or of another word.
 
@@ -118,6 +160,8 @@ def place_of(text: str, places: Mapping[str, int], where: str, what: str = "clas
         TrainingError: there is none of that name.
     """
     if text not in places:
+        if what == "class" and (number := id_of(text, places)) is not None:
+            return number
         many = "classes" if what == "class" else f"{what}s"
         raise TrainingError(f"{where}: no {what} {text!r}; the {many} are {listed(places)}")
     return places[text]

@@ -183,10 +183,28 @@ def other_format(wanted: Mapping[str, Any], form: Mapping[str, Any]) -> str | No
     for kind, want in wants.items():
         have = has.get(kind)
         if have is None or (want[0] and have[0] and want[0] != have[0]):
-            return f"the model takes {_shown(wants)}; the data here is {_shown(has)}"
+            return (
+                f"the model takes {_shown(wants)}; the data here is {_shown(has)}"
+                f"{_turned(wanted.get('x', wanted), form.get('x'))}"
+            )
         if want[1] and not have[1]:
             return f"the model takes normalised {kind} data; the data here is not normalised"
     return None
+
+
+def _turned(wanted: object, have: object) -> str:
+    """Name the transform that moves an image's channels where a model has them."""
+    match wanted, have:
+        case (
+            {"data_types": {"image": {"size": [*wants]}}},
+            {"data_types": {"image": {"size": [*has]}}},
+        ) if len(wants) == len(has) == 3:  # noqa: PLR2004 - height, width, channels
+            first, second, last = has
+            if wants == [last, first, second]:
+                return ', channels last (the transform "channels-first" moves them)'
+            if wants == [second, last, first]:
+                return ', channels first (the transform "channels-last" moves them)'
+    return ""
 
 
 def _types(form: object) -> dict[str, tuple[str, bool]]:

@@ -51,8 +51,8 @@ def csv(  # noqa: PLR0913 - each is one thing that differs between files; all bu
         decimal: What stands before fractions, "." or ",".
         encoding: Of the text; a byte-order mark is skipped.
         target: What y is: a `class`, a whole number; a `number`; `auto` looks at the first rows.
-        classes: The words that y holds; a word's place here is its class. By default the words that
-            are there, sorted.
+        classes: The words that y holds; a word's place here is its class, and y may hold that
+            number too. By default the words that are there, sorted.
         words: The columns of x that hold words, as {"colour": ["blue", "red"]}: one input for each
             word, 1 where it stands there. "auto" takes the words that are there, sorted.
         missing: What becomes of a row with an empty cell, or "NA", "NaN", "null", "?" and the like:

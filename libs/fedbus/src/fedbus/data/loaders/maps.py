@@ -3,24 +3,33 @@
 Rows are read, not mapped: a file that somebody cuts short while it is mapped kills the process.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from fedbus.data.about import About
 from fedbus.data.dataset import Batch, Dataset
 from fedbus.data.format import DTYPES
 from fedbus.data.loaders.npy import Header, read_header, read_rows
 from fedbus.data.pinned import Pinned
-from fedbus.data.rows import check_batch_size, check_row, inputs, kept, truths
+from fedbus.data.rows import check_batch_size, check_row, inputs, kept, truths, within
+from fedbus.data.words import check_names
 from fedbus.errors import TrainingError
-from fedbus.layout import listed
+from fedbus.layout import Array, listed
 
 Raw = Mapping[str, Any]
 
 
-def memmap(path: str, batch: int = 256, x: Raw | None = None, y: Raw | None = None) -> Dataset:
+def memmap(
+    path: str,
+    batch: int = 256,
+    x: Raw | None = None,
+    y: Raw | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+) -> Dataset:
     """Load a folder with `x.npy` and `y.npy`, or with bare memory maps `x.dat` and `y.dat`.
 
     Args:
@@ -29,11 +38,13 @@ def memmap(path: str, batch: int = 256, x: Raw | None = None, y: Raw | None = No
         x: What `numpy.memmap` was told of x.dat: `{"dtype": "uint8", "shape": [28, 28, 1]}`, the
             shape being that of a row.
         y: The same of y.dat; `"shape": []` for a bare number.
+        classes: The names of the classes, in the order of their numbers in y.
 
     Raises:
         TrainingError: a file is missing or torn, or x and y have not the same number of rows.
     """
     check_batch_size(batch)
+    names = () if classes is None else check_names("classes", classes)
     folder = Path(path)
     inputs_file, truths_file = _Rows(folder, "x", x), _Rows(folder, "y", y)
     rows, others = inputs_file.header.rows, truths_file.header.rows
@@ -48,10 +59,14 @@ def memmap(path: str, batch: int = 256, x: Raw | None = None, y: Raw | None = No
                 count = min(batch, rows - first)
                 yield (
                     inputs(*inputs_file.read(x_file, count, first), first),
-                    truths(*truths_file.read(y_file, count, first), first),
+                    _named(*truths_file.read(y_file, count, first), first, names),
                 )
 
-    return kept(Dataset(rows, batches), batch)
+    return kept(Dataset(rows, batches, about=About(classes=names)), batch)
+
+
+def _named(name: str, rows: Array, first: int, classes: Sequence[str]) -> Array:
+    return within(name, truths(name, rows, first), classes, first)
 
 
 class _Rows:

@@ -47,7 +47,10 @@ def read_header(name: str, file: BinaryIO) -> Header:
     if dtype.hasobject:
         raise TrainingError(f"{name}: Object arrays are pickled, and never read")
     if dtype.kind not in "biuf":
-        raise TrainingError(f"{name} is {dtype}, not numbers")
+        hint = ""
+        if dtype.kind in "US":
+            hint = "; write numpy.unique(y, return_inverse=True): `classes` and the numbers of y"
+        raise TrainingError(f"{name} is {dtype}, not numbers{hint if name == 'y' else ''}")
     if not shape:
         raise TrainingError(f"{name} is (): one bare number, not rows")
     if 0 not in shape:

@@ -44,8 +44,8 @@ def parquet(  # noqa: PLR0913 - as for csv
         features: The columns of x, in this order; all others by default, without the row index of
             pandas.
         target: What y is: a `class`, a `number`, or, with `auto`, what the column's type says.
-        classes: The words that y holds; a word's place here is its class. By default the words that
-            are there, sorted.
+        classes: The words that y holds; a word's place here is its class, and y may hold that
+            number too. By default the words that are there, sorted.
         words: The columns of x that hold words, as {"colour": ["blue", "red"]}: one input for each
             word, 1 where it stands there. "auto" takes the words that are there, sorted.
         missing: What becomes of a row with a null or NaN: "drop" leaves the row out, "mean" takes

@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -11,7 +11,7 @@ from fedbus.data.about import About
 from fedbus.data.dataset import Batch, Dataset, of
 from fedbus.data.loaders.npy import Header, read_all, read_header, read_rows, read_words
 from fedbus.data.pinned import Pinned
-from fedbus.data.rows import check_batch_size, inputs, kept, truths
+from fedbus.data.rows import check_batch_size, inputs, kept, truths, within
 from fedbus.data.words import check_names
 from fedbus.errors import TrainingError
 
@@ -21,7 +21,7 @@ _MAX_NAMES_BYTES = 16 * 2**20
 """Of an array of names as it lies in a shard: numpy writes all as wide as the longest."""
 
 
-def npz(path: str, batch: int = 32) -> Dataset:
+def npz(path: str, batch: int = 32, *, classes: Sequence[str] | None = None) -> Dataset:
     """Load a shard: an .npz file with `x`, shape (rows, …), and `y`, shape (rows,) or (rows, …).
 
     It may name its classes and inputs in arrays of words, `classes` and `columns`.
@@ -29,6 +29,7 @@ def npz(path: str, batch: int = 32) -> Dataset:
     Args:
         path: The file.
         batch: Rows read at once.
+        classes: The names of the classes, in the order of their numbers in y.
 
     Raises:
         TrainingError: the file is missing or no shard, or x and y are not what was said above.
@@ -36,7 +37,8 @@ def npz(path: str, batch: int = 32) -> Dataset:
     file = Pinned(Path(path))
     with _opened(file) as archive:
         check_batch_size(batch)
-        about = About(classes=_words(archive, "classes"), columns=_words(archive, "columns"))
+        own = _words(archive, "classes") if classes is None else check_names("classes", classes)
+        about = About(classes=own, columns=_words(archive, "columns"))
         with _members(archive) as (x_file, y_file):
             x, y = read_header("x", x_file), read_header("y", y_file)
             if x.rows != y.rows or not x.rows:
@@ -45,11 +47,16 @@ def npz(path: str, batch: int = 32) -> Dataset:
                 raise TrainingError(f"{shapes}: {wrong}")
             if x.by_column or y.by_column:
                 whole = read_all("x", x_file, x), read_all("y", y_file, y)
-                return of(inputs("x", whole[0]), truths("y", whole[1]), batch, about)
+                return of(
+                    inputs("x", whole[0]),
+                    within("y", truths("y", whole[1]), about.classes),
+                    batch,
+                    about,
+                )
 
     def batches() -> Iterator[Batch]:
         with _opened(file) as archive:
-            yield from _batches(archive, x, y, batch)
+            yield from _batches(archive, x, y, batch, about.classes)
 
     return kept(Dataset(x.rows, batches, about=about), batch)
 
@@ -64,7 +71,9 @@ def _words(archive: zipfile.ZipFile, name: str) -> tuple[str, ...]:
     return check_names(name, found) if found else ()
 
 
-def _batches(archive: zipfile.ZipFile, x: Header, y: Header, batch: int) -> Iterator[Batch]:
+def _batches(
+    archive: zipfile.ZipFile, x: Header, y: Header, batch: int, classes: Sequence[str]
+) -> Iterator[Batch]:
     with _members(archive) as (x_file, y_file):
         read_header("x", x_file)
         read_header("y", y_file)
@@ -72,7 +81,9 @@ def _batches(archive: zipfile.ZipFile, x: Header, y: Header, batch: int) -> Iter
             count = min(batch, x.rows - first)
             yield (
                 inputs("x", read_rows("x", x_file, x, count, first), first),
-                truths("y", read_rows("y", y_file, y, count, first), first),
+                within(
+                    "y", truths("y", read_rows("y", y_file, y, count, first), first), classes, first
+                ),
             )
 
 

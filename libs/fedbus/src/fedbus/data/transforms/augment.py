@@ -17,6 +17,10 @@ from fedbus.errors import TrainingError
 class Flip:
     """Mirror each image with a probability: left to right, upside down.
 
+    Args:
+        horizontal: The probability of left to right.
+        vertical: That of upside down.
+
     Raises:
         TrainingError: a probability is none.
     """
@@ -46,6 +50,9 @@ class Flip:
 
 class Crop:
     """Pad images with zeros on all sides, and cut the old size out of them somewhere.
+
+    Args:
+        padding: Pixels on each side, 1 to 4096.
 
     Raises:
         TrainingError: the padding is no whole number above 0.
@@ -84,6 +91,11 @@ def _moved(by: int) -> tuple[slice, slice]:
 
 class Noise:
     """Add normal noise of a standard deviation to every input, and cut what leaves low … high.
+
+    Args:
+        std: The standard deviation, 0 or more.
+        low: The least number that is left; by default nothing is cut.
+        high: The greatest.
 
     Raises:
         TrainingError: the deviation is below 0, or low is not below high.

@@ -18,6 +18,10 @@ MAX_CLASSES: Final = 2**20
 class Normalize:
     """Bring inputs from `low` … `high` to 0 … 1; what lies beyond is an error, not cut.
 
+    Args:
+        low: The number that becomes 0.
+        high: The number that becomes 1.
+
     Raises:
         TrainingError: low is not below high.
     """
@@ -39,6 +43,10 @@ class Normalize:
 
 class Standardize:
     """Take `mean` away and divide by `std`: one number each, or one for each of the last axis.
+
+    Args:
+        mean: What is taken away.
+        std: What is divided by, above 0.
 
     Raises:
         TrainingError: they are no finite numbers, or std is not above 0.
@@ -75,6 +83,10 @@ class Standardize:
 
 class OneHot:
     """Write class numbers as rows of noughts with a one, float32; `of` is y, or x.
+
+    Args:
+        classes: How many there are, 2 or more.
+        of: "x" or "y": which half of a row it is about.
 
     Raises:
         TrainingError: there are not 2 classes or more.
@@ -121,6 +133,11 @@ class Cast:
 
     So is a fraction where whole numbers belong, unless `rounded` makes it the nearest whole one;
     between kinds of fractions, numbers are rounded.
+
+    Args:
+        dtype: numpy's name of it, as "float32".
+        of: "x" or "y": which half of a row it is about.
+        rounded: Whether fractions become the nearest whole number.
 
     Raises:
         TrainingError: there is no such dtype here.

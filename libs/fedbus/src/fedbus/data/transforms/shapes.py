@@ -24,6 +24,10 @@ MAX_SHARES: Final = 2**24
 class Reshape:
     """Give each row another shape of as many numbers; `of` is x, or y.
 
+    Args:
+        size: The shape of a row; three lengths are an image.
+        of: "x" or "y": which half of a row it is about.
+
     Raises:
         TrainingError: the size is no list of whole numbers above 0.
     """
@@ -93,6 +97,9 @@ class ChannelsLast:
 
 class Resize:
     """Bring images to `size`, [height, width], as Pillow's bilinear filter does.
+
+    Args:
+        size: Height and width.
 
     Raises:
         TrainingError: the size is not two whole numbers above 0.
