@@ -127,6 +127,20 @@ def test_a_pull_ends_with_blobs_that_are_what_they_are_called() -> None:
     assert bytes(got[BLOB.digest].read(0, BLOB.size)) == DATA
 
 
+def test_whoever_waits_is_told_of_what_moves() -> None:
+    """A model of gigabytes takes minutes, in either direction."""
+    moved: list[int] = []
+    pull = Pull(HERE, (BLOB,), Spools(100))
+    pull.moved = moved.append
+    only(Fetch, told(pull, Connected())[0]).sink.write(0, DATA)
+    push = Push(
+        HERE, PushModel(model="m", card=BLOB, weights=BLOB), ModelPushed, {BLOB.digest: DATA}
+    )
+    push.moved = moved.append
+    only(Serve, told(push, Connected())[0]).source.read(5, 3)
+    assert moved == [len(DATA), 3]
+
+
 def test_other_bytes_than_were_promised_are_refused() -> None:
     """Whoever sent them."""
     pull = Pull(HERE, (BLOB,), Spools(100))

@@ -135,6 +135,23 @@ def test_a_wheel_turns_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> No
     assert "more [1]" in terminal.getvalue()
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_is_carried_for_long_has_a_bar_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    """A log must not be filled with it, and what is there at once needs none."""
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=100, highlight=False)
+    monkeypatch.setattr(show, "out", lambda: console)
+    with show.carrying("small", 1000) as moved:
+        moved(1000)
+    assert screen.getvalue() == ""
+    with show.carrying("mlp version 3", 2**30) as moved:
+        moved(2**29)
+    assert ("mlp version 3" in screen.getvalue()) is terminal
+    assert ("GiB" in screen.getvalue()) is terminal
+
+
 def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

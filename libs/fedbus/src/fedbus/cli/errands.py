@@ -48,6 +48,9 @@ class Errand(Generic[R]):
 
     Args:
         to: The node that is asked.
+
+    Attributes:
+        moved: Told of bytes that were sent or have come; those that are sent twice count twice.
     """
 
     listens: tuple[Topic, ...] = ()
@@ -55,6 +58,7 @@ class Errand(Generic[R]):
     def __init__(self, to: str) -> None:
         self.to = to
         self.finish: Callable[[R | FedbusError], None] = lambda _: None
+        self.moved: Callable[[int], None] = lambda _: None
         self._over = False
         self._signs = 0
         self._seen = 0
@@ -91,9 +95,10 @@ class Errand(Generic[R]):
         self._over = True
         self.finish(result)
 
-    def lives(self) -> None:
-        """Note a sign that the errand gets on."""
+    def lives(self, count: int = 0) -> None:
+        """Note a sign that the errand gets on, by so many bytes."""
         self._signs += 1
+        self.moved(count)
 
     def begin(self) -> Iterator[Action]:
         """Say what is wanted."""
@@ -130,7 +135,7 @@ class Question(Errand[R]):
 class _Watched:
     """A source that tells when somebody reads it."""
 
-    def __init__(self, data: bytes | bytearray, on_read: Callable[[], None]) -> None:
+    def __init__(self, data: bytes | bytearray, on_read: Callable[[int], None]) -> None:
         self._data = memoryview(data)
         self._on_read = on_read
 
@@ -139,7 +144,7 @@ class _Watched:
         return len(self._data)
 
     def read(self, offset: int, length: int) -> memoryview:
-        self._on_read()
+        self._on_read(length)
         return self._data[offset : offset + length]
 
 
@@ -194,12 +199,12 @@ class Pull(Errand[dict[str, Spool]]):
 class _Counted:
     """A sink that tells when something has come."""
 
-    def __init__(self, spool: Spool, on_write: Callable[[], None]) -> None:
+    def __init__(self, spool: Spool, on_write: Callable[[int], None]) -> None:
         self.spool = spool
         self._on_write = on_write
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        self._on_write()
+        self._on_write(len(data))
         self.spool.write(offset, data)
 
 

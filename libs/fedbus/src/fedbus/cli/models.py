@@ -4,7 +4,7 @@ import asyncio
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -15,7 +15,7 @@ from fedbus.cli.archive import check_writable
 from fedbus.cli.aside import aside
 from fedbus.cli.card import PackedModel
 from fedbus.cli.client import run
-from fedbus.cli.errands import Pull, Push, Question
+from fedbus.cli.errands import Errand, Pull, Push, Question
 from fedbus.cli.exits import Failed
 from fedbus.cli.formats import SUFFIXES, format_of, write_model
 from fedbus.cli.here import broker_of
@@ -34,6 +34,8 @@ from fedbus.wire.states import ModelCard
 from fedbus.wire.values import ModelRef
 
 IN_MEMORY = 256 * 2**20
+
+R = TypeVar("R")
 
 app = typer.Typer(no_args_is_help=True, help="Push, list, show and pull models.")
 
@@ -216,8 +218,14 @@ async def _listed(here: Where) -> ModelsListed:
 async def push_model(here: Where, packed: PackedModel, *, reset: bool = False) -> ModelRef:
     """Bring a model; without `reset`, one that has been trained is not pushed over."""
     wish = replace(packed.push, reset=reset)
-    pushed = await run(here, Push(repository(), wish, ModelPushed, packed.blobs))
+    errand = Push(repository(), wish, ModelPushed, packed.blobs)
+    pushed = await _carried(here, errand, wish.model, sum(map(len, packed.blobs.values())))
     return pushed.version
+
+
+async def _carried(here: Where, errand: Errand[R], what: str, size: int) -> R:
+    with show.carrying(what, size) as errand.moved:
+        return await run(here, errand)
 
 
 async def _show(here: Where, model: str, version: int | None) -> ModelShown:
@@ -250,7 +258,9 @@ async def _pull(
     shown = await _show(here, model, version)
     check_kept(shown)
     ref = shown.version
-    got = await run(here, Pull(ref.source, (ref.card, ref.weights), Spools(IN_MEMORY)))
+    errand = Pull(ref.source, (ref.card, ref.weights), Spools(IN_MEMORY))
+    what, size = f"{ref.model} version {ref.version}", ref.card.size + ref.weights.size
+    got = await _carried(here, errand, what, size)
     card, weights = got[ref.card.digest], got[ref.weights.digest]
     try:
         said = codec.from_json(ModelCard, bytes(card.read(0, card.size)))

@@ -16,6 +16,8 @@ from fedbus.cli.fitting import blocks, fits, least_widths, without_empty, wrappe
 from fedbus.rounding import cautious, percent
 
 METRIC_DIGITS = 4
+CARRIED_LEAST = 2**20
+"""Bytes that are carried with a bar; fewer are there at once."""
 CUT_LEAST = 16
 """Columns of text that a column which may be cut keeps at least."""
 _UNITS = ("B", "KiB", "MiB", "GiB")
@@ -88,6 +90,26 @@ def progress(what: str, steps: int) -> Iterator[Callable[[str], None]]:
             bar.advance(task)
 
         yield advance
+
+
+@contextmanager
+def carrying(what: str, size: int) -> Iterator[Callable[[int], None]]:
+    """Show how much of so many bytes is carried, on a terminal and where that takes its time."""
+    console = out()
+    if not console.is_terminal or size < CARRIED_LEAST:
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=size)
+        yield lambda count: bar.advance(task, count)
 
 
 def print_json(plain: object) -> None:
