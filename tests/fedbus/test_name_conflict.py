@@ -1,10 +1,19 @@
 """Two processes of one name find out, and nobody is taken for two."""
 
+import asyncio
 import random
+from pathlib import Path
 
+import pytest
+
+from fedbus import service
+from fedbus.bus.broker import LocalBroker
 from fedbus.name_conflict import NameConflict
-from fedbus.service import LONGEST_CONFLICT_SECONDS, pause_after
+from fedbus.node import Identity, Node
+from fedbus.service import LONGEST_CONFLICT_SECONDS, keep_connected, pause_after
+from fedbus.shell import Shell
 from fedbus.wire.states import NodeState
+from tests.fedbus.node.stand import Fake
 
 OWN, LATER, EARLIER = 50, 60, 40
 
@@ -60,3 +69,34 @@ def test_who_shares_a_name_logs_in_ever_more_seldom() -> None:
     assert 30.0 <= first <= 60.0
     assert pause_after(0.2, 3, rng) >= 120.0
     assert pause_after(0.2, 1000, rng) <= 2 * LONGEST_CONFLICT_SECONDS
+
+
+async def test_two_processes_of_one_login_find_out_on_a_real_broker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mosquitto 2.0.11 gives no reason; the access rules let each read its own state."""
+    monkeypatch.setattr(service, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(service, "CONFLICT_PAUSE_SECONDS", 60.0)
+    with LocalBroker(tmp_path / "broker", accounts={"agent.a": "x"}) as broker:
+        shells = [shell_of(incarnation) for incarnation in (OWN, LATER)]
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            serving = [
+                tasks.create_task(
+                    keep_connected(shell, broker.address("agent.a"), random.Random(1)), name="serve"
+                )
+                for shell in shells
+            ]
+            while not all(shell.node.conflict.count for shell in shells):  # noqa: ASYNC110 - a broker decides
+                await asyncio.sleep(0.02)
+            for task in serving:
+                task.cancel()
+        for shell in shells:
+            assert shell.counts["name_used_twice"] == 1
+            assert "another process" in shell.node.conflict.trouble
+            shell.close()
+
+
+def shell_of(incarnation: int) -> Shell:
+    """A process that only says who it is."""
+    identity = Identity(name="agent.a", incarnation=incarnation)
+    return Shell(Node(identity, Fake(), random.Random(incarnation)), threads=1)

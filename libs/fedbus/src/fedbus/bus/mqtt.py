@@ -155,6 +155,7 @@ class _Link:
         self._offer = login.Offer()
         self._lacks: list[str] = []
         self._taken: dict[int, asyncio.Future[ReasonCode]] = {}
+        self._delivering = 0
         self._who = address.username or "nobody (no user name was given)"
         # A private name of aiomqtt's; for what is called on it see `pipe.py`. aiomqtt's own way
         # takes four turns of the event loop for a publication, and does not tell why a connection
@@ -192,12 +193,16 @@ class _Link:
             await self.publish(packet)  # and hope
             return True
         self._paho.on_publish = self._on_taken
-        said = await self._pipe.send(packet, 1)
-        taken = self._taken.setdefault(said.mid, self._loop.create_future())
+        self._delivering += 1
         try:
+            said = await self._pipe.send(packet, 1)
+            taken = self._taken.setdefault(said.mid, self._loop.create_future())
             code = await self._answer(taken, f"publishing to {packet.topic}")
         finally:
-            self._taken.pop(said.mid, None)
+            self._delivering -= 1
+            if not self._delivering:  # paho tells of every packet that it has written as well
+                self._paho.on_publish = None
+                self._taken.clear()
         if code.is_failure:
             raise self._error(
                 f"publishing to {packet.topic} refused: {code}; do the access rules let "
