@@ -2,8 +2,10 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ import pytest
 from fedbus import demo_data
 from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks import tflite_trial, tflite_trial_child
+from fedbus.frameworks.tflite_schema import IDENTIFIER, SCHEMA, UNIONS
 from fedbus.frameworks.tflite_trial import KilledReader, Limits, NotTried, try_file
 from fedbus.frameworks.tflite_verify import verify
 from fedbus.layout import Array
+from tests.fedbus.frameworks.flatbuffer_writer import Writer
 
 DIGITS = demo_data.read("digits.tflite")
 FACTS = verify(DIGITS)
@@ -34,11 +38,83 @@ def test_a_file_that_the_runtime_refuses_is_told_with_its_reason() -> None:
         try_file(b"no file", FACTS)
 
 
+def crafted(codes: Sequence[int], graphs: Sequence[dict[str, Any]], *buffers: bytes) -> bytes:
+    """Write a file of operators, subgraphs and constants; the first subgraph is its signature."""
+    [taken], [given] = graphs[0]["inputs"], graphs[0]["outputs"]
+    signature = {
+        "signature_key": "run",
+        "inputs": [{"name": "x", "tensor_index": taken}],
+        "outputs": [{"name": "y", "tensor_index": given}],
+    }
+    model = {
+        "version": 3,
+        "operator_codes": [
+            {"deprecated_builtin_code": code, "builtin_code": code, "version": 1} for code in codes
+        ],
+        "subgraphs": graphs,
+        "buffers": [{}, *({"data": data} for data in buffers)],
+        "signature_defs": [signature],
+    }
+    return Writer(SCHEMA, UNIONS).root(IDENTIFIER, "model", model)
+
+
+ADD, FILL, WHILE = 0, 94, 119
+ROW = {"shape": [1, 2], "name": "row"}
+
+
+def endless() -> bytes:
+    """Write a loop whose condition is a constant: yes."""
+    loop = {"callee_0": 1, "callee_1": 2}
+    loops = {"opcode_index": 1, "inputs": [0], "outputs": [1], "builtin_options_type": 93}
+    adds = {"inputs": [0, 1], "outputs": [2], "builtin_options_type": 11, "builtin_options": {}}
+    yes = {"shape": [1], "type": 6, "buffer": 1, "name": "yes"}
+    zero = {"shape": [2], "buffer": 2, "name": "zero"}
+    graphs: list[dict[str, Any]] = [
+        {"tensors": [ROW, ROW], "operators": [{**loops, "builtin_options": loop}], "outputs": [1]},
+        {"tensors": [ROW, yes], "outputs": [1]},
+        {"tensors": [ROW, zero, ROW], "operators": [adds], "outputs": [2]},
+    ]
+    return crafted([ADD, WHILE], [{**graph, "inputs": [0]} for graph in graphs], b"\1", bytes(8))
+
+
+def filling(side: int) -> bytes:
+    """Write a file that makes a square of its input: how large, only running it tells."""
+    tensors = [
+        {"shape": [2], "type": 2, "buffer": 1, "name": "sides"},
+        {"shape": [], "name": "x"},
+        {"shape": [1], "name": "y"},
+    ]
+    fills = {"inputs": [0, 1], "outputs": [2], "builtin_options_type": 68, "builtin_options": {}}
+    graph = {"tensors": tensors, "inputs": [1], "outputs": [2], "operators": [fills]}
+    return crafted([FILL], [graph], np.array([side, side], "<i4").tobytes())
+
+
+@needs_runtime
+def test_a_file_that_computes_without_end_is_found_out() -> None:
+    """It is whole, and would hang whoever runs it."""
+    file = endless()
+    with pytest.raises(KilledReader, match="a child of this one computed for more than 1 s"):
+        try_file(file, verify(file), Limits(cpu_seconds=1))
+
+
 @needs_runtime
 def test_memory_is_bounded() -> None:
-    """A file may ask for more than a device has; the child dies of it, or is refused."""
-    with pytest.raises(TrainingError, match=r"does not run|kills the process"):
-        try_file(bytes(2**20), FACTS, Limits(base_bytes=-4 * (2**20 + FACTS.bytes)))
+    """A few bytes may ask for more than a device has; what is asked for modestly is given."""
+    file = filling(10)
+    try_file(file, verify(file))
+    file = filling(2**16)
+    with pytest.raises(TrainingError, match=r"does not run: it needs more than 256 MiB|kills"):
+        try_file(file, verify(file))
+
+
+@needs_runtime
+def test_what_only_the_kernel_knows_is_told() -> None:
+    """The offsets are right, the numbers are not."""
+    file = filling(-5)
+    with pytest.raises(
+        TrainingError, match=r"the signature 'run' fails on zeros of .* must be >= 0"
+    ):
+        try_file(file, verify(file))
 
 
 def child(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> None:

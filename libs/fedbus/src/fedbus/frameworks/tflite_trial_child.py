@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
     except PluginError as error:
         told = {"unavailable": str(error)}
     except MemoryError:
-        told = {"refused": f"it needs more than {memory} bytes of memory"}
+        told = {"refused": f"it needs more than {memory >> 20} MiB of memory"}
     except FedbusError as error:
         told = {"refused": str(error)}
     except Exception as error:  # noqa: BLE001 - whatever a binding raises, it is about this file
@@ -105,14 +105,16 @@ def _be_modest() -> None:
 def _limit(memory: int, cpu: int, wall: int) -> None:
     """Bound what comes from now on: what importing took is given beside it."""
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+    seconds, size = int(used) + cpu, _virtual() + memory
     limits = {
-        "RLIMIT_CPU": int(used) + cpu,
-        "RLIMIT_FSIZE": MAX_REPORT,
-        "RLIMIT_AS": _virtual() + memory,
+        # At the second one the kernel kills by a signal that others send as well.
+        "RLIMIT_CPU": (seconds, seconds + 5),
+        "RLIMIT_FSIZE": (MAX_REPORT, MAX_REPORT),
+        "RLIMIT_AS": (size, size),
     }
     for name, most in limits.items():
         with suppress(OSError, ValueError):  # a lower one is set already, or macOS has none
-            resource.setrlimit(getattr(resource, name), (most, most))
+            resource.setrlimit(getattr(resource, name), most)
     signal.alarm(wall)
 
 
