@@ -71,6 +71,16 @@ def test_a_metric_that_no_agent_can_measure_is_warned_of() -> None:
     assert stand.noted("job_warned")[0]["warning"] == warning
 
 
+def test_what_the_repository_warns_of_reaches_who_submitted() -> None:
+    """It alone has read the model's card."""
+    stand = Stand()
+    stand.lead()
+    stand.introduce(JUDGE)
+    stand.submit(job_file())
+    stand.hear(REPOSITORY, replace(STORED, warnings=("eval_func mse trains quantities",)))
+    assert stand.answer()["warnings"] == ["eval_func mse trains quantities"]
+
+
 def test_a_job_that_was_here_before_is_answered_with_how_it_stands() -> None:
     """Nothing will run, and nobody should wait for it."""
     stand = Stand()

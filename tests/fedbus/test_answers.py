@@ -13,6 +13,7 @@ from fedbus.answers import (
     check_answers,
     check_classes,
     derive,
+    doubt,
     normalized,
 )
 from fedbus.errors import SettingsError
@@ -181,3 +182,41 @@ def test_of_values_nothing_follows(answers: Answers | None) -> None:
     """A quantity is no certainty."""
     assert additions(SCORES, answers, "scores") == {}
     assert additions(SCORES[:0], "classes", "scores") == {}
+
+
+@pytest.mark.parametrize(
+    ("answers", "loss", "push"),
+    [
+        ("classes", "binary_crossentropy", "labels (of one output: logits)"),
+        ("values", "binary_crossentropy", "labels (of one output: logits)"),
+        ("values", "cross_entropy", "classes"),
+        ("labels", "categorical_crossentropy", "classes"),
+        ("classes", "mse", "values"),
+        ("logits", "huber", "values"),
+    ],
+)
+def test_a_job_whose_loss_contradicts_the_model_is_doubted(
+    answers: Answers, loss: str, push: str
+) -> None:
+    """Inference would put a softmax over what are several labels."""
+    said = doubt(answers, loss)
+    assert said.startswith(f"eval_func {loss} trains ")
+    assert said.endswith(f"push the model with --answers {push}")
+
+
+@pytest.mark.parametrize(
+    ("answers", "loss"),
+    [
+        ("classes", "cross_entropy"),
+        ("probabilities", "binary_crossentropy"),
+        ("labels", "binary_crossentropy"),
+        ("logits", "hinge"),
+        ("values", "mae"),
+        ("probabilities", "mse"),
+        ("classes", "a_loss_of_a_plug_in"),
+        (None, "mse"),
+    ],
+)
+def test_a_loss_that_fits_is_not_doubted(answers: Answers | None, loss: str) -> None:
+    """Nor one that nobody here knows."""
+    assert not doubt(answers, loss)

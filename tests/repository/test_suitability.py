@@ -9,7 +9,7 @@ import pytest
 from fedbus.wire.messages import JobRefused, JobStored, StoreJob
 from fedbus.wire.states import ModelNeeds
 from fedbus_repository.store import Refused, Store, Version
-from fedbus_repository.suitability import unsuited
+from fedbus_repository.suitability import doubts, unsuited
 from tests.repository.stand import CONTROLLER, JOB, MODEL, Stand, card, put, weights
 
 
@@ -111,3 +111,13 @@ def test_a_job_that_does_not_suit_its_model_is_not_kept(stand: Stand, store: Sto
     assert isinstance(store.load_job(0, JOB), Refused)
     [answer] = stand.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=LBFGS))
     assert isinstance(answer, JobStored)
+
+
+def test_a_loss_that_contradicts_what_the_model_answers_is_warned_of() -> None:
+    """The job is taken: its loss may be right, and what was said at the push wrong."""
+    job = file(eval_func="binary_crossentropy")
+    (said,) = doubts(job, ModelNeeds(structures=("torch",), answers="classes"))
+    assert "trains yes or no for each output" in said
+    assert doubts(job, ModelNeeds(structures=("torch",), answers="labels")) == ()
+    assert doubts(job, None) == ()
+    assert doubts(b"{}", ModelNeeds(structures=("torch",), answers="classes")) == ()

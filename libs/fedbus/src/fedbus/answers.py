@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, get_args
 
 import numpy as np
 
+from fedbus.catalogue.figures import QUANTITIES
 from fedbus.errors import SettingsError
 from fedbus.layout import Array, listed
 from fedbus.wire.states import Answers
@@ -74,6 +75,26 @@ def _by_loss(ending: Ending, loss: str, *, one: bool) -> Answers:
     if one:
         return "probabilities" if ending == "sigmoid" else "logits"
     return "labels"
+
+
+def doubt(answers: Answers | None, loss: str) -> str:
+    """Say what contradicts what a model is said to answer in the loss that a job trains it with.
+
+    Empty: nothing does. A person sees it at the submission, since a torch net's loss is known only
+    then.
+    """
+    if loss in _OF_CLASSES and answers in {"labels", "logits", "values"}:
+        meant, push = "classes of which one is right", "classes"
+    elif loss in _OF_YES_OR_NO and answers in {"classes", "values"}:
+        meant, push = "yes or no for each output", "labels (of one output: logits)"
+    elif loss in QUANTITIES and answers in {"classes", "logits"}:
+        meant, push = "quantities", "values"
+    else:
+        return ""
+    return (
+        f"eval_func {loss} trains {meant}, and the model is said to answer {answers}, which "
+        f"inference goes by; if the loss is right, push the model with --answers {push}"
+    )
 
 
 def check_classes(answers: Answers | None, classes: Sequence[str], output: Sequence[int]) -> None:

@@ -150,7 +150,8 @@ class People:
         `judged`: an evaluator is there to score it; `trainers`: what each agent has that is there.
         """
         for request in self._storing.pop(stored.job, ()):
-            warnings = [] if stored.known else [*unmeasured(request.payload, trainers)]
+            own = () if stored.known else unmeasured(request.payload, trainers)
+            warnings = [*stored.warnings, *own]
             if not judged and not stored.known:
                 warnings += unjudged(request.payload)
             if request.reply is not None:

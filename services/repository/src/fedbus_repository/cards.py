@@ -64,6 +64,7 @@ class Cards:
             input=found.input,
             classes=shortened(found.classes),
             least_batch=found.least_batch,
+            answers=found.answers,
         )
         if len(codec.to_json(said)) <= MAX_NEEDS and len(found.input) <= MOST_KEYS:
             return said

@@ -30,7 +30,7 @@ from fedbus_repository.cards import Cards
 from fedbus_repository.catalog import Catalog
 from fedbus_repository.errands import Call, Errand, Errands
 from fedbus_repository.store import Ended, Job, Refused, Stale, Store, Version
-from fedbus_repository.suitability import unsuited
+from fedbus_repository.suitability import doubts, unsuited
 
 Question: TypeAlias = StoreJob | StorePlan | ListJobs | LoadJob | StoreScore | EndJob | ForgetJob
 
@@ -98,7 +98,17 @@ class Jobs:
         result = yield Call(call)
         if not isinstance(result, Job):
             return (Send(sender, self._said(message, result)),)
-        return (Send(sender, self._stored(result, known=isinstance(known, Job))),)
+        stored = self._stored(result, known=isinstance(known, Job))
+        if not stored.known:
+            stored = replace(stored, warnings=(yield Call(partial(self._doubts, message))))
+        return (Send(sender, stored),)
+
+    def _doubts(self, message: StoreJob) -> tuple[str, ...]:
+        """Warn of what a new job says that its model does not."""
+        shown = self._store.show(message.model, None, 1)
+        if isinstance(shown, Refused):
+            return ()
+        return doubts(message.file, self._cards.needs(shown.version.card))
 
     def _unsuited(self, message: StoreJob) -> tuple[JobFault, ...]:
         """Say why a new job does not suit its model."""

@@ -1,11 +1,22 @@
 """Whether a model's frameworks can do what a job asks of them, before the job is kept. Pure."""
 
+from fedbus.answers import doubt
 from fedbus.catalogue import FRAMEWORKS
 from fedbus.layout import listed
 from fedbus.wire.jobfile import JobFile, JobFileError, not_taken, params, parse
 from fedbus.wire.messages import JobFault
 from fedbus.wire.states import ModelNeeds
 from fedbus.wire.values import BASE
+
+
+def doubts(file: bytes, needs: ModelNeeds | None) -> tuple[str, ...]:
+    """Warn of what contradicts the model in a job that is taken all the same."""
+    try:
+        job = parse(file)
+    except JobFileError:
+        return ()
+    said = doubt(needs.answers, job.eval_func) if needs is not None else ""
+    return (said,) if said else ()
 
 
 def unsuited(file: bytes, needs: ModelNeeds | None) -> tuple[JobFault, ...]:

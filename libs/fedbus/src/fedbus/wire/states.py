@@ -167,12 +167,14 @@ class ModelNeeds:
     """What of a model's card decides which agents can train it: its frameworks, its input.
 
     `classes` are the names of its classes: the first of them, `count`, and a `digest` of all.
+    `answers` is what its outputs mean.
     """
 
     structures: Annotated[tuple[Ident, ...], Field(max_length=16)]
     input: Annotated[dict[str, Any], Field(max_length=32)] = field(default_factory=dict)
     classes: Annotated[dict[str, Any], Field(max_length=3)] = field(default_factory=dict)
     least_batch: Annotated[int, Strict(), Field(ge=1, lt=2**31)] = 1
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

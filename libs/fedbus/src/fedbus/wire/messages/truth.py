@@ -62,7 +62,8 @@ class StoreJob:
 class JobStored:
     """The job is accepted; `secret` (32 bytes, made by the repository) seeds all its chance.
 
-    `known`: it was here before this file came, and stands as the other fields say.
+    `known`: it was here before this file came, and stands as the other fields say. `warnings` are
+    for whoever submitted it.
     """
 
     job: Ident
@@ -75,6 +76,7 @@ class JobStored:
     metrics: Metrics = field(default_factory=dict)
     submitted: Moment | None = None
     ended: Moment | None = None
+    warnings: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
