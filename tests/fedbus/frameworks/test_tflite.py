@@ -81,6 +81,16 @@ def test_a_file_that_cannot_hand_out_its_state_is_not_asked_to_keep_it() -> None
     trainer.train(trainer.initial(), data, Params(optimizer_args={"momentum": 0.9}))
 
 
+def test_a_file_of_fixed_batches_says_so_at_a_shorter_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deep inside, TFLite would say something of a tensor's number."""
+    trainer = TfliteTrainer({"blob": DIGITS})
+    fixed = {**trainer._inputs["x"], "shape_signature": [16, 64]}  # noqa: SLF001 - as such a file has it
+    monkeypatch.setitem(trainer._inputs, "x", fixed)  # noqa: SLF001
+    data = of(np.ones((20, 64), np.float32), np.zeros(20, int))
+    with pytest.raises(TrainingError, match=r"takes 16 rows at once, and x has 4: .*open"):
+        trainer.train(trainer.initial(), data, Params(batch_size=16))
+
+
 def test_many_rows_are_answered_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever may ask could else have any amount of memory taken; the answer is the same."""
     rows = np.random.default_rng(1).random((70, 64), np.float32)

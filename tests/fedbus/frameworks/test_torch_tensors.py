@@ -250,6 +250,13 @@ def test_a_batch_normalisation_scores_single_rows() -> None:
     assert made.evaluate(weights, data, Params())["loss"] > 0
 
 
+def test_pictures_with_their_channels_last_are_told_what_turns_them() -> None:
+    """Every loader gives (height, width, channels), and torch takes channels first."""
+    made = trainer("pictures")
+    with pytest.raises(TrainingError, match="the `channels-first` transform makes that of"):
+        made.predict(np.ones((2, 4, 4, 1), np.float32))
+
+
 def test_roles_name_only_what_is_carried() -> None:
     """A role for a tensor that is not there would be a layout's fault."""
     net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2, track_running_stats=False))

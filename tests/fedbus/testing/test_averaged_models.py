@@ -60,7 +60,12 @@ def keras_trainer(structure: Structure) -> Trainer:
     return Recorded(KerasTrainer(structure))
 
 
-def one_round(framework: str, structure: Mapping[str, Any], factory: Any) -> Mapping[str, Array]:  # noqa: ANN401
+def one_round(
+    framework: str,
+    structure: Mapping[str, Any],
+    factory: Any,  # noqa: ANN401 - makes a trainer
+    **local: Role,
+) -> Mapping[str, Array]:
     """Run a round of two agents with 20 and 33 rows, and return the version it made."""
     MADE.clear()
     inner: Any = factory(structure)._inner  # noqa: SLF001 - which knows its roles
@@ -68,7 +73,7 @@ def one_round(framework: str, structure: Mapping[str, Any], factory: Any) -> Map
     roles: Mapping[str, Role] = inner.roles()
     first: Weights = factory(structure).initial()
     plain = {"model": "bn", "structures": {framework: dict(structure)}}
-    model = packed(plain, first, {}, roles)
+    model = packed(plain, first, {}, {**roles, **local})
     rng = np.random.default_rng(5)
     data = {
         name: of(rng.normal(2, 3, (rows, 4)).astype(np.float32), rng.integers(0, 3, rows))
@@ -109,6 +114,18 @@ def test_torchs_running_statistics_are_the_weighted_mean_after_a_round(install: 
     check_mean(found)
     assert found["1.num_batches_tracked"] == 2
     assert np.abs(found["1.running_mean"]).max() > 0.01
+
+
+def test_statistics_that_are_local_stay_with_each_agent(install: Install) -> None:
+    """So the FedBN rule is a word in the card: the version keeps what was pushed."""
+    pytest.importorskip("torch")
+    install("averaged", "[fedbus.models]\naveraged = averaged:torch_net\n", NETS)
+    local: dict[str, Role] = {"1.running_mean": "local", "1.running_var": "local"}
+    found = one_round("torch", {"name": "averaged"}, torch_trainer, **local)
+    assert found["1.running_mean"].tolist() == [0] * 8
+    assert found["1.running_var"].tolist() == [1] * 8
+    assert all(update.weights["1.running_mean"].any() for update in MADE)
+    assert found["1.num_batches_tracked"] == 2
 
 
 def test_keras_moving_statistics_are_the_weighted_mean_after_a_round() -> None:

@@ -266,12 +266,18 @@ class TfliteTrainer(HandsOver):
 
     def _typed(self, name: str, rows: Array) -> Array:
         # TFLite would stretch to a wrong shape, and say so only deep inside, if at all.
-        wanted = [int(length) for length in self._inputs[name]["shape_signature"]][1:]
+        batch, *wanted = (int(length) for length in self._inputs[name]["shape_signature"])
         lengths = zip(rows.shape[1:], wanted, strict=False)
         fits = rows.ndim == len(wanted) + 1 and all(w in {-1, n} for n, w in lengths)
         if not fits or not len(rows) or rows.dtype.kind not in "biuf":
             shape = ("rows", *wanted)
             raise TrainingError(f"{name} is {rows.dtype} {rows.shape}; the model takes {shape}")
+        if batch not in {-1, len(rows)}:
+            raise TrainingError(
+                f"the .tflite file takes {batch} rows at once, and {name} has {len(rows)}: the last"
+                " batch of an epoch is as short as the data make it; export the file with an open "
+                "number of rows (None)"
+            )
         return np.asarray(rows, self._inputs[name]["dtype"], order="C")
 
 

@@ -35,6 +35,11 @@ from fedbus.training import Params, Structure, Update
 
 _SEEDS: Final = 2**63
 _NO_VARIANCE: Final = "more than 1 value per channel"
+_PICTURES: Final = 4
+_ORDER: Final = (
+    "; torch takes (rows, channels, height, width): the `channels-first` transform makes that of "
+    "(rows, height, width, channels)"
+)
 _MEND: Final = "; a batch normalisation needs two rows: set batch_size to 2 or more"
 
 
@@ -220,6 +225,8 @@ class TorchTrainer(HandsOver):
             found: object = self._net(rows)
         except (RuntimeError, TypeError, IndexError, ValueError) as error:
             mend = _MEND if _NO_VARIANCE in str(error) else ""
+            if x.ndim == _PICTURES and "channels" in str(error):
+                mend = _ORDER
             why = f"the model cannot take x, {x.dtype} {x.shape}: {error}{mend}"
             raise TrainingError(why) from error
         return found
