@@ -130,15 +130,14 @@ def env(
     ctx: typer.Context,
     mosquitto: Annotated[
         bool,
-        typer.Option("--mosquitto", help="Options for mosquitto_sub $(fedbus env --mosquitto) …"),
+        typer.Option("--mosquitto", help="Options for mosquitto_sub and its like."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the login: eval "$(fedbus env)".
 
     It is what other programs need to reach the cluster. With --mosquitto, the options of
-    Mosquitto's clients: mosquitto_sub $(fedbus env --mosquitto) -t 'fedbus/v1/jobs/+/state'. The
-    output holds the password.
+    Mosquitto's clients, to stand in their command line as $(…). The output holds the password.
     """
     here = current_login(os.environ, broker_of(ctx), named=cluster_of(ctx) is not None)
     if mosquitto:
