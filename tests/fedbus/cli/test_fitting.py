@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbus.cli.fitting import blocks, fits, least_widths, without_empty, wrapped
+from fedbus.cli.fitting import blocks, fits, laid_out, least_widths, without_empty, wrapped
 
 WORDS = st.text("abc `", min_size=1, max_size=60)
 
@@ -56,3 +56,61 @@ def test_a_block_names_what_a_row_says() -> None:
     said = blocks(("NODE", "STATE", "TASK", "MEMORY"), rows)
     assert said == "a\n  state   online\n  memory  x y\nb"
     assert blocks(("NODE",), [["a"]]) == "a"
+
+
+COLUMNS = ("NODE", "KNOWS", "MEMORY", "WHY")
+ROW = ["agent.evaluator", "tflite 2.14.0  torch 2.13.0+cpu", "22.5 GiB", ""]
+
+
+def test_a_table_is_as_wide_as_it_must_be() -> None:
+    """Columns below their names, and no blanks at the end of a line."""
+    assert laid_out(("A", "LONG"), [["bbb", "c"], ["", "d"]], 80) == [
+        "A    LONG",
+        "bbb  c",
+        "     d",
+    ]
+    assert laid_out(("A",), [], 80) == ["A"]
+
+
+def test_cells_break_between_words_where_the_table_is_too_wide() -> None:
+    """The widest gives way first, and none is cut off at the edge of the terminal."""
+    assert laid_out(COLUMNS, [ROW], 45) == [
+        "NODE             KNOWS          MEMORY    WHY",
+        "agent.evaluator  tflite 2.14.0  22.5 GiB",
+        "                 torch",
+        "                 2.13.0+cpu",
+    ]
+    assert laid_out(COLUMNS, [ROW], 42)[1:] == [
+        "agent.evaluator  tflite       22.5",
+        "                 2.14.0       GiB",
+        "                 torch",
+        "                 2.13.0+cpu",
+    ]
+
+
+@given(
+    st.lists(st.lists(st.text("ab ", max_size=12), min_size=3, max_size=3), max_size=3),
+    st.integers(1, 60),
+)
+def test_a_table_that_fits_is_never_wider_than_the_terminal(
+    rows: list[list[str]], width: int
+) -> None:
+    """And nothing of it is lost."""
+    columns = ("NODE", "STATE", "TASK")
+    if fits(columns, rows, width):
+        lines = laid_out(columns, rows, width)
+        assert max(map(len, lines)) <= width
+        words = sorted(word for row in (columns, *rows) for cell in row for word in cell.split())
+        assert sorted(word for line in lines for word in line.split()) == words
+
+
+def test_what_may_be_cut_ends_with_its_line() -> None:
+    """A long reason, which the job itself tells in full."""
+    reason = "because " * 20
+    columns, rows = ("JOB", "REASON"), [["first", reason.strip()], ["second", "short"]]
+    assert laid_out(columns, rows, 30, "REASON") == [
+        "JOB     REASON",
+        "first   because because becau…",
+        "second  short",
+    ]
+    assert laid_out(columns, rows, 5, "REASON")[1] == "first   because because…"

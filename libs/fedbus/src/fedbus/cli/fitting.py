@@ -5,9 +5,13 @@ A word is never broken: whoever copies a name or a command must not get a newlin
 
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
+from textwrap import wrap
 
 GAP = 2
 """Blanks between two columns."""
+CUT_LEAST = 16
+"""Columns of text that a column which may be cut keeps at least."""
 
 
 def wrapped(text: str, width: int | None) -> str:
@@ -43,7 +47,45 @@ def least_widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[
 
 def fits(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> bool:
     """Tell whether a table can stand in so many columns of text with no word broken."""
-    return sum(least_widths(columns, rows)) + GAP * (len(columns) - 1) <= width
+    return _total(least_widths(columns, rows)) <= width
+
+
+def laid_out(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, cut: str | None = None
+) -> list[str]:
+    """Write a table that fits: its header, then lines of rows, their cells broken between words.
+
+    What is in the column `cut` ends with its line, however long it is.
+    """
+    table = [columns, *rows]
+    least = least_widths(columns, rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    if cut in columns:
+        at = columns.index(cut)
+        least[at] = min(CUT_LEAST, widths[at])
+        # It gives way before any other column.
+        widths[at] = max(least[at], min(widths[at], width - _total(widths) + widths[at]))
+    while _total(widths) > width:
+        slack = [wide - need for wide, need in zip(widths, least, strict=True)]
+        if max(slack) <= 0:
+            break
+        widths[slack.index(max(slack))] -= 1
+    lines: list[str] = []
+    for row in table:
+        cells = [
+            [cell if len(cell) <= wide else f"{cell[: wide - 1]}…"]
+            if name == cut
+            else wrap(cell, wide, break_long_words=False, break_on_hyphens=False)
+            for name, cell, wide in zip(columns, row, widths, strict=True)
+        ]
+        for parts in zip_longest(*cells, fillvalue=""):
+            padded = (part.ljust(wide) for part, wide in zip(parts, widths, strict=True))
+            lines.append((" " * GAP).join(padded).rstrip())
+    return lines
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
 
 
 def without_empty(

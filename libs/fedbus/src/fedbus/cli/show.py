@@ -4,22 +4,19 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from fedbus import catalogue
 from fedbus.catalogue import LOWER_IS_BETTER, TRAINED, is_share
-from fedbus.cli.fitting import blocks, fits, least_widths, without_empty, wrapped
+from fedbus.cli.fitting import CUT_LEAST, blocks, fits, laid_out, without_empty, wrapped
 from fedbus.rounding import cautious, percent
 
 METRIC_DIGITS = 4
 CARRIED_LEAST = 2**20
 """Bytes that are carried with a bar; fewer are there at once."""
-CUT_LEAST = 16
-"""Columns of text that a column which may be cut keeps at least."""
 _UNITS = ("B", "KiB", "MiB", "GiB")
 _KIB = 1024
 _BLANKS = str.maketrans("\t\r\n", "   ")
@@ -152,14 +149,9 @@ def print_table(
         filled = _clipped(columns, filled, cut, max(CUT_LEAST, console.width - named))
         console.print(blocks(columns, filled), soft_wrap=True)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for column, width in zip(columns, least_widths(columns, least), strict=True):
-        short = column == cut
-        overflow: Literal["ellipsis", "fold"] = "ellipsis" if short else "fold"
-        table.add_column(column, overflow=overflow, min_width=width, no_wrap=short)
-    for row in filled:
-        table.add_row(*row)
-    console.print(table)
+    header, *lines = laid_out(columns, filled, console.width, cut)
+    console.print(header, style="bold", soft_wrap=True)
+    console.print("\n".join(lines), soft_wrap=True)
 
 
 def _clipped(
