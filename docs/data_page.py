@@ -3,11 +3,13 @@
 import inspect
 import json
 import re
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from fedbus import plugins
-
+PROJECT = Path(__file__).parent.parent / "libs/fedbus/pyproject.toml"
 HEAD = """# Loaders and transforms
 
 Generated from the signatures and docstrings of what fedbus ships, by `make docs`; do not edit.
@@ -36,10 +38,12 @@ def write() -> str:
     return "".join(parts).rstrip() + "\n"
 
 
-def _section(kind: Any) -> Iterator[str]:  # noqa: ANN401 - a kind of plug-in, by its name
-    ours = (p for p in plugins.found(kind) if p.package == plugins.OURS)
-    for name in sorted(p.name for p in ours):
-        call: Callable[..., Any] = plugins.load(kind, name)
+def _section(kind: str) -> Iterator[str]:
+    # As the source says: an environment that was installed before would lack the newest ones.
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    group = f"fedbus.{kind}"
+    for name, value in sorted(project["entry-points"][group].items()):
+        call: Callable[..., Any] = EntryPoint(name, value, group).load()
         text, options = _read(inspect.getdoc(call) or "")
         augments = " Training only." if getattr(call, "augments", False) else ""
         yield f"### {name}\n\n{text}{augments}\n\n"
