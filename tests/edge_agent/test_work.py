@@ -400,11 +400,11 @@ def test_a_trainer_is_the_jobs_choice_else_the_agents_else_one_that_is_here(
     trained = bench.train(task(base, trainer=wanted), model, base, Flag())
     assert trained.inline is not None
     assert set(decode(trained.inline, LAYOUT, "delta")["layers.1.bias"].tolist()) == {1.0}
-    assert bench._made is not None  # noqa: SLF001 - a trainer says nothing of itself
-    assert bench._made.name == used  # noqa: SLF001
-    before = bench._made.trainer  # noqa: SLF001
+    before = bench._made.last  # noqa: SLF001 - a trainer says nothing of itself
+    assert before is not None
+    assert before.name == used
     bench.train(task(base, trainer=wanted, task=2), model, base, Flag())
-    assert bench._made.trainer is before  # noqa: SLF001 - it is made once
+    assert bench._made.last is before  # noqa: SLF001 - it is made once
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from fedbus.bus.base import BrokerAddress, Bus, Packet
 from fedbus.bus.broker import LocalBroker, free_port
 from fedbus.errors import BusError
 from tests.fedbus.bus.fakes import CONNACK, listening
+from tests.held import grown, held
 
 SECONDS = 10.0
 CHUNK = 256 * 1024
@@ -540,3 +541,17 @@ async def test_what_a_connection_took_is_free_once_it_is_over(broker: LocalBroke
     for late in (a.publish(Packet(TO_B + "late", b"")), a.receive()):
         with pytest.raises(BusError, match="this connection was left"):
             await late
+
+
+async def test_nothing_is_kept_of_packets_that_were_sent(broker: LocalBroker) -> None:
+    """Of hundreds, after one that was delivered with QoS 1; a service sends thousands an hour."""
+    async with mqtt.connect(broker.address("agent.a"), name="agent.a", listen=[FOR_A]) as a:
+        packet = Packet("fedbus/v1/link/agent.a/agent.a/echo", b"x")
+        await a.deliver(packet)
+        await receive(a, 1)
+        before = held(a)
+        for _ in range(300):
+            await a.publish(packet)
+            await a.deliver(packet)
+        await receive(a, 600)
+        assert grown(before, held(a), 100) == {}

@@ -28,6 +28,7 @@ from fedbus_edge_agent.failure import sentence_of
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.instructions import Training, params_of
 from fedbus_edge_agent.local_tensors import LocalTensors
+from fedbus_edge_agent.made_trainers import Made, MadeTrainers
 from fedbus_edge_agent.outbox import FileBlob, Kept, Outbox
 from fedbus_edge_agent.outcome import check_finite, plain
 from fedbus_edge_agent.remembering import States
@@ -99,16 +100,6 @@ def keep(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """The trainer of a model, and the digest of its `.tflite` file if it has one."""
-
-    card: ModelCard
-    name: str
-    file: str | None
-    trainer: Trainer
-
-
 class Workbench:
     """Trains with whatever framework is installed here and named in the model's card.
 
@@ -131,7 +122,7 @@ class Workbench:
         self._states = States(RoundFiles(outbox.folder / "states", ".state"))
         self._local = LocalTensors(RoundFiles(outbox.folder / "local", ".local"))
         self._source = Fixed(data) if isinstance(data, Dataset) else data
-        self._made: _Made | None = None
+        self._made = MadeTrainers()
 
     def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
         """Train from the base, subtract it, keep the difference.
@@ -207,12 +198,13 @@ class Workbench:
         If it cannot be kept, that is noted, and the next round begins afresh: what was learnt
         counts all the same.
         """
-        if not task.params.keep_state or self._made is None:
+        made = self._made.last
+        if not task.params.keep_state or made is None:
             return
         params = params_of(task.params, task.seed, task.round)
         try:
             with contained():
-                self._states.keep(self._made.trainer, task.job, params)
+                self._states.keep(made.trainer, task.job, params)
         except Exception as error:  # noqa: BLE001 - a disk, or somebody's trainer
             self._states.forget(task.job)
             flag.notes.append(("state_lost", sentence_of(error)))
@@ -249,13 +241,15 @@ class Workbench:
     def _working(self, model: Model, wanted: str | None) -> Iterator[Trainer]:
         """Make or take the trainer of a model; its `.tflite` file is marked as worked with."""
         name = self.choose(model.card, wanted)
-        if self._made is None or self._made.card is not model.card or self._made.name != name:
-            self._made = None  # two models at once may be more than a small device holds
-            self._made = self._make(model, name)
-        with self._marked(self._made.file):
-            yield self._made.trainer
+        made = self._made.find(model.card, name)
+        if made is None:
+            self._made.make_room(model.layout.size)
+            made = self._make(model, name)
+            self._made.keep(made)
+        with self._marked(made.file):
+            yield made.trainer
 
-    def _make(self, model: Model, name: str) -> _Made:
+    def _make(self, model: Model, name: str) -> Made:
         structure = {
             key: model.files[value["digest"]] if key == "blob" else value
             for key, value in model.card.structures[name].items()
@@ -263,7 +257,8 @@ class Workbench:
         file = structure.get("blob") if name == TFLITE else None
         digest = None if file is None else self._admission.admit(file, model.layout)
         with self._marked(digest):
-            return _Made(model.card, name, digest, self.trainers.factory(name)(structure))
+            trainer = self.trainers.factory(name)(structure)
+        return Made(model.card, name, digest, model.layout.size, trainer)
 
     def _marked(self, file: str | None) -> AbstractContextManager[None]:
         return nullcontext() if file is None else self._admission.using(file)

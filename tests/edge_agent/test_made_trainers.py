@@ -1,0 +1,46 @@
+"""The trainers of the models that were worked on last."""
+
+from dataclasses import replace
+
+from fedbus_edge_agent.made_trainers import MOST, MOST_BYTES, Made, MadeTrainers
+from tests.edge_agent.test_work import CARD, Nudge
+
+CARDS = [replace(CARD, model=f"model-{number}") for number in range(2 * MOST)]
+
+
+def worked_on(made: MadeTrainers, *numbers: int, size: int = 1) -> list[int]:
+    """Work on models in turn; returns those that had to be made."""
+    anew = []
+    for number in numbers:
+        if made.find(CARDS[number], "nudge") is None:
+            anew.append(number)
+            made.make_room(size)
+            made.keep(Made(CARDS[number], "nudge", None, size, Nudge({})))
+    return anew
+
+
+def test_models_that_take_turns_are_made_once() -> None:
+    """Each one made costs memory that its framework never gives back."""
+    made = MadeTrainers()
+    assert made.last is None
+    assert worked_on(made, *(0, 1) * 1000) == [0, 1]
+    assert made.last is made.find(CARDS[1], "nudge")
+    assert made.find(replace(CARDS[0]), "nudge") is not None  # read again from the disk
+    assert made.find(CARDS[0], "other") is None
+
+
+def test_only_so_many_are_ready() -> None:
+    """Those that were worked on last."""
+    made = MadeTrainers()
+    assert worked_on(made, *range(MOST), 0, MOST, 0, 1) == [*range(MOST + 1), 1]
+
+
+def test_a_large_model_is_alone() -> None:
+    """Two of them at once may be more than a small device holds."""
+    made = MadeTrainers()
+    assert worked_on(made, 0, 1, 0, size=MOST_BYTES // 2) == [0, 1]
+    assert worked_on(made, 2, size=MOST_BYTES + 1) == [2]
+    assert made.find(CARDS[0], "nudge") is None
+    assert worked_on(made, 2, size=MOST_BYTES + 1) == []
+    assert worked_on(made, 3) == [3]
+    assert made.find(CARDS[2], "nudge") is None
