@@ -10,6 +10,7 @@ import fedbus
 from fedbus import plugins
 from fedbus.errors import PluginError
 from fedbus.plugins import Folds
+from fedbus.plugins.inspection import inspect_all
 from fedbus.training import Params
 from tests.packages import Install
 
@@ -120,3 +121,17 @@ def test_the_library_imports_no_framework() -> None:
     code = f"import sys, {modules}; print(sorted({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["my loader", "a/b", "größe", "x" * 65, "$x", "+"])
+def test_a_plug_in_whose_name_can_stand_in_no_job_is_left_out_and_said(
+    install: Install, name: str
+) -> None:
+    """An agent that announced it would say what no controller reads, and be left out itself."""
+    install("acme_named", f"[fedbus.loaders]\n{name} = acme_named:load", "load = print")
+    assert name in plugins.installed("loaders")
+    assert name not in plugins.usable("loaders", ["all"])
+    with pytest.raises(PluginError, match=r"of acme_named: its name .* a name is 1 to 64"):
+        plugins.load("loaders", name)
+    found = [one for one in inspect_all() if one.plugin.name == name]
+    assert "can stand in no job" in found[0].faults[0]

@@ -1,5 +1,6 @@
 """Find plug-ins by the entry points of installed packages, and load those that are allowed."""
 
+import re
 import sys
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from fedbus.plugins.protocols import (
     Selector,
     TrainerFactory,
 )
+from fedbus.wire.values import IDENT, IDENT_SAID
 
 Group = Literal[
     "trainers", "models", "loaders", "transforms", "aggregators", "selectors", "runtimes"
@@ -48,9 +50,16 @@ class Plugin:
         """The module and the name in it, `acme_fl.tiny:TinyTrainer`."""
         return self.entry.value
 
+    @property
+    def misnamed(self) -> str:
+        """Why no job could name it, and no agent announce it; nothing if they can."""
+        if re.fullmatch(IDENT, self.name):
+            return ""
+        return f"its name {self.name[:80]!a} can stand in no job: a name is {IDENT_SAID}"
+
     def allowed(self, words: Collection[str] | None) -> bool:
         """Say whether settings allow it: by its name, its package, or `all`; ours always are."""
-        return _plain(self.package) == OURS or self.named(words)
+        return not self.misnamed and (_plain(self.package) == OURS or self.named(words))
 
     def named(self, words: Collection[str] | None) -> bool:
         """Say whether settings name it, be it ours or not."""
@@ -139,6 +148,8 @@ def find(group: Group, name: str, allowed: Collection[str] | None = None) -> Plu
     claims = [plugin for plugin in found(group) if plugin.name == name]
     if not claims:
         raise PluginError(f"no {group} plug-in named {name!r}; installed: {_all(installed(group))}")
+    if wrong := claims[0].misnamed:
+        raise PluginError(f"{group} plug-in of {claims[0].package}: {wrong}")
     ours = [plugin for plugin in claims if plugin.allowed(allowed)]
     if not ours:
         raise PluginError(

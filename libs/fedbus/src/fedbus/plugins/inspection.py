@@ -56,6 +56,8 @@ def inspect_all(allowed: Collection[str] | None = None) -> Iterator[Finding]:
 def inspect_one(plugin: Plugin, allowed: Collection[str] | None = None) -> Finding:
     """Import a plug-in and hold it against the protocol of its kind."""
     faults = []
+    if plugin.misnamed:
+        return Finding(plugin, (plugin.misnamed,))
     claims = [p.where for p in found(plugin.group) if p.name == plugin.name and p != plugin]
     if claims:
         faults.append(f"claimed twice: {', '.join(claims)} has the name as well")
