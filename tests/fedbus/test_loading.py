@@ -100,11 +100,16 @@ def test_safetensors_of_bfloat16_are_read_as_float32() -> None:
         ),
         (
             "w",
+            headed(b'{"w":{"dtype":"F32","shape":[-1],"data_offsets":[0,0]}}'),
+            "no length is below 0",
+        ),
+        (
+            "w",
             headed(b'{"w":{"dtype":"F8","shape":[0],"data_offsets":[0,0]}}'),
             "tensor 'w' is F8, which no layout has",
         ),
     ],
-    ids=["empty", "noise", "torn", "bare", "torch", "keras", "list", "short", "dtype"],
+    ids=["empty", "noise", "torn", "bare", "torch", "keras", "list", "short", "shape", "dtype"],
 )
 def test_what_is_no_file_of_weights_is_refused(
     name: str, content: bytes, sentence: str, tmp_path: Path

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from fedbus.answers import ANSWERS
-from fedbus.cli import show
+from fedbus.cli import memory_needed, show
 from fedbus.cli.answering import Stated, read_classes, sentence_of
 from fedbus.cli.archive import check_writable
 from fedbus.cli.aside import aside
@@ -199,6 +199,7 @@ def push(
         return
     show.say(f"{pushed.model} is stored as version {pushed.version}")
     show.say(f"it answers {sentence_of(card, derived=answers is None)}")
+    show.say(memory_needed.sentence_of(card))
 
 
 def repository() -> str:

@@ -148,15 +148,15 @@ def joins_last_row(examples: int, size: int) -> bool:
 def _joined(batches: Iterator[Batch], size: int) -> Iterator[Batch]:
     """Join a last batch of one row to the batch before it."""
     held = next(batches, None)
+    if held is None:
+        return
     for x, y in batches:
-        if held is not None and len(x) == 1 < size:
+        if len(x) == 1 < size:
             held = np.concatenate([held[0], x]), np.concatenate([held[1], y])
-            continue
-        if held is not None:
+        else:
             yield held
-        held = x, y
-    if held is not None:
-        yield held
+            held = x, y
+    yield held
 
 
 def shuffled(
