@@ -275,6 +275,7 @@ def test_rows_beyond_what_a_model_was_trained_on_are_refused(inputs: object) -> 
     assert sentence.startswith("inputs[1][1] is ")
     assert "this model takes numbers from -1 to 1" in sentence
     assert len(read(inputs, Spec((2,)), MOST)) == 2  # a card that says nothing promises nothing
+    assert read([1, -1], NORMALIZED, MOST).tolist() == [[1, -1]]
 
 
 def test_a_card_says_whether_numbers_are_normalized() -> None:
@@ -295,6 +296,7 @@ def test_a_card_says_whether_numbers_are_normalized() -> None:
         ((5, 8, 8), (8, 8, 1), "reshape them to [n, 8, 8, 1]"),
         ((5, 64), (8, 8, 1), "reshape them to [n, 8, 8, 1]"),
         ((8, 8), (64,), "reshape them to [64]"),
+        ((5, 4, 4, 4), (2, 4, 8), "reshape them to [n, 2, 4, 8]"),
     ],
 )
 def test_a_refused_shape_comes_with_what_mends_it(

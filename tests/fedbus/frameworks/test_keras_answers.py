@@ -117,3 +117,12 @@ def test_a_loss_of_ones_own_is_called_by_its_name() -> None:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     model.compile(loss=mine)
     assert declared_loss(model) == "mine"
+    for loss, name in (
+        ("bce", "binary_crossentropy"),
+        (["mse"], "mse"),
+        ("MSE", "mse"),
+        (keras.losses.LogCosh(), "log_cosh"),
+        (keras.losses.kl_divergence, "kl_divergence"),
+    ):
+        model.compile(loss=loss)
+        assert declared_loss(model) == name

@@ -1,5 +1,6 @@
 """What a pushed model answers: what a person says of it, its card, or what it shows itself."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ def read_classes(said: str | None) -> tuple[str, ...]:
         return ()
     path = Path(said)
     try:
-        named = path.read_text("utf-8").splitlines() if path.is_file() else said.split(",")
+        # Many names are longer than the name of a file may be, of which os.path says no.
+        is_file = os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises
+        named = path.read_text("utf-8").splitlines() if is_file else said.split(",")
     except (OSError, ValueError) as error:
         raise SettingsError(f"--classes: {said}: {error}") from error
     names = tuple(name.strip() for name in named)

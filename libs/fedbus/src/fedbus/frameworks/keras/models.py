@@ -21,6 +21,8 @@ from fedbus.training import Structure
 
 SEQUENTIAL: Final = "sequential"
 _PROBABLE: Final[tuple[Ending, ...]] = ("softmax", "sigmoid")
+_ALIASES: Final = {"bce": "binary_crossentropy", "kld": "kl_divergence"}
+"""Keras's own short names of losses that a job file calls by their long ones."""
 _SHAPING: Final = frozenset({"Dropout", "Flatten", "Permute", "Reshape"})
 
 
@@ -148,9 +150,14 @@ def _operation(tensor: Any) -> Any:  # noqa: ANN401 - Keras has no types
 def declared_loss(model: Any) -> str | None:  # noqa: ANN401 - Keras has no types
     """Name the loss a model is compiled for as a job file does; None if there is none."""
     loss = getattr(model, "loss", None)
+    if isinstance(loss, Mapping):
+        loss = list(loss.values())
+    if isinstance(loss, list | tuple):
+        loss = loss[0] if len(loss) == 1 else None
     if not loss:
         return None
     own = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+    own = _ALIASES.get(own.casefold(), own)
     plain = own.replace("_", "").casefold()
     return next((name for name in sorted(LOSSES) if plain == name.replace("_", "")), own)
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field
 
 from fedbus.catalogue import LOWER_IS_BETTER, TRAINED, impossible
+from fedbus.rounding import beside
 from fedbus.wire.jobfile.options import (
     NOT_A_FLAG,
     DpAdaptive,
@@ -203,7 +204,7 @@ class JobFile(Part):
                 continue
             bound = f"{'at most' if lower else 'at least'} {threshold:.10g} was asked"
             judged = "" if name == metric else f" of {metric}; {ON_TRAINING_DATA}"
-            return f"{name} {value:.10g}, {bound}{judged}"
+            return f"{name} {beside(value, threshold, 6)}, {bound}{judged}"
         return None
 
 

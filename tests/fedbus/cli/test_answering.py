@@ -1,0 +1,143 @@
+"""What a person says of a model's answers goes before its card, and that before what is seen."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedbus.cli.answering import (
+    SAYS_NOTHING,
+    Stated,
+    read_classes,
+    row_of,
+    sentence_of,
+    settle,
+)
+from fedbus.errors import SettingsError, TrainingError
+from fedbus.exported import NOTHING, Seen, look
+from fedbus.layout import Array, Weights
+from fedbus.wire.states import Answers, ModelCard, TensorSpec
+
+SPEC = TensorSpec(name="w", shape=(1,), dtype="float32")
+
+
+def settled(card: dict[str, Any], seen: Seen, said: Stated) -> tuple[Any, Any]:
+    """Settle a card."""
+    card.setdefault("structures", {})
+    settle(card, seen, said)
+    return card["answers"], card.get("classes")
+
+
+def test_a_persons_word_goes_first_and_what_is_seen_last() -> None:
+    """Between them stand the card, and a structure of it."""
+    seen = Seen(answers="classes", output=(2,))
+    both: dict[str, Any] = {"answers": "labels"}
+    of_structure = {"structures": {"torch": {"name": "net", "answers": "values"}}}
+    assert settled({**both}, seen, Stated(answers="values")) == ("values", None)
+    assert settled({**both}, seen, SAYS_NOTHING) == ("labels", None)
+    assert settled(of_structure, seen, SAYS_NOTHING) == ("values", None)
+    assert of_structure["structures"]["torch"] == {"name": "net"}
+    assert settled({}, seen, SAYS_NOTHING) == ("classes", None)
+    assert settled({}, NOTHING, SAYS_NOTHING) == (None, None)
+
+
+def test_names_of_classes_are_checked_wherever_they_come_from() -> None:
+    """A card's as much as those of the command."""
+    seen = Seen(answers="classes", output=(2,))
+    assert settled({}, seen, Stated(classes=("a", "b"))) == ("classes", ["a", "b"])
+    assert settled({"classes": ["a", "b"]}, seen, SAYS_NOTHING) == ("classes", ["a", "b"])
+    with pytest.raises(SettingsError, match="3 names, and the model has 2 outputs"):
+        settled({"classes": ["a", "b", "c"]}, seen, SAYS_NOTHING)
+
+
+@pytest.mark.parametrize(
+    ("stated", "row"),
+    [
+        ({"shape": [3]}, (3,)),
+        ({"data_types": {"image": {"size": [2, 2, 1]}}}, (2, 2, 1)),
+        ({"data_types": {"numerical": {"size": [64]}}}, (64,)),
+        ({"data_types": {"categorical": {"size": [5]}}}, (5,)),
+        ({"shape": [0]}, None),
+        ({"shape": 3}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_a_card_says_what_a_row_is(stated: object, row: tuple[int, ...] | None) -> None:
+    """In its own words or in those of aerOS; else nobody knows."""
+    assert row_of(stated) == row
+
+
+def test_classes_are_named_on_the_line_or_in_a_file(tmp_path: Path) -> None:
+    """One a line there, whatever commas they have."""
+    file = tmp_path / "names.txt"
+    file.write_text("cat, small\n dog \n\n")
+    assert read_classes(None) == ()
+    assert read_classes("cat, dog") == ("cat", "dog")
+    many = tuple(f"class {number}" for number in range(1000))
+    assert read_classes(",".join(many)) == many
+    assert read_classes(str(file)) == ("cat, small", "dog")
+    for wrong, sentence in (
+        ("cat,,dog", "name 2 is empty"),
+        ("x" * 257, "name 1 is 257 characters long"),
+        ("", "no name in it"),
+    ):
+        with pytest.raises(SettingsError, match=sentence):
+            read_classes(wrong)
+    file.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(SettingsError, match=r"names\.txt"):
+        read_classes(str(file))
+
+
+def card(answers: Answers | None, *classes: str) -> ModelCard:
+    """Make a card."""
+    return ModelCard(model="m", layout=(SPEC,), structures={}, answers=answers, classes=classes)
+
+
+def test_what_a_model_answers_is_said_in_a_line() -> None:
+    """With its classes, the first of them, and how to say otherwise where nobody said it."""
+    assert sentence_of(card("values")) == "values"
+    assert sentence_of(card("values"), derived=True) == (
+        "values (quantities; --answers says otherwise)"
+    )
+    assert sentence_of(card("classes", "a", "b")) == "classes: a, b"
+    many = card("classes", *map(str, range(12)))
+    assert sentence_of(many) == "classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
+    unknown = "as its framework does; --answers says what that means"
+    assert sentence_of(card(None), derived=True) == unknown
+
+
+class Runtime:
+    """Answers each row with its sum, as somebody's plug-in does."""
+
+    def load(self, weights: Weights) -> None: ...
+
+    def predict(self, inputs: Array) -> Array:
+        if inputs.shape[1:] != (3,):
+            raise TrainingError("three numbers belong there")
+        sums: Array = inputs.sum(axis=1, keepdims=True)
+        return sums
+
+
+class Knowing(Runtime):
+    """One that says its last operation and its loss."""
+
+    ending = "sigmoid"
+    declared_loss = "binary_crossentropy"
+
+
+class Several(Runtime):
+    """One with two outputs."""
+
+    def predict(self, inputs: Array) -> Any:  # noqa: ANN401 - what a framework may answer
+        return {"a": np.zeros(len(inputs)), "b": np.zeros(len(inputs))}
+
+
+def test_a_model_is_looked_at_by_what_it_answers() -> None:
+    """As far as it can be tried, and as far as it says what it is."""
+    assert look(Runtime(), (3,)) == Seen(output=(1,))
+    assert look(Knowing(), (3,)) == Seen(answers="probabilities", output=(1,))
+    assert look(Several(), (3,)) == Seen(several=("a", "b"))
+    for trainer, row in ((Runtime(), None), (Runtime(), (2,)), (object(), (3,))):
+        assert look(trainer, row) == NOTHING
