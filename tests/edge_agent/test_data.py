@@ -139,7 +139,7 @@ def test_what_a_loader_left_out_is_logged_once(environ: Environ, tmp_path: Path)
     table.write_text(",a,kind\n0,1,oak\n1,2,elm\n")
     core = agent({**environ(), "FEDBUS_DATA": str(table)})
     notes = [one for one in core.handle(Connected(), 0.0) if isinstance(one, Note)]
-    said = 'column number 0 is left out as a row index ("features" can name it)'
+    said = 'column number 0 is left out: a row index, or without a name ("features" can name it)'
     assert [note.facts for note in notes if note.event == "data_notes"] == [{"notes": said}]
     again = core.handle(Connected(), 1.0)
     assert not [one for one in again if isinstance(one, Note) and one.event == "data_notes"]

@@ -244,7 +244,7 @@ def test_a_data_set_is_described_with_what_a_pipeline_makes_of_it(tmp_path: Path
         "x  numerical 1 float32, 1 to 3: a",
         "y  categorical 1 int64, 1 of class 0 (elm), 2 of class 1 (oak)",
         "   1 missing values in 'a'",
-        '   column number 0 is left out as a row index ("features" can name it)',
+        '   column number 0 is left out: a row index, or without a name ("features" can name it)',
         "   1 missing values became the column's mean (1 in 'a')",
     ]
     plain = json.loads(RUNNER.invoke(app, [*words, "--json"]).stdout)

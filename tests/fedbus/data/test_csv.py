@@ -96,7 +96,7 @@ def test_words_are_classes_where_they_are_numbered(tmp_path: Path) -> None:
         (b"a,y\n1,\xff\n", "near line 1: not UTF-8: invalid.*latin-1"),
         ("", "not a single line"),
         ("a,y\n", "table.csv: the columns' names, and not a single row"),
-        ("y\n1\n", "y is 'y' and x nothing"),
+        ("y\n1\n", "one column only, cut at ',': 'y'; .*\"delimiter\""),
     ],
 )
 def test_a_fault_is_named_by_its_place(tmp_path: Path, text: str | bytes, sentence: str) -> None:
@@ -123,7 +123,9 @@ def test_a_table_is_read_as_spreadsheets_and_pandas_write_it(tmp_path: Path) -> 
         assert (x.tolist(), y.tolist()) == ([[1, 2], [3, 4]], [0, 1]), text
     about = csv(written(tmp_path, ",a,y\n0,1,0\n")).about
     assert about.columns == ("a",)
-    assert about.notes == ('column number 0 is left out as a row index ("features" can name it)',)
+    assert about.notes == (
+        'column number 0 is left out: a row index, or without a name ("features" can name it)',
+    )
     named = csv(written(tmp_path, "Unnamed: 0,a,y\n5,1,0\n"), features=["a", "Unnamed: 0"])
     assert (whole(named)[0].tolist(), named.about.notes) == ([[1, 5]], ())
     years = written(tmp_path, "2019,2020,y\n1,2,0\n")
@@ -194,14 +196,19 @@ def test_words_become_one_input_each(tmp_path: Path) -> None:
     assert data.about.columns == ("colour=red", "colour=green", "colour=blue", "n")
     assert whole(data)[0].tolist() == [[1, 0, 0, 1], [0, 0, 1, 2], [1, 0, 0, 0]]
     both: list[Any] = ["auto", {"colour": "auto"}]
+    assert csv(path, words="auto", missing="mean").about.notes == (
+        "1 missing values became the column's mean (1 in 'n')",
+    )
     for words in both:
         found = csv(path, words=words, missing=0)
         assert found.about.columns == ("colour=blue", "colour=red", "n")
     (tmp_path / "zips").mkdir()
+    note = "1 missing values became no word (1 in 'zip')"
     zips = csv(
         written(tmp_path / "zips", "zip,y\n10,0\n9,1\n,1\n"), words={"zip": "auto"}, missing=0
     )
     assert whole(zips)[0].tolist() == [[1, 0], [0, 1], [0, 0]]
+    assert zips.about.notes == (note,)
     for bad, sentence in (
         ({"colour": ["red"]}, "line 3, column 'colour': no word 'blue'; the words are red"),
         ({"sort": "auto"}, "words: no column 'sort'; there are colour, n, y"),
@@ -225,6 +232,15 @@ def test_identifiers_and_texts_are_no_classes(
         csv(written(tmp_path, f"a,id\n{rows_}"))
     with pytest.raises(TrainingError, match=r"column 'id': '.*' … different words"):
         csv(written(tmp_path, f"a,id\n1,{'x' * 200}\n"))
+
+
+def test_y_is_not_guessed_where_another_column_is_called_so(tmp_path: Path) -> None:
+    """Pictures in tables often have their label first: the last pixel would be y."""
+    path = written(tmp_path, "label,1x1,1x2\n5,0,255\n3,1,2\n")
+    with pytest.raises(TrainingError, match=r"last column, '1x2', and there is a column 'label'"):
+        csv(path)
+    assert whole(csv(path, label="label"))[1].tolist() == [5, 3]
+    assert whole(csv(written(tmp_path, "y,a,target\n1,2,0\n")))[1].tolist() == [0]
 
 
 def test_a_column_that_counts_the_rows_is_told_of(tmp_path: Path) -> None:

@@ -121,6 +121,14 @@ def test_what_systems_write_is_no_class_and_no_picture(tmp_path: Path) -> None:
     assert "folders without pictures are classes without a row here: aaa_not_yet" in named.notes
 
 
+def test_a_folder_of_other_files_says_which_they_are(tmp_path: Path) -> None:
+    """Pictures of a kind that is not read look like none."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.heic").write_bytes(b"x")
+    with pytest.raises(TrainingError, match=r"no pictures there; .*by their names .*: 1 \.heic$"):
+        images(str(tmp_path))
+
+
 def test_folders_below_a_class_are_asked_about(tmp_path: Path) -> None:
     """train/cat is a class of its own, cat/kitten is not: only the owner knows."""
     drawn(tmp_path / "cat" / "1.png", (0, 0, 0))

@@ -136,6 +136,14 @@ def test_names_that_a_damaged_file_promises_are_not_allocated(tmp_path: Path) ->
         assert npz(str(path)).about.classes == ()
 
 
+def test_a_class_number_that_int64_cannot_hold_is_refused(tmp_path: Path) -> None:
+    """It would come out negative."""
+    x, y = np.ones((2, 2), np.float32), np.array([1, 2**63], np.uint64)
+    with pytest.raises(TrainingError, match="y holds 9223372036854775808, more than int64"):
+        npz(shard(tmp_path, x=x, y=y))
+    assert next(npz(shard(tmp_path, x=x, y=y % 7)).peek())[1].dtype == np.int64
+
+
 def test_class_numbers_from_one_on_are_told_of(tmp_path: Path) -> None:
     """No framework counts so; a mend is named. Words are refused with what to write instead."""
     x = np.ones((4, 2), np.float32)

@@ -123,7 +123,7 @@ def test_the_row_index_of_pandas_is_no_column(tmp_path: Path) -> None:
     data = parquet(str(path))
     assert (whole(data)[0].tolist(), data.about.columns) == ([[1.5], [2.5]], ("temp",))
     assert data.about.notes == (
-        "column 'place' is left out as a row index (\"features\" can name it)",
+        "column 'place' is left out: a row index, or without a name (\"features\" can name it)",
     )
     assert whole(parquet(str(path), features=["place"], label="kind"))[0].tolist() == [[7], [9]]
     for said in ('{"index_columns": [{"kind": "range"}]}', "[]", "{", '{"index_columns": 3}'):

@@ -175,6 +175,17 @@ def test_a_task_gets_what_is_there_and_keeps_it(tmp_path: Path, monkeypatch: Any
     assert sum(len(y) for _, y in task.batches()) == 100
 
 
+def test_folders_below_a_folder_are_looked_into(tmp_path: Path) -> None:
+    """The images loader may take pictures from them; a link to a folder above ends somewhere."""
+    deep = tmp_path / "cat" / "kitten" / "small"
+    deep.mkdir(parents=True)
+    (deep / "up").symlink_to(tmp_path)
+    for look in (stamp, glimpse):
+        seen = look(tmp_path)
+        (deep / look.__name__).write_bytes(b"x")
+        assert look(tmp_path) != seen
+
+
 def test_a_folder_has_changed_when_a_file_in_it_has(tmp_path: Path, monkeypatch: Any) -> None:  # noqa: ANN401
     """At a glimpse only the folders of a very large one count."""
     (tmp_path / "cats").mkdir()

@@ -21,10 +21,12 @@ from fedbus.cli.exits import Failed
 from fedbus.cli.factories import is_factory
 from fedbus.cli.model_argument import Config, Given, Shape, WeightsFile, packed_model
 from fedbus.cli.sampling import Split, check_split
+from fedbus.cli.source import Options, read_options
 from fedbus.cli.starting import digits_model
 from fedbus.cli.watching import round_line
 from fedbus.cluster.shards import HELD_OUT, shard_names, shard_paths, write_digits
-from fedbus.data import Dataset, npz
+from fedbus.data import Dataset
+from fedbus.data.recipe import read
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.interruption import temporary_folder
 from fedbus.wire import codec
@@ -63,6 +65,7 @@ def simulate(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.npz", help="Keep the weights.")
     ] = None,
+    loader_options: Options = "{}",
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Run a job as it would run on a fleet, in this process: for trying plug-ins, data, job files.
@@ -86,7 +89,8 @@ def simulate(
     packed = _model(model, Given(weights=weights, config=config, shape=shape), wish.model_name)
     with _own_folder() as folder:
         count = agents or wish.round.agents
-        shards, held_out = _data(data, folder, count, split, wish.plugins.loader)
+        options = read_options(loader_options)
+        shards, held_out = _data(data, folder, count, split, wish.plugins.loader, options)
         _check_enough(wish, len(shards))
         try:
             bar = show.progress(f"{len(shards)} agents", wish.num_rounds)
@@ -101,6 +105,7 @@ def simulate(
                         faults=ROUGH if rough else NONE,
                         watch=partial(_say_round, advance),
                         stop=stop,
+                        loader_options=options,
                     )
                 )
         except SimulationStuck as error:
@@ -174,7 +179,12 @@ def _check_enough(wish: JobFile, agents: int) -> None:
 
 
 def _data(
-    given: Path | None, folder: Path, agents: int, split: str | None, loader: str | None
+    given: Path | None,
+    folder: Path,
+    agents: int,
+    split: str | None,
+    loader: str | None,
+    options: Mapping[str, Any],
 ) -> tuple[Mapping[str, Dataset | Path], Dataset | Path]:
     if loader is not None:
         if given is None:
@@ -188,8 +198,8 @@ def _data(
         names = [str(number) for number in range(1, agents + 1)]
     else:
         folder, names = given, shard_names(given, agents)
-    shards = {name: npz(str(folder / f"agent.{name}.npz")) for name in names}
-    return shards, npz(str(folder / HELD_OUT))
+    shards = {name: read(folder / f"agent.{name}.npz", "npz", options) for name in names}
+    return shards, read(folder / HELD_OUT, "npz", options)
 
 
 def _model(what: str | None, given: Given, name: str) -> PackedModel:

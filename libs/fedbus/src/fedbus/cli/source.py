@@ -1,7 +1,7 @@
 """SOURCE, `--loader` and `--loader-options`: the data set that a command reads."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,7 +38,6 @@ def read_source(source: str, loader: str | None, loader_options: str) -> "Datase
             read.
     """
     from fedbus.data import of
-    from fedbus.data.json_or_file import json_given
     from fedbus.data.recipe import read
 
     if source == DIGITS and loader is None and not Path(source).exists():
@@ -50,10 +49,21 @@ def read_source(source: str, loader: str | None, loader_options: str) -> "Datase
             raise SettingsError(
                 "the digits come with scikit-learn; pip install scikit-learn"
             ) from (error)
+    return read(Path(source), loader, read_options(loader_options))
+
+
+def read_options(given: str) -> dict[str, Any]:
+    """Read `--loader-options`.
+
+    Raises:
+        SettingsError: they are no JSON object, nor a file of one.
+    """
+    from fedbus.data.json_or_file import json_given
+
     try:
-        options = json_given(loader_options)
+        options = json_given(given)
     except TrainingError as error:
         raise SettingsError(f"--loader-options: {error}") from error
     if not isinstance(options, dict):
         raise SettingsError("--loader-options: a JSON object belongs there")
-    return read(Path(source), loader, options)
+    return options

@@ -8,6 +8,8 @@ from fedbus.errors import TrainingError
 from fedbus.layout import listed
 
 Target = Literal["auto", "class", "number"]
+_LABELS: Final = frozenset({"class", "label", "labels", "target", "y"})
+"""Names, in lower case, by which people call y, wherever its column is."""
 _INDEX: Final = re.compile(r"|Unnamed: \d+(?:[._]\w+)*|__index_level_\d+__")
 """Names that pandas gives to the column of its row index, and to columns without a name."""
 
@@ -44,7 +46,7 @@ def choose(
     usual = [column for column in range(len(names)) if column not in left_out]
     if label is None and not usual:
         raise TrainingError(f'{path}: no column has a name; name y in "label", x in "features"')
-    found = usual[-1] if label is None else _find(path, names, label)
+    found = _last(path, names, usual) if label is None else _find(path, names, label)
     if features is None:
         rest = tuple(column for column in usual if column != found)
     else:
@@ -63,7 +65,23 @@ def left_out_note(names: Sequence[str], left_out: Sequence[int], used: Sequence[
     if not gone:
         return []
     which = f"columns {', '.join(gone)} are" if len(gone) > 1 else f"column {gone[0]} is"
-    return [f'{which} left out as a row index ("features" can name it)']
+    return [f'{which} left out: a row index, or without a name ("features" can name it)']
+
+
+def _last(path: str, names: Sequence[str], usual: Sequence[int]) -> int:
+    """Take the last column for y, unless another one is called so.
+
+    Raises:
+        TrainingError: another one is.
+    """
+    last = usual[-1]
+    called = [c for c in usual if names[c].strip().lower() in _LABELS]
+    if called and last not in called:
+        raise TrainingError(
+            f"{path}: y would be the last column, {names[last]!r}, and there is a column "
+            f'{names[called[0]]!r}; set "label" to the name of the one that y is'
+        )
+    return last
 
 
 def _find(path: str, names: Sequence[str], wanted: str | int) -> int:

@@ -1,17 +1,28 @@
 """What is said of missing values in tables. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from fedbus.data.cells import Missing
 
 _SHOWN = 8
 
 
-def told_gaps(missing: Missing, counts: Mapping[str, int], dropped: int) -> Iterator[str]:
-    """Say what became of missing values; `counts` has their number by column."""
+def told_gaps(
+    missing: Missing, counts: Mapping[str, int], dropped: int, words: Collection[str] = ()
+) -> Iterator[str]:
+    """Say what became of missing values.
+
+    `counts` has their number by column; `words` are the columns of words.
+    """
     if dropped:
         yield f"{dropped} rows with a missing value are left out"
-    if counts and missing not in {None, "drop"}:
-        what = "the column's mean" if missing == "mean" else f"{missing:g}"
-        told = ", ".join(f"{n} in {name!r}" for name, n in list(counts.items())[:_SHOWN])
-        yield f"{sum(counts.values())} missing values became {what} ({told})"
+    if missing in {None, "drop"}:
+        return
+    mean = "the column's mean" if missing == "mean" else f"{missing:g}"
+    for what, chosen in (
+        (mean, {name: n for name, n in counts.items() if name not in words}),
+        ("no word", {name: n for name, n in counts.items() if name in words}),
+    ):
+        told = ", ".join(f"{n} in {name!r}" for name, n in list(chosen.items())[:_SHOWN])
+        if told:
+            yield f"{sum(chosen.values())} missing values became {what} ({told})"

@@ -16,6 +16,7 @@ from fedbus.layout import Array, listed
 KEPT_BYTES: Final = 16 * 2**20
 """A data set up to this size is read once and kept in memory; a larger one stays on its disk."""
 
+_MAX_CLASS: Final = 2**63 - 1
 MAX_ROW_BYTES: Final = 256 * 2**20
 """No single row is larger: it would be read in one piece."""
 
@@ -41,6 +42,8 @@ def truths(name: str, rows: Array, first: int = 0) -> Array:
         TrainingError: as for `inputs`.
     """
     if rows.dtype.kind in "biu":
+        if rows.dtype == np.uint64 and rows.size and rows.max() > _MAX_CLASS:
+            raise TrainingError(f"{name} holds {rows.max()}, more than int64 can")
         return np.asarray(rows, np.int64, order="C")
     return inputs(name, rows, first)
 

@@ -3,12 +3,13 @@
 import os
 import stat
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from fedbus.digests import digest_of
 
+DEPTH: Final = 8
+"""Levels of folders that are looked into, as loaders do."""
 GLIMPSED: Final = 5000
 """Files of a folder that a glimpse looks at one by one, in some 50 ms."""
 
@@ -41,11 +42,17 @@ def _stamp(path: Path, most: int | None) -> str:
 def _inside(path: Path, most: int | None) -> list[str]:
     folders: list[os.DirEntry[str]] = []
     files: list[os.DirEntry[str]] = []
-    for entry in _entries(path):
-        (folders if entry.is_dir() else files).append(entry)
-    for folder in folders:
-        rest = None if most is None else max(0, most + 1 - len(files))
-        files += islice(_entries(folder.path), rest)
+    level: list[str | Path] = [path]
+    for _ in range(DEPTH):
+        below: list[str | Path] = []
+        for folder in level:
+            for entry in _entries(folder):
+                if entry.is_dir():
+                    folders.append(entry)
+                    below.append(entry.path)
+                elif most is None or len(files) <= most:
+                    files.append(entry)
+        level = below
     # Links are followed, as loaders follow them.
     few = most is None or len(files) <= most
     return [_facts(entry.path, entry.stat()) for entry in (folders + files if few else folders)]

@@ -100,6 +100,7 @@ def simulate(  # noqa: PLR0913 - a job, a model and data; all else has a good de
     faults: Faults = NONE,
     watch: Callable[[RoundState], None] = lambda _: None,
     stop: threading.Event | None = None,
+    loader_options: Mapping[str, Any] | None = None,
 ) -> Simulated:
     """Run a job.
 
@@ -114,6 +115,7 @@ def simulate(  # noqa: PLR0913 - a job, a model and data; all else has a good de
         faults: What goes wrong on the way.
         watch: Told of each finished round.
         stop: Set from another thread, it ends the simulation at its next step.
+        loader_options: For the loader of data that are paths.
 
     Raises:
         SimulationFailed: the job was refused; the sentence has every fault.
@@ -123,7 +125,7 @@ def simulate(  # noqa: PLR0913 - a job, a model and data; all else has a good de
     file = job if isinstance(job, bytes) else json.dumps(dict(job)).encode()
     stop = stop or threading.Event()
     with temporary_folder("fedbus-simulation-") as folder, _heeded(stop):
-        stage = _Stage(folder, seed, faults, watch, _loader(file), stop)
+        stage = _Stage(folder, seed, faults, watch, _loader(file), stop, loader_options or {})
         try:
             stage.furnish(model, data, held_out, own or {})
             return stage.play(file)
@@ -172,8 +174,10 @@ class _Stage:
         watch: Callable[[RoundState], None],
         loader: str | None,
         stop: threading.Event,
+        loader_options: Mapping[str, Any],
     ) -> None:
         self._stop = stop
+        self._options = loader_options
         self._folder = folder
         self._loader = loader
         self._admission = Admission()  # one for all agents: they live in this process
@@ -282,7 +286,7 @@ class _Stage:
         self._ring.add(name, births.agent(self._folder, bench, role, examples, form))
 
     def _read(self, path: Path) -> Source:
-        return Source(Recipe(path=path, loader=self._loader))
+        return Source(Recipe(path=path, loader=self._loader, options=self._options))
 
     def _heard(self, packet: Packet) -> None:
         if "/replies/" in packet.topic:

@@ -249,7 +249,8 @@ class Seen:
 
     def notes(self) -> Iterator[str]:
         """Say what the owner should know."""
-        yield from told_gaps(self.columns.missing, self.missing, self.dropped)
+        words = self.columns.words
+        yield from told_gaps(self.columns.missing, self.missing, self.dropped, words)
 
 
 def survey(columns: Columns, pieces: Callable[[], Iterable[tuple[int, Any]]], rows: int) -> Seen:

@@ -95,6 +95,7 @@ def pictures_in(folder: Path, classes: Sequence[str] | None, *, nested: bool) ->
         raise TrainingError(
             f"{folder}: no pictures there; they lie in a folder for each class, as "
             f"{folder.name or folder}/CLASS/picture.png ({listed(SUFFIXES)})"
+            + "".join(f"; {note}" for note in passed.notes(classes))
         )
     given = None if classes is None else [unicodedata.normalize("NFC", str(n)) for n in classes]
     named: Mapping[str, int] = numbered(there if given is None else given)

@@ -94,6 +94,12 @@ class Sheet:
         names = [cell.strip() for cell in first[1]]
         if header is None:
             _check_names(f"{file.path}, line {first[0]}", names, cells, label)
+        if len(names) == 1:
+            first_line = sample.partition("\n")[0].strip()
+            raise TrainingError(
+                f"{file.path}: one column only, cut at {self.delimiter!r}: {first_line[:60]!r}; "
+                'x needs columns beside y ("delimiter" says what stands between cells)'
+            )
         twice = sorted({cell for cell in names if cell and names.count(cell) > 1})
         if self.named and twice:
             raise TrainingError(

@@ -116,7 +116,8 @@ class Found:
         """Say what the owner should know."""
         names = self.plan.sheet.names
         counts = {names[column]: count for column, count in self.missing.items()}
-        yield from told_gaps(self.plan.missing, counts, self.dropped)
+        words = {names[column] for column in self.plan.words}
+        yield from told_gaps(self.plan.missing, counts, self.dropped, words)
         for name in self.counting:
             yield (
                 f"column {name!r} counts the rows; if it is no measurement, leave it out by "
