@@ -126,6 +126,10 @@ def test_settings_take_json_or_its_file(environ: Environ, tmp_path: Path) -> Non
         ({"FEDBUS_PIPELINE": '[{"id": "nope"}]'}, "FEDBUS_PIPELINE: transform 1 (nope): no "),
         ({"FEDBUS_PIPELINE": "[{"}, "FEDBUS_PIPELINE: [{: not JSON at "),
         ({"FEDBUS_FORMAT": "{}"}, 'FEDBUS_FORMAT: a format is an object with "x" and "y"'),
+        (
+            {"FEDBUS_PIPELINE": " "},
+            "FEDBUS_PIPELINE: '' is neither JSON, [ … ] or { … }, nor a file",
+        ),
         ({"FEDBUS_PIPELINE": "steps"}, "FEDBUS_PIPELINE: steps: No such file or directory (JSON"),
     ):
         assert refused({**environ(), **wrong}).startswith(said)

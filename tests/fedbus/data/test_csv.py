@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fedbus.data import Dataset, rows
 from fedbus.data import words as vocabularies
+from fedbus.data.loaders import sheet
 from fedbus.data.loaders.delimited import csv
 from fedbus.errors import TrainingError
 
@@ -140,6 +141,18 @@ def test_numbers_of_classes_may_have_names(tmp_path: Path) -> None:
     assert whole(csv(path, classes=["1", "0"]))[1].tolist() == [0, 1]
     with pytest.raises(TrainingError, match="line 2, column 'y': no class '1'; the classes are ok"):
         csv(path, classes=["ok"])
+
+
+def test_the_delimiter_of_long_lines_is_detected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a look at the first lines, the last one is cut off somewhere."""
+    monkeypatch.setattr(sheet, "_SAMPLE_CHARACTERS", 3000)
+    for columns in (20, 100):
+        line = ";".join(["0"] * columns)
+        names = ";".join(f"c{n}, mm" for n in range(columns))
+        data = csv(written(tmp_path, f"{names}\n" + f"{line}\n" * 25))
+        assert whole(data)[0].shape == (25, columns - 1)
 
 
 def test_fractions_may_have_commas(tmp_path: Path) -> None:
@@ -306,6 +319,11 @@ def test_columns_and_options_that_are_not_there_are_named(tmp_path: Path) -> Non
         csv(path, features=["y", "a"])
     with pytest.raises(TrainingError, match="one character"):
         csv(path, delimiter="||")
+    with pytest.raises(TrainingError, match='target is \'word\'; it can be "auto", "class"'):
+        csv(path, target="word")  # type: ignore[arg-type] # as a setting may have it
+    with pytest.raises(TrainingError, match='no column has a name; name y in "label"'):
+        csv(written(tmp_path, ",Unnamed: 1\nx,2\n"))
+    path = written(tmp_path, "a,b,y\n1,2,0\n")
     with pytest.raises(TrainingError, match="batch is 0"):
         csv(path, batch=0)
     with pytest.raises(TrainingError, match="No such file"):

@@ -1,14 +1,49 @@
 """Formats are read, written and compared."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from fedbus.data import Batch, Field, Format, describe, of
-from fedbus.data.format import check_batch, differences, read_field, read_format
+from fedbus.data import Batch, Field, Format, describe, format_of, of
+from fedbus.data.about import About
+from fedbus.data.format import axes_of, check_batch, differences, read_field, read_format
 from fedbus.errors import TrainingError
 
 IMAGE = Field(kind="image", size=(2, 2, 1), dtype="float32", normalized=True, axes="channels-last")
 CLASS = Field(kind="categorical", size=(), dtype="int64")
+
+
+def axes_said(axes: str, **more: object) -> dict[str, Any]:
+    """Write one half of a format of images."""
+    return {"data_types": {"image": {"size": [2, 2, 1], "axes": axes, **more}}}
+
+
+def test_names_are_written_read_and_compared() -> None:
+    """Of classes in y, of inputs in x; a long list is announced by its digest."""
+    about = About(classes=("ok", "scrap"), columns=("t", "p"))
+    form = format_of(of(np.ones((2, 2)), np.array([0, 1]), about=about))
+    assert (form.y.classes, form.x.columns) == (about.classes, about.columns)
+    again = read_format(form.plain())
+    assert (again.x.columns, again.y.classes) == (form.x.columns, form.y.classes)
+    other = Field(kind="categorical", size=(), classes=("scrap", "ok"))
+    assert differences(form.y, other) == ["its classes are ok, scrap, not scrap, ok"]
+    assert differences(form.y, Field(kind="categorical", size=())) == []
+    many = Field(kind="categorical", size=(), classes=tuple(map(str, range(100))))
+    assert many.plain()["data_types"]["categorical"]["classes"]["count"] == 100
+
+
+def test_channels_are_told_from_sides_by_their_number() -> None:
+    """1, 3 or 4 of them; where both ends could be channels, loaders have them last."""
+    for size, axes in (
+        ((3, 8, 8), "channels-first"),
+        ((8, 8, 3), "channels-last"),
+        ((3, 8, 3), "channels-last"),
+        ((8, 8, 8), "channels-last"),
+    ):
+        assert axes_of(Field(kind="image", size=size)) == axes
+    assert axes_of(Field(kind="numerical", size=(3, 8, 8))) == ""
+    assert axes_of(Field(kind="image", size=(8, 8))) == ""
 
 
 def test_a_format_is_what_was_written() -> None:
@@ -44,6 +79,10 @@ def test_a_format_is_what_was_written() -> None:
             {"x": {"data_types": {"image": {"size": [1], "normalized": "no"}}}, "y": {}},
             "normalized is 'no', neither true nor false",
         ),
+        ({"x": axes_said("depth-first"), "y": {}}, "axes is 'depth-first'; it can be channels-f"),
+        ({"x": axes_said("", columns=["a", "a"]), "y": {}}, "x.image.columns: expected a list of"),
+        ({"x": axes_said("", columns="ab"), "y": {}}, "x.image.columns: expected a list of"),
+        ({"x": axes_said("", columns=["a" * 129]), "y": {}}, "each of at most 128 characters"),
     ],
 )
 def test_a_format_that_is_none_says_why(plain: object, sentence: str) -> None:

@@ -114,6 +114,14 @@ def test_a_fault_is_named_by_its_place(
         whole(parquet(written(tmp_path, **columns), batch=2))
 
 
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Which of them is meant, nobody knows."""
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array([0])], ["a", "a", "y"])
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(TrainingError, match="columns named twice: a"):
+        parquet(str(tmp_path / "t.parquet"))
+
+
 def test_the_row_index_of_pandas_is_no_column(tmp_path: Path) -> None:
     """Its metadata names it; older files have only the name that it gave."""
     path = tmp_path / "frame.parquet"

@@ -19,7 +19,7 @@ Row = tuple[int, list[str]]
 
 DELIMITERS: Final = (",", ";", "\t", "|")
 """Tried in this order where the owner names none."""
-_SAMPLE_CHARACTERS: Final = 64 * 2**10
+_SAMPLE_CHARACTERS: Final = 2**20
 _SAMPLE_ROWS: Final = 20
 _SEP: Final = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
 """A first line that Excel writes, and reads as the delimiter."""
@@ -149,7 +149,8 @@ class Sheet:
                 return ""  # named by its line, below
         if "\0" in sample:
             raise TrainingError(f'{self.file.path}: no text: it holds NUL ("encoding"?)')
-        return sample
+        whole_lines = sample.rpartition("\n")[0] if len(sample) == _SAMPLE_CHARACTERS else ""
+        return whole_lines or sample
 
     def _text(self) -> io.TextIOWrapper:
         # newline="" lets the csv module see line ends inside quotes.
