@@ -1,6 +1,7 @@
 """Aggregators of others."""
 
 import sys
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -49,6 +50,23 @@ def test_an_aggregator_that_raises_ends_its_round_by_its_name(
     """And never the collector, which serves other jobs."""
     with pytest.raises(PluginError, match=said):
         Contained("own", Plugin(call)).fold(np.zeros(1), np.ones(1), 1.0)
+
+
+def test_an_aggregator_that_hangs_is_given_up_and_touches_nothing_afterwards() -> None:
+    """Its round fails by its name, and the next one's total is not written into."""
+    go, gone = threading.Event(), threading.Event()
+
+    def hang(total: Array, block: Array, weight: float) -> None:
+        assert go.wait(10.0)
+        total += block * weight
+        gone.set()
+
+    total = np.zeros(3)
+    with pytest.raises(PluginError, match=r"'own': it did not fold 3 numbers in 0\.05 s"):
+        Contained("own", Plugin(hang), 0.05).fold(total, np.ones(3), 1.0)
+    go.set()
+    assert gone.wait(10.0)
+    assert total.tolist() == [0.0, 0.0, 0.0]
 
 
 def test_an_aggregator_of_others_is_contained_and_ours_is_not(install: Install) -> None:

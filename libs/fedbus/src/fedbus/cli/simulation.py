@@ -19,6 +19,7 @@ from fedbus.cli.card import PackedModel
 from fedbus.cli.ending import ENDING
 from fedbus.cli.exits import Failed
 from fedbus.cli.factories import is_factory
+from fedbus.cli.job_files import read_job_file
 from fedbus.cli.model_argument import Config, Given, Shape, WeightsFile, packed_model
 from fedbus.cli.sampling import Split, check_split
 from fedbus.cli.source import Options, read_options
@@ -35,7 +36,9 @@ from fedbus.wire.states import RoundState
 
 
 def simulate(
-    job: Annotated[Path, typer.Argument(metavar="JOB", help="A job file, JSON.")],
+    job: Annotated[
+        Path, typer.Argument(metavar="JOB", help="A job file, JSON; - reads standard input.")
+    ],
     agents: Annotated[
         int | None, typer.Option(min=1, max=10_000, help="As many as the job asks, by default.")
     ] = None,
@@ -79,7 +82,7 @@ def simulate(
     from fedbus.testing.simulation import SimulationFailed, SimulationStuck
     from fedbus.testing.simulation import simulate as play
 
-    payload = _read(job)
+    payload = read_job_file(str(job))
     wish = _wish(job, payload, as_json=as_json)
     if said := idle(params(wish)):
         show.warn(said)
@@ -145,13 +148,6 @@ def _own_folder() -> Iterator[Path]:
             os.environ.pop("TMPDIR")
             if told is not None:
                 os.environ["TMPDIR"] = told
-
-
-def _read(job: Path) -> bytes:
-    try:
-        return job.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{job}: {error.strerror}") from error
 
 
 def _wish(job: Path, payload: bytes, *, as_json: bool) -> JobFile:
