@@ -64,9 +64,11 @@ def test_without_a_runtime_a_warning_says_that_it_was_not_run(
 ) -> None:
     """Weights come from a file, then; agents try it before they open it."""
     monkeypatch.setattr(pushed_files, "Admission", Refusing)
+    monkeypatch.setattr(pushed_files, "_warned", set())
     assert read_model(lay(tmp_path, DIGITS), tmp_path / "w.npz").push.model == CARD["model"]
     said = " ".join(capsys.readouterr().err.split())
     assert said.startswith("warning: the .tflite file is whole, and was not run here: no TFLite")
+    assert said.count("warning") == 1
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf])

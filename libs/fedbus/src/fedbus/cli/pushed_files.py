@@ -8,6 +8,9 @@ from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks.tflite_admission import TFLITE, Admission
 from fedbus.layout import Layout
 
+_warned: set[str] = set()
+"""Digests of files of which a person was told that they were not run."""
+
 
 def check_files(
     structures: Mapping[str, Any], files: Mapping[str, bytes], layout: Layout | None = None
@@ -34,4 +37,6 @@ def check_files(
     except TrainingError as error:
         raise TrainingError(f"structures.{TFLITE}.blob: {error}") from error
     except PluginError as error:
-        show.warn(f"the .tflite file is whole, and was not run here: {error}")
+        if digest not in _warned:
+            _warned.add(digest)
+            show.warn(f"the .tflite file is whole, and was not run here: {error}")
