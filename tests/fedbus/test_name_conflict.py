@@ -2,17 +2,20 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from fedbus import service
 from fedbus.bus.broker import LocalBroker
+from fedbus.bus.login import TAKEN_OVER
 from fedbus.name_conflict import NameConflict
 from fedbus.node import Identity, Node
 from fedbus.service import LONGEST_CONFLICT_SECONDS, keep_connected, pause_after
 from fedbus.shell import Shell
 from fedbus.wire.states import NodeState
+from tests.fedbus.bus.fakes import CONNACK, listening
 from tests.fedbus.node.stand import Fake
 
 OWN, LATER, EARLIER = 50, 60, 40
@@ -55,8 +58,10 @@ def test_the_word_of_an_earlier_life_counts_the_second_time() -> None:
 
 
 def test_a_broker_that_says_so_is_believed() -> None:
-    """MQTT 5 has a reason code for it, which newer brokers send."""
+    """MQTT 5 has a reason code for it, which newer brokers send; once may be a person's client."""
     conflict = NameConflict("agent.a", OWN)
+    conflict.told()
+    assert conflict.count == 0
     conflict.told()
     assert conflict.count == 1
 
@@ -100,3 +105,30 @@ def shell_of(incarnation: int) -> Shell:
     """A process that only says who it is."""
     identity = Identity(name="agent.a", incarnation=incarnation)
     return Shell(Node(identity, Fake(), random.Random(incarnation)), threads=1)
+
+
+async def test_a_broker_that_says_that_the_name_was_taken_over_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Newer ones send a reason code with the end of the connection."""
+    monkeypatch.setattr(service, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(service, "CONFLICT_PAUSE_SECONDS", 60.0)
+
+    async def take_over(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4096)
+        writer.write(CONNACK)
+        packet = await reader.read(4096)
+        writer.write(b"\x90\x05" + packet[2:4] + b"\0\0\0")  # both subscriptions granted
+        writer.write(b"\xe0\x02" + bytes((TAKEN_OVER, 0)))
+        await reader.read()
+
+    shell = shell_of(OWN)
+    async with listening(take_over) as address, asyncio.timeout(10):
+        serving = asyncio.create_task(keep_connected(shell, address, random.Random(1)))
+        while not shell.node.conflict.count:  # noqa: ASYNC110 - a broker decides
+            await asyncio.sleep(0.02)
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+    assert "another process" in shell.node.conflict.trouble
+    shell.close()

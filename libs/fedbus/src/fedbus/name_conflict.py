@@ -40,9 +40,9 @@ class NameConflict:
         self._said = True
 
     def told(self) -> None:
-        """The broker has said that another took this name over."""
-        self._seen = max(self._seen, SURE)
-        self.count += 1
+        """The broker has said that another took this name over; once may be a person's client."""
+        self._seen += 1
+        self.count += self._seen >= SURE
 
     def heard(self, state: NodeState) -> bool:
         """Take what is said under our own name; tell whether it speaks for another process."""
