@@ -21,6 +21,7 @@ from fedbus.wire.messages import (
     TaskTaken,
     TrainTask,
 )
+from fedbus.wire.states import RoundState
 from fedbus.wire.values import Plan
 from tests.controller.stand import (
     COLLECTOR,
@@ -464,3 +465,33 @@ def test_a_small_model_rides_along_with_the_next_tasks(inline: bytes, rides: boo
     ask = stand.asks["task", JOB, A]
     assert ask.message.inline is None
     assert (ask.first is not None and ask.first.inline == inline) is rides
+
+
+def test_a_round_says_which_agents_it_has_lost() -> None:
+    """Whoever watches must not think that all is well until the deadline."""
+    stand = Stand()
+    stand.begin_round()
+    assert stand.state_now().reason == ""
+    stand.silent.update((A, B))
+    stand.wait(10.0)
+    assert stand.state_now().reason == "2 of 3 agents are lost (agent.a, agent.b); round 1 needs 2"
+
+
+def test_rounds_and_ends_are_told_with_their_times() -> None:
+    """By the controller's clock for a round, by the repository's for a job."""
+    stand = Stand()
+    begun = stand.utc()
+    plan = stand.begin_round(loaded(submitted="2026-11-29T08:53:28.120Z"))
+    stand.wait(3.0)
+    stand.hear(COLLECTOR, committed(plan, accuracy=0.5))
+    (done,) = stand.said(RoundState)
+    assert (done.began, done.at) == (begun, stand.utc())
+    stand.cancel()
+    ended = "2026-11-29T08:54:00.000Z"
+    stand.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="by a user", at=ended))
+    state = stand.state()
+    assert (state.submitted, state.ended, state.at) == (
+        "2026-11-29T08:53:28.120Z",
+        ended,
+        stand.utc(),
+    )

@@ -222,6 +222,8 @@ def test_the_clock_of_a_bar_stands_still_while_something_is_awaited(
         assert "0:00:0" in now(bar)
         bar.state(replace(state(reason="waiting for agents: 1 are online"), agents=0))
         assert "waiting for agents: 1 are online -:--:--" in now(bar)
+        bar.state(state(reason="2 of 3 agents are lost"))
+        assert "2 of 3 agents are lost -:--:--" in now(bar)
 
 
 async def test_a_broker_that_never_was_there_is_not_waited_for(

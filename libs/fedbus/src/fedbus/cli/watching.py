@@ -102,7 +102,7 @@ class Bar:
             )
         news = state.reason or (f"{state.agents} agents" if state.agents else "")
         self._news = news if state.phase not in ENDED else state.phase  # whoever watches says why
-        self._waits = bool(state.reason) and not state.agents and state.phase not in ENDED
+        self._waits = bool(state.reason) and state.phase not in ENDED
         self._progress.update(
             self._task,
             total=state.num_rounds,
