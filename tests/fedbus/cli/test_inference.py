@@ -1,6 +1,7 @@
 """Requests made of files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedbus.cli.exits import Failed
-from fedbus.cli.infer_inputs import read_pictures, read_rows
+from fedbus.cli.infer_inputs import read_pictures, read_rows, says_normalized
 from fedbus.cli.inference import JSON, MSGPACK, _read, array_of, print_answer, raw, request
 from fedbus.errors import SettingsError
 from fedbus.wire.states import ModelCard, TensorSpec
@@ -122,6 +123,8 @@ def test_a_picture_becomes_what_the_card_says(red: Path) -> None:
     np.testing.assert_array_equal(np.moveaxis(first, 1, 3)[0], last[0])
     bytes_ = read_pictures([red], card(normalized=False, image=[2, 4, 3]))
     assert bytes_.max() == 255
+    assert read_pictures([red], card(normalized=False, image=[2, 4, 3]), normalized=True).max() == 1
+    assert read_pictures([red], card(image=[2, 4, 3]), normalized=False).max() == 255
     grey = read_pictures([red], card(image=[2, 4, 1]))
     assert grey[0, 0, :, 0] == pytest.approx([76 / 255, 76 / 255, 0, 0], abs=0.01)
     assert read_pictures([red], card(image=[1, 2, 4])).shape == (1, 1, 2, 4)
@@ -142,6 +145,16 @@ def test_what_can_be_no_picture_is_said(red: Path, tmp_path: Path) -> None:
         read_pictures([tmp_path / "x.png"], card(image=[2, 4, 3]))
     with pytest.raises(SettingsError, match=r"y\.png: not a picture .* No such file"):
         read_pictures([tmp_path / "y.png"], card(image=[2, 4, 3]))
+
+
+def test_a_card_may_not_say_whether_rows_are_normalized() -> None:
+    """One that a factory's push wrote, say; then a person is warned."""
+    assert says_normalized(card(image=[2, 4, 3])) is True
+    assert says_normalized(card(normalized=False, image=[2, 4, 3])) is False
+    assert says_normalized(card()) is None
+    plain = replace(card(), input={"shape": [2], "normalized": True})
+    assert says_normalized(plain) is True
+    assert says_normalized(replace(card(), input={"data_types": {"image": {"size": [2]}}})) is None
 
 
 def lines(answer: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -94,8 +94,12 @@ def _is_number(cell: str) -> bool:
         return False
 
 
-def read_pictures(files: Sequence[Path], card: ModelCard) -> Array:
+def read_pictures(
+    files: Sequence[Path], card: ModelCard, *, normalized: bool | None = None
+) -> Array:
     """Read pictures as the model's card says that its rows are: size, channels, normalized.
+
+    `normalized` is for cards that do not say it: whether pixels are brought to 0 to 1.
 
     Raises:
         SettingsError: one cannot be read, or the card does not say what it becomes.
@@ -110,15 +114,17 @@ def read_pictures(files: Sequence[Path], card: ModelCard) -> Array:
     height, width, channels = shape
     first = len(row) == _PICTURE and row != shape
     made = np.stack([_picture(file, (height, width), _CHANNELS[channels]) for file in files])
-    if _normalized(card):
+    if normalized if normalized is not None else says_normalized(card):
         made /= _WHITE
     return (np.moveaxis(made, 3, 1) if first else made).reshape(len(files), *row)
 
 
-def _normalized(card: ModelCard) -> bool:
+def says_normalized(card: ModelCard) -> bool | None:
+    """Tell whether a card says that rows are normalized; None: it says nothing of it."""
     kinds = card.input.get("data_types")
     said = next(iter(kinds.values()), {}) if isinstance(kinds, dict) else card.input
-    return isinstance(said, dict) and said.get("normalized") is True
+    found = said.get("normalized") if isinstance(said, dict) else None
+    return found if isinstance(found, bool) else None
 
 
 def _picture_shape(row: Sequence[int] | None) -> tuple[int, int, int] | None:

@@ -14,7 +14,7 @@ from fedbus.cli import show
 from fedbus.cli.client import connected
 from fedbus.cli.exits import Failed, Refused
 from fedbus.cli.here import broker_of
-from fedbus.cli.infer_inputs import TABLES, is_picture, read_pictures, read_rows
+from fedbus.cli.infer_inputs import TABLES, is_picture, read_pictures, read_rows, says_normalized
 from fedbus.cli.models import fetch_card
 from fedbus.cli.names import model_name
 from fedbus.cli.where import Where
@@ -47,6 +47,13 @@ def infer(
     image: Annotated[
         bool, typer.Option("--image", help="The files are pictures, whatever they are called.")
     ] = False,
+    normalized: Annotated[
+        bool | None,
+        typer.Option(
+            "--normalized/--bytes",
+            help="Pixels are sent as 0 to 1, or as 0 to 255, where the model's card does not say.",
+        ),
+    ] = None,
     key: Annotated[
         str | None,
         typer.Option("--key", metavar="NAME", help="The array of an .npz; x by default."),
@@ -61,7 +68,12 @@ def infer(
     here = broker_of(ctx)
     if image or all(map(is_picture, files)):
         card = asyncio.run(fetch_card(here, model))
-        inputs = read_pictures(files, card)
+        inputs = read_pictures(files, card, normalized=normalized)
+        if normalized is None and says_normalized(card) is None:
+            show.warn(
+                f"the card of {model} does not say whether its rows are normalized, so pixels are "
+                "sent as 0 to 255; --normalized sends 0 to 1, as the agents' data should be"
+            )
         payload, kind = msgpack.packb({"inputs": raw(inputs)}), MSGPACK
     elif len(files) > 1:
         raise SettingsError(f"{len(files)} files: several pictures, or one file of another kind")
