@@ -7,13 +7,14 @@ import pytest
 
 from fedbus.actions import Connected, Local, Note, Quit, Ran, Stopping
 from fedbus.wire.messages import Decline
-from fedbus_edge_agent.alone import Alone, CancelJob, Learnt, Lesson, StartJob
+from fedbus_edge_agent.alone import MAX_REMEMBERED, Alone, CancelJob, Learnt, Lesson, StartJob
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.reports import JobReport
 from fedbus_edge_agent.worker import STALL_SECONDS, Worker
 from tests.edge_agent.stand import CONTROLLER, JOB, Stand, train
 from tests.edge_agent.test_alone import job_file
+from tests.held import grown, held
 
 
 @dataclass
@@ -155,3 +156,16 @@ def test_a_process_that_leaves_stops_a_lesson(both: Both) -> None:
     (run,) = [each for each in both.runs if each.key[0] == "alone"]
     with pytest.raises(AssertionError):
         run.call()
+
+
+def test_nothing_is_kept_of_standalone_jobs_beyond_the_last(both: Both) -> None:
+    """Of hundreds; their results lie on the disk."""
+    counts = []
+    for kind, count in (("first", MAX_REMEMBERED), ("more", 300)):
+        for number in range(count):
+            both.begin(f"{kind}-{number}", rounds=2)
+            both.work()
+        both.school.lessons.clear()
+        both.school.notes.clear()
+        counts.append(held(both.agent.alone, both.agent.tally))
+    assert grown(counts[0], counts[1], 30) == {}

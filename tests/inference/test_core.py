@@ -9,6 +9,7 @@ from fedbus.actions import Connected, ReplyTo, Requested, Stopping
 from fedbus.wire.topics import INFERENCE, MODEL_LATEST, SUBMIT
 from fedbus_inference.limits import Limits
 from fedbus_inference.unanswered import EVERY_SECONDS, MOST
+from tests.held import grown, held
 from tests.inference.stand import FAULTY, REPLY, Stand
 
 
@@ -293,3 +294,24 @@ def test_the_answer_is_a_batch_whatever_was_asked(inputs: object) -> None:
     stand.ask(payload=json.dumps({"inputs": inputs, "note": "unknown keys are fine"}).encode())
     stand.settle()
     assert stand.answer()["outputs"] == [[7]]
+
+
+def test_nothing_is_kept_of_versions_and_requests() -> None:
+    """Of 2,000 versions with weights of their own, versions that fail, and wrong requests."""
+    stand, counts = Stand(), []
+    for versions in (range(1, 101), range(101, 2101)):
+        for version in versions:
+            fails = version % 10 == 0
+            stand.serve(version, **({"digest": "0" * 64} if fails else {}))
+            if fails:
+                stand.wait(120.0)
+            reply = ReplyTo(f"fedbus/v1/replies/asker-{version}", b"%d" % version, None)
+            stand.ask(reply=reply)
+            stand.ask(payload=b"[" * (version % 50), reply=reply)
+            stand.ask(model=f"nothing-{version}", reply=reply)
+            stand.ask(reply=None)
+            stand.settle()
+            assert len(stand.answers()) == 3
+        counts.append(held(stand.core))
+    ours = {name.partition(".")[0] for name in grown(counts[0], counts[1], 20)}
+    assert ours <= {"Note", "Stand", "Sums"}  # the test's own, which the core leads to
