@@ -21,7 +21,7 @@ TABLE = """\
 Exit codes: 0 done; 1 it failed: a job that did not finish, a check that found something, a full
 disk; 2 what you gave is wrong: an option, a setting, a file, judged here and before anything is
 done; 3 the broker, the cluster or a service does not answer; 4 a service refused, or what you name
-is not there; 130 interrupted by Ctrl-C.
+is not there; 130 interrupted by Ctrl-C; 143 ended by SIGTERM.
 """
 
 
