@@ -19,6 +19,11 @@ def test_agents_that_name_classes_differently_are_told_of() -> None:
     """Where a person looks for them; those that are gone or name none do not count."""
     alike = [state("a", "ok", "scrap"), state("b", "ok", "scrap"), state("c")]
     assert list(remarks([*alike, state("d", "scrap", online=False)])) == []
+    nameless = state("e", columns=("t",))
+    assert list(remarks([*alike, nameless])) == [
+        "taken at their word, as they name no classes: agent.e",
+        "taken at their word, as they name no inputs: agent.a, agent.b",
+    ]
     many = [state(str(number), "ok", "scrap") for number in range(8)]
     assert list(remarks([*many, state("z", "scrap")])) == [
         "agents name their classes differently, and a job takes one list only:",

@@ -23,6 +23,9 @@ def remarks(states: Sequence[NodeState]) -> Iterator[str]:
             if names := find(facts.format):
                 lists.setdefault(names.digest, []).append(node)
                 shown[names.digest] = str(names)
+        silent = [node for node, facts in agents.items() if facts.format and not find(facts.format)]
+        if lists and silent:
+            yield f"taken at their word, as they name no {what}: {_some(silent)}"
         if len(lists) > 1:
             yield f"agents name their {what} differently, and a job takes one list only:"
             yield from (f"  {shown[digest]}: {_some(nodes)}" for digest, nodes in lists.items())
