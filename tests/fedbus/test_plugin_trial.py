@@ -125,7 +125,7 @@ def test_a_runtime_answers_with_weights_it_is_given() -> None:
         ("selectors", uniform, "chose 5 of 10 agents"),
         ("selectors", rested, "chose 5 of 10 agents: agent.6, agent.3, agent.9"),
         ("models", line, "made a ndarray of {}"),
-        ("transforms", Inverted, "image 8 x 8 x 3 float32 becomes image 8 x 8 x 3 float32"),
+        ("transforms", Inverted, " (height, width, channels) float32 becomes image 8 x 8 x 3"),
         ("loaders", csv, "give --data PATH"),
     ],
 )
