@@ -74,8 +74,9 @@ def simulate(
     """Run a job as it would run on a fleet, in this process: for trying plug-ins, data, job files.
 
     The services decide and the agents train as they do on real machines; the network and the clock
-    are simulated. Exits 0 if the job finished, 1 if it failed, 2 if it is refused: --json then
-    prints the faults as the controller would answer them.
+    are simulated: times count from 1970, so that a seed plays the same run again. Exits 0 if the
+    job finished, 1 if it failed, 2 if it is refused: --json then prints the faults as the
+    controller would answer them.
     """
     # The simulation needs the services' own packages, which no other command does.
     from fedbus.testing.faults import NONE, ROUGH
