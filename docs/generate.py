@@ -39,9 +39,12 @@ documents are JSON unless the table says otherwise. Nothing larger than 1 MiB is
 Publish a job file to `submit` with QoS 1, MQTT 5 or 3.1.1, once: a controller that is down or has
 no lease takes it when it leads again. It must have logged in to this broker before, and the
 broker must live, be stopped cleanly, or have saved its state (Mosquitto killed with -9 forgets
-what it acknowledged since its last save). A file without `training_id` and without correlation
-data may become two jobs if the controller is killed in the moment between the two: name your
-jobs. `cancel` is kept in the same way. Without QoS 1, wait for the answer and publish again.
+what it acknowledged since its last save). A file without `training_id` is one job too if the
+controller dies before it has acknowledged it, or a standby takes over: the repository knows it by
+its bytes and its response topic. The same file from the same response topic (or from none) is
+therefore the same job for 120 seconds, or for eight times `FEDBUS_LEASE_SECONDS` if that is more,
+and a new job later; with MQTT 5, correlation data tell two requests apart at once. `cancel` is
+kept in the same way. Without QoS 1, wait for the answer and publish again.
 
 Or publish it with the retain flag to `jobs/ID/request`: it lies there, over restarts of the
 broker too, until it is stored or refused, and is then cleared. On `submit` and `cancel`

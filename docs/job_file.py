@@ -47,9 +47,11 @@ $ fedbus job forget first first.2         # listed no more; their versions and t
 ```
 
 Without `training_id` an id is made (`digits-20261129-085328-4f1c`), and the answer names it. A
-request with the same reply topic and correlation data is the same job; without correlation data it
-is for half a minute, and a new one later. A model is trained by one job at a time; another one for
-it is refused until that has ended.
+request with the same reply topic and correlation data is the same job. Without correlation data the
+same file from the same reply topic, or from none, is the same job for 120 seconds (eight times the
+repository's `FEDBUS_LEASE_SECONDS`, if that is more), and a new one later; what the broker delivers
+again after a crash is the job that it became, whenever that is. A model is trained by one job at a
+time; another one for it is refused until that has ended.
 
 ## Try one
 

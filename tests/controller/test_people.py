@@ -1,6 +1,6 @@
 """What people hear who submit or cancel a job: nothing that is not stored."""
 
-import re
+import json
 from dataclasses import replace
 
 import pytest
@@ -14,14 +14,13 @@ from fedbus.wire.messages import (
     JobFault,
     JobForgotten,
     JobRefused,
+    JobsListed,
     JobStored,
+    LeaseHeld,
     LoadJob,
     StoreJob,
 )
-from fedbus.wire.moments import moment_of
 from fedbus.wire.states import JobState
-from fedbus.wire.values import IDENT
-from fedbus_controller.made_ids import REMEMBERED, MadeIds
 from tests.controller.stand import JOB, JUDGE, REPOSITORY, Stand, facts, job_file, loaded
 
 STORED = JobStored(job=JOB, secret=b"s" * 32, base=loaded().latest)
@@ -128,35 +127,70 @@ def test_a_file_without_an_id_is_given_one() -> None:
     assert len(jobs) == 1
 
 
-def test_who_cannot_be_told_apart_is_believed_to_repeat_for_a_while() -> None:
-    """A client of MQTT 3.1.1, or without correlation data, may mean one file twice."""
-    ids = MadeIds()
-
-    def made(now: float, topic: str | None = "r") -> str:
+def test_a_file_without_anything_of_its_own_is_told_apart_by_its_sender_and_its_bytes() -> None:
+    """The repository knows by that whether it has the job; the id is only proposed."""
+    place = "fedbus/v1/replies/me"
+    asked: list[StoreJob] = []
+    for topic, more in ((place, {}), (place, {}), (None, {}), (place, {"num_rounds": 9})):
+        stand = Stand()
+        stand.lead()
         reply = None if topic is None else ReplyTo(topic, None, None)
-        return ids.make("digits", b"file", reply, now, moment_of(now))
-
-    first = made(100.0)
-    assert re.fullmatch(r"digits-19700101-000140-[0-9a-f]{4}", first)
-    assert made(129.0) == first
-    assert len({first, made(131.0), made(131.0, "other"), made(131.0, None)}) == 4
-
-
-def test_a_made_id_is_one_however_long_the_models_name() -> None:
-    """Ids have 64 characters at most."""
-    ids = MadeIds()
-    made = [ids.make("m" * 64, bytes([n]), None, 0.0, moment_of(0.0)) for n in range(2)]
-    assert len(set(made)) == 2
-    assert all(re.fullmatch(IDENT, job) for job in made)
+        stand.submit(job_file(training_id=None, **more), reply, redelivered=topic is None)
+        ((_, job),) = stand.asks
+        asked.append(stand.asked(("store", job), StoreJob))
+    origins = [each.origin for each in asked]
+    assert origins[0] == origins[1]
+    assert len({*origins}) == 3
+    assert None not in origins
+    assert [each.redelivered for each in asked] == [False, False, True, False]
+    stand = Stand()
+    stand.lead()
+    stand.submit(job_file())
+    assert stand.asked(("store", JOB), StoreJob).origin is None
 
 
-def test_made_ids_are_remembered_within_bounds() -> None:
-    """Whoever sends many must not fill the memory."""
-    ids = MadeIds()
-    first = ids.make("m", b"0", None, 0.0, moment_of(0.0))
-    for number in range(1, REMEMBERED + 1):
-        ids.make("m", str(number).encode(), None, 0.0, moment_of(0.0))
-    assert ids.make("m", b"0", None, 0.0, moment_of(0.0)) != first
+def test_a_job_that_stands_under_another_id_answers_who_proposed_one() -> None:
+    """An earlier controller had it stored; it is loaded if it runs, and only then."""
+    stand = Stand()
+    stand.lead()
+    stand.submit(job_file(training_id=None), ReplyTo("fedbus/v1/replies/me", None, None), receipt=4)
+    ((_, proposed),) = stand.asks
+    stand.hear(REPOSITORY, replace(STORED, known=True, proposed=str(proposed)))
+    (reply,) = stand.replies()
+    said = json.loads(reply.payload)
+    assert (said["job"], said["known"]) == (JOB, True)
+    assert stand.settled() == [4]
+    assert set(stand.asks) == {("load", JOB)}
+    stand.hear(REPOSITORY, replace(STORED, known=True, proposed=str(proposed)))
+    assert stand.last == []
+
+
+def test_a_proposed_id_stays_the_same_however_often_it_is_asked_for() -> None:
+    """The repository may have stored the job, and died before it could say so."""
+    stand = Stand()
+    stand.lead()
+    stand.submit(job_file(training_id=None), None, receipt=4)
+    ((_, proposed),) = stand.asks
+    stand.renews = False
+    stand.wait(6.0)
+    stand.hear(REPOSITORY, LeaseHeld(holder="controller.2", seconds=1.0))
+    assert stand.settled() == []
+    stand.wait(1.0)
+    stand.lead(epoch=3)
+    again = stand.asked(("store", proposed), StoreJob)
+    assert (again.epoch, again.job) == (3, proposed)
+
+
+def test_a_job_that_is_being_stored_is_loaded_once_its_request_is_settled() -> None:
+    """That a plan follows shows the repository that the broker has let go of the request."""
+    stand = Stand()
+    stand.lead()
+    stand.submit(job_file(), receipt=4)
+    stand.hear(REPOSITORY, JobsListed(jobs=(JOB, "other")))
+    assert set(stand.asks) == {("store", JOB), ("load", "other")}
+    stand.hear(REPOSITORY, STORED)
+    assert stand.settled() == [4]
+    assert ("load", JOB) in stand.asks
 
 
 def test_the_same_file_in_other_bytes_is_the_same_job_while_it_is_stored() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.wire.moments import moment_of, seconds_of
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.sqlite import SqliteStore
 from fedbus_repository.store import Store
@@ -13,15 +14,32 @@ from tests.repository.stand import AT, REPOSITORY, Stand
 Open = Callable[[], Store]
 
 
+class Clock:
+    """The time by which a store stamps jobs and versions; a test may move it."""
+
+    def __init__(self) -> None:
+        self.now = AT
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now = moment_of(seconds_of(self.now) + seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands at AT until it is moved."""
+    return Clock()
+
+
 @pytest.fixture(params=["sqlite"])
-def reopen(tmp_path: Path) -> Iterator[Open]:
+def reopen(tmp_path: Path, clock: Clock) -> Iterator[Open]:
     """Open the test's store, again after it was let go."""
     opened: list[SqliteStore] = []
 
     def open_it() -> Store:
         if opened:
             opened.pop().close()
-        opened.append(SqliteStore(tmp_path / "data", keep=3, now=lambda: AT))
+        opened.append(SqliteStore(tmp_path / "data", keep=3, now=lambda: clock.now))
         return opened[-1]
 
     yield open_it

@@ -13,9 +13,11 @@ from fedbus.wire.messages import Commit, Committed
 from fedbus_repository.blobs import BlobFolder
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.sqlite import SqliteStore
+from fedbus_repository.store import Job, Origin
 from tests.repository.faults import STEPS, Disk, small_disk
 from tests.repository.stand import (
     COLLECTOR,
+    MODEL,
     REPOSITORY,
     Stand,
     begin,
@@ -187,27 +189,36 @@ def test_a_newer_stores_tables_are_refused(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "repository.db")
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="its tables are of form 99; this fedbus reads 2"):
+    with pytest.raises(StoreError, match="its tables are of form 99; this fedbus reads 3"):
         SqliteStore(tmp_path)
 
 
-def test_an_older_stores_tables_are_upgraded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [1, 2])
+def test_an_older_stores_tables_are_upgraded(form: int, tmp_path: Path) -> None:
     """Whoever takes a newer fedbus keeps the models; times were written in another form."""
-    store = SqliteStore(tmp_path)
+    at = "2026-11-29T08:53:28.000Z"
+    store = SqliteStore(tmp_path, now=lambda: at)
     begin(store)
     store.close()
     db = sqlite3.connect(tmp_path / "repository.db", isolation_level=None)
-    db.execute("UPDATE jobs SET created = '2026-11-29 08:53:28'")
-    db.execute("UPDATE versions SET created = '2026-11-29 08:53:28'")
-    db.execute("ALTER TABLE jobs DROP COLUMN ended")
-    db.execute("ALTER TABLE jobs DROP COLUMN forgotten")
-    db.execute("PRAGMA user_version = 1")
+    db.execute("DROP INDEX job_origins")
+    db.execute("ALTER TABLE jobs DROP COLUMN origin")
+    db.execute("ALTER TABLE jobs DROP COLUMN unsettled")
+    if form == 1:
+        db.execute("UPDATE jobs SET created = '2026-11-29 08:53:28'")
+        db.execute("UPDATE versions SET created = '2026-11-29 08:53:28'")
+        db.execute("ALTER TABLE jobs DROP COLUMN ended")
+        db.execute("ALTER TABLE jobs DROP COLUMN forgotten")
+    db.execute(f"PRAGMA user_version = {form}")
     db.close()
-    again = SqliteStore(tmp_path)
+    again = SqliteStore(tmp_path, now=lambda: at)
     job = load(again)
-    again.close()
-    at = "2026-11-29T08:53:28.000Z"
     assert (job.submitted, job.base.at, job.ended, job.forgotten) == (at, at, None, False)
+    again.end_job(0, job.job, "finished", "")
+    origin = Origin(digest="0" * 64, redelivered=False, seconds=120.0)
+    made = [again.store_job(0, name, MODEL, b"{}", origin) for name in ("a", "b")]
+    again.close()
+    assert [each.job for each in made if isinstance(each, Job)] == ["a", "a"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

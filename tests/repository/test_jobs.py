@@ -28,12 +28,15 @@ from fedbus.wire.messages import (
     TakeLease,
 )
 from fedbus.wire.states import ModelNeeds
+from fedbus_repository.core import RepositoryCore
 from fedbus_repository.store import Store
+from tests.repository.conftest import Clock
 from tests.repository.stand import (
     AT,
     CONTROLLER,
     JOB,
     MODEL,
+    REPOSITORY,
     Stand,
     begin,
     commit_next,
@@ -64,6 +67,37 @@ def test_a_job_that_is_known_is_answered_with_how_it_stands(stand: Stand, store:
     [again] = stand.hear(CONTROLLER, STORE_JOB)
     assert (again.known, again.phase, again.reason) == (True, "finished", "all rounds are done")
     assert (again.rounds, again.metrics, again.ended) == (1, {"loss": 1.0}, AT)
+
+
+def test_a_job_that_has_another_id_than_was_proposed_is_named_with_both(
+    stand: Stand, store: Store, clock: Clock
+) -> None:
+    """So that the controller knows whom it answers; its file was judged when it came."""
+    push(store)
+    first = replace(STORE_JOB, origin="0" * 64)
+    [stored] = stand.hear(CONTROLLER, first)
+    assert (stored.job, stored.proposed, stored.known) == (JOB, None, False)
+    again = replace(first, job="proposed")
+    [answer] = stand.hear("controller.2", again)
+    assert answer == replace(stored, known=True, proposed="proposed")
+    store.end_job(0, JOB, "finished", "")
+    clock.wait(120.5)
+    [other] = stand.hear(CONTROLLER, replace(again, redelivered=True))
+    assert (other.job, other.proposed, other.known) == ("proposed", None, False)
+
+
+def test_a_submission_is_known_again_for_at_least_eight_leases(store: Store, clock: Clock) -> None:
+    """A standby that waits longer for a lease must not make a second job when it has it."""
+    stand = Stand(RepositoryCore(REPOSITORY, store, lease_seconds=60.0))
+    stand.connect()
+    push(store)
+    asked = replace(STORE_JOB, origin="0" * 64)
+    stand.hear(CONTROLLER, asked)
+    store.end_job(0, JOB, "finished", "")
+    clock.wait(480.0)
+    assert stand.hear(CONTROLLER, replace(asked, job="second"))[0].job == JOB
+    clock.wait(1.0)
+    assert stand.hear(CONTROLLER, replace(asked, job="second"))[0].job == "second"
 
 
 def test_an_ended_job_is_forgotten(stand: Stand, store: Store) -> None:

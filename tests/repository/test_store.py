@@ -12,6 +12,7 @@ from fedbus_repository.store import (
     Ended,
     Job,
     Lease,
+    Origin,
     Refused,
     Round,
     Shown,
@@ -19,7 +20,7 @@ from fedbus_repository.store import (
     Store,
     Version,
 )
-from tests.repository.conftest import Open
+from tests.repository.conftest import Clock, Open
 from tests.repository.stand import (
     AGENTS,
     AT,
@@ -133,6 +134,112 @@ def test_an_equal_file_is_the_same_job_however_it_is_written(store: Store) -> No
     again = store.store_job(0, "j", MODEL, b'{"training_id": "j"}')
     assert isinstance(again, Refused)
     assert "that has failed, with another job file: model_name is left out here" in again.reason
+
+
+ORIGIN = Origin(digest="0" * 64, redelivered=False, seconds=120.0)
+AGAIN = replace(ORIGIN, redelivered=True)
+
+
+def submit(store: Store, job: str, origin: Origin = ORIGIN, epoch: int = 0) -> str:
+    """Submit the file without an id under a proposed one; return the id that it has."""
+    seen = store.load_job(epoch, job, origin)
+    stored = store.store_job(epoch, job, MODEL, b"{}", origin)
+    assert isinstance(stored, Job)
+    assert isinstance(seen, Refused) or seen == stored
+    return stored.job
+
+
+def finish(store: Store, job: str, epoch: int = 0) -> None:
+    """End a job, so that its model is free for another one."""
+    assert isinstance(store.end_job(epoch, job, "finished", ""), Ended)
+
+
+def test_what_comes_again_from_the_same_sender_soon_is_the_same_job(
+    reopen: Open, clock: Clock
+) -> None:
+    """A standby, or the next life of a controller, proposes another id."""
+    store = reopen()
+    push(store)
+    assert submit(store, "a") == "a"
+    finish(store, "a")
+    clock.wait(120.0)
+    store = reopen()
+    assert submit(store, "b") == "a"
+    assert submit(store, "c", replace(ORIGIN, digest="1" * 64)) == "c"
+    finish(store, "c")
+    clock.wait(1.0)
+    assert submit(store, "d") == "d"  # meant twice
+    assert submit(store, "e") == "d"  # the newest counts
+
+
+def test_what_is_delivered_again_is_the_same_job_whenever_it_comes(
+    store: Store, clock: Clock
+) -> None:
+    """Its controller died between the insert and the acknowledgement, and was away for days."""
+    push(store)
+    submit(store, "a", epoch=1)
+    clock.wait(86400.0)
+    assert submit(store, "b", AGAIN, epoch=2) == "a"
+    store.end_job(0, "a", "finished", "")
+    assert submit(store, "b", AGAIN, epoch=3) == "a"
+    assert submit(store, "c", epoch=3) == "c"
+
+
+@pytest.mark.parametrize("shown", ["plan", "end"])
+@pytest.mark.parametrize("redelivered", [False, True], ids=["first time", "redelivered"])
+def test_what_was_acknowledged_is_not_taken_for_a_job_of_long_ago(
+    store: Store, clock: Clock, shown: str, *, redelivered: bool
+) -> None:
+    """A file that is published every night is a job every night, whatever dies meanwhile."""
+    push(store)
+    if redelivered:
+        submit(store, "a", epoch=1)
+        clock.wait(500.0)
+        submit(store, "b", AGAIN, epoch=2)
+    else:
+        submit(store, "a", epoch=2)
+    if shown == "plan":
+        store.store_plan(2, plan_of(load(store, "a")))
+    finish(store, "a", epoch=3 if shown == "plan" else 2)
+    clock.wait(86400.0)
+    assert submit(store, "c", AGAIN, epoch=3) == "c"
+
+
+def test_a_standby_takes_what_runs_for_its_own_copy_after_a_long_outage(
+    store: Store, clock: Clock
+) -> None:
+    """The repository died with the leader's answer unsent, and the standby's copy is its first."""
+    push(store)
+    submit(store, "a", epoch=1)
+    clock.wait(3600.0)
+    assert submit(store, "b", epoch=2) == "a"
+    store.store_plan(1, plan_of(load(store, "a")))
+    refused = store.store_job(2, "b", MODEL, b"{}", ORIGIN)
+    assert isinstance(refused, Refused)
+    assert "being trained by job 'a'" in refused.reason
+
+
+def test_a_clock_that_was_put_back_makes_no_second_job_and_hides_none(
+    store: Store, clock: Clock
+) -> None:
+    """A board without a battery starts in the past until it has asked for the time."""
+    push(store)
+    submit(store, "a")
+    finish(store, "a")
+    clock.wait(-60.0)
+    assert submit(store, "b") == "a"
+    clock.wait(-3600.0)
+    assert submit(store, "b") == "b"
+
+
+def test_a_stale_controller_learns_nothing_of_an_origin(store: Store) -> None:
+    """Its epoch is compared first, as everywhere."""
+    push(store)
+    submit(store, "a")
+    store.take_lease(CONTROLLER, 1)
+    store.take_lease(CONTROLLER, 2)
+    assert store.store_job(1, "b", MODEL, b"{}", AGAIN) == Stale(2)
+    assert store.load_job(1, "b", AGAIN) == Stale(2)
 
 
 def test_a_forgotten_job_is_listed_no_more_and_keeps_its_id(store: Store) -> None:

@@ -18,6 +18,7 @@ from fedbus.testing.ring import Birth, Ring
 from fedbus.weights import Blob, Layout, encode
 from fedbus.wire import codec, topics
 from fedbus.wire.messages import TrainTask
+from fedbus.wire.moments import moment_of
 from fedbus.wire.states import ENDED, JobState, ModelCard, TensorSpec
 from fedbus.wire.values import Manifest
 from fedbus_edge_agent.light import LightBench
@@ -59,10 +60,15 @@ class House:
         followed = [f"{topics.ROOT}/jobs/+/state", f"{topics.ROOT}/replies/#"]
         self.ring.listen(USER, followed, self._heard)
         secret = hashlib.sha256(b"%d" % seed).digest()
-        self.ring.add(REPOSITORY, births.repository(folder / "repository", lambda: secret))
-        self.ring.add(CONTROLLER, births.controller(BEAT))
+        ring = self.ring
+
+        def utc() -> str:
+            return moment_of(ring.now)
+
+        self.ring.add(REPOSITORY, births.repository(folder / "repository", lambda: secret, utc))
+        self.ring.add(CONTROLLER, births.controller(BEAT, utc))
         for number in range(2, controllers + 1):
-            self.ring.add(f"controller.{number}", births.controller(BEAT))
+            self.ring.add(f"controller.{number}", births.controller(BEAT, utc))
         self.ring.add(COLLECTOR, births.collector())
         for number, name in enumerate(self.agents):
             self.ring.add(name, self._agent(number, "train"))

@@ -12,7 +12,6 @@ import pytest
 import fedbus_collector.core
 import fedbus_controller.core
 import fedbus_controller.job
-import fedbus_controller.made_ids
 import fedbus_controller.refusals
 import fedbus_edge_agent.job_marks
 from fedbus.bus.base import Packet
@@ -36,7 +35,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fedbus_collector.core, "REMEMBERED", FEW)
     # Not fewer: a controller loads again what it does not remember of the 50 that are listed.
     monkeypatch.setattr(fedbus_controller.core, "REMEMBERED", ENDED_LISTED)
-    monkeypatch.setattr(fedbus_controller.made_ids, "REMEMBERED", FEW)
     monkeypatch.setattr(fedbus_controller.job, "RETAINED_ROUNDS", FEW)
     monkeypatch.setattr(fedbus_controller.refusals, "RETAINED_REFUSALS", FEW)
     monkeypatch.setattr(fedbus_edge_agent.job_marks, "MAX_JOBS", FEW)

@@ -1,6 +1,7 @@
 """Services stand still and go on as if nothing had been; two controllers, one lease."""
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def test_who_stood_still_changes_nothing_that_is_decided(seeds: range, tmp_path:
         last = house.states["job-1"][-1]
         assert last.phase == "finished", f"seed {seed}: {last.reason}"
         _run_on(house, 100)
-        assert house.states["job-1"][-1] == last, f"seed {seed}: it was not the last word"
+        said = house.states["job-1"][-1]  # perhaps again, and later
+        assert replace(said, at=last.at) == last, f"seed {seed}: it was not the last word"
         assert house.ring.broker.violations == [], f"seed {seed}"
         with house.store() as store:
             check_trail(store, house.updates)

@@ -68,7 +68,10 @@ def test_room_that_one_long_packet_took_is_given_back() -> None:
 def test_a_publication_that_is_to_be_acknowledged_has_a_receipt() -> None:
     """Its packet identifier, which stands between topic and properties."""
     body = b"\0\1t\x01\x02\0job"
-    assert feed(Frames(), b"\x3a" + bytes([len(body)]) + body) == [Packet("t", b"job", receipt=258)]
+    again = Packet("t", b"job", receipt=258, redelivered=True)
+    assert feed(Frames(), b"\x3a" + bytes([len(body)]) + body) == [again]
+    first = Packet("t", b"job", receipt=258)
+    assert feed(Frames(), b"\x32" + bytes([len(body)]) + body) == [first]
     with pytest.raises(ValueError, match="no packet identifier"):
         feed(Frames(), b"\x32\x03\0\1t")
 

@@ -40,11 +40,12 @@ async def test_what_is_published_for_who_is_away_comes_when_he_is_back(
     async with mqtt.connect(controller, name="controller.1", keep=[SUBMIT]) as bus:
         first, second = await receive(bus, 2)
         assert (first.payload, second.payload) == (b"1", b"2")
+        assert (first.redelivered, second.redelivered) == (False, False)
         assert first.receipt is not None
         await bus.acknowledge(first.receipt)
     async with mqtt.connect(controller, name="controller.1", keep=[SUBMIT]) as bus:
         (again,) = await receive(bus, 1)
-        assert again.payload == b"2"
+        assert (again.payload, again.redelivered) == (b"2", True)
         assert again.receipt is not None
         await bus.acknowledge(again.receipt)
         assert await publish(own_broker, b"3")

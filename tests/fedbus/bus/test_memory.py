@@ -295,7 +295,8 @@ def test_what_is_kept_comes_again_until_it_is_acknowledged(house: House) -> None
     house.broker.publish("user.a", Packet(f"{ROOT}/jobs/a/request", b"not asked for"), qos=1)
     house.heard.clear()
     house.broker.connect("controller.1", [], keep=KEEP)
-    assert [packet.payload for _, packet in house.heard] == [b"1", b"2"]
+    assert [(p.payload, p.redelivered) for _, p in house.heard] == [(b"1", True), (b"2", False)]
+    assert not first.redelivered
     assert first.receipt is not None
     house.broker.acknowledge("controller.1", first.receipt)
     assert [packet.payload for packet in house.broker.waiting("controller.1")] == [b"2"]

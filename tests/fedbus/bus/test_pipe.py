@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -140,6 +140,19 @@ async def test_bytes_that_are_no_mqtt_are_told_of_once(
     for _ in range(3):
         await asyncio.sleep(0)
     assert [type(fault) for fault in faults] == [ValueError]
+
+
+async def test_what_the_broker_delivers_again_arrives_marked(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """Its controller may have had it stored in an earlier life."""
+    pipe, _ = piped(Client(ends[0]))
+    ends[1].send(b"\x32\x06\0\1a\0\7\0" + b"\x3a\x06\0\1a\0\7\0")
+    async with asyncio.timeout(5):
+        arrived = [await pipe.inbox.take(), await pipe.inbox.take()]
+    first = Packet("a", b"", receipt=7)
+    assert arrived == [first, replace(first, redelivered=True)]
+    asyncio.get_running_loop().remove_reader(ends[0].fileno())
 
 
 async def test_topic_that_is_no_text_is_passed_over(

@@ -149,9 +149,10 @@ def test_a_request_is_acknowledged_when_its_core_has_settled_it() -> None:
     assert node.kept() == [f"{ROOT}/submit"]
     node.connected(0.0)
     node.take()
-    node.receive(Packet(f"{ROOT}/submit", b"{}", receipt=5), 0.0)
+    node.receive(Packet(f"{ROOT}/submit", b"{}", receipt=5, redelivered=True), 0.0)
     assert node.take() == []
     (request,) = [event for event in core.told if isinstance(event, Requested)]
+    assert request.redelivered
     assert request.receipt is not None
     assert act(node, core, Settle(request.receipt)) == [Acknowledge(5)]
     node.connected(1.0)

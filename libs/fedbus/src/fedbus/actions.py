@@ -63,8 +63,8 @@ class Requested:
     """A foreign client's message on a public topic: raw bytes, and where an answer may go.
 
     `retained`: the broker had it before we subscribed. With a `receipt` the broker keeps it, and
-    gives it again on the next connection, until `Settle` names that. `unanswerable` says why no
-    answer may go anywhere.
+    gives it again on the next connection, `redelivered`, until `Settle` names that. `unanswerable`
+    says why no answer may go anywhere.
     """
 
     topic: Topic
@@ -75,6 +75,7 @@ class Requested:
     retained: bool = False
     receipt: int | None = None
     unanswerable: str = ""
+    redelivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ def event_of(packet: Packet, root: str, *, open_profile: bool) -> Received | Req
             retained=packet.retain,
             receipt=packet.receipt,
             unanswerable=why_not,
+            redelivered=packet.redelivered,
         )
     if not payload:
         return None

@@ -163,7 +163,7 @@ class ControllerCore:
                 yield from self._said_elsewhere(said, now)
             case Received(sender, message) if sender == self._repository:
                 yield from self._told(message, now)
-                yield from self._decide_requests(now)
+                yield from self._decide_requests()
             case Received(sender, message):
                 yield from self._heard(sender, message, now)
             case Requested():
@@ -280,10 +280,11 @@ class ControllerCore:
                 yield Cancel(JOBS)
                 self._listed = True
                 for name in jobs:
-                    if name not in self._over:
+                    # One that is being stored is loaded once its request is settled.
+                    if name not in self._over and not self._people.storing(name):
                         yield from self._load(name, epoch)
-            case JobStored(job=name) if self._people.storing(name):
-                yield Cancel(("store", name))
+            case JobStored(job=name) if self._people.storing(message.proposed or name):
+                yield Cancel(("store", message.proposed or name))
                 judged = any(self._fleet.agents("evaluate", now))
                 agents = {**dict(self._fleet.agents("train", now))}
                 agents |= dict(self._fleet.agents("evaluate", now))
@@ -400,7 +401,7 @@ class ControllerCore:
     def _requested(self, event: Requested, now: float) -> Iterator[Action]:
         if event.topic != FORGET:
             yield from self._people.arrived(event, led=now < self._led_until)
-            yield from self._decide_requests(now)
+            yield from self._decide_requests()
         elif self._epoch is not None:
             yield from self._forget(event.payload, event.reply, self._epoch)
 
@@ -423,7 +424,7 @@ class ControllerCore:
             yield Clear(JOB_STATE, {"job": name})
         yield from self._people.job_forgotten(answer)
 
-    def _decide_requests(self, now: float) -> Iterator[Action]:
+    def _decide_requests(self) -> Iterator[Action]:
         """Decide what people asked for, as far as it can be decided now."""
         if self._epoch is None:
             return
@@ -431,7 +432,7 @@ class ControllerCore:
             if request.is_cancel:
                 yield from self._cancel(request)
             else:
-                yield from self._people.submit(request, self._epoch, now)
+                yield from self._people.submit(request, self._epoch)
 
     def _cancel(self, request: Request) -> Iterator[Action]:
         name = request.job

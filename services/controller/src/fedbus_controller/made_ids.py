@@ -1,42 +1,38 @@
 """Which id a job gets whose file leaves it out. Pure.
 
 A request that comes twice must not become two jobs. One with correlation data is told apart by
-these, whatever happened to the controller meanwhile. Of one without them nobody knows whether it is
-meant twice: it is taken for a repetition within `REPEATED_SECONDS`.
+these: its id follows from them. Without them an id is only proposed, and the repository decides by
+the request's origin whether it has stored the job before, under another controller's proposal.
 """
 
 import hashlib
-from collections import OrderedDict
+from dataclasses import dataclass
 
 from fedbus.actions import ReplyTo
 from fedbus.wire.jobfile import made_id
 from fedbus.wire.values import Moment
 
-REPEATED_SECONDS = 30.0
-REMEMBERED = 256
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An id, and the origin of the request where nothing else tells it from others."""
+
+    job: str
+    origin: str | None = None
 
 
 class MadeIds:
-    """Which id was made for which request."""
+    """Proposes ids, of which no two are the same."""
 
     def __init__(self) -> None:
-        self._made: OrderedDict[tuple[str, bytes], tuple[float, str]] = OrderedDict()
         self._count = 0
 
-    def make(
-        self, model: str, payload: bytes, reply: ReplyTo | None, now: float, utc: Moment
-    ) -> str:
-        """Name the job of a file."""
-        topic = "" if reply is None else reply.topic
+    def propose(self, model: str, payload: bytes, reply: ReplyTo | None, utc: Moment) -> Proposal:
+        """Name the job of a file that has no id."""
+        topic = b"" if reply is None else reply.topic.encode()
         digest = hashlib.sha256(payload).digest()
         if reply is not None and reply.correlation:
-            return made_id(model, None, b"\0".join((topic.encode(), reply.correlation, digest)))
-        at, job = self._made.get((topic, digest), (0.0, ""))
-        if job and now < at + REPEATED_SECONDS:
-            return job
+            return Proposal(made_id(model, None, b"\0".join((topic, reply.correlation, digest))))
         self._count += 1
-        job = made_id(model, utc, f"{utc}/{self._count}/{topic}/{digest.hex()}".encode())
-        self._made[topic, digest] = now, job
-        while len(self._made) > REMEMBERED:
-            self._made.popitem(last=False)
-        return job
+        origin = hashlib.sha256(topic + b"\0" + digest).hexdigest()
+        return Proposal(made_id(model, utc, f"{utc}/{self._count}/{origin}".encode()), origin)

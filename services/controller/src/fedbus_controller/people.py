@@ -13,7 +13,7 @@ from fedbus.wire.messages import ForgetJob, JobFault, JobForgotten, JobStored, S
 from fedbus.wire.states import RefusedRequest
 from fedbus.wire.topics import CANCEL, JOB_REFUSED, JOB_REQUEST
 from fedbus.wire.values import Moment
-from fedbus_controller.made_ids import MadeIds
+from fedbus_controller.made_ids import MadeIds, Proposal
 from fedbus_controller.measuring import Trainers, unmeasured
 from fedbus_controller.refusals import Refusals
 from fedbus_controller.requests import Request, Waiting
@@ -123,23 +123,36 @@ class People:
 
     # ── jobs ──────────────────────────────────────────────────────────────────────────────────────
 
-    def submit(self, request: Request, epoch: int, now: float) -> Iterator[Action]:
+    def submit(self, request: Request, epoch: int) -> Iterator[Action]:
         """Have a job stored, or say at once why not."""
         try:
             file = job_of_file(read_job(request.payload, self._check_plugins), request.place)
         except JobFileError as error:
             yield from self._refuse(request, error.faults)
             return
-        payload, reply = request.payload, request.reply
-        made = request.place or self._ids.make(file.model_name, payload, reply, now, self._utc())
-        job = file.training_id or made
+        payload, model = request.payload, file.model_name
+        if request.proposal is None:
+            named = file.training_id or request.place
+            request.proposal = (
+                Proposal(named)
+                if named
+                else self._ids.propose(model, payload, request.reply, self._utc())
+            )
+        job, origin = request.proposal.job, request.proposal.origin
         others = self._storing.setdefault(job, [])
         if others and differences(others[0].payload, payload):
             problem = f"another job file of the id {job!r} is being stored; try again"
             yield from self._refuse(request, (Fault(key="training_id", problem=problem),))
             return
         others.append(request)
-        store = StoreJob(epoch=epoch, job=job, model=file.model_name, file=payload)
+        store = StoreJob(
+            epoch=epoch,
+            job=job,
+            model=model,
+            file=payload,
+            origin=origin,
+            redelivered=request.redelivered,
+        )
         yield Ask(("store", job), self._repository, store)
 
     def stored(
@@ -149,7 +162,7 @@ class People:
 
         `judged`: an evaluator is there to score it; `trainers`: what each agent has that is there.
         """
-        for request in self._storing.pop(stored.job, ()):
+        for request in self._storing.pop(stored.proposed or stored.job, ()):
             own = () if stored.known else unmeasured(request.payload, trainers)
             warnings = [*stored.warnings, *own]
             if not judged and not stored.known:
@@ -240,6 +253,7 @@ def _request(event: Requested) -> Request:
         place=place,
         receipt=event.receipt,
         unanswerable=event.unanswerable,
+        redelivered=event.redelivered,
     )
 
 

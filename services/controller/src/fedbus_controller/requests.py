@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from fedbus.actions import ReplyTo
+from fedbus_controller.made_ids import Proposal
 
 MOST = 100
 MOST_BYTES = 8 * 2**20
@@ -20,6 +21,8 @@ class Request:
         place: The id in the topic it is retained on; "" if it is not.
         receipt: Of the broker, which keeps it; None where it does not, or its connection is over.
         unanswerable: Why its asker cannot be answered, where `reply` is None.
+        redelivered: The broker had delivered it before, perhaps to who had its job stored.
+        proposal: The id that was asked for; it stays the same, however often that is.
         proofs: How often another controller proved, since it came, that it leads.
     """
 
@@ -30,6 +33,8 @@ class Request:
     place: str
     receipt: int | None
     unanswerable: str = ""
+    redelivered: bool = False
+    proposal: Proposal | None = None
     proofs: int = 0
 
     def same(self, other: "Request") -> bool:

@@ -59,7 +59,7 @@ class RepositoryCore:
         self._catalog = Catalog(name, store, self._errands)
         self._leases = Leases(store, self._errands, lease_seconds)
         cards = Cards(store)
-        self._jobs = Jobs(store, self._errands, self._catalog, cards)
+        self._jobs = Jobs(store, self._errands, self._catalog, cards, lease_seconds)
         self._commits = Commits(store, self._errands, self._catalog, cards)
         self._pushes = Pushes(store, self._errands, self._catalog, cards)
 

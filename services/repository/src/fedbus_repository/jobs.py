@@ -29,18 +29,25 @@ from fedbus.wire.values import Plan
 from fedbus_repository.cards import Cards
 from fedbus_repository.catalog import Catalog
 from fedbus_repository.errands import Call, Errand, Errands
-from fedbus_repository.store import Ended, Job, Refused, Stale, Store, Version
+from fedbus_repository.store import Ended, Job, Origin, Refused, Stale, Store, Version
 from fedbus_repository.suitability import doubts, unsuited
 
 Question: TypeAlias = StoreJob | StorePlan | ListJobs | LoadJob | StoreScore | EndJob | ForgetJob
+
+REPEAT_SECONDS, LEASES = 120.0, 8
+"""So long, or as long as so many leases, what comes twice from one sender is one submission: a
+standby has by then taken over what the leader left, or dropped its copy of what that decided."""
 
 
 class Jobs:
     """The desk for controllers."""
 
-    def __init__(self, store: Store, errands: Errands, catalog: Catalog, cards: Cards) -> None:
+    def __init__(
+        self, store: Store, errands: Errands, catalog: Catalog, cards: Cards, lease_seconds: float
+    ) -> None:
         self._store, self._errands, self._catalog = store, errands, catalog
         self._cards = cards
+        self._repeat_seconds = max(REPEAT_SECONDS, LEASES * lease_seconds)
 
     def ask(self, sender: str, message: Question) -> Iterator[Action]:
         """Take a question to the store."""
@@ -68,7 +75,8 @@ class Jobs:
         store, epoch = self._store, message.epoch
         match message:
             case StoreJob(job=job, model=model, file=file):
-                return "store_job", partial(store.store_job, epoch, job, model, file)
+                origin = self._origin(message)
+                return "store_job", partial(store.store_job, epoch, job, model, file, origin)
             case LoadJob(job=job):
                 return "load_job", partial(store.load_job, epoch, job)
             case ForgetJob(job=job):
@@ -90,7 +98,8 @@ class Jobs:
         return said
 
     def _store_job(self, sender: str, message: StoreJob, call: Callable[[], Any]) -> Errand:
-        known = yield Call(partial(self._store.load_job, message.epoch, message.job))
+        load, origin = self._store.load_job, self._origin(message)
+        known = yield Call(partial(load, message.epoch, message.job, origin))
         if isinstance(known, Refused):  # one that is kept was judged when it came
             faults = yield Call(partial(self._unsuited, message))
             if faults:
@@ -98,10 +107,21 @@ class Jobs:
         result = yield Call(call)
         if not isinstance(result, Job):
             return (Send(sender, self._said(message, result)),)
-        stored = self._stored(result, known=isinstance(known, Job))
+        stored = self._stored(result, known=isinstance(known, Job) and known.job == result.job)
+        if result.job != message.job:
+            stored = replace(stored, proposed=message.job)
         if not stored.known:
             stored = replace(stored, warnings=(yield Call(partial(self._doubts, message))))
         return (Send(sender, stored),)
+
+    def _origin(self, message: StoreJob) -> Origin | None:
+        if message.origin is None:
+            return None
+        return Origin(
+            digest=message.origin,
+            redelivered=message.redelivered,
+            seconds=self._repeat_seconds,
+        )
 
     def _doubts(self, message: StoreJob) -> tuple[str, ...]:
         """Warn of what a new job says that its model does not."""

@@ -14,8 +14,8 @@ from typing import Any
 
 from fedbus.wire import codec
 from fedbus.wire.values import Manifest, Metrics, Moment, Plan, RoundRecord
-from fedbus_repository.rules import Counted, merged
-from fedbus_repository.store import Ended, Job, Lease, Round, Version
+from fedbus_repository.rules import Counted, Earlier, merged
+from fedbus_repository.store import Ended, Job, Lease, Origin, Round, Version
 
 _VERSION = (
     "model, version, parent, digest, size, card, card_size, job, round, contributors, metrics,"
@@ -60,6 +60,28 @@ def job(db: sqlite3.Connection, name: str) -> Job | None:
         plan=None if plan is None else codec.unpack(Plan, plan),
         submitted=created,
         forgotten=bool(forgotten),
+    )
+
+
+def of_origin(db: sqlite3.Connection, digest: str) -> Earlier | None:
+    """Read the newest job of an origin."""
+    row = db.execute(
+        "SELECT job, created, phase, unsettled FROM jobs WHERE origin = ?"
+        " ORDER BY rowid DESC LIMIT 1",
+        (digest,),
+    ).fetchone()
+    if row is None:
+        return None
+    name, created, phase, unsettled = row
+    return Earlier(
+        job=name, submitted=created, running=phase == "running", settled=unsettled is None
+    )
+
+
+def unsettle(db: sqlite3.Connection, name: str, epoch: int, origin: Origin) -> None:
+    """Write whose submission a job is, and who has yet to acknowledge it at the broker."""
+    db.execute(
+        "UPDATE jobs SET origin = ?, unsettled = ? WHERE job = ?", (origin.digest, epoch, name)
     )
 
 

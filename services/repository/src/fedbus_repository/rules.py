@@ -12,8 +12,9 @@ from fedbus.catalogue import impossible
 from fedbus.layout import listed
 from fedbus.weights import MAX_PREFIX
 from fedbus.wire.jobfile import differences
-from fedbus.wire.values import Manifest, Metrics, Plan, RoundRecord
-from fedbus_repository.store import Ended, Job, Verdict, Version
+from fedbus.wire.moments import seconds_of
+from fedbus.wire.values import Manifest, Metrics, Moment, Plan, RoundRecord
+from fedbus_repository.store import Ended, Job, Origin, Verdict, Version
 
 MAX_METRICS = 64
 MAX_NAMED = 4
@@ -75,6 +76,28 @@ def difference(known: bytes, sent: bytes) -> str:
     found = differences(known, sent)
     more = f", and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
     return "; ".join(found[:MAX_NAMED]) + more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """The newest job of an origin; `settled`: its controller has acknowledged the request."""
+
+    job: str
+    submitted: Moment
+    running: bool
+    settled: bool
+
+
+def repeats(earlier: Earlier, origin: Origin, now: Moment) -> bool:
+    """Tell whether a submission is one that became a job already.
+
+    A job that was stored long ago counts only while the broker may still keep its request, and then
+    for a redelivery, or while it runs: another job of its model would be refused anyway.
+    """
+    age = seconds_of(now) - seconds_of(earlier.submitted)
+    if abs(age) <= origin.seconds:  # the clock may have been put back
+        return True
+    return not earlier.settled and (earlier.running or origin.redelivered)
 
 
 def busy(model: str, job: str) -> str:

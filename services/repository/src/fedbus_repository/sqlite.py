@@ -25,6 +25,7 @@ from fedbus_repository.store import (
     EndPhase,
     Job,
     Lease,
+    Origin,
     Refused,
     Round,
     Shown,
@@ -92,20 +93,27 @@ class SqliteStore:
 
     # ── jobs ──────────────────────────────────────────────────────────────────────────────────────
 
-    def store_job(self, epoch: int, job: str, model: str, file: bytes) -> Job | Refused | Stale:
+    def store_job(
+        self, epoch: int, job: str, model: str, file: bytes, origin: Origin | None = None
+    ) -> Job | Refused | Stale:
         with self._database.writing(f"storing job {job}") as db:
-            found = _job(db, epoch, job)
+            found = _submitted(db, epoch, job, origin, self._now())
             if isinstance(found, Stale):
                 return found
             if isinstance(found, Job):
-                differs = rules.difference(found.file, file)
-                return Refused(rules.taken(found, differs), "training_id") if differs else found
+                if differs := rules.difference(found.file, file):
+                    return Refused(rules.taken(found, differs), "training_id")
+                if origin is not None and origin.redelivered:
+                    rows.unsettle(db, found.job, epoch, origin)
+                return found
             base = rows.latest(db, model)
             if base is None:
                 return _no_model(db, model)
             if (other := rows.running(db, model)) is not None:
                 return Refused(rules.busy(model, other), "model_name")
             rows.insert_job(db, job, base, file, self._secret(), self._now())
+            if origin is not None:
+                rows.unsettle(db, job, epoch, origin)
             return _job(db, epoch, job)
 
     def store_plan(self, epoch: int, plan: Plan) -> Plan | Ended | Refused | Stale | None:
@@ -117,7 +125,10 @@ class SqliteStore:
                 return found.ended
             if found.plan is not None and plan.task <= found.plan.task:
                 return plan if plan == found.plan else None
-            db.execute("UPDATE jobs SET plan = ? WHERE job = ?", (codec.pack(plan), plan.job))
+            db.execute(
+                "UPDATE jobs SET plan = ?, unsettled = NULLIF(unsettled, ?) WHERE job = ?",
+                (codec.pack(plan), epoch, plan.job),
+            )
             return plan
 
     def store_score(
@@ -138,8 +149,9 @@ class SqliteStore:
                 return found.ended
             at = self._now()
             db.execute(
-                "UPDATE jobs SET phase = ?, reason = ?, ended = ? WHERE job = ?",
-                (phase, reason, at, job),
+                "UPDATE jobs SET phase = ?, reason = ?, ended = ?,"
+                " unsettled = NULLIF(unsettled, ?) WHERE job = ?",
+                (phase, reason, at, epoch, job),
             )
             return Ended(job=job, phase=phase, reason=reason, at=at)
 
@@ -156,9 +168,9 @@ class SqliteStore:
         with self._database.reading("listing jobs") as db:
             return _stale(db, epoch) or rows.list_jobs(db)
 
-    def load_job(self, epoch: int, job: str) -> Job | Refused | Stale:
+    def load_job(self, epoch: int, job: str, origin: Origin | None = None) -> Job | Refused | Stale:
         with self._database.reading(f"loading job {job}") as db:
-            return _job(db, epoch, job)
+            return _submitted(db, epoch, job, origin, self._now())
 
     # ── rounds and versions ───────────────────────────────────────────────────────────────────────
 
@@ -275,6 +287,18 @@ def _stale(db: sqlite3.Connection, epoch: int) -> Stale | None:
 
 def _job(db: sqlite3.Connection, epoch: int, name: str) -> Job | Refused | Stale:
     return _stale(db, epoch) or rows.job(db, name) or Refused(rules.no_job(name))
+
+
+def _submitted(
+    db: sqlite3.Connection, epoch: int, name: str, origin: Origin | None, now: Moment
+) -> Job | Refused | Stale:
+    found = _job(db, epoch, name)
+    if origin is None or not isinstance(found, Refused):
+        return found
+    earlier = rows.of_origin(db, origin.digest)
+    if earlier is None or not rules.repeats(earlier, origin, now):
+        return found
+    return _job(db, epoch, earlier.job)
 
 
 def _no_model(db: sqlite3.Connection, model: str) -> Refused:

@@ -106,6 +106,19 @@ class Shown:
     best: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What tells a submission without an id from others: the digest of its sender and its file.
+
+    `redelivered`: the broker had delivered it before. `seconds`: so long after a job was stored,
+    the same origin means that job.
+    """
+
+    digest: str
+    redelivered: bool
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """What was asked is not done, and why; `key` is the one of the job file that is at fault."""
@@ -167,8 +180,17 @@ class Store(Protocol):
 
     # ── jobs; a lower epoch than the lease's is answered Stale ────────────────────────────────────
 
-    def store_job(self, epoch: int, job: str, model: str, file: bytes) -> Job | Refused | Stale:
-        """Accept a job with a secret of its own; the same id and an equal file are the same job."""
+    def store_job(
+        self, epoch: int, job: str, model: str, file: bytes, origin: Origin | None = None
+    ) -> Job | Refused | Stale:
+        """Accept a job with a secret of its own; the same id and an equal file are the same job.
+
+        With an origin, the job that the submission has become already (`rules.repeats`) is
+        returned, whatever its id. A plan or an end under the epoch of the submission shows that its
+        controller went on, so that the broker keeps the request no more. Where several jobs can be
+        written at a time, the key of a model's one running job makes the second insert fail; then
+        the origin is looked up again.
+        """
 
     def store_plan(self, epoch: int, plan: Plan) -> Plan | Ended | Refused | Stale | None:
         """Journal a plan; None: a later one, or another of that task, holds."""
@@ -189,8 +211,8 @@ class Store(Protocol):
     def forget_job(self, epoch: int, job: str) -> Job | Refused | Stale:
         """List an ended job no more; it keeps its id, its file, its rounds and its versions."""
 
-    def load_job(self, epoch: int, job: str) -> Job | Refused | Stale:
-        """Read all there is about a job."""
+    def load_job(self, epoch: int, job: str, origin: Origin | None = None) -> Job | Refused | Stale:
+        """Read all there is about a job, or about the one that a submission has become already."""
 
     # ── rounds and versions ───────────────────────────────────────────────────────────────────────
 

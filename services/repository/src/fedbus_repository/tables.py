@@ -1,6 +1,6 @@
 """The tables of the embedded store."""
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised when the tables change; a store of another one is upgraded, or refused."""
 
 TABLES = (
@@ -10,8 +10,9 @@ TABLES = (
     """CREATE TABLE jobs ( job TEXT PRIMARY KEY, model TEXT NOT NULL, file BLOB NOT NULL, digest
         TEXT NOT NULL, secret BLOB NOT NULL, phase TEXT NOT NULL DEFAULT 'running', reason TEXT NOT
         NULL DEFAULT '', created TEXT NOT NULL, base INTEGER NOT NULL, plan BLOB,
-        ended TEXT, forgotten INTEGER NOT NULL DEFAULT 0)""",
+        ended TEXT, forgotten INTEGER NOT NULL DEFAULT 0, origin TEXT, unsettled INTEGER)""",
     "CREATE UNIQUE INDEX one_running_job ON jobs (model) WHERE phase = 'running'",
+    "CREATE INDEX job_origins ON jobs (origin) WHERE origin IS NOT NULL",
     """CREATE TABLE versions (
         model TEXT NOT NULL, version INTEGER NOT NULL, parent INTEGER,
         digest TEXT NOT NULL, size INTEGER NOT NULL, card TEXT NOT NULL, card_size INTEGER NOT NULL,
@@ -32,6 +33,11 @@ UPGRADES = {
         "ALTER TABLE jobs ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0",
         "UPDATE jobs SET created = replace(created, ' ', 'T') || '.000Z'",
         "UPDATE versions SET created = replace(created, ' ', 'T') || '.000Z'",
+    ),
+    2: (
+        "ALTER TABLE jobs ADD COLUMN origin TEXT",
+        "ALTER TABLE jobs ADD COLUMN unsettled INTEGER",
+        "CREATE INDEX job_origins ON jobs (origin) WHERE origin IS NOT NULL",
     ),
 }
 """What makes of the tables of a form those of the next one."""

@@ -18,7 +18,8 @@ class Packet:
     """What crosses the bus: a topic, bytes, and the few MQTT 5 properties we use.
 
     `payload` arrives as bytes; a bytearray or memoryview may be published too. `expiry` is in
-    seconds. A packet with a `receipt` is kept by the broker until `Bus.acknowledge` names that.
+    seconds. A packet with a `receipt` is kept by the broker until `Bus.acknowledge` names that;
+    `redelivered`: the broker has sent it before, over an earlier connection.
     """
 
     topic: str
@@ -29,6 +30,7 @@ class Packet:
     correlation: bytes | None = None
     expiry: int | None = None
     receipt: int | None = None
+    redelivered: bool = False
 
 
 class Bus(Protocol):

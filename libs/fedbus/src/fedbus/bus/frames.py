@@ -23,7 +23,7 @@ LENT_MOST = 4
 _REFERENCES, _FREE = 2, 3
 """To a buffer of which nobody has a view: of whoever holds it and whoever counts."""
 _PUBLISH = 0x30
-_KIND, _QOS_1, _QOS_2, _RETAIN = 0xF0, 0x02, 0x04, 0x01
+_KIND, _QOS_1, _QOS_2, _RETAIN, _DUP = 0xF0, 0x02, 0x04, 0x01, 0x08
 _LONGEST_LENGTH = 4
 
 
@@ -119,7 +119,7 @@ def publication(frame: Frame, *, lend: bool = False) -> Packet | None:
     """Read a publication; None if its topic is no text: nobody subscribed to that.
 
     With `lend` a large payload is a memoryview, and its buffer is used again once that is gone. Of
-    quality of service 1 it has a receipt, its packet identifier.
+    quality of service 1 it has a receipt, its packet identifier, and the mark of a redelivery.
 
     Raises:
         ValueError: it ends inside its topic or its properties.
@@ -152,4 +152,5 @@ def publication(frame: Frame, *, lend: bool = False) -> Packet | None:
         said.get("CorrelationData"),
         said.get("MessageExpiryInterval"),
         receipt,
+        bool(frame.head & _DUP),
     )

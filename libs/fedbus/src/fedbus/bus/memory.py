@@ -64,7 +64,8 @@ class MemoryBroker:
     ) -> None:
         """Open a session; an older one of this name is thrown out, and its will is not spoken.
 
-        With `keep` it goes on where it was: what is not acknowledged comes again, and first.
+        With `keep` it goes on where it was: what is not acknowledged comes again, and first, marked
+        as redelivered if it was sent before.
         """
         if name in self._sessions:
             self._forget(name)
@@ -74,7 +75,8 @@ class MemoryBroker:
         else:
             keeping = self._keeping.setdefault(name, _Keeping(keep))
             keeping.patterns = keep
-            for packet in keeping.packets.values():
+            for receipt, packet in keeping.packets.items():
+                keeping.packets[receipt] = replace(packet, redelivered=True)
                 self._hand_over(name, packet)
             subscriptions = [*subscriptions, *keep]
         for topic in subscriptions:
@@ -164,8 +166,9 @@ class MemoryBroker:
             if len(keeping.packets) < MOST_KEPT and self._may(name, "read", packet.topic):
                 keeping.given += 1
                 kept = replace(packet, receipt=keeping.given)
-                keeping.packets[keeping.given] = kept
-                if name in self._sessions:
+                online = name in self._sessions
+                keeping.packets[keeping.given] = replace(kept, redelivered=online)
+                if online:
                     self._hand_over(name, kept)
         return wanted
 

@@ -7,6 +7,7 @@ from pydantic import Field, Strict
 
 from fedbus.wire.states import JobFault, ModelNeeds
 from fedbus.wire.values import (
+    Digest,
     Flag,
     Ident,
     Manifest,
@@ -50,26 +51,35 @@ class LeaseHeld:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreJob:
-    """Accept this job file (its raw bytes). The same id and an equal file are the same job."""
+    """Accept this job file (its raw bytes). The same id and an equal file are the same job.
+
+    `origin` stands where the file has no id and its request no correlation data, so that `job` is
+    only proposed: the SHA-256 of its sender's reply topic and the file, by which the repository
+    finds the job that the request has become already. `redelivered`: the broker had delivered the
+    request before.
+    """
 
     epoch: Whole
     job: Ident
     model: Ident
     file: Annotated[bytes, Strict(), Field(max_length=256 * 1024)]
+    origin: Digest | None = None
+    redelivered: Flag = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStored:
     """The job is accepted; `secret` (32 bytes, made by the repository) seeds all its chance.
 
-    `known`: it was here before this file came, and stands as the other fields say. `warnings` are
-    for whoever submitted it.
+    `known`: it was here before this file came, and stands as the other fields say. `proposed` is
+    the id that was asked for, where the job has another. `warnings` are for whoever submitted it.
     """
 
     job: Ident
     secret: Raw
     base: ModelRef
     known: Flag = False
+    proposed: Ident | None = None
     phase: Literal["running", "finished", "failed", "cancelled"] = "running"
     reason: Text = ""
     rounds: Whole = 0
