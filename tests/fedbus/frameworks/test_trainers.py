@@ -295,7 +295,11 @@ def test_a_single_row_is_a_batch_too(trainer: FullTrainer) -> None:
         (np.ones((4, 63), np.float32), np.zeros(4, int), r"\(4, 63\)"),
         (np.ones((4, 8, 8), np.float32), np.zeros(4, int), r"\(4, 8, 8\)"),
         (np.ones((4, 64), np.float32), np.full(4, 10), "y holds 10 to 10; a class is 0 to 9"),
-        (np.ones((4, 64), np.float32), np.zeros(4, np.float32), r"y is float32 \(4,\)"),
+        (
+            np.ones((4, 64), np.float32),
+            np.full(4, 0.5, np.float32),
+            "y holds 0.5, which is no class",
+        ),
     ],
     ids=["width", "dimensions", "class", "no classes"],
 )
