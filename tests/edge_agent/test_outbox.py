@@ -1,6 +1,7 @@
 """Updates on a real disk: whole, or not at all."""
 
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
@@ -98,12 +99,27 @@ def test_a_disk_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """Nothing of the update stays behind."""
     outbox = Outbox(tmp_path)
     (tmp_path / f"{JOB}~1.offer").mkdir()
+    before = open_files()
     with pytest.raises(StoreError, match=f"{tmp_path}: Is a directory"):
         outbox.keep(kept(), UPDATE)
+    assert open_files() == before  # a file that is open takes its room, removed or not
     (tmp_path / f"{JOB}~1.offer").rmdir()
     assert [path.name for path in tmp_path.iterdir()] in ([], [f"{JOB}~1.update"])
     assert Outbox(tmp_path).load() == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """Somebody tidies up under an agent that runs: its next update is kept all the same."""
+    outbox = Outbox(tmp_path / "home" / "agent.a")
+    outbox.folder.rmdir()
+    outbox.folder.parent.rmdir()
+    outbox.keep(kept(), UPDATE)
+    assert len(outbox.load()) == 1
+    rmtree(tmp_path / "home")
+    (tmp_path / "home").write_bytes(b"")
+    with pytest.raises(StoreError, match="Not a directory"):
+        outbox.keep(kept(), UPDATE)
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from random import Random
 from fedbus.actions import Connected, Introduce, Note, Stopping
 from fedbus.bus.base import Packet
 from fedbus.effects import Effect, Publish
+from fedbus.name_conflict import SETTLED_SECONDS
 from fedbus.node import INTRODUCE_BEATS, Identity, Node
 from fedbus.wire import codec, topics
 from fedbus.wire.states import Heartbeat, NodeState
@@ -92,20 +93,41 @@ def own_word(incarnation: int) -> Packet:
 
 
 def test_a_node_that_meets_another_of_its_name_says_so() -> None:
-    """In its log and in its own state, where people look; its core hears nothing of it."""
+    """In its log and, at once, in its own state, where people look; its core hears nothing of it.
+
+    The other process reads it there, which ends what would go on for ever between the two.
+    """
     core = Fake()
     node = a_node(core)
     node.connected(0.0)
+    node.receive(own_word(3), 0.5)
     core.told.clear()
     node.take()
     node.receive(own_word(4), 1.0)  # ours is 3: it began later
-    (note,) = node.take()
+    note, introduced = node.take()
     assert isinstance(note, Note)
     assert note.event == "name_used_twice"
     assert core.told == []
-    (introduced,) = act(node, core, Introduce())
     assert isinstance(introduced, Publish)
     assert "another process" in codec.from_json(NodeState, introduced.packet.payload).trouble
+    node.receive(own_word(5), 2.0)
+    assert [type(effect) for effect in node.take()] == [Note]  # or two would answer for ever
+
+
+def test_a_node_takes_back_its_trouble_where_nobody_came_for_long() -> None:
+    """Its connection may last for months: nobody is to look all that time for a second process."""
+    node = a_node()
+    node.connected(0.0)
+    node.receive(own_word(3), 0.5)
+    node.receive(own_word(4), 1.0)
+    said: list[str] = []
+    while (wake := node.next_wake()) is not None and wake < SETTLED_SECONDS + 60:
+        node.take()
+        node.tick(wake)
+        states = [e.packet for e in published(node.take()) if e.packet.topic.endswith("/state")]
+        said += [codec.from_json(NodeState, packet.payload).trouble for packet in states]
+    assert said[0]
+    assert said[-1] == node.conflict.trouble == ""
 
 
 def test_a_controller_hears_its_own_state_as_everybodys() -> None:

@@ -57,7 +57,7 @@ from fedbus.effects import (
     Unsubscribe,
 )
 from fedbus.errors import WireError
-from fedbus.name_conflict import NameConflict
+from fedbus.name_conflict import SETTLED_SECONDS, NameConflict
 from fedbus.public import event_of, packet_of
 from fedbus.timers import Timers
 from fedbus.transfer.chunk import read_chunk
@@ -115,6 +115,7 @@ class Node:
         self._followed: Counter[str] = Counter()
         self._beats = 0
         self._connections = 0
+        self._connected_at = 0.0
         self._lacks: tuple[str, ...] = ()
         self.conflict = NameConflict(identity.name, identity.incarnation)
 
@@ -150,6 +151,7 @@ class Node:
         """
         self._followed.clear()
         self._connections += 1
+        self._connected_at = now
         self._lacks = lacks
         self._introduce()
         for topic, payload in self._asks.reconnected(now):
@@ -375,6 +377,8 @@ class Node:
         if self.conflict.heard(state):
             facts = {"other": state.incarnation, "reason": self.conflict.trouble}
             self._effects.append(Note("name_used_twice", facts))
+            if self.conflict.count == 1:  # the other one, and people, are to read it
+                self._introduce()
 
     def _state_packet(self, *, online: bool) -> Packet:
         state = NodeState(
@@ -399,5 +403,8 @@ class Node:
         self._publish(topic, codec.pack(beat))
         self._timers.set(_HEARTBEAT, now + self.identity.heartbeat_seconds)
         self._beats += 1
-        if self._beats % INTRODUCE_BEATS == 0:  # in case the controller missed the first time
+        if self.conflict.count and now - self._connected_at > SETTLED_SECONDS:
+            self.conflict.settled()
+            self._introduce()
+        elif self._beats % INTRODUCE_BEATS == 0:  # in case the controller missed the first time
             self._introduce()

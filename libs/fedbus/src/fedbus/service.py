@@ -32,6 +32,7 @@ from fedbus.bus.base import BrokerAddress
 from fedbus.bus.login import TAKEN_OVER
 from fedbus.echo import Echo
 from fedbus.errors import BusError, FedbusError, SettingsError
+from fedbus.name_conflict import SETTLED_SECONDS
 from fedbus.node import Identity, Node
 from fedbus.setting_names import PREFIX, refuse_misspelt
 from fedbus.settings import ServiceSettings, settings_from
@@ -89,7 +90,8 @@ async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Rando
         lasted = clock.monotonic() - began
         if lasted > STEADY_SECONDS:
             pause = FIRST_PAUSE_SECONDS
-        if lasted > LONGEST_CONFLICT_SECONDS:
+            node.conflict.steady()
+        if lasted > SETTLED_SECONDS:
             node.conflict.settled()
         await asyncio.sleep(pause_after(pause, node.conflict.count, rng))
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

@@ -71,14 +71,16 @@ class Outbox:
             StoreError: the disk is full or not writable; nothing is kept then.
         """
         job, task = kept.offer.job, kept.offer.task
+        served: FileBlob | None = None
         try:
-            served = self._write(job, task, "update", update)
+            served = FileBlob(self._write(job, task, "update", update))
             os.close(self._write(job, task, "offer", codec.to_json(kept)))
-            return FileBlob(served)
         except OSError as error:
+            served = None  # closes its file, which takes room on the disk as long as it is open
             with suppress(OSError):
                 self.forget(job, task)
             raise StoreError(f"{self.folder}: {error.strerror}") from error
+        return served
 
     def forget(self, job: str, task: int) -> None:
         """Remove an update: it counts, or never will."""
@@ -105,7 +107,12 @@ class Outbox:
 
     def _write(self, job: str, task: int, what: str, data: Blob) -> int:
         """Write a file; returns it open, to be read."""
-        file = os.open(self._path(job, task, what), _NEW, 0o600)
+        path = self._path(job, task, what)
+        try:
+            file = os.open(path, _NEW, 0o600)
+        except FileNotFoundError:  # somebody has tidied up; the other folders are made anew, too
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = os.open(path, _NEW, 0o600)
         try:
             left = memoryview(data).cast("B")
             while left:
