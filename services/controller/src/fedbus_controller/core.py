@@ -48,7 +48,6 @@ from fedbus.wire.messages import (
     RoundOpened,
     ScoreStored,
     StaleEpoch,
-    TakeLease,
     TaskTaken,
 )
 from fedbus.wire.states import (
@@ -75,11 +74,11 @@ from fedbus.wire.values import IDENT_SAID, Moment
 from fedbus_controller.brief import Means
 from fedbus_controller.fleet import Fleet
 from fedbus_controller.job import MAX_REASON, Job
+from fedbus_controller.leadership import LEASE, Leadership
 from fedbus_controller.people import People
 from fedbus_controller.requests import Request
 from fedbus_controller.submission import NO_ID, PluginCheck, forgotten, job_named
 
-LEASE: Key = ("lease",)
 JOBS: Key = ("jobs",)
 REMEMBERED = 256
 STOP_SECONDS = 600.0
@@ -109,16 +108,11 @@ class ControllerCore:
         check_plugins: PluginCheck,
         utc: Callable[[], Moment],
     ) -> None:
-        self._incarnation = incarnation
         self._repository = repository
         self._fleet = Fleet(heartbeat_seconds)
         self._means = Means(repository, self._fleet, selector, utc)
         self._people = People(repository, check_plugins, utc)
-        self._epoch: int | None = None  # None: another controller leads, or nobody yet
-        self._lease_asked = 0.0
-        self._lease_until = 0.0
-        self._highest = 0  # the highest epoch the repository has told
-        self._led_until = 0.0  # by another controller, as far as we know
+        self._lease = Leadership(incarnation, repository)
         self._listed = False  # whether it has told which jobs run
         self._jobs: dict[str, Job] = {}
         self._over: OrderedDict[str, JobState] = OrderedDict()
@@ -142,7 +136,7 @@ class ControllerCore:
             yield action
 
     def _decide(self, event: Event, now: float) -> Iterator[Action]:
-        if now >= self._lease_until:
+        if self._lease.is_over(now):
             # This process stood still, or was cut off: another one may lead since. Whatever we
             # believe may be out of date, and people would take our last word for the truth.
             yield from self._lose(renewed=False)
@@ -150,7 +144,7 @@ class ControllerCore:
             case Connected():
                 self._people.reconnected()
                 self._fleet.reconnected(now)
-                yield self._ask_lease(now)
+                yield self._lease.ask(now)
                 for state in (*(job.state() for job in self._jobs.values()), *self._over.values()):
                     yield Announce(JOB_STATE, state)
             case Received(_, NodeState() as state):
@@ -176,7 +170,7 @@ class ControllerCore:
     def _woke(self, key: Key, now: float) -> Iterator[Action]:
         match key:
             case ("lease",):
-                yield self._ask_lease(now)
+                yield self._lease.ask(now)
             case ("stopped", name):
                 for asked in [a for a in self._asked if a[:2] == ("stop", name)]:
                     yield Cancel(asked)
@@ -200,37 +194,24 @@ class ControllerCore:
 
     # ── the lease ─────────────────────────────────────────────────────────────────────────────────
 
-    def _ask_lease(self, now: float) -> Ask:
-        self._lease_asked = now
-        return Ask(LEASE, self._repository, TakeLease(incarnation=self._incarnation))
-
     def _lead(self, granted: LeaseGranted, now: float) -> Iterator[Action]:
-        if granted.epoch < self._highest:
-            return  # overtaken by a later answer
-        self._highest = granted.epoch
-        # Counted from the question: the repository has answered no earlier.
-        self._lease_until = self._lease_asked + granted.seconds
-        if now >= self._lease_until:
-            yield self._ask_lease(now)  # it came too late
+        if not (yield from self._lease.granted(granted, now)):
             return
-        yield Cancel(LEASE)
-        yield WakeAt(LEASE, now + granted.seconds / 3)
-        self._led_until = 0.0
-        if self._epoch != granted.epoch:
+        if self._lease.epoch != granted.epoch:
             yield from self._step_down()
-            self._epoch = granted.epoch
+            self._lease.epoch = granted.epoch
             yield Note("lease_taken", {"epoch": granted.epoch})
         # Asked with every renewal: whatever we missed or let go of is found again.
         yield Ask(JOBS, self._repository, ListJobs(epoch=granted.epoch))
 
     def _lose(self, **facts: object) -> Iterator[Action]:
-        if self._epoch is not None:
+        if self._lease.epoch is not None:
             yield Note("lease_lost", facts)
             yield from self._step_down()
 
     def _step_down(self) -> Iterator[Action]:
         """Forget all jobs: another controller runs them, or we load them again."""
-        self._epoch, self._listed = None, False
+        self._lease.epoch, self._listed = None, False
         for job in self._jobs.values():
             yield from job.let_go()
         for key in [key for key in self._asked if key != LEASE]:
@@ -246,21 +227,19 @@ class ControllerCore:
             case LeaseGranted() if LEASE in self._asked:
                 yield from self._lead(message, now)
             case LeaseHeld(holder=holder, seconds=seconds) if LEASE in self._asked:
-                yield Cancel(LEASE)
-                yield WakeAt(LEASE, now + seconds)
+                yield from self._lease.wait(seconds, now)
                 yield from self._lose(holder=holder)
-                if 0 < self._led_until < now + seconds:  # it was renewed since
+                if self._lease.led_by_another(now + seconds):
                     yield from self._people.led()
-                self._led_until = now + seconds
-            case StaleEpoch(epoch=epoch) if epoch > self._highest:
-                self._highest = epoch
-                yield from self._lose(epoch=epoch)
-                yield self._ask_lease(now)
+            case StaleEpoch(epoch=epoch):
+                if self._lease.overtaken(epoch):
+                    yield from self._lose(epoch=epoch)
+                    yield self._lease.ask(now)
             case JobForgotten(job=name) if ("forget", name) in self._asked:
                 yield from self._forgotten(message)
             case JobStored() | JobRefused() | JobsListed() | JobLoaded() | JobEnded():
-                if self._epoch is not None:
-                    yield from self._told_of_job(message, self._epoch, now)
+                if self._lease.epoch is not None:
+                    yield from self._told_of_job(message, self._lease.epoch, now)
             case PlanStored(job=name, task=task):
                 if job := self._jobs.get(name):
                     yield from job.planned(task, now)
@@ -371,8 +350,10 @@ class ControllerCore:
 
     def _heard(self, sender: str, message: object, now: float) -> Iterator[Action]:
         match message:
-            case StaleEpoch(epoch=epoch) if self._epoch is not None and epoch > self._epoch:
-                yield self._ask_lease(now)  # the repository knows whether that is so
+            case StaleEpoch(epoch=epoch) if (
+                self._lease.epoch is not None and epoch > self._lease.epoch
+            ):
+                yield self._lease.ask(now)  # the repository knows whether that is so
             case TaskTaken(job=name) | RoundOpened(job=name) | Dismissed(job=name):
                 if job := self._jobs.get(name):
                     yield from job.answered(sender, message)
@@ -392,7 +373,7 @@ class ControllerCore:
 
     def _knows(self, name: str) -> bool:
         """Tell whether we run this job, or know that nobody does any more."""
-        return self._epoch is not None and (
+        return self._lease.epoch is not None and (
             name in self._jobs or (self._listed and ("load", name) not in self._asked)
         )
 
@@ -400,10 +381,10 @@ class ControllerCore:
 
     def _requested(self, event: Requested, now: float) -> Iterator[Action]:
         if event.topic != FORGET:
-            yield from self._people.arrived(event, led=now < self._led_until)
+            yield from self._people.arrived(event, led=self._lease.is_led(now))
             yield from self._decide_requests()
-        elif self._epoch is not None:
-            yield from self._forget(event.payload, event.reply, self._epoch)
+        elif self._lease.epoch is not None:
+            yield from self._forget(event.payload, event.reply, self._lease.epoch)
 
     def _forget(self, payload: bytes, reply: ReplyTo | None, epoch: int) -> Iterator[Action]:
         name = job_named(payload)
@@ -426,13 +407,13 @@ class ControllerCore:
 
     def _decide_requests(self) -> Iterator[Action]:
         """Decide what people asked for, as far as it can be decided now."""
-        if self._epoch is None:
+        if self._lease.epoch is None:
             return
         for request in self._people.undecided():
             if request.is_cancel:
                 yield from self._cancel(request)
             else:
-                yield from self._people.submit(request, self._epoch)
+                yield from self._people.submit(request, self._lease.epoch)
 
     def _cancel(self, request: Request) -> Iterator[Action]:
         name = request.job
@@ -454,7 +435,7 @@ class ControllerCore:
 
     def _said_elsewhere(self, said: JobState | RefusedRequest, now: float) -> Iterator[Action]:
         """Leave to the controller that leads what it has decided."""
-        if now >= self._led_until:
+        if not self._lease.is_led(now):
             return  # nobody leads, or we do; it may be retained since long ago
         if isinstance(said, JobState):
             yield from self._people.stored_elsewhere(said.job, over=said.phase in ENDED)
