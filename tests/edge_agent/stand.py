@@ -21,6 +21,7 @@ from fedbus.wire.messages import EvaluateTask, Offer, Receipt, TrainTask
 from fedbus.wire.states import AgentFacts, ModelCard, TensorSpec
 from fedbus.wire.values import Manifest, ModelRef, Reading, TrainingParams
 from fedbus_edge_agent.core import AgentCore
+from fedbus_edge_agent.data_watch import Changes
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.trainers import Trainers
@@ -156,6 +157,7 @@ class Stand(Driven):
         spools: Spools | None = None,
         memory_mb: int = 512,
         trainers: Trainers | None = None,
+        data: Changes | None = None,
     ) -> None:
         self.folder = folder
         self.outbox = Outbox(folder)
@@ -168,7 +170,7 @@ class Stand(Driven):
         self.form: dict[str, Any] = {}
         self.measured = 0
         self.spools = spools or Spools(1 << 20)
-        super().__init__(AgentCore(self.bench, self.outbox, self.spools, self._facts))
+        super().__init__(AgentCore(self.bench, self.outbox, self.spools, self._facts, data=data))
         self.tell(Connected())
 
     def _facts(self, task: str, models: dict[str, int]) -> AgentFacts:

@@ -5,7 +5,7 @@ until it is told what became of the offer.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -47,7 +47,7 @@ from fedbus_edge_agent.alone import KIND, Alone, CancelJob, Learnt, Opened, Star
 from fedbus_edge_agent.answers import MAX_REASON, Answers, declined
 from fedbus_edge_agent.data_watch import DATA, Changes, DataWatch
 from fedbus_edge_agent.failure import sentence_of
-from fedbus_edge_agent.fitness import judge
+from fedbus_edge_agent.fitness import judge, renamed
 from fedbus_edge_agent.gathering import Gathering
 from fedbus_edge_agent.job_marks import JobMarks
 from fedbus_edge_agent.models import Models
@@ -336,10 +336,23 @@ class AgentCore:
         if key[0] == KIND:
             yield from self._learnt(key, result, now)
         elif working is not None:
+            if self._watch.unsaid:
+                result = yield from self._renewed(working, result, now)
             yield from self._finish(working, result, now)
         elif isinstance(result, Trained):  # its task was dropped meanwhile
             yield self._answers.discard(result.kept.offer.job, result.kept.offer.task)
         yield from self._go_on(now)
+
+    def _renewed(self, task: Task, result: object, now: float) -> Generator[Action, None, object]:
+        """Announce the data that a task has found; it does not count if they have other names."""
+        form, _ = self._judge(task.order, self._measure(now))
+        yield from self._watch.reloaded(now)
+        reason = renamed(task.form, form)
+        if not reason or isinstance(result, Exception):
+            return result
+        if isinstance(result, Trained):
+            yield self._answers.discard(result.kept.offer.job, result.kept.offer.task)
+        return TrainingError(reason)
 
     def _learnt(self, key: Key, result: object, now: float) -> Iterator[Action]:
         yield from self.alone.learnt(key, result)

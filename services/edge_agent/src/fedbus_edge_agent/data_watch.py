@@ -14,6 +14,10 @@ class Changes(Protocol):
     """Data that may change while an agent lives."""
 
     @property
+    def loads(self) -> int:
+        """How often data were loaded anew, or could not be, by a look or by a task."""
+
+    @property
     def trouble(self) -> str:
         """Why what is there now cannot be used; "" is no trouble."""
 
@@ -34,12 +38,18 @@ class DataWatch:
     def __init__(self, data: Changes | None) -> None:
         self._data = data
         self._told: Sequence[str] = ()
+        self._said = 0  # how many loads were announced
 
     @property
     def trouble(self) -> str:
         """Why no task can be taken with the data that are there now; "" is no trouble."""
         trouble = self._data.trouble if self._data is not None else ""
         return f"the data changed and cannot be loaded: {trouble}" if trouble else ""
+
+    @property
+    def unsaid(self) -> bool:
+        """Whether a task has found new data before a look did, so that nobody knows of them."""
+        return self._data is not None and self._data.loads != self._said
 
     def begin(self, now: float) -> Iterator[Action]:
         """Look in a while, if there is anything to look at; log what was left out of the data."""
@@ -54,11 +64,14 @@ class DataWatch:
         if self._data is not None and self._data.look():
             yield Note("data_changed", {})
             yield Run(DATA, self._data.reload)  # a task that is worked on ends first
+        elif self.unsaid:
+            yield from self.reloaded(now)
         else:
             yield from self.begin(now)
 
     def reloaded(self, now: float) -> Iterator[Action]:
         """Say what has come of loading, for all to hear."""
+        self._said = self._data.loads if self._data is not None else 0
         yield Note("data_loaded", {"trouble": self.trouble})
         yield Introduce()
         yield from self.begin(now)

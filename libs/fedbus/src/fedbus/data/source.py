@@ -102,6 +102,8 @@ class Source:
     """
 
     def __init__(self, recipe: Recipe) -> None:
+        self.loads = 0
+        """How often data were loaded anew, or could not be."""
         self._recipe = recipe
         self._seen = self._tried = glimpse(recipe.path)
         """What a look last saw, and what it would have seen when data were last loaded."""
@@ -148,6 +150,7 @@ class Source:
                 self._fault = None
             except FedbusError as error:
                 self._fault = seen, str(error)
+            self.loads += 1
 
     def loaders(self) -> tuple[str, ...]:
         """Name the loaders that a job may choose."""
