@@ -24,6 +24,7 @@ from fedbus.actions import (
     Run,
     RunFailed,
     Send,
+    Trouble,
     WakeAt,
 )
 from fedbus.digests import digest_of
@@ -187,6 +188,7 @@ class Stand:
         fetching: What it fetches, by key.
         served: The blobs that others serve.
         wakes: When it wants to be woken, by key.
+        trouble: What it told of that keeps it from its work.
     """
 
     core: RepositoryCore
@@ -198,6 +200,7 @@ class Stand:
     served: dict[str, bytes] = field(default_factory=dict)
     runs: deque[Run] = field(default_factory=deque)
     wakes: dict[Key, float] = field(default_factory=dict)
+    trouble: str = ""
 
     def serve(self, *contents: bytes) -> None:
         """Let blobs be fetched."""
@@ -263,6 +266,8 @@ class Stand:
                     self.notes.append(Note(action.event, json.loads(json.dumps(action.facts))))
                 case Run():
                     self.runs.append(action)
+                case Trouble(sentence):
+                    self.trouble = sentence
                 case Fetch(key):
                     self.fetching[key] = action
                 case Cancel(key):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.actions import Woke
 from fedbus.errors import StoreError
 from fedbus.testing.trail import check_trail
 from fedbus.wire.messages import Commit, Committed
@@ -100,8 +101,25 @@ def test_a_full_disk_pauses_the_round(store: SqliteStore, disk: Disk) -> None:
         assert stand.notes[-1].event == "request_failed"
         assert "No space left on device" in stand.notes[-1].facts["reason"]
         assert check_trail(store).versions == 1
+        assert stand.trouble.startswith("it cannot store what it is asked to: ")
+        assert "No space left on device" in stand.trouble
     [answer] = stand.hear(COLLECTOR, commit)
     assert isinstance(answer, Committed)
+    assert stand.trouble == ""
+
+
+def test_a_trouble_that_nobody_has_any_more_is_taken_back(store: SqliteStore, disk: Disk) -> None:
+    """Whoever asked may never ask again: its job was cancelled, say."""
+    stand = Stand(RepositoryCore(REPOSITORY, store))
+    stand.connect()
+    stand.serve(weights(1.0))
+    commit = Commit(record=record_of(plan_next(store)), weights=manifest_of(weights(1.0)))
+    disk.step = "insert"
+    stand.hear(COLLECTOR, commit)
+    for told in (True, False):
+        stand.tell(Woke(("announce",)))
+        stand.work()
+        assert bool(stand.trouble) is told
 
 
 @pytest.mark.parametrize("size", [0, 1000, 100_000, 1_500_000])

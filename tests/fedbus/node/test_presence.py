@@ -2,7 +2,7 @@
 
 from random import Random
 
-from fedbus.actions import Connected, Introduce, Note, Stopping
+from fedbus.actions import Connected, Introduce, Note, Stopping, Trouble
 from fedbus.bus.base import Packet
 from fedbus.effects import Effect, Publish
 from fedbus.name_conflict import SETTLED_SECONDS
@@ -136,6 +136,18 @@ def test_a_controller_hears_its_own_state_as_everybodys() -> None:
     node = a_node(core, "agent.a")
     node.receive(own_word(3), 0.0)
     assert len(core.told) == 1
+
+
+def test_a_node_says_what_keeps_it_from_its_work() -> None:
+    """At once, and that it is over; its broker's lacks stand beside it."""
+    core = Fake()
+    node = a_node(core)
+    node.connected(0.0, ("no shares",))
+    node.take()
+    for sentence, said in (("a disk is full", "a disk is full; no shares"), ("", "no shares")):
+        [introduced] = act(node, core, Trouble(sentence))
+        assert isinstance(introduced, Publish)
+        assert codec.from_json(NodeState, introduced.packet.payload).trouble == said
 
 
 def test_a_node_says_what_its_broker_lacks() -> None:

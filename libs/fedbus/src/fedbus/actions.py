@@ -195,6 +195,13 @@ class Introduce:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """Say in this node's state what keeps it from its work, for people; "" is nothing any more."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Answer a foreign client."""
 
@@ -278,6 +285,7 @@ Action: TypeAlias = (
     | Announce
     | Clear
     | Introduce
+    | Trouble
     | Reply
     | Settle
     | WakeAt

@@ -39,6 +39,7 @@ from fedbus.actions import (
     Serve,
     Settle,
     Stopping,
+    Trouble,
     Unserve,
     WakeAt,
     Woke,
@@ -117,6 +118,7 @@ class Node:
         self._connections = 0
         self._connected_at = 0.0
         self._lacks: tuple[str, ...] = ()
+        self._trouble = ""
         self.conflict = NameConflict(identity.name, identity.incarnation)
 
     # ── what a shell calls ────────────────────────────────────────────────────────────────────────
@@ -308,7 +310,8 @@ class Node:
                 self._outlet.serve(action.digest, action.source)
             case Unserve():
                 self._outlet.unserve(action.digest)
-            case Introduce():
+            case Introduce() | Trouble():
+                self._trouble = action.sentence if isinstance(action, Trouble) else self._trouble
                 self._introduce()
             case Note() | Quit():
                 self._effects.append(action)
@@ -387,7 +390,7 @@ class Node:
             online=online,
             version=self.identity.version,
             agent=self._core.facts() if online else None,
-            trouble="; ".join(filter(None, (self.conflict.trouble, *self._lacks))),
+            trouble="; ".join(filter(None, (self._trouble, self.conflict.trouble, *self._lacks))),
         )
         return packet_of(Announce(topics.NODE_STATE, state), self.identity.root)
 

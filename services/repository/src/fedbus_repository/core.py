@@ -78,6 +78,7 @@ class RepositoryCore:
                 self._leases.reconnected(now)
                 yield from self._announce(now)
             case Woke(("announce",)):
+                yield from self._errands.look()
                 yield from self._announce(now)
             case Received(sender, message):
                 yield from self._received(sender, message, now)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
-from fedbus.actions import Action, Cancel, Fetch, Key, Note, Run
-from fedbus.errors import TransferError
+from fedbus.actions import Action, Cancel, Fetch, Key, Note, Run, Trouble
+from fedbus.errors import StoreError, TransferError
 from fedbus.wire.values import Reference
 from fedbus_repository.store import Upload
 
@@ -58,6 +58,8 @@ class Errands:
 
     def __init__(self) -> None:
         self._under_way: dict[Key, _UnderWay] = {}
+        self._unstored: object = None  # the first kind of request that could not be stored
+        self._lately = False  # whether one could not since the last look
 
     def start(self, key: Key, sender: str, message: object, errand: Errand) -> Iterator[Action]:
         """Run an errand, unless one of this key is under way."""
@@ -106,13 +108,34 @@ class Errands:
                 wanted = next(under_way.errand)
         except StopIteration as end:
             del self._under_way[key]
+            if key[0] == self._unstored:
+                yield from self._mended()
             yield from end.value
         except Exception as error:  # noqa: BLE001 - whatever it was, whoever asked asks again
             del self._under_way[key]
             reason = f"{type(error).__name__}: {error}"
             yield Note("request_failed", {"request": key[0], "of": key[1], "reason": reason})
+            if isinstance(error, StoreError):
+                yield from self._not_stored(key[0], error)
         else:
             yield from self._want(key, under_way, wanted)
+
+    def look(self) -> Iterator[Action]:
+        """Take a trouble back, from time to time, that nobody has had since the last look."""
+        if self._unstored is not None and not self._lately:
+            yield from self._mended()
+        self._lately = False
+
+    def _not_stored(self, request: object, error: StoreError) -> Iterator[Action]:
+        """Tell people: what is asked waits without a word to whoever asked, until there is room."""
+        self._lately = True
+        if self._unstored is None:
+            self._unstored = request
+            yield Trouble(f"it cannot store what it is asked to: {error}")
+
+    def _mended(self) -> Iterator[Action]:
+        self._unstored = None
+        yield Trouble("")
 
     def _want(self, key: Key, under_way: _UnderWay, wanted: Call | Bring) -> Iterator[Action]:
         if isinstance(wanted, Call):
