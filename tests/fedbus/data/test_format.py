@@ -76,6 +76,10 @@ def test_a_format_is_what_was_written() -> None:
             "x.image.dtype is 'object'; it can be bool, ",
         ),
         (
+            {"x": {"data_types": {"image": {"size": [1], "dtype": []}}}, "y": {}},
+            r"dtype is \[\]; it",
+        ),
+        (
             {"x": {"data_types": {"image": {"size": [1], "normalized": "no"}}}, "y": {}},
             "normalized is 'no', neither true nor false",
         ),

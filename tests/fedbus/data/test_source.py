@@ -1,10 +1,12 @@
 """Data are what their owner says, fit the model, and are loaded again when they change."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fedbus.data import Field
 from fedbus.data.format import read_format
@@ -229,3 +231,24 @@ def test_one_picture_of_very_many_is_noticed_by_the_next_task(
     assert bright == 1
     assert not data.look()
     assert data.trouble == ""
+
+
+def test_names_of_another_encoding_are_told_and_end_nobody(tmp_path: Path) -> None:
+    """A folder of an old archive: what is in it is noticed, and a name that is no text refused."""
+    for name in (b"ok", b"caf\xe9"):
+        folder = tmp_path / os.fsdecode(name)
+        folder.mkdir()
+        Image.new("L", (2, 2)).save(folder / "a.png")
+    assert stamp(tmp_path)
+    assert glimpse(tmp_path)
+    with pytest.raises(TrainingError, match=r"'caf.*udce9' is not in UTF-8; rename the class"):
+        load(Recipe(path=tmp_path))
+
+
+def test_a_trouble_can_be_announced_whatever_a_file_is_called(tmp_path: Path) -> None:
+    """It goes into the state of its agent."""
+    path = shard(tmp_path / os.fsdecode(b"caf\xe9.npz"))
+    source = Source(Recipe(path=path))
+    path.write_bytes(b"no arrays")
+    source.reload()
+    assert "caf\\udce9.npz" in source.trouble

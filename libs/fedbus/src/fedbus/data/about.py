@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fedbus.errors import TrainingError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
@@ -20,6 +22,23 @@ class About:
     columns: tuple[str, ...] = ()
     missing: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse names that cannot be announced.
+
+        Raises:
+            TrainingError: one is no text: a folder's name of another encoding, say.
+        """
+        for name in (*self.classes, *self.columns):
+            if utf8(name) != name:
+                raise TrainingError(
+                    f"the name {utf8(name)!r} is not in UTF-8; rename the class or the column"
+                )
+
+
+def utf8(text: str) -> str:
+    """Write a text so that it can be sent: file names may hold bytes that are no UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 NOTHING = About()

@@ -176,7 +176,7 @@ def _field(name: str, kind: Kind, said: Mapping[str, Any]) -> Field:
             f"{name}.{kind}.size is {size!r}; at most {MAX_DIMENSIONS} whole numbers above 0 "
             "belong there"
         )
-    if dtype not in DTYPES | {""}:
+    if not isinstance(dtype, str) or dtype not in DTYPES | {""}:
         raise TrainingError(f"{name}.{kind}.dtype is {dtype!r}; it can be {listed(DTYPES)}")
     normalized = said.get("normalized", False)
     if not isinstance(normalized, bool):

@@ -11,6 +11,7 @@ from typing import Any
 
 from fedbus import plugins
 from fedbus.data import reading
+from fedbus.data.about import utf8
 from fedbus.data.dataset import Dataset
 from fedbus.data.format import Field, Kind, read_field
 from fedbus.data.pipeline import Pipeline
@@ -149,7 +150,7 @@ class Source:
                 self._loaded = load(self._recipe)
                 self._fault = None
             except FedbusError as error:
-                self._fault = seen, str(error)
+                self._fault = seen, utf8(str(error))
             self.loads += 1
 
     def loaders(self) -> tuple[str, ...]:

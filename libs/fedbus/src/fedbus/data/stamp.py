@@ -36,7 +36,8 @@ def _stamp(path: Path, most: int | None) -> str:
         inside = _inside(path, most) if path.is_dir() else []
     except OSError:
         return ""
-    return digest_of("\n".join(sorted([_facts(str(path), seen), *inside])).encode())
+    facts = "\n".join(sorted([_facts(str(path), seen), *inside]))
+    return digest_of(facts.encode(errors="surrogateescape"))  # a name is bytes, of any encoding
 
 
 def _inside(path: Path, most: int | None) -> list[str]:
