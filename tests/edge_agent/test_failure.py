@@ -1,11 +1,15 @@
 """How a failure of somebody's code is told."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from fedbus.errors import TrainingError
+from fedbus.wire import codec
+from fedbus.wire.messages import Decline
 from fedbus_edge_agent.failure import place_of, sentence_of, this_thread
+from tests.fedbus.wire.kinds import example
 
 
 class Speechless(Exception):  # noqa: N818 - it says nothing
@@ -40,6 +44,14 @@ def test_a_failure_says_what_and_where(error: Exception, sentence: str) -> None:
     """Our own sentences need no place; others end with the last line of their traceback."""
     line = raised.__code__.co_firstlineno + 3
     assert sentence_of(raised(error)) == sentence.replace("LINE", str(line))
+
+
+def test_a_failure_can_be_sent_whatever_a_file_is_called() -> None:
+    """A picture that was torn meanwhile, say, whose name is not in UTF-8."""
+    sentence = sentence_of(TrainingError("caf\udce9.png: not a picture"))
+    assert sentence == "caf\\udce9.png: not a picture"
+    sent = replace(example(Decline), reason=sentence)
+    assert codec.unpack(Decline, codec.pack(sent)) == sent
 
 
 def test_an_error_that_was_never_raised_has_no_place() -> None:
