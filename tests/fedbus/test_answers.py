@@ -185,21 +185,27 @@ def test_of_values_nothing_follows(answers: Answers | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "loss", "push"),
+    ("answers", "loss", "push", "fits"),
     [
-        ("classes", "binary_crossentropy", "labels (of one output: logits)"),
-        ("values", "binary_crossentropy", "labels (of one output: logits)"),
-        ("values", "cross_entropy", "classes"),
-        ("labels", "categorical_crossentropy", "classes"),
-        ("classes", "mse", "values"),
-        ("logits", "huber", "values"),
+        (
+            "classes",
+            "binary_crossentropy",
+            "labels (of one output: logits)",
+            "categorical_crossentropy",
+        ),
+        ("values", "binary_crossentropy", "labels (of one output: logits)", "mse (or mae, huber)"),
+        ("values", "cross_entropy", "classes", "mse (or mae, huber)"),
+        ("labels", "categorical_crossentropy", "classes", "binary_crossentropy"),
+        ("classes", "mse", "values", "categorical_crossentropy"),
+        ("logits", "huber", "values", "binary_crossentropy"),
     ],
 )
 def test_a_job_whose_loss_contradicts_the_model_is_doubted(
-    answers: Answers, loss: str, push: str
+    answers: Answers, loss: str, push: str, fits: str
 ) -> None:
-    """Inference would put a softmax over what are several labels."""
+    """Inference would put a softmax over what are several labels; the loss is named first."""
     said = doubt(answers, loss)
+    assert f"a loss of {answers} is {fits}; if {loss} is right" in said
     assert said.startswith(f"eval_func {loss} trains ")
     assert said.endswith(f"push the model with --answers {push}")
 

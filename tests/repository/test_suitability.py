@@ -121,3 +121,38 @@ def test_a_loss_that_contradicts_what_the_model_answers_is_warned_of() -> None:
     assert doubts(job, ModelNeeds(structures=("torch",), answers="labels")) == ()
     assert doubts(job, None) == ()
     assert doubts(b"{}", ModelNeeds(structures=("torch",), answers="classes")) == ()
+
+
+@pytest.mark.parametrize(
+    ("answers", "loss"),
+    [
+        ("values", "name mse (or mae, huber)"),
+        ("labels", "name binary_crossentropy"),
+        ("logits", "name binary_crossentropy"),
+    ],
+)
+def test_a_job_that_names_no_loss_is_refused_where_the_default_cannot_train_the_model(
+    answers: Any,  # noqa: ANN401 - a word of the card's
+    loss: str,
+) -> None:
+    """It failed on every agent, three times, with an advice for another model."""
+    needs = ModelNeeds(structures=("keras",), answers=answers)
+    (fault,) = unsuited(file(), needs)
+    assert (fault.key, fault.hint) == ("eval_func", loss)
+    assert fault.problem == (
+        f"missing: model digits answers {answers}, which the default, categorical_crossentropy, "
+        "cannot train"
+    )
+    assert unsuited(file(eval_func="categorical_crossentropy"), needs) == ()
+
+
+@pytest.mark.parametrize(
+    ("structures", "answers"),
+    [(("keras",), "classes"), (("keras",), None), (("own",), "values")],
+)
+def test_a_job_that_names_no_loss_is_taken_where_the_default_may_train_the_model(
+    structures: tuple[str, ...],
+    answers: Any,  # noqa: ANN401 - a word of the card's
+) -> None:
+    """A trainer that is not ours may have a loss of its own."""
+    assert unsuited(file(), ModelNeeds(structures=structures, answers=answers)) == ()

@@ -74,6 +74,7 @@ NETS = {
     "words": lambda: nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(32, 3)),
     "lazy": lambda: nn.LazyLinear(3),
     "complex": lambda: nn.Linear(4, 3, dtype=torch.complex64),
+    "price": lambda: nn.Linear(4, 1),
     "loud": lambda: print("hello from a factory") or nn.Linear(4, 3),
 }
 
@@ -224,6 +225,28 @@ def test_a_factory_is_simulated_under_the_jobs_own_name(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     end = json.loads(done.stdout)
     assert (end["model"], end["version"]) == ("anything", 3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "code", "sentence"),
+    [
+        ({}, 2, "eval_func: missing: model anything answers values"),
+        ({"eval_func": "binary_crossentropy"}, 0, "a loss of values is mse (or mae, huber)"),
+    ],
+    ids=["none", "another"],
+)
+def test_a_loss_that_cannot_train_a_model_of_quantities_is_told_in_a_simulation_too(
+    loss: dict[str, str], code: int, sentence: str, tmp_path: Path
+) -> None:
+    """As a controller would tell it: the rounds failed, and nobody said which key was missing."""
+    for name in ("agent.1", "agent.2", "held_out"):
+        x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+        np.savez(tmp_path / f"{name}.npz", x=x, y=(x[:, 0] > 0).astype(np.float32))
+    job = {"training_id": "s-1", "model_name": "anything", "num_rounds": 1, "round": {"agents": 2}}
+    words = ("--data", str(tmp_path), "--model", "rehearsed:make", "--config", '{"net": "price"}')
+    done = simulated(tmp_path, job | loss, *words)
+    assert sentence in " ".join(done.output.split())
+    assert done.exit_code == code, done.output
 
 
 @pytest.mark.parametrize(

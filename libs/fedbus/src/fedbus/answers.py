@@ -93,8 +93,16 @@ def doubt(answers: Answers | None, loss: str) -> str:
         return ""
     return (
         f"eval_func {loss} trains {meant}, and the model is said to answer {answers}, which "
-        f"inference goes by; if the loss is right, push the model with --answers {push}"
+        f"inference goes by: a loss of {answers} is {fitting(answers)}; if {loss} is right, push "
+        f"the model with --answers {push}"
     )
+
+
+def fitting(answers: Answers | None) -> str:
+    """Name the loss, by the job file's word, that trains what a model is said to answer."""
+    if answers == "values":
+        return "mse (or mae, huber)"
+    return "binary_crossentropy" if answers in {"labels", "logits"} else "categorical_crossentropy"
 
 
 def check_classes(answers: Answers | None, classes: Sequence[str], output: Sequence[int]) -> None:

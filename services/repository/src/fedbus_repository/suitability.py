@@ -1,6 +1,6 @@
 """Whether a model's frameworks can do what a job asks of them, before the job is kept. Pure."""
 
-from fedbus.answers import doubt
+from fedbus.answers import doubt, fitting
 from fedbus.catalogue import FRAMEWORKS
 from fedbus.layout import listed
 from fedbus.wire.jobfile import JobFile, JobFileError, not_taken, params, parse
@@ -31,7 +31,28 @@ def unsuited(file: bytes, needs: ModelNeeds | None) -> tuple[JobFault, ...]:
         return ()
     if needs is None:
         return ()
-    return *_too_small(params(job).batch_size, needs.least_batch), *_not_taken(job, needs)
+    return (
+        *_too_small(params(job).batch_size, needs.least_batch),
+        *_no_loss(job, needs),
+        *_not_taken(job, needs),
+    )
+
+
+def _no_loss(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
+    """Refuse a job that names no loss where the default contradicts what the model answers.
+
+    A loss that the job names is its author's word, and only warned of.
+    """
+    shipped = job.trainer in {None, BASE, *FRAMEWORKS} and set(needs.structures) & set(FRAMEWORKS)
+    if "eval_func" in job.model_fields_set or not shipped:
+        return ()
+    if not doubt(needs.answers, job.eval_func):
+        return ()
+    problem = (
+        f"missing: model {job.model_name} answers {needs.answers}, which the default, "
+        f"{job.eval_func}, cannot train"
+    )
+    return (JobFault(key="eval_func", problem=problem, hint=f"name {fitting(needs.answers)}"),)
 
 
 def _not_taken(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:

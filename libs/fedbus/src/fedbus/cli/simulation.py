@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fedbus.answers import doubt
 from fedbus.catalogue.idle import idle
 from fedbus.cli import faults, show
 from fedbus.cli.archive import check_writable, write_weights
@@ -91,6 +92,7 @@ def simulate(
     if output is not None:
         check_writable(output)
     packed = _model(model, Given(weights=weights, config=config, shape=shape), wish.model_name)
+    _warn_of_loss(wish, packed)
     with _own_folder() as folder:
         count = agents or wish.round.agents
         options = read_options(loader_options)
@@ -207,6 +209,13 @@ def _model(what: str | None, given: Given, name: str) -> PackedModel:
     if is_factory(what):  # whose model is called as the job calls it
         given = replace(given, name=name)
     return aside(lambda _: packed_model(what, given))
+
+
+def _warn_of_loss(wish: JobFile, packed: PackedModel) -> None:
+    """Warn of a loss that contradicts the model's card; one not named is refused by the run."""
+    said = doubt(packed.card().answers, wish.eval_func)
+    if said and "eval_func" in wish.model_fields_set:
+        show.warn(said)
 
 
 def _say_round(advance: Callable[[str], None], done: RoundState) -> None:
