@@ -222,3 +222,28 @@ def test_a_service_that_is_interrupted_before_it_serves_says_so() -> None:
         130,
         "fedbus-controller: interrupted before it served\n",
     )
+
+
+LATE = """\
+import os, signal
+from fedbus.cli import __main__ as entry
+from fedbus.cli import main
+
+class Late:
+    def __del__(self, kill=os.kill, pid=os.getpid()):
+        kill(pid, {number})  # after Python has given signals their default action back
+
+late = Late()
+main.run = lambda: 0
+entry.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_after_the_work_changes_no_exit_code(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Everything was printed and written by then: a script must not take it for cut short."""
+    process = start(tmp_path, HEARS + LATE.format(number=int(number)))
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "", "")

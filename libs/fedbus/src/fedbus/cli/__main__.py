@@ -4,6 +4,7 @@ Loading the commands takes longer than many of them run, so nothing but this fil
 which import next to nothing, stands before it.
 """
 
+import atexit
 import signal
 import sys
 from typing import NoReturn
@@ -13,6 +14,9 @@ from fedbus.cli.ending import ENDING, INTERRUPTED, TERMINATED, leave
 
 def main() -> NoReturn:
     """Load the commands, run the one that is named, and end the process with its exit code."""
+    # Registered first, so called last: Python then gives signals back their default action, and a
+    # command that has ended well would be killed by one that comes a moment too late.
+    atexit.register(ENDING.finish)
     # Whoever starts us in the background may have turned Ctrl-C off; that is left as it is.
     asked = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if asked:

@@ -47,6 +47,11 @@ class Ending:
         """End the process now: nothing is begun yet, or nothing is left to do."""
         os._exit(128 + number)
 
+    def finish(self) -> None:
+        """Ignore signals from now on: all work is done, and the exit code is decided."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
 
 ENDING = Ending()
 
