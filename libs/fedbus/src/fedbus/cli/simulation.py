@@ -23,6 +23,7 @@ from fedbus.cli.factories import is_factory
 from fedbus.cli.job_files import read_job_file
 from fedbus.cli.model_argument import Config, Given, Shape, WeightsFile, packed_model
 from fedbus.cli.sampling import Split, check_split
+from fedbus.cli.seeding import seeded
 from fedbus.cli.source import Options, read_options
 from fedbus.cli.starting import digits_model
 from fedbus.cli.watching import round_line
@@ -91,7 +92,9 @@ def simulate(
     check_split(split, data)
     if output is not None:
         check_writable(output)
-    packed = _model(model, Given(weights=weights, config=config, shape=shape), wish.model_name)
+    with seeded(seed):
+        given = Given(weights=weights, config=config, shape=shape)
+        packed = _model(model, given, wish.model_name)
     _warn_of_loss(wish, packed)
     with _own_folder() as folder:
         count = agents or wish.round.agents
