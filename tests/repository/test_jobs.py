@@ -69,6 +69,24 @@ def test_a_job_that_is_known_is_answered_with_how_it_stands(stand: Stand, store:
     assert (again.rounds, again.metrics, again.ended) == (1, {"loss": 1.0}, AT)
 
 
+def test_a_job_that_trained_nothing_has_no_figures(stand: Stand, store: Store) -> None:
+    """Its model's latest version has those of the job before it."""
+    begin(store)
+    commit_next(store, 1.0)
+    store.end_job(0, JOB, "finished", "all rounds are done")
+    other = replace(STORE_JOB, job="other")
+    stand.hear(CONTROLLER, other)
+    [loaded] = stand.hear(CONTROLLER, LoadJob(epoch=0, job="other"))
+    assert (loaded.rounds, loaded.latest.version, loaded.metrics) == (0, 2, {})
+    [known] = stand.hear(CONTROLLER, other)
+    assert (known.known, known.metrics) == (True, {})
+    store.end_job(0, "other", "failed", "nobody trains")
+    [ended] = stand.hear(CONTROLLER, LoadJob(epoch=0, job="other"))
+    assert (ended.phase, ended.metrics) == ("failed", {})
+    [first] = stand.hear(CONTROLLER, LoadJob(epoch=0, job=JOB))
+    assert (first.rounds, first.metrics) == (1, {"loss": 1.0})
+
+
 def test_a_job_that_has_another_id_than_was_proposed_is_named_with_both(
     stand: Stand, store: Store, clock: Clock
 ) -> None:

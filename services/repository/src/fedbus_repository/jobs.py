@@ -147,7 +147,7 @@ class Jobs:
             phase="running" if over is None else over.phase,
             reason="" if over is None else over.reason,
             rounds=job.rounds,
-            metrics=job.latest.metrics if job.rounds else {},
+            metrics=_metrics(job),
             submitted=job.submitted,
             ended=None if over is None else over.at,
         )
@@ -185,11 +185,16 @@ class Jobs:
             reason="" if job.ended is None else job.ended.reason,
             rounds=job.rounds,
             latest=self._catalog.ref(job.latest),
-            metrics=job.latest.metrics,
+            metrics=_metrics(job),
             plan=job.plan,
             submitted=job.submitted,
             ended=None if job.ended is None else job.ended.at,
         )
+
+
+def _metrics(job: Job) -> dict[str, float]:
+    """Give the figures of the job's own last version; before its first round it has none."""
+    return job.latest.metrics if job.rounds else {}
 
 
 def _job_of(message: StoreJob | StorePlan | LoadJob | StoreScore | EndJob | ForgetJob) -> str:
