@@ -29,7 +29,8 @@ def card(**structures: dict[str, object]) -> ModelCard:
         (None, None, "npz"),
         (None, "w.safetensors", "safetensors"),
         (None, "w.pth", "torch"),
-        (None, "w.bin", "npz"),
+        (None, "w.NPZ", "npz"),
+        ("npz", "w.h5", "npz"),
         ("torch", "w.bin", "torch"),
         ("keras", "w.keras", "keras"),
         ("tflite", None, "tflite"),
@@ -48,10 +49,21 @@ def test_a_format_is_chosen_by_word_or_by_the_files_name(
         ("onnx", None, "--format: 'onnx'; there is npz, safetensors, torch, keras, tflite"),
         ("npz", "w.pt", "-o: a file for npz ends in .npz; w.pt does not"),
         ("keras", "w", "-o: a file for keras ends in .keras; w does not"),
+        *(
+            (
+                None,
+                name,
+                (
+                    f"-o: {name} does not say its format; a file that ends in .npz, .safetensors, "
+                    ".pt, .keras, .tflite, .pth does, or add --format npz|safetensors|torch|keras|tflite"
+                ),
+            )
+            for name in ("best.h5", "best.bin", "best")
+        ),
     ],
 )
 def test_a_format_that_is_none_or_contradicts_the_name_is_refused(
-    said: str, output: str | None, sentence: str
+    said: str | None, output: str | None, sentence: str
 ) -> None:
     """Before anything is fetched."""
     with pytest.raises(SettingsError) as caught:

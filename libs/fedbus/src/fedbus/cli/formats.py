@@ -26,13 +26,18 @@ _OTHERS: Final = "or pull --format npz and load it with fedbus.load_into(model, 
 
 
 def format_of(said: str | None, output: Path | None) -> str:
-    """Choose a format: what is said, else what the file's name ends in, else npz.
+    """Choose a format: what is said, else what the file's name ends in; npz where no file is named.
 
     Raises:
-        SettingsError: there is no such format, or the name says another one.
+        SettingsError: there is no such format, the name says another one, or it says none.
     """
-    named = None if output is None else _BY_SUFFIX.get(output.suffix)
+    named = None if output is None else _BY_SUFFIX.get(output.suffix.lower())
     if said is None:
+        if output is not None and named is None:
+            raise SettingsError(
+                f"-o: {output} does not say its format; a file that ends in "
+                f"{', '.join(_BY_SUFFIX)} does, or add --format {'|'.join(SUFFIXES)}"
+            )
         return named or "npz"
     if said not in SUFFIXES:
         raise SettingsError(f"--format: {said!r}; there is {', '.join(SUFFIXES)}")
