@@ -52,8 +52,31 @@ def test_what_is_no_number_is_said_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("share", "said"),
-    [(0.8997, "89.9 %"), (0.29, "29.0 %"), (0.99999, "99.9 %"), (1.0, "100.0 %"), (0.0, "0.0 %")],
+    [
+        (24 / 36, "66.7 %"),
+        (0.910864, "91.1 %"),
+        (0.90042, "90.0 %"),
+        (0.8994, "89.9 %"),
+        (0.8997, "89.97 %"),
+        (0.99999, "99.999 %"),
+        (0.999996, "99.999 %"),
+        (0.29, "29.0 %"),
+        (0.28999999165534973, "29.0 %"),
+        (1.0, "100.0 %"),
+        (0.0, "0.0 %"),
+    ],
 )
-def test_a_share_is_rounded_down(share: float, said: str) -> None:
-    """0.29 is 29 %, though 100 times its float is less."""
+def test_a_share_is_rounded_to_the_nearest(share: float, said: str) -> None:
+    """Except onto a whole percent above it; 0.29 is 29 %, in float32 too."""
     assert percent(share) == said
+
+
+@given(st.integers(0, 1000), st.integers(1, 1000), st.integers(1, 100))
+def test_no_share_is_said_to_reach_a_whole_percent_that_it_has_not(
+    right: int, wrong: int, target: int
+) -> None:
+    """A job that goes on beside "at least 0.9 was asked" shows no 90.0 %."""
+    share = right / (right + wrong)
+    said = float(percent(share).removesuffix(" %"))
+    assert (said >= target) == (100 * right >= target * (right + wrong))
+    assert abs(said - 100 * share) <= 0.05 + 1e-9

@@ -28,13 +28,13 @@ def test_sizes_are_said_as_people_say_them(count: int, said: str) -> None:
 def test_the_accuracy_is_the_first_metric_and_a_share() -> None:
     """It is what people look for; training metrics come last."""
     found = {"train_accuracy": 1.0, "loss": 0.30828, "accuracy": 0.91364}
-    assert show.metrics(found) == "accuracy 91.3 %  loss 0.3083  train_accuracy 100.0 %"
+    assert show.metrics(found) == "accuracy 91.4 %  loss 0.3083  train_accuracy 100.0 %"
 
 
-def test_a_metric_is_never_rounded_to_its_better_side() -> None:
+def test_no_metric_is_rounded_onto_a_target_that_it_has_not_reached() -> None:
     """Beside "at least 0.9 was asked", 0.8997 must not be 90.0 %, nor a loss of 0.30004 be 0.3."""
-    assert show.metric("accuracy", 0.8997) == "89.9 %"
-    assert show.metric("train_recall", 0.99999) == "99.9 %"
+    assert show.metric("accuracy", 0.8997) == "89.97 %"
+    assert show.metric("train_recall", 0.99999) == "99.999 %"
     assert show.metric("train_loss", 0.30004) == "0.3001"
     assert show.metric("cosine_similarity", 0.30009) == "0.3"
 

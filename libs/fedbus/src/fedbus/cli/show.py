@@ -196,7 +196,7 @@ def metrics(found: Mapping[str, float]) -> str:
 
 
 def metric(name: str, value: float) -> str:
-    """Write one metric, rounded to its worse side: shares in percent, others as numbers."""
+    """Write one metric: shares in percent, others as numbers, rounded to their worse side."""
     if is_share(name):
         return percent(value)
     lower = name.removeprefix(TRAINED) in LOWER_IS_BETTER
