@@ -94,6 +94,16 @@ def test_an_archive_gives_x_or_what_is_asked_for(tmp_path: Path) -> None:
         read_rows(tmp_path / "nowhere.npz")
 
 
+@pytest.mark.parametrize("beside", [np.array(["apple", "pear"]), np.ones(2, complex)])
+def test_what_lies_beside_the_array_is_not_read(tmp_path: Path, beside: Any) -> None:  # noqa: ANN401
+    """Shards name their classes and columns in words."""
+    np.savez(tmp_path / "a.npz", x=np.ones(2), y=np.zeros(2), classes=beside)
+    assert read_rows(tmp_path / "a.npz").tolist() == [1, 1]
+    assert read_rows(tmp_path / "a.npz", "y").tolist() == [0, 0]
+    with pytest.raises(SettingsError, match=r"array 'classes' is .*, not numbers"):
+        read_rows(tmp_path / "a.npz", "classes")
+
+
 def card(normalized: bool = True, **data_types: list[int]) -> ModelCard:
     """A card that says what a row is."""
     ((kind, size),) = data_types.items() or [("image", [])]
@@ -129,15 +139,34 @@ def test_a_picture_becomes_what_the_card_says(red: Path) -> None:
     assert grey[0, 0, :, 0] == pytest.approx([76 / 255, 76 / 255, 0, 0], abs=0.01)
     assert read_pictures([red], card(image=[1, 2, 4])).shape == (1, 1, 2, 4)
     assert read_pictures([red], card(image=[2, 4])).shape == (1, 2, 4)
-    flat = read_pictures([red], card(numerical=[16]))
+    flat = read_pictures([red], card(image=[16]))
     assert (flat.shape, flat.min() >= 0, flat.max() <= 1) == ((1, 16), True, True)
-    assert read_pictures([red], card(numerical=[12])).shape == (1, 12)  # 2 x 2 in colour
+    assert read_pictures([red], card(image=[12])).shape == (1, 12)  # 2 x 2 in colour
+
+
+def test_plain_numbers_take_a_picture_of_as_many_pixels_alone(red: Path, tmp_path: Path) -> None:
+    """A photo that is squeezed into the four numbers of a flower was called an apple."""
+    np.testing.assert_array_equal(
+        read_pictures([red, red], card(numerical=[24])),
+        read_pictures([red, red], card(image=[2, 4, 3])).reshape(2, 24),
+    )
+    assert read_pictures([red], card(numerical=[8])).shape == (1, 8)
+    for numbers in (4, 16, 64):
+        with pytest.raises(SettingsError, match=rf"takes rows of {numbers} numbers, .* 4 x 2 pix"):
+            read_pictures([red], card(numerical=[numbers]))
+    with pytest.raises(SettingsError, match="takes rows of 4 numbers"):
+        read_pictures([red], replace(card(), input={"shape": [4]}))
+    from PIL import Image
+
+    Image.open(red).rotate(90, expand=True).save(tmp_path / "high.png")
+    with pytest.raises(SettingsError, match=r"high\.png: 2 x 4 pixels, and .*red\.png has others"):
+        read_pictures([red, tmp_path / "high.png"], card(numerical=[24]))
 
 
 def test_what_can_be_no_picture_is_said(red: Path, tmp_path: Path) -> None:
     """By what the model takes, or by the file."""
     with pytest.raises(SettingsError, match=r"takes rows of \[7\], of which no picture"):
-        read_pictures([red], card(numerical=[7]))
+        read_pictures([red], card(image=[7]))
     with pytest.raises(SettingsError, match="says no shape of its rows"):
         read_pictures([red], card())
     (tmp_path / "x.png").write_bytes(b"no picture")

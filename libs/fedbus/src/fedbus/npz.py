@@ -8,7 +8,8 @@ file is ever unpickled.
 import math
 import zipfile
 import zlib
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any, Final
@@ -84,15 +85,37 @@ def read_npz(path: Path, kinds: str = NUMBERS) -> dict[str, Array]:
         LayoutError: it is no .npz file, is torn, or claims more than it can hold.
         OSError: it cannot be read.
     """
+    with _archive(path) as archive:
+        return dict(_read_entry(archive, entry, kinds) for entry in archive.infolist())
+
+
+def read_one(path: Path, choose: Callable[[list[str]], str]) -> Array:
+    """Read the array of numbers that `choose` picks by name; whatever lies beside it stays unread.
+
+    Raises:
+        LayoutError: it is no .npz file, is torn, claims more than it can hold, or has no numbers
+            under that name.
+        OSError: it cannot be read.
+    """
+    with _archive(path) as archive:
+        entries = {
+            entry.filename.removesuffix(SUFFIX): entry
+            for entry in archive.infolist()
+            if entry.filename.endswith(SUFFIX)
+        }
+        return _read_entry(archive, entries[choose(list(entries))], NUMBERS)[1]
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            whole = sum(entry.file_size for entry in entries)
+            whole = sum(entry.file_size for entry in archive.infolist())
             if whole > path.stat().st_size * MOST_PACKED:
                 raise LayoutError(
                     f"it claims to hold {whole} bytes, which {path.stat().st_size} cannot"
                 )
-            return dict(_read_entry(archive, entry, kinds) for entry in entries)
+            yield archive
     except _UNREADABLE as error:
         raise LayoutError(f"not an .npz file of named arrays: {error}") from error
 

@@ -2,9 +2,10 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from fedbus.cli.answering import row_of
 from fedbus.data.loaders.pictures import MAX_PIXELS
 from fedbus.data.loaders.pixels import reading_of
 from fedbus.errors import LayoutError, PluginError, SettingsError, TrainingError
-from fedbus.layout import Array, Weights, listed
-from fedbus.npz import read_npy, read_npz
+from fedbus.layout import Array, listed
+from fedbus.npz import read_npy, read_one
 from fedbus.wire.states import ModelCard
 
 PICTURES: Final = frozenset({
@@ -45,20 +46,19 @@ def read_rows(file: Path, key: str | None = None) -> Array:
             return _table(file)
         if file.suffix.lower() == ".npy":
             return read_npy(file)
-        return _of_archive(file, read_npz(file), key)
+        return read_one(file, lambda names: _chosen(file, names, key))
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror or error}") from error
     except (ValueError, LayoutError) as error:
         raise SettingsError(f"{file}: no array that can be read: {error}") from error
 
 
-def _of_archive(file: Path, found: Weights, key: str | None) -> Array:
-    names = list(found)
+def _chosen(file: Path, names: Sequence[str], key: str | None) -> str:
     chosen = key or ("x" if "x" in names else names[0] if len(names) == 1 else None)
     if chosen is None or chosen not in names:
         wanted = f"no array {key!r}" if key else "no array 'x'"
         raise SettingsError(f"{file}: {wanted} in it; --key takes one of {listed(names) or 'none'}")
-    return found[chosen]
+    return chosen
 
 
 def _table(file: Path) -> Array:
@@ -105,7 +105,10 @@ def read_pictures(
         SettingsError: one cannot be read, or the card does not say what it becomes.
     """
     row = row_of(card.input)
-    shape = _picture_shape(row)
+    if row is not None and len(row) == 1 and not _says_image(card):
+        shape: tuple[int, int, int] | None = _own_shape(files, row[0], card.model)
+    else:
+        shape = _picture_shape(row)
     if row is None or shape is None:
         said = "says no shape of its rows" if row is None else f"takes rows of {list(row)}"
         raise SettingsError(
@@ -142,7 +145,47 @@ def _picture_shape(row: Sequence[int] | None) -> tuple[int, int, int] | None:
     return None
 
 
+def _says_image(card: ModelCard) -> bool:
+    kinds = card.input.get("data_types")
+    return isinstance(kinds, dict) and "image" in kinds
+
+
+def _own_shape(files: Sequence[Path], numbers: int, model: str) -> tuple[int, int, int]:
+    """Take pictures for plain numbers only as they are: what is scaled is no longer those numbers.
+
+    Raises:
+        SettingsError: a picture has another number of pixels, or two have different sizes.
+    """
+    sizes = {file: _size_of(file) for file in files}
+    for file, (height, width) in sizes.items():
+        depth = numbers // (height * width)
+        if depth not in _CHANNELS or depth * height * width != numbers:
+            raise SettingsError(
+                f"{file}: model {model} takes rows of {numbers} numbers, and its card says of no "
+                f"picture that they are one; {width} x {height} pixels are not scaled to that. "
+                "Send an array or a table, or a picture of as many pixels"
+            )
+        if (height, width) != sizes[files[0]]:
+            raise SettingsError(
+                f"{file}: {width} x {height} pixels, and {files[0]} has others; send them one by "
+                "one"
+            )
+    height, width = sizes[files[0]]
+    return height, width, numbers // (height * width)
+
+
+def _size_of(file: Path) -> tuple[int, int]:
+    with _opened(file) as image:
+        return image.height, image.width
+
+
 def _picture(file: Path, size: tuple[int, int], colour: str) -> Array:
+    with _opened(file) as image:
+        return reading_of(colour, None, None, None).pixels(str(file), image, size)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
     try:
         from PIL import Image
     except ImportError as error:
@@ -153,7 +196,7 @@ def _picture(file: Path, size: tuple[int, int], colour: str) -> Array:
                 raise SettingsError(
                     f"{file}: {image.width} x {image.height} pixels; at most {MAX_PIXELS}"
                 )
-            return reading_of(colour, None, None, None).pixels(str(file), image, size)
+            yield image
     except TrainingError as error:
         raise SettingsError(str(error)) from error
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:

@@ -72,7 +72,8 @@ def infer(
         if normalized is None and says_normalized(card) is None:
             show.warn(
                 f"the card of {model} does not say whether its rows are normalized, so pixels are "
-                "sent as 0 to 255; --normalized sends 0 to 1, as the agents' data should be"
+                "sent as 0 to 255; add --normalized if the agents' data has pixels from 0 to 1, "
+                "--bytes if it has 0 to 255"
             )
         payload, kind = msgpack.packb({"inputs": raw(inputs)}), MSGPACK
     elif len(files) > 1:
