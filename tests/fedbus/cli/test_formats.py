@@ -55,7 +55,8 @@ def test_a_format_is_chosen_by_word_or_by_the_files_name(
                 name,
                 (
                     f"-o: {name} does not say its format; a file that ends in .npz, .safetensors, "
-                    ".pt, .keras, .tflite, .pth does, or add --format npz|safetensors|torch|keras|tflite"
+                    ".pt, .keras, .tflite, .pth does, or add "
+                    "--format npz|safetensors|torch|keras|tflite"
                 ),
             )
             for name in ("best.h5", "best.bin", "best")
