@@ -187,6 +187,11 @@ def test_a_model_is_pulled_changed_and_pushed(up: Up) -> None:
     assert up.ask(*push)["version"] == 1  # the same again is the same
     trail = up.ask("models", "show", "mine")["trail"]
     assert [(facts["version"], facts["job"]) for facts in trail] == [(1, None)]
+    named = up.ask(*push, "--classes", "a,b,c,d,e,f,g,h,i,j")
+    assert (named["version"], up.ask(*push)["version"]) == (2, 2)  # the names are kept
+    kept = up.run(*push)
+    assert "class names of version 2, a, b, c, d, e, f, g, h, i, j, are kept" in kept.stderr
+    assert up.ask("models", "show", "mine")["classes"] == list("abcdefghij")
     up.ask("models", "pull", "mine", "-o", "mine.npz")
     with np.load(up.folder / "mine.npz", allow_pickle=False) as found:
         np.testing.assert_array_equal(found["layers.0.weight"], arrays["layers.0.weight"])

@@ -1,12 +1,14 @@
 """A model on disk."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fedbus.cli.answering import Stated, same_outputs
 from fedbus.cli.archive import write_weights
 from fedbus.cli.card import read_model, read_weights
 from fedbus.digests import digest_of
@@ -45,6 +47,23 @@ def test_a_model_is_packed_with_every_blob_it_names(tmp_path: Path) -> None:
     assert card.structures["own"] == {"blob": {"digest": DIGEST, "size": len(FILE)}}
     arrays = decode(blobs[push.weights.digest], Layout.read(card.layout))
     np.testing.assert_array_equal(arrays["w"], WEIGHTS["w"])
+
+
+def test_the_classes_of_an_earlier_version_go_into_a_card(tmp_path: Path) -> None:
+    """What is packed is what a push that names them would have packed."""
+    path = lay(tmp_path, answers="logits")
+    packed = read_model(path, tmp_path / "w.npz")
+    named = read_model(path, tmp_path / "w.npz", Stated(classes=("cat", "dog")))
+    assert packed.with_classes(("cat", "dog")) == named != packed
+
+
+def test_names_of_outputs_go_with_the_same_layout_and_answers_alone(tmp_path: Path) -> None:
+    """A net of other outputs would be given names that are none of its."""
+    path = lay(tmp_path, answers="logits")
+    card = read_model(path, tmp_path / "w.npz").card()
+    assert same_outputs(card, replace(card, classes=("cat", "dog")))
+    assert not same_outputs(card, replace(card, answers="values"))
+    assert not same_outputs(card, replace(card, layout=card.layout[:1]))
 
 
 def test_a_file_may_be_named_by_its_content(tmp_path: Path) -> None:

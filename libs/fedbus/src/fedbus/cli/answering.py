@@ -63,6 +63,11 @@ def settle(card: dict[str, Any], seen: Seen, said: Stated) -> None:
         check_classes(card["answers"], list(map(str, classes)), seen.output)
 
 
+def same_outputs(card: ModelCard, before: ModelCard) -> bool:
+    """Tell whether names of an earlier version's outputs go with those of this one as well."""
+    return (card.answers, card.layout) == (before.answers, before.layout)
+
+
 def read_classes(said: str | None) -> tuple[str, ...]:
     """Read the names of classes: `cat,dog`, or a file with one name a line.
 
@@ -93,13 +98,17 @@ def read_classes(said: str | None) -> tuple[str, ...]:
     return names
 
 
+def names_of(card: ModelCard) -> str:
+    """Say what a model's classes are called, the first ten of them."""
+    more = len(card.classes) - _SHOWN
+    return ", ".join(card.classes[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
 def sentence_of(card: ModelCard, *, derived: bool = False) -> str:
     """Say what a model answers: `classes: cat, dog`."""
     said: str = card.answers or "as its framework does; --answers says what that means"
     if card.classes:
-        names = ", ".join(card.classes[:_SHOWN])
-        more = len(card.classes) - _SHOWN
-        said = f"{said}: {names}" + (f" and {more} more" if more > 0 else "")
+        said = f"{said}: {names_of(card)}"
     if derived and card.answers is not None:
         said += f" ({MEANINGS[card.answers]}; --answers says otherwise)"
     return said

@@ -15,7 +15,7 @@ it is.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,13 @@ class PackedModel:
     def card(self) -> ModelCard:
         """Read the card again, as everybody else will."""
         return codec.from_json(ModelCard, bytes(self.blobs[self.push.card.digest]))
+
+    def with_classes(self, classes: tuple[str, ...]) -> "PackedModel":
+        """Pack it again with these names of classes in its card."""
+        blobs = {name: blob for name, blob in self.blobs.items() if name != self.push.card.digest}
+        card_blob = codec.to_json(replace(self.card(), classes=classes))
+        card = manifest_of(card_blob)
+        return PackedModel(replace(self.push, card=card), {**blobs, card.digest: card_blob})
 
 
 def read_model(

@@ -10,7 +10,7 @@ import typer
 
 from fedbus.answers import ANSWERS
 from fedbus.cli import memory_needed, show
-from fedbus.cli.answering import Stated, read_classes, sentence_of
+from fedbus.cli.answering import Stated, names_of, read_classes, same_outputs, sentence_of
 from fedbus.cli.archive import check_writable
 from fedbus.cli.aside import aside
 from fedbus.cli.card import PackedModel
@@ -185,12 +185,17 @@ def push(
     The model takes one step of training and answers once in each of its frameworks that is
     installed here: what fails at that is not pushed.
     What is the latest version already is not stored twice. A model that was trained is left as it
-    is, unless --reset says so: what is pushed is served and trained from then on.
+    is, unless --reset says so: what is pushed is served and trained from then on. Without --classes
+    it keeps the class names of the version before, if it has the same layout and answers.
     """
     said = Stated(answers=answers, classes=read_classes(classes))
     given = Given(weights=weights, name=name, config=config, shape=shape, said=said)
     made = aside(lambda _: packed_model(what, given))
-    pushed = asyncio.run(push_model(broker_of(ctx), made, reset=reset))
+    here = broker_of(ctx)
+    made, note = asyncio.run(_with_known_classes(here, made))
+    pushed = asyncio.run(push_model(here, made, reset=reset))
+    if note:
+        show.warn(note)
     card = made.card()
     if as_json:
         plain = codec.to_plain(card)
@@ -222,6 +227,21 @@ async def push_model(here: Where, packed: PackedModel, *, reset: bool = False) -
     errand = Push(repository(), wish, ModelPushed, packed.blobs)
     pushed = await _carried(here, errand, wish.model, sum(map(len, packed.blobs.values())))
     return pushed.version
+
+
+async def _with_known_classes(here: Where, packed: PackedModel) -> tuple[PackedModel, str]:
+    """Keep the class names of the version before where nobody gives others; say so."""
+    card = packed.card()
+    if card.classes or card.model not in {each.model for each in await list_models(here)}:
+        return packed, ""
+    shown, before = await _show_with_card(here, card.model, None, 1)
+    if not before.classes:
+        return packed, ""
+    whose = f"the class names of version {shown.version.version}, {names_of(before)}"
+    if not same_outputs(card, before):
+        note = "are not kept, as its layout or answers differ; --classes names the outputs"
+        return packed, f"{whose}, {note}"
+    return packed.with_classes(before.classes), f"{whose}, are kept; --classes gives others"
 
 
 async def _carried(here: Where, errand: Errand[R], what: str, size: int) -> R:
