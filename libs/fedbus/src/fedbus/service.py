@@ -7,7 +7,8 @@ A service's `__main__` is three lines:
 
 where `build(settings, identity) -> Built` makes the core (and, for the repository, the library of
 blobs it serves). `main` reads the settings, configures the log, serves until SIGTERM or Ctrl-C, and
-exits 0; a bad setting exits 2 with a sentence that names the variable.
+exits 0; a second one ends it at once. A bad setting exits 2 with a sentence that names the
+variable.
 """
 
 import asyncio
@@ -47,8 +48,11 @@ log = structlog.get_logger()
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 2.0
 STEADY_SECONDS = 10.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 INTERRUPTED = 130
 """128 and SIGINT's number."""
+CANCEL_AGAIN_SECONDS = 3.0
+"""A goodbye to the broker takes 2 s at most (`mqtt.LEAVE_SECONDS`)."""
 CONFLICT_PAUSE_SECONDS = 30.0
 LONGEST_CONFLICT_SECONDS = 600.0
 """Between logins while another process uses our name: each of ours throws it out."""
@@ -65,7 +69,11 @@ class Built:
 
 
 async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Random) -> None:
-    """Serve over fresh connections for ever, with a jittered pause after each that broke."""
+    """Serve over fresh connections, with a jittered pause after each that broke.
+
+    None is opened once the process is to leave. Cancelling does not tell: in Python 3.11 a task
+    group whose task fails at that moment raises the failure in place of the cancellation.
+    """
     node, pause, lacks = shell.node, FIRST_PAUSE_SECONDS, tuple[str, ...]()
     while True:
         began = clock.monotonic()
@@ -87,6 +95,8 @@ async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Rando
             log.warning("bus_lost", reason=str(broken.exceptions[0]))
             if getattr(broken.exceptions[0], "code", None) == TAKEN_OVER:
                 node.conflict.told()
+        if shell.over.is_set():
+            return
         lasted = clock.monotonic() - began
         if lasted > STEADY_SECONDS:
             pause = FIRST_PAUSE_SECONDS
@@ -103,6 +113,18 @@ def pause_after(usual: float, conflicts: int, rng: random.Random) -> float:
         return usual * rng.uniform(0.5, 1.5)
     most = CONFLICT_PAUSE_SECONDS * 2.0 ** min(conflicts - 1, 10)
     return min(most, LONGEST_CONFLICT_SECONDS) * rng.uniform(1.0, 2.0)
+
+
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks until they have ended.
+
+    Once is not enough: a cancellation that arrives while a connection breaks can be lost, for one
+    in Python 3.11's `wait_for`, which aiomqtt logs in with.
+    """
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def keep_pulse(shell: Shell, file: Path | None, seconds: float) -> None:
@@ -156,9 +178,7 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> En
     )
     echo = Echo(identity.name, identity.root, identity.incarnation, address.username)
     shell = Shell(node, settings.threads, echo)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, shell.over.set)
+    stop_on_signal(shell.over.set)
     with structlog.contextvars.bound_contextvars(node=identity.name):
         async with doors(shell, settings, built), asyncio.TaskGroup() as tasks:
             connection = tasks.create_task(keep_connected(shell, address, rng), name="connection")
@@ -166,8 +186,7 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> En
             pulse = tasks.create_task(beat, name="pulse")
             await shell.over.wait()
             await shell.leave()
-            connection.cancel()
-            pulse.cancel()
+            await end(connection, pulse)
         shell.close()
         done = await shell.done()
         built.close()
@@ -182,6 +201,20 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> En
         if not done:
             log.warning("work_cut_short", reason="a thread did not end when it was told to")
     return Ended(shell.code, done)
+
+
+def stop_on_signal(stop: Callable[[], None]) -> None:
+    """Stop on the first SIGTERM or SIGINT; on the second the kernel ends the process."""
+    loop = asyncio.get_running_loop()
+
+    def heard() -> None:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, heard)
 
 
 @asynccontextmanager

@@ -406,7 +406,8 @@ class _Link:
         self._lost = self._lost or self._error(why, code)
         self._pipe.end(self._lost)
         for patience in self._waiting:
-            patience.reschedule(self._loop.time())
+            if not patience.expired():  # in the moment it expires it cannot be rescheduled
+                patience.reschedule(self._loop.time())
 
     def _hang_up(self) -> None:
         """Close without a word, also if a thread is still about to connect."""
