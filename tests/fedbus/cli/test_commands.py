@@ -236,9 +236,9 @@ def test_a_job_is_submitted_with_a_warning(
     assert result.stderr.startswith("warning: scheduler_config: steplr") is warned
 
 
-@pytest.mark.parametrize("to", ["nowhere/w.npz", "."])
+@pytest.mark.parametrize("to", ["nowhere/w.npz", ".", "best.h5", "best"])
 def test_weights_that_could_not_be_kept_are_not_made(tmp_path: Path, to: str) -> None:
-    """The folder is looked at before hours of training, or before a model is fetched."""
+    """Folder and ending are looked at before hours of training, or before a model is fetched."""
     job = {"training_id": "s", "model_name": "digits", "num_rounds": 10_000}
     (tmp_path / "job.json").write_text(json.dumps(job))
     for line in (

@@ -125,8 +125,8 @@ def pull(
     `net.load_state_dict(torch.load(FILE, weights_only=True))`, keras for
     `keras.models.load_model(FILE)`, tflite for a TFLite interpreter.
     """
-    kind = format_of(form, output)
     check_writable(output or Path("weights.npz"))
+    kind = format_of(form, output)
     ref, card, arrays = asyncio.run(_pull(broker_of(ctx), model, version))
     path = output or Path(f"{ref.model}-v{ref.version}{SUFFIXES[kind]}")
     write_model(path, kind, ref, card, arrays)

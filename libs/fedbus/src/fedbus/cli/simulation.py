@@ -92,6 +92,8 @@ def simulate(
     check_split(split, data)
     if output is not None:
         check_writable(output)
+        if output.suffix.lower() != ".npz":
+            raise SettingsError(f"-o: the weights are written as .npz; {output} ends otherwise")
     with seeded(seed):
         given = Given(weights=weights, config=config, shape=shape)
         packed = _model(model, given, wish.model_name)
