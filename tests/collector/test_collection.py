@@ -308,8 +308,10 @@ def test_a_declined_task_is_waited_for_no_more() -> None:
         stand.hear(A, decline)
         assert stand.receipts()[A].verdict == "drop"
     stand.hear(B, Decline(job=JOB, round=1, task=1, reason="me too"))
-    said = "0 of 3 updates, 2 are needed; 1 refused: out of memory; 1 refused: me too"
-    assert stand.ended.reason == said
+    assert stand.ended.reason == (
+        "0 of 3 updates, 2 are needed; 1 refused: out of memory; 1 refused: me too; "
+        "1 not waited for"
+    )
     stand.hear(C, decline)
     assert stand.receipts()[C].reason == "noted"
 
@@ -355,7 +357,7 @@ def test_a_round_without_a_quorum_at_its_deadline_fails() -> None:
     stand.give(A)
     stand.wait(10.0)
     assert stand.ended.version is None
-    assert stand.ended.reason == "1 of 3 updates, 2 are needed"
+    assert stand.ended.reason == "1 of 3 updates, 2 are needed; 2 sent none in time"
     assert stand.receipts()[A].verdict == "drop"
     assert stand.spools.used == len(BASE)  # for the round that is planned anew
 

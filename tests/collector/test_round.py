@@ -102,7 +102,7 @@ def test_the_record_says_who_counted_and_why_others_did_not() -> None:
 def test_a_round_that_falls_short_tells_the_reasons_that_came_most() -> None:
     """As many as fit a line that a person reads."""
     round_ = round_of(roster=ROSTER, quorum=2)
-    assert round_.shortfall() == "0 of 5 updates, 2 are needed"
+    assert round_.shortfall() == "0 of 5 updates, 2 are needed; 5 not waited for"
     for agent, reason in zip(
         ROSTER, ("x", "out of memory", "y", "out of memory", "z"), strict=True
     ):

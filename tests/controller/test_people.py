@@ -21,7 +21,7 @@ from fedbus.wire.messages import (
     StoreJob,
 )
 from fedbus.wire.states import JobState
-from tests.controller.stand import JOB, JUDGE, REPOSITORY, Stand, facts, job_file, loaded
+from tests.controller.stand import JOB, JUDGE, REPOSITORY, A, B, Stand, facts, job_file, loaded
 
 STORED = JobStored(job=JOB, secret=b"s" * 32, base=loaded().latest)
 
@@ -30,6 +30,7 @@ def test_a_job_is_accepted_once_it_is_stored() -> None:
     """Not before; and then it is loaded."""
     stand = Stand()
     stand.lead()
+    stand.introduce(A, B)
     stand.submit(job_file())
     assert stand.replies() == []
     store = stand.asked(("store", JOB), StoreJob)
@@ -45,7 +46,7 @@ def test_a_target_that_nobody_can_judge_is_warned_of(judges: tuple[str, ...]) ->
     """What ends the job would be the agents' own figures of what they trained on."""
     stand = Stand()
     stand.lead()
-    stand.introduce(*judges)
+    stand.introduce(A, B, *judges)
     stand.submit(job_file(stopping_target={"accuracy": 0.9}))
     stand.hear(REPOSITORY, STORED)
     answer = stand.answer()
@@ -58,11 +59,31 @@ def test_a_target_that_nobody_can_judge_is_warned_of(judges: tuple[str, ...]) ->
         assert stand.noted("job_warned")[0]["warning"] == warning
 
 
+@pytest.mark.parametrize(
+    ("fleet", "there"),
+    [((), "0 are online"), ((A,), "1 is online"), ((A, B), "")],
+    ids=["nobody", "one", "the quorum"],
+)
+def test_a_job_that_must_wait_for_agents_is_warned_of(fleet: tuple[str, ...], there: str) -> None:
+    """It was accepted, and then nothing was heard of it."""
+    stand = Stand()
+    stand.lead()
+    stand.introduce(*fleet)
+    stand.submit(job_file())
+    stand.hear(REPOSITORY, STORED)
+    warning = (
+        f"waiting for agents: {there}, 3 wanted, 2 needed (round.agents and round.quorum); the job "
+        "begins when they are there"
+    )
+    assert stand.answer().get("warnings", []) == ([warning] if there else [])
+
+
 def test_a_metric_that_no_agent_can_measure_is_warned_of() -> None:
     """Its figure would be missing from every round without a word."""
     stand = Stand()
     stand.lead()
-    stand.introduce_as(JUDGE, replace(facts("evaluate"), trainers=("tflite",)))
+    for node, role in ((JUDGE, "evaluate"), (A, "train"), (B, "train")):
+        stand.introduce_as(node, replace(facts(role), trainers=("tflite",)))
     stand.submit(job_file(eval_metrics=["accuracy", "auc"]))
     stand.hear(REPOSITORY, STORED)
     (warning,) = stand.answer()["warnings"]
@@ -74,7 +95,7 @@ def test_what_the_repository_warns_of_reaches_who_submitted() -> None:
     """It alone has read the model's card."""
     stand = Stand()
     stand.lead()
-    stand.introduce(JUDGE)
+    stand.introduce(A, B, JUDGE)
     stand.submit(job_file())
     stand.hear(REPOSITORY, replace(STORED, warnings=("eval_func mse trains quantities",)))
     assert stand.answer()["warnings"] == ["eval_func mse trains quantities"]

@@ -86,7 +86,7 @@ def test_a_round_waits_for_agents_and_says_so_once() -> None:
     stand = Stand()
     stand.begin(None, COLLECTOR, A)
     assert stand.state().phase == "accepted"
-    assert stand.state().reason == "waiting for agents: 1 are online, 3 wanted, 2 needed"
+    assert stand.state().reason == "waiting for agents: 1 is online, 3 wanted, 2 needed"
     stand.wait(2.0)
     assert stand.said(JobState) == []
     stand.introduce(B)

@@ -264,7 +264,7 @@ def test_three_failures_in_a_row_end_the_job() -> None:
         plan = stand.open_round()
     end = stand.asked(("end", JOB), EndJob)
     assert end.phase == "failed"
-    assert end.reason == "round 2 failed: too few, 3 times in a row"
+    assert end.reason == "round 2 failed 3 times in a row, the last time: too few"
     assert len(stand.noted("round_failed")) == 5
 
 

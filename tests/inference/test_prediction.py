@@ -151,6 +151,12 @@ def test_a_request_too_large_is_refused_unread() -> None:
     assert said(reply)["error"] == f"a request of {MAX_MESSAGE + 1} bytes, at most {MAX_MESSAGE}"
 
 
+def test_an_empty_request_is_said_to_be_empty() -> None:
+    """A client that publishes nothing is not told where its JSON is wrong."""
+    (reply,) = answer(served(Sums(0, {})), [Request(b"", Encoding.JSON, REPLY)], MOST).replies
+    assert said(reply)["error"].startswith('the request is empty; a request is a map with "inputs"')
+
+
 @pytest.mark.parametrize("payload", [b"[]", b"3", b'{"input": [1, 2, 3]}'])
 def test_a_request_without_inputs_is_told_how_to_write_one(payload: bytes) -> None:
     """The sentence names the key and the shape."""

@@ -134,6 +134,7 @@ def test_an_equal_file_is_the_same_job_however_it_is_written(store: Store) -> No
     again = store.store_job(0, "j", MODEL, b'{"training_id": "j"}')
     assert isinstance(again, Refused)
     assert "that has failed, with another job file: model_name is left out here" in again.reason
+    assert again.reason.endswith("or `fedbus job submit --again`, which takes the next one")
 
 
 ORIGIN = Origin(digest="0" * 64, redelivered=False, seconds=120.0)

@@ -135,7 +135,10 @@ class Round:
         asked = len(self.plan.roster)
         told = f"{len(self.counted)} of {asked} updates, {self.plan.quorum} are needed"
         why = Counter(reason[:MAX_REASON] for reason in self.refused.values())
-        return told + "".join(f"; {n} refused: {r}" for r, n in why.most_common(REASONS_TOLD))
+        told += "".join(f"; {n} refused: {r}" for r, n in why.most_common(REASONS_TOLD))
+        if unheard := asked - len(self.counted) - len(self.refused):
+            told += f"; {unheard} {'sent none in time' if self.late else 'not waited for'}"
+        return told
 
     def record(self) -> RoundRecord:
         """Write down how the round went; a large roster's details are cut to fit a message."""

@@ -266,9 +266,12 @@ class ControllerCore:
                 yield Cancel(("store", message.proposed or name))
                 judged = any(self._fleet.agents("evaluate", now))
                 agents = {**dict(self._fleet.agents("train", now))}
+                online = len(agents)
                 agents |= dict(self._fleet.agents("evaluate", now))
                 trainers = [facts.trainers for facts in agents.values()]
-                yield from self._people.stored(message, judged=judged, trainers=trainers)
+                yield from self._people.stored(
+                    message, online=online, judged=judged, trainers=trainers
+                )
                 yield from self._load(name, epoch)
             case JobRefused(job=name, faults=faults):
                 yield Cancel(("store", name))

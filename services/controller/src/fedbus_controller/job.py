@@ -234,10 +234,13 @@ class Job:
 
     def _failed_round(self, reason: str, now: float) -> Iterator[Action]:
         self._failed += 1
-        self._why = f"round {self._rounds + 1} failed: {reason}"
+        failed = f"round {self._rounds + 1} failed"
+        self._why = f"{failed}: {reason}"
         yield Note("round_failed", {"job": self.id, "round": self._rounds + 1, "reason": reason})
         if self._failed >= MAX_FAILED:
-            yield from self.end("failed", f"{self._why}, {self._failed} times in a row")
+            yield from self.end(
+                "failed", f"{failed} {self._failed} times in a row, the last time: {reason}"
+            )
         else:
             self._begin_planning(now)
             yield from self._announce()

@@ -20,6 +20,7 @@ from fedbus_controller.requests import Request, Waiting
 from fedbus_controller.submission import (
     PluginCheck,
     accepted,
+    awaited,
     canceled,
     forgotten,
     job_of_file,
@@ -156,17 +157,25 @@ class People:
         yield Ask(("store", job), self._repository, store)
 
     def stored(
-        self, stored: JobStored, *, judged: bool = True, trainers: Sequence[Trainers] = ()
+        self,
+        stored: JobStored,
+        *,
+        online: int,
+        judged: bool = True,
+        trainers: Sequence[Trainers] = (),
     ) -> Iterator[Action]:
         """A job is accepted, or was before.
 
-        `judged`: an evaluator is there to score it; `trainers`: what each agent has that is there.
+        `online`: how many agents are there that train; `judged`: an evaluator is there to score it;
+        `trainers`: what each agent has that is there.
         """
         for request in self._storing.pop(stored.proposed or stored.job, ()):
             own = () if stored.known else unmeasured(request.payload, trainers)
             warnings = [*stored.warnings, *own]
             if not judged and not stored.known:
                 warnings += unjudged(request.payload)
+            if not stored.known:
+                warnings += awaited(request.payload, online)
             if request.reply is not None:
                 yield accepted(request.reply, stored, warnings)
             for warning in warnings:

@@ -85,7 +85,8 @@ class Planning:
         if not collectors:
             return Waiting("waiting for a collector")
         if len(agents) < (wish.agents if patient else wish.quorum):
-            online = f"{len(known.able) + known.unable} are online"
+            there = len(known.able) + known.unable
+            online = f"{there} {'is' if there == 1 else 'are'} online"
             why = f"{online}, {wish.agents} wanted, {wish.quorum} needed{known.reasons}"
             names = f"; {agreed.told}" if agreed.told else ""
             return Waiting(f"waiting for agents: {why}{names}")

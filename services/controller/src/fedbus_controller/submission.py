@@ -76,6 +76,19 @@ def unjudged(payload: bytes) -> tuple[str, ...]:
     return (warning,)
 
 
+def awaited(payload: bytes, online: int) -> tuple[str, ...]:
+    """Warn of a job that begins no round with the agents that are online."""
+    wish = parse(payload).round
+    if online >= wish.quorum:
+        return ()
+    there = f"{online} {'is' if online == 1 else 'are'} online"
+    warning = (
+        f"waiting for agents: {there}, {wish.agents} wanted, {wish.quorum} needed "
+        "(round.agents and round.quorum); the job begins when they are there"
+    )
+    return (warning,)
+
+
 def accepted(to: ReplyTo, stored: JobStored, warnings: Sequence[str] = ()) -> Reply:
     """Say that the job is stored, and where to watch it; one that was before, how it stands."""
     job = stored.job

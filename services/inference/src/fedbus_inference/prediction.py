@@ -140,6 +140,11 @@ def answer(served: Served, requests: Sequence[Request], most: int) -> Answers:
 def _read(request: Request, spec: Spec, most: int) -> _Asked:
     if len(request.payload) > MAX_MESSAGE:
         raise WireError(f"a request of {len(request.payload)} bytes, at most {MAX_MESSAGE}")
+    if not request.payload:
+        raise WireError(
+            'the request is empty; a request is a map with "inputs"; this model takes '
+            + spec.wanted
+        )
     match unpack(request.encoding, request.payload):
         case {"inputs": inputs}:
             return _Asked(request, read(inputs, spec, most), isinstance(inputs, dict))

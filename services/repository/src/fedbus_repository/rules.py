@@ -58,10 +58,13 @@ def runs(job: str) -> str:
 
 def taken(known: Job, differs: str) -> str:
     """Say that a job's id is taken, by what other file, and what became of that."""
+    again = (
+        "" if known.ended is None else ", or `fedbus job submit --again`, which takes the next one"
+    )
     stands = "runs" if known.ended is None else f"has {known.ended.phase}"
     return (
         f"the id {known.job!r} belongs to a job of {known.submitted or 'before'} that {stands}, "
-        f"with another job file: {differs}; choose another id"
+        f"with another job file: {differs}; choose another id{again}"
     )
 
 
