@@ -145,9 +145,29 @@ def test_what_is_no_card_or_no_weights_is_named(tmp_path: Path) -> None:
             read_weights(tmp_path / name)
     with pytest.raises(SettingsError, match=r"x: not an \.npz file"):
         read_weights(tmp_path / "x")
+    (tmp_path / "house.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(9))
+    with pytest.raises(
+        SettingsError, match=r"house\.tflite: a \.tflite file, not a model card; .*blob"
+    ):
+        read_model(tmp_path / "house.tflite")
+    whole = _written(tmp_path / "whole.npz", {"a": np.ones(9)}).read_bytes()
+    (tmp_path / "torn.npz").write_bytes(whole[:-20])
+    with pytest.raises(SettingsError, match=r"a truncated \.npz file"):
+        read_weights(tmp_path / "torn.npz")
     np.save(tmp_path / "bare.npy", np.ones(2))
     with pytest.raises(SettingsError, match="but one bare array"):
         read_weights(tmp_path / "bare.npy")
+
+
+def test_a_named_file_that_was_cut_short_is_told_with_its_size(tmp_path: Path) -> None:
+    """Nobody need look for a file that lies there."""
+    (tmp_path / "digits.tflite").write_bytes(bytes(4000))
+    named = {"tflite": {"blob": {"digest": "0" * 64, "size": 39928}}}
+    (tmp_path / "card.json").write_text(json.dumps({"model": "m", "structures": named}))
+    with pytest.raises(
+        SettingsError, match=r"has 39928 bytes .*digits\.tflite has 4000 bytes: it was"
+    ):
+        read_model(tmp_path / "card.json")
 
 
 def _written(path: Path, weights: dict[str, Any]) -> Path:

@@ -221,7 +221,8 @@ def test_a_factory_is_simulated_under_the_jobs_own_name(tmp_path: Path) -> None:
         "config": [{"batch_size": 16, "learning_rate": 0.2, "epochs": 3}],
     }
     config = ("--model", "rehearsed:make", "--config", '{"net": "fine"}')
-    done = simulated(tmp_path, job, "--data", str(tmp_path), *config, "--json")
+    named = ("--answers", "classes", "--classes", "left,middle,right")
+    done = simulated(tmp_path, job, "--data", str(tmp_path), *config, *named, "--json")
     assert done.exit_code == 0, done.output
     end = json.loads(done.stdout)
     assert (end["model"], end["version"]) == ("anything", 3)
@@ -256,7 +257,8 @@ def test_a_loss_that_cannot_train_a_model_of_quantities_is_told_in_a_simulation_
         (("--model", "rehearsed:NETS"), "a dict, which cannot be called"),
         (("--model", "rehearsed:make", "--config", "{"), "--config: not JSON"),
         (("--model", "rehearsed:make", "--config", '{"net": "inputs"}'), "missing 1 required"),
-        (("--config", "{}"), "--weights, --config and --input belong to a --model"),
+        ((), "model_name: 'm', and what is simulated is model 'digits' (name that model's"),
+        (("--config", "{}"), "--weights, --config, --input, --answers and --classes belong"),
     ],
 )
 def test_a_model_that_cannot_be_simulated_is_a_sentence(

@@ -220,8 +220,8 @@ def test_the_clock_of_a_bar_stands_still_while_something_is_awaited(
         bar.awaits("")
         assert "2 agents" in now(bar)
         assert "0:00:0" in now(bar)
-        bar.state(replace(state(reason="waiting for agents: 1 are online"), agents=0))
-        assert "waiting for agents: 1 are online -:--:--" in now(bar)
+        bar.state(replace(state(reason="waiting for agents: 1 is online"), agents=0))
+        assert "waiting for agents: 1 is online -:--:--" in now(bar)
         bar.state(state(reason="2 of 3 agents are lost"))
         assert "2 of 3 agents are lost -:--:--" in now(bar)
 

@@ -267,7 +267,11 @@ def test_adam_goes_on_from_task_to_task() -> None:
 @pytest.mark.parametrize(
     ("row", "layers", "sentence"),
     [
-        ((4, 8), [["LSTM", {"units": 2}]], "layer 0, LSTM: TFLite cannot be trained with it"),
+        (
+            (4, 8),
+            [["LSTM", {"units": 2}]],
+            "layer 0, LSTM: TFLite cannot be trained with it, only with Dense",
+        ),
         ((5,), [["Dense", {"units": 3}], ["BatchNormalization"]], "layer 1, BatchNormalization"),
         ((5,), [["Dense", {"units": 3, "activation": "gelu"}]], "layer 0, Dense: .*'gelu'"),
         ((5,), [["ReLU", {"max_value": 6.0}]], "layer 0, ReLU: .* max_value 6.0"),

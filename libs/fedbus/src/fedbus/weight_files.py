@@ -11,6 +11,7 @@ from fedbus.npz import read_npz
 
 WANTED: Final = "an .npz file of named arrays, or a .safetensors file, as `models pull` writes them"
 _BARE: Final = b"\x93NUMPY"
+_ZIP: Final = b"PK\x03\x04"
 _ELSEWHERE: Final = {
     ".pt": "net.load_state_dict(torch.load(FILE, weights_only=True))",
     ".pth": "net.load_state_dict(torch.load(FILE, weights_only=True))",
@@ -41,6 +42,8 @@ def _read(path: Path) -> dict[str, Array]:
     if is_zipfile(path):
         return read_npz(path)
     data = path.read_bytes()
+    if data.startswith(_ZIP):
+        raise LayoutError("a truncated .npz file: it begins as one, and its end is missing")
     if data.startswith(_BARE):
         raise LayoutError("but one bare array")
     return safetensors.unpack(data)

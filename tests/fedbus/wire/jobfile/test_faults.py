@@ -12,6 +12,10 @@ from fedbus.wire.jobfile.faults import MAX_FAULTS
 from tests.fedbus.wire.jobfile.written import faults_of, job_with, sentences
 
 ONCE = "give the learning rate once"
+NO_SHARE = (
+    "'accuracy' is a share of right answers, and mse a loss of quantities, which has none; measure "
+    "an error, as mae, or leave it out; or take a loss of classes"
+)
 AIMLESS = "stopping_flag: true, but nothing to stop at; give stopping_target"
 BASE_SAYS = "but client_type_id says base, a trainer that fedbus ships"
 NO_METRIC = "it says of no metric that the value is one to stop at"
@@ -96,6 +100,10 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ({"stopping_target": {"accuracy": True}}, "stopping_target.accuracy: true, not a number"),
     ({"stopping_target": {"accuracy": 92}},
      "stopping_target.accuracy: 92, at most 1; 92 % is 0.92"),
+    ({"eval_func": "mse", "stopping_target": {"accuracy": 0.9}},
+     f"stopping_target.accuracy: {NO_SHARE}"),
+    ({"eval_func": "mse", "eval_metrics": ["accuracy"], "stopping_target": {"accuracy": 0.9}},
+     f"eval_metrics[0]: {NO_SHARE}"),
     ({"stopping_target": {"loss": -1}}, "stopping_target.loss: -1, at least 0"),
     ({"stopping_flag": "True"}, AIMLESS),
     ({"stopping_flag": True, "stopping_target": {}}, AIMLESS),

@@ -36,6 +36,13 @@ from fedbus.wire.messages import PushModel
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest
 
+_TFLITE = b"TFL3"
+"""At byte 4 of every such file."""
+_TAKEN = (
+    'given is a card, JSON, which names its .tflite file as "structures": {"tflite": {"blob": '
+    '"FILE.tflite"}}, or package.module:factory, code that makes a Keras or torch model'
+)
+
 
 @dataclass(frozen=True, slots=True)
 class PackedModel:
@@ -66,14 +73,17 @@ def read_model(
         FedbusError: the weights do not fit the card's layout.
     """
     try:
-        plain = read_json(card_file.read_bytes())
+        data = card_file.read_bytes()
+        if data[4:8] == _TFLITE:
+            raise SettingsError(f"{card_file}: a .tflite file, not a model card; {_TAKEN}")
+        plain = read_json(data)
     except OSError as error:
         raise SettingsError(
             f"{card_file}: {error.strerror}; a model card, JSON, or package.module:factory belongs "
             "there"
         ) from error
     except WireError as error:
-        raise SettingsError(f"{card_file}: not a model card: {error}") from error
+        raise SettingsError(f"{card_file}: not a model card: {error}; {_TAKEN}") from error
     return pack(plain, card_file.parent, weights_file, said)
 
 
@@ -176,12 +186,21 @@ def _file_of(named: object, folder: Path, files: dict[str, bytes], where: str) -
             if not data:
                 raise SettingsError(
                     f"{where}.blob: no file in {folder} has {size} bytes and digest {digest[:12]}"
+                    f"{_others(folder, where)}"
                 )
         case _:
             raise SettingsError(f"{where}.blob: name a file beside the card")
     manifest = manifest_of(data)
     files[manifest.digest] = data
     return {"digest": manifest.digest, "size": manifest.size}
+
+
+def _others(folder: Path, where: str) -> str:
+    """Name the files of a folder that may be the one that is meant, changed or cut short."""
+    kind = where.rpartition(".")[2]
+    found = [path for path in sorted(folder.glob(f"*.{kind}")) if path.is_file()]
+    sizes = ", ".join(f"{path.name} has {path.stat().st_size} bytes" for path in found[:4])
+    return f"; {sizes}: it was cut short or changed, or is another" if found else ""
 
 
 def _trainer(

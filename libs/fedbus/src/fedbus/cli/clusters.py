@@ -16,6 +16,7 @@ import typer
 from fedbus import clock
 from fedbus.bus.base import BrokerAddress
 from fedbus.cli import show
+from fedbus.cli.counts import counted
 from fedbus.cli.exits import Failed, Interrupted, Unreachable
 from fedbus.cli.here import broker_of, cluster_of
 from fedbus.cli.stale import current_login
@@ -100,7 +101,7 @@ def down(ctx: typer.Context, home: Home = None) -> None:
 
 def _asked(running: list[Place]) -> Place:
     said = [
-        f"{one.home}  ({one.agents} agents, {one.address.where}, since {_when(one)})"
+        f"{one.home}  ({counted(one.agents, 'agent')}, {one.address.where}, since {_when(one)})"
         for one in running
     ]
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout.isatty()):

@@ -185,7 +185,8 @@ def list_jobs(
 def show_job(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     """Show where a job stands, and its rounds.
 
-    --json prints what is retained on jobs/ID/state, and on jobs/ID/rounds/N as "rounds".
+    --json prints what is retained on jobs/ID/state, and on jobs/ID/rounds/N as "rounds"; "agents"
+    counts those who train in the round that runs, so it is 0 between rounds and after the end.
     """
     state, rounds = asyncio.run(_job(broker_of(ctx), job))
     if as_json:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fedbus.answers import ANSWERS
 from fedbus.cli import show
 from fedbus.cli.answering import SAYS_NOTHING, Stated
 from fedbus.cli.card import PackedModel, read_model, read_weights
@@ -35,6 +36,23 @@ Shape = Annotated[
         "--input",
         metavar="SHAPE",
         help="Of a row that a factory's model takes, as 64 or 28,28,1; Keras models say it.",
+    ),
+]
+
+AnswersSaid = Annotated[
+    str | None,
+    typer.Option(
+        "--answers",
+        metavar="|".join(ANSWERS),
+        help="What the model answers; its loss and last layer say it by default.",
+    ),
+]
+ClassesSaid = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="A,B,C|FILE",
+        help="What its outputs are called, in their order; a file has one name a line.",
     ),
 ]
 

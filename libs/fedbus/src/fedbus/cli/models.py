@@ -8,7 +8,6 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from fedbus.answers import ANSWERS
 from fedbus.cli import memory_needed, show
 from fedbus.cli.answering import Stated, names_of, read_classes, same_outputs, sentence_of
 from fedbus.cli.archive import check_writable
@@ -19,7 +18,15 @@ from fedbus.cli.errands import Errand, Pull, Push, Question
 from fedbus.cli.exits import Failed
 from fedbus.cli.formats import SUFFIXES, format_of, write_model
 from fedbus.cli.here import broker_of
-from fedbus.cli.model_argument import Config, Given, Shape, WeightsFile, packed_model
+from fedbus.cli.model_argument import (
+    AnswersSaid,
+    ClassesSaid,
+    Config,
+    Given,
+    Shape,
+    WeightsFile,
+    packed_model,
+)
 from fedbus.cli.names import model_name
 from fedbus.cli.times import age
 from fedbus.cli.trail import ANSWER, LINES, check_kept, fetch_trail, print_trail
@@ -157,22 +164,8 @@ def push(
         bool,
         typer.Option("--reset", help="Take the place of versions that were trained."),
     ] = False,
-    answers: Annotated[
-        str | None,
-        typer.Option(
-            "--answers",
-            metavar="|".join(ANSWERS),
-            help="What the model answers; its loss and last layer say it by default.",
-        ),
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            "--classes",
-            metavar="A,B,C|FILE",
-            help="What its outputs are called, in their order; a file has one name a line.",
-        ),
-    ] = None,
+    answers: AnswersSaid = None,
+    classes: ClassesSaid = None,
     as_json: AsJson = False,
 ) -> None:
     """Store a version of a model: its card, the files the card names, its weights.

@@ -14,14 +14,24 @@ import typer
 from fedbus.answers import doubt
 from fedbus.catalogue.idle import idle
 from fedbus.cli import faults, show
+from fedbus.cli.answering import Stated, read_classes
 from fedbus.cli.archive import check_writable, write_weights
 from fedbus.cli.aside import aside
 from fedbus.cli.card import PackedModel
+from fedbus.cli.counts import counted
 from fedbus.cli.ending import ENDING
 from fedbus.cli.exits import Failed
 from fedbus.cli.factories import is_factory
 from fedbus.cli.job_files import read_job_file
-from fedbus.cli.model_argument import Config, Given, Shape, WeightsFile, packed_model
+from fedbus.cli.model_argument import (
+    AnswersSaid,
+    ClassesSaid,
+    Config,
+    Given,
+    Shape,
+    WeightsFile,
+    packed_model,
+)
 from fedbus.cli.sampling import Split, check_split
 from fedbus.cli.seeding import seeded
 from fedbus.cli.source import Options, read_options
@@ -33,7 +43,7 @@ from fedbus.data.recipe import read
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.interruption import temporary_folder
 from fedbus.wire import codec
-from fedbus.wire.jobfile import JobFile, JobFileError, params, parse
+from fedbus.wire.jobfile import Fault, JobFile, JobFileError, params, parse
 from fedbus.wire.states import RoundState
 
 
@@ -62,6 +72,8 @@ def simulate(
     weights: WeightsFile = None,
     config: Config = None,
     shape: Shape = None,
+    answers: AnswersSaid = None,
+    classes: ClassesSaid = None,
     split: Split = None,
     seed: Annotated[int, typer.Option(help="The same seed plays the same run again.")] = 0,
     rough: Annotated[
@@ -94,9 +106,13 @@ def simulate(
         check_writable(output)
         if output.suffix.lower() != ".npz":
             raise SettingsError(f"-o: the weights are written as .npz; {output} ends otherwise")
+    stated = Stated(answers=answers, classes=read_classes(classes))
+    given = Given(weights=weights, config=config, shape=shape, said=stated)
     with seeded(seed):
-        given = Given(weights=weights, config=config, shape=shape)
         packed = _model(model, given, wish.model_name)
+    if packed.push.model != wish.model_name:
+        found = (Fault(key="model_name", problem=_other_model(wish, packed), hint=_MODEL_HINT),)
+        raise _refused(job, faults.plain(found), "", as_json=as_json)
     _warn_of_loss(wish, packed)
     with _own_folder() as folder:
         count = agents or wish.round.agents
@@ -104,7 +120,7 @@ def simulate(
         shards, held_out = _data(data, folder, count, split, wish.plugins.loader, options)
         _check_enough(wish, len(shards))
         try:
-            bar = show.progress(f"{len(shards)} agents", wish.num_rounds)
+            bar = show.progress(counted(len(shards), "agent"), wish.num_rounds)
             with nullcontext(_quiet) if as_json else bar as advance:
                 played = aside(
                     lambda stop: play(
@@ -177,8 +193,8 @@ def _refused(
 def _check_enough(wish: JobFile, agents: int) -> None:
     if agents < wish.round.quorum:
         raise SettingsError(
-            f"{agents} agents, and the job's quorum is {wish.round.quorum}: it would wait for "
-            "ever; give more --agents, or change round.quorum"
+            f"{counted(agents, 'agent')}, and the job's quorum is {wish.round.quorum}: it would "
+            "wait for ever; give more --agents, or change round.quorum"
         )
 
 
@@ -209,11 +225,20 @@ def _data(
 def _model(what: str | None, given: Given, name: str) -> PackedModel:
     if what is None:
         if given != Given():
-            raise SettingsError("--weights, --config and --input belong to a --model")
+            raise SettingsError(
+                "--weights, --config, --input, --answers and --classes belong to a --model"
+            )
         return digits_model()
     if is_factory(what):  # whose model is called as the job calls it
         given = replace(given, name=name)
     return aside(lambda _: packed_model(what, given))
+
+
+_MODEL_HINT = "name that model's card or factory with --model, or mend model_name"
+
+
+def _other_model(wish: JobFile, packed: PackedModel) -> str:
+    return f"{wish.model_name!r}, and what is simulated is model {packed.push.model!r}"
 
 
 def _warn_of_loss(wish: JobFile, packed: PackedModel) -> None:

@@ -24,6 +24,7 @@ from fedbus.bus.base import Packet
 from fedbus.cli import show
 from fedbus.cli.awaited import Awaited
 from fedbus.cli.client import connected
+from fedbus.cli.counts import counted
 from fedbus.cli.exits import Refused
 from fedbus.cli.where import Where
 from fedbus.errors import BusError, WireError
@@ -100,7 +101,7 @@ class Bar:
             self._task = self._progress.add_task(
                 state.job, rounds="", accuracy="", news="", waits=False
             )
-        news = state.reason or (f"{state.agents} agents" if state.agents else "")
+        news = state.reason or (counted(state.agents, "agent") if state.agents else "")
         self._news = news if state.phase not in ENDED else state.phase  # whoever watches says why
         self._waits = bool(state.reason) and state.phase not in ENDED
         self._progress.update(
@@ -176,7 +177,7 @@ def round_line(done: RoundState) -> str:
     refused = f", {len(done.refusals)} refused" if done.refusals else ""
     return (
         f"round {done.round:>3}  {show.metrics(show.held_out(done.metrics)) or 'no metrics'}  "
-        f"{len(done.contributors)} agents{refused}, {done.examples} examples"
+        f"{counted(len(done.contributors), 'agent')}{refused}, {counted(done.examples, 'example')}"
     )
 
 

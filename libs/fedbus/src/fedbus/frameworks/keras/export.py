@@ -101,7 +101,9 @@ def _parts(model: Any, loss: Loss) -> list[_Part]:  # noqa: ANN401 - Keras has n
         kind, config = type(layer).__name__, layer.get_config()
         where = f"layer {index}, {kind}"
         if kind not in LAYERS:
-            raise TrainingError(f"{where}: TFLite cannot be trained with it; {', '.join(LAYERS)}")
+            raise TrainingError(
+                f"{where}: TFLite cannot be trained with it, only with {', '.join(LAYERS)}"
+            )
         for name, value in config.items():
             given = tuple(value) if isinstance(value, list) else value
             if name in _SETTLED and given != _SETTLED[name]:

@@ -92,7 +92,9 @@ def _needless(job: JobFile) -> Iterator[Fault]:
 def _fault(objection: Objection, job: JobFile) -> Fault:
     key = objection.key
     if objection.word:
-        listed = objection.word in job.eval_metrics
-        index = job.eval_metrics.index(objection.word) if listed else 0
-        key = f"{key}[{index}]" if listed else f"stopping_target.{objection.word}"
+        written = job.eval_metrics if "eval_metrics" in job.model_fields_set else ()
+        if objection.word in written:
+            key = f"{key}[{written.index(objection.word)}]"
+        elif objection.word in job.targets:
+            key = f"stopping_target.{objection.word}"
     return Fault(key=key, problem=objection.problem, hint=objection.hint)
