@@ -96,6 +96,16 @@ def test_a_round_waits_for_agents_and_says_so_once() -> None:
     assert sorted(stand.planned.roster) == [A, B]
 
 
+def test_a_job_names_the_agents_that_it_has_seen_and_that_are_offline() -> None:
+    """Whoever watches knows which machine to look at; one that only scores is not meant."""
+    stand = Stand()
+    stand.begin(None, COLLECTOR, A, JUDGE)
+    stand.introduce(B, JUDGE, online=False)
+    stand.wait(1.0)
+    counts = "1 is online, 3 wanted, 2 needed"
+    assert stand.state_now().reason == f"waiting for agents: {counts}; offline: agent.b"
+
+
 def test_a_round_waits_for_a_collector() -> None:
     """However many agents there are."""
     stand = Stand()

@@ -477,6 +477,17 @@ def test_a_round_says_which_agents_it_has_lost() -> None:
     assert stand.state_now().reason == "2 of 3 agents are lost (agent.a, agent.b); round 1 needs 2"
 
 
+def test_a_round_names_an_agent_that_was_killed() -> None:
+    """Its last will comes at once, and long before it counts as lost."""
+    stand = Stand()
+    stand.begin_round()
+    stand.silent.add(A)
+    stand.introduce(A, online=False)
+    stand.wait(1.0)
+    said = "1 of 3 agents is offline or silent (agent.a); round 1 needs 2"
+    assert stand.state_now().reason == said
+
+
 def test_rounds_and_ends_are_told_with_their_times() -> None:
     """By the controller's clock for a round, by the repository's for a job."""
     stand = Stand()

@@ -118,6 +118,16 @@ class Fleet:
             if facts is not None and role in facts.roles:
                 yield node, facts
 
+    def absent(self, now: float) -> list[str]:
+        """List the agents that were here and are not, and did not say that they never train."""
+        here = set(self._online(now))
+        return [
+            node
+            for node, member in sorted(self._members.items())
+            if node not in here and role_of(node) == "agent"
+            if member.state.agent is None or "train" in member.state.agent.roles
+        ]
+
     def able(self, training: Wish, now: float) -> Able:
         """Tell those who can do a training, as far as they say themselves, from the others."""
         able, why = [], Counter[str]()

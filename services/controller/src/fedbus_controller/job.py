@@ -193,7 +193,7 @@ class Job:
             if self._round.collector_lost(now):
                 yield from self._collect_elsewhere(self._round, now)
             else:
-                yield from self._explain(self._round.lacks())
+                yield from self._explain(self._round.lacks(now))
         if self.phase in (Phase.RUNNING, Phase.SCORING):
             yield WakeAt(("watch", self.id), now + LOOK_SECONDS)
 

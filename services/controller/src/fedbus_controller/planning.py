@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from fedbus.errors import FedbusError
+from fedbus.layout import listed
 from fedbus.plugins import AgentInfo
 from fedbus.wire.fit import Wish
 from fedbus.wire.states import ModelNeeds
@@ -88,7 +89,9 @@ class Planning:
             there = len(known.able) + known.unable
             online = f"{there} {'is' if there == 1 else 'are'} online"
             why = f"{online}, {wish.agents} wanted, {wish.quorum} needed{known.reasons}"
-            names = f"; {agreed.told}" if agreed.told else ""
+            absent = fleet.absent(now)
+            names = f"; offline: {listed(absent)}" if absent else ""
+            names += f"; {agreed.told}" if agreed.told else ""
             return Waiting(f"waiting for agents: {why}{names}")
         rng = self._brief.chance("roster", task)
         try:

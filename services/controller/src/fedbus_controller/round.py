@@ -93,15 +93,22 @@ class Round:
         """Tell whether nobody collects any more."""
         return self._fleet.status(self.plan.collector, now) is Status.LOST
 
-    def lacks(self) -> str:
-        """Say which agents of the roster are lost, and how many updates the round needs; or ""."""
-        if not self._dismissed:
-            return ""
-        lost, all_of_them = sorted(self._dismissed), len(self.plan.roster)
-        return (
-            f"{len(lost)} of {all_of_them} agents are lost ({listed(lost)}); round "
-            f"{self.plan.round} needs {self.plan.quorum}"
-        )
+    def lacks(self, now: float) -> str:
+        """Say which agents of the roster are lost or silent, and what the round needs; or ""."""
+        lost, roster = sorted(self._dismissed), self.plan.roster
+        silent = [
+            agent
+            for agent in sorted(set(roster) - set(lost))
+            if self._fleet.status(agent, now) is not Status.ONLINE
+        ]
+        said = [
+            f"{len(names)} of {len(roster)} agents {'is' if len(names) == 1 else 'are'} {how} "
+            f"({listed(names)})"
+            for names, how in ((lost, "lost"), (silent, "offline or silent"))
+            if names
+        ]
+        needs = f"round {self.plan.round} needs {self.plan.quorum}"
+        return "; ".join([*said, needs]) if said else ""
 
     def close(self) -> Iterator[Action]:
         """Ask nobody any more."""
