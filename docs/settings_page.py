@@ -122,7 +122,8 @@ def _value(said: dict[str, Any]) -> str:
         return f"list of {_value(said['items'])}" if "enum" in said["items"] else "list of words"
     if kind in ("integer", "number"):
         return ("whole number" if kind == "integer" else "number") + _range(said)
-    return {"object": "JSON object", "boolean": "flag"}.get(kind, "path" if form else "text")
+    text = {"path": "path", "password": "text, secret"}.get(form, "text")
+    return {"object": "JSON object", "boolean": "flag"}.get(kind, text)
 
 
 def _range(said: dict[str, Any]) -> str:

@@ -118,3 +118,10 @@ def test_the_page_of_frameworks_trains_with_torch_as_printed(tmp_path: Path) -> 
     pytest.importorskip("sklearn")
     (line,) = commands_of("frameworks.md", "Try PyTorch")
     assert "all 5 rounds are done" in run_as_printed(line, tmp_path)
+
+
+def test_a_secret_setting_is_shown_as_text_and_not_as_a_path() -> None:
+    """A token was listed as a path, so that people named its file there."""
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert "| `FEDBUS_HTTP_TOKEN` | text, secret |" in page
+    assert "| `FEDBUS_HTTP_TOKEN_FILE` | path |" in page

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -180,3 +181,41 @@ def test_the_page_runs_as_printed(tmp_path: Path, environ: dict[str, str]) -> No
             unit.wait(20)
     finally:
         os.killpg(shell.pid, signal.SIGTERM)
+
+
+@pytest.mark.skipif(
+    not (shutil.which("mosquitto_pub") and shutil.which("mosquitto")), reason="needs Mosquitto"
+)
+def test_a_device_that_is_taken_away_is_listed_no_more(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """The lines of the page, on a machine without systemd, at a port of the test's own."""
+    port = str(free_port())
+    section = PAGE.split("## Taking a device away\n")[1].split("\n## ")[0]
+    stop, *lines = re.findall(r"^# (.+)$", section, re.MULTILINE)
+    assert stop.startswith("systemctl disable --now ")
+    away = "\n".join(lines).replace("mosquitto_pub ", f"mosquitto_pub -p {port} ")
+    me = f"--broker mqtt://user.me:$(cat $FOLDER/broker/logins/user.me)@127.0.0.1:{port}"
+    script = f"""
+fedbus accounts $FOLDER/broker agent.pi-7 user.me --host 127.0.0.1 --port {port}
+mosquitto -c $FOLDER/broker/mosquitto.conf & broker=$!
+trap 'kill $broker' EXIT
+sleep 1
+mosquitto_pub -h 127.0.0.1 -p {port} -i agent.pi-7 -u agent.pi-7 \
+    -P "$(cat $FOLDER/broker/logins/agent.pi-7)" -t fedbus/v1/nodes/agent.pi-7/state -r \
+    -m '{{"node": "agent.pi-7", "incarnation": 1, "online": false}}'
+echo before; fedbus {me} agents
+{away.replace("$(pidof mosquitto)", "$broker")}
+echo after; fedbus {me} agents
+"""
+    said = tmp_path / "said"
+    places = {"FOLDER": str(tmp_path / "fleet"), "BROKER": "127.0.0.1"}
+    shell = run_all(script, {**environ, **places}, said)
+    try:
+        assert shell.wait(SCRIPT_SECONDS) == 0, said.read_text()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGTERM)
+    before, after = said.read_text(encoding="utf-8").split("\nbefore\n")[1].split("\nafter\n")
+    assert "agent.pi-7\toffline" in before
+    assert "no agent has been here" in after

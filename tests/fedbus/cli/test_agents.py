@@ -71,7 +71,7 @@ async def test_the_command_shows_how_long_ago(tmp_path: Path) -> None:
         done = await asyncio.to_thread(run, app, ["--broker", at, "agents"])
         plain = await asyncio.to_thread(run, app, ["--broker", at, "agents", "--json"])
     header, first, second = (line.split("\t") for line in done.stdout.splitlines())
-    assert header[:3] == ["NODE", "STATE", "SEEN"]
+    assert header[:3] == ["NODE", "STATE", "SAID"]
     assert first[:2] == ["agent.a", "online"]
     assert second[:2] == ["agent.b", "offline"]
     assert {first[2], second[2]} <= {"1s", "2s", "3s"}

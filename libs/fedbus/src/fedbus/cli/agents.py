@@ -36,8 +36,9 @@ def agents(
     """List the agents, and what each can do.
 
     Online or not, roles, data, frameworks, what each is doing. They say it themselves, once a
-    minute and when something changes, and their last will takes it back when a connection breaks:
-    SEEN is how long ago the broker heard either.
+    minute and when something changes: SAID is how long ago, and no age of a heartbeat. When a
+    connection breaks the broker says offline. It takes up to 45 s to notice one that hangs or is
+    cut off, which is online here until then; a job counts it as lost after six missed heartbeats.
     """
     states = asyncio.run(nodes(broker_of(ctx)))
     shown = [one for one in states if everybody or role_of(one.state.node) == "agent"]
@@ -45,7 +46,7 @@ def agents(
         show.print_json([_plain(one) for one in shown])
         return
     show.print_table(
-        ("NODE", "STATE", "SEEN", "ROLES", "EXAMPLES", "FRAMEWORKS", "CORES", "MEMORY", "TASK"),
+        ("NODE", "STATE", "SAID", "ROLES", "EXAMPLES", "FRAMEWORKS", "CORES", "MEMORY", "TASK"),
         (_row(one) for one in shown),
         nothing="no agent has been here; `fedbus up` starts some, docs/first-device.md sets one up",
     )
