@@ -66,7 +66,7 @@ def test_a_transform_of_ours_is_made_before_the_job_begins() -> None:
     size, argument = faults(Plugins.model_validate({"loader": "acme", "transforms": steps}))
     assert size.startswith("plugins.transforms[0]: resize: size is [0, 4]; 2 whole numbers")
     assert argument.startswith("plugins.transforms[2]: normalize: ")
-    assert argument.endswith("it takes high, low")
+    assert argument.endswith("it takes low, high")
 
 
 def test_faults_of_plug_ins_and_of_all_else_are_found_in_one_go() -> None:

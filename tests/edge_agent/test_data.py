@@ -99,7 +99,42 @@ def test_a_setting_that_is_wrong_is_named(environ: Environ) -> None:
     )
     assert "FEDBUS_LOADER_OPTIONS=" in refused_at_once({**environ(), "FEDBUS_LOADER_OPTIONS": "{"})
     odd = {**environ(), "FEDBUS_LOADER_OPTIONS": '{"rows": 3}'}
-    assert "FEDBUS_DATA: loader npz: " in refused(odd)
+    assert refused(odd).startswith("FEDBUS_LOADER_OPTIONS: loader npz: no option 'rows'; it takes ")
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"LOADER": "nzp"}, "FEDBUS_LOADER: no loaders plug-in named 'nzp'; did you mean 'npz'? "),
+        (
+            {"LOADER_OPTIONS": '{"bacth": 2}'},
+            "FEDBUS_LOADER_OPTIONS: loader npz: no option 'bacth'; did you mean 'batch'? it takes ",
+        ),
+        ({"LOADER_OPTIONS": '{"batch": 0}'}, "a.npz: batch is 0; a whole number"),
+        (
+            {"ROLES": "evalute"},
+            (
+                "FEDBUS_ROLES='evalute': not 'train' or 'evaluate'; did you mean 'evaluate'? "
+                "(train, evaluate, or both with a comma between)"
+            ),
+        ),
+        (
+            {"ROLES": "x"},
+            (
+                "FEDBUS_ROLES='x': not 'train' or 'evaluate' "
+                "(train, evaluate, or both with a comma between)"
+            ),
+        ),
+    ],
+)
+def test_the_setting_at_fault_is_named_with_what_is_meant(
+    environ: Environ, variables: dict[str, str], sentence: str
+) -> None:
+    """In one sentence, and not blaming the path of the data for an option."""
+    said = refused({**environ(), **{f"FEDBUS_{name}": value for name, value in variables.items()}})
+    assert said.startswith(tuple(f"FEDBUS_{name}" for name in variables))
+    assert sentence in said
+    assert said.count("FEDBUS_") == 1
 
 
 def test_settings_take_json_or_its_file(environ: Environ, tmp_path: Path) -> None:

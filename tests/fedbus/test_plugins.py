@@ -31,6 +31,8 @@ def test_a_wrong_name_fails_with_the_choices(install: Install) -> None:
         PluginError, match=r"no loaders plug-in named 'nope'; installed: .*two_a, two_b"
     ):
         plugins.load("loaders", "nope")
+    with pytest.raises(PluginError, match=r"'twob'; did you mean 'two_b'\? installed: "):
+        plugins.load("loaders", "twob")
 
 
 def test_an_agent_loads_only_what_its_settings_allow(install: Install) -> None:

@@ -29,6 +29,25 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        (
+            "up --framework pytorch",
+            "'pytorch' is not one of 'keras', 'tflite', 'torch'. Did you mean 'torch'?",
+        ),
+        ("job list --phase finish", "'cancelled'. Did you mean 'finished'?"),
+        ("logs --level nothing", "'nothing' is not one of 'debug', 'info', 'warning', 'error'."),
+    ],
+)
+def test_a_choice_that_is_none_is_told_in_one_sentence(line: str, meant: str) -> None:
+    """With those there are and the nearest of them, and no word of the library that reads them."""
+    result = RUNNER.invoke(app, line.split(), env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert result.output.strip().endswith(meant)
+    assert "Value error" not in result.output
+
+
+@pytest.mark.parametrize(
     "line",
     [
         *("agents", "env", "job list", "job show j", "job watch j", "job cancel j", "down"),

@@ -139,11 +139,13 @@ def test_many_agents_and_many_classes_have_a_picture_too(tmp_path: Path) -> None
     """Without a name for each."""
     pytest.importorskip("matplotlib")
     table = np.ones((300, 150), np.int64)
-    picture.draw(tmp_path / "a.png", "a", [str(n) for n in range(300)], list(range(150)), table)
-    picture.draw(tmp_path / "b.svg", "b", ["1", "2"], list(range(15)), table[:2, :15])
+    picture.draw(
+        tmp_path / "a.png", "a", [str(n) for n in range(300)], [str(n) for n in range(150)], table
+    )
+    picture.draw(tmp_path / "b.svg", "b", ["1", "2"], [str(n) for n in range(15)], table[:2, :15])
     assert "<svg" in (tmp_path / "b.svg").read_text(encoding="utf-8")
     with pytest.raises(Exception, match=r"c\.png: there is no folder"):
-        picture.draw(tmp_path / "nowhere" / "c.png", "c", ["1"], [0], table[:1, :1])
+        picture.draw(tmp_path / "nowhere" / "c.png", "c", ["1"], ["0"], table[:1, :1])
 
 
 def test_quantities_are_dealt_by_chance_or_size(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_quantities_are_dealt_by_chance_or_size(tmp_path: Path) -> None:
     assert said["classes"] is None
     assert sum(agent["rows"] for agent in said["agents"]) == 40
     assert npz(said["agents"][0]["file"]).examples == said["agents"][0]["rows"]
-    assert "deals by class, and y is float32" in refused("split", *words, "--replace")
+    assert "y is float32, one value for each row" in refused("split", *words, "--replace")
 
 
 def test_partitions_of_one_size_leave_rows_to_nobody(source: Path) -> None:
@@ -169,6 +171,20 @@ def test_partitions_of_one_size_leave_rows_to_nobody(source: Path) -> None:
     said = split(*words[2:], "--replace")
     assert (said["options"], said["left_over"]) == ({"non_iid": [2, 3], "partition_size": 30}, 40)
     assert [agent["rows"] for agent in said["agents"]] == [30] * 4
+
+
+def test_a_split_calls_classes_by_their_names(tmp_path: Path) -> None:
+    """Whoever reads the table knows pears, not the number 1."""
+    table = tmp_path / "fruit.csv"
+    table.write_text(
+        "a,fruit\n" + "".join(f"{n},{'pear' if n % 3 else 'kiwi'}\n" for n in range(60))
+    )
+    words = ["data", "split", table, "--to", tmp_path / "s", "--agents", 2, "--by", "iid"]
+    done = RUNNER.invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[0].split() == ["AGENT", "ROWS", "CLASSES", "kiwi", "pear"]
+    said = split(*words[2:], "--replace")
+    assert (said["classes"], said["class_names"]) == ([0, 1], ["kiwi", "pear"])
 
 
 def test_wrong_wishes_are_refused_before_anything_is_written(

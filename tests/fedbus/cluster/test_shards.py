@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedbus.cluster import shards
-from fedbus.cluster.shards import shard_names, shard_paths
+from fedbus.cluster.shards import ANYTHING, left_out, shard_names, shard_paths
 from fedbus.errors import SettingsError, StoreError
 
 
@@ -21,6 +21,15 @@ def test_agents_are_named_after_their_shards(tmp_path: Path) -> None:
     lay(tmp_path, "agent.10.npz", "agent.9.npz", "agent.kitchen.npz", "held_out.npz")
     assert shard_names(tmp_path, None) == ["9", "10", "kitchen"]
     assert shard_names(tmp_path, 2) == ["9", "10"]
+
+
+def test_shards_that_no_agent_gets_are_named(tmp_path: Path) -> None:
+    """Whoever asks for fewer agents than there are shards trains on less than they have."""
+    lay(tmp_path, "agent.10.npz", "agent.9.npz", "agent.1.npz", "agent.b.csv", "held_out.npz")
+    assert left_out(tmp_path, 1) == "1 agents leave out 2 of 3 shards: agent.9.npz, agent.10.npz"
+    assert left_out(tmp_path, 3, ANYTHING) == "3 agents leave out 1 of 4 shards: agent.b.csv"
+    assert not left_out(tmp_path, 3)
+    assert not left_out(tmp_path, None)
 
 
 @pytest.mark.parametrize(

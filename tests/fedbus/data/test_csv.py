@@ -49,6 +49,18 @@ def test_a_file_without_names_is_read_where_its_owner_says_so(tmp_path: Path) ->
     assert (x.tolist(), y.tolist()) == ([[2], [4]], [1, 3])
 
 
+def test_lists_in_errors_keep_the_order_of_the_file_and_of_the_settings(tmp_path: Path) -> None:
+    """The place of a class is its number, and that of a column is where to look for it."""
+    path = written(tmp_path, "0.3,-0.5,0.1,1\n1,2,3,0\n")
+    with pytest.raises(TrainingError, match=r"4 columns: 0\.3, -0\.5, 0\.1, 1\)"):
+        csv(path)
+    path = written(tmp_path, "x,b,a,kind\n1,2,3,plum\n")
+    with pytest.raises(TrainingError, match=r"the classes are pear, apple$"):
+        csv(path, classes=["pear", "apple"])
+    with pytest.raises(TrainingError, match=r"no column 'lost'; it has x, b, a, kind$"):
+        csv(path, label="lost")
+
+
 def test_words_are_classes_where_they_are_numbered(tmp_path: Path) -> None:
     """By their place in a list that all agents share."""
     path = written(tmp_path, "x,kind\n1,setosa\n2, virginica \n")

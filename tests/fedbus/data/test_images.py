@@ -71,8 +71,12 @@ def test_classes_are_numbered_by_their_list_where_agents_lack_some(tmp_path: Pat
 
 def test_what_is_no_picture_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torn, foreign, or too large to be unpacked."""
-    with pytest.raises(TrainingError, match="a folder with a folder of pictures"):
+    with pytest.raises(TrainingError, match=r"expected a folder with .*, got nothing$"):
         images(str(tmp_path / "nowhere"))
+    (tmp_path / "table.csv").touch()
+    with pytest.raises(TrainingError, match=r"table\.csv: expected a folder with .*, got a file$"):
+        images(str(tmp_path / "table.csv"))
+    (tmp_path / "table.csv").unlink()
     with pytest.raises(TrainingError, match=r"no pictures there; .*/CLASS/picture\.png \(\.bmp, "):
         images(str(tmp_path))
     drawn(tmp_path / "a" / "1.png", (1, 2, 3), size=(64, 64))

@@ -303,8 +303,12 @@ def test_what_cannot_be_dealt_is_refused() -> None:
             dealt(by, **{option: 0})
     rng = np.random.default_rng(0)
     assert len(deal("iid", np.linspace(0, 1, 9), 3, rng, 1, {})) == 3
-    with pytest.raises(TrainingError, match="dirichlet deals by class, and y is float64"):
+    with pytest.raises(
+        TrainingError, match=r"y is float64, one value for each row; .* are all-inclusive, iid"
+    ):
         deal("dirichlet", np.linspace(0, 1, 9), 3, rng, 1, {})
+    with pytest.raises(TrainingError, match=r"y is int64, \(2,\) for each row; samplers that need"):
+        deal("shards", np.zeros((9, 2), np.int64), 3, rng, 1, {})
     assert options_of("all-inclusive") == ()
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from fedbus.catalogue.figures import QUANTITIES
 from fedbus.errors import SettingsError
-from fedbus.layout import Array, listed
+from fedbus.layout import Array, in_given_order, listed
 from fedbus.wire.states import Answers
 
 Ending = Literal["softmax", "sigmoid", "scores"]
@@ -122,7 +122,9 @@ def check_classes(answers: Answers | None, classes: Sequence[str], output: Seque
         raise SettingsError("--classes: the model answers values, which are no classes")
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:
-        raise SettingsError(f"--classes: {listed(twice)} stands there twice; names must differ")
+        raise SettingsError(
+            f"--classes: {in_given_order(twice)} stands there twice; names must differ"
+        )
     if output and answers is not None:
         yes_or_no = answers != "labels" and output[-1] == 1
         wanted = _YES_AND_NO if yes_or_no else output[-1]

@@ -214,6 +214,11 @@ class Layout:
 
 def listed(names: Iterable[str]) -> str:
     """Join names for a sentence, sorted, the first twelve of them."""
-    shown = sorted(names)
+    return in_given_order(sorted(names))
+
+
+def in_given_order(names: Iterable[str]) -> str:
+    """Join names for a sentence in the order they have, the first twelve of them."""
+    shown = list(names)
     more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     return ", ".join(shown[:_SHOWN]) + more

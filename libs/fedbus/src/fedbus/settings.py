@@ -4,17 +4,20 @@ Every field `data_dir` of a settings class is the variable `FEDBUS_DATA_DIR`. A 
 variable and says what would be right.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from fedbus.bus.base import BrokerAddress
 from fedbus.errors import SettingsError
 from fedbus.node_name import node_name
 from fedbus.setting_names import PREFIX
 from fedbus.wire import topics
+from fedbus.wire.jobfile.faults import nearest
 from fedbus.wire.values import IDENT, IDENT_SAID
 
 
@@ -138,8 +141,16 @@ def settings_from(environ: Mapping[str, str], kind: type[S]) -> S:
         return kind.model_validate(given)
     except ValidationError as error:
         raise SettingsError(
-            "; ".join(_sentence(kind, fault) for fault in error.errors())
+            "; ".join(_sentence(kind, fault) for fault in _told(error.errors()))
         ) from error
+
+
+def _told(faults: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Leave out that a list is too short where its items are refused: they count as missing."""
+    refused = {fault["loc"][0] for fault in faults if len(fault["loc"]) > 1}
+    for fault in faults:
+        if len(fault["loc"]) > 1 or fault["loc"][0] not in refused:
+            yield fault
 
 
 def _sentence(kind: type[ServiceSettings], fault: object) -> str:
@@ -154,5 +165,10 @@ def _sentence(kind: type[ServiceSettings], fault: object) -> str:
         case "string_pattern_mismatch", {"pattern": pattern}:
             wanted = IDENT_SAID if pattern == f"^{IDENT}$" else described
             return f"{variable}={fault['input']!r}: not {wanted}"
+        case "literal_error", {"expected": str(expected)}:
+            said = str(fault["input"])
+            near = nearest(said, re.findall(r"'([^']*)'", expected))
+            meant = f"; did you mean {near!r}?" if near else ""
+            return f"{variable}={said!r}: not {expected}{meant}{hint}"
     said = str(fault["msg"]).removeprefix("Value error, ")
     return f"{variable}={fault['input']!r}: {said}{hint}"

@@ -9,7 +9,7 @@ from fedbus import service
 from fedbus.data.format import Format, read_format
 from fedbus.data.json_or_file import json_given, named
 from fedbus.data.pipeline import Step, read_pipeline
-from fedbus.data.recipe import Recipe
+from fedbus.data.recipe import LoaderError, OptionsError, Recipe
 from fedbus.data.source import Source
 from fedbus.errors import FedbusError, PluginError, SettingsError, TrainingError
 from fedbus.frameworks.tflite_admission import Admission
@@ -118,7 +118,18 @@ def source_of(settings: AgentSettings) -> Source:
     try:
         return Source(recipe)
     except FedbusError as error:
-        raise SettingsError(f"FEDBUS_DATA: {error}") from error
+        raise SettingsError(f"{_at_fault(settings, error)}: {error}") from error
+
+
+def _at_fault(settings: AgentSettings, error: FedbusError) -> str:
+    """Name the setting that an error of the loader is about."""
+    if isinstance(error, OptionsError):
+        return "FEDBUS_LOADER_OPTIONS"
+    if isinstance(error, LoaderError) and settings.loader is not None:
+        return "FEDBUS_LOADER"
+    # Loaders put a value that they refuse before what it can be: "colour is 'x'; it can be …".
+    refused = (f"{value!r}; " in str(error) for value in settings.loader_options.values())
+    return "FEDBUS_LOADER_OPTIONS" if any(refused) else "FEDBUS_DATA"
 
 
 def _steps(name: str, given: str | None) -> list[Step] | None:

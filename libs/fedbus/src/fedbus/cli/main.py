@@ -1,6 +1,7 @@
 """The `fedbus` command: what it offers, and what becomes of its errors."""
 
 import os
+import re
 import sys
 from contextlib import suppress
 from importlib.metadata import version
@@ -32,6 +33,7 @@ from fedbus.cli.outlet import flush_stdout, open_stdout
 from fedbus.cli.where import Where, where
 from fedbus.errors import FedbusError
 from fedbus.setting_names import unknown_settings
+from fedbus.wire.jobfile.faults import nearest
 
 
 class Commands(TyperGroup):
@@ -47,8 +49,19 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except FedbusError as error:
             raise typer.Exit(_complain(error)) from None
+        except typer.BadParameter as error:
+            error.message = _one_sentence(error.message)
+            raise
         except KeyboardInterrupt:
             raise typer.Exit(exits.INTERRUPTED) from None
+
+
+def _one_sentence(message: str) -> str:
+    """Say of a choice that there is none, as typer does, which one is meant."""
+    said, _, choices = message.removeprefix("Value error, ").partition(" is not one of ")
+    near = nearest(said.strip("'"), re.findall(r"'([^']*)'", choices))
+    meant = f" Did you mean {near!r}?" if near else ""
+    return message.removeprefix("Value error, ") + meant
 
 
 app = typer.Typer(

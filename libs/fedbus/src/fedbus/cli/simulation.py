@@ -37,7 +37,15 @@ from fedbus.cli.seeding import seeded
 from fedbus.cli.source import Options, read_options
 from fedbus.cli.starting import digits_model
 from fedbus.cli.watching import round_line
-from fedbus.cluster.shards import HELD_OUT, shard_names, shard_paths, write_digits
+from fedbus.cluster.shards import (
+    ANYTHING,
+    ARRAYS,
+    HELD_OUT,
+    left_out,
+    shard_names,
+    shard_paths,
+    write_digits,
+)
 from fedbus.data import Dataset
 from fedbus.data.recipe import read
 from fedbus.errors import FedbusError, SettingsError
@@ -212,14 +220,22 @@ def _data(
                 f"the job's loader {loader!r} reads files: name their folder with --data, or leave "
                 "plugins.loader out"
             )
-        return shard_paths(given, agents)
+        found = shard_paths(given, agents)
+        _warn_of_rest(given, agents, ANYTHING)
+        return found
     if given is None:
         write_digits(folder, agents, split)
         names = [str(number) for number in range(1, agents + 1)]
     else:
         folder, names = given, shard_names(given, agents)
+        _warn_of_rest(given, agents, ARRAYS)
     shards = {name: read(folder / f"agent.{name}.npz", "npz", options) for name in names}
     return shards, read(folder / HELD_OUT, "npz", options)
+
+
+def _warn_of_rest(folder: Path, agents: int, named: str) -> None:
+    if said := left_out(folder, agents, named):
+        show.warn(said)
 
 
 def _model(what: str | None, given: Given, name: str) -> PackedModel:

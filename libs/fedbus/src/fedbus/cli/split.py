@@ -165,7 +165,8 @@ def _split(data: "Dataset", wish: Wish) -> dict[str, Any]:
     names = [f"agent.{number}" for number in range(1, wish.agents + 1)]
     classes, table = count(y, hands)
     parts = {f"{name}.npz": hand for name, hand in zip(names, hands, strict=True)}
-    _write(data, wish, {**parts, HELD_OUT: held} if len(held) else parts, (names, classes, table))
+    called = [_called(label, data.about.classes) for label in classes]
+    _write(data, wish, {**parts, HELD_OUT: held} if len(held) else parts, (names, called, table))
     return {
         "by": wish.by,
         "options": dict(wish.options),
@@ -174,6 +175,7 @@ def _split(data: "Dataset", wish: Wish) -> dict[str, Any]:
         "held_out": len(held),
         "left_over": len(kept) - len(np.unique(np.concatenate(hands))),
         "classes": classes if classed else None,
+        "class_names": called if classed and data.about.classes else None,
         "unevenness": unevenness(table) if classed else None,
         "agents": [
             {
@@ -185,6 +187,10 @@ def _split(data: "Dataset", wish: Wish) -> dict[str, Any]:
             for name, hand, counts in zip(names, hands, table.tolist(), strict=True)
         ],
     }
+
+
+def _called(label: int, names: Sequence[str]) -> str:
+    return names[label] if 0 <= label < len(names) else str(label)
 
 
 def _write(data: "Dataset", wish: Wish, parts: Mapping[str, Any], drawn: tuple[Any, ...]) -> None:
@@ -219,8 +225,9 @@ def _write(data: "Dataset", wish: Wish, parts: Mapping[str, Any], drawn: tuple[A
 def _tell(said: Mapping[str, Any], wish: Wish) -> None:
     classes = said["classes"] or []
     few = classes if len(classes) <= _FEW else []
+    few_names = (said["class_names"] or map(str, classes)) if few else ()
     show.print_table(
-        ("AGENT", "ROWS", "CLASSES" if classes else "", *(str(label) for label in few)),
+        ("AGENT", "ROWS", "CLASSES" if classes else "", *few_names),
         [
             (
                 agent["agent"],

@@ -24,6 +24,7 @@ from fedbus.cluster import place
 from fedbus.cluster.local import STOP_SECONDS, LocalCluster
 from fedbus.cluster.members import ClusterPlan
 from fedbus.cluster.place import Claim
+from fedbus.cluster.shards import left_out
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.interruption import SIGNALS
 from fedbus.wire.topics import ROOT
@@ -164,6 +165,8 @@ async def _live(plan: ClusterPlan, claim: Claim) -> None:
         claim.publish(cluster.place)
 
     cluster = LocalCluster(plan, say=show.say, changed=publish)
+    if plan.data is not None and (said := left_out(plan.data, plan.agents)):
+        show.warn(said)
     with signals(stop, cluster):
         async with cluster:
             with one_error():

@@ -9,9 +9,13 @@ from pathlib import Path
 from fedbus.cluster.members import EVALUATOR
 from fedbus.cluster.process import tied
 from fedbus.errors import SettingsError, StoreError
+from fedbus.layout import in_given_order
 from fedbus.wire.values import is_node
 
 HELD_OUT = "held_out.npz"
+ARRAYS = "agent.*.npz"
+ANYTHING = "agent.*"
+"""What shards of any kind are called, which a loader reads."""
 
 _WRITE_DIGITS = """
 import sys
@@ -35,7 +39,7 @@ def shard_names(folder: Path, agents: int | None) -> list[str]:
     Raises:
         SettingsError: there are none, fewer than agents asked for, or no held-out part.
     """
-    paths = sorted(folder.glob("agent.*.npz"), key=lambda path: _in_order(path.name))
+    paths = _shards(folder, ARRAYS)
     if not paths:
         raise SettingsError(f"{folder}: no shard agent.*.npz there; `fedbus up --help` says more")
     if not (folder / HELD_OUT).is_file():
@@ -49,7 +53,7 @@ def shard_paths(folder: Path, agents: int | None) -> tuple[dict[str, Path], Path
     Raises:
         SettingsError: as for `shard_names`, or there are two of a name.
     """
-    paths = sorted(folder.glob("agent.*"), key=lambda path: _in_order(path.name))
+    paths = _shards(folder, ANYTHING)
     if not paths:
         raise SettingsError(f"{folder}: nothing is named agent.NAME there, an agent's data each")
     held_out = sorted(path for path in folder.glob("held_out*") if path.stem == "held_out")
@@ -62,6 +66,19 @@ def shard_paths(folder: Path, agents: int | None) -> tuple[dict[str, Path], Path
     if len(found) < min(len(paths), agents or len(paths)):
         raise SettingsError(f"{folder}: there are two agent.NAME of one name")
     return found, held_out[0]
+
+
+def left_out(folder: Path, agents: int | None, named: str = ARRAYS) -> str:
+    """Say which shards nobody trains on, since there are more than agents; "" is none."""
+    paths = _shards(folder, named)
+    rest = [path.name for path in paths[agents:]] if agents is not None else []
+    if not rest:
+        return ""
+    return f"{agents} agents leave out {len(rest)} of {len(paths)} shards: {in_given_order(rest)}"
+
+
+def _shards(folder: Path, named: str) -> list[Path]:
+    return sorted(folder.glob(named), key=lambda path: _in_order(path.name))
 
 
 def _enough(folder: Path, paths: list[Path], agents: int | None) -> list[Path]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from fedbus.errors import TrainingError
-from fedbus.layout import listed
+from fedbus.layout import in_given_order
 
 Target = Literal["auto", "class", "number"]
 _LABELS: Final = frozenset({"class", "label", "labels", "target", "y"})
@@ -52,8 +52,9 @@ def choose(
     else:
         rest = tuple(_find(path, names, feature) for feature in features)
     if not rest or len({found, *rest}) != 1 + len(rest):
+        features_said = in_given_order(names[column] for column in rest) or "nothing"
         raise TrainingError(
-            f"{path}: y is {names[found]!r} and x {listed(names[c] for c in rest) or 'nothing'}; "
+            f"{path}: y is {names[found]!r} and x {features_said}; "
             "x needs columns of its own, each once"
         )
     return found, rest
@@ -89,4 +90,4 @@ def _find(path: str, names: Sequence[str], wanted: str | int) -> int:
         return list(names).index(wanted)
     if type(wanted) is int and -len(names) <= wanted < len(names):
         return wanted % len(names)
-    raise TrainingError(f"{path}: no column {wanted!r}; it has {listed(names)}")
+    raise TrainingError(f"{path}: no column {wanted!r}; it has {in_given_order(names)}")

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -17,9 +17,16 @@ from fedbus.data.dataset import Batch
 from fedbus.data.format import Field, Format, check_batch, differences
 from fedbus.data.json_or_file import json_given, named
 from fedbus.errors import FedbusError, PluginError, TrainingError
-from fedbus.layout import listed
+from fedbus.layout import in_given_order
 from fedbus.plugins.protocols import Transform
+from fedbus.wire.jobfile.faults import nearest
 from fedbus.wire.values import MAX_TRANSFORMS
+
+_NOT_NAMED: Final = {
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.VAR_POSITIONAL,
+    inspect.Parameter.VAR_KEYWORD,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +110,18 @@ def check_call(call: Any, given: dict[str, Any], *first: object) -> None:  # noq
         signature = inspect.signature(call)
     except (TypeError, ValueError):
         return  # written in C: nothing to be seen
+    known = list(signature.parameters.values())[len(first) :]
+    named_ones = [each.name for each in known if each.kind not in _NOT_NAMED]
+    takes = f"it takes {in_given_order(named_ones) or 'nothing'}"
+    anything = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known)
+    if unknown := [] if anything else [name for name in given if name not in named_ones]:
+        near = nearest(unknown[0], named_ones)
+        meant = f"did you mean {near!r}? " if near else ""
+        raise PluginError(f"no option {unknown[0]!r}; {meant}{takes}")
     try:
         signature.bind(*first, **given)
     except TypeError as error:
-        takes = [name for name in list(signature.parameters)[len(first) :] if name != "self"]
-        raise PluginError(f"{error}; it takes {listed(takes) or 'nothing'}") from error
+        raise PluginError(f"{error}; {takes}") from error
 
 
 class Pipeline:

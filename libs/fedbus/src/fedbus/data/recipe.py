@@ -20,6 +20,14 @@ TRIED_BYTES: Final = 16 * 2**20
 _SUFFIXES: Final = {".csv": "csv", ".npz": "npz", ".parquet": "parquet", ".pq": "parquet"}
 
 
+class LoaderError(PluginError):
+    """No such loader is installed, or it does not load."""
+
+
+class OptionsError(PluginError):
+    """A loader does not take the options it is given."""
+
+
 def loader_for(path: Path) -> str:
     """Choose a loader by what a path looks like.
 
@@ -129,10 +137,16 @@ def read(
         FedbusError: there is no such loader, it takes no such options, or cannot read it.
     """
     name = loader if loader is not None else loader_for(path)
-    call: Any = plugins.load("loaders", name)
     given = dict(options or {})
     try:
+        call: Any = plugins.load("loaders", name)
+    except PluginError as error:
+        raise LoaderError(str(error)) from error
+    try:
         check_call(call, given, str(path))
+    except PluginError as error:
+        raise OptionsError(f"loader {name}: {error}") from error
+    try:
         made = call(str(path), **given)
     except PluginError as error:
         raise PluginError(f"loader {name}: {error}") from error

@@ -11,7 +11,7 @@ from fedbus.data.about import About
 from fedbus.data.dataset import Dataset, of
 from fedbus.data.words import check_names
 from fedbus.errors import TrainingError
-from fedbus.layout import Array, listed
+from fedbus.layout import Array, in_given_order
 
 KEPT_BYTES: Final = 16 * 2**20
 """A data set up to this size is read once and kept in memory; a larger one stays on its disk."""
@@ -166,5 +166,5 @@ def place_of(text: str, places: Mapping[str, int], where: str, what: str = "clas
         if what == "class" and (number := id_of(text, places)) is not None:
             return number
         many = "classes" if what == "class" else f"{what}s"
-        raise TrainingError(f"{where}: no {what} {text!r}; the {many} are {listed(places)}")
+        raise TrainingError(f"{where}: no {what} {text!r}; the {many} are {in_given_order(places)}")
     return places[text]

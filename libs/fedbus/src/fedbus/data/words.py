@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from fedbus.errors import TrainingError
-from fedbus.layout import listed
+from fedbus.layout import in_given_order
 from fedbus.wire.announced_names import MAX_NAME
 
 AUTO: Final = "auto"
@@ -37,7 +37,7 @@ def check_words(words: object, columns: Sequence[str]) -> dict[int, tuple[str, .
     found: dict[int, tuple[str, ...] | None] = {}
     for column, vocabulary in words.items():
         if column not in columns:
-            raise TrainingError(f"words: no column {column!r}; there are {listed(columns)}")
+            raise TrainingError(f"words: no column {column!r}; there are {in_given_order(columns)}")
         place = list(columns).index(column)
         found[place] = None if vocabulary == AUTO else check_names(f"words.{column}", vocabulary)
     return found

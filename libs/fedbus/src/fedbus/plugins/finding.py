@@ -19,6 +19,7 @@ from fedbus.plugins.protocols import (
     Selector,
     TrainerFactory,
 )
+from fedbus.wire.jobfile.faults import nearest
 from fedbus.wire.values import IDENT, IDENT_SAID
 
 Group = Literal[
@@ -147,7 +148,10 @@ def find(group: Group, name: str, allowed: Collection[str] | None = None) -> Plu
     """
     claims = [plugin for plugin in found(group) if plugin.name == name]
     if not claims:
-        raise PluginError(f"no {group} plug-in named {name!r}; installed: {_all(installed(group))}")
+        there = installed(group)
+        near = nearest(name, there)
+        meant = f"did you mean {near!r}? " if near else ""
+        raise PluginError(f"no {group} plug-in named {name!r}; {meant}installed: {_all(there)}")
     if wrong := claims[0].misnamed:
         raise PluginError(f"{group} plug-in of {claims[0].package}: {wrong}")
     ours = [plugin for plugin in claims if plugin.allowed(allowed)]

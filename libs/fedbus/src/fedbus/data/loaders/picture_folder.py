@@ -14,7 +14,7 @@ import numpy as np
 
 from fedbus.data.rows import numbered
 from fedbus.errors import TrainingError
-from fedbus.layout import listed
+from fedbus.layout import in_given_order, listed
 
 SUFFIXES: Final = frozenset({
     ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
@@ -85,7 +85,10 @@ def pictures_in(folder: Path, classes: Sequence[str] | None, *, nested: bool) ->
         TrainingError: there is none, a folder is no class, or a class has folders of its own.
     """
     if not folder.is_dir():
-        raise TrainingError(f"{folder}: a folder with a folder of pictures for each class")
+        got = "a file" if folder.exists() else "nothing"
+        raise TrainingError(
+            f"{folder}: expected a folder with a folder of pictures for each class, got {got}"
+        )
     passed = _Passed()
     folders = dict(sorted(_class_folders(folder, passed), key=lambda each: in_order(each[0])))
     files = {name: _files(path, passed, nested=nested) for name, path in folders.items()}
@@ -100,7 +103,9 @@ def pictures_in(folder: Path, classes: Sequence[str] | None, *, nested: bool) ->
     given = None if classes is None else [unicodedata.normalize("NFC", str(n)) for n in classes]
     named: Mapping[str, int] = numbered(there if given is None else given)
     if unknown := [name for name in there if name not in named]:
-        raise TrainingError(f"{folders[unknown[0]]}: no such class; they are {listed(named)}")
+        raise TrainingError(
+            f"{folders[unknown[0]]}: no such class; they are {in_given_order(named)}"
+        )
     found = [Picture(file, named[name], stamp(file)) for name in there for file in files[name]]
     order = np.random.default_rng(0).permutation(len(found))
     return Pictures([found[place] for place in order], tuple(named), tuple(passed.notes(classes)))

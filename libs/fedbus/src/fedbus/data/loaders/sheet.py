@@ -12,7 +12,7 @@ from typing import Any, Final
 from fedbus.data.cells import Cells
 from fedbus.data.pinned import Pinned
 from fedbus.errors import TrainingError
-from fedbus.layout import listed
+from fedbus.layout import in_given_order
 
 Row = tuple[int, list[str]]
 """A line's number, the first being 1, and its cells."""
@@ -205,5 +205,5 @@ def _check_names(where: str, names: Sequence[str], cells: Cells, label: object) 
             raise TrainingError(
                 f"{where}: {name!r} where the name of a column is expected; set "
                 '"header": false if no line names the columns, "header": true if this is a name '
-                f"({len(names)} columns: {listed(names)})"
+                f"({len(names)} columns: {in_given_order(names)})"
             )

@@ -30,7 +30,7 @@ from fedbus.data.split.sizes import (
     sample_quantity,
 )
 from fedbus.errors import TrainingError
-from fedbus.layout import Array, listed
+from fedbus.layout import Array, in_given_order, listed
 
 
 class Sampler(Protocol):
@@ -107,12 +107,13 @@ def deal(  # noqa: PLR0913, PLR0917 - a sampler's arguments, and which one
     """
     known = options_of(by)
     if unknown := sorted(options.keys() - set(known)):
-        takes = listed(known) or "none"
+        takes = in_given_order(known) or "none"
         raise TrainingError(f"{by} takes no {listed(unknown)}; its options: {takes}")
     if labels.ndim != 1 or (labels.dtype.kind not in "iu" and by not in WITHOUT_CLASSES):
+        each = f"{labels.shape[1:]} for each row" if labels.ndim > 1 else "one value for each row"
         raise TrainingError(
-            f"{by} deals by class, and y is {labels.dtype} {labels.shape}; without classes there "
-            f"is {listed(WITHOUT_CLASSES)}"
+            f"{by} deals by class, which is a whole number for each row, and y is {labels.dtype}, "
+            f"{each}; samplers that need no classes are {listed(WITHOUT_CLASSES)}"
         )
     hands: list[Rows] = SAMPLERS[by](labels, agents, rng, least, **options)
     return hands

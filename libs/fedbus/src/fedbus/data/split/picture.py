@@ -61,7 +61,7 @@ def check_picture(file: Path, made: Path | None = None) -> None:
 
 
 def draw(
-    file: Path, title: str, names: Sequence[str], classes: Sequence[int], table: Counts
+    file: Path, title: str, names: Sequence[str], classes: Sequence[str], table: Counts
 ) -> None:
     """Draw a bar for each agent, as long as it has rows, in a colour for each class.
 
@@ -81,7 +81,7 @@ def draw(
     places, left = np.arange(len(names)), np.zeros(len(names))
     for number, column in enumerate(table.T):
         share = number if len(classes) <= 10 else number / max(1, len(classes) - 1)  # noqa: PLR2004
-        label = str(classes[number]) if classes else None
+        label = classes[number] if classes else None
         axes.barh(places, column, left=left, height=0.85, color=colours(share), label=label)
         left += column
     axes.invert_yaxis()

@@ -7,7 +7,7 @@ from fedbus.exported import Exported, look
 from fedbus.frameworks.torch.models import build
 from fedbus.frameworks.torch.tensors import least_batch, roles_of, weights_of
 from fedbus.frameworks.torch.trainer import TorchTrainer
-from fedbus.layout import Layout, listed
+from fedbus.layout import Layout, in_given_order
 from fedbus.training import Structure
 
 
@@ -38,8 +38,8 @@ def export(
     seen = look(TorchTrainer(plugin), row or _width(model))
     if seen.several:
         raise TrainingError(
-            f"{kind} returns {len(seen.several)} tensors, {listed(seen.several)}; agents train "
-            "models of one output: return one of them, or put them beside each other"
+            f"{kind} returns {len(seen.several)} tensors, {in_given_order(seen.several)}; agents "
+            "train models of one output: return one of them, or put them beside each other"
         )
     structures, roles, least = {"torch": plugin}, roles_of(model), least_batch(model)
     return Exported(structures, weights, roles=roles, seen=seen, least_batch=least)
