@@ -76,7 +76,7 @@ def test_one_framework_that_can_is_enough() -> None:
         (
             "torch",
             Params(optimizer="rprop", optimizer_args={"etas": (0.5, 0.9)}),
-            "optimizer_config.etas: 0.9, more than 1",
+            "optimizer_config.etas: expected more than 1, got 0.9",
         ),
         (
             "torch",

@@ -20,8 +20,8 @@ from tests.fedbus.wire.jobfile.written import faults_of, job_with, sentences
         (b"[" * (MAX_DEPTH + 1), "nested deeper than 32 levels"),
         (b"[" * 500_000 + b"]" * 500_000, "nested deeper than 32 levels"),
         (b"[" + b"1," * MAX_VALUES + b"1]", "more than 10000 values"),
-        (b"[]", "a list, not an object"),
-        (b"3", "3, not an object"),
+        (b"[]", "expected an object, got a list"),
+        (b"3", "expected an object, got 3"),
         (b"NaN", "NaN, not a finite number"),
     ],
 )
@@ -46,8 +46,8 @@ def test_depth_is_counted_down_again() -> None:
         (b"1e999", "not a finite number"),
         (b"-Infinity", "-Infinity, not a finite number"),
         (b"1" * 33, "a number of 33 digits, at most 32"),
-        (b"1" * 32, f"{'1' * 32}, at most 100000"),
-        (b'"' + b"9" * 5000 + b'"', f"'{'9' * 64}…', not a whole number"),
+        (b"1" * 32, f"expected at most 100000, got {'1' * 32}"),
+        (b'"' + b"9" * 5000 + b'"', f"expected a whole number, got '{'9' * 64}…'"),
         (b'"\\ud800"', "not text that can be written as UTF-8"),
     ],
 )

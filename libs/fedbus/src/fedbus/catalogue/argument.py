@@ -49,13 +49,13 @@ class Domain:
     def fault(self, value: Argument) -> str:
         """Say what is wrong with a value; nothing is when empty."""
         if not self._is_kind(value):
-            return f"{value!r}, not {_KINDS[self.kind]}"
+            return f"expected {_KINDS[self.kind]}, got {value!r}"
         if isinstance(value, tuple):
             return self._fault_of_list(value)
         if isinstance(value, str):
             known = ", ".join(self.choices)
             return f"{value!r} is none of {known}" if known and value not in self.choices else ""
-        return next((f"{value:.10g}, {bound}" for bound in self._broken(value)), "")
+        return next((f"expected {bound}, got {value:.10g}" for bound in self._broken(value)), "")
 
     def __str__(self) -> str:
         """Read as people do: `a number, at least 0, less than 1`."""
@@ -82,12 +82,12 @@ class Domain:
 
     def _fault_of_list(self, values: tuple[float, ...]) -> str:
         if self.each and len(values) != len(self.each):
-            return f"{len(values)} numbers, {len(self.each)} belong there"
+            return f"expected {len(self.each)} numbers, got {len(values)}"
         if not values:
             return "an empty list"
         domains = self.each or (self,) * len(values)
         broken = (
-            f"{value:.10g}, {bound}"
+            f"expected {bound}, got {value:.10g}"
             for domain, value in zip(domains, values, strict=True)
             for bound in domain._broken(value)  # noqa: SLF001 - of the same class
         )

@@ -42,7 +42,7 @@ def _quorum_within_agents(written: Written) -> Iterator[Fault]:
     if agents is not None and quorum is not None and quorum > agents:
         yield Fault(
             key="round.quorum",
-            problem=f"{beside(quorum, agents)}, at most round.agents, {agents:g}",
+            problem=f"expected at most {agents:g} (round.agents), got {beside(quorum, agents)}",
         )
 
 
@@ -53,10 +53,12 @@ def _reachable_targets(written: Written) -> Iterator[Fault]:
         if threshold is None or metric not in SHARES | LOWER_IS_BETTER:
             continue
         if threshold < 0:
-            yield Fault(key=key, problem=f"{beside(threshold, 0)}, at least 0")
+            yield Fault(key=key, problem=f"expected at least 0, got {beside(threshold, 0)}")
         if threshold > 1 and metric in SHARES:
             hint = f"{threshold:g} % is {threshold / 100:g}"
-            yield Fault(key=key, problem=f"{beside(threshold, 1)}, at most 1", hint=hint)
+            yield Fault(
+                key=key, problem=f"expected at most 1, got {beside(threshold, 1)}", hint=hint
+            )
     raised = str(written.get("stopping_flag", False)).lower() in {"true", "1"}
     if raised and not written.get("stopping_target"):
         hint = "give stopping_target"

@@ -17,12 +17,12 @@ from fedbus.wire.jobfile.not_yet import not_yet
 from fedbus.wire.jobfile.tree import Place, Unusable, read, walk
 from fedbus.wire.values import IDENT_SAID
 
-_WHOLE = "{value}, not a whole number"
-_NUMBER = "{value}, not a number"
-_FLAG = "{value}, neither true nor false"
-_LIST = "{value}, not a list"
-_OBJECT = "{value}, not an object"
-_NAME = f"{{value}}, not {IDENT_SAID}"
+_WHOLE = "expected a whole number, got {value}"
+_NUMBER = "expected a number, got {value}"
+_FLAG = "expected true or false, got {value}"
+_LIST = "expected a list, got {value}"
+_OBJECT = "expected an object, got {value}"
+_NAME = f"expected {IDENT_SAID}, got {{value}}"
 _FEW = 8
 _SENTENCES = {
     "flag_for_number": _NUMBER,
@@ -39,13 +39,13 @@ _SENTENCES = {
     "bool_type": _FLAG,
     "bool_parsing": _FLAG,
     "string_unicode": "not text that can be written as UTF-8",
-    "string_type": "{value}, not text",
+    "string_type": "expected text, got {value}",
     "string_too_long": "longer than {max_length} characters",
     "string_pattern_mismatch": _NAME,
-    "greater_than": "{value}, must be more than {gt:.10g}",
-    "greater_than_equal": "{value}, at least {ge:.10g}",
-    "less_than_equal": "{value}, at most {le:.10g}",
-    "literal_error": "{value}, not {expected}",
+    "greater_than": "expected more than {gt:.10g}, got {value}",
+    "greater_than_equal": "expected at least {ge:.10g}, got {value}",
+    "less_than_equal": "expected at most {le:.10g}, got {value}",
+    "literal_error": "expected {expected}, got {value}",
     "too_long": "more than {max_length} entries",
     "tuple_type": _LIST,
     "model_type": _OBJECT,
