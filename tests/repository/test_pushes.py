@@ -140,8 +140,34 @@ def test_a_huge_card_is_refused_unfetched(stand: Stand) -> None:
             ),
             f"the model card: a card that names a file of {MAX_FILE + 1} bytes, at most {MAX_FILE}",
         ),
+        (
+            card(classes=("cat", "dog", "cat")),
+            "the model card: classes name 'cat' 2 times; expected each name once",
+        ),
+        (card(input={"shape": [-1]}), "the model card: input.shape is [-1]; expected at most 8"),
+        (card(input={"shape": 64}), "the model card: input.shape is 64; expected at most 8"),
+        (
+            card(input={"shape": [64], "dtype": ["float32"]}),
+            "the model card: input.dtype is ['float32']; expected one of",
+        ),
+        (
+            card(input={"x": {"data_types": 7}}),
+            "the model card: input: data_types with one of",
+        ),
+        (
+            card(structures={"torch": {"scale": 1.5}}).replace(b"1.5", b"NaN"),
+            "the model card: ModelCard: structures.torch.scale: NaN",
+        ),
+        (
+            card().replace(b"{", b'{"model": "faces", ', 1),
+            "the model card: ModelCard: ",
+        ),
     ],
-    ids=["no card", "other model", "impossible layout", "no manifest", "huge file"],
+    ids=[
+        *("no card", "other model", "impossible layout", "no manifest", "huge file"),
+        *("a class twice", "negative shape", "no shape", "no dtype", "no data types"),
+        *("not a number", "a key twice"),
+    ],
 )
 def test_a_card_that_cannot_be_used_is_refused(stand: Stand, stated: bytes, reason: str) -> None:
     """Before anything else is fetched, with the sentence that says what is wrong."""

@@ -26,8 +26,12 @@ class Cards:
         self._store = store
         self._layouts: dict[str, Layout] = {}
 
-    def read(self, card: Manifest, uploads: Sequence[Upload] = ()) -> ModelCard:
+    def read(
+        self, card: Manifest, uploads: Sequence[Upload] = (), *, pushed: bool = False
+    ) -> ModelCard:
         """Read a card, from its upload while it is not kept yet.
+
+        A card that is `pushed` must be JSON of one meaning: no key twice, no NaN.
 
         Raises:
             TransferError: it is not what its manifest names.
@@ -37,7 +41,7 @@ class Cards:
         data = self._bytes(card, uploads, card.size)
         if digest_of(data) != card.digest:
             raise TransferError(f"the card named {card.digest[:12]} holds something else")
-        return codec.from_json(ModelCard, data)
+        return (codec.from_foreign_json if pushed else codec.from_json)(ModelCard, data)
 
     def layout(self, card: Manifest) -> Layout:
         """Read the layout from a card that is kept.

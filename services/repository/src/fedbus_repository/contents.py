@@ -5,15 +5,17 @@ file is whole, trains, and has the weights of the card. What only running it tel
 pushes it has tried.
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import numpy as np
 
+from fedbus.data.format import DTYPES, MAX_DIMENSIONS, read_field
 from fedbus.errors import LayoutError, TrainingError, WireError
 from fedbus.frameworks.tflite_signatures import check_trainable
 from fedbus.frameworks.tflite_verify import verify
-from fedbus.layout import Layout
+from fedbus.layout import Layout, listed
 from fedbus.weights import MAX_PREFIX, read_header
 from fedbus.wire.cards import named_files
 from fedbus.wire.states import ModelCard
@@ -24,6 +26,36 @@ TFLITE: Final = "tflite"
 
 Read = Callable[[Manifest, int, int], bytes]
 """Bytes of a blob, from an offset, at most so many."""
+
+
+def check_claims(card: ModelCard) -> None:
+    """Refuse a card whose `classes` or `input` agents and inference could not use.
+
+    Raises:
+        WireError: names the key, what it holds, and what was expected.
+    """
+    name, times = Counter(card.classes).most_common(1)[0] if card.classes else ("", 1)
+    if times > 1:
+        raise WireError(f"classes name {name!r} {times} times; expected each name once")
+    said = card.input.get("x", card.input)
+    if isinstance(said, dict):
+        _check_input(said)
+
+
+def _check_input(said: Mapping[str, Any]) -> None:
+    shape, dtype = said.get("shape", [1]), said.get("dtype", "float32")
+    whole = isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape)
+    if not whole or len(shape) > MAX_DIMENSIONS:
+        raise WireError(
+            f"input.shape is {shape!r}; expected at most {MAX_DIMENSIONS} whole numbers above 0"
+        )
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise WireError(f"input.dtype is {dtype!r}; expected one of {listed(DTYPES)}")
+    if "data_types" in said:
+        try:
+            read_field("input", {"data_types": said["data_types"]})
+        except TrainingError as error:
+            raise WireError(str(error)) from error
 
 
 def check_finite(weights: Manifest, layout: Layout, read: Read) -> None:

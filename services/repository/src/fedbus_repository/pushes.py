@@ -19,7 +19,7 @@ from fedbus.wire.values import Manifest
 from fedbus_repository.cards import Cards
 from fedbus_repository.catalog import Catalog
 from fedbus_repository.commits import discard, keep, reserve
-from fedbus_repository.contents import check_finite, check_structures
+from fedbus_repository.contents import check_claims, check_finite, check_structures
 from fedbus_repository.errands import Bring, Call, Errand, Errands, Steps, Superseded
 from fedbus_repository.store import Refused, Store, Upload, Version
 
@@ -100,7 +100,8 @@ def open_card(
 ) -> Wanted | Refused:
     """Read the card, and make room for what it names."""
     try:
-        card = cards.read(message.card, uploads)
+        card = cards.read(message.card, uploads, pushed=True)
+        check_claims(card)
         layout, files = Layout.read(card.layout), files_of(card)
     except (LayoutError, TransferError, WireError) as error:
         return Refused(f"the model card: {error}")

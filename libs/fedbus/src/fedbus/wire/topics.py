@@ -318,7 +318,7 @@ def unanswerable(response_topic: str | None, root: str, *, open_profile: bool) -
     asker may not, or what its broker throws it out for. `open_profile` also allows topics outside
     our root.
     """
-    place = f"name one under {wildcard(root, REPLIES)[:-1]}"
+    place = f"name one of the form {wildcard(root, REPLIES)[:-1]}NAME, without a further /"
     if not response_topic:
         return f"no reply topic (MQTT 3.1.1 has none): with MQTT 5, {place}"
     shown = ascii(response_topic[:80])
