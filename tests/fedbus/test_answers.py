@@ -17,7 +17,7 @@ from fedbus.answers import (
     normalized,
 )
 from fedbus.errors import SettingsError
-from fedbus.wire.states import Answers
+from fedbus.wire.answer_kinds import Answers
 
 SCORES = np.array([[2.0, -1.0, 0.0], [0.0, 0.0, 3.0]], np.float32)
 LIKELY = np.exp(SCORES) / np.exp(SCORES).sum(axis=1, keepdims=True)

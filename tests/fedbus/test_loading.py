@@ -88,7 +88,7 @@ def test_safetensors_of_bfloat16_are_read_as_float32() -> None:
     [
         ("w.npz", b"", "not a safetensors file"),
         ("w.npz", b"\xff" * 64, "a header of"),
-        ("w.npz", b"PK\x03\x04 torn", "a header of"),
+        ("w.npz", b"PK\x03\x04 torn", "a truncated .npz file: it begins as one"),
         ("w.npz", b"\x93NUMPY\x01\x00", "but one bare array"),
         ("w.pt", b"", r"net\.load_state_dict\(torch\.load"),
         ("w.keras", b"", r"model\.load_weights\(FILE\) reads it"),

@@ -17,7 +17,8 @@ from fedbus.cli.answering import (
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.exported import NOTHING, Seen, look
 from fedbus.layout import Array, Weights
-from fedbus.wire.states import Answers, ModelCard, TensorSpec
+from fedbus.wire.answer_kinds import Answers
+from fedbus.wire.states import ModelCard, TensorSpec
 
 SPEC = TensorSpec(name="w", shape=(1,), dtype="float32")
 

@@ -22,7 +22,7 @@ import numpy as np
 from fedbus.catalogue.figures import QUANTITIES
 from fedbus.errors import SettingsError
 from fedbus.layout import Array, in_given_order, listed
-from fedbus.wire.states import Answers
+from fedbus.wire.answer_kinds import Answers
 
 Ending = Literal["softmax", "sigmoid", "scores"]
 """What a model's last operation makes of its numbers; `scores` is anything else."""

@@ -10,7 +10,7 @@ from fedbus.errors import FedbusError
 from fedbus.layout import Role, Weights
 from fedbus.plugins import Predicts
 from fedbus.training import Structure
-from fedbus.wire.states import Answers
+from fedbus.wire.answer_kinds import Answers
 
 _ROWS = 2
 

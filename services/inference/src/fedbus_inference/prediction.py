@@ -14,8 +14,8 @@ from fedbus.actions import Reply, ReplyTo
 from fedbus.answers import Ending, additions, normalized
 from fedbus.errors import TrainingError, WireError
 from fedbus.layout import DTYPES, Array
+from fedbus.wire.answer_kinds import Answers as Meaning
 from fedbus.wire.codec import MAX_MESSAGE
-from fedbus.wire.states import Answers as Meaning
 from fedbus_inference.arrays import Spec, nested, raw, read
 from fedbus_inference.encoding import Encoding, pack, unpack
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
+from fedbus.wire.answer_kinds import Answers
 from fedbus.wire.values import (
     Digest,
     Flag,
@@ -21,9 +22,6 @@ from fedbus.wire.values import (
 
 PROTOCOL = 1
 """Raised when a peer of the version before could no longer be understood."""
-
-Answers = Literal["classes", "probabilities", "logits", "values", "labels"]
-"""What a model's outputs mean: `docs/frameworks.md` says what each word stands for."""
 
 MAX_CLASSES = 100_000
 """Class names in a model card."""

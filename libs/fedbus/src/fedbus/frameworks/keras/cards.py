@@ -21,7 +21,7 @@ from fedbus.frameworks.keras.models import (
 from fedbus.frameworks.keras.tensors import roles_of, weights_of
 from fedbus.layout import Layout, listed
 from fedbus.training import Structure
-from fedbus.wire.states import Answers
+from fedbus.wire.answer_kinds import Answers
 
 FILE: Final = "model.tflite"
 _LOSSES: Final[dict[str, Loss]] = {

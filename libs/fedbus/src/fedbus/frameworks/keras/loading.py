@@ -11,7 +11,7 @@ from fedbus.frameworks.keras.tensors import set_weights, weights_of
 from fedbus.layout import Weights
 from fedbus.loading import check_fit
 from fedbus.training import Structure
-from fedbus.wire.states import Answers
+from fedbus.wire.answer_kinds import Answers
 
 
 def put(model: Any, weights: Weights) -> None:  # noqa: ANN401 - Keras has no types
