@@ -50,6 +50,7 @@ class Names:
 def names_of(names: Sequence[str]) -> Names:
     """Make the comparable form of a list of names."""
     text = json.dumps(list(names), ensure_ascii=False)
+    # As `digests.digest_of`, which loads pydantic with its manifests: 8 MB on a small device.
     return Names(blake3(text.encode()).hexdigest(), len(names), tuple(names))
 
 
