@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import textwrap
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint
@@ -86,7 +87,10 @@ def _read(docstring: str) -> tuple[str, dict[str, str]]:
             options[name] = found[2]
         elif name and line.strip():
             options[name] += " " + line.strip()
-    paragraphs = (" ".join(p.split()) for p in before.split("\n\n"))
+    paragraphs = (
+        textwrap.fill(" ".join(p.split()), 100, break_on_hyphens=False)
+        for p in before.split("\n\n")
+    )
     return "\n\n".join(p for p in paragraphs if p), options
 
 

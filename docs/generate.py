@@ -135,6 +135,7 @@ def _kinds() -> list[type[Any]]:
         kind
         for module in (states, values)
         for _, kind in inspect.getmembers(module, dataclasses.is_dataclass)
+        if kind.__module__.startswith("fedbus.")  # not pydantic's marks, which are dataclasses too
     }
     return sorted(said | parts, key=_name)
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,26 @@ def test_every_decision_is_listed() -> None:
     assert [page.name for page in pages if page.name not in listed] == []
     for number, page in enumerate(pages, 1):
         assert page.read_text(encoding="utf-8").startswith(f"# {number}. ")
+
+
+def test_no_line_of_prose_is_longer_than_120_columns() -> None:
+    """A long line hides what a commit changed; tables, code and single long links are exempt."""
+    folders = ("", "docs/**/", "examples/**/", "libs/*/", "mosquitto/", "services/*/")
+    pages = [page for folder in folders for page in ROOT.glob(f"{folder}*.md")]
+    assert ROOT / "CHANGELOG.md" in pages
+    assert ROOT / "docs" / "adr" / "README.md" in pages
+    assert [fault for page in pages for fault in long_lines(page)] == []
+
+
+def long_lines(page: Path) -> Iterator[str]:
+    """Yield the place of each line of prose that could be broken at 120 columns and is not."""
+    fenced = False
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        fenced ^= line.lstrip().startswith("```")
+        table_or_code = fenced or line.lstrip().startswith(("|", "```")) or line.startswith("    ")
+        breakable = len(line.split()) > 2  # a list item's mark and one word
+        if len(line) > 120 and breakable and not table_or_code:
+            yield f"{page.relative_to(ROOT)}:{number}: {len(line)} columns"
 
 
 def run_as_printed(line: str, target: Path) -> str:
