@@ -24,7 +24,7 @@ PURE = sorted(
             FEDBUS / name
             for name in (
                 *("ask.py", "echo.py", "node.py", "node_name.py"),
-                *("public.py", "setting_names.py", "weights.py"),
+                *("public.py", "setting_names.py", "text.py", "weights.py"),
             )
         ),
         (service / "core.py" for service in SERVICES),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fedbus.actions import Send
 from fedbus.aggregators import FedAvg
-from fedbus.digests import digest_of
+from fedbus.digests import manifest_of
 from fedbus.errors import PluginError
 from fedbus.layout import Layout
 from fedbus.plugins import Folds
@@ -17,7 +17,7 @@ from fedbus.weights import encode
 from fedbus.wire import codec
 from fedbus.wire.messages import Commit, Committed, Offer, OpenRound, Receipt, RoundEnded
 from fedbus.wire.states import ModelCard, TensorSpec
-from fedbus.wire.values import Manifest, ModelRef, Plan
+from fedbus.wire.values import ModelRef, Plan
 from fedbus_collector.collection import Means
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.shelf import Shelf
@@ -28,11 +28,6 @@ A, B, C = "agent.a", "agent.b", "agent.c"
 JOB = "job-1"
 
 Floats = NDArray[Any]
-
-
-def manifest_of(data: bytes) -> Manifest:
-    """Name a blob."""
-    return Manifest(digest=digest_of(data), size=len(data))
 
 
 def arrays(value: float = 0.0, *, dtype: str = "float32") -> dict[str, NDArray[Any]]:

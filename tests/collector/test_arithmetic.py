@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fedbus.aggregators import FedAvg
+from fedbus.digests import manifest_of
 from fedbus.errors import LayoutError
 from fedbus.layout import Layout, Tensor
 from fedbus.spool import Spool, Spools
 from fedbus.weights import blank, encode, flat
 from fedbus_collector.arithmetic import Arrived, Folding, aggregate, fold
-from tests.collector.stand import manifest_of
 
 NUMBERS = 300_000
 """More than one block, and no multiple of it."""

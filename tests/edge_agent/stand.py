@@ -10,7 +10,7 @@ import numpy as np
 from fedbus.actions import Connected
 from fedbus.data import of
 from fedbus.data.source import Fixed
-from fedbus.digests import digest_of
+from fedbus.digests import manifest_of
 from fedbus.errors import Stopped
 from fedbus.layout import Layout
 from fedbus.spool import Spools
@@ -19,7 +19,7 @@ from fedbus.wire import codec
 from fedbus.wire.fit import Rows
 from fedbus.wire.messages import EvaluateTask, Offer, Receipt, TrainTask
 from fedbus.wire.states import AgentFacts, ModelCard, TensorSpec
-from fedbus.wire.values import Manifest, ModelRef, Reading, TrainingParams
+from fedbus.wire.values import ModelRef, Reading, TrainingParams
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.data_watch import Changes
 from fedbus_edge_agent.flag import Flag
@@ -33,11 +33,6 @@ OTHER_COLLECTOR = "collector.2"
 JOB = "job-1"
 STORED = Receipt(job=JOB, task=1, verdict="stored")
 FILE = b"a structure's file"
-
-
-def manifest_of(data: bytes) -> Manifest:
-    """Name a blob."""
-    return Manifest(digest=digest_of(data), size=len(data))
 
 
 ARRAYS = {"w": np.zeros(4, np.float32)}

@@ -3,6 +3,7 @@
 import pytest
 
 from fedbus.actions import Introduce, Ran, Woke
+from fedbus.digests import manifest_of
 from fedbus.wire.messages import Decline, Offer, Receipt, TaskTaken
 from fedbus_edge_agent.core import TAKEN_SECONDS
 from tests.edge_agent.stand import (
@@ -12,7 +13,6 @@ from tests.edge_agent.stand import (
     JOB,
     STORED,
     Stand,
-    manifest_of,
     train,
     update_of,
     version,

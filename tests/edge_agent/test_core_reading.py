@@ -5,19 +5,11 @@ from typing import Any
 
 import pytest
 
+from fedbus.digests import manifest_of
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, TrainTask
 from fedbus.wire.values import Reading, TrainingParams, TransformParams
 from fedbus_edge_agent.trainers import Trainers
-from tests.edge_agent.stand import (
-    CONTROLLER,
-    JOB,
-    Stand,
-    card_of,
-    evaluate,
-    manifest_of,
-    train,
-    version,
-)
+from tests.edge_agent.stand import CONTROLLER, JOB, Stand, card_of, evaluate, train, version
 
 
 def asking(*steps: tuple[str, dict[str, Any]], loader: str | None = None) -> TrainingParams:

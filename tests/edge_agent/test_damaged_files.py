@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedbus import demo_data
+from fedbus.digests import manifest_of
 from fedbus.errors import TrainingError
 from fedbus.frameworks.tflite_admission import Admission
 from fedbus.frameworks.tflite_signatures import TfliteFacts
@@ -18,7 +19,6 @@ from fedbus_edge_agent.local_models import LocalModels
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.reports import ModelMetadata
 from fedbus_edge_agent.work import Model, Workbench
-from tests.edge_agent.stand import manifest_of
 from tests.edge_agent.test_work import (
     CARD,
     FILE,

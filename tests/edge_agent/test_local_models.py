@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedbus.digests import manifest_of
 from fedbus.errors import FedbusError, LayoutError, StoreError, TransferError
 from fedbus.layout import Layout
 from fedbus.weights import decode
@@ -18,7 +19,7 @@ from fedbus_edge_agent import local_models
 from fedbus_edge_agent.local_models import LocalModels
 from fedbus_edge_agent.npz import MAX_HEADER, read_npz, write_npz
 from fedbus_edge_agent.reports import ModelMetadata
-from tests.edge_agent.stand import FILE, manifest_of
+from tests.edge_agent.stand import FILE
 
 ARRAYS: Mapping[str, Any] = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedbus.digests import manifest_of
 from fedbus.errors import StoreError
 from fedbus.layout import Array, Layout, Weights
 from fedbus.training import Params, Structure, Update
@@ -16,7 +17,7 @@ from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.local_tensors import LocalTensors
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.work import Model, Workbench
-from tests.edge_agent.stand import manifest_of, train
+from tests.edge_agent.stand import train
 from tests.edge_agent.test_work import CARD, evaluation, ref, shard
 
 LAYOUT = Layout.of(

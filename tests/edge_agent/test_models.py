@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.digests import manifest_of
 from fedbus.errors import LayoutError, StoreError, TransferError
 from fedbus.spool import Spool, Spools
 from fedbus.wire import codec
@@ -12,7 +13,7 @@ from fedbus.wire.cards import MAX_CARD
 from fedbus.wire.states import ModelCard, TensorSpec
 from fedbus.wire.values import Manifest, ModelRef
 from fedbus_edge_agent.models import MAX_GATHERED, MAX_MODELS, Models
-from tests.edge_agent.stand import CARD, FILE, card_of, manifest_of, version, weights_of
+from tests.edge_agent.stand import CARD, FILE, card_of, version, weights_of
 
 SPOOLS = Spools(1 << 20)
 

@@ -5,10 +5,11 @@ from shutil import rmtree
 
 import pytest
 
+from fedbus.digests import manifest_of
 from fedbus.errors import StoreError
 from fedbus.wire.messages import Offer
 from fedbus_edge_agent.outbox import Kept, Outbox
-from tests.edge_agent.stand import COLLECTOR, JOB, manifest_of
+from tests.edge_agent.stand import COLLECTOR, JOB
 
 UPDATE = bytes(range(256)) * 8192
 """Two blocks of what a digest reads at once."""

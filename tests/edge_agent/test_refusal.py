@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.digests import manifest_of
 from fedbus.errors import TrainingError
 from fedbus.plugins import Trainer
 from fedbus.spool import Spools
@@ -21,7 +22,6 @@ from tests.edge_agent.stand import (
     Stand,
     card_of,
     evaluate,
-    manifest_of,
     train,
     version,
     weights_of,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fedbus.data import Dataset
+from fedbus.digests import manifest_of
 from fedbus.errors import StoreError, TrainingError
 from fedbus.layout import Array, Weights
 from fedbus.training import Params, Structure, Update
@@ -21,7 +22,7 @@ from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.remembering import States
 from fedbus_edge_agent.round_files import MAX_JOBS, RoundFiles
 from fedbus_edge_agent.work import Workbench
-from tests.edge_agent.stand import REPOSITORY, manifest_of, train
+from tests.edge_agent.stand import REPOSITORY, train
 from tests.edge_agent.test_work import LAYOUT, Nudge, model_of, needs_tflite, shard
 
 

@@ -21,6 +21,7 @@ from fedbus.data import Dataset, of
 from fedbus.data.about import About
 from fedbus.data.recipe import Loaded
 from fedbus.data.source import Fixed
+from fedbus.digests import manifest_of
 from fedbus.errors import FedbusError, PluginError, Stopped, TrainingError
 from fedbus.layout import Layout, Weights
 from fedbus.training import Params, Structure, Update
@@ -34,7 +35,7 @@ from fedbus_edge_agent.light import LightBench
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.outcome import plain
 from fedbus_edge_agent.work import Model, Workbench, keep
-from tests.edge_agent.stand import REPOSITORY, manifest_of, train
+from tests.edge_agent.stand import REPOSITORY, train
 from tests.packages import Install
 
 RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow")

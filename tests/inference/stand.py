@@ -26,7 +26,7 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
-from fedbus.digests import digest_of
+from fedbus.digests import manifest_of
 from fedbus.layout import Array, Layout
 from fedbus.training import Structure
 from fedbus.weights import Blob, decode, encode
@@ -45,11 +45,6 @@ FAULTY = 13.0
 
 REPLY = ReplyTo("fedbus/v1/replies/me", b"7", None)
 LAYOUT = Layout.of({"bias": np.zeros(1, np.float32)})
-
-
-def manifest_of(data: bytes) -> Manifest:
-    """Name a blob."""
-    return Manifest(digest=digest_of(data), size=len(data))
 
 
 def weights(bias: float) -> bytes:

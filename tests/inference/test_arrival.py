@@ -6,6 +6,7 @@ from typing import NoReturn
 import pytest
 
 from fedbus.actions import Connected, Fetched, FetchFailed, Received, RunFailed, Woke
+from fedbus.digests import manifest_of
 from fedbus.frameworks.tflite_trial import NotTried
 from fedbus.wire.codec import MAX_MESSAGE
 from fedbus.wire.states import ModelLatest, TensorSpec
@@ -14,7 +15,7 @@ from fedbus_inference import arrival
 from fedbus_inference.arrival import Buffer
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
-from tests.inference.stand import Stand, Sums, card, manifest_of, weights
+from tests.inference.stand import Stand, Sums, card, weights
 
 
 def test_a_model_comes_as_card_structure_and_weights() -> None:

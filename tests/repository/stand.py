@@ -27,7 +27,7 @@ from fedbus.actions import (
     Trouble,
     WakeAt,
 )
-from fedbus.digests import digest_of
+from fedbus.digests import manifest_of
 from fedbus.weights import Layout, encode
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard, ModelLatest, TensorSpec
@@ -43,11 +43,6 @@ AT = "2026-11-29T08:53:28.120Z"
 AGENTS = ("agent.a", "agent.b", "agent.c")
 LAYOUT = Layout.of({"bias": np.zeros(3, np.float32), "weight": np.zeros((2, 3), np.float32)})
 FILE = b"the structure of a model, as some framework reads it"
-
-
-def manifest_of(data: bytes) -> Manifest:
-    """Name a blob."""
-    return Manifest(digest=digest_of(data), size=len(data))
 
 
 def weights(value: float) -> bytes:

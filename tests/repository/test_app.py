@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.digests import manifest_of
 from fedbus.errors import SettingsError
 from fedbus.node import Identity
 from fedbus.settings import settings_from
@@ -11,7 +12,7 @@ from fedbus_repository.app import build
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.settings import RepositorySettings
 from fedbus_repository.sqlite import SqliteStore
-from tests.repository.stand import FILE, manifest_of, push
+from tests.repository.stand import FILE, push
 
 IDENTITY = Identity(name="repository.1", incarnation=1)
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fedbus.digests import manifest_of
 from fedbus.errors import StoreError, TransferError
 from fedbus_repository import blobs
 from fedbus_repository.blobs import BlobFolder
 from fedbus_repository.upload import BLOCK
-from tests.repository.stand import manifest_of
 
 CHUNK = 256 * 1024
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fedbus.digests import manifest_of
 from fedbus.errors import StoreError, TransferError
 from fedbus.wire import codec
 from fedbus.wire.cards import files_of
@@ -9,7 +10,7 @@ from fedbus.wire.states import ModelCard, ModelNeeds
 from fedbus_repository import cards
 from fedbus_repository.cards import Cards
 from fedbus_repository.store import Store
-from tests.repository.stand import FILE, LAYOUT, card, manifest_of, plain, put
+from tests.repository.stand import FILE, LAYOUT, card, plain, put
 
 
 def test_a_layout_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fedbus.actions import Note, Received
+from fedbus.digests import manifest_of
 from fedbus.testing.trail import check_trail
 from fedbus.wire.messages import Commit, CommitRefused, Committed, LookedUp, LookUp
 from fedbus.wire.values import Plan
@@ -17,7 +18,6 @@ from tests.repository.stand import (
     Stand,
     begin,
     load,
-    manifest_of,
     plan_next,
     put,
     record_of,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fedbus.actions import Woke
+from fedbus.digests import manifest_of
 from fedbus.errors import StoreError
 from fedbus.testing.trail import check_trail
 from fedbus.wire.messages import Commit, Committed
@@ -24,7 +25,6 @@ from tests.repository.stand import (
     begin,
     commit_next,
     load,
-    manifest_of,
     plan_next,
     push,
     put,

@@ -8,6 +8,7 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.actions import Received, RunFailed
+from fedbus.digests import manifest_of
 from fedbus.errors import StoreError
 from fedbus.layout import Layout
 from fedbus.testing.trail import check_trail
@@ -28,7 +29,6 @@ from tests.repository.stand import (
     Stand,
     begin,
     card,
-    manifest_of,
     plain,
     plan_of,
     push,

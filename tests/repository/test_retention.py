@@ -2,9 +2,10 @@
 
 import pytest
 
+from fedbus.digests import manifest_of
 from fedbus_repository.retention import best, outdated
 from fedbus_repository.store import Version
-from tests.repository.stand import MODEL, card, manifest_of, weights
+from tests.repository.stand import MODEL, card, weights
 
 
 def version(number: int, *, scored: bool = True, pinned: bool = False, **metrics: float) -> Version:

@@ -4,21 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from fedbus.digests import manifest_of
 from fedbus.wire.values import Plan, RoundRecord
 from fedbus_repository import rules
 from fedbus_repository.rules import Standing, verdict, why_no_commit
 from fedbus_repository.store import Ended, Version
-from tests.repository.stand import (
-    AGENTS,
-    JOB,
-    MODEL,
-    card,
-    contributor,
-    manifest_of,
-    record_of,
-    ref_of,
-    weights,
-)
+from tests.repository.stand import AGENTS, JOB, MODEL, card, contributor, record_of, ref_of, weights
 
 LATEST = Version(
     model=MODEL, version=4, parent=3, weights=manifest_of(weights(0)), card=manifest_of(card())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.digests import manifest_of
 from fedbus.errors import StoreError, TransferError
 from fedbus.testing.trail import check_trail
 from fedbus_repository.store import (
@@ -33,7 +34,6 @@ from tests.repository.stand import (
     commit_next,
     contributor,
     load,
-    manifest_of,
     plan_next,
     plan_of,
     push,

@@ -21,7 +21,8 @@ import numpy as np
 
 from fedbus.catalogue.figures import QUANTITIES
 from fedbus.errors import SettingsError
-from fedbus.layout import Array, in_given_order, listed
+from fedbus.layout import Array
+from fedbus.text import in_given_order, listed
 from fedbus.wire.answer_kinds import Answers
 
 Ending = Literal["softmax", "sigmoid", "scores"]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.errors import LayoutError
+from fedbus.text import listed
 
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
@@ -40,7 +41,6 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     "int32": "int64", "uint32": "int64", "int64": "int64", "uint64": "int64",
 }  # fmt: skip
 """What a delta holds for whole numbers: a signed dtype that every difference fits, or 64 bits."""
-_SHOWN = 12
 
 
 class TensorLike(Protocol):
@@ -210,15 +210,3 @@ class Layout:
                 return tensor.name
             left -= tensor.numbers
         raise LayoutError(f"number {index} is beyond the layout's {self.numbers}")
-
-
-def listed(names: Iterable[str]) -> str:
-    """Join names for a sentence, sorted, the first twelve of them."""
-    return in_given_order(sorted(names))
-
-
-def in_given_order(names: Iterable[str]) -> str:
-    """Join names for a sentence in the order they have, the first twelve of them."""
-    shown = list(names)
-    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
-    return ", ".join(shown[:_SHOWN]) + more

@@ -16,7 +16,8 @@ from typing import Any, Final, cast
 import numpy as np
 
 from fedbus.errors import LayoutError
-from fedbus.layout import Array, Layout, Weights, listed
+from fedbus.layout import Array, Layout, Weights
+from fedbus.text import listed
 from fedbus.weight_files import read_weights
 
 Put = Callable[[Any, Weights], None]

@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.errors import LayoutError
-from fedbus.layout import Array, Encoding, Layout, Role, Tensor, Weights, listed
+from fedbus.layout import Array, Encoding, Layout, Role, Tensor, Weights
+from fedbus.text import listed
 
 __all__ = [
     "BLOCK",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from fedbus.catalogue import FRAMEWORKS
-from fedbus.layout import listed
+from fedbus.text import listed
 from fedbus.wire.jobfile import params, parse
 
 Trainers = Sequence[str]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from fedbus.errors import FedbusError
-from fedbus.layout import listed
 from fedbus.plugins import AgentInfo
+from fedbus.text import listed
 from fedbus.wire.fit import Wish
 from fedbus.wire.states import ModelNeeds
 from fedbus.wire.values import ModelRef, Plan

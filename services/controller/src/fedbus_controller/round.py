@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fedbus.actions import Action, Ask, Cancel, Note
-from fedbus.layout import listed
+from fedbus.text import listed
 from fedbus.wire.messages import Dismiss, Dismissed, OpenRound, RoundOpened, TaskTaken, TrainTask
 from fedbus.wire.values import Plan
 from fedbus_controller.brief import Brief

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from random import Random
 
-from fedbus.layout import listed
 from fedbus.plugins import AgentInfo, Selector
 from fedbus.plugins.finding import told
+from fedbus.text import listed
 
 SHORT_SECONDS = 60.0
 """How long a selector may name too few."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from fedbus.actions import Reply, ReplyTo
 from fedbus.errors import WireError
-from fedbus.layout import listed
+from fedbus.text import listed
 from fedbus.wire.jobfile import Fault, JobFile, JobFileError, Plugins, parse
 from fedbus.wire.jobfile.tree import read
 from fedbus.wire.json_reader import read_json

@@ -9,7 +9,8 @@ import numpy as np
 
 from fedbus import npz
 from fedbus.errors import LayoutError, StoreError
-from fedbus.layout import Array, Layout, Tensor, Weights, listed
+from fedbus.layout import Array, Layout, Tensor, Weights
+from fedbus.text import listed
 from fedbus.weights import blank, decode
 
 MAX_HEADER = 16 * 1024

@@ -7,8 +7,8 @@ from typing import Protocol, runtime_checkable
 
 from fedbus import plugins
 from fedbus.errors import PluginError
-from fedbus.layout import listed
 from fedbus.plugins import TrainerFactory
+from fedbus.text import listed
 from fedbus.wire.fit import Rows
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import BASE, Reading

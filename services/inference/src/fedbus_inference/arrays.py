@@ -13,8 +13,9 @@ from typing import Any, Final, cast
 import numpy as np
 
 from fedbus.errors import WireError
-from fedbus.layout import DTYPES, MAX_DIMENSIONS, Array, listed
+from fedbus.layout import DTYPES, MAX_DIMENSIONS, Array
 from fedbus.rounding import beside
+from fedbus.text import listed
 
 _MOST_NORMALIZED: Final = 1 + 1e-6
 """As agents judge their rows; see `fedbus.data.format.check_batch`."""

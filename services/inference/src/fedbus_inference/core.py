@@ -20,7 +20,7 @@ from fedbus.actions import (
     Woke,
 )
 from fedbus.errors import WireError
-from fedbus.layout import listed
+from fedbus.text import listed
 from fedbus.wire.states import AgentFacts, ModelLatest
 from fedbus.wire.topics import INFERENCE, MODEL_LATEST, Topic
 from fedbus_inference.desk import Desk

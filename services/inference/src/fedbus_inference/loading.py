@@ -8,7 +8,7 @@ import numpy as np
 
 from fedbus.digests import digest_of
 from fedbus.errors import PluginError, TrainingError, TransferError
-from fedbus.layout import listed
+from fedbus.text import listed
 from fedbus.training import Structure
 from fedbus.weights import Blob
 from fedbus.wire import codec

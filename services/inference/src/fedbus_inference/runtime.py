@@ -9,8 +9,9 @@ from typing import Final, TypeAlias
 from fedbus import plugins
 from fedbus.errors import LayoutError, PluginError, SettingsError
 from fedbus.frameworks.tflite_admission import TFLITE, Admission
-from fedbus.layout import Array, Layout, listed
+from fedbus.layout import Array, Layout
 from fedbus.plugins import Predicts, RuntimeFactory, TrainerFactory
+from fedbus.text import listed
 from fedbus.training import Structure
 from fedbus.weights import Blob, check_update, decode
 from fedbus.wire.states import ModelCard

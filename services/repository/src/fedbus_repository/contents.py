@@ -15,7 +15,8 @@ from fedbus.data.format import DTYPES, MAX_DIMENSIONS, read_field
 from fedbus.errors import LayoutError, TrainingError, WireError
 from fedbus.frameworks.tflite_signatures import check_trainable
 from fedbus.frameworks.tflite_verify import verify
-from fedbus.layout import Layout, listed
+from fedbus.layout import Layout
+from fedbus.text import listed
 from fedbus.weights import MAX_PREFIX, read_header
 from fedbus.wire.cards import named_files
 from fedbus.wire.states import ModelCard

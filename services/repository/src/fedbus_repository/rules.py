@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from fedbus.catalogue import impossible
-from fedbus.layout import listed
+from fedbus.text import listed
 from fedbus.weights import MAX_PREFIX
 from fedbus.wire.jobfile import differences
 from fedbus.wire.moments import seconds_of

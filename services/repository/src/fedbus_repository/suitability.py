@@ -2,7 +2,7 @@
 
 from fedbus.answers import doubt, fitting
 from fedbus.catalogue import FRAMEWORKS
-from fedbus.layout import listed
+from fedbus.text import listed
 from fedbus.wire.jobfile import JobFile, JobFileError, not_taken, params, parse
 from fedbus.wire.messages import JobFault
 from fedbus.wire.states import ModelNeeds

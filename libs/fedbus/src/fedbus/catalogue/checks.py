@@ -11,7 +11,7 @@ from fedbus.catalogue.figures import QUANTITIES, SHARES
 from fedbus.catalogue.frameworks import FRAMEWORKS, Framework
 from fedbus.catalogue.torch import CYCLED, LAMBDAS, MADE_OF_PARTS
 from fedbus.errors import TrainingError
-from fedbus.layout import listed
+from fedbus.text import listed
 from fedbus.training import Argument
 
 _NO_PARTS: Final = MADE_OF_PARTS | {"reducelronplateau"}

@@ -24,7 +24,7 @@ import numpy as np
 from fedbus import plugins, weight_files
 from fedbus.cli.answering import SAYS_NOTHING, Stated, row_of, settle
 from fedbus.cli.pushed_files import check_files
-from fedbus.digests import digest_of
+from fedbus.digests import digest_of, manifest_of
 from fedbus.errors import FedbusError, LayoutError, SettingsError, WireError
 from fedbus.exported import look
 from fedbus.layout import Layout, Role, Weights
@@ -34,7 +34,6 @@ from fedbus.wire import codec
 from fedbus.wire.json_reader import read_json
 from fedbus.wire.messages import PushModel
 from fedbus.wire.states import ModelCard
-from fedbus.wire.values import Manifest
 
 _TFLITE = b"TFL3"
 """At byte 4 of every such file."""
@@ -143,11 +142,6 @@ def packed(
         model=card.model, card=manifests["card"], weights=manifests["weights"], reset=False
     )
     return PackedModel(push, blobs)
-
-
-def manifest_of(data: bytes | bytearray) -> Manifest:
-    """Name a blob by its content."""
-    return Manifest(digest=digest_of(data), size=len(data))
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -16,7 +16,6 @@ import typer
 from fedbus import clock
 from fedbus.bus.base import BrokerAddress
 from fedbus.cli import show
-from fedbus.cli.counts import counted
 from fedbus.cli.exits import Failed, Interrupted, Unreachable
 from fedbus.cli.here import broker_of, cluster_of
 from fedbus.cli.stale import current_login
@@ -25,6 +24,7 @@ from fedbus.cluster import place
 from fedbus.cluster.local import STOP_SECONDS
 from fedbus.cluster.place import Place
 from fedbus.errors import SettingsError
+from fedbus.text import counted
 from fedbus.wire.topics import ROOT
 
 DOWN_SECONDS = STOP_SECONDS + 15.0

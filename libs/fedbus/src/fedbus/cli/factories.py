@@ -15,11 +15,13 @@ from typing import Any, Final
 
 from fedbus import plugins
 from fedbus.cli.answering import SAYS_NOTHING, Stated, settle
-from fedbus.cli.card import PackedModel, manifest_of, packed
+from fedbus.cli.card import PackedModel, packed
 from fedbus.data.format import MAX_DIMENSIONS
+from fedbus.digests import manifest_of
 from fedbus.errors import SettingsError
 from fedbus.exported import Exported
-from fedbus.layout import Layout, Weights, listed
+from fedbus.layout import Layout, Weights
+from fedbus.text import listed
 from fedbus.training import Structure
 
 Export = Callable[[object, Structure | None, tuple[int, ...] | None], Exported]

@@ -13,8 +13,9 @@ from fedbus.cli.answering import row_of
 from fedbus.data.loaders.pictures import MAX_PIXELS
 from fedbus.data.loaders.pixels import reading_of
 from fedbus.errors import LayoutError, PluginError, SettingsError, TrainingError
-from fedbus.layout import Array, listed
+from fedbus.layout import Array
 from fedbus.npz import read_npy, read_one
+from fedbus.text import listed
 from fedbus.wire.states import ModelCard
 
 PICTURES: Final = frozenset({

@@ -18,7 +18,6 @@ from fedbus.cli.answering import Stated, read_classes
 from fedbus.cli.archive import check_writable, write_weights
 from fedbus.cli.aside import aside
 from fedbus.cli.card import PackedModel
-from fedbus.cli.counts import counted
 from fedbus.cli.ending import ENDING
 from fedbus.cli.exits import Failed
 from fedbus.cli.factories import is_factory
@@ -50,6 +49,7 @@ from fedbus.data import Dataset
 from fedbus.data.recipe import read
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.interruption import temporary_folder
+from fedbus.text import counted
 from fedbus.wire import codec
 from fedbus.wire.jobfile import Fault, JobFile, JobFileError, params, parse
 from fedbus.wire.states import RoundState

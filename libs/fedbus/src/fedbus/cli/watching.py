@@ -24,10 +24,10 @@ from fedbus.bus.base import Packet
 from fedbus.cli import show
 from fedbus.cli.awaited import Awaited
 from fedbus.cli.client import connected
-from fedbus.cli.counts import counted
 from fedbus.cli.exits import Refused
 from fedbus.cli.where import Where
 from fedbus.errors import BusError, WireError
+from fedbus.text import counted
 from fedbus.wire import codec
 from fedbus.wire.states import ENDED, JobState, NodeState, RoundState
 from fedbus.wire.topics import JOB_STATE, NODE_STATE, ROUND_STATE, matches

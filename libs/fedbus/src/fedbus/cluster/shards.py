@@ -9,7 +9,7 @@ from pathlib import Path
 from fedbus.cluster.members import EVALUATOR
 from fedbus.cluster.process import tied
 from fedbus.errors import SettingsError, StoreError
-from fedbus.layout import in_given_order
+from fedbus.text import in_given_order
 from fedbus.wire.values import is_node
 
 HELD_OUT = "held_out.npz"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from fedbus.errors import TrainingError
-from fedbus.layout import in_given_order
+from fedbus.text import in_given_order
 
 Target = Literal["auto", "class", "number"]
 _LABELS: Final = frozenset({"class", "label", "labels", "target", "y"})

@@ -16,8 +16,9 @@ import numpy as np
 
 from fedbus.data.dataset import Batch, Dataset
 from fedbus.errors import TrainingError
-from fedbus.layout import Array, listed
+from fedbus.layout import Array
 from fedbus.rounding import beside
+from fedbus.text import listed
 from fedbus.wire.announced_names import MAX_NAME, names_of, plain_names
 
 Kind = Literal["image", "numerical", "categorical"]

@@ -17,8 +17,8 @@ from fedbus.data.dataset import Batch
 from fedbus.data.format import Field, Format, check_batch, differences
 from fedbus.data.json_or_file import json_given, named
 from fedbus.errors import FedbusError, PluginError, TrainingError
-from fedbus.layout import in_given_order
 from fedbus.plugins.protocols import Transform
+from fedbus.text import in_given_order
 from fedbus.wire.jobfile.faults import nearest
 from fedbus.wire.values import MAX_TRANSFORMS
 

@@ -11,7 +11,8 @@ from fedbus.data.about import About
 from fedbus.data.dataset import Dataset, of
 from fedbus.data.words import check_names
 from fedbus.errors import TrainingError
-from fedbus.layout import Array, in_given_order
+from fedbus.layout import Array
+from fedbus.text import in_given_order
 
 KEPT_BYTES: Final = 16 * 2**20
 """A data set up to this size is read once and kept in memory; a larger one stays on its disk."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from fedbus.errors import TrainingError
-from fedbus.layout import in_given_order
+from fedbus.text import in_given_order
 from fedbus.wire.announced_names import MAX_NAME
 
 AUTO: Final = "auto"

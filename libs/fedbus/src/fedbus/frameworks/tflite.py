@@ -34,7 +34,8 @@ from fedbus.errors import TrainingError
 from fedbus.frameworks.handover import HandsOver
 from fedbus.frameworks.tflite_file import Signature, open_structure
 from fedbus.labels import check_yes_or_no, class_truths, drawn_classes
-from fedbus.layout import Array, Layout, Weights, listed
+from fedbus.layout import Array, Layout, Weights
+from fedbus.text import listed
 from fedbus.training import (
     CROSS_ENTROPY,
     Params,

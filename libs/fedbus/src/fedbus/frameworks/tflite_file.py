@@ -11,7 +11,8 @@ import numpy as np
 from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks.tflite_signatures import NEEDED, TfliteFacts, check_signatures
 from fedbus.frameworks.tflite_verify import verify
-from fedbus.layout import Array, listed
+from fedbus.layout import Array
+from fedbus.text import listed
 from fedbus.training import Structure
 
 _RUNTIMES: Final = ("tflite_runtime", "ai_edge_litert", "tensorflow.lite.python")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from fedbus.errors import TrainingError
-from fedbus.layout import Layout, listed
+from fedbus.layout import Layout
+from fedbus.text import listed
 
 NEEDED: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = {
     "train": (frozenset({"x", "y", "learning_rate"}), frozenset({"loss"})),

@@ -9,7 +9,6 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Literal, get_args, overload
 
 from fedbus.errors import PluginError
-from fedbus.layout import listed
 from fedbus.plugins.protocols import (
     Aggregator,
     Folds,
@@ -19,6 +18,7 @@ from fedbus.plugins.protocols import (
     Selector,
     TrainerFactory,
 )
+from fedbus.text import listed
 from fedbus.wire.jobfile.faults import nearest
 from fedbus.wire.values import IDENT, IDENT_SAID
 

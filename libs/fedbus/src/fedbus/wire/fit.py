@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedbus.catalogue import FRAMEWORKS, at_most, slots
-from fedbus.layout import listed
+from fedbus.text import listed
 from fedbus.wire.states import AgentFacts, ModelNeeds
 from fedbus.wire.values import BASE, Reading, TrainingParams
 

@@ -17,7 +17,8 @@ from fedbus.data.pinned import Pinned
 from fedbus.data.rows import check_batch_size, check_row, inputs, kept, truths, within
 from fedbus.data.words import check_names
 from fedbus.errors import TrainingError
-from fedbus.layout import Array, listed
+from fedbus.layout import Array
+from fedbus.text import listed
 
 Raw = Mapping[str, Any]
 

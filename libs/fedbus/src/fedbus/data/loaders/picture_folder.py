@@ -14,7 +14,7 @@ import numpy as np
 
 from fedbus.data.rows import numbered
 from fedbus.errors import TrainingError
-from fedbus.layout import in_given_order, listed
+from fedbus.text import in_given_order, listed
 
 SUFFIXES: Final = frozenset({
     ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.errors import TrainingError
-from fedbus.layout import listed
 from fedbus.rounding import beside
+from fedbus.text import listed
 
 CHANNELS: Final = {"grey": ("L", 1), "rgb": ("RGB", 3)}
 Background = Literal["ignore"] | int | Sequence[int] | None

@@ -12,7 +12,7 @@ from typing import Any, Final
 from fedbus.data.cells import Cells
 from fedbus.data.pinned import Pinned
 from fedbus.errors import TrainingError
-from fedbus.layout import in_given_order
+from fedbus.text import in_given_order
 
 Row = tuple[int, list[str]]
 """A line's number, the first being 1, and its cells."""

@@ -30,7 +30,8 @@ from fedbus.data.split.sizes import (
     sample_quantity,
 )
 from fedbus.errors import TrainingError
-from fedbus.layout import Array, in_given_order, listed
+from fedbus.layout import Array
+from fedbus.text import in_given_order, listed
 
 
 class Sampler(Protocol):

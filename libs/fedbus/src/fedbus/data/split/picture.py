@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from fedbus.data.split.dealing import Rows
 from fedbus.errors import PluginError, TrainingError
-from fedbus.layout import Array, listed
+from fedbus.layout import Array
+from fedbus.text import listed
 
 Counts = NDArray[np.int64]
 """(agents, classes): an agent's rows of each class."""

@@ -10,7 +10,7 @@ from fedbus.data.dataset import Batch
 from fedbus.data.format import DTYPES, Format
 from fedbus.data.transforms.halves import Half, check_half, field, rows, with_field, with_rows
 from fedbus.errors import TrainingError
-from fedbus.layout import listed
+from fedbus.text import listed
 
 MAX_CLASSES: Final = 2**20
 

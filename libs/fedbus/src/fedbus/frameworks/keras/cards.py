@@ -19,7 +19,8 @@ from fedbus.frameworks.keras.models import (
     ending_of,
 )
 from fedbus.frameworks.keras.tensors import roles_of, weights_of
-from fedbus.layout import Layout, listed
+from fedbus.layout import Layout
+from fedbus.text import listed
 from fedbus.training import Structure
 from fedbus.wire.answer_kinds import Answers
 

@@ -7,7 +7,8 @@ from fedbus.exported import Exported, look
 from fedbus.frameworks.torch.models import build
 from fedbus.frameworks.torch.tensors import least_batch, roles_of, weights_of
 from fedbus.frameworks.torch.trainer import TorchTrainer
-from fedbus.layout import Layout, in_given_order
+from fedbus.layout import Layout
+from fedbus.text import in_given_order
 from fedbus.training import Structure
 
 

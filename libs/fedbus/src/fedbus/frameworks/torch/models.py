@@ -15,7 +15,7 @@ from torch.nn.functional import relu
 
 from fedbus import plugins
 from fedbus.errors import PluginError, TrainingError
-from fedbus.layout import listed
+from fedbus.text import listed
 from fedbus.training import Structure
 
 MAX_NUMBERS: Final = 2**28

@@ -1,0 +1,24 @@
+"""Lists and counts in sentences. Pure."""
+
+from collections.abc import Iterable
+from typing import Final
+
+MAX_LISTED_NAMES: Final = 12
+"""Names that a sentence lists; it counts the rest."""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Join names for a sentence, sorted: `a, b, c`, at most `MAX_LISTED_NAMES` of them."""
+    return in_given_order(sorted(names))
+
+
+def in_given_order(names: Iterable[str]) -> str:
+    """Join names for a sentence in their own order, at most `MAX_LISTED_NAMES` of them."""
+    shown = list(names)
+    more = len(shown) - MAX_LISTED_NAMES
+    return ", ".join(shown[:MAX_LISTED_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def counted(number: int, what: str) -> str:
+    """Format a number of things: `1 agent`, `2 agents`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,28 @@
+"""Lists and counts, as sentences have them."""
+
+import pytest
+
+from fedbus.text import counted, in_given_order, listed
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 agents"), (1, "1 agent"), (2, "2 agents")])
+def test_one_is_no_plural(number: int, said: str) -> None:
+    """`1 agents` stood in every round of a fleet of one."""
+    assert counted(number, "agent") == said
+
+
+def test_a_list_is_sorted_unless_its_order_means_something() -> None:
+    """The names of missing tensors come from a set; those of classes are numbered."""
+    assert listed(["w2", "b", "w1"]) == "b, w1, w2"
+    assert in_given_order(["w2", "b", "w1"]) == "w2, b, w1"
+    assert listed([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("count", "end"), [(12, "n10, n11"), (13, "n11 and 1 more"), (4000, "n11 and 3988 more")]
+)
+def test_a_long_list_is_cut_and_says_how_many_names_it_leaves_out(count: int, end: str) -> None:
+    """A model of 4096 tensors would fill a screen, and every log line about it."""
+    text = in_given_order(f"n{number}" for number in range(count))
+    assert text.endswith(end)
+    assert text.count(",") == 11
