@@ -30,7 +30,7 @@ class Source(Protocol):
         """Bytes in all."""
 
     def read(self, offset: int, length: int, /) -> bytes | memoryview:
-        """Take `length` bytes at an offset."""
+        """Return `length` bytes at an offset; a memoryview is a lease, to be released after use."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,16 @@
-"""Where blobs lie while they are received, folded and served: in memory up to a budget, else files.
+"""Blobs that are being received, folded or served: in memory up to a budget, beyond it in files.
 
 Every big array of a round is a spool, so memory is bounded whatever the model's size. The files
-have no name (they are unlinked as they are made), so a killed process leaves nothing behind.
+have no name (they are unlinked as they are created), so a killed process leaves nothing behind.
+
+A memoryview that `Spool.read` returns is a lease on the spool's memory: it stays readable and
+unchanged after the spool is closed, and the memory goes to another spool only if no view of it is
+left. Release a view with `with` or `release()`; a NumPy array over a view holds it too. The memory
+itself keeps this account (the buffer protocol: a bytearray that is exported refuses to be resized),
+so a view that nobody releases costs its memory, and never lets another blob's bytes appear in it.
 """
 
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,17 +22,16 @@ from fedbus.digests import hasher
 from fedbus.errors import StoreError
 
 BLOCK_BYTES = 1024 * 1024
-SPARE_FROM = 64 * 1024
-SPARE_MOST = 128 * 2**20
-_REFERENCES = 3
-"""To a closed spool's memory: of `close`, of `take_back`, and of who counts them."""
+MIN_SPARE_BYTES = 64 * 1024
+"""Smaller memory is not kept for the next spool: to allocate it costs next to nothing."""
+MAX_SPARE_BYTES = 128 * 2**20
 
 
 class Spool:
     """`size` bytes that can be written and read at any offset; a Sink and a Source.
 
-    A full disk must not end a service, so `write` keeps silent about it: whoever reads is told. A
-    spool that was closed holds no bytes: whoever still wants some gets none.
+    A full disk must not end a service, so `write` does not report it; every later `read` does. A
+    closed spool holds no bytes, and a read of it returns none.
     """
 
     def __init__(
@@ -41,11 +45,11 @@ class Spool:
 
     @property
     def in_memory(self) -> bool:
-        """Whether it counts against the budget."""
+        """Whether the bytes are in memory and count against the budget, or in a file."""
         return self._memory is not None
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Put bytes at an offset.
+        """Write bytes at an offset.
 
         Raises:
             StoreError: the bytes lie beyond the size.
@@ -54,7 +58,8 @@ class Spool:
             raise StoreError(f"spool: bytes {offset} to {offset + len(data)} of {self.size}")
         if self._memory is not None:
             # A bytearray would copy what it is given before it copies that into itself.
-            memoryview(self._memory)[offset : offset + len(data)] = data
+            with memoryview(self._memory) as whole:
+                whole[offset : offset + len(data)] = data
         elif self._file is not None:
             self._write_file(self._file, offset, memoryview(data).cast("B"))
 
@@ -66,20 +71,24 @@ class Spool:
         except OSError as error:
             self._fault = f"spool: {error.strerror}, in {self._budget.folder}"
 
-    def read(self, offset: int, length: int) -> bytes | memoryview:
-        """Take bytes at an offset; a view where they are in memory.
+    def read(self, offset: int, length: int) -> memoryview:
+        """Return a view of up to `length` bytes at an offset; fewer where the spool ends.
+
+        The view is a lease: release it once the bytes are used, so that the memory can serve the
+        next spool. Where the bytes are in a file, it is a view of a copy.
 
         Raises:
-            StoreError: some that were written are not there: the disk is full, say.
+            StoreError: an earlier write failed, because the disk is full for example.
         """
         if self._fault:
             raise StoreError(self._fault)
         if self._memory is not None:
-            return memoryview(self._memory)[offset : offset + length]
-        return b"" if self._file is None else os.pread(self._file, length, offset)
+            with memoryview(self._memory) as whole:
+                return whole[offset : offset + length]
+        return memoryview(b"" if self._file is None else os.pread(self._file, length, offset))
 
-    def blocks(self, offset: int = 0, length: int = BLOCK_BYTES) -> Iterator[bytes | memoryview]:
-        """Read all from an offset on, a block at a time.
+    def blocks(self, offset: int = 0, length: int = BLOCK_BYTES) -> Iterator[memoryview]:
+        """Read everything from an offset on, in blocks of `length` bytes.
 
         Raises:
             StoreError: see `read`.
@@ -89,18 +98,22 @@ class Spool:
             offset += length
 
     def digest(self) -> str:
-        """Name the content by its digest.
+        """Compute the digest of the content.
 
         Raises:
             StoreError: see `read`.
         """
-        sha = hasher()
+        digest = hasher()
         for block in self.blocks():
-            sha.update(block)
-        return sha.hexdigest()
+            with block:
+                digest.update(block)
+        return digest.hexdigest()
 
     def close(self) -> None:
-        """Give the room back; twice is once."""
+        """Return the memory to the budget, or delete the file; a second call does nothing.
+
+        Views that `read` has returned stay readable: their memory is then not used again.
+        """
         if self._memory is not None:
             memory, self._memory = self._memory, None
             self._budget.take_back(memory)
@@ -112,10 +125,11 @@ class Spool:
 
 @dataclass(slots=True)
 class Spools:
-    """Make spools: in memory while `limit` bytes allow it, else in unlinked files in `place`.
+    """Makes spools: in memory while `limit` bytes allow it, else in unlinked files in `place`.
 
-    Memory that was given back waits for the next spool of its size: a kernel takes longer to make a
-    megabyte of zeros than the network to fill it.
+    `used` counts the bytes of open spools in memory, `spare` those of memory that was returned and
+    waits for the next spool of its size: a kernel takes longer to make a megabyte of zeros than the
+    network to fill it. Memory that a view outlives is in neither.
     """
 
     limit: int
@@ -126,14 +140,14 @@ class Spools:
 
     @property
     def folder(self) -> Path:
-        """Where the files are."""
+        """The folder of the files."""
         return self.place or Path(tempfile.gettempdir())
 
     def make(self, size: int, *, zeros: bool = False) -> Spool:
-        """Make a spool; what is in it, before it is written, is anything unless `zeros` are wanted.
+        """Make a spool; unless `zeros` is set, its content is arbitrary until it is written.
 
         Raises:
-            StoreError: no file can be made for it.
+            StoreError: no file can be created for it.
         """
         if self.used + size > self.limit:
             return Spool(size, None, self._make_file(size), self)
@@ -150,12 +164,12 @@ class Spools:
         return Spool(size, bytearray(size), None, self)
 
     def take_back(self, memory: bytearray) -> None:
-        """Keep a closed spool's memory for the next, unless somebody still has a view of it."""
+        """Keep a closed spool's memory for the next one of its size, unless it is still lent."""
         size = len(memory)
         self.used -= size
-        if size < SPARE_FROM or sys.getrefcount(memory) > _REFERENCES:
+        if size < MIN_SPARE_BYTES or _is_lent(memory):
             return
-        if self.spare + size > SPARE_MOST or self.used + self.spare + size > self.limit:
+        if self.spare + size > MAX_SPARE_BYTES or self.used + self.spare + size > self.limit:
             self._drop_spares()
         self._spares.setdefault(size, []).append(memory)
         self.spare += size
@@ -176,3 +190,12 @@ class Spools:
             os.close(file)
             raise StoreError(f"spool: {error.strerror}, in {self.folder}") from error
         return file
+
+
+def _is_lent(memory: bytearray) -> bool:
+    """Report whether any view of the memory, or array over one, is still held."""
+    try:
+        memory.append(memory.pop())  # as it was, unless it is exported: then it refuses to change
+    except BufferError:
+        return True
+    return False

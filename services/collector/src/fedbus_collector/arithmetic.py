@@ -63,8 +63,8 @@ def _verify(folding: Folding, update: Arrived) -> int:
     spool = update.spool
     if spool.digest() != update.digest:
         raise TransferError("the update's bytes are not those of its digest")
-    prefix = spool.read(0, min(MAX_PREFIX, spool.size))
-    offset = check_header(prefix, spool.size, folding.layout, "delta").offset
+    with spool.read(0, min(MAX_PREFIX, spool.size)) as prefix:
+        offset = check_header(prefix, spool.size, folding.layout, "delta").offset
     for run in _shared(folding):
         for block in blocks_of(run):
             numbers = read(spool, offset + run.delta, run.difference, block)
@@ -111,8 +111,8 @@ def aggregate(folding: Folding, base: Spool, weights: float, out: Spool) -> str:
         StoreError: a disk is full.
     """
     layout = folding.layout
-    prefix = base.read(0, min(MAX_PREFIX, base.size))
-    offset = check_header(prefix, base.size, layout, "plain").offset
+    with base.read(0, min(MAX_PREFIX, base.size)) as prefix:
+        offset = check_header(prefix, base.size, layout, "plain").offset
     head = header_bytes(layout, "plain")
     out.write(0, head)
     scratch = np.empty(BLOCK)  # one for all blocks: fresh memory would be most of the time

@@ -248,7 +248,8 @@ class Collection:
             yield self._receipt(agent, verdict, "the round is committed")
         if self._out is not None and self._served == version.weights.digest:
             if self._out.size <= SMALL:
-                self.small = bytes(self._out.read(0, self._out.size))
+                with self._out.read(0, self._out.size) as content:
+                    self.small = bytes(content)
             self._means.shelf.put_base(self._served, self._out)
             self._out = None
         yield Note("round_committed", self._facts(version=version.version, at=now))

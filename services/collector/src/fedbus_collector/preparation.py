@@ -67,7 +67,8 @@ class Preparation:
         try:
             if spool.digest() != card.digest:
                 raise TransferError("the model card's bytes are not those of its digest")
-            read = codec.from_json(ModelCard, bytes(spool.read(0, card.size)))
+            with spool.read(0, card.size) as content:
+                read = codec.from_json(ModelCard, bytes(content))
             self._shelf.keep_layout(card.digest, Layout.read(read.layout))
         finally:
             spool.close()

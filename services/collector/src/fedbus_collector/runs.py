@@ -68,7 +68,7 @@ def blocks_of(run: Run) -> Iterator[Block]:
 
 
 def read(spool: Spool, start: int, dtype: str, block: Block) -> Array:
-    """View a block of a run that begins at byte `start` of a spool.
+    """View a block of a run that begins at byte `start` of a spool; the array is a lease on it.
 
     Raises:
         StoreError: see `Spool.read`.

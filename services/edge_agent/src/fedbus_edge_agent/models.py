@@ -74,7 +74,8 @@ class Models:
         try:
             if spool.digest() != manifest.digest:
                 raise TransferError(f"{manifest.digest[:12]}: other bytes than its digest names")
-            data = bytes(spool.read(0, manifest.size))
+            with spool.read(0, manifest.size) as content:
+                data = bytes(content)
         finally:
             spool.close()
         if manifest == ref.card:
@@ -89,13 +90,13 @@ class Models:
         return self._cards[ref.card.digest]
 
     def weights(self, ref: ModelRef) -> Blob:
-        """Return a version's weights; they stay as they are, whatever comes meanwhile.
+        """Return a lease on a version's weights: they stay unchanged, whatever arrives meanwhile.
 
         Raises:
-            StoreError: they cannot be read, for the disk was full.
+            StoreError: they cannot be read, because the disk was full.
         """
         spool = self._weights[ref.model][1]
-        return memoryview(spool.read(0, spool.size))
+        return spool.read(0, spool.size)
 
     def forget_weights(self, ref: ModelRef) -> None:
         """Let go of weights that turned out to be damaged."""

@@ -25,7 +25,6 @@ from fedbus.actions import (
     Woke,
 )
 from fedbus.cli.exits import Failed, Refused, Unreachable
-from fedbus.digests import hasher
 from fedbus.spool import Spool, Spools
 from fedbus.wire.messages import PushModel, RequestRefused
 from fedbus.wire.states import AgentFacts
@@ -183,7 +182,7 @@ class Pull(Errand[dict[str, Spool]]):
         """Check what has come."""
         match event:
             case Fetched(("blob", str(digest)), _Counted() as sink):
-                yield Run(("check", digest), partial(_checked, sink.spool, digest))
+                yield Run(("check", digest), partial(_check_digest, sink.spool, digest))
             case FetchFailed(("blob", _), reason):
                 self.end(Failed(f"{self.to}: {reason}"))
             case Ran(("check", str(digest)), Spool() as spool):
@@ -208,8 +207,5 @@ class _Counted:
         self.spool.write(offset, data)
 
 
-def _checked(spool: Spool, digest: str) -> Spool | None:
-    sha = hasher()
-    for block in spool.blocks():
-        sha.update(block)
-    return spool if sha.hexdigest() == digest else None
+def _check_digest(spool: Spool, digest: str) -> Spool | None:
+    return spool if spool.digest() == digest else None

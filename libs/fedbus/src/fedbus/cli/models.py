@@ -263,7 +263,8 @@ async def fetch_card(here: Where, model: str) -> ModelCard:
 
 
 def _card_of(blob: Spool) -> ModelCard:
-    return codec.from_json(ModelCard, bytes(blob.read(0, blob.size)))
+    with blob.read(0, blob.size) as content:
+        return codec.from_json(ModelCard, bytes(content))
 
 
 async def _pull(
@@ -277,8 +278,8 @@ async def _pull(
     got = await _carried(here, errand, what, size)
     card, weights = got[ref.card.digest], got[ref.weights.digest]
     try:
-        said = codec.from_json(ModelCard, bytes(card.read(0, card.size)))
-        blob = memoryview(weights.read(0, weights.size))
+        said = _card_of(card)
+        blob = weights.read(0, weights.size)  # the arrays are views of it, and keep it
         return ref, said, decode(blob, Layout.read(said.layout), "plain")
     except (LayoutError, WireError) as error:
         raise Failed(f"{ref.model} version {ref.version}: {error}") from error
