@@ -23,7 +23,7 @@ PURE = sorted(
         (
             FEDBUS / name
             for name in (
-                *("ask.py", "echo.py", "node.py", "node_name.py"),
+                *("ask.py", "echo.py", "eligibility.py", "node.py", "node_name.py"),
                 *("public.py", "setting_names.py", "text.py", "weights.py"),
             )
         ),

@@ -11,12 +11,12 @@ from fedbus.actions import Connected
 from fedbus.data import of
 from fedbus.data.source import Fixed
 from fedbus.digests import manifest_of
+from fedbus.eligibility import RowFormat
 from fedbus.errors import Stopped
 from fedbus.layout import Layout
 from fedbus.spool import Spools
 from fedbus.weights import Blob, encode
 from fedbus.wire import codec
-from fedbus.wire.fit import Rows
 from fedbus.wire.messages import EvaluateTask, Offer, Receipt, TrainTask
 from fedbus.wire.states import AgentFacts, ModelCard, TensorSpec
 from fedbus.wire.values import ModelRef, Reading, TrainingParams
@@ -134,10 +134,10 @@ class PickyBench(FakeBench):
         self.trainers.check(trainer)
         self.source.check(reading)
 
-    def rows(self, reading: Reading) -> Rows:
+    def rows(self, reading: Reading) -> RowFormat:
         pipeline = self.source.expected(reading)
         assert pipeline is not None
-        return Rows(pipeline.output.plain(), pipeline.widest)
+        return RowFormat(pipeline.output.plain(), pipeline.widest)
 
     def choose(self, card: ModelCard, wanted: str | None) -> str:
         return self.trainers.choose(card, wanted)

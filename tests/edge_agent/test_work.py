@@ -150,7 +150,7 @@ def test_rows_that_memory_cannot_hold_are_refused_before_the_first_batch(
     bench, base = bench_of(tmp_path, own=Nudge), base_of()
     reading = Reading(transforms=(TransformParams(id="wide"),))
     params = TrainingParams(reading=reading)
-    assert bench.rows(reading).form == {}
+    assert bench.rows(reading).format == {}
     model = model_of({"own": {}})
     model = replace(model, card=replace(model.card, input={}))
     with pytest.raises(TrainingError, match="40 rows of up to 4194312 bytes need about 640 MiB"):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from fedbus.wire.fit import Wish, misfit
+from fedbus.eligibility import TrainingRequirements, ineligibility_reason
 from fedbus.wire.states import PROTOCOL, AgentFacts, Heartbeat, NodeState
 from fedbus.wire.values import role_of
 
@@ -20,7 +20,7 @@ LIVES_REMEMBERED = 8
 FORGOTTEN_SECONDS = 86_400.0
 """A node that was not heard for so long is forgotten when another one introduces itself."""
 REASONS = 3
-"""Of so many kinds of agents that cannot do a job, a sentence says why."""
+"""Number of distinct reasons that a sentence gives, the most frequent first."""
 
 
 class Status(StrEnum):
@@ -42,13 +42,13 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Able:
-    """The agents that are online and can do a training; of the others, how many cannot and why."""
+class EligibleAgents:
+    """The online agents that are eligible for a training; the number of others, and why not."""
 
-    able: tuple[tuple[str, AgentFacts], ...]
-    unable: int
+    eligible: tuple[tuple[str, AgentFacts], ...]
+    ineligible: int
     reasons: str
-    """To follow in a sentence: `; 2 cannot: training needs …`, or nothing."""
+    """Continues a sentence: `; 2 cannot: training needs …`, or empty."""
 
 
 class Fleet:
@@ -128,16 +128,16 @@ class Fleet:
             if member.state.agent is None or "train" in member.state.agent.roles
         ]
 
-    def able(self, training: Wish, now: float) -> Able:
-        """Tell those who can do a training, as far as they say themselves, from the others."""
-        able, why = [], Counter[str]()
+    def eligible(self, training: TrainingRequirements, now: float) -> EligibleAgents:
+        """Separate the online agents that are eligible for a training from the others."""
+        eligible, reasons = [], Counter[str]()
         for name, facts in self.agents("train", now):
-            if reason := misfit(training, facts):
-                why[reason] += 1
+            if reason := ineligibility_reason(training, facts):
+                reasons[reason] += 1
             else:
-                able.append((name, facts))
-        told = "".join(f"; {count} cannot: {why}" for why, count in why.most_common(REASONS))
-        return Able(tuple(able), why.total(), told)
+                eligible.append((name, facts))
+        said = "".join(f"; {count} cannot: {why}" for why, count in reasons.most_common(REASONS))
+        return EligibleAgents(tuple(eligible), reasons.total(), said)
 
     def collectors(self, now: float) -> list[str]:
         """List the collectors that are online, by name."""

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fedbus.eligibility import TrainingRequirements
 from fedbus.errors import FedbusError
 from fedbus.plugins import AgentInfo
 from fedbus.text import listed
-from fedbus.wire.fit import Wish
 from fedbus.wire.states import ModelNeeds
 from fedbus.wire.values import ModelRef, Plan
 from fedbus_controller.agreement import Agreed, Agreement
@@ -69,8 +69,8 @@ class Planning:
     def find(self, base: ModelRef, round: int, task: int, now: float) -> Found:
         """Plan a round as soon as there are enough agents and a collector."""
         fleet, wish = self._means.fleet, self._brief.file.round
-        known = fleet.able(self._training(base), now)
-        agreed = self._agreement.among(known.able)
+        known = fleet.eligible(self._requirements(base), now)
+        agreed = self._agreement.among(known.eligible)
         self.left_out = agreed.told
         agents = [
             AgentInfo(
@@ -86,7 +86,7 @@ class Planning:
         if not collectors:
             return Waiting("waiting for a collector")
         if len(agents) < (wish.agents if patient else wish.quorum):
-            there = len(known.able) + known.unable
+            there = len(known.eligible) + known.ineligible
             online = f"{there} {'is' if there == 1 else 'are'} online"
             why = f"{online}, {wish.agents} wanted, {wish.quorum} needed{known.reasons}"
             absent = fleet.absent(now)
@@ -119,6 +119,8 @@ class Planning:
         """Find the evaluators that give classes and inputs the names that the job's agents do."""
         return self._agreement.among([*self._means.fleet.agents("evaluate", now)])
 
-    def _training(self, base: ModelRef) -> Wish:
+    def _requirements(self, base: ModelRef) -> TrainingRequirements:
         brief = self._brief
-        return Wish(base.weights.size, brief.file.trainer, self._needs, brief.params)
+        return TrainingRequirements(
+            base.weights.size, brief.file.trainer, self._needs, brief.params
+        )

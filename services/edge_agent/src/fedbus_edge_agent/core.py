@@ -5,10 +5,9 @@ until it is told what became of the offer.
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from fedbus.actions import (
     Action,
@@ -46,8 +45,8 @@ from fedbus.wire.topics import Topic
 from fedbus_edge_agent.alone import KIND, Alone, CancelJob, Learnt, Opened, StartJob
 from fedbus_edge_agent.answers import MAX_REASON, Answers, declined
 from fedbus_edge_agent.data_watch import DATA, Changes, DataWatch
+from fedbus_edge_agent.eligibility import Eligibility, changed_names_reason, eligibility
 from fedbus_edge_agent.failure import sentence_of
-from fedbus_edge_agent.fitness import judge, renamed
 from fedbus_edge_agent.gathering import Gathering
 from fedbus_edge_agent.job_marks import JobMarks
 from fedbus_edge_agent.models import Models
@@ -240,12 +239,12 @@ class AgentCore:
     def _take(self, sender: str, order: Order, now: float) -> Iterator[Action]:
         """Take a task on, unless it is known already that it cannot be done here."""
         facts = self._recent(now)
-        form, reason = self._judge(order, facts)
-        if reason:  # a few seconds ago there may have been less room
-            form, reason = self._judge(order, self._measure(now))
-        task = Task(order, sender, form)
-        if reason:
-            yield from self._answer(task, None, reason)
+        found = self._eligibility(order, facts)
+        if found.reason:  # a few seconds ago there may have been less room
+            found = self._eligibility(order, self._measure(now))
+        task = Task(order, sender, found.format)
+        if found.reason:
+            yield from self._answer(task, None, found.reason)
             return
         self._tasks[task.key] = task
         if isinstance(order, TrainTask) and order.inline is not None:
@@ -253,12 +252,12 @@ class AgentCore:
         yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
         yield from self._go_on(now)
 
-    def _judge(self, order: Order, facts: AgentFacts) -> tuple[Mapping[str, Any], str]:
+    def _eligibility(self, order: Order, facts: AgentFacts) -> Eligibility:
         if self._worker.trouble:
-            return facts.format, self._worker.trouble
+            return Eligibility(facts.format, self._worker.trouble)
         size = order.base.weights.size if isinstance(order, TrainTask) else None
         bench = self._bench if isinstance(self._bench, Chooses) else None
-        return judge(order.trainer, order.params, size, facts, bench)
+        return eligibility(order.trainer, order.params, size, facts, bench)
 
     def _supersede(self, order: Order) -> Iterator[Action]:
         """Stop what is under way for an older task of the same kind and job."""
@@ -345,9 +344,9 @@ class AgentCore:
 
     def _renewed(self, task: Task, result: object, now: float) -> Generator[Action, None, object]:
         """Announce the data that a task has found; it does not count if they have other names."""
-        form, _ = self._judge(task.order, self._measure(now))
+        current = self._eligibility(task.order, self._measure(now))
         yield from self._watch.reloaded(now)
-        reason = renamed(task.form, form)
+        reason = changed_names_reason(task.form, current.format)
         if not reason or isinstance(result, Exception):
             return result
         if isinstance(result, Trained):

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from fedbus.actions import Action, Cancel, Fetch, Fetched, FetchFailed, WakeAt
+from fedbus.eligibility import input_reason
 from fedbus.errors import StoreError, TrainingError, TransferError
 from fedbus.spool import Spools
-from fedbus.wire.fit import other_format
 from fedbus.wire.values import Manifest, ModelRef
 from fedbus_edge_agent.models import Models
 from fedbus_edge_agent.tasks import Task
@@ -38,7 +38,7 @@ class Gathering:
         """
         card = self.models.card(task.ref)
         if card is not None and not task.fits:
-            if reason := other_format(card.input, task.form):
+            if reason := input_reason(card.input, task.form):
                 raise TrainingError(reason)
             task.fits = True
         return self.models.missing(task.ref, task.order.trainer)

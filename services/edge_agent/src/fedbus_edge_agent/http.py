@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 from aiohttp import BodyPartReader, web
 
+from fedbus.eligibility import input_reason, resources_reason
 from fedbus.errors import FedbusError, StoreError
 from fedbus.http import Doors
 from fedbus.shell import Shell
 from fedbus.wire import codec
 from fedbus.wire.cards import MAX_CARD
-from fedbus.wire.fit import no_room, other_format
 from fedbus.wire.jobfile import JobFile, JobFileError, differences, params, parse
 from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent import openapi
 from fedbus_edge_agent.alone import CancelJob, StartJob
 from fedbus_edge_agent.core import AgentCore
+from fedbus_edge_agent.eligibility import eligibility
 from fedbus_edge_agent.endpoints import ENDPOINTS
 from fedbus_edge_agent.entrance import Entrance
-from fedbus_edge_agent.fitness import judge
 from fedbus_edge_agent.http_answers import Refused, as_json, measured, problem, read_body, read_name
 from fedbus_edge_agent.lessons import Lessons
 from fedbus_edge_agent.local_models import LocalModel, LocalModels
@@ -156,8 +156,8 @@ class Desk:
             name = self.bench.choose(card, trainer)
         except FedbusError as error:
             raise Refused(422, str(error)) from error
-        form, reason = judge(trainer, params(file), model.numbers_size, known, self.bench)
-        if why := reason or other_format(card.input, form):
+        found = eligibility(trainer, params(file), model.numbers_size, known, self.bench)
+        if why := found.reason or input_reason(card.input, found.format):
             raise Refused(422, why)
         if missing := model.missing(name):
             put = f"PUT /model/{card.model}/{model.version}"
@@ -241,7 +241,7 @@ class Desk:
 
     async def _take(self, model: LocalModel, part: BodyPartReader) -> None:
         if part.name == "weights":  # a small file may hold them, packed
-            room = no_room(model.numbers_size, TrainingParams(), self.core.known())
+            room = resources_reason(model.numbers_size, TrainingParams(), self.core.known())
             if room:
                 raise Refused(507, room)
         with self.models.receiving(model) as upload:

@@ -6,10 +6,10 @@ from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
 from fedbus import plugins
+from fedbus.eligibility import RowFormat
 from fedbus.errors import PluginError
 from fedbus.plugins import TrainerFactory
 from fedbus.text import listed
-from fedbus.wire.fit import Rows
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import BASE, Reading
 
@@ -32,11 +32,11 @@ class Chooses(Protocol):
             PluginError: there is no such plug-in here, or it is not allowed.
         """
 
-    def rows(self, reading: Reading) -> Rows:
-        """Tell what a trainer would be given if data were read so.
+    def rows(self, reading: Reading) -> RowFormat:
+        """Return the format of the rows that a trainer would be given with a job's `reading`.
 
         Raises:
-            FedbusError: they cannot be read so.
+            FedbusError: the data cannot be read so.
         """
 
     def choose(self, card: ModelCard, wanted: str | None) -> str:

@@ -11,6 +11,7 @@ from fedbus.data.pipeline import Pipeline
 from fedbus.data.recipe import Loaded
 from fedbus.data.source import Fixed, Source
 from fedbus.digests import digest_of
+from fedbus.eligibility import RowFormat, batch_memory_reason
 from fedbus.errors import PluginError, Stopped, StoreError, TrainingError
 from fedbus.frameworks.tflite_admission import TFLITE, Admission
 from fedbus.layout import Layout, Weights
@@ -19,7 +20,6 @@ from fedbus.training import Update
 from fedbus.weights import Blob, decode, encode_delta
 from fedbus.wire import codec
 from fedbus.wire.announced_names import names_of
-from fedbus.wire.fit import Rows, no_room_for_rows
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest, Reading, TrainingParams
@@ -213,7 +213,7 @@ class Workbench:
         loaded = self._source.fresh(model.card.input, params.reading)
         check_classes(loaded.form.y.classes, model.card.classes)
         rows, examples = _rows_of(loaded.pipeline), loaded.train.examples
-        if reason := no_room_for_rows(rows, params, examples, memory_mb()):
+        if reason := batch_memory_reason(rows, params, examples, memory_mb()):
             raise TrainingError(reason)
         return loaded
 
@@ -268,10 +268,10 @@ class Workbench:
         self.trainers.check(trainer)
         self._source.check(reading)
 
-    def rows(self, reading: Reading) -> Rows:
-        """Tell what a job's trainer would be given; see `Source.expected`."""
+    def rows(self, reading: Reading) -> RowFormat:
+        """Return the format of rows that a job's trainer would get; see `Source.expected`."""
         pipeline = self._source.expected(reading)
-        return Rows({}, 0) if pipeline is None else _rows_of(pipeline)
+        return RowFormat({}, 0) if pipeline is None else _rows_of(pipeline)
 
     def choose(self, card: ModelCard, wanted: str | None) -> str:
         """Name the structure that will be used; see `Trainers.choose`."""
@@ -295,8 +295,8 @@ def _joined(rows: int, size: int) -> str:
     return f"{rows} rows in batches of {size} leave one row: the last batch has {size + 1}"
 
 
-def _rows_of(pipeline: Pipeline) -> Rows:
-    return Rows(pipeline.output.plain(), pipeline.widest)
+def _rows_of(pipeline: Pipeline) -> RowFormat:
+    return RowFormat(pipeline.output.plain(), pipeline.widest)
 
 
 def check_classes(data: Sequence[str], model: Sequence[str]) -> None:

@@ -28,9 +28,9 @@ from fedbus.wire.messages import (
 from fedbus.wire.values import Plan
 from fedbus_repository.cards import Cards
 from fedbus_repository.catalog import Catalog
+from fedbus_repository.compatibility import compatibility_warnings, incompatibilities
 from fedbus_repository.errands import Call, Errand, Errands
 from fedbus_repository.store import Ended, Job, Origin, Refused, Stale, Store, Version
-from fedbus_repository.suitability import doubts, unsuited
 
 Question: TypeAlias = StoreJob | StorePlan | ListJobs | LoadJob | StoreScore | EndJob | ForgetJob
 
@@ -100,8 +100,8 @@ class Jobs:
     def _store_job(self, sender: str, message: StoreJob, call: Callable[[], Any]) -> Errand:
         load, origin = self._store.load_job, self._origin(message)
         known = yield Call(partial(load, message.epoch, message.job, origin))
-        if isinstance(known, Refused):  # one that is kept was judged when it came
-            faults = yield Call(partial(self._unsuited, message))
+        if isinstance(known, Refused):  # a stored job was checked when it came
+            faults = yield Call(partial(self._incompatibilities, message))
             if faults:
                 return (Send(sender, JobRefused(job=message.job, faults=faults)),)
         result = yield Call(call)
@@ -111,7 +111,7 @@ class Jobs:
         if result.job != message.job:
             stored = replace(stored, proposed=message.job)
         if not stored.known:
-            stored = replace(stored, warnings=(yield Call(partial(self._doubts, message))))
+            stored = replace(stored, warnings=(yield Call(partial(self._warnings, message))))
         return (Send(sender, stored),)
 
     def _origin(self, message: StoreJob) -> Origin | None:
@@ -123,19 +123,19 @@ class Jobs:
             seconds=self._repeat_seconds,
         )
 
-    def _doubts(self, message: StoreJob) -> tuple[str, ...]:
-        """Warn of what a new job says that its model does not."""
+    def _warnings(self, message: StoreJob) -> tuple[str, ...]:
+        """Return warnings for what contradicts the model in a new job."""
         shown = self._store.show(message.model, None, 1)
         if isinstance(shown, Refused):
             return ()
-        return doubts(message.file, self._cards.needs(shown.version.card))
+        return compatibility_warnings(message.file, self._cards.needs(shown.version.card))
 
-    def _unsuited(self, message: StoreJob) -> tuple[JobFault, ...]:
-        """Say why a new job does not suit its model."""
+    def _incompatibilities(self, message: StoreJob) -> tuple[JobFault, ...]:
+        """Return what of a new job its model cannot do."""
         shown = self._store.show(message.model, None, 1)
         if isinstance(shown, Refused):
-            return ()  # the store says so better
-        return unsuited(message.file, self._cards.needs(shown.version.card))
+            return ()  # the store refuses it, with its own reason
+        return incompatibilities(message.file, self._cards.needs(shown.version.card))
 
     def _stored(self, job: Job, *, known: bool) -> JobStored:
         over = job.ended

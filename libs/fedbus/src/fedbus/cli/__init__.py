@@ -16,7 +16,7 @@ archive    weights kept in a file
 faults     a job file that is refused, for people and for programs
 watching   a job's progress: a bar on a terminal, lines elsewhere
 show       tables, JSON, units
-fitting    text and tables on terminals of any width
+tables     text and tables on terminals of any width
 outlet     standard output that says so when it cannot be written
 jobs, agents, models, inference, up, demo, simulation       the commands themselves
 """

@@ -1,21 +1,19 @@
-"""How much of an agent's memory training a model takes, told to whoever pushes it."""
+"""Estimate of the memory that training a model takes, printed when the model is pushed."""
 
-from fedbus.catalogue import at_most
+from fedbus.eligibility import training_memory_bytes
 from fedbus.layout import Layout
-from fedbus.wire.fit import LITE, MEMORY_FACTOR
 from fedbus.wire.states import ModelCard
+from fedbus.wire.values import TrainingParams
 
 _MIB = 2**20
 
 
 def sentence_of(card: ModelCard) -> str:
-    """Reckon as agents do before they take a task, with plain SGD and with Adam."""
-    size = Layout.read(card.layout).size
-    lite = card.structures.keys() == {"tflite"}
-    factor = 1 + MEMORY_FACTOR + (LITE if lite else 0)
+    """Format what an agent must have free, with plain SGD and with Adam."""
+    size, only_tflite = Layout.read(card.layout).size, card.structures.keys() == {"tflite"}
     plain, adam = (
-        max(1, -(-size * (factor + at_most(optimizer, {}, handed_over=False)) // _MIB))
-        for optimizer in ("sgd", "adam")
+        max(1, -(-training_memory_bytes(size, params, only_tflite=only_tflite) // _MIB))
+        for params in (TrainingParams(optimizer="sgd"), TrainingParams(optimizer="adam"))
     )
     return (
         f"training it takes about {plain} MiB of an agent's memory ({adam} MiB with Adam), beside "

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from fedbus import catalogue
 from fedbus.catalogue import LOWER_IS_BETTER, TRAINED, is_share
-from fedbus.cli.fitting import CUT_LEAST, blocks, fits, laid_out, without_empty, wrapped
+from fedbus.cli.tables import CUT_LEAST, blocks, fits, laid_out, without_empty, wrapped
 from fedbus.rounding import cautious, percent
 
 METRIC_DIGITS = 4

@@ -1,4 +1,4 @@
-"""Whether a model's frameworks can do what a job asks of them, before the job is kept. Pure."""
+"""Compatibility of a job with the model that it names, checked before the job is stored. Pure."""
 
 from fedbus.answers import doubt, fitting
 from fedbus.catalogue import FRAMEWORKS
@@ -9,21 +9,21 @@ from fedbus.wire.states import ModelNeeds
 from fedbus.wire.values import BASE
 
 
-def doubts(file: bytes, needs: ModelNeeds | None) -> tuple[str, ...]:
-    """Warn of what contradicts the model in a job that is taken all the same."""
+def compatibility_warnings(file: bytes, needs: ModelNeeds | None) -> tuple[str, ...]:
+    """Return warnings for what contradicts the model in a job that is accepted all the same."""
     try:
         job = parse(file)
     except JobFileError:
         return ()
-    said = doubt(needs.answers, job.eval_func) if needs is not None else ""
-    return (said,) if said else ()
+    warning = doubt(needs.answers, job.eval_func) if needs is not None else ""
+    return (warning,) if warning else ()
 
 
-def unsuited(file: bytes, needs: ModelNeeds | None) -> tuple[JobFault, ...]:
-    """Find what no framework of a model takes, by its key, with what they take.
+def incompatibilities(file: bytes, needs: ModelNeeds | None) -> tuple[JobFault, ...]:
+    """Return the job keys that no framework of a model accepts, with what they accept.
 
-    Only the controller judges job files: one that cannot be read here is no matter of ours, nor is
-    a model for trainers that are not ours.
+    A file that cannot be parsed is left to the controller, and a trainer that fedbus does not ship
+    accepts anything.
     """
     try:
         job = parse(file)
@@ -41,7 +41,7 @@ def unsuited(file: bytes, needs: ModelNeeds | None) -> tuple[JobFault, ...]:
 def _no_loss(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
     """Refuse a job that names no loss where the default contradicts what the model answers.
 
-    A loss that the job names is its author's word, and only warned of.
+    For a loss that the job names there is a warning only: its author may be right.
     """
     shipped = job.trainer in {None, BASE, *FRAMEWORKS} and set(needs.structures) & set(FRAMEWORKS)
     if "eval_func" in job.model_fields_set or not shipped:
@@ -65,7 +65,7 @@ def _not_taken(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
                 f"{listed(needs.structures) or 'none'}"
             )
             return (JobFault(key="client_type_id", problem=problem),)
-    elif trainer is not None:  # what it takes was asked when the file was read
+    elif trainer is not None:  # its options were checked when the file was parsed
         if trainer in structures:
             return ()
         known = listed(structures) or "none"

@@ -1,11 +1,16 @@
-"""Whether a model fits an agent, as far as the agent's facts can tell."""
+"""Eligibility of an agent for a training, judged by the facts that it announces."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from fedbus.wire.fit import Rows, Wish, misfit, no_room_for_rows
+from fedbus.eligibility import (
+    RowFormat,
+    TrainingRequirements,
+    batch_memory_reason,
+    ineligibility_reason,
+)
 from fedbus.wire.states import AgentFacts, ModelNeeds
 from fedbus.wire.values import Reading, TrainingParams, TransformParams
 
@@ -38,13 +43,26 @@ def needs(*structures: str, **input_: Any) -> ModelNeeds:  # noqa: ANN401 - any 
     return ModelNeeds(structures=structures, input=input_)
 
 
-def test_what_nobody_knows_fits() -> None:
+def test_unknown_facts_make_an_agent_eligible() -> None:
     """Neither the memory, nor the trainers, nor the formats."""
-    assert misfit(Wish(MIB), FACTS) is None
-    assert misfit(Wish(MIB, "torch", needs("keras")), able(memory_mb=0)) is None
+    assert ineligibility_reason(TrainingRequirements(MIB), FACTS) is None
+    assert (
+        ineligibility_reason(TrainingRequirements(MIB, "torch", needs("keras")), able(memory_mb=0))
+        is None
+    )
     form = {"x": typed("numerical", [64])}
-    assert misfit(Wish(1, None, needs("tflite")), able(format=form, trainers=("tflite",))) is None
-    assert misfit(Wish(1, None, needs("t", **typed("image", [8, 8]))), FACTS) is None
+    assert (
+        ineligibility_reason(
+            TrainingRequirements(1, None, needs("tflite")), able(format=form, trainers=("tflite",))
+        )
+        is None
+    )
+    assert (
+        ineligibility_reason(
+            TrainingRequirements(1, None, needs("t", **typed("image", [8, 8]))), FACTS
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,7 +85,7 @@ def test_a_model_that_an_agent_cannot_hold_does_not_fit(
     facts: AgentFacts, size: int, reason: str | None
 ) -> None:
     """Five times its weights in memory, eleven times in TFLite; its update on the disk."""
-    assert misfit(Wish(size * MIB), facts) == reason
+    assert ineligibility_reason(TrainingRequirements(size * MIB), facts) == reason
 
 
 @pytest.mark.parametrize(
@@ -87,14 +105,14 @@ def test_an_optimizer_that_an_agent_cannot_hold_does_not_fit(
     params: TrainingParams, memory: int, storage: int
 ) -> None:
     """What it keeps beside a model of 10 MiB, and on the disk from round to round."""
-    wish = Wish(10 * MIB, params=params)
+    wish = TrainingRequirements(10 * MIB, params=params)
     there = able(memory_mb=memory, storage_mb=storage)
-    assert misfit(wish, there) is None
+    assert ineligibility_reason(wish, there) is None
     how = "" if memory == 50 else f" with {params.optimizer}"
-    said = misfit(wish, replace(there, memory_mb=memory - 1))
+    said = ineligibility_reason(wish, replace(there, memory_mb=memory - 1))
     assert said == f"training{how} needs about {memory} MiB of memory, {memory - 1} are available"
     what = "its update and what is kept between rounds need" if storage > 10 else "its update needs"
-    said = misfit(wish, replace(there, storage_mb=storage - 1))
+    said = ineligibility_reason(wish, replace(there, storage_mb=storage - 1))
     assert said == f"{what} about {storage} MiB of storage, {storage - 1} are free"
 
 
@@ -106,7 +124,7 @@ def test_an_optimizer_that_an_agent_cannot_hold_does_not_fit(
         ("base", ("tflite", "torch"), None),
         ("base", ("own", "torch"), "the model is for own, torch; here there is tflite"),
         (None, ("keras", "torch"), "the model is for keras, torch; here there is own, tflite"),
-        (None, (), "the model is for nobody; here there is own, tflite"),
+        (None, (), "the model is for none; here there is own, tflite"),
         (None, ("keras", "tflite"), None),
     ],
 )
@@ -115,8 +133,10 @@ def test_an_agent_without_a_trainer_for_it_does_not_fit(
 ) -> None:
     """The job's own choice, or one of the card's structures."""
     agent = able(trainers=("tflite", "own"))
-    assert misfit(Wish(1, wanted, needs(*structures)), agent) == reason
-    assert misfit(Wish(1), agent) is None
+    assert (
+        ineligibility_reason(TrainingRequirements(1, wanted, needs(*structures)), agent) == reason
+    )
+    assert ineligibility_reason(TrainingRequirements(1), agent) is None
 
 
 @pytest.mark.parametrize(
@@ -151,22 +171,29 @@ def test_data_of_another_format_do_not_fit(
     wanted: dict[str, Any], has: object, reason: str | None
 ) -> None:
     """Kind, size, and normalised where the model wants it; what is no format says nothing."""
-    wish = Wish(1, None, needs("tflite", **wanted))
-    assert misfit(wish, able(format={"x": has})) == reason
+    wish = TrainingRequirements(1, None, needs("tflite", **wanted))
+    assert ineligibility_reason(wish, able(format={"x": has})) == reason
 
 
-def test_an_agent_in_trouble_fits_nothing() -> None:
+def test_an_agent_in_trouble_is_not_eligible() -> None:
     """Whatever else it says of itself."""
-    assert misfit(Wish(1), able(trouble="its worker hangs")) == "its worker hangs"
+    assert (
+        ineligibility_reason(TrainingRequirements(1), able(trouble="its worker hangs"))
+        == "its worker hangs"
+    )
 
 
 def test_a_job_that_reads_data_its_own_way_is_judged_by_the_agent() -> None:
     """What an agent announces is not what this job's trainer would be given."""
     agent = able(format={"x": typed("image", [8, 8, 3])})
     wants = needs("tflite", **typed("numerical", [192]))
-    assert misfit(Wish(1, None, wants), agent) is not None
+    assert ineligibility_reason(TrainingRequirements(1, None, wants), agent) is not None
     assert (
-        misfit(Wish(1, None, wants, TrainingParams(reading=Reading(loader="own"))), agent) is None
+        ineligibility_reason(
+            TrainingRequirements(1, None, wants, TrainingParams(reading=Reading(loader="own"))),
+            agent,
+        )
+        is None
     )
 
 
@@ -193,20 +220,22 @@ def test_rows_that_an_agent_cannot_hold_are_refused(
 ) -> None:
     """Those of a batch; what a job makes of rows, it makes of as many as a loader hands out."""
     kinds = {"image": {"size": size, "dtype": dtype}, "odd": 3}
-    rows = Rows.of({"x": {"data_types": kinds}, "y": typed("categorical", [1])})
+    rows = RowFormat.announced({"x": {"data_types": kinds}, "y": typed("categorical", [1])})
     params = TrainingParams(batch_size=batch, reading=reading)
-    said = no_room_for_rows(rows, params, 1000, 500)
+    said = batch_memory_reason(rows, params, 1000, 500)
     assert said == (reason and f"{reason} of memory, 500 are available; {SMALLER}")
-    assert no_room_for_rows(rows, params, 1000, 0) is None
-    assert no_room_for_rows(Rows.of({}), params, 1000, 500) is None
+    assert batch_memory_reason(rows, params, 1000, 0) is None
+    assert batch_memory_reason(RowFormat.announced({}), params, 1000, 500) is None
 
 
-SMALLER = "smaller rows or a smaller batch_size do"
+SMALLER = "use smaller rows or a smaller batch_size"
 
 
 def test_an_agent_with_nothing_that_we_ship_does_not_fit_a_job_for_it() -> None:
     """Whatever else it has."""
-    said = misfit(Wish(1, "base", needs("own", "torch")), able(trainers=("own",)))
+    said = ineligibility_reason(
+        TrainingRequirements(1, "base", needs("own", "torch")), able(trainers=("own",))
+    )
     assert said == "no trainer that fedbus ships is here; there is own"
 
 
@@ -227,8 +256,14 @@ def test_an_agent_without_a_plug_in_to_read_data_with_does_not_fit(
 ) -> None:
     """One that does not say what it has is asked."""
     agent = able(loaders=("npz", "own"), transforms=("cast",))
-    assert misfit(Wish(1, params=TrainingParams(reading=reading)), agent) == reason
-    assert misfit(Wish(1, params=TrainingParams(reading=reading)), FACTS) is None
+    assert (
+        ineligibility_reason(TrainingRequirements(1, params=TrainingParams(reading=reading)), agent)
+        == reason
+    )
+    assert (
+        ineligibility_reason(TrainingRequirements(1, params=TrainingParams(reading=reading)), FACTS)
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -240,7 +275,9 @@ def test_channels_at_the_other_end_name_the_transform_that_moves_them(
 ) -> None:
     """A net of PyTorch has them first, a loader gives them last."""
     form = {"x": typed("image", has)}
-    said = misfit(Wish(1, None, needs("t", **typed("image", [3, 8, 6]))), able(format=form))
+    said = ineligibility_reason(
+        TrainingRequirements(1, None, needs("t", **typed("image", [3, 8, 6]))), able(format=form)
+    )
     assert said is not None
     assert said.startswith(f"the model takes image [3, 8, 6]; the data here is image {has}")
     assert (f'the transform "{mend}" moves them' in said) == bool(mend)

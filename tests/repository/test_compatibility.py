@@ -8,8 +8,8 @@ import pytest
 
 from fedbus.wire.messages import JobRefused, JobStored, StoreJob
 from fedbus.wire.states import ModelNeeds
+from fedbus_repository.compatibility import compatibility_warnings, incompatibilities
 from fedbus_repository.store import Refused, Store, Version
-from fedbus_repository.suitability import doubts, unsuited
 from tests.repository.stand import CONTROLLER, JOB, MODEL, Stand, card, put, weights
 
 
@@ -57,7 +57,7 @@ def test_what_no_framework_of_a_model_takes_is_named(
     job: bytes, structures: tuple[str, ...], sentence: str
 ) -> None:
     """With what they take instead."""
-    [fault] = unsuited(job, ModelNeeds(structures=structures))
+    [fault] = incompatibilities(job, ModelNeeds(structures=structures))
     assert re.search(sentence, f"{fault.key}: {fault.problem}; {fault.hint}")
 
 
@@ -78,13 +78,13 @@ def test_what_no_framework_of_a_model_takes_is_named(
 )
 def test_what_one_framework_takes_is_enough(job: bytes, needs: ModelNeeds | None) -> None:
     """Others of the model's are left to decline; trainers of others may take anything."""
-    assert unsuited(job, needs) == ()
+    assert incompatibilities(job, needs) == ()
 
 
 def test_all_that_no_framework_of_a_model_takes_is_named_each_at_its_key() -> None:
     """As what the controller finds: a program mends one key after the other."""
     job = file(optimizer_config={"optimizer": "ftrl"}, eval_metrics=["loss", "auc"])
-    faults = unsuited(job, ModelNeeds(structures=("tflite",)))
+    faults = incompatibilities(job, ModelNeeds(structures=("tflite",)))
     assert [fault.key for fault in faults] == ["optimizer_config.optimizer", "eval_metrics[1]"]
 
 
@@ -92,11 +92,11 @@ def test_batches_that_a_model_cannot_normalize_are_refused_before_a_round() -> N
     """One row has no variance: every agent would refuse every round."""
     one, two = (file(config=[{"batch_size": size}]) for size in (1, 2))
     needs = ModelNeeds(structures=("torch",), least_batch=2)
-    (fault,) = unsuited(one, needs)
+    (fault,) = incompatibilities(one, needs)
     assert (fault.key, fault.hint) == ("config[0].batch_size", "2 or more")
     assert "batches of 1; the model normalizes batches, of 2 rows at the least" in fault.problem
-    assert unsuited(two, needs) == ()
-    assert unsuited(one, ModelNeeds(structures=("torch",))) == ()
+    assert incompatibilities(two, needs) == ()
+    assert incompatibilities(one, ModelNeeds(structures=("torch",))) == ()
 
 
 def test_a_job_that_does_not_suit_its_model_is_not_kept(stand: Stand, store: Store) -> None:
@@ -116,11 +116,11 @@ def test_a_job_that_does_not_suit_its_model_is_not_kept(stand: Stand, store: Sto
 def test_a_loss_that_contradicts_what_the_model_answers_is_warned_of() -> None:
     """The job is taken: its loss may be right, and what was said at the push wrong."""
     job = file(eval_func="binary_crossentropy")
-    (said,) = doubts(job, ModelNeeds(structures=("torch",), answers="classes"))
+    (said,) = compatibility_warnings(job, ModelNeeds(structures=("torch",), answers="classes"))
     assert "trains yes or no for each output" in said
-    assert doubts(job, ModelNeeds(structures=("torch",), answers="labels")) == ()
-    assert doubts(job, None) == ()
-    assert doubts(b"{}", ModelNeeds(structures=("torch",), answers="classes")) == ()
+    assert compatibility_warnings(job, ModelNeeds(structures=("torch",), answers="labels")) == ()
+    assert compatibility_warnings(job, None) == ()
+    assert compatibility_warnings(b"{}", ModelNeeds(structures=("torch",), answers="classes")) == ()
 
 
 @pytest.mark.parametrize(
@@ -137,13 +137,13 @@ def test_a_job_that_names_no_loss_is_refused_where_the_default_cannot_train_the_
 ) -> None:
     """It failed on every agent, three times, with an advice for another model."""
     needs = ModelNeeds(structures=("keras",), answers=answers)
-    (fault,) = unsuited(file(), needs)
+    (fault,) = incompatibilities(file(), needs)
     assert (fault.key, fault.hint) == ("eval_func", loss)
     assert fault.problem == (
         f"missing: model digits answers {answers}, which the default, categorical_crossentropy, "
         "cannot train"
     )
-    assert unsuited(file(eval_func="categorical_crossentropy"), needs) == ()
+    assert incompatibilities(file(eval_func="categorical_crossentropy"), needs) == ()
 
 
 @pytest.mark.parametrize(
@@ -155,4 +155,4 @@ def test_a_job_that_names_no_loss_is_taken_where_the_default_may_train_the_model
     answers: Any,  # noqa: ANN401 - a word of the card's
 ) -> None:
     """A trainer that is not ours may have a loss of its own."""
-    assert unsuited(file(), ModelNeeds(structures=structures, answers=answers)) == ()
+    assert incompatibilities(file(), ModelNeeds(structures=structures, answers=answers)) == ()

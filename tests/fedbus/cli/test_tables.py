@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbus.cli.fitting import blocks, fits, laid_out, least_widths, without_empty, wrapped
+from fedbus.cli.tables import blocks, fits, laid_out, least_widths, without_empty, wrapped
 
 WORDS = st.text("abc `", min_size=1, max_size=60)
 
