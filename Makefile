@@ -28,9 +28,10 @@ demo: broker .venv/.demo ## Train on handwritten digits with 8 agents, then ask 
 test: broker .venv/.dev ## Run all tests (PYTEST_ARGS="-k name" for some)
 	@$(PYTEST) $(PYTEST_ARGS)
 
-lint: .venv/.dev ## Check style and format
+lint: .venv/.dev ## Check style, format and words
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/python .ci/words.py
 
 type: .venv/.dev ## Check types
 	@$(BIN)/mypy $(TYPED)
