@@ -55,6 +55,16 @@ def imported_by(path: Path) -> Iterator[str]:
                 yield module.partition(".")[0]
 
 
+def modules_imported_by(path: Path) -> Iterator[str]:
+    """Name the module behind every import in a file, those inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text(), path)):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), level=0, names=names):
+                yield from (f"{module}.{alias.name}" for alias in names)
+
+
 def relative(path: Path) -> str:
     """Name a file as a person at the root of the repository would."""
     return path.relative_to(ROOT).as_posix()
@@ -83,6 +93,18 @@ def test_the_library_imports_no_service_but_for_the_ring() -> None:
         for path in set(FEDBUS.rglob("*.py")) - RING
         for package in imported_by(path)
         if package.startswith("fedbus_")
+    }
+    assert imports == set()
+
+
+def test_the_client_needs_nothing_of_the_command_line() -> None:
+    """Programs and notebooks use `fedbus.client`: it prints nothing and needs no `fedbus[cli]`."""
+    command = ("fedbus.cli.", "rich.", "typer.")
+    imports = {
+        (relative(path), module)
+        for path in FEDBUS.glob("client/**/*.py")
+        for module in modules_imported_by(path)
+        if f"{module}.".startswith(command)
     }
     assert imports == set()
 

@@ -17,9 +17,9 @@ from typing import Any, Self, TypeVar
 import psutil
 import pytest
 
-from fedbus.cli.client import connected
 from fedbus.cli.clusters import mosquitto_options
-from fedbus.cli.where import Where, where
+from fedbus.client.address import Where, where
+from fedbus.client.connection import connected
 from fedbus.cluster import place
 from fedbus.cluster.place import Place
 from fedbus.errors import FedbusError

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from fedbus.cli.archive import check_writable, write_weights
-from fedbus.cli.card import read_weights
-from fedbus.cli.exits import Failed
+from fedbus.client.errors import Failed
+from fedbus.client.packing import read_weights
 from fedbus.errors import SettingsError
 
 WEIGHTS: dict[str, Any] = {

@@ -13,7 +13,7 @@ import pytest
 
 from fedbus.cli.aside import aside
 from fedbus.cli.ending import Ending
-from fedbus.cli.exits import Failed
+from fedbus.client.errors import Failed
 from fedbus.interruption import temporary_folder, undisturbed
 
 ASIDE = """\

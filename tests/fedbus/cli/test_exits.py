@@ -1,16 +1,13 @@
 """Exit codes mean something."""
 
-import asyncio
-from collections.abc import Callable
-
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from fedbus.bus.broker import PortTaken
-from fedbus.cli.exits import Failed, Interrupted, Refused, Unreachable, code_of
-from fedbus.cli.groups import one_error
+from fedbus.cli.exits import Interrupted, code_of
 from fedbus.cli.main import Commands, app
+from fedbus.client.errors import Failed, Refused, Unreachable
 from fedbus.errors import (
     BusError,
     FedbusError,
@@ -89,28 +86,3 @@ def test_help_lists_the_codes() -> None:
 def test_the_version_is_that_of_the_package() -> None:
     """For bug reports."""
     assert RUNNER.invoke(app, ["--version"]).output.startswith("fedbus 0.")
-
-
-@pytest.mark.parametrize("make", [ValueError, KeyboardInterrupt])
-def test_a_group_of_errors_is_raised_as_the_first(make: Callable[[], BaseException]) -> None:
-    """Callers catch it by its type, however deep the groups are."""
-    error = make()
-    with pytest.raises(type(error)) as caught, one_error():
-        raise BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [error])])
-    assert caught.value is error
-
-
-async def test_a_task_groups_error_is_raised_alone() -> None:
-    """That is where groups come from."""
-
-    async def fail() -> None:
-        raise Failed("it did")
-
-    async def wait_for_it() -> None:
-        with one_error():
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(fail())
-                await asyncio.Event().wait()
-
-    with pytest.raises(Failed, match="it did"):
-        await wait_for_it()

@@ -9,9 +9,9 @@ import msgpack
 import numpy as np
 import pytest
 
-from fedbus.cli.exits import Failed
 from fedbus.cli.infer_inputs import read_pictures, read_rows, says_normalized
 from fedbus.cli.inference import JSON, MSGPACK, _read, array_of, print_answer, raw, request
+from fedbus.client.errors import Failed
 from fedbus.errors import SettingsError
 from fedbus.wire.states import ModelCard, TensorSpec
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from fedbus.bus.broker import free_port
-from fedbus.cli.card import PackedModel
 from fedbus.cli.factories import make_model
 from fedbus.cli.model_argument import Given, packed_model
+from fedbus.client.packing import PackedModel
 from fedbus.data import of
 from fedbus.data.digits import digits
 from fedbus.errors import SettingsError, TrainingError

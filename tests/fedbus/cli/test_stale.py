@@ -6,7 +6,7 @@ import pytest
 
 from fedbus.bus.base import BrokerAddress
 from fedbus.cli.stale import current_login, hint
-from fedbus.cli.where import Where
+from fedbus.client.address import Where
 from fedbus.cluster.place import Claim, Place
 from fedbus.errors import BusError, FedbusError
 

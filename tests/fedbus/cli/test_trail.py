@@ -8,9 +8,9 @@ import pytest
 
 from fedbus.bus.base import BrokerAddress
 from fedbus.cli import trail
-from fedbus.cli.exits import Refused
 from fedbus.cli.trail import check_kept, fetch_trail, kept_line, print_trail
-from fedbus.cli.where import Where
+from fedbus.client.address import Where
+from fedbus.client.errors import Refused
 from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel, VersionFacts
 from fedbus.wire.values import Manifest, ModelRef
 

@@ -12,7 +12,7 @@ from fedbus import clock
 from fedbus.bus.base import BrokerAddress, Packet
 from fedbus.cli import show, watching
 from fedbus.cli.watching import Bar, Json, Lines, round_line
-from fedbus.cli.where import Where
+from fedbus.client.address import Where
 from fedbus.errors import BusError
 from fedbus.wire import codec
 from fedbus.wire.states import JobState, NodeState, Phase, RoundState

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fedbus.cli.answering import Stated
 from fedbus.cli.factories import make_model
+from fedbus.client.model_outputs import Stated
 from fedbus.data import of
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.frameworks.torch import TorchTrainer

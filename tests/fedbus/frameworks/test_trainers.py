@@ -13,7 +13,7 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.answers import Ending, normalized
-from fedbus.cli.card import read_model
+from fedbus.client.packing import read_model
 from fedbus.data import Dataset, npz, of
 from fedbus.data.digits import write_digits
 from fedbus.errors import LayoutError, Stopped, TrainingError

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.cli.card import packed
+from fedbus.client.packing import packed
 from fedbus.data import Dataset, of
 from fedbus.layout import Array, Role, Weights
 from fedbus.plugins import Describes, Trainer

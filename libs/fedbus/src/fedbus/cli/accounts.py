@@ -12,7 +12,7 @@ import typer
 
 from fedbus.bus.broker_files import BrokerConfig, acl_file, names_in, new_password, password_file
 from fedbus.cli import show
-from fedbus.cli.exits import Failed
+from fedbus.client.errors import Failed
 from fedbus.errors import SettingsError
 from fedbus.private_files import write_private
 from fedbus.wire.values import IDENT_SAID, ROLES, is_node

@@ -11,9 +11,9 @@ import typer
 from fedbus.bus.base import Packet
 from fedbus.cli import show
 from fedbus.cli.agent_remarks import remarks
-from fedbus.cli.client import connected
 from fedbus.cli.here import broker_of
-from fedbus.cli.where import Where
+from fedbus.client.address import Where
+from fedbus.client.connection import connected
 from fedbus.errors import WireError
 from fedbus.wire import codec
 from fedbus.wire.moments import moment_of

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from fedbus.cli.exits import Failed
+from fedbus.client.errors import Failed
 from fedbus.errors import SettingsError
 from fedbus.layout import Weights
 from fedbus.npz import unfinished, write_npz

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TypeVar
 
 from fedbus.cli.ending import ENDING, end_children
-from fedbus.cli.exits import Failed
+from fedbus.client.errors import Failed
 from fedbus.interruption import SIGNALS
 
 STOP_SECONDS = 1.0

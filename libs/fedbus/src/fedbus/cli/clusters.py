@@ -16,10 +16,11 @@ import typer
 from fedbus import clock
 from fedbus.bus.base import BrokerAddress
 from fedbus.cli import show
-from fedbus.cli.exits import Failed, Interrupted, Unreachable
+from fedbus.cli.exits import Interrupted
 from fedbus.cli.here import broker_of, cluster_of
 from fedbus.cli.stale import current_login
-from fedbus.cli.where import Where, nowhere
+from fedbus.client.address import Where, nowhere
+from fedbus.client.errors import Failed, Unreachable
 from fedbus.cluster import place
 from fedbus.cluster.local import STOP_SECONDS
 from fedbus.cluster.place import Place

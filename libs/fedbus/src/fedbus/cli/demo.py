@@ -18,13 +18,14 @@ from fedbus import clock, demo_data
 from fedbus.bus.broker import free_port
 from fedbus.cli import inference, show
 from fedbus.cli.ending import ENDING
-from fedbus.cli.exits import Failed, Interrupted
-from fedbus.cli.groups import one_error
+from fedbus.cli.exits import Interrupted
 from fedbus.cli.starting import guarded, push_digits, start
 from fedbus.cli.submitting import submit_job
 from fedbus.cli.up import Framework, check_framework, signals
 from fedbus.cli.watching import watch
-from fedbus.cli.where import Where
+from fedbus.client.address import Where
+from fedbus.client.errors import Failed
+from fedbus.client.groups import one_error
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.members import ClusterPlan
 from fedbus.interruption import undisturbed

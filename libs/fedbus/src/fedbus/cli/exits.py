@@ -1,6 +1,7 @@
-"""Exit codes, and the errors that carry them."""
+"""Exit codes of the command, and the error that ends it with each."""
 
 from fedbus.bus.broker import PortTaken
+from fedbus.client.errors import Refused, Unreachable
 from fedbus.errors import (
     BusError,
     FedbusError,
@@ -25,20 +26,8 @@ is not there; 130 interrupted by Ctrl-C; 143 ended by SIGTERM.
 """
 
 
-class Failed(FedbusError):  # noqa: N818 - named for what happened, as its exit code is
-    """What was asked for did not succeed."""
-
-
-class Unreachable(FedbusError):  # noqa: N818 - as above
-    """Nobody answers: no cluster, no broker, or a service that is silent."""
-
-
-class Refused(FedbusError):  # noqa: N818 - as above
-    """A service answered no, and why, or knows nothing of what was named."""
-
-
-class Interrupted(FedbusError):  # noqa: N818 - as above
-    """Somebody pressed Ctrl-C."""
+class Interrupted(FedbusError):  # noqa: N818 - named for what happened, as its exit code is
+    """The command was interrupted by Ctrl-C."""
 
 
 def code_of(error: FedbusError) -> int:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedbus import plugins
-from fedbus.cli.answering import SAYS_NOTHING, Stated, settle
-from fedbus.cli.card import PackedModel, packed
+from fedbus.client.model_outputs import SAYS_NOTHING, Stated, settle
+from fedbus.client.packing import PackedModel, packed
 from fedbus.data.format import MAX_DIMENSIONS
 from fedbus.digests import manifest_of
 from fedbus.errors import SettingsError

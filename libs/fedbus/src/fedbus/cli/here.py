@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from fedbus.cli.where import Where
+from fedbus.client.address import Where
 
 
 def cluster_of(ctx: typer.Context) -> Path | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fedbus.cli.answering import row_of
+from fedbus.client.model_outputs import row_of
 from fedbus.data.loaders.pictures import MAX_PIXELS
 from fedbus.data.loaders.pixels import reading_of
 from fedbus.errors import LayoutError, PluginError, SettingsError, TrainingError

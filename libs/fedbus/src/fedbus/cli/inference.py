@@ -11,13 +11,13 @@ import numpy as np
 import typer
 
 from fedbus.cli import show
-from fedbus.cli.client import connected
-from fedbus.cli.exits import Failed, Refused
 from fedbus.cli.here import broker_of
 from fedbus.cli.infer_inputs import TABLES, is_picture, read_pictures, read_rows, says_normalized
 from fedbus.cli.models import fetch_card
 from fedbus.cli.names import model_name
-from fedbus.cli.where import Where
+from fedbus.client.address import Where
+from fedbus.client.connection import connected
+from fedbus.client.errors import Failed, Refused
 from fedbus.errors import SettingsError, WireError
 from fedbus.layout import Array
 from fedbus.rounding import percent

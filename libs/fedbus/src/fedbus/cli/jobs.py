@@ -11,8 +11,7 @@ import typer
 
 from fedbus.catalogue.idle import idle
 from fedbus.cli import exits, show
-from fedbus.cli.client import connected
-from fedbus.cli.exits import Failed, Interrupted, Refused
+from fedbus.cli.exits import Interrupted
 from fedbus.cli.here import broker_of
 from fedbus.cli.job_files import id_of, read_job_file, with_id, with_own_id
 from fedbus.cli.names import job_id
@@ -26,7 +25,9 @@ from fedbus.cli.submitting import (
 )
 from fedbus.cli.times import age, when
 from fedbus.cli.watching import round_line, watch
-from fedbus.cli.where import Where
+from fedbus.client.address import Where
+from fedbus.client.connection import connected
+from fedbus.client.errors import Failed, Refused
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.wire import codec
 from fedbus.wire.jobfile import JobFileError, params, parse
@@ -278,7 +279,7 @@ def _warn(payload: bytes, answer: Mapping[str, Any]) -> None:
 
 
 async def _ask(here: Where, topic: Topic, payload: bytes) -> dict[str, Any]:
-    async with connected(here) as client:
+    async with connected(here, show.warn) as client:
         packet = await client.ask(
             here.topic(topic), payload, of=CONTROLLER, content_type=None, kept=topic.kept
         )

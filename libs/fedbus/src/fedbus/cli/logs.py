@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from fedbus.cli import log_lines, show
-from fedbus.cli.exits import Refused, Unreachable
 from fedbus.cli.here import cluster_of
 from fedbus.cli.log_lines import Line
-from fedbus.cli.where import among, nowhere
+from fedbus.client.address import among, nowhere
+from fedbus.client.errors import Refused, Unreachable
 from fedbus.cluster import place
 
 LOOK_SECONDS = 0.3

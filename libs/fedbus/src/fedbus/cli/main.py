@@ -30,7 +30,7 @@ from fedbus.cli import (
 )
 from fedbus.cli.anywhere import moved_to_front
 from fedbus.cli.outlet import flush_stdout, open_stdout
-from fedbus.cli.where import Where, where
+from fedbus.client.address import Where, where
 from fedbus.errors import FedbusError
 from fedbus.setting_names import unknown_settings
 from fedbus.wire.jobfile.faults import nearest

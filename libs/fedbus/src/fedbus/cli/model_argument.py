@@ -11,10 +11,10 @@ import typer
 
 from fedbus.answers import ANSWERS
 from fedbus.cli import show
-from fedbus.cli.answering import SAYS_NOTHING, Stated
-from fedbus.cli.card import PackedModel, read_model, read_weights
 from fedbus.cli.factories import is_factory, make_model, read_config, read_shape
 from fedbus.cli.rehearsal import rehearse
+from fedbus.client.model_outputs import SAYS_NOTHING, Stated
+from fedbus.client.packing import PackedModel, read_model, read_weights
 from fedbus.errors import SettingsError
 from fedbus.frameworks.hush import hushed
 
@@ -89,6 +89,8 @@ def packed_model(what: str, given: Given) -> PackedModel:
         )
     else:
         made = read_model(path, given.weights, given.said)
+    for warning in made.warnings:
+        show.warn(warning)
     for sentence in rehearse(made):
         show.warn(sentence)
     return made

@@ -9,13 +9,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from fedbus.cli import memory_needed, show
-from fedbus.cli.answering import Stated, names_of, read_classes, same_outputs, sentence_of
 from fedbus.cli.archive import check_writable
 from fedbus.cli.aside import aside
-from fedbus.cli.card import PackedModel
-from fedbus.cli.client import run
-from fedbus.cli.errands import Errand, Pull, Push, Question
-from fedbus.cli.exits import Failed
 from fedbus.cli.formats import SUFFIXES, format_of, write_model
 from fedbus.cli.here import broker_of
 from fedbus.cli.model_argument import (
@@ -30,7 +25,12 @@ from fedbus.cli.model_argument import (
 from fedbus.cli.names import model_name
 from fedbus.cli.times import age
 from fedbus.cli.trail import ANSWER, LINES, check_kept, fetch_trail, print_trail
-from fedbus.cli.where import Where
+from fedbus.client.address import Where
+from fedbus.client.connection import run
+from fedbus.client.errors import Failed
+from fedbus.client.model_outputs import Stated, names_of, read_classes, same_outputs, sentence_of
+from fedbus.client.packing import PackedModel
+from fedbus.client.repository import Errand, Pull, Push, Question
 from fedbus.errors import LayoutError, WireError
 from fedbus.layout import Array, Layout
 from fedbus.spool import Spool, Spools

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from fedbus.cli.exits import Failed
+from fedbus.client.errors import Failed
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

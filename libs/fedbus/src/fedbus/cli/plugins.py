@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fedbus.cli import show
-from fedbus.cli.exits import Failed
+from fedbus.client.errors import Failed
 from fedbus.data import npz
 from fedbus.errors import FedbusError, PluginError, SettingsError
 from fedbus.layout import Layout
@@ -167,7 +167,7 @@ def _named(name: str) -> list[Plugin]:
 
 
 def _props(plugin: Plugin, model: Path | None, data: Path | None, config: str) -> Props:
-    from fedbus.cli.card import read_model
+    from fedbus.client.packing import read_model
 
     try:
         structure = json.loads(config)
@@ -180,6 +180,8 @@ def _props(plugin: Plugin, model: Path | None, data: Path | None, config: str) -
     if model is None:
         return Props(structure, data=loaded, path=path)
     packed = read_model(model)
+    for warning in packed.warnings:
+        show.warn(warning)
     card = packed.card()
     found = card.structures.get(plugin.name)
     if found is None:

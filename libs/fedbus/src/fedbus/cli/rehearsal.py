@@ -1,7 +1,7 @@
 """A pushed model is rehearsed here: one step of training, one answer, in every framework it is for.
 
 A model that cannot do that fails on every agent in every round. `.tflite` files are tried in a
-child process of their own, by `pushed_files.py`.
+child process of their own, by `fedbus.client.tflite_check`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +12,8 @@ from typing import Any, Final, Protocol, cast, runtime_checkable
 import numpy as np
 
 from fedbus import plugins
-from fedbus.cli.answering import row_of
-from fedbus.cli.card import PackedModel
+from fedbus.client.model_outputs import row_of
+from fedbus.client.packing import PackedModel
 from fedbus.data import Dataset, of
 from fedbus.errors import FedbusError, LayoutError, PluginError, TrainingError
 from fedbus.frameworks.hush import hushed

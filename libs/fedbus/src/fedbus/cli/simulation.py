@@ -14,12 +14,9 @@ import typer
 from fedbus.answers import doubt
 from fedbus.catalogue.idle import idle
 from fedbus.cli import faults, show
-from fedbus.cli.answering import Stated, read_classes
 from fedbus.cli.archive import check_writable, write_weights
 from fedbus.cli.aside import aside
-from fedbus.cli.card import PackedModel
 from fedbus.cli.ending import ENDING
-from fedbus.cli.exits import Failed
 from fedbus.cli.factories import is_factory
 from fedbus.cli.job_files import read_job_file
 from fedbus.cli.model_argument import (
@@ -36,6 +33,9 @@ from fedbus.cli.seeding import seeded
 from fedbus.cli.source import Options, read_options
 from fedbus.cli.starting import digits_model
 from fedbus.cli.watching import round_line
+from fedbus.client.errors import Failed
+from fedbus.client.model_outputs import Stated, read_classes
+from fedbus.client.packing import PackedModel
 from fedbus.cluster.shards import (
     ANYTHING,
     ARRAYS,

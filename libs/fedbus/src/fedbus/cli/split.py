@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedbus.cli import show
-from fedbus.cli.exits import Failed
 from fedbus.cli.source import Loader, Options, Source, read_source
+from fedbus.client.errors import Failed
 from fedbus.errors import SettingsError, TrainingError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ fresh home, or on another port, that shell still names the old one.
 from collections.abc import Mapping, Sequence
 
 from fedbus.bus.base import BrokerAddress
-from fedbus.cli.where import Where, at_cluster
+from fedbus.client.address import Where, at_cluster
 from fedbus.cluster import place
 from fedbus.cluster.members import USER
 from fedbus.cluster.place import Place

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from fedbus.bus.base import BrokerAddress, Packet
 from fedbus.cli import show
-from fedbus.cli.card import PackedModel, read_model
-from fedbus.cli.client import connected
-from fedbus.cli.exits import Failed
-from fedbus.cli.groups import one_error
 from fedbus.cli.models import list_models, push_model
-from fedbus.cli.where import Where, node_of
+from fedbus.client.address import Where, node_of
+from fedbus.client.connection import connected
+from fedbus.client.errors import Failed
+from fedbus.client.groups import one_error
+from fedbus.client.packing import PackedModel, read_model
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.process import Process, cause_of
 from fedbus.wire import codec

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedbus.cli import faults, show
-from fedbus.cli.client import connected
-from fedbus.cli.exits import Failed, Refused
 from fedbus.cli.job_files import next_id, with_id
 from fedbus.cli.times import when
-from fedbus.cli.where import Where
+from fedbus.client.address import Where
+from fedbus.client.connection import connected
+from fedbus.client.errors import Failed, Refused
 from fedbus.wire import codec
 from fedbus.wire.states import ENDED, JobState
 from fedbus.wire.topics import JOB_STATE, SUBMIT
@@ -39,7 +39,7 @@ async def submit_job(here: Where, payload: bytes) -> dict[str, Any]:
         JobRefused: the controller found faults in it; all of them.
         Unreachable: the controller does not answer.
     """
-    async with connected(here) as client:
+    async with connected(here, show.warn) as client:
         packet = await client.ask(here.topic(SUBMIT), payload, of=CONTROLLER, kept=True)
     answer: dict[str, Any] = show.plain_json(packet.payload)
     if not answer.get("accepted"):

@@ -5,11 +5,11 @@ from dataclasses import replace
 from itertools import groupby
 
 from fedbus.cli import show
-from fedbus.cli.client import run
-from fedbus.cli.errands import Question
-from fedbus.cli.exits import Refused
 from fedbus.cli.times import age, when
-from fedbus.cli.where import Where
+from fedbus.client.address import Where
+from fedbus.client.connection import run
+from fedbus.client.errors import Refused
+from fedbus.client.repository import Question
 from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel, VersionFacts
 
 LINES = 20

@@ -16,10 +16,10 @@ from fedbus import clock
 from fedbus.cli import show
 from fedbus.cli.clusters import Home, chosen_home
 from fedbus.cli.ending import ENDING
-from fedbus.cli.exits import Failed
-from fedbus.cli.groups import one_error
 from fedbus.cli.sampling import Split, check_split
 from fedbus.cli.starting import push_digits, start
+from fedbus.client.errors import Failed
+from fedbus.client.groups import one_error
 from fedbus.cluster import place
 from fedbus.cluster.local import STOP_SECONDS, LocalCluster
 from fedbus.cluster.members import ClusterPlan

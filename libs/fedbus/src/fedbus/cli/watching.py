@@ -23,9 +23,9 @@ from fedbus import clock
 from fedbus.bus.base import Packet
 from fedbus.cli import show
 from fedbus.cli.awaited import Awaited
-from fedbus.cli.client import connected
-from fedbus.cli.exits import Refused
-from fedbus.cli.where import Where
+from fedbus.client.address import Where
+from fedbus.client.connection import connected
+from fedbus.client.errors import Refused
 from fedbus.errors import BusError, WireError
 from fedbus.text import counted
 from fedbus.wire import codec

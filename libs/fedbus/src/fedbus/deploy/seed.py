@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 from fedbus import demo_data
-from fedbus.cli.card import read_model
-from fedbus.cli.exits import Unreachable
 from fedbus.cli.models import list_models, push_model
-from fedbus.cli.where import where
+from fedbus.client.address import where
+from fedbus.client.errors import Unreachable
+from fedbus.client.packing import read_model
 from fedbus.errors import BusError, FedbusError
 
 ATTEMPTS = 4

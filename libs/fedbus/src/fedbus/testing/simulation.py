@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.bus.base import Packet
-from fedbus.cli.card import PackedModel, packed
-from fedbus.cli.errands import Push
+from fedbus.client.packing import PackedModel, packed
+from fedbus.client.repository import Push
 from fedbus.data import Dataset
 from fedbus.data.recipe import Recipe
 from fedbus.data.source import Fixed, Source

@@ -1,7 +1,7 @@
 """Errands to the repository: a question, a model brought, a model fetched. Pure.
 
 Each is a small core for a real node, so that a blob crosses the bus here by the same code as
-anywhere; `client.py` runs it.
+anywhere; `connection.py` runs it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +24,7 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
-from fedbus.cli.exits import Failed, Refused, Unreachable
+from fedbus.client.errors import Failed, Refused, Unreachable
 from fedbus.spool import Spool, Spools
 from fedbus.wire.messages import PushModel, RequestRefused
 from fedbus.wire.states import AgentFacts

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from fedbus import demo_data
-from fedbus.cli import pushed_files
 from fedbus.cli.archive import write_weights
-from fedbus.cli.card import read_model
+from fedbus.client import tflite_check
+from fedbus.client.packing import read_model
 from fedbus.errors import LayoutError, PluginError, TrainingError
 from fedbus.layout import Layout
 
@@ -60,15 +60,14 @@ def test_a_whole_file_is_run_once(tmp_path: Path) -> None:
 
 
 def test_without_a_runtime_a_warning_says_that_it_was_not_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights come from a file, then; agents try it before they open it."""
-    monkeypatch.setattr(pushed_files, "Admission", Refusing)
-    monkeypatch.setattr(pushed_files, "_warned", set())
-    assert read_model(lay(tmp_path, DIGITS), tmp_path / "w.npz").push.model == CARD["model"]
-    said = " ".join(capsys.readouterr().err.split())
-    assert said.startswith("warning: the .tflite file is whole, and was not run here: no TFLite")
-    assert said.count("warning") == 1
+    monkeypatch.setattr(tflite_check, "Admission", Refusing)
+    packed = read_model(lay(tmp_path, DIGITS), tmp_path / "w.npz")
+    assert packed.push.model == CARD["model"]
+    (warning,) = packed.warnings
+    assert warning.startswith("the .tflite file is whole, and was not run here: no TFLite")
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf])

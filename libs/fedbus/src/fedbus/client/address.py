@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedbus.bus.base import BrokerAddress
-from fedbus.cli.exits import Unreachable
+from fedbus.client.errors import Unreachable
 from fedbus.cluster import place
 from fedbus.cluster.place import Place
 from fedbus.errors import SettingsError

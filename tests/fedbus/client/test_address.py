@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.cli.exits import Unreachable
-from fedbus.cli.where import node_of, where
+from fedbus.client.address import node_of, where
+from fedbus.client.errors import Unreachable
 from fedbus.cluster.place import Claim, Place
 from fedbus.errors import SettingsError
 

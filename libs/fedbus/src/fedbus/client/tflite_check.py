@@ -3,21 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fedbus.cli import show
 from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks.tflite_admission import TFLITE, Admission
 from fedbus.layout import Layout
 
-_warned: set[str] = set()
-"""Digests of files of which a person was told that they were not run."""
-
 
 def check_files(
     structures: Mapping[str, Any], files: Mapping[str, bytes], layout: Layout | None = None
-) -> None:
-    """Verify the `.tflite` file of a card, and run it once in a child process.
+) -> str:
+    """Verify the `.tflite` file of a model, and run it once in a child process.
 
-    Without a TFLite runtime it is verified only, and a warning says so.
+    Returns:
+        A warning where no TFLite runtime is installed, so that the file was verified only; empty
+        otherwise.
 
     Args:
         structures: The card's, with manifests as `blob`.
@@ -31,12 +29,11 @@ def check_files(
         case {"blob": {"digest": str(digest)}}:
             pass
         case _:
-            return
+            return ""
     try:
         Admission().admit(files[digest], layout)
     except TrainingError as error:
         raise TrainingError(f"structures.{TFLITE}.blob: {error}") from error
     except PluginError as error:
-        if digest not in _warned:
-            _warned.add(digest)
-            show.warn(f"the .tflite file is whole, and was not run here: {error}")
+        return f"the .tflite file is whole, and was not run here: {error}"
+    return ""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.cli.answering import Stated, same_outputs
 from fedbus.cli.archive import write_weights
-from fedbus.cli.card import read_model, read_weights
+from fedbus.client.model_outputs import Stated, same_outputs
+from fedbus.client.packing import read_model, read_weights
 from fedbus.digests import digest_of
 from fedbus.errors import LayoutError, SettingsError, WireError
 from fedbus.layout import Layout

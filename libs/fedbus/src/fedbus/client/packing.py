@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from fedbus import plugins, weight_files
-from fedbus.cli.answering import SAYS_NOTHING, Stated, row_of, settle
-from fedbus.cli.pushed_files import check_files
+from fedbus.client.model_outputs import SAYS_NOTHING, Stated, row_of, settle
+from fedbus.client.tflite_check import check_files
 from fedbus.digests import digest_of, manifest_of
 from fedbus.errors import FedbusError, LayoutError, SettingsError, WireError
 from fedbus.exported import look
@@ -45,10 +45,17 @@ _TAKEN = (
 
 @dataclass(frozen=True, slots=True)
 class PackedModel:
-    """What is pushed: the message, and every blob it names, by digest."""
+    """A model ready to be pushed.
+
+    Attributes:
+        push: The request to the repository.
+        blobs: Every blob that the request names, by digest.
+        warnings: What the caller should know: a file that was not run, and why.
+    """
 
     push: PushModel
     blobs: Mapping[str, bytes | bytearray]
+    warnings: tuple[str, ...] = ()
 
     def card(self) -> ModelCard:
         """Read the card again, as everybody else will."""
@@ -59,7 +66,9 @@ class PackedModel:
         blobs = {name: blob for name, blob in self.blobs.items() if name != self.push.card.digest}
         card_blob = codec.to_json(replace(self.card(), classes=classes))
         card = manifest_of(card_blob)
-        return PackedModel(replace(self.push, card=card), {**blobs, card.digest: card_blob})
+        return replace(
+            self, push=replace(self.push, card=card), blobs={**blobs, card.digest: card_blob}
+        )
 
 
 def read_model(
@@ -131,7 +140,7 @@ def packed(
     for name, array in weights.items():
         _check_finite(name, array)
     weights_blob = encode(weights, layout)
-    check_files(card.structures, files, layout)
+    warning = check_files(card.structures, files, layout)
     manifests = {"card": manifest_of(card_blob), "weights": manifest_of(weights_blob)}
     blobs: dict[str, bytes | bytearray] = {
         **files,
@@ -141,7 +150,7 @@ def packed(
     push = PushModel(
         model=card.model, card=manifests["card"], weights=manifests["weights"], reset=False
     )
-    return PackedModel(push, blobs)
+    return PackedModel(push, blobs, (warning,) if warning else ())
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray[Any, Any]]:

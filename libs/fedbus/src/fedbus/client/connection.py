@@ -1,14 +1,14 @@
 """One connection of a command: what is retained, what is said from now on, questions to services.
 
 A command speaks as a foreign client does, with response topics: whatever it can do, `mosquitto_rr`
-can do as well. Models cross the bus in chunks and need a node: `errands.py`.
+can do as well. Models cross the bus in chunks and need a node: `repository.py`.
 """
 
 import asyncio
 import logging
 import random
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, TypeVar
 from fedbus import clock
 from fedbus.bus import mqtt
 from fedbus.bus.base import Bus, Packet
-from fedbus.cli import show
-from fedbus.cli.errands import Errand
-from fedbus.cli.exits import Unreachable
-from fedbus.cli.groups import one_error
-from fedbus.cli.where import Where
+from fedbus.client.address import Where
+from fedbus.client.errors import Unreachable
+from fedbus.client.groups import one_error
+from fedbus.client.repository import Errand
 from fedbus.errors import FedbusError, WireError
 from fedbus.wire import codec
 from fedbus.wire.states import NodeState
@@ -42,10 +41,17 @@ R = TypeVar("R")
 
 
 class Client:
-    """What a command does with one connection, one thing after the other."""
+    """One connection to a broker, for one request after the other.
 
-    def __init__(self, bus: Bus, where: Where) -> None:
+    Args:
+        bus: The connection.
+        where: The broker and our address there.
+        tell: Called with a sentence when an answer takes longer than it should.
+    """
+
+    def __init__(self, bus: Bus, where: Where, tell: Callable[[str], None]) -> None:
         self.where = where
+        self._tell = tell
         self._bus = bus
         # Our own words come back to us: we may write and read this topic, and nobody else both.
         self._echo = f"{where.root}/link/{where.node}/{where.node}/echo-{secrets.token_hex(6)}"
@@ -92,7 +98,7 @@ class Client:
         """Take back what is retained on a topic, where we may write it."""
         await self._bus.publish(Packet(topic, b"", retain=True))
 
-    async def ask(
+    async def ask(  # noqa: PLR0913 - each is a property of one MQTT request
         self,
         topic: str,
         payload: bytes,
@@ -139,7 +145,7 @@ class Client:
                     answer = [packet for packet in packets if packet.topic == answers]
                     if answer:
                         return answer[0]
-                    show.warn(f"waiting for {of}: {awaited(packets)}")
+                    self._tell(f"waiting for {of}: {awaited(packets)}")
         finally:
             await self._bus.unsubscribe(answers)
         raise Unreachable(
@@ -171,14 +177,20 @@ def awaited(packets: Iterable[Packet]) -> str:
 
 
 @asynccontextmanager
-async def connected(where: Where) -> AsyncIterator[Client]:
+async def connected(
+    where: Where, tell: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Client]:
     """Connect for the length of a block.
+
+    Args:
+        where: The broker and our address there.
+        tell: Called with a sentence when an answer takes longer than it should.
 
     Raises:
         BusError: the broker is away or refuses us.
     """
     async with mqtt.connect(where.broker, name=_client_id(where)) as bus:
-        yield Client(bus, where)
+        yield Client(bus, where, tell)
 
 
 async def run(where: Where, errand: Errand[R]) -> R:

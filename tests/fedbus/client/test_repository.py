@@ -21,8 +21,8 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
-from fedbus.cli.errands import PATIENCE_SECONDS, STALLED_SECONDS, Errand, Pull, Push, Question
-from fedbus.cli.exits import Failed, Refused, Unreachable
+from fedbus.client.errors import Failed, Refused, Unreachable
+from fedbus.client.repository import PATIENCE_SECONDS, STALLED_SECONDS, Errand, Pull, Push, Question
 from fedbus.digests import digest_of
 from fedbus.spool import Spools
 from fedbus.wire.messages import (

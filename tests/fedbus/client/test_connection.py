@@ -1,6 +1,7 @@
 """Commands that ask a controller: nobody waits without a word, and nothing is lost."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,10 @@ import pytest
 from fedbus.bus import mqtt
 from fedbus.bus.base import Packet
 from fedbus.bus.broker import LocalBroker
-from fedbus.cli import client
-from fedbus.cli.client import awaited, connected
-from fedbus.cli.exits import Unreachable
-from fedbus.cli.where import Where
+from fedbus.client import connection
+from fedbus.client.address import Where
+from fedbus.client.connection import awaited, connected
+from fedbus.client.errors import Unreachable
 from fedbus.wire import codec
 from fedbus.wire.states import NodeState
 from fedbus.wire.topics import ROOT
@@ -41,18 +42,19 @@ def test_what_is_awaited_is_read_from_what_nodes_say(there: list[Packet], words:
 
 
 async def test_a_job_for_no_controller_is_kept_and_that_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command says what it waits for, then that nothing is lost; the controller finds the job."""
-    monkeypatch.setattr(client, "WORRY_SECONDS", 0.1)
-    monkeypatch.setattr(client, "REPEAT_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "WORRY_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "REPEAT_SECONDS", 0.3)
     accounts = {"controller.1": "c", "user.me": "u"}
+    told: list[str] = []
     with LocalBroker(tmp_path / "broker", accounts=accounts) as broker:
         where = Where(broker.address("user.me"), "user.me")
         controller = broker.address("controller.1")
         with pytest.raises(Unreachable, match="no broker keeps it"):
-            await _ask(where)
-        assert "waiting for the controller: none is online" in capsys.readouterr().err
+            await _ask(where, told.append)
+        assert told == ["waiting for the controller: none is online"]
         async with mqtt.connect(controller, name="controller.1", keep=[SUBMIT]):
             pass
         with pytest.raises(Unreachable, match="nothing is lost: the broker keeps the request"):
@@ -64,6 +66,6 @@ async def test_a_job_for_no_controller_is_kept_and_that_is_said(
             assert kept.response_topic is not None
 
 
-async def _ask(where: Where) -> None:
-    async with connected(where) as one:
+async def _ask(where: Where, tell: Callable[[str], None] = lambda _: None) -> None:
+    async with connected(where, tell) as one:
         await one.ask(SUBMIT, b"{}", of="the controller", patience=1.0, kept=True)

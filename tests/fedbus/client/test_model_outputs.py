@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.cli.answering import (
+from fedbus.client.model_outputs import (
     SAYS_NOTHING,
     Stated,
     read_classes,

@@ -1,0 +1,1 @@
+"""Client of a fedbus deployment, for programs, notebooks and the command line."""
