@@ -12,9 +12,10 @@ from typing import Any, get_type_hints
 
 import data_page
 import job_file
+import msgpack
 import settings_page
 
-from fedbus.transfer.chunk import HEADER_BYTES
+from fedbus.transfer.chunk import HEADER_BYTES, write_chunk
 from fedbus.wire import states, topics, values
 from fedbus.wire.topics import LINKS, PUBLIC, ROOT, Link
 
@@ -75,19 +76,39 @@ LINKED = """
 CHUNKS = f"""
 ## Chunks: `link/{{source}}/{{receiver}}/chunk` and `blobs/{{source}}/{{digest}}`
 
-A chunk is a header of {HEADER_BYTES} bytes, big-endian, and at most {values.CHUNK // 1024} KiB of
-the blob:
+A chunk is the msgpack array `[serial, index, crc32, data]`, which any msgpack library reads. It is
+written in the fixed widths below, whatever its values are: a header of {HEADER_BYTES} bytes, then
+at most {values.CHUNK // 1024} KiB of the blob. A receiver refuses any other form, such as one
+with shorter integers, and logs what it expected. Integers are unsigned and big-endian.
 
 | offset | bytes | what |
 |---|---|---|
-| 0 | 4 | magic `fbc1` |
-| 4 | 4 | the want's serial, 0 in a group |
-| 8 | 4 | index: the chunk begins at byte `index x {values.CHUNK}` of the blob |
-| 12 | 4 | crc32 of the 12 bytes before and the content |
+| 0 | 1 | `94`, an array of 4 |
+| 1 | 5 | `ce`, then the serial of the want, 0 or 1 in a group (1: confirm), as uint32 |
+| 6 | 5 | `ce`, then the index as uint32: data begins at byte `index x {values.CHUNK}` of the blob |
+| 11 | 5 | `ce`, then the crc32 (of zlib and PNG) of bytes 0 to 10 and the data, as uint32 |
+| 16 | 5 | `c6`, then the length of the data in bytes as uint32 |
+| {HEADER_BYTES} | … | the data |
 
+Test vectors for clients in other languages; data and chunk are in hexadecimal digits:
+
+| serial | index | crc32 | data | chunk |
+|---|---|---|---|---|
+"""
+
+FIELDS = """
 ## Fields
 
 """
+
+CHUNK_VECTORS = ((0, 0, b""), (0x01020304, 5, b"abc"), (1, 2**32 - 1, bytes(range(8))))
+
+
+def _vector(serial: int, index: int, data: bytes) -> str:
+    chunk = write_chunk(serial, index, data)
+    crc32 = msgpack.unpackb(chunk)[2]
+    content = f"`{data.hex()}`" if data else "none"
+    return _row((str(serial), str(index), str(crc32), content, f"`{chunk.hex()}`"))
 
 
 def _time(seconds: int) -> str:
@@ -110,7 +131,7 @@ def write() -> str:
         parts.append(_row(row))
     parts.append(LINKED)
     parts.extend(_row(_link_row(link)) for link in LINKS)
-    parts.append(CHUNKS)
+    parts.extend((CHUNKS, *(_vector(*vector) for vector in CHUNK_VECTORS), FIELDS))
     parts.extend(_fields(kind) for kind in _kinds())
     return "".join(parts)
 

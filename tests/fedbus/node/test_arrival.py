@@ -51,7 +51,7 @@ def test_a_message_is_told_with_its_sender() -> None:
         pytest.param(Packet("fedbus", b""), "not a topic of ours", id="less than the root"),
         pytest.param(
             Packet(f"{ROOT}/link/agent.a/controller.1/chunk", b"x"),
-            "chunk: 1 bytes",
+            "chunk: expected 21 to 262165 bytes, got 1",
             id="a chunk that is none",
         ),
         pytest.param(
