@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.frameworks.installed import versions
 from fedbus.wire import codec
 from fedbus.wire.states import AgentFacts
-from fedbus_edge_agent.capabilities import CGROUPS, frameworks, gpu, measure, memory_mb
+from fedbus_edge_agent.capabilities import CGROUPS, gpu, measure, memory_mb
 
 MEMINFO = "MemTotal:  8000000 kB\nMemAvailable:   2048000 kB\n"
 UNLIMITED = str(2**63 - 4096)
@@ -67,4 +68,4 @@ def test_facts_are_a_message(tmp_path: Path) -> None:
     assert facts.cores >= 1
     assert facts.memory_mb > 0
     assert facts.storage_mb > 0
-    assert facts.frameworks == frameworks()
+    assert facts.frameworks == versions()

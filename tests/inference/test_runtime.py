@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fedbus
+from fedbus.catalogue import FRAMEWORKS, LIGHTEST_FIRST
 from fedbus.data import Dataset
 from fedbus.errors import LayoutError, PluginError, SettingsError, TrainingError
 from fedbus.frameworks.tflite_admission import Admission
@@ -18,7 +19,7 @@ from fedbus.training import Params, Structure, Update
 from fedbus.weights import encode
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
-from fedbus_inference.runtime import BUILT_IN, load, runtime_for
+from fedbus_inference.runtime import load, runtime_for
 from tests.fedbus.frameworks.alike import answers
 from tests.packages import Install
 
@@ -46,7 +47,7 @@ def test_auto_takes_what_is_installed_the_lightest_first() -> None:
 def test_auto_without_any_framework_says_what_to_install() -> None:
     """Such a service could answer nobody, so it does not start."""
     with pytest.raises(
-        SettingsError, match=r"FEDBUS_RUNTIME='auto': .* extras keras, tflite, torch"
+        SettingsError, match=r"FEDBUS_RUNTIME='auto': .* extras tensorflow, tflite, torch"
     ):
         runtime_for("auto", lambda _: False)
 
@@ -62,10 +63,10 @@ def test_a_framework_nobody_knows_is_refused_by_name() -> None:
         runtime_for("torhc")
 
 
-@pytest.mark.parametrize("framework", BUILT_IN)
+@pytest.mark.parametrize("framework", LIGHTEST_FIRST)
 def test_a_framework_answers_with_the_weights_it_was_given(framework: str) -> None:
     """Two versions do not disturb each other: each has an instance of its own."""
-    if not any(find_spec(package) for package in BUILT_IN[framework]):
+    if not any(find_spec(package) for package in FRAMEWORKS[framework].providers):
         pytest.skip(f"{framework} is not installed")
     structure = dict(CARD.structures[framework])
     if "blob" in structure:
@@ -77,10 +78,10 @@ def test_a_framework_answers_with_the_weights_it_was_given(framework: str) -> No
     assert np.argmax(answers(new, inputs[:1]), axis=1).tolist() == [8]
 
 
-@pytest.mark.parametrize("framework", BUILT_IN)
+@pytest.mark.parametrize("framework", LIGHTEST_FIRST)
 def test_a_spare_model_takes_the_weights_of_the_next_version(framework: str) -> None:
     """And remembers nothing of those before."""
-    if not any(find_spec(package) for package in BUILT_IN[framework]):
+    if not any(find_spec(package) for package in FRAMEWORKS[framework].providers):
         pytest.skip(f"{framework} is not installed")
     structure = dict(CARD.structures[framework])
     if "blob" in structure:

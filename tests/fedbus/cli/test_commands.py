@@ -137,9 +137,9 @@ def test_a_framework_that_is_missing_names_its_extra(
     monkeypatch: pytest.MonkeyPatch, framework: str, extra: str
 ) -> None:
     """Before thirteen processes find out."""
-    monkeypatch.setattr(up, "find_spec", lambda _: None)
+    monkeypatch.setattr(up, "is_installed", lambda _: False)
     with pytest.raises(SettingsError, match=rf"pip install 'fedbus\[{extra}\]'"):
-        up.check_framework(up.Framework(framework))
+        up.check_framework(up.FrameworkChoice(framework))
 
 
 def test_what_comes_next_can_be_typed_as_it_stands(

@@ -1,40 +1,21 @@
-"""What this machine can do: read once, without importing any framework."""
+"""Capabilities of this machine, measured without importing any framework."""
 
 import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from fedbus.frameworks.installed import versions
 from fedbus.wire.states import AgentFacts
 
-FRAMEWORKS = {
-    "tflite": ("tflite-runtime", "ai-edge-litert"),
-    "torch": ("torch",),
-    "tensorflow": ("tensorflow",),
-}
 ROOT = Path("/")
 CGROUPS = (
     ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
     ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 Role = Literal["train", "evaluate"]
-
-
-@cache
-def frameworks() -> dict[str, str]:
-    """Name the frameworks that are installed, with their versions."""
-    found = {}
-    for name, distributions in FRAMEWORKS.items():
-        for distribution in distributions:
-            try:
-                found[name] = version(distribution)
-            except PackageNotFoundError:
-                continue
-    return found
 
 
 def memory_mb(root: Path = ROOT) -> int:
@@ -97,7 +78,7 @@ def measure(  # noqa: PLR0913, PLR0917 - one argument for each thing that differ
         memory_mb=memory_mb(),
         storage_mb=free_storage(folder) // 2**20,
         gpu=gpu(),
-        frameworks=frameworks(),
+        frameworks=versions(),
         models=models,
         format=form,
         task=task,

@@ -1,24 +1,17 @@
-"""Which trainers an agent can use, and which of them trains a model: known before any is loaded."""
+"""Trainers of an agent, and the choice among them for a model, without loading any."""
 
 from collections.abc import Collection, Mapping
-from functools import cache
-from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
 from fedbus import plugins
+from fedbus.catalogue import FRAMEWORKS
 from fedbus.eligibility import RowFormat
 from fedbus.errors import PluginError
+from fedbus.frameworks.installed import is_installed
 from fedbus.plugins import TrainerFactory
 from fedbus.text import listed
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import BASE, Reading
-
-FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
-    "keras": ("tensorflow",),
-    "tflite": ("tflite_runtime", "ai_edge_litert", "tensorflow"),
-    "torch": ("torch",),
-}
-"""What a trainer of ours needs: one of these packages. What others need, they need not say."""
 
 
 @runtime_checkable
@@ -153,10 +146,7 @@ def _first_of(card: ModelCard, here: Collection[str]) -> str:
 
 def _lacks(plugin: plugins.Plugin) -> tuple[str, ...]:
     """Name the packages of which a trainer of ours needs one, if none of them is installed."""
-    needed = FRAMEWORKS.get(plugin.name, ()) if plugin.package == plugins.OURS else ()
-    return () if any(map(_installed, needed)) else needed
-
-
-@cache
-def _installed(package: str) -> bool:
-    return find_spec(package) is not None
+    if plugin.package != plugins.OURS or plugin.name not in FRAMEWORKS:
+        return ()
+    providers = FRAMEWORKS[plugin.name].providers
+    return () if any(map(is_installed, providers)) else providers

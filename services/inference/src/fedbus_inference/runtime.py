@@ -3,11 +3,12 @@
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from importlib.util import find_spec
 from typing import Final, TypeAlias
 
 from fedbus import plugins
+from fedbus.catalogue import FRAMEWORKS, LIGHTEST_FIRST
 from fedbus.errors import LayoutError, PluginError, SettingsError
+from fedbus.frameworks.installed import is_installed as is_installed_here
 from fedbus.frameworks.tflite_admission import TFLITE, Admission
 from fedbus.layout import Array, Layout
 from fedbus.plugins import Predicts, RuntimeFactory, TrainerFactory
@@ -20,21 +21,11 @@ from fedbus_inference.prediction import Predictor
 
 Factory: TypeAlias = RuntimeFactory | TrainerFactory
 AUTO: Final = "auto"
-BUILT_IN: Final = {
-    "tflite": ("tflite_runtime", "ai_edge_litert", "tensorflow"),
-    "torch": ("torch",),
-    "keras": ("tensorflow",),
-}
-"""Our frameworks, the lightest first, and the packages one of which each needs."""
-
-
-def _is_installed(package: str) -> bool:
-    return find_spec(package) is not None
 
 
 def runtime_for(
     wanted: str,
-    is_installed: Callable[[str], bool] = _is_installed,
+    is_installed: Callable[[str], bool] = is_installed_here,
     allowed: Collection[str] | None = None,
     admission: Admission | None = None,
 ) -> Runtime:
@@ -48,11 +39,14 @@ def runtime_for(
         SettingsError: there is nothing here to run a model with, or nothing of that name.
     """
     if wanted == AUTO:
-        names = tuple(name for name, needs in BUILT_IN.items() if any(map(is_installed, needs)))
+        names = tuple(
+            name for name in LIGHTEST_FIRST if any(map(is_installed, FRAMEWORKS[name].providers))
+        )
         if not names:
+            extras = listed({framework.extra for framework in FRAMEWORKS.values()})
             raise SettingsError(
                 "FEDBUS_RUNTIME='auto': no framework is installed here; "
-                f"install fedbus-inference with one of the extras {listed(BUILT_IN)}"
+                f"install fedbus-inference with one of the extras {extras}"
             )
         return Runtime(names, partial(load, allowed=allowed, admission=admission))
     here = {*plugins.installed("runtimes"), *plugins.installed("trainers")}

@@ -1,11 +1,11 @@
-"""What each framework takes: optimizers, schedulers and callbacks with their arguments and bounds.
+"""Catalogue of frameworks: their packages, and the arguments of what a job can ask them for.
 
-Pure, and no framework is imported: a job file is held against it before anybody trains, and the
+Pure, and no framework is imported: a job file is checked against it before training, and the
 trainers build what it names.
 
     argument.py      what an argument may be
     torch.py keras.py tflite.py    the tables
-    frameworks.py    the tables by the trainer's name
+    frameworks.py    what each framework needs and can do, by the trainer's name
     figures.py       what a metric is: a share or not, of training or not, which way it is better
     memory.py        what an optimizer keeps beside the weights
     checks.py        whether a framework can do what a job asks
@@ -24,11 +24,12 @@ from fedbus.catalogue.figures import (
     impossible,
     is_share,
 )
-from fedbus.catalogue.frameworks import FRAMEWORKS, Framework
+from fedbus.catalogue.frameworks import FRAMEWORKS, LIGHTEST_FIRST, Framework, extra_of
 from fedbus.catalogue.memory import at_most, slots
 
 __all__ = [
     "FRAMEWORKS",
+    "LIGHTEST_FIRST",
     "LOWER_IS_BETTER",
     "REGRESSIONS",
     "SHARES",
@@ -41,6 +42,7 @@ __all__ = [
     "as_trained",
     "at_most",
     "bounded",
+    "extra_of",
     "held_out",
     "impossible",
     "is_share",

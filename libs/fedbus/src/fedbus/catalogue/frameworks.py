@@ -1,4 +1,4 @@
-"""The frameworks we ship trainers for, and what each of them has."""
+"""The frameworks that fedbus ships trainers for: what each needs, and what each can do. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,20 +16,46 @@ def _never(_optimizer: str, _args: Mapping[str, object]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framework:
-    """What a framework's trainer can be asked for, by the job file's names."""
+    """One framework; what its trainer can do is named as in the job file.
 
+    Attributes:
+        extra: The extra of `fedbus` that installs it.
+        packages: Import names of its packages, one of which it needs. Their distributions have the
+            same names.
+        also_in: Import names of other frameworks' packages that contain it.
+        suffix: Suffix of the model files that `fedbus models pull` writes for it.
+        optimizers: Optimizers with their arguments.
+        schedulers: Learning rate schedulers with their arguments.
+        losses: Losses.
+        metrics: Metrics.
+        models: Models that need no plug-in.
+        warms_up: Whether a job may ask for a warm-up of the learning rate.
+        at_odds: Finds two arguments of an optimizer that exclude each other.
+    """
+
+    extra: str
+    packages: tuple[str, ...]
+    also_in: tuple[str, ...] = ()
+    suffix: str
     optimizers: Mapping[str, Takes]
     schedulers: Mapping[str, Takes]
     losses: frozenset[str]
     metrics: frozenset[str]
     models: frozenset[str] = frozenset()
-    """Models that need no plug-in."""
     warms_up: bool = False
     at_odds: AtOdds = _never
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Import names of all packages that contain the framework; it needs one of them."""
+        return self.packages + self.also_in
 
 
 FRAMEWORKS: Final[Mapping[str, Framework]] = {
     "torch": Framework(
+        extra="torch",
+        packages=("torch",),
+        suffix=".pt",
         optimizers=torch.OPTIMIZERS,
         schedulers=torch.SCHEDULERS,
         losses=torch.LOSSES,
@@ -39,6 +65,9 @@ FRAMEWORKS: Final[Mapping[str, Framework]] = {
         at_odds=torch.at_odds,
     ),
     "keras": Framework(
+        extra="tensorflow",
+        packages=("tensorflow",),
+        suffix=".keras",
         optimizers=keras.OPTIMIZERS,
         schedulers=keras.SCHEDULERS,
         losses=keras.LOSSES,
@@ -47,6 +76,10 @@ FRAMEWORKS: Final[Mapping[str, Framework]] = {
         at_odds=keras.at_odds,
     ),
     "tflite": Framework(
+        extra="tflite",
+        packages=("tflite_runtime", "ai_edge_litert"),
+        also_in=("tensorflow",),
+        suffix=".tflite",
         optimizers=tflite.OPTIMIZERS,
         schedulers=tflite.SCHEDULERS,
         losses=tflite.LOSSES,
@@ -55,7 +88,17 @@ FRAMEWORKS: Final[Mapping[str, Framework]] = {
 }
 """By the name of its trainer, which is that of a card's structure as well."""
 
+LIGHTEST_FIRST: Final = ("tflite", "torch", "keras")
+"""The frameworks in the order of the memory that importing them takes."""
+
 
 def is_optimizer(name: str) -> bool:
-    """Tell whether a framework has an optimizer of this name."""
+    """Return whether a framework has an optimizer of this name."""
     return any(name in framework.optimizers for framework in FRAMEWORKS.values())
+
+
+def extra_of(module: str) -> str | None:
+    """Return the extra of `fedbus` that installs a top-level module; None: no framework has it."""
+    return next(
+        (has.extra for name, has in FRAMEWORKS.items() if module in {name, *has.packages}), None
+    )

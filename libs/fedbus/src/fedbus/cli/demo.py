@@ -21,7 +21,7 @@ from fedbus.cli.ending import ENDING
 from fedbus.cli.exits import Interrupted
 from fedbus.cli.starting import guarded, push_digits, start
 from fedbus.cli.submitting import submit_job
-from fedbus.cli.up import Framework, check_framework, signals
+from fedbus.cli.up import FrameworkChoice, check_framework, signals
 from fedbus.cli.watching import watch
 from fedbus.client.address import Where
 from fedbus.client.errors import Failed
@@ -49,8 +49,8 @@ Where to look next:
 
 def demo(
     framework: Annotated[
-        Framework, typer.Option(help="What agents train with.")
-    ] = Framework.TFLITE,
+        FrameworkChoice, typer.Option(help="What agents train with.")
+    ] = FrameworkChoice.TFLITE,
     agents: Annotated[int, typer.Option(min=1, max=100, help="How many train.")] = 8,
 ) -> None:
     """Train a model on handwritten digits with agents that never show their data, then ask it.

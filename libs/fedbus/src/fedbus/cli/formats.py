@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedbus import safetensors
+from fedbus.catalogue import FRAMEWORKS
 from fedbus.cli.archive import write_bytes, write_weights
 from fedbus.errors import FedbusError, LayoutError, SettingsError
 from fedbus.frameworks.hush import hushed
@@ -16,9 +17,7 @@ from fedbus.wire.values import ModelRef
 SUFFIXES: Final[Mapping[str, str]] = {
     "npz": ".npz",
     "safetensors": ".safetensors",
-    "torch": ".pt",
-    "keras": ".keras",
-    "tflite": ".tflite",
+    **{name: framework.suffix for name, framework in FRAMEWORKS.items()},
 }
 """By format; `npz` and `safetensors` have the layout's own names and need no framework."""
 _BY_SUFFIX: Final = {suffix: name for name, suffix in SUFFIXES.items()} | {".pth": "torch"}

@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -13,6 +12,7 @@ from typing import Annotated
 import typer
 
 from fedbus import clock
+from fedbus.catalogue import FRAMEWORKS
 from fedbus.cli import show
 from fedbus.cli.clusters import Home, chosen_home
 from fedbus.cli.ending import ENDING
@@ -26,6 +26,7 @@ from fedbus.cluster.members import ClusterPlan
 from fedbus.cluster.place import Claim
 from fedbus.cluster.shards import left_out
 from fedbus.errors import FedbusError, SettingsError
+from fedbus.frameworks.installed import is_installed
 from fedbus.interruption import SIGNALS
 from fedbus.wire.topics import ROOT
 
@@ -45,7 +46,7 @@ Host, port and password for any other client, and FEDBUS_BROKER for programs tha
   eval "$(fedbus{at} env)\""""  # noqa: E501 - commands that are copied have no line breaks
 
 
-class Framework(StrEnum):
+class FrameworkChoice(StrEnum):
     """What the agents of a local cluster train with."""
 
     KERAS = "keras"
@@ -53,20 +54,13 @@ class Framework(StrEnum):
     TORCH = "torch"
 
 
-RUNTIMES = {
-    Framework.KERAS: ("tensorflow",),
-    Framework.TFLITE: ("tflite_runtime", "ai_edge_litert"),
-    Framework.TORCH: ("torch",),
-}
-EXTRAS = {Framework.KERAS: "tensorflow"}
-"""Of those that are not called like their framework."""
-Trains = Annotated[Framework, typer.Option(help="What agents train with.")]
+Trains = Annotated[FrameworkChoice, typer.Option(help="What agents train with.")]
 
 
 def up(
     ctx: typer.Context,
     agents: Annotated[int | None, typer.Option(min=1, max=1000, help="8 by default.")] = None,
-    framework: Trains = Framework.TFLITE,
+    framework: Trains = FrameworkChoice.TFLITE,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -122,16 +116,16 @@ def up(
             raise
 
 
-def check_framework(framework: Framework) -> None:
+def check_framework(framework: FrameworkChoice) -> None:
     """Refuse a framework that is not installed here.
 
     Raises:
         SettingsError: it is not; says how to install it.
     """
-    if not any(find_spec(package) for package in RUNTIMES[framework]):
-        extra = EXTRAS.get(framework, framework)
+    needed = FRAMEWORKS[framework]
+    if not any(map(is_installed, needed.packages)):
         raise SettingsError(
-            f"{framework} is not installed here: pip install 'fedbus[{extra}]', or choose "
+            f"{framework} is not installed here: pip install 'fedbus[{needed.extra}]', or choose "
             "another --framework"
         )
 

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from fedbus.catalogue import FRAMEWORKS
 from fedbus.digests import digest_of
 from fedbus.errors import TrainingError
 from fedbus.frameworks.tflite_signatures import check_trainable
@@ -27,7 +28,7 @@ TFLITE: Final = "tflite"
 MAX_DEATHS: Final = 5
 """Processes that die in a row while they work with a file; kill -9 counts as well."""
 MAX_REMEMBERED: Final = 256
-_RUNTIMES: Final = ("fedbus", "tflite-runtime", "ai-edge-litert", "tensorflow")
+_RUNTIMES: Final = ("fedbus", *FRAMEWORKS[TFLITE].providers)
 _PASSED: Final = ""
 
 _tried: dict[str, tuple[bool, str]] = {}

@@ -8,6 +8,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Literal, get_args, overload
 
+from fedbus.catalogue import extra_of
 from fedbus.errors import PluginError
 from fedbus.plugins.protocols import (
     Aggregator,
@@ -29,8 +30,6 @@ GROUPS: Final[tuple[Group, ...]] = get_args(Group)
 OURS: Final = "fedbus"
 """The package whose plug-ins are allowed everywhere."""
 ALL: Final = "all"
-_EXTRAS: Final = {"keras": "tensorflow", "tensorflow": "tensorflow", "torch": "torch"}
-"""What to install of ours for a framework that is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class Plugin:
         except (Exception, SystemExit) as error:  # whatever somebody's module may raise
             name = error.name if isinstance(error, ModuleNotFoundError) else None
             missing = (name or "").partition(".")[0]
-            extra = _EXTRAS.get(missing) if self.package == OURS else None
+            extra = extra_of(missing) if self.package == OURS else None
             if extra is not None:
                 raise PluginError(
                     f"{self.group} plug-in {self.name!r} needs {missing}: "
