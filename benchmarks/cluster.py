@@ -26,6 +26,7 @@ from fedbus.bus import mqtt
 from fedbus.bus.base import BrokerAddress, Bus, Packet
 from fedbus.bus.broker import LocalBroker
 from fedbus.bus.broker_files import new_password
+from fedbus.keys import Key
 from fedbus.layout import Layout, Tensor
 from fedbus.node import Identity, Node
 from fedbus.service import keep_connected
@@ -44,6 +45,11 @@ SYS_SENT = "$SYS/broker/bytes/sent"
 MODEL = "bench"
 START_SECONDS = 90.0
 STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PushRequest(Key):
+    """Request of the repository to take a model."""
 
 
 @dataclass
@@ -217,9 +223,9 @@ class Pusher:
                     (self._push.card, self._push.weights), self._blobs, strict=True
                 ):
                     yield Serve(manifest.digest, blob)
-                yield Ask(("push",), REPOSITORY, self._push)
+                yield Ask(PushRequest(), REPOSITORY, self._push)
             case Received(_, ModelPushed()):
-                yield Cancel(("push",))
+                yield Cancel(PushRequest())
                 self.pushed.set()
             case Received(_, RequestRefused(reason=reason)):
                 sys.exit(f"the repository refused the benchmark's model: {reason}")

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 from random import Random
 
 from fedbus import clock
@@ -10,6 +11,7 @@ from fedbus.actions import Action, Ask, Connected, Event, WakeAt
 from fedbus.bus import mqtt
 from fedbus.bus.base import BrokerAddress, Bus
 from fedbus.errors import BusError
+from fedbus.keys import Key
 from fedbus.node import Identity, Node
 from fedbus.shell import Shell
 from fedbus.wire.messages import ListModels
@@ -17,6 +19,16 @@ from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import MODEL_LATEST, Topic
 
 PATIENCE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsRequest(Key):
+    """Request for the list of models."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaterTimer(Key):
+    """Timer that never matters."""
 
 
 class Asking:
@@ -35,8 +47,8 @@ class Asking:
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Ask when the bus is there."""
         if isinstance(event, Connected):
-            yield Ask(("models",), "repository.1", ListModels())
-            yield WakeAt(("later",), now + 60)
+            yield Ask(ModelsRequest(), "repository.1", ListModels())
+            yield WakeAt(LaterTimer(), now + 60)
 
 
 async def reconnect(broker: BrokerAddress, count: int, chance: Random) -> None:

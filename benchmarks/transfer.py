@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +31,7 @@ from fedbus.bus import mqtt
 from fedbus.bus.base import BrokerAddress, Packet
 from fedbus.bus.broker import LocalBroker
 from fedbus.digests import hasher
+from fedbus.keys import Key
 from fedbus.node import Identity, Node
 from fedbus.service import keep_connected
 from fedbus.shell import Shell
@@ -44,6 +46,11 @@ WAYS = ("lane", "group", "raw bus", "raw aiomqtt")
 SYS_SENT = "$SYS/broker/bytes/sent"
 PATIENCE_SECONDS = 120.0
 QUIET_SECONDS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFetch(Key):
+    """Fetch of the blob that is measured."""
 
 
 class Pattern:
@@ -108,7 +115,7 @@ class Sinkhole(Bench):
         match event:
             case Connected():
                 self._began = now
-                yield Fetch(("blob",), self._reference, self._spool, self._members)
+                yield Fetch(BlobFetch(), self._reference, self._spool, self._members)
             case Fetched():
                 took = clock.monotonic() - self._began
                 right = self._spool.digest() == self._reference.manifest.digest

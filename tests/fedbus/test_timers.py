@@ -15,7 +15,7 @@ class TimersAsADict(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.timers = Timers()
+        self.timers = Timers[int]()
         self.times: dict[int, float] = {}
 
     @rule(key=keys, at=times)
@@ -49,7 +49,7 @@ TestTimersAsADict.settings = settings(max_examples=40, stateful_step_count=25)
 
 def test_what_is_cancelled_while_waking_does_not_wake() -> None:
     """The first of two answers makes the second moot: nobody is told of a timer that is gone."""
-    timers = Timers()
+    timers = Timers[str]()
     for key in "abc":
         timers.set(key, 1.0)
     woke = []
@@ -64,7 +64,7 @@ def test_what_is_cancelled_while_waking_does_not_wake() -> None:
 
 def test_what_is_set_while_waking_waits_for_the_next_call() -> None:
     """Whoever wakes at once, again and again, does not hold up the rest of the node."""
-    timers = Timers()
+    timers = Timers[str]()
     timers.set("a", 1.0)
     woke = []
     for key in timers.due(1.0):
@@ -77,7 +77,7 @@ def test_what_is_set_while_waking_waits_for_the_next_call() -> None:
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=5))
 def test_a_timer_put_off_for_ever_takes_no_memory(times: list[float]) -> None:
     """A deadline set anew with every chunk leaves no trail."""
-    timers = Timers()
+    timers = Timers[str]()
     for _ in range(300):
         for at in times:
             timers.set("deadline", at)

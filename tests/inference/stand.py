@@ -14,7 +14,6 @@ from fedbus.actions import (
     Fetch,
     Fetched,
     FetchFailed,
-    Key,
     Note,
     Ran,
     Received,
@@ -27,6 +26,7 @@ from fedbus.actions import (
     Woke,
 )
 from fedbus.digests import manifest_of
+from fedbus.keys import Key
 from fedbus.layout import Array, Layout
 from fedbus.training import Structure
 from fedbus.weights import Blob, decode, encode
@@ -204,9 +204,9 @@ class Stand:
             return True
         return False
 
-    def run(self, word: str | None = None) -> bool:
+    def run(self, kind: type[Key] = Key) -> bool:
         """Let one thread finish, of this kind or of any; False: none works."""
-        run = next((run for run in self.runs if word in {None, run.key[0]}), None)
+        run = next((run for run in self.runs if isinstance(run.key, kind)), None)
         if run is None:
             return False
         self.runs.remove(run)

@@ -13,6 +13,15 @@ from fedbus.wire.states import ModelLatest, TensorSpec
 from fedbus.wire.values import Manifest
 from fedbus_inference import arrival
 from fedbus_inference.arrival import Buffer
+from fedbus_inference.keys import (
+    CardReading,
+    LastGoodLookup,
+    LoadRetry,
+    ModelKey,
+    StructureFetch,
+    VersionLoading,
+    WeightsFetch,
+)
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
 from tests.inference.stand import Stand, Sums, card, weights
@@ -116,7 +125,7 @@ def test_failures_are_tried_again_more_and_more_rarely() -> None:
     pauses = []
     for _ in range(9):
         stand.settle()
-        pauses.append(stand.timers["retry", "sum"] - stand.now)
+        pauses.append(stand.timers[LoadRetry("sum")] - stand.now)
         stand.wait(pauses[-1])
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     stand.blobs[latest.digest] = data
@@ -124,7 +133,7 @@ def test_failures_are_tried_again_more_and_more_rarely() -> None:
     assert stand.core.versions == {"sum": 1}
     del stand.blobs[stand.announce(2).digest]
     stand.settle()
-    assert stand.timers["retry", "sum"] - stand.now == 1
+    assert stand.timers[LoadRetry("sum")] - stand.now == 1
 
 
 def test_a_repository_that_speaks_again_is_asked_at_once() -> None:
@@ -158,7 +167,7 @@ def test_what_is_on_its_way_is_dropped_when_another_part_fails() -> None:
     stand.announce(1, card=stand.store(card(structures={"sums": {"blob": vars_of(structure)}})))
     stand.fetch()
     stand.run()
-    assert set(stand.fetches) == {("structure", "sum"), ("weights", "sum")}
+    assert set(stand.fetches) == {StructureFetch("sum"), WeightsFetch("sum")}
     stand.fetch()
     assert not stand.fetches
     stand.store(b"graph")
@@ -275,7 +284,7 @@ def test_what_was_not_asked_for_is_let_go() -> None:
     """An answer of an attempt before does not pass for one of this."""
     stand = Stand()
     stand.announce(1)
-    stand.tell(Fetched(("else", "sum"), Buffer(1)))
+    stand.tell(Fetched(ModelKey("sum"), Buffer(1)))
     assert not stand.runs
     stand.settle()
     assert stand.core.versions == {"sum": 1}
@@ -285,10 +294,10 @@ def test_what_comes_too_late_changes_nothing() -> None:
     """A timer or a blob of an attempt that is over is let go."""
     stand = Stand()
     stand.serve(1)
-    stand.tell(Woke(("retry", "sum")))
-    stand.tell(FetchFailed(("weights", "sum"), "late"))
-    stand.tell(RunFailed(("load", "sum"), ValueError("late")))
-    stand.tell(Fetched(("weights", "sum"), Buffer(1)))
+    stand.tell(Woke(LoadRetry("sum")))
+    stand.tell(FetchFailed(WeightsFetch("sum"), "late"))
+    stand.tell(RunFailed(VersionLoading("sum"), ValueError("late")))
+    stand.tell(Fetched(WeightsFetch("sum"), Buffer(1)))
     assert not stand.noted("model_not_loaded")
     assert not stand.fetches
     assert not stand.runs
@@ -337,7 +346,7 @@ def test_what_is_wrong_with_this_machine_is_tried_again(error: Exception) -> Non
     """The version may be a good one."""
     stand = Stand()
     stand.announce(1)
-    while stand.fetch() or stand.run("open"):
+    while stand.fetch() or stand.run(CardReading):
         pass
     (loading,) = stand.runs
     stand.runs.clear()
@@ -403,7 +412,7 @@ def test_the_last_good_version_is_not_brought_beside_a_newer_one(tmp_path: Path)
     first.serve(1)
     stand = Stand(last_good=LastGood(tmp_path), blobs=first.blobs)
     stand.announce(2, card=stand.store(card(structures={"other": {}})))
-    while not any(run.key[0] == "recall" for run in stand.runs):
+    while not any(isinstance(run.key, LastGoodLookup) for run in stand.runs):
         assert stand.fetch() or stand.run()
     stand.announce(3)
     stand.settle()

@@ -7,6 +7,7 @@ import pytest
 
 from fedbus.actions import Connected, ReplyTo, Requested, Stopping
 from fedbus.wire.topics import INFERENCE, MODEL_LATEST, SUBMIT
+from fedbus_inference.keys import CardReading, Prediction, VersionLoading
 from fedbus_inference.limits import Limits
 from fedbus_inference.unanswered import EVERY_SECONDS, MOST
 from tests.held import grown, held
@@ -212,7 +213,7 @@ def test_a_swap_drops_no_request() -> None:
     stand.ask([1, 1, 1])
     stand.announce(2)
     stand.ask([2, 2, 2])
-    while stand.fetch() or stand.run("open") or stand.run("load"):
+    while stand.fetch() or stand.run(CardReading) or stand.run(VersionLoading):
         pass
     assert stand.core.versions == {"sum": 2}
     stand.ask([3, 3, 3])
@@ -231,7 +232,7 @@ def test_the_old_version_answers_until_the_new_one_is_loaded() -> None:
     stand.serve(1)
     stand.announce(2)
     stand.ask()
-    stand.run("predict")
+    stand.run(Prediction)
     assert stand.answer()["version"] == 1
 
 

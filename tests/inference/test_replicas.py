@@ -16,6 +16,7 @@ from fedbus.wire.topics import MODEL_LATEST, REPLIES, Topic
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.loading import Runtime
 from tests.inference.stand import Bytes, card, load_sums, weights
+from tests.keys import SampleKey
 
 EVERY_SECONDS = 0.05
 
@@ -61,7 +62,7 @@ class Repository(Idle):
             round=self.version,
         )
         yield Announce(MODEL_LATEST, latest)
-        yield WakeAt(("next",), now + EVERY_SECONDS)
+        yield WakeAt(SampleKey("next"), now + EVERY_SECONDS)
 
 
 class Caller(Idle):

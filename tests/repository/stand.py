@@ -17,7 +17,6 @@ from fedbus.actions import (
     Fetch,
     Fetched,
     FetchFailed,
-    Key,
     Note,
     Ran,
     Received,
@@ -28,6 +27,7 @@ from fedbus.actions import (
     WakeAt,
 )
 from fedbus.digests import manifest_of
+from fedbus.keys import Key
 from fedbus.weights import Layout, encode
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard, ModelLatest, TensorSpec

@@ -7,8 +7,9 @@ import pytest
 from fedbus.actions import Action, Note, Run
 from fedbus_repository import errands
 from fedbus_repository.errands import Bring, Call, Errand, Errands
+from fedbus_repository.keys import RequestRun
 
-KEY = ("greet", "user.cli")
+KEY = RequestRun("Greet", "user.cli")
 
 
 def greeting(name: str) -> Errand:
@@ -21,7 +22,7 @@ def greeting(name: str) -> Errand:
 def test_an_errand_goes_from_step_to_step() -> None:
     """A result is sent in, nothing to bring is brought at once, and its end is performed."""
     desk = Errands()
-    assert list(desk.start(KEY, "user.cli", "hello", greeting("Ada"))) == [Run(KEY, str)]
+    assert list(desk.start(KEY, "hello", greeting("Ada"))) == [Run(KEY, str)]
     assert list(desk.ran(KEY, "hello")) == [Note("greeted", {"name": "Ada", "word": "hello"})]
 
 
@@ -33,11 +34,11 @@ def test_a_mistake_in_one_errand_ends_only_that() -> None:
         return (Note(word.nonsense, {}),)  # type: ignore[attr-defined]  # the mistake
 
     desk = Errands()
-    list(desk.start(KEY, "user.cli", "hello", mistaken()))
+    list(desk.start(KEY, "hello", mistaken()))
     [note] = desk.ran(KEY, "hello")
     assert isinstance(note, Note)
     assert "AttributeError" in note.facts["reason"]
-    assert list(desk.start(KEY, "user.cli", "hello", greeting("Ada"))) == [Run(KEY, str)]
+    assert list(desk.start(KEY, "hello", greeting("Ada"))) == [Run(KEY, str)]
 
 
 def test_there_is_a_limit_to_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,8 +47,8 @@ def test_there_is_a_limit_to_what_is_under_way(monkeypatch: pytest.MonkeyPatch) 
     desk = Errands()
 
     def started(number: int) -> Iterable[Action]:
-        return list(desk.start(("greet", number), "user.cli", "hello", greeting("Ada")))
+        return list(desk.start(RequestRun("Greet", f"user.{number}"), "hello", greeting("Ada")))
 
     assert [bool(started(number)) for number in range(3)] == [True, True, False]
-    list(desk.ran(("greet", 0), "hello"))
+    list(desk.ran(RequestRun("Greet", "user.0"), "hello"))
     assert started(2)

@@ -14,6 +14,7 @@ from fedbus.testing.trail import check_trail
 from fedbus.wire.messages import Commit, Committed
 from fedbus_repository.blobs import BlobFolder
 from fedbus_repository.core import RepositoryCore
+from fedbus_repository.keys import AnnouncementTimer
 from fedbus_repository.sqlite import SqliteStore
 from fedbus_repository.store import Job, Origin
 from tests.repository.faults import STEPS, Disk, small_disk
@@ -117,7 +118,7 @@ def test_a_trouble_that_nobody_has_any_more_is_taken_back(store: SqliteStore, di
     disk.step = "insert"
     stand.hear(COLLECTOR, commit)
     for told in (True, False):
-        stand.tell(Woke(("announce",)))
+        stand.tell(Woke(AnnouncementTimer()))
         stand.work()
         assert bool(stand.trouble) is told
 

@@ -279,7 +279,7 @@ def test_a_store_that_fails_is_not_answered_but_noted(stand: Stand) -> None:
     [note] = stand.notes
     assert note.event == "request_failed"
     assert note.facts == {
-        "request": "store_job",
+        "request": "StoreJob",
         "of": CONTROLLER,
         "reason": "StoreError: storing job digits-1: no space left",
     }

@@ -22,7 +22,17 @@ from fedbus.actions import (
     Woke,
 )
 from fedbus.client.errors import Failed, Refused, Unreachable
-from fedbus.client.repository import PATIENCE_SECONDS, STALLED_SECONDS, Errand, Pull, Push, Question
+from fedbus.client.repository import (
+    PATIENCE_SECONDS,
+    STALLED_SECONDS,
+    AnswerDeadline,
+    BlobFetch,
+    Errand,
+    OpenQuestion,
+    Pull,
+    Push,
+    Question,
+)
 from fedbus.digests import digest_of
 from fedbus.spool import Spools
 from fedbus.wire.messages import (
@@ -65,7 +75,7 @@ def test_a_question_ends_with_its_answer() -> None:
     """And is not asked again."""
     actions, ends = told(question(), Connected(), Received(HERE, LISTED))
     assert only(Ask, actions).message == ListModels()
-    assert only(Cancel, actions).key == ("question",)
+    assert only(Cancel, actions).key == OpenQuestion()
     assert ends == [LISTED]
 
 
@@ -87,7 +97,7 @@ def test_a_refusal_says_who_refused_and_why() -> None:
 
 def test_silence_ends_with_who_was_silent() -> None:
     """Exit code 3, after a while."""
-    actions, (end,) = told(question(), Connected(), Woke(("patience",)))
+    actions, (end,) = told(question(), Connected(), Woke(AnswerDeadline()))
     assert only(WakeAt, actions).at == PATIENCE_SECONDS
     assert isinstance(end, Unreachable)
     assert str(end) == "repository.1 did not answer in 15 s; is it running?"
@@ -97,7 +107,7 @@ def test_an_errand_that_is_over_grows_impatient_with_nobody() -> None:
     """In a simulation it stays beside others for as long as a job takes."""
     asked = question()
     answer = Received(HERE, LISTED)
-    _, ends = told(asked, Connected(), answer, Woke(("patience",)), Connected(), answer)
+    _, ends = told(asked, Connected(), answer, Woke(AnswerDeadline()), Connected(), answer)
     assert ends == [LISTED]
 
 
@@ -109,9 +119,9 @@ def test_a_push_goes_on_as_long_as_somebody_reads() -> None:
     serve = only(Serve, actions)
     assert serve.source.size == len(DATA)
     assert bytes(serve.source.read(5, 5)) == b"bytes"
-    patience, none = told(push, Woke(("patience",)), now=15.0)
-    assert (patience, none) == ([WakeAt(("patience",), 15.0 + STALLED_SECONDS)], [])
-    _, (end,) = told(push, Woke(("patience",)), now=75.0)
+    patience, none = told(push, Woke(AnswerDeadline()), now=15.0)
+    assert (patience, none) == ([WakeAt(AnswerDeadline(), 15.0 + STALLED_SECONDS)], [])
+    _, (end,) = told(push, Woke(AnswerDeadline()), now=75.0)
     assert isinstance(end, Unreachable)
     assert "in 60 s" in str(end)
 
@@ -155,7 +165,7 @@ def test_other_bytes_than_were_promised_are_refused() -> None:
 def test_a_blob_that_will_not_come_ends_the_pull() -> None:
     """With the reason of the transfer."""
     pull = Pull(HERE, (BLOB,), Spools(100))
-    _, (end,) = told(pull, Connected(), FetchFailed(("blob", BLOB.digest), "it is gone"))
+    _, (end,) = told(pull, Connected(), FetchFailed(BlobFetch(BLOB.digest), "it is gone"))
     assert isinstance(end, Failed)
     assert str(end) == "repository.1: it is gone"
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from fedbus.actions import Action, Event, Fetch, Key
+from fedbus.actions import Action, Event, Fetch
 from fedbus.bus.base import Packet
 from fedbus.effects import Effect, Publish
+from fedbus.keys import Key
 from fedbus.node import Identity, Node
 from fedbus.wire import codec, topics
 from fedbus.wire.messages import Offer, TaskTaken
@@ -16,6 +17,7 @@ from fedbus.wire.topics import ROOT, Topic
 from fedbus.wire.values import CHUNK, Manifest, Reference
 from tests.fedbus.transfer.simulation import Blob, Shelf, blob
 from tests.fedbus.wire.kinds import example
+from tests.keys import SampleKey
 
 MODEL = blob(3 * CHUNK)
 FACTS = example(AgentFacts)
@@ -56,7 +58,7 @@ def link(sender: str, to: str, message: object) -> Packet:
 def act(node: Node, core: Fake, *actions: Action, now: float = 0.0) -> list[Effect]:
     """Let a core wish for something; what is to be done?"""
     core.answer = lambda _: list(actions)
-    node.ran(("go",), None, now)
+    node.ran(SampleKey("go"), None, now)
     core.answer = lambda _: []
     return node.take()
 

@@ -16,6 +16,7 @@ from fedbus.wire.topics import ROOT
 from fedbus.wire.values import CHUNK
 from tests.fedbus.node.stand import FACTS, MODEL, Fake, a_node, act, fetch, link, messages
 from tests.fedbus.transfer.simulation import Shelf, blob
+from tests.keys import SampleKey
 
 if TYPE_CHECKING:
     from fedbus.bus.base import Packet
@@ -82,11 +83,11 @@ def test_two_fetches_of_one_group_share_a_subscription() -> None:
         effects = act(node, core, *actions)
         return [e for e in effects if isinstance(e, Subscribe | Unsubscribe)]
 
-    assert followed(fetch(("a",), 2)) == [Subscribe(topic)]
-    assert followed(fetch(("b",), 2)) == []
-    assert followed(Cancel(("a",))) == []
-    assert followed(Cancel(("b",))) == [Unsubscribe(topic)]
-    assert followed(fetch(("c",), 2)) == [Subscribe(topic)]
+    assert followed(fetch(SampleKey("a"), 2)) == [Subscribe(topic)]
+    assert followed(fetch(SampleKey("b"), 2)) == []
+    assert followed(Cancel(SampleKey("a"))) == []
+    assert followed(Cancel(SampleKey("b"))) == [Unsubscribe(topic)]
+    assert followed(fetch(SampleKey("c"), 2)) == [Subscribe(topic)]
     node.connected(1.0)
     effects = node.take()
     assert not [e for e in effects if isinstance(e, Subscribe | Unsubscribe)]
@@ -97,15 +98,15 @@ def test_a_fetch_that_fails_is_told() -> None:
     """At once if the source says so, after a minute if it says nothing."""
     core = Fake()
     node = a_node(core)
-    act(node, core, fetch(("a",), 0))
+    act(node, core, fetch(SampleKey("a"), 0))
     core.told.clear()
     node.receive(link("repository.1", "agent.a", Gone(digest=MODEL.digest)), 0.0)
-    assert core.told == [FetchFailed(("a",), "repository.1 does not hold aaaaaaaaaaaa")]
-    act(node, core, fetch(("a",), 0))
+    assert core.told == [FetchFailed(SampleKey("a"), "repository.1 does not hold aaaaaaaaaaaa")]
+    act(node, core, fetch(SampleKey("a"), 0))
     core.told.clear()
     while (at := node.next_wake()) is not None:
         node.tick(at)
-    assert core.told == [FetchFailed(("a",), "no chunk from repository.1 for a minute")]
+    assert core.told == [FetchFailed(SampleKey("a"), "no chunk from repository.1 for a minute")]
 
 
 def test_serials_of_two_lives_differ() -> None:
@@ -114,7 +115,7 @@ def test_serials_of_two_lives_differ() -> None:
     for life in range(20):
         core = Fake()
         node = Node(Identity(name="agent.a", incarnation=life), core, Random(life))
-        [want] = messages(act(node, core, fetch(("a",), 0)))
+        [want] = messages(act(node, core, fetch(SampleKey("a"), 0)))
         assert isinstance(want, Want)
         firsts.add(want.serial)
     assert len(firsts) == 20
@@ -170,7 +171,7 @@ def test_blobs_cross_a_broker_with_its_rules_on(members: int) -> None:
     house = House()
     house.add("repository.1", lambda e: [Serve(MODEL.digest, MODEL)] * isinstance(e, Connected))
     for name in ("agent.a", "agent.b", "agent.c"):
-        base = fetch(("base",), members)
+        base = fetch(SampleKey("base"), members)
         core = house.add(name, lambda e, base=base: [base] * isinstance(e, Connected))  # type: ignore[misc]
         core.known = FACTS
     house.run(0.5)

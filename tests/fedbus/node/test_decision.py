@@ -26,6 +26,7 @@ from fedbus.wire.states import JobState, NodeState
 from fedbus.wire.topics import ROOT
 from tests.fedbus.node.stand import OFFER, TASK, Fake, a_node, act, link, messages
 from tests.fedbus.wire.kinds import example
+from tests.keys import SampleKey
 
 
 def test_what_is_sent_is_said_once() -> None:
@@ -43,7 +44,7 @@ def test_what_is_asked_is_repeated_until_it_is_cancelled() -> None:
     core = Fake()
     node = a_node(core)
     said = Publish(link("agent.a", "controller.1", TASK))
-    assert act(node, core, Ask(("t", 1), "controller.1", TASK)) == [said]
+    assert act(node, core, Ask(SampleKey("t", 1), "controller.1", TASK)) == [said]
     at = node.next_wake()
     assert at is not None
     assert at == pytest.approx(1.0, abs=0.2)
@@ -51,7 +52,7 @@ def test_what_is_asked_is_repeated_until_it_is_cancelled() -> None:
     assert node.take() == [said]
     node.connected(5.0)
     assert said in node.take()
-    act(node, core, Cancel(("t", 1)))
+    act(node, core, Cancel(SampleKey("t", 1)))
     node.tick(100.0)
     assert said not in node.take()
 
@@ -61,7 +62,7 @@ def test_what_rides_along_the_first_time_is_not_repeated() -> None:
     core = Fake()
     node = a_node(core)
     short = replace(OFFER, inline=None)
-    effects = act(node, core, Ask(("o",), "collector.1", short, first=OFFER))
+    effects = act(node, core, Ask(SampleKey("o"), "collector.1", short, first=OFFER))
     assert messages(effects) == [OFFER]
     node.tick(1.3)
     assert messages(node.take()) == [short]
@@ -71,12 +72,18 @@ def test_a_core_is_woken_when_it_wished_to_be() -> None:
     """Once, at the last time it named; cancelled is cancelled."""
     core = Fake()
     node = a_node(core)
-    act(node, core, WakeAt(("a",), 5.0), WakeAt(("b",), 6.0), WakeAt(("a",), 7.0))
+    act(
+        node,
+        core,
+        WakeAt(SampleKey("a"), 5.0),
+        WakeAt(SampleKey("b"), 6.0),
+        WakeAt(SampleKey("a"), 7.0),
+    )
     assert node.next_wake() == 6.0
-    act(node, core, Cancel(("b",)))
+    act(node, core, Cancel(SampleKey("b")))
     core.told.clear()
     node.tick(100.0)
-    assert core.told == [Woke(("a",))]
+    assert core.told == [Woke(SampleKey("a"))]
     assert node.next_wake() is None
 
 
@@ -84,11 +91,11 @@ def test_a_core_that_cancels_a_timer_is_not_woken_by_it() -> None:
     """Though its time had come in the same moment; nor twice, if it wishes for now."""
     core = Fake()
     node = a_node(core)
-    act(node, core, WakeAt(("a",), 5.0), WakeAt(("b",), 5.0))
+    act(node, core, WakeAt(SampleKey("a"), 5.0), WakeAt(SampleKey("b"), 5.0))
     core.told.clear()
-    core.answer = lambda _: [Cancel(("b",)), WakeAt(("a",), 5.0)]
+    core.answer = lambda _: [Cancel(SampleKey("b")), WakeAt(SampleKey("a"), 5.0)]
     node.tick(5.0)
-    assert core.told == [Woke(("a",))]
+    assert core.told == [Woke(SampleKey("a"))]
 
 
 def test_no_core_can_stop_the_heart() -> None:
@@ -96,11 +103,11 @@ def test_no_core_can_stop_the_heart() -> None:
     core = Fake()
     node = a_node(core)
     node.connected(0.0)
-    act(node, core, Cancel(("heartbeat",)), WakeAt(("heartbeat",), 1.0))
+    act(node, core, Cancel(SampleKey("heartbeat")), WakeAt(SampleKey("heartbeat"), 1.0))
     core.told.clear()
     node.take()
     node.tick(1.0)
-    assert core.told == [Woke(("heartbeat",))]
+    assert core.told == [Woke(SampleKey("heartbeat"))]
     node.tick(5.0)
     assert len(node.take()) == 1
 
@@ -113,12 +120,14 @@ def test_work_is_started_and_its_end_is_told() -> None:
     def work() -> int:
         return 7
 
-    assert act(node, core, Run(("train", 1), work)) == [StartRun(("train", 1), work)]
+    assert act(node, core, Run(SampleKey("train", 1), work)) == [
+        StartRun(SampleKey("train", 1), work)
+    ]
     core.told.clear()
     error = ValueError("no")
-    node.ran(("train", 1), 7, 0.0)
-    node.run_failed(("train", 2), error, 0.0)
-    assert core.told == [Ran(("train", 1), 7), RunFailed(("train", 2), error)]
+    node.ran(SampleKey("train", 1), 7, 0.0)
+    node.run_failed(SampleKey("train", 2), error, 0.0)
+    assert core.told == [Ran(SampleKey("train", 1), 7), RunFailed(SampleKey("train", 2), error)]
 
 
 def test_public_words_are_written_as_the_table_says() -> None:

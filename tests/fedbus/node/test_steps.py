@@ -22,6 +22,7 @@ from fedbus.wire.messages import Receipt, StopJob
 from tests.fedbus.node.stand import OFFER, TASK, Fake, fetch
 from tests.fedbus.transfer.simulation import Shelf
 from tests.fedbus.wire.kinds import example
+from tests.keys import SampleKey
 
 
 @pytest.mark.parametrize(
@@ -29,14 +30,14 @@ from tests.fedbus.wire.kinds import example
     [
         (Received("agent.a", OFFER), "received:Offer"),
         (Send("agent.a", example(Receipt)), "send:Receipt"),
-        (Ask(("k",), "agent.a", example(StopJob)), "send:StopJob"),
-        (Run(("fold", 1), lambda: None), "run:fold"),
-        (Ran(("fold", 1), None), "ran:fold"),
-        (RunFailed(("fold", 1), ValueError()), "runfailed:fold"),
-        (fetch(("base", 1), 0), "fetch:base"),
-        (Fetched(("base", 1), Shelf(0)), "fetched:base"),
+        (Ask(SampleKey("k"), "agent.a", example(StopJob)), "send:StopJob"),
+        (Run(SampleKey("fold", 1), lambda: None), "run:fold"),
+        (Ran(SampleKey("fold", 1), None), "ran:fold"),
+        (RunFailed(SampleKey("fold", 1), ValueError()), "runfailed:fold"),
+        (fetch(SampleKey("base", 1), 0), "fetch:base"),
+        (Fetched(SampleKey("base", 1), Shelf(0)), "fetched:base"),
         (Connected(), "connected"),
-        (Cancel(("k",)), "cancel"),
+        (Cancel(SampleKey("k")), "cancel"),
     ],
 )
 def test_every_step_of_a_core_has_a_name(step: Any, name: str) -> None:  # noqa: ANN401
@@ -47,7 +48,9 @@ def test_every_step_of_a_core_has_a_name(step: Any, name: str) -> None:  # noqa:
 def test_whoever_watches_sees_each_step_before_it_is_done() -> None:
     """Events and actions, in their order."""
     seen: list[str] = []
-    core = Fake(answer=lambda _: [Send("controller.1", TASK), Run(("train",), lambda: None)])
+    core = Fake(
+        answer=lambda _: [Send("controller.1", TASK), Run(SampleKey("train"), lambda: None)]
+    )
     node = Node(Identity(name="agent.a", incarnation=1), core, Random(1), watch=seen.append)
-    node.ran(("go",), None, 0.0)
+    node.ran(SampleKey("go"), None, 0.0)
     assert seen == ["ran:go", "send:TaskTaken", "run:train"]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from fedbus.actions import Fetch, Fetched, FetchFailed, Key, Send
+from fedbus.actions import Fetch, Fetched, FetchFailed, Send
+from fedbus.keys import Key
 from fedbus.transfer.chunk import Chunk
 from fedbus.transfer.intake import Intake, Listen, Step, Unlisten
 from fedbus.transfer.outlet import Answer, Outlet, SendChunk

@@ -5,21 +5,21 @@ from collections.abc import Iterable
 import pytest
 
 from fedbus.actions import Cancel, Fetch, Fetched, FetchFailed, Send
+from fedbus.keys import Key
 from fedbus.transfer.chunk import CONFIRM_SERIAL, GROUP_SERIAL, Chunk
 from fedbus.transfer.intake import MAX_OUTSTANDING, MAX_SERIAL, Intake, Listen, Step
 from fedbus.transfer.receiver import FIRST_SECONDS, LOST_SECONDS, WINDOW
 from fedbus.wire.messages import Confirm, Gone, Join, Leave, TakeLane, Want
 from fedbus.wire.values import CHUNK, Reference
 from tests.fedbus.transfer.simulation import IN_FLIGHT, Blob, Shelf, blob
+from tests.keys import SampleKey
 
 SOURCE = "repository.1"
-BASE = ("base",)
+BASE = SampleKey("base")
 MODEL = blob(20 * CHUNK)
 
 
-def fetch(
-    key: tuple[object, ...] = BASE, wanted: Blob = MODEL, members: int = 0, source: str = SOURCE
-) -> Fetch:
+def fetch(key: Key = BASE, wanted: Blob = MODEL, members: int = 0, source: str = SOURCE) -> Fetch:
     """The wish for a blob."""
     reference = Reference(manifest=wanted.manifest, source=source)
     return Fetch(key, reference, Shelf(wanted.size), members)
@@ -79,18 +79,18 @@ def test_a_source_that_was_fast_is_trusted_with_its_window_again() -> None:
     """The next blob begins where the last one ended; a new connection begins with one chunk."""
     intake = Intake(IN_FLIGHT)
     answer_all(intake, wanted(intake.fetch(fetch(), 0.0)))
-    assert len(wanted(intake.fetch(fetch(("next",)), 0.0))) == WINDOW
-    assert len(wanted(intake.fetch(fetch(("other",), source="repository.2"), 0.0))) == 1
-    list(intake.cancel(Cancel(("next",)), 0.0))
+    assert len(wanted(intake.fetch(fetch(SampleKey("next")), 0.0))) == WINDOW
+    assert len(wanted(intake.fetch(fetch(SampleKey("other"), source="repository.2"), 0.0))) == 1
+    list(intake.cancel(Cancel(SampleKey("next")), 0.0))
     list(intake.reconnected(0.0))
-    assert len(wanted(intake.fetch(fetch(("again",)), 0.0))) == 1
+    assert len(wanted(intake.fetch(fetch(SampleKey("again")), 0.0))) == 1
 
 
 def test_several_blobs_share_one_bound() -> None:
     """As many chunks as the broker keeps for us, and room beside them for what else is said."""
     intake = Intake(IN_FLIGHT)
     small = blob(1000)
-    first = [wanted(intake.fetch(fetch(("u", i), small), 0.0)) for i in range(100)]
+    first = [wanted(intake.fetch(fetch(SampleKey("u", i), small), 0.0)) for i in range(100)]
     assert [len(wants) for wants in first] == [1] * MAX_OUTSTANDING + [0] * 52
     steps = list(intake.lane_chunk(SOURCE, chunk(1, 0, small), 0.0))
     assert len(wanted(steps)) == 1
@@ -233,10 +233,10 @@ def test_a_timer_that_comes_early_finds_nothing_lost() -> None:
 def test_a_source_that_says_it_has_nothing_ends_the_fetches_from_it() -> None:
     """Others are not concerned."""
     intake = Intake(IN_FLIGHT)
-    list(intake.fetch(fetch(("here",)), 0.0))
-    list(intake.fetch(fetch(("there",), source="agent.a"), 0.0))
+    list(intake.fetch(fetch(SampleKey("here")), 0.0))
+    list(intake.fetch(fetch(SampleKey("there"), source="agent.a"), 0.0))
     assert said(intake.gone(SOURCE, Gone(digest=MODEL.digest), 0.0)) == [
-        FetchFailed(("here",), "repository.1 does not hold aaaaaaaaaaaa")
+        FetchFailed(SampleKey("here"), "repository.1 does not hold aaaaaaaaaaaa")
     ]
     assert said(intake.gone(SOURCE, Gone(digest=MODEL.digest), 0.0)) == []
     assert len(intake) == 1
@@ -255,15 +255,15 @@ def test_a_source_that_is_silent_for_a_minute_is_given_up() -> None:
     """Its place goes to whoever waits, even before."""
     intake = Intake(CHUNK)
     small = blob(CHUNK, "b")
-    list(intake.fetch(fetch(("dead",)), 0.0))
-    assert wanted(intake.fetch(fetch(("next",), small, source="agent.a"), 0.0)) == []
+    list(intake.fetch(fetch(SampleKey("dead")), 0.0))
+    assert wanted(intake.fetch(fetch(SampleKey("next"), small, source="agent.a"), 0.0)) == []
     [(serial, index)] = wanted(intake.due(FIRST_SECONDS))
     steps = said(intake.lane_chunk("agent.a", chunk(serial, index, small), FIRST_SECONDS))
     assert [type(step) for step in steps] == [Want, Fetched]
     ends: list[object] = []
     while (at := intake.next()) is not None:
         ends += [step for step in said(intake.due(at)) if not isinstance(step, Want)]
-    assert ends == [FetchFailed(("dead",), "no chunk from repository.1 for a minute")]
+    assert ends == [FetchFailed(SampleKey("dead"), "no chunk from repository.1 for a minute")]
     assert intake.outstanding == 0
 
 
@@ -297,8 +297,8 @@ def test_after_a_reconnect_all_that_is_missing_is_wanted_on_lanes() -> None:
     """The broker has forgotten both the subscriptions and what was on its way."""
     intake = Intake(IN_FLIGHT)
     small = blob(1000, "b")
-    list(intake.fetch(fetch(("lane",), small), 0.0))
-    list(intake.fetch(fetch(("group",), members=5), 0.0))
+    list(intake.fetch(fetch(SampleKey("lane"), small), 0.0))
+    list(intake.fetch(fetch(SampleKey("group"), members=5), 0.0))
     assert said(intake.reconnected(10.0)) == [
         ("Unlisten", SOURCE, MODEL.digest),
         Want(digest=small.digest, serial=2, indices=(0,)),
@@ -321,14 +321,14 @@ def test_who_reacts_to_one_end_by_ending_the_others_is_understood() -> None:
     """A core gives up a round when one blob fails, and hears no more of the rest."""
     intake = Intake(IN_FLIGHT)
     for i in range(3):
-        list(intake.fetch(fetch(("update", i)), 0.0))
+        list(intake.fetch(fetch(SampleKey("update", i)), 0.0))
     ends = []
     for step in intake.gone(SOURCE, Gone(digest=MODEL.digest), 0.0):
         if isinstance(step, FetchFailed):
             ends.append(step.key)
             for i in range(3):
-                list(intake.cancel(Cancel(("update", i)), 0.0))
-    assert ends == [("update", 0)]
+                list(intake.cancel(Cancel(SampleKey("update", i)), 0.0))
+    assert ends == [SampleKey("update", 0)]
     assert (len(intake), intake.outstanding) == (0, 0)
 
 
@@ -338,14 +338,15 @@ def test_two_fetches_of_one_group_end_together_and_either_may_end_the_other() ->
     for cancels in (False, True):
         intake = Intake(IN_FLIGHT)
         for i in range(2):
-            list(intake.fetch(fetch(("base", i), small, members=2), 0.0))
+            list(intake.fetch(fetch(SampleKey("base", i), small, members=2), 0.0))
         ends = []
         for step in intake.group_chunk(SOURCE, small.digest, chunk(0, 0, small), 0.0):
             if isinstance(step, Fetched):
                 ends.append(step.key)
                 if cancels:
-                    list(intake.cancel(Cancel(("base", 1)), 0.0))
-        assert ends == [("base", 0)] if cancels else [("base", 0), ("base", 1)]
+                    list(intake.cancel(Cancel(SampleKey("base", 1)), 0.0))
+        all_keys = [SampleKey("base", number) for number in range(2)]
+        assert ends == all_keys[: 1 if cancels else 2]
         assert len(intake) == 0
 
 
@@ -353,14 +354,14 @@ def test_sources_that_fall_silent_together_are_reported_one_by_one() -> None:
     """And a core that cancels the second when it hears of the first hears of no second."""
     intake = Intake(IN_FLIGHT)
     for i in range(2):
-        list(intake.fetch(fetch(("update", i)), 0.0))
+        list(intake.fetch(fetch(SampleKey("update", i)), 0.0))
     ends = []
     while (at := intake.next()) is not None:
         for step in intake.due(at):
             if isinstance(step, FetchFailed):
                 ends.append(step)
-                list(intake.cancel(Cancel(("update", 1)), at))
-    assert ends == [FetchFailed(("update", 0), "no chunk from repository.1 for a minute")]
+                list(intake.cancel(Cancel(SampleKey("update", 1)), at))
+    assert ends == [FetchFailed(SampleKey("update", 0), "no chunk from repository.1 for a minute")]
 
 
 def test_a_failed_fetch_may_be_tried_again_at_once() -> None:
@@ -381,7 +382,7 @@ def test_fetches_wait_for_their_turn(sources: int) -> None:
     intake = Intake(IN_FLIGHT)
     small = blob(1000)
     for i in range(sources):
-        list(intake.fetch(fetch(("u", i), small, source=f"agent.{i}"), 0.0))
+        list(intake.fetch(fetch(SampleKey("u", i), small, source=f"agent.{i}"), 0.0))
     assert intake.outstanding == min(sources, MAX_OUTSTANDING)
     again = wanted(intake.due(FIRST_SECONDS))
     assert len(again) == min(sources, MAX_OUTSTANDING)

@@ -16,12 +16,13 @@ from fedbus.transfer.receiver import (
 )
 from fedbus.wire.values import CHUNK, Reference
 from tests.fedbus.transfer.simulation import Shelf, blob
+from tests.keys import SampleKey
 
 
 def receiver(size: int = 20 * CHUNK, members: int = 0) -> Receiver:
     """Make the receiver of a blob at time 0."""
     reference = Reference(manifest=blob(size).manifest, source="repository.1")
-    return Receiver(("base",), reference, Shelf(size), members, 0.0)
+    return Receiver(SampleKey("base"), reference, Shelf(size), members, 0.0)
 
 
 def chunk(serial: int, index: int, size: int = 20 * CHUNK) -> Chunk:

@@ -12,12 +12,13 @@ from fedbus.transfer.intake import MAX_OUTSTANDING
 from fedbus.transfer.receiver import LONGEST_SECONDS, SILENT_SECONDS, WINDOW
 from fedbus.wire.values import CHUNK
 from tests.fedbus.transfer.simulation import BROKER_QUEUE, Blob, Link, Peer, World, blob
+from tests.keys import SampleKey
 
 MBIT = 125_000
 FAULTS_END = 20.0
 """Faults that last are another matter: a source unheard for 60 s is given up."""
 
-BASE = ("base",)
+BASE = SampleKey("base")
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,7 @@ def test_many_blobs_at_once_stay_within_what_the_broker_keeps() -> None:
     agents = a_fleet(world, [Link(rate=100 * MBIT)] * 120)
     for agent in agents:
         agent.blobs[wanted.digest] = wanted
-        collector.fetch(("update", agent.name), wanted, agent)
+        collector.fetch(SampleKey(agent.name), wanted, agent)
     world.run(10)
     assert len(collector.done) == 120
     assert collector.failed == {}

@@ -1,18 +1,20 @@
 """What a core is told, and what it may ask for: all that a service and its shell say.
 
-Events are facts in the past tense; actions are wishes in the imperative. Keys are tuples whose
-first word says what they are about: `("offer", job, task)`.
+Events are facts in the past tense; actions are requests in the imperative. An event names the
+action it answers by the action's correlation key (`keys.py`).
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from fedbus import keys
 from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
 from fedbus.wire.values import Reference
 
-Key: TypeAlias = tuple[Any, ...]
+Key: TypeAlias = Any
+"""A `keys.Key`, or a tuple where a core has none yet."""
 
 
 class Sink(Protocol):
@@ -305,7 +307,8 @@ def step_name(step: Event | Action) -> str:
             verb = "received" if isinstance(step, Received) else "send"
             return f"{verb}:{type(message).__name__}"
         case Run(key) | Ran(key) | RunFailed(key) | Fetch(key) | Fetched(key):
-            return f"{type(step).__name__.lower()}:{key[0]}"
+            name = key.name if isinstance(key, keys.Key) else key[0]
+            return f"{type(step).__name__.lower()}:{name}"
         case _:
             return type(step).__name__.lower()
 

@@ -4,10 +4,10 @@ The bus may lose, repeat and delay, so whatever must arrive is asked again at 1,
 with jitter so that a fleet does not ask in step. Receivers make repetition harmless.
 """
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from random import Random
 
+from fedbus.keys import Key
 from fedbus.timers import Timers
 
 FIRST_SECONDS = 1.0
@@ -25,19 +25,19 @@ class Asks:
     """All that a node is asking."""
 
     def __init__(self, rng: Random) -> None:
-        self._asked: dict[Hashable, _Asked] = {}
-        self._timers = Timers()
+        self._asked: dict[Key, _Asked] = {}
+        self._timers = Timers[Key]()
         self._rng = rng
 
-    def __contains__(self, key: Hashable) -> bool:
+    def __contains__(self, key: Key) -> bool:
         return key in self._asked
 
-    def start(self, key: Hashable, topic: str, payload: bytes, now: float) -> None:
+    def start(self, key: Key, topic: str, payload: bytes, now: float) -> None:
         """Begin to ask; the caller publishes the first time. The same key replaces."""
         self._asked[key] = _Asked(topic, payload, FIRST_SECONDS)
         self._timers.set(key, now + self._jittered(FIRST_SECONDS))
 
-    def cancel(self, key: Hashable) -> None:
+    def cancel(self, key: Key) -> None:
         """Stop asking: it was answered, or it no longer matters."""
         if self._asked.pop(key, None):
             self._timers.cancel(key)

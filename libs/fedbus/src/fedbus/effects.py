@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from fedbus.actions import Key, Note, Quit
+from fedbus.actions import Note, Quit
 from fedbus.bus.base import Packet
+from fedbus.keys import Key
 from fedbus.transfer.chunk import write_chunk
 from fedbus.transfer.outlet import SendChunk
 from fedbus.wire.values import CHUNK

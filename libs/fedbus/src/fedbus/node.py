@@ -25,7 +25,6 @@ from fedbus.actions import (
     Fetched,
     FetchFailed,
     Introduce,
-    Key,
     Local,
     Note,
     Quit,
@@ -58,6 +57,7 @@ from fedbus.effects import (
     Unsubscribe,
 )
 from fedbus.errors import WireError
+from fedbus.keys import Key
 from fedbus.name_conflict import SETTLED_SECONDS, NameConflict
 from fedbus.public import event_of, packet_of
 from fedbus.timers import Timers
@@ -75,7 +75,10 @@ INTRODUCE_BEATS = 12
 Vitals: TypeAlias = Callable[[], tuple[float, float]]
 """Measures (load, resident memory in MiB) of this process."""
 
-_HEARTBEAT = object()  # no core's key
+
+@dataclass(frozen=True, slots=True)
+class _HeartbeatTimer(Key):
+    """Timer of the node itself: the next heartbeat is due."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,7 @@ class Node:
         self._vitals = vitals
         self._watch = watch
         self._asks = Asks(rng)
-        self._timers = Timers()
+        self._timers = Timers[Key]()
         self._intake = Intake(identity.in_flight, first_serial=rng.randint(1, MAX_SERIAL))
         self._outlet = Outlet(identity.in_flight, library)
         self._effects: list[Effect] = []
@@ -201,10 +204,10 @@ class Node:
         self._answers(self._outlet.due(now))
         self._steps(self._intake.due(now), now)
         for key in self._timers.due(now):
-            if key is _HEARTBEAT:
+            if isinstance(key, _HeartbeatTimer):
                 self._beat(now)
             else:
-                self._tell(Woke(key), now)  # type: ignore[arg-type]  # a core's keys are tuples
+                self._tell(Woke(key), now)
 
     def next_wake(self) -> float | None:
         """When to call `tick` next."""
@@ -404,7 +407,7 @@ class Node:
         )
         topic = topics.address(self.identity.root, topics.HEARTBEAT, node=self.identity.name)
         self._publish(topic, codec.pack(beat))
-        self._timers.set(_HEARTBEAT, now + self.identity.heartbeat_seconds)
+        self._timers.set(_HeartbeatTimer(), now + self.identity.heartbeat_seconds)
         self._beats += 1
         if self.conflict.count and now - self._connected_at > SETTLED_SECONDS:
             self.conflict.settled()

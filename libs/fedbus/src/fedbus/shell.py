@@ -25,6 +25,7 @@ from fedbus.effects import (
     Unsubscribe,
 )
 from fedbus.errors import FedbusError
+from fedbus.keys import Key
 from fedbus.node import Node
 from fedbus.self_check import SelfCheck
 
@@ -197,20 +198,18 @@ class Shell:
                 if self.connected:
                     self._control.append(effect)
 
-    def _start(self, key: tuple[Any, ...], call: Callable[[], Any]) -> None:
+    def _start(self, key: Key, call: Callable[[], Any]) -> None:
         running = self._threads.submit(call)
         self._running.add(running)
         report = partial(self._report, asyncio.get_running_loop(), key)
         running.add_done_callback(report)
 
-    def _report(
-        self, loop: asyncio.AbstractEventLoop, key: tuple[Any, ...], done: "Future[Any]"
-    ) -> None:
+    def _report(self, loop: asyncio.AbstractEventLoop, key: Key, done: "Future[Any]") -> None:
         self._running.discard(done)
         with suppress(RuntimeError):  # the loop is closed: the process has left, nobody listens
             loop.call_soon_threadsafe(self._ran, key, done)
 
-    def _run_now(self, key: tuple[Any, ...], call: Callable[[], Any]) -> None:
+    def _run_now(self, key: Key, call: Callable[[], Any]) -> None:
         done: Future[Any] = Future()
         try:
             done.set_result(call())
@@ -218,7 +217,7 @@ class Shell:
             done.set_exception(error)
         self._ran(key, done)
 
-    def _ran(self, key: tuple[Any, ...], done: "Future[Any]") -> None:
+    def _ran(self, key: Key, done: "Future[Any]") -> None:
         if done.cancelled() or self._closed:
             return
         error = done.exception()

@@ -2,23 +2,26 @@
 
 import heapq
 from collections.abc import Hashable, Iterator
+from typing import Generic, TypeVar
 
 _SLACK = 64
 """Entries that no longer count, beyond as many as do, before the heap is swept."""
 
+K = TypeVar("K", bound=Hashable)
 
-class Timers:
+
+class Timers(Generic[K]):
     """A heap in which a key's later time replaces its earlier one."""
 
     def __init__(self) -> None:
-        self._valid: dict[Hashable, int] = {}
-        self._heap: list[tuple[float, int, Hashable]] = []
+        self._valid: dict[K, int] = {}
+        self._heap: list[tuple[float, int, K]] = []
         self._count = 0
 
     def __len__(self) -> int:
         return len(self._valid)
 
-    def set(self, key: Hashable, at: float) -> None:
+    def set(self, key: K, at: float) -> None:
         """Wake for this key at this time only."""
         self._count += 1  # keys need not compare with each other
         self._valid[key] = self._count
@@ -27,7 +30,7 @@ class Timers:
             self._heap = [entry for entry in self._heap if self._holds(entry)]
             heapq.heapify(self._heap)
 
-    def cancel(self, key: Hashable) -> None:
+    def cancel(self, key: K) -> None:
         """Do not wake for this key."""
         self._valid.pop(key, None)
 
@@ -37,7 +40,7 @@ class Timers:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def due(self, now: float) -> Iterator[Hashable]:
+    def due(self, now: float) -> Iterator[K]:
         """Take out each key whose time has come, earliest first.
 
         What is cancelled meanwhile does not come any more; what is set meanwhile waits for the next
@@ -49,5 +52,5 @@ class Timers:
             del self._valid[key]
             yield key
 
-    def _holds(self, entry: tuple[float, int, Hashable]) -> bool:
+    def _holds(self, entry: tuple[float, int, K]) -> bool:
         return self._valid.get(entry[2]) == entry[1]

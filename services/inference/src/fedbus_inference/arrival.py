@@ -31,6 +31,7 @@ from fedbus.frameworks.tflite_trial import NotTried
 from fedbus.wire import codec
 from fedbus.wire.states import ModelLatest
 from fedbus.wire.values import Manifest, Reference
+from fedbus_inference import keys
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
 from fedbus_inference.loading import (
@@ -62,7 +63,7 @@ class Buffer:
 
 
 class Arrival:
-    """Bring one version after the other; each ends in `Ran(("load", model), Served)`.
+    """Bring one version after the other; each ends in `Ran(VersionLoading(model), Served)`.
 
     Attributes:
         coming: The version on its way; None when there is none to bring, or a pause.
@@ -110,11 +111,11 @@ class Arrival:
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Go on with the version that is coming."""
         match event:
-            case Ran(("recall", _), ModelLatest() as last):
+            case Ran(keys.LastGoodLookup(), ModelLatest() as last):
                 yield from self._recalled(last, now)
             case RunFailed(_, error) if self.coming and _lasts(error):
                 yield from self._put_aside(self.coming, str(error), now)
-            case Woke(("retry", _)):
+            case Woke(keys.LoadRetry()):
                 yield from self._next(now)
             case FetchFailed(_, reason) if self.coming:
                 yield from self._failed(self.coming, reason, now)
@@ -125,16 +126,16 @@ class Arrival:
 
     def _go_on(self, event: Event, coming: ModelLatest) -> Iterator[Action]:
         match event:
-            case Fetched(("card", _), Buffer(data=data)):
+            case Fetched(keys.CardFetch(), Buffer(data=data)):
                 call = partial(open_card, data, coming.card, self._runtime, self._limits)
-                yield Run(("open", self._model), call)
-            case Ran(("open", _), Opened() as opened):
+                yield Run(keys.CardReading(self._model), call)
+            case Ran(keys.CardReading(), Opened() as opened):
                 self._opened = opened
                 yield from self._fetch_parts(opened, coming)
-            case Fetched(("structure", _), Buffer(data=data)):
+            case Fetched(keys.StructureFetch(), Buffer(data=data)):
                 self._structure = data
                 yield from self._load(coming)
-            case Fetched(("weights", _), Buffer(data=data)):
+            case Fetched(keys.WeightsFetch(), Buffer(data=data)):
                 self._weights = data
                 yield from self._load(coming)
 
@@ -157,16 +158,16 @@ class Arrival:
             yield from self._fetch_parts(self._opened, latest)
         else:
             self._opened, self._structure = None, None
-            yield self._fetch("card", latest.card, latest)
+            yield self._fetch(keys.CardFetch(self._model), latest.card, latest)
 
     def _fetch_parts(self, opened: Opened, coming: ModelLatest) -> Iterator[Action]:
         if opened.blob and self._structure is None:
-            yield self._fetch("structure", opened.blob, coming)
-        yield self._fetch("weights", weights_of(coming), coming)
+            yield self._fetch(keys.StructureFetch(self._model), opened.blob, coming)
+        yield self._fetch(keys.WeightsFetch(self._model), weights_of(coming), coming)
 
-    def _fetch(self, part: str, manifest: Manifest, coming: ModelLatest) -> Fetch:
+    def _fetch(self, key: keys.ModelKey, manifest: Manifest, coming: ModelLatest) -> Fetch:
         reference = Reference(manifest=manifest, source=coming.source)
-        return Fetch((part, self._model), reference, Buffer(manifest.size))
+        return Fetch(key, reference, Buffer(manifest.size))
 
     def _load(self, coming: ModelLatest) -> Iterator[Action]:
         opened, structure, weights = self._opened, self._structure, self._weights
@@ -182,7 +183,7 @@ class Arrival:
                 spare.predictor if spare and spare.card == opened.digest else None,
                 self._last_good.keep,
             )
-            yield Run(("load", self._model), call)
+            yield Run(keys.VersionLoading(self._model), call)
 
     def _put_aside(self, coming: ModelLatest, reason: str, now: float) -> Iterator[Action]:
         self.problem = f"version {coming.version} is put aside: {reason}"
@@ -193,7 +194,8 @@ class Arrival:
         if self._newest and self._newest.version > coming.version:
             yield from self._next(now)
         elif self._loaded < 0:
-            yield Run(("recall", self._model), partial(self._last_good.recall, self._model))
+            call = partial(self._last_good.recall, self._model)
+            yield Run(keys.LastGoodLookup(self._model), call)
 
     def _recalled(self, last: ModelLatest, now: float) -> Iterator[Action]:
         """Bring the last version that answered here, unless another has come meanwhile."""
@@ -201,8 +203,8 @@ class Arrival:
             yield from self._bring(last, now)
 
     def _drop(self) -> Iterator[Action]:
-        for part in ("card", "structure", "weights"):
-            yield Cancel((part, self._model))
+        for fetch in (keys.CardFetch, keys.StructureFetch, keys.WeightsFetch):
+            yield Cancel(fetch(self._model))
         self.coming, self._opened, self._structure, self._weights = None, None, None, None
 
     def _failed(self, coming: ModelLatest, reason: str, now: float) -> Iterator[Action]:
@@ -217,7 +219,7 @@ class Arrival:
         else:
             pause = min(2.0**self._failures, LONGEST_PAUSE_SECONDS)
             self._failures = min(self._failures + 1, 10)
-            yield WakeAt(("retry", self._model), now + pause)
+            yield WakeAt(keys.LoadRetry(self._model), now + pause)
 
 
 def _lasts(error: Exception) -> bool:

@@ -25,6 +25,7 @@ from fedbus.wire.states import AgentFacts, ModelLatest
 from fedbus.wire.topics import INFERENCE, MODEL_LATEST, Topic
 from fedbus_inference.desk import Desk
 from fedbus_inference.encoding import Encoding, encoding_of
+from fedbus_inference.keys import ModelKey
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
 from fedbus_inference.loading import Runtime
@@ -78,8 +79,14 @@ class InferenceCore:
                         model, self._runtime, self._limits, self.counts, self._last_good
                     )
                 yield from self._desks[model].arrival.announced(latest, now)
-            case Ran(key) | RunFailed(key) | Fetched(key) | FetchFailed(key) | Woke(key):
-                yield from self._desks[key[1]].handle(event, now)
+            case (
+                Ran(ModelKey(model))
+                | RunFailed(ModelKey(model))
+                | Fetched(ModelKey(model))
+                | FetchFailed(ModelKey(model))
+                | Woke(ModelKey(model))
+            ):
+                yield from self._desks[model].handle(event, now)
             case Stopping():
                 for desk in self._desks.values():
                     yield from desk.handle(event, now)

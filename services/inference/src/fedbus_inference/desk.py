@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from fedbus.actions import Action, Event, Note, Ran, Run, RunFailed, Stopping, WakeAt, Woke
+from fedbus_inference import keys
 from fedbus_inference.arrival import Arrival
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
@@ -69,13 +70,13 @@ class Desk:
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Go on with whatever this is about."""
         match event:
-            case Ran(("predict", _), Answers() as answers):
+            case Ran(keys.Prediction(), Answers() as answers):
                 yield from self._answered(answers)
-            case RunFailed(("predict", _), error):
+            case RunFailed(keys.Prediction(), error):
                 yield from self._broke(error)
-            case Ran(("load", _), Served() as served):
+            case Ran(keys.VersionLoading(), Served() as served):
                 yield from self._swap(served, now)
-            case Woke(("patience", _)):
+            case Woke(keys.RequestDeadline()):
                 yield from self._expire(now)
             case Stopping():
                 for waiting in self._take_waiting():
@@ -101,7 +102,7 @@ class Desk:
             return
         self._running = self._take_waiting()
         call = partial(answer, self.served, self._running, self._limits.numbers)
-        yield Run(("predict", self._model), call)
+        yield Run(keys.Prediction(self._model), call)
 
     def _answered(self, answers: Answers) -> Iterator[Action]:
         self._running = ()
@@ -133,7 +134,7 @@ class Desk:
     def _watch(self) -> Iterator[Action]:
         if self._waiting and not self._timed:
             self._timed = True
-            yield WakeAt(("patience", self._model), self._waiting[0].until)
+            yield WakeAt(keys.RequestDeadline(self._model), self._waiting[0].until)
 
     def _expire(self, now: float) -> Iterator[Action]:
         self._timed = False

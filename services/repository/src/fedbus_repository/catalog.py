@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from fedbus.actions import Action, Announce, Key, Note, Send
+from fedbus.actions import Action, Announce, Note, Send
 from fedbus.errors import StoreError
 from fedbus.wire.messages import (
     KeptVersion,
@@ -18,6 +18,7 @@ from fedbus.wire.states import ModelLatest
 from fedbus.wire.topics import MODEL_LATEST
 from fedbus.wire.values import ModelRef
 from fedbus_repository.errands import Call, Errand, Errands
+from fedbus_repository.keys import RequestRun
 from fedbus_repository.store import Refused, Store, Version
 
 LISTED = 2_000
@@ -64,16 +65,16 @@ class Catalog:
 
     def announce_all(self) -> Iterator[Action]:
         """Announce the latest version of every model."""
-        yield from self._errands.start(("announce", self._name), self._name, None, self._all())
+        yield from self._errands.start(RequestRun("announce", self._name), None, self._all())
 
     def ask(self, sender: str, message: ListModels | ShowModel) -> Iterator[Action]:
         """Tell a user about models."""
         if isinstance(message, ListModels):
-            key: Key = ("list_models", sender)
-            yield from self._errands.start(key, sender, message, self._list(sender))
+            key = RequestRun.of(message, sender)
+            yield from self._errands.start(key, message, self._list(sender))
         else:
-            key = ("show_model", sender, message.model, message.version)
-            yield from self._errands.start(key, sender, message, self._show(sender, message))
+            key = RequestRun.of(message, sender, message.model, message.version)
+            yield from self._errands.start(key, message, self._show(sender, message))
 
     def _all(self) -> Errand:
         versions = yield Call(self._store.latest)

@@ -14,6 +14,7 @@ from fedbus.wire.values import Manifest
 from fedbus_repository.cards import Cards
 from fedbus_repository.catalog import Catalog
 from fedbus_repository.errands import Bring, Call, Errand, Errands
+from fedbus_repository.keys import RequestRun
 from fedbus_repository.store import Refused, Round, Store, Upload
 
 
@@ -25,13 +26,13 @@ class Commits:
 
     def commit(self, sender: str, message: Commit) -> Iterator[Action]:
         """Make a round true, or say why not; the second one of a round gets the first's answer."""
-        key = ("commit", sender, message.record.job, message.record.round)
-        yield from self._errands.start(key, sender, message, self._commit(sender, message))
+        key = RequestRun.of(message, sender, message.record.job, message.record.round)
+        yield from self._errands.start(key, message, self._commit(sender, message))
 
     def look_up(self, sender: str, message: LookUp) -> Iterator[Action]:
         """Say what became of an update."""
-        key = ("look_up", sender, message.job, message.agent, message.task)
-        yield from self._errands.start(key, sender, message, self._look_up(sender, message))
+        key = RequestRun.of(message, sender, message.job, message.agent, message.task)
+        yield from self._errands.start(key, message, self._look_up(sender, message))
 
     def _commit(self, sender: str, message: Commit) -> Errand:
         answer = yield Call(partial(weigh, self._store, message))

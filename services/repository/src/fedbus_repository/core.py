@@ -42,6 +42,7 @@ from fedbus_repository.catalog import Catalog
 from fedbus_repository.commits import Commits
 from fedbus_repository.errands import Errands
 from fedbus_repository.jobs import Jobs
+from fedbus_repository.keys import AnnouncementTimer, RequestRun, UploadFetch
 from fedbus_repository.leases import Leases
 from fedbus_repository.pushes import Pushes
 from fedbus_repository.store import Store
@@ -77,18 +78,18 @@ class RepositoryCore:
             case Connected():
                 self._leases.reconnected(now)
                 yield from self._announce(now)
-            case Woke(("announce",)):
+            case Woke(AnnouncementTimer()):
                 yield from self._errands.look()
                 yield from self._announce(now)
             case Received(sender, message):
                 yield from self._received(sender, message, now)
-            case Ran(key, result):
+            case Ran(RequestRun() as key, result):
                 yield from self._errands.ran(key, result)
-            case RunFailed(key, error):
+            case RunFailed(RequestRun() as key, error):
                 yield from self._errands.failed(key, error)
-            case Fetched(key):
+            case Fetched(UploadFetch() as key):
                 yield from self._errands.fetched(key)
-            case FetchFailed(key, reason):
+            case FetchFailed(UploadFetch() as key, reason):
                 yield from self._errands.not_fetched(key, reason)
             case _:
                 pass
@@ -96,7 +97,7 @@ class RepositoryCore:
     def _announce(self, now: float) -> Iterator[Action]:
         """Say the latest of every model, and again in a minute: an announcement may be lost."""
         yield from self._catalog.announce_all()
-        yield WakeAt(("announce",), now + ANNOUNCE_SECONDS)
+        yield WakeAt(AnnouncementTimer(), now + ANNOUNCE_SECONDS)
 
     def _received(self, sender: str, message: Any, now: float) -> Iterator[Action]:  # noqa: ANN401 - the table of messages says which
         match message:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
-from fedbus.actions import Action, Cancel, Fetch, Key, Note, Run, Trouble
+from fedbus.actions import Action, Cancel, Fetch, Note, Run, Trouble
 from fedbus.errors import StoreError, TransferError
 from fedbus.wire.values import Reference
+from fedbus_repository.keys import RequestRun, UploadFetch
 from fedbus_repository.store import Upload
 
 MOST = 4096
@@ -43,7 +44,6 @@ class Superseded(TransferError):  # noqa: N818 - it says what happened, like Sto
 
 @dataclass(slots=True)
 class _UnderWay:
-    sender: str
     message: object
     errand: Errand
     missing: set[str] = field(default_factory=set)
@@ -57,50 +57,52 @@ class Errands:
     """
 
     def __init__(self) -> None:
-        self._under_way: dict[Key, _UnderWay] = {}
-        self._unstored: object = None  # the first kind of request that could not be stored
+        self._under_way: dict[RequestRun, _UnderWay] = {}
+        self._unstored: str | None = None  # the first kind of request that could not be stored
         self._lately = False  # whether one could not since the last look
 
-    def start(self, key: Key, sender: str, message: object, errand: Errand) -> Iterator[Action]:
+    def start(self, key: RequestRun, message: object, errand: Errand) -> Iterator[Action]:
         """Run an errand, unless one of this key is under way."""
         first = self._under_way.get(key)
         if first is not None:
             if first.missing and first.message != message:
-                error = Superseded(f"{sender} was restarted, and asks for another")
+                error = Superseded(f"{key.sender} was restarted, and asks for another")
                 yield from self._lose(key, first, error)
         elif len(self._under_way) < MOST:
-            self._under_way[key] = _UnderWay(sender, message, errand)
+            self._under_way[key] = _UnderWay(message, errand)
             yield from self._go_on(key, partial(next, errand))
 
-    def ran(self, key: Key, result: object) -> Iterator[Action]:
+    def ran(self, key: RequestRun, result: object) -> Iterator[Action]:
         """A call returned."""
         yield from self._go_on(key, partial(self._under_way[key].errand.send, result))
 
-    def failed(self, key: Key, error: Exception) -> Iterator[Action]:
+    def failed(self, key: RequestRun, error: Exception) -> Iterator[Action]:
         """A call raised."""
         yield from self._go_on(key, partial(self._under_way[key].errand.throw, error))
 
-    def fetched(self, key: Key) -> Iterator[Action]:
+    def fetched(self, key: UploadFetch) -> Iterator[Action]:
         """A blob is here."""
-        under_way = self._under_way[key[:-1]]
-        under_way.missing.discard(key[-1])
+        under_way = self._under_way[key.request]
+        under_way.missing.discard(key.digest)
         if not under_way.missing:
-            yield from self._go_on(key[:-1], partial(next, under_way.errand))
+            yield from self._go_on(key.request, partial(next, under_way.errand))
 
-    def not_fetched(self, key: Key, reason: str) -> Iterator[Action]:
+    def not_fetched(self, key: UploadFetch, reason: str) -> Iterator[Action]:
         """A blob does not come: neither need the others."""
-        under_way = self._under_way[key[:-1]]
-        under_way.missing.discard(key[-1])
-        yield from self._lose(key[:-1], under_way, TransferError(reason))
+        under_way = self._under_way[key.request]
+        under_way.missing.discard(key.digest)
+        yield from self._lose(key.request, under_way, TransferError(reason))
 
-    def _lose(self, key: Key, under_way: _UnderWay, error: TransferError) -> Iterator[Action]:
-        yield Note("fetch_failed", {"request": key[0], "of": key[1], "reason": str(error)})
+    def _lose(
+        self, key: RequestRun, under_way: _UnderWay, error: TransferError
+    ) -> Iterator[Action]:
+        yield Note("fetch_failed", _facts(key, str(error)))
         for digest in sorted(under_way.missing):
-            yield Cancel((*key, digest))
+            yield Cancel(UploadFetch(key, digest))
         under_way.missing.clear()
         yield from self._go_on(key, partial(under_way.errand.throw, error))
 
-    def _go_on(self, key: Key, step: Callable[[], Call | Bring]) -> Iterator[Action]:
+    def _go_on(self, key: RequestRun, step: Callable[[], Call | Bring]) -> Iterator[Action]:
         under_way = self._under_way[key]
         try:
             wanted = step()
@@ -108,15 +110,14 @@ class Errands:
                 wanted = next(under_way.errand)
         except StopIteration as end:
             del self._under_way[key]
-            if key[0] == self._unstored:
+            if key.request == self._unstored:
                 yield from self._mended()
             yield from end.value
         except Exception as error:  # noqa: BLE001 - whatever it was, whoever asked asks again
             del self._under_way[key]
-            reason = f"{type(error).__name__}: {error}"
-            yield Note("request_failed", {"request": key[0], "of": key[1], "reason": reason})
+            yield Note("request_failed", _facts(key, f"{type(error).__name__}: {error}"))
             if isinstance(error, StoreError):
-                yield from self._not_stored(key[0], error)
+                yield from self._not_stored(key.request, error)
         else:
             yield from self._want(key, under_way, wanted)
 
@@ -126,7 +127,7 @@ class Errands:
             yield from self._mended()
         self._lately = False
 
-    def _not_stored(self, request: object, error: StoreError) -> Iterator[Action]:
+    def _not_stored(self, request: str, error: StoreError) -> Iterator[Action]:
         """Tell people: what is asked waits without a word to whoever asked, until there is room."""
         self._lately = True
         if self._unstored is None:
@@ -137,11 +138,17 @@ class Errands:
         self._unstored = None
         yield Trouble("")
 
-    def _want(self, key: Key, under_way: _UnderWay, wanted: Call | Bring) -> Iterator[Action]:
+    def _want(
+        self, key: RequestRun, under_way: _UnderWay, wanted: Call | Bring
+    ) -> Iterator[Action]:
         if isinstance(wanted, Call):
             yield Run(key, wanted.do)
             return
         under_way.missing = {upload.manifest.digest for upload in wanted.uploads}
         for upload in wanted.uploads:
-            reference = Reference(manifest=upload.manifest, source=under_way.sender)
-            yield Fetch((*key, upload.manifest.digest), reference, upload)
+            reference = Reference(manifest=upload.manifest, source=key.sender)
+            yield Fetch(UploadFetch(key, upload.manifest.digest), reference, upload)
+
+
+def _facts(key: RequestRun, reason: str) -> dict[str, str]:
+    return {"request": key.request, "of": key.sender, "reason": reason}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from fedbus.actions import Action, Key, Send
+from fedbus.actions import Action, Send
 from fedbus.wire.messages import (
     EndJob,
     ForgetJob,
@@ -30,6 +30,7 @@ from fedbus_repository.cards import Cards
 from fedbus_repository.catalog import Catalog
 from fedbus_repository.compatibility import compatibility_warnings, incompatibilities
 from fedbus_repository.errands import Call, Errand, Errands
+from fedbus_repository.keys import RequestRun
 from fedbus_repository.store import Ended, Job, Origin, Refused, Stale, Store, Version
 
 Question: TypeAlias = StoreJob | StorePlan | ListJobs | LoadJob | StoreScore | EndJob | ForgetJob
@@ -51,38 +52,32 @@ class Jobs:
 
     def ask(self, sender: str, message: Question) -> Iterator[Action]:
         """Take a question to the store."""
-        about, call = self._call(message)
-        key = (about[0], sender, *about[1:])
-        yield from self._errands.start(key, sender, message, self._answer(sender, message, call))
+        subject, call = self._call(message)
+        key = RequestRun.of(message, sender, *subject)
+        yield from self._errands.start(key, message, self._answer(sender, message, call))
 
-    def _call(self, message: Question) -> tuple[Key, Callable[[], Any]]:
+    def _call(self, message: Question) -> tuple[tuple[str | int, ...], Callable[[], Any]]:
         store, epoch = self._store, message.epoch
         match message:
             case StorePlan(plan=plan):
-                about: Key = ("store_plan", plan.job, plan.task)
-                return about, partial(store.store_plan, epoch, plan)
+                return (plan.job, plan.task), partial(store.store_plan, epoch, plan)
             case StoreScore(job=job, round=number, metrics=metrics):
-                about = ("store_score", job, number)
-                return about, partial(store.store_score, epoch, job, number, metrics)
+                return (job, number), partial(store.store_score, epoch, job, number, metrics)
             case ListJobs():
-                return ("list_jobs",), partial(store.list_jobs, epoch)
-        name, call = self._call_about(message)
-        return (name, message.job), call
+                return (), partial(store.list_jobs, epoch)
+        return (message.job,), self._call_about(message)
 
-    def _call_about(
-        self, message: StoreJob | LoadJob | EndJob | ForgetJob
-    ) -> tuple[str, Callable[[], Any]]:
+    def _call_about(self, message: StoreJob | LoadJob | EndJob | ForgetJob) -> Callable[[], Any]:
         store, epoch = self._store, message.epoch
         match message:
             case StoreJob(job=job, model=model, file=file):
                 origin = self._origin(message)
-                return "store_job", partial(store.store_job, epoch, job, model, file, origin)
+                return partial(store.store_job, epoch, job, model, file, origin)
             case LoadJob(job=job):
-                return "load_job", partial(store.load_job, epoch, job)
+                return partial(store.load_job, epoch, job)
             case ForgetJob(job=job):
-                return "forget_job", partial(store.forget_job, epoch, job)
-        call = partial(store.end_job, epoch, message.job, message.phase, message.reason)
-        return "end_job", call
+                return partial(store.forget_job, epoch, job)
+        return partial(store.end_job, epoch, message.job, message.phase, message.reason)
 
     def _answer(self, sender: str, message: Question, call: Callable[[], Any]) -> Errand:
         if isinstance(message, StoreJob):

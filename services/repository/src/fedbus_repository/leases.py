@@ -10,6 +10,7 @@ from functools import partial
 from fedbus.actions import Action, Note, Send
 from fedbus.wire.messages import LeaseGranted, LeaseHeld, TakeLease
 from fedbus_repository.errands import Call, Errand, Errands
+from fedbus_repository.keys import RequestRun
 from fedbus_repository.store import Lease, Store
 
 
@@ -31,8 +32,8 @@ class Leases:
         if lease is not None and lease.holder != sender and now < self._until:
             yield self._held(sender, lease, now)
         else:
-            key = ("take_lease", sender, message.incarnation)
-            yield from self._errands.start(key, sender, message, self._take(sender, message, now))
+            key = RequestRun.of(message, sender, message.incarnation)
+            yield from self._errands.start(key, message, self._take(sender, message, now))
 
     def _take(self, sender: str, message: TakeLease, now: float) -> Errand:
         known = self._lease

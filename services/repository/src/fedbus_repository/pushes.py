@@ -21,6 +21,7 @@ from fedbus_repository.catalog import Catalog
 from fedbus_repository.commits import discard, keep, reserve
 from fedbus_repository.contents import check_claims, check_finite, check_structures
 from fedbus_repository.errands import Bring, Call, Errand, Errands, Steps, Superseded
+from fedbus_repository.keys import RequestRun
 from fedbus_repository.store import Refused, Store, Upload, Version
 
 
@@ -42,8 +43,8 @@ class Pushes:
 
     def push(self, sender: str, message: PushModel) -> Iterator[Action]:
         """Store a version of a model, or say why not; the same as the latest is the latest."""
-        key = ("push", sender, message.model)
-        yield from self._errands.start(key, sender, message, self._push(sender, message))
+        key = RequestRun.of(message, sender, message.model)
+        yield from self._errands.start(key, message, self._push(sender, message))
 
     def _push(self, sender: str, message: PushModel) -> Errand:
         brought: list[Upload] = []

@@ -5,6 +5,7 @@ anywhere; `connection.py` runs it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -25,6 +26,7 @@ from fedbus.actions import (
     Woke,
 )
 from fedbus.client.errors import Failed, Refused, Unreachable
+from fedbus.keys import Key
 from fedbus.spool import Spool, Spools
 from fedbus.wire.messages import PushModel, RequestRefused
 from fedbus.wire.states import AgentFacts
@@ -40,6 +42,30 @@ STALLED_SECONDS = 60.0
 """For the next one: what is lost on the way is wanted again, later and later."""
 
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDeadline(Key):
+    """Timer: the next sign of life must have come."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuestion(Key):
+    """Request of the one question of an errand."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFetch(Key):
+    """Fetch of a blob."""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class DigestCheck(Key):
+    """Run that computes the digest of a fetched blob."""
+
+    digest: str
 
 
 class Errand(Generic[R]):
@@ -76,14 +102,14 @@ class Errand(Generic[R]):
             case _ if self._over:
                 pass  # in a simulation it lives on beside others
             case Connected():
-                yield WakeAt(("patience",), now + PATIENCE_SECONDS)
+                yield WakeAt(AnswerDeadline(), now + PATIENCE_SECONDS)
                 yield from self.begin()
             case Received(sender, RequestRefused(reason=reason)) if sender == self.to:
                 self.end(Refused(f"{self.to}: {reason}"))
-            case Woke(("patience",)) if self._signs > self._seen:
+            case Woke(AnswerDeadline()) if self._signs > self._seen:
                 self._seen = self._signs
-                yield WakeAt(("patience",), now + STALLED_SECONDS)
-            case Woke(("patience",)):
+                yield WakeAt(AnswerDeadline(), now + STALLED_SECONDS)
+            case Woke(AnswerDeadline()):
                 seconds = f"{STALLED_SECONDS if self._signs else PATIENCE_SECONDS:g} s"
                 self.end(Unreachable(f"{self.to} did not answer in {seconds}; is it running?"))
             case _:
@@ -118,14 +144,14 @@ class Question(Errand[R]):
 
     def begin(self) -> Iterator[Action]:
         """Ask."""
-        yield Ask(("question",), self.to, self._message)
+        yield Ask(OpenQuestion(), self.to, self._message)
 
     def go_on(self, event: Event) -> Iterator[Action]:
         """Take the answer."""
         match event:
             case Received(sender, message) if sender == self.to:
                 if isinstance(message, self._answer):
-                    yield Cancel(("question",))
+                    yield Cancel(OpenQuestion())
                     self.end(message)
             case _:
                 pass
@@ -176,20 +202,20 @@ class Pull(Errand[dict[str, Spool]]):
         """Fetch all."""
         for blob in self._blobs.values():
             sink = _Counted(self._spools.make(blob.size), self.lives)
-            yield Fetch(("blob", blob.digest), Reference(manifest=blob, source=self.to), sink)
+            yield Fetch(BlobFetch(blob.digest), Reference(manifest=blob, source=self.to), sink)
 
     def go_on(self, event: Event) -> Iterator[Action]:
         """Check what has come."""
         match event:
-            case Fetched(("blob", str(digest)), _Counted() as sink):
-                yield Run(("check", digest), partial(_check_digest, sink.spool, digest))
-            case FetchFailed(("blob", _), reason):
+            case Fetched(BlobFetch(digest), _Counted() as sink):
+                yield Run(DigestCheck(digest), partial(_check_digest, sink.spool, digest))
+            case FetchFailed(BlobFetch(), reason):
                 self.end(Failed(f"{self.to}: {reason}"))
-            case Ran(("check", str(digest)), Spool() as spool):
+            case Ran(DigestCheck(digest), Spool() as spool):
                 self._arrived[digest] = spool
                 if self._arrived.keys() == self._blobs.keys():
                     self.end(self._arrived)
-            case Ran(("check", str(digest)), _):
+            case Ran(DigestCheck(digest), _):
                 self.end(Failed(f"{self.to}: other bytes than {digest[:12]} names"))
             case _:
                 pass

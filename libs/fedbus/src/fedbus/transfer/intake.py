@@ -8,7 +8,8 @@ slow link never holds a place.
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from fedbus.actions import Cancel, Fetch, Fetched, FetchFailed, Key, Send
+from fedbus.actions import Cancel, Fetch, Fetched, FetchFailed, Send
+from fedbus.keys import Key
 from fedbus.timers import Timers
 from fedbus.transfer.chunk import CONFIRM_SERIAL, Chunk
 from fedbus.transfer.receiver import WINDOW, Receiver
@@ -58,7 +59,7 @@ class Intake:
         self._outstanding = 0
         self._serial = first_serial
         self._paces: dict[str, int] = {}
-        self._timers = Timers()
+        self._timers = Timers[Key]()
 
     def __len__(self) -> int:
         return len(self._receivers)
@@ -142,7 +143,7 @@ class Intake:
     def due(self, now: float) -> Iterator[Step]:
         """Want again what was lost; give up on sources that fell silent."""
         for key in self._timers.due(now):
-            receiver = self._receivers[key]  # type: ignore[index]  # keys of the timers are its keys
+            receiver = self._receivers[key]
             if receiver.forsaken(now):
                 yield from self._unfollow(receiver)
             elif receiver.silent(now):

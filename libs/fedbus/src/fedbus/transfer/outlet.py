@@ -45,7 +45,7 @@ class Outlet:
         self._groups: dict[str, tuple[Group, Source]] = {}
         self._slow: dict[str, float] = {}
         self._absent = 0  # of the last group that told: so many more will not come in time again
-        self._timers = Timers()
+        self._timers = Timers[str]()
 
     def serve(self, digest: str, source: Source) -> None:
         """Let others fetch this blob."""

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, takewhile
 
-from fedbus.actions import Key, Sink
+from fedbus.actions import Sink
+from fedbus.keys import Key
 from fedbus.transfer.chunk import Chunk
 from fedbus.wire.values import CHUNK, Reference
 

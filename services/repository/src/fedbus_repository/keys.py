@@ -1,0 +1,49 @@
+"""Correlation keys of the repository's actions."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from fedbus.keys import Key
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncementTimer(Key):
+    """Timer: the latest version of every model is to be announced again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRun(Key):
+    """Run of one step of a request.
+
+    Attributes:
+        request: Class name of the message.
+        sender: Node that sent it.
+        subject: Fields that tell it from other requests of this kind and sender.
+    """
+
+    request: str
+    sender: str
+    subject: tuple[str | int | None, ...] = ()
+
+    @classmethod
+    def of(cls, message: object, sender: str, *subject: str | int | None) -> Self:
+        """Build the key of a message's request."""
+        return cls(type(message).__name__, sender, subject)
+
+    @property
+    def name(self) -> str:
+        """Return the request's name: `run:Commit` is a step of a commit."""
+        return self.request
+
+
+@dataclass(frozen=True, slots=True)
+class UploadFetch(Key):
+    """Fetch of a blob that a request brings."""
+
+    request: RequestRun
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """Return the request's name: `fetch:Commit` fetches the weights of a commit."""
+        return self.request.name
