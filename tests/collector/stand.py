@@ -18,6 +18,7 @@ from fedbus.wire import codec
 from fedbus.wire.messages import Commit, Committed, Offer, OpenRound, Receipt, RoundEnded
 from fedbus.wire.states import ModelCard, TensorSpec
 from fedbus.wire.values import ModelRef, Plan
+from fedbus_collector import keys
 from fedbus_collector.collection import Means
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.shelf import Shelf
@@ -132,10 +133,10 @@ class Stand(Driven):
         what = what or order()
         self.hear(CONTROLLER, what)
         key = what.plan.job, what.plan.task
-        if ("card", *key) in self.fetches:
-            self.arrive(("card", *key), CARD)
-        if ("base", *key) in self.fetches:
-            self.arrive(("base", *key), BASE)
+        if keys.LayoutFetch(*key) in self.fetches:
+            self.arrive(keys.LayoutFetch(*key), CARD)
+        if keys.BaseFetch(*key) in self.fetches:
+            self.arrive(keys.BaseFetch(*key), BASE)
             self.work()
 
     def give(self, agent: str, value: float = 1.0, examples: int = 10) -> None:
@@ -147,7 +148,7 @@ class Stand(Driven):
     @property
     def commit(self) -> Commit:
         """What the repository is asked to make true."""
-        return self.asked(("commit", JOB, 1), Commit)
+        return self.asked(keys.CommitRequest(JOB, 1), Commit)
 
     def confirm(self, commit: Commit | None = None) -> None:
         """Let the repository make it true."""
@@ -174,4 +175,4 @@ class Stand(Driven):
     @property
     def ended(self) -> RoundEnded:
         """What the controller is told."""
-        return self.asked(("ended", JOB, 1), RoundEnded)
+        return self.asked(keys.RoundEndReport(JOB, 1), RoundEnded)

@@ -21,6 +21,7 @@ from fedbus.wire.messages import (
     RoundEnded,
     RoundOpened,
 )
+from fedbus_collector import keys
 from fedbus_collector.preparation import MAX_CARD
 from tests.collector.stand import (
     BASE,
@@ -58,9 +59,9 @@ def test_an_ordered_round_fetches_the_card_and_joins_the_bases_group() -> None:
     stand = Stand()
     stand.hear(CONTROLLER, order())
     assert stand.told(CONTROLLER, RoundOpened).incarnation == 5
-    assert stand.fetches["card", *KEY].members == 0
-    assert stand.fetches["base", *KEY].members == 4
-    assert stand.timers["deadline", *KEY] == stand.now + 10.0
+    assert stand.fetches[keys.LayoutFetch(*KEY)].members == 0
+    assert stand.fetches[keys.BaseFetch(*KEY)].members == 4
+    assert stand.timers[keys.RoundDeadline(*KEY)] == stand.now + 10.0
 
 
 def test_a_round_ordered_again_is_opened_again_by_word_only() -> None:
@@ -98,41 +99,49 @@ def test_a_round_planned_anew_finds_its_base_on_the_shelf() -> None:
     assert stand.spools.used > 0
 
 
-@pytest.mark.parametrize("what", ["card", "base"])
-def test_what_does_not_come_is_fetched_again_in_a_moment(what: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "other"),
+    [
+        (keys.LayoutFetch(*KEY), keys.BaseFetch(*KEY)),
+        (keys.BaseFetch(*KEY), keys.LayoutFetch(*KEY)),
+    ],
+    ids=lambda key: key.part,
+)
+def test_what_does_not_come_is_fetched_again_in_a_moment(
+    what: keys.RoundInputFetch, other: keys.RoundInputFetch
+) -> None:
     """And what is on its way meanwhile is left alone."""
     stand = Stand()
     stand.hear(CONTROLLER, order())
-    other = ({"card", "base"} - {what}).pop()
-    on_its_way = stand.fetches[other, *KEY]
-    stand.lose((what, *KEY))
-    assert set(stand.fetches) == {(other, *KEY)}
+    on_its_way = stand.fetches[other]
+    stand.lose(what)
+    assert set(stand.fetches) == {other}
     stand.wait(2.0)
-    assert set(stand.fetches) == {(what, *KEY), (other, *KEY)}
-    assert stand.fetches[other, *KEY] is on_its_way
+    assert set(stand.fetches) == {what, other}
+    assert stand.fetches[other] is on_its_way
 
 
 def test_a_base_that_is_here_is_not_fetched_again() -> None:
     """When the card has to be."""
     stand = Stand()
     stand.hear(CONTROLLER, order())
-    stand.arrive(("base", *KEY), BASE)
+    stand.arrive(keys.BaseFetch(*KEY), BASE)
     stand.work()
-    stand.lose(("card", *KEY))
+    stand.lose(keys.LayoutFetch(*KEY))
     stand.wait(2.0)
-    assert set(stand.fetches) == {("card", *KEY)}
+    assert set(stand.fetches) == {keys.LayoutFetch(*KEY)}
 
 
 def test_a_base_that_does_not_come_even_after_the_deadline_fails_the_round() -> None:
     """Or its job would wait for ever."""
     stand = Stand()
     stand.hear(CONTROLLER, order())
-    stand.arrive(("card", *KEY), CARD)
+    stand.arrive(keys.LayoutFetch(*KEY), CARD)
     for agent in (A, B):
         stand.give(agent)
     stand.wait(10.0)
-    assert ("ended", *KEY) not in stand.asks
-    stand.lose(("base", *KEY))
+    assert keys.RoundEndReport(*KEY) not in stand.asks
+    stand.lose(keys.BaseFetch(*KEY))
     assert stand.ended.reason == "the model's base does not come: its source is gone"
     assert set(stand.timers) == set()
 
@@ -150,7 +159,7 @@ def test_a_card_that_cannot_be_used_fails_the_round(card: bytes, reason: str) ->
     stand = Stand()
     named = CARD if "digest" in reason else card
     stand.hear(CONTROLLER, order(base=version(card=named)))
-    stand.arrive(("card", *KEY), card)
+    stand.arrive(keys.LayoutFetch(*KEY), card)
     assert reason in stand.ended.reason
     assert stand.fetches == {}
     assert stand.spools.used == 0
@@ -176,12 +185,12 @@ def test_a_base_with_other_bytes_than_its_digest_names_fails_the_round() -> None
     """And is not kept for the next plan."""
     stand = Stand()
     stand.hear(CONTROLLER, order())
-    stand.arrive(("card", *KEY), CARD)
-    stand.arrive(("base", *KEY), BASE[:-4] + b"\0\0\0\1")
+    stand.arrive(keys.LayoutFetch(*KEY), CARD)
+    stand.arrive(keys.BaseFetch(*KEY), BASE[:-4] + b"\0\0\0\1")
     stand.work()
     assert stand.ended.reason == "the base's bytes are not those of its digest"
     stand.hear(CONTROLLER, order(task=2))
-    assert ("base", JOB, 2) in stand.fetches
+    assert keys.BaseFetch(JOB, 2) in stand.fetches
     assert stand.spools.used == len(BASE) + LAYOUT.numbers * 8
 
 
@@ -194,9 +203,9 @@ def test_an_update_in_an_offer_is_folded_at_once() -> None:
     stand.open()
     stand.give(A)
     stand.hear(B, offer(UPDATE))
-    assert stand.fetches["update", *KEY, B].reference.source == B
+    assert stand.fetches[keys.UpdateFetch(*KEY, B)].reference.source == B
     assert stand.core.progress() == pytest.approx(1 / 3)
-    stand.arrive(("update", *KEY, B), UPDATE)
+    stand.arrive(keys.UpdateFetch(*KEY, B), UPDATE)
     stand.work()
     assert len(stand.noted("quorum_reached")) == 1
     assert stand.core.progress() == pytest.approx(2 / 3)
@@ -208,8 +217,8 @@ def test_offers_that_come_before_the_card_wait_for_it() -> None:
     stand.hear(CONTROLLER, order())
     stand.hear(A, offer(UPDATE, inline=UPDATE))
     stand.hear(A, offer(UPDATE))
-    stand.arrive(("card", *KEY), CARD)
-    assert ("update", *KEY, A) not in stand.fetches
+    stand.arrive(keys.LayoutFetch(*KEY), CARD)
+    assert keys.UpdateFetch(*KEY, A) not in stand.fetches
     stand.work()
     assert stand.core.progress() == pytest.approx(1 / 3)
 
@@ -220,7 +229,7 @@ def test_who_was_refused_before_the_card_came_does_not_count_after() -> None:
     stand.hear(CONTROLLER, order())
     stand.hear(A, offer(UPDATE, inline=UPDATE))
     stand.hear(CONTROLLER, Dismiss(epoch=1, job=JOB, task=1, agents=(A,), reason="lost"))
-    stand.arrive(("card", *KEY), CARD)
+    stand.arrive(keys.LayoutFetch(*KEY), CARD)
     assert stand.runs == []
     stand.hear(A, offer(UPDATE, inline=UPDATE))
     assert stand.receipts()[A].reason == "lost"
@@ -235,7 +244,7 @@ def test_a_repeated_offer_changes_nothing() -> None:
         stand.hear(A, offer(UPDATE, examples=99))
         assert stand.last == []
         if stand.fetches:
-            stand.arrive(("update", *KEY, A), UPDATE)
+            stand.arrive(keys.UpdateFetch(*KEY, A), UPDATE)
         else:
             stand.work()
 
@@ -268,9 +277,9 @@ def test_one_worker_folds_all_that_came_while_the_last_was_busy() -> None:
     stand.open()
     for agent in (A, B, C):
         stand.hear(agent, offer(UPDATE, inline=UPDATE))
-    assert [run.key[3] for run in stand.runs] == [(A,)]
+    assert [run.key for run in stand.runs] == [keys.FoldRun(*KEY, (A,))]
     stand.work()
-    assert [run.key[0] for run in stand.runs] == []
+    assert stand.runs == []
     assert len(stand.commit.record.contributors) == 3
 
 
@@ -280,10 +289,10 @@ def test_an_update_that_does_not_arrive_frees_its_place() -> None:
     stand.open()
     used = stand.spools.used
     stand.hear(A, offer(UPDATE))
-    stand.lose(("update", *KEY, A))
+    stand.lose(keys.UpdateFetch(*KEY, A))
     assert stand.spools.used == used
     stand.hear(A, offer(UPDATE))
-    assert ("update", *KEY, A) in stand.fetches
+    assert keys.UpdateFetch(*KEY, A) in stand.fetches
 
 
 def test_a_dismissed_agent_is_waited_for_no_more() -> None:
@@ -331,7 +340,7 @@ def test_a_round_closes_when_all_have_come(weighted: bool, mean: float) -> None:
     record = stand.commit.record
     assert (record.task, record.parent, len(record.contributors)) == (1, 1, 3)
     assert {"collected", "aggregated", "last_update"} <= record.seconds.keys()
-    assert ("ended", *KEY) not in stand.asks
+    assert keys.RoundEndReport(*KEY) not in stand.asks
 
 
 def test_a_round_closes_at_its_deadline_with_a_quorum() -> None:
@@ -369,7 +378,7 @@ def test_what_is_being_folded_at_the_deadline_still_counts() -> None:
     stand.hear(A, offer(UPDATE, inline=UPDATE))
     stand.hear(B, offer(UPDATE, inline=UPDATE))
     stand.wait(10.0)
-    assert ("ended", *KEY) not in stand.asks
+    assert keys.RoundEndReport(*KEY) not in stand.asks
     stand.work()
     assert len(stand.commit.record.contributors) == 2
 
@@ -378,11 +387,11 @@ def test_a_round_that_may_close_waits_for_its_base() -> None:
     """Updates may be here before it."""
     stand = Stand()
     stand.hear(CONTROLLER, order())
-    stand.arrive(("card", *KEY), CARD)
+    stand.arrive(keys.LayoutFetch(*KEY), CARD)
     for agent in (A, B, C):
         stand.give(agent)
-    assert ("commit", *KEY) not in stand.asks
-    stand.arrive(("base", *KEY), BASE)
+    assert keys.CommitRequest(*KEY) not in stand.asks
+    stand.arrive(keys.BaseFetch(*KEY), BASE)
     stand.work()
     assert stand.commit.weights.size == len(BASE)
 
@@ -401,7 +410,7 @@ def test_a_committed_round_is_told_to_everybody() -> None:
     assert stand.ended.version is not None
     assert stand.ended.record == commit.record
     assert stand.served == {}
-    assert set(stand.asks) == {("ended", *KEY)}
+    assert set(stand.asks) == {keys.RoundEndReport(*KEY)}
     assert stand.spools.used == len(BASE)  # the base of the next round
 
 
@@ -433,7 +442,7 @@ def test_a_commit_that_is_refused_fails_the_round() -> None:
     stand.hear(REPOSITORY, CommitRefused(job=JOB, round=1, task=1, reason="not the plan any more"))
     assert stand.ended.reason == "the repository refused it: not the plan any more"
     assert stand.receipts()[A].verdict == "drop"
-    assert set(stand.asks) == {("ended", *KEY)}
+    assert set(stand.asks) == {keys.RoundEndReport(*KEY)}
 
 
 def test_a_worker_that_fails_fails_the_round() -> None:
@@ -492,7 +501,7 @@ def test_a_timer_of_something_else_does_nothing() -> None:
     """Keys are matched in full."""
     stand = Stand()
     stand.open()
-    assert stand.tell(Woke(("nothing", *KEY))) == []
+    assert stand.tell(Woke(keys.RoundKey(*KEY))) == []
 
 
 def test_a_small_version_rides_along_when_its_round_is_told_first() -> None:
@@ -503,7 +512,7 @@ def test_a_small_version_rides_along_when_its_round_is_told_first() -> None:
         stand.give(agent)
     made = stand.out(stand.commit)
     stand.confirm()
-    first = stand.asks["ended", *KEY].first
+    first = stand.asks[keys.RoundEndReport(*KEY)].first
     assert isinstance(first, RoundEnded)
     assert (first.inline, stand.ended.inline) == (made, None)
     assert replace(first, inline=None) == stand.ended
@@ -517,11 +526,11 @@ def test_a_large_version_does_not_ride_along() -> None:
     update = bytes(encode(arrays, layout, "delta"))
     stand = Stand()
     stand.hear(CONTROLLER, order(base=version(1, base, card)))
-    stand.arrive(("card", *KEY), card)
-    stand.arrive(("base", *KEY), base)
+    stand.arrive(keys.LayoutFetch(*KEY), card)
+    stand.arrive(keys.BaseFetch(*KEY), base)
     for agent in (A, B, C):
         stand.hear(agent, offer(update, inline=update))
         stand.work()
     stand.confirm()
     assert stand.ended.version is not None
-    assert stand.asks["ended", *KEY].first is None
+    assert stand.asks[keys.RoundEndReport(*KEY)].first is None

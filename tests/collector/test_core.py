@@ -17,7 +17,7 @@ from fedbus.wire.messages import (
     StaleEpoch,
     StopJob,
 )
-from fedbus_collector import core
+from fedbus_collector import core, keys
 from fedbus_collector.core import REMEMBERED
 from tests.collector.stand import (
     BASE,
@@ -74,7 +74,7 @@ def test_a_successor_is_told_how_the_round_ended() -> None:
     for agent in (A, B, C):
         stand.give(agent)
     stand.confirm()
-    assert stand.asks["ended", *KEY].to == SUCCESSOR
+    assert stand.asks[keys.RoundEndReport(*KEY)].to == SUCCESSOR
 
 
 def test_an_end_is_told_until_it_is_noted() -> None:
@@ -84,7 +84,7 @@ def test_an_end_is_told_until_it_is_noted() -> None:
     stand.hear(CONTROLLER, Noted(job=JOB, task=1))
     assert stand.asks == {}
     stand.hear(SUCCESSOR, order(epoch=2))
-    assert stand.asks["ended", *KEY].to == SUCCESSOR
+    assert stand.asks[keys.RoundEndReport(*KEY)].to == SUCCESSOR
     assert stand.told(SUCCESSOR, RoundOpened).task == 1
     assert stand.fetches == {}
 
@@ -126,7 +126,7 @@ def test_the_next_round_ends_all_telling_of_the_last() -> None:
     """Whoever plans it knows."""
     stand = Stand()
     committed(stand)
-    assert ("ended", *KEY) in stand.asks
+    assert keys.RoundEndReport(*KEY) in stand.asks
     stand.hear(CONTROLLER, order(round=2, task=2, base=version(2)))
     assert stand.asks == {}
 
@@ -162,7 +162,7 @@ def test_a_stopped_job_is_told_no_more() -> None:
     stand.hear(CONTROLLER, order(job="job-2"))
     stand.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
     assert stand.asks == {}
-    assert ("base", "job-2", 1) in stand.fetches
+    assert keys.BaseFetch("job-2", 1) in stand.fetches
 
 
 # ── agents ────────────────────────────────────────────────────────────────────────────────────────
@@ -189,7 +189,7 @@ def test_an_offer_for_a_round_that_nobody_knows_here_is_looked_up(verdict: str) 
     """A restarted collector knows nothing; the repository does, or will."""
     stand = Stand()
     stand.hear(A, offer(UPDATE, task=7))
-    assert stand.asked(("look-up", JOB, A, 7), LookUp).agent == A
+    assert stand.asked(keys.UpdateLookup(JOB, 7, A), LookUp).agent == A
     looked_up = LookedUp(job=JOB, agent=A, task=7, verdict=verdict)  # type: ignore[arg-type]
     stand.hear(REPOSITORY, looked_up)
     assert stand.asks == {}
@@ -220,7 +220,7 @@ def test_only_so_many_ends_are_remembered() -> None:
         for agent in (A, B):
             dismiss = Dismiss(epoch=1, job=job, task=1, agents=(agent,), reason="lost")
             stand.hear(CONTROLLER, dismiss)
-    told = {key[1] for key in stand.asks if key[0] == "ended"}
+    told = {key.job for key in stand.asks if isinstance(key, keys.RoundEndReport)}
     assert len(told) == REMEMBERED
     assert "job-0" not in told
 
@@ -235,7 +235,7 @@ def test_of_large_cohorts_fewer_ends_are_remembered(monkeypatch: pytest.MonkeyPa
             for agent in (A, B, C):
                 stand.hear(agent, offer(UPDATE, inline=UPDATE, job=f"job-{number}"))
                 stand.work()
-            stand.confirm(stand.asked(("commit", f"job-{number}", 1), Commit))
+            stand.confirm(stand.asked(keys.CommitRequest(f"job-{number}", 1), Commit))
         known = []
         for number in (1, 2, 3):
             stand.hear(A, offer(UPDATE, job=f"job-{number}"))
@@ -267,12 +267,12 @@ def test_two_workers_may_outlive_their_round() -> None:
     for reverse in (False, True):
         stand = Stand()
         stand.hear(CONTROLLER, order())
-        stand.arrive(("card", *KEY), CARD)
-        stand.arrive(("base", *KEY), BASE)
+        stand.arrive(keys.LayoutFetch(*KEY), CARD)
+        stand.arrive(keys.BaseFetch(*KEY), BASE)
         stand.hear(A, offer(UPDATE, inline=UPDATE))
         stand.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
-        runs = sorted(stand.runs, key=lambda run: run.key[0], reverse=reverse)
-        assert {run.key[0] for run in runs} == {"check", "fold"}
+        runs = sorted(stand.runs, key=lambda run: run.key.name, reverse=reverse)
+        assert {type(run.key) for run in runs} == {keys.BaseCheck, keys.FoldRun}
         stand.tell(Ran(runs[0].key, runs[0].call()))
         assert stand.spools.used > 0
         stand.tell(Ran(runs[1].key, runs[1].call()))
@@ -282,8 +282,8 @@ def test_two_workers_may_outlive_their_round() -> None:
 def test_what_happens_to_a_round_that_nobody_remembers_is_ignored() -> None:
     """There is nothing to give back, and nothing to wait for."""
     stand = Stand()
-    assert stand.tell(Ran(("fold", JOB, 9, (A,)), {})) == []
-    assert stand.tell(Woke(("deadline", JOB, 9))) == []
+    assert stand.tell(Ran(keys.FoldRun(JOB, 9, (A,)), {})) == []
+    assert stand.tell(Woke(keys.RoundDeadline(JOB, 9))) == []
 
 
 def test_a_commit_of_a_round_planned_anew_ends_the_new_plan() -> None:
@@ -297,7 +297,7 @@ def test_a_commit_of_a_round_planned_anew_ends_the_new_plan() -> None:
     stand.hear(A, offer(UPDATE, task=2, inline=UPDATE))
     said = Committed(version=version(2, weights), record=commit.record)
     stand.hear(REPOSITORY, said)
-    ended = stand.asked(("ended", JOB, 2), RoundEnded)
+    ended = stand.asked(keys.RoundEndReport(JOB, 2), RoundEnded)
     assert ended.record == commit.record
     assert stand.receipts()[A].verdict == "drop"
     stand.work()

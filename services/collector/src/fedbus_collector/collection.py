@@ -16,6 +16,7 @@ from fedbus.spool import Spool, Spools
 from fedbus.weights import blob_size
 from fedbus.wire.messages import Commit, Offer, Receipt, RoundEnded
 from fedbus.wire.values import Manifest, ModelRef, Reference, RoundRecord
+from fedbus_collector import keys
 from fedbus_collector.arithmetic import Arrived, Folding, aggregate, fold, total_size
 from fedbus_collector.preparation import Preparation
 from fedbus_collector.round import Phase, Round, Verdict
@@ -68,7 +69,7 @@ class Collection:
     def begin(self, now: float) -> Iterator[Action]:
         """Set the deadline, and get what the first fold and the aggregate need."""
         yield Note("round_opened", self._facts(at=now))
-        yield WakeAt(("deadline", *self.round.key), now + self.round.plan.deadline_seconds)
+        yield WakeAt(keys.RoundDeadline(*self.round.key), now + self.round.plan.deadline_seconds)
         yield from self.prepare(now)
 
     def prepare(self, now: float) -> Iterator[Action]:
@@ -76,7 +77,7 @@ class Collection:
         yield from self._preparation.fetch()
         yield from self._start(now)
 
-    def came(self, what: str, now: float) -> Iterator[Action]:
+    def came(self, what: keys.Input, now: float) -> Iterator[Action]:
         """Read a card, have a base verified."""
         if what == "card":
             self._preparation.card_came()
@@ -89,7 +90,7 @@ class Collection:
         self._preparation.base_checked(digest)
         yield from self.decide(now)
 
-    def did_not_come(self, what: str, reason: str, now: float) -> Iterator[Action]:
+    def did_not_come(self, what: keys.Input, reason: str, now: float) -> Iterator[Action]:
         """Try again, until the deadline, to fetch what did not come."""
         yield from self._preparation.not_came(what, now)
         if self.round.late:
@@ -137,7 +138,7 @@ class Collection:
             yield from self.arrived(agent)
         else:
             reference = Reference(manifest=offer.update, source=agent)
-            yield Fetch(("update", *self.round.key, agent), reference, sink)
+            yield Fetch(keys.UpdateFetch(*self.round.key, agent), reference, sink)
 
     def arrived(self, agent: str) -> Iterator[Action]:
         """Queue an update that is here."""
@@ -161,7 +162,7 @@ class Collection:
             agents = tuple(update.agent for update in queue)
             call = partial(fold, self._folding, queue)
             brief = sum(update.spool.size for update in queue) <= BRIEF
-            yield Run(("fold", *self.round.key, agents), call, brief)
+            yield Run(keys.FoldRun(*self.round.key, agents), call, brief)
 
     def folded(
         self, agents: tuple[str, ...], refused: dict[str, str], now: float
@@ -197,7 +198,7 @@ class Collection:
         if self.round.refuse(agent, reason):
             yield Note("update_refused", self._facts(agent=agent, reason=reason))
             if fetching:
-                yield Cancel(("update", *self.round.key, agent))
+                yield Cancel(keys.UpdateFetch(*self.round.key, agent))
                 self._updates.pop(agent).close()
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────
@@ -206,7 +207,7 @@ class Collection:
         """Wait no longer for what is not here."""
         self.round.late = True
         for agent in sorted(self.round.fetching):
-            yield Cancel(("update", *self.round.key, agent))
+            yield Cancel(keys.UpdateFetch(*self.round.key, agent))
             self.did_not_arrive(agent)
         yield from self.decide(now)
 
@@ -222,7 +223,7 @@ class Collection:
                 self.round.seconds["collected"] = now - self.round.opened
                 self._folds = True
                 call = partial(aggregate, folding, base, self.round.weights, self._out)
-                yield Run(("aggregate", *self.round.key), call, brief=self._out.size <= BRIEF)
+                yield Run(keys.AggregateRun(*self.round.key), call, brief=self._out.size <= BRIEF)
             case _:
                 pass
 
@@ -237,7 +238,7 @@ class Collection:
         yield Serve(digest, self._out)
         manifest = Manifest(digest=digest, size=self._out.size)
         commit = Commit(record=self.round.record(), weights=manifest)
-        yield Ask(("commit", *self.round.key), self.round.plan.base.source, commit)
+        yield Ask(keys.CommitRequest(*self.round.key), self.round.plan.base.source, commit)
 
     def committed(self, version: ModelRef, record: RoundRecord, now: float) -> Iterator[Action]:
         """Tell each agent what became of its update; the round is true as this, whoever's it is."""
@@ -262,9 +263,9 @@ class Collection:
         yield Note("round_failed", self._facts(reason=reason))
         yield from self._end(None, reason[:MAX_REASON], None)
 
-    def work_ended(self, what: str) -> None:
+    def work_ended(self, key: keys.RoundKey) -> None:
         """Note that a worker is done, well or not."""
-        if what == "check":
+        if isinstance(key, keys.BaseCheck):
             self._preparation.checking = False
         else:
             self._folds = False
@@ -282,11 +283,11 @@ class Collection:
             reason=reason,
             record=record,
         )
-        for what in ("deadline", "commit"):
-            yield Cancel((what, *self.round.key))
+        yield Cancel(keys.RoundDeadline(*self.round.key))
+        yield Cancel(keys.CommitRequest(*self.round.key))
         yield from self._preparation.cancel()
         for agent in sorted(self.round.fetching):
-            yield Cancel(("update", *self.round.key, agent))
+            yield Cancel(keys.UpdateFetch(*self.round.key, agent))
         if self._served:
             yield Unserve(self._served)
         if not self.busy:

@@ -45,7 +45,9 @@ from fedbus.wire.messages import (
 from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
 from fedbus.wire.values import Plan
+from fedbus_collector import keys
 from fedbus_collector.collection import Collection, Means
+from fedbus_collector.keys import RoundKey
 from fedbus_collector.round import Round
 
 REMEMBERED = 256
@@ -91,11 +93,17 @@ class CollectorCore:
                 yield from self._answered(sender, answer, now)
             case Received(_, message):
                 yield from self._told(message, now)
-            case Woke(key) | Fetched(key) | FetchFailed(key) | Ran(key) | RunFailed(key):
-                if collection := self._collection(*key[1:3]):
+            case (
+                Woke(RoundKey() as key)
+                | Fetched(RoundKey() as key)
+                | FetchFailed(RoundKey() as key)
+                | Ran(RoundKey() as key)
+                | RunFailed(RoundKey() as key)
+            ):
+                if collection := self._collection(key.job, key.task):
                     yield from self._drive(collection, self._went_on(collection, event, now))
                 elif isinstance(event, Ran | RunFailed):
-                    self._let_go(event)
+                    self._let_go(key)
             case _:
                 pass
 
@@ -118,14 +126,14 @@ class CollectorCore:
                     yield Send(sender, Dismissed(job=job, task=task, agents=agents))
             case _:
                 yield from self._abandon(order.job, "the job has ended")
-                for key in [key for key in self._ended if key[0] == order.job]:
-                    yield Cancel(("ended", *key))
+                for ended in [key for key in self._ended if key[0] == order.job]:
+                    yield Cancel(keys.RoundEndReport(*ended))
                 yield Send(sender, JobStopped(job=order.job))
 
     def _opened(self, sender: str, order: OpenRound, now: float) -> Iterator[Action]:
         plan = order.plan
         if ended := self._known_end(plan):
-            yield Ask(("ended", ended.job, ended.task), sender, ended)
+            yield Ask(keys.RoundEndReport(ended.job, ended.task), sender, ended)
             return
         current = self._open.get(plan.job)
         if current is not None and current.round.plan.task >= plan.task:
@@ -135,7 +143,8 @@ class CollectorCore:
             return  # overtaken by a later plan
         yield from self._abandon(plan.job, "the round was planned anew")
         for key in [key for key in self._ended if key[0] == plan.job]:
-            yield Cancel(("ended", *key))  # whoever plans the next round knows of the last
+            # The controller that plans the next round knows how the last one ended.
+            yield Cancel(keys.RoundEndReport(*key))
         collection = self._open[plan.job] = Collection(Round(order, now), sender, self._means)
         yield from self._drive(collection, collection.begin(now))
 
@@ -168,7 +177,7 @@ class CollectorCore:
         if ended is None:
             # Perhaps from before our restart: the repository knows, or will.
             look_up = LookUp(job=offer.job, agent=agent, task=offer.task)
-            yield Ask(("look-up", offer.job, agent, offer.task), self._repository, look_up)
+            yield Ask(keys.UpdateLookup(offer.job, offer.task, agent), self._repository, look_up)
             return
         counted = ended.record is not None and any(
             c.agent == agent and c.task == offer.task for c in ended.record.contributors
@@ -182,7 +191,7 @@ class CollectorCore:
     def _told(self, message: object, now: float) -> Iterator[Action]:
         match message:
             case LookedUp(job=job, agent=agent, task=task, verdict=verdict):
-                yield Cancel(("look-up", job, agent, task))
+                yield Cancel(keys.UpdateLookup(job, task, agent))
                 yield Send(agent, Receipt(job=job, task=task, verdict=verdict))
             case Committed(version=version, record=record):
                 collection = self._open.get(record.job)
@@ -194,7 +203,7 @@ class CollectorCore:
                     steps = collection.fail(f"the repository refused it: {reason}")
                     yield from self._drive(collection, steps)
             case Noted(job=job, task=task):
-                yield Cancel(("ended", job, task))
+                yield Cancel(keys.RoundEndReport(job, task))
             case _:
                 pass
 
@@ -202,29 +211,29 @@ class CollectorCore:
 
     def _went_on(self, collection: Collection, event: Event, now: float) -> Iterator[Action]:
         match event:
-            case Woke(("deadline", *_)):
+            case Woke(keys.RoundDeadline()):
                 yield from collection.deadline(now)
-            case Woke(("prepare", *_)):
+            case Woke(keys.RoundInputRetry()):
                 yield from collection.prepare(now)
-            case Fetched(("update", _, _, agent)):
+            case Fetched(keys.UpdateFetch(agent=agent)):
                 yield from collection.arrived(agent)
-            case Fetched((what, _, _)):
-                yield from collection.came(what, now)
-            case FetchFailed(("update", _, _, agent)):
+            case Fetched(keys.RoundInputFetch() as key):
+                yield from collection.came(key.part, now)
+            case FetchFailed(keys.UpdateFetch(agent=agent)):
                 collection.did_not_arrive(agent)
-            case FetchFailed((what, _, _), reason):
-                yield from collection.did_not_come(what, reason, now)
-            case Ran(("check", _, _), digest):
+            case FetchFailed(keys.RoundInputFetch() as key, reason):
+                yield from collection.did_not_come(key.part, reason, now)
+            case Ran(keys.BaseCheck(), digest):
                 yield from collection.base_checked(digest, now)
-            case Ran(("fold", _, _, agents), refused):
+            case Ran(keys.FoldRun(agents=agents), refused):
                 yield from collection.folded(agents, refused, now)
-            case Ran((_, _, _), digest):
+            case Ran(keys.AggregateRun(), digest):
                 yield from collection.aggregated(digest, now)
-            case RunFailed((what, *_), error):
+            case RunFailed(keys.RoundRun() as run, error):
                 # A worker that failed may have folded a part: the total is not to be trusted.
-                yield Note("work_failed", {"work": what, "error": str(error)})
-                collection.work_ended(what)
-                yield from collection.fail(f"{what}: {error}")
+                yield Note("work_failed", {"work": run.work, "error": str(error)})
+                collection.work_ended(run)
+                yield from collection.fail(f"{run.work}: {error}")
             case _:
                 pass
 
@@ -241,9 +250,11 @@ class CollectorCore:
                 self._working[collection.round.key] = collection
             self._ended[collection.round.key] = ended
             first = replace(ended, inline=collection.small) if collection.small else None
-            yield Ask(("ended", *collection.round.key), collection.controller, ended, first)
+            yield Ask(
+                keys.RoundEndReport(*collection.round.key), collection.controller, ended, first
+            )
             while self._remembers_too_much():
-                yield Cancel(("ended", *self._ended.popitem(last=False)[0]))
+                yield Cancel(keys.RoundEndReport(*self._ended.popitem(last=False)[0]))
 
     def _remembers_too_much(self) -> bool:
         """Tell whether the oldest round that ended must be forgotten; the last one never is."""
@@ -252,21 +263,20 @@ class CollectorCore:
         rounds = len(self._ended)
         return rounds > REMEMBERED or (rounds > 1 and updates > REMEMBERED_UPDATES)
 
-    def _let_go(self, event: Ran | RunFailed) -> None:
+    def _let_go(self, key: RoundKey) -> None:
         """Close the spools of a round that ended while its worker read them."""
-        key = event.key[1], event.key[2]
-        collection = self._working.get(key)
+        collection = self._working.get((key.job, key.task))
         if collection is not None:
-            collection.work_ended(event.key[0])
+            collection.work_ended(key)
             if not collection.busy:
-                del self._working[key]
+                del self._working[key.job, key.task]
                 collection.let_go()
 
     def _abandon(self, job: str, reason: str) -> Iterator[Action]:
         """End an open round of which its controller need not hear."""
         if collection := self._open.get(job):
             yield from self._drive(collection, collection.fail(reason))
-            yield Cancel(("ended", *collection.round.key))
+            yield Cancel(keys.RoundEndReport(*collection.round.key))
 
     def _collection(self, job: str, task: int) -> Collection | None:
         collection = self._open.get(job)

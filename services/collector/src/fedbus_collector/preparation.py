@@ -9,6 +9,7 @@ from fedbus.spool import Spool, Spools
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Plan
+from fedbus_collector import keys
 from fedbus_collector.shelf import Shelf
 
 MAX_CARD = 4 * 2**20
@@ -28,7 +29,7 @@ class Preparation:
         self._key = plan.job, plan.task
         self._spools = spools
         self._shelf = shelf
-        self._sinks: dict[str, Spool] = {}
+        self._sinks: dict[keys.Input, Spool] = {}
 
     @property
     def layout(self) -> Layout | None:
@@ -48,14 +49,14 @@ class Preparation:
         if self.layout is None and "card" not in self._sinks:
             self._sinks["card"] = self._spools.make(base.card.size)
             reference = base.reference(base.card)
-            yield Fetch(("card", *self._key), reference, self._sinks["card"])
+            yield Fetch(keys.LayoutFetch(*self._key), reference, self._sinks["card"])
         if self.base is None:
             self.base = self._shelf.take_base(base.weights.digest)
         if self.base is None and "base" not in self._sinks:
             self._sinks["base"] = self._spools.make(base.weights.size)
             members = len(self._plan.roster) + 1  # the group the agents join now
             reference = base.reference(base.weights)
-            yield Fetch(("base", *self._key), reference, self._sinks["base"], members)
+            yield Fetch(keys.BaseFetch(*self._key), reference, self._sinks["base"], members)
 
     def card_came(self) -> None:
         """Read the model's layout.
@@ -76,7 +77,7 @@ class Preparation:
     def base_came(self) -> Iterator[Action]:
         """Have the base's digest taken."""
         self.checking = True
-        yield Run(("check", *self._key), self._sinks["base"].digest)
+        yield Run(keys.BaseCheck(*self._key), self._sinks["base"].digest)
 
     def base_checked(self, digest: str) -> None:
         """Take the base, if it is the one.
@@ -89,15 +90,15 @@ class Preparation:
             raise TransferError("the base's bytes are not those of its digest")
         self.base = self._sinks.pop("base")
 
-    def not_came(self, what: str, now: float) -> Iterator[Action]:
+    def not_came(self, what: keys.Input, now: float) -> Iterator[Action]:
         """Try again in a moment."""
         self._sinks.pop(what).close()
-        yield WakeAt(("prepare", *self._key), now + RETRY_SECONDS)
+        yield WakeAt(keys.RoundInputRetry(*self._key), now + RETRY_SECONDS)
 
     def cancel(self) -> Iterator[Action]:
         """Fetch nothing more."""
-        for what in ("prepare", "card", "base"):
-            yield Cancel((what, *self._key))
+        for key in (keys.RoundInputRetry, keys.LayoutFetch, keys.BaseFetch):
+            yield Cancel(key(*self._key))
 
     def let_go(self, *, wanted: bool) -> None:
         """Give the room back; a base that may be `wanted` again goes back on the shelf."""

@@ -1,0 +1,104 @@
+"""Correlation keys of the collector's actions: each names the round it is about."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+from fedbus.keys import Key
+
+Input: TypeAlias = Literal["card", "base"]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundKey(Key):
+    """Base of the keys of a round, which is one task of a job."""
+
+    job: str
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundDeadline(RoundKey):
+    """Timer: no more updates are waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundInputRetry(RoundKey):
+    """Timer: an input that did not come is to be fetched again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundInputFetch(RoundKey):
+    """Base of the fetches of what a round needs before it can fold."""
+
+    part: ClassVar[Input]
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutFetch(RoundInputFetch):
+    """Fetch of the model card, which holds the layout."""
+
+    part: ClassVar[Input] = "card"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFetch(RoundInputFetch):
+    """Fetch of the base model's weights."""
+
+    part: ClassVar[Input] = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRun(RoundKey):
+    """Base of what a worker thread does for a round; `work` names it in logs and reasons."""
+
+    work: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class BaseCheck(RoundRun):
+    """Run that computes the digest of the fetched base."""
+
+    work: ClassVar[str] = "check"
+
+
+@dataclass(frozen=True, slots=True)
+class FoldRun(RoundRun):
+    """Run that verifies updates and adds them to the total.
+
+    Attributes:
+        agents: Whose updates are folded.
+    """
+
+    agents: tuple[str, ...]
+    work: ClassVar[str] = "fold"
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateRun(RoundRun):
+    """Run that computes the new version from the total."""
+
+    work: ClassVar[str] = "aggregate"
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateFetch(RoundKey):
+    """Fetch of an agent's update."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateLookup(RoundKey):
+    """Request to the repository: does this update of a past round count?"""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRequest(RoundKey):
+    """Request to the repository to commit the aggregate."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEndReport(RoundKey):
+    """Request to the controller to note how the round ended."""
