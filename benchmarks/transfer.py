@@ -49,7 +49,7 @@ QUIET_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class BlobFetch(Key):
+class MeasuredFetch(Key):
     """Fetch of the blob that is measured."""
 
 
@@ -115,7 +115,7 @@ class Sinkhole(Bench):
         match event:
             case Connected():
                 self._began = now
-                yield Fetch(BlobFetch(), self._reference, self._spool, self._members)
+                yield Fetch(MeasuredFetch(), self._reference, self._spool, self._members)
             case Fetched():
                 took = clock.monotonic() - self._began
                 right = self._spool.digest() == self._reference.manifest.digest

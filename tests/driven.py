@@ -12,7 +12,6 @@ from fedbus.actions import (
     Fetch,
     Fetched,
     FetchFailed,
-    Key,
     Note,
     Ran,
     Received,
@@ -26,6 +25,7 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
+from fedbus.keys import Key
 
 M = TypeVar("M")
 

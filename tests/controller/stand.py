@@ -9,6 +9,7 @@ from typing import Any
 
 from fedbus.actions import Clear, Connected, ReplyTo, Requested, Settle
 from fedbus.errors import PluginError
+from fedbus.keys import Key
 from fedbus.plugins import AgentInfo, Selector
 from fedbus.selectors import uniform
 from fedbus.wire import codec
@@ -28,6 +29,7 @@ from fedbus.wire.moments import moment_of
 from fedbus.wire.states import AgentFacts, Heartbeat, JobState, NodeState
 from fedbus.wire.topics import CANCEL, FORGET, JOB_REQUEST, SUBMIT
 from fedbus.wire.values import Contributor, Manifest, ModelRef, Plan, Refusal, RoundRecord
+from fedbus_controller import keys
 from fedbus_controller.core import ControllerCore
 from tests.driven import Driven
 
@@ -208,7 +210,7 @@ class Stand(Driven):
         """Grant the lease and list the jobs."""
         self.epoch = epoch
         self.hear(REPOSITORY, LeaseGranted(epoch=epoch, seconds=15.0))
-        assert self.asked(("jobs",), ListJobs).epoch == epoch
+        assert self.asked(keys.JobListing(), ListJobs).epoch == epoch
         self.hear(REPOSITORY, JobsListed(jobs=jobs))
 
     def introduce(self, *nodes: str, life: int = 1, online: bool = True) -> None:
@@ -235,7 +237,7 @@ class Stand(Driven):
         """Lead, with a fleet, and load one job."""
         self.introduce(*(fleet or (COLLECTOR, A, B, C)))
         self.lead(jobs=(JOB,))
-        assert self.asked(("load", JOB), LoadJob).job == JOB
+        assert self.asked(keys.JobLoading(JOB), LoadJob).job == JOB
         self.hear(REPOSITORY, job or loaded())
 
     def wait(self, seconds: float) -> None:
@@ -246,7 +248,7 @@ class Stand(Driven):
         end, asked = self.now + seconds, 0
         while self.now < end:
             super().wait(min(1.0, end - self.now))
-            asked = asked + 1 if ("lease",) in self.asks else 0
+            asked = asked + 1 if keys.LeaseRequest() in self.asks else 0
             if asked >= LEASE_PATIENCE and self.renews:
                 last = self.last
                 self.lead(self.epoch)
@@ -261,7 +263,7 @@ class Stand(Driven):
     @property
     def planned(self) -> Plan:
         """What the repository is asked to store."""
-        return self.asked(("plan", JOB), StorePlan).plan
+        return self.asked(keys.PlanStorage(JOB), StorePlan).plan
 
     def open_round(self) -> Plan:
         """Store the plan that is asked for."""
@@ -276,7 +278,7 @@ class Stand(Driven):
 
     def evaluation(self, agent: str = JUDGE) -> EvaluateTask:
         """What an evaluator is asked."""
-        return self.asked(("evaluate", JOB, agent), EvaluateTask)
+        return self.asked(keys.EvaluationRequest(JOB, agent), EvaluateTask)
 
     def submit(self, file: bytes, reply: ReplyTo | None = REPLY, **how: Any) -> None:  # noqa: ANN401
         """Submit a job file; `how` it came: `retained`, with a `receipt`."""
@@ -332,9 +334,10 @@ class Stand(Driven):
         """Have all job states announced again."""
         self.tell(Connected())
 
-    def asks_of(self, *words: str) -> list[str]:
-        """List what is asked, by the first word of its key; `words` are left out."""
-        return sorted({str(key[0]) for key in self.asks} - set(words))
+    def asks_of(self, *without: type[Key]) -> list[type[Key]]:
+        """List the kinds of what is asked, but those in `without`."""
+        kinds = {type(key) for key in self.asks} - set(without)
+        return sorted(kinds, key=lambda kind: kind.__name__)
 
 
 def readable(message: object) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from fedbus.wire.announced_names import shortened
 from fedbus.wire.messages import EvaluateTask
 from fedbus.wire.states import ModelNeeds
+from fedbus_controller import keys
 from fedbus_controller.planning import PATIENCE_SECONDS
 from tests.controller.stand import (
     COLLECTOR,
@@ -47,7 +48,7 @@ def test_two_agents_with_two_lists_train_nothing_together() -> None:
     stand = stand_with(a=EVERY, b=SECOND)
     begin(stand)
     stand.wait(PATIENCE_SECONDS + 2)
-    assert "plan" not in stand.asks_of("plan")
+    assert keys.PlanStorage not in stand.asks_of()
     reason = stand.state_now().reason
     assert reason.endswith(stand.noted("agents_left_out")[0]["reason"])
     assert "agent.a numbers its classes cross, disc, stripe" in reason

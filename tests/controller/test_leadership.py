@@ -4,7 +4,8 @@ from collections.abc import Generator
 
 from fedbus.actions import Action, Ask, Cancel, WakeAt
 from fedbus.wire.messages import LeaseGranted, TakeLease
-from fedbus_controller.leadership import LEASE, Leadership
+from fedbus_controller.keys import LeaseRenewal, LeaseRequest
+from fedbus_controller.leadership import Leadership
 from tests.controller.stand import REPOSITORY
 
 
@@ -22,9 +23,10 @@ def test_a_lease_counts_from_the_question() -> None:
     """The repository may have answered long before its answer arrives."""
     lease = Leadership(7, REPOSITORY)
     assert lease.is_over(0.0)
-    assert lease.ask(100.0) == Ask(LEASE, REPOSITORY, TakeLease(incarnation=7))
+    assert lease.ask(100.0) == Ask(LeaseRequest(), REPOSITORY, TakeLease(incarnation=7))
     granted = LeaseGranted(epoch=1, seconds=15.0)
-    assert ran(lease.granted(granted, 104.0)) == ([Cancel(LEASE), WakeAt(LEASE, 109.0)], True)
+    renewed = [Cancel(LeaseRequest()), WakeAt(LeaseRenewal(), 109.0)]
+    assert ran(lease.granted(granted, 104.0)) == (renewed, True)
     assert not lease.is_over(114.9)
     assert lease.is_over(115.0)
 
@@ -51,7 +53,7 @@ def test_an_answer_of_an_epoch_that_has_passed_grants_nothing() -> None:
 def test_another_controller_is_known_to_lead_once_it_has_renewed() -> None:
     """One answer may be about a controller that died a moment ago."""
     lease = Leadership(7, REPOSITORY)
-    assert list(lease.wait(12.0, 100.0)) == [Cancel(LEASE), WakeAt(LEASE, 112.0)]
+    assert list(lease.wait(12.0, 100.0)) == [Cancel(LeaseRequest()), WakeAt(LeaseRenewal(), 112.0)]
     assert not lease.led_by_another(112.0)
     assert lease.is_led(111.9)
     assert not lease.is_led(112.0)

@@ -17,6 +17,7 @@ from fedbus.wire.messages import (
     TakeLease,
 )
 from fedbus.wire.states import JobState
+from fedbus_controller import keys
 from tests.controller.stand import (
     COLLECTOR,
     JOB,
@@ -30,7 +31,7 @@ from tests.controller.stand import (
     loaded,
 )
 
-LEASE = ("lease",)
+LEASE = keys.LeaseRequest()
 
 
 def test_a_controller_asks_for_the_lease_when_it_connects() -> None:
@@ -50,7 +51,7 @@ def test_it_renews_the_lease_in_time_and_lists_the_jobs_each_time() -> None:
     assert LEASE in stand.asks
     stand.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
     assert LEASE not in stand.asks
-    assert stand.asked(("jobs",), ListJobs).epoch == 1
+    assert stand.asked(keys.JobListing(), ListJobs).epoch == 1
 
 
 def test_it_waits_while_another_leads() -> None:
@@ -89,10 +90,16 @@ def test_who_loses_the_lease_lets_go_of_everything(lost: object) -> None:
     stand.submit(job_file(training_id="job-2"))
     stand.hear(REPOSITORY, JobsListed(jobs=("job-3",)))
     stand.wait(5.0)
-    assert stand.asks_of() == ["lease", "load", "open", "store", "task"]
+    assert {*stand.asks_of()} == {
+        keys.JobLoading,
+        keys.JobStorage,
+        keys.LeaseRequest,
+        keys.RoundOpening,
+        keys.TrainingRequest,
+    }
     stand.hear(REPOSITORY, lost)
-    assert stand.asks_of("lease") == []
-    assert set(stand.timers) <= {LEASE}
+    assert stand.asks_of(keys.LeaseRequest) == []
+    assert set(stand.timers) <= {keys.LeaseRenewal()}
     assert stand.noted("lease_lost")
     stand.hear(REPOSITORY, JobStored(job="job-2", secret=b"", base=loaded().latest))
     assert stand.last == []
@@ -104,10 +111,10 @@ def test_a_lease_that_was_not_renewed_in_time_is_lost() -> None:
     stand.begin_round()
     stand.renews = False
     stand.now += 15.0
-    stand.tell(Woke(("watch", JOB)))
+    stand.tell(Woke(keys.LivenessCheck(JOB)))
     assert stand.noted("lease_lost") == [{"renewed": False}]
     assert stand.said(JobState) == []
-    assert stand.asks_of("lease") == []
+    assert stand.asks_of(keys.LeaseRequest) == []
     stand.tell(Connected())
     assert stand.said(JobState) == []
 
@@ -133,7 +140,7 @@ def test_a_stale_epoch_is_told_once() -> None:
     stand.hear(REPOSITORY, StaleEpoch(epoch=2))
     assert stand.last == []
     stand.submit(job_file())
-    assert stand.asked(("store", JOB), StoreJob).epoch == 3
+    assert stand.asked(keys.JobStorage(JOB), StoreJob).epoch == 3
 
 
 def test_who_does_not_lead_has_nothing_to_lose() -> None:
@@ -151,11 +158,11 @@ def test_a_node_that_speaks_of_a_higher_epoch_is_checked_with_the_repository() -
     stand.begin_round()
     stand.hear(A, StaleEpoch(epoch=2**40))
     assert LEASE in stand.asks
-    assert ("open", JOB) in stand.asks
+    assert keys.RoundOpening(JOB) in stand.asks
     stand.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
     stand.hear(COLLECTOR, StaleEpoch(epoch=1))
     assert stand.last == []
-    assert ("open", JOB) in stand.asks
+    assert keys.RoundOpening(JOB) in stand.asks
 
 
 def test_a_new_epoch_loads_the_jobs_again() -> None:
@@ -164,9 +171,9 @@ def test_a_new_epoch_loads_the_jobs_again() -> None:
     stand.begin_round()
     stand.wait(5.0)
     stand.hear(REPOSITORY, LeaseGranted(epoch=2, seconds=15.0))
-    assert stand.asks_of() == ["jobs"]
+    assert stand.asks_of() == [keys.JobListing]
     stand.hear(REPOSITORY, JobsListed(jobs=(JOB,)))
-    assert stand.asked(("load", JOB), LoadJob).epoch == 2
+    assert stand.asked(keys.JobLoading(JOB), LoadJob).epoch == 2
 
 
 def test_a_job_is_loaded_once() -> None:
@@ -176,7 +183,7 @@ def test_a_job_is_loaded_once() -> None:
     stand.hear(REPOSITORY, JobsListed(jobs=(JOB,)))
     stand.hear(REPOSITORY, loaded())
     assert stand.last == []
-    assert ("load", JOB) not in stand.asks
+    assert keys.JobLoading(JOB) not in stand.asks
     assert len(stand.noted("job_begun")) == 1
 
 
@@ -209,10 +216,10 @@ def test_people_who_wait_are_answered_by_whoever_leads_next() -> None:
     stand.submit(job_file())
     stand.wait(5.0)
     stand.hear(REPOSITORY, LeaseHeld(holder="controller.2", seconds=8.0))
-    assert ("store", JOB) not in stand.asks
+    assert keys.JobStorage(JOB) not in stand.asks
     stand.wait(8.0)
     stand.lead(epoch=3)
-    assert stand.asked(("store", JOB), StoreJob).epoch == 3
+    assert stand.asked(keys.JobStorage(JOB), StoreJob).epoch == 3
     stand.hear(REPOSITORY, JobStored(job=JOB, secret=b"", base=loaded().latest))
     assert stand.answer()["accepted"]
 
@@ -229,7 +236,7 @@ def test_a_heartbeat_is_heard_from_anybody() -> None:
     stand = Stand()
     plan = stand.begin_round()
     stand.wait(20.0)
-    assert stand.asks_of("task", "open", "lease") == []
+    assert stand.asks_of(keys.TrainingRequest, keys.RoundOpening, keys.LeaseRequest) == []
     stand.hear(COLLECTOR, committed(plan))
     assert {A, B} <= set(plan.roster)
     assert REPLY is not None

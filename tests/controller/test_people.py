@@ -21,9 +21,17 @@ from fedbus.wire.messages import (
     StoreJob,
 )
 from fedbus.wire.states import JobState
+from fedbus_controller import keys
 from tests.controller.stand import JOB, JUDGE, REPOSITORY, A, B, Stand, facts, job_file, loaded
 
 STORED = JobStored(job=JOB, secret=b"s" * 32, base=loaded().latest)
+
+
+def only_job_stored(stand: Stand) -> str:
+    """Return the id of the one job that the repository is asked to store."""
+    (key,) = stand.asks
+    assert isinstance(key, keys.JobStorage)
+    return key.job
 
 
 def test_a_job_is_accepted_once_it_is_stored() -> None:
@@ -33,12 +41,12 @@ def test_a_job_is_accepted_once_it_is_stored() -> None:
     stand.introduce(A, B)
     stand.submit(job_file())
     assert stand.replies() == []
-    store = stand.asked(("store", JOB), StoreJob)
+    store = stand.asked(keys.JobStorage(JOB), StoreJob)
     assert (store.model, store.file) == ("digits", job_file())
     stand.hear(REPOSITORY, STORED)
     assert stand.answer() == {"accepted": True, "job": JOB, "watch": f"jobs/{JOB}/state"}
-    assert ("store", JOB) not in stand.asks
-    assert stand.asked(("load", JOB), LoadJob).job == JOB
+    assert keys.JobStorage(JOB) not in stand.asks
+    assert stand.asked(keys.JobLoading(JOB), LoadJob).job == JOB
 
 
 @pytest.mark.parametrize("judges", [(), (JUDGE,)], ids=["none", "one"])
@@ -140,9 +148,8 @@ def test_a_file_without_an_id_is_given_one() -> None:
         stand.lead()
         stand.submit(file)
         stand.submit(file)
-        ((what, job),) = stand.asks
-        assert what == "store"
-        stand.hear(REPOSITORY, replace(STORED, job=str(job)))
+        job = only_job_stored(stand)
+        stand.hear(REPOSITORY, replace(STORED, job=job))
         assert stand.answer()["job"] == job
         jobs.add(job)
     assert len(jobs) == 1
@@ -157,8 +164,8 @@ def test_a_file_without_anything_of_its_own_is_told_apart_by_its_sender_and_its_
         stand.lead()
         reply = None if topic is None else ReplyTo(topic, None, None)
         stand.submit(job_file(training_id=None, **more), reply, redelivered=topic is None)
-        ((_, job),) = stand.asks
-        asked.append(stand.asked(("store", job), StoreJob))
+        job = only_job_stored(stand)
+        asked.append(stand.asked(keys.JobStorage(job), StoreJob))
     origins = [each.origin for each in asked]
     assert origins[0] == origins[1]
     assert len({*origins}) == 3
@@ -167,7 +174,7 @@ def test_a_file_without_anything_of_its_own_is_told_apart_by_its_sender_and_its_
     stand = Stand()
     stand.lead()
     stand.submit(job_file())
-    assert stand.asked(("store", JOB), StoreJob).origin is None
+    assert stand.asked(keys.JobStorage(JOB), StoreJob).origin is None
 
 
 def test_a_job_that_stands_under_another_id_answers_who_proposed_one() -> None:
@@ -175,14 +182,14 @@ def test_a_job_that_stands_under_another_id_answers_who_proposed_one() -> None:
     stand = Stand()
     stand.lead()
     stand.submit(job_file(training_id=None), ReplyTo("fedbus/v1/replies/me", None, None), receipt=4)
-    ((_, proposed),) = stand.asks
-    stand.hear(REPOSITORY, replace(STORED, known=True, proposed=str(proposed)))
+    proposed = only_job_stored(stand)
+    stand.hear(REPOSITORY, replace(STORED, known=True, proposed=proposed))
     (reply,) = stand.replies()
     said = json.loads(reply.payload)
     assert (said["job"], said["known"]) == (JOB, True)
     assert stand.settled() == [4]
-    assert set(stand.asks) == {("load", JOB)}
-    stand.hear(REPOSITORY, replace(STORED, known=True, proposed=str(proposed)))
+    assert set(stand.asks) == {keys.JobLoading(JOB)}
+    stand.hear(REPOSITORY, replace(STORED, known=True, proposed=proposed))
     assert stand.last == []
 
 
@@ -191,14 +198,14 @@ def test_a_proposed_id_stays_the_same_however_often_it_is_asked_for() -> None:
     stand = Stand()
     stand.lead()
     stand.submit(job_file(training_id=None), None, receipt=4)
-    ((_, proposed),) = stand.asks
+    proposed = only_job_stored(stand)
     stand.renews = False
     stand.wait(6.0)
     stand.hear(REPOSITORY, LeaseHeld(holder="controller.2", seconds=1.0))
     assert stand.settled() == []
     stand.wait(1.0)
     stand.lead(epoch=3)
-    again = stand.asked(("store", proposed), StoreJob)
+    again = stand.asked(keys.JobStorage(proposed), StoreJob)
     assert (again.epoch, again.job) == (3, proposed)
 
 
@@ -208,10 +215,10 @@ def test_a_job_that_is_being_stored_is_loaded_once_its_request_is_settled() -> N
     stand.lead()
     stand.submit(job_file(), receipt=4)
     stand.hear(REPOSITORY, JobsListed(jobs=(JOB, "other")))
-    assert set(stand.asks) == {("store", JOB), ("load", "other")}
+    assert set(stand.asks) == {keys.JobStorage(JOB), keys.JobLoading("other")}
     stand.hear(REPOSITORY, STORED)
     assert stand.settled() == [4]
-    assert ("load", JOB) in stand.asks
+    assert keys.JobLoading(JOB) in stand.asks
 
 
 def test_the_same_file_in_other_bytes_is_the_same_job_while_it_is_stored() -> None:
@@ -232,7 +239,7 @@ def test_an_ended_job_is_forgotten(payload: bytes) -> None:
     stand.begin(ended)
     assert stand.state_now().phase == "finished"
     stand.forget(payload)
-    assert stand.asked(("forget", JOB), ForgetJob).job == JOB
+    assert stand.asked(keys.JobRemoval(JOB), ForgetJob).job == JOB
     assert stand.replies() == []
     stand.hear(REPOSITORY, JobForgotten(job=JOB, rounds=2))
     cleared = [packet_of(act, "r").topic for act in stand.last if isinstance(act, Clear)]
@@ -278,7 +285,7 @@ def test_other_bytes_under_an_id_that_is_being_stored_are_refused_at_once() -> N
     stand.submit(job_file())
     stand.submit(job_file(num_rounds=9))
     assert "another job file" in stand.answer()["faults"][0]["problem"]
-    assert stand.asked(("store", JOB), StoreJob).file == job_file()
+    assert stand.asked(keys.JobStorage(JOB), StoreJob).file == job_file()
     stand.submit(job_file(num_rounds=9), None)
     assert stand.replies() == []
 
@@ -306,7 +313,7 @@ def test_a_refusal_of_other_bytes_does_not_touch_the_job_that_runs() -> None:
     fault = JobFault(key="training_id", problem="another job is named so")
     stand.hear(REPOSITORY, JobRefused(job=JOB, faults=(fault,)))
     assert not stand.answer()["accepted"]
-    assert ("open", JOB) in stand.asks
+    assert keys.RoundOpening(JOB) in stand.asks
 
 
 @pytest.mark.parametrize(
@@ -345,7 +352,7 @@ def test_a_job_is_cancelled_by_its_id(payload: bytes) -> None:
     stand.begin_round()
     stand.cancel(payload)
     assert stand.replies() == []
-    end = stand.asked(("end", JOB), EndJob)
+    end = stand.asked(keys.JobEnding(JOB), EndJob)
     assert (end.phase, end.reason) == ("cancelled", "cancelled by a user")
     stand.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason=end.reason))
     assert stand.answer() == {"job": JOB, "cancelled": True}
@@ -406,6 +413,6 @@ def test_a_job_that_is_not_loaded_yet_is_cancelled_once_it_is() -> None:
     stand.hear(REPOSITORY, STORED)
     assert not any(b"cancelled" in reply.payload for reply in stand.replies())
     stand.hear(REPOSITORY, loaded())
-    assert stand.asked(("end", JOB), EndJob).phase == "cancelled"
+    assert stand.asked(keys.JobEnding(JOB), EndJob).phase == "cancelled"
     stand.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="cancelled by a user"))
     assert stand.answer() == {"job": JOB, "cancelled": True}

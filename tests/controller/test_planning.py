@@ -13,6 +13,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.states import JobState, ModelNeeds
 from fedbus.wire.values import Plan
+from fedbus_controller import keys
 from tests.controller.stand import (
     COLLECTOR,
     JOB,
@@ -59,7 +60,7 @@ def test_nobody_is_asked_before_the_plan_is_stored() -> None:
     """So that a restarted controller asks the same agents for the same tasks."""
     stand = Stand()
     stand.begin()
-    assert stand.asks_of("lease", "jobs") == ["plan"]
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
     assert stand.said(TrainTask) == []
     planned = stand.open_round()
     assert stand.told(COLLECTOR, OpenRound).plan == planned
@@ -91,7 +92,7 @@ def test_a_round_waits_for_agents_and_says_so_once() -> None:
     assert stand.said(JobState) == []
     stand.introduce(B)
     stand.wait(2.0)
-    assert ("plan", JOB) not in stand.asks
+    assert keys.PlanStorage(JOB) not in stand.asks
     stand.wait(3.0)
     assert sorted(stand.planned.roster) == [A, B]
 
@@ -136,7 +137,7 @@ def test_a_selector_that_fails_ends_the_job_and_nothing_else(name: str, reason: 
     """It is somebody's plug-in, or one that this controller lacks."""
     stand = Stand()
     stand.begin(loaded(file=job_file(plugins={"selector": name})))
-    end = stand.asked(("end", JOB), EndJob)
+    end = stand.asked(keys.JobEnding(JOB), EndJob)
     assert (end.phase, end.reason) == ("failed", reason)
 
 
@@ -145,9 +146,9 @@ def test_a_selector_that_names_too_few_is_asked_again() -> None:
     stand = Stand()
     stand.begin(loaded(file=job_file(plugins={"selector": "shy"})))
     assert stand.state().reason == "selector 'shy' chose 1 of 3 agents, 2 are needed"
-    assert ("look", JOB) in stand.timers
+    assert keys.PlanningRetry(JOB) in stand.timers
     stand.wait(61.0)
-    end = stand.asked(("end", JOB), EndJob)
+    end = stand.asked(keys.JobEnding(JOB), EndJob)
     assert end.phase == "failed"
     assert end.reason.startswith("selector 'shy' chose 1 of 3 agents")
 
@@ -176,10 +177,10 @@ def test_a_plan_that_is_never_stored_is_looked_up_again() -> None:
     stand.begin()
     stand.wait(31.0)
     assert stand.noted("job_reloaded") == [{"job": JOB}]
-    assert stand.asks_of("lease", "jobs") == []
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == []
     stand.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
     stand.hear(REPOSITORY, JobsListed(jobs=(JOB,)))
-    assert stand.asked(("load", JOB), LoadJob).job == JOB
+    assert stand.asked(keys.JobLoading(JOB), LoadJob).job == JOB
 
 
 def test_a_restarted_controller_opens_the_stored_round_again() -> None:
@@ -205,7 +206,7 @@ def test_a_job_that_is_done_is_ended_when_it_is_loaded() -> None:
     """Its controller was killed before it could say so."""
     stand = Stand()
     stand.begin(loaded(plan=plan(round=2), rounds=2, metrics={"loss": 1.0, "train_loss": 1.0}))
-    assert stand.asked(("end", JOB), EndJob).reason == "all 2 rounds are done"
+    assert stand.asked(keys.JobEnding(JOB), EndJob).reason == "all 2 rounds are done"
 
 
 def test_how_a_job_ended_is_announced_again() -> None:
@@ -214,16 +215,16 @@ def test_how_a_job_ended_is_announced_again() -> None:
     stand.begin(loaded(phase="failed", reason="no agents", rounds=1))
     state = stand.state()
     assert (state.phase, state.reason, state.round) == ("failed", "no agents", 1)
-    assert stand.asks_of("lease", "jobs") == []
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == []
     stand.hear(REPOSITORY, JobsListed(jobs=(JOB,)))
-    assert ("load", JOB) not in stand.asks
+    assert keys.JobLoading(JOB) not in stand.asks
 
 
 def test_a_job_file_that_cannot_be_read_any_more_fails_the_job() -> None:
     """Or its model would be busy for ever."""
     stand = Stand()
     stand.begin(loaded(file=b'{"from": "the future"}'))
-    end = stand.asked(("end", JOB), EndJob)
+    end = stand.asked(keys.JobEnding(JOB), EndJob)
     assert end.phase == "failed"
     assert end.reason.startswith("its job file cannot be read any more")
     assert stand.state().phase == "failed"
@@ -235,7 +236,7 @@ def test_an_unreadable_job_that_has_ended_keeps_its_end() -> None:
     stand = Stand()
     stand.begin(loaded(file=b"{}", phase="cancelled", reason="by a user"))
     assert (stand.state().phase, stand.state().reason) == ("cancelled", "by a user")
-    assert ("end", JOB) not in stand.asks
+    assert keys.JobEnding(JOB) not in stand.asks
 
 
 def test_agents_that_say_they_cannot_are_not_asked() -> None:
@@ -261,7 +262,7 @@ def test_a_trainer_that_a_job_names_is_looked_for() -> None:
     stand.begin(loaded(file=file), COLLECTOR)
     stand.introduce_as(A, facts("train", trainers=("tflite",)))
     stand.wait(6.0)
-    assert ("plan", JOB) not in stand.asks
+    assert keys.PlanStorage(JOB) not in stand.asks
     stand.introduce_as(B, facts("train", trainers=("own",)))
     stand.wait(6.0)
     assert stand.planned.roster == (B,)

@@ -19,6 +19,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.states import JobState, RefusedRequest
 from fedbus.wire.topics import JOB_REFUSED
+from fedbus_controller import keys
 from fedbus_controller.requests import MOST, PROOFS
 from tests.controller.stand import JOB, REPLY, REPOSITORY, Stand, job_file, loaded
 
@@ -47,7 +48,7 @@ def test_a_job_published_without_a_leader_is_stored_when_one_leads() -> None:
     stand.submit(job_file(), receipt=7)
     assert stand.last == []
     stand.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
-    assert stand.asked(("store", JOB), StoreJob).file == job_file()
+    assert stand.asked(keys.JobStorage(JOB), StoreJob).file == job_file()
     assert stand.settled() == []
     stand.hear(REPOSITORY, STORED)
     assert stand.settled() == [7]
@@ -98,7 +99,7 @@ def test_a_cancel_waits_for_the_leader_and_for_the_end_to_be_stored() -> None:
     stand.lead(jobs=(JOB,))
     assert stand.settled() == []
     stand.hear(REPOSITORY, loaded())
-    end = stand.asked(("end", JOB), EndJob)
+    end = stand.asked(keys.JobEnding(JOB), EndJob)
     assert end.phase == "cancelled"
     assert stand.settled() == []
     stand.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason=end.reason))
@@ -126,11 +127,11 @@ def test_a_cancel_that_lost_its_lease_is_asked_again_under_the_next() -> None:
     stand.renews = False
     stand.wait(6.0)
     stand.hear(REPOSITORY, LeaseHeld(holder=OTHER, seconds=1.0))
-    assert ("end", JOB) not in stand.asks
+    assert keys.JobEnding(JOB) not in stand.asks
     stand.wait(1.0)
     stand.lead(epoch=3, jobs=(JOB,))
     stand.hear(REPOSITORY, loaded())
-    assert stand.asked(("end", JOB), EndJob).phase == "cancelled"
+    assert stand.asked(keys.JobEnding(JOB), EndJob).phase == "cancelled"
 
 
 def test_more_than_can_be_held_is_refused_with_a_sentence() -> None:
@@ -147,7 +148,7 @@ def test_more_than_can_be_held_is_refused_with_a_sentence() -> None:
     stand.cancel(b"job-1", receipt=MOST + 1)
     assert stand.answer()["reason"] == problem
     stand.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
-    assert len([key for key in stand.asks if key[0] == "store"]) == MOST
+    assert len([key for key in stand.asks if isinstance(key, keys.JobStorage)]) == MOST
 
 
 # ── other controllers ────────────────────────────────────────────────────────────────────────────
@@ -157,7 +158,7 @@ def led(stand: Stand, times: int = 1) -> None:
     """Let another controller be known to lead, and say so as often as this."""
     stand.renews = False
     for _ in range(times):
-        if ("lease",) not in stand.asks:
+        if keys.LeaseRequest() not in stand.asks:
             stand.wait(12.0)
         stand.hear(REPOSITORY, LeaseHeld(holder=OTHER, seconds=12.0))
 
@@ -174,7 +175,7 @@ def test_a_standby_drops_what_another_has_stored() -> None:
     assert stand.settled() == [2]
     stand.wait(20.0)
     stand.lead(epoch=5)
-    assert ("store", JOB) not in stand.asks
+    assert keys.JobStorage(JOB) not in stand.asks
 
 
 def test_a_standby_drops_what_another_has_refused() -> None:
@@ -211,7 +212,7 @@ def test_a_standby_takes_over_what_the_leader_left() -> None:
     stand.submit(job_file(), receipt=1)
     stand.wait(20.0)
     stand.lead(epoch=5)
-    assert stand.asked(("store", JOB), StoreJob).epoch == 5
+    assert stand.asked(keys.JobStorage(JOB), StoreJob).epoch == 5
 
 
 def test_what_is_said_of_a_job_means_nothing_while_nobody_else_leads() -> None:
@@ -221,7 +222,7 @@ def test_what_is_said_of_a_job_means_nothing_while_nobody_else_leads() -> None:
     stand.hear("", state("finished"))
     assert stand.settled() == []
     stand.lead()
-    assert ("store", JOB) in stand.asks
+    assert keys.JobStorage(JOB) in stand.asks
 
 
 def test_a_standby_that_holds_too_much_lets_the_oldest_go() -> None:
@@ -244,7 +245,16 @@ def test_retained_commands_are_old_wishes() -> None:
     stand.cancel(retained=True, receipt=1)
     assert stand.settled() == [1]
     stand.submit(job_file(training_id="old"), retained=True)
-    assert stand.asks_of("plan", "open", "lease", "jobs", "task") == []
+    assert (
+        stand.asks_of(
+            keys.PlanStorage,
+            keys.RoundOpening,
+            keys.LeaseRequest,
+            keys.JobListing,
+            keys.TrainingRequest,
+        )
+        == []
+    )
     assert [note["topic"] for note in stand.noted("retained_ignored")] == ["cancel", "submit"]
 
 
@@ -297,7 +307,9 @@ def test_a_retained_job_file_can_be_taken_back_while_nobody_leads() -> None:
     stand.submit(job_file(training_id="stays"), receipt=4)
     stand.request(JOB, b"")
     stand.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
-    assert [key for key in stand.asks if key[0] == "store"] == [("store", "stays")]
+    assert [key for key in stand.asks if isinstance(key, keys.JobStorage)] == [
+        keys.JobStorage("stays")
+    ]
 
 
 def test_a_cleared_command_is_no_command() -> None:

@@ -23,6 +23,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.states import RoundState
 from fedbus.wire.values import Plan
+from fedbus_controller import keys
 from tests.controller.stand import (
     COLLECTOR,
     JOB,
@@ -51,7 +52,7 @@ def settled(stand: Stand, plan: Plan) -> None:
     stand.hear(COLLECTOR, opened(plan))
     for agent in plan.roster:
         stand.hear(agent, TaskTaken(job=JOB, task=plan.task))
-    assert stand.asks_of("lease", "jobs") == []
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == []
 
 
 def test_everybody_is_asked_until_they_answer() -> None:
@@ -59,10 +60,10 @@ def test_everybody_is_asked_until_they_answer() -> None:
     stand = Stand()
     plan = stand.begin_round()
     stand.hear(A, TaskTaken(job=JOB, task=plan.task))
-    assert ("task", JOB, A) not in stand.asks
-    assert ("task", JOB, B) in stand.asks
+    assert keys.TrainingRequest(JOB, A) not in stand.asks
+    assert keys.TrainingRequest(JOB, B) in stand.asks
     stand.hear(COLLECTOR, opened(plan))
-    assert ("open", JOB) not in stand.asks
+    assert keys.RoundOpening(JOB) not in stand.asks
 
 
 @pytest.mark.parametrize(
@@ -99,14 +100,14 @@ def test_a_reborn_collector_and_the_roster_are_told_again() -> None:
     stand.introduce(COLLECTOR, life=2)
     assert stand.told(COLLECTOR, OpenRound).plan == plan
     assert stand.told(COLLECTOR, Dismiss).agents == (C,)
-    assert {key for key in stand.asks if key[0] == "task"} == {
-        ("task", JOB, A),
-        ("task", JOB, B),
+    assert {key for key in stand.asks if isinstance(key, keys.TrainingRequest)} == {
+        keys.TrainingRequest(JOB, A),
+        keys.TrainingRequest(JOB, B),
     }
     stand.hear(COLLECTOR, opened(plan, life=1))
-    assert ("open", JOB) in stand.asks
+    assert keys.RoundOpening(JOB) in stand.asks
     stand.hear(COLLECTOR, opened(plan, life=2))
-    assert ("open", JOB) not in stand.asks
+    assert keys.RoundOpening(JOB) not in stand.asks
 
 
 def test_a_reborn_agent_of_the_roster_is_told_again() -> None:
@@ -129,17 +130,17 @@ def test_a_lost_agent_is_dismissed_once_and_asked_no_more() -> None:
     plan = stand.begin_round()
     stand.silent.add(C)
     stand.wait(8.0)
-    assert ("task", JOB, C) not in stand.asks
-    dismissal = stand.asked(("dismiss", JOB, C), Dismiss)
+    assert keys.TrainingRequest(JOB, C) not in stand.asks
+    dismissal = stand.asked(keys.DismissalRequest(JOB, C), Dismiss)
     assert (dismissal.task, dismissal.agents) == (plan.task, (C,))
     stand.hear(COLLECTOR, Dismissed(job=JOB, task=9, agents=(C,)))
-    assert ("dismiss", JOB, C) in stand.asks
+    assert keys.DismissalRequest(JOB, C) in stand.asks
     stand.hear(COLLECTOR, Dismissed(job=JOB, task=plan.task, agents=(C,)))
-    assert ("dismiss", JOB, C) not in stand.asks
+    assert keys.DismissalRequest(JOB, C) not in stand.asks
     stand.introduce(C, life=2)
     stand.wait(2.0)
-    assert ("task", JOB, C) not in stand.asks
-    assert ("dismiss", JOB, C) not in stand.asks
+    assert keys.TrainingRequest(JOB, C) not in stand.asks
+    assert keys.DismissalRequest(JOB, C) not in stand.asks
 
 
 def test_a_lost_collector_is_replaced_by_another() -> None:
@@ -153,7 +154,7 @@ def test_a_lost_collector_is_replaced_by_another() -> None:
     assert stand.noted("collector_lost")
     anew = stand.planned
     assert (anew.round, anew.task, anew.collector) == (1, plan.task + 1, OTHER_COLLECTOR)
-    assert stand.asks_of("lease", "jobs") == ["plan"]
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
 
 
 def test_a_round_waits_for_its_collector_where_there_is_no_other() -> None:
@@ -180,7 +181,7 @@ def test_a_collector_that_says_nothing_long_after_the_deadline_is_asked_again() 
     plan = stand.begin_round()
     settled(stand, plan)
     stand.wait(plan.deadline_seconds + 32.0)
-    assert stand.asked(("open", JOB), OpenRound).plan == plan
+    assert stand.asked(keys.RoundOpening(JOB), OpenRound).plan == plan
 
 
 def test_a_committed_round_is_followed_by_the_next() -> None:
@@ -189,7 +190,7 @@ def test_a_committed_round_is_followed_by_the_next() -> None:
     plan = stand.begin_round()
     stand.hear(COLLECTOR, committed(plan, accuracy=0.5))
     assert stand.told(COLLECTOR, Noted).task == plan.task
-    assert stand.asks_of("lease", "jobs") == ["plan"]
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
     assert (stand.planned.round, stand.planned.task) == (2, 2)
     assert stand.planned.base.version == plan.base.version + 1
 
@@ -204,7 +205,7 @@ def test_the_end_of_a_round_is_noted_as_often_as_it_is_told_and_counts_once() ->
     for _ in range(2):
         stand.hear(COLLECTOR, ended)
         assert stand.last == [Send(COLLECTOR, Noted(job=JOB, task=plan.task))]
-    assert ("open", JOB) in stand.asks
+    assert keys.RoundOpening(JOB) in stand.asks
     assert second.round == 2
 
 
@@ -223,7 +224,7 @@ def test_a_commit_is_true_whenever_it_is_told(phase: str) -> None:
         stand.open_round()
     stand.hear(COLLECTOR, committed(plan))
     assert stand.planned.round == 2
-    assert stand.asks_of("lease", "jobs") == ["plan"]
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
 
 
 def test_a_failed_round_is_planned_anew_with_a_rising_task() -> None:
@@ -232,7 +233,7 @@ def test_a_failed_round_is_planned_anew_with_a_rising_task() -> None:
     plan = stand.begin_round()
     stand.hear(COLLECTOR, failed(plan, "1 of 3 updates, 2 are needed"))
     assert stand.state().reason == "round 1 failed: 1 of 3 updates, 2 are needed"
-    assert stand.asks_of("lease", "jobs") == []
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == []
     stand.wait(1.0)
     assert (stand.planned.round, stand.planned.task) == (1, 2)
     assert stand.planned.base == plan.base
@@ -249,7 +250,7 @@ def test_the_failure_of_an_older_plan_is_none_of_this_one() -> None:
     stand.open_round()
     stand.hear(COLLECTOR, failed(plan))
     assert len(stand.noted("round_failed")) == 1
-    assert ("open", JOB) in stand.asks
+    assert keys.RoundOpening(JOB) in stand.asks
 
 
 def test_three_failures_in_a_row_end_the_job() -> None:
@@ -258,11 +259,11 @@ def test_three_failures_in_a_row_end_the_job() -> None:
     plan = stand.begin_round(loaded(file=job_file(num_rounds=9)))
     for ended in (failed, failed, committed, failed, failed, failed):
         stand.hear(COLLECTOR, ended(plan))
-        if ("end", JOB) in stand.asks:
+        if keys.JobEnding(JOB) in stand.asks:
             break
         stand.wait(1.0)
         plan = stand.open_round()
-    end = stand.asked(("end", JOB), EndJob)
+    end = stand.asked(keys.JobEnding(JOB), EndJob)
     assert end.phase == "failed"
     assert end.reason == "round 2 failed 3 times in a row, the last time: too few"
     assert len(stand.noted("round_failed")) == 5
@@ -276,12 +277,17 @@ def test_the_last_round_finishes_the_job() -> None:
     stand = Stand()
     plan = stand.begin_round(loaded(file=job_file(num_rounds=1)))
     stand.hear(COLLECTOR, committed(plan))
-    end = stand.asked(("end", JOB), EndJob)
+    end = stand.asked(keys.JobEnding(JOB), EndJob)
     assert (end.phase, end.reason) == ("finished", "all 1 rounds are done")
     stand.hear(REPOSITORY, JobEnded(job=JOB, phase="finished", reason=end.reason))
     assert (stand.state().phase, stand.state().version) == ("finished", 2)
-    assert {key[2] for key in stand.asks if key[0] == "stop"} == {COLLECTOR, A, B, C}
-    assert stand.asks_of("lease", "jobs") == ["stop"]
+    assert {key.node for key in stand.asks if isinstance(key, keys.StopRequest)} == {
+        COLLECTOR,
+        A,
+        B,
+        C,
+    }
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.StopRequest]
 
 
 def ended_job(stand: Stand) -> Plan:
@@ -315,8 +321,8 @@ def test_a_job_that_the_repository_says_is_over_is_over() -> None:
     stand = Stand()
     ended_job(stand)
     assert (stand.state().phase, stand.state().reason) == ("failed", "because")
-    assert stand.asks_of("lease", "jobs") == ["stop"]
-    assert set(stand.timers) == {("lease",), ("stopped", JOB)}
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.StopRequest]
+    assert set(stand.timers) == {keys.LeaseRenewal(), keys.StopDeadline(JOB)}
 
 
 def test_nodes_are_told_to_stop_until_they_have_or_ten_minutes_are_over() -> None:
@@ -324,10 +330,10 @@ def test_nodes_are_told_to_stop_until_they_have_or_ten_minutes_are_over() -> Non
     stand = Stand()
     ended_job(stand)
     stand.hear(A, JobStopped(job=JOB))
-    assert ("stop", JOB, A) not in stand.asks
-    assert stand.asked(("stop", JOB, B), StopJob).job == JOB
+    assert keys.StopRequest(JOB, A) not in stand.asks
+    assert stand.asked(keys.StopRequest(JOB, B), StopJob).job == JOB
     stand.wait(601.0)
-    assert stand.asks_of("lease", "jobs") == []
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == []
 
 
 def test_the_end_of_a_round_is_noted_when_its_job_is_over() -> None:
@@ -360,10 +366,10 @@ def test_a_job_is_cancelled_at_every_phase(phase: str) -> None:
         if phase != "running":
             stand.hear(COLLECTOR, failed(plan) if phase == "failed round" else committed(plan))
     stand.cancel()
-    assert stand.asks_of("lease", "jobs") == ["end"]
-    assert set(stand.timers) == {("lease",)}
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.JobEnding]
+    assert set(stand.timers) == {keys.LeaseRenewal()}
     stand.wait(90.0)
-    assert stand.asks_of("lease", "jobs") == ["end"]
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.JobEnding]
 
 
 def test_a_round_that_is_committed_while_its_job_ends_is_in_its_state() -> None:
@@ -372,7 +378,7 @@ def test_a_round_that_is_committed_while_its_job_ends_is_in_its_state() -> None:
     plan = stand.begin_round()
     stand.cancel()
     stand.hear(COLLECTOR, committed(plan, accuracy=0.5))
-    assert stand.asks_of("lease", "jobs") == ["end"]
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.JobEnding]
     stand.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="by a user"))
     state = stand.state()
     assert (state.phase, state.round, state.metrics) == ("cancelled", 1, {"accuracy": 0.5})
@@ -409,20 +415,22 @@ def test_a_round_that_ends_takes_its_dismissals_with_it() -> None:
     plan = stand.begin_round()
     stand.silent.add(C)
     stand.wait(8.0)
-    assert ("dismiss", JOB, C) in stand.asks
+    assert keys.DismissalRequest(JOB, C) in stand.asks
     stand.hear(COLLECTOR, committed(plan))
     stand.wait(6.0)
     assert sorted(stand.planned.roster) == [A, B]
-    assert ("dismiss", JOB, C) not in stand.asks
+    assert keys.DismissalRequest(JOB, C) not in stand.asks
 
 
-@pytest.mark.parametrize("what", ["look", "score", "stuck", "nothing"])
-def test_a_timer_of_another_phase_does_nothing(what: str) -> None:
+@pytest.mark.parametrize(
+    "timer", [keys.PlanningRetry, keys.ScoringDeadline, keys.PlanStorageDeadline, keys.JobTimer]
+)
+def test_a_timer_of_another_phase_does_nothing(timer: type[keys.JobTimer]) -> None:
     """Nor one of a job that is over."""
     stand = Stand()
     stand.begin_round()
-    assert stand.tell(Woke((what, JOB))) == []
-    assert stand.tell(Woke((what, "job-9"))) == []
+    assert stand.tell(Woke(timer(JOB))) == []
+    assert stand.tell(Woke(timer("job-9"))) == []
 
 
 def test_news_that_come_between_two_rounds_change_nothing() -> None:
@@ -437,7 +445,7 @@ def test_news_that_come_between_two_rounds_change_nothing() -> None:
     stand.hear(A, Evaluated(job="job-9", version=1, examples=1, metrics={}))
     assert stand.last == []
     stand.hear(REPOSITORY, JobEnded(job="job-9", phase="finished", reason=""))
-    assert stand.asks_of("lease", "jobs") == ["plan"]
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
 
 
 def test_a_small_version_rides_along_with_the_next_tasks() -> None:
@@ -448,7 +456,7 @@ def test_a_small_version_rides_along_with_the_next_tasks() -> None:
         stand.hear(COLLECTOR, replace(committed(plan), inline=inline))
         second = stand.open_round()
         for agent in second.roster:
-            ask = stand.asks["task", JOB, agent]
+            ask = stand.asks[keys.TrainingRequest(JOB, agent)]
             assert isinstance(ask.message, TrainTask)
             assert ask.message.inline is None
             assert (ask.first is not None) == rides
@@ -462,7 +470,7 @@ def test_a_small_model_rides_along_with_the_next_tasks(inline: bytes, rides: boo
     plan = stand.begin_round()
     stand.hear(COLLECTOR, replace(committed(plan), inline=inline))
     stand.open_round()
-    ask = stand.asks["task", JOB, A]
+    ask = stand.asks[keys.TrainingRequest(JOB, A)]
     assert ask.message.inline is None
     assert (ask.first is not None and ask.first.inline == inline) is rides
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fedbus.wire.messages import EndJob, Evaluated, JobEnded, ScoreStored, StoreScore
 from fedbus.wire.states import JobState, RoundState
+from fedbus_controller import keys
 from fedbus_controller.scoring import mean_of
 from tests.controller.stand import (
     COLLECTOR,
@@ -68,9 +69,9 @@ def test_a_committed_version_is_scored_before_the_next_round() -> None:
     """Training's figures stand beside the score, under another name."""
     stand = scoring(job_file(), loss=0.5)
     assert stand.evaluation().version.version == 2
-    assert ("plan", JOB) not in stand.asks
+    assert keys.PlanStorage(JOB) not in stand.asks
     stand.hear(JUDGE, score(0.75))
-    store = stand.asked(("store-score", JOB, 1), StoreScore)
+    store = stand.asked(keys.ScoreStorage(JOB, 1), StoreScore)
     assert store.metrics == {"accuracy": 0.75, "train_loss": 0.5}
     (state,) = stand.said(RoundState)
     assert state.metrics == store.metrics
@@ -78,7 +79,7 @@ def test_a_committed_version_is_scored_before_the_next_round() -> None:
     assert list(state.refusals.values()) == ["no update by the deadline"]
     assert stand.planned.round == 2
     stand.hear(REPOSITORY, ScoreStored(job=JOB, round=1))
-    assert ("store-score", JOB, 1) not in stand.asks
+    assert keys.ScoreStorage(JOB, 1) not in stand.asks
 
 
 def test_a_score_counts_once_and_only_of_this_version_and_from_who_was_asked() -> None:
@@ -91,7 +92,7 @@ def test_a_score_counts_once_and_only_of_this_version_and_from_who_was_asked() -
     stand.hear(JUDGE, score(1.0, examples=99))
     assert stand.last == []
     stand.hear(OTHER_JUDGE, score(1.0, examples=30))
-    assert stand.asked(("store-score", JOB, 1), StoreScore).metrics == {"accuracy": 0.875}
+    assert stand.asked(keys.ScoreStorage(JOB, 1), StoreScore).metrics == {"accuracy": 0.875}
     stand.hear(JUDGE, score(0.0))
     assert stand.last == []
 
@@ -100,11 +101,11 @@ def test_a_target_that_the_score_reaches_finishes_the_job() -> None:
     """The score is stored, even while the job ends and after."""
     stand = scoring(job_file(stopping_target={"accuracy": 0.7}))
     stand.hear(JUDGE, score(0.75))
-    end = stand.asked(("end", JOB), EndJob)
+    end = stand.asked(keys.JobEnding(JOB), EndJob)
     assert end.reason == "accuracy 0.75, at least 0.7 was asked"
     stand.hear(REPOSITORY, JobEnded(job=JOB, phase="finished", reason=end.reason))
-    assert ("store-score", JOB, 1) in stand.asks
-    assert ("stop", JOB, JUDGE) in stand.asks
+    assert keys.ScoreStorage(JOB, 1) in stand.asks
+    assert keys.StopRequest(JOB, JUDGE) in stand.asks
     assert stand.said(JobState)[-1].metrics == {"accuracy": 0.75}
 
 
@@ -114,7 +115,7 @@ def test_training_figures_reach_no_target_where_data_is_held_out() -> None:
     stand.hear(JUDGE, score(0, reason="out of memory"))
     assert stand.noted("score_failed")[0]["reason"] == "out of memory"
     assert stand.noted("round_finished")[0]["metrics"] == {"train_accuracy": 0.99}
-    assert stand.asks_of("lease", "jobs") == ["plan"]
+    assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
 
 
 def test_where_nobody_holds_data_out_training_figures_are_all_there_is() -> None:
@@ -122,13 +123,13 @@ def test_where_nobody_holds_data_out_training_figures_are_all_there_is() -> None
     stand = Stand()
     plan = stand.begin_round(loaded(file=job_file(stopping_target={"accuracy": 0.7})))
     stand.hear(COLLECTOR, committed(plan, accuracy=0.99))
-    assert stand.asked(("end", JOB), EndJob).reason == (
+    assert stand.asked(keys.JobEnding(JOB), EndJob).reason == (
         "train_accuracy 0.99, at least 0.7 was asked of accuracy; no evaluator scored it, so the "
         "agents' own training data judged"
     )
     (state,) = stand.said(RoundState)
     assert state.metrics == {"train_accuracy": 0.99}
-    assert ("store-score", JOB, 1) not in stand.asks
+    assert keys.ScoreStorage(JOB, 1) not in stand.asks
 
 
 def test_an_evaluator_that_vanishes_does_not_hold_the_job() -> None:
@@ -137,9 +138,9 @@ def test_an_evaluator_that_vanishes_does_not_hold_the_job() -> None:
     stand.silent.add(JUDGE)
     stand.wait(4.0)
     stand.hear(OTHER_JUDGE, score(0.5))
-    assert ("plan", JOB) not in stand.asks
+    assert keys.PlanStorage(JOB) not in stand.asks
     stand.wait(4.0)
-    assert ("evaluate", JOB, JUDGE) not in stand.asks
+    assert keys.EvaluationRequest(JOB, JUDGE) not in stand.asks
     assert stand.planned.round == 2
 
 
@@ -147,9 +148,9 @@ def test_an_evaluator_that_takes_too_long_does_not_hold_the_job() -> None:
     """It lives, and beats, and says nothing."""
     stand = scoring()
     stand.wait(59.0)
-    assert ("evaluate", JOB, JUDGE) in stand.asks
+    assert keys.EvaluationRequest(JOB, JUDGE) in stand.asks
     stand.wait(2.0)
-    assert ("evaluate", JOB, JUDGE) not in stand.asks
+    assert keys.EvaluationRequest(JOB, JUDGE) not in stand.asks
     assert stand.planned.round == 2
 
 
@@ -157,7 +158,7 @@ def test_evaluators_have_as_long_as_agents_have() -> None:
     """A job that gives its agents an hour gives its evaluators one."""
     stand = scoring(job_file(round={"agents": 3, "quorum": 2, "deadline_seconds": 3600}))
     stand.wait(3500.0)
-    assert ("evaluate", JOB, JUDGE) in stand.asks
+    assert keys.EvaluationRequest(JOB, JUDGE) in stand.asks
 
 
 def test_a_version_whose_score_may_be_missing_is_scored_after_a_restart() -> None:
@@ -165,7 +166,7 @@ def test_a_version_whose_score_may_be_missing_is_scored_after_a_restart() -> Non
     stand = Stand()
     job = loaded(rounds=1, latest=version(2), metrics={"train_accuracy": 0.99})
     stand.begin(job, COLLECTOR, A, B, C)
-    assert ("plan", JOB) not in stand.asks
+    assert keys.PlanStorage(JOB) not in stand.asks
     stand.hear(A, score(0.1))
     assert stand.last == []
     stand.wait(1.0)
@@ -173,7 +174,7 @@ def test_a_version_whose_score_may_be_missing_is_scored_after_a_restart() -> Non
     stand.wait(5.0)
     assert stand.evaluation().version == version(2)
     stand.hear(JUDGE, score(0.5))
-    store = stand.asked(("store-score", JOB, 1), StoreScore)
+    store = stand.asked(keys.ScoreStorage(JOB, 1), StoreScore)
     assert store.metrics == {"accuracy": 0.5, "train_accuracy": 0.99}
     assert stand.said(RoundState) == []  # its record is the repository's
     assert stand.planned.round == 2
@@ -183,7 +184,7 @@ def test_a_late_timer_of_a_round_that_is_scored_does_nothing() -> None:
     """The next one runs already."""
     stand = scoring()
     stand.hear(JUDGE, score(0.5))
-    assert ("score", JOB) not in stand.timers
+    assert keys.ScoringDeadline(JOB) not in stand.timers
 
 
 @given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.integers(0, 1000)), min_size=1, max_size=6))
@@ -216,7 +217,7 @@ def test_whatever_agents_measured_makes_messages_that_can_be_read(
     for judge in (JUDGE, OTHER_JUDGE):
         said = Evaluated(job=JOB, version=2, examples=2**52, metrics=metrics, reason="")
         stand.hear(judge, said)
-    assert readable(stand.asked(("store-score", JOB, 1), StoreScore))
+    assert readable(stand.asked(keys.ScoreStorage(JOB, 1), StoreScore))
     assert all(readable(state) for state in stand.said(JobState))
     assert all(readable(state) for state in stand.said(RoundState))
 
@@ -233,5 +234,5 @@ def test_a_score_that_cannot_be_true_ends_nothing(accuracy: float) -> None:
     stand.hear(JUDGE, score(accuracy))
     (failed,) = stand.noted("score_failed")
     assert failed["reason"] == f"accuracy is {accuracy}, and it is a share: 0 to 1"
-    assert ("end", JOB) not in stand.asks
+    assert keys.JobEnding(JOB) not in stand.asks
     assert stand.planned.round == 2

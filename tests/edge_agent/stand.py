@@ -20,6 +20,7 @@ from fedbus.wire import codec
 from fedbus.wire.messages import EvaluateTask, Offer, Receipt, TrainTask
 from fedbus.wire.states import AgentFacts, ModelCard, TensorSpec
 from fedbus.wire.values import ModelRef, Reading, TrainingParams
+from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.data_watch import Changes
 from fedbus_edge_agent.flag import Flag
@@ -200,8 +201,14 @@ class Stand(Driven):
         blobs = {manifest_of(data).digest: data for data in (CARD, FILE)}
         for number in range(1, 9):
             blobs[version(number).weights.digest] = weights_of(number)
-        while keys := [key for key in self.fetches if key[-1] not in without]:
-            self.arrive(keys[0], blobs[keys[0][-1]])
+        while coming := [key for key in self.input_fetches() if key.digest not in without]:
+            self.arrive(coming[0], blobs[coming[0].digest])
+
+    def input_fetches(self) -> list[keys.TaskInputFetch]:
+        """List the keys of all fetches."""
+        fetches = [key for key in self.fetches if isinstance(key, keys.TaskInputFetch)]
+        assert len(fetches) == len(self.fetches)
+        return fetches
 
     def trained(self, order: TrainTask | None = None) -> Offer:
         """Let a task be ordered and worked on; returns the offer."""
@@ -209,11 +216,11 @@ class Stand(Driven):
         self.hear(CONTROLLER, order)
         self.bring()
         self.work()
-        return self.asked(("answer", order.job, order.task), Offer)
+        return self.asked(keys.TaskReply(order.job, order.task), Offer)
 
     def offered(self, task: int = 1) -> Offer:
         """What is offered for a task."""
-        return self.asked(("answer", JOB, task), Offer)
+        return self.asked(keys.TaskReply(JOB, task), Offer)
 
     def files(self) -> list[str]:
         """List what the agent keeps on its disk."""

@@ -9,6 +9,7 @@ import pytest
 from fedbus.actions import Note, Run
 from fedbus.errors import Stopped, TrainingError
 from fedbus.wire.jobfile import JobFile, parse
+from fedbus_edge_agent import keys
 from fedbus_edge_agent.alone import (
     MAX_REMEMBERED,
     MAX_ROUNDS,
@@ -44,7 +45,7 @@ def report_of(alone: Alone, job: str = "solo-1") -> JobReport:
     return report
 
 
-def lesson_of(alone: Alone) -> tuple[tuple[Any, ...], Flag]:
+def lesson_of(alone: Alone) -> tuple[keys.StandaloneWork, Flag]:
     """Let the worker take the next lesson."""
     taken = alone.next()
     assert taken is not None
@@ -70,7 +71,7 @@ def test_a_job_is_trained_round_by_round() -> None:
         taken = alone.next()
         assert taken is not None
         key, flag, call, note = taken
-        assert key == ("alone", "solo-1", number)
+        assert key == keys.StandaloneWork("solo-1", number)
         assert report_of(alone).phase == "TRAINING"
         assert isinstance(note, Run)
         note.call()
@@ -126,7 +127,7 @@ def test_jobs_take_turns() -> None:
     order = []
     for _ in range(4):
         key, _ = lesson_of(alone)
-        order.append(key[1:])
+        order.append((key.job, key.number))
         list(alone.learnt(key, GOOD))
     assert order == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
 
@@ -170,7 +171,7 @@ def test_a_round_that_fails_ends_its_job_with_the_reason(result: object, reason:
     key, _ = lesson_of(alone)
     list(alone.learnt(key, result))
     assert (report_of(alone, "a").phase, report_of(alone, "a").reason) == ("FAILED", reason)
-    assert lesson_of(alone)[0] == ("alone", "b", 1)
+    assert lesson_of(alone)[0] == keys.StandaloneWork("b", 1)
 
 
 def test_a_process_that_leaves_stops_its_lesson_and_says_nothing() -> None:

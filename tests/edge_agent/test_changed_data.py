@@ -7,7 +7,8 @@ from typing import Any
 
 from fedbus.actions import Introduce, WakeAt, Woke
 from fedbus.wire.messages import Decline, Evaluated, Offer
-from fedbus_edge_agent.data_watch import DATA, LOOK_SECONDS
+from fedbus_edge_agent import keys
+from fedbus_edge_agent.data_watch import LOOK_SECONDS
 from tests.edge_agent.stand import CONTROLLER, JOB, Stand, evaluate, train
 
 
@@ -52,7 +53,7 @@ def test_an_update_from_data_of_other_classes_is_not_offered(tmp_path: Path) -> 
     stand.form, data.loads = classes("elm", "oak"), 1
     stand.work()
     assert announced(stand) == 1
-    declined = stand.asked(("answer", JOB, 1), Decline)
+    declined = stand.asked(keys.TaskReply(JOB, 1), Decline)
     assert declined.reason == (
         "the data changed: the classes are elm, oak now, "
         "and were oak, elm when this agent was asked"
@@ -91,5 +92,6 @@ def test_what_a_dropped_task_has_found_is_announced_by_the_next_look(tmp_path: P
     """Nobody waits for the minute in which an agent introduces itself anyhow."""
     stand, data = stand_of(tmp_path)
     data.loads = 1
-    assert Introduce() in stand.tell(Woke(DATA))
-    assert stand.tell(Woke(DATA)) == [WakeAt(DATA, stand.now + LOOK_SECONDS)]
+    look = keys.DataCheck()
+    assert Introduce() in stand.tell(Woke(look))
+    assert stand.tell(Woke(look)) == [WakeAt(look, stand.now + LOOK_SECONDS)]

@@ -5,6 +5,7 @@ import pytest
 from fedbus.actions import Introduce, Ran, Woke
 from fedbus.digests import manifest_of
 from fedbus.wire.messages import Decline, Offer, Receipt, TaskTaken
+from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import TAKEN_SECONDS
 from tests.edge_agent.stand import (
     CARD,
@@ -18,6 +19,7 @@ from tests.edge_agent.stand import (
     version,
     weights_of,
 )
+from tests.keys import SampleKey
 
 
 @pytest.mark.parametrize(("cut", "fetched"), [(0, 1), (1, 2)])
@@ -44,7 +46,7 @@ def test_a_task_is_taken_fetched_trained_and_offered(stand: Stand) -> None:
     stand.work()
     offer = stand.offered()
     assert (offer.update, offer.base, offer.inline) == (manifest_of(update_of(1)), 1, None)
-    ask = stand.asks["answer", JOB, 1]
+    ask = stand.asks[keys.TaskReply(JOB, 1)]
     assert ask.to == COLLECTOR
     assert isinstance(ask.first, Offer)
     assert ask.first.inline == update_of(1)
@@ -56,7 +58,7 @@ def test_of_a_task_that_is_over_at_once_nothing_is_said(stand: Stand) -> None:
     """Its controller hears from the collector before it would ask again."""
     stand.trained()
     stand.hear(COLLECTOR, Receipt(job=JOB, task=1, verdict="stored"))
-    assert ("taken", JOB, 1) not in stand.timers
+    assert keys.TaskAcknowledgement(JOB, 1) not in stand.timers
     stand.hear(CONTROLLER, train())  # overtaken on its way
     assert stand.told(CONTROLLER, TaskTaken).task == 1
 
@@ -64,13 +66,13 @@ def test_of_a_task_that_is_over_at_once_nothing_is_said(stand: Stand) -> None:
 def test_a_large_update_does_not_ride_along(stand: Stand) -> None:
     """The collector fetches it."""
     stand.trained(train(inline_up_to=10))
-    assert stand.asks["answer", JOB, 1].first is None
+    assert stand.asks[keys.TaskReply(JOB, 1)].first is None
 
 
 def test_a_small_model_that_comes_with_its_task_is_not_fetched(stand: Stand) -> None:
     """One of another size than it should be is."""
     stand.hear(CONTROLLER, train(inline=weights_of(1)))
-    assert [key[-1] for key in stand.fetches] == [manifest_of(CARD).digest]
+    assert [key.digest for key in stand.input_fetches()] == [manifest_of(CARD).digest]
     stand.hear(CONTROLLER, train(2, base=version(2), inline=b"short"))
     stand.bring()
     stand.work()
@@ -84,7 +86,7 @@ def test_what_is_held_is_not_fetched_again(stand: Stand) -> None:
     assert stand.fetches == {}
     stand.work()
     stand.hear(CONTROLLER, train(3, base=version(2)))
-    assert [key[-1] for key in stand.fetches] == [version(2).weights.digest]
+    assert [key.digest for key in stand.input_fetches()] == [version(2).weights.digest]
     assert stand.core.facts() is not None
 
 
@@ -160,12 +162,12 @@ def test_a_change_of_what_it_does_is_announced_after_a_moment(stand: Stand) -> N
 def test_what_is_not_for_it_changes_nothing(stand: Stand) -> None:
     """Late timers, late blobs, other people's messages."""
     stand.trained()
-    assert stand.tell(Woke(("retry", "train", JOB, 1))) == []
-    assert stand.tell(Woke(("something", "else"))) == []
-    assert stand.tell(Ran(("forget", JOB, 1), None)) == []
+    assert stand.tell(Woke(keys.TaskInputRetry(keys.TrainingWork(JOB, 1)))) == []
+    assert stand.tell(Woke(SampleKey("else"))) == []
+    assert stand.tell(Ran(keys.UpdateRemoval(JOB, 1), None)) == []
     assert stand.hear(COLLECTOR, object()) == []
 
 
 def test_a_stray_result_is_nobodys(stand: Stand) -> None:
     """Nothing was being worked on."""
-    assert stand.tell(Ran(("train", JOB, 7), None)) == []
+    assert stand.tell(Ran(keys.TrainingWork(JOB, 7), None)) == []

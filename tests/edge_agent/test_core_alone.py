@@ -7,6 +7,7 @@ import pytest
 
 from fedbus.actions import Connected, Local, Note, Quit, Ran, Stopping
 from fedbus.wire.messages import Decline
+from fedbus_edge_agent import keys
 from fedbus_edge_agent.alone import MAX_REMEMBERED, Alone, CancelJob, Learnt, Lesson, StartJob
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.flag import Flag
@@ -101,8 +102,8 @@ def test_tasks_and_standalone_jobs_take_turns(both: Both) -> None:
     order = []
     while both.runs:
         run = both.runs.pop(0)
-        if run.key[0] in {"train", "alone"}:
-            order.append(run.key[0])
+        if isinstance(run.key, keys.WorkKey):
+            order.append(run.key.kind)
         both.tell(Ran(run.key, run.call()))
     assert order == ["alone", "train", "alone", "train", "alone"]
     assert both.agent.tally.outcomes == {("alone", "done"): 3, ("train", "done"): 2}
@@ -111,7 +112,7 @@ def test_tasks_and_standalone_jobs_take_turns(both: Both) -> None:
 def test_a_job_that_is_stopped_frees_the_worker_at_its_next_batch(both: Both) -> None:
     """A task that waits is worked on then."""
     both.begin()
-    (run,) = [each for each in both.runs if each.key[0] == "alone"]
+    (run,) = [each for each in both.runs if isinstance(each.key, keys.StandaloneWork)]
     both.hear(CONTROLLER, train())
     both.bring()
     both.tell(Local(CancelJob("solo-1")))
@@ -142,9 +143,9 @@ def test_a_standalone_job_that_hangs_ends_the_process_too(both: Both) -> None:
     both.hear(CONTROLLER, train())
     both.wait(STALL_SECONDS)
     assert both.phase() == "FAILED"
-    assert both.asked(("answer", JOB, 1), Decline).reason.startswith("training hangs")
+    assert both.asked(keys.TaskReply(JOB, 1), Decline).reason.startswith("training hangs")
     both.begin("b")
-    assert both.runs[-1].key == ("note", "b")  # nothing is learnt any more
+    assert both.runs[-1].key == keys.ReportWrite("b")  # nothing is learnt any more
     both.wait(30.0)
     assert isinstance(both.last[-1], Quit)
 
@@ -153,7 +154,7 @@ def test_a_process_that_leaves_stops_a_lesson(both: Both) -> None:
     """The next life says that the job was interrupted."""
     both.begin()
     both.tell(Stopping())
-    (run,) = [each for each in both.runs if each.key[0] == "alone"]
+    (run,) = [each for each in both.runs if isinstance(each.key, keys.StandaloneWork)]
     with pytest.raises(AssertionError):
         run.call()
 

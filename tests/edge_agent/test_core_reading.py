@@ -8,6 +8,7 @@ import pytest
 from fedbus.digests import manifest_of
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, TrainTask
 from fedbus.wire.values import Reading, TrainingParams, TransformParams
+from fedbus_edge_agent import keys
 from fedbus_edge_agent.trainers import Trainers
 from tests.edge_agent.stand import CONTROLLER, JOB, Stand, card_of, evaluate, train, version
 
@@ -64,11 +65,11 @@ def test_a_model_is_held_against_what_the_jobs_transforms_make(picky: Stand) -> 
     picky.form = {"x": {"data_types": {"numerical": {"size": [4]}}}}
     wants = {"data_types": {"image": {"size": [2, 2, 1]}}}
     card = card_of(wants, tiny={})
-    key = ("fetch", "train", JOB, 1, manifest_of(card).digest)
+    key = keys.TaskInputFetch(keys.TrainingWork(JOB, 1), manifest_of(card).digest)
     picky.hear(CONTROLLER, train(base=version(card=card)))
     picky.arrive(key, card)
-    declined = picky.asked(("answer", JOB, 1), Decline)
+    declined = picky.asked(keys.TaskReply(JOB, 1), Decline)
     assert declined.reason == "the model takes image [2, 2, 1]; the data here is numerical [4]"
     shaped = train(2, base=version(card=card), params=asking(("reshape", {"size": (2, 2, 1)})))
     picky.hear(CONTROLLER, shaped)
-    assert any(key[:4] == ("fetch", "train", JOB, 2) for key in picky.fetches)
+    assert any(key.task == keys.TrainingWork(JOB, 2) for key in picky.input_fetches())

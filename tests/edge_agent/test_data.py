@@ -13,6 +13,7 @@ from fedbus.data.source import Fixed
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.node import Identity
 from fedbus.settings import settings_from
+from fedbus_edge_agent import keys
 from fedbus_edge_agent.app import AgentSettings, build
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.data_watch import LOOK_SECONDS
@@ -57,7 +58,7 @@ def refused(environ: dict[str, str]) -> str:
 
 def wakes(actions: list[Action]) -> bool:
     """Tell whether the data will be looked at again."""
-    return any(isinstance(one, WakeAt) and one.key == ("data",) for one in actions)
+    return any(isinstance(one, WakeAt) and one.key == keys.DataCheck() for one in actions)
 
 
 def test_an_agent_announces_what_its_pipeline_makes(environ: Environ) -> None:
@@ -218,14 +219,14 @@ def test_data_that_change_are_loaded_between_tasks_and_announced(
     assert wakes([*core.handle(Connected(), now)])
 
     def look() -> list[Action]:
-        return [*core.handle(Woke(("data",)), now)]
+        return [*core.handle(Woke(keys.DataCheck()), now)]
 
     def load(actions: list[Action]) -> list[Action]:
         (run,) = [one for one in actions if isinstance(one, Run)]
         assert Note("data_changed", {}) in actions
         return [*core.handle(Ran(run.key, run.call()), now)]
 
-    assert look() == [WakeAt(("data",), LOOK_SECONDS)]
+    assert look() == [WakeAt(keys.DataCheck(), LOOK_SECONDS)]
     np.savez(path, x=np.ones((9, 3)), y=np.arange(9) % 3)
     assert wakes(look())  # it may still be written
     told = load(look())

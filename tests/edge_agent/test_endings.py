@@ -6,6 +6,7 @@ import pytest
 
 from fedbus.actions import Connected, Stopping
 from fedbus.wire.messages import JobStopped, StaleEpoch, StopJob, TaskTaken
+from fedbus_edge_agent import keys
 from fedbus_edge_agent.answers import Answers
 from fedbus_edge_agent.outbox import Outbox
 from tests.edge_agent.stand import CONTROLLER, JOB, Stand, evaluate, train, update_of
@@ -21,9 +22,9 @@ def test_a_stopped_job_leaves_nothing_behind(stand: Stand) -> None:
     stand.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
     assert stand.told(CONTROLLER, JobStopped).job == JOB
     stand.work()
-    assert {key[1] for key in stand.asks} == {"job-2"}
+    assert set(stand.asks) == {keys.TaskReply("job-2", 1)}
     assert stand.files() == ["job-2~1.offer", "job-2~1.update"]
-    assert running.key[1] == JOB
+    assert running.key == keys.TrainingWork(JOB, 2)
 
 
 def test_a_late_order_of_a_stopped_job_is_not_followed(stand: Stand) -> None:

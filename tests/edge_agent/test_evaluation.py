@@ -2,6 +2,7 @@
 
 from fedbus.errors import TrainingError
 from fedbus.wire.messages import Evaluated
+from fedbus_edge_agent import keys
 from tests.edge_agent.stand import CONTROLLER, Stand, evaluate, train
 
 
@@ -36,7 +37,10 @@ def test_a_newer_version_to_score_stops_the_older(stand: Stand) -> None:
     stand.hear(CONTROLLER, train())
     stand.hear(CONTROLLER, evaluate(2))
     stand.hear(CONTROLLER, evaluate(3))
-    assert {(key[1], key[3]) for key in stand.fetches} == {("train", 1), ("evaluate", 3)}
+    assert {key.task for key in stand.input_fetches()} == {
+        keys.TrainingWork("job-1", 1),
+        keys.EvaluationWork("job-1", 3),
+    }
 
 
 def test_only_so_many_scores_are_remembered(stand: Stand) -> None:

@@ -2,6 +2,7 @@
 
 from fedbus.actions import Quit, Ran, Run
 from fedbus.wire.messages import Decline, Evaluated, StopJob
+from fedbus_edge_agent import keys
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.worker import STALL_SECONDS
 from tests.edge_agent.stand import CONTROLLER, JOB, Stand, evaluate, train
@@ -21,11 +22,11 @@ def test_training_that_hangs_is_declined_and_no_more_is_taken(stand: Stand) -> N
     stand.hear(CONTROLLER, evaluate())
     hang(stand)
     reason = f"training hangs: no batch for {STALL_SECONDS:g} s"
-    assert stand.asked(("answer", JOB, 1), Decline).reason == reason
+    assert stand.asked(keys.TaskReply(JOB, 1), Decline).reason == reason
     assert stand.told(CONTROLLER, Evaluated).reason == reason
     assert stand.trouble() == reason
     stand.hear(CONTROLLER, train(2))
-    assert stand.asked(("answer", JOB, 2), Decline).reason == reason
+    assert stand.asked(keys.TaskReply(JOB, 2), Decline).reason == reason
     assert stand.runs == []
     stand.wait(30.0)
     assert stand.last == [Quit(75, reason)]

@@ -2,6 +2,7 @@
 
 from fedbus.actions import Ran
 from fedbus.wire.messages import TaskTaken
+from fedbus_edge_agent import keys
 from tests.edge_agent.stand import (
     COLLECTOR,
     CONTROLLER,
@@ -26,7 +27,7 @@ def test_a_newer_task_stops_the_older_one(stand: Stand) -> None:
     assert stand.runs == []  # one at a time
     stand.tell(Ran(old.key, result))
     stand.work()
-    assert set(stand.asks) == {("answer", JOB, 2)}
+    assert set(stand.asks) == {keys.TaskReply(JOB, 2)}
     assert stand.files() == [f"{JOB}~2.offer", f"{JOB}~2.update"]
 
 
@@ -34,7 +35,7 @@ def test_a_newer_task_ends_the_fetches_of_the_older(stand: Stand) -> None:
     """And gives their room back."""
     stand.hear(CONTROLLER, train())
     stand.hear(CONTROLLER, train(2, base=version(2)))
-    assert {key[3] for key in stand.fetches} == {2}
+    assert {key.task for key in stand.input_fetches()} == {keys.TrainingWork(JOB, 2)}
     assert stand.spools.used == sum(f.reference.manifest.size for f in stand.fetches.values())
 
 
@@ -51,7 +52,7 @@ def test_an_older_update_is_kept_until_somebody_says_what_became_of_it(stand: St
     """A newer task alone says nothing about it."""
     stand.trained()
     stand.trained(train(2))
-    assert set(stand.asks) == {("answer", JOB, 1), ("answer", JOB, 2)}
+    assert set(stand.asks) == {keys.TaskReply(JOB, 1), keys.TaskReply(JOB, 2)}
     assert len(stand.files()) == 4
 
 
@@ -61,10 +62,12 @@ def test_a_newer_task_tells_where_to_ask_about_older_updates(stand: Stand) -> No
     stand.bench.failure = ZeroDivisionError
     stand.hear(CONTROLLER, train(2))
     stand.work()
-    assert set(stand.asks) == {("answer", JOB, 1), ("answer", JOB, 2)}
+    assert set(stand.asks) == {keys.TaskReply(JOB, 1), keys.TaskReply(JOB, 2)}
     stand.hear(CONTROLLER, train(1, job="job-2"))
     stand.hear(CONTROLLER, train(3, collector=OTHER_COLLECTOR))
-    assert {key: ask.to for key, ask in stand.asks.items()} == {("answer", JOB, 1): OTHER_COLLECTOR}
+    assert {key: ask.to for key, ask in stand.asks.items()} == {
+        keys.TaskReply(JOB, 1): OTHER_COLLECTOR
+    }
 
 
 def test_a_receipt_for_a_task_under_way_ends_it(stand: Stand) -> None:
@@ -82,7 +85,7 @@ def test_two_jobs_are_worked_on_one_after_the_other(stand: Stand) -> None:
     stand.bring()
     assert len(stand.runs) == 1
     stand.work()
-    assert set(stand.asks) == {("answer", JOB, 1), ("answer", "job-2", 1)}
+    assert set(stand.asks) == {keys.TaskReply(JOB, 1), keys.TaskReply("job-2", 1)}
 
 
 def test_a_waiting_task_whose_weights_were_replaced_fetches_them_again(stand: Stand) -> None:

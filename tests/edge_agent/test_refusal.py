@@ -12,6 +12,7 @@ from fedbus.spool import Spools
 from fedbus.training import Structure
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, Receipt, TrainTask
 from fedbus.wire.values import Manifest
+from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import RECENT_SECONDS
 from fedbus_edge_agent.trainers import Trainers
 from tests.edge_agent.stand import (
@@ -50,7 +51,7 @@ def test_training_that_fails_is_declined_with_its_reason(
     stand.hear(CONTROLLER, train())
     stand.bring()
     stand.work()
-    told = stand.asked(("answer", JOB, 1), Decline).reason
+    told = stand.asked(keys.TaskReply(JOB, 1), Decline).reason
     assert told.startswith(reason)
     assert stand.noted("task_failed")
     stand.hear(CONTROLLER, train())
@@ -69,7 +70,7 @@ def test_a_model_that_cannot_be_held_is_declined(
     stand.hear(CONTROLLER, train(base=big))
     assert bool(stand.fetches) == taken
     if not taken:
-        reason = stand.asked(("answer", JOB, 1), Decline).reason
+        reason = stand.asked(keys.TaskReply(JOB, 1), Decline).reason
         assert reason == "training needs about 320 MiB of memory, 319 are available"
 
 
@@ -88,7 +89,7 @@ def test_room_is_measured_now_and_then_and_always_before_a_refusal(tmp_path: Pat
     stand.memory_mb = 1000
     big = replace(version(), weights=Manifest(digest="0" * 64, size=64 * 2**20))
     stand.hear(CONTROLLER, train(5, base=big))
-    assert ("answer", JOB, 5) not in stand.asks
+    assert keys.TaskReply(JOB, 5) not in stand.asks
 
 
 def test_a_task_under_way_is_not_refused_when_it_is_ordered_again(tmp_path: Path) -> None:
@@ -139,8 +140,8 @@ def test_a_model_that_cannot_be_used_here_is_refused_when_its_card_comes(
     stand = Stand(tmp_path, trainers=Trainers(own={"tiny": nobody}))
     stand.form = {"x": {"data_types": {"numerical": {"size": [64]}}}}
     stand.hear(CONTROLLER, train(base=version(card=card)))
-    stand.arrive(("fetch", "train", JOB, 1, manifest_of(card).digest), card)
-    assert stand.asked(("answer", JOB, 1), Decline).reason == reason
+    stand.arrive(keys.TaskInputFetch(keys.TrainingWork(JOB, 1), manifest_of(card).digest), card)
+    assert stand.asked(keys.TaskReply(JOB, 1), Decline).reason == reason
     assert stand.fetches == {}
     assert stand.runs == []
 
@@ -148,8 +149,8 @@ def test_a_model_that_cannot_be_used_here_is_refused_when_its_card_comes(
 def test_what_does_not_come_is_fetched_again_but_not_for_ever(stand: Stand) -> None:
     """After ten failures the task is declined."""
     stand.hear(CONTROLLER, train())
-    weights = ("fetch", "train", JOB, 1, version().weights.digest)
-    card = ("fetch", "train", JOB, 1, manifest_of(CARD).digest)
+    weights = keys.TaskInputFetch(keys.TrainingWork(JOB, 1), version().weights.digest)
+    card = keys.TaskInputFetch(keys.TrainingWork(JOB, 1), manifest_of(CARD).digest)
     for _ in range(9):
         stand.lose(weights)
         stand.hear(CONTROLLER, train())
@@ -157,7 +158,7 @@ def test_what_does_not_come_is_fetched_again_but_not_for_ever(stand: Stand) -> N
         assert card in stand.fetches
         stand.wait(2.0)
     stand.lose(weights)
-    assert stand.asked(("answer", JOB, 1), Decline).reason == "its source is gone"
+    assert stand.asked(keys.TaskReply(JOB, 1), Decline).reason == "its source is gone"
     assert stand.fetches == {}
     assert stand.spools.used == 0
 
@@ -165,7 +166,7 @@ def test_what_does_not_come_is_fetched_again_but_not_for_ever(stand: Stand) -> N
 def test_a_task_in_a_pause_is_gathered_when_it_is_over(stand: Stand) -> None:
     """Though something else of it has arrived meanwhile."""
     stand.hear(CONTROLLER, train())
-    stand.lose(("fetch", "train", JOB, 1, version().weights.digest))
+    stand.lose(keys.TaskInputFetch(keys.TrainingWork(JOB, 1), version().weights.digest))
     stand.bring()
     assert stand.fetches == {}
     stand.wait(2.0)
@@ -194,20 +195,22 @@ def test_a_card_that_cannot_be_used_is_declined(
 ) -> None:
     """And no other task stumbles over it."""
     stand.hear(CONTROLLER, train(base=version(card=card)))
-    stand.arrive(("fetch", "train", JOB, 1, manifest_of(card).digest), sent or card)
-    assert reason in stand.asked(("answer", JOB, 1), Decline).reason
+    stand.arrive(
+        keys.TaskInputFetch(keys.TrainingWork(JOB, 1), manifest_of(card).digest), sent or card
+    )
+    assert reason in stand.asked(keys.TaskReply(JOB, 1), Decline).reason
     assert stand.fetches == {}
     stand.hear(CONTROLLER, train(1, job="job-2"))
     stand.bring()
     stand.work()
-    assert ("answer", "job-2", 1) in stand.asks
+    assert keys.TaskReply("job-2", 1) in stand.asks
 
 
 def test_a_disk_that_cannot_be_used_declines_the_task(tmp_path: Path) -> None:
     """There is no room for the model; the agent lives."""
     stand = Stand(tmp_path / "home", Spools(0, tmp_path / "gone"))
     stand.hear(CONTROLLER, train())
-    reason = stand.asked(("answer", JOB, 1), Decline).reason
+    reason = stand.asked(keys.TaskReply(JOB, 1), Decline).reason
     assert reason.startswith("spool: No such file or directory")
     stand.hear(CONTROLLER, train(2, inline=weights_of(1)))
-    assert ("answer", JOB, 2) in stand.asks
+    assert keys.TaskReply(JOB, 2) in stand.asks

@@ -1,10 +1,11 @@
 """The one thread that trains: given up when it does not move, and taken back when it does."""
 
 from fedbus.actions import Cancel, Introduce, Note, Quit, Run, WakeAt
+from fedbus_edge_agent import keys
 from fedbus_edge_agent.flag import Flag
-from fedbus_edge_agent.worker import EXIT_HUNG, GRACE_SECONDS, LEAVE, STALL, Worker
+from fedbus_edge_agent.worker import EXIT_HUNG, GRACE_SECONDS, Worker
 
-KEY = ("train", "job-1", 3)
+KEY = keys.TrainingWork("job-1", 3)
 
 
 class At(Flag):
@@ -19,7 +20,7 @@ def begun(flag: Flag) -> Worker:
     worker = Worker(40.0)
     run, wake = worker.begin(KEY, flag, print, 100.0)
     assert run == Run(KEY, print)
-    assert wake == WakeAt(STALL, 110.0)
+    assert wake == WakeAt(keys.StallCheck(), 110.0)
     assert not worker.idle
     return worker
 
@@ -30,9 +31,9 @@ def test_a_worker_that_moves_is_left_alone() -> None:
     worker = begun(flag)
     for look in range(20):
         flag.beats += look % 4 == 3
-        assert list(worker.look(100.0)) == [WakeAt(STALL, 110.0)]
+        assert list(worker.look(100.0)) == [WakeAt(keys.StallCheck(), 110.0)]
     assert worker.trouble == ""
-    assert list(worker.ended()) == [Cancel(STALL)]
+    assert list(worker.ended()) == [Cancel(keys.StallCheck())]
     assert worker.idle
 
 
@@ -41,11 +42,11 @@ def test_a_worker_that_does_not_move_is_given_up() -> None:
     flag = Flag()
     worker = begun(flag)
     for _ in range(3):
-        assert list(worker.look(100.0)) == [WakeAt(STALL, 110.0)]
+        assert list(worker.look(100.0)) == [WakeAt(keys.StallCheck(), 110.0)]
     reason = "training hangs: no batch for 40 s"
     assert list(worker.look(140.0)) == [
-        Note("worker_hung", {"work": list(KEY), "reason": reason}),
-        WakeAt(LEAVE, 140.0 + GRACE_SECONDS),
+        Note("worker_hung", {"work": KEY.words(), "reason": reason}),
+        WakeAt(keys.HungExit(), 140.0 + GRACE_SECONDS),
         Introduce(),
     ]
     assert worker.trouble == reason
@@ -67,8 +68,13 @@ def test_a_worker_that_moves_again_is_taken_back() -> None:
     worker = begun(Flag())
     for _ in range(4):
         list(worker.look(100.0))
-    moves = Note("worker_moves_again", {"work": list(KEY)})
-    assert list(worker.ended()) == [Cancel(STALL), Cancel(LEAVE), moves, Introduce()]
+    moves = Note("worker_moves_again", {"work": KEY.words()})
+    assert list(worker.ended()) == [
+        Cancel(keys.StallCheck()),
+        Cancel(keys.HungExit()),
+        moves,
+        Introduce(),
+    ]
     assert worker.trouble == ""
     assert list(worker.leave()) == []
 

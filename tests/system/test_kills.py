@@ -17,16 +17,16 @@ pytestmark = [pytest.mark.system, pytest.mark.storm]
 # might miss a round on a slow machine, one round less is counted.
 AGENT = {
     "received:TrainTask": 2,
-    "fetch:fetch": 3,
-    "fetched:fetch": 3,
-    "run:train": 2,
-    "ran:train": 2,
+    "fetch:TaskInputFetch": 3,
+    "fetched:TaskInputFetch": 3,
+    "run:TrainingWork": 2,
+    "ran:TrainingWork": 2,
     "serve": 2,
     "send:Offer": 2,
     "received:Receipt": 2,
     "unserve": 2,
-    "run:forget": 2,
-    "ran:forget": 2,
+    "run:UpdateRemoval": 2,
+    "ran:UpdateRemoval": 2,
     "received:StopJob": 1,
 }
 COLLECTING = {

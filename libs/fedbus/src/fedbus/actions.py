@@ -8,13 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from fedbus import keys
+from fedbus.keys import Key
 from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
 from fedbus.wire.values import Reference
-
-Key: TypeAlias = Any
-"""A `keys.Key`, or a tuple where a core has none yet."""
 
 
 class Sink(Protocol):
@@ -301,14 +298,13 @@ Action: TypeAlias = (
 
 
 def step_name(step: Event | Action) -> str:
-    """Name a step of a core, as fault tests do: `send:Commit`, `received:Offer`, `run:fold`."""
+    """Name a step of a core, as fault tests do: `send:Commit`, `received:Offer`, `run:FoldRun`."""
     match step:
         case Received(_, message) | Send(_, message) | Ask(_, _, message):
             verb = "received" if isinstance(step, Received) else "send"
             return f"{verb}:{type(message).__name__}"
         case Run(key) | Ran(key) | RunFailed(key) | Fetch(key) | Fetched(key):
-            name = key.name if isinstance(key, keys.Key) else key[0]
-            return f"{type(step).__name__.lower()}:{name}"
+            return f"{type(step).__name__.lower()}:{key.name}"
         case _:
             return type(step).__name__.lower()
 

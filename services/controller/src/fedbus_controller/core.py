@@ -16,7 +16,6 @@ from fedbus.actions import (
     Clear,
     Connected,
     Event,
-    Key,
     Note,
     Received,
     ReplyTo,
@@ -25,6 +24,7 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
+from fedbus.keys import Key
 from fedbus.plugins import Selector
 from fedbus.wire.jobfile import JobFileError, parse
 from fedbus.wire.messages import (
@@ -71,15 +71,15 @@ from fedbus.wire.topics import (
     Topic,
 )
 from fedbus.wire.values import IDENT_SAID, Moment
+from fedbus_controller import keys
 from fedbus_controller.brief import Means
 from fedbus_controller.fleet import Fleet
 from fedbus_controller.job import MAX_REASON, Job
-from fedbus_controller.leadership import LEASE, Leadership
+from fedbus_controller.leadership import Leadership
 from fedbus_controller.people import People
 from fedbus_controller.requests import Request
 from fedbus_controller.submission import NO_ID, PluginCheck, forgotten, job_named
 
-JOBS: Key = ("jobs",)
 REMEMBERED = 256
 STOP_SECONDS = 600.0
 """How long a job's agents are told that it is over. Who hears it later offers, and learns it."""
@@ -169,25 +169,25 @@ class ControllerCore:
 
     def _woke(self, key: Key, now: float) -> Iterator[Action]:
         match key:
-            case ("lease",):
+            case keys.LeaseRenewal():
                 yield self._lease.ask(now)
-            case ("stopped", name):
-                for asked in [a for a in self._asked if a[:2] == ("stop", name)]:
+            case keys.StopDeadline(name):
+                for asked in self._stop_requests(name):
                     yield Cancel(asked)
-            case (str(what), str(name)) if job := self._jobs.get(name):
-                yield from self._woke_job(what, job, now)
+            case keys.JobTimer(name) if job := self._jobs.get(name):
+                yield from self._woke_job(key, job, now)
             case _:
                 pass
 
-    def _woke_job(self, what: str, job: Job, now: float) -> Iterator[Action]:
-        match what:
-            case "look":
+    def _woke_job(self, key: keys.JobTimer, job: Job, now: float) -> Iterator[Action]:
+        match key:
+            case keys.PlanningRetry():
                 yield from job.look(now)
-            case "watch":
+            case keys.LivenessCheck():
                 yield from job.watch(now)
-            case "score":
+            case keys.ScoringDeadline():
                 yield from job.scores_due(now)
-            case "stuck" if job.stuck:
+            case keys.PlanStorageDeadline() if job.stuck:
                 yield from self._reload(job.id)
             case _:
                 pass
@@ -202,7 +202,7 @@ class ControllerCore:
             self._lease.epoch = granted.epoch
             yield Note("lease_taken", {"epoch": granted.epoch})
         # Asked with every renewal: whatever we missed or let go of is found again.
-        yield Ask(JOBS, self._repository, ListJobs(epoch=granted.epoch))
+        yield Ask(keys.JobListing(), self._repository, ListJobs(epoch=granted.epoch))
 
     def _lose(self, **facts: object) -> Iterator[Action]:
         if self._lease.epoch is not None:
@@ -214,7 +214,7 @@ class ControllerCore:
         self._lease.epoch, self._listed = None, False
         for job in self._jobs.values():
             yield from job.let_go()
-        for key in [key for key in self._asked if key != LEASE]:
+        for key in [key for key in self._asked if key != keys.LeaseRequest()]:
             yield Cancel(key)  # asked under an epoch that is over
         self._jobs.clear()
         self._over.clear()  # another one may have been told to forget some of them
@@ -224,9 +224,9 @@ class ControllerCore:
 
     def _told(self, message: object, now: float) -> Iterator[Action]:
         match message:
-            case LeaseGranted() if LEASE in self._asked:
+            case LeaseGranted() if keys.LeaseRequest() in self._asked:
                 yield from self._lead(message, now)
-            case LeaseHeld(holder=holder, seconds=seconds) if LEASE in self._asked:
+            case LeaseHeld(holder=holder, seconds=seconds) if keys.LeaseRequest() in self._asked:
                 yield from self._lease.wait(seconds, now)
                 yield from self._lose(holder=holder)
                 if self._lease.led_by_another(now + seconds):
@@ -235,7 +235,7 @@ class ControllerCore:
                 if self._lease.overtaken(epoch):
                     yield from self._lose(epoch=epoch)
                     yield self._lease.ask(now)
-            case JobForgotten(job=name) if ("forget", name) in self._asked:
+            case JobForgotten(job=name) if keys.JobRemoval(name) in self._asked:
                 yield from self._forgotten(message)
             case JobStored() | JobRefused() | JobsListed() | JobLoaded() | JobEnded():
                 if self._lease.epoch is not None:
@@ -244,7 +244,7 @@ class ControllerCore:
                 if job := self._jobs.get(name):
                     yield from job.planned(task, now)
             case ScoreStored(job=name, round=number):
-                yield Cancel(("store-score", name, number))
+                yield Cancel(keys.ScoreStorage(name, number))
             case _:
                 pass
 
@@ -256,14 +256,14 @@ class ControllerCore:
     ) -> Iterator[Action]:
         match message:
             case JobsListed(jobs=jobs):
-                yield Cancel(JOBS)
+                yield Cancel(keys.JobListing())
                 self._listed = True
                 for name in jobs:
                     # One that is being stored is loaded once its request is settled.
                     if name not in self._over and not self._people.storing(name):
                         yield from self._load(name, epoch)
             case JobStored(job=name) if self._people.storing(message.proposed or name):
-                yield Cancel(("store", message.proposed or name))
+                yield Cancel(keys.JobStorage(message.proposed or name))
                 judged = any(self._fleet.agents("evaluate", now))
                 agents = {**dict(self._fleet.agents("train", now))}
                 online = len(agents)
@@ -274,17 +274,17 @@ class ControllerCore:
                 )
                 yield from self._load(name, epoch)
             case JobRefused(job=name, faults=faults):
-                yield Cancel(("store", name))
+                yield Cancel(keys.JobStorage(name))
                 yield from self._people.refused(name, faults)
-            case JobLoaded(job=name) if ("load", name) in self._asked:
-                yield Cancel(("load", name))
+            case JobLoaded(job=name) if keys.JobLoading(name) in self._asked:
+                yield Cancel(keys.JobLoading(name))
                 yield from self._begin(message, epoch, now)
             case JobEnded(job=name, phase=phase, reason=reason, at=at):
-                yield Cancel(("end", name))
+                yield Cancel(keys.JobEnding(name))
                 yield from self._people.ended(name, phase, reason)
                 if job := self._jobs.pop(name, None):
                     yield from job.ended(phase, reason, at)
-                    yield WakeAt(("stopped", name), now + STOP_SECONDS)
+                    yield WakeAt(keys.StopDeadline(name), now + STOP_SECONDS)
                     self._remember(job.state(phase))
                     if phase != "finished":
                         # The round under way may have been committed first: let it be said.
@@ -293,8 +293,8 @@ class ControllerCore:
                 pass
 
     def _load(self, name: str, epoch: int) -> Iterator[Action]:
-        if name not in self._jobs and ("load", name) not in self._asked:
-            yield Ask(("load", name), self._repository, LoadJob(epoch=epoch, job=name))
+        if name not in self._jobs and keys.JobLoading(name) not in self._asked:
+            yield Ask(keys.JobLoading(name), self._repository, LoadJob(epoch=epoch, job=name))
 
     def _reload(self, name: str) -> Iterator[Action]:
         """Let go of a job; the next list of running jobs has it again."""
@@ -324,7 +324,7 @@ class ControllerCore:
             reason = f"its job file cannot be read any more: {problem}"[:MAX_REASON]
             yield Note("job_unreadable", {"job": loaded.job, "reason": reason})
             end = EndJob(epoch=epoch, job=loaded.job, phase=phase, reason=reason)
-            yield Ask(("end", loaded.job), self._repository, end)
+            yield Ask(keys.JobEnding(loaded.job), self._repository, end)
         state = JobState(
             job=loaded.job,
             model=loaded.latest.model,
@@ -368,16 +368,20 @@ class ControllerCore:
                 if job := self._jobs.get(name):
                     yield from job.round_ended(message, now)
             case JobStopped(job=name):
-                yield Cancel(("stop", name, sender))
-                if not any(asked[:2] == ("stop", name) for asked in self._asked):
-                    yield Cancel(("stopped", name))
+                yield Cancel(keys.StopRequest(name, sender))
+                if not self._stop_requests(name):
+                    yield Cancel(keys.StopDeadline(name))
             case _:
                 pass
+
+    def _stop_requests(self, job: str) -> list[Key]:
+        """List which nodes have not answered yet that they have stopped."""
+        return [a for a in self._asked if isinstance(a, keys.StopRequest) and a.job == job]
 
     def _knows(self, name: str) -> bool:
         """Tell whether we run this job, or know that nobody does any more."""
         return self._lease.epoch is not None and (
-            name in self._jobs or (self._listed and ("load", name) not in self._asked)
+            name in self._jobs or (self._listed and keys.JobLoading(name) not in self._asked)
         )
 
     # ── people ────────────────────────────────────────────────────────────────────────────────────
@@ -399,7 +403,7 @@ class ControllerCore:
     def _forgotten(self, answer: JobForgotten) -> Iterator[Action]:
         """Clear what is retained of a job, and remember it no more."""
         name = answer.job
-        yield Cancel(("forget", name))
+        yield Cancel(keys.JobRemoval(name))
         if not answer.reason:
             self._over.pop(name, None)
             yield Note("job_forgotten", {"job": name})
@@ -429,7 +433,7 @@ class ControllerCore:
         elif over is not None:
             self._people.cancel(request)
             yield from self._people.ended(name, over.phase, over.reason)
-        elif ("load", name) in self._asked or self._people.storing(name) or not self._listed:
+        elif keys.JobLoading(name) in self._asked or self._people.storing(name) or not self._listed:
             self._people.hold(request)
         else:
             running = ", ".join(sorted(self._jobs)) or "none"

@@ -28,6 +28,7 @@ from fedbus.wire.states import JobState, RoundState
 from fedbus.wire.states import Phase as PublicPhase
 from fedbus.wire.topics import JOB_STATE, ROUND_STATE
 from fedbus.wire.values import Moment, Plan, RoundRecord
+from fedbus_controller import keys
 from fedbus_controller.brief import Brief, Means
 from fedbus_controller.fleet import Status
 from fedbus_controller.planning import PATIENCE_SECONDS, Failed, Planning, Waiting
@@ -98,7 +99,7 @@ class Job:
         elif self._rounds and not held_out(self._metrics):
             # The last version may lack its score. Evaluators introduce themselves while we load.
             self.phase = Phase.SCORING
-            yield WakeAt(("score", self.id), now + PATIENCE_SECONDS)
+            yield WakeAt(keys.ScoringDeadline(self.id), now + PATIENCE_SECONDS)
         else:
             yield from self._next(now)
 
@@ -126,7 +127,7 @@ class Job:
             case Waiting(why):
                 yield from self._say_left_out(self._planning.left_out)
                 yield from self._explain(why)
-                yield WakeAt(("look", self.id), now + LOOK_SECONDS)
+                yield WakeAt(keys.PlanningRetry(self.id), now + LOOK_SECONDS)
             case Failed(why):
                 yield from self.end("failed", why)
             case plan:
@@ -147,16 +148,16 @@ class Job:
         facts = {"job": self.id, "round": plan.round, "task": plan.task}
         yield Note("round_decided", {**facts, "at": now})
         store = StorePlan(epoch=self._brief.epoch, plan=plan)
-        yield Ask(("plan", self.id), self._means.repository, store)
-        yield WakeAt(("stuck", self.id), now + STUCK_SECONDS)
+        yield Ask(keys.PlanStorage(self.id), self._means.repository, store)
+        yield WakeAt(keys.PlanStorageDeadline(self.id), now + STUCK_SECONDS)
 
     # ── a round ───────────────────────────────────────────────────────────────────────────────────
 
     def planned(self, task: int, now: float) -> Iterator[Action]:
         """The plan is stored: act upon it."""
         if self.phase is Phase.PLANNING and self._plan is not None and self._plan.task == task:
-            yield Cancel(("plan", self.id))
-            yield Cancel(("stuck", self.id))
+            yield Cancel(keys.PlanStorage(self.id))
+            yield Cancel(keys.PlanStorageDeadline(self.id))
             yield from self._open(self._plan, now)
 
     def _open(self, plan: Plan, now: float) -> Iterator[Action]:
@@ -168,7 +169,7 @@ class Job:
         self._told.update(dict.fromkeys((plan.collector, *plan.roster)))
         yield from self._round.open(now)
         yield from self._announce()
-        yield WakeAt(("watch", self.id), now + LOOK_SECONDS)
+        yield WakeAt(keys.LivenessCheck(self.id), now + LOOK_SECONDS)
 
     def answered(self, sender: str, answer: Answer) -> Iterator[Action]:
         """Take a node's answer to what a round asked of it."""
@@ -195,7 +196,7 @@ class Job:
             else:
                 yield from self._explain(self._round.lacks(now))
         if self.phase in (Phase.RUNNING, Phase.SCORING):
-            yield WakeAt(("watch", self.id), now + LOOK_SECONDS)
+            yield WakeAt(keys.LivenessCheck(self.id), now + LOOK_SECONDS)
 
     def _collect_elsewhere(self, round_: Round, now: float) -> Iterator[Action]:
         """Plan the round anew for another collector, once there is one."""
@@ -244,7 +245,7 @@ class Job:
         else:
             self._begin_planning(now)
             yield from self._announce()
-            yield WakeAt(("look", self.id), now + LOOK_SECONDS)
+            yield WakeAt(keys.PlanningRetry(self.id), now + LOOK_SECONDS)
 
     # ── scoring ───────────────────────────────────────────────────────────────────────────────────
 
@@ -258,8 +259,8 @@ class Job:
         self._told.update(dict.fromkeys(evaluators))
         yield from self._scoring.ask()
         patience = max(SCORE_SECONDS, self._brief.file.round.deadline_seconds)
-        yield WakeAt(("score", self.id), now + patience)
-        yield WakeAt(("watch", self.id), now + LOOK_SECONDS)
+        yield WakeAt(keys.ScoringDeadline(self.id), now + patience)
+        yield WakeAt(keys.LivenessCheck(self.id), now + LOOK_SECONDS)
         yield from self._scored(now)
 
     def evaluated(self, agent: str, score: Evaluated, now: float) -> Iterator[Action]:
@@ -280,10 +281,10 @@ class Job:
         scoring = self._scoring
         if scoring is None or scoring.missing:
             return
-        yield Cancel(("score", self.id))
+        yield Cancel(keys.ScoringDeadline(self.id))
         self._metrics = scoring.metrics(self._metrics)
         if scoring.scored:
-            key = ("store-score", self.id, self._rounds)
+            key = keys.ScoreStorage(self.id, self._rounds)
             store = StoreScore(
                 epoch=self._brief.epoch, job=self.id, round=self._rounds, metrics=self._metrics
             )
@@ -319,15 +320,22 @@ class Job:
     def let_go(self) -> Iterator[Action]:
         """Ask and wait for nothing more: another controller goes on, or this one loads it again."""
         yield from self._stop_asking()
-        yield Cancel(("end", self.id))
+        yield Cancel(keys.JobEnding(self.id))
 
     def _stop_asking(self) -> Iterator[Action]:
         if self._round is not None:
             yield from self._round.close()
         if self._scoring is not None:
             yield from self._scoring.give_up(self._scoring.missing)
-        for what in ("plan", "stuck", "look", "watch", "score"):
-            yield Cancel((what, self.id))
+        yield Cancel(keys.PlanStorage(self.id))
+        timers = (
+            keys.PlanStorageDeadline,
+            keys.PlanningRetry,
+            keys.LivenessCheck,
+            keys.ScoringDeadline,
+        )
+        for timer in timers:
+            yield Cancel(timer(self.id))
 
     def end(self, phase: EndPhase, reason: str) -> Iterator[Action]:
         """Have the repository end the job; what it answers is how it ended."""
@@ -336,7 +344,7 @@ class Job:
         yield from self._stop_asking()
         self.phase = Phase.ENDING
         end = EndJob(epoch=self._brief.epoch, job=self.id, phase=phase, reason=reason[:MAX_REASON])
-        yield Ask(("end", self.id), self._means.repository, end)
+        yield Ask(keys.JobEnding(self.id), self._means.repository, end)
 
     def ended(self, phase: EndPhase, reason: str, at: Moment | None) -> Iterator[Action]:
         """The job is over, as the repository says: tell everyone."""
@@ -346,7 +354,7 @@ class Job:
         yield Announce(JOB_STATE, self.state(phase))
         for node in self._told:
             stop = StopJob(epoch=self._brief.epoch, job=self.id)
-            yield Ask(("stop", self.id, node), node, stop)
+            yield Ask(keys.StopRequest(self.id, node), node, stop)
 
     def was_ended(self, loaded: JobLoaded) -> JobState:
         """Say again how a job ended that was over before this controller began."""

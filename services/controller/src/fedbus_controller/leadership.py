@@ -2,10 +2,9 @@
 
 from collections.abc import Generator, Iterator
 
-from fedbus.actions import Action, Ask, Cancel, Key, WakeAt
+from fedbus.actions import Action, Ask, Cancel, WakeAt
 from fedbus.wire.messages import LeaseGranted, TakeLease
-
-LEASE: Key = ("lease",)
+from fedbus_controller.keys import LeaseRenewal, LeaseRequest
 
 
 class Leadership:
@@ -27,7 +26,7 @@ class Leadership:
     def ask(self, now: float) -> Ask:
         """Ask for the lease, or for more of it."""
         self._asked = now
-        return Ask(LEASE, self._repository, TakeLease(incarnation=self._incarnation))
+        return Ask(LeaseRequest(), self._repository, TakeLease(incarnation=self._incarnation))
 
     def is_over(self, now: float) -> bool:
         """Tell whether the time of the lease is up, or it was never granted."""
@@ -47,15 +46,15 @@ class Leadership:
         if now >= self._until:
             yield self.ask(now)
             return False
-        yield Cancel(LEASE)
-        yield WakeAt(LEASE, now + granted.seconds / 3)
+        yield Cancel(LeaseRequest())
+        yield WakeAt(LeaseRenewal(), now + granted.seconds / 3)
         self._led_until = 0.0
         return True
 
     def wait(self, seconds: float, now: float) -> Iterator[Action]:
         """Ask again once the lease of the other controller may be over."""
-        yield Cancel(LEASE)
-        yield WakeAt(LEASE, now + seconds)
+        yield Cancel(LeaseRequest())
+        yield WakeAt(LeaseRenewal(), now + seconds)
 
     def led_by_another(self, until: float) -> bool:
         """Note that another controller leads; tell whether it has renewed its lease since."""

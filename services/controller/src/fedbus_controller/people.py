@@ -13,6 +13,7 @@ from fedbus.wire.messages import ForgetJob, JobFault, JobForgotten, JobStored, S
 from fedbus.wire.states import RefusedRequest
 from fedbus.wire.topics import CANCEL, JOB_REFUSED, JOB_REQUEST
 from fedbus.wire.values import Moment
+from fedbus_controller import keys
 from fedbus_controller.made_ids import MadeIds, Proposal
 from fedbus_controller.measuring import Trainers, unmeasured
 from fedbus_controller.refusals import Refusals
@@ -154,7 +155,7 @@ class People:
             origin=origin,
             redelivered=request.redelivered,
         )
-        yield Ask(("store", job), self._repository, store)
+        yield Ask(keys.JobStorage(job), self._repository, store)
 
     def stored(
         self,
@@ -212,7 +213,7 @@ class People:
         waiting = self._forgotten.setdefault(job, [])
         if reply is not None and reply not in waiting:
             waiting.append(reply)  # who asks twice is answered once
-        yield Ask(("forget", job), self._repository, ForgetJob(epoch=epoch, job=job))
+        yield Ask(keys.JobRemoval(job), self._repository, ForgetJob(epoch=epoch, job=job))
 
     def job_forgotten(self, answer: JobForgotten) -> Iterator[Action]:
         """A job is listed no more, or cannot be forgotten."""

@@ -7,6 +7,7 @@ from fedbus.actions import Action, Ask, Cancel, Note
 from fedbus.text import listed
 from fedbus.wire.messages import Dismiss, Dismissed, OpenRound, RoundOpened, TaskTaken, TrainTask
 from fedbus.wire.values import Plan
+from fedbus_controller import keys
 from fedbus_controller.brief import Brief
 from fedbus_controller.fleet import Fleet, Status
 
@@ -52,13 +53,13 @@ class Round:
             case _ if answer.task != self.plan.task:
                 pass
             case TaskTaken():
-                yield Cancel(("task", job, sender))
+                yield Cancel(keys.TrainingRequest(job, sender))
             case RoundOpened(incarnation=life) if sender == self.plan.collector:
                 if life == self._fleet.incarnation(sender):
-                    yield Cancel(("open", job))
+                    yield Cancel(keys.RoundOpening(job))
             case Dismissed(agents=agents) if sender == self.plan.collector:
                 for agent in agents:
-                    yield Cancel(("dismiss", job, agent))
+                    yield Cancel(keys.DismissalRequest(job, agent))
             case _:
                 pass
 
@@ -83,7 +84,7 @@ class Round:
         for agent in self.plan.roster:
             if agent not in self._dismissed and self._fleet.status(agent, now) is Status.LOST:
                 self._dismissed[agent] = None
-                yield Cancel(("task", self._brief.job, agent))
+                yield Cancel(keys.TrainingRequest(self._brief.job, agent))
                 yield self._ask_dismissal(agent)
         if now > self._told + self.plan.deadline_seconds + GRACE_SECONDS:
             self._told = now
@@ -113,11 +114,11 @@ class Round:
     def close(self) -> Iterator[Action]:
         """Ask nobody any more."""
         job = self._brief.job
-        yield Cancel(("open", job))
+        yield Cancel(keys.RoundOpening(job))
         for agent in self.plan.roster:
-            yield Cancel(("task", job, agent))
+            yield Cancel(keys.TrainingRequest(job, agent))
         for agent in self._dismissed:
-            yield Cancel(("dismiss", job, agent))
+            yield Cancel(keys.DismissalRequest(job, agent))
 
     def _ask_collector(self) -> Ask:
         file = self._brief.file
@@ -127,7 +128,7 @@ class Round:
             aggregator=file.plugins.aggregator,
             weighted=file.round.weighted,
         )
-        return Ask(("open", self._brief.job), self.plan.collector, order)
+        return Ask(keys.RoundOpening(self._brief.job), self.plan.collector, order)
 
     def _ask_agent(self, agent: str) -> Ask:
         plan, brief = self.plan, self._brief
@@ -146,7 +147,7 @@ class Round:
         )
         # Repeated, it comes without: what should not be said in full twice.
         first = replace(task, inline=self._base) if self._base is not None else None
-        return Ask(("task", brief.job, agent), agent, task, first)
+        return Ask(keys.TrainingRequest(brief.job, agent), agent, task, first)
 
     def _ask_dismissal(self, agent: str) -> Ask:
         dismiss = Dismiss(
@@ -156,4 +157,4 @@ class Round:
             agents=(agent,),
             reason="lost: no heartbeat",
         )
-        return Ask(("dismiss", self._brief.job, agent), self.plan.collector, dismiss)
+        return Ask(keys.DismissalRequest(self._brief.job, agent), self.plan.collector, dismiss)

@@ -8,6 +8,7 @@ from fedbus.actions import Action, Ask, Cancel, Note
 from fedbus.catalogue import as_trained, bounded, impossible
 from fedbus.wire.messages import Evaluated, EvaluateTask
 from fedbus.wire.values import ModelRef
+from fedbus_controller import keys
 from fedbus_controller.brief import Brief
 
 MAX_METRICS = 64
@@ -45,7 +46,7 @@ class Scoring:
                 trainer=self._brief.file.trainer,
                 members=len(self.evaluators),
             )
-            yield Ask(("evaluate", self._brief.job, agent), agent, task)
+            yield Ask(keys.EvaluationRequest(self._brief.job, agent), agent, task)
 
     def take(self, agent: str, score: Evaluated) -> Iterator[Action]:
         """Take an answer; the first one of each counts."""
@@ -62,7 +63,7 @@ class Scoring:
         """Wait no longer for these."""
         for agent in agents:
             self._missing.pop(agent, None)
-            yield Cancel(("evaluate", self._brief.job, agent))
+            yield Cancel(keys.EvaluationRequest(self._brief.job, agent))
 
     def metrics(self, trained: Mapping[str, float]) -> dict[str, float]:
         """Put held-out figures beside those of training, which are told apart by `train_`."""

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from fedbus.actions import Action, Key, Note, Run
+from fedbus.actions import Action, Note, Run
 from fedbus.catalogue import as_trained
 from fedbus.errors import Stopped
 from fedbus.wire.jobfile import JobFile, params
 from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent.failure import sentence_of
 from fedbus_edge_agent.flag import Flag
+from fedbus_edge_agent.keys import ReportWrite, StandaloneWork
 from fedbus_edge_agent.reports import OVER, JobReport
 
 MAX_WAITING = 16
@@ -26,7 +27,6 @@ MAX_REMEMBERED = 64
 MAX_REASON = 4096
 MAX_ROUNDS = 1000
 """Of so many rounds, the last ones, a report has the metrics."""
-KIND = "alone"
 OF_MANY: Final[Mapping[str, frozenset[str]]] = {
     "plugins": frozenset({"aggregator", "selector"}),
     "round": frozenset({"agents", "quorum", "deadline_seconds", "weighted"}),
@@ -164,7 +164,7 @@ class Alone:
 
     # ── work ──────────────────────────────────────────────────────────────────────────────────────
 
-    def next(self) -> tuple[Key, Flag, Callable[[], Learnt | None], Action] | None:
+    def next(self) -> tuple[StandaloneWork, Flag, Callable[[], Learnt | None], Action] | None:
         """Take the next lesson; the worker is idle. Comes with what is to be noted about it."""
         if not self._files:
             return None
@@ -183,11 +183,11 @@ class Alone:
         flag = Flag()
         self._current = job, flag
         call = partial(self._learn, lesson, flag)
-        return (KIND, job, number), flag, call, self._say(report)
+        return StandaloneWork(job, number), flag, call, self._say(report)
 
-    def learnt(self, key: Key, result: object) -> Iterator[Action]:
+    def learnt(self, key: StandaloneWork, result: object) -> Iterator[Action]:
         """Take what came of a lesson; what came of one that was ended meanwhile is not counted."""
-        _, job, number = key
+        job, number = key.job, key.number
         self._current = None
         report, file = self._reports.get(job), self._files.get(job)
         if report is None or file is None or isinstance(result, Stopped):
@@ -230,7 +230,7 @@ class Alone:
         while len(self._reports) > MAX_REMEMBERED:
             over = (job for job in self._reports if job not in self._files)
             del self._reports[next(over)]
-        return Run(("note", report.training_id), partial(self._note, report))
+        return Run(ReportWrite(report.training_id), partial(self._note, report))
 
 
 def ignored(file: JobFile) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from functools import partial
 from fedbus.actions import Action, Ask, Cancel, Note, Run, Serve, Unserve
 from fedbus.wire.messages import Decline, Offer, TrainTask
 from fedbus_edge_agent.job_marks import JobMarks
+from fedbus_edge_agent.keys import TaskReply, UpdateRemoval
 from fedbus_edge_agent.outbox import FileBlob, Outbox
 from fedbus_edge_agent.work import Trained
 
@@ -57,7 +58,7 @@ class Answers:
     def again(self, job: str, task: int) -> Iterator[Action]:
         """Give an answer once more, at once: its collector may have forgotten it."""
         said = self._said[job, task]
-        yield Ask(("answer", job, task), said.to, said.message)
+        yield Ask(TaskReply(job, task), said.to, said.message)
 
     def offer(self, trained: Trained) -> Iterator[Action]:
         """Offer an update; the first time with its bytes, if they are few."""
@@ -84,7 +85,7 @@ class Answers:
     def settle(self, job: str, task: int) -> Iterator[Action]:
         """Forget an answer: its collector has said what became of it."""
         self._settled.note(job, task)
-        yield Cancel(("answer", job, task))
+        yield Cancel(TaskReply(job, task))
         said = self._said.pop((job, task), None)
         if said is not None and isinstance(said.message, Offer):
             yield Unserve(said.message.update.digest)
@@ -99,14 +100,14 @@ class Answers:
 
     def discard(self, job: str, task: int) -> Run:
         """Remove an update from the disk."""
-        return Run(("forget", job, task), partial(self._outbox.forget, job, task))
+        return Run(UpdateRemoval(job, task), partial(self._outbox.forget, job, task))
 
     def _say(self, said: _Said, first: Offer | None = None) -> Iterator[Action]:
         job, task = said.message.job, said.message.task
         self._said[job, task] = said
         if said.source is not None and isinstance(said.message, Offer):
             yield Serve(said.message.update.digest, said.source)
-        yield Ask(("answer", job, task), said.to, said.message, first)
+        yield Ask(TaskReply(job, task), said.to, said.message, first)
 
 
 def declined(order: TrainTask, reason: str) -> Decline:

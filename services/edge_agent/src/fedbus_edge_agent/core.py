@@ -17,7 +17,6 @@ from fedbus.actions import (
     Fetched,
     FetchFailed,
     Introduce,
-    Key,
     Local,
     Note,
     Ran,
@@ -29,6 +28,7 @@ from fedbus.actions import (
     Woke,
 )
 from fedbus.errors import FedbusError, Stopped, TrainingError
+from fedbus.keys import Key
 from fedbus.spool import Spools
 from fedbus.wire.messages import (
     Evaluated,
@@ -42,13 +42,15 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
-from fedbus_edge_agent.alone import KIND, Alone, CancelJob, Learnt, Opened, StartJob
+from fedbus_edge_agent import keys
+from fedbus_edge_agent.alone import Alone, CancelJob, Learnt, Opened, StartJob
 from fedbus_edge_agent.answers import MAX_REASON, Answers, declined
-from fedbus_edge_agent.data_watch import DATA, Changes, DataWatch
+from fedbus_edge_agent.data_watch import Changes, DataWatch
 from fedbus_edge_agent.eligibility import Eligibility, changed_names_reason, eligibility
 from fedbus_edge_agent.failure import sentence_of
 from fedbus_edge_agent.gathering import Gathering
 from fedbus_edge_agent.job_marks import JobMarks
+from fedbus_edge_agent.keys import StandaloneWork, TaskKey, TrainingWork, WorkKey
 from fedbus_edge_agent.models import Models
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.tally import Tally
@@ -97,9 +99,9 @@ class AgentCore:
         self._controller = ""  # whoever gave the last order
         choose = bench.choose if isinstance(bench, Chooses) else None
         self._gathering = Gathering(Models(choose), spools)
-        self._tasks: dict[Key, Task] = {}
+        self._tasks: dict[TaskKey, Task] = {}
         self._newest = JobMarks()  # the highest training task it was given
-        self._scores: dict[Key, Evaluated] = {}
+        self._scores: dict[TaskKey, Evaluated] = {}
         self._introduced = ""
 
     def facts(self) -> AgentFacts | None:
@@ -114,7 +116,7 @@ class AgentCore:
 
     def under_way(self) -> dict[str, int]:
         """Count what is being done here for each job, waits included; standalone jobs as well."""
-        return dict(Counter([*(key[1] for key in self._tasks), *self.alone.under_way()]))
+        return dict(Counter([*(key.job for key in self._tasks), *self.alone.under_way()]))
 
     def progress(self) -> float:
         """Of the task that is worked on."""
@@ -126,7 +128,7 @@ class AgentCore:
             case Connected():
                 yield from self._answers.begin()
                 yield from self._watch.begin(now)
-            case Ran(key, _) | RunFailed(key, _) if key == DATA:
+            case Ran(keys.DataReload()) | RunFailed(keys.DataReload()):
                 self._measured = None  # its format may be another
                 yield from self._watch.reloaded(now)
             case Received(sender, TrainTask() | EvaluateTask() | StopJob() as order):
@@ -136,14 +138,18 @@ class AgentCore:
                     self._epoch, self._controller = order.epoch, sender
                     yield from self._ordered(sender, order, now)
             case Received(_, Receipt(job=job, task=number, verdict="stored" | "drop")):
-                yield from self._drop(("train", job, number))
-                yield Cancel(("taken", job, number))
+                yield from self._drop(TrainingWork(job, number))
+                yield Cancel(keys.TaskAcknowledgement(job, number))
                 yield from self._answers.settle(job, number)
-            case Fetched((_, *key, _)) | FetchFailed((_, *key, _)) if tuple(key) in self._tasks:
-                yield from self._went_on(self._tasks[tuple(key)], event, now)
+            case Fetched(keys.TaskInputFetch(of, digest)) | FetchFailed(
+                keys.TaskInputFetch(of, digest)
+            ) if of in self._tasks:
+                yield from self._went_on(self._tasks[of], digest, event, now)
             case Woke(key):
                 yield from self._woke(key, now)
-            case Ran(key, result) | RunFailed(key, result) if key == self._worker.key:
+            case Ran(WorkKey() as key, result) | RunFailed(WorkKey() as key, result) if (
+                key == self._worker.key
+            ):
                 yield from self._worked(key, result, now)
             case Local(order):
                 yield from self._told(order, now)
@@ -167,18 +173,18 @@ class AgentCore:
 
     def _woke(self, key: Key, now: float) -> Iterator[Action]:
         match key:
-            case ("introduce",):
+            case keys.StateRefresh():
                 if self._doing() != self._introduced:
                     yield Introduce()
-            case ("stall",):
+            case keys.StallCheck():
                 yield from self._look_at_worker(now)
-            case ("leave",):
+            case keys.HungExit():
                 yield from self._worker.leave()
-            case ("data",):
+            case keys.DataCheck():
                 yield from self._watch.look(now)
-            case ("taken", job, number):
+            case keys.TaskAcknowledgement(job, number):
                 yield Send(self._controller, TaskTaken(job=job, task=number))
-            case (_, *rest) if task := self._tasks.get(tuple(rest)):
+            case keys.TaskInputRetry(waiting) if task := self._tasks.get(waiting):
                 task.pausing = False
                 yield from self._go_on(now)
             case _:
@@ -192,9 +198,9 @@ class AgentCore:
         match order:
             case TrainTask(job=job, task=number):
                 if number > self._newest[job] and not self._answers.settled(job, number):
-                    yield WakeAt(("taken", job, number), now + TAKEN_SECONDS)
+                    yield WakeAt(keys.TaskAcknowledgement(job, number), now + TAKEN_SECONDS)
                 else:  # it was asked again
-                    yield Cancel(("taken", job, number))
+                    yield Cancel(keys.TaskAcknowledgement(job, number))
                     yield Send(sender, TaskTaken(job=job, task=number))
                 yield from self._train(sender, order, now)
             case EvaluateTask():
@@ -205,7 +211,7 @@ class AgentCore:
                     yield from self._supersede(order)
                     yield from self._take(sender, order, now)
             case _:
-                for key in [key for key in self._tasks if key[1] == order.job]:
+                for key in [key for key in self._tasks if key.job == order.job]:
                     yield from self._drop(key)
                 yield from self._answers.stop(order.job)
                 yield Send(sender, JobStopped(job=order.job))
@@ -249,7 +255,7 @@ class AgentCore:
         self._tasks[task.key] = task
         if isinstance(order, TrainTask) and order.inline is not None:
             self._gathering.unpack(order.base, order.inline)
-        yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
+        yield WakeAt(keys.StateRefresh(), now + INTRODUCE_SECONDS)
         yield from self._go_on(now)
 
     def _eligibility(self, order: Order, facts: AgentFacts) -> Eligibility:
@@ -261,11 +267,12 @@ class AgentCore:
 
     def _supersede(self, order: Order) -> Iterator[Action]:
         """Stop what is under way for an older task of the same kind and job."""
-        kind, job, number = key_of(order)
-        for key in [k for k in self._tasks if k[:2] == (kind, job) and k[2] < number]:
-            yield from self._drop(key)
+        new = key_of(order)
+        for key in [*self._tasks]:
+            if type(key) is type(new) and key.job == new.job and key.number < new.number:
+                yield from self._drop(key)
 
-    def _drop(self, key: Key) -> Iterator[Action]:
+    def _drop(self, key: TaskKey) -> Iterator[Action]:
         """Stop what is under way for a task."""
         task = self._tasks.pop(key, None)
         if task is not None:
@@ -274,9 +281,11 @@ class AgentCore:
 
     # ── gathering and working ─────────────────────────────────────────────────────────────────────
 
-    def _went_on(self, task: Task, event: Fetched | FetchFailed, now: float) -> Iterator[Action]:
+    def _went_on(
+        self, task: Task, digest: str, event: Fetched | FetchFailed, now: float
+    ) -> Iterator[Action]:
         try:
-            yield from self._gathering.arrived(task, event, now)
+            yield from self._gathering.arrived(task, digest, event, now)
         except FedbusError as error:
             yield from self._finish(task, error, now)
         yield from self._go_on(now)
@@ -300,7 +309,7 @@ class AgentCore:
             key, flag, call, note = lesson
             yield note
             yield from self._worker.begin(key, flag, call, now)
-            yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
+            yield WakeAt(keys.StateRefresh(), now + INTRODUCE_SECONDS)
 
     def _push(self, task: Task, now: float) -> Iterator[Action]:
         missing = self._gathering.missing(task)
@@ -324,15 +333,15 @@ class AgentCore:
         )
         yield from self._worker.begin(task.key, task.flag, call, now)
 
-    def _worked(self, key: Key, result: object, now: float) -> Iterator[Action]:
+    def _worked(self, key: WorkKey, result: object, now: float) -> Iterator[Action]:
         """Take what came of the worker's work, well or not, and give it the next."""
         flag = self._worker.flag
         working = next((t for t in self._tasks.values() if t.flag is flag), None)
         yield from self._worker.ended()
         for happened, reason in flag.notes if flag is not None else ():
-            yield Note(happened, {"work": list(key), "reason": reason})
-        self._alone_first = key[0] != KIND
-        if key[0] == KIND:
+            yield Note(happened, {"work": key.words(), "reason": reason})
+        self._alone_first = not isinstance(key, StandaloneWork)
+        if isinstance(key, StandaloneWork):
             yield from self._learnt(key, result, now)
         elif working is not None:
             if self._watch.unsaid:
@@ -353,12 +362,12 @@ class AgentCore:
             yield self._answers.discard(result.kept.offer.job, result.kept.offer.task)
         return TrainingError(reason)
 
-    def _learnt(self, key: Key, result: object, now: float) -> Iterator[Action]:
+    def _learnt(self, key: StandaloneWork, result: object, now: float) -> Iterator[Action]:
         yield from self.alone.learnt(key, result)
-        self.tally.done(KIND, "done" if isinstance(result, Learnt) else "failed")
+        self.tally.done(key.kind, "done" if isinstance(result, Learnt) else "failed")
         if isinstance(result, Learnt):
-            self.tally.measured(key[1], key[2], result.metrics)
-        yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
+            self.tally.measured(key.job, key.number, result.metrics)
+        yield WakeAt(keys.StateRefresh(), now + INTRODUCE_SECONDS)
 
     def _look_at_worker(self, now: float) -> Iterator[Action]:
         yield from self._worker.look(now)
@@ -378,10 +387,10 @@ class AgentCore:
             reason = sentence_of(result)
         if not isinstance(result, Stopped):  # else the process is leaving
             yield from self._answer(task, result, reason)
-        yield WakeAt(("introduce",), now + INTRODUCE_SECONDS)
+        yield WakeAt(keys.StateRefresh(), now + INTRODUCE_SECONDS)
 
     def _answer(self, task: Task, result: object, reason: str) -> Iterator[Action]:
-        order, kind = task.order, task.key[0]
+        order, kind = task.order, task.key.kind
         self.tally.done(kind, "declined" if reason else "done")
         if isinstance(order, TrainTask):
             if isinstance(result, Trained):
@@ -402,7 +411,7 @@ class AgentCore:
         tasks = [*self._tasks.values()]
         task = next((t for t in tasks if t.flag is self._worker.flag), next(iter(tasks), None))
         key = self._worker.key if task is None else task.key
-        return " ".join(str(part) for part in key)
+        return " ".join(map(str, key.words())) if key else ""
 
 
 def _scored(

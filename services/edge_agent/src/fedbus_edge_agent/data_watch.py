@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from fedbus.actions import Action, Introduce, Key, Note, Run, WakeAt
+from fedbus.actions import Action, Introduce, Note, Run, WakeAt
+from fedbus_edge_agent.keys import DataCheck, DataReload
 
 LOOK_SECONDS = 5.0
 """Between two looks at the data; what is being written is waited for."""
-DATA: Key = ("data",)
 
 
 class Changes(Protocol):
@@ -57,13 +57,13 @@ class DataWatch:
             if self._data.notes and self._data.notes != self._told:
                 yield Note("data_notes", {"notes": "; ".join(self._data.notes)})
             self._told = self._data.notes
-            yield WakeAt(DATA, now + LOOK_SECONDS)
+            yield WakeAt(DataCheck(), now + LOOK_SECONDS)
 
     def look(self, now: float) -> Iterator[Action]:
         """Look now; load what is new, or look again in a while."""
         if self._data is not None and self._data.look():
             yield Note("data_changed", {})
-            yield Run(DATA, self._data.reload)  # a task that is worked on ends first
+            yield Run(DataReload(), self._data.reload)  # a task that is worked on ends first
         elif self.unsaid:
             yield from self.reloaded(now)
         else:

@@ -8,6 +8,7 @@ from fedbus.eligibility import input_reason
 from fedbus.errors import StoreError, TrainingError, TransferError
 from fedbus.spool import Spools
 from fedbus.wire.values import Manifest, ModelRef
+from fedbus_edge_agent.keys import TaskInputFetch, TaskInputRetry
 from fedbus_edge_agent.models import Models
 from fedbus_edge_agent.tasks import Task
 
@@ -54,16 +55,18 @@ class Gathering:
                 sink = self._spools.make(manifest.size)
                 task.fetching[manifest.digest] = manifest, sink
                 reference = task.ref.reference(manifest)
-                key = ("fetch", *task.key, manifest.digest)
+                key = TaskInputFetch(task.key, manifest.digest)
                 yield Fetch(key, reference, sink, task.order.members)
 
-    def arrived(self, task: Task, event: Fetched | FetchFailed, now: float) -> Iterator[Action]:
+    def arrived(
+        self, task: Task, digest: str, event: Fetched | FetchFailed, now: float
+    ) -> Iterator[Action]:
         """Take a blob that has come, or try again in a moment.
 
         Raises:
             FedbusError: it is of no use, or has failed to come too often.
         """
-        manifest, spool = task.fetching.pop(event.key[-1])
+        manifest, spool = task.fetching.pop(digest)
         if isinstance(event, Fetched):
             self.models.put(task.ref, manifest, spool)
             return
@@ -72,12 +75,12 @@ class Gathering:
         if task.failures >= MAX_FAILURES:
             raise TransferError(event.reason)
         task.pausing = True
-        yield WakeAt(("retry", *task.key), now + RETRY_SECONDS)
+        yield WakeAt(TaskInputRetry(task.key), now + RETRY_SECONDS)
 
     def stop(self, task: Task) -> Iterator[Action]:
         """Fetch nothing more for a task."""
-        yield Cancel(("retry", *task.key))
+        yield Cancel(TaskInputRetry(task.key))
         for digest, (_, spool) in task.fetching.items():
-            yield Cancel(("fetch", *task.key, digest))
+            yield Cancel(TaskInputFetch(task.key, digest))
             spool.close()
         task.fetching.clear()

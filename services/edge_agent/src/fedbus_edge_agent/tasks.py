@@ -4,20 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from fedbus.actions import Key
 from fedbus.spool import Spool
 from fedbus.wire.messages import EvaluateTask, TrainTask
 from fedbus.wire.values import Manifest, ModelRef
 from fedbus_edge_agent.flag import Flag
+from fedbus_edge_agent.keys import EvaluationWork, TaskKey, TrainingWork
 
 Order: TypeAlias = TrainTask | EvaluateTask
 
 
-def key_of(order: Order) -> Key:
+def key_of(order: Order) -> TaskKey:
     """Name a task: training by its number, evaluation by the version."""
     if isinstance(order, TrainTask):
-        return "train", order.job, order.task
-    return "evaluate", order.job, order.version.version
+        return TrainingWork(order.job, order.task)
+    return EvaluationWork(order.job, order.version.version)
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Task:
     fits: bool = False
 
     @property
-    def key(self) -> Key:
+    def key(self) -> TaskKey:
         """Its name."""
         return key_of(self.order)
 

@@ -26,12 +26,11 @@ from fedbus.effects import (
     Unsubscribe,
 )
 from fedbus.errors import FedbusError
-from fedbus.keys import Key
 from fedbus.node import Identity, Node
 from fedbus.testing.faults import NONE, Faults, Toll
 from fedbus.transfer.outlet import Library
 
-WORK_SECONDS = {"TrainingWork": 0.4, "EvaluationWork": 0.1, "train": 0.4, "evaluate": 0.1}
+WORK_SECONDS = {"TrainingWork": 0.4, "EvaluationWork": 0.1}
 """How long a thread works, by the name of its key; all else is quick."""
 QUICK_SECONDS = 0.005
 RECONNECT_SECONDS = 1.0
@@ -292,8 +291,7 @@ class Ring:
                 node.ran(run.key, result, self.now)
             self._perform(host)
 
-        name = run.key.name if isinstance(run.key, Key) else run.key[0]
-        mean = WORK_SECONDS.get(name, QUICK_SECONDS)
+        mean = WORK_SECONDS.get(run.key.name, QUICK_SECONDS)
         self.at(self.now + self.rng.uniform(0.2, 1.8) * mean, work)
 
     def _schedule(self, host: Host) -> None:
