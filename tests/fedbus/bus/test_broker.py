@@ -247,22 +247,6 @@ def test_free_port_is_none_that_outgoing_connections_are_given() -> None:
 # ── TLS ────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Make a certificate for 127.0.0.1 that vouches for itself, and its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    options = ["req", "-x509", "-nodes", "-days", "2", "-newkey", "ec"]
-    options += ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([openssl, *options, *subject, *files], check=True, capture_output=True)
-    return certificate, key
-
-
 async def test_tls_carries_chunks_in_both_directions(
     certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from fedbus.bus import login, mqtt
+from fedbus.bus import connection, login, mqtt
 from fedbus.bus.base import Packet
 from fedbus.errors import BusError
 from tests.fedbus.bus.fakes import CONNACK, Handler, listening
@@ -86,7 +86,7 @@ async def test_a_broker_that_closes_may_want_tls_or_be_too_old() -> None:
 
 async def test_a_silent_broker_may_be_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits for something else."""
-    monkeypatch.setattr(mqtt, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.3)
     said = await refusal(answering(b""))
     assert "no answer to the login in 0.3 s" in said
     assert "speak MQTT 5" in said

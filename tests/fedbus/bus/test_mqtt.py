@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.bus import frames, mqtt, pipe
+from fedbus.bus import frames, mqtt, pipe, writer
 from fedbus.bus.base import BrokerAddress, Bus, Packet
 from fedbus.bus.broker import LocalBroker, free_port
 from fedbus.errors import BusError
@@ -381,7 +381,7 @@ async def test_fault_in_the_library_ends_the_connection(
 
     async with mqtt.connect(broker.address("agent.b"), name="agent.b", listen=[FOR_B]) as b:
         with monkeypatch.context() as patch:
-            patch.setattr("fedbus.bus.pipe.publication", fail)
+            patch.setattr("fedbus.bus.pipe.read_publication", fail)
             await b.publish(Packet("fedbus/v1/link/agent.b/agent.b/x", b""))
             with pytest.raises(BusError, match=r"RuntimeError\('odd'\)"):
                 await receive(b, 1)
@@ -493,7 +493,7 @@ async def test_full_inbox_lets_the_network_wait_and_loses_nothing(
                 batch = await b.receive()
                 batches.append([int.from_bytes(packet.payload[:4]) for packet in batch])
     assert list(itertools.chain(*batches)) == list(range(40))
-    assert max(map(len, batches)) <= 3 + pipe.PACKETS_PER_TURN
+    assert max(map(len, batches)) <= 3 + writer.PACKETS_PER_TURN
 
 
 async def test_stalled_subscriber_costs_the_broker_little(own_broker: LocalBroker) -> None:

@@ -2,8 +2,12 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,38 +16,25 @@ from fedbus.bus.base import Packet
 from fedbus.bus.frames import Frame
 from fedbus.bus.pipe import Pipe
 from fedbus.errors import BusError
-
-
-@dataclass
-class Properties:
-    packed: bytes = b"\0"
+from tests.fedbus.bus.fakes import cut
 
 
 @dataclass
 class Client:
-    """What paho's client is to the pipe; `near` is its socket."""
+    """What paho's client is to the pipe; `near` is its socket, `waiting` its own packets."""
 
     near: socket.socket | None
     waiting: int = 0
-    blocked: bool = False
     ended: bool = False
     controls: list[Frame] = field(default_factory=list)
-    acknowledged: list[int] = field(default_factory=list)
-    on_loss: Any = None
-    on_publish: Any = None
+    on_end: Any = lambda: None
     on_socket_register_write: Any = None
     on_socket_unregister_write: Any = None
 
     def socket(self) -> Any:  # noqa: ANN401 - as paho has it
         return self.near
 
-    def publish(self, topic: str, payload: Any, qos: int, retain: bool, properties: Any) -> object:  # noqa: ANN401, ARG002
-        self.waiting += 1
-        return self.on_socket_register_write(self, None, self.near)
-
-    def ack(self, mid: int, qos: int) -> None:
-        assert qos == 1
-        self.acknowledged.append(mid)
+    def ping(self) -> None:
         self.waiting += 1
         self.on_socket_register_write(self, None, self.near)
 
@@ -51,14 +42,17 @@ class Client:
         return self.waiting > 0
 
     def loop_write(self) -> None:
-        if self.on_loss is not None:
-            self.on_loss()
-        elif not self.blocked:
-            self.waiting = 0
+        assert self.near is not None
+        with suppress(BlockingIOError):
+            while self.waiting:
+                self.near.send(b"\xc0\0")
+                self.waiting -= 1
+        if not self.waiting:
             self.on_socket_unregister_write(self, None, self.near)
 
     def loop_read(self) -> None:
         self.ended, self.near = True, None
+        self.on_end()
 
 
 @pytest.fixture
@@ -73,10 +67,28 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 def piped(client: Client) -> tuple[Pipe, list[Exception]]:
     """Open a pipe on a client; return the list of its faults with it."""
     faults: list[Exception] = []
-    pipe = Pipe(client, lambda _: Properties(), faults.append, client.controls.append)
+    pipe = Pipe(client, faults.append, client.controls.append)
     pipe.listen()
     pipe.open()
     return pipe, faults
+
+
+def fill(near: socket.socket) -> int:
+    """Write until the socket takes no more; return the number of bytes."""
+    size = 0
+    with suppress(BlockingIOError):
+        while True:
+            size += near.send(bytes(4096))
+    return size
+
+
+def drain(far: socket.socket) -> bytes:
+    """Read all that is there."""
+    taken = b""
+    with suppress(BlockingIOError):
+        while part := far.recv(65_536, socket.MSG_DONTWAIT):
+            taken += part
+    return taken
 
 
 async def test_publisher_that_finds_the_other_end_gone_is_told(
@@ -85,33 +97,80 @@ async def test_publisher_that_finds_the_other_end_gone_is_told(
     """A loss that is noticed while writing does not leave the writer waiting for room."""
     client = Client(ends[0])
     pipe, _ = piped(client)
-    client.on_loss = lambda: pipe.end(BusError("gone"))
+    client.on_end = lambda: pipe.end(BusError("gone"))
+    ends[1].close()
     async with asyncio.timeout(5):
         with pytest.raises(BusError, match="gone"):
             await pipe.send(Packet("t", b""))
+    asyncio.get_running_loop().remove_reader(ends[0].fileno())
 
 
-async def test_one_packet_at_most_waits_in_the_client(
+@pytest.fixture
+def tls_ends(certificate: tuple[Path, Path]) -> Iterator[tuple[ssl.SSLSocket, ssl.SSLSocket]]:
+    """Two ends of one connection, over TLS."""
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(*certificate)
+    client = ssl.create_default_context(cafile=certificate[0])
+    near, far = socket.socketpair()
+    with ThreadPoolExecutor(1) as thread:
+        greeted = thread.submit(server.wrap_socket, far, server_side=True)
+        one = client.wrap_socket(near, server_hostname="127.0.0.1")
+        other = greeted.result()
+    one.setblocking(False)
+    with one, other:
+        yield one, other
+
+
+@pytest.mark.parametrize("pair", ["ends", "tls_ends"])
+async def test_a_failed_send_first_reads_what_has_arrived(
+    pair: str, request: pytest.FixtureRequest
+) -> None:
+    """The broker said why before it closed."""
+    near, far = request.getfixturevalue(pair)
+    client = Client(near)
+    pipe, faults = piped(client)
+    client.on_end = lambda: pipe.end(BusError("gone"))
+    far.send(b"\x30\x04\0\1a\0" + b"\xe0\x01\x8b")
+    far.close()
+    await pipe.send(Packet("t", bytes(2**20)))
+    assert not client.ended
+    assert ([frame.head for frame in client.controls], len(pipe.inbox)) == ([0xE0], 1)
+    async with asyncio.timeout(5):
+        await pipe.inbox.take()
+        with pytest.raises(BusError, match="gone"):
+            await pipe.inbox.take()
+    assert (client.ended, faults) == (True, [])
+    asyncio.get_running_loop().remove_reader(pipe._fd)  # noqa: SLF001 - its socket has none now
+
+
+async def test_packets_wait_for_room_and_leave_whole_and_in_order(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
-    """However many publish at once, the rest wait outside until the socket takes it."""
-    client = Client(ends[0], blocked=True)
+    """However many publish at once, and whatever the client has to say in between."""
+    client = Client(ends[0])
     pipe, _ = piped(client)
+    before = fill(ends[0])
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         for i in range(5):
-            tasks.create_task(pipe.send(Packet(str(i), b"")), name=f"publisher {i}")
+            tasks.create_task(pipe.send(Packet(str(i), bytes(50_000))), name=f"publisher {i}")
         await asyncio.sleep(0)
-        assert client.waiting == 1
-        client.blocked = False
-    assert client.waiting == 0
+        taken = drain(ends[1])
+        client.ping()
+        while len(taken) < before + 5 * 50_008 + 2:
+            taken += drain(ends[1])
+            await asyncio.sleep(0)
+    frames = cut(taken[before:])
+    sizes = [(frame[0], len(frame)) for frame in frames]
+    assert sorted(sizes) == [(0x30, 50_008)] * 5 + [(0xC0, 2)]
+    assert [frame[6:7] for frame in frames if frame[0] == 0x30] == [b"0", b"1", b"2", b"3", b"4"]
 
 
 async def test_waiting_publishers_are_told_of_the_end(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     """All of them, those inside and those outside."""
-    client = Client(ends[0], blocked=True)
-    pipe, _ = piped(client)
+    pipe, _ = piped(Client(ends[0]))
+    fill(ends[0])
     publishers = [asyncio.create_task(pipe.send(Packet("t", b"")), name=str(i)) for i in range(3)]
     await asyncio.sleep(0)
     pipe.end(BusError("gone"))
@@ -192,10 +251,17 @@ async def test_an_acknowledgement_waits_its_turn(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     """It is written as packets are: behind what waits, and told of the end."""
-    client = Client(ends[0])
-    pipe, _ = piped(client)
-    await pipe.acknowledge(7)
-    assert (client.acknowledged, client.waiting) == ([7], 0)
+    pipe, _ = piped(Client(ends[0]))
+    before = fill(ends[0])
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(pipe.send(Packet("t", bytes(20_000))), name="publisher")
+        tasks.create_task(pipe.acknowledge(7), name="acknowledgement")
+        await asyncio.sleep(0)
+        taken = b""
+        while len(taken) < before + 20_008 + 4:
+            taken += drain(ends[1])
+            await asyncio.sleep(0)
+    assert taken[-4:] == b"\x40\x02\0\7"
     pipe.end(BusError("gone"))
     with pytest.raises(BusError, match="gone"):
         await pipe.acknowledge(8)
@@ -208,7 +274,6 @@ async def test_the_first_bytes_are_looked_at_once(
     client, seen = Client(ends[0]), list[bytes]()
     pipe = Pipe(
         client,
-        lambda _: Properties(),
         lambda _: None,
         client.controls.append,
         on_first=lambda first: seen.append(bytes(first)),

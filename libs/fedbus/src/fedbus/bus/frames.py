@@ -8,22 +8,16 @@ times over, which was a third of all that an agent did in a round.
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
-
-from fedbus.bus.base import Packet
-from fedbus.bus.properties import unpack
 
 ROOM = 64 * 1024
 """Bytes there is always room for: what a socket gives at once is more than small packets need."""
 KEPT = 2 * 2**20
 """Bytes that are kept for packets to come, however long one was."""
-LEND_FROM = 32 * 1024
-"""A payload of so many bytes is lent, to those who want that: a view of what was received."""
 LENT_MOST = 4
 _REFERENCES, _FREE = 2, 3
 """To a buffer of which nobody has a view: of whoever holds it and whoever counts."""
-_PUBLISH = 0x30
-_KIND, _QOS_1, _QOS_2, _RETAIN, _DUP = 0xF0, 0x02, 0x04, 0x01, 0x08
+CONNACK, PUBLISH, PUBACK = 0x20, 0x30, 0x40
+QOS_1, _QOS_2, _KIND = 0x02, 0x04, 0xF0
 _LONGEST_LENGTH = 4
 
 
@@ -36,8 +30,8 @@ class Frame:
 
     @property
     def is_publication(self) -> bool:
-        """Whether it is a PUBLISH of quality of service 0 or 1, which `publication` reads."""
-        return self.head & (_KIND | _QOS_2) == _PUBLISH
+        """Whether it is a PUBLISH of QoS 0 or 1, which `publications.py` reads."""
+        return self.head & (_KIND | _QOS_2) == PUBLISH
 
 
 class Frames:
@@ -113,44 +107,3 @@ class Frames:
                 end = at + 1 + length
                 return (at + 1, end) if end <= self._end else None
         raise ValueError("a packet whose length does not end")
-
-
-def publication(frame: Frame, *, lend: bool = False) -> Packet | None:
-    """Read a publication; None if its topic is no text: nobody subscribed to that.
-
-    With `lend` a large payload is a memoryview, and its buffer is used again once that is gone. Of
-    quality of service 1 it has a receipt, its packet identifier, and the mark of a redelivery.
-
-    Raises:
-        ValueError: it ends inside its topic or its properties.
-    """
-    body = frame.body
-    size = int.from_bytes(body[:2])
-    if 2 + size > len(body):
-        raise ValueError(f"a topic of {size} bytes in a packet of {len(body)}")
-    end, receipt = 2 + size, None
-    if frame.head & _QOS_1:
-        if end + 2 > len(body):
-            raise ValueError(f"no packet identifier in a packet of {len(body)} bytes")
-        receipt = int.from_bytes(body[end : end + 2])
-        end += 2
-    said, used = unpack(body[end:])
-    try:
-        topic = str(body[2 : 2 + size], "utf-8")
-    except UnicodeDecodeError:
-        return None
-    content = body[end + used :]
-    payload = cast("bytes", content) if lend and len(content) >= LEND_FROM else bytes(content)
-    if not said and receipt is None:  # as nearly always
-        return Packet(topic, payload, bool(frame.head & _RETAIN))
-    return Packet(
-        topic,
-        payload,
-        bool(frame.head & _RETAIN),
-        said.get("ContentType"),
-        said.get("ResponseTopic"),
-        said.get("CorrelationData"),
-        said.get("MessageExpiryInterval"),
-        receipt,
-        bool(frame.head & _DUP),
-    )

@@ -152,6 +152,7 @@ class Offer:
     shares: bool = True
     longest: int | None = None
     session_seconds: int | None = None
+    unacknowledged: int = 65_535
 
     @classmethod
     def of(cls, said: object) -> "Offer":
@@ -163,6 +164,7 @@ class Offer:
             shares=bool(getattr(said, "SharedSubscriptionAvailable", 1)),
             longest=getattr(said, "MaximumPacketSize", None),
             session_seconds=getattr(said, "SessionExpiryInterval", None),
+            unacknowledged=getattr(said, "ReceiveMaximum", 65_535),
         )
 
     @property

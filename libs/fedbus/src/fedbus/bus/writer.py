@@ -1,0 +1,179 @@
+"""The writing half of a connection: our packets whole and in order, paho's own between them.
+
+paho keeps what it has to say (pings, subscriptions, the goodbye) in a queue of its own. The queue
+is written before or after a packet of ours, never inside one.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from fedbus.errors import BusError
+
+PACKETS_PER_TURN = 32
+"""Packets sent before other tasks get their turn."""
+JOIN_UP_TO_BYTES = 16 * 1024
+"""A payload up to this length is joined to its header: one segment, one system call."""
+
+
+class Client(Protocol):
+    """The public methods of a paho client that a foreign event loop calls."""
+
+    on_socket_register_write: Any
+    on_socket_unregister_write: Any
+
+    def socket(self) -> Any:  # noqa: ANN401 - what paho calls a socket
+        """Return its socket; None once it is closed."""
+
+    def want_write(self) -> bool:
+        """Whether packets of its own wait to be written."""
+
+    def loop_write(self) -> object:
+        """Write as many of them as the socket takes."""
+
+    def loop_read(self) -> object:
+        """Read one packet, or the end of the connection."""
+
+
+class Writer:
+    """Write to the socket of a paho client; let publishers wait while it takes no more."""
+
+    def __init__(self, client: Client, on_failure: Callable[[], None]) -> None:
+        self._client = client
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._fd = -1
+        self._tls = False
+        self._rest: list[memoryview] = []
+        self._begun = False
+        self._watching = False
+        self._room = asyncio.Event()  # for another packet
+        self._room.set()
+        self._end: BusError | None = None
+        self._in_turn = 0
+
+    def open(self) -> None:
+        """Take over the client's callbacks for writing; it is logged in."""
+        client = self._client
+        self._fd = client.socket().fileno()
+        self._tls = isinstance(client.socket(), ssl.SSLSocket)
+        client.on_socket_register_write = self._watch
+        client.on_socket_unregister_write = self._unwatch_if_done
+        if client.want_write():
+            self._watch()
+
+    def end(self, error: BusError) -> None:
+        """Wake whoever waits to send, with this error; what has been begun is still written."""
+        self._end = self._end or error
+        self._room.set()
+
+    def close(self, error: BusError) -> None:
+        """Drop every reference that leads back to the connection; senders get this error."""
+        self._end, self._on_failure = error, lambda: None
+        self._rest = []
+        self._room.set()
+
+    async def write(self, head: bytes, payload: bytes | memoryview = b"") -> None:
+        """Write a packet; wait while the socket is full.
+
+        A cancelled caller leaves the stream whole: what is left of its packet is still written.
+
+        Raises:
+            BusError: the connection ended.
+        """
+        while not self._room.is_set():
+            await self._room.wait()
+        self._raise_if_ended()
+        if self._tls or len(payload) <= JOIN_UP_TO_BYTES:
+            self._rest = [memoryview(b"".join((head, payload)))]
+        else:
+            self._rest = [memoryview(head), memoryview(payload)]
+        self._push()
+        self._raise_if_ended()  # writing may find the other end gone
+        if self._rest or self._client.want_write():
+            self._rest = [_owned(part) for part in self._rest]
+            self._room.clear()
+            self._watch()
+            await self._room.wait()
+            self._raise_if_ended()
+            return
+        self._in_turn += 1
+        if self._in_turn >= PACKETS_PER_TURN:
+            self._in_turn = 0
+            await asyncio.sleep(0)
+
+    def _push(self) -> None:
+        """Write what is left of our packet and what paho has to say, as far as the socket takes it.
+
+        A packet of ours counts as begun with the first attempt: TLS may have sent a part of it when
+        it reports that it sent nothing.
+        """
+        sock = self._client.socket()
+        if sock is None:
+            self._rest = []
+            return
+        if not self._begun and self._client.want_write():
+            self._client.loop_write()
+            if self._client.want_write():
+                return
+        try:
+            while self._rest:
+                self._begun = True
+                one = len(self._rest) == 1
+                self._written(sock.send(self._rest[0]) if one else sock.sendmsg(self._rest))
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except OSError:
+            self._fail(sock)
+            return
+        self._begun = False
+        if self._client.want_write():
+            self._client.loop_write()
+
+    def _written(self, count: int) -> None:
+        while self._rest and count >= len(self._rest[0]):
+            count -= len(self._rest.pop(0))
+        if count:
+            self._rest[0] = self._rest[0][count:]
+
+    def _fail(self, sock: Any) -> None:  # noqa: ANN401 - as paho has it
+        """End the connection; what the broker said before it closed is read first."""
+        self._rest, self._begun = [], False
+        with suppress(OSError):
+            # Of the base class: that of `SSLSocket` also ends decryption of what has arrived.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        self._on_failure()
+
+    def _raise_if_ended(self) -> None:
+        if self._end is not None:
+            raise self._end
+
+    # ── what the client and the event loop call ──────────────────────────────────────────────────
+
+    def _watch(self, *_: object) -> None:
+        if not self._watching and self._client.socket() is not None:
+            self._loop.add_writer(self._fd, self._on_writable)
+            self._watching = True
+
+    def _unwatch_if_done(self, *_: object) -> None:
+        if not self._rest or self._client.socket() is None:
+            self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._loop.remove_writer(self._fd)
+            self._watching = False
+
+    def _on_writable(self) -> None:
+        self._push()
+        if not self._rest and not self._client.want_write():
+            self._unwatch()
+            self._room.set()
+
+
+def _owned(part: memoryview) -> memoryview:
+    """Copy bytes that their owner may change while they wait, say after a cancellation."""
+    return part if isinstance(part.obj, bytes) else memoryview(bytes(part))
