@@ -14,6 +14,7 @@ from fedbus.cli.main import app
 from fedbus.data import npz, rows
 from fedbus.data.about import About
 from fedbus.data.split import SAMPLERS, parts, picture
+from fedbus.errors import TrainingError
 
 RUNNER = CliRunner()
 CLASSES = 10
@@ -139,13 +140,12 @@ def test_many_agents_and_many_classes_have_a_picture_too(tmp_path: Path) -> None
     """Without a name for each."""
     pytest.importorskip("matplotlib")
     table = np.ones((300, 150), np.int64)
-    picture.draw(
-        tmp_path / "a.png", "a", [str(n) for n in range(300)], [str(n) for n in range(150)], table
-    )
-    picture.draw(tmp_path / "b.svg", "b", ["1", "2"], [str(n) for n in range(15)], table[:2, :15])
-    assert "<svg" in (tmp_path / "b.svg").read_text(encoding="utf-8")
-    with pytest.raises(Exception, match=r"c\.png: there is no folder"):
-        picture.draw(tmp_path / "nowhere" / "c.png", "c", ["1"], ["0"], table[:1, :1])
+    png = picture.draw(".png", "a", [*map(str, range(300))], [*map(str, range(150))], table)
+    assert png.startswith(b"\x89PNG")
+    svg = picture.draw(".svg", "b", ["1", "2"], [*map(str, range(15))], table[:2, :15])
+    assert b"<svg" in svg
+    with pytest.raises(TrainingError, match=r"c\.png: there is no folder"):
+        picture.check_picture(tmp_path / "nowhere" / "c.png")
 
 
 def test_quantities_are_dealt_by_chance_or_size(tmp_path: Path) -> None:

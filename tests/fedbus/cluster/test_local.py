@@ -74,10 +74,10 @@ async def test_a_home_without_room_is_a_sentence(
 ) -> None:
     """Not a traceback; the broker's files are the first that are written."""
 
-    def full(*_: object) -> None:
+    def full(*_: object, **_options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(broker, "write_private", full)
+    monkeypatch.setattr(broker, "atomic_write", full)
     cluster = LocalCluster(ClusterPlan(home=tmp_path / "home"))
     with pytest.raises(StoreError, match="home: No space left on device"):
         async with cluster:

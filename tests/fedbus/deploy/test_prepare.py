@@ -94,5 +94,5 @@ def test_the_command_line_does_the_same(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("os.chown", lambda path, user, _: given.update({str(path): user}))
     main([str(tmp_path), "--agents", "1"])
     assert given[str(tmp_path / "collectors" / "1")] == 10002
-    assert given[str(tmp_path / "broker" / "acl.new")] == 1883
-    assert given[str(tmp_path / "agents" / "1" / "data.npz.new")] == 10005
+    assert given[str(tmp_path / "broker" / ".acl.new")] == 1883
+    assert given[str(tmp_path / "agents" / "1" / ".data.npz.new")] == 10005

@@ -9,7 +9,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any, Final
@@ -17,8 +17,8 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.lib import format as npy
 
+from fedbus.atomic_write import open_atomic
 from fedbus.errors import LayoutError
-from fedbus.interruption import undisturbed
 from fedbus.layout import Array, Weights
 
 SUFFIX = ".npy"
@@ -47,30 +47,18 @@ _UNREADABLE: Final = (
 """What a file raises that is none, is torn, or is locked with a password."""
 
 
-def unfinished(path: Path) -> Path:
-    """Name the file beside it that is written first."""
-    return path.with_name(f".{path.name}.new")
-
-
 def write_npz(path: Path, weights: Weights) -> None:
-    """Write named arrays in one step, so that nobody reads a half of them.
+    """Write named arrays in one step: a reader never finds a part of them.
 
     numpy's own savez leaves its archive open where the disk is full, to fail once more later.
 
     Raises:
         OSError: the disk is full, or not writable; nothing is left of the file.
     """
-    new = unfinished(path)
-    try:
-        with new.open("wb") as file, zipfile.ZipFile(file, "w") as archive:
-            for name, array in weights.items():
-                with archive.open(f"{name}{SUFFIX}", "w", force_zip64=True) as entry:
-                    _write(entry, array)
-        new.replace(path)
-    except BaseException:  # Ctrl-C as well
-        with undisturbed(), suppress(OSError):
-            new.unlink(missing_ok=True)  # on a disk that is full every byte counts
-        raise
+    with open_atomic(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in weights.items():
+            with archive.open(f"{name}{SUFFIX}", "w", force_zip64=True) as entry:
+                _write(entry, array)
 
 
 def _write(file: IO[bytes], array: Array) -> None:

@@ -5,6 +5,7 @@ A folder for each job: its file as it came, its report, and the weights its last
 
 from pathlib import Path
 
+from fedbus.atomic_write import atomic_write
 from fedbus.errors import StoreError, TrainingError, WireError
 from fedbus.layout import Layout, Weights
 from fedbus.weights import decode
@@ -59,9 +60,7 @@ class Lessons:
             return known == file and not path.with_name("report.json").exists()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            new = path.with_name(".job.json.new")
-            new.write_bytes(file)
-            new.rename(path)
+            atomic_write(path, file)
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
         return True
@@ -81,10 +80,8 @@ class Lessons:
             StoreError: the disk is full, or not writable.
         """
         path = self._folder / report.training_id / "report.json"
-        new = path.with_name(".report.json.new")
         try:
-            new.write_bytes(codec.to_json(report))
-            new.rename(path)
+            atomic_write(path, codec.to_json(report))
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
 

@@ -1,7 +1,7 @@
 """Models that were brought to this agent by hand: for standalone jobs, with no repository.
 
 One folder for each version, `{name}~{version}`: its card, its weights as a blob, and the files the
-card names, by digest. Everything is written beside its place and renamed.
+card names, by digest. Each file is replaced atomically.
 """
 
 import os
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fedbus.atomic_write import atomic_write
 from fedbus.digests import hasher
 from fedbus.errors import FedbusError, StoreError, TransferError
 from fedbus.frameworks.tflite_admission import TFLITE
@@ -120,7 +121,7 @@ class LocalModels:
         folder = self._folder / f"{metadata.model}~{metadata.model_version}"
         with _disk(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            _rename_into(folder / "card.json", codec.to_json(card))
+            atomic_write(folder / "card.json", codec.to_json(card))
         return "new"
 
     @contextmanager
@@ -147,7 +148,7 @@ class LocalModels:
         """
         blob = read_npz(upload, Layout.read(model.card.layout))
         with _disk(model.folder):
-            _rename_into(model.weights, blob)
+            atomic_write(model.weights, blob)
 
     def take_file(self, model: LocalModel, upload: Path) -> None:
         """Take a file that the card names, whichever it is.
@@ -185,12 +186,6 @@ def _read(path: Path) -> LocalModel | None:
     except (OSError, FedbusError):
         return None
     return LocalModel(path.parent, path.parent.name.partition("~")[2], card)
-
-
-def _rename_into(path: Path, data: bytes | bytearray) -> None:
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(data)
-    new.rename(path)
 
 
 def _digest(path: Path) -> str:

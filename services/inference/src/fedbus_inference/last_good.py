@@ -4,10 +4,10 @@ The broker retains the newest version only. If that one is put aside, a service 
 answers with the one before.
 """
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
+from fedbus.atomic_write import atomic_write
 from fedbus.errors import WireError
 from fedbus.wire import codec
 from fedbus.wire.states import ModelLatest
@@ -30,9 +30,7 @@ class LastGood:
         path = self._path(self._folder, latest.model)
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            new = path.with_name(f".{path.name}.{os.getpid()}.new")
-            new.write_bytes(codec.to_json(latest))
-            new.replace(path)
+            atomic_write(path, codec.to_json(latest), shared=True)
 
     def recall(self, model: str) -> ModelLatest | None:
         """Name the last version of a model that answered, if any did."""

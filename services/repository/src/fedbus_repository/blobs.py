@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from weakref import finalize
 
+from fedbus.atomic_write import sync_folder
 from fedbus.errors import TransferError
 from fedbus.wire.values import Manifest
 from fedbus_repository.disk import At, translated
@@ -168,8 +169,5 @@ class BlobFolder:
             os.fsync(fd)
 
     def _sync_folder(self, folder: Path) -> None:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self._sync(fd)
-        finally:
-            os.close(fd)
+        if self._durable:
+            sync_folder(folder)

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from fedbus.atomic_write import PRIVATE, atomic_write
 from fedbus.bus.base import BrokerAddress
 from fedbus.bus.broker_files import BrokerConfig, Rules, acl_file, password_file
 from fedbus.errors import BusError, SettingsError
-from fedbus.private_files import write_private
 from fedbus.wire.topics import access_rules
 
 START_SECONDS = 10.0
@@ -138,10 +138,10 @@ class LocalBroker:
             return
         self._check_port()
         (self.home / "data").mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(self.home / "mosquitto.conf", self._config().text())
+        self._write("mosquitto.conf", self._config().text())
         if self.accounts:
-            write_private(self.home / "passwords", password_file(self.accounts))
-            write_private(self.home / "acl", acl_file(self.accounts, self._rules))
+            self._write("passwords", password_file(self.accounts))
+            self._write("acl", acl_file(self.accounts, self._rules))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the program we found, our own configuration
                 [*self._launcher, mosquitto(), "-c", str(self.home / "mosquitto.conf")],
@@ -168,6 +168,9 @@ class LocalBroker:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def _write(self, name: str, text: str) -> None:
+        atomic_write(self.home / name, text.encode(), mode=PRIVATE)
 
     def _config(self) -> BrokerConfig:
         return BrokerConfig(

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
+from fedbus.atomic_write import PRIVATE, atomic_write
 from fedbus.bus.broker_files import BrokerConfig, acl_file, names_in, new_password, password_file
 from fedbus.cli import show
 from fedbus.client.errors import Failed
 from fedbus.errors import SettingsError
-from fedbus.private_files import write_private
 from fedbus.wire.values import IDENT_SAID, ROLES, is_node
 
 BROKER_USER = "mosquitto"
@@ -73,18 +73,23 @@ def change(folder: Path, nodes: Iterable[str], remove: bool, host: str, port: in
     lines = before.splitlines(keepends=True)
     kept = [line for line in lines if not remove or line.partition(":")[0] not in wanted]
     after = "".join(kept) + password_file(new)
-    write_private(passwords, after)
-    write_private(folder / "acl", acl_file(names_in(after)))
+    _write(passwords, after)
+    _write(folder / "acl", acl_file(names_in(after)))
     for node, password in new.items():
-        write_private(folder / "logins" / node, password)
+        _write(folder / "logins" / node, password)
     for node in wanted if remove else ():
         (folder / "logins" / node).unlink(missing_ok=True)
     conf = folder / "mosquitto.conf"
     made = not conf.exists()
     if made:
-        write_private(conf, _config(folder, host, port).text())
+        _write(conf, _config(folder, host, port).text())
     _give_to_broker(folder)
     return list(_said(folder, names_in(after), new, made=made))
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file that nobody could make again: its passwords exist here only."""
+    atomic_write(path, text.encode(), mode=PRIVATE, durable=True)
 
 
 def _refuse_others(acl: Path, known: list[str]) -> None:

@@ -1,12 +1,12 @@
-"""Weights kept in a file: an .npz that is there whole or not at all."""
+"""Files that the command writes for its user, whole or not at all."""
 
-from contextlib import suppress
 from pathlib import Path
 
+from fedbus.atomic_write import atomic_write, temporary_path
 from fedbus.client.errors import Failed
 from fedbus.errors import SettingsError
 from fedbus.layout import Weights
-from fedbus.npz import unfinished, write_npz
+from fedbus.npz import write_npz
 
 
 def check_writable(path: Path) -> None:
@@ -17,7 +17,7 @@ def check_writable(path: Path) -> None:
     """
     if path.is_dir():
         raise SettingsError(f"{path}: a folder; a file is written there")
-    new = unfinished(path)
+    new = temporary_path(path)
     try:
         new.open("wb").close()
         new.unlink()
@@ -31,18 +31,14 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         Failed: the disk is full, or the file cannot be written any more; nothing is left of it.
     """
-    new = unfinished(path)
     try:
-        new.write_bytes(data)
-        new.replace(path)
+        atomic_write(path, data)
     except OSError as error:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
         raise Failed(f"{path}: {error.strerror}") from error
 
 
 def write_weights(path: Path, weights: Weights) -> None:
-    """Write named arrays in one step, so that nobody reads a half of them.
+    """Write named arrays in one step, so that no reader finds a part of them.
 
     Raises:
         Failed: the disk is full, or the file cannot be written any more; nothing is left of it.

@@ -2,13 +2,14 @@
 
 import errno
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedbus.atomic_write import open_atomic
 from fedbus.cli import show
 from fedbus.cli.source import Loader, Options, Source, read_source
 from fedbus.client.errors import Failed
@@ -198,25 +199,23 @@ def _write(data: "Dataset", wish: Wish, parts: Mapping[str, Any], drawn: tuple[A
     from fedbus.data.split.picture import draw
 
     # A picture that cannot be drawn must not cost the shards that are there.
-    new = None if wish.plot is None else wish.plot.with_name(f".new-{wish.plot.name}")
     made = [one for one in (wish.to, *wish.to.parents) if not one.exists()]
     try:
-        with replacing(wish.to, _there(wish.to)) as room:
+        with ExitStack() as after, replacing(wish.to, _there(wish.to)) as room:
             write_parts(data, {room / name: hand for name, hand in parts.items()})
-            if new is not None:
+            if wish.plot is not None:
                 title = f"{Path(wish.source).name} dealt by {wish.by}, seed {wish.seed}"
-                draw(new, title, *drawn)
-        if new is not None and wish.plot is not None:
-            new.replace(wish.plot)
+                # Renamed after the shards are in their place, and gone if they cannot be.
+                picture = after.enter_context(open_atomic(wish.plot))
+                picture.write(draw(wish.plot.suffix.lower(), title, *drawn))
     except OSError as error:
-        raise SettingsError(f"{wish.plot}: {error.strerror or error}") from error
+        raised = Failed if error.errno in _NO_ROOM else SettingsError
+        raise raised(f"{wish.plot}: {error.strerror or error}") from error
     except TrainingError as error:
         if isinstance(cause := error.__cause__, OSError) and cause.errno in _NO_ROOM:
             raise Failed(str(error)) from error
         raise
     finally:
-        if new is not None:
-            new.unlink(missing_ok=True)
         with suppress(OSError):  # what holds shards stays
             for folder in made:
                 folder.rmdir()

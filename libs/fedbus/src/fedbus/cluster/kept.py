@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from fedbus.private_files import write_private
+from fedbus.atomic_write import PRIVATE, atomic_write
 
 FILE = "logins.json"
 
@@ -44,4 +44,4 @@ def write(home: Path, kept: Kept) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    write_private(home / FILE, json.dumps(asdict(kept), indent=1))
+    atomic_write(home / FILE, json.dumps(asdict(kept), indent=1).encode(), mode=PRIVATE)

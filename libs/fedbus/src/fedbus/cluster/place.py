@@ -17,9 +17,9 @@ from pathlib import Path
 from shlex import quote
 from typing import Self
 
+from fedbus.atomic_write import PRIVATE, atomic_write
 from fedbus.bus.base import BrokerAddress
 from fedbus.errors import SettingsError
-from fedbus.private_files import write_private
 from fedbus.wire.values import role_of
 
 STATE = "cluster.json"
@@ -121,7 +121,8 @@ class Claim:
 
     def publish(self, place: Place, *, register: bool = True) -> None:
         """Let others find it; with `register`, also those who do not know its home."""
-        write_private(self.home / STATE, json.dumps(asdict(place), indent=1))
+        described = json.dumps(asdict(place), indent=1).encode()
+        atomic_write(self.home / STATE, described, mode=PRIVATE)
         if register:
             with suppress(OSError):  # then it is found only by those who name its home
                 _register(self.home)

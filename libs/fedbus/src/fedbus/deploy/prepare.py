@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fedbus.atomic_write import open_atomic
 from fedbus.bus.broker_files import acl_file, new_password, password_file
 from fedbus.data.digits import SEED, digits
 from fedbus.data.split import dirichlet, hold_out
@@ -74,14 +75,13 @@ class Folders:
             self._give(folder, role)
 
     def write(self, path: Path, data: bytes, role: str) -> None:
-        """Replace a file in one step by one that only its owner can read."""
-        new = path.with_name(path.name + ".new")
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-        with os.fdopen(descriptor, "wb") as file:
+        """Replace a file in one step by one that only its owner can read.
+
+        It outlives a power cut: an empty password file would never be written again.
+        """
+        with open_atomic(path, mode=0o400, durable=True) as file:
             file.write(data)
-        self._give(new, role)
-        new.replace(path)
+            self._give(Path(file.name), role)
 
     def _give(self, path: Path, role: str) -> None:
         if role in self.owners:

@@ -8,13 +8,13 @@ then died while they worked with it, is put aside.
 """
 
 import json
-import os
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from fedbus.atomic_write import atomic_write
 from fedbus.catalogue import FRAMEWORKS
 from fedbus.digests import digest_of
 from fedbus.errors import TrainingError
@@ -152,6 +152,4 @@ def _write(path: Path | None, text: str) -> None:
         return
     with suppress(OSError):  # a disk that is full or read-only: the next process tries again
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.{os.getpid()}.new")
-        new.write_text(text, encoding="utf-8")
-        new.replace(path)
+        atomic_write(path, text.encode(), shared=True)

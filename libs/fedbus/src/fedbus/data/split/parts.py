@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from fedbus.atomic_write import open_atomic
 from fedbus.data.about import About
 from fedbus.data.dataset import Dataset
 from fedbus.data.split.dealing import Rows
@@ -127,12 +128,11 @@ def _array(path: Path, rows: Rows, like: Array) -> Any:  # noqa: ANN401 - numpy 
 
 
 def _pack(room: Path, number: int, path: Path, about: About) -> None:
-    new = room / f"{number}.npz"
     names = {"classes": about.classes, "columns": about.columns}
     for name, words in names.items():
         if words:
             np.save(room / f"{number}.{name}.npy", np.array(words))
-    with zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
+    with open_atomic(path) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
         for name in ("x", "y", *(name for name, words in names.items() if words)):
             file = room / f"{number}.{name}.npy"
             # Dated as numpy dates them, so that the same rows make the same bytes.
@@ -140,4 +140,3 @@ def _pack(room: Path, number: int, path: Path, about: About) -> None:
             with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
                 shutil.copyfileobj(source, target, 1 << 20)
             file.unlink()
-    new.rename(path)

@@ -1,5 +1,6 @@
 """How uneven a split is: in numbers, and as a picture (`pip install "fedbus[plot]"`)."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -62,15 +63,13 @@ def check_picture(file: Path, made: Path | None = None) -> None:
 
 
 def draw(
-    file: Path, title: str, names: Sequence[str], classes: Sequence[str], table: Counts
-) -> None:
+    form: str, title: str, names: Sequence[str], classes: Sequence[str], table: Counts
+) -> bytes:
     """Draw a bar for each agent, as long as it has rows, in a colour for each class.
 
-    Raises:
-        TrainingError: it cannot be written there.
+    `form` is one of `SUFFIXES`; returned is the content of such a file.
     """
-    check_picture(file)
-    from matplotlib import colormaps, rc_context  # noqa: PLC0415 - as above
+    from matplotlib import colormaps, rc_context  # noqa: PLC0415 - only where a picture is drawn
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     if len(classes) > MAX_CLASSES:
@@ -92,10 +91,9 @@ def draw(
     axes.set_yticklabels(list(names)[:: max(1, len(names) // _NAMED)])
     if classes and len(classes) <= _LEGEND:
         axes.legend(title="class", loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
-    try:
-        # Without a date and random names, so that the same split makes the same bytes.
-        dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-        with rc_context({"svg.hashsalt": "fedbus"}):
-            figure.savefig(file, dpi=120, metadata=dated.get(file.suffix.lower()))
-    except OSError as error:
-        raise TrainingError(f"{file}: {error.strerror or error}") from error
+    # Without a date and random names, so that the same split makes the same bytes.
+    dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    content = io.BytesIO()
+    with rc_context({"svg.hashsalt": "fedbus"}):
+        figure.savefig(content, format=form[1:], dpi=120, metadata=dated.get(form))
+    return content.getvalue()

@@ -1,0 +1,84 @@
+"""Atomic replacement of files: a reader finds the old content or the new one, never a part.
+
+The content is written to a hidden file in the same folder, which is then renamed. A process that is
+killed while it writes leaves that hidden file; the next write of the same file removes it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import IO, Final
+
+from fedbus.interruption import undisturbed
+
+PRIVATE: Final = 0o600
+"""Mode of a file that only its owner can read: a password, or what leads to one."""
+_PUBLIC: Final = 0o666
+"""Mode of any other file, less the process's umask."""
+
+
+def temporary_path(path: Path, *, shared: bool = False) -> Path:
+    """Return where the new content of a file is written first; see `open_atomic` for `shared`."""
+    number = f".{os.getpid()}" if shared else ""
+    return path.with_name(f".{path.name}{number}.new")
+
+
+@contextmanager
+def open_atomic(
+    path: Path, *, mode: int = _PUBLIC, shared: bool = False, durable: bool = False
+) -> Iterator[IO[bytes]]:
+    """Open a new file that takes the place of `path` when the block ends.
+
+    Whatever fails (a full disk, an exception in the block, Ctrl-C), the old file stays as it was
+    and the new one is removed.
+
+    Args:
+        path: The file to replace or to create; its folder must exist.
+        mode: Permissions of the new file, less the process's umask.
+        shared: Several processes may write this file at the same time; the last one wins.
+        durable: Sync the file before it is renamed and the folder afterwards, so that neither a
+            power cut nor a crash of the system loses what this call has written.
+
+    Raises:
+        OSError: The file cannot be written. If only the sync of the folder failed, the new file is
+            in place, and a power cut may undo that.
+    """
+    new = temporary_path(path, shared=shared)
+    new.unlink(missing_ok=True)
+    try:
+        with open(new, "xb", opener=partial(os.open, mode=mode)) as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:  # Ctrl-C as well
+        with undisturbed(), suppress(OSError):
+            new.unlink(missing_ok=True)  # on a full disk every byte counts
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def atomic_write(
+    path: Path,
+    data: bytes | bytearray | memoryview,
+    *,
+    mode: int = _PUBLIC,
+    shared: bool = False,
+    durable: bool = False,
+) -> None:
+    """Replace the content of a file in one step; options and errors are those of `open_atomic`."""
+    with open_atomic(path, mode=mode, shared=shared, durable=durable) as file:
+        file.write(data)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync a folder, so that a power cut does not undo the creation or renaming of its files."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
