@@ -1,6 +1,7 @@
 """The boundaries of the house: who may import whom, and what stays out of an agent's memory."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -80,6 +81,28 @@ def test_a_service_imports_no_other_service(service: Path) -> None:
         if package.startswith("fedbus_") and package != service.name
     }
     assert imports == set()
+
+
+LIMIT = re.compile(r"_?(?P<name>(?:MAX|MIN|MOST|LONGEST|LARGEST)(?:_[A-Z_]+)?)")
+
+
+def limits_in(path: Path) -> Iterator[str]:
+    """Name the limits that a module defines, without the underscore of a private one."""
+    for node in ast.parse(path.read_text(), path).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                if found := LIMIT.fullmatch(name):
+                    yield found["name"]
+
+
+def test_no_two_modules_define_a_limit_of_one_name() -> None:
+    """A model card was at most 1 MiB to one service and 4 MiB to another: see wire/limits.py."""
+    places: dict[str, list[str]] = {}
+    for path in chain(FEDBUS.rglob("*.py"), *(service.rglob("*.py") for service in SERVICES)):
+        for name in limits_in(path):
+            places.setdefault(name, []).append(relative(path))
+    assert len(places) > 50  # it finds what it looks for
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 RING = {FEDBUS / "testing" / "births.py", FEDBUS / "testing" / "simulation.py"}

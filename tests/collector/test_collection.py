@@ -11,6 +11,7 @@ from fedbus.layout import Layout
 from fedbus.spool import Spools
 from fedbus.weights import decode, encode
 from fedbus.wire import codec
+from fedbus.wire.limits import MAX_CARD_BYTES
 from fedbus.wire.messages import (
     CommitRefused,
     Committed,
@@ -22,7 +23,6 @@ from fedbus.wire.messages import (
     RoundOpened,
 )
 from fedbus_collector import keys
-from fedbus_collector.preparation import MAX_CARD
 from tests.collector.stand import (
     BASE,
     CARD,
@@ -168,9 +168,9 @@ def test_a_card_that_cannot_be_used_fails_the_round(card: bytes, reason: str) ->
 def test_a_card_too_large_to_be_one_is_not_fetched() -> None:
     """Nothing is reserved for it."""
     stand = Stand()
-    card = replace(version().card, size=MAX_CARD + 1)
+    card = replace(version().card, size=MAX_CARD_BYTES + 1)
     stand.hear(CONTROLLER, order(base=replace(version(), card=card)))
-    assert f"at most {MAX_CARD}" in stand.ended.reason
+    assert f"at most {MAX_CARD_BYTES}" in stand.ended.reason
     assert stand.spools.used == 0
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbus.wire import codec
+from fedbus.wire.limits import MAX_MESSAGE_BYTES
 from fedbus.wire.values import RoundRecord
 from fedbus_collector.round import Phase, Round, Verdict
 from tests.collector.stand import A, B, C, blob, offer, order
@@ -123,7 +124,7 @@ def test_whatever_agents_say_makes_a_record_that_can_be_read() -> None:
             round_.refuse(agent, "because " * 500)
     packed = codec.pack(round_.record())
     record = codec.unpack(RoundRecord, packed)
-    assert len(packed) < codec.MAX_MESSAGE / 2
+    assert len(packed) < MAX_MESSAGE_BYTES / 2
     assert len(record.contributors) == len(record.refusals) == 300
     assert all(math.isfinite(value) for value in record.metrics.values())
 

@@ -20,7 +20,7 @@ from fedbus.wire.messages import (
 from fedbus.wire.states import JobState, RefusedRequest
 from fedbus.wire.topics import JOB_REFUSED
 from fedbus_controller import keys
-from fedbus_controller.requests import MOST, PROOFS
+from fedbus_controller.requests import MAX_HELD_REQUESTS, PROOFS
 from tests.controller.stand import JOB, REPLY, REPOSITORY, Stand, job_file, loaded
 
 STORED = JobStored(job=JOB, secret=b"s" * 32, base=loaded().latest)
@@ -137,18 +137,18 @@ def test_a_cancel_that_lost_its_lease_is_asked_again_under_the_next() -> None:
 def test_more_than_can_be_held_is_refused_with_a_sentence() -> None:
     """To its asker, on the job's topic and in the log; the rest still waits."""
     stand = Stand()
-    for number in range(MOST):
+    for number in range(MAX_HELD_REQUESTS):
         stand.submit(job_file(training_id=f"job-{number}"), receipt=number)
-    stand.submit(job_file(training_id="late"), receipt=MOST)
+    stand.submit(job_file(training_id="late"), receipt=MAX_HELD_REQUESTS)
     problem = stand.answer()["faults"][0]["problem"]
-    assert problem.startswith(f"{MOST} requests wait already")
-    assert stand.settled() == [MOST]
+    assert problem.startswith(f"{MAX_HELD_REQUESTS} requests wait already")
+    assert stand.settled() == [MAX_HELD_REQUESTS]
     (left,) = refusals(stand)
     assert (left.job, left.request) == ("late", "submit")
-    stand.cancel(b"job-1", receipt=MOST + 1)
+    stand.cancel(b"job-1", receipt=MAX_HELD_REQUESTS + 1)
     assert stand.answer()["reason"] == problem
     stand.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
-    assert len([key for key in stand.asks if isinstance(key, keys.JobStorage)]) == MOST
+    assert len([key for key in stand.asks if isinstance(key, keys.JobStorage)]) == MAX_HELD_REQUESTS
 
 
 # ── other controllers ────────────────────────────────────────────────────────────────────────────
@@ -229,7 +229,7 @@ def test_a_standby_that_holds_too_much_lets_the_oldest_go() -> None:
     """The leader has them all; refusing would be a lie."""
     stand = Stand()
     led(stand)
-    for number in range(MOST + 1):
+    for number in range(MAX_HELD_REQUESTS + 1):
         stand.submit(job_file(training_id=f"job-{number}"), receipt=number)
     assert stand.settled() == [0]
     assert stand.replies() == []

@@ -11,8 +11,8 @@ from fedbus.errors import Stopped, TrainingError
 from fedbus.wire.jobfile import JobFile, parse
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.alone import (
-    MAX_REMEMBERED,
-    MAX_ROUNDS,
+    MAX_KEPT_REPORTS,
+    MAX_REPORTED_ROUNDS,
     MAX_WAITING,
     Alone,
     Learnt,
@@ -212,18 +212,18 @@ def test_only_so_many_jobs_wait_and_none_twice() -> None:
 def test_only_so_many_jobs_and_rounds_are_remembered() -> None:
     """The oldest that are over go first; none that waits."""
     alone = begun(Alone(), job_file("waits"))
-    for number in range(MAX_REMEMBERED):
+    for number in range(MAX_KEPT_REPORTS):
         begun(alone, job_file(f"j{number}"))
         list(alone.cancel(f"j{number}"))
     assert alone.report("waits") is not None
     assert alone.report("j0") is None
     assert alone.report("j1") is not None
-    long = begun(Alone(), job_file(rounds=MAX_ROUNDS + 5))
-    for _ in range(MAX_ROUNDS + 2):
+    long = begun(Alone(), job_file(rounds=MAX_REPORTED_ROUNDS + 5))
+    for _ in range(MAX_REPORTED_ROUNDS + 2):
         key, _ = lesson_of(long)
         list(long.learnt(key, GOOD))
-    assert len(report_of(long).rounds) == MAX_ROUNDS
-    assert report_of(long).round == MAX_ROUNDS + 2
+    assert len(report_of(long).rounds) == MAX_REPORTED_ROUNDS
+    assert report_of(long).round == MAX_REPORTED_ROUNDS + 2
 
 
 def test_where_no_door_is_open_nothing_is_learnt() -> None:

@@ -8,7 +8,7 @@ import pytest
 from fedbus.actions import Connected, Local, Note, Quit, Ran, Stopping
 from fedbus.wire.messages import Decline
 from fedbus_edge_agent import keys
-from fedbus_edge_agent.alone import MAX_REMEMBERED, Alone, CancelJob, Learnt, Lesson, StartJob
+from fedbus_edge_agent.alone import MAX_KEPT_REPORTS, Alone, CancelJob, Learnt, Lesson, StartJob
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.reports import JobReport
@@ -162,7 +162,7 @@ def test_a_process_that_leaves_stops_a_lesson(both: Both) -> None:
 def test_nothing_is_kept_of_standalone_jobs_beyond_the_last(both: Both) -> None:
     """Of hundreds; their results lie on the disk."""
     counts = []
-    for kind, count in (("first", MAX_REMEMBERED), ("more", 300)):
+    for kind, count in (("first", MAX_KEPT_REPORTS), ("more", 300)):
         for number in range(count):
             both.begin(f"{kind}-{number}", rounds=2)
             both.work()

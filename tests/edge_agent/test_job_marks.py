@@ -1,6 +1,6 @@
 """How far each job has come here, for the jobs heard of last."""
 
-from fedbus_edge_agent.job_marks import MAX_JOBS, JobMarks
+from fedbus_edge_agent.job_marks import MAX_MARKED_JOBS, JobMarks
 
 
 def test_a_mark_never_falls() -> None:
@@ -15,9 +15,9 @@ def test_a_mark_never_falls() -> None:
 def test_the_jobs_heard_of_last_are_known() -> None:
     """A job that goes on is never among those that are dropped."""
     marks = JobMarks()
-    for number in range(2 * MAX_JOBS):
+    for number in range(2 * MAX_MARKED_JOBS):
         marks.note("long", number)
         marks.note(f"short-{number}", 1)
-    assert marks["long"] == 2 * MAX_JOBS - 1
-    known = [number for number in range(2 * MAX_JOBS) if marks[f"short-{number}"]]
-    assert known == list(range(MAX_JOBS + 1, 2 * MAX_JOBS))
+    assert marks["long"] == 2 * MAX_MARKED_JOBS - 1
+    known = [number for number in range(2 * MAX_MARKED_JOBS) if marks[f"short-{number}"]]
+    assert known == list(range(MAX_MARKED_JOBS + 1, 2 * MAX_MARKED_JOBS))

@@ -10,7 +10,7 @@ from fedbus.errors import Stopped, StoreError, TrainingError
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import TrainingParams
-from fedbus_edge_agent.alone import MAX_REMEMBERED, Lesson
+from fedbus_edge_agent.alone import MAX_KEPT_REPORTS, Lesson
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.lessons import Lessons
 from fedbus_edge_agent.local_models import LocalModels
@@ -131,14 +131,14 @@ def test_reports_outlive_the_process(tmp_path: Path) -> None:
     """The last ones, in order; what is torn stays where it is."""
     lessons, _ = school(tmp_path)
     assert lessons.load() == []
-    for number in range(MAX_REMEMBERED + 1):
+    for number in range(MAX_KEPT_REPORTS + 1):
         assert lessons.open(f"j{number}", b"{}")
         lessons.note(report(f"j{number}"))
     (tmp_path / "jobs" / "j5" / "report.json").write_bytes(b"{")
     found = {each.training_id for each in lessons.load()}
     assert "j64" in found
     assert "j5" not in found
-    assert len(found) in {MAX_REMEMBERED - 1, MAX_REMEMBERED}
+    assert len(found) in {MAX_KEPT_REPORTS - 1, MAX_KEPT_REPORTS}
 
 
 def test_a_disk_that_cannot_be_written_says_so(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from fedbus.wire import codec
 from fedbus.wire.states import TensorSpec
 from fedbus_edge_agent import local_models
 from fedbus_edge_agent.local_models import LocalModels
-from fedbus_edge_agent.npz import MAX_HEADER, read_npz, write_npz
+from fedbus_edge_agent.npz import MAX_NPY_HEADER_BYTES, read_npz, write_npz
 from fedbus_edge_agent.reports import ModelMetadata
 from tests.edge_agent.stand import FILE
 
@@ -140,7 +140,7 @@ def test_what_is_no_archive_of_arrays_is_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(LayoutError):
             read_npz(path, LAYOUT)
-    assert MAX_HEADER < 10**5
+    assert MAX_NPY_HEADER_BYTES < 10**5
 
 
 # ── models ────────────────────────────────────────────────────────────────────────────────────────

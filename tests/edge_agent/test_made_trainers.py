@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from fedbus_edge_agent.made_trainers import MOST, MOST_BYTES, Made, MadeTrainers
+from fedbus_edge_agent.made_trainers import MAX_TRAINERS, MAX_TRAINERS_BYTES, Made, MadeTrainers
 from tests.edge_agent.test_work import CARD, Nudge
 
-CARDS = [replace(CARD, model=f"model-{number}") for number in range(2 * MOST)]
+CARDS = [replace(CARD, model=f"model-{number}") for number in range(2 * MAX_TRAINERS)]
 
 
 def worked_on(made: MadeTrainers, *numbers: int, size: int = 1) -> list[int]:
@@ -32,15 +32,18 @@ def test_models_that_take_turns_are_made_once() -> None:
 def test_only_so_many_are_ready() -> None:
     """Those that were worked on last."""
     made = MadeTrainers()
-    assert worked_on(made, *range(MOST), 0, MOST, 0, 1) == [*range(MOST + 1), 1]
+    assert worked_on(made, *range(MAX_TRAINERS), 0, MAX_TRAINERS, 0, 1) == [
+        *range(MAX_TRAINERS + 1),
+        1,
+    ]
 
 
 def test_a_large_model_is_alone() -> None:
     """Two of them at once may be more than a small device holds."""
     made = MadeTrainers()
-    assert worked_on(made, 0, 1, 0, size=MOST_BYTES // 2) == [0, 1]
-    assert worked_on(made, 2, size=MOST_BYTES + 1) == [2]
+    assert worked_on(made, 0, 1, 0, size=MAX_TRAINERS_BYTES // 2) == [0, 1]
+    assert worked_on(made, 2, size=MAX_TRAINERS_BYTES + 1) == [2]
     assert made.find(CARDS[0], "nudge") is None
-    assert worked_on(made, 2, size=MOST_BYTES + 1) == []
+    assert worked_on(made, 2, size=MAX_TRAINERS_BYTES + 1) == []
     assert worked_on(made, 3) == [3]
     assert made.find(CARDS[2], "nudge") is None

@@ -9,7 +9,7 @@ from fedbus.digests import manifest_of
 from fedbus.errors import LayoutError, StoreError, TransferError
 from fedbus.spool import Spool, Spools
 from fedbus.wire import codec
-from fedbus.wire.cards import MAX_CARD
+from fedbus.wire.limits import MAX_CARD_BYTES
 from fedbus.wire.states import ModelCard, TensorSpec
 from fedbus.wire.values import Manifest, ModelRef
 from fedbus_edge_agent.models import MAX_GATHERED, MAX_MODELS, Models
@@ -68,7 +68,7 @@ def test_only_the_files_of_the_structure_that_is_used_are_fetched() -> None:
 
 def test_a_card_that_no_message_could_hold_is_not_fetched() -> None:
     """It is read like a message."""
-    ref = replace(version(), card=Manifest(digest="0" * 64, size=MAX_CARD + 1))
+    ref = replace(version(), card=Manifest(digest="0" * 64, size=MAX_CARD_BYTES + 1))
     with pytest.raises(TransferError, match="a card of 1048577 bytes, at most 1048576"):
         Models().missing(ref)
 

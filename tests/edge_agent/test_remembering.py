@@ -20,7 +20,7 @@ from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.npz import write_npz
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.remembering import States
-from fedbus_edge_agent.round_files import MAX_JOBS, RoundFiles
+from fedbus_edge_agent.round_files import MAX_JOBS_WITH_FILES, RoundFiles
 from fedbus_edge_agent.work import Workbench
 from tests.edge_agent.stand import REPOSITORY, train
 from tests.edge_agent.test_work import LAYOUT, Nudge, model_of, needs_tflite, shard
@@ -213,11 +213,11 @@ def test_two_rounds_of_a_job_are_kept_and_the_last_few_jobs(tmp_path: Path) -> N
     keep(states, "job-0", round_(1))
     assert recalled(states, "job-0", round_(9)) == 1
     os.utime(tmp_path / "job-0~1.state", (0, 0))
-    for number in range(1, MAX_JOBS + 2):
+    for number in range(1, MAX_JOBS_WITH_FILES + 2):
         keep(states, f"job-{number}", round_(1))
         os.utime(tmp_path / f"job-{number}~1.state", (number, number))
     left = {path.name.partition("~")[0] for path in tmp_path.glob("*~[0-9]*")}
-    assert left == {f"job-{number}" for number in range(2, MAX_JOBS + 2)}
+    assert left == {f"job-{number}" for number in range(2, MAX_JOBS_WITH_FILES + 2)}
 
 
 def test_what_is_no_array_of_numbers_is_not_kept(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbus.ask import FIRST_SECONDS, LONGEST_SECONDS, Asks
+from fedbus.ask import FIRST_SECONDS, LONGEST_ASK_SECONDS, Asks
 from tests.keys import SampleKey
 
 seeds = st.integers(0, 2**32)
@@ -30,7 +30,7 @@ def test_the_pauses_double_up_to_fifteen_seconds(seed: int) -> None:
     times = [100.0, *times_asked(asks, 300.0)]
     pauses = [b - a for a, b in itertools.pairwise(times)]
     assert len(pauses) >= 12
-    for pause, expected in zip(pauses, (1, 2, 4, 8, *[LONGEST_SECONDS] * 100), strict=False):
+    for pause, expected in zip(pauses, (1, 2, 4, 8, *[LONGEST_ASK_SECONDS] * 100), strict=False):
         assert 0.8 * expected - 1e-9 <= pause <= 1.2 * expected + 1e-9
 
 

@@ -8,7 +8,7 @@ import pytest
 from fedbus.actions import Connected, Fetched, FetchFailed, Received, RunFailed, Woke
 from fedbus.digests import manifest_of
 from fedbus.frameworks.tflite_trial import NotTried
-from fedbus.wire.codec import MAX_MESSAGE
+from fedbus.wire.limits import MAX_MESSAGE_BYTES
 from fedbus.wire.states import ModelLatest, TensorSpec
 from fedbus.wire.values import Manifest
 from fedbus_inference import arrival
@@ -262,11 +262,11 @@ def test_blobs_too_large_for_this_machine_are_not_fetched() -> None:
     """The announcement tells their size."""
     stand = Stand(limits=Limits(model_bytes=1000))
     stand.announce(1, size=1001)
-    stand.announce(1, card=Manifest(digest="0" * 64, size=MAX_MESSAGE + 1))
+    stand.announce(1, card=Manifest(digest="0" * 64, size=MAX_MESSAGE_BYTES + 1))
     assert not stand.fetches
     assert [noted["reason"] for noted in stand.noted("model_not_loaded")] == [
         "weights of 1001 bytes, at most 1000",
-        f"card of {MAX_MESSAGE + 1} bytes, at most {MAX_MESSAGE}",
+        f"card of {MAX_MESSAGE_BYTES + 1} bytes, at most {MAX_MESSAGE_BYTES}",
     ]
 
 

@@ -9,7 +9,7 @@ from fedbus.actions import Connected, ReplyTo, Requested, Stopping
 from fedbus.wire.topics import INFERENCE, MODEL_LATEST, SUBMIT
 from fedbus_inference.keys import CardReading, Prediction, VersionLoading
 from fedbus_inference.limits import Limits
-from fedbus_inference.unanswered import EVERY_SECONDS, MOST
+from fedbus_inference.unanswered import EVERY_SECONDS, MAX_NOTED_REQUESTS
 from tests.held import grown, held
 from tests.inference.stand import FAULTY, REPLY, Stand
 
@@ -111,9 +111,12 @@ def test_a_request_that_cannot_be_answered_is_said_once_a_minute() -> None:
 def test_what_clients_choose_does_not_fill_the_log() -> None:
     """So many names of models a minute, and the rest is counted."""
     stand = Stand()
-    for number in range(2 * MOST):
+    for number in range(2 * MAX_NOTED_REQUESTS):
         stand.tell(unanswerable(f"m{number}", "no reply topic"))
-    assert len([note for note in stand.notes if note.event == "request_unanswerable"]) == MOST
+    assert (
+        len([note for note in stand.notes if note.event == "request_unanswerable"])
+        == MAX_NOTED_REQUESTS
+    )
 
 
 def unanswerable(model: str, reason: str) -> Requested:

@@ -9,7 +9,7 @@ import pytest
 
 from fedbus.actions import Reply
 from fedbus.layout import Array
-from fedbus.wire.codec import MAX_MESSAGE
+from fedbus.wire.limits import MAX_MESSAGE_BYTES
 from fedbus_inference.arrays import Spec
 from fedbus_inference.encoding import Encoding
 from fedbus_inference.prediction import Predictor, Request, Served, answer
@@ -146,9 +146,12 @@ def test_an_answer_too_large_for_the_broker_becomes_a_sentence() -> None:
 
 def test_a_request_too_large_is_refused_unread() -> None:
     """What cannot have come through the broker is not parsed."""
-    large = Request(b" " * (MAX_MESSAGE + 1), Encoding.JSON, REPLY)
+    large = Request(b" " * (MAX_MESSAGE_BYTES + 1), Encoding.JSON, REPLY)
     (reply,) = answer(served(Sums(0, {})), [large], MOST).replies
-    assert said(reply)["error"] == f"a request of {MAX_MESSAGE + 1} bytes, at most {MAX_MESSAGE}"
+    assert (
+        said(reply)["error"]
+        == f"a request of {MAX_MESSAGE_BYTES + 1} bytes, at most {MAX_MESSAGE_BYTES}"
+    )
 
 
 def test_an_empty_request_is_said_to_be_empty() -> None:

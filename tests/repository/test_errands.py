@@ -43,7 +43,7 @@ def test_a_mistake_in_one_errand_ends_only_that() -> None:
 
 def test_there_is_a_limit_to_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes beyond it must ask again; memory does not grow with those who ask."""
-    monkeypatch.setattr(errands, "MOST", 2)
+    monkeypatch.setattr(errands, "MAX_UNDER_WAY", 2)
     desk = Errands()
 
     def started(number: int) -> Iterable[Action]:

@@ -13,8 +13,7 @@ from fedbus.errors import StoreError
 from fedbus.layout import Layout
 from fedbus.testing.trail import check_trail
 from fedbus.weights import encode
-from fedbus.wire import codec
-from fedbus.wire.cards import MAX_FILE
+from fedbus.wire.limits import MAX_CARD_FILE_BYTES, MAX_MESSAGE_BYTES
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
 from fedbus.wire.states import TensorSpec
 from fedbus_repository import contents
@@ -117,7 +116,7 @@ def test_a_model_in_training_is_refused(stand: Stand, store: Store) -> None:
 
 def test_a_huge_card_is_refused_unfetched(stand: Stand) -> None:
     """Nothing is allocated for it."""
-    reason = refusal(stand, push_of(stated=bytes(codec.MAX_MESSAGE + 1)))
+    reason = refusal(stand, push_of(stated=bytes(MAX_MESSAGE_BYTES + 1)))
     assert reason == "a card of 1048577 bytes, at most 1048576"
 
 
@@ -136,9 +135,11 @@ def test_a_huge_card_is_refused_unfetched(stand: Stand) -> None:
         ),
         (
             card(
-                structures={"tflite": {"blob": plain(manifest_of(FILE)) | {"size": MAX_FILE + 1}}}
+                structures={
+                    "tflite": {"blob": plain(manifest_of(FILE)) | {"size": MAX_CARD_FILE_BYTES + 1}}
+                }
             ),
-            f"the model card: a card that names a file of {MAX_FILE + 1} bytes, at most {MAX_FILE}",
+            f"the model card: a card that names a file of {MAX_CARD_FILE_BYTES + 1} bytes, ",
         ),
         (
             card(classes=("cat", "dog", "cat")),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fedbus.bus.base import Packet
 from fedbus.bus.memory import MOST_KEPT, MemoryBroker
 from fedbus.wire import topics
-from fedbus.wire.codec import MAX_MESSAGE
+from fedbus.wire.limits import MAX_MESSAGE_BYTES
 
 ROOT = topics.ROOT
 OFFER = f"{ROOT}/link/agent.a/collector.1/offer"
@@ -166,9 +166,9 @@ def test_what_a_node_may_not_read_is_not_delivered(house: House) -> None:
 
 def test_what_is_too_large_is_dropped_and_remembered(house: House) -> None:
     """The real one would end the connection."""
-    house.broker.publish("agent.a", Packet(OFFER, bytes(MAX_MESSAGE)))
+    house.broker.publish("agent.a", Packet(OFFER, bytes(MAX_MESSAGE_BYTES)))
     assert house.names() == ["collector.1"]
-    house.broker.publish("agent.a", Packet(OFFER, bytes(MAX_MESSAGE + 1)))
+    house.broker.publish("agent.a", Packet(OFFER, bytes(MAX_MESSAGE_BYTES + 1)))
     assert house.names() == []
     assert house.broker.violations == [
         ("agent.a", "write", f"{OFFER}: 1048577 bytes, at most 1048576")

@@ -1,6 +1,6 @@
 """When a process that died is started again."""
 
-from fedbus.cluster.restarts import LONGEST_PAUSE_SECONDS, STEADY_SECONDS, Restarts
+from fedbus.cluster.restarts import LONGEST_RESTART_SECONDS, STEADY_SECONDS, Restarts
 
 
 def test_pauses_grow_up_to_a_bound() -> None:
@@ -8,7 +8,7 @@ def test_pauses_grow_up_to_a_bound() -> None:
     restarts = Restarts()
     pauses = [restarts.died(now=0.0) for _ in range(2000)]
     assert pauses[:4] == [0.5, 1.0, 2.0, 4.0]
-    assert pauses[-1] == LONGEST_PAUSE_SECONDS
+    assert pauses[-1] == LONGEST_RESTART_SECONDS
 
 
 def test_a_long_life_is_forgiven() -> None:

@@ -185,7 +185,7 @@ def test_tables_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tables_within_tables_are_bounded() -> None:
     """A table that leads to itself would be read for ever."""
     deep: dict[str, object] = {"value": 1}
-    for _ in range(flatbuffer.MAX_DEPTH):
+    for _ in range(flatbuffer.MAX_TABLE_DEPTH):
         deep = {"deeper": deep}
     with pytest.raises(WireError, match="more than 16 deep"):
         _read(_written({"only": deep}))

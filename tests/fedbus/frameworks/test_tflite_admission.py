@@ -51,7 +51,7 @@ def test_a_file_is_tried_once_on_a_machine(tmp_path: Path) -> None:
 
 def test_a_process_remembers_only_so_many_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever pushes files that are refused, one after another, does not fill its memory."""
-    monkeypatch.setattr(tflite_admission, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(tflite_admission, "MAX_VERDICTS", 2)
     known = dict.fromkeys("abc", (False, "of no use"))
     Admission(None, "agent.1", Trial(), known).admit(DIGITS)
     assert [*known] == ["c", DIGEST]
@@ -146,7 +146,7 @@ def test_work_that_ends_well_or_ill_is_no_death(tmp_path: Path, left: int) -> No
 
 def test_verdicts_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go."""
-    monkeypatch.setattr(tflite_admission, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(tflite_admission, "MAX_VERDICTS", 2)
     for n in range(3):
         (tmp_path / f"{n}.json").write_text("{}")
     admission(tmp_path, Trial()).admit(DIGITS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fedbus.transfer.group import HELD_SECONDS
 from fedbus.transfer.intake import MAX_OUTSTANDING
-from fedbus.transfer.receiver import LONGEST_SECONDS, SILENT_SECONDS, WINDOW
+from fedbus.transfer.receiver import LONGEST_PATIENCE_SECONDS, SILENT_SECONDS, WINDOW
 from fedbus.wire.values import CHUNK
 from tests.fedbus.transfer.simulation import BROKER_QUEUE, Blob, Link, Peer, World, blob
 from tests.keys import SampleKey
@@ -226,7 +226,7 @@ def test_whoever_waits_for_a_dead_source_is_told(members: int) -> None:
     for member in fleet:
         member.fetch(BASE, wanted, source, members)
     world.at(1.0, source.leave)
-    world.run(1.0 + SILENT_SECONDS + LONGEST_SECONDS)
+    world.run(1.0 + SILENT_SECONDS + LONGEST_PATIENCE_SECONDS)
     for member in fleet:
         assert member.failed == {BASE: "no chunk from repository.1 for a minute"}
         assert member.intake.outstanding == 0

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fedbus.errors import WireError
 from fedbus.wire import codec
+from fedbus.wire.limits import MAX_MESSAGE_BYTES
 from fedbus.wire.messages import Confirm, Evaluated, Offer, Want
 from tests.fedbus.wire.kinds import KINDS, example, instances
 
@@ -193,7 +194,7 @@ def test_nothing_larger_than_a_broker_passes_is_parsed() -> None:
     """It is measured first."""
     for read in (codec.unpack, codec.from_json):
         with pytest.raises(WireError, match="Confirm: 1048577 bytes, at most 1048576"):
-            read(Confirm, b" " * (codec.MAX_MESSAGE + 1))
+            read(Confirm, b" " * (MAX_MESSAGE_BYTES + 1))
 
 
 def test_a_number_that_is_none_is_refused() -> None:

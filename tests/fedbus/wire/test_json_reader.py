@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from fedbus.errors import WireError
 from fedbus.wire.codec import from_foreign_json, to_json
 from fedbus.wire.jobfile import JobFileError, parse
-from fedbus.wire.json_reader import MAX_BYTES, MAX_DIGITS, read_json
+from fedbus.wire.json_reader import MAX_DIGITS, read_json
+from fedbus.wire.limits import MAX_MESSAGE_BYTES
 from fedbus.wire.states import JobState
 from fedbus_controller.submission import job_named
 from fedbus_inference.encoding import Encoding, unpack
@@ -29,7 +30,7 @@ REFUSED = [
     (PLAIN.encode() + b" {}", "not JSON at line 1, column 31: Extra data"),
     (b"", "not JSON at line 1, column 1: Expecting value"),
     (b"[" * 33 + b"]" * 33, "nested deeper than 32 levels"),
-    (b" " * (MAX_BYTES + 1), f"{MAX_BYTES + 1} bytes, at most {MAX_BYTES}"),
+    (b" " * (MAX_MESSAGE_BYTES + 1), f"{MAX_MESSAGE_BYTES + 1} bytes, at most {MAX_MESSAGE_BYTES}"),
 ]
 
 UNUSABLE = [

@@ -4,20 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbus.wire.values import CHUNK, MAX_BLOB, Manifest, ModelRef, Reference, chunks_in, role_of
+from fedbus.wire.limits import MAX_BLOB_BYTES
+from fedbus.wire.values import CHUNK, Manifest, ModelRef, Reference, chunks_in, role_of
 from tests.fedbus.wire.kinds import example
 
 
 @pytest.mark.parametrize(
     ("size", "count"),
-    [(0, 1), (1, 1), (CHUNK, 1), (CHUNK + 1, 2), (2 * CHUNK, 2), (MAX_BLOB, 262_144)],
+    [(0, 1), (1, 1), (CHUNK, 1), (CHUNK + 1, 2), (2 * CHUNK, 2), (MAX_BLOB_BYTES, 262_144)],
 )
 def test_the_number_of_chunks_follows_from_the_size(size: int, count: int) -> None:
     """So nobody can state a wrong one; an empty blob has one, empty, chunk."""
     assert Manifest(digest="0" * 64, size=size).count == count
 
 
-@given(st.integers(0, MAX_BLOB))
+@given(st.integers(0, MAX_BLOB_BYTES))
 def test_chunks_hold_the_blob_and_none_is_empty(size: int) -> None:
     """Exactly, up to the largest blob we believe in."""
     count = chunks_in(size)

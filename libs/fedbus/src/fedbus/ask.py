@@ -11,7 +11,7 @@ from fedbus.keys import Key
 from fedbus.timers import Timers
 
 FIRST_SECONDS = 1.0
-LONGEST_SECONDS = 15.0
+LONGEST_ASK_SECONDS = 15.0
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Asks:
         again = []
         for key in self._timers.due(now):
             asked = self._asked[key]
-            asked.pause = min(asked.pause * 2, LONGEST_SECONDS)
+            asked.pause = min(asked.pause * 2, LONGEST_ASK_SECONDS)
             self._timers.set(key, now + self._jittered(asked.pause))
             again.append((asked.topic, asked.payload))
         return again

@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 
 from fedbus.errors import LayoutError
 from fedbus.text import listed
+from fedbus.wire.limits import (
+    MAX_BLOB_BYTES,
+    MAX_DIMENSIONS,
+    MAX_TENSOR_NAME_CHARACTERS,
+    MAX_TENSORS,
+)
 
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
@@ -25,10 +31,6 @@ Role = Literal["weight", "statistic", "local"]
 Encoding = Literal["plain", "delta"]
 """A model itself, or what an agent's training changed of it."""
 
-MAX_TENSORS: Final = 4096
-MAX_NAME: Final = 256
-MAX_DIMENSIONS: Final = 8
-MAX_BYTES: Final = 64 * 2**30
 DTYPES: Final = frozenset(
     {"bool", "float16", "float32", "float64"}
     | {"int8", "int16", "int32", "int64"}
@@ -72,8 +74,8 @@ class Tensor:
     def __post_init__(self) -> None:
         """Refuse what no layout may contain."""
         what = f"tensor {self.name[:40]!r}"
-        if not 1 <= len(self.name) <= MAX_NAME:
-            raise LayoutError(f"{what}: a name has 1 to {MAX_NAME} characters")
+        if not 1 <= len(self.name) <= MAX_TENSOR_NAME_CHARACTERS:
+            raise LayoutError(f"{what}: a name has 1 to {MAX_TENSOR_NAME_CHARACTERS} characters")
         if self.dtype not in DTYPES:
             raise LayoutError(f"{what}: dtype {self.dtype[:40]!r} is none of {listed(DTYPES)}")
         if self.role not in get_args(Role):
@@ -82,8 +84,10 @@ class Tensor:
             )
         if len(self.shape) > MAX_DIMENSIONS:
             raise LayoutError(f"{what}: {len(self.shape)} dimensions; at most {MAX_DIMENSIONS}")
-        if not all(0 < length <= MAX_BYTES for length in self.shape):
-            raise LayoutError(f"{what}: shape {self.shape}; every dimension is 1 to {MAX_BYTES}")
+        if not all(0 < length <= MAX_BLOB_BYTES for length in self.shape):
+            raise LayoutError(
+                f"{what}: shape {self.shape}; every dimension is 1 to {MAX_BLOB_BYTES}"
+            )
 
     @property
     def numbers(self) -> int:
@@ -142,8 +146,8 @@ class Layout:
         if times > 1:
             raise LayoutError(f"{times} tensors named {name!r}")
         size = sum(tensor.size for tensor in self.tensors)
-        if size > MAX_BYTES:
-            raise LayoutError(f"a layout of {size} bytes; at most {MAX_BYTES}")
+        if size > MAX_BLOB_BYTES:
+            raise LayoutError(f"a layout of {size} bytes; at most {MAX_BLOB_BYTES}")
         shared = tuple(tensor.difference for tensor in self.tensors if tensor.role != "local")
         if not shared:
             raise LayoutError("a layout of local tensors only: there is nothing to average")

@@ -28,7 +28,7 @@ NUMBERS: Final = "biuf"
 MOST_PACKED: Final = 1032
 """Bytes that deflate can make of one, at the very best."""
 
-_LONGEST: Final = 2**63 - 1
+_MAX_LENGTH: Final = 2**63 - 1
 _NPY: Any = npy  # numpy 1 has no types for it
 _PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _NO_HEAD: Final = (
@@ -138,7 +138,9 @@ def read_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.d
         shape, by_column, dtype = reader(file)
     except _NO_HEAD as error:
         raise LayoutError(f"{what} has no head as numpy writes it: {error}") from error
-    if any(type(length) is not int or length > _LONGEST for length in shape):  # True is an int, too
+    if any(
+        type(length) is not int or length > _MAX_LENGTH for length in shape
+    ):  # True is an int, too
         raise LayoutError(f"{what} has the shape {shape}, which no array has")
     return shape, by_column, dtype
 

@@ -14,7 +14,7 @@ import numpy as np
 from fedbus.errors import LayoutError
 from fedbus.layout import Array, Weights
 
-MAX_HEADER: Final = 100 * 2**20
+MAX_HEADER_BYTES: Final = 100 * 2**20
 _LENGTH: Final = struct.Struct("<Q")
 _ALIGNED: Final = 8
 _NAMES: Final[Mapping[str, str]] = {
@@ -52,7 +52,7 @@ def unpack(data: bytes) -> dict[str, Array]:
     """
     try:
         length = _LENGTH.unpack_from(data)[0]
-        if length > min(MAX_HEADER, len(data) - _LENGTH.size):
+        if length > min(MAX_HEADER_BYTES, len(data) - _LENGTH.size):
             raise LayoutError(f"a header of {length} bytes in a file of {len(data)}")
         start = _LENGTH.size + length
         head = json.loads(data[_LENGTH.size : start])

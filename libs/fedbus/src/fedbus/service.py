@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 2.0
+LONGEST_RECONNECT_SECONDS = 2.0
 STEADY_SECONDS = 10.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 INTERRUPTED = 130
@@ -104,7 +104,7 @@ async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Rando
         if lasted > SETTLED_SECONDS:
             node.conflict.settled()
         await asyncio.sleep(pause_after(pause, node.conflict.count, rng))
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        pause = min(pause * 2, LONGEST_RECONNECT_SECONDS)
 
 
 def pause_after(usual: float, conflicts: int, rng: random.Random) -> float:

@@ -14,6 +14,7 @@ from fedbus.actions import Action, Ask, Cancel, Fetch, Note, Run, Send, Serve, U
 from fedbus.plugins import Folds
 from fedbus.spool import Spool, Spools
 from fedbus.weights import blob_size
+from fedbus.wire.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.messages import Commit, Offer, Receipt, RoundEnded
 from fedbus.wire.values import Manifest, ModelRef, Reference, RoundRecord
 from fedbus_collector import keys
@@ -22,7 +23,6 @@ from fedbus_collector.preparation import Preparation
 from fedbus_collector.round import Phase, Round, Verdict
 from fedbus_collector.shelf import Shelf
 
-MAX_REASON = 4000
 BRIEF = 128 * 1024
 """So many bytes are folded in less time than a thread takes to wake."""
 SMALL = 16 * 1024
@@ -261,7 +261,7 @@ class Collection:
         for agent in self.round.waiting:
             yield self._receipt(agent, "drop", f"the round failed: {reason}")
         yield Note("round_failed", self._facts(reason=reason))
-        yield from self._end(None, reason[:MAX_REASON], None)
+        yield from self._end(None, reason[:MAX_TEXT_CHARACTERS], None)
 
     def work_ended(self, key: keys.RoundKey) -> None:
         """Note that a worker is done, well or not."""
@@ -305,7 +305,7 @@ class Collection:
 
     def _receipt(self, agent: str, verdict: Literal["stored", "drop"], reason: str) -> Send:
         job, task = self.round.key
-        why = "" if verdict == "stored" else reason[:MAX_REASON]
+        why = "" if verdict == "stored" else reason[:MAX_TEXT_CHARACTERS]
         return Send(agent, Receipt(job=job, task=task, verdict=verdict, reason=why))
 
     def _facts(self, **more: object) -> dict[str, object]:

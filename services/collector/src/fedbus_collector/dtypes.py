@@ -15,7 +15,7 @@ from fedbus.errors import LayoutError
 from fedbus.layout import Array
 from fedbus.weights import check_update
 
-_MOST: Final = 2.0**63
+_MAX_STEP: Final = 2.0**63
 
 
 class BadNumber(LayoutError):  # noqa: N818 - the number is bad, not the code
@@ -60,7 +60,7 @@ def moved(old: Array, mean: NDArray[np.float64]) -> Array:
         return new
     steps = np.rint(mean)
     beyond = f"more than the base is no {dtype.name}"
-    _check(np.abs(steps) < _MOST, steps, beyond)
+    _check(np.abs(steps) < _MAX_STEP, steps, beyond)
     whole = steps.astype(np.int64)
     if dtype.itemsize == whole.itemsize:
         new = old + whole.astype(dtype)  # modulo 2^64

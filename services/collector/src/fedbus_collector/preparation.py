@@ -7,12 +7,12 @@ from fedbus.errors import TransferError
 from fedbus.layout import Layout
 from fedbus.spool import Spool, Spools
 from fedbus.wire import codec
+from fedbus.wire.limits import MAX_CARD_BYTES
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Plan
 from fedbus_collector import keys
 from fedbus_collector.shelf import Shelf
 
-MAX_CARD = 4 * 2**20
 RETRY_SECONDS = 2.0
 
 
@@ -44,8 +44,8 @@ class Preparation:
             StoreError: there is no room.
         """
         base = self._plan.base
-        if base.card.size > MAX_CARD:
-            raise TransferError(f"a model card of {base.card.size} bytes, at most {MAX_CARD}")
+        if base.card.size > MAX_CARD_BYTES:
+            raise TransferError(f"a model card of {base.card.size} bytes, at most {MAX_CARD_BYTES}")
         if self.layout is None and "card" not in self._sinks:
             self._sinks["card"] = self._spools.make(base.card.size)
             reference = base.reference(base.card)

@@ -7,13 +7,13 @@ from enum import StrEnum
 from itertools import islice
 
 from fedbus.catalogue import as_trained, bounded, impossible
+from fedbus.wire.limits import MAX_IDENT_CHARACTERS, MAX_METRICS
 from fedbus.wire.messages import Offer, OpenRound
 from fedbus.wire.values import Contributor, Plan, Refusal, RoundRecord
 
-MAX_METRICS = 64
-MAX_NAME = 64
 METRICS_TOGETHER = 4096
-MAX_REASON = 300
+MAX_REFUSAL_CHARACTERS = 300
+"""Of each reason in a round's record, which may hold one for every agent of the cohort."""
 REASONS_TOLD = 3
 
 
@@ -134,7 +134,7 @@ class Round:
         """Say how many updates there are, how many are needed, and why others were refused."""
         asked = len(self.plan.roster)
         told = f"{len(self.counted)} of {asked} updates, {self.plan.quorum} are needed"
-        why = Counter(reason[:MAX_REASON] for reason in self.refused.values())
+        why = Counter(reason[:MAX_REFUSAL_CHARACTERS] for reason in self.refused.values())
         told += "".join(f"; {n} refused: {r}" for r, n in why.most_common(REASONS_TOLD))
         if unheard := asked - len(self.counted) - len(self.refused):
             told += f"; {unheard} {'sent none in time' if self.late else 'not waited for'}"
@@ -155,7 +155,10 @@ class Round:
             contributors=tuple(map(self._cut, contributors)),
             refusals=tuple(
                 Refusal(
-                    agent=a, reason=self.refused.get(a, "no update by the deadline")[:MAX_REASON]
+                    agent=a,
+                    reason=self.refused.get(a, "no update by the deadline")[
+                        :MAX_REFUSAL_CHARACTERS
+                    ],
                 )
                 for a in plan.roster
                 if a not in self.counted
@@ -185,5 +188,7 @@ class Round:
             mean = sum(each.metrics[name] * (each.examples / examples) for each in having)
             if math.isfinite(mean):
                 means[name] = bounded(name, mean)
-        told = ((n, value) for n, value in as_trained(means).items() if len(n) <= MAX_NAME)
+        told = (
+            (n, value) for n, value in as_trained(means).items() if len(n) <= MAX_IDENT_CHARACTERS
+        )
         return dict(islice(told, MAX_METRICS))

@@ -8,7 +8,7 @@ from random import Random
 from fedbus.errors import PluginError
 from fedbus.plugins import AgentInfo, Selector
 from fedbus.plugins.finding import told
-from fedbus_controller.selection import MOST
+from fedbus_controller.selection import MAX_SELECTED_NAMES
 
 SELECTOR_SECONDS = 5.0
 """The controller waits so long for a choice, and does nothing else meanwhile; its lease lasts
@@ -52,4 +52,4 @@ class Bounded:
 
 def _read(names: Sequence[str]) -> Sequence[str]:
     """Read a generator here: it works only while it is read, and may never end."""
-    return list(islice(names, MOST)) if isinstance(names, Iterator) else names
+    return list(islice(names, MAX_SELECTED_NAMES)) if isinstance(names, Iterator) else names

@@ -27,6 +27,7 @@ from fedbus.actions import (
 from fedbus.keys import Key
 from fedbus.plugins import Selector
 from fedbus.wire.jobfile import JobFileError, parse
+from fedbus.wire.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.messages import (
     Dismissed,
     EndJob,
@@ -74,7 +75,7 @@ from fedbus.wire.values import IDENT_SAID, Moment
 from fedbus_controller import keys
 from fedbus_controller.brief import Means
 from fedbus_controller.fleet import Fleet
-from fedbus_controller.job import MAX_REASON, Job
+from fedbus_controller.job import Job
 from fedbus_controller.leadership import Leadership
 from fedbus_controller.people import People
 from fedbus_controller.requests import Request
@@ -321,7 +322,7 @@ class ControllerCore:
         phase, reason = loaded.phase, loaded.reason
         if phase == "running":
             phase = "failed"
-            reason = f"its job file cannot be read any more: {problem}"[:MAX_REASON]
+            reason = f"its job file cannot be read any more: {problem}"[:MAX_TEXT_CHARACTERS]
             yield Note("job_unreadable", {"job": loaded.job, "reason": reason})
             end = EndJob(epoch=epoch, job=loaded.job, phase=phase, reason=reason)
             yield Ask(keys.JobEnding(loaded.job), self._repository, end)

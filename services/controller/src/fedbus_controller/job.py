@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from fedbus.actions import Action, Announce, Ask, Cancel, Clear, Note, WakeAt
 from fedbus.catalogue import held_out
 from fedbus.wire.jobfile import JobFile
+from fedbus.wire.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.messages import (
     Dismissed,
     EndJob,
@@ -41,7 +42,6 @@ STUCK_SECONDS = 30.0
 MAX_FAILED = 3
 RETAINED_ROUNDS = 1000
 """The last ones of a job; the broker keeps what is retained in memory."""
-MAX_REASON = 4096
 
 EndPhase = Literal["finished", "failed", "cancelled"]
 Answer: TypeAlias = TaskTaken | RoundOpened | Dismissed
@@ -343,7 +343,9 @@ class Job:
             return
         yield from self._stop_asking()
         self.phase = Phase.ENDING
-        end = EndJob(epoch=self._brief.epoch, job=self.id, phase=phase, reason=reason[:MAX_REASON])
+        end = EndJob(
+            epoch=self._brief.epoch, job=self.id, phase=phase, reason=reason[:MAX_TEXT_CHARACTERS]
+        )
         yield Ask(keys.JobEnding(self.id), self._means.repository, end)
 
     def ended(self, phase: EndPhase, reason: str, at: Moment | None) -> Iterator[Action]:
@@ -381,7 +383,7 @@ class Job:
             round=self._rounds,
             num_rounds=self._brief.file.num_rounds,
             metrics=self._metrics,
-            reason=(self._why or self._left_out)[:MAX_REASON],
+            reason=(self._why or self._left_out)[:MAX_TEXT_CHARACTERS],
             version=self._latest.version,
             agents=len(self._plan.roster) if self._plan and self.phase is Phase.RUNNING else 0,
             submitted=self._submitted,

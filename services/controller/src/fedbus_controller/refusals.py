@@ -6,12 +6,12 @@ from typing import Literal
 
 from fedbus.actions import Action, Announce, Clear
 from fedbus.wire.jobfile import Fault
+from fedbus.wire.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.messages import JobFault
 from fedbus.wire.states import RefusedRequest
 from fedbus.wire.topics import JOB_REFUSED
 from fedbus_controller.requests import Request
 
-MAX_PROBLEM = 4096
 RETAINED_REFUSALS = 100
 """The last ones: whoever sends wrong files in a loop must not fill the broker's memory."""
 
@@ -28,7 +28,11 @@ class Refusals:
             return
         kind: Literal["cancel", "submit"] = "cancel" if request.is_cancel else "submit"
         listed = tuple(
-            JobFault(key=f.key[:MAX_PROBLEM], problem=f.problem[:MAX_PROBLEM], hint=f.hint)
+            JobFault(
+                key=f.key[:MAX_TEXT_CHARACTERS],
+                problem=f.problem[:MAX_TEXT_CHARACTERS],
+                hint=f.hint,
+            )
             for f in faults
         )
         yield Announce(JOB_REFUSED, RefusedRequest(job=request.job, request=kind, faults=listed))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fedbus.actions import ReplyTo
 from fedbus_controller.made_ids import Proposal
 
-MOST = 100
-MOST_BYTES = 8 * 2**20
+MAX_HELD_REQUESTS = 100
+MAX_HELD_BYTES = 8 * 2**20
 PROOFS = 3
 """So often another controller has to renew its lease before we leave a request to it."""
 
@@ -67,7 +67,11 @@ class Waiting:
         """Say how much is held, if there is no room for another; nothing if there is."""
         size = sum(len(request.payload) for request in self._requests) + len(another.payload)
         count = len(self._requests)
-        return f"{count} requests" if count >= MOST or (count and size > MOST_BYTES) else ""
+        return (
+            f"{count} requests"
+            if count >= MAX_HELD_REQUESTS or (count and size > MAX_HELD_BYTES)
+            else ""
+        )
 
     def hold(self, request: Request) -> list[Request]:
         """Put a request last; returns those at the front that had to go for it."""

@@ -6,13 +6,11 @@ from itertools import islice
 
 from fedbus.actions import Action, Ask, Cancel, Note
 from fedbus.catalogue import as_trained, bounded, impossible
+from fedbus.wire.limits import MAX_IDENT_CHARACTERS, MAX_METRICS
 from fedbus.wire.messages import Evaluated, EvaluateTask
 from fedbus.wire.values import ModelRef
 from fedbus_controller import keys
 from fedbus_controller.brief import Brief
-
-MAX_METRICS = 64
-MAX_NAME = 64
 
 
 class Scoring:
@@ -68,7 +66,9 @@ class Scoring:
     def metrics(self, trained: Mapping[str, float]) -> dict[str, float]:
         """Put held-out figures beside those of training, which are told apart by `train_`."""
         figures = mean_of(self._scores) | as_trained(trained)
-        known = ((name, value) for name, value in figures.items() if len(name) <= MAX_NAME)
+        known = (
+            (name, value) for name, value in figures.items() if len(name) <= MAX_IDENT_CHARACTERS
+        )
         return dict(islice(known, MAX_METRICS))
 
 

@@ -15,7 +15,7 @@ from fedbus.text import listed
 
 SHORT_SECONDS = 60.0
 """How long a selector may name too few."""
-MOST = 100_000
+MAX_SELECTED_NAMES = 100_000
 """Names taken from a selector, which may be a generator that never ends."""
 
 
@@ -67,7 +67,7 @@ class Selection:
         try:
             chosen = selector(agents, self._want, rng)
             listable = isinstance(chosen, Iterable) and not isinstance(chosen, str | bytes)
-            named = list(islice(chosen, MOST)) if listable else []
+            named = list(islice(chosen, MAX_SELECTED_NAMES)) if listable else []
         except (Exception, SystemExit) as error:
             raise WrongChoice(f"selector {self._name!r}: {told(error)}") from error
         if not listable:

@@ -11,11 +11,11 @@ from fedbus.text import listed
 from fedbus.wire.jobfile import Fault, JobFile, JobFileError, Plugins, parse
 from fedbus.wire.jobfile.tree import read
 from fedbus.wire.json_reader import read_json
+from fedbus.wire.limits import MAX_JOB_FILE_BYTES
 from fedbus.wire.messages import JobStored
 from fedbus.wire.values import IDENT, IDENT_SAID
 
 NO_ID = "not a job's id; send it bare, or as a JSON string"
-MAX_JOB_FILE = 256 * 1024
 
 PluginCheck = Callable[[Plugins], Iterator[Fault]]
 """Finds what of a job's choice is not here, or not allowed, or of no use."""
@@ -27,9 +27,9 @@ def read_job(payload: bytes, check_plugins: PluginCheck) -> JobFile:
     Raises:
         JobFileError: with every fault found.
     """
-    if len(payload) > MAX_JOB_FILE:
+    if len(payload) > MAX_JOB_FILE_BYTES:
         raise JobFileError(
-            (Fault(key="", problem=f"{len(payload)} bytes, at most {MAX_JOB_FILE}"),)
+            (Fault(key="", problem=f"{len(payload)} bytes, at most {MAX_JOB_FILE_BYTES}"),)
         )
     return parse(payload, lambda job: check_plugins(job.plugins))
 

@@ -16,6 +16,7 @@ from fedbus.actions import Action, Note, Run
 from fedbus.catalogue import as_trained
 from fedbus.errors import Stopped
 from fedbus.wire.jobfile import JobFile, params
+from fedbus.wire.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent.failure import sentence_of
 from fedbus_edge_agent.flag import Flag
@@ -23,9 +24,8 @@ from fedbus_edge_agent.keys import ReportWrite, StandaloneWork
 from fedbus_edge_agent.reports import OVER, JobReport
 
 MAX_WAITING = 16
-MAX_REMEMBERED = 64
-MAX_REASON = 4096
-MAX_ROUNDS = 1000
+MAX_KEPT_REPORTS = 64
+MAX_REPORTED_ROUNDS = 1000
 """Of so many rounds, the last ones, a report has the metrics."""
 OF_MANY: Final[Mapping[str, frozenset[str]]] = {
     "plugins": frozenset({"aggregator", "selector"}),
@@ -194,7 +194,9 @@ class Alone:
             return
         if not isinstance(result, Learnt):
             reason = sentence_of(result) if isinstance(result, Exception) else "nothing learnt"
-            yield from self._end(replace(report, phase="FAILED", reason=reason[:MAX_REASON]))
+            yield from self._end(
+                replace(report, phase="FAILED", reason=reason[:MAX_TEXT_CHARACTERS])
+            )
             return
         metrics = as_trained(result.metrics)
         report = replace(
@@ -203,7 +205,7 @@ class Alone:
             progress=number / report.num_rounds,
             examples=result.examples,
             metrics=metrics,
-            rounds=(*report.rounds, metrics)[-MAX_ROUNDS:],
+            rounds=(*report.rounds, metrics)[-MAX_REPORTED_ROUNDS:],
             weights=f"/job/result/{job}/weights",
         )
         reached = file.reached(metrics, trained=True)
@@ -227,7 +229,7 @@ class Alone:
     def _say(self, report: JobReport) -> Action:
         self._reports[report.training_id] = report
         self._reports.move_to_end(report.training_id)
-        while len(self._reports) > MAX_REMEMBERED:
+        while len(self._reports) > MAX_KEPT_REPORTS:
             over = (job for job in self._reports if job not in self._files)
             del self._reports[next(over)]
         return Run(ReportWrite(report.training_id), partial(self._note, report))

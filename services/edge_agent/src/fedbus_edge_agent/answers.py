@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from fedbus.actions import Action, Ask, Cancel, Note, Run, Serve, Unserve
+from fedbus.wire.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.messages import Decline, Offer, TrainTask
 from fedbus_edge_agent.job_marks import JobMarks
 from fedbus_edge_agent.keys import TaskReply, UpdateRemoval
@@ -17,7 +18,6 @@ from fedbus_edge_agent.work import Trained
 
 NEVER = 2**31
 """No task has this number."""
-MAX_REASON = 4096
 
 
 @dataclass(slots=True)
@@ -112,4 +112,6 @@ class Answers:
 
 def declined(order: TrainTask, reason: str) -> Decline:
     """Write a decline."""
-    return Decline(job=order.job, round=order.round, task=order.task, reason=reason[:MAX_REASON])
+    return Decline(
+        job=order.job, round=order.round, task=order.task, reason=reason[:MAX_TEXT_CHARACTERS]
+    )

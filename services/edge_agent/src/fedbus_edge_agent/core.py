@@ -30,6 +30,7 @@ from fedbus.actions import (
 from fedbus.errors import FedbusError, Stopped, TrainingError
 from fedbus.keys import Key
 from fedbus.spool import Spools
+from fedbus.wire.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.messages import (
     Evaluated,
     EvaluateTask,
@@ -44,7 +45,7 @@ from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.alone import Alone, CancelJob, Learnt, Opened, StartJob
-from fedbus_edge_agent.answers import MAX_REASON, Answers, declined
+from fedbus_edge_agent.answers import Answers, declined
 from fedbus_edge_agent.data_watch import Changes, DataWatch
 from fedbus_edge_agent.eligibility import Eligibility, changed_names_reason, eligibility
 from fedbus_edge_agent.failure import sentence_of
@@ -422,5 +423,5 @@ def _scored(
         version=order.version.version,
         examples=examples,
         metrics=metrics,
-        reason=reason[:MAX_REASON],
+        reason=reason[:MAX_TEXT_CHARACTERS],
     )

@@ -8,7 +8,7 @@ from types import FrameType
 from fedbus.data.about import utf8
 from fedbus.errors import FedbusError
 
-MAX_WORDS = 2048
+MAX_ERROR_CHARACTERS = 2048
 
 
 def sentence_of(error: BaseException) -> str:
@@ -17,7 +17,7 @@ def sentence_of(error: BaseException) -> str:
     The place is the traceback's last line, which is where it was raised.
     """
     try:
-        words = utf8(str(error))[:MAX_WORDS]  # it goes into messages
+        words = utf8(str(error))[:MAX_ERROR_CHARACTERS]  # it goes into messages
     except Exception:  # noqa: BLE001 - somebody's own exception may fail even at that
         words = ""
     if isinstance(error, FedbusError) and words:

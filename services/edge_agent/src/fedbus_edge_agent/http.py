@@ -18,8 +18,8 @@ from fedbus.errors import FedbusError, StoreError
 from fedbus.http import Doors
 from fedbus.shell import Shell
 from fedbus.wire import codec
-from fedbus.wire.cards import MAX_CARD
 from fedbus.wire.jobfile import JobFile, JobFileError, differences, params, parse
+from fedbus.wire.limits import MAX_CARD_BYTES, MAX_JOB_FILE_BYTES
 from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent import openapi
 from fedbus_edge_agent.alone import CancelJob, StartJob
@@ -34,7 +34,6 @@ from fedbus_edge_agent.metrics import AgentMetrics, JobMetrics
 from fedbus_edge_agent.reports import Capabilities, JobReport, ModelMetadata
 from fedbus_edge_agent.work import Workbench
 
-MAX_JOB_FILE = 256 * 1024
 RETRY_SECONDS = 30
 _BLOCK = 1 << 20
 _GB = 1000**3
@@ -119,7 +118,7 @@ class Desk:
     async def start_job(self, request: web.Request) -> web.Response:
         """Begin a job, once all is known to be in order and its file lies on the disk."""
         job = read_name(request, "training_id")
-        body = await read_body(request, MAX_JOB_FILE)
+        body = await read_body(request, MAX_JOB_FILE_BYTES)
         file = parse(body)
         if file.training_id is None:
             file = file.named(job)
@@ -203,7 +202,7 @@ class Desk:
 
     async def add_model(self, request: web.Request) -> web.Response:
         """Take a card."""
-        metadata = codec.from_foreign_json(ModelMetadata, await read_body(request, MAX_CARD))
+        metadata = codec.from_foreign_json(ModelMetadata, await read_body(request, MAX_CARD_BYTES))
         found = await asyncio.to_thread(self.models.add, metadata)
         name, label = metadata.model, metadata.model_version
         model = await asyncio.to_thread(self.models.find, name, label)

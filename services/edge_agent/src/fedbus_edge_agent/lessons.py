@@ -11,7 +11,7 @@ from fedbus.layout import Layout, Weights
 from fedbus.weights import decode
 from fedbus.wire import codec
 from fedbus.wire.cards import named_files
-from fedbus_edge_agent.alone import MAX_REMEMBERED, Learnt, Lesson
+from fedbus_edge_agent.alone import MAX_KEPT_REPORTS, Learnt, Lesson
 from fedbus_edge_agent.capabilities import free_storage
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.local_models import LocalModel, LocalModels
@@ -35,7 +35,7 @@ class Lessons:
         reports = self._folder.glob("*/report.json")
         paths = sorted(reports, key=lambda path: path.stat().st_mtime_ns)
         found = []
-        for path in paths[-MAX_REMEMBERED:]:
+        for path in paths[-MAX_KEPT_REPORTS:]:
             try:
                 found.append(codec.from_json(JobReport, path.read_bytes()))
             except (OSError, WireError):

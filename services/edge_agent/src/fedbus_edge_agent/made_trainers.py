@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from fedbus.plugins import Trainer
 from fedbus.wire.states import ModelCard
 
-MOST = 8
-MOST_BYTES = 32 * 2**20
+MAX_TRAINERS = 8
+MAX_TRAINERS_BYTES = 32 * 2**20
 """Of weights, of all models that are ready. One alone may have more."""
 
 
@@ -54,7 +54,9 @@ class MadeTrainers:
     def make_room(self, size: int) -> None:
         """Drop the oldest until another with so many bytes of weights may be made."""
         dropped = False
-        while self._made and (len(self._made) >= MOST or self._size() + size > MOST_BYTES):
+        while self._made and (
+            len(self._made) >= MAX_TRAINERS or self._size() + size > MAX_TRAINERS_BYTES
+        ):
             self._made.pop(0)
             dropped = True
         if dropped:

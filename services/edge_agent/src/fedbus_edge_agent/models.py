@@ -11,7 +11,8 @@ from fedbus.layout import Layout
 from fedbus.spool import Spool
 from fedbus.weights import Blob
 from fedbus.wire import codec
-from fedbus.wire.cards import MAX_CARD, files_of, named_files
+from fedbus.wire.cards import files_of, named_files
+from fedbus.wire.limits import MAX_CARD_BYTES
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest, ModelRef
 from fedbus_edge_agent.work import Model
@@ -55,8 +56,8 @@ class Models:
         if model is not None:
             files = self._files_of(model.card, wanted)
             return found + [manifest for manifest in files if manifest.digest not in model.files]
-        if ref.card.size > MAX_CARD:
-            raise TransferError(f"a card of {ref.card.size} bytes, at most {MAX_CARD}")
+        if ref.card.size > MAX_CARD_BYTES:
+            raise TransferError(f"a card of {ref.card.size} bytes, at most {MAX_CARD_BYTES}")
         return [*found, ref.card]
 
     def put(self, ref: ModelRef, manifest: Manifest, spool: Spool) -> None:

@@ -13,9 +13,7 @@ from fedbus.layout import Array, Layout, Tensor, Weights
 from fedbus.text import listed
 from fedbus.weights import blank, decode
 
-MAX_HEADER = 16 * 1024
-MOST_PACKED = 1032
-"""Bytes that deflate can make of one, at the very best."""
+MAX_NPY_HEADER_BYTES = 16 * 1024
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError)
 """What a file raises that is none, is torn, or is locked with a password."""
@@ -43,7 +41,7 @@ def _read(archive: zipfile.ZipFile, length: int, layout: Layout) -> bytearray:
         raise LayoutError(f"the weights hold {listed(foreign)}, which the layout does not")
     entries = {tensor.name: _entry(archive, tensor) for tensor in layout.tensors}
     whole = sum(entry.file_size for entry in entries.values())
-    if whole > length * MOST_PACKED:
+    if whole > length * npz.MOST_PACKED:
         raise LayoutError(f"it claims to hold {whole} bytes, which {length} cannot")
     blob = blank(layout, "plain")
     views = decode(blob, layout)
@@ -59,7 +57,7 @@ def _entry(archive: zipfile.ZipFile, tensor: Tensor) -> zipfile.ZipInfo:
     if entry.compress_type not in _PACKED:
         raise LayoutError(f"{what} is packed in a way that numpy does not write")
     size = entry.file_size
-    if not tensor.size < size <= tensor.size + MAX_HEADER:
+    if not tensor.size < size <= tensor.size + MAX_NPY_HEADER_BYTES:
         raise LayoutError(f"{what}: {size} bytes where the layout has {tensor.size}")
     return entry
 

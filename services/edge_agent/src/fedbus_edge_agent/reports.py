@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from fedbus.wire.limits import MAX_STRUCTURES, MAX_TENSORS
 from fedbus.wire.states import TensorSpec
 from fedbus.wire.values import Flag, Ident, Metrics, Number, Text, Whole
 
@@ -40,8 +41,10 @@ class ModelMetadata:
 
     model: Ident
     model_version: Ident = "1"
-    layout: Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=4096)]
-    structures: Annotated[dict[Ident, dict[str, Any]], Field(min_length=1, max_length=16)]
+    layout: Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=MAX_TENSORS)]
+    structures: Annotated[
+        dict[Ident, dict[str, Any]], Field(min_length=1, max_length=MAX_STRUCTURES)
+    ]
     input: dict[str, Any] = field(default_factory=dict)
 
 

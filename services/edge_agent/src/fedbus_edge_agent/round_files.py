@@ -13,7 +13,7 @@ from fedbus.errors import StoreError
 from fedbus.layout import Weights
 from fedbus_edge_agent.npz import write_npz
 
-MAX_JOBS: Final = 8
+MAX_JOBS_WITH_FILES: Final = 8
 KEPT_ROUNDS: Final = 2
 
 
@@ -66,5 +66,7 @@ class RoundFiles:
         for path in self.folder.glob(f"*~[0-9]*{self.suffix}"):
             name = path.name.partition("~")[0]
             newest[name] = max(newest.get(name, 0.0), path.stat().st_mtime)
-        for name in sorted(newest.keys() - {job}, key=newest.__getitem__)[: 1 - MAX_JOBS]:
+        for name in sorted(newest.keys() - {job}, key=newest.__getitem__)[
+            : 1 - MAX_JOBS_WITH_FILES
+        ]:
             self.forget(name)

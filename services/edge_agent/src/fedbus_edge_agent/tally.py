@@ -4,7 +4,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-MAX_JOBS = 16
+MAX_COUNTED_JOBS = 16
 
 
 @dataclass(slots=True)
@@ -22,5 +22,5 @@ class Tally:
         """Keep the figures of a training."""
         self.jobs[job] = round, metrics
         self.jobs.move_to_end(job)
-        while len(self.jobs) > MAX_JOBS:
+        while len(self.jobs) > MAX_COUNTED_JOBS:
             self.jobs.popitem(last=False)

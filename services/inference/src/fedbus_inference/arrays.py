@@ -13,9 +13,10 @@ from typing import Any, Final, cast
 import numpy as np
 
 from fedbus.errors import WireError
-from fedbus.layout import DTYPES, MAX_DIMENSIONS, Array
+from fedbus.layout import DTYPES, Array
 from fedbus.rounding import beside
 from fedbus.text import listed
+from fedbus.wire.limits import MAX_DIMENSIONS
 
 _MOST_NORMALIZED: Final = 1 + 1e-6
 """As agents judge their rows; see `fedbus.data.format.check_batch`."""

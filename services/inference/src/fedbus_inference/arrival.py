@@ -28,7 +28,7 @@ from fedbus.actions import (
 )
 from fedbus.errors import LayoutError, PluginError, TrainingError, TransferError, WireError
 from fedbus.frameworks.tflite_trial import NotTried
-from fedbus.wire import codec
+from fedbus.wire.limits import MAX_CARD_BYTES
 from fedbus.wire.states import ModelLatest
 from fedbus.wire.values import Manifest, Reference
 from fedbus_inference import keys
@@ -44,7 +44,7 @@ from fedbus_inference.loading import (
 )
 from fedbus_inference.prediction import Served
 
-LONGEST_PAUSE_SECONDS = 60.0
+LONGEST_RELOAD_SECONDS = 60.0
 SPARE_BYTES = 256 * 2**20
 """Of weights, up to which a model that has retired is kept to take the next version's."""
 LASTING = (LayoutError, PluginError, TrainingError, WireError)
@@ -150,7 +150,7 @@ class Arrival:
         self.coming = latest
         try:
             check_size("weights", latest.size, self._limits.model_bytes)
-            check_size("card", latest.card.size, codec.MAX_MESSAGE)
+            check_size("card", latest.card.size, MAX_CARD_BYTES)
         except TransferError as error:
             yield from self._failed(latest, str(error), now)
             return
@@ -217,7 +217,7 @@ class Arrival:
         if self._newest and self._newest.version > coming.version:
             yield from self._next(now)
         else:
-            pause = min(2.0**self._failures, LONGEST_PAUSE_SECONDS)
+            pause = min(2.0**self._failures, LONGEST_RELOAD_SECONDS)
             self._failures = min(self._failures + 1, 10)
             yield WakeAt(keys.LoadRetry(self._model), now + pause)
 

@@ -15,7 +15,7 @@ from fedbus.answers import Ending, additions, normalized
 from fedbus.errors import TrainingError, WireError
 from fedbus.layout import DTYPES, Array
 from fedbus.wire.answer_kinds import Answers as Meaning
-from fedbus.wire.codec import MAX_MESSAGE
+from fedbus.wire.limits import MAX_MESSAGE_BYTES
 from fedbus_inference.arrays import Spec, nested, raw, read
 from fedbus_inference.encoding import Encoding, pack, unpack
 
@@ -138,8 +138,8 @@ def answer(served: Served, requests: Sequence[Request], most: int) -> Answers:
 
 
 def _read(request: Request, spec: Spec, most: int) -> _Asked:
-    if len(request.payload) > MAX_MESSAGE:
-        raise WireError(f"a request of {len(request.payload)} bytes, at most {MAX_MESSAGE}")
+    if len(request.payload) > MAX_MESSAGE_BYTES:
+        raise WireError(f"a request of {len(request.payload)} bytes, at most {MAX_MESSAGE_BYTES}")
     if not request.payload:
         raise WireError(
             'the request is empty; a request is a map with "inputs"; this model takes '
@@ -198,7 +198,9 @@ def _written(served: Served, one: _Asked, outputs: Outputs) -> tuple[Reply, bool
     payload = pack(request.encoding, served.facts(outputs, as_raw=one.raw))
     # A broker ends the connection of whoever publishes more than it takes.
     reply = request.reply
-    room = MAX_MESSAGE - _PROPERTIES - len(reply.topic.encode()) - len(reply.correlation or b"")
+    room = (
+        MAX_MESSAGE_BYTES - _PROPERTIES - len(reply.topic.encode()) - len(reply.correlation or b"")
+    )
     if len(payload) > room:
         sentence = (
             f"the answer takes {len(payload)} bytes, at most {room}; send fewer than "

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fedbus.actions import Note
 
 EVERY_SECONDS = 60.0
-MOST = 64
+MAX_NOTED_REQUESTS = 64
 """Different lines a minute; what its clients choose must not fill a log."""
 
 
@@ -20,7 +20,7 @@ class Unanswered:
         """Say it, once a minute for each model and reason."""
         self._said = {key: at for key, at in self._said.items() if now < at + EVERY_SECONDS}
         key = (model, reason)
-        if key in self._said or len(self._said) >= MOST:
+        if key in self._said or len(self._said) >= MAX_NOTED_REQUESTS:
             self._silent += 1
             return
         self._said[key] = now

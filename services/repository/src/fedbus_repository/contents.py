@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fedbus.data.format import DTYPES, MAX_DIMENSIONS, read_field
+from fedbus.data.format import DTYPES, read_field
 from fedbus.errors import LayoutError, TrainingError, WireError
 from fedbus.frameworks.tflite_signatures import check_trainable
 from fedbus.frameworks.tflite_verify import verify
@@ -19,6 +19,7 @@ from fedbus.layout import Layout
 from fedbus.text import listed
 from fedbus.weights import MAX_PREFIX, read_header
 from fedbus.wire.cards import named_files
+from fedbus.wire.limits import MAX_DIMENSIONS
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest
 

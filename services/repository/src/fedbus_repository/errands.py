@@ -15,7 +15,7 @@ from fedbus.wire.values import Reference
 from fedbus_repository.keys import RequestRun, UploadFetch
 from fedbus_repository.store import Upload
 
-MOST = 4096
+MAX_UNDER_WAY = 4096
 """Errands under way at once; who asks while there are more must ask again."""
 
 
@@ -68,7 +68,7 @@ class Errands:
             if first.missing and first.message != message:
                 error = Superseded(f"{key.sender} was restarted, and asks for another")
                 yield from self._lose(key, first, error)
-        elif len(self._under_way) < MOST:
+        elif len(self._under_way) < MAX_UNDER_WAY:
             self._under_way[key] = _UnderWay(message, errand)
             yield from self._go_on(key, partial(next, errand))
 

@@ -11,8 +11,8 @@ from fedbus.actions import Action, Note, Send
 from fedbus.errors import LayoutError, StoreError, TrainingError, TransferError, WireError
 from fedbus.layout import Layout
 from fedbus.weights import MAX_PREFIX
-from fedbus.wire import codec
 from fedbus.wire.cards import files_of
+from fedbus.wire.limits import MAX_CARD_BYTES
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest
@@ -91,8 +91,8 @@ def look(store: Store, message: PushModel) -> Version | Refused | Sequence[Uploa
     answer = store.offered(message.model, message.card, message.weights, reset=message.reset)
     if answer is not None:
         return answer
-    if message.card.size > codec.MAX_MESSAGE:
-        return Refused(f"a card of {message.card.size} bytes, at most {codec.MAX_MESSAGE}")
+    if message.card.size > MAX_CARD_BYTES:
+        return Refused(f"a card of {message.card.size} bytes, at most {MAX_CARD_BYTES}")
     return reserve(store, (message.card,))
 
 

@@ -12,11 +12,11 @@ from fedbus.catalogue import impossible
 from fedbus.text import listed
 from fedbus.weights import MAX_PREFIX
 from fedbus.wire.jobfile import differences
+from fedbus.wire.limits import MAX_METRICS
 from fedbus.wire.moments import seconds_of
 from fedbus.wire.values import Manifest, Metrics, Moment, Plan, RoundRecord
 from fedbus_repository.store import Ended, Job, Origin, Verdict, Version
 
-MAX_METRICS = 64
 MAX_NAMED = 4
 """Differences of two job files that a sentence names."""
 

@@ -4,8 +4,9 @@ import pytest
 
 from fedbus.wire.jobfile import Fault, parse
 from fedbus.wire.jobfile.faults import show
-from fedbus.wire.jobfile.tree import MAX_BYTES, MAX_DEPTH, MAX_VALUES
+from fedbus.wire.jobfile.tree import MAX_DEPTH, MAX_VALUES
 from fedbus.wire.json_reader import clip
+from fedbus.wire.limits import MAX_MESSAGE_BYTES
 from tests.fedbus.wire.jobfile.written import faults_of, job_with, sentences
 
 
@@ -16,7 +17,10 @@ from tests.fedbus.wire.jobfile.written import faults_of, job_with, sentences
         (b'{"a": 1,\n "b" 2}', "not JSON at line 2, column 6: Expecting ':' delimiter"),
         (b'{"a": "\\', "not JSON at line 1, column 7: Unterminated string starting at"),
         (b"\xff{}", "not UTF-8 at byte 0"),
-        (b" " * (MAX_BYTES + 1), f"{MAX_BYTES + 1} bytes, at most {MAX_BYTES}"),
+        (
+            b" " * (MAX_MESSAGE_BYTES + 1),
+            f"{MAX_MESSAGE_BYTES + 1} bytes, at most {MAX_MESSAGE_BYTES}",
+        ),
         (b"[" * (MAX_DEPTH + 1), "nested deeper than 32 levels"),
         (b"[" * 500_000 + b"]" * 500_000, "nested deeper than 32 levels"),
         (b"[" + b"1," * MAX_VALUES + b"1]", "more than 10000 values"),

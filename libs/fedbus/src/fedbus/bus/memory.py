@@ -13,7 +13,7 @@ from itertools import accumulate, takewhile
 
 from fedbus.bus.base import Packet
 from fedbus.wire import topics
-from fedbus.wire.codec import MAX_MESSAGE
+from fedbus.wire.limits import MAX_MESSAGE_BYTES
 
 Deliver = Callable[[str, Packet], None]
 """Called with the receiver's name and what it receives; when it arrives is the caller's part."""
@@ -137,8 +137,8 @@ class MemoryBroker:
         if not self._may(name, "write", packet.topic):
             self.violations.append((name, "write", packet.topic))
             return
-        if len(packet.payload) > MAX_MESSAGE:
-            size = f"{len(packet.payload)} bytes, at most {MAX_MESSAGE}"
+        if len(packet.payload) > MAX_MESSAGE_BYTES:
+            size = f"{len(packet.payload)} bytes, at most {MAX_MESSAGE_BYTES}"
             self.violations.append((name, "write", f"{packet.topic}: {size}"))
             return
         if packet.retain:

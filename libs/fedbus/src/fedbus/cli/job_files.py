@@ -10,15 +10,13 @@ from fedbus import clock
 from fedbus.cli import faults, show
 from fedbus.errors import SettingsError
 from fedbus.wire.jobfile import JobFileError, made_id, parse
+from fedbus.wire.limits import MAX_IDENT_CHARACTERS, MAX_JOB_FILE_BYTES
 from fedbus.wire.values import IDENT, IDENT_SAID
 
 STDIN = "-"
-MAX_BYTES = 256 * 1024
-"""As the controller takes."""
 _WHAT = 'a job file is JSON, as {"model_name": "digits", "num_rounds": 5}'
 _YAML = re.compile(rb"\s*(?:---|#|-\s|[A-Za-z_][\w-]*:(?:\s|$))")
 _COUNTED = re.compile(r"(.*)\.([0-9]{1,6})")
-_LONGEST = 64
 
 
 def read_job_file(name: str) -> bytes:
@@ -31,8 +29,8 @@ def read_job_file(name: str) -> bytes:
     name = "standard input" if name == STDIN else name
     if not payload.strip():
         raise SettingsError(f"{name}: empty; {_WHAT}")
-    if len(payload) > MAX_BYTES:
-        raise SettingsError(f"{name}: {len(payload)} bytes, at most {MAX_BYTES}; {_WHAT}")
+    if len(payload) > MAX_JOB_FILE_BYTES:
+        raise SettingsError(f"{name}: {len(payload)} bytes, at most {MAX_JOB_FILE_BYTES}; {_WHAT}")
     try:
         parse(payload)
     except JobFileError as error:
@@ -83,13 +81,13 @@ def next_id(job: str) -> str:
     """Name the next run of a job: `first.2` after `first`, `first.3` after that."""
     counted = _COUNTED.fullmatch(job)
     name, number = (counted[1], int(counted[2]) + 1) if counted else (job, 2)
-    return f"{name[: _LONGEST - 1 - len(str(number))]}.{number}"
+    return f"{name[: MAX_IDENT_CHARACTERS - 1 - len(str(number))]}.{number}"
 
 
 def _stdin() -> bytes:
     if sys.stdin.isatty():
         show.err().print("reading a job file from standard input; Ctrl-D ends it")
-    return sys.stdin.buffer.read(MAX_BYTES + 1)
+    return sys.stdin.buffer.read(MAX_JOB_FILE_BYTES + 1)
 
 
 def _file(path: Path) -> bytes:

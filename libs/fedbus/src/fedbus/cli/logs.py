@@ -17,7 +17,7 @@ from fedbus.client.errors import Refused, Unreachable
 from fedbus.cluster import place
 
 LOOK_SECONDS = 0.3
-MOST = 8 * 2**20
+MAX_TAIL_BYTES = 8 * 2**20
 """Bytes that are read of a log's end."""
 
 
@@ -81,7 +81,7 @@ class _Tail:
     def __init__(self, node: str, path: Path) -> None:
         self._node = node
         self._path = path
-        self._at = max(0, path.stat().st_size - MOST)
+        self._at = max(0, path.stat().st_size - MAX_TAIL_BYTES)
 
     def read(self) -> Iterator[Line]:
         """Read whole lines that came since the last time."""

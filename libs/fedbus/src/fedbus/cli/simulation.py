@@ -52,6 +52,7 @@ from fedbus.interruption import temporary_folder
 from fedbus.text import counted
 from fedbus.wire import codec
 from fedbus.wire.jobfile import Fault, JobFile, JobFileError, params, parse
+from fedbus.wire.limits import MAX_COHORT_AGENTS
 from fedbus.wire.states import RoundState
 
 
@@ -60,7 +61,8 @@ def simulate(
         Path, typer.Argument(metavar="JOB", help="A job file, JSON; - reads standard input.")
     ],
     agents: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="As many as the job asks, by default.")
+        int | None,
+        typer.Option(min=1, max=MAX_COHORT_AGENTS, help="As many as the job asks, by default."),
     ] = None,
     data: Annotated[
         Path | None,

@@ -14,6 +14,7 @@ from fedbus.cli import show
 from fedbus.cli.source import Loader, Options, Source, read_source
 from fedbus.client.errors import Failed
 from fedbus.errors import SettingsError, TrainingError
+from fedbus.wire.limits import MAX_COHORT_AGENTS
 
 if TYPE_CHECKING:
     from fedbus.data import Dataset
@@ -44,7 +45,7 @@ def split(
     to: Annotated[
         Path, typer.Option("--to", metavar="DIR", help="Where agent.1.npz … and held_out.npz go.")
     ],
-    agents: Annotated[int, typer.Option(min=1, max=10_000, help="How many there are.")],
+    agents: Annotated[int, typer.Option(min=1, max=MAX_COHORT_AGENTS, help="How many there are.")],
     by: Annotated[
         str,
         typer.Option(

@@ -8,9 +8,9 @@ from typing import Any
 from fedbus.answers import MEANINGS, check_answers, check_classes
 from fedbus.errors import SettingsError
 from fedbus.exported import Seen
+from fedbus.wire.limits import MAX_WORD_CHARACTERS
 from fedbus.wire.states import ModelCard
 
-MAX_NAME = 256
 _SHOWN = 10
 
 
@@ -87,11 +87,11 @@ def read_classes(said: str | None) -> tuple[str, ...]:
     while names and not names[-1]:  # a file ends in an empty line, perhaps
         names = names[:-1]
     for number, name in enumerate(names, 1):
-        if not name or len(name) > MAX_NAME:
+        if not name or len(name) > MAX_WORD_CHARACTERS:
             length = f"{len(name)} characters long" if name else "empty"
             raise SettingsError(
-                f"--classes: name {number} is {length}; names of 1 to {MAX_NAME} characters, with "
-                "commas between them or one a line in a file"
+                f"--classes: name {number} is {length}; names of 1 to {MAX_WORD_CHARACTERS} "
+                "characters, with commas between them or one a line in a file"
             )
     if not names:
         raise SettingsError("--classes: no name in it")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 15.0
+LONGEST_RESTART_SECONDS = 15.0
 STEADY_SECONDS = 20.0
 
 
@@ -25,4 +25,4 @@ class Restarts:
         self.deaths += 1
         # The exponent is bounded: a service that cannot live may die for weeks.
         pause = FIRST_PAUSE_SECONDS * 2.0 ** min(self.deaths - 1, 16)
-        return min(pause, LONGEST_PAUSE_SECONDS)
+        return min(pause, LONGEST_RESTART_SECONDS)

@@ -19,7 +19,8 @@ from fedbus.errors import TrainingError
 from fedbus.layout import Array
 from fedbus.rounding import beside
 from fedbus.text import listed
-from fedbus.wire.announced_names import MAX_NAME, names_of, plain_names
+from fedbus.wire.announced_names import MAX_NAME_CHARACTERS, names_of, plain_names
+from fedbus.wire.limits import MAX_DIMENSIONS
 
 Kind = Literal["image", "numerical", "categorical"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -27,7 +28,6 @@ DTYPES: Final = frozenset(
     {"bool", "float16", "float32", "float64"}
     | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 )
-MAX_DIMENSIONS: Final = 8
 Axes = Literal["", "channels-last", "channels-first"]
 AXES: Final[tuple[Axes, ...]] = get_args(Axes)
 _AXES_SHOWN: Final[dict[Axes, str]] = {
@@ -194,11 +194,14 @@ def _field(name: str, kind: Kind, said: Mapping[str, Any]) -> Field:
 
 def _names(where: str, said: object) -> tuple[str, ...]:
     match said:
-        case [*names] if all(isinstance(name, str) and len(name) <= MAX_NAME for name in names):
+        case [*names] if all(
+            isinstance(name, str) and len(name) <= MAX_NAME_CHARACTERS for name in names
+        ):
             if len(set(names)) == len(names):
                 return tuple(map(str, names))
     raise TrainingError(
-        f"{where}: expected a list of different names, each of at most {MAX_NAME} characters"
+        f"{where}: expected a list of different names, each of at most "
+        f"{MAX_NAME_CHARACTERS} characters"
     )
 
 

@@ -20,7 +20,7 @@ from fedbus.errors import FedbusError, PluginError, TrainingError
 from fedbus.plugins.protocols import Transform
 from fedbus.text import in_given_order
 from fedbus.wire.jobfile.faults import nearest
-from fedbus.wire.values import MAX_TRANSFORMS
+from fedbus.wire.limits import MAX_TRANSFORMS
 
 _NOT_NAMED: Final = {
     inspect.Parameter.POSITIONAL_ONLY,

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from fedbus.errors import TrainingError
 from fedbus.text import in_given_order
-from fedbus.wire.announced_names import MAX_NAME
+from fedbus.wire.announced_names import MAX_NAME_CHARACTERS
 
 AUTO: Final = "auto"
 Words = Literal["auto"] | Mapping[str, Sequence[str] | Literal["auto"]] | None
@@ -53,9 +53,9 @@ def check_names(where: str, names: object) -> tuple[str, ...]:
     words = tuple(name for name in given if isinstance(name, str))
     if not words or len(set(words)) != len(given):
         raise TrainingError(f"{where} is {names!r}; a list of different names belongs there")
-    if long := [word for word in words if len(word) > MAX_NAME]:
+    if long := [word for word in words if len(word) > MAX_NAME_CHARACTERS]:
         raise TrainingError(
-            f"{where}: {long[0][:40]!r} …: a name has at most {MAX_NAME} characters"
+            f"{where}: {long[0][:40]!r} …: a name has at most {MAX_NAME_CHARACTERS} characters"
         )
     return words
 
@@ -76,8 +76,12 @@ class Gathering:
         for word in words:
             if word in self.words:
                 continue
-            if len(word) > MAX_NAME or len(self.words) >= MAX_WORDS:
-                what = f"{word[:40]!r} …" if len(word) > MAX_NAME else f"more than {MAX_WORDS}"
+            if len(word) > MAX_NAME_CHARACTERS or len(self.words) >= MAX_WORDS:
+                what = (
+                    f"{word[:40]!r} …"
+                    if len(word) > MAX_NAME_CHARACTERS
+                    else f"more than {MAX_WORDS}"
+                )
                 raise TrainingError(
                     f"{self.where}: {what} different words: texts or identifiers, no classes; "
                     "name another column, or list the words"

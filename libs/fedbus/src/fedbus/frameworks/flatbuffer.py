@@ -18,7 +18,7 @@ from fedbus.errors import WireError
 
 MAX_TABLES: Final = 2**19
 """Tables in one file, and places in its vectors of tables; large models have ten thousands."""
-MAX_DEPTH: Final = 16
+MAX_TABLE_DEPTH: Final = 16
 """Tables within tables; TFLite's schema has five."""
 MAX_STRING: Final = 2**16
 """Bytes of one string."""
@@ -90,8 +90,8 @@ class Reader:
         known = self._read.get(key)
         if known is not None:
             return known
-        if depth >= MAX_DEPTH:
-            raise WireError(f"{where}: tables lie within tables more than {MAX_DEPTH} deep")
+        if depth >= MAX_TABLE_DEPTH:
+            raise WireError(f"{where}: tables lie within tables more than {MAX_TABLE_DEPTH} deep")
         self._count(1, where)
         record: Record = {}
         for (name, code), place in self._places(at, self._schema[kind], where):

@@ -27,7 +27,7 @@ TFLITE: Final = "tflite"
 """The structure of a card whose file is one."""
 MAX_DEATHS: Final = 5
 """Processes that die in a row while they work with a file; kill -9 counts as well."""
-MAX_REMEMBERED: Final = 256
+MAX_VERDICTS: Final = 256
 _RUNTIMES: Final = ("fedbus", *FRAMEWORKS[TFLITE].providers)
 _PASSED: Final = ""
 
@@ -79,7 +79,7 @@ class Admission:
                 known = isinstance(error, KilledReader), str(error)
             self._write(digest, known)
         self._tried[digest] = known
-        for oldest in list(self._tried)[:-MAX_REMEMBERED]:
+        for oldest in list(self._tried)[:-MAX_VERDICTS]:
             self._tried.pop(oldest, None)
         killed, reason = known
         if reason:
@@ -127,7 +127,7 @@ class Admission:
         _write(self._folder / f"{digest}.json", json.dumps(told))
         with suppress(OSError):
             verdicts = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-            for old in verdicts[:-MAX_REMEMBERED]:
+            for old in verdicts[:-MAX_VERDICTS]:
                 old.unlink(missing_ok=True)
 
 

@@ -20,11 +20,11 @@ from fedbus.frameworks.tflite_schema import (
     UNIONS,
     VARIANT,
 )
+from fedbus.wire.limits import MAX_DIMENSIONS
 
 MAX_TENSOR_BYTES: Final = 2**31 - 1
 """Of one tensor with a batch of 1; TFLite counts in 32 bits in many kernels."""
-MAX_DIMENSIONS: Final = 8
-MAX_NAME: Final = 1024
+MAX_GRAPH_NAME_BYTES: Final = 1024
 MAX_STEPS: Final = 2**22
 """Tensors, operators, and their inputs and outputs, of all subgraphs together."""
 
@@ -204,8 +204,12 @@ def within(where: str, number: int, among: Sequence[object], what: str) -> None:
 
 def text(found: memoryview | None, where: str) -> str:
     """Read a name, which must be there."""
-    if not found or len(found) > MAX_NAME:
-        long = f"a name of {len(found)} bytes, at most {MAX_NAME}" if found else "it has no name"
+    if not found or len(found) > MAX_GRAPH_NAME_BYTES:
+        long = (
+            f"a name of {len(found)} bytes, at most {MAX_GRAPH_NAME_BYTES}"
+            if found
+            else "it has no name"
+        )
         raise WireError(f"{where}: {long}")
     try:
         return bytes(found).decode()

@@ -20,7 +20,7 @@ from fedbus.frameworks.tflite_signatures import TfliteFacts
 
 BASE_BYTES: Final = 256 * 2**20
 """Of address space, beside what the file and its tensors take: the runtime's, and stacks."""
-MOST_BYTES: Final = 8 * 2**30
+MAX_TRIAL_BYTES: Final = 8 * 2**30
 CPU_SECONDS: Final = 60
 WALL_SECONDS: Final = 120
 START_SECONDS: Final = 180
@@ -72,7 +72,7 @@ def try_file(data: bytes, facts: TfliteFacts, limits: Limits | None = None) -> N
         TrainingError: the runtime refuses the file, or a signature fails; the sentence names it.
     """
     limits = limits or Limits()
-    memory = min(MOST_BYTES, limits.base_bytes + 4 * len(data) + 4 * facts.bytes)
+    memory = min(MAX_TRIAL_BYTES, limits.base_bytes + 4 * len(data) + 4 * facts.bytes)
     told = _run(data, memory, limits)
     match told:
         case {"passed": _}:

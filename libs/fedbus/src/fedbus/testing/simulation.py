@@ -46,7 +46,7 @@ from fedbus_repository.sqlite import SqliteStore
 from fedbus_repository.store import Shown
 
 USER = "user.simulation"
-LONGEST_SECONDS = 10 * 365 * 86_400.0
+LONGEST_SIMULATION_SECONDS = 10 * 365 * 86_400.0
 """Of the fake clock: only a job that cannot end reaches it."""
 
 
@@ -227,7 +227,7 @@ class _Stage:
                 self._ring.at(self._ring.now + 2.0, submit)
 
         submit()
-        self._ring.run(self._over, LONGEST_SECONDS, steps=None)
+        self._ring.run(self._over, LONGEST_SIMULATION_SECONDS, steps=None)
         if self._refusal or self._state is None:
             raise SimulationFailed(self._refusal, self._faults)
         rounds = tuple(self._rounds[number] for number in sorted(self._rounds))

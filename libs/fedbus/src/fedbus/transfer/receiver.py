@@ -21,7 +21,7 @@ FAST_SECONDS = 1.5
 LOST_SECONDS = 2.0
 FIRST_SECONDS = 4.0
 """Patience before anything was measured: at 1 Mbit/s the first chunk takes 2.1 s."""
-LONGEST_SECONDS = 30.0
+LONGEST_PATIENCE_SECONDS = 30.0
 SILENT_SECONDS = 60.0
 """No chunk for so long: the source is gone."""
 
@@ -162,7 +162,7 @@ class Receiver:
         if overdue:
             self._lose(overdue)
             self._window = 1
-            self._patience = min(self._patience * 2, LONGEST_SECONDS)
+            self._patience = min(self._patience * 2, LONGEST_PATIENCE_SECONDS)
             if not self._wanted:
                 self._waited = now - self._since
 
@@ -198,7 +198,7 @@ class Receiver:
 
     def _measure(self, took: float) -> None:
         self._smoothed = took if not self._smoothed else 0.875 * self._smoothed + 0.125 * took
-        self._patience = min(max(LOST_SECONDS, 4 * self._smoothed), LONGEST_SECONDS)
+        self._patience = min(max(LOST_SECONDS, 4 * self._smoothed), LONGEST_PATIENCE_SECONDS)
 
     def _lose(self, serials: list[int]) -> None:
         for serial in reversed(serials):

@@ -19,7 +19,7 @@ MAX_NAMES: Final = 64
 """Names announced in full; of longer lists the digest counts."""
 MAX_CHARACTERS: Final = 2048
 """Characters of all names together that are announced in full."""
-MAX_NAME: Final = 128
+MAX_NAME_CHARACTERS: Final = 128
 """Characters of one class name or column name."""
 _FIRST: Final = 8
 _CUT: Final = 64

@@ -6,14 +6,9 @@ from typing import Any
 
 from fedbus.errors import WireError
 from fedbus.wire import codec
+from fedbus.wire.limits import MAX_CARD_FILE_BYTES
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest
-
-MAX_CARD = codec.MAX_MESSAGE
-"""Bytes of a card; it is read like any message."""
-
-MAX_FILE = 256 * 2**20
-"""Bytes of a file that a structure may name; an agent holds it in memory."""
 
 
 def files_of(card: ModelCard) -> tuple[Manifest, ...]:
@@ -39,6 +34,8 @@ def named_files(structures: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[Ma
                 found.append(codec.from_json(Manifest, stated))
             except WireError as error:
                 raise WireError(f"structures.{name}.blob: {error}") from error
-    if (largest := max((file.size for file in found), default=0)) > MAX_FILE:
-        raise WireError(f"a card that names a file of {largest} bytes, at most {MAX_FILE}")
+    if (largest := max((file.size for file in found), default=0)) > MAX_CARD_FILE_BYTES:
+        raise WireError(
+            f"a card that names a file of {largest} bytes, at most {MAX_CARD_FILE_BYTES}"
+        )
     return tuple(dict.fromkeys(found))

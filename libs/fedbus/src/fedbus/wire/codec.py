@@ -13,12 +13,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fedbus.errors import WireError
 from fedbus.wire import json_reader
+from fedbus.wire.limits import MAX_MESSAGE_BYTES
 from fedbus.wire.values import IDENT, IDENT_SAID
 
 T = TypeVar("T")
 
-MAX_MESSAGE = 1024 * 1024
-"""Bytes of the largest message we read; the broker's max_packet_size is the same."""
 
 _NAME = f"^{IDENT}$"
 _JSON_BYTES = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
@@ -36,8 +35,8 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 
 def _measured(kind: type[Any], payload: bytes) -> bytes:
-    if len(payload) > MAX_MESSAGE:
-        raise WireError(f"{kind.__name__}: {len(payload)} bytes, at most {MAX_MESSAGE}")
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise WireError(f"{kind.__name__}: {len(payload)} bytes, at most {MAX_MESSAGE_BYTES}")
     return payload
 
 

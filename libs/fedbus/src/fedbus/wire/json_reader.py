@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedbus.errors import WireError
+from fedbus.wire.limits import MAX_MESSAGE_BYTES
 
-MAX_BYTES = 2**20
 MAX_DEPTH = 32
 MAX_DIGITS = 32
 _SHOWN = 64
@@ -48,8 +48,8 @@ def read_tree(data: bytes) -> tuple[object, bool]:
     Raises:
         WireError: for what concerns the text as a whole.
     """
-    if len(data) > MAX_BYTES:
-        raise WireError(f"{len(data)} bytes, at most {MAX_BYTES}")
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise WireError(f"{len(data)} bytes, at most {MAX_MESSAGE_BYTES}")
     text = _decoded(data)
     if _deeper_than(MAX_DEPTH, text):
         raise WireError(f"nested deeper than {MAX_DEPTH} levels")

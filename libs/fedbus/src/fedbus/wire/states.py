@@ -6,6 +6,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict
 
 from fedbus.wire.answer_kinds import Answers
+from fedbus.wire.limits import (
+    MAX_CLASS_NAMES,
+    MAX_DIMENSIONS,
+    MAX_FAULTS_SENT,
+    MAX_STRUCTURES,
+    MAX_TENSOR_NAME_CHARACTERS,
+    MAX_TENSORS,
+)
 from fedbus.wire.values import (
     Digest,
     Flag,
@@ -23,8 +31,6 @@ from fedbus.wire.values import (
 PROTOCOL = 1
 """Raised when a peer of the version before could no longer be understood."""
 
-MAX_CLASSES = 100_000
-"""Class names in a model card."""
 
 Phase = Literal["accepted", "running", "finished", "failed", "cancelled"]
 ENDED: frozenset[str] = frozenset({"finished", "failed", "cancelled"})
@@ -114,7 +120,7 @@ class RefusedRequest:
 
     job: Ident
     request: Literal["submit", "cancel"]
-    faults: Annotated[tuple[JobFault, ...], Field(min_length=1, max_length=256)]
+    faults: Annotated[tuple[JobFault, ...], Field(min_length=1, max_length=MAX_FAULTS_SENT)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +160,8 @@ class ModelLatest:
 class TensorSpec:
     """One named array of a model."""
 
-    name: Annotated[str, Field(max_length=256)]
-    shape: Annotated[tuple[Whole, ...], Field(max_length=8)]
+    name: Annotated[str, Field(max_length=MAX_TENSOR_NAME_CHARACTERS)]
+    shape: Annotated[tuple[Whole, ...], Field(max_length=MAX_DIMENSIONS)]
     dtype: Ident
     role: Literal["weight", "statistic", "local"] = "weight"
 
@@ -168,7 +174,7 @@ class ModelNeeds:
     `answers` is what its outputs mean.
     """
 
-    structures: Annotated[tuple[Ident, ...], Field(max_length=16)]
+    structures: Annotated[tuple[Ident, ...], Field(max_length=MAX_STRUCTURES)]
     input: Annotated[dict[str, Any], Field(max_length=32)] = field(default_factory=dict)
     classes: Annotated[dict[str, Any], Field(max_length=3)] = field(default_factory=dict)
     least_batch: Annotated[int, Strict(), Field(ge=1, lt=2**31)] = 1
@@ -187,9 +193,9 @@ class ModelCard:
     """
 
     model: Ident
-    layout: Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=4096)]
-    structures: Annotated[dict[Ident, dict[str, Any]], Field(max_length=16)]
+    layout: Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=MAX_TENSORS)]
+    structures: Annotated[dict[Ident, dict[str, Any]], Field(max_length=MAX_STRUCTURES)]
     input: dict[str, Any] = field(default_factory=dict)
     answers: Answers | None = None
-    classes: Annotated[tuple[Word, ...], Field(max_length=MAX_CLASSES)] = ()
+    classes: Annotated[tuple[Word, ...], Field(max_length=MAX_CLASS_NAMES)] = ()
     least_batch: Annotated[int, Strict(), Field(ge=1, lt=2**31)] = 1

@@ -11,25 +11,34 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
+from fedbus.wire.limits import (
+    MAX_BLOB_BYTES,
+    MAX_COHORT_AGENTS,
+    MAX_IDENT_CHARACTERS,
+    MAX_METRICS,
+    MAX_SCHEDULERS,
+    MAX_TEXT_CHARACTERS,
+    MAX_TRANSFORMS,
+    MAX_WORD_CHARACTERS,
+)
+
 CHUNK = 256 * 1024
 """Bytes in a chunk; the last one of a blob may be shorter."""
 
-MAX_BLOB = 64 * 2**30
-"""The largest blob we believe in, bytes."""
 
 BASE = "base"
 """As a job's trainer: any that fedbus ships."""
 
-MAX_TRANSFORMS = 64
-"""Steps of one pipeline."""
 
-IDENT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-IDENT_SAID = "1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"
+IDENT = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_IDENT_CHARACTERS - 1}}}"
+IDENT_SAID = (
+    f"1 to {MAX_IDENT_CHARACTERS} letters, digits, '.', '_' or '-', the first a letter or digit"
+)
 ROLES = ("agent", "collector", "controller", "inference", "repository", "user")
 _NODE = re.compile(rf"(?:{'|'.join(ROLES)})\.{IDENT}")
 
 Flag = Annotated[bool, Strict()]
-Text = Annotated[str, Strict(), Field(max_length=4096)]
+Text = Annotated[str, Strict(), Field(max_length=MAX_TEXT_CHARACTERS)]
 Ident = Annotated[str, Strict(), Field(pattern=rf"^{IDENT}$")]
 NodeName = Annotated[str, Strict(), Field(pattern=rf"^(?:{'|'.join(ROLES)})\.{IDENT}$")]
 Digest = Annotated[str, Strict(), Field(pattern=r"^[0-9a-f]{64}$")]
@@ -45,12 +54,12 @@ Moment = Annotated[
 ]
 """A time, RFC 3339 in UTC to the millisecond: `2026-11-29T08:53:28.120Z`; see moments.py."""
 Signed = Annotated[int, Strict(), Field(ge=-(2**53), lt=2**53)]
-Word = Annotated[str, Strict(), Field(max_length=256)]
+Word = Annotated[str, Strict(), Field(max_length=MAX_WORD_CHARACTERS)]
 Argument = (
     Flag | Signed | Number | Word | Annotated[tuple[Signed | Number, ...], Field(max_length=256)]
 )
 Arguments = Annotated[dict[Ident, Argument], Field(max_length=64)]
-Metrics = Annotated[dict[Ident, Number], Field(max_length=64)]
+Metrics = Annotated[dict[Ident, Number], Field(max_length=MAX_METRICS)]
 
 
 def is_node(name: str) -> bool:
@@ -73,7 +82,7 @@ class Manifest:
     """A blob's name (BLAKE3, hex) and its size in bytes."""
 
     digest: Digest
-    size: Annotated[int, Strict(), Field(ge=0, le=MAX_BLOB)]
+    size: Annotated[int, Strict(), Field(ge=0, le=MAX_BLOB_BYTES)]
 
     @property
     def count(self) -> int:
@@ -118,7 +127,7 @@ class SchedulerParams:
 
     name: Word
     args: Arguments = field(default_factory=dict)
-    parts: Annotated[tuple[SchedulerPart, ...], Field(max_length=16)] = ()
+    parts: Annotated[tuple[SchedulerPart, ...], Field(max_length=MAX_SCHEDULERS)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +179,7 @@ class TrainingParams:
     precision: Literal["full", "mixed"] = "full"
     keep_state: Flag = False
     loss: Text = "categorical_crossentropy"
-    metrics: Annotated[tuple[Text, ...], Field(max_length=64)] = ("accuracy",)
+    metrics: Annotated[tuple[Text, ...], Field(max_length=MAX_METRICS)] = ("accuracy",)
     reading: Reading | None = None
 
 
@@ -205,8 +214,8 @@ class Plan:
     task: TaskNumber
     base: ModelRef
     collector: NodeName
-    roster: Annotated[tuple[NodeName, ...], Field(min_length=1, max_length=10_000)]
-    quorum: Annotated[int, Strict(), Field(ge=1, le=10_000)]
+    roster: Annotated[tuple[NodeName, ...], Field(min_length=1, max_length=MAX_COHORT_AGENTS)]
+    quorum: Annotated[int, Strict(), Field(ge=1, le=MAX_COHORT_AGENTS)]
     deadline_seconds: Annotated[float, Strict(), Field(gt=0, le=86_400)]
 
 
@@ -221,7 +230,9 @@ class RoundRecord:
     parent: Whole
     card: Manifest
     weighted: Flag
-    contributors: Annotated[tuple[Contributor, ...], Field(min_length=1, max_length=10_000)]
-    refusals: Annotated[tuple[Refusal, ...], Field(max_length=10_000)]
+    contributors: Annotated[
+        tuple[Contributor, ...], Field(min_length=1, max_length=MAX_COHORT_AGENTS)
+    ]
+    refusals: Annotated[tuple[Refusal, ...], Field(max_length=MAX_COHORT_AGENTS)]
     metrics: Metrics
     seconds: Metrics

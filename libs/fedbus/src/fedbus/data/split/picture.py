@@ -17,7 +17,7 @@ Counts = NDArray[np.int64]
 """(agents, classes): an agent's rows of each class."""
 
 SUFFIXES: Final = frozenset({".pdf", ".png", ".svg"})
-MAX_CLASSES: Final = 100
+MAX_DRAWN_CLASSES: Final = 100
 """More have one colour: nobody could tell them apart."""
 _NAMED = 40
 _LEGEND = 20
@@ -72,7 +72,7 @@ def draw(
     from matplotlib import colormaps, rc_context  # noqa: PLC0415 - only where a picture is drawn
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    if len(classes) > MAX_CLASSES:
+    if len(classes) > MAX_DRAWN_CLASSES:
         classes, table = [], table.sum(axis=1, keepdims=True)
     height = min(40.0, 1.6 + 0.22 * max(6, len(names)))
     figure = Figure(figsize=(9, height), layout="constrained")

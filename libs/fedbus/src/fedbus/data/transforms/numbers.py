@@ -12,7 +12,7 @@ from fedbus.data.transforms.halves import Half, check_half, field, rows, with_fi
 from fedbus.errors import TrainingError
 from fedbus.text import listed
 
-MAX_CLASSES: Final = 2**20
+MAX_ONE_HOT_CLASSES: Final = 2**20
 
 
 class Normalize:
@@ -93,8 +93,8 @@ class OneHot:
     """
 
     def __init__(self, classes: int, of: Half = "y") -> None:
-        if type(classes) is not int or not 1 < classes <= MAX_CLASSES:
-            raise TrainingError(f"classes is {classes!r}; 2 to {MAX_CLASSES} belong there")
+        if type(classes) is not int or not 1 < classes <= MAX_ONE_HOT_CLASSES:
+            raise TrainingError(f"classes is {classes!r}; 2 to {MAX_ONE_HOT_CLASSES} belong there")
         self._classes, self._of = classes, check_half(of)
 
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:

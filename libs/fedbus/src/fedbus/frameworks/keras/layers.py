@@ -12,9 +12,8 @@ from typing import Any, Final
 from fedbus.errors import TrainingError
 
 MAX_LAYERS: Final = 256
-MAX_NUMBERS: Final = 2**28
-_LONGEST: Final = 2**24
-_LARGEST: Final = 1e6
+_MAX_ARGUMENT: Final = 2**24
+_MAX_FACTOR: Final = 1e6
 
 ACTIVATIONS: Final = frozenset({
     "linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "swish", "tanh",
@@ -31,7 +30,7 @@ Config = Mapping[str, Any]
 
 
 def _whole(value: object) -> bool:
-    return type(value) is int and 0 < value <= _LONGEST
+    return type(value) is int and 0 < value <= _MAX_ARGUMENT
 
 
 def _flag(value: object) -> bool:
@@ -39,7 +38,7 @@ def _flag(value: object) -> bool:
 
 
 def _real(value: object) -> bool:
-    return type(value) in {int, float} and abs(float(value)) <= _LARGEST  # type: ignore[arg-type]  # a number by now
+    return type(value) in {int, float} and abs(float(value)) <= _MAX_FACTOR  # type: ignore[arg-type]  # a number by now
 
 
 def _share(value: object) -> bool:

@@ -16,8 +16,9 @@ from fedbus import plugins
 from fedbus.answers import Ending
 from fedbus.catalogue.keras import LOSSES
 from fedbus.errors import PluginError, TrainingError
-from fedbus.frameworks.keras.layers import MAX_NUMBERS, policy_of, read_layers
+from fedbus.frameworks.keras.layers import policy_of, read_layers
 from fedbus.training import Structure
+from fedbus.wire.limits import MAX_MODEL_NUMBERS
 
 SEQUENTIAL: Final = "sequential"
 _PROBABLE: Final[tuple[Ending, ...]] = ("softmax", "sigmoid")
@@ -54,8 +55,8 @@ def _sequential(config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - Keras has n
     _check_row("input", row)
     for index, layer in enumerate(layers):
         numbers += layer.numbers(shape)
-        if numbers > MAX_NUMBERS:
-            raise TrainingError(f"a model of more than {MAX_NUMBERS} numbers")
+        if numbers > MAX_MODEL_NUMBERS:
+            raise TrainingError(f"a model of more than {MAX_MODEL_NUMBERS} numbers")
         try:
             model.add(getattr(keras.layers, layer.kind)(**layer.config))
             shape = tuple(model.output_shape[1:])
@@ -68,9 +69,9 @@ def _sequential(config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - Keras has n
 
 def _check_row(where: str, shape: tuple[int | None, ...]) -> None:
     """Refuse what no memory holds: few weights may make of one row any number of outputs."""
-    if (numbers := math.prod(length or 1 for length in shape)) > MAX_NUMBERS:
+    if (numbers := math.prod(length or 1 for length in shape)) > MAX_MODEL_NUMBERS:
         raise TrainingError(
-            f"{where}: {numbers} numbers for each row, shape {shape}; at most {MAX_NUMBERS}"
+            f"{where}: {numbers} numbers for each row, shape {shape}; at most {MAX_MODEL_NUMBERS}"
         )
 
 

@@ -17,9 +17,9 @@ from fedbus import plugins
 from fedbus.errors import PluginError, TrainingError
 from fedbus.text import listed
 from fedbus.training import Structure
+from fedbus.wire.limits import MAX_MODEL_NUMBERS
 
-MAX_NUMBERS: Final = 2**28
-_MAX_LAYERS = 64
+_MAX_MLP_LAYERS = 64
 _SEEDS = 2**63
 
 
@@ -81,13 +81,16 @@ def mlp(config: Mapping[str, Any]) -> nn.Module:
         case {"layers": [_, _, *_] as widths} if not config.keys() - {"layers", "seed"}:
             seed = config.get("seed", 0)
             whole = all(type(number) is int for number in (*widths, seed))
-            if whole and len(widths) <= _MAX_LAYERS and min(widths) > 0 and seed >= 0:
+            if whole and len(widths) <= _MAX_MLP_LAYERS and min(widths) > 0 and seed >= 0:
                 # Measured before torch allocates it: the card came over the network.
-                if sum((wide + 1) * narrow for wide, narrow in pairwise(widths)) <= MAX_NUMBERS:
+                if (
+                    sum((wide + 1) * narrow for wide, narrow in pairwise(widths))
+                    <= MAX_MODEL_NUMBERS
+                ):
                     return Mlp(tuple(widths), seed)
-                raise TrainingError(f"an mlp of more than {MAX_NUMBERS} numbers")
+                raise TrainingError(f"an mlp of more than {MAX_MODEL_NUMBERS} numbers")
     raise TrainingError(
-        f"an mlp is configured by layers, 2 to {_MAX_LAYERS} widths, and perhaps a seed"
+        f"an mlp is configured by layers, 2 to {_MAX_MLP_LAYERS} widths, and perhaps a seed"
     )
 
 
@@ -104,9 +107,9 @@ def bag_of_words(config: Mapping[str, Any]) -> nn.Module:
             seed = config.get("seed", 0)
             whole = all(type(number) is int for number in (words, width, classes, seed))
             if whole and min(words, width, classes) > 0 and seed >= 0:
-                if (words + classes + 1) * width <= MAX_NUMBERS:
+                if (words + classes + 1) * width <= MAX_MODEL_NUMBERS:
                     return BagOfWords(words, width, classes, seed)
-                raise TrainingError(f"a bag_of_words of more than {MAX_NUMBERS} numbers")
+                raise TrainingError(f"a bag_of_words of more than {MAX_MODEL_NUMBERS} numbers")
     wanted = "words, width and classes, whole numbers, and perhaps a seed"
     raise TrainingError(f"a bag_of_words is configured by {wanted}")
 

@@ -32,7 +32,7 @@ SCHEDULERS: Final[Mapping[str, Callable[..., known.LRScheduler]]] = {
         known.CosineAnnealingWarmRestarts,
     )
 }  # fmt: skip
-_MOST: Final = 1e30
+_MAX_LEARNING_RATE: Final = 1e30
 """No learning rate may be more: PyTorch's steps are counted in float32."""
 
 Rule = Callable[[int], float]
@@ -216,5 +216,5 @@ def _told(name: str) -> Iterator[None]:
 
 def _check_rates(optimizer: optim.Optimizer, name: str) -> None:
     for group in optimizer.param_groups:
-        if not abs(group["lr"]) <= _MOST:
+        if not abs(group["lr"]) <= _MAX_LEARNING_RATE:
             raise TrainingError(f"torch: {name}: the learning rate became {group['lr']:g}")

@@ -27,7 +27,8 @@ from fedbus.wire.jobfile.options import (
     WarmupConfig,
     Word,
 )
-from fedbus.wire.values import BASE, IDENT, MAX_TRANSFORMS
+from fedbus.wire.limits import MAX_COHORT_AGENTS, MAX_TRANSFORMS
+from fedbus.wire.values import BASE, IDENT
 
 
 def _number_as_text(value: object) -> object:
@@ -61,10 +62,10 @@ class TrainingConfig(Part):
 class RoundSettings(Part):
     """Who takes part in a round and how long it waits. Ours."""
 
-    agents: Annotated[int, Field(ge=1, le=10_000), NOT_A_FLAG] = Field(
+    agents: Annotated[int, Field(ge=1, le=MAX_COHORT_AGENTS), NOT_A_FLAG] = Field(
         default=2, description="Agents asked in each round."
     )
-    quorum: Annotated[int, Field(ge=1, le=10_000), NOT_A_FLAG] = Field(
+    quorum: Annotated[int, Field(ge=1, le=MAX_COHORT_AGENTS), NOT_A_FLAG] = Field(
         default_factory=lambda found: default_quorum(found["agents"]),
         description="Updates that make a round count at its deadline; 3/4 of agents, rounded up.",
     )

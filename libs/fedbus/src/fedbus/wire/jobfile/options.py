@@ -17,13 +17,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from fedbus.wire.limits import MAX_SCHEDULERS, MAX_WORD_CHARACTERS
 from fedbus.wire.values import IDENT
 
-MAX_TEXT: Final = 256
 MAX_LISTED: Final = 256
 _ARGUMENT: Final = (
-    f"neither a number, a flag, text of at most {MAX_TEXT} characters, nor a list of at most "
-    f"{MAX_LISTED} numbers"
+    f"neither a number, a flag, text of at most {MAX_WORD_CHARACTERS} characters, nor a list of "
+    f"at most {MAX_LISTED} numbers"
 )
 
 
@@ -56,7 +56,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
+    if not isinstance(value, str) or len(value) > MAX_WORD_CHARACTERS:
         return False
     return not any("\ud800" <= letter <= "\udfff" for letter in value)  # halves cannot be sent
 
@@ -72,13 +72,15 @@ NOT_A_FLAG = BeforeValidator(_no_flag)
 Whole = Annotated[int, NOT_A_FLAG]
 Real = Annotated[float, NOT_A_FLAG]
 Pair = tuple[Real, Real]
-Label = Annotated[str, Field(max_length=256)]
+Label = Annotated[str, Field(max_length=MAX_WORD_CHARACTERS)]
 Parameters = Annotated[
     dict[Annotated[str, Field(pattern=f"^{IDENT}$")], Annotated[Any, AfterValidator(_argument)]],
     Field(max_length=64),
     BeforeValidator(_no_null),
 ]
-Word = Annotated[str, StringConstraints(strip_whitespace=True, to_lower=True, max_length=256)]
+Word = Annotated[
+    str, StringConstraints(strip_whitespace=True, to_lower=True, max_length=MAX_WORD_CHARACTERS)
+]
 
 
 class Part(BaseModel):
@@ -211,8 +213,8 @@ class SchedulerPart(Part):
 class SchedulerConfig(SchedulerPart):
     """The arguments of schedulers and callbacks: aerOS's 20, and what PyTorch's need besides."""
 
-    schedulers: Annotated[tuple[SchedulerPart, ...], Field(max_length=16)] | None = Field(
-        default=None, description="What chainedscheduler and sequentiallr are made of."
+    schedulers: Annotated[tuple[SchedulerPart, ...], Field(max_length=MAX_SCHEDULERS)] | None = (
+        Field(default=None, description="What chainedscheduler and sequentiallr are made of.")
     )
 
 

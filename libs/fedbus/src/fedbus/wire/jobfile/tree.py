@@ -8,7 +8,7 @@ from itertools import islice
 
 from fedbus.errors import WireError
 from fedbus.wire.jobfile.faults import Fault, JobFileError
-from fedbus.wire.json_reader import MAX_BYTES, MAX_DEPTH, Place, Unusable, read_tree, walk
+from fedbus.wire.json_reader import MAX_DEPTH, Place, Unusable, read_tree, walk
 
 MAX_VALUES = 10_000
 
@@ -24,4 +24,4 @@ def read(data: bytes) -> object:
     return tree
 
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "Place", "Unusable", "read", "walk"]
+__all__ = ["MAX_DEPTH", "MAX_VALUES", "Place", "Unusable", "read", "walk"]

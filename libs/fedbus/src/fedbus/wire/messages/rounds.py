@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
+from fedbus.wire.limits import MAX_COHORT_AGENTS
 from fedbus.wire.values import (
     Flag,
     Ident,
@@ -102,7 +103,7 @@ class Dismiss:
     epoch: Whole
     job: Ident
     task: TaskNumber
-    agents: Annotated[tuple[NodeName, ...], Field(max_length=10_000)]
+    agents: Annotated[tuple[NodeName, ...], Field(max_length=MAX_COHORT_AGENTS)]
     reason: Text
 
 
@@ -112,7 +113,7 @@ class Dismissed:
 
     job: Ident
     task: TaskNumber
-    agents: Annotated[tuple[NodeName, ...], Field(max_length=10_000)]
+    agents: Annotated[tuple[NodeName, ...], Field(max_length=MAX_COHORT_AGENTS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
+from fedbus.wire.limits import MAX_FAULTS_SENT, MAX_JOB_FILE_BYTES
 from fedbus.wire.states import JobFault, ModelNeeds
 from fedbus.wire.values import (
     Digest,
@@ -62,7 +63,7 @@ class StoreJob:
     epoch: Whole
     job: Ident
     model: Ident
-    file: Annotated[bytes, Strict(), Field(max_length=256 * 1024)]
+    file: Annotated[bytes, Strict(), Field(max_length=MAX_JOB_FILE_BYTES)]
     origin: Digest | None = None
     redelivered: Flag = False
 
@@ -94,7 +95,7 @@ class JobRefused:
     """The job is not accepted, and why."""
 
     job: Ident
-    faults: Annotated[tuple[JobFault, ...], Field(min_length=1, max_length=256)]
+    faults: Annotated[tuple[JobFault, ...], Field(min_length=1, max_length=MAX_FAULTS_SENT)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
