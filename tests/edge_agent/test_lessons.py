@@ -7,6 +7,7 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.errors import Stopped, StoreError, TrainingError
+from fedbus.npz import write_npz
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import TrainingParams
@@ -14,7 +15,6 @@ from fedbus_edge_agent.alone import MAX_KEPT_REPORTS, Lesson
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.lessons import Lessons
 from fedbus_edge_agent.local_models import LocalModels
-from fedbus_edge_agent.npz import write_npz
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.reports import JobReport, ModelMetadata
 from fedbus_edge_agent.work import Workbench

@@ -17,7 +17,6 @@ from fedbus.weights import decode, encode
 from fedbus.wire.messages import TrainTask
 from fedbus.wire.values import ModelRef
 from fedbus_edge_agent.flag import Flag
-from fedbus_edge_agent.npz import write_npz
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.remembering import States
 from fedbus_edge_agent.round_files import MAX_JOBS_WITH_FILES, RoundFiles
@@ -179,10 +178,10 @@ def test_what_the_optimizer_remembers_is_kept_after_the_update(
 
 def test_what_cannot_be_written_whole_leaves_nothing(tmp_path: Path) -> None:
     """A half of it would only take more of the room that is missing."""
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(StoreError, match="taken: Is a directory"):
-        write_npz(tmp_path / "taken", {"a": np.zeros(3)})
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+    (tmp_path / "taken~1.state").mkdir()
+    with pytest.raises(StoreError, match=r"taken~1\.state: Is a directory"):
+        RoundFiles(tmp_path, ".state").keep("taken", 1, {"a": np.zeros(3)})
+    assert [path.name for path in tmp_path.iterdir()] == ["taken~1.state"]
 
 
 def test_a_state_of_another_optimizer_or_a_torn_one_is_as_good_as_none(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from numpy.lib import format as npy
 
 from fedbus.atomic_write import open_atomic
 from fedbus.errors import LayoutError
-from fedbus.layout import Array, Weights
+from fedbus.layout import Array, Layout, Tensor, Weights
+from fedbus.text import listed
+from fedbus.weights import blank, decode
 
 SUFFIX = ".npy"
 """Of an array's entry."""
@@ -27,6 +29,11 @@ NUMBERS: Final = "biuf"
 """Kinds of dtypes that hold truth values and numbers."""
 MOST_PACKED: Final = 1032
 """Bytes that deflate can make of one, at the very best."""
+
+NPY_MAGIC: Final = b"\x93NUMPY"
+ZIP_MAGIC: Final = b"PK\x03\x04"
+MAX_NPY_HEADER_BYTES: Final = 16 * 1024
+"""The header of an array in an .npz file of weights; numpy writes 128 bytes."""
 
 _MAX_LENGTH: Final = 2**63 - 1
 _NPY: Any = npy  # numpy 1 has no types for it
@@ -36,7 +43,7 @@ _NO_HEAD: Final = (
     ValueError,
 )  # fmt: skip
 """What numpy and Python's parser raise of a head, a Python literal, that is torn."""
-_UNREADABLE: Final = (
+UNREADABLE: Final = (
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
@@ -44,7 +51,7 @@ _UNREADABLE: Final = (
     RuntimeError,
     ValueError,
 )
-"""What a file raises that is none, is torn, or is locked with a password."""
+"""What zipfile raises of a file that is no archive, is torn, or is locked with a password."""
 
 
 def write_npz(path: Path, weights: Weights) -> None:
@@ -94,6 +101,56 @@ def read_one(path: Path, choose: Callable[[list[str]], str]) -> Array:
         return _read_entry(archive, entries[choose(list(entries))], NUMBERS)[1]
 
 
+def read_blob(path: Path, layout: Layout) -> bytearray:
+    """Read the tensors of a layout into a plain blob, one at a time.
+
+    Every size is compared with the layout's before the blob is allocated.
+
+    Raises:
+        LayoutError: it is no .npz file, is torn, or holds other arrays than the layout's.
+        OSError: it cannot be read.
+    """
+    with _archive(path) as archive:
+        names = {name.removesuffix(SUFFIX) for name in archive.namelist()}
+        wanted = {tensor.name for tensor in layout.tensors}
+        if missing := wanted - names:
+            raise LayoutError(f"the weights lack {listed(missing)}")
+        if foreign := names - wanted:
+            raise LayoutError(f"the weights hold {listed(foreign)}, which the layout does not")
+        entries = {tensor.name: _entry_of(archive, tensor) for tensor in layout.tensors}
+        blob = blank(layout, "plain")
+        views = decode(blob, layout)
+        for tensor in layout.tensors:
+            with archive.open(entries[tensor.name]) as file:
+                np.copyto(views[tensor.name], _read_tensor(file, tensor))
+    return blob
+
+
+def _entry_of(archive: zipfile.ZipFile, tensor: Tensor) -> zipfile.ZipInfo:
+    what = f"tensor {tensor.name!r}"
+    entry = archive.getinfo(tensor.name + SUFFIX)
+    _check_packing(entry, what)
+    if not tensor.size < entry.file_size <= tensor.size + MAX_NPY_HEADER_BYTES:
+        raise LayoutError(f"{what}: {entry.file_size} bytes where the layout has {tensor.size}")
+    return entry
+
+
+def _read_tensor(file: IO[bytes], tensor: Tensor) -> Array:
+    shape, by_column, dtype = read_header(file, f"tensor {tensor.name!r}")
+    if shape != tensor.shape or dtype.name != tensor.dtype:
+        raise LayoutError(
+            f"tensor {tensor.name!r}: {dtype.name} {shape} where the layout has"
+            f" {tensor.dtype} {tensor.shape}"
+        )
+    numbers = np.frombuffer(file.read(tensor.size), dtype, tensor.numbers)
+    return numbers.reshape(shape, order="F" if by_column else "C")
+
+
+def _check_packing(entry: zipfile.ZipInfo, what: str) -> None:
+    if entry.compress_type not in _PACKED:
+        raise LayoutError(f"{what} is packed in a way that numpy does not write")
+
+
 @contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
@@ -104,7 +161,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
                     f"it claims to hold {whole} bytes, which {path.stat().st_size} cannot"
                 )
             yield archive
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise LayoutError(f"not an .npz file of named arrays: {error}") from error
 
 
@@ -118,7 +175,7 @@ def read_npy(path: Path, kinds: str = NUMBERS) -> Array:
     try:
         with path.open("rb") as file:
             return _read(file, path.stat().st_size, "the array", kinds)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise LayoutError(f"not an .npy file: {error}") from error
 
 
@@ -149,8 +206,7 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kinds: str) ->
     name = entry.filename.removesuffix(SUFFIX)
     if name == entry.filename:
         raise LayoutError(f"it holds {name[:64]!r}, which is no array")
-    if entry.compress_type not in _PACKED:
-        raise LayoutError(f"array {name!r} is packed in a way that numpy does not write")
+    _check_packing(entry, f"array {name!r}")
     with archive.open(entry) as file:
         return name, _read(file, entry.file_size, f"array {name!r}", kinds)
 

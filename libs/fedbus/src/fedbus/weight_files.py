@@ -7,11 +7,9 @@ from zipfile import is_zipfile
 from fedbus import safetensors
 from fedbus.errors import LayoutError
 from fedbus.layout import Array
-from fedbus.npz import read_npz
+from fedbus.npz import NPY_MAGIC, ZIP_MAGIC, read_npz
 
 WANTED: Final = "an .npz file of named arrays, or a .safetensors file, as `models pull` writes them"
-_BARE: Final = b"\x93NUMPY"
-_ZIP: Final = b"PK\x03\x04"
 _ELSEWHERE: Final = {
     ".pt": "net.load_state_dict(torch.load(FILE, weights_only=True))",
     ".pth": "net.load_state_dict(torch.load(FILE, weights_only=True))",
@@ -42,8 +40,8 @@ def _read(path: Path) -> dict[str, Array]:
     if is_zipfile(path):
         return read_npz(path)
     data = path.read_bytes()
-    if data.startswith(_ZIP):
+    if data.startswith(ZIP_MAGIC):
         raise LayoutError("a truncated .npz file: it begins as one, and its end is missing")
-    if data.startswith(_BARE):
+    if data.startswith(NPY_MAGIC):
         raise LayoutError("but one bare array")
     return safetensors.unpack(data)

@@ -8,6 +8,7 @@ from pathlib import Path
 from fedbus.atomic_write import atomic_write
 from fedbus.errors import StoreError, TrainingError, WireError
 from fedbus.layout import Layout, Weights
+from fedbus.npz import read_blob, write_npz
 from fedbus.weights import decode
 from fedbus.wire import codec
 from fedbus.wire.cards import named_files
@@ -15,7 +16,6 @@ from fedbus_edge_agent.alone import MAX_KEPT_REPORTS, Learnt, Lesson
 from fedbus_edge_agent.capabilities import free_storage
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.local_models import LocalModel, LocalModels
-from fedbus_edge_agent.npz import read_npz, write_npz
 from fedbus_edge_agent.outcome import plain
 from fedbus_edge_agent.reports import JobReport
 from fedbus_edge_agent.work import Model, Workbench
@@ -101,7 +101,11 @@ class Lessons:
         weights = self._begin(lesson, local, model)
         update = self._bench.fit(lesson, model, weights, flag)
         metrics = plain(update.metrics)
-        write_npz(self.weights(lesson.job), update.weights)
+        path = self.weights(lesson.job)
+        try:
+            write_npz(path, update.weights)
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
         self._bench.remember(lesson, flag)
         return Learnt(int(update.examples), metrics)
 
@@ -124,7 +128,7 @@ class Lessons:
     def _begin(self, lesson: Lesson, local: LocalModel, model: Model) -> Weights:
         """Take the weights of the last round, or those that were brought, or a trainer's first."""
         if lesson.round > 1:
-            return decode(read_npz(self.weights(lesson.job), model.layout), model.layout)
+            return decode(read_blob(self.weights(lesson.job), model.layout), model.layout)
         if local.weights.exists():
             return decode(_bytes(local.weights), model.layout, "plain")
         return self._bench.first(model, lesson.trainer)

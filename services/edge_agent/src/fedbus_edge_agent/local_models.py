@@ -20,12 +20,12 @@ from fedbus.frameworks.tflite_admission import TFLITE
 from fedbus.frameworks.tflite_signatures import check_trainable
 from fedbus.frameworks.tflite_verify import verify
 from fedbus.layout import Layout
+from fedbus.npz import read_blob
 from fedbus.weights import blob_size
 from fedbus.wire import codec
 from fedbus.wire.cards import files_of, named_files
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import IDENT, Manifest
-from fedbus_edge_agent.npz import read_npz
 from fedbus_edge_agent.reports import ModelMetadata, ModelReport
 
 _NAME = re.compile(IDENT)
@@ -146,7 +146,7 @@ class LocalModels:
             LayoutError: it holds others than the card says.
             StoreError: the disk is full.
         """
-        blob = read_npz(upload, Layout.read(model.card.layout))
+        blob = read_blob(upload, Layout.read(model.card.layout))
         with _disk(model.folder):
             atomic_write(model.weights, blob)
 

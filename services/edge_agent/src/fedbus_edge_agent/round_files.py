@@ -11,7 +11,7 @@ from typing import Final
 
 from fedbus.errors import StoreError
 from fedbus.layout import Weights
-from fedbus_edge_agent.npz import write_npz
+from fedbus.npz import write_npz
 
 MAX_JOBS_WITH_FILES: Final = 8
 KEPT_ROUNDS: Final = 2
@@ -35,11 +35,13 @@ class RoundFiles:
         Raises:
             StoreError: the disk is full, or not writable.
         """
+        place = self.folder
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            place.mkdir(parents=True, exist_ok=True)
+            place /= f"{job}~{round_}{self.suffix}"
+            write_npz(place, arrays)
         except OSError as error:
-            raise StoreError(f"{self.folder}: {error.strerror}") from error
-        write_npz(self.folder / f"{job}~{round_}{self.suffix}", arrays)
+            raise StoreError(f"{place}: {error.strerror}") from error
         self._prune(job, round_)
 
     def forget(self, job: str) -> None:

@@ -12,7 +12,7 @@ from fedbus.errors import LayoutError, TrainingError
 from fedbus.layout import Array
 
 MAX_WORDS_BYTES: Final = 16 * 2**20
-"""Of an array of words, all names of classes together."""
+"""An array of words: numpy writes each as wide as the longest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def read_header(name: str, file: BinaryIO) -> Header:
         raise TrainingError(f"{name} is {shape}; no length is below 0")
     if dtype.hasobject:
         raise TrainingError(f"{name}: Object arrays are pickled, and never read")
-    if dtype.kind not in "biuf":
+    if dtype.kind not in npz.NUMBERS:
         hint = ""
         if dtype.kind in "US":
             hint = "; write numpy.unique(y, return_inverse=True): `classes` and the numbers of y"
