@@ -37,6 +37,25 @@ def test_the_newest_of_several_is_found(tmp_path: Path) -> None:
         one.publish(told(old, started=1.0))
         two.publish(told(new, started=2.0))
         assert place.find() == told(new, started=2.0)
+        assert place.candidates(None) == [told(new, started=2.0), told(old, started=1.0)]
+        assert place.candidates(old) == [told(old, started=1.0)]
+
+
+def test_a_choice_among_several_is_reported_unless_a_home_was_named(tmp_path: Path) -> None:
+    """And where only one runs there was no choice."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    heard: list[str] = []
+    with Claim(new) as two:
+        two.publish(told(new, started=2.0))
+        assert place.find(tell=heard.append) == told(new, started=2.0)
+        with Claim(old) as one:
+            one.publish(told(old, started=1.0))
+            assert place.find(old, heard.append) == told(old, started=1.0)
+            assert heard == []
+            assert place.find(tell=heard.append) == told(new, started=2.0)
+    (sentence,) = heard
+    assert sentence.startswith(f"2 clusters run here; this speaks to {new}, the newest. ")
+    assert sentence.endswith(f"--cluster DIR chooses another: {old}")
 
 
 def test_what_a_killed_cluster_left_is_not_taken_for_one(tmp_path: Path) -> None:

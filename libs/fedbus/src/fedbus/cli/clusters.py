@@ -89,7 +89,7 @@ def down(ctx: typer.Context, home: Home = None) -> None:
     asked.
     """
     named = chosen_home(ctx, home)
-    running = place.running() if named is None else [one for one in (place.find(named),) if one]
+    running = place.candidates(named)
     if not running:
         raise Unreachable(nowhere(named))
     found = running[0] if len(running) == 1 else _asked(running)

@@ -12,7 +12,7 @@ import typer
 from fedbus.cli import log_lines, show
 from fedbus.cli.here import cluster_of
 from fedbus.cli.log_lines import Line
-from fedbus.client.address import among, nowhere
+from fedbus.client.address import nowhere
 from fedbus.client.errors import Refused, Unreachable
 from fedbus.cluster import place
 
@@ -65,11 +65,9 @@ def _home(ctx: typer.Context) -> Path:
     named = cluster_of(ctx)
     if named is not None:
         home = named
-    elif running := place.running():
-        among(running, show.note)
-        home = Path(running[0].home)
     else:
-        home = place.default_home()
+        found = place.find(tell=show.note)
+        home = place.default_home() if found is None else Path(found.home)
     if not (home / "logs").is_dir():
         raise Unreachable(nowhere(named))
     return home

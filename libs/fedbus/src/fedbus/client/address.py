@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def where(
 ) -> Where:
     """Find the broker: the cluster of `home`, else FEDBUS_BROKER, else the newest cluster here.
 
-    Where several run and none is named, `tell` is told in a sentence which it is.
+    Where several run and none is named, `tell` gets a sentence about which one was chosen.
 
     Raises:
         SettingsError: FEDBUS_BROKER or its companions cannot be read, or it logs in as a service.
@@ -52,22 +52,10 @@ def where(
         settings = settings_from(said, ServiceSettings)
         address = settings.address()
         return Where(address, node_of(address.username), settings.root)
-    found = place.find(home)
+    found = place.find(home, tell)
     if found is None:
         raise Unreachable(nowhere(home))
-    if home is None:
-        among(place.running(), tell)
     return at_cluster(found)
-
-
-def among(running: Sequence[Place], tell: Callable[[str], None]) -> None:
-    """Tell which of several clusters is meant where none is named: the first, the newest."""
-    newest, *others = running
-    if others:
-        tell(
-            f"{len(running)} clusters run here; this speaks to {newest.home}, the newest. "
-            f"--cluster DIR chooses another: {', '.join(one.home for one in others)}"
-        )
 
 
 def at_cluster(found: Place) -> Where:

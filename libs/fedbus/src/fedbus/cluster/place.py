@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -152,15 +152,33 @@ def alive(home: Path) -> bool:
     return False
 
 
-def find(home: Path | None = None) -> Place | None:
-    """Find the cluster of a home, or the one on this machine that was started last."""
+def find(home: Path | None = None, tell: Callable[[str], None] = lambda _: None) -> Place | None:
+    """Find the running cluster of a home, or the one on this machine that was started last.
+
+    Where several run and no home is named, `tell` gets a sentence about which one was chosen.
+    """
+    found = candidates(home)
+    if not found:
+        return None
+    newest, *others = found
+    if others:
+        tell(
+            f"{len(found)} clusters run here; this speaks to {newest.home}, the newest. "
+            f"--cluster DIR chooses another: {', '.join(one.home for one in others)}"
+        )
+    return newest
+
+
+def candidates(home: Path | None) -> list[Place]:
+    """List the running clusters that a command may mean: that of a home, else all, newest first."""
     if home is None:
-        return next(iter(running()), None)
-    return read(home) if alive(home) else None
+        return running()
+    place = read(home) if alive(home) else None
+    return [] if place is None else [place]
 
 
 def running() -> list[Place]:
-    """List the clusters of this user on this machine, the one that was started last first."""
+    """List the running clusters of this user on this machine, the newest first."""
     places = [place for home in _registered() if (place := read(home))]
     return sorted(places, key=lambda place: -place.started)
 
