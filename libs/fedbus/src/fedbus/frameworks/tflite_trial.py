@@ -21,6 +21,8 @@ from fedbus.frameworks.tflite_signatures import TfliteFacts
 BASE_BYTES: Final = 256 * 2**20
 """Of address space, beside what the file and its tensors take: the runtime's, and stacks."""
 MAX_TRIAL_BYTES: Final = 8 * 2**30
+MAX_REPORT_BYTES: Final = 2**20
+"""The child's report; it can write no larger file at all."""
 CPU_SECONDS: Final = 60
 WALL_SECONDS: Final = 120
 START_SECONDS: Final = 180
@@ -108,7 +110,7 @@ def _run(data: bytes, memory: int, limits: Limits) -> Any:  # noqa: ANN401 - wha
             raise _ending(-done.returncode, memory, limits)
         report.seek(0)
         try:
-            return json.loads(report.read(1 << 20))
+            return json.loads(report.read(MAX_REPORT_BYTES))
         except ValueError as error:
             code = f"the child ended with exit code {done.returncode} and no report"
             raise NotTried(_not_tried(code)) from error

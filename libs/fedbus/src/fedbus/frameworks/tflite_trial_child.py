@@ -20,10 +20,9 @@ import numpy as np
 
 from fedbus.errors import FedbusError, PluginError, TrainingError
 from fedbus.frameworks.tflite_file import Signature, find_interpreter, open_file
+from fedbus.frameworks.tflite_trial import MAX_REPORT_BYTES
 from fedbus.layout import Array
 
-MAX_REPORT: Final = 1 << 20
-"""Bytes that it can write, to any file."""
 BATCHES: Final = (1, 2)
 """Rows in the open dimension of inputs: tensors are sized anew for the second."""
 
@@ -109,7 +108,7 @@ def _limit(memory: int, cpu: int, wall: int) -> None:
     limits = {
         # At the second one the kernel kills by a signal that others send as well.
         "RLIMIT_CPU": (seconds, seconds + 5),
-        "RLIMIT_FSIZE": (MAX_REPORT, MAX_REPORT),
+        "RLIMIT_FSIZE": (MAX_REPORT_BYTES, MAX_REPORT_BYTES),
         "RLIMIT_AS": (size, size),
     }
     for name, most in limits.items():
