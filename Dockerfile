@@ -4,7 +4,7 @@
 #
 # SERVICE   a folder of services/: controller, collector, repository, inference, edge_agent
 # EXTRAS    what its pyproject.toml offers, with commas between: tflite, torch, tensorflow, mongo, http
-# PYTHON    3.11 or newer; tflite-runtime has wheels up to 3.11, after that its successor is taken
+# PYTHON    3.11 to 3.13; tflite-runtime has wheels up to 3.11, after that its successor is taken
 # USER_ID   whom it runs as; fedbus.deploy.prepare gives each service's password to this user
 ARG PYTHON=3.11
 

@@ -64,7 +64,7 @@ broker:
 	@mosquitto/install.sh
 
 .venv/.base:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fedbus needs Python 3.11 or newer and $(PYTHON) is %d.%d; try: make PYTHON=python3.12 …" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v <= (3, 13) and "fedbus is tested on Python 3.11 to 3.13 and $(PYTHON) is %d.%d; try: make PYTHON=python3.11 …" % v)'
 	@echo "Making .venv …"
 	@$(PYTHON) -m venv .venv
 	@$(PIP) $(PIP_ARGS) 'pip>=25.1' # the first that knows dependency groups

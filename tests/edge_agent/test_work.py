@@ -425,6 +425,8 @@ def test_a_model_that_nobody_here_can_train_is_refused(
     reason: str,
 ) -> None:
     """The sentence says what there is."""
+    if "torch" in {own, wanted}:
+        pytest.importorskip("torch")
     bench, base = bench_of(tmp_path, own, nudge=Nudge), base_of(0.0)
     with pytest.raises(PluginError, match=reason):
         bench.train(task(base, trainer=wanted), model_of(structures), base, Flag())

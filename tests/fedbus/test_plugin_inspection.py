@@ -56,7 +56,7 @@ def test_a_trainer_is_told_each_method_that_does_not_fit() -> None:
         ("models", lambda: 0, "called with (config)"),
         ("trainers", lambda: 0, "called with (structure)"),
         ("runtimes", Short, "predict takes ()"),
-        ("loaders", lambda _path, *, _needed: 0, "missing a required argument: '_needed'"),
+        ("loaders", lambda _path, *, _needed: 0, "argument: '_needed'"),
     ],
 )
 def test_the_sentence_says_what_it_takes_and_gets(group: Group, made: object, said: str) -> None:

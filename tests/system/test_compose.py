@@ -72,5 +72,5 @@ def test_images_need_nothing_of_a_newer_engine() -> None:
 def test_images_are_made_for_a_python_the_packages_support() -> None:
     """The default one has wheels of tflite-runtime."""
     library = tomllib.loads((ROOT / "libs/fedbus/pyproject.toml").read_text(encoding="utf-8"))
-    assert library["project"]["requires-python"] == ">=3.11"
+    assert library["project"]["requires-python"] == ">=3.11,<3.14"
     assert "\nARG PYTHON=3.11\n" in DOCKERFILE

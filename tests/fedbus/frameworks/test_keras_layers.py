@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("tensorflow")
+
 from fedbus.errors import TrainingError
 from fedbus.frameworks.keras.layers import ACTIVATIONS, KINDS, Layer, read_layers
 

@@ -64,8 +64,10 @@ def try_signatures(file: bytes) -> dict[str, int]:
                 signatures[name](**inputs)
             except (ValueError, RuntimeError) as error:
                 shapes = {key: np.shape(value) for key, value in inputs.items()}
+                # ai-edge-litert reports memory that it was refused as an error without a text.
+                why = str(error) or "the runtime names no reason, as when its memory runs out"
                 raise TrainingError(
-                    f"the signature {name!r} fails on zeros of {shapes}: {error}"
+                    f"the signature {name!r} fails on zeros of {shapes}: {why}"
                 ) from error
     return {"signatures": len(signatures), "peak_kib": _peak_kib()}
 
