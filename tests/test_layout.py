@@ -32,7 +32,7 @@ PURE = sorted(
     )
     if path.exists()
 )
-WAITING = {"asyncio", "aiomqtt", "aiohttp", "motor", "sqlite3", "time"}
+WAITING = {"asyncio", "aiomqtt", "aiohttp", "sqlite3", "time"}
 HEAVY = {
     "PIL",
     "ai_edge_litert",

@@ -20,7 +20,7 @@ KINDS = {
     "models": "line",
     "loaders": "csv",
     "transforms": "Inverted",
-    "aggregators": "median",
+    "aggregators": "aggregator",
     "selectors": "rested",
     "runtimes": "LineRuntime",
 }

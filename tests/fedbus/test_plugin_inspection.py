@@ -50,7 +50,7 @@ def test_a_trainer_is_told_each_method_that_does_not_fit() -> None:
     [
         ("selectors", 3, "it is a int, not a function or class"),
         ("selectors", lambda _agents, _want: (), "called with (agents, want, rng)"),
-        ("aggregators", lambda _blocks: 0, "called with (blocks, weights)"),
+        ("aggregators", lambda _blocks: 0, "no fold(total, block, weight)"),
         ("aggregators", Half(), "fold takes (total: object, block: object)"),
         ("loaders", lambda: 0, "called with (path)"),
         ("models", lambda: 0, "called with (config)"),

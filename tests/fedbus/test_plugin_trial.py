@@ -16,7 +16,7 @@ from fedbus.plugins import Group
 from fedbus.plugins.trial import Props, attempt
 from fedbus.selectors import uniform
 from fedbus.training import Metrics, Params, Structure, Update
-from tests.typing.plugin_examples import Inverted, Scored, csv, line, median, rested
+from tests.typing.plugin_examples import Clipped, Inverted, Scored, csv, line, rested
 
 BARE = Props({})
 
@@ -121,7 +121,7 @@ def test_a_runtime_answers_with_weights_it_is_given() -> None:
     ("group", "made", "sentence"),
     [
         ("aggregators", FedAvg(), "aggregated 5 blocks of 1000 numbers"),
-        ("aggregators", median, "takes only aggregators that fold"),
+        ("aggregators", Clipped(), "aggregated 5 blocks of 1000 numbers"),
         ("selectors", uniform, "chose 5 of 10 agents"),
         ("selectors", rested, "chose 5 of 10 agents: agent.6, agent.3, agent.9"),
         ("models", line, "made a ndarray of {}"),
@@ -143,6 +143,12 @@ def test_a_loader_reads_what_it_is_given(tmp_path: Path) -> None:
         said("loaders", str, Props({}, path="x"))
 
 
+class Diverges:
+    def fold(self, total: Array, block: Array, weight: float) -> None:
+        total += block * weight
+        total[0] = np.nan
+
+
 class Spoils:
     def fold(self, total: Array, block: Array, weight: float) -> None:
         block *= weight
@@ -153,8 +159,7 @@ class Spoils:
     ("group", "made", "sentence"),
     [
         ("aggregators", Spoils(), "changed the block it was given"),
-        ("aggregators", lambda blocks, _: blocks, "it made "),
-        ("aggregators", lambda blocks, _: blocks[0] * np.nan, "finite"),
+        ("aggregators", Diverges(), "expected finite numbers in the total"),
         ("selectors", lambda _agents, _want, _rng: ["agent.x"], "of those it was given"),
         ("selectors", lambda agents, _want, _rng: [a.agent for a in agents], "at most 5"),
         ("selectors", lambda _agents, _want, _rng: ["agent.1"] * 2, "each once"),

@@ -12,7 +12,6 @@ from fedbus.errors import TrainingError
 from fedbus.layout import Array, Weights
 from fedbus.plugins import (
     AgentInfo,
-    Aggregator,
     Evaluates,
     Folds,
     Loader,
@@ -109,11 +108,12 @@ class Inverted:
         return replace(form, x=replace(form.x, normalized=False))
 
 
-def median(blocks: Array, weights: Array) -> Array:
-    """Take the middle of every coordinate."""
-    del weights
-    middle: Array = np.median(blocks, axis=0)
-    return middle
+class Clipped:
+    """Averages updates whose numbers are clipped to -1 … 1."""
+
+    def fold(self, total: Array, block: Array, weight: float) -> None:
+        """Add one update's block to the total."""
+        total += weight * np.clip(block, -1, 1)
 
 
 class Mean:
@@ -135,7 +135,7 @@ model: ModelFactory = line
 runtime: RuntimeFactory = LineRuntime
 loader: Loader = csv
 transform: TransformFactory = Inverted
-aggregator: Aggregator = median
+aggregator: Folds = Clipped()
 folding: Folds = Mean()
 selector: Selector = rested
 scorer: Evaluates = Scored({})

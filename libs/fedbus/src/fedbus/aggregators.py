@@ -1,4 +1,4 @@
-"""Aggregators: functions of a block of numbers, so that memory is bounded whatever the model.
+"""Aggregators: they add up blocks of numbers, so that memory is bounded whatever the model.
 
 The collector walks the blocks; an aggregator sees one block at a time and never a whole model.
 """

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from fedbus import clock, plugins, service
 from fedbus.data.reading import make_step
-from fedbus.errors import FedbusError, PluginError
+from fedbus.errors import FedbusError
 from fedbus.node import Identity
-from fedbus.plugins import Folds, Selector
+from fedbus.plugins import Selector
 from fedbus.settings import ServiceSettings
 from fedbus.wire.jobfile import Fault, Plugins, steps_of
 from fedbus.wire.values import IDENT
@@ -45,7 +45,7 @@ def check_plugins(chosen: Plugins, allowed: tuple[str, ...] | None = None) -> It
     ships are made with their parameters; others, and loaders, only an agent can judge.
     """
     checks: list[tuple[str, Callable[[], object]]] = [
-        ("aggregator", partial(_check_aggregator, chosen.aggregator, allowed)),
+        ("aggregator", partial(plugins.load, "aggregators", chosen.aggregator, allowed)),
         ("selector", partial(selector, chosen.selector, allowed)),
     ]
     ours = plugins.usable("transforms", ())
@@ -57,14 +57,6 @@ def check_plugins(chosen: Plugins, allowed: tuple[str, ...] | None = None) -> It
             check()
         except FedbusError as error:
             yield Fault(key=f"plugins.{key}", problem=str(error))
-
-
-def _check_aggregator(name: str, allowed: tuple[str, ...] | None) -> None:
-    if not isinstance(plugins.load("aggregators", name, allowed), Folds):
-        raise PluginError(
-            f"aggregator {name!r} has no fold(total, block, weight), by which collectors add one "
-            "update at a time; docs/plugins.md has an example"
-        )
 
 
 def build(settings: ControllerSettings, identity: Identity) -> service.Built:

@@ -13,7 +13,6 @@ from fedbus.plugins.finding import GROUPS, OURS, Group, Plugin, find, found, ins
 from fedbus.plugins.models import check_model
 from fedbus.plugins.protocols import (
     AgentInfo,
-    Aggregator,
     Describes,
     Evaluates,
     Folds,
@@ -33,7 +32,6 @@ __all__ = [
     "GROUPS",
     "OURS",
     "AgentInfo",
-    "Aggregator",
     "Describes",
     "Evaluates",
     "Folds",

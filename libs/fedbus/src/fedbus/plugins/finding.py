@@ -11,7 +11,6 @@ from typing import Final, Literal, get_args, overload
 from fedbus.catalogue import extra_of
 from fedbus.errors import PluginError
 from fedbus.plugins.protocols import (
-    Aggregator,
     Folds,
     Loader,
     ModelFactory,
@@ -112,7 +111,7 @@ def load(
 @overload
 def load(
     group: Literal["aggregators"], name: str, allowed: Collection[str] | None = None
-) -> Aggregator | Folds: ...
+) -> Folds: ...
 @overload
 def load(
     group: Literal["selectors"], name: str, allowed: Collection[str] | None = None
@@ -133,10 +132,16 @@ def load(group: Group, name: str, allowed: Collection[str] | None = None) -> obj
             or of packages, or `all`. None allows all that are installed.
 
     Raises:
-        PluginError: none of that name is installed or allowed, two packages claim the name, or its
-            import fails.
+        PluginError: none of that name is installed or allowed, two packages claim the name, its
+            import fails, or it is an aggregator that cannot add one update at a time.
     """
-    return find(group, name, allowed).import_it()
+    plugin = find(group, name, allowed).import_it()
+    if group == "aggregators" and not isinstance(plugin, Folds):
+        raise PluginError(
+            f"aggregator {name!r} has no fold(total, block, weight), by which collectors add one "
+            "update at a time; docs/plugins.md has an example"
+        )
+    return plugin
 
 
 def find(group: Group, name: str, allowed: Collection[str] | None = None) -> Plugin:

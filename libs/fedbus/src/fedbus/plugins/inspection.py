@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fedbus.errors import PluginError
 from fedbus.plugins.finding import GROUPS, OURS, Group, Plugin, found, told
+from fedbus.plugins.protocols import Folds
 
 Arguments = tuple[str, ...]
 
@@ -20,6 +21,8 @@ TRANSFORM: Final[Mapping[str, Arguments]] = {
     "transform_format": ("form",),
 }
 """The methods of what a transform's entry point makes, of whatever parameters it takes."""
+FOLD: Final[Arguments] = ("total", "block", "weight")
+"""What an aggregator's one method is called with."""
 POWERS: Final[Mapping[str, Arguments]] = {
     "evaluate": ("weights", "data", "params"),
     "load": ("weights",),
@@ -31,7 +34,6 @@ POWERS: Final[Mapping[str, Arguments]] = {
 FUNCTIONS: Final[Mapping[Group, Arguments]] = {
     "models": ("config",),
     "loaders": ("path",),
-    "aggregators": ("blocks", "weights"),
     "selectors": ("agents", "want", "rng"),
 }
 
@@ -75,8 +77,11 @@ def inspect_one(plugin: Plugin, allowed: Collection[str] | None = None) -> Findi
 
 def misshapen(group: Group, made: object) -> Iterator[str]:
     """Name what a plug-in of this kind lacks: methods, or arguments that it will be called with."""
-    if group == "aggregators" and hasattr(made, "fold"):
-        yield from _misfit("fold", made.fold, ("total", "block", "weight"))
+    if group == "aggregators":
+        if isinstance(made, Folds):
+            yield from _misfit("fold", made.fold, FOLD)
+        else:
+            yield f"no fold({', '.join(FOLD)})"
     elif not callable(made):
         yield f"it is a {type(made).__name__}, not a function or class"
     elif group in FACTORIES:

@@ -174,20 +174,9 @@ TransformFactory = Callable[..., Transform]
 """What a transform's entry point names, usually its class."""
 
 
-class Aggregator(Protocol):
-    """Combines updates block by block, so that memory is bounded whatever the rule."""
-
-    def __call__(self, blocks: Array, weights: Array, /) -> Array:
-        """Combine one block. blocks: (agents, numbers); weights: (agents,); returns (numbers,).
-
-        All are float32; the weights add up to one.
-        """
-        ...
-
-
 @runtime_checkable
 class Folds(Protocol):
-    """An aggregator that needs only one update at a time, so memory stays at one model.
+    """An aggregator: it adds one update at a time, so memory stays at one model.
 
     Its entry point names a class; `load` makes it, without arguments.
     """

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedbus.data import Dataset, describe, format_of, of
 from fedbus.errors import PluginError
-from fedbus.layout import Array, Layout, Weights
+from fedbus.layout import Layout, Weights
 from fedbus.plugins.finding import Group
 from fedbus.plugins.protocols import AgentInfo, Evaluates, Folds, Predicts, Trainer
 from fedbus.training import Params, Structure, Update
@@ -143,26 +143,19 @@ def _pictures() -> Dataset:
     return of(x, rng.integers(0, 10, ROWS), ROWS)
 
 
-def _aggregator(made: Any) -> Iterator[str]:  # noqa: ANN401 - anybody's
+def _aggregator(made: Folds) -> Iterator[str]:
     rng = np.random.default_rng(0)
     blocks = rng.normal(size=(AGENTS, NUMBERS)).astype(np.float32)
-    shares = np.full(AGENTS, 1 / AGENTS, np.float32)
-    if isinstance(made, Folds):
-        total = np.zeros(NUMBERS, np.float64)
-        for block in blocks:
-            kept = block.copy()
-            made.fold(total, block, 1 / AGENTS)
-            if not np.array_equal(kept, block):
-                raise PluginError("fold: it changed the block it was given")
-        result: Array = total
-    else:
-        result = np.asarray(made(blocks, shares))
-    if result.shape != (NUMBERS,) or not np.isfinite(result).all():
-        raise PluginError(f"it made {result.shape} of {blocks.shape}; finite ({NUMBERS},) is due")
-    off = float(np.abs(result - blocks.mean(axis=0)).max())
+    total = np.zeros(NUMBERS, np.float64)
+    for block in blocks:
+        kept = block.copy()
+        made.fold(total, block, 1 / AGENTS)
+        if not np.array_equal(kept, block):
+            raise PluginError("fold: it changed the block it was given")
+    if not np.isfinite(total).all():
+        raise PluginError("fold: expected finite numbers in the total, got NaN or infinity")
+    off = float(np.abs(total - blocks.mean(axis=0)).max())
     yield f"aggregated {AGENTS} blocks of {NUMBERS} numbers, at most {off:.3g} from their mean"
-    if not isinstance(made, Folds):
-        yield "it has no fold: this version's collector takes only aggregators that fold"
 
 
 def _selector(select: Any) -> Iterator[str]:  # noqa: ANN401 - anybody's
