@@ -15,6 +15,7 @@ from fedbus.selectors import uniform
 from fedbus.wire import codec
 from fedbus.wire.jobfile import Fault, Plugins
 from fedbus.wire.messages import (
+    Acceptance,
     EvaluateTask,
     JobLoaded,
     JobsListed,
@@ -74,6 +75,18 @@ def loaded(**changes: Any) -> JobLoaded:  # noqa: ANN401 - any field
         plan=None,
     )
     return replace(fresh, **changes)
+
+
+def accepted(
+    *,
+    known: bool = False,
+    proposed: str | None = None,
+    warnings: tuple[str, ...] = (),
+    **changes: Any,  # noqa: ANN401 - any field
+) -> JobLoaded:
+    """Say what the repository answers to a job file that it has stored, or had before."""
+    acceptance = Acceptance(known=known, proposed=proposed, warnings=warnings)
+    return loaded(acceptance=acceptance, **changes)
 
 
 def record(plan: Plan, **metrics: float) -> RoundRecord:

@@ -5,7 +5,6 @@ import pytest
 from fedbus.actions import Connected, Stopping, Woke
 from fedbus.wire.messages import (
     JobsListed,
-    JobStored,
     LeaseGranted,
     LeaseHeld,
     ListJobs,
@@ -26,6 +25,7 @@ from tests.controller.stand import (
     A,
     B,
     Stand,
+    accepted,
     committed,
     job_file,
     loaded,
@@ -101,7 +101,7 @@ def test_who_loses_the_lease_lets_go_of_everything(lost: object) -> None:
     assert stand.asks_of(keys.LeaseRequest) == []
     assert set(stand.timers) <= {keys.LeaseRenewal()}
     assert stand.noted("lease_lost")
-    stand.hear(REPOSITORY, JobStored(job="job-2", secret=b"", base=loaded().latest))
+    stand.hear(REPOSITORY, accepted(job="job-2"))
     assert stand.last == []
 
 
@@ -220,7 +220,7 @@ def test_people_who_wait_are_answered_by_whoever_leads_next() -> None:
     stand.wait(8.0)
     stand.lead(epoch=3)
     assert stand.asked(keys.JobStorage(JOB), StoreJob).epoch == 3
-    stand.hear(REPOSITORY, JobStored(job=JOB, secret=b"", base=loaded().latest))
+    stand.hear(REPOSITORY, accepted())
     assert stand.answer()["accepted"]
 
 

@@ -15,16 +15,25 @@ from fedbus.wire.messages import (
     JobForgotten,
     JobRefused,
     JobsListed,
-    JobStored,
     LeaseHeld,
-    LoadJob,
     StoreJob,
 )
 from fedbus.wire.states import JobState
 from fedbus_controller import keys
-from tests.controller.stand import JOB, JUDGE, REPOSITORY, A, B, Stand, facts, job_file, loaded
+from tests.controller.stand import (
+    JOB,
+    JUDGE,
+    REPOSITORY,
+    A,
+    B,
+    Stand,
+    accepted,
+    facts,
+    job_file,
+    loaded,
+)
 
-STORED = JobStored(job=JOB, secret=b"s" * 32, base=loaded().latest)
+STORED = accepted()
 
 
 def only_job_stored(stand: Stand) -> str:
@@ -35,7 +44,7 @@ def only_job_stored(stand: Stand) -> str:
 
 
 def test_a_job_is_accepted_once_it_is_stored() -> None:
-    """Not before; and then it is loaded."""
+    """Not before; and then it begins, with no other question to the repository."""
     stand = Stand()
     stand.lead()
     stand.introduce(A, B)
@@ -46,7 +55,8 @@ def test_a_job_is_accepted_once_it_is_stored() -> None:
     stand.hear(REPOSITORY, STORED)
     assert stand.answer() == {"accepted": True, "job": JOB, "watch": f"jobs/{JOB}/state"}
     assert keys.JobStorage(JOB) not in stand.asks
-    assert stand.asked(keys.JobLoading(JOB), LoadJob).job == JOB
+    assert stand.asks == {}
+    assert [note["job"] for note in stand.noted("job_begun")] == [JOB]
 
 
 @pytest.mark.parametrize("judges", [(), (JUDGE,)], ids=["none", "one"])
@@ -105,7 +115,7 @@ def test_what_the_repository_warns_of_reaches_who_submitted() -> None:
     stand.lead()
     stand.introduce(A, B, JUDGE)
     stand.submit(job_file())
-    stand.hear(REPOSITORY, replace(STORED, warnings=("eval_func mse trains quantities",)))
+    stand.hear(REPOSITORY, accepted(warnings=("eval_func mse trains quantities",)))
     assert stand.answer()["warnings"] == ["eval_func mse trains quantities"]
 
 
@@ -114,8 +124,7 @@ def test_a_job_that_was_here_before_is_answered_with_how_it_stands() -> None:
     stand = Stand()
     stand.lead()
     stand.submit(job_file())
-    known = replace(
-        STORED,
+    known = accepted(
         known=True,
         phase="finished",
         reason="all 2 rounds are done",
@@ -134,7 +143,7 @@ def test_a_job_that_was_here_before_is_answered_with_how_it_stands() -> None:
         "another training_id, or with none"
     )
     stand.submit(job_file())
-    stand.hear(REPOSITORY, replace(STORED, known=True, submitted="2026-11-29T08:53:28.120Z"))
+    stand.hear(REPOSITORY, accepted(known=True, submitted="2026-11-29T08:53:28.120Z"))
     assert stand.answer()["note"] == (
         "the same job was submitted at 2026-11-29T08:53:28.120Z and goes on: 0 rounds are done"
     )
@@ -149,7 +158,7 @@ def test_a_file_without_an_id_is_given_one() -> None:
         stand.submit(file)
         stand.submit(file)
         job = only_job_stored(stand)
-        stand.hear(REPOSITORY, replace(STORED, job=job))
+        stand.hear(REPOSITORY, accepted(job=job))
         assert stand.answer()["job"] == job
         jobs.add(job)
     assert len(jobs) == 1
@@ -183,13 +192,14 @@ def test_a_job_that_stands_under_another_id_answers_who_proposed_one() -> None:
     stand.lead()
     stand.submit(job_file(training_id=None), ReplyTo("fedbus/v1/replies/me", None, None), receipt=4)
     proposed = only_job_stored(stand)
-    stand.hear(REPOSITORY, replace(STORED, known=True, proposed=proposed))
+    stand.hear(REPOSITORY, accepted(known=True, proposed=proposed))
     (reply,) = stand.replies()
     said = json.loads(reply.payload)
     assert (said["job"], said["known"]) == (JOB, True)
     assert stand.settled() == [4]
-    assert set(stand.asks) == {keys.JobLoading(JOB)}
-    stand.hear(REPOSITORY, replace(STORED, known=True, proposed=proposed))
+    assert stand.asks == {}
+    assert [note["job"] for note in stand.noted("job_begun")] == [JOB]
+    stand.hear(REPOSITORY, accepted(known=True, proposed=proposed))
     assert stand.last == []
 
 
@@ -209,7 +219,7 @@ def test_a_proposed_id_stays_the_same_however_often_it_is_asked_for() -> None:
     assert (again.epoch, again.job) == (3, proposed)
 
 
-def test_a_job_that_is_being_stored_is_loaded_once_its_request_is_settled() -> None:
+def test_a_job_that_is_being_stored_begins_once_its_request_is_settled() -> None:
     """That a plan follows shows the repository that the broker has let go of the request."""
     stand = Stand()
     stand.lead()
@@ -218,7 +228,8 @@ def test_a_job_that_is_being_stored_is_loaded_once_its_request_is_settled() -> N
     assert set(stand.asks) == {keys.JobStorage(JOB), keys.JobLoading("other")}
     stand.hear(REPOSITORY, STORED)
     assert stand.settled() == [4]
-    assert keys.JobLoading(JOB) in stand.asks
+    assert set(stand.asks) == {keys.JobLoading("other")}
+    assert [note["job"] for note in stand.noted("job_begun")] == [JOB]
 
 
 def test_the_same_file_in_other_bytes_is_the_same_job_while_it_is_stored() -> None:

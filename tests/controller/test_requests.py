@@ -12,7 +12,6 @@ from fedbus.wire.messages import (
     JobFault,
     JobRefused,
     JobsListed,
-    JobStored,
     LeaseGranted,
     LeaseHeld,
     StoreJob,
@@ -21,9 +20,9 @@ from fedbus.wire.states import JobState, RefusedRequest
 from fedbus.wire.topics import JOB_REFUSED
 from fedbus_controller import keys
 from fedbus_controller.requests import MAX_HELD_REQUESTS, PROOFS
-from tests.controller.stand import JOB, REPLY, REPOSITORY, Stand, job_file, loaded
+from tests.controller.stand import JOB, REPLY, REPOSITORY, Stand, accepted, job_file, loaded
 
-STORED = JobStored(job=JOB, secret=b"s" * 32, base=loaded().latest)
+STORED = accepted()
 OTHER = "controller.2"
 
 

@@ -514,3 +514,15 @@ def test_rounds_and_ends_are_told_with_their_times() -> None:
         ended,
         stand.utc(),
     )
+
+
+def test_a_jobs_secret_decides_the_seeds_of_its_tasks() -> None:
+    """Who does not know the secret cannot predict them; a restarted controller draws them again."""
+
+    def seed(secret: bytes) -> int:
+        stand = Stand()
+        stand.begin_round(loaded(secret=secret))
+        return stand.asked(keys.TrainingRequest(JOB, A), TrainTask).seed
+
+    assert seed(b"s" * 32) == seed(b"s" * 32)
+    assert seed(b"s" * 32) != seed(b"t" * 32)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedbus.wire.messages import JobRefused, JobStored, StoreJob
+from fedbus.wire.messages import JobLoaded, JobRefused, StoreJob
 from fedbus.wire.states import ModelNeeds
 from fedbus_repository.compatibility import compatibility_warnings, incompatibilities
 from fedbus_repository.store import Refused, Store, Version
@@ -110,7 +110,7 @@ def test_a_job_that_does_not_suit_its_model_is_not_kept(stand: Stand, store: Sto
     assert "'ftrl' is an optimizer of keras" in answer.faults[0].problem
     assert isinstance(store.load_job(0, JOB), Refused)
     [answer] = stand.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=LBFGS))
-    assert isinstance(answer, JobStored)
+    assert isinstance(answer, JobLoaded)
 
 
 def test_a_loss_that_contradicts_what_the_model_answers_is_warned_of() -> None:

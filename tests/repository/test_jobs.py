@@ -8,6 +8,7 @@ import pytest
 from fedbus.actions import Received, RunFailed, Stopping
 from fedbus.errors import StoreError
 from fedbus.wire.messages import (
+    Acceptance,
     EndJob,
     ForgetJob,
     JobEnded,
@@ -16,7 +17,6 @@ from fedbus.wire.messages import (
     JobLoaded,
     JobRefused,
     JobsListed,
-    JobStored,
     ListJobs,
     LoadJob,
     PlanStored,
@@ -54,9 +54,12 @@ def test_a_job_is_accepted_with_its_secret_and_base(stand: Stand, store: Store) 
     """The same question has the same answer."""
     version = push(store)
     first = stand.hear(CONTROLLER, STORE_JOB)
-    stored = JobStored(job=JOB, secret=load(store).secret, base=ref_of(version), submitted=AT)
-    assert first == [stored]
-    assert stand.hear(CONTROLLER, STORE_JOB) == [replace(stored, known=True)]
+    [loaded] = stand.hear(CONTROLLER, LoadJob(epoch=0, job=JOB))
+    assert (loaded.secret, loaded.latest) == (load(store).secret, ref_of(version))
+    assert (loaded.submitted, loaded.acceptance) == (AT, None)
+    assert first == [replace(loaded, acceptance=Acceptance())]
+    again = stand.hear(CONTROLLER, STORE_JOB)
+    assert again == [replace(loaded, acceptance=Acceptance(known=True))]
 
 
 def test_a_job_that_is_known_is_answered_with_how_it_stands(stand: Stand, store: Store) -> None:
@@ -65,7 +68,11 @@ def test_a_job_that_is_known_is_answered_with_how_it_stands(stand: Stand, store:
     commit_next(store, 1.0)
     store.end_job(0, JOB, "finished", "all rounds are done")
     [again] = stand.hear(CONTROLLER, STORE_JOB)
-    assert (again.known, again.phase, again.reason) == (True, "finished", "all rounds are done")
+    assert (again.acceptance.known, again.phase, again.reason) == (
+        True,
+        "finished",
+        "all rounds are done",
+    )
     assert (again.rounds, again.metrics, again.ended) == (1, {"loss": 1.0}, AT)
 
 
@@ -79,7 +86,7 @@ def test_a_job_that_trained_nothing_has_no_figures(stand: Stand, store: Store) -
     [loaded] = stand.hear(CONTROLLER, LoadJob(epoch=0, job="other"))
     assert (loaded.rounds, loaded.latest.version, loaded.metrics) == (0, 2, {})
     [known] = stand.hear(CONTROLLER, other)
-    assert (known.known, known.metrics) == (True, {})
+    assert (known.acceptance.known, known.metrics) == (True, {})
     store.end_job(0, "other", "failed", "nobody trains")
     [ended] = stand.hear(CONTROLLER, LoadJob(epoch=0, job="other"))
     assert (ended.phase, ended.metrics) == ("failed", {})
@@ -94,14 +101,15 @@ def test_a_job_that_has_another_id_than_was_proposed_is_named_with_both(
     push(store)
     first = replace(STORE_JOB, origin="0" * 64)
     [stored] = stand.hear(CONTROLLER, first)
-    assert (stored.job, stored.proposed, stored.known) == (JOB, None, False)
+    assert (stored.job, stored.acceptance) == (JOB, Acceptance())
     again = replace(first, job="proposed")
     [answer] = stand.hear("controller.2", again)
-    assert answer == replace(stored, known=True, proposed="proposed")
+    acceptance = Acceptance(known=True, proposed="proposed")
+    assert answer == replace(stored, acceptance=acceptance)
     store.end_job(0, JOB, "finished", "")
     clock.wait(120.5)
     [other] = stand.hear(CONTROLLER, replace(again, redelivered=True))
-    assert (other.job, other.proposed, other.known) == ("proposed", None, False)
+    assert (other.job, other.acceptance) == ("proposed", Acceptance())
 
 
 def test_a_submission_is_known_again_for_at_least_eight_leases(store: Store, clock: Clock) -> None:

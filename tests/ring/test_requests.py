@@ -123,7 +123,7 @@ def die_before_acknowledging(house: House) -> str:
     (leader,) = {host for _, host, event, _ in ring.notes if event == "lease_taken"}
 
     def on_step(host: str, step: str) -> None:
-        if host == leader and step == "received:JobStored":
+        if host == leader and step == "received:JobLoaded":
             ring.doom(leader)
             ring.at(ring.now, lambda: ring.kill(leader))
 

@@ -1,5 +1,6 @@
 """The table of addresses: who may say what to whom, where, and who may read it."""
 
+from dataclasses import fields
 from itertools import product
 
 import pytest
@@ -10,6 +11,7 @@ from fedbus.errors import WireError
 from fedbus.wire import messages, topics
 from fedbus.wire.topics import LINKS, PUBLIC, ROOT, Link, Topic, may
 from fedbus.wire.values import IDENT, ROLES, is_node
+from tests.fedbus.wire.kinds import KINDS
 
 NODES = [f"{role}.{name}" for role in ROLES for name in ("a", "b-2")]
 idents = st.from_regex(IDENT, fullmatch=True)
@@ -23,7 +25,7 @@ def filled(topic: Topic, node: str = "agent.a") -> str:
 
 def test_every_message_has_one_link() -> None:
     """Every class that messages exports can be sent, except the parts of others."""
-    parts = {"JobFault", "KeptVersion", "VersionFacts"}
+    parts = {"Acceptance", "JobFault", "KeptVersion", "VersionFacts"}
     linked = [link.message.__name__ for link in LINKS]
     assert sorted(linked) == sorted(set(messages.__all__) - parts)
     assert topics.CHUNK_LEVEL not in {link.name for link in LINKS}
@@ -229,3 +231,18 @@ def test_everything_can_live_under_a_root_of_plain_levels(root: str, why: str) -
     said = topics.bad_root(root)
     assert why in said
     assert bool(why) == bool(said)
+
+
+def test_no_message_holds_a_secret_that_its_reader_does_not_need() -> None:
+    """A job's secret goes to the controller, which draws with it, and to no other role."""
+    words = ("secret", "token", "password", "seed", "credential", "private")
+    found = {
+        (name, field.name)
+        for name, kind in KINDS.items()
+        for field in fields(kind)
+        if any(word in field.name for word in words)
+    }
+    assert found == {("JobLoaded", "secret"), ("TrainTask", "seed")}
+    readers = {link.message.__name__: link.receivers for link in LINKS}
+    assert readers["JobLoaded"] == ("controller",)
+    assert readers["TrainTask"] == ("agent",)

@@ -29,6 +29,7 @@ from fedbus.plugins import Selector
 from fedbus.wire.jobfile import JobFileError, parse
 from fedbus.wire.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.messages import (
+    Acceptance,
     Dismissed,
     EndJob,
     Evaluated,
@@ -38,7 +39,6 @@ from fedbus.wire.messages import (
     JobRefused,
     JobsListed,
     JobStopped,
-    JobStored,
     LeaseGranted,
     LeaseHeld,
     ListJobs,
@@ -238,7 +238,7 @@ class ControllerCore:
                     yield self._lease.ask(now)
             case JobForgotten(job=name) if keys.JobRemoval(name) in self._asked:
                 yield from self._forgotten(message)
-            case JobStored() | JobRefused() | JobsListed() | JobLoaded() | JobEnded():
+            case JobRefused() | JobsListed() | JobLoaded() | JobEnded():
                 if self._lease.epoch is not None:
                     yield from self._told_of_job(message, self._lease.epoch, now)
             case PlanStored(job=name, task=task):
@@ -251,7 +251,7 @@ class ControllerCore:
 
     def _told_of_job(
         self,
-        message: JobStored | JobRefused | JobsListed | JobLoaded | JobEnded,
+        message: JobRefused | JobsListed | JobLoaded | JobEnded,
         epoch: int,
         now: float,
     ) -> Iterator[Action]:
@@ -263,17 +263,9 @@ class ControllerCore:
                     # One that is being stored is loaded once its request is settled.
                     if name not in self._over and not self._people.storing(name):
                         yield from self._load(name, epoch)
-            case JobStored(job=name) if self._people.storing(message.proposed or name):
-                yield Cancel(keys.JobStorage(message.proposed or name))
-                judged = any(self._fleet.agents("evaluate", now))
-                agents = {**dict(self._fleet.agents("train", now))}
-                online = len(agents)
-                agents |= dict(self._fleet.agents("evaluate", now))
-                trainers = [facts.trainers for facts in agents.values()]
-                yield from self._people.stored(
-                    message, online=online, judged=judged, trainers=trainers
-                )
-                yield from self._load(name, epoch)
+            case JobLoaded(job=name, acceptance=Acceptance() as acceptance):
+                if self._people.storing(acceptance.proposed or name):
+                    yield from self._accepted(message, acceptance, epoch, now)
             case JobRefused(job=name, faults=faults):
                 yield Cancel(keys.JobStorage(name))
                 yield from self._people.refused(name, faults)
@@ -292,6 +284,23 @@ class ControllerCore:
                         yield from self._load(name, epoch)
             case _:
                 pass
+
+    def _accepted(
+        self, loaded: JobLoaded, acceptance: Acceptance, epoch: int, now: float
+    ) -> Iterator[Action]:
+        """Answer who submitted a job, and begin it unless it runs."""
+        yield Cancel(keys.JobStorage(acceptance.proposed or loaded.job))
+        judged = any(self._fleet.agents("evaluate", now))
+        agents = {**dict(self._fleet.agents("train", now))}
+        online = len(agents)
+        agents |= dict(self._fleet.agents("evaluate", now))
+        trainers = [facts.trainers for facts in agents.values()]
+        yield from self._people.stored(
+            loaded, acceptance, online=online, judged=judged, trainers=trainers
+        )
+        if loaded.job not in self._jobs:
+            yield Cancel(keys.JobLoading(loaded.job))
+            yield from self._begin(loaded, epoch, now)
 
     def _load(self, name: str, epoch: int) -> Iterator[Action]:
         if name not in self._jobs and keys.JobLoading(name) not in self._asked:

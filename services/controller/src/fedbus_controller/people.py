@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fedbus.actions import Action, Ask, Clear, Note, ReplyTo, Requested, Settle
 from fedbus.wire.jobfile import Fault, JobFileError, differences
-from fedbus.wire.messages import ForgetJob, JobFault, JobForgotten, JobStored, StoreJob
+from fedbus.wire.messages import Acceptance, ForgetJob, JobFault, JobForgotten, JobLoaded, StoreJob
 from fedbus.wire.states import RefusedRequest
 from fedbus.wire.topics import CANCEL, JOB_REFUSED, JOB_REQUEST
 from fedbus.wire.values import Moment
@@ -159,7 +159,8 @@ class People:
 
     def stored(
         self,
-        stored: JobStored,
+        stored: JobLoaded,
+        acceptance: Acceptance,
         *,
         online: int,
         judged: bool = True,
@@ -170,15 +171,15 @@ class People:
         `online`: how many agents are there that train; `judged`: an evaluator is there to score it;
         `trainers`: what each agent has that is there.
         """
-        for request in self._storing.pop(stored.proposed or stored.job, ()):
-            own = () if stored.known else unmeasured(request.payload, trainers)
-            warnings = [*stored.warnings, *own]
-            if not judged and not stored.known:
+        for request in self._storing.pop(acceptance.proposed or stored.job, ()):
+            own = () if acceptance.known else unmeasured(request.payload, trainers)
+            warnings = [*acceptance.warnings, *own]
+            if not judged and not acceptance.known:
                 warnings += unjudged(request.payload)
-            if not stored.known:
+            if not acceptance.known:
                 warnings += awaited(request.payload, online)
             if request.reply is not None:
-                yield accepted(request.reply, stored, warnings)
+                yield accepted(request.reply, stored, warnings, known=acceptance.known)
             for warning in warnings:
                 yield Note("job_warned", {"job": stored.job, "warning": warning})
             yield from _decided(request)

@@ -12,7 +12,7 @@ from fedbus.wire.jobfile import Fault, JobFile, JobFileError, Plugins, parse
 from fedbus.wire.jobfile.tree import read
 from fedbus.wire.json_reader import read_json
 from fedbus.wire.limits import MAX_JOB_FILE_BYTES
-from fedbus.wire.messages import JobStored
+from fedbus.wire.messages import JobLoaded
 from fedbus.wire.values import IDENT, IDENT_SAID
 
 NO_ID = "not a job's id; send it bare, or as a JSON string"
@@ -89,13 +89,15 @@ def awaited(payload: bytes, online: int) -> tuple[str, ...]:
     return (warning,)
 
 
-def accepted(to: ReplyTo, stored: JobStored, warnings: Sequence[str] = ()) -> Reply:
+def accepted(
+    to: ReplyTo, stored: JobLoaded, warnings: Sequence[str] = (), *, known: bool = False
+) -> Reply:
     """Say that the job is stored, and where to watch it; one that was before, how it stands."""
     job = stored.job
     said: dict[str, object] = {"accepted": True, "job": job, "watch": f"jobs/{job}/state"}
     if warnings:
         said["warnings"] = list(warnings)
-    if stored.known:
+    if known:
         said |= {
             "known": True,
             "phase": stored.phase,
@@ -108,7 +110,7 @@ def accepted(to: ReplyTo, stored: JobStored, warnings: Sequence[str] = ()) -> Re
     return _reply(to, said)
 
 
-def standing(stored: JobStored) -> str:
+def standing(stored: JobLoaded) -> str:
     """Say how a job stands that was here before it was sent again."""
     if stored.phase == "running":
         return (

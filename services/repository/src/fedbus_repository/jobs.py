@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from fedbus.actions import Action, Send
 from fedbus.wire.messages import (
+    Acceptance,
     EndJob,
     ForgetJob,
     JobEnded,
@@ -15,7 +16,6 @@ from fedbus.wire.messages import (
     JobLoaded,
     JobRefused,
     JobsListed,
-    JobStored,
     ListJobs,
     LoadJob,
     PlanStored,
@@ -29,7 +29,7 @@ from fedbus.wire.values import Plan
 from fedbus_repository.cards import Cards
 from fedbus_repository.catalog import Catalog
 from fedbus_repository.compatibility import compatibility_warnings, incompatibilities
-from fedbus_repository.errands import Call, Errand, Errands
+from fedbus_repository.errands import Call, Errand, Errands, Steps
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.store import Ended, Job, Origin, Refused, Stale, Store, Version
 
@@ -85,8 +85,7 @@ class Jobs:
         result = yield Call(call)
         answer = self._said(message, result)
         if isinstance(answer, JobLoaded):
-            needs = yield Call(partial(self._cards.needs, answer.latest.card))
-            answer = replace(answer, needs=needs)
+            answer = yield from self._with_needs(answer)
         said = () if answer is None else (Send(sender, answer),)
         if isinstance(result, Version):
             return (*said, *self._catalog.scored(result))
@@ -102,12 +101,20 @@ class Jobs:
         result = yield Call(call)
         if not isinstance(result, Job):
             return (Send(sender, self._said(message, result)),)
-        stored = self._stored(result, known=isinstance(known, Job) and known.job == result.job)
-        if result.job != message.job:
-            stored = replace(stored, proposed=message.job)
-        if not stored.known:
-            stored = replace(stored, warnings=(yield Call(partial(self._warnings, message))))
-        return (Send(sender, stored),)
+        acceptance = Acceptance(
+            known=isinstance(known, Job) and known.job == result.job,
+            proposed=message.job if message.job != result.job else None,
+        )
+        if not acceptance.known:
+            warnings = yield Call(partial(self._warnings, message))
+            acceptance = replace(acceptance, warnings=warnings)
+        loaded = yield from self._with_needs(self._loaded(result))
+        return (Send(sender, replace(loaded, acceptance=acceptance)),)
+
+    def _with_needs(self, loaded: JobLoaded) -> Steps[JobLoaded]:
+        """Add what the model's card requires of an agent."""
+        needs = yield Call(partial(self._cards.needs, loaded.latest.card))
+        return replace(loaded, needs=needs)
 
     def _origin(self, message: StoreJob) -> Origin | None:
         if message.origin is None:
@@ -131,21 +138,6 @@ class Jobs:
         if isinstance(shown, Refused):
             return ()  # the store refuses it, with its own reason
         return incompatibilities(message.file, self._cards.needs(shown.version.card))
-
-    def _stored(self, job: Job, *, known: bool) -> JobStored:
-        over = job.ended
-        return JobStored(
-            job=job.job,
-            secret=job.secret,
-            base=self._catalog.ref(job.base),
-            known=known,
-            phase="running" if over is None else over.phase,
-            reason="" if over is None else over.reason,
-            rounds=job.rounds,
-            metrics=_metrics(job),
-            submitted=job.submitted,
-            ended=None if over is None else over.at,
-        )
 
     def _said(self, message: Question, result: object) -> object | None:
         said: object | None = None  # an old plan, or a round that nobody has committed

@@ -102,7 +102,6 @@ LINKS: tuple[Link, ...] = (
     Link(m.LeaseGranted, ("repository",), ("controller",)),
     Link(m.LeaseHeld, ("repository",), ("controller",)),
     Link(m.StoreJob, ("controller",), ("repository",)),
-    Link(m.JobStored, ("repository",), ("controller",)),
     Link(m.JobRefused, ("repository",), ("controller",)),
     Link(m.StorePlan, ("controller",), ("repository",)),
     Link(m.PlanStored, ("repository",), ("controller",)),

@@ -34,6 +34,7 @@ from fedbus.wire.messages.rounds import (
 )
 from fedbus.wire.messages.transfer import Confirm, Gone, Join, Leave, TakeLane, Want
 from fedbus.wire.messages.truth import (
+    Acceptance,
     Commit,
     CommitRefused,
     Committed,
@@ -44,7 +45,6 @@ from fedbus.wire.messages.truth import (
     JobLoaded,
     JobRefused,
     JobsListed,
-    JobStored,
     LeaseGranted,
     LeaseHeld,
     ListJobs,
@@ -62,6 +62,7 @@ from fedbus.wire.messages.truth import (
 from fedbus.wire.states import JobFault
 
 __all__ = [
+    "Acceptance",
     "Commit",
     "CommitRefused",
     "Committed",
@@ -80,7 +81,6 @@ __all__ = [
     "JobLoaded",
     "JobRefused",
     "JobStopped",
-    "JobStored",
     "JobsListed",
     "Join",
     "KeptVersion",

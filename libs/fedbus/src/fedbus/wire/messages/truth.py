@@ -1,6 +1,6 @@
 """The repository's truths: leases, jobs, plans, commits."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, Strict
@@ -69,28 +69,6 @@ class StoreJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobStored:
-    """The job is accepted; `secret` (32 bytes, made by the repository) seeds all its chance.
-
-    `known`: it was here before this file came, and stands as the other fields say. `proposed` is
-    the id that was asked for, where the job has another. `warnings` are for whoever submitted it.
-    """
-
-    job: Ident
-    secret: Raw
-    base: ModelRef
-    known: Flag = False
-    proposed: Ident | None = None
-    phase: Literal["running", "finished", "failed", "cancelled"] = "running"
-    reason: Text = ""
-    rounds: Whole = 0
-    metrics: Metrics = field(default_factory=dict)
-    submitted: Moment | None = None
-    ended: Moment | None = None
-    warnings: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRefused:
     """The job is not accepted, and why."""
 
@@ -137,10 +115,26 @@ class LoadJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """What became of a submitted job, in the answer to `StoreJob`.
+
+    `known`: the repository had the job before this file came, and it stands as `JobLoaded` says.
+    `proposed` is the id that was asked for, where the job has another. `warnings` are for the user
+    who submitted it.
+    """
+
+    known: Flag = False
+    proposed: Ident | None = None
+    warnings: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobLoaded:
     """A job as the repository knows it: its file, its last plan, its last committed version.
 
-    `needs` is what the model's card wants of an agent, as far as that can be read.
+    It answers `LoadJob`, and `StoreJob` with an `acceptance`. `secret` (32 bytes, made by the
+    repository) seeds the controller's random choices. `needs` is what the model's card requires of
+    an agent, as far as that can be read.
     """
 
     job: Ident
@@ -155,6 +149,7 @@ class JobLoaded:
     needs: ModelNeeds | None = None
     submitted: Moment | None = None
     ended: Moment | None = None
+    acceptance: Acceptance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
