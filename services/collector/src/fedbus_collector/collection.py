@@ -2,7 +2,8 @@
 
 Updates are fetched as the node's bounds allow, into spools; one worker at a time verifies and folds
 all that are here; when the round may close, the aggregate is written and the repository asked to
-commit it. Whatever raises here (no room for a spool, a card that lies) fails the round.
+commit it. Spools are created, and updates that came inside an offer written, in the event loop; the
+work on them runs in a thread. What raises here (no room for a spool, a wrong card) fails the round.
 """
 
 from collections.abc import Callable, Iterator

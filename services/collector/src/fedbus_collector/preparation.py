@@ -1,4 +1,7 @@
-"""What a round needs before it can fold and close: the model's layout, and the base. Pure."""
+"""What a round needs before it can fold and close: the model's layout, and the base. Pure.
+
+It creates the spools that both arrive in, in the event loop.
+"""
 
 from collections.abc import Iterator
 

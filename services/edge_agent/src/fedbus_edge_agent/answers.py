@@ -1,7 +1,7 @@
 """What an agent has said about its tasks, and says again until it is told to forget it. Pure.
 
 An update is on disk before it is offered and never changes after; whether it counts is for others
-to say. Reading what an earlier life kept is the one thing done on the spot, before anything else.
+to say. The constructor reads the outbox, in the event loop and before the first event.
 """
 
 from collections.abc import Iterator

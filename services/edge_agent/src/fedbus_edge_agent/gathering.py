@@ -1,4 +1,8 @@
-"""What tasks need before they can be worked on: fetched together, held once. Pure."""
+"""What tasks need before they can be worked on: fetched together, held once. Pure.
+
+It creates the spools that blobs arrive in, and writes a small model that came with its task into
+one, in the event loop.
+"""
 
 from collections.abc import Iterator
 from contextlib import suppress
