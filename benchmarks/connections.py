@@ -89,4 +89,4 @@ async def _end(shell: Shell, bus: Bus | None, patience: asyncio.Timeout) -> None
     if bus is None:
         patience.reschedule(0.0)
     else:
-        bus._paho.socket().shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # noqa: SLF001
+        bus._connection._paho.socket().shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # noqa: SLF001

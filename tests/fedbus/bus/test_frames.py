@@ -1,11 +1,12 @@
 """Control packets come out of a stream however it is cut."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbus.bus.base import Packet
-from fedbus.bus.frames import KEPT, ROOM, Frames
+from fedbus.bus.frames import KEPT_BYTES, MAX_LENT, ROOM_BYTES, Frames, is_lent
 from fedbus.bus.publications import read_publication, write_publication
 
 
@@ -20,7 +21,7 @@ def feed(frames: Frames, data: bytes) -> list[Packet | int]:
     found: list[Packet | int] = []
     while data:
         room = frames.room()
-        assert len(room) >= ROOM
+        assert len(room) >= ROOM_BYTES
         part, data = data[: len(room)], data[len(room) :]
         room[: len(part)] = part
         for frame in frames.received(len(part)):
@@ -59,9 +60,9 @@ def test_what_is_sent_comes_out_however_the_stream_is_cut(
 def test_room_that_one_long_packet_took_is_given_back() -> None:
     """With the next that arrives."""
     frames = Frames()
-    long = Packet("t", bytes(2 * KEPT))
+    long = Packet("t", bytes(2 * KEPT_BYTES))
     assert feed(frames, published(long)) == [long]
-    assert len(frames.room()) == 2 * ROOM
+    assert len(frames.room()) == 2 * ROOM_BYTES
 
 
 def test_a_publication_that_is_to_be_acknowledged_has_a_receipt() -> None:
@@ -86,22 +87,66 @@ def test_a_length_without_end_is_refused() -> None:
         feed(Frames(), b"\x30\xff\xff\xff\xff")
 
 
-def test_a_lent_payload_stays_as_it_is_until_it_is_let_go() -> None:
-    """Then its buffer takes what comes next; copied is only the small beginning of another."""
+def lend(frames: Frames, number: int) -> tuple[Packet, set[int]]:
+    """Receive a large packet and lend its payload; return the buffers it passed through, too."""
+    data = published(Packet("t", bytes([number]) * 300_000))
+    found, buffers = [], set()
+    while data:
+        room = frames.room()
+        buffers.add(id(room.obj))
+        part, data = data[: len(room)], data[len(room) :]
+        room[: len(part)] = part
+        del room
+        found += [read_publication(frame, lend=True) for frame in frames.received(len(part))]
+    (packet,) = found
+    assert packet is not None
+    assert isinstance(packet.payload, memoryview)
+    return packet, buffers
+
+
+def test_a_lent_payload_stays_as_it_is_until_it_is_released() -> None:
+    """Then its buffer takes what comes next, though its packet is still there."""
     frames, kept, buffers = Frames(), [], set()
     for number in range(40):
-        data = published(Packet("t", bytes([number]) * 300_000))
-        while data:
-            room = frames.room()
-            buffers.add(id(room.obj))
-            part, data = data[: len(room)], data[len(room) :]
-            room[: len(part)] = part
-            del room
-            kept += [read_publication(f, lend=True) for f in frames.received(len(part))]
+        packet, used = lend(frames, number)
+        buffers |= used
+        kept.append(packet)
         if number % 5 == 4:
-            payloads = [packet.payload for packet in kept if packet is not None]
-            assert not any(isinstance(payload, bytes) for payload in payloads)
+            payloads = [packet.payload for packet in kept[-5:]]
             assert payloads == [bytes([n]) * 300_000 for n in range(number - 4, number + 1)]
-            kept.clear()
             del payloads
+            for packet in kept:
+                packet.release()
     assert len(buffers) < 12
+
+
+def test_a_payload_that_is_never_released_costs_memory_and_stays_as_it_is() -> None:
+    """However many: they are not kept anywhere but in their packets."""
+    frames = Frames()
+    kept = [lend(frames, number)[0] for number in range(40)]
+    assert [packet.payload for packet in kept] == [bytes([n]) * 300_000 for n in range(40)]
+    assert len(frames._lent) <= MAX_LENT + 1  # noqa: SLF001 - what it holds on to
+
+
+def test_a_view_of_a_payload_outlives_its_release() -> None:
+    """Whoever keeps a slice, or an array over it, keeps these bytes."""
+    frames = Frames()
+    packet, _ = lend(frames, 1)
+    part, array = memoryview(packet.payload)[100:200], np.frombuffer(packet.payload, np.uint8)
+    packet.release()
+    for number in range(2, 12):
+        lend(frames, number)[0].release()
+    assert bytes(part) == b"\1" * 100
+    assert set(array.tolist()) == {1}
+
+
+def test_memory_is_lent_as_long_as_a_view_of_it_is_left() -> None:
+    """And is as it was after it was asked."""
+    memory = bytearray(b"12")
+    view = memoryview(memory)
+    part = view[1:]
+    view.release()
+    assert is_lent(memory)
+    part.release()
+    assert not is_lent(memory)
+    assert memory == b"12"

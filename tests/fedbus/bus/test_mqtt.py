@@ -525,7 +525,7 @@ def memory(pid: int) -> int:
 
 async def test_what_a_connection_took_is_free_once_it_is_over(broker: LocalBroker) -> None:
     """At once, not when Python looks for circles: a service on a bad link makes thousands."""
-    count, room = 20, 2 * frames.ROOM
+    count, room = 20, 2 * frames.ROOM_BYTES
     gc.collect()
     gc.disable()
     tracemalloc.start()

@@ -1,12 +1,14 @@
 """Blobs cross the bus between nodes, and no core hears of how."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from fedbus.actions import Action, Cancel, Connected, Event, Fetched, FetchFailed, Serve, Unserve
+from fedbus.bus.frames import is_lent
 from fedbus.bus.memory import MemoryBroker
 from fedbus.effects import Effect, Publish, PublishChunk, Subscribe, Unsubscribe
 from fedbus.node import Identity, Node
@@ -155,7 +157,11 @@ class House:
                         pytest.fail(f"{name}: {effect}")
         while self.queue:
             name, packet = self.queue.pop(0)
-            self.nodes[name].receive(packet, now)
+            memory = bytearray(packet.payload)
+            lent = replace(packet, payload=memoryview(memory))  # type: ignore[arg-type]  # lent
+            self.nodes[name].receive(lent, now)
+            lent.release()
+            assert not is_lent(memory), f"{name} keeps a view of {packet.topic}"
 
     def run(self, seconds: float) -> None:
         for step in range(int(seconds * 100)):

@@ -115,9 +115,10 @@ class Shell:
         async for arrived in bus.batches():
             now = clock.monotonic()
             packets = self._check.without_echoes(arrived) if self._check else arrived
+            self._count("received", packets)
             for packet in packets:
                 self.node.receive(packet, now)
-            self._count("received", packets)
+                packet.release()  # the node has copied what it keeps
             self._perform()
 
     async def _write(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:

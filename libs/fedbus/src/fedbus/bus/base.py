@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -17,9 +18,10 @@ PORTS = {"mqtt": 1883, "mqtts": 8883}
 class Packet:
     """What crosses the bus: a topic, bytes, and the few MQTT 5 properties we use.
 
-    `payload` arrives as bytes; a bytearray or memoryview may be published too. `expiry` is in
-    seconds. A packet with a `receipt` is kept by the broker until `Bus.acknowledge` names that;
-    `redelivered`: the broker has sent it before, over an earlier connection.
+    `payload` arrives as bytes, or on request as a memoryview that is lent until `release`; a
+    bytearray or memoryview may be published too. `expiry` is in seconds. A packet with a `receipt`
+    is kept by the broker until `Bus.acknowledge` names it; `redelivered`: the broker has sent it
+    before, over an earlier connection.
     """
 
     topic: str
@@ -31,6 +33,16 @@ class Packet:
     expiry: int | None = None
     receipt: int | None = None
     redelivered: bool = False
+
+    def release(self) -> None:
+        """Return a lent payload to its connection, which receives into that memory again.
+
+        The payload cannot be read any more; a view that was taken of it keeps its bytes, and the
+        memory, until it is gone.
+        """
+        if isinstance(self.payload, memoryview):
+            with suppress(BufferError):  # an array lies over it
+                self.payload.release()
 
 
 class Bus(Protocol):

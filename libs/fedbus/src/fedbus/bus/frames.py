@@ -1,24 +1,28 @@
 """MQTT control packets out of a stream of bytes (MQTT 5, section 2.1), copied once or never. Pure.
 
-A packet is a byte that says its kind, the length of the rest in seven bits a byte, and the rest.
-paho asks its socket for these parts one at a time, then cuts a publication up by copying it three
-times over, which was a third of all that an agent did in a round.
+A packet is a byte that names its kind, the length of the rest in seven bits a byte, and the rest.
+paho asks its socket for these parts one at a time, then copies a publication three times, which was
+a third of all that an agent did in a round.
+
+A large payload is lent: a memoryview of the read buffer. The view is the lease, and whoever holds
+it releases it (`Packet.release`). A bytearray that is exported refuses to be resized, in every
+version of Python, so bytes are received into a buffer again only when no view of it is left; a view
+that nothing releases costs its buffer, and never shows the bytes of another packet.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-ROOM = 64 * 1024
-"""Bytes there is always room for: what a socket gives at once is more than small packets need."""
-KEPT = 2 * 2**20
-"""Bytes that are kept for packets to come, however long one was."""
-LENT_MOST = 4
-_REFERENCES, _FREE = 2, 3
-"""To a buffer of which nobody has a view: of whoever holds it and whoever counts."""
+ROOM_BYTES = 64 * 1024
+"""Free bytes at the end of a buffer: what a socket returns at once is more than small packets need.
+"""
+KEPT_BYTES = 2 * 2**20
+"""The largest buffer that is kept for packets to come, however long one was."""
+MAX_LENT = 4
+"""Buffers with views that are waited for; one more is left to its views."""
 CONNACK, PUBLISH, PUBACK = 0x20, 0x30, 0x40
 QOS_1, _QOS_2, _KIND = 0x02, 0x04, 0xF0
-_LONGEST_LENGTH = 4
+_MAX_LENGTH_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,69 +39,66 @@ class Frame:
 
 
 class Frames:
-    """Where bytes are received into, and come out of as control packets."""
+    """Cut a stream into control packets: bytes are received into `room`, and `received` yields."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray(2 * ROOM)
+        self._buffer = bytearray(2 * ROOM_BYTES)
         self._lent: list[bytearray] = []
         self._start = self._end = 0
 
     def room(self) -> memoryview:
-        """Give the place for what comes next, some of it at least `ROOM` bytes long.
+        """Return the place for the bytes that come next, at least `ROOM_BYTES` long.
 
         It grows as bytes arrive, never by what a packet announces of itself.
         """
         left, size = self._end - self._start, len(self._buffer)
-        lent = sys.getrefcount(self._buffer) > _REFERENCES
-        if (left or lent) and size - self._end >= ROOM:
+        lent = is_lent(self._buffer)
+        if (left or lent) and size - self._end >= ROOM_BYTES:
             return memoryview(self._buffer)[self._end :]
-        old = memoryview(self._buffer)[self._start : self._end]
-        if size - left < ROOM or (left >= ROOM and size < KEPT):
-            # Also where packets are long, so that they are seldom moved.
-            self._buffer = bytearray(2 * size)
-        elif size > KEPT and not left:
-            self._buffer = bytearray(2 * ROOM)
-        elif lent:
-            self._buffer = self._other(size)
-        view = memoryview(self._buffer)
-        view[:left] = old  # a memoryview minds that the two may overlap
+        with memoryview(self._buffer) as old:
+            if size - left < ROOM_BYTES or (left >= ROOM_BYTES and size < KEPT_BYTES):
+                # Also where packets are long, so that they are seldom moved.
+                self._buffer = bytearray(2 * size)
+            elif size > KEPT_BYTES and not left:
+                self._buffer = bytearray(2 * ROOM_BYTES)
+            elif lent:
+                self._buffer = self._other(size)
+            view = memoryview(self._buffer)
+            view[:left] = old[self._start : self._end]  # a memoryview allows for the overlap
         self._start, self._end = 0, left
         return view[left:]
 
     def _other(self, size: int) -> bytearray:
-        """Find a buffer of which nobody has a view any more, or make one."""
-        self._lent = [each for each in self._lent if len(each) == size][-LENT_MOST:]
-        free = next((each for each in self._lent if sys.getrefcount(each) <= _FREE), None)
-        if free is None:
-            free = bytearray(size)
-        else:
-            self._lent = [each for each in self._lent if each is not free]
+        """Return a buffer of which no view is left; a new one if there is none."""
+        self._lent = [each for each in self._lent if len(each) == size][-MAX_LENT:]
+        free = next((at for at, each in enumerate(self._lent) if not is_lent(each)), None)
+        found = bytearray(size) if free is None else self._lent.pop(free)
         self._lent.append(self._buffer)
-        return free
+        return found
 
     def close(self) -> None:
-        """Give the room back: nothing more is received."""
+        """Free the buffers: nothing more is received."""
         self._buffer, self._lent = bytearray(), []
         self._start = self._end = 0
 
     def received(self, count: int) -> Iterator[Frame]:
-        """Take all whole packets, now that `count` bytes more are in the room.
+        """Yield all whole packets, now that `count` bytes more are in the room.
 
         Raises:
             ValueError: a length that does not end: this is not MQTT.
         """
         self._end += count
-        view = memoryview(self._buffer)
-        while (found := self._next()) is not None:
-            start, end = found
-            head = self._buffer[self._start]
-            self._start = end
-            yield Frame(head, view[start:end])
+        with memoryview(self._buffer) as view:
+            while (found := self._next()) is not None:
+                start, end = found
+                head = self._buffer[self._start]
+                self._start = end
+                yield Frame(head, view[start:end])
 
     def _next(self) -> tuple[int, int] | None:
-        """Find where the next packet's body begins and ends; None if it is not all here."""
+        """Return where the next packet's body begins and ends; None if it is not all here."""
         length = 0
-        for i in range(_LONGEST_LENGTH):
+        for i in range(_MAX_LENGTH_BYTES):
             at = self._start + 1 + i
             if at >= self._end:
                 return None
@@ -107,3 +108,14 @@ class Frames:
                 end = at + 1 + length
                 return (at + 1, end) if end <= self._end else None
         raise ValueError("a packet whose length does not end")
+
+
+def is_lent(memory: bytearray) -> bool:
+    """Whether a view of this memory is left."""
+    try:
+        memory.append(memory.pop())  # as it was, unless it is exported: then it refuses to change
+    except BufferError:
+        return True
+    except IndexError:  # of a connection that was closed
+        return False
+    return False
