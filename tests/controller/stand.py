@@ -13,7 +13,7 @@ from fedbus.keys import Key
 from fedbus.plugins import AgentInfo, Selector
 from fedbus.selectors import uniform
 from fedbus.wire import codec
-from fedbus.wire.jobfile import Fault, Plugins
+from fedbus.wire.jobfile import JobFault, Plugins
 from fedbus.wire.messages import (
     Acceptance,
     EvaluateTask,
@@ -159,11 +159,11 @@ def facts(
     )
 
 
-def check_plugins(chosen: Plugins) -> Iterator[Fault]:
+def check_plugins(chosen: Plugins) -> Iterator[JobFault]:
     """Know what we ship, and what fails on purpose."""
     for key, name in (("aggregator", chosen.aggregator), ("selector", chosen.selector)):
         if name not in {"fedavg", "uniform", "broken", "shy", "wild", "lost", "leaving", "lazy"}:
-            yield Fault(key=f"plugins.{key}", problem=f"no {key}s plug-in named {name!r}")
+            yield JobFault(key=f"plugins.{key}", problem=f"no {key}s plug-in named {name!r}")
 
 
 def selector(name: str) -> Selector:

@@ -106,8 +106,8 @@ def test_a_wrong_job_is_refused_with_every_fault(up: Up) -> None:
     refused = up.run("job", "submit", file)
     assert refused.returncode == REFUSED
     assert "refused the job, 3 faults:" in refused.stderr
-    assert "num_round: unknown key (did you mean 'num_rounds'?)" in refused.stderr
-    assert "config[0].lerning_rate: unknown key (did you mean 'learning_rate'?)" in refused.stderr
+    assert "num_round: unknown key; did you mean 'num_rounds'?" in refused.stderr
+    assert "config[0].lerning_rate: unknown key; did you mean 'learning_rate'?" in refused.stderr
     assert "num_rounds: missing" in refused.stderr
     answer = json.loads(
         up.foreign("rr", "-t", "fedbus/v1/submit", "-e", ME, "-m", json.dumps(wrong))

@@ -336,8 +336,8 @@ def test_a_refused_job_is_json_for_programs(
     assert len(said.stdout.splitlines()) == 1 or not more
     assert said.stderr == RUNNER.invoke(app, line).stderr == (
         "fedbus: the controller refused the job, 2 faults:\n"
-        "  num_round: unknown key (did you mean 'num_rounds'?)\n"
-        "  the file: too deep\n"
+        "  num_round: unknown key; did you mean 'num_rounds'?\n"
+        "  job file: too deep\n"
     )  # fmt: skip
 
 

@@ -257,7 +257,7 @@ def test_a_loss_that_cannot_train_a_model_of_quantities_is_told_in_a_simulation_
         (("--model", "rehearsed:NETS"), "a dict, which cannot be called"),
         (("--model", "rehearsed:make", "--config", "{"), "--config: not JSON"),
         (("--model", "rehearsed:make", "--config", '{"net": "inputs"}'), "missing 1 required"),
-        ((), "model_name: 'm', and what is simulated is model 'digits' (name that model's"),
+        ((), "model_name: 'm', and what is simulated is model 'digits'; name that model's"),
         (("--config", "{}"), "--weights, --config, --input, --answers and --classes belong"),
     ],
 )

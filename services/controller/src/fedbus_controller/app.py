@@ -12,7 +12,7 @@ from fedbus.errors import FedbusError
 from fedbus.node import Identity
 from fedbus.plugins import Selector
 from fedbus.settings import ServiceSettings
-from fedbus.wire.jobfile import Fault, Plugins, steps_of
+from fedbus.wire.jobfile import JobFault, Plugins, steps_of
 from fedbus.wire.values import IDENT
 from fedbus_controller.bounded import Bounded
 from fedbus_controller.core import ControllerCore
@@ -38,7 +38,7 @@ def selector(name: str, allowed: tuple[str, ...] | None = None) -> Selector:
     return Bounded(name, plugins.load("selectors", name, allowed))
 
 
-def check_plugins(chosen: Plugins, allowed: tuple[str, ...] | None = None) -> Iterator[Fault]:
+def check_plugins(chosen: Plugins, allowed: tuple[str, ...] | None = None) -> Iterator[JobFault]:
     """Find what a job chooses and cannot have; `allowed` as for `plugins.load`.
 
     An aggregator and a selector must be here. Of transforms, which agents use, those that fedbus
@@ -56,7 +56,7 @@ def check_plugins(chosen: Plugins, allowed: tuple[str, ...] | None = None) -> It
         try:
             check()
         except FedbusError as error:
-            yield Fault(key=f"plugins.{key}", problem=str(error))
+            yield JobFault(key=f"plugins.{key}", problem=str(error))
 
 
 def build(settings: ControllerSettings, identity: Identity) -> service.Built:

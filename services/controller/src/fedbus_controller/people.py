@@ -8,7 +8,7 @@ until it is decided: a controller that is killed meanwhile gets it again.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from fedbus.actions import Action, Ask, Clear, Note, ReplyTo, Requested, Settle
-from fedbus.wire.jobfile import Fault, JobFileError, differences
+from fedbus.wire.jobfile import JobFileError, differences
 from fedbus.wire.messages import Acceptance, ForgetJob, JobFault, JobForgotten, JobLoaded, StoreJob
 from fedbus.wire.states import RefusedRequest
 from fedbus.wire.topics import CANCEL, JOB_REFUSED, JOB_REQUEST
@@ -65,7 +65,7 @@ class People:
             if twin := self._twin(request):
                 yield from _settled(twin.said_again(request.receipt))
             elif (full := self._waiting.full(request)) and not led:
-                yield from self._refuse(request, (Fault(key="", problem=self._too_many(full)),))
+                yield from self._refuse(request, (JobFault(key="", problem=self._too_many(full)),))
             else:
                 # Who leads has it too, so the oldest may go.
                 yield from _let_go(self._waiting.hold(request))
@@ -144,7 +144,7 @@ class People:
         others = self._storing.setdefault(job, [])
         if others and differences(others[0].payload, payload):
             problem = f"another job file of the id {job!r} is being stored; try again"
-            yield from self._refuse(request, (Fault(key="training_id", problem=problem),))
+            yield from self._refuse(request, (JobFault(key="training_id", problem=problem),))
             return
         others.append(request)
         store = StoreJob(
@@ -187,7 +187,7 @@ class People:
 
     def refused(self, job: str, faults: Iterable[JobFault]) -> Iterator[Action]:
         """A job is not accepted."""
-        found = tuple(Fault(key=f.key, problem=f.problem, hint=f.hint) for f in faults)
+        found = tuple(faults)
         for request in self._storing.pop(job, ()):
             yield from self._refuse(request, found)
 
@@ -195,7 +195,7 @@ class People:
         """Tell whether an answer about this job is awaited."""
         return job in self._storing
 
-    def _refuse(self, request: Request, faults: tuple[Fault, ...]) -> Iterator[Action]:
+    def _refuse(self, request: Request, faults: tuple[JobFault, ...]) -> Iterator[Action]:
         if request.is_cancel:
             yield from self.not_canceled(request, faults[0].problem)
             return
@@ -242,7 +242,7 @@ class People:
         yield Note("cancel_refused", {"job": request.job, "reason": why} | _silence(request))
         if request.reply is not None:
             yield canceled(request.reply, request.job, why)
-        yield from self._refusals.say(request, (Fault(key="", problem=why),))
+        yield from self._refusals.say(request, (JobFault(key="", problem=why),))
         yield from _decided(request)
 
 

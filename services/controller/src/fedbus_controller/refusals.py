@@ -5,8 +5,6 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from fedbus.actions import Action, Announce, Clear
-from fedbus.wire.jobfile import Fault
-from fedbus.wire.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.messages import JobFault
 from fedbus.wire.states import RefusedRequest
 from fedbus.wire.topics import JOB_REFUSED
@@ -22,20 +20,13 @@ class Refusals:
     def __init__(self) -> None:
         self._retained: OrderedDict[str, None] = OrderedDict()
 
-    def say(self, request: Request, faults: Iterable[Fault]) -> Iterator[Action]:
+    def say(self, request: Request, faults: Iterable[JobFault]) -> Iterator[Action]:
         """Leave word of a refusal; a request that names no job has no place for it."""
         if not request.job:
             return
         kind: Literal["cancel", "submit"] = "cancel" if request.is_cancel else "submit"
-        listed = tuple(
-            JobFault(
-                key=f.key[:MAX_TEXT_CHARACTERS],
-                problem=f.problem[:MAX_TEXT_CHARACTERS],
-                hint=f.hint,
-            )
-            for f in faults
-        )
-        yield Announce(JOB_REFUSED, RefusedRequest(job=request.job, request=kind, faults=listed))
+        clipped = tuple(fault.clipped() for fault in faults)
+        yield Announce(JOB_REFUSED, RefusedRequest(job=request.job, request=kind, faults=clipped))
         self._retained[request.job] = None
         self._retained.move_to_end(request.job)
         while len(self._retained) > RETAINED_REFUSALS:

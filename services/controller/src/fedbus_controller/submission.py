@@ -8,7 +8,7 @@ from contextlib import suppress
 from fedbus.actions import Reply, ReplyTo
 from fedbus.errors import WireError
 from fedbus.text import listed
-from fedbus.wire.jobfile import Fault, JobFile, JobFileError, Plugins, parse
+from fedbus.wire.jobfile import JobFault, JobFile, JobFileError, Plugins, parse, refusal
 from fedbus.wire.jobfile.tree import read
 from fedbus.wire.json_reader import read_json
 from fedbus.wire.limits import MAX_JOB_FILE_BYTES
@@ -17,7 +17,7 @@ from fedbus.wire.values import IDENT, IDENT_SAID
 
 NO_ID = "not a job's id; send it bare, or as a JSON string"
 
-PluginCheck = Callable[[Plugins], Iterator[Fault]]
+PluginCheck = Callable[[Plugins], Iterator[JobFault]]
 """Finds what of a job's choice is not here, or not allowed, or of no use."""
 
 
@@ -29,7 +29,7 @@ def read_job(payload: bytes, check_plugins: PluginCheck) -> JobFile:
     """
     if len(payload) > MAX_JOB_FILE_BYTES:
         raise JobFileError(
-            (Fault(key="", problem=f"{len(payload)} bytes, at most {MAX_JOB_FILE_BYTES}"),)
+            (JobFault(key="", problem=f"{len(payload)} bytes, at most {MAX_JOB_FILE_BYTES}"),)
         )
     return parse(payload, lambda job: check_plugins(job.plugins))
 
@@ -42,10 +42,10 @@ def job_of_file(file: JobFile, place: str) -> JobFile:
     """
     if place and not re.fullmatch(IDENT, place):
         problem = f"published to jobs/{place[:80]}/request, where no id stands: {IDENT_SAID}"
-        raise JobFileError((Fault(key="", problem=problem),))
+        raise JobFileError((JobFault(key="", problem=problem),))
     if place and file.training_id not in {place, None}:
         problem = f"{file.training_id!r}, but it was published to jobs/{place[:80]}/request"
-        raise JobFileError((Fault(key="training_id", problem=problem),))
+        raise JobFileError((JobFault(key="training_id", problem=problem),))
     return file
 
 
@@ -131,10 +131,9 @@ def standing(stored: JobLoaded) -> str:
     )
 
 
-def refused(to: ReplyTo, job: str, faults: tuple[Fault, ...]) -> Reply:
-    """Say why not: every fault with its key and a hint."""
-    listed = [{"key": f.key, "problem": f.problem, "hint": f.hint} for f in faults]
-    return _reply(to, {"accepted": False, "job": job, "faults": listed})
+def refused(to: ReplyTo, job: str, faults: tuple[JobFault, ...]) -> Reply:
+    """Reply to a refused job file with all its faults."""
+    return _reply(to, refusal(job, faults))
 
 
 def canceled(to: ReplyTo, job: str, reason: str) -> Reply:

@@ -88,11 +88,7 @@ class Desk:
             except Refused as refused:
                 return problem(refused)
             except JobFileError as error:
-                faults = tuple(
-                    {"key": fault.key, "problem": fault.problem, "hint": fault.hint}
-                    for fault in error.faults
-                )
-                return problem(Refused(400, str(error)), faults)
+                return problem(Refused(400, str(error)), error.faults)
             except StoreError as error:
                 return problem(Refused(507, str(error)))
             except FedbusError as error:

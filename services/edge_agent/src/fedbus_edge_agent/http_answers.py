@@ -5,6 +5,7 @@ import re
 from aiohttp import web
 
 from fedbus.wire import codec
+from fedbus.wire.states import JobFault
 from fedbus.wire.values import IDENT, IDENT_SAID
 from fedbus_edge_agent.reports import Problem
 
@@ -49,7 +50,7 @@ def as_json(message: object, status: int = 200) -> web.Response:
     return web.Response(body=codec.to_json(message), status=status, content_type="application/json")
 
 
-def problem(refused: Refused, faults: tuple[dict[str, str], ...] = ()) -> web.Response:
+def problem(refused: Refused, faults: tuple[JobFault, ...] = ()) -> web.Response:
     """Answer with what is wrong."""
     answer = as_json(Problem(error=str(refused), faults=faults), refused.status)
     answer.headers.update(refused.headers)

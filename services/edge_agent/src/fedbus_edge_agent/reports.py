@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from fedbus.wire.limits import MAX_STRUCTURES, MAX_TENSORS
-from fedbus.wire.states import TensorSpec
+from fedbus.wire.states import JobFault, TensorSpec
 from fedbus.wire.values import Flag, Ident, Metrics, Number, Text, Whole
 
 JobPhase = Literal["WAITING", "TRAINING", "FINISHED", "INTERRUPTED", "FAILED"]
@@ -74,4 +74,4 @@ class Problem:
     """Why something was refused, and, of a job file, every fault of it."""
 
     error: str
-    faults: tuple[dict[str, str], ...] = ()
+    faults: tuple[JobFault, ...] = ()

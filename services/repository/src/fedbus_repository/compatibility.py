@@ -1,5 +1,7 @@
 """Compatibility of a job with the model that it names, checked before the job is stored. Pure."""
 
+from dataclasses import replace
+
 from fedbus.answers import doubt, fitting
 from fedbus.catalogue import FRAMEWORKS
 from fedbus.text import listed
@@ -73,8 +75,7 @@ def _not_taken(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
         return (JobFault(key="plugins.trainer", problem=problem),)
     meant = f"model {job.model_name} is for {listed(needs.structures)}: "
     return tuple(
-        JobFault(key=fault.key, problem=meant + fault.problem, hint=fault.hint)
-        for fault in not_taken(structures, job)
+        replace(fault, problem=meant + fault.problem) for fault in not_taken(structures, job)
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fedbus.catalogue import FRAMEWORKS
 from fedbus.errors import WireError
-from fedbus.wire.jobfile import NOT_YET, Fault, JobFileError, parse
+from fedbus.wire.jobfile import NOT_YET, JobFault, JobFileError, parse
 from fedbus.wire.jobfile.faults import MAX_FAULTS
 from tests.fedbus.wire.jobfile.written import faults_of, job_with, sentences
 
@@ -189,7 +189,7 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(
     keys: dict[str, Any], key: str, hint: str
 ) -> None:
     """A slip of the pen must not train with defaults; null does not excuse it."""
-    assert Fault(key=key, problem="unknown key", hint=hint) in faults_of(job_with(**keys))
+    assert JobFault(key=key, problem="unknown key", hint=hint) in faults_of(job_with(**keys))
 
 
 LATER: list[tuple[dict[str, Any], str, str]] = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbus.wire.jobfile import Fault, parse
+from fedbus.wire.jobfile import JobFault, parse
 from fedbus.wire.jobfile.faults import show
 from fedbus.wire.jobfile.tree import MAX_DEPTH, MAX_VALUES
 from fedbus.wire.json_reader import clip
@@ -31,7 +31,7 @@ from tests.fedbus.wire.jobfile.written import faults_of, job_with, sentences
 )
 def test_a_file_that_is_no_job_is_refused_as_a_whole(data: bytes, sentence: str) -> None:
     """Limits are applied before anything is built."""
-    assert faults_of(data) == (Fault(key="", problem=sentence),)
+    assert faults_of(data) == (JobFault(key="", problem=sentence),)
 
 
 def test_brackets_in_text_are_no_depth() -> None:
@@ -58,7 +58,7 @@ def test_depth_is_counted_down_again() -> None:
 def test_a_number_beyond_measure_is_refused_where_it_stands(written: bytes, problem: str) -> None:
     """Neither a crash nor a second of arithmetic."""
     data = b'{"training_id": "a", "model_name": "b", "num_rounds": %b}' % written
-    assert faults_of(data) == (Fault(key="num_rounds", problem=problem),)
+    assert faults_of(data) == (JobFault(key="num_rounds", problem=problem),)
 
 
 def test_half_a_character_is_shown_spelled_out() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fedbus.wire.jobfile import Fault, JobFileError, parse
+from fedbus.wire.jobfile import JobFault, JobFileError, parse
 
 SMALLEST: dict[str, Any] = {"training_id": "digits-1", "model_name": "digits", "num_rounds": 30}
 
@@ -47,7 +47,7 @@ def job_with(**keys: object) -> bytes:
     return json.dumps(tree).encode()
 
 
-def faults_of(data: bytes) -> tuple[Fault, ...]:
+def faults_of(data: bytes) -> tuple[JobFault, ...]:
     """Return what is wrong with a job file that is refused."""
     with pytest.raises(JobFileError) as caught:
         parse(data)

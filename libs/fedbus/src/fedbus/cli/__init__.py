@@ -13,7 +13,6 @@ client     foreign requests and retained topics on one connection
 errands    models pushed, listed, shown and pulled: a small core in a real node
 card       a model card and its files on disk
 archive    weights kept in a file
-faults     a job file that is refused, for people and for programs
 watching   a job's progress: a bar on a terminal, lines elsewhere
 show       tables, JSON, units
 tables     text and tables on terminals of any width

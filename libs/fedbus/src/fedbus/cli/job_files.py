@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from fedbus import clock
-from fedbus.cli import faults, show
+from fedbus.cli import show
 from fedbus.errors import SettingsError
-from fedbus.wire.jobfile import JobFileError, made_id, parse
+from fedbus.wire.jobfile import JobFileError, listing, made_id, parse
 from fedbus.wire.limits import MAX_IDENT_CHARACTERS, MAX_JOB_FILE_BYTES
 from fedbus.wire.values import IDENT, IDENT_SAID
 
@@ -60,8 +60,7 @@ def with_id(name: str, payload: bytes, job: str) -> bytes:
     try:
         parse(payload)
     except JobFileError as error:
-        found = faults.plain(error.faults)
-        raise SettingsError(faults.sentence(f"{name} cannot be given an id", found)) from error
+        raise SettingsError(listing(f"{name} cannot be given an id", error.faults)) from error
     tree = json.loads(payload.decode("utf-8-sig"))
     return json.dumps({**tree, "training_id": job}).encode()
 

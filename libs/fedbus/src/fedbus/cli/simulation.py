@@ -13,7 +13,7 @@ import typer
 
 from fedbus.answers import doubt
 from fedbus.catalogue.idle import idle
-from fedbus.cli import faults, show
+from fedbus.cli import show
 from fedbus.cli.archive import check_writable, write_weights
 from fedbus.cli.aside import aside
 from fedbus.cli.ending import ENDING
@@ -51,7 +51,7 @@ from fedbus.errors import FedbusError, SettingsError
 from fedbus.interruption import temporary_folder
 from fedbus.text import counted
 from fedbus.wire import codec
-from fedbus.wire.jobfile import Fault, JobFile, JobFileError, params, parse
+from fedbus.wire.jobfile import JobFault, JobFile, JobFileError, listing, params, parse, refusal
 from fedbus.wire.limits import MAX_COHORT_AGENTS
 from fedbus.wire.states import RoundState
 
@@ -121,8 +121,8 @@ def simulate(
     with seeded(seed):
         packed = _model(model, given, wish.model_name)
     if packed.push.model != wish.model_name:
-        found = (Fault(key="model_name", problem=_other_model(wish, packed), hint=_MODEL_HINT),)
-        raise _refused(job, faults.plain(found), "", as_json=as_json)
+        found = (JobFault(key="model_name", problem=_other_model(wish, packed), hint=_MODEL_HINT),)
+        raise _refused(job, found, as_json=as_json)
     _warn_of_loss(wish, packed)
     with _own_folder() as folder:
         count = agents or wish.round.agents
@@ -188,16 +188,14 @@ def _wish(job: Path, payload: bytes, *, as_json: bool) -> JobFile:
     try:
         return parse(payload)
     except JobFileError as error:
-        raise _refused(job, faults.plain(error.faults), "", as_json=as_json) from error
+        raise _refused(job, error.faults, as_json=as_json) from error
 
 
-def _refused(
-    job: Path, found: Sequence[Mapping[str, Any]], why: str, *, as_json: bool
-) -> FedbusError:
+def _refused(job: Path, faults: Sequence[JobFault], why: str = "", *, as_json: bool) -> FedbusError:
     # No service is asked here: what its pure parts find in a file is found on this side.
-    if as_json and found:
-        show.print_json(faults.answer(found))
-    return SettingsError(faults.sentence(f"{job} is refused", found) if found else why)
+    if as_json and faults:
+        show.print_json(refusal("", faults))
+    return SettingsError(listing(f"{job} is refused", faults) if faults else why)
 
 
 def _check_enough(wish: JobFile, agents: int) -> None:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fedbus.cli import faults, show
+from fedbus.cli import show
 from fedbus.cli.job_files import next_id, with_id
 from fedbus.cli.times import when
 from fedbus.client.address import Where
 from fedbus.client.connection import connected
 from fedbus.client.errors import Failed, Refused
 from fedbus.wire import codec
+from fedbus.wire.jobfile import faults_in, listing
 from fedbus.wire.states import ENDED, JobState
 from fedbus.wire.topics import JOB_STATE, SUBMIT
 
@@ -23,13 +24,12 @@ class JobRefused(Refused):
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
         self.answer = answer
-        found = answer.get("faults", ())
-        super().__init__(faults.sentence("the controller refused the job", found))
+        super().__init__(listing("the controller refused the job", faults_in(answer)))
 
     @property
     def taken(self) -> bool:
         """Whether the id belongs to another job."""
-        return any(fault.get("key") == "training_id" for fault in self.answer.get("faults", ()))
+        return any(fault.key == "training_id" for fault in faults_in(self.answer))
 
 
 async def submit_job(here: Where, payload: bytes) -> dict[str, Any]:

@@ -36,10 +36,10 @@ from fedbus.testing.faults import NONE, Faults, Toll
 from fedbus.testing.ring import Life, Ring
 from fedbus.weights import decode
 from fedbus.wire import codec, topics
-from fedbus.wire.jobfile import JobFileError, parse
+from fedbus.wire.jobfile import JobFileError, faults_in, parse
 from fedbus.wire.messages import ModelPushed
 from fedbus.wire.moments import moment_of
-from fedbus.wire.states import ENDED, JobState, ModelCard, RoundState
+from fedbus.wire.states import ENDED, JobFault, JobState, ModelCard, RoundState
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.work import Workbench
 from fedbus_repository.sqlite import SqliteStore
@@ -59,10 +59,10 @@ class SimulationFailed(FedbusError):  # noqa: N818 - the job failed, not the cod
 
     Args:
         why: The sentence.
-        faults: What the controller answered, `{"key", "problem", "hint"}` each, if it did.
+        faults: The faults that the controller found in the job file, if it did.
     """
 
-    def __init__(self, why: str, faults: Sequence[Mapping[str, str]] = ()) -> None:
+    def __init__(self, why: str, faults: Sequence[JobFault] = ()) -> None:
         super().__init__(why)
         self.faults = faults
 
@@ -186,7 +186,7 @@ class _Stage:
         self._state: JobState | None = None
         self._rounds: dict[int, RoundState] = {}
         self._refusal = ""
-        self._faults: Sequence[Mapping[str, str]] = ()
+        self._faults: Sequence[JobFault] = ()
         self._pushed = False
         self._waits_since = 0.0
 
@@ -290,11 +290,8 @@ class _Stage:
 
     def _heard(self, packet: Packet) -> None:
         if "/replies/" in packet.topic:
-            said = json.loads(packet.payload)
-            self._faults = faults = said.get("faults", ())
-            self._refusal = "\n".join(
-                f"{f['key'] or 'job file'}: {f['problem']} {f['hint']}".strip() for f in faults
-            )
+            self._faults = faults_in(json.loads(packet.payload))
+            self._refusal = "\n".join(map(str, self._faults))
         elif packet.topic.endswith("/state") and packet.payload:
             self._state = codec.from_json(JobState, packet.payload)
         elif "/rounds/" in packet.topic and packet.payload:

@@ -13,6 +13,7 @@ from fedbus.wire.limits import (
     MAX_STRUCTURES,
     MAX_TENSOR_NAME_CHARACTERS,
     MAX_TENSORS,
+    MAX_TEXT_CHARACTERS,
 )
 from fedbus.wire.values import (
     Digest,
@@ -107,11 +108,21 @@ class JobState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFault:
-    """What is wrong with a job, by its key in the job file; "" is none of them."""
+    """One fault of a job; `key` is its path in the job file, empty for the file itself."""
 
     key: Text
     problem: Text
     hint: Text = ""
+
+    def __str__(self) -> str:
+        """Format as a sentence: key, problem, hint."""
+        sentence = f"{self.key or 'job file'}: {self.problem}"
+        return f"{sentence}; {self.hint}" if self.hint else sentence
+
+    def clipped(self) -> "JobFault":
+        """Shorten to what a message may hold: a file may name a very long key."""
+        most = MAX_TEXT_CHARACTERS
+        return JobFault(key=self.key[:most], problem=self.problem[:most], hint=self.hint[:most])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

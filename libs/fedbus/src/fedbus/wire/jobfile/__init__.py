@@ -10,7 +10,7 @@ knows is refused by name, what a later version implements is refused with "not y
     not_yet.py     what this version accepts in name only
     agreement.py   keys that must agree with one another
     arguments.py   what `fedbus.catalogue` has no framework for
-    faults.py      how a fault reads
+    faults.py      faults as text and as an answer
     reading.py     all of it in order: `parse`
     params.py      what an agent is told of it
     comparison.py  whether two files say the same
@@ -19,16 +19,17 @@ knows is refused by name, what a later version implements is refused with "not y
 
 from fedbus.wire.jobfile.arguments import not_taken
 from fedbus.wire.jobfile.comparison import differences
-from fedbus.wire.jobfile.faults import Fault, JobFileError
+from fedbus.wire.jobfile.faults import JobFileError, faults_in, listing, refusal
 from fedbus.wire.jobfile.ids import made_id
 from fedbus.wire.jobfile.model import JobFile, Plugins, RoundSettings, TrainingConfig
 from fedbus.wire.jobfile.not_yet import NOT_YET
 from fedbus.wire.jobfile.params import params, steps_of
 from fedbus.wire.jobfile.reading import canonical, parse, schema
+from fedbus.wire.states import JobFault
 
 __all__ = [
     "NOT_YET",
-    "Fault",
+    "JobFault",
     "JobFile",
     "JobFileError",
     "Plugins",
@@ -36,10 +37,13 @@ __all__ = [
     "TrainingConfig",
     "canonical",
     "differences",
+    "faults_in",
+    "listing",
     "made_id",
     "not_taken",
     "params",
     "parse",
+    "refusal",
     "schema",
     "steps_of",
 ]

@@ -6,23 +6,23 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from fedbus.catalogue import FRAMEWORKS, Objection, objections
-from fedbus.wire.jobfile.faults import Fault
 from fedbus.wire.jobfile.model import PARTS, JobFile
 from fedbus.wire.jobfile.options import Part
 from fedbus.wire.jobfile.params import FACTOR_RULE, arguments_of, params
+from fedbus.wire.states import JobFault
 
 _LEAST: Final = {"training_id": "a", "model_name": "a", "num_rounds": 1}
 _RULE: Final = ("warmup_iters", "warmup_factor")
 
 
-def arguments(job: JobFile) -> Iterator[Fault]:
+def arguments(job: JobFile) -> Iterator[JobFault]:
     """Find what no framework takes, or not the one that the job names as its trainer."""
     yield from _needless(job)
     trainer = job.plugins.trainer
     yield from not_taken(tuple(FRAMEWORKS) if trainer is None else (trainer,), job)
 
 
-def not_taken(among: Collection[str], job: JobFile) -> Iterator[Fault]:
+def not_taken(among: Collection[str], job: JobFile) -> Iterator[JobFault]:
     """Find what none of some frameworks takes, by its key."""
     for objection in objections(among, params(job)):
         yield _fault(objection, job)
@@ -57,28 +57,28 @@ def _valid(part: type[Part], name: str, value: object) -> bool:
     return True
 
 
-def _needless(job: JobFile) -> Iterator[Fault]:
+def _needless(job: JobFile) -> Iterator[JobFault]:
     """Find arguments of a scheduler, or of warm-up, that there is none for."""
     if job.scheduler_config.scheduler is None:
         for name in arguments_of(job.scheduler_config):
-            yield Fault(
+            yield JobFault(
                 key=f"scheduler_config.{name}", problem="no scheduler takes it", hint="name one"
             )
     warmup = job.warmup_config
     asked = [name for name in ("scheduler", *_RULE) if getattr(warmup, name) is not None]
     if warmup.warmup_epochs is None and asked:
         hint = "0 is none"
-        yield Fault(key="warmup_config.warmup_epochs", problem="missing", hint=hint)
+        yield JobFault(key="warmup_config.warmup_epochs", problem="missing", hint=hint)
     if not warmup.warmup_epochs:
         return
     if warmup.scheduler in FACTOR_RULE and warmup.scheduler_conf.lr_lambda is None:
         for name in _RULE:
             if getattr(warmup, name) is None:
-                yield Fault(
+                yield JobFault(
                     key=f"warmup_config.{name}", problem="missing: the factor rule needs it"
                 )
         for name in arguments_of(warmup.scheduler_conf):
-            yield Fault(
+            yield JobFault(
                 key=f"warmup_config.scheduler_conf.{name}",
                 problem="not an argument of the factor rule",
             )
@@ -86,10 +86,10 @@ def _needless(job: JobFile) -> Iterator[Fault]:
         for name in _RULE:
             if getattr(warmup, name) is not None:
                 problem = f"not an argument of {warmup.scheduler or 'a scheduler'}"
-                yield Fault(key=f"warmup_config.{name}", problem=problem)
+                yield JobFault(key=f"warmup_config.{name}", problem=problem)
 
 
-def _fault(objection: Objection, job: JobFile) -> Fault:
+def _fault(objection: Objection, job: JobFile) -> JobFault:
     key = objection.key
     if objection.word:
         written = job.eval_metrics if "eval_metrics" in job.model_fields_set else ()
@@ -97,4 +97,4 @@ def _fault(objection: Objection, job: JobFile) -> Fault:
             key = f"{key}[{written.index(objection.word)}]"
         elif objection.word in job.targets:
             key = f"stopping_target.{objection.word}"
-    return Fault(key=key, problem=objection.problem, hint=objection.hint)
+    return JobFault(key=key, problem=objection.problem, hint=objection.hint)

@@ -1,12 +1,14 @@
-"""Faults of a job file: where, what, and the nearest thing that would have been right."""
+"""Faults of a job file, for people and for programs, and the parts that their sentences share."""
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
 
 from fedbus.errors import WireError
 from fedbus.wire import json_reader
 from fedbus.wire.json_reader import clip
+from fedbus.wire.states import JobFault
 
 MAX_FAULTS = 100
 """More are counted, not listed: a hostile file must not buy a megabyte of answer."""
@@ -14,34 +16,40 @@ MAX_FAULTS = 100
 _LONGEST_NAME = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """One thing wrong; `key` is its path in the file, empty for the file itself."""
-
-    key: str
-    problem: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        """Read as a sentence."""
-        sentence = f"{self.key or 'job file'}: {self.problem}"
-        return f"{sentence}; {self.hint}" if self.hint else sentence
-
-
 class JobFileError(WireError):
     """A job file is refused, for these faults, in the order in which the file has them."""
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
+    def __init__(self, faults: Iterable[JobFault]) -> None:
         """Keep the first faults and count the others."""
         found = tuple(faults)
         self.faults = found[:MAX_FAULTS]
         if len(found) > MAX_FAULTS:
-            self.faults += (Fault(key="", problem=f"{len(found) - MAX_FAULTS} more faults"),)
+            self.faults += (JobFault(key="", problem=f"{len(found) - MAX_FAULTS} more faults"),)
         super().__init__(self.faults)
 
     def __str__(self) -> str:
         """One fault on each line."""
         return "\n".join(str(fault) for fault in self.faults)
+
+
+def listing(what: str, faults: Iterable[JobFault]) -> str:
+    """Format faults one to a line, below a line that says what they are faults of."""
+    lines = [f"  {fault}" for fault in faults]
+    count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
+    return "\n".join([f"{what}, {count}:", *lines])
+
+
+def refusal(job: str, faults: Iterable[JobFault]) -> dict[str, Any]:
+    """Return the document that answers a refused job file; `job` is its id, or empty."""
+    return {"accepted": False, "job": job, "faults": [asdict(fault) for fault in faults]}
+
+
+def faults_in(answer: Mapping[str, Any]) -> tuple[JobFault, ...]:
+    """Read the faults of a document that `refusal` wrote, which a later version may extend."""
+    return tuple(
+        JobFault(**{name: str(fault.get(name, "")) for name in ("key", "problem", "hint")})
+        for fault in answer.get("faults", ())
+    )
 
 
 def path_of(parts: Iterable[str | int]) -> str:

@@ -6,14 +6,14 @@ An issue that implements something deletes its line from `NOT_YET`.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from fedbus.wire.jobfile.faults import Fault
+from fedbus.wire.states import JobFault
 
 NOT_YET: Final = frozenset({"privacy-mechanisms.homomorphic", "privacy-mechanisms.dp-adaptive"})
 """What is refused for now, by key."""
 
 
-def not_yet(written: Mapping[str, object]) -> Iterator[Fault]:
+def not_yet(written: Mapping[str, object]) -> Iterator[JobFault]:
     """Find what this version does not do; `written` is every key of the file with what it says."""
     for key in written:
         if key in NOT_YET:
-            yield Fault(key=key, problem="not implemented yet", hint="leave it out")
+            yield JobFault(key=key, problem="not implemented yet", hint="leave it out")

@@ -11,10 +11,11 @@ from pydantic_core import ErrorDetails
 
 from fedbus.wire.jobfile.agreement import disagreements
 from fedbus.wire.jobfile.arguments import arguments, sound
-from fedbus.wire.jobfile.faults import MAX_FAULTS, Fault, JobFileError, nearest, path_of, show
+from fedbus.wire.jobfile.faults import MAX_FAULTS, JobFileError, nearest, path_of, show
 from fedbus.wire.jobfile.model import PARTS, JobFile
 from fedbus.wire.jobfile.not_yet import not_yet
 from fedbus.wire.jobfile.tree import Place, Unusable, read, walk
+from fedbus.wire.states import JobFault
 from fedbus.wire.values import IDENT_SAID
 
 _WHOLE = "expected a whole number, got {value}"
@@ -53,7 +54,7 @@ _SENTENCES = {
 }
 
 
-Judge = Callable[[JobFile], Iterable[Fault]]
+Judge = Callable[[JobFile], Iterable[JobFault]]
 """Finds what else is wrong with a job, where it is read."""
 
 
@@ -65,7 +66,7 @@ def parse(data: bytes, judge: Judge = lambda _: ()) -> JobFile:
     tree = read(data)
     places = [(path_of(place), value) for place, value in walk(tree)]
     written = {key: value for key, value in places if value is not None}
-    faults = [Fault(key=k, problem=v.problem) for k, v in places if isinstance(v, Unusable)]
+    faults = [JobFault(key=k, problem=v.problem) for k, v in places if isinstance(v, Unusable)]
     job: JobFile | None = None
     try:
         job = JobFile.model_validate(tree)
@@ -100,7 +101,7 @@ def schema(references: str = "#/$defs/{model}") -> dict[str, Any]:
     return JobFile.model_json_schema(by_alias=True, ref_template=references)
 
 
-def _faults_of(error: ValidationError) -> Iterator[Fault]:
+def _faults_of(error: ValidationError) -> Iterator[JobFault]:
     for index, found in enumerate(error.errors(include_url=False)):
         # Reported where it was read; a default that waits for another key is no fault.
         repeated = isinstance(found["input"], Unusable) and found["type"] != "extra_forbidden"
@@ -108,12 +109,12 @@ def _faults_of(error: ValidationError) -> Iterator[Fault]:
             yield _fault(found, hinted=index < MAX_FAULTS)
 
 
-def _fault(found: ErrorDetails, *, hinted: bool) -> Fault:
+def _fault(found: ErrorDetails, *, hinted: bool) -> JobFault:
     sentence = _SENTENCES.get(found["type"], "{msg}")
     problem = sentence.format(value=show(found["input"]), msg=found["msg"], **found.get("ctx", {}))
     unknown = found["type"] == "extra_forbidden"
     hint = _where_it_belongs(found["loc"]) if unknown and hinted else ""
-    return Fault(key=path_of(found["loc"]), problem=problem, hint=hint)
+    return JobFault(key=path_of(found["loc"]), problem=problem, hint=hint)
 
 
 def _where_it_belongs(place: Place) -> str:

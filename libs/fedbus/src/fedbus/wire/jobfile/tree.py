@@ -7,8 +7,9 @@ What JSON allows and a job does not (a key given twice, NaN, a number beyond all
 from itertools import islice
 
 from fedbus.errors import WireError
-from fedbus.wire.jobfile.faults import Fault, JobFileError
+from fedbus.wire.jobfile.faults import JobFileError
 from fedbus.wire.json_reader import MAX_DEPTH, Place, Unusable, read_tree, walk
+from fedbus.wire.states import JobFault
 
 MAX_VALUES = 10_000
 
@@ -18,9 +19,9 @@ def read(data: bytes) -> object:
     try:
         tree, _ = read_tree(data)
     except WireError as error:
-        raise JobFileError([Fault(key="", problem=str(error))]) from error
+        raise JobFileError([JobFault(key="", problem=str(error))]) from error
     if next(islice(walk(tree), MAX_VALUES, None), None):
-        raise JobFileError([Fault(key="", problem=f"more than {MAX_VALUES} values")])
+        raise JobFileError([JobFault(key="", problem=f"more than {MAX_VALUES} values")])
     return tree
 
 
