@@ -229,9 +229,10 @@ def test_whole_numbers_stay_within_their_type() -> None:
     [
         pytest.param({"shape": [8, 8], "dtype": "float64"}, Spec((8, 8), "float64"), id="ours"),
         pytest.param({"data_types": {"numerical": {"size": [64]}}}, Spec((64,)), id="aeros"),
-        pytest.param({"data_types": {"numerical": {}}}, Spec(None), id="aeros-without-size"),
-        pytest.param({"data_types": {"a": {"size": [1]}, "b": {}}}, Spec(None), id="two-inputs"),
-        pytest.param({"data_types": {"numerical": 3}}, Spec(None), id="aeros-odd"),
+        pytest.param(
+            {"x": {"data_types": {"numerical": {"size": [64]}}}}, Spec((64,)), id="aeros-under-x"
+        ),
+        pytest.param({"dtype": "int32"}, Spec(None, "int32"), id="only-a-dtype"),
         pytest.param({}, Spec(None), id="nothing"),
     ],
 )
@@ -243,9 +244,16 @@ def test_a_card_says_what_one_example_looks_like(stated: dict[str, Any], spec: S
 @pytest.mark.parametrize(
     ("stated", "sentence"),
     [
-        pytest.param({"dtype": "string"}, "card.input.dtype is 'string'", id="dtype"),
-        pytest.param({"dtype": ["float32"]}, "card.input.dtype is ['float32']", id="dtype-list"),
-        pytest.param({"shape": "64"}, "card.input.shape is '64'", id="shape"),
+        pytest.param({"dtype": "string"}, "input.dtype is 'string'", id="dtype"),
+        pytest.param({"dtype": ["float32"]}, "input.dtype is ['float32']", id="dtype-list"),
+        pytest.param({"shape": "64"}, "input.shape is '64'", id="shape"),
+        pytest.param(
+            {"data_types": {"numerical": {}}}, "input.numerical.size is None", id="without-size"
+        ),
+        pytest.param(
+            {"data_types": {"a": {"size": [1]}, "b": {}}}, "input: data_types with", id="two-inputs"
+        ),
+        pytest.param({"data_types": {"numerical": 3}}, "input: data_types with", id="aeros-odd"),
         pytest.param({"shape": [10**9]}, "1000000000 numbers, at most 1000", id="large"),
     ],
 )

@@ -229,7 +229,7 @@ def test_bytes_that_are_not_what_was_announced_are_refused(part: str) -> None:
             "structure of 1000000 bytes, at most 1000",
             id="large-structure",
         ),
-        pytest.param({"input": {"shape": ["x"]}}, "card.input.shape", id="input"),
+        pytest.param({"input": {"shape": ["x"]}}, "input.shape", id="input"),
         pytest.param(
             {"layout": (TensorSpec(name="b", shape=(1,), dtype="float32"),)},
             "a blob of layout",

@@ -12,7 +12,7 @@ from fedbus.data import Field
 from fedbus.data.format import read_format
 from fedbus.data.pipeline import read_steps
 from fedbus.data.recipe import Recipe, load, loader_for, read
-from fedbus.data.source import Source, wanted_input
+from fedbus.data.source import Source, wanted_row
 from fedbus.data.stamp import GLIMPSED, glimpse, stamp
 from fedbus.errors import PluginError, TrainingError
 from fedbus.training import Params
@@ -116,7 +116,7 @@ def test_a_loader_gets_the_owners_options_and_no_others(tmp_path: Path, install:
 )
 def test_a_card_says_what_its_model_takes(said: dict[str, Any], want: Field | None) -> None:
     """In either of two ways; what cannot be read wants nothing."""
-    assert wanted_input(said) == want
+    assert wanted_row(said) == want
 
 
 def test_a_model_that_takes_other_data_is_refused_before_it_trains(tmp_path: Path) -> None:

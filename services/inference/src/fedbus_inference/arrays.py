@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
+from fedbus.data.model_input import read_input
 from fedbus.errors import WireError
 from fedbus.layout import DTYPES, Array
 from fedbus.rounding import beside
@@ -58,31 +59,16 @@ class Spec:
 
 
 def spec_of(stated: dict[str, Any], most: int) -> Spec:
-    """Read what a model's card says of its inputs.
-
-    Either `{"shape": [64], "dtype": "float32"}`, or as aerOS writes it, `{"data_types":
-    {"numerical": {"size": [64]}}}`. Where it says nothing we know, any shape goes in.
+    """Return what a model's card says of one example; without a shape any goes in.
 
     Raises:
-        WireError: it says something that no array can be, or wants more than `most` numbers.
+        WireError: see `read_input`, or one example has more than `most` numbers.
     """
-    said: dict[str, Any] = stated
-    match stated:
-        case {"shape": shape}:
-            pass
-        case {"data_types": dict(kinds)} if len(kinds) == 1:
-            (kind,) = kinds.values()
-            said = kind if isinstance(kind, dict) else {}
-            shape = said.get("size")
-        case _:
-            shape = None
-    dtype = _dtype("card.input.dtype", stated.get("dtype", "float32"))
-    normalized = said.get("normalized") is True
-    if shape is None:
-        return Spec(None, dtype, normalized)
-    one = _dimensions("card.input.shape", shape)
-    _check_count(math.prod(one), most)
-    return Spec(one, dtype, normalized)
+    found = read_input(stated)
+    if found.row is None:
+        return Spec(None, found.dtype, found.normalized)
+    _check_count(math.prod(found.row.size), most)
+    return Spec(found.row.size, found.dtype, found.normalized)
 
 
 def read(value: object, spec: Spec, most: int) -> Array:

@@ -6,20 +6,18 @@ pushes it has tried.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 
-from fedbus.data.format import DTYPES, read_field
+from fedbus.data.model_input import read_input
 from fedbus.errors import LayoutError, TrainingError, WireError
 from fedbus.frameworks.tflite_signatures import check_trainable
 from fedbus.frameworks.tflite_verify import verify
 from fedbus.layout import Layout
-from fedbus.text import listed
 from fedbus.weights import MAX_PREFIX, read_header
 from fedbus.wire.cards import named_files
-from fedbus.wire.limits import MAX_DIMENSIONS
 from fedbus.wire.states import ModelCard
 from fedbus.wire.values import Manifest
 
@@ -39,25 +37,7 @@ def check_claims(card: ModelCard) -> None:
     name, times = Counter(card.classes).most_common(1)[0] if card.classes else ("", 1)
     if times > 1:
         raise WireError(f"classes name {name!r} {times} times; expected each name once")
-    said = card.input.get("x", card.input)
-    if isinstance(said, dict):
-        _check_input(said)
-
-
-def _check_input(said: Mapping[str, Any]) -> None:
-    shape, dtype = said.get("shape", [1]), said.get("dtype", "float32")
-    whole = isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape)
-    if not whole or len(shape) > MAX_DIMENSIONS:
-        raise WireError(
-            f"input.shape is {shape!r}; expected at most {MAX_DIMENSIONS} whole numbers above 0"
-        )
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise WireError(f"input.dtype is {dtype!r}; expected one of {listed(DTYPES)}")
-    if "data_types" in said:
-        try:
-            read_field("input", {"data_types": said["data_types"]})
-        except TrainingError as error:
-            raise WireError(str(error)) from error
+    read_input(card.input)
 
 
 def check_finite(weights: Manifest, layout: Layout, read: Read) -> None:

@@ -13,29 +13,21 @@ from fedbus import plugins
 from fedbus.data import reading
 from fedbus.data.about import utf8
 from fedbus.data.dataset import Dataset
-from fedbus.data.format import Field, Kind, read_field
+from fedbus.data.format import Field
+from fedbus.data.model_input import read_input
 from fedbus.data.pipeline import Pipeline
 from fedbus.data.recipe import Loaded, Recipe, load, prepare
 from fedbus.data.stamp import glimpse, stamp
-from fedbus.errors import FedbusError, PluginError, TrainingError
+from fedbus.errors import FedbusError, PluginError, TrainingError, WireError
 from fedbus.wire.values import Reading
 
 
-def wanted_input(said: Mapping[str, Any]) -> Field | None:
-    """Read a model card's `input`; None: it does not say, or in words we do not know."""
-    match said.get("x", said):
-        case {"shape": [*shape], **rest}:
-            if not all(type(n) is int and n > 0 for n in shape):
-                return None
-            kind: Kind = "image" if len(shape) == 3 else "numerical"  # noqa: PLR2004 - as describe has it
-            return Field(kind=kind, size=tuple(shape), dtype=str(rest.get("dtype", "")))
-        case {"data_types": _} as field_said:
-            try:
-                return read_field("input", field_said)
-            except TrainingError:
-                return None
-        case _:
-            return None
+def wanted_row(stated: Mapping[str, Any]) -> Field | None:
+    """Return the format of rows that a card's `input` states; None: none that can be read."""
+    try:
+        return read_input(stated).row
+    except WireError:
+        return None
 
 
 def fitting(loaded: Loaded, wants: Mapping[str, Any]) -> Loaded:
@@ -44,7 +36,7 @@ def fitting(loaded: Loaded, wants: Mapping[str, Any]) -> Loaded:
     Raises:
         TrainingError: the model takes others; names both formats and what each step makes.
     """
-    want = wanted_input(wants)
+    want = wanted_row(wants)
     if want is not None:
         loaded.pipeline.check_input(want)
     return loaded

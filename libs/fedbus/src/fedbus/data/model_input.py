@@ -1,0 +1,81 @@
+"""Input of a model, as its card states it: the one reader of a card's `input`. Pure.
+
+A card states its rows as `{"shape": [64], "dtype": "float32"}` or in aerOS's notation,
+`{"data_types": {"numerical": {"size": [64]}}}`, either of them at the top or under `x`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedbus.data.format import DTYPES, Field, Kind, read_field
+from fedbus.errors import TrainingError, WireError
+from fedbus.text import listed
+from fedbus.wire.limits import MAX_DIMENSIONS
+
+_IMAGE_DIMENSIONS = 3
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInput:
+    """What a card states of its model's input.
+
+    Attributes:
+        row: Format of one row; None where the card does not state it.
+        dtype: The dtype of the arrays that the model takes, by numpy's name.
+        normalized: Whether all numbers must lie between -1 and 1.
+    """
+
+    row: Field | None = None
+    dtype: str = "float32"
+    normalized: bool = False
+
+
+def read_input(stated: Mapping[str, Any]) -> ModelInput:
+    """Read a card's `input`; what it leaves out is not checked.
+
+    Raises:
+        WireError: names the key, what it holds, and what was expected.
+    """
+    half = stated.get("x", stated)
+    if not isinstance(half, Mapping):
+        return ModelInput()
+    dtype = _read_dtype(half.get("dtype", "float32"))
+    normalized = half.get("normalized") is True
+    row: Field | None = None
+    if "data_types" in half:
+        row = _read_field(half)
+        normalized = normalized or row.normalized
+    if "shape" in half:
+        size = _read_shape(half["shape"])
+        kind: Kind = "image" if len(size) == _IMAGE_DIMENSIONS else "numerical"
+        row = Field(kind=kind, size=size, dtype=dtype if "dtype" in half else "")
+    return ModelInput(row=row, dtype=dtype, normalized=normalized)
+
+
+def _read_field(half: Mapping[str, Any]) -> Field:
+    try:
+        return read_field("input", {"data_types": half["data_types"]})
+    except TrainingError as error:
+        raise WireError(str(error)) from error
+
+
+def _read_shape(shape: object) -> tuple[int, ...]:
+    whole = isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape)
+    if not isinstance(shape, list) or not whole or len(shape) > MAX_DIMENSIONS:
+        raise WireError(
+            f"input.shape is {_shown(shape)}; expected at most {MAX_DIMENSIONS} whole numbers "
+            "above 0"
+        )
+    return tuple(shape)
+
+
+def _read_dtype(dtype: object) -> str:
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise WireError(f"input.dtype is {_shown(dtype)}; expected one of {listed(DTYPES)}")
+    return dtype
+
+
+def _shown(value: object) -> str:
+    return repr(value)[:_SHOWN_CHARACTERS]
