@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from fedbus.actions import Send
 from fedbus.aggregators import FedAvg
-from fedbus.digests import manifest_of
 from fedbus.errors import PluginError
 from fedbus.layout import Layout
 from fedbus.plugins import Folds
@@ -17,7 +16,7 @@ from fedbus.weights import encode
 from fedbus.wire import codec
 from fedbus.wire.messages import Commit, Committed, Offer, OpenRound, Receipt, RoundEnded
 from fedbus.wire.states import ModelCard, TensorSpec
-from fedbus.wire.values import ModelRef, Plan
+from fedbus.wire.values import ModelRef, Plan, manifest_of
 from fedbus_collector import keys
 from fedbus_collector.collection import Means
 from fedbus_collector.core import CollectorCore

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fedbus.aggregators import FedAvg
-from fedbus.digests import manifest_of
 from fedbus.errors import LayoutError
 from fedbus.layout import Layout, Tensor
 from fedbus.spool import Spool, Spools
 from fedbus.weights import blank, encode, flat
+from fedbus.wire.values import manifest_of
 from fedbus_collector.arithmetic import Arrived, Folding, aggregate, fold
 
 NUMBERS = 300_000

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fedbus.aggregators import FedAvg
-from fedbus.digests import manifest_of
 from fedbus.errors import LayoutError
 from fedbus.layout import DTYPES, Layout, Role, Weights
 from fedbus.spool import Spool, Spools
 from fedbus.weights import BLOCK, blank, decode, encode, encode_delta
+from fedbus.wire.values import manifest_of
 from fedbus_collector.arithmetic import Arrived, Folding, aggregate, fold, total_size
 from fedbus_collector.runs import runs_of
 

@@ -10,7 +10,6 @@ import numpy as np
 from fedbus.actions import Connected
 from fedbus.data import of
 from fedbus.data.source import Fixed
-from fedbus.digests import manifest_of
 from fedbus.eligibility import RowFormat
 from fedbus.errors import Stopped
 from fedbus.layout import Layout
@@ -19,7 +18,7 @@ from fedbus.weights import Blob, encode
 from fedbus.wire import codec
 from fedbus.wire.messages import EvaluateTask, Offer, Receipt, TrainTask
 from fedbus.wire.states import AgentFacts, ModelCard, TensorSpec
-from fedbus.wire.values import ModelRef, Reading, TrainingParams
+from fedbus.wire.values import ModelRef, Reading, TrainingParams, manifest_of
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.data_watch import Changes

@@ -3,8 +3,8 @@
 import pytest
 
 from fedbus.actions import Introduce, Ran, Woke
-from fedbus.digests import manifest_of
 from fedbus.wire.messages import Decline, Offer, Receipt, TaskTaken
+from fedbus.wire.values import manifest_of
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import TAKEN_SECONDS
 from tests.edge_agent.stand import (

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from fedbus.digests import manifest_of
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, TrainTask
-from fedbus.wire.values import Reading, TrainingParams, TransformParams
+from fedbus.wire.values import Reading, TrainingParams, TransformParams, manifest_of
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.trainers import Trainers
 from tests.edge_agent.stand import CONTROLLER, JOB, Stand, card_of, evaluate, train, version

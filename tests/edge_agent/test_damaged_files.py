@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from fedbus import demo_data
-from fedbus.digests import manifest_of
 from fedbus.errors import TrainingError
 from fedbus.frameworks.tflite_admission import Admission
 from fedbus.frameworks.tflite_signatures import TfliteFacts
 from fedbus.frameworks.tflite_trial import KilledReader
 from fedbus.wire.states import ModelCard
+from fedbus.wire.values import manifest_of
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.local_models import LocalModels
 from fedbus_edge_agent.outbox import Outbox

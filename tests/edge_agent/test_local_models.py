@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.digests import manifest_of
 from fedbus.errors import FedbusError, StoreError, TransferError
 from fedbus.layout import Layout
 from fedbus.weights import decode
 from fedbus.wire import codec
 from fedbus.wire.states import TensorSpec
+from fedbus.wire.values import manifest_of
 from fedbus_edge_agent import local_models
 from fedbus_edge_agent.local_models import LocalModels
 from fedbus_edge_agent.reports import ModelMetadata

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.digests import manifest_of
 from fedbus.errors import StoreError
 from fedbus.layout import Array, Layout, Weights
 from fedbus.training import Params, Structure, Update
 from fedbus.weights import decode, encode
 from fedbus.wire.messages import TrainTask
+from fedbus.wire.values import manifest_of
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.local_tensors import LocalTensors
 from fedbus_edge_agent.outbox import Outbox

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.digests import manifest_of
 from fedbus.errors import LayoutError, StoreError, TransferError
 from fedbus.spool import Spool, Spools
 from fedbus.wire import codec
 from fedbus.wire.limits import MAX_CARD_BYTES
 from fedbus.wire.states import ModelCard, TensorSpec
-from fedbus.wire.values import Manifest, ModelRef
+from fedbus.wire.values import Manifest, ModelRef, manifest_of
 from fedbus_edge_agent.models import MAX_GATHERED, MAX_MODELS, Models
 from tests.edge_agent.stand import CARD, FILE, card_of, version, weights_of
 

@@ -5,9 +5,9 @@ from shutil import rmtree
 
 import pytest
 
-from fedbus.digests import manifest_of
 from fedbus.errors import StoreError
 from fedbus.wire.messages import Offer
+from fedbus.wire.values import manifest_of
 from fedbus_edge_agent.outbox import Kept, Outbox
 from tests.edge_agent.stand import COLLECTOR, JOB
 

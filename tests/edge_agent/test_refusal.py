@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.digests import manifest_of
 from fedbus.errors import TrainingError
 from fedbus.plugins import Trainer
 from fedbus.spool import Spools
 from fedbus.training import Structure
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, Receipt, TrainTask
-from fedbus.wire.values import Manifest
+from fedbus.wire.values import Manifest, manifest_of
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import RECENT_SECONDS
 from fedbus_edge_agent.trainers import Trainers

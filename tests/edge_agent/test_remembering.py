@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from fedbus.data import Dataset
-from fedbus.digests import manifest_of
 from fedbus.errors import StoreError, TrainingError
 from fedbus.layout import Array, Weights
 from fedbus.training import Params, Structure, Update
 from fedbus.weights import decode, encode
 from fedbus.wire.messages import TrainTask
-from fedbus.wire.values import ModelRef
+from fedbus.wire.values import ModelRef, manifest_of
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.remembering import States

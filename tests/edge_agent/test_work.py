@@ -21,7 +21,6 @@ from fedbus.data import Dataset, of
 from fedbus.data.about import About
 from fedbus.data.recipe import Loaded
 from fedbus.data.source import Fixed
-from fedbus.digests import manifest_of
 from fedbus.errors import FedbusError, PluginError, Stopped, TrainingError
 from fedbus.layout import Layout, Weights
 from fedbus.training import Params, Structure, Update
@@ -29,7 +28,7 @@ from fedbus.weights import decode, encode
 from fedbus.wire import codec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
-from fedbus.wire.values import ModelRef, Reading, TrainingParams, TransformParams
+from fedbus.wire.values import ModelRef, Reading, TrainingParams, TransformParams, manifest_of
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.light import LightBench
 from fedbus_edge_agent.outbox import Outbox

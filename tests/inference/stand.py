@@ -25,7 +25,6 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
-from fedbus.digests import manifest_of
 from fedbus.keys import Key
 from fedbus.layout import Array, Layout
 from fedbus.training import Structure
@@ -33,7 +32,7 @@ from fedbus.weights import Blob, decode, encode
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard, ModelLatest, TensorSpec
 from fedbus.wire.topics import INFERENCE
-from fedbus.wire.values import Manifest
+from fedbus.wire.values import Manifest, manifest_of
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits

@@ -6,11 +6,10 @@ from typing import NoReturn
 import pytest
 
 from fedbus.actions import Connected, Fetched, FetchFailed, Received, RunFailed, Woke
-from fedbus.digests import manifest_of
 from fedbus.frameworks.tflite_trial import NotTried
 from fedbus.wire.limits import MAX_MESSAGE_BYTES
 from fedbus.wire.states import ModelLatest, TensorSpec
-from fedbus.wire.values import Manifest
+from fedbus.wire.values import Manifest, manifest_of
 from fedbus_inference import arrival
 from fedbus_inference.arrival import Buffer
 from fedbus_inference.keys import (

@@ -8,11 +8,11 @@ import pytest
 
 from fedbus.actions import Action, Announce, Connected, Event, Requested, Serve, WakeAt, Woke
 from fedbus.bus.base import Packet
-from fedbus.digests import manifest_of
 from fedbus.testing.faults import ROUGH, Faults
 from fedbus.testing.ring import Life, Ring
 from fedbus.wire.states import AgentFacts, ModelLatest
 from fedbus.wire.topics import MODEL_LATEST, REPLIES, Topic
+from fedbus.wire.values import manifest_of
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.loading import Runtime
 from tests.inference.stand import Bytes, card, load_sums, weights

@@ -26,12 +26,11 @@ from fedbus.actions import (
     Trouble,
     WakeAt,
 )
-from fedbus.digests import manifest_of
 from fedbus.keys import Key
 from fedbus.weights import Layout, encode
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard, ModelLatest, TensorSpec
-from fedbus.wire.values import Contributor, Manifest, ModelRef, Plan, RoundRecord
+from fedbus.wire.values import Contributor, Manifest, ModelRef, Plan, RoundRecord, manifest_of
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.store import Job, Round, Store, Version
 

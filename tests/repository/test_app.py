@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.digests import manifest_of
 from fedbus.errors import SettingsError
 from fedbus.node import Identity
 from fedbus.settings import settings_from
+from fedbus.wire.values import manifest_of
 from fedbus_repository.app import build
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.settings import RepositorySettings

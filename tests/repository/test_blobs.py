@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedbus.digests import manifest_of
 from fedbus.errors import StoreError, TransferError
+from fedbus.wire.values import manifest_of
 from fedbus_repository import blobs
 from fedbus_repository.blobs import BlobFolder
 from fedbus_repository.upload import BLOCK

@@ -2,11 +2,11 @@
 
 import pytest
 
-from fedbus.digests import manifest_of
 from fedbus.errors import StoreError, TransferError
 from fedbus.wire import codec
 from fedbus.wire.cards import files_of
 from fedbus.wire.states import ModelCard, ModelNeeds
+from fedbus.wire.values import manifest_of
 from fedbus_repository import cards
 from fedbus_repository.cards import Cards
 from fedbus_repository.store import Store

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from fedbus.actions import Note, Received
-from fedbus.digests import manifest_of
 from fedbus.testing.trail import check_trail
 from fedbus.wire.messages import Commit, CommitRefused, Committed, LookedUp, LookUp
-from fedbus.wire.values import Plan
+from fedbus.wire.values import Plan, manifest_of
 from fedbus_repository.store import Store
 from tests.repository.stand import (
     AGENTS,

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fedbus.actions import Woke
-from fedbus.digests import manifest_of
 from fedbus.errors import StoreError
 from fedbus.testing.trail import check_trail
 from fedbus.wire.messages import Commit, Committed
+from fedbus.wire.values import manifest_of
 from fedbus_repository.blobs import BlobFolder
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.keys import AnnouncementTimer

@@ -8,7 +8,6 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.actions import Received, RunFailed
-from fedbus.digests import manifest_of
 from fedbus.errors import StoreError
 from fedbus.layout import Layout
 from fedbus.testing.trail import check_trail
@@ -16,6 +15,7 @@ from fedbus.weights import encode
 from fedbus.wire.limits import MAX_CARD_FILE_BYTES, MAX_MESSAGE_BYTES
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
 from fedbus.wire.states import TensorSpec
+from fedbus.wire.values import manifest_of
 from fedbus_repository import contents
 from fedbus_repository.store import Store
 from tests.repository.stand import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbus.digests import manifest_of
+from fedbus.wire.values import manifest_of
 from fedbus_repository.retention import best, outdated
 from fedbus_repository.store import Version
 from tests.repository.stand import MODEL, card, weights

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fedbus.digests import manifest_of
-from fedbus.wire.values import Plan, RoundRecord
+from fedbus.wire.values import Plan, RoundRecord, manifest_of
 from fedbus_repository import rules
 from fedbus_repository.rules import Standing, verdict, why_no_commit
 from fedbus_repository.store import Ended, Version

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.digests import manifest_of
 from fedbus.errors import StoreError, TransferError
 from fedbus.testing.trail import check_trail
+from fedbus.wire.values import manifest_of
 from fedbus_repository.store import (
     Ended,
     Job,

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from fedbus.actions import Source
-from fedbus.digests import manifest_of
 from fedbus.layout import Layout, Tensor
 from fedbus.testing.trail import Checked, TrailError, Update, check_trail
 from fedbus.weights import encode
 from fedbus.wire.states import TensorSpec
-from fedbus.wire.values import Contributor, Manifest, RoundRecord
+from fedbus.wire.values import Contributor, Manifest, RoundRecord, manifest_of
 from fedbus_repository.store import Round, Version
 from tests.repository.stand import FILE, JOB, LAYOUT, MODEL, card, contributor, update, weights
 

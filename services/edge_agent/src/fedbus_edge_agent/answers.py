@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from fedbus.actions import Action, Ask, Cancel, Note, Run, Serve, Unserve
+from fedbus.file_blob import FileBlob
 from fedbus.wire.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.messages import Decline, Offer, TrainTask
 from fedbus_edge_agent.job_marks import JobMarks
 from fedbus_edge_agent.keys import TaskReply, UpdateRemoval
-from fedbus_edge_agent.outbox import FileBlob, Outbox
+from fedbus_edge_agent.outbox import Outbox
 from fedbus_edge_agent.work import Trained
 
 NEVER = 2**31

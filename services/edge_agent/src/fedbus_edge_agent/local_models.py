@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from fedbus.atomic_write import atomic_write
-from fedbus.digests import hasher
+from fedbus.digests import digest_of_file
 from fedbus.errors import FedbusError, StoreError, TransferError
 from fedbus.frameworks.tflite_admission import TFLITE
 from fedbus.frameworks.tflite_signatures import check_trainable
@@ -29,7 +29,6 @@ from fedbus.wire.values import IDENT, Manifest
 from fedbus_edge_agent.reports import ModelMetadata, ModelReport
 
 _NAME = re.compile(IDENT)
-_BLOCK = 1 << 20
 _HEADERS = 1 << 20
 """Bytes that an upload may have beside the numbers: names, headers, the borders of its parts."""
 
@@ -189,11 +188,8 @@ def _read(path: Path) -> LocalModel | None:
 
 
 def _digest(path: Path) -> str:
-    sha = hasher()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            sha.update(block)
-    return sha.hexdigest()
+        return digest_of_file(file.fileno())
 
 
 @contextmanager

@@ -6,19 +6,17 @@ power cut tears fails its digest, or is no JSON, and counts as lost.
 """
 
 import os
-import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedbus.digests import hasher
 from fedbus.errors import StoreError, WireError
+from fedbus.file_blob import FileBlob, open_blob
 from fedbus.weights import Blob
 from fedbus.wire import codec
 from fedbus.wire.messages import Offer
 from fedbus.wire.values import NodeName
 
-_BLOCK = 1 << 20
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
@@ -28,26 +26,6 @@ class Kept:
 
     collector: NodeName
     offer: Offer
-
-
-class FileBlob:
-    """A blob in a file, read as it is wanted; a Source."""
-
-    def __init__(self, file: int) -> None:
-        self._file = file
-        self.size = os.fstat(file).st_size
-        weakref.finalize(self, os.close, file)  # with the last who serves it
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Take bytes at an offset."""
-        return os.pread(self._file, length, offset)
-
-    def digest(self) -> str:
-        """Name the content by its digest."""
-        sha = hasher()
-        for offset in range(0, self.size, _BLOCK):
-            sha.update(self.read(offset, _BLOCK))
-        return sha.hexdigest()
 
 
 class Outbox:
@@ -73,7 +51,8 @@ class Outbox:
         job, task = kept.offer.job, kept.offer.task
         served: FileBlob | None = None
         try:
-            served = FileBlob(self._write(job, task, "update", update))
+            file = self._write(job, task, "update", update)
+            served = FileBlob(file, self._path(job, task, "update"))
             os.close(self._write(job, task, "offer", codec.to_json(kept)))
         except OSError as error:
             served = None  # closes its file, which takes room on the disk as long as it is open
@@ -100,10 +79,11 @@ class Outbox:
     def _read(self, path: Path) -> tuple[Kept, FileBlob] | None:
         try:
             kept = codec.from_json(Kept, path.read_bytes())
-            update = FileBlob(os.open(path.with_suffix(".update"), os.O_RDONLY))
-        except (OSError, WireError):
-            return None  # torn by a power cut: as good as none
-        return (kept, update) if update.digest() == kept.offer.update.digest else None
+            update = open_blob(path.with_suffix(".update"))
+            whole = update.digest() == kept.offer.update.digest
+        except (OSError, WireError, StoreError):
+            return None  # torn by a power cut, or on a bad sector: as good as none
+        return (kept, update) if whole else None
 
     def _write(self, job: str, task: int, what: str, data: Blob) -> int:
         """Write a file; returns it open, to be read."""

@@ -13,6 +13,7 @@ from fedbus.data.source import Fixed, Source
 from fedbus.digests import digest_of
 from fedbus.eligibility import RowFormat, batch_memory_reason
 from fedbus.errors import PluginError, Stopped, StoreError, TrainingError
+from fedbus.file_blob import FileBlob
 from fedbus.frameworks.tflite_admission import TFLITE, Admission
 from fedbus.layout import Layout, Weights
 from fedbus.plugins import Evaluates, Remembers, Trainer, TrainerFactory
@@ -29,7 +30,7 @@ from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.instructions import Training, params_of
 from fedbus_edge_agent.local_tensors import LocalTensors
 from fedbus_edge_agent.made_trainers import Made, MadeTrainers
-from fedbus_edge_agent.outbox import FileBlob, Kept, Outbox
+from fedbus_edge_agent.outbox import Kept, Outbox
 from fedbus_edge_agent.outcome import check_finite, plain
 from fedbus_edge_agent.remembering import States
 from fedbus_edge_agent.round_files import RoundFiles

@@ -14,39 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from weakref import finalize
 
 from fedbus.atomic_write import sync_folder
 from fedbus.errors import TransferError
+from fedbus.file_blob import FileBlob, open_blob
 from fedbus.wire.values import Manifest
 from fedbus_repository.disk import At, translated
-from fedbus_repository.upload import FileUpload, Yard, digest_of
+from fedbus_repository.upload import FileUpload, Yard
 
 OPEN_FILES = 64
-
-
-class FileSource:
-    """A blob as it is served. Its file stays open while anyone holds this, deleted or not."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        finalize(self, os.close, self._fd)
-        self.size = os.fstat(self._fd).st_size
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Take bytes at an offset.
-
-        Raises:
-            StoreError: the disk cannot read them.
-        """
-        with translated("reading a blob", self.path):
-            return os.pread(self._fd, length, offset)
-
-    def digest(self) -> str:
-        """Name the content as it is now."""
-        with translated("reading a blob", self.path):
-            return digest_of(self._fd)
 
 
 class BlobFolder:
@@ -62,7 +38,7 @@ class BlobFolder:
         self._blobs, self._uploads = folder / "blobs", folder / "uploads"
         self._durable, self._at = durable, at
         self._numbers = count()
-        self._open: OrderedDict[str, FileSource] = OrderedDict()
+        self._open: OrderedDict[str, FileBlob] = OrderedDict()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self._yard = Yard(self._pool, at, self._keep)
@@ -93,13 +69,13 @@ class BlobFolder:
         source = self.open(blob.digest)
         return source is not None and source.size == blob.size and source.digest() == blob.digest
 
-    def open(self, digest: str) -> FileSource | None:
+    def open(self, digest: str) -> FileBlob | None:
         """Find a blob that can be read; the last few stay open, so that a chunk costs one read."""
         with self._lock:
             source = self._open.get(digest)
             if source is None:
                 try:
-                    source = FileSource(self.path(digest))
+                    source = open_blob(self.path(digest))
                 except OSError:
                     return None
                 self._open[digest] = source

@@ -4,8 +4,8 @@ import sqlite3  # noqa: TID251 - it reads the embedded store
 from pathlib import Path
 
 from fedbus.errors import StoreError
+from fedbus.file_blob import FileBlob, open_blob
 from fedbus_repository import rows
-from fedbus_repository.blobs import FileSource
 from fedbus_repository.database import DATABASE
 from fedbus_repository.store import Job, Round
 
@@ -32,10 +32,10 @@ class SqliteTrail:
         """Read a job."""
         return rows.job(self._db, name)
 
-    def open_blob(self, digest: str) -> FileSource | None:
+    def open_blob(self, digest: str) -> FileBlob | None:
         """Find a blob."""
         try:
-            return FileSource(self._blobs / digest[:2] / digest)
+            return open_blob(self._blobs / digest[:2] / digest)
         except OSError:
             return None
 

@@ -10,21 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedbus.digests import hasher
+from fedbus.digests import digest_of_file, hasher
 from fedbus.wire.values import Manifest
 from fedbus_repository.disk import At, translated
 
 BLOCK = 1024 * 1024
 """Bytes hashed at a time; a smaller blob is hashed at its end."""
-
-
-def digest_of(fd: int) -> str:
-    """Hash a file from its beginning."""
-    hashed, offset = hasher(), 0
-    while block := os.pread(fd, BLOCK, offset):
-        hashed.update(block)
-        offset += len(block)
-    return hashed.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +93,7 @@ class FileUpload:
         else:
             self._working = self._yard.pool.submit(self._hash_on)
         try:
-            yield lambda: digest_of(self.fd) if self._again else self._hash.hexdigest()
+            yield lambda: digest_of_file(self.fd) if self._again else self._hash.hexdigest()
         finally:
             self._wait()
         self._check()

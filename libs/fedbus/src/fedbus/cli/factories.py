@@ -16,13 +16,13 @@ from typing import Any, Final
 from fedbus import plugins
 from fedbus.client.model_outputs import SAYS_NOTHING, Stated, settle
 from fedbus.client.packing import PackedModel, packed
-from fedbus.digests import manifest_of
 from fedbus.errors import SettingsError
 from fedbus.exported import Exported
 from fedbus.layout import Layout, Weights
 from fedbus.text import listed
 from fedbus.training import Structure
 from fedbus.wire.limits import MAX_DIMENSIONS
+from fedbus.wire.values import manifest_of
 
 Export = Callable[[object, Structure | None, tuple[int, ...] | None], Exported]
 

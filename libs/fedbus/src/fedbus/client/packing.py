@@ -24,7 +24,7 @@ import numpy as np
 from fedbus import plugins, weight_files
 from fedbus.client.model_outputs import SAYS_NOTHING, Stated, row_of, settle
 from fedbus.client.tflite_check import check_files
-from fedbus.digests import digest_of, manifest_of
+from fedbus.digests import digest_of
 from fedbus.errors import FedbusError, LayoutError, SettingsError, WireError
 from fedbus.exported import look
 from fedbus.layout import Layout, Role, Weights
@@ -34,6 +34,7 @@ from fedbus.wire import codec
 from fedbus.wire.json_reader import read_json
 from fedbus.wire.messages import PushModel
 from fedbus.wire.states import ModelCard
+from fedbus.wire.values import manifest_of
 
 _TFLITE = b"TFL3"
 """At byte 4 of every such file."""

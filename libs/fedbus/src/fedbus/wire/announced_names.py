@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from blake3 import blake3
+from fedbus.digests import digest_of
 
 MAX_NAMES: Final = 64
 """Names announced in full; of longer lists the digest counts."""
@@ -50,8 +50,7 @@ class Names:
 def names_of(names: Sequence[str]) -> Names:
     """Make the comparable form of a list of names."""
     text = json.dumps(list(names), ensure_ascii=False)
-    # As `digests.digest_of`, which loads pydantic with its manifests: 8 MB on a small device.
-    return Names(blake3(text.encode()).hexdigest(), len(names), tuple(names))
+    return Names(digest_of(text.encode()), len(names), tuple(names))
 
 
 def plain_names(names: Sequence[str]) -> list[str] | dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
+from fedbus.digests import digest_of
 from fedbus.wire.limits import (
     MAX_BLOB_BYTES,
     MAX_COHORT_AGENTS,
@@ -86,8 +87,13 @@ class Manifest:
 
     @property
     def count(self) -> int:
-        """Number of chunks; it follows from the size, so nobody can state a wrong one."""
+        """Number of chunks; it follows from the size, so no sender can state a wrong one."""
         return chunks_in(self.size)
+
+
+def manifest_of(data: bytes | bytearray | memoryview) -> Manifest:
+    """Compute the manifest of bytes: their digest and size."""
+    return Manifest(digest=digest_of(data), size=memoryview(data).nbytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
