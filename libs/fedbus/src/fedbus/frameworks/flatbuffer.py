@@ -42,7 +42,6 @@ _NUMBERS: Final = {code: struct.Struct(f"<{code}") for code in _NUMPY}
 _DTYPES: Final = {code: np.dtype(name) for code, name in _NUMPY.items()}
 _OFFSET = _NUMBERS["I"]
 _BACK = _NUMBERS["i"]
-_SHORT = _NUMBERS["H"]
 _WORD = 4
 
 

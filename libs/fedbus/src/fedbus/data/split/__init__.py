@@ -9,7 +9,7 @@ are many agents' and some nobody's; where ours differ otherwise, a docstring say
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
@@ -32,22 +32,6 @@ from fedbus.data.split.sizes import (
 from fedbus.errors import TrainingError
 from fedbus.layout import Array
 from fedbus.text import in_given_order, listed
-
-
-class Sampler(Protocol):
-    """Deals rows."""
-
-    def __call__(
-        self,
-        labels: Array,
-        agents: int,
-        rng: np.random.Generator,
-        least: int = 1,
-        **options: Any,  # noqa: ANN401 - each sampler's own
-    ) -> list[Rows]:
-        """Give each of the agents at least `least` rows. labels: (rows,)."""
-        ...
-
 
 SAMPLERS: Final[Mapping[str, Any]] = {
     "iid": iid,
@@ -124,7 +108,6 @@ __all__ = [
     "SAMPLERS",
     "WITHOUT_CLASSES",
     "Rows",
-    "Sampler",
     "all_inclusive",
     "deal",
     "dirichlet",
