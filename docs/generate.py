@@ -8,13 +8,14 @@ import dataclasses
 import inspect
 import sys
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import data_page
 import job_file
 import msgpack
 import settings_page
 
+from fedbus.scalars import IDENT
 from fedbus.transfer.chunk import HEADER_BYTES, write_chunk
 from fedbus.wire import states, topics, values
 from fedbus.wire.topics import LINKS, PUBLIC, ROOT, Link
@@ -29,7 +30,7 @@ Generated from `fedbus/wire/topics.py` by `make docs`; do not edit.
 
 Everything lives under the root `{ROOT}`, which is configurable. A node is named `role.name`, where
 the role is one of {", ".join(f"`{role}`" for role in values.ROLES)}
-and the name matches `{values.IDENT}`. Its user name at the broker is its node name, and the access
+and the name matches `{IDENT}`. Its user name at the broker is its node name, and the access
 rules let it write only under its own name, so a sender's role is known from the address.
 
 Messages between nodes are msgpack maps, field by field as below; unknown fields are ignored. Public
@@ -152,13 +153,15 @@ def _row(cells: tuple[str, ...]) -> str:
 
 def _kinds() -> list[type[Any]]:
     said: set[Any] = {link.message for link in LINKS} | {t.message for t in PUBLIC if t.message}
-    parts: set[Any] = {
-        kind
-        for module in (states, values)
-        for _, kind in inspect.getmembers(module, dataclasses.is_dataclass)
-        if kind.__module__.startswith("fedbus.")  # not pydantic's marks, which are dataclasses too
-    }
-    return sorted(said | parts, key=_name)
+    found: set[Any] = set()
+    waiting = [*said, states.ModelCard]  # a card crosses the bus as a blob
+    while waiting:
+        kind = waiting.pop()
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind not in found:
+            found.add(kind)
+            waiting.extend(get_type_hints(kind).values())
+        waiting.extend(get_args(kind))
+    return sorted(found, key=_name)
 
 
 def _fields(kind: type[Any]) -> str:
@@ -181,9 +184,10 @@ def _type(hint: Any) -> str:  # noqa: ANN401 - whatever a field may be typed as
     text = str(hint) if not isinstance(hint, type) or hasattr(hint, "__args__") else hint.__name__
     for noise in (
         "typing.",
+        "collections.abc.",
         "fedbus.wire.values.",
         "fedbus.wire.states.",
-        "fedbus.wire.jobfile.params.",
+        "fedbus.training.",
     ):
         text = text.replace(noise, "")
     return f"`{text}`"

@@ -10,7 +10,7 @@ from fedbus.catalogue import FRAMEWORKS, Takes
 from fedbus.catalogue.torch import BY_STEP, LAMBDAS
 from fedbus.wire.jobfile.model import PARTS
 from fedbus.wire.jobfile.not_yet import NOT_YET
-from fedbus.wire.jobfile.options import OptimizerConfig, Part, SchedulerPart
+from fedbus.wire.jobfile.options import OptimizerConfig, Part, SchedulerPartConfig
 
 HEAD = """# The job file
 
@@ -114,7 +114,7 @@ WORDS = {
     "integer": "a whole number",
     "number": "a number",
 }
-OF_CATALOGUE = (OptimizerConfig, SchedulerPart)
+OF_CATALOGUE = (OptimizerConfig, SchedulerPartConfig)
 
 
 def write() -> str:

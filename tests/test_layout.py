@@ -25,7 +25,8 @@ PURE = sorted(
             FEDBUS / name
             for name in (
                 *("ask.py", "echo.py", "eligibility.py", "node.py", "node_name.py"),
-                *("public.py", "setting_names.py", "text.py", "weights.py"),
+                *("public.py", "scalars.py", "setting_names.py", "text.py"),
+                *("training.py", "weights.py"),
             )
         ),
         (service / "core.py" for service in SERVICES),

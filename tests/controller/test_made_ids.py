@@ -3,8 +3,8 @@
 import re
 
 from fedbus.actions import ReplyTo
+from fedbus.scalars import IDENT
 from fedbus.wire.moments import moment_of
-from fedbus.wire.values import IDENT
 from fedbus_controller.made_ids import MadeIds
 
 AT = moment_of(100.0)

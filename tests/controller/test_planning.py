@@ -66,7 +66,7 @@ def test_nobody_is_asked_before_the_plan_is_stored() -> None:
     assert stand.told(COLLECTOR, OpenRound).plan == planned
     tasks = [stand.told(agent, TrainTask) for agent in (A, B, C)]
     assert {task.members for task in tasks} == {3}
-    assert len({task.seed for task in tasks}) == 3
+    assert len({task.params.seed for task in tasks}) == 3
     assert stand.state().phase == "running"
     assert stand.state().agents == 3
 
@@ -187,10 +187,10 @@ def test_a_restarted_controller_opens_the_stored_round_again() -> None:
     """The same roster, the same tasks, the same seeds."""
     before, after = Stand(), Stand()
     stored = before.begin_round()
-    seeds = {task.seed for task in before.said(TrainTask)}
+    seeds = {task.params.seed for task in before.said(TrainTask)}
     after.begin(loaded(plan=stored))
     assert after.told(COLLECTOR, OpenRound).plan == stored
-    assert {task.seed for task in after.said(TrainTask)} == seeds
+    assert {task.params.seed for task in after.said(TrainTask)} == seeds
 
 
 def test_a_plan_whose_round_is_committed_is_not_opened_again() -> None:

@@ -522,7 +522,7 @@ def test_a_jobs_secret_decides_the_seeds_of_its_tasks() -> None:
     def seed(secret: bytes) -> int:
         stand = Stand()
         stand.begin_round(loaded(secret=secret))
-        return stand.asked(keys.TrainingRequest(JOB, A), TrainTask).seed
+        return stand.asked(keys.TrainingRequest(JOB, A), TrainTask).params.seed
 
     assert seed(b"s" * 32) == seed(b"s" * 32)
     assert seed(b"s" * 32) != seed(b"t" * 32)

@@ -14,11 +14,12 @@ from fedbus.eligibility import RowFormat
 from fedbus.errors import Stopped
 from fedbus.layout import Layout
 from fedbus.spool import Spools
+from fedbus.training import Reading, TrainingParams
 from fedbus.weights import Blob, encode
 from fedbus.wire import codec
 from fedbus.wire.messages import EvaluateTask, Offer, Receipt, TrainTask
 from fedbus.wire.states import AgentFacts, ModelCard, TensorSpec
-from fedbus.wire.values import ModelRef, Reading, TrainingParams, manifest_of
+from fedbus.wire.values import ModelRef, manifest_of
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.data_watch import Changes
@@ -71,15 +72,13 @@ def train(task: int = 1, **changes: Any) -> TrainTask:  # noqa: ANN401 - any fie
     first = TrainTask(
         epoch=1,
         job=JOB,
-        round=1,
         task=task,
         base=version(),
         collector=COLLECTOR,
-        params=TrainingParams(),
+        params=TrainingParams(seed=5),
         trainer=None,
         members=3,
         inline_up_to=1024,
-        seed=5,
     )
     return replace(first, **changes)
 

@@ -84,7 +84,7 @@ def test_a_job_is_trained_round_by_round() -> None:
         ("digits", "7", 1),
         ("digits", "7", 2),
     ]
-    assert lessons[0].seed != lessons[1].seed
+    assert lessons[0].params.seed != lessons[1].params.seed
     report = report_of(alone)
     assert (report.phase, report.reason) == ("FINISHED", "all 2 rounds are done")
     assert (report.round, report.progress, report.examples) == (2, 1.0, 40)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from fedbus.training import Reading, TrainingParams, TransformParams
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, TrainTask
-from fedbus.wire.values import Reading, TrainingParams, TransformParams, manifest_of
+from fedbus.wire.values import manifest_of
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.trainers import Trainers
 from tests.edge_agent.stand import CONTROLLER, JOB, Stand, card_of, evaluate, train, version

@@ -8,9 +8,9 @@ import pytest
 from fedbus import demo_data
 from fedbus.errors import Stopped, StoreError, TrainingError
 from fedbus.npz import write_npz
+from fedbus.training import TrainingParams
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
-from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent.alone import MAX_KEPT_REPORTS, Lesson
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.lessons import Lessons
@@ -30,8 +30,8 @@ def report(job: str, phase: str = "FINISHED") -> JobReport:
 
 def lesson(number: int = 1, trainer: str | None = None) -> Lesson:
     """Order a round."""
-    params = TrainingParams(batch_size=8, epochs=20, learning_rate=0.5)
-    return Lesson("solo-1", "digits", "1", number, params, trainer, seed=number)
+    params = TrainingParams(batch_size=8, epochs=20, learning_rate=0.5, round=number, seed=number)
+    return Lesson("solo-1", "digits", "1", params, trainer)
 
 
 def school(folder: Path, card: ModelCard = CARD, **own: type[Nudge]) -> tuple[Lessons, LocalModels]:

@@ -9,7 +9,7 @@ import pytest
 
 from fedbus.errors import StoreError
 from fedbus.layout import Array, Layout, Weights
-from fedbus.training import Params, Structure, Update
+from fedbus.training import Structure, TrainingParams, Update
 from fedbus.weights import decode, encode
 from fedbus.wire.messages import TrainTask
 from fedbus.wire.values import manifest_of
@@ -36,12 +36,12 @@ class Plus:
     def initial(self) -> Weights:
         return decode(BASE, LAYOUT)
 
-    def train(self, weights: Weights, _data: Any, _params: Params) -> Update:  # noqa: ANN401
+    def train(self, weights: Weights, _data: Any, _params: TrainingParams) -> Update:  # noqa: ANN401
         return Update(
             {n: np.array(a) + np.float32(1) for n, a in weights.items()}, 3, {"loss": 0.5}
         )
 
-    def evaluate(self, weights: Weights, _data: Any, _params: Params) -> dict[str, float]:  # noqa: ANN401
+    def evaluate(self, weights: Weights, _data: Any, _params: TrainingParams) -> dict[str, float]:  # noqa: ANN401
         return {"mine": float(weights["mine"][0])}
 
 
@@ -52,7 +52,11 @@ def bench(folder: Path) -> Workbench:
 
 def task(number: int, **changes: object) -> TrainTask:
     """Order a round."""
-    return replace(train(number, base=ref(BASE), round=number, inline_up_to=2**20), **changes)  # type: ignore[arg-type]
+    params = TrainingParams(round=number)
+    return replace(
+        train(number, base=ref(BASE), params=params, inline_up_to=2**20),
+        **changes,  # type: ignore[arg-type]
+    )
 
 
 def trained(folder: Path, order: TrainTask, flag: Flag | None = None) -> dict[str, Array]:

@@ -11,7 +11,7 @@ import pytest
 from fedbus.data import Dataset
 from fedbus.errors import StoreError, TrainingError
 from fedbus.layout import Array, Weights
-from fedbus.training import Params, Structure, Update
+from fedbus.training import Structure, TrainingParams, Update
 from fedbus.weights import decode, encode
 from fedbus.wire.messages import TrainTask
 from fedbus.wire.values import ModelRef, manifest_of
@@ -31,7 +31,7 @@ class Counts(Nudge):
         super().__init__(structure)
         self.times = 0
 
-    def train(self, weights: Weights, _data: Dataset, _params: Params) -> Update:
+    def train(self, weights: Weights, _data: Dataset, _params: TrainingParams) -> Update:
         self.times += 1
         new = {name: array + np.float32(self.times) for name, array in weights.items()}
         times, self.times = self.times, 0
@@ -65,19 +65,19 @@ def states_in(folder: Path) -> States:
     return States(RoundFiles(folder, ".state"))
 
 
-def round_(number: int, **more: object) -> Params:
+def round_(number: int, **more: object) -> TrainingParams:
     """Ask for a round."""
-    return replace(Params(round=number), **more)  # type: ignore[arg-type]  # its fields
+    return replace(TrainingParams(round=number), **more)  # type: ignore[arg-type]  # its fields
 
 
-def recalled(states: States, job: str, params: Params) -> float | None:
+def recalled(states: States, job: str, params: TrainingParams) -> float | None:
     """Ask which round's state a round would begin from, as the number in it."""
     memory = Memory()
     states.recall(memory, job, params)
     return None if memory.found is None else float(memory.found["a"])
 
 
-def keep(states: States, job: str, params: Params) -> None:
+def keep(states: States, job: str, params: TrainingParams) -> None:
     """Keep a state with the round's number in it."""
     states.keep(Memory({"a": np.array(params.round)}), job, params)
 
@@ -95,8 +95,8 @@ def ordered(number: int, *, kept: bool = True) -> TrainTask:
         weights=manifest_of(bytes(BASE)),
         source=REPOSITORY,
     )
-    params = replace(task.params, keep_state=kept)
-    return replace(task, round=number, params=params, base=base)
+    params = replace(task.params, round=number, keep_state=kept)
+    return replace(task, params=params, base=base)
 
 
 class Late(Memory):

@@ -23,12 +23,12 @@ from fedbus.data.recipe import Loaded
 from fedbus.data.source import Fixed
 from fedbus.errors import FedbusError, PluginError, Stopped, TrainingError
 from fedbus.layout import Layout, Weights
-from fedbus.training import Params, Structure, Update
+from fedbus.training import Reading, Structure, TrainingParams, TransformParams, Update
 from fedbus.weights import decode, encode
 from fedbus.wire import codec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
-from fedbus.wire.values import ModelRef, Reading, TrainingParams, TransformParams, manifest_of
+from fedbus.wire.values import ModelRef, manifest_of
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.light import LightBench
 from fedbus_edge_agent.outbox import Outbox
@@ -58,7 +58,7 @@ class Nudge:
     def initial(self) -> Weights:
         return {t.name: np.zeros(t.shape, np.float32) for t in LAYOUT.tensors}
 
-    def train(self, weights: Weights, _data: Dataset, _params: Params) -> Update:
+    def train(self, weights: Weights, _data: Dataset, _params: TrainingParams) -> Update:
         new = {name: array + 1 for name, array in weights.items()}
         return Update(new, self.examples, {self.figure: 0.5})
 
@@ -111,7 +111,7 @@ def ref(weights: bytes) -> ModelRef:
 
 def task(weights: bytes, **changes: object) -> TrainTask:
     """Order a training of the digits model."""
-    params = TrainingParams(batch_size=8, epochs=20, learning_rate=0.5)
+    params = TrainingParams(batch_size=8, epochs=20, learning_rate=0.5, seed=5)
     order = train(base=ref(weights), params=params, inline_up_to=2**20)
     return replace(order, **changes)  # type: ignore[arg-type]  # of many types
 
@@ -265,10 +265,12 @@ class Loading(Fixed):
 class Eager(Nudge):
     """A trainer that can also evaluate, and must not be asked to."""
 
-    def train(self, _weights: Weights, _data: Dataset, _params: Params) -> Update:
+    def train(self, _weights: Weights, _data: Dataset, _params: TrainingParams) -> Update:
         raise AssertionError
 
-    def evaluate(self, _weights: Weights, _data: Dataset, _params: Params) -> dict[str, float]:
+    def evaluate(
+        self, _weights: Weights, _data: Dataset, _params: TrainingParams
+    ) -> dict[str, float]:
         raise AssertionError
 
 
@@ -315,7 +317,7 @@ def test_where_loading_hangs_can_be_seen(tmp_path: Path) -> None:
 class Deaf(Nudge):
     """A trainer that takes being stopped for a fault of its data, and goes on without."""
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         with suppress(Exception):
             for _ in data.steps(params):
                 pass
@@ -334,14 +336,14 @@ def test_what_a_trainer_makes_that_ignores_being_stopped_is_not_kept(tmp_path: P
 class Leaving(Nudge):
     """A trainer that ends the process, or would."""
 
-    def train(self, _weights: Weights, _data: Dataset, _params: Params) -> Update:
+    def train(self, _weights: Weights, _data: Dataset, _params: TrainingParams) -> Update:
         sys.exit("no data")
 
 
 class Astray(Nudge):
     """A trainer whose weights went astray."""
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         update = super().train(weights, data, params)
         update.weights["layers.1.weight"][3, 2] = np.nan
         return update
@@ -350,7 +352,7 @@ class Astray(Nudge):
 class Thin(Nudge):
     """A trainer that lost a tensor."""
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         update = super().train(weights, data, params)
         return replace(update, weights={"w": np.zeros(1, np.float32)})
 

@@ -11,8 +11,8 @@ from fedbus.eligibility import (
     batch_memory_reason,
     ineligibility_reason,
 )
+from fedbus.training import Reading, TrainingParams, TransformParams
 from fedbus.wire.states import AgentFacts, ModelNeeds
-from fedbus.wire.values import Reading, TrainingParams, TransformParams
 
 MIB = 2**20
 FACTS = AgentFacts(

@@ -15,7 +15,7 @@ from fedbus.layout import Array, Weights
 from fedbus.plugins import Group
 from fedbus.plugins.trial import Props, attempt
 from fedbus.selectors import uniform
-from fedbus.training import Metrics, Params, Structure, Update
+from fedbus.training import Metrics, Structure, TrainingParams, Update
 from tests.typing.plugin_examples import Clipped, Inverted, Scored, csv, line, rested
 
 BARE = Props({})
@@ -36,7 +36,7 @@ class Net:
     def initial(self) -> Weights:
         return {"w": np.zeros((3, 2), np.float32)}
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Any:  # noqa: ANN401 - wrong ones as well
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Any:  # noqa: ANN401 - wrong ones as well
         self.steps += 1
         rows = sum(len(x) for x, _ in data.steps(params))
         moved = weights["w"] + np.float32(1)
@@ -55,7 +55,7 @@ class Net:
 
 
 class Whole(Net):
-    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Metrics:
+    def evaluate(self, weights: Weights, data: Dataset, params: TrainingParams) -> Metrics:
         del weights, data, params
         return {}
 

@@ -11,7 +11,7 @@ from fedbus import plugins
 from fedbus.errors import PluginError
 from fedbus.plugins import Folds
 from fedbus.plugins.inspection import inspect_all
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 from tests.packages import Install
 
 
@@ -68,10 +68,10 @@ def test_a_package_on_two_places_of_the_path_is_one_plug_in(install: Install) ->
 
 
 def test_what_authors_need_is_in_the_package_by_name() -> None:
-    """`from fedbus import Dataset, Params, Update, Weights`, as the pages show it."""
+    """`from fedbus import Dataset, TrainingParams, Update, Weights`, as the pages show it."""
     for name in fedbus.__all__:
         assert getattr(fedbus, name) is not None
-    assert fedbus.Params is Params
+    assert fedbus.TrainingParams is TrainingParams
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = fedbus.Nothing
 

@@ -5,12 +5,12 @@ import math
 import pytest
 
 from fedbus.errors import TrainingError
-from fedbus.training import Params, Tally
+from fedbus.training import Tally, TrainingParams
 
 
 def test_an_argument_that_is_no_number_is_refused() -> None:
     """Before arithmetic makes something of it."""
-    params = Params(optimizer_args={"momentum": 0.9, "mode": "min"})
+    params = TrainingParams(optimizer_args={"momentum": 0.9, "mode": "min"})
     assert (params.number("momentum", 0.0), params.number("rho", 0.5)) == (0.9, 0.5)
     with pytest.raises(TrainingError, match="mode of sgd is 'min', not a number"):
         params.number("mode", 0.0)

@@ -15,7 +15,7 @@ from fedbus.errors import LayoutError, PluginError, SettingsError, TrainingError
 from fedbus.frameworks.tflite_admission import Admission
 from fedbus.frameworks.tflite_trial import KilledReader
 from fedbus.layout import Layout, Weights
-from fedbus.training import Params, Structure, Update
+from fedbus.training import Structure, TrainingParams, Update
 from fedbus.weights import encode
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
@@ -148,7 +148,7 @@ def test_a_trainer_that_cannot_predict_is_refused() -> None:
         def initial(self) -> Weights:
             return {}
 
-        def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+        def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
             return Update(weights, data.examples, {"loss": float(params.epochs)})
 
     with pytest.raises(PluginError, match="'tiny' can train, and not predict"):

@@ -22,7 +22,7 @@ from fedbus.plugins import (
     TrainerFactory,
 )
 from fedbus.plugins.protocols import TransformFactory
-from fedbus.training import Metrics, Params, Structure, Update
+from fedbus.training import Metrics, Structure, TrainingParams, Update
 
 
 class LineTrainer:
@@ -35,7 +35,7 @@ class LineTrainer:
         """Start flat."""
         return {"a": np.zeros(self.inputs, np.float32), "b": np.zeros(1, np.float32)}
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         """Descend."""
         a, b, loss = weights["a"].copy(), weights["b"].copy(), 0.0
         for x, y in data.steps(params):
@@ -49,7 +49,7 @@ class LineTrainer:
 class Scored(LineTrainer):
     """Optional: a trainer that can score as well."""
 
-    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Metrics:
+    def evaluate(self, weights: Weights, data: Dataset, params: TrainingParams) -> Metrics:
         """Take the mean square."""
         del params
         squares = [

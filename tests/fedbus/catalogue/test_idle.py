@@ -5,16 +5,16 @@ from typing import Any
 import pytest
 
 from fedbus.catalogue.idle import idle
-from fedbus.training import Argument, Chosen, Params
+from fedbus.training import Argument, SchedulerParams, TrainingParams
 
-STEP = Chosen("steplr", {"step_size": 3})
-DECAY = Chosen("exponentiallr", {"gamma": 0.5})
-CYCLE = Chosen("cycliclr", {"base_lr": 0.1, "max_lr": 1.0})
+STEP = SchedulerParams("steplr", {"step_size": 3})
+DECAY = SchedulerParams("exponentiallr", {"gamma": 0.5})
+CYCLE = SchedulerParams("cycliclr", {"base_lr": 0.1, "max_lr": 1.0})
 
 
-def chosen(name: str, parts: tuple[Chosen, ...] = (), **args: Argument) -> Chosen:
+def chosen(name: str, parts: tuple[SchedulerParams, ...] = (), **args: Argument) -> SchedulerParams:
     """Name a scheduler."""
-    return Chosen(name, args, parts)
+    return SchedulerParams(name, args, parts)
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,15 @@ def chosen(name: str, parts: tuple[Chosen, ...] = (), **args: Argument) -> Chose
     ],
     ids=str,
 )
-def test_a_scheduler_acts_after_some_epochs_at_the_earliest(scheduler: Chosen, after: int) -> None:
+def test_a_scheduler_acts_after_some_epochs_at_the_earliest(
+    scheduler: SchedulerParams, after: int
+) -> None:
     """With as few in a round it changes nothing; with one more it may."""
-    sentence = idle(Params(scheduler=scheduler, epochs=after))
+    sentence = idle(TrainingParams(scheduler=scheduler, epochs=after))
     assert sentence.startswith(f"scheduler_config: {scheduler.name} begins afresh in every round")
     assert "round.keep_state: true lets it go on" in sentence
-    assert idle(Params(scheduler=scheduler, epochs=after + 1)) == ""
-    assert idle(Params(scheduler=scheduler, epochs=1, keep_state=True)) == ""
+    assert idle(TrainingParams(scheduler=scheduler, epochs=after + 1)) == ""
+    assert idle(TrainingParams(scheduler=scheduler, epochs=1, keep_state=True)) == ""
 
 
 @pytest.mark.parametrize(
@@ -59,13 +61,13 @@ def test_a_scheduler_acts_after_some_epochs_at_the_earliest(scheduler: Chosen, a
     ],
     ids=str,
 )
-def test_some_act_within_the_first_epoch(scheduler: Chosen | None) -> None:
+def test_some_act_within_the_first_epoch(scheduler: SchedulerParams | None) -> None:
     """After a batch, or by what they begin with."""
-    assert idle(Params(scheduler=scheduler, epochs=1)) == ""
+    assert idle(TrainingParams(scheduler=scheduler, epochs=1)) == ""
 
 
 @pytest.mark.parametrize(("epochs", "words"), [(1, "has 1 epoch:"), (3, "has 3 epochs:")])
 def test_the_warning_counts_as_people_do(epochs: int, words: str) -> None:
     """One epoch, three epochs."""
     wanted: dict[str, Any] = {"scheduler": STEP, "epochs": epochs}
-    assert words in idle(Params(**wanted))
+    assert words in idle(TrainingParams(**wanted))

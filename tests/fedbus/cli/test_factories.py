@@ -9,7 +9,7 @@ from fedbus.cli.factories import is_factory, make_model, read_config, read_shape
 from fedbus.data import of
 from fedbus.errors import LayoutError, SettingsError, TrainingError
 from fedbus.layout import Layout
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 from fedbus.weights import decode
 from tests.packages import Install
 
@@ -108,7 +108,9 @@ def test_an_agent_trains_what_was_pushed() -> None:
     weights = decode(made.blobs[made.push.weights.digest], Layout.read(card.layout))
     rows = np.random.default_rng(0).random((8, 1, 4, 4), np.float32)
     data = of(rows, np.arange(8) % 2)
-    update = TorchTrainer(card.structures["torch"]).train(weights, data, Params(batch_size=4))
+    update = TorchTrainer(card.structures["torch"]).train(
+        weights, data, TrainingParams(batch_size=4)
+    )
     assert not np.array_equal(update.weights["out.bias"], weights["out.bias"])
 
 

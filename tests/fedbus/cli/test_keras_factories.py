@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,10 @@ from fedbus.data.digits import digits
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.frameworks.tflite import TfliteTrainer
 from fedbus.layout import Layout, Weights
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 from fedbus.weights import decode
 from fedbus.wire.jobfile import params as told_by
 from fedbus.wire.jobfile import parse
-from fedbus_edge_agent.instructions import params_of
 
 pytest.importorskip("tensorflow")
 
@@ -94,7 +94,9 @@ def test_agents_of_both_frameworks_train_what_was_pushed_alike(module: str) -> N
     )
     x, y = digits()
     data, weights = of(x[:64].reshape(-1, 8, 8, 1), y[:64]), first(pushed)
-    one, other = (t.train(weights, data, Params(learning_rate=0.1)).weights for t in trainers)
+    one, other = (
+        t.train(weights, data, TrainingParams(learning_rate=0.1)).weights for t in trainers
+    )
     for name, before in weights.items():
         np.testing.assert_allclose(one[name], other[name], atol=1e-4)
         assert not np.array_equal(one[name], before)
@@ -109,7 +111,7 @@ def test_a_model_of_values_says_so_to_all(module: str) -> None:
     assert pushed.card().answers == "values"
     trainer = TfliteTrainer({"blob": file_of(pushed)})
     data = of(np.ones((3, 4), np.float32), np.ones((3, 2), np.float32))
-    assert set(trainer.train(first(pushed), data, Params(loss="mse")).metrics) == {"loss"}
+    assert set(trainer.train(first(pushed), data, TrainingParams(loss="mse")).metrics) == {"loss"}
 
 
 def test_what_tflite_cannot_train_is_pushed_for_keras_alone(module: str) -> None:
@@ -159,7 +161,7 @@ def test_what_agents_could_not_make_again_is_refused(
 def test_a_job_of_aeros_trains_as_it_stands() -> None:
     """Keras, Adam with amsgrad, reducelronplateau, numbers as strings."""
     told = told_by(parse(AEROS.joinpath("job.json").read_bytes()))
-    asked = params_of(told, seed=1)
+    asked = replace(told, seed=1)
     assert asked.optimizer_args["amsgrad"] is True
     assert asked.scheduler is not None
     assert asked.scheduler.name == "reducelronplateau"
@@ -181,10 +183,10 @@ import re, sys
 import fedbus_edge_agent.__main__
 from fedbus.data import npz
 from fedbus.frameworks.tflite import TfliteTrainer
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 trainer = TfliteTrainer({"blob": open(sys.argv[1], "rb").read()})
 data = npz(sys.argv[2])
-params = Params(epochs=5, learning_rate=0.1)
+params = TrainingParams(epochs=5, learning_rate=0.1)
 score = trainer.evaluate(trainer.train(trainer.initial(), data, params).weights, data, params)
 assert score["accuracy"] > 0.6, score
 assert not {"tensorflow", "torch"} & sys.modules.keys()

@@ -7,7 +7,7 @@ from fedbus.cli.exits import USAGE
 from fedbus.cli.main import app
 from fedbus.cli.names import job_id, model_name
 from fedbus.errors import SettingsError
-from fedbus.wire.values import IDENT_SAID
+from fedbus.scalars import IDENT_SAID
 
 BAD = ["+", "#", "a/b", "a b", "$SYS", "", "a\n", "a\x1b[31m", "größe", "x" * 65, ".hidden", "-x"]
 

@@ -50,14 +50,14 @@ class Watch(threading.Thread):
 def train() -> None:
     """Train one epoch, all rows once."""
     from fedbus.frameworks.tflite import TfliteTrainer
-    from fedbus.training import Params
+    from fedbus.training import TrainingParams
 
     data = memmap(sys.argv[1], batch=4096).watched(lambda: False)
     trainer = TfliteTrainer({"blob": MODEL.read_bytes()})
     watch = Watch()
     watch.start()
     first = trainer.initial()
-    update = trainer.train(first, data, Params(batch_size=8192, learning_rate=0.01))
+    update = trainer.train(first, data, TrainingParams(batch_size=8192, learning_rate=0.01))
     watch.done.set()
     watch.join()
     moved = sum(float(np.abs(update.weights[name] - first[name]).sum()) for name in first)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from fedbus.data import Batch, Dataset, describe, npz, of, shuffled
 from fedbus.data.dataset import SHUFFLED_BYTES, joins_last_row
 from fedbus.errors import Stopped, TrainingError
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 
 
 def numbered(rows: int, batch: int = 4) -> Dataset:
@@ -37,7 +37,7 @@ def test_every_epoch_shows_every_row_once_in_batches_of_the_jobs_size(
 ) -> None:
     """However the loader cuts them; only an epoch's last batch is short, or longer by one row."""
     dataset = numbered(rows, loaded)
-    params = Params(batch_size=batch, epochs=epochs, seed=seed)
+    params = TrainingParams(batch_size=batch, epochs=epochs, seed=seed)
     sizes = [len(y) for _, y in dataset.steps(params)]
     full, rest = divmod(rows, batch)
     epoch = [batch] * full + [rest] * bool(rest)
@@ -64,9 +64,9 @@ def test_shuffling_in_a_small_buffer_loses_no_row(loaded: list[int], size: int) 
 def test_a_row_keeps_its_truth_when_rows_are_shuffled() -> None:
     """Inputs and truths are mixed alike, differently in each epoch, and by the seed alone."""
     dataset = numbered(100)
-    for x, y in dataset.steps(Params()):
+    for x, y in dataset.steps(TrainingParams()):
         np.testing.assert_array_equal(x[:, 0], y)
-    orders = [labels(dataset.steps(Params(seed=seed, epochs=2))) for seed in (1, 1, 2)]
+    orders = [labels(dataset.steps(TrainingParams(seed=seed, epochs=2))) for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
     assert orders[0][:100] != orders[0][100:]
 
@@ -74,7 +74,9 @@ def test_a_row_keeps_its_truth_when_rows_are_shuffled() -> None:
 def test_steps_per_epoch_cuts_an_epoch_short() -> None:
     """And progress knows."""
     dataset = numbered(100)
-    sizes = [len(y) for _, y in dataset.steps(Params(batch_size=8, epochs=2, steps_per_epoch=3))]
+    sizes = [
+        len(y) for _, y in dataset.steps(TrainingParams(batch_size=8, epochs=2, steps_per_epoch=3))
+    ]
     assert sizes == [8] * 6
     assert dataset.progress == 1.0
 
@@ -98,7 +100,7 @@ def test_a_last_row_alone_is_joined_to_the_batch_before(
 ) -> None:
     """A layer that normalizes batches finds no variance in one row, and PyTorch's raises then."""
     dataset = numbered(rows)
-    params = Params(batch_size=size, steps_per_epoch=steps)
+    params = TrainingParams(batch_size=size, steps_per_epoch=steps)
     assert [len(y) for _, y in dataset.steps(params)] == sizes
     assert dataset.steps_in_epoch(params) == len(sizes)
     assert dataset.progress == 1.0
@@ -108,7 +110,7 @@ def test_a_last_row_alone_is_joined_to_the_batch_before(
 def test_a_last_row_is_joined_though_the_rows_before_it_have_left_the_buffer() -> None:
     """A large data set is shuffled piece by piece, and the last piece may be one row."""
     wide = np.zeros((9, SHUFFLED_BYTES // 4), np.float32)  # 4 rows fill the buffer
-    found = [y.tolist() for _, y in of(wide, np.arange(9), 1).steps(Params(batch_size=4))]
+    found = [y.tolist() for _, y in of(wide, np.arange(9), 1).steps(TrainingParams(batch_size=4))]
     assert [len(batch) for batch in found] == [4, 5]
     assert sorted(row for batch in found for row in batch) == list(range(9))
 
@@ -117,7 +119,7 @@ def test_progress_runs_from_0_to_1_across_the_epochs() -> None:
     """A batch counts once the trainer comes back for the next."""
     dataset = numbered(10)
     assert dataset.progress == 0.0
-    seen = [dataset.progress for _ in dataset.steps(Params(batch_size=5, epochs=2))]
+    seen = [dataset.progress for _ in dataset.steps(TrainingParams(batch_size=5, epochs=2))]
     assert seen == [0.0, 0.25, 0.5, 0.75]
     assert dataset.progress == 1.0
 
@@ -132,7 +134,7 @@ def test_a_plain_walk_has_progress_too_and_never_more_than_all() -> None:
 def test_a_task_is_stopped_at_its_next_batch() -> None:
     """The trainer's author writes no word for it."""
     flag = {"stop": False}
-    steps = numbered(12).watched(lambda: flag["stop"]).steps(Params(batch_size=4))
+    steps = numbered(12).watched(lambda: flag["stop"]).steps(TrainingParams(batch_size=4))
     assert len(next(steps)[1]) == 4
     flag["stop"] = True
     with pytest.raises(Stopped):
@@ -238,6 +240,6 @@ def test_a_data_set_is_described_as_aeros_does(tmp_path: Path) -> None:
 def test_nothing_can_be_said_of_no_rows() -> None:
     """A loader may have found none."""
     empty = Dataset(0, lambda: ())
-    assert list(empty.steps(Params())) == []
+    assert list(empty.steps(TrainingParams())) == []
     with pytest.raises(TrainingError, match="without a single row"):
         describe(empty)

@@ -20,7 +20,7 @@ from fedbus.data.pipeline import (
 )
 from fedbus.data.transforms.numbers import Cast
 from fedbus.errors import PluginError, TrainingError
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 from tests.packages import Install
 
 RNG = np.random.default_rng(0)
@@ -130,7 +130,7 @@ def test_augmentations_are_those_of_the_seed_and_the_epoch(seed: int, batch: int
     """A task that is done again sees the same rows, whatever happened between."""
     noisy = Pipeline(read_steps([step("flip"), step("noise", std=1)]), format_of(pictures()))
     data = pictures().changed(noisy.change)
-    params = Params(seed=seed, epochs=2, batch_size=batch)
+    params = TrainingParams(seed=seed, epochs=2, batch_size=batch)
     first, again = ([x for x, _ in data.steps(params)] for _ in range(2))
     assert all(map(np.array_equal, first, again))
     half = len(first) // 2

@@ -12,7 +12,7 @@ from fedbus.data.pipeline import read_steps
 from fedbus.data.recipe import Recipe
 from fedbus.data.source import Fixed, Source
 from fedbus.errors import FedbusError
-from fedbus.wire.values import Reading, TransformParams
+from fedbus.training import Reading, TransformParams
 from tests.packages import Install
 
 HALVES = [{"id": "normalize", "parameters": {"high": 2}}]

@@ -15,7 +15,7 @@ from fedbus.data.recipe import Recipe, load, loader_for, read
 from fedbus.data.source import Source, wanted_row
 from fedbus.data.stamp import GLIMPSED, glimpse, stamp
 from fedbus.errors import PluginError, TrainingError
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 from tests.packages import Install
 
 
@@ -47,7 +47,7 @@ def test_training_is_augmented_and_evaluation_is_not(tmp_path: Path) -> None:
     path = shard(tmp_path / "a.npz")
     steps = read_steps([{"id": "noise"}, {"id": "cast", "parameters": {"dtype": "float64"}}])
     loaded = load(Recipe(path=path, steps=steps))
-    (train, _), (test, _) = next(loaded.train.steps(Params())), next(loaded.test.batches())
+    (train, _), (test, _) = next(loaded.train.steps(TrainingParams())), next(loaded.test.batches())
     assert (train.dtype.name, test.dtype.name) == ("float64", "float64")
     assert (test == 1).all()
     assert not (train == 1).any()

@@ -14,7 +14,7 @@ from fedbus.data import of
 from fedbus.errors import TrainingError
 from fedbus.frameworks.tflite import TfliteTrainer
 from fedbus.layout import Array
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 from tests.fedbus.frameworks.alike import answers, assert_alike, through_a_file
 
 pytest.importorskip("tensorflow")
@@ -80,14 +80,14 @@ import sys
 import numpy as np
 from fedbus.data import of
 from fedbus.frameworks.tflite import TfliteTrainer
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 for line in sys.stdin:
     file, rows, out, optimizer, loss = line.rstrip("\\n").split("\\t")
     with np.load(rows) as found:
         x, y = found["x"], found["y"]
     trainer = TfliteTrainer({"blob": open(file, "rb").read()})
     args = {"momentum": 0.9} if optimizer == "sgd" else {}
-    params = Params(batch_size=len(x), epochs=3, learning_rate=0.05, optimizer=optimizer,
+    params = TrainingParams(batch_size=len(x), epochs=3, learning_rate=0.05, optimizer=optimizer,
                     optimizer_args=args, loss=loss)
     update = trainer.train(trainer.initial(), of(x, y), params)
     np.savez(out, predicted=trainer.predict(x), **update.weights)
@@ -197,7 +197,7 @@ def test_yes_or_no_is_learnt_of_each_output(activation: str, on_a_device: Train)
     rng = np.random.default_rng(6)
     x, y = rng.normal(size=(7, 5)).astype(np.float32), (rng.random((7, 3)) > 0.5).astype(np.float32)
     trainer = TfliteTrainer({"blob": file_of(activation, "binary_crossentropy")})
-    params = Params(loss="binary_crossentropy", metrics=("accuracy",))
+    params = TrainingParams(loss="binary_crossentropy", metrics=("accuracy",))
     found = trainer.evaluate(trainer.initial(), of(x, y), params)
     row, layers = YES_OR_NO[activation]
     card = {"input": list(row), "layers": layers}
@@ -228,7 +228,7 @@ def test_dropout_drops_its_share_in_training_only_and_by_the_tasks_seed() -> Non
     model = net((400,), [["Dropout", {"rate": 0.5}], ["Dense", {"units": 3}]])
     trainer = TfliteTrainer({"blob": export(model)})
     weights, x = trainer.initial(), np.ones((1, 400), np.float32)
-    data, params = of(x, np.zeros(1, int)), Params(learning_rate=1.0, seed=4)
+    data, params = of(x, np.zeros(1, int)), TrainingParams(learning_rate=1.0, seed=4)
     step = trainer.train(weights, data, params).weights["layers.0.weight"]
     moved = np.any(step != weights["layers.0.weight"], axis=1)
     assert 0.4 < moved.mean() < 0.6
@@ -238,7 +238,7 @@ def test_dropout_drops_its_share_in_training_only_and_by_the_tasks_seed() -> Non
     np.testing.assert_allclose(step - weights["layers.0.weight"], wanted, atol=1e-4)
     again = trainer.train(weights, data, params).weights["layers.0.weight"]
     np.testing.assert_array_equal(step, again)
-    other = trainer.train(weights, data, Params(learning_rate=1.0, seed=5))
+    other = trainer.train(weights, data, TrainingParams(learning_rate=1.0, seed=5))
     assert np.any(other.weights["layers.0.weight"] != step)
     trainer.load(weights)
     np.testing.assert_allclose(answers(trainer, x), np.array(model(x, training=False)), atol=1e-5)
@@ -250,7 +250,7 @@ def test_adam_goes_on_from_task_to_task() -> None:
     one, other = TfliteTrainer({"blob": file}), TfliteTrainer({"blob": file})
     x = np.random.default_rng(7).normal(size=(7, 5)).astype(np.float32)
     data = of(x, np.arange(7) % 3)
-    params = Params(batch_size=7, learning_rate=0.05, optimizer="adam", keep_state=True)
+    params = TrainingParams(batch_size=7, learning_rate=0.05, optimizer="adam", keep_state=True)
     weights = at_once = one.initial()
     at_once = one.train(at_once, data, replace(params, epochs=3)).weights
     for task in range(3):
@@ -292,8 +292,8 @@ def test_a_file_is_asked_for_its_own_loss_only() -> None:
     trainer = TfliteTrainer({"blob": file_of("dense", "mean_squared_error")})
     data = of(np.ones((2, 5), np.float32), np.ones((2, 3), np.float32))
     with pytest.raises(TrainingError, match="has no loss 'categorical_crossentropy'"):
-        trainer.train(trainer.initial(), data, Params())
-    metrics = trainer.evaluate(trainer.initial(), data, Params(loss="mse"))
+        trainer.train(trainer.initial(), data, TrainingParams())
+    metrics = trainer.evaluate(trainer.initial(), data, TrainingParams(loss="mse"))
     assert set(metrics) == {"loss"}
 
 
@@ -301,7 +301,7 @@ def test_all_that_adam_remembers_are_arrays() -> None:
     """The number of its steps too: an agent keeps nothing else, and began afresh in each round."""
     trainer = TfliteTrainer({"blob": file_of("dense")})
     data = of(np.ones((2, 5), np.float32), np.arange(2))
-    params = Params(optimizer="adam", keep_state=True)
+    params = TrainingParams(optimizer="adam", keep_state=True)
     trainer.train(trainer.initial(), data, params)
     state = trainer.state()
     assert {type(array) for array in state.values()} == {np.ndarray}

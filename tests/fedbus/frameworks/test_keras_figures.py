@@ -8,7 +8,7 @@ import pytest
 from fedbus.data import of
 from fedbus.errors import TrainingError
 from fedbus.layout import Array
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 
 pytest.importorskip("tensorflow")
 pytest.importorskip("sklearn")
@@ -33,7 +33,7 @@ def measured(
     same = {"layers.0.weight": np.eye(units, dtype=np.float32)}
     weights = {**same, "layers.0.bias": np.zeros(units, np.float32)}
     data = of(outputs, y)
-    return dict(trainer.evaluate(weights, data, Params(loss=loss, metrics=names)))
+    return dict(trainer.evaluate(weights, data, TrainingParams(loss=loss, metrics=names)))
 
 
 @pytest.mark.parametrize("ending", ["linear", "softmax"])

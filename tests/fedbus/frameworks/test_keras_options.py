@@ -17,12 +17,11 @@ from fedbus.catalogue.idle import idle
 from fedbus.data import Dataset, of
 from fedbus.errors import TrainingError
 from fedbus.layout import Array, Weights
-from fedbus.training import Chosen, Params, Structure
+from fedbus.training import SchedulerParams, Structure, TrainingParams
 from fedbus.wire import codec
 from fedbus.wire.jobfile import params as told_by
 from fedbus.wire.jobfile import parse
 from fedbus.wire.states import ModelCard
-from fedbus_edge_agent.instructions import params_of
 
 pytest.importorskip("tensorflow")
 
@@ -66,10 +65,10 @@ def data() -> Dataset:
     return of(X, CLASSES, ROWS)
 
 
-def params(**more: Any) -> Params:  # noqa: ANN401 - fields of Params
+def params(**more: Any) -> TrainingParams:  # noqa: ANN401 - fields of TrainingParams
     """Ask for one epoch of one batch, unless told otherwise."""
     usual = {"batch_size": ROWS, "learning_rate": 0.1, "keep_state": True}
-    return Params(**{**usual, **more})
+    return TrainingParams(**{**usual, **more})
 
 
 def counted(seen: list[int]) -> bool:
@@ -78,7 +77,7 @@ def counted(seen: list[int]) -> bool:
     return False
 
 
-def theirs(wanted: Params, kind: Any, **callbacks: Any) -> Weights:  # noqa: ANN401 - Keras's
+def theirs(wanted: TrainingParams, kind: Any, **callbacks: Any) -> Weights:  # noqa: ANN401 - Keras's
     """Train with Keras's own loop."""
     net = build(NET)
     made = kind(learning_rate=wanted.learning_rate, **wanted.optimizer_args)
@@ -89,7 +88,7 @@ def theirs(wanted: Params, kind: Any, **callbacks: Any) -> Weights:  # noqa: ANN
     return weights_of(net)
 
 
-def by_hand(wanted: Params, kind: Any, *, at_once: bool) -> Weights:  # noqa: ANN401 - Keras's
+def by_hand(wanted: TrainingParams, kind: Any, *, at_once: bool) -> Weights:  # noqa: ANN401 - Keras's
     """Train with TensorFlow's tape and Keras's optimizer, on rows in the order of the tasks."""
     net = build(NET)
     made = kind(learning_rate=wanted.learning_rate, **wanted.optimizer_args)
@@ -146,7 +145,7 @@ def test_a_moving_average_of_the_weights_is_what_training_gives() -> None:
 
 def test_a_learning_rate_that_waits_for_better_is_lowered_across_tasks_too() -> None:
     """What the callback has counted is remembered with the optimizer."""
-    chosen = Chosen("reducelronplateau", {"factor": 0.5, "patience": 1, "min_delta": 10.0})
+    chosen = SchedulerParams("reducelronplateau", {"factor": 0.5, "patience": 1, "min_delta": 10.0})
     callback = keras.callbacks.ReduceLROnPlateau(
         monitor="loss", factor=0.5, patience=1, min_delta=10.0
     )
@@ -171,7 +170,7 @@ def test_the_scheduler_of_an_aeros_job_acts_from_round_to_round(rate: float, *, 
     x = np.random.default_rng(0).random((16, 64), np.float32)
     weights = trainer.initial()
     for number in range(1, int(job["num_rounds"]) + 1):
-        asked = replace(params_of(told, seed=number, round=number), keep_state=True)
+        asked = replace(told, seed=number, round=number, keep_state=True)
         if kept and number > 1:
             trainer.resume(through_a_file(trainer.state()))
         weights = trainer.train(weights, of(x, np.arange(16) % 10), asked).weights
@@ -184,7 +183,7 @@ def test_training_may_stop_early_with_its_best_weights() -> None:
     callback = keras.callbacks.EarlyStopping(monitor="loss", **args)
     own = theirs(params(), keras.optimizers.SGD, callbacks=[callback])
     trainer = KerasTrainer(NET)
-    wanted = params(scheduler=Chosen("earlystopping", args), epochs=STEPS)
+    wanted = params(scheduler=SchedulerParams("earlystopping", args), epochs=STEPS)
     assert_alike(trainer.train(trainer.initial(), data(), wanted).weights, own)
 
 
@@ -196,7 +195,7 @@ def test_a_callback_knows_which_way_a_metric_is_better(told: dict[str, Any]) -> 
     for min_delta, lowered in ((0.0, False), (10.0, True)):
         trainer = KerasTrainer(NET)
         args = {**told, "factor": 0.5, "patience": 1, "min_delta": min_delta}
-        chosen = Chosen("reducelronplateau", args)
+        chosen = SchedulerParams("reducelronplateau", args)
         wanted = params(metrics=("auc",), epochs=4)
         plain = trainer.train(trainer.initial(), data(), wanted).weights
         ours = trainer.train(trainer.initial(), data(), replace(wanted, scheduler=chosen)).weights
@@ -210,7 +209,7 @@ def test_a_job_may_watch_the_accuracy_of_a_model_of_scores() -> None:
         **json.loads(demo_data.read("job.json")),
         "scheduler_config": {"scheduler": "EarlyStopping", "monitor": "val_accuracy"},
     }
-    asked = replace(params_of(told_by(parse(json.dumps(job).encode())), seed=1), epochs=9)
+    asked = replace(told_by(parse(json.dumps(job).encode())), seed=1, epochs=9)
     trainer = KerasTrainer(card.structures["keras"])
     x = np.random.default_rng(0).random((16, 64), np.float32)
     seen: list[int] = []
@@ -222,9 +221,11 @@ def test_a_job_may_watch_the_accuracy_of_a_model_of_scores() -> None:
     assert len(seen) == 2
 
 
-@pytest.mark.parametrize(("chosen", "batches"), [(None, 12), (Chosen("terminateonnan"), 2)])
+@pytest.mark.parametrize(
+    ("chosen", "batches"), [(None, 12), (SchedulerParams("terminateonnan"), 2)]
+)
 def test_a_loss_that_is_no_number_ends_training(
-    chosen: Chosen | None, batches: int, capfd: pytest.CaptureFixture[str]
+    chosen: SchedulerParams | None, batches: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """At the end of the epoch, and with the callback for it after the batch; no word is printed."""
     seen: list[int] = []

@@ -9,7 +9,7 @@ import pytest
 from fedbus.data import of
 from fedbus.errors import TrainingError
 from fedbus.layout import Layout
-from fedbus.training import Params, Structure
+from fedbus.training import Structure, TrainingParams
 from fedbus.weights import decode, encode, encode_delta
 from tests.packages import Install
 
@@ -114,7 +114,9 @@ def test_an_everyday_model_trains_and_its_update_crosses_the_bus(kind: str) -> N
     rng = np.random.default_rng(0)
     x = rng.integers(0, 9, (33, *row)) if kind == "embedding" else rng.normal(size=(33, *row))
     data = of(x.astype(np.float32), rng.integers(0, 3, 33))
-    update = made.train(decode(base, layout), data, Params(batch_size=16, learning_rate=0.1))
+    update = made.train(
+        decode(base, layout), data, TrainingParams(batch_size=16, learning_rate=0.1)
+    )
     change = decode(encode_delta(update.weights, base, layout), layout)
     assert all(np.isfinite(array.astype(np.float64)).all() for array in change.values())
     assert any(array.any() for array in change.values())

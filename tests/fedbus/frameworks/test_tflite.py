@@ -18,7 +18,7 @@ from fedbus.frameworks import tflite
 from fedbus.frameworks.tflite import TfliteTrainer
 from fedbus.frameworks.tflite_file import Signature
 from fedbus.frameworks.tflite_verify import verify
-from fedbus.training import Params, Structure
+from fedbus.training import Structure, TrainingParams
 
 DIGITS = demo_data.read("digits.tflite")
 RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow")
@@ -64,21 +64,21 @@ def test_a_file_that_knows_no_momentum_is_not_asked_for_it() -> None:
     file = demo_data.read("digits.tflite").replace(b"momentum\x00", b"moments_\x00")
     trainer, data = TfliteTrainer({"blob": file}), of(np.ones((1, 64)), np.zeros(1, int))
     with pytest.raises(TrainingError, match="exported without momentum"):
-        trainer.train(trainer.initial(), data, Params(optimizer_args={"momentum": 0.9}))
+        trainer.train(trainer.initial(), data, TrainingParams(optimizer_args={"momentum": 0.9}))
     with pytest.raises(TrainingError, match=r"the model cannot take .*'x': "):
-        trainer.train(trainer.initial(), data, Params())
+        trainer.train(trainer.initial(), data, TrainingParams())
 
 
 def test_a_file_that_cannot_hand_out_its_state_is_not_asked_to_keep_it() -> None:
     """One that was made before; plain SGD has nothing to keep."""
     file = demo_data.read("digits.tflite").replace(b"get_state\x00", b"got_state\x00")
     trainer, data = TfliteTrainer({"blob": file}), of(np.ones((1, 64)), np.zeros(1, int))
-    kept = Params(optimizer_args={"momentum": 0.9}, keep_state=True)
+    kept = TrainingParams(optimizer_args={"momentum": 0.9}, keep_state=True)
     with pytest.raises(TrainingError, match=r"without get_state .* export it anew, or leave round"):
         trainer.train(trainer.initial(), data, kept)
-    trainer.train(trainer.initial(), data, Params(keep_state=True))
+    trainer.train(trainer.initial(), data, TrainingParams(keep_state=True))
     assert set(trainer.state()) == {"made_by"}
-    trainer.train(trainer.initial(), data, Params(optimizer_args={"momentum": 0.9}))
+    trainer.train(trainer.initial(), data, TrainingParams(optimizer_args={"momentum": 0.9}))
 
 
 def test_a_file_of_fixed_batches_says_so_at_a_shorter_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_a_file_of_fixed_batches_says_so_at_a_shorter_one(monkeypatch: pytest.Mo
     monkeypatch.setitem(trainer._inputs, "x", fixed)  # noqa: SLF001
     data = of(np.ones((20, 64), np.float32), np.zeros(20, int))
     with pytest.raises(TrainingError, match=r"takes 16 rows at once, and x has 4: .*open"):
-        trainer.train(trainer.initial(), data, Params(batch_size=16))
+        trainer.train(trainer.initial(), data, TrainingParams(batch_size=16))
 
 
 def test_many_rows_are_answered_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,11 +168,12 @@ from fedbus.frameworks import tflite
 from fedbus.frameworks.tflite import TfliteTrainer
 from fedbus.frameworks.tflite_file import Signature
 from fedbus.frameworks.tflite_verify import verify
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 
 trainer = TfliteTrainer({"blob": demo_data.read("digits.tflite")})
 data = npz(sys.argv[1])
-trainer.evaluate(trainer.train(trainer.initial(), data, Params(epochs=5)).weights, data, Params())
+update = trainer.train(trainer.initial(), data, TrainingParams(epochs=5))
+trainer.evaluate(update.weights, data, TrainingParams())
 assert "pydantic" not in sys.modules  # 8 MB that nothing here needs
 status = open("/proc/self/status").read()
 print(int(re.search(r"VmHWM:\\s*(\\d+) kB", status)[1]) / 1024)

@@ -5,7 +5,7 @@ import pytest
 
 from fedbus.data import of
 from fedbus.errors import TrainingError
-from fedbus.training import Params, Structure
+from fedbus.training import Structure, TrainingParams
 
 pytest.importorskip("torch")
 
@@ -83,7 +83,7 @@ def test_a_model_of_quantities_answers_with_them() -> None:
     trainer = TorchTrainer(mlp(layers=[2, 1]))
     x = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
     data = of(x, x @ np.array([2.0, -1.0], np.float32) + 3)
-    params = Params(
+    params = TrainingParams(
         optimizer="adam", loss="mse", metrics=("rmse", "mae"), epochs=80, learning_rate=0.1
     )
     update = trainer.train(trainer.initial(), data, params)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 from tests.fedbus.frameworks.alike import answers as answers_of
 from tests.packages import Install
 
@@ -175,7 +175,7 @@ def test_several_outputs_are_answered_by_name_and_cannot_be_trained() -> None:
         make_model("their_nets:heads", None, None)
     made, x = TorchTrainer({"name": "heads"}), np.zeros((5, 4), np.float32)
     with pytest.raises(TrainingError, match="answers a dict; one tensor of rows is wanted"):
-        made.train(made.initial(), of(x, np.zeros(5, int)), Params())
+        made.train(made.initial(), of(x, np.zeros(5, int)), TrainingParams())
     found = made.predict(x)
     assert isinstance(found, dict)
     assert {name: part.shape for name, part in found.items()} == {"kind": (5, 3), "size": (5, 2)}

@@ -12,7 +12,7 @@ from fedbus.catalogue import FRAMEWORKS
 from fedbus.data import Dataset, of
 from fedbus.errors import Stopped, TrainingError
 from fedbus.layout import Array, Weights
-from fedbus.training import Chosen, Params, Structure, Warmup
+from fedbus.training import SchedulerParams, Structure, TrainingParams, WarmupParams
 
 pytest.importorskip("torch")
 
@@ -53,45 +53,45 @@ OPTIMIZERS: Mapping[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "sgd": (optim.SGD, {"momentum": 0.9, "nesterov": True}),
 }
 
-SCHEDULERS: Mapping[str, tuple[Chosen, Callable[[Any], Any]]] = {
+SCHEDULERS: Mapping[str, tuple[SchedulerParams, Callable[[Any], Any]]] = {
     "lambdalr": (
-        Chosen("lambdalr", {"lr_lambda": "inverse", "decay": 0.5}),
+        SchedulerParams("lambdalr", {"lr_lambda": "inverse", "decay": 0.5}),
         lambda o: lr_scheduler.LambdaLR(o, lambda x: 1 / (1 + 0.5 * x)),
     ),
     "multiplicativelr": (
-        Chosen("multiplicativelr", {"lr_lambda": "constant", "factor": 0.7}),
+        SchedulerParams("multiplicativelr", {"lr_lambda": "constant", "factor": 0.7}),
         lambda o: lr_scheduler.MultiplicativeLR(o, lambda _: 0.7),
     ),
     "steplr": (
-        Chosen("steplr", {"step_size": 2, "gamma": 0.5}),
+        SchedulerParams("steplr", {"step_size": 2, "gamma": 0.5}),
         lambda o: lr_scheduler.StepLR(o, 2, 0.5),
     ),
     "multisteplr": (
-        Chosen("multisteplr", {"milestones": (1, 2), "gamma": 0.5}),
+        SchedulerParams("multisteplr", {"milestones": (1, 2), "gamma": 0.5}),
         lambda o: lr_scheduler.MultiStepLR(o, [1, 2], 0.5),
     ),
     "constantlr": (
-        Chosen("constantlr", {"factor": 0.5, "total_iters": 2}),
+        SchedulerParams("constantlr", {"factor": 0.5, "total_iters": 2}),
         lambda o: lr_scheduler.ConstantLR(o, 0.5, 2),
     ),
     "linearlr": (
-        Chosen("linearlr", {"start_factor": 0.25, "total_iters": 4}),
+        SchedulerParams("linearlr", {"start_factor": 0.25, "total_iters": 4}),
         lambda o: lr_scheduler.LinearLR(o, 0.25, total_iters=4),
     ),
     "exponentiallr": (
-        Chosen("exponentiallr", {"gamma": 0.6}),
+        SchedulerParams("exponentiallr", {"gamma": 0.6}),
         lambda o: lr_scheduler.ExponentialLR(o, 0.6),
     ),
     "cosineannealinglr": (
-        Chosen("cosineannealinglr", {"T_max": 4, "eta_min": 0.01}),
+        SchedulerParams("cosineannealinglr", {"T_max": 4, "eta_min": 0.01}),
         lambda o: lr_scheduler.CosineAnnealingLR(o, 4, 0.01),
     ),
     "chainedscheduler": (
-        Chosen(
+        SchedulerParams(
             "chainedscheduler",
             parts=(
-                Chosen("constantlr", {"factor": 0.5, "total_iters": 2}),
-                Chosen("exponentiallr", {"gamma": 0.9}),
+                SchedulerParams("constantlr", {"factor": 0.5, "total_iters": 2}),
+                SchedulerParams("exponentiallr", {"gamma": 0.9}),
             ),
         ),
         lambda o: lr_scheduler.ChainedScheduler(
@@ -99,12 +99,12 @@ SCHEDULERS: Mapping[str, tuple[Chosen, Callable[[Any], Any]]] = {
         ),
     ),
     "sequentiallr": (
-        Chosen(
+        SchedulerParams(
             "sequentiallr",
             {"milestones": (2,)},
             (
-                Chosen("constantlr", {"factor": 0.5, "total_iters": 2}),
-                Chosen("exponentiallr", {"gamma": 0.9}),
+                SchedulerParams("constantlr", {"factor": 0.5, "total_iters": 2}),
+                SchedulerParams("exponentiallr", {"gamma": 0.9}),
             ),
         ),
         lambda o: lr_scheduler.SequentialLR(
@@ -112,19 +112,19 @@ SCHEDULERS: Mapping[str, tuple[Chosen, Callable[[Any], Any]]] = {
         ),
     ),
     "reducelronplateau": (
-        Chosen("reducelronplateau", {"factor": 0.5, "patience": 0, "threshold": 10.0}),
+        SchedulerParams("reducelronplateau", {"factor": 0.5, "patience": 0, "threshold": 10.0}),
         lambda o: lr_scheduler.ReduceLROnPlateau(o, factor=0.5, patience=0, threshold=10.0),
     ),
     "cycliclr": (
-        Chosen("cycliclr", {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 2}),
+        SchedulerParams("cycliclr", {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 2}),
         lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.3, 2),
     ),
     "onecyclelr": (
-        Chosen("onecyclelr", {"max_lr": 0.4, "total_steps": 5}),
+        SchedulerParams("onecyclelr", {"max_lr": 0.4, "total_steps": 5}),
         lambda o: lr_scheduler.OneCycleLR(o, 0.4, 5),
     ),
     "cosineannealingwarmrestarts": (
-        Chosen("cosineannealingwarmrestarts", {"T_0": 2, "T_mult": 2}),
+        SchedulerParams("cosineannealingwarmrestarts", {"T_0": 2, "T_mult": 2}),
         lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2, 2),
     ),
 }
@@ -135,13 +135,13 @@ def data(structure: Structure) -> Dataset:
     return of(WORDS if structure is BAG else X, CLASSES, ROWS)
 
 
-def params(**more: Any) -> Params:  # noqa: ANN401 - fields of Params
+def params(**more: Any) -> TrainingParams:  # noqa: ANN401 - fields of TrainingParams
     """Ask for one epoch of one batch, unless told otherwise."""
     usual = {"batch_size": ROWS, "learning_rate": 0.1, "epochs": 1, "keep_state": True}
-    return Params(**{**usual, **more})
+    return TrainingParams(**{**usual, **more})
 
 
-def ours(structure: Structure, wanted: Params, rounds: int) -> Weights:
+def ours(structure: Structure, wanted: TrainingParams, rounds: int) -> Weights:
     """Train round by round, each with a new trainer that goes on from what the last one kept."""
     weights = TorchTrainer(structure).initial()
     state: Mapping[str, Array] | None = None
@@ -155,13 +155,13 @@ def ours(structure: Structure, wanted: Params, rounds: int) -> Weights:
     return weights
 
 
-def _fields(wanted: Params) -> dict[str, Any]:
-    return {name: getattr(wanted, name) for name in Params.__dataclass_fields__}
+def _fields(wanted: TrainingParams) -> dict[str, Any]:
+    return {name: getattr(wanted, name) for name in TrainingParams.__dataclass_fields__}
 
 
 def theirs(
     structure: Structure,
-    wanted: Params,
+    wanted: TrainingParams,
     optimizer: Callable[..., Any],
     scheduler: Callable[[Any], Any] = lambda _: None,
     *,
@@ -251,10 +251,10 @@ def test_a_scheduler_does_what_pytorchs_own_loop_does(name: str) -> None:
 def test_each_part_of_a_chain_steps_at_its_own_time() -> None:
     """What cycles after each batch, what decays after each epoch, as in a loop of torch's."""
     cycle = {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 3, "cycle_momentum": False}
-    parts = (Chosen("cycliclr", cycle), Chosen("exponentiallr", {"gamma": 0.5}))
-    assert rates(Chosen("chainedscheduler", parts=parts[1:]), batches=2, epochs=3) == pytest.approx(
-        [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
-    )
+    parts = (SchedulerParams("cycliclr", cycle), SchedulerParams("exponentiallr", {"gamma": 0.5}))
+    assert rates(
+        SchedulerParams("chainedscheduler", parts=parts[1:]), batches=2, epochs=3
+    ) == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025, 0.025])
     optimizer = optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     by_batch = lr_scheduler.CyclicLR(optimizer, 0.01, 0.3, 3, cycle_momentum=False)
     by_epoch = lr_scheduler.ExponentialLR(optimizer, 0.5)
@@ -265,7 +265,7 @@ def test_each_part_of_a_chain_steps_at_its_own_time() -> None:
             optimizer.step()
             by_batch.step()
         by_epoch.step()
-    found = rates(Chosen("chainedscheduler", parts=parts), batches=2, epochs=3)
+    found = rates(SchedulerParams("chainedscheduler", parts=parts), batches=2, epochs=3)
     assert found == pytest.approx(theirs)
 
 
@@ -273,18 +273,18 @@ def test_each_part_of_a_chain_steps_at_its_own_time() -> None:
 def test_a_cycle_that_is_over_stays_where_it_ended(kind: str) -> None:
     """Alone and as a part of others; PyTorch's own would raise."""
     half = {"total_steps": 4, "pct_start": 0.5, "cycle_momentum": False}
-    cycle = Chosen("onecyclelr", {"max_lr": 0.1, **half})
+    cycle = SchedulerParams("onecyclelr", {"max_lr": 0.1, **half})
     args: dict[str, Any] = {"milestones": (5,)} if kind == "sequentiallr" else {}
-    late = Chosen("constantlr", {"factor": 0.5, "total_iters": 1})
+    late = SchedulerParams("constantlr", {"factor": 0.5, "total_iters": 1})
     parts = (cycle, late) if kind == "sequentiallr" else (cycle,)
-    chosen = cycle if kind == "onecyclelr" else Chosen(kind, args, parts)
+    chosen = cycle if kind == "onecyclelr" else SchedulerParams(kind, args, parts)
     found = rates(chosen, batches=3, epochs=3)
     assert found[:2] == pytest.approx([0.1 / 25, 0.1])
     assert found[3] == found[4] < found[0]
     assert (found[5] == found[4]) is (kind != "sequentiallr")
 
 
-def rates(chosen: Chosen, batches: int, epochs: int) -> list[float]:
+def rates(chosen: SchedulerParams, batches: int, epochs: int) -> list[float]:
     """List the learning rates of plain SGD's steps."""
     optimizer = optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     schedule = Schedule(optimizer, params(scheduler=chosen))
@@ -314,13 +314,13 @@ def test_a_learning_rate_beyond_all_bounds_is_said_in_a_sentence(
 ) -> None:
     """No error of arithmetic comes out of PyTorch."""
     with pytest.raises(TrainingError, match=rf"torch: {name}: "):
-        rates(Chosen(name, args), batches=20, epochs=40)
+        rates(SchedulerParams(name, args), batches=20, epochs=40)
 
 
 def test_warm_up_runs_for_its_epochs_and_no_longer() -> None:
     """Then the scheduler begins, with the job's own learning rate."""
-    plan = Warmup(epochs=2, iters=4, factor=0.2)
-    wanted = params(warmup=plan, scheduler=Chosen("exponentiallr", {"gamma": 0.5}))
+    plan = WarmupParams(epochs=2, iters=4, factor=0.2)
+    wanted = params(warmup=plan, scheduler=SchedulerParams("exponentiallr", {"gamma": 0.5}))
     rates = [0.1 * warm(0, plan), 0.1 * warm(1, plan), 0.1, 0.05, 0.025]
     assert rates[:2] == pytest.approx([0.02, 0.04])
     net = by_hand(rates)
@@ -329,7 +329,9 @@ def test_warm_up_runs_for_its_epochs_and_no_longer() -> None:
 
 def test_a_scheduler_may_stand_in_during_warm_up() -> None:
     """Any of them."""
-    plan = Warmup(epochs=2, scheduler=Chosen("constantlr", {"factor": 0.5, "total_iters": 9}))
+    plan = WarmupParams(
+        epochs=2, scheduler=SchedulerParams("constantlr", {"factor": 0.5, "total_iters": 9})
+    )
     wanted = params(warmup=plan)
     net = by_hand([0.05, 0.05, 0.1])
     assert_alike(ours(NET, wanted, 3), weights_of(net))
@@ -337,7 +339,7 @@ def test_a_scheduler_may_stand_in_during_warm_up() -> None:
 
 def test_without_its_state_a_task_begins_where_the_job_is() -> None:
     """Warm-up that is over stays over."""
-    plan = Warmup(epochs=2, iters=100, factor=0.01)
+    plan = WarmupParams(epochs=2, iters=100, factor=0.01)
     trainer = TorchTrainer(NET)
     late = trainer.train(trainer.initial(), data(NET), params(warmup=plan, round=3)).weights
     plain = trainer.train(trainer.initial(), data(NET), params()).weights
@@ -371,7 +373,7 @@ def test_a_state_that_is_not_of_this_job_is_refused() -> None:
 def test_nothing_of_a_task_is_held_that_nobody_asked_for() -> None:
     """Of Adam, twice the model, and the gradients, once more: an agent idles between two tasks."""
     trainer = TorchTrainer(NET)
-    chosen = Chosen("exponentiallr", {"gamma": 0.5})
+    chosen = SchedulerParams("exponentiallr", {"gamma": 0.5})
     gc.collect()
     gc.disable()  # what only its next full run would find is held as well
     try:
@@ -474,8 +476,11 @@ def test_what_pytorch_refuses_is_said_in_a_sentence() -> None:
     trainer = TorchTrainer(NET)
     for wanted in (
         params(optimizer="adam", optimizer_args={"rho": 1}),
-        params(scheduler=Chosen("steplr", {})),
-        params(scheduler=Chosen("cycliclr", {"base_lr": 0.1, "max_lr": 1}), optimizer="adagrad"),
+        params(scheduler=SchedulerParams("steplr", {})),
+        params(
+            scheduler=SchedulerParams("cycliclr", {"base_lr": 0.1, "max_lr": 1}),
+            optimizer="adagrad",
+        ),
     ):
         with pytest.raises(TrainingError, match="torch: "):
             trainer.train(trainer.initial(), data(NET), wanted)

@@ -9,7 +9,7 @@ import pytest
 from fedbus.data import of
 from fedbus.errors import LayoutError, TrainingError
 from fedbus.layout import Layout
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 from fedbus.weights import decode, encode, encode_delta
 from tests.packages import Install
 
@@ -114,14 +114,14 @@ def test_an_everyday_net_trains_and_its_update_crosses_the_bus(net: str) -> None
     first = made.initial()
     layout = Layout.of(first, made.roles())
     base = bytes(encode(first, layout))
-    params = Params(batch_size=16, learning_rate=0.1)
+    params = TrainingParams(batch_size=16, learning_rate=0.1)
     update = made.train(decode(base, layout), of(x, rng.integers(0, 3, 33)), params)
     change = decode(encode_delta(update.weights, base, layout), layout)
     assert all(np.isfinite(array.astype(np.float64)).all() for array in change.values())
     assert any(array.any() for array in change.values())
     made.load(update.weights)
     assert answers(made, x[:2]).shape[0] == 2
-    again = made.train(decode(base, layout), of(x, rng.integers(0, 3, 33)), Params(seed=1))
+    again = made.train(decode(base, layout), of(x, rng.integers(0, 3, 33)), TrainingParams(seed=1))
     assert again.weights.keys() == first.keys()
 
 
@@ -220,7 +220,9 @@ def test_an_agent_with_one_row_trains_a_batch_normalisation() -> None:
     """PyTorch refuses one row; taken twice its variance is none, as it is in Keras."""
     made = trainer("bn")
     first = made.initial()
-    update = made.train(first, of(np.ones((1, 4)), np.zeros(1, int)), Params(learning_rate=0.5))
+    update = made.train(
+        first, of(np.ones((1, 4)), np.zeros(1, int)), TrainingParams(learning_rate=0.5)
+    )
     assert update.examples == 1
     assert not np.array_equal(update.weights["3.bias"], first["3.bias"])
     assert update.weights["1.num_batches_tracked"] == 1
@@ -230,7 +232,9 @@ def test_batches_of_one_row_are_refused_with_what_mends_them() -> None:
     """It says more than that a value was expected."""
     made = trainer("bn")
     with pytest.raises(TrainingError, match="set batch_size to 2 or more"):
-        made.train(made.initial(), of(np.ones((4, 4)), np.zeros(4, int)), Params(batch_size=1))
+        made.train(
+            made.initial(), of(np.ones((4, 4)), np.zeros(4, int)), TrainingParams(batch_size=1)
+        )
 
 
 def test_a_batch_normalisation_without_statistics_trains() -> None:
@@ -238,8 +242,8 @@ def test_a_batch_normalisation_without_statistics_trains() -> None:
     made = trainer("own statistics")
     first = made.initial()
     x, y = np.random.default_rng(0).normal(size=(33, 4)), np.arange(33) % 3
-    made.train(first, of(x, y), Params(batch_size=16))
-    assert made.evaluate(first, of(x, y, 11), Params())["loss"] > 0
+    made.train(first, of(x, y), TrainingParams(batch_size=16))
+    assert made.evaluate(first, of(x, y, 11), TrainingParams())["loss"] > 0
 
 
 def test_a_batch_normalisation_scores_single_rows() -> None:
@@ -247,7 +251,7 @@ def test_a_batch_normalisation_scores_single_rows() -> None:
     made = trainer("bn")
     weights = made.initial()
     data = of(np.ones((3, 4)), np.zeros(3, int), 1)
-    assert made.evaluate(weights, data, Params())["loss"] > 0
+    assert made.evaluate(weights, data, TrainingParams())["loss"] > 0
 
 
 def test_pictures_with_their_channels_last_are_told_what_turns_them() -> None:

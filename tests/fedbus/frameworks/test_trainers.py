@@ -20,7 +20,7 @@ from fedbus.errors import LayoutError, Stopped, TrainingError
 from fedbus.layout import Array, Layout, Weights
 from fedbus.plugins import Evaluates, Predicts, Remembers, Trainer
 from fedbus.testing.simulation import simulate
-from fedbus.training import Params, Structure
+from fedbus.training import Structure, TrainingParams
 from fedbus.weights import blank, decode, encode, encode_delta, flat
 from fedbus.wire import codec
 from fedbus.wire.states import ModelCard
@@ -110,7 +110,7 @@ def test_all_frameworks_take_the_same_steps(momentum: float) -> None:
     """To 1e-5: so that a mixed fleet averages one model. The last batch is a short one."""
     tflite, others = make("tflite"), (make("torch"), make("keras"))
     weights = tflite.initial()
-    params = Params(batch_size=32, learning_rate=0.1, optimizer_args={"momentum": momentum})
+    params = TrainingParams(batch_size=32, learning_rate=0.1, optimizer_args={"momentum": momentum})
     for count in (32, 71):
         one = tflite.train(weights, rows(count), params)
         assert not close(one.weights, weights)
@@ -126,7 +126,7 @@ def test_all_frameworks_score_and_answer_alike() -> None:
     weights, data = trainers[0].initial(), rows(50)
     for trainer in trainers[1:]:
         trainer.load(weights)
-    first, *scores = [trainer.evaluate(weights, data, Params()) for trainer in trainers]
+    first, *scores = [trainer.evaluate(weights, data, TrainingParams()) for trainer in trainers]
     assert all(score == pytest.approx(first, abs=1e-5) for score in scores)
     inputs = np.random.default_rng(5).random((7, 64))
     found = [normalized(answers(t, inputs), "probabilities", t.ending) for t in trainers]
@@ -139,7 +139,7 @@ def test_all_frameworks_score_and_answer_alike() -> None:
 def test_usual_layouts_of_labels_train_alike(trainer: FullTrainer) -> None:
     """A column, ids as fractions, one-hot rows of any dtype: the same labels, the same weights."""
     weights, (x, y) = trainer.initial(), next(rows(32).peek())
-    params = Params(batch_size=16, learning_rate=0.1)
+    params = TrainingParams(batch_size=16, learning_rate=0.1)
     first = trainer.train(weights, of(x, y), params)
     score = trainer.evaluate(weights, of(x, y), params)
     hot = np.eye(10)[y]
@@ -157,7 +157,7 @@ def test_shares_of_classes_are_learnt_by_all(trainer: FullTrainer) -> None:
     y = np.arange(400) % 10
     x = np.eye(64, dtype=np.float32)[y * 6]
     shares = (np.eye(10)[y] * 0.9 + 0.01).astype(np.float32)
-    params = Params(batch_size=20, learning_rate=0.5, epochs=20)
+    params = TrainingParams(batch_size=20, learning_rate=0.5, epochs=20)
     update = trainer.train(trainer.initial(), of(x, shares), params)
     score = trainer.evaluate(update.weights, of(x, shares), params)
     assert score["accuracy"] == 1
@@ -168,7 +168,7 @@ def test_shares_of_classes_are_learnt_by_all(trainer: FullTrainer) -> None:
 def test_training_starts_afresh_every_time(trainer: FullTrainer) -> None:
     """No momentum and no chance is left over from the task before."""
     weights = trainer.initial()
-    params = Params(optimizer_args={"momentum": 0.9}, epochs=2, learning_rate=0.1, seed=4)
+    params = TrainingParams(optimizer_args={"momentum": 0.9}, epochs=2, learning_rate=0.1, seed=4)
     first = trainer.train(weights, rows(40), params)
     again = trainer.train(weights, rows(40), params)
     for name in weights:
@@ -190,7 +190,7 @@ def test_a_task_goes_on_with_the_state_that_another_trainer_left(
     assert isinstance(one, Remembers)
     assert isinstance(other, Remembers)
     fields: dict[str, Any] = {"optimizer": optimizer, "optimizer_args": args, "batch_size": 40}
-    kept, plain = Params(**fields, keep_state=True), Params(**fields)
+    kept, plain = TrainingParams(**fields, keep_state=True), TrainingParams(**fields)
     at_once = one.train(one.initial(), rows(40), replace(plain, epochs=2)).weights
     half = one.train(one.initial(), rows(40), kept).weights
     state = through_a_file(one.state())
@@ -217,7 +217,7 @@ def test_what_layers_draw_by_chance_comes_from_the_tasks_seed(
     """Which units dropout leaves out, say: the same task gives the same update, another another."""
 
     def step(seed: int) -> Weights:
-        params = Params(batch_size=40, learning_rate=0.1, seed=seed)
+        params = TrainingParams(batch_size=40, learning_rate=0.1, seed=seed)
         return trainer.train(weights, rows(40), params).weights
 
     trainer = make(framework, dropping(framework, monkeypatch))
@@ -249,9 +249,9 @@ def dropping(framework: str, monkeypatch: pytest.MonkeyPatch) -> Structure:
 def test_arrays_that_cross_the_border_are_copies(trainer: FullTrainer) -> None:
     """What was handed out does not change under its owner."""
     weights = trainer.initial()
-    update = trainer.train(weights, rows(32), Params())
+    update = trainer.train(weights, rows(32), TrainingParams())
     kept = {name: array.copy() for name, array in update.weights.items()}
-    trainer.train(update.weights, rows(32, seed=1), Params(learning_rate=1.0))
+    trainer.train(update.weights, rows(32, seed=1), TrainingParams(learning_rate=1.0))
     for name, array in kept.items():
         np.testing.assert_array_equal(update.weights[name], array)
 
@@ -259,7 +259,7 @@ def test_arrays_that_cross_the_border_are_copies(trainer: FullTrainer) -> None:
 def test_weights_are_taken_from_a_read_only_blob(trainer: FullTrainer) -> None:
     """That is what an agent has: views into bytes."""
     blob = bytes(encode(trainer.initial(), LAYOUT))
-    update = trainer.train(decode(blob, LAYOUT), rows(32), Params())
+    update = trainer.train(decode(blob, LAYOUT), rows(32), TrainingParams())
     assert encode(trainer.initial(), LAYOUT) == blob
     LAYOUT.check(update.weights)
 
@@ -280,13 +280,13 @@ def test_training_stops_at_the_next_batch(trainer: FullTrainer) -> None:
     """Stopped passes through, and the trainer can be used again."""
     asked = iter([False, False, True])
     with pytest.raises(Stopped):
-        trainer.train(trainer.initial(), rows(99).watched(lambda: next(asked)), Params())
-    trainer.train(trainer.initial(), rows(9), Params())
+        trainer.train(trainer.initial(), rows(99).watched(lambda: next(asked)), TrainingParams())
+    trainer.train(trainer.initial(), rows(9), TrainingParams())
 
 
 def test_a_single_row_is_a_batch_too(trainer: FullTrainer) -> None:
     """The smallest short batch."""
-    assert trainer.train(trainer.initial(), rows(33), Params(batch_size=32)).examples == 33
+    assert trainer.train(trainer.initial(), rows(33), TrainingParams(batch_size=32)).examples == 33
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_data_that_do_not_fit_the_model_are_refused(
     """In one sentence, with the shapes."""
     for call in (trainer.train, trainer.evaluate):
         with pytest.raises(TrainingError, match=sentence):
-            call(trainer.initial(), of(x, y), Params())
+            call(trainer.initial(), of(x, y), TrainingParams())
 
 
 @pytest.mark.parametrize("shape", [(64,), (0, 64), (2, 65), ()])
@@ -326,7 +326,7 @@ def test_weights_that_do_not_fit_the_model_are_refused(trainer: FullTrainer) -> 
     """By the tensor's name."""
     weights = {**trainer.initial(), "layers.1.bias": np.zeros(11, np.float32)}
     with pytest.raises(LayoutError, match=r"layers\.1\.bias.*\(11,\)"):
-        trainer.train(weights, rows(4), Params())
+        trainer.train(weights, rows(4), TrainingParams())
 
 
 @pytest.mark.parametrize("change", [{"optimizer": "lion"}, {"loss": "ctc"}])
@@ -335,12 +335,12 @@ def test_what_the_framework_cannot_do_is_refused(
 ) -> None:
     """Rather than trained with something else."""
     with pytest.raises(TrainingError, match=f"'{next(iter(change.values()))}'"):
-        trainer.train(trainer.initial(), rows(4), Params(**change))  # type: ignore[arg-type]
+        trainer.train(trainer.initial(), rows(4), TrainingParams(**change))  # type: ignore[arg-type]
 
 
 def test_training_that_diverges_makes_no_update(trainer: FullTrainer) -> None:
     """NaN never leaves the agent."""
-    params = Params(learning_rate=1e30, epochs=3)
+    params = TrainingParams(learning_rate=1e30, epochs=3)
     with (
         np.errstate(all="ignore"),
         pytest.raises(TrainingError, match="a lower learning_rate may help"),
@@ -369,7 +369,7 @@ def rounds_to_90_percent(
     for number in range(1, 31):
         updates = []
         for agent in pick(number):
-            params = Params(
+            params = TrainingParams(
                 batch_size=config["batch_size"],
                 epochs=config["epochs"],
                 learning_rate=config["learning_rate"],
@@ -378,7 +378,7 @@ def rounds_to_90_percent(
             update = fleet[agent].train(decode(base, LAYOUT), data[agent], params)
             updates.append((update.examples, encode_delta(update.weights, base, LAYOUT)))
         base = average(base, updates)
-        scores = fleet[0].evaluate(decode(base, LAYOUT), held_out, Params())
+        scores = fleet[0].evaluate(decode(base, LAYOUT), held_out, TrainingParams())
         if scores["accuracy"] >= 0.9:
             return number
     return 31
@@ -411,7 +411,7 @@ def test_one_job_over_keras_tflite_and_torch_agents_averages_all_of_them() -> No
     )
     assert waiting == []
     weights = fleet["1"].initial()
-    params = Params(batch_size=40, learning_rate=0.2)
+    params = TrainingParams(batch_size=40, learning_rate=0.2)
     updates = [fleet["2"].train(weights, d, params).weights for d in data.values()]
     for name, weight in made.weights.items():
         mean = sum(update[name].astype(np.float64) for update in updates) / 3

@@ -11,7 +11,7 @@ from fedbus.data import Dataset, of
 from fedbus.layout import Array, Role, Weights
 from fedbus.plugins import Describes, Trainer
 from fedbus.testing.simulation import simulate
-from fedbus.training import Params, Structure, Update
+from fedbus.training import Structure, TrainingParams, Update
 from tests.packages import Install
 
 MADE: list[Update] = []
@@ -41,7 +41,7 @@ class Recorded:
         first: Weights = self._inner.initial()
         return first
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         MADE.append(self._inner.train(weights, data, params))
         return MADE[-1]
 

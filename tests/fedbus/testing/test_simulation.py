@@ -18,7 +18,7 @@ from fedbus.testing.simulation import (
     model_of,
     simulate,
 )
-from fedbus.training import Params, Update
+from fedbus.training import TrainingParams, Update
 from fedbus.wire.states import RoundState
 
 SLOPE, OFFSET = 3.0, -1.0
@@ -34,7 +34,7 @@ class Line:
         """Begin flat."""
         return {"slope": np.full(1, self._start, np.float32), "offset": np.zeros(1, np.float32)}
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         """Take gradient steps."""
         slope, offset = weights["slope"].copy(), weights["offset"].copy()
         for x, y in data.steps(params):
@@ -43,7 +43,7 @@ class Line:
             offset -= params.learning_rate * error.mean()
         return Update({"slope": slope, "offset": offset}, data.examples, {"loss": 0.0})
 
-    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> dict[str, float]:
+    def evaluate(self, weights: Weights, data: Dataset, params: TrainingParams) -> dict[str, float]:
         """Mean squared error."""
         assert params.batch_size
         losses = [
@@ -118,7 +118,7 @@ def test_a_job_file_with_faults_is_refused_with_all_of_them() -> None:
 class Pressed(Line):
     """Somebody presses Ctrl-C while it trains."""
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         signal.raise_signal(signal.SIGINT)
         return super().train(weights, data, params)
 
@@ -126,7 +126,7 @@ class Pressed(Line):
 class Raising(Line):
     """On one agent it raises by itself what Ctrl-C raises."""
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         if data.examples < 64:
             raise KeyboardInterrupt("mine")
         return super().train(weights, data, params)

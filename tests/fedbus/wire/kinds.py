@@ -2,6 +2,7 @@
 
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -31,7 +32,7 @@ def bounds(hint: object) -> tuple[Any, dict[str, Any]]:
     if get_origin(hint) is Annotated:
         bare, *notes = get_args(hint)
         for note in notes:
-            for constraint in getattr(note, "metadata", ()):
+            for constraint in (note, *getattr(note, "metadata", ())):
                 for name in ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern"):
                     if getattr(constraint, name, None) is not None:
                         said[name] = getattr(constraint, name)
@@ -54,7 +55,7 @@ def values(hint: object) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one per k
         shortest = said.get("min_length", 0)
         longest = min(said.get("max_length", 4), shortest + 3)
         return st.lists(values(args[0]), min_size=shortest, max_size=longest).map(tuple)
-    if origin is dict:
+    if origin in (dict, Mapping):
         return st.dictionaries(values(args[0]), values(args[1]), max_size=3)
     if bare is Any:
         plain = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=9)
@@ -128,7 +129,7 @@ def _example(hint: object, name: str) -> object:  # noqa: PLR0911 - one per kind
         return args[0]
     if origin is tuple:
         return (_example(args[0], name),)
-    if origin is dict:
+    if origin in (dict, Mapping):
         return {_example(args[0], name): _example(args[1], name)}
     if bare is str and "{64}" in said.get("pattern", ""):
         return "0123456789abcdef" * 4

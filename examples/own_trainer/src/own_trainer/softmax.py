@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fedbus import Array, Dataset, Metrics, Params, Structure, Update, Weights
+from fedbus import Array, Dataset, Metrics, Structure, TrainingParams, Update, Weights
 
 
 class SoftmaxTrainer:
@@ -15,7 +15,7 @@ class SoftmaxTrainer:
         """Begin with nothing."""
         return {"bias": np.zeros(self.shape[1], np.float32), "w": np.zeros(self.shape, np.float32)}
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         """Go downhill, one batch at a time."""
         new = {name: array.copy() for name, array in weights.items()}
         for x, y in data.steps(params):
@@ -24,7 +24,7 @@ class SoftmaxTrainer:
             new["bias"] -= params.learning_rate * wrong.mean(axis=0)
         return Update(new, data.examples, self.evaluate(new, data, params))
 
-    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Metrics:
+    def evaluate(self, weights: Weights, data: Dataset, params: TrainingParams) -> Metrics:
         """Score; optional, and what an agent with the role `evaluate` needs."""
         del params
         loss = right = 0.0

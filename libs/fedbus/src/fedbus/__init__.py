@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fedbus.layout import Array, Weights
     from fedbus.loading import load_into
     from fedbus.plugins import AgentInfo
-    from fedbus.training import Metrics, Params, Structure, Update
+    from fedbus.training import Metrics, Structure, TrainingParams, Update
 
 __all__ = [
     "AgentInfo",
@@ -23,10 +23,10 @@ __all__ = [
     "FedbusError",
     "Format",
     "Metrics",
-    "Params",
     "Stopped",
     "Structure",
     "TrainingError",
+    "TrainingParams",
     "Update",
     "Weights",
     "load_into",
@@ -40,7 +40,7 @@ _HOMES = {
     "FedbusError": "fedbus.errors",
     "Format": "fedbus.data",
     "Metrics": "fedbus.training",
-    "Params": "fedbus.training",
+    "TrainingParams": "fedbus.training",
     "Stopped": "fedbus.errors",
     "Structure": "fedbus.training",
     "TrainingError": "fedbus.errors",

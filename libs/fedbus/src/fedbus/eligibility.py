@@ -13,8 +13,9 @@ from typing import Any
 
 from fedbus.catalogue import FRAMEWORKS, at_most, slots
 from fedbus.text import listed
+from fedbus.training import Reading, TrainingParams
 from fedbus.wire.states import AgentFacts, ModelNeeds
-from fedbus.wire.values import BASE, Reading, TrainingParams
+from fedbus.wire.values import BASE
 
 MODEL_COPIES = 4
 """Copies of a model's bytes held while training, beside the base: weights, gradients, new weights,

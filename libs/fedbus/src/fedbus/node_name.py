@@ -7,7 +7,8 @@ without a word. So the login decides, and a FEDBUS_NAME that contradicts it is r
 import re
 
 from fedbus.errors import SettingsError
-from fedbus.wire.values import IDENT, IDENT_SAID, ROLES
+from fedbus.scalars import IDENT, IDENT_SAID
+from fedbus.wire.values import ROLES
 
 DEFAULT = "1"
 

@@ -15,10 +15,10 @@ from pydantic_core import ErrorDetails
 from fedbus.bus.base import BrokerAddress
 from fedbus.errors import SettingsError
 from fedbus.node_name import node_name
+from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.setting_names import PREFIX
 from fedbus.wire import topics
 from fedbus.wire.jobfile.faults import nearest
-from fedbus.wire.values import IDENT, IDENT_SAID
 
 
 class ServiceSettings(BaseModel):

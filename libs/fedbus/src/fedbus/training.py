@@ -1,12 +1,29 @@
-"""What passes between an agent and a trainer: parameters in, an update out. Pure."""
+"""The trainer API: training parameters, what an update holds, and figures. Pure.
+
+`TrainingParams` is what a task carries on the wire and what a trainer is called with: one class,
+which pydantic reads from a message (see `scalars.py`) and a trainer takes as it is.
+"""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fedbus.errors import TrainingError
 from fedbus.layout import Weights
+from fedbus.scalars import (
+    Bounds,
+    Flag,
+    Ident,
+    Number,
+    RoundNumber,
+    Signed,
+    Strict,
+    Text,
+    Whole,
+    Word,
+)
+from fedbus.wire.limits import MAX_METRICS, MAX_SCHEDULERS, MAX_TRANSFORMS
 
 Metrics = Mapping[str, float]
 """Named figures: `loss`, `accuracy`, and whatever else a trainer measures."""
@@ -18,8 +35,13 @@ It is the model card's entry for that framework, in which `blob`, a manifest on 
 the bytes. It holds data, never code, and nothing in it is pickled.
 """
 
-Argument = bool | int | float | str | tuple[float, ...] | tuple[int, ...]
-"""What an argument of an optimizer or a scheduler may be."""
+Argument = (
+    Flag | Signed | Number | Word | Annotated[tuple[Signed | Number, ...], Bounds(max_length=256)]
+)
+"""The value of an argument of an optimizer, a scheduler or a transform."""
+
+Arguments = Annotated[Mapping[Ident, Argument], Bounds(max_length=64)]
+"""Arguments by name, as the job file spells them."""
 
 CROSS_ENTROPY = frozenset(
     {"categorical_crossentropy", "sparse_categorical_crossentropy", "cross_entropy"}
@@ -28,58 +50,86 @@ CROSS_ENTROPY = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """A scheduler by name, with the arguments the job gives it; `parts` are those it is made of."""
+class SchedulerPart:
+    """A scheduler or callback of which another one is made."""
 
-    name: str
-    args: Mapping[str, Argument] = field(default_factory=dict)
-    parts: tuple["Chosen", ...] = ()
+    name: Word
+    args: Arguments = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerParams(SchedulerPart):
+    """How the learning rate changes; `parts` are the schedulers that this one is made of."""
+
+    parts: Annotated[tuple[SchedulerPart, ...], Bounds(max_length=MAX_SCHEDULERS)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Warmup:
+class WarmupParams:
     """What stands in for the scheduler in a job's first `epochs`.
 
     Without a scheduler of its own the learning rate is multiplied, after x batches, by
     factor * (1 - x / iters) + x / iters, and by 1 from x = iters on.
     """
 
-    epochs: int
-    iters: int = 1
-    factor: float = 1.0
-    scheduler: Chosen | None = None
+    epochs: Annotated[int, Strict(ge=1, le=100_000)]
+    iters: Annotated[int, Strict(ge=1, le=100_000_000)] = 1
+    factor: Annotated[float, Strict(gt=0, le=1000, allow_inf_nan=False)] = 1.0
+    scheduler: SchedulerParams | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Params:
-    """How to train: one entry of a job's `config`, its optimizer, and the task's seed.
+class TransformParams:
+    """A step between an agent's own pipeline and its trainer, as aerOS writes one."""
 
-    `epochs` passes over the data, each of at most `steps_per_epoch` batches of `batch_size` rows.
-    Given the same seed, data and weights, a trainer on one machine makes the same update again.
+    id: Ident
+    parameters: Arguments = field(default_factory=dict)
 
-    `optimizer_args` are those the job gives, in its words, the learning rate apart; what it leaves
-    out is the framework's own default. `round` is the job's, 1 for the first. `mixed` precision is
-    for devices that have it; others train in full. With `keep_state` the trainer's `state`, if it
-    has that, is asked for after training; else nothing of it need be remembered.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a job wants an agent's data read: plug-ins by name, which the agent's owner must allow.
+
+    `loader` None is the agent's own; `transforms` follow those of the agent's own pipeline.
     """
 
-    batch_size: int = 32
-    epochs: int = 1
-    steps_per_epoch: int | None = None
-    learning_rate: float = 0.01
-    optimizer: str = "sgd"
-    optimizer_args: Mapping[str, Argument] = field(default_factory=dict)
-    scheduler: Chosen | None = None
-    warmup: Warmup | None = None
+    loader: Ident | None = None
+    transforms: Annotated[tuple[TransformParams, ...], Bounds(max_length=MAX_TRANSFORMS)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingParams:
+    """How to train and what to measure, from the job file to the trainer.
+
+    `epochs` passes over the data, each of at most `steps_per_epoch` batches of `batch_size` rows;
+    `steps_per_epoch` None is every batch there is. Given the same seed, data and weights, a trainer
+    on one machine returns the same update again. `round` is the job's, 1 for the first.
+
+    `optimizer_args` are those the job gives, in its words, the learning rate apart; what it leaves
+    out is the framework's own default. `mixed` precision is for devices that have it; others train
+    in full. With `keep_state` an agent continues with the optimizer and the scheduler of its
+    previous task of this job: the trainer's `state`, if it has that method, is read after training.
+    `reading` has been applied when a trainer is called; None keeps the agent's own pipeline.
+    """
+
+    batch_size: Annotated[int, Strict(ge=1, le=1_000_000)] = 32
+    epochs: Annotated[int, Strict(ge=1, le=100_000)] = 1
+    steps_per_epoch: Annotated[int, Strict(ge=1, le=100_000_000)] | None = None
+    learning_rate: Annotated[float, Strict(gt=0, le=1000, allow_inf_nan=False)] = 0.01
+    optimizer: Text = "sgd"
+    optimizer_args: Arguments = field(default_factory=dict)
+    scheduler: SchedulerParams | None = None
+    warmup: WarmupParams | None = None
     precision: Literal["full", "mixed"] = "full"
-    loss: str = "categorical_crossentropy"
-    metrics: tuple[str, ...] = ("accuracy",)
-    round: int = 1
-    seed: int = 0
-    keep_state: bool = False
+    keep_state: Flag = False
+    loss: Text = "categorical_crossentropy"
+    metrics: Annotated[tuple[Text, ...], Bounds(max_length=MAX_METRICS)] = ("accuracy",)
+    reading: Reading | None = None
+    round: RoundNumber = 1
+    seed: Whole = 0
 
     def number(self, name: str, default: float) -> float:
-        """Return an argument of the optimizer that is one number.
+        """Return an argument of the optimizer that is one number, or the default.
 
         Raises:
             TrainingError: it is something else.

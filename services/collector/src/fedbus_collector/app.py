@@ -9,9 +9,9 @@ from pydantic import Field
 from fedbus import plugins, service
 from fedbus.node import Identity
 from fedbus.plugins import Folds
+from fedbus.scalars import IDENT
 from fedbus.settings import ServiceSettings
 from fedbus.spool import Spools
-from fedbus.wire.values import IDENT
 from fedbus_collector.collection import Means
 from fedbus_collector.contained import Contained
 from fedbus_collector.core import CollectorCore

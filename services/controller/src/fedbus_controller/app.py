@@ -11,9 +11,9 @@ from fedbus.data.reading import make_step
 from fedbus.errors import FedbusError
 from fedbus.node import Identity
 from fedbus.plugins import Selector
+from fedbus.scalars import IDENT
 from fedbus.settings import ServiceSettings
 from fedbus.wire.jobfile import JobFault, Plugins, steps_of
-from fedbus.wire.values import IDENT
 from fedbus_controller.bounded import Bounded
 from fedbus_controller.core import ControllerCore
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from random import Random
 
 from fedbus.plugins import Selector
+from fedbus.training import TrainingParams
 from fedbus.wire.jobfile import JobFile, params
-from fedbus.wire.values import Moment, TrainingParams
+from fedbus.wire.values import Moment
 from fedbus_controller.fleet import Fleet
 
 

@@ -26,6 +26,7 @@ from fedbus.actions import (
 )
 from fedbus.keys import Key
 from fedbus.plugins import Selector
+from fedbus.scalars import IDENT_SAID
 from fedbus.wire.jobfile import JobFileError, parse
 from fedbus.wire.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.messages import (
@@ -71,7 +72,7 @@ from fedbus.wire.topics import (
     SUBMIT,
     Topic,
 )
-from fedbus.wire.values import IDENT_SAID, Moment
+from fedbus.wire.values import Moment
 from fedbus_controller import keys
 from fedbus_controller.brief import Means
 from fedbus_controller.fleet import Fleet

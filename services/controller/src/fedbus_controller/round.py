@@ -132,18 +132,17 @@ class Round:
 
     def _ask_agent(self, agent: str) -> Ask:
         plan, brief = self.plan, self._brief
+        seed = brief.chance(agent, plan.task).getrandbits(48)
         task = TrainTask(
             epoch=brief.epoch,
             job=brief.job,
-            round=plan.round,
             task=plan.task,
             base=plan.base,
             collector=plan.collector,
-            params=brief.params,
+            params=replace(brief.params, round=plan.round, seed=seed),
             trainer=brief.file.trainer,
             members=len(plan.roster),
             inline_up_to=self._inline_up_to,
-            seed=brief.chance(agent, plan.task).getrandbits(48),
         )
         # Repeated, it comes without: what should not be said in full twice.
         first = replace(task, inline=self._base) if self._base is not None else None

@@ -7,13 +7,13 @@ from contextlib import suppress
 
 from fedbus.actions import Reply, ReplyTo
 from fedbus.errors import WireError
+from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.text import listed
 from fedbus.wire.jobfile import JobFault, JobFile, JobFileError, Plugins, parse, refusal
 from fedbus.wire.jobfile.tree import read
 from fedbus.wire.json_reader import read_json
 from fedbus.wire.limits import MAX_JOB_FILE_BYTES
 from fedbus.wire.messages import JobLoaded
-from fedbus.wire.values import IDENT, IDENT_SAID
 
 NO_ID = "not a job's id; send it bare, or as a JSON string"
 

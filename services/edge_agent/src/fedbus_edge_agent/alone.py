@@ -15,9 +15,9 @@ from typing import Final
 from fedbus.actions import Action, Note, Run
 from fedbus.catalogue import as_trained
 from fedbus.errors import Stopped
+from fedbus.training import TrainingParams
 from fedbus.wire.jobfile import JobFile, params
 from fedbus.wire.limits import MAX_TEXT_CHARACTERS
-from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent.failure import sentence_of
 from fedbus_edge_agent.flag import Flag
 from fedbus_edge_agent.keys import ReportWrite, StandaloneWork
@@ -61,10 +61,13 @@ class Lesson:
     job: str
     model: str
     version: str
-    round: int
     params: TrainingParams
     trainer: str | None
-    seed: int
+
+    @property
+    def round(self) -> int:
+        """Number of the round, 1 for the first."""
+        return self.params.round
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +174,13 @@ class Alone:
         job, file = next(iter(self._files.items()))
         report = replace(self._reports[job], phase="TRAINING")
         number = report.round + 1
+        seed = int(hashlib.sha256(f"{job}/{number}".encode()).hexdigest()[:12], 16)
         lesson = Lesson(
             job=job,
             model=report.model_name,
             version=report.model_version,
-            round=number,
-            params=params(file),
+            params=replace(params(file), round=number, seed=seed),
             trainer=file.trainer,
-            seed=int(hashlib.sha256(f"{job}/{number}".encode()).hexdigest()[:12], 16),
         )
         flag = Flag()
         self._current = job, flag

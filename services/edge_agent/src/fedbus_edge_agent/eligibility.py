@@ -10,9 +10,9 @@ from typing import Any
 
 from fedbus.eligibility import RowFormat, batch_memory_reason, resources_reason
 from fedbus.errors import FedbusError
+from fedbus.training import TrainingParams
 from fedbus.wire.announced_names import classes_in, columns_in
 from fedbus.wire.states import AgentFacts
-from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent.trainers import Chooses
 
 

@@ -17,10 +17,10 @@ from fedbus.eligibility import input_reason, resources_reason
 from fedbus.errors import FedbusError, StoreError
 from fedbus.http import Doors
 from fedbus.shell import Shell
+from fedbus.training import TrainingParams
 from fedbus.wire import codec
 from fedbus.wire.jobfile import JobFile, JobFileError, differences, params, parse
 from fedbus.wire.limits import MAX_CARD_BYTES, MAX_JOB_FILE_BYTES
-from fedbus.wire.values import TrainingParams
 from fedbus_edge_agent import openapi
 from fedbus_edge_agent.alone import CancelJob, StartJob
 from fedbus_edge_agent.core import AgentCore

@@ -4,9 +4,9 @@ import re
 
 from aiohttp import web
 
+from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.wire import codec
 from fedbus.wire.states import JobFault
-from fedbus.wire.values import IDENT, IDENT_SAID
 from fedbus_edge_agent.reports import Problem
 
 _NAME = re.compile(IDENT)

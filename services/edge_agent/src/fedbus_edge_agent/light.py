@@ -53,7 +53,7 @@ class LightBench:
         blob = blank(model.layout, "delta")
         numbers = flat(blob, model.layout)
         whole = numbers.size // PATTERN * PATTERN
-        drawn = pattern(task.seed)
+        drawn = pattern(task.params.seed)
         numbers[:whole].reshape(-1, PATTERN)[:] = drawn
         numbers[whole:] = drawn[: numbers.size - whole]
         self._on_update(task, blob)

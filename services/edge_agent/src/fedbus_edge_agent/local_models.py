@@ -21,11 +21,12 @@ from fedbus.frameworks.tflite_signatures import check_trainable
 from fedbus.frameworks.tflite_verify import verify
 from fedbus.layout import Layout
 from fedbus.npz import read_blob
+from fedbus.scalars import IDENT
 from fedbus.weights import blob_size
 from fedbus.wire import codec
 from fedbus.wire.cards import files_of, named_files
 from fedbus.wire.states import ModelCard
-from fedbus.wire.values import IDENT, Manifest
+from fedbus.wire.values import Manifest
 from fedbus_edge_agent.reports import ModelMetadata, ModelReport
 
 _NAME = re.compile(IDENT)

@@ -11,7 +11,7 @@ from fedbus import npz
 from fedbus.errors import LayoutError, TrainingError
 from fedbus.layout import Array
 from fedbus.plugins import Remembers, Trainer
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 from fedbus_edge_agent.round_files import RoundFiles
 
 _MADE_FOR: Final = "fedbus:made_for"
@@ -25,7 +25,7 @@ class States:
 
     files: RoundFiles
 
-    def recall(self, trainer: Trainer, job: str, params: Params) -> bool:
+    def recall(self, trainer: Trainer, job: str, params: TrainingParams) -> bool:
         """Let a trainer go on where an earlier round of a job left it.
 
         False: it begins afresh, for there was none, or one of another optimizer, or a torn file.
@@ -38,7 +38,7 @@ class States:
             trainer.resume(state)
         return state is not None
 
-    def keep(self, trainer: Trainer, job: str, params: Params) -> None:
+    def keep(self, trainer: Trainer, job: str, params: TrainingParams) -> None:
         """Keep what a trainer remembers of the round it has just trained.
 
         Raises:
@@ -58,7 +58,7 @@ class States:
         self.files.forget(job)
 
 
-def _wanted(params: Params) -> str:
+def _wanted(params: TrainingParams) -> str:
     """Say what of a job decides whether a state is of use: all but the learning rate."""
     args = sorted(params.optimizer_args.items())
     return f"{params.optimizer} {args} {params.scheduler} {params.warmup}"

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
-
+from fedbus.scalars import Bounds, Flag, Ident, Number, Text, Whole
 from fedbus.wire.limits import MAX_STRUCTURES, MAX_TENSORS
 from fedbus.wire.states import JobFault, TensorSpec
-from fedbus.wire.values import Flag, Ident, Metrics, Number, Text, Whole
+from fedbus.wire.values import Metrics
 
 JobPhase = Literal["WAITING", "TRAINING", "FINISHED", "INTERRUPTED", "FAILED"]
 OVER: frozenset[JobPhase] = frozenset({"FINISHED", "INTERRUPTED", "FAILED"})
@@ -30,9 +29,9 @@ class JobReport:
     progress: Number = 0.0
     examples: Whole = 0
     metrics: Metrics = field(default_factory=dict)
-    rounds: Annotated[tuple[Metrics, ...], Field(max_length=1000)] = ()
-    weights: Annotated[str, Field(max_length=256)] | None = None
-    ignored: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
+    rounds: Annotated[tuple[Metrics, ...], Bounds(max_length=1000)] = ()
+    weights: Annotated[str, Bounds(max_length=256)] | None = None
+    ignored: Annotated[tuple[Text, ...], Bounds(max_length=16)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +40,9 @@ class ModelMetadata:
 
     model: Ident
     model_version: Ident = "1"
-    layout: Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=MAX_TENSORS)]
+    layout: Annotated[tuple[TensorSpec, ...], Bounds(min_length=1, max_length=MAX_TENSORS)]
     structures: Annotated[
-        dict[Ident, dict[str, Any]], Field(min_length=1, max_length=MAX_STRUCTURES)
+        dict[Ident, dict[str, Any]], Bounds(min_length=1, max_length=MAX_STRUCTURES)
     ]
     input: dict[str, Any] = field(default_factory=dict)
 

@@ -10,8 +10,9 @@ from fedbus.errors import PluginError
 from fedbus.frameworks.installed import is_installed
 from fedbus.plugins import TrainerFactory
 from fedbus.text import listed
+from fedbus.training import Reading
 from fedbus.wire.states import ModelCard
-from fedbus.wire.values import BASE, Reading
+from fedbus.wire.values import BASE
 
 
 @runtime_checkable

@@ -17,17 +17,16 @@ from fedbus.file_blob import FileBlob
 from fedbus.frameworks.tflite_admission import TFLITE, Admission
 from fedbus.layout import Layout, Weights
 from fedbus.plugins import Evaluates, Remembers, Trainer, TrainerFactory
-from fedbus.training import Update
+from fedbus.training import Reading, TrainingParams, Update
 from fedbus.weights import Blob, decode, encode_delta
 from fedbus.wire import codec
 from fedbus.wire.announced_names import names_of
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus.wire.states import ModelCard
-from fedbus.wire.values import Manifest, Reading, TrainingParams
+from fedbus.wire.values import Manifest
 from fedbus_edge_agent.capabilities import memory_mb
 from fedbus_edge_agent.failure import sentence_of
 from fedbus_edge_agent.flag import Flag
-from fedbus_edge_agent.instructions import Training, params_of
 from fedbus_edge_agent.local_tensors import LocalTensors
 from fedbus_edge_agent.made_trainers import Made, MadeTrainers
 from fedbus_edge_agent.outbox import Kept, Outbox
@@ -64,6 +63,22 @@ class Scored:
 
     examples: int
     metrics: dict[str, float]
+
+
+class Training(Protocol):
+    """A training on this agent: a controller's task, or a round of a standalone job."""
+
+    @property
+    def job(self) -> str:
+        """Id of the job."""
+
+    @property
+    def params(self) -> TrainingParams:
+        """How to train."""
+
+    @property
+    def trainer(self) -> str | None:
+        """Trainer that the job names; None leaves it to the agent."""
 
 
 class Bench(Protocol):
@@ -174,14 +189,14 @@ class Workbench:
             FedbusError: no trainer fits, or training failed, its weights are not finite, say.
             Stopped: the flag was raised, whether or not the trainer let that pass.
         """
-        params = params_of(task.params, task.seed, task.round)
+        params = task.params
         with contained():
-            data = flag.watch(self._data(model, task.params).train)
+            data = flag.watch(self._data(model, params).train)
         with contained(), self._working(model, task.trainer) as trainer:
             flag.check()
             if joins_last_row(data.examples, params.batch_size):
                 flag.notes.append(("last_row_joined", _joined(data.examples, params.batch_size)))
-            if task.params.keep_state and isinstance(trainer, Remembers) and task.round > 1:
+            if params.keep_state and isinstance(trainer, Remembers) and params.round > 1:
                 if not self._states.recall(trainer, task.job, params):
                     why = "what the optimizer remembered is not here, or not to be read"
                     flag.notes.append(("began_afresh", why))
@@ -202,10 +217,9 @@ class Workbench:
         made = self._made.last
         if not task.params.keep_state or made is None:
             return
-        params = params_of(task.params, task.seed, task.round)
         try:
             with contained():
-                self._states.keep(made.trainer, task.job, params)
+                self._states.keep(made.trainer, task.job, task.params)
         except Exception as error:  # noqa: BLE001 - a disk, or somebody's trainer
             self._states.forget(task.job)
             flag.notes.append(("state_lost", sentence_of(error)))
@@ -235,7 +249,7 @@ class Workbench:
             if not isinstance(trainer, Evaluates):
                 raise PluginError(f"{type(trainer).__name__} cannot evaluate")
             flag.check()
-            metrics = trainer.evaluate(own or arrays, data, params_of(task.params, 0))
+            metrics = trainer.evaluate(own or arrays, data, task.params)
         return Scored(data.examples, plain(metrics))
 
     @contextmanager

@@ -1,15 +1,13 @@
 """What an accepted job asks of agents, and when it is done."""
 
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from fedbus.wire import codec
-from fedbus.wire.jobfile import params, parse
-from fedbus.wire.jobfile.model import default_quorum
-from fedbus.wire.values import (
+from fedbus.training import (
     Reading,
     SchedulerParams,
     SchedulerPart,
@@ -17,6 +15,9 @@ from fedbus.wire.values import (
     TransformParams,
     WarmupParams,
 )
+from fedbus.wire import codec
+from fedbus.wire.jobfile import params, parse
+from fedbus.wire.jobfile.model import RoundSettings, TrainingConfig, default_quorum
 from tests.fedbus.wire.jobfile.written import AEROS, job_with
 
 
@@ -214,3 +215,14 @@ def test_a_job_cannot_be_changed() -> None:
     job = parse(job_with())
     with pytest.raises(ValidationError):
         job.num_rounds = 1
+
+
+def test_every_key_of_config_and_round_reaches_the_trainer_under_its_name() -> None:
+    """A key that is left behind would be accepted and change nothing."""
+    of_the_round = {"agents", "quorum", "deadline_seconds", "weighted"}
+    named = {*TrainingConfig.model_fields, *RoundSettings.model_fields} - {"config_id"}
+    assert named - of_the_round <= {field.name for field in fields(TrainingParams)}
+    config = {"batch_size": 7, "steps_per_epoch": 5, "epochs": 3, "learning_rate": 0.25}
+    round_ = {"keep_state": True, "precision": "mixed"}
+    told = params(parse(job_with(config=[config], round=round_)))
+    assert {name: getattr(told, name) for name in (config | round_)} == config | round_

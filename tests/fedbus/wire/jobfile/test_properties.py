@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from fedbus.training import TrainingParams
 from fedbus.wire.jobfile import JobFileError, canonical, params, parse
 from fedbus.wire.jobfile.model import PARTS
-from fedbus.wire.values import TrainingParams
 from tests.fedbus.wire.jobfile.written import sentences
 
 # A busy machine is no fault of the job file.

@@ -12,7 +12,7 @@ trainers build what it names.
 """
 
 from fedbus.catalogue.argument import Domain, Takes
-from fedbus.catalogue.checks import Objection, Wished, objections, require, taken
+from fedbus.catalogue.checks import Objection, objections, require, taken
 from fedbus.catalogue.figures import (
     LOWER_IS_BETTER,
     REGRESSIONS,
@@ -38,7 +38,6 @@ __all__ = [
     "Framework",
     "Objection",
     "Takes",
-    "Wished",
     "as_trained",
     "at_most",
     "bounded",

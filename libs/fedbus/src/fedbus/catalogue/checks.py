@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 from fedbus.catalogue import frameworks
 from fedbus.catalogue.argument import Takes
@@ -12,50 +12,16 @@ from fedbus.catalogue.frameworks import FRAMEWORKS, Framework
 from fedbus.catalogue.torch import CYCLED, LAMBDAS, MADE_OF_PARTS
 from fedbus.errors import TrainingError
 from fedbus.text import listed
-from fedbus.training import Argument
+from fedbus.training import (
+    Argument,
+    SchedulerParams,
+    SchedulerPart,
+    TrainingParams,
+    WarmupParams,
+)
 
 _NO_PARTS: Final = MADE_OF_PARTS | {"reducelronplateau"}
 _OFF_AT_ZERO: Final = frozenset({"dampening", "momentum", "weight_decay"})
-
-
-class Part(Protocol):
-    """A scheduler by name."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102 - it is one
-    @property
-    def args(self) -> Mapping[str, Argument]: ...  # noqa: D102
-
-
-class Scheduler(Part, Protocol):
-    """A scheduler by name, and those it is made of."""
-
-    @property
-    def parts(self) -> Sequence[Part]: ...  # noqa: D102
-
-
-class Warmup(Protocol):
-    """What stands in for the scheduler at first."""
-
-    @property
-    def scheduler(self) -> Scheduler | None: ...  # noqa: D102
-
-
-class Wished(Protocol):
-    """What a job asks of a framework: `Params` of a trainer and `TrainingParams` of the wire."""
-
-    @property
-    def optimizer(self) -> str: ...  # noqa: D102
-    @property
-    def optimizer_args(self) -> Mapping[str, Argument]: ...  # noqa: D102
-    @property
-    def scheduler(self) -> Scheduler | None: ...  # noqa: D102
-    @property
-    def warmup(self) -> Warmup | None: ...  # noqa: D102
-    @property
-    def loss(self) -> str: ...  # noqa: D102
-    @property
-    def metrics(self) -> Sequence[str]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +39,7 @@ class Objection:
         return f"{sentence}; {self.hint}" if self.hint else sentence
 
 
-def objections(among: Collection[str], params: Wished) -> tuple[Objection, ...]:
+def objections(among: Collection[str], params: TrainingParams) -> tuple[Objection, ...]:
     """Say what keeps each of some frameworks from doing what a job asks: nothing if one can.
 
     Where none can, it is what keeps the one that comes nearest. Frameworks that are not ours are
@@ -85,7 +51,7 @@ def objections(among: Collection[str], params: Wished) -> tuple[Objection, ...]:
     return min((tuple(_of(name, judged, params)) for name in judged), key=len)
 
 
-def require(framework: str, params: Wished) -> None:
+def require(framework: str, params: TrainingParams) -> None:
     """Refuse what a framework of ours cannot do, before it trains or scores.
 
     Raises:
@@ -101,7 +67,7 @@ def taken(framework: str, optimizer: str, args: Mapping[str, Argument]) -> dict[
     return {name: value for name, value in args.items() if name in takes}
 
 
-def _of(framework: str, judged: Sequence[str], params: Wished) -> Iterator[Objection]:
+def _of(framework: str, judged: Sequence[str], params: TrainingParams) -> Iterator[Objection]:
     has = FRAMEWORKS[framework]
     yield from _optimizer(framework, judged, params)
     measured = {"loss", *params.metrics}
@@ -129,7 +95,9 @@ def _of(framework: str, judged: Sequence[str], params: Wished) -> Iterator[Objec
             yield replace(found, word=metric)
 
 
-def _optimizer(framework: str, judged: Sequence[str], params: Wished) -> Iterator[Objection]:
+def _optimizer(
+    framework: str, judged: Sequence[str], params: TrainingParams
+) -> Iterator[Objection]:
     name, args, has = params.optimizer, params.optimizer_args, FRAMEWORKS[framework]
     if name not in has.optimizers:
         known = {other: f.optimizers for other, f in FRAMEWORKS.items()}
@@ -161,7 +129,7 @@ class _Places:
 
 
 def _scheduler(
-    framework: str, judged: Sequence[str], chosen: Scheduler, places: _Places
+    framework: str, judged: Sequence[str], chosen: SchedulerParams, places: _Places
 ) -> Iterator[Objection]:
     yield from _part(framework, judged, chosen, places)
     inside = f"{places.args}.schedulers"
@@ -189,7 +157,7 @@ def _scheduler(
 
 
 def _part(
-    framework: str, judged: Sequence[str], chosen: Part, places: _Places
+    framework: str, judged: Sequence[str], chosen: SchedulerPart, places: _Places
 ) -> Iterator[Objection]:
     if chosen.name not in FRAMEWORKS[framework].schedulers:
         known = {other: f.schedulers for other, f in FRAMEWORKS.items()}
@@ -226,7 +194,7 @@ def _cycle(args: Mapping[str, Argument], place: str) -> Iterator[Objection]:
 
 
 def _fits(
-    params: Wished, chosen: Scheduler, places: _Places, measured: Collection[str]
+    params: TrainingParams, chosen: SchedulerParams, places: _Places, measured: Collection[str]
 ) -> Iterator[Objection]:
     """Hold a scheduler against the rest of the job."""
     monitor = chosen.args.get("monitor")
@@ -247,7 +215,7 @@ def _fits(
 
 
 def _warmup(
-    framework: str, judged: Sequence[str], params: Wished, warmup: Warmup
+    framework: str, judged: Sequence[str], params: TrainingParams, warmup: WarmupParams
 ) -> Iterator[Objection]:
     if not FRAMEWORKS[framework].warms_up:
         able = listed([name for name, has in FRAMEWORKS.items() if has.warms_up])

@@ -1,27 +1,14 @@
 """Whether a scheduler or callback can ever act, where it begins afresh in every round. Pure."""
 
-from typing import Protocol
-
-from fedbus.catalogue.checks import Part, Scheduler
 from fedbus.catalogue.torch import BY_STEP
+from fedbus.training import SchedulerParams, SchedulerPart, TrainingParams
 
 _AT_ONCE = BY_STEP | {"constantlr", "linearlr", "terminateonnan"}
 """What acts from the first batch on."""
 _PATIENCE = {"reducelronplateau": 10, "earlystopping": 0}
 
 
-class Rounds(Protocol):
-    """What a job says of its rounds: `TrainingParams` of the wire."""
-
-    @property
-    def epochs(self) -> int: ...  # noqa: D102 - it is that
-    @property
-    def keep_state(self) -> bool: ...  # noqa: D102
-    @property
-    def scheduler(self) -> Scheduler | None: ...  # noqa: D102
-
-
-def idle(params: Rounds) -> str:
+def idle(params: TrainingParams) -> str:
     """Say why a job's scheduler changes nothing in any round; empty if it may."""
     chosen = params.scheduler
     if chosen is None or params.keep_state or (first := _first(chosen)) < params.epochs:
@@ -37,7 +24,7 @@ def _epochs(count: int) -> str:
     return "1 epoch" if count == 1 else f"{count} epochs"
 
 
-def _first(chosen: Scheduler) -> int:
+def _first(chosen: SchedulerParams) -> int:
     """Count the epochs after which it can change something for the first time."""
     parts = [_of_part(part) for part in chosen.parts]
     if chosen.name == "sequentiallr" and all(part.name not in BY_STEP for part in chosen.parts):
@@ -45,7 +32,7 @@ def _first(chosen: Scheduler) -> int:
     return min(parts) if parts else _of_part(chosen)
 
 
-def _of_part(chosen: Part) -> int:
+def _of_part(chosen: SchedulerPart) -> int:
     name, rule = chosen.name, chosen.args.get("lr_lambda")
     if name in _AT_ONCE or rule in {"constant", "linear"}:
         return 0
@@ -56,7 +43,7 @@ def _of_part(chosen: Part) -> int:
     return _least(chosen, "milestones") if name == "multisteplr" else 1
 
 
-def _patience(chosen: Part) -> int:
+def _patience(chosen: SchedulerPart) -> int:
     """Count the epochs that are no better, and the first, which is better than none."""
     if chosen.args.get("restore_best_weights"):
         return 0
@@ -65,6 +52,6 @@ def _patience(chosen: Part) -> int:
     return max(patience, 2) if "baseline" in chosen.args else max(patience, 1) + 1
 
 
-def _least(chosen: Part, arg: str) -> int:
+def _least(chosen: SchedulerPart, arg: str) -> int:
     value = chosen.args.get(arg)
     return int(min(value)) if isinstance(value, tuple) else int(value or 0)

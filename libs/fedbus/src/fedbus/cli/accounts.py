@@ -15,7 +15,8 @@ from fedbus.bus.broker_files import BrokerConfig, acl_file, names_in, new_passwo
 from fedbus.cli import show
 from fedbus.client.errors import Failed
 from fedbus.errors import SettingsError
-from fedbus.wire.values import IDENT_SAID, ROLES, is_node
+from fedbus.scalars import IDENT_SAID
+from fedbus.wire.values import ROLES, is_node
 
 BROKER_USER = "mosquitto"
 """Whom Mosquitto becomes when root starts it."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from fedbus import clock
 from fedbus.cli import show
 from fedbus.errors import SettingsError
+from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.wire.jobfile import JobFileError, listing, made_id, parse
 from fedbus.wire.limits import MAX_IDENT_CHARACTERS, MAX_JOB_FILE_BYTES
-from fedbus.wire.values import IDENT, IDENT_SAID
 
 STDIN = "-"
 _WHAT = 'a job file is JSON, as {"model_name": "digits", "num_rounds": 5}'

@@ -2,8 +2,8 @@
 
 from fedbus.eligibility import training_memory_bytes
 from fedbus.layout import Layout
+from fedbus.training import TrainingParams
 from fedbus.wire.states import ModelCard
-from fedbus.wire.values import TrainingParams
 
 _MIB = 2**20
 

@@ -3,7 +3,7 @@
 import re
 
 from fedbus.errors import SettingsError
-from fedbus.wire.values import IDENT, IDENT_SAID
+from fedbus.scalars import IDENT, IDENT_SAID
 
 
 def ident(what: str, name: str) -> str:

@@ -19,13 +19,13 @@ from fedbus.errors import FedbusError, LayoutError, PluginError, TrainingError
 from fedbus.frameworks.hush import hushed
 from fedbus.layout import Array, Layout, Weights
 from fedbus.plugins import Evaluates, Predicts, Trainer
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 from fedbus.weights import decode
 from fedbus.wire.states import ModelCard
 
 REHEARSED: Final = ("keras", "torch")
 ROWS: Final = 4
-_STEP: Final = Params(batch_size=ROWS, learning_rate=1e-3, loss="mse", metrics=())
+_STEP: Final = TrainingParams(batch_size=ROWS, learning_rate=1e-3, loss="mse", metrics=())
 
 
 @runtime_checkable

@@ -11,9 +11,10 @@ from fedbus.client.errors import Unreachable
 from fedbus.cluster import place
 from fedbus.cluster.place import Place
 from fedbus.errors import SettingsError
+from fedbus.scalars import IDENT
 from fedbus.settings import ServiceSettings, settings_from
 from fedbus.wire import topics
-from fedbus.wire.values import IDENT, ROLES
+from fedbus.wire.values import ROLES
 
 HOW = (
     "start one with `fedbus up`, or name a broker: "

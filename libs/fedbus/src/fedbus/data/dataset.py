@@ -8,7 +8,7 @@ import numpy as np
 from fedbus.data.about import NOTHING, About
 from fedbus.errors import Stopped, TrainingError
 from fedbus.layout import Array
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 
 Batch = tuple[Array, Array]
 """Inputs (rows, …) and truths (rows, …)."""
@@ -91,7 +91,7 @@ class Dataset:
         """Walk like `batches`, but neither counted nor stopped."""
         return self._through(self._batches(), np.random.default_rng(0))
 
-    def steps(self, params: Params) -> Iterator[Batch]:
+    def steps(self, params: TrainingParams) -> Iterator[Batch]:
         """Walk what `params` asks for: every epoch shuffled by its seed, cut into its batches.
 
         An epoch ends after `steps_per_epoch` batches or with the data. Only its last batch may be
@@ -103,17 +103,17 @@ class Dataset:
         """
         return (batch for epoch in self.epochs(params) for batch in epoch)
 
-    def epochs(self, params: Params) -> Iterator[Iterator[Batch]]:
+    def epochs(self, params: TrainingParams) -> Iterator[Iterator[Batch]]:
         """Walk like `steps`, epoch by epoch: each is walked to its end before the next is begun."""
         self._planned = self._rows_in_epoch(params) * params.epochs
         return (self._counted(self._epoch(params, epoch)) for epoch in range(params.epochs))
 
-    def steps_in_epoch(self, params: Params) -> int:
+    def steps_in_epoch(self, params: TrainingParams) -> int:
         """Count the batches of one epoch."""
         whole = self._batches_of(params.batch_size)
         return min(whole, params.steps_per_epoch or whole)
 
-    def _rows_in_epoch(self, params: Params) -> int:
+    def _rows_in_epoch(self, params: TrainingParams) -> int:
         steps = self.steps_in_epoch(params)
         whole = steps == self._batches_of(params.batch_size)
         return self.examples if whole else steps * params.batch_size
@@ -121,7 +121,7 @@ class Dataset:
     def _batches_of(self, size: int) -> int:
         return -(-self.examples // size) - joins_last_row(self.examples, size)
 
-    def _epoch(self, params: Params, epoch: int) -> Iterator[Batch]:
+    def _epoch(self, params: TrainingParams, epoch: int) -> Iterator[Batch]:
         chance = np.random.default_rng((params.seed, epoch))
         size = params.batch_size
         batches = _joined(shuffled(self._batches(), size, chance), size)

@@ -15,7 +15,7 @@ from fedbus.data.format import Format
 from fedbus.data.pipeline import Pipeline, Step, make_transform, without_augmentations
 from fedbus.data.recipe import Recipe, loader_for
 from fedbus.errors import PluginError
-from fedbus.wire.values import Reading, TransformParams
+from fedbus.training import Reading, TransformParams
 
 
 def _own_loader(own: Recipe) -> str:

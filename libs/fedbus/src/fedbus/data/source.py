@@ -19,7 +19,7 @@ from fedbus.data.pipeline import Pipeline
 from fedbus.data.recipe import Loaded, Recipe, load, prepare
 from fedbus.data.stamp import glimpse, stamp
 from fedbus.errors import FedbusError, PluginError, TrainingError, WireError
-from fedbus.wire.values import Reading
+from fedbus.training import Reading
 
 
 def wanted_row(stated: Mapping[str, Any]) -> Field | None:

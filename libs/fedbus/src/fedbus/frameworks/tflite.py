@@ -38,9 +38,9 @@ from fedbus.layout import Array, Layout, Weights
 from fedbus.text import listed
 from fedbus.training import (
     CROSS_ENTROPY,
-    Params,
     Structure,
     Tally,
+    TrainingParams,
     Update,
     one_class,
 )
@@ -115,7 +115,7 @@ class TfliteTrainer(HandsOver):
         self._layout.check(weights)
         self._set(**{_spelt(name): _native(weight) for name, weight in weights.items()})
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         """Take one step of SGD or Adam per batch; the metrics are means over all of them.
 
         Raises:
@@ -151,7 +151,9 @@ class TfliteTrainer(HandsOver):
             self._leave(lambda: state)
         return Update(_weights(self._get), data.examples, self._figures(tally))
 
-    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Mapping[str, float]:
+    def evaluate(
+        self, weights: Weights, data: Dataset, params: TrainingParams
+    ) -> Mapping[str, float]:
         """Score weights: the mean `loss`, and of classes `accuracy`, 0 to 1.
 
         Raises:
@@ -205,13 +207,13 @@ class TfliteTrainer(HandsOver):
             return {"loss": float(loss), "correct": float(right.mean() * len(y))}
         return {"loss": float(np.square(likely - truth).mean()), "correct": 0.0}
 
-    def _remember(self, params: Params) -> dict[str, Array]:
+    def _remember(self, params: TrainingParams) -> dict[str, Array]:
         held = self._get_state() if self._get_state is not None and _remembers(params) else {}
         # The runtime hands out what has no dimension as a number.
         arrays = {name: np.asarray(value) for name, value in held.items()}
         return {_MADE_BY: np.array(_maker(params)), **arrays}
 
-    def _recall(self, arrays: Mapping[str, Array], params: Params) -> None:
+    def _recall(self, arrays: Mapping[str, Array], params: TrainingParams) -> None:
         was = str(arrays[_MADE_BY]) if _MADE_BY in arrays else "nobody we know"
         if was != _maker(params):
             raise TrainingError(f"the state was kept by {was}; this task wants {_maker(params)}")
@@ -224,7 +226,7 @@ class TfliteTrainer(HandsOver):
             raise TrainingError("the state that was kept is damaged, or of another model")
         self._set_state(**{n: np.asarray(a, wanted[n]["dtype"]) for n, a in held.items()})
 
-    def _check_loss(self, params: Params) -> None:
+    def _check_loss(self, params: TrainingParams) -> None:
         losses = _BINARY if self._yes_or_no else CROSS_ENTROPY if self._by_class else _SQUARED
         if params.loss not in losses:
             raise TrainingError(
@@ -233,7 +235,7 @@ class TfliteTrainer(HandsOver):
         if self._by_class and self._classes == 1:
             raise TrainingError(one_class(params.loss))
 
-    def _step(self, params: Params) -> tuple[Signature, dict[str, Array | np.float32]]:
+    def _step(self, params: TrainingParams) -> tuple[Signature, dict[str, Array | np.float32]]:
         """Choose the training step, and say what it is told beside the rows."""
         self._check_loss(params)
         fixed: dict[str, Array | np.float32] = {"learning_rate": np.float32(params.learning_rate)}
@@ -282,12 +284,12 @@ class TfliteTrainer(HandsOver):
         return np.asarray(rows, self._inputs[name]["dtype"], order="C")
 
 
-def _remembers(params: Params) -> bool:
+def _remembers(params: TrainingParams) -> bool:
     """Tell whether an optimizer remembers anything."""
     return params.optimizer == "adam" or params.number("momentum", 0.0) != 0
 
 
-def _maker(params: Params) -> str:
+def _maker(params: TrainingParams) -> str:
     """Say what of a job decides what is remembered."""
     return f"tflite {(params.optimizer, sorted(params.optimizer_args))}"
 

@@ -18,9 +18,9 @@ from fedbus.plugins.protocols import (
     Selector,
     TrainerFactory,
 )
+from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.text import listed
 from fedbus.wire.jobfile.faults import nearest
-from fedbus.wire.values import IDENT, IDENT_SAID
 
 Group = Literal[
     "trainers", "models", "loaders", "transforms", "aggregators", "selectors", "runtimes"

@@ -14,7 +14,7 @@ import numpy as np
 
 from fedbus.data import Batch, Dataset, Format
 from fedbus.layout import Array, Role, Weights
-from fedbus.training import Metrics, Params, Structure, Update
+from fedbus.training import Metrics, Structure, TrainingParams, Update
 
 
 class Trainer(Protocol):
@@ -27,7 +27,7 @@ class Trainer(Protocol):
         """Make the weights of a model that has learnt nothing yet."""
         ...
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         """Start from `weights`, walk `data.steps(params)`, and return the new weights.
 
         Every call starts afresh, with no momentum and no state of the call before, unless `resume`
@@ -43,7 +43,7 @@ class Trainer(Protocol):
 class Evaluates(Protocol):
     """A trainer that can score weights on data; needed for the role `evaluate`."""
 
-    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Metrics:
+    def evaluate(self, weights: Weights, data: Dataset, params: TrainingParams) -> Metrics:
         """Walk `data.batches()` and return means over all rows, `loss` and `accuracy` if it can.
 
         Raises:

@@ -12,7 +12,7 @@ from fedbus.errors import PluginError
 from fedbus.layout import Layout, Weights
 from fedbus.plugins.finding import Group
 from fedbus.plugins.protocols import AgentInfo, Evaluates, Folds, Predicts, Trainer
-from fedbus.training import Params, Structure, Update
+from fedbus.training import Structure, TrainingParams, Update
 
 ROWS: Final = 8
 AGENTS: Final = 5
@@ -67,7 +67,7 @@ def _trainer(trainer: Trainer, props: Props) -> Iterator[str]:
     layout = Layout.of(weights)
     yield f"initial: {len(layout.tensors)} arrays, {layout.numbers} numbers"
     data = props.data if props.data is not None else made_up(weights)
-    params = Params(batch_size=ROWS, steps_per_epoch=1, learning_rate=0.01)
+    params = TrainingParams(batch_size=ROWS, steps_per_epoch=1, learning_rate=0.01)
     before = {name: array.copy() for name, array in weights.items()}
     update = trainer.train(weights, data.watched(lambda: False), params)
     _check_update(layout, update)

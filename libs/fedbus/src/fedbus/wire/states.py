@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict
-
+from fedbus.scalars import Bounds, Flag, Ident, Number, Strict, Text, Whole, Word
 from fedbus.wire.answer_kinds import Answers
 from fedbus.wire.limits import (
     MAX_CLASS_NAMES,
@@ -15,19 +14,7 @@ from fedbus.wire.limits import (
     MAX_TENSORS,
     MAX_TEXT_CHARACTERS,
 )
-from fedbus.wire.values import (
-    Digest,
-    Flag,
-    Ident,
-    Manifest,
-    Metrics,
-    Moment,
-    NodeName,
-    Number,
-    Text,
-    Whole,
-    Word,
-)
+from fedbus.wire.values import Digest, Manifest, Metrics, Moment, NodeName
 
 PROTOCOL = 1
 """Raised when a peer of the version before could no longer be understood."""
@@ -51,13 +38,13 @@ class AgentFacts:
     memory_mb: Whole
     storage_mb: Whole
     gpu: Flag
-    frameworks: Annotated[dict[Ident, Text], Field(max_length=32)]
-    models: Annotated[dict[Ident, Whole], Field(max_length=256)]
-    format: Annotated[dict[str, Any], Field(max_length=32)]
+    frameworks: Annotated[dict[Ident, Text], Bounds(max_length=32)]
+    models: Annotated[dict[Ident, Whole], Bounds(max_length=256)]
+    format: Annotated[dict[str, Any], Bounds(max_length=32)]
     task: Text = ""
-    trainers: Annotated[tuple[Ident, ...], Field(max_length=256)] = ()
-    loaders: Annotated[tuple[Ident, ...], Field(max_length=256)] = ()
-    transforms: Annotated[tuple[Ident, ...], Field(max_length=256)] = ()
+    trainers: Annotated[tuple[Ident, ...], Bounds(max_length=256)] = ()
+    loaders: Annotated[tuple[Ident, ...], Bounds(max_length=256)] = ()
+    transforms: Annotated[tuple[Ident, ...], Bounds(max_length=256)] = ()
     trouble: Text = ""
 
 
@@ -131,7 +118,7 @@ class RefusedRequest:
 
     job: Ident
     request: Literal["submit", "cancel"]
-    faults: Annotated[tuple[JobFault, ...], Field(min_length=1, max_length=MAX_FAULTS_SENT)]
+    faults: Annotated[tuple[JobFault, ...], Bounds(min_length=1, max_length=MAX_FAULTS_SENT)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,8 +158,8 @@ class ModelLatest:
 class TensorSpec:
     """One named array of a model."""
 
-    name: Annotated[str, Field(max_length=MAX_TENSOR_NAME_CHARACTERS)]
-    shape: Annotated[tuple[Whole, ...], Field(max_length=MAX_DIMENSIONS)]
+    name: Annotated[str, Bounds(max_length=MAX_TENSOR_NAME_CHARACTERS)]
+    shape: Annotated[tuple[Whole, ...], Bounds(max_length=MAX_DIMENSIONS)]
     dtype: Ident
     role: Literal["weight", "statistic", "local"] = "weight"
 
@@ -185,10 +172,10 @@ class ModelNeeds:
     `answers` is what its outputs mean.
     """
 
-    structures: Annotated[tuple[Ident, ...], Field(max_length=MAX_STRUCTURES)]
-    input: Annotated[dict[str, Any], Field(max_length=32)] = field(default_factory=dict)
-    classes: Annotated[dict[str, Any], Field(max_length=3)] = field(default_factory=dict)
-    least_batch: Annotated[int, Strict(), Field(ge=1, lt=2**31)] = 1
+    structures: Annotated[tuple[Ident, ...], Bounds(max_length=MAX_STRUCTURES)]
+    input: Annotated[dict[str, Any], Bounds(max_length=32)] = field(default_factory=dict)
+    classes: Annotated[dict[str, Any], Bounds(max_length=3)] = field(default_factory=dict)
+    least_batch: Annotated[int, Strict(ge=1, lt=2**31)] = 1
     answers: Answers | None = None
 
 
@@ -204,9 +191,9 @@ class ModelCard:
     """
 
     model: Ident
-    layout: Annotated[tuple[TensorSpec, ...], Field(min_length=1, max_length=MAX_TENSORS)]
-    structures: Annotated[dict[Ident, dict[str, Any]], Field(max_length=MAX_STRUCTURES)]
+    layout: Annotated[tuple[TensorSpec, ...], Bounds(min_length=1, max_length=MAX_TENSORS)]
+    structures: Annotated[dict[Ident, dict[str, Any]], Bounds(max_length=MAX_STRUCTURES)]
     input: dict[str, Any] = field(default_factory=dict)
     answers: Answers | None = None
-    classes: Annotated[tuple[Word, ...], Field(max_length=MAX_CLASS_NAMES)] = ()
-    least_batch: Annotated[int, Strict(), Field(ge=1, lt=2**31)] = 1
+    classes: Annotated[tuple[Word, ...], Bounds(max_length=MAX_CLASS_NAMES)] = ()
+    least_batch: Annotated[int, Strict(ge=1, lt=2**31)] = 1

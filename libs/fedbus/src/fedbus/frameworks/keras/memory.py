@@ -7,7 +7,7 @@ import numpy as np
 
 from fedbus.errors import TrainingError
 from fedbus.layout import Array
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 
 MADE_BY: Final = "made_by"
 _COUNTERS: Final = ("wait", "best", "cooldown_counter", "stopped_epoch", "best_epoch")
@@ -23,7 +23,7 @@ def counters(callback: Any) -> dict[str, Array]:  # noqa: ANN401 - Keras has no 
 def remember(
     optimizer: Any,  # noqa: ANN401 - Keras has no types
     counted: Mapping[str, Array],
-    params: Params,
+    params: TrainingParams,
 ) -> dict[str, Array]:
     """Copy what a task left; `counted` by its callback."""
     arrays: dict[str, Array] = {MADE_BY: np.array(maker(params)), **counted}
@@ -32,7 +32,12 @@ def remember(
     return arrays
 
 
-def recall(optimizer: Any, callback: Any, params: Params, arrays: Mapping[str, Array]) -> None:  # noqa: ANN401 - Keras has no types
+def recall(
+    optimizer: Any,  # noqa: ANN401 - Keras has no types
+    callback: Any,  # noqa: ANN401
+    params: TrainingParams,
+    arrays: Mapping[str, Array],
+) -> None:
     """Let an optimizer and a callback go on where others left `arrays`.
 
     Raises:
@@ -52,7 +57,7 @@ def recall(optimizer: Any, callback: Any, params: Params, arrays: Mapping[str, A
             setattr(callback, name, int(held) if kind is int else float(held))
 
 
-def maker(params: Params) -> str:
+def maker(params: TrainingParams) -> str:
     """Say what of a job decides which arrays there are."""
     said = (params.optimizer, sorted(params.optimizer_args), params.scheduler)
     return f"keras {said}"

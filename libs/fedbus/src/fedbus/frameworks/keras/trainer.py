@@ -18,7 +18,7 @@ from fedbus.frameworks.keras.memory import counters, recall, remember
 from fedbus.frameworks.keras.models import build, check_shapes, declared_loss, ending_of
 from fedbus.frameworks.keras.tensors import roles_of, set_weights, weights_of
 from fedbus.layout import DTYPES, Array, Layout, Role, Weights
-from fedbus.training import Chosen, Params, Structure, Update
+from fedbus.training import SchedulerParams, Structure, TrainingParams, Update
 
 _OPTIMIZERS: Final[Mapping[str, str]] = {
     "sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adadelta": "Adadelta",
@@ -81,7 +81,7 @@ class KerasTrainer(HandsOver):
         self._layout.check(weights)
         set_weights(self._net, weights)
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         """Take one step per batch; the metrics are those of the last epoch, as Keras tells them.
 
         Raises:
@@ -108,7 +108,9 @@ class KerasTrainer(HandsOver):
             self._leave(lambda: remember(optimizer, counted, params))
         return Update(weights_of(self._net), data.examples, metrics)
 
-    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Mapping[str, float]:
+    def evaluate(
+        self, weights: Weights, data: Dataset, params: TrainingParams
+    ) -> Mapping[str, float]:
         """Score weights: the mean `loss`, and what the job measures.
 
         Raises:
@@ -116,7 +118,7 @@ class KerasTrainer(HandsOver):
             Stopped: at the next batch after the data was asked to stop.
             TrainingError: the data or the parameters do not fit.
         """
-        scored = Params(loss=params.loss, metrics=params.metrics)
+        scored = TrainingParams(loss=params.loss, metrics=params.metrics)
         require("keras", scored)
         if self._compiled is None or self._compiled[0][:3] != _measured(scored):
             self._compile(scored)  # else what is there for training measures the same
@@ -144,7 +146,7 @@ class KerasTrainer(HandsOver):
         found: Array = keras.ops.convert_to_numpy(answers)
         return found if found.dtype.name in DTYPES else found.astype(np.float32)
 
-    def _compile(self, params: Params) -> None:
+    def _compile(self, params: TrainingParams) -> None:
         """Make the optimizer, the loss and the metrics; those of the last call if they are alike.
 
         To trace a model anew takes seconds, so only what an optimizer remembers is made anew.
@@ -184,7 +186,7 @@ class KerasTrainer(HandsOver):
         for variable, number in zip(drawing, own, strict=True):
             variable.assign(np.array([number, 0]))
 
-    def _walk(self, data: Dataset, params: Params, callback: Any) -> dict[str, float]:  # noqa: ANN401 - Keras has no types
+    def _walk(self, data: Dataset, params: TrainingParams, callback: Any) -> dict[str, float]:  # noqa: ANN401 - Keras has no types
         figures: dict[str, float] = {}
         for epoch, batches in enumerate(data.epochs(params)):
             metrics: Mapping[str, Any] = {}
@@ -219,12 +221,12 @@ class KerasTrainer(HandsOver):
         return x.astype(np.float64 if self._net.compute_dtype == "float64" else np.float32)
 
 
-def _measured(params: Params) -> tuple[object, ...]:
+def _measured(params: TrainingParams) -> tuple[object, ...]:
     """What of a job decides how a compiled model scores."""
     return params.loss, params.metrics, params.precision
 
 
-def _optimizer(params: Params) -> Any:  # noqa: ANN401 - Keras has no types
+def _optimizer(params: TrainingParams) -> Any:  # noqa: ANN401 - Keras has no types
     args = dict(taken("keras", params.optimizer, params.optimizer_args))
     args.pop("jit_compile", None)  # of the model, since Keras 3
     try:
@@ -241,7 +243,7 @@ class _TerminateOnNaN(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
         self.model.stop_training |= not np.isfinite(float(logs["loss"]))
 
 
-def _callback(chosen: Chosen | None) -> Any:  # noqa: ANN401 - Keras has no types
+def _callback(chosen: SchedulerParams | None) -> Any:  # noqa: ANN401 - Keras has no types
     if chosen is None:
         return keras.callbacks.Callback()
     if chosen.name == "terminateonnan":

@@ -12,7 +12,7 @@ from fedbus.errors import TrainingError
 from fedbus.frameworks.torch.optimizers import optimizer_of
 from fedbus.frameworks.torch.schedules import Schedule
 from fedbus.layout import Array
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 
 MADE_BY: Final = "made_by"
 DONE: Final = "done"
@@ -30,7 +30,7 @@ _SCRATCH: Final = frozenset({"al"})
 
 
 def remember(
-    net: nn.Module, optimizer: optim.Optimizer, schedule: Schedule, params: Params
+    net: nn.Module, optimizer: optim.Optimizer, schedule: Schedule, params: TrainingParams
 ) -> dict[str, Array]:
     """Copy what a task left."""
     arrays: dict[str, Array] = {
@@ -50,7 +50,7 @@ def remember(
 
 
 def recall(
-    net: nn.Module, params: Params, arrays: Mapping[str, Array]
+    net: nn.Module, params: TrainingParams, arrays: Mapping[str, Array]
 ) -> tuple[optim.Optimizer, Schedule]:
     """Make an optimizer and a schedule that go on where others left `arrays`.
 
@@ -72,7 +72,7 @@ def recall(
     return optimizer, schedule
 
 
-def _maker(params: Params) -> str:
+def _maker(params: TrainingParams) -> str:
     """Say what of a job decides which arrays there are."""
     said = (params.optimizer, sorted(params.optimizer_args), params.scheduler, params.warmup)
     return f"torch {said}"

@@ -9,7 +9,7 @@ from torch import Tensor, nn, optim
 from fedbus import catalogue
 from fedbus.errors import TrainingError
 from fedbus.frameworks.torch.models import embeddings
-from fedbus.training import Params
+from fedbus.training import TrainingParams
 
 OPTIMIZERS: Final[Mapping[str, type[optim.Optimizer]]] = {
     kind.__name__.lower(): kind
@@ -20,7 +20,7 @@ OPTIMIZERS: Final[Mapping[str, type[optim.Optimizer]]] = {
 }  # fmt: skip
 
 
-def optimizer_of(net: nn.Module, params: Params) -> optim.Optimizer:
+def optimizer_of(net: nn.Module, params: TrainingParams) -> optim.Optimizer:
     """Make the optimizer a job names, for what of a net can be trained.
 
     Embeddings have sparse gradients where SparseAdam is asked for, dense ones otherwise.

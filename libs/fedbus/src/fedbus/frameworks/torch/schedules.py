@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler as known
 from fedbus.catalogue import FRAMEWORKS
 from fedbus.catalogue.torch import BY_STEP
 from fedbus.errors import TrainingError
-from fedbus.training import Chosen, Params, Warmup
+from fedbus.training import SchedulerParams, SchedulerPart, TrainingParams, WarmupParams
 
 
 class OneCycleLR(known.OneCycleLR):
@@ -54,7 +54,7 @@ class Schedule:
     """
 
     def __init__(
-        self, optimizer: optim.Optimizer, params: Params, epochs: int = 0, steps: int = 0
+        self, optimizer: optim.Optimizer, params: TrainingParams, epochs: int = 0, steps: int = 0
     ) -> None:
         self.epochs = epochs
         self.steps = steps
@@ -63,7 +63,7 @@ class Schedule:
         self._params = params
         self._first = [dict(group) for group in optimizer.param_groups]
         self._warmup = params.warmup if _warms(params.warmup, epochs) else None
-        self._chosen: Chosen | None = None
+        self._chosen: SchedulerParams | None = None
         self._begin()
 
     def after_batch(self) -> None:
@@ -122,7 +122,7 @@ class Schedule:
         _check_rates(self._optimizer, self._chosen.name)
 
 
-def warm(steps: int, warmup: Warmup) -> float:
+def warm(steps: int, warmup: WarmupParams) -> float:
     """Return what the learning rate is multiplied by after so many batches of warm-up.
 
     The rule of aerOS's seed: factor * (1 - x / iters) + x / iters, and 1 from x = iters on.
@@ -131,7 +131,7 @@ def warm(steps: int, warmup: Warmup) -> float:
     return warmup.factor * (1 - share) + share
 
 
-def scheduler_of(chosen: Chosen, optimizer: optim.Optimizer) -> known.LRScheduler:
+def scheduler_of(chosen: SchedulerPart, optimizer: optim.Optimizer) -> known.LRScheduler:
     """Make a scheduler, and those it is made of.
 
     Raises:
@@ -144,8 +144,8 @@ def scheduler_of(chosen: Chosen, optimizer: optim.Optimizer) -> known.LRSchedule
         args = {"lr_lambda": rule_of(chosen), **last}
     if "milestones" in args:
         args["milestones"] = list(args["milestones"])
-    if chosen.parts:
-        args["schedulers"] = [scheduler_of(part, optimizer) for part in chosen.parts]
+    if parts := _parts_of(chosen):
+        args["schedulers"] = [scheduler_of(part, optimizer) for part in parts]
     if args.get("last_epoch", -1) >= 0:
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
@@ -159,7 +159,7 @@ def scheduler_of(chosen: Chosen, optimizer: optim.Optimizer) -> known.LRSchedule
     return made
 
 
-def rule_of(chosen: Chosen) -> Rule:
+def rule_of(chosen: SchedulerPart) -> Rule:
     """Make the function that `lr_lambda` names: of the number of epochs done, a factor."""
     args: dict[str, Any] = dict(chosen.args)
 
@@ -183,27 +183,33 @@ def _share(x: int, args: Mapping[str, Any]) -> float:
     return float(min(x, args["total_iters"]) / args["total_iters"])
 
 
-def _typed(chosen: Chosen) -> dict[str, Any]:
+def _typed(chosen: SchedulerPart) -> dict[str, Any]:
     """Give whole numbers as floats where any number would do: PyTorch insists here and there."""
     takes = FRAMEWORKS["torch"].schedulers[chosen.name]
     real = {name for name, domain in takes.items() if domain.kind == "real"}
     return {name: float(v) if name in real else v for name, v in chosen.args.items()}  # type: ignore[arg-type]  # checked
 
 
-def _warms(warmup: Warmup | None, epochs: int) -> bool:
+def _warms(warmup: WarmupParams | None, epochs: int) -> bool:
     return warmup is not None and epochs < warmup.epochs
 
 
-def _apart(scheduler: known.LRScheduler, chosen: Chosen) -> list[tuple[known.LRScheduler, Chosen]]:
+def _apart(
+    scheduler: known.LRScheduler, chosen: SchedulerParams
+) -> list[tuple[known.LRScheduler, SchedulerPart]]:
     """Take a chain apart: each of its parts steps at its own time, as a loop of torch's would."""
     if isinstance(scheduler, known.ChainedScheduler):
         return list(zip(scheduler._schedulers, chosen.parts, strict=True))  # noqa: SLF001 - not told elsewhere
     return [(scheduler, chosen)]
 
 
-def _by_batch(chosen: Chosen) -> bool:
-    """Tell when something steps; a sequence has one count, of batches if one of its parts does."""
-    return bool({chosen.name, *(part.name for part in chosen.parts)} & BY_STEP)
+def _by_batch(chosen: SchedulerPart) -> bool:
+    """Tell whether it steps after each batch; a sequence does if one of its parts does."""
+    return bool({chosen.name, *(part.name for part in _parts_of(chosen))} & BY_STEP)
+
+
+def _parts_of(chosen: SchedulerPart) -> tuple[SchedulerPart, ...]:
+    return chosen.parts if isinstance(chosen, SchedulerParams) else ()
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from fedbus.frameworks.torch.tensors import (
     weights_of,
 )
 from fedbus.layout import Array, Layout, Role, Weights
-from fedbus.training import Params, Structure, Update
+from fedbus.training import Structure, TrainingParams, Update
 
 _SEEDS: Final = 2**63
 _NO_VARIANCE: Final = "more than 1 value per channel"
@@ -98,7 +98,7 @@ class TorchTrainer(HandsOver):
         self._layout.check(weights)
         set_weights(self._net, weights)
 
-    def train(self, weights: Weights, data: Dataset, params: Params) -> Update:
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         """Take one step per batch; the metrics are means over all that was trained on.
 
         Raises:
@@ -126,7 +126,9 @@ class TorchTrainer(HandsOver):
             self._leave(lambda: remember(self._net, optimizer, schedule, params))
         return Update(weights_of(self._net), data.examples, figures.metrics())
 
-    def evaluate(self, weights: Weights, data: Dataset, params: Params) -> Mapping[str, float]:
+    def evaluate(
+        self, weights: Weights, data: Dataset, params: TrainingParams
+    ) -> Mapping[str, float]:
         """Score weights: the mean `loss`, and what the job measures.
 
         Raises:
@@ -134,7 +136,7 @@ class TorchTrainer(HandsOver):
             Stopped: at the next batch after the data was asked to stop.
             TrainingError: the data or the parameters do not fit.
         """
-        require("torch", Params(loss=params.loss, metrics=params.metrics))
+        require("torch", TrainingParams(loss=params.loss, metrics=params.metrics))
         self.load(weights)
         self._net.eval()
         figures = Figures(params.loss, params.metrics)
@@ -160,7 +162,7 @@ class TorchTrainer(HandsOver):
         return {name: _numbers(each, len(inputs)) for name, each in _parts(outputs).items()}
 
     def _walk(
-        self, data: Dataset, params: Params, optimizer: optim.Optimizer, schedule: Schedule
+        self, data: Dataset, params: TrainingParams, optimizer: optim.Optimizer, schedule: Schedule
     ) -> Figures:
         whole = Figures(params.loss, params.metrics)
         for batches in data.epochs(params):
@@ -193,7 +195,7 @@ class TorchTrainer(HandsOver):
             torch.manual_seed(seed % _SEEDS)
             yield
 
-    def _score(self, x: Array, y: Array, params: Params, figures: Figures | None) -> Tensor:
+    def _score(self, x: Array, y: Array, params: TrainingParams, figures: Figures | None) -> Tensor:
         mixed = self._mixes and params.precision == "mixed"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
             outputs = self._answer(x)

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from fedbus.catalogue import LOWER_IS_BETTER, TRAINED, impossible
 from fedbus.rounding import beside
+from fedbus.scalars import IDENT
 from fedbus.wire.jobfile.options import (
     NOT_A_FLAG,
     DpAdaptive,
@@ -23,12 +24,12 @@ from fedbus.wire.jobfile.options import (
     PrivacyMechanisms,
     Real,
     SchedulerConfig,
-    SchedulerPart,
+    SchedulerPartConfig,
     WarmupConfig,
     Word,
 )
 from fedbus.wire.limits import MAX_COHORT_AGENTS, MAX_TRANSFORMS
-from fedbus.wire.values import BASE, IDENT
+from fedbus.wire.values import BASE
 
 
 def _number_as_text(value: object) -> object:
@@ -217,10 +218,10 @@ PARTS: Mapping[tuple[str, ...], type[Part]] = {
     ("config",): TrainingConfig,
     ("optimizer_config",): OptimizerConfig,
     ("scheduler_config",): SchedulerConfig,
-    ("scheduler_config", "schedulers"): SchedulerPart,
+    ("scheduler_config", "schedulers"): SchedulerPartConfig,
     ("warmup_config",): WarmupConfig,
     ("warmup_config", "scheduler_conf"): SchedulerConfig,
-    ("warmup_config", "scheduler_conf", "schedulers"): SchedulerPart,
+    ("warmup_config", "scheduler_conf", "schedulers"): SchedulerPartConfig,
     ("privacy-mechanisms",): PrivacyMechanisms,
     ("privacy-mechanisms", "homomorphic"): Homomorphic,
     ("privacy-mechanisms", "dp-adaptive"): DpAdaptive,

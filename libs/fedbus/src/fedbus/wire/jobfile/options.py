@@ -17,8 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from fedbus.scalars import IDENT
 from fedbus.wire.limits import MAX_SCHEDULERS, MAX_WORD_CHARACTERS
-from fedbus.wire.values import IDENT
 
 MAX_LISTED: Final = 256
 _ARGUMENT: Final = (
@@ -154,7 +154,7 @@ class OptimizerConfig(Part):
     beta: Real | None = None
 
 
-class SchedulerPart(Part):
+class SchedulerPartConfig(Part):
     """A scheduler or callback, and its arguments."""
 
     scheduler: Word | None = None
@@ -210,12 +210,12 @@ class SchedulerPart(Part):
     power: Real | None = None
 
 
-class SchedulerConfig(SchedulerPart):
+class SchedulerConfig(SchedulerPartConfig):
     """The arguments of schedulers and callbacks: aerOS's 20, and what PyTorch's need besides."""
 
-    schedulers: Annotated[tuple[SchedulerPart, ...], Field(max_length=MAX_SCHEDULERS)] | None = (
-        Field(default=None, description="What chainedscheduler and sequentiallr are made of.")
-    )
+    schedulers: (
+        Annotated[tuple[SchedulerPartConfig, ...], Field(max_length=MAX_SCHEDULERS)] | None
+    ) = Field(default=None, description="What chainedscheduler and sequentiallr are made of.")
 
 
 class WarmupConfig(Part):

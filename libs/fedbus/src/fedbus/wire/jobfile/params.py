@@ -1,27 +1,30 @@
-"""What an agent is told of a job: the parameters of its training, in plain types."""
+"""Training parameters of a job file: the one place where the schema becomes the dataclass."""
 
-from typing import Final
+from dataclasses import fields
+from typing import Any, Final
 
 from fedbus.catalogue import REGRESSIONS
-from fedbus.wire.jobfile.model import JobFile, Plugins, TrainingConfig
-from fedbus.wire.jobfile.options import (
-    OptimizerConfig,
-    SchedulerConfig,
-    SchedulerPart,
-    WarmupConfig,
-)
-from fedbus.wire.values import (
-    Arguments,
+from fedbus.training import (
+    Argument,
     Reading,
     SchedulerParams,
+    SchedulerPart,
     TrainingParams,
     TransformParams,
     WarmupParams,
 )
-from fedbus.wire.values import SchedulerPart as PartParams
+from fedbus.wire.jobfile.model import JobFile, Plugins, RoundSettings, TrainingConfig
+from fedbus.wire.jobfile.options import (
+    OptimizerConfig,
+    SchedulerConfig,
+    SchedulerPartConfig,
+    WarmupConfig,
+)
 
 LEARNING_RATE: Final = 0.01
 """Where a job gives none."""
+
+_PARAMETERS: Final = frozenset(field.name for field in fields(TrainingParams))
 
 _NO_ARGUMENTS: Final = frozenset({"optimizer", "lr", "learning_rate", "name"})
 _NO_ARGUMENTS_OF_SCHEDULERS: Final = frozenset({"scheduler", "schedulers", "verbose"})
@@ -30,7 +33,10 @@ FACTOR_RULE: Final = frozenset({None, "lambdalr"})
 
 
 def params(job: JobFile) -> TrainingParams:
-    """Gather the training parameters; a metric that a target names is measured in any case.
+    """Return the training parameters; a metric that a target names is measured in any case.
+
+    A key of `config` or `round` that `TrainingParams` has too is taken over by its name: a new one
+    needs no line here.
 
     aerOS's own files give a learning rate twice and not the same. The optimizer's is what aerOS
     hands to the optimizer, so it goes before that of `config`.
@@ -40,24 +46,25 @@ def params(job: JobFile) -> TrainingParams:
     rates = (optimizer.lr, optimizer.learning_rate, config.learning_rate, LEARNING_RATE)
     unasked = job.eval_func in REGRESSIONS and "eval_metrics" not in job.model_fields_set
     metrics = () if unasked else job.eval_metrics
+    learning_rate = next(rate for rate in rates if rate is not None)
     return TrainingParams(
-        batch_size=config.batch_size,
-        epochs=config.epochs,
-        steps_per_epoch=config.steps_per_epoch,
-        learning_rate=next(rate for rate in rates if rate is not None),
+        **_same_keys(config) | _same_keys(job.round) | {"learning_rate": learning_rate},
         optimizer=optimizer.optimizer,
         optimizer_args=_set(optimizer, _NO_ARGUMENTS),
         scheduler=_scheduler(job.scheduler_config),
         warmup=_warmup(job.warmup_config),
-        precision=job.round.precision,
-        keep_state=job.round.keep_state,
         loss=job.eval_func,
         metrics=tuple(dict.fromkeys((*metrics, *job.targets))),
         reading=_reading(job.plugins),
     )
 
 
-def arguments_of(config: SchedulerPart) -> Arguments:
+def _same_keys(config: TrainingConfig | RoundSettings) -> dict[str, Any]:
+    """Return the keys of a part of the file that are training parameters of the same name."""
+    return {name: getattr(config, name) for name in config.names() if name in _PARAMETERS}
+
+
+def arguments_of(config: SchedulerPartConfig) -> dict[str, Argument]:
     """Return the arguments that are set; an agent that trains on all its rows validates on none."""
     found = _set(config, _NO_ARGUMENTS_OF_SCHEDULERS)
     if config.monitor is not None:
@@ -70,7 +77,7 @@ def _scheduler(config: SchedulerConfig, name: str | None = None) -> SchedulerPar
     if name is None:
         return None
     parts = tuple(
-        PartParams(name=part.scheduler or "", args=arguments_of(part))
+        SchedulerPart(name=part.scheduler or "", args=arguments_of(part))
         for part in config.schedulers or ()
     )
     return SchedulerParams(name=name, args=arguments_of(config), parts=parts)
@@ -89,7 +96,7 @@ def _warmup(config: WarmupConfig) -> WarmupParams | None:
 
 
 def steps_of(plugins: Plugins) -> tuple[TransformParams, ...]:
-    """Gather the transforms a job chooses."""
+    """Return the transforms a job chooses."""
     return tuple(TransformParams(id=s.id, parameters=s.parameters) for s in plugins.transforms)
 
 
@@ -99,6 +106,8 @@ def _reading(plugins: Plugins) -> Reading | None:
     return Reading(loader=plugins.loader, transforms=steps_of(plugins))
 
 
-def _set(config: OptimizerConfig | SchedulerPart, apart: frozenset[str]) -> Arguments:
+def _set(
+    config: OptimizerConfig | SchedulerPartConfig, apart: frozenset[str]
+) -> dict[str, Argument]:
     every = ((name, getattr(config, name)) for name in config.names())
     return {name: value for name, value in every if value is not None and name not in apart}

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from fedbus.scalars import IDENT_SAID
 from fedbus.wire.jobfile.agreement import disagreements
 from fedbus.wire.jobfile.arguments import arguments, sound
 from fedbus.wire.jobfile.faults import MAX_FAULTS, JobFileError, nearest, path_of, show
@@ -16,7 +17,6 @@ from fedbus.wire.jobfile.model import PARTS, JobFile
 from fedbus.wire.jobfile.not_yet import not_yet
 from fedbus.wire.jobfile.tree import Place, Unusable, read, walk
 from fedbus.wire.states import JobFault
-from fedbus.wire.values import IDENT_SAID
 
 _WHOLE = "expected a whole number, got {value}"
 _NUMBER = "expected a number, got {value}"

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field
-
-from fedbus.wire.values import Flag, Ident, Manifest, Metrics, ModelRef, Moment, Text, Whole
+from fedbus.scalars import Bounds, Flag, Ident, Text, Whole
+from fedbus.wire.values import Manifest, Metrics, ModelRef, Moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +37,8 @@ class ListModels:
 class ModelsListed:
     """The latest version of every model, and by the model's name when it was made."""
 
-    models: Annotated[tuple[ModelRef, ...], Field(max_length=2_000)]
-    made: Annotated[dict[Ident, Moment], Field(max_length=2_000)] = field(default_factory=dict)
+    models: Annotated[tuple[ModelRef, ...], Bounds(max_length=2_000)]
+    made: Annotated[dict[Ident, Moment], Bounds(max_length=2_000)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +86,9 @@ class ModelShown:
     """
 
     version: ModelRef
-    trail: Annotated[tuple[VersionFacts, ...], Field(max_length=1_000)]
+    trail: Annotated[tuple[VersionFacts, ...], Bounds(max_length=1_000)]
     versions: Whole = 0
-    kept: Annotated[tuple[KeptVersion, ...], Field(max_length=1_000)] = ()
+    kept: Annotated[tuple[KeptVersion, ...], Bounds(max_length=1_000)] = ()
     best: Whole | None = None
 
 

@@ -3,25 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict
-
+from fedbus.scalars import Bounds, Flag, Ident, Raw, RoundNumber, Strict, Text, Whole
+from fedbus.training import TrainingParams
 from fedbus.wire.limits import MAX_COHORT_AGENTS
-from fedbus.wire.values import (
-    Flag,
-    Ident,
-    Manifest,
-    Metrics,
-    ModelRef,
-    NodeName,
-    Plan,
-    Raw,
-    RoundNumber,
-    RoundRecord,
-    TaskNumber,
-    Text,
-    TrainingParams,
-    Whole,
-)
+from fedbus.wire.values import Manifest, Metrics, ModelRef, NodeName, Plan, RoundRecord, TaskNumber
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +14,12 @@ class TrainTask:
     """Train from this base and offer the update to that collector.
 
     `members` agents fetch the base together, unless it is small and rides along as `inline`; an
-    update of at most `inline_up_to` bytes rides in the offer.
+    update of at most `inline_up_to` bytes rides in the offer. The round and the seed are those of
+    `params`.
     """
 
     epoch: Whole
     job: Ident
-    round: RoundNumber
     task: TaskNumber
     base: ModelRef
     collector: NodeName
@@ -42,8 +27,12 @@ class TrainTask:
     trainer: Ident | None
     members: Whole
     inline_up_to: Whole
-    seed: Whole
     inline: Raw | None = None
+
+    @property
+    def round(self) -> int:
+        """Number of the round, 1 for the first."""
+        return self.params.round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +92,7 @@ class Dismiss:
     epoch: Whole
     job: Ident
     task: TaskNumber
-    agents: Annotated[tuple[NodeName, ...], Field(max_length=MAX_COHORT_AGENTS)]
+    agents: Annotated[tuple[NodeName, ...], Bounds(max_length=MAX_COHORT_AGENTS)]
     reason: Text
 
 
@@ -113,7 +102,7 @@ class Dismissed:
 
     job: Ident
     task: TaskNumber
-    agents: Annotated[tuple[NodeName, ...], Field(max_length=MAX_COHORT_AGENTS)]
+    agents: Annotated[tuple[NodeName, ...], Bounds(max_length=MAX_COHORT_AGENTS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +118,7 @@ class Offer:
     task: TaskNumber
     base: Whole
     update: Manifest
-    examples: Annotated[int, Strict(), Field(ge=1, lt=2**53)]
+    examples: Annotated[int, Strict(ge=1, lt=2**53)]
     metrics: Metrics
     inline: Raw | None = None
 

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field, Strict
-
-from fedbus.wire.values import Digest, Whole
+from fedbus.scalars import Bounds, Strict, Whole
+from fedbus.wire.values import Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +42,10 @@ class Want:
     """Send me these chunks; chunk `indices[i]` echoes serial `serial + i`."""
 
     digest: Digest
-    serial: Annotated[int, Strict(), Field(ge=1, lt=2**32 - 64)]
+    serial: Annotated[int, Strict(ge=1, lt=2**32 - 64)]
     indices: Annotated[
-        tuple[Annotated[int, Strict(), Field(ge=0, lt=2**31)], ...],
-        Field(min_length=1, max_length=64),
+        tuple[Annotated[int, Strict(ge=0, lt=2**31)], ...],
+        Bounds(min_length=1, max_length=64),
     ]
 
 

@@ -3,27 +3,19 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict
-
+from fedbus.scalars import Bounds, Flag, Ident, Number, Raw, RoundNumber, Strict, Text, Whole
 from fedbus.wire.limits import MAX_FAULTS_SENT, MAX_JOB_FILE_BYTES
 from fedbus.wire.states import JobFault, ModelNeeds
 from fedbus.wire.values import (
     Digest,
-    Flag,
-    Ident,
     Manifest,
     Metrics,
     ModelRef,
     Moment,
     NodeName,
-    Number,
     Plan,
-    Raw,
-    RoundNumber,
     RoundRecord,
     TaskNumber,
-    Text,
-    Whole,
 )
 
 
@@ -63,7 +55,7 @@ class StoreJob:
     epoch: Whole
     job: Ident
     model: Ident
-    file: Annotated[bytes, Strict(), Field(max_length=MAX_JOB_FILE_BYTES)]
+    file: Annotated[bytes, Strict(max_length=MAX_JOB_FILE_BYTES)]
     origin: Digest | None = None
     redelivered: Flag = False
 
@@ -73,7 +65,7 @@ class JobRefused:
     """The job is not accepted, and why."""
 
     job: Ident
-    faults: Annotated[tuple[JobFault, ...], Field(min_length=1, max_length=MAX_FAULTS_SENT)]
+    faults: Annotated[tuple[JobFault, ...], Bounds(min_length=1, max_length=MAX_FAULTS_SENT)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +95,7 @@ class ListJobs:
 class JobsListed:
     """The ids of all jobs that run, then of those that were begun last and have ended."""
 
-    jobs: Annotated[tuple[Ident, ...], Field(max_length=10_000)]
+    jobs: Annotated[tuple[Ident, ...], Bounds(max_length=10_000)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +117,7 @@ class Acceptance:
 
     known: Flag = False
     proposed: Ident | None = None
-    warnings: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
+    warnings: Annotated[tuple[Text, ...], Bounds(max_length=16)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
