@@ -24,7 +24,8 @@ PURE = sorted(
         (
             FEDBUS / name
             for name in (
-                *("ask.py", "echo.py", "eligibility.py", "node.py", "node_name.py"),
+                *("ask.py", "echo.py", "eligibility.py", "metrics_mean.py"),
+                *("node.py", "node_name.py"),
                 *("public.py", "scalars.py", "setting_names.py", "text.py"),
                 *("training.py", "weights.py"),
             )

@@ -1,16 +1,10 @@
 """What a version is worth on data that nobody trained on, and what follows from it."""
 
-import math
-import sys
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fedbus.wire.messages import EndJob, Evaluated, JobEnded, ScoreStored, StoreScore
 from fedbus.wire.states import JobState, RoundState
 from fedbus_controller import keys
-from fedbus_controller.scoring import mean_of
 from tests.controller.stand import (
     COLLECTOR,
     JOB,
@@ -187,18 +181,6 @@ def test_a_late_timer_of_a_round_that_is_scored_does_nothing() -> None:
     assert keys.ScoringDeadline(JOB) not in stand.timers
 
 
-@given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.integers(0, 1000)), min_size=1, max_size=6))
-def test_scores_are_averaged_by_their_examples(given_scores: list[tuple[float, int]]) -> None:
-    """An evaluator without examples says nothing."""
-    means = mean_of([score(value, examples, name="loss") for value, examples in given_scores])
-    total = sum(examples for _, examples in given_scores)
-    if total:
-        mean = math.fsum(value * examples for value, examples in given_scores) / total
-        assert means["loss"] == pytest.approx(mean, rel=1e-9, abs=1e-9)
-    else:
-        assert means == {}
-
-
 @pytest.mark.parametrize(
     "metrics",
     [
@@ -220,11 +202,6 @@ def test_whatever_agents_measured_makes_messages_that_can_be_read(
     assert readable(stand.asked(keys.ScoreStorage(JOB, 1), StoreScore))
     assert all(readable(state) for state in stand.said(JobState))
     assert all(readable(state) for state in stand.said(RoundState))
-
-
-def test_a_mean_beyond_the_largest_float_is_left_out() -> None:
-    """No message can hold it."""
-    assert mean_of([score(sys.float_info.max, 1, name="loss")] * 11) == {}
 
 
 @pytest.mark.parametrize("accuracy", [1.3, -0.2])

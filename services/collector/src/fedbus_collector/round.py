@@ -1,13 +1,12 @@
 """The facts of one round: who is on the roster, who has counted, whether it may close. Pure."""
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
 
-from fedbus.catalogue import as_trained, bounded, impossible
-from fedbus.wire.limits import MAX_IDENT_CHARACTERS, MAX_METRICS
+from fedbus.catalogue import as_trained, impossible
+from fedbus.metrics_mean import mean_metrics, sendable
 from fedbus.wire.messages import Offer, OpenRound
 from fedbus.wire.values import Contributor, Plan, Refusal, RoundRecord
 
@@ -163,7 +162,7 @@ class Round:
                 for a in plan.roster
                 if a not in self.counted
             ),
-            metrics=self._mean_metrics(contributors),
+            metrics=sendable(as_trained(mean_metrics(contributors))),
             seconds=dict(self.seconds),
         )
 
@@ -173,22 +172,3 @@ class Round:
         if len(contributor.metrics) <= most:
             return contributor
         return replace(contributor, metrics=dict(islice(contributor.metrics.items(), most)))
-
-    def _mean_metrics(self, contributors: tuple[Contributor, ...]) -> dict[str, float]:
-        """Average each metric over those who measured it, weighted by their examples.
-
-        They are named for what they are: figures of the data that agents trained on.
-        """
-        names = dict.fromkeys(name for each in contributors for name in each.metrics)
-        means: dict[str, float] = {}
-        for name in names:
-            having = [each for each in contributors if name in each.metrics]
-            examples = sum(each.examples for each in having)
-            # Shares, not sums: a figure near the largest float must not become infinite.
-            mean = sum(each.metrics[name] * (each.examples / examples) for each in having)
-            if math.isfinite(mean):
-                means[name] = bounded(name, mean)
-        told = (
-            (n, value) for n, value in as_trained(means).items() if len(n) <= MAX_IDENT_CHARACTERS
-        )
-        return dict(islice(told, MAX_METRICS))

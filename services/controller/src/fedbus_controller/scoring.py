@@ -1,12 +1,10 @@
 """What a committed version is worth on data that nobody trained on. Pure."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 
 from fedbus.actions import Action, Ask, Cancel, Note
-from fedbus.catalogue import as_trained, bounded, impossible
-from fedbus.wire.limits import MAX_IDENT_CHARACTERS, MAX_METRICS
+from fedbus.catalogue import as_trained, impossible
+from fedbus.metrics_mean import mean_metrics, sendable
 from fedbus.wire.messages import Evaluated, EvaluateTask
 from fedbus.wire.values import ModelRef
 from fedbus_controller import keys
@@ -64,22 +62,6 @@ class Scoring:
             yield Cancel(keys.EvaluationRequest(self._brief.job, agent))
 
     def metrics(self, trained: Mapping[str, float]) -> dict[str, float]:
-        """Put held-out figures beside those of training, which are told apart by `train_`."""
-        figures = mean_of(self._scores) | as_trained(trained)
-        known = (
-            (name, value) for name, value in figures.items() if len(name) <= MAX_IDENT_CHARACTERS
-        )
-        return dict(islice(known, MAX_METRICS))
-
-
-def mean_of(scores: Sequence[Evaluated]) -> dict[str, float]:
-    """Average scores metric by metric, weighted by examples."""
-    means: dict[str, float] = {}
-    for name in sorted({name for score in scores for name in score.metrics}):
-        having = [score for score in scores if name in score.metrics]
-        examples = sum(score.examples for score in having)
-        # Shares, not sums: a figure near the largest float must not become infinite.
-        parts = [score.metrics[name] * (score.examples / max(1, examples)) for score in having]
-        if examples and math.isfinite(mean := sum(parts)):
-            means[name] = bounded(name, mean)
-    return means
+        """Return held-out metrics and those of training, whose names begin with `train_`."""
+        scored = dict(sorted(mean_metrics(self._scores).items()))
+        return sendable(scored | as_trained(trained))

@@ -7,19 +7,13 @@ from typing import Annotated
 
 from fedbus.digests import digest_of
 from fedbus.scalars import IDENT, Bounds, Flag, Ident, Number, RoundNumber, Strict, Text, Whole
-from fedbus.wire.limits import (
-    MAX_BLOB_BYTES,
-    MAX_COHORT_AGENTS,
-    MAX_METRICS,
-)
+from fedbus.wire.limits import MAX_BLOB_BYTES, MAX_COHORT_AGENTS, MAX_METRICS
 
 CHUNK = 256 * 1024
 """Bytes in a chunk; the last one of a blob may be shorter."""
 
-
 BASE = "base"
 """As a job's trainer: any that fedbus ships."""
-
 
 ROLES = ("agent", "collector", "controller", "inference", "repository", "user")
 _NODE = re.compile(rf"(?:{'|'.join(ROLES)})\.{IDENT}")
