@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from fedbus import actions
 from fedbus.wire.jobfile import parse
 from tests.printed import ROOT, commands_of, run_line
 
@@ -23,14 +25,35 @@ def test_the_generated_pages_are_what_the_code_says() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_decision_is_listed() -> None:
-    """The list of decisions names each page, and each page has its number."""
+def test_every_decision_has_a_number_a_status_and_a_date_and_is_listed_with_them() -> None:
+    """A page that no longer holds names its successor, and the list says so."""
     folder = ROOT / "docs" / "adr"
     listed = (folder / "README.md").read_text(encoding="utf-8")
-    pages = sorted(path for path in folder.glob("0*.md"))
-    assert [page.name for page in pages if page.name not in listed] == []
-    for number, page in enumerate(pages, 1):
-        assert page.read_text(encoding="utf-8").startswith(f"# {number}. ")
+    head = re.compile(
+        r"# (?P<number>\d+)\. (?P<title>.+)\n\n"
+        r"- Status: (?P<status>accepted|superseded by \d+)\n"
+        r"- Date: (?P<date>20\d\d-\d\d-\d\d)\n\n"
+    )
+    pages = sorted(folder.glob("0*.md"))
+    rows = []
+    for page in pages:
+        found = head.match(page.read_text(encoding="utf-8"))
+        assert found, f"{page.name}: expected number, title, status and date"
+        number, title, status, date = found.groups()
+        rows.append(f"| {number} | [{title}]({page.name}) | {status} | {date} |")
+        assert page.name.startswith(f"{int(number):04}-")
+    assert [row for row in rows if row not in listed.splitlines()] == []
+    assert len(pages) == int(number)  # none is missing in between
+
+
+def test_the_page_of_the_architecture_lists_every_event_and_every_action() -> None:
+    """They are the vocabulary of all cores; a newcomer reads them there first."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for heading, union in (("event", actions.Event), ("action", actions.Action)):
+        _, _, table = page.partition(f"| {heading} | meaning |\n|---|---|\n")
+        cells = [row.split(" | ")[0] for row in table.partition("\n\n")[0].splitlines()]
+        listed = re.findall(r"`([A-Z]\w+)", " ".join(cells))
+        assert sorted(listed) == sorted(kind.__name__ for kind in get_args(union))
 
 
 def test_no_line_of_prose_is_longer_than_120_columns() -> None:
