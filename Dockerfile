@@ -62,5 +62,5 @@ CMD ["fedbus", "--help"]
 
 FROM runtime AS service
 COPY --from=built-service /opt/fedbus /opt/fedbus
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-m", "fedbus.deploy.healthy"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-m", "fedbus.deploy.healthcheck"]
 CMD ["serve"]

@@ -20,24 +20,24 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.measure import cpu_seconds, peak_mb
-from fedbus import clock
-from fedbus.actions import Action, Ask, Cancel, Connected, Event, Received, Serve
-from fedbus.bus import mqtt
-from fedbus.bus.base import BrokerAddress, Bus, Packet
-from fedbus.bus.broker import LocalBroker
-from fedbus.bus.broker_files import new_password
-from fedbus.keys import Key
-from fedbus.layout import Layout, Tensor
-from fedbus.node import Identity, Node
-from fedbus.service import keep_connected
-from fedbus.shell import Shell
-from fedbus.spool import Spool, Spools
-from fedbus.weights import header_bytes
+from fedbus.blobs.spool import Spool, Spools
+from fedbus.core import clock
+from fedbus.core.actions import Action, Ask, Cancel, Connected, Event, Received, Serve
+from fedbus.core.keys import Key
+from fedbus.model.blob import header_bytes
+from fedbus.model.layout import Layout, Tensor
+from fedbus.mqtt import client as mqtt
+from fedbus.mqtt.bus import BrokerAddress, Bus, Packet
+from fedbus.mqtt.mosquitto import LocalBroker
+from fedbus.mqtt.mosquitto_config import new_password
+from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.service import keep_connected
+from fedbus.runtime.shell import Shell
 from fedbus.wire import codec
+from fedbus.wire.documents import ENDED, AgentFacts, JobState, ModelSpec, TensorSpec
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
-from fedbus.wire.states import ENDED, AgentFacts, JobState, ModelCard, TensorSpec
 from fedbus.wire.topics import JOB_STATE, ROOT, SUBMIT, Topic, access_rules, address, wildcard
-from fedbus.wire.values import Manifest
+from fedbus.wire.values import BlobRef
 
 REPOSITORY, COLLECTOR, CONTROLLER = "repository.1", "collector.1", "controller.1"
 USER, WATCHER = "user.bench", "user.watch"
@@ -201,11 +201,11 @@ class Pusher:
 
     listens: tuple[Topic, ...] = ()
 
-    def __init__(self, card: Spool, weights: Spool) -> None:
+    def __init__(self, spec: Spool, weights: Spool) -> None:
         self.pushed = asyncio.Event()
-        self._blobs = (card, weights)
-        manifests = [Manifest(digest=blob.digest(), size=blob.size) for blob in self._blobs]
-        self._push = PushModel(model=MODEL, card=manifests[0], weights=manifests[1])
+        self._blobs = (spec, weights)
+        blob_refs = [BlobRef(digest=blob.digest(), size=blob.size) for blob in self._blobs]
+        self._push = PushModel(model=MODEL, spec=blob_refs[0], weights=blob_refs[1])
 
     def facts(self) -> AgentFacts | None:
         """It is no agent."""
@@ -219,10 +219,10 @@ class Pusher:
         """Push until it is stored."""
         match event:
             case Connected():
-                for manifest, blob in zip(
-                    (self._push.card, self._push.weights), self._blobs, strict=True
+                for blob_ref, blob in zip(
+                    (self._push.spec, self._push.weights), self._blobs, strict=True
                 ):
-                    yield Serve(manifest.digest, blob)
+                    yield Serve(blob_ref.digest, blob)
                 yield Ask(PushRequest(), REPOSITORY, self._push)
             case Received(_, ModelPushed()):
                 yield Cancel(PushRequest())
@@ -232,22 +232,22 @@ class Pusher:
 
 
 def blobs(parameters: int, place: Path) -> tuple[Spool, Spool]:
-    """Make a model's card and its weights, all zeros, in unlinked files."""
-    spec = TensorSpec(name="w", shape=(parameters,), dtype="float32")
+    """Make a model's spec and its weights, all zeros, in unlinked files."""
+    tensor_spec = TensorSpec(name="w", shape=(parameters,), dtype="float32")
     layout = Layout((Tensor("w", (parameters,), "float32"),))
-    card = codec.to_json(ModelCard(model=MODEL, layout=(spec,), structures={}))
+    spec = codec.to_json(ModelSpec(model=MODEL, layout=(tensor_spec,), architectures={}))
     spools = Spools(limit=0, place=place)
     head = header_bytes(layout, "plain")
-    card_spool, weights = spools.make(len(card)), spools.make(len(head) + layout.size)
-    card_spool.write(0, card)
+    spec_spool, weights = spools.make(len(spec)), spools.make(len(head) + layout.size)
+    spec_spool.write(0, spec)
     weights.write(0, head)
-    return card_spool, weights
+    return spec_spool, weights
 
 
 async def push(cluster: Cluster, parameters: int) -> int:
     """Store the model of zeros; returns its size, bytes."""
-    card, weights = blobs(parameters, cluster.home)
-    pusher, chance = Pusher(card, weights), random.Random()
+    spec, weights = blobs(parameters, cluster.home)
+    pusher, chance = Pusher(spec, weights), random.Random()
     identity = Identity(name=USER, incarnation=clock.incarnation())
     shell = Shell(Node(identity, pusher, chance), threads=1)
     pushing = asyncio.create_task(

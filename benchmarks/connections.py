@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from fedbus import clock
-from fedbus.actions import Action, Ask, Connected, Event, WakeAt
-from fedbus.bus import mqtt
-from fedbus.bus.base import BrokerAddress, Bus
+from fedbus.core import clock
+from fedbus.core.actions import Action, Ask, Connected, Event, WakeAt
+from fedbus.core.keys import Key
 from fedbus.errors import BusError
-from fedbus.keys import Key
-from fedbus.node import Identity, Node
-from fedbus.shell import Shell
+from fedbus.mqtt import client as mqtt
+from fedbus.mqtt.bus import BrokerAddress, Bus
+from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.shell import Shell
+from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import ListModels
-from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import MODEL_LATEST, Topic
 
 PATIENCE_SECONDS = 10.0
@@ -32,7 +32,7 @@ class LaterTimer(Key):
 
 
 class Asking:
-    """Asks the repository on every connection, as services do, and is told what is retained."""
+    """Retries the repository on every connection, as services do, and is told what is retained."""
 
     listens: tuple[Topic, ...] = (MODEL_LATEST,)
 

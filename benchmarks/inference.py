@@ -30,10 +30,10 @@ from paho.mqtt.properties import Properties
 
 from benchmarks.measure import publish
 from benchmarks.one_model import repository
-from fedbus import telemetry
-from fedbus.bus import mqtt
-from fedbus.bus.base import BrokerAddress, Bus, Packet
-from fedbus.bus.broker import LocalBroker
+from fedbus.mqtt import client as mqtt
+from fedbus.mqtt.bus import BrokerAddress, Bus, Packet
+from fedbus.mqtt.mosquitto import LocalBroker
+from fedbus.runtime import telemetry
 from fedbus.wire.topics import INFERENCE, ROOT, address
 
 ECHO = "bench/echo"
@@ -85,7 +85,7 @@ def process(*arguments: str, broker: BrokerAddress, log: Path) -> Iterator[None]
 
 
 class Asker:
-    """Asks one thing at a time and takes the time."""
+    """Retries one thing at a time and takes the time."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus

@@ -19,16 +19,17 @@ from pathlib import Path
 
 import structlog
 
-from fedbus import clock, telemetry
-from fedbus.bus.base import BrokerAddress
-from fedbus.node import Identity, Node
-from fedbus.service import keep_connected
-from fedbus.shell import Shell
-from fedbus.spool import Spools
-from fedbus_edge_agent.capabilities import measure
+from fedbus.blobs.spool import Spools
+from fedbus.core import clock
+from fedbus.mqtt.bus import BrokerAddress
+from fedbus.runtime import telemetry
+from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.service import keep_connected
+from fedbus.runtime.shell import Shell
 from fedbus_edge_agent.core import AgentCore
-from fedbus_edge_agent.light import LightBench
-from fedbus_edge_agent.outbox import Outbox
+from fedbus_edge_agent.host.capabilities import measure
+from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.simulated import LightBench
 
 log = structlog.get_logger()
 

@@ -28,12 +28,12 @@ from typing import Any
 
 from benchmarks.connections import reconnect
 from benchmarks.measure import MB, publish
-from fedbus.bus import mqtt
-from fedbus.bus.base import Bus, Packet
-from fedbus.cluster import place
-from fedbus.cluster.place import Place
+from fedbus.cluster import registry
+from fedbus.cluster.registry import Place
+from fedbus.mqtt import client as mqtt
+from fedbus.mqtt.bus import Bus, Packet
 from fedbus.wire import codec
-from fedbus.wire.states import ENDED, JobState
+from fedbus.wire.documents import ENDED, JobState
 from fedbus.wire.topics import CANCEL, INFERENCE, JOB_STATE, ROOT, SUBMIT, address
 
 START_SECONDS = 180.0
@@ -91,7 +91,7 @@ def cluster(agents: int, framework: str) -> Iterator[Place]:
             )
         try:
             _wait_for(process, log)
-            found = place.read(home)
+            found = registry.read(home)
             assert found is not None
             yield found
         finally:

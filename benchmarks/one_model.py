@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 
 import fedbus
-from fedbus.actions import Action, Announce, Connected, Event, Serve
-from fedbus.bus.base import BrokerAddress
-from fedbus.digests import digest_of
-from fedbus.layout import Layout
-from fedbus.node import Identity, Node
-from fedbus.service import keep_connected
-from fedbus.shell import Shell
-from fedbus.weights import encode
+from fedbus.core.actions import Action, Announce, Connected, Event, Serve
+from fedbus.digest import digest_of
+from fedbus.model.blob import encode
+from fedbus.model.layout import Layout
+from fedbus.mqtt.bus import BrokerAddress
+from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.service import keep_connected
+from fedbus.runtime.shell import Shell
 from fedbus.wire import codec
-from fedbus.wire.states import AgentFacts, ModelCard, ModelLatest
+from fedbus.wire.documents import AgentFacts, ModelLatest, ModelSpec
 from fedbus.wire.topics import MODEL_LATEST, Topic
-from fedbus.wire.values import Manifest
+from fedbus.wire.values import BlobRef
 
 DEMO = Path(str(fedbus.__file__)).parent / "demo_data"
 
@@ -59,19 +59,19 @@ class Repository:
         """Serve the version's blobs and announce it, on every connection."""
         if not isinstance(event, Connected):
             return
-        card = DEMO.joinpath("model.json").read_bytes()
-        layout = Layout.read(codec.from_json(ModelCard, card).layout)
+        spec = DEMO.joinpath("model.json").read_bytes()
+        layout = Layout.read(codec.from_json(ModelSpec, spec).layout)
         rng = np.random.default_rng(7)
         spread = {t.name: rng.normal(0, 0.1, t.shape).astype(t.dtype) for t in layout.tensors}
         weights = bytes(encode(spread, layout))
-        for blob in (card, weights, DEMO.joinpath("digits.tflite").read_bytes()):
+        for blob in (spec, weights, DEMO.joinpath("digits.tflite").read_bytes()):
             yield Serve(digest_of(blob), Bytes(blob))
         latest = ModelLatest(
             model="digits",
             version=1,
             digest=digest_of(weights),
             size=len(weights),
-            card=Manifest(digest=digest_of(card), size=len(card)),
+            spec=BlobRef(digest=digest_of(spec), size=len(spec)),
             source="repository.bench",
             metrics={},
             parent=None,

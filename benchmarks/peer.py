@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.measure import cpu_seconds, peak_mb
-from fedbus.bus.broker import free_port
+from fedbus.mqtt.mosquitto import free_port
 
 PEERS = Path(__file__).parent / "peers"
 START_SECONDS = 60.0

@@ -6,7 +6,7 @@
 
 Seconds run from the moment the controller opens a round (its plan is stored) to the aggregate, and
 to the commit; `planning` is what storing the plan took before. The first round of every block is
-left out: then agents fetch the model's card. With a peer, both run in turn, block by block.
+left out: then agents fetch the model's spec. With a peer, both run in turn, block by block.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.cluster import REPOSITORY, Cluster, Wish, push, rounds, run
 from benchmarks.measure import MB, middle, publish
 from benchmarks.peer import Peer
-from fedbus.bus.broker import free_port
+from fedbus.mqtt.mosquitto import free_port
 
 SLOW_BITS = 1e6
 

@@ -25,20 +25,21 @@ from typing import Any, Self
 import aiomqtt
 
 from benchmarks.measure import MB, MIB, middle, peak_mb, publish
-from fedbus import clock, telemetry
-from fedbus.actions import Action, Connected, Event, Fetch, Fetched, FetchFailed, Serve
-from fedbus.bus import mqtt
-from fedbus.bus.base import BrokerAddress, Packet
-from fedbus.bus.broker import LocalBroker
-from fedbus.digests import hasher
-from fedbus.keys import Key
-from fedbus.node import Identity, Node
-from fedbus.service import keep_connected
-from fedbus.shell import Shell
-from fedbus.spool import Spools
-from fedbus.wire.states import AgentFacts
+from fedbus.blobs.spool import Spools
+from fedbus.core import clock
+from fedbus.core.actions import Action, Connected, Event, Fetch, Fetched, FetchFailed, Serve
+from fedbus.core.keys import Key
+from fedbus.digest import hasher
+from fedbus.mqtt import client as mqtt
+from fedbus.mqtt.bus import BrokerAddress, Packet
+from fedbus.mqtt.mosquitto import LocalBroker
+from fedbus.runtime import telemetry
+from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.service import keep_connected
+from fedbus.runtime.shell import Shell
+from fedbus.wire.documents import AgentFacts
 from fedbus.wire.topics import ROOT, Topic, access_rules
-from fedbus.wire.values import CHUNK, Manifest, Reference
+from fedbus.wire.values import CHUNK, BlobLocation, BlobRef
 
 SOURCE, RECEIVER = "repository.bench", "collector.bench"
 RAW_TOPIC = f"{ROOT}/link/{SOURCE}/{RECEIVER}/chunk"
@@ -90,9 +91,9 @@ class Bench:
 class Source(Bench):
     """Serves one blob."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._blob = Pattern(manifest.size)
-        self._digest = manifest.digest
+    def __init__(self, blob_ref: BlobRef) -> None:
+        self._blob = Pattern(blob_ref.size)
+        self._digest = blob_ref.digest
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:  # noqa: ARG002 - see Core
         """Serve it from the first connection on."""
@@ -104,10 +105,10 @@ class Source(Bench):
 class Sinkhole(Bench):
     """Fetches one blob into memory, says how long it took, and whether it is that blob."""
 
-    def __init__(self, manifest: Manifest, members: int) -> None:
+    def __init__(self, blob_ref: BlobRef, members: int) -> None:
         self._members = members
-        self._reference = Reference(manifest=manifest, source=SOURCE)
-        self._spool = Spools(limit=manifest.size).make(manifest.size)
+        self._reference = BlobLocation(blob_ref=blob_ref, source=SOURCE)
+        self._spool = Spools(limit=blob_ref.size).make(blob_ref.size)
         self._began = 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
@@ -118,8 +119,8 @@ class Sinkhole(Bench):
                 yield Fetch(MeasuredFetch(), self._reference, self._spool, self._members)
             case Fetched():
                 took = clock.monotonic() - self._began
-                right = self._spool.digest() == self._reference.manifest.digest
-                say(seconds=took, arrived=self._reference.manifest.count, right=right)
+                right = self._spool.digest() == self._reference.blob_ref.digest
+                say(seconds=took, arrived=self._reference.blob_ref.count, right=right)
             case FetchFailed(reason=reason):
                 say(failed=reason)
 
@@ -214,12 +215,12 @@ async def receive_aiomqtt(address: BrokerAddress, size: int) -> None:
 
 async def child(role: str, address: BrokerAddress, size: int, digest: str) -> None:
     """Be one end of one way."""
-    manifest = Manifest(digest=digest or "0" * 64, size=size)
+    blob_ref = BlobRef(digest=digest or "0" * 64, size=size)
     match role:
         case "source":
-            await live(SOURCE, Source(manifest), address)
+            await live(SOURCE, Source(blob_ref), address)
         case "lane" | "group":
-            await live(RECEIVER, Sinkhole(manifest, int(role == "group")), address)
+            await live(RECEIVER, Sinkhole(blob_ref, int(role == "group")), address)
         case "publish raw bus":
             await publish_bus(address, size)
         case "receive raw bus":

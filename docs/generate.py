@@ -15,14 +15,14 @@ import job_file
 import msgpack
 import settings_page
 
+from fedbus.blobs.transfer.chunk import HEADER_BYTES, write_chunk
 from fedbus.scalars import IDENT
-from fedbus.transfer.chunk import HEADER_BYTES, write_chunk
-from fedbus.wire import states, topics, values
+from fedbus.wire import documents, topics, values
 from fedbus.wire.topics import LINKS, PUBLIC, ROOT, Link
 
 HERE = Path(__file__).parent
 WIRE = HERE / "wire.md"
-NAMES = HERE.parent / "libs/fedbus/src/fedbus/known_settings.py"
+NAMES = HERE.parent / "libs/fedbus/src/fedbus/runtime/known_settings.py"
 
 HEAD = f"""# What crosses the bus
 
@@ -154,7 +154,7 @@ def _row(cells: tuple[str, ...]) -> str:
 def _kinds() -> list[type[Any]]:
     said: set[Any] = {link.message for link in LINKS} | {t.message for t in PUBLIC if t.message}
     found: set[Any] = set()
-    waiting = [*said, states.ModelCard]  # a card crosses the bus as a blob
+    waiting = [*said, documents.ModelSpec]  # a spec crosses the bus as a blob
     while waiting:
         kind = waiting.pop()
         if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind not in found:
@@ -186,8 +186,8 @@ def _type(hint: Any) -> str:  # noqa: ANN401 - whatever a field may be typed as
         "typing.",
         "collections.abc.",
         "fedbus.wire.values.",
-        "fedbus.wire.states.",
-        "fedbus.training.",
+        "fedbus.wire.documents.",
+        "fedbus.training.params.",
     ):
         text = text.replace(noise, "")
     return f"`{text}`"

@@ -6,15 +6,15 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from fedbus.catalogue import FRAMEWORKS, Takes
-from fedbus.catalogue.torch import BY_STEP, LAMBDAS
-from fedbus.wire.jobfile.model import PARTS
-from fedbus.wire.jobfile.not_yet import NOT_YET
-from fedbus.wire.jobfile.options import OptimizerConfig, Part, SchedulerPartConfig
+from fedbus.jobs.options import OptimizerConfig, Part, SchedulerPartConfig
+from fedbus.jobs.schema import PARTS
+from fedbus.jobs.unsupported import NOT_YET
+from fedbus.training.options import FRAMEWORKS, Takes
+from fedbus.training.options.torch_options import BY_STEP, LAMBDAS
 
 HEAD = """# The job file
 
-Generated from `fedbus/wire/jobfile/` and `fedbus/catalogue/` by `make docs`; do not edit.
+Generated from `fedbus/jobs/` and `fedbus/training/options/` by `make docs`; do not edit.
 
 A job is one JSON object, sent with `fedbus job submit FILE` or published to `fedbus/v1/submit` by
 any MQTT client. Every key of an aerOS job is understood; numbers and flags may be written as text
@@ -67,7 +67,8 @@ OPTIMIZERS = """
 ## Optimizers
 
 The learning rate is `lr` or `learning_rate` here, else that of `config`, else 0.01. What a job
-leaves out is the framework's own default. With `round.keep_state` each agent's optimizer goes on
+leaves out is the framework's own default. With `round.keep_optimizer_state` each agent's optimizer
+goes on
 from round to round; else it starts afresh in every round. A `.tflite` file keeps its state if it
 was exported with `get_state` and `set_state`, as `fedbus models push` does.
 
@@ -82,7 +83,8 @@ PyTorch {by_step} step after each batch, the others after each epoch. `chainedsc
 at its own time; a sequence has one count, of batches where one of its parts steps after each, else
 of epochs, and its `milestones` are counted so.
 
-Without `round.keep_state` a scheduler or callback begins afresh in every round: with `epochs: 1`
+Without `round.keep_optimizer_state` a scheduler or callback begins afresh in every round: with
+`epochs: 1`
 nothing that acts after an epoch ever does. `fedbus job submit` and `fedbus simulate` warn of it.
 
 """

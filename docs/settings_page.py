@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from fedbus.settings import PREFIX, ServiceSettings
+from fedbus.runtime.settings import PREFIX, ServiceSettings
 from fedbus_collector.app import CollectorSettings
 from fedbus_controller.app import ControllerSettings
 from fedbus_edge_agent.app import AgentSettings

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeVar
 
-from fedbus.actions import (
+from fedbus.core.actions import (
     Action,
     Announce,
     Ask,
@@ -25,7 +25,7 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
-from fedbus.keys import Key
+from fedbus.core.keys import Key
 
 M = TypeVar("M")
 

@@ -13,8 +13,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from fedbus import actions
-from fedbus.wire.jobfile import parse
+from fedbus.core import actions
+from fedbus.jobs import parse
 from tests.printed import ROOT, commands_of, run_line
 
 

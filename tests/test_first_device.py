@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.bus.broker import free_port
-from fedbus.known_settings import KNOWN
-from fedbus.settings import settings_from
+from fedbus.mqtt.mosquitto import free_port
+from fedbus.runtime.known_settings import KNOWN
+from fedbus.runtime.settings import settings_from
 from fedbus_edge_agent.app import AgentSettings
 from tests.printed import ROOT, commands_of
 

@@ -1,11 +1,12 @@
-"""The boundaries of the house: who may import whom, and what stays out of an agent's memory."""
+"""Boundaries of the code base: who may import what, and what stays out of an agent's memory."""
 
 import ast
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from itertools import chain
 from pathlib import Path
@@ -16,18 +17,91 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parent.parent
 FEDBUS = ROOT / "libs/fedbus/src/fedbus"
 SERVICES = sorted(ROOT.glob("services/*/src/fedbus_*"))
+DISTRIBUTIONS = (FEDBUS, *SERVICES)
+
+FLOORS = (
+    {"demo_data", "digest", "errors", "interruption", "limits", "rounding", "text"},
+    {"atomic_write", "scalars"},
+    {"model"},
+    {"training"},
+    {"wire"},
+    {"core", "jobs", "mqtt"},
+    {"blobs", "cluster", "data"},
+    {"plugins", "runtime"},
+    {"datasource", "frameworks", "strategies"},
+    {"client"},
+    {"simulation"},
+    {"cli"},
+    {"deploy"},
+)
+"""The packages and modules at the library's root, from the lowest floor to the highest.
+
+A module imports from its own package and from lower floors, so no circle of packages can exist.
+"""
+
+BARRIERS = {
+    "fedbus.model": "fedbus.wire",
+    "fedbus.blobs.transfer": "fedbus.model",
+    "fedbus.strategies": "fedbus.runtime",
+    "fedbus.client": "fedbus.cli",
+}
+"""What a package never imports: named here so that a change of floors cannot allow it."""
+
+COUNTERPARTS = ("frameworks/keras/", "frameworks/torch/", "frameworks/tflite/")
+"""Packages with the same modules for each framework: these modules share their names."""
+
+SHARED_CLASSES: Mapping[str, str] = {}
+"""Classes of one name that are deliberate counterparts, each with the reason."""
+
+RENAMING_CLASSES: set[str] = {
+    "Answers",
+    "Client",
+    "Desk",
+    "Ended",
+    "Failed",
+    "Gathering",
+    "Job",
+    "JobRefused",
+    "Kept",
+    "Limits",
+    "Means",
+    "Member",
+    "Offer",
+    "Opened",
+    "Phase",
+    "Plan",
+    "Reading",
+    "Refused",
+    "Request",
+    "Round",
+    "Run",
+    "Seen",
+    "Source",
+    "Tally",
+    "Waiting",
+    "_Asked",
+}
+"""Class names that still have two meanings; each is removed here when it is renamed."""
+
 PURE = sorted(
     path
     for path in chain(
         FEDBUS.glob("wire/**/*.py"),
-        FEDBUS.glob("transfer/**/*.py"),
+        FEDBUS.glob("jobs/**/*.py"),
+        FEDBUS.glob("blobs/transfer/**/*.py"),
+        (FEDBUS / "core" / name for name in ("actions.py", "keys.py", "retries.py", "timers.py")),
+        (
+            FEDBUS / "runtime" / name
+            for name in (
+                *("loopback.py", "node.py", "node_name.py", "public_topics.py"),
+                "setting_names.py",
+            )
+        ),
         (
             FEDBUS / name
             for name in (
-                *("ask.py", "echo.py", "eligibility.py", "metrics_mean.py"),
-                *("node.py", "node_name.py"),
-                *("public.py", "scalars.py", "setting_names.py", "text.py"),
-                *("training.py", "weights.py"),
+                *("model/blob.py", "model/layout.py", "scalars.py", "text.py"),
+                *("training/metrics_mean.py", "training/params.py"),
             )
         ),
         (service / "core.py" for service in SERVICES),
@@ -51,10 +125,10 @@ SAID_PURE = sorted(
 WAITING = {"asyncio", "aiomqtt", "aiohttp", "sqlite3", "time"}
 LOCAL_STORAGE = {
     "libs/fedbus/src/fedbus/client/repository.py",
-    "services/collector/src/fedbus_collector/collection.py",
-    "services/collector/src/fedbus_collector/preparation.py",
-    "services/edge_agent/src/fedbus_edge_agent/answers.py",
-    "services/edge_agent/src/fedbus_edge_agent/gathering.py",
+    "services/collector/src/fedbus_collector/rounds/open_round.py",
+    "services/collector/src/fedbus_collector/rounds/inputs.py",
+    "services/edge_agent/src/fedbus_edge_agent/tasks/replies.py",
+    "services/edge_agent/src/fedbus_edge_agent/tasks/inputs.py",
 }
 """Pure modules that create spools or read the outbox, in the event loop; see the architecture."""
 HEAVY = {
@@ -120,7 +194,7 @@ def limits_in(path: Path) -> Iterator[str]:
 
 
 def test_no_two_modules_define_a_limit_of_one_name() -> None:
-    """A model card was at most 1 MiB to one service and 4 MiB to another: see wire/limits.py."""
+    """A model spec was at most 1 MiB to one service and 4 MiB to another: see limits.py."""
     places: dict[str, list[str]] = {}
     for path in chain(FEDBUS.rglob("*.py"), *(service.rglob("*.py") for service in SERVICES)):
         for name in limits_in(path):
@@ -129,7 +203,7 @@ def test_no_two_modules_define_a_limit_of_one_name() -> None:
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
-RING = {FEDBUS / "testing" / "births.py", FEDBUS / "testing" / "simulation.py"}
+RING = {FEDBUS / "simulation" / "services.py", FEDBUS / "simulation" / "run.py"}
 """Where all services meet in one process: the only files of the library that know them."""
 
 
@@ -213,3 +287,110 @@ def test_nothing_that_is_installed_later_brings_numpy_2_where_tflite_runtime_is(
     assert takes("1.26.4", device)
     assert not takes("2.0.0", device)
     assert takes("2.4.6", newer)
+
+
+def module_name(path: Path) -> str:
+    """Name the module of a file: `fedbus.wire.codec`; a package's is the package's own."""
+    source = next(parent for parent in path.parents if parent.name == "src")
+    parts = path.relative_to(source).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {
+    module_name(path): path
+    for distribution in DISTRIBUTIONS
+    for path in sorted(distribution.rglob("*.py"))
+}
+
+
+def local_imports(path: Path) -> Iterator[str]:
+    """Name each module of this repository that a file imports, those inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text(), path)):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names if alias.name in MODULES)
+            case ast.ImportFrom(module=str(module), names=names, level=0) if module in MODULES:
+                for alias in names:
+                    inner = f"{module}.{alias.name}"
+                    yield inner if inner in MODULES else module
+
+
+IMPORTS = {
+    name: sorted({other for other in local_imports(path) if other != name})
+    for name, path in MODULES.items()
+}
+
+
+def is_inside(module: str, package: str) -> bool:
+    """Return whether a module is a package or lies in it."""
+    return module == package or module.startswith(f"{package}.")
+
+
+def room_of(module: str) -> str:
+    """Return the package or module at the library's root that a module belongs to."""
+    return module.split(".")[1]
+
+
+def test_every_package_of_the_library_has_a_floor() -> None:
+    """A new package is placed on a floor on purpose."""
+    rooms = {room_of(name) for name in MODULES if name.startswith("fedbus.")}
+    assert rooms == set().union(*FLOORS)
+
+
+def test_nothing_in_the_library_imports_upward() -> None:
+    """A reader goes down only: what a module uses is explained on a lower floor."""
+    floor_of = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    upward = [
+        f"{name} imports {other}"
+        for name, others in IMPORTS.items()
+        for other in others
+        if name.startswith("fedbus.")
+        and other.startswith("fedbus.")
+        and room_of(name) != room_of(other)
+        and floor_of[room_of(other)] >= floor_of[room_of(name)]
+    ]
+    assert upward == []
+
+
+@pytest.mark.parametrize(("package", "barred"), BARRIERS.items())
+def test_a_package_does_not_import_what_it_must_not_know(package: str, barred: str) -> None:
+    """A model knows no bus, a transfer no model, a strategy no process, a client no command."""
+    known = [
+        f"{name} imports {other}"
+        for name, others in IMPORTS.items()
+        for other in others
+        if is_inside(name, package) and is_inside(other, barred)
+    ]
+    assert known == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Inside a package as well, each module can be read after those it imports."""
+    remaining = {name: set(others) for name, others in IMPORTS.items()}
+    while free := {name for name, others in remaining.items() if not others & remaining.keys()}:
+        for name in free:
+            del remaining[name]
+    assert remaining == {}
+
+
+def test_no_two_modules_of_a_distribution_have_one_name() -> None:
+    """A file's name alone says what lives there, in a traceback as in a search."""
+    places = defaultdict(list)
+    for distribution in DISTRIBUTIONS:
+        for path in distribution.rglob("*.py"):
+            place = path.relative_to(distribution).as_posix()
+            if not path.stem.startswith("__"):
+                family = "by framework" if place.startswith(COUNTERPARTS) else place
+                places[distribution.name, path.stem].append(family)
+    assert {key: found for key, found in places.items() if len(set(found)) > 1} == {}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """One name has one meaning, unless two classes are counterparts on purpose."""
+    places = defaultdict(set)
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(), path)):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].add(name)
+    twice = {kind for kind, modules in places.items() if len(modules) > 1}
+    assert twice == SHARED_CLASSES.keys() | RENAMING_CLASSES

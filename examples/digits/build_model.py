@@ -3,10 +3,11 @@
     pip install "tensorflow-cpu>=2.17,<2.18"      # this script only; no agent needs TensorFlow
     python examples/digits/build_model.py
 
-It writes `digits.tflite` and `model.json` (the model's card) where `fedbus demo` finds them. The
+It writes `digits.tflite` and `model.json` (the model's spec) where `fedbus demo` finds them. The
 same TensorFlow writes the same bytes every time: the initial weights come from a fixed seed.
 
-Take it as the pattern for a model of your own. `fedbus.frameworks.tflite` needs four signatures:
+Take it as the pattern for a model of your own. `fedbus.frameworks.tflite.trainer` needs four
+signatures:
 
     train(x, y, learning_rate[, momentum]) -> {"loss", "correct"}    one step of SGD on one batch
     infer(x)                               -> {"outputs"}            probabilities
@@ -33,7 +34,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from fedbus.digests import digest_of
+from fedbus.digest import digest_of
 
 LAYERS = (64, 32, 10)
 SEED = 7
@@ -143,8 +144,8 @@ def convert(model: Digits) -> bytes:
         return converter.convert()
 
 
-def card(model: Digits, tflite: bytes) -> dict[str, object]:
-    """Describe the model for the repository: layout, structures, what goes in."""
+def spec(model: Digits, tflite: bytes) -> dict[str, object]:
+    """Describe the model for the repository: layout, architectures, what goes in."""
     names = {name.replace("__", "."): w for name, w in model.weights.items()}
     blob = {"digest": digest_of(tflite), "size": len(tflite)}
     return {
@@ -153,7 +154,7 @@ def card(model: Digits, tflite: bytes) -> dict[str, object]:
             {"name": name, "shape": names[name].shape.as_list(), "dtype": "float32"}
             for name in sorted(names)
         ],
-        "structures": {
+        "architectures": {
             "tflite": {"blob": blob},
             "torch": {"name": "mlp", "config": {"layers": list(LAYERS), "seed": SEED}},
             "keras": {
@@ -177,5 +178,5 @@ if __name__ == "__main__":
     digits = Digits()
     file = convert(digits)
     TARGET.joinpath("digits.tflite").write_bytes(file)
-    TARGET.joinpath("model.json").write_text(json.dumps(card(digits, file), indent=2) + "\n")
+    TARGET.joinpath("model.json").write_text(json.dumps(spec(digits, file), indent=2) + "\n")
     print(f"{TARGET}: digits.tflite ({len(file)} bytes), model.json")

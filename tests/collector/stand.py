@@ -6,21 +6,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.actions import Send
-from fedbus.aggregators import FedAvg
+from fedbus.blobs.spool import Spools
+from fedbus.core.actions import Send
 from fedbus.errors import PluginError
-from fedbus.layout import Layout
+from fedbus.model.blob import encode
+from fedbus.model.layout import Layout
 from fedbus.plugins import Folds
-from fedbus.spool import Spools
-from fedbus.weights import encode
+from fedbus.strategies.aggregation import FedAvg
 from fedbus.wire import codec
+from fedbus.wire.documents import ModelSpec, TensorSpec
 from fedbus.wire.messages import Commit, Committed, Offer, OpenRound, Receipt, RoundEnded
-from fedbus.wire.states import ModelCard, TensorSpec
-from fedbus.wire.values import ModelRef, Plan, manifest_of
+from fedbus.wire.values import ModelRef, Plan, blob_ref_of
 from fedbus_collector import keys
-from fedbus_collector.collection import Means
+from fedbus_collector.cache import Shelf
 from fedbus_collector.core import CollectorCore
-from fedbus_collector.shelf import Shelf
+from fedbus_collector.rounds.open_round import Means
 from tests.driven import Driven
 
 CONTROLLER, REPOSITORY = "controller.1", "repository.1"
@@ -43,10 +43,10 @@ def layout_of(dtype: str = "float32") -> Layout:
 LAYOUT = layout_of()
 
 
-def card_of(layout: Layout = LAYOUT) -> bytes:
-    """Write the model's card."""
+def spec_of(layout: Layout = LAYOUT) -> bytes:
+    """Write the model's spec."""
     tensors = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in layout.tensors)
-    return codec.to_json(ModelCard(model="tiny", layout=tensors, structures={}))
+    return codec.to_json(ModelSpec(model="tiny", layout=tensors, architectures={}))
 
 
 def blob(value: float = 0.0, encoding: Any = "plain") -> bytes:  # noqa: ANN401 - an Encoding
@@ -54,17 +54,17 @@ def blob(value: float = 0.0, encoding: Any = "plain") -> bytes:  # noqa: ANN401 
     return bytes(encode(arrays(value), LAYOUT, encoding))
 
 
-CARD = card_of()
+SPEC = spec_of()
 BASE = blob(1.0)
 
 
-def version(number: int = 1, weights: bytes = BASE, card: bytes = CARD) -> ModelRef:
+def version(number: int = 1, weights: bytes = BASE, spec: bytes = SPEC) -> ModelRef:
     """Name a version."""
     return ModelRef(
         model="tiny",
         version=number,
-        weights=manifest_of(weights),
-        card=manifest_of(card),
+        weights=blob_ref_of(weights),
+        spec=blob_ref_of(spec),
         source=REPOSITORY,
     )
 
@@ -77,7 +77,7 @@ def plan(**changes: Any) -> Plan:  # noqa: ANN401 - any field
         task=1,
         base=version(),
         collector="collector.1",
-        roster=(A, B, C),
+        cohort=(A, B, C),
         quorum=2,
         deadline_seconds=10.0,
     )
@@ -97,7 +97,7 @@ def offer(update: bytes, examples: int = 10, **changes: Any) -> Offer:  # noqa: 
         round=1,
         task=1,
         base=1,
-        update=manifest_of(update),
+        update=blob_ref_of(update),
         examples=examples,
         metrics={"loss": 0.5},
     )
@@ -128,12 +128,12 @@ class Stand(Driven):
         super().__init__(CollectorCore(incarnation, REPOSITORY, means))
 
     def open(self, what: OpenRound | None = None) -> None:
-        """Order a round, and let the card and the base arrive, if they are fetched."""
+        """Order a round, and let the spec and the base arrive, if they are fetched."""
         what = what or order()
         self.hear(CONTROLLER, what)
         key = what.plan.job, what.plan.task
         if keys.LayoutFetch(*key) in self.fetches:
-            self.arrive(keys.LayoutFetch(*key), CARD)
+            self.arrive(keys.LayoutFetch(*key), SPEC)
         if keys.BaseFetch(*key) in self.fetches:
             self.arrive(keys.BaseFetch(*key), BASE)
             self.work()
@@ -160,7 +160,7 @@ class Stand(Driven):
         """Fetch what a commit names."""
         source = self.served[commit.weights.digest]
         data = bytes(source.read(0, source.size))
-        assert manifest_of(data) == commit.weights
+        assert blob_ref_of(data) == commit.weights
         return data
 
     def receipts(self) -> dict[str, Receipt]:

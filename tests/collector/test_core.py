@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbus.actions import Connected, Ran, RunFailed, Stopping, Woke
+from fedbus.core.actions import Connected, Ran, RunFailed, Stopping, Woke
 from fedbus.wire.messages import (
     Commit,
     Committed,
@@ -21,10 +21,10 @@ from fedbus_collector import core, keys
 from fedbus_collector.core import REMEMBERED
 from tests.collector.stand import (
     BASE,
-    CARD,
     CONTROLLER,
     JOB,
     REPOSITORY,
+    SPEC,
     A,
     B,
     C,
@@ -267,7 +267,7 @@ def test_two_workers_may_outlive_their_round() -> None:
     for reverse in (False, True):
         stand = Stand()
         stand.hear(CONTROLLER, order())
-        stand.arrive(keys.LayoutFetch(*KEY), CARD)
+        stand.arrive(keys.LayoutFetch(*KEY), SPEC)
         stand.arrive(keys.BaseFetch(*KEY), BASE)
         stand.hear(A, offer(UPDATE, inline=UPDATE))
         stand.hear(CONTROLLER, StopJob(epoch=1, job=JOB))

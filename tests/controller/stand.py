@@ -7,13 +7,14 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from fedbus.actions import Clear, Connected, ReplyTo, Requested, Settle
+from fedbus.core.actions import Clear, Connected, ReplyTo, Requested, Settle
+from fedbus.core.keys import Key
 from fedbus.errors import PluginError
-from fedbus.keys import Key
+from fedbus.jobs import JobFault, Plugins
 from fedbus.plugins import AgentInfo, Selector
-from fedbus.selectors import uniform
+from fedbus.strategies.selection import uniform
 from fedbus.wire import codec
-from fedbus.wire.jobfile import JobFault, Plugins
+from fedbus.wire.documents import AgentFacts, Heartbeat, JobState, NodeState
 from fedbus.wire.messages import (
     Acceptance,
     EvaluateTask,
@@ -26,10 +27,9 @@ from fedbus.wire.messages import (
     RoundEnded,
     StorePlan,
 )
-from fedbus.wire.moments import moment_of
-from fedbus.wire.states import AgentFacts, Heartbeat, JobState, NodeState
+from fedbus.wire.timestamps import moment_of
 from fedbus.wire.topics import CANCEL, FORGET, JOB_REQUEST, SUBMIT
-from fedbus.wire.values import Contributor, Manifest, ModelRef, Plan, Refusal, RoundRecord
+from fedbus.wire.values import BlobRef, Contributor, ModelRef, Plan, Refusal, RoundRecord
 from fedbus_controller import keys
 from fedbus_controller.core import ControllerCore
 from tests.driven import Driven
@@ -41,7 +41,7 @@ JOB = "job-1"
 BEAT = 1.0
 LEASE_PATIENCE = 3
 REPLY = ReplyTo("fedbus/v1/replies/me", b"7", None)
-CARD = Manifest(digest="c" * 64, size=10)
+SPEC = BlobRef(digest="c" * 64, size=10)
 
 
 def job_file(**changes: Any) -> bytes:  # noqa: ANN401 - whatever a job file holds
@@ -57,8 +57,8 @@ def job_file(**changes: Any) -> bytes:  # noqa: ANN401 - whatever a job file hol
 
 def version(number: int) -> ModelRef:
     """Name a version of the model."""
-    weights = Manifest(digest=f"{number:064x}", size=100)
-    return ModelRef(model="digits", version=number, weights=weights, card=CARD, source=REPOSITORY)
+    weights = BlobRef(digest=f"{number:064x}", size=100)
+    return ModelRef(model="digits", version=number, weights=weights, spec=SPEC, source=REPOSITORY)
 
 
 def loaded(**changes: Any) -> JobLoaded:  # noqa: ANN401 - any field
@@ -90,15 +90,15 @@ def accepted(
 
 
 def record(plan: Plan, **metrics: float) -> RoundRecord:
-    """Write the record of a round in which all but the last of the roster counted."""
-    *counted, late = plan.roster
+    """Write the record of a round in which all but the last of the cohort counted."""
+    *counted, late = plan.cohort
     return RoundRecord(
         job=plan.job,
         round=plan.round,
         task=plan.task,
         model="digits",
         parent=plan.base.version,
-        card=CARD,
+        spec=SPEC,
         weighted=True,
         contributors=tuple(
             Contributor(agent=agent, task=plan.task, examples=5, update="d" * 64, metrics=metrics)

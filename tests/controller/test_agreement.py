@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from fedbus.wire.announced_names import shortened
+from fedbus.wire.documents import ModelNeeds
 from fedbus.wire.messages import EvaluateTask
-from fedbus.wire.states import ModelNeeds
 from fedbus_controller import keys
 from fedbus_controller.planning import PATIENCE_SECONDS
 from tests.controller.stand import (
@@ -56,14 +56,14 @@ def test_two_agents_with_two_lists_train_nothing_together() -> None:
     assert 'set "classes" in the FEDBUS_LOADER_OPTIONS of each' in reason
     stand.introduce_as(B, facts("train", classes=EVERY))
     stand.wait(2)
-    assert sorted(stand.planned.roster) == [A, B]
+    assert sorted(stand.planned.cohort) == [A, B]
 
 
 def test_most_agents_decide_and_the_others_are_told_of() -> None:
     """One wrong folder does not stop a fleet; the log and the job's state name it."""
     stand = stand_with(a=EVERY, b=SECOND, c=EVERY)
     begin(stand)
-    assert sorted(stand.planned.roster) == [A, C]
+    assert sorted(stand.planned.cohort) == [A, C]
     why = (
         "agent.b is left out: it numbers its classes disc, stripe, most agents have cross, disc, "
         'stripe (FEDBUS_LOADER_OPTIONS can name them: "classes")'
@@ -89,18 +89,18 @@ def test_after_a_restart_the_agents_of_the_last_plan_decide() -> None:
     """What a controller knew is gone; who trained last is stored."""
     first = stand_with(a=EVERY, b=EVERY)
     begin(first)
-    plan = replace(first.planned, roster=(A,), quorum=1)
+    plan = replace(first.planned, cohort=(A,), quorum=1)
     stand = stand_with(a=EVERY, b=SECOND, c=SECOND)
     file = job_file(round={"agents": 1, "quorum": 1, "deadline_seconds": 10})
     metrics = {"accuracy": 0.5, "train_accuracy": 0.5}
     stand.begin(loaded(file=file, plan=plan, rounds=1, metrics=metrics), COLLECTOR)
-    assert stand.planned.roster == (A,)
+    assert stand.planned.cohort == (A,)
 
 
 def test_the_names_of_a_model_are_those_of_its_agents() -> None:
     """Its outputs mean something: who numbers otherwise is left out, were all of one mind."""
     stand = stand_with(a=SECOND, b=SECOND)
-    needs = ModelNeeds(structures=("torch",), classes=shortened(EVERY))
+    needs = ModelNeeds(architectures=("torch",), classes=shortened(EVERY))
     begin(stand, needs)
     stand.wait(PATIENCE_SECONDS + 2)
     assert "agent.a is left out: it numbers its classes disc, stripe, the model has cross" in (
@@ -112,7 +112,7 @@ def test_agents_that_name_no_classes_are_taken() -> None:
     """Plain numbers are allowed: their owner says that they mean the same everywhere."""
     stand = stand_with(a=EVERY, b=())
     begin(stand)
-    assert sorted(stand.planned.roster) == [A, B]
+    assert sorted(stand.planned.cohort) == [A, B]
 
 
 @pytest.mark.parametrize("other", [("load", "temp"), ("temp",), ("temp", "place")])
@@ -122,7 +122,7 @@ def test_inputs_in_another_order_are_other_inputs(other: tuple[str, ...]) -> Non
     for name, columns in ((A, ("temp", "load")), (B, other), (C, ("temp", "load"))):
         stand.introduce_as(name, facts("train", classes=EVERY, columns=columns))
     begin(stand)
-    assert sorted(stand.planned.roster) == [A, C]
+    assert sorted(stand.planned.cohort) == [A, C]
     (note,) = stand.noted("agents_left_out")
     assert f"it has the inputs {', '.join(other)}, most agents have temp, load" in note["reason"]
 
@@ -147,6 +147,6 @@ def test_long_lists_are_compared_by_their_digest() -> None:
         form = {"y": {"data_types": {"categorical": {"classes": shortened(each)}}}}
         stand.introduce_as(name, replace(own, format=form))
     begin(stand)
-    assert sorted(stand.planned.roster) == [A, C]
+    assert sorted(stand.planned.cohort) == [A, C]
     assert "class-0, class-1" in stand.noted("agents_left_out")[0]["reason"]
     assert "and 992 more" in stand.noted("agents_left_out")[0]["reason"]

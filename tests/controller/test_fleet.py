@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbus.wire.states import Heartbeat, NodeState
+from fedbus.wire.documents import Heartbeat, NodeState
 from fedbus_controller.fleet import FORGOTTEN_SECONDS, LOST_BEATS, SUSPECT_BEATS, Fleet, Status
 from tests.controller.stand import COLLECTOR, JUDGE, A, B, facts
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 
-from fedbus.actions import Action, Ask, Cancel, WakeAt
+from fedbus.core.actions import Action, Ask, Cancel, WakeAt
 from fedbus.wire.messages import LeaseGranted, TakeLease
 from fedbus_controller.keys import LeaseRenewal, LeaseRequest
 from fedbus_controller.leadership import Leadership

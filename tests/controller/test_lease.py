@@ -2,7 +2,8 @@
 
 import pytest
 
-from fedbus.actions import Connected, Stopping, Woke
+from fedbus.core.actions import Connected, Stopping, Woke
+from fedbus.wire.documents import JobState
 from fedbus.wire.messages import (
     JobsListed,
     LeaseGranted,
@@ -15,7 +16,6 @@ from fedbus.wire.messages import (
     StoreJob,
     TakeLease,
 )
-from fedbus.wire.states import JobState
 from fedbus_controller import keys
 from tests.controller.stand import (
     COLLECTOR,
@@ -238,5 +238,5 @@ def test_a_heartbeat_is_heard_from_anybody() -> None:
     stand.wait(20.0)
     assert stand.asks_of(keys.TrainingRequest, keys.RoundOpening, keys.LeaseRequest) == []
     stand.hear(COLLECTOR, committed(plan))
-    assert {A, B} <= set(plan.roster)
+    assert {A, B} <= set(plan.cohort)
     assert REPLY is not None

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fedbus.wire.documents import JobState, ModelNeeds
 from fedbus.wire.messages import (
     EndJob,
     JobsListed,
@@ -11,7 +12,6 @@ from fedbus.wire.messages import (
     PlanStored,
     TrainTask,
 )
-from fedbus.wire.states import JobState, ModelNeeds
 from fedbus.wire.values import Plan
 from fedbus_controller import keys
 from tests.controller.stand import (
@@ -39,7 +39,7 @@ def plan(**changes: object) -> Plan:
         "task": 4,
         "base": version(1),
         "collector": COLLECTOR,
-        "roster": (A, B, C),
+        "cohort": (A, B, C),
         "quorum": 2,
         "deadline_seconds": 10.0,
     }
@@ -52,7 +52,7 @@ def test_a_round_is_planned_as_soon_as_all_wanted_agents_are_there() -> None:
     stand.begin()
     planned = stand.planned
     assert (planned.round, planned.task, planned.base) == (1, 1, version(1))
-    assert (planned.collector, sorted(planned.roster)) == (COLLECTOR, [A, B, C])
+    assert (planned.collector, sorted(planned.cohort)) == (COLLECTOR, [A, B, C])
     assert (planned.quorum, planned.deadline_seconds) == (2, 10.0)
 
 
@@ -79,7 +79,7 @@ def test_the_same_secret_makes_the_same_plan() -> None:
         stand.begin(loaded(secret=secret), *nodes)
     first, second, other = (stand.planned for stand in stands)
     assert first == second
-    assert first.roster != other.roster
+    assert first.cohort != other.cohort
 
 
 def test_a_round_waits_for_agents_and_says_so_once() -> None:
@@ -94,7 +94,7 @@ def test_a_round_waits_for_agents_and_says_so_once() -> None:
     stand.wait(2.0)
     assert keys.PlanStorage(JOB) not in stand.asks
     stand.wait(3.0)
-    assert sorted(stand.planned.roster) == [A, B]
+    assert sorted(stand.planned.cohort) == [A, B]
 
 
 def test_a_job_names_the_agents_that_it_has_seen_and_that_are_offline() -> None:
@@ -121,7 +121,7 @@ def test_an_evaluator_is_not_asked_to_train() -> None:
     """Its data is held out."""
     stand = Stand()
     stand.begin(None, COLLECTOR, A, B, C, JUDGE)
-    assert JUDGE not in stand.planned.roster
+    assert JUDGE not in stand.planned.cohort
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_only_agents_that_are_there_are_asked_and_each_once() -> None:
     """Whatever a selector names, and no more than were wanted."""
     stand = Stand()
     stand.begin(loaded(file=job_file(plugins={"selector": "wild"})), COLLECTOR, A, B, C, "agent.d")
-    assert stand.planned.roster == (A, B, C)
+    assert stand.planned.cohort == (A, B, C)
 
 
 def test_a_stored_plan_is_acted_upon_once() -> None:
@@ -184,7 +184,7 @@ def test_a_plan_that_is_never_stored_is_looked_up_again() -> None:
 
 
 def test_a_restarted_controller_opens_the_stored_round_again() -> None:
-    """The same roster, the same tasks, the same seeds."""
+    """The same cohort, the same tasks, the same seeds."""
     before, after = Stand(), Stand()
     stored = before.begin_round()
     seeds = {task.params.seed for task in before.said(TrainTask)}
@@ -242,7 +242,7 @@ def test_an_unreadable_job_that_has_ended_keeps_its_end() -> None:
 def test_agents_that_say_they_cannot_are_not_asked() -> None:
     """They would only decline; the job says why it waits."""
     stand = Stand()
-    needs = ModelNeeds(structures=("torch",))
+    needs = ModelNeeds(architectures=("torch",))
     stand.begin(loaded(needs=needs), COLLECTOR, C)
     stand.introduce_as(A, facts("train", trainers=("tflite",)))
     stand.introduce_as(B, facts("train", trouble="its worker hangs"))
@@ -252,7 +252,7 @@ def test_agents_that_say_they_cannot_are_not_asked() -> None:
     assert stand.state_now().reason == f"waiting for agents: {counts}; 1 cannot: {why}"
     stand.introduce_as(A, facts("train", trainers=("tflite", "torch")))
     stand.wait(5.0)
-    assert sorted(stand.planned.roster) == [A, C]
+    assert sorted(stand.planned.cohort) == [A, C]
 
 
 def test_a_trainer_that_a_job_names_is_looked_for() -> None:
@@ -265,4 +265,4 @@ def test_a_trainer_that_a_job_names_is_looked_for() -> None:
     assert keys.PlanStorage(JOB) not in stand.asks
     stand.introduce_as(B, facts("train", trainers=("own",)))
     stand.wait(6.0)
-    assert stand.planned.roster == (B,)
+    assert stand.planned.cohort == (B,)

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from fedbus.errors import PluginError
-from fedbus.settings import ServiceSettings, settings_from
-from fedbus.wire.jobfile import JobFileError, Plugins
+from fedbus.jobs import JobFileError, Plugins
+from fedbus.runtime.settings import ServiceSettings, settings_from
 from fedbus_collector.app import aggregator
 from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.submission import read_job

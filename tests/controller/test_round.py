@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from fedbus.actions import Send, Woke
+from fedbus.core.actions import Send, Woke
+from fedbus.wire.documents import RoundState
 from fedbus.wire.messages import (
     Dismiss,
     Dismissed,
@@ -21,7 +22,6 @@ from fedbus.wire.messages import (
     TaskTaken,
     TrainTask,
 )
-from fedbus.wire.states import RoundState
 from fedbus.wire.values import Plan
 from fedbus_controller import keys
 from tests.controller.stand import (
@@ -50,7 +50,7 @@ def opened(plan: Plan, life: int = 1) -> RoundOpened:
 def settled(stand: Stand, plan: Plan) -> None:
     """Let everybody answer what a round asks."""
     stand.hear(COLLECTOR, opened(plan))
-    for agent in plan.roster:
+    for agent in plan.cohort:
         stand.hear(agent, TaskTaken(job=JOB, task=plan.task))
     assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == []
 
@@ -89,7 +89,7 @@ def test_an_answer_to_another_round_or_of_another_life_ends_no_ask(
     assert stand.asks == asked
 
 
-def test_a_reborn_collector_and_the_roster_are_told_again() -> None:
+def test_a_reborn_collector_and_the_cohort_are_told_again() -> None:
     """It has forgotten the round, whom it refused, and who was dismissed."""
     stand = Stand()
     plan = stand.begin_round()
@@ -110,14 +110,14 @@ def test_a_reborn_collector_and_the_roster_are_told_again() -> None:
     assert keys.RoundOpening(JOB) not in stand.asks
 
 
-def test_a_reborn_agent_of_the_roster_is_told_again() -> None:
+def test_a_reborn_agent_of_the_cohort_is_told_again() -> None:
     """The same task; others who are reborn are not its business."""
     stand = Stand()
     stand.introduce("agent.d")
     plan = stand.begin_round(None, COLLECTOR, A, B, C)
-    rest = ({A, B, C, "agent.d"} - {*plan.roster}).pop()
+    rest = ({A, B, C, "agent.d"} - {*plan.cohort}).pop()
     settled(stand, plan)
-    one = plan.roster[0]
+    one = plan.cohort[0]
     stand.introduce(one, life=2)
     assert stand.told(one, TrainTask).task == plan.task
     stand.introduce(rest, life=2)
@@ -418,7 +418,7 @@ def test_a_round_that_ends_takes_its_dismissals_with_it() -> None:
     assert keys.DismissalRequest(JOB, C) in stand.asks
     stand.hear(COLLECTOR, committed(plan))
     stand.wait(6.0)
-    assert sorted(stand.planned.roster) == [A, B]
+    assert sorted(stand.planned.cohort) == [A, B]
     assert keys.DismissalRequest(JOB, C) not in stand.asks
 
 
@@ -455,7 +455,7 @@ def test_a_small_version_rides_along_with_the_next_tasks() -> None:
         plan = stand.begin_round()
         stand.hear(COLLECTOR, replace(committed(plan), inline=inline))
         second = stand.open_round()
-        for agent in second.roster:
+        for agent in second.cohort:
             ask = stand.asks[keys.TrainingRequest(JOB, agent)]
             assert isinstance(ask.message, TrainTask)
             assert ask.message.inline is None

@@ -11,8 +11,8 @@ import pytest
 
 from fedbus.errors import PluginError
 from fedbus.plugins import AgentInfo
-from fedbus_controller.bounded import Bounded
 from fedbus_controller.selection import SHORT_SECONDS, Selection, ShortChoice, WrongChoice
+from fedbus_controller.selector_thread import Bounded
 
 AGENTS = [AgentInfo(agent=f"agent.{name}") for name in "abc"]
 NAMES = tuple(info.agent for info in AGENTS)
@@ -40,7 +40,7 @@ def choose(returned: object, now: float = 0.0, selection: Selection | None = Non
     ],
     ids=["list", "twice", "too many and a stranger", "mapping", "iterator"],
 )
-def test_enough_agents_that_are_there_are_a_roster(returned: object) -> None:
+def test_enough_agents_that_are_there_are_a_cohort(returned: object) -> None:
     """Each once, in the selector's order, no more than were wanted."""
     assert choose(returned) == ("agent.b", "agent.a")
 

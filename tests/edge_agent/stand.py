@@ -7,45 +7,45 @@ from typing import Any
 
 import numpy as np
 
-from fedbus.actions import Connected
+from fedbus.blobs.spool import Spools
+from fedbus.core.actions import Connected
 from fedbus.data import of
-from fedbus.data.source import Fixed
-from fedbus.eligibility import RowFormat
+from fedbus.datasource.source import Fixed
 from fedbus.errors import Stopped
-from fedbus.layout import Layout
-from fedbus.spool import Spools
-from fedbus.training import Reading, TrainingParams
-from fedbus.weights import Blob, encode
+from fedbus.jobs.eligibility import RowFormat
+from fedbus.model.blob import Blob, encode
+from fedbus.model.layout import Layout
+from fedbus.training.params import Reading, TrainingParams
 from fedbus.wire import codec
+from fedbus.wire.documents import AgentFacts, ModelSpec, TensorSpec
 from fedbus.wire.messages import EvaluateTask, Offer, Receipt, TrainTask
-from fedbus.wire.states import AgentFacts, ModelCard, TensorSpec
-from fedbus.wire.values import ModelRef, manifest_of
+from fedbus.wire.values import ModelRef, blob_ref_of
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore
-from fedbus_edge_agent.data_watch import Changes
-from fedbus_edge_agent.flag import Flag
-from fedbus_edge_agent.outbox import Outbox
-from fedbus_edge_agent.trainers import Trainers
-from fedbus_edge_agent.work import Model, Scored, Trained, keep
+from fedbus_edge_agent.host.data_watch import Changes
+from fedbus_edge_agent.training.cancellation import Flag
+from fedbus_edge_agent.training.local_trainer import Model, Scored, Trained, keep
+from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.trainers import Trainers
 from tests.driven import Driven
 
 CONTROLLER, COLLECTOR, REPOSITORY = "controller.1", "collector.1", "repository.1"
 OTHER_COLLECTOR = "collector.2"
 JOB = "job-1"
 STORED = Receipt(job=JOB, task=1, verdict="stored")
-FILE = b"a structure's file"
+FILE = b"an architecture's file"
 
 
 ARRAYS = {"w": np.zeros(4, np.float32)}
 LAYOUT = Layout.of(ARRAYS)
 
 
-def card_of(input_: dict[str, Any] | None = None, **structures: Any) -> bytes:  # noqa: ANN401 - whatever a card holds
-    """Write a card; without arguments, one with a file."""
-    named = structures or {"tiny": {"blob": codec.to_plain(manifest_of(FILE))}}
+def spec_of(input_: dict[str, Any] | None = None, **architectures: Any) -> bytes:  # noqa: ANN401 - whatever a spec holds
+    """Write a spec; without arguments, one with a file."""
+    named = architectures or {"tiny": {"blob": codec.to_plain(blob_ref_of(FILE))}}
     tensors = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in LAYOUT.tensors)
-    card = ModelCard(model="tiny", layout=tensors, structures=named, input=input_ or {})
-    return codec.to_json(card)
+    spec = ModelSpec(model="tiny", layout=tensors, architectures=named, input=input_ or {})
+    return codec.to_json(spec)
 
 
 def weights_of(number: int) -> bytes:
@@ -53,16 +53,16 @@ def weights_of(number: int) -> bytes:
     return bytes(encode({"w": np.full(4, number, np.float32)}, LAYOUT))
 
 
-CARD = card_of()
+SPEC = spec_of()
 
 
-def version(number: int = 1, card: bytes = CARD) -> ModelRef:
+def version(number: int = 1, spec: bytes = SPEC) -> ModelRef:
     """Name a version."""
     return ModelRef(
         model="tiny",
         version=number,
-        weights=manifest_of(weights_of(number)),
-        card=manifest_of(card),
+        weights=blob_ref_of(weights_of(number)),
+        spec=blob_ref_of(spec),
         source=REPOSITORY,
     )
 
@@ -106,7 +106,7 @@ class FakeBench:
 
     def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
         self._begin("train", task.task, base, flag)
-        assert model.card.model == "tiny"
+        assert model.spec.model == "tiny"
         return keep(self.outbox, task, update_of(task.task), 10, {"loss": 0.5})
 
     def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, flag: Flag) -> Scored:
@@ -138,8 +138,8 @@ class PickyBench(FakeBench):
         assert pipeline is not None
         return RowFormat(pipeline.output.plain(), pipeline.widest)
 
-    def choose(self, card: ModelCard, wanted: str | None) -> str:
-        return self.trainers.choose(card, wanted)
+    def choose(self, spec: ModelSpec, wanted: str | None) -> str:
+        return self.trainers.choose(spec, wanted)
 
 
 class Stand(Driven):
@@ -196,7 +196,7 @@ class Stand(Driven):
 
     def bring(self, *without: str) -> None:
         """Let all blobs arrive that are fetched, one after another."""
-        blobs = {manifest_of(data).digest: data for data in (CARD, FILE)}
+        blobs = {blob_ref_of(data).digest: data for data in (SPEC, FILE)}
         for number in range(1, 9):
             blobs[version(number).weights.digest] = weights_of(number)
         while coming := [key for key in self.input_fetches() if key.digest not in without]:

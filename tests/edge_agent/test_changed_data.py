@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedbus.actions import Introduce, WakeAt, Woke
+from fedbus.core.actions import Introduce, WakeAt, Woke
 from fedbus.wire.messages import Decline, Evaluated, Offer
 from fedbus_edge_agent import keys
-from fedbus_edge_agent.data_watch import LOOK_SECONDS
+from fedbus_edge_agent.host.data_watch import LOOK_SECONDS
 from tests.edge_agent.stand import CONTROLLER, JOB, Stand, evaluate, train
 
 

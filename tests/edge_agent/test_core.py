@@ -2,16 +2,16 @@
 
 import pytest
 
-from fedbus.actions import Introduce, Ran, Woke
+from fedbus.core.actions import Introduce, Ran, Woke
 from fedbus.wire.messages import Decline, Offer, Receipt, TaskTaken
-from fedbus.wire.values import manifest_of
+from fedbus.wire.values import blob_ref_of
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import TAKEN_SECONDS
 from tests.edge_agent.stand import (
-    CARD,
     COLLECTOR,
     CONTROLLER,
     JOB,
+    SPEC,
     STORED,
     Stand,
     train,
@@ -26,7 +26,7 @@ from tests.keys import SampleKey
 def test_a_small_base_that_comes_with_its_task_is_not_fetched(
     stand: Stand, cut: int, fetched: int
 ) -> None:
-    """Unless it is not whole; the card is fetched in any case."""
+    """Unless it is not whole; the spec is fetched in any case."""
     weights = weights_of(1)
     stand.hear(CONTROLLER, train(inline=weights[cut:]))
     assert len(stand.fetches) == fetched
@@ -36,7 +36,7 @@ def test_a_small_base_that_comes_with_its_task_is_not_fetched(
 
 
 def test_a_task_is_taken_fetched_trained_and_offered(stand: Stand) -> None:
-    """Card, weights and files first; the update rides along the first time, if it is small."""
+    """Spec, weights and files first; the update rides along the first time, if it is small."""
     stand.hear(CONTROLLER, train())
     stand.wait(TAKEN_SECONDS)
     assert stand.told(CONTROLLER, TaskTaken).task == 1
@@ -45,7 +45,7 @@ def test_a_task_is_taken_fetched_trained_and_offered(stand: Stand) -> None:
     stand.bring()
     stand.work()
     offer = stand.offered()
-    assert (offer.update, offer.base, offer.inline) == (manifest_of(update_of(1)), 1, None)
+    assert (offer.update, offer.base, offer.inline) == (blob_ref_of(update_of(1)), 1, None)
     ask = stand.asks[keys.TaskReply(JOB, 1)]
     assert ask.to == COLLECTOR
     assert isinstance(ask.first, Offer)
@@ -72,7 +72,7 @@ def test_a_large_update_does_not_ride_along(stand: Stand) -> None:
 def test_a_small_model_that_comes_with_its_task_is_not_fetched(stand: Stand) -> None:
     """One of another size than it should be is."""
     stand.hear(CONTROLLER, train(inline=weights_of(1)))
-    assert [key.digest for key in stand.input_fetches()] == [manifest_of(CARD).digest]
+    assert [key.digest for key in stand.input_fetches()] == [blob_ref_of(SPEC).digest]
     stand.hear(CONTROLLER, train(2, base=version(2), inline=b"short"))
     stand.bring()
     stand.work()
@@ -80,7 +80,7 @@ def test_a_small_model_that_comes_with_its_task_is_not_fetched(stand: Stand) -> 
 
 
 def test_what_is_held_is_not_fetched_again(stand: Stand) -> None:
-    """A model's structure stays; of its weights, the last."""
+    """A model's architecture stays; of its weights, the last."""
     stand.trained()
     stand.hear(CONTROLLER, train(2))
     assert stand.fetches == {}

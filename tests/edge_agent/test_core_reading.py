@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from fedbus.training import Reading, TrainingParams, TransformParams
+from fedbus.training.params import Reading, TrainingParams, TransformParams
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, TrainTask
-from fedbus.wire.values import manifest_of
+from fedbus.wire.values import blob_ref_of
 from fedbus_edge_agent import keys
-from fedbus_edge_agent.trainers import Trainers
-from tests.edge_agent.stand import CONTROLLER, JOB, Stand, card_of, evaluate, train, version
+from fedbus_edge_agent.training.trainers import Trainers
+from tests.edge_agent.stand import CONTROLLER, JOB, Stand, evaluate, spec_of, train, version
 
 
 def asking(*steps: tuple[str, dict[str, Any]], loader: str | None = None) -> TrainingParams:
@@ -64,12 +64,12 @@ def test_a_model_is_held_against_what_the_jobs_transforms_make(picky: Stand) -> 
     """Not against what the agent announces."""
     picky.form = {"x": {"data_types": {"numerical": {"size": [4]}}}}
     wants = {"data_types": {"image": {"size": [2, 2, 1]}}}
-    card = card_of(wants, tiny={})
-    key = keys.TaskInputFetch(keys.TrainingWork(JOB, 1), manifest_of(card).digest)
-    picky.hear(CONTROLLER, train(base=version(card=card)))
-    picky.arrive(key, card)
+    spec = spec_of(wants, tiny={})
+    key = keys.TaskInputFetch(keys.TrainingWork(JOB, 1), blob_ref_of(spec).digest)
+    picky.hear(CONTROLLER, train(base=version(spec=spec)))
+    picky.arrive(key, spec)
     declined = picky.asked(keys.TaskReply(JOB, 1), Decline)
     assert declined.reason == "the model takes image [2, 2, 1]; the data here is numerical [4]"
-    shaped = train(2, base=version(card=card), params=asking(("reshape", {"size": (2, 2, 1)})))
+    shaped = train(2, base=version(spec=spec), params=asking(("reshape", {"size": (2, 2, 1)})))
     picky.hear(CONTROLLER, shaped)
     assert any(key.task == keys.TrainingWork(JOB, 2) for key in picky.input_fetches())

@@ -9,20 +9,20 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.errors import TrainingError
-from fedbus.frameworks.tflite_admission import Admission
-from fedbus.frameworks.tflite_signatures import TfliteFacts
-from fedbus.frameworks.tflite_trial import KilledReader
-from fedbus.wire.states import ModelCard
-from fedbus.wire.values import manifest_of
-from fedbus_edge_agent.flag import Flag
-from fedbus_edge_agent.local_models import LocalModels
-from fedbus_edge_agent.outbox import Outbox
-from fedbus_edge_agent.reports import ModelMetadata
-from fedbus_edge_agent.work import Model, Workbench
-from tests.edge_agent.test_work import (
-    CARD,
+from fedbus.frameworks.tflite.admission import Admission
+from fedbus.frameworks.tflite.signatures import TfliteFacts
+from fedbus.frameworks.tflite.trial import KilledReader
+from fedbus.wire.documents import ModelSpec
+from fedbus.wire.values import blob_ref_of
+from fedbus_edge_agent.standalone.models import LocalModels
+from fedbus_edge_agent.standalone.schemas import ModelMetadata
+from fedbus_edge_agent.training.cancellation import Flag
+from fedbus_edge_agent.training.local_trainer import Model, Workbench
+from fedbus_edge_agent.training.outbox import Outbox
+from tests.edge_agent.training.test_local_trainer import (
     FILE,
     LAYOUT,
+    SPEC,
     Nudge,
     base_of,
     evaluation,
@@ -33,11 +33,11 @@ from tests.edge_agent.test_work import (
 )
 
 
-def card_of(file: bytes) -> ModelCard:
+def spec_of(file: bytes) -> ModelSpec:
     """State the digits model with another file."""
-    manifest = manifest_of(file)
-    named = {"digest": manifest.digest, "size": manifest.size}
-    return replace(CARD, structures={"tflite": {"blob": named}})
+    blob_ref = blob_ref_of(file)
+    named = {"digest": blob_ref.digest, "size": blob_ref.size}
+    return replace(SPEC, architectures={"tflite": {"blob": named}})
 
 
 def kills(_data: bytes, _facts: TfliteFacts) -> None:
@@ -65,7 +65,7 @@ class Marked(Admission):
 def test_a_damaged_file_is_declined_and_the_agent_lives(tmp_path: Path) -> None:
     """Half a download used to end it by SIGSEGV, round after round."""
     half = FILE[: len(FILE) // 2]
-    model, base = Model(card_of(half), LAYOUT, {manifest_of(half).digest: half}), base_of()
+    model, base = Model(spec_of(half), LAYOUT, {blob_ref_of(half).digest: half}), base_of()
     bench = Workbench(Outbox(tmp_path), shard(), None, {"tflite": Nudge})
     for _ in range(2):
         with pytest.raises(TrainingError, match=r"not a whole \.tflite file: model\."):
@@ -92,11 +92,11 @@ def test_a_file_is_marked_while_it_is_opened_and_worked_with(tmp_path: Path) -> 
     for _ in range(2):
         bench.train(task(base), model_of(), base, Flag())
     bench.evaluate(evaluation(base), model_of(), base, Flag())
-    assert admission.used == [manifest_of(FILE).digest] * (1 + 3)
+    assert admission.used == [blob_ref_of(FILE).digest] * (1 + 3)
 
 
 def test_what_is_no_tflite_file_is_not_marked(tmp_path: Path) -> None:
-    """Other trainers' structures are for them to check."""
+    """Other trainers' architectures are for them to check."""
     admission, base = Marked(), base_of()
     bench = Workbench(Outbox(tmp_path), shard(), None, {"own": Nudge}, admission=admission)
     bench.train(task(base), model_of({"own": {}}), base, Flag())
@@ -108,9 +108,12 @@ def test_a_file_is_verified_at_the_door(tmp_path: Path, share: int) -> None:
     """Whoever brings it by hand learns at once what is wrong with it."""
     file = demo_data.read("digits.tflite")
     file = file[: len(file) // share]
-    models, card = LocalModels(tmp_path / "models"), card_of(file)
+    models, spec = LocalModels(tmp_path / "models"), spec_of(file)
     metadata = ModelMetadata(
-        model="digits", layout=card.layout, structures=dict(card.structures), model_version="1"
+        model="digits",
+        layout=spec.layout,
+        architectures=dict(spec.architectures),
+        model_version="1",
     )
     models.add(metadata)
     model = models.find("digits", "1")

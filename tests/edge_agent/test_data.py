@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedbus.actions import Action, Connected, Introduce, Note, Ran, Run, WakeAt, Woke
+from fedbus.core.actions import Action, Connected, Introduce, Note, Ran, Run, WakeAt, Woke
 from fedbus.data import of
-from fedbus.data.source import Fixed
+from fedbus.datasource.source import Fixed
 from fedbus.errors import SettingsError, TrainingError
-from fedbus.node import Identity
-from fedbus.settings import settings_from
+from fedbus.runtime.node import Identity
+from fedbus.runtime.settings import settings_from
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.app import AgentSettings, build
 from fedbus_edge_agent.core import AgentCore
-from fedbus_edge_agent.data_watch import LOOK_SECONDS
+from fedbus_edge_agent.host.data_watch import LOOK_SECONDS
 from tests.packages import Install
 
 IDENTITY = Identity(name="agent.a", incarnation=1)
@@ -198,7 +198,7 @@ def test_a_trainer_that_is_not_here_or_does_not_load_is_refused_at_the_start(
     said = refused({**environ(), "FEDBUS_TRAINER": "broken"})
     assert "(acme_broken:Trainer) does not load: division by zero; other trainers here: " in said
     install(
-        "acme_good", "[fedbus.trainers]\ngood = acme_good:made", "made = lambda structure: None"
+        "acme_good", "[fedbus.trainers]\ngood = acme_good:made", "made = lambda architecture: None"
     )
     assert agent({**environ(), "FEDBUS_TRAINER": "good"}).known().examples == 6
     assert agent({**environ(), "FEDBUS_TRAINER": "base"}).known().examples == 6

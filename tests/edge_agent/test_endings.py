@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.actions import Connected, Stopping
+from fedbus.core.actions import Connected, Stopping
 from fedbus.wire.messages import JobStopped, StaleEpoch, StopJob, TaskTaken
 from fedbus_edge_agent import keys
-from fedbus_edge_agent.answers import Answers
-from fedbus_edge_agent.outbox import Outbox
+from fedbus_edge_agent.tasks.replies import Answers
+from fedbus_edge_agent.training.outbox import Outbox
 from tests.edge_agent.stand import CONTROLLER, JOB, Stand, evaluate, train, update_of
 
 

@@ -1,10 +1,10 @@
 """Training that hangs takes no agent with it."""
 
-from fedbus.actions import Quit, Ran, Run
+from fedbus.core.actions import Quit, Ran, Run
 from fedbus.wire.messages import Decline, Evaluated, StopJob
 from fedbus_edge_agent import keys
-from fedbus_edge_agent.flag import Flag
-from fedbus_edge_agent.worker import STALL_SECONDS
+from fedbus_edge_agent.training.cancellation import Flag
+from fedbus_edge_agent.training.watchdog import STALL_SECONDS
 from tests.edge_agent.stand import CONTROLLER, JOB, Stand, evaluate, train
 
 

@@ -5,30 +5,30 @@ from pathlib import Path
 
 import pytest
 
+from fedbus.blobs.spool import Spools
 from fedbus.errors import TrainingError
 from fedbus.plugins import Trainer
-from fedbus.spool import Spools
-from fedbus.training import Structure
+from fedbus.training.params import Architecture
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, Receipt, TrainTask
-from fedbus.wire.values import Manifest, manifest_of
+from fedbus.wire.values import BlobRef, blob_ref_of
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import RECENT_SECONDS
-from fedbus_edge_agent.trainers import Trainers
+from fedbus_edge_agent.training.trainers import Trainers
 from tests.edge_agent.stand import (
-    CARD,
     COLLECTOR,
     CONTROLLER,
     JOB,
+    SPEC,
     Stand,
-    card_of,
     evaluate,
+    spec_of,
     train,
     version,
     weights_of,
 )
 
 
-def nobody(_structure: Structure) -> Trainer:
+def nobody(_architecture: Architecture) -> Trainer:
     """A trainer that is never made."""
     raise NotImplementedError
 
@@ -65,7 +65,7 @@ def test_a_model_that_cannot_be_held_is_declined(
 ) -> None:
     """Before it is fetched; where nobody knows the memory, it is tried."""
     stand = Stand(tmp_path, memory_mb=memory_mb)
-    big = replace(version(), weights=Manifest(digest="0" * 64, size=64 * 2**20))
+    big = replace(version(), weights=BlobRef(digest="0" * 64, size=64 * 2**20))
     stand.hear(CONTROLLER, train(base=big))
     assert bool(stand.fetches) == taken
     if not taken:
@@ -86,7 +86,7 @@ def test_room_is_measured_now_and_then_and_always_before_a_refusal(tmp_path: Pat
     stand.hear(CONTROLLER, train(4))
     assert stand.measured > before
     stand.memory_mb = 1000
-    big = replace(version(), weights=Manifest(digest="0" * 64, size=64 * 2**20))
+    big = replace(version(), weights=BlobRef(digest="0" * 64, size=64 * 2**20))
     stand.hear(CONTROLLER, train(5, base=big))
     assert keys.TaskReply(JOB, 5) not in stand.asks
 
@@ -96,7 +96,7 @@ def test_a_task_under_way_is_not_refused_when_it_is_ordered_again(tmp_path: Path
     stand = Stand(tmp_path)
     stand.hear(CONTROLLER, train())
     stand.memory_mb = 1
-    big = replace(version(), weights=Manifest(digest="0" * 64, size=64 * 2**20))
+    big = replace(version(), weights=BlobRef(digest="0" * 64, size=64 * 2**20))
     stand.hear(CONTROLLER, train(base=big))
     stand.hear(CONTROLLER, evaluate())
     stand.hear(CONTROLLER, evaluate())
@@ -123,23 +123,23 @@ def test_an_order_for_a_trainer_that_is_not_here_is_refused_at_once(
 
 
 @pytest.mark.parametrize(
-    ("card", "reason"),
+    ("spec", "reason"),
     [
-        (card_of(onnx={}), "model tiny needs one of onnx"),
+        (spec_of(onnx={}), "model tiny needs one of onnx"),
         (
-            card_of({"data_types": {"image": {"size": [8, 8, 1]}}}, tiny={}),
+            spec_of({"data_types": {"image": {"size": [8, 8, 1]}}}, tiny={}),
             "the model takes image [8, 8, 1]; the data here is numerical [64]",
         ),
     ],
 )
-def test_a_model_that_cannot_be_used_here_is_refused_when_its_card_comes(
-    tmp_path: Path, card: bytes, reason: str
+def test_a_model_that_cannot_be_used_here_is_refused_when_its_spec_comes(
+    tmp_path: Path, spec: bytes, reason: str
 ) -> None:
     """Its weights, which may be large, are fetched no further."""
     stand = Stand(tmp_path, trainers=Trainers(own={"tiny": nobody}))
     stand.form = {"x": {"data_types": {"numerical": {"size": [64]}}}}
-    stand.hear(CONTROLLER, train(base=version(card=card)))
-    stand.arrive(keys.TaskInputFetch(keys.TrainingWork(JOB, 1), manifest_of(card).digest), card)
+    stand.hear(CONTROLLER, train(base=version(spec=spec)))
+    stand.arrive(keys.TaskInputFetch(keys.TrainingWork(JOB, 1), blob_ref_of(spec).digest), spec)
     assert stand.asked(keys.TaskReply(JOB, 1), Decline).reason == reason
     assert stand.fetches == {}
     assert stand.runs == []
@@ -149,12 +149,12 @@ def test_what_does_not_come_is_fetched_again_but_not_for_ever(stand: Stand) -> N
     """After ten failures the task is declined."""
     stand.hear(CONTROLLER, train())
     weights = keys.TaskInputFetch(keys.TrainingWork(JOB, 1), version().weights.digest)
-    card = keys.TaskInputFetch(keys.TrainingWork(JOB, 1), manifest_of(CARD).digest)
+    spec = keys.TaskInputFetch(keys.TrainingWork(JOB, 1), blob_ref_of(SPEC).digest)
     for _ in range(9):
         stand.lose(weights)
         stand.hear(CONTROLLER, train())
         assert weights not in stand.fetches
-        assert card in stand.fetches
+        assert spec in stand.fetches
         stand.wait(2.0)
     stand.lose(weights)
     assert stand.asked(keys.TaskReply(JOB, 1), Decline).reason == "its source is gone"
@@ -175,27 +175,27 @@ def test_a_task_in_a_pause_is_gathered_when_it_is_over(stand: Stand) -> None:
 
 
 @pytest.mark.parametrize(
-    ("card", "sent", "reason"),
+    ("spec", "sent", "reason"),
     [
-        (CARD, CARD[:-1] + b" ", "other bytes than its digest names"),
-        (b"{}", None, "ModelCard."),
-        (card_of(tiny={"blob": {"digest": "x", "size": 1}}), None, "structures.tiny.blob: "),
-        (card_of(tiny={"blob": 7}), None, "structures.tiny.blob: "),
+        (SPEC, SPEC[:-1] + b" ", "other bytes than its digest names"),
+        (b"{}", None, "ModelSpec."),
+        (spec_of(tiny={"blob": {"digest": "x", "size": 1}}), None, "architectures.tiny.blob: "),
+        (spec_of(tiny={"blob": 7}), None, "architectures.tiny.blob: "),
         (
-            card_of(tiny={"blob": {"digest": "0" * 64, "size": 2**29}}),
+            spec_of(tiny={"blob": {"digest": "0" * 64, "size": 2**29}}),
             None,
-            "a card that names a file of 536870912 bytes, at most",
+            "a spec that names a file of 536870912 bytes, at most",
         ),
     ],
-    ids=["damaged", "no card", "no digest", "no manifest", "too large"],
+    ids=["damaged", "no spec", "no digest", "no blob_ref", "too large"],
 )
-def test_a_card_that_cannot_be_used_is_declined(
-    stand: Stand, card: bytes, sent: bytes | None, reason: str
+def test_a_spec_that_cannot_be_used_is_declined(
+    stand: Stand, spec: bytes, sent: bytes | None, reason: str
 ) -> None:
     """And no other task stumbles over it."""
-    stand.hear(CONTROLLER, train(base=version(card=card)))
+    stand.hear(CONTROLLER, train(base=version(spec=spec)))
     stand.arrive(
-        keys.TaskInputFetch(keys.TrainingWork(JOB, 1), manifest_of(card).digest), sent or card
+        keys.TaskInputFetch(keys.TrainingWork(JOB, 1), blob_ref_of(spec).digest), sent or spec
     )
     assert reason in stand.asked(keys.TaskReply(JOB, 1), Decline).reason
     assert stand.fetches == {}

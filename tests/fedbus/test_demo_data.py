@@ -3,22 +3,22 @@
 from pathlib import Path
 
 from fedbus import demo_data
-from fedbus.digests import digest_of
+from fedbus.digest import digest_of
+from fedbus.jobs import params, parse
 from fedbus.wire import codec
-from fedbus.wire.jobfile import params, parse
-from fedbus.wire.states import ModelCard
+from fedbus.wire.documents import ModelSpec
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "digits"
 
 
-def test_the_card_names_the_tflite_file_by_its_digest() -> None:
-    """A rebuilt file without its card would never arrive."""
-    card, file = (
-        codec.from_json(ModelCard, demo_data.read("model.json")),
+def test_the_spec_names_the_tflite_file_by_its_digest() -> None:
+    """A rebuilt file without its spec would never arrive."""
+    spec, file = (
+        codec.from_json(ModelSpec, demo_data.read("model.json")),
         demo_data.read("digits.tflite"),
     )
-    assert card.model == "digits"
-    assert card.structures["tflite"]["blob"] == {
+    assert spec.model == "digits"
+    assert spec.architectures["tflite"]["blob"] == {
         "digest": digest_of(file),
         "size": len(file),
     }

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from fedbus.errors import LayoutError
-from fedbus.layout import Layout
-from fedbus.npz import MAX_NPY_HEADER_BYTES, read_blob, write_npz
-from fedbus.weights import decode
+from fedbus.model.blob import decode
+from fedbus.model.layout import Layout
+from fedbus.model.npz import MAX_NPY_HEADER_BYTES, read_blob, write_npz
 
 ARRAYS: Mapping[str, Any] = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),

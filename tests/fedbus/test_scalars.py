@@ -44,7 +44,7 @@ def test_a_container_stays_lax_while_its_entries_are_strict() -> None:
 
 def test_training_parameters_load_no_pydantic() -> None:
     """Training with TFLite on a small device has no 8 MB for it."""
-    script = "import sys, fedbus.training; print('pydantic' in sys.modules)"
+    script = "import sys, fedbus.training.params; print('pydantic' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

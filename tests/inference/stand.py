@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fedbus.actions import (
+from fedbus.core.actions import (
     Action,
     Cancel,
     Event,
@@ -25,14 +25,14 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
-from fedbus.keys import Key
-from fedbus.layout import Array, Layout
-from fedbus.training import Structure
-from fedbus.weights import Blob, decode, encode
+from fedbus.core.keys import Key
+from fedbus.model.blob import Blob, decode, encode
+from fedbus.model.layout import Array, Layout
+from fedbus.training.params import Architecture
 from fedbus.wire import codec
-from fedbus.wire.states import ModelCard, ModelLatest, TensorSpec
+from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec
 from fedbus.wire.topics import INFERENCE
-from fedbus.wire.values import Manifest, manifest_of
+from fedbus.wire.values import BlobRef, blob_ref_of
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
@@ -51,23 +51,23 @@ def weights(bias: float) -> bytes:
     return bytes(encode({"bias": np.array([bias], np.float32)}, LAYOUT))
 
 
-def card(**changes: object) -> bytes:
-    """A card for rows of three numbers; `changes` replace its fields."""
+def spec(**changes: object) -> bytes:
+    """A spec for rows of three numbers; `changes` replace its fields."""
     stated: dict[str, Any] = {
         "model": "sum",
         "layout": (TensorSpec(name="bias", shape=(1,), dtype="float32"),),
-        "structures": {"sums": {}},
+        "architectures": {"sums": {}},
         "input": {"shape": [3], "dtype": "float32"},
     }
-    return codec.to_json(ModelCard(**(stated | changes)))
+    return codec.to_json(ModelSpec(**(stated | changes)))
 
 
 class Sums:
     """Adds up each row, and the bias; counts the batches it was given."""
 
-    def __init__(self, bias: float, structure: Structure) -> None:
+    def __init__(self, bias: float, architecture: Architecture) -> None:
         self.bias = bias
-        self.structure = structure
+        self.architecture = architecture
         self.batches: list[int] = []
 
     def predict(self, inputs: Array) -> Array:
@@ -79,11 +79,11 @@ class Sums:
 
 
 def load_sums(
-    _: str, card: ModelCard, structure: Structure, blob: Blob, _spare: Predictor | None = None
+    _: str, spec: ModelSpec, architecture: Architecture, blob: Blob, _spare: Predictor | None = None
 ) -> Sums:
     """Load a version of the model."""
-    bias = decode(blob, Layout.read(card.layout))["bias"]
-    return Sums(float(bias[0]), structure)
+    bias = decode(blob, Layout.read(spec.layout))["bias"]
+    return Sums(float(bias[0]), architecture)
 
 
 @dataclass(frozen=True)
@@ -126,12 +126,12 @@ class Stand:
     def _load_model(
         self,
         framework: str,
-        card: ModelCard,
-        structure: Structure,
+        spec: ModelSpec,
+        architecture: Architecture,
         weights: Blob,
         spare: Predictor | None,
     ) -> Sums:
-        sums = load_sums(framework, card, structure, weights)
+        sums = load_sums(framework, spec, architecture, weights)
         if isinstance(spare, Sums):
             self.reloaded += 1
             spare.bias = sums.bias
@@ -145,11 +145,11 @@ class Stand:
         for action in self.core.handle(event, self.now):
             self._perform(action)
 
-    def store(self, data: bytes) -> Manifest:
+    def store(self, data: bytes) -> BlobRef:
         """Put a blob into the repository."""
-        manifest = manifest_of(data)
-        self.blobs[manifest.digest] = data
-        return manifest
+        blob_ref = blob_ref_of(data)
+        self.blobs[blob_ref.digest] = data
+        return blob_ref
 
     def announce(self, version: int, *, model: str = "sum", **changes: object) -> ModelLatest:
         """Store a version whose bias is its number, and speak of it."""
@@ -159,7 +159,7 @@ class Stand:
             "version": version,
             "digest": held.digest,
             "size": held.size,
-            "card": changes.pop("card", None) or self.store(card()),
+            "spec": changes.pop("spec", None) or self.store(spec()),
             "source": "repository.1",
             "metrics": {},
             "parent": None,
@@ -192,13 +192,13 @@ class Stand:
         """Let one blob arrive; False: none is on its way."""
         for key in list(self.fetches):
             fetch = self.fetches.pop(key)
-            manifest = fetch.reference.manifest
-            self.fetched.append(manifest.digest)
-            data = self.blobs.get(manifest.digest)
+            blob_ref = fetch.reference.blob_ref
+            self.fetched.append(blob_ref.digest)
+            data = self.blobs.get(blob_ref.digest)
             if data is None:
                 self.tell(FetchFailed(key, "repository.1 does not hold it"))
             else:
-                fetch.sink.write(0, data[: manifest.size])
+                fetch.sink.write(0, data[: blob_ref.size])
                 self.tell(Fetched(key, fetch.sink))
             return True
         return False

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fedbus.errors import WireError
-from fedbus.layout import DTYPES
-from fedbus_inference.arrays import Spec, nested, raw, read, spec_of
+from fedbus.model.layout import DTYPES
+from fedbus_inference.arrays import InputSpec, input_spec_of, nested, raw, read
 
 MOST = 1000
-ROW = Spec((3,), "float32")
+ROW = InputSpec((3,), "float32")
 
 dtypes = st.sampled_from(sorted(DTYPES)).map(np.dtype)
 shapes = hnp.array_shapes(min_dims=1, max_dims=4, max_side=5)
@@ -43,23 +43,23 @@ raws = st.fixed_dictionaries(
     }
 )
 specs = st.builds(
-    Spec,
+    InputSpec,
     st.none() | st.lists(st.integers(1, 4), max_size=3).map(tuple),
     st.sampled_from(sorted(DTYPES)),
 )
 
 
-def refused(value: object, spec: Spec = ROW, most: int = MOST) -> str:
+def refused(value: object, input_spec: InputSpec = ROW, most: int = MOST) -> str:
     """Read what must be refused; returns the sentence."""
     with pytest.raises(WireError) as caught:
-        read(value, spec, most)
+        read(value, input_spec, most)
     return str(caught.value)
 
 
 @given(arrays)
 def test_an_array_comes_back_from_nested_lists(array: np.ndarray[Any, Any]) -> None:
     """What is answered in JSON is what the model said, to the last bit."""
-    again = read(nested(array), Spec(array.shape[1:], array.dtype.name), MOST)
+    again = read(nested(array), InputSpec(array.shape[1:], array.dtype.name), MOST)
     assert again.dtype == array.dtype
     assert np.array_equal(again, array)
 
@@ -68,35 +68,37 @@ def test_an_array_comes_back_from_nested_lists(array: np.ndarray[Any, Any]) -> N
 def test_an_array_comes_back_raw_in_any_byte_order(array: np.ndarray[Any, Any]) -> None:
     """Raw data is little-endian, whatever the machine that wrote it."""
     foreign = array.astype(array.dtype.newbyteorder(">"))
-    again = read(raw(foreign), Spec(array.shape[1:], array.dtype.name), MOST)
+    again = read(raw(foreign), InputSpec(array.shape[1:], array.dtype.name), MOST)
     assert np.array_equal(again, array)
 
 
 @given(anything | raws, specs)
-def test_whatever_comes_is_an_array_that_fits_or_a_refusal(value: object, spec: Spec) -> None:
+def test_whatever_comes_is_an_array_that_fits_or_a_refusal(
+    value: object, input_spec: InputSpec
+) -> None:
     """Nothing a client sends raises anything else, and what is accepted keeps its promise."""
     try:
-        array = read(value, spec, 50)
+        array = read(value, input_spec, 50)
     except WireError as error:
         sentence = str(error)
     else:
         sentence = ""
-        assert array.dtype.name == spec.dtype
+        assert array.dtype.name == input_spec.dtype
         assert array.size <= 50
-        assert spec.shape is None or array.shape[1:] == spec.shape
+        assert input_spec.shape is None or array.shape[1:] == input_spec.shape
         assert np.isfinite(array).all()
     assert len(sentence) < 500
 
 
 @given(anything)
-def test_whatever_a_card_says_is_a_spec_or_a_refusal(value: object) -> None:
-    """A card is read once, and its oddities end there."""
+def test_whatever_a_spec_says_is_a_spec_or_a_refusal(value: object) -> None:
+    """A spec is read once, and its oddities end there."""
     for stated in ({"shape": value}, {"dtype": str(value)}, {"data_types": value}):
         try:
-            spec = spec_of(stated, 100)
+            input_spec = input_spec_of(stated, 100)
         except WireError:
             continue
-        assert spec.shape is None or math.prod(spec.shape) <= 100
+        assert input_spec.shape is None or math.prod(input_spec.shape) <= 100
 
 
 def test_one_example_becomes_a_batch_of_one() -> None:
@@ -110,15 +112,18 @@ def test_a_batch_stays_a_batch() -> None:
 
 
 def test_a_model_that_does_not_say_takes_any_batch() -> None:
-    """The predictor itself may know better than the card."""
-    assert read([[[1]], [[2]]], Spec(None), MOST).shape == (2, 1, 1)
+    """The predictor itself may know better than the spec."""
+    assert read([[[1]], [[2]]], InputSpec(None), MOST).shape == (2, 1, 1)
 
 
 def test_raw_without_a_dimension_is_no_batch() -> None:
     """A single number is nobody's list of examples."""
     scalar = {"dtype": "float32", "shape": [], "data": bytes(4)}
-    assert refused(scalar, Spec(None)) == "inputs of shape []; this model takes a list of examples"
-    assert read(scalar, Spec(()), MOST).shape == (1,)
+    assert (
+        refused(scalar, InputSpec(None))
+        == "inputs of shape []; this model takes a list of examples"
+    )
+    assert read(scalar, InputSpec(()), MOST).shape == (1,)
 
 
 def test_another_shape_is_refused_with_the_wanted_one() -> None:
@@ -205,12 +210,14 @@ def test_too_many_numbers_are_refused_before_they_are_made() -> None:
     assert refused([[0] * 3] * 5, most=14) == (
         "inputs hold 15 numbers, at most 14; send fewer examples at once"
     )
-    assert refused([0] * 15, Spec(None), most=14).startswith("inputs hold 15 numbers, at most 14")
+    assert refused([0] * 15, InputSpec(None), most=14).startswith(
+        "inputs hold 15 numbers, at most 14"
+    )
 
 
 def test_whole_numbers_stay_within_their_type() -> None:
     """Nothing wraps around in silence."""
-    small = Spec((2,), "int8")
+    small = InputSpec((2,), "int8")
     assert read([-128, 127], small, MOST).tolist() == [[-128, 127]]
     assert refused([1, 128], small) == "inputs hold numbers beyond int8, which is -128 to 127"
     assert refused([1, 1.5], small) == "inputs[1] is 1.5; whole numbers (int8) go in"
@@ -225,20 +232,26 @@ def test_whole_numbers_stay_within_their_type() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stated", "spec"),
+    ("stated", "input_spec"),
     [
-        pytest.param({"shape": [8, 8], "dtype": "float64"}, Spec((8, 8), "float64"), id="ours"),
-        pytest.param({"data_types": {"numerical": {"size": [64]}}}, Spec((64,)), id="aeros"),
         pytest.param(
-            {"x": {"data_types": {"numerical": {"size": [64]}}}}, Spec((64,)), id="aeros-under-x"
+            {"shape": [8, 8], "dtype": "float64"}, InputSpec((8, 8), "float64"), id="ours"
         ),
-        pytest.param({"dtype": "int32"}, Spec(None, "int32"), id="only-a-dtype"),
-        pytest.param({}, Spec(None), id="nothing"),
+        pytest.param({"data_types": {"numerical": {"size": [64]}}}, InputSpec((64,)), id="aeros"),
+        pytest.param(
+            {"x": {"data_types": {"numerical": {"size": [64]}}}},
+            InputSpec((64,)),
+            id="aeros-under-x",
+        ),
+        pytest.param({"dtype": "int32"}, InputSpec(None, "int32"), id="only-a-dtype"),
+        pytest.param({}, InputSpec(None), id="nothing"),
     ],
 )
-def test_a_card_says_what_one_example_looks_like(stated: dict[str, Any], spec: Spec) -> None:
+def test_a_spec_says_what_one_example_looks_like(
+    stated: dict[str, Any], input_spec: InputSpec
+) -> None:
     """In our words or in those of aerOS."""
-    assert spec_of(stated, MOST) == spec
+    assert input_spec_of(stated, MOST) == input_spec
 
 
 @pytest.mark.parametrize(
@@ -257,14 +270,14 @@ def test_a_card_says_what_one_example_looks_like(stated: dict[str, Any], spec: S
         pytest.param({"shape": [10**9]}, "1000000000 numbers, at most 1000", id="large"),
     ],
 )
-def test_a_card_that_describes_no_array_is_refused(stated: dict[str, Any], sentence: str) -> None:
+def test_a_spec_that_describes_no_array_is_refused(stated: dict[str, Any], sentence: str) -> None:
     """Such a version never takes over."""
     with pytest.raises(WireError) as caught:
-        spec_of(stated, MOST)
+        input_spec_of(stated, MOST)
     assert sentence in str(caught.value)
 
 
-NORMALIZED = Spec((2,), "float32", normalized=True)
+NORMALIZED = InputSpec((2,), "float32", normalized=True)
 
 
 @pytest.mark.parametrize(
@@ -282,16 +295,18 @@ def test_rows_beyond_what_a_model_was_trained_on_are_refused(inputs: object) -> 
     sentence = refused(inputs, NORMALIZED)
     assert sentence.startswith("inputs[1][1] is ")
     assert "this model takes numbers from -1 to 1" in sentence
-    assert len(read(inputs, Spec((2,)), MOST)) == 2  # a card that says nothing promises nothing
+    assert (
+        len(read(inputs, InputSpec((2,)), MOST)) == 2
+    )  # a spec that says nothing promises nothing
     assert read([1, -1], NORMALIZED, MOST).tolist() == [[1, -1]]
 
 
-def test_a_card_says_whether_numbers_are_normalized() -> None:
+def test_a_spec_says_whether_numbers_are_normalized() -> None:
     """As agents announce it, or beside a plain shape."""
     said = {"data_types": {"image": {"size": [2, 2, 1], "normalized": True}}}
-    assert spec_of(said, MOST) == Spec((2, 2, 1), "float32", normalized=True)
-    assert spec_of({"shape": [2], "normalized": True}, MOST) == NORMALIZED
-    assert not spec_of({"shape": [2]}, MOST).normalized
+    assert input_spec_of(said, MOST) == InputSpec((2, 2, 1), "float32", normalized=True)
+    assert input_spec_of({"shape": [2], "normalized": True}, MOST) == NORMALIZED
+    assert not input_spec_of({"shape": [2]}, MOST).normalized
     assert "(float32, normalized to -1 to 1)" in NORMALIZED.wanted
 
 
@@ -311,7 +326,7 @@ def test_a_refused_shape_comes_with_what_mends_it(
     shape: tuple[int, ...], row: tuple[int, ...], hint: str
 ) -> None:
     """Where the same numbers in another order would do."""
-    sentence = refused(np.zeros(shape).tolist(), Spec(row), 10_000)
+    sentence = refused(np.zeros(shape).tolist(), InputSpec(row), 10_000)
     assert sentence.endswith(hint)
 
 
@@ -325,7 +340,7 @@ def test_a_wrong_number_of_features_has_no_such_mend() -> None:
 
 def test_truth_values_are_taken_where_a_model_takes_them() -> None:
     """And 0 or 1 as well, nothing else."""
-    yes = Spec((2,), "bool")
+    yes = InputSpec((2,), "bool")
     assert read([True, 0], yes, MOST).tolist() == [[True, False]]
     assert refused([1, 2], yes) == "inputs hold numbers beyond bool, which is 0 to 1"
     assert refused([True, 0, 1]) == "inputs[0] is true or false where a number belongs"

@@ -5,9 +5,9 @@ import json
 import msgpack
 import pytest
 
-from fedbus.actions import Connected, ReplyTo, Requested, Stopping
+from fedbus.core.actions import Connected, ReplyTo, Requested, Stopping
 from fedbus.wire.topics import INFERENCE, MODEL_LATEST, SUBMIT
-from fedbus_inference.keys import CardReading, Prediction, VersionLoading
+from fedbus_inference.keys import Prediction, SpecReading, VersionLoading
 from fedbus_inference.limits import Limits
 from fedbus_inference.unanswered import EVERY_SECONDS, MAX_NOTED_REQUESTS
 from tests.held import grown, held
@@ -216,7 +216,7 @@ def test_a_swap_drops_no_request() -> None:
     stand.ask([1, 1, 1])
     stand.announce(2)
     stand.ask([2, 2, 2])
-    while stand.fetch() or stand.run(CardReading) or stand.run(VersionLoading):
+    while stand.fetch() or stand.run(SpecReading) or stand.run(VersionLoading):
         pass
     assert stand.core.versions == {"sum": 2}
     stand.ask([3, 3, 3])

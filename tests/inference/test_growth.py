@@ -13,10 +13,10 @@ PROGRAM = """
 from dataclasses import replace
 import numpy as np
 from fedbus import demo_data
-from fedbus.layout import Layout
-from fedbus.weights import encode
+from fedbus.model.layout import Layout
+from fedbus.model.blob import encode
 from fedbus.wire import codec
-from fedbus.wire.states import ModelCard
+from fedbus.wire.documents import ModelSpec
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.runtime import runtime_for
 from tests.inference.stand import Stand
@@ -27,16 +27,16 @@ def resident():
 
 stand = Stand()
 stand.core = InferenceCore(runtime_for("tflite"))
-card = codec.from_json(ModelCard, demo_data.read("model.json"))
-layout = Layout.read(card.layout)
+spec = codec.from_json(ModelSpec, demo_data.read("model.json"))
+layout = Layout.read(spec.layout)
 file = stand.store(demo_data.read("digits.tflite"))
 named = {"tflite": {"blob": {"digest": file.digest, "size": file.size}}}
-held = stand.store(codec.to_json(replace(card, structures=named)))
+held = stand.store(codec.to_json(replace(spec, architectures=named)))
 for version in range(1, 701):
     value = np.float32(version)
     arrays = {tensor.name: np.full(tensor.shape, value) for tensor in layout.tensors}
     blob = stand.store(bytes(encode(arrays, layout)))
-    stand.announce(version, model="digits", card=held, digest=blob.digest, size=blob.size)
+    stand.announce(version, model="digits", spec=held, digest=blob.digest, size=blob.size)
     stand.settle()
     stand.ask([[0.5] * 64], model="digits")
     stand.settle()

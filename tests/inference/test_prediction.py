@@ -7,10 +7,10 @@ import msgpack
 import numpy as np
 import pytest
 
-from fedbus.actions import Reply
-from fedbus.layout import Array
-from fedbus.wire.limits import MAX_MESSAGE_BYTES
-from fedbus_inference.arrays import Spec
+from fedbus.core.actions import Reply
+from fedbus.limits import MAX_MESSAGE_BYTES
+from fedbus.model.layout import Array
+from fedbus_inference.arrays import InputSpec
 from fedbus_inference.encoding import Encoding
 from fedbus_inference.prediction import Predictor, Request, Served, answer
 from tests.inference.stand import FAULTY, REPLY, Sums
@@ -31,7 +31,7 @@ class Says:
 
 def served(predictor: Predictor, shape: tuple[int, ...] | None = (3,)) -> Served:
     """Make version 4 of a model."""
-    return Served("sum", 4, Spec(shape), predictor)
+    return Served("sum", 4, InputSpec(shape), predictor)
 
 
 def request(inputs: object) -> Request:
@@ -115,7 +115,7 @@ def test_batches_that_are_large_together_go_one_by_one() -> None:
 
 
 def test_rows_of_different_shapes_go_one_by_one() -> None:
-    """A model whose card says no shape may take them all the same."""
+    """A model whose spec says no shape may take them all the same."""
     sums = Sums(0, {})
     answer(served(sums, None), [request([[1, 1]]), request([[1, 1, 1]])], MOST)
     assert sums.batches == [1, 1]
@@ -181,7 +181,7 @@ TWO = [[1, 2, 3], [4, 5, 6]]
 
 def test_outputs_are_the_models_own_and_probabilities_stand_beside_scores() -> None:
     """What the framework's own predict gives; and the class by its name."""
-    made = Served("sum", 4, Spec((3,)), Ends(SCORES), "classes", ("cat", "dog"))
+    made = Served("sum", 4, InputSpec((3,)), Ends(SCORES), "classes", ("cat", "dog"))
     facts = said(answer(made, [request(TWO)], MOST).replies[0])
     assert facts["outputs"] == SCORES.tolist()
     assert (facts["answers"], facts["classes"]) == ("classes", ["dog", "cat"])
@@ -194,14 +194,14 @@ def test_outputs_are_the_models_own_and_probabilities_stand_beside_scores() -> N
 
 def test_one_output_is_not_made_certain() -> None:
     """A softmax over it would answer 1.0 to everything."""
-    values = Served("sum", 4, Spec((3,)), Ends(SCORES[:, 1:]), "values")
+    values = Served("sum", 4, InputSpec((3,)), Ends(SCORES[:, 1:]), "values")
     assert said(answer(values, [request(TWO)], MOST).replies[0]) == {
         "model": "sum",
         "version": 4,
         "answers": "values",
         "outputs": [[2.0], [1.0]],
     }
-    likely = Served("sum", 4, Spec((3,)), Ends(SCORES[:, 1:]), "probabilities")
+    likely = Served("sum", 4, InputSpec((3,)), Ends(SCORES[:, 1:]), "probabilities")
     facts = said(answer(likely, [request(TWO)], MOST).replies[0])
     np.testing.assert_allclose(facts["outputs"], 1 / (1 + np.exp(-SCORES[:, 1:])), rtol=1e-6)
 
@@ -215,7 +215,7 @@ class Several:
 
 def test_several_outputs_come_by_name() -> None:
     """Each request gets its own rows of all of them, though they made one batch."""
-    made = Served("sum", 4, Spec((3,)), Several(), "values")
+    made = Served("sum", 4, InputSpec((3,)), Several(), "values")
     first, second = map(said, answer(made, [request(TWO), request([1, 1, 1])], MOST).replies)
     assert first["outputs"] == {"sum": [6.0, 15.0], "rows": [[2, 4, 6], [8, 10, 12]]}
     assert second["outputs"] == {"sum": [3.0], "rows": [[2, 2, 2]]}

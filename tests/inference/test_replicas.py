@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from fedbus.actions import Action, Announce, Connected, Event, Requested, Serve, WakeAt, Woke
-from fedbus.bus.base import Packet
-from fedbus.testing.faults import ROUGH, Faults
-from fedbus.testing.ring import Life, Ring
-from fedbus.wire.states import AgentFacts, ModelLatest
+from fedbus.core.actions import Action, Announce, Connected, Event, Requested, Serve, WakeAt, Woke
+from fedbus.mqtt.bus import Packet
+from fedbus.simulation.network_faults import ROUGH, Faults
+from fedbus.simulation.ring import Life, Ring
+from fedbus.wire.documents import AgentFacts, ModelLatest
 from fedbus.wire.topics import MODEL_LATEST, REPLIES, Topic
-from fedbus.wire.values import manifest_of
+from fedbus.wire.values import blob_ref_of
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.loading import Runtime
-from tests.inference.stand import Bytes, card, load_sums, weights
+from tests.inference.stand import Bytes, load_sums, spec, weights
 from tests.keys import SampleKey
 
 EVERY_SECONDS = 0.05
@@ -46,15 +46,15 @@ class Repository(Idle):
         if isinstance(event, Woke):
             self.version = min(self.version + 1, self.last)
         for version in range(self.version + 1):
-            yield Serve(manifest_of(weights(version)).digest, Bytes(weights(version)))
-        yield Serve(manifest_of(card()).digest, Bytes(card()))
-        blob = manifest_of(weights(self.version))
+            yield Serve(blob_ref_of(weights(version)).digest, Bytes(weights(version)))
+        yield Serve(blob_ref_of(spec()).digest, Bytes(spec()))
+        blob = blob_ref_of(weights(self.version))
         latest = ModelLatest(
             model="sum",
             version=self.version,
             digest=blob.digest,
             size=blob.size,
-            card=manifest_of(card()),
+            spec=blob_ref_of(spec()),
             source="repository.1",
             metrics={},
             parent=None,

@@ -9,24 +9,24 @@ import numpy as np
 import pytest
 
 import fedbus
-from fedbus.catalogue import FRAMEWORKS, LIGHTEST_FIRST
 from fedbus.data import Dataset
 from fedbus.errors import LayoutError, PluginError, SettingsError, TrainingError
-from fedbus.frameworks.tflite_admission import Admission
-from fedbus.frameworks.tflite_trial import KilledReader
-from fedbus.layout import Layout, Weights
-from fedbus.training import Structure, TrainingParams, Update
-from fedbus.weights import encode
+from fedbus.frameworks.tflite.admission import Admission
+from fedbus.frameworks.tflite.trial import KilledReader
+from fedbus.model.blob import encode
+from fedbus.model.layout import Layout, Weights
+from fedbus.training.options import FRAMEWORKS, LIGHTEST_FIRST
+from fedbus.training.params import Architecture, TrainingParams, Update
 from fedbus.wire import codec
-from fedbus.wire.states import ModelCard
+from fedbus.wire.documents import ModelSpec
 from fedbus_inference.runtime import load, runtime_for
 from tests.fedbus.frameworks.alike import answers
 from tests.packages import Install
 
 DEMO = Path(str(fedbus.__file__)).parent / "demo_data"
 FILE = DEMO.joinpath("digits.tflite").read_bytes()
-CARD = codec.from_json(ModelCard, DEMO.joinpath("model.json").read_bytes())
-LAYOUT = Layout.read(CARD.layout)
+SPEC = codec.from_json(ModelSpec, DEMO.joinpath("model.json").read_bytes())
+LAYOUT = Layout.read(SPEC.layout)
 
 
 def digits(bias: int) -> bytearray:
@@ -68,11 +68,11 @@ def test_a_framework_answers_with_the_weights_it_was_given(framework: str) -> No
     """Two versions do not disturb each other: each has an instance of its own."""
     if not any(find_spec(package) for package in FRAMEWORKS[framework].providers):
         pytest.skip(f"{framework} is not installed")
-    structure = dict(CARD.structures[framework])
-    if "blob" in structure:
-        structure["blob"] = DEMO.joinpath("digits.tflite").read_bytes()
-    old = load(framework, CARD, structure, digits(3))
-    new = load(framework, CARD, structure, digits(8))
+    architecture = dict(SPEC.architectures[framework])
+    if "blob" in architecture:
+        architecture["blob"] = DEMO.joinpath("digits.tflite").read_bytes()
+    old = load(framework, SPEC, architecture, digits(3))
+    new = load(framework, SPEC, architecture, digits(8))
     inputs = np.zeros((2, 64), np.float32)
     assert np.argmax(answers(old, inputs), axis=1).tolist() == [3, 3]
     assert np.argmax(answers(new, inputs[:1]), axis=1).tolist() == [8]
@@ -83,12 +83,12 @@ def test_a_spare_model_takes_the_weights_of_the_next_version(framework: str) -> 
     """And remembers nothing of those before."""
     if not any(find_spec(package) for package in FRAMEWORKS[framework].providers):
         pytest.skip(f"{framework} is not installed")
-    structure = dict(CARD.structures[framework])
-    if "blob" in structure:
-        structure["blob"] = FILE
-    inputs, spare = np.zeros((2, 64), np.float32), load(framework, CARD, structure, digits(3))
+    architecture = dict(SPEC.architectures[framework])
+    if "blob" in architecture:
+        architecture["blob"] = FILE
+    inputs, spare = np.zeros((2, 64), np.float32), load(framework, SPEC, architecture, digits(3))
     for digit in (8, 1):
-        assert load(framework, CARD, structure, digits(digit), spare) is spare
+        assert load(framework, SPEC, architecture, digits(digit), spare) is spare
         assert np.asarray(spare.predict(inputs)).argmax(axis=1).tolist() == [digit, digit]
 
 
@@ -99,7 +99,7 @@ def test_weights_that_are_no_numbers_are_refused(odd: float) -> None:
     arrays["layers.1.bias"][3] = odd
     sentence = f"the weights, tensor 'layers.1.bias': .* {odd} is not a finite number"
     with pytest.raises(LayoutError, match=sentence):
-        load("tflite", CARD, {"blob": FILE}, encode(arrays, LAYOUT))
+        load("tflite", SPEC, {"blob": FILE}, encode(arrays, LAYOUT))
 
 
 class Kept(Admission):
@@ -115,20 +115,20 @@ class Kept(Admission):
 
 def test_a_file_that_is_damaged_or_kills_is_never_opened() -> None:
     """TFLite's native code would end the service, again and again."""
-    made: list[Structure] = []
+    made: list[Architecture] = []
 
-    def factory(_: str) -> Callable[[Structure], NoReturn]:
-        def make(structure: Structure) -> NoReturn:
-            made.append(structure)
+    def factory(_: str) -> Callable[[Architecture], NoReturn]:
+        def make(architecture: Architecture) -> NoReturn:
+            made.append(architecture)
             raise AssertionError
 
         return make
 
     half, killed = {"blob": FILE[: len(FILE) // 2]}, KilledReader("a child died by SIGSEGV")
     with pytest.raises(TrainingError, match=r"not a whole \.tflite file: model\."):
-        load("tflite", CARD, half, digits(1), factory=factory, admission=Kept())
+        load("tflite", SPEC, half, digits(1), factory=factory, admission=Kept())
     with pytest.raises(KilledReader, match="a child died by SIGSEGV"):
-        load("tflite", CARD, {"blob": FILE}, digits(1), factory=factory, admission=Kept(killed))
+        load("tflite", SPEC, {"blob": FILE}, digits(1), factory=factory, admission=Kept(killed))
     assert not made
 
 
@@ -136,9 +136,9 @@ def test_weights_of_another_layout_are_refused() -> None:
     """Before the framework sees them."""
     other = Layout.of({"w": np.zeros(2, np.float32)})
     blob = encode({"w": np.zeros(2, np.float32)}, other)
-    structure = {"blob": DEMO.joinpath("digits.tflite").read_bytes()}
+    architecture = {"blob": DEMO.joinpath("digits.tflite").read_bytes()}
     with pytest.raises(LayoutError):
-        load("tflite", CARD, structure, blob)
+        load("tflite", SPEC, architecture, blob)
 
 
 def test_a_trainer_that_cannot_predict_is_refused() -> None:
@@ -152,15 +152,15 @@ def test_a_trainer_that_cannot_predict_is_refused() -> None:
             return Update(weights, data.examples, {"loss": float(params.epochs)})
 
     with pytest.raises(PluginError, match="'tiny' can train, and not predict"):
-        load("tiny", CARD, {}, digits(1), factory=lambda _: lambda _: Trains())
+        load("tiny", SPEC, {}, digits(1), factory=lambda _: lambda _: Trains())
 
 
 def test_a_runtime_of_others_answers_when_the_settings_name_it(install: Install) -> None:
     """It needs not be able to train, and comes before a trainer of that name."""
     source = """
 class Fixed:
-    def __init__(self, structure):
-        self.answer = structure["answer"]
+    def __init__(self, architecture):
+        self.answer = architecture["answer"]
 
     def load(self, weights):
         self.size = len(weights)
@@ -171,21 +171,21 @@ class Fixed:
     entries = "[fedbus.runtimes]\nfixed = acme_fixed:Fixed\n[fedbus.trainers]\nfixed = nothing:here"
     install("acme_fixed", entries, source)
     assert runtime_for("fixed").frameworks == ("fixed",)
-    predictor = load("fixed", CARD, {"answer": 4}, digits(1))
+    predictor = load("fixed", SPEC, {"answer": 4}, digits(1))
     assert answers(predictor, np.zeros((1, 2), np.float32)).tolist() == [[4.0, 4.0]]
 
 
-def test_a_card_may_name_only_model_plug_ins_that_are_allowed(install: Install) -> None:
+def test_a_spec_may_name_only_model_plug_ins_that_are_allowed(install: Install) -> None:
     """Ours need no permission, whatever others call theirs."""
     source = "def lenet(config):\n    raise ValueError('made')\nmlp = lenet"
     entries = "[fedbus.models]\nlenet = acme_nets:lenet\nmlp = acme_nets:mlp"
     install("acme_nets", entries, source)
 
-    def made(structure: Structure) -> NoReturn:
-        raise ValueError(f"asked for {structure['name']}")
+    def made(architecture: Architecture) -> NoReturn:
+        raise ValueError(f"asked for {architecture['name']}")
 
     for name, allowed in (("lenet", ["lenet"]), ("lenet", ["acme_nets"]), ("mlp", [])):
         with pytest.raises(ValueError, match=f"asked for {name}"):
-            load("torch", CARD, {"name": name}, digits(1), factory=lambda _: made, allowed=allowed)
+            load("torch", SPEC, {"name": name}, digits(1), factory=lambda _: made, allowed=allowed)
     with pytest.raises(PluginError, match="'lenet' of acme_nets is not allowed here"):
-        load("torch", CARD, {"name": "lenet"}, digits(1), factory=lambda _: made, allowed=[])
+        load("torch", SPEC, {"name": "lenet"}, digits(1), factory=lambda _: made, allowed=[])

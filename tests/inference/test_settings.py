@@ -3,8 +3,8 @@
 import pytest
 
 from fedbus.errors import SettingsError
-from fedbus.node import Identity
-from fedbus.settings import settings_from
+from fedbus.runtime.node import Identity
+from fedbus.runtime.settings import settings_from
 from fedbus_inference.app import build
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.limits import Limits

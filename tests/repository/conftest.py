@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.wire.moments import moment_of, seconds_of
+from fedbus.wire.timestamps import moment_of, seconds_of
 from fedbus_repository.core import RepositoryCore
-from fedbus_repository.sqlite import SqliteStore
-from fedbus_repository.store import Store
+from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.stand import AT, REPOSITORY, Stand
 
 Open = Callable[[], Store]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fedbus.actions import (
+from fedbus.core.actions import (
     Action,
     Announce,
     Cancel,
@@ -26,13 +26,13 @@ from fedbus.actions import (
     Trouble,
     WakeAt,
 )
-from fedbus.keys import Key
-from fedbus.weights import Layout, encode
+from fedbus.core.keys import Key
+from fedbus.model.blob import Layout, encode
 from fedbus.wire import codec
-from fedbus.wire.states import ModelCard, ModelLatest, TensorSpec
-from fedbus.wire.values import Contributor, Manifest, ModelRef, Plan, RoundRecord, manifest_of
+from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec
+from fedbus.wire.values import BlobRef, Contributor, ModelRef, Plan, RoundRecord, blob_ref_of
 from fedbus_repository.core import RepositoryCore
-from fedbus_repository.store import Job, Round, Store, Version
+from fedbus_repository.stores.base import Job, Round, Store, Version
 
 MODEL, JOB = "digits", "digits-1"
 REPOSITORY, CONTROLLER, COLLECTOR = "repository.1", "controller.1", "collector.1"
@@ -41,7 +41,7 @@ AT = "2026-11-29T08:53:28.120Z"
 """What the clock says."""
 AGENTS = ("agent.a", "agent.b", "agent.c")
 LAYOUT = Layout.of({"bias": np.zeros(3, np.float32), "weight": np.zeros((2, 3), np.float32)})
-FILE = b"the structure of a model, as some framework reads it"
+FILE = b"the architecture of a model, as some framework reads it"
 
 
 def weights(value: float) -> bytes:
@@ -56,35 +56,35 @@ def update(value: float) -> bytes:
     return bytes(encode(arrays, LAYOUT, "delta"))
 
 
-def card(**changes: object) -> bytes:
-    """A card for `weights`, with a file; `changes` replace its fields."""
+def spec(**changes: object) -> bytes:
+    """A spec for `weights`, with a file; `changes` replace its fields."""
     stated: dict[str, Any] = {
         "model": MODEL,
         "layout": tuple(
             TensorSpec(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)
             for tensor in LAYOUT.tensors
         ),
-        "structures": {"own": {"blob": plain(manifest_of(FILE))}, "torch": {"name": "mlp"}},
+        "architectures": {"own": {"blob": plain(blob_ref_of(FILE))}, "torch": {"name": "mlp"}},
     }
-    return codec.to_json(ModelCard(**(stated | changes)))
+    return codec.to_json(ModelSpec(**(stated | changes)))
 
 
-def plain(manifest: Manifest) -> dict[str, object]:
-    """A manifest as a card states it."""
-    return {"digest": manifest.digest, "size": manifest.size}
+def plain(blob_ref: BlobRef) -> dict[str, object]:
+    """A blob_ref as a spec states it."""
+    return {"digest": blob_ref.digest, "size": blob_ref.size}
 
 
-def put(store: Store, content: bytes) -> Manifest:
+def put(store: Store, content: bytes) -> BlobRef:
     """Keep a blob."""
-    upload = store.upload(manifest_of(content))
+    upload = store.upload(blob_ref_of(content))
     upload.write(0, content)
     upload.keep()
-    return upload.manifest
+    return upload.blob_ref
 
 
 def push(store: Store, value: float = 0.0, model: str = MODEL) -> Version:
     """Push a version."""
-    stated, blob, file = put(store, card(model=model)), put(store, weights(value)), put(store, FILE)
+    stated, blob, file = put(store, spec(model=model)), put(store, weights(value)), put(store, FILE)
     version = store.push(model, stated, blob, (file,))
     assert isinstance(version, Version)
     return version
@@ -107,7 +107,7 @@ def plan_of(job: Job, task: int | None = None, **changes: object) -> Plan:
         "task": task or (job.plan.task + 1 if job.plan else 1),
         "base": ref_of(job.latest),
         "collector": COLLECTOR,
-        "roster": AGENTS,
+        "cohort": AGENTS,
         "quorum": 1,
         "deadline_seconds": 60.0,
     }
@@ -120,7 +120,7 @@ def ref_of(version: Version, source: str = REPOSITORY) -> ModelRef:
         model=version.model,
         version=version.version,
         weights=version.weights,
-        card=version.card,
+        spec=version.spec,
         source=source,
     )
 
@@ -133,7 +133,7 @@ def record_of(plan: Plan, agents: Sequence[str] = AGENTS, **changes: object) -> 
         "task": plan.task,
         "model": plan.base.model,
         "parent": plan.base.version,
-        "card": plan.base.card,
+        "spec": plan.base.spec,
         "weighted": True,
         "contributors": tuple(contributor(agent, plan.task) for agent in agents),
         "refusals": (),
@@ -145,7 +145,7 @@ def record_of(plan: Plan, agents: Sequence[str] = AGENTS, **changes: object) -> 
 
 def contributor(agent: str, task: int, content: bytes = b"", examples: int = 1) -> Contributor:
     """An update that counts."""
-    digest = manifest_of(content).digest
+    digest = blob_ref_of(content).digest
     return Contributor(agent=agent, task=task, examples=examples, update=digest, metrics={})
 
 
@@ -198,7 +198,7 @@ class Stand:
 
     def serve(self, *contents: bytes) -> None:
         """Let blobs be fetched."""
-        self.served |= {manifest_of(content).digest: content for content in contents}
+        self.served |= {blob_ref_of(content).digest: content for content in contents}
 
     def connect(self) -> None:
         """The bus is there."""
@@ -237,7 +237,7 @@ class Stand:
     def arrive(self, key: Key, content: bytes | None = None) -> None:
         """Let a blob arrive, or other bytes instead."""
         fetch = self.fetching.pop(key)
-        data = self.served[fetch.reference.manifest.digest] if content is None else content
+        data = self.served[fetch.reference.blob_ref.digest] if content is None else content
         fetch.sink.write(0, data)
         self.tell(Fetched(key, fetch.sink))
 
@@ -247,7 +247,7 @@ class Stand:
         self.tell(FetchFailed(key, reason))
 
     def _arrived(self) -> list[Key]:
-        return [k for k, f in self.fetching.items() if f.reference.manifest.digest in self.served]
+        return [k for k, f in self.fetching.items() if f.reference.blob_ref.digest in self.served]
 
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from fedbus.errors import SettingsError
-from fedbus.node import Identity
-from fedbus.settings import settings_from
-from fedbus.wire.values import manifest_of
+from fedbus.runtime.node import Identity
+from fedbus.runtime.settings import settings_from
+from fedbus.wire.values import blob_ref_of
 from fedbus_repository.app import build
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.settings import RepositorySettings
-from fedbus_repository.sqlite import SqliteStore
+from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.stand import FILE, push
 
 IDENTITY = Identity(name="repository.1", incarnation=1)
@@ -25,7 +25,7 @@ def test_a_repository_serves_what_its_folder_holds(tmp_path: Path) -> None:
     built = build(RepositorySettings(data=tmp_path), IDENTITY)
     assert isinstance(built.core, RepositoryCore)
     assert built.library is not None
-    source = built.library(manifest_of(FILE).digest)
+    source = built.library(blob_ref_of(FILE).digest)
     assert source is not None
     assert source.size == len(FILE)
     built.close()

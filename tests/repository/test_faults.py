@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.actions import Woke
+from fedbus.core.actions import Woke
 from fedbus.errors import StoreError
-from fedbus.testing.trail import check_trail
+from fedbus.simulation.oracle import check_trail
 from fedbus.wire.messages import Commit, Committed
-from fedbus.wire.values import manifest_of
-from fedbus_repository.blobs import BlobFolder
+from fedbus.wire.values import blob_ref_of
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.keys import AnnouncementTimer
-from fedbus_repository.sqlite import SqliteStore
-from fedbus_repository.store import Job, Origin
+from fedbus_repository.stores.base import Job, Origin
+from fedbus_repository.stores.files import BlobFolder
+from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS, Disk, small_disk
 from tests.repository.stand import (
     COLLECTOR,
@@ -72,7 +72,7 @@ def test_a_sync_that_failed_is_never_taken_for_done(store: SqliteStore, disk: Di
     disk.step, disk.number = "sync_folder", errno.EIO
     with pytest.raises(StoreError, match="Input/output error"):
         put(store, weights(1.0))
-    assert not store.holds(manifest_of(weights(1.0)))
+    assert not store.holds(blob_ref_of(weights(1.0)))
 
 
 def test_a_blob_that_cannot_be_deleted_does_no_harm(store: SqliteStore, disk: Disk) -> None:
@@ -81,11 +81,11 @@ def test_a_blob_that_cannot_be_deleted_does_no_harm(store: SqliteStore, disk: Di
         commit_next(store, value)
     disk.step = "unlink"
     commit_next(store, 4.0)
-    assert store.holds(manifest_of(weights(1.0)))
+    assert store.holds(blob_ref_of(weights(1.0)))
     assert not store.trail()[1].version.kept
     store.close()
     again = SqliteStore(store.folder, keep=3)
-    assert not again.holds(manifest_of(weights(1.0)))
+    assert not again.holds(blob_ref_of(weights(1.0)))
     assert check_trail(again).versions == 5
     again.close()
 
@@ -95,7 +95,7 @@ def test_a_full_disk_pauses_the_round(store: SqliteStore, disk: Disk) -> None:
     stand = Stand(RepositoryCore(REPOSITORY, store))
     stand.connect()
     stand.serve(weights(1.0))
-    commit = Commit(record=record_of(plan_next(store)), weights=manifest_of(weights(1.0)))
+    commit = Commit(record=record_of(plan_next(store)), weights=blob_ref_of(weights(1.0)))
     for step in ("reserve", "write", "sync", "rename", "sync_folder", "insert"):
         disk.step = step
         assert stand.hear(COLLECTOR, commit) == []
@@ -114,7 +114,7 @@ def test_a_trouble_that_nobody_has_any_more_is_taken_back(store: SqliteStore, di
     stand = Stand(RepositoryCore(REPOSITORY, store))
     stand.connect()
     stand.serve(weights(1.0))
-    commit = Commit(record=record_of(plan_next(store)), weights=manifest_of(weights(1.0)))
+    commit = Commit(record=record_of(plan_next(store)), weights=blob_ref_of(weights(1.0)))
     disk.step = "insert"
     stand.hear(COLLECTOR, commit)
     for told in (True, False):
@@ -131,10 +131,10 @@ def test_a_blob_that_finds_no_room_is_refused_at_any_byte(
     content = bytes(2_000_000)
     folder = BlobFolder(tmp_path)
     with small_disk(size), pytest.raises(StoreError, match="File too large"):
-        folder.upload(manifest_of(content))
-    monkeypatch.setattr("fedbus_repository.upload._reserve", lambda _fd, _size: None)
+        folder.upload(blob_ref_of(content))
+    monkeypatch.setattr("fedbus_repository.stores.upload._reserve", lambda _fd, _size: None)
     with small_disk(size):
-        upload = folder.upload(manifest_of(content))
+        upload = folder.upload(blob_ref_of(content))
         for start in range(0, len(content), 300_000):
             upload.write(start, content[start : start + 300_000])
         with pytest.raises(StoreError, match="File too large"):
@@ -142,7 +142,7 @@ def test_a_blob_that_finds_no_room_is_refused_at_any_byte(
         with pytest.raises(StoreError, match="File too large"):
             upload.keep()
     assert list((tmp_path / "uploads").iterdir()) == []
-    assert folder.open(manifest_of(content).digest) is None
+    assert folder.open(blob_ref_of(content).digest) is None
     folder.close()
 
 
@@ -165,7 +165,7 @@ def test_a_folder_that_another_process_uses_is_refused(tmp_path: Path) -> None:
     import sys
 
     script = (
-        "import sys, pathlib, fedbus_repository.sqlite as s\n"
+        "import sys, pathlib, fedbus_repository.stores.sqlite.store as s\n"
         "s.SqliteStore(pathlib.Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

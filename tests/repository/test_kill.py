@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from fedbus.errors import StoreError
-from fedbus.testing.trail import check_trail
-from fedbus_repository.sqlite import SqliteStore
-from fedbus_repository.trail import SqliteTrail
+from fedbus.simulation.oracle import check_trail
+from fedbus_repository.stores.sqlite.history import SqliteTrail
+from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS
 from tests.repository.stand import JOB, MODEL, begin, commit_next, load, push
 
@@ -41,7 +41,7 @@ def test_a_killed_repository_goes_on_where_it_was(tmp_path: Path, step: str, aft
     again = SqliteStore(tmp_path, keep=3)
     assert list((tmp_path / "uploads").iterdir()) == []
     kept = {each.version.weights.digest for each in again.trail() if each.version.kept}
-    assert len(list((tmp_path / "blobs").glob("*/*"))) == len(kept) + 2  # the card and its file
+    assert len(list((tmp_path / "blobs").glob("*/*"))) == len(kept) + 2  # the spec and its file
     commit_next(again, 1000.0)
     assert load(again).rounds == found.rounds + 1
     assert check_trail(again).versions == found.versions + 1

@@ -9,21 +9,21 @@ from random import Random
 
 import numpy as np
 
-from fedbus.bus.base import Packet
-from fedbus.digests import digest_of
-from fedbus.testing import births
-from fedbus.testing.births import COLLECTOR, CONTROLLER, REPOSITORY, Role
-from fedbus.testing.faults import NONE, Faults
-from fedbus.testing.ring import Birth, Ring
-from fedbus.weights import Blob, Layout, encode
+from fedbus.digest import digest_of
+from fedbus.model.blob import Blob, Layout, encode
+from fedbus.mqtt.bus import Packet
+from fedbus.simulation import services
+from fedbus.simulation.network_faults import NONE, Faults
+from fedbus.simulation.ring import Birth, Ring
+from fedbus.simulation.services import COLLECTOR, CONTROLLER, REPOSITORY, Role
 from fedbus.wire import codec, topics
+from fedbus.wire.documents import ENDED, JobState, ModelSpec, TensorSpec
 from fedbus.wire.messages import TrainTask
-from fedbus.wire.moments import moment_of
-from fedbus.wire.states import ENDED, JobState, ModelCard, TensorSpec
-from fedbus.wire.values import Manifest
-from fedbus_edge_agent.light import LightBench
-from fedbus_edge_agent.outbox import Outbox
-from fedbus_repository.sqlite import SqliteStore
+from fedbus.wire.timestamps import moment_of
+from fedbus.wire.values import BlobRef
+from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.simulated import LightBench
+from fedbus_repository.stores.sqlite.store import SqliteStore
 
 USER = "user.test"
 MODEL = "tiny"
@@ -65,11 +65,11 @@ class House:
         def utc() -> str:
             return moment_of(ring.now)
 
-        self.ring.add(REPOSITORY, births.repository(folder / "repository", lambda: secret, utc))
-        self.ring.add(CONTROLLER, births.controller(BEAT, utc))
+        self.ring.add(REPOSITORY, services.repository(folder / "repository", lambda: secret, utc))
+        self.ring.add(CONTROLLER, services.controller(BEAT, utc))
         for number in range(2, controllers + 1):
-            self.ring.add(f"controller.{number}", births.controller(BEAT, utc))
-        self.ring.add(COLLECTOR, births.collector())
+            self.ring.add(f"controller.{number}", services.controller(BEAT, utc))
+        self.ring.add(COLLECTOR, services.collector())
         for number, name in enumerate(self.agents):
             self.ring.add(name, self._agent(number, "train"))
         for number in range(evaluators):
@@ -139,7 +139,7 @@ class House:
 
             return LightBench(outbox, examples, remember)
 
-        return births.agent(self.folder, bench, role, examples)
+        return services.agent(self.folder, bench, role, examples)
 
     def _heard(self, packet: Packet) -> None:
         if packet.topic.endswith("/state") and packet.payload:
@@ -151,28 +151,28 @@ class House:
     def _seed_model(self, numbers: int) -> None:
         weights = {"w": np.linspace(-1, 1, numbers, dtype=np.float32), "b": np.ones(3, np.float32)}
         layout = Layout.of(weights)
-        card = codec.to_json(
-            ModelCard(
+        spec = codec.to_json(
+            ModelSpec(
                 model=MODEL,
                 layout=tuple(
                     TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in layout.tensors
                 ),
-                structures={"light": {"name": "none"}},
+                architectures={"light": {"name": "none"}},
             )
         )
         blob = bytes(encode(weights, layout))
         store = SqliteStore(self.folder / "repository", durable=False)
-        manifests = [_kept(store, content) for content in (card, blob)]
-        store.push(MODEL, manifests[0], manifests[1], ())
+        blob_refs = [_kept(store, content) for content in (spec, blob)]
+        store.push(MODEL, blob_refs[0], blob_refs[1], ())
         store.close()
 
 
-def _kept(store: SqliteStore, content: bytes) -> Manifest:
-    manifest = Manifest(digest=digest_of(content), size=len(content))
-    upload = store.upload(manifest)
+def _kept(store: SqliteStore, content: bytes) -> BlobRef:
+    blob_ref = BlobRef(digest=digest_of(content), size=len(content))
+    upload = store.upload(blob_ref)
     upload.write(0, content)
     upload.keep()
-    return manifest
+    return blob_ref
 
 
 def chance_of(seed: int) -> Random:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from random import Random
 
-from fedbus.testing.births import SERVICES
-from fedbus.testing.faults import NONE, ROUGH
+from fedbus.simulation.network_faults import NONE, ROUGH
+from fedbus.simulation.services import SERVICES
 from tests.ring.house import House, chance_of
 
 MOST_FAULTS = 6

@@ -12,11 +12,11 @@ import pytest
 import fedbus_collector.core
 import fedbus_controller.core
 import fedbus_controller.job
-import fedbus_controller.refusals
-import fedbus_edge_agent.job_marks
-from fedbus.bus.base import Packet
+import fedbus_controller.refusal_documents
+import fedbus_edge_agent.tasks.job_marks
+from fedbus.mqtt.bus import Packet
 from fedbus.wire.topics import CANCEL, ROOT, SUBMIT
-from fedbus_repository.rows import ENDED_LISTED
+from fedbus_repository.stores.sqlite.rows import ENDED_LISTED
 from tests.held import grown, held
 from tests.ring.house import USER, House
 
@@ -36,8 +36,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     # Not fewer: a controller loads again what it does not remember of the 50 that are listed.
     monkeypatch.setattr(fedbus_controller.core, "REMEMBERED", ENDED_LISTED)
     monkeypatch.setattr(fedbus_controller.job, "RETAINED_ROUNDS", FEW)
-    monkeypatch.setattr(fedbus_controller.refusals, "RETAINED_REFUSALS", FEW)
-    monkeypatch.setattr(fedbus_edge_agent.job_marks, "MAX_MARKED_JOBS", FEW)
+    monkeypatch.setattr(fedbus_controller.refusal_documents, "RETAINED_REFUSALS", FEW)
+    monkeypatch.setattr(fedbus_edge_agent.tasks.job_marks, "MAX_MARKED_JOBS", FEW)
 
 
 def wait(house: House, seconds: float) -> None:

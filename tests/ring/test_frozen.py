@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.testing.births import COLLECTOR, CONTROLLER
-from fedbus.testing.faults import NONE, ROUGH
-from fedbus.testing.trail import check_trail
+from fedbus.simulation.network_faults import NONE, ROUGH
+from fedbus.simulation.oracle import check_trail
+from fedbus.simulation.services import COLLECTOR, CONTROLLER
 from tests.ring.house import House, chance_of
 
 SEEDS = 60

@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from fedbus.bus.base import Packet
-from fedbus.testing.births import CONTROLLER, REPOSITORY
+from fedbus.mqtt.bus import Packet
+from fedbus.simulation.services import CONTROLLER, REPOSITORY
 from fedbus.wire import topics
 from tests.ring.house import MODEL, USER, House
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.testing.trail import check_trail
+from fedbus.simulation.oracle import check_trail
 from tests.ring.storm import storm
 
 SEEDS = 500

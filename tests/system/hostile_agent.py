@@ -11,16 +11,16 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from fedbus import service
-from fedbus.digests import digest_of
-from fedbus.layout import Layout, Tensor
-from fedbus.node import Identity
-from fedbus.weights import Blob, blank, flat
+from fedbus.digest import digest_of
+from fedbus.model.blob import Blob, blank, flat
+from fedbus.model.layout import Layout, Tensor
+from fedbus.runtime import service
+from fedbus.runtime.node import Identity
 from fedbus.wire.messages import Offer, TrainTask
-from fedbus.wire.values import Manifest
-from fedbus_edge_agent.flag import Flag
-from fedbus_edge_agent.outbox import Kept, Outbox
-from fedbus_edge_agent.work import Model, Scored, Trained
+from fedbus.wire.values import BlobRef
+from fedbus_edge_agent.training.cancellation import Flag
+from fedbus_edge_agent.training.local_trainer import Model, Scored, Trained
+from fedbus_edge_agent.training.outbox import Kept, Outbox
 from tests.system.light_agent import LightSettings, build_with, write_down
 
 Wrong = Literal[
@@ -69,7 +69,7 @@ class HostileBench:
             round=task.round,
             task=task.task,
             base=task.base.version,
-            update=Manifest(digest=digest, size=size),
+            update=BlobRef(digest=digest, size=size),
             examples=self._examples,
             metrics={"loss": 0.0},
         )

@@ -25,23 +25,23 @@ from typing import Any, Self
 
 import numpy as np
 
-from fedbus import clock
-from fedbus.bus import mqtt
-from fedbus.bus.base import BrokerAddress, Bus, Packet
-from fedbus.bus.broker import LocalBroker, free_port
-from fedbus.bus.broker_files import new_password
 from fedbus.cluster.members import Member, broker_of
 from fedbus.cluster.process import cause_of, tied
-from fedbus.digests import digest_of
+from fedbus.core import clock
+from fedbus.digest import digest_of
 from fedbus.errors import BusError
-from fedbus.testing.trail import check_trail
-from fedbus.weights import Layout, encode
+from fedbus.model.blob import Layout, encode
+from fedbus.mqtt import client as mqtt
+from fedbus.mqtt.bus import BrokerAddress, Bus, Packet
+from fedbus.mqtt.mosquitto import LocalBroker, free_port
+from fedbus.mqtt.mosquitto_config import new_password
+from fedbus.simulation.oracle import check_trail
 from fedbus.wire import codec
-from fedbus.wire.states import ENDED, JobState, ModelCard, RoundState, TensorSpec
+from fedbus.wire.documents import ENDED, JobState, ModelSpec, RoundState, TensorSpec
 from fedbus.wire.topics import JOB_STATE, ROOT, ROUND_STATE, access_rules, wildcard
-from fedbus.wire.values import Manifest
-from fedbus_repository.sqlite import SqliteStore
-from fedbus_repository.trail import SqliteTrail
+from fedbus.wire.values import BlobRef
+from fedbus_repository.stores.sqlite.history import SqliteTrail
+from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.system.light_agent import made
 from tests.system.nursery import Child, nursery
 
@@ -66,7 +66,7 @@ class Plan:
         hostile: What is wrong with the updates of more agents, by name; see `hostile_agent.py`.
         accounts: Who else may log in.
         shipped: Agents as people run them, by node, with the settings of each.
-        structures: Of the model, by trainer.
+        architectures: Of the model, by trainer.
     """
 
     seed: int
@@ -82,7 +82,7 @@ class Plan:
     inference: bool = False
     accounts: tuple[str, ...] = ()
     shipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    structures: Mapping[str, Mapping[str, str]] = field(
+    architectures: Mapping[str, Mapping[str, str]] = field(
         default_factory=lambda: {"light": {"name": "none"}}
     )
 
@@ -160,7 +160,7 @@ class House:
         self._bus: Bus | None = None
 
     async def __aenter__(self) -> Self:
-        seed_model(self.folder / "repository", self.plan.numbers, self.plan.structures)
+        seed_model(self.folder / "repository", self.plan.numbers, self.plan.architectures)
         self.broker.start()
         try:
             for node in self._doors:
@@ -487,22 +487,22 @@ def _rules(user: str) -> Iterator[tuple[str, str]]:
         yield from access_rules(user)
 
 
-def seed_model(folder: Path, numbers: int, structures: Mapping[str, Mapping[str, str]]) -> None:
+def seed_model(folder: Path, numbers: int, architectures: Mapping[str, Mapping[str, str]]) -> None:
     """Put a first version into a repository that is not started yet."""
     weights = {"w": np.linspace(-1, 1, numbers, dtype=np.float32), "b": np.ones(3, np.float32)}
     layout = Layout.of(weights)
     specs = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in layout.tensors)
-    told = {name: dict(structure) for name, structure in structures.items()}
-    card = ModelCard(model=MODEL, layout=specs, structures=told)
+    told = {name: dict(architecture) for name, architecture in architectures.items()}
+    spec = ModelSpec(model=MODEL, layout=specs, architectures=told)
     store = SqliteStore(folder)
-    manifests = [_kept(store, blob) for blob in (codec.to_json(card), encode(weights, layout))]
-    store.push(MODEL, manifests[0], manifests[1], ())
+    blob_refs = [_kept(store, blob) for blob in (codec.to_json(spec), encode(weights, layout))]
+    store.push(MODEL, blob_refs[0], blob_refs[1], ())
     store.close()
 
 
-def _kept(store: SqliteStore, content: bytes | bytearray) -> Manifest:
-    manifest = Manifest(digest=digest_of(content), size=len(content))
-    upload = store.upload(manifest)
+def _kept(store: SqliteStore, content: bytes | bytearray) -> BlobRef:
+    blob_ref = BlobRef(digest=digest_of(content), size=len(content))
+    upload = store.upload(blob_ref)
     upload.write(0, memoryview(content))
     upload.keep()
-    return manifest
+    return blob_ref

@@ -13,19 +13,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fedbus import service
+from fedbus.blobs.spool import Spools
 from fedbus.errors import Stopped, TrainingError
-from fedbus.node import Identity
-from fedbus.settings import ServiceSettings
-from fedbus.spool import Spools
-from fedbus.weights import Blob
+from fedbus.model.blob import Blob
+from fedbus.runtime import service
+from fedbus.runtime.node import Identity
+from fedbus.runtime.settings import ServiceSettings
 from fedbus.wire.messages import TrainTask
-from fedbus_edge_agent.capabilities import measure
 from fedbus_edge_agent.core import AgentCore
-from fedbus_edge_agent.flag import Flag
-from fedbus_edge_agent.light import LightBench
-from fedbus_edge_agent.outbox import Outbox
-from fedbus_edge_agent.work import Bench, Model, Trained
+from fedbus_edge_agent.host.capabilities import measure
+from fedbus_edge_agent.training.cancellation import Flag
+from fedbus_edge_agent.training.local_trainer import Bench, Model, Trained
+from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.simulated import LightBench
 
 BATCH_SECONDS = 0.02
 IN_MEMORY = 2**30

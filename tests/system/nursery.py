@@ -24,15 +24,15 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from fedbus.cluster.die_with_parent import PR_SET_PDEATHSIG
 from fedbus.cluster.process import tied
-from fedbus.cluster.tether import PR_SET_PDEATHSIG
 
 ROOT = Path(__file__).parents[2]
 IMPORTED = (
     "fedbus_collector.app",
     "fedbus_controller.app",
     "fedbus_edge_agent.app",
-    "fedbus_edge_agent.light",
+    "fedbus_edge_agent.training.simulated",
     "fedbus_repository.app",
     "fedbus.aggregators",
     "fedbus.selectors",

@@ -17,14 +17,14 @@ from typing import Any, Self, TypeVar
 import psutil
 import pytest
 
-from fedbus.cli.clusters import mosquitto_options
+from fedbus.cli.commands.clusters import mosquitto_options
 from fedbus.client.address import Where, where
 from fedbus.client.connection import connected
-from fedbus.cluster import place
-from fedbus.cluster.place import Place
+from fedbus.cluster import registry
+from fedbus.cluster.registry import Place
 from fedbus.errors import FedbusError
 from fedbus.wire import codec
-from fedbus.wire.states import JobState
+from fedbus.wire.documents import JobState
 from fedbus.wire.topics import JOB_STATE
 from tests.interrupts import heeding_ctrl_c
 
@@ -116,7 +116,7 @@ class Up:
     @property
     def place(self) -> Place:
         """What it tells other commands."""
-        return until("cluster.json", lambda: place.read(self.home))
+        return until("cluster.json", lambda: registry.read(self.home))
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run a `fedbus` command in the folder."""

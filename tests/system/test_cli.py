@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedbus.cli.exits import FAILED, INTERRUPTED, OK, REFUSED, USAGE
+from fedbus.cli.exit_codes import FAILED, INTERRUPTED, OK, REFUSED, USAGE
 from tests.system.people import FEDBUS, Up, digits_job, left_of, until
 
 pytestmark = pytest.mark.system
@@ -178,11 +178,11 @@ def test_a_model_is_pulled_changed_and_pushed(up: Up) -> None:
     with np.load(up.folder / "digits.npz", allow_pickle=False) as found:
         arrays = {name: found[name] + 1 for name in found.files}
     np.savez(up.folder / "changed.npz", **arrays)
-    card = {
+    spec = {
         "model": "mine",
-        "structures": {"torch": {"name": "mlp", "config": {"layers": [64, 32, 10], "seed": 1}}},
+        "architectures": {"torch": {"name": "mlp", "config": {"layers": [64, 32, 10], "seed": 1}}},
     }
-    push = ("models", "push", up.write("card.json", card), "--weights", "changed.npz")
+    push = ("models", "push", up.write("spec.json", spec), "--weights", "changed.npz")
     assert up.ask(*push)["version"] == 1
     assert up.ask(*push)["version"] == 1  # the same again is the same
     trail = up.ask("models", "show", "mine")["trail"]

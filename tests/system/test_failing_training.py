@@ -34,7 +34,7 @@ from fedbus import Update
 
 
 class Raises:
-    def __init__(self, structure):
+    def __init__(self, architecture):
         self.batches = Path(os.environ["BATCHES"])
 
     def initial(self):
@@ -104,8 +104,10 @@ def plan(
         "plugins": "their_trainers",
         **settings,
     }
-    structures: dict[str, dict[str, str]] = {"light": {"name": "none"}, trainer: {}}
-    return Plan(seed=1, agents=agents, numbers=1000, shipped={AGENT: theirs}, structures=structures)
+    architectures: dict[str, dict[str, str]] = {"light": {"name": "none"}, trainer: {}}
+    return Plan(
+        seed=1, agents=agents, numbers=1000, shipped={AGENT: theirs}, architectures=architectures
+    )
 
 
 @pytest.mark.parametrize(

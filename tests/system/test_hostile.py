@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.bus import mqtt
-from fedbus.bus.base import Bus, Packet
+from fedbus.mqtt import client as mqtt
+from fedbus.mqtt.bus import Bus, Packet
 from fedbus.wire.topics import ROOT
 from tests.system.hostile_agent import WRONG
 from tests.system.house import COLLECTOR, JOB, MODEL, REPOSITORY, House, Plan

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedbus.node import Identity
-from fedbus.settings import settings_from
+from fedbus.runtime.node import Identity
+from fedbus.runtime.settings import settings_from
 from fedbus_edge_agent.app import AgentSettings, build
 from tests.system.people import FEDBUS, Up
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.bus.base import Packet
+from fedbus.mqtt.bus import Packet
 from fedbus.wire.topics import ROOT
 from tests.system.house import CONTROLLER, JOB, MODEL, House, Plan
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedbus.data import Batch, Dataset, Format
 from fedbus.errors import TrainingError
-from fedbus.layout import Array, Weights
+from fedbus.model.layout import Array, Weights
 from fedbus.plugins import (
     AgentInfo,
     Evaluates,
@@ -22,14 +22,14 @@ from fedbus.plugins import (
     TrainerFactory,
 )
 from fedbus.plugins.protocols import TransformFactory
-from fedbus.training import Metrics, Structure, TrainingParams, Update
+from fedbus.training.params import Architecture, Metrics, TrainingParams, Update
 
 
 class LineTrainer:
     """Fits y = a · x + b; inherits from nothing."""
 
-    def __init__(self, structure: Structure) -> None:
-        self.inputs = int(structure.get("inputs", 1))
+    def __init__(self, architecture: Architecture) -> None:
+        self.inputs = int(architecture.get("inputs", 1))
 
     def initial(self) -> Weights:
         """Start flat."""
@@ -61,8 +61,8 @@ class Scored(LineTrainer):
 class LineRuntime:
     """Answers with a line that others trained."""
 
-    def __init__(self, structure: Structure) -> None:
-        del structure
+    def __init__(self, architecture: Architecture) -> None:
+        del architecture
         self.line: Weights = {}
 
     def load(self, weights: Weights) -> None:

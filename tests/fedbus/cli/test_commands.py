@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fedbus.bus.broker import free_port
-from fedbus.cli import demo, jobs, starting, up
+from fedbus.cli import cluster_start
+from fedbus.cli.commands import demo, up
+from fedbus.cli.commands import job as jobs
 from fedbus.cli.main import app
-from fedbus.cli.submitting import JobRefused
+from fedbus.cli.submission import JobRefused
 from fedbus.cluster.local import LocalCluster
 from fedbus.errors import SettingsError
+from fedbus.mqtt.mosquitto import free_port
 from fedbus.wire import codec
-from fedbus.wire.states import ModelCard
+from fedbus.wire.documents import ModelSpec
 
 RUNNER = CliRunner()
 
@@ -165,11 +167,11 @@ def test_what_comes_next_can_be_typed_as_it_stands(
 
 
 def test_the_digits_model_comes_with_fedbus() -> None:
-    """Its card, its file, its first weights."""
+    """Its spec, its file, its first weights."""
     pytest.importorskip("tflite_runtime")
-    packed = starting.digits_model()
-    card = codec.from_json(ModelCard, bytes(packed.blobs[packed.push.card.digest]))
-    assert card.model == packed.push.model == "digits"
+    packed = cluster_start.digits_model()
+    spec = codec.from_json(ModelSpec, bytes(packed.blobs[packed.push.spec.digest]))
+    assert spec.model == packed.push.model == "digits"
     assert len(packed.blobs) == 3
 
 
@@ -222,7 +224,7 @@ def test_a_scheduler_that_can_never_act_is_warned_of(tmp_path: Path, *, kept: bo
     """On the other stream; the job runs all the same."""
     job = {
         "training_id": "s", "model_name": "digits", "num_rounds": 1,
-        "plugins": {"trainer": "torch"}, "round": {"agents": 1, "keep_state": kept},
+        "plugins": {"trainer": "torch"}, "round": {"agents": 1, "keep_optimizer_state": kept},
         "scheduler_config": {"scheduler": "StepLR", "step_size": 10},
     }  # fmt: skip
     pytest.importorskip("torch")

@@ -29,7 +29,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["fedbus.cli.main", "typer", "fedbus.testing.simulation"])
+@pytest.mark.parametrize("module", ["fedbus.cli.main", "typer", "fedbus.simulation.run"])
 def test_ctrl_c_while_modules_load_is_quiet(module: str, tmp_path: Path) -> None:
     """Those of all commands, and those of one; that takes longer than many commands run."""
     (tmp_path / "job.json").write_text("{}")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fedbus.client.address import node_of, where
-from fedbus.client.errors import Unreachable
-from fedbus.cluster.place import Claim, Place
+from fedbus.client.failures import Unreachable
+from fedbus.cluster.registry import Claim, Place
 from fedbus.errors import SettingsError
 
 LOCAL = "mqtt://user.cli:here@127.0.0.1:1883"

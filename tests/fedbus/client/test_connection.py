@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.bus import mqtt
-from fedbus.bus.base import Packet
-from fedbus.bus.broker import LocalBroker
 from fedbus.client import connection
 from fedbus.client.address import Where
 from fedbus.client.connection import awaited, connected
-from fedbus.client.errors import Unreachable
+from fedbus.client.failures import Unreachable
+from fedbus.mqtt import client as mqtt
+from fedbus.mqtt.bus import Packet
+from fedbus.mqtt.mosquitto import LocalBroker
 from fedbus.wire import codec
-from fedbus.wire.states import NodeState
+from fedbus.wire.documents import NodeState
 from fedbus.wire.topics import ROOT
 
 SUBMIT = f"{ROOT}/submit"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fedbus.client.errors import Failed
+from fedbus.client.failures import Failed
 from fedbus.client.groups import one_error
 
 

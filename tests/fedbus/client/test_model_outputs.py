@@ -1,4 +1,4 @@
-"""What a person says of a model's answers goes before its card, and that before what is seen."""
+"""What a person says of a model's answers goes before its spec, and that before what is seen."""
 
 from pathlib import Path
 from typing import Any
@@ -15,36 +15,36 @@ from fedbus.client.model_outputs import (
     settle,
 )
 from fedbus.errors import SettingsError, TrainingError
-from fedbus.exported import NOTHING, Seen, look
-from fedbus.layout import Array, Weights
-from fedbus.wire.answer_kinds import Answers
-from fedbus.wire.states import ModelCard, TensorSpec
+from fedbus.frameworks.exported import NOTHING, Seen, look
+from fedbus.model.layout import Array, Weights
+from fedbus.wire.documents import ModelSpec, TensorSpec
+from fedbus.wire.output_kinds import Answers
 
 SPEC = TensorSpec(name="w", shape=(1,), dtype="float32")
 
 
-def settled(card: dict[str, Any], seen: Seen, said: Stated) -> tuple[Any, Any]:
-    """Settle a card."""
-    card.setdefault("structures", {})
-    settle(card, seen, said)
-    return card["answers"], card.get("classes")
+def settled(spec: dict[str, Any], seen: Seen, said: Stated) -> tuple[Any, Any]:
+    """Settle a spec."""
+    spec.setdefault("architectures", {})
+    settle(spec, seen, said)
+    return spec["answers"], spec.get("classes")
 
 
 def test_a_persons_word_goes_first_and_what_is_seen_last() -> None:
-    """Between them stand the card, and a structure of it."""
+    """Between them stand the spec, and an architecture of it."""
     seen = Seen(answers="classes", output=(2,))
     both: dict[str, Any] = {"answers": "labels"}
-    of_structure = {"structures": {"torch": {"name": "net", "answers": "values"}}}
+    of_architecture = {"architectures": {"torch": {"name": "net", "answers": "values"}}}
     assert settled({**both}, seen, Stated(answers="values")) == ("values", None)
     assert settled({**both}, seen, SAYS_NOTHING) == ("labels", None)
-    assert settled(of_structure, seen, SAYS_NOTHING) == ("values", None)
-    assert of_structure["structures"]["torch"] == {"name": "net"}
+    assert settled(of_architecture, seen, SAYS_NOTHING) == ("values", None)
+    assert of_architecture["architectures"]["torch"] == {"name": "net"}
     assert settled({}, seen, SAYS_NOTHING) == ("classes", None)
     assert settled({}, NOTHING, SAYS_NOTHING) == (None, None)
 
 
 def test_names_of_classes_are_checked_wherever_they_come_from() -> None:
-    """A card's as much as those of the command."""
+    """A spec's as much as those of the command."""
     seen = Seen(answers="classes", output=(2,))
     assert settled({}, seen, Stated(classes=("a", "b"))) == ("classes", ["a", "b"])
     assert settled({"classes": ["a", "b"]}, seen, SAYS_NOTHING) == ("classes", ["a", "b"])
@@ -65,7 +65,7 @@ def test_names_of_classes_are_checked_wherever_they_come_from() -> None:
         (None, None),
     ],
 )
-def test_a_card_says_what_a_row_is(stated: object, row: tuple[int, ...] | None) -> None:
+def test_a_spec_says_what_a_row_is(stated: object, row: tuple[int, ...] | None) -> None:
     """In its own words or in those of aerOS; else nobody knows."""
     assert row_of(stated) == row
 
@@ -91,22 +91,22 @@ def test_classes_are_named_on_the_line_or_in_a_file(tmp_path: Path) -> None:
         read_classes(str(file))
 
 
-def card(answers: Answers | None, *classes: str) -> ModelCard:
-    """Make a card."""
-    return ModelCard(model="m", layout=(SPEC,), structures={}, answers=answers, classes=classes)
+def spec(answers: Answers | None, *classes: str) -> ModelSpec:
+    """Make a spec."""
+    return ModelSpec(model="m", layout=(SPEC,), architectures={}, answers=answers, classes=classes)
 
 
 def test_what_a_model_answers_is_said_in_a_line() -> None:
     """With its classes, the first of them, and how to say otherwise where nobody said it."""
-    assert sentence_of(card("values")) == "values"
-    assert sentence_of(card("values"), derived=True) == (
+    assert sentence_of(spec("values")) == "values"
+    assert sentence_of(spec("values"), derived=True) == (
         "values (quantities; --answers says otherwise)"
     )
-    assert sentence_of(card("classes", "a", "b")) == "classes: a, b"
-    many = card("classes", *map(str, range(12)))
+    assert sentence_of(spec("classes", "a", "b")) == "classes: a, b"
+    many = spec("classes", *map(str, range(12)))
     assert sentence_of(many) == "classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
     unknown = "as its framework does; --answers says what that means"
-    assert sentence_of(card(None), derived=True) == unknown
+    assert sentence_of(spec(None), derived=True) == unknown
 
 
 class Runtime:

@@ -5,7 +5,20 @@ from typing import Any, TypeVar
 
 import pytest
 
-from fedbus.actions import (
+from fedbus.blobs.spool import Spools
+from fedbus.client.failures import Failed, Refused, Unreachable
+from fedbus.client.repository import (
+    PATIENCE_SECONDS,
+    STALLED_SECONDS,
+    AnswerDeadline,
+    BlobFetch,
+    Errand,
+    OpenQuestion,
+    Pull,
+    Push,
+    Question,
+)
+from fedbus.core.actions import (
     Ask,
     Cancel,
     Connected,
@@ -21,20 +34,7 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
-from fedbus.client.errors import Failed, Refused, Unreachable
-from fedbus.client.repository import (
-    PATIENCE_SECONDS,
-    STALLED_SECONDS,
-    AnswerDeadline,
-    BlobFetch,
-    Errand,
-    OpenQuestion,
-    Pull,
-    Push,
-    Question,
-)
-from fedbus.digests import digest_of
-from fedbus.spool import Spools
+from fedbus.digest import digest_of
 from fedbus.wire.messages import (
     ListModels,
     ModelPushed,
@@ -42,13 +42,13 @@ from fedbus.wire.messages import (
     PushModel,
     RequestRefused,
 )
-from fedbus.wire.values import Manifest, ModelRef
+from fedbus.wire.values import BlobRef, ModelRef
 
 A = TypeVar("A")
 
 HERE = "repository.1"
 DATA = b"some bytes"
-BLOB = Manifest(digest=digest_of(DATA), size=len(DATA))
+BLOB = BlobRef(digest=digest_of(DATA), size=len(DATA))
 LISTED = ModelsListed(models=())
 
 
@@ -113,7 +113,7 @@ def test_an_errand_that_is_over_grows_impatient_with_nobody() -> None:
 
 def test_a_push_goes_on_as_long_as_somebody_reads() -> None:
     """A large model takes as long as it takes."""
-    message = PushModel(model="m", card=BLOB, weights=BLOB)
+    message = PushModel(model="m", spec=BLOB, weights=BLOB)
     push = Push(HERE, message, ModelPushed, {BLOB.digest: DATA})
     actions, _ = told(push, Connected())
     serve = only(Serve, actions)
@@ -144,7 +144,7 @@ def test_whoever_waits_is_told_of_what_moves() -> None:
     pull.moved = moved.append
     only(Fetch, told(pull, Connected())[0]).sink.write(0, DATA)
     push = Push(
-        HERE, PushModel(model="m", card=BLOB, weights=BLOB), ModelPushed, {BLOB.digest: DATA}
+        HERE, PushModel(model="m", spec=BLOB, weights=BLOB), ModelPushed, {BLOB.digest: DATA}
     )
     push.moved = moved.append
     only(Serve, told(push, Connected())[0]).source.read(5, 3)
@@ -177,4 +177,4 @@ def test_an_errand_announces_nothing_of_itself(errand: Errand[Any]) -> None:
 
 
 def _ref() -> ModelRef:
-    return ModelRef(model="m", version=1, weights=BLOB, card=BLOB, source=HERE)
+    return ModelRef(model="m", version=1, weights=BLOB, spec=BLOB, source=HERE)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.bus import broker
-from fedbus.bus.base import BrokerAddress
-from fedbus.bus.broker import PortTaken, free_port
 from fedbus.cluster import local, ports
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.members import ClusterPlan, Member
 from fedbus.cluster.process import Process
 from fedbus.errors import StoreError
+from fedbus.mqtt import mosquitto
+from fedbus.mqtt.bus import BrokerAddress
+from fedbus.mqtt.mosquitto import PortTaken, free_port
 
 
 async def test_of_two_clusters_that_want_the_usual_port_the_second_takes_another(
@@ -77,7 +77,7 @@ async def test_a_home_without_room_is_a_sentence(
     def full(*_: object, **_options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(broker, "atomic_write", full)
+    monkeypatch.setattr(mosquitto, "atomic_write", full)
     cluster = LocalCluster(ClusterPlan(home=tmp_path / "home"))
     with pytest.raises(StoreError, match="home: No space left on device"):
         async with cluster:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from fedbus.bus.base import BrokerAddress
 from fedbus.cluster.members import (
     SWEEPER,
     USER,
@@ -12,6 +11,7 @@ from fedbus.cluster.members import (
     members,
     rules,
 )
+from fedbus.mqtt.bus import BrokerAddress
 from fedbus.wire.topics import ROOT
 
 HOME = Path("/home/of/it")

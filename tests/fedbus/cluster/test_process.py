@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fedbus.bus.base import BrokerAddress
 from fedbus.cluster.members import Member
 from fedbus.cluster.process import Process, cause_of, tied
+from fedbus.mqtt.bus import BrokerAddress
 
 AT = BrokerAddress("127.0.0.1", 1)
 SECONDS = 20.0

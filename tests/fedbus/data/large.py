@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from fedbus import plugins
-from fedbus.data.loaders.maps import memmap
+from fedbus.data.loaders.memmap import memmap
 
 MODEL = Path(__file__).parents[3] / "libs/fedbus/src/fedbus/demo_data/digits.tflite"
 
@@ -49,8 +49,8 @@ class Watch(threading.Thread):
 
 def train() -> None:
     """Train one epoch, all rows once."""
-    from fedbus.frameworks.tflite import TfliteTrainer
-    from fedbus.training import TrainingParams
+    from fedbus.frameworks.tflite.trainer import TfliteTrainer
+    from fedbus.training.params import TrainingParams
 
     data = memmap(sys.argv[1], batch=4096).watched(lambda: False)
     trainer = TfliteTrainer({"blob": MODEL.read_bytes()})

@@ -12,7 +12,7 @@ PROGRAM = """
 import resource, sys, warnings
 from pathlib import Path
 import numpy as np
-from fedbus.data.recipe import read
+from fedbus.datasource.config import read
 from fedbus.errors import FedbusError
 
 path, target = map(Path, sys.argv[1:3])
@@ -97,7 +97,7 @@ def test_a_picture_that_claims_to_be_huge_is_refused_before_it_is_unpacked(tmp_p
     import struct
     import zlib
 
-    from fedbus.data.recipe import read
+    from fedbus.datasource.config import read
     from fedbus.errors import TrainingError
 
     path = picture(tmp_path, "png")

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from fedbus.data import Batch, Dataset, describe, npz, of, shuffled
 from fedbus.data.dataset import SHUFFLED_BYTES, joins_last_row
 from fedbus.errors import Stopped, TrainingError
-from fedbus.training import TrainingParams
+from fedbus.training.params import TrainingParams
 
 
 def numbered(rows: int, batch: int = 4) -> Dataset:

@@ -6,7 +6,7 @@ import pytest
 
 from fedbus.data import npz
 from fedbus.data.digits import write_digits
-from fedbus.data.split import SAMPLERS
+from fedbus.data.partition import SAMPLERS
 from fedbus.errors import SettingsError
 
 SIZES = [239, 97, 126, 205, 229, 179, 99, 264]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedbus.data import Batch, Field, Format, describe, format_of, of
-from fedbus.data.about import About
+from fedbus.data.description import About
 from fedbus.data.format import axes_of, check_batch, differences, read_field, read_format
 from fedbus.errors import TrainingError
 

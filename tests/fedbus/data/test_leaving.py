@@ -7,8 +7,8 @@ import pytest
 
 from fedbus.data import of
 from fedbus.data.format import format_of
-from fedbus.data.pipeline import Pipeline, read_steps
-from fedbus.data.recipe import read
+from fedbus.datasource.config import read
+from fedbus.datasource.pipeline import Pipeline, read_steps
 from fedbus.errors import PluginError, TrainingError
 from tests.packages import Install
 

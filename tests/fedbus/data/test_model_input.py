@@ -1,4 +1,4 @@
-"""A card's `input` has one reading, whether a push, an agent or inference asks."""
+"""A spec's `input` has one reading, whether a push, an agent or inference asks."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_an_input_is_read_in_either_notation(stated: dict[str, Any], found: Mode
     ],
 )
 def test_an_input_that_cannot_be_meant_is_refused(stated: dict[str, Any], sentence: str) -> None:
-    """With its key and what was expected, however long the card has it."""
+    """With its key and what was expected, however long the spec has it."""
     with pytest.raises(WireError) as refused:
         read_input(stated)
     assert str(refused.value).startswith(sentence)

@@ -8,9 +8,9 @@ from stat import S_IMODE
 import numpy as np
 import pytest
 
-from fedbus.bus.broker_files import password_line
 from fedbus.data import describe
 from fedbus.deploy.prepare import DEALT, PLACES, SERVICES, Folders, deal, main, prepare
+from fedbus.mqtt.mosquitto_config import password_line
 
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fedbus.layout import Array, Weights
+from fedbus.model.layout import Array, Weights
 from fedbus_inference.prediction import Predictor
 
 

@@ -2,8 +2,8 @@
 
 from importlib.util import find_spec
 
-from fedbus.catalogue import FRAMEWORKS
 from fedbus.frameworks.installed import is_installed, versions
+from fedbus.training.options import FRAMEWORKS
 
 
 def test_looking_is_not_importing() -> None:

@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 
 from fedbus import demo_data
-from fedbus.answers import Ending, normalized
 from fedbus.client.packing import read_model
 from fedbus.data import Dataset, npz, of
 from fedbus.data.digits import write_digits
 from fedbus.errors import LayoutError, Stopped, TrainingError
-from fedbus.layout import Array, Layout, Weights
-from fedbus.plugins import Evaluates, Predicts, Remembers, Trainer
-from fedbus.testing.simulation import simulate
-from fedbus.training import Structure, TrainingParams
-from fedbus.weights import blank, decode, encode, encode_delta, flat
+from fedbus.frameworks.outputs import Ending, normalized
+from fedbus.model.blob import blank, decode, encode, encode_delta, flat
+from fedbus.model.layout import Array, Layout, Weights
+from fedbus.plugins import Evaluates, Predicts, Stateful, Trainer
+from fedbus.simulation.run import simulate
+from fedbus.training.params import Architecture, TrainingParams
 from fedbus.wire import codec
-from fedbus.wire.states import ModelCard
+from fedbus.wire.documents import ModelSpec
 from tests.fedbus.frameworks.alike import answers, assert_alike, through_a_file
 
-CARD = codec.from_json(ModelCard, demo_data.read("model.json"))
-LAYOUT = Layout.read(CARD.layout)
+SPEC = codec.from_json(ModelSpec, demo_data.read("model.json"))
+LAYOUT = Layout.read(SPEC.layout)
 
 
 class FullTrainer(Trainer, Evaluates, Predicts, Protocol):
@@ -37,25 +37,25 @@ class FullTrainer(Trainer, Evaluates, Predicts, Protocol):
     def ending(self) -> Ending | None: ...
 
 
-def make(framework: str, structure: Structure | None = None) -> FullTrainer:
+def make(framework: str, architecture: Architecture | None = None) -> FullTrainer:
     """Make a trainer of the digits model, or skip where its framework is not installed."""
     if framework == "torch":
         torch = pytest.importorskip("torch")
         torch.set_num_threads(1)  # on models this small they only wait for each other
         from fedbus.frameworks.torch import TorchTrainer
 
-        return TorchTrainer(CARD.structures["torch"] if structure is None else structure)
+        return TorchTrainer(SPEC.architectures["torch"] if architecture is None else architecture)
     if framework == "keras":
         pytest.importorskip("tensorflow")
         from fedbus.frameworks.keras import KerasTrainer
 
-        return KerasTrainer(CARD.structures["keras"] if structure is None else structure)
+        return KerasTrainer(SPEC.architectures["keras"] if architecture is None else architecture)
     if not any(map(find_spec, ("tflite_runtime", "ai_edge_litert", "tensorflow"))):
         pytest.skip("no TFLite runtime is installed")
-    from fedbus.frameworks.tflite import TfliteTrainer
+    from fedbus.frameworks.tflite.trainer import TfliteTrainer
 
     return TfliteTrainer(
-        {"blob": demo_data.read("digits.tflite")} if structure is None else structure
+        {"blob": demo_data.read("digits.tflite")} if architecture is None else architecture
     )
 
 
@@ -90,7 +90,7 @@ def close(one: Weights, other: Weights) -> bool:
     return all(np.allclose(one[name], other[name], atol=1e-5, rtol=0) for name in one)
 
 
-def test_a_new_model_has_the_cards_layout(trainer: FullTrainer) -> None:
+def test_a_new_model_has_the_specs_layout(trainer: FullTrainer) -> None:
     """Names and shapes belong to the model; a dense weight is (inputs, outputs)."""
     weights = trainer.initial()
     assert Layout.of(weights).digest == LAYOUT.digest
@@ -121,7 +121,7 @@ def test_all_frameworks_take_the_same_steps(momentum: float) -> None:
 
 
 def test_all_frameworks_score_and_answer_alike() -> None:
-    """Where the card says probabilities, they are, and add up to one."""
+    """Where the spec says probabilities, they are, and add up to one."""
     trainers = [make("tflite"), make("torch"), make("keras")]
     weights, data = trainers[0].initial(), rows(50)
     for trainer in trainers[1:]:
@@ -185,12 +185,14 @@ def test_a_task_goes_on_with_the_state_that_another_trainer_left(
 ) -> None:
     """Two tasks of one step each are two steps of one optimizer, through a file."""
     if (framework, optimizer) == ("tflite", "adam"):
-        pytest.skip("the digits' file has none; tests/fedbus/frameworks/test_export.py has")
+        pytest.skip(
+            "the digits' file has none; tests/fedbus/frameworks/keras/test_tflite_export.py has"
+        )
     one, other = make(framework), make(framework)
-    assert isinstance(one, Remembers)
-    assert isinstance(other, Remembers)
+    assert isinstance(one, Stateful)
+    assert isinstance(other, Stateful)
     fields: dict[str, Any] = {"optimizer": optimizer, "optimizer_args": args, "batch_size": 40}
-    kept, plain = TrainingParams(**fields, keep_state=True), TrainingParams(**fields)
+    kept, plain = TrainingParams(**fields, keep_optimizer_state=True), TrainingParams(**fields)
     at_once = one.train(one.initial(), rows(40), replace(plain, epochs=2)).weights
     half = one.train(one.initial(), rows(40), kept).weights
     state = through_a_file(one.state())
@@ -199,7 +201,9 @@ def test_a_task_goes_on_with_the_state_that_another_trainer_left(
     whole = other.train(half, rows(40), kept).weights
     assert_alike(whole, at_once)
     assert close(afresh, at_once) is (not args and optimizer == "sgd")
-    with pytest.raises(TrainingError, match="nothing has been trained to its end with keep_state"):
+    with pytest.raises(
+        TrainingError, match="nothing has been trained to its end with keep_optimizer_state"
+    ):
         make(framework).state()  # type: ignore[attr-defined]  # seen above
     other.resume({**state, "made_by": np.array("nobody")})
     with pytest.raises(TrainingError, match="the state was kept by nobody; this task wants "):
@@ -231,18 +235,18 @@ def test_what_layers_draw_by_chance_comes_from_the_tasks_seed(
     assert not close(first, other)
 
 
-def dropping(framework: str, monkeypatch: pytest.MonkeyPatch) -> Structure:
+def dropping(framework: str, monkeypatch: pytest.MonkeyPatch) -> Architecture:
     """Name a model of the digits that drops half of its inputs."""
     if framework == "keras":
         layers = [["Dropout", {"rate": 0.5}], ["Dense", {"units": 10}]]
         return {"name": "sequential", "config": {"input": [64], "layers": layers}}
     torch = pytest.importorskip("torch")
-    from fedbus.frameworks.torch import models
+    from fedbus.frameworks.torch import architectures
 
     def net(_: object) -> object:
         return torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(64, 10))
 
-    monkeypatch.setitem(models.ARCHITECTURES, "dropping", net)
+    monkeypatch.setitem(architectures.ARCHITECTURES, "dropping", net)
     return {"name": "dropping"}
 
 

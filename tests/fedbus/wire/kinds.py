@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 from hypothesis import strategies as st
 
-from fedbus.wire import states
-from fedbus.wire.moments import moment_of
+from fedbus.wire import documents
+from fedbus.wire.timestamps import moment_of
 from fedbus.wire.topics import LINKS, PUBLIC
 from fedbus.wire.values import ROLES
 
@@ -21,7 +21,7 @@ KINDS: dict[str, type[Any]] = {
     for kind in (
         *(link.message for link in LINKS),
         *(topic.message for topic in PUBLIC if topic.message is not None),
-        states.ModelCard,
+        documents.ModelSpec,
     )
 }
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedbus.errors import WireError
+from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.wire import codec
-from fedbus.wire.limits import MAX_MESSAGE_BYTES
-from fedbus.wire.messages import Confirm, Evaluated, Offer, Want
+from fedbus.wire.messages import ChunkRequest, Confirm, Evaluated, Offer
 from tests.fedbus.wire.kinds import KINDS, example, instances
 
 GOLDEN = Path(__file__).parent / "golden.json"
@@ -220,15 +220,15 @@ def test_names_end_where_they_seem_to_end() -> None:
 
 def test_a_sentence_counts_all_faults_and_shows_the_first() -> None:
     """A log line stays a line, whatever a stranger called his fields."""
-    with pytest.raises(WireError, match=r"^Want\.digest: Field required \(and 2 more\)$"):
-        codec.unpack(Want, msgpack.packb({}))
+    with pytest.raises(WireError, match=r"^ChunkRequest\.digest: Field required \(and 2 more\)$"):
+        codec.unpack(ChunkRequest, msgpack.packb({}))
     with pytest.raises(
-        WireError, match=r"^ModelCard: not JSON: expected value at line 1 column 1$"
+        WireError, match=r"^ModelSpec: not JSON: expected value at line 1 column 1$"
     ):
-        codec.from_json(KINDS["ModelCard"], b"xx")
-    card = codec.to_plain(example(KINDS["ModelCard"])) | {"model": "mi/ne"}
-    with pytest.raises(WireError, match=r"^ModelCard\.model: not 1 to 64 letters, digits, '\.', "):
-        codec.from_json(KINDS["ModelCard"], json.dumps(card).encode())
+        codec.from_json(KINDS["ModelSpec"], b"xx")
+    spec = codec.to_plain(example(KINDS["ModelSpec"])) | {"model": "mi/ne"}
+    with pytest.raises(WireError, match=r"^ModelSpec\.model: not 1 to 64 letters, digits, '\.', "):
+        codec.from_json(KINDS["ModelSpec"], json.dumps(spec).encode())
     metrics = {"x" * 10_000: 1.0}
     offer = msgpack.unpackb(codec.pack(example(Offer))) | {"metrics": metrics}
     with pytest.raises(WireError) as raised:

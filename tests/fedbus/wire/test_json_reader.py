@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbus.errors import WireError
+from fedbus.jobs import JobFileError, parse
+from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.wire.codec import from_foreign_json, to_json
-from fedbus.wire.jobfile import JobFileError, parse
+from fedbus.wire.documents import JobState
 from fedbus.wire.json_reader import MAX_DIGITS, read_json
-from fedbus.wire.limits import MAX_MESSAGE_BYTES
-from fedbus.wire.states import JobState
 from fedbus_controller.submission import job_named
 from fedbus_inference.encoding import Encoding, unpack
 from tests.fedbus.wire.kinds import example
@@ -76,7 +76,7 @@ def test_a_value_of_no_use_is_refused_by_its_place(data: bytes, sentence: str) -
 
 
 def test_a_message_that_others_wrote_is_read_with_its_mark() -> None:
-    """A card from a person's editor is a card."""
+    """A spec from a person's editor is a spec."""
     state = example(JobState)
     assert from_foreign_json(JobState, b"\xef\xbb\xbf" + to_json(state)) == state
 

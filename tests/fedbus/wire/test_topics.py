@@ -72,8 +72,8 @@ def test_a_node_writes_under_its_own_name_only() -> None:
     """So the address says truly who speaks."""
     for writer, named, reader in product(NODES, NODES, NODES):
         for address in (
-            topics.lane_topic(ROOT, named, reader),
-            topics.group_topic(ROOT, named, "0" * 64),
+            topics.unicast_topic(ROOT, named, reader),
+            topics.multicast_topic(ROOT, named, "0" * 64),
             filled(topics.NODE_STATE, named),
             filled(topics.HEARTBEAT, named),
         ):
@@ -83,7 +83,7 @@ def test_a_node_writes_under_its_own_name_only() -> None:
 def test_a_node_reads_what_is_addressed_to_it_and_no_other_mail() -> None:
     """What a collector tells one agent is none of another's business."""
     for sender, receiver, reader in product(NODES, NODES, NODES):
-        address = topics.lane_topic(ROOT, sender, receiver)
+        address = topics.unicast_topic(ROOT, sender, receiver)
         assert may(reader, "read", address) == (reader == receiver)
 
 

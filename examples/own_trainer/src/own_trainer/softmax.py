@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from fedbus import Array, Dataset, Metrics, Structure, TrainingParams, Update, Weights
+from fedbus import Architecture, Array, Dataset, Metrics, TrainingParams, Update, Weights
 
 
 class SoftmaxTrainer:
-    """Learns which class a row is of. Its card says `{"inputs": 64, "classes": 10}`."""
+    """Learns which class a row is of. Its spec says `{"inputs": 64, "classes": 10}`."""
 
-    def __init__(self, structure: Structure) -> None:
-        self.shape = int(structure["inputs"]), int(structure["classes"])
+    def __init__(self, architecture: Architecture) -> None:
+        self.shape = int(architecture["inputs"]), int(architecture["classes"])
 
     def initial(self) -> Weights:
         """Begin with nothing."""

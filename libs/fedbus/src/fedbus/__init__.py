@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fedbus.data import Batch, Dataset, Format
     from fedbus.errors import FedbusError, Stopped, TrainingError
-    from fedbus.layout import Array, Weights
-    from fedbus.loading import load_into
+    from fedbus.model.layout import Array, Weights
+    from fedbus.model.load_into import load_into
     from fedbus.plugins import AgentInfo
-    from fedbus.training import Metrics, Structure, TrainingParams, Update
+    from fedbus.training.params import Architecture, Metrics, TrainingParams, Update
 
 __all__ = [
     "AgentInfo",
+    "Architecture",
     "Array",
     "Batch",
     "Dataset",
@@ -24,7 +25,6 @@ __all__ = [
     "Format",
     "Metrics",
     "Stopped",
-    "Structure",
     "TrainingError",
     "TrainingParams",
     "Update",
@@ -34,19 +34,19 @@ __all__ = [
 
 _HOMES = {
     "AgentInfo": "fedbus.plugins",
-    "Array": "fedbus.layout",
+    "Array": "fedbus.model.layout",
     "Batch": "fedbus.data",
     "Dataset": "fedbus.data",
     "FedbusError": "fedbus.errors",
     "Format": "fedbus.data",
-    "Metrics": "fedbus.training",
-    "TrainingParams": "fedbus.training",
+    "Metrics": "fedbus.training.params",
+    "TrainingParams": "fedbus.training.params",
     "Stopped": "fedbus.errors",
-    "Structure": "fedbus.training",
+    "Architecture": "fedbus.training.params",
     "TrainingError": "fedbus.errors",
-    "Update": "fedbus.training",
-    "Weights": "fedbus.layout",
-    "load_into": "fedbus.loading",
+    "Update": "fedbus.training.params",
+    "Weights": "fedbus.model.layout",
+    "load_into": "fedbus.model.load_into",
 }
 
 

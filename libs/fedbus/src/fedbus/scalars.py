@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fedbus.wire.limits import (
+from fedbus.limits import (
     MAX_IDENT_CHARACTERS,
     MAX_TEXT_CHARACTERS,
     MAX_WORD_CHARACTERS,

@@ -6,16 +6,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedbus import plugins, service
-from fedbus.node import Identity
+from fedbus import plugins
+from fedbus.blobs.spool import Spools
 from fedbus.plugins import Folds
+from fedbus.runtime import service
+from fedbus.runtime.node import Identity
+from fedbus.runtime.settings import ServiceSettings
 from fedbus.scalars import IDENT
-from fedbus.settings import ServiceSettings
-from fedbus.spool import Spools
-from fedbus_collector.collection import Means
-from fedbus_collector.contained import Contained
+from fedbus_collector.aggregation.isolated import Contained
+from fedbus_collector.cache import Shelf
 from fedbus_collector.core import CollectorCore
-from fedbus_collector.shelf import Shelf
+from fedbus_collector.rounds.open_round import Means
 
 REPOSITORY = rf"^repository\.{IDENT}$"
 

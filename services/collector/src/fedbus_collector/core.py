@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
-from fedbus.actions import (
+from fedbus.core.actions import (
     Action,
     Ask,
     Cancel,
@@ -24,6 +24,7 @@ from fedbus.actions import (
     Woke,
 )
 from fedbus.errors import FedbusError
+from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import (
     CommitRefused,
     Committed,
@@ -42,13 +43,12 @@ from fedbus.wire.messages import (
     StaleEpoch,
     StopJob,
 )
-from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
 from fedbus.wire.values import Plan
 from fedbus_collector import keys
-from fedbus_collector.collection import Collection, Means
 from fedbus_collector.keys import RoundKey
-from fedbus_collector.round import Round
+from fedbus_collector.rounds.open_round import Collection, Means
+from fedbus_collector.rounds.state import Round
 
 REMEMBERED = 256
 REMEMBERED_UPDATES = 16_384
@@ -74,9 +74,9 @@ class CollectorCore:
         return None
 
     def progress(self) -> float:
-        """The share of the open rounds' rosters that has settled."""
+        """The share of the open rounds' cohorts that has settled."""
         rounds = [collection.round for collection in self._open.values()]
-        asked = sum(len(r.plan.roster) for r in rounds)
+        asked = sum(len(r.plan.cohort) for r in rounds)
         settled = sum(len(r.counted) + len(r.refused) for r in rounds)
         return settled / asked if asked else 0.0
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
-from fedbus.keys import Key
+from fedbus.core.keys import Key
 
-Input: TypeAlias = Literal["card", "base"]
+Input: TypeAlias = Literal["spec", "base"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class RoundInputFetch(RoundKey):
 
 @dataclass(frozen=True, slots=True)
 class LayoutFetch(RoundInputFetch):
-    """Fetch of the model card, which holds the layout."""
+    """Fetch of the model spec, which holds the layout."""
 
-    part: ClassVar[Input] = "card"
+    part: ClassVar[Input] = "spec"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Which agents of a job give classes and inputs the same names in the same order. Pure.
 
 Two agents that number their classes differently train one model on contradictions, and no figure
-shows it. So a job holds all its agents to one list: the model's, if its card has class names; else
+shows it. So a job holds all its agents to one list: the model's, if its spec has class names; else
 that of the agents of its earlier rounds; else that of most agents. Without a majority it waits.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from fedbus.wire.announced_names import Names, classes_in, columns_in, read_names
-from fedbus.wire.states import AgentFacts, ModelNeeds
+from fedbus.wire.documents import AgentFacts, ModelNeeds
 
 Agents: TypeAlias = Sequence[tuple[str, AgentFacts]]
 _SHOWN: Final = 3
@@ -57,7 +57,7 @@ class Agreement:
     """The names that all agents of one job share.
 
     Args:
-        needs: What of the model's card the controller knows.
+        needs: What of the model's spec the controller knows.
         before: The agents of the job's last plan, after a restart of the controller.
     """
 

@@ -6,16 +6,18 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedbus import clock, plugins, service
-from fedbus.data.reading import make_step
+from fedbus import plugins
+from fedbus.core import clock
+from fedbus.datasource.job_overrides import make_step
 from fedbus.errors import FedbusError
-from fedbus.node import Identity
+from fedbus.jobs import JobFault, Plugins, steps_of
 from fedbus.plugins import Selector
+from fedbus.runtime import service
+from fedbus.runtime.node import Identity
+from fedbus.runtime.settings import ServiceSettings
 from fedbus.scalars import IDENT
-from fedbus.settings import ServiceSettings
-from fedbus.wire.jobfile import JobFault, Plugins, steps_of
-from fedbus_controller.bounded import Bounded
 from fedbus_controller.core import ControllerCore
+from fedbus_controller.selector_thread import Bounded
 
 REPOSITORY = rf"^repository\.{IDENT}$"
 

@@ -8,7 +8,7 @@ lease acts.
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
-from fedbus.actions import (
+from fedbus.core.actions import (
     Action,
     Announce,
     Ask,
@@ -24,11 +24,19 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
-from fedbus.keys import Key
+from fedbus.core.keys import Key
+from fedbus.jobs import JobFileError, parse
+from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.plugins import Selector
 from fedbus.scalars import IDENT_SAID
-from fedbus.wire.jobfile import JobFileError, parse
-from fedbus.wire.limits import MAX_TEXT_CHARACTERS
+from fedbus.wire.documents import (
+    ENDED,
+    AgentFacts,
+    Heartbeat,
+    JobState,
+    NodeState,
+    RefusedRequest,
+)
 from fedbus.wire.messages import (
     Acceptance,
     Dismissed,
@@ -52,14 +60,6 @@ from fedbus.wire.messages import (
     StaleEpoch,
     TaskTaken,
 )
-from fedbus.wire.states import (
-    ENDED,
-    AgentFacts,
-    Heartbeat,
-    JobState,
-    NodeState,
-    RefusedRequest,
-)
 from fedbus.wire.topics import (
     CANCEL,
     FORGET,
@@ -74,12 +74,12 @@ from fedbus.wire.topics import (
 )
 from fedbus.wire.values import Moment
 from fedbus_controller import keys
-from fedbus_controller.brief import Means
 from fedbus_controller.fleet import Fleet
 from fedbus_controller.job import Job
+from fedbus_controller.job_context import Means
 from fedbus_controller.leadership import Leadership
-from fedbus_controller.people import People
-from fedbus_controller.requests import Request
+from fedbus_controller.pending_requests import People
+from fedbus_controller.request_queue import Request
 from fedbus_controller.submission import NO_ID, PluginCheck, forgotten, job_named
 
 REMEMBERED = 256

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from fedbus.eligibility import TrainingRequirements, ineligibility_reason
-from fedbus.wire.states import PROTOCOL, AgentFacts, Heartbeat, NodeState
+from fedbus.jobs.eligibility import TrainingRequirements, ineligibility_reason
+from fedbus.wire.documents import PROTOCOL, AgentFacts, Heartbeat, NodeState
 from fedbus.wire.values import role_of
 
 SUSPECT_BEATS = 3

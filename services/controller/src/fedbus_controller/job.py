@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from fedbus.actions import Action, Announce, Ask, Cancel, Clear, Note, WakeAt
-from fedbus.catalogue import held_out
-from fedbus.wire.jobfile import JobFile
-from fedbus.wire.limits import MAX_TEXT_CHARACTERS
+from fedbus.core.actions import Action, Announce, Ask, Cancel, Clear, Note, WakeAt
+from fedbus.jobs import JobFile
+from fedbus.limits import MAX_TEXT_CHARACTERS
+from fedbus.training.options import held_out
+from fedbus.wire.documents import JobState, RoundState
+from fedbus.wire.documents import Phase as PublicPhase
 from fedbus.wire.messages import (
     Dismissed,
     EndJob,
@@ -25,16 +27,14 @@ from fedbus.wire.messages import (
     StoreScore,
     TaskTaken,
 )
-from fedbus.wire.states import JobState, RoundState
-from fedbus.wire.states import Phase as PublicPhase
 from fedbus.wire.topics import JOB_STATE, ROUND_STATE
 from fedbus.wire.values import Moment, Plan, RoundRecord
 from fedbus_controller import keys
-from fedbus_controller.brief import Brief, Means
+from fedbus_controller.evaluation import Scoring
 from fedbus_controller.fleet import Status
+from fedbus_controller.job_context import Brief, Means
 from fedbus_controller.planning import PATIENCE_SECONDS, Failed, Planning, Waiting
 from fedbus_controller.round import Round
-from fedbus_controller.scoring import Scoring
 
 LOOK_SECONDS = 1.0
 SCORE_SECONDS = 60.0
@@ -166,7 +166,7 @@ class Job:
         self._began = self._means.utc()
         self._round = Round(plan, self._brief, self._means.fleet, now, small)
         self._planning.follow(plan)
-        self._told.update(dict.fromkeys((plan.collector, *plan.roster)))
+        self._told.update(dict.fromkeys((plan.collector, *plan.cohort)))
         yield from self._round.open(now)
         yield from self._announce()
         yield WakeAt(keys.LivenessCheck(self.id), now + LOOK_SECONDS)
@@ -385,7 +385,7 @@ class Job:
             metrics=self._metrics,
             reason=(self._why or self._left_out)[:MAX_TEXT_CHARACTERS],
             version=self._latest.version,
-            agents=len(self._plan.roster) if self._plan and self.phase is Phase.RUNNING else 0,
+            agents=len(self._plan.cohort) if self._plan and self.phase is Phase.RUNNING else 0,
             submitted=self._submitted,
             ended=self._ended,
             at=self._means.utc(),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fedbus.keys import Key
+from fedbus.core.keys import Key
 
 
 @dataclass(frozen=True, slots=True)

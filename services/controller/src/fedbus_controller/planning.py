@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from fedbus.eligibility import TrainingRequirements
 from fedbus.errors import FedbusError
+from fedbus.jobs.eligibility import TrainingRequirements
 from fedbus.plugins import AgentInfo
 from fedbus.text import listed
-from fedbus.wire.states import ModelNeeds
+from fedbus.wire.documents import ModelNeeds
 from fedbus.wire.values import ModelRef, Plan
 from fedbus_controller.agreement import Agreed, Agreement
-from fedbus_controller.brief import Brief, Means
+from fedbus_controller.job_context import Brief, Means
 from fedbus_controller.selection import Selection, ShortChoice, WrongChoice
 
 PATIENCE_SECONDS = 5.0
@@ -49,7 +49,7 @@ class Planning:
     ) -> None:
         self.left_out = ""
         """Which agents were left out of the last round found, and why."""
-        self._agreement = Agreement(needs, () if before is None else before.roster)
+        self._agreement = Agreement(needs, () if before is None else before.cohort)
         self._brief = brief
         self._means = means
         self._needs = needs
@@ -64,7 +64,7 @@ class Planning:
 
     def follow(self, plan: Plan) -> None:
         """Note who was asked in which round, for selectors that prefer those who have waited."""
-        self._asked_in.update(dict.fromkeys(plan.roster, plan.round))
+        self._asked_in.update(dict.fromkeys(plan.cohort, plan.round))
 
     def find(self, base: ModelRef, round: int, task: int, now: float) -> Found:
         """Plan a round as soon as there are enough agents and a collector."""
@@ -93,24 +93,24 @@ class Planning:
             names = f"; offline: {listed(absent)}" if absent else ""
             names += f"; {agreed.told}" if agreed.told else ""
             return Waiting(f"waiting for agents: {why}{names}")
-        rng = self._brief.chance("roster", task)
+        rng = self._brief.chance("cohort", task)
         try:
             selector = self._means.selector(self._brief.file.plugins.selector)
-            roster = self._selection.choose(selector, agents, rng, now)
+            cohort = self._selection.choose(selector, agents, rng, now)
         except ShortChoice as short:
             return Waiting(str(short))
         except WrongChoice as wrong:
             return Failed(str(wrong))
         except FedbusError as missing:
             return Failed(f"selector {self._brief.file.plugins.selector!r}: {missing}")
-        self._agreement.hold([each for each in agreed.able if each[0] in roster])
+        self._agreement.hold([each for each in agreed.able if each[0] in cohort])
         return Plan(
             job=self._brief.job,
             round=round,
             task=task,
             base=base,
             collector=rng.choice(collectors),
-            roster=roster,
+            cohort=cohort,
             quorum=wish.quorum,
             deadline_seconds=wish.deadline_seconds,
         )

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fedbus.actions import Action, Ask, Cancel, Note
+from fedbus.core.actions import Action, Ask, Cancel, Note
 from fedbus.text import listed
 from fedbus.wire.messages import Dismiss, Dismissed, OpenRound, RoundOpened, TaskTaken, TrainTask
 from fedbus.wire.values import Plan
 from fedbus_controller import keys
-from fedbus_controller.brief import Brief
 from fedbus_controller.fleet import Fleet, Status
+from fedbus_controller.job_context import Brief
 
 INLINE_MOST = 16 * 1024
 INLINE_TOGETHER = 4 * 2**20
@@ -30,18 +30,18 @@ class Round:
         self._brief = brief
         self._fleet = fleet
         self._told = now
-        self._inline_up_to = min(INLINE_MOST, INLINE_TOGETHER // len(plan.roster))
+        self._inline_up_to = min(INLINE_MOST, INLINE_TOGETHER // len(plan.cohort))
         rides = base is not None and len(base) <= self._inline_up_to
         self._base = base if rides else None
         self._dismissed: dict[str, None] = {}
 
     def open(self, now: float) -> Iterator[Action]:
-        """Tell the collector and the roster."""
+        """Tell the collector and the cohort."""
         plan = self.plan
-        facts = {"round": plan.round, "task": plan.task, "agents": len(plan.roster)}
+        facts = {"round": plan.round, "task": plan.task, "agents": len(plan.cohort)}
         yield Note("round_planned", {"job": self._brief.job, **facts, "at": now})
         yield self._ask_collector()
-        for agent in plan.roster:
+        for agent in plan.cohort:
             yield self._ask_agent(agent)
 
     def answered(
@@ -73,15 +73,15 @@ class Round:
             yield self._ask_collector()
             for agent in self._dismissed:
                 yield self._ask_dismissal(agent)
-            for agent in self.plan.roster:
+            for agent in self.plan.cohort:
                 if agent not in self._dismissed:
                     yield self._ask_agent(agent)
-        elif node in self.plan.roster and node not in self._dismissed:
+        elif node in self.plan.cohort and node not in self._dismissed:
             yield self._ask_agent(node)
 
     def watch(self, now: float) -> Iterator[Action]:
         """Let the collector wait no longer for agents that are lost."""
-        for agent in self.plan.roster:
+        for agent in self.plan.cohort:
             if agent not in self._dismissed and self._fleet.status(agent, now) is Status.LOST:
                 self._dismissed[agent] = None
                 yield Cancel(keys.TrainingRequest(self._brief.job, agent))
@@ -95,15 +95,15 @@ class Round:
         return self._fleet.status(self.plan.collector, now) is Status.LOST
 
     def lacks(self, now: float) -> str:
-        """Say which agents of the roster are lost or silent, and what the round needs; or ""."""
-        lost, roster = sorted(self._dismissed), self.plan.roster
+        """Say which agents of the cohort are lost or silent, and what the round needs; or ""."""
+        lost, cohort = sorted(self._dismissed), self.plan.cohort
         silent = [
             agent
-            for agent in sorted(set(roster) - set(lost))
+            for agent in sorted(set(cohort) - set(lost))
             if self._fleet.status(agent, now) is not Status.ONLINE
         ]
         said = [
-            f"{len(names)} of {len(roster)} agents {'is' if len(names) == 1 else 'are'} {how} "
+            f"{len(names)} of {len(cohort)} agents {'is' if len(names) == 1 else 'are'} {how} "
             f"({listed(names)})"
             for names, how in ((lost, "lost"), (silent, "offline or silent"))
             if names
@@ -115,7 +115,7 @@ class Round:
         """Ask nobody any more."""
         job = self._brief.job
         yield Cancel(keys.RoundOpening(job))
-        for agent in self.plan.roster:
+        for agent in self.plan.cohort:
             yield Cancel(keys.TrainingRequest(job, agent))
         for agent in self._dismissed:
             yield Cancel(keys.DismissalRequest(job, agent))
@@ -141,7 +141,7 @@ class Round:
             collector=plan.collector,
             params=replace(brief.params, round=plan.round, seed=seed),
             trainer=brief.file.trainer,
-            members=len(plan.roster),
+            members=len(plan.cohort),
             inline_up_to=self._inline_up_to,
         )
         # Repeated, it comes without: what should not be said in full twice.

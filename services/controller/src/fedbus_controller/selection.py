@@ -10,7 +10,7 @@ from itertools import islice
 from random import Random
 
 from fedbus.plugins import AgentInfo, Selector
-from fedbus.plugins.finding import told
+from fedbus.plugins.discovery import told
 from fedbus.text import listed
 
 SHORT_SECONDS = 60.0
@@ -38,7 +38,7 @@ class Selection:
     def choose(
         self, selector: Selector, agents: Sequence[AgentInfo], rng: Random, now: float
     ) -> tuple[str, ...]:
-        """Ask the selector for a roster.
+        """Ask the selector for a cohort.
 
         Raises:
             ShortChoice: it named too few; ask again.
@@ -46,15 +46,15 @@ class Selection:
         """
         named = self._named(selector, agents, rng)
         known = {info.agent for info in agents}
-        roster = [agent for agent in named if agent in known][: self._want]
-        if len(roster) >= self._quorum:
+        cohort = [agent for agent in named if agent in known][: self._want]
+        if len(cohort) >= self._quorum:
             self._short_since = None
-            return tuple(roster)
+            return tuple(cohort)
         strangers = [name for name in named if name not in known]
         said = f"; it named {listed(strangers)}, which it was not given" if strangers else ""
-        if strangers and not roster:
+        if strangers and not cohort:
             raise WrongChoice(self._says(f"chose none of {listed(known)}{said}"))
-        short = f"chose {len(roster)} of {len(known)} agents, {self._quorum} are needed{said}"
+        short = f"chose {len(cohort)} of {len(known)} agents, {self._quorum} are needed{said}"
         if self._short_since is None:
             self._short_since = now
         if now >= self._short_since + SHORT_SECONDS:

@@ -5,14 +5,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from fedbus.actions import Reply, ReplyTo
+from fedbus.core.actions import Reply, ReplyTo
 from fedbus.errors import WireError
+from fedbus.jobs import JobFault, JobFile, JobFileError, Plugins, parse, refusal
+from fedbus.jobs.json_tree import read
+from fedbus.limits import MAX_JOB_FILE_BYTES
 from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.text import listed
-from fedbus.wire.jobfile import JobFault, JobFile, JobFileError, Plugins, parse, refusal
-from fedbus.wire.jobfile.tree import read
 from fedbus.wire.json_reader import read_json
-from fedbus.wire.limits import MAX_JOB_FILE_BYTES
 from fedbus.wire.messages import JobLoaded
 
 NO_ID = "not a job's id; send it bare, or as a JSON string"

@@ -5,31 +5,31 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from fedbus import service
+from fedbus.blobs.spool import Spools
 from fedbus.data.format import Format, read_format
 from fedbus.data.json_or_file import json_given, named
-from fedbus.data.pipeline import Step, read_pipeline
-from fedbus.data.recipe import LoaderError, OptionsError, Recipe
-from fedbus.data.source import Source
+from fedbus.datasource.config import LoaderError, OptionsError, Recipe
+from fedbus.datasource.pipeline import Step, read_pipeline
+from fedbus.datasource.source import Source
 from fedbus.errors import FedbusError, PluginError, SettingsError, TrainingError
-from fedbus.frameworks.tflite_admission import Admission
-from fedbus.node import Identity
-from fedbus.settings import ServiceSettings
-from fedbus.shell import Shell
-from fedbus.spool import Spools
-from fedbus.wire.states import AgentFacts
-from fedbus_edge_agent.alone import Alone, Opened
-from fedbus_edge_agent.capabilities import measure
+from fedbus.frameworks.tflite.admission import Admission
+from fedbus.runtime import service
+from fedbus.runtime.node import Identity
+from fedbus.runtime.settings import ServiceSettings
+from fedbus.runtime.shell import Shell
+from fedbus.wire.documents import AgentFacts
 from fedbus_edge_agent.core import AgentCore
-from fedbus_edge_agent.entrance import entrance_of
-from fedbus_edge_agent.lessons import Lessons
-from fedbus_edge_agent.local_models import LocalModels
-from fedbus_edge_agent.outbox import Outbox
-from fedbus_edge_agent.work import Workbench
-from fedbus_edge_agent.worker import STALL_SECONDS, Worker
+from fedbus_edge_agent.host.capabilities import measure
+from fedbus_edge_agent.http.auth import entrance_of
+from fedbus_edge_agent.standalone.jobs import Alone, Opened
+from fedbus_edge_agent.standalone.models import LocalModels
+from fedbus_edge_agent.standalone.runner import Lessons
+from fedbus_edge_agent.training.local_trainer import Workbench
+from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.watchdog import STALL_SECONDS, Worker
 
 if TYPE_CHECKING:
-    from fedbus.http import Doors
+    from fedbus.runtime.http import Doors
 
 TRIALS = "tflite-trials"
 IN_MEMORY = 8 * 2**30
@@ -195,7 +195,7 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
 
     def own_doors(shell: Shell) -> "Doors":
         # aiohttp only where one is open
-        from fedbus_edge_agent.http import Desk, doors  # noqa: PLC0415
+        from fedbus_edge_agent.http.handlers import Desk, doors  # noqa: PLC0415
 
         if entrance is None:
             return doors(core, settings.home, None)

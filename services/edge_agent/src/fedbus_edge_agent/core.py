@@ -9,7 +9,8 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import partial
 
-from fedbus.actions import (
+from fedbus.blobs.spool import Spools
+from fedbus.core.actions import (
     Action,
     Cancel,
     Connected,
@@ -27,10 +28,10 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
+from fedbus.core.keys import Key
 from fedbus.errors import FedbusError, Stopped, TrainingError
-from fedbus.keys import Key
-from fedbus.spool import Spools
-from fedbus.wire.limits import MAX_TEXT_CHARACTERS
+from fedbus.limits import MAX_TEXT_CHARACTERS
+from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import (
     Evaluated,
     EvaluateTask,
@@ -41,24 +42,23 @@ from fedbus.wire.messages import (
     TaskTaken,
     TrainTask,
 )
-from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
 from fedbus_edge_agent import keys
-from fedbus_edge_agent.alone import Alone, CancelJob, Learnt, Opened, StartJob
-from fedbus_edge_agent.answers import Answers, declined
-from fedbus_edge_agent.data_watch import Changes, DataWatch
-from fedbus_edge_agent.eligibility import Eligibility, changed_names_reason, eligibility
-from fedbus_edge_agent.failure import sentence_of
-from fedbus_edge_agent.gathering import Gathering
-from fedbus_edge_agent.job_marks import JobMarks
+from fedbus_edge_agent.host.counters import Tally
+from fedbus_edge_agent.host.data_watch import Changes, DataWatch
 from fedbus_edge_agent.keys import StandaloneWork, TaskKey, TrainingWork, WorkKey
-from fedbus_edge_agent.models import Models
-from fedbus_edge_agent.outbox import Outbox
-from fedbus_edge_agent.tally import Tally
-from fedbus_edge_agent.tasks import Order, Task, key_of
-from fedbus_edge_agent.trainers import Chooses
-from fedbus_edge_agent.work import Bench, Scored, Trained
-from fedbus_edge_agent.worker import Worker
+from fedbus_edge_agent.standalone.jobs import Alone, CancelJob, Learnt, Opened, StartJob
+from fedbus_edge_agent.tasks.eligibility import Eligibility, changed_names_reason, eligibility
+from fedbus_edge_agent.tasks.inputs import Gathering
+from fedbus_edge_agent.tasks.job_marks import JobMarks
+from fedbus_edge_agent.tasks.model_cache import Models
+from fedbus_edge_agent.tasks.replies import Answers, declined
+from fedbus_edge_agent.tasks.task import Order, Task, key_of
+from fedbus_edge_agent.training.errors import sentence_of
+from fedbus_edge_agent.training.local_trainer import Bench, Scored, Trained
+from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.trainers import Chooses
+from fedbus_edge_agent.training.watchdog import Worker
 
 INTRODUCE_SECONDS = 1.0
 RECENT_SECONDS = 5.0

@@ -1,6 +1,6 @@
 """`python -m fedbus_inference`: serve until SIGTERM or Ctrl-C."""
 
-from fedbus import service
+from fedbus.runtime import service
 from fedbus_inference.app import build
 from fedbus_inference.settings import InferenceSettings
 

@@ -2,17 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from fedbus.frameworks.tflite_admission import Admission
-from fedbus.node import Identity
-from fedbus.service import Built
-from fedbus.shell import Shell
+from fedbus.frameworks.tflite.admission import Admission
+from fedbus.runtime.node import Identity
+from fedbus.runtime.service import Built
+from fedbus.runtime.shell import Shell
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.runtime import runtime_for
 from fedbus_inference.settings import InferenceSettings
 
 if TYPE_CHECKING:
-    from fedbus.http import Doors
+    from fedbus.runtime.http import Doors
 
 TRIALS = "tflite-trials"
 LAST_GOOD = "last-good"
@@ -30,7 +30,7 @@ def build(settings: InferenceSettings, identity: Identity) -> Built:
 
     def own_doors(_: Shell) -> "Doors":
         # prometheus_client only where a door is open
-        from fedbus.http import Doors  # noqa: PLC0415
+        from fedbus.runtime.http import Doors  # noqa: PLC0415
         from fedbus_inference.metrics import InferenceMetrics  # noqa: PLC0415
 
         return Doors(collectors=(InferenceMetrics(core.counts),))

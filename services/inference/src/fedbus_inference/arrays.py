@@ -14,10 +14,10 @@ import numpy as np
 
 from fedbus.data.model_input import read_input
 from fedbus.errors import WireError
-from fedbus.layout import DTYPES, Array
+from fedbus.limits import MAX_DIMENSIONS
+from fedbus.model.layout import DTYPES, Array
 from fedbus.rounding import beside
 from fedbus.text import listed
-from fedbus.wire.limits import MAX_DIMENSIONS
 
 _MOST_NORMALIZED: Final = 1 + 1e-6
 """As agents judge their rows; see `fedbus.data.format.check_batch`."""
@@ -36,8 +36,8 @@ _SPOKEN: Final[dict[type, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
-    """What one example looks like; `shape` None: the card does not say.
+class InputSpec:
+    """What one example looks like; `shape` None: the spec does not say.
 
     `normalized`: all of its numbers lie between -1 and 1, as in the data that the model was trained
     on.
@@ -58,25 +58,25 @@ class Spec:
         return f"{one} ({self.dtype}{range_}), or [{batch}] for n examples"
 
 
-def spec_of(stated: dict[str, Any], most: int) -> Spec:
-    """Return what a model's card says of one example; without a shape any goes in.
+def input_spec_of(stated: dict[str, Any], most: int) -> InputSpec:
+    """Return what a model's spec says of one example; without a shape any goes in.
 
     Raises:
         WireError: see `read_input`, or one example has more than `most` numbers.
     """
     found = read_input(stated)
     if found.row is None:
-        return Spec(None, found.dtype, found.normalized)
+        return InputSpec(None, found.dtype, found.normalized)
     _check_count(math.prod(found.row.size), most)
-    return Spec(found.row.size, found.dtype, found.normalized)
+    return InputSpec(found.row.size, found.dtype, found.normalized)
 
 
-def read(value: object, spec: Spec, most: int) -> Array:
-    """Take a request's `inputs`: one example or a batch; returns (examples, …) of the spec's dtype.
+def read(value: object, input_spec: InputSpec, most: int) -> Array:
+    """Read a request's `inputs`, one example or a batch, as (examples, …) of the model's dtype.
 
     Args:
         value: What JSON or msgpack held.
-        spec: What one example must look like.
+        input_spec: What one example must look like.
         most: The most numbers to make an array of.
 
     Raises:
@@ -84,19 +84,19 @@ def read(value: object, spec: Spec, most: int) -> Array:
     """
     match value:
         case list():
-            taken = _NUMBERS | {bool} if spec.dtype == "bool" else _NUMBERS
+            taken = _NUMBERS | {bool} if input_spec.dtype == "bool" else _NUMBERS
             shape, numbers = _measured(value, most, taken)
-            array = _made(numbers, shape, spec.dtype)
+            array = _made(numbers, shape, input_spec.dtype)
         case {"dtype": dtype, "shape": shape, "data": bytes(data)}:
-            array = _cast(_raw(dtype, shape, data, most), spec.dtype)
+            array = _cast(_raw(dtype, shape, data, most), input_spec.dtype)
         case _:
             raise WireError(
                 f"inputs is {_spoken(value)}; send nested lists of numbers, or in msgpack "
                 '{"dtype", "shape", "data"} with little-endian bytes'
             )
-    if spec.normalized:
+    if input_spec.normalized:
         _check_normalized(array)
-    return _batch(array, spec)
+    return _batch(array, input_spec)
 
 
 def nested(array: Array) -> list[Any]:
@@ -200,16 +200,18 @@ def _cast(array: Array, dtype: str) -> Array:
 # ── both ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _batch(array: Array, spec: Spec) -> Array:
-    if spec.shape is None:
+def _batch(array: Array, input_spec: InputSpec) -> Array:
+    if input_spec.shape is None:
         if array.ndim:
             return array
-    elif array.shape == spec.shape:
+    elif array.shape == input_spec.shape:
         return array[np.newaxis]
-    elif array.ndim and array.shape[1:] == spec.shape:
+    elif array.ndim and array.shape[1:] == input_spec.shape:
         return array
-    hint = _reshaped(array.shape, spec.shape or ())
-    raise WireError(f"inputs of shape {list(array.shape)}; this model takes {spec.wanted}{hint}")
+    hint = _reshaped(array.shape, input_spec.shape or ())
+    raise WireError(
+        f"inputs of shape {list(array.shape)}; this model takes {input_spec.wanted}{hint}"
+    )
 
 
 def _reshaped(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:

@@ -7,7 +7,7 @@ requests go to the desk of their model, where a thread reads, predicts and write
 from collections import Counter
 from collections.abc import Iterator
 
-from fedbus.actions import (
+from fedbus.core.actions import (
     Action,
     Event,
     Fetched,
@@ -21,14 +21,14 @@ from fedbus.actions import (
 )
 from fedbus.errors import WireError
 from fedbus.text import listed
-from fedbus.wire.states import AgentFacts, ModelLatest
+from fedbus.wire.documents import AgentFacts, ModelLatest
 from fedbus.wire.topics import INFERENCE, MODEL_LATEST, Topic
-from fedbus_inference.desk import Desk
 from fedbus_inference.encoding import Encoding, encoding_of
 from fedbus_inference.keys import ModelKey
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
 from fedbus_inference.loading import Runtime
+from fedbus_inference.model_server import Desk
 from fedbus_inference.prediction import Request, refusal
 from fedbus_inference.unanswered import Unanswered
 

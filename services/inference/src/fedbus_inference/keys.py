@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fedbus.keys import Key
+from fedbus.core.keys import Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,13 @@ class RequestDeadline(ModelKey):
 
 
 @dataclass(frozen=True, slots=True)
-class CardFetch(ModelKey):
-    """Fetch of a version's model card."""
+class SpecFetch(ModelKey):
+    """Fetch of a version's model spec."""
 
 
 @dataclass(frozen=True, slots=True)
 class StructureFetch(ModelKey):
-    """Fetch of the structure that the framework here loads."""
+    """Fetch of the architecture that the framework here loads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class WeightsFetch(ModelKey):
 
 
 @dataclass(frozen=True, slots=True)
-class CardReading(ModelKey):
-    """Run that reads a fetched model card."""
+class SpecReading(ModelKey):
+    """Run that reads a fetched model spec."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from fedbus.atomic_write import atomic_write
 from fedbus.errors import WireError
 from fedbus.wire import codec
-from fedbus.wire.states import ModelLatest
+from fedbus.wire.documents import ModelLatest
 
 
 class LastGood:

@@ -8,7 +8,7 @@ class Limits:
     """What one model may take.
 
     Attributes:
-        model_bytes: Weights, and the structure, of one version.
+        model_bytes: Weights, and the architecture, of one version.
         numbers: In the inputs of a request.
         waiting: Requests that wait.
         waiting_bytes: Their payloads together.

@@ -6,23 +6,23 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fedbus.digests import digest_of
+from fedbus.digest import digest_of
 from fedbus.errors import PluginError, TrainingError, TransferError
+from fedbus.model.blob import Blob
 from fedbus.text import listed
-from fedbus.training import Structure
-from fedbus.weights import Blob
+from fedbus.training.params import Architecture
 from fedbus.wire import codec
-from fedbus.wire.states import ModelCard, ModelLatest
-from fedbus.wire.values import Manifest
-from fedbus_inference.arrays import Spec, spec_of
+from fedbus.wire.documents import ModelLatest, ModelSpec
+from fedbus.wire.values import BlobRef
+from fedbus_inference.arrays import InputSpec, input_spec_of
 from fedbus_inference.encoding import Encoding, pack
 from fedbus_inference.limits import Limits
 from fedbus_inference.prediction import Predictor, Served
 
-Load: TypeAlias = Callable[[str, ModelCard, Structure, Blob, Predictor | None], Predictor]
-"""Makes a model of: framework, card, its structure for that framework, weights; in a thread.
+Load: TypeAlias = Callable[[str, ModelSpec, Architecture, Blob, Predictor | None], Predictor]
+"""Makes a model of: framework, spec, its architecture for that framework, weights; in a thread.
 
-The last argument is a spare model of the same card, which may take the weights instead.
+The last argument is a spare model of the same spec, which may take the weights instead.
 """
 
 
@@ -36,45 +36,45 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A card that was read, for the framework that will run it."""
+    """A spec that was read, for the framework that will run it."""
 
     digest: str
-    card: ModelCard
-    spec: Spec
+    spec: ModelSpec
+    input_spec: InputSpec
     framework: str
-    blob: Manifest | None
+    blob: BlobRef | None
 
 
 def _nobody(_: ModelLatest) -> None:
     """Stand in where nothing is kept."""
 
 
-def open_card(data: Blob, manifest: Manifest, runtime: Runtime, limits: Limits) -> Opened:
-    """Check and read a card, and choose the framework; called in a thread.
+def open_spec(data: Blob, blob_ref: BlobRef, runtime: Runtime, limits: Limits) -> Opened:
+    """Check and read a spec, and choose the framework; called in a thread.
 
     Raises:
-        FedbusError: it is not the card it should be, or nothing here runs the model.
+        FedbusError: it is not the spec it should be, or nothing here runs the model.
     """
-    _check("card", data, manifest)
-    card = codec.from_json(ModelCard, bytes(data))
-    framework = next((name for name in runtime.frameworks if name in card.structures), None)
+    _check("spec", data, blob_ref)
+    spec = codec.from_json(ModelSpec, bytes(data))
+    framework = next((name for name in runtime.frameworks if name in spec.architectures), None)
     if framework is None:
         raise PluginError(
-            f"the model comes for {listed(card.structures) or 'no framework'}; "
+            f"the model comes for {listed(spec.architectures) or 'no framework'}; "
             f"here is {listed(runtime.frameworks) or 'none'} (install one, or set FEDBUS_RUNTIME)"
         )
-    stated = card.structures[framework].get("blob")
-    blob = None if stated is None else codec.from_json(Manifest, pack(Encoding.JSON, stated))
+    stated = spec.architectures[framework].get("blob")
+    blob = None if stated is None else codec.from_json(BlobRef, pack(Encoding.JSON, stated))
     if blob:
-        check_size("structure", blob.size, limits.model_bytes)
-    spec = spec_of(card.input, limits.numbers)
-    return Opened(manifest.digest, card, spec, framework, blob)
+        check_size("architecture", blob.size, limits.model_bytes)
+    input_spec = input_spec_of(spec.input, limits.numbers)
+    return Opened(blob_ref.digest, spec, input_spec, framework, blob)
 
 
 def load_version(  # noqa: PLR0913, PLR0917 - what a version is made of, and what makes it
     opened: Opened,
     latest: ModelLatest,
-    structure: Blob | None,
+    architecture: Blob | None,
     weights: Blob,
     load: Load,
     spare: Predictor | None = None,
@@ -88,45 +88,45 @@ def load_version(  # noqa: PLR0913, PLR0917 - what a version is made of, and wha
         FedbusError: the model cannot be made here, or does not fit.
         Exception: whatever else a framework raises.
     """
-    entry = dict(opened.card.structures[opened.framework])
-    if opened.blob is not None and structure is not None:
-        _check("structure", structure, opened.blob)
-        entry["blob"] = bytes(structure)
+    entry = dict(opened.spec.architectures[opened.framework])
+    if opened.blob is not None and architecture is not None:
+        _check("architecture", architecture, opened.blob)
+        entry["blob"] = bytes(architecture)
     _check("weights", weights, weights_of(latest))
-    predictor = load(opened.framework, opened.card, entry, weights, spare)
-    card = opened.card
+    predictor = load(opened.framework, opened.spec, entry, weights, spare)
+    spec = opened.spec
     served = Served(
         latest.model,
         latest.version,
-        opened.spec,
+        opened.input_spec,
         predictor,
-        card.answers,
-        card.classes,
-        card=opened.digest,
+        spec.answers,
+        spec.classes,
+        spec=opened.digest,
         weight=latest.size,
     )
-    _try(served, opened.spec)
+    _try(served, opened.input_spec)
     keep(latest)
     return served
 
 
-def _try(served: Served, spec: Spec) -> None:
-    if spec.shape is None:
+def _try(served: Served, input_spec: InputSpec) -> None:
+    if input_spec.shape is None:
         return
     try:
-        served.outputs(np.zeros((1, *spec.shape), spec.dtype))
+        served.outputs(np.zeros((1, *input_spec.shape), input_spec.dtype))
     except (MemoryError, OSError):
         raise  # of this machine, at this moment
     except Exception as error:
         raise TrainingError(
-            f"the model fails on a row of zeros of shape {spec.shape}: {type(error).__name__}: "
-            f"{error}"
+            f"the model fails on a row of zeros of shape {input_spec.shape}: "
+            f"{type(error).__name__}: {error}"
         ) from error
 
 
-def weights_of(latest: ModelLatest) -> Manifest:
+def weights_of(latest: ModelLatest) -> BlobRef:
     """Name the blob of a version's weights."""
-    return Manifest(digest=latest.digest, size=latest.size)
+    return BlobRef(digest=latest.digest, size=latest.size)
 
 
 def check_size(what: str, size: int, most: int) -> None:
@@ -139,7 +139,7 @@ def check_size(what: str, size: int, most: int) -> None:
         raise TransferError(f"{what} of {size} bytes, at most {most}")
 
 
-def _check(what: str, data: Blob, manifest: Manifest) -> None:
+def _check(what: str, data: Blob, blob_ref: BlobRef) -> None:
     found = digest_of(data)
-    if found != manifest.digest:
-        raise TransferError(f"{what}: digest {found[:12]}…, announced as {manifest.digest[:12]}…")
+    if found != blob_ref.digest:
+        raise TransferError(f"{what}: digest {found[:12]}…, announced as {blob_ref.digest[:12]}…")

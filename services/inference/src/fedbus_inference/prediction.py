@@ -10,13 +10,13 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from fedbus.actions import Reply, ReplyTo
-from fedbus.answers import Ending, additions, normalized
+from fedbus.core.actions import Reply, ReplyTo
 from fedbus.errors import TrainingError, WireError
-from fedbus.layout import DTYPES, Array
-from fedbus.wire.answer_kinds import Answers as Meaning
-from fedbus.wire.limits import MAX_MESSAGE_BYTES
-from fedbus_inference.arrays import Spec, nested, raw, read
+from fedbus.frameworks.outputs import Ending, additions, normalized
+from fedbus.limits import MAX_MESSAGE_BYTES
+from fedbus.model.layout import DTYPES, Array
+from fedbus.wire.output_kinds import Answers as Meaning
+from fedbus_inference.arrays import InputSpec, nested, raw, read
 from fedbus_inference.encoding import Encoding, pack, unpack
 
 _PROPERTIES = 1024
@@ -30,7 +30,8 @@ Outputs: TypeAlias = Array | Mapping[str, Array]
 class Predictor(Protocol):
     """A model with its weights; used by one thread at a time.
 
-    It may have an attribute `ending`, a `fedbus.answers.Ending`: what its last operation is.
+    It may have an attribute `ending`, a `fedbus.frameworks.outputs.Ending`: what its last operation
+    is.
     """
 
     def predict(self, inputs: Array) -> Outputs:
@@ -52,17 +53,17 @@ class Served:
     """One version of a model, ready to answer.
 
     Attributes:
-        card: The digest of its card.
+        spec: The digest of its spec.
         weight: Bytes of its weights.
     """
 
     model: str
     version: int
-    spec: Spec
+    input_spec: InputSpec
     predictor: Predictor
     meaning: Meaning | None = None
     classes: tuple[str, ...] = ()
-    card: str = ""
+    spec: str = ""
     weight: int = 0
 
     @property
@@ -128,7 +129,7 @@ def answer(served: Served, requests: Sequence[Request], most: int) -> Answers:
     refusals: list[Reply] = []
     for request in requests:
         try:
-            asked.append(_read(request, served.spec, most))
+            asked.append(_read(request, served.input_spec, most))
         except WireError as error:
             refusals.append(_refused(served, request, str(error)))
     together = _together(served, asked, most) if len(asked) > 1 else None
@@ -137,19 +138,21 @@ def answer(served: Served, requests: Sequence[Request], most: int) -> Answers:
     return Answers(replies, len(refusals) + answers.refused, answers.failure)
 
 
-def _read(request: Request, spec: Spec, most: int) -> _Asked:
+def _read(request: Request, input_spec: InputSpec, most: int) -> _Asked:
     if len(request.payload) > MAX_MESSAGE_BYTES:
         raise WireError(f"a request of {len(request.payload)} bytes, at most {MAX_MESSAGE_BYTES}")
     if not request.payload:
         raise WireError(
             'the request is empty; a request is a map with "inputs"; this model takes '
-            + spec.wanted
+            + input_spec.wanted
         )
     match unpack(request.encoding, request.payload):
         case {"inputs": inputs}:
-            return _Asked(request, read(inputs, spec, most), isinstance(inputs, dict))
+            return _Asked(request, read(inputs, input_spec, most), isinstance(inputs, dict))
         case _:
-            raise WireError(f'a request is a map with "inputs"; this model takes {spec.wanted}')
+            raise WireError(
+                f'a request is a map with "inputs"; this model takes {input_spec.wanted}'
+            )
 
 
 def _together(served: Served, asked: list[_Asked], most: int) -> Answers | None:

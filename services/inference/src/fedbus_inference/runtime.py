@@ -6,16 +6,16 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from fedbus import plugins
-from fedbus.catalogue import FRAMEWORKS, LIGHTEST_FIRST
 from fedbus.errors import LayoutError, PluginError, SettingsError
 from fedbus.frameworks.installed import is_installed as is_installed_here
-from fedbus.frameworks.tflite_admission import TFLITE, Admission
-from fedbus.layout import Array, Layout
+from fedbus.frameworks.tflite.admission import TFLITE, Admission
+from fedbus.model.blob import Blob, check_update, decode
+from fedbus.model.layout import Array, Layout
 from fedbus.plugins import Predicts, RuntimeFactory, TrainerFactory
 from fedbus.text import listed
-from fedbus.training import Structure
-from fedbus.weights import Blob, check_update, decode
-from fedbus.wire.states import ModelCard
+from fedbus.training.options import FRAMEWORKS, LIGHTEST_FIRST
+from fedbus.training.params import Architecture
+from fedbus.wire.documents import ModelSpec
 from fedbus_inference.loading import Runtime
 from fedbus_inference.prediction import Predictor
 
@@ -32,7 +32,7 @@ def runtime_for(
     """Choose frameworks: `auto`, or the name of one runtime or trainer plug-in.
 
     `auto` takes only what we ship: which code of others may answer is for the settings to say, not
-    for a model's card. Of model plug-ins a card may name those that are `allowed`, as for
+    for a model's spec. Of model plug-ins a spec may name those that are `allowed`, as for
     `plugins.load`. `admission` decides which `.tflite` files are opened here.
 
     Raises:
@@ -66,8 +66,8 @@ def _factory(framework: str) -> Factory:
 
 def load(  # noqa: PLR0913 - what a version is made of, and what may make it
     framework: str,
-    card: ModelCard,
-    structure: Structure,
+    spec: ModelSpec,
+    architecture: Architecture,
     weights: Blob,
     spare: Predictor | None = None,
     *,
@@ -77,23 +77,23 @@ def load(  # noqa: PLR0913 - what a version is made of, and what may make it
 ) -> Predictor:
     """Rebuild a model and give it its weights; this imports the framework, so call it in a thread.
 
-    A `spare` model of the same card takes them instead. A `.tflite` file is opened if `admission`
+    A `spare` model of the same spec takes them instead. A `.tflite` file is opened if `admission`
     lets it pass.
 
     Raises:
         FedbusError: the framework does not load or cannot predict, the model is a plug-in that is
             not allowed here, its file is damaged, or the weights do not fit or are no numbers.
     """
-    layout = Layout.read(card.layout)
+    layout = Layout.read(spec.layout)
     arrays = decode(weights, layout, "plain")
     for name, array in arrays.items():
         _check_finite(name, array)
     if isinstance(spare, Predicts):
         spare.load(arrays)
         return spare
-    plugins.check_model(framework, structure, allowed)
-    with _admitted(framework, structure, layout, admission or Admission()):
-        trainer = factory(framework)(structure)
+    plugins.check_model(framework, architecture, allowed)
+    with _admitted(framework, architecture, layout, admission or Admission()):
+        trainer = factory(framework)(architecture)
         if not isinstance(trainer, Predicts):
             raise PluginError(f"trainers plug-in {framework!r} can train, and not predict")
         trainer.load(arrays)
@@ -101,9 +101,9 @@ def load(  # noqa: PLR0913 - what a version is made of, and what may make it
 
 
 def _admitted(
-    framework: str, structure: Structure, layout: Layout, admission: Admission
+    framework: str, architecture: Architecture, layout: Layout, admission: Admission
 ) -> AbstractContextManager[None]:
-    file = structure.get("blob")
+    file = architecture.get("blob")
     if framework != TFLITE or not isinstance(file, bytes):
         return nullcontext()
     return admission.using(admission.admit(file, layout))

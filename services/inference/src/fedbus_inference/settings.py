@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fedbus.runtime.settings import ServiceSettings
 from fedbus.scalars import IDENT
-from fedbus.settings import ServiceSettings
 from fedbus_inference.limits import Limits
 
 _DEFAULT = Limits()

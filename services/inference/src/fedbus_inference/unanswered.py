@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fedbus.actions import Note
+from fedbus.core.actions import Note
 
 EVERY_SECONDS = 60.0
 MAX_NOTED_REQUESTS = 64

@@ -1,10 +1,10 @@
 """Wire the repository to its doors."""
 
-from fedbus import service
-from fedbus.node import Identity
+from fedbus.runtime import service
+from fedbus.runtime.node import Identity
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.settings import RepositorySettings
-from fedbus_repository.sqlite import SqliteStore
+from fedbus_repository.stores.sqlite.store import SqliteStore
 
 
 def build(settings: RepositorySettings, identity: Identity) -> service.Built:

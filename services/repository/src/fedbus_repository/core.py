@@ -8,7 +8,7 @@ the asker asks again.
 from collections.abc import Iterator
 from typing import Any
 
-from fedbus.actions import (
+from fedbus.core.actions import (
     Action,
     Connected,
     Event,
@@ -20,6 +20,7 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
+from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import (
     Commit,
     EndJob,
@@ -35,17 +36,16 @@ from fedbus.wire.messages import (
     StoreScore,
     TakeLease,
 )
-from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
-from fedbus_repository.cards import Cards
-from fedbus_repository.catalog import Catalog
-from fedbus_repository.commits import Commits
-from fedbus_repository.errands import Errands
-from fedbus_repository.jobs import Jobs
+from fedbus_repository.handlers.catalog import Catalog
+from fedbus_repository.handlers.commits import Commits
+from fedbus_repository.handlers.jobs import Jobs
+from fedbus_repository.handlers.leases import Leases
+from fedbus_repository.handlers.model_specs import Specs
+from fedbus_repository.handlers.pushes import Pushes
 from fedbus_repository.keys import AnnouncementTimer, RequestRun, UploadFetch
-from fedbus_repository.leases import Leases
-from fedbus_repository.pushes import Pushes
-from fedbus_repository.store import Store
+from fedbus_repository.requests import Errands
+from fedbus_repository.stores.base import Store
 
 ANNOUNCE_SECONDS = 60.0
 
@@ -59,10 +59,10 @@ class RepositoryCore:
         self._errands = Errands()
         self._catalog = Catalog(name, store, self._errands)
         self._leases = Leases(store, self._errands, lease_seconds)
-        cards = Cards(store)
-        self._jobs = Jobs(store, self._errands, self._catalog, cards, lease_seconds)
-        self._commits = Commits(store, self._errands, self._catalog, cards)
-        self._pushes = Pushes(store, self._errands, self._catalog, cards)
+        specs = Specs(store)
+        self._jobs = Jobs(store, self._errands, self._catalog, specs, lease_seconds)
+        self._commits = Commits(store, self._errands, self._catalog, specs)
+        self._pushes = Pushes(store, self._errands, self._catalog, specs)
 
     def facts(self) -> AgentFacts | None:
         """Only agents announce facts."""

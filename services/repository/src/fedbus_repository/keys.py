@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from fedbus.keys import Key
+from fedbus.core.keys import Key
 
 
 @dataclass(frozen=True, slots=True)

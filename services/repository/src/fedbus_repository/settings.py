@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fedbus.settings import ServiceSettings
+from fedbus.runtime.settings import ServiceSettings
 
 
 class RepositorySettings(ServiceSettings):

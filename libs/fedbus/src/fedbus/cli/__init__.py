@@ -11,7 +11,7 @@ logs       what services say, with log_lines: in one order, for people
 accounts   what a Mosquitto for a fleet reads: accounts, rules, passwords
 client     foreign requests and retained topics on one connection
 errands    models pushed, listed, shown and pulled: a small core in a real node
-card       a model card and its files on disk
+spec       a model spec and its files on disk
 archive    weights kept in a file
 watching   a job's progress: a bar on a terminal, lines elsewhere
 show       tables, JSON, units

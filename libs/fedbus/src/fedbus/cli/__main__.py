@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from fedbus.cli.ending import ENDING, INTERRUPTED, TERMINATED, leave
+from fedbus.cli.signals import ENDING, INTERRUPTED, TERMINATED, leave
 
 
 def main() -> NoReturn:

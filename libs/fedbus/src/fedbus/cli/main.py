@@ -11,29 +11,28 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fedbus.cli import (
+from fedbus.cli import exit_codes, stale_login
+from fedbus.cli.commands import (
     accounts,
     agents,
     clusters,
     data,
     demo,
-    exits,
-    inference,
-    jobs,
+    infer,
+    job,
     logs,
     models,
     plugins,
-    show,
-    simulation,
-    stale,
+    simulate,
     up,
 )
-from fedbus.cli.anywhere import moved_to_front
-from fedbus.cli.outlet import flush_stdout, open_stdout
+from fedbus.cli.inputs.global_options import moved_to_front
+from fedbus.cli.output import display
+from fedbus.cli.output.stdout import flush_stdout, open_stdout
 from fedbus.client.address import Where, where
 from fedbus.errors import FedbusError
-from fedbus.setting_names import unknown_settings
-from fedbus.wire.jobfile.faults import nearest
+from fedbus.jobs.faults import nearest
+from fedbus.runtime.setting_names import unknown_settings
 
 
 class Commands(TyperGroup):
@@ -53,7 +52,7 @@ class Commands(TyperGroup):
             error.message = _one_sentence(error.message)
             raise
         except KeyboardInterrupt:
-            raise typer.Exit(exits.INTERRUPTED) from None
+            raise typer.Exit(exit_codes.INTERRUPTED) from None
 
 
 def _one_sentence(message: str) -> str:
@@ -71,10 +70,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     # Boxes are for terminals; what is piped begins with its first word.
     rich_markup_mode="rich" if sys.__stdout__ and sys.__stdout__.isatty() else None,
-    epilog=exits.TABLE,
+    epilog=exit_codes.TABLE,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(jobs.app, name="job")
+app.add_typer(job.app, name="job")
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(plugins.app, name="plugins")
@@ -85,9 +84,9 @@ app.command("logs")(logs.logs)
 app.command("env")(clusters.env)
 app.command("accounts")(accounts.accounts)
 app.command("agents")(agents.agents)
-app.command("infer")(inference.infer)
+app.command("infer")(infer.infer)
 app.command("demo")(demo.demo)
-app.command("simulate")(simulation.simulate)
+app.command("simulate")(simulate.simulate)
 
 
 def _print_version(wanted: bool) -> None:
@@ -126,11 +125,11 @@ def main(
     the other commands find it by themselves.
     """
     for unknown in unknown_settings(os.environ):
-        show.warn(str(unknown))
+        display.warn(str(unknown))
     environ = {**os.environ, **({"FEDBUS_BROKER": broker} if broker else {})}
 
     def find() -> Where:
-        return where(environ, cluster.resolve() if cluster and not broker else None, show.note)
+        return where(environ, cluster.resolve() if cluster and not broker else None, display.note)
 
     ctx.obj = find
 
@@ -142,7 +141,7 @@ def run() -> int | str | None:
         code = _code_of_app()
         flush_stdout()
     except BrokenPipeError:
-        return exits.FAILED
+        return exit_codes.FAILED
     except FedbusError as error:
         return _complain(error)
     return code
@@ -153,10 +152,10 @@ def _code_of_app() -> int | str | None:
         app()
     except SystemExit as end:
         return end.code
-    return exits.OK
+    return exit_codes.OK
 
 
 def _complain(error: FedbusError) -> int:
     with suppress(OSError):  # the exit code says it still
-        show.err().print(f"fedbus: {error}{stale.hint(error, os.environ)}")
-    return exits.code_of(error)
+        display.err().print(f"fedbus: {error}{stale_login.hint(error, os.environ)}")
+    return exit_codes.code_of(error)

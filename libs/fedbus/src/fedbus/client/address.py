@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedbus.bus.base import BrokerAddress
-from fedbus.client.errors import Unreachable
-from fedbus.cluster import place
-from fedbus.cluster.place import Place
+from fedbus.client.failures import Unreachable
+from fedbus.cluster import registry
+from fedbus.cluster.registry import Place
 from fedbus.errors import SettingsError
+from fedbus.mqtt.bus import BrokerAddress
+from fedbus.runtime.settings import ServiceSettings, settings_from
 from fedbus.scalars import IDENT
-from fedbus.settings import ServiceSettings, settings_from
 from fedbus.wire import topics
 from fedbus.wire.values import ROLES
 
@@ -53,7 +53,7 @@ def where(
         settings = settings_from(said, ServiceSettings)
         address = settings.address()
         return Where(address, node_of(address.username), settings.root)
-    found = place.find(home, tell)
+    found = registry.find(home, tell)
     if found is None:
         raise Unreachable(nowhere(home))
     return at_cluster(found)
@@ -66,7 +66,7 @@ def at_cluster(found: Place) -> Where:
 
 def nowhere(home: Path | None) -> str:
     """Say that no cluster runs there, and what to do about it."""
-    homes = [one.home for one in place.running()]
+    homes = [one.home for one in registry.running()]
     if home is None:
         return f"no cluster runs on this machine; {HOW}"
     if homes:

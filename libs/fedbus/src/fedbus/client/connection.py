@@ -13,21 +13,21 @@ from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
 
-from fedbus import clock
-from fedbus.bus import mqtt
-from fedbus.bus.base import Bus, Packet
 from fedbus.client.address import Where
-from fedbus.client.errors import Unreachable
+from fedbus.client.failures import Unreachable
 from fedbus.client.groups import one_error
 from fedbus.client.repository import Errand
+from fedbus.core import clock
 from fedbus.errors import FedbusError, WireError
+from fedbus.mqtt import client as mqtt
+from fedbus.mqtt.bus import Bus, Packet
 from fedbus.wire import codec
-from fedbus.wire.states import NodeState
+from fedbus.wire.documents import NodeState
 from fedbus.wire.topics import NODE_STATE, REPLIES
 from fedbus.wire.values import role_of
 
 if TYPE_CHECKING:
-    from fedbus.shell import Shell
+    from fedbus.runtime.shell import Shell
 
 PATIENCE_SECONDS = 15.0
 REPEAT_SECONDS = 2.0
@@ -202,8 +202,8 @@ async def run(where: Where, errand: Errand[R]) -> R:
     """
     import structlog
 
-    from fedbus.node import Identity, Node
-    from fedbus.shell import Shell
+    from fedbus.runtime.node import Identity, Node
+    from fedbus.runtime.shell import Shell
 
     # A node's notes are for a service's log; a command says itself what a person should know.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

@@ -1,15 +1,15 @@
-"""What a pushed model answers: what a person says of it, its card, or what it shows itself."""
+"""What a pushed model answers: what a person says of it, its spec, or what it shows itself."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedbus.answers import MEANINGS, check_answers, check_classes
 from fedbus.errors import SettingsError
-from fedbus.exported import Seen
-from fedbus.wire.limits import MAX_WORD_CHARACTERS
-from fedbus.wire.states import ModelCard
+from fedbus.frameworks.exported import Seen
+from fedbus.frameworks.outputs import MEANINGS, check_answers, check_classes
+from fedbus.limits import MAX_WORD_CHARACTERS
+from fedbus.wire.documents import ModelSpec
 
 _SHOWN = 10
 
@@ -26,7 +26,7 @@ SAYS_NOTHING = Stated()
 
 
 def row_of(stated: object) -> tuple[int, ...] | None:
-    """Read the shape of a row from a card's `input`; None where it does not say."""
+    """Read the shape of a row from a spec's `input`; None where it does not say."""
     match stated:
         case {"shape": list(size)} | {"data_types": {"image": {"size": list(size)}}}:
             pass
@@ -39,33 +39,34 @@ def row_of(stated: object) -> tuple[int, ...] | None:
     return tuple(size) if all(type(n) is int and n > 0 for n in size) else None
 
 
-def settle(card: dict[str, Any], seen: Seen, said: Stated) -> None:
-    """Put what the model answers and its classes' names into its card.
+def settle(spec: dict[str, Any], seen: Seen, said: Stated) -> None:
+    """Put what the model answers and its classes' names into its spec.
 
-    A person's word goes before the card's, the card's before what was seen. A structure that says
-    `answers` itself speaks for the card.
+    A person's word goes before the spec's, the spec's before what was seen. An architecture that
+    says
+    `answers` itself speaks for the spec.
 
     Raises:
         SettingsError: the words do not fit the model.
     """
-    of_structures = [
-        structure.pop("answers")
-        for structure in card["structures"].values()
-        if "answers" in structure
+    of_architectures = [
+        architecture.pop("answers")
+        for architecture in spec["architectures"].values()
+        if "answers" in architecture
     ]
     if said.answers is not None:
-        card["answers"] = check_answers(said.answers, seen.output)
-    elif card.get("answers") is None:
-        card["answers"] = of_structures[0] if of_structures else seen.answers
+        spec["answers"] = check_answers(said.answers, seen.output)
+    elif spec.get("answers") is None:
+        spec["answers"] = of_architectures[0] if of_architectures else seen.answers
     if said.classes:
-        card["classes"] = list(said.classes)
-    if classes := card.get("classes"):
-        check_classes(card["answers"], list(map(str, classes)), seen.output)
+        spec["classes"] = list(said.classes)
+    if classes := spec.get("classes"):
+        check_classes(spec["answers"], list(map(str, classes)), seen.output)
 
 
-def same_outputs(card: ModelCard, before: ModelCard) -> bool:
+def same_outputs(spec: ModelSpec, before: ModelSpec) -> bool:
     """Tell whether names of an earlier version's outputs go with those of this one as well."""
-    return (card.answers, card.layout) == (before.answers, before.layout)
+    return (spec.answers, spec.layout) == (before.answers, before.layout)
 
 
 def read_classes(said: str | None) -> tuple[str, ...]:
@@ -98,17 +99,17 @@ def read_classes(said: str | None) -> tuple[str, ...]:
     return names
 
 
-def names_of(card: ModelCard) -> str:
+def names_of(spec: ModelSpec) -> str:
     """Say what a model's classes are called, the first ten of them."""
-    more = len(card.classes) - _SHOWN
-    return ", ".join(card.classes[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(spec.classes) - _SHOWN
+    return ", ".join(spec.classes[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def sentence_of(card: ModelCard, *, derived: bool = False) -> str:
+def sentence_of(spec: ModelSpec, *, derived: bool = False) -> str:
     """Say what a model answers: `classes: cat, dog`."""
-    said: str = card.answers or "as its framework does; --answers says what that means"
-    if card.classes:
-        said = f"{said}: {names_of(card)}"
-    if derived and card.answers is not None:
-        said += f" ({MEANINGS[card.answers]}; --answers says otherwise)"
+    said: str = spec.answers or "as its framework does; --answers says what that means"
+    if spec.classes:
+        said = f"{said}: {names_of(spec)}"
+    if derived and spec.answers is not None:
+        said += f" ({MEANINGS[spec.answers]}; --answers says otherwise)"
     return said

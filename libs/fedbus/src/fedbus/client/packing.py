@@ -1,15 +1,17 @@
-"""A model on disk: its card, the files the card names, its weights.
+"""A model on disk: its spec, the files the spec names, its weights.
 
-A card is JSON as `fedbus.wire.states.ModelCard` has it. Where a framework's structure needs a file,
+A spec is JSON as `fedbus.wire.documents.ModelSpec` has it. Where a framework's architecture needs a
+file,
 `"blob"` names it, by its name or by its content:
 
     {"model": "digits",
      "layout": [{"name": "layers.0.weight", "shape": [64, 32], "dtype": "float32"}, …],
-     "structures": {"tflite": {"blob": "digits.tflite"}, "torch": {"name": "mlp", "config": {…}}}}
+     "architectures": {"tflite": {"blob": "digits.tflite"},
+                       "torch": {"name": "mlp", "config": {…}}}}
 
 `answers` says what the model answers and `classes` what its outputs are called; without `answers`
-the model is asked. A name is a file beside the card. `{"digest": blake3, "size": bytes}` is
-whichever file beside the card has that content. `layout` may be left out: the weights then say what
+the model is asked. A name is a file beside the spec. `{"digest": blake3, "size": bytes}` is
+whichever file beside the spec has that content. `layout` may be left out: the weights then say what
 it is.
 """
 
@@ -21,25 +23,26 @@ from typing import Any
 
 import numpy as np
 
-from fedbus import plugins, weight_files
+from fedbus import plugins
 from fedbus.client.model_outputs import SAYS_NOTHING, Stated, row_of, settle
 from fedbus.client.tflite_check import check_files
-from fedbus.digests import digest_of
+from fedbus.digest import digest_of
 from fedbus.errors import FedbusError, LayoutError, SettingsError, WireError
-from fedbus.exported import look
-from fedbus.layout import Layout, Role, Weights
+from fedbus.frameworks.exported import look
+from fedbus.model import weight_files
+from fedbus.model.blob import encode
+from fedbus.model.layout import Layout, Role, Weights
 from fedbus.plugins import Trainer
-from fedbus.weights import encode
 from fedbus.wire import codec
+from fedbus.wire.documents import ModelSpec
 from fedbus.wire.json_reader import read_json
 from fedbus.wire.messages import PushModel
-from fedbus.wire.states import ModelCard
-from fedbus.wire.values import manifest_of
+from fedbus.wire.values import blob_ref_of
 
 _TFLITE = b"TFL3"
 """At byte 4 of every such file."""
 _TAKEN = (
-    'given is a card, JSON, which names its .tflite file as "structures": {"tflite": {"blob": '
+    'given is a spec, JSON, which names its .tflite file as "architectures": {"tflite": {"blob": '
     '"FILE.tflite"}}, or package.module:factory, code that makes a Keras or torch model'
 )
 
@@ -58,61 +61,63 @@ class PackedModel:
     blobs: Mapping[str, bytes | bytearray]
     warnings: tuple[str, ...] = ()
 
-    def card(self) -> ModelCard:
-        """Read the card again, as everybody else will."""
-        return codec.from_json(ModelCard, bytes(self.blobs[self.push.card.digest]))
+    def spec(self) -> ModelSpec:
+        """Read the spec again, as everybody else will."""
+        return codec.from_json(ModelSpec, bytes(self.blobs[self.push.spec.digest]))
 
     def with_classes(self, classes: tuple[str, ...]) -> "PackedModel":
-        """Pack it again with these names of classes in its card."""
-        blobs = {name: blob for name, blob in self.blobs.items() if name != self.push.card.digest}
-        card_blob = codec.to_json(replace(self.card(), classes=classes))
-        card = manifest_of(card_blob)
+        """Pack it again with these names of classes in its spec."""
+        blobs = {name: blob for name, blob in self.blobs.items() if name != self.push.spec.digest}
+        spec_blob = codec.to_json(replace(self.spec(), classes=classes))
+        spec = blob_ref_of(spec_blob)
         return replace(
-            self, push=replace(self.push, card=card), blobs={**blobs, card.digest: card_blob}
+            self, push=replace(self.push, spec=spec), blobs={**blobs, spec.digest: spec_blob}
         )
 
 
 def read_model(
-    card_file: Path, weights_file: Path | None = None, said: Stated = SAYS_NOTHING
+    spec_file: Path, weights_file: Path | None = None, said: Stated = SAYS_NOTHING
 ) -> PackedModel:
-    """Read a card, its files, and weights from an .npz file or, without one, a framework's first.
+    """Read a spec, its files, and weights from an .npz file or, without one, a framework's first.
 
     Raises:
         SettingsError: a file is missing, or is not what it should be.
-        FedbusError: the weights do not fit the card's layout.
+        FedbusError: the weights do not fit the spec's layout.
     """
     try:
-        data = card_file.read_bytes()
+        data = spec_file.read_bytes()
         if data[4:8] == _TFLITE:
-            raise SettingsError(f"{card_file}: a .tflite file, not a model card; {_TAKEN}")
+            raise SettingsError(f"{spec_file}: a .tflite file, not a model spec; {_TAKEN}")
         plain = read_json(data)
     except OSError as error:
         raise SettingsError(
-            f"{card_file}: {error.strerror}; a model card, JSON, or package.module:factory belongs "
+            f"{spec_file}: {error.strerror}; a model spec, JSON, or package.module:factory belongs "
             "there"
         ) from error
     except WireError as error:
-        raise SettingsError(f"{card_file}: not a model card: {error}; {_TAKEN}") from error
-    return pack(plain, card_file.parent, weights_file, said)
+        raise SettingsError(f"{spec_file}: not a model spec: {error}; {_TAKEN}") from error
+    return pack(plain, spec_file.parent, weights_file, said)
 
 
 def pack(
-    plain: Any,  # noqa: ANN401 - a card as JSON gives it
+    plain: Any,  # noqa: ANN401 - a spec as JSON gives it
     folder: Path,
     weights_file: Path | None = None,
     said: Stated = SAYS_NOTHING,
 ) -> PackedModel:
-    """Pack a card as it was read, with the files of a folder; `said` goes before what it says."""
-    structures = plain.get("structures") if isinstance(plain, dict) else None
-    if not isinstance(structures, dict) or not all(
-        isinstance(s, dict) for s in structures.values()
+    """Pack a spec as it was read, with the files of a folder; `said` goes before what it says."""
+    architectures = plain.get("architectures") if isinstance(plain, dict) else None
+    if not isinstance(architectures, dict) or not all(
+        isinstance(s, dict) for s in architectures.values()
     ):
-        raise SettingsError("a model card is an object with model, layout and structures")
+        raise SettingsError("a model spec is an object with model, layout and architectures")
     files: dict[str, bytes] = {}
-    for name, structure in structures.items():
-        if "blob" in structure:
-            structure["blob"] = _file_of(structure["blob"], folder, files, f"structures.{name}")
-    trainer, reasons = _trainer(structures, files)
+    for name, architecture in architectures.items():
+        if "blob" in architecture:
+            architecture["blob"] = _file_of(
+                architecture["blob"], folder, files, f"architectures.{name}"
+            )
+    trainer, reasons = _trainer(architectures, files)
     settle(plain, look(trainer, row_of(plain.get("input"))), said)
     weights = read_weights(weights_file) if weights_file else _initial(trainer, reasons)
     roles: Mapping[str, Role] = {}
@@ -129,27 +134,27 @@ def packed(
     files: Mapping[str, bytes],
     roles: Mapping[str, Role] | None = None,
 ) -> PackedModel:
-    """Pack a card with its weights, which give it a layout if it has none, and its files."""
+    """Pack a spec with its weights, which give it a layout if it has none, and its files."""
     if "layout" not in plain:
         plain["layout"] = [
             {"name": t.name, "shape": t.shape, "dtype": t.dtype, "role": t.role}
             for t in Layout.of(weights, roles).tensors
         ]
-    card = codec.from_json(ModelCard, json.dumps(plain).encode())
-    card_blob = codec.to_json(card)
-    layout = Layout.read(card.layout)
+    spec = codec.from_json(ModelSpec, json.dumps(plain).encode())
+    spec_blob = codec.to_json(spec)
+    layout = Layout.read(spec.layout)
     for name, array in weights.items():
         _check_finite(name, array)
     weights_blob = encode(weights, layout)
-    warning = check_files(card.structures, files, layout)
-    manifests = {"card": manifest_of(card_blob), "weights": manifest_of(weights_blob)}
+    warning = check_files(spec.architectures, files, layout)
+    blob_refs = {"spec": blob_ref_of(spec_blob), "weights": blob_ref_of(weights_blob)}
     blobs: dict[str, bytes | bytearray] = {
         **files,
-        manifests["card"].digest: card_blob,
-        manifests["weights"].digest: weights_blob,
+        blob_refs["spec"].digest: spec_blob,
+        blob_refs["weights"].digest: weights_blob,
     }
     push = PushModel(
-        model=card.model, card=manifests["card"], weights=manifests["weights"], reset=False
+        model=spec.model, spec=blob_refs["spec"], weights=blob_refs["weights"], reset=False
     )
     return PackedModel(push, blobs, (warning,) if warning else ())
 
@@ -177,7 +182,7 @@ def _file_of(named: object, folder: Path, files: dict[str, bytes], where: str) -
         case str(name):
             path = folder / name
             if path.parent != folder or not path.is_file():
-                raise SettingsError(f"{where}.blob: no file {name!r} beside the card in {folder}")
+                raise SettingsError(f"{where}.blob: no file {name!r} beside the spec in {folder}")
             data = path.read_bytes()
         case {"digest": str(digest), "size": int(size)}:
             found = (
@@ -193,10 +198,10 @@ def _file_of(named: object, folder: Path, files: dict[str, bytes], where: str) -
                     f"{_others(folder, where)}"
                 )
         case _:
-            raise SettingsError(f"{where}.blob: name a file beside the card")
-    manifest = manifest_of(data)
-    files[manifest.digest] = data
-    return {"digest": manifest.digest, "size": manifest.size}
+            raise SettingsError(f"{where}.blob: name a file beside the spec")
+    blob_ref = blob_ref_of(data)
+    files[blob_ref.digest] = data
+    return {"digest": blob_ref.digest, "size": blob_ref.size}
 
 
 def _others(folder: Path, where: str) -> str:
@@ -208,15 +213,15 @@ def _others(folder: Path, where: str) -> str:
 
 
 def _trainer(
-    structures: Mapping[str, Any], files: Mapping[str, bytes]
+    architectures: Mapping[str, Any], files: Mapping[str, bytes]
 ) -> tuple[Trainer | None, list[str]]:
     """Make the model's trainer in the first framework that is installed here; else tell why not."""
-    check_files(structures, files)  # before native code of this process opens one
+    check_files(architectures, files)  # before native code of this process opens one
     reasons: list[str] = []
-    for name, structure in structures.items():
+    for name, architecture in architectures.items():
         ready = {
             key: files[value["digest"]] if key == "blob" else value
-            for key, value in structure.items()
+            for key, value in architecture.items()
         }
         try:
             return plugins.load("trainers", name)(ready), reasons
@@ -229,7 +234,7 @@ def _initial(trainer: Trainer | None, reasons: Sequence[str]) -> Weights:
     """Have a framework make the model's first weights."""
     if trainer is not None:
         return trainer.initial()
-    why = "; ".join(reasons) or "the card names no structure"
+    why = "; ".join(reasons) or "the spec names no architecture"
     raise SettingsError(
         f"no framework here can make first weights ({why}); `fedbus models push --weights "
         "FILE.npz` takes them from a file"

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from fedbus.actions import (
+from fedbus.blobs.spool import Spool, Spools
+from fedbus.client.failures import Failed, Refused, Unreachable
+from fedbus.core.actions import (
     Action,
     Ask,
     Cancel,
@@ -25,13 +27,11 @@ from fedbus.actions import (
     WakeAt,
     Woke,
 )
-from fedbus.client.errors import Failed, Refused, Unreachable
-from fedbus.keys import Key
-from fedbus.spool import Spool, Spools
+from fedbus.core.keys import Key
+from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import PushModel, RequestRefused
-from fedbus.wire.states import AgentFacts
 from fedbus.wire.topics import Topic
-from fedbus.wire.values import Manifest, Reference
+from fedbus.wire.values import BlobLocation, BlobRef
 
 if TYPE_CHECKING:
     from fedbus.errors import FedbusError
@@ -192,7 +192,7 @@ class Push(Question[R]):
 class Pull(Errand[dict[str, Spool]]):
     """Fetch blobs, and check that they are what they are called."""
 
-    def __init__(self, source: str, blobs: tuple[Manifest, ...], spools: Spools) -> None:
+    def __init__(self, source: str, blobs: tuple[BlobRef, ...], spools: Spools) -> None:
         super().__init__(source)
         self._blobs = {blob.digest: blob for blob in blobs}
         self._spools = spools
@@ -202,7 +202,7 @@ class Pull(Errand[dict[str, Spool]]):
         """Fetch all."""
         for blob in self._blobs.values():
             sink = _Counted(self._spools.make(blob.size), self.lives)
-            yield Fetch(BlobFetch(blob.digest), Reference(manifest=blob, source=self.to), sink)
+            yield Fetch(BlobFetch(blob.digest), BlobLocation(blob_ref=blob, source=self.to), sink)
 
     def go_on(self, event: Event) -> Iterator[Action]:
         """Check what has come."""

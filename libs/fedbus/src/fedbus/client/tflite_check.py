@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedbus.errors import PluginError, TrainingError
-from fedbus.frameworks.tflite_admission import TFLITE, Admission
-from fedbus.layout import Layout
+from fedbus.frameworks.tflite.admission import TFLITE, Admission
+from fedbus.model.layout import Layout
 
 
 def check_files(
-    structures: Mapping[str, Any], files: Mapping[str, bytes], layout: Layout | None = None
+    architectures: Mapping[str, Any], files: Mapping[str, bytes], layout: Layout | None = None
 ) -> str:
     """Verify the `.tflite` file of a model, and run it once in a child process.
 
@@ -18,14 +18,14 @@ def check_files(
         otherwise.
 
     Args:
-        structures: The card's, with manifests as `blob`.
+        architectures: The spec's, with blob_refs as `blob`.
         files: By digest.
-        layout: The card's, once it is known.
+        layout: The spec's, once it is known.
 
     Raises:
         TrainingError: it is damaged, does not run, does not train, or does not fit the layout.
     """
-    match structures.get(TFLITE):
+    match architectures.get(TFLITE):
         case {"blob": {"digest": str(digest)}}:
             pass
         case _:
@@ -33,7 +33,7 @@ def check_files(
     try:
         Admission().admit(files[digest], layout)
     except TrainingError as error:
-        raise TrainingError(f"structures.{TFLITE}.blob: {error}") from error
+        raise TrainingError(f"architectures.{TFLITE}.blob: {error}") from error
     except PluginError as error:
         return f"the .tflite file is whole, and was not run here: {error}"
     return ""

@@ -14,17 +14,17 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from fedbus import clock
-from fedbus.bus.base import BrokerAddress
-from fedbus.bus.broker import LocalBroker, PortTaken, free_port
-from fedbus.cluster import kept, ports, shards
-from fedbus.cluster.kept import Kept
+from fedbus.cluster import partitions, ports, saved_state
+from fedbus.cluster.backoff import Restarts
 from fedbus.cluster.members import SWEEPER, USER, ClusterPlan, Member, accounts, members, rules
-from fedbus.cluster.place import Place
 from fedbus.cluster.ports import HOST
 from fedbus.cluster.process import Process, cause_of, tied
-from fedbus.cluster.restarts import Restarts
+from fedbus.cluster.registry import Place
+from fedbus.cluster.saved_state import Kept
+from fedbus.core import clock
 from fedbus.errors import BusError, StoreError
+from fedbus.mqtt.bus import BrokerAddress
+from fedbus.mqtt.mosquitto import LocalBroker, PortTaken, free_port
 from fedbus.wire.values import role_of
 
 USUAL_AGENTS = 8
@@ -70,10 +70,10 @@ class LocalCluster:
         if plan.data is None:
             names = [str(number) for number in range(1, (plan.agents or USUAL_AGENTS) + 1)]
         else:
-            names = shards.shard_names(plan.data, plan.agents)
+            names = partitions.shard_names(plan.data, plan.agents)
         self._data = plan.data or plan.home / "data"
         self.members = members(plan, names, self._data)
-        self._kept = kept.read(plan.home)
+        self._kept = saved_state.read(plan.home)
         nodes = [member.node for member in self.members]
         self.passwords = accounts(plan, nodes, self._kept.passwords)
         self.broker = LocalBroker(
@@ -152,7 +152,7 @@ class LocalCluster:
             )
         words = {**self._kept.passwords, **self.passwords}
         doors = {**self._kept.http, **self.http}
-        kept.write(self.plan.home, Kept(port=self.broker.port, passwords=words, http=doors))
+        saved_state.write(self.plan.home, Kept(port=self.broker.port, passwords=words, http=doors))
 
     def _claim_port(self) -> None:
         """Only a broker that listens holds its port; until then another cluster may take it."""
@@ -190,7 +190,7 @@ class LocalCluster:
         self.changed()
         if self.plan.data is None:
             names = len(agents) - 1
-            await asyncio.to_thread(shards.write_digits, self._data, names, self.plan.split)
+            await asyncio.to_thread(partitions.write_digits, self._data, names, self.plan.split)
         for process in agents:
             process.start(clock.monotonic())
         self.changed()

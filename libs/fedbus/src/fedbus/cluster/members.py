@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from fedbus.bus.base import BrokerAddress
-from fedbus.bus.broker_files import new_password
+from fedbus.mqtt.bus import BrokerAddress
+from fedbus.mqtt.mosquitto_config import new_password
 from fedbus.wire.topics import NODE_STATE, ROOT, Access, access_rules, wildcard
 
 EVALUATOR = "evaluator"

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import psutil
 
-from fedbus.bus.broker import free_port
-from fedbus.cluster import place
+from fedbus.cluster import registry
+from fedbus.mqtt.mosquitto import free_port
 
 HOST = "127.0.0.1"
 USUAL_PORT = 1883
@@ -15,7 +15,7 @@ USUAL_PORT = 1883
 
 def owner_of(port: int) -> str:
     """Name who listens on a port here: a cluster of this user's, a process, or somebody else."""
-    for one in place.running():
+    for one in registry.running():
         if one.address.port == port:
             return f"the cluster in {one.home}"
     with suppress(psutil.Error, OSError):

@@ -7,17 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fedbus.bus.base import BrokerAddress
-from fedbus.cluster import tether
+from fedbus.cluster import die_with_parent
+from fedbus.cluster.backoff import Restarts
 from fedbus.cluster.members import Member, broker_of
-from fedbus.cluster.restarts import Restarts
+from fedbus.mqtt.bus import BrokerAddress
 
 LAST_WORDS = 15
 
 
 def tied() -> list[str]:
     """The words before a program that let it die with this process."""
-    return [sys.executable, "-I", "-S", tether.__file__, str(os.getpid())]
+    return [sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid())]
 
 
 class Process:

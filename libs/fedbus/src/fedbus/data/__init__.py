@@ -4,7 +4,7 @@ from typing import Any
 
 from fedbus.data.dataset import SHUFFLED_BYTES, Batch, Change, Dataset, of, shuffled
 from fedbus.data.format import Field, Format, format_of
-from fedbus.data.loaders.shards import npz
+from fedbus.data.loaders.npz_rows import npz
 
 __all__ = [
     "SHUFFLED_BYTES",

@@ -5,10 +5,10 @@ from itertools import islice
 
 import numpy as np
 
-from fedbus.data.about import NOTHING, About
+from fedbus.data.description import NOTHING, About
 from fedbus.errors import Stopped, TrainingError
-from fedbus.layout import Array
-from fedbus.training import TrainingParams
+from fedbus.model.layout import Array
+from fedbus.training.params import TrainingParams
 
 Batch = tuple[Array, Array]
 """Inputs (rows, …) and truths (rows, …)."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.data.split import deal, hold_out
-from fedbus.data.split.named import DEFAULT, named
+from fedbus.data.partition import deal, hold_out
+from fedbus.data.partition.spec import DEFAULT, named
 
 SEED = 20
 """The split of the demo."""

@@ -16,11 +16,11 @@ import numpy as np
 
 from fedbus.data.dataset import Batch, Dataset
 from fedbus.errors import TrainingError
-from fedbus.layout import Array
+from fedbus.limits import MAX_DIMENSIONS
+from fedbus.model.layout import Array
 from fedbus.rounding import beside
 from fedbus.text import listed
 from fedbus.wire.announced_names import MAX_NAME_CHARACTERS, names_of, plain_names
-from fedbus.wire.limits import MAX_DIMENSIONS
 
 Kind = Literal["image", "numerical", "categorical"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)

@@ -1,6 +1,6 @@
-"""Input of a model, as its card states it: the one reader of a card's `input`. Pure.
+"""Input of a model, as its spec states it: the one reader of a spec's `input`. Pure.
 
-A card states its rows as `{"shape": [64], "dtype": "float32"}` or in aerOS's notation,
+A spec states its rows as `{"shape": [64], "dtype": "float32"}` or in aerOS's notation,
 `{"data_types": {"numerical": {"size": [64]}}}`, either of them at the top or under `x`.
 """
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from fedbus.data.format import DTYPES, Field, Kind, read_field
 from fedbus.errors import TrainingError, WireError
+from fedbus.limits import MAX_DIMENSIONS
 from fedbus.text import listed
-from fedbus.wire.limits import MAX_DIMENSIONS
 
 _IMAGE_DIMENSIONS = 3
 _SHOWN_CHARACTERS = 60
@@ -19,10 +19,10 @@ _SHOWN_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInput:
-    """What a card states of its model's input.
+    """What a spec states of its model's input.
 
     Attributes:
-        row: Format of one row; None where the card does not state it.
+        row: Format of one row; None where the spec does not state it.
         dtype: The dtype of the arrays that the model takes, by numpy's name.
         normalized: Whether all numbers must lie between -1 and 1.
     """
@@ -33,7 +33,7 @@ class ModelInput:
 
 
 def read_input(stated: Mapping[str, Any]) -> ModelInput:
-    """Read a card's `input`; what it leaves out is not checked.
+    """Read a spec's `input`; what it leaves out is not checked.
 
     Raises:
         WireError: names the key, what it holds, and what was expected.

@@ -1,4 +1,4 @@
-"""The digits model, its card and a job for it: `digits.tflite`, `model.json`, `job.json`.
+"""The digits model, its spec and a job for it: `digits.tflite`, `model.json`, `job.json`.
 
 `examples/digits/build_model.py` writes the first two.
 """

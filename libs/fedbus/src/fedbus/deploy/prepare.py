@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 
 from fedbus.atomic_write import open_atomic
-from fedbus.bus.broker_files import acl_file, new_password, password_file
 from fedbus.data.digits import SEED, digits
-from fedbus.data.split import dirichlet, hold_out
+from fedbus.data.partition import dirichlet, hold_out
 from fedbus.errors import FedbusError
-from fedbus.layout import Array
+from fedbus.model.layout import Array
+from fedbus.mqtt.mosquitto_config import acl_file, new_password, password_file
 
 OWNERS = {
     "broker": 1883,

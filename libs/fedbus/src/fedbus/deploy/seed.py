@@ -9,21 +9,21 @@ import sys
 from pathlib import Path
 
 from fedbus import demo_data
-from fedbus.cli.models import list_models, push_model
+from fedbus.cli.commands.models import list_models, push_model
 from fedbus.client.address import where
-from fedbus.client.errors import Unreachable
+from fedbus.client.failures import Unreachable
 from fedbus.client.packing import read_model
 from fedbus.errors import BusError, FedbusError
 
 ATTEMPTS = 4
 """The repository may still be starting; an attempt takes 15 s where nobody answers."""
 
-CARD = Path(str(demo_data.__file__)).with_name("model.json")
+SPEC = Path(str(demo_data.__file__)).with_name("model.json")
 
 
 async def seed() -> str:
     """Push the model if it is missing; say what is there then."""
-    here, packed = where(os.environ), read_model(CARD)
+    here, packed = where(os.environ), read_model(SPEC)
     name = packed.push.model
     kept = {ref.model: ref for ref in await list_models(here)}
     if name in kept:

@@ -4,7 +4,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from fedbus.catalogue import FRAMEWORKS
+from fedbus.training.options import FRAMEWORKS
 
 
 @cache

@@ -9,8 +9,18 @@ What we ship is registered the same way. A job chooses among installed plug-ins 
 brings code; what a job may choose from, the settings of each process say (`FEDBUS_PLUGINS`).
 """
 
-from fedbus.plugins.finding import GROUPS, OURS, Group, Plugin, find, found, installed, load, usable
-from fedbus.plugins.models import check_model
+from fedbus.plugins.discovery import (
+    GROUPS,
+    OURS,
+    Group,
+    Plugin,
+    find,
+    found,
+    installed,
+    load,
+    usable,
+)
+from fedbus.plugins.model_factories import check_model
 from fedbus.plugins.protocols import (
     AgentInfo,
     Describes,
@@ -19,9 +29,9 @@ from fedbus.plugins.protocols import (
     Loader,
     ModelFactory,
     Predicts,
-    Remembers,
     RuntimeFactory,
     Selector,
+    Stateful,
     Trainer,
     TrainerFactory,
     Transform,
@@ -40,9 +50,9 @@ __all__ = [
     "ModelFactory",
     "Plugin",
     "Predicts",
-    "Remembers",
     "RuntimeFactory",
     "Selector",
+    "Stateful",
     "Trainer",
     "TrainerFactory",
     "Transform",

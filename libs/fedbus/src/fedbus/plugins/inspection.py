@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fedbus.errors import PluginError
-from fedbus.plugins.finding import GROUPS, OURS, Group, Plugin, found, told
+from fedbus.plugins.discovery import GROUPS, OURS, Group, Plugin, found, told
 from fedbus.plugins.protocols import Folds
 
 Arguments = tuple[str, ...]
@@ -15,7 +15,7 @@ FACTORIES: Final[Mapping[Group, Mapping[str, Arguments]]] = {
     "trainers": {"initial": (), "train": ("weights", "data", "params")},
     "runtimes": {"load": ("weights",), "predict": ("inputs",)},
 }
-"""Kinds whose entry point is called with a structure, and the methods of what that makes."""
+"""Kinds whose entry point is called with an architecture, and the methods of what that makes."""
 TRANSFORM: Final[Mapping[str, Arguments]] = {
     "transform_data": ("batch", "rng"),
     "transform_format": ("form",),
@@ -85,7 +85,7 @@ def misshapen(group: Group, made: object) -> Iterator[str]:
     elif not callable(made):
         yield f"it is a {type(made).__name__}, not a function or class"
     elif group in FACTORIES:
-        yield from _misfit("it", made, ("structure",))
+        yield from _misfit("it", made, ("architecture",))
         yield from _methods(made, FACTORIES[group], POWERS if group == "trainers" else {})
     elif group == "transforms":
         yield from _methods(made, TRANSFORM, {})

@@ -13,12 +13,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from fedbus.data import Batch, Dataset, Format
-from fedbus.layout import Array, Role, Weights
-from fedbus.training import Metrics, Structure, TrainingParams, Update
+from fedbus.model.layout import Array, Role, Weights
+from fedbus.training.params import Architecture, Metrics, TrainingParams, Update
 
 
 class Trainer(Protocol):
-    """Trains one model, rebuilt from the structure its factory was called with.
+    """Trains one model, rebuilt from the architecture its factory was called with.
 
     One thread uses it at a time. Arrays that cross its border are copies: nobody gets live memory.
     """
@@ -31,7 +31,7 @@ class Trainer(Protocol):
         """Start from `weights`, walk `data.steps(params)`, and return the new weights.
 
         Every call starts afresh, with no momentum and no state of the call before, unless `resume`
-        of `Remembers` came in between. Let `Stopped`, which the data raises, pass.
+        of `Stateful` came in between. Let `Stopped`, which the data raises, pass.
 
         Raises:
             TrainingError: weights, data or params do not fit.
@@ -56,7 +56,8 @@ class Evaluates(Protocol):
 class Predicts(Protocol):
     """A trainer that can answer; the inference service loads a version once and asks it often.
 
-    It may have an attribute `ending`, a `fedbus.answers.Ending`: what the model's last operation
+    It may have an attribute `ending`, a `fedbus.frameworks.outputs.Ending`: what the model's last
+    operation
     is. Without one, inference takes its outputs for scores.
     """
 
@@ -84,21 +85,21 @@ class Describes(Protocol):
     """A trainer that knows which of a model's tensors are no plain weights."""
 
     def roles(self) -> Mapping[str, Role]:
-        """Name the tensors that no gradient changes as `statistic`; see `fedbus.layout.Role`."""
+        """Return the role of each tensor that no gradient changes; see `model.layout.Role`."""
         ...
 
 
 @runtime_checkable
-class Remembers(Protocol):
+class Stateful(Protocol):
     """A trainer whose optimizer and scheduler can go on where they stopped, if a job wants it."""
 
     def state(self) -> Mapping[str, Array]:
         """Return what the last `train` left: named arrays that are copies, and nothing else.
 
-        It is asked for after a `train` whose params have `keep_state`.
+        It is asked for after a `train` whose params have `keep_optimizer_state`.
 
         Raises:
-            TrainingError: nothing has been trained yet, or without `keep_state`.
+            TrainingError: nothing has been trained yet, or without `keep_optimizer_state`.
         """
         ...
 
@@ -112,20 +113,21 @@ class Remembers(Protocol):
         ...
 
 
-TrainerFactory = Callable[[Structure], Trainer]
-"""What a trainer's entry point names, usually its class: `TinyTrainer(structure)`."""
+TrainerFactory = Callable[[Architecture], Trainer]
+"""What a trainer's entry point names, usually its class: `TinyTrainer(architecture)`."""
 
-RuntimeFactory = Callable[[Structure], Predicts]
+RuntimeFactory = Callable[[Architecture], Predicts]
 """What a runtime's entry point names: answers without being able to train.
 
-The inference service chooses it by `FEDBUS_RUNTIME`; it gets the card's structure of its own name.
+The inference service chooses it by `FEDBUS_RUNTIME`; it gets the spec's architecture of its own
+name.
 """
 
 
 class ModelFactory(Protocol):
     """Builds a framework's model by name, for a trainer we ship: its weights come from elsewhere.
 
-    A card that says `{"name": "lenet", "config": {"classes": 10}}` for `torch` or `keras` is built
+    A spec that says `{"name": "lenet", "config": {"classes": 10}}` for `torch` or `keras` is built
     by the model plug-in `lenet`.
     """
 
@@ -204,7 +206,7 @@ class AgentInfo:
 
 
 class Selector(Protocol):
-    """Picks the roster of a round."""
+    """Picks the cohort of a round."""
 
     def __call__(self, agents: Sequence[AgentInfo], want: int, rng: Random, /) -> Sequence[str]:
         """Name at most `want` of the agents; all chance comes from `rng`."""

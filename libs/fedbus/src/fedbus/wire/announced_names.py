@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fedbus.digests import digest_of
+from fedbus.digest import digest_of
 
 MAX_NAMES: Final = 64
 """Names announced in full; of longer lists the digest counts."""

@@ -12,9 +12,9 @@ import msgpack
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from fedbus.errors import WireError
+from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.wire import json_reader
-from fedbus.wire.limits import MAX_MESSAGE_BYTES
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedbus.errors import WireError
-from fedbus.wire.limits import MAX_MESSAGE_BYTES
+from fedbus.limits import MAX_MESSAGE_BYTES
 
 MAX_DEPTH = 32
 MAX_DIGITS = 32

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from fedbus.errors import WireError
 from fedbus.wire import messages as m
-from fedbus.wire.states import (
+from fedbus.wire.documents import (
     Heartbeat,
     JobState,
     ModelLatest,
@@ -80,9 +80,9 @@ LINKS: tuple[Link, ...] = (
     Link(m.Join, _FETCHERS, _SOURCES),
     Link(m.Confirm, _FETCHERS, _SOURCES),
     Link(m.Leave, _FETCHERS, _SOURCES),
-    Link(m.Want, _FETCHERS, _SOURCES),
-    Link(m.TakeLane, _SOURCES, _FETCHERS),
-    Link(m.Gone, _SOURCES, _FETCHERS),
+    Link(m.ChunkRequest, _FETCHERS, _SOURCES),
+    Link(m.UseUnicast, _SOURCES, _FETCHERS),
+    Link(m.BlobNotFound, _SOURCES, _FETCHERS),
     Link(m.TrainTask, ("controller",), ("agent",)),
     Link(m.TaskTaken, ("agent",), ("controller",)),
     Link(m.EvaluateTask, ("controller",), ("agent",)),
@@ -180,7 +180,7 @@ MODEL_LATEST = Topic(
 INFERENCE = Topic(
     "inference/{model}/request", None, ("user",), ("inference",), "any", retain=False,
     purpose='an array (`{"inputs": …}`), JSON or msgpack; the answer in the same encoding: '
-    "`outputs` as the model's framework gives them, and by the card's `answers` the "
+    "`outputs` as the model's framework gives them, and by the spec's `answers` the "
     "`probabilities` of scores and the `classes` or `labels` that they name",
 )
 REPLIES = Topic(
@@ -208,12 +208,12 @@ def link_topic(root: str, sender: str, receiver: str, message: type[Any]) -> str
     return f"{root}/link/{sender}/{receiver}/{_NAME_BY_TYPE[message]}"
 
 
-def lane_topic(root: str, source: str, receiver: str) -> str:
+def unicast_topic(root: str, source: str, receiver: str) -> str:
     """Where chunks go that one receiver wanted."""
     return f"{root}/link/{source}/{receiver}/{CHUNK_LEVEL}"
 
 
-def group_topic(root: str, source: str, digest: str) -> str:
+def multicast_topic(root: str, source: str, digest: str) -> str:
     """Where chunks go that a group follows."""
     return f"{root}/blobs/{source}/{digest}"
 

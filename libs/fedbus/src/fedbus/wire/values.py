@@ -1,13 +1,13 @@
-"""The values messages are made of: addresses, digests, manifests, references, plans and records."""
+"""Values of messages: addresses, digests, blob references, plans and records."""
 
 import math
 import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from fedbus.digests import digest_of
+from fedbus.digest import digest_of
+from fedbus.limits import MAX_BLOB_BYTES, MAX_COHORT_AGENTS, MAX_METRICS
 from fedbus.scalars import IDENT, Bounds, Flag, Ident, Number, RoundNumber, Strict, Text, Whole
-from fedbus.wire.limits import MAX_BLOB_BYTES, MAX_COHORT_AGENTS, MAX_METRICS
 
 CHUNK = 256 * 1024
 """Bytes in a chunk; the last one of a blob may be shorter."""
@@ -45,7 +45,7 @@ def chunks_in(size: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class BlobRef:
     """A blob's name (BLAKE3, hex) and its size in bytes."""
 
     digest: Digest
@@ -57,32 +57,32 @@ class Manifest:
         return chunks_in(self.size)
 
 
-def manifest_of(data: bytes | bytearray | memoryview) -> Manifest:
-    """Compute the manifest of bytes: their digest and size."""
-    return Manifest(digest=digest_of(data), size=memoryview(data).nbytes)
+def blob_ref_of(data: bytes | bytearray | memoryview) -> BlobRef:
+    """Compute the blob_ref of bytes: their digest and size."""
+    return BlobRef(digest=digest_of(data), size=memoryview(data).nbytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class BlobLocation:
     """A blob, and the node that serves it."""
 
-    manifest: Manifest
+    blob_ref: BlobRef
     source: NodeName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRef:
-    """A committed version of a model: its weights, and the card that says how to read them."""
+    """A committed version of a model: its weights, and the spec that says how to read them."""
 
     model: Ident
     version: Whole
-    weights: Manifest
-    card: Manifest
+    weights: BlobRef
+    spec: BlobRef
     source: NodeName
 
-    def reference(self, manifest: Manifest) -> Reference:
+    def reference(self, blob_ref: BlobRef) -> BlobLocation:
         """Name one of this model's blobs at the node that serves them."""
-        return Reference(manifest=manifest, source=self.source)
+        return BlobLocation(blob_ref=blob_ref, source=self.source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ class Contributor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """One agent of the roster that did not count, and why."""
+    """One agent of the cohort that did not count, and why."""
 
     agent: NodeName
     reason: Text
@@ -116,7 +116,7 @@ class Plan:
     task: TaskNumber
     base: ModelRef
     collector: NodeName
-    roster: Annotated[tuple[NodeName, ...], Bounds(min_length=1, max_length=MAX_COHORT_AGENTS)]
+    cohort: Annotated[tuple[NodeName, ...], Bounds(min_length=1, max_length=MAX_COHORT_AGENTS)]
     quorum: Annotated[int, Strict(ge=1, le=MAX_COHORT_AGENTS)]
     deadline_seconds: Annotated[float, Strict(gt=0, le=86_400)]
 
@@ -130,7 +130,7 @@ class RoundRecord:
     task: TaskNumber
     model: Ident
     parent: Whole
-    card: Manifest
+    spec: BlobRef
     weighted: Flag
     contributors: Annotated[
         tuple[Contributor, ...], Bounds(min_length=1, max_length=MAX_COHORT_AGENTS)

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbus.data.arrays import check_row, finite, numbered, place_of, truths
+from fedbus.data.categories import Gathering
 from fedbus.data.cells import Missing
 from fedbus.data.columns import Target, index_columns
 from fedbus.data.dataset import Batch
-from fedbus.data.gaps import told_gaps
-from fedbus.data.rows import check_row, finite, numbered, place_of, truths
-from fedbus.data.words import Gathering
+from fedbus.data.missing_values import told_gaps
 from fedbus.errors import TrainingError
-from fedbus.layout import Array
+from fedbus.model.layout import Array
 
 Rows = NDArray[np.int64]
 """The numbers of rows in their file, the first being 0."""

@@ -6,10 +6,10 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
-from fedbus import npz
-from fedbus.data.rows import KEPT_BYTES, check_row
+from fedbus.data.arrays import KEPT_BYTES, check_row
 from fedbus.errors import LayoutError, TrainingError
-from fedbus.layout import Array
+from fedbus.model import npz
+from fedbus.model.layout import Array
 
 MAX_WORDS_BYTES: Final = 16 * 2**20
 """An array of words: numpy writes each as wide as the longest."""

@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from fedbus.data.about import About
+from fedbus.data.arrays import check_batch_size, kept, numbered
+from fedbus.data.categories import Words, check_words
 from fedbus.data.cells import Missing, check_missing
 from fedbus.data.columns import Target, check_target, choose, left_out_note
 from fedbus.data.dataset import Batch, Dataset
+from fedbus.data.description import About
 from fedbus.data.loaders.arrow import Columns, check_schema, pandas_index, survey
-from fedbus.data.pinned import BUFFER, Pinned
-from fedbus.data.rows import check_batch_size, kept, numbered
-from fedbus.data.words import Words, check_words
+from fedbus.data.open_file import BUFFER, Pinned
 from fedbus.errors import PluginError, TrainingError
 
 PIECES_BYTES: Final = 16 * 2**20

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedbus.data.dataset import Batch
 from fedbus.data.format import DTYPES, Format
-from fedbus.data.transforms.halves import Half, check_half, field, rows, with_field, with_rows
+from fedbus.data.transforms.xy import Half, check_half, field, rows, with_field, with_rows
 from fedbus.errors import TrainingError
 from fedbus.text import listed
 

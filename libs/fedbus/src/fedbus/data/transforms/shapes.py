@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbus.data.arrays import check_row
 from fedbus.data.dataset import Batch
 from fedbus.data.format import CHANNELS, Format, axes_of
-from fedbus.data.rows import check_row
-from fedbus.data.transforms.halves import Half, check_half, field, rows, with_field, with_rows
+from fedbus.data.transforms.xy import Half, check_half, field, rows, with_field, with_rows
 from fedbus.errors import TrainingError
-from fedbus.wire.limits import MAX_DIMENSIONS
+from fedbus.limits import MAX_DIMENSIONS
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 """How bright red, green and blue are to an eye (ITU-R BT.601)."""

@@ -1,6 +1,6 @@
 """Train and run Keras models, with TensorFlow behind them.
 
-layers.py      the layers a structure may name, and what each takes                  (no Keras)
+layers.py      the layers an architecture may name, and what each takes                  (no Keras)
 models.py      models by name
 tensors.py     a model's numbers with the layout's names, shapes, dtypes and roles
 measures.py    losses and metrics by name, and truths as they take them
@@ -12,7 +12,7 @@ trainer.py     all of it together
 import logging
 import os
 
-from fedbus.frameworks.hush import LEVEL, hushed
+from fedbus.frameworks.tensorflow_logs import LEVEL, hushed
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # else it takes all of a GPU's memory

@@ -1,6 +1,7 @@
-"""The layers a structure may name, what each takes, and how many numbers it will have. Pure.
+"""The layers an architecture may name, what each takes, and how many numbers it will have. Pure.
 
-A structure comes over the network: whatever is not in these tables is refused before Keras sees it,
+An architecture comes over the network: whatever is not in these tables is refused before Keras sees
+it,
 and a layer is measured before it is built. What holds code (`Lambda`) or loads some is not here.
 """
 
@@ -23,7 +24,7 @@ ACTIVATIONS: Final = frozenset({
 POLICIES: Final = frozenset({
     "float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16",
 })  # fmt: skip
-"""What a structure's `dtype` may be: Keras's dtype policies of floats."""
+"""What an architecture's `dtype` may be: Keras's dtype policies of floats."""
 
 Shape = Sequence[int | None]
 Config = Mapping[str, Any]
@@ -205,7 +206,7 @@ def read_layers(config: Config) -> tuple[tuple[int, ...], tuple[Layer, ...], int
 
 
 def policy_of(config: Config) -> str | None:
-    """Read the dtype of all layers, None where a structure leaves it to the job's precision.
+    """Read the dtype of all layers, None where an architecture leaves it to the job's precision.
 
     Raises:
         TrainingError: it is none of Keras's policies of floats.

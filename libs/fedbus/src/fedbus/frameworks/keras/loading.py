@@ -4,14 +4,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fedbus.frameworks.keras.cards import trained_with
-from fedbus.frameworks.keras.export import export
-from fedbus.frameworks.keras.models import build
+from fedbus.frameworks.keras.architectures import build
+from fedbus.frameworks.keras.model_export import trained_with
 from fedbus.frameworks.keras.tensors import set_weights, weights_of
-from fedbus.layout import Weights
-from fedbus.loading import check_fit
-from fedbus.training import Structure
-from fedbus.wire.answer_kinds import Answers
+from fedbus.frameworks.keras.tflite_export import export
+from fedbus.model.layout import Weights
+from fedbus.model.load_into import check_fit
+from fedbus.training.params import Architecture
+from fedbus.wire.output_kinds import Answers
 
 
 def put(model: Any, weights: Weights) -> None:  # noqa: ANN401 - Keras has no types
@@ -23,32 +23,32 @@ def put(model: Any, weights: Weights) -> None:  # noqa: ANN401 - Keras has no ty
     set_weights(model, check_fit(weights, weights_of(model)))
 
 
-def _model_of(structure: Structure, weights: Weights) -> Any:  # noqa: ANN401 - Keras has no types
-    model = build(structure)
+def _model_of(architecture: Architecture, weights: Weights) -> Any:  # noqa: ANN401 - Keras has no types
+    model = build(architecture)
     put(model, weights)
     return model
 
 
-def tflite_of(structure: Structure, weights: Weights, answers: Answers | None) -> bytes:
+def tflite_of(architecture: Architecture, weights: Weights, answers: Answers | None) -> bytes:
     """Write a `.tflite` file that holds these weights, and can be trained on.
 
-    `answers` is what the card says of the model: it decides the loss.
+    `answers` is what the spec says of the model: it decides the loss.
 
     Raises:
         TrainingError: the model is not installed here, or has a layer that cannot be exported.
         LayoutError: the weights are not those of the model.
     """
-    return export(_model_of(structure, weights), trained_with(None, answers))
+    return export(_model_of(architecture, weights), trained_with(None, answers))
 
 
-def file_of(structure: Structure, weights: Weights) -> bytes:
+def file_of(architecture: Architecture, weights: Weights) -> bytes:
     """Write a `.keras` file, for `keras.models.load_model` and `model.load_weights`.
 
     Raises:
         TrainingError: the model is not installed here.
         LayoutError: the weights are not those of the model.
     """
-    model = _model_of(structure, weights)
+    model = _model_of(architecture, weights)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         model.save(path)

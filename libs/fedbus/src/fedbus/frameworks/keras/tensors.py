@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from fedbus.errors import LayoutError
-from fedbus.layout import DTYPES, Array, Role, Weights
+from fedbus.model.layout import DTYPES, Array, Role, Weights
 
 _RENAMED: Final = {"kernel": "weight", "embeddings": "weight"}
 _NUMBERED: Final = re.compile(r"_\d+$")

@@ -7,18 +7,18 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from fedbus.answers import Ending
-from fedbus.catalogue import LOWER_IS_BETTER, require, taken
 from fedbus.data import Dataset
 from fedbus.errors import TrainingError
-from fedbus.frameworks.handover import HandsOver
+from fedbus.frameworks.keras.architectures import build, check_shapes, declared_loss, ending_of
 from fedbus.frameworks.keras.devices import has_bfloat16
-from fedbus.frameworks.keras.measures import loss_of, metrics_of, truth_of
-from fedbus.frameworks.keras.memory import counters, recall, remember
-from fedbus.frameworks.keras.models import build, check_shapes, declared_loss, ending_of
+from fedbus.frameworks.keras.losses import loss_of, metrics_of, truth_of
+from fedbus.frameworks.keras.optimizer_state import counters, recall, remember
 from fedbus.frameworks.keras.tensors import roles_of, set_weights, weights_of
-from fedbus.layout import DTYPES, Array, Layout, Role, Weights
-from fedbus.training import SchedulerParams, Structure, TrainingParams, Update
+from fedbus.frameworks.outputs import Ending
+from fedbus.frameworks.stateful import HandsOver
+from fedbus.model.layout import DTYPES, Array, Layout, Role, Weights
+from fedbus.training.options import LOWER_IS_BETTER, require, taken
+from fedbus.training.params import Architecture, SchedulerParams, TrainingParams, Update
 
 _OPTIMIZERS: Final[Mapping[str, str]] = {
     "sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adadelta": "Adadelta",
@@ -36,13 +36,13 @@ class KerasTrainer(HandsOver):
     """Trains, scores and runs one model with Keras.
 
     Raises:
-        TrainingError: the structure names no model we know or that is installed.
+        TrainingError: the architecture names no model we know or that is installed.
     """
 
-    def __init__(self, structure: Structure) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self._structure = structure
-        self._net = build(structure)
+        self._architecture = architecture
+        self._net = build(architecture)
         check_shapes(self._net)
         self._precision = "full"
         self._layout = Layout.of(weights_of(self._net))
@@ -62,7 +62,7 @@ class KerasTrainer(HandsOver):
 
     def initial(self) -> Weights:
         """Make the model's first weights, drawn by its seed."""
-        return weights_of(build(self._structure))
+        return weights_of(build(self._architecture))
 
     def rows_to_try(self) -> tuple[tuple[int, ...], ...]:
         """Give the shape of a row that the model says it takes; what is open is 8."""
@@ -103,7 +103,7 @@ class KerasTrainer(HandsOver):
         metrics = self._walk(data, params, callback)
         callback.on_train_end({})
         self._net.optimizer.finalize_variable_values(self._net.trainable_variables)
-        if params.keep_state:
+        if params.keep_optimizer_state:
             optimizer, counted = self._net.optimizer, counters(callback)
             self._leave(lambda: remember(optimizer, counted, params))
         return Update(weights_of(self._net), data.examples, metrics)
@@ -156,7 +156,7 @@ class KerasTrainer(HandsOver):
         if self._compiled is None or self._compiled[0] != wanted:
             precision = params.precision if has_bfloat16() else "full"
             if precision != self._precision:
-                self._net = build(self._structure, precision)
+                self._net = build(self._architecture, precision)
                 self._precision = precision
             optimizer = _optimizer(params)
             probable = self._ending != "scores"

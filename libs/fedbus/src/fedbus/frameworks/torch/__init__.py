@@ -12,7 +12,7 @@ memory.py        what an optimizer and a schedule remember, as arrays
 trainer.py       all of it together
 """
 
-from fedbus.frameworks.torch.models import ARCHITECTURES
+from fedbus.frameworks.torch.architectures import ARCHITECTURES
 from fedbus.frameworks.torch.trainer import TorchTrainer
 
 __all__ = ["ARCHITECTURES", "TorchTrainer"]

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedbus.answers import Ending
 from fedbus.errors import TrainingError
-from fedbus.labels import check_yes_or_no, class_truths
-from fedbus.layout import Array
-from fedbus.training import one_class
+from fedbus.frameworks.outputs import Ending
+from fedbus.model.layout import Array
+from fedbus.training.labels import check_yes_or_no, class_truths
+from fedbus.training.params import one_class
 
 _ROWS_AND_CLASSES = 2
 _LEAST = 1e-7

@@ -6,10 +6,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn, optim
 
-from fedbus import catalogue
 from fedbus.errors import TrainingError
-from fedbus.frameworks.torch.models import embeddings
-from fedbus.training import TrainingParams
+from fedbus.frameworks.torch.architectures import embeddings
+from fedbus.training import options
+from fedbus.training.params import TrainingParams
 
 OPTIMIZERS: Final[Mapping[str, type[optim.Optimizer]]] = {
     kind.__name__.lower(): kind
@@ -30,7 +30,7 @@ def optimizer_of(net: nn.Module, params: TrainingParams) -> optim.Optimizer:
     """
     for layer in embeddings(net):
         layer.sparse = params.optimizer == "sparseadam"
-    args: Mapping[str, Any] = catalogue.taken("torch", params.optimizer, params.optimizer_args)
+    args: Mapping[str, Any] = options.taken("torch", params.optimizer, params.optimizer_args)
     trained = [weight for weight in net.parameters() if weight.requires_grad]
     try:
         return OPTIMIZERS[params.optimizer](trained, lr=params.learning_rate, **args)  # type: ignore[call-arg]  # each has its own

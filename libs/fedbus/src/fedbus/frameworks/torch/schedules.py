@@ -8,10 +8,10 @@ from typing import Any, Final
 from torch import optim
 from torch.optim import lr_scheduler as known
 
-from fedbus.catalogue import FRAMEWORKS
-from fedbus.catalogue.torch import BY_STEP
 from fedbus.errors import TrainingError
-from fedbus.training import SchedulerParams, SchedulerPart, TrainingParams, WarmupParams
+from fedbus.training.options import FRAMEWORKS
+from fedbus.training.options.torch_options import BY_STEP
+from fedbus.training.params import SchedulerParams, SchedulerPart, TrainingParams, WarmupParams
 
 
 class OneCycleLR(known.OneCycleLR):

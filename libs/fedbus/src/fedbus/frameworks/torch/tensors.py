@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from fedbus.errors import LayoutError
-from fedbus.layout import DTYPES, Array, Role, Weights
+from fedbus.model.layout import DTYPES, Array, Role, Weights
 
 _CARRIED_AS: Final = {torch.bfloat16: torch.float32}
 _STEPS: Final = 8

@@ -8,18 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor, optim
 
-from fedbus.answers import Ending
-from fedbus.catalogue import require
 from fedbus.data import Batch, Dataset
 from fedbus.errors import TrainingError
-from fedbus.frameworks.handover import HandsOver
+from fedbus.frameworks.outputs import Ending
+from fedbus.frameworks.stateful import HandsOver
+from fedbus.frameworks.torch.architectures import build, embeddings
 from fedbus.frameworks.torch.devices import device, has_bfloat16
-from fedbus.frameworks.torch.ending import declared_loss, ending_of
-from fedbus.frameworks.torch.figures import Figures
 from fedbus.frameworks.torch.losses import LOSSES, aligned
-from fedbus.frameworks.torch.memory import recall, remember
-from fedbus.frameworks.torch.models import build, embeddings
+from fedbus.frameworks.torch.metrics import Figures
+from fedbus.frameworks.torch.optimizer_state import recall, remember
 from fedbus.frameworks.torch.optimizers import optimizer_of, step
+from fedbus.frameworks.torch.output_layer import declared_loss, ending_of
 from fedbus.frameworks.torch.schedules import Schedule
 from fedbus.frameworks.torch.tensors import (
     first_dtype,
@@ -30,8 +29,9 @@ from fedbus.frameworks.torch.tensors import (
     set_weights,
     weights_of,
 )
-from fedbus.layout import Array, Layout, Role, Weights
-from fedbus.training import Structure, TrainingParams, Update
+from fedbus.model.layout import Array, Layout, Role, Weights
+from fedbus.training.options import require
+from fedbus.training.params import Architecture, TrainingParams, Update
 
 _SEEDS: Final = 2**63
 _NO_VARIANCE: Final = "more than 1 value per channel"
@@ -47,15 +47,15 @@ class TorchTrainer(HandsOver):
     """Trains, scores and runs one architecture with PyTorch.
 
     Raises:
-        TrainingError: the structure names no architecture we know, or configures it wrongly.
+        TrainingError: the architecture names no architecture we know, or configures it wrongly.
     """
 
-    def __init__(self, structure: Structure) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self._structure = structure
+        self._architecture = architecture
         self._device = device()
         self._mixes = has_bfloat16(self._device)
-        self._net = build(structure).to(self._device)
+        self._net = build(architecture).to(self._device)
         self._layout = Layout.of(weights_of(self._net))
         self._dtype = first_dtype(self._net)
         self._normalizes = normalizes_batches(self._net)
@@ -74,7 +74,7 @@ class TorchTrainer(HandsOver):
 
     def initial(self) -> Weights:
         """Make the architecture's first weights, drawn by its seed."""
-        return weights_of(build(self._structure))
+        return weights_of(build(self._architecture))
 
     @property
     def least_batch(self) -> int:
@@ -122,7 +122,7 @@ class TorchTrainer(HandsOver):
                 figures = self._walk(data, params, optimizer, schedule)
         finally:
             self._net.zero_grad()  # as large as the model, and of no more use
-        if params.keep_state:
+        if params.keep_optimizer_state:
             self._leave(lambda: remember(self._net, optimizer, schedule, params))
         return Update(weights_of(self._net), data.examples, figures.metrics())
 

@@ -4,7 +4,8 @@ A class here is a message; its name in snake case is the last level of its topic
 whom stands in `topics.LINKS`. Fields are never renamed: golden bytes in the tests guard them.
 """
 
-from fedbus.wire.messages.models import (
+from fedbus.wire.documents import JobFault
+from fedbus.wire.messages.model_requests import (
     KeptVersion,
     ListModels,
     ModelPushed,
@@ -32,7 +33,14 @@ from fedbus.wire.messages.rounds import (
     TaskTaken,
     TrainTask,
 )
-from fedbus.wire.messages.transfer import Confirm, Gone, Join, Leave, TakeLane, Want
+from fedbus.wire.messages.transfer import (
+    BlobNotFound,
+    ChunkRequest,
+    Confirm,
+    Join,
+    Leave,
+    UseUnicast,
+)
 from fedbus.wire.messages.truth import (
     Acceptance,
     Commit,
@@ -59,10 +67,11 @@ from fedbus.wire.messages.truth import (
     StoreScore,
     TakeLease,
 )
-from fedbus.wire.states import JobFault
 
 __all__ = [
     "Acceptance",
+    "BlobNotFound",
+    "ChunkRequest",
     "Commit",
     "CommitRefused",
     "Committed",
@@ -74,7 +83,6 @@ __all__ = [
     "EvaluateTask",
     "Evaluated",
     "ForgetJob",
-    "Gone",
     "JobEnded",
     "JobFault",
     "JobForgotten",
@@ -111,10 +119,9 @@ __all__ = [
     "StoreJob",
     "StorePlan",
     "StoreScore",
-    "TakeLane",
     "TakeLease",
     "TaskTaken",
     "TrainTask",
+    "UseUnicast",
     "VersionFacts",
-    "Want",
 ]

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from fedbus.limits import MAX_COHORT_AGENTS
 from fedbus.scalars import Bounds, Flag, Ident, Raw, RoundNumber, Strict, Text, Whole
-from fedbus.training import TrainingParams
-from fedbus.wire.limits import MAX_COHORT_AGENTS
-from fedbus.wire.values import Manifest, Metrics, ModelRef, NodeName, Plan, RoundRecord, TaskNumber
+from fedbus.training.params import TrainingParams
+from fedbus.wire.values import BlobRef, Metrics, ModelRef, NodeName, Plan, RoundRecord, TaskNumber
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRound:
-    """Collect one update from each of the plan's roster, aggregate, commit."""
+    """Collect one update from each of the plan's cohort, aggregate, commit."""
 
     epoch: Whole
     plan: Plan
@@ -87,7 +87,7 @@ class RoundOpened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dismiss:
-    """Wait no longer for these agents of the roster."""
+    """Wait no longer for these agents of the cohort."""
 
     epoch: Whole
     job: Ident
@@ -98,7 +98,7 @@ class Dismiss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dismissed:
-    """Those agents are off the roster, unless their update had already counted."""
+    """Those agents are off the cohort, unless their update had already counted."""
 
     job: Ident
     task: TaskNumber
@@ -109,7 +109,7 @@ class Dismissed:
 class Offer:
     """My update for a task, ready to be fetched; small ones ride along.
 
-    `layout` and the blob's own header must agree with the model's card; `base` is the version it
+    `layout` and the blob's own header must agree with the model's spec; `base` is the version it
     started from.
     """
 
@@ -117,7 +117,7 @@ class Offer:
     round: RoundNumber
     task: TaskNumber
     base: Whole
-    update: Manifest
+    update: BlobRef
     examples: Annotated[int, Strict(ge=1, lt=2**53)]
     metrics: Metrics
     inline: Raw | None = None

@@ -31,14 +31,14 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TakeLane:
+class UseUnicast:
     """The group goes on without you, or is over: want the chunks you miss."""
 
     digest: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Want:
+class ChunkRequest:
     """Send me these chunks; chunk `indices[i]` echoes serial `serial + i`."""
 
     digest: Digest
@@ -50,7 +50,7 @@ class Want:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gone:
+class BlobNotFound:
     """I do not hold that blob."""
 
     digest: Digest

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from fedbus.limits import MAX_FAULTS_SENT, MAX_JOB_FILE_BYTES
 from fedbus.scalars import Bounds, Flag, Ident, Number, Raw, RoundNumber, Strict, Text, Whole
-from fedbus.wire.limits import MAX_FAULTS_SENT, MAX_JOB_FILE_BYTES
-from fedbus.wire.states import JobFault, ModelNeeds
+from fedbus.wire.documents import JobFault, ModelNeeds
 from fedbus.wire.values import (
+    BlobRef,
     Digest,
-    Manifest,
     Metrics,
     ModelRef,
     Moment,
@@ -125,7 +125,7 @@ class JobLoaded:
     """A job as the repository knows it: its file, its last plan, its last committed version.
 
     It answers `LoadJob`, and `StoreJob` with an `acceptance`. `secret` (32 bytes, made by the
-    repository) seeds the controller's random choices. `needs` is what the model's card requires of
+    repository) seeds the controller's random choices. `needs` is what the model's spec requires of
     an agent, as far as that can be read.
     """
 
@@ -211,7 +211,7 @@ class Commit:
     """Make this round true: fetch the aggregate from me, insert the record if nobody has."""
 
     record: RoundRecord
-    weights: Manifest
+    weights: BlobRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Blobs: digests, spools and the transfer over the bus."""

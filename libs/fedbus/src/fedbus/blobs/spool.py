@@ -1,0 +1,201 @@
+"""Blobs that are being received, folded or served: in memory up to a budget, beyond it in files.
+
+Every big array of a round is a spool, so memory is bounded whatever the model's size. The files
+have no name (they are unlinked as they are created), so a killed process leaves nothing behind.
+
+A memoryview that `Spool.read` returns is a lease on the spool's memory: it stays readable and
+unchanged after the spool is closed, and the memory goes to another spool only if no view of it is
+left. Release a view with `with` or `release()`; a NumPy array over a view holds it too. The memory
+itself keeps this account (the buffer protocol: a bytearray that is exported refuses to be resized),
+so a view that nobody releases costs its memory, and never lets another blob's bytes appear in it.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fedbus.digest import hasher
+from fedbus.errors import StoreError
+
+BLOCK_BYTES = 1024 * 1024
+MIN_SPARE_BYTES = 64 * 1024
+"""Smaller memory is not kept for the next spool: to allocate it costs next to nothing."""
+MAX_SPARE_BYTES = 128 * 2**20
+
+
+class Spool:
+    """`size` bytes that can be written and read at any offset; a Sink and a Source.
+
+    A full disk must not end a service, so `write` does not report it; every later `read` does. A
+    closed spool holds no bytes, and a read of it returns none.
+    """
+
+    def __init__(
+        self, size: int, memory: bytearray | None, file: int | None, budget: "Spools"
+    ) -> None:
+        self.size = size
+        self._memory = memory
+        self._file = file
+        self._budget = budget
+        self._fault = ""
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the bytes are in memory and count against the budget, or in a file."""
+        return self._memory is not None
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Write bytes at an offset.
+
+        Raises:
+            StoreError: the bytes lie beyond the size.
+        """
+        if offset < 0 or offset + len(data) > self.size:
+            raise StoreError(f"spool: bytes {offset} to {offset + len(data)} of {self.size}")
+        if self._memory is not None:
+            # A bytearray would copy what it is given before it copies that into itself.
+            with memoryview(self._memory) as whole:
+                whole[offset : offset + len(data)] = data
+        elif self._file is not None:
+            self._write_file(self._file, offset, memoryview(data).cast("B"))
+
+    def _write_file(self, file: int, offset: int, left: memoryview) -> None:
+        try:
+            while left:
+                done = os.pwrite(file, left, offset)
+                left, offset = left[done:], offset + done
+        except OSError as error:
+            self._fault = f"spool: {error.strerror}, in {self._budget.folder}"
+
+    def read(self, offset: int, length: int) -> memoryview:
+        """Return a view of up to `length` bytes at an offset; fewer where the spool ends.
+
+        The view is a lease: release it once the bytes are used, so that the memory can serve the
+        next spool. Where the bytes are in a file, it is a view of a copy.
+
+        Raises:
+            StoreError: an earlier write failed, because the disk is full for example.
+        """
+        if self._fault:
+            raise StoreError(self._fault)
+        if self._memory is not None:
+            with memoryview(self._memory) as whole:
+                return whole[offset : offset + length]
+        return memoryview(b"" if self._file is None else os.pread(self._file, length, offset))
+
+    def blocks(self, offset: int = 0, length: int = BLOCK_BYTES) -> Iterator[memoryview]:
+        """Read everything from an offset on, in blocks of `length` bytes.
+
+        Raises:
+            StoreError: see `read`.
+        """
+        while offset < self.size:
+            yield self.read(offset, min(length, self.size - offset))
+            offset += length
+
+    def digest(self) -> str:
+        """Compute the digest of the content.
+
+        Raises:
+            StoreError: see `read`.
+        """
+        digest = hasher()
+        for block in self.blocks():
+            with block:
+                digest.update(block)
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Return the memory to the budget, or delete the file; a second call does nothing.
+
+        Views that `read` has returned stay readable: their memory is then not used again.
+        """
+        if self._memory is not None:
+            memory, self._memory = self._memory, None
+            self._budget.take_back(memory)
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        self.size = 0
+
+
+@dataclass(slots=True)
+class Spools:
+    """Makes spools: in memory while `limit` bytes allow it, else in unlinked files in `place`.
+
+    `used` counts the bytes of open spools in memory, `spare` those of memory that was returned and
+    waits for the next spool of its size: a kernel takes longer to make a megabyte of zeros than the
+    network to fill it. Memory that a view outlives is in neither.
+    """
+
+    limit: int
+    place: Path | None = None
+    used: int = 0
+    spare: int = 0
+    _spares: dict[int, list[bytearray]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the files."""
+        return self.place or Path(tempfile.gettempdir())
+
+    def make(self, size: int, *, zeros: bool = False) -> Spool:
+        """Make a spool; unless `zeros` is set, its content is arbitrary until it is written.
+
+        Raises:
+            StoreError: no file can be created for it.
+        """
+        if self.used + size > self.limit:
+            return Spool(size, None, self._make_file(size), self)
+        self.used += size
+        waiting = self._spares.get(size)
+        if waiting:
+            self.spare -= size
+            memory = waiting.pop()
+            if zeros:
+                np.frombuffer(memory, np.uint8).fill(0)
+            return Spool(size, memory, None, self)
+        if self.used + self.spare > self.limit:
+            self._drop_spares()
+        return Spool(size, bytearray(size), None, self)
+
+    def take_back(self, memory: bytearray) -> None:
+        """Keep a closed spool's memory for the next one of its size, unless it is still lent."""
+        size = len(memory)
+        self.used -= size
+        if size < MIN_SPARE_BYTES or _is_lent(memory):
+            return
+        if self.spare + size > MAX_SPARE_BYTES or self.used + self.spare + size > self.limit:
+            self._drop_spares()
+        self._spares.setdefault(size, []).append(memory)
+        self.spare += size
+
+    def _drop_spares(self) -> None:
+        self._spares.clear()
+        self.spare = 0
+
+    def _make_file(self, size: int) -> int:
+        try:
+            file, name = tempfile.mkstemp(dir=self.place, prefix="fedbus-spool-")
+        except OSError as error:
+            raise StoreError(f"spool: {error.strerror}, in {self.folder}") from error
+        try:
+            Path(name).unlink()
+            os.ftruncate(file, size)
+        except OSError as error:
+            os.close(file)
+            raise StoreError(f"spool: {error.strerror}, in {self.folder}") from error
+        return file
+
+
+def _is_lent(memory: bytearray) -> bool:
+    """Report whether any view of the memory, or array over one, is still held."""
+    try:
+        memory.append(memory.pop())  # as it was, unless it is exported: then it refuses to change
+    except BufferError:
+        return True
+    return False

@@ -1,0 +1,96 @@
+"""`fedbus data`: deal a data set to agents, and say what one holds."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedbus.cli.commands.data_split import split
+from fedbus.cli.inputs.dataset_option import Loader, Options, Source, read_source
+from fedbus.cli.output import display
+
+if TYPE_CHECKING:
+    from fedbus.data.format import Field
+    from fedbus.datasource.summary import Summary
+
+_FEW = 20
+
+app = typer.Typer(no_args_is_help=True, help="Data: deal a data set to agents, describe one.")
+app.command()(split)
+
+
+@app.command()
+def describe(
+    source: Source,
+    loader: Loader = None,
+    loader_options: Options = "{}",
+    pipeline: Annotated[
+        str | None,
+        typer.Option(metavar="JSON", help="Transforms, as for an agent; or a file of them."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Read all of a data set as an agent would, and say what is in it.
+
+    Every number is read: a fault is named by its file, row and column. Exits 2 if there is one.
+    """
+    from fedbus.datasource.pipeline import read_pipeline
+    from fedbus.datasource.summary import summary_of
+
+    data = read_source(source, loader, loader_options)
+    steps = read_pipeline(pipeline) if pipeline is not None else []
+    found = summary_of(data, steps)
+    warning = _negative(found.classes or {})
+    if as_json:
+        display.print_json({**found.plain(), "warnings": [warning] if warning else []})
+        return
+    display.say(f"{source}: {found.rows} rows")
+    _tell(found)
+    if warning:
+        display.say(f"   {warning}")
+
+
+def _negative(classes: Mapping[str, int]) -> str:
+    below = [label for label in classes if label.startswith("-")]
+    if not below:
+        return ""
+    return (
+        f"{below[0]} is no class that a trainer of fedbus takes: it is 0 or more; a quantity it "
+        "may be, for a loss like mse"
+    )
+
+
+def _tell(found: "Summary") -> None:
+    first, *made = found.forms
+    display.say(f"x  {first.x}{_range(first.x, found.x_given)}{_columns(found.columns)}")
+    for name, form in zip(found.steps, made, strict=True):
+        span = found.x_made if form is made[-1] else None
+        display.say(f"   {name} makes {form.x}{_range(form.x, span)}")
+    display.say(f"y  {found.forms[-1].y}{_classes(found)}")
+    for column, count in found.missing.items():
+        display.say(f"   {count} missing values in {column!r}")
+    for note in found.notes:
+        display.say(f"   {note}")
+
+
+def _range(field: "Field", span: tuple[float, float] | None) -> str:
+    told = "" if span is None else f", {span[0]:g} to {span[1]:g}"
+    return told + (", normalized" if field.normalized else "")
+
+
+def _columns(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return f": {', '.join(names[:_FEW])}{more}" if names else ""
+
+
+def _classes(found: "Summary") -> str:
+    if found.classes is None:
+        return f", {found.y[0]:g} to {found.y[1]:g}"
+    if len(found.classes) > _FEW:
+        return f", {len(found.classes)} classes"
+    names = dict(enumerate(found.class_names))
+    told = []
+    for label, rows in found.classes.items():
+        name = names.get(int(label))
+        told.append(f"{rows} of class {label}" + (f" ({name})" if name is not None else ""))
+    return ", " + ", ".join(told)

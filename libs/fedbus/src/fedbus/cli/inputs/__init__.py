@@ -1,0 +1,1 @@
+"""Input of the command: arguments, model files, data sets, job files."""

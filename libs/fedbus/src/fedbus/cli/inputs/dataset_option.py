@@ -1,0 +1,69 @@
+"""SOURCE, `--loader` and `--loader-options`: the data set that a command reads."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedbus.errors import SettingsError, TrainingError
+
+if TYPE_CHECKING:
+    from fedbus.data import Dataset
+
+DIGITS = "digits"
+
+Source = Annotated[
+    str,
+    typer.Argument(metavar="SOURCE", help="A file, a folder, or the word digits (scikit-learn's)."),
+]
+Loader = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="npz, csv, parquet, images, memmap or your own plug-in."),
+]
+Options = Annotated[
+    str,
+    typer.Option(
+        "--loader-options",
+        metavar="JSON",
+        help='As {"label": "kind"}, for the loader; or a file of it.',
+    ),
+]
+
+
+def read_source(source: str, loader: str | None, loader_options: str) -> "Dataset":
+    """Read the data set that a person names.
+
+    Raises:
+        FedbusError: the options are no JSON object, the digits are not installed, or it cannot be
+            read.
+    """
+    from fedbus.data import of
+    from fedbus.datasource.config import read
+
+    if source == DIGITS and loader is None and not Path(source).exists():
+        try:
+            from fedbus.data.digits import digits
+
+            return of(*digits())
+        except ImportError as error:
+            raise SettingsError(
+                "the digits come with scikit-learn; pip install scikit-learn"
+            ) from (error)
+    return read(Path(source), loader, read_options(loader_options))
+
+
+def read_options(given: str) -> dict[str, Any]:
+    """Read `--loader-options`.
+
+    Raises:
+        SettingsError: they are no JSON object, nor a file of one.
+    """
+    from fedbus.data.json_or_file import json_given
+
+    try:
+        options = json_given(given)
+    except TrainingError as error:
+        raise SettingsError(f"--loader-options: {error}") from error
+    if not isinstance(options, dict):
+        raise SettingsError("--loader-options: a JSON object belongs there")
+    return options

@@ -1,0 +1,96 @@
+"""The model named to `fedbus models push` and `fedbus simulate`: a spec, or a factory."""
+
+import sys
+import warnings
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedbus.cli.inputs.model_factory import is_factory, make_model, read_config, read_shape
+from fedbus.cli.inputs.model_rehearsal import rehearse
+from fedbus.cli.output import display
+from fedbus.client.model_outputs import SAYS_NOTHING, Stated
+from fedbus.client.packing import PackedModel, read_model, read_weights
+from fedbus.errors import SettingsError
+from fedbus.frameworks.outputs import ANSWERS
+from fedbus.frameworks.tensorflow_logs import hushed
+
+WeightsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE.npz",
+        help="Named arrays, as `models pull` writes them; by default those of the factory's "
+        "model, or what a framework makes that is installed here.",
+    ),
+]
+Config = Annotated[
+    str | None, typer.Option("--config", metavar="JSON", help="What to call a factory with.")
+]
+Shape = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="SHAPE",
+        help="Of a row that a factory's model takes, as 64 or 28,28,1; Keras models say it.",
+    ),
+]
+
+AnswersSaid = Annotated[
+    str | None,
+    typer.Option(
+        "--answers",
+        metavar="|".join(ANSWERS),
+        help="What the model answers; its loss and last layer say it by default.",
+    ),
+]
+ClassesSaid = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="A,B,C|FILE",
+        help="What its outputs are called, in their order; a file has one name a line.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What is said beside the spec or the factory, as the options have it."""
+
+    weights: Path | None = None
+    name: str | None = None
+    config: str | None = None
+    shape: str | None = None
+    said: Stated = SAYS_NOTHING
+
+
+def packed_model(what: str, given: Given) -> PackedModel:
+    """Read a spec or call a factory, and have what it makes train a step here.
+
+    Raises:
+        SettingsError: it is neither, or the options do not go with it.
+        FedbusError: what it makes does not fit the bus, or does not train.
+    """
+    path = Path(what)
+    if is_factory(what) and not path.exists():
+        own = read_weights(given.weights) if given.weights is not None else None
+        config, shape = read_config(given.config), read_shape(given.shape)
+        with warnings.catch_warnings(record=True) as told, hushed(), redirect_stdout(sys.stderr):
+            made = make_model(what, given.name, config, shape, own, given.said)
+        for each in told:
+            display.warn(str(each.message))
+    elif any(each is not None for each in (given.name, given.config, given.shape)):
+        raise SettingsError(
+            "--name, --config and --input belong to a factory; a spec says all that itself"
+        )
+    else:
+        made = read_model(path, given.weights, given.said)
+    for warning in made.warnings:
+        display.warn(warning)
+    for sentence in rehearse(made):
+        display.warn(sentence)
+    return made

@@ -1,0 +1,167 @@
+"""A model from its author's own code, `package.module:factory`, made ready for agents.
+
+The code is imported here, by its author's own command. What is pushed is data: architectures that
+agents rebuild from what they have installed, files, and weights.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, Final
+
+from fedbus import plugins
+from fedbus.client.model_outputs import SAYS_NOTHING, Stated, settle
+from fedbus.client.packing import PackedModel, packed
+from fedbus.errors import SettingsError
+from fedbus.frameworks.exported import Exported
+from fedbus.limits import MAX_DIMENSIONS
+from fedbus.model.layout import Layout, Weights
+from fedbus.text import listed
+from fedbus.training.params import Architecture
+from fedbus.wire.values import blob_ref_of
+
+Export = Callable[[object, Architecture | None, tuple[int, ...] | None], Exported]
+
+EXPORTS: Final[Mapping[str, str]] = {
+    "keras": "fedbus.frameworks.keras.model_export",
+    "torch": "fedbus.frameworks.torch.model_export",
+}
+"""Where `export` is, by the package of a model's class or of one that it inherits from."""
+
+_IMAGE: Final = 3
+_FACTORY: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def is_factory(said: str) -> bool:
+    """Tell `package.module:factory` from the path of a spec."""
+    return _FACTORY.fullmatch(said) is not None
+
+
+def read_config(said: str | None) -> dict[str, Any] | None:
+    """Read what a factory is called with, a JSON object; None where nothing is said.
+
+    Raises:
+        SettingsError: it is something else.
+    """
+    if said is None:
+        return None
+    try:
+        config = json.loads(said)
+    except ValueError as error:
+        raise SettingsError(f"--config: not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise SettingsError(f"--config: {type(config).__name__}, not an object")
+    return config
+
+
+def read_shape(said: str | None) -> tuple[int, ...] | None:
+    """Read the shape of a row, `28,28,1`; None where nothing is said.
+
+    Raises:
+        SettingsError: it is something else.
+    """
+    if said is None:
+        return None
+    sizes = [size.strip() for size in said.split(",")]
+    if len(sizes) > MAX_DIMENSIONS or not all(size.isdecimal() and int(size) for size in sizes):
+        raise SettingsError(f"--input: {said!r}; a row's shape is written 64, or 28,28,1")
+    return tuple(map(int, sizes))
+
+
+def make_model(
+    where: str,
+    name: str | None,
+    config: Mapping[str, Any] | None,
+    shape: tuple[int, ...] | None = None,
+    weights: Weights | None = None,
+    said: Stated = SAYS_NOTHING,
+) -> PackedModel:
+    """Call a factory and pack what it makes.
+
+    Args:
+        where: `package.module:factory`, importable, or in a module of this folder.
+        name: The model's name; the factory's own by default.
+        config: What the factory is called with. Without one, a factory that is an installed plug-in
+            is called with `{}`, as agents will, and another with nothing.
+        shape: Of a row it takes, where the model itself does not say. Agents whose data are
+            otherwise refuse it then before they train.
+        weights: In place of those that the model has as it is made.
+        said: What the model answers and what its classes are called; it is asked by default.
+
+    Raises:
+        SettingsError: it cannot be imported, called, or made ready; the sentence says why.
+        FedbusError: what it made does not fit the bus.
+    """
+    factory = _import(where)
+    claims = [plugin.name for plugin in plugins.found("models") if plugin.where == where]
+    plugin = {"name": claims[0], "config": dict(config or {})} if claims else None
+    args = (config or {},) if claims or config is not None else ()
+    try:
+        made = factory(*args)
+    except SystemExit as error:  # its number would be taken for ours
+        raise SettingsError(f"{where}: it wanted to exit: {error}") from error
+    except Exception as error:  # whatever somebody's factory may raise
+        raise SettingsError(f"{where}: {type(error).__name__}: {error}") from error
+    exported = _export_of(made, where)(made, plugin, shape)
+    files = {key: blob_ref_of(data) for key, data in exported.files.items()}
+    plain: dict[str, Any] = {
+        "model": name or claims[0] if claims else name or where.rpartition(":")[2],
+        "architectures": {kind: _named(s, files) for kind, s in exported.architectures.items()},
+    }
+    if row := _row_of(where, exported.input, shape):
+        kind = "image" if len(row) == _IMAGE else "numerical"
+        plain["input"] = {"data_types": {kind: {"size": list(row)}}}
+    if exported.least_batch > 1:
+        plain["least_batch"] = exported.least_batch
+    settle(plain, exported.seen, said)
+    blobs = {files[key].digest: data for key, data in exported.files.items()}
+    layout = Layout.of(exported.weights, exported.roles)
+    if weights is not None:
+        layout.check(weights)
+    return packed(plain, weights or exported.weights, blobs, exported.roles)
+
+
+def _row_of(
+    where: str, own: tuple[int, ...] | None, said: tuple[int, ...] | None
+) -> tuple[int, ...] | None:
+    if own and said and own != said:
+        raise SettingsError(f"--input: {said}, but what {where} made takes {own}")
+    return own or said
+
+
+def _import(where: str) -> Callable[..., object]:
+    module, _, name = where.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # as `python -m` has it; installed packages go first
+    try:
+        found: object = attrgetter(name)(import_module(module))
+    except SystemExit as error:
+        raise SettingsError(f"{where}: its module wanted to exit: {error}") from error
+    except Exception as error:  # whatever the import of somebody's module may raise
+        raise SettingsError(f"{where}: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise SettingsError(f"{where}: a {type(found).__name__}, which cannot be called")
+    return found
+
+
+def _export_of(made: object, where: str) -> Export:
+    for kind in type(made).__mro__:
+        module = EXPORTS.get(kind.__module__.partition(".")[0])
+        if module is not None:
+            export: Export = import_module(module).export
+            return export
+    raise SettingsError(
+        f"{where}: it made a {type(made).__name__}; a model of {listed(EXPORTS)} is wanted"
+    )
+
+
+def _named(architecture: Architecture, files: Mapping[str, Any]) -> dict[str, Any]:
+    if "blob" not in architecture:
+        return dict(architecture)
+    blob_ref = files[architecture["blob"]]
+    return {**architecture, "blob": {"digest": blob_ref.digest, "size": blob_ref.size}}

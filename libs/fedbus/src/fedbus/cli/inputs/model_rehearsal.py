@@ -1,0 +1,131 @@
+"""A pushed model is rehearsed here: one step of training, one answer, in every framework it is for.
+
+A model that cannot do that fails on every agent in every round. `.tflite` files are tried in a
+child process of their own, by `fedbus.client.tflite_check`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from sys import stderr
+from typing import Any, Final, Protocol, cast, runtime_checkable
+
+import numpy as np
+
+from fedbus import plugins
+from fedbus.client.model_outputs import row_of
+from fedbus.client.packing import PackedModel
+from fedbus.data import Dataset, of
+from fedbus.errors import FedbusError, LayoutError, PluginError, TrainingError
+from fedbus.frameworks.tensorflow_logs import hushed
+from fedbus.model.blob import decode
+from fedbus.model.layout import Array, Layout, Weights
+from fedbus.plugins import Evaluates, Predicts, Trainer
+from fedbus.training.params import TrainingParams
+from fedbus.wire.documents import ModelSpec
+
+REHEARSED: Final = ("keras", "torch")
+ROWS: Final = 4
+_STEP: Final = TrainingParams(batch_size=ROWS, learning_rate=1e-3, loss="mse", metrics=())
+
+
+@runtime_checkable
+class Guesses(Protocol):
+    """A trainer that can tell what rows its model may take, where the spec does not say."""
+
+    def rows_to_try(self) -> Sequence[tuple[int, ...]]:
+        """Give shapes of a row, the likeliest first."""
+        ...
+
+
+def rehearse(packed: PackedModel) -> Iterator[str]:
+    """Train, score and ask a model once in each framework of its spec that is installed here.
+
+    Yields what a person should know: where it was not tried, and why.
+
+    Raises:
+        TrainingError: it does not train; the sentence names the framework, and what stops it.
+        LayoutError: its weights are not those of the spec, by the tensor's name.
+    """
+    spec = packed.spec()
+    weights = decode(packed.blobs[packed.push.weights.digest], Layout.read(spec.layout), "plain")
+    for framework, architecture in spec.architectures.items():
+        if framework not in REHEARSED:
+            continue
+        try:
+            with hushed(), redirect_stdout(stderr):
+                yield from _try(framework, spec, architecture, weights)
+        except PluginError as error:
+            yield f"not tried with {framework}, which agents need for it: {error}"
+
+
+def _try(
+    framework: str, spec: ModelSpec, architecture: Mapping[str, Any], weights: Weights
+) -> Iterator[str]:
+    made: object = plugins.load("trainers", framework)(architecture)
+    trainer = cast("Trainer", made)
+    said = row_of(spec.input)
+    guesses = made.rows_to_try() if isinstance(made, Guesses) else ()
+    rows = [said] if said is not None else guesses
+    reasons: list[str] = []
+    for row in rows:
+        try:
+            _step(trainer, weights, row)
+        except LayoutError as error:
+            raise LayoutError(
+                f"architectures.{framework}: its weights are not the spec's: {error}"
+            ) from error
+        except FedbusError as error:
+            reasons.append(f"with rows of {_shown(row)}: {error}")
+        else:
+            return
+    told = said is not None
+    if told or any(_hopeless(reason) for reason in reasons):
+        raise TrainingError(f"architectures.{framework}: it does not train {reasons[0]}")
+    why = reasons[0] if reasons else "nothing says what a row looks like"
+    yield f'not tried with {framework}: {why}; say --input, or "input" in the spec'
+
+
+def _step(trainer: Trainer, weights: Weights, row: tuple[int, ...]) -> None:
+    x, answers = _answered(trainer, weights, row)
+    data = of(x, answers + np.float32(0.1), ROWS)
+    update = trainer.train(weights, _whole(data), _STEP)
+    Layout.of(weights).check(update.weights)
+    for name, array in update.weights.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise TrainingError(f"one step makes tensor {name!r} a number that is not finite")
+    if isinstance(trainer, Evaluates):
+        trainer.evaluate(weights, data, _STEP)
+
+
+def _answered(
+    trainer: Trainer, weights: Weights, row: tuple[int, ...]
+) -> tuple[Array, np.ndarray[Any, np.dtype[np.float32]]]:
+    """Find inputs that the model answers: small numbers, or the first word of any list."""
+    if not isinstance(trainer, Predicts):
+        raise TrainingError("it answers nothing")
+    trainer.load(weights)
+    drawn = np.random.default_rng(0).random((ROWS, *row), np.float32)
+    try:
+        found = trainer.predict(drawn)
+    except TrainingError:
+        drawn = np.zeros((ROWS, *row), np.float32)
+        found = trainer.predict(drawn)
+    if isinstance(found, Mapping):
+        names = ", ".join(found)
+        raise TrainingError(
+            f"it has {len(found)} outputs, {names}; agents train models of one output"
+        )
+    return drawn, np.asarray(found, np.float32)
+
+
+def _whole(data: Dataset) -> Dataset:
+    return data.watched(lambda: False)
+
+
+def _hopeless(reason: str) -> bool:
+    """Tell what no other shape of a row would mend."""
+    return any(words in reason for words in ("outputs", "positional argument", "not finite"))
+
+
+def _shown(row: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, row))})"

@@ -1,0 +1,45 @@
+"""What a watched job waits for outside of itself: the broker, a controller, a repository. Pure."""
+
+from fedbus.wire.documents import NodeState
+from fedbus.wire.values import role_of
+
+NEEDED = ("controller", "repository", "collector")
+"""The roles of which one must be online for a job to go on."""
+
+
+class Awaited:
+    """Who is there, as the broker says; `line` is empty when nobody is missing."""
+
+    def __init__(self) -> None:
+        self._broker = ""
+        self._online: dict[str, bool] = {}
+
+    def lost(self, why: str) -> None:
+        """The connection is lost."""
+        self._broker = why
+
+    def connected(self) -> None:
+        """It is there again, and so tells who else is."""
+        self._broker = ""
+        self._online.clear()
+
+    def hear(self, node: NodeState) -> None:
+        """A node is there, or is not."""
+        self._online[node.node] = node.online
+
+    @property
+    def line(self) -> str:
+        """Name what is missing."""
+        if self._broker:
+            return f"the broker: {self._broker}"
+        missing = [self._missing(role) for role in NEEDED if not self._is_there(role)]
+        return "; ".join(missing)
+
+    def _is_there(self, role: str) -> bool:
+        return any(online for node, online in self._online.items() if role_of(node) == role)
+
+    def _missing(self, role: str) -> str:
+        names = sorted(node for node in self._online if role_of(node) == role)
+        if not names:
+            return f"a {role}: none has ever been online"
+        return f"a {role}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} offline"

@@ -1,0 +1,1 @@
+"""Events, actions, keys and timers: what a core and its shell exchange."""

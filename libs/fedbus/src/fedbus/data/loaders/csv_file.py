@@ -1,0 +1,187 @@
+"""`csv`: rows of numbers and words in a text file; every fault is named by its line and column."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbus.data.arrays import check_batch_size, kept, numbered, place_of
+from fedbus.data.categories import AUTO, Words, check_words
+from fedbus.data.cells import Cells, Missing, check_missing, is_missing
+from fedbus.data.columns import Target, check_target, choose, index_columns, left_out_note
+from fedbus.data.dataset import Batch, Dataset
+from fedbus.data.description import About
+from fedbus.data.loaders.csv_rows import Row, Sheet
+from fedbus.data.loaders.csv_survey import Plan, survey
+from fedbus.data.open_file import Pinned
+from fedbus.errors import TrainingError
+from fedbus.model.layout import Array
+
+
+def csv(  # noqa: PLR0913 - each is one thing that differs between files; all but the path have defaults
+    path: str,
+    batch: int = 256,
+    *,
+    label: str | int | None = None,
+    features: Sequence[str | int] | None = None,
+    header: bool | None = None,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    encoding: str = "utf-8",
+    target: Target = "auto",
+    classes: Sequence[str] | None = None,
+    words: Words = None,
+    missing: Missing = None,
+) -> Dataset:
+    """Load a text file with a line for each row.
+
+    Args:
+        path: The file.
+        batch: Rows read at once.
+        label: The column of y, by its name or its number (from 0); the last one by default.
+        features: The columns of x, in this order; all others by default, without columns that have
+            no name or one that pandas gives to a row index.
+        header: Whether line 1 names the columns; by default it does, and is refused where it holds
+            a number.
+        delimiter: What stands between two cells; by default a comma, a semicolon, a tab or a bar,
+            whichever cuts all lines into as many cells.
+        decimal: What stands before fractions, "." or ",".
+        encoding: Of the text; a byte-order mark is skipped.
+        target: What y is: a `class`, a whole number; a `number`; `auto` looks at the first rows.
+        classes: The words that y holds; a word's place here is its class, and y may hold that
+            number too. By default the words that are there, sorted.
+        words: The columns of x that hold words, as {"colour": ["blue", "red"]}: one input for each
+            word, 1 where it stands there. "auto" takes the words that are there, sorted.
+        missing: What becomes of a row with an empty cell, or "NA", "NaN", "null", "?" and the like:
+            "drop" leaves the row out, "mean" takes the column's mean, a number stands in its
+            place; by default it is refused.
+
+    Raises:
+        TrainingError: names the line and the column.
+    """
+    check_batch_size(batch)
+    check_target(target)
+    if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1):
+        raise TrainingError(f"delimiter is {delimiter!r}; one character belongs there")
+    cells = Cells(decimal)
+    sheet = Sheet(Pinned(Path(path)), header, delimiter, encoding, cells, label)
+    gone = index_columns(sheet.names) if sheet.named else ()
+    y, x = choose(path, sheet.names, label, features, gone)
+    if decimal == "," == sheet.delimiter:
+        raise TrainingError(f'{path}: "decimal" and "delimiter" are both ","')
+    wanted = Plan(
+        sheet=sheet,
+        cells=cells,
+        label=y,
+        features=x,
+        classes=None if classes is None else tuple(numbered(classes)),
+        words={c: w for c, w in check_words(words, sheet.names).items() if c in x},
+        guessed=words == AUTO,
+        missing=check_missing(missing),
+        target=target,
+    )
+    found = survey(wanted, batch)
+    if not found.rows:
+        left = ", none without a missing value" if found.dropped else ""
+        raise TrainingError(f"{path}: the columns' names, and not a single row{left}")
+    reader = _Reader.of(found.plan)
+    whole = found.plan.classes is not None or reader.is_whole(batch)
+
+    def batches() -> Iterator[Batch]:
+        with sheet.rows() as rows:
+            while some := list(islice(rows, batch)):
+                made = reader.batch(some, whole=whole)
+                if len(made[1]):
+                    yield made
+
+    notes = (*left_out_note(sheet.names, gone, (y, *x)), *found.notes())
+    about = About(
+        classes=found.plan.classes or (),
+        columns=found.plan.inputs() if sheet.named or found.plan.words else (),
+        missing={sheet.names[column]: count for column, count in found.missing.items()},
+        notes=notes,
+    )
+    return kept(Dataset(found.rows, batches, about=about), batch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Turns lines into numbers, as a plan says that has all it needs."""
+
+    plan: Plan
+    classes: Mapping[str, int] | None
+    places: Mapping[int, Mapping[str, int]]
+    """Of each column of words, the place of each word."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> "_Reader":
+        places = {column: numbered(words or ()) for column, words in plan.words.items()}
+        return cls(plan, None if plan.classes is None else numbered(plan.classes), places)
+
+    def is_whole(self, batch: int) -> bool:
+        if self.plan.target != "auto":
+            return self.plan.target == "class"
+        with self.plan.sheet.rows() as rows:
+            some = [row for row in islice(rows, batch) if not self._drops(row)]
+        truths = [self._truth(row) for row in some]
+        return all(truth == int(truth) for truth in truths)
+
+    def batch(self, rows: Sequence[Row], *, whole: bool) -> Batch:
+        x = self.plan.fast(rows)
+        if x is None:
+            rows = [row for row in rows if not self._drops(row)]
+            flat = [value for row in rows for value in self._inputs(row)]
+            x = np.array(flat, np.float32).reshape(len(rows), self.plan.width)
+        y = np.array([self._truth(row) for row in rows], float)
+        if not whole:
+            return x, y.astype(np.float32)
+        return x, self._classes(rows, y)
+
+    def _classes(self, rows: Sequence[Row], y: NDArray[np.float64]) -> Array:
+        label, where = self.plan.label, self.plan.sheet.where
+        if self.plan.target == "class" and (y < 0).any():
+            line, cells = rows[int(np.argmax(y < 0))]
+            raise TrainingError(
+                f"{where(line, label)}: {cells[label]!r} is no class: it is 0 or more"
+            )
+        if (broken := y != np.floor(y)).any():
+            line, cells = rows[int(np.argmax(broken))]
+            raise TrainingError(
+                f"{where(line, label)}: {cells[label]!r} is no class, a whole number; set "
+                '"target": "number" if y is a quantity'
+            )
+        return y.astype(np.int64)
+
+    def _drops(self, row: Row) -> bool:
+        return self.plan.missing == "drop" and self.plan.has_gap(row)
+
+    def _inputs(self, row: Row) -> Iterator[float]:
+        _, cells = row
+        for column in self.plan.features:
+            if column not in self.places:
+                yield self.plan.value(row, column)
+                continue
+            words, text = self.places[column], cells[column].strip()
+            chosen = [0.0] * len(words)
+            if text in words or not is_missing(text) or self.plan.missing is None:
+                chosen[place_of(text, words, self.plan.sheet.where(row[0], column), "word")] = 1.0
+            yield from chosen
+
+    def _truth(self, row: Row) -> float:
+        line, cells = row
+        column = self.plan.label
+        text = cells[column].strip()
+        if self.classes is not None and text in self.classes:
+            return self.classes[text]
+        if self.classes is None and not is_missing(text):
+            return self.plan.value(row, column)
+        where = self.plan.sheet.where(line, column)
+        if is_missing(text):
+            raise TrainingError(
+                f'{where}: nothing where a class or a finite number belongs; "missing": "drop" '
+                "leaves such rows out"
+            )
+        return place_of(text, self.classes or {}, where)

@@ -1,0 +1,179 @@
+"""The pictures of a folder with a folder for each class: which count, and what is passed over."""
+
+import os
+import re
+import stat
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from fedbus.data.arrays import numbered
+from fedbus.errors import TrainingError
+from fedbus.text import in_given_order, listed
+
+SUFFIXES: Final = frozenset({
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
+    ".tif", ".tiff", ".webp",
+})  # fmt: skip
+_SYSTEM: Final = frozenset({
+    "@eadir", "@recycle", "#recycle", "$recycle.bin", "__macosx", "__pycache__", "desktop.ini",
+    "lost+found", "system volume information", "thumbs.db",
+})  # fmt: skip
+"""Names, in lower case, that systems and not people give to folders and files."""
+_DEPTH: Final = 8
+_SHOWN: Final = 4
+_WHOLE: Final = re.compile(r"\d+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A file, its class, and its state when it was found."""
+
+    path: Path
+    label: int
+    stamp: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """All pictures of a folder, in an order drawn once by chance.
+
+    Attributes:
+        classes: Their names, in the order of their numbers.
+        notes: What was passed over.
+    """
+
+    found: Sequence[Picture]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Passed:
+    """What is passed over, for the notes."""
+
+    hidden: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    outside: int = 0
+    others: Counter[str] = field(default_factory=Counter)
+
+    def notes(self, classes: Sequence[str] | None) -> Iterator[str]:
+        if self.hidden:
+            yield f"hidden files and folders are passed over: {_some(self.hidden)}"
+        if self.empty:
+            how = "no class" if classes is None else "classes without a row here"
+            yield f"folders without pictures are {how}: {_some(self.empty)}"
+        if self.outside:
+            yield f"{self.outside} pictures outside the folders of classes are passed over"
+        if self.others:
+            told = ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in
+                             self.others.most_common(_SHOWN))  # fmt: skip
+            yield f"files that are no pictures by their names are passed over: {told}"
+
+
+def pictures_in(folder: Path, classes: Sequence[str] | None, *, nested: bool) -> Pictures:
+    """Find the pictures of each class.
+
+    Names of classes are compared as Unicode's composed form: Linux and macOS write é differently.
+
+    Raises:
+        TrainingError: there is none, a folder is no class, or a class has folders of its own.
+    """
+    if not folder.is_dir():
+        got = "a file" if folder.exists() else "nothing"
+        raise TrainingError(
+            f"{folder}: expected a folder with a folder of pictures for each class, got {got}"
+        )
+    passed = _Passed()
+    folders = dict(sorted(_class_folders(folder, passed), key=lambda each: in_order(each[0])))
+    files = {name: _files(path, passed, nested=nested) for name, path in folders.items()}
+    there = [name for name in folders if files[name]]
+    passed.empty = [name for name in folders if not files[name]]
+    if not there:
+        raise TrainingError(
+            f"{folder}: no pictures there; they lie in a folder for each class, as "
+            f"{folder.name or folder}/CLASS/picture.png ({listed(SUFFIXES)})"
+            + "".join(f"; {note}" for note in passed.notes(classes))
+        )
+    given = None if classes is None else [unicodedata.normalize("NFC", str(n)) for n in classes]
+    named: Mapping[str, int] = numbered(there if given is None else given)
+    if unknown := [name for name in there if name not in named]:
+        raise TrainingError(
+            f"{folders[unknown[0]]}: no such class; they are {in_given_order(named)}"
+        )
+    found = [Picture(file, named[name], stamp(file)) for name in there for file in files[name]]
+    order = np.random.default_rng(0).permutation(len(found))
+    return Pictures([found[place] for place in order], tuple(named), tuple(passed.notes(classes)))
+
+
+def in_order(name: str) -> tuple[bool, int, str]:
+    """Sort whole numbers by their value, before words: 2, 10, cat."""
+    whole = _WHOLE.fullmatch(name) is not None
+    return not whole, int(name) if whole else 0, name
+
+
+def hidden(name: str) -> bool:
+    """Tell whether a system, not a person, made a file or folder of this name."""
+    return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def _class_folders(folder: Path, passed: _Passed) -> Iterator[tuple[str, Path]]:
+    seen: dict[str, Path] = {}
+    for entry in sorted(folder.iterdir()):
+        if hidden(entry.name):
+            passed.hidden.append(entry.name)
+        elif entry.is_dir():
+            name = unicodedata.normalize("NFC", entry.name)
+            if name in seen:
+                raise TrainingError(f"{entry} and {seen[name]} are one class by their names")
+            seen[name] = entry
+            yield name, entry
+        elif entry.suffix.lower() in SUFFIXES:
+            passed.outside += 1
+
+
+def _files(folder: Path, passed: _Passed, *, nested: bool, depth: int = 1) -> list[Path]:
+    """List the pictures of a class, those in folders below as well if their owner wants that."""
+    files = []
+    for entry in sorted(folder.iterdir()):
+        if hidden(entry.name):
+            passed.hidden.append(f"{folder.name}/{entry.name}")
+        elif entry.suffix.lower() in SUFFIXES:
+            files.append(entry)
+        elif entry.is_dir() and depth < _DEPTH:
+            below = _files(entry, passed, nested=nested, depth=depth + 1)
+            if below and not nested:
+                raise TrainingError(
+                    f"{entry}: pictures in a folder below that of a class; set FEDBUS_DATA to "
+                    f'{folder} if its folders are the classes, "nested": true if they all are of '
+                    f"class {folder.name!r}"
+                )
+            files += below
+        elif not entry.is_dir():
+            passed.others[entry.suffix.lower()] += 1
+    return files
+
+
+def stamp(file: Path) -> tuple[int, int]:
+    """Name the state of a file, by its size and the time of its last change.
+
+    Raises:
+        TrainingError: there is no such file.
+    """
+    try:
+        seen = os.stat(file)  # noqa: PTH116 - a tenth of the time, for folders of millions
+    except OSError as error:
+        raise TrainingError(f"{file}: {error.strerror}") from error
+    if not stat.S_ISREG(seen.st_mode):
+        raise TrainingError(f"{file}: not a file")
+    return seen.st_size, seen.st_mtime_ns
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

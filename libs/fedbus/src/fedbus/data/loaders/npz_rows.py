@@ -1,0 +1,128 @@
+"""`npz`: a shard as numpy writes it, compressed or not."""
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from fedbus.data.arrays import check_batch_size, inputs, kept, truths, within
+from fedbus.data.categories import check_names
+from fedbus.data.dataset import Batch, Dataset, of
+from fedbus.data.description import About
+from fedbus.data.loaders.npy import (
+    MAX_WORDS_BYTES,
+    Header,
+    read_all,
+    read_header,
+    read_rows,
+    read_words,
+)
+from fedbus.data.open_file import Pinned
+from fedbus.errors import TrainingError
+from fedbus.model.npz import NPY_MAGIC, UNREADABLE, ZIP_MAGIC
+
+_ZIP = {ZIP_MAGIC, b"PK\x05\x06"}  # the second: an archive without a file
+
+
+def npz(path: str, batch: int = 32, *, classes: Sequence[str] | None = None) -> Dataset:
+    """Load a shard: an .npz file with `x`, shape (rows, …), and `y`, shape (rows,) or (rows, …).
+
+    It may name its classes and inputs in arrays of words, `classes` and `columns`.
+
+    Args:
+        path: The file.
+        batch: Rows read at once.
+        classes: The names of the classes, in the order of their numbers in y.
+
+    Raises:
+        TrainingError: the file is missing or no shard, or x and y are not what was said above.
+    """
+    file = Pinned(Path(path))
+    with _opened(file) as archive:
+        check_batch_size(batch)
+        own = _words(archive, "classes") if classes is None else check_names("classes", classes)
+        about = About(classes=own, columns=_words(archive, "columns"))
+        with _members(archive) as (x_file, y_file):
+            x, y = read_header("x", x_file), read_header("y", y_file)
+            if x.rows != y.rows or not x.rows:
+                shapes = f"x is {(x.rows, *x.shape)} and y is {(y.rows, *y.shape)}"
+                wrong = "one row of each per example" if x.rows or y.rows else "not a single row"
+                raise TrainingError(f"{shapes}: {wrong}")
+            if x.by_column or y.by_column:
+                whole = read_all("x", x_file, x), read_all("y", y_file, y)
+                return of(
+                    inputs("x", whole[0]),
+                    within("y", truths("y", whole[1]), about.classes),
+                    batch,
+                    about,
+                )
+
+    def batches() -> Iterator[Batch]:
+        with _opened(file) as archive:
+            yield from _batches(archive, x, y, batch, about.classes)
+
+    return kept(Dataset(x.rows, batches, about=about), batch)
+
+
+def _words(archive: zipfile.ZipFile, name: str) -> tuple[str, ...]:
+    """Read an array of names; () if there is none, or if it holds something else than words."""
+    member = f"{name}.npy"
+    if member not in archive.namelist() or archive.getinfo(member).file_size > MAX_WORDS_BYTES:
+        return ()
+    with archive.open(member) as file:
+        found = read_words(cast("BinaryIO", file))
+    return check_names(name, found) if found else ()
+
+
+def _batches(
+    archive: zipfile.ZipFile, x: Header, y: Header, batch: int, classes: Sequence[str]
+) -> Iterator[Batch]:
+    with _members(archive) as (x_file, y_file):
+        read_header("x", x_file)
+        read_header("y", y_file)
+        for first in range(0, x.rows, batch):
+            count = min(batch, x.rows - first)
+            yield (
+                inputs("x", read_rows("x", x_file, x, count, first), first),
+                within(
+                    "y", truths("y", read_rows("y", y_file, y, count, first), first), classes, first
+                ),
+            )
+
+
+@contextmanager
+def _opened(file: Pinned) -> Iterator[zipfile.ZipFile]:
+    """Open it as an archive; what goes wrong in the block is said of this file."""
+    try:
+        with file.open() as raw:
+            _check_zip(raw)
+            with zipfile.ZipFile(raw) as archive:
+                yield archive
+    except TrainingError as error:
+        raise TrainingError(_named(file, str(error))) from error
+    except (OSError, *UNREADABLE) as error:
+        raise TrainingError(_named(file, f"not a shard: {error}")) from error
+
+
+def _check_zip(raw: BinaryIO) -> None:
+    head = raw.read(len(NPY_MAGIC))
+    if head[:4] not in _ZIP:
+        what = (
+            "one bare array" if head == NPY_MAGIC else "an .npz file is a zip archive, this is none"
+        )
+        raise TrainingError(f"not a shard: {what}")
+
+
+def _named(file: Pinned, sentence: str) -> str:
+    start = f"{file.path}: "
+    return sentence if sentence.startswith(start) else start + sentence
+
+
+@contextmanager
+def _members(archive: zipfile.ZipFile) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    missing = {"x.npy", "y.npy"} - {*archive.namelist()}
+    if missing:
+        raise TrainingError("a shard has two arrays, x and y")
+    with archive.open("x.npy") as x_file, archive.open("y.npy") as y_file:
+        yield cast("BinaryIO", x_file), cast("BinaryIO", y_file)

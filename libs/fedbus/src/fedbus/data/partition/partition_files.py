@@ -1,0 +1,142 @@
+"""Write each agent's rows as a shard of its own; the data set is read once for many, never held."""
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from fedbus.atomic_write import open_atomic
+from fedbus.data.dataset import Dataset
+from fedbus.data.description import About
+from fedbus.data.partition.row_assignment import Rows
+from fedbus.errors import TrainingError
+from fedbus.interruption import temporary_folder, undisturbed
+from fedbus.model.layout import Array
+
+GROUP: Final = 64
+"""Shards written in one pass over the data: so many pairs of files are open at once."""
+
+
+def labels_of(data: Dataset) -> Array:
+    """Read the truths of all rows; (rows, …)."""
+    parts = [y for _, y in data.peek()]
+    if not parts:
+        raise TrainingError("a data set without a single row")
+    return np.concatenate(parts)
+
+
+@contextmanager
+def replacing(folder: Path, old: Sequence[Path]) -> Iterator[Path]:
+    """Give a hidden room to write in; at the end its files take the place of the old ones.
+
+    Either all of them do or none: whatever fails, inside or at the end, the old ones are as they
+    were. For a moment the disk must hold both. Who is killed leaves a folder `.split-…`, in which
+    is what was not yet, or no more, in its place.
+
+    Raises:
+        TrainingError: the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(".split-", folder) as room:
+            yield room
+            with undisturbed():
+                _swap(room, folder, old)
+    except OSError as error:
+        raise TrainingError(f"{folder}: {error.strerror or error}") from error
+
+
+def _swap(room: Path, folder: Path, old: Sequence[Path]) -> None:
+    new = sorted(path for path in room.iterdir() if path.is_file())
+    away = room / "old"
+    away.mkdir()
+    moves = [(path, away / path.name) for path in old]
+    moves += [(path, folder / path.name) for path in new]
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for here, there in moves:
+            here.rename(there)
+            moved.append((here, there))
+    except OSError:
+        for here, there in reversed(moved):
+            there.rename(here)
+        raise
+
+
+def write_parts(data: Dataset, parts: Mapping[Path, Rows]) -> None:
+    """Write .npz files of these rows, in this order; the same rows make the same bytes.
+
+    Raises:
+        TrainingError: the data cannot be read.
+        OSError: the disk is full; nothing half-written is left.
+    """
+    left = iter(parts.items())
+    while group := dict(islice(left, GROUP)):
+        with temporary_folder(".split-", next(iter(group)).parent) as room:
+            _write(data, group, room)
+
+
+def _write(data: Dataset, group: Mapping[Path, Rows], room: Path) -> None:
+    first = next(data.peek())
+    paths, hands = list(group), list(group.values())
+    bare = [
+        tuple(
+            _array(room / f"{number}.{name}.npy", rows, like)
+            for name, like in zip("xy", first, strict=True)
+        )
+        for number, rows in enumerate(hands)
+    ]
+    wanted = np.concatenate(hands)
+    owner = np.repeat(np.arange(len(hands)), [len(rows) for rows in hands])
+    place = np.concatenate([np.arange(len(rows)) for rows in hands])
+    order = np.argsort(wanted, kind="stable")
+    wanted, owner, place = wanted[order], owner[order], place[order]
+    begin = 0
+    for batch in data.peek():
+        low, high = np.searchsorted(wanted, [begin, begin + len(batch[0])])
+        here, theirs, where = wanted[low:high] - begin, owner[low:high], place[low:high]
+        for number in np.unique(theirs):
+            mine = theirs == number
+            for array, rows in zip(bare[number], batch, strict=True):
+                array[where[mine]] = rows[here[mine]]
+        begin += len(batch[0])
+    for arrays in bare:
+        for array in arrays:
+            array.flush()
+    for number, path in enumerate(paths):
+        _pack(room, number, path, data.about)
+
+
+def _array(path: Path, rows: Rows, like: Array) -> Any:  # noqa: ANN401 - numpy 1 has no types for it
+    if not len(rows):
+        raise TrainingError("a shard without a single row: nobody could train on it")
+    make: Any = open_memmap  # it has no types
+    made: Array = make(path, "w+", like.dtype, (len(rows), *like.shape[1:]))
+    if hasattr(os, "posix_fallocate"):
+        # It is all holes yet: writing through a map into one that the disk has no room for would
+        # kill the process (SIGBUS), where this says so.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return made
+
+
+def _pack(room: Path, number: int, path: Path, about: About) -> None:
+    names = {"classes": about.classes, "columns": about.columns}
+    for name, words in names.items():
+        if words:
+            np.save(room / f"{number}.{name}.npy", np.array(words))
+    with open_atomic(path) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
+        for name in ("x", "y", *(name for name, words in names.items() if words)):
+            file = room / f"{number}.{name}.npy"
+            # Dated as numpy dates them, so that the same rows make the same bytes.
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+            file.unlink()

@@ -1,0 +1,1 @@
+"""The data of an agent: configuration, pipelines, and changes on disk."""

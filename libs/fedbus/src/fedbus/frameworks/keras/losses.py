@@ -1,0 +1,193 @@
+"""Losses and metrics by the job file's names, and truths in the form they take."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import keras
+import numpy as np
+
+from fedbus.errors import TrainingError
+from fedbus.model.layout import Array
+from fedbus.training.labels import check_yes_or_no, class_truths
+from fedbus.training.params import one_class
+
+_LOSSES: Final[Mapping[str, str]] = {
+    "categorical_crossentropy": "CategoricalCrossentropy",
+    "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
+    "binary_crossentropy": "BinaryCrossentropy",
+    "binary_focal_crossentropy": "BinaryFocalCrossentropy",
+    "categorical_focal_crossentropy": "CategoricalFocalCrossentropy",
+    **dict.fromkeys(("mean_squared_error", "mse"), "MeanSquaredError"),
+    **dict.fromkeys(("mean_absolute_error", "mae"), "MeanAbsoluteError"),
+    **dict.fromkeys(("mean_absolute_percentage_error", "mape"), "MeanAbsolutePercentageError"),
+    **dict.fromkeys(("mean_squared_logarithmic_error", "msle"), "MeanSquaredLogarithmicError"),
+    "cosine_similarity": "CosineSimilarity",
+    "huber": "Huber",
+    "log_cosh": "LogCosh",
+    "hinge": "Hinge",
+    "squared_hinge": "SquaredHinge",
+    "categorical_hinge": "CategoricalHinge",
+    "kl_divergence": "KLDivergence",
+    "poisson": "Poisson",
+}
+_METRICS: Final[Mapping[str, str]] = {
+    "binary_accuracy": "BinaryAccuracy",
+    "categorical_accuracy": "CategoricalAccuracy",
+    "top_k_categorical_accuracy": "TopKCategoricalAccuracy",
+    "auc": "AUC",
+    "root_mean_squared_error": "RootMeanSquaredError",
+    **{
+        name: kind
+        for name, kind in _LOSSES.items()
+        if "focal" not in name and name not in {"huber", "log_cosh"}
+    },
+}
+_ACCURACIES: Final = frozenset({"accuracy", "binary_accuracy", "categorical_accuracy"})
+_COUNTED: Final = frozenset({"precision", "recall", "f1"})
+_OF_SIGNS: Final = frozenset({"hinge", "squared_hinge"})
+_YES_OR_NO: Final = _OF_SIGNS | {"binary_crossentropy", "binary_focal_crossentropy"}
+_YES: Final = 0.5
+_TAKES_SCORES: Final = frozenset(name for name in _LOSSES if name.endswith("crossentropy"))
+"""Losses that can be told whether a model answers with scores or with probabilities."""
+_BY_CLASS: Final = frozenset({
+    "categorical_crossentropy", "sparse_categorical_crossentropy",
+    "categorical_focal_crossentropy", "categorical_hinge", "kl_divergence",
+})  # fmt: skip
+
+
+def loss_of(name: str, *, probable: bool) -> Any:  # noqa: ANN401 - Keras has no types
+    """Make a loss; `probable`: the model answers with probabilities already."""
+    kind = _LOSSES[
+        "categorical_crossentropy" if name == "sparse_categorical_crossentropy" else name
+    ]
+    more = {"from_logits": not probable} if name in _TAKES_SCORES else {}
+    return getattr(keras.losses, kind)(**more)
+
+
+def by_class(loss: str) -> bool:
+    """Tell whether a loss is one of classes, of which a model has one output each."""
+    return loss in _BY_CLASS
+
+
+def metrics_of(names: Sequence[str], loss: str, *, probable: bool, outputs: int = 1) -> list[Any]:
+    """Make the metrics a job asks for, by its names; `loss` Keras measures itself.
+
+    `outputs` is how many numbers the model answers at each place: as many as there are classes.
+    """
+    return [_metric(n, loss, probable=probable, outputs=outputs) for n in names if n != "loss"]
+
+
+def _metric(name: str, loss: str, *, probable: bool, outputs: int) -> Any:  # noqa: ANN401 - Keras has no types
+    plain = name.removeprefix("sparse_")
+    if plain in _ACCURACIES:  # whichever is asked for, it is the one of this loss
+        plain = "categorical_accuracy" if by_class(loss) else "binary_accuracy"
+    inner = (
+        _OverClasses(name, outputs if by_class(loss) else None)
+        if plain in _COUNTED
+        else getattr(keras.metrics, _METRICS[plain])(name=name)
+    )
+    scores = not probable and (by_class(loss) or loss in _YES_OR_NO)
+    return _OfScores(inner, loss) if scores or loss in _OF_SIGNS else inner
+
+
+class _OfScores(keras.Metric):  # type: ignore[misc]  # Keras has no types
+    """A metric of probabilities, for a model that answers with scores."""
+
+    def __init__(self, inner: Any, loss: str) -> None:  # noqa: ANN401 - Keras has no types
+        super().__init__(name=inner.name)
+        self.inner = inner
+        self._signs = loss in _OF_SIGNS
+        self._squash = keras.ops.softmax if by_class(loss) else keras.ops.sigmoid
+
+    def update_state(self, truth: Any, scores: Any, sample_weight: Any = None) -> None:  # noqa: ANN401 - tensors
+        if self._signs:  # -1 or 0 is no, 1 is yes
+            truth = keras.ops.cast(truth > 0, "float32")
+        self.inner.update_state(truth, self._squash(scores), sample_weight=sample_weight)
+
+    def result(self) -> Any:  # noqa: ANN401 - a tensor
+        return self.inner.result()
+
+    def reset_state(self) -> None:
+        self.inner.reset_state()
+
+
+class _OverClasses(keras.Metric):  # type: ignore[misc]  # Keras has no types
+    """Precision, recall or f1 of probabilities: the mean over the classes, or that of yes.
+
+    Keras's own take each class for a question of yes or no.
+    """
+
+    def __init__(self, name: str, classes: int | None) -> None:
+        super().__init__(name=name)
+        self._classes = classes  # None: each output is yes or no
+        shape = (3, classes or 1)
+        self._counts = self.add_variable(shape, "zeros", dtype="float32", name="counts")
+
+    def update_state(self, truth: Any, likely: Any, sample_weight: Any = None) -> None:  # noqa: ANN401, ARG002 - Keras's
+        ops = keras.ops
+        if self._classes is None:
+            said = ops.cast(ops.reshape(likely > _YES, (-1, 1)), "float32")
+            there = ops.cast(ops.reshape(truth > _YES, (-1, 1)), "float32")
+        else:
+            named, classes = ops.argmax(likely, axis=-1), ops.argmax(truth, axis=-1)
+            said = ops.one_hot(ops.reshape(named, (-1,)), self._classes)
+            there = ops.one_hot(ops.reshape(classes, (-1,)), self._classes)
+        found = [ops.sum(each, axis=0) for each in (said * there, said, there)]
+        self._counts.assign(self._counts + ops.stack(found))
+
+    def result(self) -> Any:  # noqa: ANN401 - a tensor
+        ops = keras.ops
+        right, said, there = self._counts[0], self._counts[1], self._counts[2]
+        by = {"precision": said, "recall": there, "f1": (said + there) / 2}[self.name]
+        each = ops.where(by > 0, right / ops.maximum(by, 0.5), 0.0)
+        counted = 1.0 if self._classes is None else ops.sum(ops.cast(said + there > 0, "float32"))
+        return ops.sum(each) / ops.maximum(counted, 1.0)
+
+    def reset_state(self) -> None:
+        self._counts.assign(keras.ops.zeros(self._counts.shape))
+
+
+def truth_of(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
+    """Give truths as the losses take them: shares of classes, or what the model's answers are like.
+
+    Args:
+        y: (rows, …).
+        answers: The shape of what the model answers for one row; None is a length that varies.
+        loss: Its name.
+
+    Raises:
+        TrainingError: they do not fit.
+    """
+    if by_class(loss):
+        return _shares(y, answers, loss)
+    lengths = zip(y.shape[1:], answers, strict=False)
+    alike = y.ndim == len(answers) + 1 and all(w in {None, n} for n, w in lengths)
+    shape = y.shape if alike else (len(y), *(size or 0 for size in answers))
+    if y.dtype.kind not in "biuf" or y.size != np.prod(shape):
+        raise TrainingError(f"y is {y.dtype} {y.shape}; the model answers {(len(y), *answers)}")
+    if loss in _YES_OR_NO - _OF_SIGNS:
+        check_yes_or_no(y, loss)
+    return y.astype(np.float32).reshape(shape)
+
+
+def _shares(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
+    """Give the share of each class, (rows, …, classes)."""
+    classes = answers[-1] if answers else None
+    if classes is None:
+        raise TrainingError(f"the model answers {('rows', *answers)}, not (rows, classes)")
+    if classes == 1:
+        raise TrainingError(one_class(loss))
+    found = class_truths(y, (len(y), *_places(y, answers)), classes)
+    return found if found.dtype.kind == "f" else np.eye(classes, dtype=np.float32)[found]
+
+
+def _places(y: Array, answers: tuple[int | None, ...]) -> tuple[int, ...]:
+    """Tell how many places of a row have a class; lengths that vary are those of y."""
+    wanted = answers[:-1]
+    given = y.shape[1 : len(wanted) + 1]
+    if len(given) < len(wanted):
+        raise TrainingError(
+            f"y is {y.dtype} {y.shape}; the model answers {('rows', *answers)}, for which one "
+            f"class number at each place is wanted, {('rows', *wanted)}"
+        )
+    return tuple(n if want is None else want for want, n in zip(wanted, given, strict=True))

@@ -1,0 +1,161 @@
+"""What agents need of a user's Keras model: architectures, a TFLite file, weights; no code."""
+
+import warnings
+from typing import Any, Final
+
+import keras
+
+from fedbus.errors import TrainingError
+from fedbus.frameworks.exported import Exported, Seen
+from fedbus.frameworks.keras.architectures import (
+    SEQUENTIAL,
+    build,
+    check_shapes,
+    declared_loss,
+    ending_of,
+)
+from fedbus.frameworks.keras.layers import KINDS, POLICIES, read_layers
+from fedbus.frameworks.keras.tensors import roles_of, weights_of
+from fedbus.frameworks.keras.tflite_export import Loss
+from fedbus.frameworks.keras.tflite_export import export as to_tflite
+from fedbus.frameworks.outputs import derive
+from fedbus.model.layout import Layout
+from fedbus.text import listed
+from fedbus.training.params import Architecture
+from fedbus.wire.output_kinds import Answers
+
+FILE: Final = "model.tflite"
+_LOSSES: Final[dict[str, Loss]] = {
+    **dict.fromkeys(
+        ("categorical_crossentropy", "sparse_categorical_crossentropy"), "categorical_crossentropy"
+    ),
+    "binary_crossentropy": "binary_crossentropy",
+    **dict.fromkeys(("mean_squared_error", "mse"), "mean_squared_error"),
+}
+"""What a TFLite file can be trained with, by the loss that a model is compiled for."""
+_ELSEWHERE: Final = ("initializer", "name", "dtype", "seed", "trainable", "quantization_config")
+"""What a spec does not say of a layer: its first weights are pushed, and names are the bus's."""
+
+
+def export(
+    model: Any,  # noqa: ANN401 - Keras has no types
+    plugin: Architecture | None,
+    row: tuple[int, ...] | None = None,
+) -> Exported:
+    """Make a spec's parts of a `keras.Model`, with the weights that it has now.
+
+    What it answers follows from the loss that it is compiled for and from its last layer. Where
+    TFLite cannot train a layer, or with that loss, a warning says so and the spec has no file for
+    such agents.
+
+    Args:
+        model: The model, built.
+        plugin: The installed plug-in that makes it, and the config; None if there is none.
+        row: The shape of a row it takes, where it does not say so itself.
+
+    Raises:
+        TrainingError: agents could not make it again: a layer or an argument is not known to them.
+    """
+    check_shapes(model)
+    architecture = dict(architecture_of(model) if plugin is None else plugin)
+    weights = weights_of(model)
+    again = weights_of(build(architecture))
+    if Layout.of(again) != Layout.of(weights):
+        differs = listed(
+            name
+            for name in again.keys() | weights.keys()
+            if name not in again
+            or name not in weights
+            or Layout.of({name: again[name]}) != Layout.of({name: weights[name]})
+        )
+        made = f"{architecture['name']!r} makes another layout than this model has"
+        raise TrainingError(f"{made}: {differs}")
+    own, output, loss = _input_of(model), _output_of(model), declared_loss(model)
+    answers = None if output is None else derive(ending_of(model), output, own or row, loss)
+    try:
+        file = to_tflite(model, trained_with(loss, answers))
+    except TrainingError as error:
+        warnings.warn(f"no TFLite file, so Keras agents only: {error}", stacklevel=2)
+        architectures, files = {"keras": architecture}, {}
+    else:
+        architectures, files = {"keras": architecture, "tflite": {"blob": FILE}}, {FILE: file}
+    seen = Seen(answers=answers, output=_known(output))
+    return Exported(architectures, weights, files, own, roles_of(model), seen)
+
+
+def trained_with(loss: str | None, answers: Answers | None) -> Loss:
+    """Choose the loss of a TFLite file: the declared one, else that of what the model answers.
+
+    Raises:
+        TrainingError: TFLite has no such loss.
+    """
+    if loss is None:
+        if answers in {"classes", "probabilities"}:
+            return "categorical_crossentropy"
+        return "binary_crossentropy" if answers in {"labels", "logits"} else "mean_squared_error"
+    found = _LOSSES.get(loss)
+    if found is None:
+        raise TrainingError(f"the model is compiled for {loss}; TFLite has {listed(_LOSSES)}")
+    return found
+
+
+def architecture_of(model: Any) -> dict[str, Any]:  # noqa: ANN401 - Keras has no types
+    """Describe a built `keras.Sequential` of layers that agents know.
+
+    Raises:
+        TrainingError: it is something else, or a layer has an argument that agents do not take.
+    """
+    if type(model) is not keras.Sequential or not model.built:
+        raise TrainingError(
+            f"a {type(model).__name__}: agents make a built keras.Sequential again, or what an "
+            'installed plug-in of the group "fedbus.models" makes'
+        )
+    layers = [_layer(index, layer) for index, layer in enumerate(model.layers)]
+    config: dict[str, Any] = {"input": list(model.input_shape[1:]), "layers": layers}
+    if (policy := _policy_of(model)) != "float32":
+        config["dtype"] = policy
+    read_layers(config)
+    return {"name": SEQUENTIAL, "config": config}
+
+
+def _policy_of(model: Any) -> str:  # noqa: ANN401 - Keras has no types
+    first: str = model.layers[0].dtype_policy.name
+    for index, layer in enumerate(model.layers):
+        where, own = f"layer {index}, {type(layer).__name__}", layer.dtype_policy.name
+        if own not in POLICIES:
+            raise TrainingError(f"{where}: no dtype {own!r}; there is {listed(POLICIES)}")
+        if own != first:
+            raise TrainingError(
+                f"{where}: dtype {own!r}, where layer 0 has {first!r}; agents make all layers of a "
+                "keras.Sequential of one dtype"
+            )
+    return first
+
+
+def _layer(index: int, layer: Any) -> list[Any]:  # noqa: ANN401 - Keras has no types
+    kind, said = type(layer).__name__, layer.get_config()
+    known = KINDS.get(kind)
+    if known is None or type(layer) is not getattr(keras.layers, kind, None):
+        raise TrainingError(f"layer {index}: no layer {kind!r}; there is {', '.join(KINDS)}")
+    args = {name: said[name] for name in known.takes if said.get(name) is not None}
+    again = type(layer)(**args).get_config()
+    for name, value in said.items():
+        if not name.endswith(_ELSEWHERE) and again.get(name) != value:
+            raise TrainingError(f"layer {index}, {kind}: agents do not take {name} {value}")
+    return [kind, {name: list(v) if isinstance(v, tuple) else v for name, v in args.items()}]
+
+
+def _input_of(model: Any) -> tuple[int, ...] | None:  # noqa: ANN401 - Keras has no types
+    shape = model.input_shape
+    known = isinstance(shape, tuple) and all(isinstance(size, int) for size in shape[1:])
+    return tuple(shape[1:]) if known else None
+
+
+def _output_of(model: Any) -> tuple[int | None, ...] | None:  # noqa: ANN401 - Keras has no types
+    """Give the shape of the output for one row; None for several outputs."""
+    shape = getattr(model, "output_shape", None)
+    return tuple(shape[1:]) if isinstance(shape, tuple) else None
+
+
+def _known(shape: tuple[int | None, ...] | None) -> tuple[int, ...]:
+    return tuple(n or 0 for n in shape) if shape and None not in shape else ()

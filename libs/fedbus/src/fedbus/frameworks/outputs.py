@@ -1,0 +1,226 @@
+"""What a model's outputs mean, derived at the push, and what a reply adds to them. Pure.
+
+A model spec's `answers` is one of
+
+    classes          a score for each of several classes of which one is right
+    probabilities    the probability of each of those classes, or, alone, that of "yes"
+    logits           one score of "yes": a sigmoid makes its probability
+    labels           of each of several labels, whether it is there: a score, or its probability
+    values           quantities, as in a regression or a reconstruction
+
+Inference gives the outputs of the framework as they are, with one exception: where the spec says
+probabilities and the model ends in scores, inference normalizes them, so that all frameworks of one
+spec answer alike. What follows from the outputs is put beside them: `probabilities`, and the class
+or the labels that they name.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+
+from fedbus.errors import SettingsError
+from fedbus.model.layout import Array
+from fedbus.text import in_given_order, listed
+from fedbus.training.options.metric_kinds import QUANTITIES
+from fedbus.wire.output_kinds import Answers
+
+Ending = Literal["softmax", "sigmoid", "scores"]
+"""What a model's last operation makes of its numbers; `scores` is anything else."""
+
+ANSWERS: Final[tuple[Answers, ...]] = get_args(Answers)
+MEANINGS: Final[Mapping[Answers, str]] = {
+    "classes": "a score for each class, of which one is right",
+    "probabilities": "the probability of each class, or of yes",
+    "logits": "the score of yes",
+    "labels": "yes or no for each label",
+    "values": "quantities",
+}
+_OF_CLASSES: Final = frozenset({
+    "categorical_crossentropy", "sparse_categorical_crossentropy", "cross_entropy",
+    "categorical_focal_crossentropy", "categorical_hinge", "kl_divergence",
+})  # fmt: skip
+_OF_YES_OR_NO: Final = frozenset({
+    "binary_crossentropy", "binary_focal_crossentropy", "hinge", "squared_hinge",
+})  # fmt: skip
+_YES: Final = 0.5
+_YES_AND_NO: Final = 2
+
+
+def derive(
+    ending: Ending, output: Sequence[int | None], row: Sequence[int | None] | None, loss: str | None
+) -> Answers:
+    """Tell what a model answers from its declared loss, or without one from its last operation.
+
+    Args:
+        ending: Its last operation.
+        output: The shape of its output for one row.
+        row: The shape of a row of its inputs; None if nobody says.
+        loss: The loss that the model itself declares, by the job file's name; None if none.
+    """
+    one = all(size == 1 for size in output)
+    if loss is not None:
+        return _by_loss(ending, loss, one=one)
+    if row is not None and tuple(output) == tuple(row):  # a reconstruction
+        return "values"
+    if ending == "scores":
+        return "classes" if len(output) == 1 and not one else "values"
+    return "probabilities" if one or ending == "softmax" else "labels"
+
+
+def _by_loss(ending: Ending, loss: str, *, one: bool) -> Answers:
+    if loss in _OF_CLASSES and not one:
+        return "probabilities" if ending == "softmax" else "classes"
+    if loss not in _OF_YES_OR_NO:
+        return "values"
+    if one:
+        return "probabilities" if ending == "sigmoid" else "logits"
+    return "labels"
+
+
+def doubt(answers: Answers | None, loss: str) -> str:
+    """Say what contradicts what a model is said to answer in the loss that a job trains it with.
+
+    Empty: nothing does. A person sees it at the submission, since a torch net's loss is known only
+    then.
+    """
+    if loss in _OF_CLASSES and answers in {"labels", "logits", "values"}:
+        meant, push = "classes of which one is right", "classes"
+    elif loss in _OF_YES_OR_NO and answers in {"classes", "values"}:
+        meant, push = "yes or no for each output", "labels (of one output: logits)"
+    elif loss in QUANTITIES and answers in {"classes", "logits"}:
+        meant, push = "quantities", "values"
+    else:
+        return ""
+    return (
+        f"eval_func {loss} trains {meant}, and the model is said to answer {answers}, which "
+        f"inference goes by: a loss of {answers} is {fitting(answers)}; if {loss} is right, push "
+        f"the model with --answers {push}"
+    )
+
+
+def fitting(answers: Answers | None) -> str:
+    """Name the loss, by the job file's word, that trains what a model is said to answer."""
+    if answers == "values":
+        return "mse (or mae, huber)"
+    return "binary_crossentropy" if answers in {"labels", "logits"} else "categorical_crossentropy"
+
+
+def check_classes(answers: Answers | None, classes: Sequence[str], output: Sequence[int]) -> None:
+    """Refuse class names that a model's outputs cannot be called by.
+
+    Args:
+        answers: What the model answers.
+        classes: The names, in the order of the outputs.
+        output: The shape of the model's output for one row; () where it is not known.
+
+    Raises:
+        SettingsError: the model answers values, two names are the same, or their number is wrong.
+    """
+    if not classes:
+        return
+    if answers == "values":
+        raise SettingsError("--classes: the model answers values, which are no classes")
+    twice = sorted({name for name in classes if classes.count(name) > 1})
+    if twice:
+        raise SettingsError(
+            f"--classes: {in_given_order(twice)} stands there twice; names must differ"
+        )
+    if output and answers is not None:
+        yes_or_no = answers != "labels" and output[-1] == 1
+        wanted = _YES_AND_NO if yes_or_no else output[-1]
+        if len(classes) != wanted:
+            what = "one output, no or yes" if yes_or_no else f"{output[-1]} outputs"
+            raise SettingsError(
+                f"--classes: {len(classes)} names, and the model has {what}: {wanted} are needed, "
+                "in the order of the outputs"
+            )
+
+
+def check_answers(said: str, output: Sequence[int]) -> Answers:
+    """Read what a person says that a model answers.
+
+    Raises:
+        SettingsError: there is no such word, or it does not fit the number of outputs.
+    """
+    known = next((word for word in ANSWERS if word == said), None)
+    if known is None:
+        raise SettingsError(f"--answers: {said!r}; a model answers one of {listed(ANSWERS)}")
+    if output and known == "logits" and output[-1] != 1:
+        raise SettingsError(
+            f"--answers: logits is one score of yes, and the model has {output[-1]} outputs; say "
+            "classes where one of them is right, labels where each is yes or no"
+        )
+    if output and known == "classes" and output[-1] == 1:
+        raise SettingsError(
+            "--answers: classes needs two outputs or more, and the model has one; say logits for "
+            "the score of yes, probabilities for its probability, values for a quantity"
+        )
+    return known
+
+
+def normalized(outputs: Array, answers: Answers | None, ending: Ending | None) -> Array:
+    """Make probabilities of a model's scores where its spec says that it answers probabilities."""
+    if answers == "probabilities" and ending == "scores":
+        return _sigmoid(outputs) if _is_single(outputs) else _softmax(outputs)
+    return outputs
+
+
+def additions(
+    outputs: Array, answers: Answers | None, ending: Ending | None, classes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Tell what follows from outputs: `probabilities` of scores, and the named class or labels.
+
+    Args:
+        outputs: (rows, …), as `normalized` gives them.
+        answers: What they mean; None and values add nothing.
+        ending: The model's last operation; None is unknown, and is taken for scores.
+        classes: The names of classes or labels; without them they are called by their number.
+    """
+    if answers is None or answers == "values" or not outputs.size:
+        return {}
+    found: dict[str, Any] = {}
+    single = answers != "labels" and _is_single(outputs)
+    likely = outputs
+    if answers in {"labels", "logits"}:
+        likely = outputs if ending == "sigmoid" else _sigmoid(outputs)
+    elif answers == "classes":
+        likely = outputs if ending == "softmax" else _softmax(outputs)
+    if likely is not outputs:
+        found["probabilities"] = likely
+    if answers == "labels":
+        rows = likely.reshape(len(likely), -1) >= _YES
+        found["labels"] = [[_name(i, classes) for i in np.flatnonzero(row)] for row in rows]
+    else:
+        best = likely.reshape(len(likely), -1)[:, 0] >= _YES if single else likely.argmax(axis=-1)
+        found["classes"] = _names(best, classes)
+    return found
+
+
+def _is_single(outputs: Array) -> bool:
+    return outputs.ndim == 1 or outputs.shape[-1] == 1
+
+
+def _names(numbers: Array, classes: Sequence[str]) -> Any:  # noqa: ANN401 - nested lists
+    if numbers.ndim > 1:
+        return [_names(each, classes) for each in numbers]
+    return [_name(number, classes) for number in numbers]
+
+
+def _name(number: Any, classes: Sequence[str]) -> str | int:  # noqa: ANN401 - a number of numpy
+    at = int(number)
+    return classes[at] if at < len(classes) else at
+
+
+def _softmax(scores: Array) -> Array:
+    wide = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
+    powers = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    made: Array = powers / powers.sum(axis=-1, keepdims=True)
+    return made
+
+
+def _sigmoid(scores: Array) -> Array:
+    wide = scores.astype(np.promote_types(scores.dtype, np.float32), copy=False)
+    small = np.exp(-np.abs(wide))  # at most 1, so nothing overflows
+    made: Array = np.where(wide >= 0, 1, small) / (1 + small)
+    return made

@@ -1,0 +1,1 @@
+"""Train and run `.tflite` models with tflite-runtime."""

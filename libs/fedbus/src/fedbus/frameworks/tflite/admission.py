@@ -1,0 +1,155 @@
+"""Decide whether this process may open a `.tflite` file, and remember that on disk.
+
+A file is verified each time (milliseconds), and tried in a child process the first time that this
+machine meets it with the runtime that is installed. What came of the trial is remembered by the
+file's digest, so that a restart neither repeats it nor dies again. While a process works with a
+file, a marker says so; a file whose marker was left behind by several processes in a row, which
+then died while they worked with it, is put aside.
+"""
+
+import json
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+from fedbus.atomic_write import atomic_write
+from fedbus.digest import digest_of
+from fedbus.errors import TrainingError
+from fedbus.frameworks.tflite.signatures import check_trainable
+from fedbus.frameworks.tflite.trial import KilledReader, NotTried, Trial, try_file
+from fedbus.frameworks.tflite.verify import verify
+from fedbus.model.layout import Layout
+from fedbus.training.options import FRAMEWORKS
+
+TFLITE: Final = "tflite"
+"""The architecture of a spec whose file is one."""
+MAX_DEATHS: Final = 5
+"""Processes that die in a row while they work with a file; kill -9 counts as well."""
+MAX_VERDICTS: Final = 256
+_RUNTIMES: Final = ("fedbus", *FRAMEWORKS[TFLITE].providers)
+_PASSED: Final = ""
+
+_tried: dict[str, tuple[bool, str]] = {}
+
+
+class Admission:
+    """The files that this process may open.
+
+    Args:
+        folder: Where verdicts are kept; None keeps them in memory only, as does a folder that
+            cannot be written. Several processes may share it.
+        node: Whose markers are whose, in a shared folder.
+        trial: Runs a file once.
+        tried: Verdicts of this process by digest: whether it killed, and the reason; shared by
+            all that are given none.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        node: str = "node",
+        trial: Trial = try_file,
+        tried: MutableMapping[str, tuple[bool, str]] | None = None,
+    ) -> None:
+        self._folder = folder
+        self._node = node
+        self._trial = trial
+        self._tried = _tried if tried is None else tried
+
+    def admit(self, data: bytes | bytearray, layout: Layout | None = None) -> str:
+        """Verify a file, try it if it is new here, and return its digest.
+
+        Raises:
+            TrainingError: it is damaged, does not run, does not fit the layout, or, as a
+                `KilledReader`, ended a process that opened it.
+            PluginError: no TFLite runtime is installed.
+        """
+        facts = verify(data)
+        check_trainable(facts, layout)
+        digest = digest_of(data)
+        if (known := self._tried.get(digest) or self._read(digest)) is None:
+            known = False, _PASSED
+            try:
+                self._trial(bytes(data), facts)
+            except NotTried:
+                raise  # nothing is known about the file
+            except TrainingError as error:
+                known = isinstance(error, KilledReader), str(error)
+            self._write(digest, known)
+        self._tried[digest] = known
+        for oldest in list(self._tried)[:-MAX_VERDICTS]:
+            self._tried.pop(oldest, None)
+        killed, reason = known
+        if reason:
+            raise (KilledReader if killed else TrainingError)(reason)
+        return digest
+
+    @contextmanager
+    def using(self, digest: str) -> Iterator[None]:
+        """Mark a file as worked with, until the block ends, however it ends.
+
+        Raises:
+            KilledReader: several processes in a row have died in such a block.
+        """
+        marker = None if self._folder is None else self._folder / f"{digest}.{self._node}.using"
+        deaths = _deaths(marker)
+        if marker is not None and deaths >= MAX_DEATHS:
+            raise KilledReader(
+                f"{deaths} processes in a row died while they worked with the .tflite file "
+                f"{digest[:12]}; delete {marker} to try it again"
+            )
+        _write(marker, str(deaths + 1))
+        try:
+            yield
+        finally:
+            if marker is not None:
+                with suppress(OSError):
+                    marker.unlink(missing_ok=True)
+
+    def _read(self, digest: str) -> tuple[bool, str] | None:
+        if self._folder is None:
+            return None
+        try:
+            told = json.loads((self._folder / f"{digest}.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        match told:
+            case {"killed": bool(killed), "reason": str(reason), "by": str(by)} if by == _by():
+                return killed, reason
+        return None  # another runtime may make something else of it
+
+    def _write(self, digest: str, known: tuple[bool, str]) -> None:
+        if self._folder is None:
+            return
+        told = {"killed": known[0], "reason": known[1], "by": _by()}
+        _write(self._folder / f"{digest}.json", json.dumps(told))
+        with suppress(OSError):
+            verdicts = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+            for old in verdicts[:-MAX_VERDICTS]:
+                old.unlink(missing_ok=True)
+
+
+def _by() -> str:
+    """Name what a verdict depends on: this verifier, and the runtimes that are installed."""
+    found = []
+    for name in _RUNTIMES:
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return ", ".join(found)
+
+
+def _deaths(marker: Path | None) -> int:
+    try:
+        return 0 if marker is None else int(marker.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _write(path: Path | None, text: str) -> None:
+    if path is None:
+        return
+    with suppress(OSError):  # a disk that is full or read-only: the next process tries again
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, text.encode(), shared=True)

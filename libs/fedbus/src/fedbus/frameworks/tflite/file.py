@@ -1,0 +1,118 @@
+"""Open a `.tflite` file with whatever runtime is installed, and find its signatures."""
+
+import sys
+import warnings
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final, Protocol, cast
+
+import numpy as np
+
+from fedbus.errors import PluginError, TrainingError
+from fedbus.frameworks.tflite.signatures import NEEDED, TfliteFacts, check_signatures
+from fedbus.frameworks.tflite.verify import verify
+from fedbus.model.layout import Array
+from fedbus.text import listed
+from fedbus.training.params import Architecture
+
+_RUNTIMES: Final = ("tflite_runtime", "ai_edge_litert", "tensorflow.lite.python")
+"""Where an `interpreter` module is found, the lightest first."""
+_FOR_NUMPY_1: Final = "2.14."
+_MORE: Final = frozenset({"train_adam", "get_state", "set_state"})
+
+
+class Signature(Protocol):
+    """The part of TFLite's SignatureRunner that we use."""
+
+    def __call__(self, **inputs: Array | np.float32) -> dict[str, Array]: ...  # noqa: D102 - TFLite's
+    def get_input_details(self) -> dict[str, dict[str, Any]]: ...  # noqa: D102 - TFLite's
+    def get_output_details(self) -> dict[str, dict[str, Any]]: ...  # noqa: D102 - TFLite's
+
+
+def open_architecture(architecture: Architecture) -> tuple[dict[str, Signature], TfliteFacts]:
+    """Open an architecture's file: the four signatures, of the others what there is, and its facts.
+
+    Raises:
+        PluginError: no TFLite runtime is installed, or none that runs beside this numpy.
+        TrainingError: the architecture is no whole `.tflite` file with the four signatures.
+    """
+    file = architecture.get("blob")
+    if not isinstance(file, bytes | bytearray):
+        has = f"blob, a {type(file).__name__}" if "blob" in architecture else listed(architecture)
+        raise TrainingError(
+            f"a tflite architecture has a blob, bytes; this one has {has or 'nothing'}"
+        )
+    facts = verify(file)  # native code follows whatever a file says
+    found = open_file(file)
+    check_signatures(
+        {key: (each.get_input_details(), each.get_output_details()) for key, each in found.items()}
+    )
+    return {name: found[name] for name in found if name in NEEDED.keys() | _MORE}, facts
+
+
+def open_file(file: bytes | bytearray) -> dict[str, Signature]:
+    """Open a verified file in the runtime that is installed, and return all its signatures.
+
+    Raises:
+        PluginError: no TFLite runtime is installed, or none that runs beside this numpy.
+        TrainingError: the runtime refuses it.
+    """
+    runtime = find_interpreter()
+    try:
+        with warnings.catch_warnings():  # TensorFlow's tells of its successor, every time
+            warnings.simplefilter("ignore", UserWarning)
+            interpreter = runtime(model_content=bytes(file), num_threads=1)
+        names = interpreter.get_signature_list()
+        return {name: interpreter.get_signature_runner(name) for name in names}
+    except SystemError as error:  # what C says that was compiled against another numpy
+        raise PluginError(_unfit(runtime.__module__, error)) from error
+    except (ValueError, RuntimeError) as error:
+        raise TrainingError(f"not a .tflite file that runs here: {error}") from error
+
+
+def find_interpreter() -> Any:  # noqa: ANN401 - a class without types
+    """Load the class of the runtime that is installed.
+
+    Raises:
+        PluginError: there is none, or none that runs beside this numpy.
+    """
+    # After TensorFlow in one process tflite_runtime reads no file any more: their symbols clash.
+    there = _RUNTIMES[::-1] if "tensorflow" in sys.modules else _RUNTIMES
+    broken = []
+    for name in there:
+        try:
+            _check_numpy(name, np.__version__)
+            return cast("Any", import_module(f"{name}.interpreter")).Interpreter
+        except ModuleNotFoundError:
+            continue
+        except PluginError as error:
+            broken.append(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a broken installation may raise
+            broken.append(_unfit(name, error))
+    raise PluginError("; ".join(broken) or 'no TFLite runtime here; pip install "fedbus[tflite]"')
+
+
+def _check_numpy(runtime: str, numpy: str) -> None:
+    """Refuse what would print a page when imported, and raise a SystemError when used.
+
+    Raises:
+        PluginError: the runtime is the last tflite-runtime, compiled for numpy 1, and this is none.
+    """
+    if runtime != "tflite_runtime" or numpy.startswith("1."):
+        return
+    try:
+        found = version("tflite-runtime")
+    except PackageNotFoundError:
+        return  # from elsewhere, or none at all
+    if found.startswith(_FOR_NUMPY_1):
+        raise PluginError(
+            f"tflite-runtime {found} needs numpy 1, and numpy {numpy} is installed; "
+            'pip install "numpy<2" mends it'
+        )
+
+
+def _unfit(runtime: str, error: Exception) -> str:
+    return (
+        f"{runtime.partition('.')[0]} does not load beside numpy {np.__version__}: "
+        f'{type(error).__name__}: {error}; pip install "fedbus[tflite]" brings versions that fit'
+    )

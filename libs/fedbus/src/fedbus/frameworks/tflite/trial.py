@@ -1,0 +1,141 @@
+"""Try a `.tflite` file in a child process with limits, before this process opens it.
+
+What a verified file makes TFLite's kernels do is known only by running it. The child
+(`tflite_trial_child.py`) runs every signature once on zeros; if it dies, hangs or takes too much,
+only the child is gone.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from fedbus.errors import PluginError, TrainingError
+from fedbus.frameworks.tflite.signatures import TfliteFacts
+
+BASE_BYTES: Final = 256 * 2**20
+"""Of address space, beside what the file and its tensors take: the runtime's, and stacks."""
+MAX_TRIAL_BYTES: Final = 8 * 2**30
+MAX_REPORT_BYTES: Final = 2**20
+"""The child's report; it can write no larger file at all."""
+CPU_SECONDS: Final = 60
+WALL_SECONDS: Final = 120
+START_SECONDS: Final = 180
+"""For Python and the runtime to be loaded: TensorFlow takes long on a small device."""
+_CHILD: Final = "fedbus.frameworks.tflite.trial_child"
+_PASSED_ON: Final = (
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "SYSTEMROOT",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+)
+"""Of the environment; broker passwords and other settings stay here."""
+
+
+class KilledReader(TrainingError):  # noqa: N818 - what the file did
+    """The process that opened a file died of it."""
+
+
+class NotTried(TrainingError):  # noqa: N818 - nothing is known of the file
+    """The child could not be started or was ended from outside: the file may be a good one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a child may take."""
+
+    cpu_seconds: int = CPU_SECONDS
+    wall_seconds: int = WALL_SECONDS
+    base_bytes: int = BASE_BYTES
+
+
+Trial: TypeAlias = Callable[[bytes, TfliteFacts], None]
+"""Runs a verified file; raises as `try_file` does."""
+
+
+def try_file(data: bytes, facts: TfliteFacts, limits: Limits | None = None) -> None:
+    """Run every signature of a verified file once, in a child.
+
+    Raises:
+        PluginError: no TFLite runtime is installed.
+        KilledReader: the child died of it, by a signal, or computed without end.
+        NotTried: no child could be started, or it was ended from outside.
+        TrainingError: the runtime refuses the file, or a signature fails; the sentence names it.
+    """
+    limits = limits or Limits()
+    memory = min(MAX_TRIAL_BYTES, limits.base_bytes + 4 * len(data) + 4 * facts.bytes)
+    told = _run(data, memory, limits)
+    match told:
+        case {"passed": _}:
+            return
+        case {"refused": str(reason)}:
+            raise TrainingError(f"the .tflite file does not run: {reason}")
+        case {"unavailable": str(reason)}:
+            raise PluginError(reason)
+        case _:
+            raise KilledReader("the child that opened the .tflite file gave no report")
+
+
+def _run(data: bytes, memory: int, limits: Limits) -> Any:  # noqa: ANN401 - what JSON holds
+    numbers = (memory, limits.cpu_seconds, limits.wall_seconds)
+    command = [sys.executable, "-P", "-m", _CHILD, *map(str, numbers)]
+    with tempfile.TemporaryFile() as report:
+        try:
+            done = subprocess.run(  # noqa: S603 - our own module, with numbers
+                command,
+                input=data,
+                stdout=report,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=_environment(),
+                timeout=START_SECONDS + limits.wall_seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise NotTried(_not_tried(f"it took more than {error.timeout:.0f} s")) from error
+        except (OSError, ValueError) as error:
+            raise NotTried(_not_tried(str(error))) from error
+        if done.returncode < 0:
+            raise _ending(-done.returncode, memory, limits)
+        report.seek(0)
+        try:
+            return json.loads(report.read(MAX_REPORT_BYTES))
+        except ValueError as error:
+            code = f"the child ended with exit code {done.returncode} and no report"
+            raise NotTried(_not_tried(code)) from error
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {**kept, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def _not_tried(why: str) -> str:
+    return f"the .tflite file could not be tried: {why}"
+
+
+def _ending(number: int, memory: int, limits: Limits) -> TrainingError:
+    """Tell what a signal says about the file: machines that lack memory or time send some."""
+    died = "the .tflite file kills the process that opens it: a child of this one "
+    match number:
+        case signal.SIGALRM:
+            return NotTried(_not_tried(f"it was not done after {limits.wall_seconds} s"))
+        case signal.SIGKILL | signal.SIGTERM | signal.SIGINT | signal.SIGHUP:
+            name = signal.Signals(number).name
+            return NotTried(_not_tried(f"the child was ended by {name}, as when memory runs out"))
+        case signal.SIGXCPU:
+            return KilledReader(f"{died}computed for more than {limits.cpu_seconds} s")
+        case _:
+            name = signal.Signals(number).name
+            return KilledReader(f"{died}was ended by {name}; it had {memory >> 20} MiB")

@@ -1,0 +1,132 @@
+"""Verify a `.tflite` file before TFLite's native code opens it. Pure.
+
+TFLite follows the offsets and indices of a file as they are, so a file that was cut short or
+changed on its way ends the process that opens it. `verify` checks all of them in Python first: the
+FlatBuffer itself (`flatbuffer.py`), then what the file means: buffers against shapes and types,
+indices of tensors, operators, buffers and subgraphs, the order in which tensors are computed, and
+signatures (`tflite_signatures.py` checks those that our trainer calls).
+
+What only the kernels know, that an operator's options fit its inputs, say, is not checked here:
+`tflite_trial.py` runs a file once in a process of its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from fedbus.errors import TrainingError, WireError
+from fedbus.frameworks.tflite.flatbuffer import Reader, Record
+from fedbus.frameworks.tflite.flatbuffer_schema import DTYPES, IDENTIFIER, SCHEMA, UNIONS, VERSION
+from fedbus.frameworks.tflite.graph import File, Subgraph, size_of, text, within
+from fedbus.frameworks.tflite.signatures import SignatureFacts, TensorFacts, TfliteFacts
+
+MAX_SUBGRAPHS: Final = 4096
+MAX_CALLS: Final = 32
+"""Subgraphs that call each other; TFLite calls them on the native stack."""
+
+
+def verify(data: bytes | bytearray | memoryview) -> TfliteFacts:
+    """Verify a whole file.
+
+    Raises:
+        TrainingError: it is damaged or no `.tflite` file; the sentence names the place.
+    """
+    try:
+        return _Model(Reader(data, SCHEMA, UNIONS)).facts()
+    except WireError as error:
+        raise TrainingError(f"not a whole .tflite file: {error}") from error
+
+
+class _Model:
+    """What a file means, once its FlatBuffer is known to be whole."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._model = model = reader.root(IDENTIFIER, "model")
+        self._file = File(model, reader.size)
+        self._graphs: list[Record] = model.get("subgraphs", [])
+
+    def facts(self) -> TfliteFacts:
+        version = self._model.get("version", 0)
+        if version != VERSION:
+            raise WireError(f"of schema version {version}; {VERSION} is read")
+        if not 0 < len(self._graphs) <= MAX_SUBGRAPHS or not self._file.buffers:
+            raise WireError(
+                f"{len(self._graphs)} subgraphs and {len(self._file.buffers)} buffers; 1 to "
+                f"{MAX_SUBGRAPHS} subgraphs and at least one buffer belong there"
+            )
+        self._check_buffers()
+        calls = [
+            [*Subgraph(f"subgraph {n}", graph, self._file).check()]
+            for n, graph in enumerate(self._graphs)
+        ]
+        _check_calls(calls)
+        custom = {
+            text(c["custom_code"], "custom_code") for c in self._file.codes if "custom_code" in c
+        }
+        size = sum(size_of(tensor) for graph in self._graphs for tensor in graph.get("tensors", []))
+        return TfliteFacts(self._signatures(), tuple(sorted(custom)), size)
+
+    def _check_buffers(self) -> None:
+        for n, buffer in enumerate(self._file.buffers):
+            begin, length = buffer.get("offset", 0), buffer.get("size", 0)
+            if begin + length > self._file.size:
+                end = begin + length
+                raise WireError(
+                    f"buffer {n}: bytes {begin} to {end} of a file of {self._file.size}"
+                )
+        for n, entry in enumerate(self._model.get("metadata", [])):
+            within(f"metadata {n}", entry.get("buffer", 0), self._file.buffers, "buffers")
+            text(entry.get("name"), f"metadata {n}")
+        for number in self._model.get("metadata_buffer", []):
+            within("metadata_buffer", int(number), self._file.buffers, "buffers")
+
+    def _signatures(self) -> dict[str, SignatureFacts]:
+        found: dict[str, SignatureFacts] = {}
+        for n, signature in enumerate(self._model.get("signature_defs", [])):
+            where = f"signature {n}"
+            key = text(signature.get("signature_key"), where)
+            if key in found:
+                raise WireError(f"two signatures {key!r}")
+            number = signature.get("subgraph_index", 0)
+            within(where, number, self._graphs, "subgraphs")
+            where, graph = f"signature {key!r}", self._graphs[number]
+            sides = (
+                dict(self._named(f"{where}, {side}", signature.get(side, []), graph, side))
+                for side in ("inputs", "outputs")
+            )
+            found[key] = SignatureFacts(*sides)
+        return found
+
+    def _named(
+        self, where: str, maps: Sequence[Record], graph: Record, side: str
+    ) -> Iterator[tuple[str, TensorFacts]]:
+        numbers = graph.get(side, ())
+        self._file.spend(where, len(numbers))
+        there, seen = {int(number) for number in numbers}, set()
+        for n, each in enumerate(maps):
+            name, index = text(each.get("name"), f"{where}[{n}]"), each.get("tensor_index", 0)
+            if name in seen:
+                raise WireError(f"{where}: {name!r} stands there twice")
+            seen.add(name)
+            if index not in there:
+                raise WireError(f"{where}: {name!r} is tensor {index}, which is none of them")
+            tensor = graph["tensors"][index]
+            shape = tuple(map(int, tensor.get("shape", ())))
+            yield name, TensorFacts(shape, DTYPES.get(tensor.get("type", 0), "no array"))
+
+
+def _check_calls(calls: Sequence[Sequence[int]]) -> None:
+    """Refuse subgraphs that call what is not there, or each other too deep or in a circle."""
+    heights: dict[int, int] = {}
+
+    def height(number: int, above: int) -> int:
+        if number not in heights:
+            if above < MAX_CALLS:
+                within("a call", number, calls, "subgraphs")
+                below = [height(callee, above + 1) for callee in calls[number]]
+                heights[number] = 1 + max(below, default=0)
+            if heights.get(number, MAX_CALLS + 1) > MAX_CALLS:
+                raise WireError(f"subgraphs call each other more than {MAX_CALLS} deep")
+        return heights[number]
+
+    for number in range(len(calls)):
+        height(number, 0)

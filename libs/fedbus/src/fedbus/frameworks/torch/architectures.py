@@ -1,0 +1,163 @@
+"""Architectures by name.
+
+The architecture is data, never code: `{"name": "mlp", "config": {"layers": [64, 32, 10]}}`, looked
+up
+in `ARCHITECTURES`, or else an installed plug-in of the group `models`.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from fedbus import plugins
+from fedbus.errors import PluginError, TrainingError
+from fedbus.limits import MAX_MODEL_NUMBERS
+from fedbus.text import listed
+from fedbus.training.params import Architecture
+
+_MAX_MLP_LAYERS = 64
+_SEEDS = 2**63
+
+
+class Mlp(nn.Module):
+    """Dense layers with relu between them; the last gives one logit per class.
+
+    Its first weights come from numpy and `seed`, exactly as `examples/digits/build_model.py` draws
+    them for the .tflite file.
+    """
+
+    def __init__(self, layers: tuple[int, ...], seed: int = 0) -> None:
+        super().__init__()
+        rng = np.random.default_rng(seed)
+        self.layers = nn.ModuleList(_dense(rng, w, n) for w, n in pairwise(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score each class. x: (rows, inputs) float32; returns (rows, classes)."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = relu(layer(x))
+        logits: Tensor = last(x)
+        return logits
+
+
+class BagOfWords(nn.Module):
+    """The mean of what each word of a row is learnt to mean, and a dense layer; word 0 is none."""
+
+    def __init__(self, words: int, width: int, classes: int, seed: int = 0) -> None:
+        super().__init__()
+        rng = np.random.default_rng(seed)
+        table = rng.normal(0, np.sqrt(1 / width), (words, width)).astype(np.float32)
+        self.words = nn.EmbeddingBag(words, width, mode="mean", padding_idx=0)
+        with torch.no_grad():
+            self.words.weight.copy_(torch.from_numpy(table))
+        self.output = _dense(rng, width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score each class. x: (rows, words) of words' numbers; returns (rows, classes)."""
+        logits: Tensor = self.output(self.words(x))
+        return logits
+
+
+def _dense(rng: np.random.Generator, wide: int, narrow: int) -> nn.Linear:
+    layer = nn.Linear(wide, narrow)
+    kernel = rng.normal(0, np.sqrt(2 / wide), (wide, narrow)).astype(np.float32)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(kernel).T)
+        layer.bias.zero_()
+    return layer
+
+
+def mlp(config: Mapping[str, Any]) -> nn.Module:
+    """Build an `Mlp` of `{"layers": [inputs, …, classes], "seed": number}`.
+
+    Raises:
+        TrainingError: the config says something else.
+    """
+    match config:
+        case {"layers": [_, _, *_] as widths} if not config.keys() - {"layers", "seed"}:
+            seed = config.get("seed", 0)
+            whole = all(type(number) is int for number in (*widths, seed))
+            if whole and len(widths) <= _MAX_MLP_LAYERS and min(widths) > 0 and seed >= 0:
+                # Measured before torch allocates it: the spec came over the network.
+                if (
+                    sum((wide + 1) * narrow for wide, narrow in pairwise(widths))
+                    <= MAX_MODEL_NUMBERS
+                ):
+                    return Mlp(tuple(widths), seed)
+                raise TrainingError(f"an mlp of more than {MAX_MODEL_NUMBERS} numbers")
+    raise TrainingError(
+        f"an mlp is configured by layers, 2 to {_MAX_MLP_LAYERS} widths, and perhaps a seed"
+    )
+
+
+def bag_of_words(config: Mapping[str, Any]) -> nn.Module:
+    """Build a `BagOfWords` of `{"words": number, "width": number, "classes": number}`.
+
+    Raises:
+        TrainingError: the config says something else.
+    """
+    match config:
+        case {"words": int(words), "width": int(width), "classes": int(classes)} if (
+            not config.keys() - {"words", "width", "classes", "seed"}
+        ):
+            seed = config.get("seed", 0)
+            whole = all(type(number) is int for number in (words, width, classes, seed))
+            if whole and min(words, width, classes) > 0 and seed >= 0:
+                if (words + classes + 1) * width <= MAX_MODEL_NUMBERS:
+                    return BagOfWords(words, width, classes, seed)
+                raise TrainingError(f"a bag_of_words of more than {MAX_MODEL_NUMBERS} numbers")
+    wanted = "words, width and classes, whole numbers, and perhaps a seed"
+    raise TrainingError(f"a bag_of_words is configured by {wanted}")
+
+
+ARCHITECTURES: Final[Mapping[str, Callable[[Mapping[str, Any]], nn.Module]]] = {
+    "mlp": mlp,
+    "bag_of_words": bag_of_words,
+}
+"""What an architecture may name, beside plug-ins."""
+
+
+def build(architecture: Architecture) -> nn.Module:
+    """Build what an architecture names.
+
+    Raises:
+        TrainingError: it names nothing we know or that is installed, or configures it wrongly.
+    """
+    name, config = architecture.get("name"), architecture.get("config", {})
+    if not isinstance(name, str):
+        raise TrainingError(f"no torch architecture named {name!r}; there is {_known()}")
+    if not isinstance(config, Mapping):
+        raise TrainingError(f"the config of {name!r} is {type(config).__name__}, not a map")
+    return ARCHITECTURES[name](config) if name in ARCHITECTURES else _installed(name, config)
+
+
+def _installed(name: str, config: Mapping[str, Any]) -> nn.Module:
+    if name not in plugins.installed("models"):
+        raise TrainingError(f"no torch architecture named {name!r}; there is {_known()}")
+    try:
+        factory = plugins.load("models", name)
+    except PluginError as error:
+        raise TrainingError(f"no torch architecture named {name!r}: {error}") from error
+    # Torch draws first weights from one stream for the whole process.
+    seed = config.get("seed", 0)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed if type(seed) is int and 0 <= seed < _SEEDS else 0)
+        made = factory(config)
+    if not isinstance(made, nn.Module):
+        kind = type(made).__name__
+        raise TrainingError(f"the model plug-in {name!r} made a {kind}, not a torch.nn.Module")
+    return made
+
+
+def _known() -> str:
+    return listed((*sorted(ARCHITECTURES), *plugins.installed("models")))
+
+
+def embeddings(net: nn.Module) -> list[nn.Embedding | nn.EmbeddingBag]:
+    """Find the layers that look numbers up: a net that has one takes whole numbers as inputs."""
+    return [m for m in net.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]

@@ -1,0 +1,153 @@
+"""Metrics by the job file's names, summed batch by batch.
+
+They are scikit-learn's: of classes precision, recall and f1 are means over the classes (`macro`);
+of yes or no they are those of yes, over all labels together where there are several (`micro`), and
+accuracy is the share of right answers. Errors of classes and of yes or no are those of the
+probabilities.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fedbus.errors import TrainingError
+from fedbus.frameworks.torch.losses import BY_CLASS, YES_OR_NO, Loss
+from fedbus.model.layout import Array
+from fedbus.training.params import Tally
+
+_TOP = 5
+_YES = 0.5
+
+_ACCURACIES: Final = frozenset({
+    "accuracy", "categorical_accuracy", "sparse_categorical_accuracy", "binary_accuracy",
+})  # fmt: skip
+_AMONG_THE_FIRST: Final = frozenset({
+    "top_k_categorical_accuracy", "sparse_top_k_categorical_accuracy",
+})  # fmt: skip
+_ROOTS: Final = frozenset({"root_mean_squared_error", "rmse"})
+_ERRORS: Final[Mapping[str, Loss]] = {
+    **dict.fromkeys(("mean_squared_error", "mse", *_ROOTS), functional.mse_loss),
+    **dict.fromkeys(("mean_absolute_error", "mae"), functional.l1_loss),
+}
+_COUNTED: Final = frozenset({"precision", "recall", "f1"})
+_OF_CLASSES: Final = _ACCURACIES | _AMONG_THE_FIRST | _COUNTED
+
+
+class Figures:
+    """A loss and the metrics a job asks for, summed batch by batch: `add`, then `metrics`.
+
+    Attributes:
+        tally: The loss, and how many rows there were.
+        sums: Of each metric that is a mean: the sum, and over how many.
+        counts: How often each class was named rightly, was named, was there: (3, classes).
+
+    Raises:
+        TrainingError: a metric of classes is asked for, and the loss is one of quantities.
+    """
+
+    def __init__(self, loss: str, names: Sequence[str]) -> None:
+        self._loss = loss
+        self._names = tuple(name for name in names if name != "loss")
+        self.tally = Tally()
+        self.sums: dict[str, tuple[float, int]] = {}
+        self.counts: Array | None = None
+        if loss not in BY_CLASS | YES_OR_NO and (wrong := _OF_CLASSES & {*names}):
+            raise TrainingError(
+                f"{min(wrong)} is a metric of classes, and {loss} a loss of quantities: there are "
+                "no classes to be right on"
+            )
+
+    def add(self, loss: float, outputs: Tensor, truth: Tensor, rows: int | None = None) -> None:
+        """Count one batch: its mean loss, outputs and truths as `aligned` gives them, its rows."""
+        outputs = outputs.detach()
+        self.tally.add(loss=loss, correct=0, examples=len(outputs) if rows is None else rows)
+        for name in self._names:
+            if name in _ERRORS:
+                wrong = _ERRORS[name](_likely(outputs, self._loss), _shares(truth, outputs))
+                self._count(name, float(wrong) * outputs.numel(), outputs.numel())
+            elif name not in _COUNTED:
+                right = self._right(name, outputs, truth)
+                self._count(name, float(right.sum()), right.numel())
+        if _COUNTED & {*self._names}:
+            found = (_yes if self._loss in YES_OR_NO else _by_class)(outputs, truth)
+            self.counts = found if self.counts is None else self.counts + found
+
+    def include(self, others: "Figures") -> None:
+        """Count all that others have, of the same loss and metrics."""
+        self.tally.loss += others.tally.loss
+        self.tally.examples += others.tally.examples
+        for name, (value, count) in others.sums.items():
+            self._count(name, value, count)
+        if others.counts is not None:
+            self.counts = others.counts if self.counts is None else self.counts + others.counts
+
+    def metrics(self) -> dict[str, float]:
+        """Take the means.
+
+        Raises:
+            TrainingError: there was no row, or the loss is no finite number any more.
+        """
+        means = {"loss": self.tally.metrics()["loss"]}
+        for name in self._names:
+            if name in _COUNTED:
+                means[name] = self._over_classes(name)
+            else:
+                total, count = self.sums[name]
+                means[name] = float(np.sqrt(total / count)) if name in _ROOTS else total / count
+        return means
+
+    def _count(self, name: str, value: float, count: int) -> None:
+        total, before = self.sums.get(name, (0.0, 0))
+        self.sums[name] = total + value, before + count
+
+    def _right(self, name: str, outputs: Tensor, truth: Tensor) -> Tensor:
+        if self._loss in YES_OR_NO:
+            return (outputs > 0) == (truth > _YES)
+        classes = truth if truth.ndim == 1 else truth.argmax(dim=1)
+        if name in _AMONG_THE_FIRST:
+            first = outputs.topk(min(_TOP, outputs.shape[1]), dim=1).indices
+            return (first == classes[:, None]).any(dim=1)
+        return outputs.argmax(dim=1) == classes
+
+    def _over_classes(self, name: str) -> float:
+        """Average over the classes that were there, or were named."""
+        assert self.counts is not None  # noqa: S101 - for the types: no row is refused above
+        right, named, there = self.counts.astype(float)
+        by = {"precision": named, "recall": there, "f1": (named + there) / 2}[name]
+        each = np.divide(right, by, out=np.zeros_like(right), where=by > 0)
+        counted = np.array([True]) if self._loss in YES_OR_NO else (named + there) > 0
+        return float(each[counted].mean())
+
+
+def _likely(outputs: Tensor, loss: str) -> Tensor:
+    if loss in BY_CLASS:
+        return outputs.softmax(dim=1)
+    return outputs.sigmoid() if loss in YES_OR_NO else outputs
+
+
+def _shares(truth: Tensor, outputs: Tensor) -> Tensor:
+    if truth.shape == outputs.shape:
+        return truth
+    return functional.one_hot(truth.long(), outputs.shape[1]).to(outputs.dtype)
+
+
+def _by_class(outputs: Tensor, truth: Tensor) -> Array:
+    """Count by class: named rightly, named, there."""
+    count: Callable[[Tensor], Tensor] = lambda which: torch.bincount(  # noqa: E731 - one expression
+        which, minlength=outputs.shape[1]
+    )
+    classes = truth if truth.ndim == 1 else truth.argmax(dim=1)
+    named = outputs.argmax(dim=1)
+    found = torch.stack([count(named[named == classes]), count(named), count(classes)])
+    return np.asarray(found.cpu().numpy())
+
+
+def _yes(outputs: Tensor, truth: Tensor) -> Array:
+    """Count yes: said rightly, said, there."""
+    said, there = outputs > 0, truth > _YES
+    found = torch.stack([(said & there).sum(), said.sum(), there.sum()])
+    return np.asarray(found.cpu().numpy())[:, None]

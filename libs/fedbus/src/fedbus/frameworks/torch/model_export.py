@@ -1,0 +1,53 @@
+"""What agents need of a user's torch module: its architecture and its weights, no code."""
+
+from torch import nn
+
+from fedbus.errors import TrainingError
+from fedbus.frameworks.exported import Exported, look
+from fedbus.frameworks.torch.architectures import build
+from fedbus.frameworks.torch.tensors import least_batch, roles_of, weights_of
+from fedbus.frameworks.torch.trainer import TorchTrainer
+from fedbus.model.layout import Layout
+from fedbus.text import in_given_order
+from fedbus.training.params import Architecture
+
+
+def export(
+    model: nn.Module, plugin: Architecture | None, row: tuple[int, ...] | None = None
+) -> Exported:
+    """Make a spec's parts of a `torch.nn.Module`, with the weights that it has now.
+
+    Args:
+        model: The module.
+        plugin: The installed plug-in that makes it, and the config; None if there is none.
+        row: The shape of a row it takes; without one, a first dense layer says it.
+
+    Raises:
+        TrainingError: no plug-in makes it, so no agent could, or what it makes has another layout.
+        LayoutError: a tensor cannot be carried; the sentence names it.
+    """
+    kind = type(model).__name__
+    if plugin is None:
+        raise TrainingError(
+            f"no agent can make a {kind} again: code does not cross the bus; name its factory by "
+            'an entry point of the group "fedbus.models", in a package that agents install'
+        )
+    weights = weights_of(model)
+    again = Layout.of(weights_of(build(plugin)))
+    if again != Layout.of(weights):
+        raise TrainingError(f"the plug-in {plugin['name']!r} makes another layout than {kind} has")
+    seen = look(TorchTrainer(plugin), row or _width(model))
+    if seen.several:
+        raise TrainingError(
+            f"{kind} returns {len(seen.several)} tensors, {in_given_order(seen.several)}; agents "
+            "train models of one output: return one of them, or put them beside each other"
+        )
+    architectures, roles, least = {"torch": plugin}, roles_of(model), least_batch(model)
+    return Exported(architectures, weights, roles=roles, seen=seen, least_batch=least)
+
+
+def _width(model: nn.Module) -> tuple[int, ...] | None:
+    """Read the shape of a row from a first layer that is dense; None where it is another."""
+    layers = (m for m in model.modules() if next(m.parameters(recurse=False), None) is not None)
+    first = next(layers, None)
+    return (first.in_features,) if isinstance(first, nn.Linear) else None

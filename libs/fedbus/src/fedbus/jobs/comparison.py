@@ -1,0 +1,66 @@
+"""Whether two job files say the same, and if not, in which keys they differ. Pure.
+
+Files are compared by what they mean: the order of keys, white space, the form of numbers and keys
+that state their default make no difference.
+"""
+
+from typing import Any
+
+from fedbus.jobs.faults import JobFileError, path_of, show
+from fedbus.jobs.json_tree import read, walk
+from fedbus.jobs.parser import parse
+from fedbus.jobs.schema import JobFile
+
+_NOTHING = object()
+
+
+def differences(known: bytes, sent: bytes) -> list[str]:
+    """Name the keys in which two files differ, with both values; none where they say the same.
+
+    The job's id is left out of the comparison: one of the files may leave its making to us. A file
+    that cannot be read as a job, any more or yet, is compared as the JSON that it is.
+    """
+    try:
+        before, now = _trees(known, sent)
+    except JobFileError as error:
+        return [f"they cannot be compared: {error}"]
+    leaves, others = _leaves(before), _leaves(now)
+    return [
+        f"{key or 'the file'} is {_said(others.get(key, _NOTHING))} here and "
+        f"{_said(leaves.get(key, _NOTHING))} there"
+        for key in dict.fromkeys((*others, *leaves))
+        if not _same(leaves.get(key, _NOTHING), others.get(key, _NOTHING))
+    ]
+
+
+def _trees(known: bytes, sent: bytes) -> tuple[object, object]:
+    try:
+        return _meant(parse(known)), _meant(parse(sent))
+    except JobFileError:
+        return _unnamed(read(known)), _unnamed(read(sent))
+
+
+def _meant(job: JobFile) -> dict[str, Any]:
+    return job.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"training_id"})
+
+
+def _unnamed(tree: object) -> object:
+    if not isinstance(tree, dict):
+        return tree
+    return {key: value for key, value in tree.items() if key != "training_id"}
+
+
+def _leaves(tree: object) -> dict[str, object]:
+    return {
+        path_of(place): value
+        for place, value in walk(tree)
+        if not (isinstance(value, dict | list) and value) and (place or value != {})
+    }
+
+
+def _same(one: object, other: object) -> bool:
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _said(value: object) -> str:
+    return "left out" if value is _NOTHING else show(value)

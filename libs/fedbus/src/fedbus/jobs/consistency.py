@@ -1,0 +1,99 @@
+"""Keys that must agree with one another.
+
+They are judged as written, so that no other fault hides these.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+
+from fedbus.jobs.faults import show
+from fedbus.jobs.schema import RoundSettings
+from fedbus.rounding import beside
+from fedbus.training.options import FRAMEWORKS, LOWER_IS_BETTER, SHARES
+from fedbus.wire.documents import JobFault
+from fedbus.wire.values import BASE
+
+Written = Mapping[str, object]
+
+_TARGET = "stopping_target."
+
+
+def disagreements(written: Written) -> Iterator[JobFault]:
+    """Find every pair of keys that cannot both be meant."""
+    yield from _one_learning_rate(written)
+    yield from _quorum_within_agents(written)
+    yield from _reachable_targets(written)
+    yield from _one_trainer(written)
+    yield from _one_config(written)
+    yield from _named_target(written)
+
+
+def _one_learning_rate(written: Written) -> Iterator[JobFault]:
+    """Find two rates of one optimizer; that of `config` is another thing: see `params`."""
+    short, long = "optimizer_config.lr", "optimizer_config.learning_rate"
+    one, other = _number(written.get(short)), _number(written.get(long))
+    if one is not None and other is not None and one != other:
+        problem = f"{beside(other, one)}, but {short} says {one:g}"
+        yield JobFault(key=long, problem=problem, hint="give the learning rate once")
+
+
+def _quorum_within_agents(written: Written) -> Iterator[JobFault]:
+    agents = _number(written.get("round.agents", RoundSettings().agents))
+    quorum = _number(written.get("round.quorum"))
+    if agents is not None and quorum is not None and quorum > agents:
+        yield JobFault(
+            key="round.quorum",
+            problem=f"expected at most {agents:g} (round.agents), got {beside(quorum, agents)}",
+        )
+
+
+def _reachable_targets(written: Written) -> Iterator[JobFault]:
+    for key in written:
+        metric = key.removeprefix(_TARGET)
+        threshold = _number(written[key]) if key.startswith(_TARGET) else None
+        if threshold is None or metric not in SHARES | LOWER_IS_BETTER:
+            continue
+        if threshold < 0:
+            yield JobFault(key=key, problem=f"expected at least 0, got {beside(threshold, 0)}")
+        if threshold > 1 and metric in SHARES:
+            hint = f"{threshold:g} % is {threshold / 100:g}"
+            yield JobFault(
+                key=key, problem=f"expected at most 1, got {beside(threshold, 1)}", hint=hint
+            )
+    raised = str(written.get("stopping_flag", False)).lower() in {"true", "1"}
+    if raised and not written.get("stopping_target"):
+        hint = "give stopping_target"
+        yield JobFault(key="stopping_flag", problem="true, but nothing to stop at", hint=hint)
+
+
+def _one_trainer(written: Written) -> Iterator[JobFault]:
+    trainer = written.get("plugins.trainer")
+    if written.get("client_type_id") == BASE and trainer is not None and trainer not in FRAMEWORKS:
+        problem = f"{show(trainer)}, but client_type_id says {BASE}, a trainer that fedbus ships"
+        yield JobFault(key="plugins.trainer", problem=problem, hint="leave one of them out")
+
+
+def _one_config(written: Written) -> Iterator[JobFault]:
+    config = written.get("config")
+    if isinstance(config, list) and len(config) > 1:
+        problem = f"{len(config)} entries, of which a job can use only one"
+        yield JobFault(key="config", problem=problem, hint="give one")
+
+
+def _named_target(written: Written) -> Iterator[JobFault]:
+    """Refuse a value that aerOS reads and uses nowhere: who sets one would think that it counts."""
+    key = "eval_metrics_value"
+    if _number(written.get(key)):
+        problem = "it says of no metric that the value is one to stop at"
+        yield JobFault(key=key, problem=problem, hint="stopping_target does")
+
+
+def _number(value: object) -> float | None:
+    """Read a number as the model would; None for what is none, which the model reports."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,260 @@
+"""Eligibility of an agent for a training task, judged by the facts that the agent announces. Pure.
+
+The controller asks before it selects a cohort, the agent before it accepts a task, so that a task
+which cannot be done is refused with its reason before a round counts on it. A fact that is unknown
+speaks for the agent. Each `..._reason` function returns why the agent is not eligible, or None.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedbus.text import listed
+from fedbus.training.options import FRAMEWORKS, at_most, slots
+from fedbus.training.params import Reading, TrainingParams
+from fedbus.wire.documents import AgentFacts, ModelNeeds
+from fedbus.wire.values import BASE
+
+MODEL_COPIES = 4
+"""Copies of a model's bytes held while training, beside the base: weights, gradients, new weights,
+and the difference that becomes the update."""
+
+TFLITE_MODEL_COPIES = 6
+"""Further copies where the only trainer is TFLite: its file holds weights and is copied, momentum
+is always allocated, and so are the inputs and outputs of its signatures."""
+
+OPTIMIZER_STATE_FILES = 3
+"""Optimizer states stored for one job: those of two rounds, and the next while it is written."""
+
+LOADER_BATCH_ROWS = 256
+"""Loader batch size used to estimate the memory of job transforms."""
+
+ROW_COPIES = 4
+"""Copies of a row at its largest: as loaded, before and after a transform, and in the framework."""
+
+_MIB = 2**20
+_NUMBER_BYTES = 4
+"""Size of a number whose format names no dtype."""
+_DEFAULT_PARAMS = TrainingParams()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequirements:
+    """What a training asks of an agent.
+
+    Attributes:
+        weights_bytes: Size of the model's weights.
+        trainer: The trainer that the job names; None leaves the choice to the agent.
+        needs: What the model's spec requires; None where the spec is not known.
+        params: The job's training parameters. With a `reading` of the job's own, the format that
+            an agent announces is not that of the rows its trainer is given.
+    """
+
+    weights_bytes: int
+    trainer: str | None = None
+    needs: ModelNeeds | None = None
+    params: TrainingParams = _DEFAULT_PARAMS
+
+
+@dataclass(frozen=True, slots=True)
+class RowFormat:
+    """Format of the rows that a trainer is given, as aerOS writes it, and a row's largest size.
+
+    `max_row_bytes` is the largest size of a row on its way through the transforms. A format of `{}`
+    is not known yet.
+    """
+
+    format: Mapping[str, Any]
+    max_row_bytes: int
+
+    @classmethod
+    def announced(cls, format_: Mapping[str, Any]) -> "RowFormat":
+        """Estimate from an announced format alone, as if no transform made a row larger."""
+        return cls(format_, sum(_bytes_of_half(format_.get(half)) for half in ("x", "y")))
+
+
+def ineligibility_reason(requirements: TrainingRequirements, facts: AgentFacts) -> str | None:
+    """Return the first reason why an agent cannot do a training; None: it is eligible."""
+    params, needs = requirements.params, requirements.needs
+    return (
+        facts.trouble
+        or resources_reason(requirements.weights_bytes, params, facts)
+        or trainer_reason(requirements.trainer, needs, facts)
+        or data_plugins_reason(params.reading, facts)
+        or _announced_input_reason(needs, params.reading, facts)
+        or None
+    )
+
+
+def _announced_input_reason(
+    needs: ModelNeeds | None, reading: Reading | None, facts: AgentFacts
+) -> str | None:
+    if needs is None or reading is not None:
+        return None
+    return input_reason(needs.input, facts.format)
+
+
+def training_memory_bytes(
+    weights_bytes: int, params: TrainingParams, *, only_tflite: bool = False
+) -> int:
+    """Estimate the memory of a training: base, `MODEL_COPIES` of it and the optimizer's state.
+
+    Measured peaks for a model of 65 MiB of dense layers, base included, in multiples of its size,
+    with the estimate in brackets: PyTorch 4.5 (5), with Adam 6.5 (7), with `keep_optimizer_state`
+    7.7 (9),
+    SparseAdam 9 (17, as for one layer that is most of the model), LBFGS with a history of 10
+    29.5 (34), with `keep_optimizer_state` 55.5 (57); Keras 5.5 (5), Adam 7.6 (7), with
+    `keep_optimizer_state` 10.5 (9);
+    TFLite 10.6 (11), Adam 12.3 (13), with `keep_optimizer_state` 16 (15).
+    """
+    copies = MODEL_COPIES + (TFLITE_MODEL_COPIES if only_tflite else 0)
+    return weights_bytes * (1 + copies + _optimizer_copies(params))
+
+
+def _optimizer_copies(params: TrainingParams) -> int:
+    return at_most(params.optimizer, params.optimizer_args, handed_over=params.keep_optimizer_state)
+
+
+def resources_reason(weights_bytes: int, params: TrainingParams, facts: AgentFacts) -> str | None:
+    """Compare the memory and storage that a training needs with those that an agent has free."""
+    only_tflite = facts.trainers == ("tflite",)
+    needed = training_memory_bytes(weights_bytes, params, only_tflite=only_tflite) // _MIB
+    if facts.memory_mb and needed > facts.memory_mb:
+        how = f" with {params.optimizer}" if _optimizer_copies(params) else ""
+        return f"training{how} needs about {needed} MiB of memory, {facts.memory_mb} are available"
+    states = 0
+    if params.keep_optimizer_state:
+        states = OPTIMIZER_STATE_FILES * slots(params.optimizer, params.optimizer_args)
+    stored = weights_bytes * (1 + states) // _MIB  # an update is as large as its model
+    if stored > facts.storage_mb:
+        what = "its update and what is kept between rounds need" if states else "its update needs"
+        return f"{what} about {stored} MiB of storage, {facts.storage_mb} are free"
+    return None
+
+
+def batch_memory_reason(
+    rows: RowFormat, params: TrainingParams, examples: int, memory_mb: int
+) -> str | None:
+    """Compare the memory of the rows held at once with `memory_mb`; 0 MiB is unknown.
+
+    Transforms of the job run on whole loader batches, so then at least `LOADER_BATCH_ROWS` count.
+    """
+    size = params.batch_size
+    count = min(size if params.reading is None else max(size, LOADER_BATCH_ROWS), examples)
+    needed = ROW_COPIES * rows.max_row_bytes * count // _MIB
+    if memory_mb and needed > memory_mb:
+        return (
+            f"{count} rows of up to {rows.max_row_bytes} bytes need about {needed} MiB of memory, "
+            f"{memory_mb} are available; use smaller rows or a smaller batch_size"
+        )
+    return None
+
+
+def _bytes_of_half(half: object) -> int:
+    match half:
+        case {"data_types": dict(kinds)}:
+            return sum(_bytes_of_kind(kind) for kind in kinds.values())
+        case _:
+            return 0
+
+
+def _bytes_of_kind(kind: object) -> int:
+    match kind:
+        case {"size": [*size], **rest} if all(type(n) is int and n > 0 for n in size):
+            bits = re.search(r"\d+$", str(rest.get("dtype", "")))
+            return int(math.prod(size)) * (int(bits[0]) // 8 if bits else _NUMBER_BYTES)
+        case _:
+            return 0
+
+
+def trainer_reason(wanted: str | None, needs: ModelNeeds | None, facts: AgentFacts) -> str | None:
+    """Compare a job's trainer and a model's architectures with an agent's trainers.
+
+    An agent that announces none is eligible: whether it can train is not known.
+    """
+    here = facts.trainers
+    if not here:
+        return None
+    if wanted == BASE:
+        here, wanted = tuple(name for name in here if name in FRAMEWORKS), None
+        if not here:
+            return f"no trainer that fedbus ships is here; there is {listed(facts.trainers)}"
+    if wanted is not None and wanted not in here:
+        return f"no trainer {wanted!r} here; there is {listed(here)}"
+    if wanted is None and needs is not None and not set(needs.architectures) & set(here):
+        known = listed(needs.architectures) or "none"
+        return f"the model is for {known}; here there is {listed(here)}"
+    return None
+
+
+def data_plugins_reason(reading: Reading | None, facts: AgentFacts) -> str | None:
+    """Name the loader or transform that a job wants and an agent does not announce.
+
+    An agent that announces no transform is eligible: its plug-ins are not known.
+    """
+    if reading is None or not facts.transforms:
+        return None
+    if reading.loader is not None and reading.loader not in facts.loaders:
+        return f"no loader {reading.loader!r} here; there is {listed(facts.loaders)}"
+    for step in reading.transforms:
+        if step.id not in facts.transforms:
+            return f"no transform {step.id!r} here; there is {listed(facts.transforms)}"
+    return None
+
+
+def input_reason(wanted: Mapping[str, Any], format_: Mapping[str, Any]) -> str | None:
+    """Compare a model's input with a data format, both in aerOS's notation.
+
+    Args:
+        wanted: The spec's `input`, as `{"data_types": {"image": {"size": [28, 28, 1],
+            "normalized": true}}}`. A model that wants normalised numbers accepts no others; without
+            the key it accepts any.
+        format_: The data's format, with such an entry under `x`.
+    """
+    wants, has = _types(wanted.get("x", wanted)), _types(format_.get("x"))
+    if not wants or not has:
+        return None
+    for kind, want in wants.items():
+        have = has.get(kind)
+        if have is None or (want[0] and have[0] and want[0] != have[0]):
+            return (
+                f"the model takes {_shown(wants)}; the data here is {_shown(has)}"
+                f"{_channels_hint(wanted.get('x', wanted), format_.get('x'))}"
+            )
+        if want[1] and not have[1]:
+            return f"the model takes normalised {kind} data; the data here is not normalised"
+    return None
+
+
+def _channels_hint(wanted: object, have: object) -> str:
+    """Name the transform that moves an image's channels to where the model has them."""
+    match wanted, have:
+        case (
+            {"data_types": {"image": {"size": [*wants]}}},
+            {"data_types": {"image": {"size": [*has]}}},
+        ) if len(wants) == len(has) == 3:  # noqa: PLR2004 - height, width, channels
+            first, second, last = has
+            if wants == [last, first, second]:
+                return ', channels last (the transform "channels-first" moves them)'
+            if wants == [second, last, first]:
+                return ', channels first (the transform "channels-last" moves them)'
+    return ""
+
+
+def _types(half: object) -> dict[str, tuple[str, bool]]:
+    """Read `data_types`: the size of each kind, as it is written, and whether it is normalised."""
+    match half:
+        case {"data_types": dict(kinds)}:
+            return {
+                str(kind): (str(entry.get("size") or ""), entry.get("normalized") is True)
+                for kind, entry in kinds.items()
+                if isinstance(entry, dict)
+            }
+        case _:
+            return {}
+
+
+def _shown(types: Mapping[str, tuple[str, bool]]) -> str:
+    return " and ".join(f"{kind[:40]} {size[:80]}".rstrip() for kind, (size, _) in types.items())

@@ -1,0 +1,100 @@
+"""Whether there is a framework that can do all a job asks, argument by argument."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from fedbus.jobs.options import Part
+from fedbus.jobs.schema import PARTS, JobFile
+from fedbus.jobs.training_params import FACTOR_RULE, arguments_of, params
+from fedbus.training.options import FRAMEWORKS, Objection, objections
+from fedbus.wire.documents import JobFault
+
+_LEAST: Final = {"training_id": "a", "model_name": "a", "num_rounds": 1}
+_RULE: Final = ("warmup_iters", "warmup_factor")
+
+
+def arguments(job: JobFile) -> Iterator[JobFault]:
+    """Find what no framework takes, or not the one that the job names as its trainer."""
+    yield from _needless(job)
+    trainer = job.plugins.trainer
+    yield from not_taken(tuple(FRAMEWORKS) if trainer is None else (trainer,), job)
+
+
+def not_taken(among: Collection[str], job: JobFile) -> Iterator[JobFault]:
+    """Find what none of some frameworks takes, by its key."""
+    for objection in objections(among, params(job)):
+        yield _fault(objection, job)
+
+
+def sound(tree: Mapping[str, Any]) -> JobFile:
+    """Read what is right of a job file that has faults."""
+    return JobFile.model_validate(_LEAST | _sound((), tree))
+
+
+def _sound(path: tuple[str, ...], tree: Mapping[str, Any]) -> dict[str, Any]:
+    part = PARTS[path]
+    found: dict[str, Any] = {}
+    for name in part.names():
+        value = tree.get(name)
+        below = (*path, name)
+        if below in PARTS and isinstance(value, dict):
+            value = _sound(below, value)
+        elif below in PARTS and isinstance(value, list):
+            value = [_sound(below, v) if isinstance(v, dict) else v for v in value]
+        if value is not None and _valid(part, name, value):
+            found[name] = value
+    return found
+
+
+def _valid(part: type[Part], name: str, value: object) -> bool:
+    least: Mapping[str, object] = _LEAST if part is JobFile else {}
+    try:
+        part.model_validate({**least, name: value})
+    except ValidationError:
+        return False
+    return True
+
+
+def _needless(job: JobFile) -> Iterator[JobFault]:
+    """Find arguments of a scheduler, or of warm-up, that there is none for."""
+    if job.scheduler_config.scheduler is None:
+        for name in arguments_of(job.scheduler_config):
+            yield JobFault(
+                key=f"scheduler_config.{name}", problem="no scheduler takes it", hint="name one"
+            )
+    warmup = job.warmup_config
+    asked = [name for name in ("scheduler", *_RULE) if getattr(warmup, name) is not None]
+    if warmup.warmup_epochs is None and asked:
+        hint = "0 is none"
+        yield JobFault(key="warmup_config.warmup_epochs", problem="missing", hint=hint)
+    if not warmup.warmup_epochs:
+        return
+    if warmup.scheduler in FACTOR_RULE and warmup.scheduler_conf.lr_lambda is None:
+        for name in _RULE:
+            if getattr(warmup, name) is None:
+                yield JobFault(
+                    key=f"warmup_config.{name}", problem="missing: the factor rule needs it"
+                )
+        for name in arguments_of(warmup.scheduler_conf):
+            yield JobFault(
+                key=f"warmup_config.scheduler_conf.{name}",
+                problem="not an argument of the factor rule",
+            )
+    else:
+        for name in _RULE:
+            if getattr(warmup, name) is not None:
+                problem = f"not an argument of {warmup.scheduler or 'a scheduler'}"
+                yield JobFault(key=f"warmup_config.{name}", problem=problem)
+
+
+def _fault(objection: Objection, job: JobFile) -> JobFault:
+    key = objection.key
+    if objection.word:
+        written = job.eval_metrics if "eval_metrics" in job.model_fields_set else ()
+        if objection.word in written:
+            key = f"{key}[{written.index(objection.word)}]"
+        elif objection.word in job.targets:
+            key = f"stopping_target.{objection.word}"
+    return JobFault(key=key, problem=objection.problem, hint=objection.hint)

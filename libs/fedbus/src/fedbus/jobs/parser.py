@@ -1,0 +1,139 @@
+"""Bytes to a `JobFile`, or to all that is wrong with them."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from itertools import chain
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from fedbus.jobs.consistency import disagreements
+from fedbus.jobs.faults import MAX_FAULTS, JobFileError, nearest, path_of, show
+from fedbus.jobs.framework_checks import arguments, sound
+from fedbus.jobs.json_tree import Place, Unusable, read, walk
+from fedbus.jobs.schema import PARTS, JobFile
+from fedbus.jobs.unsupported import not_yet
+from fedbus.scalars import IDENT_SAID
+from fedbus.wire.documents import JobFault
+
+_WHOLE = "expected a whole number, got {value}"
+_NUMBER = "expected a number, got {value}"
+_FLAG = "expected true or false, got {value}"
+_LIST = "expected a list, got {value}"
+_OBJECT = "expected an object, got {value}"
+_NAME = f"expected {IDENT_SAID}, got {{value}}"
+_FEW = 8
+_SENTENCES = {
+    "flag_for_number": _NUMBER,
+    "argument": "{value}, {msg}",
+    "missing": "missing",
+    "extra_forbidden": "unknown key",
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_parsing_size": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "finite_number": _NUMBER,
+    "bool_type": _FLAG,
+    "bool_parsing": _FLAG,
+    "string_unicode": "not text that can be written as UTF-8",
+    "string_type": "expected text, got {value}",
+    "string_too_long": "longer than {max_length} characters",
+    "string_pattern_mismatch": _NAME,
+    "greater_than": "expected more than {gt:.10g}, got {value}",
+    "greater_than_equal": "expected at least {ge:.10g}, got {value}",
+    "less_than_equal": "expected at most {le:.10g}, got {value}",
+    "literal_error": "expected {expected}, got {value}",
+    "too_long": "more than {max_length} entries",
+    "tuple_type": _LIST,
+    "model_type": _OBJECT,
+    "dict_type": _OBJECT,
+}
+
+
+Judge = Callable[[JobFile], Iterable[JobFault]]
+"""Finds what else is wrong with a job, where it is read."""
+
+
+def parse(data: bytes, judge: Judge = lambda _: ()) -> JobFile:
+    """Read a job file, or raise `JobFileError` with every fault of it, in the file's order.
+
+    A file with faults is judged by what is right of it, so that all are found in one go.
+    """
+    tree = read(data)
+    places = [(path_of(place), value) for place, value in walk(tree)]
+    written = {key: value for key, value in places if value is not None}
+    faults = [JobFault(key=k, problem=v.problem) for k, v in places if isinstance(v, Unusable)]
+    job: JobFile | None = None
+    try:
+        job = JobFile.model_validate(tree)
+    except ValidationError as error:
+        faults += _faults_of(error)
+    faulty = {fault.key.partition("[")[0] for fault in faults} | {fault.key for fault in faults}
+    meant = [*not_yet(written), *disagreements(written)]
+    if isinstance(tree, dict):
+        seen = sound(tree) if job is None else job
+        judged = (fault for fault in judge(seen) if not _begins(fault.key, faulty))
+        meant += chain(arguments(seen), judged)
+    faults += (fault for fault in meant if fault.key not in faulty)
+    if job is None or faults:
+        order = {key: index for index, (key, _) in enumerate(places)}
+        raise JobFileError(sorted(faults, key=lambda fault: order.get(fault.key, len(order))))
+    return job
+
+
+def _begins(key: str, faulty: Iterable[str]) -> bool:
+    """Say whether something below a key is at fault: without that, nobody can judge the whole."""
+    return any(other.startswith((f"{key}.", f"{key}[")) for other in faulty)
+
+
+def canonical(job: JobFile) -> bytes:
+    """Write a job as JSON that `parse` reads as the same job: sorted keys, defaults filled in."""
+    plain = job.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def schema(references: str = "#/$defs/{model}") -> dict[str, Any]:
+    """Describe the job file as JSON Schema, for the documentation; `references` point to parts."""
+    return JobFile.model_json_schema(by_alias=True, ref_template=references)
+
+
+def _faults_of(error: ValidationError) -> Iterator[JobFault]:
+    for index, found in enumerate(error.errors(include_url=False)):
+        # Reported where it was read; a default that waits for another key is no fault.
+        repeated = isinstance(found["input"], Unusable) and found["type"] != "extra_forbidden"
+        if not repeated and found["type"] != "default_factory_not_called":
+            yield _fault(found, hinted=index < MAX_FAULTS)
+
+
+def _fault(found: ErrorDetails, *, hinted: bool) -> JobFault:
+    sentence = _SENTENCES.get(found["type"], "{msg}")
+    problem = sentence.format(value=show(found["input"]), msg=found["msg"], **found.get("ctx", {}))
+    unknown = found["type"] == "extra_forbidden"
+    hint = _where_it_belongs(found["loc"]) if unknown and hinted else ""
+    return JobFault(key=path_of(found["loc"]), problem=problem, hint=hint)
+
+
+def _where_it_belongs(place: Place) -> str:
+    """Name the key that was meant: this one elsewhere, else one spelled alike here or elsewhere."""
+    *above, name = (part for part in place if isinstance(part, str))
+    here = PARTS[tuple(above)].names()
+    homes = _homes()
+    if name not in homes and (near := nearest(name, here)):
+        return f"did you mean '{near}'?"
+    if near := nearest(name, homes):
+        return f"did you mean '{homes[near]}'?"
+    return f"its keys are {', '.join(here)}" if len(here) <= _FEW else ""
+
+
+@cache
+def _homes() -> dict[str, str]:
+    """Every key with its path; where two objects have it, the first of them."""
+    return {
+        key: path_of((*path, 0, key) if path == ("config",) else (*path, key))
+        for path, part in reversed([*PARTS.items()])
+        for key in part.names()
+    }

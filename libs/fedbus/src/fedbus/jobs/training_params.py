@@ -1,0 +1,113 @@
+"""Training parameters of a job file: the one place where the schema becomes the dataclass."""
+
+from dataclasses import fields
+from typing import Any, Final
+
+from fedbus.jobs.options import (
+    OptimizerConfig,
+    SchedulerConfig,
+    SchedulerPartConfig,
+    WarmupConfig,
+)
+from fedbus.jobs.schema import JobFile, Plugins, RoundSettings, TrainingConfig
+from fedbus.training.options import REGRESSIONS
+from fedbus.training.params import (
+    Argument,
+    Reading,
+    SchedulerParams,
+    SchedulerPart,
+    TrainingParams,
+    TransformParams,
+    WarmupParams,
+)
+
+LEARNING_RATE: Final = 0.01
+"""Where a job gives none."""
+
+_PARAMETERS: Final = frozenset(field.name for field in fields(TrainingParams))
+
+_NO_ARGUMENTS: Final = frozenset({"optimizer", "lr", "learning_rate", "name"})
+_NO_ARGUMENTS_OF_SCHEDULERS: Final = frozenset({"scheduler", "schedulers", "verbose"})
+FACTOR_RULE: Final = frozenset({None, "lambdalr"})
+"""What warm-up may name as its scheduler, without a `lr_lambda`, to have the factor rule."""
+
+
+def params(job: JobFile) -> TrainingParams:
+    """Return the training parameters; a metric that a target names is measured in any case.
+
+    A key of `config` or `round` that `TrainingParams` has too is taken over by its name: a new one
+    needs no line here.
+
+    aerOS's own files give a learning rate twice and not the same. The optimizer's is what aerOS
+    hands to the optimizer, so it goes before that of `config`.
+    """
+    config = job.config[0] if job.config else TrainingConfig()
+    optimizer = job.optimizer_config
+    rates = (optimizer.lr, optimizer.learning_rate, config.learning_rate, LEARNING_RATE)
+    unasked = job.eval_func in REGRESSIONS and "eval_metrics" not in job.model_fields_set
+    metrics = () if unasked else job.eval_metrics
+    learning_rate = next(rate for rate in rates if rate is not None)
+    return TrainingParams(
+        **_same_keys(config) | _same_keys(job.round) | {"learning_rate": learning_rate},
+        optimizer=optimizer.optimizer,
+        optimizer_args=_set(optimizer, _NO_ARGUMENTS),
+        scheduler=_scheduler(job.scheduler_config),
+        warmup=_warmup(job.warmup_config),
+        loss=job.eval_func,
+        metrics=tuple(dict.fromkeys((*metrics, *job.targets))),
+        reading=_reading(job.plugins),
+    )
+
+
+def _same_keys(config: TrainingConfig | RoundSettings) -> dict[str, Any]:
+    """Return the keys of a part of the file that are training parameters of the same name."""
+    return {name: getattr(config, name) for name in config.names() if name in _PARAMETERS}
+
+
+def arguments_of(config: SchedulerPartConfig) -> dict[str, Argument]:
+    """Return the arguments that are set; an agent that trains on all its rows validates on none."""
+    found = _set(config, _NO_ARGUMENTS_OF_SCHEDULERS)
+    if config.monitor is not None:
+        found["monitor"] = config.monitor.removeprefix("val_")
+    return found
+
+
+def _scheduler(config: SchedulerConfig, name: str | None = None) -> SchedulerParams | None:
+    name = config.scheduler or name
+    if name is None:
+        return None
+    parts = tuple(
+        SchedulerPart(name=part.scheduler or "", args=arguments_of(part))
+        for part in config.schedulers or ()
+    )
+    return SchedulerParams(name=name, args=arguments_of(config), parts=parts)
+
+
+def _warmup(config: WarmupConfig) -> WarmupParams | None:
+    if not config.warmup_epochs:
+        return None
+    by_rule = config.scheduler in FACTOR_RULE and config.scheduler_conf.lr_lambda is None
+    return WarmupParams(
+        epochs=config.warmup_epochs,
+        iters=config.warmup_iters or 1,
+        factor=config.warmup_factor or 1.0,
+        scheduler=None if by_rule else _scheduler(config.scheduler_conf, config.scheduler),
+    )
+
+
+def steps_of(plugins: Plugins) -> tuple[TransformParams, ...]:
+    """Return the transforms a job chooses."""
+    return tuple(TransformParams(id=s.id, parameters=s.parameters) for s in plugins.transforms)
+
+
+def _reading(plugins: Plugins) -> Reading | None:
+    if plugins.loader is None and not plugins.transforms:
+        return None
+    return Reading(loader=plugins.loader, transforms=steps_of(plugins))
+
+
+def _set(
+    config: OptimizerConfig | SchedulerPartConfig, apart: frozenset[str]
+) -> dict[str, Argument]:
+    every = ((name, getattr(config, name)) for name in config.names())
+    return {name: value for name, value in every if value is not None and name not in apart}

@@ -1,0 +1,1 @@
+"""Models as named arrays: layouts, blobs and the files that hold weights."""

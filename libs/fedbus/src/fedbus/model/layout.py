@@ -1,0 +1,216 @@
+"""What a model's weights look like, whoever trained them. Pure.
+
+A layout is the ordered names, shapes, dtypes and roles of a model's arrays. It belongs to the
+model, not to a framework: adapters translate, so agents of different frameworks average one model.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol, cast, get_args
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbus.errors import LayoutError
+from fedbus.limits import (
+    MAX_BLOB_BYTES,
+    MAX_DIMENSIONS,
+    MAX_TENSOR_NAME_CHARACTERS,
+    MAX_TENSORS,
+)
+from fedbus.text import listed
+
+Array = NDArray[Any]
+Weights = Mapping[str, Array]
+Role = Literal["weight", "statistic", "local"]
+"""Averaged like any other, averaged though never trained, or never leaving the agent."""
+Encoding = Literal["plain", "delta"]
+"""A model itself, or what an agent's training changed of it."""
+
+DTYPES: Final = frozenset(
+    {"bool", "float16", "float32", "float64"}
+    | {"int8", "int16", "int32", "int64"}
+    | {"uint8", "uint16", "uint32", "uint64"}
+)
+DIFFERENCES: Final[Mapping[str, str]] = {
+    "bool": "int8",
+    "int8": "int16", "uint8": "int16",
+    "int16": "int32", "uint16": "int32",
+    "int32": "int64", "uint32": "int64", "int64": "int64", "uint64": "int64",
+}  # fmt: skip
+"""What a delta holds for whole numbers: a signed dtype that every difference fits, or 64 bits."""
+
+
+class TensorLike(Protocol):
+    """What a message says about one tensor; `Layout.read` checks it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - see Tensor
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102 - see Tensor
+    @property
+    def dtype(self) -> str: ...  # noqa: D102 - see Tensor
+    @property
+    def role(self) -> str: ...  # noqa: D102 - see Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One named array of a model.
+
+    Raises:
+        LayoutError: the name, shape, dtype or role is not one we accept.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    role: Role = "weight"
+
+    def __post_init__(self) -> None:
+        """Refuse what no layout may contain."""
+        what = f"tensor {self.name[:40]!r}"
+        if not 1 <= len(self.name) <= MAX_TENSOR_NAME_CHARACTERS:
+            raise LayoutError(f"{what}: a name has 1 to {MAX_TENSOR_NAME_CHARACTERS} characters")
+        if self.dtype not in DTYPES:
+            raise LayoutError(f"{what}: dtype {self.dtype[:40]!r} is none of {listed(DTYPES)}")
+        if self.role not in get_args(Role):
+            raise LayoutError(
+                f"{what}: role {self.role[:40]!r} is none of {listed(get_args(Role))}"
+            )
+        if len(self.shape) > MAX_DIMENSIONS:
+            raise LayoutError(f"{what}: {len(self.shape)} dimensions; at most {MAX_DIMENSIONS}")
+        if not all(0 < length <= MAX_BLOB_BYTES for length in self.shape):
+            raise LayoutError(
+                f"{what}: shape {self.shape}; every dimension is 1 to {MAX_BLOB_BYTES}"
+            )
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many bytes they take."""
+        return self.numbers * np.dtype(self.dtype).itemsize
+
+    @property
+    def difference(self) -> "Tensor":
+        """What a delta holds of it: the same numbers, whole ones in a wider dtype."""
+        if self.dtype not in DIFFERENCES:
+            return self
+        return Tensor(self.name, self.shape, DIFFERENCES[self.dtype], self.role)
+
+    def check(self, array: Array) -> None:
+        """Refuse an array that is not this tensor; byte order and strides may differ.
+
+        Raises:
+            LayoutError: its shape or dtype is another one.
+        """
+        if array.shape != self.shape or array.dtype.name != self.dtype:
+            raise LayoutError(
+                f"tensor {self.name!r}: {array.dtype.name} {array.shape} where the layout has"
+                f" {self.dtype} {self.shape}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The tensors of a model, in the order in which a blob holds them.
+
+    Raises:
+        LayoutError: no tensor, more than 4096, two of one name, more than 64 GiB together, or none
+            but local ones.
+    """
+
+    tensors: tuple[Tensor, ...]
+    size: int = field(init=False, repr=False, compare=False)
+    """Bytes of all tensors together."""
+    numbers: int = field(init=False, repr=False, compare=False)
+    """Numbers of all tensors together."""
+    shared: tuple[Tensor, ...] = field(init=False, repr=False, compare=False)
+    """What a delta holds: the differences of all tensors that are not local, in the same order."""
+    digest: str = field(init=False, repr=False, compare=False)
+    """sha256 (64 hex digits) of all names, shapes, dtypes and roles as canonical msgpack."""
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible layout, and work out once what is asked often."""
+        if not 1 <= len(self.tensors) <= MAX_TENSORS:
+            raise LayoutError(f"a layout of {len(self.tensors)} tensors; 1 to {MAX_TENSORS}")
+        name, times = Counter(tensor.name for tensor in self.tensors).most_common(1)[0]
+        if times > 1:
+            raise LayoutError(f"{times} tensors named {name!r}")
+        size = sum(tensor.size for tensor in self.tensors)
+        if size > MAX_BLOB_BYTES:
+            raise LayoutError(f"a layout of {size} bytes; at most {MAX_BLOB_BYTES}")
+        shared = tuple(tensor.difference for tensor in self.tensors if tensor.role != "local")
+        if not shared:
+            raise LayoutError("a layout of local tensors only: there is nothing to average")
+        rows = [[t.name, list(t.shape), t.dtype, t.role] for t in self.tensors]
+        # A frozen dataclass lets nobody assign, itself included.
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "numbers", sum(tensor.numbers for tensor in self.tensors))
+        object.__setattr__(self, "shared", shared)
+        object.__setattr__(self, "digest", hashlib.sha256(msgpack.packb(rows)).hexdigest())
+
+    @classmethod
+    def of(cls, weights: Weights, roles: Mapping[str, Role] | None = None) -> "Layout":
+        """Describe arrays, sorted by name so that every framework arrives at the same digest."""
+        return cls(
+            tuple(
+                Tensor(name, array.shape, array.dtype.name, (roles or {}).get(name, "weight"))
+                for name, array in sorted(weights.items())
+            )
+        )
+
+    @classmethod
+    def read(cls, tensors: Iterable[TensorLike]) -> "Layout":
+        """Take a layout from a message, which may say anything."""
+        return cls(
+            tuple(Tensor(t.name, tuple(t.shape), t.dtype, cast("Role", t.role)) for t in tensors)
+        )
+
+    def section(self, encoding: Encoding) -> tuple[Tensor, ...]:
+        """List what a blob of an encoding holds, in its order."""
+        return self.shared if encoding == "delta" else self.tensors
+
+    def bytes_of(self, encoding: Encoding) -> int:
+        """Count the bytes of a blob's data, its header apart."""
+        return sum(tensor.size for tensor in self.section(encoding))
+
+    @property
+    def all_float32(self) -> bool:
+        """Whether a blob's whole data can be folded as one flat float32 array."""
+        return all(tensor.dtype == "float32" for tensor in self.tensors)
+
+    def check(self, weights: Weights) -> None:
+        """Refuse arrays that are not exactly these tensors, in whatever order.
+
+        Raises:
+            LayoutError: a tensor is missing, foreign, or of another shape or dtype.
+        """
+        names = {tensor.name for tensor in self.tensors}
+        if missing := names - weights.keys():
+            raise LayoutError(f"weights lack {listed(missing)}")
+        if foreign := weights.keys() - names:
+            raise LayoutError(f"weights hold {listed(foreign)}, which the layout does not")
+        for tensor in self.tensors:
+            tensor.check(weights[tensor.name])
+
+    def name_at(self, index: int) -> str:
+        """Name the tensor that holds the number at a flat index, to be put in a sentence.
+
+        Raises:
+            LayoutError: there are not so many numbers.
+        """
+        left = index
+        for tensor in self.tensors:
+            if left < tensor.numbers:
+                return tensor.name
+            left -= tensor.numbers
+        raise LayoutError(f"number {index} is beyond the layout's {self.numbers}")

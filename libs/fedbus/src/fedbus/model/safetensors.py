@@ -1,0 +1,91 @@
+"""Named arrays in the safetensors format: a length, a JSON header, the numbers. Pure.
+
+The format is that of https://github.com/huggingface/safetensors, which loads nothing but numbers;
+it is small enough that no package is needed for it.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from fedbus.errors import LayoutError
+from fedbus.model.layout import Array, Weights
+
+MAX_HEADER_BYTES: Final = 100 * 2**20
+_LENGTH: Final = struct.Struct("<Q")
+_ALIGNED: Final = 8
+_NAMES: Final[Mapping[str, str]] = {
+    "bool": "BOOL", "float16": "F16", "float32": "F32", "float64": "F64",
+    "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
+    "uint8": "U8", "uint16": "U16", "uint32": "U32", "uint64": "U64",
+}  # fmt: skip
+_DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
+_BRAIN: Final = "BF16"
+
+
+def pack(weights: Weights, about: Mapping[str, str] | None = None) -> bytes:
+    """Write arrays; `about` is text that readers find under `__metadata__`."""
+    head: dict[str, Any] = {"__metadata__": dict(about)} if about else {}
+    parts, at = [], 0
+    for name, array in weights.items():
+        little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+        parts.append(little.tobytes())
+        head[name] = {
+            "dtype": _NAMES[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [at, at + len(parts[-1])],
+        }
+        at += len(parts[-1])
+    said = json.dumps(head, separators=(",", ":")).encode()
+    said += b" " * (-len(said) % _ALIGNED)
+    return b"".join((_LENGTH.pack(len(said)), said, *parts))
+
+
+def unpack(data: bytes) -> dict[str, Array]:
+    """Read arrays; bfloat16 becomes float32, which holds each of its numbers.
+
+    Raises:
+        LayoutError: it is no such file, is cut short, or has a dtype that no layout has.
+    """
+    try:
+        length = _LENGTH.unpack_from(data)[0]
+        if length > min(MAX_HEADER_BYTES, len(data) - _LENGTH.size):
+            raise LayoutError(f"a header of {length} bytes in a file of {len(data)}")
+        start = _LENGTH.size + length
+        head = json.loads(data[_LENGTH.size : start])
+        body = memoryview(data)[start:]
+        return {
+            name: _array(name, entry, body)
+            for name, entry in head.items()
+            if name != "__metadata__"
+        }
+    except (
+        struct.error,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
+        raise LayoutError(f"not a safetensors file: {error}") from error
+
+
+def _array(name: str, entry: Mapping[str, Any], body: memoryview) -> Array:
+    (begin, end), kind = entry["data_offsets"], entry["dtype"]
+    if kind != _BRAIN and kind not in _DTYPES:
+        raise LayoutError(f"tensor {name!r} is {str(kind)[:20]}, which no layout has")
+    if not 0 <= begin <= end <= len(body):
+        raise LayoutError(f"tensor {name!r}: bytes {begin} to {end} of {len(body)}")
+    if any(length < 0 for length in entry["shape"]):
+        raise LayoutError(f"tensor {name!r}: shape {entry['shape']}; no length is below 0")
+    raw = body[begin:end]
+    if kind == _BRAIN:  # the upper half of a float32
+        numbers = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
+    else:
+        dtype = np.dtype(_DTYPES[kind])
+        numbers = np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype)
+    return numbers.reshape(entry["shape"])

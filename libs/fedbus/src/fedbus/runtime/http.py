@@ -1,0 +1,133 @@
+"""`/healthz` and `/metrics`, where a service is told to open such a door. Imported only then."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from fedbus.errors import SettingsError
+
+if TYPE_CHECKING:
+    from fedbus.runtime.shell import Shell
+
+_TEXTS = frozenset({"application/json", "text/html", "text/plain"})
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What a service opens beside `/healthz` and `/metrics`, and adds to the latter.
+
+    What `inner` collectors tell is only for requests that `knows` knows, those with a token, say.
+    """
+
+    routes: Sequence[web.AbstractRouteDef] = ()
+    collectors: Sequence[Collector] = ()
+    inner: Sequence[Collector] = ()
+    knows: Callable[[web.Request], bool] = lambda _: False
+
+
+class ShellMetrics:
+    """What a shell counts, read whenever it is asked for."""
+
+    def __init__(self, shell: "Shell") -> None:
+        self._shell = shell
+
+    def collect(self) -> Iterator[Metric]:
+        """Name them `fedbus_<noun>_<unit>`."""
+        connected = GaugeMetricFamily("fedbus_bus_connected", "1 while connected to the broker")
+        connected.add_metric([], float(self._shell.connected))
+        yield connected
+        well = GaugeMetricFamily("fedbus_bus_heard", "1 while the broker delivers what we say")
+        well.add_metric([], float(self._shell.well))
+        yield well
+        progress = GaugeMetricFamily("fedbus_work_progress", "of the running work, 0 to 1")
+        progress.add_metric([], self._shell.node.progress())
+        yield progress
+        events = CounterMetricFamily("fedbus_events", "what happened, by name", labels=["event"])
+        for event, count in sorted(self._shell.counts.items()):
+            events.add_metric([event], count)
+        yield events
+        packets = CounterMetricFamily("fedbus_packets", "packets", labels=["direction"])
+        bytes_ = CounterMetricFamily("fedbus_bytes", "bytes of payload", labels=["direction"])
+        for direction, (count, size) in sorted(self._shell.traffic.items()):
+            packets.add_metric([direction], count)
+            bytes_.add_metric([direction], size)
+        yield packets
+        yield bytes_
+
+
+@web.middleware
+async def _with_newline(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """End texts and JSON with a newline: a shell's prompt would stand behind what curl prints."""
+    try:
+        answer = await handler(request)
+    except web.HTTPException as error:  # aiohttp's own: no such path, no such method
+        if error.text and not error.text.endswith("\n"):
+            error.text += "\n"
+        raise
+    if isinstance(answer, web.Response) and answer.content_type in _TEXTS:
+        body = answer.body
+        if isinstance(body, bytes) and body and not body.endswith(b"\n"):
+            answer.body = body + b"\n"
+    return answer
+
+
+def make_app(shell: "Shell", doors: Doors = Doors()) -> web.Application:
+    """Make the two doors, and those of the service's own."""
+    registry = CollectorRegistry()
+    registry.register(ShellMetrics(shell))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    for collector in doors.collectors:
+        registry.register(collector)
+    inner = CollectorRegistry()
+    for collector in doors.inner:
+        inner.register(collector)
+
+    async def healthz(_: web.Request) -> web.Response:
+        state = {
+            "node": shell.node.identity.name,
+            "connected": shell.connected,
+            "heard": shell.well,
+        }
+        return web.json_response(state, status=200 if shell.well else 503)
+
+    async def metrics(request: web.Request) -> web.Response:
+        body = generate_latest(registry)
+        if doors.knows(request):
+            body += generate_latest(inner)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application(middlewares=[_with_newline])
+    app.add_routes([web.get("/healthz", healthz), web.get("/metrics", metrics)])
+    app.add_routes(doors.routes)
+    return app
+
+
+async def open_doors(
+    shell: "Shell",
+    address: str,
+    doors: Doors = Doors(),
+) -> web.AppRunner:
+    """Listen on host:port; `cleanup()` of what is returned closes it.
+
+    Raises:
+        SettingsError: the address is taken, or is none.
+    """
+    host, _, port = address.rpartition(":")
+    runner = web.AppRunner(make_app(shell, doors), access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, int(port)).start()
+    except (OSError, OverflowError) as error:
+        await runner.cleanup()
+        raise SettingsError(f"FEDBUS_HTTP={address}: {error}") from error
+    return runner

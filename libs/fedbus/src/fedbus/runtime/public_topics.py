@@ -1,0 +1,75 @@
+"""Public topics: what arrives there as an event, and what a core says there as a packet. Pure.
+
+A link between two nodes carries only our own messages; these topics are read and written by foreign
+clients as well, in JSON or msgpack as the table says.
+"""
+
+from typing import assert_never
+
+from fedbus.core.actions import Announce, Clear, Received, Reply, ReplyTo, Requested
+from fedbus.errors import WireError
+from fedbus.mqtt.bus import Packet
+from fedbus.wire import codec, topics
+from fedbus.wire.values import is_node
+
+
+def event_of(packet: Packet, root: str, *, open_profile: bool) -> Received | Requested | None:
+    """Read what arrived on a public topic; None if a retained message was cleared.
+
+    Raises:
+        WireError: it is no topic of ours, cannot be read, or says other than its topic.
+    """
+    found = topics.public_topic(root, packet.topic)
+    if found is None:
+        raise WireError("not a topic of ours")
+    topic, levels = found
+    payload = bytes(packet.payload)  # a large one is lent, and a core keeps what it is told
+    if topic.message is None:
+        place = packet.response_topic
+        why_not = topics.unanswerable(place, root, open_profile=open_profile)
+        reply = None
+        if place is not None and not why_not:
+            reply = ReplyTo(place, packet.correlation, packet.content_type)
+        return Requested(
+            topic,
+            levels,
+            payload,
+            packet.content_type,
+            reply,
+            retained=packet.retain,
+            receipt=packet.receipt,
+            unanswerable=why_not,
+            redelivered=packet.redelivered,
+        )
+    if not payload:
+        return None
+    read = codec.from_json if topic.encoding == "json" else codec.unpack
+    message = read(topic.message, payload)
+    for level, value in levels.items():
+        if str(getattr(message, level, value)) != value:
+            raise WireError(f"{type(message).__name__}.{level} says other than its topic")
+    sender = levels.get("node", "")
+    if sender and not is_node(sender):
+        raise WireError(f"{sender}: not a node's name")
+    return Received(sender, message)
+
+
+def packet_of(action: Announce | Clear | Reply, root: str) -> Packet:
+    """Write what a core says in public: its address from its fields, its bytes by the table."""
+    match action:
+        case Reply(to, payload, content_type):
+            return Packet(to.topic, payload, content_type=content_type, correlation=to.correlation)
+        case Clear(topic, levels):
+            return Packet(topics.address(root, topic, **levels), b"", retain=True)
+        case Announce(topic, message):
+            levels = {level: getattr(message, level) for level in topic.levels}
+            json = topic.encoding == "json"
+            return Packet(
+                topics.address(root, topic, **levels),
+                codec.to_json(message) if json else codec.pack(message),
+                retain=topic.retain,
+                content_type="application/json" if json else None,
+                expiry=topic.expiry,
+            )
+        case _:
+            assert_never(action)

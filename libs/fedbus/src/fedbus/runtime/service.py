@@ -1,0 +1,294 @@
+"""A service as a process: one node and its shell, over as many connections as it takes.
+
+A service's `__main__` is three lines:
+
+    def main() -> None:
+        service.main("collector", CollectorSettings, build)
+
+where `build(settings, identity) -> Built` makes the core (and, for the repository, the library of
+blobs it serves). `main` reads the settings, configures the log, serves until SIGTERM or Ctrl-C, and
+exits 0; a second one ends it at once. A bad setting exits 2 with a sentence that names the
+variable.
+"""
+
+import asyncio
+import gc
+import os
+import random
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from fedbus.blobs.transfer.uploads import Library
+from fedbus.core import clock
+from fedbus.core.actions import Core
+from fedbus.errors import BusError, FedbusError, SettingsError
+from fedbus.mqtt import client as mqtt
+from fedbus.mqtt.bus import BrokerAddress
+from fedbus.mqtt.login import TAKEN_OVER
+from fedbus.runtime import telemetry
+from fedbus.runtime.loopback import Echo
+from fedbus.runtime.name_conflict import SETTLED_SECONDS
+from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.setting_names import PREFIX, refuse_misspelt
+from fedbus.runtime.settings import ServiceSettings, settings_from
+from fedbus.runtime.shell import Shell
+
+if TYPE_CHECKING:
+    from fedbus.runtime.http import Doors
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_RECONNECT_SECONDS = 2.0
+STEADY_SECONDS = 10.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+INTERRUPTED = 130
+"""128 and SIGINT's number."""
+CANCEL_AGAIN_SECONDS = 3.0
+"""A goodbye to the broker takes 2 s at most (`mqtt.LEAVE_SECONDS`)."""
+CONFLICT_PAUSE_SECONDS = 30.0
+LONGEST_CONFLICT_SECONDS = 600.0
+"""Between logins while another process uses our name: each of ours throws it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What is particular about a service; `doors` makes its own HTTP doors, where one is open."""
+
+    core: Core
+    library: Library | None = None
+    close: Callable[[], None] = lambda: None
+    doors: "Callable[[Shell], Doors] | None" = None
+
+
+async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Random) -> None:
+    """Serve over fresh connections, with a jittered pause after each that broke.
+
+    None is opened once the process is to leave. Cancelling does not tell: in Python 3.11 a task
+    group whose task fails at that moment raises the failure in place of the cancellation.
+    """
+    node, pause, lacks = shell.node, FIRST_PAUSE_SECONDS, tuple[str, ...]()
+    while True:
+        began = clock.monotonic()
+        try:
+            async with mqtt.connect(
+                address,
+                name=node.identity.name,
+                listen=node.subscriptions(),
+                keep=node.kept(),
+                will=node.will(),
+                lend=True,
+            ) as bus:
+                log.info("bus_connected", broker=f"{address.host}:{address.port}")
+                for lack in bus.lacks if bus.lacks != lacks else ():
+                    log.warning("broker_lacks", reason=lack)
+                lacks = bus.lacks
+                await shell.serve(bus)
+        except* BusError as broken:
+            log.warning("bus_lost", reason=str(broken.exceptions[0]))
+            if getattr(broken.exceptions[0], "code", None) == TAKEN_OVER:
+                node.conflict.told()
+        if shell.over.is_set():
+            return
+        lasted = clock.monotonic() - began
+        if lasted > STEADY_SECONDS:
+            pause = FIRST_PAUSE_SECONDS
+            node.conflict.steady()
+        if lasted > SETTLED_SECONDS:
+            node.conflict.settled()
+        await asyncio.sleep(pause_after(pause, node.conflict.count, rng))
+        pause = min(pause * 2, LONGEST_RECONNECT_SECONDS)
+
+
+def pause_after(usual: float, conflicts: int, rng: random.Random) -> float:
+    """Seconds to wait before the next login, after so many met with another of our name."""
+    if not conflicts:
+        return usual * rng.uniform(0.5, 1.5)
+    most = CONFLICT_PAUSE_SECONDS * 2.0 ** min(conflicts - 1, 10)
+    return min(most, LONGEST_CONFLICT_SECONDS) * rng.uniform(1.0, 2.0)
+
+
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks until they have ended.
+
+    Once is not enough: a cancellation that arrives while a connection breaks can be lost, for one
+    in Python 3.11's `wait_for`, which aiomqtt logs in with.
+    """
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
+
+
+async def keep_pulse(shell: Shell, file: Path | None, seconds: float) -> None:
+    """Touch a file every heartbeat while connected, so that a container can be seen to be well.
+
+    It grows old when the broker is away or drops what we say, as when the loop hangs, and is gone
+    when the service is.
+    """
+    if file is None:
+        return
+    try:
+        while True:
+            if shell.well:
+                _touch(file)
+            await asyncio.sleep(seconds if shell.well else FIRST_PAUSE_SECONDS)
+    finally:
+        _remove(file)
+
+
+def _touch(file: Path) -> None:
+    try:
+        file.touch()
+    except OSError as error:  # then we are taken for ill, and the log says why
+        log.warning("pulse_unseen", file=str(file), reason=error.strerror)
+
+
+def _remove(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a service ended: its exit code, and whether all its threads are done."""
+
+    code: int
+    done: bool
+
+
+async def run(built: Built, identity: Identity, settings: ServiceSettings) -> Ended:
+    """Serve until SIGTERM or SIGINT, or until the core wants to leave."""
+    address = settings.address()
+    rng = random.SystemRandom()
+    node = Node(
+        identity,
+        built.core,
+        rng,
+        library=built.library,
+        vitals=telemetry.vitals,
+        watch=fault_point(),
+    )
+    echo = Echo(identity.name, identity.root, identity.incarnation, address.username)
+    shell = Shell(node, settings.threads, echo)
+    stop_on_signal(shell.over.set)
+    with structlog.contextvars.bound_contextvars(node=identity.name):
+        async with doors(shell, settings, built), asyncio.TaskGroup() as tasks:
+            connection = tasks.create_task(keep_connected(shell, address, rng), name="connection")
+            beat = keep_pulse(shell, settings.health_file, settings.heartbeat_seconds)
+            pulse = tasks.create_task(beat, name="pulse")
+            await shell.over.wait()
+            await shell.leave()
+            await end(connection, pulse)
+        shell.close()
+        done = await shell.done()
+        built.close()
+        (received, received_bytes), (sent, sent_bytes) = shell.traffic.values()
+        log.info(
+            "service_stopped",
+            received=received,
+            received_bytes=received_bytes,
+            sent=sent,
+            sent_bytes=sent_bytes,
+        )
+        if not done:
+            log.warning("work_cut_short", reason="a thread did not end when it was told to")
+    return Ended(shell.code, done)
+
+
+def stop_on_signal(stop: Callable[[], None]) -> None:
+    """Stop on the first SIGTERM or SIGINT; on the second the kernel ends the process."""
+    loop = asyncio.get_running_loop()
+
+    def heard() -> None:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, heard)
+
+
+@asynccontextmanager
+async def doors(shell: Shell, settings: ServiceSettings, built: Built) -> AsyncIterator[None]:
+    """Open the HTTP doors where they are configured, and close them at the end."""
+    if settings.http is None:
+        yield
+        return
+    # aiohttp only where a door is configured
+    from fedbus.runtime.http import Doors, open_doors  # noqa: PLC0415
+
+    own = Doors() if built.doors is None else built.doors(shell)
+    runner = await open_doors(shell, settings.http, own)
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def fault_point() -> Callable[[str], None] | None:
+    """Read FEDBUS_FAULT_AT, `step:count`: kill -9 this process at that step. For fault tests."""
+    wanted = os.environ.get("FEDBUS_FAULT_AT", "")
+    if not wanted:
+        return None
+    step, _, count = wanted.rpartition(":")
+    left = int(count)
+
+    def watch(name: str) -> None:
+        nonlocal left
+        if name == step:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return watch
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+def main(role: str, kind: type[S], build: Callable[[S, Identity], Built]) -> None:
+    """Be a service: settings from the environment, then serve until told to stop."""
+    try:
+        own = frozenset(PREFIX + field.upper() for field in kind.model_fields)
+        unread = refuse_misspelt(os.environ, own)
+        settings = settings_from(os.environ, kind)
+        telemetry.configure_logging(settings.log, settings.log_level)
+        for one in unread:
+            log.warning("setting_unknown", reason=str(one))
+        identity = Identity(
+            name=settings.node(role),
+            incarnation=clock.incarnation(),
+            version=version("fedbus"),
+            root=settings.root,
+            open_profile=settings.open,
+            in_flight=settings.in_flight_mb * 2**20,
+            heartbeat_seconds=settings.heartbeat_seconds,
+        )
+        built = build(settings, identity)
+        gc.freeze()  # what is here now stays: no collection needs to walk it again
+        ended = asyncio.run(run(built, identity, settings))
+    except FedbusError as error:
+        sys.stderr.write(f"fedbus-{role}: {error}\n")
+        raise SystemExit(2 if isinstance(error, SettingsError) else 1) from None
+    except KeyboardInterrupt:  # later, the loop hears of it
+        sys.stderr.write(f"fedbus-{role}: interrupted before it served\n")
+        raise SystemExit(INTERRUPTED) from None
+    if not ended.done:
+        # Python would wait for the thread, for ever if it hangs. All that matters is on the disk.
+        sys.stderr.flush()
+        os._exit(ended.code)
+    if ended.code:
+        raise SystemExit(ended.code)
+
+
+__all__ = ["Built", "keep_connected", "main", "run"]

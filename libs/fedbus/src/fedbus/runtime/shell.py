@@ -1,0 +1,248 @@
+"""The one shell: it performs what a node decides, on a real broker, with real threads and time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import structlog
+
+from fedbus.core import clock
+from fedbus.core.actions import Note, Quit
+from fedbus.core.keys import Key
+from fedbus.errors import FedbusError
+from fedbus.mqtt.bus import Bus, Packet
+from fedbus.runtime.effects import (
+    Acknowledge,
+    Effect,
+    Misread,
+    Publish,
+    PublishChunk,
+    StartRun,
+    Subscribe,
+    Unsubscribe,
+)
+from fedbus.runtime.loopback import Echo
+from fedbus.runtime.loopback_check import SelfCheck
+from fedbus.runtime.node import Node
+
+log = structlog.get_logger()
+
+LAST_WORD_SECONDS = 2.0
+LAST_WORK_SECONDS = 4.0
+"""How long a process that leaves waits for threads that were told to stop; then they are cut."""
+
+
+class Shell:
+    """Keep one node going over as many connections as it takes.
+
+    `over` is set once the core wants to leave; `code` is then the exit code it wants. With `echo`,
+    it notices a broker that drops what the node says.
+    """
+
+    def __init__(self, node: Node, threads: int, echo: Echo | None = None) -> None:
+        self.node = node
+        self.connected = False
+        self.over = asyncio.Event()
+        self.code = 0
+        self.counts: dict[str, int] = {}
+        self._check = None if echo is None else SelfCheck(echo, node.presence, self.counts)
+        self.traffic = {"received": (0, 0), "sent": (0, 0)}
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="work")
+        self._control: deque[Publish | Acknowledge | Subscribe | Unsubscribe] = deque()
+        self._bulk: deque[PublishChunk] = deque()
+        self._work = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._running: set[Future[Any]] = set()
+        self._closed = False
+
+    async def serve(self, bus: Bus) -> None:
+        """Live on one connection until it breaks (BusError) or the task is cancelled."""
+        self._control.clear()
+        self._bulk.clear()
+        self.connected = True
+        try:
+            self.node.connected(clock.monotonic(), bus.lacks)
+            self._perform()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(bus), name="read")
+                tasks.create_task(self._write(bus, tasks), name="write")
+                if self._check is not None:
+                    tasks.create_task(self._check.run(bus), name="self_check")
+        finally:
+            self.connected = False
+
+    @property
+    def well(self) -> bool:
+        """Connected, and heard by others as far as we know."""
+        return self.connected and (self._check is None or self._check.well)
+
+    async def leave(self) -> None:
+        """Tell the core that the process stops, and give the last word time to go out."""
+        self.node.stopping(clock.monotonic())
+        self._perform()
+        try:
+            async with asyncio.timeout(LAST_WORD_SECONDS):
+                while self.connected and self._control:  # noqa: ASYNC110 - for 2 s, once
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            log.warning("last_word_unsaid")
+
+    def tell(self, message: object) -> None:
+        """Hand something to the core that came in by a door of this process's own."""
+        self.node.told(message, clock.monotonic())
+        self._perform()
+
+    def close(self) -> None:
+        """Let go of the threads; those that still work were told to stop."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def done(self) -> bool:
+        """Wait a moment, after `close`, for threads that work; tell whether none does any more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORK_SECONDS):
+                while self._running:  # noqa: ASYNC110 - for 4 s, once
+                    await asyncio.sleep(0.005)
+        return not self._running
+
+    async def _read(self, bus: Bus) -> None:
+        async for arrived in bus.batches():
+            now = clock.monotonic()
+            packets = self._check.without_echoes(arrived) if self._check else arrived
+            self._count("received", packets)
+            for packet in packets:
+                self.node.receive(packet, now)
+                packet.release()  # the node has copied what it keeps
+            self._perform()
+
+    async def _write(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            if self._control:
+                await self._say(bus, self._control[0], tasks)
+                self._control.popleft()
+            elif self._bulk:
+                await self._send_chunk(bus, self._bulk.popleft())
+            else:
+                self._work.clear()
+                await self._work.wait()
+
+    async def _send_chunk(self, bus: Bus, chunk: PublishChunk) -> None:
+        try:
+            packet = chunk.packet()
+        except (FedbusError, OSError) as error:
+            # One bad sector ends no service: the chunk is wanted again, and perhaps read then.
+            log.warning("chunk_unreadable", topic=chunk.topic, reason=str(error))
+            return
+        await bus.publish(packet)
+        self._count("sent", (packet,))
+
+    async def _say(
+        self,
+        bus: Bus,
+        effect: Publish | Acknowledge | Subscribe | Unsubscribe,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        match effect:
+            case Publish(packet):
+                await bus.publish(packet)
+                self._count("sent", (packet,))
+            case Acknowledge(receipt):
+                await bus.acknowledge(receipt)
+            case Subscribe(topic):
+                # A broker takes a client's packets in order, so what follows need not wait for its
+                # answer; only be written after it, which one turn of the loop is enough for.
+                tasks.create_task(bus.subscribe(topic), name="subscribe")
+                await asyncio.sleep(0)
+            case Unsubscribe(topic):
+                tasks.create_task(bus.unsubscribe(topic), name="unsubscribe")
+                await asyncio.sleep(0)
+
+    def _count(self, direction: str, packets: Sequence[Packet]) -> None:
+        count, size = self.traffic[direction]
+        size += sum(len(packet.payload) for packet in packets)
+        self.traffic[direction] = count + len(packets), size
+
+    def _perform(self) -> None:
+        for effect in self.node.take():
+            self._take_up(effect)
+        if self._control or self._bulk:
+            self._work.set()
+        self._schedule()
+
+    def _take_up(self, effect: Effect) -> None:
+        match effect:
+            case StartRun(key, call, brief=True):
+                asyncio.get_running_loop().call_soon(self._run_now, key, call)
+            case StartRun(key, call):
+                self._start(key, call)
+            case Quit(code, reason):
+                log.error("service_quits", code=code, reason=reason)
+                self.code = code
+                self.over.set()
+            case Note(event, facts):
+                self.counts[event] = self.counts.get(event, 0) + 1
+                log.info(event, **facts)
+            case Misread(topic, reason):
+                self.counts["message_misread"] = self.counts.get("message_misread", 0) + 1
+                log.warning("message_misread", topic=topic, reason=reason)
+            case PublishChunk():
+                if self.connected:
+                    self._bulk.append(effect)
+            case _:
+                # Unconnected, nothing is kept: on the next connect every ask is asked again.
+                if self.connected:
+                    self._control.append(effect)
+
+    def _start(self, key: Key, call: Callable[[], Any]) -> None:
+        running = self._threads.submit(call)
+        self._running.add(running)
+        report = partial(self._report, asyncio.get_running_loop(), key)
+        running.add_done_callback(report)
+
+    def _report(self, loop: asyncio.AbstractEventLoop, key: Key, done: "Future[Any]") -> None:
+        self._running.discard(done)
+        with suppress(RuntimeError):  # the loop is closed: the process has left, nobody listens
+            loop.call_soon_threadsafe(self._ran, key, done)
+
+    def _run_now(self, key: Key, call: Callable[[], Any]) -> None:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(call())
+        except Exception as error:  # noqa: BLE001 - `_ran` tells it apart, as it does a thread's
+            done.set_exception(error)
+        self._ran(key, done)
+
+    def _ran(self, key: Key, done: "Future[Any]") -> None:
+        if done.cancelled() or self._closed:
+            return
+        error = done.exception()
+        if error is None:
+            self.node.ran(key, done.result(), clock.monotonic())
+        elif isinstance(error, Exception):
+            if not isinstance(error, FedbusError | OSError):
+                log.error("run_failed", key=key, exc_info=error)
+            self.node.run_failed(key, error, clock.monotonic())
+        else:
+            raise error
+        self._perform()
+
+    def _schedule(self) -> None:
+        at = self.node.next_wake()
+        if self._timer is not None:
+            if at is not None and self._timer.when() == at and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        # asyncio's loop and our clock are both time.monotonic
+        loop = asyncio.get_running_loop()
+        self._timer = None if at is None else loop.call_at(at, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.node.tick(clock.monotonic())
+        self._perform()

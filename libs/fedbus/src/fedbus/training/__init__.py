@@ -1,0 +1,1 @@
+"""Local training: parameters, labels and options of each framework."""

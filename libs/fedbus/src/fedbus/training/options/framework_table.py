@@ -1,0 +1,104 @@
+"""The frameworks that fedbus ships trainers for: what each needs, and what each can do. Pure."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from fedbus.training.options import keras_options, tflite_options, torch_options
+from fedbus.training.options.domains import Takes
+
+AtOdds = Callable[[str, Mapping[str, object]], tuple[str, str] | None]
+
+
+def _never(_optimizer: str, _args: Mapping[str, object]) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framework:
+    """One framework; what its trainer can do is named as in the job file.
+
+    Attributes:
+        extra: The extra of `fedbus` that installs it.
+        packages: Import names of its packages, one of which it needs. Their distributions have the
+            same names.
+        also_in: Import names of other frameworks' packages that contain it.
+        suffix: Suffix of the model files that `fedbus models pull` writes for it.
+        optimizers: Optimizers with their arguments.
+        schedulers: Learning rate schedulers with their arguments.
+        losses: Losses.
+        metrics: Metrics.
+        models: Models that need no plug-in.
+        warms_up: Whether a job may ask for a warm-up of the learning rate.
+        at_odds: Finds two arguments of an optimizer that exclude each other.
+    """
+
+    extra: str
+    packages: tuple[str, ...]
+    also_in: tuple[str, ...] = ()
+    suffix: str
+    optimizers: Mapping[str, Takes]
+    schedulers: Mapping[str, Takes]
+    losses: frozenset[str]
+    metrics: frozenset[str]
+    models: frozenset[str] = frozenset()
+    warms_up: bool = False
+    at_odds: AtOdds = _never
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Import names of all packages that contain the framework; it needs one of them."""
+        return self.packages + self.also_in
+
+
+FRAMEWORKS: Final[Mapping[str, Framework]] = {
+    "torch": Framework(
+        extra="torch",
+        packages=("torch",),
+        suffix=".pt",
+        optimizers=torch_options.OPTIMIZERS,
+        schedulers=torch_options.SCHEDULERS,
+        losses=torch_options.LOSSES,
+        metrics=torch_options.METRICS,
+        models=torch_options.MODELS,
+        warms_up=True,
+        at_odds=torch_options.at_odds,
+    ),
+    "keras": Framework(
+        extra="tensorflow",
+        packages=("tensorflow",),
+        suffix=".keras",
+        optimizers=keras_options.OPTIMIZERS,
+        schedulers=keras_options.SCHEDULERS,
+        losses=keras_options.LOSSES,
+        metrics=keras_options.METRICS,
+        models=keras_options.MODELS,
+        at_odds=keras_options.at_odds,
+    ),
+    "tflite": Framework(
+        extra="tflite",
+        packages=("tflite_runtime", "ai_edge_litert"),
+        also_in=("tensorflow",),
+        suffix=".tflite",
+        optimizers=tflite_options.OPTIMIZERS,
+        schedulers=tflite_options.SCHEDULERS,
+        losses=tflite_options.LOSSES,
+        metrics=tflite_options.METRICS,
+    ),
+}
+"""By the name of its trainer, which is that of a spec's architecture as well."""
+
+LIGHTEST_FIRST: Final = ("tflite", "torch", "keras")
+"""The frameworks in the order of the memory that importing them takes."""
+
+
+def is_optimizer(name: str) -> bool:
+    """Return whether a framework has an optimizer of this name."""
+    return any(name in framework.optimizers for framework in FRAMEWORKS.values())
+
+
+def extra_of(module: str) -> str | None:
+    """Return the extra of `fedbus` that installs a top-level module; None: no framework has it."""
+    return next(
+        (has.extra for name, has in FRAMEWORKS.items() if module in {name, *has.packages}), None
+    )

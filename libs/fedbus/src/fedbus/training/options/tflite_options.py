@@ -1,0 +1,18 @@
+"""What the training step of a `.tflite` file takes: what it was exported with, at the most this."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from fedbus.training.options.domains import DECAY, POSITIVE, SHARE, Takes
+
+OPTIMIZERS: Final[Mapping[str, Takes]] = {
+    "sgd": {"momentum": SHARE},
+    "adam": {"beta_1": DECAY, "beta_2": DECAY, "epsilon": POSITIVE},
+}
+SCHEDULERS: Final[Mapping[str, Takes]] = {}
+LOSSES: Final = frozenset({
+    "categorical_crossentropy", "sparse_categorical_crossentropy", "cross_entropy",
+    "binary_crossentropy",
+    "mean_squared_error", "mse",
+})  # fmt: skip
+METRICS: Final = frozenset({"loss", "accuracy"})

@@ -1,9 +1,0 @@
-"""What a model's outputs may mean, as its card says it: see `fedbus.answers`. Pure.
-
-Apart from the card's other types, which load pydantic: what trains on a small device reads this.
-"""
-
-from typing import Literal
-
-Answers = Literal["classes", "probabilities", "logits", "values", "labels"]
-"""What a model's outputs mean: `docs/frameworks.md` says what each word stands for."""

@@ -1,0 +1,1 @@
+"""Aggregation of updates, block by block."""

@@ -1,0 +1,1 @@
+"""Open rounds: their state and their inputs."""

@@ -1,0 +1,130 @@
+"""The agent's own doors as OpenAPI, for programs, and as one page, for people. Pure."""
+
+import json
+import re
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from fedbus import jobs
+from fedbus_edge_agent.http.endpoints import (
+    ENDPOINTS,
+    JOB_FILE,
+    KINDS,
+    REFERENCE,
+    Endpoint,
+    schema_of,
+)
+from fedbus_edge_agent.standalone.schemas import Problem
+
+_NOT_IN_IDS = re.compile(r"[^a-z_]+")
+
+
+def document(version: str) -> dict[str, Any]:
+    """Describe the doors as OpenAPI 3.1 does."""
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in ENDPOINTS:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "fedbus agent", "version": version},
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    names = [part[1:-1] for part in endpoint.path.split("/") if part.startswith("{")]
+    said: dict[str, Any] = {
+        "operationId": _NOT_IN_IDS.sub("_", f"{endpoint.method.lower()}{endpoint.path}").strip("_"),
+        "summary": endpoint.summary,
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in names
+        ],
+        "responses": {},
+    }
+    if endpoint.takes is not None:
+        kind, schema = endpoint.takes
+        said["requestBody"] = {"required": True, "content": {kind: {"schema": schema}}}
+    if endpoint.gives is not None:
+        status, kind, schema = endpoint.gives
+        content = {"content": {kind: {"schema": schema}}} if kind else {}
+        said["responses"][str(status)] = {"description": "done", **content}
+    refusals = dict(endpoint.refuses or {})
+    if endpoint.public:
+        said["security"] = []
+    else:
+        refusals[401] = "no token, or another one"
+    for status, why in sorted(refusals.items()):
+        content = {"application/json": {"schema": schema_of(Problem)}}
+        said["responses"][str(status)] = {"description": why, "content": content}
+    return said
+
+
+def _schemas() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    described = {
+        kind.__name__: TypeAdapter(kind).json_schema(ref_template=REFERENCE) for kind in KINDS
+    }
+    for name, schema in (*described.items(), (JOB_FILE, jobs.schema(REFERENCE))):
+        found.update(schema.pop("$defs", {}))
+        found[name] = schema
+    return found
+
+
+_HEADER = "the agent's token: <code>Authorization: Bearer …</code>"
+_STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
+code,pre{font:14px/1.4 ui-monospace,monospace}pre{overflow:auto;background:#8881;padding:.6rem}
+summary{cursor:pointer}b{display:inline-block;min-width:4.5rem}td{padding:0 1rem 0 0}
+"""
+
+
+def page(said: Mapping[str, Any]) -> str:
+    """Write the description as one page that needs nothing from anywhere else."""
+    parts = [
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>fedbus agent</title>',
+        f"<style>{_STYLE}</style><h1>fedbus agent {escape(said['info']['version'])}</h1>",
+        f"<p>All but this page and <code>/openapi.json</code> want {_HEADER}</p>",
+    ]
+    for path, methods in said["paths"].items():
+        for method, operation in methods.items():
+            parts.append(_section(path, method, operation))
+    parts.append("<h2>Schemas</h2>")
+    for name, schema in sorted(said["components"]["schemas"].items()):
+        shown = escape(json.dumps(schema, indent=1))
+        parts.append(
+            f'<details id="{escape(name)}"><summary>{escape(name)}</summary>'
+            f"<pre>{shown}</pre></details>"
+        )
+    return "\n".join(parts)
+
+
+def _section(path: str, method: str, operation: Mapping[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(status)}<td>{escape(answer['description'])}"
+        f"<td>{_links(answer.get('content', {}))}</tr>"
+        for status, answer in operation["responses"].items()
+    )
+    takes = _links(operation.get("requestBody", {}).get("content", {}))
+    body = f"<p>takes {takes}</p>" if takes else ""
+    return (
+        f"<details><summary><b>{escape(method.upper())}</b> <code>{escape(path)}</code> "
+        f"{escape(operation['summary'])}</summary>{body}<table>{rows}</table></details>"
+    )
+
+
+def _links(content: Mapping[str, Any]) -> str:
+    shown = []
+    for kind, said in content.items():
+        name = said["schema"].get("$ref", "").rpartition("/")[2]
+        link = f' <a href="#{escape(name)}">{escape(name)}</a>' if name else ""
+        shown.append(f"{escape(kind)}{link}")
+    return ", ".join(shown)

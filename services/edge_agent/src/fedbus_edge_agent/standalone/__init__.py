@@ -1,0 +1,1 @@
+"""Standalone jobs: training that a person starts at one agent, without a controller."""

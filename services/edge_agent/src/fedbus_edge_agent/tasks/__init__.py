@@ -1,0 +1,1 @@
+"""Tasks of the controller: inputs, model cache, replies."""

@@ -1,0 +1,73 @@
+"""Eligibility of this agent for a task, with its plug-ins and data at hand. Pure.
+
+`fedbus.jobs.eligibility` judges by announced facts alone, as the controller does; the agent also
+knows
+which plug-ins it allows, and in which format a job's own loader and transforms give its rows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedbus.errors import FedbusError
+from fedbus.jobs.eligibility import RowFormat, batch_memory_reason, resources_reason
+from fedbus.training.params import TrainingParams
+from fedbus.wire.announced_names import classes_in, columns_in
+from fedbus.wire.documents import AgentFacts
+from fedbus_edge_agent.training.trainers import Chooses
+
+
+@dataclass(frozen=True, slots=True)
+class Eligibility:
+    """Format of the rows that the trainer would be given, and why the task cannot be done.
+
+    An empty reason: the agent is eligible.
+    """
+
+    format: Mapping[str, Any]
+    reason: str = ""
+
+
+def eligibility(
+    trainer: str | None,
+    params: TrainingParams,
+    weights_bytes: int | None,
+    facts: AgentFacts,
+    bench: Chooses | None,
+) -> Eligibility:
+    """Judge a training or an evaluation before it is accepted.
+
+    Args:
+        trainer: The trainer that the job names, if any.
+        params: The job's training parameters.
+        weights_bytes: Size of the weights to train; None: nothing is trained.
+        facts: What the agent announces.
+        bench: Checks the job's plug-ins; None accepts any plug-in.
+    """
+    rows = RowFormat.announced(facts.format)
+    reading = params.reading
+    try:
+        if bench is not None:
+            bench.check(trainer, reading)
+            rows = rows if reading is None else bench.rows(reading)
+    except FedbusError as error:
+        return Eligibility(rows.format, str(error))
+    no_room = None if weights_bytes is None else resources_reason(weights_bytes, params, facts)
+    too_wide = batch_memory_reason(rows, params, facts.examples, facts.memory_mb)
+    return Eligibility(rows.format, no_room or too_wide or "")
+
+
+def changed_names_reason(asked: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Compare the names of classes and inputs in two formats of the data; "": they are the same.
+
+    `asked` is the format when the task was accepted: the controller asks only agents with the same
+    names in one round, and knew those.
+    """
+    for what, find in (("classes", classes_in), ("inputs", columns_in)):
+        before, after = find(asked), find(now)
+        if before != after:
+            return (
+                f"the data changed: the {what} are {after or 'without names'} now, and were "
+                f"{before or 'without names'} when this agent was asked"
+            )
+    return ""

@@ -1,0 +1,1 @@
+"""Local training in a worker thread, and the files it leaves."""

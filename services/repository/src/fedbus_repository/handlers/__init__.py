@@ -1,0 +1,1 @@
+"""Handlers of the requests that services and people send."""

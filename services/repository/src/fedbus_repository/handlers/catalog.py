@@ -1,0 +1,136 @@
+"""The versions of models, as others see them: named, announced, listed, shown. Pure."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from fedbus.core.actions import Action, Announce, Note, Send
+from fedbus.errors import StoreError
+from fedbus.wire.documents import ModelLatest
+from fedbus.wire.messages import (
+    KeptVersion,
+    ListModels,
+    ModelShown,
+    ModelsListed,
+    RequestRefused,
+    ShowModel,
+    VersionFacts,
+)
+from fedbus.wire.topics import MODEL_LATEST
+from fedbus.wire.values import ModelRef
+from fedbus_repository.keys import RequestRun
+from fedbus_repository.requests import Call, Errand, Errands
+from fedbus_repository.stores.base import Refused, Store, Version
+
+LISTED = 2_000
+TRAIL = 200
+"""Versions shown of a model at once: 64 metrics each still fit a message."""
+KEPT = 1_000
+"""Versions whose weights are kept that are named, the newest: pushed ones are kept for ever."""
+
+
+class Catalog:
+    """What this repository, under its node's name, says of its models."""
+
+    def __init__(self, name: str, store: Store, errands: Errands) -> None:
+        self._name, self._store, self._errands = name, store, errands
+        self._announced: dict[str, int] = {}
+
+    def ref(self, version: Version) -> ModelRef:
+        """Name a version, and this node as its source."""
+        return ModelRef(
+            model=version.model,
+            version=version.version,
+            weights=version.weights,
+            spec=version.spec,
+            source=self._name,
+        )
+
+    def announce(self, version: Version) -> Iterator[Action]:
+        """Announce a version, unless a later one is announced: threads may overtake each other."""
+        if version.version >= self._announced.get(version.model, 0):
+            self._announced[version.model] = version.version
+            yield Announce(MODEL_LATEST, self._latest(version))
+
+    def made(self, version: Version) -> Iterator[Action]:
+        """Announce the version that a request asked for; note it, if that is news."""
+        if version.version > self._announced.get(version.model, 0):
+            facts = {"model": version.model, "version": version.version}
+            yield Note("version_made", {**facts, "job": version.job, "round": version.round})
+        yield from self.announce(version)
+
+    def scored(self, version: Version) -> Iterator[Action]:
+        """Announce a version's score, if it is the latest."""
+        if version.version == self._announced.get(version.model):
+            yield Announce(MODEL_LATEST, self._latest(version))
+
+    def announce_all(self) -> Iterator[Action]:
+        """Announce the latest version of every model."""
+        yield from self._errands.start(RequestRun("announce", self._name), None, self._all())
+
+    def ask(self, sender: str, message: ListModels | ShowModel) -> Iterator[Action]:
+        """Tell a user about models."""
+        if isinstance(message, ListModels):
+            key = RequestRun.of(message, sender)
+            yield from self._errands.start(key, message, self._list(sender))
+        else:
+            key = RequestRun.of(message, sender, message.model, message.version)
+            yield from self._errands.start(key, message, self._show(sender, message))
+
+    def _all(self) -> Errand:
+        versions = yield Call(self._store.latest)
+        return [action for version in versions for action in self.announce(version)]
+
+    def _list(self, sender: str) -> Errand:
+        try:
+            versions = yield Call(self._store.latest)
+        except StoreError as error:
+            return (Send(sender, RequestRefused(about="models", reason=str(error))),)
+        models = tuple(self.ref(version) for version in versions[:LISTED])
+        made = {version.model: version.at for version in versions[:LISTED] if version.at}
+        return (Send(sender, ModelsListed(models=models, made=made)),)
+
+    def _show(self, sender: str, message: ShowModel) -> Errand:
+        try:
+            show = partial(self._store.show, message.model, message.version, TRAIL, message.before)
+            found = yield Call(show)
+        except StoreError as error:
+            found = Refused(str(error))
+        if isinstance(found, Refused):
+            return (Send(sender, RequestRefused(about=message.model, reason=found.reason)),)
+        shown = ModelShown(
+            version=self.ref(found.version),
+            trail=tuple(_facts(each) for each in found.trail),
+            versions=found.versions,
+            kept=tuple(KeptVersion(version=v, why=why) for v, why in found.kept[:KEPT]),
+            best=found.best,
+        )
+        return (Send(sender, shown),)
+
+    def _latest(self, version: Version) -> ModelLatest:
+        return ModelLatest(
+            model=version.model,
+            version=version.version,
+            digest=version.weights.digest,
+            size=version.weights.size,
+            spec=version.spec,
+            source=self._name,
+            metrics=version.metrics,
+            parent=version.parent,
+            job=version.job,
+            round=version.round,
+            at=version.at,
+        )
+
+
+def _facts(version: Version) -> VersionFacts:
+    return VersionFacts(
+        version=version.version,
+        parent=version.parent,
+        weights=version.weights,
+        job=version.job,
+        round=version.round,
+        contributors=version.contributors,
+        metrics=version.metrics,
+        kept=version.kept,
+        at=version.at,
+    )

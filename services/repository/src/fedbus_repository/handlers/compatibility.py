@@ -1,0 +1,88 @@
+"""Compatibility of a job with the model that it names, checked before the job is stored. Pure."""
+
+from dataclasses import replace
+
+from fedbus.frameworks.outputs import doubt, fitting
+from fedbus.jobs import JobFile, JobFileError, not_taken, params, parse
+from fedbus.text import listed
+from fedbus.training.options import FRAMEWORKS
+from fedbus.wire.documents import ModelNeeds
+from fedbus.wire.messages import JobFault
+from fedbus.wire.values import BASE
+
+
+def compatibility_warnings(file: bytes, needs: ModelNeeds | None) -> tuple[str, ...]:
+    """Return warnings for what contradicts the model in a job that is accepted all the same."""
+    try:
+        job = parse(file)
+    except JobFileError:
+        return ()
+    warning = doubt(needs.answers, job.eval_func) if needs is not None else ""
+    return (warning,) if warning else ()
+
+
+def incompatibilities(file: bytes, needs: ModelNeeds | None) -> tuple[JobFault, ...]:
+    """Return the job keys that no framework of a model accepts, with what they accept.
+
+    A file that cannot be parsed is left to the controller, and a trainer that fedbus does not ship
+    accepts anything.
+    """
+    try:
+        job = parse(file)
+    except JobFileError:
+        return ()
+    if needs is None:
+        return ()
+    return (
+        *_too_small(params(job).batch_size, needs.least_batch),
+        *_no_loss(job, needs),
+        *_not_taken(job, needs),
+    )
+
+
+def _no_loss(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
+    """Refuse a job that names no loss where the default contradicts what the model answers.
+
+    For a loss that the job names there is a warning only: its author may be right.
+    """
+    shipped = job.trainer in {None, BASE, *FRAMEWORKS} and set(needs.architectures) & set(
+        FRAMEWORKS
+    )
+    if "eval_func" in job.model_fields_set or not shipped:
+        return ()
+    if not doubt(needs.answers, job.eval_func):
+        return ()
+    problem = (
+        f"missing: model {job.model_name} answers {needs.answers}, which the default, "
+        f"{job.eval_func}, cannot train"
+    )
+    return (JobFault(key="eval_func", problem=problem, hint=f"name {fitting(needs.answers)}"),)
+
+
+def _not_taken(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
+    trainer, architectures = job.trainer, needs.architectures
+    if trainer == BASE:
+        architectures = tuple(name for name in architectures if name in FRAMEWORKS)
+        if not architectures:
+            problem = (
+                f"{BASE} is a trainer that fedbus ships; model {job.model_name} is for "
+                f"{listed(needs.architectures) or 'none'}"
+            )
+            return (JobFault(key="client_type_id", problem=problem),)
+    elif trainer is not None:  # its options were checked when the file was parsed
+        if trainer in architectures:
+            return ()
+        known = listed(architectures) or "none"
+        problem = f"model {job.model_name} has no architecture for {trainer!r}; it has {known}"
+        return (JobFault(key="plugins.trainer", problem=problem),)
+    meant = f"model {job.model_name} is for {listed(needs.architectures)}: "
+    return tuple(
+        replace(fault, problem=meant + fault.problem) for fault in not_taken(architectures, job)
+    )
+
+
+def _too_small(batch: int, least: int) -> tuple[JobFault, ...]:
+    if batch >= least:
+        return ()
+    problem = f"batches of {batch}; the model normalizes batches, of {least} rows at the least"
+    return (JobFault(key="config[0].batch_size", problem=problem, hint=f"{least} or more"),)

@@ -1,0 +1,43 @@
+"""The tables of the embedded store."""
+
+SCHEMA = 3
+"""Raised when the tables change; a store of another one is upgraded, or refused."""
+
+TABLES = (
+    """CREATE TABLE lease (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        holder TEXT NOT NULL, incarnation INTEGER NOT NULL, epoch INTEGER NOT NULL)""",
+    """CREATE TABLE jobs ( job TEXT PRIMARY KEY, model TEXT NOT NULL, file BLOB NOT NULL, digest
+        TEXT NOT NULL, secret BLOB NOT NULL, phase TEXT NOT NULL DEFAULT 'running', reason TEXT NOT
+        NULL DEFAULT '', created TEXT NOT NULL, base INTEGER NOT NULL, plan BLOB,
+        ended TEXT, forgotten INTEGER NOT NULL DEFAULT 0, origin TEXT, unsettled INTEGER)""",
+    "CREATE UNIQUE INDEX one_running_job ON jobs (model) WHERE phase = 'running'",
+    "CREATE INDEX job_origins ON jobs (origin) WHERE origin IS NOT NULL",
+    """CREATE TABLE versions (
+        model TEXT NOT NULL, version INTEGER NOT NULL, parent INTEGER,
+        digest TEXT NOT NULL, size INTEGER NOT NULL, spec TEXT NOT NULL, spec_size INTEGER NOT NULL,
+        job TEXT, round INTEGER NOT NULL, contributors INTEGER NOT NULL, record BLOB,
+        metrics TEXT NOT NULL, scored INTEGER NOT NULL DEFAULT 0, pinned INTEGER NOT NULL,
+        kept INTEGER NOT NULL DEFAULT 1, created TEXT NOT NULL,
+        PRIMARY KEY (model, version), UNIQUE (job, round))""",
+    "CREATE INDEX kept_weights ON versions (digest) WHERE kept = 1",
+    """CREATE TABLE contributors (
+        job TEXT NOT NULL, task INTEGER NOT NULL, agent TEXT NOT NULL,
+        PRIMARY KEY (job, task, agent)) WITHOUT ROWID""",
+    "CREATE TABLE files (digest TEXT PRIMARY KEY) WITHOUT ROWID",
+)
+
+UPGRADES = {
+    1: (
+        "ALTER TABLE jobs ADD COLUMN ended TEXT",
+        "ALTER TABLE jobs ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0",
+        "UPDATE jobs SET created = replace(created, ' ', 'T') || '.000Z'",
+        "UPDATE versions SET created = replace(created, ' ', 'T') || '.000Z'",
+    ),
+    2: (
+        "ALTER TABLE jobs ADD COLUMN origin TEXT",
+        "ALTER TABLE jobs ADD COLUMN unsettled INTEGER",
+        "CREATE INDEX job_origins ON jobs (origin) WHERE origin IS NOT NULL",
+    ),
+}
+"""What makes of the tables of a form those of the next one."""

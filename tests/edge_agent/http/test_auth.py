@@ -1,0 +1,97 @@
+"""Who may come in by the agent's own doors."""
+
+from pathlib import Path
+
+import pytest
+
+from fedbus.errors import SettingsError
+from fedbus_edge_agent.http.auth import Entrance, entrance_of
+
+TOKEN = "0123456789abcdef"
+HERE = "127.0.0.1:9050"
+
+
+def test_without_a_token_the_doors_stay_closed(tmp_path: Path) -> None:
+    """Whatever the address; a token without a door opens none."""
+    assert entrance_of(HERE, None, None, wide_open=False) is None
+    assert entrance_of(None, TOKEN, None, wide_open=False) is None
+    assert entrance_of(None, None, None, wide_open=True) is None
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    assert entrance_of("0.0.0.0:9050", None, file, wide_open=False) == Entrance(TOKEN)
+    assert entrance_of(HERE, TOKEN, None, wide_open=False) == Entrance(TOKEN)
+    assert entrance_of(HERE, None, None, wide_open=True) == Entrance(None)
+    assert entrance_of("localhost:9050", None, None, wide_open=True) == Entrance(None)
+    assert TOKEN not in repr(Entrance(TOKEN))
+
+
+@pytest.mark.parametrize(
+    ("http", "token", "text", "wide_open", "sentence"),
+    [
+        (HERE, TOKEN, TOKEN, False, "FEDBUS_HTTP_TOKEN and FEDBUS_HTTP_TOKEN_FILE: give one"),
+        (HERE, "short", None, False, "FEDBUS_HTTP_TOKEN: a token has 16 letters"),
+        (HERE, None, "with spaces in it, long", False, "FEDBUS_HTTP_TOKEN_FILE: a token has 16"),
+        (HERE, None, "\u00e4" * 20, False, "FEDBUS_HTTP_TOKEN_FILE: .* not ASCII"),
+        (HERE, None, None, False, "FEDBUS_HTTP_TOKEN_FILE: .*No such file"),
+        (HERE, TOKEN, None, True, "FEDBUS_HTTP_OPEN=true: but there is a token"),
+        ("0.0.0.0:9050", None, None, True, "0.0.0.0:9050 can be reached from elsewhere"),
+        ("example.org:9050", None, None, True, "example.org:9050 can be reached from elsewhere"),
+    ],
+)
+def test_settings_that_would_let_anybody_in_are_refused(
+    *,
+    tmp_path: Path,
+    http: str,
+    token: str | None,
+    text: str | None,
+    wide_open: bool,
+    sentence: str,
+) -> None:
+    """At the start, and without the token in the sentence."""
+    file = tmp_path / "token"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    named = None if wide_open or (token and text is None) else file
+    with pytest.raises(SettingsError, match=sentence) as refused:
+        entrance_of(http, token, named, wide_open=wide_open)
+    assert "short" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "admitted"),
+    [
+        (f"Bearer {TOKEN}", True),
+        (f"bearer  {TOKEN} ", True),
+        ("", False),
+        (TOKEN, False),
+        (f"Basic {TOKEN}", False),
+        (f"Bearer {TOKEN}x", False),
+        (f"Bearer {TOKEN[:-1]}", False),
+        ("Bearer \udc80", False),
+    ],
+)
+def test_only_who_has_the_token_comes_in(authorization: str, admitted: bool) -> None:
+    """From wherever; what is wrong with a request is said without the token."""
+    refusal = Entrance(TOKEN).refusal(authorization, "example.org", "http://example.org")
+    assert (refusal is None) == admitted
+    assert TOKEN not in (refusal or "")
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "admitted"),
+    [
+        (HERE, None, True),
+        ("localhost:9050", None, True),
+        ("localhost", None, True),
+        ("[::1]:9050", None, True),
+        ("evil.example:9050", None, False),
+        ("", None, False),
+        (HERE, "http://evil.example", False),
+        (HERE, "null", False),
+    ],
+)
+def test_no_web_page_asks_an_agent_that_wants_no_token(
+    host: str, origin: str | None, admitted: bool
+) -> None:
+    """Neither by its origin nor under a name of its own for our address."""
+    assert (Entrance(None).refusal("", host, origin) is None) == admitted

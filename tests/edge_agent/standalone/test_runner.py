@@ -1,0 +1,163 @@
+"""Rounds of standalone jobs, really trained, each from where the last one ended."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedbus import demo_data
+from fedbus.errors import Stopped, StoreError, TrainingError
+from fedbus.model.npz import write_npz
+from fedbus.training.params import TrainingParams
+from fedbus.wire import codec
+from fedbus.wire.documents import ModelSpec
+from fedbus_edge_agent.standalone.jobs import MAX_KEPT_REPORTS, Lesson
+from fedbus_edge_agent.standalone.models import LocalModels
+from fedbus_edge_agent.standalone.runner import Lessons
+from fedbus_edge_agent.standalone.schemas import JobReport, ModelMetadata
+from fedbus_edge_agent.training.cancellation import Flag
+from fedbus_edge_agent.training.local_trainer import Workbench
+from fedbus_edge_agent.training.outbox import Outbox
+from tests.edge_agent.training.test_local_trainer import (
+    FILE,
+    LAYOUT,
+    SPEC,
+    Nudge,
+    needs_tflite,
+    shard,
+)
+
+
+def report(job: str, phase: str = "FINISHED") -> JobReport:
+    """Report of a job."""
+    return JobReport(
+        training_id=job, model_name="digits", model_version="1", phase=phase, num_rounds=1  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def lesson(number: int = 1, trainer: str | None = None) -> Lesson:
+    """Order a round."""
+    params = TrainingParams(batch_size=8, epochs=20, learning_rate=0.5, round=number, seed=number)
+    return Lesson("solo-1", "digits", "1", params, trainer)
+
+
+def school(folder: Path, spec: ModelSpec = SPEC, **own: type[Nudge]) -> tuple[Lessons, LocalModels]:
+    """Set up lessons on the digits model."""
+    models = LocalModels(folder / "models")
+    models.add(ModelMetadata(**{f: getattr(spec, f) for f in ("model", "layout", "architectures")}))
+    bench = Workbench(Outbox(folder / "out"), shard(), None, own)
+    lessons = Lessons(folder / "jobs", bench, models)
+    assert lessons.open("solo-1", b"{}")
+    return lessons, models
+
+
+def bring(models: LocalModels, content: bytes) -> None:
+    """Bring the model's file."""
+    model = models.find("digits", "1")
+    assert model is not None
+    with models.receiving(model) as path:
+        path.write_bytes(content)
+        models.take_file(model, path)
+
+
+@needs_tflite
+def test_each_round_begins_where_the_last_one_ended(tmp_path: Path) -> None:
+    """From the model's first weights on; the same job makes the same weights again."""
+    made = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        lessons, models = school(folder)
+        bring(models, FILE)
+        first = lessons.learn(lesson(1, "tflite"), Flag())
+        second = lessons.learn(lesson(2, "tflite"), Flag())
+        assert second.metrics["loss"] < first.metrics["loss"]
+        assert second.examples == 40
+        made.append(lessons.weights("solo-1").read_bytes())
+        with np.load(lessons.weights("solo-1"), allow_pickle=False) as weights:
+            assert sorted(weights.files) == sorted(tensor.name for tensor in LAYOUT.tensors)
+    one, two = (
+        [*np.load(f"{tmp_path}/{n}/jobs/solo-1/weights.npz").values()] for n in ("one", "two")
+    )
+    for left, right in zip(one, two, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def test_weights_that_were_brought_are_what_a_job_begins_with(tmp_path: Path) -> None:
+    """Else the trainer's own first ones."""
+    spec = codec.from_json(ModelSpec, codec.to_json(SPEC))
+    spec = ModelSpec(model="digits", layout=spec.layout, architectures={"nudge": {}})
+    lessons, models = school(tmp_path, spec, nudge=Nudge)
+    lessons.learn(lesson(), Flag())
+    assert set(np.load(lessons.weights("solo-1"))["layers.1.bias"].tolist()) == {1.0}
+    model = models.find("digits", "1")
+    assert model is not None
+    write_npz(tmp_path / "w.npz", {t.name: np.full(t.shape, 5, t.dtype) for t in LAYOUT.tensors})
+    models.take_weights(model, tmp_path / "w.npz")
+    lessons.learn(lesson(), Flag())
+    lessons.learn(lesson(2), Flag())
+    assert set(np.load(lessons.weights("solo-1"))["layers.1.bias"].tolist()) == {7.0}
+
+
+def test_what_is_gone_is_said(tmp_path: Path) -> None:
+    """A model, its file, or its weights, removed by somebody meanwhile."""
+    lessons, models = school(tmp_path)
+    with pytest.raises(StoreError, match="No such file"):
+        lessons.learn(lesson(1, "tflite"), Flag())
+    model = models.find("digits", "1")
+    assert model is not None
+    (model.folder / "spec.json").unlink()
+    with pytest.raises(TrainingError, match="model digits 1 is not here any more"):
+        lessons.learn(lesson(), Flag())
+
+
+@needs_tflite
+def test_a_lesson_is_watched_from_its_start(tmp_path: Path) -> None:
+    """To read a large model can hang as well; one that was stopped meanwhile is not begun."""
+    lessons, _ = school(tmp_path)
+    flag = Flag()
+    with pytest.raises(StoreError):
+        lessons.learn(lesson(1, "tflite"), flag)
+    assert flag.place() != ""
+    flag.stop()
+    with pytest.raises(Stopped):
+        lessons.learn(lesson(1, "tflite"), flag)
+
+
+def test_a_jobs_file_is_kept_once(tmp_path: Path) -> None:
+    """The same again may be begun, as long as it never was; another never."""
+    lessons, _ = school(tmp_path)
+    assert lessons.file("solo-1") == b"{}"
+    assert lessons.file("other") is None
+    assert lessons.open("solo-1", b"{}")
+    assert not lessons.open("solo-1", b"{ }")
+    lessons.note(report("solo-1"))
+    assert not lessons.open("solo-1", b"{}")
+    assert lessons.room() > 0
+
+
+def test_reports_outlive_the_process(tmp_path: Path) -> None:
+    """The last ones, in order; what is torn stays where it is."""
+    lessons, _ = school(tmp_path)
+    assert lessons.load() == []
+    for number in range(MAX_KEPT_REPORTS + 1):
+        assert lessons.open(f"j{number}", b"{}")
+        lessons.note(report(f"j{number}"))
+    (tmp_path / "jobs" / "j5" / "report.json").write_bytes(b"{")
+    found = {each.training_id for each in lessons.load()}
+    assert "j64" in found
+    assert "j5" not in found
+    assert len(found) in {MAX_KEPT_REPORTS - 1, MAX_KEPT_REPORTS}
+
+
+def test_a_disk_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    """Where and why."""
+    lessons, _ = school(tmp_path)
+    with pytest.raises(StoreError, match=r"report\.json: No such file"):
+        lessons.note(report("never opened"))
+    (tmp_path / "jobs" / "blocked").touch()
+    with pytest.raises(StoreError, match=r"job\.json: (Not a directory|File exists)"):
+        lessons.open("blocked", b"{}")
+
+
+def test_the_digits_come_with_their_file() -> None:
+    """These tests mean the model that is shipped."""
+    assert demo_data.read("digits.tflite") == FILE

@@ -1,0 +1,122 @@
+"""Tensors of the role `local` stay with the agent, from round to round and through a kill."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedbus.errors import StoreError
+from fedbus.model.blob import decode, encode
+from fedbus.model.layout import Array, Layout, Weights
+from fedbus.training.params import Architecture, TrainingParams, Update
+from fedbus.wire.messages import TrainTask
+from fedbus.wire.values import blob_ref_of
+from fedbus_edge_agent.training.cancellation import Flag
+from fedbus_edge_agent.training.local_tensors import LocalTensors
+from fedbus_edge_agent.training.local_trainer import Model, Workbench
+from fedbus_edge_agent.training.outbox import Outbox
+from tests.edge_agent.stand import train
+from tests.edge_agent.training.test_local_trainer import SPEC, evaluation, ref, shard
+
+LAYOUT = Layout.of(
+    {"mine": np.zeros(2, np.float32), "w": np.zeros(2, np.float32)}, {"mine": "local"}
+)
+BASE = bytes(encode({"mine": np.full(2, 10, np.float32), "w": np.zeros(2, np.float32)}, LAYOUT))
+MODEL = Model(replace(SPEC, architectures={"plus": {}}), LAYOUT, {})
+
+
+class Plus:
+    """A trainer that adds one to every number, and scores by what it is given."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+
+    def initial(self) -> Weights:
+        return decode(BASE, LAYOUT)
+
+    def train(self, weights: Weights, _data: Any, _params: TrainingParams) -> Update:  # noqa: ANN401
+        return Update(
+            {n: np.array(a) + np.float32(1) for n, a in weights.items()}, 3, {"loss": 0.5}
+        )
+
+    def evaluate(self, weights: Weights, _data: Any, _params: TrainingParams) -> dict[str, float]:  # noqa: ANN401
+        return {"mine": float(weights["mine"][0])}
+
+
+def bench(folder: Path) -> Workbench:
+    """Start an agent, or start it again."""
+    return Workbench(Outbox(folder), shard(), None, {"plus": Plus})
+
+
+def task(number: int, **changes: object) -> TrainTask:
+    """Order a round."""
+    params = TrainingParams(round=number)
+    return replace(
+        train(number, base=ref(BASE), params=params, inline_up_to=2**20),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def trained(folder: Path, order: TrainTask, flag: Flag | None = None) -> dict[str, Array]:
+    """Train a round; returns what the update says."""
+    made = bench(folder).train(order, MODEL, BASE, flag or Flag())
+    assert made.inline is not None
+    assert blob_ref_of(made.inline) == made.kept.offer.update
+    return decode(made.inline, LAYOUT, "delta")
+
+
+def score(folder: Path, job: str = "job-1") -> float:
+    """Score a version on this agent."""
+    order = replace(evaluation(BASE), job=job)
+    return bench(folder).evaluate(order, MODEL, BASE, Flag()).metrics["mine"]
+
+
+def test_a_local_tensor_goes_on_from_round_to_round_and_is_in_no_update(tmp_path: Path) -> None:
+    """The agent is started anew before each round; a round done again begins where it began."""
+    assert score(tmp_path) == 10
+    for number, wanted in ((1, 11), (2, 12), (2, 12), (3, 13)):
+        assert trained(tmp_path, task(number)).keys() == {"w"}
+        assert score(tmp_path) == wanted
+
+
+def test_another_job_begins_with_the_models_own_value(tmp_path: Path) -> None:
+    """What one job left is nothing to another."""
+    trained(tmp_path, task(1))
+    assert score(tmp_path, "job-2") == 10
+    trained(tmp_path, task(2, job="job-2"))
+    assert score(tmp_path, "job-2") == 11
+
+
+@pytest.mark.parametrize("torn", [b"", b"nonsense", None], ids=["empty", "nonsense", "other model"])
+def test_local_tensors_that_cannot_be_read_are_said_and_begun_anew(
+    tmp_path: Path, torn: bytes | None
+) -> None:
+    """A power cut may tear the file; the agent counts all the same, and its log says so."""
+    trained(tmp_path, task(1))
+    (path,) = (tmp_path / "local").iterdir()
+    if torn is None:
+        np.savez(tmp_path / "other.npz", mine=np.zeros(3))
+        torn = (tmp_path / "other.npz").read_bytes()
+    path.write_bytes(torn)
+    flag = Flag()
+    trained(tmp_path, task(2), flag)
+    assert flag.notes == [
+        ("began_afresh", "this agent's local tensors cannot be read: it begins with the model's")
+    ]
+    assert score(tmp_path) == 11
+
+
+def test_a_disk_that_cannot_keep_them_costs_no_update(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The update is on the disk already; the log says that the next round begins afresh."""
+
+    def full(*_: object) -> None:
+        raise StoreError("no room")
+
+    monkeypatch.setattr(LocalTensors, "keep", full)
+    flag = Flag()
+    assert trained(tmp_path, task(1), flag).keys() == {"w"}
+    assert flag.notes == [("local_tensors_lost", "no room")]

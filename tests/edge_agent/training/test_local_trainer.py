@@ -1,0 +1,541 @@
+"""Real training, on the digits model, in the worker's own functions."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from textwrap import dedent
+from threading import Thread
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from fedbus import demo_data
+from fedbus.data import Dataset, of
+from fedbus.data.description import About
+from fedbus.datasource.config import Loaded
+from fedbus.datasource.source import Fixed
+from fedbus.errors import FedbusError, PluginError, Stopped, TrainingError
+from fedbus.model.blob import decode, encode
+from fedbus.model.layout import Layout, Weights
+from fedbus.training.params import Architecture, Reading, TrainingParams, TransformParams, Update
+from fedbus.wire import codec
+from fedbus.wire.documents import ModelSpec
+from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
+from fedbus.wire.values import ModelRef, blob_ref_of
+from fedbus_edge_agent.training.cancellation import Flag
+from fedbus_edge_agent.training.checks import plain
+from fedbus_edge_agent.training.local_trainer import Model, Workbench, keep
+from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.simulated import LightBench
+from tests.edge_agent.stand import REPOSITORY, train
+from tests.packages import Install
+
+RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow")
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="no torch")
+needs_tflite = pytest.mark.skipif(not any(map(find_spec, RUNTIMES)), reason="no TFLite runtime")
+
+SPEC = codec.from_json(ModelSpec, demo_data.read("model.json"))
+FILE = demo_data.read("digits.tflite")
+LAYOUT = Layout.read(SPEC.layout)
+
+
+class Nudge:
+    """A trainer that adds one to every number, whatever it is shown."""
+
+    examples = 3
+    figure = "loss"
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+
+    def initial(self) -> Weights:
+        return {t.name: np.zeros(t.shape, np.float32) for t in LAYOUT.tensors}
+
+    def train(self, weights: Weights, _data: Dataset, _params: TrainingParams) -> Update:
+        new = {name: array + 1 for name, array in weights.items()}
+        return Update(new, self.examples, {self.figure: 0.5})
+
+
+class Odd(Nudge):
+    """A trainer whose figures no message can hold."""
+
+    figure = "top-5 accuracy"
+
+
+class Idle(Nudge):
+    """A trainer that saw no row."""
+
+    examples = 0
+
+
+def shard(rows: int = 40) -> Dataset:
+    """Make rows that can be learnt: the class is where the light is."""
+    y = np.arange(rows) % 10
+    x = np.zeros((rows, 64), np.float32)
+    x[np.arange(rows), y * 6] = 1.0
+    return of(x, y)
+
+
+def model_of(architectures: dict[str, dict[str, object]] | None = None) -> Model:
+    """Hold the digits model as an agent does."""
+    spec = SPEC if architectures is None else replace(SPEC, architectures=architectures)
+    return Model(spec, LAYOUT, {blob_ref_of(FILE).digest: FILE})
+
+
+def base_of(value: float | None = None) -> bytes:
+    """Write weights: random small ones, or all of one value."""
+    rng = np.random.default_rng(1)
+    arrays = {
+        t.name: rng.normal(0, 0.1, t.shape).astype(np.float32)
+        if value is None
+        else np.full(t.shape, value, np.float32)
+        for t in LAYOUT.tensors
+    }
+    return bytes(encode(arrays, LAYOUT))
+
+
+def ref(weights: bytes) -> ModelRef:
+    """Name a version."""
+    spec = blob_ref_of(demo_data.read("model.json"))
+    return ModelRef(
+        model="digits", version=1, weights=blob_ref_of(weights), spec=spec, source=REPOSITORY
+    )
+
+
+def task(weights: bytes, **changes: object) -> TrainTask:
+    """Order a training of the digits model."""
+    params = TrainingParams(batch_size=8, epochs=20, learning_rate=0.5, seed=5)
+    order = train(base=ref(weights), params=params, inline_up_to=2**20)
+    return replace(order, **changes)  # type: ignore[arg-type]  # of many types
+
+
+def evaluation(weights: bytes, trainer: str | None = None) -> EvaluateTask:
+    """Order an evaluation of the digits model."""
+    return EvaluateTask(
+        epoch=1, job="job-1", version=ref(weights), params=TrainingParams(), trainer=trainer,
+        members=1,
+    )  # fmt: skip
+
+
+def bench_of(folder: Path, trainer: str | None = None, **own: type[Nudge]) -> Workbench:
+    """Set up a bench with trainers of one's own, beside those that are installed."""
+    return Workbench(Outbox(folder), shard(), trainer, own)
+
+
+def test_rows_that_memory_cannot_hold_are_refused_before_the_first_batch(
+    tmp_path: Path, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a stranger's transform makes of them is known only once it is loaded."""
+    wide = """
+        import numpy as np
+        from dataclasses import replace
+        class Wide:
+            seen = []
+            def transform_data(self, batch, rng):
+                self.seen.append(len(batch[0]))
+                return np.zeros((len(batch[0]), 2**20), np.float32), batch[1]
+            def transform_format(self, form):
+                return replace(form, x=replace(form.x, size=(2**20,), dtype="float32"))
+    """
+    install("acme_wide", "[fedbus.transforms]\nwide = acme_wide:Wide", dedent(wide))
+    monkeypatch.setattr("fedbus_edge_agent.training.local_trainer.memory_mb", lambda: 100)
+    bench, base = bench_of(tmp_path, own=Nudge), base_of()
+    reading = Reading(transforms=(TransformParams(id="wide"),))
+    params = TrainingParams(reading=reading)
+    assert bench.rows(reading).format == {}
+    model = model_of({"own": {}})
+    model = replace(model, spec=replace(model.spec, input={}))
+    with pytest.raises(TrainingError, match="40 rows of up to 4194312 bytes need about 640 MiB"):
+        bench.train(task(base, params=params), model, base, Flag())
+    import acme_wide  # type: ignore[import-not-found]
+
+    assert acme_wide.Wide.seen == [3, 3]  # both pipelines were tried, on what 16 MiB hold
+
+
+@needs_tflite
+def test_data_of_other_class_names_than_the_models_are_refused_before_training(
+    tmp_path: Path,
+) -> None:
+    """Were a cat class 0 here and class 1 there, no figure would show it."""
+    names = tuple("abcdefghij")
+    model = model_of()
+    model = replace(model, spec=replace(model.spec, classes=names))
+    for own in ((), names, names[::-1], names[:-1]):
+        data = of(*next(shard(32).peek()), about=About(classes=own))
+        bench = Workbench(Outbox(tmp_path), data, None, {"own": Nudge})
+        weights = base_of(0.0)
+        if own in {(), names}:
+            assert bench.train(task(weights, trainer="tflite"), model, weights, Flag())
+        else:
+            with pytest.raises(
+                TrainingError, match=r"data are [a-j, ]+; those of the model are a, b"
+            ):
+                bench.train(task(weights, trainer="tflite"), model, weights, Flag())
+
+
+def test_a_model_learns_and_its_update_is_the_difference(tmp_path: Path) -> None:
+    """Base plus update scores better than the base; the same task makes the same bytes."""
+    bench, base, flag = bench_of(tmp_path, "tflite"), base_of(), Flag()
+    model = model_of()
+    trained = bench.train(task(base), model, base, flag)
+    assert flag.progress == 1.0
+    assert trained.kept.offer.examples == 40
+    assert trained.inline is not None
+    assert blob_ref_of(trained.inline) == trained.kept.offer.update
+    delta = decode(trained.inline, LAYOUT, "delta")
+    old = decode(base, LAYOUT)
+    new = bytes(encode({name: old[name] + delta[name] for name in old}, LAYOUT))
+    before = bench.evaluate(evaluation(base), model, base, Flag())
+    after = bench.evaluate(evaluation(new), model, new, Flag())
+    assert after.metrics["accuracy"] > before.metrics["accuracy"]
+    assert after.examples == 40
+    assert after.metrics.keys() == {"loss", "accuracy"}
+    again = bench_of(tmp_path / "again", "tflite").train(task(base), model, base, Flag())
+    assert again.inline == trained.inline
+
+
+@needs_tflite
+def test_a_raised_flag_stops_training_at_the_next_batch(tmp_path: Path) -> None:
+    """Nothing is kept of it."""
+    bench, base, flag = bench_of(tmp_path), base_of(), Flag()
+    assert flag.progress == 0.0
+    flag.stop()
+    with pytest.raises(Stopped):
+        bench.train(task(base, trainer="tflite"), model_of(), base, flag)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Impatient(Flag):
+    """A flag that somebody raises when the third batch is wanted; it counts what is wanted then."""
+
+    __slots__ = ("wanted",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted = 0
+
+    def _ask(self) -> bool:
+        self.wanted += 1
+        if self.wanted == 3:
+            self.stop()
+        return super()._ask()
+
+
+@pytest.mark.parametrize(
+    "framework",
+    [
+        pytest.param("tflite", marks=needs_tflite),
+        pytest.param("torch", marks=needs_torch),
+    ],
+)
+def test_a_cancelled_training_ends_before_its_next_batch(tmp_path: Path, framework: str) -> None:
+    """So does an evaluation; nothing is kept of either, and the next task works."""
+    bench, base, flag = bench_of(tmp_path, framework), base_of(), Impatient()
+    with pytest.raises(Stopped):
+        bench.train(task(base), model_of(), base, flag)
+    assert (flag.wanted, flag.beats) == (3, 2)
+    bench = Workbench(Outbox(tmp_path), shard(200), framework)
+    flag = Impatient()
+    with pytest.raises(Stopped):
+        bench.evaluate(evaluation(base), model_of(), base, flag)
+    assert flag.wanted == 3
+    assert list(tmp_path.iterdir()) == []
+    assert bench.train(task(base), model_of(), base, Flag()).kept.offer.examples == 200
+
+
+class Loading(Fixed):
+    """Data that take their time: `meanwhile` happens while they are loaded."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__(shard())
+        self.meanwhile = meanwhile
+
+    def fresh(self, wants: Mapping[str, Any], wanted: Reading | None = None) -> Loaded:
+        self.meanwhile()
+        return super().fresh(wants, wanted)
+
+
+class Eager(Nudge):
+    """A trainer that can also evaluate, and must not be asked to."""
+
+    def train(self, _weights: Weights, _data: Dataset, _params: TrainingParams) -> Update:
+        raise AssertionError
+
+    def evaluate(
+        self, _weights: Weights, _data: Dataset, _params: TrainingParams
+    ) -> dict[str, float]:
+        raise AssertionError
+
+
+def test_a_task_that_is_stopped_while_its_data_load_ends_with_that(tmp_path: Path) -> None:
+    """Training and evaluation alike; the trainer is not even asked."""
+    base, model = base_of(), model_of({"eager": {}})
+    loads: list[Flag] = []
+
+    def stop() -> None:
+        loads[-1].stop()
+
+    bench = Workbench(Outbox(tmp_path), Loading(stop), None, {"eager": Eager})
+    for begin in (
+        lambda flag: bench.train(task(base), model, base, flag),
+        lambda flag: bench.evaluate(evaluation(base), model, base, flag),
+    ):
+        loads.append(Flag())
+        with pytest.raises(Stopped):
+            begin(loads[-1])
+
+
+def test_where_loading_hangs_can_be_seen(tmp_path: Path) -> None:
+    """The thread is known from the start of the work."""
+    base, flag = base_of(), Flag()
+    (asked, ask), (freed, free) = os.pipe(), os.pipe()
+
+    def hang() -> None:
+        os.write(ask, b"x")
+        os.read(freed, 1)
+
+    bench = Workbench(Outbox(tmp_path), Loading(hang), None, {"own": Nudge})
+    work = Thread(target=bench.train, args=(task(base), model_of({"own": {}}), base, flag))
+    assert flag.place() == ""
+    work.start()
+    os.read(asked, 1)
+    place = flag.place()
+    os.write(free, b"x")
+    work.join()
+    for end in (asked, ask, freed, free):
+        os.close(end)
+    assert re.fullmatch(r"test_local_trainer.py:\d+ in hang", place)
+
+
+class Deaf(Nudge):
+    """A trainer that takes being stopped for a fault of its data, and goes on without."""
+
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
+        with suppress(Exception):
+            for _ in data.steps(params):
+                pass
+        return super().train(weights, data, params)
+
+
+def test_what_a_trainer_makes_that_ignores_being_stopped_is_not_kept(tmp_path: Path) -> None:
+    """Nobody waits for it."""
+    bench, base = bench_of(tmp_path, deaf=Deaf), base_of(0.0)
+    with pytest.raises(Stopped):
+        bench.train(task(base), model_of({"deaf": {}}), base, Impatient())
+    assert list(tmp_path.iterdir()) == []
+    assert bench.train(task(base), model_of({"deaf": {}}), base, Flag()).kept
+
+
+class Leaving(Nudge):
+    """A trainer that ends the process, or would."""
+
+    def train(self, _weights: Weights, _data: Dataset, _params: TrainingParams) -> Update:
+        sys.exit("no data")
+
+
+class Astray(Nudge):
+    """A trainer whose weights went astray."""
+
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
+        update = super().train(weights, data, params)
+        update.weights["layers.1.weight"][3, 2] = np.nan
+        return update
+
+
+class Thin(Nudge):
+    """A trainer that lost a tensor."""
+
+    def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
+        update = super().train(weights, data, params)
+        return replace(update, weights={"w": np.zeros(1, np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("trainer", "reason"),
+    [
+        (Leaving, r"wanted to exit: SystemExit: no data \(test_local_trainer.py:\d+ in train\)"),
+        (Astray, "'layers.1.weight' is not finite after training .*nan.* lower learning_rate"),
+        (Thin, "weights lack layers.0.bias"),
+    ],
+)
+def test_an_update_that_is_none_is_a_failure(
+    tmp_path: Path, trainer: type[Nudge], reason: str
+) -> None:
+    """Reported by the agent that made it, before anybody else would have to refuse it."""
+    bench, base = bench_of(tmp_path, bad=trainer), base_of(0.0)
+    with pytest.raises(FedbusError, match=reason):
+        bench.train(task(base), model_of({"bad": {}}), base, Flag())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flag_says_where_its_thread_is() -> None:
+    """Nowhere before it has begun."""
+    flag = Flag()
+    assert flag.place() == ""
+    flag.begin()
+    assert "test_" in flag.place() or "errors.py" in flag.place()
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "used"),
+    [
+        (None, "other", "other"),
+        ("nudge", None, "nudge"),
+        ("nudge", "other", "other"),
+        (None, None, "nudge"),
+    ],
+)
+def test_a_trainer_is_the_jobs_choice_else_the_agents_else_one_that_is_here(
+    tmp_path: Path, own: str | None, wanted: str | None, used: str
+) -> None:
+    """Of those for which the model has an architecture."""
+    bench = bench_of(tmp_path, own, nudge=Nudge, other=Nudge)
+    model = model_of({"onnx": {}, "nudge": {"is": "nudge"}, "other": {"is": "other"}})
+    base = base_of(0.0)
+    trained = bench.train(task(base, trainer=wanted), model, base, Flag())
+    assert trained.inline is not None
+    assert set(decode(trained.inline, LAYOUT, "delta")["layers.1.bias"].tolist()) == {1.0}
+    before = bench._made.last  # noqa: SLF001 - a trainer says nothing of itself
+    assert before is not None
+    assert before.name == used
+    bench.train(task(base, trainer=wanted, task=2), model, base, Flag())
+    assert bench._made.last is before  # noqa: SLF001 - it is made once
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted", "architectures", "reason"),
+    [
+        (None, None, {"onnx": {}}, "model digits needs one of onnx"),
+        (None, "torch", {"nudge": {}}, "has no architecture for torch; it has nudge"),
+        ("torch", None, {"nudge": {}}, "has no architecture for torch; it has nudge"),
+        (None, "missing", {"missing": {}}, "no trainers plug-in named 'missing'"),
+    ],
+)
+def test_a_model_that_nobody_here_can_train_is_refused(
+    tmp_path: Path,
+    own: str | None,
+    wanted: str | None,
+    architectures: dict[str, dict[str, object]],
+    reason: str,
+) -> None:
+    """The sentence says what there is."""
+    if "torch" in {own, wanted}:
+        pytest.importorskip("torch")
+    bench, base = bench_of(tmp_path, own, nudge=Nudge), base_of(0.0)
+    with pytest.raises(PluginError, match=reason):
+        bench.train(task(base, trainer=wanted), model_of(architectures), base, Flag())
+
+
+def test_a_trainer_that_cannot_evaluate_is_refused(tmp_path: Path) -> None:
+    """Not every trainer can."""
+    bench, base = bench_of(tmp_path, nudge=Nudge), base_of(0.0)
+    with pytest.raises(PluginError, match="Nudge cannot evaluate"):
+        bench.evaluate(evaluation(base, "nudge"), model_of({"nudge": {}}), base, Flag())
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    """Before a trainer sees them."""
+    bench, base = bench_of(tmp_path, nudge=Nudge), base_of(0.0)
+    for work in (
+        lambda: bench.train(task(base), model_of({"nudge": {}}), base[:-1] + b"x", Flag()),
+        lambda: bench.evaluate(evaluation(base), model_of({"nudge": {}}), base + b"x", Flag()),
+    ):
+        with pytest.raises(TrainingError, match="not those of its digest"):
+            work()
+
+
+@pytest.mark.parametrize(
+    ("trainer", "sentence"), [(Odd, "the trainer's metrics"), (Idle, "Offer.examples")]
+)
+def test_an_offer_that_nobody_could_read_is_not_made(
+    tmp_path: Path, trainer: type[Nudge], sentence: str
+) -> None:
+    """It would be repeated for ever; so the task is declined, and nothing kept."""
+    bench, base = bench_of(tmp_path, odd=trainer), base_of(0.0)
+    with pytest.raises(FedbusError, match=sentence):
+        bench.train(task(base), model_of({"odd": {}}), base, Flag())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"loss": float("nan")},
+        {"loss": "low"},
+        {"loss": None},
+        {"a b": 1.0},
+        {f"m{i}": 1.0 for i in range(65)},
+    ],
+)
+def test_figures_that_no_message_holds_are_refused(metrics: dict[str, float]) -> None:
+    """Not finite, no numbers, ill-named, too many."""
+    with pytest.raises(TrainingError, match="the trainer's metrics"):
+        plain(metrics)
+
+
+def test_figures_of_any_numeric_type_are_numbers() -> None:
+    """A framework's own scalars do not pass the wire."""
+    figures = plain({"loss": 0.5, "accuracy": 1, "top": cast("float", np.float32(0.25))})
+    assert json.dumps(figures) == '{"loss": 0.5, "accuracy": 1.0, "top": 0.25}'
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1", "auc"])
+def test_a_share_that_a_trainer_measured_wrongly_is_refused(name: str) -> None:
+    """Before it reaches anybody; what rounding adds to 1 is taken off."""
+    with pytest.raises(TrainingError, match=f"metrics: {name} is 2.18, and it is a share: 0 to 1"):
+        plain({"loss": 2.18, name: 2.18})
+    assert plain({name: 1 + 1e-9, "loss": 2.18}) == {name: 1.0, "loss": 2.18}
+
+
+def test_only_a_small_update_rides_in_its_offer(tmp_path: Path) -> None:
+    """The task says what is small."""
+    outbox, update = Outbox(tmp_path), b"x" * 100
+    assert keep(outbox, train(inline_up_to=99), update, 1, {}).inline is None
+    kept = keep(outbox, train(inline_up_to=100), update, 1, {})
+    assert kept.inline == update
+    assert codec.unpack(Offer, codec.pack(kept.kept.offer)) == kept.kept.offer
+
+
+def test_a_light_agent_makes_real_updates_of_no_training(tmp_path: Path) -> None:
+    """The same task makes the same bytes; an oracle hears of them."""
+    heard: list[tuple[int, bytes]] = []
+    base = base_of(0.0)
+    for folder in ("one", "two"):
+        bench = LightBench(
+            Outbox(tmp_path / folder),
+            5,
+            lambda order, blob: heard.append((order.task, bytes(blob))),
+        )
+        trained = bench.train(task(base), model_of(), base, Flag())
+        assert trained.kept.offer.examples == 5
+        score = bench.evaluate(evaluation(base), model_of(), base, Flag())
+        assert 0 < score.metrics["accuracy"] < 1
+    assert heard[0] == heard[1]
+
+
+def test_a_job_chooses_only_what_the_owner_allows(tmp_path: Path, install: Install) -> None:
+    """What is installed may have come with something else; the owner's own choice is a word."""
+    source = "class Own:\n    def __init__(self, architecture): raise ValueError('it was made')"
+    install("acme_own", "[fedbus.trainers]\nown = acme_own:Own", source)
+    model, base = model_of({"own": {}}), base_of(0.0)
+
+    def bench(trainer: str | None, *allowed: str) -> Workbench:
+        return Workbench(Outbox(tmp_path), shard(), trainer, allowed=allowed)
+
+    def order(bench: Workbench, wanted: str | None) -> None:
+        bench.train(task(base, trainer=wanted), model, base, Flag())
+
+    with pytest.raises(PluginError, match=r"'own' of acme_own is not allowed here; .*tfli"):
+        order(bench(None), "own")
+    with pytest.raises(PluginError, match="model digits needs one of own"):
+        order(bench(None), None)
+    for allowed in (bench(None, "own"), bench(None, "acme-own"), bench("own"), bench(None, "all")):
+        with pytest.raises(ValueError, match="it was made"):
+            order(allowed, "own")

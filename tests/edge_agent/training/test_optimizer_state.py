@@ -1,0 +1,238 @@
+"""What trainers remember from round to round, and for how long it is kept."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedbus.data import Dataset
+from fedbus.errors import StoreError, TrainingError
+from fedbus.model.blob import decode, encode
+from fedbus.model.layout import Array, Weights
+from fedbus.training.params import Architecture, TrainingParams, Update
+from fedbus.wire.messages import TrainTask
+from fedbus.wire.values import ModelRef, blob_ref_of
+from fedbus_edge_agent.training.cancellation import Flag
+from fedbus_edge_agent.training.local_trainer import Workbench
+from fedbus_edge_agent.training.optimizer_state import States
+from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.round_files import MAX_JOBS_WITH_FILES, RoundFiles
+from tests.edge_agent.stand import REPOSITORY, train
+from tests.edge_agent.training.test_local_trainer import (
+    LAYOUT,
+    Nudge,
+    model_of,
+    needs_tflite,
+    shard,
+)
+
+
+class Counts(Nudge):
+    """A trainer that adds what it remembers: how often it has trained."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__(architecture)
+        self.times = 0
+
+    def train(self, weights: Weights, _data: Dataset, _params: TrainingParams) -> Update:
+        self.times += 1
+        new = {name: array + np.float32(self.times) for name, array in weights.items()}
+        times, self.times = self.times, 0
+        self.left = times
+        return Update(new, 3, {"loss": 0.5})
+
+    def state(self) -> Mapping[str, Array]:
+        return {"times": np.array(self.left)}
+
+    def resume(self, state: Mapping[str, Array]) -> None:
+        self.times = int(state["times"])
+
+
+class Memory(Nudge):
+    """A trainer with a state as the test wants it."""
+
+    def __init__(self, held: Mapping[str, Array] | None = None) -> None:
+        super().__init__({})
+        self.held = held or {}
+        self.found: Mapping[str, Array] | None = None
+
+    def state(self) -> Mapping[str, Array]:
+        return self.held
+
+    def resume(self, state: Mapping[str, Array]) -> None:
+        self.found = state
+
+
+def states_in(folder: Path) -> States:
+    """Keep states in a folder."""
+    return States(RoundFiles(folder, ".state"))
+
+
+def round_(number: int, **more: object) -> TrainingParams:
+    """Ask for a round."""
+    return replace(TrainingParams(round=number), **more)  # type: ignore[arg-type]  # its fields
+
+
+def recalled(states: States, job: str, params: TrainingParams) -> float | None:
+    """Ask which round's state a round would begin from, as the number in it."""
+    memory = Memory()
+    states.recall(memory, job, params)
+    return None if memory.found is None else float(memory.found["a"])
+
+
+def keep(states: States, job: str, params: TrainingParams) -> None:
+    """Keep a state with the round's number in it."""
+    states.keep(Memory({"a": np.array(params.round)}), job, params)
+
+
+BASE = encode({t.name: np.zeros(t.shape, np.float32) for t in LAYOUT.tensors}, LAYOUT, "plain")
+
+
+def ordered(number: int, *, kept: bool = True) -> TrainTask:
+    """Order a round that begins with zeros."""
+    task = train(number)
+    base = ModelRef(
+        model="digits",
+        version=1,
+        spec=task.base.spec,
+        weights=blob_ref_of(bytes(BASE)),
+        source=REPOSITORY,
+    )
+    params = replace(task.params, round=number, keep_optimizer_state=kept)
+    return replace(task, params=params, base=base)
+
+
+class Late(Memory):
+    """A trainer that is asked for its state once its update is safe, and has none to give."""
+
+    folder: Path
+
+    def __init__(self, _architecture: Architecture) -> None:
+        super().__init__()
+
+    def state(self) -> Mapping[str, Array]:
+        assert [path.name for path in self.folder.glob("*.offer")] == ["job-1~2.offer"]
+        raise MemoryError
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_agent_goes_on_where_its_round_before_ended_if_the_job_wants_it(
+    tmp_path: Path, kept: bool
+) -> None:
+    """Over a restart too; a round done again begins where it began before."""
+    model = model_of({"counts": {}})
+
+    def added(round_number: int) -> float:
+        bench = Workbench(Outbox(tmp_path), shard(), None, {"counts": Counts})
+        trained = bench.train(ordered(round_number, kept=kept), model, BASE, Flag())
+        update = decode(trained.source.read(0, trained.source.size), LAYOUT, "delta")
+        return float(next(iter(update.values())).flat[0])
+
+    found = [added(number) for number in (1, 2, 3, 3)]
+    assert found == ([1, 2, 3, 3] if kept else [1, 1, 1, 1])
+
+
+@needs_tflite
+def test_what_a_tflite_file_remembers_is_kept_and_found(tmp_path: Path) -> None:
+    """Nothing is lost on the way, and nobody told that it was."""
+    bench = Workbench(Outbox(tmp_path), shard(), "tflite")
+    for number in (1, 2):
+        task, flag = ordered(number), Flag()
+        params = replace(task.params, optimizer_args={"momentum": 0.9})
+        bench.train(replace(task, params=params), model_of(), BASE, flag)
+        assert flag.notes == []
+    assert len(list((tmp_path / "states").iterdir())) == 2
+
+
+def test_an_update_counts_though_there_is_no_room_for_what_the_optimizer_remembers(
+    tmp_path: Path,
+) -> None:
+    """It is noted, and so is that the next round begins afresh."""
+    (tmp_path / "states").touch()  # where a folder should be
+    bench = Workbench(Outbox(tmp_path), shard(), None, {"counts": Counts})
+    flags = []
+    for number in (1, 2):
+        flags.append(Flag())
+        trained = bench.train(ordered(number), model_of({"counts": {}}), BASE, flags[-1])
+        assert trained.kept.offer.round == number
+        assert (tmp_path / f"job-1~{number}.update").stat().st_size == trained.source.size
+    first, second = (flag.notes for flag in flags)
+    assert [happened for happened, _ in first] == ["state_lost"]
+    assert first[0][1].endswith("states: File exists")
+    assert [happened for happened, _ in second] == ["began_afresh", "state_lost"]
+
+
+def test_what_the_optimizer_remembers_is_kept_after_the_update(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that fails, what an older round left is not gone on from either."""
+    monkeypatch.setattr(Late, "folder", tmp_path, raising=False)
+    states = tmp_path / "states"
+    states.mkdir()
+    keep(states_in(states), "job-1", round_(1))
+    keep(states_in(states), "job-2", round_(1))
+    bench, flag = Workbench(Outbox(tmp_path), shard(), None, {"late": Late}), Flag()
+    bench.train(ordered(2), model_of({"late": {}}), BASE, flag)
+    ((happened, reason),) = [note for note in flag.notes if note[0] != "began_afresh"]
+    assert (happened, reason.split(" ")[0]) == ("state_lost", "MemoryError")
+    assert [path.name for path in states.iterdir()] == ["job-2~1.state"]
+
+
+def test_what_cannot_be_written_whole_leaves_nothing(tmp_path: Path) -> None:
+    """A half of it would only take more of the room that is missing."""
+    (tmp_path / "taken~1.state").mkdir()
+    with pytest.raises(StoreError, match=r"taken~1\.state: Is a directory"):
+        RoundFiles(tmp_path, ".state").keep("taken", 1, {"a": np.zeros(3)})
+    assert [path.name for path in tmp_path.iterdir()] == ["taken~1.state"]
+
+
+def test_a_state_of_another_optimizer_or_a_torn_one_is_as_good_as_none(tmp_path: Path) -> None:
+    """The round begins afresh; another learning rate does not matter."""
+    states = states_in(tmp_path / "states")
+    assert recalled(states, "job-1", round_(1)) is None
+    keep(states, "job-1", round_(1))
+    assert recalled(states, "job-1", round_(1)) is None
+    assert recalled(states, "job-1", round_(2, learning_rate=0.5)) == 1
+    assert recalled(states, "job-1", round_(2, optimizer="adam")) is None
+    assert recalled(states, "job-1", round_(2, optimizer_args={"momentum": 0.5})) is None
+    assert recalled(states, "job", round_(2)) is None
+    path = tmp_path / "states" / "job-1~1.state"
+    path.write_bytes(path.read_bytes()[:-30])
+    assert recalled(states, "job-1", round_(2)) is None
+
+
+def test_two_rounds_of_a_job_are_kept_and_the_last_few_jobs(tmp_path: Path) -> None:
+    """A job that begins again forgets what one of its name left."""
+    states = states_in(tmp_path)
+    (tmp_path / "job-0~x.state").touch()
+    for number in range(1, 5):
+        keep(states, "job-0", round_(number))
+    assert sorted(path.name for path in tmp_path.glob("job-0~[0-9]*")) == [
+        "job-0~3.state",
+        "job-0~4.state",
+    ]
+    keep(states, "job-0", round_(1))
+    assert recalled(states, "job-0", round_(9)) == 1
+    os.utime(tmp_path / "job-0~1.state", (0, 0))
+    for number in range(1, MAX_JOBS_WITH_FILES + 2):
+        keep(states, f"job-{number}", round_(1))
+        os.utime(tmp_path / f"job-{number}~1.state", (number, number))
+    left = {path.name.partition("~")[0] for path in tmp_path.glob("*~[0-9]*")}
+    assert left == {f"job-{number}" for number in range(2, MAX_JOBS_WITH_FILES + 2)}
+
+
+def test_what_is_no_array_of_numbers_is_not_kept(tmp_path: Path) -> None:
+    """Nothing is ever pickled."""
+    states = states_in(tmp_path)
+    for wrong in (np.array([object()]), [1, 2]):
+        with pytest.raises(TrainingError, match="remembers 'a', which is no array of numbers"):
+            states.keep(Memory({"a": wrong}), "job", round_(1))  # type: ignore[dict-item]
+    states.keep(Nudge({}), "job", round_(1))
+    assert list(tmp_path.iterdir()) == []
+    blocked = states_in(tmp_path / "file" / "states")
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="states"):
+        keep(blocked, "job", round_(1))

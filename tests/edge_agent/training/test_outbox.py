@@ -1,0 +1,130 @@
+"""Updates on a real disk: whole, or not at all."""
+
+from pathlib import Path
+from shutil import rmtree
+
+import pytest
+
+from fedbus.errors import StoreError
+from fedbus.wire.messages import Offer
+from fedbus.wire.values import blob_ref_of
+from fedbus_edge_agent.training.outbox import Kept, Outbox
+from tests.edge_agent.stand import COLLECTOR, JOB
+
+UPDATE = bytes(range(256)) * 8192
+"""Two blocks of what a digest reads at once."""
+
+
+def kept(update: bytes = UPDATE, job: str = JOB, task: int = 1) -> Kept:
+    """Make the offer of an update."""
+    offer = Offer(
+        job=job,
+        round=1,
+        task=task,
+        base=1,
+        update=blob_ref_of(update),
+        examples=3,
+        metrics={"loss": 0.5},
+    )
+    return Kept(collector=COLLECTOR, offer=offer)
+
+
+def open_files() -> int:
+    """Count the files this process has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def test_what_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
+    """The same offer, the same bytes, in the order of their names."""
+    outbox = Outbox(tmp_path / "home" / "agent.a")
+    for job, task in ((JOB, 2), (JOB, 1), ("a.b", 7)):
+        source = outbox.keep(kept(job=job, task=task), UPDATE)
+        assert source.read(0, source.size) == UPDATE
+    found = Outbox(tmp_path / "home" / "agent.a").load()
+    assert [offer for offer, _ in found] == [
+        kept(job="a.b", task=7),
+        kept(job=JOB, task=1),
+        kept(job=JOB, task=2),
+    ]
+    assert all(source.read(0, source.size) == UPDATE for _, source in found)
+
+
+def test_what_is_forgotten_is_gone(tmp_path: Path) -> None:
+    """Nothing else; to forget it twice is to forget it once."""
+    outbox = Outbox(tmp_path)
+    outbox.keep(kept(), UPDATE)
+    outbox.keep(kept(task=2), UPDATE)
+    for _ in range(2):
+        outbox.forget(JOB, 1)
+    assert [offer.offer.task for offer, _ in outbox.load()] == [2]
+
+
+def test_an_update_is_served_after_it_was_forgotten(tmp_path: Path) -> None:
+    """Chunks may be on their way out; its file is closed with the last who serves it."""
+    outbox = Outbox(tmp_path)
+    source = outbox.keep(kept(), UPDATE)
+    outbox.forget(JOB, 1)
+    assert source.read(len(UPDATE) - 4, 99) == UPDATE[-4:]
+    before = open_files()
+    del source
+    assert open_files() == before - 1
+
+
+@pytest.mark.parametrize(
+    "tear",
+    [
+        lambda folder: (folder / f"{JOB}~1.update").write_bytes(UPDATE[:-1]),
+        lambda folder: (folder / f"{JOB}~1.update").unlink(),
+        lambda folder: (folder / f"{JOB}~1.offer").write_bytes(b'{"collector":'),
+        lambda folder: (folder / f"{JOB}~1.offer").unlink(),
+    ],
+    ids=["update torn", "update gone", "offer torn", "offer not yet written"],
+)
+def test_what_is_torn_counts_as_lost(tmp_path: Path, tear: object) -> None:
+    """And is removed; what is whole stays."""
+    outbox = Outbox(tmp_path)
+    outbox.keep(kept(), UPDATE)
+    outbox.keep(kept(task=2), UPDATE)
+    (tmp_path / f"{JOB}~3.update").write_bytes(b"torn")
+    assert callable(tear)
+    tear(tmp_path)
+    found = Outbox(tmp_path).load()
+    assert [offer.offer.task for offer, _ in found] == [2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{JOB}~2.offer",
+        f"{JOB}~2.update",
+    ]
+
+
+def test_a_disk_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """Nothing of the update stays behind."""
+    outbox = Outbox(tmp_path)
+    (tmp_path / f"{JOB}~1.offer").mkdir()
+    before = open_files()
+    with pytest.raises(StoreError, match=f"{tmp_path}: Is a directory"):
+        outbox.keep(kept(), UPDATE)
+    assert open_files() == before  # a file that is open takes its room, removed or not
+    (tmp_path / f"{JOB}~1.offer").rmdir()
+    assert [path.name for path in tmp_path.iterdir()] in ([], [f"{JOB}~1.update"])
+    assert Outbox(tmp_path).load() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """Somebody tidies up under an agent that runs: its next update is kept all the same."""
+    outbox = Outbox(tmp_path / "home" / "agent.a")
+    outbox.folder.rmdir()
+    outbox.folder.parent.rmdir()
+    outbox.keep(kept(), UPDATE)
+    assert len(outbox.load()) == 1
+    rmtree(tmp_path / "home")
+    (tmp_path / "home").write_bytes(b"")
+    with pytest.raises(StoreError, match="Not a directory"):
+        outbox.keep(kept(), UPDATE)
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """It is a file, say."""
+    (tmp_path / "home").write_bytes(b"")
+    with pytest.raises(StoreError, match="home: File exists"):
+        Outbox(tmp_path / "home")

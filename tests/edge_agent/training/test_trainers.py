@@ -1,0 +1,105 @@
+"""Which trainers an agent can use: known before any framework is loaded."""
+
+import pytest
+
+from fedbus.errors import PluginError
+from fedbus.plugins import Trainer, TrainerFactory
+from fedbus.training.params import Architecture
+from fedbus.wire.documents import ModelSpec, TensorSpec
+from fedbus_edge_agent.training import trainers
+from fedbus_edge_agent.training.local_trainer import Workbench
+from fedbus_edge_agent.training.trainers import Chooses, Trainers
+from tests.packages import Install
+
+LAYOUT = (TensorSpec(name="w", shape=(1,), dtype="float32"),)
+
+
+def nobody(_architecture: Architecture) -> Trainer:
+    """A trainer that is never made."""
+    raise NotImplementedError
+
+
+OWN: dict[str, TrainerFactory] = {"own": nobody}
+
+
+def spec(*architectures: str) -> ModelSpec:
+    """Write a spec of empty architectures."""
+    return ModelSpec(model="m", layout=LAYOUT, architectures={name: {} for name in architectures})
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be a device without any framework."""
+    monkeypatch.setattr(trainers, "is_installed", lambda _package: False)
+
+
+def test_a_trainer_of_ours_is_here_if_its_framework_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its entry point is installed everywhere, the framework is not."""
+    monkeypatch.setattr(trainers, "is_installed", lambda package: package == "torch")
+    assert Trainers(own=OWN).here() == ("own", "torch")
+    with pytest.raises(
+        PluginError,
+        match="trainer 'tflite' needs tflite_runtime or ai_edge_litert or tensorflow, "
+        "not installed here; trainers here: torch",
+    ):
+        Trainers().check("tflite")
+    assert Trainers().choose(spec("tflite", "torch"), None) == "torch"
+
+
+def test_a_job_for_what_we_ship_goes_past_what_an_agent_prefers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`client_type_id: base`, as aerOS has it."""
+    monkeypatch.setattr(trainers, "is_installed", lambda package: package == "torch")
+    theirs = Trainers("own", own=OWN)
+    theirs.check("base")
+    assert theirs.choose(spec("own", "torch"), "base") == "torch"
+    assert theirs.choose(spec("own", "torch"), None) == "own"
+    with pytest.raises(PluginError, match="model m needs one of own, tflite"):
+        theirs.choose(spec("own", "tflite"), "base")
+    monkeypatch.setattr(trainers, "is_installed", lambda _: False)
+    with pytest.raises(PluginError, match=r"no trainer that fedbus ships is here; .* here: own"):
+        theirs.check("base")
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_device_without_any_framework_says_so() -> None:
+    """Before it fetches a model."""
+    assert Trainers().here() == ()
+    with pytest.raises(PluginError, match="trainers here: none"):
+        Trainers().check("torch")
+    with pytest.raises(PluginError, match="model m needs one of tflite, torch"):
+        Trainers().choose(spec("tflite", "torch"), None)
+    Trainers().check(None)
+    Trainers(own=OWN).check("own")
+
+
+@pytest.mark.usefixtures("bare")
+def test_what_others_trainers_need_they_need_not_say(install: Install) -> None:
+    """Whether theirs loads is seen when it is loaded."""
+    source = "class Odd:\n    def __init__(self, architecture): pass"
+    install("acme_odd", "[fedbus.trainers]\nodd = acme_odd:Odd", source)
+    theirs = Trainers(allowed=["odd"])
+    assert theirs.here() == ("odd",)
+    theirs.check("odd")
+    assert Trainers(allowed=[]).here() == ()
+    with pytest.raises(PluginError, match="'odd' of acme_odd is not allowed here"):
+        Trainers(allowed=[]).check("odd")
+    Trainers("odd", allowed=[]).check("odd")
+
+
+def test_a_spec_names_no_model_plug_in_that_is_not_allowed(install: Install) -> None:
+    """A spec comes over the network: what it may name, the agent's own settings say."""
+    install("acme_nets", "[fedbus.models]\nlenet = acme_nets:lenet\n", "def lenet(config): ...")
+    wanted = ModelSpec(model="m", layout=LAYOUT, architectures={"own": {"name": "lenet"}})
+    assert Trainers(own=OWN, allowed=["acme-nets"]).choose(wanted, None) == "own"
+    for chosen in (None, "own"):
+        with pytest.raises(PluginError, match="FEDBUS_PLUGINS=lenet allows it"):
+            Trainers(own=OWN, allowed=[]).choose(wanted, chosen)
+    plain = ModelSpec(model="m", layout=LAYOUT, architectures={"own": {"name": "mlp"}})
+    assert Trainers(own=OWN, allowed=[]).choose(plain, None) == "own"
+
+
+def test_a_real_bench_chooses() -> None:
+    """So that its agent can refuse early."""
+    assert issubclass(Workbench, Chooses)

@@ -1,0 +1,299 @@
+"""What is served from here: lanes, groups, and who is told that there is nothing."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from fedbus.blobs.transfer.chunk import CONFIRM_SERIAL
+from fedbus.blobs.transfer.multicast import HELD_SECONDS, QUIET_SECONDS
+from fedbus.blobs.transfer.receiver import SILENT_SECONDS, WINDOW
+from fedbus.blobs.transfer.uploads import SLOW_SECONDS, Answer, SendChunk, Uploads
+from fedbus.core.actions import Send
+from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
+from fedbus.wire.values import CHUNK
+from tests.fedbus.blobs.transfer.simulation import IN_FLIGHT, Blob, blob
+from tests.held import held
+
+MODEL = blob(20 * CHUNK)
+D = MODEL.digest
+
+
+def outlet(in_flight: int = IN_FLIGHT, model: Blob = MODEL) -> Uploads:
+    """Make the outlet of a node that serves one blob."""
+    made = Uploads(in_flight)
+    made.serve(model.digest, model)
+    return made
+
+
+def sent(answers: Iterable[Answer]) -> list[object]:
+    """Chunks as (to, index), messages as (to, message)."""
+    return [
+        (answer.to, answer.index) if isinstance(answer, SendChunk) else (answer.to, answer.message)
+        for answer in answers
+    ]
+
+
+def streamed(*indices: int) -> list[object]:
+    """Chunks that go to the group."""
+    return [(None, index) for index in indices]
+
+
+def join(to: Uploads, member: str, now: float, members: int = 2) -> list[object]:
+    """A member joins."""
+    return sent(to.join(member, Join(digest=D, members=members), now))
+
+
+def confirm(to: Uploads, member: str, upto: int, now: float) -> list[object]:
+    """A member confirms."""
+    return sent(to.confirm(member, Confirm(digest=D, upto=upto), now))
+
+
+def test_a_want_is_answered_with_the_chunks_it_names() -> None:
+    """Under its serials, to the lane of whoever wants; beyond the end there is nothing."""
+    want = ChunkRequest(digest=D, serial=70, indices=(3, 19, 20, 4))
+    assert list(outlet().want("agent.a", want, 0.0)) == [
+        SendChunk("agent.a", D, MODEL, 70, 3),
+        SendChunk("agent.a", D, MODEL, 71, 19),
+        SendChunk("agent.a", D, MODEL, 73, 4),
+    ]
+
+
+def test_an_empty_blob_has_one_chunk() -> None:
+    """And no second."""
+    empty = blob(0)
+    want = ChunkRequest(digest=empty.digest, serial=1, indices=(0, 1))
+    assert sent(outlet(model=empty).want("agent.a", want, 0.0)) == [("agent.a", 0)]
+
+
+def test_what_is_not_held_is_gone() -> None:
+    """Whoever asks learns it at once, instead of waiting for a minute."""
+    bare = Uploads(IN_FLIGHT)
+    gone = [("agent.a", BlobNotFound(digest=D))]
+    assert sent(bare.want("agent.a", ChunkRequest(digest=D, serial=1, indices=(0,)), 0.0)) == gone
+    assert join(bare, "agent.a", 0.0) == gone
+    assert confirm(bare, "agent.a", 4, 0.0) == []
+    assert sent(bare.leave("agent.a", Leave(digest=D), 0.0)) == []
+    assert bare.next() is None
+
+
+def test_the_library_holds_what_is_always_served() -> None:
+    """What a service serves by name comes first, and may be taken back."""
+    library = {D: MODEL}
+    held = Uploads(IN_FLIGHT, library.get)
+    want = ChunkRequest(digest=D, serial=1, indices=(0,))
+    assert sent(held.want("agent.a", want, 0.0)) == [("agent.a", 0)]
+    held.serve(D, blob(CHUNK))
+    held.unserve(D)
+    assert sent(held.want("agent.a", want, 0.0)) == [("agent.a", 0)]
+    del library[D]
+    assert sent(held.want("agent.a", want, 0.0)) == [("agent.a", BlobNotFound(digest=D))]
+
+
+def test_a_blob_that_is_no_longer_served_ends_its_group() -> None:
+    """Its members find out when they want."""
+    served = outlet()
+    join(served, "agent.a", 0.0)
+    served.unserve(D)
+    assert served.next() is None
+    assert confirm(served, "agent.a", 4, 0.0) == []
+
+
+def test_a_group_shares_one_stream() -> None:
+    """It begins when all have come and ends when all have all of it."""
+    served = outlet()
+    assert join(served, "agent.a", 0.0) == []
+    assert join(served, "agent.b", 0.01) == streamed(*range(8))
+    assert confirm(served, "agent.a", 8, 0.02) == []
+    assert confirm(served, "agent.b", 8, 0.02) == streamed(*range(8, 16))
+    confirm(served, "agent.a", 16, 0.03)
+    assert confirm(served, "agent.b", 16, 0.03) == streamed(16, 17, 18, 19)
+    confirm(served, "agent.a", 20, 0.04)
+    assert served.next() is not None
+    confirm(served, "agent.b", 20, 0.04)
+    assert served.next() is None
+
+
+def test_those_who_are_here_do_not_wait_long_for_the_rest() -> None:
+    """The outlet says when to look, and starts then."""
+    served = outlet()
+    join(served, "agent.a", 0.0, members=9)
+    assert served.next() == QUIET_SECONDS
+    assert sent(served.due(QUIET_SECONDS)) == streamed(*range(8))
+
+
+def test_nobody_waits_twice_for_those_who_stay_away() -> None:
+    """As many as did not come to the last group are not waited for in the next, until they come."""
+    served = outlet()
+
+    def again() -> None:
+        served.unserve(D)
+        served.serve(D, MODEL)
+
+    join(served, "agent.a", 0.0, members=3)
+    join(served, "agent.b", 0.0, members=3)
+    assert sent(served.due(QUIET_SECONDS)) == streamed(*range(8))
+    again()
+    assert join(served, "agent.a", 1.0, members=3) == []
+    assert join(served, "agent.b", 1.0, members=3) == streamed(*range(8))
+    assert join(served, "agent.slow", 1.1, members=3) == []
+    again()
+    join(served, "agent.a", 2.0, members=3)
+    assert join(served, "agent.b", 2.0, members=3) == []
+    assert join(served, "agent.slow", 2.0, members=3) == streamed(*range(8))
+
+
+def test_who_holds_a_group_back_is_sent_to_a_lane_and_stays_there_for_a_while() -> None:
+    """Two minutes; the next group does not wait for it at all."""
+    served = outlet()
+    join(served, "agent.a", 0.0)
+    join(served, "agent.slow", 0.0)
+    confirm(served, "agent.a", 8, 0.0)
+    assert served.next() == HELD_SECONDS
+    lane = ("agent.slow", UseUnicast(digest=D))
+    assert sent(served.due(HELD_SECONDS)) == [lane, *streamed(*range(8, 16))]
+    served.unserve(D)
+    served.serve(D, MODEL)
+    assert join(served, "agent.slow", 1.0) == [lane]
+    assert join(served, "agent.a", 1.0) == streamed(*range(8))
+    served.unserve(D)
+    served.serve(D, MODEL)
+    later = HELD_SECONDS + SLOW_SECONDS
+    assert join(served, "agent.slow", later) == []
+    assert join(served, "agent.a", later) == streamed(*range(8))
+
+
+def test_a_lone_slow_member_gets_its_lane_and_no_group_is_left() -> None:
+    """Nothing waits for others that were never announced."""
+    served = outlet()
+    join(served, "agent.a", 0.0)
+    join(served, "agent.slow", 0.0)
+    confirm(served, "agent.a", 8, 0.0)
+    list(served.due(HELD_SECONDS))
+    served.unserve(D)
+    served.serve(D, MODEL)
+    assert join(served, "agent.slow", 1.0, members=1) == [("agent.slow", UseUnicast(digest=D))]
+    assert served.next() is None
+
+
+def test_who_comes_when_all_is_sent_takes_a_lane() -> None:
+    """A second stream would come to those, too, to whom the first is still on its way."""
+    small = blob(CHUNK)
+    served = outlet(model=small)
+    sent(served.join("agent.a", Join(digest=small.digest, members=1), 0.0))
+    assert sent(served.join("agent.b", Join(digest=small.digest, members=1), 0.1)) == [
+        ("agent.b", UseUnicast(digest=small.digest))
+    ]
+    sent(served.want("agent.b", ChunkRequest(digest=small.digest, serial=1, indices=(0,)), 0.2))
+    sent(served.confirm("agent.a", Confirm(digest=small.digest, upto=1), 0.2))
+    again = sent(served.join("agent.b", Join(digest=small.digest, members=1), 0.3))
+    assert again == [(None, 0)]
+
+
+def test_who_wants_no_longer_follows() -> None:
+    """It has left the group, though its word of that may be lost."""
+    served = outlet()
+    join(served, "agent.a", 0.0)
+    join(served, "agent.b", 0.0)
+    confirm(served, "agent.a", 8, 0.1)
+    want = ChunkRequest(digest=D, serial=1, indices=(19,))
+    assert sent(served.want("agent.b", want, 0.1)) == [("agent.b", 19), *streamed(*range(8, 16))]
+
+
+def test_who_leaves_is_not_waited_for() -> None:
+    """The last one takes the group with it."""
+    served = outlet()
+    join(served, "agent.a", 0.0)
+    join(served, "agent.b", 0.0)
+    confirm(served, "agent.a", 8, 0.1)
+    leave = Leave(digest=D)
+    assert sent(served.leave("agent.b", leave, 0.1)) == streamed(*range(8, 16))
+    assert sent(served.leave("agent.a", leave, 0.1)) == []
+    assert served.next() is None
+
+
+def test_a_new_connection_ends_all_groups() -> None:
+    """What they sent may be lost, so their members want it; nobody is called slow for that."""
+    served = outlet()
+    join(served, "agent.a", 0.0)
+    join(served, "agent.b", 0.0)
+    assert sent(served.reconnected()) == [
+        ("agent.a", UseUnicast(digest=D)),
+        ("agent.b", UseUnicast(digest=D)),
+    ]
+    assert served.next() is None
+    join(served, "agent.a", 1.0)
+    assert join(served, "agent.b", 1.0) == streamed(*range(8))
+
+
+def test_members_that_all_fall_silent_are_forgotten() -> None:
+    """After a minute, each with a word that will not reach it."""
+    served = outlet()
+    join(served, "agent.a", 0.0)
+    join(served, "agent.b", 0.0)
+    assert served.next() == SILENT_SECONDS
+    assert sent(served.due(SILENT_SECONDS)) == [
+        ("agent.a", UseUnicast(digest=D)),
+        ("agent.b", UseUnicast(digest=D)),
+    ]
+    assert served.next() is None
+
+
+@pytest.mark.parametrize(
+    ("in_flight_chunks", "members", "window"),
+    [(256, 5, WINDOW), (256, 32, WINDOW), (256, 60, 4), (256, 500, 1), (5, 5, 1), (0, 1, 1)],
+)
+def test_many_members_shrink_the_window(in_flight_chunks: int, members: int, window: int) -> None:
+    """What the broker may have to hold for all of them stays below the bound; it goes on still."""
+    served = outlet(in_flight=in_flight_chunks * CHUNK)
+    names = [f"agent.{i}" for i in range(members)]
+    answers: list[object] = []
+    for name in names:
+        answers += join(served, name, 0.0, members)
+    assert answers == streamed(*range(window))
+    cursor = window
+    while cursor < 20:
+        for name in names:
+            answers = confirm(served, name, cursor, 0.0)
+        cursor += len(answers)
+        assert answers
+    for name in names:
+        confirm(served, name, 20, 0.0)
+    assert served.next() is None
+
+
+def test_small_blobs_are_measured_by_their_size() -> None:
+    """A hundred members of a group for a few bytes do not shrink its window."""
+    small = blob(1000)
+    served = outlet(model=small)
+    answers = [
+        answer
+        for i in range(100)
+        for answer in served.join(f"agent.{i}", Join(digest=small.digest, members=100), 0.0)
+    ]
+    assert answers == [SendChunk(None, small.digest, small, CONFIRM_SERIAL, 0)]
+
+
+def test_a_member_that_says_nobody_comes_is_served_at_once() -> None:
+    """`members` is a guess, and may be zero."""
+    assert join(outlet(), "agent.a", 0.0, members=0) == streamed(*range(8))
+
+
+def test_messages_go_to_whom_they_concern() -> None:
+    """Not to the group."""
+    answers = list(Uploads(IN_FLIGHT).join("agent.a", Join(digest=D, members=1), 0.0))
+    assert answers == [Send("agent.a", BlobNotFound(digest=D))]
+
+
+def test_who_was_slow_long_ago_is_forgotten() -> None:
+    """Else a source would remember each node that ever held a group back."""
+    served, counts = outlet(), []
+    for number in range(50):
+        at = number * 2 * SLOW_SECONDS
+        join(served, "agent.quick", at)
+        join(served, f"agent.slow-{number}", at)
+        confirm(served, "agent.quick", WINDOW, at + 0.1)
+        list(served.due(at + 0.1 + HELD_SECONDS))
+        served.unserve(D)
+        served.serve(D, MODEL)
+        counts.append(held(served)["Uploads._slow"])
+    assert counts == [1] * 50

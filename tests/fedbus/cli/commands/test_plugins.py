@@ -1,0 +1,118 @@
+"""`fedbus plugins`, as a person and as a program use it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fedbus.cli.main import app
+from tests.packages import Install
+
+RUNNER = CliRunner()
+DEMO = Path(__file__).parents[4] / "libs/fedbus/src/fedbus/demo_data/model.json"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FEDBUS_PLUGINS", raising=False)
+
+
+def test_what_is_installed_is_listed_by_kind(install: Install) -> None:
+    """With where it comes from, and whether a job may choose it."""
+    install("acme_best", "[fedbus.selectors]\nbest = acme_best:pick", "pick = lambda a, w, r: []")
+    shown = RUNNER.invoke(app, ["plugins"])
+    assert shown.exit_code == 0, shown.output
+    rows = {tuple(line.split()[:2]): line for line in shown.stdout.splitlines()}
+    assert "acme_best 1.0" in rows["selectors", "best"]
+    assert rows["selectors", "best"].rstrip().endswith("ok where FEDBUS_PLUGINS allows it")
+    assert rows["selectors", "uniform"].endswith("\tok")
+
+
+def test_what_is_wrong_ends_with_exit_code_1(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same for programs; what the settings do not allow is wrong once they say something."""
+    install("acme_fine", "[fedbus.selectors]\nfine = acme_fine:pick", "pick = lambda a, w, r: []")
+    install("acme_torn", "[fedbus.trainers]\ntorn = acme_torn:T", "class T: pass")
+    monkeypatch.setenv("FEDBUS_PLUGINS", "acme-torn")
+    listed = RUNNER.invoke(app, ["plugins", "--json"])
+    assert listed.exit_code == 1
+    assert "wrong with trainers torn, selectors fine" in listed.stderr
+    found = {entry["name"]: entry for entry in json.loads(listed.stdout)}
+    assert found["fine"]["faults"] == ["not allowed here: FEDBUS_PLUGINS=fine would allow it"]
+    assert "no train(weights, data, params)" in found["torn"]["faults"]
+    assert found["torn"]["where"] == "acme_torn:T"
+    assert (found["fedavg"]["package"], found["fedavg"]["faults"]) == ("fedbus", [])
+
+
+def test_one_is_tried(install: Install) -> None:
+    """Each of its name, one kind after the other."""
+    entries = "[fedbus.selectors]\nbest = acme_two:pick\n[fedbus.models]\nbest = acme_two:build"
+    install("acme_two", entries, "pick = lambda a, w, r: ['agent.1']\nbuild = dict")
+    both = RUNNER.invoke(app, ["plugins", "check", "best"])
+    assert both.exit_code == 0, both.output
+    assert "chose 1 of 10 agents: agent.1" in both.stdout
+    assert "made a dict of {}" in both.stdout
+    one = RUNNER.invoke(app, ["plugins", "check", "models:best", "--config", '{"a": 1}'])
+    assert "made a dict of {'a': 1}" in one.stdout
+    assert "agent.1" not in one.stdout
+
+
+def test_a_trainer_of_ours_is_tried_with_a_spec() -> None:
+    """Its architecture and weights are those of the model."""
+    pytest.importorskip("torch")
+    tried = RUNNER.invoke(app, ["plugins", "check", "torch", "--model", str(DEMO)])
+    assert tried.exit_code == 0, tried.output
+    assert "initial: 4 arrays, 2410 numbers" in tried.stdout
+    assert "predict: float32 (8, 10) for (8, 64)" in tried.stdout
+
+
+def test_what_was_tried_is_json_for_programs(install: Install) -> None:
+    """What each did, and why it failed; the sentence stays on the other stream."""
+    worked = RUNNER.invoke(app, ["plugins", "check", "fedavg", "--json"])
+    (tried,) = json.loads(worked.stdout)
+    assert (worked.exit_code, tried["kind"], tried["failed"]) == (0, "aggregators", None)
+    assert tried["did"]
+    source = "def raises(agents, want, rng):\n    return {}['x']\n"
+    install("acme_bad", "[fedbus.selectors]\nraises = acme_bad:raises", source)
+    failed = RUNNER.invoke(app, ["plugins", "check", "raises", "--json"])
+    (tried,) = json.loads(failed.stdout)
+    assert (failed.exit_code, tried["name"]) == (1, "raises")
+    assert failed.stderr == f"fedbus: {tried['failed']}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "sentence"),
+    [
+        (
+            "check nope",
+            2,
+            "no plug-in named 'nope'; installed: trainers:keras, trainers:n",
+        ),
+        ("check fedavg --config {", 2, "--config: not JSON"),
+        ("check fedavg --config 3", 2, "--config: a JSON object belongs there"),
+        ("check raises", 1, "selectors raises: KeyError: 'x'"),
+        ("check crooked", 1, "selectors crooked: it takes (a)"),
+        ("check none_yet", 1, "needs an architecture: --model SPEC.json, or --config"),
+        (f"check npz --model {DEMO}", 2, "no architecture for npz in it"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence(
+    install: Install, line: str, code: int, sentence: str
+) -> None:
+    """Never a traceback."""
+    entries = "[fedbus.selectors]\nraises = acme_bad:raises\ncrooked = acme_bad:crooked\n"
+    source = """
+def raises(agents, want, rng):
+    return {}["x"]
+def crooked(a): ...
+class NoneYet:
+    def __init__(self, architecture): architecture["x"]
+    def initial(self): ...
+    def train(self, weights, data, params): ...
+"""
+    install("acme_bad", entries + "[fedbus.trainers]\nnone_yet = acme_bad:NoneYet", source)
+    tried = RUNNER.invoke(app, ["plugins", *line.split(" ")])
+    assert tried.exit_code == code, tried.output
+    assert sentence in tried.stderr

@@ -1,0 +1,30 @@
+"""What a model will take of an agent's memory is told at the push."""
+
+import pytest
+
+from fedbus.cli.output.memory_needed import sentence_of
+from fedbus.wire.documents import ModelSpec, TensorSpec
+
+
+def spec(numbers: int, *architectures: str, dtype: str = "float32") -> ModelSpec:
+    """Write the spec of a model of one tensor."""
+    layout = (TensorSpec(name="w", shape=(numbers,), dtype=dtype),)
+    return ModelSpec(model="m", layout=layout, architectures={key: {} for key in architectures})
+
+
+@pytest.mark.parametrize(
+    ("said", "plain", "adam"),
+    [
+        (spec(2**22, "torch"), 80, 112),
+        (spec(2**22, "tflite", "torch"), 80, 112),
+        (spec(2**22, "tflite"), 176, 208),
+        (spec(2**22, "torch", dtype="float64"), 160, 224),
+        (spec(10, "torch"), 1, 1),
+    ],
+    ids=["torch", "both", "tflite alone", "float64", "tiny"],
+)
+def test_it_is_reckoned_as_agents_reckon(said: ModelSpec, plain: int, adam: int) -> None:
+    """An agent with less declines, so whoever pushes knows which boards can take part."""
+    assert sentence_of(said).startswith(
+        f"training it takes about {plain} MiB of an agent's memory ({adam} MiB with Adam)"
+    )

@@ -1,0 +1,142 @@
+"""A model's trail, as people see it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fedbus.cli.output import model_history
+from fedbus.cli.output.model_history import check_kept, fetch_trail, kept_line, print_trail
+from fedbus.client.address import Where
+from fedbus.client.failures import Refused
+from fedbus.mqtt.bus import BrokerAddress
+from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel, VersionFacts
+from fedbus.wire.values import BlobRef, ModelRef
+
+HERE = Where(BrokerAddress("h"), "user.cli")
+BLOB = BlobRef(digest="a" * 64, size=10)
+LATEST = 242
+KEPT = (
+    KeptVersion(version=242, why="newest"),
+    KeptVersion(version=241, why="newest"),
+    KeptVersion(version=239, why="newest"),
+    KeptVersion(version=217, why="best"),
+    KeptVersion(version=1, why="pushed"),
+)
+
+
+def facts(version: int) -> VersionFacts:
+    """One version: the first was pushed, all others are rounds of a job."""
+    return VersionFacts(
+        version=version,
+        parent=version - 1 if version > 1 else None,
+        weights=BLOB,
+        job="j" if version > 1 else None,
+        round=version - 1,
+        contributors=3,
+        metrics={"accuracy": 0.5},
+        kept=version in {each.version for each in KEPT},
+        at="2026-11-29T08:53:28.120Z",
+    )
+
+
+def shown(version: int = LATEST, newest: int = LATEST, count: int = 200) -> ModelShown:
+    """What a repository says of a version, and of the trail from `newest` down."""
+    ref = ModelRef(model="m", version=version, weights=BLOB, spec=BLOB, source="repository.1")
+    oldest = max(0, newest - count)
+    return ModelShown(
+        version=ref,
+        trail=tuple(facts(number) for number in range(newest, oldest, -1)),
+        versions=LATEST,
+        kept=KEPT,
+        best=217,
+    )
+
+
+def fetched(
+    monkeypatch: pytest.MonkeyPatch, version: int | None, limit: int | None
+) -> tuple[ModelShown, int]:
+    """Fetch from a repository that tells 100 versions at once; how often it was asked."""
+    asked: list[ShowModel] = []
+
+    async def run(_where: object, errand: Any) -> ModelShown:  # noqa: ANN401 - an errand of any answer
+        (ask,) = errand.begin()
+        message = ask.message
+        asked.append(message)
+        newest = LATEST if message.before is None else message.before - 1
+        return shown(message.version or LATEST, min(newest, LATEST), 100)
+
+    monkeypatch.setattr(model_history, "run", run)
+    found = asyncio.run(fetch_trail(HERE, "repository.1", "m", version, limit))
+    return found, len(asked)
+
+
+@pytest.mark.parametrize(
+    ("version", "limit", "newest", "oldest", "asked"),
+    [
+        (None, 20, 242, 223, 1),
+        (None, 150, 242, 93, 2),
+        (None, None, 242, 1, 3),
+        (100, 20, 100, 81, 1),
+        (5, 20, 5, 1, 1),
+    ],
+)
+def test_as_much_of_a_trail_is_fetched_as_is_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+    version: int | None,
+    limit: int | None,
+    newest: int,
+    oldest: int,
+    asked: int,
+) -> None:
+    """One answer holds a part of it; an old version is shown with those before it."""
+    found, count = fetched(monkeypatch, version, limit)
+    versions = [each.version for each in found.trail]
+    assert versions == list(range(newest, oldest - 1, -1))
+    assert count == asked
+
+
+def printed(call: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Split what a call prints into lines."""
+    call()
+    return capsys.readouterr().out.splitlines()
+
+
+def test_what_is_left_off_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """The newest stands last, beside the prompt; the best is marked."""
+    lines = printed(lambda: print_trail(shown(count=30), "probabilities"), capsys)
+    assert lines[0].startswith("30 of 242 versions; 1 to 212 are left off: --limit N shows")
+    assert [line.split("\t")[0] for line in (lines[2], lines[31])] == ["213", "242"]
+    (best,) = [line for line in lines if "kept, best" in line]
+    assert best.startswith("217\t216\tj\t216\t3\t")
+    assert lines[-1] == "kept     239, 241-242 (newest); 217 (best); 1 (pushed)"
+    assert "made     2026-11-29 08:53:28 UTC" in lines
+    assert "answers  probabilities" in lines
+
+
+def test_a_whole_trail_leaves_nothing_off(capsys: pytest.CaptureFixture[str]) -> None:
+    """And the one of an old version says that there are newer ones."""
+    lines = printed(lambda: print_trail(shown(3, 3), "probabilities"), capsys)
+    assert lines[0].startswith("VERSION\t")
+    assert lines[1].split("\t")[2:5] == ["pushed", "", ""]
+    assert "kept, pushed" in lines[1]
+    assert "versions 4 to 242 are newer" in lines
+
+
+def test_deleted_weights_are_refused_with_those_that_are_kept() -> None:
+    """`does not hold f0e2…` told nobody why, nor what to do."""
+    check_kept(shown(217))
+    with pytest.raises(Refused) as refused:
+        check_kept(shown(100))
+    assert str(refused.value) == (
+        "the weights of m version 100 are deleted: the newest versions keep theirs, the best one "
+        "and those that were pushed. Kept: 239, 241-242 (newest); 217 (best); 1 (pushed)"
+    )
+
+
+def test_neighbours_are_written_together() -> None:
+    """A hundred pushed versions are one span."""
+    assert kept_line(()) == "none"
+    many = [KeptVersion(version=number, why="pushed") for number in (9, 3, 2, 1)]
+    assert kept_line(many) == "1-3, 9 (pushed)"

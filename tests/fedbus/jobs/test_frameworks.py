@@ -1,0 +1,46 @@
+"""One framework must take all that a job asks; the trainer of somebody else knows its own words."""
+
+from typing import Any
+
+import pytest
+
+from fedbus.jobs import params, parse
+from tests.fedbus.jobs.written import job_with, sentences
+
+
+@pytest.mark.parametrize(
+    "options", [{"momentum": "0.0"}, {"nesterov": False}, {"weight_decay": 0}, {"name": "SGD"}]
+)
+def test_an_option_that_is_switched_off_needs_nobody_who_takes_it(options: dict[str, Any]) -> None:
+    """Files that spell out every default are common."""
+    keys = {"optimizer_config": options, "plugins": {"trainer": "tflite"}}
+    assert params(parse(job_with(**keys))).optimizer == "sgd"
+
+
+def test_the_trainer_of_somebody_else_knows_its_own_words() -> None:
+    """We judge only what we know."""
+    keys = {
+        "plugins": {"trainer": "softmax"},
+        "optimizer_config": {"optimizer": "lion", "rho": 0.9},
+        "eval_func": "mine",
+        "eval_metrics": ["top-9"],
+        "stopping_target": {"top-9": 2},
+    }
+    told = params(parse(job_with(**keys)))
+    assert (told.optimizer, told.optimizer_args, told.loss) == ("lion", {"rho": 0.9}, "mine")
+
+
+def test_one_framework_must_take_all_that_a_job_asks() -> None:
+    """Half of it here and half of it there is nobody's."""
+    keys = {
+        "optimizer_config": {"optimizer": "lbfgs"},
+        "scheduler_config": {"scheduler": "terminateonnan"},
+    }
+    (fault,) = sentences(job_with(**keys))
+    assert fault.startswith(
+        "scheduler_config.scheduler: 'terminateonnan' is a scheduler of keras, not of torch"
+    )
+    both = {"optimizer": "adam", "betas": [0.9, 0.99], "beta_1": 0.9}
+    (fault,) = sentences(job_with(optimizer_config=both))
+    assert fault.startswith("optimizer_config.beta_1: not an argument of adam in torch; adam takes")
+    assert "amsgrad, foreach, maximize in torch; lr or learning_rate, beta_1" in fault

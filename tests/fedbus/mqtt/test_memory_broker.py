@@ -1,0 +1,323 @@
+"""The broker in memory treats packets as the real one does, and lets nobody do what he may not."""
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedbus.limits import MAX_MESSAGE_BYTES
+from fedbus.mqtt.bus import Packet
+from fedbus.mqtt.memory_broker import MOST_KEPT, MemoryBroker
+from fedbus.wire import topics
+
+ROOT = topics.ROOT
+OFFER = f"{ROOT}/link/agent.a/collector.1/offer"
+STATE = f"{ROOT}/nodes/agent.a/state"
+STATES = f"{ROOT}/nodes/+/state"
+ASK = f"{ROOT}/inference/digits/request"
+SHARED = f"$share/inference/{ROOT}/inference/+/request"
+
+
+class House:
+    """A broker, and what it delivered."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Packet]] = []
+        self.broker = MemoryBroker(lambda name, packet: self.heard.append((name, packet)))
+
+    def names(self) -> list[str]:
+        """Who received something since last asked."""
+        names = [name for name, _ in self.heard]
+        self.heard.clear()
+        return names
+
+
+@pytest.fixture
+def house() -> House:
+    """A collector that reads its mail, and two controllers that follow every node's state."""
+    made = House()
+    made.broker.connect("collector.1", [f"{ROOT}/link/+/collector.1/+"])
+    made.broker.connect("controller.1", [STATES])
+    made.broker.connect("controller.2", [STATES])
+    made.broker.connect("agent.a", [], Packet(STATE, b"gone"))
+    return made
+
+
+def test_a_packet_goes_to_all_who_follow_its_topic(house: House) -> None:
+    """In the order of connecting, as it is, and to nobody else."""
+    packet = Packet(STATE, b"here", content_type="application/json", expiry=3)
+    house.broker.publish("agent.a", packet)
+    assert house.heard == [("controller.1", packet), ("controller.2", packet)]
+    house.names()
+    house.broker.publish("agent.a", Packet(OFFER, b""))
+    assert house.names() == ["collector.1"]
+
+
+def test_overlapping_subscriptions_deliver_once(house: House) -> None:
+    """As they do without MQTT 5's subscription identifiers."""
+    house.broker.subscribe("collector.1", OFFER)
+    house.broker.publish("agent.a", Packet(OFFER, b""))
+    assert house.names() == ["collector.1"]
+
+
+def test_who_unsubscribes_hears_no_more(house: House) -> None:
+    """At once; to unsubscribe twice is no mistake."""
+    house.broker.publish("agent.a", Packet(STATE, b"here"))
+    for _ in range(2):
+        house.broker.unsubscribe("controller.1", STATES)
+    house.names()
+    house.broker.publish("agent.a", Packet(STATE, b"here"))
+    assert house.names() == ["controller.2"]
+
+
+def test_what_is_retained_is_told_to_whoever_comes_later(house: House) -> None:
+    """The newest of each topic, marked as retained; those who were there got it as news."""
+    for payload in (b"old", b"new"):
+        house.broker.publish("agent.a", Packet(STATE, payload, retain=True))
+    assert {packet.retain for _, packet in house.heard} == {False}
+    house.names()
+    house.broker.connect("controller.3", [STATES])
+    house.broker.subscribe("collector.1", OFFER)
+    assert house.heard == [("controller.3", Packet(STATE, b"new", retain=True))]
+
+
+def test_an_empty_payload_clears_what_is_retained(house: House) -> None:
+    """Those who listen are told; those who come later are told nothing."""
+    house.broker.publish("agent.a", Packet(STATE, b"here", retain=True))
+    house.names()
+    house.broker.publish("agent.a", Packet(STATE, b"", retain=True))
+    assert house.names() == ["controller.1", "controller.2"]
+    house.broker.connect("controller.3", [STATES])
+    assert house.names() == []
+
+
+def test_a_share_gives_each_packet_to_one_in_turn(house: House) -> None:
+    """And tells a newcomer of no retained one."""
+    for name in ("inference.1", "inference.2", "inference.3"):
+        house.broker.connect(name, [SHARED])
+    house.broker.connect("user.cli", [])
+    for _ in range(5):
+        house.broker.publish("user.cli", Packet(ASK, b"", retain=True))
+    assert house.names() == [f"inference.{n}" for n in (1, 2, 3, 1, 2)]
+    house.broker.disconnect("inference.3")
+    house.broker.publish("user.cli", Packet(ASK, b""))
+    assert len(house.names()) == 1
+    house.broker.connect("inference.3", [SHARED])
+    assert house.names() == []
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_broken_connection_speaks_its_will(house: House, clean: bool) -> None:
+    """Once, and retained; who leaves on purpose has said what there is to say."""
+    for _ in range(2):
+        house.broker.disconnect("agent.a", clean=clean)
+    assert house.names() == ([] if clean else ["controller.1", "controller.2"])
+    house.broker.connect("controller.3", [STATES])
+    assert house.names() == ([] if clean else ["controller.3"])
+
+
+def test_a_second_connection_of_a_name_ends_the_first_without_its_will(house: House) -> None:
+    """With its subscriptions."""
+    house.broker.connect("controller.1", [])
+    house.broker.connect("agent.a", [])
+    house.broker.publish("agent.a", Packet(STATE, b"here"))
+    assert house.names() == ["controller.2"]
+    house.broker.disconnect("agent.a", clean=False)
+    assert house.names() == []
+
+
+def test_a_restarted_broker_knows_nobody_and_nothing(house: House) -> None:
+    """No session, nothing retained, no will is spoken."""
+    house.broker.publish("agent.a", Packet(STATE, b"here", retain=True))
+    house.names()
+    house.broker.restart()
+    house.broker.disconnect("agent.a", clean=False)
+    house.broker.connect("controller.1", [STATES])
+    assert house.names() == []
+    house.broker.connect("agent.a", [])
+    house.broker.publish("agent.a", Packet(STATE, b"here"))
+    assert house.names() == ["controller.1"]
+
+
+def test_what_a_node_may_not_write_is_dropped_and_remembered(house: House) -> None:
+    """Another's name, another role's topic, the broker's own; its will is no exception."""
+    for topic in (
+        f"{ROOT}/link/agent.b/collector.1/offer",
+        f"{ROOT}/jobs/j/state",
+        "$CONTROL/dynamic-security/v1",
+    ):
+        house.broker.publish("agent.a", Packet(topic, b"x", retain=True))
+        assert house.broker.violations.pop() == ("agent.a", "write", topic)
+    house.broker.connect("agent.b", [], Packet(STATE, b"gone"))
+    house.broker.disconnect("agent.b", clean=False)
+    assert house.broker.violations == [("agent.b", "write", STATE)]
+    house.broker.connect("user.cli", [f"{ROOT}/jobs/+/state"])
+    assert house.names() == []
+
+
+def test_what_a_node_may_not_read_is_not_delivered(house: House) -> None:
+    """It may subscribe to anything, as on the real one; that is no authorisation."""
+    house.broker.connect("agent.b", [f"{ROOT}/#"])
+    house.broker.publish("agent.a", Packet(OFFER, b""))
+    assert house.names() == ["collector.1"]
+    assert house.broker.violations == [("agent.b", "read", OFFER)]
+
+
+def test_what_is_too_large_is_dropped_and_remembered(house: House) -> None:
+    """The real one would end the connection."""
+    house.broker.publish("agent.a", Packet(OFFER, bytes(MAX_MESSAGE_BYTES)))
+    assert house.names() == ["collector.1"]
+    house.broker.publish("agent.a", Packet(OFFER, bytes(MAX_MESSAGE_BYTES + 1)))
+    assert house.names() == []
+    assert house.broker.violations == [
+        ("agent.a", "write", f"{OFFER}: 1048577 bytes, at most 1048576")
+    ]
+
+
+def test_a_receiver_may_publish_while_it_receives() -> None:
+    """And subscribe, and leave: the delivery that is going on goes on."""
+    heard: list[str] = []
+
+    def deliver(name: str, packet: Packet) -> None:
+        heard.append(f"{name} {packet.topic.rpartition('/')[2]}")
+        if name == "controller.1":
+            broker.disconnect("controller.2")
+            broker.publish("controller.1", Packet(f"{ROOT}/nodes/controller.1/heartbeat", b""))
+
+    broker = MemoryBroker(deliver)
+    for n in (1, 2, 3):
+        broker.connect(f"controller.{n}", [STATES])
+    broker.subscribe("controller.3", f"{ROOT}/nodes/+/heartbeat")
+    broker.connect("agent.a", [])
+    broker.publish("agent.a", Packet(STATE, b""))
+    assert heard[:2] == ["controller.1 state", "controller.3 heartbeat"]
+    assert "controller.3 state" in heard
+
+
+NAMES = ["agent.a", "agent.b", "controller.1"]
+LEVELS = st.sampled_from(["a", "b", "+", "#"])
+FILTERS = st.lists(LEVELS, min_size=1, max_size=3).map("/".join)
+TOPICS = st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=3).map("/".join)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["subscribe", "unsubscribe", "publish"]),
+            st.sampled_from(NAMES),
+            FILTERS,
+            TOPICS,
+        ),
+        max_size=30,
+    )
+)
+def test_routes_are_those_of_a_search_through_all_subscriptions(
+    steps: list[tuple[str, str, str, str]],
+) -> None:
+    """They are kept from one packet to the next, and never too long."""
+    heard: list[str] = []
+    broker = MemoryBroker(lambda name, _: heard.append(name), root="x")
+    prefix = "x/link/agent.a"
+    following: dict[str, set[str]] = {name: set() for name in NAMES}
+    for name in NAMES:
+        broker.connect(name, [])
+    for deed, name, pattern, topic in steps:
+        if deed == "publish":
+            heard.clear()
+            broker.violations.clear()
+            broker.publish("agent.a", Packet(f"{prefix}/{topic}", b""))
+            expected = [
+                n
+                for n in NAMES
+                if any(topics.matches(p, f"{prefix}/{topic}") for p in following[n])
+            ]
+            dropped = [n for n, _, _ in broker.violations]
+            assert sorted(heard + dropped) == sorted(expected)
+        elif deed == "subscribe":
+            broker.subscribe(name, f"{prefix}/{pattern}")
+            following[name].add(f"{prefix}/{pattern}")
+        else:
+            broker.unsubscribe(name, f"{prefix}/{pattern}")
+            following[name].discard(f"{prefix}/{pattern}")
+
+
+def test_routes_are_those_of_a_walk_over_all_that_is_followed() -> None:
+    """Found by how filters begin, and kept until somebody follows the topic, or no longer."""
+    rng = Random(5)
+    filters = ["a", "a/b", "a/+", "a/#", "+/b", "#", "b/+/c", "$share/g/a/+", "$share/g/#"]
+    names = ["a", "a/b", "a/b/c", "b/x/c", "b", "$own/a"]
+    heard: list[str] = []
+    broker = MemoryBroker(lambda name, _: heard.append(name))
+    broker._may = lambda *_: True  # type: ignore[method-assign] # noqa: SLF001 - routes, not rules
+    followed: dict[str, set[str]] = {}
+    for _ in range(600):
+        who, named = f"n{rng.randrange(4)}", rng.choice(filters)
+        match rng.choice(("connect", "disconnect", "follow", "follow", "leave")):
+            case "connect":
+                broker.connect(who, [named])
+                followed[who] = {named}
+            case "disconnect":
+                broker.disconnect(who)
+                followed.pop(who, None)
+            case "follow" if who in followed:
+                broker.subscribe(who, named)
+                followed[who].add(named)
+            case "leave" if who in followed:
+                broker.unsubscribe(who, named)
+                followed[who].discard(named)
+        topic = rng.choice(names)
+        heard.clear()
+        broker.publish("n0", Packet(topic, b""))
+        plain = {n for n, all_ in followed.items() if any(topics.matches(f, topic) for f in all_)}
+        groups = {
+            f
+            for all_ in followed.values()
+            for f in all_
+            if f.startswith("$share/") and topics.matches(f.split("/", 2)[2], topic)
+        }
+        assert len(heard) == len(plain) + len(groups)
+        assert plain <= set(heard)
+
+
+SUBMIT = f"{ROOT}/submit"
+KEEP = [f"{ROOT}/submit", f"{ROOT}/cancel"]
+
+
+def test_what_is_kept_comes_again_until_it_is_acknowledged(house: House) -> None:
+    """With QoS 1, to a session that asked for it, first of all on the next connection."""
+    house.broker.connect("controller.1", [], keep=KEEP)
+    house.broker.publish("user.a", Packet(SUBMIT, b"1"), qos=1)
+    ((_, first),) = house.heard
+    house.broker.disconnect("controller.1")
+    house.broker.publish("user.a", Packet(SUBMIT, b"2"), qos=1)
+    house.broker.publish("user.a", Packet(SUBMIT, b"lost: QoS 0"))
+    house.broker.publish("user.a", Packet(f"{ROOT}/jobs/a/request", b"not asked for"), qos=1)
+    house.heard.clear()
+    house.broker.connect("controller.1", [], keep=KEEP)
+    assert [(p.payload, p.redelivered) for _, p in house.heard] == [(b"1", True), (b"2", False)]
+    assert not first.redelivered
+    assert first.receipt is not None
+    house.broker.acknowledge("controller.1", first.receipt)
+    assert [packet.payload for packet in house.broker.waiting("controller.1")] == [b"2"]
+    house.broker.acknowledge("agent.a", 1)  # it keeps nothing
+    house.heard.clear()
+    house.broker.publish("user.a", Packet(SUBMIT, b"live"))
+    assert house.heard == [("controller.1", Packet(SUBMIT, b"live"))]
+
+
+def test_what_is_kept_is_bounded_and_ends_with_a_clean_session(house: House) -> None:
+    """As Mosquitto does it: what is too much is lost in silence."""
+    house.broker.connect("controller.1", [], keep=KEEP)
+    for number in range(MOST_KEPT + 1):
+        house.broker.publish("user.a", Packet(SUBMIT, b"%d" % number), qos=1)
+    kept = house.broker.waiting("controller.1")
+    assert [packet.payload for packet in kept] == [b"%d" % n for n in range(MOST_KEPT)]
+    house.broker.restart(saved=True)
+    assert len(house.broker.waiting("controller.1")) == MOST_KEPT
+    house.broker.connect("controller.1", [])
+    assert house.broker.waiting("controller.1") == []
+    house.broker.connect("controller.1", [], keep=KEEP)
+    house.broker.publish("user.a", Packet(SUBMIT, b"x"), qos=1)
+    house.broker.restart()
+    assert house.broker.waiting("controller.1") == []

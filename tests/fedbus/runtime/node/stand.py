@@ -1,0 +1,83 @@
+"""A node on nobody's bus, around a core that does what a test tells it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from fedbus.core.actions import Action, Event, Fetch
+from fedbus.core.keys import Key
+from fedbus.mqtt.bus import Packet
+from fedbus.runtime.effects import Effect, Publish
+from fedbus.runtime.node import Identity, Node
+from fedbus.wire import codec, topics
+from fedbus.wire.documents import AgentFacts
+from fedbus.wire.messages import Offer, TaskTaken
+from fedbus.wire.topics import ROOT, Topic
+from fedbus.wire.values import CHUNK, BlobLocation, BlobRef
+from tests.fedbus.blobs.transfer.simulation import Blob, Shelf, blob
+from tests.fedbus.wire.kinds import example
+from tests.keys import SampleKey
+
+MODEL = blob(3 * CHUNK)
+FACTS = example(AgentFacts)
+TASK = TaskTaken(job="digits-1", task=7)
+OFFER = example(Offer)
+
+
+@dataclass
+class Fake:
+    """A core that remembers what it is told and answers as it is told to."""
+
+    listens: tuple[Topic, ...] = ()
+    told: list[Event] = field(default_factory=list)
+    answer: Callable[[Event], list[Action]] = lambda _: []
+    known: AgentFacts | None = None
+
+    def facts(self) -> AgentFacts | None:
+        return self.known
+
+    def progress(self) -> float:
+        return 0.25
+
+    def handle(self, event: Event, now: float) -> Iterator[Action]:  # noqa: ARG002 - as cores do
+        self.told.append(event)
+        yield from self.answer(event)
+
+
+def a_node(core: Fake | None = None, name: str = "agent.a", **settings: Any) -> Node:  # noqa: ANN401
+    """A node on nobody's bus."""
+    return Node(Identity(name=name, incarnation=3, **settings), core or Fake(), Random(1))
+
+
+def link(sender: str, to: str, message: object) -> Packet:
+    """A message as it arrives."""
+    return Packet(topics.link_topic(ROOT, sender, to, type(message)), codec.pack(message))
+
+
+def act(node: Node, core: Fake, *actions: Action, now: float = 0.0) -> list[Effect]:
+    """Let a core wish for something; what is to be done?"""
+    core.answer = lambda _: list(actions)
+    node.ran(SampleKey("go"), None, now)
+    core.answer = lambda _: []
+    return node.take()
+
+
+def messages(effects: list[Effect]) -> list[object]:
+    """What is said to other nodes, read again, in order."""
+    packets = [effect.packet for effect in effects if isinstance(effect, Publish)]
+    return [
+        codec.unpack(topics.link_of(*packet.topic.split("/")[-3:]).message, packet.payload)
+        for packet in packets
+        if "/link/" in packet.topic
+    ]
+
+
+def fetch(key: Key, members: int, source: str = "repository.1", wanted: Blob = MODEL) -> Fetch:
+    """The wish for a blob."""
+    return Fetch(
+        key,
+        BlobLocation(blob_ref=BlobRef(digest=wanted.digest, size=wanted.size), source=source),
+        Shelf(wanted.size),
+        members,
+    )

@@ -1,0 +1,164 @@
+"""A node says that it is there, who it is, and what it wants to hear."""
+
+from random import Random
+
+from fedbus.core.actions import Connected, Introduce, Note, Stopping, Trouble
+from fedbus.mqtt.bus import Packet
+from fedbus.runtime.effects import Effect, Publish
+from fedbus.runtime.name_conflict import SETTLED_SECONDS
+from fedbus.runtime.node import INTRODUCE_BEATS, Identity, Node
+from fedbus.wire import codec, topics
+from fedbus.wire.documents import Heartbeat, NodeState
+from fedbus.wire.topics import ROOT
+from tests.fedbus.runtime.node.stand import FACTS, Fake, a_node, act
+
+
+def test_a_node_says_who_it_is_whenever_it_connects() -> None:
+    """Its state, retained; a heartbeat; then its core may speak."""
+    core = Fake(known=FACTS)
+    node = a_node(core, version="1.2")
+    node.connected(10.0)
+    state, beat = [effect.packet for effect in node.take() if isinstance(effect, Publish)]
+    assert state.topic == f"{ROOT}/nodes/agent.a/state"
+    assert state.retain
+    assert state.content_type == "application/json"
+    assert codec.from_json(NodeState, state.payload) == NodeState(
+        node="agent.a", incarnation=3, online=True, version="1.2", agent=FACTS
+    )
+    assert beat.topic == f"{ROOT}/nodes/agent.a/heartbeat"
+    assert codec.unpack(Heartbeat, beat.payload).progress == 0.25
+    assert core.told == [Connected()]
+    assert node.next_wake() == 15.0
+    assert node.progress() == 0.25
+
+
+def test_a_heart_beats_and_now_and_then_a_node_says_again_who_it_is() -> None:
+    """In case that whoever keeps the list missed it; `vitals` are measured at each beat."""
+    measured = iter(range(100))
+    node = Node(
+        Identity(name="agent.a", incarnation=3, heartbeat_seconds=2.0),
+        Fake(),
+        Random(1),
+        vitals=lambda: (float(next(measured)), 50.0),
+    )
+    node.connected(0.0)
+    for _ in range(INTRODUCE_BEATS - 1):
+        at = node.next_wake()
+        assert at is not None
+        node.tick(at)
+    packets = [effect.packet for effect in node.take() if isinstance(effect, Publish)]
+    beats = [codec.unpack(Heartbeat, p.payload) for p in packets if p.topic.endswith("/heartbeat")]
+    assert [beat.load for beat in beats] == [float(n) for n in range(INTRODUCE_BEATS)]
+    assert [p.topic.endswith("/state") for p in packets].count(True) == 2
+
+
+def test_the_will_says_that_a_node_is_gone_and_so_does_the_node_when_it_leaves() -> None:
+    """Without its facts: they are those of a node that is there."""
+    core = Fake(known=FACTS)
+    node = a_node(core)
+    will = node.will()
+    assert will.retain
+    state = codec.from_json(NodeState, will.payload)
+    assert (state.online, state.agent) == (False, None)
+    node.stopping(5.0)
+    assert core.told == [Stopping()]
+    assert node.take() == [Publish(will)]
+
+
+def test_a_core_may_introduce_its_node_anew() -> None:
+    """Its facts have changed."""
+    core = Fake()
+    node = a_node(core)
+    core.known = FACTS
+    [introduced] = act(node, core, Introduce())
+    assert isinstance(introduced, Publish)
+    assert codec.from_json(NodeState, introduced.packet.payload).agent == FACTS
+
+
+def test_a_node_subscribes_to_its_mail_and_to_what_its_core_reads() -> None:
+    """Requests for inference go to one replica of all."""
+    node = a_node(Fake((topics.MODEL_LATEST, topics.INFERENCE)), "inference.1")
+    assert node.subscriptions() == [
+        f"{ROOT}/link/+/inference.1/+",
+        f"{ROOT}/models/+/latest",
+        f"$share/inference/{ROOT}/inference/+/request",
+        f"{ROOT}/nodes/inference.1/state",
+    ]
+
+
+def own_word(incarnation: int) -> Packet:
+    """What is retained under the node's own name."""
+    state = NodeState(node="agent.a", incarnation=incarnation, online=True)
+    return Packet(f"{ROOT}/nodes/agent.a/state", codec.to_json(state), retain=True)
+
+
+def test_a_node_that_meets_another_of_its_name_says_so() -> None:
+    """In its log and, at once, in its own state, where people look; its core hears nothing of it.
+
+    The other process reads it there, which ends what would go on for ever between the two.
+    """
+    core = Fake()
+    node = a_node(core)
+    node.connected(0.0)
+    node.receive(own_word(3), 0.5)
+    core.told.clear()
+    node.take()
+    node.receive(own_word(4), 1.0)  # ours is 3: it began later
+    note, introduced = node.take()
+    assert isinstance(note, Note)
+    assert note.event == "name_used_twice"
+    assert core.told == []
+    assert isinstance(introduced, Publish)
+    assert "another process" in codec.from_json(NodeState, introduced.packet.payload).trouble
+    node.receive(own_word(5), 2.0)
+    assert [type(effect) for effect in node.take()] == [Note]  # or two would answer for ever
+
+
+def test_a_node_takes_back_its_trouble_where_nobody_came_for_long() -> None:
+    """Its connection may last for months: nobody is to look all that time for a second process."""
+    node = a_node()
+    node.connected(0.0)
+    node.receive(own_word(3), 0.5)
+    node.receive(own_word(4), 1.0)
+    said: list[str] = []
+    while (wake := node.next_wake()) is not None and wake < SETTLED_SECONDS + 60:
+        node.take()
+        node.tick(wake)
+        states = [e.packet for e in published(node.take()) if e.packet.topic.endswith("/state")]
+        said += [codec.from_json(NodeState, packet.payload).trouble for packet in states]
+    assert said[0]
+    assert said[-1] == node.conflict.trouble == ""
+
+
+def test_a_controller_hears_its_own_state_as_everybodys() -> None:
+    """It follows all states, its own too."""
+    core = Fake((topics.NODE_STATE,))
+    node = a_node(core, "agent.a")
+    node.receive(own_word(3), 0.0)
+    assert len(core.told) == 1
+
+
+def test_a_node_says_what_keeps_it_from_its_work() -> None:
+    """At once, and that it is over; its broker's lacks stand beside it."""
+    core = Fake()
+    node = a_node(core)
+    node.connected(0.0, ("no shares",))
+    node.take()
+    for sentence, said in (("a disk is full", "a disk is full; no shares"), ("", "no shares")):
+        [introduced] = act(node, core, Trouble(sentence))
+        assert isinstance(introduced, Publish)
+        assert codec.from_json(NodeState, introduced.packet.payload).trouble == said
+
+
+def test_a_node_says_what_its_broker_lacks() -> None:
+    """On the connection that lacks it."""
+    node = a_node()
+    node.connected(0.0, ("no shares",))
+    assert any(b'"trouble":"no shares"' in e.packet.payload for e in published(node.take()))
+    node.connected(1.0)
+    assert not any(b"no shares" in e.packet.payload for e in published(node.take()))
+
+
+def published(effects: list[Effect]) -> list[Publish]:
+    """Those of the effects that are packets."""
+    return [effect for effect in effects if isinstance(effect, Publish)]

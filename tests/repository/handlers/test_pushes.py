@@ -1,0 +1,336 @@
+"""A model on its way in from a user."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fedbus import demo_data
+from fedbus.core.actions import Received, RunFailed
+from fedbus.errors import StoreError
+from fedbus.limits import MAX_MESSAGE_BYTES, MAX_SPEC_FILE_BYTES
+from fedbus.model.blob import encode
+from fedbus.model.layout import Layout
+from fedbus.simulation.oracle import check_trail
+from fedbus.wire.documents import TensorSpec
+from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
+from fedbus.wire.values import blob_ref_of
+from fedbus_repository.handlers import pushed_contents
+from fedbus_repository.stores.base import Store
+from tests.repository.stand import (
+    AGENTS,
+    FILE,
+    JOB,
+    LAYOUT,
+    MODEL,
+    USER,
+    Stand,
+    begin,
+    plain,
+    plan_of,
+    push,
+    put,
+    record_of,
+    ref_of,
+    spec,
+    update,
+    weights,
+)
+
+
+def push_of(stated: bytes = spec(), content: bytes = weights(0.0)) -> PushModel:
+    """A user's wish."""
+    return PushModel(model=MODEL, spec=blob_ref_of(stated), weights=blob_ref_of(content))
+
+
+PUSH = push_of()
+
+
+def refusal(stand: Stand, message: PushModel = PUSH) -> str:
+    """Push, and return why not."""
+    [answer] = stand.hear(USER, message)
+    assert isinstance(answer, RequestRefused)
+    assert answer.about == MODEL
+    assert not stand.fetching
+    return answer.reason
+
+
+def test_a_model_is_fetched_whole_and_announced(stand: Stand, store: Store) -> None:
+    """Its spec, then its weights and the file the spec names."""
+    stand.serve(spec(), weights(0.0), FILE)
+    answers = stand.hear(USER, PUSH)
+    [version] = store.latest()
+    assert answers == [ModelPushed(version=ref_of(version))]
+    assert (stand.latest[-1].version, stand.latest[-1].parent, stand.latest[-1].job) == (
+        1,
+        None,
+        None,
+    )
+    assert store.holds(blob_ref_of(FILE))
+    assert check_trail(store).versions == 1
+
+
+def test_the_same_push_again_is_the_same_version(stand: Stand) -> None:
+    """Its first answer may have been lost."""
+    stand.serve(spec(), weights(0.0), FILE)
+    first = stand.hear(USER, PUSH)
+    assert stand.hear(USER, PUSH) == first
+
+
+def test_a_push_that_is_repeated_meanwhile_is_fetched_once(stand: Stand) -> None:
+    """At each of its stages."""
+    for content in (spec(), FILE, weights(0.0)):
+        assert stand.hear(USER, PUSH) == []
+        before = set(stand.fetching)
+        assert stand.hear(USER, PUSH) == []
+        assert set(stand.fetching) == before
+        stand.serve(content)
+        stand.work()
+    assert len(stand.said) == 1
+
+
+def test_a_further_version_fetches_only_what_is_new(stand: Stand, store: Store) -> None:
+    """The spec and its file are here since the first."""
+    first = push(store, 0.0)
+    stand.serve(weights(1.0))
+    [answer] = stand.hear(USER, push_of(content=weights(1.0)))
+    assert (answer.version.version, store.latest()[0].parent) == (2, first.version)
+
+
+def test_another_push_of_the_model_supersedes_the_first(stand: Stand) -> None:
+    """The user pressed Ctrl-C and pushed something better; nobody waits for the first answer."""
+    stand.hear(USER, PUSH)
+    better = push_of(content=weights(1.0))
+    assert stand.hear(USER, better) == []
+    assert not stand.fetching
+    stand.serve(spec(), weights(1.0), FILE)
+    assert stand.hear(USER, better)[0].version.weights == better.weights
+
+
+def test_a_model_in_training_is_refused(stand: Stand, store: Store) -> None:
+    """Its next round would have another parent."""
+    begin(store)
+    assert "is being trained by job" in refusal(stand, push_of(content=weights(1.0)))
+
+
+def test_a_huge_spec_is_refused_unfetched(stand: Stand) -> None:
+    """Nothing is allocated for it."""
+    reason = refusal(stand, push_of(stated=bytes(MAX_MESSAGE_BYTES + 1)))
+    assert reason == "a spec of 1048577 bytes, at most 1048576"
+
+
+@pytest.mark.parametrize(
+    ("stated", "reason"),
+    [
+        (b"{}", "the model spec: ModelSpec.model: Field required"),
+        (spec(model="faces"), "the model spec is of model 'faces', not 'digits'"),
+        (
+            spec().replace(b'"float32"', b'"float31"', 1),
+            "the model spec: tensor 'bias': dtype 'float31' is none of",
+        ),
+        (
+            spec(architectures={"tflite": {"blob": "a file"}}),
+            "the model spec: architectures.tflite.blob: BlobRef",
+        ),
+        (
+            spec(
+                architectures={
+                    "tflite": {"blob": plain(blob_ref_of(FILE)) | {"size": MAX_SPEC_FILE_BYTES + 1}}
+                }
+            ),
+            f"the model spec: a spec that names a file of {MAX_SPEC_FILE_BYTES + 1} bytes, ",
+        ),
+        (
+            spec(classes=("cat", "dog", "cat")),
+            "the model spec: classes name 'cat' 2 times; expected each name once",
+        ),
+        (spec(input={"shape": [-1]}), "the model spec: input.shape is [-1]; expected at most 8"),
+        (spec(input={"shape": 64}), "the model spec: input.shape is 64; expected at most 8"),
+        (
+            spec(input={"shape": [64], "dtype": ["float32"]}),
+            "the model spec: input.dtype is ['float32']; expected one of",
+        ),
+        (
+            spec(input={"x": {"data_types": 7}}),
+            "the model spec: input: data_types with one of",
+        ),
+        (
+            spec(architectures={"torch": {"scale": 1.5}}).replace(b"1.5", b"NaN"),
+            "the model spec: ModelSpec: architectures.torch.scale: NaN",
+        ),
+        (
+            spec().replace(b"{", b'{"model": "faces", ', 1),
+            "the model spec: ModelSpec: ",
+        ),
+    ],
+    ids=[
+        *("no spec", "other model", "impossible layout", "no blob_ref", "huge file"),
+        *("a class twice", "negative shape", "no shape", "no dtype", "no data types"),
+        *("not a number", "a key twice"),
+    ],
+)
+def test_a_spec_that_cannot_be_used_is_refused(stand: Stand, stated: bytes, reason: str) -> None:
+    """Before anything else is fetched, with the sentence that says what is wrong."""
+    stand.serve(stated, weights(0.0), FILE)
+    assert refusal(stand, push_of(stated)).startswith(reason)
+
+
+def test_weights_of_another_size_are_refused_unfetched(stand: Stand) -> None:
+    """The layout says how many bytes there must be."""
+    stand.serve(spec())
+    assert refusal(stand, push_of(content=bytes(5000))) == (
+        "the weights have 5000 bytes; the spec's layout makes 36, and a header"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (update(0.0), "a delta blob where a plain one belongs"),
+        (bytes(len(weights(0.0))), "not a weights blob"),
+        (weights(0.0) + b"x", "a blob of"),
+    ],
+    ids=["a delta", "nonsense", "longer"],
+)
+def test_weights_that_do_not_fit_the_spec_are_refused(
+    stand: Stand, store: Store, content: bytes, reason: str
+) -> None:
+    """Agents would find out one by one; and nothing of it is kept."""
+    stand.serve(spec(), content, FILE)
+    assert reason in refusal(stand, push_of(content=content))
+    assert not any(store.holds(blob_ref_of(each)) for each in (spec(), content, FILE))
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_refused(
+    stand: Stand, store: Store, odd: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One NaN makes every number that is trained from it a NaN; read in pieces, the last too."""
+    monkeypatch.setattr(pushed_contents, "BLOCK", 8)
+    arrays = {"bias": np.zeros(3, "f4"), "weight": np.zeros((2, 3), "f4")}
+    arrays["weight"][1, 2] = odd
+    content = bytes(encode(arrays, LAYOUT))
+    stand.serve(spec(), content, FILE)
+    assert refusal(stand, push_of(content=content)) == (
+        f"tensor 'weight': {odd} is not a finite number"
+    )
+    assert not any(store.holds(blob_ref_of(each)) for each in (spec(), content, FILE))
+
+
+DIGITS = demo_data.read("digits.tflite")
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (DIGITS[:20000], "architectures.tflite: not a whole .tflite file: "),
+        (b"<!DOCTYPE html>" * 99, "architectures.tflite: not a whole .tflite file: it begins with"),
+        (
+            DIGITS.replace(b"set_weights\0", b"sit_weights\0"),
+            "architectures.tflite: the .tflite file has no signature 'set_weights'; it has",
+        ),
+        (
+            DIGITS,
+            "architectures.tflite: the weights of the .tflite file are not those of the spec's",
+        ),
+    ],
+    ids=["half", "html", "not trainable", "of another model"],
+)
+def test_a_tflite_file_that_agents_cannot_use_is_refused(
+    stand: Stand, store: Store, file: bytes, reason: str
+) -> None:
+    """Whoever pushed it by whatever program: it would end agents and inference again and again."""
+    stated = spec(architectures={"tflite": {"blob": plain(blob_ref_of(file))}})
+    stand.serve(stated, weights(0.0), file)
+    assert refusal(stand, push_of(stated)).startswith(reason)
+    assert not any(store.holds(blob_ref_of(each)) for each in (stated, weights(0.0), file))
+
+
+def test_a_tflite_architecture_without_a_file_is_refused(stand: Stand) -> None:
+    """There is nothing that an agent could open."""
+    stated = spec(architectures={"tflite": {"name": "mlp"}})
+    stand.serve(stated, weights(0.0))
+    assert refusal(stand, push_of(stated)) == "architectures.tflite: it has no file in `blob`"
+
+
+def test_a_tflite_file_that_fits_its_spec_is_stored(stand: Stand) -> None:
+    """With the layout that it exchanges."""
+    stated = json.loads(demo_data.read("model.json"))
+    layout = Layout.of({t["name"]: np.zeros(t["shape"], "f4") for t in stated["layout"]})
+    specs = tuple(
+        TensorSpec(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)
+        for tensor in layout.tensors
+    )
+    content = bytes(encode({t.name: np.zeros(t.shape, "f4") for t in layout.tensors}, layout))
+    stated = spec(layout=specs, architectures={"tflite": {"blob": plain(blob_ref_of(DIGITS))}})
+    stand.serve(stated, content, DIGITS)
+    [answer] = stand.hear(USER, push_of(stated, content))
+    assert isinstance(answer, ModelPushed)
+
+
+def test_a_spec_of_other_bytes_is_refused(stand: Stand) -> None:
+    """A digest names its content."""
+    stand.hear(USER, PUSH)
+    [key] = stand.fetching
+    stand.arrive(key, json.dumps({}).encode().ljust(len(spec())))
+    stand.work()
+    assert "holds something else" in stand.said[-1][1].reason
+
+
+def test_a_file_of_other_bytes_is_refused(stand: Stand, store: Store) -> None:
+    """So is one that the spec names."""
+    stand.serve(spec(), weights(0.0))
+    stand.hear(USER, PUSH)
+    [key] = stand.fetching
+    stand.arrive(key, b"?" * len(FILE))
+    stand.work()
+    assert "holds something else" in stand.said[-1][1].reason
+    assert store.latest() == ()
+
+
+def test_a_blob_that_does_not_come_is_told(stand: Stand) -> None:
+    """A user sees a sentence, not a progress bar that stands still."""
+    stand.serve(spec())
+    stand.hear(USER, PUSH)
+    assert len(stand.fetching) == 2
+    stand.lose(next(iter(stand.fetching)), "user.cli does not hold it")
+    assert not stand.fetching
+    stand.work()
+    assert stand.said[-1][1].reason == "user.cli does not hold it"
+
+
+def test_a_store_that_fails_is_told(stand: Stand) -> None:
+    """A user can do something about a full disk."""
+    stand.tell(Received(USER, PUSH))
+    stand.tell(RunFailed(stand.runs.popleft().key, StoreError("no space left")))
+    assert stand.said[-1][1].reason == "no space left"
+
+
+def test_a_model_that_was_trained_is_reset_only_if_the_user_says_so(
+    stand: Stand, store: Store
+) -> None:
+    """Before anything is fetched; the message's flag is what says so."""
+    job = begin(store)
+    store.store_plan(0, plan := plan_of(job))
+    store.commit(record_of(plan, AGENTS[:1]), put(store, weights(1.0)))
+    store.end_job(0, JOB, "finished", "")
+    message = push_of(content=weights(5.0))
+    assert "has been trained: version 2" in refusal(stand, message)
+    stand.hear(USER, replace(message, reset=True))
+    stand.serve(weights(5.0))
+    stand.work()
+    assert isinstance(stand.said[-1][1], ModelPushed)
+    assert stand.said[-1][1].version.version == 3
+
+
+def test_a_job_that_begins_meanwhile_keeps_its_base(stand: Stand, store: Store) -> None:
+    """The push was offered before, and is weighed again when it is inserted."""
+    push(store, 0.0)
+    message = push_of(content=weights(1.0))
+    stand.hear(USER, message)
+    begin(store)
+    stand.serve(weights(1.0))
+    stand.work()
+    assert "is being trained" in stand.said[-1][1].reason
+    assert not store.holds(message.weights)

@@ -1,0 +1,648 @@
+"""What every store promises; see fedbus_repository.stores.base."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fedbus.errors import StoreError, TransferError
+from fedbus.simulation.oracle import check_trail
+from fedbus.wire.values import blob_ref_of
+from fedbus_repository.stores.base import (
+    Ended,
+    Job,
+    Lease,
+    Origin,
+    Refused,
+    Round,
+    Shown,
+    Stale,
+    Store,
+    Version,
+)
+from tests.repository.conftest import Clock, Open
+from tests.repository.stand import (
+    AGENTS,
+    AT,
+    CONTROLLER,
+    FILE,
+    JOB,
+    MODEL,
+    begin,
+    commit_next,
+    contributor,
+    load,
+    plan_next,
+    plan_of,
+    push,
+    put,
+    record_of,
+    spec,
+    weights,
+)
+
+OTHER = "controller.2"
+
+
+# ── the lease ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_free_lease_goes_to_who_asks_first(store: Store) -> None:
+    """A new cluster need not wait for anyone."""
+    granted = Lease(holder=CONTROLLER, incarnation=7, epoch=1)
+    assert store.take_lease(CONTROLLER, 7) == granted
+    assert store.take_lease(CONTROLLER, 7) == granted
+    assert store.take_lease(OTHER, 8) == granted
+
+
+def test_a_restarted_holder_has_it_at_once_with_the_next_epoch(store: Store) -> None:
+    """What its earlier life may still be saying is refused from then on."""
+    store.take_lease(CONTROLLER, 7)
+    assert store.take_lease(CONTROLLER, 9).epoch == 2
+
+
+def test_another_has_it_only_once_its_epoch_has_expired(store: Store) -> None:
+    """Of two that saw the same lease expire, one gets it."""
+    store.take_lease(CONTROLLER, 7)
+    assert store.take_lease(OTHER, 8, expired=1) == Lease(holder=OTHER, incarnation=8, epoch=2)
+    assert store.take_lease(CONTROLLER, 7, expired=1).holder == OTHER
+
+
+def test_the_epoch_outlives_the_process(reopen: Open) -> None:
+    """It fences for ever, so it may never fall."""
+    reopen().take_lease(CONTROLLER, 7)
+    assert reopen().take_lease(CONTROLLER, 9).epoch == 2
+
+
+def test_a_lower_epoch_is_refused_everywhere(store: Store) -> None:
+    """A controller that lost its lease changes nothing, and learns why."""
+    job = begin(store)
+    store.take_lease(CONTROLLER, 1)
+    store.take_lease(CONTROLLER, 2)
+    stale = Stale(2)
+    assert store.store_job(1, JOB, MODEL, b"{}") == stale
+    assert store.store_plan(1, plan_of(job)) == stale
+    assert store.store_score(1, JOB, 1, {}) == stale
+    assert store.end_job(1, JOB, "failed", "") == stale
+    assert store.list_jobs(1) == stale
+    assert store.load_job(1, JOB) == stale
+    assert load(store) == job
+
+
+# ── jobs ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_same_job_is_accepted_again_with_the_same_secret(store: Store) -> None:
+    """Whoever asks twice has not heard the first answer."""
+    first = begin(store)
+    assert len(first.secret) == 32
+    assert store.store_job(0, JOB, MODEL, b"{}") == first
+
+
+def test_each_job_has_a_secret_of_its_own(store: Store) -> None:
+    """One job's chance says nothing about another's."""
+    assert begin(store).secret != begin(store, "faces-1", "faces").secret
+
+
+def test_other_bytes_under_a_jobs_name_are_refused(store: Store) -> None:
+    """Nobody replaces a job by submitting another of its name."""
+    job = begin(store)
+    answer = store.store_job(0, JOB, MODEL, b'{"num_rounds": 2}')
+    assert answer == Refused(
+        f"the id 'digits-1' belongs to a job of {AT} that runs, with another job file: num_rounds "
+        "is 2 here and left out there; choose another id",
+        key="training_id",
+    )
+    assert load(store) == job
+
+
+def test_an_equal_file_is_the_same_job_however_it_is_written(store: Store) -> None:
+    """A shell drops a newline, a program sorts keys."""
+    push(store)
+    file = b'{"training_id": "j", "model_name": "digits", "num_rounds": 2}\n'
+    same = b'{"num_rounds":"2","model_name":"digits", "round": {"agents": 2}}'
+    job = store.store_job(0, "j", MODEL, file)
+    assert store.store_job(0, "j", MODEL, same) == job
+    other = store.store_job(0, "j", MODEL, file.replace(b"2", b"9"))
+    assert isinstance(other, Refused)
+    assert other.reason == (
+        f"the id 'j' belongs to a job of {AT} that runs, with another job file: num_rounds is 9 "
+        "here and 2 there; choose another id"
+    )
+    store.end_job(0, "j", "failed", "")
+    again = store.store_job(0, "j", MODEL, b'{"training_id": "j"}')
+    assert isinstance(again, Refused)
+    assert "that has failed, with another job file: model_name is left out here" in again.reason
+    assert again.reason.endswith("or `fedbus job submit --again`, which takes the next one")
+
+
+ORIGIN = Origin(digest="0" * 64, redelivered=False, seconds=120.0)
+AGAIN = replace(ORIGIN, redelivered=True)
+
+
+def submit(store: Store, job: str, origin: Origin = ORIGIN, epoch: int = 0) -> str:
+    """Submit the file without an id under a proposed one; return the id that it has."""
+    seen = store.load_job(epoch, job, origin)
+    stored = store.store_job(epoch, job, MODEL, b"{}", origin)
+    assert isinstance(stored, Job)
+    assert isinstance(seen, Refused) or seen == stored
+    return stored.job
+
+
+def finish(store: Store, job: str, epoch: int = 0) -> None:
+    """End a job, so that its model is free for another one."""
+    assert isinstance(store.end_job(epoch, job, "finished", ""), Ended)
+
+
+def test_what_comes_again_from_the_same_sender_soon_is_the_same_job(
+    reopen: Open, clock: Clock
+) -> None:
+    """A standby, or the next life of a controller, proposes another id."""
+    store = reopen()
+    push(store)
+    assert submit(store, "a") == "a"
+    finish(store, "a")
+    clock.wait(120.0)
+    store = reopen()
+    assert submit(store, "b") == "a"
+    assert submit(store, "c", replace(ORIGIN, digest="1" * 64)) == "c"
+    finish(store, "c")
+    clock.wait(1.0)
+    assert submit(store, "d") == "d"  # meant twice
+    assert submit(store, "e") == "d"  # the newest counts
+
+
+def test_what_is_delivered_again_is_the_same_job_whenever_it_comes(
+    store: Store, clock: Clock
+) -> None:
+    """Its controller died between the insert and the acknowledgement, and was away for days."""
+    push(store)
+    submit(store, "a", epoch=1)
+    clock.wait(86400.0)
+    assert submit(store, "b", AGAIN, epoch=2) == "a"
+    store.end_job(0, "a", "finished", "")
+    assert submit(store, "b", AGAIN, epoch=3) == "a"
+    assert submit(store, "c", epoch=3) == "c"
+
+
+@pytest.mark.parametrize("shown", ["plan", "end"])
+@pytest.mark.parametrize("redelivered", [False, True], ids=["first time", "redelivered"])
+def test_what_was_acknowledged_is_not_taken_for_a_job_of_long_ago(
+    store: Store, clock: Clock, shown: str, *, redelivered: bool
+) -> None:
+    """A file that is published every night is a job every night, whatever dies meanwhile."""
+    push(store)
+    if redelivered:
+        submit(store, "a", epoch=1)
+        clock.wait(500.0)
+        submit(store, "b", AGAIN, epoch=2)
+    else:
+        submit(store, "a", epoch=2)
+    if shown == "plan":
+        store.store_plan(2, plan_of(load(store, "a")))
+    finish(store, "a", epoch=3 if shown == "plan" else 2)
+    clock.wait(86400.0)
+    assert submit(store, "c", AGAIN, epoch=3) == "c"
+
+
+def test_a_standby_takes_what_runs_for_its_own_copy_after_a_long_outage(
+    store: Store, clock: Clock
+) -> None:
+    """The repository died with the leader's answer unsent, and the standby's copy is its first."""
+    push(store)
+    submit(store, "a", epoch=1)
+    clock.wait(3600.0)
+    assert submit(store, "b", epoch=2) == "a"
+    store.store_plan(1, plan_of(load(store, "a")))
+    refused = store.store_job(2, "b", MODEL, b"{}", ORIGIN)
+    assert isinstance(refused, Refused)
+    assert "being trained by job 'a'" in refused.reason
+
+
+def test_a_clock_that_was_put_back_makes_no_second_job_and_hides_none(
+    store: Store, clock: Clock
+) -> None:
+    """A board without a battery starts in the past until it has asked for the time."""
+    push(store)
+    submit(store, "a")
+    finish(store, "a")
+    clock.wait(-60.0)
+    assert submit(store, "b") == "a"
+    clock.wait(-3600.0)
+    assert submit(store, "b") == "b"
+
+
+def test_a_stale_controller_learns_nothing_of_an_origin(store: Store) -> None:
+    """Its epoch is compared first, as everywhere."""
+    push(store)
+    submit(store, "a")
+    store.take_lease(CONTROLLER, 1)
+    store.take_lease(CONTROLLER, 2)
+    assert store.store_job(1, "b", MODEL, b"{}", AGAIN) == Stale(2)
+    assert store.load_job(1, "b", AGAIN) == Stale(2)
+
+
+def test_a_forgotten_job_is_listed_no_more_and_keeps_its_id(store: Store) -> None:
+    """Its rounds are in the trail, and name it: another job must never be taken for it."""
+    begin(store)
+    commit_next(store, 1.0)
+    refused = store.forget_job(0, JOB)
+    assert isinstance(refused, Refused)
+    assert "runs; cancel it" in refused.reason
+    store.end_job(0, JOB, "finished", "done")
+    assert store.list_jobs(0) == (JOB,)
+    forgotten = store.forget_job(0, JOB)
+    assert isinstance(forgotten, Job)
+    assert store.forget_job(0, JOB) == load(store) == replace(forgotten, forgotten=True)
+    assert store.list_jobs(0) == ()
+    assert [each.version.job for each in store.trail()] == [None, JOB]
+    assert isinstance(store.store_job(0, JOB, MODEL, b"[]"), Refused)
+    assert isinstance(store.forget_job(0, "other"), Refused)
+
+
+def test_a_job_without_a_model_hears_which_there_are(store: Store) -> None:
+    """The sentence says how to mend it."""
+    none = store.store_job(0, JOB, MODEL, b"{}")
+    assert none == Refused(
+        "no model named 'digits'; known: none yet; push one with `fedbus models push`",
+        key="model_name",
+    )
+    push(store)
+    assert "known: digits;" in str(store.store_job(0, "faces-1", "faces", b"{}"))
+
+
+def test_a_model_has_one_running_job(store: Store) -> None:
+    """Two jobs would take turns at being each other's wrong base."""
+    begin(store)
+    answer = store.store_job(0, "digits-2", MODEL, b"{}")
+    assert isinstance(answer, Refused)
+    assert "being trained by job 'digits-1'" in answer.reason
+    store.end_job(0, JOB, "finished", "")
+    assert isinstance(store.store_job(0, "digits-2", MODEL, b"{}"), Job)
+
+
+def test_jobs_are_listed_the_running_ones_first(store: Store) -> None:
+    """A restarted controller goes on with these, and announces the others as they ended."""
+    begin(store)
+    begin(store, "faces-1", "faces")
+    assert store.list_jobs(0) == (JOB, "faces-1")
+    store.end_job(0, JOB, "failed", "")
+    assert store.list_jobs(0) == ("faces-1", JOB)
+
+
+def test_the_first_end_of_a_job_holds(store: Store) -> None:
+    """A cancel that comes after the last round does not undo it."""
+    begin(store)
+    ended = Ended(job=JOB, phase="finished", reason="all rounds are done")
+    assert store.end_job(0, JOB, "finished", "all rounds are done") == ended
+    assert store.end_job(0, JOB, "cancelled", "by a user") == ended
+    assert load(store).ended == ended
+
+
+def test_an_unknown_job_is_refused(store: Store) -> None:
+    """A controller whose repository was emptied can fail its jobs with a reason."""
+    plan = replace(plan_of(begin(store)), job="faces-1")
+    refused = Refused("no job named 'faces-1' in this repository")
+    assert store.load_job(0, "faces-1") == refused
+    assert store.store_plan(0, plan) == refused
+    assert store.store_score(0, "faces-1", 1, {}) == refused
+    assert store.end_job(0, "faces-1", "failed", "") == refused
+    assert store.weigh(record_of(plan), blob_ref_of(weights(1))) == refused
+    assert store.look_up("faces-1", AGENTS[0], 1) == "unknown"
+
+
+def test_a_job_is_loaded_with_all_it_needs_to_go_on(reopen: Open) -> None:
+    """Everything a killed controller knew is here, and survives this process too."""
+    begin(reopen())
+    store = reopen()
+    done = commit_next(store, 1.0)
+    plan = plan_next(store)
+    store.store_score(0, JOB, 1, {"accuracy": 0.5})
+    job = load(reopen())
+    assert (job.rounds, job.plan, job.base.version) == (1, plan, 1)
+    assert job.latest == replace(done.version, metrics={"loss": 1.0, "accuracy": 0.5}, scored=True)
+
+
+# ── plans ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_plan_is_stored_once_and_again(store: Store) -> None:
+    """Journaling is repeated until it is confirmed."""
+    plan = plan_of(begin(store))
+    assert store.store_plan(0, plan) == plan
+    assert store.store_plan(0, plan) == plan
+    assert load(store).plan == plan
+
+
+def test_a_task_never_names_two_plans(store: Store) -> None:
+    """(job, agent, task) names at most one update for ever."""
+    job = begin(store)
+    plan = plan_of(job, task=2)
+    store.store_plan(0, plan)
+    assert store.store_plan(0, replace(plan, quorum=2)) is None
+    assert store.store_plan(0, plan_of(job, task=1)) is None
+    assert load(store).plan == plan
+
+
+def test_an_ended_job_takes_no_plan(store: Store) -> None:
+    """The controller hears how it ended instead."""
+    plan = plan_of(begin(store))
+    ended = store.end_job(0, JOB, "cancelled", "by a user")
+    assert store.store_plan(0, plan) == ended
+
+
+# ── rounds and versions ───────────────────────────────────────────────────────────────────────────
+
+
+def test_a_round_makes_the_next_version(store: Store) -> None:
+    """A round is true once it is inserted, with the version it made."""
+    begin(store)
+    done = commit_next(store, 1.0)
+    assert done.version == store.latest()[0]
+    assert (done.version.version, done.version.parent) == (2, 1)
+    assert (done.version.job, done.version.round, done.version.contributors) == (JOB, 1, 3)
+    assert load(store).rounds == 1
+    assert check_trail(store).rounds == 1
+
+
+def test_the_second_commit_of_a_round_gets_the_firsts_answer(store: Store) -> None:
+    """Two collectors can waste work, never disagree."""
+    begin(store)
+    plan = plan_next(store)
+    first = store.commit(record_of(plan), put(store, weights(1)))
+    second = record_of(plan, AGENTS[:1])
+    assert store.weigh(second, blob_ref_of(weights(2))) == first
+    assert store.commit(second, blob_ref_of(weights(2))) == first
+    assert [each.version.version for each in store.trail()] == [1, 2]
+
+
+def test_a_commit_needs_its_weights(store: Store) -> None:
+    """A version whose weights are not here cannot become the truth."""
+    begin(store)
+    record = record_of(plan_next(store))
+    with pytest.raises(StoreError, match="is not here any more"):
+        store.commit(record, blob_ref_of(weights(1)))
+    assert load(store).rounds == 0
+
+
+def test_of_many_who_commit_a_round_at_once_one_does(store: Store) -> None:
+    """Methods are called by worker threads, several at a time."""
+    begin(store)
+    plan = plan_next(store)
+
+    def commit(number: int) -> object:
+        blob = put(store, weights(number % 3))
+        return store.commit(record_of(plan, AGENTS[: 1 + number % 3]), blob)
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(commit, range(24)))
+    assert all(answer == answers[0] for answer in answers)
+    assert check_trail(store).rounds == 1
+
+
+def test_an_update_never_counts_twice_in_a_job(store: Store) -> None:
+    """Not in one round, not in two."""
+    begin(store)
+    commit_next(store, 1.0)
+    plan = plan_next(store)
+    blob = put(store, weights(2))
+    repeated = (contributor(AGENTS[0], plan.task), contributor(AGENTS[0], plan.task))
+    again = (contributor(AGENTS[0], plan.task - 1),)
+    for contributors in (repeated, again):
+        answer = store.commit(record_of(plan, contributors=contributors), blob)
+        assert isinstance(answer, Refused)
+    assert load(store).rounds == 1
+
+
+def test_an_ended_job_takes_no_commit(store: Store) -> None:
+    """What is cancelled stays so, whoever still works on it."""
+    begin(store)
+    record = record_of(plan_next(store))
+    store.end_job(0, JOB, "cancelled", "")
+    assert store.commit(record, put(store, weights(1))) == Refused(
+        "job 'digits-1' has ended: cancelled"
+    )
+
+
+def test_a_score_is_merged_into_the_versions_metrics(store: Store) -> None:
+    """Scored twice is scored once; the record itself never changes."""
+    begin(store)
+    done = commit_next(store, 1.0)
+    for _ in range(2):
+        version = store.store_score(0, JOB, 1, {"accuracy": 0.9})
+    assert isinstance(version, Version)
+    assert version.metrics == {"loss": 1.0, "accuracy": 0.9}
+    assert version.scored
+    assert store.weigh(record_of(plan_next(store), round=1), done.version.weights) == Round(
+        version=version, record=done.record
+    )
+
+
+def test_a_round_that_is_not_committed_has_no_score(store: Store) -> None:
+    """There is nothing to score yet."""
+    begin(store)
+    assert store.store_score(0, JOB, 1, {"accuracy": 0.9}) is None
+
+
+def test_looking_up_an_update_says_what_became_of_it(store: Store) -> None:
+    """An agent learns when it may forget."""
+    job = begin(store)
+    assert store.look_up(JOB, AGENTS[0], 1) == "unknown"
+    store.store_plan(0, plan := plan_of(job))
+    assert store.look_up(JOB, AGENTS[0], 1) == "unknown"
+    store.commit(record_of(plan, AGENTS[:1]), put(store, weights(1)))
+    assert store.look_up(JOB, AGENTS[0], 1) == "stored"
+    assert store.look_up(JOB, AGENTS[1], 1) == "drop"
+    assert store.look_up(JOB, AGENTS[1], 2) == "unknown"
+    store.end_job(0, JOB, "finished", "")
+    assert store.look_up(JOB, AGENTS[0], 1) == "stored"
+    assert store.look_up(JOB, AGENTS[1], 2) == "drop"
+
+
+# ── models ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_pushed_versions_follow_each_other(store: Store) -> None:
+    """The same as the latest is the latest; an older one again is a new version."""
+    first = push(store, 0)
+    assert push(store, 0) == first
+    second = push(store, 1)
+    assert (first.version, first.parent, second.version, second.parent) == (1, None, 2, 1)
+    assert push(store, 0).version == 3
+    assert check_trail(store).versions == 3
+
+
+def test_a_model_in_training_takes_no_push(store: Store) -> None:
+    """The next commit would start from a version that is not the latest any more."""
+    begin(store)
+    blob, stated = put(store, weights(5)), put(store, spec())
+    assert isinstance(store.offered(MODEL, stated, blob), Refused)
+    assert isinstance(store.push(MODEL, stated, blob, ()), Refused)
+    store.end_job(0, JOB, "finished", "")
+    assert store.offered(MODEL, stated, blob) is None
+
+
+def test_a_trained_model_is_not_pushed_over_without_reset(store: Store) -> None:
+    """A factory draws other first weights each time: they would be served at once."""
+    job = begin(store)
+    store.store_plan(0, plan := plan_of(job))
+    store.commit(record_of(plan, AGENTS[:1]), put(store, weights(1)))
+    store.end_job(0, JOB, "finished", "")
+    blob, stated = put(store, weights(5)), put(store, spec())
+    files = (put(store, FILE),)
+    for answer in (store.offered(MODEL, stated, blob), store.push(MODEL, stated, blob, files)):
+        assert isinstance(answer, Refused)
+        assert answer.reason.startswith(
+            f"model {MODEL!r} has been trained: version 2 is of round 1 of job {JOB!r} "
+            "(loss 1); what is pushed would be served and trained in its place"
+        )
+    assert isinstance(store.push(MODEL, stated, put(store, weights(1)), files), Version)
+    assert store.offered(MODEL, stated, blob, reset=True) is None
+    reset = store.push(MODEL, stated, blob, files, reset=True)
+    assert isinstance(reset, Version)
+    assert (reset.version, reset.parent, reset.job) == (3, 2, None)
+    assert push(store, 7).version == 4  # over what was pushed, not trained
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_a_push_needs_all_its_blobs(store: Store, missing: int) -> None:
+    """A spec without its file would be found out on the agents."""
+    contents = [spec(), weights(0), FILE]
+    for at, content in enumerate(contents):
+        if at != missing:
+            put(store, content)
+    blob_refs = [blob_ref_of(content) for content in contents]
+    with pytest.raises(StoreError):
+        store.push(MODEL, blob_refs[0], blob_refs[1], blob_refs[2:])
+    assert store.latest() == ()
+
+
+def test_the_latest_of_every_model_is_listed(store: Store) -> None:
+    """By name, so that a list reads the same each time."""
+    faces, _, digits = push(store, 0, "faces"), push(store, 0), push(store, 1)
+    assert store.latest() == (digits, faces)
+
+
+def test_a_version_is_shown_with_the_end_of_the_trail(store: Store) -> None:
+    """Newest first, and no more of it than was asked for."""
+    versions = [push(store, value) for value in range(4)]
+    newest, first = store.show(MODEL, None, 2), store.show(MODEL, 1, 1)
+    assert isinstance(newest, Shown)
+    assert isinstance(first, Shown)
+    assert (newest.version, newest.trail) == (versions[3], (versions[3], versions[2]))
+    assert (first.version, first.trail) == (versions[0], (versions[3],))
+    older = store.show(MODEL, None, 9, 3)
+    assert isinstance(older, Shown)
+    assert older.trail == (versions[1], versions[0])
+    assert older.versions == 4
+    assert store.show(MODEL, 9, 1) == Refused("model 'digits' has versions 1 to 4, no 9")
+    assert isinstance(store.show("faces", None, 1), Refused)
+
+
+def test_it_is_said_which_weights_are_kept_and_why(store: Store) -> None:
+    """Whoever wants a version's weights need not try all of them."""
+    begin(store)
+    for value, accuracy in enumerate((0.5, 0.9, 0.7, 0.6, 0.8)):
+        done = commit_next(store, float(value + 1))
+        store.store_score(2**52, JOB, done.version.round, {"accuracy": accuracy})
+    shown = store.show(MODEL, 2, 1)
+    assert isinstance(shown, Shown)
+    kept = ((6, "newest"), (5, "newest"), (4, "newest"), (3, "best"), (1, "pushed"))
+    assert (shown.kept, shown.best) == (kept, 3)
+    assert not shown.version.kept
+
+
+def test_everything_is_stamped_with_the_time_it_was_stored(store: Store) -> None:
+    """A person asks when a job began and ended, and how old a version is."""
+    job = begin(store)
+    version = commit_next(store, 1.0).version
+    ended = store.end_job(0, JOB, "finished", "done")
+    assert isinstance(ended, Ended)
+    times = (job.submitted, job.base.at, version.at, ended.at, load(store).submitted)
+    assert set(times) == {AT}
+    assert [each.version.at for each in store.trail()] == [AT, AT]
+
+
+# ── blobs ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_kept_blob_can_be_read(reopen: Open) -> None:
+    """In any slice, and after a restart."""
+    push(reopen())
+    source = reopen().open_blob(blob_ref_of(FILE).digest)
+    assert source is not None
+    assert (source.size, source.read(4, 9)) == (len(FILE), FILE[4:13])
+
+
+def test_a_blob_that_is_not_here_is_none(store: Store) -> None:
+    """Whoever wants it is told so."""
+    assert store.open_blob("0" * 64) is None
+    assert not store.holds(blob_ref_of(b"never seen"))
+
+
+def test_a_blob_is_kept_only_if_it_is_what_it_should_be(store: Store) -> None:
+    """Whatever came over the bus, a digest names its content here."""
+    for content in (b"other", b"sho", b"too long for it"):
+        upload = store.upload(blob_ref_of(b"right"))
+        upload.write(0, content)
+        with pytest.raises(TransferError, match="holds something else"):
+            upload.keep()
+    assert not store.holds(blob_ref_of(b"right"))
+
+
+def test_an_upload_can_be_discarded_at_any_time(store: Store) -> None:
+    """Late chunks of what nobody waits for change nothing."""
+    upload = store.upload(blob_ref_of(FILE))
+    upload.write(0, FILE)
+    assert upload.read(4, 9) == FILE[4:13]
+    upload.discard()
+    upload.discard()
+    upload.write(0, FILE)
+    assert not store.holds(blob_ref_of(FILE))
+
+
+def test_the_last_versions_keep_their_weights(reopen: Open) -> None:
+    """And the best one, and what a person pushed; records, specs and files stay for ever."""
+    begin(reopen())
+    store = reopen()
+    for at, accuracy in enumerate([0.1, 0.9, 0.2, 0.3, 0.4, 0.5], start=1):
+        commit_next(store, float(at))
+        store.store_score(0, JOB, at, {"accuracy": accuracy})
+    kept = {each.version.version: each.version.kept for each in store.trail()}
+    assert kept == {1: True, 2: False, 3: True, 4: False, 5: True, 6: True, 7: True}
+    assert not store.holds(blob_ref_of(weights(1.0)))
+    assert check_trail(store).versions == 7
+    assert check_trail(reopen()).versions == 7
+
+
+def test_weights_that_two_versions_share_stay_for_the_other(store: Store) -> None:
+    """A blob goes when nothing names it any more."""
+    begin(store)
+    for value in (1.0, 2.0, 1.0, 4.0, 5.0, 6.0):
+        commit_next(store, value)
+        check_trail(store)
+    assert not store.holds(blob_ref_of(weights(1.0)))
+
+
+def test_what_nothing_names_is_released(store: Store) -> None:
+    """A refused commit leaves nothing behind; what is named stays."""
+    push(store)
+    extra = put(store, weights(9))
+    store.release((extra, blob_ref_of(FILE), blob_ref_of(weights(0))))
+    assert not store.holds(extra)
+    assert store.holds(blob_ref_of(FILE))
+    assert store.holds(blob_ref_of(weights(0)))
+
+
+def test_what_was_never_committed_is_swept_at_the_next_start(reopen: Open, tmp_path: Path) -> None:
+    """A killed repository leaves unfinished uploads, and at most a blob that nothing names."""
+    push(reopen())
+    store = reopen()
+    extra = put(store, weights(9))
+    unfinished = store.upload(blob_ref_of(weights(8)))
+    unfinished.write(0, b"half")
+    store = reopen()
+    assert not store.holds(extra)
+    assert list((tmp_path / "data" / "uploads").iterdir()) == []
+    assert check_trail(store).versions == 1

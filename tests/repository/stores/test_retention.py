@@ -1,0 +1,84 @@
+"""Which versions keep their weights."""
+
+import pytest
+
+from fedbus.wire.values import blob_ref_of
+from fedbus_repository.stores.base import Version
+from fedbus_repository.stores.retention import best, outdated
+from tests.repository.stand import MODEL, spec, weights
+
+
+def version(number: int, *, scored: bool = True, pinned: bool = False, **metrics: float) -> Version:
+    """A version with metrics."""
+    return Version(
+        model=MODEL,
+        version=number,
+        parent=number - 1,
+        weights=blob_ref_of(weights(number)),
+        spec=blob_ref_of(spec()),
+        metrics=metrics,
+        scored=scored,
+        pinned=pinned,
+    )
+
+
+def numbers(versions: list[Version]) -> list[int]:
+    """Name versions."""
+    return [each.version for each in versions]
+
+
+def test_older_versions_go() -> None:
+    """The last few stay; in whatever order they are given."""
+    assert numbers(outdated([version(n) for n in (3, 1, 5, 2, 4)], keep=2)) == [3, 2, 1]
+    assert outdated([version(1), version(2)], keep=2) == []
+
+
+def test_the_latest_always_stays() -> None:
+    """Whatever someone configured."""
+    assert numbers(outdated([version(1), version(2)], keep=0)) == [1]
+
+
+def test_what_is_pinned_stays() -> None:
+    """A person may come back to it."""
+    assert numbers(outdated([version(1, pinned=True), version(2), version(3)], keep=1)) == [2]
+
+
+def test_the_best_stays() -> None:
+    """It may be the one to deploy."""
+    versions = [version(1, accuracy=0.5), version(2, accuracy=0.9), version(3, accuracy=0.6)]
+    assert numbers(outdated(versions, keep=1)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        ([version(1, loss=0.1, accuracy=0.5), version(2, loss=0.2, accuracy=0.9)], 2),
+        ([version(1, loss=0.1), version(2, loss=0.2)], 1),
+        ([version(1, loss=0.1), version(2, accuracy=0.1)], 2),
+        ([version(1, scored=False, accuracy=0.99), version(2, accuracy=0.5)], 2),
+        (
+            [
+                version(1, scored=False, train_accuracy=0.9),
+                version(2, scored=False, train_accuracy=0.5),
+            ],
+            1,
+        ),
+        ([version(1), version(2)], None),
+        ([], None),
+    ],
+    ids=[
+        "accuracy",
+        "loss",
+        "accuracy before loss",
+        "held-out",
+        "own metrics",
+        "unmeasured",
+        "none",
+    ],
+)
+def test_the_best_is_the_most_accurate_or_of_lowest_loss(
+    versions: list[Version], expected: int | None
+) -> None:
+    """Held-out scores are believed before what agents say of themselves."""
+    found = best(versions)
+    assert (found.version if found else None) == expected

@@ -1,0 +1,132 @@
+"""What may become true, and the sentence for what may not."""
+
+from dataclasses import replace
+
+import pytest
+
+from fedbus.wire.values import Plan, RoundRecord, blob_ref_of
+from fedbus_repository.stores import rules
+from fedbus_repository.stores.base import Ended, Version
+from fedbus_repository.stores.rules import Standing, verdict, why_no_commit
+from tests.repository.stand import AGENTS, JOB, MODEL, contributor, record_of, ref_of, spec, weights
+
+LATEST = Version(
+    model=MODEL, version=4, parent=3, weights=blob_ref_of(weights(0)), spec=blob_ref_of(spec())
+)
+PLAN = Plan(
+    job=JOB,
+    round=3,
+    task=5,
+    base=ref_of(LATEST),
+    collector="collector.1",
+    cohort=AGENTS,
+    quorum=1,
+    deadline_seconds=60.0,
+)
+STANDING = Standing(model=MODEL, ended=None, plan=PLAN, latest=LATEST, counted=())
+RECORD = record_of(PLAN)
+WEIGHTS = blob_ref_of(weights(1))
+
+
+def test_a_round_as_it_was_planned_may_be_committed() -> None:
+    """Nothing stands against it."""
+    assert why_no_commit(RECORD, WEIGHTS, STANDING) is None
+
+
+@pytest.mark.parametrize(
+    ("standing", "reason"),
+    [
+        (
+            replace(STANDING, ended=Ended(job=JOB, phase="cancelled", reason="")),
+            "job 'digits-1' has ended: cancelled",
+        ),
+        (replace(STANDING, model="faces"), "job 'digits-1' trains model 'faces', not 'digits'"),
+        (replace(STANDING, plan=None), "no round of job 'digits-1' is planned"),
+        (
+            replace(STANDING, plan=replace(PLAN, task=6)),
+            "round 3 as task 5 is not the plan any more: that is round 3 as task 6",
+        ),
+        (
+            replace(STANDING, latest=replace(LATEST, version=5)),
+            "it starts from version 4 of model 'digits', whose latest is 5",
+        ),
+        (
+            replace(STANDING, latest=replace(LATEST, spec=blob_ref_of(b"another"))),
+            "its spec is not that of version 4",
+        ),
+        (
+            replace(STANDING, plan=replace(PLAN, cohort=AGENTS[1:])),
+            "agent.a is not on the cohort of task 5",
+        ),
+        (
+            replace(STANDING, counted={(AGENTS[1], 5)}),
+            "agent.b's update for task 5 already counts in job 'digits-1'",
+        ),
+    ],
+    ids=["ended", "model", "unplanned", "planned again", "parent", "spec", "cohort", "counted"],
+)
+def test_a_round_that_does_not_fit_its_job_is_refused(standing: Standing, reason: str) -> None:
+    """Each with a sentence for the round's record."""
+    assert why_no_commit(RECORD, WEIGHTS, standing) == reason
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (
+            replace(RECORD, contributors=(contributor(AGENTS[0], 4),)),
+            "agent.a's update is for task 4, not for task 5",
+        ),
+        (
+            replace(RECORD, contributors=(contributor(AGENTS[0], 5),) * 2),
+            "agent.a is counted twice",
+        ),
+    ],
+    ids=["other task", "twice"],
+)
+def test_a_round_that_counts_wrongly_is_refused(record: RoundRecord, reason: str) -> None:
+    """An update counts once, for the task it answers."""
+    assert why_no_commit(record, WEIGHTS, STANDING) == reason
+
+
+def test_weights_of_another_size_are_refused_before_they_are_fetched() -> None:
+    """One layout makes one size, give or take a header."""
+    reason = why_no_commit(RECORD, replace(WEIGHTS, size=2**40), STANDING)
+    assert reason == (f"its weights have 1099511627776 bytes; version 4 has {LATEST.weights.size}")
+
+
+def test_a_counted_update_is_stored_whatever_came_after() -> None:
+    """The end of a job takes nothing back."""
+    assert verdict(1, counted=True, ended=True, plan=None, rounds=0) == "stored"
+
+
+@pytest.mark.parametrize(
+    ("task", "plan", "rounds", "expected"),
+    [
+        (1, None, 0, "unknown"),
+        (4, PLAN, 2, "drop"),
+        (5, PLAN, 2, "unknown"),
+        (5, PLAN, 3, "drop"),
+        (6, PLAN, 3, "unknown"),
+    ],
+    ids=["nothing planned", "planned again", "under way", "committed without it", "not heard of"],
+)
+def test_an_update_that_does_not_count_yet(
+    task: int, plan: Plan | None, rounds: int, expected: str
+) -> None:
+    """It is dropped only once it never will."""
+    assert verdict(task, counted=False, ended=False, plan=plan, rounds=rounds) == expected
+
+
+def test_an_ended_job_wants_no_update() -> None:
+    """Whatever its number."""
+    assert verdict(6, counted=False, ended=True, plan=PLAN, rounds=2) == "drop"
+
+
+def test_a_score_goes_over_a_rounds_own_metrics() -> None:
+    """The held-out score is what people ask for; and a message holds 64."""
+    own = {f"m{i}": 0.0 for i in range(64)} | {"accuracy": 0.1}
+    score = rules.merged(own, {"accuracy": 0.9, "loss": 0.2})
+    assert (score["accuracy"], score["loss"], len(score)) == (0.9, 0.2, 64)
+    told_apart = {"accuracy": 0.9, "train_loss": 0.4}
+    assert rules.merged({"loss": 0.4, "train_loss": 0.5}, told_apart) == told_apart

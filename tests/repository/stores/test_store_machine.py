@@ -1,0 +1,169 @@
+"""Whatever is asked of a store, in whatever order, what it holds stays true."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from fedbus.errors import StoreError
+from fedbus.model.blob import decode
+from fedbus.simulation.oracle import check_trail
+from fedbus.wire.values import Plan, RoundRecord
+from fedbus_repository.stores.base import Job, Refused, Round
+from fedbus_repository.stores.sqlite.store import SqliteStore
+from tests.repository.faults import STEPS, Disk
+from tests.repository.stand import (
+    AGENTS,
+    JOB,
+    LAYOUT,
+    MODEL,
+    begin,
+    contributor,
+    load,
+    plan_of,
+    put,
+    record_of,
+    update,
+    weights,
+)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """One job on one model; agents' updates, their mean, and all that may go wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.disk = Disk()
+        self.store = self.opened()
+        begin(self.store)
+        self.value = 0.0
+        self.committed: dict[int, Round] = {}
+        self.updates: dict[tuple[str, int], bytes] = {}
+        self.plans: list[Plan] = []
+
+    def opened(self) -> SqliteStore:
+        return SqliteStore(Path(self.folder.name), keep=3, durable=False, at=self.disk)
+
+    def teardown(self) -> None:
+        """Clean up."""
+        self.store.close()
+        self.folder.cleanup()
+
+    def tried(self, call: Callable[[], object]) -> object:
+        """Do something on a disk that may fail; if it does, nothing has changed."""
+        before = [each.version for each in self.store.trail()], load(self.store)
+        try:
+            return call()
+        except StoreError:
+            assert ([each.version for each in self.store.trail()], load(self.store)) == before
+            return None
+        finally:
+            self.disk.step = ""
+
+    @rule(step=st.sampled_from(STEPS), after=st.integers(0, 2))
+    def break_the_disk(self, step: str, after: int) -> None:
+        """The next thing that comes to this step fails."""
+        self.disk.step, self.disk.left = step, after
+
+    @rule()
+    def restart(self) -> None:
+        """The process ends and starts."""
+        self.disk.step = ""
+        self.store.close()
+        self.store = self.opened()
+
+    @rule(task=st.integers(-1, 2))
+    def plan(self, task: int) -> None:
+        """Plan the next round, with a task that may be old."""
+        job = load(self.store)
+        number = (job.plan.task if job.plan else 0) + task
+        if number < 1:
+            return
+        plan = plan_of(job, task=number)
+        if self.tried(lambda: self.store.store_plan(0, plan)) == plan and not job.ended:
+            self.plans.append(plan)
+            for at, agent in enumerate(AGENTS):
+                self.updates.setdefault((agent, number), update(number + at / 4))
+
+    @precondition(lambda self: self.plans)
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        """Commit some agents' updates for a plan that may be old, or was committed before."""
+        plan = data.draw(st.sampled_from(self.plans[-3:]))
+        agents = data.draw(st.lists(st.sampled_from(AGENTS), min_size=1, max_size=3))
+        record = self.record(plan, agents)
+        blob = self.mean(plan, agents)
+        answer = self.tried(lambda: self.store.commit(record, put(self.store, blob)))
+        if isinstance(answer, Round) and plan.round not in self.committed:
+            assert answer.record == record
+            assert len(set(agents)) == len(agents)
+            self.committed[plan.round] = answer
+        elif plan.round in self.committed and answer is not None:
+            assert isinstance(answer, Round)
+            assert answer.record == self.committed[plan.round].record
+        else:
+            assert answer is None or isinstance(answer, Refused)
+
+    @precondition(lambda self: self.committed)
+    @rule(data=st.data(), accuracy=st.floats(0, 1))
+    def score(self, data: st.DataObject, accuracy: float) -> None:
+        """Score some version."""
+        number = data.draw(st.sampled_from(sorted(self.committed)))
+        self.tried(lambda: self.store.store_score(0, JOB, number, {"accuracy": accuracy}))
+
+    @rule(agent=st.sampled_from(AGENTS), task=st.integers(1, 9))
+    def look_up(self, agent: str, task: int) -> None:
+        """An update is stored exactly if a committed round counts it."""
+        counted = any(
+            (one.agent, one.task) == (agent, task)
+            for each in self.committed.values()
+            if each.record is not None
+            for one in each.record.contributors
+        )
+        assert (self.store.look_up(JOB, agent, task) == "stored") == counted
+
+    @rule()
+    def accept_again(self) -> None:
+        """The same job is the same job, whatever has happened to it."""
+        again = self.tried(lambda: self.store.store_job(0, JOB, MODEL, b"{}"))
+        assert again is None or isinstance(again, Job)
+
+    @invariant()
+    def what_is_held_is_true(self) -> None:
+        """The oracle, after every step."""
+        checked = check_trail(self.store, self.updates)
+        assert checked.rounds == len(self.committed) == load(self.store).rounds
+
+    def record(self, plan: Plan, agents: list[str]) -> RoundRecord:
+        counted = tuple(
+            replace(
+                contributor(agent, plan.task, self.updates[agent, plan.task]),
+                examples=1 + AGENTS.index(agent),
+            )
+            for agent in agents
+        )
+        return record_of(plan, contributors=counted)
+
+    def mean(self, plan: Plan, agents: list[str]) -> bytes:
+        source = self.store.open_blob(plan.base.weights.digest)
+        if source is None:  # so old that it cannot be committed any more
+            return weights(0)
+        base = decode(bytes(source.read(0, source.size)), LAYOUT)["bias"][0]
+        shares = np.array([1 + AGENTS.index(agent) for agent in agents], "f8")
+        values = [plan.task + AGENTS.index(agent) / 4 for agent in agents]
+        return weights(float(base + np.average(values, weights=shares)))
+
+
+StoreMachine.TestCase.settings = settings(
+    max_examples=20,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestStoreMachine = StoreMachine.TestCase

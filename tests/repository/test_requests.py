@@ -1,0 +1,54 @@
+"""Requests from their arrival to their answer."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from fedbus.core.actions import Action, Note, Run
+from fedbus_repository import requests
+from fedbus_repository.keys import RequestRun
+from fedbus_repository.requests import Bring, Call, Errand, Errands
+
+KEY = RequestRun("Greet", "user.cli")
+
+
+def greeting(name: str) -> Errand:
+    """Ask a thread for a word, and return what to do with it."""
+    word = yield Call(str)
+    yield Bring(())
+    return (Note("greeted", {"name": name, "word": word}),)
+
+
+def test_an_errand_goes_from_step_to_step() -> None:
+    """A result is sent in, nothing to bring is brought at once, and its end is performed."""
+    desk = Errands()
+    assert list(desk.start(KEY, "hello", greeting("Ada"))) == [Run(KEY, str)]
+    assert list(desk.ran(KEY, "hello")) == [Note("greeted", {"name": "Ada", "word": "hello"})]
+
+
+def test_a_mistake_in_one_errand_ends_only_that() -> None:
+    """It is noted with its kind, and the same request can be made again."""
+
+    def mistaken() -> Errand:
+        word: str = yield Call(str)
+        return (Note(word.nonsense, {}),)  # type: ignore[attr-defined]  # the mistake
+
+    desk = Errands()
+    list(desk.start(KEY, "hello", mistaken()))
+    [note] = desk.ran(KEY, "hello")
+    assert isinstance(note, Note)
+    assert "AttributeError" in note.facts["reason"]
+    assert list(desk.start(KEY, "hello", greeting("Ada"))) == [Run(KEY, str)]
+
+
+def test_there_is_a_limit_to_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes beyond it must ask again; memory does not grow with those who ask."""
+    monkeypatch.setattr(requests, "MAX_UNDER_WAY", 2)
+    desk = Errands()
+
+    def started(number: int) -> Iterable[Action]:
+        return list(desk.start(RequestRun("Greet", f"user.{number}"), "hello", greeting("Ada")))
+
+    assert [bool(started(number)) for number in range(3)] == [True, True, False]
+    list(desk.ran(RequestRun("Greet", "user.0"), "hello"))
+    assert started(2)
