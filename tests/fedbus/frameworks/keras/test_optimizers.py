@@ -263,7 +263,7 @@ def test_a_state_that_is_not_of_this_job_is_refused() -> None:
     """With what made it."""
     trainer = KerasTrainer(NET)
     for _ in range(2):
-        with pytest.raises(TrainingError, match="nothing has been trained to its end with keep_opt"):
+        with pytest.raises(TrainingError, match="nothing has been trained to its end with keep_op"):
             trainer.state()
         trainer.train(trainer.initial(), data(), params(keep_optimizer_state=False))
     weights = trainer.train(trainer.initial(), data(), params(optimizer="adam")).weights

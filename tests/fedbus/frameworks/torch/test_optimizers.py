@@ -353,7 +353,7 @@ def test_a_state_that_is_not_of_this_job_is_refused() -> None:
     trainer = TorchTrainer(NET)
     adam = params(optimizer="adam")
     for _ in range(2):
-        with pytest.raises(TrainingError, match="nothing has been trained to its end with keep_opt"):
+        with pytest.raises(TrainingError, match="nothing has been trained to its end with keep_op"):
             trainer.state()
         trainer.train(trainer.initial(), data(NET), replace(adam, keep_optimizer_state=False))
     weights = trainer.train(trainer.initial(), data(NET), adam).weights
