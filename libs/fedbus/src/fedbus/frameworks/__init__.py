@@ -1,1 +1,1 @@
-"""One file per framework, the only one that imports it; loaded by name, see `plugins.py`."""
+"""One package or module for each framework, its only importer; `plugins` loads it by name."""

@@ -107,10 +107,10 @@ class Dismissed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """My update for a task, ready to be fetched; small ones ride along.
+    """Offer of an agent's update for a task, to be fetched from the agent.
 
-    `layout` and the blob's own header must agree with the model's spec; `base` is the version it
-    started from.
+    The header of the blob must agree with the model's layout; `base` is the version that training
+    started from. A small update is sent along as `inline`.
     """
 
     job: Ident
