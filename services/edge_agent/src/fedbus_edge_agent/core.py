@@ -98,7 +98,8 @@ class AgentCore:
         self._measured: tuple[float, AgentFacts] | None = None
         self._epoch = 0
         self._controller = ""  # whoever gave the last order
-        choose = bench.choose if isinstance(bench, Chooses) else None
+        self._chooser = bench if isinstance(bench, Chooses) else None  # not cheap to ask
+        choose = None if self._chooser is None else self._chooser.choose
         self._gathering = Gathering(Models(choose), spools)
         self._tasks: dict[TaskKey, Task] = {}
         self._newest = JobMarks()  # the highest training task it was given
@@ -263,8 +264,7 @@ class AgentCore:
         if self._worker.trouble:
             return Eligibility(facts.format, self._worker.trouble)
         size = order.base.weights.size if isinstance(order, TrainTask) else None
-        bench = self._bench if isinstance(self._bench, Chooses) else None
-        return eligibility(order.trainer, order.params, size, facts, bench)
+        return eligibility(order.trainer, order.params, size, facts, self._chooser)
 
     def _supersede(self, order: Order) -> Iterator[Action]:
         """Stop what is under way for an older task of the same kind and job."""

@@ -233,14 +233,18 @@ class Shell:
         self._perform()
 
     def _schedule(self) -> None:
+        """Wake up in time for the node; a timer that is set for earlier stays, and looks again.
+
+        Most of what a node waits for is answered before its time, so few timers need to be moved.
+        """
         at = self.node.next_wake()
         if self._timer is not None:
-            if at is not None and self._timer.when() == at and not self._timer.cancelled():
+            if at is None or self._timer.when() <= at:
                 return
             self._timer.cancel()
-        # asyncio's loop and our clock are both time.monotonic
-        loop = asyncio.get_running_loop()
-        self._timer = None if at is None else loop.call_at(at, self._tick)
+            self._timer = None
+        if at is not None:  # asyncio's loop and our clock are both time.monotonic
+            self._timer = asyncio.get_running_loop().call_at(at, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
