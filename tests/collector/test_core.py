@@ -17,8 +17,8 @@ from fedbus.wire.messages import (
     StaleEpoch,
     StopJob,
 )
-from fedbus_collector import core, keys
-from fedbus_collector.core import REMEMBERED
+from fedbus_collector import ended_rounds, keys
+from fedbus_collector.ended_rounds import MAX_ROUNDS
 from tests.collector.stand import (
     BASE,
     CONTROLLER,
@@ -131,6 +131,18 @@ def test_the_next_round_ends_all_telling_of_the_last() -> None:
     assert stand.asks == {}
 
 
+def test_a_round_costs_no_more_after_many_than_after_one() -> None:
+    """Reports that were acknowledged are not cancelled with every round that follows."""
+    stand, costs = Stand(), []
+    for task in range(1, 6):
+        base = version(task)
+        stand.hear(CONTROLLER, order(round=task, task=task, base=base))
+        costs.append(len(stand.last))
+        stand.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
+        stand.hear(CONTROLLER, Noted(job=JOB, task=task))
+    assert len(set(costs)) == 1
+
+
 def test_a_dismissal_that_overtakes_its_round_is_not_confirmed() -> None:
     """It is asked again, until there is a round from which to dismiss; or there was."""
     stand = Stand()
@@ -212,7 +224,7 @@ def test_a_restarted_collector_folds_again_from_what_agents_still_hold() -> None
 def test_only_so_many_ends_are_remembered() -> None:
     """And nobody is told for ever of those that are not."""
     stand = Stand()
-    for number in range(REMEMBERED + 1):
+    for number in range(MAX_ROUNDS + 1):
         job = f"job-{number}"
         stand.hear(CONTROLLER, order(job=job))
         stand.hear(A, offer(UPDATE))
@@ -221,14 +233,14 @@ def test_only_so_many_ends_are_remembered() -> None:
             dismiss = Dismiss(epoch=1, job=job, task=1, agents=(agent,), reason="lost")
             stand.hear(CONTROLLER, dismiss)
     told = {key.job for key in stand.asks if isinstance(key, keys.RoundEndReport)}
-    assert len(told) == REMEMBERED
+    assert len(told) == MAX_ROUNDS
     assert "job-0" not in told
 
 
 def test_of_large_cohorts_fewer_ends_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The updates that counted take the memory; the last round is remembered whatever it takes."""
     for most, remembered in ((7, [2, 3]), (1, [3])):
-        monkeypatch.setattr(core, "REMEMBERED_UPDATES", most)
+        monkeypatch.setattr(ended_rounds, "MAX_UPDATES", most)
         stand = Stand()
         for number in (1, 2, 3):
             stand.open(order(job=f"job-{number}"))

@@ -4,7 +4,6 @@ It keeps no durable state. A restarted collector is told its open rounds again a
 what agents still hold; whether an update counts is decided once, by the repository's insert.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
@@ -44,15 +43,11 @@ from fedbus.wire.messages import (
     StopJob,
 )
 from fedbus.wire.topics import Topic
-from fedbus.wire.values import Plan
 from fedbus_collector import keys
+from fedbus_collector.ended_rounds import EndedRounds
 from fedbus_collector.keys import RoundKey
 from fedbus_collector.rounds.open_round import Collection, Means
 from fedbus_collector.rounds.state import Round
-
-REMEMBERED = 256
-REMEMBERED_UPDATES = 16_384
-"""Rounds that have ended, and the updates that counted in them: a large cohort takes megabytes."""
 
 
 class CollectorCore:
@@ -67,7 +62,7 @@ class CollectorCore:
         self._epoch = 0
         self._open: dict[str, Collection] = {}
         self._working: dict[tuple[str, int], Collection] = {}  # ended while a worker was busy
-        self._ended: OrderedDict[tuple[str, int], RoundEnded] = OrderedDict()
+        self._ended = EndedRounds()
 
     def facts(self) -> AgentFacts | None:
         """Nothing to announce beyond being there."""
@@ -126,35 +121,27 @@ class CollectorCore:
                     yield Send(sender, Dismissed(job=job, task=task, agents=agents))
             case _:
                 yield from self._abandon(order.job, "the job has ended")
-                for ended in [key for key in self._ended if key[0] == order.job]:
-                    yield Cancel(keys.RoundEndReport(*ended))
+                for report in self._ended.unacknowledged(order.job):
+                    yield Cancel(report)
                 yield Send(sender, JobStopped(job=order.job))
 
     def _opened(self, sender: str, order: OpenRound, now: float) -> Iterator[Action]:
         plan = order.plan
-        if ended := self._known_end(plan):
-            yield Ask(keys.RoundEndReport(ended.job, ended.task), sender, ended)
+        if ended := self._ended.known(plan):
+            yield self._report(sender, ended)
             return
         current = self._open.get(plan.job)
         if current is not None and current.round.plan.task >= plan.task:
             current.controller = sender  # said again, perhaps by its successor
             return
-        if any(job == plan.job and task > plan.task for job, task in self._ended):
-            return  # overtaken by a later plan
+        if self._ended.overtook(plan):
+            return
         yield from self._abandon(plan.job, "the round was planned anew")
-        for key in [key for key in self._ended if key[0] == plan.job]:
+        for report in self._ended.unacknowledged(plan.job):
             # The controller that plans the next round knows how the last one ended.
-            yield Cancel(keys.RoundEndReport(*key))
+            yield Cancel(report)
         collection = self._open[plan.job] = Collection(Round(order, now), sender, self._means)
         yield from self._drive(collection, collection.begin(now))
-
-    def _known_end(self, plan: Plan) -> RoundEnded | None:
-        """Find how this very plan ended, or that its round was committed by another."""
-        for (job, task), ended in self._ended.items():
-            committed = ended.version is not None and ended.round == plan.round
-            if job == plan.job and (task == plan.task or committed):
-                return ended
-        return None
 
     # ── agents ────────────────────────────────────────────────────────────────────────────────────
 
@@ -173,7 +160,7 @@ class CollectorCore:
 
     def _answer_late(self, agent: str, offer: Offer) -> Iterator[Action]:
         """Answer for a round that is not open here."""
-        ended = self._ended.get((offer.job, offer.task))
+        ended = self._ended.get(offer.job, offer.task)
         if ended is None:
             # Perhaps from before our restart: the repository knows, or will.
             look_up = LookUp(job=offer.job, agent=agent, task=offer.task)
@@ -203,7 +190,9 @@ class CollectorCore:
                     steps = collection.fail(f"the repository refused it: {reason}")
                     yield from self._drive(collection, steps)
             case Noted(job=job, task=task):
-                yield Cancel(keys.RoundEndReport(job, task))
+                report = keys.RoundEndReport(job, task)
+                self._ended.acknowledged(report)
+                yield Cancel(report)
             case _:
                 pass
 
@@ -248,20 +237,16 @@ class CollectorCore:
             del self._open[ended.job]
             if collection.busy:
                 self._working[collection.round.key] = collection
-            self._ended[collection.round.key] = ended
             first = replace(ended, inline=collection.small) if collection.small else None
-            yield Ask(
-                keys.RoundEndReport(*collection.round.key), collection.controller, ended, first
-            )
-            while self._remembers_too_much():
-                yield Cancel(keys.RoundEndReport(*self._ended.popitem(last=False)[0]))
+            yield self._report(collection.controller, ended, first)
+            for report in self._ended.add(ended):
+                yield Cancel(report)
 
-    def _remembers_too_much(self) -> bool:
-        """Tell whether the oldest round that ended must be forgotten; the last one never is."""
-        records = [ended.record for ended in self._ended.values() if ended.record is not None]
-        updates = sum(len(record.contributors) for record in records)
-        rounds = len(self._ended)
-        return rounds > REMEMBERED or (rounds > 1 and updates > REMEMBERED_UPDATES)
+    def _report(self, controller: str, ended: RoundEnded, first: RoundEnded | None = None) -> Ask:
+        """Tell a controller how a round ended, until it has noted it."""
+        report = keys.RoundEndReport(ended.job, ended.task)
+        self._ended.reporting(report)
+        return Ask(report, controller, ended, first)
 
     def _let_go(self, key: RoundKey) -> None:
         """Close the spools of a round that ended while its worker read them."""
@@ -276,7 +261,9 @@ class CollectorCore:
         """End an open round of which its controller need not hear."""
         if collection := self._open.get(job):
             yield from self._drive(collection, collection.fail(reason))
-            yield Cancel(keys.RoundEndReport(*collection.round.key))
+            report = keys.RoundEndReport(*collection.round.key)
+            self._ended.acknowledged(report)
+            yield Cancel(report)
 
     def _collection(self, job: str, task: int) -> Collection | None:
         collection = self._open.get(job)
