@@ -17,8 +17,9 @@ from fedbus.wire.messages import (
     StaleEpoch,
     StopJob,
 )
-from fedbus_collector import ended_rounds, keys
-from fedbus_collector.ended_rounds import MAX_ROUNDS
+from fedbus_collector import keys
+from fedbus_collector.rounds import ended
+from fedbus_collector.rounds.ended import MAX_ROUNDS
 from tests.collector.stand import (
     BASE,
     CONTROLLER,
@@ -240,7 +241,7 @@ def test_only_so_many_ends_are_remembered() -> None:
 def test_of_large_cohorts_fewer_ends_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The updates that counted take the memory; the last round is remembered whatever it takes."""
     for most, remembered in ((7, [2, 3]), (1, [3])):
-        monkeypatch.setattr(ended_rounds, "MAX_UPDATES", most)
+        monkeypatch.setattr(ended, "MAX_UPDATES", most)
         stand = Stand()
         for number in (1, 2, 3):
             stand.open(order(job=f"job-{number}"))

@@ -44,8 +44,8 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.topics import Topic
 from fedbus_collector import keys
-from fedbus_collector.ended_rounds import EndedRounds
 from fedbus_collector.keys import RoundKey
+from fedbus_collector.rounds.ended import EndedRounds
 from fedbus_collector.rounds.open_round import Collection, Means
 from fedbus_collector.rounds.state import Round
 
