@@ -18,14 +18,12 @@ import psutil
 import pytest
 
 from fedbus.cli.commands.clusters import mosquitto_options
-from fedbus.client.address import Where, where
-from fedbus.client.connection import connected
+from fedbus.client.address import Endpoint, find_endpoint
+from fedbus.client.client import Client
 from fedbus.cluster import registry
 from fedbus.cluster.registry import Place
 from fedbus.errors import FedbusError
-from fedbus.wire import codec
 from fedbus.wire.documents import JobState
-from fedbus.wire.topics import JOB_STATE
 from tests.interrupts import heeding_ctrl_c
 
 FEDBUS = (sys.executable, "-m", "fedbus.cli")
@@ -138,16 +136,14 @@ class Up:
 
     def state(self, job: str) -> JobState | None:
         """Read where a job stands, without the price of a process."""
-        return asyncio.run(self._state(where({}, self.home), job))
+        return asyncio.run(self._state(find_endpoint({}, self.home), job))
 
-    async def _state(self, here: Where, job: str) -> JobState | None:
-        topic = here.topic(JOB_STATE, job=job)
+    async def _state(self, here: Endpoint, job: str) -> JobState | None:
         try:
-            async with connected(here) as client:
-                packets = await client.retained(topic)
-        except FedbusError:  # the broker may just be dead
+            async with Client(here) as fed:
+                return (await fed.job(job)).state
+        except FedbusError:  # the broker may just be dead, or the job not known yet
             return None
-        return codec.from_json(JobState, packets[0].payload) if packets else None
 
     def round(self, job: str) -> int:
         """How many rounds of a job are done."""

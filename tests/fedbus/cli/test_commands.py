@@ -14,7 +14,8 @@ from fedbus.cli import cluster_start
 from fedbus.cli.commands import demo, up
 from fedbus.cli.commands import job as jobs
 from fedbus.cli.main import app
-from fedbus.cli.submission import JobRefused
+from fedbus.client.failures import JobRefused
+from fedbus.client.jobs import Submission
 from fedbus.cluster.local import LocalCluster
 from fedbus.errors import SettingsError
 from fedbus.mqtt.mosquitto import free_port
@@ -247,9 +248,9 @@ def test_a_job_is_submitted_with_a_warning(
     file = tmp_path / "job.json"
     file.write_text(json.dumps(job))
 
-    async def taken(_: object, payload: bytes) -> dict[str, object]:
+    async def taken(_: object, payload: bytes) -> Submission:
         assert payload == file.read_bytes()
-        return {"accepted": True, "job": "s"}
+        return Submission("s")
 
     monkeypatch.setattr(jobs, "submit_job", taken)
     result = RUNNER.invoke(app, ["--broker", "mqtt://127.0.0.1:1", "job", "submit", str(file)])
@@ -348,8 +349,8 @@ def test_who_stops_watching_is_told_that_the_job_goes_on(
 ) -> None:
     """And how to see it again, or to end it."""
 
-    async def accept(*_: object) -> dict[str, object]:
-        return {"accepted": True, "job": "s"}
+    async def accept(*_: object) -> Submission:
+        return Submission("s")
 
     async def interrupted(*_: object, **_more: object) -> None:
         raise KeyboardInterrupt

@@ -8,10 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from fedbus.cli import submission
-from fedbus.cli.commands import job as jobs
 from fedbus.cli.main import app
-from fedbus.mqtt.bus import Packet
-from fedbus.wire import codec
+from fedbus.client.failures import JobRefused
+from fedbus.client.jobs import Submission, job_payload
 from fedbus.wire.documents import JobState
 
 RUNNER = CliRunner()
@@ -30,22 +29,43 @@ TAKEN = {"key": "training_id", "problem": "the id is another job's", "hint": ""}
 
 
 class Controller:
-    """Answers each job by its id; those it does not know are new."""
+    """A deployment that answers each job by its id, and knows of these; others are new."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **known: dict[str, Any]) -> None:
         self.known = known
+        self.retained: tuple[str, ...] = ()
         self.asked: list[str] = []
-        monkeypatch.setattr(jobs, "submit_job", self.submit)
-        monkeypatch.setattr(submission, "submit_job", self.submit)
+        monkeypatch.setattr(submission, "Client", lambda *_: self)
 
-    async def submit(self, _where: object, payload: bytes) -> dict[str, Any]:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def submission(self, job: bytes) -> Submission:
         """Take a file."""
-        job = json.loads(payload).get("training_id", "made")
-        self.asked.append(job)
-        answer = {"accepted": True, "job": job, **self.known.get(job, {})}
+        name = json.loads(job_payload(job)).get("training_id")
+        self.asked.append(name)
+        answer = {"accepted": True, "job": name, **self.known.get(name, {})}
         if not answer["accepted"]:
-            raise submission.JobRefused(answer)
-        return answer
+            raise JobRefused(answer)
+        return Submission(name, bool(answer.get("known")), str(answer.get("phase")), (), answer)
+
+    async def jobs(self) -> tuple[JobState, ...]:
+        """Give the states that the broker retains."""
+        return tuple(
+            JobState(
+                job=job,
+                model="m",
+                phase="finished",
+                round=1,
+                num_rounds=1,
+                metrics={},
+                reason="",
+            )
+            for job in self.retained
+        )
 
 
 @pytest.fixture
@@ -103,46 +123,13 @@ def test_programs_get_the_answer_that_says_so(monkeypatch: pytest.MonkeyPatch, f
         assert json.loads(done.stdout) == {"accepted": True, "job": "j", **OVER}
 
 
-class Retained:
-    """A connection to a broker that retains these jobs' states."""
-
-    def __init__(self, *known: str) -> None:
-        self.known = known
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    async def retained(self, *_: str) -> list[Packet]:
-        """What is retained."""
-        return [
-            Packet(
-                f"fedbus/v1/jobs/{job}/state",
-                codec.to_json(
-                    JobState(
-                        job=job,
-                        model="m",
-                        phase="finished",
-                        round=1,
-                        num_rounds=1,
-                        metrics={},
-                        reason="",
-                    )
-                ),
-            )
-            for job in self.known
-        ]
-
-
 def test_again_takes_the_next_id_that_no_job_has(
     monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     """Neither one that is retained, nor one that only the repository remembers."""
     refused = {"accepted": False, "faults": [TAKEN]}
     controller = Controller(monkeypatch, **{"j.3": OVER, "j.4": refused})
-    monkeypatch.setattr(submission, "connected", lambda _: Retained("j", "j.2"))
+    controller.retained = ("j", "j.2")
     done = RUNNER.invoke(app, [*LINE, file, "--again"])
     assert (done.exit_code, done.stdout[:18]) == (0, "accepted: job j.5;")
     assert controller.asked == ["j.3", "j.4", "j.5"]
@@ -151,8 +138,8 @@ def test_again_takes_the_next_id_that_no_job_has(
 def test_again_passes_on_what_else_is_refused(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
     """A busy model is busy under every id."""
     fault = {"key": "model_name", "problem": "busy", "hint": ""}
-    Controller(monkeypatch, **{"j.2": {"accepted": False, "faults": [fault]}})
-    monkeypatch.setattr(submission, "connected", lambda _: Retained("j"))
+    controller = Controller(monkeypatch, **{"j.2": {"accepted": False, "faults": [fault]}})
+    controller.retained = ("j",)
     done = RUNNER.invoke(app, [*LINE, file, "--again"])
     assert (done.exit_code, "model_name: busy" in done.stderr) == (4, True)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fedbus.client import connection
-from fedbus.client.address import Where
-from fedbus.client.connection import awaited, connected
+from fedbus.client.address import Endpoint
+from fedbus.client.connection import Connection, awaited
 from fedbus.client.failures import Unreachable
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Packet
@@ -45,12 +45,12 @@ async def test_a_job_for_no_controller_is_kept_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command says what it waits for, then that nothing is lost; the controller finds the job."""
-    monkeypatch.setattr(connection, "WORRY_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "REPORT_SECONDS", 0.1)
     monkeypatch.setattr(connection, "REPEAT_SECONDS", 0.3)
     accounts = {"controller.1": "c", "user.me": "u"}
     told: list[str] = []
     with LocalBroker(tmp_path / "broker", accounts=accounts) as broker:
-        where = Where(broker.address("user.me"), "user.me")
+        where = Endpoint(broker.address("user.me"), "user.me")
         controller = broker.address("controller.1")
         with pytest.raises(Unreachable, match="no broker keeps it"):
             await _ask(where, told.append)
@@ -66,6 +66,6 @@ async def test_a_job_for_no_controller_is_kept_and_that_is_said(
             assert kept.response_topic is not None
 
 
-async def _ask(where: Where, tell: Callable[[str], None] = lambda _: None) -> None:
-    async with connected(where, tell) as one:
-        await one.ask(SUBMIT, b"{}", of="the controller", patience=1.0, kept=True)
+async def _ask(endpoint: Endpoint, tell: Callable[[str], None] = lambda _: None) -> None:
+    async with Connection(endpoint, tell, answer_seconds=1.0) as one:
+        await one.request(SUBMIT, b"{}", of="the controller", kept=True)

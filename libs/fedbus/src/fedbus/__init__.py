@@ -1,13 +1,15 @@
 """Federated learning as small asyncio services over MQTT.
 
-What a plug-in's author needs is here by name, and imported only when asked for: an agent on a small
-device pays for no more than it uses.
+What authors of programs and of plug-ins need is here by name, and imported only when asked for: an
+agent on a small device pays for no more than it uses.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fedbus.client.client import connect
+    from fedbus.client.sync import connect_sync
     from fedbus.data import Batch, Dataset, Format
     from fedbus.errors import FedbusError, Stopped, TrainingError
     from fedbus.model.layout import Array, Weights
@@ -29,6 +31,8 @@ __all__ = [
     "TrainingParams",
     "Update",
     "Weights",
+    "connect",
+    "connect_sync",
     "load_into",
 ]
 
@@ -46,6 +50,8 @@ _HOMES = {
     "TrainingError": "fedbus.errors",
     "Update": "fedbus.training.params",
     "Weights": "fedbus.model.layout",
+    "connect": "fedbus.client.client",
+    "connect_sync": "fedbus.client.sync",
     "load_into": "fedbus.model.load_into",
 }
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from fedbus.cli.commands.agents import KEPT_SECONDS, LONG_AGO, seen, troubles
+from fedbus.cli.commands.agents import troubles
 from fedbus.cli.main import app
+from fedbus.client.nodes import KEPT_SECONDS, LONG_AGO_SECONDS, read_nodes
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.mosquitto import LocalBroker
@@ -25,7 +26,7 @@ def said(node: str, ago: float | None, *, online: bool = True) -> Packet:
 
 def ages(*packets: Packet) -> list[float | None]:
     """How long ago each was said."""
-    return [one.seconds for one in seen(packets)]
+    return [one.age_seconds for one in read_nodes(packets)]
 
 
 def test_an_age_is_what_is_gone_of_the_expiry() -> None:
@@ -42,9 +43,9 @@ def test_where_no_expiry_is_told_there_is_no_age() -> None:
 def test_a_broker_that_shortens_the_expiry_makes_nobody_old() -> None:
     """Some have a limit of their own; who is online was heard within minutes."""
     capped = KEPT_SECONDS - 86400
-    assert capped > LONG_AGO
+    assert capped > LONG_AGO_SECONDS
     assert ages(said("agent.a", capped), said("agent.b", capped + 9, online=False)) == [None, None]
-    assert ages(said("agent.b", LONG_AGO + 1, online=False)) == [LONG_AGO + 1]
+    assert ages(said("agent.b", LONG_AGO_SECONDS + 1, online=False)) == [LONG_AGO_SECONDS + 1]
 
 
 def test_what_cannot_be_read_is_left_out() -> None:

@@ -9,9 +9,10 @@ import msgpack
 import numpy as np
 import pytest
 
-from fedbus.cli.commands.infer import JSON, MSGPACK, _read, array_of, print_answer, raw, request
+from fedbus.cli.commands.infer import print_answer, request
 from fedbus.cli.inputs.infer_rows import read_pictures, read_rows, says_normalized
 from fedbus.client.failures import Failed
+from fedbus.client.inference import JSON, MSGPACK, array_of, decode, raw
 from fedbus.errors import SettingsError
 from fedbus.wire.documents import ModelSpec, TensorSpec
 
@@ -223,7 +224,7 @@ def test_raw_arrays_of_an_answer_become_lists() -> None:
     """Wherever they stand."""
     array = raw(np.array([[0.5]], np.float32))
     answer = msgpack.packb({"outputs": {"a": array}, "probabilities": array, "version": 1})
-    read = _read(answer, MSGPACK)
+    read = decode(answer, MSGPACK)
     assert read == {"outputs": {"a": [[0.5]]}, "probabilities": [[0.5]], "version": 1}
     with pytest.raises(Failed, match="an answer that cannot be read"):
-        _read(msgpack.packb({"version": 1}), MSGPACK)
+        decode(msgpack.packb({"version": 1}), MSGPACK)

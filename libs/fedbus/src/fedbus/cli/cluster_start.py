@@ -5,10 +5,10 @@ from collections.abc import Callable
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from fedbus.cli.commands.models import list_models, push_model
 from fedbus.cli.output import display
-from fedbus.client.address import Where, node_of
-from fedbus.client.connection import connected
+from fedbus.client.address import Endpoint, node_of
+from fedbus.client.client import Client
+from fedbus.client.connection import Connection
 from fedbus.client.failures import Failed
 from fedbus.client.groups import one_error
 from fedbus.client.packing import PackedModel, read_model
@@ -23,7 +23,7 @@ START_SECONDS = 90.0
 LOOK_SECONDS = 0.2
 
 
-async def start(cluster: LocalCluster) -> Where:
+async def start(cluster: LocalCluster) -> Endpoint:
     """Start a cluster's members, its broker being there, and wait until all of them are online.
 
     Raises:
@@ -47,25 +47,26 @@ async def start(cluster: LocalCluster) -> Where:
     return here
 
 
-def _where(address: BrokerAddress) -> Where:
-    return Where(address, node_of(address.username))
+def _where(address: BrokerAddress) -> Endpoint:
+    return Endpoint(address, node_of(address.username))
 
 
-async def _sweep(here: Where) -> None:
+async def _sweep(here: Endpoint) -> None:
     """Clear what is retained of nodes: none of them runs yet, and some may never again."""
-    async with connected(here) as client:
-        for packet in await client.retained(here.topic(NODE_STATE, node="+")):
-            await client.clear(packet.topic)
+    async with Connection(here) as connection:
+        for packet in await connection.retained(here.topic(NODE_STATE, node="+")):
+            await connection.clear(packet.topic)
 
 
-async def _all_online(here: Where, missing: set[str], tell: Callable[[str], None]) -> None:
+async def _all_online(here: Endpoint, missing: set[str], tell: Callable[[str], None]) -> None:
     count = len(missing)
-    async with connected(here) as client:
-        for packet in await client.retained(here.topic(NODE_STATE, node="+")):
+    states = here.topic(NODE_STATE, node="+")
+    async with Connection(here) as connection, connection.subscribed(states) as subscription:
+        for packet in await connection.all_retained(subscription):
             _strike(missing, packet)
         if not missing:
             return
-        async for packet in client.heard():
+        async for packet in subscription.news():
             _strike(missing, packet)
             tell(f"starting {count} services: {count - len(missing)} are online")
             if not missing:
@@ -97,12 +98,13 @@ def obituary(process: Process) -> str:
     return f"{process.node} {cause}; the end of {process.log}:\n{process.last_words()}"
 
 
-async def push_digits(here: Where) -> str:
+async def push_digits(here: Endpoint) -> str:
     """Bring the digits model, unless the repository has it; returns a sentence."""
-    known = [ref for ref in await list_models(here) if ref.model == "digits"]
-    if known:
-        return f"the repository has model digits, version {known[0].version}"
-    pushed = await push_model(here, await asyncio.to_thread(digits_model))
+    async with Client(here) as fed:
+        known = [each for each in await fed.models() if each.model == "digits"]
+        if known:
+            return f"the repository has model digits, version {known[0].version}"
+        pushed = await fed.push(await asyncio.to_thread(digits_model))
     return f"pushed model {pushed.model}, version {pushed.version}"
 
 

@@ -1,1 +1,103 @@
-"""Client of a fedbus deployment, for programs, notebooks and the command line."""
+"""Client of a fedbus deployment, for programs, notebooks and the command line.
+
+`fedbus.connect` and `fedbus.connect_sync` make a client; this package has the types of what its
+methods return, and its errors. Nothing here prints, or needs `fedbus[cli]`.
+
+    client         the asyncio client: `connect`, `Client`
+    sync           the same methods without `await`: `connect_sync`, `SyncClient`
+    address        which broker, and with which account
+    connection     one MQTT connection: retained documents, subscriptions, requests
+    jobs, nodes, models, inference        what the methods do, one file for each subject
+    repository     requests to the repository, as cores of a node; pure
+    transfer       runs one of them, with blobs, on a connection of its own
+    model_source   a model to be pushed: read or made (packing, model_export), tried (rehearsal,
+                   tflite_check), its outputs named (model_outputs)
+    job_files      job files, and their ids
+    faults         a refused job file, for people and for programs
+    awaited        what a job waits for outside of itself; pure
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fedbus.client.address import Endpoint
+    from fedbus.client.client import Client, connect
+    from fedbus.client.failures import Failed, JobRefused, Refused, Unreachable
+    from fedbus.client.inference import Prediction
+    from fedbus.client.jobs import Awaiting, JobReport, Submission
+    from fedbus.client.model_source import prepare_model
+    from fedbus.client.models import ModelReport, PulledModel, PushedModel, StoredModel
+    from fedbus.client.nodes import NodeStatus
+    from fedbus.client.packing import PackedModel
+    from fedbus.client.sync import SyncClient, connect_sync
+    from fedbus.wire.documents import AgentFacts, JobFault, JobState, ModelSpec, RoundState
+    from fedbus.wire.values import ModelRef
+
+__all__ = [
+    "AgentFacts",
+    "Awaiting",
+    "Client",
+    "Endpoint",
+    "Failed",
+    "JobFault",
+    "JobRefused",
+    "JobReport",
+    "JobState",
+    "ModelRef",
+    "ModelReport",
+    "ModelSpec",
+    "NodeStatus",
+    "PackedModel",
+    "Prediction",
+    "PulledModel",
+    "PushedModel",
+    "Refused",
+    "RoundState",
+    "StoredModel",
+    "Submission",
+    "SyncClient",
+    "Unreachable",
+    "connect",
+    "connect_sync",
+    "prepare_model",
+]
+
+_MODULES = {
+    "AgentFacts": "fedbus.wire.documents",
+    "Awaiting": "fedbus.client.jobs",
+    "Client": "fedbus.client.client",
+    "Endpoint": "fedbus.client.address",
+    "Failed": "fedbus.client.failures",
+    "JobFault": "fedbus.wire.documents",
+    "JobRefused": "fedbus.client.failures",
+    "JobReport": "fedbus.client.jobs",
+    "JobState": "fedbus.wire.documents",
+    "ModelSpec": "fedbus.wire.documents",
+    "ModelRef": "fedbus.wire.values",
+    "ModelReport": "fedbus.client.models",
+    "NodeStatus": "fedbus.client.nodes",
+    "PackedModel": "fedbus.client.packing",
+    "Prediction": "fedbus.client.inference",
+    "PulledModel": "fedbus.client.models",
+    "PushedModel": "fedbus.client.models",
+    "Refused": "fedbus.client.failures",
+    "RoundState": "fedbus.wire.documents",
+    "StoredModel": "fedbus.client.models",
+    "Submission": "fedbus.client.jobs",
+    "SyncClient": "fedbus.client.sync",
+    "Unreachable": "fedbus.client.failures",
+    "connect": "fedbus.client.client",
+    "connect_sync": "fedbus.client.sync",
+    "prepare_model": "fedbus.client.model_source",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

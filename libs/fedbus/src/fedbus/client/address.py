@@ -1,4 +1,4 @@
-"""Which broker a command talks to, and as whom."""
+"""Address of a broker, and the account with which a client logs in there."""
 
 import re
 import secrets
@@ -23,49 +23,52 @@ HOW = (
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """A broker, and our address there: `user.name`, which its access rules know."""
+class Endpoint:
+    """A broker, and this client's node name there: `user.name`, to which access rules refer."""
 
     broker: BrokerAddress
     node: str
     root: str = topics.ROOT
 
     def topic(self, topic: topics.Topic, **levels: object) -> str:
-        """Fill in a public topic's levels."""
+        """Fill in the levels of a public topic."""
         return topics.address(self.root, topic, **levels)
 
 
-def where(
+def find_endpoint(
     environ: Mapping[str, str],
     home: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
-) -> Where:
-    """Find the broker: the cluster of `home`, else FEDBUS_BROKER, else the newest cluster here.
+) -> Endpoint:
+    """Find the broker: the cluster of `home`, else FEDBUS_BROKER, else the newest local cluster.
 
-    Where several run and none is named, `tell` gets a sentence about which one was chosen.
+    Args:
+        environ: FEDBUS_BROKER, FEDBUS_PASSWORD_FILE and FEDBUS_ROOT are read from it.
+        home: The folder of a local cluster.
+        tell: Called with a sentence about which cluster was chosen, where several run.
 
     Raises:
-        SettingsError: FEDBUS_BROKER or its companions cannot be read, or it logs in as a service.
-        Unreachable: there is neither.
+        SettingsError: FEDBUS_BROKER or its companions cannot be read, or log in as a service.
+        Unreachable: no broker is named and no local cluster runs.
     """
     if environ.get("FEDBUS_BROKER") and home is None:
-        said = {key: value for key, value in environ.items() if key in _OURS}
-        settings = settings_from(said, ServiceSettings)
+        given = {key: value for key, value in environ.items() if key in _READ}
+        settings = settings_from(given, ServiceSettings)
         address = settings.address()
-        return Where(address, node_of(address.username), settings.root)
+        return Endpoint(address, node_of(address.username), settings.root)
     found = registry.find(home, tell)
     if found is None:
         raise Unreachable(nowhere(home))
-    return at_cluster(found)
+    return endpoint_of_cluster(found)
 
 
-def at_cluster(found: Place) -> Where:
-    """Speak to a cluster of this machine, as the person who started it."""
-    return Where(found.address, node_of(found.address.username))
+def endpoint_of_cluster(found: Place) -> Endpoint:
+    """Return the endpoint of a local cluster, with the account of the person who started it."""
+    return Endpoint(found.address, node_of(found.address.username))
 
 
 def nowhere(home: Path | None) -> str:
-    """Say that no cluster runs there, and what to do about it."""
+    """Format the sentence for a missing cluster: which run here, and how to start one."""
     homes = [one.home for one in registry.running()]
     if home is None:
         return f"no cluster runs on this machine; {HOW}"
@@ -75,7 +78,7 @@ def nowhere(home: Path | None) -> str:
 
 
 def node_of(username: str | None) -> str:
-    """Make our address from the account we log in with; who needs none gets one by chance.
+    """Return the node name of an account; a random one where the broker needs no account.
 
     Raises:
         SettingsError: the account is a service's, or cannot be a name.
@@ -93,4 +96,4 @@ def node_of(username: str | None) -> str:
     return f"user.{name}"
 
 
-_OURS = frozenset({"FEDBUS_BROKER", "FEDBUS_PASSWORD_FILE", "FEDBUS_ROOT"})
+_READ = frozenset({"FEDBUS_BROKER", "FEDBUS_PASSWORD_FILE", "FEDBUS_ROOT"})

@@ -1,168 +1,337 @@
-"""One connection of a command: what is retained, what is said from now on, questions to services.
+"""MQTT connection of a client: retained documents, subscriptions, requests to services.
 
-A command speaks as a foreign client does, with response topics: whatever it can do, `mosquitto_rr`
-can do as well. Models cross the bus in chunks and need a node: `repository.py`.
+A client speaks as any MQTT client does, with response topics: what it can do, `mosquitto_rr` can do
+as well. Models cross the bus in chunks, for which a connection of its own is made: `transfer.py`.
 """
 
 import asyncio
-import logging
-import random
 import secrets
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from importlib.metadata import version
-from typing import TYPE_CHECKING, TypeVar
+from types import TracebackType
+from typing import Self
 
-from fedbus.client.address import Where
+from fedbus.client.address import Endpoint
 from fedbus.client.failures import Unreachable
-from fedbus.client.groups import one_error
-from fedbus.client.repository import Errand
 from fedbus.core import clock
-from fedbus.errors import FedbusError, WireError
+from fedbus.errors import BusError, WireError
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Bus, Packet
 from fedbus.wire import codec
 from fedbus.wire.documents import NodeState
-from fedbus.wire.topics import NODE_STATE, REPLIES
+from fedbus.wire.topics import NODE_STATE, REPLIES, matches
 from fedbus.wire.values import role_of
 
-if TYPE_CHECKING:
-    from fedbus.runtime.shell import Shell
-
-PATIENCE_SECONDS = 15.0
+ANSWER_SECONDS = 15.0
+"""How long a request waits for its answer by default."""
 REPEAT_SECONDS = 2.0
-WORRY_SECONDS = 3.0
-"""Without an answer for so long, a command says what it waits for."""
+REPORT_SECONDS = 3.0
+"""Without an answer after this time, `tell` is called with what the request is waiting for."""
 KEPT = "; nothing is lost: the broker keeps the request for it, once, whenever it leads again"
 ECHO_SECONDS = 10.0
-IN_FLIGHT = 16 * 2**20
+MAX_WAITING_PACKETS = 65_536
+"""In one subscription, to be read; then the oldest is dropped for the newest."""
 
-R = TypeVar("R")
+
+class Subscription:
+    """Packets of some topics in the order in which they arrived, until the connection breaks."""
+
+    def __init__(self, filters: tuple[str, ...]) -> None:
+        self.filters = filters
+        self._waiting: deque[Packet] = deque(maxlen=MAX_WAITING_PACKETS)
+        self._arrived = asyncio.Event()
+        self._lost: Exception | None = None
+
+    def put(self, packet: Packet) -> None:
+        """Add a packet, if one of the filters matches its topic."""
+        if any(matches(each, packet.topic) for each in self.filters):
+            self._waiting.append(packet)
+            self._arrived.set()
+
+    def end(self, error: Exception) -> None:
+        """Raise this error once all packets are read."""
+        self._lost = error
+        self._arrived.set()
+
+    async def read(self) -> Packet:
+        """Wait for the next packet.
+
+        Raises:
+            BusError: the connection is lost.
+        """
+        while not self._waiting:
+            if self._lost is not None:
+                raise self._lost
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._waiting.popleft()
+
+    async def news(self) -> AsyncIterator[Packet]:
+        """Yield what is published; a topic that is cleared is left out.
+
+        Raises:
+            BusError: the connection is lost.
+        """
+        while True:
+            packet = await self.read()
+            if packet.payload:
+                yield packet
 
 
-class Client:
-    """One connection to a broker, for one request after the other.
+class Connection:
+    """One login at a broker, for all that a client does at the same time.
+
+    It logs in when it is first used, and again when it is used after it broke.
 
     Args:
-        bus: The connection.
-        where: The broker and our address there.
+        endpoint: The broker, and the account.
         tell: Called with a sentence when an answer takes longer than it should.
+        answer_seconds: How long a request waits for its answer.
     """
 
-    def __init__(self, bus: Bus, where: Where, tell: Callable[[str], None]) -> None:
-        self.where = where
-        self._tell = tell
-        self._bus = bus
-        # Our own words come back to us: we may write and read this topic, and nobody else both.
-        self._echo = f"{where.root}/link/{where.node}/{where.node}/echo-{secrets.token_hex(6)}"
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        tell: Callable[[str], None] = lambda _: None,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self.endpoint = endpoint
+        self.tell = tell
+        self.answer_seconds = answer_seconds
+        self._bus: Bus | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._login = asyncio.Lock()
+        self._subscriptions: list[Subscription] = []
+        self._answers: dict[bytes, asyncio.Future[Packet]] = {}
+        self._replies = endpoint.topic(REPLIES, name=f"{endpoint.node}-{secrets.token_hex(6)}")
+        self._hears_replies = False
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Leave the broker; what still waits for a packet ends with BusError."""
+        self._closed = True
+        await self._stop()
+
+    # ── what is on the bus ──────────────────────────────────────────────────────────────────────
+
+    @asynccontextmanager
+    async def subscribed(self, *filters: str) -> AsyncIterator[Subscription]:
+        """Subscribe for the length of a block.
+
+        Raises:
+            BusError: the broker is away, or refuses the account or a topic.
+        """
+        bus = await self.open()
+        made = Subscription(filters)
+        self._subscriptions.append(made)
+        try:
+            for each in filters:
+                await bus.subscribe(each)
+            yield made
+        finally:
+            self._subscriptions.remove(made)
+            await self._unsubscribe(bus, filters)
 
     async def retained(self, *filters: str) -> list[Packet]:
         """Collect what is retained under these topics, by topic; what was cleared is left out.
 
-        The broker keeps the order of a connection: once it has sent back what we say after
-        subscribing, it has sent all it had retained.
-
         Raises:
             BusError: the connection is lost.
-            Unreachable: the broker does not send our own words back.
+            Unreachable: the broker does not send our own message back.
         """
-        for topic in (self._echo, *filters):
-            await self._bus.subscribe(topic)
-        await self._bus.publish(Packet(self._echo, b""))
+        async with self.subscribed(*filters) as subscription:
+            return await self.all_retained(subscription)
+
+    async def all_retained(self, subscription: Subscription) -> list[Packet]:
+        """Read what was retained when the subscription began, by topic.
+
+        The broker keeps the order of a connection: once it has sent back what we publish after
+        subscribing, it has sent all it had retained.
+        """
+        # Our own words come back to us: we may write and read this topic, and no other node both.
+        node = self.endpoint.node
+        echo = f"{self.endpoint.root}/link/{node}/{node}/echo-{secrets.token_hex(6)}"
+        bus = await self.open()
+        subscription.filters = (echo, *subscription.filters)
         found: dict[str, Packet] = {}
         try:
             async with asyncio.timeout(ECHO_SECONDS):
-                async for packet in self._bus:
-                    if packet.topic == self._echo:
-                        return [found[topic] for topic in sorted(found) if found[topic].payload]
+                await bus.subscribe(echo)
+                await bus.publish(Packet(echo, b""))
+                while (packet := await subscription.read()).topic != echo:
                     found[packet.topic] = packet
         except TimeoutError:
-            pass
-        raise Unreachable(
-            f"{self.where.broker.where}: the broker did not send back our own message in "
-            f"{ECHO_SECONDS:g} s; do its access rules let {self.where.node} write and read "
-            f"{self.where.root}/link/{self.where.node}/#?"
-        )
-
-    async def heard(self) -> AsyncIterator[Packet]:
-        """Receive, for ever, what comes under the topics that `retained` was asked for.
-
-        Raises:
-            BusError: the connection is lost.
-        """
-        async for packet in self._bus:
-            if packet.payload:
-                yield packet
+            raise Unreachable(
+                f"{self.endpoint.broker.where}: the broker did not send back our own message in "
+                f"{ECHO_SECONDS:g} s; do its access rules let {node} write and read "
+                f"{self.endpoint.root}/link/{node}/#?"
+            ) from None
+        await bus.unsubscribe(echo)
+        return [found[topic] for topic in sorted(found) if found[topic].payload]
 
     async def clear(self, topic: str) -> None:
-        """Take back what is retained on a topic, where we may write it."""
-        await self._bus.publish(Packet(topic, b"", retain=True))
+        """Delete what is retained on a topic, where the access rules let us."""
+        await (await self.open()).publish(Packet(topic, b"", retain=True))
 
-    async def ask(  # noqa: PLR0913 - each is a property of one MQTT request
+    # ── requests ────────────────────────────────────────────────────────────────────────────────
+
+    async def request(
         self,
         topic: str,
         payload: bytes,
         *,
         of: str,
         content_type: str | None = "application/json",
-        patience: float = PATIENCE_SECONDS,
         kept: bool = False,
     ) -> Packet:
-        """Say something and wait for the answer on a topic of our own, saying it again meanwhile.
+        """Publish a request, and again every two seconds, until its answer arrives.
 
-        A broker may lose any message; what is asked here may safely be asked twice. What is `kept`
-        is said with QoS 1 the first time: the broker has it then, whatever becomes of us.
+        A broker may lose any message, so a request must be one that a service may receive twice.
+        One that is `kept` is published with QoS 1 the first time: the broker has it then, even if
+        this client ends.
+
+        Args:
+            topic: Where the service listens.
+            payload: The request.
+            of: The service, for the error message.
+            content_type: Of the payload.
+            kept: Whether the broker holds requests on this topic until a service acknowledges them.
 
         Raises:
             BusError: the connection is lost, or the broker refuses the message.
-            Unreachable: no answer came in time; names who (`of`) did not answer, and says whether
-                the broker keeps the question.
+            Unreachable: no answer arrived in time; says whether the broker keeps the request.
         """
-        name = f"{self.where.node}-{secrets.token_hex(6)}"
-        answers = self.where.topic(REPLIES, name=name)
-        await self._bus.subscribe(answers)
+        bus = await self.open()
+        if not self._hears_replies:
+            await bus.subscribe(self._replies)
+            self._hears_replies = True
+        correlation = secrets.token_bytes(8)
         question = Packet(
             topic,
             payload,
             content_type=content_type,
-            response_topic=answers,
-            correlation=secrets.token_bytes(8),
+            response_topic=self._replies,
+            correlation=correlation,
         )
-        begun = clock.monotonic()
-        saying = self._bus.deliver if kept else self._bus.publish
-        unsaid = True  # to a person, that this takes longer than it should
-        has_it = kept
+        answer: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
+        self._answers[correlation] = answer
         try:
-            while (left := begun + patience - clock.monotonic()) > 0:
-                has_it = await saying(question) is not False and has_it
-                saying = self._bus.publish
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(REPEAT_SECONDS, left)):
-                        return await self._first(answers)
-                if kept and unsaid and clock.monotonic() - begun > WORRY_SECONDS:
-                    unsaid = False
-                    packets = await self.retained(self.where.topic(NODE_STATE, node="+"))
-                    answer = [packet for packet in packets if packet.topic == answers]
-                    if answer:
-                        return answer[0]
-                    self._tell(f"waiting for {of}: {awaited(packets)}")
+            has_it = await self._repeat(bus, question, answer, of=of, kept=kept)
+            if answer.done():
+                return answer.result()
         finally:
-            await self._bus.unsubscribe(answers)
+            del self._answers[correlation]
+            if not answer.cancel() and not answer.cancelled():
+                answer.exception()  # is known: publishing has raised it, too
         raise Unreachable(
-            f"{of} did not answer in {patience:g} s at {self.where.broker.where}"
+            f"{of} did not answer in {self.answer_seconds:g} s at {self.endpoint.broker.where}"
             + (KEPT if has_it else "; no broker keeps it: send it again" if kept else "")
             + "; is it running? `fedbus agents --all` lists who is online"
         )
 
-    async def _first(self, topic: str) -> Packet:
-        async for packet in self._bus:
-            if packet.topic == topic:
-                return packet
-        raise AssertionError  # a bus never ends without an error
+    async def _repeat(
+        self, bus: Bus, question: Packet, answer: asyncio.Future[Packet], *, of: str, kept: bool
+    ) -> bool:
+        """Publish until there is an answer or no time is left; return whether the broker has it."""
+        begun = clock.monotonic()
+        told, has_it = not kept, kept
+        publish = bus.deliver if kept else bus.publish
+        while (left := begun + self.answer_seconds - clock.monotonic()) > 0:
+            has_it = await publish(question) is not False and has_it
+            publish = bus.publish
+            if (await asyncio.wait({answer}, timeout=min(REPEAT_SECONDS, left)))[0]:
+                break
+            if not told and clock.monotonic() - begun > REPORT_SECONDS:
+                told = True
+                packets = await self.retained(self.endpoint.topic(NODE_STATE, node="+"))
+                if not answer.done():
+                    self.tell(f"waiting for {of}: {awaited(packets)}")
+        return has_it
+
+    # ── the connection ──────────────────────────────────────────────────────────────────────────
+
+    async def open(self) -> Bus:
+        """Log in, unless we are.
+
+        Raises:
+            BusError: the broker is away, or refuses the account.
+        """
+        async with self._login:
+            if self._bus is not None:
+                return self._bus
+            if self._closed:
+                raise BusError(
+                    f"{self.endpoint.broker.where}: this client is closed; connect again"
+                )
+            await self._stop()
+            ready: asyncio.Future[Bus] = asyncio.get_running_loop().create_future()
+            # Not in a task group: that would cancel, and rename the errors of, our user's block.
+            self._reader = asyncio.create_task(self._read(ready), name="fedbus client")
+            try:
+                return await ready
+            except BaseException:
+                await self._stop()
+                raise
+
+    async def _read(self, ready: asyncio.Future[Bus]) -> None:
+        lost: Exception = BusError(f"{self.endpoint.broker.where}: the connection is closed")
+        try:
+            name = client_id(self.endpoint)
+            async with mqtt.connect(self.endpoint.broker, name=name) as bus:
+                self._bus = bus
+                ready.set_result(bus)
+                async for packet in bus:
+                    self._take(packet)
+        except Exception as error:  # noqa: BLE001 - raised where somebody waits
+            lost = error
+        finally:
+            self._bus, self._hears_replies = None, False
+            if not ready.done():
+                ready.set_exception(lost)
+            for answer in self._answers.values():
+                if not answer.done():
+                    answer.set_exception(lost)
+            for subscription in self._subscriptions:
+                subscription.end(lost)
+
+    def _take(self, packet: Packet) -> None:
+        if packet.topic == self._replies:
+            answer = self._answers.get(packet.correlation or b"")
+            if answer is not None and not answer.done():
+                answer.set_result(packet)
+            return
+        for subscription in self._subscriptions:
+            subscription.put(packet)
+
+    async def _unsubscribe(self, bus: Bus, filters: Iterable[str]) -> None:
+        """Unsubscribe from what no other subscription wants."""
+        wanted = {each for other in self._subscriptions for each in other.filters}
+        with suppress(BusError):  # then there is nothing to take back
+            for each in filters:
+                if each not in wanted and bus is self._bus:
+                    await bus.unsubscribe(each)
+
+    async def _stop(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.cancel()
+            await asyncio.wait({reader})
 
 
 def awaited(packets: Iterable[Packet]) -> str:
-    """Say who is missing for a decision on jobs, by what nodes say of themselves."""
+    """Name what is missing for a decision about jobs, by the states of nodes."""
     online: dict[str, list[str]] = {"controller": [], "repository": []}
     for packet in packets:
         with suppress(WireError):
@@ -176,71 +345,6 @@ def awaited(packets: Iterable[Packet]) -> str:
     return f"{', '.join(online['controller'])} is online and has not decided yet"
 
 
-@asynccontextmanager
-async def connected(
-    where: Where, tell: Callable[[str], None] = lambda _: None
-) -> AsyncIterator[Client]:
-    """Connect for the length of a block.
-
-    Args:
-        where: The broker and our address there.
-        tell: Called with a sentence when an answer takes longer than it should.
-
-    Raises:
-        BusError: the broker is away or refuses us.
-    """
-    async with mqtt.connect(where.broker, name=_client_id(where)) as bus:
-        yield Client(bus, where, tell)
-
-
-async def run(where: Where, errand: Errand[R]) -> R:
-    """Do an errand on a connection of its own.
-
-    Raises:
-        BusError: the broker is away or refuses us.
-        FedbusError: as the errand ended.
-    """
-    import structlog
-
-    from fedbus.runtime.node import Identity, Node
-    from fedbus.runtime.shell import Shell
-
-    # A node's notes are for a service's log; a command says itself what a person should know.
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    outcome: asyncio.Future[R | FedbusError] = asyncio.get_running_loop().create_future()
-    errand.finish = lambda result: None if outcome.done() else outcome.set_result(result)
-    identity = Identity(
-        name=where.node,
-        incarnation=clock.incarnation(),
-        version=version("fedbus"),
-        root=where.root,
-        in_flight=IN_FLIGHT,
-    )
-    node = Node(identity, errand, random.SystemRandom())
-    shell = Shell(node, threads=1)
-    try:
-        async with mqtt.connect(
-            where.broker, name=_client_id(where), listen=node.subscriptions(), will=node.will()
-        ) as bus:
-            result = await _served(shell, bus, outcome)
-            # Nobody need know that this node was ever there.
-            await bus.publish(Packet(where.topic(NODE_STATE, node=where.node), b"", retain=True))
-    finally:
-        shell.close()
-    if isinstance(result, FedbusError):
-        raise result
-    return result
-
-
-async def _served(shell: "Shell", bus: Bus, outcome: "asyncio.Future[R]") -> R:
-    with one_error():
-        async with asyncio.TaskGroup() as tasks:
-            serving = tasks.create_task(shell.serve(bus), name="serve")
-            await outcome
-            serving.cancel()
-    return outcome.result()
-
-
-def _client_id(where: Where) -> str:
-    # Several commands may run at once with one account, so each has a client id of its own.
-    return f"{where.node}-{secrets.token_hex(4)}"
+def client_id(endpoint: Endpoint) -> str:
+    """Return a new MQTT client id: several clients may use one account at the same time."""
+    return f"{endpoint.node}-{secrets.token_hex(4)}"

@@ -61,6 +61,11 @@ class PackedModel:
     blobs: Mapping[str, bytes | bytearray]
     warnings: tuple[str, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """The bytes of all blobs."""
+        return sum(map(len, self.blobs.values()))
+
     def spec(self) -> ModelSpec:
         """Read the spec again, as everybody else will."""
         return codec.from_json(ModelSpec, bytes(self.blobs[self.push.spec.digest]))

@@ -1,7 +1,7 @@
-"""Errands to the repository: a question, a model brought, a model fetched. Pure.
+"""Requests to the repository: ask a question, push a model, fetch blobs. Pure.
 
 Each is a small core for a real node, so that a blob crosses the bus here by the same code as
-anywhere; `connection.py` runs it.
+anywhere; `transfer.py` runs it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from fedbus.errors import FedbusError
 
 PATIENCE_SECONDS = 15.0
-"""For the first sign of life."""
+"""How long the repository may take to begin an answer, by default."""
 STALLED_SECONDS = 60.0
-"""For the next one: what is lost on the way is wanted again, later and later."""
+"""How long it may take to continue one: what is lost is asked for again, later and later."""
 
 R = TypeVar("R")
 
@@ -69,19 +69,23 @@ class DigestCheck(Key):
 
 
 class Errand(Generic[R]):
-    """What all errands have: one node asked, one end.
+    """A request to one node, from its connection to its one result.
 
     Args:
         to: The node that is asked.
+        about: What is asked for, as the node names it in a refusal; "" is anything.
 
     Attributes:
-        moved: Told of bytes that were sent or have come; those that are sent twice count twice.
+        moved: Called with the bytes sent or received; those that are sent twice count twice.
+        patience_seconds: How long the node may take to begin its answer.
     """
 
     listens: tuple[Topic, ...] = ()
 
-    def __init__(self, to: str) -> None:
+    def __init__(self, to: str, about: str = "") -> None:
         self.to = to
+        self.about = about
+        self.patience_seconds = PATIENCE_SECONDS
         self.finish: Callable[[R | FedbusError], None] = lambda _: None
         self.moved: Callable[[int], None] = lambda _: None
         self._over = False
@@ -102,15 +106,17 @@ class Errand(Generic[R]):
             case _ if self._over:
                 pass  # in a simulation it lives on beside others
             case Connected():
-                yield WakeAt(AnswerDeadline(), now + PATIENCE_SECONDS)
+                yield WakeAt(AnswerDeadline(), now + self.patience_seconds)
                 yield from self.begin()
-            case Received(sender, RequestRefused(reason=reason)) if sender == self.to:
-                self.end(Refused(f"{self.to}: {reason}"))
+            case Received(sender, RequestRefused(about=about, reason=reason)) if sender == self.to:
+                # Another client of this account may have asked for something else.
+                if self.about in {"", about}:
+                    self.end(Refused(f"{self.to}: {reason}"))
             case Woke(AnswerDeadline()) if self._signs > self._seen:
                 self._seen = self._signs
                 yield WakeAt(AnswerDeadline(), now + STALLED_SECONDS)
             case Woke(AnswerDeadline()):
-                seconds = f"{STALLED_SECONDS if self._signs else PATIENCE_SECONDS:g} s"
+                seconds = f"{STALLED_SECONDS if self._signs else self.patience_seconds:g} s"
                 self.end(Unreachable(f"{self.to} did not answer in {seconds}; is it running?"))
             case _:
                 yield from self.go_on(event)
@@ -135,12 +141,29 @@ class Errand(Generic[R]):
 
 
 class Question(Errand[R]):
-    """A question with one answer."""
+    """A question with one answer.
 
-    def __init__(self, to: str, message: object, answer: type[R]) -> None:
-        super().__init__(to)
+    Args:
+        to: The node that is asked.
+        message: The question.
+        answer: The type of its answer.
+        about: What is asked for, as the node names it in a refusal; "" is anything.
+        fits: Whether a message of that type answers this question: another client of the same
+            account may have asked another one.
+    """
+
+    def __init__(
+        self,
+        to: str,
+        message: object,
+        answer: type[R],
+        about: str = "",
+        fits: Callable[[R], bool] = lambda _: True,
+    ) -> None:
+        super().__init__(to, about)
         self._message = message
         self._answer = answer
+        self._fits = fits
 
     def begin(self) -> Iterator[Action]:
         """Ask."""
@@ -150,7 +173,7 @@ class Question(Errand[R]):
         """Take the answer."""
         match event:
             case Received(sender, message) if sender == self.to:
-                if isinstance(message, self._answer):
+                if isinstance(message, self._answer) and self._fits(message):
                     yield Cancel(OpenQuestion())
                     self.end(message)
             case _:
@@ -177,9 +200,14 @@ class Push(Question[R]):
     """Bring a model: serve its blobs until the repository has stored them."""
 
     def __init__(
-        self, to: str, push: PushModel, answer: type[R], blobs: Mapping[str, bytes | bytearray]
+        self,
+        to: str,
+        push: PushModel,
+        answer: type[R],
+        blobs: Mapping[str, bytes | bytearray],
+        fits: Callable[[R], bool] = lambda _: True,
     ) -> None:
-        super().__init__(to, push, answer)
+        super().__init__(to, push, answer, push.model, fits)
         self._blobs = blobs
 
     def begin(self) -> Iterator[Action]:

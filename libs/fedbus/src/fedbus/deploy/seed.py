@@ -4,15 +4,13 @@ What has been trained is never taken back: a second start finds the model and le
 """
 
 import asyncio
-import os
+import json
 import sys
 from pathlib import Path
 
+import fedbus
 from fedbus import demo_data
-from fedbus.cli.commands.models import list_models, push_model
-from fedbus.client.address import where
 from fedbus.client.failures import Unreachable
-from fedbus.client.packing import read_model
 from fedbus.errors import BusError, FedbusError
 
 ATTEMPTS = 4
@@ -22,14 +20,13 @@ SPEC = Path(str(demo_data.__file__)).with_name("model.json")
 
 
 async def seed() -> str:
-    """Push the model if it is missing; say what is there then."""
-    here, packed = where(os.environ), read_model(SPEC)
-    name = packed.push.model
-    kept = {ref.model: ref for ref in await list_models(here)}
-    if name in kept:
-        return f"the repository has {name}, version {kept[name].version}"
-    ref = await push_model(here, packed)
-    return f"{ref.model} is stored as version {ref.version}"
+    """Push the model if it is missing; return what is stored then."""
+    async with fedbus.connect() as fed:
+        kept = {each.model: each.version for each in await fed.models()}
+        if (name := json.loads(SPEC.read_text("utf-8"))["model"]) in kept:
+            return f"the repository has {name}, version {kept[name]}"
+        pushed = await fed.push(SPEC)
+    return f"{pushed.model} is stored as version {pushed.version}"
 
 
 async def patiently() -> str:

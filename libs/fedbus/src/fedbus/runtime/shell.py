@@ -29,7 +29,7 @@ from fedbus.runtime.loopback import Echo
 from fedbus.runtime.loopback_check import SelfCheck
 from fedbus.runtime.node import Node
 
-log = structlog.get_logger()
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 LAST_WORD_SECONDS = 2.0
 LAST_WORK_SECONDS = 4.0
@@ -40,11 +40,18 @@ class Shell:
     """Keep one node going over as many connections as it takes.
 
     `over` is set once the core wants to leave; `code` is then the exit code it wants. With `echo`,
-    it notices a broker that drops what the node says.
+    it notices a broker that drops what the node says. Events are logged to `logger`.
     """
 
-    def __init__(self, node: Node, threads: int, echo: Echo | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        threads: int,
+        echo: Echo | None = None,
+        logger: structlog.typing.FilteringBoundLogger = log,
+    ) -> None:
         self.node = node
+        self._log = logger
         self.connected = False
         self.over = asyncio.Event()
         self.code = 0
@@ -89,7 +96,7 @@ class Shell:
                 while self.connected and self._control:  # noqa: ASYNC110 - for 2 s, once
                     await asyncio.sleep(0.005)
         except TimeoutError:
-            log.warning("last_word_unsaid")
+            self._log.warning("last_word_unsaid")
 
     def tell(self, message: object) -> None:
         """Hand something to the core that came in by a door of this process's own."""
@@ -137,7 +144,7 @@ class Shell:
             packet = chunk.packet()
         except (FedbusError, OSError) as error:
             # One bad sector ends no service: the chunk is wanted again, and perhaps read then.
-            log.warning("chunk_unreadable", topic=chunk.topic, reason=str(error))
+            self._log.warning("chunk_unreadable", topic=chunk.topic, reason=str(error))
             return
         await bus.publish(packet)
         self._count("sent", (packet,))
@@ -182,15 +189,15 @@ class Shell:
             case StartRun(key, call):
                 self._start(key, call)
             case Quit(code, reason):
-                log.error("service_quits", code=code, reason=reason)
+                self._log.error("service_quits", code=code, reason=reason)
                 self.code = code
                 self.over.set()
             case Note(event, facts):
                 self.counts[event] = self.counts.get(event, 0) + 1
-                log.info(event, **facts)
+                self._log.info(event, **facts)
             case Misread(topic, reason):
                 self.counts["message_misread"] = self.counts.get("message_misread", 0) + 1
-                log.warning("message_misread", topic=topic, reason=reason)
+                self._log.warning("message_misread", topic=topic, reason=reason)
             case PublishChunk():
                 if self.connected:
                     self._bulk.append(effect)
@@ -226,7 +233,7 @@ class Shell:
             self.node.ran(key, done.result(), clock.monotonic())
         elif isinstance(error, Exception):
             if not isinstance(error, FedbusError | OSError):
-                log.error("run_failed", key=key, exc_info=error)
+                self._log.error("run_failed", key=key, exc_info=error)
             self.node.run_failed(key, error, clock.monotonic())
         else:
             raise error

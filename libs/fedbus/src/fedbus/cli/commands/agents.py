@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -11,19 +10,13 @@ import typer
 from fedbus.cli.context import broker_of
 from fedbus.cli.output import display
 from fedbus.cli.output.agent_remarks import remarks
-from fedbus.client.address import Where
-from fedbus.client.connection import connected
-from fedbus.errors import WireError
-from fedbus.mqtt.bus import Packet
+from fedbus.client.address import Endpoint
+from fedbus.client.client import Client
+from fedbus.client.nodes import NodeStatus
 from fedbus.wire import codec
 from fedbus.wire.documents import NodeState
 from fedbus.wire.timestamps import moment_of
-from fedbus.wire.topics import NODE_STATE
 from fedbus.wire.values import role_of
-
-KEPT_SECONDS = float(NODE_STATE.expiry or 0)
-LONG_AGO = 1800.0
-"""Who is online repeats itself every twelve heartbeats, a minute by default, 720 s at most."""
 
 
 def agents(
@@ -41,7 +34,7 @@ def agents(
     cut off, which is online here until then; a job counts it as lost after six missed heartbeats.
     """
     states = asyncio.run(nodes(broker_of(ctx)))
-    shown = [one for one in states if everybody or role_of(one.state.node) == "agent"]
+    shown = [one for one in states if everybody or one.role == "agent"]
     if as_json:
         display.print_json([_plain(one) for one in shown])
         return
@@ -56,37 +49,10 @@ def agents(
         display.warn(sentence)
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a node said of itself, and how many seconds ago, if that can be told."""
-
-    state: NodeState
-    seconds: float | None
-
-
-async def nodes(here: Where) -> list[Seen]:
-    """Read what every node says of itself; what cannot be read is left out."""
-    async with connected(here) as client:
-        return seen(await client.retained(here.topic(NODE_STATE, node="+")))
-
-
-def seen(packets: Iterable[Packet]) -> list[Seen]:
-    """Read what is retained of nodes, and its age by what is left of its expiry.
-
-    So the broker's clock alone counts, and a device's may be wrong. A broker that shortens what it
-    is asked to keep would make everybody old; those that are online tell, who repeat themselves.
-    """
-    found = []
-    for packet in packets:
-        try:
-            state = codec.from_json(NodeState, packet.payload)
-        except WireError:
-            continue  # of another version of fedbus, perhaps
-        left = packet.expiry
-        found.append(Seen(state, None if left is None else max(0.0, KEPT_SECONDS - left)))
-    if any(one.state.online and (one.seconds or 0.0) > LONG_AGO for one in found):
-        return [replace(one, seconds=None) for one in found]
-    return found
+async def nodes(here: Endpoint) -> tuple[NodeStatus, ...]:
+    """Fetch what every node says of itself."""
+    async with Client(here) as fed:
+        return await fed.nodes()
 
 
 def troubles(states: Iterable[NodeState]) -> Iterator[str]:
@@ -96,13 +62,13 @@ def troubles(states: Iterable[NodeState]) -> Iterator[str]:
             yield f"{state.node}: {state.trouble}"
 
 
-def _plain(one: Seen) -> Any:  # noqa: ANN401 - JSON
-    ago = {} if one.seconds is None else {"seen": moment_of(time.time() - one.seconds)}
+def _plain(one: NodeStatus) -> Any:  # noqa: ANN401 - JSON
+    ago = {} if one.age_seconds is None else {"seen": moment_of(time.time() - one.age_seconds)}
     return {**codec.to_plain(one.state), **ago}
 
 
-def _row(one: Seen) -> tuple[object, ...]:
-    state, ago = one.state, "" if one.seconds is None else display.age(one.seconds)
+def _row(one: NodeStatus) -> tuple[object, ...]:
+    state, ago = one.state, "" if one.age_seconds is None else display.age(one.age_seconds)
     online, facts = "online" if state.online else "offline", state.agent
     if facts is None:
         return (state.node, online, ago, role_of(state.node), "", "", "", "", "")

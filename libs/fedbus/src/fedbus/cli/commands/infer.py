@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgpack
 import numpy as np
 import typer
 
@@ -21,17 +20,13 @@ from fedbus.cli.inputs.infer_rows import (
 )
 from fedbus.cli.inputs.names import model_name
 from fedbus.cli.output import display
-from fedbus.client.address import Where
-from fedbus.client.connection import connected
-from fedbus.client.failures import Failed, Refused
+from fedbus.client.address import Endpoint
+from fedbus.client.client import Client
+from fedbus.client.inference import JSON, MSGPACK, encode
 from fedbus.errors import SettingsError, WireError
-from fedbus.model.layout import Array
 from fedbus.rounding import percent
 from fedbus.wire.json_reader import read_json
-from fedbus.wire.topics import INFERENCE
 
-JSON = "application/json"
-MSGPACK = "application/msgpack"
 ROWS = 20
 NUMBERS = 12
 """Outputs of a row that are printed."""
@@ -81,7 +76,7 @@ def infer(
                 "sent as 0 to 255; add --normalized if the agents' data has pixels from 0 to 1, "
                 "--bytes if it has 0 to 255"
             )
-        payload, kind = msgpack.packb({"inputs": raw(inputs)}), MSGPACK
+        payload, kind = encode(inputs), MSGPACK
     elif len(files) > 1:
         raise SettingsError(f"{len(files)} files: several pictures, or one file of another kind")
     else:
@@ -100,7 +95,7 @@ def request(file: Path, key: str | None = None) -> tuple[bytes, str]:
         SettingsError: the file cannot be read, or holds no inputs.
     """
     if file.suffix.lower() in {".npy", ".npz", *TABLES}:
-        return msgpack.packb({"inputs": raw(read_rows(file, key))}), MSGPACK
+        return encode(read_rows(file, key)), MSGPACK
     try:
         said = read_json(file.read_bytes())
     except OSError as error:
@@ -117,52 +112,22 @@ def request(file: Path, key: str | None = None) -> tuple[bytes, str]:
     return json.dumps(said).encode(), JSON
 
 
-async def ask(here: Where, model: str, payload: bytes, kind: str) -> dict[str, Any]:
-    """Ask the inference service.
+async def ask(here: Endpoint, model: str, payload: bytes, kind: str) -> dict[str, Any]:
+    """Send a request to the inference service, and return its answer as JSON has it.
 
     Raises:
         Refused: it says why it has no answer.
         Unreachable: it does not answer.
     """
-    topic = here.topic(INFERENCE, model=model)
-    async with connected(here) as client:
-        packet = await client.ask(topic, payload, of="the inference service", content_type=kind)
-    answer = _read(packet.payload, kind)
-    if "error" in answer:
-        raise Refused(f"{model}: {answer['error']}")
-    return answer
-
-
-def _read(payload: bytes, kind: str) -> dict[str, Any]:
-    try:
-        answer: dict[str, Any] = json.loads(payload) if kind == JSON else msgpack.unpackb(payload)
-        if "error" not in answer:
-            answer = {name: _plain(value) for name, value in answer.items()}
-            answer["outputs"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise Failed(f"an answer that cannot be read: {error!r}") from error
-    return answer
-
-
-def raw(array: Array) -> dict[str, Any]:
-    """Write an array as a request carries it: little-endian bytes, row by row."""
-    array = np.ascontiguousarray(array)
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    return {"dtype": array.dtype.name, "shape": list(array.shape), "data": little.tobytes()}
-
-
-def array_of(raw: dict[str, Any]) -> Array:
-    """Read an array of an answer."""
-    dtype = np.dtype(raw["dtype"]).newbyteorder("<")
-    return np.frombuffer(raw["data"], dtype).reshape(raw["shape"])
+    async with Client(here) as fed:
+        answer = await fed.infer_encoded(model, payload, kind)
+    return {name: _plain(value) for name, value in answer.items()}
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - whatever an answer holds
-    if not isinstance(value, dict):
-        return value
-    if "data" in value:
-        return array_of(value).tolist()
-    return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def print_answer(answer: Mapping[str, Any]) -> None:

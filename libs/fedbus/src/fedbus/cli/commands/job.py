@@ -1,39 +1,32 @@
 """`fedbus job`: submit, list, show, watch, cancel, forget."""
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from fedbus.cli import exit_codes
 from fedbus.cli.context import broker_of
 from fedbus.cli.exit_codes import Interrupted
-from fedbus.cli.inputs.job_files import id_of, read_job_file, with_id, with_own_id
+from fedbus.cli.inputs.job_files import read_job_file
 from fedbus.cli.inputs.names import job_id
 from fedbus.cli.output import display
 from fedbus.cli.output.job_view import round_line, watch
 from fedbus.cli.output.times import age, when
-from fedbus.cli.submission import (
-    CONTROLLER,
-    JobRefused,
-    over_already,
-    standing,
-    submit_again,
-    submit_job,
-)
-from fedbus.client.address import Where
-from fedbus.client.connection import connected
-from fedbus.client.failures import Failed, Refused
+from fedbus.cli.submission import standing, submit_again, submit_job
+from fedbus.client.address import Endpoint
+from fedbus.client.client import Client
+from fedbus.client.failures import Failed, JobRefused, Refused
+from fedbus.client.job_files import id_of, with_id
+from fedbus.client.jobs import JobReport, Submission
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.jobs import JobFileError, params, parse
 from fedbus.training.options.inactive_schedulers import idle
 from fedbus.wire import codec
-from fedbus.wire.documents import ENDED, JobState, RoundState
-from fedbus.wire.topics import CANCEL, FORGET, JOB_STATE, ROUND_STATE, Topic
+from fedbus.wire.documents import ENDED, JobState
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -115,30 +108,29 @@ class _How:
     lines: bool
 
 
-def _submit(here: Where, file: str, payload: bytes, how: _How) -> None:
+def _submit(here: Endpoint, file: str, payload: bytes, how: _How) -> None:
     job, as_json, watch_it = id_of(payload), how.as_json, how.watch_it
     print_json = display.print_line if how.lines else display.print_json
     try:
         if how.again and job is not None:
             answer = asyncio.run(submit_again(here, file, payload, job))
         else:
-            answer = asyncio.run(submit_job(here, with_own_id(file, payload)))
+            answer = asyncio.run(submit_job(here, payload))
     except JobRefused as error:
         if as_json:
             print_json(error.answer)
         raise
     _warn(payload, answer)
-    over = over_already(answer)
-    if as_json and (over or not watch_it):
-        print_json(answer)
+    if as_json and (answer.over or not watch_it):
+        print_json(answer.answer)
     elif not as_json:
-        watching = over or watch_it
-        hint = "" if watching else f"; `fedbus job watch {answer['job']}` shows it"
+        watching = answer.over or watch_it
+        hint = "" if watching else f"; `fedbus job watch {answer.job}` shows it"
         display.say(standing(answer, file) + hint)
-    if over and answer.get("phase") != "finished":
-        raise Failed(f"job {answer['job']} {answer['phase']}: nothing runs")
-    if watch_it and not over:
-        _watch(here, str(answer["job"]), as_json=as_json, submitted=True)
+    if answer.over and answer.phase != "finished":
+        raise Failed(f"job {answer.job} {answer.phase}: nothing runs")
+    if watch_it and not answer.over:
+        _watch(here, answer.job, as_json=as_json, submitted=True)
 
 
 @app.command("list")
@@ -157,7 +149,6 @@ def list_jobs(
     phases = {each.value for each in phase or JobPhase}
     states = asyncio.run(_states(broker_of(ctx)))
     wanted = [s for s in states if s.phase in phases and model in (None, s.model)]
-    wanted.sort(key=lambda state: state.submitted or "")
     wanted = wanted[-last:] if last else wanted
     if as_json:
         display.print_json([codec.to_plain(state) for state in wanted])
@@ -190,7 +181,8 @@ def show_job(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     --json prints what is retained on jobs/ID/state, and on jobs/ID/rounds/N as "rounds"; "agents"
     counts those who train in the round that runs, so it is 0 between rounds and after the end.
     """
-    state, rounds = asyncio.run(_job(broker_of(ctx), job))
+    report = asyncio.run(_job(broker_of(ctx), job))
+    state, rounds = report.state, report.rounds
     if as_json:
         display.print_json({**codec.to_plain(state), "rounds": [codec.to_plain(r) for r in rounds]})
         return
@@ -223,12 +215,15 @@ def watch_job(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
 @app.command()
 def cancel(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     """Cancel a job; the versions it has committed stay."""
-    answer = asyncio.run(_ask(broker_of(ctx), CANCEL, job.encode()))
+    try:
+        asyncio.run(_cancel(broker_of(ctx), job))
+    except Refused as error:
+        if as_json:
+            display.print_json(error.answer)
+        raise
     if as_json:
-        display.print_json(answer)
-    if not answer.get("cancelled"):
-        raise Refused(f"job {job} is not cancelled: {answer.get('reason', 'no reason was given')}")
-    if not as_json:
+        display.print_json({"job": job, "cancelled": True})
+    else:
         display.say(f"job {job} is cancelled")
 
 
@@ -245,17 +240,19 @@ def forget(
     """
     here = broker_of(ctx)
     for job in jobs:
-        answer = asyncio.run(_ask(here, FORGET, job.encode()))
+        try:
+            asyncio.run(_forget(here, job))
+        except Refused as error:
+            if as_json:
+                display.print_line(error.answer)
+            raise
         if as_json:
-            display.print_line(answer)
-        if not answer.get("forgotten"):
-            reason = answer.get("reason", "no reason was given")
-            raise Refused(f"job {job} is not forgotten: {reason}")
-        if not as_json:
+            display.print_line({"job": job, "forgotten": True})
+        else:
             display.say(f"job {job} is forgotten; its versions stay")
 
 
-def _watch(here: Where, job: str, *, as_json: bool, submitted: bool = False) -> None:
+def _watch(here: Endpoint, job: str, *, as_json: bool, submitted: bool = False) -> None:
     try:
         end = asyncio.run(watch(here, job, as_json=as_json, submitted=submitted))
     except KeyboardInterrupt:
@@ -270,42 +267,34 @@ def _watch(here: Where, job: str, *, as_json: bool, submitted: bool = False) -> 
         display.say(f"{end.model} version {end.version}: {display.metrics(end.metrics)}")
 
 
-def _warn(payload: bytes, answer: Mapping[str, Any]) -> None:
-    for warning in answer.get("warnings", ()):
-        display.warn(str(warning))
+def _warn(payload: bytes, answer: Submission) -> None:
+    for warning in answer.warnings:
+        display.warn(warning)
     # A controller of another version may have taken what this one would not.
     with suppress(JobFileError):
         if said := idle(params(parse(payload))):
             display.warn(said)
 
 
-async def _ask(here: Where, topic: Topic, payload: bytes) -> dict[str, Any]:
-    async with connected(here, display.warn) as client:
-        packet = await client.ask(
-            here.topic(topic), payload, of=CONTROLLER, content_type=None, kept=topic.kept
-        )
-    answer: dict[str, Any] = display.plain_json(packet.payload)
-    return answer
-
-
 def _ago(moment: str | None) -> str:
     return f" ({age(moment)} ago)" if moment else ""
 
 
-async def _states(here: Where) -> list[JobState]:
-    async with connected(here) as client:
-        packets = await client.retained(here.topic(JOB_STATE, job="+"))
-    return [codec.from_json(JobState, packet.payload) for packet in packets]
+async def _states(here: Endpoint) -> tuple[JobState, ...]:
+    async with Client(here) as fed:
+        return await fed.jobs()
 
 
-async def _job(here: Where, job: str) -> tuple[JobState, list[RoundState]]:
-    state_topic = here.topic(JOB_STATE, job=job)
-    rounds_topic = here.topic(ROUND_STATE, job=job, round="+")
-    async with connected(here) as client:
-        packets = await client.retained(state_topic, rounds_topic)
-    payloads = {packet.topic: packet.payload for packet in packets}
-    if state_topic not in payloads:
-        raise Refused(f"no job {job!r} is known; `fedbus job list` names those that are")
-    state = codec.from_json(JobState, payloads.pop(state_topic))
-    rounds = [codec.from_json(RoundState, payload) for payload in payloads.values()]
-    return state, sorted(rounds, key=lambda done: done.round)
+async def _job(here: Endpoint, job: str) -> JobReport:
+    async with Client(here) as fed:
+        return await fed.job(job)
+
+
+async def _cancel(here: Endpoint, job: str) -> None:
+    async with Client(here, display.warn) as fed:
+        await fed.cancel(job)
+
+
+async def _forget(here: Endpoint, job: str) -> None:
+    async with Client(here, display.warn) as fed:
+        await fed.forget(job)

@@ -23,7 +23,6 @@ from fedbus.cli.inputs.model_argument import (
     WeightsFile,
     packed_model,
 )
-from fedbus.cli.inputs.model_factory import is_factory
 from fedbus.cli.inputs.random_seeds import seeded
 from fedbus.cli.inputs.split_option import Split, check_split
 from fedbus.cli.interruptible import aside
@@ -32,6 +31,7 @@ from fedbus.cli.output.job_view import round_line
 from fedbus.cli.signals import ENDING
 from fedbus.cli.weights_file import check_writable, write_weights
 from fedbus.client.failures import Failed
+from fedbus.client.model_export import is_factory
 from fedbus.client.model_outputs import Stated, read_classes
 from fedbus.client.packing import PackedModel
 from fedbus.cluster.partitions import (

@@ -1,100 +1,24 @@
-"""Job files as people give them: read, refused where they are no JSON, put under another id."""
+"""Job files named on the command line: a path, or `-` for standard input."""
 
-import json
-import re
-import secrets
 import sys
 from pathlib import Path
 
 from fedbus.cli.output import display
-from fedbus.core import clock
-from fedbus.errors import SettingsError
-from fedbus.jobs import JobFileError, listing, made_id, parse
-from fedbus.limits import MAX_IDENT_CHARACTERS, MAX_JOB_FILE_BYTES
-from fedbus.scalars import IDENT, IDENT_SAID
+from fedbus.client import job_files
+from fedbus.client.job_files import check_job_file
+from fedbus.limits import MAX_JOB_FILE_BYTES
 
 STDIN = "-"
-_WHAT = 'a job file is JSON, as {"model_name": "digits", "num_rounds": 5}'
-_YAML = re.compile(rb"\s*(?:---|#|-\s|[A-Za-z_][\w-]*:(?:\s|$))")
-_COUNTED = re.compile(r"(.*)\.([0-9]{1,6})")
 
 
 def read_job_file(name: str) -> bytes:
     """Read a job file, or standard input where the name is `-`.
 
     Raises:
-        SettingsError: it cannot be read, or is no JSON; how to mend it.
+        SettingsError: it cannot be read, or is not JSON; how to mend it.
     """
-    payload = _stdin() if name == STDIN else _file(Path(name))
-    name = "standard input" if name == STDIN else name
-    if not payload.strip():
-        raise SettingsError(f"{name}: empty; {_WHAT}")
-    if len(payload) > MAX_JOB_FILE_BYTES:
-        raise SettingsError(f"{name}: {len(payload)} bytes, at most {MAX_JOB_FILE_BYTES}; {_WHAT}")
-    try:
-        parse(payload)
-    except JobFileError as error:
-        # All other faults are the controller's to find: it may know more keys, or fewer.
-        if all(not fault.key and "JSON" in fault.problem for fault in error.faults):
-            yaml = " (this looks like YAML)" if _YAML.match(payload) else ""
-            raise SettingsError(f"{name}: {error.faults[0].problem}; {_WHAT}{yaml}") from error
-    return payload
-
-
-def id_of(payload: bytes) -> str | None:
-    """Read the id that a job file gives its job; None where it leaves that to the controller."""
-    try:
-        return parse(payload).training_id
-    except JobFileError:
-        return None  # the controller says what is wrong with it
-
-
-def with_id(name: str, payload: bytes, job: str) -> bytes:
-    """Write a job file anew, under another id.
-
-    Raises:
-        SettingsError: the id is none, or the file has faults.
-    """
-    if not re.fullmatch(IDENT, job):
-        raise SettingsError(f"--id {job}: not {IDENT_SAID}")
-    try:
-        parse(payload)
-    except JobFileError as error:
-        raise SettingsError(listing(f"{name} cannot be given an id", error.faults)) from error
-    tree = json.loads(payload.decode("utf-8-sig"))
-    return json.dumps({**tree, "training_id": job}).encode()
-
-
-def with_own_id(name: str, payload: bytes) -> bytes:
-    """Give a file that leaves its id out one, so that it may be sent twice and is one job still."""
-    try:
-        file = parse(payload)
-    except JobFileError:
-        return payload  # the controller says what is wrong with it
-    if file.training_id is not None:
-        return payload
-    return with_id(name, payload, made_id(file.model_name, clock.utc(), secrets.token_bytes(16)))
-
-
-def next_id(job: str) -> str:
-    """Name the next run of a job: `first.2` after `first`, `first.3` after that."""
-    counted = _COUNTED.fullmatch(job)
-    name, number = (counted[1], int(counted[2]) + 1) if counted else (job, 2)
-    return f"{name[: MAX_IDENT_CHARACTERS - 1 - len(str(number))]}.{number}"
-
-
-def _stdin() -> bytes:
+    if name != STDIN:
+        return job_files.read_job_file(Path(name))
     if sys.stdin.isatty():
         display.err().print("reading a job file from standard input; Ctrl-D ends it")
-    return sys.stdin.buffer.read(MAX_JOB_FILE_BYTES + 1)
-
-
-def _file(path: Path) -> bytes:
-    if path.is_dir():
-        inside = sorted(each.name for each in path.glob("*.json"))
-        hint = f"; in it: {', '.join(inside[:5])}" if inside else ""
-        raise SettingsError(f"{path}: a folder; name a job file{hint}")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from error
+    return check_job_file("standard input", sys.stdin.buffer.read(MAX_JOB_FILE_BYTES + 1))

@@ -1,22 +1,17 @@
 """The model named to `fedbus models push` and `fedbus simulate`: a spec, or a factory."""
 
-import sys
-import warnings
-from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fedbus.cli.inputs.model_factory import is_factory, make_model, read_config, read_shape
-from fedbus.cli.inputs.model_rehearsal import rehearse
 from fedbus.cli.output import display
+from fedbus.client.model_export import read_config, read_shape
 from fedbus.client.model_outputs import SAYS_NOTHING, Stated
-from fedbus.client.packing import PackedModel, read_model, read_weights
-from fedbus.errors import SettingsError
+from fedbus.client.model_source import prepare_model
+from fedbus.client.packing import PackedModel
 from fedbus.frameworks.outputs import ANSWERS
-from fedbus.frameworks.tensorflow_logs import hushed
 
 WeightsFile = Annotated[
     Path | None,
@@ -75,22 +70,15 @@ def packed_model(what: str, given: Given) -> PackedModel:
         SettingsError: it is neither, or the options do not go with it.
         FedbusError: what it makes does not fit the bus, or does not train.
     """
-    path = Path(what)
-    if is_factory(what) and not path.exists():
-        own = read_weights(given.weights) if given.weights is not None else None
-        config, shape = read_config(given.config), read_shape(given.shape)
-        with warnings.catch_warnings(record=True) as told, hushed(), redirect_stdout(sys.stderr):
-            made = make_model(what, given.name, config, shape, own, given.said)
-        for each in told:
-            display.warn(str(each.message))
-    elif any(each is not None for each in (given.name, given.config, given.shape)):
-        raise SettingsError(
-            "--name, --config and --input belong to a factory; a spec says all that itself"
-        )
-    else:
-        made = read_model(path, given.weights, given.said)
+    made = prepare_model(
+        what,
+        weights=given.weights,
+        name=given.name,
+        config=read_config(given.config),
+        input_shape=read_shape(given.shape),
+        answers=given.said.answers,
+        classes=given.said.classes,
+    )
     for warning in made.warnings:
         display.warn(warning)
-    for sentence in rehearse(made):
-        display.warn(sentence)
-    return made
+    return replace(made, warnings=())

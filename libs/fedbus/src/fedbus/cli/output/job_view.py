@@ -1,10 +1,8 @@
 """A job's progress until it ends: a bar on a terminal, lines elsewhere, JSON for programs."""
 
-import asyncio
-import math
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterable
+from contextlib import aclosing
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -19,23 +17,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from fedbus.cli.missing_services import Awaited
 from fedbus.cli.output import display
-from fedbus.client.address import Where
-from fedbus.client.connection import connected
-from fedbus.client.failures import Refused
-from fedbus.core import clock
-from fedbus.errors import BusError, WireError
-from fedbus.mqtt.bus import Packet
+from fedbus.client.address import Endpoint
+from fedbus.client.client import Client
+from fedbus.client.jobs import Awaiting, JobNews
 from fedbus.text import counted
 from fedbus.wire import codec
-from fedbus.wire.documents import ENDED, JobState, NodeState, RoundState
-from fedbus.wire.topics import JOB_STATE, NODE_STATE, ROUND_STATE, matches
-
-AWAY_SECONDS = 300.0
-"""How long a broker that was there may be away: it may be updated, or its machine started anew."""
-RETRY_SECONDS = 2.0
-"""Long enough for another command, which threw us out by using the same account, to be done."""
+from fedbus.wire.documents import ENDED, JobState, RoundState
 
 
 class View(Protocol):
@@ -183,7 +171,7 @@ def round_line(done: RoundState) -> str:
 
 
 async def watch(
-    where: Where, job: str, *, as_json: bool = False, submitted: bool = False
+    here: Endpoint, job: str, *, as_json: bool = False, submitted: bool = False
 ) -> JobState:
     """Show a job's progress until it has ended.
 
@@ -192,109 +180,37 @@ async def watch(
         Refused: there is no such job, unless it was `submitted` a moment ago.
     """
     if as_json:
-        return await until_ended(where, job, Json(), submitted=submitted)
+        return await until_ended(here, job, Json(), submitted=submitted)
     if sys.stdout.isatty():
         with Bar() as bar:
-            return await until_ended(where, job, bar, submitted=submitted)
-    return await until_ended(where, job, Lines(), submitted=submitted)
+            return await until_ended(here, job, bar, submitted=submitted)
+    return await until_ended(here, job, Lines(), submitted=submitted)
 
 
-async def until_ended(where: Where, job: str, view: View, *, submitted: bool = False) -> JobState:
-    """Follow a job to its end, over as many connections as it takes.
+async def until_ended(here: Endpoint, job: str, view: View, *, submitted: bool = False) -> JobState:
+    """Show what becomes of a job, over as many connections as it takes; return how it ended.
 
     Raises:
         BusError: the broker was away for too long, or from the beginning.
         Refused: there is no such job, unless it was `submitted` a moment ago.
     """
-    seen, lost_at = False, None
-    absences = _Absences(view)
-    while True:
-        try:
-            async with aclosing(news(where, job, submitted=submitted)) as heard:
-                absences.begin()
-                async for packet in heard:
-                    seen, lost_at = True, None
-                    if packet is None:
-                        absences.all_told()
-                    elif not absences.took(where, packet):
-                        state = shown(where, packet, view)
-                        if state is not None and state.phase in ENDED:
-                            return state
-        except BusError as error:
-            # The broker, or we, may be back in a moment; the job goes on without being watched.
-            lost_at = clock.monotonic() if lost_at is None else lost_at
-            if not seen or clock.monotonic() - lost_at > AWAY_SECONDS:
-                raise
-            absences.lost(str(error))
-            await asyncio.sleep(RETRY_SECONDS)
+    async with (
+        Client(here, display.warn) as fed,
+        aclosing(fed.follow(job, submitted=submitted)) as news,
+    ):
+        return await shown(news, view)
 
 
-class _Absences:
-    """Tells a view who is missing, once all that is retained was heard on a connection."""
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-        self._awaited = Awaited()
-        self._said = ""
-        self._complete = False
-
-    def begin(self) -> None:
-        """A new connection tells everything anew."""
-        self._awaited.connected()
-        self._complete = False
-
-    def all_told(self) -> None:
-        """All that was retained is told: who was not named is not there."""
-        self._complete = True
-        self._say()
-
-    def took(self, where: Where, packet: Packet) -> bool:
-        """Take what says who is there; tell whether it was that."""
-        if not matches(where.topic(NODE_STATE, node="+"), packet.topic):
-            return False
-        with suppress(WireError):  # a node of another version, which is none of our services
-            self._awaited.hear(codec.from_json(NodeState, packet.payload))
-        if self._complete:
-            self._say()
-        return True
-
-    def lost(self, why: str) -> None:
-        """The connection is lost."""
-        self._awaited.lost(why)
-        self._say()
-
-    def _say(self) -> None:
-        if (line := self._awaited.line) != self._said:
-            self._said = line
-            self._view.awaits(line)
-
-
-async def news(where: Where, job: str, *, submitted: bool) -> AsyncGenerator[Packet | None, None]:
-    """Tell what is known of a job and its services, None, then what is said, on one connection."""
-    state = where.topic(JOB_STATE, job=job)
-    rounds = where.topic(ROUND_STATE, job=job, round="+")
-    async with connected(where) as client:
-        known = await client.retained(state, rounds, where.topic(NODE_STATE, node="+"))
-        if not submitted and not any(packet.topic == state for packet in known):
-            raise Refused(f"no job {job!r} is known; `fedbus job list` names those that are")
-        for packet in sorted(known, key=in_order):
-            yield packet
-        yield None
-        async for packet in client.heard():
-            yield packet
-
-
-def in_order(packet: Packet) -> float:
-    """Rounds first, by number: the state may be the last word."""
-    last = packet.topic.rpartition("/")[2]
-    return float(last) if last.isdigit() else math.inf
-
-
-def shown(where: Where, packet: Packet, view: View) -> JobState | None:
-    """Show what a packet holds; a state is returned."""
-    if matches(where.topic(ROUND_STATE, job="+", round="+"), packet.topic):
-        view.round(codec.from_json(RoundState, packet.payload))
-        return None
-    state = codec.from_json(JobState, packet.payload)
-    view.state(state)
-    return state
+async def shown(news: AsyncIterable[JobNews], view: View) -> JobState:
+    """Show news until one is the job's end, and return that."""
+    async for each in news:
+        match each:
+            case JobState():
+                view.state(each)
+                if each.phase in ENDED:
+                    return each
+            case RoundState():
+                view.round(each)
+            case Awaiting(what):
+                view.awaits(what)
+    raise AssertionError  # news end with the job

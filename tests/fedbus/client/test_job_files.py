@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.cli.inputs.job_files import id_of, next_id, read_job_file, with_id
+from fedbus.cli.inputs.job_files import read_job_file
+from fedbus.client.job_files import id_of, next_id, with_id
 from fedbus.errors import SettingsError
 
 JOB = b'{"training_id": "j", "model_name": "digits", "num_rounds": 2}'
@@ -86,7 +87,7 @@ def test_a_file_is_put_under_another_id() -> None:
         "model_name": "digits",
         "num_rounds": 2,
     }
-    with pytest.raises(SettingsError, match="--id a/b: not 1 to 64 letters"):
+    with pytest.raises(SettingsError, match="the id a/b: not 1 to 64 letters"):
         with_id("f", JOB, "a/b")
     with pytest.raises(SettingsError, match=r"f cannot be given an id, 1 fault:\n  num_rounds"):
         with_id("f", b'{"model_name": "digits"}', "k")

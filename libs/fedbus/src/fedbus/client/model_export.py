@@ -72,7 +72,7 @@ def read_shape(said: str | None) -> tuple[int, ...] | None:
     return tuple(map(int, sizes))
 
 
-def make_model(
+def make_model(  # noqa: PLR0913, PLR0917 - what may be said of a model
     where: str,
     name: str | None,
     config: Mapping[str, Any] | None,

@@ -1,0 +1,414 @@
+"""Asyncio client of a fedbus deployment: `fedbus.connect`."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from numpy.typing import ArrayLike
+
+from fedbus.client import inference, jobs, models, nodes
+from fedbus.client.address import Endpoint, find_endpoint
+from fedbus.client.connection import ANSWER_SECONDS, Connection
+from fedbus.client.inference import Prediction
+from fedbus.client.jobs import AWAY_SECONDS, JobNews, JobReport, JobSource, Submission
+from fedbus.client.models import (
+    VERSIONS,
+    ModelReport,
+    Progress,
+    PulledModel,
+    PushedModel,
+    StoredModel,
+)
+from fedbus.client.nodes import NodeStatus
+from fedbus.client.packing import PackedModel
+from fedbus.errors import SettingsError
+from fedbus.wire.documents import JobState
+from fedbus.wire.values import ModelRef
+
+
+@asynccontextmanager
+async def connect(
+    url: str | None = None,
+    *,
+    cluster: str | Path | None = None,
+    answer_seconds: float = ANSWER_SECONDS,
+) -> AsyncIterator["Client"]:
+    """Log in at a broker for the length of a block.
+
+        async with fedbus.connect("mqtt://user:password@host:1883") as fed:
+            print(await fed.jobs())
+
+    Args:
+        url: `mqtt://user:password@host:port`, or `mqtts://` with TLS (`?ca_file=PATH` names a
+            certificate authority). By default FEDBUS_BROKER, or else the local cluster that was
+            started last, as for the `fedbus` command.
+        cluster: The folder of a local cluster, as `fedbus up --cluster` has it, instead of a URL.
+        answer_seconds: How long to wait for the answer of a service; blobs have their own limit,
+            60 s without progress.
+
+    Raises:
+        SettingsError: the URL cannot be read, or both a URL and a cluster are given.
+        Unreachable: no URL is given and no local cluster runs.
+        BusError: the broker is away, or refuses the account.
+    """
+    async with Client(endpoint_for(url, cluster), answer_seconds=answer_seconds) as client:
+        await client.open()
+        yield client
+
+
+def endpoint_for(url: str | None, cluster: str | Path | None) -> Endpoint:
+    """Find the broker that the arguments of `connect` name.
+
+    Raises:
+        SettingsError: the URL cannot be read, or both are given.
+        Unreachable: neither is given and no local cluster runs.
+    """
+    if url is not None and cluster is not None:
+        raise SettingsError("expected a URL or a cluster, got both; leave one out")
+    environ = os.environ if url is None else {**os.environ, "FEDBUS_BROKER": url}
+    return find_endpoint(environ, None if cluster is None else Path(cluster).resolve())
+
+
+class Client:
+    """Jobs, agents, models and inference of one deployment, over one MQTT connection.
+
+    Made by `fedbus.connect`. Methods may run at the same time. A lost connection ends the methods
+    that run with BusError, but for `watch` and `follow`, which connect again; the next method
+    connects again as well.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        tell: Callable[[str], None] = lambda _: None,
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self.connection = Connection(endpoint, tell, answer_seconds)
+        self._submitted: set[str] = set()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The broker, and this client's node name there."""
+        return self.connection.endpoint
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Log in now, and not with the first method that is called.
+
+        Raises:
+            BusError: the broker is away, or refuses the account.
+        """
+        await self.connection.open()
+
+    async def close(self) -> None:
+        """Leave the broker; a method that still runs ends with BusError."""
+        await self.connection.close()
+
+    # ── jobs ────────────────────────────────────────────────────────────────────────────────────
+
+    async def submit(self, job: JobSource, *, job_id: str | None = None) -> str:
+        """Submit a job, and return its id.
+
+            job = await fed.submit({"model_name": "digits", "num_rounds": 5})
+
+        The same job under the same id may be submitted again: it is the same job still, running or
+        over.
+
+        Args:
+            job: The keys of a job file (docs/job-file.md), the path of one, or its JSON text; at
+                most 256 KiB.
+            job_id: The id, instead of the file's `training_id`; one is made where neither is given.
+
+        Raises:
+            JobRefused: the controller found faults; `faults` has each with its key.
+            SettingsError: the job is no JSON, or cannot be read.
+            Unreachable: no controller answered; says whether the broker keeps the request.
+        """
+        return (await self.submission(job, job_id=job_id)).job
+
+    async def submission(self, job: JobSource, *, job_id: str | None = None) -> Submission:
+        """Submit a job as `submit` does, and return the controller's whole answer.
+
+            answer = await fed.submission("job.json")
+            print(answer.job, answer.known, answer.warnings)
+
+        Raises:
+            JobRefused, SettingsError, Unreachable: as `submit`.
+        """
+        answer = await jobs.submit(self.connection, jobs.job_payload(job, job_id))
+        self._submitted.add(answer.job)
+        return answer
+
+    async def watch(
+        self, job: str, *, submitted: bool = False, away_seconds: float = AWAY_SECONDS
+    ) -> AsyncGenerator[JobState, None]:
+        """Yield the states of a job until it has ended; the last one is how it ended.
+
+            async for state in fed.watch(job):
+                print(state.phase, state.round, state.metrics)
+
+        The first is where the job stands now. A broker that restarts is waited for.
+
+        Args:
+            job: The job's id.
+            submitted: Whether another client has just submitted it, so that it need not be known
+                yet; a job that this client submitted is waited for anyway.
+            away_seconds: How long the broker may be away before BusError is raised.
+
+        Raises:
+            Refused: no such job is known.
+            BusError: the broker was away for too long.
+        """
+        last: JobState | None = None
+        following = self.follow(job, submitted=submitted, away_seconds=away_seconds)
+        async with aclosing(following) as news:
+            async for each in news:
+                if isinstance(each, JobState) and each != last:
+                    last = each
+                    yield each
+
+    def follow(
+        self, job: str, *, submitted: bool = False, away_seconds: float = AWAY_SECONDS
+    ) -> AsyncGenerator[JobNews, None]:
+        """Yield the states of a job, its finished rounds, and what it waits for, until it ended.
+
+            async for news in fed.follow(job):
+                match news:
+                    case fedbus.client.RoundState(round=number, metrics=metrics):
+                        print(number, metrics)
+
+        After a lost connection the broker repeats what it retains, and so does this iterator.
+
+        Args:
+            job: The job's id.
+            submitted: As for `watch`.
+            away_seconds: As for `watch`.
+
+        Raises:
+            Refused, BusError: as `watch`.
+        """
+        known = submitted or job in self._submitted
+        return jobs.follow(self.connection, job, submitted=known, away_seconds=away_seconds)
+
+    async def cancel(self, job: str) -> None:
+        """Cancel a job; the versions that it committed stay.
+
+            await fed.cancel("first")
+
+        Raises:
+            Refused: no such job is known, or it has ended.
+            Unreachable: no controller answered; says whether the broker keeps the request.
+        """
+        await jobs.cancel(self.connection, job)
+
+    async def forget(self, job: str) -> None:
+        """Delete what the broker retains of an ended job; its versions stay.
+
+            await fed.forget("first")
+
+        Raises:
+            Refused: no such job is known, or it has not ended.
+            Unreachable: no controller answered.
+        """
+        await jobs.forget(self.connection, job)
+
+    async def jobs(self) -> tuple[JobState, ...]:
+        """Fetch the states of all jobs of the last 30 days, the newest last.
+
+            running = [state.job for state in await fed.jobs() if state.phase == "running"]
+
+        Raises:
+            BusError: the connection is lost.
+        """
+        return await jobs.jobs(self.connection)
+
+    async def job(self, job: str) -> JobReport:
+        """Fetch a job's state and its finished rounds.
+
+            for done in (await fed.job("first")).rounds:
+                print(done.round, done.metrics, done.contributors)
+
+        Raises:
+            Refused: no such job is known.
+        """
+        return await jobs.job(self.connection, job)
+
+    # ── nodes ───────────────────────────────────────────────────────────────────────────────────
+
+    async def agents(self) -> tuple[NodeStatus, ...]:
+        """Fetch what every agent says of itself, online or not.
+
+            examples = {one.node: one.facts.examples for one in await fed.agents() if one.facts}
+
+        Raises:
+            BusError: the connection is lost.
+        """
+        return tuple(one for one in await self.nodes() if one.role == "agent")
+
+    async def nodes(self) -> tuple[NodeStatus, ...]:
+        """Fetch what every node says of itself, services and agents, online or not.
+
+            print([one.node for one in await fed.nodes() if one.online])
+
+        Raises:
+            BusError: the connection is lost.
+        """
+        return await nodes.nodes(self.connection)
+
+    # ── models ──────────────────────────────────────────────────────────────────────────────────
+
+    async def models(self) -> tuple[StoredModel, ...]:
+        """Fetch the latest version of every model, the oldest first.
+
+            print({one.model: one.version for one in await fed.models()})
+
+        Raises:
+            Unreachable: the repository did not answer.
+        """
+        return await models.models(self.connection)
+
+    async def model(
+        self, model: str, version: int | None = None, *, limit: int | None = VERSIONS
+    ) -> ModelReport:
+        """Fetch the facts of a version of a model, of the versions before it, and its spec.
+
+            report = await fed.model("digits")
+            print(report.spec.classes, [facts.metrics for facts in report.shown.trail])
+
+        Args:
+            model: The model's name.
+            version: The latest by default.
+            limit: How many versions `trail` has at most; None is all of them.
+
+        Raises:
+            Refused: there is no such model, or no such version.
+            Unreachable: the repository did not answer.
+        """
+        return await models.report(self.connection, model, version, limit)
+
+    async def pull(
+        self, model: str, version: int | None = None, *, progress: Progress = lambda _: None
+    ) -> PulledModel:
+        """Fetch a version of a model with its weights.
+
+            pulled = await fed.pull("digits")
+            fedbus.load_into(net, pulled.weights)
+            pulled.save("digits.npz")
+
+        Args:
+            model: The model's name.
+            version: The latest by default.
+            progress: Called with the number of bytes that have just arrived.
+
+        Raises:
+            Refused: there is no such model or version, or its weights are deleted.
+            Failed: the weights are damaged.
+            Unreachable: the repository did not answer, or stopped in the middle.
+        """
+        shown = await models.show(self.connection, model, version, limit=1)
+        models.check_kept(shown)
+        return await self.fetch(shown.version, progress=progress)
+
+    async def fetch(self, ref: ModelRef, *, progress: Progress = lambda _: None) -> PulledModel:
+        """Fetch a version that `models`, `model` or `push` has named.
+
+            latest = [await fed.fetch(one.ref) for one in await fed.models()]
+
+        Raises:
+            Failed: the repository does not hold it any more, or the weights are damaged.
+            Unreachable: the repository did not answer, or stopped in the middle.
+        """
+        return await models.fetch(self.connection, ref, progress)
+
+    async def push(  # noqa: PLR0913 - what may be said of a model
+        self,
+        source: str | Path | PackedModel,
+        *,
+        weights: str | Path | None = None,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        answers: str | None = None,
+        classes: tuple[str, ...] = (),
+        reset: bool = False,
+        progress: Progress = lambda _: None,
+    ) -> PushedModel:
+        """Store a version of a model: its spec, the files that the spec names, its weights.
+
+            pushed = await fed.push("model.json", weights="model.npz")
+            pushed = await fed.push("my_package.nets:mlp", config={"hidden": 32})
+
+        The model takes one step of training and answers once in each of its frameworks that is
+        installed here: what fails at that is not pushed. What is the latest version already is not
+        stored twice.
+
+        Args:
+            source: A spec file, JSON; `package.module:factory`, code that makes a Keras or torch
+                model, called here; or what `fedbus.client.prepare_model` returned.
+            weights: An .npz or .safetensors file; by default the factory's, or a framework's first.
+            name: Of a factory's model; the factory's own by default.
+            config: What to call a factory with.
+            input_shape: Of a row that a factory's model takes, where the model does not say it.
+            answers: What the outputs mean; the model's loss and last layer say it by default.
+            classes: Names of the outputs, in their order; by default those of the version before.
+            reset: Whether to replace a version that was trained.
+            progress: Called with the number of bytes that were just sent.
+
+        Raises:
+            SettingsError, TrainingError, LayoutError: the model cannot be read, or does not train.
+            Refused: the repository says why it does not store it.
+            Unreachable: the repository did not answer.
+        """
+        from fedbus.client.model_source import prepare_model
+
+        if isinstance(source, PackedModel):
+            packed = source
+        else:
+            packed = await asyncio.to_thread(
+                prepare_model,
+                source,
+                weights=weights,
+                name=name,
+                config=config,
+                input_shape=input_shape,
+                answers=answers,
+                classes=classes,
+            )
+        return await models.push(self.connection, packed, reset=reset, progress=progress)
+
+    # ── inference ───────────────────────────────────────────────────────────────────────────────
+
+    async def infer(self, model: str, inputs: ArrayLike) -> Prediction:
+        """Ask the inference service what the newest version of a model answers.
+
+            prediction = await fed.infer("digits", x[:8])
+            print(prediction.version, prediction.outputs.argmax(axis=1))
+
+        Args:
+            model: The model's name.
+            inputs: One row or a batch, as the agents' pipelines make them; at most 1 MiB in all.
+
+        Raises:
+            Refused: the service says why it has no answer: no such model, inputs of another shape.
+            Unreachable: no inference service answered.
+        """
+        return await inference.infer(self.connection, model, inputs)
+
+    async def infer_encoded(self, model: str, payload: bytes, content_type: str) -> dict[str, Any]:
+        """Send a request that is encoded already, and return the decoded answer.
+
+            answer = await fed.infer_encoded("digits", b'{"inputs": [[0.5]]}', "application/json")
+
+        Raises:
+            Refused, Unreachable: as `infer`.
+        """
+        return await inference.request(self.connection, model, payload, content_type)

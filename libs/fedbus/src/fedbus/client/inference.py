@@ -1,0 +1,144 @@
+"""Requests to the inference service: arrays and JSON, encoded and decoded."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fedbus.client.connection import Connection
+from fedbus.client.failures import Failed, Refused
+from fedbus.model.layout import Array
+from fedbus.wire.topics import INFERENCE
+
+JSON: Final = "application/json"
+MSGPACK: Final = "application/msgpack"
+SERVICE: Final = "the inference service"
+
+Outputs = Array | dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """An answer of the inference service, a row for each row of the inputs.
+
+    Attributes:
+        model: The model's name.
+        version: The version that answered.
+        outputs: As the model gives them; by name where it has several outputs.
+        answers: What the outputs mean, `probabilities` say; None where the model's spec does not
+            say it.
+        probabilities: Of the classes, where the outputs are scores that give them.
+        classes: The most likely class of each row by its name, or its number where classes have no
+            names; empty where the outputs are no scores of classes.
+        labels: For each row the labels that are more likely than not; empty as above.
+    """
+
+    model: str
+    version: int
+    outputs: Outputs
+    answers: str | None = None
+    probabilities: Array | None = None
+    classes: tuple[Any, ...] = ()
+    labels: tuple[Any, ...] = ()
+
+
+def encode(inputs: ArrayLike) -> bytes:
+    """Encode a request of one array, rows first, as msgpack with raw bytes."""
+    packed: bytes = msgpack.packb({"inputs": raw(np.asarray(inputs))})
+    return packed
+
+
+async def infer(connection: Connection, model: str, inputs: ArrayLike) -> Prediction:
+    """Ask the inference service what a model's newest version answers.
+
+    Raises:
+        Refused: it says why it has no answer.
+        Unreachable: it does not answer.
+    """
+    answer = await request(connection, model, encode(inputs), MSGPACK)
+    try:
+        return prediction_of(answer)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Failed(f"an answer that cannot be read: {error!r}") from error
+
+
+async def request(
+    connection: Connection, model: str, payload: bytes, content_type: str
+) -> dict[str, Any]:
+    """Send a request that is encoded already.
+
+    Returns:
+        The answer with an array for each that was sent as raw bytes.
+
+    Raises:
+        Refused: the service says why it has no answer.
+        Unreachable: it does not answer.
+    """
+    packet = await connection.request(
+        connection.endpoint.topic(INFERENCE, model=model),
+        payload,
+        of=SERVICE,
+        content_type=content_type,
+    )
+    answer = decode(packet.payload, content_type)
+    if "error" in answer:
+        raise Refused(f"{model}: {answer['error']}", answer)
+    return answer
+
+
+def decode(payload: bytes, content_type: str) -> dict[str, Any]:
+    """Read an answer; raw bytes become arrays.
+
+    Raises:
+        Failed: it is no answer.
+    """
+    try:
+        read = json.loads if content_type == JSON else msgpack.unpackb
+        answer: dict[str, Any] = read(payload)
+        if "error" not in answer:
+            answer = {name: _decoded(value) for name, value in answer.items()}
+            answer["outputs"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise Failed(f"an answer that cannot be read: {error!r}") from error
+    return answer
+
+
+def prediction_of(answer: Mapping[str, Any]) -> Prediction:
+    """Return a decoded answer as arrays."""
+    outputs, likely = answer["outputs"], answer.get("probabilities")
+    return Prediction(
+        model=str(answer["model"]),
+        version=int(answer["version"]),
+        outputs={name: np.asarray(each) for name, each in outputs.items()}
+        if isinstance(outputs, dict)
+        else np.asarray(outputs),
+        answers=answer.get("answers"),
+        probabilities=None if likely is None else np.asarray(likely),
+        classes=tuple(answer.get("classes", ())),
+        labels=tuple(answer.get("labels", ())),
+    )
+
+
+def raw(array: Array) -> dict[str, Any]:
+    """Encode an array as a request carries it: little-endian bytes, row by row."""
+    array = np.ascontiguousarray(array)
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "data": little.tobytes()}
+
+
+def array_of(raw: Mapping[str, Any]) -> Array:
+    """Decode an array of an answer."""
+    dtype = np.dtype(raw["dtype"]).newbyteorder("<")
+    return np.frombuffer(raw["data"], dtype).reshape(raw["shape"])
+
+
+def _decoded(value: object) -> Any:  # noqa: ANN401 - whatever an answer holds
+    if not isinstance(value, dict):
+        return value
+    if "data" in value:
+        return array_of(value)
+    return {name: _decoded(each) for name, each in value.items()}

@@ -1,0 +1,304 @@
+"""Jobs of a deployment: submit, cancel, list, follow to the end."""
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fedbus.client.awaited import Awaited
+from fedbus.client.connection import Connection
+from fedbus.client.failures import JobRefused, Refused
+from fedbus.client.job_files import check_job_file, read_job_file, with_id, with_own_id
+from fedbus.core import clock
+from fedbus.errors import BusError, WireError
+from fedbus.mqtt.bus import Packet
+from fedbus.wire import codec
+from fedbus.wire.documents import ENDED, JobState, NodeState, RoundState
+from fedbus.wire.topics import (
+    CANCEL,
+    FORGET,
+    JOB_STATE,
+    NODE_STATE,
+    ROUND_STATE,
+    SUBMIT,
+    Topic,
+    matches,
+)
+
+CONTROLLER = "the controller"
+AWAY_SECONDS = 300.0
+"""How long a broker that was there may be away: it, or its machine, may be restarted."""
+RETRY_SECONDS = 2.0
+
+JobSource = Mapping[str, Any] | str | Path | bytes
+"""A job file: its keys, its path, or its JSON text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The controller's answer to a job that it accepted.
+
+    Attributes:
+        job: The job's id.
+        known: Whether this very job was submitted before; then nothing new runs.
+        phase: Where a known job stands; empty for a new one.
+        warnings: What of the job has no effect.
+        answer: The whole answer as its JSON has it.
+    """
+
+    job: str
+    known: bool = False
+    phase: str = ""
+    warnings: tuple[str, ...] = ()
+    answer: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def over(self) -> bool:
+        """Whether the job had ended before it was submitted this time."""
+        return self.known and self.phase in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """A job's state, and its finished rounds in order: the last 1,000 of the last seven days."""
+
+    state: JobState
+    rounds: tuple[RoundState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Awaiting:
+    """What a job cannot go on without, `a collector: none has ever been online`; "" is nothing."""
+
+    what: str
+
+
+JobNews = JobState | RoundState | Awaiting
+
+
+def job_payload(job: JobSource, job_id: str | None = None) -> bytes:
+    """Return a job file as it is sent: as JSON, with an id.
+
+    Raises:
+        SettingsError: it cannot be read, is not JSON, or the id is none.
+    """
+    match job:
+        case bytes():
+            name, payload = "the job", check_job_file("the job", job)
+        case str() if job.lstrip().startswith("{"):
+            name, payload = "the job", check_job_file("the job", job.encode())
+        case str() | Path():
+            name, payload = str(job), read_job_file(Path(job))
+        case _:
+            name, payload = "the job", check_job_file("the job", json.dumps(dict(job)).encode())
+    return with_own_id(name, payload) if job_id is None else with_id(name, payload, job_id)
+
+
+async def submit(connection: Connection, payload: bytes) -> Submission:
+    """Submit a job file.
+
+    Raises:
+        JobRefused: the controller found faults in it; all of them.
+        Unreachable: the controller does not answer.
+    """
+    answer = await _ask(connection, SUBMIT, payload)
+    if not answer.get("accepted"):
+        raise JobRefused(answer)
+    return Submission(
+        job=str(answer["job"]),
+        known=bool(answer.get("known")),
+        phase=str(answer.get("phase") or ""),
+        warnings=tuple(map(str, answer.get("warnings", ()))),
+        answer=answer,
+    )
+
+
+async def cancel(connection: Connection, job: str) -> None:
+    """Cancel a job.
+
+    Raises:
+        Refused: there is no such job, or it has ended.
+        Unreachable: the controller does not answer.
+    """
+    answer = await _ask(connection, CANCEL, job.encode())
+    if not answer.get("cancelled"):
+        reason = answer.get("reason", "no reason was given")
+        raise Refused(f"job {job} is not cancelled: {reason}", answer)
+
+
+async def forget(connection: Connection, job: str) -> None:
+    """Delete what the broker retains of an ended job.
+
+    Raises:
+        Refused: there is no such job, or it has not ended.
+        Unreachable: the controller does not answer.
+    """
+    answer = await _ask(connection, FORGET, job.encode())
+    if not answer.get("forgotten"):
+        reason = answer.get("reason", "no reason was given")
+        raise Refused(f"job {job} is not forgotten: {reason}", answer)
+
+
+async def _ask(connection: Connection, topic: Topic, payload: bytes) -> dict[str, Any]:
+    packet = await connection.request(
+        connection.endpoint.topic(topic),
+        payload,
+        of=CONTROLLER,
+        content_type="application/json" if topic is SUBMIT else None,
+        kept=topic.kept,
+    )
+    answer: dict[str, Any] = json.loads(packet.payload)
+    return answer
+
+
+async def jobs(connection: Connection) -> tuple[JobState, ...]:
+    """Fetch the states of all jobs that the broker retains, the newest last."""
+    packets = await connection.retained(connection.endpoint.topic(JOB_STATE, job="+"))
+    states = [codec.from_json(JobState, packet.payload) for packet in packets]
+    return tuple(sorted(states, key=lambda state: state.submitted or ""))
+
+
+async def job(connection: Connection, name: str) -> JobReport:
+    """Fetch a job's state and its finished rounds.
+
+    Raises:
+        Refused: no such job is known.
+    """
+    state_topic = connection.endpoint.topic(JOB_STATE, job=name)
+    rounds_topic = connection.endpoint.topic(ROUND_STATE, job=name, round="+")
+    packets = await connection.retained(state_topic, rounds_topic)
+    payloads = {packet.topic: packet.payload for packet in packets}
+    if state_topic not in payloads:
+        raise _unknown(name)
+    state = codec.from_json(JobState, payloads.pop(state_topic))
+    rounds = [codec.from_json(RoundState, payload) for payload in payloads.values()]
+    return JobReport(state, tuple(sorted(rounds, key=lambda done: done.round)))
+
+
+async def follow(
+    connection: Connection,
+    name: str,
+    *,
+    submitted: bool = False,
+    away_seconds: float = AWAY_SECONDS,
+) -> AsyncGenerator[JobNews, None]:
+    """Yield a job's states and finished rounds, and what it waits for, until the job has ended.
+
+    After a lost connection the broker repeats what it retains, and so does this iterator.
+
+    Args:
+        connection: The broker.
+        name: The job's id.
+        submitted: Whether it was submitted a moment ago, and so need not be known yet.
+        away_seconds: How long a broker that was there may be away.
+
+    Raises:
+        BusError: the broker was away for too long, or from the beginning.
+        Refused: there is no such job, and it was not `submitted`.
+    """
+    lost_at: float | None = None
+    seen, missing = False, _Missing()
+    while True:
+        packets = news(connection, name, submitted=submitted)
+        try:
+            missing.connected()
+            async for packet in packets:
+                seen, lost_at = True, None
+                for each in _read(connection, packet, missing):
+                    yield each
+                    if isinstance(each, JobState) and each.phase in ENDED:
+                        return
+        except BusError as error:
+            # The broker, or we, may be back in a moment; the job goes on without being watched.
+            lost_at = clock.monotonic() if lost_at is None else lost_at
+            if not seen or clock.monotonic() - lost_at > away_seconds:
+                raise
+            if line := missing.lost(str(error)):
+                yield line
+            await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            await packets.aclose()
+
+
+def _read(connection: Connection, packet: Packet | None, missing: "_Missing") -> Sequence[JobNews]:
+    """Read one packet of `news`."""
+    if packet is None:
+        return missing.complete()
+    if matches(connection.endpoint.topic(NODE_STATE, node="+"), packet.topic):
+        return missing.heard(packet)
+    if matches(connection.endpoint.topic(ROUND_STATE, job="+", round="+"), packet.topic):
+        return (codec.from_json(RoundState, packet.payload),)
+    return (codec.from_json(JobState, packet.payload),)
+
+
+async def news(
+    connection: Connection, name: str, *, submitted: bool
+) -> AsyncGenerator[Packet | None, None]:
+    """Yield what is retained of a job and of all nodes, None, then what is published.
+
+    Raises:
+        BusError: the connection is lost.
+        Refused: there is no such job, and it was not `submitted`.
+    """
+    at = connection.endpoint
+    state = at.topic(JOB_STATE, job=name)
+    rounds = at.topic(ROUND_STATE, job=name, round="+")
+    async with connection.subscribed(state, rounds, at.topic(NODE_STATE, node="+")) as subscription:
+        known = await connection.all_retained(subscription)
+        if not submitted and not any(packet.topic == state for packet in known):
+            raise _unknown(name)
+        for packet in sorted(known, key=in_order):
+            yield packet
+        yield None
+        async for packet in subscription.news():
+            yield packet
+
+
+def in_order(packet: Packet) -> float:
+    """Sort rounds by number, and the state behind them: it may be the last word."""
+    last = packet.topic.rpartition("/")[2]
+    return float(last) if last.isdigit() else math.inf
+
+
+def _unknown(name: str) -> Refused:
+    return Refused(f"no job {name!r} is known; `fedbus job list` names those that are")
+
+
+class _Missing:
+    """What a job waits for outside of itself, each change once."""
+
+    def __init__(self) -> None:
+        self._awaited = Awaited()
+        self._told = ""
+        self._complete = False
+
+    def connected(self) -> None:
+        """Begin again: a new connection repeats everything."""
+        self._awaited.connected()
+        self._complete = False
+
+    def complete(self) -> Sequence[Awaiting]:
+        """All that was retained is read: a node that was not named is not there."""
+        self._complete = True
+        return self._change()
+
+    def heard(self, packet: Packet) -> Sequence[Awaiting]:
+        """Read a node's state."""
+        with suppress(WireError):  # a node of another version, which is none of our services
+            self._awaited.hear(codec.from_json(NodeState, packet.payload))
+        return self._change() if self._complete else ()
+
+    def lost(self, why: str) -> Awaiting | None:
+        """Note that the connection is lost."""
+        self._awaited.lost(why)
+        return next(iter(self._change()), None)
+
+    def _change(self) -> Sequence[Awaiting]:
+        if (line := self._awaited.line) == self._told:
+            return ()
+        self._told = line
+        return (Awaiting(line),)

@@ -1,0 +1,66 @@
+"""Model to be pushed: read from a spec file or made by its author's code, and tried here."""
+
+import sys
+import warnings
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fedbus.client.model_export import is_factory, make_model
+from fedbus.client.model_outputs import Stated
+from fedbus.client.packing import PackedModel, read_model, read_weights
+from fedbus.client.rehearsal import rehearse
+from fedbus.errors import SettingsError
+from fedbus.frameworks.tensorflow_logs import hushed
+
+
+def prepare_model(  # noqa: PLR0913 - what may be said of a model
+    source: str | Path,
+    *,
+    weights: str | Path | None = None,
+    name: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    answers: str | None = None,
+    classes: tuple[str, ...] = (),
+) -> PackedModel:
+    """Read a spec file, or call a factory, and have the model train one step here.
+
+    A factory's own output goes to standard error.
+
+    Args:
+        source: A spec file, JSON, or `package.module:factory`, code that makes a Keras or torch
+            model.
+        weights: An .npz or .safetensors file; by default those of the factory's model, or what a
+            framework makes that is installed here.
+        name: Of a factory's model; the factory's own by default.
+        config: What to call a factory with.
+        input_shape: Of a row that a factory's model takes, where the model does not say it.
+        answers: What the model's outputs mean; its loss and last layer say it by default.
+        classes: Names of the outputs, in their order.
+
+    Returns:
+        The model, with a warning for each framework with which it was not tried.
+
+    Raises:
+        SettingsError: it is neither, or the arguments do not go with it.
+        FedbusError: the model does not fit the bus, or does not train.
+    """
+    said = Stated(answers=answers, classes=classes)
+    path, own = Path(source), None if weights is None else Path(weights)
+    told: list[str] = []
+    if is_factory(str(source)) and not path.exists():
+        arrays = read_weights(own) if own is not None else None
+        with warnings.catch_warnings(record=True) as caught, hushed(), redirect_stdout(sys.stderr):
+            made = make_model(str(source), name, config, input_shape, arrays, said)
+        told += [str(each.message) for each in caught]
+    elif any(each is not None for each in (name, config, input_shape)):
+        raise SettingsError(
+            "--name, --config and --input belong to a factory; a spec says all that itself"
+        )
+    else:
+        made = read_model(path, own, said)
+    told += [*made.warnings, *rehearse(made)]
+    return replace(made, warnings=tuple(told))

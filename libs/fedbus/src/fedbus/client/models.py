@@ -1,0 +1,322 @@
+"""Models of a deployment: list, describe, push, pull."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+from fedbus.blobs.spool import Spools
+from fedbus.client.connection import Connection
+from fedbus.client.failures import Failed, Refused
+from fedbus.client.model_outputs import names_of, same_outputs
+from fedbus.client.packing import PackedModel
+from fedbus.client.repository import Errand, Pull, Push, Question
+from fedbus.client.transfer import R, run
+from fedbus.errors import LayoutError, SettingsError, WireError
+from fedbus.model import safetensors
+from fedbus.model.blob import decode
+from fedbus.model.layout import Array, Layout
+from fedbus.model.npz import write_npz
+from fedbus.wire import codec
+from fedbus.wire.documents import ModelSpec
+from fedbus.wire.messages import (
+    KeptVersion,
+    ListModels,
+    ModelPushed,
+    ModelShown,
+    ModelsListed,
+    ShowModel,
+)
+from fedbus.wire.values import ModelRef
+
+IN_MEMORY_BYTES = 256 * 2**20
+"""Of blobs that are being pulled; larger ones are in unnamed files until they are read."""
+VERSIONS = 200
+"""Versions that the repository describes in one answer."""
+
+Progress = Callable[[int], None]
+"""Called with the number of bytes that were just sent or received."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """The latest version of a model.
+
+    Attributes:
+        ref: Its name, its version, and its blobs with digests and sizes in bytes.
+        created: When it was stored, as RFC 3339 in UTC; None where the repository does not know.
+    """
+
+    ref: ModelRef
+    created: str | None
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.ref.model
+
+    @property
+    def version(self) -> int:
+        """The version's number, from 1."""
+        return self.ref.version
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """A version of a model, the versions before it, and how to read its weights.
+
+    Attributes:
+        shown: The version, its trail newest first, and which versions still have weights.
+        spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
+    """
+
+    shown: ModelShown
+    spec: ModelSpec
+
+    @property
+    def ref(self) -> ModelRef:
+        """The version."""
+        return self.shown.version
+
+
+@dataclass(frozen=True, slots=True)
+class PushedModel:
+    """A version of a model that was stored.
+
+    Attributes:
+        ref: The version.
+        spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
+        warnings: What the caller should know: with which framework the model was not tried, whether
+            the names of classes of the version before are kept.
+    """
+
+    ref: ModelRef
+    spec: ModelSpec
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.ref.model
+
+    @property
+    def version(self) -> int:
+        """The version's number, from 1."""
+        return self.ref.version
+
+
+@dataclass(frozen=True, slots=True)
+class PulledModel:
+    """A version of a model with its weights.
+
+    Attributes:
+        ref: The version.
+        spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
+        weights: Arrays by name, of the layout's shapes and dtypes; `fedbus.load_into` takes them.
+    """
+
+    ref: ModelRef
+    spec: ModelSpec
+    weights: dict[str, Array]
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.ref.model
+
+    @property
+    def version(self) -> int:
+        """The version's number, from 1."""
+        return self.ref.version
+
+    def save(self, path: str | Path) -> Path:
+        """Write the weights to an .npz or a .safetensors file, whole or not at all.
+
+        Raises:
+            SettingsError: the name ends in neither.
+            Failed: the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix not in {".npz", ".safetensors"}:
+            raise SettingsError(f"{path}: expected a name that ends in .npz or .safetensors")
+        try:
+            if path.suffix == ".npz":
+                write_npz(path, self.weights)
+            else:
+                about = {"model": self.model, "version": str(self.version), "format": "fedbus"}
+                path.write_bytes(safetensors.pack(self.weights, about))
+        except OSError as error:
+            raise Failed(f"{path}: {error.strerror}") from error
+        return path
+
+
+def repository_node() -> str:
+    """Return the node name of the repository; a root has one."""
+    return os.environ.get("FEDBUS_REPOSITORY", "repository.1")
+
+
+async def models(connection: Connection) -> tuple[StoredModel, ...]:
+    """Fetch the latest version of every model, the oldest first."""
+    listed = await _run(
+        connection, Question(repository_node(), ListModels(), ModelsListed, "models")
+    )
+    stored = (StoredModel(ref, listed.made.get(ref.model)) for ref in listed.models)
+    return tuple(sorted(stored, key=lambda each: each.created or ""))
+
+
+async def show(
+    connection: Connection, model: str, version: int | None = None, limit: int | None = VERSIONS
+) -> ModelShown:
+    """Fetch the facts of a version and of the `limit` versions up to it; None is all of them.
+
+    Raises:
+        Refused: there is no such model, or no such version.
+        Unreachable: the repository does not answer.
+    """
+    before = None if version is None else version + 1
+    question = ShowModel(model=model, version=version, before=before)
+    shown = await _show(connection, question)
+    trail = list(shown.trail)
+    while trail and trail[-1].version > 1 and (limit is None or len(trail) < limit):
+        question = replace(question, before=trail[-1].version)
+        older = (await _show(connection, question)).trail
+        if not older:
+            break
+        trail += older
+    return replace(shown, trail=tuple(trail if limit is None else trail[:limit]))
+
+
+async def report(
+    connection: Connection, model: str, version: int | None = None, limit: int | None = VERSIONS
+) -> ModelReport:
+    """Fetch the facts of a version, of those before it, and its spec.
+
+    Raises:
+        Refused: there is no such model, or no such version.
+        Unreachable: the repository does not answer.
+    """
+    shown = await show(connection, model, version, limit)
+    ref = shown.version
+    got = await _run(connection, Pull(ref.source, (ref.spec,), Spools(IN_MEMORY_BYTES)))
+    blob = got[ref.spec.digest]
+    return ModelReport(shown, codec.from_json(ModelSpec, bytes(blob.read(0, blob.size))))
+
+
+async def fetch(
+    connection: Connection, ref: ModelRef, progress: Progress = lambda _: None
+) -> PulledModel:
+    """Fetch the weights and the spec of a version.
+
+    Raises:
+        Failed: the repository does not hold them any more, or they are damaged.
+        Unreachable: the repository does not answer, or stopped in the middle.
+    """
+    request = Pull(ref.source, (ref.spec, ref.weights), Spools(IN_MEMORY_BYTES))
+    request.moved = progress
+    got = await _run(connection, request)
+    spec, weights = got[ref.spec.digest], got[ref.weights.digest]
+    try:
+        spec = codec.from_json(ModelSpec, bytes(spec.read(0, spec.size)))
+        blob = memoryview(weights.read(0, weights.size))
+        return PulledModel(ref, spec, decode(blob, Layout.read(spec.layout), "plain"))
+    except (LayoutError, WireError) as error:
+        raise Failed(f"{ref.model} version {ref.version}: {error}") from error
+
+
+async def push(
+    connection: Connection,
+    packed: PackedModel,
+    *,
+    reset: bool = False,
+    progress: Progress = lambda _: None,
+) -> PushedModel:
+    """Store a model as a version; without `reset`, one that was trained is not replaced.
+
+    Without names of classes it keeps those of the version before, if layout and answers are equal.
+
+    Raises:
+        Refused: the repository says why it does not store it.
+        Unreachable: the repository does not answer.
+    """
+    packed = await with_known_classes(connection, packed)
+    wish = replace(packed.push, reset=reset)
+    request = Push(
+        repository_node(),
+        wish,
+        ModelPushed,
+        packed.blobs,
+        lambda answer: answer.version.model == wish.model,
+    )
+    request.moved = progress
+    pushed = await _run(connection, request)
+    return PushedModel(pushed.version, packed.spec(), packed.warnings)
+
+
+async def with_known_classes(connection: Connection, packed: PackedModel) -> PackedModel:
+    """Keep the names of classes of the version before where the model has none."""
+    spec = packed.spec()
+    if spec.classes or spec.model not in {each.model for each in await models(connection)}:
+        return packed
+    before = await report(connection, spec.model, limit=1)
+    if not before.spec.classes:
+        return packed
+    named = names_of(before.spec)
+    whose = f"the class names of version {before.ref.version}, {named}"
+    if not same_outputs(spec, before.spec):
+        note = "are not kept, as its layout or answers differ; --classes names the outputs"
+    else:
+        packed = packed.with_classes(before.spec.classes)
+        note = "are kept; --classes gives others"
+    return replace(packed, warnings=(*packed.warnings, f"{whose}, {note}"))
+
+
+async def _show(connection: Connection, question: ShowModel) -> ModelShown:
+    def fits(answer: ModelShown) -> bool:
+        begins = answer.trail[0].version if answer.trail else 0
+        return (
+            answer.version.model == question.model
+            and question.version in {None, answer.version.version}
+            and (question.before is None or begins < question.before)
+        )
+
+    return await _run(
+        connection, Question(repository_node(), question, ModelShown, question.model, fits)
+    )
+
+
+async def _run(connection: Connection, request: Errand[R]) -> R:
+    request.patience_seconds = connection.answer_seconds
+    return await run(connection.endpoint, request)
+
+
+def check_kept(shown: ModelShown) -> None:
+    """Refuse to fetch a version whose weights are deleted.
+
+    Raises:
+        Refused: they are; which versions still have theirs.
+    """
+    ref = shown.version
+    if shown.kept and all(each.version != ref.version for each in shown.kept):
+        raise Refused(
+            f"the weights of {ref.model} version {ref.version} are deleted: the newest versions "
+            "keep theirs, the best one and those that were pushed. Kept: "
+            f"{kept_line(shown.kept)}"
+        )
+
+
+def kept_line(kept: Iterable[KeptVersion]) -> str:
+    """Format which versions keep their weights and why, neighbours together: `3, 8-12 (newest)`."""
+    by_reason: dict[str, list[int]] = {}
+    for each in kept:
+        by_reason.setdefault(each.why, []).append(each.version)
+    parts = [
+        f"{', '.join(_spans(sorted(versions)))} ({why})" for why, versions in by_reason.items()
+    ]
+    return "; ".join(parts) or "none"
+
+
+def _spans(versions: list[int]) -> Iterator[str]:
+    for _, neighbours in groupby(enumerate(versions), key=lambda pair: pair[1] - pair[0]):
+        span = [version for _, version in neighbours]
+        yield str(span[0]) if len(span) == 1 else f"{span[0]}-{span[-1]}"

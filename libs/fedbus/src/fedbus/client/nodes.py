@@ -1,0 +1,76 @@
+"""Nodes of a deployment: who is online, and what each agent can do."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from fedbus.client.connection import Connection
+from fedbus.errors import WireError
+from fedbus.mqtt.bus import Packet
+from fedbus.wire import codec
+from fedbus.wire.documents import AgentFacts, NodeState
+from fedbus.wire.topics import NODE_STATE
+from fedbus.wire.values import role_of
+
+KEPT_SECONDS = float(NODE_STATE.expiry or 0)
+LONG_AGO_SECONDS = 1800.0
+"""A node that is online repeats its state every twelve heartbeats: each minute by default, 720 s at
+most."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """What a node last published of itself.
+
+    Attributes:
+        state: The document.
+        age_seconds: How long ago, by the broker's clock; None where that cannot be told.
+    """
+
+    state: NodeState
+    age_seconds: float | None
+
+    @property
+    def node(self) -> str:
+        """The node's name, `agent.pi-7`."""
+        return self.state.node
+
+    @property
+    def role(self) -> str:
+        """The role in its name: `agent`, `controller`, `collector`, `repository`, `inference`."""
+        return role_of(self.state.node)
+
+    @property
+    def online(self) -> bool:
+        """Whether the broker has it connected; it notices a cut connection after up to 45 s."""
+        return self.state.online
+
+    @property
+    def facts(self) -> AgentFacts | None:
+        """Data, frameworks, cores and memory of an agent that is online; None for others."""
+        return self.state.agent
+
+
+async def nodes(connection: Connection) -> tuple[NodeStatus, ...]:
+    """Fetch what every node says of itself; what cannot be read is left out."""
+    packets = await connection.retained(connection.endpoint.topic(NODE_STATE, node="+"))
+    return tuple(read_nodes(packets))
+
+
+def read_nodes(packets: Iterable[Packet]) -> Sequence[NodeStatus]:
+    """Read retained states of nodes, and the age of each by what is left of its expiry.
+
+    So the broker's clock alone counts, and a device's may be wrong. A broker that shortens what it
+    is asked to keep would make every node old; nodes that are online repeat themselves, which shows
+    it.
+    """
+    found = []
+    for packet in packets:
+        try:
+            state = codec.from_json(NodeState, packet.payload)
+        except WireError:
+            continue  # of another version of fedbus, perhaps
+        left = packet.expiry
+        found.append(NodeStatus(state, None if left is None else max(0.0, KEPT_SECONDS - left)))
+    if any(each.online and (each.age_seconds or 0.0) > LONG_AGO_SECONDS for each in found):
+        return [replace(each, age_seconds=None) for each in found]
+    return found

@@ -1,0 +1,276 @@
+"""Client without `await`, for notebooks and scripts: `fedbus.connect_sync`.
+
+An event loop of its own runs the asyncio client in a thread, so it works where a loop runs already,
+as in Jupyter.
+"""
+
+import asyncio
+import atexit
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+
+from numpy.typing import ArrayLike
+
+from fedbus.client.address import Endpoint
+from fedbus.client.client import Client, endpoint_for
+from fedbus.client.connection import ANSWER_SECONDS
+from fedbus.client.inference import Prediction
+from fedbus.client.jobs import AWAY_SECONDS, JobNews, JobReport, JobSource, Submission
+from fedbus.client.models import (
+    VERSIONS,
+    ModelReport,
+    Progress,
+    PulledModel,
+    PushedModel,
+    StoredModel,
+)
+from fedbus.client.nodes import NodeStatus
+from fedbus.client.packing import PackedModel
+from fedbus.errors import BusError
+from fedbus.wire.documents import JobState
+from fedbus.wire.values import ModelRef
+
+CLOSE_SECONDS = 5.0
+"""How long the thread may take to end."""
+
+R = TypeVar("R")
+
+
+def connect_sync(
+    url: str | None = None,
+    *,
+    cluster: str | Path | None = None,
+    answer_seconds: float = ANSWER_SECONDS,
+) -> "SyncClient":
+    """Log in at a broker, for a block or until `close`, or else until the interpreter exits.
+
+        fed = fedbus.connect_sync("mqtt://user:password@host:1883")
+        print(fed.jobs())
+
+    Arguments and errors are those of `fedbus.connect`.
+    """
+    return SyncClient(endpoint_for(url, cluster), answer_seconds=answer_seconds)
+
+
+class SyncClient:
+    """The methods of `fedbus.client.Client`, each of which returns when it is done.
+
+    Made by `fedbus.connect_sync`. Threads may share it. Ctrl-C cancels the method that runs.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="fedbus client", daemon=True
+        )
+        self._thread.start()
+        self._client = Client(endpoint, answer_seconds=answer_seconds)
+        atexit.register(self.close)
+        try:
+            self._run(self._client.open())
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The broker, and this client's node name there."""
+        return self._client.endpoint
+
+    def close(self) -> None:
+        """Leave the broker and end the thread; a second call does nothing."""
+        atexit.unregister(self.close)
+        if self._loop.is_closed():
+            return
+        self._run(self._client.close())
+        self._run(self._loop.shutdown_asyncgens())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(CLOSE_SECONDS)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    # ── jobs ────────────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, job: JobSource, *, job_id: str | None = None) -> str:
+        """Submit a job, and return its id; see `Client.submit`."""
+        return self._run(self._client.submit(job, job_id=job_id))
+
+    def submission(self, job: JobSource, *, job_id: str | None = None) -> Submission:
+        """Submit a job, and return the controller's whole answer; see `Client.submission`."""
+        return self._run(self._client.submission(job, job_id=job_id))
+
+    def watch(
+        self, job: str, *, submitted: bool = False, away_seconds: float = AWAY_SECONDS
+    ) -> Iterator[JobState]:
+        """Yield the states of a job until it has ended; see `Client.watch`."""
+        return self._iterate(
+            self._client.watch(job, submitted=submitted, away_seconds=away_seconds)
+        )
+
+    def follow(
+        self, job: str, *, submitted: bool = False, away_seconds: float = AWAY_SECONDS
+    ) -> Iterator[JobNews]:
+        """Yield states, finished rounds and what a job waits for; see `Client.follow`."""
+        return self._iterate(
+            self._client.follow(job, submitted=submitted, away_seconds=away_seconds)
+        )
+
+    def cancel(self, job: str) -> None:
+        """Cancel a job; see `Client.cancel`."""
+        self._run(self._client.cancel(job))
+
+    def forget(self, job: str) -> None:
+        """Delete what the broker retains of an ended job; see `Client.forget`."""
+        self._run(self._client.forget(job))
+
+    def jobs(self) -> tuple[JobState, ...]:
+        """Fetch the states of all jobs; see `Client.jobs`."""
+        return self._run(self._client.jobs())
+
+    def job(self, job: str) -> JobReport:
+        """Fetch a job's state and its finished rounds; see `Client.job`."""
+        return self._run(self._client.job(job))
+
+    # ── nodes ───────────────────────────────────────────────────────────────────────────────────
+
+    def agents(self) -> tuple[NodeStatus, ...]:
+        """Fetch what every agent says of itself; see `Client.agents`."""
+        return self._run(self._client.agents())
+
+    def nodes(self) -> tuple[NodeStatus, ...]:
+        """Fetch what every node says of itself; see `Client.nodes`."""
+        return self._run(self._client.nodes())
+
+    # ── models ──────────────────────────────────────────────────────────────────────────────────
+
+    def models(self) -> tuple[StoredModel, ...]:
+        """Fetch the latest version of every model; see `Client.models`."""
+        return self._run(self._client.models())
+
+    def model(
+        self, model: str, version: int | None = None, *, limit: int | None = VERSIONS
+    ) -> ModelReport:
+        """Fetch the facts of a version, of those before it, and its spec; see `Client.model`."""
+        return self._run(self._client.model(model, version, limit=limit))
+
+    def pull(
+        self, model: str, version: int | None = None, *, progress: Progress = lambda _: None
+    ) -> PulledModel:
+        """Fetch a version of a model with its weights; see `Client.pull`."""
+        return self._run(self._client.pull(model, version, progress=progress))
+
+    def fetch(self, ref: ModelRef, *, progress: Progress = lambda _: None) -> PulledModel:
+        """Fetch a version that `models`, `model` or `push` has named; see `Client.fetch`."""
+        return self._run(self._client.fetch(ref, progress=progress))
+
+    def push(  # noqa: PLR0913 - what may be said of a model
+        self,
+        source: str | Path | PackedModel,
+        *,
+        weights: str | Path | None = None,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        answers: str | None = None,
+        classes: tuple[str, ...] = (),
+        reset: bool = False,
+        progress: Progress = lambda _: None,
+    ) -> PushedModel:
+        """Store a version of a model; see `Client.push`."""
+        return self._run(
+            self._client.push(
+                source,
+                weights=weights,
+                name=name,
+                config=config,
+                input_shape=input_shape,
+                answers=answers,
+                classes=classes,
+                reset=reset,
+                progress=progress,
+            )
+        )
+
+    # ── inference ───────────────────────────────────────────────────────────────────────────────
+
+    def infer(self, model: str, inputs: ArrayLike) -> Prediction:
+        """Ask what the newest version of a model answers; see `Client.infer`."""
+        return self._run(self._client.infer(model, inputs))
+
+    def infer_encoded(self, model: str, payload: bytes, content_type: str) -> dict[str, Any]:
+        """Send a request that is encoded already; see `Client.infer_encoded`."""
+        return self._run(self._client.infer_encoded(model, payload, content_type))
+
+    # ── the thread ──────────────────────────────────────────────────────────────────────────────
+
+    def _run(self, call: Coroutine[Any, Any, R]) -> R:
+        if self._loop.is_closed():
+            call.close()
+            raise BusError(f"{self.endpoint.broker.where}: this client is closed; connect again")
+        running = _Running(call)
+        try:
+            self._loop.call_soon_threadsafe(running.start)
+            return running.outcome.result()
+        except BaseException:
+            # After Ctrl-C the work is not wanted any more, and what it holds is to be free again.
+            if not running.outcome.done():
+                self._loop.call_soon_threadsafe(running.cancel)
+                running.ended.wait(CLOSE_SECONDS)
+            raise
+
+    def _iterate(self, news: AsyncGenerator[R, None]) -> Iterator[R]:
+        try:
+            while (each := self._run(_next(news))) is not None:
+                yield each
+        finally:
+            if not self._loop.is_closed():
+                self._run(_close(news))
+
+
+class _Running(Generic[R]):
+    """A coroutine in the loop's thread, as the thread that waits for it sees it."""
+
+    def __init__(self, call: Coroutine[Any, Any, R]) -> None:
+        self.outcome: Future[R] = Future()
+        self.ended = threading.Event()
+        self._call = call
+        self._task: asyncio.Task[R] | None = None
+
+    def start(self) -> None:
+        """Begin, in the loop's thread."""
+        self._task = asyncio.get_running_loop().create_task(self._call, name="fedbus call")
+        self._task.add_done_callback(self._end)
+
+    def cancel(self) -> None:
+        """Cancel it, in the loop's thread; Ctrl-C may have come before `start` was called."""
+        if self._task is None:
+            self._call.close()
+            self.ended.set()
+        else:
+            self._task.cancel()
+
+    def _end(self, task: "asyncio.Task[R]") -> None:
+        if task.cancelled():
+            self.outcome.cancel()
+        elif (error := task.exception()) is not None:
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(task.result())
+        self.ended.set()
+
+
+async def _next(news: AsyncGenerator[R, None]) -> R | None:
+    return await anext(news, None)
+
+
+async def _close(news: AsyncGenerator[Any, None]) -> None:
+    await news.aclose()
