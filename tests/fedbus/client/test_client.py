@@ -62,9 +62,11 @@ async def service(
 
     async with mqtt.connect(broker.address(node), name=node, listen=listen) as bus:
         serving = asyncio.create_task(serve(bus))
-        yield bus
-        serving.cancel()
-        await asyncio.wait({serving})
+        try:
+            yield bus
+        finally:
+            serving.cancel()
+            await asyncio.wait({serving})
 
 
 async def test_an_unreachable_broker_is_an_error_on_entry() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from fedbus.client import connection
 from fedbus.client.address import Endpoint
-from fedbus.client.connection import Connection, awaited
+from fedbus.client.awaited import awaited
+from fedbus.client.connection import Connection
 from fedbus.client.failures import Unreachable
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Packet

@@ -1,17 +1,13 @@
-"""The `fedbus` command.
+"""The `fedbus` command: options, tables and exit codes over `fedbus.client`, which does the work.
 
 __main__   the process: Ctrl-C ends it even while the commands are loaded
 main       the commands, and what becomes of their errors
 exits      exit codes
-where      which broker to talk to, and as whom
 anywhere   --cluster and --broker, which may stand behind a command too
 stale      a login that `fedbus env` gave once and that leads nowhere any more
 clusters   what runs on this machine: clusters, down, env
 logs       what services say, with log_lines: in one order, for people
 accounts   what a Mosquitto for a fleet reads: accounts, rules, passwords
-client     foreign requests and retained topics on one connection
-errands    models pushed, listed, shown and pulled: a small core in a real node
-spec       a model spec and its files on disk
 archive    weights kept in a file
 watching   a job's progress: a bar on a terminal, lines elsewhere
 show       tables, JSON, units

@@ -6,10 +6,11 @@ methods return, and its errors. Nothing here prints, or needs `fedbus[cli]`.
     client         the asyncio client: `connect`, `Client`
     sync           the same methods without `await`: `connect_sync`, `SyncClient`
     address        which broker, and with which account
-    connection     one MQTT connection: retained documents, subscriptions, requests
+    connection     retained documents, subscriptions, requests
+    session        the login at a broker, shared by the clients of one account in an event loop
     jobs, nodes, models, inference        what the methods do, one file for each subject
     repository     requests to the repository, as cores of a node; pure
-    transfer       runs one of them, with blobs, on a connection of its own
+    transfer       runs one of them, with blobs, as a node
     model_source   a model to be pushed: read or made (packing, model_export), tried (rehearsal,
                    tflite_check), its outputs named (model_outputs)
     job_files      job files, and their ids

@@ -1,5 +1,11 @@
 """What a watched job waits for outside of itself: the broker, a controller, a repository. Pure."""
 
+from collections.abc import Iterable
+from contextlib import suppress
+
+from fedbus.errors import WireError
+from fedbus.mqtt.bus import Packet
+from fedbus.wire import codec
 from fedbus.wire.documents import NodeState
 from fedbus.wire.values import role_of
 
@@ -43,3 +49,18 @@ class Awaited:
         if not names:
             return f"a {role}: none has ever been online"
         return f"a {role}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} offline"
+
+
+def awaited(packets: Iterable[Packet]) -> str:
+    """Name what is missing for a decision about jobs, by the states of nodes."""
+    online: dict[str, list[str]] = {"controller": [], "repository": []}
+    for packet in packets:
+        with suppress(WireError):
+            state = codec.from_json(NodeState, packet.payload)
+            if state.online and role_of(state.node) in online:
+                online[role_of(state.node)].append(state.node)
+    if not online["controller"]:
+        return "none is online"
+    if not online["repository"]:
+        return f"{online['controller'][0]} is online, but no repository, without which none decides"
+    return f"{', '.join(online['controller'])} is online and has not decided yet"

@@ -1,27 +1,25 @@
 """MQTT connection of a client: retained documents, subscriptions, requests to services.
 
 A client speaks as any MQTT client does, with response topics: what it can do, `mosquitto_rr` can do
-as well. Models cross the bus in chunks, for which a connection of its own is made: `transfer.py`.
+as well. Models cross the bus in chunks, for which it acts as a node: `transfer.py`.
 """
 
 import asyncio
+import random
 import secrets
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from fedbus.client.address import Endpoint
+from fedbus.client.awaited import awaited
 from fedbus.client.failures import Unreachable
+from fedbus.client.session import Session, Subscription
 from fedbus.core import clock
-from fedbus.errors import BusError, WireError
-from fedbus.mqtt import client as mqtt
+from fedbus.errors import BusError
 from fedbus.mqtt.bus import Bus, Packet
-from fedbus.wire import codec
-from fedbus.wire.documents import NodeState
-from fedbus.wire.topics import NODE_STATE, REPLIES, matches
-from fedbus.wire.values import role_of
+from fedbus.wire.topics import NODE_STATE, REPLIES
 
 ANSWER_SECONDS = 15.0
 """How long a request waits for its answer by default."""
@@ -30,59 +28,14 @@ REPORT_SECONDS = 3.0
 """Without an answer after this time, `tell` is called with what the request is waiting for."""
 KEPT = "; nothing is lost: the broker keeps the request for it, once, whenever it leads again"
 ECHO_SECONDS = 10.0
-MAX_WAITING_PACKETS = 65_536
-"""In one subscription, to be read; then the oldest is dropped for the newest."""
+PAUSE_SECONDS = (0.1, 0.5)
+"""Between these, by chance, before a lost connection is made again."""
 
-
-class Subscription:
-    """Packets of some topics in the order in which they arrived, until the connection breaks."""
-
-    def __init__(self, filters: tuple[str, ...]) -> None:
-        self.filters = filters
-        self._waiting: deque[Packet] = deque(maxlen=MAX_WAITING_PACKETS)
-        self._arrived = asyncio.Event()
-        self._lost: Exception | None = None
-
-    def put(self, packet: Packet) -> None:
-        """Add a packet, if one of the filters matches its topic."""
-        if any(matches(each, packet.topic) for each in self.filters):
-            self._waiting.append(packet)
-            self._arrived.set()
-
-    def end(self, error: Exception) -> None:
-        """Raise this error once all packets are read."""
-        self._lost = error
-        self._arrived.set()
-
-    async def read(self) -> Packet:
-        """Wait for the next packet.
-
-        Raises:
-            BusError: the connection is lost.
-        """
-        while not self._waiting:
-            if self._lost is not None:
-                raise self._lost
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._waiting.popleft()
-
-    async def news(self) -> AsyncIterator[Packet]:
-        """Yield what is published; a topic that is cleared is left out.
-
-        Raises:
-            BusError: the connection is lost.
-        """
-        while True:
-            packet = await self.read()
-            if packet.payload:
-                yield packet
+R = TypeVar("R")
 
 
 class Connection:
-    """One login at a broker, for all that a client does at the same time.
-
-    It logs in when it is first used, and again when it is used after it broke.
+    """One client's part of a session: its subscriptions and its requests.
 
     Args:
         endpoint: The broker, and the account.
@@ -99,9 +52,7 @@ class Connection:
         self.endpoint = endpoint
         self.tell = tell
         self.answer_seconds = answer_seconds
-        self._bus: Bus | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._login = asyncio.Lock()
+        self._session: Session | None = None
         self._subscriptions: list[Subscription] = []
         self._answers: dict[bytes, asyncio.Future[Packet]] = {}
         self._replies = endpoint.topic(REPLIES, name=f"{endpoint.node}-{secrets.token_hex(6)}")
@@ -119,10 +70,34 @@ class Connection:
     ) -> None:
         await self.close()
 
+    async def open(self) -> Bus:
+        """Log in, unless we are.
+
+        Raises:
+            BusError: the broker is away, or refuses the account; or this connection is closed.
+        """
+        return await self.session().open()
+
+    def session(self) -> Session:
+        """Return the session, which may not be logged in.
+
+        Raises:
+            BusError: this connection is closed.
+        """
+        if self._closed:
+            where = self.endpoint.broker.where
+            raise BusError(f"{where}: this client is closed; connect again")
+        if self._session is None:
+            self._session = Session.attach(self)
+        return self._session
+
     async def close(self) -> None:
         """Leave the broker; what still waits for a packet ends with BusError."""
         self._closed = True
-        await self._stop()
+        session, self._session = self._session, None
+        if session is not None:
+            self.lost(BusError(f"{self.endpoint.broker.where}: the connection is closed"))
+            await session.detach(self)
 
     # ── what is on the bus ──────────────────────────────────────────────────────────────────────
 
@@ -133,26 +108,31 @@ class Connection:
         Raises:
             BusError: the broker is away, or refuses the account or a topic.
         """
-        bus = await self.open()
+        session = self.session()
+        bus = await session.open()
         made = Subscription(filters)
         self._subscriptions.append(made)
         try:
-            for each in filters:
-                await bus.subscribe(each)
+            for topic in filters:
+                await bus.subscribe(topic)
             yield made
         finally:
             self._subscriptions.remove(made)
-            await self._unsubscribe(bus, filters)
+            await session.unsubscribe(made.filters)
 
     async def retained(self, *filters: str) -> list[Packet]:
         """Collect what is retained under these topics, by topic; what was cleared is left out.
 
         Raises:
-            BusError: the connection is lost.
+            BusError: the broker is away, or refuses a topic.
             Unreachable: the broker does not send our own message back.
         """
-        async with self.subscribed(*filters) as subscription:
-            return await self.all_retained(subscription)
+
+        async def collect() -> list[Packet]:
+            async with self.subscribed(*filters) as subscription:
+                return await self.all_retained(subscription)
+
+        return await self.persistently(collect)
 
     async def all_retained(self, subscription: Subscription) -> list[Packet]:
         """Read what was retained when the subscription began, by topic.
@@ -178,6 +158,7 @@ class Connection:
                 f"{ECHO_SECONDS:g} s; do its access rules let {node} write and read "
                 f"{self.endpoint.root}/link/{node}/#?"
             ) from None
+        subscription.filters = subscription.filters[1:]
         await bus.unsubscribe(echo)
         return [found[topic] for topic in sorted(found) if found[topic].payload]
 
@@ -210,103 +191,84 @@ class Connection:
             kept: Whether the broker holds requests on this topic until a service acknowledges them.
 
         Raises:
-            BusError: the connection is lost, or the broker refuses the message.
+            BusError: the broker is away, or refuses the message.
             Unreachable: no answer arrived in time; says whether the broker keeps the request.
         """
-        bus = await self.open()
-        if not self._hears_replies:
-            await bus.subscribe(self._replies)
-            self._hears_replies = True
-        correlation = secrets.token_bytes(8)
+        until = clock.monotonic() + self.answer_seconds
         question = Packet(
             topic,
             payload,
             content_type=content_type,
             response_topic=self._replies,
-            correlation=correlation,
+            correlation=secrets.token_bytes(8),
         )
-        answer: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
-        self._answers[correlation] = answer
-        try:
-            has_it = await self._repeat(bus, question, answer, of=of, kept=kept)
-            if answer.done():
-                return answer.result()
-        finally:
-            del self._answers[correlation]
-            if not answer.cancel() and not answer.cancelled():
-                answer.exception()  # is known: publishing has raised it, too
+        answer, has_it = await self.persistently(lambda: self._ask(question, of, until, kept=kept))
+        if answer is not None:
+            return answer
         raise Unreachable(
             f"{of} did not answer in {self.answer_seconds:g} s at {self.endpoint.broker.where}"
             + (KEPT if has_it else "; no broker keeps it: send it again" if kept else "")
             + "; is it running? `fedbus agents --all` lists who is online"
         )
 
-    async def _repeat(
-        self, bus: Bus, question: Packet, answer: asyncio.Future[Packet], *, of: str, kept: bool
-    ) -> bool:
+    async def persistently(self, work: Callable[[], Awaitable[R]]) -> R:
+        """Do what may be done twice, again if the connection breaks while the broker is there.
+
+        So it does when another program uses the same account.
+        """
+        until = clock.monotonic() + self.answer_seconds
+        while True:
+            bus = await self.open()
+            try:
+                return await work()
+            except BusError:
+                lost = self._session is not None and self._session.bus is not bus
+                if not lost or clock.monotonic() > until:
+                    raise
+            await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
+
+    async def _ask(
+        self, question: Packet, of: str, until: float, *, kept: bool
+    ) -> tuple[Packet | None, bool]:
         """Publish until there is an answer or no time is left; return whether the broker has it."""
-        begun = clock.monotonic()
+        bus = await self.open()
+        if not self._hears_replies:
+            await bus.subscribe(self._replies)
+            self._hears_replies = True
+        assert question.correlation is not None  # noqa: S101 - `request` has set it
+        answer: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
+        self._answers[question.correlation] = answer
         told, has_it = not kept, kept
         publish = bus.deliver if kept else bus.publish
-        while (left := begun + self.answer_seconds - clock.monotonic()) > 0:
-            has_it = await publish(question) is not False and has_it
-            publish = bus.publish
-            if (await asyncio.wait({answer}, timeout=min(REPEAT_SECONDS, left)))[0]:
-                break
-            if not told and clock.monotonic() - begun > REPORT_SECONDS:
-                told = True
-                packets = await self.retained(self.endpoint.topic(NODE_STATE, node="+"))
-                if not answer.done():
-                    self.tell(f"waiting for {of}: {awaited(packets)}")
-        return has_it
-
-    # ── the connection ──────────────────────────────────────────────────────────────────────────
-
-    async def open(self) -> Bus:
-        """Log in, unless we are.
-
-        Raises:
-            BusError: the broker is away, or refuses the account.
-        """
-        async with self._login:
-            if self._bus is not None:
-                return self._bus
-            if self._closed:
-                raise BusError(
-                    f"{self.endpoint.broker.where}: this client is closed; connect again"
-                )
-            await self._stop()
-            ready: asyncio.Future[Bus] = asyncio.get_running_loop().create_future()
-            # Not in a task group: that would cancel, and rename the errors of, our user's block.
-            self._reader = asyncio.create_task(self._read(ready), name="fedbus client")
-            try:
-                return await ready
-            except BaseException:
-                await self._stop()
-                raise
-
-    async def _read(self, ready: asyncio.Future[Bus]) -> None:
-        lost: Exception = BusError(f"{self.endpoint.broker.where}: the connection is closed")
+        begun = clock.monotonic()
         try:
-            name = client_id(self.endpoint)
-            async with mqtt.connect(self.endpoint.broker, name=name) as bus:
-                self._bus = bus
-                ready.set_result(bus)
-                async for packet in bus:
-                    self._take(packet)
-        except Exception as error:  # noqa: BLE001 - raised where somebody waits
-            lost = error
+            while (left := until - clock.monotonic()) > 0:
+                has_it = await publish(question) is not False and has_it
+                publish = bus.publish
+                if (await asyncio.wait({answer}, timeout=min(REPEAT_SECONDS, left)))[0]:
+                    return answer.result(), has_it
+                if not told and clock.monotonic() - begun > REPORT_SECONDS:
+                    told = True
+                    packets = await self.retained(self.endpoint.topic(NODE_STATE, node="+"))
+                    if not answer.done():
+                        self.tell(f"waiting for {of}: {awaited(packets)}")
         finally:
-            self._bus, self._hears_replies = None, False
-            if not ready.done():
-                ready.set_exception(lost)
-            for answer in self._answers.values():
-                if not answer.done():
-                    answer.set_exception(lost)
-            for subscription in self._subscriptions:
-                subscription.end(lost)
+            del self._answers[question.correlation]
+            if not answer.cancel() and not answer.cancelled():
+                answer.exception()  # is known: publishing has raised it, too
+        return None, has_it
 
-    def _take(self, packet: Packet) -> None:
+    # ── what a session calls ────────────────────────────────────────────────────────────────────
+
+    def filters(self) -> Iterator[str]:
+        """Yield the topics that this connection subscribes to."""
+        if self._hears_replies:
+            yield self._replies
+        for subscription in self._subscriptions:
+            yield from subscription.filters
+
+    def take(self, packet: Packet) -> None:
+        """Take a packet that the session has received, for it or for another connection."""
         if packet.topic == self._replies:
             answer = self._answers.get(packet.correlation or b"")
             if answer is not None and not answer.done():
@@ -315,36 +277,11 @@ class Connection:
         for subscription in self._subscriptions:
             subscription.put(packet)
 
-    async def _unsubscribe(self, bus: Bus, filters: Iterable[str]) -> None:
-        """Unsubscribe from what no other subscription wants."""
-        wanted = {each for other in self._subscriptions for each in other.filters}
-        with suppress(BusError):  # then there is nothing to take back
-            for each in filters:
-                if each not in wanted and bus is self._bus:
-                    await bus.unsubscribe(each)
-
-    async def _stop(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.cancel()
-            await asyncio.wait({reader})
-
-
-def awaited(packets: Iterable[Packet]) -> str:
-    """Name what is missing for a decision about jobs, by the states of nodes."""
-    online: dict[str, list[str]] = {"controller": [], "repository": []}
-    for packet in packets:
-        with suppress(WireError):
-            state = codec.from_json(NodeState, packet.payload)
-            if state.online and role_of(state.node) in online:
-                online[role_of(state.node)].append(state.node)
-    if not online["controller"]:
-        return "none is online"
-    if not online["repository"]:
-        return f"{online['controller'][0]} is online, but no repository, without which none decides"
-    return f"{', '.join(online['controller'])} is online and has not decided yet"
-
-
-def client_id(endpoint: Endpoint) -> str:
-    """Return a new MQTT client id: several clients may use one account at the same time."""
-    return f"{endpoint.node}-{secrets.token_hex(4)}"
+    def lost(self, error: Exception) -> None:
+        """End everything that waits for a packet."""
+        self._hears_replies = False
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+        for subscription in self._subscriptions:
+            subscription.end(error)

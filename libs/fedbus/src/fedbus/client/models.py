@@ -287,7 +287,7 @@ async def _show(connection: Connection, question: ShowModel) -> ModelShown:
 
 async def _run(connection: Connection, request: Errand[R]) -> R:
     request.patience_seconds = connection.answer_seconds
-    return await run(connection.endpoint, request)
+    return await run(connection, request)
 
 
 def check_kept(shown: ModelShown) -> None:

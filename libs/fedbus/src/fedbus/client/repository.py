@@ -88,6 +88,7 @@ class Errand(Generic[R]):
         self.patience_seconds = PATIENCE_SECONDS
         self.finish: Callable[[R | FedbusError], None] = lambda _: None
         self.moved: Callable[[int], None] = lambda _: None
+        self._begun = False
         self._over = False
         self._signs = 0
         self._seen = 0
@@ -105,7 +106,10 @@ class Errand(Generic[R]):
         match event:
             case _ if self._over:
                 pass  # in a simulation it lives on beside others
+            case Connected() if self._begun:
+                pass  # the node repeats what is open
             case Connected():
+                self._begun = True
                 yield WakeAt(AnswerDeadline(), now + self.patience_seconds)
                 yield from self.begin()
             case Received(sender, RequestRefused(about=about, reason=reason)) if sender == self.to:

@@ -1,18 +1,18 @@
-"""Connection of a client as a node, for one request to the repository with blobs both ways."""
+"""Client as a node of its session, for one request to the repository with blobs both ways."""
 
 import asyncio
 import logging
 import random
+from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
 
-from fedbus.client.address import Endpoint
-from fedbus.client.connection import client_id
+from fedbus.client.connection import PAUSE_SECONDS, Connection
 from fedbus.client.groups import one_error
 from fedbus.client.repository import Errand
+from fedbus.client.session import Subscription
 from fedbus.core import clock
-from fedbus.errors import FedbusError
-from fedbus.mqtt import client as mqtt
+from fedbus.errors import BusError, FedbusError
 from fedbus.mqtt.bus import Bus, Packet
 from fedbus.wire.topics import NODE_STATE
 
@@ -21,15 +21,67 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 16 * 2**20
 """Bytes that may be on their way to or from this client at the same time."""
+RECONNECTIONS = 20
+"""For one request: the connection may break when another program uses the same account."""
 
 R = TypeVar("R")
 
 
-async def run(endpoint: Endpoint, errand: Errand[R]) -> R:
-    """Run a request to its end, on a connection of its own.
+class SessionBus:
+    """The bus of a client's session, as a node sees it: only what it has subscribed to arrives."""
+
+    def __init__(self, bus: Bus, subscription: Subscription) -> None:
+        self._bus = bus
+        self._subscription = subscription
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What the broker cannot do."""
+        return self._bus.lacks
+
+    async def publish(self, packet: Packet) -> None:
+        """Publish a packet."""
+        await self._bus.publish(packet)
+
+    async def deliver(self, packet: Packet) -> bool:
+        """Publish with QoS 1."""
+        return await self._bus.deliver(packet)
+
+    async def acknowledge(self, receipt: int) -> None:
+        """Acknowledge a packet."""
+        await self._bus.acknowledge(receipt)
+
+    async def subscribe(self, topic: str) -> None:
+        """Subscribe to one more topic."""
+        self._subscription.filters += (topic,)
+        await self._bus.subscribe(topic)
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Unsubscribe from a topic."""
+        self._subscription.filters = tuple(
+            each for each in self._subscription.filters if each != topic
+        )
+        await self._bus.unsubscribe(topic)
+
+    async def receive(self) -> list[Packet]:
+        """Wait for a packet, then return all that have arrived."""
+        return await self._subscription.read_all()
+
+    async def batches(self) -> AsyncIterator[list[Packet]]:
+        """Yield what arrives, until BusError."""
+        while True:
+            yield await self.receive()
+
+    async def __aiter__(self) -> AsyncIterator[Packet]:
+        while True:
+            yield await self._subscription.read()
+
+
+async def run(connection: Connection, errand: Errand[R]) -> R:
+    """Run a request to its end.
 
     Raises:
-        BusError: the broker is away, refuses the account, or the connection is lost.
+        BusError: the broker is away, or refuses the account.
         FedbusError: as the request ended.
     """
     import structlog
@@ -37,8 +89,7 @@ async def run(endpoint: Endpoint, errand: Errand[R]) -> R:
     from fedbus.runtime.node import Identity, Node
     from fedbus.runtime.shell import Shell
 
-    outcome: asyncio.Future[R | FedbusError] = asyncio.get_running_loop().create_future()
-    errand.finish = lambda result: None if outcome.done() else outcome.set_result(result)
+    endpoint = connection.endpoint
     identity = Identity(
         name=endpoint.node,
         incarnation=clock.incarnation(),
@@ -52,21 +103,36 @@ async def run(endpoint: Endpoint, errand: Errand[R]) -> R:
         wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
     )
     node = Node(identity, errand, random.SystemRandom())
-    shell = Shell(node, threads=1, logger=silent)
-    try:
-        async with mqtt.connect(
-            endpoint.broker,
-            name=client_id(endpoint),
-            listen=node.subscriptions(),
-            will=node.will(),
-        ) as bus:
-            result = await _served(shell, bus, outcome)
-            # Other nodes need not know that this one was there.
-            await bus.publish(
-                Packet(endpoint.topic(NODE_STATE, node=endpoint.node), b"", retain=True)
-            )
-    finally:
-        shell.close()
+    async with connection.session().transfers:
+        shell = Shell(node, threads=1, logger=silent)
+        try:
+            return await _to_the_end(connection, shell, errand)
+        finally:
+            shell.close()
+
+
+async def _to_the_end(connection: Connection, shell: "Shell", errand: Errand[R]) -> R:
+    """Serve a request over as many connections as it takes; what has arrived is kept."""
+    outcome: asyncio.Future[R | FedbusError] = asyncio.get_running_loop().create_future()
+    errand.finish = lambda result: None if outcome.done() else outcome.set_result(result)
+    for left in reversed(range(RECONNECTIONS)):
+        served = False
+        try:
+            async with connection.subscribed(*shell.node.subscriptions()) as subscription:
+                bus, served = await connection.open(), True
+                result = await _served(shell, SessionBus(bus, subscription), outcome)
+                # Other nodes need not know that this one was there.
+                own_state = connection.endpoint.topic(NODE_STATE, node=connection.endpoint.node)
+                await bus.publish(Packet(own_state, b"", retain=True))
+        except BusError:
+            if outcome.done():
+                result = outcome.result()
+                break
+            if not left or not served:
+                raise
+        else:
+            break
+        await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
     if isinstance(result, FedbusError):
         raise result
     return result
