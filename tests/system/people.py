@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from fedbus.cli.commands.clusters import mosquitto_options
-from fedbus.client.address import Endpoint, find_endpoint
-from fedbus.client.client import Client
+from fedbus.client.address import BrokerLogin, find_login
+from fedbus.client.asyncio_client import Client
 from fedbus.cluster import registry
 from fedbus.cluster.registry import Place
 from fedbus.errors import FedbusError
@@ -136,9 +136,9 @@ class Up:
 
     def state(self, job: str) -> JobState | None:
         """Read where a job stands, without the price of a process."""
-        return asyncio.run(self._state(find_endpoint({}, self.home), job))
+        return asyncio.run(self._state(find_login({}, self.home), job))
 
-    async def _state(self, here: Endpoint, job: str) -> JobState | None:
+    async def _state(self, here: BrokerLogin, job: str) -> JobState | None:
         try:
             async with Client(here) as fed:
                 return (await fed.job(job)).state

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedbus.cli.stale_login import current_login, hint
-from fedbus.client.address import Endpoint
+from fedbus.client.address import BrokerLogin
 from fedbus.cluster.registry import Claim, Place
 from fedbus.errors import BusError, FedbusError
 from fedbus.mqtt.bus import BrokerAddress
@@ -23,9 +23,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def at(url: str) -> Endpoint:
+def at(url: str) -> BrokerLogin:
     """What a command found with FEDBUS_BROKER."""
-    return Endpoint(BrokerAddress.parse(url), "user.cli")
+    return BrokerLogin(BrokerAddress.parse(url), "user.cli")
 
 
 @pytest.mark.parametrize("old", [OLD, MOVED, "mqtt://127.0.0.1:1884"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.client.address import find_endpoint, node_of
+from fedbus.client.address import find_login, node_of
 from fedbus.client.failures import Unreachable
 from fedbus.cluster.registry import Claim, Place
 from fedbus.errors import SettingsError
@@ -24,7 +24,7 @@ def test_the_environment_wins_over_a_local_cluster(cluster: Path) -> None:
     with Claim(cluster) as claim:
         claim.publish(Place(home=str(cluster), pid=1, broker=LOCAL))
         said = {"FEDBUS_BROKER": "mqtt://user.ann:there@broker:1884", "FEDBUS_ROOT": "plant/7"}
-        found = find_endpoint(said)
+        found = find_login(said)
     assert (found.broker.where, found.node, found.root) == ("broker:1884", "user.ann", "plant/7")
 
 
@@ -32,7 +32,7 @@ def test_a_local_cluster_is_found_by_itself(cluster: Path) -> None:
     """No option, no export."""
     with Claim(cluster) as claim:
         claim.publish(Place(home=str(cluster), pid=1, broker=LOCAL))
-        found = find_endpoint({})
+        found = find_login({})
     assert (found.broker.url, found.node, found.root) == (LOCAL, "user.cli", "fedbus/v1")
 
 
@@ -40,25 +40,25 @@ def test_a_home_that_is_named_wins_over_the_environment(cluster: Path) -> None:
     """`--cluster` was typed just now."""
     with Claim(cluster) as claim:
         claim.publish(Place(home=str(cluster), pid=1, broker=LOCAL))
-        assert find_endpoint({"FEDBUS_BROKER": "mqtt://broker"}, cluster).broker.url == LOCAL
+        assert find_login({"FEDBUS_BROKER": "mqtt://broker"}, cluster).broker.url == LOCAL
 
 
 def test_nobody_to_talk_to_says_both_ways_out(cluster: Path) -> None:
     """Start one, or name one."""
     with pytest.raises(Unreachable, match="no cluster runs on this machine; start one with"):
-        find_endpoint({})
+        find_login({})
     with pytest.raises(Unreachable, match=r"no cluster runs in .*/home; .*export FEDBUS_BROKER="):
-        find_endpoint({}, cluster)
+        find_login({}, cluster)
 
 
 def test_settings_of_services_do_not_trouble_a_command(cluster: Path) -> None:
     """A shell may hold FEDBUS_NAME for an agent; only a bad broker is our business."""
-    found = find_endpoint(
+    found = find_login(
         {"FEDBUS_BROKER": "mqtt://h", "FEDBUS_NAME": "not a name", "FEDBUS_HTTP": "x"}
     )
     assert found.broker.where == "h:1883"
     with pytest.raises(SettingsError, match="it starts with 'http'"):
-        find_endpoint({"FEDBUS_BROKER": "http://h"}, None if cluster else cluster)
+        find_login({"FEDBUS_BROKER": "http://h"}, None if cluster else cluster)
 
 
 def test_who_logs_in_is_who_speaks() -> None:

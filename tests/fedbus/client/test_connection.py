@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from fedbus.client import connection
-from fedbus.client.address import Endpoint
-from fedbus.client.awaited import awaited
-from fedbus.client.connection import Connection
+from fedbus.client.address import BrokerLogin
+from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Unreachable
+from fedbus.client.missing_services import awaited
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.mosquitto import LocalBroker
@@ -51,7 +51,7 @@ async def test_a_job_for_no_controller_is_kept_and_that_is_said(
     accounts = {"controller.1": "c", "user.me": "u"}
     told: list[str] = []
     with LocalBroker(tmp_path / "broker", accounts=accounts) as broker:
-        where = Endpoint(broker.address("user.me"), "user.me")
+        where = BrokerLogin(broker.address("user.me"), "user.me")
         controller = broker.address("controller.1")
         with pytest.raises(Unreachable, match="no broker keeps it"):
             await _ask(where, told.append)
@@ -67,6 +67,6 @@ async def test_a_job_for_no_controller_is_kept_and_that_is_said(
             assert kept.response_topic is not None
 
 
-async def _ask(endpoint: Endpoint, tell: Callable[[str], None] = lambda _: None) -> None:
-    async with Connection(endpoint, tell, answer_seconds=1.0) as one:
+async def _ask(login: BrokerLogin, tell: Callable[[str], None] = lambda _: None) -> None:
+    async with ClientConnection(login, tell, answer_seconds=1.0) as one:
         await one.request(SUBMIT, b"{}", of="the controller", kept=True)

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from fedbus.client import jobs
-from fedbus.client.address import Endpoint
-from fedbus.client.client import Client
-from fedbus.client.connection import Connection
+from fedbus.client.address import BrokerLogin
+from fedbus.client.asyncio_client import Client
+from fedbus.client.connection import ClientConnection
 from fedbus.client.jobs import Awaiting, JobNews
 from fedbus.core import clock
 from fedbus.errors import BusError
@@ -15,7 +15,7 @@ from fedbus.mqtt.bus import BrokerAddress, Packet
 from fedbus.wire import codec
 from fedbus.wire.documents import JobState, NodeState, Phase, RoundState
 
-HERE = Endpoint(BrokerAddress("h"), "user.me")
+HERE = BrokerLogin(BrokerAddress("h"), "user.me")
 
 
 def state(phase: Phase = "running", round: int = 0) -> JobState:
@@ -54,7 +54,7 @@ class Broker:
         self.now = 0.0
 
     async def news(
-        self, _connection: Connection, _job: str, *, submitted: bool
+        self, _connection: ClientConnection, _job: str, *, submitted: bool
     ) -> AsyncGenerator[Packet | None, None]:
         """One connection; it breaks after an hour."""
         assert not submitted
@@ -75,7 +75,7 @@ def followed_on(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def followed() -> list[JobNews]:
     """Follow the job to its end."""
-    return [each async for each in jobs.follow(Connection(HERE), "j")]
+    return [each async for each in jobs.follow(ClientConnection(HERE), "j")]
 
 
 def packet_of(told: JobState) -> Packet:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.cli.inputs.job_files import read_job_file
+from fedbus.cli.inputs.job_argument import read_job_file
 from fedbus.client.job_files import id_of, next_id, with_id
 from fedbus.errors import SettingsError
 

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedbus.client.client import connect
-    from fedbus.client.sync import connect_sync
+    from fedbus.client.asyncio_client import connect
+    from fedbus.client.sync_client import connect_sync
     from fedbus.data import Batch, Dataset, Format
     from fedbus.errors import FedbusError, Stopped, TrainingError
     from fedbus.model.layout import Array, Weights
@@ -50,8 +50,8 @@ _HOMES = {
     "TrainingError": "fedbus.errors",
     "Update": "fedbus.training.params",
     "Weights": "fedbus.model.layout",
-    "connect": "fedbus.client.client",
-    "connect_sync": "fedbus.client.sync",
+    "connect": "fedbus.client.asyncio_client",
+    "connect_sync": "fedbus.client.sync_client",
     "load_into": "fedbus.model.load_into",
 }
 

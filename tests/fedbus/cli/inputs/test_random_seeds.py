@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedbus.cli.inputs.random_seeds import seeded
-from fedbus.client.model_export import make_model
+from fedbus.client.model_factory import make_model
 from tests.packages import Install
 
 ENTRIES = "[fedbus.models]\nnet = seedingnets:net\n"

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from fedbus.cli.output.model_history import print_trail
-from fedbus.client import models
-from fedbus.client.address import Endpoint
-from fedbus.client.connection import Connection
+from fedbus.client import stored_models
+from fedbus.client.address import BrokerLogin
+from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Refused
-from fedbus.client.models import check_kept, kept_line, show
+from fedbus.client.stored_models import check_kept, kept_line, show
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel, VersionFacts
 from fedbus.wire.values import BlobRef, ModelRef
 
-HERE = Endpoint(BrokerAddress("h"), "user.cli")
+HERE = BrokerLogin(BrokerAddress("h"), "user.cli")
 BLOB = BlobRef(digest="a" * 64, size=10)
 LATEST = 242
 KEPT = (
@@ -69,8 +69,8 @@ def fetched(
         newest = LATEST if message.before is None else message.before - 1
         return shown(message.version or LATEST, min(newest, LATEST), 100)
 
-    monkeypatch.setattr(models, "run", run)
-    found = asyncio.run(show(Connection(HERE), "m", version, limit))
+    monkeypatch.setattr(stored_models, "run", run)
+    found = asyncio.run(show(ClientConnection(HERE), "m", version, limit))
     return found, len(asked)
 
 

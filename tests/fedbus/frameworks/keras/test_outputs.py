@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.client.model_export import make_model
+from fedbus.client.model_factory import make_model
 from fedbus.frameworks.tflite.trainer import TfliteTrainer
 from tests.fedbus.frameworks.alike import answers
 from tests.packages import Install

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fedbus.client.model_export import make_model
+from fedbus.client.model_factory import make_model
 from fedbus.client.model_outputs import Stated
 from fedbus.data import of
 from fedbus.errors import SettingsError, TrainingError

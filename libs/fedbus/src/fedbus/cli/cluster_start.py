@@ -6,9 +6,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from fedbus.cli.output import display
-from fedbus.client.address import Endpoint, node_of
-from fedbus.client.client import Client
-from fedbus.client.connection import Connection
+from fedbus.client.address import BrokerLogin, node_of
+from fedbus.client.asyncio_client import Client
+from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Failed
 from fedbus.client.groups import one_error
 from fedbus.client.packing import PackedModel, read_model
@@ -23,7 +23,7 @@ START_SECONDS = 90.0
 LOOK_SECONDS = 0.2
 
 
-async def start(cluster: LocalCluster) -> Endpoint:
+async def start(cluster: LocalCluster) -> BrokerLogin:
     """Start a cluster's members, its broker being there, and wait until all of them are online.
 
     Raises:
@@ -47,21 +47,21 @@ async def start(cluster: LocalCluster) -> Endpoint:
     return here
 
 
-def _where(address: BrokerAddress) -> Endpoint:
-    return Endpoint(address, node_of(address.username))
+def _where(address: BrokerAddress) -> BrokerLogin:
+    return BrokerLogin(address, node_of(address.username))
 
 
-async def _sweep(here: Endpoint) -> None:
+async def _sweep(here: BrokerLogin) -> None:
     """Clear what is retained of nodes: none of them runs yet, and some may never again."""
-    async with Connection(here) as connection:
+    async with ClientConnection(here) as connection:
         for packet in await connection.retained(here.topic(NODE_STATE, node="+")):
             await connection.clear(packet.topic)
 
 
-async def _all_online(here: Endpoint, missing: set[str], tell: Callable[[str], None]) -> None:
+async def _all_online(here: BrokerLogin, missing: set[str], tell: Callable[[str], None]) -> None:
     count = len(missing)
     states = here.topic(NODE_STATE, node="+")
-    async with Connection(here) as connection, connection.subscribed(states) as subscription:
+    async with ClientConnection(here) as connection, connection.subscribed(states) as subscription:
         for packet in await connection.all_retained(subscription):
             _strike(missing, packet)
         if not missing:
@@ -98,7 +98,7 @@ def obituary(process: Process) -> str:
     return f"{process.node} {cause}; the end of {process.log}:\n{process.last_words()}"
 
 
-async def push_digits(here: Endpoint) -> str:
+async def push_digits(here: BrokerLogin) -> str:
     """Bring the digits model, unless the repository has it; returns a sentence."""
     async with Client(here) as fed:
         known = [each for each in await fed.models() if each.model == "digits"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from fedbus.client.address import Endpoint
+from fedbus.client.address import BrokerLogin
 
 
 def cluster_of(ctx: typer.Context) -> Path | None:
@@ -13,7 +13,7 @@ def cluster_of(ctx: typer.Context) -> Path | None:
     return given.resolve() if isinstance(given, Path) else None
 
 
-def broker_of(ctx: typer.Context) -> Endpoint:
+def broker_of(ctx: typer.Context) -> BrokerLogin:
     """Find the broker this command talks to.
 
     Raises:
@@ -21,5 +21,5 @@ def broker_of(ctx: typer.Context) -> Endpoint:
         Unreachable: there is none.
     """
     found = ctx.find_root().obj()
-    assert isinstance(found, Endpoint)  # noqa: S101 - main.py puts it there
+    assert isinstance(found, BrokerLogin)  # noqa: S101 - main.py puts it there
     return found

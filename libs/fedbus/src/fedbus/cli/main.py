@@ -29,7 +29,7 @@ from fedbus.cli.commands import (
 from fedbus.cli.inputs.global_options import moved_to_front
 from fedbus.cli.output import display
 from fedbus.cli.output.stdout import flush_stdout, open_stdout
-from fedbus.client.address import Endpoint, find_endpoint
+from fedbus.client.address import BrokerLogin, find_login
 from fedbus.errors import FedbusError
 from fedbus.jobs.faults import nearest
 from fedbus.runtime.setting_names import unknown_settings
@@ -128,8 +128,8 @@ def main(
         display.warn(str(unknown))
     environ = {**os.environ, **({"FEDBUS_BROKER": broker} if broker else {})}
 
-    def find() -> Endpoint:
-        return find_endpoint(
+    def find() -> BrokerLogin:
+        return find_login(
             environ, cluster.resolve() if cluster and not broker else None, display.note
         )
 

@@ -6,7 +6,7 @@ fresh home, or on another port, that shell still names the old one.
 
 from collections.abc import Mapping, Sequence
 
-from fedbus.client.address import Endpoint, endpoint_of_cluster
+from fedbus.client.address import BrokerLogin, login_of_cluster
 from fedbus.cluster import registry
 from fedbus.cluster.members import USER
 from fedbus.cluster.registry import Place
@@ -17,7 +17,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MEND = 'eval "$(fedbus env)"'
 
 
-def current_login(environ: Mapping[str, str], here: Endpoint, *, named: bool) -> Endpoint:
+def current_login(environ: Mapping[str, str], here: BrokerLogin, *, named: bool) -> BrokerLogin:
     """Give the login that counts now where FEDBUS_BROKER is one of `fedbus env`.
 
     Args:
@@ -28,7 +28,7 @@ def current_login(environ: Mapping[str, str], here: Endpoint, *, named: bool) ->
     if named or not _is_ours(environ):
         return here
     found = _meant(here.broker, registry.running())
-    return here if found is None else endpoint_of_cluster(found)
+    return here if found is None else login_of_cluster(found)
 
 
 def hint(error: FedbusError, environ: Mapping[str, str]) -> str:

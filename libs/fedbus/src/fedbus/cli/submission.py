@@ -2,8 +2,8 @@
 
 from fedbus.cli.output import display
 from fedbus.cli.output.times import when
-from fedbus.client.address import Endpoint
-from fedbus.client.client import Client
+from fedbus.client.address import BrokerLogin
+from fedbus.client.asyncio_client import Client
 from fedbus.client.failures import Failed, JobRefused
 from fedbus.client.job_files import next_id, with_id
 from fedbus.client.jobs import Submission
@@ -12,7 +12,7 @@ MOST_RUNS = 1000
 """Of one job that `--again` numbers."""
 
 
-async def submit_job(here: Endpoint, payload: bytes) -> Submission:
+async def submit_job(here: BrokerLogin, payload: bytes) -> Submission:
     """Submit a job file.
 
     Raises:
@@ -23,7 +23,7 @@ async def submit_job(here: Endpoint, payload: bytes) -> Submission:
         return await fed.submission(payload)
 
 
-async def submit_again(here: Endpoint, name: str, payload: bytes, job: str) -> Submission:
+async def submit_again(here: BrokerLogin, name: str, payload: bytes, job: str) -> Submission:
     """Submit a job file under the next id that no job has: `first.2`, `first.3` and so on.
 
     Raises:

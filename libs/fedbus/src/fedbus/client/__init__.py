@@ -22,35 +22,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedbus.client.address import Endpoint
-    from fedbus.client.client import Client, connect
+    from fedbus.client.address import BrokerLogin
+    from fedbus.client.asyncio_client import Client, connect
     from fedbus.client.failures import Failed, JobRefused, Refused, Unreachable
-    from fedbus.client.inference import Prediction
-    from fedbus.client.jobs import Awaiting, JobReport, Submission
+    from fedbus.client.inference import InferenceResult
+    from fedbus.client.jobs import Awaiting, JobHistory, Submission
     from fedbus.client.model_source import prepare_model
-    from fedbus.client.models import ModelReport, PulledModel, PushedModel, StoredModel
     from fedbus.client.nodes import NodeStatus
     from fedbus.client.packing import PackedModel
-    from fedbus.client.sync import SyncClient, connect_sync
+    from fedbus.client.stored_models import ModelHistory, PulledModel, PushedModel, StoredModel
+    from fedbus.client.sync_client import SyncClient, connect_sync
     from fedbus.wire.documents import AgentFacts, JobFault, JobState, ModelSpec, RoundState
     from fedbus.wire.values import ModelRef
 
 __all__ = [
     "AgentFacts",
     "Awaiting",
+    "BrokerLogin",
     "Client",
-    "Endpoint",
     "Failed",
+    "InferenceResult",
     "JobFault",
+    "JobHistory",
     "JobRefused",
-    "JobReport",
     "JobState",
+    "ModelHistory",
     "ModelRef",
-    "ModelReport",
     "ModelSpec",
     "NodeStatus",
     "PackedModel",
-    "Prediction",
     "PulledModel",
     "PushedModel",
     "Refused",
@@ -67,29 +67,29 @@ __all__ = [
 _MODULES = {
     "AgentFacts": "fedbus.wire.documents",
     "Awaiting": "fedbus.client.jobs",
-    "Client": "fedbus.client.client",
-    "Endpoint": "fedbus.client.address",
+    "Client": "fedbus.client.asyncio_client",
+    "BrokerLogin": "fedbus.client.address",
     "Failed": "fedbus.client.failures",
     "JobFault": "fedbus.wire.documents",
     "JobRefused": "fedbus.client.failures",
-    "JobReport": "fedbus.client.jobs",
+    "JobHistory": "fedbus.client.jobs",
     "JobState": "fedbus.wire.documents",
     "ModelSpec": "fedbus.wire.documents",
     "ModelRef": "fedbus.wire.values",
-    "ModelReport": "fedbus.client.models",
+    "ModelHistory": "fedbus.client.stored_models",
     "NodeStatus": "fedbus.client.nodes",
     "PackedModel": "fedbus.client.packing",
-    "Prediction": "fedbus.client.inference",
-    "PulledModel": "fedbus.client.models",
-    "PushedModel": "fedbus.client.models",
+    "InferenceResult": "fedbus.client.inference",
+    "PulledModel": "fedbus.client.stored_models",
+    "PushedModel": "fedbus.client.stored_models",
     "Refused": "fedbus.client.failures",
     "RoundState": "fedbus.wire.documents",
-    "StoredModel": "fedbus.client.models",
+    "StoredModel": "fedbus.client.stored_models",
     "Submission": "fedbus.client.jobs",
-    "SyncClient": "fedbus.client.sync",
+    "SyncClient": "fedbus.client.sync_client",
     "Unreachable": "fedbus.client.failures",
-    "connect": "fedbus.client.client",
-    "connect_sync": "fedbus.client.sync",
+    "connect": "fedbus.client.asyncio_client",
+    "connect_sync": "fedbus.client.sync_client",
     "prepare_model": "fedbus.client.model_source",
 }
 

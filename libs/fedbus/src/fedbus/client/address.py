@@ -23,7 +23,7 @@ HOW = (
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class BrokerLogin:
     """A broker, and this client's node name there: `user.name`, to which access rules refer."""
 
     broker: BrokerAddress
@@ -35,11 +35,11 @@ class Endpoint:
         return topics.address(self.root, topic, **levels)
 
 
-def find_endpoint(
+def find_login(
     environ: Mapping[str, str],
     home: Path | None = None,
     tell: Callable[[str], None] = lambda _: None,
-) -> Endpoint:
+) -> BrokerLogin:
     """Find the broker: the cluster of `home`, else FEDBUS_BROKER, else the newest local cluster.
 
     Args:
@@ -55,16 +55,16 @@ def find_endpoint(
         given = {key: value for key, value in environ.items() if key in _READ}
         settings = settings_from(given, ServiceSettings)
         address = settings.address()
-        return Endpoint(address, node_of(address.username), settings.root)
+        return BrokerLogin(address, node_of(address.username), settings.root)
     found = registry.find(home, tell)
     if found is None:
         raise Unreachable(nowhere(home))
-    return endpoint_of_cluster(found)
+    return login_of_cluster(found)
 
 
-def endpoint_of_cluster(found: Place) -> Endpoint:
+def login_of_cluster(found: Place) -> BrokerLogin:
     """Return the endpoint of a local cluster, with the account of the person who started it."""
-    return Endpoint(found.address, node_of(found.address.username))
+    return BrokerLogin(found.address, node_of(found.address.username))
 
 
 def nowhere(home: Path | None) -> str:

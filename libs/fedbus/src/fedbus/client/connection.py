@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
-from fedbus.client.address import Endpoint
-from fedbus.client.awaited import awaited
+from fedbus.client.address import BrokerLogin
 from fedbus.client.failures import Unreachable
+from fedbus.client.missing_services import awaited
 from fedbus.client.session import Session, Subscription
 from fedbus.core import clock
 from fedbus.errors import BusError
@@ -34,7 +34,7 @@ PAUSE_SECONDS = (0.1, 0.5)
 R = TypeVar("R")
 
 
-class Connection:
+class ClientConnection:
     """One client's part of a session: its subscriptions and its requests.
 
     Args:
@@ -45,17 +45,17 @@ class Connection:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        login: BrokerLogin,
         tell: Callable[[str], None] = lambda _: None,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        self.endpoint = endpoint
+        self.login = login
         self.tell = tell
         self.answer_seconds = answer_seconds
         self._session: Session | None = None
         self._subscriptions: list[Subscription] = []
         self._answers: dict[bytes, asyncio.Future[Packet]] = {}
-        self._replies = endpoint.topic(REPLIES, name=f"{endpoint.node}-{secrets.token_hex(6)}")
+        self._replies = login.topic(REPLIES, name=f"{login.node}-{secrets.token_hex(6)}")
         self._hears_replies = False
         self._closed = False
 
@@ -85,7 +85,7 @@ class Connection:
             BusError: this connection is closed.
         """
         if self._closed:
-            where = self.endpoint.broker.where
+            where = self.login.broker.where
             raise BusError(f"{where}: this client is closed; connect again")
         if self._session is None:
             self._session = Session.attach(self)
@@ -96,7 +96,7 @@ class Connection:
         self._closed = True
         session, self._session = self._session, None
         if session is not None:
-            self.lost(BusError(f"{self.endpoint.broker.where}: the connection is closed"))
+            self.lost(BusError(f"{self.login.broker.where}: the connection is closed"))
             await session.detach(self)
 
     # ── what is on the bus ──────────────────────────────────────────────────────────────────────
@@ -141,8 +141,8 @@ class Connection:
         subscribing, it has sent all it had retained.
         """
         # Our own words come back to us: we may write and read this topic, and no other node both.
-        node = self.endpoint.node
-        echo = f"{self.endpoint.root}/link/{node}/{node}/echo-{secrets.token_hex(6)}"
+        node = self.login.node
+        echo = f"{self.login.root}/link/{node}/{node}/echo-{secrets.token_hex(6)}"
         bus = await self.open()
         subscription.filters = (echo, *subscription.filters)
         found: dict[str, Packet] = {}
@@ -154,9 +154,9 @@ class Connection:
                     found[packet.topic] = packet
         except TimeoutError:
             raise Unreachable(
-                f"{self.endpoint.broker.where}: the broker did not send back our own message in "
+                f"{self.login.broker.where}: the broker did not send back our own message in "
                 f"{ECHO_SECONDS:g} s; do its access rules let {node} write and read "
-                f"{self.endpoint.root}/link/{node}/#?"
+                f"{self.login.root}/link/{node}/#?"
             ) from None
         subscription.filters = subscription.filters[1:]
         await bus.unsubscribe(echo)
@@ -206,7 +206,7 @@ class Connection:
         if answer is not None:
             return answer
         raise Unreachable(
-            f"{of} did not answer in {self.answer_seconds:g} s at {self.endpoint.broker.where}"
+            f"{of} did not answer in {self.answer_seconds:g} s at {self.login.broker.where}"
             + (KEPT if has_it else "; no broker keeps it: send it again" if kept else "")
             + "; is it running? `fedbus agents --all` lists who is online"
         )
@@ -249,7 +249,7 @@ class Connection:
                     return answer.result(), has_it
                 if not told and clock.monotonic() - begun > REPORT_SECONDS:
                     told = True
-                    packets = await self.retained(self.endpoint.topic(NODE_STATE, node="+"))
+                    packets = await self.retained(self.login.topic(NODE_STATE, node="+"))
                     if not answer.done():
                         self.tell(f"waiting for {of}: {awaited(packets)}")
         finally:

@@ -9,7 +9,7 @@ import msgpack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fedbus.client.connection import Connection
+from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Failed, Refused
 from fedbus.model.layout import Array
 from fedbus.wire.topics import INFERENCE
@@ -22,7 +22,7 @@ Outputs = Array | dict[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
+class InferenceResult:
     """An answer of the inference service, a row for each row of the inputs.
 
     Attributes:
@@ -52,7 +52,7 @@ def encode(inputs: ArrayLike) -> bytes:
     return packed
 
 
-async def infer(connection: Connection, model: str, inputs: ArrayLike) -> Prediction:
+async def infer(connection: ClientConnection, model: str, inputs: ArrayLike) -> InferenceResult:
     """Ask the inference service what a model's newest version answers.
 
     Raises:
@@ -67,7 +67,7 @@ async def infer(connection: Connection, model: str, inputs: ArrayLike) -> Predic
 
 
 async def request(
-    connection: Connection, model: str, payload: bytes, content_type: str
+    connection: ClientConnection, model: str, payload: bytes, content_type: str
 ) -> dict[str, Any]:
     """Send a request that is encoded already.
 
@@ -79,7 +79,7 @@ async def request(
         Unreachable: it does not answer.
     """
     packet = await connection.request(
-        connection.endpoint.topic(INFERENCE, model=model),
+        connection.login.topic(INFERENCE, model=model),
         payload,
         of=SERVICE,
         content_type=content_type,
@@ -107,10 +107,10 @@ def decode(payload: bytes, content_type: str) -> dict[str, Any]:
     return answer
 
 
-def prediction_of(answer: Mapping[str, Any]) -> Prediction:
+def prediction_of(answer: Mapping[str, Any]) -> InferenceResult:
     """Return a decoded answer as arrays."""
     outputs, likely = answer["outputs"], answer.get("probabilities")
-    return Prediction(
+    return InferenceResult(
         model=str(answer["model"]),
         version=int(answer["version"]),
         outputs={name: np.asarray(each) for name, each in outputs.items()}

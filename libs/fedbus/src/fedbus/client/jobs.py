@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedbus.client.awaited import Awaited
-from fedbus.client.connection import Connection
+from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import JobRefused, Refused
 from fedbus.client.job_files import check_job_file, read_job_file, with_id, with_own_id
+from fedbus.client.missing_services import Awaited
 from fedbus.core import clock
 from fedbus.errors import BusError, WireError
 from fedbus.mqtt.bus import Packet
@@ -63,7 +63,7 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class JobReport:
+class JobHistory:
     """A job's state, and its finished rounds in order: the last 1,000 of the last seven days."""
 
     state: JobState
@@ -98,7 +98,7 @@ def job_payload(job: JobSource, job_id: str | None = None) -> bytes:
     return with_own_id(name, payload) if job_id is None else with_id(name, payload, job_id)
 
 
-async def submit(connection: Connection, payload: bytes) -> Submission:
+async def submit(connection: ClientConnection, payload: bytes) -> Submission:
     """Submit a job file.
 
     Raises:
@@ -117,7 +117,7 @@ async def submit(connection: Connection, payload: bytes) -> Submission:
     )
 
 
-async def cancel(connection: Connection, job: str) -> None:
+async def cancel(connection: ClientConnection, job: str) -> None:
     """Cancel a job.
 
     Raises:
@@ -130,7 +130,7 @@ async def cancel(connection: Connection, job: str) -> None:
         raise Refused(f"job {job} is not cancelled: {reason}", answer)
 
 
-async def forget(connection: Connection, job: str) -> None:
+async def forget(connection: ClientConnection, job: str) -> None:
     """Delete what the broker retains of an ended job.
 
     Raises:
@@ -143,9 +143,9 @@ async def forget(connection: Connection, job: str) -> None:
         raise Refused(f"job {job} is not forgotten: {reason}", answer)
 
 
-async def _ask(connection: Connection, topic: Topic, payload: bytes) -> dict[str, Any]:
+async def _ask(connection: ClientConnection, topic: Topic, payload: bytes) -> dict[str, Any]:
     packet = await connection.request(
-        connection.endpoint.topic(topic),
+        connection.login.topic(topic),
         payload,
         of=CONTROLLER,
         content_type="application/json" if topic is SUBMIT else None,
@@ -155,32 +155,32 @@ async def _ask(connection: Connection, topic: Topic, payload: bytes) -> dict[str
     return answer
 
 
-async def jobs(connection: Connection) -> tuple[JobState, ...]:
+async def jobs(connection: ClientConnection) -> tuple[JobState, ...]:
     """Fetch the states of all jobs that the broker retains, the newest last."""
-    packets = await connection.retained(connection.endpoint.topic(JOB_STATE, job="+"))
+    packets = await connection.retained(connection.login.topic(JOB_STATE, job="+"))
     states = [codec.from_json(JobState, packet.payload) for packet in packets]
     return tuple(sorted(states, key=lambda state: state.submitted or ""))
 
 
-async def job(connection: Connection, name: str) -> JobReport:
+async def job(connection: ClientConnection, name: str) -> JobHistory:
     """Fetch a job's state and its finished rounds.
 
     Raises:
         Refused: no such job is known.
     """
-    state_topic = connection.endpoint.topic(JOB_STATE, job=name)
-    rounds_topic = connection.endpoint.topic(ROUND_STATE, job=name, round="+")
+    state_topic = connection.login.topic(JOB_STATE, job=name)
+    rounds_topic = connection.login.topic(ROUND_STATE, job=name, round="+")
     packets = await connection.retained(state_topic, rounds_topic)
     payloads = {packet.topic: packet.payload for packet in packets}
     if state_topic not in payloads:
         raise _unknown(name)
     state = codec.from_json(JobState, payloads.pop(state_topic))
     rounds = [codec.from_json(RoundState, payload) for payload in payloads.values()]
-    return JobReport(state, tuple(sorted(rounds, key=lambda done: done.round)))
+    return JobHistory(state, tuple(sorted(rounds, key=lambda done: done.round)))
 
 
 async def follow(
-    connection: Connection,
+    connection: ClientConnection,
     name: str,
     *,
     submitted: bool = False,
@@ -224,19 +224,21 @@ async def follow(
             await packets.aclose()
 
 
-def _read(connection: Connection, packet: Packet | None, missing: "_Missing") -> Sequence[JobNews]:
+def _read(
+    connection: ClientConnection, packet: Packet | None, missing: "_Missing"
+) -> Sequence[JobNews]:
     """Read one packet of `news`."""
     if packet is None:
         return missing.complete()
-    if matches(connection.endpoint.topic(NODE_STATE, node="+"), packet.topic):
+    if matches(connection.login.topic(NODE_STATE, node="+"), packet.topic):
         return missing.heard(packet)
-    if matches(connection.endpoint.topic(ROUND_STATE, job="+", round="+"), packet.topic):
+    if matches(connection.login.topic(ROUND_STATE, job="+", round="+"), packet.topic):
         return (codec.from_json(RoundState, packet.payload),)
     return (codec.from_json(JobState, packet.payload),)
 
 
 async def news(
-    connection: Connection, name: str, *, submitted: bool
+    connection: ClientConnection, name: str, *, submitted: bool
 ) -> AsyncGenerator[Packet | None, None]:
     """Yield what is retained of a job and of all nodes, None, then what is published.
 
@@ -244,7 +246,7 @@ async def news(
         BusError: the connection is lost.
         Refused: there is no such job, and it was not `submitted`.
     """
-    at = connection.endpoint
+    at = connection.login
     state = at.topic(JOB_STATE, job=name)
     rounds = at.topic(ROUND_STATE, job=name, round="+")
     async with connection.subscribed(state, rounds, at.topic(NODE_STATE, node="+")) as subscription:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fedbus.client.model_export import is_factory, make_model
+from fedbus.client.model_factory import is_factory, make_model
 from fedbus.client.model_outputs import Stated
+from fedbus.client.model_rehearsal import rehearse
 from fedbus.client.packing import PackedModel, read_model, read_weights
-from fedbus.client.rehearsal import rehearse
 from fedbus.errors import SettingsError
 from fedbus.frameworks.tensorflow_logs import hushed
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from fedbus.client.connection import Connection
+from fedbus.client.connection import ClientConnection
 from fedbus.errors import WireError
 from fedbus.mqtt.bus import Packet
 from fedbus.wire import codec
@@ -50,9 +50,9 @@ class NodeStatus:
         return self.state.agent
 
 
-async def nodes(connection: Connection) -> tuple[NodeStatus, ...]:
+async def nodes(connection: ClientConnection) -> tuple[NodeStatus, ...]:
     """Fetch what every node says of itself; what cannot be read is left out."""
-    packets = await connection.retained(connection.endpoint.topic(NODE_STATE, node="+"))
+    packets = await connection.retained(connection.login.topic(NODE_STATE, node="+"))
     return tuple(read_nodes(packets))
 
 

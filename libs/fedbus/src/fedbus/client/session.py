@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import ClassVar, Protocol
 from weakref import WeakKeyDictionary
 
-from fedbus.client.address import Endpoint
+from fedbus.client.address import BrokerLogin
 from fedbus.errors import BusError
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Bus, Packet
@@ -76,7 +76,7 @@ class Subscription:
 class SessionUser(Protocol):
     """What a session calls on each connection that uses it."""
 
-    endpoint: Endpoint
+    login: BrokerLogin
 
     def filters(self) -> Iterable[str]:
         """Yield the topics that it subscribes to."""
@@ -95,24 +95,24 @@ class Session:
     It logs in when it is first used, and again when it is used after it broke.
     """
 
-    _of_loops: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Endpoint, "Session"]]] = (
-        WeakKeyDictionary()
-    )
+    _of_loops: ClassVar[
+        WeakKeyDictionary[asyncio.AbstractEventLoop, dict[BrokerLogin, "Session"]]
+    ] = WeakKeyDictionary()
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, login: BrokerLogin) -> None:
         self.bus: Bus | None = None
         self.transfers = asyncio.Lock()
         """Held by the request to the repository that runs; two would read each other's chunks."""
-        self._endpoint = endpoint
+        self._login = login
         self._reader: asyncio.Task[None] | None = None
-        self._login = asyncio.Lock()
+        self._logging_in = asyncio.Lock()
         self._users: list[SessionUser] = []
 
     @classmethod
     def attach(cls, user: "SessionUser") -> "Session":
         """Return the session of a user's account in the running loop."""
         sessions = cls._of_loops.setdefault(asyncio.get_running_loop(), {})
-        session = sessions.setdefault(user.endpoint, cls(user.endpoint))
+        session = sessions.setdefault(user.login, cls(user.login))
         session.add(user)
         return session
 
@@ -124,7 +124,7 @@ class Session:
         """Leave the broker once nothing uses the session."""
         self._users.remove(user)
         if not self._users:
-            del self._of_loops[asyncio.get_running_loop()][self._endpoint]
+            del self._of_loops[asyncio.get_running_loop()][self._login]
             await self._stop()
 
     async def open(self) -> Bus:
@@ -133,7 +133,7 @@ class Session:
         Raises:
             BusError: the broker is away, or refuses the account.
         """
-        async with self._login:
+        async with self._logging_in:
             if self.bus is not None:
                 return self.bus
             await self._stop()
@@ -155,7 +155,7 @@ class Session:
                     await self.bus.unsubscribe(topic)
 
     async def _read(self, ready: asyncio.Future[Bus]) -> None:
-        at = self._endpoint
+        at = self._login
         lost: Exception = BusError(f"{at.broker.where}: the connection is closed")
         # Of a node that transfers blobs and is killed nothing is to be left.
         will = Packet(at.topic(NODE_STATE, node=at.node), b"", retain=True)

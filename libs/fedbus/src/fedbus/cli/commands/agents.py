@@ -10,8 +10,8 @@ import typer
 from fedbus.cli.context import broker_of
 from fedbus.cli.output import display
 from fedbus.cli.output.agent_remarks import remarks
-from fedbus.client.address import Endpoint
-from fedbus.client.client import Client
+from fedbus.client.address import BrokerLogin
+from fedbus.client.asyncio_client import Client
 from fedbus.client.nodes import NodeStatus
 from fedbus.wire import codec
 from fedbus.wire.documents import NodeState
@@ -49,7 +49,7 @@ def agents(
         display.warn(sentence)
 
 
-async def nodes(here: Endpoint) -> tuple[NodeStatus, ...]:
+async def nodes(here: BrokerLogin) -> tuple[NodeStatus, ...]:
     """Fetch what every node says of itself."""
     async with Client(here) as fed:
         return await fed.nodes()

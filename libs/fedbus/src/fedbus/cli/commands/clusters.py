@@ -17,7 +17,7 @@ from fedbus.cli.context import broker_of, cluster_of
 from fedbus.cli.exit_codes import Interrupted
 from fedbus.cli.output import display
 from fedbus.cli.stale_login import current_login
-from fedbus.client.address import Endpoint, nowhere
+from fedbus.client.address import BrokerLogin, nowhere
 from fedbus.client.failures import Failed, Unreachable
 from fedbus.cluster import registry
 from fedbus.cluster.local import STOP_SECONDS
@@ -152,7 +152,7 @@ def env(
             display.commands(f"export {name}={quote(value)}")
 
 
-def _described(here: Endpoint) -> dict[str, object]:
+def _described(here: BrokerLogin) -> dict[str, object]:
     at = here.broker
     return {
         "FEDBUS_BROKER": at.url,

@@ -23,7 +23,7 @@ from fedbus.cli.output import display
 from fedbus.cli.output.job_view import watch
 from fedbus.cli.signals import ENDING
 from fedbus.cli.submission import submit_job
-from fedbus.client.address import Endpoint
+from fedbus.client.address import BrokerLogin
 from fedbus.client.failures import Failed
 from fedbus.client.groups import one_error
 from fedbus.client.inference import JSON
@@ -135,7 +135,7 @@ async def _run(cluster: LocalCluster) -> JobState:
     return end
 
 
-async def _train(here: Endpoint, agents: int) -> JobState:
+async def _train(here: BrokerLogin, agents: int) -> JobState:
     job: dict[str, Any] = json.loads(demo_data.read("job.json"))
     job["round"] |= {"agents": agents, "quorum": math.ceil(0.75 * agents)}
     began = clock.monotonic()
@@ -156,7 +156,7 @@ def _say_memory(cluster: LocalCluster) -> None:
         display.say(f"no agent took more than {display.size(most)} of memory")
 
 
-async def _ask(here: Endpoint, held_out: Path, end: JobState) -> None:
+async def _ask(here: BrokerLogin, held_out: Path, end: JobState) -> None:
     """Send one held-out digit over its topic as any MQTT client would, and show what comes back."""
     with np.load(held_out, allow_pickle=False) as shard:
         pixels, truth = shard["x"][0].tolist(), int(shard["y"][0])

@@ -20,8 +20,8 @@ from fedbus.cli.inputs.infer_rows import (
 )
 from fedbus.cli.inputs.names import model_name
 from fedbus.cli.output import display
-from fedbus.client.address import Endpoint
-from fedbus.client.client import Client
+from fedbus.client.address import BrokerLogin
+from fedbus.client.asyncio_client import Client
 from fedbus.client.inference import JSON, MSGPACK, encode
 from fedbus.errors import SettingsError, WireError
 from fedbus.rounding import percent
@@ -112,7 +112,7 @@ def request(file: Path, key: str | None = None) -> tuple[bytes, str]:
     return json.dumps(said).encode(), JSON
 
 
-async def ask(here: Endpoint, model: str, payload: bytes, kind: str) -> dict[str, Any]:
+async def ask(here: BrokerLogin, model: str, payload: bytes, kind: str) -> dict[str, Any]:
     """Send a request to the inference service, and return its answer as JSON has it.
 
     Raises:

@@ -11,17 +11,17 @@ import typer
 from fedbus.cli import exit_codes
 from fedbus.cli.context import broker_of
 from fedbus.cli.exit_codes import Interrupted
-from fedbus.cli.inputs.job_files import read_job_file
+from fedbus.cli.inputs.job_argument import read_job_file
 from fedbus.cli.inputs.names import job_id
 from fedbus.cli.output import display
 from fedbus.cli.output.job_view import round_line, watch
 from fedbus.cli.output.times import age, when
 from fedbus.cli.submission import standing, submit_again, submit_job
-from fedbus.client.address import Endpoint
-from fedbus.client.client import Client
+from fedbus.client.address import BrokerLogin
+from fedbus.client.asyncio_client import Client
 from fedbus.client.failures import Failed, JobRefused, Refused
 from fedbus.client.job_files import id_of, with_id
-from fedbus.client.jobs import JobReport, Submission
+from fedbus.client.jobs import JobHistory, Submission
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.jobs import JobFileError, params, parse
 from fedbus.training.options.inactive_schedulers import idle
@@ -108,7 +108,7 @@ class _How:
     lines: bool
 
 
-def _submit(here: Endpoint, file: str, payload: bytes, how: _How) -> None:
+def _submit(here: BrokerLogin, file: str, payload: bytes, how: _How) -> None:
     job, as_json, watch_it = id_of(payload), how.as_json, how.watch_it
     print_json = display.print_line if how.lines else display.print_json
     try:
@@ -252,7 +252,7 @@ def forget(
             display.say(f"job {job} is forgotten; its versions stay")
 
 
-def _watch(here: Endpoint, job: str, *, as_json: bool, submitted: bool = False) -> None:
+def _watch(here: BrokerLogin, job: str, *, as_json: bool, submitted: bool = False) -> None:
     try:
         end = asyncio.run(watch(here, job, as_json=as_json, submitted=submitted))
     except KeyboardInterrupt:
@@ -280,21 +280,21 @@ def _ago(moment: str | None) -> str:
     return f" ({age(moment)} ago)" if moment else ""
 
 
-async def _states(here: Endpoint) -> tuple[JobState, ...]:
+async def _states(here: BrokerLogin) -> tuple[JobState, ...]:
     async with Client(here) as fed:
         return await fed.jobs()
 
 
-async def _job(here: Endpoint, job: str) -> JobReport:
+async def _job(here: BrokerLogin, job: str) -> JobHistory:
     async with Client(here) as fed:
         return await fed.job(job)
 
 
-async def _cancel(here: Endpoint, job: str) -> None:
+async def _cancel(here: BrokerLogin, job: str) -> None:
     async with Client(here, display.warn) as fed:
         await fed.cancel(job)
 
 
-async def _forget(here: Endpoint, job: str) -> None:
+async def _forget(here: BrokerLogin, job: str) -> None:
     async with Client(here, display.warn) as fed:
         await fed.forget(job)

@@ -23,12 +23,18 @@ from fedbus.cli.output.model_history import LINES, print_trail
 from fedbus.cli.output.times import age
 from fedbus.cli.pulled_files import SUFFIXES, format_of, write_model
 from fedbus.cli.weights_file import check_writable
-from fedbus.client import models
-from fedbus.client.address import Endpoint
-from fedbus.client.client import Client
+from fedbus.client import stored_models
+from fedbus.client.address import BrokerLogin
+from fedbus.client.asyncio_client import Client
 from fedbus.client.model_outputs import Stated, read_classes, sentence_of
-from fedbus.client.models import VERSIONS, ModelReport, PulledModel, PushedModel, StoredModel
 from fedbus.client.packing import PackedModel
+from fedbus.client.stored_models import (
+    VERSIONS,
+    ModelHistory,
+    PulledModel,
+    PushedModel,
+    StoredModel,
+)
 from fedbus.wire import codec
 from fedbus.wire.documents import ModelSpec
 
@@ -187,33 +193,35 @@ def push(
     display.say(memory_needed.sentence_of(pushed.spec))
 
 
-async def _models(here: Endpoint) -> tuple[StoredModel, ...]:
+async def _models(here: BrokerLogin) -> tuple[StoredModel, ...]:
     async with Client(here) as fed:
         return await fed.models()
 
 
-async def _model(here: Endpoint, model: str, version: int | None, limit: int | None) -> ModelReport:
+async def _model(
+    here: BrokerLogin, model: str, version: int | None, limit: int | None
+) -> ModelHistory:
     async with Client(here) as fed:
         return await fed.model(model, version, limit=limit)
 
 
-async def push_model(here: Endpoint, packed: PackedModel, *, reset: bool = False) -> PushedModel:
+async def push_model(here: BrokerLogin, packed: PackedModel, *, reset: bool = False) -> PushedModel:
     """Push a model, with a bar for its bytes; without `reset`, a trained one is not replaced."""
     with display.carrying(packed.push.model, packed.size) as moved:
         async with Client(here) as fed:
             return await fed.push(packed, reset=reset, progress=moved)
 
 
-async def _pull(here: Endpoint, model: str, version: int | None) -> PulledModel:
+async def _pull(here: BrokerLogin, model: str, version: int | None) -> PulledModel:
     async with Client(here) as fed:
-        shown = await models.show(fed.connection, model, version, limit=1)
-        models.check_kept(shown)
+        shown = await stored_models.show(fed.connection, model, version, limit=1)
+        stored_models.check_kept(shown)
         ref = shown.version
         what, size = f"{ref.model} version {ref.version}", ref.spec.size + ref.weights.size
         with display.carrying(what, size) as moved:
             return await fed.fetch(ref, progress=moved)
 
 
-async def fetch_spec(here: Endpoint, model: str) -> ModelSpec:
+async def fetch_spec(here: BrokerLogin, model: str) -> ModelSpec:
     """Fetch the spec of a model's latest version."""
     return (await _model(here, model, None, 1)).spec

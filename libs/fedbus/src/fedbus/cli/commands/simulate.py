@@ -13,7 +13,7 @@ import typer
 
 from fedbus.cli.cluster_start import digits_model
 from fedbus.cli.inputs.dataset_option import Options, read_options
-from fedbus.cli.inputs.job_files import read_job_file
+from fedbus.cli.inputs.job_argument import read_job_file
 from fedbus.cli.inputs.model_argument import (
     AnswersSaid,
     ClassesSaid,
@@ -31,7 +31,7 @@ from fedbus.cli.output.job_view import round_line
 from fedbus.cli.signals import ENDING
 from fedbus.cli.weights_file import check_writable, write_weights
 from fedbus.client.failures import Failed
-from fedbus.client.model_export import is_factory
+from fedbus.client.model_factory import is_factory
 from fedbus.client.model_outputs import Stated, read_classes
 from fedbus.client.packing import PackedModel
 from fedbus.cluster.partitions import (

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fedbus.cli.output import display
-from fedbus.client.model_export import read_config, read_shape
+from fedbus.client.model_factory import read_config, read_shape
 from fedbus.client.model_outputs import SAYS_NOTHING, Stated
 from fedbus.client.model_source import prepare_model
 from fedbus.client.packing import PackedModel

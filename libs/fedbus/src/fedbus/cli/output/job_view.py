@@ -18,8 +18,8 @@ from rich.progress import (
 from rich.text import Text
 
 from fedbus.cli.output import display
-from fedbus.client.address import Endpoint
-from fedbus.client.client import Client
+from fedbus.client.address import BrokerLogin
+from fedbus.client.asyncio_client import Client
 from fedbus.client.jobs import Awaiting, JobNews
 from fedbus.text import counted
 from fedbus.wire import codec
@@ -171,7 +171,7 @@ def round_line(done: RoundState) -> str:
 
 
 async def watch(
-    here: Endpoint, job: str, *, as_json: bool = False, submitted: bool = False
+    here: BrokerLogin, job: str, *, as_json: bool = False, submitted: bool = False
 ) -> JobState:
     """Show a job's progress until it has ended.
 
@@ -187,7 +187,9 @@ async def watch(
     return await until_ended(here, job, Lines(), submitted=submitted)
 
 
-async def until_ended(here: Endpoint, job: str, view: View, *, submitted: bool = False) -> JobState:
+async def until_ended(
+    here: BrokerLogin, job: str, view: View, *, submitted: bool = False
+) -> JobState:
     """Show what becomes of a job, over as many connections as it takes; return how it ended.
 
     Raises:

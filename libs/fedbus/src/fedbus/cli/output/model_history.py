@@ -2,7 +2,7 @@
 
 from fedbus.cli.output import display
 from fedbus.cli.output.times import age, when
-from fedbus.client.models import kept_line
+from fedbus.client.stored_models import kept_line
 from fedbus.wire.messages import ModelShown, VersionFacts
 
 LINES = 20

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
 
-from fedbus.client.connection import PAUSE_SECONDS, Connection
+from fedbus.client.connection import PAUSE_SECONDS, ClientConnection
 from fedbus.client.groups import one_error
 from fedbus.client.repository import Errand
 from fedbus.client.session import Subscription
@@ -77,7 +77,7 @@ class SessionBus:
             yield await self._subscription.read()
 
 
-async def run(connection: Connection, errand: Errand[R]) -> R:
+async def run(connection: ClientConnection, errand: Errand[R]) -> R:
     """Run a request to its end.
 
     Raises:
@@ -89,12 +89,12 @@ async def run(connection: Connection, errand: Errand[R]) -> R:
     from fedbus.runtime.node import Identity, Node
     from fedbus.runtime.shell import Shell
 
-    endpoint = connection.endpoint
+    login = connection.login
     identity = Identity(
-        name=endpoint.node,
+        name=login.node,
         incarnation=clock.incarnation(),
         version=version("fedbus"),
-        root=endpoint.root,
+        root=login.root,
         in_flight=IN_FLIGHT,
     )
     # A node's events are for a service's log; a client raises what its user should know.
@@ -111,7 +111,7 @@ async def run(connection: Connection, errand: Errand[R]) -> R:
             shell.close()
 
 
-async def _to_the_end(connection: Connection, shell: "Shell", errand: Errand[R]) -> R:
+async def _to_the_end(connection: ClientConnection, shell: "Shell", errand: Errand[R]) -> R:
     """Serve a request over as many connections as it takes; what has arrived is kept."""
     outcome: asyncio.Future[R | FedbusError] = asyncio.get_running_loop().create_future()
     errand.finish = lambda result: None if outcome.done() else outcome.set_result(result)
@@ -122,7 +122,7 @@ async def _to_the_end(connection: Connection, shell: "Shell", errand: Errand[R])
                 bus, served = await connection.open(), True
                 result = await _served(shell, SessionBus(bus, subscription), outcome)
                 # Other nodes need not know that this one was there.
-                own_state = connection.endpoint.topic(NODE_STATE, node=connection.endpoint.node)
+                own_state = connection.login.topic(NODE_STATE, node=connection.login.node)
                 await bus.publish(Packet(own_state, b"", retain=True))
         except BusError:
             if outcome.done():

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from fedbus.cli.inputs.model_argument import Given, packed_model
 from fedbus.cli.main import app
-from fedbus.client.rehearsal import rehearse
+from fedbus.client.model_rehearsal import rehearse
 from fedbus.errors import LayoutError, SettingsError, TrainingError
 from fedbus.model.npz import write_npz
 from tests.packages import Install

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from fedbus.client.model_export import is_factory, make_model, read_config, read_shape
+from fedbus.client.model_factory import is_factory, make_model, read_config, read_shape
 from fedbus.data import of
 from fedbus.errors import LayoutError, SettingsError, TrainingError
 from fedbus.model.blob import decode

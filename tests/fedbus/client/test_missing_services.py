@@ -1,6 +1,6 @@
 """What a watched job waits for outside of itself."""
 
-from fedbus.client.awaited import Awaited
+from fedbus.client.missing_services import Awaited
 from fedbus.wire.documents import NodeState
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fedbus.cli.inputs.model_argument import Given, packed_model
-from fedbus.client.model_export import make_model
+from fedbus.client.model_factory import make_model
 from fedbus.client.packing import PackedModel
 from fedbus.data import of
 from fedbus.data.digits import digits

@@ -9,21 +9,21 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
-from fedbus.client import inference, jobs, models, nodes
-from fedbus.client.address import Endpoint, find_endpoint
-from fedbus.client.connection import ANSWER_SECONDS, Connection
-from fedbus.client.inference import Prediction
-from fedbus.client.jobs import AWAY_SECONDS, JobNews, JobReport, JobSource, Submission
-from fedbus.client.models import (
+from fedbus.client import inference, jobs, nodes, stored_models
+from fedbus.client.address import BrokerLogin, find_login
+from fedbus.client.connection import ANSWER_SECONDS, ClientConnection
+from fedbus.client.inference import InferenceResult
+from fedbus.client.jobs import AWAY_SECONDS, JobHistory, JobNews, JobSource, Submission
+from fedbus.client.nodes import NodeStatus
+from fedbus.client.packing import PackedModel
+from fedbus.client.stored_models import (
     VERSIONS,
-    ModelReport,
+    ModelHistory,
     Progress,
     PulledModel,
     PushedModel,
     StoredModel,
 )
-from fedbus.client.nodes import NodeStatus
-from fedbus.client.packing import PackedModel
 from fedbus.errors import SettingsError
 from fedbus.wire.documents import JobState
 from fedbus.wire.values import ModelRef
@@ -54,12 +54,12 @@ async def connect(
         Unreachable: no URL is given and no local cluster runs.
         BusError: the broker is away, or refuses the account.
     """
-    async with Client(endpoint_for(url, cluster), answer_seconds=answer_seconds) as client:
+    async with Client(login_for(url, cluster), answer_seconds=answer_seconds) as client:
         await client.open()
         yield client
 
 
-def endpoint_for(url: str | None, cluster: str | Path | None) -> Endpoint:
+def login_for(url: str | None, cluster: str | Path | None) -> BrokerLogin:
     """Find the broker that the arguments of `connect` name.
 
     Raises:
@@ -69,7 +69,7 @@ def endpoint_for(url: str | None, cluster: str | Path | None) -> Endpoint:
     if url is not None and cluster is not None:
         raise SettingsError("expected a URL or a cluster, got both; leave one out")
     environ = os.environ if url is None else {**os.environ, "FEDBUS_BROKER": url}
-    return find_endpoint(environ, None if cluster is None else Path(cluster).resolve())
+    return find_login(environ, None if cluster is None else Path(cluster).resolve())
 
 
 class Client:
@@ -82,18 +82,18 @@ class Client:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        login: BrokerLogin,
         tell: Callable[[str], None] = lambda _: None,
         *,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        self.connection = Connection(endpoint, tell, answer_seconds)
+        self.connection = ClientConnection(login, tell, answer_seconds)
         self._submitted: set[str] = set()
 
     @property
-    def endpoint(self) -> Endpoint:
+    def login(self) -> BrokerLogin:
         """The broker, and this client's node name there."""
-        return self.connection.endpoint
+        return self.connection.login
 
     async def __aenter__(self) -> Self:
         return self
@@ -231,7 +231,7 @@ class Client:
         """
         return await jobs.jobs(self.connection)
 
-    async def job(self, job: str) -> JobReport:
+    async def job(self, job: str) -> JobHistory:
         """Fetch a job's state and its finished rounds.
 
             for done in (await fed.job("first")).rounds:
@@ -274,11 +274,11 @@ class Client:
         Raises:
             Unreachable: the repository did not answer.
         """
-        return await models.models(self.connection)
+        return await stored_models.models(self.connection)
 
     async def model(
         self, model: str, version: int | None = None, *, limit: int | None = VERSIONS
-    ) -> ModelReport:
+    ) -> ModelHistory:
         """Fetch the facts of a version of a model, of the versions before it, and its spec.
 
             report = await fed.model("digits")
@@ -293,7 +293,7 @@ class Client:
             Refused: there is no such model, or no such version.
             Unreachable: the repository did not answer.
         """
-        return await models.report(self.connection, model, version, limit)
+        return await stored_models.history(self.connection, model, version, limit)
 
     async def pull(
         self, model: str, version: int | None = None, *, progress: Progress = lambda _: None
@@ -314,8 +314,8 @@ class Client:
             Failed: the weights are damaged.
             Unreachable: the repository did not answer, or stopped in the middle.
         """
-        shown = await models.show(self.connection, model, version, limit=1)
-        models.check_kept(shown)
+        shown = await stored_models.show(self.connection, model, version, limit=1)
+        stored_models.check_kept(shown)
         return await self.fetch(shown.version, progress=progress)
 
     async def fetch(self, ref: ModelRef, *, progress: Progress = lambda _: None) -> PulledModel:
@@ -327,7 +327,7 @@ class Client:
             Failed: the repository does not hold it any more, or the weights are damaged.
             Unreachable: the repository did not answer, or stopped in the middle.
         """
-        return await models.fetch(self.connection, ref, progress)
+        return await stored_models.fetch(self.connection, ref, progress)
 
     async def push(  # noqa: PLR0913 - what may be said of a model
         self,
@@ -383,11 +383,11 @@ class Client:
                 answers=answers,
                 classes=classes,
             )
-        return await models.push(self.connection, packed, reset=reset, progress=progress)
+        return await stored_models.push(self.connection, packed, reset=reset, progress=progress)
 
     # ── inference ───────────────────────────────────────────────────────────────────────────────
 
-    async def infer(self, model: str, inputs: ArrayLike) -> Prediction:
+    async def infer(self, model: str, inputs: ArrayLike) -> InferenceResult:
         """Ask the inference service what the newest version of a model answers.
 
             prediction = await fed.infer("digits", x[:8])

@@ -14,21 +14,21 @@ from typing import Any, Generic, Self, TypeVar
 
 from numpy.typing import ArrayLike
 
-from fedbus.client.address import Endpoint
-from fedbus.client.client import Client, endpoint_for
+from fedbus.client.address import BrokerLogin
+from fedbus.client.asyncio_client import Client, login_for
 from fedbus.client.connection import ANSWER_SECONDS
-from fedbus.client.inference import Prediction
-from fedbus.client.jobs import AWAY_SECONDS, JobNews, JobReport, JobSource, Submission
-from fedbus.client.models import (
+from fedbus.client.inference import InferenceResult
+from fedbus.client.jobs import AWAY_SECONDS, JobHistory, JobNews, JobSource, Submission
+from fedbus.client.nodes import NodeStatus
+from fedbus.client.packing import PackedModel
+from fedbus.client.stored_models import (
     VERSIONS,
-    ModelReport,
+    ModelHistory,
     Progress,
     PulledModel,
     PushedModel,
     StoredModel,
 )
-from fedbus.client.nodes import NodeStatus
-from fedbus.client.packing import PackedModel
 from fedbus.errors import BusError
 from fedbus.wire.documents import JobState
 from fedbus.wire.values import ModelRef
@@ -52,7 +52,7 @@ def connect_sync(
 
     Arguments and errors are those of `fedbus.connect`.
     """
-    return SyncClient(endpoint_for(url, cluster), answer_seconds=answer_seconds)
+    return SyncClient(login_for(url, cluster), answer_seconds=answer_seconds)
 
 
 class SyncClient:
@@ -61,13 +61,13 @@ class SyncClient:
     Made by `fedbus.connect_sync`. Threads may share it. Ctrl-C cancels the method that runs.
     """
 
-    def __init__(self, endpoint: Endpoint, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, login: BrokerLogin, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="fedbus client", daemon=True
         )
         self._thread.start()
-        self._client = Client(endpoint, answer_seconds=answer_seconds)
+        self._client = Client(login, answer_seconds=answer_seconds)
         atexit.register(self.close)
         try:
             self._run(self._client.open())
@@ -82,9 +82,9 @@ class SyncClient:
         self.close()
 
     @property
-    def endpoint(self) -> Endpoint:
+    def login(self) -> BrokerLogin:
         """The broker, and this client's node name there."""
-        return self._client.endpoint
+        return self._client.login
 
     def close(self) -> None:
         """Leave the broker and end the thread; a second call does nothing."""
@@ -136,7 +136,7 @@ class SyncClient:
         """Fetch the states of all jobs; see `Client.jobs`."""
         return self._run(self._client.jobs())
 
-    def job(self, job: str) -> JobReport:
+    def job(self, job: str) -> JobHistory:
         """Fetch a job's state and its finished rounds; see `Client.job`."""
         return self._run(self._client.job(job))
 
@@ -158,7 +158,7 @@ class SyncClient:
 
     def model(
         self, model: str, version: int | None = None, *, limit: int | None = VERSIONS
-    ) -> ModelReport:
+    ) -> ModelHistory:
         """Fetch the facts of a version, of those before it, and its spec; see `Client.model`."""
         return self._run(self._client.model(model, version, limit=limit))
 
@@ -202,7 +202,7 @@ class SyncClient:
 
     # ── inference ───────────────────────────────────────────────────────────────────────────────
 
-    def infer(self, model: str, inputs: ArrayLike) -> Prediction:
+    def infer(self, model: str, inputs: ArrayLike) -> InferenceResult:
         """Ask what the newest version of a model answers; see `Client.infer`."""
         return self._run(self._client.infer(model, inputs))
 
@@ -215,7 +215,7 @@ class SyncClient:
     def _run(self, call: Coroutine[Any, Any, R]) -> R:
         if self._loop.is_closed():
             call.close()
-            raise BusError(f"{self.endpoint.broker.where}: this client is closed; connect again")
+            raise BusError(f"{self.login.broker.where}: this client is closed; connect again")
         running = _Running(call)
         try:
             self._loop.call_soon_threadsafe(running.start)

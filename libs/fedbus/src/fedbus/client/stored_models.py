@@ -7,12 +7,12 @@ from itertools import groupby
 from pathlib import Path
 
 from fedbus.blobs.spool import Spools
-from fedbus.client.connection import Connection
+from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Failed, Refused
 from fedbus.client.model_outputs import names_of, same_outputs
 from fedbus.client.packing import PackedModel
 from fedbus.client.repository import Errand, Pull, Push, Question
-from fedbus.client.transfer import R, run
+from fedbus.client.session_node import R, run
 from fedbus.errors import LayoutError, SettingsError, WireError
 from fedbus.model import safetensors
 from fedbus.model.blob import decode
@@ -63,7 +63,7 @@ class StoredModel:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelReport:
+class ModelHistory:
     """A version of a model, the versions before it, and how to read its weights.
 
     Attributes:
@@ -156,7 +156,7 @@ def repository_node() -> str:
     return os.environ.get("FEDBUS_REPOSITORY", "repository.1")
 
 
-async def models(connection: Connection) -> tuple[StoredModel, ...]:
+async def models(connection: ClientConnection) -> tuple[StoredModel, ...]:
     """Fetch the latest version of every model, the oldest first."""
     listed = await _run(
         connection, Question(repository_node(), ListModels(), ModelsListed, "models")
@@ -166,7 +166,10 @@ async def models(connection: Connection) -> tuple[StoredModel, ...]:
 
 
 async def show(
-    connection: Connection, model: str, version: int | None = None, limit: int | None = VERSIONS
+    connection: ClientConnection,
+    model: str,
+    version: int | None = None,
+    limit: int | None = VERSIONS,
 ) -> ModelShown:
     """Fetch the facts of a version and of the `limit` versions up to it; None is all of them.
 
@@ -187,9 +190,12 @@ async def show(
     return replace(shown, trail=tuple(trail if limit is None else trail[:limit]))
 
 
-async def report(
-    connection: Connection, model: str, version: int | None = None, limit: int | None = VERSIONS
-) -> ModelReport:
+async def history(
+    connection: ClientConnection,
+    model: str,
+    version: int | None = None,
+    limit: int | None = VERSIONS,
+) -> ModelHistory:
     """Fetch the facts of a version, of those before it, and its spec.
 
     Raises:
@@ -200,11 +206,11 @@ async def report(
     ref = shown.version
     got = await _run(connection, Pull(ref.source, (ref.spec,), Spools(IN_MEMORY_BYTES)))
     blob = got[ref.spec.digest]
-    return ModelReport(shown, codec.from_json(ModelSpec, bytes(blob.read(0, blob.size))))
+    return ModelHistory(shown, codec.from_json(ModelSpec, bytes(blob.read(0, blob.size))))
 
 
 async def fetch(
-    connection: Connection, ref: ModelRef, progress: Progress = lambda _: None
+    connection: ClientConnection, ref: ModelRef, progress: Progress = lambda _: None
 ) -> PulledModel:
     """Fetch the weights and the spec of a version.
 
@@ -215,9 +221,9 @@ async def fetch(
     request = Pull(ref.source, (ref.spec, ref.weights), Spools(IN_MEMORY_BYTES))
     request.moved = progress
     got = await _run(connection, request)
-    spec, weights = got[ref.spec.digest], got[ref.weights.digest]
+    described, weights = got[ref.spec.digest], got[ref.weights.digest]
     try:
-        spec = codec.from_json(ModelSpec, bytes(spec.read(0, spec.size)))
+        spec = codec.from_json(ModelSpec, bytes(described.read(0, described.size)))
         blob = memoryview(weights.read(0, weights.size))
         return PulledModel(ref, spec, decode(blob, Layout.read(spec.layout), "plain"))
     except (LayoutError, WireError) as error:
@@ -225,7 +231,7 @@ async def fetch(
 
 
 async def push(
-    connection: Connection,
+    connection: ClientConnection,
     packed: PackedModel,
     *,
     reset: bool = False,
@@ -253,12 +259,12 @@ async def push(
     return PushedModel(pushed.version, packed.spec(), packed.warnings)
 
 
-async def with_known_classes(connection: Connection, packed: PackedModel) -> PackedModel:
+async def with_known_classes(connection: ClientConnection, packed: PackedModel) -> PackedModel:
     """Keep the names of classes of the version before where the model has none."""
     spec = packed.spec()
     if spec.classes or spec.model not in {each.model for each in await models(connection)}:
         return packed
-    before = await report(connection, spec.model, limit=1)
+    before = await history(connection, spec.model, limit=1)
     if not before.spec.classes:
         return packed
     named = names_of(before.spec)
@@ -271,7 +277,7 @@ async def with_known_classes(connection: Connection, packed: PackedModel) -> Pac
     return replace(packed, warnings=(*packed.warnings, f"{whose}, {note}"))
 
 
-async def _show(connection: Connection, question: ShowModel) -> ModelShown:
+async def _show(connection: ClientConnection, question: ShowModel) -> ModelShown:
     def fits(answer: ModelShown) -> bool:
         begins = answer.trail[0].version if answer.trail else 0
         return (
@@ -285,7 +291,7 @@ async def _show(connection: Connection, question: ShowModel) -> ModelShown:
     )
 
 
-async def _run(connection: Connection, request: Errand[R]) -> R:
+async def _run(connection: ClientConnection, request: Errand[R]) -> R:
     request.patience_seconds = connection.answer_seconds
     return await run(connection, request)
 
