@@ -3,19 +3,18 @@
 `fedbus.connect` and `fedbus.connect_sync` make a client; this package has the types of what its
 methods return, and its errors. Nothing here prints, or needs `fedbus[cli]`.
 
-    client         the asyncio client: `connect`, `Client`
-    sync           the same methods without `await`: `connect_sync`, `SyncClient`
-    address        which broker, and with which account
-    connection     retained documents, subscriptions, requests
-    session        the login at a broker, shared by the clients of one account in an event loop
-    jobs, nodes, models, inference        what the methods do, one file for each subject
-    repository     requests to the repository, as cores of a node; pure
-    transfer       runs one of them, with blobs, as a node
-    model_source   a model to be pushed: read or made (packing, model_export), tried (rehearsal,
-                   tflite_check), its outputs named (model_outputs)
-    job_files      job files, and their ids
-    faults         a refused job file, for people and for programs
-    awaited        what a job waits for outside of itself; pure
+    asyncio_client    `connect` and `Client`
+    sync_client       the same methods without `await`: `connect_sync` and `SyncClient`
+    address           which broker, and which account
+    session           the login, shared by the clients of one account in an event loop
+    connection        retained documents, subscriptions and requests of one client
+    jobs, nodes, stored_models, inference    what the methods do, one file for each subject
+    repository        requests to the repository, as cores of a node; performs no I/O
+    session_node      runs such a core, with blobs, in a session
+    model_source      a model to be pushed: read or made (packing, model_factory), tried
+                      (model_rehearsal, tflite_check), its outputs named (model_outputs)
+    job_files         job files, and their ids
+    missing_services  what a job waits for outside of itself; performs no I/O
 """
 
 from importlib import import_module
