@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.errors import LayoutError
-from fedbus.model.blob import BLOCK, blank, decode, encode, encode_delta
+from fedbus.model.blob import BLOCK, blank, decode, encode, encode_delta, writable_arrays
 from fedbus.model.layout import DTYPES, Layout, Role, Weights
 from fedbus.strategies.aggregation import FedAvg
 from fedbus.wire.values import blob_ref_of
@@ -157,7 +157,7 @@ def test_a_mean_beyond_float16_is_refused_by_name() -> None:
     most = np.full(2, 65504, np.float16)
     averaging = Averaging({"bias": np.zeros(2, np.float16), "half": most})
     blob = blank(averaging.layout, "delta")
-    decode(blob, averaging.layout)["half"][:] = most
+    writable_arrays(blob, averaging.layout)["half"][:] = most
     assert averaging.offer(bytes(blob)) == {}
     with pytest.raises(LayoutError, match=r"tensor 'half': inf .* the mean overflows float16"):
         averaging.mean()
@@ -177,7 +177,7 @@ def test_a_sum_that_wraps_is_refused_by_name(dtype: str, base: int, move: int) -
     """No honest agents make one, and it would turn the largest number into the smallest."""
     averaging = Averaging({"n": np.array([base], dtype)})
     blob = blank(averaging.layout, "delta")
-    decode(blob, averaging.layout)["n"][:] = move
+    writable_arrays(blob, averaging.layout)["n"][:] = move
     assert averaging.offer(bytes(blob)) == {}
     with pytest.raises(LayoutError, match=f"tensor 'n': .* more than the base is no {dtype}"):
         averaging.mean()
@@ -199,7 +199,7 @@ def test_a_difference_that_no_two_numbers_have_is_refused(
     """The agent is refused, with the tensor's name, and the others count."""
     averaging = Averaging({"a": np.zeros(2, np.float32), "n": np.zeros(3, dtype)})
     blob = blank(averaging.layout, "delta")
-    decode(blob, averaging.layout)["n"][1] = move
+    writable_arrays(blob, averaging.layout)["n"][1] = move
     assert averaging.offer(bytes(blob)) == {"agent.a": f"tensor 'n': {sentence}"}
 
 
@@ -207,7 +207,7 @@ def test_a_mean_of_whole_numbers_that_no_64_bits_hold_is_refused() -> None:
     """Two agents that lie can add up to it."""
     averaging = Averaging({"n": np.zeros(1, np.uint64)})
     blob = blank(averaging.layout, "delta")
-    decode(blob, averaging.layout)["n"][:] = 2**63 - 1
+    writable_arrays(blob, averaging.layout)["n"][:] = 2**63 - 1
     averaging.offer(bytes(blob))
     with pytest.raises(LayoutError, match=r"tensor 'n': .* is no uint64"):
         averaging.mean()

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from fedbus import demo_data
+from fedbus.blobs.spool import Spools
 from fedbus.data import Dataset, of
 from fedbus.data.description import About
 from fedbus.datasource.config import Loaded
@@ -67,6 +68,15 @@ class Odd(Nudge):
     """A trainer whose figures no message can hold."""
 
     figure = "top-5 accuracy"
+
+
+class InPlace(Nudge):
+    """A trainer that changes the arrays it is given, and returns them."""
+
+    def train(self, weights: Weights, _data: Dataset, _params: TrainingParams) -> Update:
+        for array in weights.values():
+            np.add(array, 1, out=array)
+        return Update(weights, self.examples, {self.figure: 0.5})
 
 
 class Idle(Nudge):
@@ -127,6 +137,20 @@ def evaluation(weights: bytes, trainer: str | None = None) -> EvaluateTask:
 def bench_of(folder: Path, trainer: str | None = None, **own: type[Nudge]) -> Workbench:
     """Set up a bench with trainers of one's own, beside those that are installed."""
     return Workbench(Outbox(folder), shard(), trainer, own)
+
+
+@pytest.mark.parametrize("memory_bytes", [0, 2**20], ids=["file", "memory"])
+def test_a_trainer_cannot_change_the_base_that_is_subtracted(
+    tmp_path: Path, memory_bytes: int
+) -> None:
+    """One that trained in place would send an update of zeros, so the round would learn nothing."""
+    weights = base_of(1.0)
+    spool = Spools(memory_bytes, tmp_path).make(len(weights))
+    spool.write(0, weights)
+    trainers = bench_of(tmp_path, "tflite", tflite=InPlace)
+    with pytest.raises(ValueError, match="read-only"):
+        trainers.train(task(weights), model_of(), spool.read(0, spool.size), Flag())
+    assert bytes(spool.read(0, spool.size)) == weights
 
 
 def test_rows_that_memory_cannot_hold_are_refused_before_the_first_batch(

@@ -33,6 +33,7 @@ from fedbus.model.blob import (
     flat,
     header_bytes,
     read_header,
+    writable_arrays,
 )
 
 FLOATS = ("float16", "float32", "float64")
@@ -164,12 +165,14 @@ def test_strides_and_byte_order_are_the_senders_own_affair() -> None:
     )
 
 
-def test_decoding_copies_nothing_and_bytes_stay_read_only() -> None:
-    """A view costs no memory, and nobody scribbles on a stored model."""
+def test_decoding_copies_nothing_and_makes_no_array_writable() -> None:
+    """A view costs no memory, and neither a stored model nor a trainer's base is changed by it."""
     layout = Layout.of(small())
     blob = encode(small(), layout)
-    decode(blob, layout)["layers.0.bias"][0] = 7
-    assert flat(blob, layout)[0] == 7
+    bias = decode(blob, layout)["layers.0.bias"]
+    writable_arrays(blob, layout)["layers.0.bias"][0] = 7
+    assert flat(blob, layout)[0] == bias[0] == 7
+    assert not bias.flags.writeable
     assert not decode(bytes(blob), layout)["layers.0.bias"].flags.writeable
 
 

@@ -14,8 +14,8 @@ that is not local: floats in their own dtype, whole numbers in a signed dtype th
 fits (`layout.DIFFERENCES`), truth values as -1, 0 or 1.
 
 The map is written in one order only, so equal weights make equal blobs and one digest. The data is
-never copied to be read: `decode` and `flat` return views into the blob they were given, writable
-only where the blob is. Everything a blob claims is measured before anything is allocated for it.
+never copied to be read: `decode` returns read-only views of the blob. Everything a blob claims is
+measured before anything is allocated for it.
 """
 
 import struct
@@ -53,6 +53,7 @@ __all__ = [
     "flat",
     "header_bytes",
     "read_header",
+    "writable_arrays",
 ]
 
 Blob = bytes | bytearray | memoryview
@@ -138,7 +139,7 @@ def check_header(
 
 
 def blank(layout: Layout, encoding: Encoding) -> bytearray:
-    """Make a blob of zeros, to be filled through `flat` or `decode`: their views are writable."""
+    """Make a blob of zeros, to be filled through `writable_arrays` or `flat`."""
     head = header_bytes(layout, encoding)
     blob = bytearray(len(head) + layout.bytes_of(encoding))
     blob[: len(head)] = head
@@ -156,7 +157,7 @@ def encode(weights: Weights, layout: Layout, encoding: Encoding = "plain") -> by
     else:
         Layout(layout.shared).check(weights)
     blob = blank(layout, encoding)
-    for name, view in decode(blob, layout).items():
+    for name, view in writable_arrays(blob, layout).items():
         np.copyto(view, weights[name])
     return blob
 
@@ -174,7 +175,7 @@ def encode_delta(new: Weights, base: Blob, layout: Layout) -> bytearray:
     old = decode(base, layout, "plain")
     blob = blank(layout, "delta")
     with np.errstate(over="ignore", invalid="ignore"):  # the collector refuses them by name
-        for name, view in decode(blob, layout).items():
+        for name, view in writable_arrays(blob, layout).items():
             if new[name].dtype.kind == "f":
                 np.subtract(new[name], old[name], out=view)
             else:
@@ -195,18 +196,29 @@ def delta(new: Weights, base: Weights, layout: Layout) -> dict[str, Array]:
 def decode(blob: Blob, layout: Layout, encoding: Encoding | None = None) -> dict[str, Array]:
     """View a blob as named arrays, in layout order; no number is copied.
 
-    The arrays are read-only where the blob is (`bytes`) and keep it alive: copy what must outlast a
+    The arrays are read-only, wherever the blob's bytes are, and keep those alive: a base that a
+    trainer could change would be subtracted, changed, from the result. Copy what must outlast a
     blob that is written again.
 
     Raises:
         LayoutError: see `check_header`.
     """
-    header = check_header(blob, memoryview(blob).nbytes, layout, encoding)
-    return dict(_views(blob, layout.section(header.encoding), header.offset))
+    return _arrays(memoryview(blob).toreadonly(), layout, encoding)
+
+
+def writable_arrays(blob: bytearray, layout: Layout) -> dict[str, Array]:
+    """View a new blob as named arrays, in layout order, to fill it.
+
+    Raises:
+        LayoutError: see `check_header`.
+    """
+    return _arrays(blob, layout, None)
 
 
 def flat(blob: Blob, layout: Layout) -> NDArray[np.float32]:
     """View a blob's whole data as one array, shape (numbers,), float32; no number is copied.
+
+    The array is writable where the blob is.
 
     Raises:
         LayoutError: see `check_header`; or a tensor of the layout is not float32.
@@ -247,6 +259,11 @@ def _subtract_whole(name: str, new: Array, old: Array, out: Array) -> None:
             f"tensor {name!r}: an {new.dtype.name} changed by more than 2^63, which no update holds"
         )
     np.copyto(out, difference, casting="unsafe")
+
+
+def _arrays(blob: Blob, layout: Layout, encoding: Encoding | None) -> dict[str, Array]:
+    header = check_header(blob, memoryview(blob).nbytes, layout, encoding)
+    return dict(_views(blob, layout.section(header.encoding), header.offset))
 
 
 def _views(blob: Blob, tensors: tuple[Tensor, ...], offset: int) -> Iterator[tuple[str, Array]]:

@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 
 from fedbus.atomic_write import open_atomic
 from fedbus.errors import LayoutError
-from fedbus.model.blob import blank, decode
+from fedbus.model.blob import blank, writable_arrays
 from fedbus.model.layout import Array, Layout, Tensor, Weights
 from fedbus.text import listed
 
@@ -119,7 +119,7 @@ def read_blob(path: Path, layout: Layout) -> bytearray:
             raise LayoutError(f"the weights hold {listed(foreign)}, which the layout does not")
         entries = {tensor.name: _entry_of(archive, tensor) for tensor in layout.tensors}
         blob = blank(layout, "plain")
-        views = decode(blob, layout)
+        views = writable_arrays(blob, layout)
         for tensor in layout.tensors:
             with archive.open(entries[tensor.name]) as file:
                 np.copyto(views[tensor.name], _read_tensor(file, tensor))
