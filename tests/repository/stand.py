@@ -32,7 +32,8 @@ from fedbus.wire import codec
 from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec
 from fedbus.wire.values import BlobRef, Contributor, ModelRef, Plan, RoundRecord, blob_ref_of
 from fedbus_repository.core import RepositoryCore
-from fedbus_repository.stores.base import Job, Round, Store, Version
+from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.records import HistoryEntry, StoredJob, Version
 
 MODEL, JOB = "digits", "digits-1"
 REPOSITORY, CONTROLLER, COLLECTOR = "repository.1", "controller.1", "collector.1"
@@ -90,16 +91,16 @@ def push(store: Store, value: float = 0.0, model: str = MODEL) -> Version:
     return version
 
 
-def begin(store: Store, job: str = JOB, model: str = MODEL) -> Job:
+def begin(store: Store, job: str = JOB, model: str = MODEL) -> StoredJob:
     """Push a model, if there is none, and store a job for it."""
     if not any(version.model == model for version in store.latest()):
         push(store, model=model)
     stored = store.store_job(0, job, model, b"{}")
-    assert isinstance(stored, Job)
+    assert isinstance(stored, StoredJob)
     return stored
 
 
-def plan_of(job: Job, task: int | None = None, **changes: object) -> Plan:
+def plan_of(job: StoredJob, task: int | None = None, **changes: object) -> Plan:
     """The next round of a job."""
     stated: dict[str, Any] = {
         "job": job.job,
@@ -149,10 +150,10 @@ def contributor(agent: str, task: int, content: bytes = b"", examples: int = 1) 
     return Contributor(agent=agent, task=task, examples=examples, update=digest, metrics={})
 
 
-def load(store: Store, job: str = JOB) -> Job:
+def load(store: Store, job: str = JOB) -> StoredJob:
     """Read a job that is there."""
     found = store.load_job(2**52, job)
-    assert isinstance(found, Job)
+    assert isinstance(found, StoredJob)
     return found
 
 
@@ -163,11 +164,11 @@ def plan_next(store: Store, job: str = JOB) -> Plan:
     return plan
 
 
-def commit_next(store: Store, value: float, job: str = JOB) -> Round:
+def commit_next(store: Store, value: float, job: str = JOB) -> HistoryEntry:
     """Plan and commit a job's next round."""
     record = record_of(plan_next(store, job))
     done = store.commit(record, put(store, weights(value)))
-    assert isinstance(done, Round)
+    assert isinstance(done, HistoryEntry)
     return done
 
 

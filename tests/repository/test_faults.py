@@ -14,8 +14,8 @@ from fedbus.wire.messages import Commit, Committed
 from fedbus.wire.values import blob_ref_of
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.keys import AnnouncementTimer
-from fedbus_repository.stores.base import Job, Origin
 from fedbus_repository.stores.files import BlobFolder
+from fedbus_repository.stores.records import Origin, StoredJob
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS, Disk, small_disk
 from tests.repository.stand import (
@@ -82,7 +82,7 @@ def test_a_blob_that_cannot_be_deleted_does_no_harm(store: SqliteStore, disk: Di
     disk.step = "unlink"
     commit_next(store, 4.0)
     assert store.holds(blob_ref_of(weights(1.0)))
-    assert not store.trail()[1].version.kept
+    assert not store.history()[1].version.kept
     store.close()
     again = SqliteStore(store.folder, keep=3)
     assert not again.holds(blob_ref_of(weights(1.0)))
@@ -237,7 +237,7 @@ def test_an_older_stores_tables_are_upgraded(form: int, tmp_path: Path) -> None:
     origin = Origin(digest="0" * 64, redelivered=False, seconds=120.0)
     made = [again.store_job(0, name, MODEL, b"{}", origin) for name in ("a", "b")]
     again.close()
-    assert [each.job for each in made if isinstance(each, Job)] == ["a", "a"]
+    assert [each.job for each in made if isinstance(each, StoredJob)] == ["a", "a"]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from fedbus.errors import StoreError
 from fedbus.simulation.oracle import check_trail
-from fedbus_repository.stores.sqlite.history import SqliteTrail
+from fedbus_repository.stores.sqlite.history import SqliteHistory
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS
 from tests.repository.stand import JOB, MODEL, begin, commit_next, load, push
@@ -31,7 +31,7 @@ def test_a_killed_repository_goes_on_where_it_was(tmp_path: Path, step: str, aft
     )
     assert killed.returncode == -9
     said = [int(line) for line in killed.stdout.split()]
-    dead = SqliteTrail(tmp_path)
+    dead = SqliteHistory(tmp_path)
     found = check_trail(dead)
     job = dead.job(JOB)
     dead.close()
@@ -40,7 +40,7 @@ def test_a_killed_repository_goes_on_where_it_was(tmp_path: Path, step: str, aft
     assert job.rounds == found.rounds
     again = SqliteStore(tmp_path, keep=3)
     assert list((tmp_path / "uploads").iterdir()) == []
-    kept = {each.version.weights.digest for each in again.trail() if each.version.kept}
+    kept = {each.version.weights.digest for each in again.history() if each.version.kept}
     assert len(list((tmp_path / "blobs").glob("*/*"))) == len(kept) + 2  # the spec and its file
     commit_next(again, 1000.0)
     assert load(again).rounds == found.rounds + 1
@@ -52,15 +52,15 @@ def test_a_trail_is_read_beside_the_repository_and_after_it(tmp_path: Path) -> N
     """The oracle disturbs nobody."""
     store = SqliteStore(tmp_path)
     push(store)
-    beside = SqliteTrail(tmp_path)
+    beside = SqliteHistory(tmp_path)
     assert check_trail(beside).versions == 1
     push(store, 1.0)
     assert check_trail(beside).versions == 2
     assert beside.open_blob("0" * 64) is None
     beside.close()
     store.close()
-    after = SqliteTrail(tmp_path)
-    assert [each.version.model for each in after.trail()] == [MODEL, MODEL]
+    after = SqliteHistory(tmp_path)
+    assert [each.version.model for each in after.history()] == [MODEL, MODEL]
     assert after.job(JOB) is None
     after.close()
 
@@ -68,4 +68,4 @@ def test_a_trail_is_read_beside_the_repository_and_after_it(tmp_path: Path) -> N
 def test_an_empty_folder_has_no_trail(tmp_path: Path) -> None:
     """A test that looks in the wrong place must not pass."""
     with pytest.raises(StoreError, match="no store in"):
-        SqliteTrail(tmp_path)
+        SqliteHistory(tmp_path)

@@ -7,21 +7,21 @@ import pytest
 from fedbus.core.actions import Action, Note, Run
 from fedbus_repository import requests
 from fedbus_repository.keys import RequestRun
-from fedbus_repository.requests import Bring, Call, Errand, Errands
+from fedbus_repository.requests import Call, FetchUploads, RequestRunner, RequestSteps
 
 KEY = RequestRun("Greet", "user.cli")
 
 
-def greeting(name: str) -> Errand:
+def greeting(name: str) -> RequestSteps:
     """Ask a thread for a word, and return what to do with it."""
     word = yield Call(str)
-    yield Bring(())
+    yield FetchUploads(())
     return (Note("greeted", {"name": name, "word": word}),)
 
 
 def test_an_errand_goes_from_step_to_step() -> None:
     """A result is sent in, nothing to bring is brought at once, and its end is performed."""
-    desk = Errands()
+    desk = RequestRunner()
     assert list(desk.start(KEY, "hello", greeting("Ada"))) == [Run(KEY, str)]
     assert list(desk.ran(KEY, "hello")) == [Note("greeted", {"name": "Ada", "word": "hello"})]
 
@@ -29,11 +29,11 @@ def test_an_errand_goes_from_step_to_step() -> None:
 def test_a_mistake_in_one_errand_ends_only_that() -> None:
     """It is noted with its kind, and the same request can be made again."""
 
-    def mistaken() -> Errand:
+    def mistaken() -> RequestSteps:
         word: str = yield Call(str)
         return (Note(word.nonsense, {}),)  # type: ignore[attr-defined]  # the mistake
 
-    desk = Errands()
+    desk = RequestRunner()
     list(desk.start(KEY, "hello", mistaken()))
     [note] = desk.ran(KEY, "hello")
     assert isinstance(note, Note)
@@ -43,8 +43,8 @@ def test_a_mistake_in_one_errand_ends_only_that() -> None:
 
 def test_there_is_a_limit_to_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever comes beyond it must ask again; memory does not grow with those who ask."""
-    monkeypatch.setattr(requests, "MAX_UNDER_WAY", 2)
-    desk = Errands()
+    monkeypatch.setattr(requests, "MAX_RUNNING_REQUESTS", 2)
+    desk = RequestRunner()
 
     def started(number: int) -> Iterable[Action]:
         return list(desk.start(RequestRun("Greet", f"user.{number}"), "hello", greeting("Ada")))

@@ -62,6 +62,6 @@ def test_who_stood_still_changes_nothing_that_is_decided(seeds: range, tmp_path:
         assert house.ring.broker.violations == [], f"seed {seed}"
         with house.store() as store:
             check_trail(store, house.updates)
-            made = [one for one in store.trail() if one.record is not None]
+            made = [one for one in store.history() if one.record is not None]
             assert len(made) == last.round, f"seed {seed}"
         house.close()

@@ -223,5 +223,5 @@ def test_a_job_published_once_is_accepted_once_whatever_dies(
     ring.run(lambda: ring.now > 200.0)
     assert not any(ring.broker.waiting(name) for name in victims), f"seed {seed}"
     with house.store() as store:
-        assert len([one for one in store.trail() if one.record is not None]) == 1, f"seed {seed}"
+        assert len([one for one in store.history() if one.record is not None]) == 1, f"seed {seed}"
     house.close()

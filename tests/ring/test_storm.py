@@ -36,6 +36,6 @@ def test_the_trail_is_true_after_every_storm(seeds: range, tmp_path: Path) -> No
                 check_trail(store, house.updates)
             except Exception as error:
                 raise AssertionError(f"seed {seed}: {error}") from error
-            made = [one for one in store.trail() if one.record is not None]
+            made = [one for one in store.history() if one.record is not None]
             assert len(made) == state.round, f"seed {seed}"
         house.close()

@@ -40,7 +40,7 @@ from fedbus.wire import codec
 from fedbus.wire.documents import ENDED, JobState, ModelSpec, RoundState, TensorSpec
 from fedbus.wire.topics import JOB_STATE, ROOT, ROUND_STATE, access_rules, wildcard
 from fedbus.wire.values import BlobRef
-from fedbus_repository.stores.sqlite.history import SqliteTrail
+from fedbus_repository.stores.sqlite.history import SqliteHistory
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.system.light_agent import made
 from tests.system.nursery import Child, nursery
@@ -353,10 +353,10 @@ class House:
 
     def check(self, job: str = JOB) -> int:
         """Ask the oracle; return how many rounds of a job were committed."""
-        trail = SqliteTrail(self.folder / "repository")
+        trail = SqliteHistory(self.folder / "repository")
         try:
             checked = check_trail(trail, self.made(job), job=job)
-            records = [each.record for each in trail.trail() if each.record is not None]
+            records = [each.record for each in trail.history() if each.record is not None]
         finally:
             trail.close()
         rounds = sum(record.job == job for record in records)

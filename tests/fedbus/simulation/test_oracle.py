@@ -12,7 +12,7 @@ from fedbus.model.layout import Layout, Tensor
 from fedbus.simulation.oracle import Checked, TrailError, Update, check_trail
 from fedbus.wire.documents import TensorSpec
 from fedbus.wire.values import BlobRef, Contributor, RoundRecord, blob_ref_of
-from fedbus_repository.stores.base import Round, Version
+from fedbus_repository.stores.records import HistoryEntry, Version
 from tests.repository.stand import FILE, JOB, LAYOUT, MODEL, contributor, spec, update, weights
 
 SPECS = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in LAYOUT.tensors)
@@ -38,11 +38,11 @@ class Bytes:
 class Held:
     """A trail that a test can spoil: two rounds of two agents, each update worth its number."""
 
-    rounds: list[Round] = field(default_factory=list)
+    rounds: list[HistoryEntry] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
     updates: dict[tuple[str, int], Update] = field(default_factory=dict)
 
-    def trail(self) -> Iterable[Round]:
+    def history(self) -> Iterable[HistoryEntry]:
         """Read it."""
         return self.rounds
 
@@ -109,7 +109,7 @@ def held() -> Held:
             )
             for at, one in enumerate(("agent.a", "agent.b"), start=1):
                 held.updates[one, number] = update(10 * number + at)
-        held.rounds.append(Round(version=version, record=record))
+        held.rounds.append(HistoryEntry(version=version, record=record))
         value += 1.75 + 10 * (number + 1)
     return held
 

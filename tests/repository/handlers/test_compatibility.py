@@ -9,7 +9,8 @@ import pytest
 from fedbus.wire.documents import ModelNeeds
 from fedbus.wire.messages import JobLoaded, JobRefused, StoreJob
 from fedbus_repository.handlers.compatibility import compatibility_warnings, incompatibilities
-from fedbus_repository.stores.base import Refused, Store, Version
+from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.records import StoreRefusal, Version
 from tests.repository.stand import CONTROLLER, JOB, MODEL, Stand, put, spec, weights
 
 
@@ -108,7 +109,7 @@ def test_a_job_that_does_not_suit_its_model_is_not_kept(stand: Stand, store: Sto
     assert isinstance(answer, JobRefused)
     assert [fault.key for fault in answer.faults] == ["optimizer_config.optimizer"]
     assert "'ftrl' is an optimizer of keras" in answer.faults[0].problem
-    assert isinstance(store.load_job(0, JOB), Refused)
+    assert isinstance(store.load_job(0, JOB), StoreRefusal)
     [answer] = stand.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=LBFGS))
     assert isinstance(answer, JobLoaded)
 

@@ -8,7 +8,7 @@ from fedbus.wire.documents import ModelNeeds, ModelSpec
 from fedbus.wire.model_spec import files_of
 from fedbus.wire.values import blob_ref_of
 from fedbus_repository.handlers import model_specs
-from fedbus_repository.handlers.model_specs import Specs
+from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.stores.base import Store
 from tests.repository.stand import FILE, LAYOUT, plain, put, spec
 
@@ -16,7 +16,7 @@ from tests.repository.stand import FILE, LAYOUT, plain, put, spec
 def test_a_layout_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every commit asks for it; a store of many models does not fill the memory."""
     monkeypatch.setattr(model_specs, "REMEMBERED", 1)
-    desk = Specs(store)
+    desk = SpecReader(store)
     one, two = put(store, spec()), put(store, spec(model="faces"))
     assert desk.layout(one) == LAYOUT
     assert desk.layout(one) is desk.layout(one)
@@ -26,7 +26,7 @@ def test_a_layout_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_spec_that_is_gone_is_the_stores_fault(store: Store) -> None:
     """Nobody else can mend it."""
     with pytest.raises(StoreError, match="is not here any more"):
-        Specs(store).layout(blob_ref_of(spec()))
+        SpecReader(store).layout(blob_ref_of(spec()))
 
 
 def test_a_damaged_spec_is_found_out(store: Store) -> None:
@@ -34,7 +34,7 @@ def test_a_damaged_spec_is_found_out(store: Store) -> None:
     upload = store.upload(blob_ref_of(spec()))
     upload.write(0, spec().replace(b"32", b"64", 1))
     with pytest.raises(TransferError, match="holds something else"):
-        Specs(store).read(upload.blob_ref, (upload,))
+        SpecReader(store).read(upload.blob_ref, (upload,))
     upload.discard()
 
 
@@ -49,7 +49,7 @@ def test_files_are_named_once_each() -> None:
 
 def test_a_spec_says_which_agents_can_train_it(store: Store) -> None:
     """Its frameworks and its input; of an input that no format needs, and of a lost spec, less."""
-    desk, form = Specs(store), {"data_types": {"image": {"size": [8, 8, 1]}}}
+    desk, form = SpecReader(store), {"data_types": {"image": {"size": [8, 8, 1]}}}
     architectures: dict[str, object] = {"torch": {}, "keras": {}}
     told = desk.needs(put(store, spec(architectures=architectures, input=form)))
     assert told == ModelNeeds(architectures=("keras", "torch"), input=form)

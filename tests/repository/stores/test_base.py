@@ -9,16 +9,16 @@ import pytest
 from fedbus.errors import StoreError, TransferError
 from fedbus.simulation.oracle import check_trail
 from fedbus.wire.values import blob_ref_of
-from fedbus_repository.stores.base import (
-    Ended,
-    Job,
+from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.records import (
+    HistoryEntry,
+    JobEnd,
     Lease,
+    ModelView,
     Origin,
-    Refused,
-    Round,
-    Shown,
-    Stale,
-    Store,
+    StaleLease,
+    StoredJob,
+    StoreRefusal,
     Version,
 )
 from tests.repository.conftest import Clock, Open
@@ -80,7 +80,7 @@ def test_a_lower_epoch_is_refused_everywhere(store: Store) -> None:
     job = begin(store)
     store.take_lease(CONTROLLER, 1)
     store.take_lease(CONTROLLER, 2)
-    stale = Stale(2)
+    stale = StaleLease(2)
     assert store.store_job(1, JOB, MODEL, b"{}") == stale
     assert store.store_plan(1, plan_of(job)) == stale
     assert store.store_score(1, JOB, 1, {}) == stale
@@ -109,7 +109,7 @@ def test_other_bytes_under_a_jobs_name_are_refused(store: Store) -> None:
     """Nobody replaces a job by submitting another of its name."""
     job = begin(store)
     answer = store.store_job(0, JOB, MODEL, b'{"num_rounds": 2}')
-    assert answer == Refused(
+    assert answer == StoreRefusal(
         f"the id 'digits-1' belongs to a job of {AT} that runs, with another job file: num_rounds "
         "is 2 here and left out there; choose another id",
         key="training_id",
@@ -125,14 +125,14 @@ def test_an_equal_file_is_the_same_job_however_it_is_written(store: Store) -> No
     job = store.store_job(0, "j", MODEL, file)
     assert store.store_job(0, "j", MODEL, same) == job
     other = store.store_job(0, "j", MODEL, file.replace(b"2", b"9"))
-    assert isinstance(other, Refused)
+    assert isinstance(other, StoreRefusal)
     assert other.reason == (
         f"the id 'j' belongs to a job of {AT} that runs, with another job file: num_rounds is 9 "
         "here and 2 there; choose another id"
     )
     store.end_job(0, "j", "failed", "")
     again = store.store_job(0, "j", MODEL, b'{"training_id": "j"}')
-    assert isinstance(again, Refused)
+    assert isinstance(again, StoreRefusal)
     assert "that has failed, with another job file: model_name is left out here" in again.reason
     assert again.reason.endswith("or `fedbus job submit --again`, which takes the next one")
 
@@ -145,14 +145,14 @@ def submit(store: Store, job: str, origin: Origin = ORIGIN, epoch: int = 0) -> s
     """Submit the file without an id under a proposed one; return the id that it has."""
     seen = store.load_job(epoch, job, origin)
     stored = store.store_job(epoch, job, MODEL, b"{}", origin)
-    assert isinstance(stored, Job)
-    assert isinstance(seen, Refused) or seen == stored
+    assert isinstance(stored, StoredJob)
+    assert isinstance(seen, StoreRefusal) or seen == stored
     return stored.job
 
 
 def finish(store: Store, job: str, epoch: int = 0) -> None:
     """End a job, so that its model is free for another one."""
-    assert isinstance(store.end_job(epoch, job, "finished", ""), Ended)
+    assert isinstance(store.end_job(epoch, job, "finished", ""), JobEnd)
 
 
 def test_what_comes_again_from_the_same_sender_soon_is_the_same_job(
@@ -216,7 +216,7 @@ def test_a_standby_takes_what_runs_for_its_own_copy_after_a_long_outage(
     assert submit(store, "b", epoch=2) == "a"
     store.store_plan(1, plan_of(load(store, "a")))
     refused = store.store_job(2, "b", MODEL, b"{}", ORIGIN)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, StoreRefusal)
     assert "being trained by job 'a'" in refused.reason
 
 
@@ -239,8 +239,8 @@ def test_a_stale_controller_learns_nothing_of_an_origin(store: Store) -> None:
     submit(store, "a")
     store.take_lease(CONTROLLER, 1)
     store.take_lease(CONTROLLER, 2)
-    assert store.store_job(1, "b", MODEL, b"{}", AGAIN) == Stale(2)
-    assert store.load_job(1, "b", AGAIN) == Stale(2)
+    assert store.store_job(1, "b", MODEL, b"{}", AGAIN) == StaleLease(2)
+    assert store.load_job(1, "b", AGAIN) == StaleLease(2)
 
 
 def test_a_forgotten_job_is_listed_no_more_and_keeps_its_id(store: Store) -> None:
@@ -248,23 +248,23 @@ def test_a_forgotten_job_is_listed_no_more_and_keeps_its_id(store: Store) -> Non
     begin(store)
     commit_next(store, 1.0)
     refused = store.forget_job(0, JOB)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, StoreRefusal)
     assert "runs; cancel it" in refused.reason
     store.end_job(0, JOB, "finished", "done")
     assert store.list_jobs(0) == (JOB,)
     forgotten = store.forget_job(0, JOB)
-    assert isinstance(forgotten, Job)
+    assert isinstance(forgotten, StoredJob)
     assert store.forget_job(0, JOB) == load(store) == replace(forgotten, forgotten=True)
     assert store.list_jobs(0) == ()
-    assert [each.version.job for each in store.trail()] == [None, JOB]
-    assert isinstance(store.store_job(0, JOB, MODEL, b"[]"), Refused)
-    assert isinstance(store.forget_job(0, "other"), Refused)
+    assert [each.version.job for each in store.history()] == [None, JOB]
+    assert isinstance(store.store_job(0, JOB, MODEL, b"[]"), StoreRefusal)
+    assert isinstance(store.forget_job(0, "other"), StoreRefusal)
 
 
 def test_a_job_without_a_model_hears_which_there_are(store: Store) -> None:
     """The sentence says how to mend it."""
     none = store.store_job(0, JOB, MODEL, b"{}")
-    assert none == Refused(
+    assert none == StoreRefusal(
         "no model named 'digits'; known: none yet; push one with `fedbus models push`",
         key="model_name",
     )
@@ -276,10 +276,10 @@ def test_a_model_has_one_running_job(store: Store) -> None:
     """Two jobs would take turns at being each other's wrong base."""
     begin(store)
     answer = store.store_job(0, "digits-2", MODEL, b"{}")
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, StoreRefusal)
     assert "being trained by job 'digits-1'" in answer.reason
     store.end_job(0, JOB, "finished", "")
-    assert isinstance(store.store_job(0, "digits-2", MODEL, b"{}"), Job)
+    assert isinstance(store.store_job(0, "digits-2", MODEL, b"{}"), StoredJob)
 
 
 def test_jobs_are_listed_the_running_ones_first(store: Store) -> None:
@@ -294,7 +294,7 @@ def test_jobs_are_listed_the_running_ones_first(store: Store) -> None:
 def test_the_first_end_of_a_job_holds(store: Store) -> None:
     """A cancel that comes after the last round does not undo it."""
     begin(store)
-    ended = Ended(job=JOB, phase="finished", reason="all rounds are done")
+    ended = JobEnd(job=JOB, phase="finished", reason="all rounds are done")
     assert store.end_job(0, JOB, "finished", "all rounds are done") == ended
     assert store.end_job(0, JOB, "cancelled", "by a user") == ended
     assert load(store).ended == ended
@@ -303,12 +303,12 @@ def test_the_first_end_of_a_job_holds(store: Store) -> None:
 def test_an_unknown_job_is_refused(store: Store) -> None:
     """A controller whose repository was emptied can fail its jobs with a reason."""
     plan = replace(plan_of(begin(store)), job="faces-1")
-    refused = Refused("no job named 'faces-1' in this repository")
+    refused = StoreRefusal("no job named 'faces-1' in this repository")
     assert store.load_job(0, "faces-1") == refused
     assert store.store_plan(0, plan) == refused
     assert store.store_score(0, "faces-1", 1, {}) == refused
     assert store.end_job(0, "faces-1", "failed", "") == refused
-    assert store.weigh(record_of(plan), blob_ref_of(weights(1))) == refused
+    assert store.check_commit(record_of(plan), blob_ref_of(weights(1))) == refused
     assert store.look_up("faces-1", AGENTS[0], 1) == "unknown"
 
 
@@ -372,9 +372,9 @@ def test_the_second_commit_of_a_round_gets_the_firsts_answer(store: Store) -> No
     plan = plan_next(store)
     first = store.commit(record_of(plan), put(store, weights(1)))
     second = record_of(plan, AGENTS[:1])
-    assert store.weigh(second, blob_ref_of(weights(2))) == first
+    assert store.check_commit(second, blob_ref_of(weights(2))) == first
     assert store.commit(second, blob_ref_of(weights(2))) == first
-    assert [each.version.version for each in store.trail()] == [1, 2]
+    assert [each.version.version for each in store.history()] == [1, 2]
 
 
 def test_a_commit_needs_its_weights(store: Store) -> None:
@@ -411,7 +411,7 @@ def test_an_update_never_counts_twice_in_a_job(store: Store) -> None:
     again = (contributor(AGENTS[0], plan.task - 1),)
     for contributors in (repeated, again):
         answer = store.commit(record_of(plan, contributors=contributors), blob)
-        assert isinstance(answer, Refused)
+        assert isinstance(answer, StoreRefusal)
     assert load(store).rounds == 1
 
 
@@ -420,7 +420,7 @@ def test_an_ended_job_takes_no_commit(store: Store) -> None:
     begin(store)
     record = record_of(plan_next(store))
     store.end_job(0, JOB, "cancelled", "")
-    assert store.commit(record, put(store, weights(1))) == Refused(
+    assert store.commit(record, put(store, weights(1))) == StoreRefusal(
         "job 'digits-1' has ended: cancelled"
     )
 
@@ -434,9 +434,9 @@ def test_a_score_is_merged_into_the_versions_metrics(store: Store) -> None:
     assert isinstance(version, Version)
     assert version.metrics == {"loss": 1.0, "accuracy": 0.9}
     assert version.scored
-    assert store.weigh(record_of(plan_next(store), round=1), done.version.weights) == Round(
-        version=version, record=done.record
-    )
+    assert store.check_commit(
+        record_of(plan_next(store), round=1), done.version.weights
+    ) == HistoryEntry(version=version, record=done.record)
 
 
 def test_a_round_that_is_not_committed_has_no_score(store: Store) -> None:
@@ -477,10 +477,10 @@ def test_a_model_in_training_takes_no_push(store: Store) -> None:
     """The next commit would start from a version that is not the latest any more."""
     begin(store)
     blob, stated = put(store, weights(5)), put(store, spec())
-    assert isinstance(store.offered(MODEL, stated, blob), Refused)
-    assert isinstance(store.push(MODEL, stated, blob, ()), Refused)
+    assert isinstance(store.check_push(MODEL, stated, blob), StoreRefusal)
+    assert isinstance(store.push(MODEL, stated, blob, ()), StoreRefusal)
     store.end_job(0, JOB, "finished", "")
-    assert store.offered(MODEL, stated, blob) is None
+    assert store.check_push(MODEL, stated, blob) is None
 
 
 def test_a_trained_model_is_not_pushed_over_without_reset(store: Store) -> None:
@@ -491,14 +491,14 @@ def test_a_trained_model_is_not_pushed_over_without_reset(store: Store) -> None:
     store.end_job(0, JOB, "finished", "")
     blob, stated = put(store, weights(5)), put(store, spec())
     files = (put(store, FILE),)
-    for answer in (store.offered(MODEL, stated, blob), store.push(MODEL, stated, blob, files)):
-        assert isinstance(answer, Refused)
+    for answer in (store.check_push(MODEL, stated, blob), store.push(MODEL, stated, blob, files)):
+        assert isinstance(answer, StoreRefusal)
         assert answer.reason.startswith(
             f"model {MODEL!r} has been trained: version 2 is of round 1 of job {JOB!r} "
             "(loss 1); what is pushed would be served and trained in its place"
         )
     assert isinstance(store.push(MODEL, stated, put(store, weights(1)), files), Version)
-    assert store.offered(MODEL, stated, blob, reset=True) is None
+    assert store.check_push(MODEL, stated, blob, reset=True) is None
     reset = store.push(MODEL, stated, blob, files, reset=True)
     assert isinstance(reset, Version)
     assert (reset.version, reset.parent, reset.job) == (3, 2, None)
@@ -528,16 +528,16 @@ def test_a_version_is_shown_with_the_end_of_the_trail(store: Store) -> None:
     """Newest first, and no more of it than was asked for."""
     versions = [push(store, value) for value in range(4)]
     newest, first = store.show(MODEL, None, 2), store.show(MODEL, 1, 1)
-    assert isinstance(newest, Shown)
-    assert isinstance(first, Shown)
-    assert (newest.version, newest.trail) == (versions[3], (versions[3], versions[2]))
-    assert (first.version, first.trail) == (versions[0], (versions[3],))
+    assert isinstance(newest, ModelView)
+    assert isinstance(first, ModelView)
+    assert (newest.version, newest.history) == (versions[3], (versions[3], versions[2]))
+    assert (first.version, first.history) == (versions[0], (versions[3],))
     older = store.show(MODEL, None, 9, 3)
-    assert isinstance(older, Shown)
-    assert older.trail == (versions[1], versions[0])
+    assert isinstance(older, ModelView)
+    assert older.history == (versions[1], versions[0])
     assert older.versions == 4
-    assert store.show(MODEL, 9, 1) == Refused("model 'digits' has versions 1 to 4, no 9")
-    assert isinstance(store.show("faces", None, 1), Refused)
+    assert store.show(MODEL, 9, 1) == StoreRefusal("model 'digits' has versions 1 to 4, no 9")
+    assert isinstance(store.show("faces", None, 1), StoreRefusal)
 
 
 def test_it_is_said_which_weights_are_kept_and_why(store: Store) -> None:
@@ -547,7 +547,7 @@ def test_it_is_said_which_weights_are_kept_and_why(store: Store) -> None:
         done = commit_next(store, float(value + 1))
         store.store_score(2**52, JOB, done.version.round, {"accuracy": accuracy})
     shown = store.show(MODEL, 2, 1)
-    assert isinstance(shown, Shown)
+    assert isinstance(shown, ModelView)
     kept = ((6, "newest"), (5, "newest"), (4, "newest"), (3, "best"), (1, "pushed"))
     assert (shown.kept, shown.best) == (kept, 3)
     assert not shown.version.kept
@@ -558,10 +558,10 @@ def test_everything_is_stamped_with_the_time_it_was_stored(store: Store) -> None
     job = begin(store)
     version = commit_next(store, 1.0).version
     ended = store.end_job(0, JOB, "finished", "done")
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, JobEnd)
     times = (job.submitted, job.base.at, version.at, ended.at, load(store).submitted)
     assert set(times) == {AT}
-    assert [each.version.at for each in store.trail()] == [AT, AT]
+    assert [each.version.at for each in store.history()] == [AT, AT]
 
 
 # ── blobs ─────────────────────────────────────────────────────────────────────────────────────────
@@ -609,7 +609,7 @@ def test_the_last_versions_keep_their_weights(reopen: Open) -> None:
     for at, accuracy in enumerate([0.1, 0.9, 0.2, 0.3, 0.4, 0.5], start=1):
         commit_next(store, float(at))
         store.store_score(0, JOB, at, {"accuracy": accuracy})
-    kept = {each.version.version: each.version.kept for each in store.trail()}
+    kept = {each.version.version: each.version.kept for each in store.history()}
     assert kept == {1: True, 2: False, 3: True, 4: False, 5: True, 6: True, 7: True}
     assert not store.holds(blob_ref_of(weights(1.0)))
     assert check_trail(store).versions == 7
@@ -629,7 +629,7 @@ def test_what_nothing_names_is_released(store: Store) -> None:
     """A refused commit leaves nothing behind; what is named stays."""
     push(store)
     extra = put(store, weights(9))
-    store.release((extra, blob_ref_of(FILE), blob_ref_of(weights(0))))
+    store.delete_unreferenced((extra, blob_ref_of(FILE), blob_ref_of(weights(0))))
     assert not store.holds(extra)
     assert store.holds(blob_ref_of(FILE))
     assert store.holds(blob_ref_of(weights(0)))

@@ -6,8 +6,8 @@ import pytest
 
 from fedbus.wire.values import Plan, RoundRecord, blob_ref_of
 from fedbus_repository.stores import rules
-from fedbus_repository.stores.base import Ended, Version
-from fedbus_repository.stores.rules import Standing, verdict, why_no_commit
+from fedbus_repository.stores.records import JobEnd, Version
+from fedbus_repository.stores.rules import CommitContext, verdict, why_no_commit
 from tests.repository.stand import AGENTS, JOB, MODEL, contributor, record_of, ref_of, spec, weights
 
 LATEST = Version(
@@ -23,7 +23,7 @@ PLAN = Plan(
     quorum=1,
     deadline_seconds=60.0,
 )
-STANDING = Standing(model=MODEL, ended=None, plan=PLAN, latest=LATEST, counted=())
+STANDING = CommitContext(model=MODEL, ended=None, plan=PLAN, latest=LATEST, counted=())
 RECORD = record_of(PLAN)
 WEIGHTS = blob_ref_of(weights(1))
 
@@ -37,7 +37,7 @@ def test_a_round_as_it_was_planned_may_be_committed() -> None:
     ("standing", "reason"),
     [
         (
-            replace(STANDING, ended=Ended(job=JOB, phase="cancelled", reason="")),
+            replace(STANDING, ended=JobEnd(job=JOB, phase="cancelled", reason="")),
             "job 'digits-1' has ended: cancelled",
         ),
         (replace(STANDING, model="faces"), "job 'digits-1' trains model 'faces', not 'digits'"),
@@ -65,7 +65,7 @@ def test_a_round_as_it_was_planned_may_be_committed() -> None:
     ],
     ids=["ended", "model", "unplanned", "planned again", "parent", "spec", "cohort", "counted"],
 )
-def test_a_round_that_does_not_fit_its_job_is_refused(standing: Standing, reason: str) -> None:
+def test_a_round_that_does_not_fit_its_job_is_refused(standing: CommitContext, reason: str) -> None:
     """Each with a sentence for the round's record."""
     assert why_no_commit(RECORD, WEIGHTS, standing) == reason
 

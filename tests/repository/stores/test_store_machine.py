@@ -14,7 +14,7 @@ from fedbus.errors import StoreError
 from fedbus.model.blob import decode
 from fedbus.simulation.oracle import check_trail
 from fedbus.wire.values import Plan, RoundRecord
-from fedbus_repository.stores.base import Job, Refused, Round
+from fedbus_repository.stores.records import HistoryEntry, StoredJob, StoreRefusal
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS, Disk
 from tests.repository.stand import (
@@ -43,7 +43,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = self.opened()
         begin(self.store)
         self.value = 0.0
-        self.committed: dict[int, Round] = {}
+        self.committed: dict[int, HistoryEntry] = {}
         self.updates: dict[tuple[str, int], bytes] = {}
         self.plans: list[Plan] = []
 
@@ -57,11 +57,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     def tried(self, call: Callable[[], object]) -> object:
         """Do something on a disk that may fail; if it does, nothing has changed."""
-        before = [each.version for each in self.store.trail()], load(self.store)
+        before = [each.version for each in self.store.history()], load(self.store)
         try:
             return call()
         except StoreError:
-            assert ([each.version for each in self.store.trail()], load(self.store)) == before
+            assert ([each.version for each in self.store.history()], load(self.store)) == before
             return None
         finally:
             self.disk.step = ""
@@ -100,15 +100,15 @@ class StoreMachine(RuleBasedStateMachine):
         record = self.record(plan, agents)
         blob = self.mean(plan, agents)
         answer = self.tried(lambda: self.store.commit(record, put(self.store, blob)))
-        if isinstance(answer, Round) and plan.round not in self.committed:
+        if isinstance(answer, HistoryEntry) and plan.round not in self.committed:
             assert answer.record == record
             assert len(set(agents)) == len(agents)
             self.committed[plan.round] = answer
         elif plan.round in self.committed and answer is not None:
-            assert isinstance(answer, Round)
+            assert isinstance(answer, HistoryEntry)
             assert answer.record == self.committed[plan.round].record
         else:
-            assert answer is None or isinstance(answer, Refused)
+            assert answer is None or isinstance(answer, StoreRefusal)
 
     @precondition(lambda self: self.committed)
     @rule(data=st.data(), accuracy=st.floats(0, 1))
@@ -132,7 +132,7 @@ class StoreMachine(RuleBasedStateMachine):
     def accept_again(self) -> None:
         """The same job is the same job, whatever has happened to it."""
         again = self.tried(lambda: self.store.store_job(0, JOB, MODEL, b"{}"))
-        assert again is None or isinstance(again, Job)
+        assert again is None or isinstance(again, StoredJob)
 
     @invariant()
     def what_is_held_is_true(self) -> None:

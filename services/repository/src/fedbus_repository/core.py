@@ -37,14 +37,14 @@ from fedbus.wire.messages import (
     TakeLease,
 )
 from fedbus.wire.topics import Topic
-from fedbus_repository.handlers.catalog import Catalog
-from fedbus_repository.handlers.commits import Commits
-from fedbus_repository.handlers.jobs import Jobs
-from fedbus_repository.handlers.leases import Leases
-from fedbus_repository.handlers.model_specs import Specs
-from fedbus_repository.handlers.pushes import Pushes
+from fedbus_repository.handlers.catalog import ModelCatalog
+from fedbus_repository.handlers.commits import CommitHandler
+from fedbus_repository.handlers.jobs import JobHandler
+from fedbus_repository.handlers.leases import LeaseHandler
+from fedbus_repository.handlers.model_specs import SpecReader
+from fedbus_repository.handlers.pushes import PushHandler
 from fedbus_repository.keys import AnnouncementTimer, RequestRun, UploadFetch
-from fedbus_repository.requests import Errands
+from fedbus_repository.requests import RequestRunner
 from fedbus_repository.stores.base import Store
 
 ANNOUNCE_SECONDS = 60.0
@@ -56,13 +56,13 @@ class RepositoryCore:
     listens: tuple[Topic, ...] = ()
 
     def __init__(self, name: str, store: Store, *, lease_seconds: float = 15.0) -> None:
-        self._errands = Errands()
-        self._catalog = Catalog(name, store, self._errands)
-        self._leases = Leases(store, self._errands, lease_seconds)
-        specs = Specs(store)
-        self._jobs = Jobs(store, self._errands, self._catalog, specs, lease_seconds)
-        self._commits = Commits(store, self._errands, self._catalog, specs)
-        self._pushes = Pushes(store, self._errands, self._catalog, specs)
+        self._errands = RequestRunner()
+        self._catalog = ModelCatalog(name, store, self._errands)
+        self._leases = LeaseHandler(store, self._errands, lease_seconds)
+        specs = SpecReader(store)
+        self._jobs = JobHandler(store, self._errands, self._catalog, specs, lease_seconds)
+        self._commits = CommitHandler(store, self._errands, self._catalog, specs)
+        self._pushes = PushHandler(store, self._errands, self._catalog, specs)
 
     def facts(self) -> AgentFacts | None:
         """Only agents announce facts."""

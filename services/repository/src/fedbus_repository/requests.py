@@ -15,7 +15,7 @@ from fedbus.wire.values import BlobLocation
 from fedbus_repository.keys import RequestRun, UploadFetch
 from fedbus_repository.stores.base import Upload
 
-MAX_UNDER_WAY = 4096
+MAX_RUNNING_REQUESTS = 4096
 """Errands under way at once; who asks while there are more must ask again."""
 
 
@@ -27,29 +27,29 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Bring:
+class FetchUploads:
     """Fetch these from whoever asks; TransferError is thrown in if one does not come."""
 
     uploads: Sequence[Upload]
 
 
 T = TypeVar("T")
-Steps: TypeAlias = Generator[Call | Bring, Any, T]
-Errand: TypeAlias = Steps[Iterable[Action]]
+Steps: TypeAlias = Generator[Call | FetchUploads, Any, T]
+RequestSteps: TypeAlias = Steps[Iterable[Action]]
 
 
-class Superseded(TransferError):  # noqa: N818 - it says what happened, like Stopped
+class RequestSuperseded(TransferError):  # noqa: N818 - it says what happened, like Stopped
     """Whoever asked asks for something else now; nobody waits for an answer."""
 
 
 @dataclass(slots=True)
-class _UnderWay:
+class _RunningRequest:
     message: object
-    errand: Errand
+    errand: RequestSteps
     missing: set[str] = field(default_factory=set)
 
 
-class Errands:
+class RequestRunner:
     """All errands under way, one per key.
 
     The same request again waits for the first one's answer. Another under the same key ends a first
@@ -57,19 +57,19 @@ class Errands:
     """
 
     def __init__(self) -> None:
-        self._under_way: dict[RequestRun, _UnderWay] = {}
+        self._under_way: dict[RequestRun, _RunningRequest] = {}
         self._unstored: str | None = None  # the first kind of request that could not be stored
         self._lately = False  # whether one could not since the last look
 
-    def start(self, key: RequestRun, message: object, errand: Errand) -> Iterator[Action]:
+    def start(self, key: RequestRun, message: object, errand: RequestSteps) -> Iterator[Action]:
         """Run an errand, unless one of this key is under way."""
         first = self._under_way.get(key)
         if first is not None:
             if first.missing and first.message != message:
-                error = Superseded(f"{key.sender} was restarted, and asks for another")
+                error = RequestSuperseded(f"{key.sender} was restarted, and asks for another")
                 yield from self._lose(key, first, error)
-        elif len(self._under_way) < MAX_UNDER_WAY:
-            self._under_way[key] = _UnderWay(message, errand)
+        elif len(self._under_way) < MAX_RUNNING_REQUESTS:
+            self._under_way[key] = _RunningRequest(message, errand)
             yield from self._go_on(key, partial(next, errand))
 
     def ran(self, key: RequestRun, result: object) -> Iterator[Action]:
@@ -94,7 +94,7 @@ class Errands:
         yield from self._lose(key.request, under_way, TransferError(reason))
 
     def _lose(
-        self, key: RequestRun, under_way: _UnderWay, error: TransferError
+        self, key: RequestRun, under_way: _RunningRequest, error: TransferError
     ) -> Iterator[Action]:
         yield Note("fetch_failed", _facts(key, str(error)))
         for digest in sorted(under_way.missing):
@@ -102,11 +102,11 @@ class Errands:
         under_way.missing.clear()
         yield from self._go_on(key, partial(under_way.errand.throw, error))
 
-    def _go_on(self, key: RequestRun, step: Callable[[], Call | Bring]) -> Iterator[Action]:
+    def _go_on(self, key: RequestRun, step: Callable[[], Call | FetchUploads]) -> Iterator[Action]:
         under_way = self._under_way[key]
         try:
             wanted = step()
-            while isinstance(wanted, Bring) and not wanted.uploads:
+            while isinstance(wanted, FetchUploads) and not wanted.uploads:
                 wanted = next(under_way.errand)
         except StopIteration as end:
             del self._under_way[key]
@@ -139,7 +139,7 @@ class Errands:
         yield Trouble("")
 
     def _want(
-        self, key: RequestRun, under_way: _UnderWay, wanted: Call | Bring
+        self, key: RequestRun, under_way: _RunningRequest, wanted: Call | FetchUploads
     ) -> Iterator[Action]:
         if isinstance(wanted, Call):
             yield Run(key, wanted.do)

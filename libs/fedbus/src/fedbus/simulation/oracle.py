@@ -70,7 +70,7 @@ class RoundLike(Protocol):
 class Trail(Protocol):
     """What can be checked: a store at work, or the folder of one that was killed."""
 
-    def trail(self) -> Iterable[RoundLike]:
+    def history(self) -> Iterable[RoundLike]:
         """Read every version of every model, by model and version."""
 
     def open_blob(self, digest: str, /) -> Source | None:
@@ -100,7 +100,7 @@ def check_trail(
     Raises:
         TrailError: something cannot be true.
     """
-    history = list(trail.trail())
+    history = list(trail.history())
     for _, line in groupby(history, lambda each: each.version.model):
         _check_line([each.version for each in line])
     rounds = [each for each in history if each.record is not None or each.version.job is not None]

@@ -42,7 +42,7 @@ from fedbus.wire.messages import ModelPushed
 from fedbus.wire.timestamps import moment_of
 from fedbus_edge_agent.training.local_trainer import Workbench
 from fedbus_edge_agent.training.outbox import Outbox
-from fedbus_repository.stores.base import Shown
+from fedbus_repository.stores.records import ModelView
 from fedbus_repository.stores.sqlite.store import SqliteStore
 
 USER = "user.simulation"
@@ -306,7 +306,7 @@ class _Stage:
         store = SqliteStore(self._folder / "repository", durable=False)
         try:
             shown = store.show(state.model, state.version, 1)
-            assert isinstance(shown, Shown)  # noqa: S101 - the job has just trained it
+            assert isinstance(shown, ModelView)  # noqa: S101 - the job has just trained it
             version = shown.version
             spec = codec.from_json(ModelSpec, _all(store, version.spec.digest))
             blob = _all(store, version.weights.digest)

@@ -18,8 +18,9 @@ from fedbus.wire.messages import (
 from fedbus.wire.topics import MODEL_LATEST
 from fedbus.wire.values import ModelRef
 from fedbus_repository.keys import RequestRun
-from fedbus_repository.requests import Call, Errand, Errands
-from fedbus_repository.stores.base import Refused, Store, Version
+from fedbus_repository.requests import Call, RequestRunner, RequestSteps
+from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.records import StoreRefusal, Version
 
 LISTED = 2_000
 TRAIL = 200
@@ -28,10 +29,10 @@ KEPT = 1_000
 """Versions whose weights are kept that are named, the newest: pushed ones are kept for ever."""
 
 
-class Catalog:
+class ModelCatalog:
     """What this repository, under its node's name, says of its models."""
 
-    def __init__(self, name: str, store: Store, errands: Errands) -> None:
+    def __init__(self, name: str, store: Store, errands: RequestRunner) -> None:
         self._name, self._store, self._errands = name, store, errands
         self._announced: dict[str, int] = {}
 
@@ -76,11 +77,11 @@ class Catalog:
             key = RequestRun.of(message, sender, message.model, message.version)
             yield from self._errands.start(key, message, self._show(sender, message))
 
-    def _all(self) -> Errand:
+    def _all(self) -> RequestSteps:
         versions = yield Call(self._store.latest)
         return [action for version in versions for action in self.announce(version)]
 
-    def _list(self, sender: str) -> Errand:
+    def _list(self, sender: str) -> RequestSteps:
         try:
             versions = yield Call(self._store.latest)
         except StoreError as error:
@@ -89,17 +90,17 @@ class Catalog:
         made = {version.model: version.at for version in versions[:LISTED] if version.at}
         return (Send(sender, ModelsListed(models=models, made=made)),)
 
-    def _show(self, sender: str, message: ShowModel) -> Errand:
+    def _show(self, sender: str, message: ShowModel) -> RequestSteps:
         try:
             show = partial(self._store.show, message.model, message.version, TRAIL, message.before)
             found = yield Call(show)
         except StoreError as error:
-            found = Refused(str(error))
-        if isinstance(found, Refused):
+            found = StoreRefusal(str(error))
+        if isinstance(found, StoreRefusal):
             return (Send(sender, RequestRefused(about=message.model, reason=found.reason)),)
         shown = ModelShown(
             version=self.ref(found.version),
-            trail=tuple(_facts(each) for each in found.trail),
+            trail=tuple(_facts(each) for each in found.history),
             versions=found.versions,
             kept=tuple(KeptVersion(version=v, why=why) for v, why in found.kept[:KEPT]),
             best=found.best,

@@ -11,17 +11,20 @@ from fedbus.core.actions import Action, Note, Send
 from fedbus.errors import LayoutError, TransferError
 from fedbus.wire.messages import Commit, CommitRefused, Committed, LookedUp, LookUp
 from fedbus.wire.values import BlobRef
-from fedbus_repository.handlers.catalog import Catalog
-from fedbus_repository.handlers.model_specs import Specs
+from fedbus_repository.handlers.catalog import ModelCatalog
+from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.keys import RequestRun
-from fedbus_repository.requests import Bring, Call, Errand, Errands
-from fedbus_repository.stores.base import Refused, Round, Store, Upload
+from fedbus_repository.requests import Call, FetchUploads, RequestRunner, RequestSteps
+from fedbus_repository.stores.base import Store, Upload
+from fedbus_repository.stores.records import HistoryEntry, StoreRefusal
 
 
-class Commits:
+class CommitHandler:
     """The desk for collectors."""
 
-    def __init__(self, store: Store, errands: Errands, catalog: Catalog, specs: Specs) -> None:
+    def __init__(
+        self, store: Store, errands: RequestRunner, catalog: ModelCatalog, specs: SpecReader
+    ) -> None:
         self._store, self._errands, self._catalog, self._specs = store, errands, catalog, specs
 
     def commit(self, sender: str, message: Commit) -> Iterator[Action]:
@@ -34,17 +37,17 @@ class Commits:
         key = RequestRun.of(message, sender, message.job, message.agent, message.task)
         yield from self._errands.start(key, message, self._look_up(sender, message))
 
-    def _commit(self, sender: str, message: Commit) -> Errand:
-        answer = yield Call(partial(weigh, self._store, message))
-        if not isinstance(answer, Round | Refused):
+    def _commit(self, sender: str, message: Commit) -> RequestSteps:
+        answer = yield Call(partial(check_commit, self._store, message))
+        if not isinstance(answer, HistoryEntry | StoreRefusal):
             try:
-                yield Bring(answer)
+                yield FetchUploads(answer)
             except TransferError:
                 yield Call(partial(discard, answer))
                 return ()  # its collector asks again, if it lives
             answer = yield Call(partial(finish, self._store, self._specs, message, answer))
         record = message.record
-        if isinstance(answer, Refused):
+        if isinstance(answer, StoreRefusal):
             refused = CommitRefused(
                 job=record.job, round=record.round, task=record.task, reason=answer.reason
             )
@@ -53,7 +56,7 @@ class Commits:
         committed = Committed(version=self._catalog.ref(answer.version), record=answer.record)
         return Send(sender, committed), *self._catalog.made(answer.version)
 
-    def _look_up(self, sender: str, message: LookUp) -> Errand:
+    def _look_up(self, sender: str, message: LookUp) -> RequestSteps:
         job, agent, task = message.job, message.agent, message.task
         verdict = yield Call(partial(self._store.look_up, job, agent, task))
         return (Send(sender, LookedUp(job=job, agent=agent, task=task, verdict=verdict)),)
@@ -62,26 +65,26 @@ class Commits:
 # ── in a thread ───────────────────────────────────────────────────────────────────────────────────
 
 
-def weigh(store: Store, message: Commit) -> Round | Refused | Sequence[Upload]:
+def check_commit(store: Store, message: Commit) -> HistoryEntry | StoreRefusal | Sequence[Upload]:
     """Answer a commit at once, or say what must be fetched for it."""
-    answer = store.weigh(message.record, message.weights)
+    answer = store.check_commit(message.record, message.weights)
     return reserve(store, (message.weights,)) if answer is None else answer
 
 
 def finish(
-    store: Store, specs: Specs, message: Commit, uploads: Sequence[Upload]
-) -> Round | Refused:
+    store: Store, specs: SpecReader, message: Commit, uploads: Sequence[Upload]
+) -> HistoryEntry | StoreRefusal:
     """Verify and keep the weights, and make the round true."""
     try:
         specs.check(message.weights, specs.layout(message.record.spec), uploads)
         keep(uploads)
         answer = store.commit(message.record, message.weights)
     except (LayoutError, TransferError) as error:
-        answer = Refused(str(error))
+        answer = StoreRefusal(str(error))
     finally:
         discard(uploads)
-    if isinstance(answer, Refused) or answer.version.weights != message.weights:
-        store.release((message.weights,))
+    if isinstance(answer, StoreRefusal) or answer.version.weights != message.weights:
+        store.delete_unreferenced((message.weights,))
     return answer
 
 

@@ -26,12 +26,20 @@ from fedbus.wire.messages import (
     StoreScore,
 )
 from fedbus.wire.values import Plan
-from fedbus_repository.handlers.catalog import Catalog
+from fedbus_repository.handlers.catalog import ModelCatalog
 from fedbus_repository.handlers.compatibility import compatibility_warnings, incompatibilities
-from fedbus_repository.handlers.model_specs import Specs
+from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.keys import RequestRun
-from fedbus_repository.requests import Call, Errand, Errands, Steps
-from fedbus_repository.stores.base import Ended, Job, Origin, Refused, Stale, Store, Version
+from fedbus_repository.requests import Call, RequestRunner, RequestSteps, Steps
+from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.records import (
+    JobEnd,
+    Origin,
+    StaleLease,
+    StoredJob,
+    StoreRefusal,
+    Version,
+)
 
 Question: TypeAlias = StoreJob | StorePlan | ListJobs | LoadJob | StoreScore | EndJob | ForgetJob
 
@@ -40,11 +48,16 @@ REPEAT_SECONDS, LEASES = 120.0, 8
 standby has by then taken over what the leader left, or dropped its copy of what that decided."""
 
 
-class Jobs:
+class JobHandler:
     """The desk for controllers."""
 
     def __init__(
-        self, store: Store, errands: Errands, catalog: Catalog, specs: Specs, lease_seconds: float
+        self,
+        store: Store,
+        errands: RequestRunner,
+        catalog: ModelCatalog,
+        specs: SpecReader,
+        lease_seconds: float,
     ) -> None:
         self._store, self._errands, self._catalog = store, errands, catalog
         self._specs = specs
@@ -79,7 +92,7 @@ class Jobs:
                 return partial(store.forget_job, epoch, job)
         return partial(store.end_job, epoch, message.job, message.phase, message.reason)
 
-    def _answer(self, sender: str, message: Question, call: Callable[[], Any]) -> Errand:
+    def _answer(self, sender: str, message: Question, call: Callable[[], Any]) -> RequestSteps:
         if isinstance(message, StoreJob):
             return (yield from self._store_job(sender, message, call))
         result = yield Call(call)
@@ -91,18 +104,18 @@ class Jobs:
             return (*said, *self._catalog.scored(result))
         return said
 
-    def _store_job(self, sender: str, message: StoreJob, call: Callable[[], Any]) -> Errand:
+    def _store_job(self, sender: str, message: StoreJob, call: Callable[[], Any]) -> RequestSteps:
         load, origin = self._store.load_job, self._origin(message)
         known = yield Call(partial(load, message.epoch, message.job, origin))
-        if isinstance(known, Refused):  # a stored job was checked when it came
+        if isinstance(known, StoreRefusal):  # a stored job was checked when it came
             faults = yield Call(partial(self._incompatibilities, message))
             if faults:
                 return (Send(sender, JobRefused(job=message.job, faults=faults)),)
         result = yield Call(call)
-        if not isinstance(result, Job):
+        if not isinstance(result, StoredJob):
             return (Send(sender, self._said(message, result)),)
         acceptance = Acceptance(
-            known=isinstance(known, Job) and known.job == result.job,
+            known=isinstance(known, StoredJob) and known.job == result.job,
             proposed=message.job if message.job != result.job else None,
         )
         if not acceptance.known:
@@ -128,42 +141,42 @@ class Jobs:
     def _warnings(self, message: StoreJob) -> tuple[str, ...]:
         """Return warnings for what contradicts the model in a new job."""
         shown = self._store.show(message.model, None, 1)
-        if isinstance(shown, Refused):
+        if isinstance(shown, StoreRefusal):
             return ()
         return compatibility_warnings(message.file, self._specs.needs(shown.version.spec))
 
     def _incompatibilities(self, message: StoreJob) -> tuple[JobFault, ...]:
         """Return what of a new job its model cannot do."""
         shown = self._store.show(message.model, None, 1)
-        if isinstance(shown, Refused):
+        if isinstance(shown, StoreRefusal):
             return ()  # the store refuses it, with its own reason
         return incompatibilities(message.file, self._specs.needs(shown.version.spec))
 
     def _said(self, message: Question, result: object) -> object | None:
         said: object | None = None  # an old plan, or a round that nobody has committed
         match result:
-            case Stale(epoch):
+            case StaleLease(epoch):
                 said = StaleEpoch(epoch=epoch)
-            case Refused(reason) if isinstance(message, ForgetJob):
+            case StoreRefusal(reason) if isinstance(message, ForgetJob):
                 said = JobForgotten(job=message.job, reason=reason)
-            case Refused(reason, key) if not isinstance(message, ListJobs):
+            case StoreRefusal(reason, key) if not isinstance(message, ListJobs):
                 fault = JobFault(key=key, problem=reason)
                 said = JobRefused(job=_job_of(message), faults=(fault,))
-            case Ended(job=job, phase=phase, reason=reason, at=at):
+            case JobEnd(job=job, phase=phase, reason=reason, at=at):
                 said = JobEnded(job=job, phase=phase, reason=reason, at=at)
             case Plan(job=job, task=task):
                 said = PlanStored(job=job, task=task)
             case Version(job=str(job), round=number):
                 said = ScoreStored(job=job, round=number)
-            case Job() if isinstance(message, ForgetJob):
+            case StoredJob() if isinstance(message, ForgetJob):
                 said = JobForgotten(job=result.job, rounds=result.rounds)
-            case Job():
+            case StoredJob():
                 said = self._loaded(result)
             case tuple():
                 said = JobsListed(jobs=result)
         return said
 
-    def _loaded(self, job: Job) -> JobLoaded:
+    def _loaded(self, job: StoredJob) -> JobLoaded:
         return JobLoaded(
             job=job.job,
             file=job.file,
@@ -179,7 +192,7 @@ class Jobs:
         )
 
 
-def _metrics(job: Job) -> dict[str, float]:
+def _metrics(job: StoredJob) -> dict[str, float]:
     """Give the figures of the job's own last version; before its first round it has none."""
     return job.latest.metrics if job.rounds else {}
 

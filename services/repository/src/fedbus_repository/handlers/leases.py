@@ -10,14 +10,15 @@ from functools import partial
 from fedbus.core.actions import Action, Note, Send
 from fedbus.wire.messages import LeaseGranted, LeaseHeld, TakeLease
 from fedbus_repository.keys import RequestRun
-from fedbus_repository.requests import Call, Errand, Errands
-from fedbus_repository.stores.base import Lease, Store
+from fedbus_repository.requests import Call, RequestRunner, RequestSteps
+from fedbus_repository.stores.base import Store
+from fedbus_repository.stores.records import Lease
 
 
-class Leases:
+class LeaseHandler:
     """The lease, timed."""
 
-    def __init__(self, store: Store, errands: Errands, seconds: float) -> None:
+    def __init__(self, store: Store, errands: RequestRunner, seconds: float) -> None:
         self._store, self._errands, self._seconds = store, errands, seconds
         self._lease: Lease | None = None
         self._until = 0.0
@@ -35,7 +36,7 @@ class Leases:
             key = RequestRun.of(message, sender, message.incarnation)
             yield from self._errands.start(key, message, self._take(sender, message, now))
 
-    def _take(self, sender: str, message: TakeLease, now: float) -> Errand:
+    def _take(self, sender: str, message: TakeLease, now: float) -> RequestSteps:
         known = self._lease
         expired = known.epoch if known is not None and now >= self._until else None
         take = partial(self._store.take_lease, sender, message.incarnation, expired=expired)

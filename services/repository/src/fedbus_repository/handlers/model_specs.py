@@ -19,7 +19,7 @@ MAX_NEEDS = 4096
 MOST_KEYS = 32
 
 
-class Specs:
+class SpecReader:
     """Reads specs, and remembers the layouts: a commit asks for the same one round after round."""
 
     def __init__(self, store: Store) -> None:

@@ -16,17 +16,25 @@ from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
 from fedbus.wire.model_spec import files_of
 from fedbus.wire.values import BlobRef
-from fedbus_repository.handlers.catalog import Catalog
+from fedbus_repository.handlers.catalog import ModelCatalog
 from fedbus_repository.handlers.commits import discard, keep, reserve
-from fedbus_repository.handlers.model_specs import Specs
+from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.handlers.pushed_contents import (
     check_architectures,
     check_claims,
     check_finite,
 )
 from fedbus_repository.keys import RequestRun
-from fedbus_repository.requests import Bring, Call, Errand, Errands, Steps, Superseded
-from fedbus_repository.stores.base import Refused, Store, Upload, Version
+from fedbus_repository.requests import (
+    Call,
+    FetchUploads,
+    RequestRunner,
+    RequestSteps,
+    RequestSuperseded,
+    Steps,
+)
+from fedbus_repository.stores.base import Store, Upload
+from fedbus_repository.stores.records import StoreRefusal, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +47,12 @@ class Wanted:
     uploads: Sequence[Upload]
 
 
-class Pushes:
+class PushHandler:
     """The desk for users who bring a model."""
 
-    def __init__(self, store: Store, errands: Errands, catalog: Catalog, specs: Specs) -> None:
+    def __init__(
+        self, store: Store, errands: RequestRunner, catalog: ModelCatalog, specs: SpecReader
+    ) -> None:
         self._store, self._errands, self._catalog, self._specs = store, errands, catalog, specs
 
     def push(self, sender: str, message: PushModel) -> Iterator[Action]:
@@ -50,38 +60,42 @@ class Pushes:
         key = RequestRun.of(message, sender, message.model)
         yield from self._errands.start(key, message, self._push(sender, message))
 
-    def _push(self, sender: str, message: PushModel) -> Errand:
+    def _push(self, sender: str, message: PushModel) -> RequestSteps:
         brought: list[Upload] = []
-        answer: Version | Refused
+        answer: Version | StoreRefusal
         try:
             answer = yield from self._bring(message, brought)
-        except Superseded:
+        except RequestSuperseded:
             yield Call(partial(discard, brought))
             return ()
         except (StoreError, TransferError) as error:
-            answer = Refused(str(error))
+            answer = StoreRefusal(str(error))
         if brought:
             yield Call(partial(discard, brought))
-        if isinstance(answer, Refused):
+        if isinstance(answer, StoreRefusal):
             refused = RequestRefused(about=message.model, reason=answer.reason)
             facts = {"model": message.model, "reason": answer.reason}
             return Note("model_refused", facts), Send(sender, refused)
         pushed = ModelPushed(version=self._catalog.ref(answer))
         return Send(sender, pushed), *self._catalog.made(answer)
 
-    def _bring(self, message: PushModel, brought: list[Upload]) -> Steps[Version | Refused]:
+    def _bring(self, message: PushModel, brought: list[Upload]) -> Steps[Version | StoreRefusal]:
         store, specs = self._store, self._specs
-        answer: Version | Refused | Sequence[Upload] = yield Call(partial(look, store, message))
-        if isinstance(answer, Version | Refused):
+        answer: Version | StoreRefusal | Sequence[Upload] = yield Call(
+            partial(look, store, message)
+        )
+        if isinstance(answer, Version | StoreRefusal):
             return answer
         brought += answer
-        yield Bring(answer)
-        wanted: Wanted | Refused = yield Call(partial(open_spec, store, specs, message, answer))
-        if isinstance(wanted, Refused):
+        yield FetchUploads(answer)
+        wanted: Wanted | StoreRefusal = yield Call(
+            partial(open_spec, store, specs, message, answer)
+        )
+        if isinstance(wanted, StoreRefusal):
             return wanted
         brought += wanted.uploads
-        yield Bring(wanted.uploads)
-        pushed: Version | Refused = yield Call(
+        yield FetchUploads(wanted.uploads)
+        pushed: Version | StoreRefusal = yield Call(
             partial(finish, store, specs, message, wanted, brought)
         )
         return pushed
@@ -90,30 +104,30 @@ class Pushes:
 # ── in a thread ───────────────────────────────────────────────────────────────────────────────────
 
 
-def look(store: Store, message: PushModel) -> Version | Refused | Sequence[Upload]:
+def look(store: Store, message: PushModel) -> Version | StoreRefusal | Sequence[Upload]:
     """Answer a push at once, or make room for its spec."""
-    answer = store.offered(message.model, message.spec, message.weights, reset=message.reset)
+    answer = store.check_push(message.model, message.spec, message.weights, reset=message.reset)
     if answer is not None:
         return answer
     if message.spec.size > MAX_SPEC_BYTES:
-        return Refused(f"a spec of {message.spec.size} bytes, at most {MAX_SPEC_BYTES}")
+        return StoreRefusal(f"a spec of {message.spec.size} bytes, at most {MAX_SPEC_BYTES}")
     return reserve(store, (message.spec,))
 
 
 def open_spec(
-    store: Store, specs: Specs, message: PushModel, uploads: Sequence[Upload]
-) -> Wanted | Refused:
+    store: Store, specs: SpecReader, message: PushModel, uploads: Sequence[Upload]
+) -> Wanted | StoreRefusal:
     """Read the spec, and make room for what it names."""
     try:
         spec = specs.read(message.spec, uploads, pushed=True)
         check_claims(spec)
         layout, files = Layout.read(spec.layout), files_of(spec)
     except (LayoutError, TransferError, WireError) as error:
-        return Refused(f"the model spec: {error}")
+        return StoreRefusal(f"the model spec: {error}")
     if spec.model != message.model:
-        return Refused(f"the model spec is of model {spec.model!r}, not {message.model!r}")
+        return StoreRefusal(f"the model spec is of model {spec.model!r}, not {message.model!r}")
     if not layout.size < message.weights.size <= layout.size + MAX_PREFIX:
-        return Refused(
+        return StoreRefusal(
             f"the weights have {message.weights.size} bytes;"
             f" the spec's layout makes {layout.size}, and a header"
         )
@@ -121,10 +135,10 @@ def open_spec(
 
 
 def finish(
-    store: Store, specs: Specs, message: PushModel, wanted: Wanted, uploads: Sequence[Upload]
-) -> Version | Refused:
+    store: Store, specs: SpecReader, message: PushModel, wanted: Wanted, uploads: Sequence[Upload]
+) -> Version | StoreRefusal:
     """Verify and keep all blobs, and make the version."""
-    answer: Version | Refused
+    answer: Version | StoreRefusal
     try:
         specs.check(message.weights, wanted.layout, uploads)
         keep(uploads)
@@ -134,7 +148,7 @@ def finish(
             message.model, message.spec, message.weights, wanted.files, reset=message.reset
         )
     except (LayoutError, TrainingError, TransferError) as error:
-        answer = Refused(str(error))
-    if isinstance(answer, Refused):
-        store.release((message.spec, message.weights, *wanted.files))
+        answer = StoreRefusal(str(error))
+    if isinstance(answer, StoreRefusal):
+        store.delete_unreferenced((message.spec, message.weights, *wanted.files))
     return answer

@@ -20,7 +20,7 @@ from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.errors import TransferError
 from fedbus.wire.values import BlobRef
 from fedbus_repository.stores.disk import At, translated
-from fedbus_repository.stores.upload import FileUpload, Yard
+from fedbus_repository.stores.upload import FileUpload, UploadContext
 
 OPEN_FILES = 64
 
@@ -41,7 +41,7 @@ class BlobFolder:
         self._open: OrderedDict[str, FileBlob] = OrderedDict()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
-        self._yard = Yard(self._pool, at, self._keep)
+        self._yard = UploadContext(self._pool, at, self._keep)
         with translated("preparing the store", folder):
             for each in (self._blobs, self._uploads):
                 each.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ architecture files are kept for ever; only weights are large.
 from collections.abc import Sequence
 
 from fedbus.training.options import TRAINED
-from fedbus_repository.stores.base import Kept, Version
+from fedbus_repository.stores.records import RetentionReason, Version
 
 
 def outdated(versions: Sequence[Version], keep: int) -> list[Version]:
@@ -19,7 +19,7 @@ def outdated(versions: Sequence[Version], keep: int) -> list[Version]:
     ]
 
 
-def reasons(versions: Sequence[Version]) -> list[tuple[int, Kept]]:
+def reasons(versions: Sequence[Version]) -> list[tuple[int, RetentionReason]]:
     """Say of the versions that still have their weights why that is so; newest first.
 
     Of several reasons the one that holds longest is said: one of the newest is old some day.

@@ -15,7 +15,7 @@ from fedbus.text import listed
 from fedbus.training.options import impossible
 from fedbus.wire.timestamps import seconds_of
 from fedbus.wire.values import BlobRef, Metrics, Moment, Plan, RoundRecord
-from fedbus_repository.stores.base import Ended, Job, Origin, Verdict, Version
+from fedbus_repository.stores.records import JobEnd, Origin, StoredJob, Verdict, Version
 
 MAX_NAMED = 4
 """Differences of two job files that a sentence names."""
@@ -25,11 +25,11 @@ Counted = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class CommitContext:
     """Where a job stands when a commit arrives; `counted` is what it shares with the record."""
 
     model: str
-    ended: Ended | None
+    ended: JobEnd | None
     plan: Plan | None
     latest: Version
     counted: Collection[Counted]
@@ -56,7 +56,7 @@ def runs(job: str) -> str:
     return f"job {job!r} runs; cancel it, or wait for its end, before it can be forgotten"
 
 
-def taken(known: Job, differs: str) -> str:
+def taken(known: StoredJob, differs: str) -> str:
     """Say that a job's id is taken, by what other file, and what became of that."""
     again = (
         "" if known.ended is None else ", or `fedbus job submit --again`, which takes the next one"
@@ -82,7 +82,7 @@ def difference(known: bytes, sent: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
+class EarlierSubmission:
     """The newest job of an origin; `settled`: its controller has acknowledged the request."""
 
     job: str
@@ -91,7 +91,7 @@ class Earlier:
     settled: bool
 
 
-def repeats(earlier: Earlier, origin: Origin, now: Moment) -> bool:
+def repeats(earlier: EarlierSubmission, origin: Origin, now: Moment) -> bool:
     """Tell whether a submission is one that became a job already.
 
     A job that was stored long ago counts only while the broker may still keep its request, and then
@@ -119,7 +119,7 @@ def trained(latest: Version) -> str:
     )
 
 
-def why_no_commit(record: RoundRecord, weights: BlobRef, standing: Standing) -> str | None:
+def why_no_commit(record: RoundRecord, weights: BlobRef, standing: CommitContext) -> str | None:
     """Say why a round that nobody has committed may not be; None: it may."""
     return (
         _why_not_planned(record, standing)
@@ -154,7 +154,7 @@ def merged(own: Metrics, score: Metrics) -> Metrics:
     return dict(islice((score | rest).items(), MAX_METRICS))
 
 
-def _why_not_planned(record: RoundRecord, standing: Standing) -> str | None:
+def _why_not_planned(record: RoundRecord, standing: CommitContext) -> str | None:
     if standing.ended is not None:
         return f"job {record.job!r} has ended: {standing.ended.phase}"
     if record.model != standing.model:
@@ -186,7 +186,7 @@ def _why_no_child(record: RoundRecord, weights: BlobRef, latest: Version) -> str
     return None
 
 
-def _why_not_counted(record: RoundRecord, standing: Standing) -> str | None:
+def _why_not_counted(record: RoundRecord, standing: CommitContext) -> str | None:
     cohort = frozenset(standing.plan.cohort) if standing.plan is not None else frozenset()
     seen: set[str] = set()
     for each in record.contributors:

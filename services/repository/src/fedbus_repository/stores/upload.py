@@ -19,7 +19,7 @@ BLOCK = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Yard:
+class UploadContext:
     """What a folder lends its uploads: a thread to hash in, and the way to keep one."""
 
     pool: Executor
@@ -34,7 +34,7 @@ class FileUpload:
         OSError: there is no room.
     """
 
-    def __init__(self, path: Path, blob_ref: BlobRef, yard: Yard) -> None:
+    def __init__(self, path: Path, blob_ref: BlobRef, yard: UploadContext) -> None:
         self.path = path
         self.blob_ref = blob_ref
         self._yard = yard

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.errors import StoreError
-from fedbus_repository.stores.base import Job, Round
+from fedbus_repository.stores.records import HistoryEntry, StoredJob
 from fedbus_repository.stores.sqlite import rows
 from fedbus_repository.stores.sqlite.database import DATABASE
 
 
-class SqliteTrail:
+class SqliteHistory:
     """Reads what a `SqliteStore` wrote into a folder, killed or alive, and changes nothing.
 
     Raises:
@@ -24,11 +24,11 @@ class SqliteTrail:
             raise StoreError(f"no store in {folder}")
         self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
-    def trail(self) -> list[Round]:
+    def history(self) -> list[HistoryEntry]:
         """Read every version of every model, oldest first."""
         return list(rows.trail(self._db))
 
-    def job(self, name: str) -> Job | None:
+    def job(self, name: str) -> StoredJob | None:
         """Read a job."""
         return rows.job(self._db, name)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from fedbus.wire import codec
 from fedbus.wire.values import BlobRef, Metrics, Moment, Plan, RoundRecord
-from fedbus_repository.stores.base import Ended, Job, Lease, Origin, Round, Version
-from fedbus_repository.stores.rules import Counted, Earlier, merged
+from fedbus_repository.stores.records import HistoryEntry, JobEnd, Lease, Origin, StoredJob, Version
+from fedbus_repository.stores.rules import Counted, EarlierSubmission, merged
 
 _VERSION = (
     "model, version, parent, digest, size, spec, spec_size, job, round, contributors, metrics,"
@@ -33,7 +33,7 @@ def lease(db: sqlite3.Connection) -> Lease | None:
     return None if row is None else Lease(holder=row[0], incarnation=row[1], epoch=row[2])
 
 
-def job(db: sqlite3.Connection, name: str) -> Job | None:
+def job(db: sqlite3.Connection, name: str) -> StoredJob | None:
     """Read all there is about a job."""
     row = db.execute(
         "SELECT model, file, secret, phase, reason, base, plan, created, ended, forgotten FROM jobs"
@@ -44,11 +44,11 @@ def job(db: sqlite3.Connection, name: str) -> Job | None:
         return None
     model, file, secret, phase, reason, base_version, plan, *rest = row
     created, ended, forgotten = rest
-    over = None if phase == "running" else Ended(job=name, phase=phase, reason=reason, at=ended)
+    over = None if phase == "running" else JobEnd(job=name, phase=phase, reason=reason, at=ended)
     base = version(db, model, base_version)
     assert base is not None  # noqa: S101 - versions are kept for ever
     last = _one(db, "job = ? ORDER BY round DESC LIMIT 1", name)
-    return Job(
+    return StoredJob(
         job=name,
         model=model,
         file=file,
@@ -63,7 +63,7 @@ def job(db: sqlite3.Connection, name: str) -> Job | None:
     )
 
 
-def of_origin(db: sqlite3.Connection, digest: str) -> Earlier | None:
+def of_origin(db: sqlite3.Connection, digest: str) -> EarlierSubmission | None:
     """Read the newest job of an origin."""
     row = db.execute(
         "SELECT job, created, phase, unsettled FROM jobs WHERE origin = ?"
@@ -73,7 +73,7 @@ def of_origin(db: sqlite3.Connection, digest: str) -> Earlier | None:
     if row is None:
         return None
     name, created, phase, unsettled = row
-    return Earlier(
+    return EarlierSubmission(
         job=name, submitted=created, running=phase == "running", settled=unsettled is None
     )
 
@@ -136,12 +136,12 @@ def kept(db: sqlite3.Connection, model: str) -> tuple[Version, ...]:
     return _some(db, "model = ? AND kept = 1 ORDER BY version DESC", model)
 
 
-def committed(db: sqlite3.Connection, name: str, number: int) -> Round | None:
+def committed(db: sqlite3.Connection, name: str, number: int) -> HistoryEntry | None:
     """Read a job's round."""
     return next(_rounds(db, "job = ? AND round = ?", name, number), None)
 
 
-def trail(db: sqlite3.Connection) -> Iterator[Round]:
+def trail(db: sqlite3.Connection) -> Iterator[HistoryEntry]:
     """Read everything, by model and version."""
     return _rounds(db, "1 ORDER BY model, version")
 
@@ -264,10 +264,10 @@ def _some(db: sqlite3.Connection, where: str, *values: object) -> tuple[Version,
     return tuple(_version_of(row) for row in found)
 
 
-def _rounds(db: sqlite3.Connection, where: str, *values: object) -> Iterator[Round]:
+def _rounds(db: sqlite3.Connection, where: str, *values: object) -> Iterator[HistoryEntry]:
     sql = f"SELECT {_VERSION}, record FROM versions WHERE {where}"  # noqa: S608 - constants
     for *version_row, record in db.execute(sql, values):
-        yield Round(
+        yield HistoryEntry(
             version=_version_of(version_row),
             record=None if record is None else codec.unpack(RoundRecord, record),
         )

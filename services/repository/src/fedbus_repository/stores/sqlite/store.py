@@ -16,22 +16,22 @@ from fedbus.errors import StoreError
 from fedbus.wire import codec
 from fedbus.wire.values import BlobRef, Metrics, Moment, Plan, RoundRecord
 from fedbus_repository.stores import rules
-from fedbus_repository.stores.base import (
-    Ended,
+from fedbus_repository.stores.base import Upload
+from fedbus_repository.stores.disk import At
+from fedbus_repository.stores.files import BlobFolder
+from fedbus_repository.stores.records import (
     EndPhase,
-    Job,
+    HistoryEntry,
+    JobEnd,
     Lease,
+    ModelView,
     Origin,
-    Refused,
-    Round,
-    Shown,
-    Stale,
-    Upload,
+    StaleLease,
+    StoredJob,
+    StoreRefusal,
     Verdict,
     Version,
 )
-from fedbus_repository.stores.disk import At
-from fedbus_repository.stores.files import BlobFolder
 from fedbus_repository.stores.retention import best, outdated, reasons
 from fedbus_repository.stores.sqlite import rows
 from fedbus_repository.stores.sqlite.database import Database
@@ -96,14 +96,14 @@ class SqliteStore:
 
     def store_job(
         self, epoch: int, job: str, model: str, file: bytes, origin: Origin | None = None
-    ) -> Job | Refused | Stale:
+    ) -> StoredJob | StoreRefusal | StaleLease:
         with self._database.writing(f"storing job {job}") as db:
             found = _submitted(db, epoch, job, origin, self._now())
-            if isinstance(found, Stale):
+            if isinstance(found, StaleLease):
                 return found
-            if isinstance(found, Job):
+            if isinstance(found, StoredJob):
                 if differs := rules.difference(found.file, file):
-                    return Refused(rules.taken(found, differs), "training_id")
+                    return StoreRefusal(rules.taken(found, differs), "training_id")
                 if origin is not None and origin.redelivered:
                     rows.unsettle(db, found.job, epoch, origin)
                 return found
@@ -111,16 +111,18 @@ class SqliteStore:
             if base is None:
                 return _no_model(db, model)
             if (other := rows.running(db, model)) is not None:
-                return Refused(rules.busy(model, other), "model_name")
+                return StoreRefusal(rules.busy(model, other), "model_name")
             rows.insert_job(db, job, base, file, self._secret(), self._now())
             if origin is not None:
                 rows.unsettle(db, job, epoch, origin)
             return _job(db, epoch, job)
 
-    def store_plan(self, epoch: int, plan: Plan) -> Plan | Ended | Refused | Stale | None:
+    def store_plan(
+        self, epoch: int, plan: Plan
+    ) -> Plan | JobEnd | StoreRefusal | StaleLease | None:
         with self._database.writing(f"storing a plan of job {plan.job}") as db:
             found = _job(db, epoch, plan.job)
-            if not isinstance(found, Job):
+            if not isinstance(found, StoredJob):
                 return found
             if found.ended is not None:
                 return found.ended
@@ -134,17 +136,19 @@ class SqliteStore:
 
     def store_score(
         self, epoch: int, job: str, round: int, metrics: Metrics
-    ) -> Version | Refused | Stale | None:
+    ) -> Version | StoreRefusal | StaleLease | None:
         with self._database.writing(f"storing a score of job {job}") as db:
             found = _job(db, epoch, job)
-            return rows.merge_score(db, job, round, metrics) if isinstance(found, Job) else found
+            return (
+                rows.merge_score(db, job, round, metrics) if isinstance(found, StoredJob) else found
+            )
 
     def end_job(
         self, epoch: int, job: str, phase: EndPhase, reason: str
-    ) -> Ended | Refused | Stale:
+    ) -> JobEnd | StoreRefusal | StaleLease:
         with self._database.writing(f"ending job {job}") as db:
             found = _job(db, epoch, job)
-            if not isinstance(found, Job):
+            if not isinstance(found, StoredJob):
                 return found
             if found.ended is not None:
                 return found.ended
@@ -154,32 +158,36 @@ class SqliteStore:
                 " unsettled = NULLIF(unsettled, ?) WHERE job = ?",
                 (phase, reason, at, epoch, job),
             )
-            return Ended(job=job, phase=phase, reason=reason, at=at)
+            return JobEnd(job=job, phase=phase, reason=reason, at=at)
 
-    def forget_job(self, epoch: int, job: str) -> Job | Refused | Stale:
+    def forget_job(self, epoch: int, job: str) -> StoredJob | StoreRefusal | StaleLease:
         with self._database.writing(f"forgetting job {job}") as db:
             found = _job(db, epoch, job)
-            if isinstance(found, Job):
+            if isinstance(found, StoredJob):
                 if found.ended is None:
-                    return Refused(rules.runs(job))
+                    return StoreRefusal(rules.runs(job))
                 db.execute("UPDATE jobs SET forgotten = 1 WHERE job = ?", (job,))
             return found
 
-    def list_jobs(self, epoch: int) -> tuple[str, ...] | Stale:
+    def list_jobs(self, epoch: int) -> tuple[str, ...] | StaleLease:
         with self._database.reading("listing jobs") as db:
             return _stale(db, epoch) or rows.list_jobs(db)
 
-    def load_job(self, epoch: int, job: str, origin: Origin | None = None) -> Job | Refused | Stale:
+    def load_job(
+        self, epoch: int, job: str, origin: Origin | None = None
+    ) -> StoredJob | StoreRefusal | StaleLease:
         with self._database.reading(f"loading job {job}") as db:
             return _submitted(db, epoch, job, origin, self._now())
 
     # ── rounds and versions ───────────────────────────────────────────────────────────────────────
 
-    def weigh(self, record: RoundRecord, weights: BlobRef) -> Round | Refused | None:
+    def check_commit(
+        self, record: RoundRecord, weights: BlobRef
+    ) -> HistoryEntry | StoreRefusal | None:
         with self._database.reading("weighing a commit") as db:
             return _weighed(db, record, weights)
 
-    def commit(self, record: RoundRecord, weights: BlobRef) -> Round | Refused:
+    def commit(self, record: RoundRecord, weights: BlobRef) -> HistoryEntry | StoreRefusal:
         with (
             self._database.lock
         ):  # held until the old blobs are gone, so that nobody names them again
@@ -193,7 +201,7 @@ class SqliteStore:
                 rows.forget_weights(db, gone)
                 deleted = rows.unnamed(db, {old.weights.digest for old in gone})
             self._blobs.delete(deleted)
-        return Round(version=made, record=record)
+        return HistoryEntry(version=made, record=record)
 
     def look_up(self, job: str, agent: str, task: int) -> Verdict:
         with self._database.reading(f"looking up an update of {agent}") as db:
@@ -208,9 +216,9 @@ class SqliteStore:
                 rounds=found.rounds,
             )
 
-    def offered(
+    def check_push(
         self, model: str, spec: BlobRef, weights: BlobRef, *, reset: bool = False
-    ) -> Version | Refused | None:
+    ) -> Version | StoreRefusal | None:
         with self._database.reading(f"looking at model {model}") as db:
             return _offered(db, model, spec, weights, reset=reset)
 
@@ -222,7 +230,7 @@ class SqliteStore:
         files: Iterable[BlobRef],
         *,
         reset: bool = False,
-    ) -> Version | Refused:
+    ) -> Version | StoreRefusal:
         with self._database.writing(f"storing a version of model {model}") as db:
             answer = _offered(db, model, spec, weights, reset=reset)
             if answer is not None:
@@ -238,25 +246,25 @@ class SqliteStore:
 
     def show(
         self, model: str, version: int | None, limit: int, before: int | None = None
-    ) -> Shown | Refused:
+    ) -> ModelView | StoreRefusal:
         with self._database.reading(f"showing model {model}") as db:
             latest = rows.latest(db, model)
             if latest is None:
                 return _no_model(db, model)
             found = latest if version is None else rows.version(db, model, version)
             if found is None:
-                return Refused(rules.no_version(latest, version))
+                return StoreRefusal(rules.no_version(latest, version))
             kept = rows.kept(db, model)
             top = best(kept)
-            return Shown(
+            return ModelView(
                 version=found,
-                trail=rows.newest(db, model, limit, before),
+                history=rows.newest(db, model, limit, before),
                 versions=latest.version,
                 kept=tuple(reasons(kept)),
                 best=None if top is None else top.version,
             )
 
-    def trail(self) -> list[Round]:
+    def history(self) -> list[HistoryEntry]:
         with self._database.reading("reading the trail") as db:
             return list(rows.trail(db))
 
@@ -268,7 +276,7 @@ class SqliteStore:
     def upload(self, blob: BlobRef) -> Upload:
         return self._blobs.upload(blob)
 
-    def release(self, blobs: Iterable[BlobRef]) -> None:
+    def delete_unreferenced(self, blobs: Iterable[BlobRef]) -> None:
         with self._database.reading("deleting blobs") as db:
             self._blobs.delete(rows.unnamed(db, (blob.digest for blob in blobs)))
 
@@ -281,20 +289,20 @@ class SqliteStore:
             raise StoreError(f"blob {blob.digest[:12]} is not here any more")
 
 
-def _stale(db: sqlite3.Connection, epoch: int) -> Stale | None:
+def _stale(db: sqlite3.Connection, epoch: int) -> StaleLease | None:
     held = rows.lease(db)
-    return Stale(held.epoch) if held is not None and epoch < held.epoch else None
+    return StaleLease(held.epoch) if held is not None and epoch < held.epoch else None
 
 
-def _job(db: sqlite3.Connection, epoch: int, name: str) -> Job | Refused | Stale:
-    return _stale(db, epoch) or rows.job(db, name) or Refused(rules.no_job(name))
+def _job(db: sqlite3.Connection, epoch: int, name: str) -> StoredJob | StoreRefusal | StaleLease:
+    return _stale(db, epoch) or rows.job(db, name) or StoreRefusal(rules.no_job(name))
 
 
 def _submitted(
     db: sqlite3.Connection, epoch: int, name: str, origin: Origin | None, now: Moment
-) -> Job | Refused | Stale:
+) -> StoredJob | StoreRefusal | StaleLease:
     found = _job(db, epoch, name)
-    if origin is None or not isinstance(found, Refused):
+    if origin is None or not isinstance(found, StoreRefusal):
         return found
     earlier = rows.of_origin(db, origin.digest)
     if earlier is None or not rules.repeats(earlier, origin, now):
@@ -302,38 +310,38 @@ def _submitted(
     return _job(db, epoch, earlier.job)
 
 
-def _no_model(db: sqlite3.Connection, model: str) -> Refused:
+def _no_model(db: sqlite3.Connection, model: str) -> StoreRefusal:
     known = (each.model for each in rows.latest_of_all(db))
-    return Refused(rules.no_model(model, known), "model_name")
+    return StoreRefusal(rules.no_model(model, known), "model_name")
 
 
 def _weighed(
     db: sqlite3.Connection, record: RoundRecord, weights: BlobRef
-) -> Round | Refused | None:
+) -> HistoryEntry | StoreRefusal | None:
     committed = rows.committed(db, record.job, record.round)
     if committed is not None:
         return committed
     job = rows.job(db, record.job)
     if job is None:
-        return Refused(rules.no_job(record.job))
+        return StoreRefusal(rules.no_job(record.job))
     latest = rows.latest(db, job.model) or job.base
     counted = rows.counted(db, record.job, record.task)
-    standing = rules.Standing(
+    standing = rules.CommitContext(
         model=job.model, ended=job.ended, plan=job.plan, latest=latest, counted=counted
     )
     reason = rules.why_no_commit(record, weights, standing)
-    return None if reason is None else Refused(reason)
+    return None if reason is None else StoreRefusal(reason)
 
 
 def _offered(
     db: sqlite3.Connection, model: str, spec: BlobRef, weights: BlobRef, *, reset: bool
-) -> Version | Refused | None:
+) -> Version | StoreRefusal | None:
     latest = rows.latest(db, model)
     if latest is not None and (latest.spec, latest.weights) == (spec, weights):
         return latest
     job = rows.running(db, model)
     if job is not None:
-        return Refused(rules.busy(model, job))
+        return StoreRefusal(rules.busy(model, job))
     if latest is not None and latest.job is not None and not reset:
-        return Refused(rules.trained(latest))
+        return StoreRefusal(rules.trained(latest))
     return None

@@ -1,0 +1,135 @@
+"""Records that a store keeps, and its refusals. Performs no I/O."""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from fedbus.wire.values import BlobRef, Metrics, Moment, Plan, RoundRecord
+
+EndPhase: TypeAlias = Literal["finished", "failed", "cancelled"]
+Verdict: TypeAlias = Literal["stored", "drop", "unknown"]
+"""What became of an update; `drop`: its agent may delete it."""
+RetentionReason: TypeAlias = Literal["best", "pushed", "newest"]
+"""Why a version still has its weights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The acting controller; the epoch rises with each new holder or incarnation."""
+
+    holder: str
+    incarnation: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A version of a model, without its round's record; a pushed version has no job.
+
+    Attributes:
+        scored: Its metrics include a held-out score.
+        pinned: Retention never deletes its weights.
+        kept: Its weights are not deleted yet.
+        at: When it was stored; ignored when versions are compared.
+    """
+
+    model: str
+    version: int
+    parent: int | None
+    weights: BlobRef
+    spec: BlobRef
+    job: str | None = None
+    round: int = 0
+    contributors: int = 0
+    metrics: Metrics = field(default_factory=dict)
+    scored: bool = False
+    pinned: bool = False
+    kept: bool = True
+    at: Moment | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """A version and the record of the round that made it; None for a pushed version."""
+
+    version: Version
+    record: RoundRecord | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnd:
+    """The first stored end of a job; later ends change nothing."""
+
+    job: str
+    phase: EndPhase
+    reason: str
+    at: Moment | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredJob:
+    """A job, its last plan and its progress.
+
+    Attributes:
+        latest: The version of its last committed round; before the first round its base.
+        rounds: The number of its last committed round.
+        forgotten: It is no longer listed.
+    """
+
+    job: str
+    model: str
+    file: bytes
+    secret: bytes
+    ended: JobEnd | None
+    base: Version
+    latest: Version
+    rounds: int
+    plan: Plan | None
+    submitted: Moment | None = field(default=None, compare=False)
+    forgotten: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelView:
+    """A version of a model and a part of the model's history, newest first.
+
+    Attributes:
+        versions: Number of versions in the whole history.
+        kept: The versions that still have their weights, newest first, with the reason.
+        best: The version whose weights are kept for its metric.
+    """
+
+    version: Version
+    history: tuple[Version, ...]
+    versions: int
+    kept: tuple[tuple[int, RetentionReason], ...]
+    best: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Identity of a submission without a job id.
+
+    Attributes:
+        digest: Digest of the sender and the job file.
+        redelivered: The broker had delivered the request before.
+        seconds: How long after a job was stored the same origin means that job.
+    """
+
+    digest: str
+    redelivered: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRefusal:
+    """A request that was not carried out, and why; `key` is the faulty key of the job file."""
+
+    reason: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StaleLease:
+    """The sender has lost the lease; `epoch` is the current one."""
+
+    epoch: int
