@@ -22,7 +22,8 @@ from typing import Any, Self
 from benchmarks.measure import cpu_seconds, peak_mb
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.core import clock
-from fedbus.core.actions import Action, Ask, Cancel, Connected, Event, Received, Serve
+from fedbus.core.actions import Action, Ask, Cancel, Serve
+from fedbus.core.events import Connected, Event, Received
 from fedbus.core.keys import Key
 from fedbus.model.blob import header_bytes
 from fedbus.model.layout import Layout, Tensor
@@ -34,10 +35,10 @@ from fedbus.runtime.node import Identity, Node
 from fedbus.runtime.service import keep_connected
 from fedbus.runtime.shell import Shell
 from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ENDED, AgentFacts, JobState, ModelSpec, TensorSpec
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
 from fedbus.wire.topics import JOB_STATE, ROOT, SUBMIT, Topic, access_rules, address, wildcard
-from fedbus.wire.values import BlobRef
 
 REPOSITORY, COLLECTOR, CONTROLLER = "repository.1", "collector.1", "controller.1"
 USER, WATCHER = "user.bench", "user.watch"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from random import Random
 
 from fedbus.core import clock
-from fedbus.core.actions import Action, Ask, Connected, Event, WakeAt
+from fedbus.core.actions import Action, Ask, WakeAt
+from fedbus.core.events import Connected, Event
 from fedbus.core.keys import Key
 from fedbus.errors import BusError
 from fedbus.mqtt import client as mqtt

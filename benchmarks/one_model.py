@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 import fedbus
-from fedbus.core.actions import Action, Announce, Connected, Event, Serve
+from fedbus.core.actions import Action, Announce, Serve
+from fedbus.core.events import Connected, Event
 from fedbus.digest import digest_of
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
@@ -19,9 +20,9 @@ from fedbus.runtime.node import Identity, Node
 from fedbus.runtime.service import keep_connected
 from fedbus.runtime.shell import Shell
 from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import AgentFacts, ModelLatest, ModelSpec
 from fedbus.wire.topics import MODEL_LATEST, Topic
-from fedbus.wire.values import BlobRef
 
 DEMO = Path(str(fedbus.__file__)).parent / "demo_data"
 

@@ -27,7 +27,8 @@ import aiomqtt
 from benchmarks.measure import MB, MIB, middle, peak_mb, publish
 from fedbus.blobs.spool import Spools
 from fedbus.core import clock
-from fedbus.core.actions import Action, Connected, Event, Fetch, Fetched, FetchFailed, Serve
+from fedbus.core.actions import Action, Fetch, Serve
+from fedbus.core.events import Connected, Event, Fetched, FetchFailed
 from fedbus.core.keys import Key
 from fedbus.digest import hasher
 from fedbus.mqtt import client as mqtt
@@ -37,9 +38,9 @@ from fedbus.runtime import telemetry
 from fedbus.runtime.node import Identity, Node
 from fedbus.runtime.service import keep_connected
 from fedbus.runtime.shell import Shell
+from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation, BlobRef
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.topics import ROOT, Topic, access_rules
-from fedbus.wire.values import CHUNK, BlobLocation, BlobRef
 
 SOURCE, RECEIVER = "repository.bench", "collector.bench"
 RAW_TOPIC = f"{ROOT}/link/{SOURCE}/{RECEIVER}/chunk"
@@ -59,18 +60,18 @@ class Pattern:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._noise = random.Random(1).randbytes(2 * CHUNK)
+        self._noise = random.Random(1).randbytes(2 * CHUNK_BYTES)
 
     def read(self, offset: int, length: int, /) -> memoryview:
         """Take bytes at an offset that begins a chunk."""
-        at = offset // CHUNK % CHUNK
+        at = offset // CHUNK_BYTES % CHUNK_BYTES
         return memoryview(self._noise)[at : at + length]
 
     def digest(self) -> str:
         """Name the content."""
         sha = hasher()
-        for offset in range(0, self.size, CHUNK):
-            sha.update(self.read(offset, min(CHUNK, self.size - offset)))
+        for offset in range(0, self.size, CHUNK_BYTES):
+            sha.update(self.read(offset, min(CHUNK_BYTES, self.size - offset)))
         return sha.hexdigest()
 
 
@@ -143,11 +144,11 @@ async def live(name: str, core: Source | Sinkhole, address: BrokerAddress) -> No
 async def publish_bus(address: BrokerAddress, size: int) -> None:
     """Publish raw chunks through our own door, once told to."""
     async with mqtt.connect(address, name=SOURCE) as bus:
-        payload = Pattern(CHUNK).read(0, CHUNK).tobytes()
+        payload = Pattern(CHUNK_BYTES).read(0, CHUNK_BYTES).tobytes()
         say(ready=True)
         await asyncio.to_thread(sys.stdin.readline)
         say(began=clock.monotonic())
-        for _ in range(size // CHUNK):
+        for _ in range(size // CHUNK_BYTES):
             await bus.publish(Packet(RAW_TOPIC, payload))
         await asyncio.sleep(PATIENCE_SECONDS)
 
@@ -156,7 +157,7 @@ class Count:
     """Counts raw chunks, and tells when the last one came."""
 
     def __init__(self, size: int) -> None:
-        self._all = self._left = size // CHUNK
+        self._all = self._left = size // CHUNK_BYTES
         self._last = 0.0
 
     async def all(self, arrivals: AsyncIterator[int]) -> None:
@@ -196,11 +197,11 @@ def client(address: BrokerAddress, name: str) -> aiomqtt.Client:
 async def publish_aiomqtt(address: BrokerAddress, size: int) -> None:
     """Publish raw chunks with aiomqtt, once told to."""
     async with client(address, SOURCE) as door:
-        payload = Pattern(CHUNK).read(0, CHUNK).tobytes()
+        payload = Pattern(CHUNK_BYTES).read(0, CHUNK_BYTES).tobytes()
         say(ready=True)
         await asyncio.to_thread(sys.stdin.readline)
         say(began=clock.monotonic())
-        for _ in range(size // CHUNK):
+        for _ in range(size // CHUNK_BYTES):
             await door.publish(RAW_TOPIC, payload)
         await asyncio.sleep(PATIENCE_SECONDS)
 
@@ -328,9 +329,9 @@ def compare(megabytes: int, repetitions: int, ways: list[str]) -> dict[str, Any]
         way: {
             "seconds": middle([run["seconds"] for run in of]),
             "mb_per_second": middle(
-                [run["arrived"] * CHUNK / run["seconds"] / MB for run in of], 1
+                [run["arrived"] * CHUNK_BYTES / run["seconds"] / MB for run in of], 1
             ),
-            "lost": sum(size // CHUNK - run["arrived"] for run in of),
+            "lost": sum(size // CHUNK_BYTES - run["arrived"] for run in of),
             "broker_peak_mb": max(run["broker_peak_mb"] for run in of),
             "broker_sent_mb": middle([run["broker_sent_mb"] for run in of], 1),
             "runs": of,

@@ -17,7 +17,7 @@ import settings_page
 
 from fedbus.blobs.transfer.chunk import HEADER_BYTES, write_chunk
 from fedbus.scalars import IDENT
-from fedbus.wire import documents, topics, values
+from fedbus.wire import blobs, documents, identifiers, topics
 from fedbus.wire.topics import LINKS, PUBLIC, ROOT, Link
 
 HERE = Path(__file__).parent
@@ -29,7 +29,7 @@ HEAD = f"""# What crosses the bus
 Generated from `fedbus/wire/topics.py` by `make docs`; do not edit.
 
 Everything lives under the root `{ROOT}`, which is configurable. A node is named `role.name`, where
-the role is one of {", ".join(f"`{role}`" for role in values.ROLES)}
+the role is one of {", ".join(f"`{role}`" for role in identifiers.ROLES)}
 and the name matches `{IDENT}`. Its user name at the broker is its node name, and the access
 rules let it write only under its own name, so a sender's role is known from the address.
 
@@ -79,14 +79,14 @@ CHUNKS = f"""
 
 A chunk is the msgpack array `[serial, index, crc32, data]`, which any msgpack library reads. It is
 written in the fixed widths below, whatever its values are: a header of {HEADER_BYTES} bytes, then
-at most {values.CHUNK // 1024} KiB of the blob. A receiver refuses any other form, such as one
+at most {blobs.CHUNK_BYTES // 1024} KiB of the blob. A receiver refuses any other form, such as one
 with shorter integers, and logs what it expected. Integers are unsigned and big-endian.
 
 | offset | bytes | what |
 |---|---|---|
 | 0 | 1 | `94`, an array of 4 |
 | 1 | 5 | `ce`, then the serial of the want, 0 or 1 in a group (1: confirm), as uint32 |
-| 6 | 5 | `ce`, then the index as uint32: data begins at byte `index x {values.CHUNK}` of the blob |
+| 6 | 5 | `ce`, then the index as uint32: data begins at byte `index x {blobs.CHUNK_BYTES}` |
 | 11 | 5 | `ce`, then the crc32 (of zlib and PNG) of bytes 0 to 10 and the data, as uint32 |
 | 16 | 5 | `c6`, then the length of the data in bytes as uint32 |
 | {HEADER_BYTES} | … | the data |
@@ -144,7 +144,7 @@ def _link_row(link: Link) -> tuple[str, ...]:
 
 
 def _whom(roles: tuple[str, ...]) -> tuple[str, ...]:
-    return ("every node",) if set(roles) == set(values.ROLES) else roles
+    return ("every node",) if set(roles) == set(identifiers.ROLES) else roles
 
 
 def _row(cells: tuple[str, ...]) -> str:
@@ -185,7 +185,9 @@ def _type(hint: Any) -> str:  # noqa: ANN401 - whatever a field may be typed as
     for noise in (
         "typing.",
         "collections.abc.",
-        "fedbus.wire.values.",
+        "fedbus.wire.blobs.",
+        "fedbus.wire.identifiers.",
+        "fedbus.wire.round_records.",
         "fedbus.wire.documents.",
         "fedbus.training.params.",
     ):

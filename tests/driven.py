@@ -1,31 +1,27 @@
 """A core, driven by hand: what a node and a shell would do, with no bytes, threads or clock."""
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fedbus.core.actions import (
     Action,
     Announce,
     Ask,
     Cancel,
-    Core,
-    Event,
     Fetch,
-    Fetched,
-    FetchFailed,
     Note,
-    Ran,
-    Received,
     Reply,
     Run,
-    RunFailed,
     Send,
     Serve,
-    Source,
     Unserve,
     WakeAt,
-    Woke,
 )
+from fedbus.core.events import Event, Fetched, FetchFailed, Ran, Received, RunFailed, Woke
+from fedbus.core.interface import Core
 from fedbus.core.keys import Key
+
+if TYPE_CHECKING:
+    from fedbus.core.blob_io import BlobSource
 
 M = TypeVar("M")
 
@@ -49,7 +45,7 @@ class Driven:
         self.timers: dict[Key, float] = {}
         self.fetches: dict[Key, Fetch] = {}
         self.runs: list[Run] = []
-        self.served: dict[str, Source] = {}
+        self.served: dict[str, BlobSource] = {}
         self.notes: list[Note] = []
         self.last: list[Action] = []
 

@@ -13,7 +13,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from fedbus.core import actions
+from fedbus.core import actions, events
 from fedbus.jobs import parse
 from tests.printed import ROOT, commands_of, run_line
 
@@ -49,7 +49,7 @@ def test_every_decision_has_a_number_a_status_and_a_date_and_is_listed_with_them
 def test_the_page_of_the_architecture_lists_every_event_and_every_action() -> None:
     """They are the vocabulary of all cores; a newcomer reads them there first."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    for heading, union in (("event", actions.Event), ("action", actions.Action)):
+    for heading, union in (("event", events.Event), ("action", actions.Action)):
         _, _, table = page.partition(f"| {heading} | meaning |\n|---|---|\n")
         cells = [row.split(" | ")[0] for row in table.partition("\n\n")[0].splitlines()]
         listed = re.findall(r"`([A-Z]\w+)", " ".join(cells))

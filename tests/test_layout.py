@@ -74,7 +74,6 @@ RENAMING_CLASSES: set[str] = {
     "Round",
     "Run",
     "Seen",
-    "Source",
     "Tally",
     "Waiting",
     "_Asked",
@@ -87,7 +86,18 @@ PURE = sorted(
         FEDBUS.glob("wire/**/*.py"),
         FEDBUS.glob("jobs/**/*.py"),
         FEDBUS.glob("blobs/transfer/**/*.py"),
-        (FEDBUS / "core" / name for name in ("actions.py", "keys.py", "retries.py", "timers.py")),
+        (
+            FEDBUS / "core" / name
+            for name in (
+                "actions.py",
+                "blob_io.py",
+                "events.py",
+                "interface.py",
+                "keys.py",
+                "retries.py",
+                "timers.py",
+            )
+        ),
         (
             FEDBUS / "runtime" / name
             for name in (

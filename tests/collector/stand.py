@@ -14,9 +14,10 @@ from fedbus.model.layout import Layout
 from fedbus.plugins import Folds
 from fedbus.strategies.aggregation import FedAvg
 from fedbus.wire import codec
+from fedbus.wire.blobs import ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelSpec, TensorSpec
 from fedbus.wire.messages import Commit, Committed, Offer, OpenRound, Receipt, RoundEnded
-from fedbus.wire.values import ModelRef, Plan, blob_ref_of
+from fedbus.wire.round_records import Plan
 from fedbus_collector import keys
 from fedbus_collector.cache import Shelf
 from fedbus_collector.core import CollectorCore

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbus.core.actions import Connected, Ran, RunFailed, Stopping, Woke
+from fedbus.core.events import Connected, Ran, RunFailed, Stopping, Woke
 from fedbus.wire.messages import (
     Commit,
     Committed,
@@ -11,8 +11,8 @@ from fedbus.wire.messages import (
     JobStopped,
     LookedUp,
     LookUp,
-    Noted,
     RoundEnded,
+    RoundEndNoted,
     RoundOpened,
     StaleEpoch,
     StopJob,
@@ -82,7 +82,7 @@ def test_an_end_is_told_until_it_is_noted() -> None:
     """And again to whoever orders that round after it."""
     stand = Stand()
     committed(stand)
-    stand.hear(CONTROLLER, Noted(job=JOB, task=1))
+    stand.hear(CONTROLLER, RoundEndNoted(job=JOB, task=1))
     assert stand.asks == {}
     stand.hear(SUCCESSOR, order(epoch=2))
     assert stand.asks[keys.RoundEndReport(*KEY)].to == SUCCESSOR
@@ -140,7 +140,7 @@ def test_a_round_costs_no_more_after_many_than_after_one() -> None:
         stand.hear(CONTROLLER, order(round=task, task=task, base=base))
         costs.append(len(stand.last))
         stand.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
-        stand.hear(CONTROLLER, Noted(job=JOB, task=task))
+        stand.hear(CONTROLLER, RoundEndNoted(job=JOB, task=task))
     assert len(set(costs)) == 1
 
 

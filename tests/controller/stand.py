@@ -7,13 +7,15 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from fedbus.core.actions import Clear, Connected, ReplyTo, Requested, Settle
+from fedbus.core.actions import Clear, Settle
+from fedbus.core.events import Connected, ReplyTo, Requested
 from fedbus.core.keys import Key
 from fedbus.errors import PluginError
 from fedbus.jobs import JobFault, Plugins
 from fedbus.plugins import AgentInfo, Selector
 from fedbus.strategies.selection import uniform
 from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.documents import AgentFacts, Heartbeat, JobState, NodeState
 from fedbus.wire.messages import (
     Acceptance,
@@ -27,9 +29,9 @@ from fedbus.wire.messages import (
     RoundEnded,
     StorePlan,
 )
+from fedbus.wire.round_records import Contributor, Plan, Refusal, RoundRecord
 from fedbus.wire.timestamps import moment_of
 from fedbus.wire.topics import CANCEL, FORGET, JOB_REQUEST, SUBMIT
-from fedbus.wire.values import BlobRef, Contributor, ModelRef, Plan, Refusal, RoundRecord
 from fedbus_controller import keys
 from fedbus_controller.core import ControllerCore
 from tests.driven import Driven

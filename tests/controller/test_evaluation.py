@@ -3,7 +3,7 @@
 import pytest
 
 from fedbus.wire.documents import JobState, RoundState
-from fedbus.wire.messages import EndJob, Evaluated, JobEnded, ScoreStored, StoreScore
+from fedbus.wire.messages import EndJob, Evaluated, EvaluationStored, JobEnded, StoreEvaluation
 from fedbus_controller import keys
 from tests.controller.stand import (
     COLLECTOR,
@@ -65,14 +65,14 @@ def test_a_committed_version_is_scored_before_the_next_round() -> None:
     assert stand.evaluation().version.version == 2
     assert keys.PlanStorage(JOB) not in stand.asks
     stand.hear(JUDGE, score(0.75))
-    store = stand.asked(keys.ScoreStorage(JOB, 1), StoreScore)
+    store = stand.asked(keys.ScoreStorage(JOB, 1), StoreEvaluation)
     assert store.metrics == {"accuracy": 0.75, "train_loss": 0.5}
     (state,) = stand.said(RoundState)
     assert state.metrics == store.metrics
     assert (state.version, state.examples, len(state.contributors)) == (2, 10, 2)
     assert list(state.refusals.values()) == ["no update by the deadline"]
     assert stand.planned.round == 2
-    stand.hear(REPOSITORY, ScoreStored(job=JOB, round=1))
+    stand.hear(REPOSITORY, EvaluationStored(job=JOB, round=1))
     assert keys.ScoreStorage(JOB, 1) not in stand.asks
 
 
@@ -86,7 +86,7 @@ def test_a_score_counts_once_and_only_of_this_version_and_from_who_was_asked() -
     stand.hear(JUDGE, score(1.0, examples=99))
     assert stand.last == []
     stand.hear(OTHER_JUDGE, score(1.0, examples=30))
-    assert stand.asked(keys.ScoreStorage(JOB, 1), StoreScore).metrics == {"accuracy": 0.875}
+    assert stand.asked(keys.ScoreStorage(JOB, 1), StoreEvaluation).metrics == {"accuracy": 0.875}
     stand.hear(JUDGE, score(0.0))
     assert stand.last == []
 
@@ -168,7 +168,7 @@ def test_a_version_whose_score_may_be_missing_is_scored_after_a_restart() -> Non
     stand.wait(5.0)
     assert stand.evaluation().version == version(2)
     stand.hear(JUDGE, score(0.5))
-    store = stand.asked(keys.ScoreStorage(JOB, 1), StoreScore)
+    store = stand.asked(keys.ScoreStorage(JOB, 1), StoreEvaluation)
     assert store.metrics == {"accuracy": 0.5, "train_accuracy": 0.99}
     assert stand.said(RoundState) == []  # its record is the repository's
     assert stand.planned.round == 2
@@ -199,7 +199,7 @@ def test_whatever_agents_measured_makes_messages_that_can_be_read(
     for judge in (JUDGE, OTHER_JUDGE):
         said = Evaluated(job=JOB, version=2, examples=2**52, metrics=metrics, reason="")
         stand.hear(judge, said)
-    assert readable(stand.asked(keys.ScoreStorage(JOB, 1), StoreScore))
+    assert readable(stand.asked(keys.ScoreStorage(JOB, 1), StoreEvaluation))
     assert all(readable(state) for state in stand.said(JobState))
     assert all(readable(state) for state in stand.said(RoundState))
 

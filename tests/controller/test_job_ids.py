@@ -2,7 +2,7 @@
 
 import re
 
-from fedbus.core.actions import ReplyTo
+from fedbus.core.events import ReplyTo
 from fedbus.scalars import IDENT
 from fedbus.wire.timestamps import moment_of
 from fedbus_controller.job_ids import MadeIds

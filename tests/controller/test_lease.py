@@ -2,16 +2,16 @@
 
 import pytest
 
-from fedbus.core.actions import Connected, Stopping, Woke
+from fedbus.core.events import Connected, Stopping, Woke
 from fedbus.wire.documents import JobState
 from fedbus.wire.messages import (
+    EvaluationStored,
     JobsListed,
     LeaseGranted,
     LeaseHeld,
     ListJobs,
     LoadJob,
     PlanStored,
-    ScoreStored,
     StaleEpoch,
     StoreJob,
     TakeLease,
@@ -196,7 +196,7 @@ def test_what_is_not_known_is_not_acted_upon() -> None:
     stand.hear(A, object())
     stand.tell(Stopping())
     assert stand.last == []
-    stand.hear(REPOSITORY, ScoreStored(job="job-9", round=1))
+    stand.hear(REPOSITORY, EvaluationStored(job="job-9", round=1))
     assert stand.asks == {}
 
 

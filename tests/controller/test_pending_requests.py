@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from fedbus.core.actions import Clear, ReplyTo
+from fedbus.core.actions import Clear
+from fedbus.core.events import ReplyTo
 from fedbus.runtime.public_topics import packet_of
 from fedbus.wire.documents import JobState
 from fedbus.wire.messages import (

@@ -12,7 +12,7 @@ from fedbus.wire.messages import (
     PlanStored,
     TrainTask,
 )
-from fedbus.wire.values import Plan
+from fedbus.wire.round_records import Plan
 from fedbus_controller import keys
 from tests.controller.stand import (
     COLLECTOR,

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from fedbus.core.actions import Clear, Connected, ReplyTo
+from fedbus.core.actions import Clear
+from fedbus.core.events import Connected, ReplyTo
 from fedbus.wire.documents import JobState, RefusedRequest
 from fedbus.wire.messages import (
     EndJob,

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from fedbus.core.actions import Send, Woke
+from fedbus.core.actions import Send
+from fedbus.core.events import Woke
 from fedbus.wire.documents import RoundState
 from fedbus.wire.messages import (
     Dismiss,
@@ -14,15 +15,15 @@ from fedbus.wire.messages import (
     JobEnded,
     JobLoaded,
     JobStopped,
-    Noted,
     OpenRound,
     RoundEnded,
+    RoundEndNoted,
     RoundOpened,
     StopJob,
     TaskTaken,
     TrainTask,
 )
-from fedbus.wire.values import Plan
+from fedbus.wire.round_records import Plan
 from fedbus_controller import keys
 from tests.controller.stand import (
     COLLECTOR,
@@ -189,7 +190,7 @@ def test_a_committed_round_is_followed_by_the_next() -> None:
     stand = Stand()
     plan = stand.begin_round()
     stand.hear(COLLECTOR, committed(plan, accuracy=0.5))
-    assert stand.told(COLLECTOR, Noted).task == plan.task
+    assert stand.told(COLLECTOR, RoundEndNoted).task == plan.task
     assert stand.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
     assert (stand.planned.round, stand.planned.task) == (2, 2)
     assert stand.planned.base.version == plan.base.version + 1
@@ -204,7 +205,7 @@ def test_the_end_of_a_round_is_noted_as_often_as_it_is_told_and_counts_once() ->
     second = stand.open_round()
     for _ in range(2):
         stand.hear(COLLECTOR, ended)
-        assert stand.last == [Send(COLLECTOR, Noted(job=JOB, task=plan.task))]
+        assert stand.last == [Send(COLLECTOR, RoundEndNoted(job=JOB, task=plan.task))]
     assert keys.RoundOpening(JOB) in stand.asks
     assert second.round == 2
 
@@ -246,7 +247,7 @@ def test_the_failure_of_an_older_plan_is_none_of_this_one() -> None:
     stand.hear(COLLECTOR, failed(plan))
     stand.wait(1.0)
     stand.hear(COLLECTOR, failed(plan))
-    assert stand.said(Noted)
+    assert stand.said(RoundEndNoted)
     stand.open_round()
     stand.hear(COLLECTOR, failed(plan))
     assert len(stand.noted("round_failed")) == 1
@@ -313,7 +314,7 @@ def test_a_round_that_was_committed_before_its_job_was_ended_is_announced() -> N
     assert (state.phase, state.round, state.version) == ("cancelled", 1, 2)
     assert state.metrics == {"loss": 0.5}
     stand.hear(COLLECTOR, committed(plan))
-    assert stand.told(COLLECTOR, Noted).task == plan.task
+    assert stand.told(COLLECTOR, RoundEndNoted).task == plan.task
 
 
 def test_a_job_that_the_repository_says_is_over_is_over() -> None:
@@ -341,7 +342,7 @@ def test_the_end_of_a_round_is_noted_when_its_job_is_over() -> None:
     stand = Stand()
     plan = ended_job(stand)
     stand.hear(COLLECTOR, committed(plan))
-    assert stand.told(COLLECTOR, Noted).task == plan.task
+    assert stand.told(COLLECTOR, RoundEndNoted).task == plan.task
 
     other = Stand()
     other.hear(COLLECTOR, committed(plan))
@@ -352,7 +353,7 @@ def test_the_end_of_a_round_is_noted_when_its_job_is_over() -> None:
     assert other.last == []  # it is being loaded, and will be asked about
     other.hear(REPOSITORY, loaded(phase="failed", plan=plan))
     other.hear(COLLECTOR, committed(plan))
-    assert other.said(Noted)
+    assert other.said(RoundEndNoted)
 
 
 @pytest.mark.parametrize("phase", ["waiting", "planning", "running", "failed round", "scoring"])

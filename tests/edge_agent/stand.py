@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedbus.blobs.spool import Spools
-from fedbus.core.actions import Connected
+from fedbus.core.events import Connected
 from fedbus.data import of
 from fedbus.datasource.source import Fixed
 from fedbus.errors import Stopped
@@ -17,9 +17,9 @@ from fedbus.model.blob import Blob, encode
 from fedbus.model.layout import Layout
 from fedbus.training.params import Reading, TrainingParams
 from fedbus.wire import codec
+from fedbus.wire.blobs import ModelRef, blob_ref_of
 from fedbus.wire.documents import AgentFacts, ModelSpec, TensorSpec
 from fedbus.wire.messages import EvaluateTask, Offer, Receipt, TrainTask
-from fedbus.wire.values import ModelRef, blob_ref_of
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.data_watch import Changes

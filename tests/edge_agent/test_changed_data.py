@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedbus.core.actions import Introduce, WakeAt, Woke
+from fedbus.core.actions import Introduce, WakeAt
+from fedbus.core.events import Woke
 from fedbus.wire.messages import Decline, Evaluated, Offer
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.host.data_watch import LOOK_SECONDS

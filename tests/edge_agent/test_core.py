@@ -2,9 +2,10 @@
 
 import pytest
 
-from fedbus.core.actions import Introduce, Ran, Woke
+from fedbus.core.actions import Introduce
+from fedbus.core.events import Ran, Woke
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Decline, Offer, Receipt, TaskTaken
-from fedbus.wire.values import blob_ref_of
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import TAKEN_SECONDS
 from tests.edge_agent.stand import (

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from fedbus.training.params import Reading, TrainingParams, TransformParams
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, TrainTask
-from fedbus.wire.values import blob_ref_of
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.training.trainers import Trainers
 from tests.edge_agent.stand import CONTROLLER, JOB, Stand, evaluate, spec_of, train, version

@@ -12,8 +12,8 @@ from fedbus.errors import TrainingError
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.frameworks.tflite.signatures import TfliteFacts
 from fedbus.frameworks.tflite.trial import KilledReader
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import ModelSpec
-from fedbus.wire.values import blob_ref_of
 from fedbus_edge_agent.standalone.models import LocalModels
 from fedbus_edge_agent.standalone.schemas import ModelMetadata
 from fedbus_edge_agent.training.cancellation import Flag

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedbus.core.actions import Action, Connected, Introduce, Note, Ran, Run, WakeAt, Woke
+from fedbus.core.actions import Action, Introduce, Note, Run, WakeAt
+from fedbus.core.events import Connected, Ran, Woke
 from fedbus.data import of
 from fedbus.datasource.source import Fixed
 from fedbus.errors import SettingsError, TrainingError

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.core.actions import Connected, Stopping
+from fedbus.core.events import Connected, Stopping
 from fedbus.wire.messages import JobStopped, StaleEpoch, StopJob, TaskTaken
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.tasks.replies import Answers

@@ -1,6 +1,7 @@
 """Training that hangs takes no agent with it."""
 
-from fedbus.core.actions import Quit, Ran, Run
+from fedbus.core.actions import Quit, Run
+from fedbus.core.events import Ran
 from fedbus.wire.messages import Decline, Evaluated, StopJob
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.training.cancellation import Flag

@@ -1,6 +1,6 @@
 """Tasks overtake each other: an agent does one thing at a time, and the newest."""
 
-from fedbus.core.actions import Ran
+from fedbus.core.events import Ran
 from fedbus.wire.messages import TaskTaken
 from fedbus_edge_agent import keys
 from tests.edge_agent.stand import (
@@ -36,7 +36,7 @@ def test_a_newer_task_ends_the_fetches_of_the_older(stand: Stand) -> None:
     stand.hear(CONTROLLER, train())
     stand.hear(CONTROLLER, train(2, base=version(2)))
     assert {key.task for key in stand.input_fetches()} == {keys.TrainingWork(JOB, 2)}
-    assert stand.spools.used == sum(f.reference.blob_ref.size for f in stand.fetches.values())
+    assert stand.spools.used == sum(f.location.blob_ref.size for f in stand.fetches.values())
 
 
 def test_an_older_task_that_comes_late_is_not_begun(stand: Stand) -> None:

@@ -9,8 +9,8 @@ from fedbus.blobs.spool import Spools
 from fedbus.errors import TrainingError
 from fedbus.plugins import Trainer
 from fedbus.training.params import Architecture
+from fedbus.wire.blobs import BlobRef, blob_ref_of
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, Receipt, TrainTask
-from fedbus.wire.values import BlobRef, blob_ref_of
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import RECENT_SECONDS
 from fedbus_edge_agent.training.trainers import Trainers

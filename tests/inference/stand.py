@@ -7,22 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from fedbus.core.actions import (
-    Action,
-    Cancel,
+from fedbus.core.actions import Action, Cancel, Fetch, Note, Reply, Run, WakeAt
+from fedbus.core.events import (
     Event,
-    Fetch,
     Fetched,
     FetchFailed,
-    Note,
     Ran,
     Received,
-    Reply,
     ReplyTo,
     Requested,
-    Run,
     RunFailed,
-    WakeAt,
     Woke,
 )
 from fedbus.core.keys import Key
@@ -30,9 +24,9 @@ from fedbus.model.blob import Blob, decode, encode
 from fedbus.model.layout import Array, Layout
 from fedbus.training.params import Architecture
 from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef, blob_ref_of
 from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec
 from fedbus.wire.topics import INFERENCE
-from fedbus.wire.values import BlobRef, blob_ref_of
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
@@ -192,7 +186,7 @@ class Stand:
         """Let one blob arrive; False: none is on its way."""
         for key in list(self.fetches):
             fetch = self.fetches.pop(key)
-            blob_ref = fetch.reference.blob_ref
+            blob_ref = fetch.location.blob_ref
             self.fetched.append(blob_ref.digest)
             data = self.blobs.get(blob_ref.digest)
             if data is None:

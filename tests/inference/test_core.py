@@ -5,7 +5,7 @@ import json
 import msgpack
 import pytest
 
-from fedbus.core.actions import Connected, ReplyTo, Requested, Stopping
+from fedbus.core.events import Connected, ReplyTo, Requested, Stopping
 from fedbus.wire.topics import INFERENCE, MODEL_LATEST, SUBMIT
 from fedbus_inference.keys import Prediction, SpecReading, VersionLoading
 from fedbus_inference.limits import Limits

@@ -5,11 +5,11 @@ from typing import NoReturn
 
 import pytest
 
-from fedbus.core.actions import Connected, Fetched, FetchFailed, Received, RunFailed, Woke
+from fedbus.core.events import Connected, Fetched, FetchFailed, Received, RunFailed, Woke
 from fedbus.frameworks.tflite.trial import NotTried
 from fedbus.limits import MAX_MESSAGE_BYTES
+from fedbus.wire.blobs import BlobRef, blob_ref_of
 from fedbus.wire.documents import ModelLatest, TensorSpec
-from fedbus.wire.values import BlobRef, blob_ref_of
 from fedbus_inference import model_updater
 from fedbus_inference.keys import (
     LastGoodLookup,
@@ -32,7 +32,7 @@ def test_a_model_comes_as_spec_architecture_and_weights() -> None:
     architecture = stand.store(b"graph")
     held = stand.store(spec(architectures={"sums": {"blob": vars_of(architecture), "depth": 2}}))
     stand.announce(1, spec=held)
-    assert [fetch.reference.source for fetch in stand.fetches.values()] == ["repository.1"]
+    assert [fetch.location.source for fetch in stand.fetches.values()] == ["repository.1"]
     stand.settle()
     assert stand.fetched == [held.digest, architecture.digest, blob_ref_of(weights(1)).digest]
     assert stand.core.versions == {"sum": 1}

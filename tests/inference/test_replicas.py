@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from fedbus.core.actions import Action, Announce, Connected, Event, Requested, Serve, WakeAt, Woke
+from fedbus.core.actions import Action, Announce, Serve, WakeAt
+from fedbus.core.events import Connected, Event, Requested, Woke
 from fedbus.mqtt.bus import Packet
 from fedbus.simulation.network_faults import ROUGH, Faults
 from fedbus.simulation.ring import Life, Ring
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import AgentFacts, ModelLatest
 from fedbus.wire.topics import MODEL_LATEST, REPLIES, Topic
-from fedbus.wire.values import blob_ref_of
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.loading import Runtime
 from tests.inference.stand import Bytes, load_sums, spec, weights

@@ -8,29 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from fedbus.core.actions import (
-    Action,
-    Announce,
-    Cancel,
-    Connected,
-    Event,
-    Fetch,
-    Fetched,
-    FetchFailed,
-    Note,
-    Ran,
-    Received,
-    Run,
-    RunFailed,
-    Send,
-    Trouble,
-    WakeAt,
-)
+from fedbus.core.actions import Action, Announce, Cancel, Fetch, Note, Run, Send, Trouble, WakeAt
+from fedbus.core.events import Connected, Event, Fetched, FetchFailed, Ran, Received, RunFailed
 from fedbus.core.keys import Key
 from fedbus.model.blob import Layout, encode
 from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef, ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec
-from fedbus.wire.values import BlobRef, Contributor, ModelRef, Plan, RoundRecord, blob_ref_of
+from fedbus.wire.round_records import Contributor, Plan, RoundRecord
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.records import HistoryEntry, StoredJob, Version
@@ -238,7 +223,7 @@ class Stand:
     def arrive(self, key: Key, content: bytes | None = None) -> None:
         """Let a blob arrive, or other bytes instead."""
         fetch = self.fetching.pop(key)
-        data = self.served[fetch.reference.blob_ref.digest] if content is None else content
+        data = self.served[fetch.location.blob_ref.digest] if content is None else content
         fetch.sink.write(0, data)
         self.tell(Fetched(key, fetch.sink))
 
@@ -248,7 +233,7 @@ class Stand:
         self.tell(FetchFailed(key, reason))
 
     def _arrived(self) -> list[Key]:
-        return [k for k, f in self.fetching.items() if f.reference.blob_ref.digest in self.served]
+        return [k for k, f in self.fetching.items() if f.location.blob_ref.digest in self.served]
 
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:

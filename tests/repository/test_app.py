@@ -7,7 +7,7 @@ import pytest
 from fedbus.errors import SettingsError
 from fedbus.runtime.node import Identity
 from fedbus.runtime.settings import settings_from
-from fedbus.wire.values import blob_ref_of
+from fedbus.wire.blobs import blob_ref_of
 from fedbus_repository.app import build
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.settings import RepositorySettings

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.core.actions import Woke
+from fedbus.core.events import Woke
 from fedbus.errors import StoreError
 from fedbus.simulation.oracle import check_trail
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Commit, Committed
-from fedbus.wire.values import blob_ref_of
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.keys import AnnouncementTimer
 from fedbus_repository.stores.files import BlobFolder

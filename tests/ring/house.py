@@ -17,10 +17,10 @@ from fedbus.simulation.network_faults import NONE, Faults
 from fedbus.simulation.ring import Birth, Ring
 from fedbus.simulation.services import COLLECTOR, CONTROLLER, REPOSITORY, Role
 from fedbus.wire import codec, topics
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ENDED, JobState, ModelSpec, TensorSpec
 from fedbus.wire.messages import TrainTask
 from fedbus.wire.timestamps import moment_of
-from fedbus.wire.values import BlobRef
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.simulated import LightBench
 from fedbus_repository.stores.sqlite.store import SqliteStore

@@ -16,8 +16,8 @@ from fedbus.model.blob import Blob, blank, flat
 from fedbus.model.layout import Layout, Tensor
 from fedbus.runtime import service
 from fedbus.runtime.node import Identity
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.messages import Offer, TrainTask
-from fedbus.wire.values import BlobRef
 from fedbus_edge_agent.training.cancellation import Flag
 from fedbus_edge_agent.training.local_trainer import Model, Scored, Trained
 from fedbus_edge_agent.training.outbox import Kept, Outbox

@@ -15,7 +15,7 @@ from fedbus.errors import LayoutError
 from fedbus.model.blob import BLOCK, blank, decode, encode, encode_delta, writable_arrays
 from fedbus.model.layout import DTYPES, Layout, Role, Weights
 from fedbus.strategies.aggregation import FedAvg
-from fedbus.wire.values import blob_ref_of
+from fedbus.wire.blobs import blob_ref_of
 from fedbus_collector.aggregation.fold import Arrived, Folding, aggregate, fold, total_size
 from fedbus_collector.aggregation.runs import runs_of
 

@@ -13,7 +13,7 @@ from fedbus.errors import LayoutError
 from fedbus.model.blob import blank, encode, flat
 from fedbus.model.layout import Layout, Tensor
 from fedbus.strategies.aggregation import FedAvg
-from fedbus.wire.values import blob_ref_of
+from fedbus.wire.blobs import blob_ref_of
 from fedbus_collector.aggregation.fold import Arrived, Folding, aggregate, fold
 
 NUMBERS = 300_000

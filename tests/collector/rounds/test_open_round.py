@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedbus.blobs.spool import Spools
-from fedbus.core.actions import Woke
+from fedbus.core.events import Woke
 from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.model.blob import decode, encode
 from fedbus.model.layout import Layout
@@ -203,7 +203,7 @@ def test_an_update_in_an_offer_is_folded_at_once() -> None:
     stand.open()
     stand.give(A)
     stand.hear(B, offer(UPDATE))
-    assert stand.fetches[keys.UpdateFetch(*KEY, B)].reference.source == B
+    assert stand.fetches[keys.UpdateFetch(*KEY, B)].location.source == B
     assert stand.core.progress() == pytest.approx(1 / 3)
     stand.arrive(keys.UpdateFetch(*KEY, B), UPDATE)
     stand.work()

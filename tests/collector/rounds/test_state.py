@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.wire import codec
-from fedbus.wire.values import RoundRecord
+from fedbus.wire.round_records import RoundRecord
 from fedbus_collector.rounds.state import Phase, Round, Verdict
 from tests.collector.stand import A, B, C, blob, offer, order
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.core.actions import Connected, Local, Note, Quit, Ran, Stopping
+from fedbus.core.actions import Note, Quit
+from fedbus.core.events import Connected, Local, Ran, Stopping
 from fedbus.wire.messages import Decline
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore

@@ -11,8 +11,8 @@ from fedbus.errors import FedbusError, StoreError, TransferError
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
 from fedbus.wire import codec
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import TensorSpec
-from fedbus.wire.values import blob_ref_of
 from fedbus_edge_agent.standalone import models as local_models
 from fedbus_edge_agent.standalone.models import LocalModels
 from fedbus_edge_agent.standalone.schemas import ModelMetadata

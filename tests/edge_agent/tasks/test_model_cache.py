@@ -9,8 +9,8 @@ from fedbus.blobs.spool import Spool, Spools
 from fedbus.errors import LayoutError, StoreError, TransferError
 from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef, ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelSpec, TensorSpec
-from fedbus.wire.values import BlobRef, ModelRef, blob_ref_of
 from fedbus_edge_agent.tasks.model_cache import MAX_GATHERED, MAX_MODELS, Models
 from tests.edge_agent.stand import FILE, SPEC, spec_of, version, weights_of
 

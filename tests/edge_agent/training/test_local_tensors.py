@@ -11,8 +11,8 @@ from fedbus.errors import StoreError
 from fedbus.model.blob import decode, encode
 from fedbus.model.layout import Array, Layout, Weights
 from fedbus.training.params import Architecture, TrainingParams, Update
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import TrainTask
-from fedbus.wire.values import blob_ref_of
 from fedbus_edge_agent.training.cancellation import Flag
 from fedbus_edge_agent.training.local_tensors import LocalTensors
 from fedbus_edge_agent.training.local_trainer import Model, Workbench

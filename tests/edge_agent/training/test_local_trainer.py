@@ -27,9 +27,9 @@ from fedbus.model.blob import decode, encode
 from fedbus.model.layout import Layout, Weights
 from fedbus.training.params import Architecture, Reading, TrainingParams, TransformParams, Update
 from fedbus.wire import codec
+from fedbus.wire.blobs import ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
-from fedbus.wire.values import ModelRef, blob_ref_of
 from fedbus_edge_agent.training.cancellation import Flag
 from fedbus_edge_agent.training.checks import plain
 from fedbus_edge_agent.training.local_trainer import Model, Workbench, keep

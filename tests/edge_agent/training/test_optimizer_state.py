@@ -13,8 +13,8 @@ from fedbus.errors import StoreError, TrainingError
 from fedbus.model.blob import decode, encode
 from fedbus.model.layout import Array, Weights
 from fedbus.training.params import Architecture, TrainingParams, Update
+from fedbus.wire.blobs import ModelRef, blob_ref_of
 from fedbus.wire.messages import TrainTask
-from fedbus.wire.values import ModelRef, blob_ref_of
 from fedbus_edge_agent.training.cancellation import Flag
 from fedbus_edge_agent.training.local_trainer import Workbench
 from fedbus_edge_agent.training.optimizer_state import States

@@ -6,8 +6,8 @@ from shutil import rmtree
 import pytest
 
 from fedbus.errors import StoreError
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Offer
-from fedbus.wire.values import blob_ref_of
 from fedbus_edge_agent.training.outbox import Kept, Outbox
 from tests.edge_agent.stand import COLLECTOR, JOB
 

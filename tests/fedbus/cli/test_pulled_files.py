@@ -9,8 +9,8 @@ from fedbus.cli.pulled_files import format_of, write_model
 from fedbus.errors import SettingsError
 from fedbus.model.layout import Array
 from fedbus.model.weight_files import read_weights
+from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.documents import ModelSpec, TensorSpec
-from fedbus.wire.values import BlobRef, ModelRef
 
 BLOB = BlobRef(digest="0" * 64, size=1)
 REF = ModelRef(model="net", version=5, weights=BLOB, spec=BLOB, source="repository.1")

@@ -18,23 +18,10 @@ from fedbus.client.repository import (
     Push,
     Question,
 )
-from fedbus.core.actions import (
-    Ask,
-    Cancel,
-    Connected,
-    Event,
-    Fetch,
-    Fetched,
-    FetchFailed,
-    Ran,
-    Received,
-    Run,
-    Serve,
-    Stopping,
-    WakeAt,
-    Woke,
-)
+from fedbus.core.actions import Ask, Cancel, Fetch, Run, Serve, WakeAt
+from fedbus.core.events import Connected, Event, Fetched, FetchFailed, Ran, Received, Stopping, Woke
 from fedbus.digest import digest_of
+from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import (
     ListModels,
     ModelPushed,
@@ -42,7 +29,6 @@ from fedbus.wire.messages import (
     PushModel,
     RequestRefused,
 )
-from fedbus.wire.values import BlobRef, ModelRef
 
 A = TypeVar("A")
 

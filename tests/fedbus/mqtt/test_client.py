@@ -21,7 +21,7 @@ from tests.fedbus.mqtt.fakes import CONNACK, listening
 from tests.held import grown, held
 
 SECONDS = 10.0
-CHUNK = 256 * 1024
+CHUNK_BYTES = 256 * 1024
 TO_B = "fedbus/v1/link/agent.a/agent.b/"
 FOR_B = "fedbus/v1/link/+/agent.b/#"
 FOR_A = "fedbus/v1/link/+/agent.a/#"
@@ -154,14 +154,14 @@ async def test_chunks_stream_through_whole_and_in_order(broker: LocalBroker) -> 
             for i in range(count):
                 while i - confirmed >= window:
                     confirmed = int((await a.receive())[-1].payload)
-                await a.publish(Packet(TO_B + "chunk", i.to_bytes(4) + bytes(CHUNK - 4)))
+                await a.publish(Packet(TO_B + "chunk", i.to_bytes(4) + bytes(CHUNK_BYTES - 4)))
 
         seen: list[int] = []
         async with asyncio.timeout(3 * SECONDS), asyncio.TaskGroup() as tasks:
             tasks.create_task(feed(), name="feed")
             async for batch in b.batches():
                 seen += [int.from_bytes(packet.payload[:4]) for packet in batch]
-                assert {len(packet.payload) for packet in batch} == {CHUNK}
+                assert {len(packet.payload) for packet in batch} == {CHUNK_BYTES}
                 done = str(len(seen)).encode()
                 await b.publish(Packet("fedbus/v1/link/agent.b/agent.a/done", done))
                 if len(seen) == count:
@@ -292,7 +292,7 @@ async def test_broker_killed_under_a_task_group_is_a_bus_error_and_a_fresh_login
 
     async def write(bus: Bus) -> None:
         while True:
-            await bus.publish(Packet("fedbus/v1/link/agent.b/agent.b/x", bytes(CHUNK)))
+            await bus.publish(Packet("fedbus/v1/link/agent.b/agent.b/x", bytes(CHUNK_BYTES)))
 
     async def kill() -> None:
         await working.wait()
@@ -466,27 +466,27 @@ async def test_publisher_waits_for_a_broker_that_reads_nothing() -> None:
     async def stream(bus: Bus) -> None:
         nonlocal published
         while True:
-            await bus.publish(Packet("x", bytes(CHUNK)))
+            await bus.publish(Packet("x", bytes(CHUNK_BYTES)))
             published += 1
 
     async with listening(read_nothing) as address, mqtt.connect(address, name="agent.a") as bus:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(stream(bus), 0.5)
         release.set()
-    assert published * CHUNK < 32 * 2**20
+    assert published * CHUNK_BYTES < 32 * 2**20
 
 
 async def test_full_inbox_lets_the_network_wait_and_loses_nothing(
     broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node that is busy reads on when it has time; meanwhile its memory does not grow."""
-    monkeypatch.setattr(pipe, "INBOX_BYTES", 2 * CHUNK)
+    monkeypatch.setattr(pipe, "INBOX_BYTES", 2 * CHUNK_BYTES)
     async with (
         mqtt.connect(broker.address("agent.b"), name="agent.b", listen=[FOR_B]) as b,
         mqtt.connect(broker.address("agent.a"), name="agent.a", listen=[FOR_A]) as a,
     ):
         for i in range(40):
-            await a.publish(Packet(TO_B + "chunk", i.to_bytes(4) + bytes(CHUNK)))
+            await a.publish(Packet(TO_B + "chunk", i.to_bytes(4) + bytes(CHUNK_BYTES)))
         await reach(a, "agent.a")
         batches: list[list[int]] = []
         async with asyncio.timeout(SECONDS):
@@ -513,7 +513,7 @@ async def test_stalled_subscriber_costs_the_broker_little(own_broker: LocalBroke
         stalled.sendall(bytes((0x82, len(wanted))) + wanted)
         async with mqtt.connect(own_broker.address("agent.a"), name="agent.a", listen=[FOR_A]) as a:
             for _ in range(400):
-                await a.publish(Packet(TO_B + "chunk", bytes(CHUNK)))
+                await a.publish(Packet(TO_B + "chunk", bytes(CHUNK_BYTES)))
             await reach(a, "agent.a")
             assert memory(own_broker.pid or 0) < 60 * 2**20
 

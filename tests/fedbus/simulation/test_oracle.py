@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from fedbus.core.actions import Source
+from fedbus.core.blob_io import BlobSource
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout, Tensor
 from fedbus.simulation.oracle import Checked, TrailError, Update, check_trail
+from fedbus.wire.blobs import BlobRef, blob_ref_of
 from fedbus.wire.documents import TensorSpec
-from fedbus.wire.values import BlobRef, Contributor, RoundRecord, blob_ref_of
+from fedbus.wire.round_records import Contributor, RoundRecord
 from fedbus_repository.stores.records import HistoryEntry, Version
 from tests.repository.stand import FILE, JOB, LAYOUT, MODEL, contributor, spec, update, weights
 
@@ -46,7 +47,7 @@ class Held:
         """Read it."""
         return self.rounds
 
-    def open_blob(self, digest: str) -> Source | None:
+    def open_blob(self, digest: str) -> BlobSource | None:
         """Find one."""
         return Bytes(self.blobs[digest]) if digest in self.blobs else None
 

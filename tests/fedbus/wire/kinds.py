@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 from hypothesis import strategies as st
 
 from fedbus.wire import documents
+from fedbus.wire.identifiers import ROLES
 from fedbus.wire.timestamps import moment_of
 from fedbus.wire.topics import LINKS, PUBLIC
-from fedbus.wire.values import ROLES
 
 T = TypeVar("T")
 

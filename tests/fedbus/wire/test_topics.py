@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from fedbus.errors import WireError
 from fedbus.scalars import IDENT
 from fedbus.wire import messages, topics
+from fedbus.wire.identifiers import ROLES, is_node
 from fedbus.wire.topics import LINKS, PUBLIC, ROOT, Link, Topic, may
-from fedbus.wire.values import ROLES, is_node
 from tests.fedbus.wire.kinds import KINDS
 
 NODES = [f"{role}.{name}" for role in ROLES for name in ("a", "b-2")]

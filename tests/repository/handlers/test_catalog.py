@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbus.core.actions import Connected, Ran, Received, RunFailed, Woke
+from fedbus.core.events import Connected, Ran, Received, RunFailed, Woke
 from fedbus.errors import StoreError
 from fedbus.wire.messages import ListModels, ModelShown, ModelsListed, RequestRefused, ShowModel
 from fedbus_repository.stores.base import Store

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from fedbus.core.actions import Note, Received
+from fedbus.core.actions import Note
+from fedbus.core.events import Received
 from fedbus.simulation.oracle import check_trail
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Commit, CommitRefused, Committed, LookedUp, LookUp
-from fedbus.wire.values import Plan, blob_ref_of
+from fedbus.wire.round_records import Plan
 from fedbus_repository.stores.base import Store
 from tests.repository.stand import (
     AGENTS,

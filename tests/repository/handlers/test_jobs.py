@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from fedbus.core.actions import Received, RunFailed, Stopping
+from fedbus.core.events import Received, RunFailed, Stopping
 from fedbus.errors import StoreError
 from fedbus.wire.documents import ModelNeeds
 from fedbus.wire.messages import (
     Acceptance,
     EndJob,
+    EvaluationStored,
     ForgetJob,
     JobEnded,
     JobFault,
@@ -21,11 +22,10 @@ from fedbus.wire.messages import (
     ListJobs,
     LoadJob,
     PlanStored,
-    ScoreStored,
     StaleEpoch,
+    StoreEvaluation,
     StoreJob,
     StorePlan,
-    StoreScore,
     TakeLease,
 )
 from fedbus_repository.core import RepositoryCore
@@ -224,20 +224,20 @@ def test_a_score_is_stored_and_announced_with_the_latest_version(
     begin(store)
     commit_next(store, 1.0)
     stand.connect()
-    score = StoreScore(epoch=0, job=JOB, round=1, metrics={"accuracy": 0.9})
-    assert stand.hear(CONTROLLER, score) == [ScoreStored(job=JOB, round=1)]
+    score = StoreEvaluation(epoch=0, job=JOB, round=1, metrics={"accuracy": 0.9})
+    assert stand.hear(CONTROLLER, score) == [EvaluationStored(job=JOB, round=1)]
     assert stand.latest[-1].metrics == {"loss": 1.0, "accuracy": 0.9}
     commit_next(store, 2.0)
     stand.connect()
     before = len(stand.latest)
-    assert stand.hear(CONTROLLER, score) == [ScoreStored(job=JOB, round=1)]
+    assert stand.hear(CONTROLLER, score) == [EvaluationStored(job=JOB, round=1)]
     assert len(stand.latest) == before
 
 
 def test_a_score_before_its_round_is_not_answered(stand: Stand, store: Store) -> None:
     """It is asked again, and by then the round may be there."""
     begin(store)
-    assert stand.hear(CONTROLLER, StoreScore(epoch=0, job=JOB, round=1, metrics={})) == []
+    assert stand.hear(CONTROLLER, StoreEvaluation(epoch=0, job=JOB, round=1, metrics={})) == []
 
 
 def unknown(store: Store) -> list[Any]:
@@ -246,7 +246,7 @@ def unknown(store: Store) -> list[Any]:
     return [
         StorePlan(epoch=0, plan=plan),
         LoadJob(epoch=0, job=JOB),
-        StoreScore(epoch=0, job=JOB, round=1, metrics={}),
+        StoreEvaluation(epoch=0, job=JOB, round=1, metrics={}),
         EndJob(epoch=0, job=JOB, phase="failed", reason=""),
     ]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbus.core.actions import Connected, Received
+from fedbus.core.events import Connected, Received
 from fedbus.wire.messages import LeaseGranted, LeaseHeld, TakeLease
 from fedbus_repository.core import RepositoryCore
 from tests.repository.conftest import Open

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from fedbus import demo_data
-from fedbus.core.actions import Received, RunFailed
+from fedbus.core.events import Received, RunFailed
 from fedbus.errors import StoreError
 from fedbus.limits import MAX_MESSAGE_BYTES, MAX_SPEC_FILE_BYTES
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
 from fedbus.simulation.oracle import check_trail
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import TensorSpec
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
-from fedbus.wire.values import blob_ref_of
 from fedbus_repository.handlers import pushed_contents
 from fedbus_repository.stores.base import Store
 from tests.repository.stand import (

@@ -8,7 +8,7 @@ import pytest
 
 from fedbus.errors import StoreError, TransferError
 from fedbus.simulation.oracle import check_trail
-from fedbus.wire.values import blob_ref_of
+from fedbus.wire.blobs import blob_ref_of
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.records import (
     HistoryEntry,
@@ -83,7 +83,7 @@ def test_a_lower_epoch_is_refused_everywhere(store: Store) -> None:
     stale = StaleLease(2)
     assert store.store_job(1, JOB, MODEL, b"{}") == stale
     assert store.store_plan(1, plan_of(job)) == stale
-    assert store.store_score(1, JOB, 1, {}) == stale
+    assert store.store_evaluation(1, JOB, 1, {}) == stale
     assert store.end_job(1, JOB, "failed", "") == stale
     assert store.list_jobs(1) == stale
     assert store.load_job(1, JOB) == stale
@@ -306,7 +306,7 @@ def test_an_unknown_job_is_refused(store: Store) -> None:
     refused = StoreRefusal("no job named 'faces-1' in this repository")
     assert store.load_job(0, "faces-1") == refused
     assert store.store_plan(0, plan) == refused
-    assert store.store_score(0, "faces-1", 1, {}) == refused
+    assert store.store_evaluation(0, "faces-1", 1, {}) == refused
     assert store.end_job(0, "faces-1", "failed", "") == refused
     assert store.check_commit(record_of(plan), blob_ref_of(weights(1))) == refused
     assert store.look_up("faces-1", AGENTS[0], 1) == "unknown"
@@ -318,7 +318,7 @@ def test_a_job_is_loaded_with_all_it_needs_to_go_on(reopen: Open) -> None:
     store = reopen()
     done = commit_next(store, 1.0)
     plan = plan_next(store)
-    store.store_score(0, JOB, 1, {"accuracy": 0.5})
+    store.store_evaluation(0, JOB, 1, {"accuracy": 0.5})
     job = load(reopen())
     assert (job.rounds, job.plan, job.base.version) == (1, plan, 1)
     assert job.latest == replace(done.version, metrics={"loss": 1.0, "accuracy": 0.5}, scored=True)
@@ -430,7 +430,7 @@ def test_a_score_is_merged_into_the_versions_metrics(store: Store) -> None:
     begin(store)
     done = commit_next(store, 1.0)
     for _ in range(2):
-        version = store.store_score(0, JOB, 1, {"accuracy": 0.9})
+        version = store.store_evaluation(0, JOB, 1, {"accuracy": 0.9})
     assert isinstance(version, Version)
     assert version.metrics == {"loss": 1.0, "accuracy": 0.9}
     assert version.scored
@@ -442,7 +442,7 @@ def test_a_score_is_merged_into_the_versions_metrics(store: Store) -> None:
 def test_a_round_that_is_not_committed_has_no_score(store: Store) -> None:
     """There is nothing to score yet."""
     begin(store)
-    assert store.store_score(0, JOB, 1, {"accuracy": 0.9}) is None
+    assert store.store_evaluation(0, JOB, 1, {"accuracy": 0.9}) is None
 
 
 def test_looking_up_an_update_says_what_became_of_it(store: Store) -> None:
@@ -545,7 +545,7 @@ def test_it_is_said_which_weights_are_kept_and_why(store: Store) -> None:
     begin(store)
     for value, accuracy in enumerate((0.5, 0.9, 0.7, 0.6, 0.8)):
         done = commit_next(store, float(value + 1))
-        store.store_score(2**52, JOB, done.version.round, {"accuracy": accuracy})
+        store.store_evaluation(2**52, JOB, done.version.round, {"accuracy": accuracy})
     shown = store.show(MODEL, 2, 1)
     assert isinstance(shown, ModelView)
     kept = ((6, "newest"), (5, "newest"), (4, "newest"), (3, "best"), (1, "pushed"))
@@ -608,7 +608,7 @@ def test_the_last_versions_keep_their_weights(reopen: Open) -> None:
     store = reopen()
     for at, accuracy in enumerate([0.1, 0.9, 0.2, 0.3, 0.4, 0.5], start=1):
         commit_next(store, float(at))
-        store.store_score(0, JOB, at, {"accuracy": accuracy})
+        store.store_evaluation(0, JOB, at, {"accuracy": accuracy})
     kept = {each.version.version: each.version.kept for each in store.history()}
     assert kept == {1: True, 2: False, 3: True, 4: False, 5: True, 6: True, 7: True}
     assert not store.holds(blob_ref_of(weights(1.0)))

@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedbus.errors import StoreError, TransferError
-from fedbus.wire.values import blob_ref_of
+from fedbus.wire.blobs import blob_ref_of
 from fedbus_repository.stores import files
 from fedbus_repository.stores.files import BlobFolder
 from fedbus_repository.stores.upload import BLOCK
 
-CHUNK = 256 * 1024
+CHUNK_BYTES = 256 * 1024
 
 
 @pytest.fixture
@@ -41,12 +41,12 @@ def test_chunks_arrive_in_any_order_and_more_than_once(
     """However they come, what is kept is what the digest names."""
     chance = random.Random(seed)
     content = chance.randbytes(size)
-    starts = list(range(0, max(size, 1), CHUNK))
+    starts = list(range(0, max(size, 1), CHUNK_BYTES))
     starts += chance.sample(starts, len(starts) // 3)
     chance.shuffle(starts)
     upload = folder.upload(blob_ref_of(content))
     for start in starts:
-        upload.write(start, memoryview(content)[start : start + CHUNK])
+        upload.write(start, memoryview(content)[start : start + CHUNK_BYTES])
     upload.keep()
     source = folder.open(blob_ref_of(content).digest)
     assert source is not None
@@ -59,9 +59,9 @@ def test_a_blob_with_a_hole_is_refused(folder: BlobFolder, missing: int) -> None
     """A bug in the transfer is found here at the latest."""
     content = large()
     upload = folder.upload(blob_ref_of(content))
-    for start in range(0, len(content), CHUNK):
-        if start != missing * CHUNK:
-            upload.write(start, content[start : start + CHUNK])
+    for start in range(0, len(content), CHUNK_BYTES):
+        if start != missing * CHUNK_BYTES:
+            upload.write(start, content[start : start + CHUNK_BYTES])
     with pytest.raises(TransferError):
         upload.keep()
 

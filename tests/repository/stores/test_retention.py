@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbus.wire.values import blob_ref_of
+from fedbus.wire.blobs import blob_ref_of
 from fedbus_repository.stores.records import Version
 from fedbus_repository.stores.retention import best, outdated
 from tests.repository.stand import MODEL, spec, weights

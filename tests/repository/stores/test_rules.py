@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from fedbus.wire.values import Plan, RoundRecord, blob_ref_of
+from fedbus.wire.blobs import blob_ref_of
+from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_repository.stores import rules
 from fedbus_repository.stores.records import JobEnd, Version
 from fedbus_repository.stores.rules import CommitContext, verdict, why_no_commit

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from fedbus.errors import StoreError
 from fedbus.model.blob import decode
 from fedbus.simulation.oracle import check_trail
-from fedbus.wire.values import Plan, RoundRecord
+from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_repository.stores.records import HistoryEntry, StoredJob, StoreRefusal
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS, Disk
@@ -115,7 +115,7 @@ class StoreMachine(RuleBasedStateMachine):
     def score(self, data: st.DataObject, accuracy: float) -> None:
         """Score some version."""
         number = data.draw(st.sampled_from(sorted(self.committed)))
-        self.tried(lambda: self.store.store_score(0, JOB, number, {"accuracy": accuracy}))
+        self.tried(lambda: self.store.store_evaluation(0, JOB, number, {"accuracy": accuracy}))
 
     @rule(agent=st.sampled_from(AGENTS), task=st.integers(1, 9))
     def look_up(self, agent: str, task: int) -> None:

@@ -8,20 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
-from fedbus.core.actions import (
-    Action,
-    Ask,
-    Cancel,
-    Event,
-    Fetched,
-    FetchFailed,
-    Note,
-    Ran,
-    Received,
-    RunFailed,
-    Send,
-    Woke,
-)
+from fedbus.core.actions import Action, Ask, Cancel, Note, Send
+from fedbus.core.events import Event, Fetched, FetchFailed, Ran, Received, RunFailed, Woke
 from fedbus.errors import FedbusError
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import (
@@ -33,11 +21,11 @@ from fedbus.wire.messages import (
     JobStopped,
     LookedUp,
     LookUp,
-    Noted,
     Offer,
     OpenRound,
     Receipt,
     RoundEnded,
+    RoundEndNoted,
     RoundOpened,
     StaleEpoch,
     StopJob,
@@ -189,7 +177,7 @@ class CollectorCore:
                 if collection := self._collection(job, task):
                     steps = collection.fail(f"the repository refused it: {reason}")
                     yield from self._drive(collection, steps)
-            case Noted(job=job, task=task):
+            case RoundEndNoted(job=job, task=task):
                 report = keys.RoundEndReport(job, task)
                 self._ended.acknowledged(report)
                 yield Cancel(report)

@@ -8,22 +8,8 @@ lease acts.
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
-from fedbus.core.actions import (
-    Action,
-    Announce,
-    Ask,
-    Cancel,
-    Clear,
-    Connected,
-    Event,
-    Note,
-    Received,
-    ReplyTo,
-    Requested,
-    Send,
-    WakeAt,
-    Woke,
-)
+from fedbus.core.actions import Action, Announce, Ask, Cancel, Clear, Note, Send, WakeAt
+from fedbus.core.events import Connected, Event, Received, ReplyTo, Requested, Woke
 from fedbus.core.keys import Key
 from fedbus.jobs import JobFileError, parse
 from fedbus.limits import MAX_TEXT_CHARACTERS
@@ -37,11 +23,13 @@ from fedbus.wire.documents import (
     NodeState,
     RefusedRequest,
 )
+from fedbus.wire.identifiers import Moment
 from fedbus.wire.messages import (
     Acceptance,
     Dismissed,
     EndJob,
     Evaluated,
+    EvaluationStored,
     JobEnded,
     JobForgotten,
     JobLoaded,
@@ -52,11 +40,10 @@ from fedbus.wire.messages import (
     LeaseHeld,
     ListJobs,
     LoadJob,
-    Noted,
     PlanStored,
     RoundEnded,
+    RoundEndNoted,
     RoundOpened,
-    ScoreStored,
     StaleEpoch,
     TaskTaken,
 )
@@ -72,7 +59,6 @@ from fedbus.wire.topics import (
     SUBMIT,
     Topic,
 )
-from fedbus.wire.values import Moment
 from fedbus_controller import keys
 from fedbus_controller.fleet import Fleet
 from fedbus_controller.job import Job
@@ -245,7 +231,7 @@ class ControllerCore:
             case PlanStored(job=name, task=task):
                 if job := self._jobs.get(name):
                     yield from job.planned(task, now)
-            case ScoreStored(job=name, round=number):
+            case EvaluationStored(job=name, round=number):
                 yield Cancel(keys.ScoreStorage(name, number))
             case _:
                 pass
@@ -375,7 +361,7 @@ class ControllerCore:
                 if job := self._jobs.get(name):
                     yield from job.evaluated(sender, message, now)
             case RoundEnded(job=name, task=task) if self._knows(name):
-                yield Send(sender, Noted(job=name, task=task))
+                yield Send(sender, RoundEndNoted(job=name, task=task))
                 if job := self._jobs.get(name):
                     yield from job.round_ended(message, now)
             case JobStopped(job=name):

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from fedbus.core.actions import Action, Ask, Cancel, Note
 from fedbus.training.metrics_mean import mean_metrics, sendable
 from fedbus.training.options import as_trained, impossible
+from fedbus.wire.blobs import ModelRef
 from fedbus.wire.messages import Evaluated, EvaluateTask
-from fedbus.wire.values import ModelRef
 from fedbus_controller import keys
 from fedbus_controller.job_context import Brief
 

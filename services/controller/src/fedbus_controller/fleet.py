@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from fedbus.jobs.eligibility import TrainingRequirements, ineligibility_reason
 from fedbus.wire.documents import PROTOCOL, AgentFacts, Heartbeat, NodeState
-from fedbus.wire.values import role_of
+from fedbus.wire.identifiers import role_of
 
 SUSPECT_BEATS = 3
 LOST_BEATS = 6

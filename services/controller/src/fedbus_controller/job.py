@@ -15,6 +15,7 @@ from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.training.options import held_out
 from fedbus.wire.documents import JobState, RoundState
 from fedbus.wire.documents import Phase as PublicPhase
+from fedbus.wire.identifiers import Moment
 from fedbus.wire.messages import (
     Dismissed,
     EndJob,
@@ -23,12 +24,12 @@ from fedbus.wire.messages import (
     RoundEnded,
     RoundOpened,
     StopJob,
+    StoreEvaluation,
     StorePlan,
-    StoreScore,
     TaskTaken,
 )
+from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.topics import JOB_STATE, ROUND_STATE
-from fedbus.wire.values import Moment, Plan, RoundRecord
 from fedbus_controller import keys
 from fedbus_controller.evaluation import Scoring
 from fedbus_controller.fleet import Status
@@ -285,7 +286,7 @@ class Job:
         self._metrics = scoring.metrics(self._metrics)
         if scoring.scored:
             key = keys.ScoreStorage(self.id, self._rounds)
-            store = StoreScore(
+            store = StoreEvaluation(
                 epoch=self._brief.epoch, job=self.id, round=self._rounds, metrics=self._metrics
             )
             yield Ask(key, self._means.repository, store)

@@ -8,7 +8,7 @@ from random import Random
 from fedbus.jobs import JobFile, params
 from fedbus.plugins import Selector
 from fedbus.training.params import TrainingParams
-from fedbus.wire.values import Moment
+from fedbus.wire.identifiers import Moment
 from fedbus_controller.fleet import Fleet
 
 

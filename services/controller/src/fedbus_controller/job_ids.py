@@ -8,9 +8,9 @@ the request's origin whether it has stored the job before, under another control
 import hashlib
 from dataclasses import dataclass
 
-from fedbus.core.actions import ReplyTo
+from fedbus.core.events import ReplyTo
 from fedbus.jobs import made_id
-from fedbus.wire.values import Moment
+from fedbus.wire.identifiers import Moment
 
 
 @dataclass(frozen=True, slots=True)

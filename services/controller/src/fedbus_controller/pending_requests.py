@@ -7,12 +7,13 @@ until it is decided: a controller that is killed meanwhile gets it again.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from fedbus.core.actions import Action, Ask, Clear, Note, ReplyTo, Requested, Settle
+from fedbus.core.actions import Action, Ask, Clear, Note, Settle
+from fedbus.core.events import ReplyTo, Requested
 from fedbus.jobs import JobFileError, differences
 from fedbus.wire.documents import RefusedRequest
+from fedbus.wire.identifiers import Moment
 from fedbus.wire.messages import Acceptance, ForgetJob, JobFault, JobForgotten, JobLoaded, StoreJob
 from fedbus.wire.topics import CANCEL, JOB_REFUSED, JOB_REQUEST
-from fedbus.wire.values import Moment
 from fedbus_controller import keys
 from fedbus_controller.job_ids import MadeIds, Proposal
 from fedbus_controller.measurable_metrics import Trainers, unmeasured

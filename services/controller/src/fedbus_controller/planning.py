@@ -7,8 +7,9 @@ from fedbus.errors import FedbusError
 from fedbus.jobs.eligibility import TrainingRequirements
 from fedbus.plugins import AgentInfo
 from fedbus.text import listed
+from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import ModelNeeds
-from fedbus.wire.values import ModelRef, Plan
+from fedbus.wire.round_records import Plan
 from fedbus_controller.agreement import Agreed, Agreement
 from fedbus_controller.job_context import Brief, Means
 from fedbus_controller.selection import Selection, ShortChoice, WrongChoice

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from fedbus.core.actions import ReplyTo
+from fedbus.core.events import ReplyTo
 from fedbus_controller.job_ids import Proposal
 
 MAX_HELD_REQUESTS = 100

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fedbus.core.actions import Action, Ask, Cancel, Note
 from fedbus.text import listed
 from fedbus.wire.messages import Dismiss, Dismissed, OpenRound, RoundOpened, TaskTaken, TrainTask
-from fedbus.wire.values import Plan
+from fedbus.wire.round_records import Plan
 from fedbus_controller import keys
 from fedbus_controller.fleet import Fleet, Status
 from fedbus_controller.job_context import Brief

@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from fedbus.core.actions import Reply, ReplyTo
+from fedbus.core.actions import Reply
+from fedbus.core.events import ReplyTo
 from fedbus.errors import WireError
 from fedbus.jobs import JobFault, JobFile, JobFileError, Plugins, parse, refusal
 from fedbus.jobs.json_tree import read

@@ -10,22 +10,17 @@ from dataclasses import replace
 from functools import partial
 
 from fedbus.blobs.spool import Spools
-from fedbus.core.actions import (
-    Action,
-    Cancel,
+from fedbus.core.actions import Action, Cancel, Introduce, Note, Send, WakeAt
+from fedbus.core.events import (
     Connected,
     Event,
     Fetched,
     FetchFailed,
-    Introduce,
     Local,
-    Note,
     Ran,
     Received,
     RunFailed,
-    Send,
     Stopping,
-    WakeAt,
     Woke,
 )
 from fedbus.core.keys import Key

@@ -7,8 +7,8 @@ requests go to the desk of their model, where a thread reads, predicts and write
 from collections import Counter
 from collections.abc import Iterator
 
-from fedbus.core.actions import (
-    Action,
+from fedbus.core.actions import Action
+from fedbus.core.events import (
     Event,
     Fetched,
     FetchFailed,

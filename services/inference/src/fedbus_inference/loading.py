@@ -12,8 +12,8 @@ from fedbus.model.blob import Blob
 from fedbus.text import listed
 from fedbus.training.params import Architecture
 from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelLatest, ModelSpec
-from fedbus.wire.values import BlobRef
 from fedbus_inference.arrays import InputSpec, input_spec_of
 from fedbus_inference.encoding import Encoding, pack
 from fedbus_inference.limits import Limits

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from fedbus.core.actions import Action, Event, Note, Ran, Run, RunFailed, Stopping, WakeAt, Woke
+from fedbus.core.actions import Action, Note, Run, WakeAt
+from fedbus.core.events import Event, Ran, RunFailed, Stopping, Woke
 from fedbus_inference import keys
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits

@@ -12,25 +12,13 @@ the last one that answered is brought, if it is known and the repository still h
 from collections.abc import Iterator
 from functools import partial
 
-from fedbus.core.actions import (
-    Action,
-    Cancel,
-    Event,
-    Fetch,
-    Fetched,
-    FetchFailed,
-    Note,
-    Ran,
-    Run,
-    RunFailed,
-    WakeAt,
-    Woke,
-)
+from fedbus.core.actions import Action, Cancel, Fetch, Note, Run, WakeAt
+from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
 from fedbus.errors import LayoutError, PluginError, TrainingError, TransferError, WireError
 from fedbus.frameworks.tflite.trial import NotTried
 from fedbus.limits import MAX_SPEC_BYTES
+from fedbus.wire.blobs import BlobLocation, BlobRef
 from fedbus.wire.documents import ModelLatest
-from fedbus.wire.values import BlobLocation, BlobRef
 from fedbus_inference import keys
 from fedbus_inference.last_good import LastGood
 from fedbus_inference.limits import Limits
@@ -52,7 +40,7 @@ LASTING = (LayoutError, PluginError, TrainingError, WireError)
 
 
 class Buffer:
-    """A blob in memory: a Sink."""
+    """A blob in memory: a BlobSink."""
 
     def __init__(self, size: int) -> None:
         self.data = bytearray(size)
@@ -166,8 +154,8 @@ class Arrival:
         yield self._fetch(keys.WeightsFetch(self._model), weights_of(coming), coming)
 
     def _fetch(self, key: keys.ModelKey, blob_ref: BlobRef, coming: ModelLatest) -> Fetch:
-        reference = BlobLocation(blob_ref=blob_ref, source=coming.source)
-        return Fetch(key, reference, Buffer(blob_ref.size))
+        location = BlobLocation(blob_ref=blob_ref, source=coming.source)
+        return Fetch(key, location, Buffer(blob_ref.size))
 
     def _load(self, coming: ModelLatest) -> Iterator[Action]:
         opened, architecture, weights = self._opened, self._architecture, self._weights

@@ -10,7 +10,8 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from fedbus.core.actions import Reply, ReplyTo
+from fedbus.core.actions import Reply
+from fedbus.core.events import ReplyTo
 from fedbus.errors import TrainingError, WireError
 from fedbus.frameworks.outputs import Ending, additions, normalized
 from fedbus.limits import MAX_MESSAGE_BYTES

@@ -8,8 +8,8 @@ the asker asks again.
 from collections.abc import Iterator
 from typing import Any
 
-from fedbus.core.actions import (
-    Action,
+from fedbus.core.actions import Action, WakeAt
+from fedbus.core.events import (
     Connected,
     Event,
     Fetched,
@@ -17,7 +17,6 @@ from fedbus.core.actions import (
     Ran,
     Received,
     RunFailed,
-    WakeAt,
     Woke,
 )
 from fedbus.wire.documents import AgentFacts
@@ -31,9 +30,9 @@ from fedbus.wire.messages import (
     LookUp,
     PushModel,
     ShowModel,
+    StoreEvaluation,
     StoreJob,
     StorePlan,
-    StoreScore,
     TakeLease,
 )
 from fedbus.wire.topics import Topic
@@ -103,7 +102,7 @@ class RepositoryCore:
         match message:
             case TakeLease():
                 yield from self._leases.take(sender, message, now)
-            case StoreJob() | StorePlan() | ListJobs() | LoadJob() | StoreScore():
+            case StoreJob() | StorePlan() | ListJobs() | LoadJob() | StoreEvaluation():
                 yield from self._jobs.ask(sender, message)
             case EndJob() | ForgetJob():
                 yield from self._jobs.ask(sender, message)

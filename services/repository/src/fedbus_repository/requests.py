@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from fedbus.core.actions import Action, Cancel, Fetch, Note, Run, Trouble
 from fedbus.errors import StoreError, TransferError
-from fedbus.wire.values import BlobLocation
+from fedbus.wire.blobs import BlobLocation
 from fedbus_repository.keys import RequestRun, UploadFetch
 from fedbus_repository.stores.base import Upload
 
@@ -146,8 +146,8 @@ class RequestRunner:
             return
         under_way.missing = {upload.blob_ref.digest for upload in wanted.uploads}
         for upload in wanted.uploads:
-            reference = BlobLocation(blob_ref=upload.blob_ref, source=key.sender)
-            yield Fetch(UploadFetch(key, upload.blob_ref.digest), reference, upload)
+            location = BlobLocation(blob_ref=upload.blob_ref, source=key.sender)
+            yield Fetch(UploadFetch(key, upload.blob_ref.digest), location, upload)
 
 
 def _facts(key: RequestRun, reason: str) -> dict[str, str]:

@@ -16,16 +16,17 @@ from random import Random
 from fedbus.blobs.transfer.chunk import Chunk
 from fedbus.blobs.transfer.downloads import Downloads, Listen, Step, Unlisten
 from fedbus.blobs.transfer.uploads import Answer, SendChunk, Uploads
-from fedbus.core.actions import Fetch, Fetched, FetchFailed, Send
+from fedbus.core.actions import Fetch, Send
+from fedbus.core.events import Fetched, FetchFailed
 from fedbus.core.keys import Key
+from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation, BlobRef
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
-from fedbus.wire.values import CHUNK, BlobLocation, BlobRef
 
 IN_FLIGHT = 64 * 2**20
 BROKER_QUEUE = 100
 """What a broker keeps for one subscriber; it drops the rest, and tells nobody."""
 MESSAGE_BYTES = 100
-NOISE = Random(1).randbytes(20 * CHUNK + 16)
+NOISE = Random(1).randbytes(20 * CHUNK_BYTES + 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +116,8 @@ class World:
 
     def publish_chunk(self, sender: str, step: SendChunk) -> None:
         """Pass a chunk on, to a lane or to all who follow the group."""
-        at = step.index * CHUNK
-        data = memoryview(step.source.read(at, min(CHUNK, step.source.size - at)))
+        at = step.index * CHUNK_BYTES
+        data = memoryview(step.source.read(at, min(CHUNK_BYTES, step.source.size - at)))
         chunk = Chunk(step.serial, step.index, data)
         for peer in self.peers.values():
             if step.to is None and (sender, step.digest) in peer.follows:
@@ -155,9 +156,9 @@ class Peer:
 
     def fetch(self, key: Key, wanted: Blob, source: "Peer", members: int = 0) -> Shelf:
         """Begin to fetch; what becomes of it appears in `done` or `failed`."""
-        reference = BlobLocation(blob_ref=wanted.blob_ref, source=source.name)
+        location = BlobLocation(blob_ref=wanted.blob_ref, source=source.name)
         shelf = Shelf(wanted.size)
-        self.fetches[key] = Fetch(key, reference, shelf, members)
+        self.fetches[key] = Fetch(key, location, shelf, members)
         self.perform(self.intake.fetch(self.fetches[key], self.world.now))
         return shelf
 
@@ -185,7 +186,7 @@ class Peer:
             for key, fetch in self.fetches.items():
                 if key not in self.done:
                     again = Fetch(
-                        key, fetch.reference, Shelf(len(self.shelf(key).content)), fetch.members
+                        key, fetch.location, Shelf(len(self.shelf(key).content)), fetch.members
                     )
                     self.fetches[key] = again
                     self.perform(self.intake.fetch(again, now))
@@ -225,7 +226,7 @@ class Peer:
                     self._up(MESSAGE_BYTES, partial(world.publish, name, to, message))
                 case SendChunk():
                     world.left[(step.digest, step.index)] += 1
-                    size = min(CHUNK, step.source.size - step.index * CHUNK)
+                    size = min(CHUNK_BYTES, step.source.size - step.index * CHUNK_BYTES)
                     self._up(size, partial(world.publish_chunk, name, step))
                 case Listen():  # and its opposite, Unlisten
                     change = -1 if isinstance(step, Unlisten) else 1

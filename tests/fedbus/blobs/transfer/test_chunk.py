@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from fedbus.blobs.transfer.chunk import HEADER_BYTES, read_chunk, write_chunk
 from fedbus.errors import WireError
-from fedbus.wire.values import CHUNK
+from fedbus.wire.blobs import CHUNK_BYTES
 
 serials = st.integers(0, 2**32 - 1)
-slices = st.binary(max_size=300) | st.sampled_from([b"", bytes(CHUNK), b"\xff" * CHUNK])
+slices = st.binary(max_size=300) | st.sampled_from([b"", bytes(CHUNK_BYTES), b"\xff" * CHUNK_BYTES])
 
 
 @given(serial=serials, index=serials, data=slices)
@@ -35,10 +35,10 @@ def test_every_flipped_bit_is_found(serial: int, index: int, data: bytes) -> Non
             read_chunk(bytes(damaged))
 
 
-@given(bit=st.integers(0, 8 * (HEADER_BYTES + CHUNK) - 1))
+@given(bit=st.integers(0, 8 * (HEADER_BYTES + CHUNK_BYTES) - 1))
 def test_a_flipped_bit_in_a_whole_chunk_is_found(bit: int) -> None:
     """The check covers the last byte as it does the first."""
-    damaged = bytearray(write_chunk(7, 3, bytes(CHUNK)))
+    damaged = bytearray(write_chunk(7, 3, bytes(CHUNK_BYTES)))
     damaged[bit // 8] ^= 1 << bit % 8
     with pytest.raises(WireError):
         read_chunk(bytes(damaged))
@@ -62,7 +62,7 @@ def test_noise_is_no_chunk(payload: bytes) -> None:
 def test_a_chunk_longer_than_any_is_refused_before_it_is_read() -> None:
     """The bound is in the sentence."""
     with pytest.raises(WireError, match="chunk: expected 21 to 262165 bytes, got 262166"):
-        read_chunk(bytes(HEADER_BYTES + CHUNK + 1))
+        read_chunk(bytes(HEADER_BYTES + CHUNK_BYTES + 1))
 
 
 @given(serial=serials, index=serials, data=slices)
@@ -76,7 +76,7 @@ LARGE = st.integers(2**16, 2**32 - 1)
 """Integers that msgpack libraries write as uint32, since nothing shorter holds them."""
 
 
-@given(serial=LARGE, index=LARGE, data=st.just(bytes(CHUNK)) | st.binary(min_size=2**16))
+@given(serial=LARGE, index=LARGE, data=st.just(bytes(CHUNK_BYTES)) | st.binary(min_size=2**16))
 def test_a_chunk_of_the_msgpack_library_is_read_where_it_needs_the_widths(
     serial: int, index: int, data: bytes
 ) -> None:

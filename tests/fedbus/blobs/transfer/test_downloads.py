@@ -7,27 +7,28 @@ import pytest
 from fedbus.blobs.transfer.chunk import CONFIRM_SERIAL, GROUP_SERIAL, Chunk
 from fedbus.blobs.transfer.downloads import MAX_OUTSTANDING, MAX_SERIAL, Downloads, Listen, Step
 from fedbus.blobs.transfer.receiver import FIRST_SECONDS, LOST_SECONDS, WINDOW
-from fedbus.core.actions import Cancel, Fetch, Fetched, FetchFailed, Send
+from fedbus.core.actions import Cancel, Fetch, Send
+from fedbus.core.events import Fetched, FetchFailed
 from fedbus.core.keys import Key
+from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
-from fedbus.wire.values import CHUNK, BlobLocation
 from tests.fedbus.blobs.transfer.simulation import IN_FLIGHT, Blob, Shelf, blob
 from tests.keys import SampleKey
 
 SOURCE = "repository.1"
 BASE = SampleKey("base")
-MODEL = blob(20 * CHUNK)
+MODEL = blob(20 * CHUNK_BYTES)
 
 
 def fetch(key: Key = BASE, wanted: Blob = MODEL, members: int = 0, source: str = SOURCE) -> Fetch:
     """The wish for a blob."""
-    reference = BlobLocation(blob_ref=wanted.blob_ref, source=source)
-    return Fetch(key, reference, Shelf(wanted.size), members)
+    location = BlobLocation(blob_ref=wanted.blob_ref, source=source)
+    return Fetch(key, location, Shelf(wanted.size), members)
 
 
 def chunk(serial: int, index: int, wanted: Blob = MODEL) -> Chunk:
     """A chunk of a blob."""
-    return Chunk(serial, index, memoryview(wanted.read(index * CHUNK, CHUNK)))
+    return Chunk(serial, index, memoryview(wanted.read(index * CHUNK_BYTES, CHUNK_BYTES)))
 
 
 def said(steps: Iterable[Step]) -> list[object]:
@@ -99,7 +100,7 @@ def test_several_blobs_share_one_bound() -> None:
 
 def test_what_may_be_in_flight_bounds_large_blobs_further() -> None:
     """In bytes: three chunks, whatever the window; one chunk always may."""
-    for in_flight, most in ((3 * CHUNK, 3), (CHUNK, 1), (10, 1)):
+    for in_flight, most in ((3 * CHUNK_BYTES, 3), (CHUNK_BYTES, 1), (10, 1)):
         intake = Downloads(in_flight)
         wants = wanted(intake.fetch(fetch(), 0.0))
         for i in range(12):
@@ -122,7 +123,7 @@ def test_a_chunk_from_another_than_the_source_is_ignored() -> None:
 
 def test_who_fetches_in_a_group_listens_joins_and_confirms() -> None:
     """It confirms when the source asks for it, and unsubscribes when it has all."""
-    model = blob(3 * CHUNK)
+    model = blob(3 * CHUNK_BYTES)
     intake = Downloads(IN_FLIGHT)
     action = fetch(wanted=model, members=5)
     assert said(intake.fetch(action, 0.0)) == [
@@ -149,7 +150,7 @@ def test_the_streams_of_other_sources_and_blobs_are_not_taken() -> None:
     """Each stream is one source's, of one blob; a damaged one is nobody's."""
     intake = Downloads(IN_FLIGHT)
     list(intake.fetch(fetch(members=5), 0.0))
-    other = blob(20 * CHUNK, "b")
+    other = blob(20 * CHUNK_BYTES, "b")
     for source, digest, part in (
         ("agent.evil", MODEL.digest, chunk(0, 0)),
         (SOURCE, other.digest, chunk(0, 0, other)),
@@ -160,7 +161,7 @@ def test_the_streams_of_other_sources_and_blobs_are_not_taken() -> None:
 
 def test_holes_in_a_stream_are_wanted_when_it_is_over() -> None:
     """From the end, as who has left a group does."""
-    model = blob(4 * CHUNK)
+    model = blob(4 * CHUNK_BYTES)
     intake = Downloads(IN_FLIGHT)
     list(intake.fetch(fetch(wanted=model, members=5), 0.0))
     for index in (0, 2):
@@ -253,8 +254,8 @@ def test_a_group_whose_source_has_nothing_is_left() -> None:
 
 def test_a_source_that_is_silent_for_a_minute_is_given_up() -> None:
     """Its place goes to whoever waits, even before."""
-    intake = Downloads(CHUNK)
-    small = blob(CHUNK, "b")
+    intake = Downloads(CHUNK_BYTES)
+    small = blob(CHUNK_BYTES, "b")
     list(intake.fetch(fetch(SampleKey("dead")), 0.0))
     assert wanted(intake.fetch(fetch(SampleKey("next"), small, source="agent.a"), 0.0)) == []
     [(serial, index)] = wanted(intake.due(FIRST_SECONDS))

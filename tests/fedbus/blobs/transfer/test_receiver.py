@@ -14,20 +14,20 @@ from fedbus.blobs.transfer.receiver import (
     WINDOW,
     Receiver,
 )
-from fedbus.wire.values import CHUNK, BlobLocation
+from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation
 from tests.fedbus.blobs.transfer.simulation import Shelf, blob
 from tests.keys import SampleKey
 
 
-def receiver(size: int = 20 * CHUNK, members: int = 0) -> Receiver:
+def receiver(size: int = 20 * CHUNK_BYTES, members: int = 0) -> Receiver:
     """Make the receiver of a blob at time 0."""
-    reference = BlobLocation(blob_ref=blob(size).blob_ref, source="repository.1")
-    return Receiver(SampleKey("base"), reference, Shelf(size), members, 0.0)
+    location = BlobLocation(blob_ref=blob(size).blob_ref, source="repository.1")
+    return Receiver(SampleKey("base"), location, Shelf(size), members, 0.0)
 
 
-def chunk(serial: int, index: int, size: int = 20 * CHUNK) -> Chunk:
+def chunk(serial: int, index: int, size: int = 20 * CHUNK_BYTES) -> Chunk:
     """A chunk of that blob."""
-    return Chunk(serial, index, memoryview(blob(size).read(index * CHUNK, CHUNK)))
+    return Chunk(serial, index, memoryview(blob(size).read(index * CHUNK_BYTES, CHUNK_BYTES)))
 
 
 def opened(window: int = WINDOW) -> tuple[Receiver, int]:
@@ -65,14 +65,14 @@ def test_it_wants_each_chunk_once_from_the_beginning() -> None:
     assert r.want(serial, r.appetite, 0.0) == (3, 4, 5, 6)
     assert r.appetite == 0
     assert r.outstanding == 4
-    small = receiver(CHUNK + 1)
+    small = receiver(CHUNK_BYTES + 1)
     assert small.want(1, 1, 0.0) == (0,)
-    small.take(chunk(1, 0, CHUNK + 1), 0.0)
+    small.take(chunk(1, 0, CHUNK_BYTES + 1), 0.0)
     assert small.appetite == 1  # its window would hold two
     assert small.want(2, 1, 0.0) == (1,)
-    assert small.take(chunk(2, 1, CHUNK + 1), 0.0)
+    assert small.take(chunk(2, 1, CHUNK_BYTES + 1), 0.0)
     assert small.complete
-    assert small.sink.content == blob(CHUNK + 1).content  # type: ignore[attr-defined]
+    assert small.sink.content == blob(CHUNK_BYTES + 1).content  # type: ignore[attr-defined]
 
 
 def test_an_empty_blob_is_one_empty_chunk() -> None:
@@ -90,7 +90,7 @@ def test_an_empty_blob_is_one_empty_chunk() -> None:
         pytest.param(chunk(1, 1), id="another index than was wanted by that serial"),
         pytest.param(chunk(2, 0), id="a serial that was never given out"),
         pytest.param(chunk(0, 0), id="a group's chunk"),
-        pytest.param(Chunk(1, 0, memoryview(bytes(CHUNK - 1))), id="too short"),
+        pytest.param(Chunk(1, 0, memoryview(bytes(CHUNK_BYTES - 1))), id="too short"),
         pytest.param(Chunk(1, 0, memoryview(b"")), id="empty"),
     ],
 )
@@ -106,9 +106,9 @@ def test_what_was_not_wanted_is_not_written(wrong: Chunk) -> None:
 
 def test_what_lies_beyond_the_end_is_not_written() -> None:
     """Though the stream of a group brings it, with the right length."""
-    r = receiver(2 * CHUNK, members=3)
+    r = receiver(2 * CHUNK_BYTES, members=3)
     assert not r.follow(chunk(0, 2), 0.0)
-    assert not r.follow(Chunk(0, 1, memoryview(bytes(CHUNK + 1))), 0.0)
+    assert not r.follow(Chunk(0, 1, memoryview(bytes(CHUNK_BYTES + 1))), 0.0)
     assert r.upto == 0
 
 
@@ -139,7 +139,7 @@ def test_what_was_counted_as_lost_is_welcome_when_it_comes() -> None:
     r.want(serial + 4, 1, 0.0)
     assert r.take(chunk(serial, 3), 0.0)
     assert r.take(chunk(serial + 4, 3), 0.0)
-    assert r.sink.writes[3 * CHUNK] == 1  # type: ignore[attr-defined]
+    assert r.sink.writes[3 * CHUNK_BYTES] == 1  # type: ignore[attr-defined]
     assert r.want(serial + 5, 1, 0.0) == (4,)
     assert set(r.serials) == {serial + 1, serial + 2, serial + 5}
 
@@ -355,9 +355,9 @@ def test_a_stream_that_still_comes_is_no_silence() -> None:
 @given(st.data())
 def test_whatever_arrives_the_books_agree(data: st.DataObject) -> None:
     """Every chunk is missing, or written once; wanted ones are counted; the end is reached."""
-    size = data.draw(st.integers(0, 6 * CHUNK))
+    size = data.draw(st.integers(0, 6 * CHUNK_BYTES))
     r = receiver(size, members=data.draw(st.integers(0, 2)))
-    count = r.reference.blob_ref.count
+    count = r.location.blob_ref.count
     serial, now, sent = 1, 0.0, []
     for _ in range(data.draw(st.integers(0, 40))):
         now += data.draw(st.sampled_from([0.0, 0.1, 1.6, 5.0]))

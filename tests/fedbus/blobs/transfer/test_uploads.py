@@ -9,12 +9,12 @@ from fedbus.blobs.transfer.multicast import HELD_SECONDS, QUIET_SECONDS
 from fedbus.blobs.transfer.receiver import SILENT_SECONDS, WINDOW
 from fedbus.blobs.transfer.uploads import SLOW_SECONDS, Answer, SendChunk, Uploads
 from fedbus.core.actions import Send
+from fedbus.wire.blobs import CHUNK_BYTES
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
-from fedbus.wire.values import CHUNK
 from tests.fedbus.blobs.transfer.simulation import IN_FLIGHT, Blob, blob
 from tests.held import held
 
-MODEL = blob(20 * CHUNK)
+MODEL = blob(20 * CHUNK_BYTES)
 D = MODEL.digest
 
 
@@ -82,7 +82,7 @@ def test_the_library_holds_what_is_always_served() -> None:
     held = Uploads(IN_FLIGHT, library.get)
     want = ChunkRequest(digest=D, serial=1, indices=(0,))
     assert sent(held.want("agent.a", want, 0.0)) == [("agent.a", 0)]
-    held.serve(D, blob(CHUNK))
+    held.serve(D, blob(CHUNK_BYTES))
     held.unserve(D)
     assert sent(held.want("agent.a", want, 0.0)) == [("agent.a", 0)]
     del library[D]
@@ -177,7 +177,7 @@ def test_a_lone_slow_member_gets_its_lane_and_no_group_is_left() -> None:
 
 def test_who_comes_when_all_is_sent_takes_a_lane() -> None:
     """A second stream would come to those, too, to whom the first is still on its way."""
-    small = blob(CHUNK)
+    small = blob(CHUNK_BYTES)
     served = outlet(model=small)
     sent(served.join("agent.a", Join(digest=small.digest, members=1), 0.0))
     assert sent(served.join("agent.b", Join(digest=small.digest, members=1), 0.1)) == [
@@ -244,7 +244,7 @@ def test_members_that_all_fall_silent_are_forgotten() -> None:
 )
 def test_many_members_shrink_the_window(in_flight_chunks: int, members: int, window: int) -> None:
     """What the broker may have to hold for all of them stays below the bound; it goes on still."""
-    served = outlet(in_flight=in_flight_chunks * CHUNK)
+    served = outlet(in_flight=in_flight_chunks * CHUNK_BYTES)
     names = [f"agent.{i}" for i in range(members)]
     answers: list[object] = []
     for name in names:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fedbus.blobs.transfer.downloads import MAX_OUTSTANDING
 from fedbus.blobs.transfer.multicast import HELD_SECONDS
 from fedbus.blobs.transfer.receiver import LONGEST_PATIENCE_SECONDS, SILENT_SECONDS, WINDOW
-from fedbus.wire.values import CHUNK
+from fedbus.wire.blobs import CHUNK_BYTES
 from tests.fedbus.blobs.transfer.simulation import BROKER_QUEUE, Blob, Link, Peer, World, blob
 from tests.keys import SampleKey
 
@@ -48,7 +48,9 @@ BREAKS = st.builds(
     peer=st.integers(0, 5),
     restarts=st.booleans(),
 )
-SIZES = st.integers(0, 12 * CHUNK) | st.sampled_from([0, 1, CHUNK, 2 * CHUNK, 8 * CHUNK + 1])
+SIZES = st.integers(0, 12 * CHUNK_BYTES) | st.sampled_from(
+    [0, 1, CHUNK_BYTES, 2 * CHUNK_BYTES, 8 * CHUNK_BYTES + 1]
+)
 
 
 def a_source(world: World, wanted: Blob, link: Link | None = None) -> Peer:
@@ -174,7 +176,7 @@ def test_a_slow_lane_is_kept_busy_and_carries_nothing_twice(rate: int) -> None:
     Only a first chunk that takes longer than four seconds is wanted again; its time is a lesson.
     """
     world = World()
-    wanted = blob(12 * CHUNK)
+    wanted = blob(12 * CHUNK_BYTES)
     [agent] = a_fleet(world, [Link(rate=rate, delay=0.02)])
     agent.fetch(BASE, wanted, a_source(world, wanted))
     world.run(1000)
@@ -186,7 +188,7 @@ def test_a_slow_lane_is_kept_busy_and_carries_nothing_twice(rate: int) -> None:
 def test_a_slow_source_keeps_its_group_together() -> None:
     """Members that wait alike are not laggards: lanes would carry the model three times."""
     world = World()
-    wanted = blob(12 * CHUNK)
+    wanted = blob(12 * CHUNK_BYTES)
     source = a_source(world, wanted, Link(rate=MBIT))
     members = a_fleet(world, [None] * 3)
     for member in members:
@@ -202,7 +204,7 @@ def test_a_slow_member_costs_the_others_a_third_of_a_second() -> None:
     took = {}
     for slow_link in (None, Link(rate=MBIT, delay=0.02)):
         world = World()
-        wanted = blob(20 * CHUNK)
+        wanted = blob(20 * CHUNK_BYTES)
         source = a_source(world, wanted)
         slow, *fast = a_fleet(world, [slow_link, *[Link(rate=1000 * MBIT)] * 4])
         for member in (slow, *fast):
@@ -220,7 +222,7 @@ def test_a_slow_member_costs_the_others_a_third_of_a_second() -> None:
 def test_whoever_waits_for_a_dead_source_is_told(members: int) -> None:
     """Within a minute of silence and one pause; what others fetch is not disturbed."""
     world = World()
-    wanted = blob(20 * CHUNK)
+    wanted = blob(20 * CHUNK_BYTES)
     source = a_source(world, wanted)
     fleet = a_fleet(world, [Link(rate=10 * MBIT)] * 4)
     for member in fleet:
@@ -236,7 +238,7 @@ def test_whoever_waits_for_a_dead_source_is_told(members: int) -> None:
 def test_a_stalled_member_that_never_speaks_again_is_forgotten() -> None:
     """Nothing is kept for a dead member: neither chunks nor a group that waits for it."""
     world = World()
-    wanted = blob(20 * CHUNK)
+    wanted = blob(20 * CHUNK_BYTES)
     source = a_source(world, wanted)
     dead, *alive = a_fleet(world, [None] * 3)
     for member in (dead, *alive):
@@ -253,7 +255,7 @@ def test_a_stalled_member_that_never_speaks_again_is_forgotten() -> None:
 def test_a_chunk_that_an_earlier_process_wanted_is_not_taken_for_another_blobs() -> None:
     """Serials begin anywhere, so that a restarted node is not fooled by what was on its way."""
     world = World()
-    first, second = blob(4 * CHUNK, "a"), blob(4 * CHUNK, "b")
+    first, second = blob(4 * CHUNK_BYTES, "a"), blob(4 * CHUNK_BYTES, "b")
     source = a_source(world, first, Link(rate=MBIT))
     source.blobs[second.digest] = second
     [agent] = a_fleet(world, [None])

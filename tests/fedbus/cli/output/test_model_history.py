@@ -13,8 +13,8 @@ from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Refused
 from fedbus.client.stored_models import check_kept, kept_line, show
 from fedbus.mqtt.bus import BrokerAddress
+from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import KeptVersion, ModelShown, ShowModel, VersionFacts
-from fedbus.wire.values import BlobRef, ModelRef
 
 HERE = BrokerLogin(BrokerAddress("h"), "user.cli")
 BLOB = BlobRef(digest="a" * 64, size=10)

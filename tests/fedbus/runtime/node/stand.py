@@ -5,21 +5,22 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from fedbus.core.actions import Action, Event, Fetch
+from fedbus.core.actions import Action, Fetch
+from fedbus.core.events import Event
 from fedbus.core.keys import Key
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Effect, Publish
 from fedbus.runtime.node import Identity, Node
 from fedbus.wire import codec, topics
+from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation, BlobRef
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import Offer, TaskTaken
 from fedbus.wire.topics import ROOT, Topic
-from fedbus.wire.values import CHUNK, BlobLocation, BlobRef
 from tests.fedbus.blobs.transfer.simulation import Blob, Shelf, blob
 from tests.fedbus.wire.kinds import example
 from tests.keys import SampleKey
 
-MODEL = blob(3 * CHUNK)
+MODEL = blob(3 * CHUNK_BYTES)
 FACTS = example(AgentFacts)
 TASK = TaskTaken(job="digits-1", task=7)
 OFFER = example(Offer)

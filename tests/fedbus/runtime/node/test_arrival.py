@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from fedbus.blobs.transfer.chunk import write_chunk
-from fedbus.core.actions import Local, Quit, Received, ReplyTo, Requested, Settle
+from fedbus.core.actions import Quit, Settle
+from fedbus.core.events import Local, Received, ReplyTo, Requested
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Acknowledge, Misread
 from fedbus.wire import codec, topics

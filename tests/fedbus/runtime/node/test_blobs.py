@@ -8,23 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedbus.blobs.transfer.chunk import read_chunk
-from fedbus.core.actions import (
-    Action,
-    Cancel,
-    Connected,
-    Event,
-    Fetched,
-    FetchFailed,
-    Serve,
-    Unserve,
-)
+from fedbus.core.actions import Action, Cancel, Serve, Unserve
+from fedbus.core.events import Connected, Event, Fetched, FetchFailed
 from fedbus.mqtt.frames import is_lent
 from fedbus.mqtt.memory_broker import MemoryBroker
 from fedbus.runtime.effects import Effect, Publish, PublishChunk, Subscribe, Unsubscribe
 from fedbus.runtime.node import Identity, Node
+from fedbus.wire.blobs import CHUNK_BYTES
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
 from fedbus.wire.topics import ROOT
-from fedbus.wire.values import CHUNK
 from tests.fedbus.blobs.transfer.simulation import Shelf, blob
 from tests.fedbus.runtime.node.stand import FACTS, MODEL, Fake, a_node, act, fetch, link, messages
 from tests.keys import SampleKey
@@ -37,7 +29,7 @@ def test_a_served_blob_is_read_when_its_chunk_has_its_turn() -> None:
     """Not before, so that a long queue holds no data; the last slice is shorter."""
     core = Fake()
     node = a_node(core, "repository.1")
-    odd = blob(CHUNK + 10)
+    odd = blob(CHUNK_BYTES + 10)
     act(node, core, Serve(odd.digest, odd))
     want = ChunkRequest(digest=odd.digest, serial=5, indices=(1,))
     node.receive(link("agent.a", "repository.1", want), 0.0)
@@ -46,7 +38,7 @@ def test_a_served_blob_is_read_when_its_chunk_has_its_turn() -> None:
     packet = effect.packet()
     assert packet.topic == f"{ROOT}/link/repository.1/agent.a/chunk"
     chunk = read_chunk(packet.payload)
-    assert (chunk.serial, chunk.index, chunk.data) == (5, 1, odd.read(CHUNK, 10))
+    assert (chunk.serial, chunk.index, chunk.data) == (5, 1, odd.read(CHUNK_BYTES, 10))
     act(node, core, Unserve(odd.digest))
     node.receive(link("agent.a", "repository.1", want), 0.0)
     assert messages(node.take()) == [BlobNotFound(digest=odd.digest)]

@@ -4,21 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from fedbus.core.actions import (
-    Announce,
-    Ask,
-    Cancel,
-    Clear,
-    Note,
-    Ran,
-    Reply,
-    ReplyTo,
-    Run,
-    RunFailed,
-    Send,
-    WakeAt,
-    Woke,
-)
+from fedbus.core.actions import Announce, Ask, Cancel, Clear, Note, Reply, Run, Send, WakeAt
+from fedbus.core.events import Ran, ReplyTo, RunFailed, Woke
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Publish, StartRun
 from fedbus.wire import codec, topics

@@ -2,7 +2,8 @@
 
 from random import Random
 
-from fedbus.core.actions import Connected, Introduce, Note, Stopping, Trouble
+from fedbus.core.actions import Introduce, Note, Trouble
+from fedbus.core.events import Connected, Stopping
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Effect, Publish
 from fedbus.runtime.name_conflict import SETTLED_SECONDS

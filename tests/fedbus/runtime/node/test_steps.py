@@ -5,18 +5,9 @@ from typing import Any
 
 import pytest
 
-from fedbus.core.actions import (
-    Ask,
-    Cancel,
-    Connected,
-    Fetched,
-    Ran,
-    Received,
-    Run,
-    RunFailed,
-    Send,
-    step_name,
-)
+from fedbus.core.actions import Ask, Cancel, Run, Send
+from fedbus.core.events import Connected, Fetched, Ran, Received, RunFailed
+from fedbus.core.interface import step_name
 from fedbus.runtime.node import Identity, Node
 from fedbus.wire.messages import Receipt, StopJob
 from tests.fedbus.blobs.transfer.simulation import Shelf

@@ -11,7 +11,7 @@ from fedbus.errors import StoreError
 
 
 class FileBlob:
-    """A blob in an open file, read chunk by chunk; a Source.
+    """A blob in an open file, read chunk by chunk; a BlobSource.
 
     It owns the file, which is closed with the last reference to this object: until then the content
     can be served, even if the file's name is deleted. Reads are safe from several threads.

@@ -28,7 +28,7 @@ MAX_SPARE_BYTES = 128 * 2**20
 
 
 class Spool:
-    """`size` bytes that can be written and read at any offset; a Sink and a Source.
+    """`size` bytes that can be written and read at any offset; a BlobSink and a BlobSource.
 
     A full disk must not end a service, so `write` does not report it; every later `read` does. A
     closed spool holds no bytes, and a read of it returns none.

@@ -11,8 +11,8 @@ from fedbus.frameworks.tensorflow_logs import hushed
 from fedbus.model import safetensors
 from fedbus.model.layout import Weights
 from fedbus.training.options import FRAMEWORKS
+from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import ModelSpec
-from fedbus.wire.values import ModelRef
 
 SUFFIXES: Final[Mapping[str, str]] = {
     "npz": ".npz",

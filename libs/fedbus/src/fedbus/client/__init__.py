@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from fedbus.client.packing import PackedModel
     from fedbus.client.stored_models import ModelHistory, PulledModel, PushedModel, StoredModel
     from fedbus.client.sync_client import SyncClient, connect_sync
+    from fedbus.wire.blobs import ModelRef
     from fedbus.wire.documents import AgentFacts, JobFault, JobState, ModelSpec, RoundState
-    from fedbus.wire.values import ModelRef
 
 __all__ = [
     "AgentFacts",

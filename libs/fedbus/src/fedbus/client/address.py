@@ -14,7 +14,7 @@ from fedbus.mqtt.bus import BrokerAddress
 from fedbus.runtime.settings import ServiceSettings, settings_from
 from fedbus.scalars import IDENT
 from fedbus.wire import topics
-from fedbus.wire.values import ROLES
+from fedbus.wire.identifiers import ROLES
 
 HOW = (
     "start one with `fedbus up`, or name a broker: "

@@ -25,8 +25,8 @@ from fedbus.client.stored_models import (
     StoredModel,
 )
 from fedbus.errors import SettingsError
+from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobState
-from fedbus.wire.values import ModelRef
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from fedbus.errors import WireError
 from fedbus.mqtt.bus import Packet
 from fedbus.wire import codec
 from fedbus.wire.documents import NodeState
-from fedbus.wire.values import role_of
+from fedbus.wire.identifiers import role_of
 
 NEEDED = ("controller", "repository", "collector")
 """The roles of which one must be online for a job to go on."""

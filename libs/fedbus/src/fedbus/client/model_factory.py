@@ -22,7 +22,7 @@ from fedbus.limits import MAX_DIMENSIONS
 from fedbus.model.layout import Layout, Weights
 from fedbus.text import listed
 from fedbus.training.params import Architecture
-from fedbus.wire.values import blob_ref_of
+from fedbus.wire.blobs import blob_ref_of
 
 Export = Callable[[object, Architecture | None, tuple[int, ...] | None], Exported]
 

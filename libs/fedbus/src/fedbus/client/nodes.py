@@ -8,8 +8,8 @@ from fedbus.errors import WireError
 from fedbus.mqtt.bus import Packet
 from fedbus.wire import codec
 from fedbus.wire.documents import AgentFacts, NodeState
+from fedbus.wire.identifiers import role_of
 from fedbus.wire.topics import NODE_STATE
-from fedbus.wire.values import role_of
 
 KEPT_SECONDS = float(NODE_STATE.expiry or 0)
 LONG_AGO_SECONDS = 1800.0

@@ -34,10 +34,10 @@ from fedbus.model.blob import encode
 from fedbus.model.layout import Layout, Role, Weights
 from fedbus.plugins import Trainer
 from fedbus.wire import codec
+from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.json_reader import read_json
 from fedbus.wire.messages import PushModel
-from fedbus.wire.values import blob_ref_of
 
 _TFLITE = b"TFL3"
 """At byte 4 of every such file."""

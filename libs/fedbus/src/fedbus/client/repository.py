@@ -11,27 +11,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.client.failures import Failed, Refused, Unreachable
-from fedbus.core.actions import (
-    Action,
-    Ask,
-    Cancel,
-    Connected,
-    Event,
-    Fetch,
-    Fetched,
-    FetchFailed,
-    Ran,
-    Received,
-    Run,
-    Serve,
-    WakeAt,
-    Woke,
-)
+from fedbus.core.actions import Action, Ask, Cancel, Fetch, Run, Serve, WakeAt
+from fedbus.core.events import Connected, Event, Fetched, FetchFailed, Ran, Received, Woke
 from fedbus.core.keys import Key
+from fedbus.wire.blobs import BlobLocation, BlobRef
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import PushModel, RequestRefused
 from fedbus.wire.topics import Topic
-from fedbus.wire.values import BlobLocation, BlobRef
 
 if TYPE_CHECKING:
     from fedbus.errors import FedbusError

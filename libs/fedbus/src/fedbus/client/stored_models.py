@@ -19,6 +19,7 @@ from fedbus.model.blob import decode
 from fedbus.model.layout import Array, Layout
 from fedbus.model.npz import write_npz
 from fedbus.wire import codec
+from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import (
     KeptVersion,
@@ -28,7 +29,6 @@ from fedbus.wire.messages import (
     ModelsListed,
     ShowModel,
 )
-from fedbus.wire.values import ModelRef
 
 IN_MEMORY_BYTES = 256 * 2**20
 """Of blobs that are being pulled; larger ones are in unnamed files until they are read."""

@@ -30,8 +30,8 @@ from fedbus.client.stored_models import (
     StoredModel,
 )
 from fedbus.errors import BusError
+from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobState
-from fedbus.wire.values import ModelRef
 
 CLOSE_SECONDS = 5.0
 """How long the thread may take to end."""

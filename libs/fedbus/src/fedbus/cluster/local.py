@@ -25,7 +25,7 @@ from fedbus.core import clock
 from fedbus.errors import BusError, StoreError
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.mosquitto import LocalBroker, PortTaken, free_port
-from fedbus.wire.values import role_of
+from fedbus.wire.identifiers import role_of
 
 USUAL_AGENTS = 8
 PORTS_TRIED = 5

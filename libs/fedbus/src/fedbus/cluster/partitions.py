@@ -10,7 +10,7 @@ from fedbus.cluster.members import EVALUATOR
 from fedbus.cluster.process import tied
 from fedbus.errors import SettingsError, StoreError
 from fedbus.text import in_given_order
-from fedbus.wire.values import is_node
+from fedbus.wire.identifiers import is_node
 
 HELD_OUT = "held_out.npz"
 ARRAYS = "agent.*.npz"

@@ -20,7 +20,7 @@ from typing import Self
 from fedbus.atomic_write import PRIVATE, atomic_write
 from fedbus.errors import SettingsError
 from fedbus.mqtt.bus import BrokerAddress
-from fedbus.wire.values import role_of
+from fedbus.wire.identifiers import role_of
 
 STATE = "cluster.json"
 LOCK = "lock"

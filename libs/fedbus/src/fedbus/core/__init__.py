@@ -1,1 +1,1 @@
-"""Events, actions, keys and timers: what a core and its shell exchange."""
+"""Vocabulary of cores and their shells: events, actions, keys, timers, retries."""

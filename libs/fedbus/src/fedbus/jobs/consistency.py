@@ -11,7 +11,7 @@ from fedbus.jobs.schema import RoundSettings
 from fedbus.rounding import beside
 from fedbus.training.options import FRAMEWORKS, LOWER_IS_BETTER, SHARES
 from fedbus.wire.documents import JobFault
-from fedbus.wire.values import BASE
+from fedbus.wire.identifiers import BASE
 
 Written = Mapping[str, object]
 

@@ -15,7 +15,7 @@ from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS, at_most, slots
 from fedbus.training.params import Reading, TrainingParams
 from fedbus.wire.documents import AgentFacts, ModelNeeds
-from fedbus.wire.values import BASE
+from fedbus.wire.identifiers import BASE
 
 MODEL_COPIES = 4
 """Copies of a model's bytes held while training, beside the base: weights, gradients, new weights,

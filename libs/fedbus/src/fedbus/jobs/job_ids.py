@@ -2,7 +2,7 @@
 
 import hashlib
 
-from fedbus.wire.values import Moment
+from fedbus.wire.identifiers import Moment
 
 _LONGEST_MODEL = 40
 

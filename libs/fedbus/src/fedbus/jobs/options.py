@@ -40,7 +40,7 @@ def _flag_as_number(value: object) -> object:
 
 
 def _argument(value: object) -> object:
-    """Refuse what could not be sent to an agent as it is written: see `wire.values.Argument`."""
+    """Refuse a value that no `fedbus.training.params.Argument` can hold."""
     if isinstance(value, list):
         good = len(value) <= MAX_LISTED and all(map(_is_number, value))
     else:

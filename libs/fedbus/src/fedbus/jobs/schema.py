@@ -29,7 +29,7 @@ from fedbus.limits import MAX_COHORT_AGENTS, MAX_TRANSFORMS
 from fedbus.rounding import beside
 from fedbus.scalars import IDENT
 from fedbus.training.options import LOWER_IS_BETTER, TRAINED, impossible
-from fedbus.wire.values import BASE
+from fedbus.wire.identifiers import BASE
 
 
 def _number_as_text(value: object) -> object:

@@ -5,13 +5,13 @@ Pure. The codes are those of MQTT 5 (section 2.4), and the five of MQTT 3.1.1.
 
 from dataclasses import dataclass
 
-from fedbus.wire.values import CHUNK
+from fedbus.wire.blobs import CHUNK_BYTES
 
 WHO_HAS_IT = (
     "fedbus needs MQTT 5, which Mosquitto since 1.6, EMQX, HiveMQ, VerneMQ, NanoMQ, ejabberd, and "
     "RabbitMQ since 3.13 have"
 )
-LEAST_PACKET = CHUNK + 1024
+LEAST_PACKET = CHUNK_BYTES + 1024
 """A chunk of a model with its header, topic and properties."""
 
 NOT_AUTHORIZED, TAKEN_OVER, NO_SHARES = 0x87, 0x8E, 0x9E

@@ -9,7 +9,7 @@ from fedbus.blobs.transfer.uploads import SendChunk
 from fedbus.core.actions import Note, Quit
 from fedbus.core.keys import Key
 from fedbus.mqtt.bus import Packet
-from fedbus.wire.values import CHUNK
+from fedbus.wire.blobs import CHUNK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class PublishChunk:
 
     def packet(self) -> Packet:
         """Read the slice and put its header in front."""
-        source, at = self.chunk.source, self.chunk.index * CHUNK
-        data = source.read(at, min(CHUNK, source.size - at))
+        source, at = self.chunk.source, self.chunk.index * CHUNK_BYTES
+        data = source.read(at, min(CHUNK_BYTES, source.size - at))
         return Packet(self.topic, write_chunk(self.chunk.serial, self.chunk.index, data))
 
 

@@ -8,7 +8,7 @@ import re
 
 from fedbus.errors import SettingsError
 from fedbus.scalars import IDENT, IDENT_SAID
-from fedbus.wire.values import ROLES
+from fedbus.wire.identifiers import ROLES
 
 DEFAULT = "1"
 

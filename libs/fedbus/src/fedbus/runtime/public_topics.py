@@ -6,11 +6,12 @@ clients as well, in JSON or msgpack as the table says.
 
 from typing import assert_never
 
-from fedbus.core.actions import Announce, Clear, Received, Reply, ReplyTo, Requested
+from fedbus.core.actions import Announce, Clear, Reply
+from fedbus.core.events import Received, ReplyTo, Requested
 from fedbus.errors import WireError
 from fedbus.mqtt.bus import Packet
 from fedbus.wire import codec, topics
-from fedbus.wire.values import is_node
+from fedbus.wire.identifiers import is_node
 
 
 def event_of(packet: Packet, root: str, *, open_profile: bool) -> Received | Requested | None:

@@ -28,7 +28,7 @@ import structlog
 
 from fedbus.blobs.transfer.uploads import Library
 from fedbus.core import clock
-from fedbus.core.actions import Core
+from fedbus.core.interface import Core
 from fedbus.errors import BusError, FedbusError, SettingsError
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import BrokerAddress

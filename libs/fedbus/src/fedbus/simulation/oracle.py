@@ -15,14 +15,15 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.core.actions import Source
+from fedbus.core.blob_io import BlobSource
 from fedbus.digest import digest_of
 from fedbus.errors import FedbusError
 from fedbus.model.blob import Blob, decode
 from fedbus.model.layout import Layout, Tensor
 from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
-from fedbus.wire.values import BlobRef, Contributor, RoundRecord
+from fedbus.wire.round_records import Contributor, RoundRecord
 
 TOLERANCE = 1e-6
 """Relative to the numbers that were summed: |base| + the mean of |delta|."""
@@ -73,7 +74,7 @@ class Trail(Protocol):
     def history(self) -> Iterable[RoundLike]:
         """Read every version of every model, by model and version."""
 
-    def open_blob(self, digest: str, /) -> Source | None:
+    def open_blob(self, digest: str, /) -> BlobSource | None:
         """Find a blob."""
 
 

@@ -14,7 +14,8 @@ from random import Random
 from typing import Any
 
 from fedbus.blobs.transfer.uploads import Library
-from fedbus.core.actions import Core, Note
+from fedbus.core.actions import Note
+from fedbus.core.interface import Core
 from fedbus.errors import FedbusError
 from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.memory_broker import MemoryBroker

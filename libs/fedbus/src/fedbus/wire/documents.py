@@ -13,8 +13,9 @@ from fedbus.limits import (
     MAX_TEXT_CHARACTERS,
 )
 from fedbus.scalars import Bounds, Flag, Ident, Number, Strict, Text, Whole, Word
+from fedbus.wire.blobs import BlobRef
+from fedbus.wire.identifiers import Digest, Metrics, Moment, NodeName
 from fedbus.wire.output_kinds import Answers
-from fedbus.wire.values import BlobRef, Digest, Metrics, Moment, NodeName
 
 PROTOCOL = 1
 """Raised when a peer of the version before could no longer be understood."""

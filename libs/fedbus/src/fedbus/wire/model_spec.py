@@ -7,8 +7,8 @@ from typing import Any
 from fedbus.errors import WireError
 from fedbus.limits import MAX_SPEC_FILE_BYTES
 from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
-from fedbus.wire.values import BlobRef
 
 
 def files_of(spec: ModelSpec) -> tuple[BlobRef, ...]:

@@ -20,7 +20,7 @@ from fedbus.wire.documents import (
     RefusedRequest,
     RoundState,
 )
-from fedbus.wire.values import ROLES, is_node, role_of
+from fedbus.wire.identifiers import ROLES, is_node, role_of
 
 ROOT = "fedbus/v1"
 
@@ -95,7 +95,7 @@ LINKS: tuple[Link, ...] = (
     Link(m.Decline, ("agent",), ("collector",)),
     Link(m.Receipt, ("collector",), ("agent",)),
     Link(m.RoundEnded, ("collector",), ("controller",)),
-    Link(m.Noted, ("controller",), ("collector",)),
+    Link(m.RoundEndNoted, ("controller",), ("collector",)),
     Link(m.StopJob, ("controller",), ("agent", "collector")),
     Link(m.JobStopped, ("agent", "collector"), ("controller",)),
     Link(m.TakeLease, ("controller",), ("repository",)),
@@ -109,8 +109,8 @@ LINKS: tuple[Link, ...] = (
     Link(m.JobsListed, ("repository",), ("controller",)),
     Link(m.LoadJob, ("controller",), ("repository",)),
     Link(m.JobLoaded, ("repository",), ("controller",)),
-    Link(m.StoreScore, ("controller",), ("repository",)),
-    Link(m.ScoreStored, ("repository",), ("controller",)),
+    Link(m.StoreEvaluation, ("controller",), ("repository",)),
+    Link(m.EvaluationStored, ("repository",), ("controller",)),
     Link(m.EndJob, ("controller",), ("repository",)),
     Link(m.JobEnded, ("repository",), ("controller",)),
     Link(m.ForgetJob, ("controller",), ("repository",)),

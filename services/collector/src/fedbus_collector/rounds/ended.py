@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from fedbus.wire.messages import RoundEnded
-from fedbus.wire.values import Plan
+from fedbus.wire.round_records import Plan
 from fedbus_collector.keys import RoundEndReport
 
 MAX_ROUNDS = 256

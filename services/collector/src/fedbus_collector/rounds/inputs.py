@@ -12,7 +12,7 @@ from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.model.layout import Layout
 from fedbus.wire import codec
 from fedbus.wire.documents import ModelSpec
-from fedbus.wire.values import Plan
+from fedbus.wire.round_records import Plan
 from fedbus_collector import keys
 from fedbus_collector.cache import Shelf
 
@@ -51,15 +51,15 @@ class Preparation:
             raise TransferError(f"a model spec of {base.spec.size} bytes, at most {MAX_SPEC_BYTES}")
         if self.layout is None and "spec" not in self._sinks:
             self._sinks["spec"] = self._spools.make(base.spec.size)
-            reference = base.reference(base.spec)
-            yield Fetch(keys.LayoutFetch(*self._key), reference, self._sinks["spec"])
+            location = base.location(base.spec)
+            yield Fetch(keys.LayoutFetch(*self._key), location, self._sinks["spec"])
         if self.base is None:
             self.base = self._shelf.take_base(base.weights.digest)
         if self.base is None and "base" not in self._sinks:
             self._sinks["base"] = self._spools.make(base.weights.size)
             members = len(self._plan.cohort) + 1  # the group the agents join now
-            reference = base.reference(base.weights)
-            yield Fetch(keys.BaseFetch(*self._key), reference, self._sinks["base"], members)
+            location = base.location(base.weights)
+            yield Fetch(keys.BaseFetch(*self._key), location, self._sinks["base"], members)
 
     def spec_came(self) -> None:
         """Read the model's layout.

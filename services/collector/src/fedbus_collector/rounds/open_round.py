@@ -16,8 +16,9 @@ from fedbus.core.actions import Action, Ask, Cancel, Fetch, Note, Run, Send, Ser
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.model.blob import blob_size
 from fedbus.plugins import Folds
+from fedbus.wire.blobs import BlobLocation, BlobRef, ModelRef
 from fedbus.wire.messages import Commit, Offer, Receipt, RoundEnded
-from fedbus.wire.values import BlobLocation, BlobRef, ModelRef, RoundRecord
+from fedbus.wire.round_records import RoundRecord
 from fedbus_collector import keys
 from fedbus_collector.aggregation.fold import Arrived, Folding, aggregate, fold, total_size
 from fedbus_collector.cache import Shelf
@@ -138,8 +139,8 @@ class Collection:
             sink.write(0, offer.inline)
             yield from self.arrived(agent)
         else:
-            reference = BlobLocation(blob_ref=offer.update, source=agent)
-            yield Fetch(keys.UpdateFetch(*self.round.key, agent), reference, sink)
+            location = BlobLocation(blob_ref=offer.update, source=agent)
+            yield Fetch(keys.UpdateFetch(*self.round.key, agent), location, sink)
 
     def arrived(self, agent: str) -> Iterator[Action]:
         """Queue an update that is here."""

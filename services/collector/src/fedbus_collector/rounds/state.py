@@ -8,7 +8,7 @@ from itertools import islice
 from fedbus.training.metrics_mean import mean_metrics, sendable
 from fedbus.training.options import as_trained, impossible
 from fedbus.wire.messages import Offer, OpenRound
-from fedbus.wire.values import Contributor, Plan, Refusal, RoundRecord
+from fedbus.wire.round_records import Contributor, Plan, Refusal, RoundRecord
 
 METRICS_TOGETHER = 4096
 MAX_REFUSAL_CHARACTERS = 300

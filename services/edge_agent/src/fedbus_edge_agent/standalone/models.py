@@ -24,9 +24,9 @@ from fedbus.model.layout import Layout
 from fedbus.model.npz import read_blob
 from fedbus.scalars import IDENT
 from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.model_spec import files_of, named_files
-from fedbus.wire.values import BlobRef
 from fedbus_edge_agent.standalone.schemas import ModelMetadata, ModelReport
 
 _NAME = re.compile(IDENT)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fedbus.limits import MAX_STRUCTURES, MAX_TENSORS
 from fedbus.scalars import Bounds, Flag, Ident, Number, Text, Whole
 from fedbus.wire.documents import JobFault, TensorSpec
-from fedbus.wire.values import Metrics
+from fedbus.wire.identifiers import Metrics
 
 JobPhase = Literal["WAITING", "TRAINING", "FINISHED", "INTERRUPTED", "FAILED"]
 OVER: frozenset[JobPhase] = frozenset({"FINISHED", "INTERRUPTED", "FAILED"})

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from fedbus.blobs.spool import Spools
-from fedbus.core.actions import Action, Cancel, Fetch, Fetched, FetchFailed, WakeAt
+from fedbus.core.actions import Action, Cancel, Fetch, WakeAt
+from fedbus.core.events import Fetched, FetchFailed
 from fedbus.errors import StoreError, TrainingError, TransferError
 from fedbus.jobs.eligibility import input_reason
-from fedbus.wire.values import BlobRef, ModelRef
+from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus_edge_agent.keys import TaskInputFetch, TaskInputRetry
 from fedbus_edge_agent.tasks.model_cache import Models
 from fedbus_edge_agent.tasks.task import Task
@@ -58,9 +59,9 @@ class Gathering:
             if blob_ref.digest not in task.fetching:
                 sink = self._spools.make(blob_ref.size)
                 task.fetching[blob_ref.digest] = blob_ref, sink
-                reference = task.ref.reference(blob_ref)
+                location = task.ref.location(blob_ref)
                 key = TaskInputFetch(task.key, blob_ref.digest)
-                yield Fetch(key, reference, sink, task.order.members)
+                yield Fetch(key, location, sink, task.order.members)
 
     def arrived(
         self, task: Task, digest: str, event: Fetched | FetchFailed, now: float

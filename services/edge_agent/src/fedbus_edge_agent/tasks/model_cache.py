@@ -12,9 +12,9 @@ from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.model.blob import Blob
 from fedbus.model.layout import Layout
 from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.model_spec import files_of, named_files
-from fedbus.wire.values import BlobRef, ModelRef
 from fedbus_edge_agent.training.local_trainer import Model
 
 MAX_MODELS = 8

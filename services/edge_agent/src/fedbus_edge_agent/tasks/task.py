@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from fedbus.blobs.spool import Spool
+from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import EvaluateTask, TrainTask
-from fedbus.wire.values import BlobRef, ModelRef
 from fedbus_edge_agent.keys import EvaluationWork, TaskKey, TrainingWork
 from fedbus_edge_agent.training.cancellation import Flag
 

@@ -8,7 +8,7 @@ from fedbus.model.blob import check_update
 from fedbus.model.layout import Weights
 from fedbus.training.options import bounded, impossible
 from fedbus.wire import codec
-from fedbus.wire.values import Metrics
+from fedbus.wire.identifiers import Metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from fedbus.plugins import Evaluates, Stateful, Trainer, TrainerFactory
 from fedbus.training.params import Reading, TrainingParams, Update
 from fedbus.wire import codec
 from fedbus.wire.announced_names import names_of
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
-from fedbus.wire.values import BlobRef
 from fedbus_edge_agent.host.capabilities import memory_mb
 from fedbus_edge_agent.training.cancellation import Flag
 from fedbus_edge_agent.training.checks import check_finite, plain

@@ -14,8 +14,8 @@ from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.errors import StoreError, WireError
 from fedbus.model.blob import Blob
 from fedbus.wire import codec
+from fedbus.wire.identifiers import NodeName
 from fedbus.wire.messages import Offer
-from fedbus.wire.values import NodeName
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 

@@ -12,7 +12,7 @@ from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
 from fedbus.training.params import Reading
 from fedbus.wire.documents import ModelSpec
-from fedbus.wire.values import BASE
+from fedbus.wire.identifiers import BASE
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ from functools import partial
 
 from fedbus.core.actions import Action, Announce, Note, Send
 from fedbus.errors import StoreError
+from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import ModelLatest
 from fedbus.wire.messages import (
     KeptVersion,
@@ -16,7 +17,6 @@ from fedbus.wire.messages import (
     VersionFacts,
 )
 from fedbus.wire.topics import MODEL_LATEST
-from fedbus.wire.values import ModelRef
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import Call, RequestRunner, RequestSteps
 from fedbus_repository.stores.base import Store

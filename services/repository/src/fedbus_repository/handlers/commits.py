@@ -9,8 +9,8 @@ from functools import partial
 
 from fedbus.core.actions import Action, Note, Send
 from fedbus.errors import LayoutError, TransferError
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.messages import Commit, CommitRefused, Committed, LookedUp, LookUp
-from fedbus.wire.values import BlobRef
 from fedbus_repository.handlers.catalog import ModelCatalog
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.keys import RequestRun

@@ -7,8 +7,8 @@ from fedbus.jobs import JobFile, JobFileError, not_taken, params, parse
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
 from fedbus.wire.documents import ModelNeeds
+from fedbus.wire.identifiers import BASE
 from fedbus.wire.messages import JobFault
-from fedbus.wire.values import BASE
 
 
 def compatibility_warnings(file: bytes, needs: ModelNeeds | None) -> tuple[str, ...]:

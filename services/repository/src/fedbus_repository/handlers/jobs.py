@@ -9,6 +9,7 @@ from fedbus.core.actions import Action, Send
 from fedbus.wire.messages import (
     Acceptance,
     EndJob,
+    EvaluationStored,
     ForgetJob,
     JobEnded,
     JobFault,
@@ -19,13 +20,12 @@ from fedbus.wire.messages import (
     ListJobs,
     LoadJob,
     PlanStored,
-    ScoreStored,
     StaleEpoch,
+    StoreEvaluation,
     StoreJob,
     StorePlan,
-    StoreScore,
 )
-from fedbus.wire.values import Plan
+from fedbus.wire.round_records import Plan
 from fedbus_repository.handlers.catalog import ModelCatalog
 from fedbus_repository.handlers.compatibility import compatibility_warnings, incompatibilities
 from fedbus_repository.handlers.model_specs import SpecReader
@@ -41,7 +41,9 @@ from fedbus_repository.stores.records import (
     Version,
 )
 
-Question: TypeAlias = StoreJob | StorePlan | ListJobs | LoadJob | StoreScore | EndJob | ForgetJob
+Question: TypeAlias = (
+    StoreJob | StorePlan | ListJobs | LoadJob | StoreEvaluation | EndJob | ForgetJob
+)
 
 REPEAT_SECONDS, LEASES = 120.0, 8
 """So long, or as long as so many leases, what comes twice from one sender is one submission: a
@@ -74,8 +76,8 @@ class JobHandler:
         match message:
             case StorePlan(plan=plan):
                 return (plan.job, plan.task), partial(store.store_plan, epoch, plan)
-            case StoreScore(job=job, round=number, metrics=metrics):
-                return (job, number), partial(store.store_score, epoch, job, number, metrics)
+            case StoreEvaluation(job=job, round=number, metrics=metrics):
+                return (job, number), partial(store.store_evaluation, epoch, job, number, metrics)
             case ListJobs():
                 return (), partial(store.list_jobs, epoch)
         return (message.job,), self._call_about(message)
@@ -167,7 +169,7 @@ class JobHandler:
             case Plan(job=job, task=task):
                 said = PlanStored(job=job, task=task)
             case Version(job=str(job), round=number):
-                said = ScoreStored(job=job, round=number)
+                said = EvaluationStored(job=job, round=number)
             case StoredJob() if isinstance(message, ForgetJob):
                 said = JobForgotten(job=result.job, rounds=result.rounds)
             case StoredJob():
@@ -197,5 +199,5 @@ def _metrics(job: StoredJob) -> dict[str, float]:
     return job.latest.metrics if job.rounds else {}
 
 
-def _job_of(message: StoreJob | StorePlan | LoadJob | StoreScore | EndJob | ForgetJob) -> str:
+def _job_of(message: StoreJob | StorePlan | LoadJob | StoreEvaluation | EndJob | ForgetJob) -> str:
     return message.plan.job if isinstance(message, StorePlan) else message.job

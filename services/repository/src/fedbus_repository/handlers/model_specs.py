@@ -9,8 +9,8 @@ from fedbus.model.blob import MAX_PREFIX, check_header
 from fedbus.model.layout import Layout
 from fedbus.wire import codec
 from fedbus.wire.announced_names import shortened
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelNeeds, ModelSpec
-from fedbus.wire.values import BlobRef
 from fedbus_repository.stores.base import Store, Upload
 
 REMEMBERED = 64

@@ -17,9 +17,9 @@ from fedbus.frameworks.tflite.signatures import check_trainable
 from fedbus.frameworks.tflite.verify import verify
 from fedbus.model.blob import MAX_PREFIX, read_header
 from fedbus.model.layout import Layout
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.model_spec import named_files
-from fedbus.wire.values import BlobRef
 
 BLOCK: Final = 1 << 20
 TFLITE: Final = "tflite"

@@ -12,10 +12,10 @@ from fedbus.errors import LayoutError, StoreError, TrainingError, TransferError,
 from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.model.blob import MAX_PREFIX
 from fedbus.model.layout import Layout
+from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
 from fedbus.wire.model_spec import files_of
-from fedbus.wire.values import BlobRef
 from fedbus_repository.handlers.catalog import ModelCatalog
 from fedbus_repository.handlers.commits import discard, keep, reserve
 from fedbus_repository.handlers.model_specs import SpecReader

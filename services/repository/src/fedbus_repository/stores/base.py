@@ -10,8 +10,10 @@ changes nothing.
 from collections.abc import Iterable
 from typing import Protocol
 
-from fedbus.core.actions import Source
-from fedbus.wire.values import BlobRef, Metrics, Plan, RoundRecord
+from fedbus.core.blob_io import BlobSource
+from fedbus.wire.blobs import BlobRef
+from fedbus.wire.identifiers import Metrics
+from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_repository.stores.records import (
     EndPhase,
     HistoryEntry,
@@ -28,7 +30,7 @@ from fedbus_repository.stores.records import (
 
 
 class Upload(Protocol):
-    """A blob that is being received: a Sink that never raises.
+    """A blob that is being received: a BlobSink that never raises.
 
     A full disk must not end the service, so `keep` raises the errors of `write`. Until `keep` no
     other caller sees the blob, and a restart discards it.
@@ -61,7 +63,7 @@ class Upload(Protocol):
 
 
 class Store(Protocol):
-    """Jobs, plans, rounds, versions, the lease, and the blobs they reference."""
+    """Jobs, plans, rounds, versions, the lease, and the blobs they location."""
 
     # ── the lease ─────────────────────────────────────────────────────────────────────────────────
 
@@ -90,7 +92,7 @@ class Store(Protocol):
     ) -> Plan | JobEnd | StoreRefusal | StaleLease | None:
         """Store a plan; None: a later plan, or another one of this task, is stored."""
 
-    def store_score(
+    def store_evaluation(
         self, epoch: int, job: str, round: int, metrics: Metrics
     ) -> Version | StoreRefusal | StaleLease | None:
         """Merge a score into the metrics of a round's version; None: there is no such round."""
@@ -172,7 +174,7 @@ class Store(Protocol):
     def delete_unreferenced(self, blobs: Iterable[BlobRef]) -> None:
         """Delete those blobs that no record references: kept for a commit that was then refused."""
 
-    def open_blob(self, digest: str) -> Source | None:
+    def open_blob(self, digest: str) -> BlobSource | None:
         """Open a blob for reading; cheap enough to be called for every chunk."""
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from fedbus.atomic_write import sync_folder
 from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.errors import TransferError
-from fedbus.wire.values import BlobRef
+from fedbus.wire.blobs import BlobRef
 from fedbus_repository.stores.disk import At, translated
 from fedbus_repository.stores.upload import FileUpload, UploadContext
 

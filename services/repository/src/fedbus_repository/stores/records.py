@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from fedbus.wire.values import BlobRef, Metrics, Moment, Plan, RoundRecord
+from fedbus.wire.blobs import BlobRef
+from fedbus.wire.identifiers import Metrics, Moment
+from fedbus.wire.round_records import Plan, RoundRecord
 
 EndPhase: TypeAlias = Literal["finished", "failed", "cancelled"]
 Verdict: TypeAlias = Literal["stored", "drop", "unknown"]

@@ -13,8 +13,10 @@ from fedbus.limits import MAX_METRICS
 from fedbus.model.blob import MAX_PREFIX
 from fedbus.text import listed
 from fedbus.training.options import impossible
+from fedbus.wire.blobs import BlobRef
+from fedbus.wire.identifiers import Metrics, Moment
+from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.timestamps import seconds_of
-from fedbus.wire.values import BlobRef, Metrics, Moment, Plan, RoundRecord
 from fedbus_repository.stores.records import JobEnd, Origin, StoredJob, Verdict, Version
 
 MAX_NAMED = 4

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedbus.digest import digest_of_file, hasher
-from fedbus.wire.values import BlobRef
+from fedbus.wire.blobs import BlobRef
 from fedbus_repository.stores.disk import At, translated
 
 BLOCK = 1024 * 1024

@@ -7,10 +7,10 @@ cut without a parser and without a copy, and is checked before anything is alloc
     offset  bytes
     0       1      0x94, array of 4
     1       5      0xce, serial, uint32
-    6       5      0xce, index, uint32: the data begins at byte `index * CHUNK` of the blob
+    6       5      0xce, index, uint32: the data begins at byte `index * CHUNK_BYTES` of the blob
     11      5      0xce, crc32, uint32, of bytes 0 to 10 and the data
     16      5      0xc6, length of the data in bytes, uint32
-    21      …      the data, at most `CHUNK` bytes
+    21      …      the data, at most `CHUNK_BYTES` bytes
 
 All numbers are big-endian, as always in msgpack. The crc covers serial, index and data, the tags
 and the length are compared with the only values they can have, so one flipped bit costs one chunk,
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fedbus.errors import WireError
-from fedbus.wire.values import CHUNK
+from fedbus.wire.blobs import CHUNK_BYTES
 
 try:
     from zlib_ng.zlib_ng import crc32
@@ -52,7 +52,7 @@ CONFIRM_SERIAL = 1
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A slice of a blob: bytes `index * CHUNK` onward."""
+    """A slice of a blob: bytes `index * CHUNK_BYTES` onward."""
 
     serial: int
     index: int
@@ -60,7 +60,7 @@ class Chunk:
 
 
 def write_chunk(serial: int, index: int, data: bytes | memoryview) -> bytes:
-    """Write a slice of at most `CHUNK` bytes as a chunk; the data is copied once."""
+    """Write a slice of at most `CHUNK_BYTES` bytes as a chunk; the data is copied once."""
     summed = _SUMMED.pack(_ARRAY_OF_4, _UINT32, serial, _UINT32, index)
     rest = _REST.pack(_UINT32, crc32(data, crc32(summed)), _BIN32, len(data))
     return b"".join((summed, rest, data))
@@ -73,9 +73,9 @@ def read_chunk(payload: bytes) -> Chunk:
         WireError: not a chunk in its fixed form, too long, or damaged on its way.
     """
     view = memoryview(payload)
-    if not HEADER_BYTES <= len(view) <= HEADER_BYTES + CHUNK:
+    if not HEADER_BYTES <= len(view) <= HEADER_BYTES + CHUNK_BYTES:
         raise WireError(
-            f"chunk: expected {HEADER_BYTES} to {HEADER_BYTES + CHUNK} bytes, got {len(view)}"
+            f"chunk: expected {HEADER_BYTES} to {HEADER_BYTES + CHUNK_BYTES} bytes, got {len(view)}"
         )
     array, t1, serial, t2, index, t3, crc, t4, length = _HEADER.unpack_from(view)
     if (array, t1, t2, t3, t4) != _TAGS:

@@ -10,11 +10,12 @@ from typing import TypeAlias
 
 from fedbus.blobs.transfer.chunk import CONFIRM_SERIAL, Chunk
 from fedbus.blobs.transfer.receiver import WINDOW, Receiver
-from fedbus.core.actions import Cancel, Fetch, Fetched, FetchFailed, Send
+from fedbus.core.actions import Cancel, Fetch, Send
+from fedbus.core.events import Fetched, FetchFailed
 from fedbus.core.keys import Key
 from fedbus.core.timers import Timers
+from fedbus.wire.blobs import CHUNK_BYTES
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
-from fedbus.wire.values import CHUNK
 
 MAX_OUTSTANDING = 48
 """Chunks wanted at once. The broker keeps 100 messages for a subscriber and drops the rest unsaid,
@@ -74,16 +75,16 @@ class Downloads:
         yield from self.cancel(Cancel(action.key), now)
         receiver = Receiver(
             action.key,
-            action.reference,
+            action.location,
             action.sink,
             action.members,
             now,
-            window=self._paces.get(action.reference.source, 1),
+            window=self._paces.get(action.location.source, 1),
         )
         self._receivers[action.key] = receiver
         self._hungry[action.key] = receiver
         if receiver.following:
-            blob_ref, source = action.reference.blob_ref, action.reference.source
+            blob_ref, source = action.location.blob_ref, action.location.source
             yield Listen(source, blob_ref.digest)
             yield Send(source, Join(digest=blob_ref.digest, members=action.members))
         yield from self._want(now)
@@ -94,14 +95,14 @@ class Downloads:
         receiver = self._receivers.get(action.key)
         if receiver is not None:
             if receiver.following:
-                digest = receiver.reference.blob_ref.digest
-                yield Send(receiver.reference.source, Leave(digest=digest))
+                digest = receiver.location.blob_ref.digest
+                yield Send(receiver.location.source, Leave(digest=digest))
             yield from self._end(receiver, None, now)
 
     def lane_chunk(self, sender: str, chunk: Chunk, now: float) -> Iterator[Step]:
         """Take a chunk that was wanted by serial."""
         receiver = self._by_serial.get(chunk.serial)
-        if receiver is not None and receiver.reference.source == sender:
+        if receiver is not None and receiver.location.source == sender:
             before = receiver.outstanding
             if receiver.take(chunk, now):
                 del self._by_serial[chunk.serial]
@@ -147,7 +148,7 @@ class Downloads:
             if receiver.forsaken(now):
                 yield from self._unfollow(receiver)
             elif receiver.silent(now):
-                source = receiver.reference.source
+                source = receiver.location.source
                 yield from self._end(receiver, f"no chunk from {source} for a minute", now)
                 continue
             else:
@@ -164,11 +165,11 @@ class Downloads:
 
     def _from(self, sender: str, digest: str) -> Iterator[Receiver]:
         for receiver in list(self._receivers.values()):
-            reference = receiver.reference
+            location = receiver.location
             # An end told meanwhile may have led to the end of others.
             if (
-                reference.source == sender
-                and reference.blob_ref.digest == digest
+                location.source == sender
+                and location.blob_ref.digest == digest
                 and self._receivers.get(receiver.key) is receiver
             ):
                 yield receiver
@@ -179,7 +180,7 @@ class Downloads:
             yield from self._end(receiver, None, now)
             yield Fetched(receiver.key, receiver.sink)
         else:
-            if receiver.following and receiver.upto >= receiver.reference.blob_ref.count:
+            if receiver.following and receiver.upto >= receiver.location.blob_ref.count:
                 yield from self._unfollow(receiver)  # the stream is over, and it had holes
             if receiver.appetite:
                 self._hungry[receiver.key] = receiver
@@ -188,15 +189,15 @@ class Downloads:
 
     def _remember(self, receiver: Receiver) -> None:
         """Let the next blob from this source begin where this one ended: a lane needs no trial."""
-        self._paces.pop(receiver.reference.source, None)
-        self._paces[receiver.reference.source] = receiver.window
+        self._paces.pop(receiver.location.source, None)
+        self._paces[receiver.location.source] = receiver.window
         if len(self._paces) > MAX_PACES:
             del self._paces[next(iter(self._paces))]
 
     def _unfollow(self, receiver: Receiver) -> Iterator[Step]:
         receiver.to_lane()
         self._hungry[receiver.key] = receiver
-        yield Unlisten(receiver.reference.source, receiver.reference.blob_ref.digest)
+        yield Unlisten(receiver.location.source, receiver.location.blob_ref.digest)
 
     def _end(self, receiver: Receiver, failure: str | None, now: float) -> Iterator[Step]:
         del self._receivers[receiver.key]
@@ -206,7 +207,7 @@ class Downloads:
         for serial in receiver.serials:
             self._by_serial.pop(serial, None)
         if receiver.following:
-            yield Unlisten(receiver.reference.source, receiver.reference.blob_ref.digest)
+            yield Unlisten(receiver.location.source, receiver.location.blob_ref.digest)
         if failure is not None:
             yield FetchFailed(receiver.key, failure)
         yield from self._want(now)
@@ -219,7 +220,7 @@ class Downloads:
             self._timers.set(receiver.key, at)
 
     def _room(self, receiver: Receiver) -> int:
-        chunk = max(1, min(CHUNK, receiver.reference.blob_ref.size))
+        chunk = max(1, min(CHUNK_BYTES, receiver.location.blob_ref.size))
         most = min(MAX_OUTSTANDING, max(1, self._in_flight // chunk))
         return min(receiver.appetite, most - self._outstanding, WINDOW)
 
@@ -234,9 +235,9 @@ class Downloads:
                 self._outstanding += count
                 self._by_serial.update((serial + i, receiver) for i in range(count))
                 yield Send(
-                    receiver.reference.source,
+                    receiver.location.source,
                     ChunkRequest(
-                        digest=receiver.reference.blob_ref.digest, serial=serial, indices=indices
+                        digest=receiver.location.blob_ref.digest, serial=serial, indices=indices
                     ),
                 )
                 self._watch(receiver)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import chain, takewhile
 
 from fedbus.blobs.transfer.chunk import Chunk
-from fedbus.core.actions import Sink
+from fedbus.core.blob_io import BlobSink
 from fedbus.core.keys import Key
-from fedbus.wire.values import CHUNK, BlobLocation
+from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation
 
 WINDOW = 8
 FAST_SECONDS = 1.5
@@ -43,19 +43,19 @@ class Receiver:
     def __init__(  # noqa: PLR0913 - one argument for each thing a receiver is given
         self,
         key: Key,
-        reference: BlobLocation,
-        sink: Sink,
+        location: BlobLocation,
+        sink: BlobSink,
         members: int,
         now: float,
         *,
         window: int = 1,
     ) -> None:
         self.key = key
-        self.reference = reference
+        self.location = location
         self.sink = sink
         self.following = members > 0
         self.upto = 0
-        indices = range(reference.blob_ref.count)
+        indices = range(location.blob_ref.count)
         self._missing = set(indices)
         # A stack. Who has followed a group wants from the blob's end: what the group sent before
         # may still be on a slow link, in order from the beginning, and need not come twice.
@@ -172,15 +172,15 @@ class Receiver:
         return max(wanted.at, self._since) + self._patience
 
     def _fits(self, chunk: Chunk) -> bool:
-        blob_ref = self.reference.blob_ref
-        left = blob_ref.size - chunk.index * CHUNK
-        return chunk.index < blob_ref.count and len(chunk.data) == min(CHUNK, left)
+        blob_ref = self.location.blob_ref
+        left = blob_ref.size - chunk.index * CHUNK_BYTES
+        return chunk.index < blob_ref.count and len(chunk.data) == min(CHUNK_BYTES, left)
 
     def _write(self, chunk: Chunk) -> None:
         if chunk.index in self._missing:
             self._missing.remove(chunk.index)
             self._unwanted.pop(chunk.index, None)
-            self.sink.write(chunk.index * CHUNK, chunk.data)
+            self.sink.write(chunk.index * CHUNK_BYTES, chunk.data)
 
     def _heard(self, now: float) -> None:
         self._since = now

@@ -6,15 +6,16 @@ from typing import TypeAlias
 
 from fedbus.blobs.transfer.multicast import Group
 from fedbus.blobs.transfer.receiver import WINDOW
-from fedbus.core.actions import Send, Source
+from fedbus.core.actions import Send
+from fedbus.core.blob_io import BlobSource
 from fedbus.core.timers import Timers
+from fedbus.wire.blobs import CHUNK_BYTES, chunks_in
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
-from fedbus.wire.values import CHUNK, chunks_in
 
 SLOW_SECONDS = 120.0
 """Who held a group back takes lanes for so long."""
 
-Library: TypeAlias = Callable[[str], Source | None]
+Library: TypeAlias = Callable[[str], BlobSource | None]
 """Finds a blob by digest among those a service always serves."""
 
 
@@ -27,7 +28,7 @@ class SendChunk:
 
     to: str | None
     digest: str
-    source: Source
+    source: BlobSource
     serial: int
     index: int
 
@@ -41,13 +42,13 @@ class Uploads:
     def __init__(self, in_flight: int, library: Library | None = None) -> None:
         self._in_flight = in_flight
         self._library = library
-        self._served: dict[str, Source] = {}
-        self._groups: dict[str, tuple[Group, Source]] = {}
+        self._served: dict[str, BlobSource] = {}
+        self._groups: dict[str, tuple[Group, BlobSource]] = {}
         self._slow: dict[str, float] = {}
         self._absent = 0  # of the last group that told: so many more will not come in time again
         self._timers = Timers[str]()
 
-    def serve(self, digest: str, source: Source) -> None:
+    def serve(self, digest: str, source: BlobSource) -> None:
         """Let others fetch this blob."""
         self._served[digest] = source
 
@@ -111,14 +112,14 @@ class Uploads:
         """When `due` has something next."""
         return self._timers.next()
 
-    def _find(self, digest: str) -> Source | None:
+    def _find(self, digest: str) -> BlobSource | None:
         if digest in self._served:
             return self._served[digest]
         return self._library(digest) if self._library else None
 
-    def _group(self, message: Join, source: Source, now: float) -> Group:
+    def _group(self, message: Join, source: BlobSource, now: float) -> Group:
         if message.digest not in self._groups:
-            chunk = max(1, min(CHUNK, source.size))
+            chunk = max(1, min(CHUNK_BYTES, source.size))
             window = min(WINDOW, self._in_flight // (chunk * max(1, message.members)))
             group = Group(chunks_in(source.size), window, now, self._absent)
             self._groups[message.digest] = group, source

@@ -22,7 +22,7 @@ from fedbus.mqtt.mosquitto_config import (
     password_file,
 )
 from fedbus.scalars import IDENT_SAID
-from fedbus.wire.values import ROLES, is_node
+from fedbus.wire.identifiers import ROLES, is_node
 
 BROKER_USER = "mosquitto"
 """Whom Mosquitto becomes when root starts it."""

@@ -15,8 +15,8 @@ from fedbus.client.asyncio_client import Client
 from fedbus.client.nodes import NodeStatus
 from fedbus.wire import codec
 from fedbus.wire.documents import NodeState
+from fedbus.wire.identifiers import role_of
 from fedbus.wire.timestamps import moment_of
-from fedbus.wire.values import role_of
 
 
 def agents(

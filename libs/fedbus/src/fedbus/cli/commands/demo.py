@@ -34,7 +34,7 @@ from fedbus.interruption import undisturbed
 from fedbus.mqtt.mosquitto import free_port
 from fedbus.rounding import percent
 from fedbus.wire.documents import JobState
-from fedbus.wire.values import role_of
+from fedbus.wire.identifiers import role_of
 
 SWAP_SECONDS = 10.0
 OTHERS = 5

@@ -1,10 +1,30 @@
-"""What nodes say to each other on `link/{from}/{to}/{message}`.
+"""Messages between nodes, sent on `link/{from}/{to}/{message}`.
 
-A class here is a message; its name in snake case is the last level of its topic. Who may say it to
-whom stands in `topics.LINKS`. Fields are never renamed: golden bytes in the tests guard them.
+A class is a message; its name in snake case is the last level of its topic. `topics.LINKS` states
+which roles send it to which. A docstring names the two nodes *sender* and *receiver*; a command is
+an imperative to the receiver. The golden bytes in the tests guard the names of fields.
 """
 
 from fedbus.wire.documents import JobFault
+from fedbus.wire.messages.commits import Commit, CommitRefused, Committed, LookedUp, LookUp
+from fedbus.wire.messages.job_storage import (
+    Acceptance,
+    EndJob,
+    EvaluationStored,
+    ForgetJob,
+    JobEnded,
+    JobForgotten,
+    JobLoaded,
+    JobRefused,
+    JobsListed,
+    ListJobs,
+    LoadJob,
+    PlanStored,
+    StoreEvaluation,
+    StoreJob,
+    StorePlan,
+)
+from fedbus.wire.messages.leases import LeaseGranted, LeaseHeld, StaleEpoch, TakeLease
 from fedbus.wire.messages.model_requests import (
     KeptVersion,
     ListModels,
@@ -23,11 +43,11 @@ from fedbus.wire.messages.rounds import (
     Evaluated,
     EvaluateTask,
     JobStopped,
-    Noted,
     Offer,
     OpenRound,
     Receipt,
     RoundEnded,
+    RoundEndNoted,
     RoundOpened,
     StopJob,
     TaskTaken,
@@ -40,32 +60,6 @@ from fedbus.wire.messages.transfer import (
     Join,
     Leave,
     UseUnicast,
-)
-from fedbus.wire.messages.truth import (
-    Acceptance,
-    Commit,
-    CommitRefused,
-    Committed,
-    EndJob,
-    ForgetJob,
-    JobEnded,
-    JobForgotten,
-    JobLoaded,
-    JobRefused,
-    JobsListed,
-    LeaseGranted,
-    LeaseHeld,
-    ListJobs,
-    LoadJob,
-    LookedUp,
-    LookUp,
-    PlanStored,
-    ScoreStored,
-    StaleEpoch,
-    StoreJob,
-    StorePlan,
-    StoreScore,
-    TakeLease,
 )
 
 __all__ = [
@@ -82,6 +76,7 @@ __all__ = [
     "EndJob",
     "EvaluateTask",
     "Evaluated",
+    "EvaluationStored",
     "ForgetJob",
     "JobEnded",
     "JobFault",
@@ -103,22 +98,21 @@ __all__ = [
     "ModelPushed",
     "ModelShown",
     "ModelsListed",
-    "Noted",
     "Offer",
     "OpenRound",
     "PlanStored",
     "PushModel",
     "Receipt",
     "RequestRefused",
+    "RoundEndNoted",
     "RoundEnded",
     "RoundOpened",
-    "ScoreStored",
     "ShowModel",
     "StaleEpoch",
     "StopJob",
+    "StoreEvaluation",
     "StoreJob",
     "StorePlan",
-    "StoreScore",
     "TakeLease",
     "TaskTaken",
     "TrainTask",

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from fedbus.scalars import Bounds, Flag, Ident, Text, Whole
-from fedbus.wire.values import BlobRef, Metrics, ModelRef, Moment
+from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.identifiers import Metrics, Moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

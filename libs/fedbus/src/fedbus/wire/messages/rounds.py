@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 from fedbus.limits import MAX_COHORT_AGENTS
 from fedbus.scalars import Bounds, Flag, Ident, Raw, RoundNumber, Strict, Text, Whole
 from fedbus.training.params import TrainingParams
-from fedbus.wire.values import BlobRef, Metrics, ModelRef, NodeName, Plan, RoundRecord, TaskNumber
+from fedbus.wire.blobs import BlobRef, ModelRef
+from fedbus.wire.identifiers import Metrics, NodeName, TaskNumber
+from fedbus.wire.round_records import Plan, RoundRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +166,7 @@ class RoundEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noted:
+class RoundEndNoted:
     """I know how that round ended."""
 
     job: Ident

@@ -1,15 +1,15 @@
-"""A blob crosses the bus: joining a group, wanting chunks."""
+"""Messages of a blob transfer: multicast membership and chunk requests."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from fedbus.scalars import Bounds, Strict, Whole
-from fedbus.wire.values import Digest
+from fedbus.wire.identifiers import Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
-    """I follow `blobs/{you}/{digest}`; `members` of us will, so wait for them a moment."""
+    """The sender follows `blobs/{receiver}/{digest}`, as about `members` nodes will."""
 
     digest: Digest
     members: Whole
@@ -17,7 +17,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirm:
-    """The group's stream has passed me up to chunk `upto` (holes included: those I shall want)."""
+    """The multicast has passed the sender up to chunk `upto`; missing ones are requested later."""
 
     digest: Digest
     upto: Whole
@@ -25,21 +25,21 @@ class Confirm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leave:
-    """I no longer follow the group."""
+    """The sender no longer follows the multicast."""
 
     digest: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseUnicast:
-    """The group goes on without you, or is over: want the chunks you miss."""
+    """The multicast ends for the receiver, which requests the chunks that it misses."""
 
     digest: Digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkRequest:
-    """Send me these chunks; chunk `indices[i]` echoes serial `serial + i`."""
+    """Send these chunks to the sender; chunk `indices[i]` carries the serial `serial + i`."""
 
     digest: Digest
     serial: Annotated[int, Strict(ge=1, lt=2**32 - 64)]
@@ -51,6 +51,6 @@ class ChunkRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobNotFound:
-    """I do not hold that blob."""
+    """The sender does not have the blob."""
 
     digest: Digest

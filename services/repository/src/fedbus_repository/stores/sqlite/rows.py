@@ -13,7 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from fedbus.wire import codec
-from fedbus.wire.values import BlobRef, Metrics, Moment, Plan, RoundRecord
+from fedbus.wire.blobs import BlobRef
+from fedbus.wire.identifiers import Metrics, Moment
+from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_repository.stores.records import HistoryEntry, JobEnd, Lease, Origin, StoredJob, Version
 from fedbus_repository.stores.rules import Counted, EarlierSubmission, merged
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from secrets import token_bytes
 
 from fedbus.core import clock
-from fedbus.core.actions import Source
+from fedbus.core.blob_io import BlobSource
 from fedbus.errors import StoreError
 from fedbus.wire import codec
-from fedbus.wire.values import BlobRef, Metrics, Moment, Plan, RoundRecord
+from fedbus.wire.blobs import BlobRef
+from fedbus.wire.identifiers import Metrics, Moment
+from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_repository.stores import rules
 from fedbus_repository.stores.base import Upload
 from fedbus_repository.stores.disk import At
@@ -134,7 +136,7 @@ class SqliteStore:
             )
             return plan
 
-    def store_score(
+    def store_evaluation(
         self, epoch: int, job: str, round: int, metrics: Metrics
     ) -> Version | StoreRefusal | StaleLease | None:
         with self._database.writing(f"storing a score of job {job}") as db:
@@ -280,7 +282,7 @@ class SqliteStore:
         with self._database.reading("deleting blobs") as db:
             self._blobs.delete(rows.unnamed(db, (blob.digest for blob in blobs)))
 
-    def open_blob(self, digest: str) -> Source | None:
+    def open_blob(self, digest: str) -> BlobSource | None:
         return self._blobs.open(digest)
 
     def _require(self, blob: BlobRef) -> None:

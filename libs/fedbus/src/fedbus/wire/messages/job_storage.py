@@ -1,0 +1,168 @@
+"""Messages that store, list, load and end jobs, and store plans and evaluations."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from fedbus.limits import MAX_FAULTS_SENT, MAX_JOB_FILE_BYTES
+from fedbus.scalars import Bounds, Flag, Ident, Raw, RoundNumber, Strict, Text, Whole
+from fedbus.wire.blobs import ModelRef
+from fedbus.wire.documents import JobFault, ModelNeeds
+from fedbus.wire.identifiers import Digest, Metrics, Moment, TaskNumber
+from fedbus.wire.round_records import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreJob:
+    """Store this job file, byte for byte. The same id with an equal file is the same job.
+
+    `origin` is set if the file has no id and its request no correlation data, so that `job` is only
+    a proposal: it is the SHA-256 of the sender's reply topic and the file, by which the repository
+    finds the job that an earlier copy of the request has become. `redelivered`: the broker had
+    delivered the request before.
+    """
+
+    epoch: Whole
+    job: Ident
+    model: Ident
+    file: Annotated[bytes, Strict(max_length=MAX_JOB_FILE_BYTES)]
+    origin: Digest | None = None
+    redelivered: Flag = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRefused:
+    """The job is not accepted, for these faults."""
+
+    job: Ident
+    faults: Annotated[tuple[JobFault, ...], Bounds(min_length=1, max_length=MAX_FAULTS_SENT)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorePlan:
+    """Store the plan of a round, before any agent is asked."""
+
+    epoch: Whole
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanStored:
+    """The plan with this task number is stored."""
+
+    job: Ident
+    task: TaskNumber
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListJobs:
+    """Return the running jobs and those that ended recently."""
+
+    epoch: Whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsListed:
+    """The ids of all running jobs, then of the most recently started jobs that have ended."""
+
+    jobs: Annotated[tuple[Ident, ...], Bounds(max_length=10_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadJob:
+    """Return all that a controller needs to continue a job."""
+
+    epoch: Whole
+    job: Ident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """The result of `StoreJob`, in its reply.
+
+    `known`: the repository had the job before this file arrived; `JobLoaded` has its state.
+    `proposed` is the id that was asked for, if the job has another. `warnings` are for the user
+    who submitted it.
+    """
+
+    known: Flag = False
+    proposed: Ident | None = None
+    warnings: Annotated[tuple[Text, ...], Bounds(max_length=16)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLoaded:
+    """A job as the repository stores it: its file, its last plan, its last committed version.
+
+    The reply to `LoadJob`, and to `StoreJob`, then with an `acceptance`. `secret` (32 bytes, drawn
+    by the repository) seeds the controller's random choices. `needs` is what the model's spec
+    requires of an agent, as far as the spec can be read.
+    """
+
+    job: Ident
+    file: Raw
+    secret: Raw
+    phase: Literal["running", "finished", "failed", "cancelled"]
+    reason: Text
+    rounds: Whole
+    latest: ModelRef
+    metrics: Metrics
+    plan: Plan | None
+    needs: ModelNeeds | None = None
+    submitted: Moment | None = None
+    ended: Moment | None = None
+    acceptance: Acceptance | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreEvaluation:
+    """Store the metrics of a committed round's version on held-out data."""
+
+    epoch: Whole
+    job: Ident
+    round: RoundNumber
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationStored:
+    """The metrics are stored with the version."""
+
+    job: Ident
+    round: RoundNumber
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndJob:
+    """End the job in this phase."""
+
+    epoch: Whole
+    job: Ident
+    phase: Literal["finished", "failed", "cancelled"]
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnded:
+    """The job ended `at` this time; the repository commits no more rounds for it."""
+
+    job: Ident
+    phase: Literal["finished", "failed", "cancelled"]
+    reason: Text
+    at: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetJob:
+    """Remove this job from the list; its file, its rounds, its versions and its id are kept."""
+
+    epoch: Whole
+    job: Ident
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobForgotten:
+    """The job is not listed any more; or it runs or does not exist, as the `reason` says."""
+
+    job: Ident
+    rounds: Whole = 0
+    reason: Text = ""
