@@ -29,7 +29,7 @@ from fedbus.runtime.shell import Shell
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.capabilities import measure
 from fedbus_edge_agent.training.outbox import Outbox
-from fedbus_edge_agent.training.simulated import LightBench
+from fedbus_edge_agent.training.simulated import SimulatedTrainer
 
 log = structlog.get_logger()
 
@@ -42,7 +42,7 @@ def agent(name: str, home: Path) -> Shell:
     """Make one agent."""
     outbox = Outbox(home / name)
     facts = partial(measure, ("train",), EXAMPLES, FORM, home)
-    core = AgentCore(LightBench(outbox, EXAMPLES), outbox, Spools(IN_MEMORY, home), facts)
+    core = AgentCore(SimulatedTrainer(outbox, EXAMPLES), outbox, Spools(IN_MEMORY, home), facts)
     identity = Identity(name=name, incarnation=clock.incarnation())
     return Shell(Node(identity, core, random.Random(), vitals=telemetry.vitals), threads=1)
 

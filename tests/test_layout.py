@@ -54,27 +54,20 @@ SHARED_CLASSES: Mapping[str, str] = {}
 """Classes of one name that are deliberate counterparts, each with the reason."""
 
 RENAMING_CLASSES: set[str] = {
-    "Answers",
     "Client",
-    "Desk",
     "Failed",
-    "Gathering",
     "JobRefused",
-    "Kept",
     "Limits",
     "Means",
     "Member",
     "Offer",
-    "Opened",
     "Phase",
     "Plan",
     "Reading",
-    "Refused",
     "Request",
     "Round",
     "Run",
     "Seen",
-    "Tally",
     "Waiting",
     "_Asked",
 }

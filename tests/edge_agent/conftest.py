@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.edge_agent.stand import Stand
+from tests.edge_agent.harness import AgentHarness
 
 
 @pytest.fixture
-def stand(tmp_path: Path) -> Stand:
+def harness(tmp_path: Path) -> AgentHarness:
     """Set up an agent that has nothing to do."""
-    return Stand(tmp_path)
+    return AgentHarness(tmp_path)

@@ -10,7 +10,15 @@ from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, TrainTask
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.training.trainers import Trainers
-from tests.edge_agent.stand import CONTROLLER, JOB, Stand, evaluate, spec_of, train, version
+from tests.edge_agent.harness import (
+    CONTROLLER,
+    JOB,
+    AgentHarness,
+    evaluate,
+    spec_of,
+    train,
+    version,
+)
 
 
 def asking(*steps: tuple[str, dict[str, Any]], loader: str | None = None) -> TrainingParams:
@@ -20,9 +28,9 @@ def asking(*steps: tuple[str, dict[str, Any]], loader: str | None = None) -> Tra
 
 
 @pytest.fixture
-def picky(tmp_path: Path) -> Stand:
+def checking(tmp_path: Path) -> AgentHarness:
     """Run an agent that knows its plug-ins; its data are eight rows of four numbers."""
-    return Stand(tmp_path, trainers=Trainers(own={"tiny": nobody}))
+    return AgentHarness(tmp_path, trainers=Trainers(own={"tiny": nobody}))
 
 
 def nobody(_: object) -> Any:  # noqa: ANN401 - never made
@@ -50,26 +58,26 @@ WIDE = asking(
     ],
 )
 def test_what_cannot_be_read_as_a_job_wants_is_declined_before_anything_is_fetched(
-    picky: Stand, order: TrainTask | EvaluateTask, reason: str
+    checking: AgentHarness, order: TrainTask | EvaluateTask, reason: str
 ) -> None:
     """No round counts on it."""
-    picky.hear(CONTROLLER, order)
-    answers: list[Decline | Evaluated] = [*picky.said(Decline), *picky.said(Evaluated)]
+    checking.hear(CONTROLLER, order)
+    answers: list[Decline | Evaluated] = [*checking.said(Decline), *checking.said(Evaluated)]
     (answer,) = answers
     assert answer.reason.startswith(reason)
-    assert picky.fetches == {}
+    assert checking.fetches == {}
 
 
-def test_a_model_is_held_against_what_the_jobs_transforms_make(picky: Stand) -> None:
+def test_a_model_is_held_against_what_the_jobs_transforms_make(checking: AgentHarness) -> None:
     """Not against what the agent announces."""
-    picky.form = {"x": {"data_types": {"numerical": {"size": [4]}}}}
+    checking.form = {"x": {"data_types": {"numerical": {"size": [4]}}}}
     wants = {"data_types": {"image": {"size": [2, 2, 1]}}}
     spec = spec_of(wants, tiny={})
     key = keys.TaskInputFetch(keys.TrainingWork(JOB, 1), blob_ref_of(spec).digest)
-    picky.hear(CONTROLLER, train(base=version(spec=spec)))
-    picky.arrive(key, spec)
-    declined = picky.asked(keys.TaskReply(JOB, 1), Decline)
+    checking.hear(CONTROLLER, train(base=version(spec=spec)))
+    checking.arrive(key, spec)
+    declined = checking.asked(keys.TaskReply(JOB, 1), Decline)
     assert declined.reason == "the model takes image [2, 2, 1]; the data here is numerical [4]"
     shaped = train(2, base=version(spec=spec), params=asking(("reshape", {"size": (2, 2, 1)})))
-    picky.hear(CONTROLLER, shaped)
-    assert any(key.task == keys.TrainingWork(JOB, 2) for key in picky.input_fetches())
+    checking.hear(CONTROLLER, shaped)
+    assert any(key.task == keys.TrainingWork(JOB, 2) for key in checking.input_fetches())

@@ -14,10 +14,10 @@ from fedbus.frameworks.tflite.signatures import TfliteFacts
 from fedbus.frameworks.tflite.trial import KilledReader
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import ModelSpec
-from fedbus_edge_agent.standalone.models import LocalModels
+from fedbus_edge_agent.standalone.models import UploadedModels
 from fedbus_edge_agent.standalone.schemas import ModelMetadata
-from fedbus_edge_agent.training.cancellation import Flag
-from fedbus_edge_agent.training.local_trainer import Model, Workbench
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.local_trainer import LocalTrainer, Model
 from fedbus_edge_agent.training.outbox import Outbox
 from tests.edge_agent.training.test_local_trainer import (
     FILE,
@@ -66,12 +66,12 @@ def test_a_damaged_file_is_declined_and_the_agent_lives(tmp_path: Path) -> None:
     """Half a download used to end it by SIGSEGV, round after round."""
     half = FILE[: len(FILE) // 2]
     model, base = Model(spec_of(half), LAYOUT, {blob_ref_of(half).digest: half}), base_of()
-    bench = Workbench(Outbox(tmp_path), shard(), None, {"tflite": Nudge})
+    local_trainer = LocalTrainer(Outbox(tmp_path), shard(), None, {"tflite": Nudge})
     for _ in range(2):
         with pytest.raises(TrainingError, match=r"not a whole \.tflite file: model\."):
-            bench.train(task(base), model, base, Flag())
+            local_trainer.train(task(base), model, base, TaskControl())
     with pytest.raises(TrainingError, match=r"not a whole \.tflite file"):
-        bench.evaluate(evaluation(base), model, base, Flag())
+        local_trainer.evaluate(evaluation(base), model, base, TaskControl())
 
 
 def test_a_file_that_kills_is_never_opened(tmp_path: Path) -> None:
@@ -79,27 +79,31 @@ def test_a_file_that_kills_is_never_opened(tmp_path: Path) -> None:
     base = base_of()
     for _ in range(2):
         admission = Admission(tmp_path / "trials", "agent.1", kills, {})
-        bench = Workbench(Outbox(tmp_path), shard(), None, {"tflite": Nudge}, admission=admission)
+        local_trainer = LocalTrainer(
+            Outbox(tmp_path), shard(), None, {"tflite": Nudge}, admission=admission
+        )
         with pytest.raises(KilledReader, match="a child was ended by SIGSEGV"):
-            bench.train(task(base), model_of(), base, Flag())
+            local_trainer.train(task(base), model_of(), base, TaskControl())
 
 
 @needs_tflite
 def test_a_file_is_marked_while_it_is_opened_and_worked_with(tmp_path: Path) -> None:
     """If the process dies then, the marker stays; it is opened once for many tasks."""
     admission, base = Marked(), base_of()
-    bench = Workbench(Outbox(tmp_path), shard(), "tflite", admission=admission)
+    local_trainer = LocalTrainer(Outbox(tmp_path), shard(), "tflite", admission=admission)
     for _ in range(2):
-        bench.train(task(base), model_of(), base, Flag())
-    bench.evaluate(evaluation(base), model_of(), base, Flag())
+        local_trainer.train(task(base), model_of(), base, TaskControl())
+    local_trainer.evaluate(evaluation(base), model_of(), base, TaskControl())
     assert admission.used == [blob_ref_of(FILE).digest] * (1 + 3)
 
 
 def test_what_is_no_tflite_file_is_not_marked(tmp_path: Path) -> None:
     """Other trainers' architectures are for them to check."""
     admission, base = Marked(), base_of()
-    bench = Workbench(Outbox(tmp_path), shard(), None, {"own": Nudge}, admission=admission)
-    bench.train(task(base), model_of({"own": {}}), base, Flag())
+    local_trainer = LocalTrainer(
+        Outbox(tmp_path), shard(), None, {"own": Nudge}, admission=admission
+    )
+    local_trainer.train(task(base), model_of({"own": {}}), base, TaskControl())
     assert not admission.used
 
 
@@ -108,7 +112,7 @@ def test_a_file_is_verified_at_the_door(tmp_path: Path, share: int) -> None:
     """Whoever brings it by hand learns at once what is wrong with it."""
     file = demo_data.read("digits.tflite")
     file = file[: len(file) // share]
-    models, spec = LocalModels(tmp_path / "models"), spec_of(file)
+    models, spec = UploadedModels(tmp_path / "models"), spec_of(file)
     metadata = ModelMetadata(
         model="digits",
         layout=spec.layout,

@@ -17,7 +17,7 @@ from fedbus.runtime.settings import settings_from
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.app import AgentSettings, build
 from fedbus_edge_agent.core import AgentCore
-from fedbus_edge_agent.host.data_watch import LOOK_SECONDS
+from fedbus_edge_agent.host.data_watch import DATA_CHECK_SECONDS
 from tests.packages import Install
 
 IDENTITY = Identity(name="agent.a", incarnation=1)
@@ -227,7 +227,7 @@ def test_data_that_change_are_loaded_between_tasks_and_announced(
         assert Note("data_changed", {}) in actions
         return [*core.handle(Ran(run.key, run.call()), now)]
 
-    assert look() == [WakeAt(keys.DataCheck(), LOOK_SECONDS)]
+    assert look() == [WakeAt(keys.DataCheck(), DATA_CHECK_SECONDS)]
     np.savez(path, x=np.ones((9, 3)), y=np.arange(9) % 3)
     assert wakes(look())  # it may still be written
     told = load(look())

@@ -4,59 +4,59 @@ from fedbus.core.actions import Quit, Run
 from fedbus.core.events import Ran
 from fedbus.wire.messages import Decline, Evaluated, StopJob
 from fedbus_edge_agent import keys
-from fedbus_edge_agent.training.cancellation import Flag
+from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.watchdog import STALL_SECONDS
-from tests.edge_agent.stand import CONTROLLER, JOB, Stand, evaluate, train
+from tests.edge_agent.harness import CONTROLLER, JOB, AgentHarness, evaluate, train
 
 
-def hang(stand: Stand) -> Run:
+def hang(harness: AgentHarness) -> Run:
     """Let a thread begin with a task, and not come back for a long time; returns what it runs."""
-    stand.bring()
-    run = stand.runs.pop()
-    stand.wait(STALL_SECONDS)
+    harness.bring()
+    run = harness.runs.pop()
+    harness.wait(STALL_SECONDS)
     return run
 
 
-def test_training_that_hangs_is_declined_and_no_more_is_taken(stand: Stand) -> None:
+def test_training_that_hangs_is_declined_and_no_more_is_taken(harness: AgentHarness) -> None:
     """All tasks, with the reason; then the process leaves with a code of its own."""
-    stand.hear(CONTROLLER, train())
-    stand.hear(CONTROLLER, evaluate())
-    hang(stand)
+    harness.hear(CONTROLLER, train())
+    harness.hear(CONTROLLER, evaluate())
+    hang(harness)
     reason = f"training hangs: no batch for {STALL_SECONDS:g} s"
-    assert stand.asked(keys.TaskReply(JOB, 1), Decline).reason == reason
-    assert stand.told(CONTROLLER, Evaluated).reason == reason
-    assert stand.trouble() == reason
-    stand.hear(CONTROLLER, train(2))
-    assert stand.asked(keys.TaskReply(JOB, 2), Decline).reason == reason
-    assert stand.runs == []
-    stand.wait(30.0)
-    assert stand.last == [Quit(75, reason)]
+    assert harness.asked(keys.TaskReply(JOB, 1), Decline).reason == reason
+    assert harness.told(CONTROLLER, Evaluated).reason == reason
+    assert harness.trouble() == reason
+    harness.hear(CONTROLLER, train(2))
+    assert harness.asked(keys.TaskReply(JOB, 2), Decline).reason == reason
+    assert harness.runs == []
+    harness.wait(30.0)
+    assert harness.last == [Quit(75, reason)]
 
 
 def test_training_that_comes_back_late_is_not_offered_but_the_agent_works_again(
-    stand: Stand,
+    harness: AgentHarness,
 ) -> None:
     """A word given is kept: the task was declined."""
-    stand.hear(CONTROLLER, train())
-    run = hang(stand)
-    stand.tell(Ran(run.key, run.call.func(*run.call.args[:3], Flag())))  # type: ignore[attr-defined]
-    stand.work()
-    assert stand.files() == []
-    assert stand.trouble() == ""
-    stand.hear(CONTROLLER, train(2))
-    stand.bring()
-    stand.work()
-    assert stand.offered(2).task == 2
-    stand.wait(STALL_SECONDS)
-    assert Quit not in map(type, stand.last)
+    harness.hear(CONTROLLER, train())
+    run = hang(harness)
+    harness.tell(Ran(run.key, run.call.func(*run.call.args[:3], TaskControl())))  # type: ignore[attr-defined]
+    harness.work()
+    assert harness.files() == []
+    assert harness.trouble() == ""
+    harness.hear(CONTROLLER, train(2))
+    harness.bring()
+    harness.work()
+    assert harness.offered(2).task == 2
+    harness.wait(STALL_SECONDS)
+    assert Quit not in map(type, harness.last)
 
 
-def test_a_worker_that_ignores_a_cancelled_job_is_given_up_too(stand: Stand) -> None:
+def test_a_worker_that_ignores_a_cancelled_job_is_given_up_too(harness: AgentHarness) -> None:
     """Nobody waits for an answer, but the thread is lost."""
-    stand.hear(CONTROLLER, train())
-    stand.bring()
-    stand.runs.clear()
-    stand.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
-    stand.wait(STALL_SECONDS)
-    assert stand.trouble().startswith("training hangs")
-    assert stand.asks == {}
+    harness.hear(CONTROLLER, train())
+    harness.bring()
+    harness.runs.clear()
+    harness.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
+    harness.wait(STALL_SECONDS)
+    assert harness.trouble().startswith("training hangs")
+    assert harness.asks == {}

@@ -22,7 +22,7 @@ from fedbus.wire.documents import ENDED, JobState, ModelSpec, TensorSpec
 from fedbus.wire.messages import TrainTask
 from fedbus.wire.timestamps import moment_of
 from fedbus_edge_agent.training.outbox import Outbox
-from fedbus_edge_agent.training.simulated import LightBench
+from fedbus_edge_agent.training.simulated import SimulatedTrainer
 from fedbus_repository.stores.sqlite.store import SqliteStore
 
 USER = "user.test"
@@ -133,11 +133,11 @@ class House:
     def _agent(self, number: int, role: Role) -> Birth:
         examples = 10 + number
 
-        def bench(name: str, outbox: Outbox) -> LightBench:
+        def bench(name: str, outbox: Outbox) -> SimulatedTrainer:
             def remember(task: TrainTask, update: Blob) -> None:
                 assert self.updates.setdefault((name, task.task), bytes(update)) == update
 
-            return LightBench(outbox, examples, remember)
+            return SimulatedTrainer(outbox, examples, remember)
 
         return services.agent(self.folder, bench, role, examples)
 

@@ -13,7 +13,7 @@ import fedbus_collector.core
 import fedbus_controller.core
 import fedbus_controller.job
 import fedbus_controller.refusal_documents
-import fedbus_edge_agent.tasks.job_marks
+import fedbus_edge_agent.tasks.task_numbers
 from fedbus.mqtt.bus import Packet
 from fedbus.wire.topics import CANCEL, ROOT, SUBMIT
 from fedbus_repository.stores.sqlite.rows import ENDED_LISTED
@@ -37,7 +37,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fedbus_controller.core, "REMEMBERED", ENDED_LISTED)
     monkeypatch.setattr(fedbus_controller.job, "RETAINED_ROUNDS", FEW)
     monkeypatch.setattr(fedbus_controller.refusal_documents, "RETAINED_REFUSALS", FEW)
-    monkeypatch.setattr(fedbus_edge_agent.tasks.job_marks, "MAX_MARKED_JOBS", FEW)
+    monkeypatch.setattr(fedbus_edge_agent.tasks.task_numbers, "MAX_MARKED_JOBS", FEW)
 
 
 def wait(house: House, seconds: float) -> None:

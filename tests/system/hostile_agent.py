@@ -18,9 +18,9 @@ from fedbus.runtime import service
 from fedbus.runtime.node import Identity
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.messages import Offer, TrainTask
-from fedbus_edge_agent.training.cancellation import Flag
-from fedbus_edge_agent.training.local_trainer import Model, Scored, Trained
-from fedbus_edge_agent.training.outbox import Kept, Outbox
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.local_trainer import EvaluationResult, Model, TrainingResult
+from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
 from tests.system.light_agent import LightSettings, build_with, write_down
 
 Wrong = Literal[
@@ -56,7 +56,9 @@ class HostileBench:
         self._agent = agent
         self._outbox = outbox
 
-    def train(self, task: TrainTask, model: Model, _base: Blob, _flag: Flag) -> Trained:
+    def train(
+        self, task: TrainTask, model: Model, _base: Blob, _flag: TaskControl
+    ) -> TrainingResult:
         """Make a wrong update."""
         blob = self._blob(model.layout)
         digest, size = digest_of(blob), len(blob)
@@ -75,10 +77,12 @@ class HostileBench:
         )
         if self._wrong == "replay":
             write_down(self._home, self._agent, task, blob)  # the first one may well count
-        kept = Kept(collector=task.collector, offer=self._lie(offer))
-        return Trained(kept, self._outbox.keep(kept, blob), None)
+        kept = StoredOffer(collector=task.collector, offer=self._lie(offer))
+        return TrainingResult(kept, self._outbox.keep(kept, blob), None)
 
-    def evaluate(self, _task: object, _model: Model, _weights: Blob, _flag: Flag) -> Scored:
+    def evaluate(
+        self, _task: object, _model: Model, _weights: Blob, _flag: TaskControl
+    ) -> EvaluationResult:
         """Is asked by nobody: it says that it trains."""
         raise NotImplementedError
 

@@ -22,10 +22,10 @@ from fedbus.runtime.settings import ServiceSettings
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.capabilities import measure
-from fedbus_edge_agent.training.cancellation import Flag
-from fedbus_edge_agent.training.local_trainer import Bench, Model, Trained
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.local_trainer import Model, TaskRunner, TrainingResult
 from fedbus_edge_agent.training.outbox import Outbox
-from fedbus_edge_agent.training.simulated import LightBench
+from fedbus_edge_agent.training.simulated import SimulatedTrainer
 
 BATCH_SECONDS = 0.02
 IN_MEMORY = 2**30
@@ -67,14 +67,14 @@ def write_down(home: Path, agent: str, task: TrainTask, update: Blob) -> None:
     new.rename(path)
 
 
-class SlowBench(LightBench):
+class SlowBench(SimulatedTrainer):
     """Takes its time, in batches, as training does."""
 
     def __init__(self, settings: LightSettings, agent: str, outbox: Outbox) -> None:
         super().__init__(outbox, settings.examples, partial(write_down, settings.home, agent))
         self._seconds = settings.train_seconds
 
-    def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
+    def train(self, task: TrainTask, model: Model, base: Blob, flag: TaskControl) -> TrainingResult:
         """Wait, then draw an update.
 
         Raises:
@@ -87,7 +87,7 @@ class SlowBench(LightBench):
         return super().train(task, model, base, flag)
 
 
-def build_with(bench: Bench, outbox: Outbox, settings: LightSettings) -> service.Built:
+def build_with(bench: TaskRunner, outbox: Outbox, settings: LightSettings) -> service.Built:
     """Make an agent that works at this bench."""
     facts = partial(measure, (settings.role,), settings.examples, {}, settings.home)
     return service.Built(AgentCore(bench, outbox, Spools(IN_MEMORY, settings.home), facts))

@@ -1,18 +1,18 @@
 """What an agent counts of its work."""
 
-from fedbus_edge_agent.host.counters import MAX_COUNTED_JOBS, Tally
+from fedbus_edge_agent.host.counters import MAX_COUNTED_JOBS, AgentCounters
 
 
 def test_outcomes_are_counted_and_the_last_figures_kept() -> None:
     """Of so many jobs, the last ones."""
-    tally = Tally()
-    tally.done("train", "done")
-    tally.done("train", "done")
+    counters = AgentCounters()
+    counters.done("train", "done")
+    counters.done("train", "done")
     for number in range(MAX_COUNTED_JOBS + 1):
-        tally.measured(f"j{number}", 1, {"loss": 1.0})
-    tally.measured("j1", 2, {"loss": 0.5})
-    tally.measured("new", 1, {})
-    assert tally.outcomes == {("train", "done"): 2}
-    assert len(tally.jobs) == MAX_COUNTED_JOBS
-    assert tally.jobs["j1"] == (2, {"loss": 0.5})
-    assert "j2" not in tally.jobs
+        counters.measured(f"j{number}", 1, {"loss": 1.0})
+    counters.measured("j1", 2, {"loss": 0.5})
+    counters.measured("new", 1, {})
+    assert counters.outcomes == {("train", "done"): 2}
+    assert len(counters.jobs) == MAX_COUNTED_JOBS
+    assert counters.jobs["j1"] == (2, {"loss": 0.5})
+    assert "j2" not in counters.jobs

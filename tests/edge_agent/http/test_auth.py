@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedbus.errors import SettingsError
-from fedbus_edge_agent.http.auth import Entrance, entrance_of
+from fedbus_edge_agent.http.auth import TokenAuth, read_token_auth
 
 TOKEN = "0123456789abcdef"
 HERE = "127.0.0.1:9050"
@@ -13,16 +13,16 @@ HERE = "127.0.0.1:9050"
 
 def test_without_a_token_the_doors_stay_closed(tmp_path: Path) -> None:
     """Whatever the address; a token without a door opens none."""
-    assert entrance_of(HERE, None, None, wide_open=False) is None
-    assert entrance_of(None, TOKEN, None, wide_open=False) is None
-    assert entrance_of(None, None, None, wide_open=True) is None
+    assert read_token_auth(HERE, None, None, wide_open=False) is None
+    assert read_token_auth(None, TOKEN, None, wide_open=False) is None
+    assert read_token_auth(None, None, None, wide_open=True) is None
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
-    assert entrance_of("0.0.0.0:9050", None, file, wide_open=False) == Entrance(TOKEN)
-    assert entrance_of(HERE, TOKEN, None, wide_open=False) == Entrance(TOKEN)
-    assert entrance_of(HERE, None, None, wide_open=True) == Entrance(None)
-    assert entrance_of("localhost:9050", None, None, wide_open=True) == Entrance(None)
-    assert TOKEN not in repr(Entrance(TOKEN))
+    assert read_token_auth("0.0.0.0:9050", None, file, wide_open=False) == TokenAuth(TOKEN)
+    assert read_token_auth(HERE, TOKEN, None, wide_open=False) == TokenAuth(TOKEN)
+    assert read_token_auth(HERE, None, None, wide_open=True) == TokenAuth(None)
+    assert read_token_auth("localhost:9050", None, None, wide_open=True) == TokenAuth(None)
+    assert TOKEN not in repr(TokenAuth(TOKEN))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_settings_that_would_let_anybody_in_are_refused(
         file.write_text(text, encoding="utf-8")
     named = None if wide_open or (token and text is None) else file
     with pytest.raises(SettingsError, match=sentence) as refused:
-        entrance_of(http, token, named, wide_open=wide_open)
+        read_token_auth(http, token, named, wide_open=wide_open)
     assert "short" not in str(refused.value)
 
 
@@ -72,7 +72,7 @@ def test_settings_that_would_let_anybody_in_are_refused(
 )
 def test_only_who_has_the_token_comes_in(authorization: str, admitted: bool) -> None:
     """From wherever; what is wrong with a request is said without the token."""
-    refusal = Entrance(TOKEN).refusal(authorization, "example.org", "http://example.org")
+    refusal = TokenAuth(TOKEN).refusal(authorization, "example.org", "http://example.org")
     assert (refusal is None) == admitted
     assert TOKEN not in (refusal or "")
 
@@ -94,4 +94,4 @@ def test_no_web_page_asks_an_agent_that_wants_no_token(
     host: str, origin: str | None, admitted: bool
 ) -> None:
     """Neither by its origin nor under a name of its own for our address."""
-    assert (Entrance(None).refusal("", host, origin) is None) == admitted
+    assert (TokenAuth(None).refusal("", host, origin) is None) == admitted

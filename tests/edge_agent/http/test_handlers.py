@@ -25,7 +25,7 @@ from fedbus.runtime.shell import Shell
 from fedbus_edge_agent.app import AgentSettings, build
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.http.endpoints import ENDPOINTS
-from tests.edge_agent.stand import CONTROLLER, train
+from tests.edge_agent.harness import CONTROLLER, train
 from tests.edge_agent.training.test_local_trainer import FILE, needs_tflite, shard
 
 TOKEN = "0123456789abcdef"

@@ -12,16 +12,16 @@ from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.standalone.jobs import (
     MAX_KEPT_REPORTS,
-    Alone,
     CancelJob,
-    Learnt,
-    Lesson,
+    RoundRequest,
+    RoundResult,
+    StandaloneJobs,
     StartJob,
 )
 from fedbus_edge_agent.standalone.schemas import JobReport
-from fedbus_edge_agent.training.cancellation import Flag
-from fedbus_edge_agent.training.watchdog import STALL_SECONDS, Worker
-from tests.edge_agent.stand import CONTROLLER, JOB, Stand, train
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.watchdog import STALL_SECONDS, TrainingThread
+from tests.edge_agent.harness import CONTROLLER, JOB, AgentHarness, train
 from tests.edge_agent.standalone.test_jobs import job_file
 from tests.held import grown, held
 
@@ -30,29 +30,34 @@ from tests.held import grown, held
 class School:
     """Learns nothing, quickly, and notes what it is told to."""
 
-    lessons: list[str] = field(default_factory=list)
+    runner: list[str] = field(default_factory=list)
     notes: list[JobReport] = field(default_factory=list)
     failure: Exception | None = None
-    mishaps: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
 
-    def learn(self, lesson: Lesson, flag: Flag) -> Learnt:
-        assert not flag.stopped
+    def run_round(self, request: RoundRequest, control: TaskControl) -> RoundResult:
+        assert not control.stopped
         if self.failure is not None:
             raise self.failure
-        self.lessons.append(f"{lesson.job} {lesson.round}")
-        flag.notes.extend(self.mishaps)
-        return Learnt(5, {"loss": 1.0 / lesson.round})
+        self.runner.append(f"{request.job} {request.round}")
+        control.notes.extend(self.problems)
+        return RoundResult(5, {"loss": 1.0 / request.round})
 
 
-class Both(Stand):
+class Both(AgentHarness):
     """An agent with both kinds of work."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.school = School()
-        alone = Alone(self.school.learn, self.school.notes.append)
+        standalone = StandaloneJobs(self.school.run_round, self.school.notes.append)
         self.agent = AgentCore(
-            self.bench, self.outbox, self.spools, self._facts, worker=Worker(), alone=alone
+            self.runner,
+            self.outbox,
+            self.spools,
+            self._facts,
+            worker=TrainingThread(),
+            standalone=standalone,
         )
         self.core = self.agent
         self.tell(Connected())
@@ -63,7 +68,7 @@ class Both(Stand):
 
     def phase(self, job: str = "solo-1") -> str:
         """Ask how it stands."""
-        report = self.agent.alone.report(job)
+        report = self.agent.standalone.report(job)
         assert report is not None
         return report.phase
 
@@ -81,18 +86,18 @@ def test_a_standalone_job_is_trained_noted_and_counted(both: Both) -> None:
     both.wait(1.0)
     assert both.doing() == "alone solo-1 1"
     both.work()
-    assert both.school.lessons == ["solo-1 1", "solo-1 2"]
+    assert both.school.runner == ["solo-1 1", "solo-1 2"]
     assert both.school.notes[-1].phase == "FINISHED"
     assert both.asks == {}
     assert both.doing() == ""
     assert both.agent.under_way() == {}
-    assert both.agent.tally.outcomes == {("alone", "done"): 2}
-    assert both.agent.tally.jobs == {"solo-1": (2, {"loss": 0.5})}
+    assert both.agent.counters.outcomes == {("alone", "done"): 2}
+    assert both.agent.counters.jobs == {"solo-1": (2, {"loss": 0.5})}
 
 
 def test_what_goes_wrong_beside_the_work_is_noted(both: Both) -> None:
     """For whoever reads the agent's log; the work counts."""
-    both.school.mishaps = [("state_lost", "the disk is full")]
+    both.school.problems = [("state_lost", "the disk is full")]
     both.begin(rounds=1)
     both.work()
     assert [note for note in both.notes if note.event == "state_lost"] == [
@@ -114,7 +119,7 @@ def test_tasks_and_standalone_jobs_take_turns(both: Both) -> None:
             order.append(run.key.kind)
         both.tell(Ran(run.key, run.call()))
     assert order == ["alone", "train", "alone", "train", "alone"]
-    assert both.agent.tally.outcomes == {("alone", "done"): 3, ("train", "done"): 2}
+    assert both.agent.counters.outcomes == {("alone", "done"): 3, ("train", "done"): 2}
 
 
 def test_a_job_that_is_stopped_frees_the_worker_at_its_next_batch(both: Both) -> None:
@@ -126,10 +131,10 @@ def test_a_job_that_is_stopped_frees_the_worker_at_its_next_batch(both: Both) ->
     both.tell(Local(CancelJob("solo-1")))
     assert both.phase() == "INTERRUPTED"
     both.runs.remove(run)
-    both.tell(Ran(run.key, Learnt(5, {})))
+    both.tell(Ran(run.key, RoundResult(5, {})))
     both.work()
     assert both.offered().task == 1
-    assert both.school.lessons == []
+    assert both.school.runner == []
 
 
 def test_a_round_that_fails_is_counted_and_the_next_job_goes_on(both: Both) -> None:
@@ -141,7 +146,7 @@ def test_a_round_that_fails_is_counted_and_the_next_job_goes_on(both: Both) -> N
     both.begin("b", rounds=1)
     both.work()
     assert (both.phase("a"), both.phase("b")) == ("FAILED", "FINISHED")
-    assert both.agent.tally.outcomes == {("alone", "failed"): 1, ("alone", "done"): 1}
+    assert both.agent.counters.outcomes == {("alone", "failed"): 1, ("alone", "done"): 1}
 
 
 def test_a_standalone_job_that_hangs_ends_the_process_too(both: Both) -> None:
@@ -174,7 +179,7 @@ def test_nothing_is_kept_of_standalone_jobs_beyond_the_last(both: Both) -> None:
         for number in range(count):
             both.begin(f"{kind}-{number}", rounds=2)
             both.work()
-        both.school.lessons.clear()
+        both.school.runner.clear()
         both.school.notes.clear()
-        counts.append(held(both.agent.alone, both.agent.tally))
+        counts.append(held(both.agent.standalone, both.agent.counters))
     assert grown(counts[0], counts[1], 30) == {}

@@ -14,9 +14,9 @@ from fedbus.wire import codec
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import TensorSpec
 from fedbus_edge_agent.standalone import models as local_models
-from fedbus_edge_agent.standalone.models import LocalModels
+from fedbus_edge_agent.standalone.models import UploadedModels
 from fedbus_edge_agent.standalone.schemas import ModelMetadata
-from tests.edge_agent.stand import FILE
+from tests.edge_agent.harness import FILE
 
 ARRAYS: Mapping[str, Any] = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -38,7 +38,7 @@ def saved(path: Path, **arrays: Any) -> Path:  # noqa: ANN401 - any array
     return path
 
 
-def upload(models: LocalModels, content: bytes, what: str = "file") -> None:
+def upload(models: UploadedModels, content: bytes, what: str = "file") -> None:
     """Bring something for model m."""
     model = models.find("m", "1")
     assert model is not None
@@ -51,7 +51,7 @@ def upload(models: LocalModels, content: bytes, what: str = "file") -> None:
 
 def test_a_model_is_brought_piece_by_piece(tmp_path: Path) -> None:
     """Its spec, its file, its weights; it says what it lacks."""
-    models = LocalModels(tmp_path / "models")
+    models = UploadedModels(tmp_path / "models")
     assert models.all() == []
     assert models.find("m", None) is None
     assert models.add(metadata()) == "new"
@@ -74,7 +74,7 @@ def test_a_model_is_brought_piece_by_piece(tmp_path: Path) -> None:
 
 def test_the_version_that_came_last_is_the_one_that_is_meant(tmp_path: Path) -> None:
     """Unless a job names another; a path is no version."""
-    models = LocalModels(tmp_path)
+    models = UploadedModels(tmp_path)
     for label in ("2", "1"):
         models.add(metadata(label=label))
         (tmp_path / f"m~{label}" / "spec.json").touch()
@@ -88,9 +88,9 @@ def test_the_version_that_came_last_is_the_one_that_is_meant(tmp_path: Path) -> 
 
 def test_a_file_that_no_spec_names_is_refused(tmp_path: Path) -> None:
     """With what there should be."""
-    models = LocalModels(tmp_path)
+    models = UploadedModels(tmp_path)
     models.add(metadata())
-    with pytest.raises(TransferError, match=r"a file of 4 bytes with digest .* it names 18 bytes"):
+    with pytest.raises(TransferError, match=r"a file of 4 bytes with digest .* it names 22 bytes"):
         upload(models, b"what")
     models.add(metadata("plain", torch={}))
     plain = models.find("plain", "1")
@@ -114,13 +114,13 @@ def test_a_file_that_no_spec_names_is_refused(tmp_path: Path) -> None:
 def test_a_spec_that_cannot_be_used_is_not_kept(tmp_path: Path, bad: ModelMetadata) -> None:
     """Nor is a folder made for it."""
     with pytest.raises(FedbusError):
-        LocalModels(tmp_path / "models").add(bad)
+        UploadedModels(tmp_path / "models").add(bad)
     assert not (tmp_path / "models").exists()
 
 
 def test_a_spec_that_is_torn_is_left_out(tmp_path: Path) -> None:
     """A power cut may tear it; it can be brought again."""
-    models = LocalModels(tmp_path)
+    models = UploadedModels(tmp_path)
     models.add(metadata())
     (tmp_path / "m~1" / "spec.json").write_bytes(b"{")
     assert models.all() == []
@@ -131,11 +131,11 @@ def test_a_disk_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     """Where and why."""
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"m~1: (Not a directory|File exists)"):
-        LocalModels(tmp_path / "file").add(metadata())
-    models = LocalModels(tmp_path)
+        UploadedModels(tmp_path / "file").add(metadata())
+    models = UploadedModels(tmp_path)
     models.add(metadata())
     model = models.find("m", "1")
     assert model is not None
-    gone = local_models.LocalModel(tmp_path / "gone", "1", model.spec)
+    gone = local_models.UploadedModel(tmp_path / "gone", "1", model.spec)
     with pytest.raises(StoreError, match="No such file"), models.receiving(gone):
         pass

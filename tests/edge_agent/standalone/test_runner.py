@@ -11,12 +11,12 @@ from fedbus.model.npz import write_npz
 from fedbus.training.params import TrainingParams
 from fedbus.wire import codec
 from fedbus.wire.documents import ModelSpec
-from fedbus_edge_agent.standalone.jobs import MAX_KEPT_REPORTS, Lesson
-from fedbus_edge_agent.standalone.models import LocalModels
-from fedbus_edge_agent.standalone.runner import Lessons
+from fedbus_edge_agent.standalone.jobs import MAX_KEPT_REPORTS, RoundRequest
+from fedbus_edge_agent.standalone.models import UploadedModels
+from fedbus_edge_agent.standalone.runner import StandaloneRunner
 from fedbus_edge_agent.standalone.schemas import JobReport, ModelMetadata
-from fedbus_edge_agent.training.cancellation import Flag
-from fedbus_edge_agent.training.local_trainer import Workbench
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
 from tests.edge_agent.training.test_local_trainer import (
     FILE,
@@ -35,23 +35,25 @@ def report(job: str, phase: str = "FINISHED") -> JobReport:
     )  # fmt: skip
 
 
-def lesson(number: int = 1, trainer: str | None = None) -> Lesson:
+def request(number: int = 1, trainer: str | None = None) -> RoundRequest:
     """Order a round."""
     params = TrainingParams(batch_size=8, epochs=20, learning_rate=0.5, round=number, seed=number)
-    return Lesson("solo-1", "digits", "1", params, trainer)
+    return RoundRequest("solo-1", "digits", "1", params, trainer)
 
 
-def school(folder: Path, spec: ModelSpec = SPEC, **own: type[Nudge]) -> tuple[Lessons, LocalModels]:
+def school(
+    folder: Path, spec: ModelSpec = SPEC, **own: type[Nudge]
+) -> tuple[StandaloneRunner, UploadedModels]:
     """Set up lessons on the digits model."""
-    models = LocalModels(folder / "models")
+    models = UploadedModels(folder / "models")
     models.add(ModelMetadata(**{f: getattr(spec, f) for f in ("model", "layout", "architectures")}))
-    bench = Workbench(Outbox(folder / "out"), shard(), None, own)
-    lessons = Lessons(folder / "jobs", bench, models)
-    assert lessons.open("solo-1", b"{}")
-    return lessons, models
+    local_trainer = LocalTrainer(Outbox(folder / "out"), shard(), None, own)
+    runner = StandaloneRunner(folder / "jobs", local_trainer, models)
+    assert runner.save_job_file("solo-1", b"{}")
+    return runner, models
 
 
-def bring(models: LocalModels, content: bytes) -> None:
+def bring(models: UploadedModels, content: bytes) -> None:
     """Bring the model's file."""
     model = models.find("digits", "1")
     assert model is not None
@@ -65,14 +67,14 @@ def test_each_round_begins_where_the_last_one_ended(tmp_path: Path) -> None:
     """From the model's first weights on; the same job makes the same weights again."""
     made = []
     for folder in (tmp_path / "one", tmp_path / "two"):
-        lessons, models = school(folder)
+        runner, models = school(folder)
         bring(models, FILE)
-        first = lessons.learn(lesson(1, "tflite"), Flag())
-        second = lessons.learn(lesson(2, "tflite"), Flag())
+        first = runner.run_round(request(1, "tflite"), TaskControl())
+        second = runner.run_round(request(2, "tflite"), TaskControl())
         assert second.metrics["loss"] < first.metrics["loss"]
         assert second.examples == 40
-        made.append(lessons.weights("solo-1").read_bytes())
-        with np.load(lessons.weights("solo-1"), allow_pickle=False) as weights:
+        made.append(runner.weights_path("solo-1").read_bytes())
+        with np.load(runner.weights_path("solo-1"), allow_pickle=False) as weights:
             assert sorted(weights.files) == sorted(tensor.name for tensor in LAYOUT.tensors)
     one, two = (
         [*np.load(f"{tmp_path}/{n}/jobs/solo-1/weights.npz").values()] for n in ("one", "two")
@@ -85,64 +87,64 @@ def test_weights_that_were_brought_are_what_a_job_begins_with(tmp_path: Path) ->
     """Else the trainer's own first ones."""
     spec = codec.from_json(ModelSpec, codec.to_json(SPEC))
     spec = ModelSpec(model="digits", layout=spec.layout, architectures={"nudge": {}})
-    lessons, models = school(tmp_path, spec, nudge=Nudge)
-    lessons.learn(lesson(), Flag())
-    assert set(np.load(lessons.weights("solo-1"))["layers.1.bias"].tolist()) == {1.0}
+    runner, models = school(tmp_path, spec, nudge=Nudge)
+    runner.run_round(request(), TaskControl())
+    assert set(np.load(runner.weights_path("solo-1"))["layers.1.bias"].tolist()) == {1.0}
     model = models.find("digits", "1")
     assert model is not None
     write_npz(tmp_path / "w.npz", {t.name: np.full(t.shape, 5, t.dtype) for t in LAYOUT.tensors})
     models.take_weights(model, tmp_path / "w.npz")
-    lessons.learn(lesson(), Flag())
-    lessons.learn(lesson(2), Flag())
-    assert set(np.load(lessons.weights("solo-1"))["layers.1.bias"].tolist()) == {7.0}
+    runner.run_round(request(), TaskControl())
+    runner.run_round(request(2), TaskControl())
+    assert set(np.load(runner.weights_path("solo-1"))["layers.1.bias"].tolist()) == {7.0}
 
 
 def test_what_is_gone_is_said(tmp_path: Path) -> None:
     """A model, its file, or its weights, removed by somebody meanwhile."""
-    lessons, models = school(tmp_path)
+    runner, models = school(tmp_path)
     with pytest.raises(StoreError, match="No such file"):
-        lessons.learn(lesson(1, "tflite"), Flag())
+        runner.run_round(request(1, "tflite"), TaskControl())
     model = models.find("digits", "1")
     assert model is not None
     (model.folder / "spec.json").unlink()
     with pytest.raises(TrainingError, match="model digits 1 is not here any more"):
-        lessons.learn(lesson(), Flag())
+        runner.run_round(request(), TaskControl())
 
 
 @needs_tflite
 def test_a_lesson_is_watched_from_its_start(tmp_path: Path) -> None:
     """To read a large model can hang as well; one that was stopped meanwhile is not begun."""
-    lessons, _ = school(tmp_path)
-    flag = Flag()
+    runner, _ = school(tmp_path)
+    control = TaskControl()
     with pytest.raises(StoreError):
-        lessons.learn(lesson(1, "tflite"), flag)
-    assert flag.place() != ""
-    flag.stop()
+        runner.run_round(request(1, "tflite"), control)
+    assert control.place() != ""
+    control.stop()
     with pytest.raises(Stopped):
-        lessons.learn(lesson(1, "tflite"), flag)
+        runner.run_round(request(1, "tflite"), control)
 
 
 def test_a_jobs_file_is_kept_once(tmp_path: Path) -> None:
     """The same again may be begun, as long as it never was; another never."""
-    lessons, _ = school(tmp_path)
-    assert lessons.file("solo-1") == b"{}"
-    assert lessons.file("other") is None
-    assert lessons.open("solo-1", b"{}")
-    assert not lessons.open("solo-1", b"{ }")
-    lessons.note(report("solo-1"))
-    assert not lessons.open("solo-1", b"{}")
-    assert lessons.room() > 0
+    runner, _ = school(tmp_path)
+    assert runner.job_file("solo-1") == b"{}"
+    assert runner.job_file("other") is None
+    assert runner.save_job_file("solo-1", b"{}")
+    assert not runner.save_job_file("solo-1", b"{ }")
+    runner.save_report(report("solo-1"))
+    assert not runner.save_job_file("solo-1", b"{}")
+    assert runner.free_bytes() > 0
 
 
 def test_reports_outlive_the_process(tmp_path: Path) -> None:
     """The last ones, in order; what is torn stays where it is."""
-    lessons, _ = school(tmp_path)
-    assert lessons.load() == []
+    runner, _ = school(tmp_path)
+    assert runner.load_reports() == []
     for number in range(MAX_KEPT_REPORTS + 1):
-        assert lessons.open(f"j{number}", b"{}")
-        lessons.note(report(f"j{number}"))
+        assert runner.save_job_file(f"j{number}", b"{}")
+        runner.save_report(report(f"j{number}"))
     (tmp_path / "jobs" / "j5" / "report.json").write_bytes(b"{")
-    found = {each.training_id for each in lessons.load()}
+    found = {each.training_id for each in runner.load_reports()}
     assert "j64" in found
     assert "j5" not in found
     assert len(found) in {MAX_KEPT_REPORTS - 1, MAX_KEPT_REPORTS}
@@ -150,12 +152,12 @@ def test_reports_outlive_the_process(tmp_path: Path) -> None:
 
 def test_a_disk_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     """Where and why."""
-    lessons, _ = school(tmp_path)
+    runner, _ = school(tmp_path)
     with pytest.raises(StoreError, match=r"report\.json: No such file"):
-        lessons.note(report("never opened"))
+        runner.save_report(report("never opened"))
     (tmp_path / "jobs" / "blocked").touch()
     with pytest.raises(StoreError, match=r"job\.json: (Not a directory|File exists)"):
-        lessons.open("blocked", b"{}")
+        runner.save_job_file("blocked", b"{}")
 
 
 def test_the_digits_come_with_their_file() -> None:

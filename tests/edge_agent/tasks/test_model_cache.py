@@ -11,8 +11,8 @@ from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelSpec, TensorSpec
-from fedbus_edge_agent.tasks.model_cache import MAX_GATHERED, MAX_MODELS, Models
-from tests.edge_agent.stand import FILE, SPEC, spec_of, version, weights_of
+from fedbus_edge_agent.tasks.model_cache import MAX_INCOMPLETE_MODELS, MAX_MODELS, CachedModels
+from tests.edge_agent.harness import FILE, SPEC, spec_of, version, weights_of
 
 SPOOLS = Spools(1 << 20)
 
@@ -24,7 +24,7 @@ def spooled(data: bytes) -> Spool:
     return spool
 
 
-def put(models: Models, ref: ModelRef, *blobs: bytes) -> None:
+def put(models: CachedModels, ref: ModelRef, *blobs: bytes) -> None:
     """Let blobs arrive for a version."""
     for data in blobs:
         models.put(ref, blob_ref_of(data), spooled(data))
@@ -32,7 +32,7 @@ def put(models: Models, ref: ModelRef, *blobs: bytes) -> None:
 
 def test_a_specs_files_are_known_once_the_spec_is_here() -> None:
     """Then nothing is missing but them."""
-    models, ref = Models(), version()
+    models, ref = CachedModels(), version()
     assert models.missing(ref) == [ref.weights, ref.spec]
     put(models, ref, SPEC)
     assert models.missing(ref) == [ref.weights, blob_ref_of(FILE)]
@@ -44,7 +44,7 @@ def test_a_specs_files_are_known_once_the_spec_is_here() -> None:
 
 def test_a_file_whose_spec_is_gone_is_fetched_again_with_it() -> None:
     """Other models took its place meanwhile."""
-    models, ref = Models(), version()
+    models, ref = CachedModels(), version()
     put(models, ref, FILE, SPEC, weights_of(1))
     assert models.missing(ref) == [blob_ref_of(FILE)]
 
@@ -56,25 +56,25 @@ def test_only_the_files_of_the_architecture_that_is_used_are_fetched() -> None:
         tiny={"blob": codec.to_plain(blob_ref_of(FILE))},
         other={"blob": codec.to_plain(blob_ref_of(other))},
     )
-    models, ref = Models(lambda _spec, wanted: wanted or "tiny"), version(1, spec)
+    models, ref = CachedModels(lambda _spec, wanted: wanted or "tiny"), version(1, spec)
     put(models, ref, spec, weights_of(1))
     assert models.missing(ref) == [blob_ref_of(FILE)]
     assert models.missing(ref, "other") == [blob_ref_of(other)]
     put(models, ref, FILE)
     assert models.missing(ref) == []
-    assert Models().missing(ref) == [ref.weights, ref.spec]
+    assert CachedModels().missing(ref) == [ref.weights, ref.spec]
 
 
 def test_a_spec_that_no_message_could_hold_is_not_fetched() -> None:
     """It is read like a message."""
     ref = replace(version(), spec=BlobRef(digest="0" * 64, size=MAX_SPEC_BYTES + 1))
     with pytest.raises(TransferError, match="a spec of 1048577 bytes, at most 1048576"):
-        Models().missing(ref)
+        CachedModels().missing(ref)
 
 
 def test_weights_that_are_read_outlive_their_replacement() -> None:
     """A worker reads them while the next version arrives."""
-    models, ref = Models(), version()
+    models, ref = CachedModels(), version()
     put(models, ref, weights_of(1))
     held = models.weights(ref)
     put(models, version(2), weights_of(2))
@@ -84,7 +84,7 @@ def test_weights_that_are_read_outlive_their_replacement() -> None:
 
 def test_damaged_weights_are_forgotten_but_not_newer_ones() -> None:
     """They are fetched again."""
-    models = Models()
+    models = CachedModels()
     put(models, version(2), weights_of(2))
     models.forget_weights(version(1))
     assert version(2).weights not in models.missing(version(2))
@@ -94,7 +94,7 @@ def test_damaged_weights_are_forgotten_but_not_newer_ones() -> None:
 
 def test_only_so_many_models_are_held() -> None:
     """The oldest goes first, and gives its room back."""
-    models, before = Models(), SPOOLS.used
+    models, before = CachedModels(), SPOOLS.used
     for number in range(MAX_MODELS + 1):
         spec = spec_of(tiny={"number": number})
         ref = version(1, spec)
@@ -110,7 +110,7 @@ def test_only_so_many_models_are_held() -> None:
     assert SPOOLS.used == before + MAX_MODELS * len(weights_of(1))
     first = version(1, spec_of(tiny={"number": 0}))
     assert first.spec in models.missing(first)
-    gathered = [version(1, spec_of(tiny={"gathered": n})) for n in range(MAX_GATHERED + 1)]
+    gathered = [version(1, spec_of(tiny={"gathered": n})) for n in range(MAX_INCOMPLETE_MODELS + 1)]
     for number, ref in enumerate(gathered):
         put(models, ref, spec_of(tiny={"gathered": number}))
     assert models.spec(gathered[0]) is None
@@ -119,7 +119,7 @@ def test_only_so_many_models_are_held() -> None:
 
 def test_bytes_that_are_not_what_was_wanted_are_refused() -> None:
     """Of specs and files at once; of weights later, by the worker: they may be large."""
-    models, ref = Models(), version()
+    models, ref = CachedModels(), version()
     with pytest.raises(TransferError, match="other bytes than its digest names"):
         models.put(ref, ref.spec, spooled(b"x" * ref.spec.size))
     models.put(ref, ref.weights, spooled(b"x" * ref.weights.size))
@@ -130,12 +130,12 @@ def test_a_spec_without_a_layout_is_refused() -> None:
     tensor = TensorSpec(name="w", shape=(0,), dtype="float32")
     spec = codec.to_json(ModelSpec(model="tiny", layout=(tensor,), architectures={}))
     with pytest.raises(LayoutError, match="every dimension"):
-        Models().put(version(1, spec), blob_ref_of(spec), spooled(spec))
+        CachedModels().put(version(1, spec), blob_ref_of(spec), spooled(spec))
 
 
 def test_weights_that_a_full_disk_swallowed_cannot_be_read(tmp_path: Path) -> None:
     """The disk says so only now."""
-    models, ref = Models(), version()
+    models, ref = CachedModels(), version()
     spool = Spools(0, tmp_path).make(ref.weights.size)
     spool._fault = "spool: No space left on device"  # noqa: SLF001 - what a full disk leaves
     models.put(ref, ref.weights, spool)
@@ -145,7 +145,7 @@ def test_weights_that_a_full_disk_swallowed_cannot_be_read(tmp_path: Path) -> No
 
 def test_a_architecture_may_name_no_file() -> None:
     """Then there is nothing to fetch beyond the spec."""
-    models = Models()
+    models = CachedModels()
     spec = spec_of(torch={"name": "mlp"})
     ref = version(1, spec)
     put(models, ref, spec, weights_of(1))

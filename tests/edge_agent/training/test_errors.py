@@ -8,7 +8,7 @@ import pytest
 from fedbus.errors import TrainingError
 from fedbus.wire import codec
 from fedbus.wire.messages import Decline
-from fedbus_edge_agent.training.errors import place_of, sentence_of, this_thread
+from fedbus_edge_agent.training.errors import describe_error, this_thread, thread_position
 from tests.fedbus.wire.kinds import example
 
 
@@ -43,12 +43,12 @@ def raised(error: BaseException) -> BaseException:
 def test_a_failure_says_what_and_where(error: Exception, sentence: str) -> None:
     """Our own sentences need no place; others end with the last line of their traceback."""
     line = raised.__code__.co_firstlineno + 3
-    assert sentence_of(raised(error)) == sentence.replace("LINE", str(line))
+    assert describe_error(raised(error)) == sentence.replace("LINE", str(line))
 
 
 def test_a_failure_can_be_sent_whatever_a_file_is_called() -> None:
     """A picture that was torn meanwhile, say, whose name is not in UTF-8."""
-    sentence = sentence_of(TrainingError("caf\udce9.png: not a picture"))
+    sentence = describe_error(TrainingError("caf\udce9.png: not a picture"))
     assert sentence == "caf\\udce9.png: not a picture"
     sent = replace(example(Decline), reason=sentence)
     assert codec.unpack(Decline, codec.pack(sent)) == sent
@@ -56,7 +56,7 @@ def test_a_failure_can_be_sent_whatever_a_file_is_called() -> None:
 
 def test_an_error_that_was_never_raised_has_no_place() -> None:
     """It is told all the same."""
-    assert sentence_of(ValueError("x")) == "ValueError: x"
+    assert describe_error(ValueError("x")) == "ValueError: x"
 
 
 def test_a_thread_says_where_it_is() -> None:
@@ -72,8 +72,8 @@ def test_a_thread_says_where_it_is() -> None:
     thread = threading.Thread(target=wait_here)
     thread.start()
     begun.wait()
-    place = place_of(found[0])
+    place = thread_position(found[0])
     end.set()
     thread.join()
     assert place.startswith(("threading.py:", "test_errors.py:"))
-    assert place_of(found[0]) == ""
+    assert thread_position(found[0]) == ""

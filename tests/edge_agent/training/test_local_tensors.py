@@ -13,11 +13,11 @@ from fedbus.model.layout import Array, Layout, Weights
 from fedbus.training.params import Architecture, TrainingParams, Update
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import TrainTask
-from fedbus_edge_agent.training.cancellation import Flag
+from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.local_tensors import LocalTensors
-from fedbus_edge_agent.training.local_trainer import Model, Workbench
+from fedbus_edge_agent.training.local_trainer import LocalTrainer, Model
 from fedbus_edge_agent.training.outbox import Outbox
-from tests.edge_agent.stand import train
+from tests.edge_agent.harness import train
 from tests.edge_agent.training.test_local_trainer import SPEC, evaluation, ref, shard
 
 LAYOUT = Layout.of(
@@ -45,9 +45,9 @@ class Plus:
         return {"mine": float(weights["mine"][0])}
 
 
-def bench(folder: Path) -> Workbench:
+def local_trainer(folder: Path) -> LocalTrainer:
     """Start an agent, or start it again."""
-    return Workbench(Outbox(folder), shard(), None, {"plus": Plus})
+    return LocalTrainer(Outbox(folder), shard(), None, {"plus": Plus})
 
 
 def task(number: int, **changes: object) -> TrainTask:
@@ -59,9 +59,9 @@ def task(number: int, **changes: object) -> TrainTask:
     )
 
 
-def trained(folder: Path, order: TrainTask, flag: Flag | None = None) -> dict[str, Array]:
+def trained(folder: Path, order: TrainTask, control: TaskControl | None = None) -> dict[str, Array]:
     """Train a round; returns what the update says."""
-    made = bench(folder).train(order, MODEL, BASE, flag or Flag())
+    made = local_trainer(folder).train(order, MODEL, BASE, control or TaskControl())
     assert made.inline is not None
     assert blob_ref_of(made.inline) == made.kept.offer.update
     return decode(made.inline, LAYOUT, "delta")
@@ -70,7 +70,7 @@ def trained(folder: Path, order: TrainTask, flag: Flag | None = None) -> dict[st
 def score(folder: Path, job: str = "job-1") -> float:
     """Score a version on this agent."""
     order = replace(evaluation(BASE), job=job)
-    return bench(folder).evaluate(order, MODEL, BASE, Flag()).metrics["mine"]
+    return local_trainer(folder).evaluate(order, MODEL, BASE, TaskControl()).metrics["mine"]
 
 
 def test_a_local_tensor_goes_on_from_round_to_round_and_is_in_no_update(tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_local_tensors_that_cannot_be_read_are_said_and_begun_anew(
         np.savez(tmp_path / "other.npz", mine=np.zeros(3))
         torn = (tmp_path / "other.npz").read_bytes()
     path.write_bytes(torn)
-    flag = Flag()
-    trained(tmp_path, task(2), flag)
-    assert flag.notes == [
+    control = TaskControl()
+    trained(tmp_path, task(2), control)
+    assert control.notes == [
         ("began_afresh", "this agent's local tensors cannot be read: it begins with the model's")
     ]
     assert score(tmp_path) == 11
@@ -117,6 +117,6 @@ def test_a_disk_that_cannot_keep_them_costs_no_update(
         raise StoreError("no room")
 
     monkeypatch.setattr(LocalTensors, "keep", full)
-    flag = Flag()
-    assert trained(tmp_path, task(1), flag).keys() == {"w"}
-    assert flag.notes == [("local_tensors_lost", "no room")]
+    control = TaskControl()
+    assert trained(tmp_path, task(1), control).keys() == {"w"}
+    assert control.notes == [("local_tensors_lost", "no room")]

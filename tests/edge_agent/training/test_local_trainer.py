@@ -30,12 +30,12 @@ from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
-from fedbus_edge_agent.training.cancellation import Flag
-from fedbus_edge_agent.training.checks import plain
-from fedbus_edge_agent.training.local_trainer import Model, Workbench, keep
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.checks import checked_metrics
+from fedbus_edge_agent.training.local_trainer import LocalTrainer, Model, keep
 from fedbus_edge_agent.training.outbox import Outbox
-from fedbus_edge_agent.training.simulated import LightBench
-from tests.edge_agent.stand import REPOSITORY, train
+from fedbus_edge_agent.training.simulated import SimulatedTrainer
+from tests.edge_agent.harness import REPOSITORY, train
 from tests.packages import Install
 
 RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow")
@@ -134,9 +134,9 @@ def evaluation(weights: bytes, trainer: str | None = None) -> EvaluateTask:
     )  # fmt: skip
 
 
-def bench_of(folder: Path, trainer: str | None = None, **own: type[Nudge]) -> Workbench:
+def bench_of(folder: Path, trainer: str | None = None, **own: type[Nudge]) -> LocalTrainer:
     """Set up a bench with trainers of one's own, beside those that are installed."""
-    return Workbench(Outbox(folder), shard(), trainer, own)
+    return LocalTrainer(Outbox(folder), shard(), trainer, own)
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 2**20], ids=["file", "memory"])
@@ -149,7 +149,7 @@ def test_a_trainer_cannot_change_the_base_that_is_subtracted(
     spool.write(0, weights)
     trainers = bench_of(tmp_path, "tflite", tflite=InPlace)
     with pytest.raises(ValueError, match="read-only"):
-        trainers.train(task(weights), model_of(), spool.read(0, spool.size), Flag())
+        trainers.train(task(weights), model_of(), spool.read(0, spool.size), TaskControl())
     assert bytes(spool.read(0, spool.size)) == weights
 
 
@@ -170,14 +170,14 @@ def test_rows_that_memory_cannot_hold_are_refused_before_the_first_batch(
     """
     install("acme_wide", "[fedbus.transforms]\nwide = acme_wide:Wide", dedent(wide))
     monkeypatch.setattr("fedbus_edge_agent.training.local_trainer.memory_mb", lambda: 100)
-    bench, base = bench_of(tmp_path, own=Nudge), base_of()
+    local_trainer, base = bench_of(tmp_path, own=Nudge), base_of()
     reading = Reading(transforms=(TransformParams(id="wide"),))
     params = TrainingParams(reading=reading)
-    assert bench.rows(reading).format == {}
+    assert local_trainer.rows(reading).format == {}
     model = model_of({"own": {}})
     model = replace(model, spec=replace(model.spec, input={}))
     with pytest.raises(TrainingError, match="40 rows of up to 4194312 bytes need about 640 MiB"):
-        bench.train(task(base, params=params), model, base, Flag())
+        local_trainer.train(task(base, params=params), model, base, TaskControl())
     import acme_wide  # type: ignore[import-not-found]
 
     assert acme_wide.Wide.seen == [3, 3]  # both pipelines were tried, on what 16 MiB hold
@@ -193,50 +193,52 @@ def test_data_of_other_class_names_than_the_models_are_refused_before_training(
     model = replace(model, spec=replace(model.spec, classes=names))
     for own in ((), names, names[::-1], names[:-1]):
         data = of(*next(shard(32).peek()), about=About(classes=own))
-        bench = Workbench(Outbox(tmp_path), data, None, {"own": Nudge})
+        local_trainer = LocalTrainer(Outbox(tmp_path), data, None, {"own": Nudge})
         weights = base_of(0.0)
         if own in {(), names}:
-            assert bench.train(task(weights, trainer="tflite"), model, weights, Flag())
+            assert local_trainer.train(
+                task(weights, trainer="tflite"), model, weights, TaskControl()
+            )
         else:
             with pytest.raises(
                 TrainingError, match=r"data are [a-j, ]+; those of the model are a, b"
             ):
-                bench.train(task(weights, trainer="tflite"), model, weights, Flag())
+                local_trainer.train(task(weights, trainer="tflite"), model, weights, TaskControl())
 
 
 def test_a_model_learns_and_its_update_is_the_difference(tmp_path: Path) -> None:
     """Base plus update scores better than the base; the same task makes the same bytes."""
-    bench, base, flag = bench_of(tmp_path, "tflite"), base_of(), Flag()
+    local_trainer, base, control = bench_of(tmp_path, "tflite"), base_of(), TaskControl()
     model = model_of()
-    trained = bench.train(task(base), model, base, flag)
-    assert flag.progress == 1.0
+    trained = local_trainer.train(task(base), model, base, control)
+    assert control.progress == 1.0
     assert trained.kept.offer.examples == 40
     assert trained.inline is not None
     assert blob_ref_of(trained.inline) == trained.kept.offer.update
     delta = decode(trained.inline, LAYOUT, "delta")
     old = decode(base, LAYOUT)
     new = bytes(encode({name: old[name] + delta[name] for name in old}, LAYOUT))
-    before = bench.evaluate(evaluation(base), model, base, Flag())
-    after = bench.evaluate(evaluation(new), model, new, Flag())
+    before = local_trainer.evaluate(evaluation(base), model, base, TaskControl())
+    after = local_trainer.evaluate(evaluation(new), model, new, TaskControl())
     assert after.metrics["accuracy"] > before.metrics["accuracy"]
     assert after.examples == 40
     assert after.metrics.keys() == {"loss", "accuracy"}
-    again = bench_of(tmp_path / "again", "tflite").train(task(base), model, base, Flag())
+    again = bench_of(tmp_path / "again", "tflite").train(task(base), model, base, TaskControl())
     assert again.inline == trained.inline
 
 
 @needs_tflite
 def test_a_raised_flag_stops_training_at_the_next_batch(tmp_path: Path) -> None:
     """Nothing is kept of it."""
-    bench, base, flag = bench_of(tmp_path), base_of(), Flag()
-    assert flag.progress == 0.0
-    flag.stop()
+    local_trainer, base, control = bench_of(tmp_path), base_of(), TaskControl()
+    assert control.progress == 0.0
+    control.stop()
     with pytest.raises(Stopped):
-        bench.train(task(base, trainer="tflite"), model_of(), base, flag)
+        local_trainer.train(task(base, trainer="tflite"), model_of(), base, control)
     assert list(tmp_path.iterdir()) == []
 
 
-class Impatient(Flag):
+class Impatient(TaskControl):
     """A flag that somebody raises when the third batch is wanted; it counts what is wanted then."""
 
     __slots__ = ("wanted",)
@@ -261,17 +263,19 @@ class Impatient(Flag):
 )
 def test_a_cancelled_training_ends_before_its_next_batch(tmp_path: Path, framework: str) -> None:
     """So does an evaluation; nothing is kept of either, and the next task works."""
-    bench, base, flag = bench_of(tmp_path, framework), base_of(), Impatient()
+    local_trainer, base, control = bench_of(tmp_path, framework), base_of(), Impatient()
     with pytest.raises(Stopped):
-        bench.train(task(base), model_of(), base, flag)
-    assert (flag.wanted, flag.beats) == (3, 2)
-    bench = Workbench(Outbox(tmp_path), shard(200), framework)
-    flag = Impatient()
+        local_trainer.train(task(base), model_of(), base, control)
+    assert (control.wanted, control.batches_requested) == (3, 2)
+    local_trainer = LocalTrainer(Outbox(tmp_path), shard(200), framework)
+    control = Impatient()
     with pytest.raises(Stopped):
-        bench.evaluate(evaluation(base), model_of(), base, flag)
-    assert flag.wanted == 3
+        local_trainer.evaluate(evaluation(base), model_of(), base, control)
+    assert control.wanted == 3
     assert list(tmp_path.iterdir()) == []
-    assert bench.train(task(base), model_of(), base, Flag()).kept.offer.examples == 200
+    assert (
+        local_trainer.train(task(base), model_of(), base, TaskControl()).kept.offer.examples == 200
+    )
 
 
 class Loading(Fixed):
@@ -301,36 +305,38 @@ class Eager(Nudge):
 def test_a_task_that_is_stopped_while_its_data_load_ends_with_that(tmp_path: Path) -> None:
     """Training and evaluation alike; the trainer is not even asked."""
     base, model = base_of(), model_of({"eager": {}})
-    loads: list[Flag] = []
+    loads: list[TaskControl] = []
 
     def stop() -> None:
         loads[-1].stop()
 
-    bench = Workbench(Outbox(tmp_path), Loading(stop), None, {"eager": Eager})
+    local_trainer = LocalTrainer(Outbox(tmp_path), Loading(stop), None, {"eager": Eager})
     for begin in (
-        lambda flag: bench.train(task(base), model, base, flag),
-        lambda flag: bench.evaluate(evaluation(base), model, base, flag),
+        lambda control: local_trainer.train(task(base), model, base, control),
+        lambda control: local_trainer.evaluate(evaluation(base), model, base, control),
     ):
-        loads.append(Flag())
+        loads.append(TaskControl())
         with pytest.raises(Stopped):
             begin(loads[-1])
 
 
 def test_where_loading_hangs_can_be_seen(tmp_path: Path) -> None:
     """The thread is known from the start of the work."""
-    base, flag = base_of(), Flag()
+    base, control = base_of(), TaskControl()
     (asked, ask), (freed, free) = os.pipe(), os.pipe()
 
     def hang() -> None:
         os.write(ask, b"x")
         os.read(freed, 1)
 
-    bench = Workbench(Outbox(tmp_path), Loading(hang), None, {"own": Nudge})
-    work = Thread(target=bench.train, args=(task(base), model_of({"own": {}}), base, flag))
-    assert flag.place() == ""
+    local_trainer = LocalTrainer(Outbox(tmp_path), Loading(hang), None, {"own": Nudge})
+    work = Thread(
+        target=local_trainer.train, args=(task(base), model_of({"own": {}}), base, control)
+    )
+    assert control.place() == ""
     work.start()
     os.read(asked, 1)
-    place = flag.place()
+    place = control.place()
     os.write(free, b"x")
     work.join()
     for end in (asked, ask, freed, free):
@@ -350,11 +356,11 @@ class Deaf(Nudge):
 
 def test_what_a_trainer_makes_that_ignores_being_stopped_is_not_kept(tmp_path: Path) -> None:
     """Nobody waits for it."""
-    bench, base = bench_of(tmp_path, deaf=Deaf), base_of(0.0)
+    local_trainer, base = bench_of(tmp_path, deaf=Deaf), base_of(0.0)
     with pytest.raises(Stopped):
-        bench.train(task(base), model_of({"deaf": {}}), base, Impatient())
+        local_trainer.train(task(base), model_of({"deaf": {}}), base, Impatient())
     assert list(tmp_path.iterdir()) == []
-    assert bench.train(task(base), model_of({"deaf": {}}), base, Flag()).kept
+    assert local_trainer.train(task(base), model_of({"deaf": {}}), base, TaskControl()).kept
 
 
 class Leaving(Nudge):
@@ -393,18 +399,18 @@ def test_an_update_that_is_none_is_a_failure(
     tmp_path: Path, trainer: type[Nudge], reason: str
 ) -> None:
     """Reported by the agent that made it, before anybody else would have to refuse it."""
-    bench, base = bench_of(tmp_path, bad=trainer), base_of(0.0)
+    local_trainer, base = bench_of(tmp_path, bad=trainer), base_of(0.0)
     with pytest.raises(FedbusError, match=reason):
-        bench.train(task(base), model_of({"bad": {}}), base, Flag())
+        local_trainer.train(task(base), model_of({"bad": {}}), base, TaskControl())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_flag_says_where_its_thread_is() -> None:
     """Nowhere before it has begun."""
-    flag = Flag()
-    assert flag.place() == ""
-    flag.begin()
-    assert "test_" in flag.place() or "errors.py" in flag.place()
+    control = TaskControl()
+    assert control.place() == ""
+    control.begin()
+    assert "test_" in control.place() or "errors.py" in control.place()
 
 
 @pytest.mark.parametrize(
@@ -420,17 +426,17 @@ def test_a_trainer_is_the_jobs_choice_else_the_agents_else_one_that_is_here(
     tmp_path: Path, own: str | None, wanted: str | None, used: str
 ) -> None:
     """Of those for which the model has an architecture."""
-    bench = bench_of(tmp_path, own, nudge=Nudge, other=Nudge)
+    local_trainer = bench_of(tmp_path, own, nudge=Nudge, other=Nudge)
     model = model_of({"onnx": {}, "nudge": {"is": "nudge"}, "other": {"is": "other"}})
     base = base_of(0.0)
-    trained = bench.train(task(base, trainer=wanted), model, base, Flag())
+    trained = local_trainer.train(task(base, trainer=wanted), model, base, TaskControl())
     assert trained.inline is not None
     assert set(decode(trained.inline, LAYOUT, "delta")["layers.1.bias"].tolist()) == {1.0}
-    before = bench._made.last  # noqa: SLF001 - a trainer says nothing of itself
+    before = local_trainer._trainers.last  # noqa: SLF001 - a trainer says nothing of itself
     assert before is not None
     assert before.name == used
-    bench.train(task(base, trainer=wanted, task=2), model, base, Flag())
-    assert bench._made.last is before  # noqa: SLF001 - it is made once
+    local_trainer.train(task(base, trainer=wanted, task=2), model, base, TaskControl())
+    assert local_trainer._trainers.last is before  # noqa: SLF001 - it is made once
 
 
 @pytest.mark.parametrize(
@@ -452,24 +458,32 @@ def test_a_model_that_nobody_here_can_train_is_refused(
     """The sentence says what there is."""
     if "torch" in {own, wanted}:
         pytest.importorskip("torch")
-    bench, base = bench_of(tmp_path, own, nudge=Nudge), base_of(0.0)
+    local_trainer, base = bench_of(tmp_path, own, nudge=Nudge), base_of(0.0)
     with pytest.raises(PluginError, match=reason):
-        bench.train(task(base, trainer=wanted), model_of(architectures), base, Flag())
+        local_trainer.train(
+            task(base, trainer=wanted), model_of(architectures), base, TaskControl()
+        )
 
 
 def test_a_trainer_that_cannot_evaluate_is_refused(tmp_path: Path) -> None:
     """Not every trainer can."""
-    bench, base = bench_of(tmp_path, nudge=Nudge), base_of(0.0)
+    local_trainer, base = bench_of(tmp_path, nudge=Nudge), base_of(0.0)
     with pytest.raises(PluginError, match="Nudge cannot evaluate"):
-        bench.evaluate(evaluation(base, "nudge"), model_of({"nudge": {}}), base, Flag())
+        local_trainer.evaluate(
+            evaluation(base, "nudge"), model_of({"nudge": {}}), base, TaskControl()
+        )
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     """Before a trainer sees them."""
-    bench, base = bench_of(tmp_path, nudge=Nudge), base_of(0.0)
+    local_trainer, base = bench_of(tmp_path, nudge=Nudge), base_of(0.0)
     for work in (
-        lambda: bench.train(task(base), model_of({"nudge": {}}), base[:-1] + b"x", Flag()),
-        lambda: bench.evaluate(evaluation(base), model_of({"nudge": {}}), base + b"x", Flag()),
+        lambda: local_trainer.train(
+            task(base), model_of({"nudge": {}}), base[:-1] + b"x", TaskControl()
+        ),
+        lambda: local_trainer.evaluate(
+            evaluation(base), model_of({"nudge": {}}), base + b"x", TaskControl()
+        ),
     ):
         with pytest.raises(TrainingError, match="not those of its digest"):
             work()
@@ -482,9 +496,9 @@ def test_an_offer_that_nobody_could_read_is_not_made(
     tmp_path: Path, trainer: type[Nudge], sentence: str
 ) -> None:
     """It would be repeated for ever; so the task is declined, and nothing kept."""
-    bench, base = bench_of(tmp_path, odd=trainer), base_of(0.0)
+    local_trainer, base = bench_of(tmp_path, odd=trainer), base_of(0.0)
     with pytest.raises(FedbusError, match=sentence):
-        bench.train(task(base), model_of({"odd": {}}), base, Flag())
+        local_trainer.train(task(base), model_of({"odd": {}}), base, TaskControl())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -501,12 +515,12 @@ def test_an_offer_that_nobody_could_read_is_not_made(
 def test_figures_that_no_message_holds_are_refused(metrics: dict[str, float]) -> None:
     """Not finite, no numbers, ill-named, too many."""
     with pytest.raises(TrainingError, match="the trainer's metrics"):
-        plain(metrics)
+        checked_metrics(metrics)
 
 
 def test_figures_of_any_numeric_type_are_numbers() -> None:
     """A framework's own scalars do not pass the wire."""
-    figures = plain({"loss": 0.5, "accuracy": 1, "top": cast("float", np.float32(0.25))})
+    figures = checked_metrics({"loss": 0.5, "accuracy": 1, "top": cast("float", np.float32(0.25))})
     assert json.dumps(figures) == '{"loss": 0.5, "accuracy": 1.0, "top": 0.25}'
 
 
@@ -514,8 +528,8 @@ def test_figures_of_any_numeric_type_are_numbers() -> None:
 def test_a_share_that_a_trainer_measured_wrongly_is_refused(name: str) -> None:
     """Before it reaches anybody; what rounding adds to 1 is taken off."""
     with pytest.raises(TrainingError, match=f"metrics: {name} is 2.18, and it is a share: 0 to 1"):
-        plain({"loss": 2.18, name: 2.18})
-    assert plain({name: 1 + 1e-9, "loss": 2.18}) == {name: 1.0, "loss": 2.18}
+        checked_metrics({"loss": 2.18, name: 2.18})
+    assert checked_metrics({name: 1 + 1e-9, "loss": 2.18}) == {name: 1.0, "loss": 2.18}
 
 
 def test_only_a_small_update_rides_in_its_offer(tmp_path: Path) -> None:
@@ -532,14 +546,14 @@ def test_a_light_agent_makes_real_updates_of_no_training(tmp_path: Path) -> None
     heard: list[tuple[int, bytes]] = []
     base = base_of(0.0)
     for folder in ("one", "two"):
-        bench = LightBench(
+        local_trainer = SimulatedTrainer(
             Outbox(tmp_path / folder),
             5,
             lambda order, blob: heard.append((order.task, bytes(blob))),
         )
-        trained = bench.train(task(base), model_of(), base, Flag())
+        trained = local_trainer.train(task(base), model_of(), base, TaskControl())
         assert trained.kept.offer.examples == 5
-        score = bench.evaluate(evaluation(base), model_of(), base, Flag())
+        score = local_trainer.evaluate(evaluation(base), model_of(), base, TaskControl())
         assert 0 < score.metrics["accuracy"] < 1
     assert heard[0] == heard[1]
 
@@ -550,16 +564,21 @@ def test_a_job_chooses_only_what_the_owner_allows(tmp_path: Path, install: Insta
     install("acme_own", "[fedbus.trainers]\nown = acme_own:Own", source)
     model, base = model_of({"own": {}}), base_of(0.0)
 
-    def bench(trainer: str | None, *allowed: str) -> Workbench:
-        return Workbench(Outbox(tmp_path), shard(), trainer, allowed=allowed)
+    def local_trainer(trainer: str | None, *allowed: str) -> LocalTrainer:
+        return LocalTrainer(Outbox(tmp_path), shard(), trainer, allowed=allowed)
 
-    def order(bench: Workbench, wanted: str | None) -> None:
-        bench.train(task(base, trainer=wanted), model, base, Flag())
+    def order(local_trainer: LocalTrainer, wanted: str | None) -> None:
+        local_trainer.train(task(base, trainer=wanted), model, base, TaskControl())
 
     with pytest.raises(PluginError, match=r"'own' of acme_own is not allowed here; .*tfli"):
-        order(bench(None), "own")
+        order(local_trainer(None), "own")
     with pytest.raises(PluginError, match="model digits needs one of own"):
-        order(bench(None), None)
-    for allowed in (bench(None, "own"), bench(None, "acme-own"), bench("own"), bench(None, "all")):
+        order(local_trainer(None), None)
+    for allowed in (
+        local_trainer(None, "own"),
+        local_trainer(None, "acme-own"),
+        local_trainer("own"),
+        local_trainer(None, "all"),
+    ):
         with pytest.raises(ValueError, match="it was made"):
             order(allowed, "own")

@@ -15,12 +15,12 @@ from fedbus.model.layout import Array, Weights
 from fedbus.training.params import Architecture, TrainingParams, Update
 from fedbus.wire.blobs import ModelRef, blob_ref_of
 from fedbus.wire.messages import TrainTask
-from fedbus_edge_agent.training.cancellation import Flag
-from fedbus_edge_agent.training.local_trainer import Workbench
-from fedbus_edge_agent.training.optimizer_state import States
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.local_trainer import LocalTrainer
+from fedbus_edge_agent.training.optimizer_state import OptimizerStates
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.round_files import MAX_JOBS_WITH_FILES, RoundFiles
-from tests.edge_agent.stand import REPOSITORY, train
+from tests.edge_agent.harness import REPOSITORY, train
 from tests.edge_agent.training.test_local_trainer import (
     LAYOUT,
     Nudge,
@@ -66,9 +66,9 @@ class Memory(Nudge):
         self.found = state
 
 
-def states_in(folder: Path) -> States:
+def states_in(folder: Path) -> OptimizerStates:
     """Keep states in a folder."""
-    return States(RoundFiles(folder, ".state"))
+    return OptimizerStates(RoundFiles(folder, ".state"))
 
 
 def round_(number: int, **more: object) -> TrainingParams:
@@ -76,14 +76,14 @@ def round_(number: int, **more: object) -> TrainingParams:
     return replace(TrainingParams(round=number), **more)  # type: ignore[arg-type]  # its fields
 
 
-def recalled(states: States, job: str, params: TrainingParams) -> float | None:
+def recalled(states: OptimizerStates, job: str, params: TrainingParams) -> float | None:
     """Ask which round's state a round would begin from, as the number in it."""
     memory = Memory()
-    states.recall(memory, job, params)
+    states.restore(memory, job, params)
     return None if memory.found is None else float(memory.found["a"])
 
 
-def keep(states: States, job: str, params: TrainingParams) -> None:
+def keep(states: OptimizerStates, job: str, params: TrainingParams) -> None:
     """Keep a state with the round's number in it."""
     states.keep(Memory({"a": np.array(params.round)}), job, params)
 
@@ -126,8 +126,8 @@ def test_an_agent_goes_on_where_its_round_before_ended_if_the_job_wants_it(
     model = model_of({"counts": {}})
 
     def added(round_number: int) -> float:
-        bench = Workbench(Outbox(tmp_path), shard(), None, {"counts": Counts})
-        trained = bench.train(ordered(round_number, kept=kept), model, BASE, Flag())
+        local_trainer = LocalTrainer(Outbox(tmp_path), shard(), None, {"counts": Counts})
+        trained = local_trainer.train(ordered(round_number, kept=kept), model, BASE, TaskControl())
         update = decode(trained.source.read(0, trained.source.size), LAYOUT, "delta")
         return float(next(iter(update.values())).flat[0])
 
@@ -138,12 +138,12 @@ def test_an_agent_goes_on_where_its_round_before_ended_if_the_job_wants_it(
 @needs_tflite
 def test_what_a_tflite_file_remembers_is_kept_and_found(tmp_path: Path) -> None:
     """Nothing is lost on the way, and nobody told that it was."""
-    bench = Workbench(Outbox(tmp_path), shard(), "tflite")
+    local_trainer = LocalTrainer(Outbox(tmp_path), shard(), "tflite")
     for number in (1, 2):
-        task, flag = ordered(number), Flag()
+        task, control = ordered(number), TaskControl()
         params = replace(task.params, optimizer_args={"momentum": 0.9})
-        bench.train(replace(task, params=params), model_of(), BASE, flag)
-        assert flag.notes == []
+        local_trainer.train(replace(task, params=params), model_of(), BASE, control)
+        assert control.notes == []
     assert len(list((tmp_path / "states").iterdir())) == 2
 
 
@@ -152,14 +152,14 @@ def test_an_update_counts_though_there_is_no_room_for_what_the_optimizer_remembe
 ) -> None:
     """It is noted, and so is that the next round begins afresh."""
     (tmp_path / "states").touch()  # where a folder should be
-    bench = Workbench(Outbox(tmp_path), shard(), None, {"counts": Counts})
+    local_trainer = LocalTrainer(Outbox(tmp_path), shard(), None, {"counts": Counts})
     flags = []
     for number in (1, 2):
-        flags.append(Flag())
-        trained = bench.train(ordered(number), model_of({"counts": {}}), BASE, flags[-1])
+        flags.append(TaskControl())
+        trained = local_trainer.train(ordered(number), model_of({"counts": {}}), BASE, flags[-1])
         assert trained.kept.offer.round == number
         assert (tmp_path / f"job-1~{number}.update").stat().st_size == trained.source.size
-    first, second = (flag.notes for flag in flags)
+    first, second = (control.notes for control in flags)
     assert [happened for happened, _ in first] == ["state_lost"]
     assert first[0][1].endswith("states: File exists")
     assert [happened for happened, _ in second] == ["began_afresh", "state_lost"]
@@ -174,9 +174,12 @@ def test_what_the_optimizer_remembers_is_kept_after_the_update(
     states.mkdir()
     keep(states_in(states), "job-1", round_(1))
     keep(states_in(states), "job-2", round_(1))
-    bench, flag = Workbench(Outbox(tmp_path), shard(), None, {"late": Late}), Flag()
-    bench.train(ordered(2), model_of({"late": {}}), BASE, flag)
-    ((happened, reason),) = [note for note in flag.notes if note[0] != "began_afresh"]
+    local_trainer, control = (
+        LocalTrainer(Outbox(tmp_path), shard(), None, {"late": Late}),
+        TaskControl(),
+    )
+    local_trainer.train(ordered(2), model_of({"late": {}}), BASE, control)
+    ((happened, reason),) = [note for note in control.notes if note[0] != "began_afresh"]
     assert (happened, reason.split(" ")[0]) == ("state_lost", "MemoryError")
     assert [path.name for path in states.iterdir()] == ["job-2~1.state"]
 

@@ -8,14 +8,14 @@ import pytest
 from fedbus.errors import StoreError
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Offer
-from fedbus_edge_agent.training.outbox import Kept, Outbox
-from tests.edge_agent.stand import COLLECTOR, JOB
+from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
+from tests.edge_agent.harness import COLLECTOR, JOB
 
 UPDATE = bytes(range(256)) * 8192
 """Two blocks of what a digest reads at once."""
 
 
-def kept(update: bytes = UPDATE, job: str = JOB, task: int = 1) -> Kept:
+def kept(update: bytes = UPDATE, job: str = JOB, task: int = 1) -> StoredOffer:
     """Make the offer of an update."""
     offer = Offer(
         job=job,
@@ -26,7 +26,7 @@ def kept(update: bytes = UPDATE, job: str = JOB, task: int = 1) -> Kept:
         examples=3,
         metrics={"loss": 0.5},
     )
-    return Kept(collector=COLLECTOR, offer=offer)
+    return StoredOffer(collector=COLLECTOR, offer=offer)
 
 
 def open_files() -> int:

@@ -5,28 +5,28 @@ from dataclasses import replace
 from fedbus_edge_agent.training.trainer_cache import (
     MAX_TRAINERS,
     MAX_TRAINERS_BYTES,
-    Made,
-    MadeTrainers,
+    CachedTrainer,
+    TrainerCache,
 )
 from tests.edge_agent.training.test_local_trainer import SPEC, Nudge
 
 SPECS = [replace(SPEC, model=f"model-{number}") for number in range(2 * MAX_TRAINERS)]
 
 
-def worked_on(made: MadeTrainers, *numbers: int, size: int = 1) -> list[int]:
+def worked_on(made: TrainerCache, *numbers: int, size: int = 1) -> list[int]:
     """Work on models in turn; returns those that had to be made."""
     anew = []
     for number in numbers:
         if made.find(SPECS[number], "nudge") is None:
             anew.append(number)
             made.make_room(size)
-            made.keep(Made(SPECS[number], "nudge", None, size, Nudge({})))
+            made.keep(CachedTrainer(SPECS[number], "nudge", None, size, Nudge({})))
     return anew
 
 
 def test_models_that_take_turns_are_made_once() -> None:
     """Each one made costs memory that its framework never gives back."""
-    made = MadeTrainers()
+    made = TrainerCache()
     assert made.last is None
     assert worked_on(made, *(0, 1) * 1000) == [0, 1]
     assert made.last is made.find(SPECS[1], "nudge")
@@ -36,7 +36,7 @@ def test_models_that_take_turns_are_made_once() -> None:
 
 def test_only_so_many_are_ready() -> None:
     """Those that were worked on last."""
-    made = MadeTrainers()
+    made = TrainerCache()
     assert worked_on(made, *range(MAX_TRAINERS), 0, MAX_TRAINERS, 0, 1) == [
         *range(MAX_TRAINERS + 1),
         1,
@@ -45,7 +45,7 @@ def test_only_so_many_are_ready() -> None:
 
 def test_a_large_model_is_alone() -> None:
     """Two of them at once may be more than a small device holds."""
-    made = MadeTrainers()
+    made = TrainerCache()
     assert worked_on(made, 0, 1, 0, size=MAX_TRAINERS_BYTES // 2) == [0, 1]
     assert worked_on(made, 2, size=MAX_TRAINERS_BYTES + 1) == [2]
     assert made.find(SPECS[0], "nudge") is None

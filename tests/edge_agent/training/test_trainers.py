@@ -7,8 +7,8 @@ from fedbus.plugins import Trainer, TrainerFactory
 from fedbus.training.params import Architecture
 from fedbus.wire.documents import ModelSpec, TensorSpec
 from fedbus_edge_agent.training import trainers
-from fedbus_edge_agent.training.local_trainer import Workbench
-from fedbus_edge_agent.training.trainers import Chooses, Trainers
+from fedbus_edge_agent.training.local_trainer import LocalTrainer
+from fedbus_edge_agent.training.trainers import TaskChecker, Trainers
 from tests.packages import Install
 
 LAYOUT = (TensorSpec(name="w", shape=(1,), dtype="float32"),)
@@ -102,4 +102,4 @@ def test_a_spec_names_no_model_plug_in_that_is_not_allowed(install: Install) -> 
 
 def test_a_real_bench_chooses() -> None:
     """So that its agent can refuse early."""
-    assert issubclass(Workbench, Chooses)
+    assert issubclass(LocalTrainer, TaskChecker)

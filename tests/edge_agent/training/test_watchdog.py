@@ -2,23 +2,23 @@
 
 from fedbus.core.actions import Cancel, Introduce, Note, Quit, Run, WakeAt
 from fedbus_edge_agent import keys
-from fedbus_edge_agent.training.cancellation import Flag
-from fedbus_edge_agent.training.watchdog import EXIT_HUNG, GRACE_SECONDS, Worker
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.watchdog import EXIT_HUNG, GRACE_SECONDS, TrainingThread
 
 KEY = keys.TrainingWork("job-1", 3)
 
 
-class At(Flag):
+class At(TaskControl):
     """A flag whose thread is always at one place."""
 
     def place(self) -> str:
         return "tiny.py:14 in train"
 
 
-def begun(flag: Flag) -> Worker:
+def begun(control: TaskControl) -> TrainingThread:
     """Give a worker something to do, with a patience of 40 seconds."""
-    worker = Worker(40.0)
-    run, wake = worker.begin(KEY, flag, print, 100.0)
+    worker = TrainingThread(40.0)
+    run, wake = worker.begin(KEY, control, print, 100.0)
     assert run == Run(KEY, print)
     assert wake == WakeAt(keys.StallCheck(), 110.0)
     assert not worker.idle
@@ -27,10 +27,10 @@ def begun(flag: Flag) -> Worker:
 
 def test_a_worker_that_moves_is_left_alone() -> None:
     """One batch in all its patience is enough."""
-    flag = Flag()
-    worker = begun(flag)
+    control = TaskControl()
+    worker = begun(control)
     for look in range(20):
-        flag.beats += look % 4 == 3
+        control.batches_requested += look % 4 == 3
         assert list(worker.look(100.0)) == [WakeAt(keys.StallCheck(), 110.0)]
     assert worker.trouble == ""
     assert list(worker.ended()) == [Cancel(keys.StallCheck())]
@@ -39,8 +39,8 @@ def test_a_worker_that_moves_is_left_alone() -> None:
 
 def test_a_worker_that_does_not_move_is_given_up() -> None:
     """It is told to stop; everybody hears why; then the process leaves."""
-    flag = Flag()
-    worker = begun(flag)
+    control = TaskControl()
+    worker = begun(control)
     for _ in range(3):
         assert list(worker.look(100.0)) == [WakeAt(keys.StallCheck(), 110.0)]
     reason = "training hangs: no batch for 40 s"
@@ -50,7 +50,7 @@ def test_a_worker_that_does_not_move_is_given_up() -> None:
         Introduce(),
     ]
     assert worker.trouble == reason
-    assert flag.stopped
+    assert control.stopped
     assert list(worker.look(150.0)) == []
     assert list(worker.leave()) == [Quit(EXIT_HUNG, reason)]
 
@@ -65,7 +65,7 @@ def test_where_it_hangs_is_told() -> None:
 
 def test_a_worker_that_moves_again_is_taken_back() -> None:
     """It was slow, not dead; the process stays."""
-    worker = begun(Flag())
+    worker = begun(TaskControl())
     for _ in range(4):
         list(worker.look(100.0))
     moves = Note("worker_moves_again", {"work": KEY.words()})
@@ -81,4 +81,4 @@ def test_a_worker_that_moves_again_is_taken_back() -> None:
 
 def test_an_idle_worker_is_not_looked_at() -> None:
     """A late timer changes nothing."""
-    assert list(Worker().look(100.0)) == []
+    assert list(TrainingThread().look(100.0)) == []

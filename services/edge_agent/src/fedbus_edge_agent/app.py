@@ -20,13 +20,13 @@ from fedbus.runtime.shell import Shell
 from fedbus.wire.documents import AgentFacts
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.capabilities import measure
-from fedbus_edge_agent.http.auth import entrance_of
-from fedbus_edge_agent.standalone.jobs import Alone, Opened
-from fedbus_edge_agent.standalone.models import LocalModels
-from fedbus_edge_agent.standalone.runner import Lessons
-from fedbus_edge_agent.training.local_trainer import Workbench
+from fedbus_edge_agent.http.auth import read_token_auth
+from fedbus_edge_agent.standalone.jobs import HttpStarted, StandaloneJobs
+from fedbus_edge_agent.standalone.models import UploadedModels
+from fedbus_edge_agent.standalone.runner import StandaloneRunner
+from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
-from fedbus_edge_agent.training.watchdog import STALL_SECONDS, Worker
+from fedbus_edge_agent.training.watchdog import STALL_SECONDS, TrainingThread
 
 if TYPE_CHECKING:
     from fedbus.runtime.http import Doors
@@ -161,47 +161,47 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
     """
     source = source_of(settings)
     token = None if settings.http_token is None else settings.http_token.get_secret_value()
-    entrance = entrance_of(
+    auth = read_token_auth(
         settings.http, token, settings.http_token_file, wide_open=settings.http_open
     )
     home = settings.home / identity.name
     outbox = Outbox(home)
     # Beside the agents' own folders: those of one machine share what their trials found.
     admission = Admission(settings.home / TRIALS, identity.name)
-    bench = Workbench(
+    local_trainer = LocalTrainer(
         outbox, source, settings.trainer, allowed=settings.plugins, admission=admission
     )
     try:
-        bench.trainers.check_own_choice()
+        local_trainer.trainers.check_own_choice()
     except PluginError as error:
         raise SettingsError(f"FEDBUS_TRAINER: {error}") from error
-    models = LocalModels(home / "models")
-    lessons = Lessons(home / "jobs", bench, models)
-    choices = bench.trainers.here(), source.loaders(), source.transforms()
+    models = UploadedModels(home / "models")
+    runner = StandaloneRunner(home / "jobs", local_trainer, models)
+    choices = local_trainer.trainers.here(), source.loaders(), source.transforms()
 
     def facts(task: str, held: dict[str, int]) -> AgentFacts:
         examples, form = source.now.train.examples, source.now.form.plain()
         return measure(settings.roles, examples, form, settings.home, task, held, *choices)
 
     core = AgentCore(
-        bench,
+        local_trainer,
         outbox,
         Spools(IN_MEMORY, settings.home),
         facts,
-        worker=Worker(settings.stall_seconds),
-        alone=Alone(lessons.learn, lessons.note, lessons.load()),
+        worker=TrainingThread(settings.stall_seconds),
+        standalone=StandaloneJobs(runner.run_round, runner.save_report, runner.load_reports()),
         data=source,
     )
 
     def own_doors(shell: Shell) -> "Doors":
         # aiohttp only where one is open
-        from fedbus_edge_agent.http.handlers import Desk, doors  # noqa: PLC0415
+        from fedbus_edge_agent.http.handlers import Handlers, agent_http  # noqa: PLC0415
 
-        if entrance is None:
-            return doors(core, settings.home, None)
-        shell.tell(Opened())
-        desk = Desk(core, models, lessons, bench, entrance, shell)
-        return doors(core, settings.home, desk)
+        if auth is None:
+            return agent_http(core, settings.home, None)
+        shell.tell(HttpStarted())
+        handlers = Handlers(core, models, runner, local_trainer, auth, shell)
+        return agent_http(core, settings.home, handlers)
 
     return service.Built(core, doors=own_doors)
 

@@ -39,28 +39,34 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.topics import Topic
 from fedbus_edge_agent import keys
-from fedbus_edge_agent.host.counters import Tally
-from fedbus_edge_agent.host.data_watch import Changes, DataWatch
+from fedbus_edge_agent.host.counters import AgentCounters
+from fedbus_edge_agent.host.data_watch import DataWatch, WatchedData
 from fedbus_edge_agent.keys import StandaloneWork, TaskKey, TrainingWork, WorkKey
-from fedbus_edge_agent.standalone.jobs import Alone, CancelJob, Learnt, Opened, StartJob
+from fedbus_edge_agent.standalone.jobs import (
+    CancelJob,
+    HttpStarted,
+    RoundResult,
+    StandaloneJobs,
+    StartJob,
+)
 from fedbus_edge_agent.tasks.eligibility import Eligibility, changed_names_reason, eligibility
-from fedbus_edge_agent.tasks.inputs import Gathering
-from fedbus_edge_agent.tasks.job_marks import JobMarks
-from fedbus_edge_agent.tasks.model_cache import Models
-from fedbus_edge_agent.tasks.replies import Answers, declined
+from fedbus_edge_agent.tasks.inputs import TaskInputs
+from fedbus_edge_agent.tasks.model_cache import CachedModels
+from fedbus_edge_agent.tasks.replies import TaskReplies, declined
 from fedbus_edge_agent.tasks.task import Order, Task, key_of
-from fedbus_edge_agent.training.errors import sentence_of
-from fedbus_edge_agent.training.local_trainer import Bench, Scored, Trained
+from fedbus_edge_agent.tasks.task_numbers import TaskNumbers
+from fedbus_edge_agent.training.errors import describe_error
+from fedbus_edge_agent.training.local_trainer import EvaluationResult, TaskRunner, TrainingResult
 from fedbus_edge_agent.training.outbox import Outbox
-from fedbus_edge_agent.training.trainers import Chooses
-from fedbus_edge_agent.training.watchdog import Worker
+from fedbus_edge_agent.training.trainers import TaskChecker
+from fedbus_edge_agent.training.watchdog import TrainingThread
 
-INTRODUCE_SECONDS = 1.0
-RECENT_SECONDS = 5.0
+STATE_REFRESH_SECONDS = 1.0
+FACTS_VALID_SECONDS = 5.0
 """For so long what was measured of memory and storage is believed, unless it says no."""
-TAKEN_SECONDS = 0.25
+ACKNOWLEDGE_SECONDS = 0.25
 """Before a controller asks again. A task that is over sooner saves both of us a message."""
-MAX_SCORES = 64
+MAX_EVALUATION_RESULTS = 64
 
 FactsOf = Callable[[str, dict[str, int]], AgentFacts]
 """Makes an agent's facts from its running task and the models it holds."""
@@ -73,31 +79,31 @@ class AgentCore:
 
     def __init__(  # noqa: PLR0913 - one argument for each thing an agent is given
         self,
-        bench: Bench,
+        runner: TaskRunner,
         outbox: Outbox,
         spools: Spools,
         facts: FactsOf,
         *,
-        worker: Worker | None = None,
-        alone: Alone | None = None,
-        data: Changes | None = None,
+        worker: TrainingThread | None = None,
+        standalone: StandaloneJobs | None = None,
+        data: WatchedData | None = None,
     ) -> None:
-        self.alone = alone or Alone()
-        self.tally = Tally()
-        self._bench = bench
-        self._worker = worker or Worker()
-        self._alone_first = False  # whether a standalone job has the worker's next turn
-        self._answers = Answers(outbox)
+        self.standalone = standalone or StandaloneJobs()
+        self.counters = AgentCounters()
+        self._runner = runner
+        self._worker = worker or TrainingThread()
+        self._standalone_first = False  # whether a standalone job has the worker's next turn
+        self._replies = TaskReplies(outbox)
         self._facts = facts
-        self._watch = DataWatch(data)
+        self._data_watch = DataWatch(data)
         self._measured: tuple[float, AgentFacts] | None = None
         self._epoch = 0
         self._controller = ""  # whoever gave the last order
-        self._chooser = bench if isinstance(bench, Chooses) else None  # not cheap to ask
-        choose = None if self._chooser is None else self._chooser.choose
-        self._gathering = Gathering(Models(choose), spools)
+        self._checker = runner if isinstance(runner, TaskChecker) else None  # not cheap to ask
+        choose = None if self._checker is None else self._checker.choose
+        self._inputs = TaskInputs(CachedModels(choose), spools)
         self._tasks: dict[TaskKey, Task] = {}
-        self._newest = JobMarks()  # the highest training task it was given
+        self._newest = TaskNumbers()  # the highest training task it was given
         self._scores: dict[TaskKey, Evaluated] = {}
         self._introduced = ""
 
@@ -108,26 +114,26 @@ class AgentCore:
 
     def known(self) -> AgentFacts:
         """What this agent knows of itself at this moment."""
-        facts = self._facts(self._doing(), self._gathering.models.held())
-        return replace(facts, trouble=self._worker.trouble or self._watch.trouble)
+        facts = self._facts(self._doing(), self._inputs.models.held())
+        return replace(facts, trouble=self._worker.trouble or self._data_watch.trouble)
 
     def under_way(self) -> dict[str, int]:
         """Count what is being done here for each job, waits included; standalone jobs as well."""
-        return dict(Counter([*(key.job for key in self._tasks), *self.alone.under_way()]))
+        return dict(Counter([*(key.job for key in self._tasks), *self.standalone.under_way()]))
 
     def progress(self) -> float:
         """Of the task that is worked on."""
-        return self._worker.flag.progress if self._worker.flag else 0.0
+        return self._worker.control.progress if self._worker.control else 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Decide what follows from an event."""
         match event:
             case Connected():
-                yield from self._answers.begin()
-                yield from self._watch.begin(now)
+                yield from self._replies.begin()
+                yield from self._data_watch.begin(now)
             case Ran(keys.DataReload()) | RunFailed(keys.DataReload()):
                 self._measured = None  # its format may be another
-                yield from self._watch.reloaded(now)
+                yield from self._data_watch.reloaded(now)
             case Received(sender, TrainTask() | EvaluateTask() | StopJob() as order):
                 if order.epoch < self._epoch:
                     yield Send(sender, StaleEpoch(epoch=self._epoch))
@@ -137,7 +143,7 @@ class AgentCore:
             case Received(_, Receipt(job=job, task=number, verdict="stored" | "drop")):
                 yield from self._drop(TrainingWork(job, number))
                 yield Cancel(keys.TaskAcknowledgement(job, number))
-                yield from self._answers.settle(job, number)
+                yield from self._replies.settle(job, number)
             case Fetched(keys.TaskInputFetch(of, digest)) | FetchFailed(
                 keys.TaskInputFetch(of, digest)
             ) if of in self._tasks:
@@ -151,22 +157,22 @@ class AgentCore:
             case Local(order):
                 yield from self._told(order, now)
             case Stopping():
-                self.alone.leave()
+                self.standalone.stop()
                 for task in self._tasks.values():
-                    task.flag.stop()
+                    task.control.stop()
             case _:
                 pass
 
-    def _told(self, order: StartJob | CancelJob | Opened, now: float) -> Iterator[Action]:
+    def _told(self, order: StartJob | CancelJob | HttpStarted, now: float) -> Iterator[Action]:
         """Do what somebody wants at this agent's own door."""
         match order:
             case StartJob():
-                yield from self.alone.start(order)
+                yield from self.standalone.start(order)
                 yield from self._go_on(now)
             case CancelJob(job):
-                yield from self.alone.cancel(job)
-            case Opened():
-                yield from self._watch.begin(now)
+                yield from self.standalone.cancel(job)
+            case HttpStarted():
+                yield from self._data_watch.begin(now)
 
     def _woke(self, key: Key, now: float) -> Iterator[Action]:
         match key:
@@ -178,7 +184,7 @@ class AgentCore:
             case keys.HungExit():
                 yield from self._worker.leave()
             case keys.DataCheck():
-                yield from self._watch.look(now)
+                yield from self._data_watch.look(now)
             case keys.TaskAcknowledgement(job, number):
                 yield Send(self._controller, TaskTaken(job=job, task=number))
             case keys.TaskInputRetry(waiting) if task := self._tasks.get(waiting):
@@ -194,8 +200,8 @@ class AgentCore:
     ) -> Iterator[Action]:
         match order:
             case TrainTask(job=job, task=number):
-                if number > self._newest[job] and not self._answers.settled(job, number):
-                    yield WakeAt(keys.TaskAcknowledgement(job, number), now + TAKEN_SECONDS)
+                if number > self._newest[job] and not self._replies.settled(job, number):
+                    yield WakeAt(keys.TaskAcknowledgement(job, number), now + ACKNOWLEDGE_SECONDS)
                 else:  # it was asked again
                     yield Cancel(keys.TaskAcknowledgement(job, number))
                     yield Send(sender, TaskTaken(job=job, task=number))
@@ -210,27 +216,27 @@ class AgentCore:
             case _:
                 for key in [key for key in self._tasks if key.job == order.job]:
                     yield from self._drop(key)
-                yield from self._answers.stop(order.job)
+                yield from self._replies.stop(order.job)
                 yield Send(sender, JobStopped(job=order.job))
                 yield from self._go_on(now)
 
     def _train(self, sender: str, order: TrainTask, now: float) -> Iterator[Action]:
         job, number = order.job, order.task
-        if self._answers.given(job, number):
-            yield from self._answers.again(job, number)
-        elif self._answers.settled(job, number):
+        if self._replies.given(job, number):
+            yield from self._replies.again(job, number)
+        elif self._replies.settled(job, number):
             # A collector that asks again was restarted: it must not wait for us.
             yield Send(order.collector, declined(order, "its update was already dealt with"))
         elif number >= self._newest[job]:  # else it was overtaken by a newer one
             self._newest.note(job, number)
             yield from self._supersede(order)
-            yield from self._answers.pass_on(order)
+            yield from self._replies.pass_on(order)
             if key_of(order) not in self._tasks:
                 yield from self._take(sender, order, now)
 
     def _recent(self, now: float) -> AgentFacts:
         """Facts of the last few seconds: to measure takes as long as a small task's other steps."""
-        if self._measured is not None and now < self._measured[0] + RECENT_SECONDS:
+        if self._measured is not None and now < self._measured[0] + FACTS_VALID_SECONDS:
             return self._measured[1]
         return self._measure(now)
 
@@ -251,15 +257,15 @@ class AgentCore:
             return
         self._tasks[task.key] = task
         if isinstance(order, TrainTask) and order.inline is not None:
-            self._gathering.unpack(order.base, order.inline)
-        yield WakeAt(keys.StateRefresh(), now + INTRODUCE_SECONDS)
+            self._inputs.unpack(order.base, order.inline)
+        yield WakeAt(keys.StateRefresh(), now + STATE_REFRESH_SECONDS)
         yield from self._go_on(now)
 
     def _eligibility(self, order: Order, facts: AgentFacts) -> Eligibility:
         if self._worker.trouble:
             return Eligibility(facts.format, self._worker.trouble)
         size = order.base.weights.size if isinstance(order, TrainTask) else None
-        return eligibility(order.trainer, order.params, size, facts, self._chooser)
+        return eligibility(order.trainer, order.params, size, facts, self._checker)
 
     def _supersede(self, order: Order) -> Iterator[Action]:
         """Stop what is under way for an older task of the same kind and job."""
@@ -272,8 +278,8 @@ class AgentCore:
         """Stop what is under way for a task."""
         task = self._tasks.pop(key, None)
         if task is not None:
-            task.flag.stop()
-            yield from self._gathering.stop(task)
+            task.control.stop()
+            yield from self._inputs.stop(task)
 
     # ── gathering and working ─────────────────────────────────────────────────────────────────────
 
@@ -281,34 +287,38 @@ class AgentCore:
         self, task: Task, digest: str, event: Fetched | FetchFailed, now: float
     ) -> Iterator[Action]:
         try:
-            yield from self._gathering.arrived(task, digest, event, now)
+            yield from self._inputs.arrived(task, digest, event, now)
         except FedbusError as error:
             yield from self._finish(task, error, now)
         yield from self._go_on(now)
 
     def _go_on(self, now: float) -> Iterator[Action]:
         """Work on the first task that has all it needs; fetch what the others lack."""
-        if self._alone_first:
-            yield from self._learn(now)
+        if self._standalone_first:
+            yield from self._start_round(now)
         for task in list(self._tasks.values()):
-            if task.flag is self._worker.flag:
+            if task.control is self._worker.control:
                 continue
             try:
                 yield from self._push(task, now)
             except FedbusError as error:
                 yield from self._finish(task, error, now)
-        yield from self._learn(now)
+        yield from self._start_round(now)
 
-    def _learn(self, now: float) -> Iterator[Action]:
+    def _start_round(self, now: float) -> Iterator[Action]:
         """Give an idle worker the next round of a standalone job."""
-        if self._worker.idle and not self._worker.trouble and (lesson := self.alone.next()):
-            key, flag, call, note = lesson
+        if (
+            self._worker.idle
+            and not self._worker.trouble
+            and (lesson := self.standalone.next_round())
+        ):
+            key, control, call, note = lesson
             yield note
-            yield from self._worker.begin(key, flag, call, now)
-            yield WakeAt(keys.StateRefresh(), now + INTRODUCE_SECONDS)
+            yield from self._worker.begin(key, control, call, now)
+            yield WakeAt(keys.StateRefresh(), now + STATE_REFRESH_SECONDS)
 
     def _push(self, task: Task, now: float) -> Iterator[Action]:
-        missing = self._gathering.missing(task)
+        missing = self._inputs.missing(task)
         idle = self._worker.idle
         if not missing:
             task.gathered = True
@@ -316,59 +326,59 @@ class AgentCore:
                 yield from self._work(task, now)
         elif not task.pausing and (idle or not task.gathered):
             # Where others' weights took its weights' place, two that wait must not fetch in turns.
-            yield from self._gathering.fetch(task, missing)
+            yield from self._inputs.fetch(task, missing)
 
     def _work(self, task: Task, now: float) -> Iterator[Action]:
-        blob = self._gathering.models.weights(task.ref)
-        model = self._gathering.models.model(task.ref)
-        order, bench = task.order, self._bench
-        call: Callable[[], Trained | Scored] = (
-            partial(bench.train, order, model, blob, task.flag)
+        blob = self._inputs.models.weights(task.ref)
+        model = self._inputs.models.model(task.ref)
+        order, runner = task.order, self._runner
+        call: Callable[[], TrainingResult | EvaluationResult] = (
+            partial(runner.train, order, model, blob, task.control)
             if isinstance(order, TrainTask)
-            else partial(bench.evaluate, order, model, blob, task.flag)
+            else partial(runner.evaluate, order, model, blob, task.control)
         )
-        yield from self._worker.begin(task.key, task.flag, call, now)
+        yield from self._worker.begin(task.key, task.control, call, now)
 
     def _worked(self, key: WorkKey, result: object, now: float) -> Iterator[Action]:
         """Take what came of the worker's work, well or not, and give it the next."""
-        flag = self._worker.flag
-        working = next((t for t in self._tasks.values() if t.flag is flag), None)
+        control = self._worker.control
+        working = next((t for t in self._tasks.values() if t.control is control), None)
         yield from self._worker.ended()
-        for happened, reason in flag.notes if flag is not None else ():
+        for happened, reason in control.notes if control is not None else ():
             yield Note(happened, {"work": key.words(), "reason": reason})
-        self._alone_first = not isinstance(key, StandaloneWork)
+        self._standalone_first = not isinstance(key, StandaloneWork)
         if isinstance(key, StandaloneWork):
-            yield from self._learnt(key, result, now)
+            yield from self._round_ended(key, result, now)
         elif working is not None:
-            if self._watch.unsaid:
+            if self._data_watch.unsaid:
                 result = yield from self._renewed(working, result, now)
             yield from self._finish(working, result, now)
-        elif isinstance(result, Trained):  # its task was dropped meanwhile
-            yield self._answers.discard(result.kept.offer.job, result.kept.offer.task)
+        elif isinstance(result, TrainingResult):  # its task was dropped meanwhile
+            yield self._replies.discard(result.kept.offer.job, result.kept.offer.task)
         yield from self._go_on(now)
 
     def _renewed(self, task: Task, result: object, now: float) -> Generator[Action, None, object]:
         """Announce the data that a task has found; it does not count if they have other names."""
         current = self._eligibility(task.order, self._measure(now))
-        yield from self._watch.reloaded(now)
+        yield from self._data_watch.reloaded(now)
         reason = changed_names_reason(task.form, current.format)
         if not reason or isinstance(result, Exception):
             return result
-        if isinstance(result, Trained):
-            yield self._answers.discard(result.kept.offer.job, result.kept.offer.task)
+        if isinstance(result, TrainingResult):
+            yield self._replies.discard(result.kept.offer.job, result.kept.offer.task)
         return TrainingError(reason)
 
-    def _learnt(self, key: StandaloneWork, result: object, now: float) -> Iterator[Action]:
-        yield from self.alone.learnt(key, result)
-        self.tally.done(key.kind, "done" if isinstance(result, Learnt) else "failed")
-        if isinstance(result, Learnt):
-            self.tally.measured(key.job, key.number, result.metrics)
-        yield WakeAt(keys.StateRefresh(), now + INTRODUCE_SECONDS)
+    def _round_ended(self, key: StandaloneWork, result: object, now: float) -> Iterator[Action]:
+        yield from self.standalone.round_ended(key, result)
+        self.counters.done(key.kind, "done" if isinstance(result, RoundResult) else "failed")
+        if isinstance(result, RoundResult):
+            self.counters.measured(key.job, key.number, result.metrics)
+        yield WakeAt(keys.StateRefresh(), now + STATE_REFRESH_SECONDS)
 
     def _look_at_worker(self, now: float) -> Iterator[Action]:
         yield from self._worker.look(now)
         if self._worker.trouble:
-            yield from self.alone.give_up(self._worker.trouble)
+            yield from self.standalone.fail_all(self._worker.trouble)
             for task in list(self._tasks.values()):
                 yield from self._finish(task, TrainingError(self._worker.trouble), now)
 
@@ -376,27 +386,27 @@ class AgentCore:
 
     def _finish(self, task: Task, result: object, now: float) -> Iterator[Action]:
         del self._tasks[task.key]
-        yield from self._gathering.stop(task)
+        yield from self._inputs.stop(task)
         reason = ""
         if isinstance(result, Exception):
-            self._gathering.models.forget_weights(task.ref)
-            reason = sentence_of(result)
+            self._inputs.models.forget_weights(task.ref)
+            reason = describe_error(result)
         if not isinstance(result, Stopped):  # else the process is leaving
             yield from self._answer(task, result, reason)
-        yield WakeAt(keys.StateRefresh(), now + INTRODUCE_SECONDS)
+        yield WakeAt(keys.StateRefresh(), now + STATE_REFRESH_SECONDS)
 
     def _answer(self, task: Task, result: object, reason: str) -> Iterator[Action]:
         order, kind = task.order, task.key.kind
-        self.tally.done(kind, "declined" if reason else "done")
+        self.counters.done(kind, "declined" if reason else "done")
         if isinstance(order, TrainTask):
-            if isinstance(result, Trained):
-                self.tally.measured(order.job, order.round, result.kept.offer.metrics)
-                yield from self._answers.offer(result)
+            if isinstance(result, TrainingResult):
+                self.counters.measured(order.job, order.round, result.kept.offer.metrics)
+                yield from self._replies.offer(result)
             else:
-                yield from self._answers.decline(order, reason)
-        elif isinstance(result, Scored):
+                yield from self._replies.decline(order, reason)
+        elif isinstance(result, EvaluationResult):
             score = _scored(order, result.examples, result.metrics, "")
-            while len(self._scores) >= MAX_SCORES:
+            while len(self._scores) >= MAX_EVALUATION_RESULTS:
                 del self._scores[next(iter(self._scores))]
             self._scores[task.key] = score  # the controller asks until it has heard it
             yield Send(task.controller, score)
@@ -405,7 +415,9 @@ class AgentCore:
 
     def _doing(self) -> str:
         tasks = [*self._tasks.values()]
-        task = next((t for t in tasks if t.flag is self._worker.flag), next(iter(tasks), None))
+        task = next(
+            (t for t in tasks if t.control is self._worker.control), next(iter(tasks), None)
+        )
         key = self._worker.key if task is None else task.key
         return " ".join(map(str, key.words())) if key else ""
 

@@ -40,7 +40,7 @@ from fedbus.wire import codec, topics
 from fedbus.wire.documents import ENDED, JobFault, JobState, ModelSpec, RoundState
 from fedbus.wire.messages import ModelPushed
 from fedbus.wire.timestamps import moment_of
-from fedbus_edge_agent.training.local_trainer import Workbench
+from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_repository.stores.records import ModelView
 from fedbus_repository.stores.sqlite.store import SqliteStore
@@ -279,8 +279,8 @@ class _Stage:
     ) -> None:
         source = Fixed(data) if isinstance(data, Dataset) else self._read(data)
 
-        def bench(_name: str, outbox: Outbox) -> Workbench:
-            return Workbench(outbox, source, None, own, admission=self._admission)
+        def bench(_name: str, outbox: Outbox) -> LocalTrainer:
+            return LocalTrainer(outbox, source, None, own, admission=self._admission)
 
         examples = source.now.train.examples
         form = source.now.form.plain()

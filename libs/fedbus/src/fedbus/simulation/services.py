@@ -22,7 +22,7 @@ from fedbus_collector.rounds.open_round import Means
 from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.core import ControllerCore
 from fedbus_edge_agent.core import AgentCore
-from fedbus_edge_agent.training.local_trainer import Bench
+from fedbus_edge_agent.training.local_trainer import TaskRunner
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.sqlite.store import SqliteStore
@@ -81,7 +81,7 @@ def collector(find: Callable[[str], Folds] = aggregator) -> Birth:
 
 def agent(
     folder: Path,
-    bench: Callable[[str, Outbox], Bench],
+    bench: Callable[[str, Outbox], TaskRunner],
     role: Role,
     examples: int,
     form: Mapping[str, Any] | None = None,

@@ -8,7 +8,7 @@ MAX_COUNTED_JOBS = 16
 
 
 @dataclass(slots=True)
-class Tally:
+class AgentCounters:
     """Tasks by (kind, outcome), and the figures of each job's last training here."""
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)

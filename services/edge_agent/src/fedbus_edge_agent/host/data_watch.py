@@ -6,11 +6,11 @@ from typing import Protocol
 from fedbus.core.actions import Action, Introduce, Note, Run, WakeAt
 from fedbus_edge_agent.keys import DataCheck, DataReload
 
-LOOK_SECONDS = 5.0
+DATA_CHECK_SECONDS = 5.0
 """Between two looks at the data; what is being written is waited for."""
 
 
-class Changes(Protocol):
+class WatchedData(Protocol):
     """Data that may change while an agent lives."""
 
     @property
@@ -35,7 +35,7 @@ class Changes(Protocol):
 class DataWatch:
     """Looks at the data every few seconds; at nothing where they cannot change."""
 
-    def __init__(self, data: Changes | None) -> None:
+    def __init__(self, data: WatchedData | None) -> None:
         self._data = data
         self._told: Sequence[str] = ()
         self._said = 0  # how many loads were announced
@@ -57,7 +57,7 @@ class DataWatch:
             if self._data.notes and self._data.notes != self._told:
                 yield Note("data_notes", {"notes": "; ".join(self._data.notes)})
             self._told = self._data.notes
-            yield WakeAt(DataCheck(), now + LOOK_SECONDS)
+            yield WakeAt(DataCheck(), now + DATA_CHECK_SECONDS)
 
     def look(self, now: float) -> Iterator[Action]:
         """Look now; load what is new, or look again in a while."""

@@ -17,7 +17,7 @@ _SCHEME = "bearer "
 
 
 @dataclass(frozen=True, slots=True)
-class Entrance:
+class TokenAuth:
     """The token that is asked for; none on a loopback address whose owner wants none."""
 
     token: str | None = field(repr=False)
@@ -43,9 +43,9 @@ class Entrance:
         return None
 
 
-def entrance_of(
+def read_token_auth(
     http: str | None, token: str | None, token_file: Path | None, *, wide_open: bool
-) -> Entrance | None:
+) -> TokenAuth | None:
     """Read who may come in; None: nobody, the doors stay closed.
 
     Raises:
@@ -78,7 +78,7 @@ def entrance_of(
             f"FEDBUS_HTTP_OPEN=true: {http} can be reached from elsewhere; only a loopback address "
             "(127.0.0.1) goes without FEDBUS_HTTP_TOKEN_FILE"
         )
-    return Entrance(token)
+    return TokenAuth(token)
 
 
 def _is_loopback(host: str) -> bool:

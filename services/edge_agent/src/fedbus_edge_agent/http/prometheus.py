@@ -33,11 +33,11 @@ class AgentMetrics(Collector):
         yield from self._work()
 
     def _work(self) -> Iterator[Metric]:
-        tally = self._core.tally
+        counters = self._core.counters
         tasks = CounterMetricFamily(
             "fedbus_agent_tasks", "tasks by kind and outcome", labels=["kind", "outcome"]
         )
-        for (kind, outcome), count in sorted(tally.outcomes.items()):
+        for (kind, outcome), count in sorted(counters.outcomes.items()):
             tasks.add_metric([kind, outcome], count)
         yield tasks
         under_way = GaugeMetricFamily("fedbus_agent_jobs", "trainings that wait or run")
@@ -57,7 +57,7 @@ class JobMetrics(Collector):
         figures = GaugeMetricFamily(
             "fedbus_training_metric", "of the last training here", labels=["job", "metric"]
         )
-        for job, (number, metrics) in self._core.tally.jobs.items():
+        for job, (number, metrics) in self._core.counters.jobs.items():
             rounds.add_metric([job], number)
             for metric, value in metrics.items():
                 figures.add_metric([job, metric], value)

@@ -12,7 +12,7 @@ from fedbus_edge_agent.standalone.schemas import Problem
 _NAME = re.compile(IDENT)
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a mistake of ours
+class ApiError(Exception):
     """A request is answered with a status and a sentence."""
 
     def __init__(self, status: int, sentence: str, **headers: str) -> None:
@@ -25,33 +25,33 @@ def read_name(request: web.Request, what: str) -> str:
     """Read a name from the path."""
     name = request.match_info[what]
     if not _NAME.fullmatch(name):
-        raise Refused(400, f"{what}: not {IDENT_SAID}")
+        raise ApiError(400, f"{what}: not {IDENT_SAID}")
     return name
 
 
-def measured(request: web.Request, most: int) -> int:
+def checked_length(request: web.Request, most: int) -> int:
     """Measure a body before a byte of it is read."""
     length = request.content_length
     if length is None:
-        raise Refused(411, "send a Content-Length")
+        raise ApiError(411, "send a Content-Length")
     if length > most:
-        raise Refused(413, f"{length} bytes, at most {most}")
+        raise ApiError(413, f"{length} bytes, at most {most}")
     return length
 
 
 async def read_body(request: web.Request, most: int) -> bytes:
     """Read a body that is no longer than that."""
-    measured(request, most)
+    checked_length(request, most)
     return await request.read()
 
 
-def as_json(message: object, status: int = 200) -> web.Response:
+def json_response(message: object, status: int = 200) -> web.Response:
     """Answer with one of our documents."""
     return web.Response(body=codec.to_json(message), status=status, content_type="application/json")
 
 
-def problem(refused: Refused, faults: tuple[JobFault, ...] = ()) -> web.Response:
+def error_response(refused: ApiError, faults: tuple[JobFault, ...] = ()) -> web.Response:
     """Answer with what is wrong."""
-    answer = as_json(Problem(error=str(refused), faults=faults), refused.status)
+    answer = json_response(Problem(error=str(refused), faults=faults), refused.status)
     answer.headers.update(refused.headers)
     return answer

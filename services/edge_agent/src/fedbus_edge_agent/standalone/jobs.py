@@ -19,15 +19,15 @@ from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.training.options import as_trained
 from fedbus.training.params import TrainingParams
 from fedbus_edge_agent.keys import ReportWrite, StandaloneWork
-from fedbus_edge_agent.standalone.schemas import OVER, JobReport
-from fedbus_edge_agent.training.cancellation import Flag
-from fedbus_edge_agent.training.errors import sentence_of
+from fedbus_edge_agent.standalone.schemas import FINAL_PHASES, JobReport
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.errors import describe_error
 
 MAX_WAITING = 16
 MAX_KEPT_REPORTS = 64
 MAX_REPORTED_ROUNDS = 1000
 """Of so many rounds, the last ones, a report has the metrics."""
-OF_MANY: Final[Mapping[str, frozenset[str]]] = {
+FLEET_KEYS: Final[Mapping[str, frozenset[str]]] = {
     "plugins": frozenset({"aggregator", "selector"}),
     "round": frozenset({"agents", "quorum", "deadline_seconds", "weighted"}),
 }
@@ -50,12 +50,12 @@ class CancelJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class HttpStarted:
     """The doors are open: data are looked at from now on, be there a broker or not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class RoundRequest:
     """One round of a standalone job."""
 
     job: str
@@ -71,18 +71,18 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class RoundResult:
     """What a round gave; its weights lie on the disk."""
 
     examples: int
     metrics: dict[str, float]
 
 
-def _nobody(*_: object) -> None:
+def _no_runner(*_: object) -> None:
     """Stand in where no door is open: nobody can start a job."""
 
 
-class Alone:
+class StandaloneJobs:
     """All standalone jobs: those that wait, the one that trains, those that are over.
 
     Args:
@@ -93,17 +93,17 @@ class Alone:
 
     def __init__(
         self,
-        learn: Callable[[Lesson, Flag], Learnt | None] = _nobody,
-        note: Callable[[JobReport], None] = _nobody,
-        remembered: Iterable[JobReport] = (),
+        run_round: Callable[[RoundRequest, TaskControl], RoundResult | None] = _no_runner,
+        save_report: Callable[[JobReport], None] = _no_runner,
+        earlier: Iterable[JobReport] = (),
     ) -> None:
-        self._learn = learn
-        self._note = note
+        self._run_round = run_round
+        self._save_report = save_report
         self._files: dict[str, JobFile] = {}  # of jobs that are not over
-        self._current: tuple[str, Flag] | None = None
+        self._current: tuple[str, TaskControl] | None = None
         self._reports = OrderedDict(
-            (report.training_id, report if report.phase in OVER else _interrupted(report))
-            for report in remembered
+            (report.training_id, report if report.phase in FINAL_PHASES else _interrupted(report))
+            for report in earlier
         )
 
     # ── questions ─────────────────────────────────────────────────────────────────────────────────
@@ -111,10 +111,10 @@ class Alone:
     def report(self, job: str) -> JobReport | None:
         """Say how a job stands; None: it is not known here."""
         report = self._reports.get(job)
-        flag = self._flag(job)
-        if report is None or flag is None:
+        control = self._control(job)
+        if report is None or control is None:
             return report
-        done = report.round + flag.progress
+        done = report.round + control.progress
         return replace(report, progress=min(1.0, done / report.num_rounds))
 
     def under_way(self) -> list[str]:
@@ -136,7 +136,7 @@ class Alone:
         file = order.file
         self._files[file.id] = file
         yield Note("job_started", {"job": file.id, "model": file.model_name})
-        yield self._say(
+        yield self._update(
             JobReport(
                 training_id=file.id,
                 model_name=file.model_name,
@@ -151,23 +151,25 @@ class Alone:
         """End a job that is not over."""
         if job in self._files:
             report = self._reports[job]
-            if flag := self._flag(job):
-                flag.stop()
+            if control := self._control(job):
+                control.stop()
             yield from self._end(replace(report, phase="INTERRUPTED", reason="stopped by a user"))
 
-    def give_up(self, reason: str) -> Iterator[Action]:
+    def fail_all(self, reason: str) -> Iterator[Action]:
         """End all jobs: there is nobody to train them any more."""
         for job in [*self._files]:
             yield from self._end(replace(self._reports[job], phase="FAILED", reason=reason))
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         """Stop what trains: the process ends. What is not over is interrupted in its next life."""
         if self._current is not None:
             self._current[1].stop()
 
     # ── work ──────────────────────────────────────────────────────────────────────────────────────
 
-    def next(self) -> tuple[StandaloneWork, Flag, Callable[[], Learnt | None], Action] | None:
+    def next_round(
+        self,
+    ) -> tuple[StandaloneWork, TaskControl, Callable[[], RoundResult | None], Action] | None:
         """Take the next lesson; the worker is idle. Comes with what is to be noted about it."""
         if not self._files:
             return None
@@ -175,27 +177,27 @@ class Alone:
         report = replace(self._reports[job], phase="TRAINING")
         number = report.round + 1
         seed = int(hashlib.sha256(f"{job}/{number}".encode()).hexdigest()[:12], 16)
-        lesson = Lesson(
+        request = RoundRequest(
             job=job,
             model=report.model_name,
             version=report.model_version,
             params=replace(params(file), round=number, seed=seed),
             trainer=file.trainer,
         )
-        flag = Flag()
-        self._current = job, flag
-        call = partial(self._learn, lesson, flag)
-        return StandaloneWork(job, number), flag, call, self._say(report)
+        control = TaskControl()
+        self._current = job, control
+        call = partial(self._run_round, request, control)
+        return StandaloneWork(job, number), control, call, self._update(report)
 
-    def learnt(self, key: StandaloneWork, result: object) -> Iterator[Action]:
+    def round_ended(self, key: StandaloneWork, result: object) -> Iterator[Action]:
         """Take what came of a lesson; what came of one that was ended meanwhile is not counted."""
         job, number = key.job, key.number
         self._current = None
         report, file = self._reports.get(job), self._files.get(job)
         if report is None or file is None or isinstance(result, Stopped):
             return
-        if not isinstance(result, Learnt):
-            reason = sentence_of(result) if isinstance(result, Exception) else "nothing learnt"
+        if not isinstance(result, RoundResult):
+            reason = describe_error(result) if isinstance(result, Exception) else "nothing learnt"
             yield from self._end(
                 replace(report, phase="FAILED", reason=reason[:MAX_TEXT_CHARACTERS])
             )
@@ -216,9 +218,9 @@ class Alone:
             yield from self._end(replace(report, phase="FINISHED", reason=reason))
         else:
             self._files[job] = self._files.pop(job)  # others that wait have their turn
-            yield self._say(report)
+            yield self._update(report)
 
-    def _flag(self, job: str) -> Flag | None:
+    def _control(self, job: str) -> TaskControl | None:
         """Return the flag of the lesson that is being done for a job."""
         return self._current[1] if self._current and self._current[0] == job else None
 
@@ -226,15 +228,15 @@ class Alone:
         del self._files[report.training_id]
         facts = {"job": report.training_id, "phase": report.phase, "reason": report.reason}
         yield Note("job_ended", facts)
-        yield self._say(report)
+        yield self._update(report)
 
-    def _say(self, report: JobReport) -> Action:
+    def _update(self, report: JobReport) -> Action:
         self._reports[report.training_id] = report
         self._reports.move_to_end(report.training_id)
         while len(self._reports) > MAX_KEPT_REPORTS:
             over = (job for job in self._reports if job not in self._files)
             del self._reports[next(over)]
-        return Run(ReportWrite(report.training_id), partial(self._note, report))
+        return Run(ReportWrite(report.training_id), partial(self._save_report, report))
 
 
 def ignored(file: JobFile) -> tuple[str, ...]:
@@ -244,7 +246,7 @@ def ignored(file: JobFile) -> tuple[str, ...]:
     """
     said = {"plugins": file.plugins.model_fields_set, "round": file.round.model_fields_set}
     return tuple(
-        f"{part}.{key}" for part, keys in OF_MANY.items() for key in sorted(keys & said[part])
+        f"{part}.{key}" for part, keys in FLEET_KEYS.items() for key in sorted(keys & said[part])
     )
 
 

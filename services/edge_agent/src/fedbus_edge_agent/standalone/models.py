@@ -35,7 +35,7 @@ _HEADERS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class LocalModel:
+class UploadedModel:
     """A version of a model, and where it lies."""
 
     folder: Path
@@ -86,18 +86,18 @@ class LocalModel:
         )
 
 
-class LocalModels:
+class UploadedModels:
     """All of them, in one folder, which is made when the first one comes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def all(self) -> list[LocalModel]:
+    def all(self) -> list[UploadedModel]:
         """List them, the one that came last at the end; what cannot be read is left out."""
         specs = sorted(self._folder.glob("*~*/spec.json"), key=lambda path: path.stat().st_mtime_ns)
         return [model for spec in specs if (model := _read(spec)) is not None]
 
-    def find(self, name: str, version: str | None) -> LocalModel | None:
+    def find(self, name: str, version: str | None) -> UploadedModel | None:
         """Find a version; None is the one that came last."""
         if version is not None and not _NAME.fullmatch(version):
             return None  # it would be a path
@@ -129,7 +129,7 @@ class LocalModels:
         return "new"
 
     @contextmanager
-    def receiving(self, model: LocalModel) -> Iterator[Path]:
+    def receiving(self, model: UploadedModel) -> Iterator[Path]:
         """Make a file to be uploaded into; what is left of it afterwards is removed.
 
         Raises:
@@ -143,7 +143,7 @@ class LocalModels:
         finally:
             Path(name).unlink(missing_ok=True)
 
-    def take_weights(self, model: LocalModel, upload: Path) -> None:
+    def take_weights(self, model: UploadedModel, upload: Path) -> None:
         """Take an .npz file for its weights.
 
         Raises:
@@ -154,7 +154,7 @@ class LocalModels:
         with _disk(model.folder):
             atomic_write(model.weights, blob)
 
-    def take_file(self, model: LocalModel, upload: Path) -> None:
+    def take_file(self, model: UploadedModel, upload: Path) -> None:
         """Take a file that the spec names, whichever it is.
 
         Raises:
@@ -183,13 +183,13 @@ def _check_file(spec: ModelSpec, blob_ref: BlobRef, upload: Path) -> None:
         check_trainable(verify(upload.read_bytes()), Layout.read(spec.layout))
 
 
-def _read(path: Path) -> LocalModel | None:
+def _read(path: Path) -> UploadedModel | None:
     try:
         spec = codec.from_json(ModelSpec, path.read_bytes())
         Layout.read(spec.layout)
     except (OSError, FedbusError):
         return None
-    return LocalModel(path.parent, path.parent.name.partition("~")[2], spec)
+    return UploadedModel(path.parent, path.parent.name.partition("~")[2], spec)
 
 
 def _digest(path: Path) -> str:

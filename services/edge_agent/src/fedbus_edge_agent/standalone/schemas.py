@@ -9,7 +9,7 @@ from fedbus.wire.documents import JobFault, TensorSpec
 from fedbus.wire.identifiers import Metrics
 
 JobPhase = Literal["WAITING", "TRAINING", "FINISHED", "INTERRUPTED", "FAILED"]
-OVER: frozenset[JobPhase] = frozenset({"FINISHED", "INTERRUPTED", "FAILED"})
+FINAL_PHASES: frozenset[JobPhase] = frozenset({"FINISHED", "INTERRUPTED", "FAILED"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from fedbus.jobs.eligibility import RowFormat, batch_memory_reason, resources_re
 from fedbus.training.params import TrainingParams
 from fedbus.wire.announced_names import classes_in, columns_in
 from fedbus.wire.documents import AgentFacts
-from fedbus_edge_agent.training.trainers import Chooses
+from fedbus_edge_agent.training.trainers import TaskChecker
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def eligibility(
     params: TrainingParams,
     weights_bytes: int | None,
     facts: AgentFacts,
-    bench: Chooses | None,
+    checker: TaskChecker | None,
 ) -> Eligibility:
     """Judge a training or an evaluation before it is accepted.
 
@@ -47,9 +47,9 @@ def eligibility(
     rows = RowFormat.announced(facts.format)
     reading = params.reading
     try:
-        if bench is not None:
-            bench.check(trainer, reading)
-            rows = rows if reading is None else bench.rows(reading)
+        if checker is not None:
+            checker.check(trainer, reading)
+            rows = rows if reading is None else checker.rows(reading)
     except FedbusError as error:
         return Eligibility(rows.format, str(error))
     no_room = None if weights_bytes is None else resources_reason(weights_bytes, params, facts)

@@ -14,17 +14,17 @@ from fedbus.errors import StoreError, TrainingError, TransferError
 from fedbus.jobs.eligibility import input_reason
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus_edge_agent.keys import TaskInputFetch, TaskInputRetry
-from fedbus_edge_agent.tasks.model_cache import Models
+from fedbus_edge_agent.tasks.model_cache import CachedModels
 from fedbus_edge_agent.tasks.task import Task
 
 RETRY_SECONDS = 2.0
 MAX_FAILURES = 10
 
 
-class Gathering:
+class TaskInputs:
     """Brings a task's weights, its model's spec, and the files of the architecture it will use."""
 
-    def __init__(self, models: Models, spools: Spools) -> None:
+    def __init__(self, models: CachedModels, spools: Spools) -> None:
         self.models = models
         self._spools = spools
 

@@ -18,14 +18,14 @@ from fedbus.wire.model_spec import files_of, named_files
 from fedbus_edge_agent.training.local_trainer import Model
 
 MAX_MODELS = 8
-MAX_GATHERED = 64
+MAX_INCOMPLETE_MODELS = 64
 """Models that are held while they are gathered; of those that were worked on, `MAX_MODELS` stay."""
 
 Choose = Callable[[ModelSpec, str | None], str]
 """Names the architecture of a spec that a task will use; PluginError: none can be used here."""
 
 
-class Models:
+class CachedModels:
     """What need not be fetched again. Without `choose`, all files of a spec are used."""
 
     def __init__(self, choose: Choose | None = None) -> None:
@@ -122,7 +122,7 @@ class Models:
         """Refuse a spec now that would be refused later, when it is in the way."""
         files_of(spec)
         self._specs[ref.spec.digest] = Model(spec, Layout.read(spec.layout), {})
-        self._keep(MAX_GATHERED)
+        self._keep(MAX_INCOMPLETE_MODELS)
 
     def _keep(self, most: int) -> None:
         while len(self._specs) > most:

@@ -13,8 +13,8 @@ from fedbus.core.actions import Action, Ask, Cancel, Note, Run, Serve, Unserve
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.messages import Decline, Offer, TrainTask
 from fedbus_edge_agent.keys import TaskReply, UpdateRemoval
-from fedbus_edge_agent.tasks.job_marks import JobMarks
-from fedbus_edge_agent.training.local_trainer import Trained
+from fedbus_edge_agent.tasks.task_numbers import TaskNumbers
+from fedbus_edge_agent.training.local_trainer import TrainingResult
 from fedbus_edge_agent.training.outbox import Outbox
 
 NEVER = 2**31
@@ -28,7 +28,7 @@ class _Said:
     source: FileBlob | None = None
 
 
-class Answers:
+class TaskReplies:
     """Offers and declines, by (job, task)."""
 
     def __init__(self, outbox: Outbox) -> None:
@@ -39,7 +39,7 @@ class Answers:
             for kept, source in outbox.load()
         }
         self._unsaid = [*self._said]
-        self._settled = JobMarks()  # the highest task that needs nothing more
+        self._settled = TaskNumbers()  # the highest task that needs nothing more
 
     def begin(self) -> Iterator[Action]:
         """Offer what an earlier life has kept; once."""
@@ -61,7 +61,7 @@ class Answers:
         said = self._said[job, task]
         yield Ask(TaskReply(job, task), said.to, said.message)
 
-    def offer(self, trained: Trained) -> Iterator[Action]:
+    def offer(self, trained: TrainingResult) -> Iterator[Action]:
         """Offer an update; the first time with its bytes, if they are few."""
         offer = trained.kept.offer
         inline = None if trained.inline is None else replace(offer, inline=trained.inline)

@@ -8,7 +8,7 @@ from fedbus.blobs.spool import Spool
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import EvaluateTask, TrainTask
 from fedbus_edge_agent.keys import EvaluationWork, TaskKey, TrainingWork
-from fedbus_edge_agent.training.cancellation import Flag
+from fedbus_edge_agent.training.cancellation import TaskControl
 
 Order: TypeAlias = TrainTask | EvaluateTask
 
@@ -27,7 +27,7 @@ class Task:
     order: Order
     controller: str
     form: Mapping[str, Any]
-    flag: Flag = field(default_factory=Flag)
+    control: TaskControl = field(default_factory=TaskControl)
     fetching: dict[str, tuple[BlobRef, Spool]] = field(default_factory=dict)
     failures: int = 0
     pausing: bool = False

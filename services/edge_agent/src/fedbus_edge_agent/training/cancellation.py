@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 from fedbus.data import Dataset
 from fedbus.errors import Stopped
-from fedbus_edge_agent.training.errors import place_of, this_thread
+from fedbus_edge_agent.training.errors import this_thread, thread_position
 
 
 @dataclass(slots=True)
-class Flag:
+class TaskControl:
     """How a running task is told to stop, and says how far it is and where.
 
     `beats` rises with every batch that is wanted before it is told to stop; `notes` are what went
@@ -17,7 +17,7 @@ class Flag:
 
     stopped: bool = False
     data: Dataset | None = None
-    beats: int = 0
+    batches_requested: int = 0
     thread: int = 0
     notes: list[tuple[str, str]] = field(default_factory=list)
 
@@ -54,12 +54,12 @@ class Flag:
         return self.data
 
     def _ask(self) -> bool:
-        self.beats += not self.stopped
+        self.batches_requested += not self.stopped
         return self.stopped
 
     def place(self) -> str:
         """Say where its thread is at this moment."""
-        return place_of(self.thread) if self.thread else ""
+        return thread_position(self.thread) if self.thread else ""
 
     @property
     def progress(self) -> float:

@@ -12,13 +12,13 @@ from fedbus.wire.identifiers import Metrics
 
 
 @dataclass(frozen=True, slots=True)
-class _Figures:
+class _MetricsMessage:
     """What a trainer measured, held against the bounds of a message."""
 
     metrics: Metrics
 
 
-def plain(metrics: Mapping[str, float]) -> dict[str, float]:
+def checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     """Turn a trainer's figures into what a message holds.
 
     Raises:
@@ -27,7 +27,7 @@ def plain(metrics: Mapping[str, float]) -> dict[str, float]:
     """
     try:
         figures = {str(name): float(value) for name, value in metrics.items()}
-        codec.unpack(_Figures, codec.pack(_Figures(figures)))
+        codec.unpack(_MetricsMessage, codec.pack(_MetricsMessage(figures)))
     except (TypeError, ValueError, WireError) as error:
         raise TrainingError(f"the trainer's metrics: {error}") from error
     if fault := impossible(figures):

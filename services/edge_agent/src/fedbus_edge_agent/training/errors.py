@@ -11,7 +11,7 @@ from fedbus.errors import FedbusError
 MAX_ERROR_CHARACTERS = 2048
 
 
-def sentence_of(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Tell an error: ours as they are, others as `ValueError: … (tiny.py:14 in train)`.
 
     The place is the traceback's last line, which is where it was raised.
@@ -35,7 +35,7 @@ def this_thread() -> int:
     return threading.get_ident()
 
 
-def place_of(thread: int) -> str:
+def thread_position(thread: int) -> str:
     """Say where a thread is at this moment: `tiny.py:14 in train`; nothing if it is no more."""
     frame = sys._current_frames().get(thread)  # noqa: SLF001 - there is no other way to look
     return "" if frame is None else _place(frame, frame.f_lineno)

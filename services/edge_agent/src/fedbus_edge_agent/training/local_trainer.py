@@ -25,14 +25,14 @@ from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus_edge_agent.host.capabilities import memory_mb
-from fedbus_edge_agent.training.cancellation import Flag
-from fedbus_edge_agent.training.checks import check_finite, plain
-from fedbus_edge_agent.training.errors import sentence_of
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.checks import check_finite, checked_metrics
+from fedbus_edge_agent.training.errors import describe_error
 from fedbus_edge_agent.training.local_tensors import LocalTensors
-from fedbus_edge_agent.training.optimizer_state import States
-from fedbus_edge_agent.training.outbox import Kept, Outbox
+from fedbus_edge_agent.training.optimizer_state import OptimizerStates
+from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
 from fedbus_edge_agent.training.round_files import RoundFiles
-from fedbus_edge_agent.training.trainer_cache import Made, MadeTrainers
+from fedbus_edge_agent.training.trainer_cache import CachedTrainer, TrainerCache
 from fedbus_edge_agent.training.trainers import Trainers
 
 _LAST = 2**31
@@ -49,23 +49,23 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainingResult:
     """An update, on disk, ready to be offered; `inline` where it is small enough."""
 
-    kept: Kept
+    kept: StoredOffer
     source: FileBlob
     inline: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class EvaluationResult:
     """A version's score on this agent's data."""
 
     examples: int
     metrics: dict[str, float]
 
 
-class Training(Protocol):
+class LocalTraining(Protocol):
     """A training on this agent: a controller's task, or a round of a standalone job."""
 
     @property
@@ -81,19 +81,23 @@ class Training(Protocol):
         """Trainer that the job names; None leaves it to the agent."""
 
 
-class Bench(Protocol):
+class TaskRunner(Protocol):
     """Where an agent's work is done; a fake one trains nothing, quickly."""
 
-    def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
+    def train(
+        self, task: TrainTask, model: Model, base: Blob, control: TaskControl
+    ) -> TrainingResult:
         """Train from the base and keep the update."""
 
-    def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, flag: Flag) -> Scored:
+    def evaluate(
+        self, task: EvaluateTask, model: Model, weights: Blob, control: TaskControl
+    ) -> EvaluationResult:
         """Score the weights."""
 
 
 def keep(
     outbox: Outbox, task: TrainTask, update: Blob, examples: int, metrics: Mapping[str, float]
-) -> Trained:
+) -> TrainingResult:
     """Put an update on disk, with the offer that will be made of it.
 
     Raises:
@@ -107,16 +111,16 @@ def keep(
         base=task.base.version,
         update=BlobRef(digest=digest_of(update), size=size),
         examples=int(examples),
-        metrics=plain(metrics),
+        metrics=checked_metrics(metrics),
     )
     codec.unpack(Offer, codec.pack(offer))  # a trainer may have counted no examples, say
-    kept = Kept(collector=task.collector, offer=offer)
-    return Trained(
+    kept = StoredOffer(collector=task.collector, offer=offer)
+    return TrainingResult(
         kept, outbox.keep(kept, update), bytes(update) if size <= task.inline_up_to else None
     )
 
 
-class Workbench:
+class LocalTrainer:
     """Trains with whatever framework is installed here and named in the model's spec.
 
     `trainer`, `own` and `allowed` are as for `Trainers`; `own` are those of a simulation.
@@ -135,12 +139,14 @@ class Workbench:
         self._admission = admission or Admission()
         self.trainers = Trainers(trainer, own, allowed)
         self._outbox = outbox
-        self._states = States(RoundFiles(outbox.folder / "states", ".state"))
+        self._optimizer_states = OptimizerStates(RoundFiles(outbox.folder / "states", ".state"))
         self._local = LocalTensors(RoundFiles(outbox.folder / "local", ".local"))
         self._source = Fixed(data) if isinstance(data, Dataset) else data
-        self._made = MadeTrainers()
+        self._trainers = TrainerCache()
 
-    def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
+    def train(
+        self, task: TrainTask, model: Model, base: Blob, control: TaskControl
+    ) -> TrainingResult:
         """Train from the base, subtract it, keep the difference.
 
         What the trainer remembers is kept after it: the disk may have room for one of them only.
@@ -149,38 +155,42 @@ class Workbench:
             FedbusError: the base is damaged, no trainer fits, or training failed.
             Stopped: the flag was raised.
         """
-        flag.begin()
+        control.begin()
         check_digest(base, task.base.weights)
         weights = decode(base, model.layout, "plain")
         begin = self._local.into(weights, model.layout, task.job, task.round)
         if begin is None:
             why = "this agent's local tensors cannot be read: it begins with the model's"
-            flag.notes.append(("began_afresh", why))
-        update = self.fit(task, model, begin or weights, flag)
+            control.notes.append(("began_afresh", why))
+        update = self.train_weights(task, model, begin or weights, control)
         blob = encode_delta(update.weights, base, model.layout)
         trained = keep(self._outbox, task, blob, update.examples, update.metrics)
-        self._keep_local(task, model.layout, update.weights, flag)
-        self.remember(task, flag)
+        self._keep_local(task, model.layout, update.weights, control)
+        self.save_optimizer_state(task, control)
         return trained
 
-    def _keep_local(self, task: TrainTask, layout: Layout, weights: Weights, flag: Flag) -> None:
+    def _keep_local(
+        self, task: TrainTask, layout: Layout, weights: Weights, control: TaskControl
+    ) -> None:
         try:
             self._local.keep(weights, layout, task.job, task.round)
         except StoreError as error:  # the update is safe, and counts
-            flag.notes.append(("local_tensors_lost", sentence_of(error)))
+            control.notes.append(("local_tensors_lost", describe_error(error)))
 
-    def first(self, model: Model, wanted: str | None) -> Weights:
+    def initial_weights(self, model: Model, wanted: str | None) -> Weights:
         """Make the weights of a model that has learnt nothing yet.
 
         Raises:
             FedbusError: no trainer fits, or its weights are not those of the model.
         """
-        with contained(), self._working(model, wanted) as trainer:
+        with contain_exits(), self._trainer_for(model, wanted) as trainer:
             weights = trainer.initial()
         model.layout.check(weights)
         return weights
 
-    def fit(self, task: Training, model: Model, weights: Weights, flag: Flag) -> Update:
+    def train_weights(
+        self, task: LocalTraining, model: Model, weights: Weights, control: TaskControl
+    ) -> Update:
         """Train on this agent's data; the new weights are numbers of the model's layout.
 
         Once they are safe, `remember` keeps what the trainer remembers.
@@ -190,39 +200,39 @@ class Workbench:
             Stopped: the flag was raised, whether or not the trainer let that pass.
         """
         params = task.params
-        with contained():
-            data = flag.watch(self._data(model, params).train)
-        with contained(), self._working(model, task.trainer) as trainer:
-            flag.check()
+        with contain_exits():
+            data = control.watch(self._data(model, params).train)
+        with contain_exits(), self._trainer_for(model, task.trainer) as trainer:
+            control.check()
             if joins_last_row(data.examples, params.batch_size):
-                flag.notes.append(("last_row_joined", _joined(data.examples, params.batch_size)))
+                control.notes.append(("last_row_joined", _joined(data.examples, params.batch_size)))
             if params.keep_optimizer_state and isinstance(trainer, Stateful) and params.round > 1:
-                if not self._states.recall(trainer, task.job, params):
+                if not self._optimizer_states.restore(trainer, task.job, params):
                     why = "what the optimizer remembered is not here, or not to be read"
-                    flag.notes.append(("began_afresh", why))
-                flag.check()
+                    control.notes.append(("began_afresh", why))
+                control.check()
             update = trainer.train(weights, data, params)
-        if flag.stopped:
+        if control.stopped:
             raise Stopped("asked to stop while it trained")
         model.layout.check(update.weights)
         check_finite(update.weights)
         return update
 
-    def remember(self, task: Training, flag: Flag) -> None:
+    def save_optimizer_state(self, task: LocalTraining, control: TaskControl) -> None:
         """Keep what the trainer remembers of a training for the next round, where the job wants it.
 
         If it cannot be kept, that is noted, and the next round begins afresh: what was learnt
         counts all the same.
         """
-        made = self._made.last
+        made = self._trainers.last
         if not task.params.keep_optimizer_state or made is None:
             return
         try:
-            with contained():
-                self._states.keep(made.trainer, task.job, task.params)
+            with contain_exits():
+                self._optimizer_states.keep(made.trainer, task.job, task.params)
         except Exception as error:  # noqa: BLE001 - a disk, or somebody's trainer
-            self._states.forget(task.job)
-            flag.notes.append(("state_lost", sentence_of(error)))
+            self._optimizer_states.forget(task.job)
+            control.notes.append(("state_lost", describe_error(error)))
 
     def _data(self, model: Model, params: TrainingParams) -> Loaded:
         loaded = self._source.fresh(model.spec.input, params.reading)
@@ -232,39 +242,41 @@ class Workbench:
             raise TrainingError(reason)
         return loaded
 
-    def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, flag: Flag) -> Scored:
+    def evaluate(
+        self, task: EvaluateTask, model: Model, weights: Blob, control: TaskControl
+    ) -> EvaluationResult:
         """Score a version on all of this agent's data, with its own local tensors if it has some.
 
         Raises:
             FedbusError: the weights are damaged, no trainer fits, or it cannot evaluate.
             Stopped: the flag was raised.
         """
-        flag.begin()
+        control.begin()
         check_digest(weights, task.version.weights)
-        with contained():
-            data = flag.watch(self._data(model, task.params).test)
+        with contain_exits():
+            data = control.watch(self._data(model, task.params).test)
         arrays = decode(weights, model.layout, "plain")
         own = self._local.into(arrays, model.layout, task.job, _LAST)
-        with contained(), self._working(model, task.trainer) as trainer:
+        with contain_exits(), self._trainer_for(model, task.trainer) as trainer:
             if not isinstance(trainer, Evaluates):
                 raise PluginError(f"{type(trainer).__name__} cannot evaluate")
-            flag.check()
+            control.check()
             metrics = trainer.evaluate(own or arrays, data, task.params)
-        return Scored(data.examples, plain(metrics))
+        return EvaluationResult(data.examples, checked_metrics(metrics))
 
     @contextmanager
-    def _working(self, model: Model, wanted: str | None) -> Iterator[Trainer]:
+    def _trainer_for(self, model: Model, wanted: str | None) -> Iterator[Trainer]:
         """Make or take the trainer of a model; its `.tflite` file is marked as worked with."""
         name = self.choose(model.spec, wanted)
-        made = self._made.find(model.spec, name)
+        made = self._trainers.find(model.spec, name)
         if made is None:
-            self._made.make_room(model.layout.size)
+            self._trainers.make_room(model.layout.size)
             made = self._make(model, name)
-            self._made.keep(made)
+            self._trainers.keep(made)
         with self._marked(made.file):
             yield made.trainer
 
-    def _make(self, model: Model, name: str) -> Made:
+    def _make(self, model: Model, name: str) -> CachedTrainer:
         architecture = {
             key: model.files[value["digest"]] if key == "blob" else value
             for key, value in model.spec.architectures[name].items()
@@ -273,7 +285,7 @@ class Workbench:
         digest = None if file is None else self._admission.admit(file, model.layout)
         with self._marked(digest):
             trainer = self.trainers.factory(name)(architecture)
-        return Made(model.spec, name, digest, model.layout.size, trainer)
+        return CachedTrainer(model.spec, name, digest, model.layout.size, trainer)
 
     def _marked(self, file: str | None) -> AbstractContextManager[None]:
         return nullcontext() if file is None else self._admission.using(file)
@@ -294,7 +306,7 @@ class Workbench:
 
 
 @contextmanager
-def contained() -> Iterator[None]:
+def contain_exits() -> Iterator[None]:
     """Let somebody's trainer end its training, but not the agent.
 
     Raises:
@@ -303,7 +315,7 @@ def contained() -> Iterator[None]:
     try:
         yield
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-        raise TrainingError(f"the trainer wanted to exit: {sentence_of(error)}") from error
+        raise TrainingError(f"the trainer wanted to exit: {describe_error(error)}") from error
 
 
 def _joined(rows: int, size: int) -> str:

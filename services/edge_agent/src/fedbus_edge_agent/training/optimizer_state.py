@@ -20,12 +20,12 @@ _KINDS: Final = f"{npz.NUMBERS}cSU"
 
 
 @dataclass(frozen=True, slots=True)
-class States:
+class OptimizerStates:
     """The states of an agent's jobs."""
 
     files: RoundFiles
 
-    def recall(self, trainer: Trainer, job: str, params: TrainingParams) -> bool:
+    def restore(self, trainer: Trainer, job: str, params: TrainingParams) -> bool:
         """Let a trainer go on where an earlier round of a job left it.
 
         False: it begins afresh, for there was none, or one of another optimizer, or a torn file.

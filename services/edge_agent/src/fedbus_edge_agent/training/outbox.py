@@ -21,7 +21,7 @@ _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class StoredOffer:
     """An offer as it lies on disk, and whom it is for."""
 
     collector: NodeName
@@ -42,7 +42,7 @@ class Outbox:
         except OSError as error:
             raise StoreError(f"{folder}: {error.strerror}") from error
 
-    def keep(self, kept: Kept, update: Blob) -> FileBlob:
+    def keep(self, kept: StoredOffer, update: Blob) -> FileBlob:
         """Write an update, then its offer; return it ready to be served.
 
         Raises:
@@ -67,7 +67,7 @@ class Outbox:
             with suppress(FileNotFoundError):
                 os.remove(self._path(job, task, what))  # noqa: PTH107 - see `_path`
 
-    def load(self) -> list[tuple[Kept, FileBlob]]:
+    def load(self) -> list[tuple[StoredOffer, FileBlob]]:
         """Open what an earlier life of this agent left, whole; remove what is torn."""
         offers = sorted(self.folder.glob("*.offer"))
         whole = {path: found for path in offers if (found := self._read(path)) is not None}
@@ -76,9 +76,9 @@ class Outbox:
                 path.unlink(missing_ok=True)
         return [*whole.values()]
 
-    def _read(self, path: Path) -> tuple[Kept, FileBlob] | None:
+    def _read(self, path: Path) -> tuple[StoredOffer, FileBlob] | None:
         try:
-            kept = codec.from_json(Kept, path.read_bytes())
+            kept = codec.from_json(StoredOffer, path.read_bytes())
             update = open_blob(path.with_suffix(".update"))
             whole = update.digest() == kept.offer.update.digest
         except (OSError, WireError, StoreError):

@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 
 from fedbus.model.blob import Blob, blank, flat
 from fedbus.wire.messages import EvaluateTask, TrainTask
-from fedbus_edge_agent.training.cancellation import Flag
-from fedbus_edge_agent.training.local_trainer import Model, Scored, Trained, check_digest, keep
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.local_trainer import (
+    EvaluationResult,
+    Model,
+    TrainingResult,
+    check_digest,
+    keep,
+)
 from fedbus_edge_agent.training.outbox import Outbox
 
 PATTERN = 997
@@ -28,7 +34,7 @@ def pattern(seed: int) -> NDArray[np.float32]:
     return np.roll(_DRAWN, turns) * np.float32(scale)
 
 
-class LightBench:
+class SimulatedTrainer:
     """Draws updates instead of training.
 
     Args:
@@ -47,7 +53,9 @@ class LightBench:
         self._examples = examples
         self._on_update = on_update
 
-    def train(self, task: TrainTask, model: Model, base: Blob, _flag: Flag) -> Trained:
+    def train(
+        self, task: TrainTask, model: Model, base: Blob, _control: TaskControl
+    ) -> TrainingResult:
         """Draw an update from the task's seed."""
         check_digest(base, task.base.weights)
         blob = blank(model.layout, "delta")
@@ -59,8 +67,10 @@ class LightBench:
         self._on_update(task, blob)
         return keep(self._outbox, task, blob, self._examples, {"loss": 1.0 / task.round})
 
-    def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, _flag: Flag) -> Scored:
+    def evaluate(
+        self, task: EvaluateTask, model: Model, weights: Blob, _control: TaskControl
+    ) -> EvaluationResult:
         """Score by the version: later is better."""
         check_digest(weights, task.version.weights)
         accuracy = 1 - 1 / (2 + task.version.version)
-        return Scored(self._examples, {"accuracy": accuracy * bool(model.layout.numbers)})
+        return EvaluationResult(self._examples, {"accuracy": accuracy * bool(model.layout.numbers)})

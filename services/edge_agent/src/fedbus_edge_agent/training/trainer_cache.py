@@ -17,7 +17,7 @@ MAX_TRAINERS_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class CachedTrainer:
     """A trainer: of which spec and architecture, with weights of how many bytes.
 
     Attributes:
@@ -31,40 +31,40 @@ class Made:
     trainer: Trainer
 
 
-class MadeTrainers:
+class TrainerCache:
     """Trainers, the one that was used last at the end."""
 
     def __init__(self) -> None:
-        self._made: list[Made] = []
+        self._trainers: list[CachedTrainer] = []
 
     @property
-    def last(self) -> Made | None:
+    def last(self) -> CachedTrainer | None:
         """The one that was used last."""
-        return self._made[-1] if self._made else None
+        return self._trainers[-1] if self._trainers else None
 
-    def find(self, spec: ModelSpec, name: str) -> Made | None:
+    def find(self, spec: ModelSpec, name: str) -> CachedTrainer | None:
         """Find the trainer of a spec's architecture. The same spec may have been read twice."""
-        for made in self._made:
+        for made in self._trainers:
             if made.name == name and (made.spec is spec or made.spec == spec):
-                self._made.remove(made)
-                self._made.append(made)
+                self._trainers.remove(made)
+                self._trainers.append(made)
                 return made
         return None
 
     def make_room(self, size: int) -> None:
         """Drop the oldest until another with so many bytes of weights may be made."""
         dropped = False
-        while self._made and (
-            len(self._made) >= MAX_TRAINERS or self._size() + size > MAX_TRAINERS_BYTES
+        while self._trainers and (
+            len(self._trainers) >= MAX_TRAINERS or self._size() + size > MAX_TRAINERS_BYTES
         ):
-            self._made.pop(0)
+            self._trainers.pop(0)
             dropped = True
         if dropped:
             gc.collect()  # a Keras model is a circle of objects, with its weights
 
-    def keep(self, made: Made) -> None:
+    def keep(self, made: CachedTrainer) -> None:
         """Have it ready for its next task."""
-        self._made.append(made)
+        self._trainers.append(made)
 
     def _size(self) -> int:
-        return sum(made.size for made in self._made)
+        return sum(made.size for made in self._trainers)

@@ -16,7 +16,7 @@ from fedbus.wire.identifiers import BASE
 
 
 @runtime_checkable
-class Chooses(Protocol):
+class TaskChecker(Protocol):
     """A bench that knows, before it works, which of a spec's architectures it uses, and on what."""
 
     def check(self, trainer: str | None, reading: Reading | None) -> None:

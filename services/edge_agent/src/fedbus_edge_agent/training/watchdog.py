@@ -10,17 +10,17 @@ from typing import Any
 
 from fedbus.core.actions import Action, Cancel, Introduce, Note, Quit, Run, WakeAt
 from fedbus_edge_agent.keys import HungExit, StallCheck, WorkKey
-from fedbus_edge_agent.training.cancellation import Flag
+from fedbus_edge_agent.training.cancellation import TaskControl
 
 STALL_SECONDS = 600.0
-LOOKS = 4
+CHECKS_PER_STALL = 4
 """In so many equal parts of the patience it is looked at; a process that stood still loses one."""
 GRACE_SECONDS = 30.0
 """For the reason to be heard by those who wait for the task; no more than twice the patience."""
 EXIT_HUNG = 75
 
 
-class Worker:
+class TrainingThread:
     """What the thread works on.
 
     Attributes:
@@ -30,38 +30,38 @@ class Worker:
     """
 
     def __init__(self, stall_seconds: float = STALL_SECONDS) -> None:
-        self.flag: Flag | None = None
+        self.control: TaskControl | None = None
         self.trouble = ""
         self._patience = stall_seconds
         self.key: WorkKey | None = None
-        self._beats = 0
+        self._batches_seen = 0
         self._still = 0
 
     @property
     def idle(self) -> bool:
         """Whether it can be given something."""
-        return self.flag is None
+        return self.control is None
 
     def begin(
-        self, key: WorkKey, flag: Flag, call: Callable[[], Any], now: float
+        self, key: WorkKey, control: TaskControl, call: Callable[[], Any], now: float
     ) -> Iterator[Action]:
         """Let it work on one thing; `ended` must follow its result."""
-        self.flag, self.key = flag, key
-        self._beats, self._still = flag.beats, 0
+        self.control, self.key = control, key
+        self._batches_seen, self._still = control.batches_requested, 0
         yield Run(key, call)
-        yield WakeAt(StallCheck(), now + self._patience / LOOKS)
+        yield WakeAt(StallCheck(), now + self._patience / CHECKS_PER_STALL)
 
     def look(self, now: float) -> Iterator[Action]:
         """See whether it has moved since the last look, and give it up if it has not for long."""
-        if self.flag is None or self.key is None or self.trouble:
+        if self.control is None or self.key is None or self.trouble:
             return
-        self._still = self._still + 1 if self.flag.beats == self._beats else 0
-        self._beats = self.flag.beats
-        if self._still < LOOKS:
-            yield WakeAt(StallCheck(), now + self._patience / LOOKS)
+        self._still = self._still + 1 if self.control.batches_requested == self._batches_seen else 0
+        self._batches_seen = self.control.batches_requested
+        if self._still < CHECKS_PER_STALL:
+            yield WakeAt(StallCheck(), now + self._patience / CHECKS_PER_STALL)
             return
-        self.flag.stop()
-        place = self.flag.place()
+        self.control.stop()
+        place = self.control.place()
         where = f" ({place})" if place else ""
         self.trouble = f"training hangs: no batch for {self._patience:g} s{where}"
         yield Note("worker_hung", {"work": self.key.words(), "reason": self.trouble})
@@ -70,7 +70,7 @@ class Worker:
 
     def ended(self) -> Iterator[Action]:
         """It is idle again, after all if it was given up."""
-        key, self.key, self.flag = self.key, None, None
+        key, self.key, self.control = self.key, None, None
         yield Cancel(StallCheck())
         if self.trouble:
             self.trouble = ""

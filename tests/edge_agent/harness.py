@@ -22,9 +22,9 @@ from fedbus.wire.documents import AgentFacts, ModelSpec, TensorSpec
 from fedbus.wire.messages import EvaluateTask, Offer, Receipt, TrainTask
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore
-from fedbus_edge_agent.host.data_watch import Changes
-from fedbus_edge_agent.training.cancellation import Flag
-from fedbus_edge_agent.training.local_trainer import Model, Scored, Trained, keep
+from fedbus_edge_agent.host.data_watch import WatchedData
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.local_trainer import EvaluationResult, Model, TrainingResult, keep
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.trainers import Trainers
 from tests.driven import Driven
@@ -97,25 +97,29 @@ def update_of(task: int) -> bytes:
 
 
 @dataclass
-class FakeBench:
+class FakeTaskRunner:
     """Makes its updates out of a task's number, unless it is told to fail."""
 
     outbox: Outbox
     done: list[tuple[str, int, bytes]] = field(default_factory=list)
     failure: Callable[[], Exception] | None = None
 
-    def train(self, task: TrainTask, model: Model, base: Blob, flag: Flag) -> Trained:
-        self._begin("train", task.task, base, flag)
+    def train(
+        self, task: TrainTask, model: Model, base: Blob, control: TaskControl
+    ) -> TrainingResult:
+        self._begin("train", task.task, base, control)
         assert model.spec.model == "tiny"
         return keep(self.outbox, task, update_of(task.task), 10, {"loss": 0.5})
 
-    def evaluate(self, task: EvaluateTask, model: Model, weights: Blob, flag: Flag) -> Scored:
-        self._begin("evaluate", task.version.version, weights, flag)
+    def evaluate(
+        self, task: EvaluateTask, model: Model, weights: Blob, control: TaskControl
+    ) -> EvaluationResult:
+        self._begin("evaluate", task.version.version, weights, control)
         assert model.layout == LAYOUT
-        return Scored(7, {"accuracy": 0.5})
+        return EvaluationResult(7, {"accuracy": 0.5})
 
-    def _begin(self, what: str, number: int, weights: Blob, flag: Flag) -> None:
-        if flag.stopped:
+    def _begin(self, what: str, number: int, weights: Blob, control: TaskControl) -> None:
+        if control.stopped:
             raise Stopped("asked to stop")
         if self.failure is not None:
             raise self.failure()
@@ -123,7 +127,7 @@ class FakeBench:
 
 
 @dataclass
-class PickyBench(FakeBench):
+class CheckingTaskRunner(FakeTaskRunner):
     """Knows which trainers there are, and reads data as a job wants: eight rows of four numbers."""
 
     trainers: Trainers = field(default_factory=Trainers)
@@ -142,7 +146,7 @@ class PickyBench(FakeBench):
         return self.trainers.choose(spec, wanted)
 
 
-class Stand(Driven):
+class AgentHarness(Driven):
     """An agent with a real disk, and all it talks to."""
 
     def __init__(
@@ -151,20 +155,20 @@ class Stand(Driven):
         spools: Spools | None = None,
         memory_mb: int = 512,
         trainers: Trainers | None = None,
-        data: Changes | None = None,
+        data: WatchedData | None = None,
     ) -> None:
         self.folder = folder
         self.outbox = Outbox(folder)
-        self.bench = (
-            FakeBench(self.outbox)
+        self.runner = (
+            FakeTaskRunner(self.outbox)
             if trainers is None
-            else PickyBench(self.outbox, trainers=trainers)
+            else CheckingTaskRunner(self.outbox, trainers=trainers)
         )
         self.memory_mb = memory_mb
         self.form: dict[str, Any] = {}
         self.measured = 0
         self.spools = spools or Spools(1 << 20)
-        super().__init__(AgentCore(self.bench, self.outbox, self.spools, self._facts, data=data))
+        super().__init__(AgentCore(self.runner, self.outbox, self.spools, self._facts, data=data))
         self.tell(Connected())
 
     def _facts(self, task: str, models: dict[str, int]) -> AgentFacts:

@@ -2,11 +2,11 @@
 
 from collections import OrderedDict
 
-MAX_MARKED_JOBS = 1024
+MAX_NUMBERED_JOBS = 1024
 """An agent is not always told that a job is over, so the marks of the oldest are dropped."""
 
 
-class JobMarks:
+class TaskNumbers:
     """The highest number noted for each job; 0 where none is, or it was too long ago."""
 
     def __init__(self) -> None:
@@ -19,5 +19,5 @@ class JobMarks:
         """Note a task of a job; a lower number than before changes nothing."""
         self._marks[job] = max(self[job], task)
         self._marks.move_to_end(job)
-        while len(self._marks) > MAX_MARKED_JOBS:
+        while len(self._marks) > MAX_NUMBERED_JOBS:
             self._marks.popitem(last=False)
