@@ -134,6 +134,20 @@ class Up:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    def python(self, script: str) -> str:
+        """Run a script in the folder, and return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            cwd=self.folder,
+            env=self._environ,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def state(self, job: str) -> JobState | None:
         """Read where a job stands, without the price of a process."""
         return asyncio.run(self._state(find_login({}, self.home), job))

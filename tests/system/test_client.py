@@ -1,6 +1,7 @@
 """The Python client against whole clusters: real processes, a real broker with access rules."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 import fedbus
 from fedbus.client import Awaiting, JobRefused, PulledModel, Refused, RoundState
 from fedbus.model.layout import Array
+from tests.printed import ROOT
 from tests.system.house import MODEL, House, Plan
 from tests.system.people import Up, digits_job
 
@@ -165,6 +167,25 @@ async def test_a_job_is_watched_over_the_end_of_a_broker(up: Up) -> None:
         assert (state.phase, state.round) == ("finished", 6)
         assert job in {each.job for each in await fed.jobs()}
         assert (await fed.pull("digits")).version == state.version
+
+
+def test_the_page_of_the_client_runs_as_printed(up: Up) -> None:
+    """Each example by itself, beside a cluster that it finds."""
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.+?)```", page, re.DOTALL)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```python\n(import fedbus\n.+?)```", readme, re.DOTALL)
+    address = "mqtt://user:password@host:1883"
+    assert address in shown
+    examples.append(shown.replace(address, up.place.address.url))
+    said = [up.python(example) for example in examples]
+    assert len(said) == 5
+    assert said[0].splitlines()[0].startswith(("accepted 0", "running"))
+    assert "finished 2 {" in said[0]
+    assert "agent.evaluator" in said[1]
+    assert "probabilities" in said[2]
+    assert "('num_round', \"did you mean 'num_rounds'?\")" in said[3]
+    assert "finished 5 {" in said[4]
 
 
 OTHER = """

@@ -21,7 +21,8 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Bus, Packet
 from fedbus.mqtt.mosquitto import LocalBroker, free_port
 from fedbus.wire import codec
-from fedbus.wire.topics import ROOT
+from fedbus.wire.topics import ROOT as TOPICS
+from tests.printed import ROOT
 
 ACCOUNTS = {"controller.1": "c", "inference.1": "i", "user.me": "u"}
 LONG = 20.0
@@ -43,7 +44,7 @@ def state(job: str, phase: str = "running", round: int = 0) -> Packet:
     """A job's retained state."""
     said = {"job": job, "model": "m", "phase": phase, "round": round, "num_rounds": 2}
     whole = codec.from_json(JobState, json.dumps({**said, "metrics": {}, "reason": ""}).encode())
-    return Packet(f"{ROOT}/jobs/{job}/state", codec.to_json(whole), retain=True)
+    return Packet(f"{TOPICS}/jobs/{job}/state", codec.to_json(whole), retain=True)
 
 
 @asynccontextmanager
@@ -51,7 +52,7 @@ async def service(
     broker: LocalBroker, node: str, topic: str, answer: Callable[[Packet], bytes]
 ) -> AsyncIterator[Bus]:
     """Answer requests on a topic, as a service of that name does."""
-    listen = [f"{ROOT}/{topic}"]
+    listen = [f"{TOPICS}/{topic}"]
 
     async def serve(bus: Bus) -> None:
         async for packet in bus:
@@ -422,3 +423,28 @@ def test_connecting_needs_nothing_of_the_command_line(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert done.stdout == "set()\n"
+
+
+def test_the_page_names_every_method_and_type() -> None:
+    """Whoever adds one describes it."""
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    methods = [name for name in vars(Client) if not name.startswith("_")]
+    unnamed = [name for name in methods if f"`{name}(" not in page]
+    assert unnamed == ["login", "open"]
+    results = {"NodeStatus", "StoredModel", "ModelHistory", "PulledModel", "PushedModel"}
+    results |= {"Submission", "JobState", "RoundState", "JobHistory", "InferenceResult", "Awaiting"}
+    errors = {"JobRefused", "Refused", "Unreachable", "Failed"}
+    assert [
+        name for name in results | errors if f"`{name}`" not in page.replace("fedbus.client.", "")
+    ] == []
+
+
+def test_every_method_has_its_errors_and_an_example() -> None:
+    """`help(fedbus.client.Client)` is the reference."""
+    lacking = [
+        name
+        for name, method in inspect.getmembers(Client, inspect.isfunction)
+        if not name.startswith("_") and name not in {"open", "close"}
+        if "Raises:" not in (method.__doc__ or "") or "fed." not in (method.__doc__ or "")
+    ]
+    assert lacking == []
