@@ -37,7 +37,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fedbus_controller.core, "REMEMBERED", ENDED_LISTED)
     monkeypatch.setattr(fedbus_controller.job, "RETAINED_ROUNDS", FEW)
     monkeypatch.setattr(fedbus_controller.refusal_documents, "RETAINED_REFUSALS", FEW)
-    monkeypatch.setattr(fedbus_edge_agent.tasks.task_numbers, "MAX_MARKED_JOBS", FEW)
+    monkeypatch.setattr(fedbus_edge_agent.tasks.task_numbers, "MAX_NUMBERED_JOBS", FEW)
 
 
 def wait(house: House, seconds: float) -> None:
