@@ -209,7 +209,7 @@ def test_only_a_command_that_a_signal_has_ended_says_so_by_its_code() -> None:
 def test_a_service_that_is_interrupted_before_it_serves_says_so() -> None:
     """While it reads its data, say: without a traceback."""
     script = (
-        "from fedbus import service\n"
+        "from fedbus.runtime import service\n"
         "from fedbus.runtime.settings import ServiceSettings\n"
         "def build(*_): raise KeyboardInterrupt\n"
         "service.main('controller', ServiceSettings, build)\n"

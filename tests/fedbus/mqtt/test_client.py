@@ -392,7 +392,7 @@ async def test_fault_in_the_library_ends_the_connection(
 
 DYING = """
 import asyncio, sys
-from fedbus.mqtt import mqtt
+from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import BrokerAddress, Packet
 
 async def main():
