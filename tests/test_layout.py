@@ -55,20 +55,12 @@ SHARED_CLASSES: Mapping[str, str] = {}
 
 RENAMING_CLASSES: set[str] = {
     "Client",
-    "Failed",
     "JobRefused",
     "Limits",
-    "Means",
-    "Member",
     "Offer",
-    "Phase",
     "Plan",
     "Reading",
-    "Request",
-    "Round",
-    "Run",
     "Seen",
-    "Waiting",
     "_Asked",
 }
 """Class names that still have two meanings; each is removed here when it is renamed."""
@@ -126,7 +118,7 @@ SAID_PURE = sorted(
 WAITING = {"asyncio", "aiomqtt", "aiohttp", "sqlite3", "time"}
 LOCAL_STORAGE = {
     "libs/fedbus/src/fedbus/client/repository.py",
-    "services/collector/src/fedbus_collector/rounds/open_round.py",
+    "services/collector/src/fedbus_collector/rounds/round_collector.py",
     "services/collector/src/fedbus_collector/rounds/inputs.py",
     "services/edge_agent/src/fedbus_edge_agent/tasks/replies.py",
     "services/edge_agent/src/fedbus_edge_agent/tasks/inputs.py",

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbus.wire.documents import Heartbeat, NodeState
-from fedbus_controller.fleet import FORGOTTEN_SECONDS, LOST_BEATS, SUSPECT_BEATS, Fleet, Status
-from tests.controller.stand import COLLECTOR, JUDGE, A, B, facts
+from fedbus_controller.fleet import FORGOTTEN_SECONDS, LOST_BEATS, SUSPECT_BEATS, Fleet, Liveness
+from tests.controller.harness import COLLECTOR, JUDGE, A, B, facts
 
 BEAT = 2.0
 
@@ -34,16 +34,16 @@ def fleet_of(*nodes: str) -> Fleet:
 def test_a_silent_node_is_suspected_then_lost() -> None:
     """After three, then six missed heartbeats."""
     fleet = fleet_of(A)
-    assert fleet.status(A, SUSPECT_BEATS * BEAT) is Status.ONLINE
-    assert fleet.status(A, SUSPECT_BEATS * BEAT + 0.1) is Status.SUSPECT
-    assert fleet.status(A, LOST_BEATS * BEAT + 0.1) is Status.LOST
+    assert fleet.liveness(A, SUSPECT_BEATS * BEAT) is Liveness.ONLINE
+    assert fleet.liveness(A, SUSPECT_BEATS * BEAT + 0.1) is Liveness.SUSPECT
+    assert fleet.liveness(A, LOST_BEATS * BEAT + 0.1) is Liveness.LOST
 
 
 def test_a_node_never_heard_of_is_lost() -> None:
     """Nor has it a life, nor does its heartbeat make one."""
     fleet = fleet_of()
     fleet.beat(A, beat(), 0.0)
-    assert fleet.status(A, 0.0) is Status.LOST
+    assert fleet.liveness(A, 0.0) is Liveness.LOST
     assert fleet.incarnation(A) == 0
 
 
@@ -53,15 +53,15 @@ def test_a_heartbeat_tells_of_life_and_load() -> None:
     fleet.beat(A, beat(load=0.75), 10.0)
     fleet.beat(A, beat(life=2, load=1.0), 20.0)
     assert fleet.load(A) == 0.75
-    assert fleet.status(A, 10.0 + SUSPECT_BEATS * BEAT) is Status.ONLINE
-    assert fleet.status(A, 20.0) is Status.SUSPECT
+    assert fleet.liveness(A, 10.0 + SUSPECT_BEATS * BEAT) is Liveness.ONLINE
+    assert fleet.liveness(A, 20.0) is Liveness.SUSPECT
 
 
 def test_a_last_will_makes_a_node_suspect_at_once() -> None:
     """But not lost: it may be connecting again."""
     fleet = fleet_of(A)
     assert not fleet.introduce(state(A, online=False), 1.0)
-    assert fleet.status(A, 1.0) is Status.SUSPECT
+    assert fleet.liveness(A, 1.0) is Liveness.SUSPECT
     assert list(fleet.agents("train", 1.0)) == []
 
 
@@ -79,7 +79,7 @@ def test_a_last_will_of_an_earlier_life_says_nothing() -> None:
     assert fleet.introduce(state(A, 2), 1.0)
     fleet.introduce(state(A, 1, online=False), 2.0)
     fleet.introduce(state(A, 9, online=False), 2.0)
-    assert fleet.status(A, 2.0) is Status.ONLINE
+    assert fleet.liveness(A, 2.0) is Liveness.ONLINE
     assert fleet.incarnation(A) == 2
 
 
@@ -103,7 +103,7 @@ def test_nobody_is_blamed_for_silence_while_we_were_away() -> None:
     """It was we who could not hear."""
     fleet = fleet_of(A, B)
     fleet.reconnected(1000.0)
-    assert fleet.status(A, 1000.0) is Status.ONLINE
+    assert fleet.liveness(A, 1000.0) is Liveness.ONLINE
 
 
 def test_agents_and_collectors_are_listed_by_name() -> None:
@@ -156,10 +156,10 @@ def test_liveness_is_the_age_of_the_last_sign_of_the_life_we_know(
             seen.append(fleet.incarnation(A))
     now += silence
     age = (now - heard) / BEAT if heard is not None else LOST_BEATS + 1
-    status = fleet.status(A, now)
-    assert (status is Status.LOST) == (age > LOST_BEATS)
-    assert status is not Status.ONLINE or age <= SUSPECT_BEATS
-    assert bool(list(fleet.agents("train", now))) <= (status is Status.ONLINE)
+    status = fleet.liveness(A, now)
+    assert (status is Liveness.LOST) == (age > LOST_BEATS)
+    assert status is not Liveness.ONLINE or age <= SUSPECT_BEATS
+    assert bool(list(fleet.agents("train", now))) <= (status is Liveness.ONLINE)
 
 
 def test_nodes_of_yesterday_are_forgotten_when_new_ones_come() -> None:
@@ -171,4 +171,4 @@ def test_nodes_of_yesterday_are_forgotten_when_new_ones_come() -> None:
     known = [number for number in range(2000) if fleet.incarnation(f"agent.{number}")]
     assert known == list(range(1989, 2000))
     fleet.introduce(state("agent.0", life=7), now)
-    assert fleet.status("agent.0", now) is Status.ONLINE
+    assert fleet.liveness("agent.0", now) is Liveness.ONLINE

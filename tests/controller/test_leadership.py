@@ -6,7 +6,7 @@ from fedbus.core.actions import Action, Ask, Cancel, WakeAt
 from fedbus.wire.messages import LeaseGranted, TakeLease
 from fedbus_controller.keys import LeaseRenewal, LeaseRequest
 from fedbus_controller.leadership import Leadership
-from tests.controller.stand import REPOSITORY
+from tests.controller.harness import REPOSITORY
 
 
 def ran(steps: Generator[Action, None, bool]) -> tuple[list[Action], bool]:

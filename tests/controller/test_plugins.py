@@ -9,7 +9,7 @@ from fedbus.jobs import JobFileError, Plugins
 from fedbus.runtime.settings import ServiceSettings, settings_from
 from fedbus_collector.app import aggregator
 from fedbus_controller.app import check_plugins, selector
-from fedbus_controller.submission import read_job
+from fedbus_controller.requests.job_files import read_job
 from tests.packages import Install
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import fedbus_collector.core
+import fedbus_collector.rounds.ended
 import fedbus_controller.core
-import fedbus_controller.job
-import fedbus_controller.refusal_documents
+import fedbus_controller.requests.refusal_documents
+import fedbus_controller.running_job
 import fedbus_edge_agent.tasks.task_numbers
 from fedbus.mqtt.bus import Packet
 from fedbus.wire.topics import CANCEL, ROOT, SUBMIT
@@ -32,11 +32,11 @@ ROUNDS, JOBS, REQUESTS, CONNECTIONS = 2000, 100, 2000, 2000
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let services remember few things, so that a short life shows what has no bound at all."""
-    monkeypatch.setattr(fedbus_collector.core, "REMEMBERED", FEW)
+    monkeypatch.setattr(fedbus_collector.rounds.ended, "MAX_ROUNDS", FEW)
     # Not fewer: a controller loads again what it does not remember of the 50 that are listed.
     monkeypatch.setattr(fedbus_controller.core, "REMEMBERED", ENDED_LISTED)
-    monkeypatch.setattr(fedbus_controller.job, "RETAINED_ROUNDS", FEW)
-    monkeypatch.setattr(fedbus_controller.refusal_documents, "RETAINED_REFUSALS", FEW)
+    monkeypatch.setattr(fedbus_controller.running_job, "RETAINED_ROUNDS", FEW)
+    monkeypatch.setattr(fedbus_controller.requests.refusal_documents, "RETAINED_REFUSALS", FEW)
     monkeypatch.setattr(fedbus_edge_agent.tasks.task_numbers, "MAX_NUMBERED_JOBS", FEW)
 
 

@@ -42,7 +42,7 @@ def finished(house: House, count: int = 1) -> bool:
 
 def accepted(house: House) -> int:
     """How often the repository took the job in."""
-    return [facts["job"] for facts in house.ring.told("job_begun")].count("job-1")
+    return [facts["job"] for facts in house.ring.told("job_started")].count("job-1")
 
 
 def test_a_job_published_while_the_controller_is_dead_is_taken(tmp_path: Path) -> None:

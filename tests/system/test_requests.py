@@ -44,10 +44,10 @@ async def test_a_controller_killed_between_receipt_and_store_gets_the_job_again(
         await house.revive(CONTROLLER, 0.5)
         await house.finish(rounds=1)
         # Its next life acknowledged it: the one after that gets nothing.
-        begun = len(house.notes(CONTROLLER, "job_begun"))
+        begun = len(house.notes(CONTROLLER, "job_started"))
         await house.restart([CONTROLLER])
         await asyncio.sleep(2.0)
-        assert len(house.notes(CONTROLLER, "job_begun")) == begun
+        assert len(house.notes(CONTROLLER, "job_started")) == begun
 
 
 async def test_a_retained_job_survives_the_brokers_restart_and_is_cleared(tmp_path: Path) -> None:

@@ -16,8 +16,14 @@ from fedbus.model.blob import BLOCK, blank, decode, encode, encode_delta, writab
 from fedbus.model.layout import DTYPES, Layout, Role, Weights
 from fedbus.strategies.aggregation import FedAvg
 from fedbus.wire.blobs import blob_ref_of
-from fedbus_collector.aggregation.fold import Arrived, Folding, aggregate, fold, total_size
-from fedbus_collector.aggregation.runs import runs_of
+from fedbus_collector.aggregation.fold import (
+    ArrivedUpdate,
+    RunningTotal,
+    aggregate,
+    fold,
+    total_size,
+)
+from fedbus_collector.aggregation.tensor_runs import runs_of
 
 Numbers = dict[str, NDArray[Any]]
 
@@ -30,7 +36,7 @@ class Averaging:
         self.base = bytes(encode(base, self.layout))
         self.spools = Spools(1 << 30)
         size = total_size(self.layout)
-        self.folding = Folding(self.layout, FedAvg(), self.spools.make(size, zeros=True))
+        self.running_total = RunningTotal(self.layout, FedAvg(), self.spools.make(size, zeros=True))
         self.weights = 0.0
 
     def spool(self, data: bytes) -> Spool:
@@ -45,14 +51,14 @@ class Averaging:
 
     def offer(self, update: bytes, weight: float = 1.0) -> dict[str, str]:
         """Bring an update's bytes, whoever made them."""
-        arrived = Arrived("agent.a", blob_ref_of(update).digest, weight, self.spool(update))
+        arrived = ArrivedUpdate("agent.a", blob_ref_of(update).digest, weight, self.spool(update))
         self.weights += weight
-        return fold(self.folding, [arrived])
+        return fold(self.running_total, [arrived])
 
     def mean(self) -> Numbers:
         """Close the round."""
         out = self.spools.make(len(self.base))
-        aggregate(self.folding, self.spool(self.base), self.weights, out)
+        aggregate(self.running_total, self.spool(self.base), self.weights, out)
         return decode(bytes(out.read(0, out.size)), self.layout)
 
 

@@ -14,7 +14,7 @@ from fedbus.model.blob import blank, encode, flat
 from fedbus.model.layout import Layout, Tensor
 from fedbus.strategies.aggregation import FedAvg
 from fedbus.wire.blobs import blob_ref_of
-from fedbus_collector.aggregation.fold import Arrived, Folding, aggregate, fold
+from fedbus_collector.aggregation.fold import ArrivedUpdate, RunningTotal, aggregate, fold
 
 NUMBERS = 300_000
 """More than one block, and no multiple of it."""
@@ -36,9 +36,11 @@ def spooled(spools: Spools, data: bytes) -> Spool:
     return spool
 
 
-def arrived(spools: Spools, data: bytes, weight: float = 1.0, agent: str = "agent.a") -> Arrived:
+def arrived(
+    spools: Spools, data: bytes, weight: float = 1.0, agent: str = "agent.a"
+) -> ArrivedUpdate:
     """Let an update arrive as it was offered."""
-    return Arrived(agent, blob_ref_of(data).digest, weight, spooled(spools, data))
+    return ArrivedUpdate(agent, blob_ref_of(data).digest, weight, spooled(spools, data))
 
 
 def spools_in(memory: bool, folder: Path) -> Spools:
@@ -56,13 +58,13 @@ def test_the_aggregate_is_the_base_plus_the_mean_of_the_updates(
     base = rng.standard_normal(NUMBERS, np.float32)
     updates = rng.standard_normal((5, NUMBERS), np.float32)
     weights = [1.0, 10.0, 250.0, 3.0, 77.0] if weighted else [1.0] * 5
-    folding = Folding(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
+    running_total = RunningTotal(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
     for numbers, weight in zip(updates, weights, strict=True):
         update = arrived(spools, blob_of(numbers, LAYOUT, "delta"), weight)
-        assert fold(folding, [update]) == {}
+        assert fold(running_total, [update]) == {}
     plain = blob_of(base, LAYOUT, "plain")
     out = spools.make(len(plain))
-    digest = aggregate(folding, spooled(spools, plain), sum(weights), out)
+    digest = aggregate(running_total, spooled(spools, plain), sum(weights), out)
     assert digest == out.digest()
     found = flat(bytes(out.read(0, out.size)), LAYOUT)
     wanted = base + np.average(updates.astype(np.float64), axis=0, weights=weights)
@@ -81,13 +83,13 @@ def test_the_order_of_arrival_does_not_matter(
     layout, spools = Layout((Tensor("w", (3,), "float32"),)), Spools(1 << 20)
     totals = []
     for shuffled in (updates, order.sample(updates, len(updates))):  # type: ignore[attr-defined]
-        folding = Folding(layout, FedAvg(), spools.make(24))
+        running_total = RunningTotal(layout, FedAvg(), spools.make(24))
         come = [
             arrived(spools, blob_of(np.full(3, value, np.float32), layout, "delta"), weight)
             for weight, value in shuffled
         ]
-        fold(folding, come)
-        totals.append(np.frombuffer(folding.total.read(0, 24), np.float64).copy())
+        fold(running_total, come)
+        totals.append(np.frombuffer(running_total.total.read(0, 24), np.float64).copy())
     scale = sum(weight * abs(value) for weight, value in updates)
     np.testing.assert_allclose(totals[0], totals[1], rtol=0, atol=1e-12 * scale)
 
@@ -106,10 +108,10 @@ def test_the_order_of_arrival_does_not_matter(
 def test_what_is_no_update_of_this_model_is_refused(data: bytes, sentence: str) -> None:
     """With the reason, and the total stays as it was."""
     spools = Spools(1 << 30)
-    folding = Folding(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
-    refused = fold(folding, [arrived(spools, data)])
+    running_total = RunningTotal(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
+    refused = fold(running_total, [arrived(spools, data)])
     assert sentence in refused["agent.a"]
-    assert not np.frombuffer(folding.total.read(0, NUMBERS * 8), np.float64).any()
+    assert not np.frombuffer(running_total.total.read(0, NUMBERS * 8), np.float64).any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -117,43 +119,43 @@ def test_what_is_no_update_of_this_model_is_refused(data: bytes, sentence: str) 
 def test_numbers_that_would_poison_the_mean_are_refused(value: float, at: int, tensor: str) -> None:
     """The tensor is named; not even what stands before is folded; others count."""
     spools = Spools(1 << 30)
-    folding = Folding(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
+    running_total = RunningTotal(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
     numbers = np.ones(NUMBERS, np.float32)
     good = blob_of(numbers, LAYOUT, "delta")
     numbers[at] = value
     bad = blob_of(numbers, LAYOUT, "delta")
     both = [arrived(spools, bad, agent="agent.bad"), arrived(spools, good, agent="agent.good")]
-    refused = fold(folding, both)
+    refused = fold(running_total, both)
     assert refused.keys() == {"agent.bad"}
     assert f"tensor {tensor!r}" in refused["agent.bad"]
-    total = np.frombuffer(folding.total.read(0, NUMBERS * 8), np.float64)
+    total = np.frombuffer(running_total.total.read(0, NUMBERS * 8), np.float64)
     assert (total == 1.0).all()
 
 
 def test_bytes_that_were_not_offered_are_refused() -> None:
     """What was offered has another digest."""
     spools = Spools(1 << 30)
-    folding = Folding(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
+    running_total = RunningTotal(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
     data = blob_of(np.ones(NUMBERS, np.float32), LAYOUT, "delta")
-    update = Arrived("agent.a", "0" * 64, 1.0, spooled(spools, data))
-    assert "not those of its digest" in fold(folding, [update])["agent.a"]
+    update = ArrivedUpdate("agent.a", "0" * 64, 1.0, spooled(spools, data))
+    assert "not those of its digest" in fold(running_total, [update])["agent.a"]
 
 
 def test_an_aggregate_that_overflows_is_no_model() -> None:
     """Two finite updates can add up to what no float32 holds."""
     layout, spools = Layout((Tensor("w", (3,), "float32"),)), Spools(1 << 20)
-    folding = Folding(layout, FedAvg(), spools.make(24))
+    running_total = RunningTotal(layout, FedAvg(), spools.make(24))
     most = np.full(3, np.finfo(np.float32).max)
-    fold(folding, [arrived(spools, blob_of(most, layout, "delta"))])
+    fold(running_total, [arrived(spools, blob_of(most, layout, "delta"))])
     base = spooled(spools, bytes(encode({"w": most}, layout)))
     with pytest.raises(LayoutError, match="not a finite number"):
-        aggregate(folding, base, 1.0, spools.make(base.size))
+        aggregate(running_total, base, 1.0, spools.make(base.size))
 
 
 def test_a_base_of_another_model_makes_no_aggregate() -> None:
     """It is not added to."""
     spools = Spools(1 << 30)
-    folding = Folding(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
+    running_total = RunningTotal(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
     base = spooled(spools, blob_of(np.zeros(NUMBERS, np.float32), OTHER, "plain"))
     with pytest.raises(LayoutError, match="a blob of layout"):
-        aggregate(folding, base, 1.0, spools.make(base.size))
+        aggregate(running_total, base, 1.0, spools.make(base.size))

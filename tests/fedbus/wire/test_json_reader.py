@@ -12,7 +12,7 @@ from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.wire.codec import from_foreign_json, to_json
 from fedbus.wire.documents import JobState
 from fedbus.wire.json_reader import MAX_DIGITS, read_json
-from fedbus_controller.submission import job_named
+from fedbus_controller.requests.job_files import job_named
 from fedbus_inference.encoding import Encoding, unpack
 from tests.fedbus.wire.kinds import example
 

@@ -13,10 +13,10 @@ from fedbus.runtime import service
 from fedbus.runtime.node import Identity
 from fedbus.runtime.settings import ServiceSettings
 from fedbus.scalars import IDENT
-from fedbus_collector.aggregation.isolated import Contained
-from fedbus_collector.cache import Shelf
+from fedbus_collector.aggregation.isolated_aggregator import IsolatedAggregator
 from fedbus_collector.core import CollectorCore
-from fedbus_collector.rounds.open_round import Means
+from fedbus_collector.model_cache import ModelCache
+from fedbus_collector.rounds.round_collector import RoundResources
 
 REPOSITORY = rf"^repository\.{IDENT}$"
 
@@ -43,14 +43,14 @@ def aggregator(name: str, allowed: tuple[str, ...] | None = None) -> Folds:
     """
     made = plugins.load("aggregators", name, allowed)
     ours = name in plugins.usable("aggregators", ())
-    return made if ours else Contained(name, made)
+    return made if ours else IsolatedAggregator(name, made)
 
 
 def build(settings: CollectorSettings, identity: Identity) -> service.Built:
     """Make a collector."""
     spools = Spools(settings.memory_mb * 2**20, settings.spool)
-    means = Means(spools, Shelf(), partial(aggregator, allowed=settings.plugins))
-    return service.Built(CollectorCore(identity.incarnation, settings.repository, means))
+    resources = RoundResources(spools, ModelCache(), partial(aggregator, allowed=settings.plugins))
+    return service.Built(CollectorCore(identity.incarnation, settings.repository, resources))
 
 
 def main() -> None:

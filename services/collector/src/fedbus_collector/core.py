@@ -34,8 +34,8 @@ from fedbus.wire.topics import Topic
 from fedbus_collector import keys
 from fedbus_collector.keys import RoundKey
 from fedbus_collector.rounds.ended import EndedRounds
-from fedbus_collector.rounds.open_round import Collection, Means
-from fedbus_collector.rounds.state import Round
+from fedbus_collector.rounds.progress import RoundProgress
+from fedbus_collector.rounds.round_collector import RoundCollector, RoundResources
 
 
 class CollectorCore:
@@ -43,13 +43,13 @@ class CollectorCore:
 
     listens: tuple[Topic, ...] = ()
 
-    def __init__(self, incarnation: int, repository: str, means: Means) -> None:
+    def __init__(self, incarnation: int, repository: str, resources: RoundResources) -> None:
         self._incarnation = incarnation
         self._repository = repository
-        self._means = means
+        self._resources = resources
         self._epoch = 0
-        self._open: dict[str, Collection] = {}
-        self._working: dict[tuple[str, int], Collection] = {}  # ended while a worker was busy
+        self._open: dict[str, RoundCollector] = {}
+        self._working: dict[tuple[str, int], RoundCollector] = {}  # ended while a worker was busy
         self._ended = EndedRounds()
 
     def facts(self) -> AgentFacts | None:
@@ -128,7 +128,8 @@ class CollectorCore:
         for report in self._ended.unacknowledged(plan.job):
             # The controller that plans the next round knows how the last one ended.
             yield Cancel(report)
-        collection = self._open[plan.job] = Collection(Round(order, now), sender, self._means)
+        collection = RoundCollector(RoundProgress(order, now), sender, self._resources)
+        self._open[plan.job] = collection
         yield from self._drive(collection, collection.begin(now))
 
     # ── agents ────────────────────────────────────────────────────────────────────────────────────
@@ -186,7 +187,7 @@ class CollectorCore:
 
     # ── a round's own events ──────────────────────────────────────────────────────────────────────
 
-    def _went_on(self, collection: Collection, event: Event, now: float) -> Iterator[Action]:
+    def _went_on(self, collection: RoundCollector, event: Event, now: float) -> Iterator[Action]:
         match event:
             case Woke(keys.RoundDeadline()):
                 yield from collection.deadline(now)
@@ -208,13 +209,13 @@ class CollectorCore:
                 yield from collection.aggregated(digest, now)
             case RunFailed(keys.RoundRun() as run, error):
                 # A worker that failed may have folded a part: the total is not to be trusted.
-                yield Note("work_failed", {"work": run.work, "error": str(error)})
+                yield Note("round_work_failed", {"work": run.work, "error": str(error)})
                 collection.work_ended(run)
                 yield from collection.fail(f"{run.work}: {error}")
             case _:
                 pass
 
-    def _drive(self, collection: Collection, steps: Iterator[Action]) -> Iterator[Action]:
+    def _drive(self, collection: RoundCollector, steps: Iterator[Action]) -> Iterator[Action]:
         """Take a round's steps; if they end it, tell its controller until that has noted it."""
         try:
             yield from steps
@@ -253,6 +254,6 @@ class CollectorCore:
             self._ended.acknowledged(report)
             yield Cancel(report)
 
-    def _collection(self, job: str, task: int) -> Collection | None:
+    def _collection(self, job: str, task: int) -> RoundCollector | None:
         collection = self._open.get(job)
         return collection if collection and collection.round.plan.task == task else None

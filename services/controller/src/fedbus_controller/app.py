@@ -17,7 +17,7 @@ from fedbus.runtime.node import Identity
 from fedbus.runtime.settings import ServiceSettings
 from fedbus.scalars import IDENT
 from fedbus_controller.core import ControllerCore
-from fedbus_controller.selector_thread import Bounded
+from fedbus_controller.rounds.isolated_selector import IsolatedSelector
 
 REPOSITORY = rf"^repository\.{IDENT}$"
 
@@ -37,7 +37,7 @@ def selector(name: str, allowed: tuple[str, ...] | None = None) -> Selector:
     Raises:
         PluginError: there is none of that name, or it is not allowed.
     """
-    return Bounded(name, plugins.load("selectors", name, allowed))
+    return IsolatedSelector(name, plugins.load("selectors", name, allowed))
 
 
 def check_plugins(chosen: Plugins, allowed: tuple[str, ...] | None = None) -> Iterator[JobFault]:

@@ -61,12 +61,12 @@ from fedbus.wire.topics import (
 )
 from fedbus_controller import keys
 from fedbus_controller.fleet import Fleet
-from fedbus_controller.job import Job
-from fedbus_controller.job_context import Means
+from fedbus_controller.job_context import Services
 from fedbus_controller.leadership import Leadership
-from fedbus_controller.pending_requests import People
-from fedbus_controller.request_queue import Request
-from fedbus_controller.submission import NO_ID, PluginCheck, forgotten, job_named
+from fedbus_controller.requests.job_files import NO_ID, PluginCheck, forgotten, job_named
+from fedbus_controller.requests.pending_requests import PendingRequests
+from fedbus_controller.requests.request_queue import UserRequest
+from fedbus_controller.running_job import RunningJob
 
 REMEMBERED = 256
 STOP_SECONDS = 600.0
@@ -98,11 +98,11 @@ class ControllerCore:
     ) -> None:
         self._repository = repository
         self._fleet = Fleet(heartbeat_seconds)
-        self._means = Means(repository, self._fleet, selector, utc)
-        self._people = People(repository, check_plugins, utc)
+        self._services = Services(repository, self._fleet, selector, utc)
+        self._requests = PendingRequests(repository, check_plugins, utc)
         self._lease = Leadership(incarnation, repository)
         self._listed = False  # whether it has told which jobs run
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, RunningJob] = {}
         self._over: OrderedDict[str, JobState] = OrderedDict()
         self._asked: dict[Key, None] = {}  # what is not answered yet
 
@@ -130,7 +130,7 @@ class ControllerCore:
             yield from self._lose(renewed=False)
         match event:
             case Connected():
-                self._people.reconnected()
+                self._requests.reconnected()
                 self._fleet.reconnected(now)
                 yield self._lease.ask(now)
                 for state in (*(job.state() for job in self._jobs.values()), *self._over.values()):
@@ -167,13 +167,13 @@ class ControllerCore:
             case _:
                 pass
 
-    def _woke_job(self, key: keys.JobTimer, job: Job, now: float) -> Iterator[Action]:
+    def _woke_job(self, key: keys.JobTimer, job: RunningJob, now: float) -> Iterator[Action]:
         match key:
             case keys.PlanningRetry():
                 yield from job.look(now)
             case keys.LivenessCheck():
                 yield from job.watch(now)
-            case keys.ScoringDeadline():
+            case keys.EvaluationDeadline():
                 yield from job.scores_due(now)
             case keys.PlanStorageDeadline() if job.stuck:
                 yield from self._reload(job.id)
@@ -206,7 +206,7 @@ class ControllerCore:
             yield Cancel(key)  # asked under an epoch that is over
         self._jobs.clear()
         self._over.clear()  # another one may have been told to forget some of them
-        self._people.forget()
+        self._requests.forget()
 
     # ── the repository's answers ──────────────────────────────────────────────────────────────────
 
@@ -218,7 +218,7 @@ class ControllerCore:
                 yield from self._lease.wait(seconds, now)
                 yield from self._lose(holder=holder)
                 if self._lease.led_by_another(now + seconds):
-                    yield from self._people.led()
+                    yield from self._requests.led()
             case StaleEpoch(epoch=epoch):
                 if self._lease.overtaken(epoch):
                     yield from self._lose(epoch=epoch)
@@ -232,7 +232,7 @@ class ControllerCore:
                 if job := self._jobs.get(name):
                     yield from job.planned(task, now)
             case EvaluationStored(job=name, round=number):
-                yield Cancel(keys.ScoreStorage(name, number))
+                yield Cancel(keys.EvaluationStorage(name, number))
             case _:
                 pass
 
@@ -248,20 +248,20 @@ class ControllerCore:
                 self._listed = True
                 for name in jobs:
                     # One that is being stored is loaded once its request is settled.
-                    if name not in self._over and not self._people.storing(name):
+                    if name not in self._over and not self._requests.storing(name):
                         yield from self._load(name, epoch)
             case JobLoaded(job=name, acceptance=Acceptance() as acceptance):
-                if self._people.storing(acceptance.proposed or name):
+                if self._requests.storing(acceptance.proposed or name):
                     yield from self._accepted(message, acceptance, epoch, now)
             case JobRefused(job=name, faults=faults):
                 yield Cancel(keys.JobStorage(name))
-                yield from self._people.refused(name, faults)
+                yield from self._requests.refused(name, faults)
             case JobLoaded(job=name) if keys.JobLoading(name) in self._asked:
                 yield Cancel(keys.JobLoading(name))
                 yield from self._begin(message, epoch, now)
             case JobEnded(job=name, phase=phase, reason=reason, at=at):
                 yield Cancel(keys.JobEnding(name))
-                yield from self._people.ended(name, phase, reason)
+                yield from self._requests.ended(name, phase, reason)
                 if job := self._jobs.pop(name, None):
                     yield from job.ended(phase, reason, at)
                     yield WakeAt(keys.StopDeadline(name), now + STOP_SECONDS)
@@ -282,7 +282,7 @@ class ControllerCore:
         online = len(agents)
         agents |= dict(self._fleet.agents("evaluate", now))
         trainers = [facts.trainers for facts in agents.values()]
-        yield from self._people.stored(
+        yield from self._requests.stored(
             loaded, acceptance, online=online, judged=judged, trainers=trainers
         )
         if loaded.job not in self._jobs:
@@ -304,13 +304,13 @@ class ControllerCore:
         except JobFileError as error:  # stored by a version that knew more, or less, than this one
             yield from self._end_unread(loaded, epoch, str(error))
             return
-        job = Job(loaded, file, epoch, self._means, now)
+        job = RunningJob(loaded, file, epoch, self._services, now)
         if loaded.phase != "running":
             # Perhaps its end was stored, and its controller killed before it could say so.
             yield from self._over_again(job.was_ended(loaded))
             return
         self._jobs[loaded.job] = job
-        yield Note("job_begun", {"job": loaded.job, "rounds": loaded.rounds})
+        yield Note("job_started", {"job": loaded.job, "rounds": loaded.rounds})
         yield from job.resume(now)
 
     def _end_unread(self, loaded: JobLoaded, epoch: int, problem: str) -> Iterator[Action]:
@@ -333,7 +333,7 @@ class ControllerCore:
             version=loaded.latest.version,
             submitted=loaded.submitted,
             ended=loaded.ended,
-            at=self._means.utc(),
+            at=self._services.utc(),
         )
         yield from self._over_again(state)
 
@@ -385,7 +385,7 @@ class ControllerCore:
 
     def _requested(self, event: Requested, now: float) -> Iterator[Action]:
         if event.topic != FORGET:
-            yield from self._people.arrived(event, led=self._lease.is_led(now))
+            yield from self._requests.arrived(event, led=self._lease.is_led(now))
             yield from self._decide_requests()
         elif self._lease.epoch is not None:
             yield from self._forget(event.payload, event.reply, self._lease.epoch)
@@ -393,7 +393,7 @@ class ControllerCore:
     def _forget(self, payload: bytes, reply: ReplyTo | None, epoch: int) -> Iterator[Action]:
         name = job_named(payload)
         if name is not None:
-            yield from self._people.forget_job(name, reply, epoch)
+            yield from self._requests.forget_job(name, reply, epoch)
         elif reply is not None:
             yield forgotten(reply, "", NO_ID)
 
@@ -407,41 +407,43 @@ class ControllerCore:
             for number in range(1, answer.rounds + 1):
                 yield Clear(ROUND_STATE, {"job": name, "round": str(number)})
             yield Clear(JOB_STATE, {"job": name})
-        yield from self._people.job_forgotten(answer)
+        yield from self._requests.job_forgotten(answer)
 
     def _decide_requests(self) -> Iterator[Action]:
         """Decide what people asked for, as far as it can be decided now."""
         if self._lease.epoch is None:
             return
-        for request in self._people.undecided():
+        for request in self._requests.undecided():
             if request.is_cancel:
                 yield from self._cancel(request)
             else:
-                yield from self._people.submit(request, self._lease.epoch)
+                yield from self._requests.submit(request, self._lease.epoch)
 
-    def _cancel(self, request: Request) -> Iterator[Action]:
+    def _cancel(self, request: UserRequest) -> Iterator[Action]:
         name = request.job
         over = self._over.get(name)
         if name in self._jobs:
-            self._people.cancel(request)
+            self._requests.cancel(request)
             yield from self._jobs[name].end("cancelled", "cancelled by a user")
         elif not name:
-            yield from self._people.not_canceled(request, f"{NO_ID}: {IDENT_SAID}")
+            yield from self._requests.not_canceled(request, f"{NO_ID}: {IDENT_SAID}")
         elif over is not None:
-            self._people.cancel(request)
-            yield from self._people.ended(name, over.phase, over.reason)
-        elif keys.JobLoading(name) in self._asked or self._people.storing(name) or not self._listed:
-            self._people.hold(request)
+            self._requests.cancel(request)
+            yield from self._requests.ended(name, over.phase, over.reason)
+        elif (
+            keys.JobLoading(name) in self._asked or self._requests.storing(name) or not self._listed
+        ):
+            self._requests.hold(request)
         else:
             running = ", ".join(sorted(self._jobs)) or "none"
             why = f"no running job of this id; running: {running}"
-            yield from self._people.not_canceled(request, why)
+            yield from self._requests.not_canceled(request, why)
 
     def _said_elsewhere(self, said: JobState | RefusedRequest, now: float) -> Iterator[Action]:
         """Leave to the controller that leads what it has decided."""
         if not self._lease.is_led(now):
             return  # nobody leads, or we do; it may be retained since long ago
         if isinstance(said, JobState):
-            yield from self._people.stored_elsewhere(said.job, over=said.phase in ENDED)
+            yield from self._requests.stored_elsewhere(said.job, over=said.phase in ENDED)
         else:
-            yield from self._people.refused_elsewhere(said)
+            yield from self._requests.refused_elsewhere(said)

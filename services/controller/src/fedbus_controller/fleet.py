@@ -23,7 +23,7 @@ REASONS = 3
 """Number of distinct reasons that a sentence gives, the most frequent first."""
 
 
-class Status(StrEnum):
+class Liveness(StrEnum):
     """How sure we are that a node is there."""
 
     ONLINE = "online"
@@ -32,7 +32,7 @@ class Status(StrEnum):
 
 
 @dataclass(slots=True)
-class Member:
+class KnownNode:
     """One node, as last heard; `past` are the incarnations of its earlier lives."""
 
     state: NodeState
@@ -56,14 +56,14 @@ class Fleet:
 
     def __init__(self, heartbeat_seconds: float) -> None:
         self._beat = heartbeat_seconds
-        self._members: dict[str, Member] = {}
+        self._nodes: dict[str, KnownNode] = {}
 
     def introduce(self, state: NodeState, now: float) -> bool:
         """Note what a node says of itself; True if it lives anew, and has forgotten its orders."""
-        known = self._members.get(state.node)
+        known = self._nodes.get(state.node)
         if known is None:
             self._forget(now)
-            self._members[state.node] = Member(state, now)
+            self._nodes[state.node] = KnownNode(state, now)
             return False
         life = known.state.incarnation
         if state.incarnation in known.past:
@@ -79,7 +79,7 @@ class Fleet:
 
     def beat(self, node: str, heartbeat: Heartbeat, now: float) -> None:
         """Note that a node lives, whatever a last will of the same life said."""
-        member = self._members.get(node)
+        member = self._nodes.get(node)
         if member is not None and member.state.incarnation == heartbeat.incarnation:
             member.heard = now
             member.load = heartbeat.load
@@ -88,33 +88,33 @@ class Fleet:
 
     def reconnected(self, now: float) -> None:
         """Hold nobody's silence against it while it was we who could not hear."""
-        for member in self._members.values():
+        for member in self._nodes.values():
             member.heard = now
 
-    def status(self, node: str, now: float) -> Status:
+    def liveness(self, node: str, now: float) -> Liveness:
         """Say how sure we are of a node."""
-        member = self._members.get(node)
+        member = self._nodes.get(node)
         if member is None:
-            return Status.LOST
+            return Liveness.LOST
         missed = (now - member.heard) / self._beat
         if missed > LOST_BEATS:
-            return Status.LOST
+            return Liveness.LOST
         sure = missed <= SUSPECT_BEATS and member.state.online
-        return Status.ONLINE if sure else Status.SUSPECT
+        return Liveness.ONLINE if sure else Liveness.SUSPECT
 
     def incarnation(self, node: str) -> int:
         """Tell a node's lives apart; 0: never heard of."""
-        member = self._members.get(node)
+        member = self._nodes.get(node)
         return member.state.incarnation if member else 0
 
     def load(self, node: str) -> float:
         """Say how busy a node is: load average per core."""
-        return self._members[node].load
+        return self._nodes[node].load
 
     def agents(self, role: str, now: float) -> Iterator[tuple[str, AgentFacts]]:
         """List the agents that are online and have a role, by name."""
         for node in self._online(now):
-            facts = self._members[node].state.agent
+            facts = self._nodes[node].state.agent
             if facts is not None and role in facts.roles:
                 yield node, facts
 
@@ -123,7 +123,7 @@ class Fleet:
         here = set(self._online(now))
         return [
             node
-            for node, member in sorted(self._members.items())
+            for node, member in sorted(self._nodes.items())
             if node not in here and role_of(node) == "agent"
             if member.state.agent is None or "train" in member.state.agent.roles
         ]
@@ -146,11 +146,11 @@ class Fleet:
     def _forget(self, now: float) -> None:
         """Forget nodes that are gone: where containers name agents, each start is another name."""
         since = now - FORGOTTEN_SECONDS
-        for node in [node for node, member in self._members.items() if member.heard < since]:
-            del self._members[node]
+        for node in [node for node, member in self._nodes.items() if member.heard < since]:
+            del self._nodes[node]
 
     def _online(self, now: float) -> Iterator[str]:
-        for node, member in sorted(self._members.items()):
+        for node, member in sorted(self._nodes.items()):
             understood = member.state.protocol == PROTOCOL
-            if understood and self.status(node, now) is Status.ONLINE:
+            if understood and self.liveness(node, now) is Liveness.ONLINE:
                 yield node

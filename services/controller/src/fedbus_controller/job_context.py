@@ -13,7 +13,7 @@ from fedbus_controller.fleet import Fleet
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class Services:
     """What jobs are run with; `utc` is the clock by which people are told when."""
 
     repository: str
@@ -23,7 +23,7 @@ class Means:
 
 
 @dataclass(frozen=True, slots=True)
-class Brief:
+class JobContext:
     """What the messages of a job are made of."""
 
     job: str
@@ -37,7 +37,7 @@ class Brief:
         """Gather the parameters."""
         object.__setattr__(self, "params", params(self.file))
 
-    def chance(self, *what: object) -> Random:
+    def rng(self, *what: object) -> Random:
         """Make chance that replays for who knows the job's secret, and nobody else can predict."""
         text = "\0".join((self.job, *(str(part) for part in what)))
         return Random(hashlib.sha256(self.secret + text.encode()).digest())

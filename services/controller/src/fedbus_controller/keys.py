@@ -53,7 +53,7 @@ class PlanStorage(JobKey):
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreStorage(JobKey):
+class EvaluationStorage(JobKey):
     """Request to the repository to store the score of a round's version."""
 
     round: int
@@ -117,5 +117,5 @@ class LivenessCheck(JobTimer):
 
 
 @dataclass(frozen=True, slots=True)
-class ScoringDeadline(JobTimer):
+class EvaluationDeadline(JobTimer):
     """Timer: no more scores are waited for."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from fedbus.cli.output.agent_remarks import remarks
 from fedbus.wire.documents import NodeState
-from tests.controller.stand import facts
+from tests.controller.harness import facts
 
 
 def state(

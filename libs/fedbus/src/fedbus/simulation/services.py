@@ -16,9 +16,9 @@ from fedbus.simulation.ring import Birth, Life
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.timestamps import moment_of
 from fedbus_collector.app import aggregator
-from fedbus_collector.cache import Shelf
 from fedbus_collector.core import CollectorCore
-from fedbus_collector.rounds.open_round import Means
+from fedbus_collector.model_cache import ModelCache
+from fedbus_collector.rounds.round_collector import RoundResources
 from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.core import ControllerCore
 from fedbus_edge_agent.core import AgentCore
@@ -73,8 +73,8 @@ def collector(find: Callable[[str], Folds] = aggregator) -> Birth:
     """Make a collector."""
 
     def birth(identity: Identity) -> Life:
-        means = Means(Spools(_MEMORY), Shelf(), find)
-        return Life(CollectorCore(identity.incarnation, REPOSITORY, means))
+        resources = RoundResources(Spools(_MEMORY), ModelCache(), find)
+        return Life(CollectorCore(identity.incarnation, REPOSITORY, resources))
 
     return birth
 

@@ -18,7 +18,7 @@ from fedbus.model.layout import Array
 _MAX_STEP: Final = 2.0**63
 
 
-class BadNumber(LayoutError):  # noqa: N818 - the number is bad, not the code
+class InvalidNumber(LayoutError):  # noqa: N818 - the number is bad, not the code
     """A number that no model may hold; `index` says which of the block it is."""
 
     def __init__(self, index: int, why: str) -> None:
@@ -34,7 +34,7 @@ def check_difference(numbers: Array, dtype: str) -> None:
         dtype: Of the tensor itself.
 
     Raises:
-        BadNumber: one is not finite, or farther from 0 than two numbers of the dtype are apart.
+        InvalidNumber: one is not finite, or farther from 0 than two numbers of the dtype are apart.
     """
     kind = np.dtype(dtype)
     if kind.kind == "f":
@@ -50,7 +50,7 @@ def moved(old: Array, mean: NDArray[np.float64]) -> Array:
     `mean` is written over.
 
     Raises:
-        BadNumber: the sum is none of the dtype's numbers.
+        InvalidNumber: the sum is none of the dtype's numbers.
     """
     dtype = old.dtype.newbyteorder("=")
     if dtype.kind == "f":
@@ -84,4 +84,4 @@ def _check_finite(numbers: Array, why: str) -> None:
 def _check(fits: NDArray[np.bool_], numbers: Array, why: str) -> None:
     if not fits.all():
         index = int(fits.argmin())
-        raise BadNumber(index, f"{numbers[index]} {why}")
+        raise InvalidNumber(index, f"{numbers[index]} {why}")

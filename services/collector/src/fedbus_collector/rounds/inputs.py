@@ -14,30 +14,30 @@ from fedbus.wire import codec
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.round_records import Plan
 from fedbus_collector import keys
-from fedbus_collector.cache import Shelf
+from fedbus_collector.model_cache import ModelCache
 
 RETRY_SECONDS = 2.0
 
 
-class Preparation:
-    """Fetches a model's spec and a base, unless they are on the shelf.
+class RoundInputs:
+    """Fetches a model's spec and a base, unless they are on the cache.
 
     `checking` is true while a worker reads the base, to hold it against its digest.
     """
 
-    def __init__(self, plan: Plan, spools: Spools, shelf: Shelf) -> None:
+    def __init__(self, plan: Plan, spools: Spools, cache: ModelCache) -> None:
         self.base: Spool | None = None
         self.checking = False
         self._plan = plan
         self._key = plan.job, plan.task
         self._spools = spools
-        self._shelf = shelf
+        self._cache = cache
         self._sinks: dict[keys.Input, Spool] = {}
 
     @property
     def layout(self) -> Layout | None:
         """The model's, once its spec is here."""
-        return self._shelf.layout(self._plan.base.spec.digest)
+        return self._cache.layout(self._plan.base.spec.digest)
 
     def fetch(self) -> Iterator[Action]:
         """Fetch what is neither here nor on its way.
@@ -54,7 +54,7 @@ class Preparation:
             location = base.location(base.spec)
             yield Fetch(keys.LayoutFetch(*self._key), location, self._sinks["spec"])
         if self.base is None:
-            self.base = self._shelf.take_base(base.weights.digest)
+            self.base = self._cache.take_base(base.weights.digest)
         if self.base is None and "base" not in self._sinks:
             self._sinks["base"] = self._spools.make(base.weights.size)
             members = len(self._plan.cohort) + 1  # the group the agents join now
@@ -73,7 +73,7 @@ class Preparation:
                 raise TransferError("the model spec's bytes are not those of its digest")
             with spool.read(0, spec.size) as content:
                 read = codec.from_json(ModelSpec, bytes(content))
-            self._shelf.keep_layout(spec.digest, Layout.read(read.layout))
+            self._cache.keep_layout(spec.digest, Layout.read(read.layout))
         finally:
             spool.close()
 
@@ -104,9 +104,9 @@ class Preparation:
             yield Cancel(key(*self._key))
 
     def let_go(self, *, wanted: bool) -> None:
-        """Give the room back; a base that may be `wanted` again goes back on the shelf."""
+        """Give the room back; a base that may be `wanted` again goes back on the cache."""
         if self.base is not None and wanted:
-            self._shelf.put_base(self._plan.base.weights.digest, self.base)
+            self._cache.put_base(self._plan.base.weights.digest, self.base)
         elif self.base is not None:
             self.base.close()
         self.base = None

@@ -1,0 +1,1 @@
+"""Requests of users: held, parsed, decided and answered."""

@@ -1,0 +1,210 @@
+"""The facts of a round: whoever comes in whatever order, each counts once, or not at all."""
+
+import math
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedbus.limits import MAX_MESSAGE_BYTES
+from fedbus.wire import codec
+from fedbus.wire.round_records import RoundRecord
+from fedbus_collector.rounds.progress import RoundPhase, RoundProgress, Verdict
+from tests.collector.harness import A, B, C, blob, offer, order
+
+UPDATE = blob(1.0, "delta")
+COHORT = tuple(f"agent.{number}" for number in range(5))
+
+
+def round_of(*, weighted: bool = True, **changes: Any) -> RoundProgress:  # noqa: ANN401 - of a plan
+    """Open a round."""
+    return RoundProgress(order(weighted=weighted, **changes), opened=0.0)
+
+
+def counted(round_: RoundProgress, agent: str, examples: int = 10, **metrics: float) -> None:
+    """Let an agent's update count."""
+    round_.offers[agent] = offer(UPDATE, examples, metrics=metrics)
+    round_.here.add(agent)
+    round_.count(agent)
+
+
+@pytest.mark.parametrize(
+    ("agent", "changes", "reason"),
+    [
+        ("agent.x", {}, "not on this round's cohort"),
+        (A, {"base": 7}, "started from version 7, not 1"),
+        (A, {"round": 7}, "for round 7, not 1"),
+        (B, {}, "lost"),
+        (A, {}, None),
+    ],
+)
+def test_an_offer_that_cannot_count_is_objected_to(
+    agent: str, changes: dict[str, int], reason: str | None
+) -> None:
+    """Whatever its bytes are."""
+    round_ = round_of()
+    round_.refuse(B, "lost")
+    assert round_.objection(agent, offer(UPDATE, **changes)) == reason
+
+
+def test_after_the_deadline_no_offer_is_taken() -> None:
+    """What is here by then still counts; nothing that comes then."""
+    round_ = round_of()
+    round_.late = True
+    assert round_.objection(A, offer(UPDATE)) == "it came after the deadline"
+
+
+def test_what_is_here_or_has_counted_cannot_be_refused() -> None:
+    """Nor can an agent that nobody asked; the first reason stands."""
+    round_ = round_of()
+    round_.here.add(A)
+    counted(round_, B)
+    assert not round_.refuse(A, "lost")
+    assert not round_.refuse(B, "lost")
+    assert not round_.refuse("agent.x", "lost")
+    assert round_.refuse(C, "lost")
+    assert round_.refuse(C, "too large")
+    assert round_.refused == {C: "lost"}
+    assert [agent for agent in (A, B, C) if round_.has(agent)] == [A, B]
+
+
+def test_an_update_weighs_by_its_examples_or_by_one() -> None:
+    """As the job says."""
+    for weighted, weights in ((True, 40.0), (False, 2.0)):
+        round_ = round_of(weighted=weighted)
+        counted(round_, A, 10)
+        counted(round_, B, 30)
+        assert round_.weights == weights
+
+
+def test_a_round_that_is_not_open_any_more_decides_nothing() -> None:
+    """It has decided."""
+    round_ = round_of()
+    for phase in (RoundPhase.AGGREGATING, RoundPhase.COMMITTING, RoundPhase.ENDED):
+        round_.phase = phase
+        assert round_.verdict() is Verdict.WAIT
+
+
+def test_the_record_says_who_counted_and_why_others_did_not() -> None:
+    """In the order of the cohort; figures are means by examples."""
+    round_ = round_of()
+    counted(round_, C, 30, loss=1.0)
+    counted(round_, A, 10, loss=2.0, accuracy=0.5)
+    record = round_.record()
+    assert [c.agent for c in record.contributors] == [A, C]
+    assert [(r.agent, r.reason) for r in record.refusals] == [(B, "no update by the deadline")]
+    assert record.metrics == {"train_loss": 1.25, "train_accuracy": 0.5}
+    assert (record.parent, record.weighted) == (1, True)
+
+
+def test_a_round_that_falls_short_tells_the_reasons_that_came_most() -> None:
+    """As many as fit a line that a person reads."""
+    round_ = round_of(cohort=COHORT, quorum=2)
+    assert round_.shortfall() == "0 of 5 updates, 2 are needed; 5 not waited for"
+    for agent, reason in zip(
+        COHORT, ("x", "out of memory", "y", "out of memory", "z"), strict=True
+    ):
+        round_.refuse(agent, reason)
+    said = "0 of 5 updates, 2 are needed; 2 refused: out of memory; 1 refused: x; 1 refused: y"
+    assert round_.shortfall() == said
+
+
+def test_whatever_agents_say_makes_a_record_that_can_be_read() -> None:
+    """Hundreds of agents, each with its own 64 figures near the largest float, or a long excuse."""
+    cohort = tuple(f"agent.{number}" for number in range(600))
+    round_ = round_of(cohort=cohort, quorum=1)
+    for number, agent in enumerate(cohort):
+        if number % 2:
+            figures = {f"m{i}-{number}": 1.7976931348623157e308 for i in range(63)}
+            counted(round_, agent, 2**52, all=1.7976931348623157e308, **figures)
+        else:
+            round_.refuse(agent, "because " * 500)
+    packed = codec.pack(round_.record())
+    record = codec.unpack(RoundRecord, packed)
+    assert len(packed) < MAX_MESSAGE_BYTES / 2
+    assert len(record.contributors) == len(record.refusals) == 300
+    assert all(math.isfinite(value) for value in record.metrics.values())
+
+
+def test_a_mean_beyond_the_largest_float_is_left_out() -> None:
+    """Eleven shares of the largest float add up to more, by rounding; no message holds that."""
+    cohort = tuple(f"agent.{number}" for number in range(11))
+    round_ = round_of(cohort=cohort)
+    for agent in cohort:
+        counted(round_, agent, 1, huge=sys.float_info.max, loss=1.0)
+    assert round_.record().metrics.keys() == {"train_loss"}
+
+
+@given(
+    quorum=st.integers(1, 5),
+    events=st.lists(
+        st.tuples(
+            st.sampled_from(["fetch", "arrive", "count", "refuse", "late"]),
+            st.sampled_from(COHORT),
+        ),
+        max_size=30,
+    ),
+)
+def test_the_verdict_follows_from_the_facts_alone(
+    quorum: int, events: list[tuple[str, str]]
+) -> None:
+    """Close with all who can come, or late with a quorum; fail once there can be none."""
+    round_ = round_of(cohort=COHORT, quorum=quorum)
+    round_.phase = RoundPhase.COLLECTING
+    for what, agent in events:
+        known = round_.has(agent) or agent in round_.refused
+        if what == "fetch" and not known and not round_.late:
+            round_.offers[agent] = offer(UPDATE)
+            round_.fetching.add(agent)
+        elif what == "arrive" and agent in round_.fetching:
+            round_.fetching.discard(agent)
+            round_.here.add(agent)
+        elif what == "count" and agent in round_.here:
+            round_.count(agent)
+        elif what == "refuse":
+            round_.refuse(agent, "because")
+        elif what == "late":
+            round_.late = True
+            round_.fetching.clear()
+        places = [{*round_.fetching}, {*round_.here}, {*round_.counted}, {*round_.refused}]
+        assert sum(map(len, places)) == len(set().union(*places))
+        assert set(round_.waiting).isdisjoint(round_.refused)
+        have, possible = len(round_.counted), len(COHORT) - len(round_.refused)
+        match round_.verdict():
+            case Verdict.FAIL:
+                assert possible < quorum or (round_.late and have < quorum and not round_.here)
+            case Verdict.CLOSE:
+                assert have >= quorum
+                assert not round_.here
+                assert have == possible or round_.late
+            case Verdict.WAIT:
+                assert possible >= quorum
+                assert have < possible
+                assert not round_.late or round_.here
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ({"accuracy": 2.18}, "accuracy is 2.18, and it is a share: 0 to 1"),
+        ({"loss": -3.0, "f1": -0.5}, "f1 is -0.5, and it is a share: 0 to 1"),
+        ({"loss": 2.18, "accuracy": 1.0000000001}, None),
+    ],
+)
+def test_an_update_whose_figures_cannot_be_true_does_not_count(
+    metrics: dict[str, float], reason: str | None
+) -> None:
+    """Whatever measured it wrongly may have trained wrongly; a sum of shares is cut to 1."""
+    round_ = round_of()
+    assert round_.objection(A, replace(offer(blob(1.0)), metrics=metrics)) == reason
+
+
+def test_a_mean_of_shares_is_a_share() -> None:
+    """Rounding adds to it what no share has."""
+    round_ = round_of()
+    for agent in (A, B):
+        counted(round_, agent, 3, accuracy=1.0 + 1e-9)
+    assert round_.record().metrics == {"train_accuracy": 1.0}

@@ -1,0 +1,33 @@
+"""What is kept from round to round."""
+
+from fedbus.blobs.spool import Spools
+from fedbus_collector.model_cache import MAX_BASES, MAX_LAYOUTS, ModelCache
+from tests.collector.harness import LAYOUT
+
+
+def test_a_base_belongs_to_who_takes_it() -> None:
+    """It is no longer on the cache."""
+    cache, spool = ModelCache(), Spools(100).make(10)
+    cache.put_base("a", spool)
+    assert cache.take_base("a") is spool
+    assert cache.take_base("a") is None
+
+
+def test_bases_that_are_not_wanted_give_their_room_back() -> None:
+    """The oldest goes first; the same twice is kept once."""
+    cache, spools = ModelCache(), Spools(1000)
+    for number in range(MAX_BASES + 2):
+        cache.put_base(str(number), spools.make(10))
+    cache.put_base(str(MAX_BASES), spools.make(10))
+    assert spools.used == 10 * MAX_BASES
+    assert cache.take_base("0") is None
+    assert cache.take_base(str(MAX_BASES)) is not None
+
+
+def test_a_few_layouts_are_remembered() -> None:
+    """By their spec's digest."""
+    cache = ModelCache()
+    for number in range(MAX_LAYOUTS + 1):
+        cache.keep_layout(str(number), LAYOUT)
+    assert cache.layout("0") is None
+    assert cache.layout("1") is LAYOUT

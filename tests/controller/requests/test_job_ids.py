@@ -1,0 +1,48 @@
+"""Ids of jobs whose files have none."""
+
+import re
+
+from fedbus.core.events import ReplyTo
+from fedbus.scalars import IDENT
+from fedbus.wire.timestamps import moment_of
+from fedbus_controller.requests.job_ids import JobIds
+
+AT = moment_of(100.0)
+
+
+def test_an_id_says_which_model_and_when() -> None:
+    """Users read it in lists."""
+    job = JobIds().propose("digits", b"file", None, AT).job
+    assert re.fullmatch(r"digits-19700101-000140-[0-9a-f]{4}", job)
+
+
+def test_correlation_data_decide_whoever_proposes() -> None:
+    """Two controllers, or two lives of one, find the same id, so that no origin is needed."""
+    reply = ReplyTo("r", b"7", None)
+    first = JobIds().propose("digits", b"file", reply, AT)
+    assert first == JobIds().propose("digits", b"file", reply, moment_of(500.0))
+    assert first.origin is None
+    other = JobIds().propose("digits", b"file", ReplyTo("r", b"8", None), AT)
+    assert other.job != first.job
+
+
+def test_an_origin_is_the_reply_topic_and_the_file() -> None:
+    """Without a reply topic all senders are one; where the topic ends counts."""
+    ids = JobIds()
+    asked = [(None, b"f"), ("r", b"f"), ("r", b"g"), ("rf", b"")]
+    found = [
+        ids.propose("m", file, None if topic is None else ReplyTo(topic, None, None), AT)
+        for topic, file in asked * 2
+    ]
+    origins = [each.origin for each in found]
+    assert origins[:4] == origins[4:]
+    assert len({*origins}) == 4
+    assert len({each.job for each in found}) == 8
+
+
+def test_a_made_id_is_one_however_long_the_models_name() -> None:
+    """Ids have 64 characters at most."""
+    ids = JobIds()
+    made = [ids.propose("m" * 64, b"", None, AT).job for _ in range(2)]
+    assert len(set(made)) == 2
+    assert all(re.fullmatch(IDENT, job) for job in made)

@@ -1,0 +1,431 @@
+"""What people hear who submit or cancel a job: nothing that is not stored."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from fedbus.core.actions import Clear
+from fedbus.core.events import ReplyTo
+from fedbus.runtime.public_topics import packet_of
+from fedbus.wire.documents import JobState
+from fedbus.wire.messages import (
+    EndJob,
+    ForgetJob,
+    JobEnded,
+    JobFault,
+    JobForgotten,
+    JobRefused,
+    JobsListed,
+    LeaseHeld,
+    StoreJob,
+)
+from fedbus_controller import keys
+from tests.controller.harness import (
+    JOB,
+    JUDGE,
+    REPOSITORY,
+    A,
+    B,
+    Harness,
+    accepted,
+    facts,
+    job_file,
+    loaded,
+)
+
+STORED = accepted()
+
+
+def only_job_stored(harness: Harness) -> str:
+    """Return the id of the one job that the repository is asked to store."""
+    (key,) = harness.asks
+    assert isinstance(key, keys.JobStorage)
+    return key.job
+
+
+def test_a_job_is_accepted_once_it_is_stored() -> None:
+    """Not before; and then it begins, with no other question to the repository."""
+    harness = Harness()
+    harness.lead()
+    harness.introduce(A, B)
+    harness.submit(job_file())
+    assert harness.replies() == []
+    store = harness.asked(keys.JobStorage(JOB), StoreJob)
+    assert (store.model, store.file) == ("digits", job_file())
+    harness.hear(REPOSITORY, STORED)
+    assert harness.answer() == {"accepted": True, "job": JOB, "watch": f"jobs/{JOB}/state"}
+    assert keys.JobStorage(JOB) not in harness.asks
+    assert harness.asks == {}
+    assert [note["job"] for note in harness.noted("job_started")] == [JOB]
+
+
+@pytest.mark.parametrize("judges", [(), (JUDGE,)], ids=["none", "one"])
+def test_a_target_that_nobody_can_judge_is_warned_of(judges: tuple[str, ...]) -> None:
+    """What ends the job would be the agents' own figures of what they trained on."""
+    harness = Harness()
+    harness.lead()
+    harness.introduce(A, B, *judges)
+    harness.submit(job_file(stopping_target={"accuracy": 0.9}))
+    harness.hear(REPOSITORY, STORED)
+    answer = harness.answer()
+    assert answer["accepted"]
+    if judges:
+        assert "warnings" not in answer
+    else:
+        (warning,) = answer["warnings"]
+        assert warning.startswith("stopping_target accuracy: no evaluator is online")
+        assert harness.noted("job_warned")[0]["warning"] == warning
+
+
+@pytest.mark.parametrize(
+    ("fleet", "there"),
+    [((), "0 are online"), ((A,), "1 is online"), ((A, B), "")],
+    ids=["nobody", "one", "the quorum"],
+)
+def test_a_job_that_must_wait_for_agents_is_warned_of(fleet: tuple[str, ...], there: str) -> None:
+    """It was accepted, and then nothing was heard of it."""
+    harness = Harness()
+    harness.lead()
+    harness.introduce(*fleet)
+    harness.submit(job_file())
+    harness.hear(REPOSITORY, STORED)
+    warning = (
+        f"waiting for agents: {there}, 3 wanted, 2 needed (round.agents and round.quorum); the job "
+        "begins when they are there"
+    )
+    assert harness.answer().get("warnings", []) == ([warning] if there else [])
+
+
+def test_a_metric_that_no_agent_can_measure_is_warned_of() -> None:
+    """Its figure would be missing from every round without a word."""
+    harness = Harness()
+    harness.lead()
+    for node, role in ((JUDGE, "evaluate"), (A, "train"), (B, "train")):
+        harness.introduce_as(node, replace(facts(role), trainers=("tflite",)))
+    harness.submit(job_file(eval_metrics=["accuracy", "auc"]))
+    harness.hear(REPOSITORY, STORED)
+    (warning,) = harness.answer()["warnings"]
+    assert warning.startswith("eval_metrics 'auc': no agent that is online can measure it: keras")
+    assert harness.noted("job_warned")[0]["warning"] == warning
+
+
+def test_what_the_repository_warns_of_reaches_who_submitted() -> None:
+    """It alone has read the model's spec."""
+    harness = Harness()
+    harness.lead()
+    harness.introduce(A, B, JUDGE)
+    harness.submit(job_file())
+    harness.hear(REPOSITORY, accepted(warnings=("eval_func mse trains quantities",)))
+    assert harness.answer()["warnings"] == ["eval_func mse trains quantities"]
+
+
+def test_a_job_that_was_here_before_is_answered_with_how_it_stands() -> None:
+    """Nothing will run, and nobody should wait for it."""
+    harness = Harness()
+    harness.lead()
+    harness.submit(job_file())
+    known = accepted(
+        known=True,
+        phase="finished",
+        reason="all 2 rounds are done",
+        rounds=2,
+        metrics={"accuracy": 0.91922, "train_accuracy": 1.0},
+        submitted="2026-11-29T08:53:28.120Z",
+        ended="2026-11-29T08:54:00.000Z",
+    )
+    harness.hear(REPOSITORY, known)
+    answer = harness.answer()
+    assert (answer["accepted"], answer["known"], answer["phase"]) == (True, True, "finished")
+    assert (answer["submitted"], answer["ended"]) == (known.submitted, known.ended)
+    assert answer["note"] == (
+        "the same job has finished already at 2026-11-29T08:54:00.000Z after 2 rounds with "
+        "accuracy 0.9192 (all 2 rounds are done); nothing runs: to train again, send the file with "
+        "another training_id, or with none"
+    )
+    harness.submit(job_file())
+    harness.hear(REPOSITORY, accepted(known=True, submitted="2026-11-29T08:53:28.120Z"))
+    assert harness.answer()["note"] == (
+        "the same job was submitted at 2026-11-29T08:53:28.120Z and goes on: 0 rounds are done"
+    )
+
+
+def test_a_file_without_an_id_is_given_one() -> None:
+    """Its sender is told; sent again, to whichever controller, it is the same job."""
+    file = job_file(training_id=None)
+    jobs = set()
+    for harness in (Harness(), Harness()):
+        harness.lead()
+        harness.submit(file)
+        harness.submit(file)
+        job = only_job_stored(harness)
+        harness.hear(REPOSITORY, accepted(job=job))
+        assert harness.answer()["job"] == job
+        jobs.add(job)
+    assert len(jobs) == 1
+
+
+def test_a_file_without_anything_of_its_own_is_told_apart_by_its_sender_and_its_bytes() -> None:
+    """The repository knows by that whether it has the job; the id is only proposed."""
+    place = "fedbus/v1/replies/me"
+    asked: list[StoreJob] = []
+    for topic, more in ((place, {}), (place, {}), (None, {}), (place, {"num_rounds": 9})):
+        harness = Harness()
+        harness.lead()
+        reply = None if topic is None else ReplyTo(topic, None, None)
+        harness.submit(job_file(training_id=None, **more), reply, redelivered=topic is None)
+        job = only_job_stored(harness)
+        asked.append(harness.asked(keys.JobStorage(job), StoreJob))
+    origins = [each.origin for each in asked]
+    assert origins[0] == origins[1]
+    assert len({*origins}) == 3
+    assert None not in origins
+    assert [each.redelivered for each in asked] == [False, False, True, False]
+    harness = Harness()
+    harness.lead()
+    harness.submit(job_file())
+    assert harness.asked(keys.JobStorage(JOB), StoreJob).origin is None
+
+
+def test_a_job_that_stands_under_another_id_answers_who_proposed_one() -> None:
+    """An earlier controller had it stored; it is loaded if it runs, and only then."""
+    harness = Harness()
+    harness.lead()
+    uncorrelated = ReplyTo("fedbus/v1/replies/me", None, None)
+    harness.submit(job_file(training_id=None), uncorrelated, receipt=4)
+    proposed = only_job_stored(harness)
+    harness.hear(REPOSITORY, accepted(known=True, proposed=proposed))
+    (reply,) = harness.replies()
+    said = json.loads(reply.payload)
+    assert (said["job"], said["known"]) == (JOB, True)
+    assert harness.settled() == [4]
+    assert harness.asks == {}
+    assert [note["job"] for note in harness.noted("job_started")] == [JOB]
+    harness.hear(REPOSITORY, accepted(known=True, proposed=proposed))
+    assert harness.last == []
+
+
+def test_a_proposed_id_stays_the_same_however_often_it_is_asked_for() -> None:
+    """The repository may have stored the job, and died before it could say so."""
+    harness = Harness()
+    harness.lead()
+    harness.submit(job_file(training_id=None), None, receipt=4)
+    proposed = only_job_stored(harness)
+    harness.renews = False
+    harness.wait(6.0)
+    harness.hear(REPOSITORY, LeaseHeld(holder="controller.2", seconds=1.0))
+    assert harness.settled() == []
+    harness.wait(1.0)
+    harness.lead(epoch=3)
+    again = harness.asked(keys.JobStorage(proposed), StoreJob)
+    assert (again.epoch, again.job) == (3, proposed)
+
+
+def test_a_job_that_is_being_stored_begins_once_its_request_is_settled() -> None:
+    """That a plan follows shows the repository that the broker has let go of the request."""
+    harness = Harness()
+    harness.lead()
+    harness.submit(job_file(), receipt=4)
+    harness.hear(REPOSITORY, JobsListed(jobs=(JOB, "other")))
+    assert set(harness.asks) == {keys.JobStorage(JOB), keys.JobLoading("other")}
+    harness.hear(REPOSITORY, STORED)
+    assert harness.settled() == [4]
+    assert set(harness.asks) == {keys.JobLoading("other")}
+    assert [note["job"] for note in harness.noted("job_started")] == [JOB]
+
+
+def test_the_same_file_in_other_bytes_is_the_same_job_while_it_is_stored() -> None:
+    """Two clients may write one file differently."""
+    harness = Harness()
+    harness.lead()
+    harness.submit(job_file())
+    harness.submit(job_file() + b"\n", ReplyTo("fedbus/v1/replies/other", b"8", None))
+    harness.hear(REPOSITORY, STORED)
+    assert len(harness.replies()) == 2
+
+
+@pytest.mark.parametrize("payload", [b"job-1", b'"job-1"', b'{"job": "job-1"}'])
+def test_an_ended_job_is_forgotten(payload: bytes) -> None:
+    """Once the repository lists it no more: nothing is retained, nor said on reconnect."""
+    harness = Harness()
+    ended = replace(loaded(), phase="finished", rounds=2, ended="2026-11-29T08:54:00.000Z")
+    harness.begin(ended)
+    assert harness.state_now().phase == "finished"
+    harness.forget(payload)
+    assert harness.asked(keys.JobRemoval(JOB), ForgetJob).job == JOB
+    assert harness.replies() == []
+    harness.hear(REPOSITORY, JobForgotten(job=JOB, rounds=2))
+    cleared = [packet_of(act, "r").topic for act in harness.last if isinstance(act, Clear)]
+    assert cleared == ["r/jobs/job-1/rounds/1", "r/jobs/job-1/rounds/2", "r/jobs/job-1/state"]
+    assert harness.answer() == {"job": JOB, "forgotten": True}
+    harness.tell_states()
+    assert harness.said(JobState) == []
+    harness.hear(REPOSITORY, JobForgotten(job=JOB, rounds=2))
+    assert harness.last == []
+
+
+def test_a_job_that_cannot_be_forgotten_stays() -> None:
+    """It runs, nobody knows it, or what was sent is no id."""
+    harness = Harness()
+    harness.begin_round()
+    harness.forget(JOB.encode())
+    harness.hear(REPOSITORY, JobForgotten(job=JOB, reason="it runs"))
+    assert harness.answer() == {"job": JOB, "forgotten": False, "reason": "it runs"}
+    assert harness.state_now().phase == "running"
+    harness.forget(b"no id")
+    assert "not a job's id" in harness.answer()["reason"]
+    harness.forget(b"no id", None)
+    assert harness.last == []
+
+
+def test_a_job_sent_twice_is_answered_once() -> None:
+    """And one whose sender wants no answer is stored all the same."""
+    harness = Harness()
+    harness.lead()
+    harness.submit(job_file())
+    harness.submit(job_file())
+    harness.submit(job_file(), None)
+    harness.hear(REPOSITORY, STORED)
+    assert harness.answer()["accepted"]
+    harness.hear(REPOSITORY, STORED)
+    assert harness.last == []
+
+
+def test_other_bytes_under_an_id_that_is_being_stored_are_refused_at_once() -> None:
+    """The answer that is on its way would be to the first."""
+    harness = Harness()
+    harness.lead()
+    harness.submit(job_file())
+    harness.submit(job_file(num_rounds=9))
+    assert "another job file" in harness.answer()["faults"][0]["problem"]
+    assert harness.asked(keys.JobStorage(JOB), StoreJob).file == job_file()
+    harness.submit(job_file(num_rounds=9), None)
+    assert harness.replies() == []
+
+
+def test_what_the_repository_refuses_is_refused_with_its_reason() -> None:
+    """And asked no more."""
+    harness = Harness()
+    harness.lead()
+    harness.submit(job_file())
+    fault = JobFault(key="model_name", problem="no model named 'digits'", hint="push one")
+    harness.hear(REPOSITORY, JobRefused(job=JOB, faults=(fault,)))
+    answer = harness.answer()
+    assert (answer["accepted"], answer["job"]) == (False, JOB)
+    assert answer["faults"] == [
+        {"key": "model_name", "problem": "no model named 'digits'", "hint": "push one"}
+    ]
+    assert harness.asks == {}
+
+
+def test_a_refusal_of_other_bytes_does_not_touch_the_job_that_runs() -> None:
+    """Nobody's state is touched by somebody else's mistake."""
+    harness = Harness()
+    harness.begin_round()
+    harness.submit(job_file(num_rounds=9))
+    fault = JobFault(key="training_id", problem="another job is named so")
+    harness.hear(REPOSITORY, JobRefused(job=JOB, faults=(fault,)))
+    assert not harness.answer()["accepted"]
+    assert keys.RoundOpening(JOB) in harness.asks
+
+
+@pytest.mark.parametrize(
+    ("file", "keys"),
+    [
+        (b"{", {""}),
+        (b"{}", {"model_name", "num_rounds"}),
+        (b" " * (256 * 1024 + 1), {""}),
+        (
+            job_file(plugins={"aggregator": "median", "selector": "rested"}),
+            {"plugins.aggregator", "plugins.selector"},
+        ),
+        (
+            job_file(num_rounds=0, plugins={"aggregator": "median", "selector": 7}),
+            {"num_rounds", "plugins.aggregator", "plugins.selector"},
+        ),
+    ],
+    ids=["no JSON", "keys missing", "too large", "plug-ins missing", "of both kinds"],
+)
+def test_a_wrong_job_is_refused_with_every_fault(file: bytes, keys: set[str]) -> None:
+    """Each names its key; the repository hears nothing of it."""
+    harness = Harness()
+    harness.lead()
+    harness.submit(file)
+    assert {fault["key"] for fault in harness.answer()["faults"]} == keys
+    assert harness.asks == {}
+    harness.submit(file, None)
+    assert harness.replies() == []
+    assert len(harness.noted("job_refused")) == 2
+
+
+@pytest.mark.parametrize("payload", [b"job-1", b' "job-1" ', b'{"job": "job-1"}'])
+def test_a_job_is_cancelled_by_its_id(payload: bytes) -> None:
+    """Bare, as JSON, or in an object; the answer comes once the end is stored."""
+    harness = Harness()
+    harness.begin_round()
+    harness.cancel(payload)
+    assert harness.replies() == []
+    end = harness.asked(keys.JobEnding(JOB), EndJob)
+    assert (end.phase, end.reason) == ("cancelled", "cancelled by a user")
+    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason=end.reason))
+    assert harness.answer() == {"job": JOB, "cancelled": True}
+
+
+def test_who_cancels_a_job_twice_is_told_the_same_twice() -> None:
+    """The first answer may have been lost; that it is cancelled holds for both."""
+    harness = Harness()
+    harness.begin_round()
+    harness.cancel()
+    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="cancelled by a user"))
+    first = harness.answer()
+    harness.cancel()
+    assert harness.answer() == first == {"job": JOB, "cancelled": True}
+
+
+def test_who_cancels_a_job_that_ended_otherwise_is_told_so() -> None:
+    """How it ended first is how it ended."""
+    harness = Harness()
+    harness.begin_round()
+    harness.cancel()
+    harness.cancel()
+    harness.cancel(reply=None)
+    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="finished", reason="all rounds are done"))
+    answer = harness.answer()
+    assert not answer["cancelled"]
+    assert answer["reason"] == "it has already finished: all rounds are done"
+    harness.cancel()
+    assert harness.answer() == answer
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"job-9", "no running job of this id; running: none"),
+        (b'["job-1"]', "not a job's id; send it bare, or as a JSON string"),
+        (b'{"job": 7}', "not a job's id; send it bare, or as a JSON string"),
+        (b"\xff/#", "not a job's id; send it bare, or as a JSON string"),
+    ],
+)
+def test_what_cannot_be_cancelled_is_answered_at_once(payload: bytes, reason: str) -> None:
+    """With the reason; in silence where no answer is wanted."""
+    harness = Harness()
+    harness.lead()
+    harness.cancel(payload)
+    assert harness.answer()["reason"].startswith(reason)
+    harness.cancel(payload, None)
+    assert harness.replies() == []
+    assert harness.noted("cancel_refused")[-1]["reason"].startswith(reason)
+
+
+def test_a_job_that_is_not_loaded_yet_is_cancelled_once_it_is() -> None:
+    """It would be a lie to say that it does not run, and its asker may not ask twice."""
+    harness = Harness()
+    harness.lead()
+    harness.submit(job_file())
+    harness.cancel()
+    harness.hear(REPOSITORY, STORED)
+    assert not any(b"cancelled" in reply.payload for reply in harness.replies())
+    harness.hear(REPOSITORY, loaded())
+    assert harness.asked(keys.JobEnding(JOB), EndJob).phase == "cancelled"
+    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="cancelled by a user"))
+    assert harness.answer() == {"job": JOB, "cancelled": True}

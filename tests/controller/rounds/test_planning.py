@@ -1,0 +1,269 @@
+"""Who is asked in a round: planned, stored, and only then acted upon."""
+
+import pytest
+
+from fedbus.wire.documents import JobState, ModelNeeds
+from fedbus.wire.messages import (
+    EndJob,
+    JobsListed,
+    LeaseGranted,
+    LoadJob,
+    OpenRound,
+    PlanStored,
+    TrainTask,
+)
+from fedbus.wire.round_records import Plan
+from fedbus_controller import keys
+from tests.controller.harness import (
+    COLLECTOR,
+    JOB,
+    JUDGE,
+    OTHER_COLLECTOR,
+    REPOSITORY,
+    A,
+    B,
+    C,
+    Harness,
+    facts,
+    job_file,
+    loaded,
+    version,
+)
+
+
+def plan(**changes: object) -> Plan:
+    """Make the plan of a first round."""
+    plain = {
+        "job": JOB,
+        "round": 1,
+        "task": 4,
+        "base": version(1),
+        "collector": COLLECTOR,
+        "cohort": (A, B, C),
+        "quorum": 2,
+        "deadline_seconds": 10.0,
+    }
+    return Plan(**(plain | changes))  # type: ignore[arg-type]  # of many types
+
+
+def test_a_round_is_planned_as_soon_as_all_wanted_agents_are_there() -> None:
+    """From the latest version, as the job's next round and task."""
+    harness = Harness()
+    harness.begin()
+    planned = harness.planned
+    assert (planned.round, planned.task, planned.base) == (1, 1, version(1))
+    assert (planned.collector, sorted(planned.cohort)) == (COLLECTOR, [A, B, C])
+    assert (planned.quorum, planned.deadline_seconds) == (2, 10.0)
+
+
+def test_nobody_is_asked_before_the_plan_is_stored() -> None:
+    """So that a restarted controller asks the same agents for the same tasks."""
+    harness = Harness()
+    harness.begin()
+    assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
+    assert harness.said(TrainTask) == []
+    planned = harness.open_round()
+    assert harness.told(COLLECTOR, OpenRound).plan == planned
+    tasks = [harness.told(agent, TrainTask) for agent in (A, B, C)]
+    assert {task.members for task in tasks} == {3}
+    assert len({task.params.seed for task in tasks}) == 3
+    assert harness.state().phase == "running"
+    assert harness.state().agents == 3
+
+
+def test_the_same_secret_makes_the_same_plan() -> None:
+    """A run can be replayed, and not predicted."""
+    stands = [Harness(), Harness(), Harness()]
+    nodes = (COLLECTOR, OTHER_COLLECTOR, *(f"agent.{number}" for number in range(30)))
+    for harness, secret in zip(stands, (b"s", b"s", b"t"), strict=True):
+        harness.begin(loaded(secret=secret), *nodes)
+    first, second, other = (harness.planned for harness in stands)
+    assert first == second
+    assert first.cohort != other.cohort
+
+
+def test_a_round_waits_for_agents_and_says_so_once() -> None:
+    """After a while, those that make a quorum are enough."""
+    harness = Harness()
+    harness.begin(None, COLLECTOR, A)
+    assert harness.state().phase == "accepted"
+    assert harness.state().reason == "waiting for agents: 1 is online, 3 wanted, 2 needed"
+    harness.wait(2.0)
+    assert harness.said(JobState) == []
+    harness.introduce(B)
+    harness.wait(2.0)
+    assert keys.PlanStorage(JOB) not in harness.asks
+    harness.wait(3.0)
+    assert sorted(harness.planned.cohort) == [A, B]
+
+
+def test_a_job_names_the_agents_that_it_has_seen_and_that_are_offline() -> None:
+    """Whoever watches knows which machine to look at; one that only scores is not meant."""
+    harness = Harness()
+    harness.begin(None, COLLECTOR, A, JUDGE)
+    harness.introduce(B, JUDGE, online=False)
+    harness.wait(1.0)
+    counts = "1 is online, 3 wanted, 2 needed"
+    assert harness.state_now().reason == f"waiting for agents: {counts}; offline: agent.b"
+
+
+def test_a_round_waits_for_a_collector() -> None:
+    """However many agents there are."""
+    harness = Harness()
+    harness.begin(None, A, B, C)
+    assert harness.state().reason == "waiting for a collector"
+    harness.introduce(COLLECTOR)
+    harness.wait(1.0)
+    assert harness.planned.collector == COLLECTOR
+
+
+def test_an_evaluator_is_not_asked_to_train() -> None:
+    """Its data is held out."""
+    harness = Harness()
+    harness.begin(None, COLLECTOR, A, B, C, JUDGE)
+    assert JUDGE not in harness.planned.cohort
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("broken", "selector 'broken': by zero"),
+        ("leaving", "selector 'leaving': it wanted to exit: 4"),
+        ("lazy", "selector 'lazy': too late"),
+        ("lost", "selector 'lost': no selectors plug-in named 'lost'"),
+    ],
+)
+def test_a_selector_that_fails_ends_the_job_and_nothing_else(name: str, reason: str) -> None:
+    """It is somebody's plug-in, or one that this controller lacks."""
+    harness = Harness()
+    harness.begin(loaded(file=job_file(plugins={"selector": name})))
+    end = harness.asked(keys.JobEnding(JOB), EndJob)
+    assert (end.phase, end.reason) == ("failed", reason)
+
+
+def test_a_selector_that_names_too_few_is_asked_again() -> None:
+    """A round below its quorum could only fail."""
+    harness = Harness()
+    harness.begin(loaded(file=job_file(plugins={"selector": "shy"})))
+    assert harness.state().reason == "selector 'shy' chose 1 of 3 agents, 2 are needed"
+    assert keys.PlanningRetry(JOB) in harness.timers
+    harness.wait(61.0)
+    end = harness.asked(keys.JobEnding(JOB), EndJob)
+    assert end.phase == "failed"
+    assert end.reason.startswith("selector 'shy' chose 1 of 3 agents")
+
+
+def test_only_agents_that_are_there_are_asked_and_each_once() -> None:
+    """Whatever a selector names, and no more than were wanted."""
+    harness = Harness()
+    job = loaded(file=job_file(plugins={"selector": "wild"}))
+    harness.begin(job, COLLECTOR, A, B, C, "agent.d")
+    assert harness.planned.cohort == (A, B, C)
+
+
+def test_a_stored_plan_is_acted_upon_once() -> None:
+    """An answer to an earlier plan is none to this one."""
+    harness = Harness()
+    harness.begin()
+    harness.hear(REPOSITORY, PlanStored(job=JOB, task=7))
+    assert harness.last == []
+    harness.open_round()
+    harness.hear(REPOSITORY, PlanStored(job=JOB, task=1))
+    assert harness.last == []
+
+
+def test_a_plan_that_is_never_stored_is_looked_up_again() -> None:
+    """The repository may know of a later one; it keeps silent about what it cannot store."""
+    harness = Harness()
+    harness.begin()
+    harness.wait(31.0)
+    assert harness.noted("job_reloaded") == [{"job": JOB}]
+    assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == []
+    harness.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
+    harness.hear(REPOSITORY, JobsListed(jobs=(JOB,)))
+    assert harness.asked(keys.JobLoading(JOB), LoadJob).job == JOB
+
+
+def test_a_restarted_controller_opens_the_stored_round_again() -> None:
+    """The same cohort, the same tasks, the same seeds."""
+    before, after = Harness(), Harness()
+    stored = before.begin_round()
+    seeds = {task.params.seed for task in before.said(TrainTask)}
+    after.begin(loaded(plan=stored))
+    assert after.told(COLLECTOR, OpenRound).plan == stored
+    assert {task.params.seed for task in after.said(TrainTask)} == seeds
+
+
+def test_a_plan_whose_round_is_committed_is_not_opened_again() -> None:
+    """The next one is planned, and its task rises."""
+    harness = Harness()
+    metrics = {"accuracy": 0.5, "train_loss": 1.0}
+    harness.begin(loaded(plan=plan(), rounds=1, latest=version(2), metrics=metrics))
+    planned = harness.planned
+    assert (planned.round, planned.task, planned.base) == (2, 5, version(2))
+
+
+def test_a_job_that_is_done_is_ended_when_it_is_loaded() -> None:
+    """Its controller was killed before it could say so."""
+    harness = Harness()
+    harness.begin(loaded(plan=plan(round=2), rounds=2, metrics={"loss": 1.0, "train_loss": 1.0}))
+    assert harness.asked(keys.JobEnding(JOB), EndJob).reason == "all 2 rounds are done"
+
+
+def test_how_a_job_ended_is_announced_again() -> None:
+    """Its controller was killed before it could say so; nothing more is done for it."""
+    harness = Harness()
+    harness.begin(loaded(phase="failed", reason="no agents", rounds=1))
+    state = harness.state()
+    assert (state.phase, state.reason, state.round) == ("failed", "no agents", 1)
+    assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == []
+    harness.hear(REPOSITORY, JobsListed(jobs=(JOB,)))
+    assert keys.JobLoading(JOB) not in harness.asks
+
+
+def test_a_job_file_that_cannot_be_read_any_more_fails_the_job() -> None:
+    """Or its model would be busy for ever."""
+    harness = Harness()
+    harness.begin(loaded(file=b'{"from": "the future"}'))
+    end = harness.asked(keys.JobEnding(JOB), EndJob)
+    assert end.phase == "failed"
+    assert end.reason.startswith("its job file cannot be read any more")
+    assert harness.state().phase == "failed"
+    assert harness.state().model == "digits"
+
+
+def test_an_unreadable_job_that_has_ended_keeps_its_end() -> None:
+    """Only its state is announced again."""
+    harness = Harness()
+    harness.begin(loaded(file=b"{}", phase="cancelled", reason="by a user"))
+    assert (harness.state().phase, harness.state().reason) == ("cancelled", "by a user")
+    assert keys.JobEnding(JOB) not in harness.asks
+
+
+def test_agents_that_say_they_cannot_are_not_asked() -> None:
+    """They would only decline; the job says why it waits."""
+    harness = Harness()
+    needs = ModelNeeds(architectures=("torch",))
+    harness.begin(loaded(needs=needs), COLLECTOR, C)
+    harness.introduce_as(A, facts("train", trainers=("tflite",)))
+    harness.introduce_as(B, facts("train", trouble="its worker hangs"))
+    harness.wait(1.0)
+    why = "the model is for torch; here there is tflite; 1 cannot: its worker hangs"
+    counts = "3 are online, 3 wanted, 2 needed"
+    assert harness.state_now().reason == f"waiting for agents: {counts}; 1 cannot: {why}"
+    harness.introduce_as(A, facts("train", trainers=("tflite", "torch")))
+    harness.wait(5.0)
+    assert sorted(harness.planned.cohort) == [A, C]
+
+
+def test_a_trainer_that_a_job_names_is_looked_for() -> None:
+    """Where an agent names its own."""
+    harness = Harness()
+    file = job_file(plugins={"trainer": "own"}, round={"agents": 1})
+    harness.begin(loaded(file=file), COLLECTOR)
+    harness.introduce_as(A, facts("train", trainers=("tflite",)))
+    harness.wait(6.0)
+    assert keys.PlanStorage(JOB) not in harness.asks
+    harness.introduce_as(B, facts("train", trainers=("own",)))
+    harness.wait(6.0)
+    assert harness.planned.cohort == (B,)
