@@ -35,10 +35,12 @@ from fedbus.runtime.node import Identity, Node
 from fedbus.runtime.service import keep_connected
 from fedbus.runtime.shell import Shell
 from fedbus.wire import codec
+from fedbus.wire.access_rules import access_rules
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ENDED, AgentFacts, JobState, ModelSpec, TensorSpec
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
-from fedbus.wire.topics import JOB_STATE, ROOT, SUBMIT, Topic, access_rules, address, wildcard
+from fedbus.wire.topic_names import address, wildcard
+from fedbus.wire.topics import JOB_STATE, ROOT, SUBMIT, Topic
 
 REPOSITORY, COLLECTOR, CONTROLLER = "repository.1", "collector.1", "controller.1"
 USER, WATCHER = "user.bench", "user.watch"

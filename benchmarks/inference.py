@@ -34,7 +34,8 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import BrokerAddress, Bus, Packet
 from fedbus.mqtt.mosquitto import LocalBroker
 from fedbus.runtime import telemetry
-from fedbus.wire.topics import INFERENCE, ROOT, address
+from fedbus.wire.topic_names import address
+from fedbus.wire.topics import INFERENCE, ROOT
 
 ECHO = "bench/echo"
 REPLIES = f"{ROOT}/replies/bench"

@@ -34,7 +34,8 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Bus, Packet
 from fedbus.wire import codec
 from fedbus.wire.documents import ENDED, JobState
-from fedbus.wire.topics import CANCEL, INFERENCE, JOB_STATE, ROOT, SUBMIT, address
+from fedbus.wire.topic_names import address
+from fedbus.wire.topics import CANCEL, INFERENCE, JOB_STATE, ROOT, SUBMIT
 
 START_SECONDS = 180.0
 STEP_SECONDS = 60.0

@@ -38,9 +38,10 @@ from fedbus.runtime import telemetry
 from fedbus.runtime.node import Identity, Node
 from fedbus.runtime.service import keep_connected
 from fedbus.runtime.shell import Shell
+from fedbus.wire.access_rules import access_rules
 from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation, BlobRef
 from fedbus.wire.documents import AgentFacts
-from fedbus.wire.topics import ROOT, Topic, access_rules
+from fedbus.wire.topics import ROOT, Topic
 
 SOURCE, RECEIVER = "repository.bench", "collector.bench"
 RAW_TOPIC = f"{ROOT}/link/{SOURCE}/{RECEIVER}/chunk"

@@ -113,7 +113,7 @@ def _vector(serial: int, index: int, data: bytes) -> str:
 
 
 def _time(seconds: int) -> str:
-    days, hours = divmod(seconds // topics.HOUR, topics.DAY // topics.HOUR)
+    days, hours = divmod(seconds // topics.HOUR_SECONDS, topics.DAY_SECONDS // topics.HOUR_SECONDS)
     return f"{days} days" if days else f"{hours} h"
 
 

@@ -37,9 +37,11 @@ from fedbus.mqtt.mosquitto import LocalBroker, free_port
 from fedbus.mqtt.mosquitto_config import new_password
 from fedbus.simulation.oracle import check_trail
 from fedbus.wire import codec
+from fedbus.wire.access_rules import access_rules
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ENDED, JobState, ModelSpec, RoundState, TensorSpec
-from fedbus.wire.topics import JOB_STATE, ROOT, ROUND_STATE, access_rules, wildcard
+from fedbus.wire.topic_names import wildcard
+from fedbus.wire.topics import JOB_STATE, ROOT, ROUND_STATE
 from fedbus_repository.stores.sqlite.history import SqliteHistory
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.system.light_agent import made

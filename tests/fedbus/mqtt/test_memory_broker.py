@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.memory_broker import MOST_KEPT, MemoryBroker
-from fedbus.wire import topics
+from fedbus.wire import topic_names, topics
 
 ROOT = topics.ROOT
 OFFER = f"{ROOT}/link/agent.a/collector.1/offer"
@@ -230,7 +230,7 @@ def test_routes_are_those_of_a_search_through_all_subscriptions(
             expected = [
                 n
                 for n in NAMES
-                if any(topics.matches(p, f"{prefix}/{topic}") for p in following[n])
+                if any(topic_names.matches(p, f"{prefix}/{topic}") for p in following[n])
             ]
             dropped = [n for n, _, _ in broker.violations]
             assert sorted(heard + dropped) == sorted(expected)
@@ -269,12 +269,14 @@ def test_routes_are_those_of_a_walk_over_all_that_is_followed() -> None:
         topic = rng.choice(names)
         heard.clear()
         broker.publish("n0", Packet(topic, b""))
-        plain = {n for n, all_ in followed.items() if any(topics.matches(f, topic) for f in all_)}
+        plain = {
+            n for n, all_ in followed.items() if any(topic_names.matches(f, topic) for f in all_)
+        }
         groups = {
             f
             for all_ in followed.values()
             for f in all_
-            if f.startswith("$share/") and topics.matches(f.split("/", 2)[2], topic)
+            if f.startswith("$share/") and topic_names.matches(f.split("/", 2)[2], topic)
         }
         assert len(heard) == len(plain) + len(groups)
         assert plain <= set(heard)

@@ -19,7 +19,8 @@ from fedbus.runtime import loopback_check
 from fedbus.runtime.loopback import AGAIN_SECONDS, Echo
 from fedbus.runtime.node import Identity, Node
 from fedbus.runtime.shell import Shell
-from fedbus.wire.topics import ROOT, access_rules
+from fedbus.wire.access_rules import access_rules
+from fedbus.wire.topics import ROOT
 from tests.fedbus.runtime.node.stand import Fake
 
 LOGINS = ("agent.a", "agent.mute", "agent.deaf", "agent.hidden")

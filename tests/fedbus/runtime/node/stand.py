@@ -11,7 +11,7 @@ from fedbus.core.keys import Key
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Effect, Publish
 from fedbus.runtime.node import Identity, Node
-from fedbus.wire import codec, topics
+from fedbus.wire import codec, topic_names
 from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation, BlobRef
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import Offer, TaskTaken
@@ -53,7 +53,7 @@ def a_node(core: Fake | None = None, name: str = "agent.a", **settings: Any) -> 
 
 def link(sender: str, to: str, message: object) -> Packet:
     """A message as it arrives."""
-    return Packet(topics.link_topic(ROOT, sender, to, type(message)), codec.pack(message))
+    return Packet(topic_names.link_topic(ROOT, sender, to, type(message)), codec.pack(message))
 
 
 def act(node: Node, core: Fake, *actions: Action, now: float = 0.0) -> list[Effect]:
@@ -68,7 +68,7 @@ def messages(effects: list[Effect]) -> list[object]:
     """What is said to other nodes, read again, in order."""
     packets = [effect.packet for effect in effects if isinstance(effect, Publish)]
     return [
-        codec.unpack(topics.link_of(*packet.topic.split("/")[-3:]).message, packet.payload)
+        codec.unpack(topic_names.link_of(*packet.topic.split("/")[-3:]).message, packet.payload)
         for packet in packets
         if "/link/" in packet.topic
     ]

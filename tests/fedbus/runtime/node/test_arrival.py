@@ -33,7 +33,7 @@ def test_a_message_is_told_with_its_sender() -> None:
         ),
         pytest.param(
             Packet(f"{ROOT}/link/agent.a/controller.1/receipt", codec.pack(TASK)),
-            "receipt: a agent does not say that to a controller",
+            "receipt: no agent may send this to a controller",
             id="a message of other roles",
         ),
         pytest.param(

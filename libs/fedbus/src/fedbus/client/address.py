@@ -13,7 +13,7 @@ from fedbus.errors import SettingsError
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.runtime.settings import ServiceSettings, settings_from
 from fedbus.scalars import IDENT
-from fedbus.wire import topics
+from fedbus.wire import topic_names, topics
 from fedbus.wire.identifiers import ROLES
 
 HOW = (
@@ -32,7 +32,7 @@ class BrokerLogin:
 
     def topic(self, topic: topics.Topic, **levels: object) -> str:
         """Fill in the levels of a public topic."""
-        return topics.address(self.root, topic, **levels)
+        return topic_names.address(self.root, topic, **levels)
 
 
 def find_login(

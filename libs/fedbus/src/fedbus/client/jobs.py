@@ -18,16 +18,8 @@ from fedbus.errors import BusError, WireError
 from fedbus.mqtt.bus import Packet
 from fedbus.wire import codec
 from fedbus.wire.documents import ENDED, JobState, NodeState, RoundState
-from fedbus.wire.topics import (
-    CANCEL,
-    FORGET,
-    JOB_STATE,
-    NODE_STATE,
-    ROUND_STATE,
-    SUBMIT,
-    Topic,
-    matches,
-)
+from fedbus.wire.topic_names import matches
+from fedbus.wire.topics import CANCEL, FORGET, JOB_STATE, NODE_STATE, ROUND_STATE, SUBMIT, Topic
 
 CONTROLLER = "the controller"
 AWAY_SECONDS = 300.0

@@ -12,7 +12,8 @@ from fedbus.client.address import BrokerLogin
 from fedbus.errors import BusError
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Bus, Packet
-from fedbus.wire.topics import NODE_STATE, matches
+from fedbus.wire.topic_names import matches
+from fedbus.wire.topics import NODE_STATE
 
 MAX_WAITING_PACKETS = 65_536
 """In one subscription, to be read; then the oldest is dropped for the newest."""

@@ -7,7 +7,9 @@ from types import MappingProxyType
 
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.mosquitto_config import new_password
-from fedbus.wire.topics import NODE_STATE, ROOT, Access, access_rules, wildcard
+from fedbus.wire.access_rules import Access, access_rules
+from fedbus.wire.topic_names import wildcard
+from fedbus.wire.topics import NODE_STATE, ROOT
 
 EVALUATOR = "evaluator"
 USER = "user.cli"

@@ -13,7 +13,7 @@ from itertools import accumulate, takewhile
 
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.mqtt.bus import Packet
-from fedbus.wire import topics
+from fedbus.wire import access_rules, topic_names, topics
 
 Deliver = Callable[[str, Packet], None]
 """Called with the receiver's name and what it receives; when it arrives is the caller's part."""
@@ -42,14 +42,14 @@ class MemoryBroker:
     """Sessions, retained messages, rules."""
 
     def __init__(self, deliver: Deliver, root: str = topics.ROOT) -> None:
-        self.violations: list[tuple[str, topics.Access, str]] = []
+        self.violations: list[tuple[str, access_rules.Access, str]] = []
         self._deliver = deliver
         self._root = root
         self._sessions: dict[str, _Session] = {}
         self._keeping: dict[str, _Keeping] = {}
         self._retained: dict[str, Packet] = {}
         self._turns: dict[str, int] = {}
-        self._allowed: dict[tuple[str, topics.Access, str], bool] = {}
+        self._allowed: dict[tuple[str, access_rules.Access, str], bool] = {}
         self._routes: dict[str, tuple[list[str], dict[str, list[str]]]] = {}
         # Hundreds of agents follow topics of their own: who follows what is found by the filter's
         # beginning, and a route is forgotten only when somebody follows its topic or no longer.
@@ -123,7 +123,7 @@ class MemoryBroker:
             self._reroute(pattern)
         if not shared:
             for retained in list(self._retained.values()):
-                if topics.matches(pattern, retained.topic):
+                if topic_names.matches(pattern, retained.topic):
                     self._hand_over(name, retained)
 
     def unsubscribe(self, name: str, topic: str) -> None:
@@ -160,7 +160,7 @@ class MemoryBroker:
         """Keep a packet for whoever wants that; return who they are."""
         wanted = set()
         for name, keeping in self._keeping.items():
-            if not any(topics.matches(pattern, packet.topic) for pattern in keeping.patterns):
+            if not any(topic_names.matches(pattern, packet.topic) for pattern in keeping.patterns):
                 continue
             wanted.add(name)
             if len(keeping.packets) < MOST_KEPT and self._may(name, "read", packet.topic):
@@ -179,7 +179,7 @@ class MemoryBroker:
             followers = self._following(topic)
             for name in filter(followers.__contains__, self._sessions):
                 for named, pattern in self._sessions[name].subscriptions.items():
-                    if topics.matches(pattern, topic):
+                    if topic_names.matches(pattern, topic):
                         if named.startswith(_SHARE + "/"):
                             shares.setdefault(named, []).append(name)
                         else:
@@ -191,7 +191,7 @@ class MemoryBroker:
         names: set[str] = set()
         for beginning in ("", *accumulate(topic.split("/"), "{}/{}".format)):
             for pattern, followers in self._followers.get(beginning, {}).items():
-                if topics.matches(pattern, topic):
+                if topic_names.matches(pattern, topic):
                     names.update(followers)
         return names
 
@@ -212,7 +212,7 @@ class MemoryBroker:
         if _beginning(pattern) == pattern:
             self._routes.pop(pattern, None)
         else:
-            for topic in [known for known in self._routes if topics.matches(pattern, known)]:
+            for topic in [known for known in self._routes if topic_names.matches(pattern, known)]:
                 del self._routes[topic]
 
     def _hand_over(self, receiver: str, packet: Packet) -> None:
@@ -221,10 +221,10 @@ class MemoryBroker:
         else:
             self.violations.append((receiver, "read", packet.topic))
 
-    def _may(self, name: str, access: topics.Access, topic: str) -> bool:
+    def _may(self, name: str, access: access_rules.Access, topic: str) -> bool:
         key = (name, access, topic)
         if key not in self._allowed:
-            self._allowed[key] = topics.may(name, access, topic, self._root)
+            self._allowed[key] = access_rules.is_allowed(name, access, topic, self._root)
         return self._allowed[key]
 
 

@@ -17,7 +17,7 @@ from fedbus.atomic_write import PRIVATE, atomic_write
 from fedbus.errors import BusError, SettingsError
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.mosquitto_config import BrokerConfig, Rules, acl_file, password_file
-from fedbus.wire.topics import access_rules
+from fedbus.wire.access_rules import access_rules
 
 START_SECONDS = 10.0
 STOP_SECONDS = 5.0

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from fedbus.errors import SettingsError
-from fedbus.wire.topics import access_rules
+from fedbus.wire.access_rules import access_rules
 
 Rules = Callable[[str], Iterable[tuple[str, str]]]
 """What a user may do: ("read" or "write", topic filter) pairs."""

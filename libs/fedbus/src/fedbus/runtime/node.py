@@ -65,7 +65,7 @@ from fedbus.runtime.effects import (
 )
 from fedbus.runtime.name_conflict import SETTLED_SECONDS, NameConflict
 from fedbus.runtime.public_topics import event_of, packet_of
-from fedbus.wire import codec, topics
+from fedbus.wire import codec, topic_names, topics
 from fedbus.wire.documents import Heartbeat, NodeState
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
 
@@ -131,11 +131,11 @@ class Node:
         """What to subscribe to on every connect, before `connected`."""
         root, name = self.identity.root, self.identity.name
         listens = [topic for topic in self._core.listens if not topic.kept]
-        wanted = [topics.wildcard(root, topic) for topic in listens]
+        wanted = [topic_names.wildcard(root, topic) for topic in listens]
         if topics.NODE_STATE not in listens:
-            wanted.append(topics.address(root, topics.NODE_STATE, node=name))
+            wanted.append(topic_names.address(root, topics.NODE_STATE, node=name))
         # Replicas of the inference service share its requests: each goes to one of them.
-        shared = topics.wildcard(root, topics.INFERENCE)
+        shared = topic_names.wildcard(root, topics.INFERENCE)
         return [f"{root}/link/+/{name}/+"] + [
             f"$share/inference/{topic}" if topic == shared else topic for topic in wanted
         ]
@@ -143,7 +143,9 @@ class Node:
     def kept(self) -> list[str]:
         """What the broker shall keep for this node while it is away."""
         return [
-            topics.wildcard(self.identity.root, topic) for topic in self._core.listens if topic.kept
+            topic_names.wildcard(self.identity.root, topic)
+            for topic in self._core.listens
+            if topic.kept
         ]
 
     def will(self) -> Packet:
@@ -233,12 +235,12 @@ class Node:
             raise WireError("not a topic of ours")
         match packet.topic[len(root) + 1 :].split("/"):
             case ["link", sender, to, level] if to == self.identity.name:
-                if level == topics.CHUNK_LEVEL:
+                if level == topic_names.CHUNK_LEVEL:
                     self._steps(
                         self._intake.lane_chunk(sender, read_chunk(packet.payload), now), now
                     )
                 else:
-                    link = topics.link_of(sender, to, level)
+                    link = topic_names.link_of(sender, to, level)
                     self._heard(sender, codec.unpack(link.message, packet.payload), now)
             case ["blobs", source, digest]:
                 chunk = read_chunk(packet.payload)
@@ -325,7 +327,7 @@ class Node:
                 assert_never(action)
 
     def _link(self, to: str, message: object) -> str:
-        return topics.link_topic(self.identity.root, self.identity.name, to, type(message))
+        return topic_names.link_topic(self.identity.root, self.identity.name, to, type(message))
 
     def _publish(self, topic: str, payload: bytes) -> None:
         self._effects.append(Publish(Packet(topic, payload)))
@@ -338,9 +340,9 @@ class Node:
                     self._publish(self._link(to, message), codec.pack(message))
                 case SendChunk(to, digest):
                     topic = (
-                        topics.multicast_topic(root, name, digest)
+                        topic_names.multicast_topic(root, name, digest)
                         if to is None
-                        else topics.unicast_topic(root, name, to)
+                        else topic_names.unicast_topic(root, name, to)
                     )
                     self._effects.append(PublishChunk(topic, answer))
                 case _:
@@ -355,11 +357,12 @@ class Node:
                     self._tell(step, now)
                 case Unlisten():
                     self._follow(
-                        topics.multicast_topic(self.identity.root, step.source, step.digest), -1
+                        topic_names.multicast_topic(self.identity.root, step.source, step.digest),
+                        -1,
                     )
                 case Listen():
                     self._follow(
-                        topics.multicast_topic(self.identity.root, step.source, step.digest), 1
+                        topic_names.multicast_topic(self.identity.root, step.source, step.digest), 1
                     )
                 case _:
                     assert_never(step)
@@ -406,7 +409,7 @@ class Node:
             memory_mb=memory,
             progress=self._core.progress(),
         )
-        topic = topics.address(self.identity.root, topics.HEARTBEAT, node=self.identity.name)
+        topic = topic_names.address(self.identity.root, topics.HEARTBEAT, node=self.identity.name)
         self._publish(topic, codec.pack(beat))
         self._timers.set(_HeartbeatTimer(), now + self.identity.heartbeat_seconds)
         self._beats += 1

@@ -10,7 +10,7 @@ from fedbus.core.actions import Announce, Clear, Reply
 from fedbus.core.events import Received, ReplyTo, Requested
 from fedbus.errors import WireError
 from fedbus.mqtt.bus import Packet
-from fedbus.wire import codec, topics
+from fedbus.wire import codec, topic_names
 from fedbus.wire.identifiers import is_node
 
 
@@ -20,14 +20,14 @@ def event_of(packet: Packet, root: str, *, open_profile: bool) -> Received | Req
     Raises:
         WireError: it is no topic of ours, cannot be read, or says other than its topic.
     """
-    found = topics.public_topic(root, packet.topic)
+    found = topic_names.public_topic(root, packet.topic)
     if found is None:
         raise WireError("not a topic of ours")
     topic, levels = found
     payload = bytes(packet.payload)  # a large one is lent, and a core keeps what it is told
     if topic.message is None:
         place = packet.response_topic
-        why_not = topics.unanswerable(place, root, open_profile=open_profile)
+        why_not = topic_names.reply_topic_fault(place, root, open_profile=open_profile)
         reply = None
         if place is not None and not why_not:
             reply = ReplyTo(place, packet.correlation, packet.content_type)
@@ -61,12 +61,12 @@ def packet_of(action: Announce | Clear | Reply, root: str) -> Packet:
         case Reply(to, payload, content_type):
             return Packet(to.topic, payload, content_type=content_type, correlation=to.correlation)
         case Clear(topic, levels):
-            return Packet(topics.address(root, topic, **levels), b"", retain=True)
+            return Packet(topic_names.address(root, topic, **levels), b"", retain=True)
         case Announce(topic, message):
             levels = {level: getattr(message, level) for level in topic.levels}
             json = topic.encoding == "json"
             return Packet(
-                topics.address(root, topic, **levels),
+                topic_names.address(root, topic, **levels),
                 codec.to_json(message) if json else codec.pack(message),
                 retain=topic.retain,
                 content_type="application/json" if json else None,

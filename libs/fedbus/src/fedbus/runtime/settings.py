@@ -18,7 +18,7 @@ from fedbus.mqtt.bus import BrokerAddress
 from fedbus.runtime.node_name import node_name
 from fedbus.runtime.setting_names import PREFIX
 from fedbus.scalars import IDENT, IDENT_SAID
-from fedbus.wire import topics
+from fedbus.wire import topic_names, topics
 
 
 class ServiceSettings(BaseModel):
@@ -86,7 +86,7 @@ class ServiceSettings(BaseModel):
     @field_validator("root")
     @classmethod
     def _levels(cls, value: str) -> str:
-        if why := topics.bad_root(value):
+        if why := topic_names.root_fault(value):
             raise ValueError(why)
         return value
 
