@@ -116,7 +116,7 @@ def test_an_update_is_forgotten_once_its_collector_says_what_became_of_it(
 ) -> None:
     """No longer asked, served, or kept on the disk."""
     harness.trained()
-    assert len(harness.files()) == 2
+    assert len(harness.files()) == 1
     harness.hear(COLLECTOR, Receipt(job=JOB, task=1, verdict=verdict))  # type: ignore[arg-type]
     harness.work()
     assert (harness.asks, harness.served, harness.files()) == ({}, {}, [])
@@ -128,7 +128,7 @@ def test_an_unknown_update_is_asked_about_again(harness: AgentHarness) -> None:
     harness.hear(COLLECTOR, Receipt(job=JOB, task=1, verdict="unknown"))
     assert harness.last == []
     assert harness.offered().task == 1
-    assert len(harness.files()) == 2
+    assert len(harness.files()) == 1
 
 
 def test_who_orders_what_was_dealt_with_is_told_so(harness: AgentHarness) -> None:

@@ -23,7 +23,7 @@ def test_a_stopped_job_leaves_nothing_behind(harness: AgentHarness) -> None:
     assert harness.told(CONTROLLER, JobStopped).job == JOB
     harness.work()
     assert set(harness.asks) == {keys.TaskReply("job-2", 1)}
-    assert harness.files() == ["job-2~1.offer", "job-2~1.update"]
+    assert harness.files() == ["job-2~1.update"]
     assert running.key == keys.TrainingWork(JOB, 2)
 
 

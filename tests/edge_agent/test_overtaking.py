@@ -28,7 +28,7 @@ def test_a_newer_task_stops_the_older_one(harness: AgentHarness) -> None:
     harness.tell(Ran(old.key, result))
     harness.work()
     assert set(harness.asks) == {keys.TaskReply(JOB, 2)}
-    assert harness.files() == [f"{JOB}~2.offer", f"{JOB}~2.update"]
+    assert harness.files() == [f"{JOB}~2.update"]
 
 
 def test_a_newer_task_ends_the_fetches_of_the_older(harness: AgentHarness) -> None:
@@ -55,7 +55,7 @@ def test_an_older_update_is_kept_until_somebody_says_what_became_of_it(
     harness.trained()
     harness.trained(train(2))
     assert set(harness.asks) == {keys.TaskReply(JOB, 1), keys.TaskReply(JOB, 2)}
-    assert len(harness.files()) == 4
+    assert len(harness.files()) == 2
 
 
 def test_a_newer_task_tells_where_to_ask_about_older_updates(harness: AgentHarness) -> None:

@@ -281,7 +281,7 @@ class House:
     def held(self) -> list[str]:
         """Name the updates that honest agents keep."""
         folders = [self.folder / "agents" / agent for agent in self.agents]
-        return [f"{f.name}/{path.name}" for f in folders for path in sorted(f.glob("*.offer"))]
+        return [f"{f.name}/{path.name}" for f in folders for path in sorted(f.glob("*.update"))]
 
     def made(self, job: str = JOB) -> dict[tuple[str, int], bytes]:
         """Read every update that was ever made for a job, by (agent, task)."""

@@ -1,5 +1,6 @@
 """Updates on a real disk: whole, or not at all."""
 
+import resource
 from pathlib import Path
 from shutil import rmtree
 
@@ -49,65 +50,78 @@ def test_what_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
     assert all(source.read(0, source.size) == UPDATE for _, source in found)
 
 
-def test_what_is_forgotten_is_gone(tmp_path: Path) -> None:
-    """Nothing else; to forget it twice is to forget it once."""
+def test_what_is_removed_is_gone(tmp_path: Path) -> None:
+    """Nothing else; to remove it twice is to remove it once."""
     outbox = Outbox(tmp_path)
     outbox.keep(kept(), UPDATE)
     outbox.keep(kept(task=2), UPDATE)
     for _ in range(2):
-        outbox.forget(JOB, 1)
+        outbox.remove(JOB, 1)
     assert [offer.offer.task for offer, _ in outbox.load()] == [2]
 
 
-def test_an_update_is_served_after_it_was_forgotten(tmp_path: Path) -> None:
+def test_an_update_is_served_after_it_was_removed(tmp_path: Path) -> None:
     """Chunks may be on their way out; its file is closed with the last who serves it."""
     outbox = Outbox(tmp_path)
     source = outbox.keep(kept(), UPDATE)
-    outbox.forget(JOB, 1)
+    outbox.remove(JOB, 1)
     assert source.read(len(UPDATE) - 4, 99) == UPDATE[-4:]
     before = open_files()
     del source
     assert open_files() == before - 1
 
 
+def file(folder: Path, task: int = 1) -> Path:
+    """Name the file of an update."""
+    return folder / f"{JOB}~{task}.update"
+
+
 @pytest.mark.parametrize(
     "tear",
     [
-        lambda folder: (folder / f"{JOB}~1.update").write_bytes(UPDATE[:-1]),
-        lambda folder: (folder / f"{JOB}~1.update").unlink(),
-        lambda folder: (folder / f"{JOB}~1.offer").write_bytes(b'{"collector":'),
-        lambda folder: (folder / f"{JOB}~1.offer").unlink(),
+        lambda path: path.write_bytes(UPDATE[:-1]),
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b"!" + path.read_bytes()[1:]),
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(path.read_bytes()[:-9]),
+        lambda path: path.write_bytes(UPDATE),
+        lambda path: path.write_bytes(UPDATE + bytes(4)),
+        lambda path: path.write_bytes(b""),
     ],
-    ids=["update torn", "update gone", "offer torn", "offer not yet written"],
+    ids=[
+        *("update torn", "update gone", "update damaged", "length torn", "offer torn"),
+        *("offer not written", "offer empty", "nothing written"),
+    ],
 )
 def test_what_is_torn_counts_as_lost(tmp_path: Path, tear: object) -> None:
     """And is removed; what is whole stays."""
     outbox = Outbox(tmp_path)
     outbox.keep(kept(), UPDATE)
     outbox.keep(kept(task=2), UPDATE)
-    (tmp_path / f"{JOB}~3.update").write_bytes(b"torn")
+    file(tmp_path, 3).write_bytes(b"torn")
     assert callable(tear)
-    tear(tmp_path)
+    tear(file(tmp_path))
     found = Outbox(tmp_path).load()
     assert [offer.offer.task for offer, _ in found] == [2]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"{JOB}~2.offer",
-        f"{JOB}~2.update",
-    ]
+    assert list(tmp_path.iterdir()) == [file(tmp_path, 2)]
 
 
 def test_a_disk_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """Nothing of the update stays behind."""
     outbox = Outbox(tmp_path)
-    (tmp_path / f"{JOB}~1.offer").mkdir()
     before = open_files()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(UPDATE) + 10, limits[1]))
+    try:
+        with pytest.raises(StoreError, match=f"{tmp_path}: File too large"):
+            outbox.keep(kept(), UPDATE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert open_files() == before  # a file that is open takes its room, removed or not
+    assert list(tmp_path.iterdir()) == []
+    file(tmp_path).mkdir()
     with pytest.raises(StoreError, match=f"{tmp_path}: Is a directory"):
         outbox.keep(kept(), UPDATE)
-    assert open_files() == before  # a file that is open takes its room, removed or not
-    (tmp_path / f"{JOB}~1.offer").rmdir()
-    assert [path.name for path in tmp_path.iterdir()] in ([], [f"{JOB}~1.update"])
-    assert Outbox(tmp_path).load() == []
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:

@@ -64,3 +64,12 @@ def test_a_files_digest_is_that_of_its_bytes_wherever_it_is_read_from(size: int)
         assert os.lseek(file, 0, os.SEEK_CUR) == size // 2
     finally:
         os.close(file)
+
+
+def test_a_blob_may_be_the_beginning_of_its_file(tmp_path: Path) -> None:
+    """What follows is neither read nor hashed."""
+    path = tmp_path / "file"
+    path.write_bytes(b"content and more")
+    blob = FileBlob(os.open(path, os.O_RDONLY), path, 7)
+    assert (blob.read(0, 99), blob.read(4, 99), blob.read(9, 99)) == (b"content", b"ent", b"")
+    assert blob.digest() == digest_of(b"content")

@@ -25,14 +25,18 @@ def digest_of(data: bytes | bytearray | memoryview) -> str:
     return blake3(data).hexdigest()
 
 
-def digest_of_file(file: int) -> str:
-    """Compute the digest of an open file's whole content; its position stays where it is.
+def digest_of_file(file: int, size: int | None = None) -> str:
+    """Compute the digest of an open file's first `size` bytes, or of all; its position stays.
 
     Raises:
         OSError: the disk cannot read it.
     """
     digest, offset = blake3(), 0
-    while block := os.pread(file, _BLOCK_BYTES, offset):
+    while block := os.pread(file, _block(offset, size), offset):
         digest.update(block)
         offset += len(block)
     return digest.hexdigest()
+
+
+def _block(offset: int, size: int | None) -> int:
+    return _BLOCK_BYTES if size is None else min(_BLOCK_BYTES, size - offset)

@@ -354,7 +354,7 @@ class AgentCore:
                 result = yield from self._renewed(working, result, now)
             yield from self._finish(working, result, now)
         elif isinstance(result, TrainingResult):  # its task was dropped meanwhile
-            yield self._replies.discard(result.kept.offer.job, result.kept.offer.task)
+            yield self._replies.discard(result.kept.offer)
         yield from self._go_on(now)
 
     def _renewed(self, task: Task, result: object, now: float) -> Generator[Action, None, object]:
@@ -365,7 +365,7 @@ class AgentCore:
         if not reason or isinstance(result, Exception):
             return result
         if isinstance(result, TrainingResult):
-            yield self._replies.discard(result.kept.offer.job, result.kept.offer.task)
+            yield self._replies.discard(result.kept.offer)
         return TrainingError(reason)
 
     def _round_ended(self, key: StandaloneWork, result: object, now: float) -> Iterator[Action]:

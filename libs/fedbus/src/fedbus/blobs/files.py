@@ -11,20 +11,20 @@ from fedbus.errors import StoreError
 
 
 class FileBlob:
-    """A blob in an open file, read chunk by chunk; a BlobSource.
+    """A blob at the beginning of an open file, read chunk by chunk; a BlobSource.
 
     It owns the file, which is closed with the last reference to this object: until then the content
     can be served, even if the file's name is deleted. Reads are safe from several threads.
 
     Attributes:
-        size: The content's size in bytes when it was opened.
+        size: The content's size in bytes; that of the file when it was opened, unless given.
     """
 
-    def __init__(self, file: int, path: Path | str) -> None:
+    def __init__(self, file: int, path: Path | str, size: int | None = None) -> None:
         """Take over an open file descriptor; `path` is named in errors."""
         self.path = path
         self._file = file
-        self.size = os.fstat(file).st_size
+        self.size = os.fstat(file).st_size if size is None else size
         weakref.finalize(self, os.close, file)
 
     def read(self, offset: int, length: int) -> bytes:
@@ -34,7 +34,7 @@ class FileBlob:
             StoreError: the disk cannot read them.
         """
         with self._translated():
-            return os.pread(self._file, length, offset)
+            return os.pread(self._file, min(length, max(self.size - offset, 0)), offset)
 
     def digest(self) -> str:
         """Compute the digest of the content as it is now.
@@ -43,7 +43,7 @@ class FileBlob:
             StoreError: the disk cannot read it.
         """
         with self._translated():
-            return digest_of_file(self._file)
+            return digest_of_file(self._file, self.size)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

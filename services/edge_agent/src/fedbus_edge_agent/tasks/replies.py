@@ -19,6 +19,8 @@ from fedbus_edge_agent.training.outbox import Outbox
 
 NEVER = 2**31
 """No task has this number."""
+BRIEF_REMOVAL_BYTES = 128 * 1024
+"""To remove an update up to this size takes less time than to wake a thread for it."""
 
 
 @dataclass(slots=True)
@@ -90,7 +92,7 @@ class TaskReplies:
         said = self._said.pop((job, task), None)
         if said is not None and isinstance(said.message, Offer):
             yield Unserve(said.message.update.digest)
-            yield self.discard(job, task)
+            yield self.discard(said.message)
 
     def stop(self, job: str) -> Iterator[Action]:
         """Forget a job's answers, and do nothing for it any more."""
@@ -99,9 +101,11 @@ class TaskReplies:
                 yield from self.settle(job, task)
         self._settled.note(job, NEVER)
 
-    def discard(self, job: str, task: int) -> Run:
+    def discard(self, offer: Offer) -> Run:
         """Remove an update from the disk."""
-        return Run(UpdateRemoval(job, task), partial(self._outbox.forget, job, task))
+        call = partial(self._outbox.remove, offer.job, offer.task)
+        brief = offer.update.size <= BRIEF_REMOVAL_BYTES
+        return Run(UpdateRemoval(offer.job, offer.task), call, brief)
 
     def _say(self, said: _Said, first: Offer | None = None) -> Iterator[Action]:
         job, task = said.message.job, said.message.task

@@ -1,8 +1,8 @@
-"""Updates on the agent's disk, from before they are offered until they may be forgotten.
+"""Updates on the agent's disk, from before they are offered until they may be removed.
 
 What an agent has once offered never changes: a restarted agent offers the same bytes, or none.
 Nothing is fsynced, and nothing renamed: a kill loses nothing that was offered, and what it or a
-power cut tears fails its digest, or is no JSON, and counts as lost.
+power cut tears has no offer at its end, or fails its digest, and counts as lost.
 """
 
 import os
@@ -18,6 +18,7 @@ from fedbus.wire.identifiers import NodeName
 from fedbus.wire.messages import Offer
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_LENGTH_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,10 @@ class StoredOffer:
 
 
 class Outbox:
-    """One `folder`: `{job}~{task}.update` beside `{job}~{task}.offer`, written in this order.
+    """One `folder` with a file `{job}~{task}.update` for each update.
+
+    A file holds the update's bytes, its offer in JSON, and the length of that in 4 bytes. One file
+    and not two: to create and to remove a file takes longer than to write a small update.
 
     Raises:
         StoreError: the folder cannot be used.
@@ -43,66 +47,68 @@ class Outbox:
             raise StoreError(f"{folder}: {error.strerror}") from error
 
     def keep(self, kept: StoredOffer, update: Blob) -> FileBlob:
-        """Write an update, then its offer; return it ready to be served.
+        """Write an update and its offer; return it ready to be served.
 
         Raises:
             StoreError: the disk is full or not writable; nothing is kept then.
         """
-        job, task = kept.offer.job, kept.offer.task
-        served: FileBlob | None = None
+        job, task, size = kept.offer.job, kept.offer.task, memoryview(update).nbytes
+        note = codec.to_json(kept)
         try:
-            file = self._write(job, task, "update", update)
-            served = FileBlob(file, self._path(job, task, "update"))
-            os.close(self._write(job, task, "offer", codec.to_json(kept)))
+            file = self._open(self._path(job, task))
+            try:
+                for part in (update, note + len(note).to_bytes(_LENGTH_BYTES)):
+                    _write(file, part)
+            except OSError:
+                os.close(file)  # an open file takes room on the disk, removed or not
+                with suppress(OSError):
+                    self.remove(job, task)
+                raise
         except OSError as error:
-            served = None  # closes its file, which takes room on the disk as long as it is open
-            with suppress(OSError):
-                self.forget(job, task)
             raise StoreError(f"{self.folder}: {error.strerror}") from error
-        return served
+        return FileBlob(file, self._path(job, task), size)
 
-    def forget(self, job: str, task: int) -> None:
+    def remove(self, job: str, task: int) -> None:
         """Remove an update: it counts, or never will."""
-        for what in ("offer", "update"):
-            with suppress(FileNotFoundError):
-                os.remove(self._path(job, task, what))  # noqa: PTH107 - see `_path`
+        with suppress(FileNotFoundError):
+            os.remove(self._path(job, task))  # noqa: PTH107 - see `_path`
 
     def load(self) -> list[tuple[StoredOffer, FileBlob]]:
-        """Open what an earlier life of this agent left, whole; remove what is torn."""
-        offers = sorted(self.folder.glob("*.offer"))
-        whole = {path: found for path in offers if (found := self._read(path)) is not None}
-        for path in [*offers, *self.folder.glob("*.update")]:
-            if path.with_suffix(".offer") not in whole:
+        """Open what an earlier process of this agent left whole; remove what is torn."""
+        found = []
+        for path in sorted(self.folder.glob("*.update")):
+            if whole := self._read(path):
+                found.append(whole)
+            else:
                 path.unlink(missing_ok=True)
-        return [*whole.values()]
+        return found
 
     def _read(self, path: Path) -> tuple[StoredOffer, FileBlob] | None:
         try:
-            kept = codec.from_json(StoredOffer, path.read_bytes())
-            update = open_blob(path.with_suffix(".update"))
-            whole = update.digest() == kept.offer.update.digest
+            file = open_blob(path)
+            length = int.from_bytes(file.read(file.size - _LENGTH_BYTES, _LENGTH_BYTES))
+            size = file.size - _LENGTH_BYTES - length
+            kept = codec.from_json(StoredOffer, file.read(size, length))
+            file.size = size
+            whole = file.digest() == kept.offer.update.digest
         except (OSError, WireError, StoreError):
             return None  # torn by a power cut, or on a bad sector: as good as none
-        return (kept, update) if whole else None
+        return (kept, file) if whole else None
 
-    def _write(self, job: str, task: int, what: str, data: Blob) -> int:
-        """Write a file; returns it open, to be read."""
-        path = self._path(job, task, what)
+    def _open(self, path: str) -> int:
         try:
-            file = os.open(path, _NEW, 0o600)
-        except FileNotFoundError:  # somebody has tidied up; the other folders are made anew, too
+            return os.open(path, _NEW, 0o600)
+        except FileNotFoundError:  # a user removed the folder of a running agent
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = os.open(path, _NEW, 0o600)
-        try:
-            left = memoryview(data).cast("B")
-            while left:
-                left = left[os.write(file, left) :]
-        except OSError:
-            os.close(file)
-            raise
-        return file
+            return os.open(path, _NEW, 0o600)
 
-    def _path(self, job: str, task: int, what: str) -> str:
-        # "~" is in no name, so two jobs never share a file. Joined by hand: this is done four times
-        # for every update, and pathlib takes 20 µs to join what then is a string again.
-        return f"{self.folder}/{job}~{task}.{what}"
+    def _path(self, job: str, task: int) -> str:
+        # "~" is in no name, so two jobs never share a file. Joined by hand: this is done twice for
+        # every update, and pathlib takes 20 µs to join what then is a string again.
+        return f"{self.folder}/{job}~{task}.update"
+
+
+def _write(file: int, data: Blob) -> None:
+    left = memoryview(data).cast("B")
+    while left:
+        left = left[os.write(file, left) :]
