@@ -34,8 +34,8 @@ IMPORTED = (
     "fedbus_edge_agent.app",
     "fedbus_edge_agent.training.simulated",
     "fedbus_repository.app",
-    "fedbus.aggregators",
-    "fedbus.selectors",
+    "fedbus.strategies.aggregation",
+    "fedbus.strategies.selection",
 )
 
 
