@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from fedbus.jobs.options import OptimizerConfig, Part, SchedulerPartConfig
-from fedbus.jobs.schema import PARTS
+from fedbus.jobs.schema import PARTS, RENAMED_KEYS
 from fedbus.jobs.unsupported import NOT_YET
 from fedbus.training.options import FRAMEWORKS, Takes
 from fedbus.training.options.torch_options import BY_STEP, LAMBDAS
@@ -63,14 +63,23 @@ $ fedbus simulate examples/digits/job.json --agents 8
 
 """
 
+EARLIER_NAMES = """
+### Earlier names
+
+A key of an earlier name is a fault that states the present name.
+
+| earlier | now |
+|---|---|
+"""
+
 OPTIMIZERS = """
 ## Optimizers
 
 The learning rate is `lr` or `learning_rate` here, else that of `config`, else 0.01. What a job
-leaves out is the framework's own default. With `round.keep_optimizer_state` each agent's optimizer
-goes on
-from round to round; else it starts afresh in every round. A `.tflite` file keeps its state if it
-was exported with `get_state` and `set_state`, as `fedbus models push` does.
+leaves out is the framework's own default. With `round.keep_optimizer_state` each agent keeps the
+state of its optimizer between rounds; without it every round starts with a new optimizer. A
+`.tflite` file keeps its state if it was exported with `get_state` and `set_state`, as
+`fedbus models push` does.
 
 """
 
@@ -83,9 +92,9 @@ PyTorch {by_step} step after each batch, the others after each epoch. `chainedsc
 at its own time; a sequence has one count, of batches where one of its parts steps after each, else
 of epochs, and its `milestones` are counted so.
 
-Without `round.keep_optimizer_state` a scheduler or callback begins afresh in every round: with
-`epochs: 1`
-nothing that acts after an epoch ever does. `fedbus job submit` and `fedbus simulate` warn of it.
+Without `round.keep_optimizer_state` a scheduler or callback starts again in every round: with
+`epochs: 1` one that acts after an epoch has no effect. `fedbus job submit` and `fedbus simulate`
+warn of it.
 
 """
 
@@ -128,6 +137,8 @@ def write() -> str:
             parts.append(f"\n{_first(part)}\n")
         if not issubclass(part, OF_CATALOGUE):
             parts.append(_keys(path, part))
+    parts.append(EARLIER_NAMES)
+    parts.extend(_row(f"`{old}`", f"`{new}`") for old, new in RENAMED_KEYS.items())
     parts.append(OPTIMIZERS)
     parts.extend(_table("optimizer", {n: f.optimizers for n, f in FRAMEWORKS.items()}))
     parts.append(SCHEDULERS.format(by_step=" and ".join(f"`{name}`" for name in sorted(BY_STEP))))

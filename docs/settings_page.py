@@ -34,9 +34,9 @@ OTHERS = {
     "FAULT_AT": "every service, for tests: `step:count` kills it with SIGKILL at that step",
     "FRAMEWORK": "compose.yaml: what agents and inference are built with; `tflite`",
     "MEMORY": "compose.yaml: memory limit of agents and inference; `512m`",
-    "PLACES": "compose.yaml: how many agents can have an account; `20`",
     "PORT": "compose.yaml: the broker's port on 127.0.0.1; `1883`",
     "RING_SEED": "tests: one seed of the ring's fault tests",
+    "SLOTS": "compose.yaml: how many agents can have an account; `20`",
     "STORM_SEED": "tests: one seed of the storm",
     "STORM_SEEDS": "tests: how many seeds `make storm` runs",
     "WRONG": "tests: how the hostile agent lies",
@@ -46,13 +46,13 @@ HEAD = """# Settings
 Generated from the services' settings classes by `make docs`; do not edit.
 
 A service reads its settings once, at its start, from variables of its environment; there is no
-file of settings. A bad value is refused by the variable's name with what it should be (exit code
-2). A variable that is nearly one of these, as `FEDBUS_PIPELIN`, is refused too, with the one that
-is meant; one that is like none is said in the log. The `fedbus` command warns of both. A setting of
-another service does no harm, so that several services may share one environment. An empty value
-counts as none.
+file of settings. A bad value is refused (exit code 2) with the variable's name and what was
+expected. A misspelt variable, such as `FEDBUS_PIPELIN`, is refused too, with the setting that is
+probably meant; any other unknown variable `FEDBUS_…` is logged. The `fedbus` command warns of both.
+A service ignores settings of other services, so several services may share one environment. An
+empty value counts as not set.
 
-Flags are `true` or `false`; a list has commas between its words.
+Flags are `true` or `false`; the items of a list are separated by commas.
 
 ## Every service
 

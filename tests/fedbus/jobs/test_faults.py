@@ -178,6 +178,8 @@ UNKNOWN: list[tuple[dict[str, Any], str, str]] = [
     ({"round": {"xyz": 3}}, "round.xyz",
      "its keys are agents, quorum, deadline_seconds, weighted, keep_optimizer_state, precision"),
     ({"xyz": None}, "xyz", ""),
+    ({"round": {"keep_state": True}}, "round.keep_state",
+     "it is now 'round.keep_optimizer_state'"),
     ({"optimizer_config": {"momentun": 1}},
      "optimizer_config.momentun", "did you mean 'momentum'?"),
     ({"strategy": "avg", "x": {"y": 1}}, "x", ""),

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from fedbus.cli.main import app
 from fedbus.errors import SettingsError
-from fedbus.runtime.setting_names import refuse_misspelt, unknown_settings
+from fedbus.runtime.known_settings import KNOWN
+from fedbus.runtime.setting_names import PREFIX, RENAMED, refuse_misspelt, unknown_settings
 
 
 def told(**environ: str) -> list[str]:
@@ -19,7 +20,7 @@ def told(**environ: str) -> list[str]:
 
 def test_every_setting_is_known_to_every_service() -> None:
     """A shell or container often holds those of several."""
-    assert told(FEDBUS_KEEP_VERSIONS="3", FEDBUS_DATA="x", FEDBUS_PLACES="9", HOME="/root") == []
+    assert told(FEDBUS_KEEP_VERSIONS="3", FEDBUS_DATA="x", FEDBUS_SLOTS="9", HOME="/root") == []
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,9 @@ def test_every_setting_is_known_to_every_service() -> None:
 )
 def test_a_misspelt_setting_is_refused_with_the_one_that_is_meant(written: str, meant: str) -> None:
     """Else a pipeline, a login or a role is left out, and nobody notices."""
-    with pytest.raises(SettingsError, match=f"^{written} is no setting; did you mean {meant}[?]$"):
+    with pytest.raises(
+        SettingsError, match=f"^{written} is not a setting; did you mean {meant}[?]$"
+    ):
         refuse_misspelt({written: "x", "FEDBUS_HTTP": "h:1"})
 
 
@@ -55,10 +58,19 @@ def test_all_that_is_misspelt_is_said_at_once() -> None:
         refuse_misspelt({"FEDBUS_ROLE": "train", "FEDBUS_DATAA": "x"})
 
 
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_earlier_name_of_a_setting_is_refused_with_the_present_one(old: str, new: str) -> None:
+    """An ignored setting would fall back to its default without notice."""
+    assert PREFIX + new in KNOWN
+    assert PREFIX + old not in KNOWN
+    with pytest.raises(SettingsError, match=f"^FEDBUS_{old} is now FEDBUS_{new}$"):
+        refuse_misspelt({f"FEDBUS_{old}": "9"})
+
+
 def test_what_is_like_no_setting_is_only_said() -> None:
     """It may be the name that a plug-in or a person chose for something of theirs."""
     (one,) = refuse_misspelt({"FEDBUS_QUARTZ": "x"})
-    assert str(one) == "FEDBUS_QUARTZ is no setting; docs/settings.md lists them all"
+    assert str(one) == "FEDBUS_QUARTZ is not a setting; docs/settings.md lists them all"
 
 
 def test_what_is_empty_or_a_services_own_is_not_said() -> None:
@@ -94,7 +106,7 @@ def test_a_service_does_not_start_with_a_misspelt_setting(service: str) -> None:
     )
     assert done.returncode == 2
     assert done.stderr == (
-        f"fedbus-{service}: FEDBUS_HEARTBEAT is no setting; did you mean "
+        f"fedbus-{service}: FEDBUS_HEARTBEAT is not a setting; did you mean "
         "FEDBUS_HEARTBEAT_SECONDS?\n"
     )
 
@@ -103,4 +115,4 @@ def test_the_command_warns_and_goes_on() -> None:
     """A person is there to read it."""
     result = CliRunner().invoke(app, ["plugins", "--json"], env={"FEDBUS_PLUGIN": "all"})
     assert result.exit_code == 0
-    assert "warning: FEDBUS_PLUGIN is no setting; did you mean FEDBUS_PLUGINS?" in result.stderr
+    assert "warning: FEDBUS_PLUGIN is not a setting; did you mean FEDBUS_PLUGINS?" in result.stderr

@@ -13,7 +13,7 @@ from fedbus.jobs.consistency import disagreements
 from fedbus.jobs.faults import MAX_FAULTS, JobFileError, nearest, path_of, show
 from fedbus.jobs.framework_checks import arguments, sound
 from fedbus.jobs.json_tree import Place, Unusable, read, walk
-from fedbus.jobs.schema import PARTS, JobFile
+from fedbus.jobs.schema import PARTS, RENAMED_KEYS, JobFile
 from fedbus.jobs.unsupported import not_yet
 from fedbus.scalars import IDENT_SAID
 from fedbus.wire.documents import JobFault
@@ -113,12 +113,15 @@ def _fault(found: ErrorDetails, *, hinted: bool) -> JobFault:
     sentence = _SENTENCES.get(found["type"], "{msg}")
     problem = sentence.format(value=show(found["input"]), msg=found["msg"], **found.get("ctx", {}))
     unknown = found["type"] == "extra_forbidden"
-    hint = _where_it_belongs(found["loc"]) if unknown and hinted else ""
-    return JobFault(key=path_of(found["loc"]), problem=problem, hint=hint)
+    key = path_of(found["loc"])
+    hint = _hint_for_unknown(key, found["loc"]) if unknown and hinted else ""
+    return JobFault(key=key, problem=problem, hint=hint)
 
 
-def _where_it_belongs(place: Place) -> str:
-    """Name the key that was meant: this one elsewhere, else one spelled alike here or elsewhere."""
+def _hint_for_unknown(key: str, place: Place) -> str:
+    """Name the key that is meant: renamed, of another object, or spelled alike."""
+    if key in RENAMED_KEYS:
+        return f"it is now '{RENAMED_KEYS[key]}'"
     *above, name = (part for part in place if isinstance(part, str))
     here = PARTS[tuple(above)].names()
     homes = _homes()

@@ -226,4 +226,7 @@ PARTS: Mapping[tuple[str, ...], type[Part]] = {
     ("privacy-mechanisms", "homomorphic"): Homomorphic,
     ("privacy-mechanisms", "dp-adaptive"): DpAdaptive,
 }
-"""Which keys belong where: the objects of the file by their path, nearest to hand first."""
+"""The objects of a job file by their path; a hint names the first one that has a key."""
+
+RENAMED_KEYS: Mapping[str, str] = {"round.keep_state": "round.keep_optimizer_state"}
+"""Earlier names of keys, each with the present one; the fault of an earlier name states it."""

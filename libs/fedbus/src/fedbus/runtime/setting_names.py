@@ -1,21 +1,26 @@
-"""Variables FEDBUS_… of the environment that nothing reads: most are misspelt. Pure.
+"""Names of settings: unknown, misspelt and renamed FEDBUS_ variables of the environment. Pure.
 
 A shell or a container often holds the settings of several services, so a name that any part of
-fedbus reads (`known_settings.py`) is right everywhere.
+fedbus reads (`known_settings.py`) is accepted everywhere.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
+from typing import Final
 
 from fedbus.errors import SettingsError
 from fedbus.runtime.known_settings import KNOWN
 
-PREFIX = "FEDBUS_"
-LIKE_NAME = 0.7
-LIKE_PREFIX = 0.8
-MEANT = {
+PREFIX: Final = "FEDBUS_"
+MIN_NAME_SIMILARITY: Final = 0.7
+MIN_PREFIX_SIMILARITY: Final = 0.8
+RENAMED: Final[Mapping[str, str]] = {
+    "PLACES": "SLOTS",
+}
+"""Earlier names of settings, each with the present one; an earlier name is refused."""
+SYNONYMS: Final[Mapping[str, str]] = {
     "AGENT_NAME": "NAME",
     "CLUSTER": "BROKER",
     "HOST": "BROKER",
@@ -28,73 +33,79 @@ MEANT = {
     "URL": "BROKER",
     "USER": "BROKER",
 }
-"""What people of other projects write, which no spelling comes near to."""
+"""Names that other projects use, and that are not spelled like the setting that is meant."""
 _OF_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP|SCTP)(_|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
-    """A variable that nothing reads, and the one that is meant, if it can be told."""
+class UnknownSetting:
+    """A variable that fedbus does not read, and the setting that is probably meant, if any."""
 
     variable: str
     meant: str = ""
+    renamed: bool = False
 
     def __str__(self) -> str:
+        """Format as a sentence that names the variable to set instead."""
+        if self.renamed:
+            return f"{self.variable} is now {self.meant}"
         if self.meant:
-            return f"{self.variable} is no setting; did you mean {self.meant}?"
-        return f"{self.variable} is no setting; docs/settings.md lists them all"
+            return f"{self.variable} is not a setting; did you mean {self.meant}?"
+        return f"{self.variable} is not a setting; docs/settings.md lists them all"
 
 
-def unknown_settings(environ: Mapping[str, str]) -> Iterator[Unknown]:
-    """Find the variables that look like settings of ours and are none, in the order of names."""
+def unknown_settings(environ: Mapping[str, str]) -> Iterator[UnknownSetting]:
+    """Yield the variables that look like settings but are none, sorted by name."""
     for variable in sorted(environ):
         if variable in KNOWN or not environ[variable]:
             continue
-        if _is_ours(variable) and not _of_kubernetes(variable, environ[variable]):
-            yield Unknown(variable, _meant_by(variable))
+        name = variable.upper().partition("_")[2]
+        if variable.startswith(PREFIX) and name in RENAMED:
+            yield UnknownSetting(variable, PREFIX + RENAMED[name], renamed=True)
+        elif _looks_like_a_setting(variable) and not _of_kubernetes(variable, environ[variable]):
+            yield UnknownSetting(variable, _nearest_setting(name))
 
 
 def refuse_misspelt(
     environ: Mapping[str, str], also: frozenset[str] = frozenset()
-) -> list[Unknown]:
-    """Refuse what is nearly a setting; return what is like none.
+) -> list[UnknownSetting]:
+    """Reject misspelt and renamed settings; return the other unknown ones, to be logged.
 
     Args:
         environ: The environment.
-        also: More variables that are known, as a service's own that is newer than the list.
+        also: Further known variables, such as a service's own that are newer than the list.
 
     Raises:
-        SettingsError: names every misspelt variable and the one that is meant.
+        SettingsError: names every misspelt or renamed variable and the one to set instead.
     """
-    found = [one for one in unknown_settings(environ) if one.variable not in also]
-    if misspelt := [one for one in found if one.meant]:
+    found = [unknown for unknown in unknown_settings(environ) if unknown.variable not in also]
+    if misspelt := [unknown for unknown in found if unknown.meant]:
         raise SettingsError("; ".join(map(str, misspelt)))
     return found
 
 
-def _is_ours(variable: str) -> bool:
+def _looks_like_a_setting(variable: str) -> bool:
     if variable.upper().startswith(PREFIX):
         return True
-    # FEBDUS_NAME: the rest is a setting's name, the prefix nearly ours.
-    head, under, rest = variable.upper().partition("_")
-    like = SequenceMatcher(None, head, PREFIX[:-1]).ratio()
-    return bool(under) and PREFIX + rest in KNOWN and like >= LIKE_PREFIX
+    # FEBDUS_NAME: a setting's name behind a misspelt prefix.
+    head, underscore, rest = variable.upper().partition("_")
+    similarity = SequenceMatcher(None, head, PREFIX[:-1]).ratio()
+    return bool(underscore) and PREFIX + rest in KNOWN and similarity >= MIN_PREFIX_SIMILARITY
 
 
-def _meant_by(variable: str) -> str:
-    name = variable.upper().partition("_")[2]
+def _nearest_setting(name: str) -> str:
     if PREFIX + name in KNOWN:
         return PREFIX + name
-    if name in MEANT:
-        return PREFIX + MEANT[name]
-    names = sorted(each.removeprefix(PREFIX) for each in KNOWN)
-    close = [each for each in names if each.startswith(f"{name}_")]  # HEARTBEAT of _SECONDS
-    close += get_close_matches(name, names, n=1, cutoff=LIKE_NAME)
+    if name in SYNONYMS:
+        return PREFIX + SYNONYMS[name]
+    names = sorted(known.removeprefix(PREFIX) for known in KNOWN)
+    close = [known for known in names if known.startswith(f"{name}_")]  # HEARTBEAT of _SECONDS
+    close += get_close_matches(name, names, n=1, cutoff=MIN_NAME_SIMILARITY)
     return PREFIX + close[0] if close else ""
 
 
 def _of_kubernetes(variable: str, value: str) -> bool:
-    """Kubernetes sets FEDBUS_BROKER_SERVICE_HOST and more, where a service is so called."""
+    """Return whether Kubernetes sets the variable: it does for a Service named fedbus-broker."""
     return bool(_OF_KUBERNETES.search(variable)) or bool(
         variable.endswith("PORT") and re.match(r"(tcp|udp|sctp)://", value)
     )
