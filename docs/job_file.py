@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from fedbus.jobs.options import OptimizerConfig, Part, SchedulerPartConfig
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS
 from fedbus.jobs.unsupported import NOT_YET
-from fedbus.training.options import FRAMEWORKS, Takes
+from fedbus.training.options import FRAMEWORKS, ArgumentDomains
 from fedbus.training.options.torch_options import BY_STEP, LAMBDAS
 
 HEAD = """# The job file
@@ -212,14 +212,14 @@ def _default(field: FieldInfo) -> str:
     return f"`{', '.join(map(str, value))}`" if isinstance(value, tuple) else f"`{value}`"
 
 
-def _table(what: str, tables: Mapping[str, Mapping[str, Takes]]) -> Iterator[str]:
+def _table(what: str, tables: Mapping[str, Mapping[str, ArgumentDomains]]) -> Iterator[str]:
     yield f"| {what} | in | arguments |\n|---|---|---|\n"
     for framework, kinds in tables.items():
         for name, takes in kinds.items():
             yield _row(f"`{name}`", framework, _arguments(takes))
 
 
-def _arguments(takes: Takes) -> str:
+def _arguments(takes: ArgumentDomains) -> str:
     said = (
         f"`{name}` ({domain}{', required' if domain.required else ''})"
         for name, domain in takes.items()

@@ -56,11 +56,8 @@ SHARED_CLASSES: Mapping[str, str] = {}
 RENAMING_CLASSES: set[str] = {
     "Client",
     "JobRefused",
-    "Limits",
     "Offer",
     "Plan",
-    "Reading",
-    "Seen",
     "_Asked",
 }
 """Class names that still have two meanings; each is removed here when it is renamed."""

@@ -11,7 +11,7 @@ from fedbus.core.actions import Send
 from fedbus.errors import PluginError
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
-from fedbus.plugins import Folds
+from fedbus.plugins import Aggregator
 from fedbus.strategies.aggregation import FedAvg
 from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef, blob_ref_of
@@ -105,7 +105,7 @@ def offer(update: bytes, examples: int = 10, **changes: Any) -> Offer:  # noqa: 
     return replace(first, **changes)
 
 
-def aggregator(name: str) -> Folds:
+def aggregator(name: str) -> Aggregator:
     """Find an aggregator: the one we ship, or one that breaks."""
     if name == "broken":
         return _Broken()

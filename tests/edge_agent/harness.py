@@ -15,7 +15,7 @@ from fedbus.errors import Stopped
 from fedbus.jobs.eligibility import RowFormat
 from fedbus.model.blob import Blob, encode
 from fedbus.model.layout import Layout
-from fedbus.training.params import Reading, TrainingParams
+from fedbus.training.params import DataOverrides, TrainingParams
 from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef, blob_ref_of
 from fedbus.wire.documents import AgentFacts, ModelSpec, TensorSpec
@@ -133,12 +133,12 @@ class CheckingTaskRunner(FakeTaskRunner):
     trainers: Trainers = field(default_factory=Trainers)
     source: Fixed = field(default_factory=lambda: Fixed(of(np.ones((8, 4)), np.arange(8) % 2)))
 
-    def check(self, trainer: str | None, reading: Reading | None) -> None:
+    def check(self, trainer: str | None, overrides: DataOverrides | None) -> None:
         self.trainers.check(trainer)
-        self.source.check(reading)
+        self.source.check(overrides)
 
-    def rows(self, reading: Reading) -> RowFormat:
-        pipeline = self.source.expected(reading)
+    def rows(self, overrides: DataOverrides) -> RowFormat:
+        pipeline = self.source.expected(overrides)
         assert pipeline is not None
         return RowFormat(pipeline.output.plain(), pipeline.widest)
 

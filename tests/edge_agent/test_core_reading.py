@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fedbus.training.params import Reading, TrainingParams, TransformParams
+from fedbus.training.params import DataOverrides, TrainingParams, TransformParams
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, TrainTask
 from fedbus_edge_agent import keys
@@ -24,7 +24,9 @@ from tests.edge_agent.harness import (
 def asking(*steps: tuple[str, dict[str, Any]], loader: str | None = None) -> TrainingParams:
     """Say how data are to be read."""
     transforms = tuple(TransformParams(id=name, parameters=given) for name, given in steps)
-    return TrainingParams(batch_size=4, reading=Reading(loader=loader, transforms=transforms))
+    return TrainingParams(
+        batch_size=4, data_overrides=DataOverrides(loader=loader, transforms=transforms)
+    )
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from fedbus import demo_data
 from fedbus.errors import TrainingError
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.frameworks.tflite.signatures import TfliteFacts
-from fedbus.frameworks.tflite.trial import KilledReader
+from fedbus.frameworks.tflite.trial import FileCrash
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import ModelSpec
 from fedbus_edge_agent.standalone.models import UploadedModels
@@ -42,7 +42,7 @@ def spec_of(file: bytes) -> ModelSpec:
 
 def kills(_data: bytes, _facts: TfliteFacts) -> None:
     """Be a trial whose child died."""
-    raise KilledReader("a child was ended by SIGSEGV")
+    raise FileCrash("a child was ended by SIGSEGV")
 
 
 def passes(_data: bytes, _facts: TfliteFacts) -> None:
@@ -82,7 +82,7 @@ def test_a_file_that_kills_is_never_opened(tmp_path: Path) -> None:
         local_trainer = LocalTrainer(
             Outbox(tmp_path), shard(), None, {"tflite": Nudge}, admission=admission
         )
-        with pytest.raises(KilledReader, match="a child was ended by SIGSEGV"):
+        with pytest.raises(FileCrash, match="a child was ended by SIGSEGV"):
             local_trainer.train(task(base), model_of(), base, TaskControl())
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbus.rounding import beside, cautious, percent
+from fedbus.rounding import format_against, format_conservatively, format_percent
 
 numbers = st.floats(-1e12, 1e12)
 
@@ -14,7 +14,7 @@ numbers = st.floats(-1e12, 1e12)
 @given(numbers, numbers)
 def test_a_value_beside_a_limit_stands_on_its_side(value: float, limit: float) -> None:
     """However near they are."""
-    found = float(beside(value, limit))
+    found = float(format_against(value, limit))
     assert (found < limit, found > limit) == (value < limit, value > limit)
 
 
@@ -31,23 +31,23 @@ def test_a_value_beside_a_limit_stands_on_its_side(value: float, limit: float) -
 )
 def test_it_has_as_many_digits_as_that_needs(value: float, limit: float, said: str) -> None:
     """And four where they do."""
-    assert beside(value, limit) == said
+    assert format_against(value, limit) == said
 
 
 @given(numbers, st.booleans())
 def test_a_cautious_figure_claims_no_more_than_is_true(value: float, lower: bool) -> None:
     """A loss is rounded up, a similarity down; and it is near."""
-    said = float(cautious(value, 4, lower_is_better=lower))
+    said = float(format_conservatively(value, 4, lower_is_better=lower))
     assert said >= value if lower else said <= value
     assert said == pytest.approx(value, rel=1e-3)
 
 
 def test_what_is_no_number_is_said_as_it_is() -> None:
     """A table must not break over it."""
-    assert cautious(math.nan, 4, lower_is_better=True) == "nan"
-    assert cautious(math.inf, 4, lower_is_better=False) == "inf"
-    assert cautious(0.0, 4, lower_is_better=False) == "0"
-    assert percent(math.nan) == "nan %"
+    assert format_conservatively(math.nan, 4, lower_is_better=True) == "nan"
+    assert format_conservatively(math.inf, 4, lower_is_better=False) == "inf"
+    assert format_conservatively(0.0, 4, lower_is_better=False) == "0"
+    assert format_percent(math.nan) == "nan %"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_is_no_number_is_said_as_it_is() -> None:
 )
 def test_a_share_is_rounded_to_the_nearest(share: float, said: str) -> None:
     """Except onto a whole percent above it; 0.29 is 29 %, in float32 too."""
-    assert percent(share) == said
+    assert format_percent(share) == said
 
 
 @given(st.integers(0, 1000), st.integers(1, 1000), st.integers(1, 100))
@@ -77,6 +77,6 @@ def test_no_share_is_said_to_reach_a_whole_percent_that_it_has_not(
 ) -> None:
     """A job that goes on beside "at least 0.9 was asked" shows no 90.0 %."""
     share = right / (right + wrong)
-    said = float(percent(share).removesuffix(" %"))
+    said = float(format_percent(share).removesuffix(" %"))
     assert (said >= target) == (100 * right >= target * (right + wrong))
     assert abs(said - 100 * share) <= 0.05 + 1e-9

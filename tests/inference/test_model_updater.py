@@ -6,7 +6,7 @@ from typing import NoReturn
 import pytest
 
 from fedbus.core.events import Connected, Fetched, FetchFailed, Received, RunFailed, Woke
-from fedbus.frameworks.tflite.trial import NotTried
+from fedbus.frameworks.tflite.trial import TrialNotRun
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.wire.blobs import BlobRef, blob_ref_of
 from fedbus.wire.documents import ModelLatest, TensorSpec
@@ -344,7 +344,7 @@ def test_a_newer_version_is_brought_when_one_is_put_aside() -> None:
     assert stand.core.versions == {"sum": 2}
 
 
-@pytest.mark.parametrize("error", [NotTried("no memory for a child"), MemoryError()])
+@pytest.mark.parametrize("error", [TrialNotRun("no memory for a child"), MemoryError()])
 def test_what_is_wrong_with_this_machine_is_tried_again(error: Exception) -> None:
     """The version may be a good one."""
     stand = Stand()

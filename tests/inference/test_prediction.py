@@ -172,7 +172,7 @@ def test_a_request_without_inputs_is_told_how_to_write_one(payload: bytes) -> No
 class Ends(Says):
     """A model that knows its last operation."""
 
-    ending = "scores"
+    output_activation = "scores"
 
 
 SCORES = np.array([[0.0, 2.0], [3.0, 1.0]], np.float32)

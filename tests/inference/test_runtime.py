@@ -12,7 +12,7 @@ import fedbus
 from fedbus.data import Dataset
 from fedbus.errors import LayoutError, PluginError, SettingsError, TrainingError
 from fedbus.frameworks.tflite.admission import Admission
-from fedbus.frameworks.tflite.trial import KilledReader
+from fedbus.frameworks.tflite.trial import FileCrash
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout, Weights
 from fedbus.training.options import FRAMEWORKS, LIGHTEST_FIRST
@@ -124,10 +124,10 @@ def test_a_file_that_is_damaged_or_kills_is_never_opened() -> None:
 
         return make
 
-    half, killed = {"blob": FILE[: len(FILE) // 2]}, KilledReader("a child died by SIGSEGV")
+    half, killed = {"blob": FILE[: len(FILE) // 2]}, FileCrash("a child died by SIGSEGV")
     with pytest.raises(TrainingError, match=r"not a whole \.tflite file: model\."):
         load("tflite", SPEC, half, digits(1), factory=factory, admission=Kept())
-    with pytest.raises(KilledReader, match="a child died by SIGSEGV"):
+    with pytest.raises(FileCrash, match="a child died by SIGSEGV"):
         load("tflite", SPEC, {"blob": FILE}, digits(1), factory=factory, admission=Kept(killed))
     assert not made
 

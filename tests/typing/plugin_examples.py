@@ -12,8 +12,8 @@ from fedbus.errors import TrainingError
 from fedbus.model.layout import Array, Weights
 from fedbus.plugins import (
     AgentInfo,
+    Aggregator,
     Evaluates,
-    Folds,
     Loader,
     ModelFactory,
     Predicts,
@@ -135,8 +135,8 @@ model: ModelFactory = line
 runtime: RuntimeFactory = LineRuntime
 loader: Loader = csv
 transform: TransformFactory = Inverted
-aggregator: Folds = Clipped()
-folding: Folds = Mean()
+aggregator: Aggregator = Clipped()
+folding: Aggregator = Mean()
 selector: Selector = rested
 scorer: Evaluates = Scored({})
 oracle: Predicts = LineRuntime({})

@@ -25,7 +25,13 @@ from fedbus.datasource.source import Fixed
 from fedbus.errors import FedbusError, PluginError, Stopped, TrainingError
 from fedbus.model.blob import decode, encode
 from fedbus.model.layout import Layout, Weights
-from fedbus.training.params import Architecture, Reading, TrainingParams, TransformParams, Update
+from fedbus.training.params import (
+    Architecture,
+    DataOverrides,
+    TrainingParams,
+    TransformParams,
+    Update,
+)
 from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelSpec
@@ -171,9 +177,9 @@ def test_rows_that_memory_cannot_hold_are_refused_before_the_first_batch(
     install("acme_wide", "[fedbus.transforms]\nwide = acme_wide:Wide", dedent(wide))
     monkeypatch.setattr("fedbus_edge_agent.training.local_trainer.memory_mb", lambda: 100)
     local_trainer, base = bench_of(tmp_path, own=Nudge), base_of()
-    reading = Reading(transforms=(TransformParams(id="wide"),))
-    params = TrainingParams(reading=reading)
-    assert local_trainer.rows(reading).format == {}
+    overrides = DataOverrides(transforms=(TransformParams(id="wide"),))
+    params = TrainingParams(data_overrides=overrides)
+    assert local_trainer.rows(overrides).format == {}
     model = model_of({"own": {}})
     model = replace(model, spec=replace(model.spec, input={}))
     with pytest.raises(TrainingError, match="40 rows of up to 4194312 bytes need about 640 MiB"):
@@ -285,7 +291,7 @@ class Loading(Fixed):
         super().__init__(shard())
         self.meanwhile = meanwhile
 
-    def fresh(self, wants: Mapping[str, Any], wanted: Reading | None = None) -> Loaded:
+    def fresh(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> Loaded:
         self.meanwhile()
         return super().fresh(wants, wanted)
 

@@ -44,10 +44,10 @@ class Counts(Nudge):
         self.left = times
         return Update(new, 3, {"loss": 0.5})
 
-    def state(self) -> Mapping[str, Array]:
+    def optimizer_state(self) -> Mapping[str, Array]:
         return {"times": np.array(self.left)}
 
-    def resume(self, state: Mapping[str, Array]) -> None:
+    def load_optimizer_state(self, state: Mapping[str, Array]) -> None:
         self.times = int(state["times"])
 
 
@@ -59,10 +59,10 @@ class Memory(Nudge):
         self.held = held or {}
         self.found: Mapping[str, Array] | None = None
 
-    def state(self) -> Mapping[str, Array]:
+    def optimizer_state(self) -> Mapping[str, Array]:
         return self.held
 
-    def resume(self, state: Mapping[str, Array]) -> None:
+    def load_optimizer_state(self, state: Mapping[str, Array]) -> None:
         self.found = state
 
 
@@ -113,7 +113,7 @@ class Late(Memory):
     def __init__(self, _architecture: Architecture) -> None:
         super().__init__()
 
-    def state(self) -> Mapping[str, Array]:
+    def optimizer_state(self) -> Mapping[str, Array]:
         assert [path.name for path in self.folder.glob("*.update")] == ["job-1~2.update"]
         raise MemoryError
 

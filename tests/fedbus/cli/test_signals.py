@@ -14,7 +14,7 @@ import pytest
 from fedbus.cli.interruptible import aside
 from fedbus.cli.signals import Ending
 from fedbus.client.failures import Failed
-from fedbus.interruption import temporary_folder, undisturbed
+from fedbus.interruption import deferred_signals, temporary_folder
 
 ASIDE = """\
 import subprocess, sys, threading, time
@@ -189,7 +189,7 @@ def test_what_was_heard_meanwhile_takes_effect_afterwards() -> None:
     done: list[str] = []
 
     def work() -> None:
-        with undisturbed():
+        with deferred_signals():
             signal.raise_signal(signal.SIGINT)
             done.append("whole")
         done.append("never")

@@ -15,7 +15,7 @@ from fedbus.client.model_outputs import (
     settle,
 )
 from fedbus.errors import SettingsError, TrainingError
-from fedbus.frameworks.exported import NOTHING, Seen, look
+from fedbus.frameworks.exported import UNKNOWN_OUTPUT, OutputFacts, probe_output
 from fedbus.model.layout import Array, Weights
 from fedbus.wire.documents import ModelSpec, TensorSpec
 from fedbus.wire.output_kinds import Answers
@@ -23,7 +23,7 @@ from fedbus.wire.output_kinds import Answers
 SPEC = TensorSpec(name="w", shape=(1,), dtype="float32")
 
 
-def settled(spec: dict[str, Any], seen: Seen, said: Stated) -> tuple[Any, Any]:
+def settled(spec: dict[str, Any], seen: OutputFacts, said: Stated) -> tuple[Any, Any]:
     """Settle a spec."""
     spec.setdefault("architectures", {})
     settle(spec, seen, said)
@@ -32,7 +32,7 @@ def settled(spec: dict[str, Any], seen: Seen, said: Stated) -> tuple[Any, Any]:
 
 def test_a_persons_word_goes_first_and_what_is_seen_last() -> None:
     """Between them stand the spec, and an architecture of it."""
-    seen = Seen(answers="classes", output=(2,))
+    seen = OutputFacts(answers="classes", output=(2,))
     both: dict[str, Any] = {"answers": "labels"}
     of_architecture = {"architectures": {"torch": {"name": "net", "answers": "values"}}}
     assert settled({**both}, seen, Stated(answers="values")) == ("values", None)
@@ -40,12 +40,12 @@ def test_a_persons_word_goes_first_and_what_is_seen_last() -> None:
     assert settled(of_architecture, seen, SAYS_NOTHING) == ("values", None)
     assert of_architecture["architectures"]["torch"] == {"name": "net"}
     assert settled({}, seen, SAYS_NOTHING) == ("classes", None)
-    assert settled({}, NOTHING, SAYS_NOTHING) == (None, None)
+    assert settled({}, UNKNOWN_OUTPUT, SAYS_NOTHING) == (None, None)
 
 
 def test_names_of_classes_are_checked_wherever_they_come_from() -> None:
     """A spec's as much as those of the command."""
-    seen = Seen(answers="classes", output=(2,))
+    seen = OutputFacts(answers="classes", output=(2,))
     assert settled({}, seen, Stated(classes=("a", "b"))) == ("classes", ["a", "b"])
     assert settled({"classes": ["a", "b"]}, seen, SAYS_NOTHING) == ("classes", ["a", "b"])
     with pytest.raises(SettingsError, match="3 names, and the model has 2 outputs"):
@@ -124,7 +124,7 @@ class Runtime:
 class Knowing(Runtime):
     """One that says its last operation and its loss."""
 
-    ending = "sigmoid"
+    output_activation = "sigmoid"
     declared_loss = "binary_crossentropy"
 
 
@@ -137,8 +137,8 @@ class Several(Runtime):
 
 def test_a_model_is_looked_at_by_what_it_answers() -> None:
     """As far as it can be tried, and as far as it says what it is."""
-    assert look(Runtime(), (3,)) == Seen(output=(1,))
-    assert look(Knowing(), (3,)) == Seen(answers="probabilities", output=(1,))
-    assert look(Several(), (3,)) == Seen(several=("a", "b"))
+    assert probe_output(Runtime(), (3,)) == OutputFacts(output=(1,))
+    assert probe_output(Knowing(), (3,)) == OutputFacts(answers="probabilities", output=(1,))
+    assert probe_output(Several(), (3,)) == OutputFacts(several=("a", "b"))
     for trainer, row in ((Runtime(), None), (Runtime(), (2,)), (object(), (3,))):
-        assert look(trainer, row) == NOTHING
+        assert probe_output(trainer, row) == UNKNOWN_OUTPUT

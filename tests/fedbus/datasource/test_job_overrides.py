@@ -12,7 +12,7 @@ from fedbus.datasource.config import Recipe
 from fedbus.datasource.pipeline import read_steps
 from fedbus.datasource.source import Fixed, Source
 from fedbus.errors import FedbusError
-from fedbus.training.params import Reading, TransformParams
+from fedbus.training.params import DataOverrides, TransformParams
 from tests.packages import Install
 
 HALVES = [{"id": "normalize", "parameters": {"high": 2}}]
@@ -50,7 +50,7 @@ def source(folder: Path, allowed: Collection[str] | None = (), **settings: Any) 
     return Source(Recipe(path=path, steps=steps, allowed=allowed, **settings))
 
 
-def refusal(data: Source | Fixed, wanted: Reading) -> str:
+def refusal(data: Source | Fixed, wanted: DataOverrides) -> str:
     """Tell why a job cannot have its data read so; nothing is read then."""
     with pytest.raises(FedbusError) as error:
         data.check(wanted)
@@ -60,7 +60,9 @@ def refusal(data: Source | Fixed, wanted: Reading) -> str:
 def test_a_jobs_transforms_follow_the_owners(tmp_path: Path) -> None:
     """What the owner's pipeline does to the rows, no job can undo; the next job finds it as was."""
     data = source(tmp_path)
-    wanted = Reading(transforms=(step("reshape", size=(2, 2, 1)), step("resize", size=(4, 4))))
+    wanted = DataOverrides(
+        transforms=(step("reshape", size=(2, 2, 1)), step("resize", size=(4, 4)))
+    )
     data.check(wanted)
     loaded = data.fresh({"shape": [4, 4, 1]}, wanted)
     rows, _ = next(loaded.train.peek())
@@ -74,14 +76,14 @@ def test_a_jobs_transforms_follow_the_owners(tmp_path: Path) -> None:
 
 def test_what_a_job_augments_is_for_training_only(tmp_path: Path) -> None:
     """As in a pipeline of the owner's."""
-    loaded = source(tmp_path).fresh({}, Reading(transforms=(step("noise", std=1.0),)))
+    loaded = source(tmp_path).fresh({}, DataOverrides(transforms=(step("noise", std=1.0),)))
     assert np.ptp(next(loaded.train.peek())[0]) > 0
     assert np.ptp(next(loaded.test.peek())[0]) == 0
 
 
 def test_a_model_that_takes_other_rows_is_told_whose_step_made_them(tmp_path: Path) -> None:
     """The owner's steps and the job's are told apart."""
-    wanted = Reading(transforms=(step("reshape", size=(2, 2, 1)),))
+    wanted = DataOverrides(transforms=(step("reshape", size=(2, 2, 1)),))
     with pytest.raises(FedbusError) as error:
         source(tmp_path).fresh({"shape": [8, 8, 1]}, wanted)
     said = str(error.value)
@@ -101,7 +103,7 @@ def test_a_step_that_does_not_fit_is_named_by_its_place_in_the_job(tmp_path: Pat
         ("plugins.transforms[0] (cast): missing a required argument: 'dtype'", step("cast")),
     ]:
         with pytest.raises(FedbusError) as error:
-            data.expected(Reading(transforms=(wanted,)))
+            data.expected(DataOverrides(transforms=(wanted,)))
         assert str(error.value).startswith(fault)
 
 
@@ -109,28 +111,28 @@ def test_a_job_is_refused_what_is_not_here_or_not_allowed(tmp_path: Path, instal
     """With the setting that would allow it."""
     install("acme_own", ENTRIES, OWN)
     data = source(tmp_path)
-    said = refusal(data, Reading(transforms=(step("twice"),)))
+    said = refusal(data, DataOverrides(transforms=(step("twice"),)))
     assert "'twice' of acme_own is not allowed here" in said
     assert "FEDBUS_PLUGINS=twice" in said
     assert "no transforms plug-in named 'none'" in refusal(
-        data, Reading(transforms=(step("none"),))
+        data, DataOverrides(transforms=(step("none"),))
     )
-    assert "FEDBUS_PLUGINS=own" in refusal(data, Reading(loader="own"))
+    assert "FEDBUS_PLUGINS=own" in refusal(data, DataOverrides(loader="own"))
     with pytest.raises(FedbusError, match="not allowed here"):
-        data.fresh({}, Reading(loader="own"))
+        data.fresh({}, DataOverrides(loader="own"))
 
 
 def test_a_loader_of_others_is_chosen_where_it_is_allowed(tmp_path: Path, install: Install) -> None:
     """It reads the owner's path, without the options of another loader, and once for many tasks."""
     install("acme_own", ENTRIES, OWN)
     data = source(tmp_path, ["acme-own"], options={"batch": 3})
-    wanted = Reading(loader="own", transforms=(step("twice"),))
+    wanted = DataOverrides(loader="own", transforms=(step("twice"),))
     data.check(wanted)
     assert data.expected(wanted) is None
     loaded = data.fresh({}, wanted)
     assert (loaded.train.examples, next(loaded.train.peek())[0].max()) == (2, 1.0)
     assert data.fresh({}, wanted) is loaded
-    assert data.fresh({}, Reading(loader="npz")).train.examples == 6
+    assert data.fresh({}, DataOverrides(loader="npz")).train.examples == 6
     import acme_own  # type: ignore[import-not-found]
 
     assert acme_own.read == [str(tmp_path / "a.npz")]
@@ -142,12 +144,12 @@ def test_another_loader_must_be_named_even_one_of_ours(tmp_path: Path) -> None:
     """The owner's may leave rows out that nobody should see."""
     for own in ("npz", None):
         data = source(tmp_path, loader=own)
-        data.check(Reading(loader="npz"))
-        said = refusal(data, Reading(loader="csv"))
+        data.check(DataOverrides(loader="npz"))
+        said = refusal(data, DataOverrides(loader="csv"))
         assert said.startswith("loader 'csv' is not allowed here, where 'npz' reads the data")
         assert "FEDBUS_PLUGINS=csv" in said
         both = source(tmp_path, ["csv"], loader=own)
-        both.check(Reading(loader="csv"))
+        both.check(DataOverrides(loader="csv"))
         assert (data.loaders(), both.loaders()) == (("npz",), ("csv", "npz"))
     assert "cast" in data.transforms()
 
@@ -159,13 +161,13 @@ def test_another_loader_reads_no_more_rows_at_once_than_the_owner_lets_it(
     less = "from fedbus.data import npz\ndef less(path, batch=256): return npz(path, batch)"
     install("acme_less", "[fedbus.loaders]\nless = acme_less:less", less)
     data = source(tmp_path, ["less"], options={"batch": 2})
-    assert len(next(data.fresh({}, Reading(loader="less")).train.peek())[0]) == 2
+    assert len(next(data.fresh({}, DataOverrides(loader="less")).train.peek())[0]) == 2
 
 
 def test_rows_are_as_wide_as_at_their_widest(tmp_path: Path) -> None:
     """However small they are at the end."""
     steps = (("reshape", (2, 2, 1)), ("resize", (300, 200)), ("resize", (2, 2)))
-    wanted = Reading(transforms=tuple(step(name, size=size) for name, size in steps))
+    wanted = DataOverrides(transforms=tuple(step(name, size=size) for name, size in steps))
     pipeline = source(tmp_path).expected(wanted)
     assert pipeline is not None
     assert pipeline.widest == 300 * 200 * 4 + 8
@@ -175,10 +177,10 @@ def test_rows_are_as_wide_as_at_their_widest(tmp_path: Path) -> None:
 def test_data_of_a_simulation_go_through_a_jobs_transforms_and_no_loader() -> None:
     """They were read before it began."""
     data = Fixed(of(np.ones((4, 4), np.float32), np.zeros(4, np.int64)))
-    wanted = Reading(transforms=(step("reshape", size=(2, 2)),))
+    wanted = DataOverrides(transforms=(step("reshape", size=(2, 2)),))
     data.check(None)
     expected = data.expected(wanted)
     assert expected is not None
     assert expected.output.x.size == (2, 2)
     assert next(data.fresh({}, wanted).train.peek())[0].shape == (4, 2, 2)
-    assert "no loader reads them" in refusal(data, Reading(loader="npz"))
+    assert "no loader reads them" in refusal(data, DataOverrides(loader="npz"))

@@ -9,13 +9,13 @@ from fedbus.errors import SettingsError
 from fedbus.frameworks.outputs import (
     ANSWERS,
     MEANINGS,
-    Ending,
-    additions,
+    OutputActivation,
     check_answers,
     check_classes,
-    derive,
-    doubt,
-    normalized,
+    derive_answers,
+    derived_outputs,
+    loss_contradiction,
+    to_probabilities,
 )
 from fedbus.wire.output_kinds import Answers
 
@@ -25,7 +25,7 @@ SIGMOID = 1 / (1 + np.exp(-SCORES))
 
 
 @pytest.mark.parametrize(
-    ("ending", "output", "loss", "answers"),
+    ("activation", "output", "loss", "answers"),
     [
         ("scores", (10,), "categorical_crossentropy", "classes"),
         ("softmax", (10,), "sparse_categorical_crossentropy", "probabilities"),
@@ -54,16 +54,19 @@ SIGMOID = 1 / (1 + np.exp(-SCORES))
     ],
 )
 def test_loss_and_last_layer_say_what_a_model_answers(
-    ending: Ending, output: tuple[int | None, ...], loss: str | None, answers: Answers
+    activation: OutputActivation,
+    output: tuple[int | None, ...],
+    loss: str | None,
+    answers: Answers,
 ) -> None:
     """The declared loss first; without one, nothing is taken for classes that need not be."""
-    assert derive(ending, output, (64,), loss) == answers
+    assert derive_answers(activation, output, (64,), loss) == answers
 
 
 def test_a_row_that_nobody_knows_is_no_reconstruction() -> None:
     """The last layer alone speaks."""
-    assert derive("sigmoid", (64,), None, None) == "labels"
-    assert derive("scores", (64,), None, None) == "classes"
+    assert derive_answers("sigmoid", (64,), None, None) == "labels"
+    assert derive_answers("scores", (64,), None, None) == "classes"
 
 
 def test_every_word_has_a_meaning() -> None:
@@ -126,18 +129,20 @@ def test_names_that_fit_are_taken() -> None:
 def test_only_probabilities_are_made_of_scores() -> None:
     """Whatever else a model answers stays as it is; so does what ends in a softmax itself."""
     for answers in {*ANSWERS, None} - {"probabilities"}:
-        assert normalized(SCORES, answers, "scores") is SCORES
-    np.testing.assert_allclose(normalized(SCORES, "probabilities", "scores"), LIKELY, rtol=1e-6)
-    assert normalized(LIKELY, "probabilities", "softmax") is LIKELY
-    assert normalized(LIKELY, "probabilities", None) is LIKELY  # a plug-in that does not say
-    one = normalized(SCORES[:, :1], "probabilities", "scores")
+        assert to_probabilities(SCORES, answers, "scores") is SCORES
+    np.testing.assert_allclose(
+        to_probabilities(SCORES, "probabilities", "scores"), LIKELY, rtol=1e-6
+    )
+    assert to_probabilities(LIKELY, "probabilities", "softmax") is LIKELY
+    assert to_probabilities(LIKELY, "probabilities", None) is LIKELY  # a plug-in that does not say
+    one = to_probabilities(SCORES[:, :1], "probabilities", "scores")
     np.testing.assert_allclose(one, SIGMOID[:, :1], rtol=1e-6)
-    bare = normalized(np.array([0.0, -1e9, 1e9]), "probabilities", "scores")
+    bare = to_probabilities(np.array([0.0, -1e9, 1e9]), "probabilities", "scores")
     assert bare.tolist() == [0.5, 0.0, 1.0]
 
 
 @pytest.mark.parametrize(
-    ("answers", "ending", "outputs", "likely", "named"),
+    ("answers", "activation", "outputs", "likely", "named"),
     [
         ("classes", "scores", SCORES, LIKELY, {"classes": [0, 2]}),
         ("classes", None, SCORES, LIKELY, {"classes": [0, 2]}),
@@ -153,13 +158,13 @@ def test_only_probabilities_are_made_of_scores() -> None:
 )
 def test_a_reply_says_what_follows_from_outputs(
     answers: Answers,
-    ending: Ending | None,
+    activation: OutputActivation | None,
     outputs: np.ndarray[Any, Any],
     likely: np.ndarray[Any, Any] | None,
     named: dict[str, Any],
 ) -> None:
     """Probabilities where the outputs are scores, and the class or the labels."""
-    found = additions(outputs, answers, ending)
+    found = derived_outputs(outputs, answers, activation)
     if likely is None:
         assert "probabilities" not in found
     else:
@@ -170,18 +175,18 @@ def test_a_reply_says_what_follows_from_outputs(
 def test_classes_are_called_by_their_names() -> None:
     """As the spec has them; a class beyond the names by its number."""
     names = ("cat", "dog", "owl")
-    assert additions(LIKELY, "probabilities", "softmax", names)["classes"] == ["cat", "owl"]
-    assert additions(LIKELY, "probabilities", "softmax", names[:2])["classes"] == ["cat", 2]
-    assert additions(SCORES, "labels", "scores", names)["labels"][0] == ["cat", "owl"]
-    yes = additions(SCORES[:, 1:2], "logits", "scores", ("no", "yes"))
+    assert derived_outputs(LIKELY, "probabilities", "softmax", names)["classes"] == ["cat", "owl"]
+    assert derived_outputs(LIKELY, "probabilities", "softmax", names[:2])["classes"] == ["cat", 2]
+    assert derived_outputs(SCORES, "labels", "scores", names)["labels"][0] == ["cat", "owl"]
+    yes = derived_outputs(SCORES[:, 1:2], "logits", "scores", ("no", "yes"))
     assert yes["classes"] == ["no", "yes"]
 
 
 @pytest.mark.parametrize("answers", ["values", None])
 def test_of_values_nothing_follows(answers: Answers | None) -> None:
     """A quantity is no certainty."""
-    assert additions(SCORES, answers, "scores") == {}
-    assert additions(SCORES[:0], "classes", "scores") == {}
+    assert derived_outputs(SCORES, answers, "scores") == {}
+    assert derived_outputs(SCORES[:0], "classes", "scores") == {}
 
 
 @pytest.mark.parametrize(
@@ -204,7 +209,7 @@ def test_a_job_whose_loss_contradicts_the_model_is_doubted(
     answers: Answers, loss: str, push: str, fits: str
 ) -> None:
     """Inference would put a softmax over what are several labels; the loss is named first."""
-    said = doubt(answers, loss)
+    said = loss_contradiction(answers, loss)
     assert f"a loss of {answers} is {fits}; if {loss} is right" in said
     assert said.startswith(f"eval_func {loss} trains ")
     assert said.endswith(f"push the model with --answers {push}")
@@ -225,4 +230,4 @@ def test_a_job_whose_loss_contradicts_the_model_is_doubted(
 )
 def test_a_loss_that_fits_is_not_doubted(answers: Answers | None, loss: str) -> None:
     """Nor one that nobody here knows."""
-    assert not doubt(answers, loss)
+    assert not loss_contradiction(answers, loss)

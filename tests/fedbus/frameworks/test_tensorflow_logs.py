@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from fedbus.frameworks.tensorflow_logs import LEVEL, hushed
+from fedbus.frameworks.tensorflow_logs import LOG_LEVEL, suppressed_logs
 
 NOISE = (
     b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
@@ -22,22 +22,22 @@ def test_only_the_lines_of_its_loggers_are_left_out(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Errors are not, nor what the author's module prints; in the end all is as it was."""
-    monkeypatch.delenv(LEVEL, raising=False)
-    with hushed():
+    monkeypatch.delenv(LOG_LEVEL, raising=False)
+    with suppressed_logs():
         os.write(2, NOISE + ERROR)
         os.write(2, b"mine\n")
         os.write(2, NOISE)
     os.write(2, NOISE)
     assert capfd.readouterr().err.encode() == ERROR + b"mine\n" + NOISE
-    assert LEVEL not in os.environ
+    assert LOG_LEVEL not in os.environ
 
 
 def test_what_was_said_before_an_error_is_not_lost(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """And the error passes."""
-    monkeypatch.delenv(LEVEL, raising=False)
-    with pytest.raises(ValueError, match="wrong"), hushed():  # noqa: PT012 - said, then raised
+    monkeypatch.delenv(LOG_LEVEL, raising=False)
+    with pytest.raises(ValueError, match="wrong"), suppressed_logs():  # noqa: PT012 - said, then raised
         os.write(2, ERROR + NOISE)
         raise ValueError("wrong")
     assert capfd.readouterr().err.encode() == ERROR
@@ -47,8 +47,8 @@ def test_who_asks_for_all_of_it_gets_it(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """By TensorFlow's own word."""
-    monkeypatch.setenv(LEVEL, "0")
-    with hushed():
+    monkeypatch.setenv(LOG_LEVEL, "0")
+    with suppressed_logs():
         os.write(2, NOISE)
     assert capfd.readouterr().err.encode() == NOISE
 
@@ -59,7 +59,7 @@ def test_the_keras_trainer_is_imported_without_a_word() -> None:
     program = (
         "from fedbus.frameworks.keras import KerasTrainer\nimport tensorflow as tf\ntf.ones(1) + 1"
     )
-    environ = {name: value for name, value in os.environ.items() if name != LEVEL}
+    environ = {name: value for name, value in os.environ.items() if name != LOG_LEVEL}
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environ
     )

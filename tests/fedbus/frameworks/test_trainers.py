@@ -16,7 +16,7 @@ from fedbus.client.packing import read_model
 from fedbus.data import Dataset, npz, of
 from fedbus.data.digits import write_digits
 from fedbus.errors import LayoutError, Stopped, TrainingError
-from fedbus.frameworks.outputs import Ending, normalized
+from fedbus.frameworks.outputs import OutputActivation, to_probabilities
 from fedbus.model.blob import blank, decode, encode, encode_delta, flat
 from fedbus.model.layout import Array, Layout, Weights
 from fedbus.plugins import Evaluates, Predicts, Stateful, Trainer
@@ -34,7 +34,7 @@ class FullTrainer(Trainer, Evaluates, Predicts, Protocol):
     """What our own trainers are: all of it."""
 
     @property
-    def ending(self) -> Ending | None: ...
+    def output_activation(self) -> OutputActivation | None: ...
 
 
 def make(framework: str, architecture: Architecture | None = None) -> FullTrainer:
@@ -129,7 +129,9 @@ def test_all_frameworks_score_and_answer_alike() -> None:
     first, *scores = [trainer.evaluate(weights, data, TrainingParams()) for trainer in trainers]
     assert all(score == pytest.approx(first, abs=1e-5) for score in scores)
     inputs = np.random.default_rng(5).random((7, 64))
-    found = [normalized(answers(t, inputs), "probabilities", t.ending) for t in trainers]
+    found = [
+        to_probabilities(answers(t, inputs), "probabilities", t.output_activation) for t in trainers
+    ]
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)
     np.testing.assert_allclose(found[0], found[2], atol=1e-5)
     np.testing.assert_allclose(found[0].sum(axis=1), 1, atol=1e-5)
@@ -195,20 +197,20 @@ def test_a_task_goes_on_with_the_state_that_another_trainer_left(
     kept, plain = TrainingParams(**fields, keep_optimizer_state=True), TrainingParams(**fields)
     at_once = one.train(one.initial(), rows(40), replace(plain, epochs=2)).weights
     half = one.train(one.initial(), rows(40), kept).weights
-    state = through_a_file(one.state())
+    state = through_a_file(one.optimizer_state())
     afresh = other.train(half, rows(40), plain).weights
-    other.resume(state)
+    other.load_optimizer_state(state)
     whole = other.train(half, rows(40), kept).weights
     assert_alike(whole, at_once)
     assert close(afresh, at_once) is (not args and optimizer == "sgd")
     with pytest.raises(
         TrainingError, match="nothing has been trained to its end with keep_optimizer_state"
     ):
-        make(framework).state()  # type: ignore[attr-defined]  # seen above
-    other.resume({**state, "made_by": np.array("nobody")})
+        make(framework).optimizer_state()  # type: ignore[attr-defined]  # seen above
+    other.load_optimizer_state({**state, "made_by": np.array("nobody")})
     with pytest.raises(TrainingError, match="the state was kept by nobody; this task wants "):
         other.train(half, rows(40), kept)
-    other.resume(state)
+    other.load_optimizer_state(state)
     with pytest.raises(TrainingError, match="'lion'"):
         other.train(half, rows(40), replace(kept, optimizer="lion"))
     assert_alike(other.train(half, rows(40), plain).weights, afresh)  # of which nothing is left
@@ -273,7 +275,7 @@ def test_a_loaded_version_answers_until_the_next_is_loaded(trainer: FullTrainer)
     zero = {name: np.zeros_like(array) for name, array in trainer.initial().items()}
     inputs = np.ones((1, 64), np.float32)
     trainer.load(zero)
-    likely = normalized(answers(trainer, inputs), "probabilities", trainer.ending)
+    likely = to_probabilities(answers(trainer, inputs), "probabilities", trainer.output_activation)
     np.testing.assert_allclose(likely, np.full((1, 10), 0.1), atol=1e-6)
     zero["layers.1.bias"][3] = 50
     trainer.load(zero)

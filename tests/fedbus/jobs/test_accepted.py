@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from fedbus.jobs import params, parse
 from fedbus.jobs.schema import RoundSettings, TrainingConfig, default_quorum
 from fedbus.training.params import (
-    Reading,
+    DataOverrides,
     SchedulerParams,
     SchedulerPart,
     TrainingParams,
@@ -55,16 +55,16 @@ def test_a_job_says_how_data_are_read() -> None:
         {"id": "Own", "parameters": {"size": [2, 3.5], "half": "x", "on": True, "low": None}},
         {"id": "cast"},
     ]
-    told = params(parse(job_with(plugins={"loader": "csv", "transforms": steps}))).reading
-    assert told == Reading(
+    told = params(parse(job_with(plugins={"loader": "csv", "transforms": steps}))).data_overrides
+    assert told == DataOverrides(
         loader="csv",
         transforms=(
             TransformParams(id="Own", parameters={"size": (2, 3.5), "half": "x", "on": True}),
             TransformParams(id="cast"),
         ),
     )
-    assert codec.unpack(Reading, codec.pack(told)) == told
-    assert params(parse(job_with(plugins={"transforms": []}))).reading is None
+    assert codec.unpack(DataOverrides, codec.pack(told)) == told
+    assert params(parse(job_with(plugins={"transforms": []}))).data_overrides is None
 
 
 def test_a_job_of_aeros_is_read_with_its_numbers_as_text() -> None:

@@ -11,7 +11,7 @@ from fedbus.jobs.eligibility import (
     batch_memory_reason,
     ineligibility_reason,
 )
-from fedbus.training.params import Reading, TrainingParams, TransformParams
+from fedbus.training.params import DataOverrides, TrainingParams, TransformParams
 from fedbus.wire.documents import AgentFacts, ModelNeeds
 
 MIB = 2**20
@@ -191,7 +191,9 @@ def test_a_job_that_reads_data_its_own_way_is_judged_by_the_agent() -> None:
     assert ineligibility_reason(TrainingRequirements(1, None, wants), agent) is not None
     assert (
         ineligibility_reason(
-            TrainingRequirements(1, None, wants, TrainingParams(reading=Reading(loader="own"))),
+            TrainingRequirements(
+                1, None, wants, TrainingParams(data_overrides=DataOverrides(loader="own"))
+            ),
             agent,
         )
         is None
@@ -199,7 +201,7 @@ def test_a_job_that_reads_data_its_own_way_is_judged_by_the_agent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "dtype", "batch", "reading", "reason"),
+    ("size", "dtype", "batch", "overrides", "reason"),
     [
         ([1024, 1024], "float32", 31, None, None),
         ([1024, 1024], "float32", 32, None, "32 rows of up to 4194308 bytes need about 512 MiB"),
@@ -210,19 +212,19 @@ def test_a_job_that_reads_data_its_own_way_is_judged_by_the_agent() -> None:
             [1024, 1024],
             "uint8",
             2,
-            Reading(),
+            DataOverrides(),
             "256 rows of up to 1048580 bytes need about 1024 MiB",
         ),
         ([1024, "many"], "float32", 99, None, None),
     ],
 )
 def test_rows_that_an_agent_cannot_hold_are_refused(
-    size: list[object], dtype: str, batch: int, reading: Reading | None, reason: str | None
+    size: list[object], dtype: str, batch: int, overrides: DataOverrides | None, reason: str | None
 ) -> None:
     """Those of a batch; what a job makes of rows, it makes of as many as a loader hands out."""
     kinds = {"image": {"size": size, "dtype": dtype}, "odd": 3}
     rows = RowFormat.announced({"x": {"data_types": kinds}, "y": typed("categorical", [1])})
-    params = TrainingParams(batch_size=batch, reading=reading)
+    params = TrainingParams(batch_size=batch, data_overrides=overrides)
     said = batch_memory_reason(rows, params, 1000, 500)
     assert said == (reason and f"{reason} of memory, 500 are available; {SMALLER}")
     assert batch_memory_reason(rows, params, 1000, 0) is None
@@ -241,28 +243,32 @@ def test_an_agent_with_nothing_that_we_ship_does_not_fit_a_job_for_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reading", "reason"),
+    ("overrides", "reason"),
     [
-        (Reading(loader="own"), None),
-        (Reading(transforms=(TransformParams(id="cast"),)), None),
-        (Reading(loader="other"), "no loader 'other' here; there is npz, own"),
+        (DataOverrides(loader="own"), None),
+        (DataOverrides(transforms=(TransformParams(id="cast"),)), None),
+        (DataOverrides(loader="other"), "no loader 'other' here; there is npz, own"),
         (
-            Reading(transforms=(TransformParams(id="cast"), TransformParams(id="odd"))),
+            DataOverrides(transforms=(TransformParams(id="cast"), TransformParams(id="odd"))),
             "no transform 'odd' here; there is cast",
         ),
     ],
 )
 def test_an_agent_without_a_plug_in_to_read_data_with_does_not_fit(
-    reading: Reading, reason: str | None
+    overrides: DataOverrides, reason: str | None
 ) -> None:
     """One that does not say what it has is asked."""
     agent = able(loaders=("npz", "own"), transforms=("cast",))
     assert (
-        ineligibility_reason(TrainingRequirements(1, params=TrainingParams(reading=reading)), agent)
+        ineligibility_reason(
+            TrainingRequirements(1, params=TrainingParams(data_overrides=overrides)), agent
+        )
         == reason
     )
     assert (
-        ineligibility_reason(TrainingRequirements(1, params=TrainingParams(reading=reading)), FACTS)
+        ineligibility_reason(
+            TrainingRequirements(1, params=TrainingParams(data_overrides=overrides)), FACTS
+        )
         is None
     )
 

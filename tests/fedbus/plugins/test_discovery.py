@@ -9,7 +9,7 @@ import pytest
 import fedbus
 from fedbus import plugins
 from fedbus.errors import PluginError
-from fedbus.plugins import Folds
+from fedbus.plugins import Aggregator
 from fedbus.plugins.inspection import inspect_all
 from fedbus.training.params import TrainingParams
 from tests.packages import Install
@@ -19,7 +19,7 @@ def test_a_plug_in_is_what_its_entry_point_names(install: Install) -> None:
     """Nobody inherits from anything."""
     source = "class Tiny:\n    def __init__(self, architecture): self.architecture = architecture"
     install("acme_tiny", "[fedbus.trainers]\ntiny = acme_tiny:Tiny", source)
-    assert "tiny" in plugins.installed("trainers")
+    assert "tiny" in plugins.installed_names("trainers")
     trainer = plugins.load("trainers", "tiny")({"name": "mlp"})
     assert type(trainer).__name__ == "Tiny"
 
@@ -46,7 +46,7 @@ def test_an_agent_loads_only_what_its_settings_allow(install: Install) -> None:
     with pytest.raises(PluginError, match="FEDBUS_PLUGINS=odd allows it"):
         plugins.load("loaders", "odd", allowed=[])
     assert callable(plugins.load("loaders", "npz", allowed=[]))
-    assert "odd" not in plugins.usable("loaders", [])
+    assert "odd" not in plugins.allowed_names("loaders", [])
 
 
 def test_nobody_takes_a_name_of_ours_from_a_process_that_does_not_allow_it(
@@ -107,7 +107,7 @@ def middle(blocks, weights):
 """
     install("acme_sum", "[fedbus.aggregators]\nsum = acme_sum:Sum\nmid = acme_sum:middle", source)
     folding = plugins.load("aggregators", "sum")
-    assert isinstance(folding, Folds)
+    assert isinstance(folding, Aggregator)
     total = np.zeros(2)
     folding.fold(total, np.ones(2, np.float32), 3.0)
     assert total.tolist() == [3.0, 3.0]
@@ -131,8 +131,8 @@ def test_a_plug_in_whose_name_can_stand_in_no_job_is_left_out_and_said(
 ) -> None:
     """An agent that announced it would say what no controller reads, and be left out itself."""
     install("acme_named", f"[fedbus.loaders]\n{name} = acme_named:load", "load = print")
-    assert name in plugins.installed("loaders")
-    assert name not in plugins.usable("loaders", ["all"])
+    assert name in plugins.installed_names("loaders")
+    assert name not in plugins.allowed_names("loaders", ["all"])
     with pytest.raises(PluginError, match=r"of acme_named: its name .* a name is 1 to 64"):
         plugins.load("loaders", name)
     found = [one for one in inspect_all() if one.plugin.name == name]

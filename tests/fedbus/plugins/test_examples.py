@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.plugins.inspection import misshapen
+from fedbus.plugins.inspection import signature_faults
 from tests.typing import plugin_examples
 
 LINES = 20
@@ -47,7 +47,7 @@ def test_an_example_of_each_kind_has_at_most_twenty_lines(name: str) -> None:
 @pytest.mark.parametrize(("kind", "name"), KINDS.items())
 def test_nothing_is_wrong_with_the_examples(kind: str, name: str) -> None:
     """What mypy takes, `fedbus plugins` takes as well."""
-    assert list(misshapen(kind, getattr(plugin_examples, name))) == []  # type: ignore[arg-type] # a key is a group
+    assert list(signature_faults(kind, getattr(plugin_examples, name))) == []  # type: ignore[arg-type] # a key is a group
 
 
 @pytest.mark.parametrize("file", ["softmax", "pixels", "contrast", "rested"])

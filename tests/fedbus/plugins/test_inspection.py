@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fedbus.errors import PluginError
-from fedbus.plugins import Group, Plugin, found
-from fedbus.plugins.inspection import inspect_all, inspect_one, misshapen
+from fedbus.plugins import Group, Plugin, find_all
+from fedbus.plugins.inspection import inspect_all, inspect_one, signature_faults
 from tests.packages import Install
 
 
@@ -33,7 +33,7 @@ class Half:
 
 def test_a_trainer_is_told_each_method_that_does_not_fit() -> None:
     """With the arguments it will be called with."""
-    said = list(misshapen("trainers", Short))
+    said = list(signature_faults("trainers", Short))
     assert [sentence.partition(" takes")[0] for sentence in said] == [
         "it",
         "evaluate",
@@ -61,7 +61,7 @@ def test_a_trainer_is_told_each_method_that_does_not_fit() -> None:
 )
 def test_the_sentence_says_what_it_takes_and_gets(group: Group, made: object, said: str) -> None:
     """So that its author need not read our code."""
-    assert said in " | ".join(misshapen(group, made))
+    assert said in " | ".join(signature_faults(group, made))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_sentence_says_what_it_takes_and_gets(group: Group, made: object, sa
 )
 def test_what_cannot_be_seen_is_not_complained_of(group: Group, made: object) -> None:
     """What a function makes is seen when it is tried; code in C shows nothing."""
-    assert list(misshapen(group, made)) == []
+    assert list(signature_faults(group, made)) == []
 
 
 def test_all_that_we_ship_is_well() -> None:
@@ -86,7 +86,7 @@ def test_all_that_we_ship_is_well() -> None:
 def test_a_plug_in_is_told_all_its_faults(install: Install) -> None:
     """It does not import, another has its name, nobody allowed it."""
     install("acme_wrong", "[fedbus.loaders]\nnpz = acme_wrong:load", "1 / 0")
-    (mine,) = (p for p in found("loaders") if p.package == "acme_wrong")
+    (mine,) = (p for p in find_all("loaders") if p.package == "acme_wrong")
     finding = inspect_one(mine, ())
     assert finding.faults == (
         "claimed twice: fedbus.data:npz has the name as well",
@@ -134,4 +134,4 @@ def test_a_framework_that_one_of_ours_needs_is_named_with_what_installs_it(
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     (entry,) = PathDistribution(tmp_path).entry_points
     with pytest.raises(PluginError, match=r"'keras' needs tensorflow: pip install 'fedbus\[tens"):
-        Plugin("trainers", "keras", entry, "fedbus").import_it()
+        Plugin("trainers", "keras", entry, "fedbus").import_object()

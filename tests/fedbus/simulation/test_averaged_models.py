@@ -9,7 +9,7 @@ import pytest
 from fedbus.client.packing import packed
 from fedbus.data import Dataset, of
 from fedbus.model.layout import Array, Role, Weights
-from fedbus.plugins import Describes, Trainer
+from fedbus.plugins import DescribesRoles, Trainer
 from fedbus.simulation.run import simulate
 from fedbus.training.params import Architecture, TrainingParams, Update
 from tests.packages import Install
@@ -69,7 +69,7 @@ def one_round(
     """Run a round of two agents with 20 and 33 rows, and return the version it made."""
     MADE.clear()
     inner: Any = factory(architecture)._inner  # noqa: SLF001 - which knows its roles
-    assert isinstance(inner, Describes)
+    assert isinstance(inner, DescribesRoles)
     roles: Mapping[str, Role] = inner.roles()
     first: Weights = factory(architecture).initial()
     plain = {"model": "bn", "architectures": {framework: dict(architecture)}}

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from fedbus.errors import TrainingError
-from fedbus.training.params import Tally, TrainingParams
+from fedbus.training.params import RunningMetrics, TrainingParams
 
 
 def test_an_argument_that_is_no_number_is_refused() -> None:
@@ -18,7 +18,7 @@ def test_an_argument_that_is_no_number_is_refused() -> None:
 
 def test_a_short_batch_weighs_by_its_rows() -> None:
     """A mean of means would favour it."""
-    tally = Tally()
+    tally = RunningMetrics()
     tally.add(loss=1.0, correct=3, examples=3)
     tally.add(loss=5.0, correct=0, examples=1)
     assert tally.metrics() == {"loss": 2.0, "accuracy": 0.75}
@@ -27,8 +27,8 @@ def test_a_short_batch_weighs_by_its_rows() -> None:
 def test_training_that_diverged_or_saw_nothing_makes_no_update() -> None:
     """Better said here than refused by the collector."""
     with pytest.raises(TrainingError, match="without a single row"):
-        Tally().metrics()
-    tally = Tally()
+        RunningMetrics().metrics()
+    tally = RunningMetrics()
     tally.add(loss=math.nan, correct=0, examples=1)
     with pytest.raises(TrainingError, match="the loss became nan; a lower learning_rate"):
         tally.metrics()

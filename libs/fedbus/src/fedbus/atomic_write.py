@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
-from fedbus.interruption import undisturbed
+from fedbus.interruption import deferred_signals
 
 PRIVATE: Final = 0o600
 """Mode of a file that only its owner can read: a password, or what leads to one."""
@@ -55,7 +55,7 @@ def open_atomic(
                 os.fsync(file.fileno())
         new.replace(path)
     except BaseException:  # Ctrl-C as well
-        with undisturbed(), suppress(OSError):
+        with deferred_signals(), suppress(OSError):
             new.unlink(missing_ok=True)  # on a full disk every byte counts
         raise
     if durable:

@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def deferred_signals() -> Iterator[None]:
     """Let signals wait until the block is done, and take effect then.
 
     Only the main thread is disturbed by signals: in others this does nothing.
@@ -47,5 +47,5 @@ def temporary_folder(prefix: str = "fedbus-", within: Path | None = None) -> Ite
     try:
         yield folder
     finally:
-        with undisturbed():
+        with deferred_signals():
             shutil.rmtree(folder, ignore_errors=True)

@@ -9,7 +9,7 @@ _FLOAT32 = Decimal("1e-5")
 """So many percent a share in float32 may be below the number that it stands for."""
 
 
-def beside(value: float, limit: float, digits: int = 4) -> str:
+def format_against(value: float, limit: float, digits: int = 4) -> str:
     """Write a value beside a limit that it is held against: 0.8997 is not 0.9 beside 0.9."""
     for more in range(digits, _MOST_DIGITS):
         text = f"{value:.{more}g}"
@@ -19,7 +19,7 @@ def beside(value: float, limit: float, digits: int = 4) -> str:
     return repr(value)
 
 
-def cautious(value: float, digits: int, *, lower_is_better: bool) -> str:
+def format_conservatively(value: float, digits: int, *, lower_is_better: bool) -> str:
     """Write a figure with so many significant digits, rounded to the side that claims less."""
     if not isfinite(value) or value == 0:
         return f"{value:g}"
@@ -29,7 +29,7 @@ def cautious(value: float, digits: int, *, lower_is_better: bool) -> str:
     return f"{float(kept):.{digits}g}"
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """Write a share, rounded to the nearest tenth of a percent: `91.1 %` of 0.910864.
 
     Targets are whole percents as a rule, so a share that has not reached one is not rounded up to

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from fedbus import plugins
 from fedbus.blobs.spool import Spools
-from fedbus.plugins import Folds
+from fedbus.plugins import Aggregator
 from fedbus.runtime import service
 from fedbus.runtime.node import Identity
 from fedbus.runtime.settings import ServiceSettings
@@ -34,7 +34,7 @@ class CollectorSettings(ServiceSettings):
 
 
 @cache
-def aggregator(name: str, allowed: tuple[str, ...] | None = None) -> Folds:
+def aggregator(name: str, allowed: tuple[str, ...] | None = None) -> Aggregator:
     """Load an aggregator by name; `allowed` as for `plugins.load`.
 
     Raises:
@@ -42,7 +42,7 @@ def aggregator(name: str, allowed: tuple[str, ...] | None = None) -> Folds:
             update.
     """
     made = plugins.load("aggregators", name, allowed)
-    ours = name in plugins.usable("aggregators", ())
+    ours = name in plugins.allowed_names("aggregators", ())
     return made if ours else IsolatedAggregator(name, made)
 
 

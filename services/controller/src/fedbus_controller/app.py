@@ -50,7 +50,7 @@ def check_plugins(chosen: Plugins, allowed: tuple[str, ...] | None = None) -> It
         ("aggregator", partial(plugins.load, "aggregators", chosen.aggregator, allowed)),
         ("selector", partial(selector, chosen.selector, allowed)),
     ]
-    ours = plugins.usable("transforms", ())
+    ours = plugins.allowed_names("transforms", ())
     for place, step in enumerate(steps_of(chosen)):
         if step.id in ours:
             checks.append((f"transforms[{place}]", partial(make_step, step.id, step, ())))

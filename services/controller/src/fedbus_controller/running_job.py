@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 from fedbus.core.actions import Action, Announce, Ask, Cancel, Clear, Note, WakeAt
 from fedbus.jobs import JobFile
 from fedbus.limits import MAX_TEXT_CHARACTERS
-from fedbus.training.options import held_out
+from fedbus.training.options import without_training_metrics
 from fedbus.wire.documents import JobState, RoundState
 from fedbus.wire.documents import Phase as PublicPhase
 from fedbus.wire.identifiers import Moment
@@ -102,7 +102,7 @@ class RunningJob:
         yield from self._announce()
         if self._plan is not None and self._plan.round == self._rounds + 1:
             yield from self._open(self._plan, now)
-        elif self._rounds and not held_out(self._metrics):
+        elif self._rounds and not without_training_metrics(self._metrics):
             # The last version may lack its score. Evaluators introduce themselves while we load.
             self.phase = JobStage.EVALUATING
             yield WakeAt(keys.EvaluationDeadline(self.id), now + PATIENCE_SECONDS)

@@ -16,7 +16,7 @@ from fedbus.data.model_input import read_input
 from fedbus.errors import WireError
 from fedbus.limits import MAX_DIMENSIONS
 from fedbus.model.layout import DTYPES, Array
-from fedbus.rounding import beside
+from fedbus.rounding import format_against
 from fedbus.text import listed
 
 _MOST_NORMALIZED: Final = 1 + 1e-6
@@ -263,7 +263,7 @@ def _check_normalized(array: Array) -> None:
     if beyond.any():
         at = int(beyond.argmax())
         value = float(array.flat[at])
-        told = beside(value, 1 if value > 0 else -1)
+        told = format_against(value, 1 if value > 0 else -1)
         raise WireError(
             f"{_place(at, array.shape)} is {told}; this model takes numbers from -1 to 1, as in "
             "training: scale the inputs as the agents' data are (the bytes of a picture are "

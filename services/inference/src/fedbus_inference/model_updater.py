@@ -15,7 +15,7 @@ from functools import partial
 from fedbus.core.actions import Action, Cancel, Fetch, Note, Run, WakeAt
 from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
 from fedbus.errors import LayoutError, PluginError, TrainingError, TransferError, WireError
-from fedbus.frameworks.tflite.trial import NotTried
+from fedbus.frameworks.tflite.trial import TrialNotRun
 from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.wire.blobs import BlobLocation, BlobRef
 from fedbus.wire.documents import ModelLatest
@@ -211,4 +211,4 @@ class Arrival:
 
 
 def _lasts(error: Exception) -> bool:
-    return isinstance(error, LASTING) and not isinstance(error, NotTried)
+    return isinstance(error, LASTING) and not isinstance(error, TrialNotRun)

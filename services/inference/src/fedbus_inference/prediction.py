@@ -13,7 +13,7 @@ import numpy as np
 from fedbus.core.actions import Reply
 from fedbus.core.events import ReplyTo
 from fedbus.errors import TrainingError, WireError
-from fedbus.frameworks.outputs import Ending, additions, normalized
+from fedbus.frameworks.outputs import OutputActivation, derived_outputs, to_probabilities
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.model.layout import DTYPES, Array
 from fedbus.wire.output_kinds import Answers as Meaning
@@ -31,8 +31,8 @@ Outputs: TypeAlias = Array | Mapping[str, Array]
 class Predictor(Protocol):
     """A model with its weights; used by one thread at a time.
 
-    It may have an attribute `ending`, a `fedbus.frameworks.outputs.Ending`: what its last operation
-    is.
+    It may have an attribute `output_activation`, a `fedbus.frameworks.outputs.OutputActivation`:
+    what its last operation is.
     """
 
     def predict(self, inputs: Array) -> Outputs:
@@ -68,9 +68,9 @@ class Served:
     weight: int = 0
 
     @property
-    def ending(self) -> Ending | None:
+    def output_activation(self) -> OutputActivation | None:
         """What the model's last operation is, where the predictor knows it."""
-        return cast("Ending | None", getattr(self.predictor, "ending", None))
+        return cast("OutputActivation | None", getattr(self.predictor, "output_activation", None))
 
     def outputs(self, inputs: Array) -> Outputs:
         """Answer each row of (rows, …).
@@ -81,7 +81,9 @@ class Served:
         found = self.predictor.predict(inputs)
         if isinstance(found, Mapping):
             return {name: _checked(np.asarray(each), inputs) for name, each in found.items()}
-        return normalized(_checked(np.asarray(found), inputs), self.meaning, self.ending)
+        return to_probabilities(
+            _checked(np.asarray(found), inputs), self.meaning, self.output_activation
+        )
 
     def facts(self, outputs: Outputs, *, as_raw: bool) -> dict[str, Any]:
         """Write outputs and what follows from them, raw or as nested lists."""
@@ -92,7 +94,7 @@ class Served:
         facts["outputs"] = write(outputs)
         if self.meaning is not None:
             facts["answers"] = self.meaning
-        more = additions(outputs, self.meaning, self.ending, self.classes)
+        more = derived_outputs(outputs, self.meaning, self.output_activation, self.classes)
         return facts | {k: write(v) if isinstance(v, np.ndarray) else v for k, v in more.items()}
 
 

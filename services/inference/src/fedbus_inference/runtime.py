@@ -49,7 +49,7 @@ def runtime_for(
                 f"install fedbus-inference with one of the extras {extras}"
             )
         return Runtime(names, partial(load, allowed=allowed, admission=admission))
-    here = {*plugins.installed("runtimes"), *plugins.installed("trainers")}
+    here = {*plugins.installed_names("runtimes"), *plugins.installed_names("trainers")}
     if wanted not in here:
         known = listed([AUTO, *here])
         raise SettingsError(
@@ -59,7 +59,9 @@ def runtime_for(
 
 
 def _factory(framework: str) -> Factory:
-    if framework in plugins.installed("runtimes"):  # made for it, so before a trainer of that name
+    if framework in plugins.installed_names(
+        "runtimes"
+    ):  # made for it, so before a trainer of that name
         return plugins.load("runtimes", framework)
     return plugins.load("trainers", framework)
 

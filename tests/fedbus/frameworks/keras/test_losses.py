@@ -1,4 +1,4 @@
-"""Metrics of the Keras trainer, held against scikit-learn's: each shape of label, each ending."""
+"""Metrics of the Keras trainer, held against scikit-learn's: every label shape and activation."""
 
 from typing import Any
 
@@ -24,11 +24,11 @@ MANY = RNG.integers(0, 2, (60, 3)).astype(np.float32)
 
 
 def measured(
-    loss: str, names: tuple[str, ...], outputs: Array, y: Array, ending: str = "linear"
+    loss: str, names: tuple[str, ...], outputs: Array, y: Array, activation: str = "linear"
 ) -> dict[str, float]:
     """Score a model that answers its inputs as they are, or squashed, in batches of 16 rows."""
     row, units = list(outputs.shape[1:]), outputs.shape[-1]
-    layers = [["Dense", {"units": units, "activation": ending}]]
+    layers = [["Dense", {"units": units, "activation": activation}]]
     trainer = KerasTrainer({"name": "sequential", "config": {"input": row, "layers": layers}})
     same = {"layers.0.weight": np.eye(units, dtype=np.float32)}
     weights = {**same, "layers.0.bias": np.zeros(units, np.float32)}
@@ -36,8 +36,8 @@ def measured(
     return dict(trainer.evaluate(weights, data, TrainingParams(loss=loss, metrics=names)))
 
 
-@pytest.mark.parametrize("ending", ["linear", "softmax"])
-def test_metrics_of_classes_are_those_of_scikit_learn(ending: str) -> None:
+@pytest.mark.parametrize("activation", ["linear", "softmax"])
+def test_metrics_of_classes_are_those_of_scikit_learn(activation: str) -> None:
     """Whether the model ends in scores or in a softmax; also by the other names of accuracy."""
     names = (
         "accuracy",
@@ -47,7 +47,7 @@ def test_metrics_of_classes_are_those_of_scikit_learn(ending: str) -> None:
         "recall",
         "f1",
     )
-    found = measured("categorical_crossentropy", names, X, LABELS, ending)
+    found = measured("categorical_crossentropy", names, X, LABELS, activation)
     named, mean = X.argmax(axis=1), {"average": "macro", "zero_division": 0}
     right = metrics.accuracy_score(LABELS, named)
     assert found["accuracy"] == found["binary_accuracy"] == pytest.approx(right)
@@ -58,14 +58,14 @@ def test_metrics_of_classes_are_those_of_scikit_learn(ending: str) -> None:
     assert found["f1"] == pytest.approx(metrics.f1_score(LABELS, named, **mean))
 
 
-@pytest.mark.parametrize("ending", ["linear", "sigmoid"])
+@pytest.mark.parametrize("activation", ["linear", "sigmoid"])
 @pytest.mark.parametrize("y", [MANY, MANY[:, :1], MANY[:, 0]], ids=["labels", "column", "bare"])
-def test_metrics_of_yes_or_no_are_those_of_scikit_learn(ending: str, y: Array) -> None:
+def test_metrics_of_yes_or_no_are_those_of_scikit_learn(activation: str, y: Array) -> None:
     """Several labels are right one by one; those of yes are counted over all labels together."""
     scores = X[:, :3] if y.ndim == 2 and y.shape[1] == 3 else X[:, :1]
     truth, named = y.reshape(scores.shape), scores > 0
     names = ("accuracy", "precision", "recall", "f1", "auc")
-    found = measured("binary_crossentropy", names, scores, y, ending)
+    found = measured("binary_crossentropy", names, scores, y, activation)
     average: dict[str, Any] = {"average": "micro"} if scores.shape[1] > 1 else {}
     assert found["accuracy"] == pytest.approx((truth == named).mean())
     assert found["precision"] == pytest.approx(metrics.precision_score(truth, named, **average))

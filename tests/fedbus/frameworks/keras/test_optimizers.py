@@ -18,7 +18,7 @@ from fedbus.jobs import params as told_by
 from fedbus.jobs import parse
 from fedbus.model.layout import Array, Weights
 from fedbus.training.options import FRAMEWORKS
-from fedbus.training.options.inactive_schedulers import idle
+from fedbus.training.options.inactive_schedulers import inactive_reason
 from fedbus.training.params import Architecture, SchedulerParams, TrainingParams
 from fedbus.wire import codec
 from fedbus.wire.documents import ModelSpec
@@ -109,9 +109,9 @@ def task_by_task(wanted: dict[str, Any]) -> Weights:
     for number in range(STEPS):
         trainer = trainers[number % 2]
         if state is not None:
-            trainer.resume(through_a_file(state))
+            trainer.load_optimizer_state(through_a_file(state))
         weights = trainer.train(weights, data(), params(**wanted, round=number + 1)).weights
-        state = trainer.state()
+        state = trainer.optimizer_state()
     return weights
 
 
@@ -164,7 +164,7 @@ def test_the_scheduler_of_an_aeros_job_acts_from_round_to_round(rate: float, *, 
     job = json.loads(AEROS.joinpath("job.json").read_text())
     job["scheduler_config"]["min_delta"] = "10"  # so that no epoch is better than the first
     told = told_by(parse(json.dumps({**job, "round": {"keep_optimizer_state": kept}}).encode()))
-    assert bool(idle(told)) is not kept
+    assert bool(inactive_reason(told)) is not kept
     spec = json.loads(AEROS.joinpath("model.json").read_text())
     trainer = KerasTrainer(spec["architectures"]["keras"])
     x = np.random.default_rng(0).random((16, 64), np.float32)
@@ -172,9 +172,9 @@ def test_the_scheduler_of_an_aeros_job_acts_from_round_to_round(rate: float, *, 
     for number in range(1, int(job["num_rounds"]) + 1):
         asked = replace(told, seed=number, round=number, keep_optimizer_state=True)
         if kept and number > 1:
-            trainer.resume(through_a_file(trainer.state()))
+            trainer.load_optimizer_state(through_a_file(trainer.optimizer_state()))
         weights = trainer.train(weights, of(x, np.arange(16) % 10), asked).weights
-    assert float(trainer.state()["optimizer/1"]) == pytest.approx(rate)
+    assert float(trainer.optimizer_state()["optimizer/1"]) == pytest.approx(rate)
 
 
 def test_training_may_stop_early_with_its_best_weights() -> None:
@@ -253,7 +253,7 @@ def test_nothing_of_a_task_is_held_that_nobody_asked_for() -> None:
             )
             assert tracemalloc.get_traced_memory()[0] < 0.5 * size
         trainer.train(weights, data(), params(optimizer="adam"))
-        state = trainer.state()
+        state = trainer.optimizer_state()
         assert sum(array.nbytes for array in state.values()) > 2 * size
     finally:
         tracemalloc.stop()
@@ -264,18 +264,18 @@ def test_a_state_that_is_not_of_this_job_is_refused() -> None:
     trainer = KerasTrainer(NET)
     for _ in range(2):
         with pytest.raises(TrainingError, match="nothing has been trained to its end with keep_op"):
-            trainer.state()
+            trainer.optimizer_state()
         trainer.train(trainer.initial(), data(), params(keep_optimizer_state=False))
     weights = trainer.train(trainer.initial(), data(), params(optimizer="adam")).weights
-    state = dict(trainer.state())
+    state = dict(trainer.optimizer_state())
     for wrong, sentence in (
         (state, r"kept by keras \('adam'.*wants keras \('sgd'"),
         ({}, "kept by nobody we know"),
     ):
-        trainer.resume(wrong)
+        trainer.load_optimizer_state(wrong)
         with pytest.raises(TrainingError, match=sentence):
             trainer.train(weights, data(), params())
-    trainer.resume({**state, "optimizer/3": np.zeros(2)})
+    trainer.load_optimizer_state({**state, "optimizer/3": np.zeros(2)})
     with pytest.raises(TrainingError, match="damaged, or of another model"):
         trainer.train(weights, data(), params(optimizer="adam"))
 

@@ -14,7 +14,7 @@ from tests.packages import Install
 pytest.importorskip("tensorflow")
 
 from fedbus.frameworks.keras import KerasTrainer
-from fedbus.frameworks.keras.architectures import build, declared_loss, ending_of
+from fedbus.frameworks.keras.architectures import build, declared_loss, output_activation_of
 
 X = np.random.default_rng(2).normal(size=(5, 4)).astype(np.float32)
 SOURCE = """
@@ -77,7 +77,7 @@ def test_inference_gives_what_keras_predicts(name: str) -> None:
         tflite = TfliteTrainer({"blob": bytes(blob)})
         tflite.load(keras.initial())
         np.testing.assert_allclose(answers(tflite, X), wanted, atol=1e-6)
-        assert tflite.ending == keras.ending
+        assert tflite.output_activation == keras.output_activation
 
 
 def test_the_last_operation_of_a_model_is_found_behind_changes_of_shape() -> None:
@@ -86,14 +86,14 @@ def test_the_last_operation_of_a_model_is_found_behind_changes_of_shape() -> Non
 
     x = keras.Input((4,))
     dense = keras.layers.Dense(4)(x)
-    for last, ending in (
+    for last, activation in (
         (keras.layers.Reshape((2, 2))(keras.layers.Softmax()(dense)), "softmax"),
         (keras.ops.sigmoid(dense), "sigmoid"),
         (keras.layers.Activation("sigmoid")(dense), "sigmoid"),
         (keras.layers.Dropout(0.5)(dense), "scores"),
         (keras.layers.ReLU()(dense), "scores"),
     ):
-        assert ending_of(keras.Model(x, last)) == ending
+        assert output_activation_of(keras.Model(x, last)) == activation
 
     class Own(keras.Model):  # type: ignore[misc]  # Keras has no types
         def __init__(self) -> None:
@@ -103,7 +103,7 @@ def test_the_last_operation_of_a_model_is_found_behind_changes_of_shape() -> Non
         def call(self, inputs: object) -> object:
             return self.dense(inputs)
 
-    assert ending_of(Own()) == "softmax"
+    assert output_activation_of(Own()) == "softmax"
     assert declared_loss(Own()) is None
 
 

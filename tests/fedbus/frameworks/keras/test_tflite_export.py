@@ -203,7 +203,7 @@ def test_yes_or_no_is_learnt_of_each_output(activation: str, on_a_device: Train)
     spec = {"input": list(row), "layers": layers}
     own = KerasTrainer({"name": "sequential", "config": spec})
     assert found == pytest.approx(own.evaluate(trainer.initial(), of(x, y), params), abs=1e-5)
-    assert trainer.ending == own.ending
+    assert trainer.output_activation == own.output_activation
     check(on_a_device, activation, (x, y), "sgd", "binary_crossentropy")
 
 
@@ -257,11 +257,13 @@ def test_adam_goes_on_from_task_to_task() -> None:
     at_once = one.train(at_once, data, replace(params, epochs=3)).weights
     for task in range(3):
         if task:
-            other.resume(through_a_file(other.state()))
+            other.load_optimizer_state(through_a_file(other.optimizer_state()))
         weights = other.train(weights, data, params).weights
         other.evaluate(weights, data, params)  # of which the state knows nothing
     assert_alike(weights, at_once)
-    other.resume({name: array for name, array in other.state().items() if name != "steps"})
+    other.load_optimizer_state(
+        {name: array for name, array in other.optimizer_state().items() if name != "steps"}
+    )
     with pytest.raises(TrainingError, match="damaged, or of another model"):
         other.train(weights, data, params)
 
@@ -305,8 +307,8 @@ def test_all_that_adam_remembers_are_arrays() -> None:
     data = of(np.ones((2, 5), np.float32), np.arange(2))
     params = TrainingParams(optimizer="adam", keep_optimizer_state=True)
     trainer.train(trainer.initial(), data, params)
-    state = trainer.state()
+    state = trainer.optimizer_state()
     assert {type(array) for array in state.values()} == {np.ndarray}
-    trainer.resume(state)
+    trainer.load_optimizer_state(state)
     trainer.train(trainer.initial(), data, params)
-    assert trainer.state()["steps"] == 2
+    assert trainer.optimizer_state()["steps"] == 2

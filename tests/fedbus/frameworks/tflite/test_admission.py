@@ -12,7 +12,7 @@ from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks.tflite import admission as tflite_admission
 from fedbus.frameworks.tflite.admission import MAX_DEATHS, Admission
 from fedbus.frameworks.tflite.signatures import TfliteFacts
-from fedbus.frameworks.tflite.trial import KilledReader, NotTried
+from fedbus.frameworks.tflite.trial import FileCrash, TrialNotRun
 from fedbus.model.layout import Layout
 
 DIGITS = demo_data.read("digits.tflite")
@@ -69,7 +69,7 @@ def test_without_a_folder_a_process_remembers(tmp_path: Path) -> None:
         assert trial.runs == 1
 
 
-@pytest.mark.parametrize("error", [KilledReader("it kills"), TrainingError("it does not run")])
+@pytest.mark.parametrize("error", [FileCrash("it kills"), TrainingError("it does not run")])
 def test_what_was_refused_stays_refused(tmp_path: Path, error: TrainingError) -> None:
     """After a restart as well, and as what it was."""
     trial = Trial(error)
@@ -81,7 +81,7 @@ def test_what_was_refused_stays_refused(tmp_path: Path, error: TrainingError) ->
     assert trial.runs == 1
 
 
-@pytest.mark.parametrize("error", [NotTried("no memory"), PluginError("no runtime")])
+@pytest.mark.parametrize("error", [TrialNotRun("no memory"), PluginError("no runtime")])
 def test_what_was_not_tried_is_tried_again(tmp_path: Path, error: Exception) -> None:
     """The file may be a good one: the machine was not."""
     trial = Trial(error)
@@ -121,9 +121,7 @@ def test_a_file_with_which_processes_die_is_put_aside(tmp_path: Path) -> None:
     for work in gone:
         work.__enter__()  # and the process is gone
     aside = admission(tmp_path, Trial())
-    with pytest.raises(
-        KilledReader, match=r"5 processes in a row died .* delete .*\.using"
-    ) as told:
+    with pytest.raises(FileCrash, match=r"5 processes in a row died .* delete .*\.using") as told:
         aside.using(DIGEST).__enter__()
     with admission(tmp_path, Trial(), "agent.2").using(DIGEST):
         pass  # which has no share in it

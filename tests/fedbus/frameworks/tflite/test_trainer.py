@@ -79,7 +79,7 @@ def test_a_file_that_cannot_hand_out_its_state_is_not_asked_to_keep_it() -> None
     with pytest.raises(TrainingError, match=r"without get_state .* export it anew, or leave round"):
         trainer.train(trainer.initial(), data, kept)
     trainer.train(trainer.initial(), data, TrainingParams(keep_optimizer_state=True))
-    assert set(trainer.state()) == {"made_by"}
+    assert set(trainer.optimizer_state()) == {"made_by"}
     trainer.train(trainer.initial(), data, TrainingParams(optimizer_args={"momentum": 0.9}))
 
 

@@ -14,7 +14,7 @@ from fedbus import demo_data
 from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks.tflite import trial, trial_child
 from fedbus.frameworks.tflite.flatbuffer_schema import IDENTIFIER, SCHEMA, UNIONS
-from fedbus.frameworks.tflite.trial import KilledReader, Limits, NotTried, try_file
+from fedbus.frameworks.tflite.trial import FileCrash, TrialLimits, TrialNotRun, try_file
 from fedbus.frameworks.tflite.verify import verify
 from fedbus.model.layout import Array
 from tests.fedbus.frameworks.tflite.flatbuffer_writer import Writer
@@ -93,8 +93,8 @@ def filling(side: int) -> bytes:
 def test_a_file_that_computes_without_end_is_found_out() -> None:
     """It is whole, and would hang whoever runs it."""
     file = endless()
-    with pytest.raises(KilledReader, match="a child of this one computed for more than 1 s"):
-        try_file(file, verify(file), Limits(cpu_seconds=1))
+    with pytest.raises(FileCrash, match="a child of this one computed for more than 1 s"):
+        try_file(file, verify(file), TrialLimits(cpu_seconds=1))
 
 
 @needs_runtime
@@ -129,13 +129,13 @@ def child(monkeypatch: pytest.MonkeyPatch, folder: Path, source: str) -> None:
 @pytest.mark.parametrize(
     ("source", "error", "sentence"),
     [
-        ("os.kill(os.getpid(), signal.SIGSEGV)", KilledReader, "a child .* ended by SIGSEGV"),
-        ("os.abort()", KilledReader, "a child of this one was ended by SIGABRT"),
-        ("os.kill(os.getpid(), signal.SIGXCPU)", KilledReader, "computed for more than 60 s"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", NotTried, "ended by SIGKILL, as when memory"),
-        ("signal.alarm(1); time.sleep(60)", NotTried, "it was not done after 120 s"),
-        ("sys.exit(3)", NotTried, "ended with exit code 3 and no report"),
-        ("print('[]')", KilledReader, "gave no report"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", FileCrash, "a child .* ended by SIGSEGV"),
+        ("os.abort()", FileCrash, "a child of this one was ended by SIGABRT"),
+        ("os.kill(os.getpid(), signal.SIGXCPU)", FileCrash, "computed for more than 60 s"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", TrialNotRun, "ended by SIGKILL, as when memory"),
+        ("signal.alarm(1); time.sleep(60)", TrialNotRun, "it was not done after 120 s"),
+        ("sys.exit(3)", TrialNotRun, "ended with exit code 3 and no report"),
+        ("print('[]')", FileCrash, "gave no report"),
         ("""print('{"unavailable": "none here"}')""", PluginError, "none here"),
         ("""print('{"refused": "odd"}')""", TrainingError, "does not run: odd"),
     ],
@@ -157,14 +157,14 @@ def test_a_child_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
     """It bounds itself; this is for one that cannot any more."""
     child(monkeypatch, tmp_path, "time.sleep(600)")
     monkeypatch.setattr(trial, "START_SECONDS", 0.5)
-    with pytest.raises(NotTried, match="it took more than"):
-        try_file(b"", FACTS, Limits(wall_seconds=0))
+    with pytest.raises(TrialNotRun, match="it took more than"):
+        try_file(b"", FACTS, TrialLimits(wall_seconds=0))
 
 
 def test_without_a_child_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without memory for another process."""
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with pytest.raises(NotTried, match=r"could not be tried: .*No such file"):
+    with pytest.raises(TrialNotRun, match=r"could not be tried: .*No such file"):
         try_file(DIGITS, FACTS)
 
 
@@ -173,7 +173,7 @@ def test_a_child_is_told_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     told = tmp_path / "environment"
     child(monkeypatch, tmp_path, f"open({str(told)!r}, 'w').write(repr(sorted(os.environ)))")
     monkeypatch.setenv("FEDBUS_BROKER", "mqtt://agent.1:secret@broker")
-    with pytest.raises(NotTried):
+    with pytest.raises(TrialNotRun):
         try_file(b"", FACTS)
     assert "PATH" in told.read_text()
     assert "FEDBUS" not in told.read_text()

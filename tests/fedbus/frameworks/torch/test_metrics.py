@@ -14,9 +14,9 @@ import torch
 from sklearn import metrics
 from torch import nn
 
-from fedbus.frameworks.outputs import Ending
+from fedbus.frameworks.outputs import OutputActivation
 from fedbus.frameworks.torch.losses import LOSSES, aligned
-from fedbus.frameworks.torch.metrics import Figures
+from fedbus.frameworks.torch.metrics import MetricSums
 
 RNG = np.random.default_rng(3)
 SCORES = RNG.normal(size=(60, 7)).astype(np.float32)
@@ -26,14 +26,18 @@ TRUTHS = RNG.normal(size=(60, 2)).astype(np.float32)
 
 
 def measured(
-    loss: str, names: tuple[str, ...], outputs: Array, y: Array, ending: Ending = "scores"
+    loss: str,
+    names: tuple[str, ...],
+    outputs: Array,
+    y: Array,
+    activation: OutputActivation = "scores",
 ) -> dict[str, float]:
     """Measure in three batches of different sizes, the last two of them counted elsewhere first."""
-    whole = Figures(loss, names)
+    whole = MetricSums(loss, names)
     for begin, end in ((0, 10), (10, 45), (45, 60)):
-        part = Figures(loss, names)
+        part = MetricSums(loss, names)
         given = torch.from_numpy(outputs[begin:end])
-        answers, truth = aligned(given, y[begin:end], loss, ending)
+        answers, truth = aligned(given, y[begin:end], loss, activation)
         to = whole if begin == 0 else part
         to.add(float(LOSSES[loss](answers, truth)), answers, truth, end - begin)
         if to is part:

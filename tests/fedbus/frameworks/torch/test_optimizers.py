@@ -26,7 +26,7 @@ from fedbus.frameworks.torch import trainer as trainers
 from fedbus.frameworks.torch.architectures import build
 from fedbus.frameworks.torch.devices import has_bfloat16
 from fedbus.frameworks.torch.optimizers import optimizer_of
-from fedbus.frameworks.torch.schedules import Schedule, warm
+from fedbus.frameworks.torch.schedules import Schedule, warmup_factor
 from fedbus.frameworks.torch.tensors import set_weights, weights_of
 from tests.fedbus.frameworks.alike import assert_alike, through_a_file
 
@@ -148,10 +148,10 @@ def ours(architecture: Architecture, wanted: TrainingParams, rounds: int) -> Wei
     for number in range(1, rounds + 1):
         trainer = TorchTrainer(architecture)
         if state is not None:
-            trainer.resume(through_a_file(state))
+            trainer.load_optimizer_state(through_a_file(state))
         asked = params(**{**_fields(wanted), "round": number})
         weights = trainer.train(weights, data(architecture), asked).weights
-        state = trainer.state()
+        state = trainer.optimizer_state()
     return weights
 
 
@@ -323,7 +323,7 @@ def test_warm_up_runs_for_its_epochs_and_no_longer() -> None:
     """Then the scheduler begins, with the job's own learning rate."""
     plan = WarmupParams(epochs=2, iters=4, factor=0.2)
     wanted = params(warmup=plan, scheduler=SchedulerParams("exponentiallr", {"gamma": 0.5}))
-    rates = [0.1 * warm(0, plan), 0.1 * warm(1, plan), 0.1, 0.05, 0.025]
+    rates = [0.1 * warmup_factor(0, plan), 0.1 * warmup_factor(1, plan), 0.1, 0.05, 0.025]
     assert rates[:2] == pytest.approx([0.02, 0.04])
     net = by_hand(rates)
     assert_alike(ours(NET, wanted, len(rates)), weights_of(net))
@@ -354,19 +354,19 @@ def test_a_state_that_is_not_of_this_job_is_refused() -> None:
     adam = params(optimizer="adam")
     for _ in range(2):
         with pytest.raises(TrainingError, match="nothing has been trained to its end with keep_op"):
-            trainer.state()
+            trainer.optimizer_state()
         trainer.train(trainer.initial(), data(NET), replace(adam, keep_optimizer_state=False))
     weights = trainer.train(trainer.initial(), data(NET), adam).weights
-    state = dict(trainer.state())
-    trainer.resume(state)
+    state = dict(trainer.optimizer_state())
+    trainer.load_optimizer_state(state)
     with pytest.raises(TrainingError, match=r"kept by torch \('adam'.*wants torch \('sgd'"):
         trainer.train(weights, data(NET), params())
     wrong = {name: np.zeros(3, a.dtype) if "exp_avg" in name else a for name, a in state.items()}
     for damaged in (wrong, {**state, "done": np.zeros(3, int)}):
-        trainer.resume(damaged)
+        trainer.load_optimizer_state(damaged)
         with pytest.raises(TrainingError, match="the state that was kept is damaged"):
             trainer.train(weights, data(NET), adam)
-    trainer.resume({})
+    trainer.load_optimizer_state({})
     with pytest.raises(TrainingError, match="kept by nobody we know"):
         trainer.train(weights, data(NET), adam)
     trainer.train(weights, data(NET), adam)  # what was found is forgotten

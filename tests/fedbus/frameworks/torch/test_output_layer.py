@@ -20,7 +20,7 @@ from fedbus.client.model_outputs import Stated
 from fedbus.data import of
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.frameworks.torch import TorchTrainer
-from fedbus.frameworks.torch.output_layer import declared_loss, ending_of
+from fedbus.frameworks.torch.output_layer import declared_loss, output_activation_of
 
 ROWS = torch.zeros(1, 4)
 DENSE = nn.Linear(4, 4)
@@ -38,7 +38,7 @@ class Net(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("end", "ending"),
+    ("end", "activation"),
     [
         (nn.Softmax(dim=1), "softmax"),
         (lambda x: functional.softmax(x, 1), "softmax"),
@@ -56,10 +56,12 @@ class Net(nn.Module):
         (lambda x: x.detach(), "scores"),
     ],
 )
-def test_the_last_operation_is_found(end: Callable[[torch.Tensor], object], ending: str) -> None:
+def test_the_last_operation_is_found(
+    end: Callable[[torch.Tensor], object], activation: str
+) -> None:
     """A module or a function, behind changes of shape and dtype; the net stays as it was."""
     net = Net(end).train()
-    assert ending_of(net, ROWS) == ending
+    assert output_activation_of(net, ROWS) == activation
     assert net.training
     assert all(weight.grad is None for weight in net.parameters())
 
@@ -67,7 +69,7 @@ def test_the_last_operation_is_found(end: Callable[[torch.Tensor], object], endi
 def test_chance_is_left_alone() -> None:
     """The same task would else draw other numbers after it."""
     torch.manual_seed(1)
-    ending_of(Net(lambda x: functional.dropout(x, training=True)), ROWS)
+    output_activation_of(Net(lambda x: functional.dropout(x, training=True)), ROWS)
     drawn = torch.rand(1)
     torch.manual_seed(1)
     assert torch.rand(1) == drawn

@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from fedbus.training.options import FRAMEWORKS, LOWER_IS_BETTER, SHARES, objections, taken
+from fedbus.training.options import (
+    FRACTIONS,
+    FRAMEWORKS,
+    LOWER_IS_BETTER,
+    accepted_args,
+    unsupported_options,
+)
 from fedbus.training.options.torch_options import BY_STEP, LAMBDAS, MADE_OF_PARTS
 from fedbus.training.params import SchedulerParams, SchedulerPart, TrainingParams, WarmupParams
 
@@ -17,7 +23,7 @@ STEP = SchedulerParams("steplr", {"step_size": 1})
 
 def said(among: str, params: TrainingParams) -> list[str]:
     """Say what keeps these frameworks from it."""
-    return [str(objection) for objection in objections(among.split(), params)]
+    return [str(objection) for objection in unsupported_options(among.split(), params)]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -232,7 +238,7 @@ def test_what_is_switched_off_is_left_out(optimizer: str, args: dict[str, Any]) 
     """A trainer never sees an argument that its framework does not take."""
     params = TrainingParams(optimizer=optimizer, optimizer_args={**args, "momentum": 0.5})
     assert said("tflite", params) == []
-    assert taken("tflite", optimizer, params.optimizer_args) == {"momentum": 0.5}
+    assert accepted_args("tflite", optimizer, params.optimizer_args) == {"momentum": 0.5}
 
 
 @pytest.mark.parametrize("args", [{"rho": 0.0}, {"centered": False}, {"nesterov": True}])
@@ -252,8 +258,8 @@ def test_the_seeds_counts_hold() -> None:
 def test_a_metric_is_better_one_way_only() -> None:
     """And the loss is lower."""
     assert "loss" in LOWER_IS_BETTER
-    assert not SHARES & LOWER_IS_BETTER
-    assert "cosine_similarity" not in SHARES | LOWER_IS_BETTER
+    assert not FRACTIONS & LOWER_IS_BETTER
+    assert "cosine_similarity" not in FRACTIONS | LOWER_IS_BETTER
 
 
 def test_parameters_of_lambdas_stand_beside_them() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fedbus.training.options.inactive_schedulers import idle
+from fedbus.training.options.inactive_schedulers import inactive_reason
 from fedbus.training.params import Argument, SchedulerParams, TrainingParams
 
 STEP = SchedulerParams("steplr", {"step_size": 3})
@@ -40,11 +40,14 @@ def test_a_scheduler_acts_after_some_epochs_at_the_earliest(
     scheduler: SchedulerParams, after: int
 ) -> None:
     """With as few in a round it changes nothing; with one more it may."""
-    sentence = idle(TrainingParams(scheduler=scheduler, epochs=after))
+    sentence = inactive_reason(TrainingParams(scheduler=scheduler, epochs=after))
     assert sentence.startswith(f"scheduler_config: {scheduler.name} begins afresh in every round")
     assert "round.keep_optimizer_state: true lets it go on" in sentence
-    assert idle(TrainingParams(scheduler=scheduler, epochs=after + 1)) == ""
-    assert idle(TrainingParams(scheduler=scheduler, epochs=1, keep_optimizer_state=True)) == ""
+    assert inactive_reason(TrainingParams(scheduler=scheduler, epochs=after + 1)) == ""
+    assert (
+        inactive_reason(TrainingParams(scheduler=scheduler, epochs=1, keep_optimizer_state=True))
+        == ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,11 +66,11 @@ def test_a_scheduler_acts_after_some_epochs_at_the_earliest(
 )
 def test_some_act_within_the_first_epoch(scheduler: SchedulerParams | None) -> None:
     """After a batch, or by what they begin with."""
-    assert idle(TrainingParams(scheduler=scheduler, epochs=1)) == ""
+    assert inactive_reason(TrainingParams(scheduler=scheduler, epochs=1)) == ""
 
 
 @pytest.mark.parametrize(("epochs", "words"), [(1, "has 1 epoch:"), (3, "has 3 epochs:")])
 def test_the_warning_counts_as_people_do(epochs: int, words: str) -> None:
     """One epoch, three epochs."""
     wanted: dict[str, Any] = {"scheduler": STEP, "epochs": epochs}
-    assert words in idle(TrainingParams(**wanted))
+    assert words in inactive_reason(TrainingParams(**wanted))

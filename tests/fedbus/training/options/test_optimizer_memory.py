@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.training.options import FRAMEWORKS, at_most, slots
+from fedbus.training.options import FRAMEWORKS, peak_state_slots, state_slots
 from fedbus.training.options import keras_options as for_keras
 from fedbus.training.options import torch_options as for_torch
 from fedbus.training.params import Argument
@@ -49,7 +49,7 @@ def kept_by_torch(name: str, args: dict[str, Any]) -> int:
 @pytest.mark.parametrize(("name", "args"), CASES)
 def test_torchs_optimizers_keep_what_the_table_says(name: str, args: dict[str, Any]) -> None:
     """No more, and of LBFGS's history the most that there can be."""
-    found, said = kept_by_torch(name, args), slots(name, args)
+    found, said = kept_by_torch(name, args), state_slots(name, args)
     if name == "lbfgs":
         assert 2 < found <= said, (found, said)
     else:
@@ -74,18 +74,18 @@ def test_kerass_optimizers_keep_what_the_table_says(name: str, args: dict[str, A
     optimizer = kind(**args)
     optimizer.build([keras.Variable([0.0] * 100)])
     numbers = sum(int(np.prod(variable.shape)) for variable in optimizer.variables)
-    assert numbers // 100 == slots(name, args)
+    assert numbers // 100 == state_slots(name, args)
 
 
 def test_an_optimizer_that_nobody_knows_keeps_nothing() -> None:
     """All that we know are in the table."""
-    assert slots("own", {"amsgrad": True}) == 0
+    assert state_slots("own", {"amsgrad": True}) == 0
     every = {name for framework in FRAMEWORKS.values() for name in framework.optimizers}
-    assert {name for name in every if not slots(name, {})} == {"sgd"}
+    assert {name for name in every if not state_slots(name, {})} == {"sgd"}
 
 
 @pytest.mark.parametrize(
-    ("name", "args", "handed_over", "numbers"),
+    ("name", "args", "keep_state", "numbers"),
     [
         ("sgd", {}, True, 0),
         ("adam", {}, False, 2),
@@ -96,7 +96,7 @@ def test_an_optimizer_that_nobody_knows_keeps_nothing() -> None:
     ],
 )
 def test_an_optimizer_needs_room_for_more_than_it_keeps(
-    name: str, args: dict[str, Any], handed_over: bool, numbers: int
+    name: str, args: dict[str, Any], keep_state: bool, numbers: int
 ) -> None:
     """What goes to the next round, and what a step takes."""
-    assert at_most(name, args, handed_over=handed_over) == numbers
+    assert peak_state_slots(name, args, keep_state=keep_state) == numbers

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fedbus.cli.weights_file import write_bytes, write_weights
 from fedbus.errors import FedbusError, LayoutError, SettingsError
-from fedbus.frameworks.tensorflow_logs import hushed
+from fedbus.frameworks.tensorflow_logs import suppressed_logs
 from fedbus.model import safetensors
 from fedbus.model.layout import Weights
 from fedbus.training.options import FRAMEWORKS
@@ -61,7 +61,7 @@ def write_model(path: Path, form: str, ref: ModelRef, spec: ModelSpec, weights: 
         write_bytes(path, safetensors.pack(weights, about))
         return
     try:
-        with hushed():
+        with suppressed_logs():
             data = _of_framework(form, spec, weights)
     except ImportError as error:
         package = "tensorflow" if form == "tflite" else form

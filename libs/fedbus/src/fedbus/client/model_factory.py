@@ -17,14 +17,14 @@ from fedbus import plugins
 from fedbus.client.model_outputs import SAYS_NOTHING, Stated, settle
 from fedbus.client.packing import PackedModel, packed
 from fedbus.errors import SettingsError
-from fedbus.frameworks.exported import Exported
+from fedbus.frameworks.exported import ExportedModel
 from fedbus.limits import MAX_DIMENSIONS
 from fedbus.model.layout import Layout, Weights
 from fedbus.text import listed
 from fedbus.training.params import Architecture
 from fedbus.wire.blobs import blob_ref_of
 
-Export = Callable[[object, Architecture | None, tuple[int, ...] | None], Exported]
+Export = Callable[[object, Architecture | None, tuple[int, ...] | None], ExportedModel]
 
 EXPORTS: Final[Mapping[str, str]] = {
     "keras": "fedbus.frameworks.keras.model_export",
@@ -97,7 +97,7 @@ def make_model(  # noqa: PLR0913, PLR0917 - what may be said of a model
         FedbusError: what it made does not fit the bus.
     """
     factory = _import(where)
-    claims = [plugin.name for plugin in plugins.found("models") if plugin.where == where]
+    claims = [plugin.name for plugin in plugins.find_all("models") if plugin.where == where]
     plugin = {"name": claims[0], "config": dict(config or {})} if claims else None
     args = (config or {},) if claims or config is not None else ()
     try:

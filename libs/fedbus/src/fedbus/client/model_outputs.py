@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedbus.errors import SettingsError
-from fedbus.frameworks.exported import Seen
+from fedbus.frameworks.exported import OutputFacts
 from fedbus.frameworks.outputs import MEANINGS, check_answers, check_classes
 from fedbus.limits import MAX_WORD_CHARACTERS
 from fedbus.wire.documents import ModelSpec
@@ -39,7 +39,7 @@ def row_of(stated: object) -> tuple[int, ...] | None:
     return tuple(size) if all(type(n) is int and n > 0 for n in size) else None
 
 
-def settle(spec: dict[str, Any], seen: Seen, said: Stated) -> None:
+def settle(spec: dict[str, Any], seen: OutputFacts, said: Stated) -> None:
     """Put what the model answers and its classes' names into its spec.
 
     A person's word goes before the spec's, the spec's before what was seen. An architecture that

@@ -16,7 +16,7 @@ from fedbus.client.model_outputs import row_of
 from fedbus.client.packing import PackedModel
 from fedbus.data import Dataset, of
 from fedbus.errors import FedbusError, LayoutError, PluginError, TrainingError
-from fedbus.frameworks.tensorflow_logs import hushed
+from fedbus.frameworks.tensorflow_logs import suppressed_logs
 from fedbus.model.blob import decode
 from fedbus.model.layout import Array, Layout, Weights
 from fedbus.plugins import Evaluates, Predicts, Trainer
@@ -52,7 +52,7 @@ def rehearse(packed: PackedModel) -> Iterator[str]:
         if framework not in REHEARSED:
             continue
         try:
-            with hushed(), redirect_stdout(stderr):
+            with suppressed_logs(), redirect_stdout(stderr):
                 yield from _try(framework, spec, architecture, weights)
         except PluginError as error:
             yield f"not tried with {framework}, which agents need for it: {error}"

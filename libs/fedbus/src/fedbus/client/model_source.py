@@ -13,7 +13,7 @@ from fedbus.client.model_outputs import Stated
 from fedbus.client.model_rehearsal import rehearse
 from fedbus.client.packing import PackedModel, read_model, read_weights
 from fedbus.errors import SettingsError
-from fedbus.frameworks.tensorflow_logs import hushed
+from fedbus.frameworks.tensorflow_logs import suppressed_logs
 
 
 def prepare_model(  # noqa: PLR0913 - what may be said of a model
@@ -53,7 +53,11 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
     told: list[str] = []
     if is_factory(str(source)) and not path.exists():
         arrays = read_weights(own) if own is not None else None
-        with warnings.catch_warnings(record=True) as caught, hushed(), redirect_stdout(sys.stderr):
+        with (
+            warnings.catch_warnings(record=True) as caught,
+            suppressed_logs(),
+            redirect_stdout(sys.stderr),
+        ):
             made = make_model(str(source), name, config, input_shape, arrays, said)
         told += [str(each.message) for each in caught]
     elif any(each is not None for each in (name, config, input_shape)):

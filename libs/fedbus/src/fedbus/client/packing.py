@@ -28,7 +28,7 @@ from fedbus.client.model_outputs import SAYS_NOTHING, Stated, row_of, settle
 from fedbus.client.tflite_check import check_files
 from fedbus.digest import digest_of
 from fedbus.errors import FedbusError, LayoutError, SettingsError, WireError
-from fedbus.frameworks.exported import look
+from fedbus.frameworks.exported import probe_output
 from fedbus.model import weight_files
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout, Role, Weights
@@ -123,10 +123,10 @@ def pack(
                 architecture["blob"], folder, files, f"architectures.{name}"
             )
     trainer, reasons = _trainer(architectures, files)
-    settle(plain, look(trainer, row_of(plain.get("input"))), said)
+    settle(plain, probe_output(trainer, row_of(plain.get("input"))), said)
     weights = read_weights(weights_file) if weights_file else _initial(trainer, reasons)
     roles: Mapping[str, Role] = {}
-    if isinstance(trainer, plugins.Describes):
+    if isinstance(trainer, plugins.DescribesRoles):
         roles = trainer.roles()
     if (least := getattr(trainer, "least_batch", 1)) > 1:
         plain.setdefault("least_batch", least)

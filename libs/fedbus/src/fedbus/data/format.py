@@ -18,7 +18,7 @@ from fedbus.data.dataset import Batch, Dataset
 from fedbus.errors import TrainingError
 from fedbus.limits import MAX_DIMENSIONS
 from fedbus.model.layout import Array
-from fedbus.rounding import beside
+from fedbus.rounding import format_against
 from fedbus.text import listed
 from fedbus.wire.announced_names import MAX_NAME_CHARACTERS, names_of, plain_names
 
@@ -258,4 +258,6 @@ def check_batch(batch: Batch, form: Format) -> None:
             raise TrainingError(f"{name} is {rows.dtype} {shape}, declared as {field}")
         if field.normalized and rows.size and np.abs(rows).max() > 1 + 1e-6:
             most = float(np.abs(rows).max())
-            raise TrainingError(f"{name} holds {beside(most, 1)}, declared as normalized (-1 to 1)")
+            raise TrainingError(
+                f"{name} holds {format_against(most, 1)}, declared as normalized (-1 to 1)"
+            )

@@ -15,25 +15,25 @@ from fedbus.data.format import Format
 from fedbus.datasource.config import Recipe, loader_for
 from fedbus.datasource.pipeline import Pipeline, Step, make_transform, without_augmentations
 from fedbus.errors import PluginError
-from fedbus.training.params import Reading, TransformParams
+from fedbus.training.params import DataOverrides, TransformParams
 
 
 def _own_loader(own: Recipe) -> str:
     return own.loader or loader_for(own.path)
 
 
-def other_loader(own: Recipe, wanted: Reading) -> bool:
+def other_loader(own: Recipe, wanted: DataOverrides) -> bool:
     """Tell whether a job wants another loader than the agent's own."""
     return wanted.loader is not None and wanted.loader != _own_loader(own)
 
 
 def loaders(own: Recipe) -> tuple[str, ...]:
     """Name those that a job may choose: the agent's own, and what its settings name."""
-    named = (p.name for p in plugins.found("loaders") if p.named(own.allowed))
+    named = (p.name for p in plugins.find_all("loaders") if p.named(own.allowed))
     return tuple(sorted({_own_loader(own), *named}))
 
 
-def check(own: Recipe, wanted: Reading) -> None:
+def check(own: Recipe, wanted: DataOverrides) -> None:
     """Refuse what is not here or not allowed; nothing of others is imported for that.
 
     Raises:
@@ -54,7 +54,7 @@ def _check_loader(own: Recipe, loader: str) -> None:
         )
 
 
-def adapted(own: Recipe, wanted: Reading) -> Recipe:
+def adapted(own: Recipe, wanted: DataOverrides) -> Recipe:
     """Make of an agent's own recipe what a job wants; `check` has nothing against it.
 
     Raises:
@@ -93,7 +93,7 @@ def make_step(where: str, chosen: TransformParams, allowed: Collection[str] | No
     return Step(where, make_transform(where, chosen.id, plain, allowed))
 
 
-def expected(own: Recipe, wanted: Reading, form: Format) -> Pipeline | None:
+def expected(own: Recipe, wanted: DataOverrides, form: Format) -> Pipeline | None:
     """Say what data of a format will go through on their way to a trainer, as far as it is known.
 
     None: another loader reads them, or a transform of others would have to be imported first.
@@ -102,6 +102,8 @@ def expected(own: Recipe, wanted: Reading, form: Format) -> Pipeline | None:
         FedbusError: a step does not take its parameters, or what the one before it makes.
     """
     found = (plugins.find("transforms", step.id, own.allowed) for step in wanted.transforms)
-    if other_loader(own, wanted) or not all(plugin.package == plugins.OURS for plugin in found):
+    if other_loader(own, wanted) or not all(
+        plugin.package == plugins.BUILTIN_PACKAGE for plugin in found
+    ):
         return None
     return Pipeline(adapted(own, wanted).steps, form)

@@ -19,7 +19,7 @@ from fedbus.datasource.config import Loaded, Recipe, load, prepare
 from fedbus.datasource.fingerprint import glimpse, stamp
 from fedbus.datasource.pipeline import Pipeline
 from fedbus.errors import FedbusError, PluginError, TrainingError, WireError
-from fedbus.training.params import Reading
+from fedbus.training.params import DataOverrides
 
 
 def wanted_row(stated: Mapping[str, Any]) -> Field | None:
@@ -30,7 +30,7 @@ def wanted_row(stated: Mapping[str, Any]) -> Field | None:
         return None
 
 
-def fitting(loaded: Loaded, wants: Mapping[str, Any]) -> Loaded:
+def matching_loss(loaded: Loaded, wants: Mapping[str, Any]) -> Loaded:
     """Give data to a model that takes them; `wants` is its spec's `input`.
 
     Raises:
@@ -54,7 +54,7 @@ class Fixed:
         """The data."""
         return self._loaded
 
-    def check(self, wanted: Reading | None) -> None:
+    def check(self, wanted: DataOverrides | None) -> None:
         """Refuse what a job chooses.
 
         Raises:
@@ -68,11 +68,11 @@ class Fixed:
                 )
             job_overrides.check(self._recipe, wanted)
 
-    def expected(self, wanted: Reading) -> Pipeline | None:
+    def expected(self, wanted: DataOverrides) -> Pipeline | None:
         """Say what rows will go through on their way to a trainer, if that is known now."""
         return job_overrides.expected(self._recipe, wanted, self._loaded.pipeline.forms[0])
 
-    def fresh(self, wants: Mapping[str, Any], wanted: Reading | None = None) -> Loaded:
+    def fresh(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> Loaded:
         """Give a task the data as its job `wanted` them, if its model takes them.
 
         `wants` is its spec's `input`.
@@ -82,9 +82,9 @@ class Fixed:
         """
         self.check(wanted)
         if wanted is None:
-            return fitting(self._loaded, wants)
+            return matching_loss(self._loaded, wants)
         recipe = job_overrides.adapted(self._recipe, wanted)
-        return fitting(prepare(self._loaded.data, recipe), wants)
+        return matching_loss(prepare(self._loaded.data, recipe), wants)
 
 
 class Source:
@@ -104,7 +104,7 @@ class Source:
         self._fault: tuple[str, str] | None = None
         """The stamp that could not be loaded, and why."""
         self._loading = Lock()  # a task and a look may both want what is new
-        self._adapted: tuple[Reading, Loaded] | None = None
+        self._adapted: tuple[DataOverrides, Loaded] | None = None
         """How the last task's job wanted them, if not as their owner has them."""
 
     @property
@@ -151,9 +151,9 @@ class Source:
 
     def transforms(self) -> tuple[str, ...]:
         """Name the transforms that a job may choose."""
-        return plugins.usable("transforms", self._recipe.allowed)
+        return plugins.allowed_names("transforms", self._recipe.allowed)
 
-    def check(self, wanted: Reading | None) -> None:
+    def check(self, wanted: DataOverrides | None) -> None:
         """Refuse what a job chooses and this agent has not, or does not allow.
 
         Raises:
@@ -162,7 +162,7 @@ class Source:
         if wanted is not None:
             job_overrides.check(self._recipe, wanted)
 
-    def expected(self, wanted: Reading) -> Pipeline | None:
+    def expected(self, wanted: DataOverrides) -> Pipeline | None:
         """Say what rows will go through on their way to a trainer, if that is known now.
 
         Raises:
@@ -170,7 +170,7 @@ class Source:
         """
         return job_overrides.expected(self._recipe, wanted, self._loaded.pipeline.forms[0])
 
-    def fresh(self, wants: Mapping[str, Any], wanted: Reading | None = None) -> Loaded:
+    def fresh(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> Loaded:
         """Give a task what is there now as its job `wanted` it, if its model takes that.
 
         `wants` is its spec's `input`.
@@ -183,9 +183,9 @@ class Source:
             self.reload()
         if self._fault is not None:
             raise TrainingError(f"the data changed and cannot be loaded: {self._fault[1]}")
-        return fitting(self._loaded if wanted is None else self._as(wanted), wants)
+        return matching_loss(self._loaded if wanted is None else self._as(wanted), wants)
 
-    def _as(self, wanted: Reading) -> Loaded:
+    def _as(self, wanted: DataOverrides) -> Loaded:
         if self._adapted is not None:
             known, loaded = self._adapted
             if known == wanted and loaded.stamp == self._loaded.stamp:

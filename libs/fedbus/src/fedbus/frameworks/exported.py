@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fedbus.errors import FedbusError
-from fedbus.frameworks.outputs import derive
+from fedbus.frameworks.outputs import derive_answers
 from fedbus.model.layout import Role, Weights
 from fedbus.plugins import Predicts
 from fedbus.training.params import Architecture
@@ -16,7 +16,7 @@ _ROWS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class OutputFacts:
     """What a model itself shows: what it answers, None if that cannot be told, and in what shape.
 
     `output` is the shape for one row; () is unknown, or several outputs, which `several` names.
@@ -27,11 +27,11 @@ class Seen:
     several: tuple[str, ...] = ()
 
 
-NOTHING = Seen()
+UNKNOWN_OUTPUT = OutputFacts()
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportedModel:
     """The parts of a model's spec.
 
     Attributes:
@@ -49,23 +49,23 @@ class Exported:
     files: Mapping[str, bytes] = field(default_factory=dict)
     input: tuple[int, ...] | None = None
     roles: Mapping[str, Role] = field(default_factory=dict)
-    seen: Seen = NOTHING
+    seen: OutputFacts = UNKNOWN_OUTPUT
     least_batch: int = 1
 
 
-def look(trainer: object, row: Sequence[int] | None) -> Seen:
+def probe_output(trainer: object, row: Sequence[int] | None) -> OutputFacts:
     """Have a trainer answer rows of zeros, and look at what comes and at what it says of itself."""
     if row is None or not isinstance(trainer, Predicts):
-        return NOTHING
+        return UNKNOWN_OUTPUT
     try:
         found = trainer.predict(np.zeros((_ROWS, *row), np.float32))
     except FedbusError:
-        return NOTHING  # it takes other rows; whoever trains it will say so
+        return UNKNOWN_OUTPUT  # it takes other rows; whoever trains it will say so
     if isinstance(found, Mapping):
-        return Seen(several=tuple(found))
+        return OutputFacts(several=tuple(found))
     output = np.asarray(found).shape[1:]
-    ending = getattr(trainer, "ending", None)
-    if ending is None:
-        return Seen(output=output)
+    activation = getattr(trainer, "output_activation", None)
+    if activation is None:
+        return OutputFacts(output=output)
     loss = getattr(trainer, "declared_loss", None)
-    return Seen(answers=derive(ending, output, row, loss), output=output)
+    return OutputFacts(answers=derive_answers(activation, output, row, loss), output=output)

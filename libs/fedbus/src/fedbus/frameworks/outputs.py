@@ -25,7 +25,7 @@ from fedbus.text import in_given_order, listed
 from fedbus.training.options.metric_kinds import QUANTITIES
 from fedbus.wire.output_kinds import Answers
 
-Ending = Literal["softmax", "sigmoid", "scores"]
+OutputActivation = Literal["softmax", "sigmoid", "scores"]
 """What a model's last operation makes of its numbers; `scores` is anything else."""
 
 ANSWERS: Final[tuple[Answers, ...]] = get_args(Answers)
@@ -47,38 +47,41 @@ _YES: Final = 0.5
 _YES_AND_NO: Final = 2
 
 
-def derive(
-    ending: Ending, output: Sequence[int | None], row: Sequence[int | None] | None, loss: str | None
+def derive_answers(
+    activation: OutputActivation,
+    output: Sequence[int | None],
+    row: Sequence[int | None] | None,
+    loss: str | None,
 ) -> Answers:
     """Tell what a model answers from its declared loss, or without one from its last operation.
 
     Args:
-        ending: Its last operation.
+        activation: Its last operation.
         output: The shape of its output for one row.
         row: The shape of a row of its inputs; None if nobody says.
         loss: The loss that the model itself declares, by the job file's name; None if none.
     """
     one = all(size == 1 for size in output)
     if loss is not None:
-        return _by_loss(ending, loss, one=one)
+        return _by_loss(activation, loss, one=one)
     if row is not None and tuple(output) == tuple(row):  # a reconstruction
         return "values"
-    if ending == "scores":
+    if activation == "scores":
         return "classes" if len(output) == 1 and not one else "values"
-    return "probabilities" if one or ending == "softmax" else "labels"
+    return "probabilities" if one or activation == "softmax" else "labels"
 
 
-def _by_loss(ending: Ending, loss: str, *, one: bool) -> Answers:
+def _by_loss(activation: OutputActivation, loss: str, *, one: bool) -> Answers:
     if loss in _OF_CLASSES and not one:
-        return "probabilities" if ending == "softmax" else "classes"
+        return "probabilities" if activation == "softmax" else "classes"
     if loss not in _OF_YES_OR_NO:
         return "values"
     if one:
-        return "probabilities" if ending == "sigmoid" else "logits"
+        return "probabilities" if activation == "sigmoid" else "logits"
     return "labels"
 
 
-def doubt(answers: Answers | None, loss: str) -> str:
+def loss_contradiction(answers: Answers | None, loss: str) -> str:
     """Say what contradicts what a model is said to answer in the loss that a job trains it with.
 
     Empty: nothing does. A person sees it at the submission, since a torch net's loss is known only
@@ -94,12 +97,12 @@ def doubt(answers: Answers | None, loss: str) -> str:
         return ""
     return (
         f"eval_func {loss} trains {meant}, and the model is said to answer {answers}, which "
-        f"inference goes by: a loss of {answers} is {fitting(answers)}; if {loss} is right, push "
-        f"the model with --answers {push}"
+        f"inference goes by: a loss of {answers} is {matching_loss(answers)}; if {loss} is right, "
+        f"push the model with --answers {push}"
     )
 
 
-def fitting(answers: Answers | None) -> str:
+def matching_loss(answers: Answers | None) -> str:
     """Name the loss, by the job file's word, that trains what a model is said to answer."""
     if answers == "values":
         return "mse (or mae, huber)"
@@ -159,22 +162,27 @@ def check_answers(said: str, output: Sequence[int]) -> Answers:
     return known
 
 
-def normalized(outputs: Array, answers: Answers | None, ending: Ending | None) -> Array:
+def to_probabilities(
+    outputs: Array, answers: Answers | None, activation: OutputActivation | None
+) -> Array:
     """Make probabilities of a model's scores where its spec says that it answers probabilities."""
-    if answers == "probabilities" and ending == "scores":
+    if answers == "probabilities" and activation == "scores":
         return _sigmoid(outputs) if _is_single(outputs) else _softmax(outputs)
     return outputs
 
 
-def additions(
-    outputs: Array, answers: Answers | None, ending: Ending | None, classes: Sequence[str] = ()
+def derived_outputs(
+    outputs: Array,
+    answers: Answers | None,
+    activation: OutputActivation | None,
+    classes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Tell what follows from outputs: `probabilities` of scores, and the named class or labels.
 
     Args:
         outputs: (rows, …), as `normalized` gives them.
         answers: What they mean; None and values add nothing.
-        ending: The model's last operation; None is unknown, and is taken for scores.
+        activation: The model's last operation; None is unknown, and is taken for scores.
         classes: The names of classes or labels; without them they are called by their number.
     """
     if answers is None or answers == "values" or not outputs.size:
@@ -183,9 +191,9 @@ def additions(
     single = answers != "labels" and _is_single(outputs)
     likely = outputs
     if answers in {"labels", "logits"}:
-        likely = outputs if ending == "sigmoid" else _sigmoid(outputs)
+        likely = outputs if activation == "sigmoid" else _sigmoid(outputs)
     elif answers == "classes":
-        likely = outputs if ending == "softmax" else _softmax(outputs)
+        likely = outputs if activation == "softmax" else _softmax(outputs)
     if likely is not outputs:
         found["probabilities"] = likely
     if answers == "labels":

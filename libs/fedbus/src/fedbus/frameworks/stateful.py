@@ -6,7 +6,7 @@ from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
 
 
-class HandsOver:
+class StatefulTrainer:
     """The half of a trainer that goes on where another one stopped: `fedbus.plugins.Stateful`.
 
     `train` begins with `_take`. Where the task wants it kept, and only there, `train` ends with
@@ -17,7 +17,7 @@ class HandsOver:
         self._left: Callable[[], Mapping[str, Array]] | None = None
         self._found: Mapping[str, Array] | None = None
 
-    def state(self) -> Mapping[str, Array]:
+    def optimizer_state(self) -> Mapping[str, Array]:
         """Return what the optimizer and the scheduler of the last `train` left.
 
         Raises:
@@ -28,7 +28,7 @@ class HandsOver:
             raise TrainingError("nothing has been trained to its end with keep_optimizer_state")
         return self._left()
 
-    def resume(self, state: Mapping[str, Array]) -> None:
+    def load_optimizer_state(self, state: Mapping[str, Array]) -> None:
         """Let the next `train`, and no other, go on from what another one left.
 
         That call raises TrainingError where the state is of another model or optimizer.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
+LOG_LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
 _SAID: Final = re.compile(
     rb"^(?:[IW]\d{4} \d\d:\d\d:|WARNING: All log messages before absl::InitializeLog"
     rb"|E\d{4} \d\d:\d\d:.* failed call to cuInit).*\n?",
@@ -17,7 +17,7 @@ _SAID: Final = re.compile(
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def suppressed_logs() -> Iterator[None]:
     """Leave out what its loggers write to standard error; all else follows at the end.
 
     The environment silences all of it but what is said before the first import has come to the
@@ -27,10 +27,10 @@ def hushed() -> Iterator[None]:
 
     Whoever sets TF_CPP_MIN_LOG_LEVEL themselves gets everything.
     """
-    if LEVEL in os.environ:
+    if LOG_LEVEL in os.environ:
         yield
         return
-    os.environ[LEVEL] = "2"
+    os.environ[LOG_LEVEL] = "2"
     with tempfile.TemporaryFile() as told:
         sys.stderr.flush()
         real = os.dup(2)
@@ -41,7 +41,7 @@ def hushed() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(real, 2)
             os.close(real)
-            os.environ.pop(LEVEL, None)
+            os.environ.pop(LOG_LEVEL, None)
             told.seek(0)
             _write(_SAID.sub(b"", told.read()))
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 
 from fedbus.jobs.faults import show
 from fedbus.jobs.schema import RoundSettings
-from fedbus.rounding import beside
-from fedbus.training.options import FRAMEWORKS, LOWER_IS_BETTER, SHARES
+from fedbus.rounding import format_against
+from fedbus.training.options import FRACTIONS, FRAMEWORKS, LOWER_IS_BETTER
 from fedbus.wire.documents import JobFault
 from fedbus.wire.identifiers import BASE
 
@@ -33,7 +33,7 @@ def _one_learning_rate(written: Written) -> Iterator[JobFault]:
     short, long = "optimizer_config.lr", "optimizer_config.learning_rate"
     one, other = _number(written.get(short)), _number(written.get(long))
     if one is not None and other is not None and one != other:
-        problem = f"{beside(other, one)}, but {short} says {one:g}"
+        problem = f"{format_against(other, one)}, but {short} says {one:g}"
         yield JobFault(key=long, problem=problem, hint="give the learning rate once")
 
 
@@ -43,7 +43,8 @@ def _quorum_within_agents(written: Written) -> Iterator[JobFault]:
     if agents is not None and quorum is not None and quorum > agents:
         yield JobFault(
             key="round.quorum",
-            problem=f"expected at most {agents:g} (round.agents), got {beside(quorum, agents)}",
+            problem=f"expected at most {agents:g} (round.agents), "
+            f"got {format_against(quorum, agents)}",
         )
 
 
@@ -51,14 +52,18 @@ def _reachable_targets(written: Written) -> Iterator[JobFault]:
     for key in written:
         metric = key.removeprefix(_TARGET)
         threshold = _number(written[key]) if key.startswith(_TARGET) else None
-        if threshold is None or metric not in SHARES | LOWER_IS_BETTER:
+        if threshold is None or metric not in FRACTIONS | LOWER_IS_BETTER:
             continue
         if threshold < 0:
-            yield JobFault(key=key, problem=f"expected at least 0, got {beside(threshold, 0)}")
-        if threshold > 1 and metric in SHARES:
+            yield JobFault(
+                key=key, problem=f"expected at least 0, got {format_against(threshold, 0)}"
+            )
+        if threshold > 1 and metric in FRACTIONS:
             hint = f"{threshold:g} % is {threshold / 100:g}"
             yield JobFault(
-                key=key, problem=f"expected at most 1, got {beside(threshold, 1)}", hint=hint
+                key=key,
+                problem=f"expected at most 1, got {format_against(threshold, 1)}",
+                hint=hint,
             )
     raised = str(written.get("stopping_flag", False)).lower() in {"true", "1"}
     if raised and not written.get("stopping_target"):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedbus.text import listed
-from fedbus.training.options import FRAMEWORKS, at_most, slots
-from fedbus.training.params import Reading, TrainingParams
+from fedbus.training.options import FRAMEWORKS, peak_state_slots, state_slots
+from fedbus.training.params import DataOverrides, TrainingParams
 from fedbus.wire.documents import AgentFacts, ModelNeeds
 from fedbus.wire.identifiers import BASE
 
@@ -48,7 +48,7 @@ class TrainingRequirements:
         weights_bytes: Size of the model's weights.
         trainer: The trainer that the job names; None leaves the choice to the agent.
         needs: What the model's spec requires; None where the spec is not known.
-        params: The job's training parameters. With a `reading` of the job's own, the format that
+        params: The job's training parameters. With a `data_overrides`, the format that
             an agent announces is not that of the rows its trainer is given.
     """
 
@@ -82,16 +82,16 @@ def ineligibility_reason(requirements: TrainingRequirements, facts: AgentFacts) 
         facts.trouble
         or resources_reason(requirements.weights_bytes, params, facts)
         or trainer_reason(requirements.trainer, needs, facts)
-        or data_plugins_reason(params.reading, facts)
-        or _announced_input_reason(needs, params.reading, facts)
+        or data_plugins_reason(params.data_overrides, facts)
+        or _announced_input_reason(needs, params.data_overrides, facts)
         or None
     )
 
 
 def _announced_input_reason(
-    needs: ModelNeeds | None, reading: Reading | None, facts: AgentFacts
+    needs: ModelNeeds | None, overrides: DataOverrides | None, facts: AgentFacts
 ) -> str | None:
-    if needs is None or reading is not None:
+    if needs is None or overrides is not None:
         return None
     return input_reason(needs.input, facts.format)
 
@@ -114,7 +114,9 @@ def training_memory_bytes(
 
 
 def _optimizer_copies(params: TrainingParams) -> int:
-    return at_most(params.optimizer, params.optimizer_args, handed_over=params.keep_optimizer_state)
+    return peak_state_slots(
+        params.optimizer, params.optimizer_args, keep_state=params.keep_optimizer_state
+    )
 
 
 def resources_reason(weights_bytes: int, params: TrainingParams, facts: AgentFacts) -> str | None:
@@ -126,7 +128,7 @@ def resources_reason(weights_bytes: int, params: TrainingParams, facts: AgentFac
         return f"training{how} needs about {needed} MiB of memory, {facts.memory_mb} are available"
     states = 0
     if params.keep_optimizer_state:
-        states = OPTIMIZER_STATE_FILES * slots(params.optimizer, params.optimizer_args)
+        states = OPTIMIZER_STATE_FILES * state_slots(params.optimizer, params.optimizer_args)
     stored = weights_bytes * (1 + states) // _MIB  # an update is as large as its model
     if stored > facts.storage_mb:
         what = "its update and what is kept between rounds need" if states else "its update needs"
@@ -142,7 +144,7 @@ def batch_memory_reason(
     Transforms of the job run on whole loader batches, so then at least `LOADER_BATCH_ROWS` count.
     """
     size = params.batch_size
-    count = min(size if params.reading is None else max(size, LOADER_BATCH_ROWS), examples)
+    count = min(size if params.data_overrides is None else max(size, LOADER_BATCH_ROWS), examples)
     needed = ROW_COPIES * rows.max_row_bytes * count // _MIB
     if memory_mb and needed > memory_mb:
         return (
@@ -189,16 +191,16 @@ def trainer_reason(wanted: str | None, needs: ModelNeeds | None, facts: AgentFac
     return None
 
 
-def data_plugins_reason(reading: Reading | None, facts: AgentFacts) -> str | None:
+def data_plugins_reason(overrides: DataOverrides | None, facts: AgentFacts) -> str | None:
     """Name the loader or transform that a job wants and an agent does not announce.
 
     An agent that announces no transform is eligible: its plug-ins are not known.
     """
-    if reading is None or not facts.transforms:
+    if overrides is None or not facts.transforms:
         return None
-    if reading.loader is not None and reading.loader not in facts.loaders:
-        return f"no loader {reading.loader!r} here; there is {listed(facts.loaders)}"
-    for step in reading.transforms:
+    if overrides.loader is not None and overrides.loader not in facts.loaders:
+        return f"no loader {overrides.loader!r} here; there is {listed(facts.loaders)}"
+    for step in overrides.transforms:
         if step.id not in facts.transforms:
             return f"no transform {step.id!r} here; there is {listed(facts.transforms)}"
     return None

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from fedbus.jobs.options import Part
 from fedbus.jobs.schema import PARTS, JobFile
 from fedbus.jobs.training_params import FACTOR_RULE, arguments_of, params
-from fedbus.training.options import FRAMEWORKS, Objection, objections
+from fedbus.training.options import FRAMEWORKS, UnsupportedOption, unsupported_options
 from fedbus.wire.documents import JobFault
 
 _LEAST: Final = {"training_id": "a", "model_name": "a", "num_rounds": 1}
@@ -24,7 +24,7 @@ def arguments(job: JobFile) -> Iterator[JobFault]:
 
 def not_taken(among: Collection[str], job: JobFile) -> Iterator[JobFault]:
     """Find what none of some frameworks takes, by its key."""
-    for objection in objections(among, params(job)):
+    for objection in unsupported_options(among, params(job)):
         yield _fault(objection, job)
 
 
@@ -89,7 +89,7 @@ def _needless(job: JobFile) -> Iterator[JobFault]:
                 yield JobFault(key=f"warmup_config.{name}", problem=problem)
 
 
-def _fault(objection: Objection, job: JobFile) -> JobFault:
+def _fault(objection: UnsupportedOption, job: JobFile) -> JobFault:
     key = objection.key
     if objection.word:
         written = job.eval_metrics if "eval_metrics" in job.model_fields_set else ()

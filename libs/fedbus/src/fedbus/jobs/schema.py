@@ -26,9 +26,9 @@ from fedbus.jobs.options import (
     Word,
 )
 from fedbus.limits import MAX_COHORT_AGENTS, MAX_TRANSFORMS
-from fedbus.rounding import beside
+from fedbus.rounding import format_against
 from fedbus.scalars import IDENT
-from fedbus.training.options import LOWER_IS_BETTER, TRAINED, impossible
+from fedbus.training.options import LOWER_IS_BETTER, TRAINING_PREFIX, impossible_metric
 from fedbus.wire.identifiers import BASE
 
 
@@ -198,15 +198,15 @@ class JobFile(Part):
         for metric, threshold in self.targets.items():
             name = metric
             if trained and metric not in metrics:
-                name = f"{TRAINED}{metric}"
+                name = f"{TRAINING_PREFIX}{metric}"
             value = metrics.get(name, math.nan)
             lower = metric in LOWER_IS_BETTER
             met = value <= threshold if lower else value >= threshold
-            if not met or impossible({name: value}):
+            if not met or impossible_metric({name: value}):
                 continue
             bound = f"{'at most' if lower else 'at least'} {threshold:.10g} was asked"
             judged = "" if name == metric else f" of {metric}; {ON_TRAINING_DATA}"
-            return f"{name} {beside(value, threshold, 6)}, {bound}{judged}"
+            return f"{name} {format_against(value, threshold, 6)}, {bound}{judged}"
         return None
 
 

@@ -13,7 +13,7 @@ from fedbus.jobs.schema import JobFile, Plugins, RoundSettings, TrainingConfig
 from fedbus.training.options import REGRESSIONS
 from fedbus.training.params import (
     Argument,
-    Reading,
+    DataOverrides,
     SchedulerParams,
     SchedulerPart,
     TrainingParams,
@@ -55,7 +55,7 @@ def params(job: JobFile) -> TrainingParams:
         warmup=_warmup(job.warmup_config),
         loss=job.eval_func,
         metrics=tuple(dict.fromkeys((*metrics, *job.targets))),
-        reading=_reading(job.plugins),
+        data_overrides=_data_overrides(job.plugins),
     )
 
 
@@ -100,10 +100,10 @@ def steps_of(plugins: Plugins) -> tuple[TransformParams, ...]:
     return tuple(TransformParams(id=s.id, parameters=s.parameters) for s in plugins.transforms)
 
 
-def _reading(plugins: Plugins) -> Reading | None:
+def _data_overrides(plugins: Plugins) -> DataOverrides | None:
     if plugins.loader is None and not plugins.transforms:
         return None
-    return Reading(loader=plugins.loader, transforms=steps_of(plugins))
+    return DataOverrides(loader=plugins.loader, transforms=steps_of(plugins))
 
 
 def _set(

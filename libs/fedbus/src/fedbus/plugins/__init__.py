@@ -10,22 +10,22 @@ brings code; what a job may choose from, the settings of each process say (`FEDB
 """
 
 from fedbus.plugins.discovery import (
+    BUILTIN_PACKAGE,
     GROUPS,
-    OURS,
     Group,
     Plugin,
+    allowed_names,
     find,
-    found,
-    installed,
+    find_all,
+    installed_names,
     load,
-    usable,
 )
 from fedbus.plugins.model_factories import check_model
 from fedbus.plugins.protocols import (
     AgentInfo,
-    Describes,
+    Aggregator,
+    DescribesRoles,
     Evaluates,
-    Folds,
     Loader,
     ModelFactory,
     Predicts,
@@ -39,12 +39,12 @@ from fedbus.plugins.protocols import (
 )
 
 __all__ = [
+    "BUILTIN_PACKAGE",
     "GROUPS",
-    "OURS",
     "AgentInfo",
-    "Describes",
+    "Aggregator",
+    "DescribesRoles",
     "Evaluates",
-    "Folds",
     "Group",
     "Loader",
     "ModelFactory",
@@ -57,10 +57,10 @@ __all__ = [
     "TrainerFactory",
     "Transform",
     "TransformFactory",
+    "allowed_names",
     "check_model",
     "find",
-    "found",
-    "installed",
+    "find_all",
+    "installed_names",
     "load",
-    "usable",
 ]

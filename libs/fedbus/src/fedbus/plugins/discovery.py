@@ -11,7 +11,7 @@ from typing import Final, Literal, get_args, overload
 from fedbus.errors import PluginError
 from fedbus.jobs.faults import nearest
 from fedbus.plugins.protocols import (
-    Folds,
+    Aggregator,
     Loader,
     ModelFactory,
     RuntimeFactory,
@@ -26,7 +26,7 @@ Group = Literal[
     "trainers", "models", "loaders", "transforms", "aggregators", "selectors", "runtimes"
 ]
 GROUPS: Final[tuple[Group, ...]] = get_args(Group)
-OURS: Final = "fedbus"
+BUILTIN_PACKAGE: Final = "fedbus"
 """The package whose plug-ins are allowed everywhere."""
 ALL: Final = "all"
 
@@ -50,7 +50,7 @@ class Plugin:
         return self.entry.value
 
     @property
-    def misnamed(self) -> str:
+    def name_fault(self) -> str:
         """Why no job could name it, and no agent announce it; nothing if they can."""
         if re.fullmatch(IDENT, self.name):
             return ""
@@ -58,7 +58,9 @@ class Plugin:
 
     def allowed(self, words: Collection[str] | None) -> bool:
         """Say whether settings allow it: by its name, its package, or `all`; ours always are."""
-        return not self.misnamed and (_plain(self.package) == OURS or self.named(words))
+        return not self.name_fault and (
+            _plain(self.package) == BUILTIN_PACKAGE or self.named(words)
+        )
 
     def named(self, words: Collection[str] | None) -> bool:
         """Say whether settings name it, be it ours or not."""
@@ -66,7 +68,7 @@ class Plugin:
             return True
         return _plain(self.package) in map(_plain, words)
 
-    def import_it(self) -> object:
+    def import_object(self) -> object:
         """Import what the entry point names; a class of aggregators is made.
 
         Raises:
@@ -78,18 +80,19 @@ class Plugin:
         except (Exception, SystemExit) as error:  # whatever somebody's module may raise
             name = error.name if isinstance(error, ModuleNotFoundError) else None
             missing = (name or "").partition(".")[0]
-            extra = extra_of(missing) if self.package == OURS else None
+            extra = extra_of(missing) if self.package == BUILTIN_PACKAGE else None
             if extra is not None:
                 raise PluginError(
                     f"{self.group} plug-in {self.name!r} needs {missing}: "
                     f"pip install 'fedbus[{extra}]'"
                 ) from error
             raise PluginError(
-                f"{self.group} plug-in {self.name!r} ({self.where}) does not load: {told(error)}"
+                f"{self.group} plug-in {self.name!r} ({self.where}) does not load: "
+                f"{error_message(error)}"
             ) from error
 
 
-def told(error: BaseException) -> str:
+def error_message(error: BaseException) -> str:
     """Tell what somebody's code raised; what ends a process says no more than a number."""
     if isinstance(error, SystemExit):
         return f"it wanted to exit: {error}"
@@ -111,7 +114,7 @@ def load(
 @overload
 def load(
     group: Literal["aggregators"], name: str, allowed: Collection[str] | None = None
-) -> Folds: ...
+) -> Aggregator: ...
 @overload
 def load(
     group: Literal["selectors"], name: str, allowed: Collection[str] | None = None
@@ -135,8 +138,8 @@ def load(group: Group, name: str, allowed: Collection[str] | None = None) -> obj
         PluginError: none of that name is installed or allowed, two packages claim the name, its
             import fails, or it is an aggregator that cannot add one update at a time.
     """
-    plugin = find(group, name, allowed).import_it()
-    if group == "aggregators" and not isinstance(plugin, Folds):
+    plugin = find(group, name, allowed).import_object()
+    if group == "aggregators" and not isinstance(plugin, Aggregator):
         raise PluginError(
             f"aggregator {name!r} has no fold(total, block, weight), by which collectors add one "
             "update at a time; docs/plugins.md has an example"
@@ -150,36 +153,36 @@ def find(group: Group, name: str, allowed: Collection[str] | None = None) -> Plu
     Raises:
         PluginError: none of that name is installed or allowed, or two packages claim the name.
     """
-    claims = [plugin for plugin in found(group) if plugin.name == name]
+    claims = [plugin for plugin in find_all(group) if plugin.name == name]
     if not claims:
-        there = installed(group)
+        there = installed_names(group)
         near = nearest(name, there)
         meant = f"did you mean {near!r}? " if near else ""
         raise PluginError(f"no {group} plug-in named {name!r}; {meant}installed: {_all(there)}")
-    if wrong := claims[0].misnamed:
+    if wrong := claims[0].name_fault:
         raise PluginError(f"{group} plug-in of {claims[0].package}: {wrong}")
     ours = [plugin for plugin in claims if plugin.allowed(allowed)]
     if not ours:
         raise PluginError(
             f"{group} plug-in {name!r} of {claims[0].package} is not allowed here; "
-            f"allowed: {_all(usable(group, allowed))} (FEDBUS_PLUGINS={name} allows it)"
+            f"allowed: {_all(allowed_names(group, allowed))} (FEDBUS_PLUGINS={name} allows it)"
         )
     if len(ours) > 1:
         raise PluginError(f"{group} plug-in {name!r} is claimed twice: {_all(_claims(ours))}")
     return ours[0]
 
 
-def installed(group: Group) -> tuple[str, ...]:
+def installed_names(group: Group) -> tuple[str, ...]:
     """Name the plug-ins of a kind, sorted, without importing any."""
-    return tuple(sorted({plugin.name for plugin in found(group)}))
+    return tuple(sorted({plugin.name for plugin in find_all(group)}))
 
 
-def usable(group: Group, allowed: Collection[str] | None) -> tuple[str, ...]:
+def allowed_names(group: Group, allowed: Collection[str] | None) -> tuple[str, ...]:
     """Name those of them that settings allow."""
-    return tuple(sorted({p.name for p in found(group) if p.allowed(allowed)}))
+    return tuple(sorted({p.name for p in find_all(group) if p.allowed(allowed)}))
 
 
-def found(group: Group) -> tuple[Plugin, ...]:
+def find_all(group: Group) -> tuple[Plugin, ...]:
     """Find the plug-ins of a kind, by name and claim, without importing any."""
     # To go through all installed packages takes some 10 ms, so it is done once for each path.
     return _on_path(group, tuple(sys.path))

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fedbus.errors import PluginError
-from fedbus.plugins.discovery import GROUPS, OURS, Group, Plugin, found, told
-from fedbus.plugins.protocols import Folds
+from fedbus.plugins.discovery import BUILTIN_PACKAGE, GROUPS, Group, Plugin, error_message, find_all
+from fedbus.plugins.protocols import Aggregator
 
 Arguments = tuple[str, ...]
 
-FACTORIES: Final[Mapping[Group, Mapping[str, Arguments]]] = {
+FACTORY_METHODS: Final[Mapping[Group, Mapping[str, Arguments]]] = {
     "trainers": {"initial": (), "train": ("weights", "data", "params")},
     "runtimes": {"load": ("weights",), "predict": ("inputs",)},
 }
@@ -23,12 +23,12 @@ TRANSFORM: Final[Mapping[str, Arguments]] = {
 """The methods of what a transform's entry point makes, of whatever parameters it takes."""
 FOLD: Final[Arguments] = ("total", "block", "weight")
 """What an aggregator's one method is called with."""
-POWERS: Final[Mapping[str, Arguments]] = {
+OPTIONAL_METHODS: Final[Mapping[str, Arguments]] = {
     "evaluate": ("weights", "data", "params"),
     "load": ("weights",),
     "predict": ("inputs",),
-    "state": (),
-    "resume": ("state",),
+    "optimizer_state": (),
+    "load_optimizer_state": ("state",),
 }
 """What a trainer need not have, and must have right if it does."""
 FUNCTIONS: Final[Mapping[Group, Arguments]] = {
@@ -51,42 +51,44 @@ class Finding:
 def inspect_all(allowed: Collection[str] | None = None) -> Iterator[Finding]:
     """Look at all plug-ins that are installed; `allowed` as for `load`. Imports them all."""
     for group in GROUPS:
-        for plugin in found(group):
+        for plugin in find_all(group):
             yield inspect_one(plugin, allowed)
 
 
 def inspect_one(plugin: Plugin, allowed: Collection[str] | None = None) -> Finding:
     """Import a plug-in and hold it against the protocol of its kind."""
     faults = []
-    if plugin.misnamed:
-        return Finding(plugin, (plugin.misnamed,))
-    claims = [p.where for p in found(plugin.group) if p.name == plugin.name and p != plugin]
+    if plugin.name_fault:
+        return Finding(plugin, (plugin.name_fault,))
+    claims = [p.where for p in find_all(plugin.group) if p.name == plugin.name and p != plugin]
     if claims:
         faults.append(f"claimed twice: {', '.join(claims)} has the name as well")
     if not plugin.allowed(allowed):
         faults.append(f"not allowed here: FEDBUS_PLUGINS={plugin.name} would allow it")
     try:
-        made = plugin.import_it()
+        made = plugin.import_object()
     except PluginError as error:
         cause = error.__cause__ or error
-        if plugin.package == OURS and isinstance(cause, ImportError):
+        if plugin.package == BUILTIN_PACKAGE and isinstance(cause, ImportError):
             return Finding(plugin, tuple(faults), str(cause))
-        return Finding(plugin, (*faults, f"does not load: {told(cause)}"))
-    return Finding(plugin, (*faults, *misshapen(plugin.group, made)))
+        return Finding(plugin, (*faults, f"does not load: {error_message(cause)}"))
+    return Finding(plugin, (*faults, *signature_faults(plugin.group, made)))
 
 
-def misshapen(group: Group, made: object) -> Iterator[str]:
+def signature_faults(group: Group, made: object) -> Iterator[str]:
     """Name what a plug-in of this kind lacks: methods, or arguments that it will be called with."""
     if group == "aggregators":
-        if isinstance(made, Folds):
+        if isinstance(made, Aggregator):
             yield from _misfit("fold", made.fold, FOLD)
         else:
             yield f"no fold({', '.join(FOLD)})"
     elif not callable(made):
         yield f"it is a {type(made).__name__}, not a function or class"
-    elif group in FACTORIES:
+    elif group in FACTORY_METHODS:
         yield from _misfit("it", made, ("architecture",))
-        yield from _methods(made, FACTORIES[group], POWERS if group == "trainers" else {})
+        yield from _methods(
+            made, FACTORY_METHODS[group], OPTIONAL_METHODS if group == "trainers" else {}
+        )
     elif group == "transforms":
         yield from _methods(made, TRANSFORM, {})
     elif group in FUNCTIONS:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from fedbus.plugins.discovery import find, installed
+from fedbus.plugins.discovery import find, installed_names
 from fedbus.training.options import FRAMEWORKS
 
 
@@ -22,5 +22,5 @@ def check_model(
     """
     name = architecture.get("name")
     ours = FRAMEWORKS[framework].models if framework in FRAMEWORKS else frozenset()
-    if isinstance(name, str) and name not in ours and name in installed("models"):
+    if isinstance(name, str) and name not in ours and name in installed_names("models"):
         find("models", name, allowed)

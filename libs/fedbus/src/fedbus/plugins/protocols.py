@@ -56,9 +56,8 @@ class Evaluates(Protocol):
 class Predicts(Protocol):
     """A trainer that can answer; the inference service loads a version once and asks it often.
 
-    It may have an attribute `ending`, a `fedbus.frameworks.outputs.Ending`: what the model's last
-    operation
-    is. Without one, inference takes its outputs for scores.
+    It may have an attribute `output_activation`, a `fedbus.frameworks.outputs.OutputActivation`:
+    what the model's last operation is. Without one, inference takes its outputs for scores.
     """
 
     def load(self, weights: Weights) -> None:
@@ -81,7 +80,7 @@ class Predicts(Protocol):
 
 
 @runtime_checkable
-class Describes(Protocol):
+class DescribesRoles(Protocol):
     """A trainer that knows which of a model's tensors are no plain weights."""
 
     def roles(self) -> Mapping[str, Role]:
@@ -93,7 +92,7 @@ class Describes(Protocol):
 class Stateful(Protocol):
     """A trainer whose optimizer and scheduler can go on where they stopped, if a job wants it."""
 
-    def state(self) -> Mapping[str, Array]:
+    def optimizer_state(self) -> Mapping[str, Array]:
         """Return what the last `train` left: named arrays that are copies, and nothing else.
 
         It is asked for after a `train` whose params have `keep_optimizer_state`.
@@ -103,7 +102,7 @@ class Stateful(Protocol):
         """
         ...
 
-    def resume(self, state: Mapping[str, Array]) -> None:
+    def load_optimizer_state(self, state: Mapping[str, Array]) -> None:
         """Let the next `train`, and no other, start from the state that another one left.
 
         Raises:
@@ -177,7 +176,7 @@ TransformFactory = Callable[..., Transform]
 
 
 @runtime_checkable
-class Folds(Protocol):
+class Aggregator(Protocol):
     """An aggregator: it adds one update at a time, so memory stays at one model.
 
     Its entry point names a class; `load` makes it, without arguments.

@@ -11,7 +11,7 @@ from fedbus.data import Dataset, describe, format_of, of
 from fedbus.errors import PluginError
 from fedbus.model.layout import Layout, Weights
 from fedbus.plugins.discovery import Group
-from fedbus.plugins.protocols import AgentInfo, Evaluates, Folds, Predicts, Trainer
+from fedbus.plugins.protocols import AgentInfo, Aggregator, Evaluates, Predicts, Trainer
 from fedbus.training.params import Architecture, TrainingParams, Update
 
 ROWS: Final = 8
@@ -144,7 +144,7 @@ def _pictures() -> Dataset:
     return of(x, rng.integers(0, 10, ROWS), ROWS)
 
 
-def _aggregator(made: Folds) -> Iterator[str]:
+def _aggregator(made: Aggregator) -> Iterator[str]:
     rng = np.random.default_rng(0)
     blocks = rng.normal(size=(AGENTS, NUMBERS)).astype(np.float32)
     total = np.zeros(NUMBERS, np.float64)

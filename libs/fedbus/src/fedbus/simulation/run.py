@@ -32,7 +32,7 @@ from fedbus.jobs import JobFileError, faults_in, parse
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
 from fedbus.mqtt.bus import Packet
-from fedbus.plugins import Describes, TrainerFactory
+from fedbus.plugins import DescribesRoles, TrainerFactory
 from fedbus.simulation import services
 from fedbus.simulation.network_faults import NONE, Faults, Toll
 from fedbus.simulation.ring import Life, Ring
@@ -84,7 +84,7 @@ class Simulated:
 def model_of(name: str, trainer: TrainerFactory, architecture: Mapping[str, Any]) -> PackedModel:
     """Make a model of a trainer's own first weights; its spec names the trainer `own`."""
     made = trainer(architecture)
-    roles = made.roles() if isinstance(made, Describes) else {}
+    roles = made.roles() if isinstance(made, DescribesRoles) else {}
     plain = {"model": name, "architectures": {"own": dict(architecture)}}
     return packed(plain, made.initial(), {}, roles)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from fedbus import plugins
 from fedbus.blobs.spool import Spools
-from fedbus.plugins import Folds
+from fedbus.plugins import Aggregator
 from fedbus.runtime.node import Identity
 from fedbus.simulation.ring import Birth, Life
 from fedbus.wire.documents import AgentFacts
@@ -69,7 +69,7 @@ def controller(heartbeat_seconds: float, utc: Callable[[], str] = long_ago) -> B
     return birth
 
 
-def collector(find: Callable[[str], Folds] = aggregator) -> Birth:
+def collector(find: Callable[[str], Aggregator] = aggregator) -> Birth:
     """Make a collector."""
 
     def birth(identity: Identity) -> Life:
@@ -102,7 +102,7 @@ def agent(
                 memory_mb=_MEMORY >> 20,
                 storage_mb=_MEMORY >> 20,
                 gpu=False,
-                frameworks=dict.fromkeys(plugins.installed("trainers"), ""),
+                frameworks=dict.fromkeys(plugins.installed_names("trainers"), ""),
                 models=models,
                 format=dict(form or {}),
                 task=task,

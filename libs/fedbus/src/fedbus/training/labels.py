@@ -20,7 +20,7 @@ _MEND: Final = (
 )
 
 
-def class_truths(y: Array, places: tuple[int, ...], classes: int) -> Array:
+def class_targets(y: Array, places: tuple[int, ...], classes: int) -> Array:
     """Bring truths to class numbers or shares of classes.
 
     Args:
@@ -50,7 +50,7 @@ def class_truths(y: Array, places: tuple[int, ...], classes: int) -> Array:
     return _shares(y, classes)
 
 
-def drawn_classes(truths: Array, rng: np.random.Generator) -> Array:
+def sample_classes(truths: Array, rng: np.random.Generator) -> Array:
     """Draw one class for each row of shares, as likely as its share; class numbers stay.
 
     The mean gradient is that of the shares: for steps that take class numbers alone.
@@ -63,7 +63,7 @@ def drawn_classes(truths: Array, rng: np.random.Generator) -> Array:
     return classes
 
 
-def check_yes_or_no(y: Array, loss: str) -> None:
+def check_binary_targets(y: Array, loss: str) -> None:
     """Refuse truths beyond 0 to 1 where each output is yes or no.
 
     Raises:

@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Protocol
 
 from fedbus.limits import MAX_IDENT_CHARACTERS, MAX_METRICS
-from fedbus.training.options import bounded
+from fedbus.training.options import clip_fraction
 
 
 class Measured(Protocol):
@@ -34,7 +34,7 @@ def mean_metrics(measured: Sequence[Measured]) -> dict[str, float]:
         # Shares, not sums: a figure near the largest float must not become infinite.
         parts = [each.metrics[name] * (each.examples / max(1, examples)) for each in having]
         if examples and math.isfinite(mean := sum(parts)):
-            means[name] = bounded(name, mean)
+            means[name] = clip_fraction(name, mean)
     return means
 
 

@@ -87,7 +87,7 @@ class TransformParams:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class DataOverrides:
     """How a job wants an agent's data read: plug-ins by name, which the agent's owner must allow.
 
     `loader` None is the agent's own; `transforms` follow those of the agent's own pipeline.
@@ -108,9 +108,9 @@ class TrainingParams:
     `optimizer_args` are those the job gives, in its words, the learning rate apart; what it leaves
     out is the framework's own default. `mixed` precision is for devices that have it; others train
     in full. With `keep_optimizer_state` an agent continues with the optimizer and the scheduler of
-    its
-    previous task of this job: the trainer's `state`, if it has that method, is read after training.
-    `reading` has been applied when a trainer is called; None keeps the agent's own pipeline.
+    its previous task of this job: the trainer's `optimizer_state`, if it has that method, is read
+    after training. `data_overrides` have been applied when a trainer is called; None keeps the
+    agent's own pipeline.
     """
 
     batch_size: Annotated[int, Strict(ge=1, le=1_000_000)] = 32
@@ -125,7 +125,7 @@ class TrainingParams:
     keep_optimizer_state: Flag = False
     loss: Text = "categorical_crossentropy"
     metrics: Annotated[tuple[Text, ...], Bounds(max_length=MAX_METRICS)] = ("accuracy",)
-    reading: Reading | None = None
+    data_overrides: DataOverrides | None = None
     round: RoundNumber = 1
     seed: Whole = 0
 
@@ -150,7 +150,7 @@ class Update:
     metrics: Metrics
 
 
-def one_class(loss: str) -> str:
+def single_output_hint(loss: str) -> str:
     """Say why a loss of classes cannot be taken of a model with one output."""
     return (
         f"the model has one output, of which {loss} is always 0: binary_crossentropy is the loss "
@@ -159,7 +159,7 @@ def one_class(loss: str) -> str:
 
 
 @dataclass(slots=True)
-class Tally:
+class RunningMetrics:
     """Loss and right answers, summed batch by batch."""
 
     loss: float = 0.0

@@ -12,7 +12,7 @@ from fedbus.blobs.spool import Spool
 from fedbus.errors import FedbusError, LayoutError, TransferError
 from fedbus.model.blob import BLOCK, MAX_PREFIX, check_header, header_bytes
 from fedbus.model.layout import Array, Layout
-from fedbus.plugins import Folds
+from fedbus.plugins import Aggregator
 from fedbus_collector.aggregation.dtypes import InvalidNumber, check_difference, moved
 from fedbus_collector.aggregation.tensor_runs import Block, TensorRun, blocks_of, read, runs_of
 
@@ -32,7 +32,7 @@ class RunningTotal:
     """Where a round's updates go: the running total, one float64 for each number of a delta."""
 
     layout: Layout
-    aggregator: Folds
+    aggregator: Aggregator
     total: Spool
     runs: tuple[TensorRun, ...] = field(init=False)
 

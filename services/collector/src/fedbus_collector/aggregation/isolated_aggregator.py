@@ -4,8 +4,8 @@ import threading
 
 from fedbus.errors import PluginError
 from fedbus.model.layout import Array
-from fedbus.plugins import Folds
-from fedbus.plugins.discovery import told
+from fedbus.plugins import Aggregator
+from fedbus.plugins.discovery import error_message
 
 FOLD_SECONDS = 60.0
 """For one block, which takes ours less than a millisecond."""
@@ -18,7 +18,7 @@ class IsolatedAggregator:
     one that was given up must not write into a total that another round uses by then.
     """
 
-    def __init__(self, name: str, aggregator: Folds, seconds: float = FOLD_SECONDS) -> None:
+    def __init__(self, name: str, aggregator: Aggregator, seconds: float = FOLD_SECONDS) -> None:
         self._name, self._aggregator, self._seconds = name, aggregator, seconds
 
     def fold(self, total: Array, block: Array, weight: float, /) -> None:
@@ -42,5 +42,7 @@ class IsolatedAggregator:
             why = f"it did not fold {block.size} numbers in {self._seconds:g} s"
             raise PluginError(f"aggregator {self._name!r}: {why}")
         if raised:
-            raise PluginError(f"aggregator {self._name!r}: {told(raised[0])}") from raised[0]
+            raise PluginError(f"aggregator {self._name!r}: {error_message(raised[0])}") from raised[
+                0
+            ]
         total[:] = work

@@ -6,7 +6,7 @@ from enum import StrEnum
 from itertools import islice
 
 from fedbus.training.metrics_mean import mean_metrics, sendable
-from fedbus.training.options import as_trained, impossible
+from fedbus.training.options import as_training_metrics, impossible_metric
 from fedbus.wire.messages import Offer, OpenRound
 from fedbus.wire.round_records import Contributor, Plan, Refusal, RoundRecord
 
@@ -93,7 +93,7 @@ class RoundProgress:
             return f"started from version {offer.base}, not {self.plan.base.version}"
         if offer.round != self.plan.round:
             return f"for round {offer.round}, not {self.plan.round}"
-        return impossible(offer.metrics) or None
+        return impossible_metric(offer.metrics) or None
 
     def refuse(self, agent: str, reason: str) -> bool:
         """Let an agent of the cohort not count; False: it has counted, or is not on it."""
@@ -162,7 +162,7 @@ class RoundProgress:
                 for a in plan.cohort
                 if a not in self.counted
             ),
-            metrics=sendable(as_trained(mean_metrics(contributors))),
+            metrics=sendable(as_training_metrics(mean_metrics(contributors))),
             seconds=dict(self.seconds),
         )
 

@@ -15,7 +15,7 @@ from fedbus.blobs.spool import Spool, Spools
 from fedbus.core.actions import Action, Ask, Cancel, Fetch, Note, Run, Send, Serve, Unserve, WakeAt
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.model.blob import blob_size
-from fedbus.plugins import Folds
+from fedbus.plugins import Aggregator
 from fedbus.wire.blobs import BlobLocation, BlobRef, ModelRef
 from fedbus.wire.messages import Commit, Offer, Receipt, RoundEnded
 from fedbus.wire.round_records import RoundRecord
@@ -43,7 +43,7 @@ class RoundResources:
 
     spools: Spools
     cache: ModelCache
-    aggregator: Callable[[str], Folds]
+    aggregator: Callable[[str], Aggregator]
 
 
 class RoundCollector:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fedbus.core.actions import Action, Ask, Cancel, Note
 from fedbus.training.metrics_mean import mean_metrics, sendable
-from fedbus.training.options import as_trained, impossible
+from fedbus.training.options import as_training_metrics, impossible_metric
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.messages import Evaluated, EvaluateTask
 from fedbus_controller import keys
@@ -49,7 +49,7 @@ class Evaluation:
         if agent not in self._missing or score.version != self.version.version:
             return
         yield from self.give_up((agent,))
-        if reason := score.reason or impossible(score.metrics):
+        if reason := score.reason or impossible_metric(score.metrics):
             facts = {"job": self._context.job, "agent": agent, "reason": reason}
             yield Note("evaluation_failed", facts)
         else:
@@ -64,4 +64,4 @@ class Evaluation:
     def metrics(self, trained: Mapping[str, float]) -> dict[str, float]:
         """Return held-out metrics and those of training, whose names begin with `train_`."""
         scored = dict(sorted(mean_metrics(self._scores).items()))
-        return sendable(scored | as_trained(trained))
+        return sendable(scored | as_training_metrics(trained))

@@ -7,7 +7,7 @@ from random import Random
 
 from fedbus.errors import PluginError
 from fedbus.plugins import AgentInfo, Selector
-from fedbus.plugins.discovery import told
+from fedbus.plugins.discovery import error_message
 from fedbus_controller.rounds.selection import MAX_SELECTED_NAMES
 
 SELECTOR_SECONDS = 5.0
@@ -44,7 +44,7 @@ class IsolatedSelector:
         thread.start()
         thread.join(self._seconds)
         if raised:
-            raise PluginError(told(raised[0])) from raised[0]
+            raise PluginError(error_message(raised[0])) from raised[0]
         if not chosen:
             raise PluginError(f"it did not answer in {self._seconds:g} s")
         return chosen[0]

@@ -10,7 +10,7 @@ from itertools import islice
 from random import Random
 
 from fedbus.plugins import AgentInfo, Selector
-from fedbus.plugins.discovery import told
+from fedbus.plugins.discovery import error_message
 from fedbus.text import listed
 
 SHORT_SECONDS = 60.0
@@ -69,7 +69,7 @@ class CohortSelection:
             listable = isinstance(chosen, Iterable) and not isinstance(chosen, str | bytes)
             named = list(islice(chosen, MAX_SELECTED_NAMES)) if listable else []
         except (Exception, SystemExit) as error:
-            raise InvalidSelection(f"selector {self._name!r}: {told(error)}") from error
+            raise InvalidSelection(f"selector {self._name!r}: {error_message(error)}") from error
         if not listable:
             raise InvalidSelection(self._says(f"returned {chosen!r:.80}, not a list of names"))
         for each in named:

@@ -16,7 +16,7 @@ from fedbus.core.actions import Action, Note, Run
 from fedbus.errors import Stopped
 from fedbus.jobs import JobFile, params
 from fedbus.limits import MAX_TEXT_CHARACTERS
-from fedbus.training.options import as_trained
+from fedbus.training.options import as_training_metrics
 from fedbus.training.params import TrainingParams
 from fedbus_edge_agent.keys import ReportWrite, StandaloneWork
 from fedbus_edge_agent.standalone.schemas import FINAL_PHASES, JobReport
@@ -202,7 +202,7 @@ class StandaloneJobs:
                 replace(report, phase="FAILED", reason=reason[:MAX_TEXT_CHARACTERS])
             )
             return
-        metrics = as_trained(result.metrics)
+        metrics = as_training_metrics(result.metrics)
         report = replace(
             report,
             round=number,

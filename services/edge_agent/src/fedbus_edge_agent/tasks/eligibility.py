@@ -45,11 +45,11 @@ def eligibility(
         bench: Checks the job's plug-ins; None accepts any plug-in.
     """
     rows = RowFormat.announced(facts.format)
-    reading = params.reading
+    overrides = params.data_overrides
     try:
         if checker is not None:
-            checker.check(trainer, reading)
-            rows = rows if reading is None else checker.rows(reading)
+            checker.check(trainer, overrides)
+            rows = rows if overrides is None else checker.rows(overrides)
     except FedbusError as error:
         return Eligibility(rows.format, str(error))
     no_room = None if weights_bytes is None else resources_reason(weights_bytes, params, facts)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fedbus.errors import LayoutError, TrainingError, WireError
 from fedbus.model.blob import check_update
 from fedbus.model.layout import Weights
-from fedbus.training.options import bounded, impossible
+from fedbus.training.options import clip_fraction, impossible_metric
 from fedbus.wire import codec
 from fedbus.wire.identifiers import Metrics
 
@@ -30,9 +30,9 @@ def checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
         codec.unpack(_MetricsMessage, codec.pack(_MetricsMessage(figures)))
     except (TypeError, ValueError, WireError) as error:
         raise TrainingError(f"the trainer's metrics: {error}") from error
-    if fault := impossible(figures):
+    if fault := impossible_metric(figures):
         raise TrainingError(f"the trainer's metrics: {fault}")
-    return {name: bounded(name, value) for name, value in figures.items()}
+    return {name: clip_fraction(name, value) for name, value in figures.items()}
 
 
 def check_finite(weights: Weights) -> None:

@@ -18,7 +18,7 @@ from fedbus.jobs.eligibility import RowFormat, batch_memory_reason
 from fedbus.model.blob import Blob, decode, encode_delta
 from fedbus.model.layout import Layout, Weights
 from fedbus.plugins import Evaluates, Stateful, Trainer, TrainerFactory
-from fedbus.training.params import Reading, TrainingParams, Update
+from fedbus.training.params import DataOverrides, TrainingParams, Update
 from fedbus.wire import codec
 from fedbus.wire.announced_names import names_of
 from fedbus.wire.blobs import BlobRef
@@ -235,7 +235,7 @@ class LocalTrainer:
             control.notes.append(("state_lost", describe_error(error)))
 
     def _data(self, model: Model, params: TrainingParams) -> Loaded:
-        loaded = self._source.fresh(model.spec.input, params.reading)
+        loaded = self._source.fresh(model.spec.input, params.data_overrides)
         check_classes(loaded.form.y.classes, model.spec.classes)
         rows, examples = _rows_of(loaded.pipeline), loaded.train.examples
         if reason := batch_memory_reason(rows, params, examples, memory_mb()):
@@ -290,14 +290,14 @@ class LocalTrainer:
     def _marked(self, file: str | None) -> AbstractContextManager[None]:
         return nullcontext() if file is None else self._admission.using(file)
 
-    def check(self, trainer: str | None, reading: Reading | None) -> None:
+    def check(self, trainer: str | None, overrides: DataOverrides | None) -> None:
         """Refuse plug-ins that are not here; see `Trainers.check` and `Source.check`."""
         self.trainers.check(trainer)
-        self._source.check(reading)
+        self._source.check(overrides)
 
-    def rows(self, reading: Reading) -> RowFormat:
+    def rows(self, overrides: DataOverrides) -> RowFormat:
         """Return the format of rows that a job's trainer would get; see `Source.expected`."""
-        pipeline = self._source.expected(reading)
+        pipeline = self._source.expected(overrides)
         return RowFormat({}, 0) if pipeline is None else _rows_of(pipeline)
 
     def choose(self, spec: ModelSpec, wanted: str | None) -> str:

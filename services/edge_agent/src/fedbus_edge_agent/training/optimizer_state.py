@@ -35,7 +35,7 @@ class OptimizerStates:
             return False
         state = _read(before, _wanted(params))
         if state is not None:
-            trainer.resume(state)
+            trainer.load_optimizer_state(state)
         return state is not None
 
     def keep(self, trainer: Trainer, job: str, params: TrainingParams) -> None:
@@ -47,7 +47,7 @@ class OptimizerStates:
         """
         if not isinstance(trainer, Stateful):
             return
-        state = dict(trainer.state())
+        state = dict(trainer.optimizer_state())
         for name, array in state.items():
             if not isinstance(array, np.ndarray) or array.dtype.hasobject:
                 raise TrainingError(f"the trainer remembers {name!r}, which is no array of numbers")

@@ -10,7 +10,7 @@ from fedbus.jobs.eligibility import RowFormat
 from fedbus.plugins import TrainerFactory
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
-from fedbus.training.params import Reading
+from fedbus.training.params import DataOverrides
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.identifiers import BASE
 
@@ -19,15 +19,15 @@ from fedbus.wire.identifiers import BASE
 class TaskChecker(Protocol):
     """A bench that knows, before it works, which of a spec's architectures it uses, and on what."""
 
-    def check(self, trainer: str | None, reading: Reading | None) -> None:
+    def check(self, trainer: str | None, overrides: DataOverrides | None) -> None:
         """Refuse a job's choice of plug-ins.
 
         Raises:
             PluginError: there is no such plug-in here, or it is not allowed.
         """
 
-    def rows(self, reading: Reading) -> RowFormat:
-        """Return the format of the rows that a trainer would be given with a job's `reading`.
+    def rows(self, overrides: DataOverrides) -> RowFormat:
+        """Return the format of the rows that a trainer would be given with a job's `overrides`.
 
         Raises:
             FedbusError: the data cannot be read so.
@@ -62,7 +62,7 @@ class Trainers:
 
     def here(self) -> tuple[str, ...]:
         """Name those that can be loaded, sorted."""
-        usable = (p for p in plugins.found("trainers") if p.allowed(self._allowed))
+        usable = (p for p in plugins.find_all("trainers") if p.allowed(self._allowed))
         return tuple(sorted({*self._own, *(p.name for p in usable if not _lacks(p))}))
 
     def check(self, wanted: str | None) -> None:
@@ -99,9 +99,9 @@ class Trainers:
         if self._preferred in {None, BASE, *self._own}:
             return
         plugin = plugins.find("trainers", str(self._preferred), self._allowed)
-        if plugin.package != plugins.OURS:
+        if plugin.package != plugins.BUILTIN_PACKAGE:
             try:
-                plugin.import_it()
+                plugin.import_object()
             except PluginError as error:
                 there = listed({*self.here()} - {plugin.name}) or "none"
                 raise PluginError(f"{error}; other trainers here: {there}") from error
@@ -147,7 +147,7 @@ def _first_of(spec: ModelSpec, here: Collection[str]) -> str:
 
 def _lacks(plugin: plugins.Plugin) -> tuple[str, ...]:
     """Name the packages of which a trainer of ours needs one, if none of them is installed."""
-    if plugin.package != plugins.OURS or plugin.name not in FRAMEWORKS:
+    if plugin.package != plugins.BUILTIN_PACKAGE or plugin.name not in FRAMEWORKS:
         return ()
     providers = FRAMEWORKS[plugin.name].providers
     return () if any(map(is_installed, providers)) else providers

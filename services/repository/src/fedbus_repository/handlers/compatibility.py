@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from fedbus.frameworks.outputs import doubt, fitting
+from fedbus.frameworks.outputs import loss_contradiction, matching_loss
 from fedbus.jobs import JobFile, JobFileError, not_taken, params, parse
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
@@ -17,7 +17,7 @@ def compatibility_warnings(file: bytes, needs: ModelNeeds | None) -> tuple[str, 
         job = parse(file)
     except JobFileError:
         return ()
-    warning = doubt(needs.answers, job.eval_func) if needs is not None else ""
+    warning = loss_contradiction(needs.answers, job.eval_func) if needs is not None else ""
     return (warning,) if warning else ()
 
 
@@ -50,13 +50,15 @@ def _no_loss(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
     )
     if "eval_func" in job.model_fields_set or not shipped:
         return ()
-    if not doubt(needs.answers, job.eval_func):
+    if not loss_contradiction(needs.answers, job.eval_func):
         return ()
     problem = (
         f"missing: model {job.model_name} answers {needs.answers}, which the default, "
         f"{job.eval_func}, cannot train"
     )
-    return (JobFault(key="eval_func", problem=problem, hint=f"name {fitting(needs.answers)}"),)
+    return (
+        JobFault(key="eval_func", problem=problem, hint=f"name {matching_loss(needs.answers)}"),
+    )
 
 
 def _not_taken(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:

@@ -6,7 +6,7 @@ architecture files are kept for ever; only weights are large.
 
 from collections.abc import Sequence
 
-from fedbus.training.options import TRAINED
+from fedbus.training.options import TRAINING_PREFIX
 from fedbus_repository.stores.records import RetentionReason, Version
 
 
@@ -51,4 +51,8 @@ def best(versions: Sequence[Version]) -> Version | None:
 def _figure(version: Version, name: str) -> float | None:
     """Find a held-out figure, or of a version that nobody scored that of training."""
     found = version.metrics.get(name)
-    return found if version.scored or found is not None else version.metrics.get(TRAINED + name)
+    return (
+        found
+        if version.scored or found is not None
+        else version.metrics.get(TRAINING_PREFIX + name)
+    )

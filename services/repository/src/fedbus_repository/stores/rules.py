@@ -12,7 +12,7 @@ from fedbus.jobs import differences
 from fedbus.limits import MAX_METRICS
 from fedbus.model.blob import MAX_PREFIX
 from fedbus.text import listed
-from fedbus.training.options import impossible
+from fedbus.training.options import impossible_metric
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.identifiers import Metrics, Moment
 from fedbus.wire.round_records import Plan, RoundRecord
@@ -127,7 +127,7 @@ def why_no_commit(record: RoundRecord, weights: BlobRef, standing: CommitContext
         _why_not_planned(record, standing)
         or _why_no_child(record, weights, standing.latest)
         or _why_not_counted(record, standing)
-        or impossible(record.metrics)
+        or impossible_metric(record.metrics)
         or None
     )
 
@@ -150,7 +150,7 @@ def merged(own: Metrics, score: Metrics) -> Metrics:
     Where the score brings a figure of training as `train_…`, the bare name is the held-out one's
     alone, or nobody's. A figure that cannot be true is left out.
     """
-    score = {name: value for name, value in score.items() if not impossible({name: value})}
+    score = {name: value for name, value in score.items() if not impossible_metric({name: value})}
     said = {*score, *(name.removeprefix("train_") for name in score)}
     rest = {name: value for name, value in own.items() if name not in said}
     return dict(islice((score | rest).items(), MAX_METRICS))

@@ -30,9 +30,9 @@ from fedbus.client.inference import JSON
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.members import ClusterPlan
 from fedbus.core import clock
-from fedbus.interruption import undisturbed
+from fedbus.interruption import deferred_signals
 from fedbus.mqtt.mosquitto import free_port
-from fedbus.rounding import percent
+from fedbus.rounding import format_percent
 from fedbus.wire.documents import JobState
 from fedbus.wire.identifiers import role_of
 
@@ -71,10 +71,10 @@ def demo(
     except Failed as error:
         raise Failed(f"{error}\nwhat is left of the demo: {home}") from error
     except BaseException:
-        with undisturbed():
+        with deferred_signals():
             shutil.rmtree(home, ignore_errors=True)
         raise
-    with undisturbed():
+    with deferred_signals():
         shutil.rmtree(home, ignore_errors=True)
     display.commands(f"\n{what_next()}\n")
     display.say(f"held-out accuracy: {display.metric('accuracy', end.metrics['accuracy'])}")
@@ -170,7 +170,7 @@ async def _ask(here: BrokerLogin, held_out: Path, end: JobState) -> None:
     display.say("\nA held-out digit, sent to fedbus/v1/inference/digits/request:\n")
     display.say(display.digit(pixels))
     guess = int(np.argmax(answer["outputs"][0]))
-    sure = percent(answer["outputs"][0][guess])
+    sure = format_percent(answer["outputs"][0][guess])
     display.say(
         f"\nversion {answer['version']} answers {guess} ({sure} sure); the truth is {truth}"
     )

@@ -24,7 +24,7 @@ from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.client.inference import JSON, MSGPACK, encode
 from fedbus.errors import SettingsError, WireError
-from fedbus.rounding import percent
+from fedbus.rounding import format_percent
 from fedbus.wire.json_reader import read_json
 
 ROWS = 20
@@ -156,7 +156,7 @@ def _meant(answer: Mapping[str, Any], number: int) -> str:
     row = likely[number]
     shares = row if isinstance(row, list) else [row]
     sure = max(shares) if len(shares) > 1 else max(shares[0], 1 - shares[0])
-    return f"{named}  ({percent(sure)})"
+    return f"{named}  ({format_percent(sure)})"
 
 
 def row_line(row: object, meant: str = "") -> str:

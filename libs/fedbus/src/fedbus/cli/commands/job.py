@@ -24,7 +24,7 @@ from fedbus.client.job_files import id_of, with_id
 from fedbus.client.jobs import JobHistory, Submission
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.jobs import JobFileError, params, parse
-from fedbus.training.options.inactive_schedulers import idle
+from fedbus.training.options.inactive_schedulers import inactive_reason
 from fedbus.wire import codec
 from fedbus.wire.documents import ENDED, JobState
 
@@ -272,7 +272,7 @@ def _warn(payload: bytes, answer: Submission) -> None:
         display.warn(warning)
     # A controller of another version may have taken what this one would not.
     with suppress(JobFileError):
-        if said := idle(params(parse(payload))):
+        if said := inactive_reason(params(parse(payload))):
             display.warn(said)
 
 

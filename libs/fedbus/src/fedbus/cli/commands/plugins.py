@@ -114,7 +114,7 @@ def _try_all(
             raise Failed(f"{plugin.group} {plugin.name}: {'; '.join(faults)}")
         try:
             props = _props(plugin, model, data, config)
-            for sentence in attempt(plugin.group, plugin.import_it(), props):
+            for sentence in attempt(plugin.group, plugin.import_object(), props):
                 did.append(sentence)
                 say(f"  {sentence}")
         except SettingsError:
@@ -162,11 +162,11 @@ def _named(name: str) -> list[Plugin]:
         plugin
         for group in finding.GROUPS
         if kind in {"", group}
-        for plugin in finding.found(group)
+        for plugin in finding.find_all(group)
         if plugin.name == bare
     ]
     if not matching:
-        there = ", ".join(f"{g}:{n}" for g in finding.GROUPS for n in finding.installed(g))
+        there = ", ".join(f"{g}:{n}" for g in finding.GROUPS for n in finding.installed_names(g))
         raise PluginError(f"no plug-in named {name!r}; installed: {there}")
     return matching
 

@@ -46,12 +46,12 @@ from fedbus.cluster.partitions import (
 from fedbus.data import Dataset
 from fedbus.datasource.config import read
 from fedbus.errors import FedbusError, SettingsError
-from fedbus.frameworks.outputs import doubt
+from fedbus.frameworks.outputs import loss_contradiction
 from fedbus.interruption import temporary_folder
 from fedbus.jobs import JobFault, JobFile, JobFileError, listing, params, parse, refusal
 from fedbus.limits import MAX_COHORT_AGENTS
 from fedbus.text import counted
-from fedbus.training.options.inactive_schedulers import idle
+from fedbus.training.options.inactive_schedulers import inactive_reason
 from fedbus.wire import codec
 from fedbus.wire.documents import RoundState
 
@@ -109,7 +109,7 @@ def simulate(
 
     payload = read_job_file(str(job))
     wish = _wish(job, payload, as_json=as_json)
-    if said := idle(params(wish)):
+    if said := inactive_reason(params(wish)):
         display.warn(said)
     check_split(split, data)
     if output is not None:
@@ -261,7 +261,7 @@ def _other_model(wish: JobFile, packed: PackedModel) -> str:
 
 def _warn_of_loss(wish: JobFile, packed: PackedModel) -> None:
     """Warn of a loss that contradicts the model's spec; one not named is refused by the run."""
-    said = doubt(packed.spec().answers, wish.eval_func)
+    said = loss_contradiction(packed.spec().answers, wish.eval_func)
     if said and "eval_func" in wish.model_fields_set:
         display.warn(said)
 

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from fedbus.cli.output.tables import CUT_LEAST, blocks, fits, laid_out, without_empty, wrapped
-from fedbus.rounding import cautious, percent
+from fedbus.rounding import format_conservatively, format_percent
 from fedbus.training import options
-from fedbus.training.options import LOWER_IS_BETTER, TRAINED, is_share
+from fedbus.training.options import LOWER_IS_BETTER, TRAINING_PREFIX, is_fraction
 
 METRIC_DIGITS = 4
 CARRIED_LEAST = 2**20
@@ -186,21 +186,23 @@ def size(count: float) -> str:
 
 def held_out(found: Mapping[str, float]) -> Mapping[str, float]:
     """Leave out how agents did on what they trained on, where somebody held data out."""
-    return options.held_out(found) or found
+    return options.without_training_metrics(found) or found
 
 
 def metrics(found: Mapping[str, float]) -> str:
     """Write metrics in a line, the best known first."""
-    order = sorted(found, key=lambda name: (name.startswith(TRAINED), name != "accuracy", name))
+    order = sorted(
+        found, key=lambda name: (name.startswith(TRAINING_PREFIX), name != "accuracy", name)
+    )
     return "  ".join(f"{name} {metric(name, found[name])}" for name in order)
 
 
 def metric(name: str, value: float) -> str:
     """Write one metric: shares in percent, others as numbers, rounded to their worse side."""
-    if is_share(name):
-        return percent(value)
-    lower = name.removeprefix(TRAINED) in LOWER_IS_BETTER
-    return cautious(value, METRIC_DIGITS, lower_is_better=lower)
+    if is_fraction(name):
+        return format_percent(value)
+    lower = name.removeprefix(TRAINING_PREFIX) in LOWER_IS_BETTER
+    return format_conservatively(value, METRIC_DIGITS, lower_is_better=lower)
 
 
 def digit(pixels: Sequence[float], width: int = 8) -> str:

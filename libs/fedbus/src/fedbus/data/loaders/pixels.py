@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.errors import TrainingError
-from fedbus.rounding import beside
+from fedbus.rounding import format_against
 from fedbus.text import listed
 
 CHANNELS: Final = {"grey": ("L", 1), "rgb": ("RGB", 3)}
@@ -98,7 +98,7 @@ class Reading:
                 '"range": [LOW, HIGH], which become 0 and 255, alike on all agents'
             )
         if not np.isfinite(numbers).all() or numbers.min() < low or numbers.max() > high:
-            found = f"{beside(numbers.min(), low)} to {beside(numbers.max(), high)}"
+            found = f"{format_against(numbers.min(), low)} to {format_against(numbers.max(), high)}"
             raise TrainingError(f"{name}: pixels of {found}, beyond the range {low:g} to {high:g}")
         return Image.fromarray(((numbers - low) / (high - low) * _WHITE).astype(np.float32))
 

@@ -17,7 +17,7 @@ from fedbus.data.dataset import Dataset
 from fedbus.data.description import About
 from fedbus.data.partition.row_assignment import Rows
 from fedbus.errors import TrainingError
-from fedbus.interruption import temporary_folder, undisturbed
+from fedbus.interruption import deferred_signals, temporary_folder
 from fedbus.model.layout import Array
 
 GROUP: Final = 64
@@ -47,7 +47,7 @@ def replacing(folder: Path, old: Sequence[Path]) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary_folder(".split-", folder) as room:
             yield room
-            with undisturbed():
+            with deferred_signals():
                 _swap(room, folder, old)
     except OSError as error:
         raise TrainingError(f"{folder}: {error.strerror or error}") from error

@@ -12,17 +12,17 @@ trainer.py     all of it together
 import logging
 import os
 
-from fedbus.frameworks.tensorflow_logs import LEVEL, hushed
+from fedbus.frameworks.tensorflow_logs import LOG_LEVEL, suppressed_logs
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # else it takes all of a GPU's memory
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each new length of a batch
 
-with hushed():
+with suppressed_logs():
     import tensorflow as tf  # Keras reads all that at import
 
     tf.config.list_physical_devices()  # here it looks for a GPU, and complains if there is none
     from fedbus.frameworks.keras.trainer import KerasTrainer
-os.environ.setdefault(LEVEL, "2")
+os.environ.setdefault(LOG_LEVEL, "2")
 
 __all__ = ["KerasTrainer"]

@@ -15,13 +15,13 @@ import numpy as np
 from fedbus import plugins
 from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks.keras.layers import policy_of, read_layers
-from fedbus.frameworks.outputs import Ending
+from fedbus.frameworks.outputs import OutputActivation
 from fedbus.limits import MAX_MODEL_NUMBERS
 from fedbus.training.options.keras_options import LOSSES
 from fedbus.training.params import Architecture
 
 SEQUENTIAL: Final = "sequential"
-_PROBABLE: Final[tuple[Ending, ...]] = ("softmax", "sigmoid")
+_PROBABLE: Final[tuple[OutputActivation, ...]] = ("softmax", "sigmoid")
 _ALIASES: Final = {"bce": "binary_crossentropy", "kld": "kl_divergence"}
 """Keras's own short names of losses that a job file calls by their long ones."""
 _SHAPING: Final = frozenset({"Dropout", "Flatten", "Permute", "Reshape"})
@@ -129,7 +129,7 @@ def _draw(model: Any, rng: np.random.Generator) -> None:  # noqa: ANN401 - Keras
             variable.assign(rng.normal(0, spread, shape).astype(np.float32))
 
 
-def ending_of(model: Any) -> Ending:  # noqa: ANN401 - Keras has no types
+def output_activation_of(model: Any) -> OutputActivation:  # noqa: ANN401 - Keras has no types
     """Tell what a model's last operation makes of its numbers; of several outputs, the first's."""
     try:
         last = _operation(model.outputs[0])
@@ -138,9 +138,9 @@ def ending_of(model: Any) -> Ending:  # noqa: ANN401 - Keras has no types
     while type(last).__name__ in _SHAPING:
         last = _operation(last.input)
     kind = type(last).__name__.casefold()
-    for ending in _PROBABLE:
-        if ending in {kind, getattr(getattr(last, "activation", None), "__name__", "")}:
-            return ending
+    for activation in _PROBABLE:
+        if activation in {kind, getattr(getattr(last, "activation", None), "__name__", "")}:
+            return activation
     return "scores"
 
 

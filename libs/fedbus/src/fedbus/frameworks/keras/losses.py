@@ -8,8 +8,8 @@ import numpy as np
 
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
-from fedbus.training.labels import check_yes_or_no, class_truths
-from fedbus.training.params import one_class
+from fedbus.training.labels import check_binary_targets, class_targets
+from fedbus.training.params import single_output_hint
 
 _LOSSES: Final[Mapping[str, str]] = {
     "categorical_crossentropy": "CategoricalCrossentropy",
@@ -64,7 +64,7 @@ def loss_of(name: str, *, probable: bool) -> Any:  # noqa: ANN401 - Keras has no
     return getattr(keras.losses, kind)(**more)
 
 
-def by_class(loss: str) -> bool:
+def is_class_loss(loss: str) -> bool:
     """Tell whether a loss is one of classes, of which a model has one output each."""
     return loss in _BY_CLASS
 
@@ -80,13 +80,13 @@ def metrics_of(names: Sequence[str], loss: str, *, probable: bool, outputs: int 
 def _metric(name: str, loss: str, *, probable: bool, outputs: int) -> Any:  # noqa: ANN401 - Keras has no types
     plain = name.removeprefix("sparse_")
     if plain in _ACCURACIES:  # whichever is asked for, it is the one of this loss
-        plain = "categorical_accuracy" if by_class(loss) else "binary_accuracy"
+        plain = "categorical_accuracy" if is_class_loss(loss) else "binary_accuracy"
     inner = (
-        _OverClasses(name, outputs if by_class(loss) else None)
+        _OverClasses(name, outputs if is_class_loss(loss) else None)
         if plain in _COUNTED
         else getattr(keras.metrics, _METRICS[plain])(name=name)
     )
-    scores = not probable and (by_class(loss) or loss in _YES_OR_NO)
+    scores = not probable and (is_class_loss(loss) or loss in _YES_OR_NO)
     return _OfScores(inner, loss) if scores or loss in _OF_SIGNS else inner
 
 
@@ -97,7 +97,7 @@ class _OfScores(keras.Metric):  # type: ignore[misc]  # Keras has no types
         super().__init__(name=inner.name)
         self.inner = inner
         self._signs = loss in _OF_SIGNS
-        self._squash = keras.ops.softmax if by_class(loss) else keras.ops.sigmoid
+        self._squash = keras.ops.softmax if is_class_loss(loss) else keras.ops.sigmoid
 
     def update_state(self, truth: Any, scores: Any, sample_weight: Any = None) -> None:  # noqa: ANN401 - tensors
         if self._signs:  # -1 or 0 is no, 1 is yes
@@ -147,7 +147,7 @@ class _OverClasses(keras.Metric):  # type: ignore[misc]  # Keras has no types
         self._counts.assign(keras.ops.zeros(self._counts.shape))
 
 
-def truth_of(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
+def target_of(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
     """Give truths as the losses take them: shares of classes, or what the model's answers are like.
 
     Args:
@@ -158,7 +158,7 @@ def truth_of(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
     Raises:
         TrainingError: they do not fit.
     """
-    if by_class(loss):
+    if is_class_loss(loss):
         return _shares(y, answers, loss)
     lengths = zip(y.shape[1:], answers, strict=False)
     alike = y.ndim == len(answers) + 1 and all(w in {None, n} for n, w in lengths)
@@ -166,7 +166,7 @@ def truth_of(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
     if y.dtype.kind not in "biuf" or y.size != np.prod(shape):
         raise TrainingError(f"y is {y.dtype} {y.shape}; the model answers {(len(y), *answers)}")
     if loss in _YES_OR_NO - _OF_SIGNS:
-        check_yes_or_no(y, loss)
+        check_binary_targets(y, loss)
     return y.astype(np.float32).reshape(shape)
 
 
@@ -176,8 +176,8 @@ def _shares(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
     if classes is None:
         raise TrainingError(f"the model answers {('rows', *answers)}, not (rows, classes)")
     if classes == 1:
-        raise TrainingError(one_class(loss))
-    found = class_truths(y, (len(y), *_places(y, answers)), classes)
+        raise TrainingError(single_output_hint(loss))
+    found = class_targets(y, (len(y), *_places(y, answers)), classes)
     return found if found.dtype.kind == "f" else np.eye(classes, dtype=np.float32)[found]
 
 

@@ -6,19 +6,19 @@ from typing import Any, Final
 import keras
 
 from fedbus.errors import TrainingError
-from fedbus.frameworks.exported import Exported, Seen
+from fedbus.frameworks.exported import ExportedModel, OutputFacts
 from fedbus.frameworks.keras.architectures import (
     SEQUENTIAL,
     build,
     check_shapes,
     declared_loss,
-    ending_of,
+    output_activation_of,
 )
 from fedbus.frameworks.keras.layers import KINDS, POLICIES, read_layers
 from fedbus.frameworks.keras.tensors import roles_of, weights_of
 from fedbus.frameworks.keras.tflite_export import Loss
 from fedbus.frameworks.keras.tflite_export import export as to_tflite
-from fedbus.frameworks.outputs import derive
+from fedbus.frameworks.outputs import derive_answers
 from fedbus.model.layout import Layout
 from fedbus.text import listed
 from fedbus.training.params import Architecture
@@ -41,7 +41,7 @@ def export(
     model: Any,  # noqa: ANN401 - Keras has no types
     plugin: Architecture | None,
     row: tuple[int, ...] | None = None,
-) -> Exported:
+) -> ExportedModel:
     """Make a spec's parts of a `keras.Model`, with the weights that it has now.
 
     What it answers follows from the loss that it is compiled for and from its last layer. Where
@@ -71,7 +71,11 @@ def export(
         made = f"{architecture['name']!r} makes another layout than this model has"
         raise TrainingError(f"{made}: {differs}")
     own, output, loss = _input_of(model), _output_of(model), declared_loss(model)
-    answers = None if output is None else derive(ending_of(model), output, own or row, loss)
+    answers = (
+        None
+        if output is None
+        else derive_answers(output_activation_of(model), output, own or row, loss)
+    )
     try:
         file = to_tflite(model, trained_with(loss, answers))
     except TrainingError as error:
@@ -79,8 +83,8 @@ def export(
         architectures, files = {"keras": architecture}, {}
     else:
         architectures, files = {"keras": architecture, "tflite": {"blob": FILE}}, {FILE: file}
-    seen = Seen(answers=answers, output=_known(output))
-    return Exported(architectures, weights, files, own, roles_of(model), seen)
+    seen = OutputFacts(answers=answers, output=_known(output))
+    return ExportedModel(architectures, weights, files, own, roles_of(model), seen)
 
 
 def trained_with(loss: str | None, answers: Answers | None) -> Loss:

@@ -20,7 +20,7 @@ def counters(callback: Any) -> dict[str, Array]:  # noqa: ANN401 - Keras has no 
     return {f"callback/{n}": np.array(v, np.float64) for n, v in held.items() if v is not None}
 
 
-def remember(
+def state_arrays(
     optimizer: Any,  # noqa: ANN401 - Keras has no types
     counted: Mapping[str, Array],
     params: TrainingParams,
@@ -32,7 +32,7 @@ def remember(
     return arrays
 
 
-def recall(
+def restore_state(
     optimizer: Any,  # noqa: ANN401 - Keras has no types
     callback: Any,  # noqa: ANN401
     params: TrainingParams,

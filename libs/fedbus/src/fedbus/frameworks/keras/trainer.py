@@ -9,15 +9,20 @@ import numpy as np
 
 from fedbus.data import Dataset
 from fedbus.errors import TrainingError
-from fedbus.frameworks.keras.architectures import build, check_shapes, declared_loss, ending_of
+from fedbus.frameworks.keras.architectures import (
+    build,
+    check_shapes,
+    declared_loss,
+    output_activation_of,
+)
 from fedbus.frameworks.keras.devices import has_bfloat16
-from fedbus.frameworks.keras.losses import loss_of, metrics_of, truth_of
-from fedbus.frameworks.keras.optimizer_state import counters, recall, remember
+from fedbus.frameworks.keras.losses import loss_of, metrics_of, target_of
+from fedbus.frameworks.keras.optimizer_state import counters, restore_state, state_arrays
 from fedbus.frameworks.keras.tensors import roles_of, set_weights, weights_of
-from fedbus.frameworks.outputs import Ending
-from fedbus.frameworks.stateful import HandsOver
+from fedbus.frameworks.outputs import OutputActivation
+from fedbus.frameworks.stateful import StatefulTrainer
 from fedbus.model.layout import DTYPES, Array, Layout, Role, Weights
-from fedbus.training.options import LOWER_IS_BETTER, require, taken
+from fedbus.training.options import LOWER_IS_BETTER, accepted_args, check_supported
 from fedbus.training.params import Architecture, SchedulerParams, TrainingParams, Update
 
 _OPTIMIZERS: Final[Mapping[str, str]] = {
@@ -32,7 +37,7 @@ _OPEN: Final = 8
 _SEED_STATE: Final = "seed_generator_state"
 
 
-class KerasTrainer(HandsOver):
+class KerasTrainer(StatefulTrainer):
     """Trains, scores and runs one model with Keras.
 
     Raises:
@@ -47,11 +52,11 @@ class KerasTrainer(HandsOver):
         self._precision = "full"
         self._layout = Layout.of(weights_of(self._net))
         self._compiled: tuple[tuple[object, ...], list[Array]] | None = None  # with its first state
-        self._ending = ending_of(self._net)
+        self._ending = output_activation_of(self._net)
         self._declared = declared_loss(self._net)
 
     @property
-    def ending(self) -> Ending:
+    def output_activation(self) -> OutputActivation:
         """The model's last operation."""
         return self._ending
 
@@ -90,14 +95,14 @@ class KerasTrainer(HandsOver):
             TrainingError: the data or the parameters do not fit, or the loss is no number any more.
         """
         found = self._take()
-        require("keras", params)
+        check_supported("keras", params)
         self._compile(params)
         self.load(weights)
         callback = _callback(params.scheduler)
         callback.set_model(self._net)
         callback.on_train_begin({})
         if found is not None:
-            recall(self._net.optimizer, callback, params, found)
+            restore_state(self._net.optimizer, callback, params, found)
         del found  # as large as the optimizer's own
         self._seed(params.seed)
         metrics = self._walk(data, params, callback)
@@ -105,7 +110,7 @@ class KerasTrainer(HandsOver):
         self._net.optimizer.finalize_variable_values(self._net.trainable_variables)
         if params.keep_optimizer_state:
             optimizer, counted = self._net.optimizer, counters(callback)
-            self._leave(lambda: remember(optimizer, counted, params))
+            self._leave(lambda: state_arrays(optimizer, counted, params))
         return Update(weights_of(self._net), data.examples, metrics)
 
     def evaluate(
@@ -119,7 +124,7 @@ class KerasTrainer(HandsOver):
             TrainingError: the data or the parameters do not fit.
         """
         scored = TrainingParams(loss=params.loss, metrics=params.metrics)
-        require("keras", scored)
+        check_supported("keras", scored)
         if self._compiled is None or self._compiled[0][:3] != _measured(scored):
             self._compile(scored)  # else what is there for training measures the same
         self.load(weights)
@@ -208,7 +213,7 @@ class KerasTrainer(HandsOver):
         return figures
 
     def _batch(self, x: Array, y: Array, loss: str) -> tuple[Array, Array]:
-        return self._rows(x), truth_of(y, tuple(self._net.output_shape[1:]), loss)
+        return self._rows(x), target_of(y, tuple(self._net.output_shape[1:]), loss)
 
     def _rows(self, x: Array) -> Array:
         wanted = tuple(self._net.input_shape[1:])
@@ -227,7 +232,7 @@ def _measured(params: TrainingParams) -> tuple[object, ...]:
 
 
 def _optimizer(params: TrainingParams) -> Any:  # noqa: ANN401 - Keras has no types
-    args = dict(taken("keras", params.optimizer, params.optimizer_args))
+    args = dict(accepted_args("keras", params.optimizer, params.optimizer_args))
     args.pop("jit_compile", None)  # of the model, since Keras 3
     try:
         made = getattr(keras.optimizers, _OPTIMIZERS[params.optimizer])

@@ -18,7 +18,7 @@ from fedbus.atomic_write import atomic_write
 from fedbus.digest import digest_of
 from fedbus.errors import TrainingError
 from fedbus.frameworks.tflite.signatures import check_trainable
-from fedbus.frameworks.tflite.trial import KilledReader, NotTried, Trial, try_file
+from fedbus.frameworks.tflite.trial import FileCrash, Trial, TrialNotRun, try_file
 from fedbus.frameworks.tflite.verify import verify
 from fedbus.model.layout import Layout
 from fedbus.training.options import FRAMEWORKS
@@ -73,17 +73,17 @@ class Admission:
             known = False, _PASSED
             try:
                 self._trial(bytes(data), facts)
-            except NotTried:
+            except TrialNotRun:
                 raise  # nothing is known about the file
             except TrainingError as error:
-                known = isinstance(error, KilledReader), str(error)
+                known = isinstance(error, FileCrash), str(error)
             self._write(digest, known)
         self._tried[digest] = known
         for oldest in list(self._tried)[:-MAX_VERDICTS]:
             self._tried.pop(oldest, None)
         killed, reason = known
         if reason:
-            raise (KilledReader if killed else TrainingError)(reason)
+            raise (FileCrash if killed else TrainingError)(reason)
         return digest
 
     @contextmanager
@@ -96,7 +96,7 @@ class Admission:
         marker = None if self._folder is None else self._folder / f"{digest}.{self._node}.using"
         deaths = _deaths(marker)
         if marker is not None and deaths >= MAX_DEATHS:
-            raise KilledReader(
+            raise FileCrash(
                 f"{deaths} processes in a row died while they worked with the .tflite file "
                 f"{digest[:12]}; delete {marker} to try it again"
             )

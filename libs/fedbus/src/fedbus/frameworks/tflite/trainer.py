@@ -30,20 +30,20 @@ import numpy as np
 
 from fedbus.data import Dataset
 from fedbus.errors import TrainingError
-from fedbus.frameworks.outputs import Ending
-from fedbus.frameworks.stateful import HandsOver
+from fedbus.frameworks.outputs import OutputActivation
+from fedbus.frameworks.stateful import StatefulTrainer
 from fedbus.frameworks.tflite.file import Signature, open_architecture
 from fedbus.model.layout import Array, Layout, Weights
 from fedbus.text import listed
-from fedbus.training.labels import check_yes_or_no, class_truths, drawn_classes
-from fedbus.training.options import require
+from fedbus.training.labels import check_binary_targets, class_targets, sample_classes
+from fedbus.training.options import check_supported
 from fedbus.training.params import (
     CROSS_ENTROPY,
     Architecture,
-    Tally,
+    RunningMetrics,
     TrainingParams,
     Update,
-    one_class,
+    single_output_hint,
 )
 
 PREDICTED_BYTES = 256 * 2**20
@@ -60,7 +60,7 @@ _LEAST = 1e-7
 _MADE_BY = "made_by"
 
 
-class TfliteTrainer(HandsOver):
+class TfliteTrainer(StatefulTrainer):
     """Trains, scores and runs one `.tflite` file on the CPU, in one thread.
 
     Raises:
@@ -90,7 +90,7 @@ class TfliteTrainer(HandsOver):
         self._classes = int(answered["outputs"]["shape"][-1])
 
     @property
-    def ending(self) -> Ending:
+    def output_activation(self) -> OutputActivation:
         """What the file's `infer` ends in."""
         if self._scores or not (self._by_class or self._yes_or_no):
             return "scores"
@@ -125,7 +125,7 @@ class TfliteTrainer(HandsOver):
             TrainingError: the data or the parameters do not fit, or the loss is no number any more.
         """
         found = self._take()
-        require("tflite", replace(params, metrics=()))
+        check_supported("tflite", replace(params, metrics=()))
         step, fixed = self._step(params)
         wanted = _remembers(params) and (params.keep_optimizer_state or found is not None)
         if wanted and None in {self._get_state, self._set_state}:
@@ -138,12 +138,12 @@ class TfliteTrainer(HandsOver):
         if found is not None:
             self._recall(found, params)
         del found  # as large as what the file holds now
-        tally = Tally()
+        tally = RunningMetrics()
         chance = np.random.default_rng((params.seed, _DRAWS))
         for x, y in data.steps(params):
             truth = self._truth(x, y)
             if self._by_class:  # the file's step takes class numbers alone
-                truth = drawn_classes(truth, chance)
+                truth = sample_classes(truth, chance)
             batch = {"x": self._typed("x", x), "y": self._typed("y", truth)}
             said = _run(step, batch | fixed)
             correct = float(said.get("correct", np.float32(0)))
@@ -165,7 +165,7 @@ class TfliteTrainer(HandsOver):
         """
         self._check_loss(params)
         self.load(weights)
-        tally = Tally()
+        tally = RunningMetrics()
         for x, y in data.batches():
             tally.add(**self._judged(x, y, self._truth(x, y)), examples=len(y))
         return self._figures(tally)
@@ -235,7 +235,7 @@ class TfliteTrainer(HandsOver):
                 f"this .tflite file has no loss {params.loss!r}; it has {listed(losses)}"
             )
         if self._by_class and self._classes == 1:
-            raise TrainingError(one_class(params.loss))
+            raise TrainingError(single_output_hint(params.loss))
 
     def _step(self, params: TrainingParams) -> tuple[Signature, dict[str, Array | np.float32]]:
         """Choose the training step, and say what it is told beside the rows."""
@@ -259,12 +259,12 @@ class TfliteTrainer(HandsOver):
     def _truth(self, x: Array, y: Array) -> Array:
         """Bring truths to class numbers or shares of classes, or to what the outputs are like."""
         if self._by_class:
-            return class_truths(y, (len(x),), self._classes)
+            return class_targets(y, (len(x),), self._classes)
         if self._yes_or_no:
-            check_yes_or_no(y, "binary_crossentropy")
+            check_binary_targets(y, "binary_crossentropy")
         return self._typed("y", y[:, None] if y.shape == (len(x),) and self._classes == 1 else y)
 
-    def _figures(self, tally: Tally) -> dict[str, float]:
+    def _figures(self, tally: RunningMetrics) -> dict[str, float]:
         figures = tally.metrics()
         judged = self._by_class or self._yes_or_no
         return figures if judged else {"loss": figures["loss"]}

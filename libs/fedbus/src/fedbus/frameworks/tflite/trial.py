@@ -43,16 +43,16 @@ _PASSED_ON: Final = (
 """Of the environment; broker passwords and other settings stay here."""
 
 
-class KilledReader(TrainingError):  # noqa: N818 - what the file did
+class FileCrash(TrainingError):  # noqa: N818 - what the file did
     """The process that opened a file died of it."""
 
 
-class NotTried(TrainingError):  # noqa: N818 - nothing is known of the file
+class TrialNotRun(TrainingError):  # noqa: N818 - nothing is known of the file
     """The child could not be started or was ended from outside: the file may be a good one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TrialLimits:
     """What a child may take."""
 
     cpu_seconds: int = CPU_SECONDS
@@ -64,7 +64,7 @@ Trial: TypeAlias = Callable[[bytes, TfliteFacts], None]
 """Runs a verified file; raises as `try_file` does."""
 
 
-def try_file(data: bytes, facts: TfliteFacts, limits: Limits | None = None) -> None:
+def try_file(data: bytes, facts: TfliteFacts, limits: TrialLimits | None = None) -> None:
     """Run every signature of a verified file once, in a child.
 
     Raises:
@@ -73,7 +73,7 @@ def try_file(data: bytes, facts: TfliteFacts, limits: Limits | None = None) -> N
         NotTried: no child could be started, or it was ended from outside.
         TrainingError: the runtime refuses the file, or a signature fails; the sentence names it.
     """
-    limits = limits or Limits()
+    limits = limits or TrialLimits()
     memory = min(MAX_TRIAL_BYTES, limits.base_bytes + 4 * len(data) + 4 * facts.bytes)
     told = _run(data, memory, limits)
     match told:
@@ -84,10 +84,10 @@ def try_file(data: bytes, facts: TfliteFacts, limits: Limits | None = None) -> N
         case {"unavailable": str(reason)}:
             raise PluginError(reason)
         case _:
-            raise KilledReader("the child that opened the .tflite file gave no report")
+            raise FileCrash("the child that opened the .tflite file gave no report")
 
 
-def _run(data: bytes, memory: int, limits: Limits) -> Any:  # noqa: ANN401 - what JSON holds
+def _run(data: bytes, memory: int, limits: TrialLimits) -> Any:  # noqa: ANN401 - what JSON holds
     numbers = (memory, limits.cpu_seconds, limits.wall_seconds)
     command = [sys.executable, "-P", "-m", _CHILD, *map(str, numbers)]
     with tempfile.TemporaryFile() as report:
@@ -103,9 +103,9 @@ def _run(data: bytes, memory: int, limits: Limits) -> Any:  # noqa: ANN401 - wha
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise NotTried(_not_tried(f"it took more than {error.timeout:.0f} s")) from error
+            raise TrialNotRun(_not_tried(f"it took more than {error.timeout:.0f} s")) from error
         except (OSError, ValueError) as error:
-            raise NotTried(_not_tried(str(error))) from error
+            raise TrialNotRun(_not_tried(str(error))) from error
         if done.returncode < 0:
             raise _ending(-done.returncode, memory, limits)
         report.seek(0)
@@ -113,7 +113,7 @@ def _run(data: bytes, memory: int, limits: Limits) -> Any:  # noqa: ANN401 - wha
             return json.loads(report.read(MAX_REPORT_BYTES))
         except ValueError as error:
             code = f"the child ended with exit code {done.returncode} and no report"
-            raise NotTried(_not_tried(code)) from error
+            raise TrialNotRun(_not_tried(code)) from error
 
 
 def _environment() -> dict[str, str]:
@@ -125,17 +125,19 @@ def _not_tried(why: str) -> str:
     return f"the .tflite file could not be tried: {why}"
 
 
-def _ending(number: int, memory: int, limits: Limits) -> TrainingError:
+def _ending(number: int, memory: int, limits: TrialLimits) -> TrainingError:
     """Tell what a signal says about the file: machines that lack memory or time send some."""
     died = "the .tflite file kills the process that opens it: a child of this one "
     match number:
         case signal.SIGALRM:
-            return NotTried(_not_tried(f"it was not done after {limits.wall_seconds} s"))
+            return TrialNotRun(_not_tried(f"it was not done after {limits.wall_seconds} s"))
         case signal.SIGKILL | signal.SIGTERM | signal.SIGINT | signal.SIGHUP:
             name = signal.Signals(number).name
-            return NotTried(_not_tried(f"the child was ended by {name}, as when memory runs out"))
+            return TrialNotRun(
+                _not_tried(f"the child was ended by {name}, as when memory runs out")
+            )
         case signal.SIGXCPU:
-            return KilledReader(f"{died}computed for more than {limits.cpu_seconds} s")
+            return FileCrash(f"{died}computed for more than {limits.cpu_seconds} s")
         case _:
             name = signal.Signals(number).name
-            return KilledReader(f"{died}was ended by {name}; it had {memory >> 20} MiB")
+            return FileCrash(f"{died}was ended by {name}; it had {memory >> 20} MiB")

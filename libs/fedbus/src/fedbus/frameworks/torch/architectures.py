@@ -137,7 +137,7 @@ def build(architecture: Architecture) -> nn.Module:
 
 
 def _installed(name: str, config: Mapping[str, Any]) -> nn.Module:
-    if name not in plugins.installed("models"):
+    if name not in plugins.installed_names("models"):
         raise TrainingError(f"no torch architecture named {name!r}; there is {_known()}")
     try:
         factory = plugins.load("models", name)
@@ -155,7 +155,7 @@ def _installed(name: str, config: Mapping[str, Any]) -> nn.Module:
 
 
 def _known() -> str:
-    return listed((*sorted(ARCHITECTURES), *plugins.installed("models")))
+    return listed((*sorted(ARCHITECTURES), *plugins.installed_names("models")))
 
 
 def embeddings(net: nn.Module) -> list[nn.Embedding | nn.EmbeddingBag]:

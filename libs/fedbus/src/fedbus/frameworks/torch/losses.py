@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedbus.errors import TrainingError
-from fedbus.frameworks.outputs import Ending
+from fedbus.frameworks.outputs import OutputActivation
 from fedbus.model.layout import Array
-from fedbus.training.labels import check_yes_or_no, class_truths
-from fedbus.training.params import one_class
+from fedbus.training.labels import check_binary_targets, class_targets
+from fedbus.training.params import single_output_hint
 
 _ROWS_AND_CLASSES = 2
 _LEAST = 1e-7
@@ -50,7 +50,9 @@ YES_OR_NO: Final = frozenset({"binary_crossentropy"})
 """Losses of outputs each of which is yes or no."""
 
 
-def aligned(outputs: Tensor, y: Array, loss: str, ending: Ending) -> tuple[Tensor, Tensor]:
+def aligned(
+    outputs: Tensor, y: Array, loss: str, activation: OutputActivation
+) -> tuple[Tensor, Tensor]:
     """Give outputs and truths as a loss and the metrics take them.
 
     Losses of classes get scores, (n, classes), with one row for each place of a sequence or
@@ -65,18 +67,18 @@ def aligned(outputs: Tensor, y: Array, loss: str, ending: Ending) -> tuple[Tenso
         places = (shape[0], *shape[2:])
         if y.shape in {places, (*places, 1)} and y.shape != shape[:-1]:
             outputs = outputs.movedim(1, -1)
-        y = class_truths(y, tuple(outputs.shape[:-1]), outputs.shape[-1])
+        y = class_targets(y, tuple(outputs.shape[:-1]), outputs.shape[-1])
         y = y.reshape(-1, outputs.shape[-1]) if y.dtype.kind == "f" else y.reshape(-1)
         outputs = outputs.reshape(-1, outputs.shape[-1])
-    truth = truth_of(y, outputs, loss)
-    if loss in BY_CLASS and ending == "softmax":
+    truth = target_of(y, outputs, loss)
+    if loss in BY_CLASS and activation == "softmax":
         outputs = outputs.clamp(_LEAST, 1).log()
-    elif loss in YES_OR_NO and ending == "sigmoid":
+    elif loss in YES_OR_NO and activation == "sigmoid":
         outputs = outputs.clamp(_LEAST, 1 - _LEAST).logit()
     return outputs, truth
 
 
-def truth_of(y: Array, outputs: Tensor, loss: str) -> Tensor:
+def target_of(y: Array, outputs: Tensor, loss: str) -> Tensor:
     """Give truths as a loss takes them: class numbers, shares of classes, or what outputs are like.
 
     Raises:
@@ -88,14 +90,14 @@ def truth_of(y: Array, outputs: Tensor, loss: str) -> Tensor:
             shape = tuple(outputs.shape)
             raise TrainingError(f"y is {y.dtype} {y.shape}; the model answers {shape}")
         if loss in YES_OR_NO:
-            check_yes_or_no(y, loss)
+            check_binary_targets(y, loss)
         numbers = torch.from_numpy(y.astype(np.float32)).reshape(outputs.shape)
         return numbers.to(outputs.device)
     if outputs.ndim != _ROWS_AND_CLASSES:
         raise TrainingError(f"the model answers {tuple(outputs.shape)}, not (rows, classes)")
     if outputs.shape[1] == 1:
-        raise TrainingError(one_class(loss))
-    classes = torch.from_numpy(class_truths(y, (rows,), outputs.shape[1])).to(outputs.device)
+        raise TrainingError(single_output_hint(loss))
+    classes = torch.from_numpy(class_targets(y, (rows,), outputs.shape[1])).to(outputs.device)
     if loss == "kl_divergence" and classes.ndim == 1:
         return functional.one_hot(classes, outputs.shape[1]).to(outputs.dtype)
     return classes

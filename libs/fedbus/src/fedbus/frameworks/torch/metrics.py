@@ -17,7 +17,7 @@ from torch.nn import functional
 from fedbus.errors import TrainingError
 from fedbus.frameworks.torch.losses import BY_CLASS, YES_OR_NO, Loss
 from fedbus.model.layout import Array
-from fedbus.training.params import Tally
+from fedbus.training.params import RunningMetrics
 
 _TOP = 5
 _YES = 0.5
@@ -37,7 +37,7 @@ _COUNTED: Final = frozenset({"precision", "recall", "f1"})
 _OF_CLASSES: Final = _ACCURACIES | _AMONG_THE_FIRST | _COUNTED
 
 
-class Figures:
+class MetricSums:
     """A loss and the metrics a job asks for, summed batch by batch: `add`, then `metrics`.
 
     Attributes:
@@ -52,7 +52,7 @@ class Figures:
     def __init__(self, loss: str, names: Sequence[str]) -> None:
         self._loss = loss
         self._names = tuple(name for name in names if name != "loss")
-        self.tally = Tally()
+        self.tally = RunningMetrics()
         self.sums: dict[str, tuple[float, int]] = {}
         self.counts: Array | None = None
         if loss not in BY_CLASS | YES_OR_NO and (wrong := _OF_CLASSES & {*names}):
@@ -76,7 +76,7 @@ class Figures:
             found = (_yes if self._loss in YES_OR_NO else _by_class)(outputs, truth)
             self.counts = found if self.counts is None else self.counts + found
 
-    def include(self, others: "Figures") -> None:
+    def include(self, others: "MetricSums") -> None:
         """Count all that others have, of the same loss and metrics."""
         self.tally.loss += others.tally.loss
         self.tally.examples += others.tally.examples

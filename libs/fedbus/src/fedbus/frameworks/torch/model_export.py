@@ -3,7 +3,7 @@
 from torch import nn
 
 from fedbus.errors import TrainingError
-from fedbus.frameworks.exported import Exported, look
+from fedbus.frameworks.exported import ExportedModel, probe_output
 from fedbus.frameworks.torch.architectures import build
 from fedbus.frameworks.torch.tensors import least_batch, roles_of, weights_of
 from fedbus.frameworks.torch.trainer import TorchTrainer
@@ -14,7 +14,7 @@ from fedbus.training.params import Architecture
 
 def export(
     model: nn.Module, plugin: Architecture | None, row: tuple[int, ...] | None = None
-) -> Exported:
+) -> ExportedModel:
     """Make a spec's parts of a `torch.nn.Module`, with the weights that it has now.
 
     Args:
@@ -36,14 +36,14 @@ def export(
     again = Layout.of(weights_of(build(plugin)))
     if again != Layout.of(weights):
         raise TrainingError(f"the plug-in {plugin['name']!r} makes another layout than {kind} has")
-    seen = look(TorchTrainer(plugin), row or _width(model))
+    seen = probe_output(TorchTrainer(plugin), row or _width(model))
     if seen.several:
         raise TrainingError(
             f"{kind} returns {len(seen.several)} tensors, {in_given_order(seen.several)}; agents "
             "train models of one output: return one of them, or put them beside each other"
         )
     architectures, roles, least = {"torch": plugin}, roles_of(model), least_batch(model)
-    return Exported(architectures, weights, roles=roles, seen=seen, least_batch=least)
+    return ExportedModel(architectures, weights, roles=roles, seen=seen, least_batch=least)
 
 
 def _width(model: nn.Module) -> tuple[int, ...] | None:

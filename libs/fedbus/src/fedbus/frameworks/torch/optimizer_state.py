@@ -29,7 +29,7 @@ _SCRATCH: Final = frozenset({"al"})
 """Of LBFGS: what it remembers as lists of tensors, and what it writes before it reads."""
 
 
-def remember(
+def state_arrays(
     net: nn.Module, optimizer: optim.Optimizer, schedule: Schedule, params: TrainingParams
 ) -> dict[str, Array]:
     """Copy what a task left."""
@@ -49,7 +49,7 @@ def remember(
     return arrays
 
 
-def recall(
+def restore_state(
     net: nn.Module, params: TrainingParams, arrays: Mapping[str, Array]
 ) -> tuple[optim.Optimizer, Schedule]:
     """Make an optimizer and a schedule that go on where others left `arrays`.

@@ -30,7 +30,9 @@ def optimizer_of(net: nn.Module, params: TrainingParams) -> optim.Optimizer:
     """
     for layer in embeddings(net):
         layer.sparse = params.optimizer == "sparseadam"
-    args: Mapping[str, Any] = options.taken("torch", params.optimizer, params.optimizer_args)
+    args: Mapping[str, Any] = options.accepted_args(
+        "torch", params.optimizer, params.optimizer_args
+    )
     trained = [weight for weight in net.parameters() if weight.requires_grad]
     try:
         return OPTIMIZERS[params.optimizer](trained, lr=params.learning_rate, **args)  # type: ignore[call-arg]  # each has its own

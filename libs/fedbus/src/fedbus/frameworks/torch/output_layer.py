@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from fedbus.frameworks.outputs import Ending
+from fedbus.frameworks.outputs import OutputActivation
 
 _SHAPING: Final = (
     "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Transpose", "Permute", "T",
@@ -44,7 +44,7 @@ def declared_loss(net: nn.Module) -> str | None:
     return None
 
 
-def ending_of(net: nn.Module, rows: Tensor) -> Ending:
+def output_activation_of(net: nn.Module, rows: Tensor) -> OutputActivation:
     """Run a net on some rows, without any effect on it, and look at its last operation."""
     was = net.training
     net.eval()  # a BatchNorm that trains would count these rows
@@ -59,7 +59,7 @@ def ending_of(net: nn.Module, rows: Tensor) -> Ending:
     return _of(outputs)
 
 
-def _of(outputs: object) -> Ending:
+def _of(outputs: object) -> OutputActivation:
     if isinstance(outputs, Mapping):
         outputs = next(iter(outputs.values()), None)
     elif isinstance(outputs, list | tuple):

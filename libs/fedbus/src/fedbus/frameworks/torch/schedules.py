@@ -102,7 +102,7 @@ class Schedule:
 
     def _set_by_rule(self) -> None:
         assert self._warmup is not None  # noqa: S101 - for the types: the rule is warm-up's
-        factor = warm(self.steps, self._warmup)
+        factor = warmup_factor(self.steps, self._warmup)
         for group in self._optimizer.param_groups:
             group["lr"] = self._params.learning_rate * factor
 
@@ -122,7 +122,7 @@ class Schedule:
         _check_rates(self._optimizer, self._chosen.name)
 
 
-def warm(steps: int, warmup: WarmupParams) -> float:
+def warmup_factor(steps: int, warmup: WarmupParams) -> float:
     """Return what the learning rate is multiplied by after so many batches of warm-up.
 
     The rule of aerOS's seed: factor * (1 - x / iters) + x / iters, and 1 from x = iters on.

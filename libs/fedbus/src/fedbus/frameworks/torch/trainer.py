@@ -10,15 +10,15 @@ from torch import Tensor, optim
 
 from fedbus.data import Batch, Dataset
 from fedbus.errors import TrainingError
-from fedbus.frameworks.outputs import Ending
-from fedbus.frameworks.stateful import HandsOver
+from fedbus.frameworks.outputs import OutputActivation
+from fedbus.frameworks.stateful import StatefulTrainer
 from fedbus.frameworks.torch.architectures import build, embeddings
 from fedbus.frameworks.torch.devices import device, has_bfloat16
 from fedbus.frameworks.torch.losses import LOSSES, aligned
-from fedbus.frameworks.torch.metrics import Figures
-from fedbus.frameworks.torch.optimizer_state import recall, remember
+from fedbus.frameworks.torch.metrics import MetricSums
+from fedbus.frameworks.torch.optimizer_state import restore_state, state_arrays
 from fedbus.frameworks.torch.optimizers import optimizer_of, step
-from fedbus.frameworks.torch.output_layer import declared_loss, ending_of
+from fedbus.frameworks.torch.output_layer import declared_loss, output_activation_of
 from fedbus.frameworks.torch.schedules import Schedule
 from fedbus.frameworks.torch.tensors import (
     first_dtype,
@@ -30,7 +30,7 @@ from fedbus.frameworks.torch.tensors import (
     weights_of,
 )
 from fedbus.model.layout import Array, Layout, Role, Weights
-from fedbus.training.options import require
+from fedbus.training.options import check_supported
 from fedbus.training.params import Architecture, TrainingParams, Update
 
 _SEEDS: Final = 2**63
@@ -43,7 +43,7 @@ _ORDER: Final = (
 _MEND: Final = "; a batch normalisation needs two rows: set batch_size to 2 or more"
 
 
-class TorchTrainer(HandsOver):
+class TorchTrainer(StatefulTrainer):
     """Trains, scores and runs one architecture with PyTorch.
 
     Raises:
@@ -60,10 +60,10 @@ class TorchTrainer(HandsOver):
         self._dtype = first_dtype(self._net)
         self._normalizes = normalizes_batches(self._net)
         self._words = min((layer.num_embeddings for layer in embeddings(self._net)), default=0)
-        self._ending: Ending | None = None
+        self._ending: OutputActivation | None = None
 
     @property
-    def ending(self) -> Ending | None:
+    def output_activation(self) -> OutputActivation | None:
         """The net's last operation; None until it has run for the first time."""
         return self._ending
 
@@ -107,7 +107,7 @@ class TorchTrainer(HandsOver):
             TrainingError: the data or the parameters do not fit, or the loss is no number any more.
         """
         found = self._take()
-        require("torch", params)
+        check_supported("torch", params)
         self.load(weights)
         self._net.train()
         if found is None:
@@ -115,7 +115,7 @@ class TorchTrainer(HandsOver):
             optimizer = optimizer_of(self._net, params)
             schedule = Schedule(optimizer, params, epochs, epochs * data.steps_in_epoch(params))
         else:
-            optimizer, schedule = recall(self._net, params, found)
+            optimizer, schedule = restore_state(self._net, params, found)
         del found  # as large as what was made of it
         try:
             with self._chance(params.seed):
@@ -123,7 +123,7 @@ class TorchTrainer(HandsOver):
         finally:
             self._net.zero_grad()  # as large as the model, and of no more use
         if params.keep_optimizer_state:
-            self._leave(lambda: remember(self._net, optimizer, schedule, params))
+            self._leave(lambda: state_arrays(self._net, optimizer, schedule, params))
         return Update(weights_of(self._net), data.examples, figures.metrics())
 
     def evaluate(
@@ -136,10 +136,10 @@ class TorchTrainer(HandsOver):
             Stopped: at the next batch after the data was asked to stop.
             TrainingError: the data or the parameters do not fit.
         """
-        require("torch", TrainingParams(loss=params.loss, metrics=params.metrics))
+        check_supported("torch", TrainingParams(loss=params.loss, metrics=params.metrics))
         self.load(weights)
         self._net.eval()
-        figures = Figures(params.loss, params.metrics)
+        figures = MetricSums(params.loss, params.metrics)
         with torch.inference_mode():
             for x, y in data.batches():
                 self._score(x, y, params, figures)
@@ -163,15 +163,15 @@ class TorchTrainer(HandsOver):
 
     def _walk(
         self, data: Dataset, params: TrainingParams, optimizer: optim.Optimizer, schedule: Schedule
-    ) -> Figures:
-        whole = Figures(params.loss, params.metrics)
+    ) -> MetricSums:
+        whole = MetricSums(params.loss, params.metrics)
         for batches in data.epochs(params):
-            epoch = Figures(params.loss, params.metrics)
+            epoch = MetricSums(params.loss, params.metrics)
             for rows in batches:
                 x, y = self._trainable(*rows, data)
                 uncounted = [epoch]  # LBFGS scores a batch many times; only the first counts
 
-                def score(x: Array = x, y: Array = y, to: list[Figures] = uncounted) -> Tensor:
+                def score(x: Array = x, y: Array = y, to: list[MetricSums] = uncounted) -> Tensor:
                     if not to:
                         data.check_stop()
                     return self._score(x, y, params, to.pop() if to else None)
@@ -195,7 +195,9 @@ class TorchTrainer(HandsOver):
             torch.manual_seed(seed % _SEEDS)
             yield
 
-    def _score(self, x: Array, y: Array, params: TrainingParams, figures: Figures | None) -> Tensor:
+    def _score(
+        self, x: Array, y: Array, params: TrainingParams, figures: MetricSums | None
+    ) -> Tensor:
         mixed = self._mixes and params.precision == "mixed"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
             outputs = self._answer(x)
@@ -223,7 +225,7 @@ class TorchTrainer(HandsOver):
         try:
             rows = self._inputs(x)
             if self._ending is None:
-                self._ending = ending_of(self._net, rows[:1])
+                self._ending = output_activation_of(self._net, rows[:1])
             found: object = self._net(rows)
         except (RuntimeError, TypeError, IndexError, ValueError) as error:
             mend = _MEND if _NO_VARIANCE in str(error) else ""

@@ -11,42 +11,47 @@ trainers build what it names.
     checks.py        whether a framework can do what a job asks
 """
 
-from fedbus.training.options.checks import Objection, objections, require, taken
-from fedbus.training.options.domains import Domain, Takes
+from fedbus.training.options.checks import (
+    UnsupportedOption,
+    accepted_args,
+    check_supported,
+    unsupported_options,
+)
+from fedbus.training.options.domains import ArgumentDomains, Domain
 from fedbus.training.options.framework_table import FRAMEWORKS, LIGHTEST_FIRST, Framework, extra_of
 from fedbus.training.options.metric_kinds import (
+    FRACTIONS,
     LOWER_IS_BETTER,
     REGRESSIONS,
-    SHARES,
-    TRAINED,
-    as_trained,
-    bounded,
-    held_out,
-    impossible,
-    is_share,
+    TRAINING_PREFIX,
+    as_training_metrics,
+    clip_fraction,
+    impossible_metric,
+    is_fraction,
+    without_training_metrics,
 )
-from fedbus.training.options.optimizer_memory import at_most, slots
+from fedbus.training.options.optimizer_memory import peak_state_slots, state_slots
 
 __all__ = [
+    "FRACTIONS",
     "FRAMEWORKS",
     "LIGHTEST_FIRST",
     "LOWER_IS_BETTER",
     "REGRESSIONS",
-    "SHARES",
-    "TRAINED",
+    "TRAINING_PREFIX",
+    "ArgumentDomains",
     "Domain",
     "Framework",
-    "Objection",
-    "Takes",
-    "as_trained",
-    "at_most",
-    "bounded",
+    "UnsupportedOption",
+    "accepted_args",
+    "as_training_metrics",
+    "check_supported",
+    "clip_fraction",
     "extra_of",
-    "held_out",
-    "impossible",
-    "is_share",
-    "objections",
-    "require",
-    "slots",
-    "taken",
+    "impossible_metric",
+    "is_fraction",
+    "peak_state_slots",
+    "state_slots",
+    "unsupported_options",
+    "without_training_metrics",
 ]

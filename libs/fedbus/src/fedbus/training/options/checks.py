@@ -8,9 +8,9 @@ from typing import Final
 from fedbus.errors import TrainingError
 from fedbus.text import listed
 from fedbus.training.options import framework_table
-from fedbus.training.options.domains import Takes
+from fedbus.training.options.domains import ArgumentDomains
 from fedbus.training.options.framework_table import FRAMEWORKS, Framework
-from fedbus.training.options.metric_kinds import QUANTITIES, SHARES
+from fedbus.training.options.metric_kinds import FRACTIONS, QUANTITIES
 from fedbus.training.options.torch_options import CYCLED, LAMBDAS, MADE_OF_PARTS
 from fedbus.training.params import (
     Argument,
@@ -25,7 +25,7 @@ _OFF_AT_ZERO: Final = frozenset({"dampening", "momentum", "weight_decay"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Objection:
+class UnsupportedOption:
     """What a framework cannot do, by its key in the job file; `word` is the one of a list."""
 
     key: str
@@ -39,7 +39,9 @@ class Objection:
         return f"{sentence}; {self.hint}" if self.hint else sentence
 
 
-def objections(among: Collection[str], params: TrainingParams) -> tuple[Objection, ...]:
+def unsupported_options(
+    among: Collection[str], params: TrainingParams
+) -> tuple[UnsupportedOption, ...]:
     """Say what keeps each of some frameworks from doing what a job asks: nothing if one can.
 
     Where none can, it is what keeps the one that comes nearest. Frameworks that are not ours are
@@ -51,23 +53,27 @@ def objections(among: Collection[str], params: TrainingParams) -> tuple[Objectio
     return min((tuple(_of(name, judged, params)) for name in judged), key=len)
 
 
-def require(framework: str, params: TrainingParams) -> None:
+def check_supported(framework: str, params: TrainingParams) -> None:
     """Refuse what a framework of ours cannot do, before it trains or scores.
 
     Raises:
         TrainingError: names the framework and the first thing that it cannot do.
     """
-    for objection in objections([framework], params):
+    for objection in unsupported_options([framework], params):
         raise TrainingError(f"{framework}: {objection}")
 
 
-def taken(framework: str, optimizer: str, args: Mapping[str, Argument]) -> dict[str, Argument]:
+def accepted_args(
+    framework: str, optimizer: str, args: Mapping[str, Argument]
+) -> dict[str, Argument]:
     """Leave out what is switched off and not taken: `nesterov: false` for one that has no such."""
     takes = FRAMEWORKS[framework].optimizers[optimizer]
     return {name: value for name, value in args.items() if name in takes}
 
 
-def _of(framework: str, judged: Sequence[str], params: TrainingParams) -> Iterator[Objection]:
+def _of(
+    framework: str, judged: Sequence[str], params: TrainingParams
+) -> Iterator[UnsupportedOption]:
     has = FRAMEWORKS[framework]
     yield from _optimizer(framework, judged, params)
     measured = {"loss", *params.metrics}
@@ -81,8 +87,8 @@ def _of(framework: str, judged: Sequence[str], params: TrainingParams) -> Iterat
         known = {name: f.losses for name, f in FRAMEWORKS.items()}
         yield _unknown("eval_func", "a loss", params.loss, (framework, judged), known)
     for metric in params.metrics:
-        if metric in SHARES and metric in has.metrics and params.loss in QUANTITIES & has.losses:
-            yield Objection(
+        if metric in FRACTIONS and metric in has.metrics and params.loss in QUANTITIES & has.losses:
+            yield UnsupportedOption(
                 key="eval_metrics",
                 problem=f"'{metric}' is a share of right answers, and {params.loss} a loss of "
                 "quantities, which has none",
@@ -97,7 +103,7 @@ def _of(framework: str, judged: Sequence[str], params: TrainingParams) -> Iterat
 
 def _optimizer(
     framework: str, judged: Sequence[str], params: TrainingParams
-) -> Iterator[Objection]:
+) -> Iterator[UnsupportedOption]:
     name, args, has = params.optimizer, params.optimizer_args, FRAMEWORKS[framework]
     if name not in has.optimizers:
         known = {other: f.optimizers for other, f in FRAMEWORKS.items()}
@@ -107,9 +113,9 @@ def _optimizer(
     tables = {other: FRAMEWORKS[other].optimizers for other in judged}
     meant = {arg: value for arg, value in args.items() if not _off(has, name, arg, value)}
     yield from _arguments("optimizer_config", framework, name, meant, tables)
-    odd = has.at_odds(name, args)
+    odd = has.conflicting_args(name, args)
     if odd is not None:
-        yield Objection(key=f"optimizer_config.{odd[0]}", problem=odd[1])
+        yield UnsupportedOption(key=f"optimizer_config.{odd[0]}", problem=odd[1])
 
 
 def _off(has: Framework, optimizer: str, arg: str, value: Argument) -> bool:
@@ -130,26 +136,26 @@ class _Places:
 
 def _scheduler(
     framework: str, judged: Sequence[str], chosen: SchedulerParams, places: _Places
-) -> Iterator[Objection]:
+) -> Iterator[UnsupportedOption]:
     yield from _part(framework, judged, chosen, places)
     inside = f"{places.args}.schedulers"
     if chosen.name not in MADE_OF_PARTS:
         if chosen.parts:
-            yield Objection(key=inside, problem=f"not an argument of {chosen.name}")
+            yield UnsupportedOption(key=inside, problem=f"not an argument of {chosen.name}")
         return
     if not chosen.parts:
-        yield Objection(key=inside, problem=f"missing: {chosen.name} is made of them")
+        yield UnsupportedOption(key=inside, problem=f"missing: {chosen.name} is made of them")
     for index, part in enumerate(chosen.parts):
         place = f"{inside}[{index}]"
         if part.name in _NO_PARTS:
-            yield Objection(
+            yield UnsupportedOption(
                 key=f"{place}.scheduler", problem=f"'{part.name}' is no part of {chosen.name}"
             )
         else:
             yield from _part(framework, judged, part, _Places(f"{place}.scheduler", place))
     milestones = chosen.args.get("milestones")
     if isinstance(milestones, tuple) and chosen.parts and len(milestones) != len(chosen.parts) - 1:
-        yield Objection(
+        yield UnsupportedOption(
             key=f"{places.args}.milestones",
             problem=f"{len(milestones)} for {len(chosen.parts)} schedulers",
             hint="one between each two of them",
@@ -158,7 +164,7 @@ def _scheduler(
 
 def _part(
     framework: str, judged: Sequence[str], chosen: SchedulerPart, places: _Places
-) -> Iterator[Objection]:
+) -> Iterator[UnsupportedOption]:
     if chosen.name not in FRAMEWORKS[framework].schedulers:
         known = {other: f.schedulers for other, f in FRAMEWORKS.items()}
         yield _unknown(places.name, "a scheduler", chosen.name, (framework, judged), known)
@@ -173,20 +179,20 @@ def _part(
         yield from _cycle(chosen.args, places.args)
 
 
-def _cycle(args: Mapping[str, Argument], place: str) -> Iterator[Objection]:
+def _cycle(args: Mapping[str, Argument], place: str) -> Iterator[UnsupportedOption]:
     """Hold the length of a cycle against its parts."""
     epochs, steps, share = (args.get(n) for n in ("epochs", "steps_per_epoch", "pct_start"))
     total = args.get("total_steps")
     if total is None and isinstance(epochs, int) and isinstance(steps, int):
         total = epochs * steps
     if total is None:
-        yield Objection(
+        yield UnsupportedOption(
             key=f"{place}.total_steps",
             problem="missing: onecyclelr needs it",
             hint="or epochs and steps_per_epoch",
         )
     elif isinstance(total, int) and isinstance(share, int | float) and share * total == 1:
-        yield Objection(
+        yield UnsupportedOption(
             key=f"{place}.pct_start",
             problem=f"{share:.10g} of {total} steps is one step, in which nothing can rise",
             hint="more than one, or 0",
@@ -195,11 +201,11 @@ def _cycle(args: Mapping[str, Argument], place: str) -> Iterator[Objection]:
 
 def _fits(
     params: TrainingParams, chosen: SchedulerParams, places: _Places, measured: Collection[str]
-) -> Iterator[Objection]:
+) -> Iterator[UnsupportedOption]:
     """Hold a scheduler against the rest of the job."""
     monitor = chosen.args.get("monitor")
     if monitor is not None and monitor not in measured:
-        yield Objection(
+        yield UnsupportedOption(
             key=f"{places.args}.monitor",
             problem=f"{monitor!r} is not measured",
             hint="name it in eval_metrics",
@@ -207,7 +213,7 @@ def _fits(
     cycled = {"cycliclr", "onecyclelr"} & {chosen.name, *(part.name for part in chosen.parts)}
     wants = any(part.args.get("cycle_momentum", True) for part in (chosen, *chosen.parts))
     if cycled and wants and params.optimizer not in CYCLED:
-        yield Objection(
+        yield UnsupportedOption(
             key=f"{places.args}.cycle_momentum",
             problem=f"{params.optimizer} has no momentum to cycle",
             hint="give false",
@@ -216,10 +222,12 @@ def _fits(
 
 def _warmup(
     framework: str, judged: Sequence[str], params: TrainingParams, warmup: WarmupParams
-) -> Iterator[Objection]:
+) -> Iterator[UnsupportedOption]:
     if not FRAMEWORKS[framework].warms_up:
         able = listed([name for name, has in FRAMEWORKS.items() if has.warms_up])
-        yield Objection(key="warmup_config", problem=f"{framework} has no warm-up; {able} has")
+        yield UnsupportedOption(
+            key="warmup_config", problem=f"{framework} has no warm-up; {able} has"
+        )
     elif warmup.scheduler is not None:
         places = _Places("warmup_config.scheduler", "warmup_config.scheduler_conf")
         yield from _scheduler(framework, judged, warmup.scheduler, places)
@@ -231,8 +239,8 @@ def _arguments(
     framework: str,
     name: str,
     args: Mapping[str, Argument],
-    tables: Mapping[str, Mapping[str, Takes]],
-) -> Iterator[Objection]:
+    tables: Mapping[str, Mapping[str, ArgumentDomains]],
+) -> Iterator[UnsupportedOption]:
     takes = tables[framework][name]
     having = {other: table[name] for other, table in tables.items() if name in table}
     for arg, value in args.items():
@@ -240,17 +248,17 @@ def _arguments(
             elsewhere = any(arg in others for others in having.values())
             where = f" in {framework}" if elsewhere else ""
             problem = f"not an argument of {name}{where}"
-            yield Objection(key=f"{place}.{arg}", problem=problem, hint=_said(name, having))
+            yield UnsupportedOption(key=f"{place}.{arg}", problem=problem, hint=_said(name, having))
         elif fault := takes[arg].fault(value):
-            yield Objection(key=f"{place}.{arg}", problem=fault)
+            yield UnsupportedOption(key=f"{place}.{arg}", problem=fault)
     for arg, domain in takes.items():
         if domain.required and arg not in args:
-            yield Objection(
+            yield UnsupportedOption(
                 key=f"{place}.{arg}", problem=f"missing: {name} needs it", hint=str(domain)
             )
 
 
-def _said(name: str, having: Mapping[str, Takes]) -> str:
+def _said(name: str, having: Mapping[str, ArgumentDomains]) -> str:
     """Name the arguments something takes, framework by framework where they differ."""
     rate = ("lr or learning_rate",) if framework_table.is_optimizer(name) else ()
     said = {other: ", ".join([*rate, *takes]) or "none" for other, takes in having.items()}
@@ -265,11 +273,11 @@ def _unknown(
     name: str,
     who: tuple[str, Sequence[str]],
     tables: Mapping[str, Collection[str]],
-) -> Objection:
+) -> UnsupportedOption:
     framework, judged = who
     knowing = [other for other, table in tables.items() if name in table]
     if knowing:
-        return Objection(
+        return UnsupportedOption(
             key=key,
             problem=f"'{name}' is {what} of {listed(knowing)}, not of {framework}",
             hint=f"{framework} has {listed(tables[framework]) or 'none'}",
@@ -277,4 +285,4 @@ def _unknown(
     known = sorted({name for other in judged for name in tables[other]})
     near = difflib.get_close_matches(name[:64], known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"there is {listed(known) or 'none'}"
-    return Objection(key=key, problem=f"'{name}' is unknown", hint=hint)
+    return UnsupportedOption(key=key, problem=f"'{name}' is unknown", hint=hint)

@@ -117,7 +117,7 @@ def _real(value: object) -> bool:
     return _whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
-Takes = Mapping[str, Domain]
+ArgumentDomains = Mapping[str, Domain]
 """The arguments something takes, by name."""
 
 FLAG: Final = Domain(kind="flag")
@@ -125,10 +125,10 @@ REAL: Final = Domain(kind="real")
 WORD: Final = Domain(kind="word")
 NOT_NEGATIVE: Final = Domain(kind="real", least=0)
 POSITIVE: Final = Domain(kind="real", above=0)
-SHARE: Final = Domain(kind="real", least=0, most=1)
+FRACTION: Final = Domain(kind="real", least=0, most=1)
 DECAY: Final = Domain(kind="real", least=0, below=1)
 COUNT: Final = Domain(kind="whole", least=0)
-SOME: Final = Domain(kind="whole", least=1)
+POSITIVE_COUNT: Final = Domain(kind="whole", least=1)
 PAIR_OF_DECAYS: Final = Domain(kind="reals", each=(DECAY, DECAY))
 
 

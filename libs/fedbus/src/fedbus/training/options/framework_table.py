@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from fedbus.training.options import keras_options, tflite_options, torch_options
-from fedbus.training.options.domains import Takes
+from fedbus.training.options.domains import ArgumentDomains
 
-AtOdds = Callable[[str, Mapping[str, object]], tuple[str, str] | None]
+ConflictCheck = Callable[[str, Mapping[str, object]], tuple[str, str] | None]
 
 
 def _never(_optimizer: str, _args: Mapping[str, object]) -> None:
@@ -30,20 +30,20 @@ class Framework:
         metrics: Metrics.
         models: Models that need no plug-in.
         warms_up: Whether a job may ask for a warm-up of the learning rate.
-        at_odds: Finds two arguments of an optimizer that exclude each other.
+        conflicting_args: Finds two arguments of an optimizer that exclude each other.
     """
 
     extra: str
     packages: tuple[str, ...]
     also_in: tuple[str, ...] = ()
     suffix: str
-    optimizers: Mapping[str, Takes]
-    schedulers: Mapping[str, Takes]
+    optimizers: Mapping[str, ArgumentDomains]
+    schedulers: Mapping[str, ArgumentDomains]
     losses: frozenset[str]
     metrics: frozenset[str]
     models: frozenset[str] = frozenset()
     warms_up: bool = False
-    at_odds: AtOdds = _never
+    conflicting_args: ConflictCheck = _never
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ FRAMEWORKS: Final[Mapping[str, Framework]] = {
         metrics=torch_options.METRICS,
         models=torch_options.MODELS,
         warms_up=True,
-        at_odds=torch_options.at_odds,
+        conflicting_args=torch_options.conflicting_args,
     ),
     "keras": Framework(
         extra="tensorflow",
@@ -73,7 +73,7 @@ FRAMEWORKS: Final[Mapping[str, Framework]] = {
         losses=keras_options.LOSSES,
         metrics=keras_options.METRICS,
         models=keras_options.MODELS,
-        at_odds=keras_options.at_odds,
+        conflicting_args=keras_options.conflicting_args,
     ),
     "tflite": Framework(
         extra="tflite",

@@ -8,7 +8,7 @@ _AT_ONCE = BY_STEP | {"constantlr", "linearlr", "terminateonnan"}
 _PATIENCE = {"reducelronplateau": 10, "earlystopping": 0}
 
 
-def idle(params: TrainingParams) -> str:
+def inactive_reason(params: TrainingParams) -> str:
     """Say why a job's scheduler changes nothing in any round; empty if it may."""
     chosen = params.scheduler
     if chosen is None or params.keep_optimizer_state or (first := _first(chosen)) < params.epochs:

@@ -7,36 +7,36 @@ from fedbus.training.options.domains import (
     COUNT,
     DECAY,
     FLAG,
+    FRACTION,
     NOT_NEGATIVE,
     POSITIVE,
+    POSITIVE_COUNT,
     REAL,
-    SHARE,
-    SOME,
     WORD,
+    ArgumentDomains,
     Domain,
-    Takes,
     one_of,
 )
 
-_ALL: Final[Takes] = {
+_ALL: Final[ArgumentDomains] = {
     "weight_decay": NOT_NEGATIVE,
     "clipnorm": POSITIVE,
     "clipvalue": POSITIVE,
     "global_clipnorm": POSITIVE,
     "use_ema": FLAG,
-    "ema_momentum": SHARE,
-    "ema_overwrite_frequency": SOME,
+    "ema_momentum": FRACTION,
+    "ema_overwrite_frequency": POSITIVE_COUNT,
     "jit_compile": FLAG,  # of the model in Keras 3, of the optimizer before
 }
-_BETAS: Final[Takes] = {"beta_1": DECAY, "beta_2": DECAY, "epsilon": NOT_NEGATIVE}
+_BETAS: Final[ArgumentDomains] = {"beta_1": DECAY, "beta_2": DECAY, "epsilon": NOT_NEGATIVE}
 
-OPTIMIZERS: Final[Mapping[str, Takes]] = {
-    "sgd": {"momentum": SHARE, "nesterov": FLAG, **_ALL},
+OPTIMIZERS: Final[Mapping[str, ArgumentDomains]] = {
+    "sgd": {"momentum": FRACTION, "nesterov": FLAG, **_ALL},
     "rmsprop": {
-        "rho": SHARE, "momentum": SHARE, "epsilon": NOT_NEGATIVE, "centered": FLAG, **_ALL,
+        "rho": FRACTION, "momentum": FRACTION, "epsilon": NOT_NEGATIVE, "centered": FLAG, **_ALL,
     },
     "adam": {**_BETAS, "amsgrad": FLAG, **_ALL},
-    "adadelta": {"rho": SHARE, "epsilon": NOT_NEGATIVE, **_ALL},
+    "adadelta": {"rho": FRACTION, "epsilon": NOT_NEGATIVE, **_ALL},
     "adagrad": {"initial_accumulator_value": NOT_NEGATIVE, "epsilon": NOT_NEGATIVE, **_ALL},
     "adamax": {**_BETAS, **_ALL},
     "nadam": {**_BETAS, **_ALL},
@@ -53,7 +53,7 @@ OPTIMIZERS: Final[Mapping[str, Takes]] = {
 
 _MODE: Final = one_of("auto", "min", "max")
 
-SCHEDULERS: Final[Mapping[str, Takes]] = {
+SCHEDULERS: Final[Mapping[str, ArgumentDomains]] = {
     "earlystopping": {
         "monitor": WORD,
         "min_delta": NOT_NEGATIVE,
@@ -99,7 +99,7 @@ METRICS: Final = frozenset({
 _CLIPS: Final = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
-def at_odds(optimizer: str, args: Mapping[str, object]) -> tuple[str, str] | None:  # noqa: ARG001 - as torch
+def conflicting_args(optimizer: str, args: Mapping[str, object]) -> tuple[str, str] | None:  # noqa: ARG001 - as torch
     """Name an argument of an optimizer that contradicts another, and say how."""
     clips = [name for name in _CLIPS if name in args]
     return (clips[1], f"beside {clips[0]}; one of them at the most") if len(clips) > 1 else None

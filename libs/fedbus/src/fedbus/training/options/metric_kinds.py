@@ -4,17 +4,17 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from fedbus.rounding import beside
+from fedbus.rounding import format_against
 from fedbus.training.options.framework_table import FRAMEWORKS
 
-SHARES: Final = frozenset({
+FRACTIONS: Final = frozenset({
     "accuracy", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy",
     "top_k_categorical_accuracy", "sparse_top_k_categorical_accuracy", "precision", "recall", "f1",
     "auc",
 })  # fmt: skip
 """Metrics that are 0 to 1, and better when higher."""
 
-TRAINED: Final = "train_"
+TRAINING_PREFIX: Final = "train_"
 """What the names of figures begin with that agents measured on the data they trained on."""
 
 _NEARLY: Final = 1e-6
@@ -22,7 +22,7 @@ _NEARLY: Final = 1e-6
 
 LOWER_IS_BETTER: Final = (
     frozenset(name for has in FRAMEWORKS.values() for name in (*has.losses, *has.metrics))
-    - SHARES
+    - FRACTIONS
     - {"cosine_similarity"}
 )
 """Metrics that are better when lower, 0 at best; of others nobody here knows it."""
@@ -38,35 +38,35 @@ QUANTITIES: Final = REGRESSIONS - {"kl_divergence"}
 """Losses of quantities alone: no share of right answers can be measured of them."""
 
 
-def as_trained(figures: Mapping[str, float]) -> dict[str, float]:
+def as_training_metrics(figures: Mapping[str, float]) -> dict[str, float]:
     """Name figures of training for what they are: `train_accuracy`."""
     return {
-        name if name.startswith(TRAINED) else f"{TRAINED}{name}": value
+        name if name.startswith(TRAINING_PREFIX) else f"{TRAINING_PREFIX}{name}": value
         for name, value in figures.items()
     }
 
 
-def held_out(figures: Mapping[str, float]) -> dict[str, float]:
+def without_training_metrics(figures: Mapping[str, float]) -> dict[str, float]:
     """Leave out the figures of training."""
-    return {name: value for name, value in figures.items() if not name.startswith(TRAINED)}
+    return {name: value for name, value in figures.items() if not name.startswith(TRAINING_PREFIX)}
 
 
-def is_share(name: str) -> bool:
+def is_fraction(name: str) -> bool:
     """Tell whether a metric lies between 0 and 1, whatever data it was measured on."""
-    return name.removeprefix(TRAINED) in SHARES
+    return name.removeprefix(TRAINING_PREFIX) in FRACTIONS
 
 
-def impossible(figures: Mapping[str, float]) -> str:
+def impossible_metric(figures: Mapping[str, float]) -> str:
     """Say which figure cannot be true: a share outside 0 to 1, or no number; empty: all can."""
     for name, value in figures.items():
         if not math.isfinite(value):
             return f"{name} is {value}, no finite number"
-        if is_share(name) and not -_NEARLY <= value <= 1 + _NEARLY:
-            told = beside(value, 1 if value > 1 else 0)
+        if is_fraction(name) and not -_NEARLY <= value <= 1 + _NEARLY:
+            told = format_against(value, 1 if value > 1 else 0)
             return f"{name} is {told}, and it is a share: 0 to 1"
     return ""
 
 
-def bounded(name: str, value: float) -> float:
+def clip_fraction(name: str, value: float) -> float:
     """Take off a share what rounding has added to it."""
-    return min(1.0, max(0.0, value)) if is_share(name) else value
+    return min(1.0, max(0.0, value)) if is_fraction(name) else value

@@ -42,7 +42,7 @@ _MORE: Final[Mapping[str, Mapping[str, int]]] = {
 """Arguments that make an optimizer keep more, unless they are off."""
 
 
-def slots(optimizer: str, args: Mapping[str, Argument]) -> int:
+def state_slots(optimizer: str, args: Mapping[str, Argument]) -> int:
     """Count the numbers that an optimizer keeps for each weight; of one nobody knows, none."""
     more = {"use_ema": 1, **_MORE.get(optimizer, {})}
     kept = _KEPT.get(optimizer, 0) + sum(n for name, n in more.items() if args.get(name))
@@ -52,9 +52,9 @@ def slots(optimizer: str, args: Mapping[str, Argument]) -> int:
     return kept + 2 * (history if isinstance(history, int) else HISTORY)
 
 
-def at_most(optimizer: str, args: Mapping[str, Argument], *, handed_over: bool) -> int:
+def peak_state_slots(optimizer: str, args: Mapping[str, Argument], *, keep_state: bool) -> int:
     """Count the numbers for each weight that there are at once because of an optimizer.
 
     What goes on from round to round is copied once it is trained.
     """
-    return slots(optimizer, args) * (1 + handed_over) + _FOR_A_STEP.get(optimizer, 0)
+    return state_slots(optimizer, args) * (1 + keep_state) + _FOR_A_STEP.get(optimizer, 0)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
-from fedbus.training.options.domains import DECAY, POSITIVE, SHARE, Takes
+from fedbus.training.options.domains import DECAY, FRACTION, POSITIVE, ArgumentDomains
 
-OPTIMIZERS: Final[Mapping[str, Takes]] = {
-    "sgd": {"momentum": SHARE},
+OPTIMIZERS: Final[Mapping[str, ArgumentDomains]] = {
+    "sgd": {"momentum": FRACTION},
     "adam": {"beta_1": DECAY, "beta_2": DECAY, "epsilon": POSITIVE},
 }
-SCHEDULERS: Final[Mapping[str, Takes]] = {}
+SCHEDULERS: Final[Mapping[str, ArgumentDomains]] = {}
 LOSSES: Final = frozenset({
     "categorical_crossentropy", "sparse_categorical_crossentropy", "cross_entropy",
     "binary_crossentropy",

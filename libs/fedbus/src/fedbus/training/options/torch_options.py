@@ -11,25 +11,25 @@ from typing import Final
 from fedbus.training.options.domains import (
     COUNT,
     FLAG,
+    FRACTION,
     NOT_NEGATIVE,
     PAIR_OF_DECAYS,
     POSITIVE,
+    POSITIVE_COUNT,
     REAL,
-    SHARE,
-    SOME,
     WORD,
+    ArgumentDomains,
     Domain,
-    Takes,
     one_of,
 )
 
-_EACH: Final[Takes] = {"foreach": FLAG, "maximize": FLAG}
-_DECAYED: Final[Takes] = {"eps": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE}
-_ADAM: Final[Takes] = {"betas": PAIR_OF_DECAYS, **_DECAYED, "amsgrad": FLAG, **_EACH}
-_BETAS: Final[Takes] = {"betas": PAIR_OF_DECAYS, **_DECAYED, **_EACH}
+_EACH: Final[ArgumentDomains] = {"foreach": FLAG, "maximize": FLAG}
+_DECAYED: Final[ArgumentDomains] = {"eps": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE}
+_ADAM: Final[ArgumentDomains] = {"betas": PAIR_OF_DECAYS, **_DECAYED, "amsgrad": FLAG, **_EACH}
+_BETAS: Final[ArgumentDomains] = {"betas": PAIR_OF_DECAYS, **_DECAYED, **_EACH}
 
-OPTIMIZERS: Final[Mapping[str, Takes]] = {
-    "adadelta": {"rho": SHARE, **_DECAYED, **_EACH},
+OPTIMIZERS: Final[Mapping[str, ArgumentDomains]] = {
+    "adadelta": {"rho": FRACTION, **_DECAYED, **_EACH},
     "adagrad": {
         "lr_decay": NOT_NEGATIVE, **_DECAYED, "initial_accumulator_value": NOT_NEGATIVE, **_EACH,
     },
@@ -70,9 +70,9 @@ CYCLED: Final = frozenset(
 )
 """Optimizers with a momentum, or a first beta, that a scheduler can cycle."""
 
-_LAST: Final[Takes] = {"last_epoch": Domain(kind="whole", least=-1)}
-_MOMENTA: Final[Takes] = {
-    "cycle_momentum": FLAG, "base_momentum": SHARE, "max_momentum": SHARE,
+_LAST: Final[ArgumentDomains] = {"last_epoch": Domain(kind="whole", least=-1)}
+_MOMENTA: Final[ArgumentDomains] = {
+    "cycle_momentum": FLAG, "base_momentum": FRACTION, "max_momentum": FRACTION,
 }  # fmt: skip
 
 
@@ -80,38 +80,38 @@ def _must(domain: Domain) -> Domain:
     return replace(domain, required=True)
 
 
-LAMBDAS: Final[Mapping[str, Takes]] = {
+LAMBDAS: Final[Mapping[str, ArgumentDomains]] = {
     "constant": {"factor": _must(POSITIVE)},
     "exponential": {"gamma": _must(POSITIVE)},
-    "step": {"gamma": _must(POSITIVE), "step_size": _must(SOME)},
+    "step": {"gamma": _must(POSITIVE), "step_size": _must(POSITIVE_COUNT)},
     "inverse": {"decay": _must(NOT_NEGATIVE)},
     "linear": {
         "start_factor": _must(NOT_NEGATIVE),
         "end_factor": NOT_NEGATIVE,
-        "total_iters": _must(SOME),
+        "total_iters": _must(POSITIVE_COUNT),
     },
-    "polynomial": {"power": _must(POSITIVE), "total_iters": _must(SOME)},
-    "cosine": {"total_iters": _must(SOME)},
+    "polynomial": {"power": _must(POSITIVE), "total_iters": _must(POSITIVE_COUNT)},
+    "cosine": {"total_iters": _must(POSITIVE_COUNT)},
 }
 """The functions `lr_lambda` may name, with the parameters each takes beside it."""
 
-_LAMBDA: Final[Takes] = {"lr_lambda": one_of(*LAMBDAS, required=True), **_LAST}
+_LAMBDA: Final[ArgumentDomains] = {"lr_lambda": one_of(*LAMBDAS, required=True), **_LAST}
 _MILESTONES: Final = Domain(kind="wholes", least=0, required=True)
 
-SCHEDULERS: Final[Mapping[str, Takes]] = {
+SCHEDULERS: Final[Mapping[str, ArgumentDomains]] = {
     "lambdalr": _LAMBDA,
     "multiplicativelr": _LAMBDA,
-    "steplr": {"step_size": _must(SOME), "gamma": POSITIVE, **_LAST},
+    "steplr": {"step_size": _must(POSITIVE_COUNT), "gamma": POSITIVE, **_LAST},
     "multisteplr": {"milestones": _MILESTONES, "gamma": POSITIVE, **_LAST},
-    "constantlr": {"factor": SHARE, "total_iters": COUNT, **_LAST},
+    "constantlr": {"factor": FRACTION, "total_iters": COUNT, **_LAST},
     "linearlr": {
         "start_factor": Domain(kind="real", above=0, most=1),
-        "end_factor": SHARE,
-        "total_iters": SOME,
+        "end_factor": FRACTION,
+        "total_iters": POSITIVE_COUNT,
         **_LAST,
     },
     "exponentiallr": {"gamma": _must(POSITIVE), **_LAST},
-    "cosineannealinglr": {"T_max": _must(SOME), "eta_min": NOT_NEGATIVE, **_LAST},
+    "cosineannealinglr": {"T_max": _must(POSITIVE_COUNT), "eta_min": NOT_NEGATIVE, **_LAST},
     "chainedscheduler": {},
     "sequentiallr": {"milestones": _MILESTONES},
     "reducelronplateau": {
@@ -128,8 +128,8 @@ SCHEDULERS: Final[Mapping[str, Takes]] = {
     "cycliclr": {
         "base_lr": _must(POSITIVE),
         "max_lr": _must(POSITIVE),
-        "step_size_up": SOME,
-        "step_size_down": SOME,
+        "step_size_up": POSITIVE_COUNT,
+        "step_size_down": POSITIVE_COUNT,
         "mode": one_of("triangular", "triangular2", "exp_range"),
         "gamma": POSITIVE,
         **_MOMENTA,
@@ -137,10 +137,10 @@ SCHEDULERS: Final[Mapping[str, Takes]] = {
     },
     "onecyclelr": {
         "max_lr": _must(POSITIVE),
-        "total_steps": SOME,
-        "epochs": SOME,
-        "steps_per_epoch": SOME,
-        "pct_start": SHARE,
+        "total_steps": POSITIVE_COUNT,
+        "epochs": POSITIVE_COUNT,
+        "steps_per_epoch": POSITIVE_COUNT,
+        "pct_start": FRACTION,
         "anneal_strategy": one_of("cos", "linear"),
         "div_factor": POSITIVE,
         "final_div_factor": POSITIVE,
@@ -148,7 +148,7 @@ SCHEDULERS: Final[Mapping[str, Takes]] = {
         **_MOMENTA,
     },
     "cosineannealingwarmrestarts": {
-        "T_0": _must(SOME), "T_mult": SOME, "eta_min": NOT_NEGATIVE, **_LAST,
+        "T_0": _must(POSITIVE_COUNT), "T_mult": POSITIVE_COUNT, "eta_min": NOT_NEGATIVE, **_LAST,
     },
 }  # fmt: skip
 
@@ -173,7 +173,7 @@ METRICS: Final = frozenset({
 })  # fmt: skip
 
 
-def at_odds(optimizer: str, args: Mapping[str, object]) -> tuple[str, str] | None:
+def conflicting_args(optimizer: str, args: Mapping[str, object]) -> tuple[str, str] | None:
     """Name an argument of an optimizer that contradicts another, and say how."""
     heavy = args.get("momentum") and not args.get("dampening")
     if optimizer == "sgd" and args.get("nesterov") is True and not heavy:
