@@ -53,7 +53,7 @@ def die_while_committing(folder: Path, step: str, after: int) -> None:
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    store = SqliteStore(folder, keep=3, at=at)
+    store = SqliteStore(folder, keep=3, on_step=at)
     for number in range(1, 100):
         done = commit_next(store, float(number))
         sys.stdout.write(f"{done.version.version}\n")

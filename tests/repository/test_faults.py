@@ -43,7 +43,7 @@ def disk() -> Disk:
 @pytest.fixture
 def store(tmp_path: Path, disk: Disk) -> Iterator[SqliteStore]:
     """A store on that disk, with a job."""
-    store = SqliteStore(tmp_path / "data", keep=3, at=disk)
+    store = SqliteStore(tmp_path / "data", keep=3, on_step=disk)
     begin(store)
     yield store
     store.close()
@@ -102,7 +102,7 @@ def test_a_full_disk_pauses_the_round(store: SqliteStore, disk: Disk) -> None:
         assert stand.notes[-1].event == "request_failed"
         assert "No space left on device" in stand.notes[-1].facts["reason"]
         assert check_trail(store).versions == 1
-        assert stand.trouble.startswith("it cannot store what it is asked to: ")
+        assert stand.trouble.startswith("the repository cannot store requests: ")
         assert "No space left on device" in stand.trouble
     [answer] = stand.hear(COLLECTOR, commit)
     assert isinstance(answer, Committed)
@@ -173,7 +173,7 @@ def test_a_folder_that_another_process_uses_is_refused(tmp_path: Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "open\n"
-        with pytest.raises(StoreError, match="another repository works in this folder"):
+        with pytest.raises(StoreError, match="another repository uses this folder"):
             SqliteStore(tmp_path)
         other.kill()
     SqliteStore(tmp_path).close()
@@ -208,7 +208,7 @@ def test_a_newer_stores_tables_are_refused(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "repository.db")
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(StoreError, match="its tables are of form 99; this fedbus reads 3"):
+    with pytest.raises(StoreError, match="expected tables of schema 3, got 99"):
         SqliteStore(tmp_path)
 
 

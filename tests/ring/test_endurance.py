@@ -16,7 +16,7 @@ import fedbus_controller.running_job
 import fedbus_edge_agent.tasks.task_numbers
 from fedbus.mqtt.bus import Packet
 from fedbus.wire.topics import CANCEL, ROOT, SUBMIT
-from fedbus_repository.stores.sqlite.rows import ENDED_LISTED
+from fedbus_repository.stores.sqlite.job_rows import MAX_LISTED_ENDED_JOBS
 from tests.held import grown, held
 from tests.ring.house import USER, House
 
@@ -34,7 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let services remember few things, so that a short life shows what has no bound at all."""
     monkeypatch.setattr(fedbus_collector.rounds.ended, "MAX_ROUNDS", FEW)
     # Not fewer: a controller loads again what it does not remember of the 50 that are listed.
-    monkeypatch.setattr(fedbus_controller.core, "REMEMBERED", ENDED_LISTED)
+    monkeypatch.setattr(fedbus_controller.core, "REMEMBERED", MAX_LISTED_ENDED_JOBS)
     monkeypatch.setattr(fedbus_controller.running_job, "RETAINED_ROUNDS", FEW)
     monkeypatch.setattr(fedbus_controller.requests.refusal_documents, "RETAINED_REFUSALS", FEW)
     monkeypatch.setattr(fedbus_edge_agent.tasks.task_numbers, "MAX_NUMBERED_JOBS", FEW)

@@ -162,7 +162,7 @@ def test_other_bytes_than_promised_are_refused(stand: Stand, store: Store, plan:
     [key] = stand.fetching
     stand.arrive(key, weights(2.0))
     stand.work()
-    assert "holds something else" in stand.said[-1][1].reason
+    assert "expected a blob of digest" in stand.said[-1][1].reason
     assert load(store).rounds == 0
 
 

@@ -95,7 +95,9 @@ def test_batches_that_a_model_cannot_normalize_are_refused_before_a_round() -> N
     needs = ModelNeeds(architectures=("torch",), least_batch=2)
     (fault,) = incompatibilities(one, needs)
     assert (fault.key, fault.hint) == ("config[0].batch_size", "2 or more")
-    assert "batches of 1; the model normalizes batches, of 2 rows at the least" in fault.problem
+    assert (
+        "expected batches of 2 rows or more, got 1: the model normalizes batches" in fault.problem
+    )
     assert incompatibilities(two, needs) == ()
     assert incompatibilities(one, ModelNeeds(architectures=("torch",))) == ()
 

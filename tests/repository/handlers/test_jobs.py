@@ -132,7 +132,7 @@ def test_an_ended_job_is_forgotten(stand: Stand, store: Store) -> None:
     commit_next(store, 1.0)
     forget = ForgetJob(epoch=0, job=JOB)
     [refused] = stand.hear(CONTROLLER, forget)
-    assert (refused.job, "runs" in refused.reason) == (JOB, True)
+    assert (refused.job, "is running" in refused.reason) == (JOB, True)
     store.end_job(0, JOB, "failed", "")
     assert stand.hear(CONTROLLER, forget) == [JobForgotten(job=JOB, rounds=1)]
     assert stand.hear(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=())]

@@ -15,7 +15,7 @@ from tests.repository.stand import FILE, LAYOUT, plain, put, spec
 
 def test_a_layout_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every commit asks for it; a store of many models does not fill the memory."""
-    monkeypatch.setattr(model_specs, "REMEMBERED", 1)
+    monkeypatch.setattr(model_specs, "MAX_CACHED_LAYOUTS", 1)
     desk = SpecReader(store)
     one, two = put(store, spec()), put(store, spec(model="faces"))
     assert desk.layout(one) == LAYOUT
@@ -25,7 +25,7 @@ def test_a_layout_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_spec_that_is_gone_is_the_stores_fault(store: Store) -> None:
     """Nobody else can mend it."""
-    with pytest.raises(StoreError, match="is not here any more"):
+    with pytest.raises(StoreError, match="is missing from the store"):
         SpecReader(store).layout(blob_ref_of(spec()))
 
 
@@ -33,7 +33,7 @@ def test_a_damaged_spec_is_found_out(store: Store) -> None:
     """A disk may lie; a digest does not."""
     upload = store.upload(blob_ref_of(spec()))
     upload.write(0, spec().replace(b"32", b"64", 1))
-    with pytest.raises(TransferError, match="holds something else"):
+    with pytest.raises(TransferError, match="expected a spec of digest"):
         SpecReader(store).read(upload.blob_ref, (upload,))
     upload.discard()
 

@@ -117,14 +117,14 @@ def test_a_model_in_training_is_refused(stand: Stand, store: Store) -> None:
 def test_a_huge_spec_is_refused_unfetched(stand: Stand) -> None:
     """Nothing is allocated for it."""
     reason = refusal(stand, push_of(stated=bytes(MAX_MESSAGE_BYTES + 1)))
-    assert reason == "a spec of 1048577 bytes, at most 1048576"
+    assert reason == "expected a model spec of at most 1048576 bytes, got 1048577"
 
 
 @pytest.mark.parametrize(
     ("stated", "reason"),
     [
         (b"{}", "the model spec: ModelSpec.model: Field required"),
-        (spec(model="faces"), "the model spec is of model 'faces', not 'digits'"),
+        (spec(model="faces"), "the model spec: expected model 'digits', got 'faces'"),
         (
             spec().replace(b'"float32"', b'"float31"', 1),
             "the model spec: tensor 'bias': dtype 'float31' is none of",
@@ -143,7 +143,7 @@ def test_a_huge_spec_is_refused_unfetched(stand: Stand) -> None:
         ),
         (
             spec(classes=("cat", "dog", "cat")),
-            "the model spec: classes name 'cat' 2 times; expected each name once",
+            "the model spec: classes: expected each name once, got 'cat' 2 times",
         ),
         (spec(input={"shape": [-1]}), "the model spec: input.shape is [-1]; expected at most 8"),
         (spec(input={"shape": 64}), "the model spec: input.shape is 64; expected at most 8"),
@@ -180,7 +180,7 @@ def test_weights_of_another_size_are_refused_unfetched(stand: Stand) -> None:
     """The layout says how many bytes there must be."""
     stand.serve(spec())
     assert refusal(stand, push_of(content=bytes(5000))) == (
-        "the weights have 5000 bytes; the spec's layout makes 36, and a header"
+        "the weights: expected the 36 bytes of the spec's layout and a header, got 5000 bytes"
     )
 
 
@@ -207,13 +207,13 @@ def test_weights_that_are_no_numbers_are_refused(
     stand: Stand, store: Store, odd: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One NaN makes every number that is trained from it a NaN; read in pieces, the last too."""
-    monkeypatch.setattr(pushed_contents, "BLOCK", 8)
+    monkeypatch.setattr(pushed_contents, "READ_BYTES", 8)
     arrays = {"bias": np.zeros(3, "f4"), "weight": np.zeros((2, 3), "f4")}
     arrays["weight"][1, 2] = odd
     content = bytes(encode(arrays, LAYOUT))
     stand.serve(spec(), content, FILE)
     assert refusal(stand, push_of(content=content)) == (
-        f"tensor 'weight': {odd} is not a finite number"
+        f"tensor 'weight': expected finite numbers, got {odd}"
     )
     assert not any(store.holds(blob_ref_of(each)) for each in (spec(), content, FILE))
 
@@ -251,7 +251,10 @@ def test_a_tflite_architecture_without_a_file_is_refused(stand: Stand) -> None:
     """There is nothing that an agent could open."""
     stated = spec(architectures={"tflite": {"name": "mlp"}})
     stand.serve(stated, weights(0.0))
-    assert refusal(stand, push_of(stated)) == "architectures.tflite: it has no file in `blob`"
+    assert (
+        refusal(stand, push_of(stated))
+        == "architectures.tflite: expected a file's digest and size in `blob`"
+    )
 
 
 def test_a_tflite_file_that_fits_its_spec_is_stored(stand: Stand) -> None:
@@ -275,7 +278,7 @@ def test_a_spec_of_other_bytes_is_refused(stand: Stand) -> None:
     [key] = stand.fetching
     stand.arrive(key, json.dumps({}).encode().ljust(len(spec())))
     stand.work()
-    assert "holds something else" in stand.said[-1][1].reason
+    assert "expected a spec of digest" in stand.said[-1][1].reason
 
 
 def test_a_file_of_other_bytes_is_refused(stand: Stand, store: Store) -> None:
@@ -285,7 +288,7 @@ def test_a_file_of_other_bytes_is_refused(stand: Stand, store: Store) -> None:
     [key] = stand.fetching
     stand.arrive(key, b"?" * len(FILE))
     stand.work()
-    assert "holds something else" in stand.said[-1][1].reason
+    assert "expected a blob of digest" in stand.said[-1][1].reason
     assert store.latest() == ()
 
 

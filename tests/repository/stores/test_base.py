@@ -110,8 +110,8 @@ def test_other_bytes_under_a_jobs_name_are_refused(store: Store) -> None:
     job = begin(store)
     answer = store.store_job(0, JOB, MODEL, b'{"num_rounds": 2}')
     assert answer == StoreRefusal(
-        f"the id 'digits-1' belongs to a job of {AT} that runs, with another job file: num_rounds "
-        "is 2 here and left out there; choose another id",
+        f"the id 'digits-1' belongs to a job that was submitted at {AT} and is running, "
+        "with another job file: num_rounds is 2 here and left out there; choose another id",
         key="training_id",
     )
     assert load(store) == job
@@ -127,13 +127,13 @@ def test_an_equal_file_is_the_same_job_however_it_is_written(store: Store) -> No
     other = store.store_job(0, "j", MODEL, file.replace(b"2", b"9"))
     assert isinstance(other, StoreRefusal)
     assert other.reason == (
-        f"the id 'j' belongs to a job of {AT} that runs, with another job file: num_rounds is 9 "
-        "here and 2 there; choose another id"
+        f"the id 'j' belongs to a job that was submitted at {AT} and is running, with another "
+        "job file: num_rounds is 9 here and 2 there; choose another id"
     )
     store.end_job(0, "j", "failed", "")
     again = store.store_job(0, "j", MODEL, b'{"training_id": "j"}')
     assert isinstance(again, StoreRefusal)
-    assert "that has failed, with another job file: model_name is left out here" in again.reason
+    assert "and has failed, with another job file: model_name is left out here" in again.reason
     assert again.reason.endswith("or `fedbus job submit --again`, which takes the next one")
 
 
@@ -249,7 +249,7 @@ def test_a_forgotten_job_is_listed_no_more_and_keeps_its_id(store: Store) -> Non
     commit_next(store, 1.0)
     refused = store.forget_job(0, JOB)
     assert isinstance(refused, StoreRefusal)
-    assert "runs; cancel it" in refused.reason
+    assert "is running; cancel it" in refused.reason
     store.end_job(0, JOB, "finished", "done")
     assert store.list_jobs(0) == (JOB,)
     forgotten = store.forget_job(0, JOB)
@@ -381,7 +381,7 @@ def test_a_commit_needs_its_weights(store: Store) -> None:
     """A version whose weights are not here cannot become the truth."""
     begin(store)
     record = record_of(plan_next(store))
-    with pytest.raises(StoreError, match="is not here any more"):
+    with pytest.raises(StoreError, match="is missing from the store"):
         store.commit(record, blob_ref_of(weights(1)))
     assert load(store).rounds == 0
 
@@ -495,7 +495,7 @@ def test_a_trained_model_is_not_pushed_over_without_reset(store: Store) -> None:
         assert isinstance(answer, StoreRefusal)
         assert answer.reason.startswith(
             f"model {MODEL!r} has been trained: version 2 is of round 1 of job {JOB!r} "
-            "(loss 1); what is pushed would be served and trained in its place"
+            "(loss 1); the pushed version would replace it in training and inference"
         )
     assert isinstance(store.push(MODEL, stated, put(store, weights(1)), files), Version)
     assert store.check_push(MODEL, stated, blob, reset=True) is None
@@ -586,7 +586,7 @@ def test_a_blob_is_kept_only_if_it_is_what_it_should_be(store: Store) -> None:
     for content in (b"other", b"sho", b"too long for it"):
         upload = store.upload(blob_ref_of(b"right"))
         upload.write(0, content)
-        with pytest.raises(TransferError, match="holds something else"):
+        with pytest.raises(TransferError, match="expected a blob of digest"):
             upload.keep()
     assert not store.holds(blob_ref_of(b"right"))
 

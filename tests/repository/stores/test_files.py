@@ -13,7 +13,7 @@ from fedbus.errors import StoreError, TransferError
 from fedbus.wire.blobs import blob_ref_of
 from fedbus_repository.stores import files
 from fedbus_repository.stores.files import BlobFolder
-from fedbus_repository.stores.upload import BLOCK
+from fedbus_repository.stores.upload import HASH_BLOCK_BYTES
 
 CHUNK_BYTES = 256 * 1024
 
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Iterator[BlobFolder]:
     folder.close()
 
 
-def large(size: int = 3 * BLOCK + 12345) -> bytes:
+def large(size: int = 3 * HASH_BLOCK_BYTES + 12345) -> bytes:
     """Some content."""
     return random.Random(size).randbytes(size)
 
@@ -34,7 +34,7 @@ def large(size: int = 3 * BLOCK + 12345) -> bytes:
 @settings(
     deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(seed=st.integers(0, 2**32), size=st.integers(0, 3 * BLOCK))
+@given(seed=st.integers(0, 2**32), size=st.integers(0, 3 * HASH_BLOCK_BYTES))
 def test_chunks_arrive_in_any_order_and_more_than_once(
     folder: BlobFolder, seed: int, size: int
 ) -> None:
@@ -102,7 +102,7 @@ def test_a_damaged_blob_is_not_held_and_is_healed_by_the_next(folder: BlobFolder
 
 def test_only_so_many_files_stay_open(folder: BlobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is still being served stays readable, closed or deleted."""
-    monkeypatch.setattr(files, "OPEN_FILES", 2)
+    monkeypatch.setattr(files, "MAX_OPEN_FILES", 2)
     contents = [large(size) for size in (10, 20, 30)]
     for content in contents:
         upload = folder.upload(blob_ref_of(content))

@@ -8,7 +8,7 @@ from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_repository.stores import rules
 from fedbus_repository.stores.records import JobEnd, Version
-from fedbus_repository.stores.rules import CommitContext, verdict, why_no_commit
+from fedbus_repository.stores.rules import CommitContext, commit_fault, verdict
 from tests.repository.stand import AGENTS, JOB, MODEL, contributor, record_of, ref_of, spec, weights
 
 LATEST = Version(
@@ -24,51 +24,51 @@ PLAN = Plan(
     quorum=1,
     deadline_seconds=60.0,
 )
-STANDING = CommitContext(model=MODEL, ended=None, plan=PLAN, latest=LATEST, counted=())
+CONTEXT = CommitContext(model=MODEL, ended=None, plan=PLAN, latest=LATEST, counted=())
 RECORD = record_of(PLAN)
 WEIGHTS = blob_ref_of(weights(1))
 
 
 def test_a_round_as_it_was_planned_may_be_committed() -> None:
     """Nothing stands against it."""
-    assert why_no_commit(RECORD, WEIGHTS, STANDING) is None
+    assert commit_fault(RECORD, WEIGHTS, CONTEXT) is None
 
 
 @pytest.mark.parametrize(
-    ("standing", "reason"),
+    ("context", "reason"),
     [
         (
-            replace(STANDING, ended=JobEnd(job=JOB, phase="cancelled", reason="")),
+            replace(CONTEXT, ended=JobEnd(job=JOB, phase="cancelled", reason="")),
             "job 'digits-1' has ended: cancelled",
         ),
-        (replace(STANDING, model="faces"), "job 'digits-1' trains model 'faces', not 'digits'"),
-        (replace(STANDING, plan=None), "no round of job 'digits-1' is planned"),
+        (replace(CONTEXT, model="faces"), "job 'digits-1' trains model 'faces', not 'digits'"),
+        (replace(CONTEXT, plan=None), "no round of job 'digits-1' is planned"),
         (
-            replace(STANDING, plan=replace(PLAN, task=6)),
-            "round 3 as task 5 is not the plan any more: that is round 3 as task 6",
+            replace(CONTEXT, plan=replace(PLAN, task=6)),
+            "expected the planned round 3 as task 6, got round 3 as task 5",
         ),
         (
-            replace(STANDING, latest=replace(LATEST, version=5)),
-            "it starts from version 4 of model 'digits', whose latest is 5",
+            replace(CONTEXT, latest=replace(LATEST, version=5)),
+            "expected the latest version 5 of model 'digits' as parent, got version 4",
         ),
         (
-            replace(STANDING, latest=replace(LATEST, spec=blob_ref_of(b"another"))),
-            "its spec is not that of version 4",
+            replace(CONTEXT, latest=replace(LATEST, spec=blob_ref_of(b"another"))),
+            "expected the spec of version 4, got another one",
         ),
         (
-            replace(STANDING, plan=replace(PLAN, cohort=AGENTS[1:])),
-            "agent.a is not on the cohort of task 5",
+            replace(CONTEXT, plan=replace(PLAN, cohort=AGENTS[1:])),
+            "agent.a is not in the cohort of task 5",
         ),
         (
-            replace(STANDING, counted={(AGENTS[1], 5)}),
+            replace(CONTEXT, counted={(AGENTS[1], 5)}),
             "agent.b's update for task 5 already counts in job 'digits-1'",
         ),
     ],
     ids=["ended", "model", "unplanned", "planned again", "parent", "spec", "cohort", "counted"],
 )
-def test_a_round_that_does_not_fit_its_job_is_refused(standing: CommitContext, reason: str) -> None:
+def test_a_round_that_does_not_fit_its_job_is_refused(context: CommitContext, reason: str) -> None:
     """Each with a sentence for the round's record."""
-    assert why_no_commit(RECORD, WEIGHTS, standing) == reason
+    assert commit_fault(RECORD, WEIGHTS, context) == reason
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,15 @@ def test_a_round_that_does_not_fit_its_job_is_refused(standing: CommitContext, r
 )
 def test_a_round_that_counts_wrongly_is_refused(record: RoundRecord, reason: str) -> None:
     """An update counts once, for the task it answers."""
-    assert why_no_commit(record, WEIGHTS, STANDING) == reason
+    assert commit_fault(record, WEIGHTS, CONTEXT) == reason
 
 
 def test_weights_of_another_size_are_refused_before_they_are_fetched() -> None:
     """One layout makes one size, give or take a header."""
-    reason = why_no_commit(RECORD, replace(WEIGHTS, size=2**40), STANDING)
-    assert reason == (f"its weights have 1099511627776 bytes; version 4 has {LATEST.weights.size}")
+    reason = commit_fault(RECORD, replace(WEIGHTS, size=2**40), CONTEXT)
+    assert reason == (
+        f"expected weights of {LATEST.weights.size} bytes, as version 4 has, got 1099511627776"
+    )
 
 
 def test_a_counted_update_is_stored_whatever_came_after() -> None:

@@ -48,7 +48,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.plans: list[Plan] = []
 
     def opened(self) -> SqliteStore:
-        return SqliteStore(Path(self.folder.name), keep=3, durable=False, at=self.disk)
+        return SqliteStore(Path(self.folder.name), keep=3, durable=False, on_step=self.disk)
 
     def teardown(self) -> None:
         """Clean up."""

@@ -1,1 +1,1 @@
-"""The repository keeps the truth: jobs, rounds, models and their versions."""
+"""Repository: storage of jobs, rounds, models and their versions."""

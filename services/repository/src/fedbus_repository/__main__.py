@@ -1,4 +1,4 @@
-"""`python -m fedbus_repository`."""
+"""Command `python -m fedbus_repository`."""
 
 from fedbus_repository.app import main
 

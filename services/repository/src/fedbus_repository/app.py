@@ -1,4 +1,4 @@
-"""Wire the repository to its doors."""
+"""Entry point of the repository: settings to store and core."""
 
 from fedbus.runtime import service
 from fedbus.runtime.node import Identity
@@ -8,10 +8,10 @@ from fedbus_repository.stores.sqlite.store import SqliteStore
 
 
 def build(settings: RepositorySettings, identity: Identity) -> service.Built:
-    """Make a repository on the embedded store."""
+    """Build a repository on the embedded store."""
     watch = service.fault_point() or (lambda _: None)
     store = SqliteStore(
-        settings.data, keep=settings.keep_versions, at=lambda step: watch(f"store:{step}")
+        settings.data, keep=settings.keep_versions, on_step=lambda step: watch(f"store:{step}")
     )
     core = RepositoryCore(identity.name, store, lease_seconds=settings.lease_seconds)
     return service.Built(core, library=store.open_blob, close=store.close)

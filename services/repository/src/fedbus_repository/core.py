@@ -1,8 +1,8 @@
-"""What the repository decides: who asked what, and which errand that starts. Pure.
+"""Core of the repository: dispatch of requests to their handlers. Performs no I/O.
 
-It holds no truth itself: what is not in the store has not happened, so it may be killed at any
-moment. Whatever it cannot answer now (the disk is full, a collector went away) it does not answer;
-the asker asks again.
+Only the store decides what has happened, so the process may be killed at any moment. A request that
+cannot be served now, because the disk is full or a collector is gone, gets no answer; its sender
+asks again.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ from fedbus_repository.keys import AnnouncementTimer, RequestRun, UploadFetch
 from fedbus_repository.requests import RequestRunner
 from fedbus_repository.stores.base import Store
 
-ANNOUNCE_SECONDS = 60.0
+ANNOUNCE_EVERY_SECONDS = 60.0
 
 
 class RepositoryCore:
@@ -55,57 +55,63 @@ class RepositoryCore:
     listens: tuple[Topic, ...] = ()
 
     def __init__(self, name: str, store: Store, *, lease_seconds: float = 15.0) -> None:
-        self._errands = RequestRunner()
-        self._catalog = ModelCatalog(name, store, self._errands)
-        self._leases = LeaseHandler(store, self._errands, lease_seconds)
+        self._requests = RequestRunner()
+        self._catalog = ModelCatalog(name, store, self._requests)
+        self._leases = LeaseHandler(store, self._requests, lease_seconds)
         specs = SpecReader(store)
-        self._jobs = JobHandler(store, self._errands, self._catalog, specs, lease_seconds)
-        self._commits = CommitHandler(store, self._errands, self._catalog, specs)
-        self._pushes = PushHandler(store, self._errands, self._catalog, specs)
+        self._jobs = JobHandler(store, self._requests, self._catalog, specs, lease_seconds)
+        self._commits = CommitHandler(store, self._requests, self._catalog, specs)
+        self._pushes = PushHandler(store, self._requests, self._catalog, specs)
 
     def facts(self) -> AgentFacts | None:
-        """Only agents announce facts."""
+        """Return None: only agents announce facts."""
         return None
 
     def progress(self) -> float:
-        """Nothing here takes long."""
+        """Return 0: the repository runs no task."""
         return 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
-        """Decide what follows from an event."""
+        """Yield the actions that follow from an event."""
         match event:
             case Connected():
                 self._leases.reconnected(now)
                 yield from self._announce(now)
             case Woke(AnnouncementTimer()):
-                yield from self._errands.look()
+                yield from self._requests.check_trouble()
                 yield from self._announce(now)
             case Received(sender, message):
                 yield from self._received(sender, message, now)
             case Ran(RequestRun() as key, result):
-                yield from self._errands.ran(key, result)
+                yield from self._requests.ran(key, result)
             case RunFailed(RequestRun() as key, error):
-                yield from self._errands.failed(key, error)
+                yield from self._requests.run_failed(key, error)
             case Fetched(UploadFetch() as key):
-                yield from self._errands.fetched(key)
+                yield from self._requests.fetched(key)
             case FetchFailed(UploadFetch() as key, reason):
-                yield from self._errands.not_fetched(key, reason)
+                yield from self._requests.fetch_failed(key, reason)
             case _:
                 pass
 
     def _announce(self, now: float) -> Iterator[Action]:
-        """Say the latest of every model, and again in a minute: an announcement may be lost."""
+        """Announce the latest version of every model, periodically: an announcement may be lost."""
         yield from self._catalog.announce_all()
-        yield WakeAt(AnnouncementTimer(), now + ANNOUNCE_SECONDS)
+        yield WakeAt(AnnouncementTimer(), now + ANNOUNCE_EVERY_SECONDS)
 
-    def _received(self, sender: str, message: Any, now: float) -> Iterator[Action]:  # noqa: ANN401 - the table of messages says which
+    def _received(self, sender: str, message: Any, now: float) -> Iterator[Action]:  # noqa: ANN401 - any message of the topic table
         match message:
             case TakeLease():
                 yield from self._leases.take(sender, message, now)
-            case StoreJob() | StorePlan() | ListJobs() | LoadJob() | StoreEvaluation():
-                yield from self._jobs.ask(sender, message)
-            case EndJob() | ForgetJob():
-                yield from self._jobs.ask(sender, message)
+            case (
+                StoreJob()
+                | StorePlan()
+                | ListJobs()
+                | LoadJob()
+                | StoreEvaluation()
+                | EndJob()
+                | ForgetJob()
+            ):
+                yield from self._jobs.handle(sender, message)
             case Commit():
                 yield from self._commits.commit(sender, message)
             case LookUp():
@@ -113,6 +119,6 @@ class RepositoryCore:
             case PushModel():
                 yield from self._pushes.push(sender, message)
             case ListModels() | ShowModel():
-                yield from self._catalog.ask(sender, message)
+                yield from self._catalog.handle(sender, message)
             case _:
                 pass

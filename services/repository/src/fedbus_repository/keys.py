@@ -8,7 +8,7 @@ from fedbus.core.keys import Key
 
 @dataclass(frozen=True, slots=True)
 class AnnouncementTimer(Key):
-    """Timer: the latest version of every model is to be announced again."""
+    """Timer of the next announcement of every model's latest version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class RequestRun(Key):
     Attributes:
         request: Class name of the message.
         sender: Node that sent it.
-        subject: Fields that tell it from other requests of this kind and sender.
+        subject: Fields that distinguish it from other requests of this kind and sender.
     """
 
     request: str
@@ -38,7 +38,7 @@ class RequestRun(Key):
 
 @dataclass(frozen=True, slots=True)
 class UploadFetch(Key):
-    """Fetch of a blob that a request brings."""
+    """Fetch of a blob that a request uploads."""
 
     request: RequestRun
     digest: str

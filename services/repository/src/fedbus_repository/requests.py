@@ -1,7 +1,8 @@
-"""A request from its arrival to its answer: calls in a thread, blobs to bring. Pure.
+"""Requests in progress: their steps, their calls in threads, their uploads. Performs no I/O.
 
-An errand is a generator: it yields what must happen next, is sent what came of it, and returns what
-to do at its end. So it reads from top to bottom, while the core that runs many of them never waits.
+The steps of a request are a generator: it yields what must happen next, receives the result, and
+returns the actions that end the request. So its code reads from top to bottom, although the core
+never waits.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -16,19 +17,19 @@ from fedbus_repository.keys import RequestRun, UploadFetch
 from fedbus_repository.stores.base import Upload
 
 MAX_RUNNING_REQUESTS = 4096
-"""Errands under way at once; who asks while there are more must ask again."""
+"""Requests in progress; further ones are ignored, and their senders ask again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Do this in a thread; its result is sent in, its error thrown in."""
+    """A step that runs in a thread; the generator receives its result or its error."""
 
-    do: Callable[[], Any]
+    function: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class FetchUploads:
-    """Fetch these from whoever asks; TransferError is thrown in if one does not come."""
+    """A step that fetches blobs from the sender; TransferError is raised if one does not arrive."""
 
     uploads: Sequence[Upload]
 
@@ -38,116 +39,119 @@ Steps: TypeAlias = Generator[Call | FetchUploads, Any, T]
 RequestSteps: TypeAlias = Steps[Iterable[Action]]
 
 
-class RequestSuperseded(TransferError):  # noqa: N818 - it says what happened, like Stopped
-    """Whoever asked asks for something else now; nobody waits for an answer."""
+class RequestSuperseded(TransferError):  # noqa: N818 - it names what happened, like Stopped
+    """The sender has sent another request under the same key, and no longer needs the answer."""
 
 
 @dataclass(slots=True)
 class _RunningRequest:
     message: object
-    errand: RequestSteps
-    missing: set[str] = field(default_factory=set)
+    steps: RequestSteps
+    missing: set[str] = field(default_factory=set)  # digests of uploads that have not arrived
 
 
 class RequestRunner:
-    """All errands under way, one per key.
+    """All requests in progress, one for each key.
 
-    The same request again waits for the first one's answer. Another under the same key ends a first
-    that still brings blobs (its sender was restarted), and must itself be asked again.
+    A repeated request waits for the answer to the first. A different request under the same key
+    ends a first one that still fetches uploads (its sender was restarted), and must itself be sent
+    again.
     """
 
     def __init__(self) -> None:
-        self._under_way: dict[RequestRun, _RunningRequest] = {}
-        self._unstored: str | None = None  # the first kind of request that could not be stored
-        self._lately = False  # whether one could not since the last look
+        self._running: dict[RequestRun, _RunningRequest] = {}
+        self._not_stored: str | None = None  # the first kind of request that could not be stored
+        self._failed_since_check = False
 
-    def start(self, key: RequestRun, message: object, errand: RequestSteps) -> Iterator[Action]:
-        """Run an errand, unless one of this key is under way."""
-        first = self._under_way.get(key)
+    def start(self, key: RequestRun, message: object, steps: RequestSteps) -> Iterator[Action]:
+        """Start a request, unless one of this key is in progress."""
+        first = self._running.get(key)
         if first is not None:
             if first.missing and first.message != message:
-                error = RequestSuperseded(f"{key.sender} was restarted, and asks for another")
-                yield from self._lose(key, first, error)
-        elif len(self._under_way) < MAX_RUNNING_REQUESTS:
-            self._under_way[key] = _RunningRequest(message, errand)
-            yield from self._go_on(key, partial(next, errand))
+                error = RequestSuperseded(f"{key.sender} restarted and sent another request")
+                yield from self._abort_fetch(key, first, error)
+        elif len(self._running) < MAX_RUNNING_REQUESTS:
+            self._running[key] = _RunningRequest(message, steps)
+            yield from self._advance(key, partial(next, steps))
 
     def ran(self, key: RequestRun, result: object) -> Iterator[Action]:
-        """A call returned."""
-        yield from self._go_on(key, partial(self._under_way[key].errand.send, result))
+        """Continue with the result of a call."""
+        yield from self._advance(key, partial(self._running[key].steps.send, result))
 
-    def failed(self, key: RequestRun, error: Exception) -> Iterator[Action]:
-        """A call raised."""
-        yield from self._go_on(key, partial(self._under_way[key].errand.throw, error))
+    def run_failed(self, key: RequestRun, error: Exception) -> Iterator[Action]:
+        """Continue with the error of a call."""
+        yield from self._advance(key, partial(self._running[key].steps.throw, error))
 
     def fetched(self, key: UploadFetch) -> Iterator[Action]:
-        """A blob is here."""
-        under_way = self._under_way[key.request]
-        under_way.missing.discard(key.digest)
-        if not under_way.missing:
-            yield from self._go_on(key.request, partial(next, under_way.errand))
+        """Continue if this was the last missing upload."""
+        request = self._running[key.request]
+        request.missing.discard(key.digest)
+        if not request.missing:
+            yield from self._advance(key.request, partial(next, request.steps))
 
-    def not_fetched(self, key: UploadFetch, reason: str) -> Iterator[Action]:
-        """A blob does not come: neither need the others."""
-        under_way = self._under_way[key.request]
-        under_way.missing.discard(key.digest)
-        yield from self._lose(key.request, under_way, TransferError(reason))
+    def fetch_failed(self, key: UploadFetch, reason: str) -> Iterator[Action]:
+        """Cancel the other uploads and continue with a TransferError."""
+        request = self._running[key.request]
+        request.missing.discard(key.digest)
+        yield from self._abort_fetch(key.request, request, TransferError(reason))
 
-    def _lose(
-        self, key: RequestRun, under_way: _RunningRequest, error: TransferError
+    def check_trouble(self) -> Iterator[Action]:
+        """Withdraw the trouble if every request since the last check was stored."""
+        if self._not_stored is not None and not self._failed_since_check:
+            yield from self._withdraw_trouble()
+        self._failed_since_check = False
+
+    def _abort_fetch(
+        self, key: RequestRun, request: _RunningRequest, error: TransferError
     ) -> Iterator[Action]:
         yield Note("fetch_failed", _facts(key, str(error)))
-        for digest in sorted(under_way.missing):
+        for digest in sorted(request.missing):
             yield Cancel(UploadFetch(key, digest))
-        under_way.missing.clear()
-        yield from self._go_on(key, partial(under_way.errand.throw, error))
+        request.missing.clear()
+        yield from self._advance(key, partial(request.steps.throw, error))
 
-    def _go_on(self, key: RequestRun, step: Callable[[], Call | FetchUploads]) -> Iterator[Action]:
-        under_way = self._under_way[key]
+    def _advance(
+        self, key: RequestRun, resume: Callable[[], Call | FetchUploads]
+    ) -> Iterator[Action]:
+        request = self._running[key]
         try:
-            wanted = step()
-            while isinstance(wanted, FetchUploads) and not wanted.uploads:
-                wanted = next(under_way.errand)
+            step = resume()
+            while isinstance(step, FetchUploads) and not step.uploads:
+                step = next(request.steps)
         except StopIteration as end:
-            del self._under_way[key]
-            if key.request == self._unstored:
-                yield from self._mended()
+            del self._running[key]
+            if key.request == self._not_stored:
+                yield from self._withdraw_trouble()
             yield from end.value
-        except Exception as error:  # noqa: BLE001 - whatever it was, whoever asked asks again
-            del self._under_way[key]
+        except Exception as error:  # noqa: BLE001 - after any error the sender asks again
+            del self._running[key]
             yield Note("request_failed", _facts(key, f"{type(error).__name__}: {error}"))
             if isinstance(error, StoreError):
-                yield from self._not_stored(key.request, error)
+                yield from self._report_trouble(key.request, error)
         else:
-            yield from self._want(key, under_way, wanted)
+            yield from self._perform(key, request, step)
 
-    def look(self) -> Iterator[Action]:
-        """Take a trouble back, from time to time, that nobody has had since the last look."""
-        if self._unstored is not None and not self._lately:
-            yield from self._mended()
-        self._lately = False
-
-    def _not_stored(self, request: str, error: StoreError) -> Iterator[Action]:
-        """Tell people: what is asked waits without a word to whoever asked, until there is room."""
-        self._lately = True
-        if self._unstored is None:
-            self._unstored = request
-            yield Trouble(f"it cannot store what it is asked to: {error}")
-
-    def _mended(self) -> Iterator[Action]:
-        self._unstored = None
-        yield Trouble("")
-
-    def _want(
-        self, key: RequestRun, under_way: _RunningRequest, wanted: Call | FetchUploads
+    def _perform(
+        self, key: RequestRun, request: _RunningRequest, step: Call | FetchUploads
     ) -> Iterator[Action]:
-        if isinstance(wanted, Call):
-            yield Run(key, wanted.do)
+        if isinstance(step, Call):
+            yield Run(key, step.function)
             return
-        under_way.missing = {upload.blob_ref.digest for upload in wanted.uploads}
-        for upload in wanted.uploads:
+        request.missing = {upload.blob_ref.digest for upload in step.uploads}
+        for upload in step.uploads:
             location = BlobLocation(blob_ref=upload.blob_ref, source=key.sender)
             yield Fetch(UploadFetch(key, upload.blob_ref.digest), location, upload)
+
+    def _report_trouble(self, request: str, error: StoreError) -> Iterator[Action]:
+        """Report that requests cannot be stored: their senders get no answer until they can."""
+        self._failed_since_check = True
+        if self._not_stored is None:
+            self._not_stored = request
+            yield Trouble(f"the repository cannot store requests: {error}")
+
+    def _withdraw_trouble(self) -> Iterator[Action]:
+        self._not_stored = None
+        yield Trouble("")
 
 
 def _facts(key: RequestRun, reason: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the repository needs to know beyond every service."""
+"""Settings of the repository, beside those of every service."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +9,13 @@ from fedbus.runtime.settings import ServiceSettings
 
 
 class RepositorySettings(ServiceSettings):
-    """Where the truth lies, and how long things are held."""
+    """Settings of the store and the lease."""
 
     data: Annotated[Path, Field(description="folder of the store")] = Path("data")
     keep_versions: Annotated[
         int, Field(ge=1, description="versions of a model that keep their weights")
     ] = 10
     lease_seconds: Annotated[
-        float, Field(gt=0, le=3600, description="a controller acts so long without renewing")
+        float,
+        Field(gt=0, le=3600, description="how long a controller may act without a renewal"),
     ] = 15.0

@@ -1,1 +1,1 @@
-"""Handlers of the requests that services and people send."""
+"""Handlers of the requests that services and users send."""

@@ -1,4 +1,4 @@
-"""The versions of models, as others see them: named, announced, listed, shown. Pure."""
+"""Announcements, lists and views of model versions. Performs no I/O."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -22,22 +22,22 @@ from fedbus_repository.requests import Call, RequestRunner, RequestSteps
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.records import StoreRefusal, Version
 
-LISTED = 2_000
-TRAIL = 200
-"""Versions shown of a model at once: 64 metrics each still fit a message."""
-KEPT = 1_000
-"""Versions whose weights are kept that are named, the newest: pushed ones are kept for ever."""
+MAX_LISTED_MODELS = 2_000
+MAX_SHOWN_VERSIONS = 200
+"""Versions of a model in one answer: with 64 metrics each they fit a message."""
+MAX_SHOWN_KEPT = 1_000
+"""Versions with weights in one answer; pushed versions keep their weights, so they may be more."""
 
 
 class ModelCatalog:
-    """What this repository, under its node's name, says of its models."""
+    """The models of this repository, under its node's name."""
 
-    def __init__(self, name: str, store: Store, errands: RequestRunner) -> None:
-        self._name, self._store, self._errands = name, store, errands
+    def __init__(self, name: str, store: Store, requests: RequestRunner) -> None:
+        self._name, self._store, self._requests = name, store, requests
         self._announced: dict[str, int] = {}
 
     def ref(self, version: Version) -> ModelRef:
-        """Name a version, and this node as its source."""
+        """Return the reference to a version, with this node as its source."""
         return ModelRef(
             model=version.model,
             version=version.version,
@@ -47,35 +47,35 @@ class ModelCatalog:
         )
 
     def announce(self, version: Version) -> Iterator[Action]:
-        """Announce a version, unless a later one is announced: threads may overtake each other."""
+        """Announce a version unless a later one is announced: a thread may overtake another."""
         if version.version >= self._announced.get(version.model, 0):
             self._announced[version.model] = version.version
             yield Announce(MODEL_LATEST, self._latest(version))
 
-    def made(self, version: Version) -> Iterator[Action]:
-        """Announce the version that a request asked for; note it, if that is news."""
+    def stored(self, version: Version) -> Iterator[Action]:
+        """Announce the version that a request stored, and log it unless it was announced before."""
         if version.version > self._announced.get(version.model, 0):
             facts = {"model": version.model, "version": version.version}
             yield Note("version_made", {**facts, "job": version.job, "round": version.round})
         yield from self.announce(version)
 
     def scored(self, version: Version) -> Iterator[Action]:
-        """Announce a version's score, if it is the latest."""
+        """Announce a version again with its score, if it is the latest."""
         if version.version == self._announced.get(version.model):
             yield Announce(MODEL_LATEST, self._latest(version))
 
     def announce_all(self) -> Iterator[Action]:
         """Announce the latest version of every model."""
-        yield from self._errands.start(RequestRun("announce", self._name), None, self._all())
+        yield from self._requests.start(RequestRun("announce", self._name), None, self._all())
 
-    def ask(self, sender: str, message: ListModels | ShowModel) -> Iterator[Action]:
-        """Tell a user about models."""
+    def handle(self, sender: str, message: ListModels | ShowModel) -> Iterator[Action]:
+        """Answer a request for the list of models or for one model."""
         if isinstance(message, ListModels):
             key = RequestRun.of(message, sender)
-            yield from self._errands.start(key, message, self._list(sender))
+            yield from self._requests.start(key, message, self._list(sender))
         else:
             key = RequestRun.of(message, sender, message.model, message.version)
-            yield from self._errands.start(key, message, self._show(sender, message))
+            yield from self._requests.start(key, message, self._show(sender, message))
 
     def _all(self) -> RequestSteps:
         versions = yield Call(self._store.latest)
@@ -86,13 +86,15 @@ class ModelCatalog:
             versions = yield Call(self._store.latest)
         except StoreError as error:
             return (Send(sender, RequestRefused(about="models", reason=str(error))),)
-        models = tuple(self.ref(version) for version in versions[:LISTED])
-        made = {version.model: version.at for version in versions[:LISTED] if version.at}
+        models = tuple(self.ref(version) for version in versions[:MAX_LISTED_MODELS])
+        made = {version.model: version.at for version in versions[:MAX_LISTED_MODELS] if version.at}
         return (Send(sender, ModelsListed(models=models, made=made)),)
 
     def _show(self, sender: str, message: ShowModel) -> RequestSteps:
         try:
-            show = partial(self._store.show, message.model, message.version, TRAIL, message.before)
+            show = partial(
+                self._store.show, message.model, message.version, MAX_SHOWN_VERSIONS, message.before
+            )
             found = yield Call(show)
         except StoreError as error:
             found = StoreRefusal(str(error))
@@ -102,7 +104,7 @@ class ModelCatalog:
             version=self.ref(found.version),
             trail=tuple(_facts(each) for each in found.history),
             versions=found.versions,
-            kept=tuple(KeptVersion(version=v, why=why) for v, why in found.kept[:KEPT]),
+            kept=tuple(KeptVersion(version=v, why=why) for v, why in found.kept[:MAX_SHOWN_KEPT]),
             best=found.best,
         )
         return (Send(sender, shown),)

@@ -1,4 +1,4 @@
-"""Compatibility of a job with the model that it names, checked before the job is stored. Pure."""
+"""Compatibility of a job with its model, checked before the job is stored. Performs no I/O."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from fedbus.wire.messages import JobFault
 
 
 def compatibility_warnings(file: bytes, needs: ModelNeeds | None) -> tuple[str, ...]:
-    """Return warnings for what contradicts the model in a job that is accepted all the same."""
+    """Return warnings about a job that is accepted although it contradicts its model."""
     try:
         job = parse(file)
     except JobFileError:
@@ -34,16 +34,16 @@ def incompatibilities(file: bytes, needs: ModelNeeds | None) -> tuple[JobFault, 
     if needs is None:
         return ()
     return (
-        *_too_small(params(job).batch_size, needs.least_batch),
-        *_no_loss(job, needs),
-        *_not_taken(job, needs),
+        *_batch_size_faults(params(job).batch_size, needs.least_batch),
+        *_loss_faults(job, needs),
+        *_framework_faults(job, needs),
     )
 
 
-def _no_loss(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
-    """Refuse a job that names no loss where the default contradicts what the model answers.
+def _loss_faults(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
+    """Return a fault if a job names no loss and the default contradicts the model's outputs.
 
-    For a loss that the job names there is a warning only: its author may be right.
+    A loss that the job names gets only a warning: its author may be right.
     """
     shipped = job.trainer in {None, BASE, *FRAMEWORKS} and set(needs.architectures) & set(
         FRAMEWORKS
@@ -61,7 +61,7 @@ def _no_loss(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
     )
 
 
-def _not_taken(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
+def _framework_faults(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
     trainer, architectures = job.trainer, needs.architectures
     if trainer == BASE:
         architectures = tuple(name for name in architectures if name in FRAMEWORKS)
@@ -77,14 +77,14 @@ def _not_taken(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
         known = listed(architectures) or "none"
         problem = f"model {job.model_name} has no architecture for {trainer!r}; it has {known}"
         return (JobFault(key="plugins.trainer", problem=problem),)
-    meant = f"model {job.model_name} is for {listed(needs.architectures)}: "
+    prefix = f"model {job.model_name} is for {listed(needs.architectures)}: "
     return tuple(
-        replace(fault, problem=meant + fault.problem) for fault in not_taken(architectures, job)
+        replace(fault, problem=prefix + fault.problem) for fault in not_taken(architectures, job)
     )
 
 
-def _too_small(batch: int, least: int) -> tuple[JobFault, ...]:
+def _batch_size_faults(batch: int, least: int) -> tuple[JobFault, ...]:
     if batch >= least:
         return ()
-    problem = f"batches of {batch}; the model normalizes batches, of {least} rows at the least"
+    problem = f"expected batches of {least} rows or more, got {batch}: the model normalizes batches"
     return (JobFault(key="config[0].batch_size", problem=problem, hint=f"{least} or more"),)

@@ -1,4 +1,4 @@
-"""What a controller asks about jobs, and what it is answered. Pure."""
+"""Requests of controllers about jobs, and their answers. Performs no I/O."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -41,37 +41,37 @@ from fedbus_repository.stores.records import (
     Version,
 )
 
-Question: TypeAlias = (
+JobRequest: TypeAlias = (
     StoreJob | StorePlan | ListJobs | LoadJob | StoreEvaluation | EndJob | ForgetJob
 )
 
-REPEAT_SECONDS, LEASES = 120.0, 8
-"""So long, or as long as so many leases, what comes twice from one sender is one submission: a
-standby has by then taken over what the leader left, or dropped its copy of what that decided."""
+REPEAT_SECONDS, REPEAT_LEASES = 120.0, 8
+"""Within this time, or this number of leases, equal job files of one sender are one submission: by
+then a standby has taken over the leader's open requests, or dropped its copies of decided ones."""
 
 
 class JobHandler:
-    """The desk for controllers."""
+    """Handles the requests of controllers."""
 
     def __init__(
         self,
         store: Store,
-        errands: RequestRunner,
+        requests: RequestRunner,
         catalog: ModelCatalog,
         specs: SpecReader,
         lease_seconds: float,
     ) -> None:
-        self._store, self._errands, self._catalog = store, errands, catalog
+        self._store, self._requests, self._catalog = store, requests, catalog
         self._specs = specs
-        self._repeat_seconds = max(REPEAT_SECONDS, LEASES * lease_seconds)
+        self._repeat_seconds = max(REPEAT_SECONDS, REPEAT_LEASES * lease_seconds)
 
-    def ask(self, sender: str, message: Question) -> Iterator[Action]:
-        """Take a question to the store."""
-        subject, call = self._call(message)
+    def handle(self, sender: str, message: JobRequest) -> Iterator[Action]:
+        """Start a request and answer it from the store."""
+        subject, call = self._store_call(message)
         key = RequestRun.of(message, sender, *subject)
-        yield from self._errands.start(key, message, self._answer(sender, message, call))
+        yield from self._requests.start(key, message, self._answer(sender, message, call))
 
-    def _call(self, message: Question) -> tuple[tuple[str | int, ...], Callable[[], Any]]:
+    def _store_call(self, message: JobRequest) -> tuple[tuple[str | int, ...], Callable[[], Any]]:
         store, epoch = self._store, message.epoch
         match message:
             case StorePlan(plan=plan):
@@ -80,9 +80,9 @@ class JobHandler:
                 return (job, number), partial(store.store_evaluation, epoch, job, number, metrics)
             case ListJobs():
                 return (), partial(store.list_jobs, epoch)
-        return (message.job,), self._call_about(message)
+        return (message.job,), self._job_call(message)
 
-    def _call_about(self, message: StoreJob | LoadJob | EndJob | ForgetJob) -> Callable[[], Any]:
+    def _job_call(self, message: StoreJob | LoadJob | EndJob | ForgetJob) -> Callable[[], Any]:
         store, epoch = self._store, message.epoch
         match message:
             case StoreJob(job=job, model=model, file=file):
@@ -94,28 +94,28 @@ class JobHandler:
                 return partial(store.forget_job, epoch, job)
         return partial(store.end_job, epoch, message.job, message.phase, message.reason)
 
-    def _answer(self, sender: str, message: Question, call: Callable[[], Any]) -> RequestSteps:
+    def _answer(self, sender: str, message: JobRequest, call: Callable[[], Any]) -> RequestSteps:
         if isinstance(message, StoreJob):
             return (yield from self._store_job(sender, message, call))
         result = yield Call(call)
-        answer = self._said(message, result)
+        answer = self._message_for(message, result)
         if isinstance(answer, JobLoaded):
             answer = yield from self._with_needs(answer)
-        said = () if answer is None else (Send(sender, answer),)
+        sent = () if answer is None else (Send(sender, answer),)
         if isinstance(result, Version):
-            return (*said, *self._catalog.scored(result))
-        return said
+            return (*sent, *self._catalog.scored(result))
+        return sent
 
     def _store_job(self, sender: str, message: StoreJob, call: Callable[[], Any]) -> RequestSteps:
         load, origin = self._store.load_job, self._origin(message)
         known = yield Call(partial(load, message.epoch, message.job, origin))
-        if isinstance(known, StoreRefusal):  # a stored job was checked when it came
+        if isinstance(known, StoreRefusal):  # a stored job was checked before
             faults = yield Call(partial(self._incompatibilities, message))
             if faults:
                 return (Send(sender, JobRefused(job=message.job, faults=faults)),)
         result = yield Call(call)
         if not isinstance(result, StoredJob):
-            return (Send(sender, self._said(message, result)),)
+            return (Send(sender, self._message_for(message, result)),)
         acceptance = Acceptance(
             known=isinstance(known, StoredJob) and known.job == result.job,
             proposed=message.job if message.job != result.job else None,
@@ -141,42 +141,42 @@ class JobHandler:
         )
 
     def _warnings(self, message: StoreJob) -> tuple[str, ...]:
-        """Return warnings for what contradicts the model in a new job."""
+        """Return warnings about a new job that contradicts its model."""
         shown = self._store.show(message.model, None, 1)
         if isinstance(shown, StoreRefusal):
             return ()
         return compatibility_warnings(message.file, self._specs.needs(shown.version.spec))
 
     def _incompatibilities(self, message: StoreJob) -> tuple[JobFault, ...]:
-        """Return what of a new job its model cannot do."""
+        """Return the faults of a new job that its model cannot be trained with."""
         shown = self._store.show(message.model, None, 1)
         if isinstance(shown, StoreRefusal):
             return ()  # the store refuses it, with its own reason
         return incompatibilities(message.file, self._specs.needs(shown.version.spec))
 
-    def _said(self, message: Question, result: object) -> object | None:
-        said: object | None = None  # an old plan, or a round that nobody has committed
+    def _message_for(self, message: JobRequest, result: object) -> object | None:
+        answer: object | None = None  # an outdated plan, or a round that is not committed
         match result:
             case StaleLease(epoch):
-                said = StaleEpoch(epoch=epoch)
+                answer = StaleEpoch(epoch=epoch)
             case StoreRefusal(reason) if isinstance(message, ForgetJob):
-                said = JobForgotten(job=message.job, reason=reason)
+                answer = JobForgotten(job=message.job, reason=reason)
             case StoreRefusal(reason, key) if not isinstance(message, ListJobs):
                 fault = JobFault(key=key, problem=reason)
-                said = JobRefused(job=_job_of(message), faults=(fault,))
+                answer = JobRefused(job=_job_of(message), faults=(fault,))
             case JobEnd(job=job, phase=phase, reason=reason, at=at):
-                said = JobEnded(job=job, phase=phase, reason=reason, at=at)
+                answer = JobEnded(job=job, phase=phase, reason=reason, at=at)
             case Plan(job=job, task=task):
-                said = PlanStored(job=job, task=task)
+                answer = PlanStored(job=job, task=task)
             case Version(job=str(job), round=number):
-                said = EvaluationStored(job=job, round=number)
+                answer = EvaluationStored(job=job, round=number)
             case StoredJob() if isinstance(message, ForgetJob):
-                said = JobForgotten(job=result.job, rounds=result.rounds)
+                answer = JobForgotten(job=result.job, rounds=result.rounds)
             case StoredJob():
-                said = self._loaded(result)
+                answer = self._loaded(result)
             case tuple():
-                said = JobsListed(jobs=result)
-        return said
+                answer = JobsListed(jobs=result)
+        return answer
 
     def _loaded(self, job: StoredJob) -> JobLoaded:
         return JobLoaded(
@@ -195,7 +195,7 @@ class JobHandler:
 
 
 def _metrics(job: StoredJob) -> dict[str, float]:
-    """Give the figures of the job's own last version; before its first round it has none."""
+    """Return the metrics of a job's last round; before its first round it has none."""
     return job.latest.metrics if job.rounds else {}
 
 

@@ -1,7 +1,7 @@
-"""Who may act as the controller, and until when. Pure.
+"""Lease of the acting controller. Performs no I/O.
 
-The store remembers who holds the lease and its epoch; how long, only this process knows, on its
-monotonic clock. Whoever takes the lease over has waited until the holder could have renewed it.
+The store keeps the holder and the epoch; only this process knows the time of expiry, on its
+monotonic clock. Another controller gets the lease once the holder's time to renew it has passed.
 """
 
 from collections.abc import Iterator
@@ -16,25 +16,25 @@ from fedbus_repository.stores.records import Lease
 
 
 class LeaseHandler:
-    """The lease, timed."""
+    """Grants, renews and refuses the lease."""
 
-    def __init__(self, store: Store, errands: RequestRunner, seconds: float) -> None:
-        self._store, self._errands, self._seconds = store, errands, seconds
+    def __init__(self, store: Store, requests: RequestRunner, seconds: float) -> None:
+        self._store, self._requests, self._seconds = store, requests, seconds
         self._lease: Lease | None = None
         self._until = 0.0
 
     def reconnected(self, now: float) -> None:
-        """Give the holder time: until now nobody could renew, or this process is new."""
+        """Extend the lease after a reconnect or a restart: the holder could not renew it before."""
         self._until = max(self._until, now + self._seconds)
 
     def take(self, sender: str, message: TakeLease, now: float) -> Iterator[Action]:
-        """Grant it, renew it, or say who holds it."""
+        """Grant or renew the lease, or answer with its holder."""
         lease = self._lease
         if lease is not None and lease.holder != sender and now < self._until:
             yield self._held(sender, lease, now)
         else:
             key = RequestRun.of(message, sender, message.incarnation)
-            yield from self._errands.start(key, message, self._take(sender, message, now))
+            yield from self._requests.start(key, message, self._take(sender, message, now))
 
     def _take(self, sender: str, message: TakeLease, now: float) -> RequestSteps:
         known = self._lease

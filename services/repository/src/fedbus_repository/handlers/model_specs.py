@@ -1,4 +1,4 @@
-"""What a model's spec says: its layout, and the files its architectures name."""
+"""Model specs of the store, read and checked. Called in threads."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,14 +13,14 @@ from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelNeeds, ModelSpec
 from fedbus_repository.stores.base import Store, Upload
 
-REMEMBERED = 64
-MAX_NEEDS = 4096
-"""Bytes of what is told to controllers of a spec; a format takes a hundred."""
-MOST_KEYS = 32
+MAX_CACHED_LAYOUTS = 64
+MAX_NEEDS_BYTES = 4096
+"""Size of the `ModelNeeds` that a controller gets; an input format takes about a hundred bytes."""
+MAX_INPUT_KEYS = 32
 
 
 class SpecReader:
-    """Reads specs, and remembers the layouts: a commit asks for the same one round after round."""
+    """Reads specs, and caches layouts, since every commit of a job needs the same one."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -29,70 +29,74 @@ class SpecReader:
     def read(
         self, spec: BlobRef, uploads: Sequence[Upload] = (), *, pushed: bool = False
     ) -> ModelSpec:
-        """Read a spec, from its upload while it is not kept yet.
+        """Read a spec, from its upload if it is not kept yet.
 
-        A spec that is `pushed` must be JSON of one meaning: no key twice, no NaN.
+        A `pushed` spec must be unambiguous JSON: no repeated key, no NaN.
 
         Raises:
-            TransferError: it is not what its blob_ref names.
-            WireError: it is no spec.
-            StoreError: it is not here.
+            TransferError: Its digest is not the expected one.
+            WireError: It is not a spec.
+            StoreError: The store does not have it.
         """
         data = self._bytes(spec, uploads, spec.size)
         if digest_of(data) != spec.digest:
-            raise TransferError(f"the spec named {spec.digest[:12]} holds something else")
+            raise TransferError(f"expected a spec of digest {spec.digest[:12]}, got another blob")
         return (codec.from_foreign_json if pushed else codec.from_json)(ModelSpec, data)
 
     def layout(self, spec: BlobRef) -> Layout:
-        """Read the layout from a spec that is kept.
+        """Return the layout of a kept spec.
 
         Raises:
-            FedbusError: as `read`, or LayoutError.
+            FedbusError: As `read`, or LayoutError.
         """
         layout = self._layouts.get(spec.digest)
         if layout is None:
             layout = Layout.read(self.read(spec).layout)
-            if len(self._layouts) >= REMEMBERED:
+            if len(self._layouts) >= MAX_CACHED_LAYOUTS:
                 self._layouts.clear()
             self._layouts[spec.digest] = layout
         return layout
 
     def needs(self, spec: BlobRef) -> ModelNeeds | None:
-        """Read what a spec wants of an agent; None where that cannot be read."""
+        """Return what a spec requires of an agent; None if the spec cannot be read."""
         try:
             found = self.read(spec)
         except FedbusError:
-            return None  # agents will say what is wrong with it
-        said = ModelNeeds(
+            return None  # agents decline its tasks with the reason
+        needs = ModelNeeds(
             architectures=tuple(sorted(found.architectures)),
             input=found.input,
             classes=shortened(found.classes),
             least_batch=found.least_batch,
             answers=found.answers,
         )
-        if len(codec.to_json(said)) <= MAX_NEEDS and len(found.input) <= MOST_KEYS:
-            return said
-        return replace(said, input={})
+        if len(codec.to_json(needs)) <= MAX_NEEDS_BYTES and len(found.input) <= MAX_INPUT_KEYS:
+            return needs
+        return replace(needs, input={})
 
-    def check(self, weights: BlobRef, layout: Layout, uploads: Sequence[Upload] = ()) -> None:
-        """Refuse weights that are not a plain blob of this layout, by their header and size.
+    def check_weights(
+        self, weights: BlobRef, layout: Layout, uploads: Sequence[Upload] = ()
+    ) -> None:
+        """Reject weights that are not a plain blob of this layout, by their header and size.
 
         Raises:
-            LayoutError: they are not.
-            StoreError: they are not here.
+            LayoutError: They are not.
+            StoreError: The store does not have them.
         """
         prefix = self._bytes(weights, uploads, min(weights.size, MAX_PREFIX))
         check_header(prefix, weights.size, layout, "plain")
 
     def read_blob(self, blob: BlobRef, offset: int, length: int) -> bytes:
-        """Read a part of a blob that is kept.
+        """Read a part of a kept blob.
 
         Raises:
-            StoreError: it is not here.
+            StoreError: The store does not have it.
         """
         source = self._store.open_blob(blob.digest)
         if source is None:
-            raise StoreError(f"blob {blob.digest[:12]} is not here any more")
+            raise StoreError(
+                f"blob {blob.digest[:12]} is missing from the store; push the model again"
+            )
         return bytes(source.read(offset, min(length, max(0, blob.size - offset))))
 
     def _bytes(self, blob: BlobRef, uploads: Sequence[Upload], length: int) -> bytes:

@@ -1,8 +1,7 @@
-"""What is inside the blobs of a pushed model, verified before they become a version.
+"""Checks of the blobs of a pushed model, before they become a version.
 
-The repository has no framework: it checks that weights are finite numbers, and that a `.tflite`
-file is whole, trains, and has the weights of the spec. What only running it tells, the command that
-pushes it has tried.
+The repository has no framework: it checks that weights are finite, and that a `.tflite` file is
+valid, trainable and has the weights of the spec. The command that pushes a model also runs it.
 """
 
 from collections import Counter
@@ -21,48 +20,48 @@ from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.model_spec import named_files
 
-BLOCK: Final = 1 << 20
+READ_BYTES: Final = 1 << 20
 TFLITE: Final = "tflite"
 
 Read = Callable[[BlobRef, int, int], bytes]
-"""Bytes of a blob, from an offset, at most so many."""
+"""Reads a blob: its ref, an offset, the number of bytes."""
 
 
-def check_claims(spec: ModelSpec) -> None:
-    """Refuse a spec whose `classes` or `input` agents and inference could not use.
+def check_statements(spec: ModelSpec) -> None:
+    """Reject a spec whose `classes` or `input` agents and inference services could not use.
 
     Raises:
-        WireError: names the key, what it holds, and what was expected.
+        WireError: Names the key, its value and what was expected.
     """
     name, times = Counter(spec.classes).most_common(1)[0] if spec.classes else ("", 1)
     if times > 1:
-        raise WireError(f"classes name {name!r} {times} times; expected each name once")
+        raise WireError(f"classes: expected each name once, got {name!r} {times} times")
     read_input(spec.input)
 
 
 def check_finite(weights: BlobRef, layout: Layout, read: Read) -> None:
-    """Refuse weights with a NaN or an infinity: whoever trains from them gets nothing else.
+    """Reject weights that contain NaN or infinity: training from them could return nothing else.
 
     Raises:
-        LayoutError: names the tensor.
+        LayoutError: Names the tensor.
     """
     offset = read_header(read(weights, 0, MAX_PREFIX)).offset
     for tensor in layout.tensors:
         dtype = np.dtype(tensor.dtype)
-        for at in range(0, tensor.size, BLOCK) if dtype.kind == "f" else ():
-            part = read(weights, offset + at, min(BLOCK, tensor.size - at))
+        for at in range(0, tensor.size, READ_BYTES) if dtype.kind == "f" else ():
+            part = read(weights, offset + at, min(READ_BYTES, tensor.size - at))
             numbers = np.frombuffer(part, dtype.newbyteorder("<"))
             if not (finite := np.isfinite(numbers)).all():
                 odd = numbers[int(finite.argmin())]
-                raise LayoutError(f"tensor {tensor.name!r}: {odd} is not a finite number")
+                raise LayoutError(f"tensor {tensor.name!r}: expected finite numbers, got {odd}")
         offset += tensor.size
 
 
 def check_architectures(spec: ModelSpec, layout: Layout, read: Read) -> None:
-    """Refuse a `.tflite` file that would end the process of whoever opens it, or is of no use.
+    """Reject a `.tflite` file that could crash the process that opens it, or cannot be trained.
 
     Raises:
-        TrainingError: names the architecture, and the place in the file.
+        TrainingError: Names the architecture and the place in the file.
     """
     for name, architecture in spec.architectures.items():
         if name != TFLITE:
@@ -72,6 +71,8 @@ def check_architectures(spec: ModelSpec, layout: Layout, read: Read) -> None:
             facts = verify(read(blob_ref, 0, blob_ref.size))
             check_trainable(facts, layout)
         except (ValueError, WireError) as error:
-            raise TrainingError(f"architectures.{name}: it has no file in `blob`") from error
+            raise TrainingError(
+                f"architectures.{name}: expected a file's digest and size in `blob`"
+            ) from error
         except TrainingError as error:
             raise TrainingError(f"architectures.{name}: {error}") from error

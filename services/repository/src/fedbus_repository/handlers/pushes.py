@@ -1,6 +1,6 @@
-"""A model on its way in from a user: its spec, then what that names, then one insert.
+"""Pushes of models: the spec, then the blobs that it names, then one insert.
 
-The class decides and is pure; the functions at the end run in a thread.
+The class decides and performs no I/O; the functions at the end run in a thread.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,13 @@ from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
 from fedbus.wire.model_spec import files_of
 from fedbus_repository.handlers.catalog import ModelCatalog
-from fedbus_repository.handlers.commits import discard, keep, reserve
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.handlers.pushed_contents import (
     check_architectures,
-    check_claims,
     check_finite,
+    check_statements,
 )
+from fedbus_repository.handlers.uploads import discard, keep, reserve
 from fedbus_repository.keys import RequestRun
 from fedbus_repository.requests import (
     Call,
@@ -38,8 +38,8 @@ from fedbus_repository.stores.records import StoreRefusal, Version
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a spec asks for: the files it names, and of all its blobs those that are not here."""
+class ReadSpec:
+    """A pushed spec, its layout and files, and the uploads of blobs that the store lacks."""
 
     spec: ModelSpec
     layout: Layout
@@ -48,107 +48,109 @@ class Wanted:
 
 
 class PushHandler:
-    """The desk for users who bring a model."""
+    """Handles pushes of models by users."""
 
     def __init__(
-        self, store: Store, errands: RequestRunner, catalog: ModelCatalog, specs: SpecReader
+        self, store: Store, requests: RequestRunner, catalog: ModelCatalog, specs: SpecReader
     ) -> None:
-        self._store, self._errands, self._catalog, self._specs = store, errands, catalog, specs
+        self._store, self._requests, self._catalog, self._specs = store, requests, catalog, specs
 
     def push(self, sender: str, message: PushModel) -> Iterator[Action]:
-        """Store a version of a model, or say why not; the same as the latest is the latest."""
+        """Store a version of a model or refuse it; a repeated push changes nothing."""
         key = RequestRun.of(message, sender, message.model)
-        yield from self._errands.start(key, message, self._push(sender, message))
+        yield from self._requests.start(key, message, self._push(sender, message))
 
     def _push(self, sender: str, message: PushModel) -> RequestSteps:
-        brought: list[Upload] = []
+        uploads: list[Upload] = []
         answer: Version | StoreRefusal
         try:
-            answer = yield from self._bring(message, brought)
+            answer = yield from self._steps(message, uploads)
         except RequestSuperseded:
-            yield Call(partial(discard, brought))
+            yield Call(partial(discard, uploads))
             return ()
         except (StoreError, TransferError) as error:
             answer = StoreRefusal(str(error))
-        if brought:
-            yield Call(partial(discard, brought))
+        if uploads:
+            yield Call(partial(discard, uploads))
         if isinstance(answer, StoreRefusal):
             refused = RequestRefused(about=message.model, reason=answer.reason)
             facts = {"model": message.model, "reason": answer.reason}
             return Note("model_refused", facts), Send(sender, refused)
         pushed = ModelPushed(version=self._catalog.ref(answer))
-        return Send(sender, pushed), *self._catalog.made(answer)
+        return Send(sender, pushed), *self._catalog.stored(answer)
 
-    def _bring(self, message: PushModel, brought: list[Upload]) -> Steps[Version | StoreRefusal]:
+    def _steps(self, message: PushModel, uploads: list[Upload]) -> Steps[Version | StoreRefusal]:
         store, specs = self._store, self._specs
         answer: Version | StoreRefusal | Sequence[Upload] = yield Call(
-            partial(look, store, message)
+            partial(prepare_push, store, message)
         )
         if isinstance(answer, Version | StoreRefusal):
             return answer
-        brought += answer
+        uploads += answer
         yield FetchUploads(answer)
-        wanted: Wanted | StoreRefusal = yield Call(
-            partial(open_spec, store, specs, message, answer)
+        read: ReadSpec | StoreRefusal = yield Call(
+            partial(read_spec, store, specs, message, answer)
         )
-        if isinstance(wanted, StoreRefusal):
-            return wanted
-        brought += wanted.uploads
-        yield FetchUploads(wanted.uploads)
+        if isinstance(read, StoreRefusal):
+            return read
+        uploads += read.uploads
+        yield FetchUploads(read.uploads)
         pushed: Version | StoreRefusal = yield Call(
-            partial(finish, store, specs, message, wanted, brought)
+            partial(finish_push, store, specs, message, read, uploads)
         )
         return pushed
 
 
-# ── in a thread ───────────────────────────────────────────────────────────────────────────────────
+# ── called in a thread ────────────────────────────────────────────────────────────────────────────
 
 
-def look(store: Store, message: PushModel) -> Version | StoreRefusal | Sequence[Upload]:
-    """Answer a push at once, or make room for its spec."""
+def prepare_push(store: Store, message: PushModel) -> Version | StoreRefusal | Sequence[Upload]:
+    """Return the answer to a push, or the upload of its spec."""
     answer = store.check_push(message.model, message.spec, message.weights, reset=message.reset)
     if answer is not None:
         return answer
     if message.spec.size > MAX_SPEC_BYTES:
-        return StoreRefusal(f"a spec of {message.spec.size} bytes, at most {MAX_SPEC_BYTES}")
+        return StoreRefusal(
+            f"expected a model spec of at most {MAX_SPEC_BYTES} bytes, got {message.spec.size}"
+        )
     return reserve(store, (message.spec,))
 
 
-def open_spec(
+def read_spec(
     store: Store, specs: SpecReader, message: PushModel, uploads: Sequence[Upload]
-) -> Wanted | StoreRefusal:
-    """Read the spec, and make room for what it names."""
+) -> ReadSpec | StoreRefusal:
+    """Read the spec, and reserve space for the blobs that it names."""
     try:
         spec = specs.read(message.spec, uploads, pushed=True)
-        check_claims(spec)
+        check_statements(spec)
         layout, files = Layout.read(spec.layout), files_of(spec)
     except (LayoutError, TransferError, WireError) as error:
         return StoreRefusal(f"the model spec: {error}")
     if spec.model != message.model:
-        return StoreRefusal(f"the model spec is of model {spec.model!r}, not {message.model!r}")
+        return StoreRefusal(f"the model spec: expected model {message.model!r}, got {spec.model!r}")
     if not layout.size < message.weights.size <= layout.size + MAX_PREFIX:
         return StoreRefusal(
-            f"the weights have {message.weights.size} bytes;"
-            f" the spec's layout makes {layout.size}, and a header"
+            f"the weights: expected the {layout.size} bytes of the spec's layout and a header,"
+            f" got {message.weights.size} bytes"
         )
-    return Wanted(spec, layout, files, reserve(store, (message.weights, *files)))
+    return ReadSpec(spec, layout, files, reserve(store, (message.weights, *files)))
 
 
-def finish(
-    store: Store, specs: SpecReader, message: PushModel, wanted: Wanted, uploads: Sequence[Upload]
+def finish_push(
+    store: Store, specs: SpecReader, message: PushModel, read: ReadSpec, uploads: Sequence[Upload]
 ) -> Version | StoreRefusal:
-    """Verify and keep all blobs, and make the version."""
+    """Verify and keep all blobs, and insert the version."""
     answer: Version | StoreRefusal
     try:
-        specs.check(message.weights, wanted.layout, uploads)
+        specs.check_weights(message.weights, read.layout, uploads)
         keep(uploads)
-        check_finite(message.weights, wanted.layout, specs.read_blob)
-        check_architectures(wanted.spec, wanted.layout, specs.read_blob)
+        check_finite(message.weights, read.layout, specs.read_blob)
+        check_architectures(read.spec, read.layout, specs.read_blob)
         answer = store.push(
-            message.model, message.spec, message.weights, wanted.files, reset=message.reset
+            message.model, message.spec, message.weights, read.files, reset=message.reset
         )
     except (LayoutError, TrainingError, TransferError) as error:
         answer = StoreRefusal(str(error))
     if isinstance(answer, StoreRefusal):
-        store.delete_unreferenced((message.spec, message.weights, *wanted.files))
+        store.delete_unreferenced((message.spec, message.weights, *read.files))
     return answer

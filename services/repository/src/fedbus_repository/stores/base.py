@@ -63,7 +63,7 @@ class Upload(Protocol):
 
 
 class Store(Protocol):
-    """Jobs, plans, rounds, versions, the lease, and the blobs they location."""
+    """Jobs, plans, rounds, versions, the lease, and the blobs that they reference."""
 
     # ── the lease ─────────────────────────────────────────────────────────────────────────────────
 

@@ -1,4 +1,4 @@
-"""The disk under the embedded store: its errors translated, its steps told to fault tests."""
+"""Disk errors and fault injection of the embedded store."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,15 +7,14 @@ from typing import TypeAlias
 
 from fedbus.errors import StoreError
 
-At: TypeAlias = Callable[[str], None]
-"""Is told each step before it is taken, so that a fault test can kill the process there, or raise
-the disk's own OSError."""
+OnStep: TypeAlias = Callable[[str], None]
+"""Called before each step on the disk; a fault test kills the process in it, or raises OSError."""
 
 
 @contextmanager
-def translated(doing: str, where: Path) -> Iterator[None]:
-    """Turn the disk's errors into StoreError: what, where, why."""
+def os_errors_as_store_errors(operation: str, path: Path) -> Iterator[None]:
+    """Raise StoreError for OSError, with the operation, the path and the reason."""
     try:
         yield
     except OSError as error:
-        raise StoreError(f"{doing}: {where}: {error.strerror or error}") from error
+        raise StoreError(f"{operation}: {path}: {error.strerror or error}") from error

@@ -1,9 +1,8 @@
-"""Blobs as files named by their digest, in one folder: `blobs/ab/abcdef…`.
+"""Blobs as files named by their digest: `blobs/ab/abcdef…`.
 
-A blob is written to `uploads/`, its digest verified, synced, renamed into place and the folder
-synced: at no moment is there half a blob under a digest. A sync that failed is never repeated as if
-it had not: the pages it failed on may be gone, so the whole file is given up and must be fetched
-again.
+A blob is written to `uploads/`, verified, synced and renamed into place, and its folder is synced:
+a file under a digest is always complete. After a failed sync the file is discarded and the blob
+fetched again, because the kernel may have dropped the pages that it could not write.
 """
 
 import os
@@ -19,58 +18,68 @@ from fedbus.atomic_write import sync_folder
 from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.errors import TransferError
 from fedbus.wire.blobs import BlobRef
-from fedbus_repository.stores.disk import At, translated
+from fedbus_repository.stores.disk import OnStep, os_errors_as_store_errors
 from fedbus_repository.stores.upload import FileUpload, UploadContext
 
-OPEN_FILES = 64
+MAX_OPEN_FILES = 64
+
+
+def blob_path(store: Path, digest: str) -> Path:
+    """Return the path of a blob in a store's folder, whether it exists or not."""
+    return store / "blobs" / digest[:2] / digest
 
 
 class BlobFolder:
     """All blobs of a store. Thread-safe.
 
-    `durable=False` syncs nothing, for tests that throw it away.
+    Args:
+        folder: Folder of the store.
+        durable: False syncs nothing, for tests.
+        on_step: Called before each step on the disk, for fault tests.
 
     Raises:
-        StoreError: the folder cannot be written.
+        StoreError: The folder cannot be written.
     """
 
-    def __init__(self, folder: Path, *, durable: bool = True, at: At = lambda _: None) -> None:
-        self._blobs, self._uploads = folder / "blobs", folder / "uploads"
-        self._durable, self._at = durable, at
+    def __init__(
+        self, folder: Path, *, durable: bool = True, on_step: OnStep = lambda _: None
+    ) -> None:
+        self._folder, self._uploads = folder, folder / "uploads"
+        self._durable, self._on_step = durable, on_step
         self._numbers = count()
         self._open: OrderedDict[str, FileBlob] = OrderedDict()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
-        self._yard = UploadContext(self._pool, at, self._keep)
-        with translated("preparing the store", folder):
-            for each in (self._blobs, self._uploads):
+        self._context = UploadContext(self._pool, on_step, self._keep)
+        with os_errors_as_store_errors("preparing the store", folder):
+            for each in (folder / "blobs", self._uploads):
                 each.mkdir(parents=True, exist_ok=True)
             self._sync_folder(folder)
             for left in self._uploads.iterdir():
                 left.unlink()
 
     def path(self, digest: str) -> Path:
-        """Where a blob lies, if it does."""
-        return self._blobs / digest[:2] / digest
+        """Return the path of a blob, whether it exists or not."""
+        return blob_path(self._folder, digest)
 
     def upload(self, blob: BlobRef) -> FileUpload:
-        """Reserve room for a blob that is to be fetched.
+        """Reserve space for a blob that is to be fetched.
 
         Raises:
-            StoreError: there is no such room.
+            StoreError: There is not enough space.
         """
         path = self._uploads / f"{blob.digest}.{next(self._numbers)}"
-        with translated(f"reserving {blob.size} bytes", path):
-            self._at("reserve")
-            return FileUpload(path, blob, self._yard)
+        with os_errors_as_store_errors(f"reserving {blob.size} bytes", path):
+            self._on_step("reserve")
+            return FileUpload(path, blob, self._context)
 
     def holds(self, blob: BlobRef) -> bool:
-        """Tell whether a blob is here and sound: its content is read."""
+        """Return whether a blob exists and is intact; reads all of its content."""
         source = self.open(blob.digest)
         return source is not None and source.size == blob.size and source.digest() == blob.digest
 
     def open(self, digest: str) -> FileBlob | None:
-        """Find a blob that can be read; the last few stay open, so that a chunk costs one read."""
+        """Open a blob; the last few stay open, so that reading a chunk is one system call."""
         with self._lock:
             source = self._open.get(digest)
             if source is None:
@@ -79,63 +88,64 @@ class BlobFolder:
                 except OSError:
                     return None
                 self._open[digest] = source
-                if len(self._open) > OPEN_FILES:
+                if len(self._open) > MAX_OPEN_FILES:
                     self._open.popitem(last=False)
             self._open.move_to_end(digest)
             return source
 
     def delete(self, digests: Iterable[str]) -> None:
-        """Delete blobs. Those that cannot be deleted stay until the next start's sweep."""
+        """Delete blobs; those that cannot be deleted now are deleted at the next start."""
         for digest in digests:
             with self._lock:
                 self._open.pop(digest, None)
             with suppress(OSError):
-                self._at("unlink")
+                self._on_step("unlink")
                 self.path(digest).unlink(missing_ok=True)
 
-    def sweep(self, named: Collection[str]) -> None:
-        """Delete every blob but those named: what was kept for a commit that never came true."""
-        self.delete([path.name for path in self._blobs.glob("??/*") if path.name not in named])
+    def sweep(self, referenced: Collection[str]) -> None:
+        """Delete all other blobs, which were kept for a commit that was never inserted."""
+        paths = (self._folder / "blobs").glob("??/*")
+        self.delete([path.name for path in paths if path.name not in referenced])
 
     def close(self) -> None:
-        """Let go of files and threads."""
+        """Close all files and end the thread that hashes."""
         self._pool.shutdown()
         with self._lock:
             self._open.clear()
 
     def _keep(self, upload: FileUpload) -> None:
         try:
-            with translated(f"writing {upload.blob_ref.size} bytes", upload.path):
+            with os_errors_as_store_errors(f"writing {upload.blob_ref.size} bytes", upload.path):
                 self._verify(upload)
-                self._settle(upload)
+                self._move(upload)
         finally:
             upload.discard()
 
     def _verify(self, upload: FileUpload) -> None:
-        wanted = upload.blob_ref.digest
+        expected = upload.blob_ref.digest
         with upload.hashing() as digest:
-            self._at("sync")
+            self._on_step("sync")
             self._sync(upload.fd)
-        if digest() != wanted:
-            raise TransferError(f"blob {wanted[:12]} holds something else: {digest()[:12]}")
+        if (found := digest()) != expected:
+            raise TransferError(f"expected a blob of digest {expected[:12]}, got {found[:12]}")
 
-    def _settle(self, upload: FileUpload) -> None:
+    def _move(self, upload: FileUpload) -> None:
         target = self.path(upload.blob_ref.digest)
         if not target.parent.exists():
             target.parent.mkdir(exist_ok=True)
             self._sync_entry(target.parent)
-        self._at("rename")
+        self._on_step("rename")
         upload.path.replace(target)
         with self._lock:
-            self._open.pop(target.name, None)  # what it replaces was damaged
+            self._open.pop(target.name, None)  # a damaged file that this one replaces
         self._sync_entry(target)
 
     def _sync_entry(self, new: Path) -> None:
         try:
-            self._at("sync_folder")
+            self._on_step("sync_folder")
             self._sync_folder(new.parent)
         except OSError:
-            # Found under its name, it would be taken for durable.
+            # It is not durable, so no later call may find it under its name.
             with suppress(OSError):
                 new.rmdir() if new.is_dir() else new.unlink()
             raise

@@ -1,7 +1,6 @@
-"""Which versions of a model keep their weights. Pure.
+"""Retention of weights: the last versions of a model, its best one and the pinned ones.
 
-The last few, the best one, and those a person pinned (pushed or tagged). Records, specs and
-architecture files are kept for ever; only weights are large.
+Records, specs and architecture files are never deleted; only weights are large. Performs no I/O.
 """
 
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from fedbus_repository.stores.records import RetentionReason, Version
 
 
 def outdated(versions: Sequence[Version], keep: int) -> list[Version]:
-    """Pick the versions whose weights may go, of those of one model that still have them."""
+    """Return the versions whose weights may be deleted, of all of one model that have weights."""
     newest = sorted(versions, key=lambda version: version.version, reverse=True)
     top = best(newest)
     return [
@@ -19,10 +18,10 @@ def outdated(versions: Sequence[Version], keep: int) -> list[Version]:
     ]
 
 
-def reasons(versions: Sequence[Version]) -> list[tuple[int, RetentionReason]]:
-    """Say of the versions that still have their weights why that is so; newest first.
+def retained(versions: Sequence[Version]) -> list[tuple[int, RetentionReason]]:
+    """Return the number of each version that has weights and the reason, newest first.
 
-    Of several reasons the one that holds longest is said: one of the newest is old some day.
+    Of several reasons it is the one that holds longest: a newest version becomes an old one.
     """
     newest = sorted(versions, key=lambda version: version.version, reverse=True)
     top = best(newest)
@@ -33,23 +32,23 @@ def reasons(versions: Sequence[Version]) -> list[tuple[int, RetentionReason]]:
 
 
 def best(versions: Sequence[Version]) -> Version | None:
-    """Find the most accurate version, else the one of the lowest loss; of equals the first given.
+    """Return the version of highest accuracy, else of lowest loss; of equals the first given.
 
-    Held-out scores are believed before the agents' own metrics.
+    If any version has a held-out score, only such versions are compared.
     """
     scored = [version for version in versions if version.scored]
-    judged = scored or versions
-    accuracy = [(_figure(version, "accuracy"), version) for version in judged]
+    compared = scored or versions
+    accuracy = [(_metric(version, "accuracy"), version) for version in compared]
     if accurate := [(value, version) for value, version in accuracy if value is not None]:
         return max(accurate, key=lambda each: each[0])[1]
-    loss = [(_figure(version, "loss"), version) for version in judged]
+    loss = [(_metric(version, "loss"), version) for version in compared]
     if measured := [(value, version) for value, version in loss if value is not None]:
         return min(measured, key=lambda each: each[0])[1]
     return None
 
 
-def _figure(version: Version, name: str) -> float | None:
-    """Find a held-out figure, or of a version that nobody scored that of training."""
+def _metric(version: Version, name: str) -> float | None:
+    """Return a held-out metric; of a version without a score, also a metric of training."""
     found = version.metrics.get(name)
     return (
         found

@@ -1,7 +1,7 @@
-"""What may become true, and the sentence for what may not. Pure; every store asks here.
+"""Validation rules of commits, submissions and pushes, with their messages; used by every store.
 
-A store reads the facts inside the transaction that changes them, so what is decided here cannot be
-overtaken.
+A store reads the facts inside the transaction that changes them, so no other change can come
+between a check and its write. Performs no I/O.
 """
 
 from collections.abc import Collection, Iterable
@@ -19,68 +19,22 @@ from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus.wire.timestamps import seconds_of
 from fedbus_repository.stores.records import JobEnd, Origin, StoredJob, Verdict, Version
 
-MAX_NAMED = 4
-"""Differences of two job files that a sentence names."""
+MAX_LISTED_DIFFERENCES = 4
+"""Differences of two job files that a message lists."""
 
-Counted = tuple[str, int]
-"""An update that counts, within a job: (agent, task)."""
+CountedUpdate = tuple[str, int]
+"""An update that is part of a committed round of a job: (agent, task)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitContext:
-    """Where a job stands when a commit arrives; `counted` is what it shares with the record."""
+    """The state of a job when a commit arrives; `counted`: its updates for the record's task."""
 
     model: str
     ended: JobEnd | None
     plan: Plan | None
     latest: Version
-    counted: Collection[Counted]
-
-
-def no_model(model: str, known: Iterable[str]) -> str:
-    """Say that a model is unknown, and which are not."""
-    names = listed(known) or "none yet"
-    return f"no model named {model!r}; known: {names}; push one with `fedbus models push`"
-
-
-def no_job(job: str) -> str:
-    """Say that a job is unknown."""
-    return f"no job named {job!r} in this repository"
-
-
-def no_version(latest: Version, version: int | None) -> str:
-    """Say that a model has no such version."""
-    return f"model {latest.model!r} has versions 1 to {latest.version}, no {version}"
-
-
-def runs(job: str) -> str:
-    """Say that a job that has not ended cannot be forgotten."""
-    return f"job {job!r} runs; cancel it, or wait for its end, before it can be forgotten"
-
-
-def taken(known: StoredJob, differs: str) -> str:
-    """Say that a job's id is taken, by what other file, and what became of that."""
-    again = (
-        "" if known.ended is None else ", or `fedbus job submit --again`, which takes the next one"
-    )
-    stands = "runs" if known.ended is None else f"has {known.ended.phase}"
-    return (
-        f"the id {known.job!r} belongs to a job of {known.submitted or 'before'} that {stands}, "
-        f"with another job file: {differs}; choose another id{again}"
-    )
-
-
-def difference(known: bytes, sent: bytes) -> str:
-    """Say how a job file differs from the one that is stored under its id; empty where it is equal.
-
-    Files that say the same are equal, however they are written; the id itself is not compared, as
-    it may have been left out of one of them.
-    """
-    if known == sent:
-        return ""
-    found = differences(known, sent)
-    more = f", and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
-    return "; ".join(found[:MAX_NAMED]) + more
+    counted: Collection[CountedUpdate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,47 +47,104 @@ class EarlierSubmission:
     settled: bool
 
 
-def repeats(earlier: EarlierSubmission, origin: Origin, now: Moment) -> bool:
-    """Tell whether a submission is one that became a job already.
+# ── messages ──────────────────────────────────────────────────────────────────────────────────────
 
-    A job that was stored long ago counts only while the broker may still keep its request, and then
-    for a redelivery, or while it runs: another job of its model would be refused anyway.
+
+def unknown_model(model: str, known: Iterable[str]) -> str:
+    """Format the refusal of a model that is not stored."""
+    names = listed(known) or "none yet"
+    return f"no model named {model!r}; known: {names}; push one with `fedbus models push`"
+
+
+def unknown_job(job: str) -> str:
+    """Format the refusal of a job that is not stored."""
+    return f"no job named {job!r} in this repository"
+
+
+def unknown_version(latest: Version, version: int | None) -> str:
+    """Format the refusal of a version that a model does not have."""
+    return f"model {latest.model!r} has versions 1 to {latest.version}, no {version}"
+
+
+def still_running(job: str) -> str:
+    """Format the refusal to forget a job that has not ended."""
+    return f"job {job!r} is running; cancel it or wait for its end before you forget it"
+
+
+def id_taken(known: StoredJob, differs: str) -> str:
+    """Format the refusal of a job whose id belongs to a job with another file."""
+    again = (
+        "" if known.ended is None else ", or `fedbus job submit --again`, which takes the next one"
+    )
+    state = "is running" if known.ended is None else f"has {known.ended.phase}"
+    return (
+        f"the id {known.job!r} belongs to a job that was submitted at "
+        f"{known.submitted or 'an unknown time'} and {state}, with another job file: {differs}; "
+        f"choose another id{again}"
+    )
+
+
+def model_in_training(model: str, job: str) -> str:
+    """Format the refusal of a job or a push while another job trains the model."""
+    return f"model {model!r} is being trained by job {job!r}; wait for its end, or cancel it"
+
+
+def would_replace_trained(latest: Version) -> str:
+    """Format the refusal of a push that would replace a trained version."""
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in islice(latest.metrics.items(), 2))
+    return (
+        f"model {latest.model!r} has been trained: version {latest.version} is of round "
+        f"{latest.round} of job {latest.job!r}{f' ({scores})' if scores else ''}; the pushed "
+        "version would replace it in training and inference: push it with "
+        "`fedbus models push --reset`, or under another name with --name"
+    )
+
+
+# ── jobs ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def file_difference(known: bytes, sent: bytes) -> str:
+    """Format how a job file differs from the stored one; empty if they mean the same.
+
+    The notation is not compared, nor the id, which may be missing in one of the files.
+    """
+    if known == sent:
+        return ""
+    found = differences(known, sent)
+    rest = len(found) - MAX_LISTED_DIFFERENCES
+    more = f", and {rest} more" if rest > 0 else ""
+    return "; ".join(found[:MAX_LISTED_DIFFERENCES]) + more
+
+
+def repeats(earlier: EarlierSubmission, origin: Origin, now: Moment) -> bool:
+    """Return whether a submission has become a job already.
+
+    A job that was stored more than `origin.seconds` ago counts only if the broker may still keep
+    its request, and then only for a redelivery or while it runs: another job of its model would be
+    refused anyway.
     """
     age = seconds_of(now) - seconds_of(earlier.submitted)
-    if abs(age) <= origin.seconds:  # the clock may have been put back
+    if abs(age) <= origin.seconds:  # the clock may have been set back
         return True
     return not earlier.settled and (earlier.running or origin.redelivered)
 
 
-def busy(model: str, job: str) -> str:
-    """Say that a model is being trained."""
-    return f"model {model!r} is being trained by job {job!r}; wait for its end, or cancel it"
+# ── rounds ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def trained(latest: Version) -> str:
-    """Say that a push would take the place of what was trained."""
-    scores = ", ".join(f"{name} {value:.4g}" for name, value in islice(latest.metrics.items(), 2))
+def commit_fault(record: RoundRecord, weights: BlobRef, context: CommitContext) -> str | None:
+    """Return why a round that is not committed yet must be refused; None: it may be committed."""
     return (
-        f"model {latest.model!r} has been trained: version {latest.version} is of round "
-        f"{latest.round} of job {latest.job!r}{f' ({scores})' if scores else ''}; what is pushed "
-        "would be served and trained in its place: `fedbus models push --reset` does that, and "
-        "another --name leaves it as it is"
-    )
-
-
-def why_no_commit(record: RoundRecord, weights: BlobRef, standing: CommitContext) -> str | None:
-    """Say why a round that nobody has committed may not be; None: it may."""
-    return (
-        _why_not_planned(record, standing)
-        or _why_no_child(record, weights, standing.latest)
-        or _why_not_counted(record, standing)
+        _plan_fault(record, context)
+        or _parent_fault(record, weights, context.latest)
+        or _contributor_fault(record, context)
         or impossible_metric(record.metrics)
         or None
     )
 
 
 def verdict(task: int, *, counted: bool, ended: bool, plan: Plan | None, rounds: int) -> Verdict:
-    """Say what became of an update; `rounds` is the last committed round of its job."""
+    """Return what became of an update; `rounds` is the last committed round of its job."""
     if counted:
         return "stored"
     planned = plan.task if plan is not None else 0
@@ -145,60 +156,60 @@ def verdict(task: int, *, counted: bool, ended: bool, plan: Plan | None, rounds:
 
 
 def merged(own: Metrics, score: Metrics) -> Metrics:
-    """Put a held-out score over a round's own metrics; a message holds 64 of them.
+    """Return a round's own metrics with a held-out score over them, `MAX_METRICS` at most.
 
-    Where the score brings a figure of training as `train_…`, the bare name is the held-out one's
-    alone, or nobody's. A figure that cannot be true is left out.
+    If the score contains `train_NAME`, the round's own NAME is dropped: NAME is then a held-out
+    metric or absent. Impossible values are left out.
     """
     score = {name: value for name, value in score.items() if not impossible_metric({name: value})}
-    said = {*score, *(name.removeprefix("train_") for name in score)}
-    rest = {name: value for name, value in own.items() if name not in said}
+    replaced = {*score, *(name.removeprefix("train_") for name in score)}
+    rest = {name: value for name, value in own.items() if name not in replaced}
     return dict(islice((score | rest).items(), MAX_METRICS))
 
 
-def _why_not_planned(record: RoundRecord, standing: CommitContext) -> str | None:
-    if standing.ended is not None:
-        return f"job {record.job!r} has ended: {standing.ended.phase}"
-    if record.model != standing.model:
-        return f"job {record.job!r} trains model {standing.model!r}, not {record.model!r}"
-    plan = standing.plan
+def _plan_fault(record: RoundRecord, context: CommitContext) -> str | None:
+    if context.ended is not None:
+        return f"job {record.job!r} has ended: {context.ended.phase}"
+    if record.model != context.model:
+        return f"job {record.job!r} trains model {context.model!r}, not {record.model!r}"
+    plan = context.plan
     if plan is None:
         return f"no round of job {record.job!r} is planned"
     if (record.round, record.task) != (plan.round, plan.task):
         return (
-            f"round {record.round} as task {record.task} is not the plan any more:"
-            f" that is round {plan.round} as task {plan.task}"
+            f"expected the planned round {plan.round} as task {plan.task},"
+            f" got round {record.round} as task {record.task}"
         )
     return None
 
 
-def _why_no_child(record: RoundRecord, weights: BlobRef, latest: Version) -> str | None:
+def _parent_fault(record: RoundRecord, weights: BlobRef, latest: Version) -> str | None:
     if record.parent != latest.version:
         return (
-            f"it starts from version {record.parent} of model {record.model!r},"
-            f" whose latest is {latest.version}"
+            f"expected the latest version {latest.version} of model {record.model!r} as parent,"
+            f" got version {record.parent}"
         )
     if record.spec != latest.spec:
-        return f"its spec is not that of version {latest.version}"
-    if abs(weights.size - latest.weights.size) >= MAX_PREFIX:  # they have one layout
+        return f"expected the spec of version {latest.version}, got another one"
+    if abs(weights.size - latest.weights.size) >= MAX_PREFIX:  # both have the same layout
         return (
-            f"its weights have {weights.size} bytes; version {latest.version}"
-            f" has {latest.weights.size}"
+            f"expected weights of {latest.weights.size} bytes, as version {latest.version} has,"
+            f" got {weights.size}"
         )
     return None
 
 
-def _why_not_counted(record: RoundRecord, standing: CommitContext) -> str | None:
-    cohort = frozenset(standing.plan.cohort) if standing.plan is not None else frozenset()
+def _contributor_fault(record: RoundRecord, context: CommitContext) -> str | None:
+    cohort = frozenset(context.plan.cohort) if context.plan is not None else frozenset()
     seen: set[str] = set()
     for each in record.contributors:
         if each.agent not in cohort:
-            return f"{each.agent} is not on the cohort of task {record.task}"
+            return f"{each.agent} is not in the cohort of task {record.task}"
         if each.task != record.task:
             return f"{each.agent}'s update is for task {each.task}, not for task {record.task}"
         if each.agent in seen:
             return f"{each.agent} is counted twice"
-        if (each.agent, each.task) in standing.counted:
+        if (each.agent, each.task) in context.counted:
             return (
                 f"{each.agent}'s update for task {each.task} already counts in job {record.job!r}"
             )

@@ -1,6 +1,6 @@
-"""A blob on its way into a folder: a file that is written in any order and hashed while it arrives.
+"""A blob that is being received: a file written in any order and hashed while chunks arrive.
 
-Hashing takes its time, so a large blob that is hashed only at its end makes its round wait.
+Hashing a large blob only at its end would delay its round.
 """
 
 import os
@@ -12,38 +12,38 @@ from pathlib import Path
 
 from fedbus.digest import digest_of_file, hasher
 from fedbus.wire.blobs import BlobRef
-from fedbus_repository.stores.disk import At, translated
+from fedbus_repository.stores.disk import OnStep, os_errors_as_store_errors
 
-BLOCK = 1024 * 1024
+HASH_BLOCK_BYTES = 1024 * 1024
 """Bytes hashed at a time; a smaller blob is hashed at its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadContext:
-    """What a folder lends its uploads: a thread to hash in, and the way to keep one."""
+    """What a blob folder provides to its uploads: a thread that hashes, and `keep`."""
 
     pool: Executor
-    at: At
+    on_step: OnStep
     keep: Callable[["FileUpload"], None]
 
 
 class FileUpload:
-    """An `Upload` in one file, whose room is reserved before the first byte arrives.
+    """An `Upload` in one file, whose space is reserved before the first byte arrives.
 
     Raises:
-        OSError: there is no room.
+        OSError: There is not enough space.
     """
 
-    def __init__(self, path: Path, blob_ref: BlobRef, yard: UploadContext) -> None:
+    def __init__(self, path: Path, blob_ref: BlobRef, context: UploadContext) -> None:
         self.path = path
         self.blob_ref = blob_ref
-        self._yard = yard
+        self._context = context
         self._error: OSError | None = None
-        self._ahead: dict[int, int] = {}  # arrived out of order: from, to
-        self._upto = 0  # all bytes before have arrived
+        self._ahead: dict[int, int] = {}  # start to end of parts that arrived out of order
+        self._complete = 0  # all bytes before this offset have arrived
         self._hash, self._hashed = hasher(), 0
-        self._again = False  # hashed bytes were written again
-        self._working: Future[None] | None = None
+        self._rewritten = False  # bytes were written again after they had arrived
+        self._hashing: Future[None] | None = None
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             _reserve(self.fd, blob_ref.size)
@@ -52,93 +52,93 @@ class FileUpload:
             raise
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Put bytes at an offset; what goes wrong is told when it is to be kept."""
+        """Write bytes at an offset; `keep` and `read` raise its error."""
         if self._error is not None or self.fd < 0:
             return
         left, at = memoryview(data), offset
         try:
-            self._yard.at("write")
+            self._context.on_step("write")
             while left:
                 written = os.pwrite(self.fd, left, at)
                 left, at = left[written:], at + written
         except OSError as error:
             self._error = error
         else:
-            self._arrived(offset, at)
+            self._record_arrival(offset, at)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Take bytes at an offset.
+        """Read bytes at an offset.
 
         Raises:
-            StoreError: a write has failed, so the bytes may not be those that came.
+            StoreError: A write failed, so the bytes may be wrong, or the file cannot be read.
         """
-        with translated("reading what was uploaded", self.path):
-            self._check()
+        with os_errors_as_store_errors("reading an upload", self.path):
+            self._raise_error()
             return os.pread(self.fd, length, offset)
 
     def keep(self) -> None:
-        """Become a blob of the folder, durably."""
-        self._yard.keep(self)
+        """Move it into the folder's blobs, durably."""
+        self._context.keep(self)
 
     @contextmanager
     def hashing(self) -> Iterator[Callable[[], str]]:
-        """Hash the rest, beside the `with` block if it is large; then the call tells the digest.
+        """Hash the rest, while the `with` block runs if it is large; yield a call for the digest.
 
         Raises:
-            OSError: a write has failed, or the content cannot be read back.
+            OSError: A write failed, or the content cannot be read back.
         """
         self._wait()
-        if self._upto - self._hashed < BLOCK:
-            self._hash_on()
+        if self._complete - self._hashed < HASH_BLOCK_BYTES:
+            self._hash_complete()
         else:
-            self._working = self._yard.pool.submit(self._hash_on)
+            self._hashing = self._context.pool.submit(self._hash_complete)
         try:
-            yield lambda: digest_of_file(self.fd) if self._again else self._hash.hexdigest()
+            yield lambda: digest_of_file(self.fd) if self._rewritten else self._hash.hexdigest()
         finally:
             self._wait()
-        self._check()
+        self._raise_error()
 
     def discard(self) -> None:
-        """Close and delete the file; after a rename there is nothing to delete."""
+        """Close and delete the file; after `keep` there is no file to delete."""
         if self.fd < 0:
             return
-        self._upto = 0  # nothing more to hash
+        self._complete = 0  # stops hashing
         self._wait()
         os.close(self.fd)
         self.fd = -1
-        with suppress(OSError):  # it is swept at the next start
+        with suppress(OSError):  # the next start deletes it
             self.path.unlink(missing_ok=True)
 
-    def _arrived(self, start: int, end: int) -> None:
-        self._again = self._again or start < self._upto
+    def _record_arrival(self, start: int, end: int) -> None:
+        self._rewritten = self._rewritten or start < self._complete
         self._ahead[start] = end
-        while self._upto in self._ahead:
-            self._upto = self._ahead.pop(self._upto)
-        idle = self._working is None or self._working.done()
-        if idle and self._upto - self._hashed >= BLOCK:
-            self._working = self._yard.pool.submit(self._hash_on)
+        while self._complete in self._ahead:
+            self._complete = self._ahead.pop(self._complete)
+        idle = self._hashing is None or self._hashing.done()
+        if idle and self._complete - self._hashed >= HASH_BLOCK_BYTES:
+            self._hashing = self._context.pool.submit(self._hash_complete)
 
-    def _hash_on(self) -> None:
+    def _hash_complete(self) -> None:
         try:
-            while (left := self._upto - self._hashed) > 0:
-                block = os.pread(self.fd, min(BLOCK, left), self._hashed)
+            while (left := self._complete - self._hashed) > 0:
+                block = os.pread(self.fd, min(HASH_BLOCK_BYTES, left), self._hashed)
                 self._hash.update(block)
                 self._hashed += len(block)
         except OSError as error:
             self._error = error
 
-    def _check(self) -> None:
+    def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
 
     def _wait(self) -> None:
-        if self._working is not None:
-            wait((self._working,))
-            self._working = None
+        if self._hashing is not None:
+            wait((self._hashing,))
+            self._hashing = None
 
 
 def _reserve(fd: int, size: int) -> None:
-    # macOS cannot reserve; there a full disk shows at a write.
+    # macOS cannot reserve space; there a full disk fails a write.
     if size and hasattr(os, "posix_fallocate"):
         os.posix_fallocate(fd, 0, size)
     else:

@@ -1,1 +1,1 @@
-"""The embedded store: records in SQLite."""
+"""Embedded store on SQLite."""

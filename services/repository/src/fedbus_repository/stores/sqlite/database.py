@@ -1,7 +1,7 @@
-"""The SQLite file of the embedded store: one process opens it, one thread at a time uses it.
+"""SQLite file of the embedded store: opened by one process, used by one thread at a time.
 
-WAL and synchronous=FULL: a transaction that has returned survives a cut of power, and one that has
-not leaves nothing.
+With WAL and synchronous=FULL, a committed transaction survives a power cut, and an uncommitted one
+leaves nothing.
 """
 
 import fcntl
@@ -13,111 +13,117 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fedbus.errors import StoreError
-from fedbus_repository.stores.disk import At, translated
+from fedbus_repository.stores.disk import OnStep, os_errors_as_store_errors
 from fedbus_repository.stores.sqlite.tables import SCHEMA, TABLES, UPGRADES
 
 DATABASE = "repository.db"
 
 
 class Database:
-    """The records of a store. `fresh` tells that there were none.
+    """The records of a store.
+
+    Attributes:
+        is_new: The file did not exist before.
 
     Raises:
-        StoreError: the folder cannot be used, another process uses it, or the file is no database
-            of ours.
+        StoreError: The folder cannot be used, another process uses it, or the file is not a
+            database of this schema.
     """
 
-    def __init__(self, folder: Path, *, durable: bool, at: At) -> None:
+    def __init__(self, folder: Path, *, durable: bool, on_step: OnStep) -> None:
         self.folder = folder
-        self._at: At = lambda _: None  # a fault test counts from the first request on
+        self._on_step: OnStep = lambda _: None  # fault tests count from the first request
         self.lock = threading.RLock()
-        with translated("opening the store", folder):
+        with os_errors_as_store_errors("opening the store", folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._held = _held(folder / "lock")
+            self._lock_fd = _lock_folder(folder / "lock")
         try:
-            self.fresh = not (folder / DATABASE).exists()
-            with self._translated("opening the store"):
-                self._db = _opened(folder / DATABASE, durable=durable)
-            self._make_tables()
-            self._at = at
+            self.is_new = not (folder / DATABASE).exists()
+            with self._errors_as_store_errors("opening the store"):
+                self._db = _open(folder / DATABASE, durable=durable)
+            self._create_tables()
+            self._on_step = on_step
         except StoreError:
             self.close()
             raise
 
     def close(self) -> None:
-        """Let go of the folder; the wal is folded into the database. Twice is once."""
+        """Fold the WAL into the database and unlock the folder; may be called twice."""
         with self.lock, suppress(sqlite3.Error):
             if hasattr(self, "_db"):
                 self._db.close()
-            if self._held >= 0:
-                os.close(self._held)
-                self._held = -1
+            if self._lock_fd >= 0:
+                os.close(self._lock_fd)
+                self._lock_fd = -1
 
     @contextmanager
-    def reading(self, doing: str) -> Iterator[sqlite3.Connection]:
-        """Read, while nobody writes.
+    def reading(self, operation: str) -> Iterator[sqlite3.Connection]:
+        """Read consistently: no other thread writes during the block.
 
         Raises:
-            StoreError: the disk or the file is damaged.
+            StoreError: The disk or the file is damaged.
         """
-        with self.lock, self._translated(doing):
+        with self.lock, self._errors_as_store_errors(operation):
             yield self._db
 
     @contextmanager
-    def writing(self, doing: str) -> Iterator[sqlite3.Connection]:
-        """Change what is read, all of it or nothing, durably once the block has ended.
+    def writing(self, operation: str) -> Iterator[sqlite3.Connection]:
+        """Run the block as one transaction, durable once the block has ended.
 
         Raises:
-            StoreError: the disk is full, broken or read-only; nothing has changed.
+            StoreError: The disk is full, broken or read-only; nothing has changed.
         """
-        with self.lock, self._translated(doing):
+        with self.lock, self._errors_as_store_errors(operation):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
-                self._at("insert")
+                self._on_step("insert")
                 self._db.execute("COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):  # SQLite may have rolled back by itself
                     self._db.rollback()
                 raise
 
-    def _make_tables(self) -> None:
-        with self.writing("making the tables") as db:
-            (schema,) = db.execute("PRAGMA user_version").fetchone()
-            if schema == 0:
+    def _create_tables(self) -> None:
+        with self.writing("creating the tables") as db:
+            (found,) = db.execute("PRAGMA user_version").fetchone()
+            if found == 0:
                 for table in TABLES:
                     db.execute(table)
-            elif schema in UPGRADES:
-                for form in range(schema, SCHEMA):
-                    for step in UPGRADES[form]:
+            elif found in UPGRADES:
+                for schema in range(found, SCHEMA):
+                    for step in UPGRADES[schema]:
                         db.execute(step)
-            elif schema != SCHEMA:
+            elif found != SCHEMA:
                 raise StoreError(
-                    f"{self.folder}: its tables are of form {schema}; this fedbus reads {SCHEMA}"
+                    f"{self.folder}: expected tables of schema {SCHEMA}, got {found}; "
+                    "run the fedbus version that wrote them"
                 )
             db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     @contextmanager
-    def _translated(self, doing: str) -> Iterator[None]:
+    def _errors_as_store_errors(self, operation: str) -> Iterator[None]:
         try:
-            with translated(doing, self.folder):
+            with os_errors_as_store_errors(operation, self.folder):
                 yield
         except sqlite3.Error as error:
-            raise StoreError(f"{doing}: {self.folder / DATABASE}: {error}") from error
+            raise StoreError(f"{operation}: {self.folder / DATABASE}: {error}") from error
 
 
-def _held(path: Path) -> int:
-    # Such a lock belongs to the process and ends with it, however it ends.
+def _lock_folder(path: Path) -> int:
+    # The kernel releases this lock when the process ends, even if it is killed.
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(fd)
-        raise StoreError(f"{path.parent}: another repository works in this folder") from error
+        raise StoreError(
+            f"{path.parent}: another repository uses this folder; stop it, or set FEDBUS_DATA"
+        ) from error
     return fd
 
 
-def _opened(path: Path, *, durable: bool) -> sqlite3.Connection:
+def _open(path: Path, *, durable: bool) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")

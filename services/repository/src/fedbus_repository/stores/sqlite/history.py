@@ -1,44 +1,45 @@
-"""A data folder's whole trail, for whoever checks it: while a repository works there, or after."""
+"""Read-only access to a store's folder, while a repository uses it or after its end."""
 
 import sqlite3
 from pathlib import Path
 
 from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.errors import StoreError
+from fedbus_repository.stores.files import blob_path
 from fedbus_repository.stores.records import HistoryEntry, StoredJob
-from fedbus_repository.stores.sqlite import rows
+from fedbus_repository.stores.sqlite import job_rows, version_rows
 from fedbus_repository.stores.sqlite.database import DATABASE
 
 
 class SqliteHistory:
-    """Reads what a `SqliteStore` wrote into a folder, killed or alive, and changes nothing.
+    """Reads what a `SqliteStore` wrote into a folder, and changes nothing.
 
     Raises:
-        StoreError: there is no store.
+        StoreError: There is no store.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._blobs = folder / "blobs"
+        self._folder = folder
         path = folder / DATABASE
         if not path.exists():
-            raise StoreError(f"no store in {folder}")
+            raise StoreError(f"no store in {folder}: expected a file {DATABASE}")
         self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
     def history(self) -> list[HistoryEntry]:
-        """Read every version of every model, oldest first."""
-        return list(rows.trail(self._db))
+        """Read every version of every model, by model and version."""
+        return list(version_rows.history(self._db))
 
     def job(self, name: str) -> StoredJob | None:
         """Read a job."""
-        return rows.job(self._db, name)
+        return job_rows.job(self._db, name)
 
     def open_blob(self, digest: str) -> FileBlob | None:
-        """Find a blob."""
+        """Open a blob for reading."""
         try:
-            return open_blob(self._blobs / digest[:2] / digest)
+            return open_blob(blob_path(self._folder, digest))
         except OSError:
             return None
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the database."""
         self._db.close()

@@ -1,7 +1,7 @@
-"""The tables of the embedded store."""
+"""Table definitions of the embedded store, and their upgrades."""
 
 SCHEMA = 3
-"""Raised when the tables change; a store of another one is upgraded, or refused."""
+"""Version of the tables; an older store is upgraded, a newer one refused."""
 
 TABLES = (
     """CREATE TABLE lease (
@@ -40,4 +40,4 @@ UPGRADES = {
         "CREATE INDEX job_origins ON jobs (origin) WHERE origin IS NOT NULL",
     ),
 }
-"""What makes of the tables of a form those of the next one."""
+"""Statements that upgrade the tables of a schema to the next one."""

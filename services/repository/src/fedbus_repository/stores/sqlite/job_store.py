@@ -1,0 +1,128 @@
+# ruff: noqa: D102 - the methods are documented in Store
+"""Lease and jobs of the embedded store."""
+
+from collections.abc import Callable
+from secrets import token_bytes
+
+from fedbus.wire.identifiers import Metrics, Moment
+from fedbus.wire.round_records import Plan
+from fedbus_repository.stores import rules
+from fedbus_repository.stores.records import (
+    EndPhase,
+    JobEnd,
+    Lease,
+    Origin,
+    StaleLease,
+    StoredJob,
+    StoreRefusal,
+    Version,
+)
+from fedbus_repository.stores.sqlite import job_rows, lookups, version_rows
+from fedbus_repository.stores.sqlite.database import Database
+
+
+def new_secret() -> bytes:
+    """Return 32 random bytes, the seed of a job's random choices."""
+    return token_bytes(32)
+
+
+class SqliteJobs:
+    """The part of a `Store` that concerns the lease and the jobs."""
+
+    def __init__(
+        self, database: Database, secret: Callable[[], bytes], now: Callable[[], Moment]
+    ) -> None:
+        self._database, self._secret, self._now = database, secret, now
+
+    # ── the lease ─────────────────────────────────────────────────────────────────────────────────
+
+    def take_lease(self, holder: str, incarnation: int, *, expired: int | None = None) -> Lease:
+        with self._database.writing("granting the lease") as db:
+            held = job_rows.lease(db)
+            if held is not None and (held.holder, held.incarnation) == (holder, incarnation):
+                return held
+            if held is not None and held.holder != holder and held.epoch != expired:
+                return held
+            epoch = 1 if held is None else held.epoch + 1
+            new = Lease(holder=holder, incarnation=incarnation, epoch=epoch)
+            return job_rows.replace_lease(db, new)
+
+    # ── jobs ──────────────────────────────────────────────────────────────────────────────────────
+
+    def store_job(
+        self, epoch: int, job: str, model: str, file: bytes, origin: Origin | None = None
+    ) -> StoredJob | StoreRefusal | StaleLease:
+        with self._database.writing(f"storing job {job}") as db:
+            found = lookups.find_submitted(db, epoch, job, origin, self._now())
+            if isinstance(found, StaleLease):
+                return found
+            if isinstance(found, StoredJob):
+                if differs := rules.file_difference(found.file, file):
+                    return StoreRefusal(rules.id_taken(found, differs), "training_id")
+                if origin is not None and origin.redelivered:
+                    job_rows.set_origin(db, found.job, epoch, origin)
+                return found
+            base = version_rows.latest(db, model)
+            if base is None:
+                return lookups.unknown_model(db, model)
+            if (other := job_rows.running_job(db, model)) is not None:
+                return StoreRefusal(rules.model_in_training(model, other), "model_name")
+            job_rows.insert_job(db, job, base, file, self._secret(), self._now())
+            if origin is not None:
+                job_rows.set_origin(db, job, epoch, origin)
+            return lookups.find_job(db, epoch, job)
+
+    def store_plan(
+        self, epoch: int, plan: Plan
+    ) -> Plan | JobEnd | StoreRefusal | StaleLease | None:
+        with self._database.writing(f"storing a plan of job {plan.job}") as db:
+            found = lookups.find_job(db, epoch, plan.job)
+            if not isinstance(found, StoredJob):
+                return found
+            if found.ended is not None:
+                return found.ended
+            if found.plan is not None and plan.task <= found.plan.task:
+                return plan if plan == found.plan else None
+            job_rows.set_plan(db, epoch, plan)
+            return plan
+
+    def store_evaluation(
+        self, epoch: int, job: str, round: int, metrics: Metrics
+    ) -> Version | StoreRefusal | StaleLease | None:
+        with self._database.writing(f"storing a score of job {job}") as db:
+            found = lookups.find_job(db, epoch, job)
+            if not isinstance(found, StoredJob):
+                return found
+            return version_rows.merge_score(db, job, round, metrics)
+
+    def end_job(
+        self, epoch: int, job: str, phase: EndPhase, reason: str
+    ) -> JobEnd | StoreRefusal | StaleLease:
+        with self._database.writing(f"ending job {job}") as db:
+            found = lookups.find_job(db, epoch, job)
+            if not isinstance(found, StoredJob):
+                return found
+            if found.ended is not None:
+                return found.ended
+            end = JobEnd(job=job, phase=phase, reason=reason, at=self._now())
+            job_rows.set_end(db, epoch, end)
+            return end
+
+    def forget_job(self, epoch: int, job: str) -> StoredJob | StoreRefusal | StaleLease:
+        with self._database.writing(f"forgetting job {job}") as db:
+            found = lookups.find_job(db, epoch, job)
+            if isinstance(found, StoredJob):
+                if found.ended is None:
+                    return StoreRefusal(rules.still_running(job))
+                job_rows.set_forgotten(db, job)
+            return found
+
+    def list_jobs(self, epoch: int) -> tuple[str, ...] | StaleLease:
+        with self._database.reading("listing jobs") as db:
+            return lookups.stale_lease(db, epoch) or job_rows.list_jobs(db)
+
+    def load_job(
+        self, epoch: int, job: str, origin: Origin | None = None
+    ) -> StoredJob | StoreRefusal | StaleLease:
+        with self._database.reading(f"loading job {job}") as db:
+            return lookups.find_submitted(db, epoch, job, origin, self._now())

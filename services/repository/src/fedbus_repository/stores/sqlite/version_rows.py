@@ -1,0 +1,207 @@
+"""SQL for versions, rounds and blob references: rows to records and back.
+
+Round records are stored in their wire encoding (msgpack) and read through the codec, so an old
+record stays readable for as long as an old message does. Metrics are JSON, readable at a SQL
+prompt.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef
+from fedbus.wire.identifiers import Metrics, Moment
+from fedbus.wire.round_records import RoundRecord
+from fedbus_repository.stores.records import HistoryEntry, Version
+from fedbus_repository.stores.rules import CountedUpdate, merged
+
+_VERSION = (
+    "model, version, parent, digest, size, spec, spec_size, job, round, contributors, metrics,"
+    " scored, pinned, kept, created"
+)
+_COLUMNS = _VERSION.count(",") + 1
+
+
+def version(db: sqlite3.Connection, model: str, number: int) -> Version | None:
+    """Read one version."""
+    return _one(db, "model = ? AND version = ?", model, number)
+
+
+def latest(db: sqlite3.Connection, model: str) -> Version | None:
+    """Read the latest version of a model."""
+    return _one(db, "model = ? ORDER BY version DESC LIMIT 1", model)
+
+
+def latest_of_all(db: sqlite3.Connection) -> tuple[Version, ...]:
+    """Read the latest version of every model, by name."""
+    newest_of_each = "SELECT model, MAX(version) FROM versions GROUP BY model"
+    return _some(db, f"(model, version) IN ({newest_of_each}) ORDER BY model")
+
+
+def last_of_job(db: sqlite3.Connection, job: str) -> Version | None:
+    """Read the version of a job's last committed round."""
+    return _one(db, "job = ? ORDER BY round DESC LIMIT 1", job)
+
+
+def newest(
+    db: sqlite3.Connection, model: str, limit: int, before: int | None = None
+) -> tuple[Version, ...]:
+    """Read at most `limit` versions of a model below `before`, newest first."""
+    if before is None:
+        return _some(db, "model = ? ORDER BY version DESC LIMIT ?", model, limit)
+    return _some(
+        db, "model = ? AND version < ? ORDER BY version DESC LIMIT ?", model, before, limit
+    )
+
+
+def with_weights(db: sqlite3.Connection, model: str) -> tuple[Version, ...]:
+    """Read the versions of a model that still have their weights, newest first."""
+    return _some(db, "model = ? AND kept = 1 ORDER BY version DESC", model)
+
+
+def committed_round(db: sqlite3.Connection, job: str, number: int) -> HistoryEntry | None:
+    """Read a committed round of a job."""
+    return next(_entries(db, "job = ? AND round = ?", job, number), None)
+
+
+def history(db: sqlite3.Connection) -> Iterator[HistoryEntry]:
+    """Read every version, by model and version."""
+    return _entries(db, "1 ORDER BY model, version")
+
+
+def counted_updates(db: sqlite3.Connection, job: str, task: int) -> set[CountedUpdate]:
+    """Read which updates for a task are part of a committed round."""
+    rows = db.execute("SELECT agent FROM contributors WHERE job = ? AND task = ?", (job, task))
+    return {(agent, task) for (agent,) in rows}
+
+
+def referenced_digests(db: sqlite3.Connection) -> set[str]:
+    """Read the digests of all blobs that a record references."""
+    rows = db.execute("SELECT digest FROM versions WHERE kept = 1 UNION SELECT digest FROM files")
+    return {digest for (digest,) in rows}
+
+
+def unreferenced(db: sqlite3.Connection, digests: Iterable[str]) -> list[str]:
+    """Return those digests that no record references."""
+    query = (
+        "SELECT 1 FROM versions WHERE digest = ? AND kept = 1"
+        " UNION ALL SELECT 1 FROM files WHERE digest = ? LIMIT 1"
+    )
+    return [each for each in digests if db.execute(query, (each, each)).fetchone() is None]
+
+
+def insert_round(
+    db: sqlite3.Connection, record: RoundRecord, weights: BlobRef, at: Moment
+) -> Version:
+    """Write a round, its version and its contributors."""
+    made = Version(
+        model=record.model,
+        version=record.parent + 1,
+        parent=record.parent,
+        weights=weights,
+        spec=record.spec,
+        job=record.job,
+        round=record.round,
+        contributors=len(record.contributors),
+        metrics=record.metrics,
+        at=at,
+    )
+    _insert(db, made, codec.pack(record))
+    db.executemany(
+        "INSERT INTO contributors (job, task, agent) VALUES (?, ?, ?)",
+        ((record.job, each.task, each.agent) for each in record.contributors),
+    )
+    return made
+
+
+def insert_pushed(
+    db: sqlite3.Connection, model: str, weights: BlobRef, files: tuple[BlobRef, ...], at: Moment
+) -> Version:
+    """Write a version that no round made; `files` are its spec and the files of the spec."""
+    parent = latest(db, model)
+    made = Version(
+        model=model,
+        version=1 if parent is None else parent.version + 1,
+        parent=None if parent is None else parent.version,
+        weights=weights,
+        spec=files[0],
+        pinned=True,
+        at=at,
+    )
+    _insert(db, made, None)
+    db.executemany("INSERT OR IGNORE INTO files VALUES (?)", ((file.digest,) for file in files))
+    return made
+
+
+def mark_deleted(db: sqlite3.Connection, versions: Iterable[Version]) -> None:
+    """Write that the weights of versions are deleted."""
+    db.executemany(
+        "UPDATE versions SET kept = 0 WHERE model = ? AND version = ?",
+        ((old.model, old.version) for old in versions),
+    )
+
+
+def merge_score(db: sqlite3.Connection, job: str, number: int, score: Metrics) -> Version | None:
+    """Merge a held-out score into the metrics of a round's version."""
+    found = _one(db, "job = ? AND round = ?", job, number)
+    if found is None:
+        return None
+    scored = replace(found, metrics=merged(found.metrics, score), scored=True)
+    db.execute(
+        "UPDATE versions SET metrics = ?, scored = 1 WHERE job = ? AND round = ?",
+        (json.dumps(scored.metrics), job, number),
+    )
+    return scored
+
+
+def _insert(db: sqlite3.Connection, made: Version, record: bytes | None) -> None:
+    db.execute(
+        f"INSERT INTO versions ({_VERSION}, record) VALUES ({'?, ' * _COLUMNS} ?)",  # noqa: S608 - constants
+        (
+            *(made.model, made.version, made.parent),
+            *(made.weights.digest, made.weights.size, made.spec.digest, made.spec.size),
+            *(made.job, made.round, made.contributors, json.dumps(made.metrics)),
+            *(made.scored, made.pinned, made.kept, made.at, record),
+        ),
+    )
+
+
+def _one(db: sqlite3.Connection, where: str, *values: object) -> Version | None:
+    return next(iter(_some(db, where, *values)), None)
+
+
+def _some(db: sqlite3.Connection, where: str, *values: object) -> tuple[Version, ...]:
+    found = db.execute(f"SELECT {_VERSION} FROM versions WHERE {where}", values)  # noqa: S608 - constants
+    return tuple(_version_of(row) for row in found)
+
+
+def _entries(db: sqlite3.Connection, where: str, *values: object) -> Iterator[HistoryEntry]:
+    sql = f"SELECT {_VERSION}, record FROM versions WHERE {where}"  # noqa: S608 - constants
+    for *version_row, record in db.execute(sql, values):
+        yield HistoryEntry(
+            version=_version_of(version_row),
+            record=None if record is None else codec.unpack(RoundRecord, record),
+        )
+
+
+def _version_of(row: Sequence[Any]) -> Version:
+    model, number, parent, digest, size, spec, spec_size, *rest = row
+    job, round_number, contributors, metrics, scored, pinned, kept, at = rest
+    return Version(
+        model=model,
+        version=number,
+        parent=parent,
+        weights=BlobRef(digest=digest, size=size),
+        spec=BlobRef(digest=spec, size=spec_size),
+        job=job,
+        round=round_number,
+        contributors=contributors,
+        metrics=json.loads(metrics),
+        scored=bool(scored),
+        pinned=bool(pinned),
+        kept=bool(kept),
+        at=at,
+    )
