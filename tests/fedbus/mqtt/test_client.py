@@ -494,7 +494,7 @@ async def test_full_inbox_lets_the_network_wait_and_loses_nothing(
                 batch = await b.receive()
                 batches.append([int.from_bytes(packet.payload[:4]) for packet in batch])
     assert list(itertools.chain(*batches)) == list(range(40))
-    assert max(map(len, batches)) <= 3 + writer.PACKETS_PER_TURN
+    assert max(map(len, batches)) <= 3 + writer.WRITES_PER_TURN
 
 
 async def test_stalled_subscriber_costs_the_broker_little(own_broker: LocalBroker) -> None:

@@ -69,7 +69,7 @@ def test_private_names_are_used_in_one_file() -> None:
     """So that an upgrade of the two libraries is looked at in one place."""
     users = {
         path.name: len(PRIVATE.findall(path.read_text(encoding="utf-8")))
-        for path in (LIBRARY / "bus").glob("*.py")
+        for path in (LIBRARY / "mqtt").glob("*.py")
         if PRIVATE.search(path.read_text(encoding="utf-8"))
     }
     assert users == {"paho_internals.py": 3}

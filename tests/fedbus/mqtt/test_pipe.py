@@ -16,6 +16,7 @@ from fedbus.errors import BusError
 from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.frames import Frame
 from fedbus.mqtt.pipe import Pipe
+from fedbus.mqtt.publications import write_publication
 from tests.fedbus.mqtt.fakes import cut
 
 
@@ -163,6 +164,26 @@ async def test_packets_wait_for_room_and_leave_whole_and_in_order(
     sizes = [(frame[0], len(frame)) for frame in frames]
     assert sorted(sizes) == [(0x30, 50_008)] * 5 + [(0xC0, 2)]
     assert [frame[6:7] for frame in frames if frame[0] == 0x30] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+@pytest.mark.parametrize("pair", ["ends", "tls_ends"])
+async def test_packets_that_are_sent_together_leave_in_order(
+    pair: str, request: pytest.FixtureRequest
+) -> None:
+    """Small and large ones, more than a system call takes, and more bytes than the socket."""
+    near, far = request.getfixturevalue(pair)
+    pipe, _ = piped(Client(near))
+    packets = [Packet(f"{i:04}", bytes(i % 7 * 100)) for i in range(700)]
+    packets += [Packet("large", bytes(300_000)), Packet("last", b"")]
+    received = ThreadPoolExecutor(1)
+    whole = received.submit(lambda: b"".join(iter(lambda: far.recv(65_536), b"")))
+    async with asyncio.timeout(5):
+        await pipe.send(*packets)
+    near.close()
+    frames = cut(await asyncio.wrap_future(whole))
+    received.shutdown()
+    assert b"".join(frames) == b"".join(b"".join(write_publication(each)) for each in packets)
+    asyncio.get_running_loop().remove_reader(pipe._fd)  # noqa: SLF001 - its socket is closed
 
 
 async def test_waiting_publishers_are_told_of_the_end(

@@ -36,7 +36,7 @@ class Breaking:
         raise BusError("connection lost")
         yield
 
-    async def publish(self, packet: object) -> None:
+    async def publish(self, *packets: object) -> None:
         """Take anything."""
 
     async def subscribe(self, *topics: str) -> None:

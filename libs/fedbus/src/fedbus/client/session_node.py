@@ -39,9 +39,9 @@ class SessionBus:
         """What the broker cannot do."""
         return self._bus.lacks
 
-    async def publish(self, packet: Packet) -> None:
-        """Publish a packet."""
-        await self._bus.publish(packet)
+    async def publish(self, *packets: Packet) -> None:
+        """Publish packets."""
+        await self._bus.publish(*packets)
 
     async def deliver(self, packet: Packet) -> bool:
         """Publish with QoS 1."""

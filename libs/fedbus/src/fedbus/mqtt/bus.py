@@ -53,8 +53,8 @@ class Bus(Protocol):
         """What this broker cannot do and fedbus does without: a sentence for each."""
         ...
 
-    async def publish(self, packet: Packet) -> None:
-        """Hand a packet over to the network; waits while the network takes no more.
+    async def publish(self, *packets: Packet) -> None:
+        """Hand packets over to the network, in order; wait while the network takes no more.
 
         Nobody confirms it: a broker may lose, refuse or drop it in silence.
 

@@ -120,9 +120,9 @@ class MqttBus:
         """What this broker cannot do and fedbus does without."""
         return tuple(self._connection.lacks)
 
-    async def publish(self, packet: Packet) -> None:
-        """Send a packet; wait while the socket is full."""
-        await self._pipe.send(packet)
+    async def publish(self, *packets: Packet) -> None:
+        """Send packets; wait while the socket is full."""
+        await self._pipe.send(*packets)
 
     async def deliver(self, packet: Packet) -> bool:
         """Publish with QoS 1 and wait for the broker's acknowledgement."""
@@ -133,7 +133,7 @@ class MqttBus:
         async with connection.deliveries.slots:
             identifier, acknowledged = connection.deliveries.start()
             try:
-                await self._pipe.send(packet, identifier)
+                await self._pipe.deliver(packet, identifier)
                 code = await connection.answer(acknowledged, f"publishing to {packet.topic}")
             finally:
                 connection.deliveries.forget(identifier)

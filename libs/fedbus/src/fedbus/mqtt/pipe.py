@@ -85,14 +85,22 @@ class Pipe:
         self._frames.close()
         self.inbox.close(error)
 
-    async def send(self, packet: Packet, identifier: int | None = None) -> None:
-        """Write a publication, of QoS 1 with `identifier`; wait while the socket is full.
+    async def send(self, *packets: Packet) -> None:
+        """Write publications of QoS 0, in one go; wait while the socket is full.
+
+        Raises:
+            BusError: the connection ended, or a packet can never be sent: then none of them is.
+        """
+        parts = [part for packet in packets for part in write_publication(packet, self.limit)]
+        await self._writer.write(*parts)
+
+    async def deliver(self, packet: Packet, identifier: int) -> None:
+        """Write a publication of QoS 1; wait while the socket is full.
 
         Raises:
             BusError: the connection ended, or the packet can never be sent.
         """
-        head, payload = write_publication(packet, self.limit, identifier)
-        await self._writer.write(head, payload)
+        await self._writer.write(*write_publication(packet, self.limit, identifier))
 
     async def acknowledge(self, receipt: int) -> None:
         """Write that a publication has been processed.

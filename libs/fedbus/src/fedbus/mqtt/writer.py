@@ -13,10 +13,14 @@ from typing import Any, Protocol
 
 from fedbus.errors import BusError
 
-PACKETS_PER_TURN = 32
-"""Packets sent before other tasks get their turn."""
+WRITES_PER_TURN = 32
+"""Calls of `write` that are done at once, before other tasks get their turn."""
 JOIN_UP_TO_BYTES = 16 * 1024
-"""A payload up to this length is joined to its header: one segment, one system call."""
+"""Parts up to this length together are copied into one; longer ones are left where they are."""
+
+
+MAX_PARTS = 512
+"""Parts in one system call; POSIX allows 1024 on the systems that fedbus supports."""
 
 
 class Client(Protocol):
@@ -76,10 +80,10 @@ class Writer:
         self._rest = []
         self._room.set()
 
-    async def write(self, head: bytes, payload: bytes | memoryview = b"") -> None:
-        """Write a packet; wait while the socket is full.
+    async def write(self, *parts: bytes | memoryview) -> None:
+        """Write the parts of whole packets; wait while the socket is full.
 
-        A cancelled caller leaves the stream whole: what is left of its packet is still written.
+        A cancelled caller leaves the stream whole: what is left of its packets is still written.
 
         Raises:
             BusError: the connection ended.
@@ -87,10 +91,10 @@ class Writer:
         while not self._room.is_set():
             await self._room.wait()
         self._raise_if_ended()
-        if self._tls or len(payload) <= JOIN_UP_TO_BYTES:
-            self._rest = [memoryview(b"".join((head, payload)))]
+        if self._tls or sum(map(len, parts)) <= JOIN_UP_TO_BYTES:
+            self._rest = [memoryview(b"".join(parts))]
         else:
-            self._rest = [memoryview(head), memoryview(payload)]
+            self._rest = [memoryview(part) for part in parts]
         self._push()
         self._raise_if_ended()  # writing may find the other end gone
         if self._rest or self._client.want_write():
@@ -101,12 +105,12 @@ class Writer:
             self._raise_if_ended()
             return
         self._in_turn += 1
-        if self._in_turn >= PACKETS_PER_TURN:
+        if self._in_turn >= WRITES_PER_TURN:
             self._in_turn = 0
             await asyncio.sleep(0)
 
     def _push(self) -> None:
-        """Write what is left of our packet and what paho has to say, as far as the socket takes it.
+        """Write what is left of ours and what paho has to say, as far as the socket takes it.
 
         A packet of ours counts as begun with the first attempt: TLS may have sent a part of it when
         it reports that it sent nothing.
@@ -122,8 +126,8 @@ class Writer:
         try:
             while self._rest:
                 self._begun = True
-                one = len(self._rest) == 1
-                self._written(sock.send(self._rest[0]) if one else sock.sendmsg(self._rest))
+                rest = self._rest[:MAX_PARTS]
+                self._written(sock.send(rest[0]) if len(rest) == 1 else sock.sendmsg(rest))
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except OSError:

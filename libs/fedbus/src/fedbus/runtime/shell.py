@@ -31,6 +31,9 @@ from fedbus.runtime.node import Node
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
+TOGETHER_BYTES = 128 * 1024
+MAX_TOGETHER = 64
+"""Publications that wait are sent together, up to this many, or the first beyond these bytes."""
 LAST_WORD_SECONDS = 2.0
 LAST_WORK_SECONDS = 4.0
 """How long a process that leaves waits for threads that were told to stop; then they are cut."""
@@ -131,8 +134,7 @@ class Shell:
     async def _write(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
         while True:
             if self._control:
-                await self._say(bus, self._control[0], tasks)
-                self._control.popleft()
+                await self._say(bus, tasks)
             elif self._bulk:
                 await self._send_chunk(bus, self._bulk.popleft())
             else:
@@ -149,16 +151,15 @@ class Shell:
         await bus.publish(packet)
         self._count("sent", (packet,))
 
-    async def _say(
-        self,
-        bus: Bus,
-        effect: Publish | Acknowledge | Subscribe | Unsubscribe,
-        tasks: asyncio.TaskGroup,
-    ) -> None:
-        match effect:
-            case Publish(packet):
-                await bus.publish(packet)
-                self._count("sent", (packet,))
+    async def _say(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
+        """Send what is first in the queue, publications that follow each other together."""
+        done = 1
+        match self._control[0]:
+            case Publish():
+                packets = self._publications()
+                await bus.publish(*packets)
+                self._count("sent", packets)
+                done = len(packets)
             case Acknowledge(receipt):
                 await bus.acknowledge(receipt)
             case Subscribe(topic):
@@ -169,6 +170,19 @@ class Shell:
             case Unsubscribe(topic):
                 tasks.create_task(bus.unsubscribe(topic), name="unsubscribe")
                 await asyncio.sleep(0)
+        for _ in range(done):
+            self._control.popleft()
+
+    def _publications(self) -> list[Packet]:
+        packets, size = list[Packet](), 0
+        for effect in self._control:
+            if not isinstance(effect, Publish):
+                break
+            if size > TOGETHER_BYTES or len(packets) == MAX_TOGETHER:
+                break
+            packets.append(effect.packet)
+            size += len(effect.packet.payload)
+        return packets
 
     def _count(self, direction: str, packets: Sequence[Packet]) -> None:
         count, size = self.traffic[direction]
