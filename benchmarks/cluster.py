@@ -37,7 +37,7 @@ from fedbus.runtime.shell import Shell
 from fedbus.wire import codec
 from fedbus.wire.access_rules import access_rules
 from fedbus.wire.blobs import BlobRef
-from fedbus.wire.documents import ENDED, AgentFacts, JobState, ModelSpec, TensorSpec
+from fedbus.wire.documents import ENDED_PHASES, AgentFacts, JobState, ModelSpec, TensorSpec
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
 from fedbus.wire.topic_names import address, wildcard
 from fedbus.wire.topics import JOB_STATE, ROOT, SUBMIT, Topic
@@ -321,7 +321,7 @@ async def _run(cluster: Cluster, wish: Wish) -> int:
                     state = codec.from_json(JobState, packet.payload)
                     if state.phase in {"failed", "cancelled"}:
                         sys.exit(f"{wish.job} {state.phase}: {state.reason}")
-                    if state.phase in ENDED and not ended:
+                    if state.phase in ENDED_PHASES and not ended:
                         ended = True
                         sent.clear()
             if ended and len(sent) > 1:  # one that was counted after the end

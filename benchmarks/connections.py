@@ -72,7 +72,7 @@ async def _connect(shell: Shell, broker: BrokerAddress, *, breaks: bool) -> None
             broker,
             name=node.identity.name,
             listen=node.subscriptions(),
-            will=node.will(),
+            will=node.will_packet(),
             lend=True,
         ) as bus,
         asyncio.TaskGroup() as tasks,

@@ -33,7 +33,7 @@ from fedbus.cluster.registry import Place
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Bus, Packet
 from fedbus.wire import codec
-from fedbus.wire.documents import ENDED, JobState
+from fedbus.wire.documents import ENDED_PHASES, JobState
 from fedbus.wire.topic_names import address
 from fedbus.wire.topics import CANCEL, INFERENCE, JOB_STATE, ROOT, SUBMIT
 
@@ -193,7 +193,9 @@ class Life:
                     state = codec.from_json(JobState, packet.payload)
                     if state.phase in {"failed", "cancelled"}:
                         sys.exit(f"{job} {state.phase}: {state.reason}")
-                    if state.phase in ENDED or (number is not None and state.round >= number):
+                    if state.phase in ENDED_PHASES or (
+                        number is not None and state.round >= number
+                    ):
                         return
 
 

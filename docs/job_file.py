@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from fedbus.jobs.options import OptimizerConfig, Part, SchedulerPartConfig
+from fedbus.jobs.options import JobFileObject, OptimizerConfig, SingleSchedulerConfig
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS
-from fedbus.jobs.unsupported import NOT_YET
+from fedbus.jobs.unsupported import UNSUPPORTED_KEYS
 from fedbus.training.options import FRAMEWORKS, ArgumentDomains
 from fedbus.training.options.torch_options import BY_STEP, LAMBDAS
 
@@ -125,7 +125,7 @@ WORDS = {
     "integer": "a whole number",
     "number": "a number",
 }
-OF_CATALOGUE = (OptimizerConfig, SchedulerPartConfig)
+OF_CATALOGUE = (OptimizerConfig, SingleSchedulerConfig)
 
 
 def write() -> str:
@@ -155,7 +155,7 @@ def write() -> str:
     return "".join(parts)
 
 
-def _keys(path: tuple[str, ...], part: type[Part]) -> str:
+def _keys(path: tuple[str, ...], part: type[JobFileObject]) -> str:
     rows = [
         _row(f"`{field.alias or name}`", _kind(field), _default(field), _said(path, name, field))
         for name, field in part.model_fields.items()
@@ -166,7 +166,7 @@ def _keys(path: tuple[str, ...], part: type[Part]) -> str:
 def _said(path: tuple[str, ...], name: str, field: FieldInfo) -> str:
     key = ".".join((*path, field.alias or name))
     sentence = field.description or ""
-    if key in NOT_YET:
+    if key in UNSUPPORTED_KEYS:
         return f"{sentence} **Not yet.**".strip()
     return sentence
 
@@ -205,7 +205,7 @@ def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
         return "see there"
     value = field.default
-    if value is None or isinstance(value, Part) or value in ((), {}):
+    if value is None or isinstance(value, JobFileObject) or value in ((), {}):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -231,7 +231,7 @@ def _words(names: frozenset[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names))
 
 
-def _first(part: type[Part]) -> str:
+def _first(part: type[JobFileObject]) -> str:
     return (part.__doc__ or "").strip().partition("\n")[0]
 
 

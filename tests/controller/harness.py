@@ -30,7 +30,7 @@ from fedbus.wire.messages import (
     StorePlan,
 )
 from fedbus.wire.round_records import Contributor, Plan, Refusal, RoundRecord
-from fedbus.wire.timestamps import moment_of
+from fedbus.wire.timestamps import format_timestamp
 from fedbus.wire.topics import CANCEL, FORGET, JOB_REQUEST, SUBMIT
 from fedbus_controller import keys
 from fedbus_controller.core import ControllerCore
@@ -219,7 +219,7 @@ class Harness(Driven):
 
     def utc(self) -> str:
         """Tell the time to people."""
-        return moment_of(self.now)
+        return format_timestamp(self.now)
 
     def lead(self, epoch: int = 1, jobs: tuple[str, ...] = ()) -> None:
         """Grant the lease and list the jobs."""

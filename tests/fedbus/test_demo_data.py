@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fedbus import demo_data
 from fedbus.digest import digest_of
-from fedbus.jobs import params, parse
+from fedbus.jobs import parse, training_params_of
 from fedbus.wire import codec
 from fedbus.wire.documents import ModelSpec
 
@@ -29,4 +29,4 @@ def test_the_demos_job_is_the_examples_job() -> None:
     job = parse(demo_data.read("job.json"))
     assert demo_data.read("job.json") == (EXAMPLES / "job.json").read_bytes()
     assert job.model_name == "digits"
-    assert params(job).learning_rate == 0.2
+    assert training_params_of(job).learning_rate == 0.2

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.wire.timestamps import moment_of, seconds_of
+from fedbus.wire.timestamps import format_timestamp, parse_timestamp
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.sqlite.store import SqliteStore
@@ -22,7 +22,7 @@ class Clock:
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
-        self.now = moment_of(seconds_of(self.now) + seconds)
+        self.now = format_timestamp(parse_timestamp(self.now) + seconds)
 
 
 @pytest.fixture

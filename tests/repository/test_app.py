@@ -24,8 +24,8 @@ def test_a_repository_serves_what_its_folder_holds(tmp_path: Path) -> None:
     store.close()
     built = build(RepositorySettings(data=tmp_path), IDENTITY)
     assert isinstance(built.core, RepositoryCore)
-    assert built.library is not None
-    source = built.library(blob_ref_of(FILE).digest)
+    assert built.find_blob is not None
+    source = built.find_blob(blob_ref_of(FILE).digest)
     assert source is not None
     assert source.size == len(FILE)
     built.close()
@@ -48,7 +48,7 @@ def test_the_store_can_be_killed_at_its_steps(
     """Fault tests name them: `store:rename:2`."""
     monkeypatch.setenv("FEDBUS_FAULT_AT", "store:rename:99")
     built = build(RepositorySettings(data=tmp_path), IDENTITY)
-    assert built.library is not None
-    store = built.library.__self__  # type: ignore[attr-defined]  # a method of it
+    assert built.find_blob is not None
+    store = built.find_blob.__self__  # type: ignore[attr-defined]  # a method of it
     push(store)
     built.close()

@@ -18,9 +18,9 @@ from fedbus.simulation.ring import Birth, Ring
 from fedbus.simulation.services import COLLECTOR, CONTROLLER, REPOSITORY, Role
 from fedbus.wire import codec, topics
 from fedbus.wire.blobs import BlobRef
-from fedbus.wire.documents import ENDED, JobState, ModelSpec, TensorSpec
+from fedbus.wire.documents import ENDED_PHASES, JobState, ModelSpec, TensorSpec
 from fedbus.wire.messages import TrainTask
-from fedbus.wire.timestamps import moment_of
+from fedbus.wire.timestamps import format_timestamp
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.simulated import SimulatedTrainer
 from fedbus_repository.stores.sqlite.store import SqliteStore
@@ -63,7 +63,7 @@ class House:
         ring = self.ring
 
         def utc() -> str:
-            return moment_of(ring.now)
+            return format_timestamp(ring.now)
 
         self.ring.add(REPOSITORY, services.repository(folder / "repository", lambda: secret, utc))
         self.ring.add(CONTROLLER, services.controller(BEAT, utc))
@@ -108,7 +108,7 @@ class House:
 
     def ended(self, job: str = "job-1") -> bool:
         """Say whether the controller announced a last phase."""
-        return bool(self.states.get(job)) and self.states[job][-1].phase in ENDED
+        return bool(self.states.get(job)) and self.states[job][-1].phase in ENDED_PHASES
 
     def run(self, job: str = "job-1", seconds: float = 900.0) -> JobState:
         """Go on until a job has ended; return how."""

@@ -39,7 +39,7 @@ from fedbus.simulation.oracle import check_trail
 from fedbus.wire import codec
 from fedbus.wire.access_rules import access_rules
 from fedbus.wire.blobs import BlobRef
-from fedbus.wire.documents import ENDED, JobState, ModelSpec, RoundState, TensorSpec
+from fedbus.wire.documents import ENDED_PHASES, JobState, ModelSpec, RoundState, TensorSpec
 from fedbus.wire.topic_names import wildcard
 from fedbus.wire.topics import JOB_STATE, ROOT, ROUND_STATE
 from fedbus_repository.stores.sqlite.history import SqliteHistory
@@ -276,7 +276,7 @@ class House:
 
     def ended(self, job: str = JOB) -> bool:
         """Tell whether it was announced that a job is over."""
-        return bool(self.states.get(job)) and self.state(job).phase in ENDED
+        return bool(self.states.get(job)) and self.state(job).phase in ENDED_PHASES
 
     def held(self) -> list[str]:
         """Name the updates that honest agents keep."""

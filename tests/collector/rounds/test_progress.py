@@ -83,7 +83,7 @@ def test_an_update_weighs_by_its_examples_or_by_one() -> None:
 def test_a_round_that_is_not_open_any_more_decides_nothing() -> None:
     """It has decided."""
     round_ = round_of()
-    for phase in (RoundPhase.AGGREGATING, RoundPhase.COMMITTING, RoundPhase.ENDED):
+    for phase in (RoundPhase.AGGREGATING, RoundPhase.COMMITTING, RoundPhase.ENDED_PHASES):
         round_.phase = phase
         assert round_.verdict() is Verdict.WAIT
 

@@ -4,10 +4,10 @@ import re
 
 from fedbus.core.events import ReplyTo
 from fedbus.scalars import IDENT
-from fedbus.wire.timestamps import moment_of
+from fedbus.wire.timestamps import format_timestamp
 from fedbus_controller.requests.job_ids import JobIds
 
-AT = moment_of(100.0)
+AT = format_timestamp(100.0)
 
 
 def test_an_id_says_which_model_and_when() -> None:
@@ -20,7 +20,7 @@ def test_correlation_data_decide_whoever_proposes() -> None:
     """Two controllers, or two lives of one, find the same id, so that no origin is needed."""
     reply = ReplyTo("r", b"7", None)
     first = JobIds().propose("digits", b"file", reply, AT)
-    assert first == JobIds().propose("digits", b"file", reply, moment_of(500.0))
+    assert first == JobIds().propose("digits", b"file", reply, format_timestamp(500.0))
     assert first.origin is None
     other = JobIds().propose("digits", b"file", ReplyTo("r", b"8", None), AT)
     assert other.job != first.job

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from fedbus.wire.announced_names import shortened
+from fedbus.wire.announced_names import abbreviate_names
 from fedbus.wire.documents import ModelNeeds
 from fedbus.wire.messages import EvaluateTask
 from fedbus_controller import keys
@@ -100,7 +100,7 @@ def test_after_a_restart_the_agents_of_the_last_plan_decide() -> None:
 def test_the_names_of_a_model_are_those_of_its_agents() -> None:
     """Its outputs mean something: who numbers otherwise is left out, were all of one mind."""
     harness = harness_with(a=SECOND, b=SECOND)
-    needs = ModelNeeds(architectures=("torch",), classes=shortened(EVERY))
+    needs = ModelNeeds(architectures=("torch",), classes=abbreviate_names(EVERY))
     begin(harness, needs)
     harness.wait(PATIENCE_SECONDS + 2)
     assert "agent.a is left out: it numbers its classes disc, stripe, the model has cross" in (
@@ -144,7 +144,7 @@ def test_long_lists_are_compared_by_their_digest() -> None:
     harness.introduce(COLLECTOR)
     for name, each in ((A, names), (B, [*names[:-1], "other"]), (C, names)):
         own = facts("train", classes=["x"])
-        form = {"y": {"data_types": {"categorical": {"classes": shortened(each)}}}}
+        form = {"y": {"data_types": {"categorical": {"classes": abbreviate_names(each)}}}}
         harness.introduce_as(name, replace(own, format=form))
     begin(harness)
     assert sorted(harness.planned.cohort) == [A, C]

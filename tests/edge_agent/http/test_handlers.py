@@ -55,11 +55,11 @@ class Agent:
         identity = Identity(name="agent.a", incarnation=1)
         built = build(settings_from(environ, AgentSettings), identity)
         assert isinstance(built.core, AgentCore)
-        assert built.doors is not None
+        assert built.http_api is not None
         self.core = built.core
         self.node = Node(identity, built.core, Random(1))
         self.shell = Shell(self.node, 1)
-        self.server = TestServer(make_app(self.shell, built.doors(self.shell)))
+        self.server = TestServer(make_app(self.shell, built.http_api(self.shell)))
         self.headers = {"Authorization": f"Bearer {TOKEN}"}
 
     async def ask(self, method: str, path: str, **more: Any) -> tuple[int, Any]:  # noqa: ANN401 - aiohttp's
@@ -98,7 +98,7 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
         yield agent
         agent.node.stopping(0.0)
         agent.shell.close()
-        assert await agent.shell.done()
+        assert await agent.shell.wait_for_threads()
 
 
 @needs_tflite

@@ -13,12 +13,12 @@ from fedbus.core import clock
 from fedbus.errors import BusError
 from fedbus.mqtt.bus import BrokerAddress, Packet
 from fedbus.wire import codec
-from fedbus.wire.documents import JobState, NodeState, Phase, RoundState
+from fedbus.wire.documents import JobPhase, JobState, NodeState, RoundState
 
 HERE = BrokerLogin(BrokerAddress("h"), "user.me")
 
 
-def state(phase: Phase = "running", round: int = 0) -> JobState:
+def state(phase: JobPhase = "running", round: int = 0) -> JobState:
     """Where a job of three rounds stands."""
     return JobState(
         job="j", model="m", phase=phase, round=round, num_rounds=3, metrics={}, reason=""

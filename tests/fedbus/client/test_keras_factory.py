@@ -18,8 +18,8 @@ from fedbus.data import of
 from fedbus.data.digits import digits
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.frameworks.tflite.trainer import TfliteTrainer
-from fedbus.jobs import params as told_by
 from fedbus.jobs import parse
+from fedbus.jobs import training_params_of as told_by
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout, Weights
 from fedbus.mqtt.mosquitto import free_port

@@ -18,7 +18,7 @@ from fedbus.errors import SettingsError, TrainingError
 from fedbus.frameworks.exported import UNKNOWN_OUTPUT, OutputFacts, probe_output
 from fedbus.model.layout import Array, Weights
 from fedbus.wire.documents import ModelSpec, TensorSpec
-from fedbus.wire.output_kinds import Answers
+from fedbus.wire.output_kinds import OutputKind
 
 SPEC = TensorSpec(name="w", shape=(1,), dtype="float32")
 
@@ -91,7 +91,7 @@ def test_classes_are_named_on_the_line_or_in_a_file(tmp_path: Path) -> None:
         read_classes(str(file))
 
 
-def spec(answers: Answers | None, *classes: str) -> ModelSpec:
+def spec(answers: OutputKind | None, *classes: str) -> ModelSpec:
     """Make a spec."""
     return ModelSpec(model="m", layout=(SPEC,), architectures={}, answers=answers, classes=classes)
 
@@ -110,7 +110,7 @@ def test_what_a_model_answers_is_said_in_a_line() -> None:
 
 
 class Runtime:
-    """Answers each row with its sum, as somebody's plug-in does."""
+    """OutputKind each row with its sum, as somebody's plug-in does."""
 
     def load(self, weights: Weights) -> None: ...
 

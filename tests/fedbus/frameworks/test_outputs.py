@@ -17,7 +17,7 @@ from fedbus.frameworks.outputs import (
     loss_contradiction,
     to_probabilities,
 )
-from fedbus.wire.output_kinds import Answers
+from fedbus.wire.output_kinds import OutputKind
 
 SCORES = np.array([[2.0, -1.0, 0.0], [0.0, 0.0, 3.0]], np.float32)
 LIKELY = np.exp(SCORES) / np.exp(SCORES).sum(axis=1, keepdims=True)
@@ -57,7 +57,7 @@ def test_loss_and_last_layer_say_what_a_model_answers(
     activation: OutputActivation,
     output: tuple[int | None, ...],
     loss: str | None,
-    answers: Answers,
+    answers: OutputKind,
 ) -> None:
     """The declared loss first; without one, nothing is taken for classes that need not be."""
     assert derive_answers(activation, output, (64,), loss) == answers
@@ -109,7 +109,7 @@ def test_a_word_that_fits_is_taken() -> None:
     ],
 )
 def test_names_of_classes_must_fit_the_outputs(
-    answers: Answers, classes: tuple[str, ...], output: tuple[int, ...], sentence: str
+    answers: OutputKind, classes: tuple[str, ...], output: tuple[int, ...], sentence: str
 ) -> None:
     """A name too few would call everything by its neighbour's."""
     with pytest.raises(SettingsError, match=sentence):
@@ -157,7 +157,7 @@ def test_only_probabilities_are_made_of_scores() -> None:
     ],
 )
 def test_a_reply_says_what_follows_from_outputs(
-    answers: Answers,
+    answers: OutputKind,
     activation: OutputActivation | None,
     outputs: np.ndarray[Any, Any],
     likely: np.ndarray[Any, Any] | None,
@@ -183,7 +183,7 @@ def test_classes_are_called_by_their_names() -> None:
 
 
 @pytest.mark.parametrize("answers", ["values", None])
-def test_of_values_nothing_follows(answers: Answers | None) -> None:
+def test_of_values_nothing_follows(answers: OutputKind | None) -> None:
     """A quantity is no certainty."""
     assert derived_outputs(SCORES, answers, "scores") == {}
     assert derived_outputs(SCORES[:0], "classes", "scores") == {}
@@ -206,7 +206,7 @@ def test_of_values_nothing_follows(answers: Answers | None) -> None:
     ],
 )
 def test_a_job_whose_loss_contradicts_the_model_is_doubted(
-    answers: Answers, loss: str, push: str, fits: str
+    answers: OutputKind, loss: str, push: str, fits: str
 ) -> None:
     """Inference would put a softmax over what are several labels; the loss is named first."""
     said = loss_contradiction(answers, loss)
@@ -228,6 +228,6 @@ def test_a_job_whose_loss_contradicts_the_model_is_doubted(
         (None, "mse"),
     ],
 )
-def test_a_loss_that_fits_is_not_doubted(answers: Answers | None, loss: str) -> None:
+def test_a_loss_that_fits_is_not_doubted(answers: OutputKind | None, loss: str) -> None:
     """Nor one that nobody here knows."""
     assert not loss_contradiction(answers, loss)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fedbus.jobs import params, parse
+from fedbus.jobs import parse, training_params_of
 from fedbus.jobs.schema import RoundSettings, TrainingConfig, default_quorum
 from fedbus.training.params import (
     DataOverrides,
@@ -29,7 +29,7 @@ def test_smallest_job_gets_every_default() -> None:
     assert job.round.weighted
     assert (job.plugins.aggregator, job.plugins.selector) == ("fedavg", "uniform")
     assert (job.plugins.trainer, job.plugins.loader) == (None, None)
-    assert params(job) == TrainingParams()
+    assert training_params_of(job) == TrainingParams()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,9 @@ def test_a_job_says_how_data_are_read() -> None:
         {"id": "Own", "parameters": {"size": [2, 3.5], "half": "x", "on": True, "low": None}},
         {"id": "cast"},
     ]
-    told = params(parse(job_with(plugins={"loader": "csv", "transforms": steps}))).data_overrides
+    told = training_params_of(
+        parse(job_with(plugins={"loader": "csv", "transforms": steps}))
+    ).data_overrides
     assert told == DataOverrides(
         loader="csv",
         transforms=(
@@ -64,7 +66,7 @@ def test_a_job_says_how_data_are_read() -> None:
         ),
     )
     assert codec.unpack(DataOverrides, codec.pack(told)) == told
-    assert params(parse(job_with(plugins={"transforms": []}))).data_overrides is None
+    assert training_params_of(parse(job_with(plugins={"transforms": []}))).data_overrides is None
 
 
 def test_a_job_of_aeros_is_read_with_its_numbers_as_text() -> None:
@@ -76,7 +78,7 @@ def test_a_job_of_aeros_is_read_with_its_numbers_as_text() -> None:
     assert job.server_address == "collector:8080"
     assert job.model_version == "version_1"
     assert job.config[0].config_id == "min_effort"
-    assert params(job) == TrainingParams(
+    assert training_params_of(job) == TrainingParams(
         batch_size=64,
         steps_per_epoch=32,
         learning_rate=0.005,
@@ -95,7 +97,7 @@ def test_a_job_of_aeros_that_contradicts_itself_is_read_as_it_stands() -> None:
         },
         "warmup_config": {"warmup_epochs": "0", "warmup_iters": None},
     }  # fmt: skip
-    told = params(parse(json.dumps(AEROS | changes).encode()))
+    told = training_params_of(parse(json.dumps(AEROS | changes).encode()))
     assert (told.learning_rate, told.optimizer) == (0.001, "adam")
     assert told.optimizer_args == {"amsgrad": True}
     assert told.scheduler == SchedulerParams(
@@ -121,7 +123,7 @@ def test_a_scheduler_made_of_others_and_a_warm_up_are_told_in_full() -> None:
         },
         "round": {"keep_optimizer_state": "true", "precision": "mixed"},
     }
-    told = params(parse(job_with(**keys)))
+    told = training_params_of(parse(job_with(**keys)))
     assert told.scheduler == SchedulerParams(
         name="sequentiallr",
         args={"milestones": (2,)},
@@ -134,14 +136,16 @@ def test_a_scheduler_made_of_others_and_a_warm_up_are_told_in_full() -> None:
     assert told.warmup == WarmupParams(epochs=1, scheduler=inner)
     assert (told.keep_optimizer_state, told.precision) == (True, "mixed")
     by_rule = {"warmup_epochs": 2, "warmup_iters": "1000", "warmup_factor": "0.001"}
-    told = params(parse(job_with(warmup_config=by_rule)))
+    told = training_params_of(parse(job_with(warmup_config=by_rule)))
     assert told.warmup == WarmupParams(epochs=2, iters=1000, factor=0.001)
 
 
 def test_no_accuracy_is_measured_of_a_regression_unless_asked() -> None:
     """It has no classes to be right about."""
-    assert params(parse(job_with(eval_func="MSE"))).metrics == ()
-    assert params(parse(job_with(eval_func="mse", eval_metrics=["mae"]))).metrics == ("mae",)
+    assert training_params_of(parse(job_with(eval_func="MSE"))).metrics == ()
+    assert training_params_of(parse(job_with(eval_func="mse", eval_metrics=["mae"]))).metrics == (
+        "mae",
+    )
 
 
 def test_a_byte_order_mark_is_no_fault() -> None:
@@ -168,14 +172,14 @@ def test_quorum_is_three_quarters_of_the_agents_unless_given(agents: int, quorum
 )
 def test_learning_rate_may_stand_in_either_place(keys: dict[str, Any]) -> None:
     """Or in both, when they agree."""
-    assert params(parse(job_with(**keys))).learning_rate == 0.05
+    assert training_params_of(parse(job_with(**keys))).learning_rate == 0.05
 
 
 def test_a_metric_with_a_target_is_measured_once() -> None:
     """Whether or not it was asked for; a target that is switched off measures nothing."""
     keys = {"eval_metrics": ["accuracy", "Accuracy"], "stopping_target": {"loss": 0.1}}
-    assert params(parse(job_with(**keys))).metrics == ("accuracy", "loss")
-    assert params(parse(job_with(**keys, stopping_flag=False))).metrics == ("accuracy",)
+    assert training_params_of(parse(job_with(**keys))).metrics == ("accuracy", "loss")
+    assert training_params_of(parse(job_with(**keys, stopping_flag=False))).metrics == ("accuracy",)
 
 
 @pytest.mark.parametrize(
@@ -224,5 +228,5 @@ def test_every_key_of_config_and_round_reaches_the_trainer_under_its_name() -> N
     assert named - of_the_round <= {field.name for field in fields(TrainingParams)}
     config = {"batch_size": 7, "steps_per_epoch": 5, "epochs": 3, "learning_rate": 0.25}
     round_ = {"keep_optimizer_state": True, "precision": "mixed"}
-    told = params(parse(job_with(config=[config], round=round_)))
+    told = training_params_of(parse(job_with(config=[config], round=round_)))
     assert {name: getattr(told, name) for name in (config | round_)} == config | round_

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from fedbus.errors import WireError
-from fedbus.jobs import NOT_YET, JobFault, JobFileError, parse
+from fedbus.jobs import UNSUPPORTED_KEYS, JobFault, JobFileError, parse
 from fedbus.jobs.faults import MAX_FAULTS
 from fedbus.training.options import FRAMEWORKS
 from tests.fedbus.jobs.written import faults_of, job_with, sentences
@@ -214,7 +214,7 @@ def test_what_a_later_version_does_is_refused_and_not_ignored(
 def test_every_line_of_not_yet_is_tried_above() -> None:
     """Whoever deletes a line deletes its case."""
     tried = {key.partition("[")[0] for _, key, _ in LATER}
-    general = {rule.removesuffix("[]").replace(".*", ".recall") for rule in NOT_YET}
+    general = {rule.removesuffix("[]").replace(".*", ".recall") for rule in UNSUPPORTED_KEYS}
     assert general == tried
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fedbus.jobs import params, parse
+from fedbus.jobs import parse, training_params_of
 from tests.fedbus.jobs.written import job_with, sentences
 
 
@@ -14,7 +14,7 @@ from tests.fedbus.jobs.written import job_with, sentences
 def test_an_option_that_is_switched_off_needs_nobody_who_takes_it(options: dict[str, Any]) -> None:
     """Files that spell out every default are common."""
     keys = {"optimizer_config": options, "plugins": {"trainer": "tflite"}}
-    assert params(parse(job_with(**keys))).optimizer == "sgd"
+    assert training_params_of(parse(job_with(**keys))).optimizer == "sgd"
 
 
 def test_the_trainer_of_somebody_else_knows_its_own_words() -> None:
@@ -26,7 +26,7 @@ def test_the_trainer_of_somebody_else_knows_its_own_words() -> None:
         "eval_metrics": ["top-9"],
         "stopping_target": {"top-9": 2},
     }
-    told = params(parse(job_with(**keys)))
+    told = training_params_of(parse(job_with(**keys)))
     assert (told.optimizer, told.optimizer_args, told.loss) == ("lion", {"rho": 0.9}, "mine")
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from fedbus.jobs import JobFileError, canonical, params, parse
+from fedbus.jobs import JobFileError, canonical, parse, training_params_of
 from fedbus.jobs.schema import PARTS
 from fedbus.training.params import TrainingParams
 from tests.fedbus.jobs.written import sentences
@@ -90,7 +90,7 @@ def test_a_job_written_again_is_the_same_job(tree: dict[str, Any]) -> None:
 @given(jobs())
 def test_training_params_survive_the_wire(tree: dict[str, Any]) -> None:
     """They are plain types that any codec carries."""
-    wanted = params(parse(json.dumps(tree).encode()))
+    wanted = training_params_of(parse(json.dumps(tree).encode()))
     plain = json.loads(json.dumps(dataclasses.asdict(wanted)))
     assert TypeAdapter(TrainingParams).validate_python(plain) == wanted
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from fedbus.runtime.service import keep_pulse
+from fedbus.runtime.service import keep_health_file
 
 BEAT = 0.01
 LONG = 5.0
@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
 
 async def test_a_connected_service_touches_its_file_again_and_again(file: Path) -> None:
     """And takes it away when it ends."""
-    pulse = asyncio.create_task(keep_pulse(SimpleNamespace(well=True), file, BEAT))  # type: ignore[arg-type]
+    pulse = asyncio.create_task(keep_health_file(SimpleNamespace(healthy=True), file, BEAT))  # type: ignore[arg-type]
     await _until(lambda: _touched(file))
     first = _touched(file)
     await _until(lambda: _touched(file) > first)
@@ -43,11 +43,11 @@ async def test_a_connected_service_touches_its_file_again_and_again(file: Path) 
 
 async def test_an_unconnected_service_touches_nothing(file: Path) -> None:
     """Its file appears with the connection."""
-    shell = SimpleNamespace(well=False)
-    pulse = asyncio.create_task(keep_pulse(shell, file, BEAT))  # type: ignore[arg-type]
+    shell = SimpleNamespace(healthy=False)
+    pulse = asyncio.create_task(keep_health_file(shell, file, BEAT))  # type: ignore[arg-type]
     await asyncio.sleep(3 * BEAT)
     assert not _touched(file)
-    shell.well = True
+    shell.healthy = True
     await _until(lambda: _touched(file))
     pulse.cancel()
 
@@ -56,14 +56,14 @@ async def test_a_file_that_cannot_be_written_is_said_and_stops_nobody(tmp_path: 
     """The service goes on working; the container is taken for ill."""
     with capture_logs() as logs:
         pulse = asyncio.create_task(
-            keep_pulse(SimpleNamespace(well=True), tmp_path / "no" / "where", BEAT)  # type: ignore[arg-type]
+            keep_health_file(SimpleNamespace(healthy=True), tmp_path / "no" / "where", BEAT)  # type: ignore[arg-type]
         )
         await _until(lambda: len(logs) > 1)
     assert not pulse.done()
     pulse.cancel()
-    assert {entry["event"] for entry in logs} == {"pulse_unseen"}
+    assert {entry["event"] for entry in logs} == {"health_file_failed"}
 
 
 async def test_without_a_file_there_is_nothing_to_do() -> None:
     """The setting is empty by default."""
-    await keep_pulse(SimpleNamespace(well=True), None, BEAT)  # type: ignore[arg-type]
+    await keep_health_file(SimpleNamespace(healthy=True), None, BEAT)  # type: ignore[arg-type]

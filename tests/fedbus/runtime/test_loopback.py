@@ -16,7 +16,7 @@ from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.mosquitto import LocalBroker
 from fedbus.mqtt.mosquitto_config import acl_file
 from fedbus.runtime import loopback_check
-from fedbus.runtime.loopback import AGAIN_SECONDS, Echo
+from fedbus.runtime.loopback import AGAIN_SECONDS, LoopbackProbe
 from fedbus.runtime.node import Identity, Node
 from fedbus.runtime.shell import Shell
 from fedbus.wire.access_rules import access_rules
@@ -27,9 +27,9 @@ LOGINS = ("agent.a", "agent.mute", "agent.deaf", "agent.hidden")
 LONG = 10.0
 
 
-def an_echo(login: str | None = "agent.a") -> Echo:
+def an_echo(login: str | None = "agent.a") -> LoopbackProbe:
     """Of the node agent.a."""
-    return Echo("agent.a", ROOT, 7, login)
+    return LoopbackProbe("agent.a", ROOT, 7, login)
 
 
 def test_one_word_that_is_missed_is_said_again_at_once() -> None:
@@ -47,7 +47,7 @@ def test_one_word_that_is_missed_is_said_again_at_once() -> None:
 
 def test_a_word_of_another_process_with_this_name_is_no_answer() -> None:
     """It proves only that the other one is heard."""
-    ours, others = an_echo().word(), Echo("agent.a", ROOT, 8, None).word()
+    ours, others = an_echo().word(), LoopbackProbe("agent.a", ROOT, 8, None).word()
     assert an_echo().is_echo(others)
     assert not an_echo().is_ours(others)
     assert an_echo().is_ours(Packet(ours.topic, memoryview(ours.payload)))  # type: ignore[arg-type]  # lent
@@ -90,7 +90,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
 async def connected(broker: LocalBroker, name: str, login: str) -> AsyncIterator[Shell]:
     """A service's shell on a connection."""
     node = Node(Identity(name=name, incarnation=7), Fake(), Random(1))
-    shell = Shell(node, 1, Echo(name, ROOT, 7, login))
+    shell = Shell(node, 1, LoopbackProbe(name, ROOT, 7, login))
     at = broker.address(login)
     async with mqtt.connect(at, name=login, listen=node.subscriptions(), lend=True) as bus:
         serving = asyncio.create_task(shell.serve(bus))
@@ -119,7 +119,7 @@ async def test_a_node_that_the_broker_silences_says_so(
             while not shell.counts.get("node_unheard"):  # noqa: ASYNC110 - the log has no event
                 await asyncio.sleep(0.01)
             assert shell.connected
-            assert not shell.well
+            assert not shell.healthy
     (said,) = (line for line in logs if line["event"] == "node_unheard")
     assert said["log_level"] == "error"
     assert said["reason"].startswith("nobody hears this node: ")
@@ -133,18 +133,18 @@ async def test_a_node_that_is_heard_says_nothing(
     """And its core never sees the word."""
     monkeypatch.setattr("fedbus.runtime.loopback.AGAIN_SECONDS", 0.01)
     words: list[Packet] = []
-    word = Echo.word
+    word = LoopbackProbe.word
 
-    def counted(echo: Echo) -> Packet:
+    def counted(echo: LoopbackProbe) -> Packet:
         words.append(word(echo))
         return words[-1]
 
-    monkeypatch.setattr(Echo, "word", counted)
+    monkeypatch.setattr(LoopbackProbe, "word", counted)
     with capture_logs() as logs:
         async with asyncio.timeout(LONG), connected(broker, "agent.a", "agent.a") as shell:
             while len(words) < 4:  # noqa: ASYNC110 - three came back
                 await asyncio.sleep(0.01)
-            assert shell.well
+            assert shell.healthy
     assert [line for line in logs if line["log_level"] != "info"] == []
     assert "message_misread" not in shell.counts  # as its node would call such a word
 
@@ -163,5 +163,5 @@ async def test_rules_that_are_mended_are_noticed(
                 await asyncio.sleep(0.01)
             (tmp_path / "acl").write_text(acl_file(["agent.a"]))
             os.kill(own.pid or 0, signal.SIGHUP)
-            while not shell.well:  # noqa: ASYNC110 - the log has no event
+            while not shell.healthy:  # noqa: ASYNC110 - the log has no event
                 await asyncio.sleep(0.01)

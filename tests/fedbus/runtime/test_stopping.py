@@ -63,7 +63,7 @@ async def test_a_stop_while_the_connection_breaks_ends_the_reconnecting(
         await asyncio.sleep(0)
 
     def stop() -> None:
-        shell.over.set()
+        shell.stopping.set()
         task.cancel()
 
     first: Callable[[], None] = opened[0].lost.set

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedbus.wire import documents
 from fedbus.wire.identifiers import ROLES
-from fedbus.wire.timestamps import moment_of
+from fedbus.wire.timestamps import format_timestamp
 from fedbus.wire.topics import LINKS, PUBLIC
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ def _named(pattern: str) -> st.SearchStrategy[str]:
     if "agent|" in pattern:
         return st.builds("{}.{}".format, st.sampled_from(ROLES), ident)
     if "T[0-9]" in pattern:
-        return st.floats(0, 4e9).map(moment_of)
+        return st.floats(0, 4e9).map(format_timestamp)
     return ident
 
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from fedbus.wire.announced_names import (
     MAX_CHARACTERS,
     MAX_NAMES,
+    abbreviate_names,
     classes_in,
     columns_in,
+    decode_names,
+    encode_names,
     names_of,
-    plain_names,
-    read_names,
-    shortened,
 )
 
 NAMES = st.lists(st.text(max_size=200), min_size=1, max_size=200, unique=True)
@@ -23,8 +23,8 @@ NAMES = st.lists(st.text(max_size=200), min_size=1, max_size=200, unique=True)
 @given(NAMES)
 def test_names_are_what_was_announced(names: list[str]) -> None:
     """Whether they were sent as they are, or shortened."""
-    for plain in (plain_names(names), shortened(names)):
-        read = read_names(plain)
+    for plain in (encode_names(names), abbreviate_names(names)):
+        read = decode_names(plain)
         assert read is not None
         assert (read.digest, read.count) == (names_of(names).digest, len(names))
 
@@ -40,15 +40,15 @@ def test_long_lists_are_shortened() -> None:
     """A fleet's states stay small; a person sees the first names and how many there are."""
     many = [f"class-{number}" for number in range(MAX_NAMES + 1)]
     long = ["x" * MAX_CHARACTERS, "y"]
-    assert isinstance(plain_names(many[:-1]), list)
+    assert isinstance(encode_names(many[:-1]), list)
     for names in (many, long):
-        plain = plain_names(names)
+        plain = encode_names(names)
         assert isinstance(plain, dict)
         assert (plain["count"], len(str(plain))) < (len(names) + 1, 1024)
-    assert str(read_names(plain_names(many))).endswith("class-6, class-7 and 57 more")
+    assert str(decode_names(encode_names(many))).endswith("class-6, class-7 and 57 more")
     assert str(names_of(many[:13])).endswith("class-11 and 1 more")
     assert str(names_of(many[:12])).endswith("class-11")
-    assert shortened([]) == {}
+    assert abbreviate_names([]) == {}
 
 
 @pytest.mark.parametrize(

@@ -80,13 +80,13 @@ def test_a_version_is_shown_with_its_trail(stand: Stand, store: Store) -> None:
     [shown] = stand.hear(USER, ShowModel(model=MODEL))
     assert isinstance(shown, ModelShown)
     assert shown.version == ref_of(done.version)
-    facts = [(e.version, e.parent, e.job, e.round, e.contributors, e.kept) for e in shown.trail]
+    facts = [(e.version, e.parent, e.job, e.round, e.contributors, e.kept) for e in shown.history]
     assert facts == [(2, 1, JOB, 1, 3, True), (1, None, None, 0, 0, True)]
-    assert (shown.versions, shown.best, {each.at for each in shown.trail}) == (2, 2, {AT})
+    assert (shown.versions, shown.best, {each.at for each in shown.history}) == (2, 2, {AT})
     assert [(each.version, each.why) for each in shown.kept] == [(2, "best"), (1, "pushed")]
     [first] = stand.hear(USER, ShowModel(model=MODEL, version=1, before=2))
     assert first.version.version == 1
-    assert [each.version for each in first.trail] == [1]
+    assert [each.version for each in first.history] == [1]
 
 
 def test_what_is_not_there_is_refused_with_what_is(stand: Stand, store: Store) -> None:

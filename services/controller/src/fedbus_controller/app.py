@@ -10,7 +10,7 @@ from fedbus import plugins
 from fedbus.core import clock
 from fedbus.datasource.job_overrides import make_step
 from fedbus.errors import FedbusError
-from fedbus.jobs import JobFault, Plugins, steps_of
+from fedbus.jobs import JobFault, Plugins, transforms_of
 from fedbus.plugins import Selector
 from fedbus.runtime import service
 from fedbus.runtime.node import Identity
@@ -51,7 +51,7 @@ def check_plugins(chosen: Plugins, allowed: tuple[str, ...] | None = None) -> It
         ("selector", partial(selector, chosen.selector, allowed)),
     ]
     ours = plugins.allowed_names("transforms", ())
-    for place, step in enumerate(steps_of(chosen)):
+    for place, step in enumerate(transforms_of(chosen)):
         if step.id in ours:
             checks.append((f"transforms[{place}]", partial(make_step, step.id, step, ())))
     for key, check in checks:

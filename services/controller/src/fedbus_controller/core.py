@@ -16,14 +16,14 @@ from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.plugins import Selector
 from fedbus.scalars import IDENT_SAID
 from fedbus.wire.documents import (
-    ENDED,
+    ENDED_PHASES,
     AgentFacts,
     Heartbeat,
     JobState,
     NodeState,
     RefusedRequest,
 )
-from fedbus.wire.identifiers import Moment
+from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.messages import (
     Acceptance,
     Dismissed,
@@ -94,7 +94,7 @@ class ControllerCore:
         heartbeat_seconds: float,
         selector: Callable[[str], Selector],
         check_plugins: PluginCheck,
-        utc: Callable[[], Moment],
+        utc: Callable[[], Timestamp],
     ) -> None:
         self._repository = repository
         self._fleet = Fleet(heartbeat_seconds)
@@ -444,6 +444,6 @@ class ControllerCore:
         if not self._lease.is_led(now):
             return  # nobody leads, or we do; it may be retained since long ago
         if isinstance(said, JobState):
-            yield from self._requests.stored_elsewhere(said.job, over=said.phase in ENDED)
+            yield from self._requests.stored_elsewhere(said.job, over=said.phase in ENDED_PHASES)
         else:
             yield from self._requests.refused_elsewhere(said)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from fedbus.jobs import JobFile, params
+from fedbus.jobs import JobFile, training_params_of
 from fedbus.plugins import Selector
 from fedbus.training.params import TrainingParams
-from fedbus.wire.identifiers import Moment
+from fedbus.wire.identifiers import Timestamp
 from fedbus_controller.fleet import Fleet
 
 
@@ -19,7 +19,7 @@ class Services:
     repository: str
     fleet: Fleet
     selector: Callable[[str], Selector]
-    utc: Callable[[], Moment]
+    utc: Callable[[], Timestamp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class JobContext:
 
     def __post_init__(self) -> None:
         """Gather the parameters."""
-        object.__setattr__(self, "params", params(self.file))
+        object.__setattr__(self, "params", training_params_of(self.file))
 
     def rng(self, *what: object) -> Random:
         """Make chance that replays for who knows the job's secret, and nobody else can predict."""

@@ -13,9 +13,9 @@ from fedbus.core.actions import Action, Announce, Ask, Cancel, Clear, Note, Wake
 from fedbus.jobs import JobFile
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.training.options import without_training_metrics
+from fedbus.wire.documents import JobPhase as PublicPhase
 from fedbus.wire.documents import JobState, RoundState
-from fedbus.wire.documents import Phase as PublicPhase
-from fedbus.wire.identifiers import Moment
+from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.messages import (
     Dismissed,
     EndJob,
@@ -87,7 +87,7 @@ class RunningJob:
         self._record: RoundRecord | None = None
         self._small: bytes | None = None  # the latest version's weights, if they ride along
         self._submitted, self._ended = loaded.submitted, loaded.ended
-        self._began: Moment | None = None  # the round; None if our last life opened it
+        self._began: Timestamp | None = None  # the round; None if our last life opened it
         self._told: dict[str, None] = {}  # whom to tell of the end
 
     @property
@@ -354,7 +354,7 @@ class RunningJob:
         )
         yield Ask(keys.JobEnding(self.id), self._services.repository, end)
 
-    def ended(self, phase: EndPhase, reason: str, at: Moment | None) -> Iterator[Action]:
+    def ended(self, phase: EndPhase, reason: str, at: Timestamp | None) -> Iterator[Action]:
         """The job is over, as the repository says: tell everyone."""
         yield from self.let_go()
         self.phase, self._why, self._ended = JobStage.ENDING, reason, at

@@ -29,7 +29,7 @@ from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.watchdog import STALL_SECONDS, TrainingThread
 
 if TYPE_CHECKING:
-    from fedbus.runtime.http import Doors
+    from fedbus.runtime.http import HttpApi
 
 TRIALS = "tflite-trials"
 IN_MEMORY = 8 * 2**30
@@ -193,17 +193,17 @@ def build(settings: AgentSettings, identity: Identity) -> service.Built:
         data=source,
     )
 
-    def own_doors(shell: Shell) -> "Doors":
+    def own_doors(shell: Shell) -> "HttpApi":
         # aiohttp only where one is open
         from fedbus_edge_agent.http.handlers import Handlers, agent_http  # noqa: PLC0415
 
         if auth is None:
             return agent_http(core, settings.home, None)
-        shell.tell(HttpStarted())
+        shell.receive_local(HttpStarted())
         handlers = Handlers(core, models, runner, local_trainer, auth, shell)
         return agent_http(core, settings.home, handlers)
 
-    return service.Built(core, doors=own_doors)
+    return service.Built(core, http_api=own_doors)
 
 
 def main() -> None:

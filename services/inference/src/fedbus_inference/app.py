@@ -12,7 +12,7 @@ from fedbus_inference.runtime import runtime_for
 from fedbus_inference.settings import InferenceSettings
 
 if TYPE_CHECKING:
-    from fedbus.runtime.http import Doors
+    from fedbus.runtime.http import HttpApi
 
 TRIALS = "tflite-trials"
 LAST_GOOD = "last-good"
@@ -28,11 +28,11 @@ def build(settings: InferenceSettings, identity: Identity) -> Built:
     runtime = runtime_for(settings.runtime, allowed=settings.plugins, admission=admission)
     core = InferenceCore(runtime, settings.limits(), LastGood(settings.home / LAST_GOOD))
 
-    def own_doors(_: Shell) -> "Doors":
+    def own_doors(_: Shell) -> "HttpApi":
         # prometheus_client only where a door is open
-        from fedbus.runtime.http import Doors  # noqa: PLC0415
+        from fedbus.runtime.http import HttpApi  # noqa: PLC0415
         from fedbus_inference.metrics import InferenceMetrics  # noqa: PLC0415
 
-        return Doors(collectors=(InferenceMetrics(core.counts),))
+        return HttpApi(collectors=(InferenceMetrics(core.counts),))
 
-    return Built(core, doors=own_doors)
+    return Built(core, http_api=own_doors)

@@ -16,7 +16,7 @@ from fedbus.errors import TrainingError, WireError
 from fedbus.frameworks.outputs import OutputActivation, derived_outputs, to_probabilities
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.model.layout import DTYPES, Array
-from fedbus.wire.output_kinds import Answers as Meaning
+from fedbus.wire.output_kinds import OutputKind as Meaning
 from fedbus_inference.arrays import InputSpec, nested, raw, read
 from fedbus_inference.encoding import Encoding, pack, unpack
 

@@ -14,7 +14,7 @@ def build(settings: RepositorySettings, identity: Identity) -> service.Built:
         settings.data, keep=settings.keep_versions, on_step=lambda step: watch(f"store:{step}")
     )
     core = RepositoryCore(identity.name, store, lease_seconds=settings.lease_seconds)
-    return service.Built(core, library=store.open_blob, close=store.close)
+    return service.Built(core, find_blob=store.open_blob, close=store.close)
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ def test_what_cannot_be_read_is_left_out() -> None:
 
 def test_the_last_will_has_the_expiry_too() -> None:
     """The broker says it when the connection breaks, and counts from then."""
-    assert a_node(Fake(known=FACTS)).will().expiry == KEPT_SECONDS
+    assert a_node(Fake(known=FACTS)).will_packet().expiry == KEPT_SECONDS
 
 
 async def test_the_command_shows_how_long_ago(tmp_path: Path) -> None:

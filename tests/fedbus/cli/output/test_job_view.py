@@ -12,10 +12,10 @@ from fedbus.cli.output import display, job_view
 from fedbus.cli.output.job_view import Bar, Json, Lines, round_line
 from fedbus.client.jobs import Awaiting, JobNews
 from fedbus.wire import codec
-from fedbus.wire.documents import JobState, Phase, RoundState
+from fedbus.wire.documents import JobPhase, JobState, RoundState
 
 
-def state(phase: Phase = "running", round: int = 0, reason: str = "") -> JobState:
+def state(phase: JobPhase = "running", round: int = 0, reason: str = "") -> JobState:
     """Where a job of three rounds stands."""
     return JobState(
         job="j",

@@ -49,7 +49,7 @@ def shown(version: int = LATEST, newest: int = LATEST, count: int = 200) -> Mode
     oldest = max(0, newest - count)
     return ModelShown(
         version=ref,
-        trail=tuple(facts(number) for number in range(newest, oldest, -1)),
+        history=tuple(facts(number) for number in range(newest, oldest, -1)),
         versions=LATEST,
         kept=KEPT,
         best=217,
@@ -94,7 +94,7 @@ def test_as_much_of_a_trail_is_fetched_as_is_wanted(
 ) -> None:
     """One answer holds a part of it; an old version is shown with those before it."""
     found, count = fetched(monkeypatch, version, limit)
-    versions = [each.version for each in found.trail]
+    versions = [each.version for each in found.history]
     assert versions == list(range(newest, oldest - 1, -1))
     assert count == asked
 

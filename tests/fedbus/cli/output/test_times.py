@@ -3,7 +3,7 @@
 import pytest
 
 from fedbus.cli.output.times import age, when
-from fedbus.wire.timestamps import moment_of
+from fedbus.wire.timestamps import format_timestamp
 
 NOW = 1_795_942_408.0
 
@@ -20,14 +20,14 @@ NOW = 1_795_942_408.0
 )
 def test_an_age_has_one_unit(seconds: float, said: str) -> None:
     """Another machine's clock may be ahead of ours."""
-    assert age(moment_of(NOW - seconds), NOW) == said
+    assert age(format_timestamp(NOW - seconds), NOW) == said
 
 
 def test_what_is_not_known_is_not_guessed() -> None:
     """An older controller says no times."""
     assert age(None) == ""
     assert when(None) == "an unknown time"
-    assert age(moment_of(0.0)).endswith("d")
+    assert age(format_timestamp(0.0)).endswith("d")
 
 
 def test_a_moment_is_said_in_utc() -> None:

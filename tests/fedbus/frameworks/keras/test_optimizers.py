@@ -14,8 +14,8 @@ import pytest
 from fedbus import demo_data
 from fedbus.data import Dataset, of
 from fedbus.errors import TrainingError
-from fedbus.jobs import params as told_by
 from fedbus.jobs import parse
+from fedbus.jobs import training_params_of as told_by
 from fedbus.model.layout import Array, Weights
 from fedbus.training.options import FRAMEWORKS
 from fedbus.training.options.inactive_schedulers import inactive_reason

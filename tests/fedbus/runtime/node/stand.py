@@ -61,7 +61,7 @@ def act(node: Node, core: Fake, *actions: Action, now: float = 0.0) -> list[Effe
     core.answer = lambda _: list(actions)
     node.ran(SampleKey("go"), None, now)
     core.answer = lambda _: []
-    return node.take()
+    return node.take_effects()
 
 
 def messages(effects: list[Effect]) -> list[object]:

@@ -80,7 +80,7 @@ def test_what_cannot_be_read_is_noted_and_nothing_else_happens(packet: Packet, r
     core = Fake()
     node = a_node(core, "controller.1")
     node.receive(packet, 0.0)
-    [misread] = node.take()
+    [misread] = node.take_effects()
     assert isinstance(misread, Misread)
     assert misread.topic == packet.topic
     assert reason in misread.reason
@@ -104,7 +104,7 @@ def test_a_cleared_message_is_no_message() -> None:
     node = a_node(core, "controller.1")
     node.receive(Packet(f"{ROOT}/jobs/j/state", b""), 0.0)
     assert core.told == []
-    assert node.take() == []
+    assert node.take_effects() == []
 
 
 @pytest.mark.parametrize(
@@ -138,26 +138,26 @@ def test_what_comes_in_by_another_door_is_told_and_a_wish_to_leave_is_passed_on(
     """With or without a broker."""
     core = Fake(answer=lambda event: [Quit(75, "hung")] if isinstance(event, Local) else [])
     node = a_node(core)
-    node.told("begin", 1.0)
+    node.receive_local("begin", 1.0)
     assert core.told == [Local("begin")]
-    assert node.take() == [Quit(75, "hung")]
+    assert node.take_effects() == [Quit(75, "hung")]
 
 
 def test_a_request_is_acknowledged_when_its_core_has_settled_it() -> None:
     """Not on arrival; and a receipt of a connection that is over is worth nothing."""
     core = Fake((topics.SUBMIT, topics.JOB_STATE))
     node = a_node(core, "controller.1")
-    assert node.kept() == [f"{ROOT}/submit"]
+    assert node.kept_subscriptions() == [f"{ROOT}/submit"]
     node.connected(0.0)
-    node.take()
+    node.take_effects()
     node.receive(Packet(f"{ROOT}/submit", b"{}", receipt=5, redelivered=True), 0.0)
-    assert node.take() == []
+    assert node.take_effects() == []
     (request,) = [event for event in core.told if isinstance(event, Requested)]
     assert request.redelivered
     assert request.receipt is not None
     assert act(node, core, Settle(request.receipt)) == [Acknowledge(5)]
     node.connected(1.0)
-    node.take()
+    node.take_effects()
     assert act(node, core, Settle(request.receipt)) == []
 
 
@@ -167,8 +167,8 @@ def test_what_is_no_request_is_acknowledged_at_once() -> None:
     state = codec.to_json(example(JobState))
     place = f"{ROOT}/jobs/{example(JobState).job}/state"
     node.receive(Packet(place, state, receipt=6), 0.0)
-    assert node.take() == [Acknowledge(6)]
+    assert node.take_effects() == [Acknowledge(6)]
     node.receive(Packet(place, b"{", receipt=7), 0.0)
-    misread, acknowledged = node.take()
+    misread, acknowledged = node.take_effects()
     assert isinstance(misread, Misread)
     assert acknowledged == Acknowledge(7)

@@ -33,7 +33,7 @@ def test_a_served_blob_is_read_when_its_chunk_has_its_turn() -> None:
     act(node, core, Serve(odd.digest, odd))
     want = ChunkRequest(digest=odd.digest, serial=5, indices=(1,))
     node.receive(link("agent.a", "repository.1", want), 0.0)
-    [effect] = node.take()
+    [effect] = node.take_effects()
     assert isinstance(effect, PublishChunk)
     packet = effect.packet()
     assert packet.topic == f"{ROOT}/link/repository.1/agent.a/chunk"
@@ -41,7 +41,7 @@ def test_a_served_blob_is_read_when_its_chunk_has_its_turn() -> None:
     assert (chunk.serial, chunk.index, chunk.data) == (5, 1, odd.read(CHUNK_BYTES, 10))
     act(node, core, Unserve(odd.digest))
     node.receive(link("agent.a", "repository.1", want), 0.0)
-    assert messages(node.take()) == [BlobNotFound(digest=odd.digest)]
+    assert messages(node.take_effects()) == [BlobNotFound(digest=odd.digest)]
 
 
 def test_the_words_of_a_transfer_are_the_nodes_business() -> None:
@@ -60,7 +60,7 @@ def test_the_words_of_a_transfer_are_the_nodes_business() -> None:
     ):
         sender = "agent.b"
         node.receive(link(sender, "repository.1", message), 0.0)
-    streamed = [effect.topic for effect in node.take() if isinstance(effect, PublishChunk)]
+    streamed = [effect.topic for effect in node.take_effects() if isinstance(effect, PublishChunk)]
     assert streamed == [f"{ROOT}/blobs/repository.1/{d}"] * 3
     assert core.told == []
 
@@ -71,9 +71,9 @@ def test_a_new_connection_ends_the_groups_that_are_served() -> None:
     node = a_node(core, "repository.1")
     act(node, core, Serve(MODEL.digest, MODEL))
     node.receive(link("agent.b", "repository.1", Join(digest=MODEL.digest, members=2)), 0.0)
-    node.take()
+    node.take_effects()
     node.connected(1.0)
-    assert messages(node.take()) == [UseUnicast(digest=MODEL.digest)]
+    assert messages(node.take_effects()) == [UseUnicast(digest=MODEL.digest)]
 
 
 def test_two_fetches_of_one_group_share_a_subscription() -> None:
@@ -92,7 +92,7 @@ def test_two_fetches_of_one_group_share_a_subscription() -> None:
     assert followed(Cancel(SampleKey("b"))) == [Unsubscribe(topic)]
     assert followed(fetch(SampleKey("c"), 2)) == [Subscribe(topic)]
     node.connected(1.0)
-    effects = node.take()
+    effects = node.take_effects()
     assert not [e for e in effects if isinstance(e, Subscribe | Unsubscribe)]
     assert [type(m) for m in messages(effects)] == [ChunkRequest]
 
@@ -137,13 +137,13 @@ class House:
     def add(self, name: str, answer: Callable[[Event], list[Action]] = lambda _: []) -> Fake:
         core = self.cores[name] = Fake(answer=answer)
         node = self.nodes[name] = a_node(core, name)
-        self.broker.connect(name, node.subscriptions(), node.will())
+        self.broker.connect(name, node.subscriptions(), node.will_packet())
         node.connected(0.0)
         return core
 
     def perform(self, now: float) -> None:
         for name, node in self.nodes.items():
-            for effect in node.take():
+            for effect in node.take_effects():
                 match effect:
                     case Publish(packet):
                         self.broker.publish(name, packet)

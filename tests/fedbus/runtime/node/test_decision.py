@@ -36,12 +36,12 @@ def test_what_is_asked_is_repeated_until_it_is_cancelled() -> None:
     assert at is not None
     assert at == pytest.approx(1.0, abs=0.2)
     node.tick(at)
-    assert node.take() == [said]
+    assert node.take_effects() == [said]
     node.connected(5.0)
-    assert said in node.take()
+    assert said in node.take_effects()
     act(node, core, Cancel(SampleKey("t", 1)))
     node.tick(100.0)
-    assert said not in node.take()
+    assert said not in node.take_effects()
 
 
 def test_what_rides_along_the_first_time_is_not_repeated() -> None:
@@ -52,7 +52,7 @@ def test_what_rides_along_the_first_time_is_not_repeated() -> None:
     effects = act(node, core, Ask(SampleKey("o"), "collector.1", short, first=OFFER))
     assert messages(effects) == [OFFER]
     node.tick(1.3)
-    assert messages(node.take()) == [short]
+    assert messages(node.take_effects()) == [short]
 
 
 def test_a_core_is_woken_when_it_wished_to_be() -> None:
@@ -92,11 +92,11 @@ def test_no_core_can_stop_the_heart() -> None:
     node.connected(0.0)
     act(node, core, Cancel(SampleKey("heartbeat")), WakeAt(SampleKey("heartbeat"), 1.0))
     core.told.clear()
-    node.take()
+    node.take_effects()
     node.tick(1.0)
     assert core.told == [Woke(SampleKey("heartbeat"))]
     node.tick(5.0)
-    assert len(node.take()) == 1
+    assert len(node.take_effects()) == 1
 
 
 def test_work_is_started_and_its_end_is_told() -> None:

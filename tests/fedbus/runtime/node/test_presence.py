@@ -19,7 +19,7 @@ def test_a_node_says_who_it_is_whenever_it_connects() -> None:
     core = Fake(known=FACTS)
     node = a_node(core, version="1.2")
     node.connected(10.0)
-    state, beat = [effect.packet for effect in node.take() if isinstance(effect, Publish)]
+    state, beat = [effect.packet for effect in node.take_effects() if isinstance(effect, Publish)]
     assert state.topic == f"{ROOT}/nodes/agent.a/state"
     assert state.retain
     assert state.content_type == "application/json"
@@ -47,7 +47,7 @@ def test_a_heart_beats_and_now_and_then_a_node_says_again_who_it_is() -> None:
         at = node.next_wake()
         assert at is not None
         node.tick(at)
-    packets = [effect.packet for effect in node.take() if isinstance(effect, Publish)]
+    packets = [effect.packet for effect in node.take_effects() if isinstance(effect, Publish)]
     beats = [codec.unpack(Heartbeat, p.payload) for p in packets if p.topic.endswith("/heartbeat")]
     assert [beat.load for beat in beats] == [float(n) for n in range(INTRODUCE_BEATS)]
     assert [p.topic.endswith("/state") for p in packets].count(True) == 2
@@ -57,13 +57,13 @@ def test_the_will_says_that_a_node_is_gone_and_so_does_the_node_when_it_leaves()
     """Without its facts: they are those of a node that is there."""
     core = Fake(known=FACTS)
     node = a_node(core)
-    will = node.will()
+    will = node.will_packet()
     assert will.retain
     state = codec.from_json(NodeState, will.payload)
     assert (state.online, state.agent) == (False, None)
     node.stopping(5.0)
     assert core.told == [Stopping()]
-    assert node.take() == [Publish(will)]
+    assert node.take_effects() == [Publish(will)]
 
 
 def test_a_core_may_introduce_its_node_anew() -> None:
@@ -103,16 +103,18 @@ def test_a_node_that_meets_another_of_its_name_says_so() -> None:
     node.connected(0.0)
     node.receive(own_word(3), 0.5)
     core.told.clear()
-    node.take()
+    node.take_effects()
     node.receive(own_word(4), 1.0)  # ours is 3: it began later
-    note, introduced = node.take()
+    note, introduced = node.take_effects()
     assert isinstance(note, Note)
     assert note.event == "name_used_twice"
     assert core.told == []
     assert isinstance(introduced, Publish)
     assert "another process" in codec.from_json(NodeState, introduced.packet.payload).trouble
     node.receive(own_word(5), 2.0)
-    assert [type(effect) for effect in node.take()] == [Note]  # or two would answer for ever
+    assert [type(effect) for effect in node.take_effects()] == [
+        Note
+    ]  # or two would answer for ever
 
 
 def test_a_node_takes_back_its_trouble_where_nobody_came_for_long() -> None:
@@ -123,9 +125,11 @@ def test_a_node_takes_back_its_trouble_where_nobody_came_for_long() -> None:
     node.receive(own_word(4), 1.0)
     said: list[str] = []
     while (wake := node.next_wake()) is not None and wake < SETTLED_SECONDS + 60:
-        node.take()
+        node.take_effects()
         node.tick(wake)
-        states = [e.packet for e in published(node.take()) if e.packet.topic.endswith("/state")]
+        states = [
+            e.packet for e in published(node.take_effects()) if e.packet.topic.endswith("/state")
+        ]
         said += [codec.from_json(NodeState, packet.payload).trouble for packet in states]
     assert said[0]
     assert said[-1] == node.conflict.trouble == ""
@@ -144,7 +148,7 @@ def test_a_node_says_what_keeps_it_from_its_work() -> None:
     core = Fake()
     node = a_node(core)
     node.connected(0.0, ("no shares",))
-    node.take()
+    node.take_effects()
     for sentence, said in (("a disk is full", "a disk is full; no shares"), ("", "no shares")):
         [introduced] = act(node, core, Trouble(sentence))
         assert isinstance(introduced, Publish)
@@ -155,9 +159,9 @@ def test_a_node_says_what_its_broker_lacks() -> None:
     """On the connection that lacks it."""
     node = a_node()
     node.connected(0.0, ("no shares",))
-    assert any(b'"trouble":"no shares"' in e.packet.payload for e in published(node.take()))
+    assert any(b'"trouble":"no shares"' in e.packet.payload for e in published(node.take_effects()))
     node.connected(1.0)
-    assert not any(b"no shares" in e.packet.payload for e in published(node.take()))
+    assert not any(b"no shares" in e.packet.payload for e in published(node.take_effects()))
 
 
 def published(effects: list[Effect]) -> list[Publish]:

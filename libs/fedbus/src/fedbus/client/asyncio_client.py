@@ -282,7 +282,7 @@ class Client:
         """Fetch the facts of a version of a model, of the versions before it, and its spec.
 
             report = await fed.model("digits")
-            print(report.spec.classes, [facts.metrics for facts in report.shown.trail])
+            print(report.spec.classes, [facts.metrics for facts in report.shown.history])
 
         Args:
             model: The model's name.

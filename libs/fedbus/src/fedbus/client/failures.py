@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedbus.errors import FedbusError
-from fedbus.jobs import faults_in, listing
+from fedbus.jobs import format_faults, read_refusal
 
 
 class Failed(FedbusError):  # noqa: N818 - named for what happened, as its exit code is
@@ -35,8 +35,8 @@ class JobRefused(Refused):
     """
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
-        self.faults = tuple(faults_in(answer))
-        super().__init__(listing("the controller refused the job", self.faults), answer)
+        self.faults = tuple(read_refusal(answer))
+        super().__init__(format_faults("the controller refused the job", self.faults), answer)
 
     @property
     def taken(self) -> bool:

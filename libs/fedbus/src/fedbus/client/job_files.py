@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedbus.core import clock
 from fedbus.errors import SettingsError
-from fedbus.jobs import JobFileError, listing, made_id, parse
+from fedbus.jobs import JobFileError, format_faults, generate_job_id, parse
 from fedbus.limits import MAX_IDENT_CHARACTERS, MAX_JOB_FILE_BYTES
 from fedbus.scalars import IDENT, IDENT_SAID
 
@@ -64,7 +64,7 @@ def with_id(name: str, payload: bytes, job: str) -> bytes:
     try:
         parse(payload)
     except JobFileError as error:
-        raise SettingsError(listing(f"{name} cannot be given an id", error.faults)) from error
+        raise SettingsError(format_faults(f"{name} cannot be given an id", error.faults)) from error
     tree = json.loads(payload.decode("utf-8-sig"))
     return json.dumps({**tree, "training_id": job}).encode()
 
@@ -77,7 +77,9 @@ def with_own_id(name: str, payload: bytes) -> bytes:
         return payload  # the controller says what is wrong with it
     if file.training_id is not None:
         return payload
-    return with_id(name, payload, made_id(file.model_name, clock.utc(), secrets.token_bytes(16)))
+    return with_id(
+        name, payload, generate_job_id(file.model_name, clock.utc(), secrets.token_bytes(16))
+    )
 
 
 def next_id(job: str) -> str:

@@ -17,7 +17,7 @@ from fedbus.core import clock
 from fedbus.errors import BusError, WireError
 from fedbus.mqtt.bus import Packet
 from fedbus.wire import codec
-from fedbus.wire.documents import ENDED, JobState, NodeState, RoundState
+from fedbus.wire.documents import ENDED_PHASES, JobState, NodeState, RoundState
 from fedbus.wire.topic_names import matches
 from fedbus.wire.topics import CANCEL, FORGET, JOB_STATE, NODE_STATE, ROUND_STATE, SUBMIT, Topic
 
@@ -51,7 +51,7 @@ class Submission:
     @property
     def over(self) -> bool:
         """Whether the job had ended before it was submitted this time."""
-        return self.known and self.phase in ENDED
+        return self.known and self.phase in ENDED_PHASES
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ async def follow(
                 seen, lost_at = True, None
                 for each in _read(connection, packet, missing):
                     yield each
-                    if isinstance(each, JobState) and each.phase in ENDED:
+                    if isinstance(each, JobState) and each.phase in ENDED_PHASES:
                         return
         except BusError as error:
             # The broker, or we, may be back in a moment; the job goes on without being watched.

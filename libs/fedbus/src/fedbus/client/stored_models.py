@@ -180,14 +180,14 @@ async def show(
     before = None if version is None else version + 1
     question = ShowModel(model=model, version=version, before=before)
     shown = await _show(connection, question)
-    trail = list(shown.trail)
+    trail = list(shown.history)
     while trail and trail[-1].version > 1 and (limit is None or len(trail) < limit):
         question = replace(question, before=trail[-1].version)
-        older = (await _show(connection, question)).trail
+        older = (await _show(connection, question)).history
         if not older:
             break
         trail += older
-    return replace(shown, trail=tuple(trail if limit is None else trail[:limit]))
+    return replace(shown, history=tuple(trail if limit is None else trail[:limit]))
 
 
 async def history(
@@ -279,7 +279,7 @@ async def with_known_classes(connection: ClientConnection, packed: PackedModel) 
 
 async def _show(connection: ClientConnection, question: ShowModel) -> ModelShown:
     def fits(answer: ModelShown) -> bool:
-        begins = answer.trail[0].version if answer.trail else 0
+        begins = answer.history[0].version if answer.history else 0
         return (
             answer.version.model == question.model
             and question.version in {None, answer.version.version}

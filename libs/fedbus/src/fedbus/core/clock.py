@@ -3,7 +3,7 @@
 import secrets
 import time
 
-from fedbus.wire.timestamps import moment_of
+from fedbus.wire.timestamps import format_timestamp
 
 
 def monotonic() -> float:
@@ -13,7 +13,7 @@ def monotonic() -> float:
 
 def utc() -> str:
     """Write the time of the wall clock as messages have it; it may jump, in either direction."""
-    return moment_of(time.time())
+    return format_timestamp(time.time())
 
 
 def incarnation() -> int:

@@ -20,7 +20,7 @@ from fedbus.limits import MAX_DIMENSIONS
 from fedbus.model.layout import Array
 from fedbus.rounding import format_against
 from fedbus.text import listed
-from fedbus.wire.announced_names import MAX_NAME_CHARACTERS, names_of, plain_names
+from fedbus.wire.announced_names import MAX_NAME_CHARACTERS, encode_names, names_of
 
 Kind = Literal["image", "numerical", "categorical"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -71,7 +71,7 @@ class Field:
             said["axes"] = self.axes
         for key, names in (("classes", self.classes), ("columns", self.columns)):
             if names:
-                said[key] = plain_names(names)
+                said[key] = encode_names(names)
         return {"data_types": {self.kind: said}}
 
     @property

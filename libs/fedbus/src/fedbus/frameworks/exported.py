@@ -10,7 +10,7 @@ from fedbus.frameworks.outputs import derive_answers
 from fedbus.model.layout import Role, Weights
 from fedbus.plugins import Predicts
 from fedbus.training.params import Architecture
-from fedbus.wire.output_kinds import Answers
+from fedbus.wire.output_kinds import OutputKind
 
 _ROWS = 2
 
@@ -22,7 +22,7 @@ class OutputFacts:
     `output` is the shape for one row; () is unknown, or several outputs, which `several` names.
     """
 
-    answers: Answers | None = None
+    answers: OutputKind | None = None
     output: tuple[int, ...] = ()
     several: tuple[str, ...] = ()
 

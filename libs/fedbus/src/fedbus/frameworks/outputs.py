@@ -23,13 +23,13 @@ from fedbus.errors import SettingsError
 from fedbus.model.layout import Array
 from fedbus.text import in_given_order, listed
 from fedbus.training.options.metric_kinds import QUANTITIES
-from fedbus.wire.output_kinds import Answers
+from fedbus.wire.output_kinds import OutputKind
 
 OutputActivation = Literal["softmax", "sigmoid", "scores"]
 """What a model's last operation makes of its numbers; `scores` is anything else."""
 
-ANSWERS: Final[tuple[Answers, ...]] = get_args(Answers)
-MEANINGS: Final[Mapping[Answers, str]] = {
+ANSWERS: Final[tuple[OutputKind, ...]] = get_args(OutputKind)
+MEANINGS: Final[Mapping[OutputKind, str]] = {
     "classes": "a score for each class, of which one is right",
     "probabilities": "the probability of each class, or of yes",
     "logits": "the score of yes",
@@ -52,7 +52,7 @@ def derive_answers(
     output: Sequence[int | None],
     row: Sequence[int | None] | None,
     loss: str | None,
-) -> Answers:
+) -> OutputKind:
     """Tell what a model answers from its declared loss, or without one from its last operation.
 
     Args:
@@ -71,7 +71,7 @@ def derive_answers(
     return "probabilities" if one or activation == "softmax" else "labels"
 
 
-def _by_loss(activation: OutputActivation, loss: str, *, one: bool) -> Answers:
+def _by_loss(activation: OutputActivation, loss: str, *, one: bool) -> OutputKind:
     if loss in _OF_CLASSES and not one:
         return "probabilities" if activation == "softmax" else "classes"
     if loss not in _OF_YES_OR_NO:
@@ -81,7 +81,7 @@ def _by_loss(activation: OutputActivation, loss: str, *, one: bool) -> Answers:
     return "labels"
 
 
-def loss_contradiction(answers: Answers | None, loss: str) -> str:
+def loss_contradiction(answers: OutputKind | None, loss: str) -> str:
     """Say what contradicts what a model is said to answer in the loss that a job trains it with.
 
     Empty: nothing does. A person sees it at the submission, since a torch net's loss is known only
@@ -102,14 +102,16 @@ def loss_contradiction(answers: Answers | None, loss: str) -> str:
     )
 
 
-def matching_loss(answers: Answers | None) -> str:
+def matching_loss(answers: OutputKind | None) -> str:
     """Name the loss, by the job file's word, that trains what a model is said to answer."""
     if answers == "values":
         return "mse (or mae, huber)"
     return "binary_crossentropy" if answers in {"labels", "logits"} else "categorical_crossentropy"
 
 
-def check_classes(answers: Answers | None, classes: Sequence[str], output: Sequence[int]) -> None:
+def check_classes(
+    answers: OutputKind | None, classes: Sequence[str], output: Sequence[int]
+) -> None:
     """Refuse class names that a model's outputs cannot be called by.
 
     Args:
@@ -140,7 +142,7 @@ def check_classes(answers: Answers | None, classes: Sequence[str], output: Seque
             )
 
 
-def check_answers(said: str, output: Sequence[int]) -> Answers:
+def check_answers(said: str, output: Sequence[int]) -> OutputKind:
     """Read what a person says that a model answers.
 
     Raises:
@@ -163,7 +165,7 @@ def check_answers(said: str, output: Sequence[int]) -> Answers:
 
 
 def to_probabilities(
-    outputs: Array, answers: Answers | None, activation: OutputActivation | None
+    outputs: Array, answers: OutputKind | None, activation: OutputActivation | None
 ) -> Array:
     """Make probabilities of a model's scores where its spec says that it answers probabilities."""
     if answers == "probabilities" and activation == "scores":
@@ -173,7 +175,7 @@ def to_probabilities(
 
 def derived_outputs(
     outputs: Array,
-    answers: Answers | None,
+    answers: OutputKind | None,
     activation: OutputActivation | None,
     classes: Sequence[str] = (),
 ) -> dict[str, Any]:

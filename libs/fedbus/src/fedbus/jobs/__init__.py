@@ -2,12 +2,12 @@
 
 aerOS names stand at the top level as they are; ours are in `round` and `plugins`. A key that nobody
 knows is refused by name, what a later version implements is refused with "not yet" (the table is
-`NOT_YET`), and nothing is ignored in silence. Pure.
+`UNSUPPORTED_KEYS`), and nothing is ignored in silence. Pure.
 
     tree.py        bytes to a tree: size, depth, doubled keys, NaN
     model.py       the keys of a job, their types and bounds
     options.py     the keys of optimizer, scheduler, warm-up and privacy mechanisms
-    not_yet.py     what this version accepts in name only
+    unsupported_faults.py     what this version accepts in name only
     agreement.py   keys that must agree with one another
     arguments.py   what `fedbus.training.options` has no framework for
     faults.py      faults as text and as an answer
@@ -18,17 +18,17 @@ knows is refused by name, what a later version implements is refused with "not y
 """
 
 from fedbus.jobs.comparison import differences
-from fedbus.jobs.faults import JobFileError, faults_in, listing, refusal
-from fedbus.jobs.framework_checks import not_taken
-from fedbus.jobs.job_ids import made_id
+from fedbus.jobs.faults import JobFileError, format_faults, read_refusal, write_refusal
+from fedbus.jobs.framework_checks import framework_faults
+from fedbus.jobs.job_ids import generate_job_id
 from fedbus.jobs.parser import canonical, parse, schema
 from fedbus.jobs.schema import JobFile, Plugins, RoundSettings, TrainingConfig
-from fedbus.jobs.training_params import params, steps_of
-from fedbus.jobs.unsupported import NOT_YET
+from fedbus.jobs.training_params import training_params_of, transforms_of
+from fedbus.jobs.unsupported import UNSUPPORTED_KEYS
 from fedbus.wire.documents import JobFault
 
 __all__ = [
-    "NOT_YET",
+    "UNSUPPORTED_KEYS",
     "JobFault",
     "JobFile",
     "JobFileError",
@@ -37,13 +37,13 @@ __all__ = [
     "TrainingConfig",
     "canonical",
     "differences",
-    "faults_in",
-    "listing",
-    "made_id",
-    "not_taken",
-    "params",
+    "format_faults",
+    "framework_faults",
+    "generate_job_id",
     "parse",
-    "refusal",
+    "read_refusal",
     "schema",
-    "steps_of",
+    "training_params_of",
+    "transforms_of",
+    "write_refusal",
 ]

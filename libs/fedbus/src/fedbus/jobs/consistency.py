@@ -18,7 +18,7 @@ Written = Mapping[str, object]
 _TARGET = "stopping_target."
 
 
-def disagreements(written: Written) -> Iterator[JobFault]:
+def consistency_faults(written: Written) -> Iterator[JobFault]:
     """Find every pair of keys that cannot both be meant."""
     yield from _one_learning_rate(written)
     yield from _quorum_within_agents(written)

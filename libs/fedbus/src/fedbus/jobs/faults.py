@@ -32,20 +32,20 @@ class JobFileError(WireError):
         return "\n".join(str(fault) for fault in self.faults)
 
 
-def listing(what: str, faults: Iterable[JobFault]) -> str:
+def format_faults(what: str, faults: Iterable[JobFault]) -> str:
     """Format faults one to a line, below a line that says what they are faults of."""
     lines = [f"  {fault}" for fault in faults]
     count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
     return "\n".join([f"{what}, {count}:", *lines])
 
 
-def refusal(job: str, faults: Iterable[JobFault]) -> dict[str, Any]:
+def write_refusal(job: str, faults: Iterable[JobFault]) -> dict[str, Any]:
     """Return the document that answers a refused job file; `job` is its id, or empty."""
     return {"accepted": False, "job": job, "faults": [asdict(fault) for fault in faults]}
 
 
-def faults_in(answer: Mapping[str, Any]) -> tuple[JobFault, ...]:
-    """Read the faults of a document that `refusal` wrote, which a later version may extend."""
+def read_refusal(answer: Mapping[str, Any]) -> tuple[JobFault, ...]:
+    """Read the faults of a document that this or a later version of `write_refusal` wrote."""
     return tuple(
         JobFault(**{name: str(fault.get(name, "")) for name in ("key", "problem", "hint")})
         for fault in answer.get("faults", ())

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from fedbus.jobs.options import Part
+from fedbus.jobs.options import JobFileObject
 from fedbus.jobs.schema import PARTS, JobFile
-from fedbus.jobs.training_params import FACTOR_RULE, arguments_of, params
+from fedbus.jobs.training_params import FACTOR_RULE, arguments_of, training_params_of
 from fedbus.training.options import FRAMEWORKS, UnsupportedOption, unsupported_options
 from fedbus.wire.documents import JobFault
 
@@ -15,20 +15,20 @@ _LEAST: Final = {"training_id": "a", "model_name": "a", "num_rounds": 1}
 _RULE: Final = ("warmup_iters", "warmup_factor")
 
 
-def arguments(job: JobFile) -> Iterator[JobFault]:
+def argument_faults(job: JobFile) -> Iterator[JobFault]:
     """Find what no framework takes, or not the one that the job names as its trainer."""
     yield from _needless(job)
     trainer = job.plugins.trainer
-    yield from not_taken(tuple(FRAMEWORKS) if trainer is None else (trainer,), job)
+    yield from framework_faults(tuple(FRAMEWORKS) if trainer is None else (trainer,), job)
 
 
-def not_taken(among: Collection[str], job: JobFile) -> Iterator[JobFault]:
+def framework_faults(among: Collection[str], job: JobFile) -> Iterator[JobFault]:
     """Find what none of some frameworks takes, by its key."""
-    for objection in unsupported_options(among, params(job)):
+    for objection in unsupported_options(among, training_params_of(job)):
         yield _fault(objection, job)
 
 
-def sound(tree: Mapping[str, Any]) -> JobFile:
+def valid_part_of(tree: Mapping[str, Any]) -> JobFile:
     """Read what is right of a job file that has faults."""
     return JobFile.model_validate(_LEAST | _sound((), tree))
 
@@ -48,7 +48,7 @@ def _sound(path: tuple[str, ...], tree: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _valid(part: type[Part], name: str, value: object) -> bool:
+def _valid(part: type[JobFileObject], name: str, value: object) -> bool:
     least: Mapping[str, object] = _LEAST if part is JobFile else {}
     try:
         part.model_validate({**least, name: value})

@@ -2,12 +2,12 @@
 
 import hashlib
 
-from fedbus.wire.identifiers import Moment
+from fedbus.wire.identifiers import Timestamp
 
 _LONGEST_MODEL = 40
 
 
-def made_id(model: str, moment: Moment | None, chance: bytes) -> str:
+def generate_job_id(model: str, moment: Timestamp | None, chance: bytes) -> str:
     """Name a job: `digits-20261129-085328-4f1c`; without a moment by chance alone.
 
     The same chance at the same moment is the same id.

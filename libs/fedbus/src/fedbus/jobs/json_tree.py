@@ -1,7 +1,7 @@
 """Bytes to a tree of plain values, with limits applied before anything is built.
 
 What JSON allows and a job does not (a key given twice, NaN, a number beyond all measure) becomes an
-`Unusable` in its place, so that its path is known and the rest of the file is still judged.
+`InvalidValue` in its place, so that its path is known and the rest of the file is still judged.
 """
 
 from itertools import islice
@@ -9,7 +9,7 @@ from itertools import islice
 from fedbus.errors import WireError
 from fedbus.jobs.faults import JobFileError
 from fedbus.wire.documents import JobFault
-from fedbus.wire.json_reader import MAX_DEPTH, Place, Unusable, read_tree, walk
+from fedbus.wire.json_reader import MAX_DEPTH, InvalidValue, Place, read_tree, walk
 
 MAX_VALUES = 10_000
 
@@ -25,4 +25,4 @@ def read(data: bytes) -> object:
     return tree
 
 
-__all__ = ["MAX_DEPTH", "MAX_VALUES", "Place", "Unusable", "read", "walk"]
+__all__ = ["MAX_DEPTH", "MAX_VALUES", "InvalidValue", "Place", "read", "walk"]

@@ -84,7 +84,7 @@ Word = Annotated[
 ]
 
 
-class Part(BaseModel):
+class JobFileObject(BaseModel):
     """An object of the job file: frozen, no key but its own; null is as good as leaving it out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -103,7 +103,7 @@ class Part(BaseModel):
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
 
-class OptimizerConfig(Part):
+class OptimizerConfig(JobFileObject):
     """The 47 keys of aerOS's optimizers; only arguments that are set are passed on."""
 
     optimizer: Word = "sgd"
@@ -155,7 +155,7 @@ class OptimizerConfig(Part):
     beta: Real | None = None
 
 
-class SchedulerPartConfig(Part):
+class SingleSchedulerConfig(JobFileObject):
     """A scheduler or callback, and its arguments."""
 
     scheduler: Word | None = None
@@ -211,15 +211,15 @@ class SchedulerPartConfig(Part):
     power: Real | None = None
 
 
-class SchedulerConfig(SchedulerPartConfig):
+class SchedulerConfig(SingleSchedulerConfig):
     """The arguments of schedulers and callbacks: aerOS's 20, and what PyTorch's need besides."""
 
     schedulers: (
-        Annotated[tuple[SchedulerPartConfig, ...], Field(max_length=MAX_SCHEDULERS)] | None
+        Annotated[tuple[SingleSchedulerConfig, ...], Field(max_length=MAX_SCHEDULERS)] | None
     ) = Field(default=None, description="What chainedscheduler and sequentiallr are made of.")
 
 
-class WarmupConfig(Part):
+class WarmupConfig(JobFileObject):
     """What stands in for the scheduler in the first `warmup_epochs` of a job.
 
     With `lambdalr` and no `lr_lambda`, or with no scheduler at all, the learning rate is multiplied
@@ -235,7 +235,7 @@ class WarmupConfig(Part):
     scheduler_conf: SchedulerConfig = SchedulerConfig()
 
 
-class DpAdaptive(Part):
+class DpAdaptive(JobFileObject):
     """Differential privacy with adaptive clipping."""
 
     num_sampled_clients: Whole | None = None
@@ -247,7 +247,7 @@ class DpAdaptive(Part):
     clip_norm_lr: Real | None = None
 
 
-class Homomorphic(Part):
+class Homomorphic(JobFileObject):
     """Averaging on ciphertexts."""
 
     poly_modulus_degree: Whole | None = None
@@ -256,7 +256,7 @@ class Homomorphic(Part):
     scheme: Label | None = None
 
 
-class PrivacyMechanisms(Part):
+class PrivacyMechanisms(JobFileObject):
     """The mechanisms a job asks for; one that is named is on, whatever stands in it."""
 
     homomorphic: Homomorphic | None = None

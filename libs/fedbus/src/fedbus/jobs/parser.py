@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from fedbus.jobs.consistency import disagreements
+from fedbus.jobs.consistency import consistency_faults
 from fedbus.jobs.faults import MAX_FAULTS, JobFileError, nearest, path_of, show
-from fedbus.jobs.framework_checks import arguments, sound
-from fedbus.jobs.json_tree import Place, Unusable, read, walk
+from fedbus.jobs.framework_checks import argument_faults, valid_part_of
+from fedbus.jobs.json_tree import InvalidValue, Place, read, walk
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS, JobFile
-from fedbus.jobs.unsupported import not_yet
+from fedbus.jobs.unsupported import unsupported_faults
 from fedbus.scalars import IDENT_SAID
 from fedbus.wire.documents import JobFault
 
@@ -66,18 +66,18 @@ def parse(data: bytes, judge: Judge = lambda _: ()) -> JobFile:
     tree = read(data)
     places = [(path_of(place), value) for place, value in walk(tree)]
     written = {key: value for key, value in places if value is not None}
-    faults = [JobFault(key=k, problem=v.problem) for k, v in places if isinstance(v, Unusable)]
+    faults = [JobFault(key=k, problem=v.problem) for k, v in places if isinstance(v, InvalidValue)]
     job: JobFile | None = None
     try:
         job = JobFile.model_validate(tree)
     except ValidationError as error:
         faults += _faults_of(error)
     faulty = {fault.key.partition("[")[0] for fault in faults} | {fault.key for fault in faults}
-    meant = [*not_yet(written), *disagreements(written)]
+    meant = [*unsupported_faults(written), *consistency_faults(written)]
     if isinstance(tree, dict):
-        seen = sound(tree) if job is None else job
+        seen = valid_part_of(tree) if job is None else job
         judged = (fault for fault in judge(seen) if not _begins(fault.key, faulty))
-        meant += chain(arguments(seen), judged)
+        meant += chain(argument_faults(seen), judged)
     faults += (fault for fault in meant if fault.key not in faulty)
     if job is None or faults:
         order = {key: index for index, (key, _) in enumerate(places)}
@@ -104,7 +104,7 @@ def schema(references: str = "#/$defs/{model}") -> dict[str, Any]:
 def _faults_of(error: ValidationError) -> Iterator[JobFault]:
     for index, found in enumerate(error.errors(include_url=False)):
         # Reported where it was read; a default that waits for another key is no fault.
-        repeated = isinstance(found["input"], Unusable) and found["type"] != "extra_forbidden"
+        repeated = isinstance(found["input"], InvalidValue) and found["type"] != "extra_forbidden"
         if not repeated and found["type"] != "default_factory_not_called":
             yield _fault(found, hinted=index < MAX_FAULTS)
 

@@ -14,14 +14,14 @@ from fedbus.jobs.options import (
     NOT_A_FLAG,
     DpAdaptive,
     Homomorphic,
+    JobFileObject,
     Label,
     OptimizerConfig,
     Parameters,
-    Part,
     PrivacyMechanisms,
     Real,
     SchedulerConfig,
-    SchedulerPartConfig,
+    SingleSchedulerConfig,
     WarmupConfig,
     Word,
 )
@@ -45,7 +45,7 @@ def default_quorum(agents: int) -> int:
     return max(1, math.ceil(0.75 * agents))
 
 
-class TrainingConfig(Part):
+class TrainingConfig(JobFileObject):
     """How an agent trains in one round."""
 
     config_id: Label | None = Field(default=None, description="A label; it changes nothing.")
@@ -60,7 +60,7 @@ class TrainingConfig(Part):
     )
 
 
-class RoundSettings(Part):
+class RoundSettings(JobFileObject):
     """Who takes part in a round and how long it waits. Ours."""
 
     agents: Annotated[int, Field(ge=1, le=MAX_COHORT_AGENTS), NOT_A_FLAG] = Field(
@@ -84,7 +84,7 @@ class RoundSettings(Part):
     )
 
 
-class TransformPart(Part):
+class TransformConfig(JobFileObject):
     """A step of a pipeline, as aerOS writes one."""
 
     id: Name = Field(description="A transform plug-in.")
@@ -93,7 +93,7 @@ class TransformPart(Part):
     )
 
 
-class Plugins(Part):
+class Plugins(JobFileObject):
     """The plug-ins a job chooses by name; whoever uses one must have and allow it. Ours."""
 
     aggregator: Name = "fedavg"
@@ -103,7 +103,7 @@ class Plugins(Part):
         default=None,
         description="What reads an agent's data; the agent's own choice when left out.",
     )
-    transforms: Annotated[tuple[TransformPart, ...], Field(max_length=MAX_TRANSFORMS)] = Field(
+    transforms: Annotated[tuple[TransformConfig, ...], Field(max_length=MAX_TRANSFORMS)] = Field(
         default=(),
         description="What happens to rows after the agent's own pipeline, in this order.",
     )
@@ -112,7 +112,7 @@ class Plugins(Part):
 ON_TRAINING_DATA = "no evaluator scored it, so the agents' own training data judged"
 
 
-class JobFile(Part):
+class JobFile(JobFileObject):
     """A job, as a person or an aerOS controller writes it."""
 
     training_id: Id | None = Field(
@@ -210,18 +210,18 @@ class JobFile(Part):
         return None
 
 
-PARTS: Mapping[tuple[str, ...], type[Part]] = {
+PARTS: Mapping[tuple[str, ...], type[JobFileObject]] = {
     (): JobFile,
     ("round",): RoundSettings,
     ("plugins",): Plugins,
-    ("plugins", "transforms"): TransformPart,
+    ("plugins", "transforms"): TransformConfig,
     ("config",): TrainingConfig,
     ("optimizer_config",): OptimizerConfig,
     ("scheduler_config",): SchedulerConfig,
-    ("scheduler_config", "schedulers"): SchedulerPartConfig,
+    ("scheduler_config", "schedulers"): SingleSchedulerConfig,
     ("warmup_config",): WarmupConfig,
     ("warmup_config", "scheduler_conf"): SchedulerConfig,
-    ("warmup_config", "scheduler_conf", "schedulers"): SchedulerPartConfig,
+    ("warmup_config", "scheduler_conf", "schedulers"): SingleSchedulerConfig,
     ("privacy-mechanisms",): PrivacyMechanisms,
     ("privacy-mechanisms", "homomorphic"): Homomorphic,
     ("privacy-mechanisms", "dp-adaptive"): DpAdaptive,

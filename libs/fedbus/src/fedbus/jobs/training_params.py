@@ -6,7 +6,7 @@ from typing import Any, Final
 from fedbus.jobs.options import (
     OptimizerConfig,
     SchedulerConfig,
-    SchedulerPartConfig,
+    SingleSchedulerConfig,
     WarmupConfig,
 )
 from fedbus.jobs.schema import JobFile, Plugins, RoundSettings, TrainingConfig
@@ -32,7 +32,7 @@ FACTOR_RULE: Final = frozenset({None, "lambdalr"})
 """What warm-up may name as its scheduler, without a `lr_lambda`, to have the factor rule."""
 
 
-def params(job: JobFile) -> TrainingParams:
+def training_params_of(job: JobFile) -> TrainingParams:
     """Return the training parameters; a metric that a target names is measured in any case.
 
     A key of `config` or `round` that `TrainingParams` has too is taken over by its name: a new one
@@ -64,7 +64,7 @@ def _same_keys(config: TrainingConfig | RoundSettings) -> dict[str, Any]:
     return {name: getattr(config, name) for name in config.names() if name in _PARAMETERS}
 
 
-def arguments_of(config: SchedulerPartConfig) -> dict[str, Argument]:
+def arguments_of(config: SingleSchedulerConfig) -> dict[str, Argument]:
     """Return the arguments that are set; an agent that trains on all its rows validates on none."""
     found = _set(config, _NO_ARGUMENTS_OF_SCHEDULERS)
     if config.monitor is not None:
@@ -95,7 +95,7 @@ def _warmup(config: WarmupConfig) -> WarmupParams | None:
     )
 
 
-def steps_of(plugins: Plugins) -> tuple[TransformParams, ...]:
+def transforms_of(plugins: Plugins) -> tuple[TransformParams, ...]:
     """Return the transforms a job chooses."""
     return tuple(TransformParams(id=s.id, parameters=s.parameters) for s in plugins.transforms)
 
@@ -103,11 +103,11 @@ def steps_of(plugins: Plugins) -> tuple[TransformParams, ...]:
 def _data_overrides(plugins: Plugins) -> DataOverrides | None:
     if plugins.loader is None and not plugins.transforms:
         return None
-    return DataOverrides(loader=plugins.loader, transforms=steps_of(plugins))
+    return DataOverrides(loader=plugins.loader, transforms=transforms_of(plugins))
 
 
 def _set(
-    config: OptimizerConfig | SchedulerPartConfig, apart: frozenset[str]
+    config: OptimizerConfig | SingleSchedulerConfig, apart: frozenset[str]
 ) -> dict[str, Argument]:
     every = ((name, getattr(config, name)) for name in config.names())
     return {name: value for name, value in every if value is not None and name not in apart}

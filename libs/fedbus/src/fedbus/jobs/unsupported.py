@@ -1,6 +1,6 @@
 """What a job file may say that this version does not do: refused, never ignored.
 
-An issue that implements something deletes its line from `NOT_YET`.
+An issue that implements something deletes its line from `UNSUPPORTED_KEYS`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,12 +8,14 @@ from typing import Final
 
 from fedbus.wire.documents import JobFault
 
-NOT_YET: Final = frozenset({"privacy-mechanisms.homomorphic", "privacy-mechanisms.dp-adaptive"})
+UNSUPPORTED_KEYS: Final = frozenset(
+    {"privacy-mechanisms.homomorphic", "privacy-mechanisms.dp-adaptive"}
+)
 """What is refused for now, by key."""
 
 
-def not_yet(written: Mapping[str, object]) -> Iterator[JobFault]:
+def unsupported_faults(written: Mapping[str, object]) -> Iterator[JobFault]:
     """Find what this version does not do; `written` is every key of the file with what it says."""
     for key in written:
-        if key in NOT_YET:
+        if key in UNSUPPORTED_KEYS:
             yield JobFault(key=key, problem="not implemented yet", hint="leave it out")

@@ -22,7 +22,7 @@ _TEXTS = frozenset({"application/json", "text/html", "text/plain"})
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class HttpApi:
     """What a service opens beside `/healthz` and `/metrics`, and adds to the latter.
 
     What `inner` collectors tell is only for requests that `knows` knows, those with a token, say.
@@ -46,7 +46,7 @@ class ShellMetrics:
         connected.add_metric([], float(self._shell.connected))
         yield connected
         well = GaugeMetricFamily("fedbus_bus_heard", "1 while the broker delivers what we say")
-        well.add_metric([], float(self._shell.well))
+        well.add_metric([], float(self._shell.healthy))
         yield well
         progress = GaugeMetricFamily("fedbus_work_progress", "of the running work, 0 to 1")
         progress.add_metric([], self._shell.node.progress())
@@ -80,7 +80,7 @@ async def _with_newline(request: web.Request, handler: Handler) -> web.StreamRes
     return answer
 
 
-def make_app(shell: "Shell", doors: Doors = Doors()) -> web.Application:
+def make_app(shell: "Shell", doors: HttpApi = HttpApi()) -> web.Application:
     """Make the two doors, and those of the service's own."""
     registry = CollectorRegistry()
     registry.register(ShellMetrics(shell))
@@ -96,9 +96,9 @@ def make_app(shell: "Shell", doors: Doors = Doors()) -> web.Application:
         state = {
             "node": shell.node.identity.name,
             "connected": shell.connected,
-            "heard": shell.well,
+            "heard": shell.healthy,
         }
-        return web.json_response(state, status=200 if shell.well else 503)
+        return web.json_response(state, status=200 if shell.healthy else 503)
 
     async def metrics(request: web.Request) -> web.Response:
         body = generate_latest(registry)
@@ -112,10 +112,10 @@ def make_app(shell: "Shell", doors: Doors = Doors()) -> web.Application:
     return app
 
 
-async def open_doors(
+async def start_http_server(
     shell: "Shell",
     address: str,
-    doors: Doors = Doors(),
+    doors: HttpApi = HttpApi(),
 ) -> web.AppRunner:
     """Listen on host:port; `cleanup()` of what is returned closes it.
 

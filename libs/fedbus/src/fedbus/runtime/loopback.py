@@ -15,7 +15,7 @@ AGAIN_SECONDS = 60.0
 """Rules can change while a node runs."""
 
 
-class Echo:
+class LoopbackProbe:
     """Words of one node to itself.
 
     Args:

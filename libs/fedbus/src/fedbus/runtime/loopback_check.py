@@ -13,12 +13,12 @@ import structlog
 
 from fedbus.errors import BusError
 from fedbus.mqtt.bus import Bus, Packet
-from fedbus.runtime.loopback import ANSWER_SECONDS, Echo
+from fedbus.runtime.loopback import ANSWER_SECONDS, LoopbackProbe
 
 log = structlog.get_logger()
 
 
-class SelfCheck:
+class LoopbackCheck:
     """Of one node, over as many connections as it takes.
 
     Args:
@@ -27,14 +27,16 @@ class SelfCheck:
         counts: Where events are counted.
     """
 
-    def __init__(self, echo: Echo, presence: Callable[[], Packet], counts: dict[str, int]) -> None:
+    def __init__(
+        self, echo: LoopbackProbe, presence: Callable[[], Packet], counts: dict[str, int]
+    ) -> None:
         self._echo = echo
         self._presence = presence
         self._counts = counts
         self._back = asyncio.Event()
 
     @property
-    def well(self) -> bool:
+    def healthy(self) -> bool:
         """Whether others hear us, as far as we know."""
         return not self._echo.unheard
 

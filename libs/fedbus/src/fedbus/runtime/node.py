@@ -14,7 +14,7 @@ from typing import TypeAlias, assert_never
 
 from fedbus.blobs.transfer.chunk import read_chunk
 from fedbus.blobs.transfer.downloads import MAX_SERIAL, Downloads, Listen, Step, Unlisten
-from fedbus.blobs.transfer.uploads import Answer, Library, SendChunk, Uploads
+from fedbus.blobs.transfer.uploads import Answer, FindBlob, SendChunk, Uploads
 from fedbus.core.actions import (
     Action,
     Announce,
@@ -104,7 +104,7 @@ class Node:
         core: Core,
         rng: Random,
         *,
-        library: Library | None = None,
+        find_blob: FindBlob | None = None,
         vitals: Vitals = lambda: (0.0, 0.0),
         watch: Callable[[str], None] | None = None,
     ) -> None:
@@ -115,7 +115,7 @@ class Node:
         self._asks = Retries(rng)
         self._timers = Timers[Key]()
         self._intake = Downloads(identity.in_flight, first_serial=rng.randint(1, MAX_SERIAL))
-        self._outlet = Uploads(identity.in_flight, library)
+        self._outlet = Uploads(identity.in_flight, find_blob)
         self._effects: list[Effect] = []
         self._followed: Counter[str] = Counter()
         self._beats = 0
@@ -140,7 +140,7 @@ class Node:
             f"$share/inference/{topic}" if topic == shared else topic for topic in wanted
         ]
 
-    def kept(self) -> list[str]:
+    def kept_subscriptions(self) -> list[str]:
         """What the broker shall keep for this node while it is away."""
         return [
             topic_names.wildcard(self.identity.root, topic)
@@ -148,9 +148,9 @@ class Node:
             if topic.kept
         ]
 
-    def will(self) -> Packet:
+    def will_packet(self) -> Packet:
         """What the broker says when this node's connection breaks."""
-        return self._state_packet(online=False)
+        return self._make_state_packet(online=False)
 
     def connected(self, now: float, lacks: tuple[str, ...] = ()) -> None:
         """The bus is there, subscribed; whatever was on its way before is lost.
@@ -169,14 +169,14 @@ class Node:
         self._beat(now)
         self._tell(Connected(), now)
 
-    def presence(self) -> Packet:
+    def state_packet(self) -> Packet:
         """What this node says of itself while it is there."""
-        return self._state_packet(online=True)
+        return self._make_state_packet(online=True)
 
     def stopping(self, now: float) -> None:
         """The process leaves on purpose: long work is told, and the last word is said."""
         self._tell(Stopping(), now)
-        self._effects.append(Publish(self._state_packet(online=False)))
+        self._effects.append(Publish(self._make_state_packet(online=False)))
 
     def receive(self, packet: Packet, now: float) -> None:
         """Take one packet; never raises on what it holds."""
@@ -196,7 +196,7 @@ class Node:
         """A `StartRun` raised."""
         self._tell(RunFailed(key, error), now)
 
-    def told(self, message: object, now: float) -> None:
+    def receive_local(self, message: object, now: float) -> None:
         """Somebody at this process's own door wants something."""
         self._tell(Local(message), now)
 
@@ -217,7 +217,7 @@ class Node:
         times = (self._asks.next(), self._outlet.next(), self._intake.next(), self._timers.next())
         return min((at for at in times if at is not None), default=None)
 
-    def take(self) -> list[Effect]:
+    def take_effects(self) -> list[Effect]:
         """Hand over what is to be performed, in order."""
         effects, self._effects = self._effects, []
         return effects
@@ -380,7 +380,7 @@ class Node:
     # ── presence ──────────────────────────────────────────────────────────────────────────────────
 
     def _introduce(self) -> None:
-        self._effects.append(Publish(self.presence()))
+        self._effects.append(Publish(self.state_packet()))
         self.conflict.said()
 
     def _heard_of_self(self, state: NodeState) -> None:
@@ -390,7 +390,7 @@ class Node:
             if self.conflict.count == 1:  # the other one, and people, are to read it
                 self._introduce()
 
-    def _state_packet(self, *, online: bool) -> Packet:
+    def _make_state_packet(self, *, online: bool) -> Packet:
         state = NodeState(
             node=self.identity.name,
             incarnation=self.identity.incarnation,

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
-from fedbus.blobs.transfer.uploads import Library
+from fedbus.blobs.transfer.uploads import FindBlob
 from fedbus.core import clock
 from fedbus.core.interface import Core
 from fedbus.errors import BusError, FedbusError, SettingsError
@@ -34,7 +34,7 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.login import TAKEN_OVER
 from fedbus.runtime import telemetry
-from fedbus.runtime.loopback import Echo
+from fedbus.runtime.loopback import LoopbackProbe
 from fedbus.runtime.name_conflict import SETTLED_SECONDS
 from fedbus.runtime.node import Identity, Node
 from fedbus.runtime.setting_names import PREFIX, refuse_misspelt
@@ -42,7 +42,7 @@ from fedbus.runtime.settings import ServiceSettings, settings_from
 from fedbus.runtime.shell import Shell
 
 if TYPE_CHECKING:
-    from fedbus.runtime.http import Doors
+    from fedbus.runtime.http import HttpApi
 
 log = structlog.get_logger()
 
@@ -61,12 +61,12 @@ LONGEST_CONFLICT_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What is particular about a service; `doors` makes its own HTTP doors, where one is open."""
+    """Parts of a service; `http_api` makes its HTTP API, and is called if FEDBUS_HTTP is set."""
 
     core: Core
-    library: Library | None = None
+    find_blob: FindBlob | None = None
     close: Callable[[], None] = lambda: None
-    doors: "Callable[[Shell], Doors] | None" = None
+    http_api: "Callable[[Shell], HttpApi] | None" = None
 
 
 async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Random) -> None:
@@ -83,8 +83,8 @@ async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Rando
                 address,
                 name=node.identity.name,
                 listen=node.subscriptions(),
-                keep=node.kept(),
-                will=node.will(),
+                keep=node.kept_subscriptions(),
+                will=node.will_packet(),
                 lend=True,
             ) as bus:
                 log.info("bus_connected", broker=f"{address.host}:{address.port}")
@@ -96,7 +96,7 @@ async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Rando
             log.warning("bus_lost", reason=str(broken.exceptions[0]))
             if getattr(broken.exceptions[0], "code", None) == TAKEN_OVER:
                 node.conflict.told()
-        if shell.over.is_set():
+        if shell.stopping.is_set():
             return
         lasted = clock.monotonic() - began
         if lasted > STEADY_SECONDS:
@@ -128,7 +128,7 @@ async def end(*tasks: asyncio.Task[None]) -> None:
         await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
 
 
-async def keep_pulse(shell: Shell, file: Path | None, seconds: float) -> None:
+async def keep_health_file(shell: Shell, file: Path | None, seconds: float) -> None:
     """Touch a file every heartbeat while connected, so that a container can be seen to be well.
 
     It grows old when the broker is away or drops what we say, as when the loop hangs, and is gone
@@ -138,9 +138,9 @@ async def keep_pulse(shell: Shell, file: Path | None, seconds: float) -> None:
         return
     try:
         while True:
-            if shell.well:
+            if shell.healthy:
                 _touch(file)
-            await asyncio.sleep(seconds if shell.well else FIRST_PAUSE_SECONDS)
+            await asyncio.sleep(seconds if shell.healthy else FIRST_PAUSE_SECONDS)
     finally:
         _remove(file)
 
@@ -149,7 +149,7 @@ def _touch(file: Path) -> None:
     try:
         file.touch()
     except OSError as error:  # then we are taken for ill, and the log says why
-        log.warning("pulse_unseen", file=str(file), reason=error.strerror)
+        log.warning("health_file_failed", file=str(file), reason=error.strerror)
 
 
 def _remove(file: Path) -> None:
@@ -158,14 +158,14 @@ def _remove(file: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ServiceExit:
     """How a service ended: its exit code, and whether all its threads are done."""
 
     code: int
     done: bool
 
 
-async def run(built: Built, identity: Identity, settings: ServiceSettings) -> Ended:
+async def run(built: Built, identity: Identity, settings: ServiceSettings) -> ServiceExit:
     """Serve until SIGTERM or SIGINT, or until the core wants to leave."""
     address = settings.address()
     rng = random.SystemRandom()
@@ -173,23 +173,23 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> En
         identity,
         built.core,
         rng,
-        library=built.library,
+        find_blob=built.find_blob,
         vitals=telemetry.vitals,
         watch=fault_point(),
     )
-    echo = Echo(identity.name, identity.root, identity.incarnation, address.username)
+    echo = LoopbackProbe(identity.name, identity.root, identity.incarnation, address.username)
     shell = Shell(node, settings.threads, echo)
-    stop_on_signal(shell.over.set)
+    stop_on_signal(shell.stopping.set)
     with structlog.contextvars.bound_contextvars(node=identity.name):
-        async with doors(shell, settings, built), asyncio.TaskGroup() as tasks:
+        async with http_server(shell, settings, built), asyncio.TaskGroup() as tasks:
             connection = tasks.create_task(keep_connected(shell, address, rng), name="connection")
-            beat = keep_pulse(shell, settings.health_file, settings.heartbeat_seconds)
+            beat = keep_health_file(shell, settings.health_file, settings.heartbeat_seconds)
             pulse = tasks.create_task(beat, name="pulse")
-            await shell.over.wait()
-            await shell.leave()
+            await shell.stopping.wait()
+            await shell.announce_stop()
             await end(connection, pulse)
         shell.close()
-        done = await shell.done()
+        done = await shell.wait_for_threads()
         built.close()
         (received, received_bytes), (sent, sent_bytes) = shell.traffic.values()
         log.info(
@@ -201,7 +201,7 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> En
         )
         if not done:
             log.warning("work_cut_short", reason="a thread did not end when it was told to")
-    return Ended(shell.code, done)
+    return ServiceExit(shell.code, done)
 
 
 def stop_on_signal(stop: Callable[[], None]) -> None:
@@ -219,16 +219,16 @@ def stop_on_signal(stop: Callable[[], None]) -> None:
 
 
 @asynccontextmanager
-async def doors(shell: Shell, settings: ServiceSettings, built: Built) -> AsyncIterator[None]:
+async def http_server(shell: Shell, settings: ServiceSettings, built: Built) -> AsyncIterator[None]:
     """Open the HTTP doors where they are configured, and close them at the end."""
     if settings.http is None:
         yield
         return
     # aiohttp only where a door is configured
-    from fedbus.runtime.http import Doors, open_doors  # noqa: PLC0415
+    from fedbus.runtime.http import HttpApi, start_http_server  # noqa: PLC0415
 
-    own = Doors() if built.doors is None else built.doors(shell)
-    runner = await open_doors(shell, settings.http, own)
+    own = HttpApi() if built.http_api is None else built.http_api(shell)
+    runner = await start_http_server(shell, settings.http, own)
     try:
         yield
     finally:

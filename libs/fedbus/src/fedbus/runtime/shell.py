@@ -25,8 +25,8 @@ from fedbus.runtime.effects import (
     Subscribe,
     Unsubscribe,
 )
-from fedbus.runtime.loopback import Echo
-from fedbus.runtime.loopback_check import SelfCheck
+from fedbus.runtime.loopback import LoopbackProbe
+from fedbus.runtime.loopback_check import LoopbackCheck
 from fedbus.runtime.node import Node
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -40,26 +40,26 @@ LAST_WORK_SECONDS = 4.0
 
 
 class Shell:
-    """Keep one node going over as many connections as it takes.
+    """Run one node over any number of connections.
 
-    `over` is set once the core wants to leave; `code` is then the exit code it wants. With `echo`,
-    it notices a broker that drops what the node says. Events are logged to `logger`.
+    `stopping` is set when the process must exit; `code` is then the exit code. With `echo`, the
+    shell detects a broker that drops the node's messages. Events are logged to `logger`.
     """
 
     def __init__(
         self,
         node: Node,
         threads: int,
-        echo: Echo | None = None,
+        echo: LoopbackProbe | None = None,
         logger: structlog.typing.FilteringBoundLogger = log,
     ) -> None:
         self.node = node
         self._log = logger
         self.connected = False
-        self.over = asyncio.Event()
+        self.stopping = asyncio.Event()
         self.code = 0
         self.counts: dict[str, int] = {}
-        self._check = None if echo is None else SelfCheck(echo, node.presence, self.counts)
+        self._check = None if echo is None else LoopbackCheck(echo, node.state_packet, self.counts)
         self.traffic = {"received": (0, 0), "sent": (0, 0)}
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="work")
         self._control: deque[Publish | Acknowledge | Subscribe | Unsubscribe] = deque()
@@ -86,11 +86,11 @@ class Shell:
             self.connected = False
 
     @property
-    def well(self) -> bool:
+    def healthy(self) -> bool:
         """Connected, and heard by others as far as we know."""
-        return self.connected and (self._check is None or self._check.well)
+        return self.connected and (self._check is None or self._check.healthy)
 
-    async def leave(self) -> None:
+    async def announce_stop(self) -> None:
         """Tell the core that the process stops, and give the last word time to go out."""
         self.node.stopping(clock.monotonic())
         self._perform()
@@ -101,9 +101,9 @@ class Shell:
         except TimeoutError:
             self._log.warning("last_word_unsaid")
 
-    def tell(self, message: object) -> None:
+    def receive_local(self, message: object) -> None:
         """Hand something to the core that came in by a door of this process's own."""
-        self.node.told(message, clock.monotonic())
+        self.node.receive_local(message, clock.monotonic())
         self._perform()
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ class Shell:
             self._timer.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def done(self) -> bool:
+    async def wait_for_threads(self) -> bool:
         """Wait a moment, after `close`, for threads that work; tell whether none does any more."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORK_SECONDS):
@@ -190,7 +190,7 @@ class Shell:
         self.traffic[direction] = count + len(packets), size
 
     def _perform(self) -> None:
-        for effect in self.node.take():
+        for effect in self.node.take_effects():
             self._take_up(effect)
         if self._control or self._bulk:
             self._work.set()
@@ -205,7 +205,7 @@ class Shell:
             case Quit(code, reason):
                 self._log.error("service_quits", code=code, reason=reason)
                 self.code = code
-                self.over.set()
+                self.stopping.set()
             case Note(event, facts):
                 self.counts[event] = self.counts.get(event, 0) + 1
                 self._log.info(event, **facts)

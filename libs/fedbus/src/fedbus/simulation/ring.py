@@ -13,7 +13,7 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from fedbus.blobs.transfer.uploads import Library
+from fedbus.blobs.transfer.uploads import FindBlob
 from fedbus.core.actions import Note
 from fedbus.core.interface import Core
 from fedbus.errors import FedbusError
@@ -47,7 +47,7 @@ class Life:
     """One life of a service: its core, the blobs it always serves, how its store is let go."""
 
     core: Core
-    library: Library | None = None
+    find_blob: FindBlob | None = None
     close: Callable[[], None] = lambda: None
 
 
@@ -124,7 +124,7 @@ class Ring:
             identity,
             host.life.core,
             Random(f"{self.seed}/{name}/{host.lives}"),
-            library=host.life.library,
+            find_blob=host.life.find_blob,
             watch=lambda step: self.on_step(name, step),
         )
         self.at(self.now + self.rng.uniform(0, 0.05), lambda: self._connect(host, host.lives))
@@ -219,7 +219,9 @@ class Ring:
             return
         host.connected = True
         node = host.node
-        self.broker.connect(host.name, node.subscriptions(), node.will(), node.kept())
+        self.broker.connect(
+            host.name, node.subscriptions(), node.will_packet(), node.kept_subscriptions()
+        )
         node.connected(self.now)
         self._perform(host)
 
@@ -248,7 +250,7 @@ class Ring:
         if node is None or host.doomed:
             return
         bulk: list[PublishChunk] = []
-        for effect in node.take():
+        for effect in node.take_effects():
             match effect:
                 case Publish(packet) if host.connected:
                     self.broker.publish(host.name, packet)

@@ -28,7 +28,7 @@ from fedbus.datasource.source import Fixed, Source
 from fedbus.errors import FedbusError
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.interruption import temporary_folder
-from fedbus.jobs import JobFileError, faults_in, parse
+from fedbus.jobs import JobFileError, parse, read_refusal
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
 from fedbus.mqtt.bus import Packet
@@ -37,9 +37,9 @@ from fedbus.simulation import services
 from fedbus.simulation.network_faults import NONE, Faults, Toll
 from fedbus.simulation.ring import Life, Ring
 from fedbus.wire import codec, topics
-from fedbus.wire.documents import ENDED, JobFault, JobState, ModelSpec, RoundState
+from fedbus.wire.documents import ENDED_PHASES, JobFault, JobState, ModelSpec, RoundState
 from fedbus.wire.messages import ModelPushed
-from fedbus.wire.timestamps import moment_of
+from fedbus.wire.timestamps import format_timestamp
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_repository.stores.records import ModelView
@@ -240,7 +240,9 @@ class _Stage:
             self._ring.kill(name)
 
     def _utc(self) -> str:
-        return moment_of(self._ring.now)  # since 1970: who replays a seed sees the same times
+        return format_timestamp(
+            self._ring.now
+        )  # since 1970: who replays a seed sees the same times
 
     def _has_model(self) -> bool:
         self._heed()
@@ -253,12 +255,17 @@ class _Stage:
     def _over(self) -> bool:
         self._heed()
         state, now = self._state, self._ring.now
-        if state is not None and state.reason and not state.agents and state.phase not in ENDED:
+        if (
+            state is not None
+            and state.reason
+            and not state.agents
+            and state.phase not in ENDED_PHASES
+        ):
             if now > self._waits_since + WAITING_SECONDS:
                 raise SimulationStuck(f"job {state.job} cannot go on: {state.reason}")
         else:
             self._waits_since = now
-        return bool(self._refusal) or (state is not None and state.phase in ENDED)
+        return bool(self._refusal) or (state is not None and state.phase in ENDED_PHASES)
 
     def _pusher(self, model: PackedModel) -> Push[ModelPushed]:
         push = Push(services.REPOSITORY, model.push, ModelPushed, model.blobs)
@@ -291,7 +298,7 @@ class _Stage:
 
     def _heard(self, packet: Packet) -> None:
         if "/replies/" in packet.topic:
-            self._faults = faults_in(json.loads(packet.payload))
+            self._faults = read_refusal(json.loads(packet.payload))
             self._refusal = "\n".join(map(str, self._faults))
         elif packet.topic.endswith("/state") and packet.payload:
             self._state = codec.from_json(JobState, packet.payload)

@@ -14,7 +14,7 @@ from fedbus.plugins import Aggregator
 from fedbus.runtime.node import Identity
 from fedbus.simulation.ring import Birth, Life
 from fedbus.wire.documents import AgentFacts
-from fedbus.wire.timestamps import moment_of
+from fedbus.wire.timestamps import format_timestamp
 from fedbus_collector.app import aggregator
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
@@ -41,7 +41,7 @@ def new_secret() -> bytes:
 
 def long_ago() -> str:
     """Tell the time on a clock that stands still, so that a run can be replayed."""
-    return moment_of(0.0)
+    return format_timestamp(0.0)
 
 
 def repository(

@@ -53,14 +53,14 @@ def names_of(names: Sequence[str]) -> Names:
     return Names(digest_of(text.encode()), len(names), tuple(names))
 
 
-def plain_names(names: Sequence[str]) -> list[str] | dict[str, Any]:
+def encode_names(names: Sequence[str]) -> list[str] | dict[str, Any]:
     """Write a list of names for the wire: as it is, or shortened with a digest."""
     if len(names) <= MAX_NAMES and sum(map(len, names)) <= MAX_CHARACTERS:
         return list(names)
-    return shortened(names)
+    return abbreviate_names(names)
 
 
-def shortened(names: Sequence[str]) -> dict[str, Any]:
+def abbreviate_names(names: Sequence[str]) -> dict[str, Any]:
     """Write a list of names as its first ones, its length and its digest; {} for none."""
     if not names:
         return {}
@@ -69,8 +69,8 @@ def shortened(names: Sequence[str]) -> dict[str, Any]:
     return {"count": found.count, "digest": found.digest, "first": first}
 
 
-def read_names(plain: object) -> Names | None:
-    """Read what `plain_names` wrote; None: no names, or nothing that can be read."""
+def decode_names(plain: object) -> Names | None:
+    """Read what `encode_names` wrote; None: no names, or nothing that can be read."""
     match plain:
         case [*names] if names and all(isinstance(name, str) for name in names):
             return names_of([str(name) for name in names])
@@ -93,7 +93,9 @@ def columns_in(form: Mapping[str, Any]) -> Names | None:
 def _found(half: object, key: str) -> Names | None:
     match half:
         case {"data_types": dict(kinds)}:
-            said = (read_names(kind.get(key)) for kind in kinds.values() if isinstance(kind, dict))
+            said = (
+                decode_names(kind.get(key)) for kind in kinds.values() if isinstance(kind, dict)
+            )
             return next((names for names in said if names is not None), None)
         case _:
             return None

@@ -14,15 +14,15 @@ from fedbus.limits import (
 )
 from fedbus.scalars import Bounds, Flag, Ident, Number, Strict, Text, Whole, Word
 from fedbus.wire.blobs import BlobRef
-from fedbus.wire.identifiers import Digest, Metrics, Moment, NodeName
-from fedbus.wire.output_kinds import Answers
+from fedbus.wire.identifiers import Digest, Metrics, NodeName, Timestamp
+from fedbus.wire.output_kinds import OutputKind
 
 PROTOCOL = 1
 """Raised when a peer of the version before could no longer be understood."""
 
 
-Phase = Literal["accepted", "running", "finished", "failed", "cancelled"]
-ENDED: frozenset[str] = frozenset({"finished", "failed", "cancelled"})
+JobPhase = Literal["accepted", "running", "finished", "failed", "cancelled"]
+ENDED_PHASES: frozenset[str] = frozenset({"finished", "failed", "cancelled"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,16 +82,16 @@ class JobState:
 
     job: Ident
     model: Ident
-    phase: Phase
+    phase: JobPhase
     round: Whole
     num_rounds: Whole
     metrics: Metrics
     reason: Text
     version: Whole | None = None
     agents: Whole = 0
-    submitted: Moment | None = None
-    ended: Moment | None = None
-    at: Moment | None = None
+    submitted: Timestamp | None = None
+    ended: Timestamp | None = None
+    at: Timestamp | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +134,8 @@ class RoundState:
     examples: Whole
     metrics: Metrics
     seconds: Metrics
-    began: Moment | None = None
-    at: Moment | None = None
+    began: Timestamp | None = None
+    at: Timestamp | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +152,7 @@ class ModelLatest:
     parent: Whole | None
     job: Ident | None
     round: Whole
-    at: Moment | None = None
+    at: Timestamp | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +177,7 @@ class ModelNeeds:
     input: Annotated[dict[str, Any], Bounds(max_length=32)] = field(default_factory=dict)
     classes: Annotated[dict[str, Any], Bounds(max_length=3)] = field(default_factory=dict)
     least_batch: Annotated[int, Strict(ge=1, lt=2**31)] = 1
-    answers: Answers | None = None
+    answers: OutputKind | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +195,6 @@ class ModelSpec:
     layout: Annotated[tuple[TensorSpec, ...], Bounds(min_length=1, max_length=MAX_TENSORS)]
     architectures: Annotated[dict[Ident, dict[str, Any]], Bounds(max_length=MAX_STRUCTURES)]
     input: dict[str, Any] = field(default_factory=dict)
-    answers: Answers | None = None
+    answers: OutputKind | None = None
     classes: Annotated[tuple[Word, ...], Bounds(max_length=MAX_CLASS_NAMES)] = ()
     least_batch: Annotated[int, Strict(ge=1, lt=2**31)] = 1

@@ -15,7 +15,7 @@ _NODE = re.compile(rf"(?:{'|'.join(ROLES)})\.{IDENT}")
 NodeName = Annotated[str, Strict(pattern=rf"^(?:{'|'.join(ROLES)})\.{IDENT}$")]
 Digest = Annotated[str, Strict(pattern=r"^[0-9a-f]{64}$")]
 TaskNumber = Annotated[int, Strict(ge=1, lt=2**31)]
-Moment = Annotated[
+Timestamp = Annotated[
     str,
     Strict(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"),
 ]

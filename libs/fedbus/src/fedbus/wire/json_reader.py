@@ -36,14 +36,14 @@ _WIDE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Unusable:
+class InvalidValue:
     """Stands where the text has a value that nobody can use."""
 
     problem: str
 
 
 def read_tree(data: bytes) -> tuple[object, bool]:
-    """Read JSON; returns its values, and whether an `Unusable` stands in the place of any.
+    """Read JSON; returns its values, and whether an `InvalidValue` stands in the place of any.
 
     Raises:
         WireError: for what concerns the text as a whole.
@@ -77,7 +77,7 @@ def read_json(data: bytes) -> object:
     """
     tree, faulty = read_tree(data)
     if faulty:
-        found = ((at, one.problem) for at, one in walk(tree) if isinstance(one, Unusable))
+        found = ((at, one.problem) for at, one in walk(tree) if isinstance(one, InvalidValue))
         place, problem = next(found, ((), "a value of no use"))
         raise WireError(f"{path_of(place)}: {problem}".removeprefix(": "))
     return tree
@@ -144,19 +144,19 @@ class _Values:
             tree[name] = self._unusable("given more than once") if name in tree else value
         return tree
 
-    def whole(self, digits: str) -> int | Unusable:
+    def whole(self, digits: str) -> int | InvalidValue:
         if len(digits) > MAX_DIGITS:
             problem = f"a number of {len(digits)} digits, at most {MAX_DIGITS}"
             return self._unusable(problem)
         return int(digits)
 
-    def number(self, digits: str) -> float | Unusable:
+    def number(self, digits: str) -> float | InvalidValue:
         number = float(digits)
         return number if math.isfinite(number) else self._unusable("not a finite number")
 
-    def constant(self, name: str) -> Unusable:
+    def constant(self, name: str) -> InvalidValue:
         return self._unusable(f"{name}, not a finite number")
 
-    def _unusable(self, problem: str) -> Unusable:
+    def _unusable(self, problem: str) -> InvalidValue:
         self.faulty = True
-        return Unusable(problem)
+        return InvalidValue(problem)

@@ -5,5 +5,5 @@ Apart from the spec's other types, which load pydantic: what trains on a small d
 
 from typing import Literal
 
-Answers = Literal["classes", "probabilities", "logits", "values", "labels"]
+OutputKind = Literal["classes", "probabilities", "logits", "values", "labels"]
 """What a model's outputs mean: `docs/frameworks.md` says what each word stands for."""

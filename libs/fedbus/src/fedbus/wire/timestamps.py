@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 
 
-def moment_of(seconds: float) -> str:
+def format_timestamp(seconds: float) -> str:
     """Write seconds since 1970 as `2026-11-29T08:53:28.120Z`."""
     at = datetime.fromtimestamp(seconds, UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
 
 
-def seconds_of(moment: str) -> float:
+def parse_timestamp(moment: str) -> float:
     """Read a moment as seconds since 1970."""
     return datetime.fromisoformat(moment).timestamp()

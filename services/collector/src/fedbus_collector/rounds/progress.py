@@ -23,7 +23,7 @@ class RoundPhase(StrEnum):
     COLLECTING = "collecting"
     AGGREGATING = "aggregating"
     COMMITTING = "committing"
-    ENDED = "ended"
+    ENDED_PHASES = "ended"
 
 
 class Verdict(StrEnum):

@@ -282,7 +282,7 @@ class RoundCollector:
         self, version: ModelRef | None, reason: str, record: RoundRecord | None
     ) -> Iterator[Action]:
         plan = self.round.plan
-        self.round.phase = RoundPhase.ENDED
+        self.round.phase = RoundPhase.ENDED_PHASES
         self.ended = RoundEnded(
             job=plan.job,
             round=plan.round,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from fedbus.core.actions import Reply
 from fedbus.core.events import ReplyTo
 from fedbus.errors import WireError
-from fedbus.jobs import JobFault, JobFile, JobFileError, Plugins, parse, refusal
+from fedbus.jobs import JobFault, JobFile, JobFileError, Plugins, parse, write_refusal
 from fedbus.jobs.json_tree import read
 from fedbus.limits import MAX_JOB_FILE_BYTES
 from fedbus.scalars import IDENT, IDENT_SAID
@@ -134,7 +134,7 @@ def standing(stored: JobLoaded) -> str:
 
 def refused(to: ReplyTo, job: str, faults: tuple[JobFault, ...]) -> Reply:
     """Reply to a refused job file with all its faults."""
-    return _reply(to, refusal(job, faults))
+    return _reply(to, write_refusal(job, faults))
 
 
 def canceled(to: ReplyTo, job: str, reason: str) -> Reply:

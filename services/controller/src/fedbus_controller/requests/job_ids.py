@@ -9,8 +9,8 @@ import hashlib
 from dataclasses import dataclass
 
 from fedbus.core.events import ReplyTo
-from fedbus.jobs import made_id
-from fedbus.wire.identifiers import Moment
+from fedbus.jobs import generate_job_id
+from fedbus.wire.identifiers import Timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,18 @@ class JobIds:
     def __init__(self) -> None:
         self._count = 0
 
-    def propose(self, model: str, payload: bytes, reply: ReplyTo | None, utc: Moment) -> ProposedId:
+    def propose(
+        self, model: str, payload: bytes, reply: ReplyTo | None, utc: Timestamp
+    ) -> ProposedId:
         """Name the job of a file that has no id."""
         topic = b"" if reply is None else reply.topic.encode()
         digest = hashlib.sha256(payload).digest()
         if reply is not None and reply.correlation:
-            return ProposedId(made_id(model, None, b"\0".join((topic, reply.correlation, digest))))
+            return ProposedId(
+                generate_job_id(model, None, b"\0".join((topic, reply.correlation, digest)))
+            )
         self._count += 1
         origin = hashlib.sha256(topic + b"\0" + digest).hexdigest()
-        return ProposedId(made_id(model, utc, f"{utc}/{self._count}/{origin}".encode()), origin)
+        return ProposedId(
+            generate_job_id(model, utc, f"{utc}/{self._count}/{origin}".encode()), origin
+        )

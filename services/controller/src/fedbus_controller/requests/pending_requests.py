@@ -11,7 +11,7 @@ from fedbus.core.actions import Action, Ask, Clear, Note, Settle
 from fedbus.core.events import ReplyTo, Requested
 from fedbus.jobs import JobFileError, differences
 from fedbus.wire.documents import RefusedRequest
-from fedbus.wire.identifiers import Moment
+from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.messages import Acceptance, ForgetJob, JobFault, JobForgotten, JobLoaded, StoreJob
 from fedbus.wire.topics import CANCEL, JOB_REFUSED, JOB_REQUEST
 from fedbus_controller import keys
@@ -38,7 +38,7 @@ class PendingRequests:
     """Who waits for which job's acceptance or end; `utc` is the clock by which ids are made."""
 
     def __init__(
-        self, repository: str, check_plugins: PluginCheck, utc: Callable[[], Moment]
+        self, repository: str, check_plugins: PluginCheck, utc: Callable[[], Timestamp]
     ) -> None:
         self._repository = repository
         self._check_plugins = check_plugins

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from fedbus.jobs import params, parse
+from fedbus.jobs import parse, training_params_of
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
 
@@ -19,7 +19,7 @@ def unmeasured(payload: bytes, online: Sequence[Trainers]) -> Iterator[str]:
     if job.trainer in FRAMEWORKS:  # the file itself was judged by it
         return
     known = [trainers for trainers in online if trainers and FRAMEWORKS.keys() >= set(trainers)]
-    for metric in params(job).metrics:
+    for metric in training_params_of(job).metrics:
         measured = {name for name, has in FRAMEWORKS.items() if metric in has.metrics}
         without = [trainers for trainers in known if not measured & set(trainers)]
         if not without:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from fedbus.wire.announced_names import Names, classes_in, columns_in, read_names
+from fedbus.wire.announced_names import Names, classes_in, columns_in, decode_names
 from fedbus.wire.documents import AgentFacts, ModelNeeds
 
 Agents: TypeAlias = Sequence[tuple[str, AgentFacts]]
@@ -62,7 +62,7 @@ class NameAgreement:
     """
 
     def __init__(self, needs: ModelNeeds | None, before: Iterable[str] = ()) -> None:
-        classes = None if needs is None else read_names(needs.classes)
+        classes = None if needs is None else decode_names(needs.classes)
         self._model = {"classes": classes}
         self._held: dict[str, Names] = {}
         self._before = frozenset(before)

@@ -14,10 +14,10 @@ import numpy as np
 from aiohttp import BodyPartReader, web
 
 from fedbus.errors import FedbusError, StoreError
-from fedbus.jobs import JobFile, JobFileError, differences, params, parse
+from fedbus.jobs import JobFile, JobFileError, differences, parse, training_params_of
 from fedbus.jobs.eligibility import input_reason, resources_reason
 from fedbus.limits import MAX_JOB_FILE_BYTES, MAX_SPEC_BYTES
-from fedbus.runtime.http import Doors
+from fedbus.runtime.http import HttpApi
 from fedbus.runtime.shell import Shell
 from fedbus.training.params import TrainingParams
 from fedbus.wire import codec
@@ -50,14 +50,14 @@ _PAGE = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inlin
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def agent_http(core: AgentCore, home: Path, handlers: "Handlers | None") -> Doors:
+def agent_http(core: AgentCore, home: Path, handlers: "Handlers | None") -> HttpApi:
     """Make an agent's doors; without a desk only its metrics are added to what all have.
 
     Those of its jobs are for those whom the desk would answer.
     """
     metrics = AgentMetrics(core, home)
     if handlers is None:
-        return Doors((web.route("*", "/{tail:.*}", _closed),), (metrics,))
+        return HttpApi((web.route("*", "/{tail:.*}", _closed),), (metrics,))
     routes = [
         web.route(
             endpoint.method, path, handlers.door(getattr(handlers, endpoint.does), endpoint.public)
@@ -66,7 +66,7 @@ def agent_http(core: AgentCore, home: Path, handlers: "Handlers | None") -> Door
         for path in dict.fromkeys((endpoint.path, endpoint.path.rstrip("/")))
     ]
     routes.append(web.route("*", "/{tail:.*}", handlers.door(handlers.nothing)))
-    return Doors(
+    return HttpApi(
         routes, (metrics,), (JobMetrics(core),), lambda request: not handlers.refusal(request)
     )
 
@@ -145,7 +145,7 @@ class Handlers:
         # From here on nothing waits, so nobody comes between.
         if reason := self.core.known().trouble or standalone.refusal(job):
             raise ApiError(503, reason, Retry_After=str(RETRY_SECONDS))
-        self.shell.tell(StartJob(file, model.version))
+        self.shell.receive_local(StartJob(file, model.version))
         return json_response(self._report(job))
 
     def _no_model(self, file: JobFile) -> str:
@@ -162,7 +162,9 @@ class Handlers:
             name = self.trainer.choose(spec, trainer)
         except FedbusError as error:
             raise ApiError(422, str(error)) from error
-        found = eligibility(trainer, params(file), model.numbers_size, known, self.trainer)
+        found = eligibility(
+            trainer, training_params_of(file), model.numbers_size, known, self.trainer
+        )
         if why := found.reason or input_reason(spec.input, found.format):
             raise ApiError(422, why)
         if missing := model.missing(name):
@@ -185,7 +187,7 @@ class Handlers:
         """End a standalone job; one that is over stays as it is."""
         job = read_name(request, "training_id")
         self._report(job)
-        self.shell.tell(CancelJob(job))
+        self.shell.receive_local(CancelJob(job))
         return json_response(self._report(job))
 
     async def job_weights(self, request: web.Request) -> web.StreamResponse:

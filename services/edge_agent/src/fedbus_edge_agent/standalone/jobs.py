@@ -14,7 +14,7 @@ from typing import Final
 
 from fedbus.core.actions import Action, Note, Run
 from fedbus.errors import Stopped
-from fedbus.jobs import JobFile, params
+from fedbus.jobs import JobFile, training_params_of
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.training.options import as_training_metrics
 from fedbus.training.params import TrainingParams
@@ -181,7 +181,7 @@ class StandaloneJobs:
             job=job,
             model=report.model_name,
             version=report.model_version,
-            params=replace(params(file), round=number, seed=seed),
+            params=replace(training_params_of(file), round=number, seed=seed),
             trainer=file.trainer,
         )
         control = TaskControl()

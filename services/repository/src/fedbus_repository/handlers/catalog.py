@@ -102,7 +102,7 @@ class ModelCatalog:
             return (Send(sender, RequestRefused(about=message.model, reason=found.reason)),)
         shown = ModelShown(
             version=self.ref(found.version),
-            trail=tuple(_facts(each) for each in found.history),
+            history=tuple(_facts(each) for each in found.history),
             versions=found.versions,
             kept=tuple(KeptVersion(version=v, why=why) for v, why in found.kept[:MAX_SHOWN_KEPT]),
             best=found.best,

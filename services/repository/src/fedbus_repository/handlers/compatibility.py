@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from fedbus.frameworks.outputs import loss_contradiction, matching_loss
-from fedbus.jobs import JobFile, JobFileError, not_taken, params, parse
+from fedbus.jobs import JobFile, JobFileError, framework_faults, parse, training_params_of
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS
 from fedbus.wire.documents import ModelNeeds
@@ -34,7 +34,7 @@ def incompatibilities(file: bytes, needs: ModelNeeds | None) -> tuple[JobFault, 
     if needs is None:
         return ()
     return (
-        *_batch_size_faults(params(job).batch_size, needs.least_batch),
+        *_batch_size_faults(training_params_of(job).batch_size, needs.least_batch),
         *_loss_faults(job, needs),
         *_framework_faults(job, needs),
     )
@@ -79,7 +79,8 @@ def _framework_faults(job: JobFile, needs: ModelNeeds) -> tuple[JobFault, ...]:
         return (JobFault(key="plugins.trainer", problem=problem),)
     prefix = f"model {job.model_name} is for {listed(needs.architectures)}: "
     return tuple(
-        replace(fault, problem=prefix + fault.problem) for fault in not_taken(architectures, job)
+        replace(fault, problem=prefix + fault.problem)
+        for fault in framework_faults(architectures, job)
     )
 
 

@@ -8,7 +8,7 @@ from fedbus.errors import FedbusError, StoreError, TransferError
 from fedbus.model.blob import MAX_PREFIX, check_header
 from fedbus.model.layout import Layout
 from fedbus.wire import codec
-from fedbus.wire.announced_names import shortened
+from fedbus.wire.announced_names import abbreviate_names
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelNeeds, ModelSpec
 from fedbus_repository.stores.base import Store, Upload
@@ -66,7 +66,7 @@ class SpecReader:
         needs = ModelNeeds(
             architectures=tuple(sorted(found.architectures)),
             input=found.input,
-            classes=shortened(found.classes),
+            classes=abbreviate_names(found.classes),
             least_batch=found.least_batch,
             answers=found.answers,
         )

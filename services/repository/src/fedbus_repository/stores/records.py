@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from fedbus.wire.blobs import BlobRef
-from fedbus.wire.identifiers import Metrics, Moment
+from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import Plan, RoundRecord
 
 EndPhase: TypeAlias = Literal["finished", "failed", "cancelled"]
@@ -46,7 +46,7 @@ class Version:
     scored: bool = False
     pinned: bool = False
     kept: bool = True
-    at: Moment | None = field(default=None, compare=False)
+    at: Timestamp | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class JobEnd:
     job: str
     phase: EndPhase
     reason: str
-    at: Moment | None = field(default=None, compare=False)
+    at: Timestamp | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class StoredJob:
     latest: Version
     rounds: int
     plan: Plan | None
-    submitted: Moment | None = field(default=None, compare=False)
+    submitted: Timestamp | None = field(default=None, compare=False)
     forgotten: bool = False
 
 

@@ -14,9 +14,9 @@ from fedbus.model.blob import MAX_PREFIX
 from fedbus.text import listed
 from fedbus.training.options import impossible_metric
 from fedbus.wire.blobs import BlobRef
-from fedbus.wire.identifiers import Metrics, Moment
+from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import Plan, RoundRecord
-from fedbus.wire.timestamps import seconds_of
+from fedbus.wire.timestamps import parse_timestamp
 from fedbus_repository.stores.records import JobEnd, Origin, StoredJob, Verdict, Version
 
 MAX_LISTED_DIFFERENCES = 4
@@ -42,7 +42,7 @@ class EarlierSubmission:
     """The newest job of an origin; `settled`: its controller has acknowledged the request."""
 
     job: str
-    submitted: Moment
+    submitted: Timestamp
     running: bool
     settled: bool
 
@@ -116,14 +116,14 @@ def file_difference(known: bytes, sent: bytes) -> str:
     return "; ".join(found[:MAX_LISTED_DIFFERENCES]) + more
 
 
-def repeats(earlier: EarlierSubmission, origin: Origin, now: Moment) -> bool:
+def repeats(earlier: EarlierSubmission, origin: Origin, now: Timestamp) -> bool:
     """Return whether a submission has become a job already.
 
     A job that was stored more than `origin.seconds` ago counts only if the broker may still keep
     its request, and then only for a redelivery or while it runs: another job of its model would be
     refused anyway.
     """
-    age = seconds_of(now) - seconds_of(earlier.submitted)
+    age = parse_timestamp(now) - parse_timestamp(earlier.submitted)
     if abs(age) <= origin.seconds:  # the clock may have been set back
         return True
     return not earlier.settled and (earlier.running or origin.redelivered)

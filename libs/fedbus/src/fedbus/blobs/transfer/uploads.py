@@ -15,7 +15,7 @@ from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leav
 SLOW_SECONDS = 120.0
 """Who held a group back takes lanes for so long."""
 
-Library: TypeAlias = Callable[[str], BlobSource | None]
+FindBlob: TypeAlias = Callable[[str], BlobSource | None]
 """Finds a blob by digest among those a service always serves."""
 
 
@@ -39,9 +39,9 @@ Answer: TypeAlias = Send | SendChunk
 class Uploads:
     """What this node serves, and to whom."""
 
-    def __init__(self, in_flight: int, library: Library | None = None) -> None:
+    def __init__(self, in_flight: int, find_blob: FindBlob | None = None) -> None:
         self._in_flight = in_flight
-        self._library = library
+        self._find_blob = find_blob
         self._served: dict[str, BlobSource] = {}
         self._groups: dict[str, tuple[Group, BlobSource]] = {}
         self._slow: dict[str, float] = {}
@@ -115,7 +115,7 @@ class Uploads:
     def _find(self, digest: str) -> BlobSource | None:
         if digest in self._served:
             return self._served[digest]
-        return self._library(digest) if self._library else None
+        return self._find_blob(digest) if self._find_blob else None
 
     def _group(self, message: Join, source: BlobSource, now: float) -> Group:
         if message.digest not in self._groups:

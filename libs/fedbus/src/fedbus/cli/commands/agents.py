@@ -16,7 +16,7 @@ from fedbus.client.nodes import NodeStatus
 from fedbus.wire import codec
 from fedbus.wire.documents import NodeState
 from fedbus.wire.identifiers import role_of
-from fedbus.wire.timestamps import moment_of
+from fedbus.wire.timestamps import format_timestamp
 
 
 def agents(
@@ -63,7 +63,9 @@ def troubles(states: Iterable[NodeState]) -> Iterator[str]:
 
 
 def _plain(one: NodeStatus) -> Any:  # noqa: ANN401 - JSON
-    ago = {} if one.age_seconds is None else {"seen": moment_of(time.time() - one.age_seconds)}
+    ago = (
+        {} if one.age_seconds is None else {"seen": format_timestamp(time.time() - one.age_seconds)}
+    )
     return {**codec.to_plain(one.state), **ago}
 
 

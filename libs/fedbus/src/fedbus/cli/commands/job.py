@@ -23,10 +23,10 @@ from fedbus.client.failures import Failed, JobRefused, Refused
 from fedbus.client.job_files import id_of, with_id
 from fedbus.client.jobs import JobHistory, Submission
 from fedbus.errors import FedbusError, SettingsError
-from fedbus.jobs import JobFileError, params, parse
+from fedbus.jobs import JobFileError, parse, training_params_of
 from fedbus.training.options.inactive_schedulers import inactive_reason
 from fedbus.wire import codec
-from fedbus.wire.documents import ENDED, JobState
+from fedbus.wire.documents import ENDED_PHASES, JobState
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -190,7 +190,7 @@ def show_job(ctx: typer.Context, job: JobId, as_json: AsJson = False) -> None:
     display.say(f"model      {state.model}, version {state.version}")
     display.say(f"phase      {state.phase}" + (f": {state.reason}" if state.reason else ""))
     display.say(f"submitted  {when(state.submitted)}{_ago(state.submitted)}")
-    if state.phase in ENDED:
+    if state.phase in ENDED_PHASES:
         display.say(f"ended      {when(state.ended)}{_ago(state.ended)}")
     display.say(f"round      {state.round} of {state.num_rounds}")
     display.say(f"metrics    {display.metrics(state.metrics) or 'none yet'}")
@@ -272,7 +272,7 @@ def _warn(payload: bytes, answer: Submission) -> None:
         display.warn(warning)
     # A controller of another version may have taken what this one would not.
     with suppress(JobFileError):
-        if said := inactive_reason(params(parse(payload))):
+        if said := inactive_reason(training_params_of(parse(payload))):
             display.warn(said)
 
 

@@ -48,7 +48,15 @@ from fedbus.datasource.config import read
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.frameworks.outputs import loss_contradiction
 from fedbus.interruption import temporary_folder
-from fedbus.jobs import JobFault, JobFile, JobFileError, listing, params, parse, refusal
+from fedbus.jobs import (
+    JobFault,
+    JobFile,
+    JobFileError,
+    format_faults,
+    parse,
+    training_params_of,
+    write_refusal,
+)
 from fedbus.limits import MAX_COHORT_AGENTS
 from fedbus.text import counted
 from fedbus.training.options.inactive_schedulers import inactive_reason
@@ -109,7 +117,7 @@ def simulate(
 
     payload = read_job_file(str(job))
     wish = _wish(job, payload, as_json=as_json)
-    if said := inactive_reason(params(wish)):
+    if said := inactive_reason(training_params_of(wish)):
         display.warn(said)
     check_split(split, data)
     if output is not None:
@@ -196,8 +204,8 @@ def _wish(job: Path, payload: bytes, *, as_json: bool) -> JobFile:
 def _refused(job: Path, faults: Sequence[JobFault], why: str = "", *, as_json: bool) -> FedbusError:
     # No service is asked here: what its pure parts find in a file is found on this side.
     if as_json and faults:
-        display.print_json(refusal("", faults))
-    return SettingsError(listing(f"{job} is refused", faults) if faults else why)
+        display.print_json(write_refusal("", faults))
+    return SettingsError(format_faults(f"{job} is refused", faults) if faults else why)
 
 
 def _check_enough(wish: JobFile, agents: int) -> None:

@@ -23,7 +23,7 @@ from fedbus.client.asyncio_client import Client
 from fedbus.client.jobs import Awaiting, JobNews
 from fedbus.text import counted
 from fedbus.wire import codec
-from fedbus.wire.documents import ENDED, JobState, RoundState
+from fedbus.wire.documents import ENDED_PHASES, JobState, RoundState
 
 
 class View(Protocol):
@@ -90,12 +90,14 @@ class Bar:
                 state.job, rounds="", accuracy="", news="", waits=False
             )
         news = state.reason or (counted(state.agents, "agent") if state.agents else "")
-        self._news = news if state.phase not in ENDED else state.phase  # whoever watches says why
-        self._waits = bool(state.reason) and state.phase not in ENDED
+        self._news = (
+            news if state.phase not in ENDED_PHASES else state.phase
+        )  # whoever watches says why
+        self._waits = bool(state.reason) and state.phase not in ENDED_PHASES
         self._progress.update(
             self._task,
             total=state.num_rounds,
-            completed=state.round if state.phase not in ENDED else state.num_rounds,
+            completed=state.round if state.phase not in ENDED_PHASES else state.num_rounds,
             rounds=f"round {state.round} of {state.num_rounds}",
             accuracy=display.metrics(display.held_out(state.metrics)),
         )
@@ -130,7 +132,7 @@ class Lines:
         """Say what changed."""
         line = f"{state.job} {state.phase}" + (f": {state.reason}" if state.reason else "")
         # How it ended, whoever watches says.
-        if line != self._said and state.phase not in ENDED:
+        if line != self._said and state.phase not in ENDED_PHASES:
             self._said = line
             print(line, flush=True)
 
@@ -209,7 +211,7 @@ async def shown(news: AsyncIterable[JobNews], view: View) -> JobState:
         match each:
             case JobState():
                 view.state(each)
-                if each.phase in ENDED:
+                if each.phase in ENDED_PHASES:
                     return each
             case RoundState():
                 view.round(each)

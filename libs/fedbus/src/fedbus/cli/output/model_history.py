@@ -15,17 +15,17 @@ def print_trail(shown: ModelShown, answers: str) -> None:
     `answers` says what the model answers.
     """
     ref = shown.version
-    facts = {each.version: each for each in shown.trail}
+    facts = {each.version: each for each in shown.history}
     kept = {each.version: each.why for each in shown.kept}
-    if shown.trail and shown.trail[-1].version > 1:
-        first, count = shown.trail[-1].version, len(shown.trail)
+    if shown.history and shown.history[-1].version > 1:
+        first, count = shown.history[-1].version, len(shown.history)
         display.say(
             f"{count} of {shown.versions} versions; 1 to {first - 1} are left off: --limit N shows "
             "N, --all shows all"
         )
     display.print_table(
         ("VERSION", "FROM", "JOB", "ROUND", "AGENTS", "AGE", "WEIGHTS", "METRICS"),
-        (_row(each, kept.get(each.version), shown.best) for each in reversed(shown.trail)),
+        (_row(each, kept.get(each.version), shown.best) for each in reversed(shown.history)),
         nothing="no trail",
     )
     if ref.version < shown.versions:

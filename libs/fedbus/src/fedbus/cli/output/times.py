@@ -3,7 +3,7 @@
 import time
 
 from fedbus.cli.output import display
-from fedbus.wire.timestamps import seconds_of
+from fedbus.wire.timestamps import parse_timestamp
 
 
 def age(moment: str | None, now: float | None = None) -> str:
@@ -13,7 +13,7 @@ def age(moment: str | None, now: float | None = None) -> str:
     """
     if moment is None:
         return ""
-    return display.age((time.time() if now is None else now) - seconds_of(moment))
+    return display.age((time.time() if now is None else now) - parse_timestamp(moment))
 
 
 def when(moment: str | None) -> str:

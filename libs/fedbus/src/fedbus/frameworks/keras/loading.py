@@ -11,7 +11,7 @@ from fedbus.frameworks.keras.tflite_export import export
 from fedbus.model.layout import Weights
 from fedbus.model.load_into import check_fit
 from fedbus.training.params import Architecture
-from fedbus.wire.output_kinds import Answers
+from fedbus.wire.output_kinds import OutputKind
 
 
 def put(model: Any, weights: Weights) -> None:  # noqa: ANN401 - Keras has no types
@@ -29,7 +29,7 @@ def _model_of(architecture: Architecture, weights: Weights) -> Any:  # noqa: ANN
     return model
 
 
-def tflite_of(architecture: Architecture, weights: Weights, answers: Answers | None) -> bytes:
+def tflite_of(architecture: Architecture, weights: Weights, answers: OutputKind | None) -> bytes:
     """Write a `.tflite` file that holds these weights, and can be trained on.
 
     `answers` is what the spec says of the model: it decides the loss.

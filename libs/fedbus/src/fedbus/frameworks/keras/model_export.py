@@ -22,7 +22,7 @@ from fedbus.frameworks.outputs import derive_answers
 from fedbus.model.layout import Layout
 from fedbus.text import listed
 from fedbus.training.params import Architecture
-from fedbus.wire.output_kinds import Answers
+from fedbus.wire.output_kinds import OutputKind
 
 FILE: Final = "model.tflite"
 _LOSSES: Final[dict[str, Loss]] = {
@@ -87,7 +87,7 @@ def export(
     return ExportedModel(architectures, weights, files, own, roles_of(model), seen)
 
 
-def trained_with(loss: str | None, answers: Answers | None) -> Loss:
+def trained_with(loss: str | None, answers: OutputKind | None) -> Loss:
     """Choose the loss of a TFLite file: the declared one, else that of what the model answers.
 
     Raises:

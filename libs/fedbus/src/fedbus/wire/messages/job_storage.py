@@ -7,7 +7,7 @@ from fedbus.limits import MAX_FAULTS_SENT, MAX_JOB_FILE_BYTES
 from fedbus.scalars import Bounds, Flag, Ident, Raw, RoundNumber, Strict, Text, Whole
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobFault, ModelNeeds
-from fedbus.wire.identifiers import Digest, Metrics, Moment, TaskNumber
+from fedbus.wire.identifiers import Digest, Metrics, TaskNumber, Timestamp
 from fedbus.wire.round_records import Plan
 
 
@@ -108,8 +108,8 @@ class JobLoaded:
     metrics: Metrics
     plan: Plan | None
     needs: ModelNeeds | None = None
-    submitted: Moment | None = None
-    ended: Moment | None = None
+    submitted: Timestamp | None = None
+    ended: Timestamp | None = None
     acceptance: Acceptance | None = None
 
 
@@ -148,7 +148,7 @@ class JobEnded:
     job: Ident
     phase: Literal["finished", "failed", "cancelled"]
     reason: Text
-    at: Moment | None = None
+    at: Timestamp | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

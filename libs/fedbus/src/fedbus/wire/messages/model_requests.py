@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fedbus.scalars import Bounds, Flag, Ident, Text, Whole
 from fedbus.wire.blobs import BlobRef, ModelRef
-from fedbus.wire.identifiers import Metrics, Moment
+from fedbus.wire.identifiers import Metrics, Timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class ModelsListed:
     """The latest version of every model, and by the model's name when it was made."""
 
     models: Annotated[tuple[ModelRef, ...], Bounds(max_length=2_000)]
-    made: Annotated[dict[Ident, Moment], Bounds(max_length=2_000)] = field(default_factory=dict)
+    made: Annotated[dict[Ident, Timestamp], Bounds(max_length=2_000)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class VersionFacts:
     contributors: Whole
     metrics: Metrics
     kept: Flag
-    at: Moment | None = None
+    at: Timestamp | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class ModelShown:
     """
 
     version: ModelRef
-    trail: Annotated[tuple[VersionFacts, ...], Bounds(max_length=1_000)]
+    history: Annotated[tuple[VersionFacts, ...], Bounds(max_length=1_000)]
     versions: Whole = 0
     kept: Annotated[tuple[KeptVersion, ...], Bounds(max_length=1_000)] = ()
     best: Whole | None = None

@@ -8,7 +8,7 @@ import hashlib
 import sqlite3
 
 from fedbus.wire import codec
-from fedbus.wire.identifiers import Moment
+from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.round_records import Plan
 from fedbus_repository.stores.records import JobEnd, Lease, Origin, StoredJob, Version
 from fedbus_repository.stores.rules import EarlierSubmission
@@ -102,7 +102,7 @@ def list_jobs(db: sqlite3.Connection) -> tuple[str, ...]:
 
 
 def insert_job(  # noqa: PLR0913, PLR0917 - a row has its columns
-    db: sqlite3.Connection, name: str, base: Version, file: bytes, secret: bytes, at: Moment
+    db: sqlite3.Connection, name: str, base: Version, file: bytes, secret: bytes, at: Timestamp
 ) -> None:
     """Write a job that trains a model from `base`, its latest version."""
     digest = hashlib.sha256(file).hexdigest()

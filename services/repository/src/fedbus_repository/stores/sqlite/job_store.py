@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from secrets import token_bytes
 
-from fedbus.wire.identifiers import Metrics, Moment
+from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import Plan
 from fedbus_repository.stores import rules
 from fedbus_repository.stores.records import (
@@ -30,7 +30,7 @@ class SqliteJobs:
     """The part of a `Store` that concerns the lease and the jobs."""
 
     def __init__(
-        self, database: Database, secret: Callable[[], bytes], now: Callable[[], Moment]
+        self, database: Database, secret: Callable[[], bytes], now: Callable[[], Timestamp]
     ) -> None:
         self._database, self._secret, self._now = database, secret, now
 

@@ -3,7 +3,7 @@
 import sqlite3
 
 from fedbus.wire.blobs import BlobRef
-from fedbus.wire.identifiers import Moment
+from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores import rules
 from fedbus_repository.stores.records import (
@@ -31,7 +31,7 @@ def find_job(
 
 
 def find_submitted(
-    db: sqlite3.Connection, epoch: int, name: str, origin: Origin | None, now: Moment
+    db: sqlite3.Connection, epoch: int, name: str, origin: Origin | None, now: Timestamp
 ) -> StoredJob | StoreRefusal | StaleLease:
     """Return the job of an id, or the job that a submission of this origin has become already."""
     found = find_job(db, epoch, name)

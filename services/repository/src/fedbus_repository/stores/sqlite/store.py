@@ -11,7 +11,7 @@ from fedbus.core import clock
 from fedbus.core.blob_io import BlobSource
 from fedbus.errors import StoreError
 from fedbus.wire.blobs import BlobRef
-from fedbus.wire.identifiers import Moment
+from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores import rules
 from fedbus_repository.stores.base import Upload
@@ -53,7 +53,7 @@ class SqliteStore(SqliteJobs):
         durable: bool = True,
         on_step: OnStep = lambda _: None,
         secret: Callable[[], bytes] = new_secret,
-        now: Callable[[], Moment] = clock.utc,
+        now: Callable[[], Timestamp] = clock.utc,
     ) -> None:
         super().__init__(Database(folder, durable=durable, on_step=on_step), secret, now)
         self.folder = folder

@@ -13,7 +13,7 @@ from typing import Any
 
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
-from fedbus.wire.identifiers import Metrics, Moment
+from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores.records import HistoryEntry, Version
 from fedbus_repository.stores.rules import CountedUpdate, merged
@@ -94,7 +94,7 @@ def unreferenced(db: sqlite3.Connection, digests: Iterable[str]) -> list[str]:
 
 
 def insert_round(
-    db: sqlite3.Connection, record: RoundRecord, weights: BlobRef, at: Moment
+    db: sqlite3.Connection, record: RoundRecord, weights: BlobRef, at: Timestamp
 ) -> Version:
     """Write a round, its version and its contributors."""
     made = Version(
@@ -118,7 +118,7 @@ def insert_round(
 
 
 def insert_pushed(
-    db: sqlite3.Connection, model: str, weights: BlobRef, files: tuple[BlobRef, ...], at: Moment
+    db: sqlite3.Connection, model: str, weights: BlobRef, files: tuple[BlobRef, ...], at: Timestamp
 ) -> Version:
     """Write a version that no round made; `files` are its spec and the files of the spec."""
     parent = latest(db, model)
