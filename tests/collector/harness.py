@@ -1,4 +1,4 @@
-"""A harness for the collector: a controller, agents and a repository that obey the test."""
+"""Test harness of the collector: it plays the controller, the agents and the repository."""
 
 from dataclasses import replace
 from typing import Any
@@ -120,7 +120,7 @@ class _Broken:
 
 
 class Harness(Driven):
-    """A collector, and all it talks to."""
+    """A collector, and the nodes it exchanges messages with."""
 
     def __init__(self, spools: Spools | None = None, incarnation: int = 5) -> None:
         self.spools = spools or Spools(1 << 20)
@@ -140,18 +140,18 @@ class Harness(Driven):
             self.work()
 
     def give(self, agent: str, value: float = 1.0, examples: int = 10) -> None:
-        """Let an agent's update be offered, arrive, and be folded."""
+        """Offer an agent's update, which is folded."""
         update = blob(value, "delta")
         self.hear(agent, offer(update, examples, inline=update))
         self.work()
 
     @property
     def commit(self) -> Commit:
-        """What the repository is asked to make true."""
+        """The commit that the repository is asked for."""
         return self.asked(keys.CommitRequest(JOB, 1), Commit)
 
     def confirm(self, commit: Commit | None = None) -> None:
-        """Let the repository make it true."""
+        """Answer the commit as the repository does."""
         commit = commit or self.commit
         weights = self.out(commit)
         made = version(commit.record.parent + 1, weights)

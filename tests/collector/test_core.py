@@ -1,4 +1,4 @@
-"""Which rounds are open, and whose word counts: orders, answers, restarts, epochs."""
+"""Open rounds of the collector: commands, answers of agents, restarts, epochs."""
 
 import pytest
 
@@ -58,8 +58,8 @@ def committed(harness: Harness) -> None:
     ],
     ids=["open", "stop", "dismiss"],
 )
-def test_an_order_under_a_lower_epoch_is_refused(stale: object) -> None:
-    """Its sender has lost the lease, and is told so."""
+def test_a_command_under_a_lower_epoch_is_refused(stale: object) -> None:
+    """Its sender has lost the lease, and the reply says so."""
     harness = Harness()
     harness.open(order(epoch=4))
     harness.hear(SUCCESSOR, stale)
@@ -67,8 +67,8 @@ def test_an_order_under_a_lower_epoch_is_refused(stale: object) -> None:
     assert len(harness.last) == 1
 
 
-def test_a_successor_is_told_how_the_round_ended() -> None:
-    """It orders the open round again, and is its controller from then on."""
+def test_a_round_end_is_reported_to_the_next_controller() -> None:
+    """The next controller opens the round again, and is the round's controller from then on."""
     harness = Harness()
     harness.open()
     harness.hear(SUCCESSOR, order(epoch=2))
@@ -78,8 +78,8 @@ def test_a_successor_is_told_how_the_round_ended() -> None:
     assert harness.asks[keys.RoundEndReport(*KEY)].to == SUCCESSOR
 
 
-def test_an_end_is_told_until_it_is_noted() -> None:
-    """And again to whoever orders that round after it."""
+def test_a_round_end_is_reported_until_it_is_acknowledged() -> None:
+    """And again to each controller that opens the round after that."""
     harness = Harness()
     committed(harness)
     harness.hear(CONTROLLER, RoundEndNoted(job=JOB, task=1))
@@ -90,8 +90,8 @@ def test_an_end_is_told_until_it_is_noted() -> None:
     assert harness.fetches == {}
 
 
-def test_a_round_planned_anew_that_was_committed_before_is_not_collected_again() -> None:
-    """Its controller had not heard of the commit."""
+def test_a_round_planned_again_after_its_commit_is_not_collected_again() -> None:
+    """The report of the commit had not reached its controller."""
     harness = Harness()
     committed(harness)
     harness.hear(CONTROLLER, order(task=2))
@@ -105,13 +105,13 @@ def test_a_later_plan_ends_the_one_before() -> None:
     harness.open()
     harness.give(A)
     harness.hear(CONTROLLER, order(task=2))
-    assert harness.receipts()[A].reason == "the round failed: the round was planned anew"
+    assert harness.receipts()[A].reason == "the round failed: the round was planned again"
     assert harness.asks == {}
     harness.hear(A, offer(UPDATE))
     assert harness.receipts()[A].verdict == "drop"
 
 
-def test_an_order_that_was_overtaken_is_not_followed() -> None:
+def test_a_request_for_an_earlier_plan_is_ignored() -> None:
     """Neither while the later round is open nor when it has ended."""
     harness = Harness()
     harness.open(order(round=2, task=2))
@@ -123,8 +123,8 @@ def test_an_order_that_was_overtaken_is_not_followed() -> None:
     assert harness.said(RoundOpened)
 
 
-def test_the_next_round_ends_all_telling_of_the_last() -> None:
-    """Whoever plans it knows."""
+def test_the_next_round_cancels_the_report_of_the_last() -> None:
+    """The controller that plans the next round knows how the last one ended."""
     harness = Harness()
     committed(harness)
     assert keys.RoundEndReport(*KEY) in harness.asks
@@ -145,7 +145,7 @@ def test_a_round_costs_no_more_after_many_than_after_one() -> None:
 
 
 def test_a_dismissal_that_overtakes_its_round_is_not_confirmed() -> None:
-    """It is asked again, until there is a round from which to dismiss; or there was."""
+    """The controller asks again until the round is open, or has ended."""
     harness = Harness()
     dismiss = Dismiss(epoch=1, job=JOB, task=1, agents=(A,), reason="lost")
     harness.hear(CONTROLLER, dismiss)
@@ -156,7 +156,7 @@ def test_a_dismissal_that_overtakes_its_round_is_not_confirmed() -> None:
 
 
 def test_a_stopped_job_leaves_nothing_behind() -> None:
-    """No ask, no timer, no fetch, no room; its agents hear what became of their updates."""
+    """No ask, no timer, no fetch, no spool; its agents get their receipts."""
     harness = Harness()
     harness.open()
     harness.give(A)
@@ -168,8 +168,8 @@ def test_a_stopped_job_leaves_nothing_behind() -> None:
     assert harness.spools.used == len(BASE)
 
 
-def test_a_stopped_job_is_told_no_more() -> None:
-    """Its controller knows how its last round ended, or does not care."""
+def test_the_round_end_of_a_stopped_job_is_not_reported() -> None:
+    """Its controller knows how the last round ended, or does not need to."""
     harness = Harness()
     committed(harness)
     harness.hear(CONTROLLER, order(job="job-2"))
@@ -182,7 +182,7 @@ def test_a_stopped_job_is_told_no_more() -> None:
 
 
 def test_an_offer_for_a_round_that_has_ended_is_answered_from_memory() -> None:
-    """Whoever counted is told so, whoever did not as well."""
+    """Each agent learns whether its update counted."""
     harness = Harness()
     harness.open()
     harness.give(A)
@@ -194,11 +194,11 @@ def test_an_offer_for_a_round_that_has_ended_is_answered_from_memory() -> None:
     assert harness.receipts()[A].verdict == "stored"
     harness.hear(C, offer(UPDATE))
     assert harness.receipts()[C].verdict == "drop"
-    assert harness.receipts()[C].reason == "round 1 ended without it"
+    assert harness.receipts()[C].reason == "round 1 ended without this update"
 
 
 @pytest.mark.parametrize("verdict", ["stored", "drop", "unknown"])
-def test_an_offer_for_a_round_that_nobody_knows_here_is_looked_up(verdict: str) -> None:
+def test_an_offer_for_an_unknown_round_is_looked_up_in_the_repository(verdict: str) -> None:
     """A restarted collector knows nothing; the repository does, or will."""
     harness = Harness()
     harness.hear(A, offer(UPDATE, task=7))
@@ -222,8 +222,8 @@ def test_a_restarted_collector_folds_again_from_what_agents_still_hold() -> None
     assert before.commit == after.commit
 
 
-def test_only_so_many_ends_are_remembered() -> None:
-    """And nobody is told for ever of those that are not."""
+def test_the_number_of_ended_rounds_kept_is_bounded() -> None:
+    """Reports of discarded rounds are cancelled."""
     harness = Harness()
     for number in range(MAX_ROUNDS + 1):
         job = f"job-{number}"
@@ -238,8 +238,8 @@ def test_only_so_many_ends_are_remembered() -> None:
     assert "job-0" not in told
 
 
-def test_of_large_cohorts_fewer_ends_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The updates that counted take the memory; the last round is remembered whatever it takes."""
+def test_fewer_ended_rounds_of_large_cohorts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The counted updates need the memory; the last round is always kept."""
     for most, remembered in ((7, [2, 3]), (1, [3])):
         monkeypatch.setattr(ended, "MAX_UPDATES", most)
         harness = Harness()
@@ -261,7 +261,7 @@ def test_of_large_cohorts_fewer_ends_are_remembered(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("well", [True, False], ids=["done", "failed"])
 def test_a_spool_is_not_closed_while_a_worker_reads_it(well: bool) -> None:
-    """The round is over; its room is given back when the worker is done, well or not."""
+    """The spools of an ended round are freed when its worker ends, with or without an error."""
     harness = Harness()
     harness.open()
     harness.hear(A, offer(UPDATE, inline=UPDATE))
@@ -276,7 +276,7 @@ def test_a_spool_is_not_closed_while_a_worker_reads_it(well: bool) -> None:
 
 
 def test_two_workers_may_outlive_their_round() -> None:
-    """The last one to end gives the room back, whichever it is."""
+    """The last one to end frees the spools."""
     for reverse in (False, True):
         harness = Harness()
         harness.hear(CONTROLLER, order())
@@ -292,15 +292,15 @@ def test_two_workers_may_outlive_their_round() -> None:
         assert harness.spools.used == 0
 
 
-def test_what_happens_to_a_round_that_nobody_remembers_is_ignored() -> None:
-    """There is nothing to give back, and nothing to wait for."""
+def test_events_of_an_unknown_round_are_ignored() -> None:
+    """It has no spools, and no agent waits."""
     harness = Harness()
     assert harness.tell(Ran(keys.FoldRun(JOB, 9, (A,)), {})) == []
     assert harness.tell(Woke(keys.RoundDeadline(JOB, 9))) == []
 
 
-def test_a_commit_of_a_round_planned_anew_ends_the_new_plan() -> None:
-    """The round is true; nobody need go on with it."""
+def test_a_commit_under_an_earlier_plan_ends_the_new_plan() -> None:
+    """The round is committed; the new plan is not needed."""
     harness = Harness()
     harness.open()
     for agent in (A, B, C):
@@ -318,7 +318,7 @@ def test_a_commit_of_a_round_planned_anew_ends_the_new_plan() -> None:
     assert harness.last == []
 
 
-def test_it_announces_nothing_of_itself_and_is_idle_without_rounds() -> None:
+def test_a_collector_announces_no_facts_and_is_idle_without_rounds() -> None:
     """What is not for it changes nothing."""
     harness = Harness()
     assert harness.core.facts() is None

@@ -1,19 +1,19 @@
-"""What is kept from round to round."""
+"""Cache of layouts and bases: they are not fetched again for the next round."""
 
 from fedbus.blobs.spool import Spools
 from fedbus_collector.model_cache import MAX_BASES, MAX_LAYOUTS, ModelCache
 from tests.collector.harness import LAYOUT
 
 
-def test_a_base_belongs_to_who_takes_it() -> None:
-    """It is no longer on the cache."""
+def test_a_base_is_removed_by_taking_it() -> None:
+    """It is no longer in the cache."""
     cache, spool = ModelCache(), Spools(100).make(10)
     cache.put_base("a", spool)
     assert cache.take_base("a") is spool
     assert cache.take_base("a") is None
 
 
-def test_bases_that_are_not_wanted_give_their_room_back() -> None:
+def test_the_spools_of_the_oldest_bases_are_closed() -> None:
     """The oldest goes first; the same twice is kept once."""
     cache, spools = ModelCache(), Spools(1000)
     for number in range(MAX_BASES + 2):
@@ -28,6 +28,6 @@ def test_a_few_layouts_are_remembered() -> None:
     """By their spec's digest."""
     cache = ModelCache()
     for number in range(MAX_LAYOUTS + 1):
-        cache.keep_layout(str(number), LAYOUT)
+        cache.put_layout(str(number), LAYOUT)
     assert cache.layout("0") is None
     assert cache.layout("1") is LAYOUT

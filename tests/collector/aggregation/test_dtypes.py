@@ -50,7 +50,7 @@ class Averaging:
         return self.offer(bytes(encode_delta(new, self.base, self.layout)), weight)
 
     def offer(self, update: bytes, weight: float = 1.0) -> dict[str, str]:
-        """Bring an update's bytes, whoever made them."""
+        """Fold the bytes of an update; return the reasons of refused agents."""
         arrived = ArrivedUpdate("agent.a", blob_ref_of(update).digest, weight, self.spool(update))
         self.weights += weight
         return fold(self.running_total, [arrived])
@@ -63,11 +63,12 @@ class Averaging:
 
 
 def whole(dtype: str) -> st.SearchStrategy[NDArray[Any]]:
-    """Draw an array of three whole numbers, or truth values, of which no two are 2^63 apart."""
+    """Draw an array of three integers, or of three booleans."""
     if dtype == "bool":
         return arrays.arrays(dtype, (3,))
     info = np.iinfo(dtype)
-    low, high = max(int(info.min), -(2**50)), min(int(info.max), 2**50)
+    # The weighted sums below stay under 2^53, so that float64 holds them exactly.
+    low, high = max(int(info.min), -(2**40)), min(int(info.max), 2**40)
     return arrays.arrays(dtype, (3,), elements=st.integers(low, high))
 
 

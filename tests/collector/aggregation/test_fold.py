@@ -39,7 +39,7 @@ def spooled(spools: Spools, data: bytes) -> Spool:
 def arrived(
     spools: Spools, data: bytes, weight: float = 1.0, agent: str = "agent.a"
 ) -> ArrivedUpdate:
-    """Let an update arrive as it was offered."""
+    """Build an update that arrived as it was offered."""
     return ArrivedUpdate(agent, blob_ref_of(data).digest, weight, spooled(spools, data))
 
 
@@ -89,7 +89,7 @@ def test_the_order_of_arrival_does_not_matter(
             for weight, value in shuffled
         ]
         fold(running_total, come)
-        totals.append(np.frombuffer(running_total.total.read(0, 24), np.float64).copy())
+        totals.append(np.frombuffer(running_total.spool.read(0, 24), np.float64).copy())
     scale = sum(weight * abs(value) for weight, value in updates)
     np.testing.assert_allclose(totals[0], totals[1], rtol=0, atol=1e-12 * scale)
 
@@ -111,13 +111,13 @@ def test_what_is_no_update_of_this_model_is_refused(data: bytes, sentence: str) 
     running_total = RunningTotal(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
     refused = fold(running_total, [arrived(spools, data)])
     assert sentence in refused["agent.a"]
-    assert not np.frombuffer(running_total.total.read(0, NUMBERS * 8), np.float64).any()
+    assert not np.frombuffer(running_total.spool.read(0, NUMBERS * 8), np.float64).any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(("at", "tensor"), [(3, "first"), (NUMBERS - 1, "rest")])
 def test_numbers_that_would_poison_the_mean_are_refused(value: float, at: int, tensor: str) -> None:
-    """The tensor is named; not even what stands before is folded; others count."""
+    """The reason names the tensor; no part of the update is folded; others count."""
     spools = Spools(1 << 30)
     running_total = RunningTotal(LAYOUT, FedAvg(), spools.make(NUMBERS * 8))
     numbers = np.ones(NUMBERS, np.float32)
@@ -128,7 +128,7 @@ def test_numbers_that_would_poison_the_mean_are_refused(value: float, at: int, t
     refused = fold(running_total, both)
     assert refused.keys() == {"agent.bad"}
     assert f"tensor {tensor!r}" in refused["agent.bad"]
-    total = np.frombuffer(running_total.total.read(0, NUMBERS * 8), np.float64)
+    total = np.frombuffer(running_total.spool.read(0, NUMBERS * 8), np.float64)
     assert (total == 1.0).all()
 
 

@@ -27,7 +27,7 @@ def _interrupts(*_: object) -> None:
 
 
 class Plugin:
-    """Folds as a test wants."""
+    """Aggregator as a test wants."""
 
     def __init__(self, call: Callable[..., None]) -> None:
         self._call = call

@@ -1,4 +1,4 @@
-"""The facts of a round: whoever comes in whatever order, each counts once, or not at all."""
+"""Facts of a round: in any order of arrival, each agent counts once or not at all."""
 
 import math
 import sys
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.wire import codec
 from fedbus.wire.round_records import RoundRecord
-from fedbus_collector.rounds.progress import RoundPhase, RoundProgress, Verdict
+from fedbus_collector.rounds.progress import CloseDecision, RoundPhase, RoundProgress
 from tests.collector.harness import A, B, C, blob, offer, order
 
 UPDATE = blob(1.0, "delta")
@@ -25,42 +25,42 @@ def round_of(*, weighted: bool = True, **changes: Any) -> RoundProgress:  # noqa
 
 
 def counted(round_: RoundProgress, agent: str, examples: int = 10, **metrics: float) -> None:
-    """Let an agent's update count."""
+    """Count an agent's update."""
     round_.offers[agent] = offer(UPDATE, examples, metrics=metrics)
-    round_.here.add(agent)
+    round_.arrived.add(agent)
     round_.count(agent)
 
 
 @pytest.mark.parametrize(
     ("agent", "changes", "reason"),
     [
-        ("agent.x", {}, "not on this round's cohort"),
-        (A, {"base": 7}, "started from version 7, not 1"),
+        ("agent.x", {}, "not in this round's cohort"),
+        (A, {"base": 7}, "trained from version 7, not 1"),
         (A, {"round": 7}, "for round 7, not 1"),
         (B, {}, "lost"),
         (A, {}, None),
     ],
 )
-def test_an_offer_that_cannot_count_is_objected_to(
+def test_an_offer_that_cannot_count_has_a_refusal_reason(
     agent: str, changes: dict[str, int], reason: str | None
 ) -> None:
-    """Whatever its bytes are."""
+    """Whatever its update contains."""
     round_ = round_of()
     round_.refuse(B, "lost")
-    assert round_.objection(agent, offer(UPDATE, **changes)) == reason
+    assert round_.refusal_reason(agent, offer(UPDATE, **changes)) == reason
 
 
-def test_after_the_deadline_no_offer_is_taken() -> None:
-    """What is here by then still counts; nothing that comes then."""
+def test_after_the_deadline_offers_are_refused() -> None:
+    """Updates that arrived before still count."""
     round_ = round_of()
-    round_.late = True
-    assert round_.objection(A, offer(UPDATE)) == "it came after the deadline"
+    round_.deadline_passed = True
+    assert round_.refusal_reason(A, offer(UPDATE)) == "the offer came after the deadline"
 
 
-def test_what_is_here_or_has_counted_cannot_be_refused() -> None:
-    """Nor can an agent that nobody asked; the first reason stands."""
+def test_an_update_that_has_arrived_cannot_be_refused() -> None:
+    """Nor can an agent outside the cohort; the first reason is kept."""
     round_ = round_of()
-    round_.here.add(A)
+    round_.arrived.add(A)
     counted(round_, B)
     assert not round_.refuse(A, "lost")
     assert not round_.refuse(B, "lost")
@@ -68,7 +68,7 @@ def test_what_is_here_or_has_counted_cannot_be_refused() -> None:
     assert round_.refuse(C, "lost")
     assert round_.refuse(C, "too large")
     assert round_.refused == {C: "lost"}
-    assert [agent for agent in (A, B, C) if round_.has(agent)] == [A, B]
+    assert [agent for agent in (A, B, C) if round_.has_update(agent)] == [A, B]
 
 
 def test_an_update_weighs_by_its_examples_or_by_one() -> None:
@@ -77,15 +77,15 @@ def test_an_update_weighs_by_its_examples_or_by_one() -> None:
         round_ = round_of(weighted=weighted)
         counted(round_, A, 10)
         counted(round_, B, 30)
-        assert round_.weights == weights
+        assert round_.total_weight == weights
 
 
 def test_a_round_that_is_not_open_any_more_decides_nothing() -> None:
-    """It has decided."""
+    """The decision was made."""
     round_ = round_of()
-    for phase in (RoundPhase.AGGREGATING, RoundPhase.COMMITTING, RoundPhase.ENDED_PHASES):
+    for phase in (RoundPhase.AGGREGATING, RoundPhase.COMMITTING, RoundPhase.ENDED):
         round_.phase = phase
-        assert round_.verdict() is Verdict.WAIT
+        assert round_.close_decision() is CloseDecision.WAIT
 
 
 def test_the_record_says_who_counted_and_why_others_did_not() -> None:
@@ -101,7 +101,7 @@ def test_the_record_says_who_counted_and_why_others_did_not() -> None:
 
 
 def test_a_round_that_falls_short_tells_the_reasons_that_came_most() -> None:
-    """As many as fit a line that a person reads."""
+    """Only as many as fit into one line."""
     round_ = round_of(cohort=COHORT, quorum=2)
     assert round_.shortfall() == "0 of 5 updates, 2 are needed; 5 not waited for"
     for agent, reason in zip(
@@ -112,7 +112,7 @@ def test_a_round_that_falls_short_tells_the_reasons_that_came_most() -> None:
     assert round_.shortfall() == said
 
 
-def test_whatever_agents_say_makes_a_record_that_can_be_read() -> None:
+def test_a_record_fits_a_message_whatever_agents_send() -> None:
     """Hundreds of agents, each with its own 64 figures near the largest float, or a long excuse."""
     cohort = tuple(f"agent.{number}" for number in range(600))
     round_ = round_of(cohort=cohort, quorum=1)
@@ -148,42 +148,44 @@ def test_a_mean_beyond_the_largest_float_is_left_out() -> None:
         max_size=30,
     ),
 )
-def test_the_verdict_follows_from_the_facts_alone(
+def test_the_close_decision_follows_from_the_facts_alone(
     quorum: int, events: list[tuple[str, str]]
 ) -> None:
-    """Close with all who can come, or late with a quorum; fail once there can be none."""
+    """Close with all updates, or at the deadline with a quorum; fail without a possible quorum."""
     round_ = round_of(cohort=COHORT, quorum=quorum)
     round_.phase = RoundPhase.COLLECTING
     for what, agent in events:
-        known = round_.has(agent) or agent in round_.refused
-        if what == "fetch" and not known and not round_.late:
+        known = round_.has_update(agent) or agent in round_.refused
+        if what == "fetch" and not known and not round_.deadline_passed:
             round_.offers[agent] = offer(UPDATE)
             round_.fetching.add(agent)
         elif what == "arrive" and agent in round_.fetching:
             round_.fetching.discard(agent)
-            round_.here.add(agent)
-        elif what == "count" and agent in round_.here:
+            round_.arrived.add(agent)
+        elif what == "count" and agent in round_.arrived:
             round_.count(agent)
         elif what == "refuse":
             round_.refuse(agent, "because")
         elif what == "late":
-            round_.late = True
+            round_.deadline_passed = True
             round_.fetching.clear()
-        places = [{*round_.fetching}, {*round_.here}, {*round_.counted}, {*round_.refused}]
+        places = [{*round_.fetching}, {*round_.arrived}, {*round_.counted}, {*round_.refused}]
         assert sum(map(len, places)) == len(set().union(*places))
-        assert set(round_.waiting).isdisjoint(round_.refused)
+        assert set(round_.awaiting_receipt).isdisjoint(round_.refused)
         have, possible = len(round_.counted), len(COHORT) - len(round_.refused)
-        match round_.verdict():
-            case Verdict.FAIL:
-                assert possible < quorum or (round_.late and have < quorum and not round_.here)
-            case Verdict.CLOSE:
+        match round_.close_decision():
+            case CloseDecision.FAIL:
+                assert possible < quorum or (
+                    round_.deadline_passed and have < quorum and not round_.arrived
+                )
+            case CloseDecision.CLOSE:
                 assert have >= quorum
-                assert not round_.here
-                assert have == possible or round_.late
-            case Verdict.WAIT:
+                assert not round_.arrived
+                assert have == possible or round_.deadline_passed
+            case CloseDecision.WAIT:
                 assert possible >= quorum
                 assert have < possible
-                assert not round_.late or round_.here
+                assert not round_.deadline_passed or round_.arrived
 
 
 @pytest.mark.parametrize(
@@ -197,13 +199,13 @@ def test_the_verdict_follows_from_the_facts_alone(
 def test_an_update_whose_figures_cannot_be_true_does_not_count(
     metrics: dict[str, float], reason: str | None
 ) -> None:
-    """Whatever measured it wrongly may have trained wrongly; a sum of shares is cut to 1."""
+    """An agent that measures wrongly may train wrongly; a sum of shares is cut to 1."""
     round_ = round_of()
-    assert round_.objection(A, replace(offer(blob(1.0)), metrics=metrics)) == reason
+    assert round_.refusal_reason(A, replace(offer(blob(1.0)), metrics=metrics)) == reason
 
 
 def test_a_mean_of_shares_is_a_share() -> None:
-    """Rounding adds to it what no share has."""
+    """Rounding would make it more than 1."""
     round_ = round_of()
     for agent in (A, B):
         counted(round_, agent, 3, accuracy=1.0 + 1e-9)

@@ -54,7 +54,7 @@ def weights_of(data: bytes) -> set[float]:
 # ── before the first update ───────────────────────────────────────────────────────────────────────
 
 
-def test_an_ordered_round_fetches_the_spec_and_joins_the_bases_group() -> None:
+def test_a_round_fetches_the_spec_and_joins_the_multicast_of_the_base() -> None:
     """One member more than the cohort: the agents fetch the same base now."""
     harness = Harness()
     harness.hear(CONTROLLER, order())
@@ -64,8 +64,8 @@ def test_an_ordered_round_fetches_the_spec_and_joins_the_bases_group() -> None:
     assert harness.timers[keys.RoundDeadline(*KEY)] == harness.now + 10.0
 
 
-def test_a_round_ordered_again_is_opened_again_by_word_only() -> None:
-    """The word may have been lost."""
+def test_a_repeated_request_is_confirmed_and_changes_nothing() -> None:
+    """The first confirmation may have been lost."""
     harness = Harness()
     harness.hear(CONTROLLER, order())
     fetches = dict(harness.fetches)
@@ -74,7 +74,7 @@ def test_a_round_ordered_again_is_opened_again_by_word_only() -> None:
     assert harness.fetches == fetches
 
 
-def test_the_next_round_finds_spec_and_base_on_the_shelf() -> None:
+def test_the_next_round_finds_spec_and_base_in_the_cache() -> None:
     """The collector has made that base itself."""
     harness = Harness()
     harness.open()
@@ -90,7 +90,7 @@ def test_the_next_round_finds_spec_and_base_on_the_shelf() -> None:
     assert harness.core.progress() == pytest.approx(1 / 3)
 
 
-def test_a_round_planned_anew_finds_its_base_on_the_shelf() -> None:
+def test_a_round_planned_again_finds_its_base_in_the_cache() -> None:
     """What was fetched for the plan before is not fetched again."""
     harness = Harness()
     harness.open()
@@ -107,10 +107,10 @@ def test_a_round_planned_anew_finds_its_base_on_the_shelf() -> None:
     ],
     ids=lambda key: key.part,
 )
-def test_what_does_not_come_is_fetched_again_in_a_moment(
+def test_an_input_that_does_not_arrive_is_fetched_again(
     what: keys.RoundInputFetch, other: keys.RoundInputFetch
 ) -> None:
-    """And what is on its way meanwhile is left alone."""
+    """A fetch in progress is not started twice."""
     harness = Harness()
     harness.hear(CONTROLLER, order())
     on_its_way = harness.fetches[other]
@@ -132,8 +132,8 @@ def test_a_base_that_is_here_is_not_fetched_again() -> None:
     assert set(harness.fetches) == {keys.LayoutFetch(*KEY)}
 
 
-def test_a_base_that_does_not_come_even_after_the_deadline_fails_the_round() -> None:
-    """Or its job would wait for ever."""
+def test_a_base_that_has_not_arrived_after_the_deadline_fails_the_round() -> None:
+    """Otherwise its job would wait without end."""
     harness = Harness()
     harness.hear(CONTROLLER, order())
     harness.arrive(keys.LayoutFetch(*KEY), SPEC)
@@ -142,7 +142,7 @@ def test_a_base_that_does_not_come_even_after_the_deadline_fails_the_round() -> 
     harness.wait(10.0)
     assert keys.RoundEndReport(*KEY) not in harness.asks
     harness.lose(keys.BaseFetch(*KEY))
-    assert harness.ended.reason == "the model's base does not come: its source is gone"
+    assert harness.ended.reason == "the model's base did not arrive: its source is gone"
     assert set(harness.timers) == set()
 
 
@@ -223,7 +223,7 @@ def test_offers_that_come_before_the_spec_wait_for_it() -> None:
     assert harness.core.progress() == pytest.approx(1 / 3)
 
 
-def test_who_was_refused_before_the_spec_came_does_not_count_after() -> None:
+def test_an_agent_refused_before_the_spec_arrived_does_not_count_after() -> None:
     """A dismissal is a dismissal."""
     harness = Harness()
     harness.hear(CONTROLLER, order())
@@ -252,8 +252,8 @@ def test_a_repeated_offer_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        (offer(UPDATE, base=7), "started from version 7, not 1"),
-        (offer(UPDATE[:-4]), f"{len(UPDATE) - 4} bytes; this model's have {len(UPDATE)}"),
+        (offer(UPDATE, base=7), "trained from version 7, not 1"),
+        (offer(UPDATE[:-4]), f"expected an update of {len(UPDATE)} bytes, got {len(UPDATE) - 4}"),
         (offer(POISON, inline=POISON), "is not a finite number"),
     ],
     ids=["stale", "size", "not a number"],
@@ -355,12 +355,12 @@ def test_a_round_closes_at_its_deadline_with_a_quorum() -> None:
     harness.work()
     assert [r.agent for r in harness.commit.record.refusals] == [C]
     harness.hear(C, offer(UPDATE, inline=UPDATE))
-    assert harness.receipts()[C].reason == "it came after the deadline"
+    assert harness.receipts()[C].reason == "the offer came after the deadline"
     assert harness.runs == []
 
 
 def test_a_round_without_a_quorum_at_its_deadline_fails() -> None:
-    """Who has given something is told to forget it."""
+    """Agents with an accepted offer are told to delete their updates."""
     harness = Harness()
     harness.open()
     harness.give(A)
@@ -368,7 +368,7 @@ def test_a_round_without_a_quorum_at_its_deadline_fails() -> None:
     assert harness.ended.version is None
     assert harness.ended.reason == "1 of 3 updates, 2 are needed; 2 sent none in time"
     assert harness.receipts()[A].verdict == "drop"
-    assert harness.spools.used == len(BASE)  # for the round that is planned anew
+    assert harness.spools.used == len(BASE)  # for the round that is planned again
 
 
 def test_what_is_being_folded_at_the_deadline_still_counts() -> None:
@@ -396,8 +396,8 @@ def test_a_round_that_may_close_waits_for_its_base() -> None:
     assert harness.commit.weights.size == len(BASE)
 
 
-def test_a_committed_round_is_told_to_everybody() -> None:
-    """To its controller until it has noted it, to each agent whose update it knows."""
+def test_a_committed_round_is_reported_to_controller_and_agents() -> None:
+    """To the controller until it acknowledges, to each agent with an accepted offer."""
     harness = Harness()
     harness.open()
     for agent in (A, B, C):
@@ -414,8 +414,8 @@ def test_a_committed_round_is_told_to_everybody() -> None:
     assert harness.spools.used == len(BASE)  # the base of the next round
 
 
-def test_a_round_that_another_has_committed_is_true_as_that_one_says() -> None:
-    """Whose updates counted there is told so; ours are dropped, and our aggregate is."""
+def test_a_round_that_another_collector_committed_ends_with_that_commit() -> None:
+    """Agents whose updates counted there get a receipt; the own aggregate is discarded."""
     harness = Harness()
     harness.open()
     for agent in (A, B, C):
@@ -441,7 +441,7 @@ def test_a_commit_that_is_refused_fails_the_round() -> None:
     assert harness.last == []
     refused = CommitRefused(job=JOB, round=1, task=1, reason="not the plan any more")
     harness.hear(REPOSITORY, refused)
-    assert harness.ended.reason == "the repository refused it: not the plan any more"
+    assert harness.ended.reason == "the repository refused the commit: not the plan any more"
     assert harness.receipts()[A].verdict == "drop"
     assert set(harness.asks) == {keys.RoundEndReport(*KEY)}
 
@@ -477,7 +477,7 @@ def test_a_disk_that_cannot_be_used_fails_the_round_and_not_the_service(tmp_path
 
 
 def test_room_runs_out_in_the_middle_of_a_round(tmp_path: Path) -> None:
-    """An update that finds none fails the round; what was here is given back."""
+    """An update without room for its spool fails the round; the other spools are freed."""
     folder = tmp_path / "spools"
     folder.mkdir()
     harness = Harness(Spools(0, folder))
@@ -520,7 +520,7 @@ def test_a_small_version_rides_along_when_its_round_is_told_first() -> None:
 
 
 def test_a_large_version_does_not_ride_along() -> None:
-    """Whoever wants it fetches it."""
+    """Nodes that need its weights fetch them."""
     arrays = {"w": np.zeros(5000, np.float32)}
     layout = Layout.of(arrays)
     base, spec = bytes(encode(arrays, layout)), spec_of(layout)

@@ -1,4 +1,4 @@
-"""Wire the collector to its doors."""
+"""Entry point of the collector: settings, plug-ins and the core."""
 
 from functools import cache, partial
 from pathlib import Path
@@ -22,7 +22,7 @@ REPOSITORY = rf"^repository\.{IDENT}$"
 
 
 class CollectorSettings(ServiceSettings):
-    """What the collector needs to know beyond every service."""
+    """Settings of the collector beside those of every service."""
 
     repository: Annotated[
         str, Field(description="the repository's node, as repository.1", pattern=REPOSITORY)
@@ -37,17 +37,19 @@ class CollectorSettings(ServiceSettings):
 def aggregator(name: str, allowed: tuple[str, ...] | None = None) -> Aggregator:
     """Load an aggregator by name; `allowed` as for `plugins.load`.
 
+    An aggregator that fedbus does not ship runs isolated, with a time limit.
+
     Raises:
-        PluginError: there is none of that name, it is not allowed, or it cannot work update by
-            update.
+        PluginError: no aggregator has that name, it is not allowed, or it cannot fold updates one
+            by one.
     """
-    made = plugins.load("aggregators", name, allowed)
-    ours = name in plugins.allowed_names("aggregators", ())
-    return made if ours else IsolatedAggregator(name, made)
+    loaded = plugins.load("aggregators", name, allowed)
+    shipped = name in plugins.allowed_names("aggregators", ())
+    return loaded if shipped else IsolatedAggregator(name, loaded)
 
 
 def build(settings: CollectorSettings, identity: Identity) -> service.Built:
-    """Make a collector."""
+    """Build a collector from its settings."""
     spools = Spools(settings.memory_mb * 2**20, settings.spool)
     resources = RoundResources(spools, ModelCache(), partial(aggregator, allowed=settings.plugins))
     return service.Built(CollectorCore(identity.incarnation, settings.repository, resources))

@@ -1,14 +1,15 @@
-"""What the collector decides: which rounds are open, and whose word counts. Pure.
+"""Decisions of the collector: events of the node to the rounds that they belong to. Pure.
 
-It keeps no durable state. A restarted collector is told its open rounds again and folds again from
-what agents still hold; whether an update counts is decided once, by the repository's insert.
+The collector has no durable state. After a restart the controller opens its rounds again, and
+agents offer the updates that they still have; the repository's insert decides, once, which updates
+count.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
-from fedbus.core.actions import Action, Ask, Cancel, Note, Send
+from fedbus.core.actions import Action, Ask, Cancel, Send
 from fedbus.core.events import Event, Fetched, FetchFailed, Ran, Received, RunFailed, Woke
 from fedbus.errors import FedbusError
 from fedbus.wire.documents import AgentFacts
@@ -39,7 +40,7 @@ from fedbus_collector.rounds.round_collector import RoundCollector, RoundResourc
 
 
 class CollectorCore:
-    """Rounds by job: at most one is open for each."""
+    """Open rounds, at most one for each job, and ended rounds."""
 
     listens: tuple[Topic, ...] = ()
 
@@ -49,33 +50,33 @@ class CollectorCore:
         self._resources = resources
         self._epoch = 0
         self._open: dict[str, RoundCollector] = {}
-        self._working: dict[tuple[str, int], RoundCollector] = {}  # ended while a worker was busy
+        self._closing: dict[tuple[str, int], RoundCollector] = {}  # ended, with a busy worker
         self._ended = EndedRounds()
 
     def facts(self) -> AgentFacts | None:
-        """Nothing to announce beyond being there."""
+        """Return None: a collector announces no facts."""
         return None
 
     def progress(self) -> float:
-        """The share of the open rounds' cohorts that has settled."""
-        rounds = [collection.round for collection in self._open.values()]
+        """Return the share of the agents of all open rounds that are counted or refused, 0 to 1."""
+        rounds = [open_round.progress for open_round in self._open.values()]
         asked = sum(len(r.plan.cohort) for r in rounds)
         settled = sum(len(r.counted) + len(r.refused) for r in rounds)
         return settled / asked if asked else 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
-        """Decide what follows from an event."""
+        """Yield the actions that follow from an event."""
         match event:
-            case Received(sender, OpenRound() | Dismiss() | StopJob() as order):
-                if order.epoch < self._epoch:
+            case Received(sender, OpenRound() | Dismiss() | StopJob() as command):
+                if command.epoch < self._epoch:
                     yield Send(sender, StaleEpoch(epoch=self._epoch))
                 else:
-                    self._epoch = order.epoch
-                    yield from self._ordered(sender, order, now)
+                    self._epoch = command.epoch
+                    yield from self._on_command(sender, command, now)
             case Received(sender, Offer() | Decline() as answer):
-                yield from self._answered(sender, answer, now)
+                yield from self._on_answer(sender, answer, now)
             case Received(_, message):
-                yield from self._told(message, now)
+                yield from self._on_reply(message, now)
             case (
                 Woke(RoundKey() as key)
                 | Fetched(RoundKey() as key)
@@ -83,75 +84,75 @@ class CollectorCore:
                 | Ran(RoundKey() as key)
                 | RunFailed(RoundKey() as key)
             ):
-                if collection := self._collection(key.job, key.task):
-                    yield from self._drive(collection, self._went_on(collection, event, now))
+                if open_round := self._find(key.job, key.task):
+                    yield from self._advance(open_round, open_round.handle(event, now))
                 elif isinstance(event, Ran | RunFailed):
-                    self._let_go(key)
+                    self._run_of_ended_round_ended(key)
             case _:
                 pass
 
-    # ── the controller ────────────────────────────────────────────────────────────────────────────
+    # ── commands of the controller ────────────────────────────────────────────────────────────────
 
-    def _ordered(
-        self, sender: str, order: OpenRound | Dismiss | StopJob, now: float
+    def _on_command(
+        self, sender: str, command: OpenRound | Dismiss | StopJob, now: float
     ) -> Iterator[Action]:
-        match order:
+        match command:
             case OpenRound(plan=plan):
-                yield from self._opened(sender, order, now)
+                yield from self._open_round(sender, command, now)
                 opened = RoundOpened(job=plan.job, task=plan.task, incarnation=self._incarnation)
                 yield Send(sender, opened)
             case Dismiss(job=job, task=task, agents=agents, reason=reason):
-                collection = self._collection(job, task)
-                if collection is not None:
-                    yield from self._drive(collection, collection.refuse(agents, reason, now))
-                # A round that is not open yet cannot dismiss anybody: let us be asked again.
-                if collection is not None or (job, task) in self._ended:
+                open_round = self._find(job, task)
+                if open_round is not None:
+                    yield from self._advance(open_round, open_round.refuse(agents, reason, now))
+                # Not yet open, the round can dismiss no agent: the controller must ask again.
+                if open_round is not None or (job, task) in self._ended:
                     yield Send(sender, Dismissed(job=job, task=task, agents=agents))
             case _:
-                yield from self._abandon(order.job, "the job has ended")
-                for report in self._ended.unacknowledged(order.job):
+                yield from self._abandon(command.job, "the job has ended")
+                for report in self._ended.unacknowledged(command.job):
                     yield Cancel(report)
-                yield Send(sender, JobStopped(job=order.job))
+                yield Send(sender, JobStopped(job=command.job))
 
-    def _opened(self, sender: str, order: OpenRound, now: float) -> Iterator[Action]:
-        plan = order.plan
+    def _open_round(self, sender: str, request: OpenRound, now: float) -> Iterator[Action]:
+        plan = request.plan
         if ended := self._ended.known(plan):
             yield self._report(sender, ended)
             return
         current = self._open.get(plan.job)
-        if current is not None and current.round.plan.task >= plan.task:
-            current.controller = sender  # said again, perhaps by its successor
+        if current is not None and current.progress.plan.task >= plan.task:
+            current.controller = sender  # a repeated request, perhaps of a new controller
             return
         if self._ended.overtook(plan):
             return
-        yield from self._abandon(plan.job, "the round was planned anew")
+        yield from self._abandon(plan.job, "the round was planned again")
         for report in self._ended.unacknowledged(plan.job):
             # The controller that plans the next round knows how the last one ended.
             yield Cancel(report)
-        collection = RoundCollector(RoundProgress(order, now), sender, self._resources)
-        self._open[plan.job] = collection
-        yield from self._drive(collection, collection.begin(now))
+        open_round = RoundCollector(RoundProgress(request, now), sender, self._resources)
+        self._open[plan.job] = open_round
+        yield from self._advance(open_round, open_round.begin(now))
 
     # ── agents ────────────────────────────────────────────────────────────────────────────────────
 
-    def _answered(self, agent: str, answer: Offer | Decline, now: float) -> Iterator[Action]:
+    def _on_answer(self, agent: str, answer: Offer | Decline, now: float) -> Iterator[Action]:
         job, task = answer.job, answer.task
-        collection = self._collection(job, task)
+        open_round = self._find(job, task)
         if isinstance(answer, Decline):
-            if collection is not None:
-                steps = collection.refuse((agent,), answer.reason, now)
-                yield from self._drive(collection, steps)
+            if open_round is not None:
+                steps = open_round.refuse((agent,), answer.reason, now)
+                yield from self._advance(open_round, steps)
             yield Send(agent, Receipt(job=job, task=task, verdict="drop", reason="noted"))
-        elif collection is not None:
-            yield from self._drive(collection, collection.offered(agent, answer, now))
+        elif open_round is not None:
+            yield from self._advance(open_round, open_round.offered(agent, answer, now))
         else:
-            yield from self._answer_late(agent, answer)
+            yield from self._answer_late_offer(agent, answer)
 
-    def _answer_late(self, agent: str, offer: Offer) -> Iterator[Action]:
-        """Answer for a round that is not open here."""
+    def _answer_late_offer(self, agent: str, offer: Offer) -> Iterator[Action]:
+        """Send the receipt for an offer whose round is not open here."""
         ended = self._ended.get(offer.job, offer.task)
         if ended is None:
-            # Perhaps from before our restart: the repository knows, or will.
+            # The round may have ended before this process started: ask the repository.
             look_up = LookUp(job=offer.job, agent=agent, task=offer.task)
             yield Ask(keys.UpdateLookup(offer.job, offer.task, agent), self._repository, look_up)
             return
@@ -159,25 +160,25 @@ class CollectorCore:
             c.agent == agent and c.task == offer.task for c in ended.record.contributors
         )
         verdict: Literal["stored", "drop"] = "stored" if counted else "drop"
-        reason = "" if counted else f"round {offer.round} ended without it"
+        reason = "" if counted else f"round {offer.round} ended without this update"
         yield Send(agent, Receipt(job=offer.job, task=offer.task, verdict=verdict, reason=reason))
 
-    # ── the repository, and a controller that has heard ───────────────────────────────────────────
+    # ── replies of the repository and the controller ──────────────────────────────────────────────
 
-    def _told(self, message: object, now: float) -> Iterator[Action]:
+    def _on_reply(self, message: object, now: float) -> Iterator[Action]:
         match message:
             case LookedUp(job=job, agent=agent, task=task, verdict=verdict):
                 yield Cancel(keys.UpdateLookup(job, task, agent))
                 yield Send(agent, Receipt(job=job, task=task, verdict=verdict))
             case Committed(version=version, record=record):
-                collection = self._open.get(record.job)
-                if collection is not None and collection.round.plan.round == record.round:
-                    steps = collection.committed(version, record, now)
-                    yield from self._drive(collection, steps)
+                open_round = self._open.get(record.job)
+                if open_round is not None and open_round.progress.plan.round == record.round:
+                    steps = open_round.committed(version, record, now)
+                    yield from self._advance(open_round, steps)
             case CommitRefused(job=job, task=task, reason=reason):
-                if collection := self._collection(job, task):
-                    steps = collection.fail(f"the repository refused it: {reason}")
-                    yield from self._drive(collection, steps)
+                if open_round := self._find(job, task):
+                    steps = open_round.fail(f"the repository refused the commit: {reason}")
+                    yield from self._advance(open_round, steps)
             case RoundEndNoted(job=job, task=task):
                 report = keys.RoundEndReport(job, task)
                 self._ended.acknowledged(report)
@@ -185,75 +186,48 @@ class CollectorCore:
             case _:
                 pass
 
-    # ── a round's own events ──────────────────────────────────────────────────────────────────────
+    # ── the end of a round ────────────────────────────────────────────────────────────────────────
 
-    def _went_on(self, collection: RoundCollector, event: Event, now: float) -> Iterator[Action]:
-        match event:
-            case Woke(keys.RoundDeadline()):
-                yield from collection.deadline(now)
-            case Woke(keys.RoundInputRetry()):
-                yield from collection.prepare(now)
-            case Fetched(keys.UpdateFetch(agent=agent)):
-                yield from collection.arrived(agent)
-            case Fetched(keys.RoundInputFetch() as key):
-                yield from collection.came(key.part, now)
-            case FetchFailed(keys.UpdateFetch(agent=agent)):
-                collection.did_not_arrive(agent)
-            case FetchFailed(keys.RoundInputFetch() as key, reason):
-                yield from collection.did_not_come(key.part, reason, now)
-            case Ran(keys.BaseCheck(), digest):
-                yield from collection.base_checked(digest, now)
-            case Ran(keys.FoldRun(agents=agents), refused):
-                yield from collection.folded(agents, refused, now)
-            case Ran(keys.AggregateRun(), digest):
-                yield from collection.aggregated(digest, now)
-            case RunFailed(keys.RoundRun() as run, error):
-                # A worker that failed may have folded a part: the total is not to be trusted.
-                yield Note("round_work_failed", {"work": run.work, "error": str(error)})
-                collection.work_ended(run)
-                yield from collection.fail(f"{run.work}: {error}")
-            case _:
-                pass
-
-    def _drive(self, collection: RoundCollector, steps: Iterator[Action]) -> Iterator[Action]:
-        """Take a round's steps; if they end it, tell its controller until that has noted it."""
+    def _advance(self, open_round: RoundCollector, steps: Iterator[Action]) -> Iterator[Action]:
+        """Yield a round's actions; if they end the round, report that to its controller."""
         try:
             yield from steps
         except FedbusError as error:
-            yield from collection.fail(str(error))
-        ended = collection.ended
-        if ended is not None and self._open.get(ended.job) is collection:
+            yield from open_round.fail(str(error))
+        ended = open_round.ended
+        if ended is not None and self._open.get(ended.job) is open_round:
             del self._open[ended.job]
-            if collection.busy:
-                self._working[collection.round.key] = collection
-            first = replace(ended, inline=collection.small) if collection.small else None
-            yield self._report(collection.controller, ended, first)
+            if open_round.busy:
+                self._closing[open_round.progress.key] = open_round
+            weights = open_round.inline_weights
+            first = replace(ended, inline=weights) if weights else None
+            yield self._report(open_round.controller, ended, first)
             for report in self._ended.add(ended):
                 yield Cancel(report)
 
     def _report(self, controller: str, ended: RoundEnded, first: RoundEnded | None = None) -> Ask:
-        """Tell a controller how a round ended, until it has noted it."""
+        """Report a round's end to a controller, until the controller acknowledges it."""
         report = keys.RoundEndReport(ended.job, ended.task)
         self._ended.reporting(report)
         return Ask(report, controller, ended, first)
 
-    def _let_go(self, key: RoundKey) -> None:
-        """Close the spools of a round that ended while its worker read them."""
-        collection = self._working.get((key.job, key.task))
-        if collection is not None:
-            collection.work_ended(key)
-            if not collection.busy:
-                del self._working[key.job, key.task]
-                collection.let_go()
+    def _run_of_ended_round_ended(self, key: RoundKey) -> None:
+        """Free the spools of a round that ended before its worker thread did."""
+        ended = self._closing.get((key.job, key.task))
+        if ended is not None:
+            ended.run_ended(key)
+            if not ended.busy:
+                del self._closing[key.job, key.task]
+                ended.close()
 
     def _abandon(self, job: str, reason: str) -> Iterator[Action]:
-        """End an open round of which its controller need not hear."""
-        if collection := self._open.get(job):
-            yield from self._drive(collection, collection.fail(reason))
-            report = keys.RoundEndReport(*collection.round.key)
+        """Fail the open round of a job, without a report to its controller."""
+        if open_round := self._open.get(job):
+            yield from self._advance(open_round, open_round.fail(reason))
+            report = keys.RoundEndReport(*open_round.progress.key)
             self._ended.acknowledged(report)
             yield Cancel(report)
 
-    def _collection(self, job: str, task: int) -> RoundCollector | None:
-        collection = self._open.get(job)
-        return collection if collection and collection.round.plan.task == task else None
+    def _find(self, job: str, task: int) -> RoundCollector | None:
+        open_round = self._open.get(job)
+        return open_round if open_round and open_round.progress.plan.task == task else None

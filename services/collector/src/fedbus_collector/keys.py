@@ -1,4 +1,4 @@
-"""Correlation keys of the collector's actions: each names the round it is about."""
+"""Correlation keys of the collector's actions, each with its round."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
@@ -18,17 +18,17 @@ class RoundKey(Key):
 
 @dataclass(frozen=True, slots=True)
 class RoundDeadline(RoundKey):
-    """Timer: no more updates are waited for."""
+    """Timer: the round's deadline."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundInputRetry(RoundKey):
-    """Timer: an input that did not come is to be fetched again."""
+    """Timer: an input that did not arrive is fetched again."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundInputFetch(RoundKey):
-    """Base of the fetches of what a round needs before it can fold."""
+    """Base of the fetches of a round's inputs."""
 
     part: ClassVar[Input]
 
@@ -49,7 +49,7 @@ class BaseFetch(RoundInputFetch):
 
 @dataclass(frozen=True, slots=True)
 class RoundRun(RoundKey):
-    """Base of what a worker thread does for a round; `work` names it in logs and reasons."""
+    """Base of a worker thread's calls for a round; `work` names the call in logs and reasons."""
 
     work: ClassVar[str]
 
@@ -66,7 +66,7 @@ class FoldRun(RoundRun):
     """Run that verifies updates and adds them to the total.
 
     Attributes:
-        agents: Whose updates are folded.
+        agents: The agents whose updates are folded.
     """
 
     agents: tuple[str, ...]
@@ -89,7 +89,7 @@ class UpdateFetch(RoundKey):
 
 @dataclass(frozen=True, slots=True)
 class UpdateLookup(RoundKey):
-    """Request to the repository: does this update of a past round count?"""
+    """Request to the repository: whether an update of a past round counts."""
 
     agent: str
 

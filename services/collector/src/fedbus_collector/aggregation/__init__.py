@@ -1,1 +1,1 @@
-"""Aggregation of updates, block by block."""
+"""Aggregation of updates, block by block: memory stays at about one model."""

@@ -1,9 +1,9 @@
-"""How updates are checked, and a mean is added, in each dtype that a layout may have. Pure.
+"""Arithmetic of updates by dtype: checks of differences, and their mean added to a base. Pure.
 
-Floats are added in float64 and rounded to their dtype. Whole numbers, such as the batches that a
-batch normalisation has counted, move by the mean of their differences, rounded to the nearest (to
-the even one from the middle): a constant stays what it is, to the last bit. A truth value changes
-where more than half of the weight changed it.
+Floats are added in float64 and rounded to their dtype. An integer, such as the batch counter of a
+batch normalisation, changes by the mean difference, rounded half to even: a constant keeps its
+exact value. A boolean changes where agents with more than half of the total weight changed it.
+See docs/adr/0015-every-dtype-is-averaged.md.
 """
 
 from typing import Final
@@ -18,8 +18,8 @@ from fedbus.model.layout import Array
 _MAX_STEP: Final = 2.0**63
 
 
-class InvalidNumber(LayoutError):  # noqa: N818 - the number is bad, not the code
-    """A number that no model may hold; `index` says which of the block it is."""
+class InvalidNumber(LayoutError):  # noqa: N818 - names the number, not the error
+    """A number that a model cannot hold; `index` is its position in the block."""
 
     def __init__(self, index: int, why: str) -> None:
         super().__init__(why)
@@ -27,14 +27,14 @@ class InvalidNumber(LayoutError):  # noqa: N818 - the number is bad, not the cod
 
 
 def check_difference(numbers: Array, dtype: str) -> None:
-    """Refuse a block of an update that would spoil a mean.
+    """Validate a block of differences.
 
     Args:
-        numbers: What the delta holds, shape (numbers,).
-        dtype: Of the tensor itself.
+        numbers: Differences of the update to its base, shape (numbers,).
+        dtype: The dtype of the tensor in the model.
 
     Raises:
-        InvalidNumber: one is not finite, or farther from 0 than two numbers of the dtype are apart.
+        InvalidNumber: a difference is not finite, or larger than the range of `dtype`.
     """
     kind = np.dtype(dtype)
     if kind.kind == "f":
@@ -44,13 +44,15 @@ def check_difference(numbers: Array, dtype: str) -> None:
         _check(np.abs(numbers.astype(np.int64)) <= span, numbers, f"changes no {dtype}")
 
 
-def moved(old: Array, mean: NDArray[np.float64]) -> Array:
-    """Add the mean of differences to numbers of the base; both have shape (numbers,).
+def add_mean(old: Array, mean: NDArray[np.float64]) -> Array:
+    """Add mean differences to the base's numbers and return the new numbers, in the base's dtype.
 
-    `mean` is written over.
+    Args:
+        old: Numbers of the base, shape (numbers,).
+        mean: Mean differences, shape (numbers,); overwritten.
 
     Raises:
-        InvalidNumber: the sum is none of the dtype's numbers.
+        InvalidNumber: a sum is outside the range of the dtype.
     """
     dtype = old.dtype.newbyteorder("=")
     if dtype.kind == "f":
@@ -76,7 +78,7 @@ def moved(old: Array, mean: NDArray[np.float64]) -> Array:
 
 def _check_finite(numbers: Array, why: str) -> None:
     try:
-        check_update(numbers)  # which is quick where all are well
+        check_update(numbers)  # quick if all numbers are finite
     except LayoutError:
         _check(np.isfinite(numbers), numbers, why)
 

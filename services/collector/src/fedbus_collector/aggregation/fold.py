@@ -1,6 +1,8 @@
-"""The heavy work of a round, block by block: verify, fold, aggregate. Called in a worker thread.
+"""Verification, folding and aggregation of updates, block by block. Called in a worker thread.
 
-An update is folded only after all of it was verified, so a total never holds half of one.
+An update is folded after all of it was verified, so the total never contains a part of an update.
+The aggregate of the built-in aggregator is the weighted mean of FedAvg: McMahan et al. 2017,
+"Communication-Efficient Learning of Deep Networks from Decentralized Data", arXiv:1602.05629.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,13 +15,13 @@ from fedbus.errors import FedbusError, LayoutError, TransferError
 from fedbus.model.blob import BLOCK, MAX_PREFIX, check_header, header_bytes
 from fedbus.model.layout import Array, Layout
 from fedbus.plugins import Aggregator
-from fedbus_collector.aggregation.dtypes import InvalidNumber, check_difference, moved
+from fedbus_collector.aggregation.dtypes import InvalidNumber, add_mean, check_difference
 from fedbus_collector.aggregation.tensor_runs import Block, TensorRun, blocks_of, read, runs_of
 
 
 @dataclass(frozen=True, slots=True)
 class ArrivedUpdate:
-    """An update that is here, not yet verified."""
+    """A complete update that is not yet verified."""
 
     agent: str
     digest: str
@@ -29,114 +31,115 @@ class ArrivedUpdate:
 
 @dataclass(frozen=True, slots=True)
 class RunningTotal:
-    """Where a round's updates go: the running total, one float64 for each number of a delta."""
+    """The sum of a round's folded updates: one float64 for each number of an update."""
 
     layout: Layout
     aggregator: Aggregator
-    total: Spool
+    spool: Spool
     runs: tuple[TensorRun, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Cut the layout into runs once."""
+        """Split the layout into runs."""
         object.__setattr__(self, "runs", runs_of(self.layout))
 
 
 def total_size(layout: Layout) -> int:
-    """Count the bytes of a round's total."""
+    """Return the size of a round's running total in bytes."""
     return sum(tensor.numbers for tensor in layout.shared) * 8
 
 
-def fold(running_total: RunningTotal, updates: Sequence[ArrivedUpdate]) -> dict[str, str]:
-    """Verify and fold each update; return why, for those that were refused."""
+def fold(total: RunningTotal, updates: Sequence[ArrivedUpdate]) -> dict[str, str]:
+    """Verify and fold each update; return the reason for each agent whose update is refused."""
     refused: dict[str, str] = {}
     for update in updates:
         try:
-            offset = _verify(running_total, update)
+            offset = _verify(total, update)
         except FedbusError as error:
             refused[update.agent] = str(error)
         else:
-            _fold_one(running_total, update, offset)
+            _fold_one(total, update, offset)
     return refused
 
 
-def _verify(running_total: RunningTotal, update: ArrivedUpdate) -> int:
+def _verify(total: RunningTotal, update: ArrivedUpdate) -> int:
     spool = update.spool
     if spool.digest() != update.digest:
         raise TransferError("the update's bytes are not those of its digest")
     with spool.read(0, min(MAX_PREFIX, spool.size)) as prefix:
-        offset = check_header(prefix, spool.size, running_total.layout, "delta").offset
-    for run in _shared(running_total):
+        offset = check_header(prefix, spool.size, total.layout, "delta").offset
+    for run in _shared(total):
         for block in blocks_of(run):
             numbers = read(spool, offset + run.delta, run.difference, block)
             try:
                 check_difference(numbers, run.dtype)
             except InvalidNumber as error:
-                raise _named(running_total.layout, run, block, error) from error
+                raise _with_tensor_name(total.layout, run, block, error) from error
     return offset
 
 
-def _named(layout: Layout, run: TensorRun, block: Block, error: InvalidNumber) -> LayoutError:
+def _with_tensor_name(
+    layout: Layout, run: TensorRun, block: Block, error: InvalidNumber
+) -> LayoutError:
     where = layout.name_at(run.first + block.at + error.index)
     return LayoutError(f"tensor {where!r}: {error}")
 
 
-def _fold_one(running_total: RunningTotal, update: ArrivedUpdate, offset: int) -> None:
-    total, aggregator = running_total.total, running_total.aggregator
-    for run in _shared(running_total):
+def _fold_one(total: RunningTotal, update: ArrivedUpdate, offset: int) -> None:
+    for run in _shared(total):
         for block in blocks_of(run):
             numbers = read(update.spool, offset + run.delta, run.difference, block)
             if run.dtype != "float32":
                 numbers = numbers.astype(np.float64)
             at = (run.total + block.at) * 8
-            held = np.frombuffer(total.read(at, block.numbers * 8), np.float64)
-            if total.in_memory:
-                aggregator.fold(held, numbers, update.weight)
+            held = np.frombuffer(total.spool.read(at, block.numbers * 8), np.float64)
+            if total.spool.in_memory:
+                total.aggregator.fold(held, numbers, update.weight)
             else:
                 held = held.copy()
-                aggregator.fold(held, numbers, update.weight)
-                total.write(at, held.data.cast("B"))
+                total.aggregator.fold(held, numbers, update.weight)
+                total.spool.write(at, held.data.cast("B"))
 
 
-def _shared(running_total: RunningTotal) -> Iterator[TensorRun]:
-    return (run for run in running_total.runs if not run.local)
+def _shared(total: RunningTotal) -> Iterator[TensorRun]:
+    return (run for run in total.runs if not run.local)
 
 
-def aggregate(running_total: RunningTotal, base: Spool, weights: float, out: Spool) -> str:
-    """Write the new model, a plain blob, into `out`; return its digest.
+def aggregate(total: RunningTotal, base: Spool, total_weight: float, out: Spool) -> str:
+    """Write the aggregate, a blob in the encoding `plain`, into `out`; return its digest.
 
-    Local tensors stay what they are in the base.
+    Tensors of the role `local` are copied from the base.
 
     Raises:
         LayoutError: the base is not a plain blob of this layout, or a mean does not fit its dtype.
-        StoreError: a disk is full.
+        StoreError: the disk is full.
     """
-    layout = running_total.layout
+    layout = total.layout
     with base.read(0, min(MAX_PREFIX, base.size)) as prefix:
         offset = check_header(prefix, base.size, layout, "plain").offset
     head = header_bytes(layout, "plain")
     out.write(0, head)
-    scratch = np.empty(BLOCK)  # one for all blocks: fresh memory would be most of the time
-    for run in running_total.runs:
+    scratch = np.empty(BLOCK)  # reused: allocating it for each block would take most of the time
+    for run in total.runs:
         size = np.dtype(run.dtype).itemsize
         for block in blocks_of(run):
             old = read(base, offset + run.plain, run.dtype, block)
             mean = scratch[: block.numbers]
-            new = old if run.local else _move(running_total, run, block, old, weights, mean)
+            new = old if run.local else _add_mean(total, run, block, old, total_weight, mean)
             out.write(len(head) + run.plain + block.at * size, new.data.cast("B"))
     return out.digest()
 
 
-def _move(  # noqa: PLR0913, PLR0917 - a block of a run, and what it takes to move it
-    running_total: RunningTotal,
+def _add_mean(  # noqa: PLR0913, PLR0917 - a block of a run, its numbers and their weight
+    total: RunningTotal,
     run: TensorRun,
     block: Block,
     old: Array,
-    weights: float,
+    total_weight: float,
     mean: Array,
 ) -> Array:
-    total = running_total.total.read((run.total + block.at) * 8, block.numbers * 8)
-    np.divide(np.frombuffer(total, np.float64), weights, out=mean)
+    raw = total.spool.read((run.total + block.at) * 8, block.numbers * 8)
+    np.divide(np.frombuffer(raw, np.float64), total_weight, out=mean)
     try:
-        return moved(old, mean)
+        return add_mean(old, mean)
     except InvalidNumber as error:
-        raise _named(running_total.layout, run, block, error) from error
+        raise _with_tensor_name(total.layout, run, block, error) from error

@@ -1,7 +1,7 @@
-"""Stretches of a layout that are folded as one flat array: neighbours of one dtype. Pure.
+"""Runs of a layout: adjacent tensors of one dtype, folded as one flat array. Pure.
 
-A layout of float32 tensors only is one run. One whose batch normalisations count their batches in
-whole numbers has a few for each of them.
+A layout of float32 tensors only is one run. Each integer tensor between float tensors, such as the
+batch counter of a batch normalisation, splits it.
 """
 
 from collections.abc import Iterator
@@ -17,10 +17,15 @@ from fedbus.model.layout import DIFFERENCES, Array, Layout
 
 @dataclass(frozen=True, slots=True)
 class TensorRun:
-    """Neighbouring tensors of one dtype, and where they are.
+    """Adjacent tensors of one dtype, and their offsets.
 
-    `plain` and `delta` count the bytes before it in a blob's data; `first` and `total` the numbers
-    before it in the layout and in the round's total. What is `local` is in no delta and no total.
+    Attributes:
+        local: The tensors have the role `local`: they are in no update and no running total.
+        numbers: Numbers in the run.
+        first: Numbers before the run in the layout.
+        plain: Bytes before the run in the data of a plain blob.
+        delta: Bytes before the run in the data of an update.
+        total: Numbers before the run in the running total.
     """
 
     dtype: str
@@ -33,20 +38,20 @@ class TensorRun:
 
     @property
     def difference(self) -> str:
-        """The dtype that a delta has here."""
+        """The dtype of the run in an update."""
         return DIFFERENCES.get(self.dtype, self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """So many numbers of a run, beginning at number `at` of it."""
+    """A part of a run: `numbers` numbers from position `at`."""
 
     at: int
     numbers: int
 
 
 def runs_of(layout: Layout) -> tuple[TensorRun, ...]:
-    """Cut a layout into runs, in its order."""
+    """Split a layout into runs, in its order."""
     runs: list[TensorRun] = []
     first = plain = delta = total = 0
     for (dtype, local), tensors in groupby(layout.tensors, lambda t: (t.dtype, t.role == "local")):
@@ -62,13 +67,13 @@ def runs_of(layout: Layout) -> tuple[TensorRun, ...]:
 
 
 def blocks_of(run: TensorRun) -> Iterator[Block]:
-    """Cut a run into blocks that stay in a core's cache."""
+    """Split a run into blocks that fit into a processor's cache."""
     for at in range(0, run.numbers, BLOCK):
         yield Block(at, min(BLOCK, run.numbers - at))
 
 
 def read(spool: Spool, start: int, dtype: str, block: Block) -> Array:
-    """View a block of a run that begins at byte `start` of a spool; the array is a lease on it.
+    """Return a block of a run that begins at byte `start` of a spool, as a view of the spool.
 
     Raises:
         StoreError: see `Spool.read`.

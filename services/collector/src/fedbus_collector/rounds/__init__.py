@@ -1,1 +1,1 @@
-"""Open rounds: their state and their inputs."""
+"""Rounds of a collector: open ones and their inputs, updates and progress; ended ones."""

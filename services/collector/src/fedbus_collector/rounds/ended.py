@@ -1,4 +1,4 @@
-"""The rounds that have ended at a collector, within bounds. Pure."""
+"""Rounds that have ended at a collector: the newest, within bounds. Pure."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from fedbus_collector.keys import RoundEndReport
 
 MAX_ROUNDS = 256
 MAX_UPDATES = 16_384
-"""Of all rounds that are kept: the updates that counted in them. A large cohort takes megabytes."""
+"""Counted updates of all kept rounds together; those of a large cohort take megabytes."""
 
 
 class EndedRounds:
-    """How each round ended, the oldest first, and which reports of it are not yet acknowledged."""
+    """How each round ended, oldest first, and the reports that are not acknowledged."""
 
     def __init__(self) -> None:
         self._rounds: OrderedDict[tuple[str, int], RoundEnded] = OrderedDict()
@@ -24,11 +24,11 @@ class EndedRounds:
         return key in self._rounds
 
     def get(self, job: str, task: int) -> RoundEnded | None:
-        """Return how a round ended; None if it is not known here."""
+        """Return how a round ended; None if it is not kept."""
         return self._rounds.get((job, task))
 
     def add(self, ended: RoundEnded) -> Iterator[RoundEndReport]:
-        """Keep a round; yield the reports of those that are forgotten for it, never its own."""
+        """Keep a round; yield the open reports of the rounds that are discarded for it."""
         key = (ended.job, ended.task)
         self._forget(key)
         self._rounds[key] = ended
@@ -43,22 +43,22 @@ class EndedRounds:
                 yield report
 
     def reporting(self, report: RoundEndReport) -> None:
-        """Note that a report is sent until it is acknowledged."""
+        """Add a report, which is sent until the controller acknowledges it."""
         self._reports[report] = None
 
     def acknowledged(self, report: RoundEndReport) -> bool:
-        """Note that a report need not be sent any more; return whether it still was."""
+        """Remove a report; return whether it was still being sent."""
         return self._reports.pop(report, 0) is None
 
     def unacknowledged(self, job: str) -> list[RoundEndReport]:
-        """Take the reports of a job that are still sent."""
+        """Remove and return the reports of a job that are still being sent."""
         found = [report for report in self._reports if report.job == job]
         for report in found:
             del self._reports[report]
         return found
 
     def known(self, plan: Plan) -> RoundEnded | None:
-        """Find how this very plan ended, or that its round was committed by another."""
+        """Return how this plan ended, or the commit of its round under another plan."""
         for (job, task), ended in self._rounds.items():
             committed = ended.version is not None and ended.round == plan.round
             if job == plan.job and (task == plan.task or committed):
@@ -66,7 +66,7 @@ class EndedRounds:
         return None
 
     def overtook(self, plan: Plan) -> bool:
-        """Whether a later plan of the job has ended already."""
+        """Return whether a later plan of the job has already ended."""
         return any(job == plan.job and task > plan.task for job, task in self._rounds)
 
     def _forget(self, key: tuple[str, int]) -> None:

@@ -1,6 +1,6 @@
-"""What a round needs before it can fold and close: the model's layout, and the base. Pure.
+"""Inputs of a round: the model's layout, needed to fold, and the base, needed to close. Pure.
 
-It creates the spools that both arrive in, in the event loop.
+The spools for both are created in the event loop.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,11 @@ RETRY_SECONDS = 2.0
 
 
 class RoundInputs:
-    """Fetches a model's spec and a base, unless they are on the cache.
+    """Fetches a model spec and a base, unless they are cached.
 
-    `checking` is true while a worker reads the base, to hold it against its digest.
+    Attributes:
+        base: The base's weights; None until their digest was checked.
+        checking: Whether a worker thread computes the digest of the fetched base.
     """
 
     def __init__(self, plan: Plan, spools: Spools, cache: ModelCache) -> None:
@@ -36,15 +38,15 @@ class RoundInputs:
 
     @property
     def layout(self) -> Layout | None:
-        """The model's, once its spec is here."""
+        """The model's layout; None until its spec was read."""
         return self._cache.layout(self._plan.base.spec.digest)
 
     def fetch(self) -> Iterator[Action]:
-        """Fetch what is neither here nor on its way.
+        """Fetch each input that is neither present nor being fetched.
 
         Raises:
-            TransferError: the spec is too large to be one.
-            StoreError: there is no room.
+            TransferError: the spec is larger than MAX_SPEC_BYTES.
+            StoreError: there is no room for a spool.
         """
         base = self._plan.base
         if base.spec.size > MAX_SPEC_BYTES:
@@ -57,15 +59,15 @@ class RoundInputs:
             self.base = self._cache.take_base(base.weights.digest)
         if self.base is None and "base" not in self._sinks:
             self._sinks["base"] = self._spools.make(base.weights.size)
-            members = len(self._plan.cohort) + 1  # the group the agents join now
+            members = len(self._plan.cohort) + 1  # the cohort joins the same multicast
             location = base.location(base.weights)
             yield Fetch(keys.BaseFetch(*self._key), location, self._sinks["base"], members)
 
-    def spec_came(self) -> None:
-        """Read the model's layout.
+    def read_spec(self) -> None:
+        """Read the model's layout from the spec that arrived, and cache it.
 
         Raises:
-            FedbusError: the spec is damaged, or cannot be read.
+            FedbusError: the spec is damaged, or is no model spec.
         """
         spec, spool = self._plan.base.spec, self._sinks.pop("spec")
         try:
@@ -73,39 +75,39 @@ class RoundInputs:
                 raise TransferError("the model spec's bytes are not those of its digest")
             with spool.read(0, spec.size) as content:
                 read = codec.from_json(ModelSpec, bytes(content))
-            self._cache.keep_layout(spec.digest, Layout.read(read.layout))
+            self._cache.put_layout(spec.digest, Layout.read(read.layout))
         finally:
             spool.close()
 
-    def base_came(self) -> Iterator[Action]:
-        """Have the base's digest taken."""
+    def check_base(self) -> Iterator[Action]:
+        """Have a worker thread compute the digest of the base that arrived."""
         self.checking = True
         yield Run(keys.BaseCheck(*self._key), self._sinks["base"].digest)
 
     def base_checked(self, digest: str) -> None:
-        """Take the base, if it is the one.
+        """Accept the base if `digest` is the expected one.
 
         Raises:
-            TransferError: it is another one.
+            TransferError: the digest is another one.
         """
         self.checking = False
         if digest != self._plan.base.weights.digest:
             raise TransferError("the base's bytes are not those of its digest")
         self.base = self._sinks.pop("base")
 
-    def not_came(self, what: keys.Input, now: float) -> Iterator[Action]:
-        """Try again in a moment."""
-        self._sinks.pop(what).close()
+    def retry_later(self, kind: keys.Input, now: float) -> Iterator[Action]:
+        """Free the spool of an input that did not arrive, and wake to fetch it again."""
+        self._sinks.pop(kind).close()
         yield WakeAt(keys.RoundInputRetry(*self._key), now + RETRY_SECONDS)
 
     def cancel(self) -> Iterator[Action]:
-        """Fetch nothing more."""
+        """Cancel all fetches and retries."""
         for key in (keys.RoundInputRetry, keys.LayoutFetch, keys.BaseFetch):
             yield Cancel(key(*self._key))
 
-    def let_go(self, *, wanted: bool) -> None:
-        """Give the room back; a base that may be `wanted` again goes back on the cache."""
-        if self.base is not None and wanted:
+    def close(self, *, keep_base: bool) -> None:
+        """Free the spools; put the base back into the cache if `keep_base`."""
+        if self.base is not None and keep_base:
             self._cache.put_base(self._plan.base.weights.digest, self.base)
         elif self.base is not None:
             self.base.close()

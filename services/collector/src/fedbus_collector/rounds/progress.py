@@ -1,33 +1,38 @@
-"""The facts of one round: who is on the cohort, who has counted, whether it may close. Pure."""
+"""Facts of one round: its offers, updates and refusals, and whether it may close. Pure."""
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
+from typing import Literal
 
+from fedbus.core.actions import Send
+from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.training.metrics_mean import mean_metrics, sendable
 from fedbus.training.options import as_training_metrics, impossible_metric
-from fedbus.wire.messages import Offer, OpenRound
+from fedbus.wire.messages import Offer, OpenRound, Receipt
 from fedbus.wire.round_records import Contributor, Plan, Refusal, RoundRecord
 
-METRICS_TOGETHER = 4096
+MAX_RECORDED_METRICS = 4096
+"""Metrics of all contributors together in a round's record, which is one message."""
 MAX_REFUSAL_CHARACTERS = 300
-"""Of each reason in a round's record, which may hold one for every agent of the cohort."""
-REASONS_TOLD = 3
+"""Length of each reason in a round's record, which may hold one for every agent of the cohort."""
+SHOWN_REASONS = 3
+"""Number of distinct refusal reasons in a message, the most frequent first."""
 
 
 class RoundPhase(StrEnum):
-    """Where a round stands."""
+    """Phase of a round at its collector."""
 
     PREPARING = "preparing"
     COLLECTING = "collecting"
     AGGREGATING = "aggregating"
     COMMITTING = "committing"
-    ENDED_PHASES = "ended"
+    ENDED = "ended"
 
 
-class Verdict(StrEnum):
-    """What can be done with a round now."""
+class CloseDecision(StrEnum):
+    """Whether a round waits for more updates, closes with an aggregate, or fails."""
 
     WAIT = "wait"
     CLOSE = "close"
@@ -36,68 +41,68 @@ class Verdict(StrEnum):
 
 @dataclass(slots=True)
 class RoundProgress:
-    """Who was asked, and what has come of it.
+    """The request to open a round, and the state of each agent of its cohort.
 
-    An agent of the cohort is fetching (its update is on its way), here (it waits to be folded),
-    counted or refused; or nothing is known of it yet.
+    An agent is in at most one of `fetching` (its update is being transferred), `arrived` (its
+    update waits to be folded), `counted` and `refused`; in none of them before its first answer.
     """
 
-    order: OpenRound
+    request: OpenRound
     opened: float
     phase: RoundPhase = RoundPhase.PREPARING
-    late: bool = False
+    deadline_passed: bool = False
     offers: dict[str, Offer] = field(default_factory=dict)
     fetching: set[str] = field(default_factory=set)
-    here: set[str] = field(default_factory=set)
+    arrived: set[str] = field(default_factory=set)
     counted: dict[str, Contributor] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def plan(self) -> Plan:
-        """The plan it follows."""
-        return self.order.plan
+        """The plan of the round."""
+        return self.request.plan
 
     @property
     def key(self) -> tuple[str, int]:
-        """(job, task): what tells this round from all others."""
+        """(job, task), which identifies the round."""
         return self.plan.job, self.plan.task
 
     @property
-    def weights(self) -> float:
-        """The sum of the weights of what has counted."""
-        return sum(self.weight(c.examples) for c in self.counted.values())
+    def total_weight(self) -> float:
+        """The sum of the weights of the counted updates."""
+        return sum(self.weight_of(c.examples) for c in self.counted.values())
 
     @property
-    def waiting(self) -> list[str]:
-        """Agents whose offer was taken and who have not been told what became of it."""
+    def awaiting_receipt(self) -> list[str]:
+        """Agents with an accepted offer, to which no receipt was sent."""
         return sorted(self.offers)
 
-    def has(self, agent: str) -> bool:
-        """Tell whether its update is here, or on its way."""
-        return agent in self.fetching or agent in self.here or agent in self.counted
+    def has_update(self, agent: str) -> bool:
+        """Return whether an agent's update is being transferred, has arrived or is counted."""
+        return agent in self.fetching or agent in self.arrived or agent in self.counted
 
-    def weight(self, examples: int) -> float:
-        """What an update with so many examples weighs."""
-        return float(examples) if self.order.weighted else 1.0
+    def weight_of(self, examples: int) -> float:
+        """Return the weight of an update that was trained on a number of examples."""
+        return float(examples) if self.request.weighted else 1.0
 
-    def objection(self, agent: str, offer: Offer) -> str | None:
-        """Say why an offer cannot count whatever its bytes are; None: it may."""
+    def refusal_reason(self, agent: str, offer: Offer) -> str | None:
+        """Return why an offer cannot count, whatever its update contains; None if it may."""
         if agent not in self.plan.cohort:
-            return "not on this round's cohort"
+            return "not in this round's cohort"
         if agent in self.refused:
             return self.refused[agent]
-        if self.late:
-            return "it came after the deadline"
+        if self.deadline_passed:
+            return "the offer came after the deadline"
         if offer.base != self.plan.base.version:
-            return f"started from version {offer.base}, not {self.plan.base.version}"
+            return f"trained from version {offer.base}, not {self.plan.base.version}"
         if offer.round != self.plan.round:
             return f"for round {offer.round}, not {self.plan.round}"
         return impossible_metric(offer.metrics) or None
 
     def refuse(self, agent: str, reason: str) -> bool:
-        """Let an agent of the cohort not count; False: it has counted, or is not on it."""
-        if agent not in self.plan.cohort or agent in self.counted or agent in self.here:
+        """Exclude an agent; False if it is not in the cohort, or its update has arrived."""
+        if agent not in self.plan.cohort or agent in self.counted or agent in self.arrived:
             return False
         self.fetching.discard(agent)
         self.offers.pop(agent, None)
@@ -105,9 +110,9 @@ class RoundProgress:
         return True
 
     def count(self, agent: str) -> None:
-        """Let an update that was folded count."""
+        """Count an update that was folded."""
         offer = self.offers[agent]
-        self.here.discard(agent)
+        self.arrived.discard(agent)
         self.counted[agent] = Contributor(
             agent=agent,
             task=self.plan.task,
@@ -116,31 +121,37 @@ class RoundProgress:
             metrics=offer.metrics,
         )
 
-    def verdict(self) -> Verdict:
-        """Close when all have settled, or at the deadline with a quorum; fail without hope."""
+    def close_decision(self) -> CloseDecision:
+        """Decide whether to close: once no update is outstanding, or at the deadline.
+
+        The round fails as soon as its quorum cannot be reached any more.
+        """
         if self.phase not in (RoundPhase.PREPARING, RoundPhase.COLLECTING):
-            return Verdict.WAIT
+            return CloseDecision.WAIT
         possible = len(self.plan.cohort) - len(self.refused)
         if possible < self.plan.quorum:
-            return Verdict.FAIL
+            return CloseDecision.FAIL
         if len(self.counted) == possible:
-            return Verdict.CLOSE
-        if not self.late or self.here:  # what is here at the deadline still counts
-            return Verdict.WAIT
-        return Verdict.CLOSE if len(self.counted) >= self.plan.quorum else Verdict.FAIL
+            return CloseDecision.CLOSE
+        if not self.deadline_passed or self.arrived:  # an update that arrived in time counts
+            return CloseDecision.WAIT
+        quorum_reached = len(self.counted) >= self.plan.quorum
+        return CloseDecision.CLOSE if quorum_reached else CloseDecision.FAIL
 
     def shortfall(self) -> str:
-        """Say how many updates there are, how many are needed, and why others were refused."""
-        asked = len(self.plan.cohort)
-        told = f"{len(self.counted)} of {asked} updates, {self.plan.quorum} are needed"
-        why = Counter(reason[:MAX_REFUSAL_CHARACTERS] for reason in self.refused.values())
-        told += "".join(f"; {n} refused: {r}" for r, n in why.most_common(REASONS_TOLD))
-        if unheard := asked - len(self.counted) - len(self.refused):
-            told += f"; {unheard} {'sent none in time' if self.late else 'not waited for'}"
-        return told
+        """Describe which updates are missing for the quorum, and why."""
+        cohort = len(self.plan.cohort)
+        text = f"{len(self.counted)} of {cohort} updates, {self.plan.quorum} are needed"
+        reasons = Counter(reason[:MAX_REFUSAL_CHARACTERS] for reason in self.refused.values())
+        text += "".join(f"; {n} refused: {r}" for r, n in reasons.most_common(SHOWN_REASONS))
+        if missing := cohort - len(self.counted) - len(self.refused):
+            text += (
+                f"; {missing} {'sent none in time' if self.deadline_passed else 'not waited for'}"
+            )
+        return text
 
     def record(self) -> RoundRecord:
-        """Write down how the round went; a large cohort's details are cut to fit a message."""
+        """Build the round's record; metrics and reasons of a large cohort are cut to fit."""
         plan = self.plan
         contributors = tuple(self.counted[a] for a in plan.cohort if a in self.counted)
         return RoundRecord(
@@ -150,25 +161,31 @@ class RoundProgress:
             model=plan.base.model,
             parent=plan.base.version,
             spec=plan.base.spec,
-            weighted=self.order.weighted,
-            contributors=tuple(map(self._cut, contributors)),
-            refusals=tuple(
-                Refusal(
-                    agent=a,
-                    reason=self.refused.get(a, "no update by the deadline")[
-                        :MAX_REFUSAL_CHARACTERS
-                    ],
-                )
-                for a in plan.cohort
-                if a not in self.counted
-            ),
+            weighted=self.request.weighted,
+            contributors=tuple(map(self._with_fewer_metrics, contributors)),
+            refusals=tuple(self._refusal(a) for a in plan.cohort if a not in self.counted),
             metrics=sendable(as_training_metrics(mean_metrics(contributors))),
             seconds=dict(self.seconds),
         )
 
-    def _cut(self, contributor: Contributor) -> Contributor:
-        """Keep as many of its own figures as leave room for everybody's."""
-        most = METRICS_TOGETHER // len(self.counted)
-        if len(contributor.metrics) <= most:
+    def _refusal(self, agent: str) -> Refusal:
+        reason = self.refused.get(agent, "no update by the deadline")
+        return Refusal(agent=agent, reason=reason[:MAX_REFUSAL_CHARACTERS])
+
+    def _with_fewer_metrics(self, contributor: Contributor) -> Contributor:
+        """Keep at most an equal share of MAX_RECORDED_METRICS for each contributor."""
+        share = MAX_RECORDED_METRICS // len(self.counted)
+        if len(contributor.metrics) <= share:
             return contributor
-        return replace(contributor, metrics=dict(islice(contributor.metrics.items(), most)))
+        return replace(contributor, metrics=dict(islice(contributor.metrics.items(), share)))
+
+    def receipt(self, agent: str, verdict: Literal["stored", "drop"], reason: str) -> Send:
+        """Build the receipt for an agent's update; a stored one needs no reason."""
+        why = "" if verdict == "stored" else reason[:MAX_TEXT_CHARACTERS]
+        job, task = self.key
+        return Send(agent, Receipt(job=job, task=task, verdict=verdict, reason=why))
+
+    def log_facts(self, **more: object) -> dict[str, object]:
+        """Return the fields that identify the round in log events, and `more`."""
+        plan = self.plan
+        return {"job": plan.job, "round": plan.round, "task": plan.task, **more}

@@ -1,0 +1,145 @@
+"""Updates of one round: received into spools, verified and folded into the running total. Pure.
+
+At most one worker thread folds at a time; it takes all updates that have arrived. Spools are
+created, and updates that came inside an offer are written, in the event loop.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+from fedbus.blobs.spool import Spool, Spools
+from fedbus.core.actions import Action, Cancel, Fetch, Note, Run
+from fedbus.model.blob import blob_size
+from fedbus.model.layout import Layout
+from fedbus.plugins import Aggregator
+from fedbus.wire.blobs import BlobLocation
+from fedbus.wire.messages import Offer
+from fedbus_collector import keys
+from fedbus_collector.aggregation.fold import ArrivedUpdate, RunningTotal, fold, total_size
+from fedbus_collector.rounds.progress import RoundProgress
+
+BRIEF_RUN_BYTES = 128 * 1024
+"""A fold or an aggregate up to this size ends sooner than a worker thread starts."""
+
+
+class RoundUpdates:
+    """Receives, folds and refuses the updates of one round.
+
+    Attributes:
+        running_total: The sum of the folded updates; None before `start`.
+        folding: Whether a worker thread reads spools of updates and writes the running total.
+    """
+
+    def __init__(self, progress: RoundProgress, spools: Spools) -> None:
+        self.running_total: RunningTotal | None = None
+        self.folding = False
+        self._progress = progress
+        self._spools = spools
+        self._received: dict[str, Spool] = {}
+        self._queue: list[ArrivedUpdate] = []
+        self._quorum_noted = False
+
+    def start(self, layout: Layout, aggregator: Aggregator) -> Iterator[Action]:
+        """Create the running total, then receive the updates that were offered before."""
+        total = self._spools.make(total_size(layout), zeros=True)
+        self.running_total = RunningTotal(layout, aggregator, total)
+        offers, self._progress.offers = self._progress.offers, {}
+        for agent, offer in offers.items():
+            yield from self._receive(self.running_total, agent, offer)
+
+    def offered(self, agent: str, offer: Offer) -> Iterator[Action]:
+        """Receive an offered update, or refuse it with a reason."""
+        if reason := self._progress.refusal_reason(agent, offer):
+            yield from self._refuse_offer(agent, reason)
+        elif self.running_total is None:
+            # Only the first offer may contain the update.
+            self._progress.offers.setdefault(agent, offer)
+        else:
+            yield from self._receive(self.running_total, agent, offer)
+
+    def _receive(self, total: RunningTotal, agent: str, offer: Offer) -> Iterator[Action]:
+        """Take the update out of the offer, or fetch it from the agent."""
+        expected = blob_size(total.layout, "delta")
+        if offer.update.size != expected:
+            reason = f"expected an update of {expected} bytes, got {offer.update.size}"
+            yield from self._refuse_offer(agent, reason)
+            return
+        sink = self._received[agent] = self._spools.make(offer.update.size)
+        self._progress.offers[agent] = offer
+        self._progress.fetching.add(agent)
+        if offer.inline is not None and len(offer.inline) == offer.update.size:
+            sink.write(0, offer.inline)
+            yield from self.arrived(agent)
+        else:
+            location = BlobLocation(blob_ref=offer.update, source=agent)
+            yield Fetch(keys.UpdateFetch(*self._progress.key, agent), location, sink)
+
+    def arrived(self, agent: str) -> Iterator[Action]:
+        """Queue an update that has arrived, and fold it once no worker is busy."""
+        offer = self._progress.offers[agent]
+        self._progress.fetching.discard(agent)
+        self._progress.arrived.add(agent)
+        weight = self._progress.weight_of(offer.examples)
+        update = ArrivedUpdate(agent, offer.update.digest, weight, self._received[agent])
+        self._queue.append(update)
+        yield from self._fold_queue()
+
+    def fetch_failed(self, agent: str) -> None:
+        """Free the spool of an update that did not arrive; the agent will offer it again."""
+        self._progress.fetching.discard(agent)
+        self._progress.offers.pop(agent, None)
+        self._received.pop(agent).close()
+
+    def _fold_queue(self) -> Iterator[Action]:
+        if self._queue and not self.folding and self.running_total is not None:
+            self.folding = True
+            queue, self._queue = self._queue, []
+            agents = tuple(update.agent for update in queue)
+            brief = sum(update.spool.size for update in queue) <= BRIEF_RUN_BYTES
+            key = keys.FoldRun(*self._progress.key, agents)
+            yield Run(key, partial(fold, self.running_total, queue), brief)
+
+    def folded(
+        self, agents: tuple[str, ...], refused: dict[str, str], now: float
+    ) -> Iterator[Action]:
+        """Count the updates that were folded and refuse the others, with the reasons given."""
+        progress, self.folding = self._progress, False
+        for agent in agents:
+            self._received.pop(agent).close()
+            if agent in refused:
+                progress.arrived.discard(agent)
+                yield from self._refuse_offer(agent, refused[agent])
+            else:
+                progress.count(agent)
+        progress.seconds["last_update"] = now - progress.opened
+        if len(progress.counted) >= progress.plan.quorum and not self._quorum_noted:
+            self._quorum_noted = True
+            yield Note("quorum_reached", progress.log_facts(at=now))
+        yield from self._fold_queue()
+
+    def refuse(self, agent: str, reason: str) -> Iterator[Action]:
+        """Exclude an agent from the round, unless its update has arrived."""
+        fetching = agent in self._progress.fetching
+        if self._progress.refuse(agent, reason):
+            yield Note("update_refused", self._progress.log_facts(agent=agent, reason=reason))
+            if fetching:
+                yield Cancel(keys.UpdateFetch(*self._progress.key, agent))
+                self._received.pop(agent).close()
+
+    def _refuse_offer(self, agent: str, reason: str) -> Iterator[Action]:
+        yield from self.refuse(agent, reason)
+        yield self._progress.receipt(agent, "drop", reason)
+
+    def cancel_fetches(self) -> Iterator[Action]:
+        """Cancel the transfers of updates that have not arrived."""
+        for agent in sorted(self._progress.fetching):
+            yield Cancel(keys.UpdateFetch(*self._progress.key, agent))
+            self.fetch_failed(agent)
+
+    def close(self) -> None:
+        """Free all spools; not while `folding`."""
+        for spool in self._received.values():
+            spool.close()
+        self._received.clear()
+        if self.running_total is not None:
+            self.running_total.spool.close()
