@@ -15,7 +15,7 @@ from fedbus.cli.commands import demo, up
 from fedbus.cli.commands import job as jobs
 from fedbus.cli.main import app
 from fedbus.client.failures import JobRefused
-from fedbus.client.jobs import Submission
+from fedbus.client.results import Submission
 from fedbus.cluster.local import LocalCluster
 from fedbus.errors import SettingsError
 from fedbus.mqtt.mosquitto import free_port

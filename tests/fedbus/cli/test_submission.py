@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from fedbus.cli import submission
 from fedbus.cli.main import app
 from fedbus.client.failures import JobRefused
-from fedbus.client.jobs import Submission, job_payload
+from fedbus.client.jobs import job_payload
+from fedbus.client.results import Submission
 from fedbus.wire.documents import JobState
 
 RUNNER = CliRunner()

@@ -1,4 +1,4 @@
-"""Which broker a command talks to, and as whom."""
+"""Address of the broker, and the account."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ LOCAL = "mqtt://user.cli:here@127.0.0.1:1883"
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home of a cluster; nobody runs there yet."""
+    """The home of a cluster that does not run yet."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "home"
 

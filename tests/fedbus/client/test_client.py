@@ -356,7 +356,7 @@ async def test_the_sync_client_works_inside_a_running_loop(broker: LocalBroker) 
 
 
 def test_the_sync_client_leaves_no_thread_where_it_cannot_connect() -> None:
-    """Nobody has anything to close then."""
+    """The caller has no client to close then."""
     with pytest.raises(BusError):
         fedbus.connect_sync(f"mqtt://user.me:x@127.0.0.1:{free_port()}")
     assert not [thread for thread in threading.enumerate() if thread.name == "fedbus client"]
@@ -426,7 +426,7 @@ def test_connecting_needs_nothing_of_the_command_line(tmp_path: Path) -> None:
 
 
 def test_the_page_names_every_method_and_type() -> None:
-    """Whoever adds one describes it."""
+    """A new one is described there."""
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     methods = [name for name in vars(Client) if not name.startswith("_")]
     unnamed = [name for name in methods if f"`{name}(" not in page]

@@ -1,4 +1,4 @@
-"""Commands that ask a controller: nobody waits without a word, and nothing is lost."""
+"""Requests to a controller that is offline: what they wait for is reported, and none is lost."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from fedbus.client import connection
 from fedbus.client.address import BrokerLogin
 from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Unreachable
-from fedbus.client.missing_services import awaited
+from fedbus.client.missing_services import describe_missing
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.mosquitto import LocalBroker
@@ -39,7 +39,7 @@ def said(node: str, *, online: bool = True) -> Packet:
 )
 def test_what_is_awaited_is_read_from_what_nodes_say(there: list[Packet], words: str) -> None:
     """Who decides is the controller, and only with the repository's lease."""
-    assert words in awaited(there)
+    assert words in describe_missing(there)
 
 
 async def test_a_job_for_no_controller_is_kept_and_that_is_said(

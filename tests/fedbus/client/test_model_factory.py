@@ -63,7 +63,7 @@ CONFIG = {"classes": 3}
 
 
 def test_a_factory_that_wants_to_exit_is_a_sentence(install: Install) -> None:
-    """Its number would be taken for one of ours: 3 is that nobody answers."""
+    """Its exit code would be taken for ours: 3 means that no service answers."""
     with pytest.raises(SettingsError, match="theirs:leaving: it wanted to exit: 3"):
         make_model("theirs:leaving", None, None)
     install("gone", "", "raise SystemExit(3)")
@@ -73,7 +73,7 @@ def test_a_factory_that_wants_to_exit_is_a_sentence(install: Install) -> None:
 
 @pytest.fixture(autouse=True)
 def theirs(install: Install) -> None:
-    """Install a small package of somebody else's models."""
+    """Install a small package of models."""
     install("theirs", ENTRIES, SOURCE)
 
 

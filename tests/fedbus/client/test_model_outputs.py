@@ -1,4 +1,4 @@
-"""What a person says of a model's answers goes before its spec, and that before what is seen."""
+"""Meaning and names of the outputs of a pushed model."""
 
 from pathlib import Path
 from typing import Any
@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from fedbus.client.model_outputs import (
-    SAYS_NOTHING,
-    Stated,
+    NO_OUTPUT_OPTIONS,
+    OutputOptions,
+    complete_spec,
+    describe_outputs,
     read_classes,
     row_of,
-    sentence_of,
-    settle,
 )
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.frameworks.exported import UNKNOWN_OUTPUT, OutputFacts, probe_output
@@ -23,10 +23,10 @@ from fedbus.wire.output_kinds import OutputKind
 SPEC = TensorSpec(name="w", shape=(1,), dtype="float32")
 
 
-def settled(spec: dict[str, Any], seen: OutputFacts, said: Stated) -> tuple[Any, Any]:
+def settled(spec: dict[str, Any], seen: OutputFacts, said: OutputOptions) -> tuple[Any, Any]:
     """Settle a spec."""
     spec.setdefault("architectures", {})
-    settle(spec, seen, said)
+    complete_spec(spec, seen, said)
     return spec["answers"], spec.get("classes")
 
 
@@ -35,21 +35,21 @@ def test_a_persons_word_goes_first_and_what_is_seen_last() -> None:
     seen = OutputFacts(answers="classes", output=(2,))
     both: dict[str, Any] = {"answers": "labels"}
     of_architecture = {"architectures": {"torch": {"name": "net", "answers": "values"}}}
-    assert settled({**both}, seen, Stated(answers="values")) == ("values", None)
-    assert settled({**both}, seen, SAYS_NOTHING) == ("labels", None)
-    assert settled(of_architecture, seen, SAYS_NOTHING) == ("values", None)
+    assert settled({**both}, seen, OutputOptions(answers="values")) == ("values", None)
+    assert settled({**both}, seen, NO_OUTPUT_OPTIONS) == ("labels", None)
+    assert settled(of_architecture, seen, NO_OUTPUT_OPTIONS) == ("values", None)
     assert of_architecture["architectures"]["torch"] == {"name": "net"}
-    assert settled({}, seen, SAYS_NOTHING) == ("classes", None)
-    assert settled({}, UNKNOWN_OUTPUT, SAYS_NOTHING) == (None, None)
+    assert settled({}, seen, NO_OUTPUT_OPTIONS) == ("classes", None)
+    assert settled({}, UNKNOWN_OUTPUT, NO_OUTPUT_OPTIONS) == (None, None)
 
 
 def test_names_of_classes_are_checked_wherever_they_come_from() -> None:
     """A spec's as much as those of the command."""
     seen = OutputFacts(answers="classes", output=(2,))
-    assert settled({}, seen, Stated(classes=("a", "b"))) == ("classes", ["a", "b"])
-    assert settled({"classes": ["a", "b"]}, seen, SAYS_NOTHING) == ("classes", ["a", "b"])
+    assert settled({}, seen, OutputOptions(classes=("a", "b"))) == ("classes", ["a", "b"])
+    assert settled({"classes": ["a", "b"]}, seen, NO_OUTPUT_OPTIONS) == ("classes", ["a", "b"])
     with pytest.raises(SettingsError, match="3 names, and the model has 2 outputs"):
-        settled({"classes": ["a", "b", "c"]}, seen, SAYS_NOTHING)
+        settled({"classes": ["a", "b", "c"]}, seen, NO_OUTPUT_OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_names_of_classes_are_checked_wherever_they_come_from() -> None:
     ],
 )
 def test_a_spec_says_what_a_row_is(stated: object, row: tuple[int, ...] | None) -> None:
-    """In its own words or in those of aerOS; else nobody knows."""
+    """In its own words or in those of aerOS; otherwise it is unknown."""
     assert row_of(stated) == row
 
 
@@ -97,20 +97,20 @@ def spec(answers: OutputKind | None, *classes: str) -> ModelSpec:
 
 
 def test_what_a_model_answers_is_said_in_a_line() -> None:
-    """With its classes, the first of them, and how to say otherwise where nobody said it."""
-    assert sentence_of(spec("values")) == "values"
-    assert sentence_of(spec("values"), derived=True) == (
+    """With its first classes, and, where it was derived, with the option that changes it."""
+    assert describe_outputs(spec("values")) == "values"
+    assert describe_outputs(spec("values"), derived=True) == (
         "values (quantities; --answers says otherwise)"
     )
-    assert sentence_of(spec("classes", "a", "b")) == "classes: a, b"
+    assert describe_outputs(spec("classes", "a", "b")) == "classes: a, b"
     many = spec("classes", *map(str, range(12)))
-    assert sentence_of(many) == "classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
+    assert describe_outputs(many) == "classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
     unknown = "as its framework does; --answers says what that means"
-    assert sentence_of(spec(None), derived=True) == unknown
+    assert describe_outputs(spec(None), derived=True) == unknown
 
 
 class Runtime:
-    """OutputKind each row with its sum, as somebody's plug-in does."""
+    """Predicts the sum of each row, as a plug-in may."""
 
     def load(self, weights: Weights) -> None: ...
 

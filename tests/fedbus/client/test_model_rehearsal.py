@@ -1,4 +1,4 @@
-"""What is pushed has trained a step and answered here; what cannot is refused, and why."""
+"""Trial of a model before it is pushed."""
 
 import json
 from pathlib import Path
@@ -91,7 +91,7 @@ def nets(install: Install) -> None:
 
 
 def given(net: str, shape: str | None = None, **more: Any) -> Given:  # noqa: ANN401 - any field
-    """Say which net, and perhaps what a row looks like."""
+    """Write a spec of this net, with the shape of a row where there is one."""
     return Given(config=json.dumps({"net": net}), shape=shape, **more)
 
 
@@ -101,7 +101,7 @@ def given(net: str, shape: str | None = None, **more: Any) -> Given:  # noqa: AN
 def test_what_trains_is_packed_without_a_word(
     net: str, shape: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where nobody says what a row is, its first layer does."""
+    """Where no shape of a row is given, the first layer shows it."""
     made = packed_model("rehearsed:make", given(net, shape))
     assert made.spec().architectures == {"torch": {"name": "rehearsed", "config": {"net": net}}}
     assert capsys.readouterr() == ("", "")
@@ -194,7 +194,7 @@ def test_options_of_a_factory_do_not_go_with_a_spec(tmp_path: Path) -> None:
 
 
 def test_a_framework_that_is_not_here_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody may push from a machine without it."""
+    """A user may push from a machine without it."""
     made = packed_model("rehearsed:make", given("fine"))
     monkeypatch.setitem(__import__("sys").modules, "fedbus.frameworks.torch", None)
     (said,) = rehearse(made)
@@ -239,7 +239,7 @@ def test_a_factory_is_simulated_under_the_jobs_own_name(tmp_path: Path) -> None:
 def test_a_loss_that_cannot_train_a_model_of_quantities_is_told_in_a_simulation_too(
     loss: dict[str, str], code: int, sentence: str, tmp_path: Path
 ) -> None:
-    """As a controller would tell it: the rounds failed, and nobody said which key was missing."""
+    """On agents the rounds would fail, without the name of the missing key."""
     for name in ("agent.1", "agent.2", "held_out"):
         x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
         np.savez(tmp_path / f"{name}.npz", x=x, y=(x[:, 0] > 0).astype(np.float32))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedbus.cli.weights_file import write_weights
-from fedbus.client.model_outputs import Stated, same_outputs
+from fedbus.client.model_outputs import OutputOptions, same_outputs
 from fedbus.client.packing import read_model, read_weights
 from fedbus.digest import digest_of
 from fedbus.errors import LayoutError, SettingsError, WireError
@@ -53,7 +53,7 @@ def test_the_classes_of_an_earlier_version_go_into_a_spec(tmp_path: Path) -> Non
     """What is packed is what a push that names them would have packed."""
     path = lay(tmp_path, answers="logits")
     packed = read_model(path, tmp_path / "w.npz")
-    named = read_model(path, tmp_path / "w.npz", Stated(classes=("cat", "dog")))
+    named = read_model(path, tmp_path / "w.npz", OutputOptions(classes=("cat", "dog")))
     assert packed.with_classes(("cat", "dog")) == named != packed
 
 
@@ -75,7 +75,7 @@ def test_a_file_may_be_named_by_its_content(tmp_path: Path) -> None:
 
 
 def test_without_a_layout_the_weights_say_it(tmp_path: Path) -> None:
-    """Nobody writes shapes twice."""
+    """Shapes need not be written twice."""
     packed = read_model(lay(tmp_path, layout=None), tmp_path / "w.npz")
     assert packed == read_model(lay(tmp_path), tmp_path / "w.npz")
 
@@ -166,12 +166,12 @@ def test_what_is_no_spec_or_no_weights_is_named(tmp_path: Path) -> None:
 
 
 def test_a_named_file_that_was_cut_short_is_told_with_its_size(tmp_path: Path) -> None:
-    """Nobody need look for a file that lies there."""
+    """The file is there, and only its content is wrong."""
     (tmp_path / "digits.tflite").write_bytes(bytes(4000))
     named = {"tflite": {"blob": {"digest": "0" * 64, "size": 39928}}}
     (tmp_path / "spec.json").write_text(json.dumps({"model": "m", "architectures": named}))
     with pytest.raises(
-        SettingsError, match=r"has 39928 bytes .*digits\.tflite has 4000 bytes: it was"
+        SettingsError, match=r"has 39928 bytes .*digits\.tflite has 4000 bytes: it is"
     ):
         read_model(tmp_path / "spec.json")
 

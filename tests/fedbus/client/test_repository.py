@@ -1,4 +1,4 @@
-"""Errands to the repository, without one."""
+"""Requests to the repository, without a repository."""
 
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -12,11 +12,11 @@ from fedbus.client.repository import (
     STALLED_SECONDS,
     AnswerDeadline,
     BlobFetch,
-    Errand,
-    OpenQuestion,
+    OpenQuery,
     Pull,
     Push,
-    Question,
+    RepositoryQuery,
+    RepositoryRequest,
 )
 from fedbus.core.actions import Ask, Cancel, Fetch, Run, Serve, WakeAt
 from fedbus.core.events import Connected, Event, Fetched, FetchFailed, Ran, Received, Stopping, Woke
@@ -38,11 +38,13 @@ BLOB = BlobRef(digest=digest_of(DATA), size=len(DATA))
 LISTED = ModelsListed(models=())
 
 
-def told(errand: Errand[Any], *events: Event, now: float = 0.0) -> tuple[list[Any], list[Any]]:
-    """Tell an errand what happens; returns its actions, and what it ended with."""
+def told(
+    request: RepositoryRequest[Any], *events: Event, now: float = 0.0
+) -> tuple[list[Any], list[Any]]:
+    """Hand events to a request; return its actions, and its results."""
     ends: list[Any] = []
-    errand.finish = ends.append
-    actions = [action for event in events for action in errand.handle(event, now)]
+    request.finish = ends.append
+    actions = [action for event in events for action in request.handle(event, now)]
     return actions, ends
 
 
@@ -52,16 +54,16 @@ def only(kind: type[A], actions: Iterable[object]) -> A:
     return found
 
 
-def question() -> Question[ModelsListed]:
+def query() -> RepositoryQuery[ModelsListed]:
     """Which models are there?"""
-    return Question(HERE, ListModels(), ModelsListed)
+    return RepositoryQuery(HERE, ListModels(), ModelsListed)
 
 
 def test_a_question_ends_with_its_answer() -> None:
     """And is not asked again."""
-    actions, ends = told(question(), Connected(), Received(HERE, LISTED))
+    actions, ends = told(query(), Connected(), Received(HERE, LISTED))
     assert only(Ask, actions).message == ListModels()
-    assert only(Cancel, actions).key == OpenQuestion()
+    assert only(Cancel, actions).key == OpenQuery()
     assert ends == [LISTED]
 
 
@@ -69,35 +71,35 @@ def test_others_answers_are_not_ours() -> None:
     """Another command of the same account may be asking too."""
     stranger = Received("repository.2", LISTED)
     another = Received(HERE, ModelPushed(version=_ref()))
-    _, ends = told(question(), Connected(), stranger, another, Stopping())
+    _, ends = told(query(), Connected(), stranger, another, Stopping())
     assert ends == []
 
 
 def test_a_refusal_says_who_refused_and_why() -> None:
     """Exit code 4."""
     refusal = Received(HERE, RequestRefused(about="m", reason="no model 'm'"))
-    _, (end,) = told(question(), Connected(), refusal)
+    _, (end,) = told(query(), Connected(), refusal)
     assert isinstance(end, Refused)
     assert str(end) == "repository.1: no model 'm'"
 
 
 def test_silence_ends_with_who_was_silent() -> None:
     """Exit code 3, after a while."""
-    actions, (end,) = told(question(), Connected(), Woke(AnswerDeadline()))
+    actions, (end,) = told(query(), Connected(), Woke(AnswerDeadline()))
     assert only(WakeAt, actions).at == PATIENCE_SECONDS
     assert isinstance(end, Unreachable)
     assert str(end) == "repository.1 did not answer in 15 s; is it running?"
 
 
-def test_an_errand_that_is_over_grows_impatient_with_nobody() -> None:
+def test_a_request_that_has_ended_does_not_time_out() -> None:
     """In a simulation it stays beside others for as long as a job takes."""
-    asked = question()
+    asked = query()
     answer = Received(HERE, LISTED)
     _, ends = told(asked, Connected(), answer, Woke(AnswerDeadline()), Connected(), answer)
     assert ends == [LISTED]
 
 
-def test_a_push_goes_on_as_long_as_somebody_reads() -> None:
+def test_a_push_does_not_time_out_while_the_repository_reads() -> None:
     """A large model takes as long as it takes."""
     message = PushModel(model="m", spec=BLOB, weights=BLOB)
     push = Push(HERE, message, ModelPushed, {BLOB.digest: DATA})
@@ -123,7 +125,7 @@ def test_a_pull_ends_with_blobs_that_are_what_they_are_called() -> None:
     assert bytes(got[BLOB.digest].read(0, BLOB.size)) == DATA
 
 
-def test_whoever_waits_is_told_of_what_moves() -> None:
+def test_the_caller_learns_of_bytes_that_move() -> None:
     """A model of gigabytes takes minutes, in either direction."""
     moved: list[int] = []
     pull = Pull(HERE, (BLOB,), Spools(100))
@@ -138,7 +140,7 @@ def test_whoever_waits_is_told_of_what_moves() -> None:
 
 
 def test_other_bytes_than_were_promised_are_refused() -> None:
-    """Whoever sent them."""
+    """Whichever node sent them."""
     pull = Pull(HERE, (BLOB,), Spools(100))
     fetch = only(Fetch, told(pull, Connected())[0])
     fetch.sink.write(0, b"some bytez")
@@ -156,10 +158,10 @@ def test_a_blob_that_will_not_come_ends_the_pull() -> None:
     assert str(end) == "repository.1: it is gone"
 
 
-@pytest.mark.parametrize("errand", [question(), Pull(HERE, (BLOB,), Spools(100))])
-def test_an_errand_announces_nothing_of_itself(errand: Errand[Any]) -> None:
+@pytest.mark.parametrize("asked", [query(), Pull(HERE, (BLOB,), Spools(100))])
+def test_a_request_announces_nothing_of_itself(asked: RepositoryRequest[Any]) -> None:
     """It is no agent and does no work."""
-    assert (errand.facts(), errand.progress(), errand.listens) == (None, 0.0, ())
+    assert (asked.facts(), asked.progress(), asked.listens) == (None, 0.0, ())
 
 
 def _ref() -> ModelRef:

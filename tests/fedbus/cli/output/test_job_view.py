@@ -10,7 +10,7 @@ from rich.console import Console
 
 from fedbus.cli.output import display, job_view
 from fedbus.cli.output.job_view import Bar, Json, Lines, round_line
-from fedbus.client.jobs import Awaiting, JobNews
+from fedbus.client.results import Awaiting, JobNews
 from fedbus.wire import codec
 from fedbus.wire.documents import JobPhase, JobState, RoundState
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from fedbus.client.model_factory import make_model
-from fedbus.client.model_outputs import Stated
+from fedbus.client.model_outputs import OutputOptions
 from fedbus.data import of
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.frameworks.torch import TorchTrainer
@@ -160,15 +160,15 @@ def test_inference_gives_what_the_net_itself_gives(name: str, answers: str | Non
 
 def test_a_person_knows_better() -> None:
     """What a model answers and its classes' names are said at the push, and checked against it."""
-    said = Stated(answers="labels", classes=("a", "b", "c"))
+    said = OutputOptions(answers="labels", classes=("a", "b", "c"))
     spec = make_model("their_nets:plain", None, None, said=said).spec()
     assert (spec.answers, spec.classes) == ("labels", ("a", "b", "c"))
     shape = (1, 4)
     assert make_model("their_nets:deep", None, None, shape).spec().answers == "classes"
     with pytest.raises(SettingsError, match="logits is one score of yes, and the model has 3"):
-        make_model("their_nets:plain", None, None, said=Stated(answers="logits"))
+        make_model("their_nets:plain", None, None, said=OutputOptions(answers="logits"))
     with pytest.raises(SettingsError, match="2 names, and the model has 3 outputs"):
-        make_model("their_nets:plain", None, None, said=Stated(classes=("a", "b")))
+        make_model("their_nets:plain", None, None, said=OutputOptions(classes=("a", "b")))
 
 
 def test_several_outputs_are_answered_by_name_and_cannot_be_trained() -> None:

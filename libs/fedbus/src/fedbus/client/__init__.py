@@ -24,12 +24,19 @@ if TYPE_CHECKING:
     from fedbus.client.address import BrokerLogin
     from fedbus.client.asyncio_client import Client, connect
     from fedbus.client.failures import Failed, JobRefused, Refused, Unreachable
-    from fedbus.client.inference import InferenceResult
-    from fedbus.client.jobs import Awaiting, JobHistory, Submission
     from fedbus.client.model_source import prepare_model
-    from fedbus.client.nodes import NodeStatus
     from fedbus.client.packing import PackedModel
-    from fedbus.client.stored_models import ModelHistory, PulledModel, PushedModel, StoredModel
+    from fedbus.client.results import (
+        Awaiting,
+        InferenceResult,
+        JobHistory,
+        ModelHistory,
+        NodeStatus,
+        PulledModel,
+        PushedModel,
+        StoredModel,
+        Submission,
+    )
     from fedbus.client.sync_client import SyncClient, connect_sync
     from fedbus.wire.blobs import ModelRef
     from fedbus.wire.documents import AgentFacts, JobFault, JobState, ModelSpec, RoundState
@@ -65,26 +72,26 @@ __all__ = [
 
 _MODULES = {
     "AgentFacts": "fedbus.wire.documents",
-    "Awaiting": "fedbus.client.jobs",
+    "Awaiting": "fedbus.client.results",
     "Client": "fedbus.client.asyncio_client",
     "BrokerLogin": "fedbus.client.address",
     "Failed": "fedbus.client.failures",
     "JobFault": "fedbus.wire.documents",
     "JobRefused": "fedbus.client.failures",
-    "JobHistory": "fedbus.client.jobs",
+    "JobHistory": "fedbus.client.results",
     "JobState": "fedbus.wire.documents",
     "ModelSpec": "fedbus.wire.documents",
     "ModelRef": "fedbus.wire.values",
-    "ModelHistory": "fedbus.client.stored_models",
-    "NodeStatus": "fedbus.client.nodes",
+    "ModelHistory": "fedbus.client.results",
+    "NodeStatus": "fedbus.client.results",
     "PackedModel": "fedbus.client.packing",
-    "InferenceResult": "fedbus.client.inference",
-    "PulledModel": "fedbus.client.stored_models",
-    "PushedModel": "fedbus.client.stored_models",
+    "InferenceResult": "fedbus.client.results",
+    "PulledModel": "fedbus.client.results",
+    "PushedModel": "fedbus.client.results",
     "Refused": "fedbus.client.failures",
     "RoundState": "fedbus.wire.documents",
-    "StoredModel": "fedbus.client.stored_models",
-    "Submission": "fedbus.client.jobs",
+    "StoredModel": "fedbus.client.results",
+    "Submission": "fedbus.client.results",
     "SyncClient": "fedbus.client.sync_client",
     "Unreachable": "fedbus.client.failures",
     "connect": "fedbus.client.asyncio_client",

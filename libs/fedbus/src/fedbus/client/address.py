@@ -58,7 +58,7 @@ def find_login(
         return BrokerLogin(address, node_of(address.username), settings.root)
     found = registry.find(home, tell)
     if found is None:
-        raise Unreachable(nowhere(home))
+        raise Unreachable(no_cluster_message(home))
     return login_of_cluster(found)
 
 
@@ -67,7 +67,7 @@ def login_of_cluster(found: Place) -> BrokerLogin:
     return BrokerLogin(found.address, node_of(found.address.username))
 
 
-def nowhere(home: Path | None) -> str:
+def no_cluster_message(home: Path | None) -> str:
     """Format the sentence for a missing cluster: which run here, and how to start one."""
     homes = [one.home for one in registry.running()]
     if home is None:

@@ -12,18 +12,20 @@ from numpy.typing import ArrayLike
 from fedbus.client import inference, jobs, nodes, stored_models
 from fedbus.client.address import BrokerLogin, find_login
 from fedbus.client.connection import ANSWER_SECONDS, ClientConnection
-from fedbus.client.inference import InferenceResult
-from fedbus.client.jobs import AWAY_SECONDS, JobHistory, JobNews, JobSource, Submission
-from fedbus.client.nodes import NodeStatus
+from fedbus.client.jobs import AWAY_SECONDS, JobSource
 from fedbus.client.packing import PackedModel
-from fedbus.client.stored_models import (
-    VERSIONS,
+from fedbus.client.results import (
+    InferenceResult,
+    JobHistory,
+    JobNews,
     ModelHistory,
-    Progress,
+    NodeStatus,
     PulledModel,
     PushedModel,
     StoredModel,
+    Submission,
 )
+from fedbus.client.stored_models import VERSIONS, Progress
 from fedbus.errors import SettingsError
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobState

@@ -1,7 +1,7 @@
 """MQTT connection of a client: retained documents, subscriptions, requests to services.
 
-A client speaks as any MQTT client does, with response topics: what it can do, `mosquitto_rr` can do
-as well. Models cross the bus in chunks, for which it acts as a node: `transfer.py`.
+It publishes requests with response topics, as any MQTT client may: `mosquitto_rr` does the same.
+Models cross the bus in chunks, for which it acts as a node: `session_node.py`.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 
 from fedbus.client.address import BrokerLogin
 from fedbus.client.failures import Unreachable
-from fedbus.client.missing_services import awaited
+from fedbus.client.missing_services import describe_missing
 from fedbus.client.session import Session, Subscription
 from fedbus.core import clock
 from fedbus.errors import BusError
@@ -29,7 +29,7 @@ REPORT_SECONDS = 3.0
 KEPT = "; nothing is lost: the broker keeps the request for it, once, whenever it leads again"
 ECHO_SECONDS = 10.0
 PAUSE_SECONDS = (0.1, 0.5)
-"""Between these, by chance, before a lost connection is made again."""
+"""Bounds of the random pause before a client reconnects."""
 
 R = TypeVar("R")
 
@@ -137,10 +137,10 @@ class ClientConnection:
     async def all_retained(self, subscription: Subscription) -> list[Packet]:
         """Read what was retained when the subscription began, by topic.
 
-        The broker keeps the order of a connection: once it has sent back what we publish after
-        subscribing, it has sent all it had retained.
+        A broker keeps the order of a connection: a message that is published after subscribing
+        comes back after all that was retained.
         """
-        # Our own words come back to us: we may write and read this topic, and no other node both.
+        # Only this node may both write and read this topic, so the message comes back to it.
         node = self.login.node
         echo = f"{self.login.root}/link/{node}/{node}/echo-{secrets.token_hex(6)}"
         bus = await self.open()
@@ -212,9 +212,10 @@ class ClientConnection:
         )
 
     async def persistently(self, work: Callable[[], Awaitable[R]]) -> R:
-        """Do what may be done twice, again if the connection breaks while the broker is there.
+        """Run `work`, and again where the connection broke while the broker is online.
 
-        So it does when another program uses the same account.
+        A broker that lets each account in once ends the connection when another program logs in
+        with the account. `work` must be safe to repeat.
         """
         until = clock.monotonic() + self.answer_seconds
         while True:
@@ -230,7 +231,7 @@ class ClientConnection:
     async def _ask(
         self, question: Packet, of: str, until: float, *, kept: bool
     ) -> tuple[Packet | None, bool]:
-        """Publish until there is an answer or no time is left; return whether the broker has it."""
+        """Publish until an answer arrives; return it, if any, and whether the broker kept it."""
         bus = await self.open()
         if not self._hears_replies:
             await bus.subscribe(self._replies)
@@ -251,11 +252,11 @@ class ClientConnection:
                     told = True
                     packets = await self.retained(self.login.topic(NODE_STATE, node="+"))
                     if not answer.done():
-                        self.tell(f"waiting for {of}: {awaited(packets)}")
+                        self.tell(f"waiting for {of}: {describe_missing(packets)}")
         finally:
             del self._answers[question.correlation]
             if not answer.cancel() and not answer.cancelled():
-                answer.exception()  # is known: publishing has raised it, too
+                answer.exception()  # asyncio logs one that is not retrieved; publishing raised it
         return None, has_it
 
     # ── what a session calls ────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""Several tasks, one error: what a task group raises, as the error that caused it."""
+"""Errors of task groups, raised alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_error() -> Iterator[None]:
-    """Raise the first error of a group, on its own, so that callers can catch it by its type."""
+    """Raise the first error of an exception group alone, so that callers can catch its type."""
     try:
         yield
     except BaseExceptionGroup as group:

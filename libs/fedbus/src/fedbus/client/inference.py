@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgpack
@@ -11,39 +10,13 @@ from numpy.typing import ArrayLike
 
 from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Failed, Refused
+from fedbus.client.results import InferenceResult
 from fedbus.model.layout import Array
 from fedbus.wire.topics import INFERENCE
 
 JSON: Final = "application/json"
 MSGPACK: Final = "application/msgpack"
 SERVICE: Final = "the inference service"
-
-Outputs = Array | dict[str, Array]
-
-
-@dataclass(frozen=True, slots=True)
-class InferenceResult:
-    """An answer of the inference service, a row for each row of the inputs.
-
-    Attributes:
-        model: The model's name.
-        version: The version that answered.
-        outputs: As the model gives them; by name where it has several outputs.
-        answers: What the outputs mean, `probabilities` say; None where the model's spec does not
-            say it.
-        probabilities: Of the classes, where the outputs are scores that give them.
-        classes: The most likely class of each row by its name, or its number where classes have no
-            names; empty where the outputs are no scores of classes.
-        labels: For each row the labels that are more likely than not; empty as above.
-    """
-
-    model: str
-    version: int
-    outputs: Outputs
-    answers: str | None = None
-    probabilities: Array | None = None
-    classes: tuple[Any, ...] = ()
-    labels: tuple[Any, ...] = ()
 
 
 def encode(inputs: ArrayLike) -> bytes:

@@ -1,4 +1,4 @@
-"""Job files as people give them: read, refused where they are no JSON, put under another id."""
+"""Job files: read, checked before they are sent, and given an id."""
 
 import json
 import re
@@ -20,16 +20,16 @@ def read_job_file(path: Path) -> bytes:
     """Read a job file.
 
     Raises:
-        SettingsError: it cannot be read, or is not JSON; how to mend it.
+        SettingsError: it cannot be read, or is not JSON; says how to mend it.
     """
     return check_job_file(str(path), _read(path))
 
 
 def check_job_file(name: str, payload: bytes) -> bytes:
-    """Return a job file if it can be sent; all but its form is for the controller to judge.
+    """Return a job file that can be sent; the controller checks everything else.
 
     Raises:
-        SettingsError: it is empty, too large or not JSON; how to mend it.
+        SettingsError: it is empty, too large or not JSON; says how to mend it.
     """
     if not payload.strip():
         raise SettingsError(f"{name}: empty; {_WHAT}")
@@ -38,7 +38,7 @@ def check_job_file(name: str, payload: bytes) -> bytes:
     try:
         parse(payload)
     except JobFileError as error:
-        # All other faults are the controller's to find: it may know more keys, or fewer.
+        # The controller finds all other faults: its version may know more keys, or fewer.
         if all(not fault.key and "JSON" in fault.problem for fault in error.faults):
             yaml = " (this looks like YAML)" if _YAML.match(payload) else ""
             raise SettingsError(f"{name}: {error.faults[0].problem}; {_WHAT}{yaml}") from error
@@ -46,18 +46,18 @@ def check_job_file(name: str, payload: bytes) -> bytes:
 
 
 def id_of(payload: bytes) -> str | None:
-    """Read the id that a job file gives its job; None where it leaves that to the controller."""
+    """Return the id in a job file; None where there is none, or the file has faults."""
     try:
         return parse(payload).training_id
     except JobFileError:
-        return None  # the controller says what is wrong with it
+        return None  # the controller reports the faults
 
 
 def with_id(name: str, payload: bytes, job: str) -> bytes:
-    """Write a job file anew, under another id.
+    """Return a job file with another id.
 
     Raises:
-        SettingsError: the id is none, or the file has faults.
+        SettingsError: the id is not valid, or the file has faults.
     """
     if not re.fullmatch(IDENT, job):
         raise SettingsError(f"the id {job}: not {IDENT_SAID}")
@@ -70,11 +70,11 @@ def with_id(name: str, payload: bytes, job: str) -> bytes:
 
 
 def with_own_id(name: str, payload: bytes) -> bytes:
-    """Give a file that leaves its id out one, so that it may be sent twice and is one job still."""
+    """Return a job file with an id: with one, a file that is sent twice is one job."""
     try:
         file = parse(payload)
     except JobFileError:
-        return payload  # the controller says what is wrong with it
+        return payload  # the controller reports the faults
     if file.training_id is not None:
         return payload
     return with_id(
@@ -83,7 +83,7 @@ def with_own_id(name: str, payload: bytes) -> bytes:
 
 
 def next_id(job: str) -> str:
-    """Name the next run of a job: `first.2` after `first`, `first.3` after that."""
+    """Return the id of a job's next run: `first.2` after `first`, then `first.3`."""
     counted = _COUNTED.fullmatch(job)
     name, number = (counted[1], int(counted[2]) + 1) if counted else (job, 2)
     return f"{name[: MAX_IDENT_CHARACTERS - 1 - len(str(number))]}.{number}"

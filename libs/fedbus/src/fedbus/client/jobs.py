@@ -5,14 +5,14 @@ import json
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import JobRefused, Refused
 from fedbus.client.job_files import check_job_file, read_job_file, with_id, with_own_id
-from fedbus.client.missing_services import Awaited
+from fedbus.client.missing_services import MissingServices
+from fedbus.client.results import Awaiting, JobHistory, JobNews, Submission
 from fedbus.core import clock
 from fedbus.errors import BusError, WireError
 from fedbus.mqtt.bus import Packet
@@ -28,48 +28,6 @@ RETRY_SECONDS = 2.0
 
 JobSource = Mapping[str, Any] | str | Path | bytes
 """A job file: its keys, its path, or its JSON text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """The controller's answer to a job that it accepted.
-
-    Attributes:
-        job: The job's id.
-        known: Whether this very job was submitted before; then nothing new runs.
-        phase: Where a known job stands; empty for a new one.
-        warnings: What of the job has no effect.
-        answer: The whole answer as its JSON has it.
-    """
-
-    job: str
-    known: bool = False
-    phase: str = ""
-    warnings: tuple[str, ...] = ()
-    answer: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def over(self) -> bool:
-        """Whether the job had ended before it was submitted this time."""
-        return self.known and self.phase in ENDED_PHASES
-
-
-@dataclass(frozen=True, slots=True)
-class JobHistory:
-    """A job's state, and its finished rounds in order: the last 1,000 of the last seven days."""
-
-    state: JobState
-    rounds: tuple[RoundState, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Awaiting:
-    """What a job cannot go on without, `a collector: none has ever been online`; "" is nothing."""
-
-    what: str
-
-
-JobNews = JobState | RoundState | Awaiting
 
 
 def job_payload(job: JobSource, job_id: str | None = None) -> bytes:
@@ -266,13 +224,13 @@ class _Missing:
     """What a job waits for outside of itself, each change once."""
 
     def __init__(self) -> None:
-        self._awaited = Awaited()
+        self._services = MissingServices()
         self._told = ""
         self._complete = False
 
     def connected(self) -> None:
         """Begin again: a new connection repeats everything."""
-        self._awaited.connected()
+        self._services.connected()
         self._complete = False
 
     def complete(self) -> Sequence[Awaiting]:
@@ -283,16 +241,16 @@ class _Missing:
     def heard(self, packet: Packet) -> Sequence[Awaiting]:
         """Read a node's state."""
         with suppress(WireError):  # a node of another version, which is none of our services
-            self._awaited.hear(codec.from_json(NodeState, packet.payload))
+            self._services.hear(codec.from_json(NodeState, packet.payload))
         return self._change() if self._complete else ()
 
     def lost(self, why: str) -> Awaiting | None:
         """Note that the connection is lost."""
-        self._awaited.lost(why)
+        self._services.lost(why)
         return next(iter(self._change()), None)
 
     def _change(self) -> Sequence[Awaiting]:
-        if (line := self._awaited.line) == self._told:
+        if (line := self._services.line) == self._told:
             return ()
         self._told = line
         return (Awaiting(line),)

@@ -1,4 +1,4 @@
-"""What a watched job waits for outside of itself: the broker, a controller, a repository. Pure."""
+"""Services that a watched job waits for: the broker, a controller, a repository. No I/O."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -10,32 +10,32 @@ from fedbus.wire.documents import NodeState
 from fedbus.wire.identifiers import role_of
 
 NEEDED = ("controller", "repository", "collector")
-"""The roles of which one must be online for a job to go on."""
+"""Roles of which one node must be online for a job to continue."""
 
 
-class Awaited:
-    """Who is there, as the broker says; `line` is empty when nobody is missing."""
+class MissingServices:
+    """Services that are offline, by the states that nodes publish."""
 
     def __init__(self) -> None:
         self._broker = ""
         self._online: dict[str, bool] = {}
 
     def lost(self, why: str) -> None:
-        """The connection is lost."""
+        """Note that the connection to the broker is lost, and why."""
         self._broker = why
 
     def connected(self) -> None:
-        """It is there again, and so tells who else is."""
+        """Forget all nodes: the broker repeats their states on a new connection."""
         self._broker = ""
         self._online.clear()
 
     def hear(self, node: NodeState) -> None:
-        """A node is there, or is not."""
+        """Note whether a node is online."""
         self._online[node.node] = node.online
 
     @property
     def line(self) -> str:
-        """Name what is missing."""
+        """The services that are missing, as a sentence; empty where none is."""
         if self._broker:
             return f"the broker: {self._broker}"
         missing = [self._missing(role) for role in NEEDED if not self._is_there(role)]
@@ -51,7 +51,7 @@ class Awaited:
         return f"a {role}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} offline"
 
 
-def awaited(packets: Iterable[Packet]) -> str:
+def describe_missing(packets: Iterable[Packet]) -> str:
     """Name what is missing for a decision about jobs, by the states of nodes."""
     online: dict[str, list[str]] = {"controller": [], "repository": []}
     for packet in packets:

@@ -1,7 +1,7 @@
-"""A model from its author's own code, `package.module:factory`, made ready for agents.
+"""Models from their author's code, `package.module:factory`, packed for a push.
 
-The code is imported here, by its author's own command. What is pushed is data: architectures that
-agents rebuild from what they have installed, files, and weights.
+The code is imported in this process only. What is pushed is data: architectures that agents rebuild
+from the packages they have installed, files, and weights.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedbus import plugins
-from fedbus.client.model_outputs import SAYS_NOTHING, Stated, settle
+from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions, complete_spec
 from fedbus.client.packing import PackedModel, packed
 from fedbus.errors import SettingsError
 from fedbus.frameworks.exported import ExportedModel
@@ -30,22 +30,22 @@ EXPORTS: Final[Mapping[str, str]] = {
     "keras": "fedbus.frameworks.keras.model_export",
     "torch": "fedbus.frameworks.torch.model_export",
 }
-"""Where `export` is, by the package of a model's class or of one that it inherits from."""
+"""Module of `export`, by the package of a model's class or of a class it inherits from."""
 
 _IMAGE: Final = 3
 _FACTORY: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def is_factory(said: str) -> bool:
-    """Tell `package.module:factory` from the path of a spec."""
+    """Return whether a source is `package.module:factory`, not the path of a spec."""
     return _FACTORY.fullmatch(said) is not None
 
 
 def read_config(said: str | None) -> dict[str, Any] | None:
-    """Read what a factory is called with, a JSON object; None where nothing is said.
+    """Read the JSON object with which a factory is called; None where there is none.
 
     Raises:
-        SettingsError: it is something else.
+        SettingsError: the text is not a JSON object.
     """
     if said is None:
         return None
@@ -59,10 +59,10 @@ def read_config(said: str | None) -> dict[str, Any] | None:
 
 
 def read_shape(said: str | None) -> tuple[int, ...] | None:
-    """Read the shape of a row, `28,28,1`; None where nothing is said.
+    """Read the shape of a row, `28,28,1`; None where there is none.
 
     Raises:
-        SettingsError: it is something else.
+        SettingsError: the text is no shape.
     """
     if said is None:
         return None
@@ -78,23 +78,23 @@ def make_model(  # noqa: PLR0913, PLR0917 - what may be said of a model
     config: Mapping[str, Any] | None,
     shape: tuple[int, ...] | None = None,
     weights: Weights | None = None,
-    said: Stated = SAYS_NOTHING,
+    said: OutputOptions = NO_OUTPUT_OPTIONS,
 ) -> PackedModel:
     """Call a factory and pack what it makes.
 
     Args:
-        where: `package.module:factory`, importable, or in a module of this folder.
-        name: The model's name; the factory's own by default.
-        config: What the factory is called with. Without one, a factory that is an installed plug-in
-            is called with `{}`, as agents will, and another with nothing.
-        shape: Of a row it takes, where the model itself does not say. Agents whose data are
-            otherwise refuse it then before they train.
-        weights: In place of those that the model has as it is made.
-        said: What the model answers and what its classes are called; it is asked by default.
+        where: `package.module:factory`, importable, or in a module of the working folder.
+        name: The model's name; that of the plug-in or the factory by default.
+        config: Argument of the factory. Without one, a factory that is an installed plug-in is
+            called with `{}`, as agents call it, and any other without arguments.
+        shape: Of a row of inputs, where the model does not have one. Agents with data of another
+            shape refuse the model before they train.
+        weights: Instead of those of the model that the factory returns.
+        said: Meaning and names of the outputs; the model itself shows them by default.
 
     Raises:
-        SettingsError: it cannot be imported, called, or made ready; the sentence says why.
-        FedbusError: what it made does not fit the bus.
+        SettingsError: the factory cannot be imported or called, or returns no model; says why.
+        FedbusError: the model cannot be packed.
     """
     factory = _import(where)
     claims = [plugin.name for plugin in plugins.find_all("models") if plugin.where == where]
@@ -102,9 +102,9 @@ def make_model(  # noqa: PLR0913, PLR0917 - what may be said of a model
     args = (config or {},) if claims or config is not None else ()
     try:
         made = factory(*args)
-    except SystemExit as error:  # its number would be taken for ours
+    except SystemExit as error:  # its exit code would become this process's
         raise SettingsError(f"{where}: it wanted to exit: {error}") from error
-    except Exception as error:  # whatever somebody's factory may raise
+    except Exception as error:  # a factory may raise any error
         raise SettingsError(f"{where}: {type(error).__name__}: {error}") from error
     exported = _export_of(made, where)(made, plugin, shape)
     files = {key: blob_ref_of(data) for key, data in exported.files.items()}
@@ -117,7 +117,7 @@ def make_model(  # noqa: PLR0913, PLR0917 - what may be said of a model
         plain["input"] = {"data_types": {kind: {"size": list(row)}}}
     if exported.least_batch > 1:
         plain["least_batch"] = exported.least_batch
-    settle(plain, exported.seen, said)
+    complete_spec(plain, exported.seen, said)
     blobs = {files[key].digest: data for key, data in exported.files.items()}
     layout = Layout.of(exported.weights, exported.roles)
     if weights is not None:
@@ -142,7 +142,7 @@ def _import(where: str) -> Callable[..., object]:
         found: object = attrgetter(name)(import_module(module))
     except SystemExit as error:
         raise SettingsError(f"{where}: its module wanted to exit: {error}") from error
-    except Exception as error:  # whatever the import of somebody's module may raise
+    except Exception as error:  # an import may raise any error
         raise SettingsError(f"{where}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise SettingsError(f"{where}: a {type(found).__name__}, which cannot be called")

@@ -1,4 +1,4 @@
-"""What a pushed model answers: what a person says of it, its spec, or what it shows itself."""
+"""Meaning and names of a pushed model's outputs, by the caller, its spec, or the model itself."""
 
 import os
 from dataclasses import dataclass
@@ -15,18 +15,23 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stated:
-    """What a person says of a model: `--answers` and `--classes`."""
+class OutputOptions:
+    """What the caller states about a model's outputs.
+
+    Attributes:
+        answers: What the outputs mean, one of `fedbus.frameworks.outputs.ANSWERS`.
+        classes: Names of the outputs, in their order.
+    """
 
     answers: str | None = None
     classes: tuple[str, ...] = ()
 
 
-SAYS_NOTHING = Stated()
+NO_OUTPUT_OPTIONS = OutputOptions()
 
 
 def row_of(stated: object) -> tuple[int, ...] | None:
-    """Read the shape of a row from a spec's `input`; None where it does not say."""
+    """Return the shape of a row by a spec's `input`; None where the spec has none."""
     match stated:
         case {"shape": list(size)} | {"data_types": {"image": {"size": list(size)}}}:
             pass
@@ -39,15 +44,14 @@ def row_of(stated: object) -> tuple[int, ...] | None:
     return tuple(size) if all(type(n) is int and n > 0 for n in size) else None
 
 
-def settle(spec: dict[str, Any], seen: OutputFacts, said: Stated) -> None:
-    """Put what the model answers and its classes' names into its spec.
+def complete_spec(spec: dict[str, Any], seen: OutputFacts, said: OutputOptions) -> None:
+    """Write `answers` and `classes` into a spec.
 
-    A person's word goes before the spec's, the spec's before what was seen. An architecture that
-    says
-    `answers` itself speaks for the spec.
+    What the caller states goes before the spec, and the spec before what the model itself shows.
+    `answers` of an architecture counts as the spec's.
 
     Raises:
-        SettingsError: the words do not fit the model.
+        SettingsError: they do not fit the model's outputs.
     """
     of_architectures = [
         architecture.pop("answers")
@@ -65,12 +69,12 @@ def settle(spec: dict[str, Any], seen: OutputFacts, said: Stated) -> None:
 
 
 def same_outputs(spec: ModelSpec, before: ModelSpec) -> bool:
-    """Tell whether names of an earlier version's outputs go with those of this one as well."""
+    """Return whether the class names of an earlier version fit this one."""
     return (spec.answers, spec.layout) == (before.answers, before.layout)
 
 
 def read_classes(said: str | None) -> tuple[str, ...]:
-    """Read the names of classes: `cat,dog`, or a file with one name a line.
+    """Read names of classes: `cat,dog`, or the path of a file with one name a line.
 
     Raises:
         SettingsError: a name is empty or too long, or the file cannot be read.
@@ -79,8 +83,8 @@ def read_classes(said: str | None) -> tuple[str, ...]:
         return ()
     path = Path(said)
     try:
-        # Many names are longer than the name of a file may be, of which os.path says no.
-        is_file = os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises
+        # Names may be longer than a path may be, for which Path.is_file raises.
+        is_file = os.path.isfile(path)  # noqa: PTH113 - see above
         named = path.read_text("utf-8").splitlines() if is_file else said.split(",")
     except (OSError, ValueError) as error:
         raise SettingsError(f"--classes: {said}: {error}") from error
@@ -99,17 +103,17 @@ def read_classes(said: str | None) -> tuple[str, ...]:
     return names
 
 
-def names_of(spec: ModelSpec) -> str:
-    """Say what a model's classes are called, the first ten of them."""
+def class_names(spec: ModelSpec) -> str:
+    """Format the names of a model's classes, the first ten of them."""
     more = len(spec.classes) - _SHOWN
     return ", ".join(spec.classes[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def sentence_of(spec: ModelSpec, *, derived: bool = False) -> str:
-    """Say what a model answers: `classes: cat, dog`."""
+def describe_outputs(spec: ModelSpec, *, derived: bool = False) -> str:
+    """Format what a model's outputs mean: `classes: cat, dog`."""
     said: str = spec.answers or "as its framework does; --answers says what that means"
     if spec.classes:
-        said = f"{said}: {names_of(spec)}"
+        said = f"{said}: {class_names(spec)}"
     if derived and spec.answers is not None:
         said += f" ({MEANINGS[spec.answers]}; --answers says otherwise)"
     return said

@@ -1,7 +1,7 @@
-"""A pushed model is rehearsed here: one step of training, one answer, in every framework it is for.
+"""Trial of a model before it is pushed: a training step and a prediction in each framework.
 
-A model that cannot do that fails on every agent in every round. `.tflite` files are tried in a
-child process of their own, by `fedbus.client.tflite_check`.
+A model that fails at that would fail on every agent in every round. `.tflite` files are tried in a
+child process, by `fedbus.client.tflite_check`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,21 +30,22 @@ _STEP: Final = TrainingParams(batch_size=ROWS, learning_rate=1e-3, loss="mse", m
 
 @runtime_checkable
 class Guesses(Protocol):
-    """A trainer that can tell what rows its model may take, where the spec does not say."""
+    """A trainer that can propose shapes of input rows, where the spec has none."""
 
     def rows_to_try(self) -> Sequence[tuple[int, ...]]:
-        """Give shapes of a row, the likeliest first."""
+        """Return shapes of a row, the likeliest first."""
         ...
 
 
 def rehearse(packed: PackedModel) -> Iterator[str]:
-    """Train, score and ask a model once in each framework of its spec that is installed here.
+    """Train, evaluate and run a model once in each framework of its spec that is installed here.
 
-    Yields what a person should know: where it was not tried, and why.
+    Yields:
+        A warning for each framework with which the model was not tried, and why.
 
     Raises:
-        TrainingError: it does not train; the sentence names the framework, and what stops it.
-        LayoutError: its weights are not those of the spec, by the tensor's name.
+        TrainingError: the model does not train; names the framework and the cause.
+        LayoutError: its weights differ from the spec's layout; names the tensor.
     """
     spec = packed.spec()
     weights = decode(packed.blobs[packed.push.weights.digest], Layout.read(spec.layout), "plain")
@@ -100,7 +101,7 @@ def _step(trainer: Trainer, weights: Weights, row: tuple[int, ...]) -> None:
 def _answered(
     trainer: Trainer, weights: Weights, row: tuple[int, ...]
 ) -> tuple[Array, np.ndarray[Any, np.dtype[np.float32]]]:
-    """Find inputs that the model answers: small numbers, or the first word of any list."""
+    """Return inputs with which the model predicts, numbers in 0 to 1 or zeros, and its outputs."""
     if not isinstance(trainer, Predicts):
         raise TrainingError("it answers nothing")
     trainer.load(weights)
@@ -123,7 +124,7 @@ def _whole(data: Dataset) -> Dataset:
 
 
 def _hopeless(reason: str) -> bool:
-    """Tell what no other shape of a row would mend."""
+    """Return whether no other shape of a row can prevent this error."""
     return any(words in reason for words in ("outputs", "positional argument", "not finite"))
 
 

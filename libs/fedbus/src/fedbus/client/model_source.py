@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedbus.client.model_factory import is_factory, make_model
-from fedbus.client.model_outputs import Stated
+from fedbus.client.model_outputs import OutputOptions
 from fedbus.client.model_rehearsal import rehearse
 from fedbus.client.packing import PackedModel, read_model, read_weights
 from fedbus.errors import SettingsError
@@ -48,7 +48,7 @@ def prepare_model(  # noqa: PLR0913 - what may be said of a model
         SettingsError: it is neither, or the arguments do not go with it.
         FedbusError: the model does not fit the bus, or does not train.
     """
-    said = Stated(answers=answers, classes=classes)
+    said = OutputOptions(answers=answers, classes=classes)
     path, own = Path(source), None if weights is None else Path(weights)
     told: list[str] = []
     if is_factory(str(source)) and not path.exists():

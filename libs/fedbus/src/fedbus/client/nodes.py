@@ -1,53 +1,20 @@
 """Nodes of a deployment: who is online, and what each agent can do."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fedbus.client.connection import ClientConnection
+from fedbus.client.results import NodeStatus
 from fedbus.errors import WireError
 from fedbus.mqtt.bus import Packet
 from fedbus.wire import codec
-from fedbus.wire.documents import AgentFacts, NodeState
-from fedbus.wire.identifiers import role_of
+from fedbus.wire.documents import NodeState
 from fedbus.wire.topics import NODE_STATE
 
 KEPT_SECONDS = float(NODE_STATE.expiry or 0)
 LONG_AGO_SECONDS = 1800.0
 """A node that is online repeats its state every twelve heartbeats: each minute by default, 720 s at
 most."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeStatus:
-    """What a node last published of itself.
-
-    Attributes:
-        state: The document.
-        age_seconds: How long ago, by the broker's clock; None where that cannot be told.
-    """
-
-    state: NodeState
-    age_seconds: float | None
-
-    @property
-    def node(self) -> str:
-        """The node's name, `agent.pi-7`."""
-        return self.state.node
-
-    @property
-    def role(self) -> str:
-        """The role in its name: `agent`, `controller`, `collector`, `repository`, `inference`."""
-        return role_of(self.state.node)
-
-    @property
-    def online(self) -> bool:
-        """Whether the broker has it connected; it notices a cut connection after up to 45 s."""
-        return self.state.online
-
-    @property
-    def facts(self) -> AgentFacts | None:
-        """Data, frameworks, cores and memory of an agent that is online; None for others."""
-        return self.state.agent
 
 
 async def nodes(connection: ClientConnection) -> tuple[NodeStatus, ...]:

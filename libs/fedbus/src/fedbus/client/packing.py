@@ -1,18 +1,16 @@
-"""A model on disk: its spec, the files the spec names, its weights.
+"""Models on disk, packed for a push: a spec, the files that it names, and weights.
 
-A spec is JSON as `fedbus.wire.documents.ModelSpec` has it. Where a framework's architecture needs a
-file,
-`"blob"` names it, by its name or by its content:
+A spec is JSON with the fields of `fedbus.wire.documents.ModelSpec`. Where the architecture for a
+framework needs a file, `"blob"` names it by its file name or by its content:
 
     {"model": "digits",
      "layout": [{"name": "layers.0.weight", "shape": [64, 32], "dtype": "float32"}, …],
      "architectures": {"tflite": {"blob": "digits.tflite"},
                        "torch": {"name": "mlp", "config": {…}}}}
 
-`answers` says what the model answers and `classes` what its outputs are called; without `answers`
-the model is asked. A name is a file beside the spec. `{"digest": blake3, "size": bytes}` is
-whichever file beside the spec has that content. `layout` may be left out: the weights then say what
-it is.
+`answers` is what the outputs mean, and by default what the model itself shows; `classes` are the
+names of the outputs. A file name is one beside the spec, and `{"digest": blake3, "size": bytes}` is
+the file beside the spec with that content. Without `layout`, that of the weights is taken.
 """
 
 import json
@@ -24,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from fedbus import plugins
-from fedbus.client.model_outputs import SAYS_NOTHING, Stated, row_of, settle
+from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions, complete_spec, row_of
 from fedbus.client.tflite_check import check_files
 from fedbus.digest import digest_of
 from fedbus.errors import FedbusError, LayoutError, SettingsError, WireError
@@ -40,7 +38,7 @@ from fedbus.wire.json_reader import read_json
 from fedbus.wire.messages import PushModel
 
 _TFLITE = b"TFL3"
-"""At byte 4 of every such file."""
+"""Identifier at byte 4 of every .tflite file."""
 _TAKEN = (
     'given is a spec, JSON, which names its .tflite file as "architectures": {"tflite": {"blob": '
     '"FILE.tflite"}}, or package.module:factory, code that makes a Keras or torch model'
@@ -67,11 +65,11 @@ class PackedModel:
         return sum(map(len, self.blobs.values()))
 
     def spec(self) -> ModelSpec:
-        """Read the spec again, as everybody else will."""
+        """Read the spec from its blob, as other nodes will."""
         return codec.from_json(ModelSpec, bytes(self.blobs[self.push.spec.digest]))
 
     def with_classes(self, classes: tuple[str, ...]) -> "PackedModel":
-        """Pack it again with these names of classes in its spec."""
+        """Return the model with these names of classes in its spec."""
         blobs = {name: blob for name, blob in self.blobs.items() if name != self.push.spec.digest}
         spec_blob = codec.to_json(replace(self.spec(), classes=classes))
         spec = blob_ref_of(spec_blob)
@@ -81,12 +79,12 @@ class PackedModel:
 
 
 def read_model(
-    spec_file: Path, weights_file: Path | None = None, said: Stated = SAYS_NOTHING
+    spec_file: Path, weights_file: Path | None = None, said: OutputOptions = NO_OUTPUT_OPTIONS
 ) -> PackedModel:
-    """Read a spec, its files, and weights from an .npz file or, without one, a framework's first.
+    """Read a spec, its files, and weights from a file or, without one, a framework's initial ones.
 
     Raises:
-        SettingsError: a file is missing, or is not what it should be.
+        SettingsError: a file is missing, or has other content than expected.
         FedbusError: the weights do not fit the spec's layout.
     """
     try:
@@ -108,9 +106,9 @@ def pack(
     plain: Any,  # noqa: ANN401 - a spec as JSON gives it
     folder: Path,
     weights_file: Path | None = None,
-    said: Stated = SAYS_NOTHING,
+    said: OutputOptions = NO_OUTPUT_OPTIONS,
 ) -> PackedModel:
-    """Pack a spec as it was read, with the files of a folder; `said` goes before what it says."""
+    """Pack a spec as JSON has it, with files of a folder; `said` goes before the spec."""
     architectures = plain.get("architectures") if isinstance(plain, dict) else None
     if not isinstance(architectures, dict) or not all(
         isinstance(s, dict) for s in architectures.values()
@@ -123,7 +121,7 @@ def pack(
                 architecture["blob"], folder, files, f"architectures.{name}"
             )
     trainer, reasons = _trainer(architectures, files)
-    settle(plain, probe_output(trainer, row_of(plain.get("input"))), said)
+    complete_spec(plain, probe_output(trainer, row_of(plain.get("input"))), said)
     weights = read_weights(weights_file) if weights_file else _initial(trainer, reasons)
     roles: Mapping[str, Role] = {}
     if isinstance(trainer, plugins.DescribesRoles):
@@ -139,7 +137,7 @@ def packed(
     files: Mapping[str, bytes],
     roles: Mapping[str, Role] | None = None,
 ) -> PackedModel:
-    """Pack a spec with its weights, which give it a layout if it has none, and its files."""
+    """Pack a spec, its files by digest, and weights, whose layout is taken where it has none."""
     if "layout" not in plain:
         plain["layout"] = [
             {"name": t.name, "shape": t.shape, "dtype": t.dtype, "role": t.role}
@@ -210,17 +208,17 @@ def _file_of(named: object, folder: Path, files: dict[str, bytes], where: str) -
 
 
 def _others(folder: Path, where: str) -> str:
-    """Name the files of a folder that may be the one that is meant, changed or cut short."""
+    """Format the files of a folder that may be meant, changed or truncated."""
     kind = where.rpartition(".")[2]
     found = [path for path in sorted(folder.glob(f"*.{kind}")) if path.is_file()]
     sizes = ", ".join(f"{path.name} has {path.stat().st_size} bytes" for path in found[:4])
-    return f"; {sizes}: it was cut short or changed, or is another" if found else ""
+    return f"; {sizes}: it is truncated, changed, or another file" if found else ""
 
 
 def _trainer(
     architectures: Mapping[str, Any], files: Mapping[str, bytes]
 ) -> tuple[Trainer | None, list[str]]:
-    """Make the model's trainer in the first framework that is installed here; else tell why not."""
+    """Return a trainer of the first framework that is installed here, or the reasons for none."""
     check_files(architectures, files)  # before native code of this process opens one
     reasons: list[str] = []
     for name, architecture in architectures.items():
@@ -236,11 +234,11 @@ def _trainer(
 
 
 def _initial(trainer: Trainer | None, reasons: Sequence[str]) -> Weights:
-    """Have a framework make the model's first weights."""
+    """Return the initial weights that a trainer makes."""
     if trainer is not None:
         return trainer.initial()
     why = "; ".join(reasons) or "the spec names no architecture"
     raise SettingsError(
-        f"no framework here can make first weights ({why}); `fedbus models push --weights "
-        "FILE.npz` takes them from a file"
+        f"no framework here can make initial weights ({why}); give a file of weights (`fedbus "
+        "models push --weights FILE.npz`)"
     )

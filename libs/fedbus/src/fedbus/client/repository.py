@@ -1,7 +1,7 @@
-"""Requests to the repository: ask a question, push a model, fetch blobs. Pure.
+"""Requests to the repository: queries, pushes of models, pulls of blobs. Performs no I/O.
 
-Each is a small core for a real node, so that a blob crosses the bus here by the same code as
-anywhere; `transfer.py` runs it.
+Each is a core for a node, so that a blob crosses the bus by the code that services use;
+`session_node.py` runs it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 15.0
 """How long the repository may take to begin an answer, by default."""
 STALLED_SECONDS = 60.0
-"""How long it may take to continue one: what is lost is asked for again, later and later."""
+"""How long it may take to continue: lost chunks are requested again after growing pauses."""
 
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerDeadline(Key):
-    """Timer: the next sign of life must have come."""
+    """Timer: progress must have been made."""
 
 
 @dataclass(frozen=True, slots=True)
-class OpenQuestion(Key):
-    """Request of the one question of an errand."""
+class OpenQuery(Key):
+    """The request that a query repeats until it is answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +54,15 @@ class DigestCheck(Key):
     digest: str
 
 
-class Errand(Generic[R]):
-    """A request to one node, from its connection to its one result.
+class RepositoryRequest(Generic[R]):
+    """Core of one request to one node, up to its result.
 
     Args:
         to: The node that is asked.
-        about: What is asked for, as the node names it in a refusal; "" is anything.
+        about: What a refusal of this request names; "" accepts any refusal.
 
     Attributes:
-        moved: Called with the bytes sent or received; those that are sent twice count twice.
+        moved: Called with each number of bytes sent or received; bytes sent twice count twice.
         patience_seconds: How long the node may take to begin its answer.
     """
 
@@ -76,24 +76,24 @@ class Errand(Generic[R]):
         self.moved: Callable[[int], None] = lambda _: None
         self._begun = False
         self._over = False
-        self._signs = 0
-        self._seen = 0
+        self._progressed = 0
+        self._noted = 0
 
     def facts(self) -> AgentFacts | None:
         """Only agents announce facts."""
         return None
 
     def progress(self) -> float:
-        """Nobody asks an errand."""
+        """Report nothing: no other node reads the progress of a client."""
         return 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
-        """Begin on connecting; give up when there was no sign of life for too long."""
+        """Begin on the first connection; end with the result, a refusal, or a timeout."""
         match event:
             case _ if self._over:
-                pass  # in a simulation it lives on beside others
+                pass  # in a simulation the node stays
             case Connected() if self._begun:
-                pass  # the node repeats what is open
+                pass  # the node repeats open requests
             case Connected():
                 self._begun = True
                 yield WakeAt(AnswerDeadline(), now + self.patience_seconds)
@@ -102,44 +102,44 @@ class Errand(Generic[R]):
                 # Another client of this account may have asked for something else.
                 if self.about in {"", about}:
                     self.end(Refused(f"{self.to}: {reason}"))
-            case Woke(AnswerDeadline()) if self._signs > self._seen:
-                self._seen = self._signs
+            case Woke(AnswerDeadline()) if self._progressed > self._noted:
+                self._noted = self._progressed
                 yield WakeAt(AnswerDeadline(), now + STALLED_SECONDS)
             case Woke(AnswerDeadline()):
-                seconds = f"{STALLED_SECONDS if self._signs else self.patience_seconds:g} s"
+                seconds = f"{STALLED_SECONDS if self._progressed else self.patience_seconds:g} s"
                 self.end(Unreachable(f"{self.to} did not answer in {seconds}; is it running?"))
             case _:
-                yield from self.go_on(event)
+                yield from self.continue_with(event)
 
     def end(self, result: "R | FedbusError") -> None:
-        """Come to the one end."""
+        """End with a result or an error."""
         self._over = True
         self.finish(result)
 
-    def lives(self, count: int = 0) -> None:
-        """Note a sign that the errand gets on, by so many bytes."""
-        self._signs += 1
+    def note_progress(self, count: int = 0) -> None:
+        """Note that this many bytes were sent or received."""
+        self._progressed += 1
         self.moved(count)
 
     def begin(self) -> Iterator[Action]:
-        """Say what is wanted."""
+        """Yield the first actions."""
         raise NotImplementedError
 
-    def go_on(self, event: Event) -> Iterator[Action]:
-        """Take what comes."""
+    def continue_with(self, event: Event) -> Iterator[Action]:
+        """Handle an event after the first connection."""
         raise NotImplementedError
 
 
-class Question(Errand[R]):
-    """A question with one answer.
+class RepositoryQuery(RepositoryRequest[R]):
+    """A message that is answered with one message.
 
     Args:
         to: The node that is asked.
-        message: The question.
+        message: The query.
         answer: The type of its answer.
-        about: What is asked for, as the node names it in a refusal; "" is anything.
-        fits: Whether a message of that type answers this question: another client of the same
-            account may have asked another one.
+        about: What a refusal of this request names; "" accepts any refusal.
+        fits: Whether a message of that type answers this query, and not one of another client of
+            the same account.
     """
 
     def __init__(
@@ -156,22 +156,22 @@ class Question(Errand[R]):
         self._fits = fits
 
     def begin(self) -> Iterator[Action]:
-        """Ask."""
-        yield Ask(OpenQuestion(), self.to, self._message)
+        """Send the query."""
+        yield Ask(OpenQuery(), self.to, self._message)
 
-    def go_on(self, event: Event) -> Iterator[Action]:
-        """Take the answer."""
+    def continue_with(self, event: Event) -> Iterator[Action]:
+        """End with the answer."""
         match event:
             case Received(sender, message) if sender == self.to:
                 if isinstance(message, self._answer) and self._fits(message):
-                    yield Cancel(OpenQuestion())
+                    yield Cancel(OpenQuery())
                     self.end(message)
             case _:
                 pass
 
 
-class _Watched:
-    """A source that tells when somebody reads it."""
+class _CountingSource:
+    """A source of bytes that reports each read."""
 
     def __init__(self, data: bytes | bytearray, on_read: Callable[[int], None]) -> None:
         self._data = memoryview(data)
@@ -186,8 +186,8 @@ class _Watched:
         return self._data[offset : offset + length]
 
 
-class Push(Question[R]):
-    """Bring a model: serve its blobs until the repository has stored them."""
+class Push(RepositoryQuery[R]):
+    """Push of a model: serves its blobs until the repository has stored them."""
 
     def __init__(
         self,
@@ -201,14 +201,14 @@ class Push(Question[R]):
         self._blobs = blobs
 
     def begin(self) -> Iterator[Action]:
-        """Serve, then ask."""
+        """Serve the blobs, then send the push."""
         for digest, data in self._blobs.items():
-            yield Serve(digest, _Watched(data, self.lives))
+            yield Serve(digest, _CountingSource(data, self.note_progress))
         yield from super().begin()
 
 
-class Pull(Errand[dict[str, Spool]]):
-    """Fetch blobs, and check that they are what they are called."""
+class Pull(RepositoryRequest[dict[str, Spool]]):
+    """Pull of blobs, whose digests are checked."""
 
     def __init__(self, source: str, blobs: tuple[BlobRef, ...], spools: Spools) -> None:
         super().__init__(source)
@@ -217,15 +217,15 @@ class Pull(Errand[dict[str, Spool]]):
         self._arrived: dict[str, Spool] = {}
 
     def begin(self) -> Iterator[Action]:
-        """Fetch all."""
+        """Fetch every blob."""
         for blob in self._blobs.values():
-            sink = _Counted(self._spools.make(blob.size), self.lives)
+            sink = _CountingSink(self._spools.make(blob.size), self.note_progress)
             yield Fetch(BlobFetch(blob.digest), BlobLocation(blob_ref=blob, source=self.to), sink)
 
-    def go_on(self, event: Event) -> Iterator[Action]:
-        """Check what has come."""
+    def continue_with(self, event: Event) -> Iterator[Action]:
+        """Check the digest of each blob that has arrived."""
         match event:
-            case Fetched(BlobFetch(digest), _Counted() as sink):
+            case Fetched(BlobFetch(digest), _CountingSink() as sink):
                 yield Run(DigestCheck(digest), partial(_check_digest, sink.spool, digest))
             case FetchFailed(BlobFetch(), reason):
                 self.end(Failed(f"{self.to}: {reason}"))
@@ -239,8 +239,8 @@ class Pull(Errand[dict[str, Spool]]):
                 pass
 
 
-class _Counted:
-    """A sink that tells when something has come."""
+class _CountingSink:
+    """A sink of bytes that reports each write."""
 
     def __init__(self, spool: Spool, on_write: Callable[[int], None]) -> None:
         self.spool = spool

@@ -103,7 +103,7 @@ class Session:
     def __init__(self, login: BrokerLogin) -> None:
         self.bus: Bus | None = None
         self.transfers = asyncio.Lock()
-        """Held by the request to the repository that runs; two would read each other's chunks."""
+        """Held by a request to the repository: two at a time would receive each other's chunks."""
         self._login = login
         self._reader: asyncio.Task[None] | None = None
         self._logging_in = asyncio.Lock()
@@ -118,7 +118,7 @@ class Session:
         return session
 
     def add(self, user: "SessionUser") -> None:
-        """Give a user what the broker sends from now on."""
+        """Deliver what the broker sends from now on to a user."""
         self._users.append(user)
 
     async def detach(self, user: "SessionUser") -> None:
@@ -139,7 +139,7 @@ class Session:
                 return self.bus
             await self._stop()
             ready: asyncio.Future[Bus] = asyncio.get_running_loop().create_future()
-            # Not in a task group: that would cancel, and rename the errors of, our user's block.
+            # Not in a task group, which would cancel the caller's block and wrap its errors.
             self._reader = asyncio.create_task(self._read(ready), name="fedbus client")
             try:
                 return await ready
@@ -158,7 +158,7 @@ class Session:
     async def _read(self, ready: asyncio.Future[Bus]) -> None:
         at = self._login
         lost: Exception = BusError(f"{at.broker.where}: the connection is closed")
-        # Of a node that transfers blobs and is killed nothing is to be left.
+        # Deletes the state that a request with blobs publishes, should this process be killed.
         will = Packet(at.topic(NODE_STATE, node=at.node), b"", retain=True)
         name = f"{at.node}-{secrets.token_hex(4)}"
         try:

@@ -1,4 +1,4 @@
-"""Client as a node of its session, for one request to the repository with blobs both ways."""
+"""Node that runs a request to the repository over a client's session, and transfers its blobs."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fedbus.client.connection import PAUSE_SECONDS, ClientConnection
 from fedbus.client.groups import one_error
-from fedbus.client.repository import Errand
+from fedbus.client.repository import RepositoryRequest
 from fedbus.client.session import Subscription
 from fedbus.core import clock
 from fedbus.errors import BusError, FedbusError
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 IN_FLIGHT = 16 * 2**20
 """Bytes that may be on their way to or from this client at the same time."""
 RECONNECTIONS = 20
-"""For one request: the connection may break when another program uses the same account."""
+"""At most, for one request: each login of another program with the account ends the connection."""
 
 R = TypeVar("R")
 
 
 class SessionBus:
-    """The bus of a client's session, as a node sees it: only what it has subscribed to arrives."""
+    """Bus of a client's session that delivers to a node only what the node has subscribed to."""
 
     def __init__(self, bus: Bus, subscription: Subscription) -> None:
         self._bus = bus
@@ -77,7 +77,7 @@ class SessionBus:
             yield await self._subscription.read()
 
 
-async def run(connection: ClientConnection, errand: Errand[R]) -> R:
+async def run(connection: ClientConnection, request: RepositoryRequest[R]) -> R:
     """Run a request to its end.
 
     Raises:
@@ -102,26 +102,28 @@ async def run(connection: ClientConnection, errand: Errand[R]) -> R:
         structlog.ReturnLogger(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
     )
-    node = Node(identity, errand, random.SystemRandom())
+    node = Node(identity, request, random.SystemRandom())
     async with connection.session().transfers:
         shell = Shell(node, threads=1, logger=silent)
         try:
-            return await _to_the_end(connection, shell, errand)
+            return await _to_the_end(connection, shell, request)
         finally:
             shell.close()
 
 
-async def _to_the_end(connection: ClientConnection, shell: "Shell", errand: Errand[R]) -> R:
-    """Serve a request over as many connections as it takes; what has arrived is kept."""
+async def _to_the_end(
+    connection: ClientConnection, shell: "Shell", request: RepositoryRequest[R]
+) -> R:
+    """Serve a request over several connections, if needed; chunks that have arrived are kept."""
     outcome: asyncio.Future[R | FedbusError] = asyncio.get_running_loop().create_future()
-    errand.finish = lambda result: None if outcome.done() else outcome.set_result(result)
+    request.finish = lambda result: None if outcome.done() else outcome.set_result(result)
     for left in reversed(range(RECONNECTIONS)):
         served = False
         try:
             async with connection.subscribed(*shell.node.subscriptions()) as subscription:
                 bus, served = await connection.open(), True
                 result = await _served(shell, SessionBus(bus, subscription), outcome)
-                # Other nodes need not know that this one was there.
+                # Other nodes have no use for the state of a request that has ended.
                 own_state = connection.login.topic(NODE_STATE, node=connection.login.node)
                 await bus.publish(Packet(own_state, b"", retain=True))
         except BusError:

@@ -2,22 +2,20 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
-from pathlib import Path
 
 from fedbus.blobs.spool import Spools
 from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Failed, Refused
-from fedbus.client.model_outputs import names_of, same_outputs
+from fedbus.client.model_outputs import class_names, same_outputs
 from fedbus.client.packing import PackedModel
-from fedbus.client.repository import Errand, Pull, Push, Question
+from fedbus.client.repository import Pull, Push, RepositoryQuery, RepositoryRequest
+from fedbus.client.results import ModelHistory, PulledModel, PushedModel, StoredModel
 from fedbus.client.session_node import R, run
-from fedbus.errors import LayoutError, SettingsError, WireError
-from fedbus.model import safetensors
+from fedbus.errors import LayoutError, WireError
 from fedbus.model.blob import decode
-from fedbus.model.layout import Array, Layout
-from fedbus.model.npz import write_npz
+from fedbus.model.layout import Layout
 from fedbus.wire import codec
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import ModelSpec
@@ -39,118 +37,6 @@ Progress = Callable[[int], None]
 """Called with the number of bytes that were just sent or received."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredModel:
-    """The latest version of a model.
-
-    Attributes:
-        ref: Its name, its version, and its blobs with digests and sizes in bytes.
-        created: When it was stored, as RFC 3339 in UTC; None where the repository does not know.
-    """
-
-    ref: ModelRef
-    created: str | None
-
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        return self.ref.model
-
-    @property
-    def version(self) -> int:
-        """The version's number, from 1."""
-        return self.ref.version
-
-
-@dataclass(frozen=True, slots=True)
-class ModelHistory:
-    """A version of a model, the versions before it, and how to read its weights.
-
-    Attributes:
-        shown: The version, its trail newest first, and which versions still have weights.
-        spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
-    """
-
-    shown: ModelShown
-    spec: ModelSpec
-
-    @property
-    def ref(self) -> ModelRef:
-        """The version."""
-        return self.shown.version
-
-
-@dataclass(frozen=True, slots=True)
-class PushedModel:
-    """A version of a model that was stored.
-
-    Attributes:
-        ref: The version.
-        spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
-        warnings: What the caller should know: with which framework the model was not tried, whether
-            the names of classes of the version before are kept.
-    """
-
-    ref: ModelRef
-    spec: ModelSpec
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        return self.ref.model
-
-    @property
-    def version(self) -> int:
-        """The version's number, from 1."""
-        return self.ref.version
-
-
-@dataclass(frozen=True, slots=True)
-class PulledModel:
-    """A version of a model with its weights.
-
-    Attributes:
-        ref: The version.
-        spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
-        weights: Arrays by name, of the layout's shapes and dtypes; `fedbus.load_into` takes them.
-    """
-
-    ref: ModelRef
-    spec: ModelSpec
-    weights: dict[str, Array]
-
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        return self.ref.model
-
-    @property
-    def version(self) -> int:
-        """The version's number, from 1."""
-        return self.ref.version
-
-    def save(self, path: str | Path) -> Path:
-        """Write the weights to an .npz or a .safetensors file, whole or not at all.
-
-        Raises:
-            SettingsError: the name ends in neither.
-            Failed: the file cannot be written.
-        """
-        path = Path(path)
-        if path.suffix not in {".npz", ".safetensors"}:
-            raise SettingsError(f"{path}: expected a name that ends in .npz or .safetensors")
-        try:
-            if path.suffix == ".npz":
-                write_npz(path, self.weights)
-            else:
-                about = {"model": self.model, "version": str(self.version), "format": "fedbus"}
-                path.write_bytes(safetensors.pack(self.weights, about))
-        except OSError as error:
-            raise Failed(f"{path}: {error.strerror}") from error
-        return path
-
-
 def repository_node() -> str:
     """Return the node name of the repository; a root has one."""
     return os.environ.get("FEDBUS_REPOSITORY", "repository.1")
@@ -159,7 +45,7 @@ def repository_node() -> str:
 async def models(connection: ClientConnection) -> tuple[StoredModel, ...]:
     """Fetch the latest version of every model, the oldest first."""
     listed = await _run(
-        connection, Question(repository_node(), ListModels(), ModelsListed, "models")
+        connection, RepositoryQuery(repository_node(), ListModels(), ModelsListed, "models")
     )
     stored = (StoredModel(ref, listed.made.get(ref.model)) for ref in listed.models)
     return tuple(sorted(stored, key=lambda each: each.created or ""))
@@ -267,7 +153,7 @@ async def with_known_classes(connection: ClientConnection, packed: PackedModel) 
     before = await history(connection, spec.model, limit=1)
     if not before.spec.classes:
         return packed
-    named = names_of(before.spec)
+    named = class_names(before.spec)
     whose = f"the class names of version {before.ref.version}, {named}"
     if not same_outputs(spec, before.spec):
         note = "are not kept, as its layout or answers differ; --classes names the outputs"
@@ -287,11 +173,11 @@ async def _show(connection: ClientConnection, question: ShowModel) -> ModelShown
         )
 
     return await _run(
-        connection, Question(repository_node(), question, ModelShown, question.model, fits)
+        connection, RepositoryQuery(repository_node(), question, ModelShown, question.model, fits)
     )
 
 
-async def _run(connection: ClientConnection, request: Errand[R]) -> R:
+async def _run(connection: ClientConnection, request: RepositoryRequest[R]) -> R:
     request.patience_seconds = connection.answer_seconds
     return await run(connection, request)
 

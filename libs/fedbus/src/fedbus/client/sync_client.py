@@ -4,37 +4,34 @@ An event loop of its own runs the asyncio client in a thread, so it works where 
 as in Jupyter.
 """
 
-import asyncio
 import atexit
-import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from numpy.typing import ArrayLike
 
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client, login_for
 from fedbus.client.connection import ANSWER_SECONDS
-from fedbus.client.inference import InferenceResult
-from fedbus.client.jobs import AWAY_SECONDS, JobHistory, JobNews, JobSource, Submission
-from fedbus.client.nodes import NodeStatus
+from fedbus.client.jobs import AWAY_SECONDS, JobSource
+from fedbus.client.loop_thread import LoopThread
 from fedbus.client.packing import PackedModel
-from fedbus.client.stored_models import (
-    VERSIONS,
+from fedbus.client.results import (
+    InferenceResult,
+    JobHistory,
+    JobNews,
     ModelHistory,
-    Progress,
+    NodeStatus,
     PulledModel,
     PushedModel,
     StoredModel,
+    Submission,
 )
+from fedbus.client.stored_models import VERSIONS, Progress
 from fedbus.errors import BusError
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import JobState
-
-CLOSE_SECONDS = 5.0
-"""How long the thread may take to end."""
 
 R = TypeVar("R")
 
@@ -62,11 +59,7 @@ class SyncClient:
     """
 
     def __init__(self, login: BrokerLogin, *, answer_seconds: float = ANSWER_SECONDS) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="fedbus client", daemon=True
-        )
-        self._thread.start()
+        self._thread = LoopThread()
         self._client = Client(login, answer_seconds=answer_seconds)
         atexit.register(self.close)
         try:
@@ -89,14 +82,9 @@ class SyncClient:
     def close(self) -> None:
         """Leave the broker and end the thread; a second call does nothing."""
         atexit.unregister(self.close)
-        if self._loop.is_closed():
-            return
-        self._run(self._client.close())
-        self._run(self._loop.shutdown_asyncgens())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(CLOSE_SECONDS)
-        if not self._thread.is_alive():
-            self._loop.close()
+        if not self._thread.stopped:
+            self._thread.run(self._client.close())
+            self._thread.stop()
 
     # ── jobs ────────────────────────────────────────────────────────────────────────────────────
 
@@ -112,7 +100,7 @@ class SyncClient:
         self, job: str, *, submitted: bool = False, away_seconds: float = AWAY_SECONDS
     ) -> Iterator[JobState]:
         """Yield the states of a job until it has ended; see `Client.watch`."""
-        return self._iterate(
+        return self._thread.iterate(
             self._client.watch(job, submitted=submitted, away_seconds=away_seconds)
         )
 
@@ -120,7 +108,7 @@ class SyncClient:
         self, job: str, *, submitted: bool = False, away_seconds: float = AWAY_SECONDS
     ) -> Iterator[JobNews]:
         """Yield states, finished rounds and what a job waits for; see `Client.follow`."""
-        return self._iterate(
+        return self._thread.iterate(
             self._client.follow(job, submitted=submitted, away_seconds=away_seconds)
         )
 
@@ -210,67 +198,8 @@ class SyncClient:
         """Send a request that is encoded already; see `Client.infer_encoded`."""
         return self._run(self._client.infer_encoded(model, payload, content_type))
 
-    # ── the thread ──────────────────────────────────────────────────────────────────────────────
-
     def _run(self, call: Coroutine[Any, Any, R]) -> R:
-        if self._loop.is_closed():
+        if self._thread.stopped:
             call.close()
             raise BusError(f"{self.login.broker.where}: this client is closed; connect again")
-        running = _Running(call)
-        try:
-            self._loop.call_soon_threadsafe(running.start)
-            return running.outcome.result()
-        except BaseException:
-            # After Ctrl-C the work is not wanted any more, and what it holds is to be free again.
-            if not running.outcome.done():
-                self._loop.call_soon_threadsafe(running.cancel)
-                running.ended.wait(CLOSE_SECONDS)
-            raise
-
-    def _iterate(self, news: AsyncGenerator[R, None]) -> Iterator[R]:
-        try:
-            while (each := self._run(_next(news))) is not None:
-                yield each
-        finally:
-            if not self._loop.is_closed():
-                self._run(_close(news))
-
-
-class _Running(Generic[R]):
-    """A coroutine in the loop's thread, as the thread that waits for it sees it."""
-
-    def __init__(self, call: Coroutine[Any, Any, R]) -> None:
-        self.outcome: Future[R] = Future()
-        self.ended = threading.Event()
-        self._call = call
-        self._task: asyncio.Task[R] | None = None
-
-    def start(self) -> None:
-        """Begin, in the loop's thread."""
-        self._task = asyncio.get_running_loop().create_task(self._call, name="fedbus call")
-        self._task.add_done_callback(self._end)
-
-    def cancel(self) -> None:
-        """Cancel it, in the loop's thread; Ctrl-C may have come before `start` was called."""
-        if self._task is None:
-            self._call.close()
-            self.ended.set()
-        else:
-            self._task.cancel()
-
-    def _end(self, task: "asyncio.Task[R]") -> None:
-        if task.cancelled():
-            self.outcome.cancel()
-        elif (error := task.exception()) is not None:
-            self.outcome.set_exception(error)
-        else:
-            self.outcome.set_result(task.result())
-        self.ended.set()
-
-
-async def _next(news: AsyncGenerator[R, None]) -> R | None:
-    return await anext(news, None)
-
-
-async def _close(news: AsyncGenerator[Any, None]) -> None:
-    await news.aclose()
+        return self._thread.run(call)

@@ -1,4 +1,4 @@
-"""Files of a model that a person pushes or simulates: verified and tried on this machine first."""
+"""Check of a model's `.tflite` file before it is pushed or simulated."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,17 +13,18 @@ def check_files(
 ) -> str:
     """Verify the `.tflite` file of a model, and run it once in a child process.
 
-    Returns:
-        A warning where no TFLite runtime is installed, so that the file was verified only; empty
-        otherwise.
-
     Args:
-        architectures: The spec's, with blob_refs as `blob`.
-        files: By digest.
-        layout: The spec's, once it is known.
+        architectures: Of the model's spec, with blob refs as `blob`.
+        files: Contents of files, by digest.
+        layout: Of the model's spec, once it is known.
 
     Raises:
-        TrainingError: it is damaged, does not run, does not train, or does not fit the layout.
+        TrainingError: the file is damaged, does not run, does not train, or does not fit the
+            layout.
+
+    Returns:
+        A warning where no TFLite runtime is installed, so that the file did not run; empty
+        otherwise.
     """
     match architectures.get(TFLITE):
         case {"blob": {"digest": str(digest)}}:

@@ -12,7 +12,7 @@ from fedbus.cli.output import display
 from fedbus.cli.output.agent_remarks import remarks
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
-from fedbus.client.nodes import NodeStatus
+from fedbus.client.results import NodeStatus
 from fedbus.wire import codec
 from fedbus.wire.documents import NodeState
 from fedbus.wire.identifiers import role_of

@@ -17,7 +17,7 @@ from fedbus.cli.context import broker_of, cluster_of
 from fedbus.cli.exit_codes import Interrupted
 from fedbus.cli.output import display
 from fedbus.cli.stale_login import current_login
-from fedbus.client.address import BrokerLogin, nowhere
+from fedbus.client.address import BrokerLogin, no_cluster_message
 from fedbus.client.failures import Failed, Unreachable
 from fedbus.cluster import registry
 from fedbus.cluster.local import STOP_SECONDS
@@ -91,7 +91,7 @@ def down(ctx: typer.Context, home: Home = None) -> None:
     named = chosen_home(ctx, home)
     running = registry.candidates(named)
     if not running:
-        raise Unreachable(nowhere(named))
+        raise Unreachable(no_cluster_message(named))
     found = running[0] if len(running) == 1 else _asked(running)
     with suppress(ProcessLookupError):
         os.kill(found.pid, signal.SIGTERM)

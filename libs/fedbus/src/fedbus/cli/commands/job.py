@@ -21,7 +21,7 @@ from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
 from fedbus.client.failures import Failed, JobRefused, Refused
 from fedbus.client.job_files import id_of, with_id
-from fedbus.client.jobs import JobHistory, Submission
+from fedbus.client.results import JobHistory, Submission
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.jobs import JobFileError, parse, training_params_of
 from fedbus.training.options.inactive_schedulers import inactive_reason

@@ -12,7 +12,7 @@ import typer
 from fedbus.cli.context import cluster_of
 from fedbus.cli.output import display, log_lines
 from fedbus.cli.output.log_lines import Line
-from fedbus.client.address import nowhere
+from fedbus.client.address import no_cluster_message
 from fedbus.client.failures import Refused, Unreachable
 from fedbus.cluster import registry
 
@@ -69,7 +69,7 @@ def _home(ctx: typer.Context) -> Path:
         found = registry.find(tell=display.note)
         home = registry.default_home() if found is None else Path(found.home)
     if not (home / "logs").is_dir():
-        raise Unreachable(nowhere(named))
+        raise Unreachable(no_cluster_message(named))
     return home
 
 

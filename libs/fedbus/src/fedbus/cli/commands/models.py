@@ -26,15 +26,10 @@ from fedbus.cli.weights_file import check_writable
 from fedbus.client import stored_models
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
-from fedbus.client.model_outputs import Stated, read_classes, sentence_of
+from fedbus.client.model_outputs import OutputOptions, describe_outputs, read_classes
 from fedbus.client.packing import PackedModel
-from fedbus.client.stored_models import (
-    VERSIONS,
-    ModelHistory,
-    PulledModel,
-    PushedModel,
-    StoredModel,
-)
+from fedbus.client.results import ModelHistory, PulledModel, PushedModel, StoredModel
+from fedbus.client.stored_models import VERSIONS
 from fedbus.wire import codec
 from fedbus.wire.documents import ModelSpec
 
@@ -95,7 +90,7 @@ def show_model(
         both = {key: plain[key] for key in ("answers", "classes")}
         display.print_json({**codec.to_plain(report.shown), **both})
         return
-    print_trail(report.shown, sentence_of(report.spec))
+    print_trail(report.shown, describe_outputs(report.spec))
 
 
 @app.command()
@@ -176,7 +171,7 @@ def push(
     is, unless --reset says so: what is pushed is served and trained from then on. Without --classes
     it keeps the class names of the version before, if it has the same layout and answers.
     """
-    said = Stated(answers=answers, classes=read_classes(classes))
+    said = OutputOptions(answers=answers, classes=read_classes(classes))
     given = Given(weights=weights, name=name, config=config, shape=shape, said=said)
     made = aside(lambda _: packed_model(what, given))
     here = broker_of(ctx)
@@ -189,7 +184,7 @@ def push(
         display.print_json({**codec.to_plain(pushed.ref), **both})
         return
     display.say(f"{pushed.model} is stored as version {pushed.version}")
-    display.say(f"it answers {sentence_of(pushed.spec, derived=answers is None)}")
+    display.say(f"it answers {describe_outputs(pushed.spec, derived=answers is None)}")
     display.say(memory_needed.sentence_of(pushed.spec))
 
 

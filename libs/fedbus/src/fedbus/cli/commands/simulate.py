@@ -32,7 +32,7 @@ from fedbus.cli.signals import ENDING
 from fedbus.cli.weights_file import check_writable, write_weights
 from fedbus.client.failures import Failed
 from fedbus.client.model_factory import is_factory
-from fedbus.client.model_outputs import Stated, read_classes
+from fedbus.client.model_outputs import OutputOptions, read_classes
 from fedbus.client.packing import PackedModel
 from fedbus.cluster.partitions import (
     ANYTHING,
@@ -124,7 +124,7 @@ def simulate(
         check_writable(output)
         if output.suffix.lower() != ".npz":
             raise SettingsError(f"-o: the weights are written as .npz; {output} ends otherwise")
-    stated = Stated(answers=answers, classes=read_classes(classes))
+    stated = OutputOptions(answers=answers, classes=read_classes(classes))
     given = Given(weights=weights, config=config, shape=shape, said=stated)
     with seeded(seed):
         packed = _model(model, given, wish.model_name)

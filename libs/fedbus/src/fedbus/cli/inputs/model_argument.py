@@ -8,7 +8,7 @@ import typer
 
 from fedbus.cli.output import display
 from fedbus.client.model_factory import read_config, read_shape
-from fedbus.client.model_outputs import SAYS_NOTHING, Stated
+from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions
 from fedbus.client.model_source import prepare_model
 from fedbus.client.packing import PackedModel
 from fedbus.frameworks.outputs import ANSWERS
@@ -60,7 +60,7 @@ class Given:
     name: str | None = None
     config: str | None = None
     shape: str | None = None
-    said: Stated = SAYS_NOTHING
+    said: OutputOptions = NO_OUTPUT_OPTIONS
 
 
 def packed_model(what: str, given: Given) -> PackedModel:

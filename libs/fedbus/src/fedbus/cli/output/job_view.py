@@ -20,7 +20,7 @@ from rich.text import Text
 from fedbus.cli.output import display
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
-from fedbus.client.jobs import Awaiting, JobNews
+from fedbus.client.results import Awaiting, JobNews
 from fedbus.text import counted
 from fedbus.wire import codec
 from fedbus.wire.documents import ENDED_PHASES, JobState, RoundState

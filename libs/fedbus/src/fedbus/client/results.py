@@ -1,0 +1,239 @@
+"""Results of a client's methods: immutable, typed, and free of I/O but for `PulledModel.save`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fedbus.client.failures import Failed
+from fedbus.errors import SettingsError
+from fedbus.model import safetensors
+from fedbus.model.layout import Array
+from fedbus.model.npz import write_npz
+from fedbus.wire.blobs import ModelRef
+from fedbus.wire.documents import (
+    ENDED_PHASES,
+    AgentFacts,
+    JobState,
+    ModelSpec,
+    NodeState,
+    RoundState,
+)
+from fedbus.wire.identifiers import role_of
+from fedbus.wire.messages import ModelShown
+
+Outputs = Array | dict[str, Array]
+"""The output of a model, or its outputs by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The controller's answer to a job that it accepted.
+
+    Attributes:
+        job: The job's id.
+        known: Whether this very job was submitted before; then nothing new runs.
+        phase: Where a known job stands; empty for a new one.
+        warnings: What of the job has no effect.
+        answer: The whole answer as its JSON has it.
+    """
+
+    job: str
+    known: bool = False
+    phase: str = ""
+    warnings: tuple[str, ...] = ()
+    answer: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def over(self) -> bool:
+        """Whether the job had ended before it was submitted this time."""
+        return self.known and self.phase in ENDED_PHASES
+
+
+@dataclass(frozen=True, slots=True)
+class JobHistory:
+    """A job's state, and its finished rounds in order: the last 1,000 of the last seven days."""
+
+    state: JobState
+    rounds: tuple[RoundState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Awaiting:
+    """What a job cannot go on without, `a collector: none has ever been online`; "" is nothing."""
+
+    what: str
+
+
+JobNews = JobState | RoundState | Awaiting
+"""An item that `follow` yields."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """What a node last published of itself.
+
+    Attributes:
+        state: The document.
+        age_seconds: How long ago, by the broker's clock; None where that cannot be told.
+    """
+
+    state: NodeState
+    age_seconds: float | None
+
+    @property
+    def node(self) -> str:
+        """The node's name, `agent.pi-7`."""
+        return self.state.node
+
+    @property
+    def role(self) -> str:
+        """The role in its name: `agent`, `controller`, `collector`, `repository`, `inference`."""
+        return role_of(self.state.node)
+
+    @property
+    def online(self) -> bool:
+        """Whether the broker has it connected; it notices a cut connection after up to 45 s."""
+        return self.state.online
+
+    @property
+    def facts(self) -> AgentFacts | None:
+        """Data, frameworks, cores and memory of an agent that is online; None for others."""
+        return self.state.agent
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """The latest version of a model.
+
+    Attributes:
+        ref: Its name, its version, and its blobs with digests and sizes in bytes.
+        created: When it was stored, as RFC 3339 in UTC; None where the repository does not know.
+    """
+
+    ref: ModelRef
+    created: str | None
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.ref.model
+
+    @property
+    def version(self) -> int:
+        """The version's number, from 1."""
+        return self.ref.version
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHistory:
+    """A version of a model, the versions before it, and how to read its weights.
+
+    Attributes:
+        shown: The version, its trail newest first, and which versions still have weights.
+        spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
+    """
+
+    shown: ModelShown
+    spec: ModelSpec
+
+    @property
+    def ref(self) -> ModelRef:
+        """The version."""
+        return self.shown.version
+
+
+@dataclass(frozen=True, slots=True)
+class PushedModel:
+    """A version of a model that was stored.
+
+    Attributes:
+        ref: The version.
+        spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
+        warnings: What the caller should know: with which framework the model was not tried, whether
+            the names of classes of the version before are kept.
+    """
+
+    ref: ModelRef
+    spec: ModelSpec
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.ref.model
+
+    @property
+    def version(self) -> int:
+        """The version's number, from 1."""
+        return self.ref.version
+
+
+@dataclass(frozen=True, slots=True)
+class PulledModel:
+    """A version of a model with its weights.
+
+    Attributes:
+        ref: The version.
+        spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
+        weights: Arrays by name, of the layout's shapes and dtypes; `fedbus.load_into` takes them.
+    """
+
+    ref: ModelRef
+    spec: ModelSpec
+    weights: dict[str, Array]
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.ref.model
+
+    @property
+    def version(self) -> int:
+        """The version's number, from 1."""
+        return self.ref.version
+
+    def save(self, path: str | Path) -> Path:
+        """Write the weights to an .npz or a .safetensors file, whole or not at all.
+
+        Raises:
+            SettingsError: the name ends in neither.
+            Failed: the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix not in {".npz", ".safetensors"}:
+            raise SettingsError(f"{path}: expected a name that ends in .npz or .safetensors")
+        try:
+            if path.suffix == ".npz":
+                write_npz(path, self.weights)
+            else:
+                about = {"model": self.model, "version": str(self.version), "format": "fedbus"}
+                path.write_bytes(safetensors.pack(self.weights, about))
+        except OSError as error:
+            raise Failed(f"{path}: {error.strerror}") from error
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceResult:
+    """An answer of the inference service, a row for each row of the inputs.
+
+    Attributes:
+        model: The model's name.
+        version: The version that answered.
+        outputs: As the model gives them; by name where it has several outputs.
+        answers: What the outputs mean, `probabilities` say; None where the model's spec does not
+            say it.
+        probabilities: Of the classes, where the outputs are scores that give them.
+        classes: The most likely class of each row by its name, or its number where classes have no
+            names; empty where the outputs are no scores of classes.
+        labels: For each row the labels that are more likely than not; empty as above.
+    """
+
+    model: str
+    version: int
+    outputs: Outputs
+    answers: str | None = None
+    probabilities: Array | None = None
+    classes: tuple[Any, ...] = ()
+    labels: tuple[Any, ...] = ()
