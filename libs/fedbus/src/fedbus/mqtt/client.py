@@ -7,6 +7,7 @@ a user submits, is kept by the broker for a name that asks for it (`keep`).
 """
 
 import logging
+import math
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +27,8 @@ from fedbus.mqtt.publications import REFUSALS
 KEEPALIVE_SECONDS = 30
 SESSION_SECONDS = 7 * 86_400
 """How long a broker keeps what was published for a name that is away."""
+NEVER = math.inf
+"""aiomqtt waits without a timer of its own: `Connection.answer` has one, and ends with the loss."""
 SHARE = "$share/"
 FAILURE = 0x80
 """Reason codes from here on are errors."""
@@ -168,7 +171,7 @@ class MqttBus:
 
     async def unsubscribe(self, topic: str) -> None:
         """Unsubscribe from a topic."""
-        call = self._connection.client.unsubscribe(topic)
+        call = self._connection.client.unsubscribe(topic, timeout=NEVER)
         await self._connection.answer(call, f"unsubscribing from {topic}")
 
     async def receive(self) -> list[Packet]:
@@ -196,7 +199,7 @@ class MqttBus:
     async def _subscribe(self, topics: Sequence[str], keep: Sequence[str]) -> list[ReasonCode]:
         wanted = [(topic, SubscribeOptions(qos=0)) for topic in topics]
         wanted += [(topic, SubscribeOptions(qos=1)) for topic in keep]
-        call = self._connection.client.subscribe(wanted)
+        call = self._connection.client.subscribe(wanted, timeout=NEVER)
         codes: Any = await self._connection.answer(call, f"subscribing to {wanted[0][0]}")
         return list(codes)
 
