@@ -2,7 +2,7 @@
 
     python -m benchmarks.transfer --megabytes 512 --repetitions 5
 
-Four ways, in turn: `lane` and `group` carry a blob as fedbus does, through Node and Shell, into
+Four ways, in turn: `unicast` and `multicast` carry a blob as fedbus does, through Node and Shell, into
 memory, every chunk checked; `raw bus` publishes as many messages of 256 KiB at QoS 0 through our
 own MQTT door and `raw aiomqtt` through aiomqtt in the ordinary way, and both throw them away on
 arrival. Raw publishing has no flow control: for it the broker keeps as much as it must, so that
@@ -45,7 +45,7 @@ from fedbus.wire.topics import ROOT, Topic
 
 SOURCE, RECEIVER = "repository.bench", "collector.bench"
 RAW_TOPIC = f"{ROOT}/link/{SOURCE}/{RECEIVER}/chunk"
-WAYS = ("lane", "group", "raw bus", "raw aiomqtt")
+WAYS = ("unicast", "multicast", "raw bus", "raw aiomqtt")
 SYS_SENT = "$SYS/broker/bytes/sent"
 PATIENCE_SECONDS = 120.0
 QUIET_SECONDS = 8.0
@@ -221,8 +221,8 @@ async def child(role: str, address: BrokerAddress, size: int, digest: str) -> No
     match role:
         case "source":
             await live(SOURCE, Source(blob_ref), address)
-        case "lane" | "group":
-            await live(RECEIVER, Sinkhole(blob_ref, int(role == "group")), address)
+        case "unicast" | "multicast":
+            await live(RECEIVER, Sinkhole(blob_ref, int(role == "multicast")), address)
         case "publish raw bus":
             await publish_bus(address, size)
         case "receive raw bus":

@@ -85,7 +85,7 @@ with shorter integers, and logs what it expected. Integers are unsigned and big-
 | offset | bytes | what |
 |---|---|---|
 | 0 | 1 | `94`, an array of 4 |
-| 1 | 5 | `ce`, then the serial of the want, 0 or 1 in a group (1: confirm), as uint32 |
+| 1 | 5 | `ce`, then the serial of the chunk request, in a multicast 0 or (confirm) 1, as uint32 |
 | 6 | 5 | `ce`, then the index as uint32: data begins at byte `index x {blobs.CHUNK_BYTES}` |
 | 11 | 5 | `ce`, then the crc32 (of zlib and PNG) of bytes 0 to 10 and the data, as uint32 |
 | 16 | 5 | `c6`, then the length of the data in bytes as uint32 |

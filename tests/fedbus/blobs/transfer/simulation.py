@@ -2,7 +2,7 @@
 
 Every peer has a wire up to a broker and a wire down from it. A wire has a rate and a delay; it may
 lose, repeat and delay what it carries. Nothing here knows how a transfer works: it only moves what
-the intake and the outlet yield.
+the downloads and the uploads yield.
 """
 
 import heapq
@@ -14,8 +14,8 @@ from functools import partial
 from random import Random
 
 from fedbus.blobs.transfer.chunk import Chunk
-from fedbus.blobs.transfer.downloads import Downloads, Listen, Step, Unlisten
-from fedbus.blobs.transfer.uploads import Answer, SendChunk, Uploads
+from fedbus.blobs.transfer.downloads import Downloads, DownloadStep, FollowMulticast, LeaveMulticast
+from fedbus.blobs.transfer.uploads import SendChunk, Uploads, UploadStep
 from fedbus.core.actions import Fetch, Send
 from fedbus.core.events import Fetched, FetchFailed
 from fedbus.core.keys import Key
@@ -122,10 +122,11 @@ class World:
         for peer in self.peers.values():
             if step.to is None and (sender, step.digest) in peer.follows:
                 peer.chunk(
-                    chunk, lambda p: p.intake.group_chunk(sender, step.digest, chunk, self.now)
+                    chunk,
+                    lambda p: p.downloads.multicast_chunk(sender, step.digest, chunk, self.now),
                 )
             elif step.to == peer.name:
-                peer.chunk(chunk, lambda p: p.intake.lane_chunk(sender, chunk, self.now))
+                peer.chunk(chunk, lambda p: p.downloads.unicast_chunk(sender, chunk, self.now))
 
 
 class Peer:
@@ -151,15 +152,15 @@ class Peer:
         world.peers[name] = self
 
     def _begin(self) -> None:
-        self.intake = Downloads(IN_FLIGHT, first_serial=self.world.rng.randint(1, 2**31))
-        self.outlet = Uploads(IN_FLIGHT, self.blobs.get)
+        self.downloads = Downloads(IN_FLIGHT, first_serial=self.world.rng.randint(1, 2**31))
+        self.uploads = Uploads(IN_FLIGHT, self.blobs.get)
 
     def fetch(self, key: Key, wanted: Blob, source: "Peer", members: int = 0) -> Shelf:
         """Begin to fetch; what becomes of it appears in `done` or `failed`."""
         location = BlobLocation(blob_ref=wanted.blob_ref, source=source.name)
         shelf = Shelf(wanted.size)
         self.fetches[key] = Fetch(key, location, shelf, members)
-        self.perform(self.intake.fetch(self.fetches[key], self.world.now))
+        self.perform(self.downloads.fetch(self.fetches[key], self.world.now))
         return shelf
 
     def shelf(self, key: Key) -> Shelf:
@@ -189,36 +190,36 @@ class Peer:
                         key, fetch.location, Shelf(len(self.shelf(key).content)), fetch.members
                     )
                     self.fetches[key] = again
-                    self.perform(self.intake.fetch(again, now))
+                    self.perform(self.downloads.fetch(again, now))
         else:
-            self.perform(self.outlet.reconnected())
-            self.perform(self.intake.reconnected(now))
+            self.perform(self.uploads.reconnected())
+            self.perform(self.downloads.reconnected(now))
 
     def wakes(self) -> float:
-        times = (self.intake.next(), self.outlet.next())
+        times = (self.downloads.next(), self.uploads.next())
         return min((at for at in times if at is not None), default=math.inf)
 
     def tick(self) -> None:
-        self.perform(self.outlet.due(self.world.now))
-        self.perform(self.intake.due(self.world.now))
+        self.perform(self.uploads.due(self.world.now))
+        self.perform(self.downloads.due(self.world.now))
 
     def hear(self, sender: str, message: object) -> None:
         now = self.world.now
         match message:
             case ChunkRequest():
-                self.perform(self.outlet.want(sender, message, now))
+                self.perform(self.uploads.request(sender, message, now))
             case Join():
-                self.perform(self.outlet.join(sender, message, now))
+                self.perform(self.uploads.join(sender, message, now))
             case Confirm():
-                self.perform(self.outlet.confirm(sender, message, now))
+                self.perform(self.uploads.confirm(sender, message, now))
             case Leave():
-                self.perform(self.outlet.leave(sender, message, now))
+                self.perform(self.uploads.leave(sender, message, now))
             case UseUnicast():
-                self.perform(self.intake.use_unicast(sender, message, now))
+                self.perform(self.downloads.use_unicast(sender, message, now))
             case BlobNotFound():
-                self.perform(self.intake.gone(sender, message, now))
+                self.perform(self.downloads.not_found(sender, message, now))
 
-    def perform(self, steps: Iterable[Step | Answer]) -> None:
+    def perform(self, steps: Iterable[DownloadStep | UploadStep]) -> None:
         world, name = self.world, self.name
         for step in steps:
             match step:
@@ -228,17 +229,17 @@ class Peer:
                     world.left[(step.digest, step.index)] += 1
                     size = min(CHUNK_BYTES, step.source.size - step.index * CHUNK_BYTES)
                     self._up(size, partial(world.publish_chunk, name, step))
-                case Listen():  # and its opposite, Unlisten
-                    change = -1 if isinstance(step, Unlisten) else 1
+                case FollowMulticast() | LeaveMulticast():
+                    change = -1 if isinstance(step, LeaveMulticast) else 1
                     self._follow((step.source, step.digest), change)
                 case Fetched(key):
                     self.done[key] = world.now
                 case FetchFailed(key, reason):
                     self.failed[key] = reason
                     self.failed_at = world.now
-        self.most_outstanding = max(self.most_outstanding, self.intake.outstanding)
+        self.most_outstanding = max(self.most_outstanding, self.downloads.outstanding)
 
-    def chunk(self, chunk: Chunk, take: Callable[["Peer"], Iterable[Step]]) -> None:
+    def chunk(self, chunk: Chunk, take: Callable[["Peer"], Iterable[DownloadStep]]) -> None:
         """Carry a chunk from the broker to here."""
 
         def arrive() -> None:

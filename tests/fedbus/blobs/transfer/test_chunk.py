@@ -158,7 +158,7 @@ def _sum(serial: int, index: int, data: bytes) -> int:
         ),
         pytest.param(
             write_chunk(1, 2, b"abc")[:-1] + b"d",
-            "chunk 2: damaged on its way, its crc32 differs",
+            "chunk 2: damaged in transit, its crc32 differs",
             id="damaged",
         ),
         pytest.param(b"", "expected 21 to 262165 bytes, got 0", id="empty"),

@@ -4,8 +4,15 @@ from collections.abc import Iterable
 
 import pytest
 
-from fedbus.blobs.transfer.chunk import CONFIRM_SERIAL, GROUP_SERIAL, Chunk
-from fedbus.blobs.transfer.downloads import MAX_OUTSTANDING, MAX_SERIAL, Downloads, Listen, Step
+from fedbus.blobs.transfer.chunk import CONFIRM_SERIAL, MULTICAST_SERIAL, Chunk
+from fedbus.blobs.transfer.downloads import (
+    MAX_OUTSTANDING,
+    MAX_SERIAL,
+    Downloads,
+    DownloadStep,
+    FollowMulticast,
+    LeaveMulticast,
+)
 from fedbus.blobs.transfer.receiver import FIRST_SECONDS, LOST_SECONDS, WINDOW
 from fedbus.core.actions import Cancel, Fetch, Send
 from fedbus.core.events import Fetched, FetchFailed
@@ -31,32 +38,34 @@ def chunk(serial: int, index: int, wanted: Blob = MODEL) -> Chunk:
     return Chunk(serial, index, memoryview(wanted.read(index * CHUNK_BYTES, CHUNK_BYTES)))
 
 
-def said(steps: Iterable[Step]) -> list[object]:
+def said(steps: Iterable[DownloadStep]) -> list[object]:
     """What a node would do: messages, ends, and what it listens to, by name."""
     done: list[object] = []
     for step in steps:
         match step:
             case Send(_, message):
                 done.append(message)
-            case Listen():
+            case FollowMulticast() | LeaveMulticast():
                 done.append((type(step).__name__, step.source, step.digest))
             case _:
                 done.append(step)
     return done
 
 
-def wanted(steps: Iterable[Step]) -> list[tuple[int, int]]:
+def wanted(steps: Iterable[DownloadStep]) -> list[tuple[int, int]]:
     """The chunks that are wanted, as (serial, index)."""
     wants = [message for message in said(steps) if isinstance(message, ChunkRequest)]
     return [(want.serial + i, index) for want in wants for i, index in enumerate(want.indices)]
 
 
-def answer_all(intake: Downloads, wants: list[tuple[int, int]], of: Blob = MODEL) -> list[object]:
-    """Answer every want, and those that follow, until nothing more is wanted."""
+def answer_all(
+    downloads: Downloads, wants: list[tuple[int, int]], of: Blob = MODEL
+) -> list[object]:
+    """UploadStep every want, and those that follow, until nothing more is wanted."""
     done: list[object] = []
     while wants:
         serial, index = wants.pop(0)
-        steps = list(intake.lane_chunk(SOURCE, chunk(serial, index, of), 0.0))
+        steps = list(downloads.unicast_chunk(SOURCE, chunk(serial, index, of), 0.0))
         wants += wanted(steps)
         done += [step for step in said(steps) if not isinstance(step, ChunkRequest)]
     return done
@@ -64,328 +73,332 @@ def answer_all(intake: Downloads, wants: list[tuple[int, int]], of: Blob = MODEL
 
 def test_a_lane_wants_chunks_until_it_has_them_all() -> None:
     """The first want names one; the end is told once, with the sink."""
-    intake = Downloads(IN_FLIGHT)
+    downloads = Downloads(IN_FLIGHT)
     action = fetch()
-    steps = list(intake.fetch(action, 0.0))
+    steps = list(downloads.fetch(action, 0.0))
     assert said(steps) == [ChunkRequest(digest=MODEL.digest, serial=1, indices=(0,))]
-    assert answer_all(intake, wanted(steps)) == [Fetched(BASE, action.sink)]
+    assert answer_all(downloads, wanted(steps)) == [Fetched(BASE, action.sink)]
     assert action.sink.content == MODEL.content  # type: ignore[attr-defined]
-    assert intake._by_serial == {}  # noqa: SLF001 - nothing is remembered of what has ended
-    assert len(intake) == 0
-    assert intake.outstanding == 0
-    assert intake.next() is None
+    assert downloads._by_serial == {}  # noqa: SLF001 - nothing is remembered of what has ended
+    assert len(downloads) == 0
+    assert downloads.outstanding == 0
+    assert downloads.next() is None
 
 
 def test_a_source_that_was_fast_is_trusted_with_its_window_again() -> None:
     """The next blob begins where the last one ended; a new connection begins with one chunk."""
-    intake = Downloads(IN_FLIGHT)
-    answer_all(intake, wanted(intake.fetch(fetch(), 0.0)))
-    assert len(wanted(intake.fetch(fetch(SampleKey("next")), 0.0))) == WINDOW
-    assert len(wanted(intake.fetch(fetch(SampleKey("other"), source="repository.2"), 0.0))) == 1
-    list(intake.cancel(Cancel(SampleKey("next")), 0.0))
-    list(intake.reconnected(0.0))
-    assert len(wanted(intake.fetch(fetch(SampleKey("again")), 0.0))) == 1
+    downloads = Downloads(IN_FLIGHT)
+    answer_all(downloads, wanted(downloads.fetch(fetch(), 0.0)))
+    assert len(wanted(downloads.fetch(fetch(SampleKey("next")), 0.0))) == WINDOW
+    assert len(wanted(downloads.fetch(fetch(SampleKey("other"), source="repository.2"), 0.0))) == 1
+    list(downloads.cancel(Cancel(SampleKey("next")), 0.0))
+    list(downloads.reconnected(0.0))
+    assert len(wanted(downloads.fetch(fetch(SampleKey("again")), 0.0))) == 1
 
 
 def test_several_blobs_share_one_bound() -> None:
     """As many chunks as the broker keeps for us, and room beside them for what else is said."""
-    intake = Downloads(IN_FLIGHT)
+    downloads = Downloads(IN_FLIGHT)
     small = blob(1000)
-    first = [wanted(intake.fetch(fetch(SampleKey("u", i), small), 0.0)) for i in range(100)]
+    first = [wanted(downloads.fetch(fetch(SampleKey("u", i), small), 0.0)) for i in range(100)]
     assert [len(wants) for wants in first] == [1] * MAX_OUTSTANDING + [0] * 52
-    steps = list(intake.lane_chunk(SOURCE, chunk(1, 0, small), 0.0))
+    steps = list(downloads.unicast_chunk(SOURCE, chunk(1, 0, small), 0.0))
     assert len(wanted(steps)) == 1
-    assert intake.outstanding == MAX_OUTSTANDING
+    assert downloads.outstanding == MAX_OUTSTANDING
 
 
 def test_what_may_be_in_flight_bounds_large_blobs_further() -> None:
     """In bytes: three chunks, whatever the window; one chunk always may."""
     for in_flight, most in ((3 * CHUNK_BYTES, 3), (CHUNK_BYTES, 1), (10, 1)):
-        intake = Downloads(in_flight)
-        wants = wanted(intake.fetch(fetch(), 0.0))
+        downloads = Downloads(in_flight)
+        wants = wanted(downloads.fetch(fetch(), 0.0))
         for i in range(12):
-            wants += wanted(intake.lane_chunk(SOURCE, chunk(*wants[i]), 0.0))
-            assert intake.outstanding <= most
-        assert intake.outstanding == most
+            wants += wanted(downloads.unicast_chunk(SOURCE, chunk(*wants[i]), 0.0))
+            assert downloads.outstanding <= most
+        assert downloads.outstanding == most
 
 
 def test_a_chunk_from_another_than_the_source_is_ignored() -> None:
     """Anybody may write on a lane of his own; serials are no secret."""
-    intake = Downloads(IN_FLIGHT)
-    [(serial, index)] = wanted(intake.fetch(fetch(), 0.0))
-    assert said(intake.lane_chunk("agent.evil", chunk(serial, index), 0.0)) == []
-    assert said(intake.lane_chunk(SOURCE, chunk(serial + 1, index), 0.0)) == []
-    assert said(intake.lane_chunk(SOURCE, chunk(serial, index + 1), 0.0)) == []
-    assert intake.outstanding == 1
-    assert wanted(intake.lane_chunk(SOURCE, chunk(serial, index), 0.0))
-    assert said(intake.lane_chunk(SOURCE, chunk(serial, index), 0.0)) == []
+    downloads = Downloads(IN_FLIGHT)
+    [(serial, index)] = wanted(downloads.fetch(fetch(), 0.0))
+    assert said(downloads.unicast_chunk("agent.evil", chunk(serial, index), 0.0)) == []
+    assert said(downloads.unicast_chunk(SOURCE, chunk(serial + 1, index), 0.0)) == []
+    assert said(downloads.unicast_chunk(SOURCE, chunk(serial, index + 1), 0.0)) == []
+    assert downloads.outstanding == 1
+    assert wanted(downloads.unicast_chunk(SOURCE, chunk(serial, index), 0.0))
+    assert said(downloads.unicast_chunk(SOURCE, chunk(serial, index), 0.0)) == []
 
 
 def test_who_fetches_in_a_group_listens_joins_and_confirms() -> None:
     """It confirms when the source asks for it, and unsubscribes when it has all."""
     model = blob(3 * CHUNK_BYTES)
-    intake = Downloads(IN_FLIGHT)
+    downloads = Downloads(IN_FLIGHT)
     action = fetch(wanted=model, members=5)
-    assert said(intake.fetch(action, 0.0)) == [
-        ("Listen", SOURCE, model.digest),
+    assert said(downloads.fetch(action, 0.0)) == [
+        ("FollowMulticast", SOURCE, model.digest),
         Join(digest=model.digest, members=5),
     ]
     followed = [
-        said(intake.group_chunk(SOURCE, model.digest, chunk(serial, index, model), 0.0))
-        for index, serial in enumerate((GROUP_SERIAL, CONFIRM_SERIAL, CONFIRM_SERIAL))
+        said(downloads.multicast_chunk(SOURCE, model.digest, chunk(serial, index, model), 0.0))
+        for index, serial in enumerate((MULTICAST_SERIAL, CONFIRM_SERIAL, CONFIRM_SERIAL))
     ]
     assert followed == [
         [],
         [Confirm(digest=model.digest, upto=2)],
         [
             Confirm(digest=model.digest, upto=3),
-            ("Unlisten", SOURCE, model.digest),
+            ("LeaveMulticast", SOURCE, model.digest),
             Fetched(BASE, action.sink),
         ],
     ]
-    assert intake.next() is None
+    assert downloads.next() is None
 
 
 def test_the_streams_of_other_sources_and_blobs_are_not_taken() -> None:
     """Each stream is one source's, of one blob; a damaged one is nobody's."""
-    intake = Downloads(IN_FLIGHT)
-    list(intake.fetch(fetch(members=5), 0.0))
+    downloads = Downloads(IN_FLIGHT)
+    list(downloads.fetch(fetch(members=5), 0.0))
     other = blob(20 * CHUNK_BYTES, "b")
     for source, digest, part in (
         ("agent.evil", MODEL.digest, chunk(0, 0)),
         (SOURCE, other.digest, chunk(0, 0, other)),
         (SOURCE, MODEL.digest, chunk(0, 20)),
     ):
-        assert said(intake.group_chunk(source, digest, part, 0.0)) == []
+        assert said(downloads.multicast_chunk(source, digest, part, 0.0)) == []
 
 
 def test_holes_in_a_stream_are_wanted_when_it_is_over() -> None:
     """From the end, as who has left a group does."""
     model = blob(4 * CHUNK_BYTES)
-    intake = Downloads(IN_FLIGHT)
-    list(intake.fetch(fetch(wanted=model, members=5), 0.0))
+    downloads = Downloads(IN_FLIGHT)
+    list(downloads.fetch(fetch(wanted=model, members=5), 0.0))
     for index in (0, 2):
-        assert said(intake.group_chunk(SOURCE, model.digest, chunk(0, index, model), 0.0)) == []
-    steps = list(intake.group_chunk(SOURCE, model.digest, chunk(1, 3, model), 0.0))
+        assert (
+            said(downloads.multicast_chunk(SOURCE, model.digest, chunk(0, index, model), 0.0)) == []
+        )
+    steps = list(downloads.multicast_chunk(SOURCE, model.digest, chunk(1, 3, model), 0.0))
     assert said(steps) == [
         Confirm(digest=model.digest, upto=4),
-        ("Unlisten", SOURCE, model.digest),
+        ("LeaveMulticast", SOURCE, model.digest),
         ChunkRequest(digest=model.digest, serial=1, indices=(1,)),
     ]
-    assert answer_all(intake, wanted(steps), model)
+    assert answer_all(downloads, wanted(steps), model)
 
 
 def test_who_is_told_to_take_a_lane_takes_it() -> None:
     """Once; whoever takes one already is not disturbed."""
-    intake = Downloads(IN_FLIGHT)
-    list(intake.fetch(fetch(members=5), 0.0))
-    steps = said(intake.use_unicast(SOURCE, UseUnicast(digest=MODEL.digest), 0.0))
+    downloads = Downloads(IN_FLIGHT)
+    list(downloads.fetch(fetch(members=5), 0.0))
+    steps = said(downloads.use_unicast(SOURCE, UseUnicast(digest=MODEL.digest), 0.0))
     assert steps == [
-        ("Unlisten", SOURCE, MODEL.digest),
+        ("LeaveMulticast", SOURCE, MODEL.digest),
         ChunkRequest(digest=MODEL.digest, serial=1, indices=(19,)),
     ]
-    assert said(intake.use_unicast(SOURCE, UseUnicast(digest=MODEL.digest), 0.0)) == []
-    assert said(intake.use_unicast("agent.evil", UseUnicast(digest=MODEL.digest), 0.0)) == []
+    assert said(downloads.use_unicast(SOURCE, UseUnicast(digest=MODEL.digest), 0.0)) == []
+    assert said(downloads.use_unicast("agent.evil", UseUnicast(digest=MODEL.digest), 0.0)) == []
 
 
 def test_a_late_chunk_of_the_stream_is_a_gift_to_a_lane() -> None:
     """It is not wanted again, and not confirmed."""
-    intake = Downloads(IN_FLIGHT)
-    list(intake.fetch(fetch(members=5), 0.0))
-    list(intake.use_unicast(SOURCE, UseUnicast(digest=MODEL.digest), 0.0))
-    assert said(intake.group_chunk(SOURCE, MODEL.digest, chunk(CONFIRM_SERIAL, 3), 0.0)) == []
+    downloads = Downloads(IN_FLIGHT)
+    list(downloads.fetch(fetch(members=5), 0.0))
+    list(downloads.use_unicast(SOURCE, UseUnicast(digest=MODEL.digest), 0.0))
+    assert (
+        said(downloads.multicast_chunk(SOURCE, MODEL.digest, chunk(CONFIRM_SERIAL, 3), 0.0)) == []
+    )
     wants = [(1, 19)]
-    answer_all(intake, wants)
-    assert len(intake) == 0
+    answer_all(downloads, wants)
+    assert len(downloads) == 0
 
 
 def test_who_hears_nothing_of_the_group_takes_a_lane() -> None:
     """The wish to join may be lost, or the source's process with its groups."""
-    intake = Downloads(IN_FLIGHT)
-    list(intake.fetch(fetch(members=5), 0.0))
-    assert intake.next() == FIRST_SECONDS
-    assert said(intake.due(FIRST_SECONDS)) == [
-        ("Unlisten", SOURCE, MODEL.digest),
+    downloads = Downloads(IN_FLIGHT)
+    list(downloads.fetch(fetch(members=5), 0.0))
+    assert downloads.next() == FIRST_SECONDS
+    assert said(downloads.due(FIRST_SECONDS)) == [
+        ("LeaveMulticast", SOURCE, MODEL.digest),
         ChunkRequest(digest=MODEL.digest, serial=1, indices=(19,)),
     ]
-    assert intake.next() == 2 * FIRST_SECONDS
+    assert downloads.next() == 2 * FIRST_SECONDS
 
 
 def test_what_is_lost_is_wanted_again_under_new_serials() -> None:
     """When its time has come, and not before; the late chunk counts, its repetition goes on."""
-    intake = Downloads(IN_FLIGHT)
-    assert wanted(intake.fetch(fetch(), 0.0)) == [(1, 0)]
-    assert said(intake.due(FIRST_SECONDS - 0.1)) == []
-    assert wanted(intake.due(FIRST_SECONDS)) == [(2, 0)]
-    assert said(intake.lane_chunk(SOURCE, chunk(1, 0), 5.0)) == []
-    assert wanted(intake.lane_chunk(SOURCE, chunk(2, 0), 5.1)) == [(3, 1), (4, 2)]
+    downloads = Downloads(IN_FLIGHT)
+    assert wanted(downloads.fetch(fetch(), 0.0)) == [(1, 0)]
+    assert said(downloads.due(FIRST_SECONDS - 0.1)) == []
+    assert wanted(downloads.due(FIRST_SECONDS)) == [(2, 0)]
+    assert said(downloads.unicast_chunk(SOURCE, chunk(1, 0), 5.0)) == []
+    assert wanted(downloads.unicast_chunk(SOURCE, chunk(2, 0), 5.1)) == [(3, 1), (4, 2)]
 
 
 def test_a_timer_that_comes_early_finds_nothing_lost() -> None:
     """An arrival has put the end of patience off."""
-    intake = Downloads(IN_FLIGHT)
-    wants = wanted(intake.fetch(fetch(), 0.0))
-    wants += wanted(intake.lane_chunk(SOURCE, chunk(*wants[0]), 0.1))
-    assert intake.next() == 0.1 + LOST_SECONDS
-    list(intake.lane_chunk(SOURCE, chunk(*wants[1]), 1.0))
-    assert wanted(intake.due(0.1 + LOST_SECONDS)) == []
+    downloads = Downloads(IN_FLIGHT)
+    wants = wanted(downloads.fetch(fetch(), 0.0))
+    wants += wanted(downloads.unicast_chunk(SOURCE, chunk(*wants[0]), 0.1))
+    assert downloads.next() == 0.1 + LOST_SECONDS
+    list(downloads.unicast_chunk(SOURCE, chunk(*wants[1]), 1.0))
+    assert wanted(downloads.due(0.1 + LOST_SECONDS)) == []
 
 
 def test_a_source_that_says_it_has_nothing_ends_the_fetches_from_it() -> None:
     """Others are not concerned."""
-    intake = Downloads(IN_FLIGHT)
-    list(intake.fetch(fetch(SampleKey("here")), 0.0))
-    list(intake.fetch(fetch(SampleKey("there"), source="agent.a"), 0.0))
-    assert said(intake.gone(SOURCE, BlobNotFound(digest=MODEL.digest), 0.0)) == [
+    downloads = Downloads(IN_FLIGHT)
+    list(downloads.fetch(fetch(SampleKey("here")), 0.0))
+    list(downloads.fetch(fetch(SampleKey("there"), source="agent.a"), 0.0))
+    assert said(downloads.not_found(SOURCE, BlobNotFound(digest=MODEL.digest), 0.0)) == [
         FetchFailed(SampleKey("here"), "repository.1 does not hold aaaaaaaaaaaa")
     ]
-    assert said(intake.gone(SOURCE, BlobNotFound(digest=MODEL.digest), 0.0)) == []
-    assert len(intake) == 1
+    assert said(downloads.not_found(SOURCE, BlobNotFound(digest=MODEL.digest), 0.0)) == []
+    assert len(downloads) == 1
 
 
 def test_a_group_whose_source_has_nothing_is_left() -> None:
     """Nothing is subscribed for ever."""
-    intake = Downloads(IN_FLIGHT)
-    list(intake.fetch(fetch(members=5), 0.0))
-    assert ("Unlisten", SOURCE, MODEL.digest) in said(
-        intake.gone(SOURCE, BlobNotFound(digest=MODEL.digest), 0.0)
+    downloads = Downloads(IN_FLIGHT)
+    list(downloads.fetch(fetch(members=5), 0.0))
+    assert ("LeaveMulticast", SOURCE, MODEL.digest) in said(
+        downloads.not_found(SOURCE, BlobNotFound(digest=MODEL.digest), 0.0)
     )
 
 
 def test_a_source_that_is_silent_for_a_minute_is_given_up() -> None:
     """Its place goes to whoever waits, even before."""
-    intake = Downloads(CHUNK_BYTES)
+    downloads = Downloads(CHUNK_BYTES)
     small = blob(CHUNK_BYTES, "b")
-    list(intake.fetch(fetch(SampleKey("dead")), 0.0))
-    assert wanted(intake.fetch(fetch(SampleKey("next"), small, source="agent.a"), 0.0)) == []
-    [(serial, index)] = wanted(intake.due(FIRST_SECONDS))
-    steps = said(intake.lane_chunk("agent.a", chunk(serial, index, small), FIRST_SECONDS))
+    list(downloads.fetch(fetch(SampleKey("dead")), 0.0))
+    assert wanted(downloads.fetch(fetch(SampleKey("next"), small, source="agent.a"), 0.0)) == []
+    [(serial, index)] = wanted(downloads.due(FIRST_SECONDS))
+    steps = said(downloads.unicast_chunk("agent.a", chunk(serial, index, small), FIRST_SECONDS))
     assert [type(step) for step in steps] == [ChunkRequest, Fetched]
     ends: list[object] = []
-    while (at := intake.next()) is not None:
-        ends += [step for step in said(intake.due(at)) if not isinstance(step, ChunkRequest)]
+    while (at := downloads.next()) is not None:
+        ends += [step for step in said(downloads.due(at)) if not isinstance(step, ChunkRequest)]
     assert ends == [FetchFailed(SampleKey("dead"), "no chunk from repository.1 for a minute")]
-    assert intake.outstanding == 0
+    assert downloads.outstanding == 0
 
 
 def test_cancelling_leaves_nothing_behind() -> None:
     """On a lane nobody need be told; the group goes on without us."""
-    intake = Downloads(IN_FLIGHT)
-    [(serial, index)] = wanted(intake.fetch(fetch(), 0.0))
-    assert said(intake.cancel(Cancel(BASE), 0.0)) == []
-    assert said(intake.lane_chunk(SOURCE, chunk(serial, index), 0.0)) == []
-    list(intake.fetch(fetch(members=5), 0.0))
-    assert said(intake.cancel(Cancel(BASE), 0.0)) == [
+    downloads = Downloads(IN_FLIGHT)
+    [(serial, index)] = wanted(downloads.fetch(fetch(), 0.0))
+    assert said(downloads.cancel(Cancel(BASE), 0.0)) == []
+    assert said(downloads.unicast_chunk(SOURCE, chunk(serial, index), 0.0)) == []
+    list(downloads.fetch(fetch(members=5), 0.0))
+    assert said(downloads.cancel(Cancel(BASE), 0.0)) == [
         Leave(digest=MODEL.digest),
-        ("Unlisten", SOURCE, MODEL.digest),
+        ("LeaveMulticast", SOURCE, MODEL.digest),
     ]
-    assert said(intake.cancel(Cancel(BASE), 0.0)) == []
-    assert (len(intake), intake.outstanding, intake.next()) == (0, 0, None)
+    assert said(downloads.cancel(Cancel(BASE), 0.0)) == []
+    assert (len(downloads), downloads.outstanding, downloads.next()) == (0, 0, None)
 
 
 def test_the_same_key_begins_anew() -> None:
     """What the first was sent is not the second's."""
-    intake = Downloads(IN_FLIGHT)
-    [(serial, index)] = wanted(intake.fetch(fetch(), 0.0))
+    downloads = Downloads(IN_FLIGHT)
+    [(serial, index)] = wanted(downloads.fetch(fetch(), 0.0))
     again = fetch()
-    wants = wanted(intake.fetch(again, 0.0))
-    assert said(intake.lane_chunk(SOURCE, chunk(serial, index), 0.0)) == []
-    assert answer_all(intake, wants) == [Fetched(BASE, again.sink)]
-    assert intake.outstanding == 0
+    wants = wanted(downloads.fetch(again, 0.0))
+    assert said(downloads.unicast_chunk(SOURCE, chunk(serial, index), 0.0)) == []
+    assert answer_all(downloads, wants) == [Fetched(BASE, again.sink)]
+    assert downloads.outstanding == 0
 
 
 def test_after_a_reconnect_all_that_is_missing_is_wanted_on_lanes() -> None:
     """The broker has forgotten both the subscriptions and what was on its way."""
-    intake = Downloads(IN_FLIGHT)
+    downloads = Downloads(IN_FLIGHT)
     small = blob(1000, "b")
-    list(intake.fetch(fetch(SampleKey("lane"), small), 0.0))
-    list(intake.fetch(fetch(SampleKey("group"), members=5), 0.0))
-    assert said(intake.reconnected(10.0)) == [
-        ("Unlisten", SOURCE, MODEL.digest),
+    list(downloads.fetch(fetch(SampleKey("lane"), small), 0.0))
+    list(downloads.fetch(fetch(SampleKey("group"), members=5), 0.0))
+    assert said(downloads.reconnected(10.0)) == [
+        ("LeaveMulticast", SOURCE, MODEL.digest),
         ChunkRequest(digest=small.digest, serial=2, indices=(0,)),
         ChunkRequest(digest=MODEL.digest, serial=3, indices=(19,)),
     ]
-    assert intake.outstanding == 2
-    assert intake.next() == 10.0 + FIRST_SECONDS
+    assert downloads.outstanding == 2
+    assert downloads.next() == 10.0 + FIRST_SECONDS
 
 
 def test_serials_begin_anew_before_they_run_out() -> None:
     """After four thousand million chunks; the field is 32 bits wide."""
-    intake = Downloads(IN_FLIGHT, first_serial=MAX_SERIAL)
-    assert wanted(intake.fetch(fetch(), 0.0)) == [(MAX_SERIAL, 0)]
-    wants = wanted(intake.lane_chunk(SOURCE, chunk(MAX_SERIAL, 0), 0.0))
+    downloads = Downloads(IN_FLIGHT, first_serial=MAX_SERIAL)
+    assert wanted(downloads.fetch(fetch(), 0.0)) == [(MAX_SERIAL, 0)]
+    wants = wanted(downloads.unicast_chunk(SOURCE, chunk(MAX_SERIAL, 0), 0.0))
     assert wants == [(1, 1), (2, 2)]
-    assert answer_all(intake, wants)
+    assert answer_all(downloads, wants)
 
 
 def test_who_reacts_to_one_end_by_ending_the_others_is_understood() -> None:
     """A core gives up a round when one blob fails, and hears no more of the rest."""
-    intake = Downloads(IN_FLIGHT)
+    downloads = Downloads(IN_FLIGHT)
     for i in range(3):
-        list(intake.fetch(fetch(SampleKey("update", i)), 0.0))
+        list(downloads.fetch(fetch(SampleKey("update", i)), 0.0))
     ends = []
-    for step in intake.gone(SOURCE, BlobNotFound(digest=MODEL.digest), 0.0):
+    for step in downloads.not_found(SOURCE, BlobNotFound(digest=MODEL.digest), 0.0):
         if isinstance(step, FetchFailed):
             ends.append(step.key)
             for i in range(3):
-                list(intake.cancel(Cancel(SampleKey("update", i)), 0.0))
+                list(downloads.cancel(Cancel(SampleKey("update", i)), 0.0))
     assert ends == [SampleKey("update", 0)]
-    assert (len(intake), intake.outstanding) == (0, 0)
+    assert (len(downloads), downloads.outstanding) == (0, 0)
 
 
 def test_two_fetches_of_one_group_end_together_and_either_may_end_the_other() -> None:
     """The stream is taken by both, as long as they are."""
     small = blob(1000)
     for cancels in (False, True):
-        intake = Downloads(IN_FLIGHT)
+        downloads = Downloads(IN_FLIGHT)
         for i in range(2):
-            list(intake.fetch(fetch(SampleKey("base", i), small, members=2), 0.0))
+            list(downloads.fetch(fetch(SampleKey("base", i), small, members=2), 0.0))
         ends = []
-        for step in intake.group_chunk(SOURCE, small.digest, chunk(0, 0, small), 0.0):
+        for step in downloads.multicast_chunk(SOURCE, small.digest, chunk(0, 0, small), 0.0):
             if isinstance(step, Fetched):
                 ends.append(step.key)
                 if cancels:
-                    list(intake.cancel(Cancel(SampleKey("base", 1)), 0.0))
+                    list(downloads.cancel(Cancel(SampleKey("base", 1)), 0.0))
         all_keys = [SampleKey("base", number) for number in range(2)]
         assert ends == all_keys[: 1 if cancels else 2]
-        assert len(intake) == 0
+        assert len(downloads) == 0
 
 
 def test_sources_that_fall_silent_together_are_reported_one_by_one() -> None:
     """And a core that cancels the second when it hears of the first hears of no second."""
-    intake = Downloads(IN_FLIGHT)
+    downloads = Downloads(IN_FLIGHT)
     for i in range(2):
-        list(intake.fetch(fetch(SampleKey("update", i)), 0.0))
+        list(downloads.fetch(fetch(SampleKey("update", i)), 0.0))
     ends = []
-    while (at := intake.next()) is not None:
-        for step in intake.due(at):
+    while (at := downloads.next()) is not None:
+        for step in downloads.due(at):
             if isinstance(step, FetchFailed):
                 ends.append(step)
-                list(intake.cancel(Cancel(SampleKey("update", 1)), at))
+                list(downloads.cancel(Cancel(SampleKey("update", 1)), at))
     assert ends == [FetchFailed(SampleKey("update", 0), "no chunk from repository.1 for a minute")]
 
 
 def test_a_failed_fetch_may_be_tried_again_at_once() -> None:
     """Under its own key, in the reaction to its failure; the new one is watched over, too."""
-    intake = Downloads(IN_FLIGHT)
-    list(intake.fetch(fetch(), 0.0))
+    downloads = Downloads(IN_FLIGHT)
+    list(downloads.fetch(fetch(), 0.0))
     again = fetch(source="collector.2")
-    for step in intake.gone(SOURCE, BlobNotFound(digest=MODEL.digest), 1.0):
+    for step in downloads.not_found(SOURCE, BlobNotFound(digest=MODEL.digest), 1.0):
         if isinstance(step, FetchFailed):
-            assert wanted(intake.fetch(again, 1.0)) == [(2, 0)]
-    assert len(intake) == 1
-    assert intake.next() == 1.0 + FIRST_SECONDS
+            assert wanted(downloads.fetch(again, 1.0)) == [(2, 0)]
+    assert len(downloads) == 1
+    assert downloads.next() == 1.0 + FIRST_SECONDS
 
 
 @pytest.mark.parametrize("sources", [1, 60])
 def test_fetches_wait_for_their_turn(sources: int) -> None:
     """First come, first wanted; whoever waits has no timer that could run out."""
-    intake = Downloads(IN_FLIGHT)
+    downloads = Downloads(IN_FLIGHT)
     small = blob(1000)
     for i in range(sources):
-        list(intake.fetch(fetch(SampleKey("u", i), small, source=f"agent.{i}"), 0.0))
-    assert intake.outstanding == min(sources, MAX_OUTSTANDING)
-    again = wanted(intake.due(FIRST_SECONDS))
+        list(downloads.fetch(fetch(SampleKey("u", i), small, source=f"agent.{i}"), 0.0))
+    assert downloads.outstanding == min(sources, MAX_OUTSTANDING)
+    again = wanted(downloads.due(FIRST_SECONDS))
     assert len(again) == min(sources, MAX_OUTSTANDING)
-    assert intake.outstanding <= MAX_OUTSTANDING
-    assert intake.outstanding >= min(sources, WINDOW)
+    assert downloads.outstanding <= MAX_OUTSTANDING
+    assert downloads.outstanding >= min(sources, WINDOW)

@@ -4,27 +4,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbus.blobs.transfer.chunk import CONFIRM_SERIAL, GROUP_SERIAL
-from fedbus.blobs.transfer.multicast import HELD_SECONDS, QUIET_SECONDS, Group
+from fedbus.blobs.transfer.chunk import CONFIRM_SERIAL, MULTICAST_SERIAL
+from fedbus.blobs.transfer.multicast import HELD_SECONDS, QUIET_SECONDS, Multicast
 from fedbus.blobs.transfer.receiver import SILENT_SECONDS
 
 
-def group(members: str = "ab", count: int = 40, window: int = 8) -> Group:
+def group(members: str = "ab", count: int = 40, window: int = 8) -> Multicast:
     """Make a group at time 0 whose members, one for each letter, have all come."""
-    g = Group(count, window, 0.0)
+    g = Multicast(count, window, 0.0)
     for member in members:
         g.join(member, len(members), 0.0)
     return g
 
 
-def sent(g: Group, now: float) -> list[int]:
+def sent(g: Multicast, now: float) -> list[int]:
     """The chunks that the group publishes now."""
     return [index for _, index in g.advance(now)]
 
 
 def test_it_starts_when_all_who_were_expected_have_come() -> None:
     """With a window of chunks at once."""
-    g = Group(40, 8, 0.0)
+    g = Multicast(40, 8, 0.0)
     g.join("a", 2, 0.0)
     assert sent(g, 0.01) == []
     g.join("b", 2, 0.01)
@@ -33,7 +33,7 @@ def test_it_starts_when_all_who_were_expected_have_come() -> None:
 
 def test_it_starts_without_those_who_do_not_come() -> None:
     """When no new one has come for a moment, and at the latest after 0.3 seconds."""
-    g = Group(40, 8, 0.0)
+    g = Multicast(40, 8, 0.0)
     now = 0.0
     for i in range(20):
         now = 0.04 * i
@@ -43,7 +43,7 @@ def test_it_starts_without_those_who_do_not_come() -> None:
         assert sent(g, now) == []
     assert g.wake_at() == HELD_SECONDS
     assert sent(g, HELD_SECONDS)
-    quiet = Group(40, 8, 0.0)
+    quiet = Multicast(40, 8, 0.0)
     quiet.join("a", 2, 0.1)
     assert quiet.wake_at() == 0.1 + QUIET_SECONDS
     assert sent(quiet, 0.1 + QUIET_SECONDS)
@@ -51,7 +51,7 @@ def test_it_starts_without_those_who_do_not_come() -> None:
 
 def test_it_does_not_wait_for_as_many_as_are_forgiven() -> None:
     """It says how many stayed away, unless so few came that others may just be on their way."""
-    g = Group(40, 8, 0.0, forgiven=1)
+    g = Multicast(40, 8, 0.0, absent=1)
     g.join("a", 4, 0.0)
     g.join("b", 4, 0.0)
     assert sent(g, 0.0) == []
@@ -62,7 +62,7 @@ def test_it_does_not_wait_for_as_many_as_are_forgiven() -> None:
     g.join("d", 4, 0.01)
     g.join("e", 4, 0.01)
     assert g.absent == 0
-    lonely = Group(40, 8, 0.0)
+    lonely = Multicast(40, 8, 0.0)
     lonely.join("a", 3, 0.0)
     assert sent(lonely, QUIET_SECONDS)
     assert lonely.absent is None
@@ -70,7 +70,7 @@ def test_it_does_not_wait_for_as_many_as_are_forgiven() -> None:
 
 def test_coming_twice_is_coming_once() -> None:
     """The broker repeats things; a repetition keeps nobody waiting, nor hurries anybody."""
-    g = Group(40, 8, 0.0)
+    g = Multicast(40, 8, 0.0)
     g.join("a", 2, 0.0)
     g.join("a", 2, 0.04)
     assert sent(g, 0.04) == []
@@ -79,15 +79,15 @@ def test_coming_twice_is_coming_once() -> None:
 
 def test_who_takes_a_lane_has_come_too() -> None:
     """In whichever order: the others need not wait for it. It counts once."""
-    first = Group(40, 8, 0.0)
-    first.pass_over("slow", 3, 0.0)
-    first.pass_over("slow", 3, 0.0)
+    first = Multicast(40, 8, 0.0)
+    first.count_unicast("slow", 3, 0.0)
+    first.count_unicast("slow", 3, 0.0)
     first.join("a", 3, 0.0)
     assert sent(first, 0.0) == []
     first.join("b", 3, 0.0)
     assert sent(first, 0.0) == list(range(8))
-    alone = Group(40, 8, 0.0)
-    alone.pass_over("slow", 1, 0.0)
+    alone = Multicast(40, 8, 0.0)
+    alone.count_unicast("slow", 1, 0.0)
     assert not alone.over
     assert sent(alone, 0.0) == []
     assert alone.over
@@ -114,7 +114,7 @@ def test_members_confirm_at_every_half_window_however_small(window: int, turns: 
     g = group("ab", window=window)
     chunks = list(g.advance(0.0))
     assert [index for serial, index in chunks if serial == CONFIRM_SERIAL] == turns
-    assert {serial for serial, _ in chunks} <= {CONFIRM_SERIAL, GROUP_SERIAL}
+    assert {serial for serial, _ in chunks} <= {CONFIRM_SERIAL, MULTICAST_SERIAL}
     assert [index for _, index in chunks] == list(range(max(1, window)))
 
 
@@ -147,8 +147,8 @@ def test_who_holds_the_others_back_goes_after_a_third_of_a_second() -> None:
     g.confirm("a", 4)
     assert sent(g, 1.0) == []
     assert g.wake_at() == 1.0 + HELD_SECONDS
-    assert g.laggards(1.29) == []
-    assert g.laggards(1.0 + HELD_SECONDS) == ["b", "c"]
+    assert g.remove_slow(1.29) == []
+    assert g.remove_slow(1.0 + HELD_SECONDS) == ["b", "c"]
     assert g.members == ["a"]
     assert sent(g, 1.3) == [8, 9, 10, 11]
 
@@ -162,7 +162,7 @@ def test_progress_starts_the_clock_anew() -> None:
         g.confirm("a", upto)
         sent(g, now)
         now += 0.29
-        assert g.laggards(now) == []
+        assert g.remove_slow(now) == []
         g.confirm("b", upto)
         assert sent(g, now)
 
@@ -171,7 +171,7 @@ def test_members_that_wait_alike_hold_nobody_back() -> None:
     """It is the source's own link that is slow, or every link is; lanes would make it worse."""
     g = group("abc")
     sent(g, 0.0)
-    assert g.laggards(SILENT_SECONDS - 1) == []
+    assert g.remove_slow(SILENT_SECONDS - 1) == []
     for member in "abc":
         g.confirm(member, 4)
     assert sent(g, 20.0) == [8, 9, 10, 11]
@@ -183,12 +183,12 @@ def test_who_joins_late_misses_the_beginning_and_proves_nothing() -> None:
     sent(g, 0.0)
     g.join("late", 1, 5.0)
     assert sent(g, 5.0) == []
-    assert g.laggards(5.0 + 10 * HELD_SECONDS) == []
+    assert g.remove_slow(5.0 + 10 * HELD_SECONDS) == []
     g.confirm("a", 8)
     assert sent(g, 9.0) == list(range(8, 16))
     g.confirm("late", 12)
     sent(g, 9.0)
-    assert g.laggards(9.0 + HELD_SECONDS) == ["a"]
+    assert g.remove_slow(9.0 + HELD_SECONDS) == ["a"]
 
 
 def test_who_leaves_is_not_waited_for() -> None:
@@ -205,7 +205,7 @@ def test_who_leaves_is_not_waited_for() -> None:
 
 def test_a_group_that_all_leave_before_it_starts_is_over_when_it_would_have_started() -> None:
     """Another may join until then."""
-    g = Group(40, 8, 0.0)
+    g = Multicast(40, 8, 0.0)
     g.join("a", 5, 0.0)
     g.leave("a")
     assert not g.over
@@ -219,7 +219,7 @@ def test_a_group_lives_until_its_laggards_are_heard_of() -> None:
     sent(g, 0.0)
     g.confirm("a", 8)
     sent(g, 0.0)
-    assert g.laggards(HELD_SECONDS) == ["b"]
+    assert g.remove_slow(HELD_SECONDS) == ["b"]
     assert sent(g, HELD_SECONDS) == [8]
     g.confirm("a", 9)
     assert g.streamed
@@ -233,7 +233,7 @@ def test_a_group_lives_until_those_who_came_too_late_are_heard_of() -> None:
     for ends in ("wants", "has all"):
         g = group("a", count=5)
         sent(g, 0.0)
-        g.pass_over("late", 2, 0.0)
+        g.count_unicast("late", 2, 0.0)
         g.confirm("a", 5)
         assert not g.over
         g.confirm("late", 4)
@@ -250,17 +250,17 @@ def test_whoever_says_nothing_for_a_minute_is_gone() -> None:
     g = group("ab", count=9)
     sent(g, 0.0)
     assert g.wake_at() == SILENT_SECONDS
-    assert g.laggards(SILENT_SECONDS) == ["a", "b"]
+    assert g.remove_slow(SILENT_SECONDS) == ["a", "b"]
     assert g.over
     sentenced = group("ab", count=9)
     sent(sentenced, 0.0)
     sentenced.confirm("a", 8)
     sent(sentenced, 0.0)
-    sentenced.laggards(HELD_SECONDS)
+    sentenced.remove_slow(HELD_SECONDS)
     sent(sentenced, HELD_SECONDS)
     sentenced.confirm("a", 9)
     assert sentenced.wake_at() == HELD_SECONDS + SILENT_SECONDS
-    assert sentenced.laggards(HELD_SECONDS + SILENT_SECONDS) == []
+    assert sentenced.remove_slow(HELD_SECONDS + SILENT_SECONDS) == []
     assert sentenced.over
 
 
@@ -277,7 +277,7 @@ def test_a_group_sends_every_chunk_once_and_keeps_no_more_than_a_window_on_its_w
     count: int, window: int, steps: list[tuple[float, str, str]]
 ) -> None:
     """Whoever comes, confirms, stalls or leaves, in whatever order; and in the end it is over."""
-    g = Group(count, window, 0.0)
+    g = Multicast(count, window, 0.0)
     upto: dict[str, int] = {}
     chunks: list[int] = []
     now = 0.0
@@ -292,7 +292,7 @@ def test_a_group_sends_every_chunk_once_and_keeps_no_more_than_a_window_on_its_w
         elif deed == "leave":
             g.leave(member)
             upto.pop(member, None)
-        for slow in g.laggards(now):
+        for slow in g.remove_slow(now):
             del upto[slow]
         chunks += sent(g, now)
         assert chunks == list(range(len(chunks)))

@@ -8,7 +8,7 @@ from fedbus.blobs.transfer.chunk import Chunk
 from fedbus.blobs.transfer.receiver import (
     FAST_SECONDS,
     FIRST_SECONDS,
-    LONGEST_PATIENCE_SECONDS,
+    LONGEST_TIMEOUT_SECONDS,
     LOST_SECONDS,
     SILENT_SECONDS,
     WINDOW,
@@ -34,8 +34,8 @@ def opened(window: int = WINDOW) -> tuple[Receiver, int]:
     """A receiver whose window has opened by quick arrivals, at time 0, and its next serial."""
     r = receiver()
     for i in range(window - 1):
-        r.want(i + 1, 1, 0.0)
-        assert r.take(chunk(i + 1, i), 0.0)
+        r.request(i + 1, 1, 0.0)
+        assert r.write_requested(chunk(i + 1, i), 0.0)
     return r, window
 
 
@@ -44,9 +44,9 @@ def test_the_window_opens_by_one_with_every_quick_arrival() -> None:
     r = receiver()
     appetites = []
     for i in range(10):
-        appetites.append(r.appetite)
-        r.want(i + 1, 1, 0.0)
-        r.take(chunk(i + 1, i), 0.1)
+        appetites.append(r.requestable)
+        r.request(i + 1, 1, 0.0)
+        r.write_requested(chunk(i + 1, i), 0.1)
     assert appetites == [1, 2, 3, 4, 5, 6, 7, 8, 8, 8]
 
 
@@ -54,23 +54,23 @@ def test_the_window_closes_again_where_the_link_is_slow() -> None:
     """More on its way would only wait in the broker; one chunk always may."""
     r, serial = opened(4)
     for i in range(6):
-        r.want(serial + i, 1, 10.0 * i)
-        assert r.take(chunk(serial + i, serial - 1 + i), 10.0 * i + FAST_SECONDS)
-    assert r.appetite == 1
+        r.request(serial + i, 1, 10.0 * i)
+        assert r.write_requested(chunk(serial + i, serial - 1 + i), 10.0 * i + FAST_SECONDS)
+    assert r.requestable == 1
 
 
 def test_it_wants_each_chunk_once_from_the_beginning() -> None:
     """And no more of them than are missing."""
     r, serial = opened(4)
-    assert r.want(serial, r.appetite, 0.0) == (3, 4, 5, 6)
-    assert r.appetite == 0
+    assert r.request(serial, r.requestable, 0.0) == (3, 4, 5, 6)
+    assert r.requestable == 0
     assert r.outstanding == 4
     small = receiver(CHUNK_BYTES + 1)
-    assert small.want(1, 1, 0.0) == (0,)
-    small.take(chunk(1, 0, CHUNK_BYTES + 1), 0.0)
-    assert small.appetite == 1  # its window would hold two
-    assert small.want(2, 1, 0.0) == (1,)
-    assert small.take(chunk(2, 1, CHUNK_BYTES + 1), 0.0)
+    assert small.request(1, 1, 0.0) == (0,)
+    small.write_requested(chunk(1, 0, CHUNK_BYTES + 1), 0.0)
+    assert small.requestable == 1  # its window would hold two
+    assert small.request(2, 1, 0.0) == (1,)
+    assert small.write_requested(chunk(2, 1, CHUNK_BYTES + 1), 0.0)
     assert small.complete
     assert small.sink.content == blob(CHUNK_BYTES + 1).content  # type: ignore[attr-defined]
 
@@ -79,8 +79,8 @@ def test_an_empty_blob_is_one_empty_chunk() -> None:
     """So that its arrival is seen as any other's."""
     r = receiver(0)
     assert not r.complete
-    assert r.want(1, 1, 0.0) == (0,)
-    assert r.take(chunk(1, 0, 0), 0.0)
+    assert r.request(1, 1, 0.0) == (0,)
+    assert r.write_requested(chunk(1, 0, 0), 0.0)
     assert r.complete
 
 
@@ -97,61 +97,61 @@ def test_an_empty_blob_is_one_empty_chunk() -> None:
 def test_what_was_not_wanted_is_not_written(wrong: Chunk) -> None:
     """A source cannot put bytes where nobody asked for them."""
     r = receiver()
-    r.want(1, 1, 0.0)
-    assert not r.take(wrong, 0.0)
+    r.request(1, 1, 0.0)
+    assert not r.write_requested(wrong, 0.0)
     assert r.outstanding == 1
     assert r.sink.writes.total() == 0  # type: ignore[attr-defined]
-    assert r.take(chunk(1, 0), 0.0)
+    assert r.write_requested(chunk(1, 0), 0.0)
 
 
 def test_what_lies_beyond_the_end_is_not_written() -> None:
     """Though the stream of a group brings it, with the right length."""
     r = receiver(2 * CHUNK_BYTES, members=3)
-    assert not r.follow(chunk(0, 2), 0.0)
-    assert not r.follow(Chunk(0, 1, memoryview(bytes(CHUNK_BYTES + 1))), 0.0)
+    assert not r.write_multicast(chunk(0, 2), 0.0)
+    assert not r.write_multicast(Chunk(0, 1, memoryview(bytes(CHUNK_BYTES + 1))), 0.0)
     assert r.upto == 0
 
 
 def test_a_chunk_that_comes_twice_is_written_once() -> None:
     """The second has no serial any more."""
     r = receiver()
-    r.want(1, 1, 0.0)
-    assert r.take(chunk(1, 0), 0.0)
-    assert not r.take(chunk(1, 0), 0.0)
-    assert r.follow(chunk(0, 0), 0.0)
+    r.request(1, 1, 0.0)
+    assert r.write_requested(chunk(1, 0), 0.0)
+    assert not r.write_requested(chunk(1, 0), 0.0)
+    assert r.write_multicast(chunk(0, 0), 0.0)
     assert r.sink.writes == {0: 1}  # type: ignore[attr-defined]
 
 
 def test_what_was_wanted_before_a_later_arrival_is_lost() -> None:
     """A broker keeps one sender's order, so there is nothing to wait for."""
     r, serial = opened(4)
-    r.want(serial, 4, 0.0)
-    assert r.take(chunk(serial + 2, 5), 0.0)
+    r.request(serial, 4, 0.0)
+    assert r.write_requested(chunk(serial + 2, 5), 0.0)
     assert r.outstanding == 1
-    assert r.want(serial + 4, 2, 0.0) == (3, 4)
+    assert r.request(serial + 4, 2, 0.0) == (3, 4)
 
 
 def test_what_was_counted_as_lost_is_welcome_when_it_comes() -> None:
     """It is as good as its repetition, which then changes nothing."""
     r, serial = opened(4)
-    r.want(serial, 4, 0.0)
-    r.take(chunk(serial + 3, 6), 0.0)
-    r.want(serial + 4, 1, 0.0)
-    assert r.take(chunk(serial, 3), 0.0)
-    assert r.take(chunk(serial + 4, 3), 0.0)
+    r.request(serial, 4, 0.0)
+    r.write_requested(chunk(serial + 3, 6), 0.0)
+    r.request(serial + 4, 1, 0.0)
+    assert r.write_requested(chunk(serial, 3), 0.0)
+    assert r.write_requested(chunk(serial + 4, 3), 0.0)
     assert r.sink.writes[3 * CHUNK_BYTES] == 1  # type: ignore[attr-defined]
-    assert r.want(serial + 5, 1, 0.0) == (4,)
+    assert r.request(serial + 5, 1, 0.0) == (4,)
     assert set(r.serials) == {serial + 1, serial + 2, serial + 5}
 
 
 def test_serials_may_begin_anew() -> None:
     """Order is the order of wanting, not of numbers."""
     r, _ = opened(4)
-    r.want(2**32 - 200, 1, 0.0)
-    r.want(1, 2, 0.0)
-    assert r.take(chunk(2**32 - 200, 3), 0.0)
+    r.request(2**32 - 200, 1, 0.0)
+    r.request(1, 2, 0.0)
+    assert r.write_requested(chunk(2**32 - 200, 3), 0.0)
     assert r.outstanding == 2
-    assert r.take(chunk(1, 4), 0.0)
+    assert r.write_requested(chunk(1, 4), 0.0)
     assert r.outstanding == 1
 
 
@@ -160,16 +160,16 @@ def test_the_first_chunk_is_given_four_seconds() -> None:
     r = receiver()
     pauses, now = [], 0.0
     for serial in range(1, 6):
-        assert r.appetite == 1
-        r.want(serial, 1, now)
-        at = r.look_at()
+        assert r.requestable == 1
+        r.request(serial, 1, now)
+        at = r.check_at()
         assert at is not None
         r.expire(at - 0.001)
-        assert r.appetite == 0
+        assert r.requestable == 0
         r.expire(at)
         pauses.append(at - now)
         now = at
-    assert pauses == [FIRST_SECONDS, 8.0, 16.0, LONGEST_PATIENCE_SECONDS, SILENT_SECONDS - 58.0]
+    assert pauses == [FIRST_SECONDS, 8.0, 16.0, LONGEST_TIMEOUT_SECONDS, SILENT_SECONDS - 58.0]
 
 
 def test_patience_is_four_times_what_a_chunk_takes() -> None:
@@ -178,43 +178,43 @@ def test_patience_is_four_times_what_a_chunk_takes() -> None:
         (0.001, LOST_SECONDS),
         (1.0, 4.0),
         (2.1, 8.4),
-        (20.0, LONGEST_PATIENCE_SECONDS),
+        (20.0, LONGEST_TIMEOUT_SECONDS),
     ):
         r = receiver()
-        r.want(1, 1, 0.0)
-        r.take(chunk(1, 0), took)
-        r.want(2, 1, 100.0)
-        assert r.look_at() == pytest.approx(100.0 + expected)
+        r.request(1, 1, 0.0)
+        r.write_requested(chunk(1, 0), took)
+        r.request(2, 1, 100.0)
+        assert r.check_at() == pytest.approx(100.0 + expected)
 
 
 def test_patience_is_smoothed_over_eight_arrivals() -> None:
     """One slow chunk among quick ones is no slow link."""
     r = receiver()
     for serial, took in ((1, 4.0), (2, 8.0)):
-        r.want(serial, 1, 10.0 * serial)
-        r.take(chunk(serial, serial - 1), 10.0 * serial + took)
-    r.want(3, 1, 50.0)
-    assert r.look_at() == pytest.approx(50 + 4 * (4 * 7 / 8 + 8 / 8))
+        r.request(serial, 1, 10.0 * serial)
+        r.write_requested(chunk(serial, serial - 1), 10.0 * serial + took)
+    r.request(3, 1, 50.0)
+    assert r.check_at() == pytest.approx(50 + 4 * (4 * 7 / 8 + 8 / 8))
 
 
 def test_a_late_chunk_teaches_patience() -> None:
     """Serials tell the first sending from its repetition, so its time is known."""
     r = receiver()
-    r.want(1, 1, 0.0)
+    r.request(1, 1, 0.0)
     r.expire(4.0)
-    r.want(2, 1, 4.0)
-    assert r.take(chunk(1, 0), 6.0)
-    assert r.look_at() == pytest.approx(6.0 + 4 * 6.0)
+    r.request(2, 1, 4.0)
+    assert r.write_requested(chunk(1, 0), 6.0)
+    assert r.check_at() == pytest.approx(6.0 + 4 * 6.0)
 
 
 def test_any_arrival_shows_that_the_rest_may_be_behind_it() -> None:
     """A slow link that delivers is not asked again."""
     r, serial = opened(4)
-    r.want(serial, 4, 0.0)
+    r.request(serial, 4, 0.0)
     for i in range(3):
-        at = r.look_at()
+        at = r.check_at()
         assert at is not None
-        r.take(chunk(serial + i, 3 + i), at - 0.1)
+        r.write_requested(chunk(serial + i, 3 + i), at - 0.1)
         r.expire(at)
         assert r.outstanding == 3 - i
 
@@ -222,17 +222,17 @@ def test_any_arrival_shows_that_the_rest_may_be_behind_it() -> None:
 def test_what_is_overdue_is_wanted_again_and_the_window_is_one() -> None:
     """The lowest first; what was lost is no reason to press harder."""
     r, serial = opened(4)
-    r.want(serial, 4, 0.0)
+    r.request(serial, 4, 0.0)
     r.expire(LOST_SECONDS)
-    assert r.appetite == 1
-    assert r.want(serial + 4, 1, LOST_SECONDS) == (3,)
+    assert r.requestable == 1
+    assert r.request(serial + 4, 1, LOST_SECONDS) == (3,)
 
 
 def test_wants_of_different_age_are_overdue_at_different_times() -> None:
     """The younger one stays outstanding."""
     r, serial = opened(4)
-    r.want(serial, 1, 0.0)
-    r.want(serial + 1, 1, 1.0)
+    r.request(serial, 1, 0.0)
+    r.request(serial + 1, 1, 1.0)
     r.expire(LOST_SECONDS)
     assert r.outstanding == 1
 
@@ -241,115 +241,115 @@ def test_wants_of_different_age_are_overdue_at_different_times() -> None:
 def test_a_source_unheard_for_a_minute_is_silent(starved: float) -> None:
     """Only the time counts in which something was wanted of it."""
     r = receiver()
-    r.want(1, 1, 0.0)
+    r.request(1, 1, 0.0)
     r.expire(10.0)
-    assert not r.silent(10.0 + starved)
-    r.want(2, 1, 10.0 + starved)
-    assert not r.silent(starved + SILENT_SECONDS - 0.1)
-    assert r.silent(starved + SILENT_SECONDS)
+    assert not r.source_silent(10.0 + starved)
+    r.request(2, 1, 10.0 + starved)
+    assert not r.source_silent(starved + SILENT_SECONDS - 0.1)
+    assert r.source_silent(starved + SILENT_SECONDS)
 
 
 def test_whoever_is_heard_of_is_not_silent() -> None:
     """One chunk a minute will do."""
     r = receiver()
-    r.want(1, 2, 0.0)
-    r.take(chunk(1, 0), 50.0)
-    assert not r.silent(100.0)
-    assert r.silent(110.0)
+    r.request(1, 2, 0.0)
+    r.write_requested(chunk(1, 0), 50.0)
+    assert not r.source_silent(100.0)
+    assert r.source_silent(110.0)
 
 
 def test_after_a_reconnect_everything_is_wanted_again() -> None:
     """Whatever was on its way is lost, but what came stays, and patience begins anew."""
     r, serial = opened(4)
-    r.want(serial, 4, 0.0)
+    r.request(serial, 4, 0.0)
     r.reconnected()
     assert r.outstanding == 0
-    assert r.look_at() is None
-    assert r.want(serial + 4, 4, 70.0) == (3, 4, 5, 6)
-    assert not r.silent(70.0)
-    assert r.look_at() == 70.0 + LOST_SECONDS
+    assert r.check_at() is None
+    assert r.request(serial + 4, 4, 70.0) == (3, 4, 5, 6)
+    assert not r.source_silent(70.0)
+    assert r.check_at() == 70.0 + LOST_SECONDS
 
 
 def test_after_a_reconnect_a_source_has_a_minute_again() -> None:
     """It was the connection that was silent."""
     r = receiver()
-    r.want(1, 1, 0.0)
+    r.request(1, 1, 0.0)
     r.expire(55.0)
     r.reconnected()
-    r.want(2, 1, 56.0)
-    assert not r.silent(56.0 + SILENT_SECONDS - 0.1)
-    assert r.silent(56.0 + SILENT_SECONDS)
+    r.request(2, 1, 56.0)
+    assert not r.source_silent(56.0 + SILENT_SECONDS - 0.1)
+    assert r.source_silent(56.0 + SILENT_SECONDS)
 
 
 def test_who_follows_a_group_wants_nothing() -> None:
     """The stream brings it, and `upto` says how far."""
     r = receiver(members=3)
-    assert r.appetite == 0
+    assert r.requestable == 0
     for i in (0, 1, 3):
-        assert r.follow(chunk(0, i), 0.0)
+        assert r.write_multicast(chunk(0, i), 0.0)
     assert r.upto == 4
-    assert r.follow(chunk(0, 2), 0.0)
+    assert r.write_multicast(chunk(0, 2), 0.0)
     assert r.upto == 4
 
 
 def test_who_has_left_a_group_wants_the_end_first() -> None:
     """Then what the group sent before, still on a slow link, arrives before it, and only once."""
     r = receiver(members=3)
-    r.follow(chunk(0, 0), 0.0)
-    r.to_lane()
-    assert r.want(1, 1, 0.0) == (19,)
+    r.write_multicast(chunk(0, 0), 0.0)
+    r.use_unicast()
+    assert r.request(1, 1, 0.0) == (19,)
     for i in range(1, 8):
-        assert r.follow(chunk(0, i), 0.1)
-    assert r.take(chunk(1, 19), 0.2)
-    wanted = [r.want(serial, 1, 0.2)[0] for serial in range(2, 4)]
+        assert r.write_multicast(chunk(0, i), 0.1)
+    assert r.write_requested(chunk(1, 19), 0.2)
+    wanted = [r.request(serial, 1, 0.2)[0] for serial in range(2, 4)]
     assert wanted == [18, 17]
 
 
 def test_who_follows_is_forsaken_after_a_pause_that_the_stream_sets() -> None:
     """Four seconds for the first chunk, then four times what one takes."""
     r = receiver(members=3)
-    assert r.look_at() == FIRST_SECONDS
-    assert not r.forsaken(FIRST_SECONDS - 0.1)
-    assert r.forsaken(FIRST_SECONDS)
-    r.follow(chunk(0, 0), 2.1)
-    assert r.look_at() == pytest.approx(2.1 + 4 * 2.1)
+    assert r.check_at() == FIRST_SECONDS
+    assert not r.missed_stream(FIRST_SECONDS - 0.1)
+    assert r.missed_stream(FIRST_SECONDS)
+    r.write_multicast(chunk(0, 0), 2.1)
+    assert r.check_at() == pytest.approx(2.1 + 4 * 2.1)
     quick = receiver(members=3)
-    quick.follow(chunk(0, 0), 0.1)
-    assert quick.forsaken(0.1 + LOST_SECONDS)
-    quick.to_lane()
-    assert not quick.forsaken(100.0)
-    assert quick.look_at() is None
+    quick.write_multicast(chunk(0, 0), 0.1)
+    assert quick.missed_stream(0.1 + LOST_SECONDS)
+    quick.use_unicast()
+    assert not quick.missed_stream(100.0)
+    assert quick.check_at() is None
 
 
 def test_what_a_group_sends_to_a_lane_is_no_measure_of_the_lane() -> None:
     """Its chunks were not wanted, so they did not take any time."""
     r = receiver(members=3)
-    r.to_lane()
-    r.follow(chunk(0, 0), 7.0)
-    r.want(1, 1, 7.0)
-    assert r.look_at() == 7.0 + FIRST_SECONDS
+    r.use_unicast()
+    r.write_multicast(chunk(0, 0), 7.0)
+    r.request(1, 1, 7.0)
+    assert r.check_at() == 7.0 + FIRST_SECONDS
 
 
 def test_what_came_another_way_is_not_wanted_again_when_it_is_lost() -> None:
     """The group's stream may bring what was wanted on the lane."""
     r = receiver(members=3)
-    r.to_lane()
-    assert r.want(1, 1, 0.0) == (19,)
-    r.follow(chunk(0, 19), 0.0)
+    r.use_unicast()
+    assert r.request(1, 1, 0.0) == (19,)
+    r.write_multicast(chunk(0, 19), 0.0)
     r.expire(FIRST_SECONDS)
     assert r.outstanding == 0
-    assert r.want(2, 1, FIRST_SECONDS) == (18,)
+    assert r.request(2, 1, FIRST_SECONDS) == (18,)
 
 
 def test_a_stream_that_still_comes_is_no_silence() -> None:
     """A link that is busy with what a group sent has no time yet for the lane."""
     r = receiver(members=3)
-    r.to_lane()
-    r.want(1, 1, 0.0)
+    r.use_unicast()
+    r.request(1, 1, 0.0)
     for i in range(8):
-        assert r.follow(chunk(0, i), 8.4 * (i + 1))
-    assert not r.silent(8.4 * 8 + 50)
-    assert r.silent(8.4 * 8 + 60)
+        assert r.write_multicast(chunk(0, i), 8.4 * (i + 1))
+    assert not r.source_silent(8.4 * 8 + 50)
+    assert r.source_silent(8.4 * 8 + 60)
 
 
 @given(st.data())
@@ -362,27 +362,27 @@ def test_whatever_arrives_the_books_agree(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(0, 40))):
         now += data.draw(st.sampled_from([0.0, 0.1, 1.6, 5.0]))
         match data.draw(st.sampled_from(["want", "take", "take", "follow", "expire", "reconnect"])):
-            case "want" if r.appetite:
-                indices = r.want(serial, r.appetite, now)
+            case "want" if r.requestable:
+                indices = r.request(serial, r.requestable, now)
                 sent += [(serial + i, index) for i, index in enumerate(indices)]
                 serial += len(indices)
             case "take" if sent:
-                r.take(chunk(*data.draw(st.sampled_from(sent)), size), now)
+                r.write_requested(chunk(*data.draw(st.sampled_from(sent)), size), now)
             case "follow":
-                r.follow(chunk(0, data.draw(st.integers(0, count - 1)), size), now)
+                r.write_multicast(chunk(0, data.draw(st.integers(0, count - 1)), size), now)
             case "expire":
                 r.expire(now)
             case "reconnect":
                 r.reconnected()
         assert 0 <= r.outstanding <= WINDOW
-        assert 0 <= r.appetite <= WINDOW - r.outstanding
-    r.to_lane()
+        assert 0 <= r.requestable <= WINDOW - r.outstanding
+    r.use_unicast()
     while not r.complete:
         now += 100.0
         r.expire(now)
-        if r.appetite:
-            [index] = r.want(serial, 1, now)
-            assert r.take(chunk(serial, index, size), now)
+        if r.requestable:
+            [index] = r.request(serial, 1, now)
+            assert r.write_requested(chunk(serial, index, size), now)
             serial += 1
     assert r.sink.content == blob(size).content  # type: ignore[attr-defined]
     assert set(r.sink.writes.values()) == {1}  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ import pytest
 from fedbus.blobs.transfer.chunk import CONFIRM_SERIAL
 from fedbus.blobs.transfer.multicast import HELD_SECONDS, QUIET_SECONDS
 from fedbus.blobs.transfer.receiver import SILENT_SECONDS, WINDOW
-from fedbus.blobs.transfer.uploads import SLOW_SECONDS, Answer, SendChunk, Uploads
+from fedbus.blobs.transfer.uploads import SLOW_SECONDS, SendChunk, Uploads, UploadStep
 from fedbus.core.actions import Send
 from fedbus.wire.blobs import CHUNK_BYTES
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
@@ -18,14 +18,14 @@ MODEL = blob(20 * CHUNK_BYTES)
 D = MODEL.digest
 
 
-def outlet(in_flight: int = IN_FLIGHT, model: Blob = MODEL) -> Uploads:
-    """Make the outlet of a node that serves one blob."""
+def uploads(in_flight: int = IN_FLIGHT, model: Blob = MODEL) -> Uploads:
+    """Make the uploads of a node that serves one blob."""
     made = Uploads(in_flight)
     made.serve(model.digest, model)
     return made
 
 
-def sent(answers: Iterable[Answer]) -> list[object]:
+def sent(answers: Iterable[UploadStep]) -> list[object]:
     """Chunks as (to, index), messages as (to, message)."""
     return [
         (answer.to, answer.index) if isinstance(answer, SendChunk) else (answer.to, answer.message)
@@ -51,7 +51,7 @@ def confirm(to: Uploads, member: str, upto: int, now: float) -> list[object]:
 def test_a_want_is_answered_with_the_chunks_it_names() -> None:
     """Under its serials, to the lane of whoever wants; beyond the end there is nothing."""
     want = ChunkRequest(digest=D, serial=70, indices=(3, 19, 20, 4))
-    assert list(outlet().want("agent.a", want, 0.0)) == [
+    assert list(uploads().request("agent.a", want, 0.0)) == [
         SendChunk("agent.a", D, MODEL, 70, 3),
         SendChunk("agent.a", D, MODEL, 71, 19),
         SendChunk("agent.a", D, MODEL, 73, 4),
@@ -62,14 +62,16 @@ def test_an_empty_blob_has_one_chunk() -> None:
     """And no second."""
     empty = blob(0)
     want = ChunkRequest(digest=empty.digest, serial=1, indices=(0, 1))
-    assert sent(outlet(model=empty).want("agent.a", want, 0.0)) == [("agent.a", 0)]
+    assert sent(uploads(model=empty).request("agent.a", want, 0.0)) == [("agent.a", 0)]
 
 
 def test_what_is_not_held_is_gone() -> None:
     """Whoever asks learns it at once, instead of waiting for a minute."""
     bare = Uploads(IN_FLIGHT)
     gone = [("agent.a", BlobNotFound(digest=D))]
-    assert sent(bare.want("agent.a", ChunkRequest(digest=D, serial=1, indices=(0,)), 0.0)) == gone
+    assert (
+        sent(bare.request("agent.a", ChunkRequest(digest=D, serial=1, indices=(0,)), 0.0)) == gone
+    )
     assert join(bare, "agent.a", 0.0) == gone
     assert confirm(bare, "agent.a", 4, 0.0) == []
     assert sent(bare.leave("agent.a", Leave(digest=D), 0.0)) == []
@@ -81,17 +83,17 @@ def test_the_library_holds_what_is_always_served() -> None:
     library = {D: MODEL}
     held = Uploads(IN_FLIGHT, library.get)
     want = ChunkRequest(digest=D, serial=1, indices=(0,))
-    assert sent(held.want("agent.a", want, 0.0)) == [("agent.a", 0)]
+    assert sent(held.request("agent.a", want, 0.0)) == [("agent.a", 0)]
     held.serve(D, blob(CHUNK_BYTES))
     held.unserve(D)
-    assert sent(held.want("agent.a", want, 0.0)) == [("agent.a", 0)]
+    assert sent(held.request("agent.a", want, 0.0)) == [("agent.a", 0)]
     del library[D]
-    assert sent(held.want("agent.a", want, 0.0)) == [("agent.a", BlobNotFound(digest=D))]
+    assert sent(held.request("agent.a", want, 0.0)) == [("agent.a", BlobNotFound(digest=D))]
 
 
 def test_a_blob_that_is_no_longer_served_ends_its_group() -> None:
     """Its members find out when they want."""
-    served = outlet()
+    served = uploads()
     join(served, "agent.a", 0.0)
     served.unserve(D)
     assert served.next() is None
@@ -100,7 +102,7 @@ def test_a_blob_that_is_no_longer_served_ends_its_group() -> None:
 
 def test_a_group_shares_one_stream() -> None:
     """It begins when all have come and ends when all have all of it."""
-    served = outlet()
+    served = uploads()
     assert join(served, "agent.a", 0.0) == []
     assert join(served, "agent.b", 0.01) == streamed(*range(8))
     assert confirm(served, "agent.a", 8, 0.02) == []
@@ -114,8 +116,8 @@ def test_a_group_shares_one_stream() -> None:
 
 
 def test_those_who_are_here_do_not_wait_long_for_the_rest() -> None:
-    """The outlet says when to look, and starts then."""
-    served = outlet()
+    """The uploads says when to look, and starts then."""
+    served = uploads()
     join(served, "agent.a", 0.0, members=9)
     assert served.next() == QUIET_SECONDS
     assert sent(served.due(QUIET_SECONDS)) == streamed(*range(8))
@@ -123,7 +125,7 @@ def test_those_who_are_here_do_not_wait_long_for_the_rest() -> None:
 
 def test_nobody_waits_twice_for_those_who_stay_away() -> None:
     """As many as did not come to the last group are not waited for in the next, until they come."""
-    served = outlet()
+    served = uploads()
 
     def again() -> None:
         served.unserve(D)
@@ -144,7 +146,7 @@ def test_nobody_waits_twice_for_those_who_stay_away() -> None:
 
 def test_who_holds_a_group_back_is_sent_to_a_lane_and_stays_there_for_a_while() -> None:
     """Two minutes; the next group does not wait for it at all."""
-    served = outlet()
+    served = uploads()
     join(served, "agent.a", 0.0)
     join(served, "agent.slow", 0.0)
     confirm(served, "agent.a", 8, 0.0)
@@ -164,7 +166,7 @@ def test_who_holds_a_group_back_is_sent_to_a_lane_and_stays_there_for_a_while() 
 
 def test_a_lone_slow_member_gets_its_lane_and_no_group_is_left() -> None:
     """Nothing waits for others that were never announced."""
-    served = outlet()
+    served = uploads()
     join(served, "agent.a", 0.0)
     join(served, "agent.slow", 0.0)
     confirm(served, "agent.a", 8, 0.0)
@@ -178,12 +180,12 @@ def test_a_lone_slow_member_gets_its_lane_and_no_group_is_left() -> None:
 def test_who_comes_when_all_is_sent_takes_a_lane() -> None:
     """A second stream would come to those, too, to whom the first is still on its way."""
     small = blob(CHUNK_BYTES)
-    served = outlet(model=small)
+    served = uploads(model=small)
     sent(served.join("agent.a", Join(digest=small.digest, members=1), 0.0))
     assert sent(served.join("agent.b", Join(digest=small.digest, members=1), 0.1)) == [
         ("agent.b", UseUnicast(digest=small.digest))
     ]
-    sent(served.want("agent.b", ChunkRequest(digest=small.digest, serial=1, indices=(0,)), 0.2))
+    sent(served.request("agent.b", ChunkRequest(digest=small.digest, serial=1, indices=(0,)), 0.2))
     sent(served.confirm("agent.a", Confirm(digest=small.digest, upto=1), 0.2))
     again = sent(served.join("agent.b", Join(digest=small.digest, members=1), 0.3))
     assert again == [(None, 0)]
@@ -191,17 +193,17 @@ def test_who_comes_when_all_is_sent_takes_a_lane() -> None:
 
 def test_who_wants_no_longer_follows() -> None:
     """It has left the group, though its word of that may be lost."""
-    served = outlet()
+    served = uploads()
     join(served, "agent.a", 0.0)
     join(served, "agent.b", 0.0)
     confirm(served, "agent.a", 8, 0.1)
     want = ChunkRequest(digest=D, serial=1, indices=(19,))
-    assert sent(served.want("agent.b", want, 0.1)) == [("agent.b", 19), *streamed(*range(8, 16))]
+    assert sent(served.request("agent.b", want, 0.1)) == [("agent.b", 19), *streamed(*range(8, 16))]
 
 
 def test_who_leaves_is_not_waited_for() -> None:
     """The last one takes the group with it."""
-    served = outlet()
+    served = uploads()
     join(served, "agent.a", 0.0)
     join(served, "agent.b", 0.0)
     confirm(served, "agent.a", 8, 0.1)
@@ -213,7 +215,7 @@ def test_who_leaves_is_not_waited_for() -> None:
 
 def test_a_new_connection_ends_all_groups() -> None:
     """What they sent may be lost, so their members want it; nobody is called slow for that."""
-    served = outlet()
+    served = uploads()
     join(served, "agent.a", 0.0)
     join(served, "agent.b", 0.0)
     assert sent(served.reconnected()) == [
@@ -227,7 +229,7 @@ def test_a_new_connection_ends_all_groups() -> None:
 
 def test_members_that_all_fall_silent_are_forgotten() -> None:
     """After a minute, each with a word that will not reach it."""
-    served = outlet()
+    served = uploads()
     join(served, "agent.a", 0.0)
     join(served, "agent.b", 0.0)
     assert served.next() == SILENT_SECONDS
@@ -244,7 +246,7 @@ def test_members_that_all_fall_silent_are_forgotten() -> None:
 )
 def test_many_members_shrink_the_window(in_flight_chunks: int, members: int, window: int) -> None:
     """What the broker may have to hold for all of them stays below the bound; it goes on still."""
-    served = outlet(in_flight=in_flight_chunks * CHUNK_BYTES)
+    served = uploads(in_flight=in_flight_chunks * CHUNK_BYTES)
     names = [f"agent.{i}" for i in range(members)]
     answers: list[object] = []
     for name in names:
@@ -264,7 +266,7 @@ def test_many_members_shrink_the_window(in_flight_chunks: int, members: int, win
 def test_small_blobs_are_measured_by_their_size() -> None:
     """A hundred members of a group for a few bytes do not shrink its window."""
     small = blob(1000)
-    served = outlet(model=small)
+    served = uploads(model=small)
     answers = [
         answer
         for i in range(100)
@@ -275,7 +277,7 @@ def test_small_blobs_are_measured_by_their_size() -> None:
 
 def test_a_member_that_says_nobody_comes_is_served_at_once() -> None:
     """`members` is a guess, and may be zero."""
-    assert join(outlet(), "agent.a", 0.0, members=0) == streamed(*range(8))
+    assert join(uploads(), "agent.a", 0.0, members=0) == streamed(*range(8))
 
 
 def test_messages_go_to_whom_they_concern() -> None:
@@ -286,7 +288,7 @@ def test_messages_go_to_whom_they_concern() -> None:
 
 def test_who_was_slow_long_ago_is_forgotten() -> None:
     """Else a source would remember each node that ever held a group back."""
-    served, counts = outlet(), []
+    served, counts = uploads(), []
     for number in range(50):
         at = number * 2 * SLOW_SECONDS
         join(served, "agent.quick", at)

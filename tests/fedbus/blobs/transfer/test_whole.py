@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fedbus.blobs.transfer.downloads import MAX_OUTSTANDING
 from fedbus.blobs.transfer.multicast import HELD_SECONDS
-from fedbus.blobs.transfer.receiver import LONGEST_PATIENCE_SECONDS, SILENT_SECONDS, WINDOW
+from fedbus.blobs.transfer.receiver import LONGEST_TIMEOUT_SECONDS, SILENT_SECONDS, WINDOW
 from fedbus.wire.blobs import CHUNK_BYTES
 from tests.fedbus.blobs.transfer.simulation import BROKER_QUEUE, Blob, Link, Peer, World, blob
 from tests.keys import SampleKey
@@ -82,9 +82,9 @@ def check_all_here(members: list[Peer], wanted: Blob) -> None:
         shelf = member.shelf(BASE)
         assert shelf.content == wanted.content
         assert set(shelf.writes.values()) <= {1}
-        assert member.intake.outstanding == 0
-        assert len(member.intake) == 0
-        assert member.intake.next() is None
+        assert member.downloads.outstanding == 0
+        assert len(member.downloads) == 0
+        assert member.downloads.next() is None
         assert member.most_outstanding <= WINDOW
 
 
@@ -117,7 +117,7 @@ def test_every_receiver_gets_the_exact_bytes_whatever_happens_on_the_way(
     world.run(FAULTS_END + SILENT_SECONDS + 2 * len(members) * size / slowest)
     check_all_here(members, wanted)
     world.run(world.now + 2 * SILENT_SECONDS)
-    assert source.outlet.next() is None
+    assert source.uploads.next() is None
 
 
 @settings(max_examples=150)
@@ -186,7 +186,7 @@ def test_a_slow_lane_is_kept_busy_and_carries_nothing_twice(rate: int) -> None:
 
 
 def test_a_slow_source_keeps_its_group_together() -> None:
-    """Members that wait alike are not laggards: lanes would carry the model three times."""
+    """Members that wait alike are not remove_slow: lanes would carry the model three times."""
     world = World()
     wanted = blob(12 * CHUNK_BYTES)
     source = a_source(world, wanted, Link(rate=MBIT))
@@ -228,11 +228,11 @@ def test_whoever_waits_for_a_dead_source_is_told(members: int) -> None:
     for member in fleet:
         member.fetch(BASE, wanted, source, members)
     world.at(1.0, source.leave)
-    world.run(1.0 + SILENT_SECONDS + LONGEST_PATIENCE_SECONDS)
+    world.run(1.0 + SILENT_SECONDS + LONGEST_TIMEOUT_SECONDS)
     for member in fleet:
         assert member.failed == {BASE: "no chunk from repository.1 for a minute"}
-        assert member.intake.outstanding == 0
-        assert member.intake.next() is None
+        assert member.downloads.outstanding == 0
+        assert member.downloads.next() is None
 
 
 def test_a_stalled_member_that_never_speaks_again_is_forgotten() -> None:
@@ -247,9 +247,9 @@ def test_a_stalled_member_that_never_speaks_again_is_forgotten() -> None:
     world.run(SILENT_SECONDS - 1)
     check_all_here(alive, wanted)
     assert all(m.done[BASE] <= HELD_SECONDS + 0.1 for m in alive)
-    assert source.outlet.next() is not None
+    assert source.uploads.next() is not None
     world.run(SILENT_SECONDS + 1)
-    assert source.outlet.next() is None
+    assert source.uploads.next() is None
 
 
 def test_a_chunk_that_an_earlier_process_wanted_is_not_taken_for_another_blobs() -> None:

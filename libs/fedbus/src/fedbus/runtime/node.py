@@ -13,8 +13,14 @@ from random import Random
 from typing import TypeAlias, assert_never
 
 from fedbus.blobs.transfer.chunk import read_chunk
-from fedbus.blobs.transfer.downloads import MAX_SERIAL, Downloads, Listen, Step, Unlisten
-from fedbus.blobs.transfer.uploads import Answer, FindBlob, SendChunk, Uploads
+from fedbus.blobs.transfer.downloads import (
+    MAX_SERIAL,
+    Downloads,
+    DownloadStep,
+    FollowMulticast,
+    LeaveMulticast,
+)
+from fedbus.blobs.transfer.uploads import FindBlob, SendChunk, Uploads, UploadStep
 from fedbus.core.actions import (
     Action,
     Announce,
@@ -114,8 +120,8 @@ class Node:
         self._watch = watch
         self._asks = Retries(rng)
         self._timers = Timers[Key]()
-        self._intake = Downloads(identity.in_flight, first_serial=rng.randint(1, MAX_SERIAL))
-        self._outlet = Uploads(identity.in_flight, find_blob)
+        self._downloads = Downloads(identity.in_flight, first_serial=rng.randint(1, MAX_SERIAL))
+        self._uploads = Uploads(identity.in_flight, find_blob)
         self._effects: list[Effect] = []
         self._followed: Counter[str] = Counter()
         self._beats = 0
@@ -164,8 +170,8 @@ class Node:
         self._introduce()
         for topic, payload in self._asks.reconnected(now):
             self._effects.append(Publish(Packet(topic, payload)))
-        self._answers(self._outlet.reconnected())
-        self._steps(self._intake.reconnected(now), now)
+        self._answers(self._uploads.reconnected())
+        self._steps(self._downloads.reconnected(now), now)
         self._beat(now)
         self._tell(Connected(), now)
 
@@ -204,8 +210,8 @@ class Node:
         """Do what is due."""
         for topic, payload in self._asks.due(now):
             self._effects.append(Publish(Packet(topic, payload)))
-        self._answers(self._outlet.due(now))
-        self._steps(self._intake.due(now), now)
+        self._answers(self._uploads.due(now))
+        self._steps(self._downloads.due(now), now)
         for key in self._timers.due(now):
             if isinstance(key, _HeartbeatTimer):
                 self._beat(now)
@@ -214,7 +220,12 @@ class Node:
 
     def next_wake(self) -> float | None:
         """When to call `tick` next."""
-        times = (self._asks.next(), self._outlet.next(), self._intake.next(), self._timers.next())
+        times = (
+            self._asks.next(),
+            self._uploads.next(),
+            self._downloads.next(),
+            self._timers.next(),
+        )
         return min((at for at in times if at is not None), default=None)
 
     def take_effects(self) -> list[Effect]:
@@ -237,14 +248,14 @@ class Node:
             case ["link", sender, to, level] if to == self.identity.name:
                 if level == topic_names.CHUNK_LEVEL:
                     self._steps(
-                        self._intake.lane_chunk(sender, read_chunk(packet.payload), now), now
+                        self._downloads.unicast_chunk(sender, read_chunk(packet.payload), now), now
                     )
                 else:
                     link = topic_names.link_of(sender, to, level)
                     self._heard(sender, codec.unpack(link.message, packet.payload), now)
             case ["blobs", source, digest]:
                 chunk = read_chunk(packet.payload)
-                self._steps(self._intake.group_chunk(source, digest, chunk, now), now)
+                self._steps(self._downloads.multicast_chunk(source, digest, chunk, now), now)
             case _:
                 event = event_of(packet, root, open_profile=self.identity.open_profile)
                 match event:
@@ -266,17 +277,17 @@ class Node:
     def _heard(self, sender: str, message: object, now: float) -> None:
         match message:
             case ChunkRequest():
-                self._answers(self._outlet.want(sender, message, now))
+                self._answers(self._uploads.request(sender, message, now))
             case Confirm():
-                self._answers(self._outlet.confirm(sender, message, now))
+                self._answers(self._uploads.confirm(sender, message, now))
             case Join():
-                self._answers(self._outlet.join(sender, message, now))
+                self._answers(self._uploads.join(sender, message, now))
             case Leave():
-                self._answers(self._outlet.leave(sender, message, now))
+                self._answers(self._uploads.leave(sender, message, now))
             case UseUnicast():
-                self._steps(self._intake.use_unicast(sender, message, now), now)
+                self._steps(self._downloads.use_unicast(sender, message, now), now)
             case BlobNotFound():
-                self._steps(self._intake.gone(sender, message, now), now)
+                self._steps(self._downloads.not_found(sender, message, now), now)
             case _:
                 self._tell(Received(sender, message), now)
 
@@ -302,7 +313,7 @@ class Node:
             case Cancel():
                 self._asks.cancel(action.key)
                 self._timers.cancel(action.key)
-                self._steps(self._intake.cancel(action, now), now)
+                self._steps(self._downloads.cancel(action, now), now)
             case Settle(receipt):
                 if receipt >> 16 == self._connections:  # else the broker gives it again
                     self._effects.append(Acknowledge(receipt & 0xFFFF))
@@ -311,11 +322,11 @@ class Node:
             case Run():
                 self._effects.append(StartRun(action.key, action.call, action.brief))
             case Fetch():
-                self._steps(self._intake.fetch(action, now), now)
+                self._steps(self._downloads.fetch(action, now), now)
             case Serve():
-                self._outlet.serve(action.digest, action.source)
+                self._uploads.serve(action.digest, action.source)
             case Unserve():
-                self._outlet.unserve(action.digest)
+                self._uploads.unserve(action.digest)
             case Introduce() | Trouble():
                 self._trouble = action.sentence if isinstance(action, Trouble) else self._trouble
                 self._introduce()
@@ -332,7 +343,7 @@ class Node:
     def _publish(self, topic: str, payload: bytes) -> None:
         self._effects.append(Publish(Packet(topic, payload)))
 
-    def _answers(self, answers: Iterable[Answer]) -> None:
+    def _answers(self, answers: Iterable[UploadStep]) -> None:
         root, name = self.identity.root, self.identity.name
         for answer in answers:
             match answer:
@@ -348,19 +359,19 @@ class Node:
                 case _:
                     assert_never(answer)
 
-    def _steps(self, steps: Iterable[Step], now: float) -> None:
+    def _steps(self, steps: Iterable[DownloadStep], now: float) -> None:
         for step in steps:
             match step:
                 case Send(to, message):
                     self._publish(self._link(to, message), codec.pack(message))
                 case Fetched() | FetchFailed():
                     self._tell(step, now)
-                case Unlisten():
+                case LeaveMulticast():
                     self._follow(
                         topic_names.multicast_topic(self.identity.root, step.source, step.digest),
                         -1,
                     )
-                case Listen():
+                case FollowMulticast():
                     self._follow(
                         topic_names.multicast_topic(self.identity.root, step.source, step.digest), 1
                     )

@@ -1,8 +1,8 @@
-"""A chunk on the wire: a slice of a blob in a msgpack array of fixed widths. Pure.
+"""Format of a chunk: a slice of a blob in a msgpack array of fixed widths. Pure.
 
 A chunk is the msgpack array `[serial, index, crc32, data]`. Any msgpack library reads it; fedbus
-writes and accepts only the form whose header has the same 21 bytes for every value, so a chunk is
-cut without a parser and without a copy, and is checked before anything is allocated for it:
+writes and accepts only the form with a header of 21 bytes, so a chunk is split without a parser and
+without a copy, and is checked before memory is allocated for it:
 
     offset  bytes
     0       1      0x94, array of 4
@@ -12,10 +12,10 @@ cut without a parser and without a copy, and is checked before anything is alloc
     16      5      0xc6, length of the data in bytes, uint32
     21      …      the data, at most `CHUNK_BYTES` bytes
 
-All numbers are big-endian, as always in msgpack. The crc covers serial, index and data, the tags
-and the length are compared with the only values they can have, so one flipped bit costs one chunk,
-wherever it falls; the blob's digest is checked once, when all of it has arrived. zlib-ng computes
-the same crc32 at 8 GB/s where the system's zlib, which replaces it on small boards, reached 1.3.
+All numbers are big-endian, as always in msgpack. The crc covers serial, index and data; the tags
+and the length are compared with the only values they can have. So one flipped bit anywhere costs
+one chunk. The blob's digest is checked once, when the whole blob has arrived. zlib-ng computes the
+crc32 at 8 GB/s; zlib, which is used where zlib-ng is not installed, reached 1.3 GB/s.
 """
 
 import struct
@@ -44,15 +44,15 @@ _REST = struct.Struct(">BIBI")
 _HEADER = struct.Struct(">BBIBIBIBI")
 HEADER_BYTES: Final = _HEADER.size
 
-GROUP_SERIAL = 0
-"""The serial of a chunk nobody wanted by serial: it goes to a group."""
+MULTICAST_SERIAL = 0
+"""Serial of a chunk of a multicast."""
 CONFIRM_SERIAL = 1
-"""The same, and whoever follows the group confirms that the stream has passed it up to here."""
+"""Serial of a chunk of a multicast that every member confirms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A slice of a blob: bytes `index * CHUNK_BYTES` onward."""
+    """A slice of a blob, from byte `index * CHUNK_BYTES` on."""
 
     serial: int
     index: int
@@ -60,17 +60,17 @@ class Chunk:
 
 
 def write_chunk(serial: int, index: int, data: bytes | memoryview) -> bytes:
-    """Write a slice of at most `CHUNK_BYTES` bytes as a chunk; the data is copied once."""
+    """Format a slice of at most `CHUNK_BYTES` bytes as a chunk; the data is copied once."""
     summed = _SUMMED.pack(_ARRAY_OF_4, _UINT32, serial, _UINT32, index)
     rest = _REST.pack(_UINT32, crc32(data, crc32(summed)), _BIN32, len(data))
     return b"".join((summed, rest, data))
 
 
 def read_chunk(payload: bytes) -> Chunk:
-    """Read a chunk, without copying its data.
+    """Parse a chunk without copying its data.
 
     Raises:
-        WireError: not a chunk in its fixed form, too long, or damaged on its way.
+        WireError: the payload is not a chunk in its fixed form, is too long, or was damaged.
     """
     view = memoryview(payload)
     if not HEADER_BYTES <= len(view) <= HEADER_BYTES + CHUNK_BYTES:
@@ -84,11 +84,11 @@ def read_chunk(payload: bytes) -> Chunk:
     if length != len(data):
         raise WireError(f"chunk {index}: expected {length} bytes of data, got {len(data)}")
     if crc != crc32(data, crc32(view[: _SUMMED.size])):
-        raise WireError(f"chunk {index}: damaged on its way, its crc32 differs")
+        raise WireError(f"chunk {index}: damaged in transit, its crc32 differs")
     return Chunk(serial, index, data)
 
 
 def _describe_tags(*found: int) -> str:
-    """Name the first tag that is not the one of the fixed form."""
+    """Describe the first tag that differs from the fixed form."""
     at = next(i for i in range(len(_TAGS)) if found[i] != _TAGS[i])
     return f"chunk: expected msgpack's {_TAG_NAMES[at]}, got {found[at]:#04x}"

@@ -1,10 +1,11 @@
-"""One blob on its way here: what is missing, what is wanted, what is lost. Pure.
+"""State of one download: which chunks are missing, requested or lost. Pure.
 
-On a lane the receiver wants chunks by serial. A wanted chunk counts as lost when a later want's
-chunk arrived (a broker keeps the order of one sender), or when nothing at all arrived for max(2 s,
-4 x the smoothed want-to-arrival time), doubling. The window starts at 1, or where the last blob
-from that source left it; it grows by 1 per arrival while want-to-arrival stays below 1.5 s, shrinks
-above, and is at most 8. (A fixed 2 s timer never finished at 1 Mbit/s and sent 158 chunks for 12.)
+In a unicast the receiver requests chunks by serial. A requested chunk counts as lost when a chunk
+of a later request has arrived (a broker keeps the order of one sender), or when no chunk has
+arrived for max(2 s, 4 x the smoothed round-trip time), doubling. The window, the number of chunks
+requested at once, starts at 1 or where the last blob from that source left it; it grows by 1 with
+each chunk that arrives within 1.5 s of its request, shrinks with each later one, and is at most 8.
+(With a fixed timer of 2 s, a link of 1 Mbit/s never finished and sent 158 chunks for 12.)
 """
 
 from collections.abc import Iterator
@@ -20,24 +21,24 @@ WINDOW = 8
 FAST_SECONDS = 1.5
 LOST_SECONDS = 2.0
 FIRST_SECONDS = 4.0
-"""Patience before anything was measured: at 1 Mbit/s the first chunk takes 2.1 s."""
-LONGEST_PATIENCE_SECONDS = 30.0
+"""Timeout before any round trip was measured: at 1 Mbit/s the first chunk takes 2.1 s."""
+LONGEST_TIMEOUT_SECONDS = 30.0
 SILENT_SECONDS = 60.0
-"""No chunk for so long: the source is gone."""
+"""Without a chunk for this long, the source counts as gone."""
 
 
 @dataclass(slots=True)
-class _Wanted:
+class _RequestedChunk:
     index: int
     at: float
 
 
 class Receiver:
-    """The state of one arriving blob.
+    """State of one download.
 
     Attributes:
-        following: True while it listens to its source's group instead of wanting.
-        upto: how far the group's stream has passed, in chunks.
+        multicast: Whether the blob arrives by multicast; False: chunks are requested.
+        upto: Number of chunks that the multicast has passed.
     """
 
     def __init__(  # noqa: PLR0913 - one argument for each thing a receiver is given
@@ -53,123 +54,122 @@ class Receiver:
         self.key = key
         self.location = location
         self.sink = sink
-        self.following = members > 0
+        self.multicast = members > 0
         self.upto = 0
         indices = range(location.blob_ref.count)
         self._missing = set(indices)
-        # A stack. Who has followed a group wants from the blob's end: what the group sent before
-        # may still be on a slow link, in order from the beginning, and need not come twice.
-        self._unwanted = dict.fromkeys(indices if self.following else reversed(indices))
-        self._wanted: dict[int, _Wanted] = {}
-        self._late: dict[int, _Wanted] = {}  # counted as lost; should they come, they are welcome
+        # A stack. After a multicast, chunks are requested from the blob's end: on a slow link the
+        # first chunks of the multicast may still be queued, in order, and need not be sent twice.
+        self._unrequested = dict.fromkeys(indices if self.multicast else reversed(indices))
+        self._requested: dict[int, _RequestedChunk] = {}
+        self._late: dict[int, _RequestedChunk] = {}  # counted as lost, accepted if they arrive
         self._window = window
         self._smoothed = 0.0
-        self._patience = FIRST_SECONDS
-        self._since = now  # the last chunk; before the first, the first want
-        self._waited = 0.0  # in vain, while nothing is wanted
+        self._timeout = FIRST_SECONDS
+        self._since = now  # the last chunk; before the first chunk, the first request
+        self._waited = 0.0  # without a chunk, before requests ended
 
     @property
     def complete(self) -> bool:
-        """Every chunk has been written to the sink."""
+        """Whether every chunk has been written to the sink."""
         return not self._missing
 
     @property
     def window(self) -> int:
-        """How many chunks may be on their way at once, as this source's link has shown."""
+        """Number of chunks that may be requested at once, as measured on the source's link."""
         return self._window
 
     @property
     def outstanding(self) -> int:
-        """Chunks wanted and not yet arrived."""
-        return len(self._wanted)
+        """Number of chunks requested and not yet arrived."""
+        return len(self._requested)
 
     @property
-    def appetite(self) -> int:
-        """How many more chunks it would want now: by the half window, which saves messages."""
-        free = self._window - len(self._wanted)
-        if self.following or (self._wanted and free < self._window // 2):
+    def requestable(self) -> int:
+        """Number of chunks to request now; 0 until half the window is free, to save messages."""
+        free = self._window - len(self._requested)
+        if self.multicast or (self._requested and free < self._window // 2):
             return 0
-        return max(0, min(free, len(self._unwanted)))
+        return max(0, min(free, len(self._unrequested)))
 
     @property
     def serials(self) -> Iterator[int]:
-        """Serials whose chunks may still come."""
-        return chain(self._wanted, self._late)
+        """Serials whose chunks may still arrive."""
+        return chain(self._requested, self._late)
 
-    def want(self, serial: int, count: int, now: float) -> tuple[int, ...]:
-        """Take the next `count` chunks to want, under serials from `serial` on."""
-        if not self._wanted:
+    def request(self, serial: int, count: int, now: float) -> tuple[int, ...]:
+        """Return the indices of the next `count` chunks to request, under serials from `serial`."""
+        if not self._requested:
             self._since = now - self._waited
-        indices = tuple(self._unwanted.popitem()[0] for _ in range(count))
+        indices = tuple(self._unrequested.popitem()[0] for _ in range(count))
         for i, index in enumerate(indices):
-            self._wanted[serial + i] = _Wanted(index, now)
+            self._requested[serial + i] = _RequestedChunk(index, now)
         return indices
 
-    def take(self, chunk: Chunk, now: float) -> bool:
-        """Write a chunk that was wanted by serial; False: it is not what was wanted.
+    def write_requested(self, chunk: Chunk, now: float) -> bool:
+        """Write a chunk that was requested, and return whether it was.
 
-        A chunk that was counted as lost and comes late is as good as its repetition.
+        A chunk that was counted as lost and arrives late is written as well.
         """
-        wanted = self._wanted.get(chunk.serial) or self._late.get(chunk.serial)
-        if wanted is None or wanted.index != chunk.index or not self._fits(chunk):
+        requested = self._requested.get(chunk.serial) or self._late.get(chunk.serial)
+        if requested is None or requested.index != chunk.index or not self._fits(chunk):
             return False
         self._write(chunk)
-        self._arrived(chunk.serial, now - wanted.at)
-        self._heard(now)
+        self._arrived(chunk.serial, now - requested.at)
+        self._restart_timeout(now)
         return True
 
-    def follow(self, chunk: Chunk, now: float) -> bool:
-        """Write a chunk of the group's stream, followed or not; False: it is not this blob's."""
+    def write_multicast(self, chunk: Chunk, now: float) -> bool:
+        """Write a chunk of a multicast, and return whether it belongs to this blob."""
         if not self._fits(chunk):
             return False
         self._write(chunk)
         self.upto = max(self.upto, chunk.index + 1)
-        if self.following:
+        if self.multicast:
             self._measure(now - self._since)
-        self._heard(now)
+        self._restart_timeout(now)
         return True
 
-    def to_lane(self) -> None:
-        """Leave the group: want what is missing."""
-        self.following = False
+    def use_unicast(self) -> None:
+        """Leave the multicast: request the missing chunks."""
+        self.multicast = False
 
     def reconnected(self) -> None:
-        """Whatever was on its way is lost, and the group has gone on."""
-        self.to_lane()
-        self._lose(list(self._wanted))
+        """Count all requested chunks as lost, and leave the multicast, which has continued."""
+        self.use_unicast()
+        self._lose(list(self._requested))
         self._waited = 0.0
 
-    def look_at(self) -> float | None:
-        """When to look for lost chunks next; None while nothing is on its way."""
-        if self.following:
-            return self._since + self._patience
-        if not self._wanted:
+    def check_at(self) -> float | None:
+        """Return the time to look for lost chunks; None: no chunk is expected."""
+        if self.multicast:
+            return self._since + self._timeout
+        if not self._requested:
             return None
-        oldest = next(iter(self._wanted.values()))
+        oldest = next(iter(self._requested.values()))
         return min(self._overdue_at(oldest), self._since + SILENT_SECONDS)
 
-    def forsaken(self, now: float) -> bool:
-        """Tell whether the group's stream has passed this member by."""
-        return self.following and now >= self._since + self._patience
+    def missed_stream(self, now: float) -> bool:
+        """Return whether the multicast must be considered over for this member."""
+        return self.multicast and now >= self._since + self._timeout
 
-    def silent(self, now: float) -> bool:
-        """Tell whether the source must be taken for gone."""
-        return bool(self._wanted) and now >= self._since + SILENT_SECONDS
+    def source_silent(self, now: float) -> bool:
+        """Return whether the source must be considered gone."""
+        return bool(self._requested) and now >= self._since + SILENT_SECONDS
 
     def expire(self, now: float) -> None:
-        """Count as lost what is overdue."""
-        overdue = [s for s, wanted in self._wanted.items() if now >= self._overdue_at(wanted)]
+        """Count overdue chunks as lost."""
+        overdue = [s for s, chunk in self._requested.items() if now >= self._overdue_at(chunk)]
         if overdue:
             self._lose(overdue)
             self._window = 1
-            self._patience = min(self._patience * 2, LONGEST_PATIENCE_SECONDS)
-            if not self._wanted:
+            self._timeout = min(self._timeout * 2, LONGEST_TIMEOUT_SECONDS)
+            if not self._requested:
                 self._waited = now - self._since
 
-    def _overdue_at(self, wanted: _Wanted) -> float:
-        # Any chunk of this blob shows that the link lives and that the rest may be queued behind
-        # it.
-        return max(wanted.at, self._since) + self._patience
+    def _overdue_at(self, requested: _RequestedChunk) -> float:
+        # Any chunk of this blob shows that the link works, and the rest may be queued behind it.
+        return max(requested.at, self._since) + self._timeout
 
     def _fits(self, chunk: Chunk) -> bool:
         blob_ref = self.location.blob_ref
@@ -179,18 +179,18 @@ class Receiver:
     def _write(self, chunk: Chunk) -> None:
         if chunk.index in self._missing:
             self._missing.remove(chunk.index)
-            self._unwanted.pop(chunk.index, None)
+            self._unrequested.pop(chunk.index, None)
             self.sink.write(chunk.index * CHUNK_BYTES, chunk.data)
 
-    def _heard(self, now: float) -> None:
+    def _restart_timeout(self, now: float) -> None:
         self._since = now
         self._waited = 0.0
 
     def _arrived(self, serial: int, took: float) -> None:
         if self._late.pop(serial, None) is None:
-            # One sender's chunks keep their order, so what was wanted earlier is not coming.
-            self._lose(list(takewhile(lambda earlier: earlier != serial, self._wanted)))
-            del self._wanted[serial]
+            # One sender's chunks keep their order, so those requested earlier will not arrive.
+            self._lose(list(takewhile(lambda earlier: earlier != serial, self._requested)))
+            del self._requested[serial]
         self._window = (
             min(self._window + 1, WINDOW) if took < FAST_SECONDS else max(1, self._window - 1)
         )
@@ -198,10 +198,10 @@ class Receiver:
 
     def _measure(self, took: float) -> None:
         self._smoothed = took if not self._smoothed else 0.875 * self._smoothed + 0.125 * took
-        self._patience = min(max(LOST_SECONDS, 4 * self._smoothed), LONGEST_PATIENCE_SECONDS)
+        self._timeout = min(max(LOST_SECONDS, 4 * self._smoothed), LONGEST_TIMEOUT_SECONDS)
 
     def _lose(self, serials: list[int]) -> None:
         for serial in reversed(serials):
-            wanted = self._late[serial] = self._wanted.pop(serial)
-            if wanted.index in self._missing:
-                self._unwanted[wanted.index] = None
+            lost = self._late[serial] = self._requested.pop(serial)
+            if lost.index in self._missing:
+                self._unrequested[lost.index] = None

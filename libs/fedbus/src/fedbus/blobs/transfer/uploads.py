@@ -1,10 +1,10 @@
-"""All blobs served from here: wants answered on lanes, joins gathered into groups. Pure."""
+"""Uploads: blobs served by this node, in answer to chunk requests and by multicast. Pure."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from fedbus.blobs.transfer.multicast import Group
+from fedbus.blobs.transfer.multicast import Multicast
 from fedbus.blobs.transfer.receiver import WINDOW
 from fedbus.core.actions import Send
 from fedbus.core.blob_io import BlobSource
@@ -13,17 +13,17 @@ from fedbus.wire.blobs import CHUNK_BYTES, chunks_in
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
 
 SLOW_SECONDS = 120.0
-"""Who held a group back takes lanes for so long."""
+"""Time for which a node that held a multicast back uses unicast."""
 
 FindBlob: TypeAlias = Callable[[str], BlobSource | None]
-"""Finds a blob by digest among those a service always serves."""
+"""Returns a stored blob by its digest, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendChunk:
-    """Publish one chunk: to a node's lane, or (`to` is None) to the blob's group.
+    """Publish one chunk to a node, or, if `to` is None, to the blob's multicast.
 
-    It is read and framed only when its turn comes, so a queue of these holds no data.
+    The shell reads the data just before it publishes the chunk, so a queue of these holds no data.
     """
 
     to: str | None
@@ -33,33 +33,38 @@ class SendChunk:
     index: int
 
 
-Answer: TypeAlias = Send | SendChunk
+UploadStep: TypeAlias = Send | SendChunk
 
 
 class Uploads:
-    """What this node serves, and to whom."""
+    """All uploads of this node.
+
+    Args:
+        in_flight: Bytes that a multicast may have in transit.
+        find_blob: Finds blobs that this node serves without `serve`.
+    """
 
     def __init__(self, in_flight: int, find_blob: FindBlob | None = None) -> None:
         self._in_flight = in_flight
         self._find_blob = find_blob
         self._served: dict[str, BlobSource] = {}
-        self._groups: dict[str, tuple[Group, BlobSource]] = {}
+        self._multicasts: dict[str, tuple[Multicast, BlobSource]] = {}
         self._slow: dict[str, float] = {}
-        self._absent = 0  # of the last group that told: so many more will not come in time again
+        self._absent = 0  # members that the last multicast missed: the next does not wait for them
         self._timers = Timers[str]()
 
     def serve(self, digest: str, source: BlobSource) -> None:
-        """Let others fetch this blob."""
+        """Serve this blob."""
         self._served[digest] = source
 
     def unserve(self, digest: str) -> None:
-        """Answer `BlobNotFound` from now on, unless the library holds it."""
+        """Stop serving this blob, unless `find_blob` finds it."""
         self._served.pop(digest, None)
-        self._groups.pop(digest, None)
+        self._multicasts.pop(digest, None)
         self._timers.cancel(digest)
 
-    def want(self, sender: str, message: ChunkRequest, now: float) -> Iterator[Answer]:
-        """Answer a want with the chunks it names. Who wants no longer follows the group."""
+    def request(self, sender: str, message: ChunkRequest, now: float) -> Iterator[UploadStep]:
+        """Send the requested chunks; a node that requests chunks leaves the multicast."""
         source = self._find(message.digest)
         if source is None:
             yield Send(sender, BlobNotFound(digest=message.digest))
@@ -70,46 +75,46 @@ class Uploads:
                 yield SendChunk(sender, message.digest, source, message.serial + i, index)
         yield from self._without(sender, message.digest, now)
 
-    def join(self, sender: str, message: Join, now: float) -> Iterator[Answer]:
-        """Take a node into the blob's group, or point it to a lane."""
+    def join(self, sender: str, message: Join, now: float) -> Iterator[UploadStep]:
+        """Add a node to the blob's multicast, or refer it to unicast."""
         source = self._find(message.digest)
         if source is None:
             yield Send(sender, BlobNotFound(digest=message.digest))
             return
-        group = self._group(message, source, now)
-        # To stream it again would burden members to whom it is still on its way.
-        if group.streamed or self._slow.get(sender, now) > now:
-            group.pass_over(sender, message.members, now)
+        multicast = self._multicast(message, source, now)
+        # A second multicast would burden members to which the first is still in transit.
+        if multicast.streamed or self._slow.get(sender, now) > now:
+            multicast.count_unicast(sender, message.members, now)
             yield Send(sender, UseUnicast(digest=message.digest))
         else:
-            group.join(sender, message.members, now)
+            multicast.join(sender, message.members, now)
         yield from self._advance(message.digest, now)
 
-    def confirm(self, sender: str, message: Confirm, now: float) -> Iterator[Answer]:
-        """Let the group go on as far as its slowest member allows."""
-        if message.digest in self._groups:
-            self._groups[message.digest][0].confirm(sender, message.upto)
+    def confirm(self, sender: str, message: Confirm, now: float) -> Iterator[UploadStep]:
+        """Continue the multicast as far as its slowest member allows."""
+        if message.digest in self._multicasts:
+            self._multicasts[message.digest][0].confirm(sender, message.upto)
             yield from self._advance(message.digest, now)
 
-    def leave(self, sender: str, message: Leave, now: float) -> Iterator[Answer]:
-        """Go on without a member."""
+    def leave(self, sender: str, message: Leave, now: float) -> Iterator[UploadStep]:
+        """Continue the multicast without a member."""
         yield from self._without(sender, message.digest, now)
 
-    def reconnected(self) -> Iterator[Answer]:
-        """End the groups: what they sent may be lost, so their members take lanes."""
-        groups, self._groups = self._groups, {}
-        for digest, (group, _) in groups.items():
+    def reconnected(self) -> Iterator[UploadStep]:
+        """End all multicasts: their chunks may be lost, so their members use unicast."""
+        multicasts, self._multicasts = self._multicasts, {}
+        for digest, (multicast, _) in multicasts.items():
             self._timers.cancel(digest)
-            for member in group.members:
+            for member in multicast.members:
                 yield Send(member, UseUnicast(digest=digest))
 
-    def due(self, now: float) -> Iterator[Answer]:
-        """Start groups that have waited enough; send laggards to lanes."""
+    def due(self, now: float) -> Iterator[UploadStep]:
+        """Start multicasts that have waited long enough; move slow members to unicast."""
         for digest in self._timers.due(now):
             yield from self._advance(str(digest), now)
 
     def next(self) -> float | None:
-        """When `due` has something next."""
+        """Return when to call `due`; None: not yet known."""
         return self._timers.next()
 
     def _find(self, digest: str) -> BlobSource | None:
@@ -117,33 +122,33 @@ class Uploads:
             return self._served[digest]
         return self._find_blob(digest) if self._find_blob else None
 
-    def _group(self, message: Join, source: BlobSource, now: float) -> Group:
-        if message.digest not in self._groups:
+    def _multicast(self, message: Join, source: BlobSource, now: float) -> Multicast:
+        if message.digest not in self._multicasts:
             chunk = max(1, min(CHUNK_BYTES, source.size))
             window = min(WINDOW, self._in_flight // (chunk * max(1, message.members)))
-            group = Group(chunks_in(source.size), window, now, self._absent)
-            self._groups[message.digest] = group, source
-        return self._groups[message.digest][0]
+            multicast = Multicast(chunks_in(source.size), window, now, self._absent)
+            self._multicasts[message.digest] = multicast, source
+        return self._multicasts[message.digest][0]
 
-    def _without(self, sender: str, digest: str, now: float) -> Iterator[Answer]:
-        if digest in self._groups:
-            self._groups[digest][0].leave(sender)
+    def _without(self, sender: str, digest: str, now: float) -> Iterator[UploadStep]:
+        if digest in self._multicasts:
+            self._multicasts[digest][0].leave(sender)
             yield from self._advance(digest, now)
 
-    def _advance(self, digest: str, now: float) -> Iterator[Answer]:
-        group, source = self._groups[digest]
-        if slow := group.laggards(now):
+    def _advance(self, digest: str, now: float) -> Iterator[UploadStep]:
+        multicast, source = self._multicasts[digest]
+        if slow := multicast.remove_slow(now):
             self._slow = {member: until for member, until in self._slow.items() if until > now}
         for member in slow:
             self._slow[member] = now + SLOW_SECONDS
             yield Send(member, UseUnicast(digest=digest))
-        for serial, index in group.advance(now):
+        for serial, index in multicast.advance(now):
             yield SendChunk(None, digest, source, serial, index)
-        if group.absent is not None:
-            self._absent = group.absent
-        at = group.wake_at()
+        if multicast.absent is not None:
+            self._absent = multicast.absent
+        at = multicast.wake_at()
         if at is None:  # it is over
-            del self._groups[digest]
+            del self._multicasts[digest]
             self._timers.cancel(digest)
         else:
             self._timers.set(digest, at)
