@@ -42,17 +42,19 @@ def test_a_plug_in_of_others_needs_the_operators_word(install: Install) -> None:
 def test_a_plug_in_that_wants_to_exit_is_a_fault_of_the_job(install: Install) -> None:
     """And no end of the controller."""
     entries = "[fedbus.selectors]\nleave = acme_leave:f\n[fedbus.aggregators]\nleave = acme_leave:m"
-    install("acme_leave", entries, "import sys\nsys.exit(3)")
+    install("acme_leave", entries, "import sys\nsys.exit: 3")
     both = faults(Plugins(selector="leave", aggregator="leave"), ("all",))
     assert [said.partition(":")[0] for said in both] == ["plugins.aggregator", "plugins.selector"]
-    assert all(said.endswith("does not load: it wanted to exit: 3") for said in both)
+    assert all(said.endswith("does not load: it called sys.exit: 3") for said in both)
 
 
 def test_an_aggregator_that_cannot_fold_is_refused_before_the_job_begins(install: Install) -> None:
     """The collector folds one update at a time and could do nothing with it."""
     install("acme_mid", "[fedbus.aggregators]\nmid = acme_mid:m", "m = lambda blocks, weights: 0")
     (said,) = faults(Plugins(aggregator="mid"), ("all",))
-    assert said.startswith("plugins.aggregator: aggregator 'mid' has no fold(total, block, weight)")
+    assert said.startswith(
+        "plugins.aggregator: aggregator 'mid' has no method fold(total, block, weight)"
+    )
 
 
 def test_a_transform_of_ours_is_made_before_the_job_begins() -> None:

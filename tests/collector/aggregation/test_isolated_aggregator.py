@@ -40,7 +40,7 @@ class Plugin:
     ("call", "said"),
     [
         (_fails, "aggregator 'own': my fold is wrong"),
-        (_exits, "aggregator 'own': it wanted to exit: 3"),
+        (_exits, "aggregator 'own': it called sys.exit: 3"),
         (_interrupts, "aggregator 'own': KeyboardInterrupt"),
     ],
 )

@@ -128,7 +128,7 @@ def test_an_evaluator_is_not_asked_to_train() -> None:
     ("name", "reason"),
     [
         ("broken", "selector 'broken': by zero"),
-        ("leaving", "selector 'leaving': it wanted to exit: 4"),
+        ("leaving", "selector 'leaving': it called sys.exit: 4"),
         ("lazy", "selector 'lazy': too late"),
         ("lost", "selector 'lost': no selectors plug-in named 'lost'"),
     ],

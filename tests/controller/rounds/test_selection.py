@@ -125,7 +125,7 @@ def _fails_late(*_: object) -> Iterator[str]:
     ("selector", "said"),
     [
         (_hangs, "it did not answer in 0.05 s"),
-        (_exits, "it wanted to exit: 4"),
+        (_exits, "it called sys.exit: 4"),
         (_interrupts, "KeyboardInterrupt"),
         (_fails_late, "too late"),
     ],

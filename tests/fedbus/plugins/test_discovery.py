@@ -55,7 +55,7 @@ def test_nobody_takes_a_name_of_ours_from_a_process_that_does_not_allow_it(
     """A package that came with another one cannot stop an agent by claiming `npz`."""
     install("acme_thief", "[fedbus.loaders]\nnpz = acme_thief:load", "load = print")
     assert plugins.load("loaders", "npz", allowed=[]).__module__.startswith("fedbus.data")
-    with pytest.raises(PluginError, match="claimed twice"):
+    with pytest.raises(PluginError, match="two loaders plug-ins are named"):
         plugins.load("loaders", "npz", allowed=["acme-thief"])
 
 
@@ -80,7 +80,7 @@ def test_a_name_claimed_twice_is_refused(install: Install) -> None:
     """Chance must not decide whose code runs."""
     install("acme_one", "[fedbus.selectors]\nbest = acme_one:pick", "")
     install("acme_other", "[fedbus.selectors]\nbest = acme_other:pick", "")
-    with pytest.raises(PluginError, match="claimed twice: acme_one:pick, acme_other:pick"):
+    with pytest.raises(PluginError, match=": acme_one:pick, acme_other:pick"):
         plugins.load("selectors", "best")
 
 
@@ -111,7 +111,9 @@ def middle(blocks, weights):
     total = np.zeros(2)
     folding.fold(total, np.ones(2, np.float32), 3.0)
     assert total.tolist() == [3.0, 3.0]
-    with pytest.raises(PluginError, match=r"aggregator 'mid' has no fold\(total, block, weight\)"):
+    with pytest.raises(
+        PluginError, match=r"aggregator 'mid' has no method fold\(total, block, weight\)"
+    ):
         plugins.load("aggregators", "mid")
 
 
@@ -133,7 +135,7 @@ def test_a_plug_in_whose_name_can_stand_in_no_job_is_left_out_and_said(
     install("acme_named", f"[fedbus.loaders]\n{name} = acme_named:load", "load = print")
     assert name in plugins.installed_names("loaders")
     assert name not in plugins.allowed_names("loaders", ["all"])
-    with pytest.raises(PluginError, match=r"of acme_named: its name .* a name is 1 to 64"):
+    with pytest.raises(PluginError, match=r"of acme_named: expected a name of 1 to 64 letters"):
         plugins.load("loaders", name)
     found = [one for one in inspect_all() if one.plugin.name == name]
-    assert "can stand in no job" in found[0].faults[0]
+    assert "expected a name of 1 to 64 letters" in found[0].faults[0]

@@ -38,7 +38,7 @@ def test_a_trainer_is_told_each_method_that_does_not_fit() -> None:
         "it",
         "evaluate",
         "predict",
-        "no initial()",
+        "no method initial()",
         "train",
     ]
     assert "train takes (weights: object, data: object) and is called with" in said[-1]
@@ -48,9 +48,9 @@ def test_a_trainer_is_told_each_method_that_does_not_fit() -> None:
 @pytest.mark.parametrize(
     ("group", "made", "said"),
     [
-        ("selectors", 3, "it is a int, not a function or class"),
+        ("selectors", 3, "expected a function or class, got a int"),
         ("selectors", lambda _agents, _want: (), "called with (agents, want, rng)"),
-        ("aggregators", lambda _blocks: 0, "no fold(total, block, weight)"),
+        ("aggregators", lambda _blocks: 0, "no method fold(total, block, weight)"),
         ("aggregators", Half(), "fold takes (total: object, block: object)"),
         ("loaders", lambda: 0, "called with (path)"),
         ("models", lambda: 0, "called with (config)"),
@@ -89,8 +89,8 @@ def test_a_plug_in_is_told_all_its_faults(install: Install) -> None:
     (mine,) = (p for p in find_all("loaders") if p.package == "acme_wrong")
     finding = inspect_one(mine, ())
     assert finding.faults == (
-        "claimed twice: fedbus.data:npz has the name as well",
-        "not allowed here: FEDBUS_PLUGINS=npz would allow it",
+        "fedbus.data:npz has the same name; uninstall one of them",
+        "not allowed here; FEDBUS_PLUGINS=npz allows it",
         "does not load: division by zero",
     )
 
@@ -100,9 +100,9 @@ def test_a_plug_in_that_wants_to_exit_is_told_so_and_the_others_are_looked_at(
 ) -> None:
     """A script that parses its arguments when imported, say: the list must not end there."""
     entries = "[fedbus.loaders]\na = acme_exit:load\n[fedbus.selectors]\nz = acme_exit:pick"
-    install("acme_exit", entries, "import sys\nsys.exit(2)")
+    install("acme_exit", entries, "import sys\nsys.exit: 2")
     mine = {f.plugin.name: f.faults for f in inspect_all() if f.plugin.package == "acme_exit"}
-    said = ("does not load: it wanted to exit: 2",)
+    said = ("does not load: it called sys.exit: 2",)
     assert mine == {"a": said, "z": said}
 
 

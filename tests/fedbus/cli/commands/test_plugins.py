@@ -40,8 +40,8 @@ def test_what_is_wrong_ends_with_exit_code_1(
     assert listed.exit_code == 1
     assert "wrong with trainers torn, selectors fine" in listed.stderr
     found = {entry["name"]: entry for entry in json.loads(listed.stdout)}
-    assert found["fine"]["faults"] == ["not allowed here: FEDBUS_PLUGINS=fine would allow it"]
-    assert "no train(weights, data, params)" in found["torn"]["faults"]
+    assert found["fine"]["faults"] == ["not allowed here; FEDBUS_PLUGINS=fine allows it"]
+    assert "no method train(weights, data, params)" in found["torn"]["faults"]
     assert found["torn"]["where"] == "acme_torn:T"
     assert (found["fedavg"]["package"], found["fedavg"]["faults"]) == ("fedbus", [])
 

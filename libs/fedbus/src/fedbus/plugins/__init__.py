@@ -1,12 +1,12 @@
-"""What people may write for fedbus, and how it is found.
+"""Plug-in API: protocols, and discovery by entry points.
 
 A plug-in is a class or function in any installed package, named by an entry point:
 
     [project.entry-points."fedbus.trainers"]
     tiny = "acme_fl.tiny:TinyTrainer"
 
-What we ship is registered the same way. A job chooses among installed plug-ins by name and never
-brings code; what a job may choose from, the settings of each process say (`FEDBUS_PLUGINS`).
+The plug-ins of fedbus are registered in the same way. A job chooses among installed plug-ins by
+name and never brings code; the settings of each process limit the choice (`FEDBUS_PLUGINS`).
 """
 
 from fedbus.plugins.discovery import (

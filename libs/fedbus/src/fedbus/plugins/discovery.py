@@ -1,4 +1,4 @@
-"""Find plug-ins by the entry points of installed packages, and load those that are allowed."""
+"""Discovery of plug-ins by the entry points of installed packages; loading of those allowed."""
 
 import re
 import sys
@@ -27,15 +27,16 @@ Group = Literal[
 ]
 GROUPS: Final[tuple[Group, ...]] = get_args(Group)
 BUILTIN_PACKAGE: Final = "fedbus"
-"""The package whose plug-ins are allowed everywhere."""
+"""The package whose plug-ins are allowed in every process."""
 ALL: Final = "all"
+"""The value of `FEDBUS_PLUGINS` that allows every installed plug-in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """One entry point: something that is installed, not yet imported.
+    """The entry point of an installed plug-in, not yet imported.
 
-    `package` is the distribution that names it: read once, for it is a file that is parsed.
+    `package` and `version` are those of its distribution, and empty where it has none.
     """
 
     group: Group
@@ -46,38 +47,38 @@ class Plugin:
 
     @property
     def where(self) -> str:
-        """The module and the name in it, `acme_fl.tiny:TinyTrainer`."""
+        """The module, and the name in it: `acme_fl.tiny:TinyTrainer`."""
         return self.entry.value
 
     @property
     def name_fault(self) -> str:
-        """Why no job could name it, and no agent announce it; nothing if they can."""
+        """Why jobs and agents cannot use this plug-in's name; empty if they can."""
         if re.fullmatch(IDENT, self.name):
             return ""
-        return f"its name {self.name[:80]!a} can stand in no job: a name is {IDENT_SAID}"
+        return f"expected a name of {IDENT_SAID}, got {self.name[:80]!a}; rename the entry point"
 
     def allowed(self, words: Collection[str] | None) -> bool:
-        """Say whether settings allow it: by its name, its package, or `all`; ours always are."""
+        """Return whether settings allow it: by name, package or `all`; built-ins always are."""
         return not self.name_fault and (
             _plain(self.package) == BUILTIN_PACKAGE or self.named(words)
         )
 
     def named(self, words: Collection[str] | None) -> bool:
-        """Say whether settings name it, be it ours or not."""
+        """Return whether settings name it, whether it is built in or not."""
         if words is None or ALL in words or self.name in words:
             return True
         return _plain(self.package) in map(_plain, words)
 
     def import_object(self) -> object:
-        """Import what the entry point names; a class of aggregators is made.
+        """Import what the entry point names; return an instance where it is an aggregator's class.
 
         Raises:
-            PluginError: whatever the import raised, in a sentence.
+            PluginError: The import failed; the message has the error or names the missing package.
         """
         try:
             plugin: object = self.entry.load()
             return plugin() if self.group == "aggregators" and isinstance(plugin, type) else plugin
-        except (Exception, SystemExit) as error:  # whatever somebody's module may raise
+        except (Exception, SystemExit) as error:  # a third-party module may raise anything
             name = error.name if isinstance(error, ModuleNotFoundError) else None
             missing = (name or "").partition(".")[0]
             extra = extra_of(missing) if self.package == BUILTIN_PACKAGE else None
@@ -93,9 +94,9 @@ class Plugin:
 
 
 def error_message(error: BaseException) -> str:
-    """Tell what somebody's code raised; what ends a process says no more than a number."""
+    """Format an error of a plug-in; the text of SystemExit is only a number."""
     if isinstance(error, SystemExit):
-        return f"it wanted to exit: {error}"
+        return f"it called sys.exit: {error}"
     return str(error) or type(error).__name__
 
 
@@ -126,23 +127,23 @@ def load(
 @overload
 def load(group: Group, name: str, allowed: Collection[str] | None = None) -> object: ...
 def load(group: Group, name: str, allowed: Collection[str] | None = None) -> object:
-    """Find and import a plug-in; only this imports its framework.
+    """Find and import a plug-in; its framework is imported here and not before.
 
     Args:
         group: Its kind.
         name: Its entry point's name.
-        allowed: What this process's own settings allow beside what fedbus ships: names of plug-ins
-            or of packages, or `all`. None allows all that are installed.
+        allowed: What the process's settings allow in addition to the built-in plug-ins: names of
+            plug-ins or packages, or `all`. None allows all installed ones.
 
     Raises:
-        PluginError: none of that name is installed or allowed, two packages claim the name, its
-            import fails, or it is an aggregator that cannot add one update at a time.
+        PluginError: No plug-in of that name is installed or allowed, two packages have one of that
+            name, its import fails, or it is an aggregator without `fold`.
     """
     plugin = find(group, name, allowed).import_object()
     if group == "aggregators" and not isinstance(plugin, Aggregator):
         raise PluginError(
-            f"aggregator {name!r} has no fold(total, block, weight), by which collectors add one "
-            "update at a time; docs/plugins.md has an example"
+            f"aggregator {name!r} has no method fold(total, block, weight), which collectors call "
+            "for each update; see the example in docs/plugins.md"
         )
     return plugin
 
@@ -151,7 +152,7 @@ def find(group: Group, name: str, allowed: Collection[str] | None = None) -> Plu
     """Find a plug-in without importing it; arguments as for `load`.
 
     Raises:
-        PluginError: none of that name is installed or allowed, or two packages claim the name.
+        PluginError: No plug-in of that name is installed or allowed, or two packages have one.
     """
     claims = [plugin for plugin in find_all(group) if plugin.name == name]
     if not claims:
@@ -161,30 +162,32 @@ def find(group: Group, name: str, allowed: Collection[str] | None = None) -> Plu
         raise PluginError(f"no {group} plug-in named {name!r}; {meant}installed: {_all(there)}")
     if wrong := claims[0].name_fault:
         raise PluginError(f"{group} plug-in of {claims[0].package}: {wrong}")
-    ours = [plugin for plugin in claims if plugin.allowed(allowed)]
-    if not ours:
+    allowed_here = [plugin for plugin in claims if plugin.allowed(allowed)]
+    if not allowed_here:
         raise PluginError(
             f"{group} plug-in {name!r} of {claims[0].package} is not allowed here; "
             f"allowed: {_all(allowed_names(group, allowed))} (FEDBUS_PLUGINS={name} allows it)"
         )
-    if len(ours) > 1:
-        raise PluginError(f"{group} plug-in {name!r} is claimed twice: {_all(_claims(ours))}")
-    return ours[0]
+    if len(allowed_here) > 1:
+        raise PluginError(
+            f"two {group} plug-ins are named {name!r}: {_all(_claims(allowed_here))}; uninstall one"
+        )
+    return allowed_here[0]
 
 
 def installed_names(group: Group) -> tuple[str, ...]:
-    """Name the plug-ins of a kind, sorted, without importing any."""
+    """Return the names of the installed plug-ins of a kind, sorted, without importing any."""
     return tuple(sorted({plugin.name for plugin in find_all(group)}))
 
 
 def allowed_names(group: Group, allowed: Collection[str] | None) -> tuple[str, ...]:
-    """Name those of them that settings allow."""
+    """Return the names of the plug-ins of a kind that settings allow, sorted."""
     return tuple(sorted({p.name for p in find_all(group) if p.allowed(allowed)}))
 
 
 def find_all(group: Group) -> tuple[Plugin, ...]:
-    """Find the plug-ins of a kind, by name and claim, without importing any."""
-    # To go through all installed packages takes some 10 ms, so it is done once for each path.
+    """Return the plug-ins of a kind, sorted by name, without importing any."""
+    # Scanning all installed packages takes about 10 ms, so it is done once for each path.
     return _on_path(group, tuple(sys.path))
 
 

@@ -1,4 +1,4 @@
-"""Say what is wrong with an installed plug-in by looking at it: nothing of it is called."""
+"""Inspection of installed plug-ins: faults of names, imports and signatures; none is called."""
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -15,14 +15,14 @@ FACTORY_METHODS: Final[Mapping[Group, Mapping[str, Arguments]]] = {
     "trainers": {"initial": (), "train": ("weights", "data", "params")},
     "runtimes": {"load": ("weights",), "predict": ("inputs",)},
 }
-"""Kinds whose entry point is called with an architecture, and the methods of what that makes."""
+"""Required methods of the objects that factories return; the factory takes an architecture."""
 TRANSFORM: Final[Mapping[str, Arguments]] = {
     "transform_data": ("batch", "rng"),
     "transform_format": ("form",),
 }
-"""The methods of what a transform's entry point makes, of whatever parameters it takes."""
+"""Methods of a transform; its factory may take any parameters."""
 FOLD: Final[Arguments] = ("total", "block", "weight")
-"""What an aggregator's one method is called with."""
+"""Arguments of an aggregator's method `fold`."""
 OPTIONAL_METHODS: Final[Mapping[str, Arguments]] = {
     "evaluate": ("weights", "data", "params"),
     "load": ("weights",),
@@ -30,7 +30,7 @@ OPTIONAL_METHODS: Final[Mapping[str, Arguments]] = {
     "optimizer_state": (),
     "load_optimizer_state": ("state",),
 }
-"""What a trainer need not have, and must have right if it does."""
+"""Methods that a trainer may have, with the arguments they must then take."""
 FUNCTIONS: Final[Mapping[Group, Arguments]] = {
     "models": ("config",),
     "loaders": ("path",),
@@ -40,31 +40,31 @@ FUNCTIONS: Final[Mapping[Group, Arguments]] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A plug-in, what is wrong with it, and why it is of no use here though nothing is wrong."""
+    """The result of inspecting one plug-in."""
 
     plugin: Plugin
     faults: tuple[str, ...]
     missing: str = ""
-    """What a plug-in of ours would need: a framework that is not installed is nobody's fault."""
+    """Why a built-in plug-in cannot be used: its framework is not installed, which is no fault."""
 
 
 def inspect_all(allowed: Collection[str] | None = None) -> Iterator[Finding]:
-    """Look at all plug-ins that are installed; `allowed` as for `load`. Imports them all."""
+    """Import and inspect all installed plug-ins; `allowed` as for `load`."""
     for group in GROUPS:
         for plugin in find_all(group):
             yield inspect_one(plugin, allowed)
 
 
 def inspect_one(plugin: Plugin, allowed: Collection[str] | None = None) -> Finding:
-    """Import a plug-in and hold it against the protocol of its kind."""
+    """Import a plug-in and compare it with the protocol of its kind."""
     faults = []
     if plugin.name_fault:
         return Finding(plugin, (plugin.name_fault,))
     claims = [p.where for p in find_all(plugin.group) if p.name == plugin.name and p != plugin]
     if claims:
-        faults.append(f"claimed twice: {', '.join(claims)} has the name as well")
+        faults.append(f"{', '.join(claims)} has the same name; uninstall one of them")
     if not plugin.allowed(allowed):
-        faults.append(f"not allowed here: FEDBUS_PLUGINS={plugin.name} would allow it")
+        faults.append(f"not allowed here; FEDBUS_PLUGINS={plugin.name} allows it")
     try:
         made = plugin.import_object()
     except PluginError as error:
@@ -76,14 +76,14 @@ def inspect_one(plugin: Plugin, allowed: Collection[str] | None = None) -> Findi
 
 
 def signature_faults(group: Group, made: object) -> Iterator[str]:
-    """Name what a plug-in of this kind lacks: methods, or arguments that it will be called with."""
+    """Yield the methods that a plug-in of this kind lacks, and signatures that do not fit."""
     if group == "aggregators":
         if isinstance(made, Aggregator):
             yield from _misfit("fold", made.fold, FOLD)
         else:
-            yield f"no fold({', '.join(FOLD)})"
+            yield f"no method fold({', '.join(FOLD)})"
     elif not callable(made):
-        yield f"it is a {type(made).__name__}, not a function or class"
+        yield f"expected a function or class, got a {type(made).__name__}"
     elif group in FACTORY_METHODS:
         yield from _misfit("it", made, ("architecture",))
         yield from _methods(
@@ -96,15 +96,15 @@ def signature_faults(group: Group, made: object) -> Iterator[str]:
 
 
 def _methods(
-    made: object, needed: Mapping[str, Arguments], powers: Mapping[str, Arguments]
+    made: object, needed: Mapping[str, Arguments], optional: Mapping[str, Arguments]
 ) -> Iterator[str]:
     if not isinstance(made, type):
-        return  # a function that makes trainers: what it makes is seen when it is tried
-    for name, arguments in {**powers, **needed}.items():
+        return  # a factory function: `fedbus plugins check` sees what it returns
+    for name, arguments in {**optional, **needed}.items():
         method = inspect.getattr_static(made, name, None)
         if method is None:
             if name in needed:
-                yield f"no {name}({', '.join(arguments)})"
+                yield f"no method {name}({', '.join(arguments)})"
         elif isinstance(method, staticmethod | classmethod):
             yield from _misfit(name, getattr(made, name), arguments)
         else:
@@ -117,7 +117,7 @@ def _misfit(
     try:
         signature = inspect.signature(call)
     except (TypeError, ValueError):
-        return  # written in C: nothing to be seen
+        return  # written in C, without a signature
     try:
         signature.bind(*bound, *arguments)
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""Whether the model that a spec names may be built in a process: ours may, others where allowed."""
+"""Permission to build the model that a spec names: built-in models always, others if allowed."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -10,17 +10,17 @@ from fedbus.training.options import FRAMEWORKS
 def check_model(
     framework: str, architecture: Mapping[str, Any], allowed: Collection[str] | None
 ) -> None:
-    """Refuse a model plug-in that is installed, but not allowed here: a spec only names it.
+    """Reject a model plug-in that is installed but not allowed here.
 
     Args:
-        framework: Whose architecture it is; the name of a trainer.
-        architecture: What the spec says for it.
+        framework: The architecture's framework: the name of a trainer.
+        architecture: The spec's architecture; its `name` may be that of a model plug-in.
         allowed: As for `load`.
 
     Raises:
-        PluginError: it is not allowed.
+        PluginError: The plug-in is not allowed.
     """
     name = architecture.get("name")
-    ours = FRAMEWORKS[framework].models if framework in FRAMEWORKS else frozenset()
-    if isinstance(name, str) and name not in ours and name in installed_names("models"):
+    builtin = FRAMEWORKS[framework].models if framework in FRAMEWORKS else frozenset()
+    if isinstance(name, str) and name not in builtin and name in installed_names("models"):
         find("models", name, allowed)

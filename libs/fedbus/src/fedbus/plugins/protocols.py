@@ -1,8 +1,11 @@
-"""What people may write for fedbus: one protocol for each kind of plug-in.
+"""Plug-in protocols: one for each kind of plug-in and for each optional capability of a trainer.
 
-Inherit from nothing: mypy checks the fit against these protocols, `fedbus plugins` checks it by
-looking, `fedbus plugins check NAME` by trying. What not every trainer can do is a protocol of its
-own (`Evaluates`, `Predicts`), found by `isinstance`.
+A plug-in inherits from nothing. mypy compares it with these protocols, `fedbus plugins` compares
+its signatures, and `fedbus plugins check NAME` calls it. A capability that not every trainer has is
+a protocol of its own (`Evaluates`, `Predicts`, `Stateful`), detected by `isinstance`.
+
+In shapes, `rows` is the number of examples in a batch and … any further dimensions. Weights map the
+names of the model's layout to arrays with the layout's shapes and dtypes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,96 +21,118 @@ from fedbus.training.params import Architecture, Metrics, TrainingParams, Update
 
 
 class Trainer(Protocol):
-    """Trains one model, rebuilt from the architecture its factory was called with.
+    """Trains one model, built from the architecture that its factory was called with.
 
-    One thread uses it at a time. Arrays that cross its border are copies: nobody gets live memory.
+    One thread uses a trainer at a time. Arrays that it is given are read-only and valid during the
+    call; arrays that it returns are copies, which the trainer does not change afterwards.
     """
 
     def initial(self) -> Weights:
-        """Make the weights of a model that has learnt nothing yet."""
+        """Return the weights of the untrained model."""
         ...
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
-        """Start from `weights`, walk `data.steps(params)`, and return the new weights.
+        """Train from `weights` on the batches of `data.steps(params)`.
 
-        Every call starts afresh, with no momentum and no state of the call before, unless `resume`
-        of `Stateful` came in between. Let `Stopped`, which the data raises, pass.
+        Every call starts with a new optimizer and scheduler, unless `load_optimizer_state` was
+        called since the last one. Do not catch `Stopped`, which `data` raises when the task is
+        cancelled.
+
+        Args:
+            weights: The version to start from; read-only.
+            data: The agent's examples; its batches are pairs (x, y).
+            params: Epochs, batch size, learning rate, optimizer, loss, seed and further options.
+
+        Returns:
+            The new weights (not the difference), the number of examples trained on, and metrics of
+            the training, by name.
 
         Raises:
-            TrainingError: weights, data or params do not fit.
+            TrainingError: The weights, data or parameters do not fit the model.
         """
         ...
 
 
 @runtime_checkable
 class Evaluates(Protocol):
-    """A trainer that can score weights on data; needed for the role `evaluate`."""
+    """A trainer that can measure metrics of weights; required for the role `evaluate`."""
 
     def evaluate(self, weights: Weights, data: Dataset, params: TrainingParams) -> Metrics:
-        """Walk `data.batches()` and return means over all rows, `loss` and `accuracy` if it can.
+        """Measure weights on all of `data.batches()`, without changing them.
+
+        Returns:
+            Means over all examples, by name: those of `params.metrics`, and `loss`.
 
         Raises:
-            TrainingError: weights, data or params do not fit.
+            TrainingError: The weights, data or parameters do not fit the model.
         """
         ...
 
 
 @runtime_checkable
 class Predicts(Protocol):
-    """A trainer that can answer; the inference service loads a version once and asks it often.
+    """A trainer that can predict; the inference service loads a version once, then predicts often.
 
-    It may have an attribute `output_activation`, a `fedbus.frameworks.outputs.OutputActivation`:
-    what the model's last operation is. Without one, inference takes its outputs for scores.
+    An optional attribute `output_activation` holds the model's last operation, as a
+    `fedbus.frameworks.outputs.OutputActivation`; without it the outputs are taken for scores.
     """
 
     def load(self, weights: Weights) -> None:
-        """Take these weights for all predictions to come.
+        """Copy weights into the model, for all later calls of `predict`.
 
         Raises:
-            TrainingError: they do not fit.
+            TrainingError: They do not fit the model.
         """
         ...
 
     def predict(self, inputs: Array) -> Array | Mapping[str, Array]:
-        """Answer each row as the model itself does, with nothing put over its last layer.
+        """Compute the model's outputs, with no activation added to those of the model itself.
 
-        inputs: (rows, …), any real dtype; returns (rows, …), or several such by name.
+        Args:
+            inputs: Shape (rows, …), any real dtype.
+
+        Returns:
+            Shape (rows, …), or several such arrays by the name of the output.
 
         Raises:
-            TrainingError: the inputs do not fit.
+            TrainingError: The inputs do not fit the model.
         """
         ...
 
 
 @runtime_checkable
 class DescribesRoles(Protocol):
-    """A trainer that knows which of a model's tensors are no plain weights."""
+    """A trainer that knows which of its model's tensors no gradient changes."""
 
     def roles(self) -> Mapping[str, Role]:
-        """Return the role of each tensor that no gradient changes; see `model.layout.Role`."""
+        """Return the role of each tensor that is not `weight`, by name; see `model.layout.Role`."""
         ...
 
 
 @runtime_checkable
 class Stateful(Protocol):
-    """A trainer whose optimizer and scheduler can go on where they stopped, if a job wants it."""
+    """A trainer that can continue with the optimizer state of an earlier training.
+
+    An agent keeps this state between the rounds of a job with `keep_optimizer_state`.
+    """
 
     def optimizer_state(self) -> Mapping[str, Array]:
-        """Return what the last `train` left: named arrays that are copies, and nothing else.
+        """Return copies of the state that the last `train` left in optimizer and scheduler.
 
-        It is asked for after a `train` whose params have `keep_optimizer_state`.
+        Called after a `train` whose parameters have `keep_optimizer_state`. The names are the
+        trainer's own; dtypes are numbers, booleans or strings.
 
         Raises:
-            TrainingError: nothing has been trained yet, or without `keep_optimizer_state`.
+            TrainingError: No training with `keep_optimizer_state` has completed.
         """
         ...
 
     def load_optimizer_state(self, state: Mapping[str, Array]) -> None:
-        """Let the next `train`, and no other, start from the state that another one left.
+        """Start the next `train`, and only that one, from a state that `optimizer_state` returned.
 
         Raises:
-            TrainingError: it is not the state of this model, or, raised by the next `train`, not
-                that of the optimizer and scheduler it is told to use.
+            TrainingError: The state is of another model, optimizer or scheduler. The next `train`
+                may raise it instead.
         """
         ...
 
@@ -116,57 +141,59 @@ TrainerFactory = Callable[[Architecture], Trainer]
 """What a trainer's entry point names, usually its class: `TinyTrainer(architecture)`."""
 
 RuntimeFactory = Callable[[Architecture], Predicts]
-"""What a runtime's entry point names: answers without being able to train.
+"""What a runtime's entry point names: a class that predicts without being able to train.
 
-The inference service chooses it by `FEDBUS_RUNTIME`; it gets the spec's architecture of its own
+The inference service chooses it by `FEDBUS_RUNTIME`, and passes the spec's architecture of the same
 name.
 """
 
 
 class ModelFactory(Protocol):
-    """Builds a framework's model by name, for a trainer we ship: its weights come from elsewhere.
+    """Builds a model by name for the trainers `torch` and `keras`, which then load its weights.
 
-    A spec that says `{"name": "lenet", "config": {"classes": 10}}` for `torch` or `keras` is built
-    by the model plug-in `lenet`.
+    A spec whose architecture is `{"name": "lenet", "config": {"classes": 10}}` is built by the
+    model plug-in `lenet`.
     """
 
     def __call__(self, config: Mapping[str, Any], /) -> object:
         """Build an untrained `torch.nn.Module` or `keras.Model`.
 
-        The config came over the network: check it, and its sizes, before anything is allocated.
+        The config came over the network: check it, sizes included, before allocating anything.
 
         Raises:
-            TrainingError: the config is not one this model takes.
+            TrainingError: The config is not one that this model accepts.
         """
         ...
 
 
 Loader = Callable[..., Dataset]
-"""Makes a data set from a path and the agent's own settings, never from the network's."""
+"""Reads a data set: a path, then options. Both come from the agent's settings, never from a job."""
 
 
 class Transform(Protocol):
     """A step of an agent's pipeline, between its loader and its trainer.
 
-    Its entry point names what makes it of the step's parameters: `Resize(size=[28, 28])`. With
-    `augments = True` it is used in training and left out in evaluation.
+    Its entry point names a factory, called with the step's parameters: `Resize(size=[28, 28])`. A
+    transform with the attribute `augments = True` is applied in training and not in evaluation.
     """
 
     def transform_data(self, batch: Batch, rng: np.random.Generator, /) -> Batch:
-        """Change some rows. batch: x (rows, …), y (rows, …); as many rows come out, on new arrays.
+        """Transform a batch into new arrays.
 
-        All chance comes from `rng`, which the task seeds.
+        Args:
+            batch: x and y, each of shape (rows, …); the result has as many rows.
+            rng: The only source of chance; seeded by the task.
 
         Raises:
-            TrainingError: it cannot take them.
+            TrainingError: The batch does not have a format that this transform accepts.
         """
         ...
 
     def transform_format(self, form: Format, /) -> Format:
-        """Say what the rows look like then: kind, size and dtype, whether they are normalized.
+        """Return the format (kind, size, dtype, range) that rows of a given format will have.
 
         Raises:
-            TrainingError: it cannot take rows of this format.
+            TrainingError: This transform does not accept rows of the given format.
         """
         ...
 
@@ -177,36 +204,43 @@ TransformFactory = Callable[..., Transform]
 
 @runtime_checkable
 class Aggregator(Protocol):
-    """An aggregator: it adds one update at a time, so memory stays at one model.
+    """Combines updates one at a time, so that memory does not grow with their number.
 
-    Its entry point names a class; `load` makes it, without arguments.
+    Its entry point names a class; `load` makes an instance of it without arguments.
     """
 
     def fold(self, total: Array, block: Array, weight: float, /) -> None:
-        """Add one update's block, (numbers,), to the total, (numbers,) float64, in place.
+        """Add one update's block to the total, in place.
 
-        The block is float32 where the model is, and float64 for tensors of every other dtype.
-        The caller divides the total by the sum of the weights.
+        The collector calls this for each block of each update, and divides the total by the sum of
+        the weights at the end.
+
+        Args:
+            total: Shape (numbers,), float64; writable.
+            block: Shape (numbers,); float32 where the tensor is float32, else float64. Do not
+                change it.
+            weight: The update's weight: its number of examples, or 1 with `weighted: false`.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentInfo:
-    """What a selector knows of an agent that is online and can train."""
+    """Facts about an agent that is online and eligible, for a selector."""
 
     agent: str
     """The node's name, `agent.…`."""
     last_selected: int = 0
-    """The last round of this job it was asked in; 0 is never."""
+    """The last round of this job in which the agent was asked; 0: none yet."""
     examples: int = 0
+    """Examples that the agent can train on."""
     load: float = 0.0
-    """How busy it says it is, 0 to 1 for each core."""
+    """Load average of the last minute, divided by the number of cores."""
 
 
 class Selector(Protocol):
-    """Picks the cohort of a round."""
+    """Selects the cohort of a round."""
 
     def __call__(self, agents: Sequence[AgentInfo], want: int, rng: Random, /) -> Sequence[str]:
-        """Name at most `want` of the agents; all chance comes from `rng`."""
+        """Return the names of at most `want` different agents; chance comes from `rng` alone."""
         ...
