@@ -42,7 +42,7 @@ def test_a_plug_in_of_others_needs_the_operators_word(install: Install) -> None:
 def test_a_plug_in_that_wants_to_exit_is_a_fault_of_the_job(install: Install) -> None:
     """And no end of the controller."""
     entries = "[fedbus.selectors]\nleave = acme_leave:f\n[fedbus.aggregators]\nleave = acme_leave:m"
-    install("acme_leave", entries, "import sys\nsys.exit: 3")
+    install("acme_leave", entries, "import sys\nsys.exit(3)")
     both = faults(Plugins(selector="leave", aggregator="leave"), ("all",))
     assert [said.partition(":")[0] for said in both] == ["plugins.aggregator", "plugins.selector"]
     assert all(said.endswith("does not load: it called sys.exit: 3") for said in both)

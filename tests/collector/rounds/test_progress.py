@@ -191,8 +191,8 @@ def test_the_close_decision_follows_from_the_facts_alone(
 @pytest.mark.parametrize(
     ("metrics", "reason"),
     [
-        ({"accuracy": 2.18}, "accuracy is 2.18, and it is a share: 0 to 1"),
-        ({"loss": -3.0, "f1": -0.5}, "f1 is -0.5, and it is a share: 0 to 1"),
+        ({"accuracy": 2.18}, "accuracy: expected a fraction, 0 to 1, got 2.18"),
+        ({"loss": -3.0, "f1": -0.5}, "f1: expected a fraction, 0 to 1, got -0.5"),
         ({"loss": 2.18, "accuracy": 1.0000000001}, None),
     ],
 )

@@ -212,6 +212,6 @@ def test_a_score_that_cannot_be_true_ends_nothing(accuracy: float) -> None:
     harness = scoring(job_file(stopping_target={"accuracy": 0.7}))
     harness.hear(JUDGE, score(accuracy))
     (failed,) = harness.noted("evaluation_failed")
-    assert failed["reason"] == f"accuracy is {accuracy}, and it is a share: 0 to 1"
+    assert failed["reason"] == f"accuracy: expected a fraction, 0 to 1, got {accuracy}"
     assert keys.JobEnding(JOB) not in harness.asks
     assert harness.planned.round == 2

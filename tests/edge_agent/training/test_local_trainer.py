@@ -533,7 +533,7 @@ def test_figures_of_any_numeric_type_are_numbers() -> None:
 @pytest.mark.parametrize("name", ["accuracy", "f1", "auc"])
 def test_a_share_that_a_trainer_measured_wrongly_is_refused(name: str) -> None:
     """Before it reaches anybody; what rounding adds to 1 is taken off."""
-    with pytest.raises(TrainingError, match=f"metrics: {name} is 2.18, and it is a share: 0 to 1"):
+    with pytest.raises(TrainingError, match=f"{name}: expected a fraction, 0 to 1, got 2.18"):
         checked_metrics({"loss": 2.18, name: 2.18})
     assert checked_metrics({name: 1 + 1e-9, "loss": 2.18}) == {name: 1.0, "loss": 2.18}
 

@@ -232,7 +232,7 @@ def test_a_scheduler_that_can_never_act_is_warned_of(tmp_path: Path, *, kept: bo
     (tmp_path / "job.json").write_text(json.dumps(job))
     result = RUNNER.invoke(app, ["simulate", str(tmp_path / "job.json"), "--json"])
     assert (result.exit_code, json.loads(result.stdout)["phase"]) == (0, "finished")
-    warned = "warning: scheduler_config: steplr begins afresh in every round and acts after 10 epo"
+    warned = "warning: scheduler_config: steplr starts again in every round and acts after 10 epo"
     assert result.stderr.startswith(warned) is not kept
 
 

@@ -12,9 +12,9 @@ from fedbus.training.options import FRAMEWORKS
 from tests.fedbus.jobs.written import faults_of, job_with, sentences
 
 ONCE = "give the learning rate once"
-NO_SHARE = (
-    "'accuracy' is a share of right answers, and mse a loss of quantities, which has none; measure "
-    "an error, as mae, or leave it out; or take a loss of classes"
+NO_FRACTION = (
+    "'accuracy' is a fraction of correct predictions, and mse is a loss of quantities, for which "
+    "none is correct; measure an error, such as mae, or leave it out; or use a loss of classes"
 )
 AIMLESS = "stopping_flag: true, but nothing to stop at; give stopping_target"
 BASE_SAYS = "but client_type_id says base, a trainer that fedbus ships"
@@ -108,9 +108,9 @@ FAULTY: list[tuple[dict[str, Any], str]] = [
     ({"stopping_target": {"accuracy": 92}},
      "stopping_target.accuracy: expected at most 1, got 92; 92 % is 0.92"),
     ({"eval_func": "mse", "stopping_target": {"accuracy": 0.9}},
-     f"stopping_target.accuracy: {NO_SHARE}"),
+     f"stopping_target.accuracy: {NO_FRACTION}"),
     ({"eval_func": "mse", "eval_metrics": ["accuracy"], "stopping_target": {"accuracy": 0.9}},
-     f"eval_metrics[0]: {NO_SHARE}"),
+     f"eval_metrics[0]: {NO_FRACTION}"),
     ({"stopping_target": {"loss": -1}}, "stopping_target.loss: expected at least 0, got -1"),
     ({"stopping_flag": "True"}, AIMLESS),
     ({"stopping_flag": True, "stopping_target": {}}, AIMLESS),

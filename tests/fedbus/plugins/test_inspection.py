@@ -100,7 +100,7 @@ def test_a_plug_in_that_wants_to_exit_is_told_so_and_the_others_are_looked_at(
 ) -> None:
     """A script that parses its arguments when imported, say: the list must not end there."""
     entries = "[fedbus.loaders]\na = acme_exit:load\n[fedbus.selectors]\nz = acme_exit:pick"
-    install("acme_exit", entries, "import sys\nsys.exit: 2")
+    install("acme_exit", entries, "import sys\nsys.exit(2)")
     mine = {f.plugin.name: f.faults for f in inspect_all() if f.plugin.package == "acme_exit"}
     said = ("does not load: it called sys.exit: 2",)
     assert mine == {"a": said, "z": said}

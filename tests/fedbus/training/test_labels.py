@@ -61,7 +61,7 @@ def test_sequences_have_a_class_at_each_place() -> None:
         (np.zeros((2, 10)), r"y is float64 \(2, 10\); .*rows of 10 classes, and the model has 3"),
         (np.zeros(3, int), r"y is int64 \(3,\); wanted are class numbers, \(2,\), or shares of"),
         (np.zeros((2, 3, 3)), r"y is float64 \(2, 3, 3\); wanted .*\(2, 3\)$"),
-        (np.array(["a", "b"]), "y is <U1, no class numbers"),
+        (np.array(["a", "b"]), "expected class numbers in y, got <U1"),
         (np.array([[1, 1, 0], [0, 1, 0]]), r"a row of \[1, 1, 0\]: .*several labels .*binary"),
         (np.zeros((2, 3)), r"a row of \[0, 0, 0\]: a row holds one 1"),
         (np.array([[1.5, -0.5, 0], [0, 1, 0]]), r"a row of \[1.5, -0.5, 0\]"),

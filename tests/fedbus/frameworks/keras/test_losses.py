@@ -98,5 +98,5 @@ def test_a_hinge_is_right_by_the_sign(no: int) -> None:
 
 def test_one_output_has_no_classes() -> None:
     """A softmax over it is always 1, and the loss 0: nothing would be learnt, with accuracy 1."""
-    with pytest.raises(TrainingError, match="one output, of which categorical_crossentropy is alw"):
+    with pytest.raises(TrainingError, match="one output, for which categorical_crossentropy is al"):
         measured("categorical_crossentropy", ("accuracy",), X[:, :1], np.zeros(60, np.int64))

@@ -125,7 +125,7 @@ def test_two_classes_may_have_one_score() -> None:
         ("mse", NUMBERS, TRUTHS[:, :1], r"y is float32 \(60, 1\); the model answers \(60, 2\)"),
         ("mse", NUMBERS, np.array([["a", "b"]] * 60), "y is <U1"),
         ("cross_entropy", SCORES.reshape(60, 1, 7), LABELS, r"wanted are class numbers, \(60, 1\)"),
-        ("cross_entropy", SCORES[:, :1], LABELS, "one output, of which cross_entropy is always 0"),
+        ("cross_entropy", SCORES[:, :1], LABELS, "one output, for which cross_entropy is always 0"),
         ("cross_entropy", SCORES, LABELS + 5, "y holds 5 to 10"),
     ],
 )

@@ -23,7 +23,7 @@ STEP = SchedulerParams("steplr", {"step_size": 1})
 
 def said(among: str, params: TrainingParams) -> list[str]:
     """Say what keeps these frameworks from it."""
-    return [str(objection) for objection in unsupported_options(among.split(), params)]
+    return [str(option) for option in unsupported_options(among.split(), params)]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -57,12 +57,12 @@ def test_one_framework_that_can_is_enough() -> None:
         (
             "torch",
             TrainingParams(loss="mse", metrics=("mae", "accuracy")),
-            "eval_metrics: 'accuracy' is a share of right answers, and mse a loss of quantities",
+            "eval_metrics: 'accuracy' is a fraction of correct predictions, and mse is a loss of",
         ),
         (
             "keras",
             TrainingParams(loss="huber", metrics=("auc",)),
-            "eval_metrics: 'auc' is a share of right answers, and huber a loss of quantities",
+            "eval_metrics: 'auc' is a fraction of correct predictions, and huber is a loss of",
         ),
         (
             "keras",
@@ -72,7 +72,7 @@ def test_one_framework_that_can_is_enough() -> None:
         (
             "keras",
             TrainingParams(optimizer_args={"clipnorm": 1.0, "clipvalue": 0.5}),
-            "optimizer_config.clipvalue: beside clipnorm; one of them at the most",
+            "optimizer_config.clipvalue: given together with clipnorm; give one of them",
         ),
         (
             "torch",
@@ -141,7 +141,7 @@ def test_one_framework_that_can_is_enough() -> None:
                     "chainedscheduler", parts=(SchedulerPart("reducelronplateau"),)
                 )
             ),
-            "scheduler_config.schedulers[0].scheduler: 'reducelronplateau' is no part of chained",
+            "scheduler_config.schedulers[0].scheduler: 'reducelronplateau' cannot be a part of",
         ),
         (
             "torch",
@@ -161,7 +161,7 @@ def test_one_framework_that_can_is_enough() -> None:
                 optimizer="adagrad",
                 scheduler=SchedulerParams("cycliclr", {"base_lr": 1, "max_lr": 2}),
             ),
-            "scheduler_config.cycle_momentum: adagrad has no momentum to cycle; give false",
+            "scheduler_config.cycle_momentum: adagrad has no momentum to cycle; write false",
         ),
         (
             "keras",
@@ -200,7 +200,7 @@ def test_one_framework_that_can_is_enough() -> None:
         ),
     ],
 )  # fmt: skip
-def test_an_objection_names_the_key_and_what_there_is(
+def test_an_unsupported_option_names_the_key_and_what_there_is(
     framework: str, params: TrainingParams, sentence: str
 ) -> None:
     """In the job file's words."""

@@ -1,4 +1,4 @@
-"""Whether a scheduler that begins afresh in every round can ever act."""
+"""Whether a scheduler that starts again in every round can ever act."""
 
 from typing import Any
 
@@ -41,8 +41,8 @@ def test_a_scheduler_acts_after_some_epochs_at_the_earliest(
 ) -> None:
     """With as few in a round it changes nothing; with one more it may."""
     sentence = inactive_reason(TrainingParams(scheduler=scheduler, epochs=after))
-    assert sentence.startswith(f"scheduler_config: {scheduler.name} begins afresh in every round")
-    assert "round.keep_optimizer_state: true lets it go on" in sentence
+    assert sentence.startswith(f"scheduler_config: {scheduler.name} starts again in every round")
+    assert "with round.keep_optimizer_state: true it continues" in sentence
     assert inactive_reason(TrainingParams(scheduler=scheduler, epochs=after + 1)) == ""
     assert (
         inactive_reason(TrainingParams(scheduler=scheduler, epochs=1, keep_optimizer_state=True))
@@ -69,7 +69,7 @@ def test_some_act_within_the_first_epoch(scheduler: SchedulerParams | None) -> N
     assert inactive_reason(TrainingParams(scheduler=scheduler, epochs=1)) == ""
 
 
-@pytest.mark.parametrize(("epochs", "words"), [(1, "has 1 epoch:"), (3, "has 3 epochs:")])
+@pytest.mark.parametrize(("epochs", "words"), [(1, "has 1 epoch,"), (3, "has 3 epochs,")])
 def test_the_warning_counts_as_people_do(epochs: int, words: str) -> None:
     """One epoch, three epochs."""
     wanted: dict[str, Any] = {"scheduler": STEP, "epochs": epochs}

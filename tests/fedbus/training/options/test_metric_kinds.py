@@ -27,10 +27,11 @@ def test_a_share_beyond_0_to_1_cannot_be_true(name: str) -> None:
     """Whatever data it is of; rounding may add a little, which is taken off."""
     assert is_fraction(name)
     assert (
-        impossible_metric({"loss": 7.0, name: 1.5}) == f"{name} is 1.5, and it is a share: 0 to 1"
+        impossible_metric({"loss": 7.0, name: 1.5})
+        == f"{name}: expected a fraction, 0 to 1, got 1.5"
     )
-    assert impossible_metric({name: -0.01}) == f"{name} is -0.01, and it is a share: 0 to 1"
-    assert impossible_metric({name: 1.00001}) == f"{name} is 1.00001, and it is a share: 0 to 1"
+    assert impossible_metric({name: -0.01}) == f"{name}: expected a fraction, 0 to 1, got -0.01"
+    assert impossible_metric({name: 1.00001}) == f"{name}: expected a fraction, 0 to 1, got 1.00001"
     assert impossible_metric({name: 1 + 1e-9, "loss": -3.0, "mae": 9.0}) == ""
     assert (
         clip_fraction(name, 1 + 1e-9),
@@ -43,7 +44,7 @@ def test_a_share_beyond_0_to_1_cannot_be_true(name: str) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_no_figure_is_no_number(value: float) -> None:
     """Of whatever metric."""
-    assert impossible_metric({"anything": value}) == f"anything is {value}, no finite number"
+    assert impossible_metric({"anything": value}) == f"anything is {value}, not a finite number"
 
 
 def test_every_metric_of_right_answers_is_a_share() -> None:

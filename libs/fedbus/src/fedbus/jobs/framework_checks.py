@@ -24,8 +24,8 @@ def argument_faults(job: JobFile) -> Iterator[JobFault]:
 
 def framework_faults(among: Collection[str], job: JobFile) -> Iterator[JobFault]:
     """Find what none of some frameworks takes, by its key."""
-    for objection in unsupported_options(among, training_params_of(job)):
-        yield _fault(objection, job)
+    for option in unsupported_options(among, training_params_of(job)):
+        yield _fault(option, job)
 
 
 def valid_part_of(tree: Mapping[str, Any]) -> JobFile:
@@ -89,12 +89,12 @@ def _needless(job: JobFile) -> Iterator[JobFault]:
                 yield JobFault(key=f"warmup_config.{name}", problem=problem)
 
 
-def _fault(objection: UnsupportedOption, job: JobFile) -> JobFault:
-    key = objection.key
-    if objection.word:
+def _fault(option: UnsupportedOption, job: JobFile) -> JobFault:
+    key = option.key
+    if option.item:
         written = job.eval_metrics if "eval_metrics" in job.model_fields_set else ()
-        if objection.word in written:
-            key = f"{key}[{written.index(objection.word)}]"
-        elif objection.word in job.targets:
-            key = f"stopping_target.{objection.word}"
-    return JobFault(key=key, problem=objection.problem, hint=objection.hint)
+        if option.item in written:
+            key = f"{key}[{written.index(option.item)}]"
+        elif option.item in job.targets:
+            key = f"stopping_target.{option.item}"
+    return JobFault(key=key, problem=option.problem, hint=option.hint)

@@ -1,10 +1,9 @@
-"""The trainer API: training parameters, what an update holds, and figures. Pure.
+"""Trainer API: training parameters, and the update that a training returns. Pure.
 
-`TrainingParams` is what a task carries on the wire and what a trainer is called with: one class,
-which pydantic reads from a message (see `scalars.py`) and a trainer takes as it is.
+`TrainingParams` is one class from the wire to the trainer: pydantic reads it from a task message
+(see `scalars.py`), and the trainer is called with it.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -26,13 +25,12 @@ from fedbus.scalars import (
 )
 
 Metrics = Mapping[str, float]
-"""Named figures: `loss`, `accuracy`, and whatever else a trainer measures."""
+"""Metrics by name: `loss`, `accuracy`, and any others that a trainer measures."""
 
 Architecture = Mapping[str, Any]
-"""What the repository stores beside a model to rebuild it; each framework says what is in it.
+"""Definition of a model for one framework: data, never code, and nothing in it is pickled.
 
-It is the model spec's entry for that framework, in which `blob`, a blob_ref on the wire, has become
-the bytes. It holds data, never code, and nothing in it is pickled.
+It is the model spec's entry for that framework; `blob`, a blob ref in the spec, holds the bytes.
 """
 
 Argument = (
@@ -46,12 +44,12 @@ Arguments = Annotated[Mapping[Ident, Argument], Bounds(max_length=64)]
 CROSS_ENTROPY = frozenset(
     {"categorical_crossentropy", "sparse_categorical_crossentropy", "cross_entropy"}
 )
-"""What jobs call the softmax cross-entropy of class numbers."""
+"""Names of the softmax cross-entropy of class numbers in job files."""
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerPart:
-    """A scheduler or callback of which another one is made."""
+    """A scheduler or callback that is a part of another one."""
 
     name: Word
     args: Arguments = field(default_factory=dict)
@@ -59,17 +57,18 @@ class SchedulerPart:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerParams(SchedulerPart):
-    """How the learning rate changes; `parts` are the schedulers that this one is made of."""
+    """A learning rate scheduler; `parts` are the schedulers that it chains."""
 
     parts: Annotated[tuple[SchedulerPart, ...], Bounds(max_length=MAX_SCHEDULERS)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmupParams:
-    """What stands in for the scheduler in a job's first `epochs`.
+    """A warm-up of the learning rate, which replaces the scheduler in a job's first `epochs`.
 
-    Without a scheduler of its own the learning rate is multiplied, after x batches, by
-    factor * (1 - x / iters) + x / iters, and by 1 from x = iters on.
+    Without a scheduler of its own it is linear in the number x of batches done: the learning rate
+    is multiplied by factor * (1 - x / iters) + x / iters, and by 1 from x = iters on (Goyal et al.
+    2017, arXiv 1706.02677, section 2.2).
     """
 
     epochs: Annotated[int, Strict(ge=1, le=100_000)]
@@ -80,7 +79,7 @@ class WarmupParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransformParams:
-    """A step between an agent's own pipeline and its trainer, as aerOS writes one."""
+    """A transform of a job, applied after the agent's own pipeline; written as in aerOS."""
 
     id: Ident
     parameters: Arguments = field(default_factory=dict)
@@ -88,7 +87,7 @@ class TransformParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataOverrides:
-    """How a job wants an agent's data read: plug-ins by name, which the agent's owner must allow.
+    """A job's changes to how an agent reads its data: plug-ins that the agent's owner must allow.
 
     `loader` None is the agent's own; `transforms` follow those of the agent's own pipeline.
     """
@@ -99,18 +98,28 @@ class DataOverrides:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingParams:
-    """How to train and what to measure, from the job file to the trainer.
+    """Parameters of a training, and the metrics to measure; the same from job file to trainer.
 
-    `epochs` passes over the data, each of at most `steps_per_epoch` batches of `batch_size` rows;
-    `steps_per_epoch` None is every batch there is. Given the same seed, data and weights, a trainer
-    on one machine returns the same update again. `round` is the job's, 1 for the first.
+    Given the same parameters, data and weights, a trainer on one machine returns the same update.
 
-    `optimizer_args` are those the job gives, in its words, the learning rate apart; what it leaves
-    out is the framework's own default. `mixed` precision is for devices that have it; others train
-    in full. With `keep_optimizer_state` an agent continues with the optimizer and the scheduler of
-    its previous task of this job: the trainer's `optimizer_state`, if it has that method, is read
-    after training. `data_overrides` have been applied when a trainer is called; None keeps the
-    agent's own pipeline.
+    Attributes:
+        batch_size: Examples in a batch.
+        epochs: Passes over the data.
+        steps_per_epoch: Batches of an epoch, at most; None: all.
+        learning_rate: The initial learning rate.
+        optimizer: The optimizer's name, in lower case.
+        optimizer_args: Arguments that the job gives, under the framework's names, without the
+            learning rate; others have the framework's defaults.
+        scheduler: The learning rate scheduler or callback; None: a constant rate.
+        warmup: The warm-up before the scheduler; None: none.
+        precision: `mixed` computes in bfloat16 where the device supports it.
+        keep_optimizer_state: Whether an agent continues with the optimizer state of its previous
+            task of this job; the trainer's `optimizer_state` is then read after the training.
+        loss: The loss's name.
+        metrics: Names of the metrics to measure, in addition to the loss.
+        data_overrides: Already applied when a trainer is called; None keeps the agent's pipeline.
+        round: The job's round, 1 for the first.
+        seed: Seeds every source of chance in the training.
     """
 
     batch_size: Annotated[int, Strict(ge=1, le=1_000_000)] = 32
@@ -130,57 +139,21 @@ class TrainingParams:
     seed: Whole = 0
 
     def number(self, name: str, default: float) -> float:
-        """Return an argument of the optimizer that is one number, or the default.
+        """Return a numeric argument of the optimizer, or the default where it is not given.
 
         Raises:
-            TrainingError: it is something else.
+            TrainingError: The argument is not a number.
         """
         value = self.optimizer_args.get(name, default)
         if not isinstance(value, int | float):
-            raise TrainingError(f"{name} of {self.optimizer} is {value!r}, not a number")
+            raise TrainingError(f"{self.optimizer}.{name}: expected a number, got {value!r}")
         return value
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What training gave: the new weights (not the difference), rows behind them, figures."""
+    """The result of a training: new weights (not the difference), examples used, and metrics."""
 
     weights: Weights
     examples: int
     metrics: Metrics
-
-
-def single_output_hint(loss: str) -> str:
-    """Say why a loss of classes cannot be taken of a model with one output."""
-    return (
-        f"the model has one output, of which {loss} is always 0: binary_crossentropy is the loss "
-        "of yes or no, mean_squared_error that of a quantity"
-    )
-
-
-@dataclass(slots=True)
-class RunningMetrics:
-    """Loss and right answers, summed batch by batch."""
-
-    loss: float = 0.0
-    correct: float = 0.0
-    examples: int = 0
-
-    def add(self, *, loss: float, correct: float, examples: int) -> None:
-        """Count one batch: its mean loss, its right answers, its rows."""
-        self.loss += loss * examples
-        self.correct += correct
-        self.examples += examples
-
-    def metrics(self) -> dict[str, float]:
-        """Take the means over all rows.
-
-        Raises:
-            TrainingError: there was no row, or the loss is no finite number any more.
-        """
-        if not self.examples:
-            raise TrainingError("a data set without a single row")
-        loss = self.loss / self.examples
-        if not math.isfinite(loss):
-            raise TrainingError(f"the loss became {loss}; a lower learning_rate may help")
-        return {"loss": loss, "accuracy": self.correct / self.examples}

@@ -8,8 +8,7 @@ import numpy as np
 
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
-from fedbus.training.labels import check_binary_targets, class_targets
-from fedbus.training.params import single_output_hint
+from fedbus.training.labels import check_binary_targets, class_targets, single_output_hint
 
 _LOSSES: Final[Mapping[str, str]] = {
     "categorical_crossentropy": "CategoricalCrossentropy",

@@ -35,16 +35,15 @@ from fedbus.frameworks.stateful import StatefulTrainer
 from fedbus.frameworks.tflite.file import Signature, open_architecture
 from fedbus.model.layout import Array, Layout, Weights
 from fedbus.text import listed
-from fedbus.training.labels import check_binary_targets, class_targets, sample_classes
-from fedbus.training.options import check_supported
-from fedbus.training.params import (
-    CROSS_ENTROPY,
-    Architecture,
-    RunningMetrics,
-    TrainingParams,
-    Update,
+from fedbus.training.labels import (
+    check_binary_targets,
+    class_targets,
+    sample_classes,
     single_output_hint,
 )
+from fedbus.training.options import check_supported
+from fedbus.training.params import CROSS_ENTROPY, Architecture, TrainingParams, Update
+from fedbus.training.running_metrics import RunningMetrics
 
 PREDICTED_BYTES = 256 * 2**20
 """Of all tensors of the file together, for the rows that are answered at once."""

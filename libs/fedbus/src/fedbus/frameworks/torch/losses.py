@@ -12,8 +12,7 @@ from torch.nn import functional
 from fedbus.errors import TrainingError
 from fedbus.frameworks.outputs import OutputActivation
 from fedbus.model.layout import Array
-from fedbus.training.labels import check_binary_targets, class_targets
-from fedbus.training.params import single_output_hint
+from fedbus.training.labels import check_binary_targets, class_targets, single_output_hint
 
 _ROWS_AND_CLASSES = 2
 _LEAST = 1e-7

@@ -17,7 +17,7 @@ from torch.nn import functional
 from fedbus.errors import TrainingError
 from fedbus.frameworks.torch.losses import BY_CLASS, YES_OR_NO, Loss
 from fedbus.model.layout import Array
-from fedbus.training.params import RunningMetrics
+from fedbus.training.running_metrics import RunningMetrics
 
 _TOP = 5
 _YES = 0.5

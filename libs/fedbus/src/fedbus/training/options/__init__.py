@@ -1,22 +1,18 @@
-"""Catalogue of frameworks: their packages, and the arguments of what a job can ask them for.
+"""Options of each framework: packages, optimizers, schedulers, losses, metrics and their arguments.
 
-Pure, and no framework is imported: a job file is checked against it before training, and the
-trainers build what it names.
+Pure, and no framework is imported: job files are checked against these tables before training, and
+the trainers build what they name.
 
-    argument.py      what an argument may be
-    torch.py keras.py tflite.py    the tables
-    frameworks.py    what each framework needs and can do, by the trainer's name
-    figures.py       what a metric is: a share or not, of training or not, which way it is better
-    memory.py        what an optimizer keeps beside the weights
-    checks.py        whether a framework can do what a job asks
+    domains.py                    values that an argument may have
+    torch_options.py keras_options.py tflite_options.py    the tables
+    framework_table.py            packages and capabilities of each framework, by its trainer's name
+    metric_kinds.py               fractions, training metrics, and whether lower or higher is better
+    optimizer_memory.py           numbers that an optimizer keeps for each weight
+    unsupported.py checks.py scheduler_checks.py    what a framework does not support of a job
+    inactive_schedulers.py        schedulers that never act within a round
 """
 
-from fedbus.training.options.checks import (
-    UnsupportedOption,
-    accepted_args,
-    check_supported,
-    unsupported_options,
-)
+from fedbus.training.options.checks import accepted_args, check_supported, unsupported_options
 from fedbus.training.options.domains import ArgumentDomains, Domain
 from fedbus.training.options.framework_table import FRAMEWORKS, LIGHTEST_FIRST, Framework, extra_of
 from fedbus.training.options.metric_kinds import (
@@ -31,6 +27,7 @@ from fedbus.training.options.metric_kinds import (
     without_training_metrics,
 )
 from fedbus.training.options.optimizer_memory import peak_state_slots, state_slots
+from fedbus.training.options.unsupported import UnsupportedOption
 
 __all__ = [
     "FRACTIONS",

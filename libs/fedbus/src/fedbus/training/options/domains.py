@@ -1,4 +1,4 @@
-"""What an argument may be: its kind and its bounds."""
+"""Domains of arguments: kind, bounds and choices."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from fedbus.training.params import Argument
 Kind = Literal["flag", "whole", "real", "word", "wholes", "reals"]
 
 MOST_WHOLE: Final = 2**31 - 1
-"""No whole number may be more, whatever it counts."""
+"""The largest whole number that any argument may be."""
 
 _KINDS: Final[Mapping[Kind, str]] = {
     "flag": "true or false",
@@ -24,17 +24,17 @@ _KINDS: Final[Mapping[Kind, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain:
-    """The values an argument may have; bounds hold for each entry of a list.
+    """The values that an argument may have; bounds hold for each entry of a list.
 
     Attributes:
-        kind: What it is.
-        least: At least this, included.
-        most: At most this, included.
-        above: More than this.
-        below: Less than this.
-        choices: The words it may be; any when empty.
-        each: The domains of the entries of a list that has just so many; else it has 1 to 256.
-        required: Whether it must be given.
+        kind: The type of the value.
+        least: The smallest value, itself allowed.
+        most: The largest value, itself allowed.
+        above: A lower bound, itself not allowed.
+        below: An upper bound, itself not allowed.
+        choices: The words allowed; any when empty.
+        each: The domain of each entry, for lists of a fixed length; others have 1 to 256 entries.
+        required: Whether a job must give the argument.
     """
 
     kind: Kind
@@ -47,7 +47,7 @@ class Domain:
     required: bool = False
 
     def fault(self, value: Argument) -> str:
-        """Say what is wrong with a value; nothing is when empty."""
+        """Return what is wrong with a value; empty if nothing is."""
         if not self._is_kind(value):
             return f"expected {_KINDS[self.kind]}, got {value!r}"
         if isinstance(value, tuple):
@@ -58,7 +58,7 @@ class Domain:
         return next((f"expected {bound}, got {value:.10g}" for bound in self._broken(value)), "")
 
     def __str__(self) -> str:
-        """Read as people do: `a number, at least 0, less than 1`."""
+        """Format for people: `a number, at least 0, less than 1`."""
         if self.choices:
             return f"one of {', '.join(f'`{choice}`' for choice in self.choices)}"
         if self.each:
@@ -118,7 +118,7 @@ def _real(value: object) -> bool:
 
 
 ArgumentDomains = Mapping[str, Domain]
-"""The arguments something takes, by name."""
+"""The domains of the arguments of an optimizer, scheduler or loader, by name."""
 
 FLAG: Final = Domain(kind="flag")
 REAL: Final = Domain(kind="real")
@@ -133,5 +133,5 @@ PAIR_OF_DECAYS: Final = Domain(kind="reals", each=(DECAY, DECAY))
 
 
 def one_of(*choices: str, required: bool = False) -> Domain:
-    """Take one of these words."""
+    """Return the domain of these words."""
     return Domain(kind="word", choices=choices, required=required)

@@ -1,4 +1,4 @@
-"""The frameworks that fedbus ships trainers for: what each needs, and what each can do. Pure."""
+"""Table of the built-in frameworks: the packages that each needs, and its capabilities. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ def _never(_optimizer: str, _args: Mapping[str, object]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framework:
-    """One framework; what its trainer can do is named as in the job file.
+    """A framework with a built-in trainer; capabilities have the job file's names.
 
     Attributes:
         extra: The extra of `fedbus` that installs it.
@@ -30,7 +30,7 @@ class Framework:
         metrics: Metrics.
         models: Models that need no plug-in.
         warms_up: Whether a job may ask for a warm-up of the learning rate.
-        conflicting_args: Finds two arguments of an optimizer that exclude each other.
+        conflicting_args: Returns an argument of an optimizer that contradicts another, and why.
     """
 
     extra: str
@@ -86,7 +86,7 @@ FRAMEWORKS: Final[Mapping[str, Framework]] = {
         metrics=tflite_options.METRICS,
     ),
 }
-"""By the name of its trainer, which is that of a spec's architecture as well."""
+"""By the trainer's name, which is also that of an architecture in a model spec."""
 
 LIGHTEST_FIRST: Final = ("tflite", "torch", "keras")
 """The frameworks in the order of the memory that importing them takes."""
@@ -98,7 +98,7 @@ def is_optimizer(name: str) -> bool:
 
 
 def extra_of(module: str) -> str | None:
-    """Return the extra of `fedbus` that installs a top-level module; None: no framework has it."""
+    """Return the extra of `fedbus` that installs a top-level module, or None."""
     return next(
         (has.extra for name, has in FRAMEWORKS.items() if module in {name, *has.packages}), None
     )

@@ -1,31 +1,29 @@
-"""Whether a scheduler or callback can ever act, where it begins afresh in every round. Pure."""
+"""Schedulers and callbacks that never act because every round starts them again. Pure."""
 
+from fedbus.text import counted
 from fedbus.training.options.torch_options import BY_STEP
 from fedbus.training.params import SchedulerParams, SchedulerPart, TrainingParams
 
 _AT_ONCE = BY_STEP | {"constantlr", "linearlr", "terminateonnan"}
-"""What acts from the first batch on."""
+"""Those that act from the first batch on."""
 _PATIENCE = {"reducelronplateau": 10, "earlystopping": 0}
 
 
 def inactive_reason(params: TrainingParams) -> str:
-    """Say why a job's scheduler changes nothing in any round; empty if it may."""
+    """Return why a job's scheduler changes nothing in any round; empty if it may act."""
     chosen = params.scheduler
     if chosen is None or params.keep_optimizer_state or (first := _first(chosen)) < params.epochs:
         return ""
     return (
-        f"scheduler_config: {chosen.name} begins afresh in every round and acts after "
-        f"{_epochs(first)} at the earliest, but a round has {_epochs(params.epochs)}: it changes "
-        "nothing; round.keep_optimizer_state: true lets it go on from round to round"
+        f"scheduler_config: {chosen.name} starts again in every round and acts after "
+        f"{counted(first, 'epoch')} at the earliest, but a round has "
+        f"{counted(params.epochs, 'epoch')}, so it changes nothing; with "
+        "round.keep_optimizer_state: true it continues from round to round"
     )
 
 
-def _epochs(count: int) -> str:
-    return "1 epoch" if count == 1 else f"{count} epochs"
-
-
 def _first(chosen: SchedulerParams) -> int:
-    """Count the epochs after which it can change something for the first time."""
+    """Count the epochs before a scheduler can first change the learning rate."""
     parts = [_of_part(part) for part in chosen.parts]
     if chosen.name == "sequentiallr" and all(part.name not in BY_STEP for part in chosen.parts):
         return min(parts[0], _least(chosen, "milestones"))
@@ -44,7 +42,7 @@ def _of_part(chosen: SchedulerPart) -> int:
 
 
 def _patience(chosen: SchedulerPart) -> int:
-    """Count the epochs that are no better, and the first, which is better than none."""
+    """Count the epochs without improvement, and the first, which always counts as one."""
     if chosen.args.get("restore_best_weights"):
         return 0
     given = chosen.args.get("patience", _PATIENCE[chosen.name])

@@ -1,4 +1,4 @@
-"""What the optimizers and callbacks of Keras 3 take. Pure: no Keras here."""
+"""Options of Keras 3: arguments of optimizers and callbacks, losses and metrics. Pure: no Keras."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -74,7 +74,7 @@ SCHEDULERS: Final[Mapping[str, ArgumentDomains]] = {
     },
     "terminateonnan": {},
 }
-"""The callbacks that a job names as schedulers."""
+"""Callbacks that a job may name as its scheduler."""
 
 MODELS: Final = frozenset({"sequential"})
 
@@ -100,6 +100,8 @@ _CLIPS: Final = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
 def conflicting_args(optimizer: str, args: Mapping[str, object]) -> tuple[str, str] | None:  # noqa: ARG001 - as torch
-    """Name an argument of an optimizer that contradicts another, and say how."""
+    """Return an argument of an optimizer that contradicts another, and why."""
     clips = [name for name in _CLIPS if name in args]
-    return (clips[1], f"beside {clips[0]}; one of them at the most") if len(clips) > 1 else None
+    return (
+        (clips[1], f"given together with {clips[0]}; give one of them") if len(clips) > 1 else None
+    )

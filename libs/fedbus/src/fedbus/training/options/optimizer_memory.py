@@ -1,7 +1,7 @@
-"""What an optimizer keeps beside the weights, in copies of them. Pure: no framework here.
+"""Memory of optimizer states, in numbers for each weight (slots). Pure: no framework here.
 
-Sources: the state that each optimizer of `torch.optim` (2.13) and `keras.optimizers` (3.15) makes
-for a weight; numbers that are one for the whole weight, the step's say, do not count.
+Counted from the state that each optimizer of `torch.optim` (2.13) and `keras.optimizers` (3.15)
+creates for a weight tensor; scalars, such as the step counter, are not counted.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from typing import Final
 
 from fedbus.training.params import Argument
 
-HISTORY: Final = 100
-"""Of LBFGS, where a job gives no `history_size`."""
+DEFAULT_HISTORY: Final = 100
+"""Default `history_size` of LBFGS."""
 
 _KEPT: Final[Mapping[str, int]] = {
     "sgd": 0,
@@ -18,7 +18,7 @@ _KEPT: Final[Mapping[str, int]] = {
     "adagrad": 1,  # the sum of squares
     "rmsprop": 1,  # the mean of squares
     "adadelta": 2,  # the means of squares of gradients and of steps
-    "adam": 2,  # both moments, as have its kin
+    "adam": 2,  # both moments, as have its variants
     "adamax": 2,
     "adamw": 2,
     "ftrl": 2,  # the accumulator, the linear term
@@ -29,7 +29,7 @@ _KEPT: Final[Mapping[str, int]] = {
     "lbfgs": 3,  # the direction, the gradient before and now; and the history
 }
 _FOR_A_STEP: Final[Mapping[str, int]] = {
-    # Of each number of a sparse gradient its place, twice 8 bytes; and all of it again in order.
+    # For each number of a sparse gradient its index, two times 8 bytes; and a sorted copy of all.
     "sparseadam": 10,
     "lbfgs": 6,  # where a line is searched, its ends with their gradients
 }
@@ -39,22 +39,22 @@ _MORE: Final[Mapping[str, Mapping[str, int]]] = {
     "rmsprop": {"centered": 1, "momentum": 1},
     "sgd": {"momentum": 1},
 }
-"""Arguments that make an optimizer keep more, unless they are off."""
+"""Arguments that add slots, unless they are off."""
 
 
 def state_slots(optimizer: str, args: Mapping[str, Argument]) -> int:
-    """Count the numbers that an optimizer keeps for each weight; of one nobody knows, none."""
+    """Count the numbers that an optimizer keeps for each weight; 0 for an unknown optimizer."""
     more = {"use_ema": 1, **_MORE.get(optimizer, {})}
     kept = _KEPT.get(optimizer, 0) + sum(n for name, n in more.items() if args.get(name))
     if optimizer != "lbfgs":
         return kept
     history = args.get("history_size")
-    return kept + 2 * (history if isinstance(history, int) else HISTORY)
+    return kept + 2 * (history if isinstance(history, int) else DEFAULT_HISTORY)
 
 
 def peak_state_slots(optimizer: str, args: Mapping[str, Argument], *, keep_state: bool) -> int:
-    """Count the numbers for each weight that there are at once because of an optimizer.
+    """Count the numbers for each weight that an optimizer needs at its peak.
 
-    What goes on from round to round is copied once it is trained.
+    A state that is kept from round to round is copied after the training.
     """
     return state_slots(optimizer, args) * (1 + keep_state) + _FOR_A_STEP.get(optimizer, 0)

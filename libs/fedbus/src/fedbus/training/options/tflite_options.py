@@ -1,4 +1,4 @@
-"""What the training step of a `.tflite` file takes: what it was exported with, at the most this."""
+"""Options of TFLite: the most that a training step of a `.tflite` file can be exported with."""
 
 from collections.abc import Mapping
 from typing import Final

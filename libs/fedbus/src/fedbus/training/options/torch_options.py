@@ -1,7 +1,7 @@
-"""What PyTorch's optimizers and schedulers take, as its version 2 has them. Pure: no torch here.
+"""Options of PyTorch 2: arguments of optimizers and schedulers, losses and metrics. Pure: no torch.
 
-Left out are `capturable`, `differentiable` and `fused`, which choose an implementation and not what
-is learnt.
+`capturable`, `differentiable` and `fused` are left out: they choose an implementation and do not
+change the result.
 """
 
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ OPTIMIZERS: Final[Mapping[str, ArgumentDomains]] = {
 CYCLED: Final = frozenset(
     {"adam", "adamax", "adamw", "nadam", "radam", "rmsprop", "sgd", "sparseadam"}
 )
-"""Optimizers with a momentum, or a first beta, that a scheduler can cycle."""
+"""Optimizers with a momentum or a first beta, which schedulers can cycle."""
 
 _LAST: Final[ArgumentDomains] = {"last_epoch": Domain(kind="whole", least=-1)}
 _MOMENTA: Final[ArgumentDomains] = {
@@ -93,7 +93,7 @@ LAMBDAS: Final[Mapping[str, ArgumentDomains]] = {
     "polynomial": {"power": _must(POSITIVE), "total_iters": _must(POSITIVE_COUNT)},
     "cosine": {"total_iters": _must(POSITIVE_COUNT)},
 }
-"""The functions `lr_lambda` may name, with the parameters each takes beside it."""
+"""Functions that `lr_lambda` may name, with the parameters that each takes next to it."""
 
 _LAMBDA: Final[ArgumentDomains] = {"lr_lambda": one_of(*LAMBDAS, required=True), **_LAST}
 _MILESTONES: Final = Domain(kind="wholes", least=0, required=True)
@@ -153,7 +153,7 @@ SCHEDULERS: Final[Mapping[str, ArgumentDomains]] = {
 }  # fmt: skip
 
 MADE_OF_PARTS: Final = frozenset({"chainedscheduler", "sequentiallr"})
-"""Schedulers that are made of others, in `schedulers`."""
+"""Schedulers that are made of other ones, given under `schedulers`."""
 
 BY_STEP: Final = frozenset({"cycliclr", "onecyclelr"})
 """Schedulers that step after each batch; the others step after each epoch."""
@@ -174,7 +174,7 @@ METRICS: Final = frozenset({
 
 
 def conflicting_args(optimizer: str, args: Mapping[str, object]) -> tuple[str, str] | None:
-    """Name an argument of an optimizer that contradicts another, and say how."""
+    """Return an argument of an optimizer that contradicts another, and why."""
     heavy = args.get("momentum") and not args.get("dampening")
     if optimizer == "sgd" and args.get("nesterov") is True and not heavy:
         return "nesterov", "needs a momentum above 0 and no dampening"
