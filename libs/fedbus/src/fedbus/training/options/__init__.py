@@ -8,7 +8,7 @@ the trainers build what they name.
     framework_table.py            packages and capabilities of each framework, by its trainer's name
     metric_kinds.py               fractions, training metrics, and whether lower or higher is better
     optimizer_memory.py           numbers that an optimizer keeps for each weight
-    unsupported.py checks.py scheduler_checks.py    what a framework does not support of a job
+    unsupported_options.py checks.py scheduler_checks.py    what a framework does not support
     inactive_schedulers.py        schedulers that never act within a round
 """
 
@@ -27,7 +27,7 @@ from fedbus.training.options.metric_kinds import (
     without_training_metrics,
 )
 from fedbus.training.options.optimizer_memory import peak_state_slots, state_slots
-from fedbus.training.options.unsupported import UnsupportedOption
+from fedbus.training.options.unsupported_options import UnsupportedOption
 
 __all__ = [
     "FRACTIONS",

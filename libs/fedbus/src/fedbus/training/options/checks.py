@@ -8,7 +8,11 @@ from fedbus.errors import TrainingError
 from fedbus.training.options.framework_table import FRAMEWORKS, Framework
 from fedbus.training.options.metric_kinds import FRACTIONS, QUANTITIES
 from fedbus.training.options.scheduler_checks import check_scheduler, check_warmup
-from fedbus.training.options.unsupported import UnsupportedOption, check_arguments, unknown_name
+from fedbus.training.options.unsupported_options import (
+    UnsupportedOption,
+    check_arguments,
+    unknown_name,
+)
 from fedbus.training.params import Argument, TrainingParams
 
 _OFF_AT_ZERO: Final = frozenset({"dampening", "momentum", "weight_decay"})

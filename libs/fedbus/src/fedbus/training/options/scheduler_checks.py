@@ -7,7 +7,11 @@ from typing import Final
 from fedbus.text import listed
 from fedbus.training.options.framework_table import FRAMEWORKS
 from fedbus.training.options.torch_options import CYCLED, LAMBDAS, MADE_OF_PARTS
-from fedbus.training.options.unsupported import UnsupportedOption, check_arguments, unknown_name
+from fedbus.training.options.unsupported_options import (
+    UnsupportedOption,
+    check_arguments,
+    unknown_name,
+)
 from fedbus.training.params import Argument, SchedulerParams, SchedulerPart, TrainingParams
 
 _NEVER_A_PART: Final = MADE_OF_PARTS | {"reducelronplateau"}
