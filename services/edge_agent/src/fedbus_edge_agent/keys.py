@@ -8,10 +8,10 @@ from fedbus.core.keys import Key
 
 @dataclass(frozen=True, slots=True)
 class WorkKey(Key):
-    """Base of the keys of what the training thread works on.
+    """Base of the keys of what the training thread runs.
 
     Attributes:
-        kind: Word for it in logs, counters and the agent's announced state.
+        kind: Its name in logs, counters and the agent's published state.
         number: Task number of a training, version of an evaluation, round of a standalone job.
     """
 
@@ -19,14 +19,14 @@ class WorkKey(Key):
     job: str
     number: int
 
-    def words(self) -> list[str | int]:
-        """Return what logs show of it."""
+    def parts(self) -> list[str | int]:
+        """Return kind, job and number, as logs show them."""
         return [self.kind, self.job, self.number]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskKey(WorkKey):
-    """Base of the keys of tasks, which a controller ordered."""
+    """Base of the keys of a controller's tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class EvaluationWork(TaskKey):
 class StandaloneWork(WorkKey):
     """Round of a standalone job."""
 
-    kind: ClassVar[str] = "alone"
+    kind: ClassVar[str] = "standalone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +60,14 @@ class TaskInputFetch(Key):
 
 @dataclass(frozen=True, slots=True)
 class TaskInputRetry(Key):
-    """Timer: a task's inputs that did not come are to be fetched again."""
+    """Timer: fetch a task's inputs again after a failed download."""
 
     task: TaskKey
 
 
 @dataclass(frozen=True, slots=True)
 class TaskAcknowledgement(Key):
-    """Timer: the controller is to be told that a task was taken."""
+    """Timer: confirm to the controller that a task was accepted."""
 
     job: str
     task: int
@@ -75,7 +75,7 @@ class TaskAcknowledgement(Key):
 
 @dataclass(frozen=True, slots=True)
 class TaskReply(Key):
-    """Request to the collector to settle an offer or a decline."""
+    """Ask: an offer or a decline, repeated until the collector's receipt."""
 
     job: str
     task: int
@@ -98,7 +98,7 @@ class ReportWrite(Key):
 
 @dataclass(frozen=True, slots=True)
 class DataCheck(Key):
-    """Timer: look whether the data have changed."""
+    """Timer: check whether the data have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +108,14 @@ class DataReload(Key):
 
 @dataclass(frozen=True, slots=True)
 class StallCheck(Key):
-    """Timer: look whether the training thread still moves."""
+    """Timer: check whether the training thread makes progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class HungExit(Key):
-    """Timer: the process is to exit, because its training thread hangs."""
+    """Timer: exit the process, because its training thread hangs."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateRefresh(Key):
-    """Timer: the agent's announced state is to be published again if it has changed."""
+    """Timer: publish the agent's state again if it has changed."""

@@ -1,1 +1,1 @@
-"""The machine an agent runs on: capabilities, data changes, counters."""
+"""The machine that an agent runs on: capabilities, data changes, counters."""

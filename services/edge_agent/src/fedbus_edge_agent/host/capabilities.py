@@ -1,4 +1,4 @@
-"""Capabilities of this machine, measured without importing any framework."""
+"""Capabilities of this machine, measured without the import of a framework."""
 
 import os
 import shutil
@@ -19,18 +19,18 @@ Role = Literal["train", "evaluate"]
 
 
 def memory_mb(root: Path = ROOT) -> int:
-    """Measure the memory a process may still take, MiB; 0: nobody knows.
+    """Return the memory that a process may still allocate, in MiB; 0 if it is unknown.
 
-    That is the machine's, or its cgroup's if it is less.
+    That is the machine's available memory, or that of the process's cgroup if it is less.
     """
-    free = [_of_machine(root)]
+    free = [_machine_memory_mb(root)]
     for limit, used in CGROUPS:
         with suppress(OSError, ValueError):  # not this cgroup version, or no limit ("max")
             free.append((_number(root / limit) - _number(root / used)) // 2**20)
     return max(0, min((each for each in free if each is not None), default=0))
 
 
-def _of_machine(root: Path) -> int | None:
+def _machine_memory_mb(root: Path) -> int | None:
     try:
         lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -45,20 +45,20 @@ def _number(path: Path) -> int:
 
 
 def free_storage(folder: Path) -> int:
-    """Measure the free bytes where a folder is, or will be."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
+    """Return the free bytes of the disk on which a folder is, or will be created."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free
 
 
 def gpu(root: Path = ROOT) -> bool:
-    """Say whether an NVIDIA device is visible; whether it can be used, a framework knows."""
+    """Return whether an NVIDIA device is visible; only a framework knows whether it is usable."""
     return (root / "dev/nvidia0").exists()
 
 
-def measure(  # noqa: PLR0913, PLR0917 - one argument for each thing that differs between agents
+def measure(  # noqa: PLR0913, PLR0917 - one argument for each value that differs between agents
     roles: Sequence[Role],
     examples: int,
-    form: dict[str, Any],
+    data_format: dict[str, Any],
     folder: Path,
     task: str,
     models: dict[str, int],
@@ -66,10 +66,18 @@ def measure(  # noqa: PLR0913, PLR0917 - one argument for each thing that differ
     loaders: Sequence[str] = (),
     transforms: Sequence[str] = (),
 ) -> AgentFacts:
-    """Gather an agent's facts.
+    """Measure the machine and return an agent's facts.
 
-    `form` is its data's format, `folder` where it keeps things; `trainers`, `loaders` and
-    `transforms` are those a job may choose here.
+    Args:
+        roles: What the agent does: train, evaluate, or both.
+        examples: Number of rows to train on.
+        data_format: Format of the data.
+        folder: Where the agent stores files.
+        task: The running task, as published.
+        models: Bytes of files of each cached model, by name.
+        trainers: Trainers that a job may choose here.
+        loaders: Loaders that a job may choose here.
+        transforms: Transforms that a job may choose here.
     """
     return AgentFacts(
         roles=tuple(roles),
@@ -80,7 +88,7 @@ def measure(  # noqa: PLR0913, PLR0917 - one argument for each thing that differ
         gpu=gpu(),
         frameworks=versions(),
         models=models,
-        format=form,
+        format=data_format,
         task=task,
         trainers=tuple(trainers),
         loaders=tuple(loaders),

@@ -1,4 +1,4 @@
-"""What an agent counts of its work, for `/metrics`. Pure."""
+"""Counters and last metrics of an agent's work, for `/metrics`. Pure."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
@@ -9,17 +9,17 @@ MAX_COUNTED_JOBS = 16
 
 @dataclass(slots=True)
 class AgentCounters:
-    """Tasks by (kind, outcome), and the figures of each job's last training here."""
+    """Numbers of tasks by (kind, outcome), and each job's last round here with its metrics."""
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     jobs: OrderedDict[str, tuple[int, Mapping[str, float]]] = field(default_factory=OrderedDict)
 
-    def done(self, kind: str, outcome: str) -> None:
-        """Count a task."""
+    def count(self, kind: str, outcome: str) -> None:
+        """Count a task or a standalone round."""
         self.outcomes[kind, outcome] += 1
 
-    def measured(self, job: str, round: int, metrics: Mapping[str, float]) -> None:
-        """Keep the figures of a training."""
+    def record_metrics(self, job: str, round: int, metrics: Mapping[str, float]) -> None:
+        """Keep the metrics of a job's last round."""
         self.jobs[job] = round, metrics
         self.jobs.move_to_end(job)
         while len(self.jobs) > MAX_COUNTED_JOBS:

@@ -1,1 +1,1 @@
-"""Tasks of the controller: inputs, model cache, replies."""
+"""A controller's tasks: acceptance, inputs, model cache, schedule, replies."""

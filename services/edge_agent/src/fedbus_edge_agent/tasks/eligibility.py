@@ -1,8 +1,7 @@
-"""Eligibility of this agent for a task, with its plug-ins and data at hand. Pure.
+"""Eligibility of this agent for a task, judged with its plug-ins and data at hand. Pure.
 
-`fedbus.jobs.eligibility` judges by announced facts alone, as the controller does; the agent also
-knows
-which plug-ins it allows, and in which format a job's own loader and transforms give its rows.
+`fedbus.jobs.eligibility` uses the published facts alone, as the controller does. The agent also
+knows which plug-ins it allows, and the format of its rows after a job's own loader and transforms.
 """
 
 from collections.abc import Mapping
@@ -19,9 +18,11 @@ from fedbus_edge_agent.training.trainers import TaskChecker
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """Format of the rows that the trainer would be given, and why the task cannot be done.
+    """Result of the judgement.
 
-    An empty reason: the agent is eligible.
+    Attributes:
+        format: Format of the rows that the trainer would get.
+        reason: Why the task cannot be done; "" if the agent is eligible.
     """
 
     format: Mapping[str, Any]
@@ -40,9 +41,9 @@ def eligibility(
     Args:
         trainer: The trainer that the job names, if any.
         params: The job's training parameters.
-        weights_bytes: Size of the weights to train; None: nothing is trained.
-        facts: What the agent announces.
-        bench: Checks the job's plug-ins; None accepts any plug-in.
+        weights_bytes: Size of the weights to train; None for an evaluation.
+        facts: The agent's facts.
+        checker: Checks the job's plug-ins; None accepts any plug-in.
     """
     rows = RowFormat.announced(facts.format)
     overrides = params.data_overrides
@@ -57,14 +58,14 @@ def eligibility(
     return Eligibility(rows.format, no_room or too_wide or "")
 
 
-def changed_names_reason(asked: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Compare the names of classes and inputs in two formats of the data; "": they are the same.
+def changed_names_reason(accepted: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return why a result does not count if the names of classes or inputs changed, else "".
 
-    `asked` is the format when the task was accepted: the controller asks only agents with the same
-    names in one round, and knew those.
+    `accepted` is the data format when the task was accepted: a controller asks only agents with the
+    same names in one round.
     """
     for what, find in (("classes", classes_in), ("inputs", columns_in)):
-        before, after = find(asked), find(now)
+        before, after = find(accepted), find(now)
         if before != after:
             return (
                 f"the data changed: the {what} are {after or 'without names'} now, and were "

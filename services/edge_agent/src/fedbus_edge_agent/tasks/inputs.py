@@ -1,7 +1,7 @@
-"""What tasks need before they can be worked on: fetched together, held once. Pure.
+"""Inputs of tasks: a version's weights, its spec, and the files of one architecture. Pure.
 
-It creates the spools that blobs arrive in, and writes a small model that came with its task into
-one, in the event loop.
+Creates the spools that blobs are received into, and writes a small model that came with its task
+into one, in the event loop.
 """
 
 from collections.abc import Iterator
@@ -22,70 +22,70 @@ MAX_FAILURES = 10
 
 
 class TaskInputs:
-    """Brings a task's weights, its model's spec, and the files of the architecture it will use."""
+    """Fetches what tasks need and the model cache lacks."""
 
     def __init__(self, models: CachedModels, spools: Spools) -> None:
         self.models = models
         self._spools = spools
 
     def unpack(self, ref: ModelRef, weights: bytes) -> None:
-        """Take a small model that came with its task; the worker checks its digest."""
-        if not self.models.holds(ref) and len(weights) == ref.weights.size:
-            with suppress(StoreError):  # no room: to fetch it says so
+        """Cache weights that came inside a task; the training thread checks their digest."""
+        if not self.models.has_weights(ref) and len(weights) == ref.weights.size:
+            with suppress(StoreError):  # the fetch of the weights will report the full disk
                 spool = self._spools.make(len(weights))
                 spool.write(0, weights)
-                self.models.put(ref, ref.weights, spool)
+                self.models.add(ref, ref.weights, spool)
 
     def missing(self, task: Task) -> list[BlobRef]:
-        """List what a task still needs, once it is known that it can be done here at all.
+        """Return the blobs that a task needs next.
 
         Raises:
-            FedbusError: the model's spec says that it cannot, and the sentence why.
+            FedbusError: The model's spec has arrived, and shows that this agent cannot use it.
         """
         spec = self.models.spec(task.ref)
-        if spec is not None and not task.fits:
-            if reason := input_reason(spec.input, task.form):
+        if spec is not None and not task.input_checked:
+            if reason := input_reason(spec.input, task.data_format):
                 raise TrainingError(reason)
-            task.fits = True
-        return self.models.missing(task.ref, task.order.trainer)
+            task.input_checked = True
+        return self.models.missing(task.ref, task.message.trainer)
 
     def fetch(self, task: Task, missing: list[BlobRef]) -> Iterator[Action]:
-        """Fetch what is missing and not yet on its way.
+        """Fetch the missing blobs that are not being fetched yet.
 
         Raises:
-            StoreError: there is no room for it.
+            StoreError: There is no room for a blob.
         """
         for blob_ref in missing:
-            if blob_ref.digest not in task.fetching:
+            if blob_ref.digest not in task.downloads:
                 sink = self._spools.make(blob_ref.size)
-                task.fetching[blob_ref.digest] = blob_ref, sink
+                task.downloads[blob_ref.digest] = blob_ref, sink
                 location = task.ref.location(blob_ref)
                 key = TaskInputFetch(task.key, blob_ref.digest)
-                yield Fetch(key, location, sink, task.order.members)
+                yield Fetch(key, location, sink, task.message.members)
 
-    def arrived(
+    def fetch_ended(
         self, task: Task, digest: str, event: Fetched | FetchFailed, now: float
     ) -> Iterator[Action]:
-        """Take a blob that has come, or try again in a moment.
+        """Cache a blob that has arrived, or schedule another attempt.
 
         Raises:
-            FedbusError: it is of no use, or has failed to come too often.
+            FedbusError: The blob cannot be used, or too many downloads failed.
         """
-        blob_ref, spool = task.fetching.pop(digest)
+        blob_ref, spool = task.downloads.pop(digest)
         if isinstance(event, Fetched):
-            self.models.put(task.ref, blob_ref, spool)
+            self.models.add(task.ref, blob_ref, spool)
             return
         spool.close()
         task.failures += 1
         if task.failures >= MAX_FAILURES:
             raise TransferError(event.reason)
-        task.pausing = True
+        task.paused = True
         yield WakeAt(TaskInputRetry(task.key), now + RETRY_SECONDS)
 
     def stop(self, task: Task) -> Iterator[Action]:
-        """Fetch nothing more for a task."""
+        """Cancel all downloads of a task."""
         yield Cancel(TaskInputRetry(task.key))
-        for digest, (_, spool) in task.fetching.items():
+        for digest, (_, spool) in task.downloads.items():
             yield Cancel(TaskInputFetch(task.key, digest))
             spool.close()
-        task.fetching.clear()
+        task.downloads.clear()

@@ -1,6 +1,6 @@
-"""The models an agent holds: specs and files by digest, and the last weights it was given. Pure.
+"""Cache of models: specs and their files by digest, and the newest weights of each model. Pure.
 
-Of a spec's files only those are fetched that the architecture names which will be used.
+Only those files of a spec are fetched that belong to the architecture which will be used.
 """
 
 from collections import OrderedDict
@@ -15,43 +15,51 @@ from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.model_spec import files_of, named_files
-from fedbus_edge_agent.training.local_trainer import Model
+from fedbus_edge_agent.training.task_runner import Model
 
 MAX_MODELS = 8
 MAX_INCOMPLETE_MODELS = 64
-"""Models that are held while they are gathered; of those that were worked on, `MAX_MODELS` stay."""
+"""Specs that are cached while inputs are fetched. Once one is used, `MAX_MODELS` of them stay."""
 
-Choose = Callable[[ModelSpec, str | None], str]
-"""Names the architecture of a spec that a task will use; PluginError: none can be used here."""
+ChooseArchitecture = Callable[[ModelSpec, str | None], str]
+"""Returns the architecture of a spec that a task will use; raises PluginError if there is none."""
 
 
 class CachedModels:
-    """What need not be fetched again. Without `choose`, all files of a spec are used."""
+    """Specs, files and weights that need not be fetched again.
 
-    def __init__(self, choose: Choose | None = None) -> None:
+    Args:
+        choose: Chooses the architecture of a spec; None uses all files of a spec.
+    """
+
+    def __init__(self, choose: ChooseArchitecture | None = None) -> None:
         self._choose = choose
-        self._specs: OrderedDict[str, Model] = OrderedDict()  # by digest, with the files that came
+        self._specs: OrderedDict[str, Model] = OrderedDict()  # by digest, with the fetched files
         self._weights: OrderedDict[str, tuple[str, Spool]] = OrderedDict()  # by model: digest, blob
 
-    def held(self) -> dict[str, int]:
-        """Name the models whose spec is here, for the agent's facts, with the bytes of files."""
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of files of each model whose spec is cached, by name."""
         return {
             model.spec.model: sum(len(data) for data in model.files.values())
             for model in self._specs.values()
         }
 
     def spec(self, ref: ModelRef) -> ModelSpec | None:
-        """Return a version's spec, once it is here."""
+        """Return a version's spec, if it is cached."""
         model = self._specs.get(ref.spec.digest)
         return None if model is None else model.spec
 
     def missing(self, ref: ModelRef, wanted: str | None = None) -> list[BlobRef]:
-        """List the blobs to fetch next; a spec's files are known only once the spec is here.
+        """Return the blobs to fetch next: the files of a spec are known once the spec is cached.
+
+        Args:
+            ref: The version.
+            wanted: The trainer that the job names, if any.
 
         Raises:
-            FedbusError: the spec has nothing that can be used here; `wanted` is the job's choice.
+            FedbusError: No architecture of the spec can be used, or the spec is too large.
         """
-        found = [] if self.holds(ref) else [ref.weights]
+        found = [] if self.has_weights(ref) else [ref.weights]
         model = self._specs.get(ref.spec.digest)
         if model is not None:
             files = self._files_of(model.spec, wanted)
@@ -60,17 +68,17 @@ class CachedModels:
             raise TransferError(f"a spec of {ref.spec.size} bytes, at most {MAX_SPEC_BYTES}")
         return [*found, ref.spec]
 
-    def put(self, ref: ModelRef, blob_ref: BlobRef, spool: Spool) -> None:
-        """Take a blob that was fetched for a version.
+    def add(self, ref: ModelRef, blob_ref: BlobRef, spool: Spool) -> None:
+        """Add a blob that was fetched for a version.
 
         Raises:
-            FedbusError: its bytes are not those of its digest, or it is a spec that cannot be used.
+            FedbusError: The digest of a spec or a file differs, or the spec cannot be used.
         """
-        if blob_ref == ref.weights:  # its digest is checked by the worker: it may be large
-            self._forget(ref.model)
+        if blob_ref == ref.weights:  # the training thread checks the digest: they may be large
+            self._drop(ref.model)
             self._weights[ref.model] = blob_ref.digest, spool
             while len(self._weights) > MAX_MODELS:
-                self._forget(next(iter(self._weights)))
+                self._drop(next(iter(self._weights)))
             return
         try:
             if spool.digest() != blob_ref.digest:
@@ -80,35 +88,35 @@ class CachedModels:
         finally:
             spool.close()
         if blob_ref == ref.spec:
-            self._take_spec(ref, codec.from_json(ModelSpec, data))
+            self._add_spec(ref, codec.from_json(ModelSpec, data))
         elif ref.spec.digest in self._specs:
             self._specs[ref.spec.digest].files[blob_ref.digest] = data
 
     def model(self, ref: ModelRef) -> Model:
-        """Return a model of which nothing is missing, to be worked on."""
+        """Return a model that misses nothing, and mark it as used."""
         self._specs.move_to_end(ref.spec.digest)
         self._keep(MAX_MODELS)
         return self._specs[ref.spec.digest]
 
     def weights(self, ref: ModelRef) -> Blob:
-        """Return a lease on a version's weights: they stay unchanged, whatever arrives meanwhile.
+        """Return a lease on a version's weights: they stay unchanged while others are added.
 
         Raises:
-            StoreError: they cannot be read, because the disk was full.
+            StoreError: They cannot be read, because the disk was full.
         """
         spool = self._weights[ref.model][1]
         return spool.read(0, spool.size)
 
-    def forget_weights(self, ref: ModelRef) -> None:
-        """Let go of weights that turned out to be damaged."""
-        if self.holds(ref):
-            self._forget(ref.model)
+    def drop_weights(self, ref: ModelRef) -> None:
+        """Drop a version's weights: they may be damaged."""
+        if self.has_weights(ref):
+            self._drop(ref.model)
 
-    def holds(self, ref: ModelRef) -> bool:
-        """Tell whether a version's weights are the last that came of its model."""
+    def has_weights(self, ref: ModelRef) -> bool:
+        """Return whether the cached weights of a model are those of a version."""
         return self._weights.get(ref.model, ("", None))[0] == ref.weights.digest
 
-    def _forget(self, model: str) -> None:
+    def _drop(self, model: str) -> None:
         if model in self._weights:
             self._weights.pop(model)[1].close()
 
@@ -118,9 +126,8 @@ class CachedModels:
         name = self._choose(spec, wanted)
         return named_files([(name, spec.architectures[name])])
 
-    def _take_spec(self, ref: ModelRef, spec: ModelSpec) -> None:
-        """Refuse a spec now that would be refused later, when it is in the way."""
-        files_of(spec)
+    def _add_spec(self, ref: ModelRef, spec: ModelSpec) -> None:
+        files_of(spec)  # raises now for a spec that would fail at each later use
         self._specs[ref.spec.digest] = Model(spec, Layout.read(spec.layout), {})
         self._keep(MAX_INCOMPLETE_MODELS)
 

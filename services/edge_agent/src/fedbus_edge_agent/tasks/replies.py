@@ -1,7 +1,7 @@
-"""What an agent has said about its tasks, and says again until it is told to forget it. Pure.
+"""Offers and declines, repeated until the collector's receipt. Pure.
 
-An update is on disk before it is offered and never changes after; whether it counts is for others
-to say. The constructor reads the outbox, in the event loop and before the first event.
+An update is in the outbox before it is offered, and never changes after. The constructor reads the
+outbox in the event loop, before the first event.
 """
 
 from collections.abc import Iterator
@@ -14,109 +14,115 @@ from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.messages import Decline, Offer, TrainTask
 from fedbus_edge_agent.keys import TaskReply, UpdateRemoval
 from fedbus_edge_agent.tasks.task_numbers import TaskNumbers
-from fedbus_edge_agent.training.local_trainer import TrainingResult
 from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.task_runner import TrainingResult
 
-NEVER = 2**31
-"""No task has this number."""
+AFTER_ALL_TASKS = 2**31
+"""Larger than any task number."""
 BRIEF_REMOVAL_BYTES = 128 * 1024
-"""To remove an update up to this size takes less time than to wake a thread for it."""
+"""Size up to which the removal of an update takes less time than the wake-up of a thread."""
 
 
 @dataclass(slots=True)
-class _Said:
-    to: str
+class _Reply:
+    collector: str
     message: Offer | Decline
     source: FileBlob | None = None
 
 
 class TaskReplies:
-    """Offers and declines, by (job, task)."""
+    """The open replies of training tasks, by (job, task number)."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        # Read before any order comes: a task that was answered must not be trained again.
-        self._said = {
-            (kept.offer.job, kept.offer.task): _Said(kept.collector, kept.offer, source)
-            for kept, source in outbox.load()
+        # Read before any task arrives: a task whose update exists must not be trained again.
+        self._open = {
+            (stored.offer.job, stored.offer.task): _Reply(stored.collector, stored.offer, source)
+            for stored, source in outbox.load()
         }
-        self._unsaid = [*self._said]
-        self._settled = TaskNumbers()  # the highest task that needs nothing more
+        self._unsent = [*self._open]
+        self._settled = TaskNumbers()
 
     def begin(self) -> Iterator[Action]:
-        """Offer what an earlier life has kept; once."""
-        unsaid, self._unsaid = self._unsaid, []
-        for key in unsaid:
-            if said := self._said.get(key):
-                yield from self._say(said)
+        """Offer the updates that an earlier process left; later calls do nothing."""
+        unsent, self._unsent = self._unsent, []
+        for key in unsent:
+            if reply := self._open.get(key):
+                yield from self._send(reply)
 
-    def settled(self, job: str, task: int) -> bool:
-        """Tell whether nothing more is to be done for a task."""
+    def is_settled(self, job: str, task: int) -> bool:
+        """Return whether a task needs nothing more, because it or a later one has a receipt."""
         return task <= self._settled[job]
 
-    def given(self, job: str, task: int) -> bool:
-        """Tell whether a task was answered, and nobody has said yet what became of it."""
-        return (job, task) in self._said
+    def is_open(self, job: str, task: int) -> bool:
+        """Return whether a task has a reply without a receipt."""
+        return (job, task) in self._open
 
-    def again(self, job: str, task: int) -> Iterator[Action]:
-        """Give an answer once more, at once: its collector may have forgotten it."""
-        said = self._said[job, task]
-        yield Ask(TaskReply(job, task), said.to, said.message)
+    def repeat(self, job: str, task: int) -> Iterator[Action]:
+        """Send a reply again at once: its collector may have been restarted."""
+        reply = self._open[job, task]
+        yield Ask(TaskReply(job, task), reply.collector, reply.message)
 
-    def offer(self, trained: TrainingResult) -> Iterator[Action]:
-        """Offer an update; the first time with its bytes, if they are few."""
-        offer = trained.kept.offer
-        inline = None if trained.inline is None else replace(offer, inline=trained.inline)
-        yield from self._say(_Said(trained.kept.collector, offer, trained.source), inline)
+    def offer(self, result: TrainingResult) -> Iterator[Action]:
+        """Offer an update; the first message includes its bytes if they are few."""
+        offer = result.stored.offer
+        inline = None if result.inline is None else replace(offer, inline=result.inline)
+        yield from self._send(_Reply(result.stored.collector, offer, result.source), inline)
 
-    def decline(self, order: TrainTask, reason: str) -> Iterator[Action]:
-        """Say that there will be no update, and why."""
-        yield Note("task_failed", {"job": order.job, "task": order.task, "reason": reason})
-        yield from self._say(_Said(order.collector, declined(order, reason)))
+    def decline(self, message: TrainTask, reason: str) -> Iterator[Action]:
+        """Decline a task."""
+        yield Note("task_failed", {"job": message.job, "task": message.task, "reason": reason})
+        yield from self._send(_Reply(message.collector, decline_of(message, reason)))
 
-    def pass_on(self, order: TrainTask) -> Iterator[Action]:
-        """Ask the collector of a newer task what became of older updates; theirs may be gone."""
-        for (job, task), said in list(self._said.items()):
-            if job != order.job or task >= order.task:
+    def redirect(self, message: TrainTask) -> Iterator[Action]:
+        """Offer updates of older tasks to a newer task's collector, and settle older declines.
+
+        The collector of an older task may no longer exist.
+        """
+        for (job, task), reply in list(self._open.items()):
+            if job != message.job or task >= message.task:
                 continue
-            if isinstance(said.message, Decline):
+            if isinstance(reply.message, Decline):
                 yield from self.settle(job, task)
-            elif said.to != order.collector:
-                said.to = order.collector
-                yield from self.again(job, task)
+            elif reply.collector != message.collector:
+                reply.collector = message.collector
+                yield from self.repeat(job, task)
 
     def settle(self, job: str, task: int) -> Iterator[Action]:
-        """Forget an answer: its collector has said what became of it."""
-        self._settled.note(job, task)
+        """End a reply and remove its update: its receipt has arrived."""
+        self._settled.record(job, task)
         yield Cancel(TaskReply(job, task))
-        said = self._said.pop((job, task), None)
-        if said is not None and isinstance(said.message, Offer):
-            yield Unserve(said.message.update.digest)
-            yield self.discard(said.message)
+        reply = self._open.pop((job, task), None)
+        if reply is not None and isinstance(reply.message, Offer):
+            yield Unserve(reply.message.update.digest)
+            yield self.discard(reply.message)
 
     def stop(self, job: str) -> Iterator[Action]:
-        """Forget a job's answers, and do nothing for it any more."""
-        for name, task in list(self._said):
+        """Settle all tasks of a job, future ones included."""
+        for name, task in list(self._open):
             if name == job:
                 yield from self.settle(job, task)
-        self._settled.note(job, NEVER)
+        self._settled.record(job, AFTER_ALL_TASKS)
 
     def discard(self, offer: Offer) -> Run:
-        """Remove an update from the disk."""
+        """Return the action that removes an update from the outbox."""
         call = partial(self._outbox.remove, offer.job, offer.task)
         brief = offer.update.size <= BRIEF_REMOVAL_BYTES
         return Run(UpdateRemoval(offer.job, offer.task), call, brief)
 
-    def _say(self, said: _Said, first: Offer | None = None) -> Iterator[Action]:
-        job, task = said.message.job, said.message.task
-        self._said[job, task] = said
-        if said.source is not None and isinstance(said.message, Offer):
-            yield Serve(said.message.update.digest, said.source)
-        yield Ask(TaskReply(job, task), said.to, said.message, first)
+    def _send(self, reply: _Reply, first: Offer | None = None) -> Iterator[Action]:
+        job, task = reply.message.job, reply.message.task
+        self._open[job, task] = reply
+        if reply.source is not None and isinstance(reply.message, Offer):
+            yield Serve(reply.message.update.digest, reply.source)
+        yield Ask(TaskReply(job, task), reply.collector, reply.message, first)
 
 
-def declined(order: TrainTask, reason: str) -> Decline:
-    """Write a decline."""
+def decline_of(message: TrainTask, reason: str) -> Decline:
+    """Return the decline of a task, its reason cut to what a message holds."""
     return Decline(
-        job=order.job, round=order.round, task=order.task, reason=reason[:MAX_TEXT_CHARACTERS]
+        job=message.job,
+        round=message.round,
+        task=message.task,
+        reason=reason[:MAX_TEXT_CHARACTERS],
     )

@@ -1,4 +1,4 @@
-"""The tasks an agent has been given: what each waits for. Pure."""
+"""State of one task, from its message until its result. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,36 +10,49 @@ from fedbus.wire.messages import EvaluateTask, TrainTask
 from fedbus_edge_agent.keys import EvaluationWork, TaskKey, TrainingWork
 from fedbus_edge_agent.training.cancellation import TaskControl
 
-Order: TypeAlias = TrainTask | EvaluateTask
+TaskMessage: TypeAlias = TrainTask | EvaluateTask
 
 
-def key_of(order: Order) -> TaskKey:
-    """Name a task: training by its number, evaluation by the version."""
-    if isinstance(order, TrainTask):
-        return TrainingWork(order.job, order.task)
-    return EvaluationWork(order.job, order.version.version)
+def key_of(message: TaskMessage) -> TaskKey:
+    """Return the key of a task: job and task number of a training, version of an evaluation."""
+    if isinstance(message, TrainTask):
+        return TrainingWork(message.job, message.task)
+    return EvaluationWork(message.job, message.version.version)
 
 
 @dataclass(slots=True)
 class Task:
-    """One order, from its arrival until its work is done; `form` is the format of the data here."""
+    """One task.
 
-    order: Order
+    Attributes:
+        message: What the controller sent.
+        controller: Address of the controller.
+        data_format: Format of the rows that the trainer would get when the task was accepted.
+        control: Cancellation and progress of the training or evaluation.
+        downloads: Inputs that are being fetched, by digest.
+        failures: Number of failed downloads.
+        paused: Whether the task waits before it fetches again.
+        inputs_complete: Whether all inputs were here at least once.
+        input_checked: Whether the model's input format was compared with the data.
+    """
+
+    message: TaskMessage
     controller: str
-    form: Mapping[str, Any]
+    data_format: Mapping[str, Any]
     control: TaskControl = field(default_factory=TaskControl)
-    fetching: dict[str, tuple[BlobRef, Spool]] = field(default_factory=dict)
+    downloads: dict[str, tuple[BlobRef, Spool]] = field(default_factory=dict)
     failures: int = 0
-    pausing: bool = False
-    gathered: bool = False
-    fits: bool = False
+    paused: bool = False
+    inputs_complete: bool = False
+    input_checked: bool = False
 
     @property
     def key(self) -> TaskKey:
-        """Its name."""
-        return key_of(self.order)
+        """Key of the task's messages, timers and runs."""
+        return key_of(self.message)
 
     @property
     def ref(self) -> ModelRef:
-        """The version to work on."""
-        return self.order.base if isinstance(self.order, TrainTask) else self.order.version
+        """The version to train from or to evaluate."""
+        message = self.message
+        return message.base if isinstance(message, TrainTask) else message.version

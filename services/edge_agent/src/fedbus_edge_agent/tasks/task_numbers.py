@@ -1,23 +1,23 @@
-"""How far each job has come here: a task's number by job, for the jobs heard of last. Pure."""
+"""Highest task number of each job, for a bounded number of jobs. Pure."""
 
 from collections import OrderedDict
 
 MAX_NUMBERED_JOBS = 1024
-"""An agent is not always told that a job is over, so the marks of the oldest are dropped."""
+"""The oldest are dropped, since an agent is not always told when a job ends."""
 
 
 class TaskNumbers:
-    """The highest number noted for each job; 0 where none is, or it was too long ago."""
+    """Maps a job to its highest recorded task number, or to 0."""
 
     def __init__(self) -> None:
-        self._marks: OrderedDict[str, int] = OrderedDict()
+        self._numbers: OrderedDict[str, int] = OrderedDict()
 
     def __getitem__(self, job: str) -> int:
-        return self._marks.get(job, 0)
+        return self._numbers.get(job, 0)
 
-    def note(self, job: str, task: int) -> None:
-        """Note a task of a job; a lower number than before changes nothing."""
-        self._marks[job] = max(self[job], task)
-        self._marks.move_to_end(job)
-        while len(self._marks) > MAX_NUMBERED_JOBS:
-            self._marks.popitem(last=False)
+    def record(self, job: str, task: int) -> None:
+        """Record a task number of a job; a lower one than before changes nothing."""
+        self._numbers[job] = max(self[job], task)
+        self._numbers.move_to_end(job)
+        while len(self._numbers) > MAX_NUMBERED_JOBS:
+            self._numbers.popitem(last=False)

@@ -1,1 +1,1 @@
-"""Local training in a worker thread, and the files it leaves."""
+"""Local training in the training thread, and the files that it leaves."""

@@ -1,18 +1,23 @@
-"""How a running task is told to stop, and watched: between the worker's thread and the core's."""
+"""Cancellation and progress of running work, shared by the training thread and the core's thread."""
 
+import threading
 from dataclasses import dataclass, field
 
 from fedbus.data import Dataset
 from fedbus.errors import Stopped
-from fedbus_edge_agent.training.errors import this_thread, thread_position
+from fedbus_edge_agent.training.errors import thread_position
 
 
 @dataclass(slots=True)
 class TaskControl:
-    """How a running task is told to stop, and says how far it is and where.
+    """Cancellation flag and progress of one task or round.
 
-    `beats` rises with every batch that is wanted before it is told to stop; `notes` are what went
-    wrong beside the work, as events and reasons.
+    Attributes:
+        stopped: Whether the work was cancelled.
+        data: The data set that is being iterated; None before it is loaded.
+        batches_requested: Number of batches requested before cancellation; the watchdog reads it.
+        thread: Identifier of the thread that works; 0 before it has begun.
+        notes: Log events of faults that did not end the work, each with its reason.
     """
 
     stopped: bool = False
@@ -22,46 +27,46 @@ class TaskControl:
     notes: list[tuple[str, str]] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Let the calling thread be watched: what it is at before its first batch can hang too.
+        """Record the calling thread: loading before the first batch can hang too.
 
         Raises:
-            Stopped: it need not begin.
+            Stopped: The work was cancelled.
         """
-        self.thread = this_thread()
+        self.thread = threading.get_ident()
         self.check()
 
     def check(self) -> None:
-        """Ask whether to stop, between two things that cannot be asked themselves.
+        """Raise if the work was cancelled; called between calls that cannot be interrupted.
 
         Raises:
-            Stopped: it was told to.
+            Stopped: The work was cancelled.
         """
         if self.stopped:
             raise Stopped("asked to stop")
 
     def stop(self) -> None:
-        """Let the task end at its next batch."""
+        """Cancel the work; it ends at its next batch."""
         self.stopped = True
 
     def watch(self, data: Dataset) -> Dataset:
-        """Give the work data that it can be stopped at and watched by.
+        """Return the data set with a cancellation check and a count before each batch.
 
         Raises:
-            Stopped: it was told to while they were loaded.
+            Stopped: The work was cancelled while the data were loaded.
         """
         self.check()
-        self.data = data.watched(self._ask)
+        self.data = data.watched(self._count_batch)
         return self.data
 
-    def _ask(self) -> bool:
+    def _count_batch(self) -> bool:
         self.batches_requested += not self.stopped
         return self.stopped
 
-    def place(self) -> str:
-        """Say where its thread is at this moment."""
+    def position(self) -> str:
+        """Return the source line that the thread executes at this moment; "" before it began."""
         return thread_position(self.thread) if self.thread else ""
 
     @property
     def progress(self) -> float:
-        """How much of it is done, 0 to 1."""
+        """Part of the work that is done, 0 to 1."""
         return self.data.progress if self.data is not None else 0.0

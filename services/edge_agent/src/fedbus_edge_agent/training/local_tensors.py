@@ -1,8 +1,9 @@
-"""Tensors that never leave an agent, kept on its disk from round to round of a job.
+"""Local tensors on disk: tensors of the role `local`, which never leave their agent.
 
-A layout gives such a tensor the role `local`: the statistics of a batch normalisation under FedBN,
-a personal last layer. An update does not hold it, and the model's versions keep the value that was
-pushed: an agent begins a job with that one, and goes on with its own.
+The statistics of a batch normalisation are such tensors in FedBN (Li et al. 2021, arXiv
+2102.07623), and so is a personal last layer in FedPer (Arivazhagan et al. 2019, arXiv 1912.00818).
+They are in no update, and all versions of the model have the values that were pushed first: an
+agent begins a job with those values and continues with its own.
 """
 
 from dataclasses import dataclass
@@ -19,31 +20,32 @@ class LocalTensors:
 
     files: RoundFiles
 
-    def into(self, weights: Weights, layout: Layout, job: str, round_: int) -> Weights | None:
-        """Put this agent's own values in place of the base's.
+    def merge_into(self, weights: Weights, layout: Layout, job: str, round_: int) -> Weights | None:
+        """Return weights with the local tensors of the latest earlier round, if there is one.
 
-        None: it should have some of an earlier round, and they cannot be read.
+        Return None if that round's file cannot be read.
         """
-        if not _local(layout) or (path := self.files.before(job, round_)) is None:
+        names = _local_names(layout)
+        if not names or (path := self.files.latest_before(job, round_)) is None:
             return weights
         try:
-            own = read_npz(path)
+            local = read_npz(path)
             for tensor in layout.tensors:
                 if tensor.role == "local":
-                    tensor.check(own[tensor.name])
+                    tensor.check(local[tensor.name])
         except (OSError, KeyError, LayoutError):
             return None
-        return {**weights, **{name: own[name] for name in _local(layout)}}
+        return {**weights, **{name: local[name] for name in names}}
 
-    def keep(self, weights: Weights, layout: Layout, job: str, round_: int) -> None:
-        """Keep the values that a round's training left.
+    def save(self, weights: Weights, layout: Layout, job: str, round_: int) -> None:
+        """Write the local tensors that a round's training produced.
 
         Raises:
-            StoreError: the disk is full, or not writable.
+            StoreError: The disk is full, or not writable.
         """
-        if names := _local(layout):
-            self.files.keep(job, round_, {name: weights[name] for name in names})
+        if names := _local_names(layout):
+            self.files.save(job, round_, {name: weights[name] for name in names})
 
 
-def _local(layout: Layout) -> list[str]:
+def _local_names(layout: Layout) -> list[str]:
     return [tensor.name for tensor in layout.tensors if tensor.role == "local"]

@@ -1,4 +1,4 @@
-"""What trainers remember from round to round, on the agent's disk: optimizers and schedulers."""
+"""Optimizer state on disk: optimizers and schedulers, from round to round of a job."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,57 +16,60 @@ from fedbus_edge_agent.training.round_files import RoundFiles
 
 _MADE_FOR: Final = "fedbus:made_for"
 _KINDS: Final = f"{npz.NUMBERS}cSU"
-"""Kinds of dtypes that a trainer may remember: numbers and words."""
+"""Kinds of numpy dtypes that a state may have: numbers and strings."""
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizerStates:
-    """The states of an agent's jobs."""
+    """The optimizer states of an agent's jobs."""
 
     files: RoundFiles
 
     def restore(self, trainer: Trainer, job: str, params: TrainingParams) -> bool:
-        """Let a trainer go on where an earlier round of a job left it.
+        """Load the state of the latest earlier round into a trainer.
 
-        False: it begins afresh, for there was none, or one of another optimizer, or a torn file.
+        Return False if there is none, it is another optimizer's, or its file is damaged.
         """
-        before = self.files.before(job, params.round)
-        if not isinstance(trainer, Stateful) or before is None:
+        path = self.files.latest_before(job, params.round)
+        if not isinstance(trainer, Stateful) or path is None:
             return False
-        state = _read(before, _wanted(params))
+        state = _read(path, _made_for(params))
         if state is not None:
             trainer.load_optimizer_state(state)
         return state is not None
 
-    def keep(self, trainer: Trainer, job: str, params: TrainingParams) -> None:
-        """Keep what a trainer remembers of the round it has just trained.
+    def save(self, trainer: Trainer, job: str, params: TrainingParams) -> None:
+        """Write the state that a trainer has after a round.
 
         Raises:
-            StoreError: the disk is full, or not writable.
-            TrainingError: what it remembers are not named arrays of numbers.
+            StoreError: The disk is full, or not writable.
+            TrainingError: The state is not a mapping of names to arrays of numbers.
         """
         if not isinstance(trainer, Stateful):
             return
         state = dict(trainer.optimizer_state())
         for name, array in state.items():
             if not isinstance(array, np.ndarray) or array.dtype.hasobject:
-                raise TrainingError(f"the trainer remembers {name!r}, which is no array of numbers")
-        self.files.keep(job, params.round, {**state, _MADE_FOR: np.array(_wanted(params))})
+                got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+                raise TrainingError(
+                    f"optimizer state {name!r}: expected an array of numbers, got {got}"
+                )
+        self.files.save(job, params.round, {**state, _MADE_FOR: np.array(_made_for(params))})
 
-    def forget(self, job: str) -> None:
-        """Remove what is kept of a job, as far as that can be: its next round begins afresh."""
-        self.files.forget(job)
+    def remove(self, job: str) -> None:
+        """Remove the states of a job, as far as the disk allows it."""
+        self.files.remove(job)
 
 
-def _wanted(params: TrainingParams) -> str:
-    """Say what of a job decides whether a state is of use: all but the learning rate."""
+def _made_for(params: TrainingParams) -> str:
+    """Format the parameters that a state depends on: all of them but the learning rate."""
     args = sorted(params.optimizer_args.items())
     return f"{params.optimizer} {args} {params.scheduler} {params.warmup}"
 
 
-def _read(path: Path, wanted: str) -> Mapping[str, Array] | None:
+def _read(path: Path, made_for: str) -> Mapping[str, Array] | None:
     try:
         state = npz.read_npz(path, _KINDS)
     except (OSError, LayoutError):
         return None
-    return state if str(state.pop(_MADE_FOR, "")) == wanted else None
+    return state if str(state.pop(_MADE_FOR, "")) == made_for else None

@@ -1,8 +1,8 @@
-"""Updates on the agent's disk, from before they are offered until they may be removed.
+"""Outbox: updates on the agent's disk, from before they are offered until their receipt arrives.
 
-What an agent has once offered never changes: a restarted agent offers the same bytes, or none.
-Nothing is fsynced, and nothing renamed: a kill loses nothing that was offered, and what it or a
-power cut tears has no offer at its end, or fails its digest, and counts as lost.
+An offered update never changes: a restarted agent offers the same bytes, or none. Files are neither
+fsynced nor renamed: the kill of the process loses nothing that was offered, and a file that a power
+cut left incomplete has no offer at its end, or fails its digest, and is removed.
 """
 
 import os
@@ -23,20 +23,20 @@ _LENGTH_BYTES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredOffer:
-    """An offer as it lies on disk, and whom it is for."""
+    """An offer in the outbox, and the collector that it is for."""
 
     collector: NodeName
     offer: Offer
 
 
 class Outbox:
-    """One `folder` with a file `{job}~{task}.update` for each update.
+    """One folder with a file `{job}~{task}.update` for each update.
 
-    A file holds the update's bytes, its offer in JSON, and the length of that in 4 bytes. One file
-    and not two: to create and to remove a file takes longer than to write a small update.
+    A file holds the update's bytes, its offer in JSON, and the length of the JSON in 4 bytes. There
+    is one file and not two: to create and remove a file takes longer than to write a small update.
 
     Raises:
-        StoreError: the folder cannot be used.
+        StoreError: The folder cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,21 +46,21 @@ class Outbox:
         except OSError as error:
             raise StoreError(f"{folder}: {error.strerror}") from error
 
-    def keep(self, kept: StoredOffer, update: Blob) -> FileBlob:
-        """Write an update and its offer; return it ready to be served.
+    def save(self, stored: StoredOffer, update: Blob) -> FileBlob:
+        """Write an update and its offer; return the update's part of the file, to be served.
 
         Raises:
-            StoreError: the disk is full or not writable; nothing is kept then.
+            StoreError: The disk is full or not writable; no file is left then.
         """
-        job, task, size = kept.offer.job, kept.offer.task, memoryview(update).nbytes
-        note = codec.to_json(kept)
+        job, task, size = stored.offer.job, stored.offer.task, memoryview(update).nbytes
+        offer = codec.to_json(stored)
         try:
             file = self._open(self._path(job, task))
             try:
-                for part in (update, note + len(note).to_bytes(_LENGTH_BYTES)):
+                for part in (update, offer + len(offer).to_bytes(_LENGTH_BYTES)):
                     _write(file, part)
             except OSError:
-                os.close(file)  # an open file takes room on the disk, removed or not
+                os.close(file)  # an open file uses disk space, removed or not
                 with suppress(OSError):
                     self.remove(job, task)
                 raise
@@ -69,12 +69,12 @@ class Outbox:
         return FileBlob(file, self._path(job, task), size)
 
     def remove(self, job: str, task: int) -> None:
-        """Remove an update: it counts, or never will."""
+        """Remove an update and its offer."""
         with suppress(FileNotFoundError):
             os.remove(self._path(job, task))  # noqa: PTH107 - see `_path`
 
     def load(self) -> list[tuple[StoredOffer, FileBlob]]:
-        """Open what an earlier process of this agent left whole; remove what is torn."""
+        """Open the updates of an earlier process of this agent; remove incomplete files."""
         found = []
         for path in sorted(self.folder.glob("*.update")):
             if whole := self._read(path):
@@ -88,12 +88,12 @@ class Outbox:
             file = open_blob(path)
             length = int.from_bytes(file.read(file.size - _LENGTH_BYTES, _LENGTH_BYTES))
             size = file.size - _LENGTH_BYTES - length
-            kept = codec.from_json(StoredOffer, file.read(size, length))
+            stored = codec.from_json(StoredOffer, file.read(size, length))
             file.size = size
-            whole = file.digest() == kept.offer.update.digest
+            whole = file.digest() == stored.offer.update.digest
         except (OSError, WireError, StoreError):
-            return None  # torn by a power cut, or on a bad sector: as good as none
-        return (kept, file) if whole else None
+            return None  # left incomplete by a power cut, or on a bad sector
+        return (stored, file) if whole else None
 
     def _open(self, path: str) -> int:
         try:
@@ -103,8 +103,8 @@ class Outbox:
             return os.open(path, _NEW, 0o600)
 
     def _path(self, job: str, task: int) -> str:
-        # "~" is in no name, so two jobs never share a file. Joined by hand: this is done twice for
-        # every update, and pathlib takes 20 µs to join what then is a string again.
+        # "~" is in no name, so two jobs never share a file. Joined without pathlib, which takes
+        # 20 µs: this is done twice for every update.
         return f"{self.folder}/{job}~{task}.update"
 
 

@@ -1,7 +1,7 @@
 """Files that a round leaves for the next one: `{job}~{round}{suffix}` in one folder.
 
-The round after begins with what the last one left, and so does the same round done again. Of a job
-the last two rounds are kept, and only the last few jobs: an agent is not told when a job is over.
+A round begins with the file of the latest earlier round, also when the round is repeated. Kept are
+the last two rounds of each of the last few jobs: an agent is not always told when a job ends.
 """
 
 from contextlib import suppress
@@ -19,33 +19,33 @@ KEPT_ROUNDS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class RoundFiles:
-    """The files of one suffix, `.state` say; the folder is made when the first is kept."""
+    """The files of one suffix, such as `.state`; the first `save` creates the folder."""
 
     folder: Path
     suffix: str
 
-    def before(self, job: str, round_: int) -> Path | None:
-        """Find what the last round before a round has left."""
+    def latest_before(self, job: str, round_: int) -> Path | None:
+        """Return the file of the latest round of a job before a round."""
         found = [path for number, path in self._of(job) if number < round_]
         return found[-1] if found else None
 
-    def keep(self, job: str, round_: int, arrays: Weights) -> None:
-        """Write what a round leaves, as .npz, and remove what nobody will begin with any more.
+    def save(self, job: str, round_: int, arrays: Weights) -> None:
+        """Write a round's arrays as .npz, and remove files that no round will begin with.
 
         Raises:
-            StoreError: the disk is full, or not writable.
+            StoreError: The disk is full, or not writable.
         """
-        place = self.folder
+        path = self.folder
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            place /= f"{job}~{round_}{self.suffix}"
-            write_npz(place, arrays)
+            path.mkdir(parents=True, exist_ok=True)
+            path /= f"{job}~{round_}{self.suffix}"
+            write_npz(path, arrays)
         except OSError as error:
-            raise StoreError(f"{place}: {error.strerror}") from error
+            raise StoreError(f"{path}: {error.strerror}") from error
         self._prune(job, round_)
 
-    def forget(self, job: str) -> None:
-        """Remove what is kept of a job, as far as that can be: its next round begins afresh."""
+    def remove(self, job: str) -> None:
+        """Remove the files of a job, as far as the disk allows it."""
         for _, path in self._of(job):
             with suppress(OSError):
                 path.unlink()
@@ -61,14 +61,13 @@ class RoundFiles:
 
     def _prune(self, job: str, last: int) -> None:
         for number, path in self._of(job):
-            # What is of later rounds is of another job of the same name, long ago.
+            # Files of later rounds are those of an older job of the same name.
             if not last - KEPT_ROUNDS < number <= last:
                 path.unlink(missing_ok=True)
         newest: dict[str, float] = {}
         for path in self.folder.glob(f"*~[0-9]*{self.suffix}"):
             name = path.name.partition("~")[0]
             newest[name] = max(newest.get(name, 0.0), path.stat().st_mtime)
-        for name in sorted(newest.keys() - {job}, key=newest.__getitem__)[
-            : 1 - MAX_JOBS_WITH_FILES
-        ]:
-            self.forget(name)
+        by_age = sorted(newest.keys() - {job}, key=newest.__getitem__)
+        for name in by_age[: 1 - MAX_JOBS_WITH_FILES]:
+            self.remove(name)

@@ -1,7 +1,7 @@
-"""An agent that trains nothing: for fleets of hundreds in tests and benchmarks.
+"""Simulated trainer for fleets of hundreds of agents in tests and benchmarks.
 
-Everything but the training is real: the update is a real blob on a real disk, drawn from chance by
-the task's seed, so that the same task makes the same bytes again.
+Only the training is simulated: the update is a blob of random numbers on a real disk. They are
+drawn from the task's seed, so that a repeated task gives the same bytes.
 """
 
 from collections.abc import Callable
@@ -12,35 +12,35 @@ from numpy.typing import NDArray
 from fedbus.model.blob import Blob, blank, flat
 from fedbus.wire.messages import EvaluateTask, TrainTask
 from fedbus_edge_agent.training.cancellation import TaskControl
-from fedbus_edge_agent.training.local_trainer import (
+from fedbus_edge_agent.training.checks import check_digest
+from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.task_runner import (
     EvaluationResult,
     Model,
     TrainingResult,
-    check_digest,
-    keep,
+    store_update,
 )
-from fedbus_edge_agent.training.outbox import Outbox
 
-PATTERN = 997
-"""Numbers drawn for an update, repeated over it: a prime, so that no two blocks are alike."""
+PATTERN_NUMBERS = 997
+"""Count of random numbers that an update repeats: a prime, so that no two blocks are equal."""
 
-_DRAWN = np.random.default_rng(PATTERN).standard_normal(PATTERN, np.float32)
+_DRAWN = np.random.default_rng(PATTERN_NUMBERS).standard_normal(PATTERN_NUMBERS, np.float32)
 _SCALES = 2**16
 
 
 def pattern(seed: int) -> NDArray[np.float32]:
-    """Make a seed's numbers: those of one draw, turned and scaled. A draw of its own is dearer."""
-    turns, scale = seed % PATTERN, 1 + seed // PATTERN % _SCALES / _SCALES
-    return np.roll(_DRAWN, turns) * np.float32(scale)
+    """Return a seed's numbers: one draw for all seeds, rotated and scaled, which is faster."""
+    rotation, scale = seed % PATTERN_NUMBERS, 1 + seed // PATTERN_NUMBERS % _SCALES / _SCALES
+    return np.roll(_DRAWN, rotation) * np.float32(scale)
 
 
 class SimulatedTrainer:
-    """Draws updates instead of training.
+    """Task runner that draws updates instead of training.
 
     Args:
-        outbox: Where updates are kept.
-        examples: What this agent claims to have trained on.
-        on_update: Told of each new update, as (task, blob): how an oracle learns of them.
+        outbox: Where updates are stored.
+        examples: Number of examples that its offers state.
+        on_update: Called with each new update, as (task, blob), before it is stored.
     """
 
     def __init__(
@@ -56,21 +56,21 @@ class SimulatedTrainer:
     def train(
         self, task: TrainTask, model: Model, base: Blob, _control: TaskControl
     ) -> TrainingResult:
-        """Draw an update from the task's seed."""
+        """Store an update that is drawn from the task's seed."""
         check_digest(base, task.base.weights)
         blob = blank(model.layout, "delta")
         numbers = flat(blob, model.layout)
-        whole = numbers.size // PATTERN * PATTERN
+        whole = numbers.size // PATTERN_NUMBERS * PATTERN_NUMBERS
         drawn = pattern(task.params.seed)
-        numbers[:whole].reshape(-1, PATTERN)[:] = drawn
+        numbers[:whole].reshape(-1, PATTERN_NUMBERS)[:] = drawn
         numbers[whole:] = drawn[: numbers.size - whole]
         self._on_update(task, blob)
-        return keep(self._outbox, task, blob, self._examples, {"loss": 1.0 / task.round})
+        return store_update(self._outbox, task, blob, self._examples, {"loss": 1.0 / task.round})
 
     def evaluate(
         self, task: EvaluateTask, model: Model, weights: Blob, _control: TaskControl
     ) -> EvaluationResult:
-        """Score by the version: later is better."""
+        """Return an accuracy that rises with the version's number."""
         check_digest(weights, task.version.weights)
         accuracy = 1 - 1 / (2 + task.version.version)
         return EvaluationResult(self._examples, {"accuracy": accuracy * bool(model.layout.numbers)})

@@ -1,4 +1,4 @@
-"""Trainers of an agent, and the choice among them for a model, without loading any."""
+"""Trainers that an agent has, and the choice among them for a model; none is loaded for it."""
 
 from collections.abc import Collection, Mapping
 from typing import Protocol, runtime_checkable
@@ -17,107 +17,109 @@ from fedbus.wire.identifiers import BASE
 
 @runtime_checkable
 class TaskChecker(Protocol):
-    """A bench that knows, before it works, which of a spec's architectures it uses, and on what."""
+    """A task runner that can judge a task before its inputs are fetched."""
 
     def check(self, trainer: str | None, overrides: DataOverrides | None) -> None:
-        """Refuse a job's choice of plug-ins.
+        """Reject a job's choice of plug-ins.
 
         Raises:
-            PluginError: there is no such plug-in here, or it is not allowed.
+            PluginError: A plug-in is not installed, or not allowed.
         """
 
     def rows(self, overrides: DataOverrides) -> RowFormat:
-        """Return the format of the rows that a trainer would be given with a job's `overrides`.
+        """Return the format of the rows that a trainer would get with a job's `overrides`.
 
         Raises:
-            FedbusError: the data cannot be read so.
+            FedbusError: The data cannot be read in this way.
         """
 
     def choose(self, spec: ModelSpec, wanted: str | None) -> str:
-        """Name the architecture that will be used.
+        """Return the name of the architecture that will be used.
 
         Raises:
-            PluginError: there is none for any trainer here.
+            PluginError: None of the spec's architectures can be used.
         """
 
 
 class Trainers:
     """The trainers of an agent.
 
-    `own` need no entry point; of those that are installed, a job chooses among what we ship and
-    what `allowed` names, as for `plugins.load`; `preferred`, this agent's own choice, needs no
-    other permission.
+    Args:
+        preferred: Trainer that the agent's settings name; it is allowed.
+        factories: Trainers without an entry point, by name, such as those of a simulation.
+        allowed: Installed trainers that a job may choose beside those of fedbus; see
+            `plugins.load`.
     """
 
     def __init__(
         self,
         preferred: str | None = None,
-        own: Mapping[str, TrainerFactory] | None = None,
+        factories: Mapping[str, TrainerFactory] | None = None,
         allowed: Collection[str] | None = None,
     ) -> None:
         self._preferred = preferred
-        self._own = own or {}
+        self._factories = factories or {}
         chosen = [preferred] if preferred is not None else []
         self._allowed = None if allowed is None else frozenset([*allowed, *chosen])
 
-    def here(self) -> tuple[str, ...]:
-        """Name those that can be loaded, sorted."""
+    def available(self) -> tuple[str, ...]:
+        """Return the names of the trainers that can be loaded, sorted."""
         usable = (p for p in plugins.find_all("trainers") if p.allowed(self._allowed))
-        return tuple(sorted({*self._own, *(p.name for p in usable if not _lacks(p))}))
+        return tuple(sorted({*self._factories, *(p.name for p in usable if not _missing_packages(p))}))
 
     def check(self, wanted: str | None) -> None:
-        """Refuse a trainer that is unknown, not allowed, or lacks its framework.
+        """Reject a trainer that is unknown, not allowed, or lacks its framework.
 
         Raises:
-            PluginError: with what there is.
+            PluginError: With the trainers that are available.
         """
-        if wanted is None or wanted in self._own:
+        if wanted is None or wanted in self._factories:
             return
         if wanted == BASE:
             if not self._shipped():
-                there = listed(self.here()) or "none"
-                raise PluginError(f"no trainer that fedbus ships is here; trainers here: {there}")
+                raise PluginError(f"no trainer of fedbus is available here; {self._listed()}")
             return
-        lacking = _lacks(plugins.find("trainers", wanted, self._allowed))
+        lacking = _missing_packages(plugins.find("trainers", wanted, self._allowed))
         if lacking:
-            there = listed(self.here()) or "none"
             raise PluginError(
                 f"trainer {wanted!r} needs {' or '.join(lacking)}, not installed here; "
-                f"trainers here: {there}"
+                f"{self._listed()}"
             )
 
-    def check_own_choice(self) -> None:
-        """Refuse what this agent's own settings prefer, before anybody counts on it.
+    def check_preferred(self) -> None:
+        """Reject the trainer that this agent's settings name if it cannot be loaded.
 
-        A trainer of ours is not imported for that, which would bring its framework; one of others
-        is: nobody else knows what it needs.
+        A trainer of fedbus is not imported, since that would load its framework. A third-party
+        trainer is: only its import shows which packages it needs.
 
         Raises:
-            PluginError: with what there is.
+            PluginError: With the trainers that are available.
         """
         self.check(self._preferred)
-        if self._preferred in {None, BASE, *self._own}:
+        if self._preferred in {None, BASE, *self._factories}:
             return
         plugin = plugins.find("trainers", str(self._preferred), self._allowed)
         if plugin.package != plugins.BUILTIN_PACKAGE:
             try:
                 plugin.import_object()
             except PluginError as error:
-                there = listed({*self.here()} - {plugin.name}) or "none"
-                raise PluginError(f"{error}; other trainers here: {there}") from error
+                others = listed({*self.available()} - {plugin.name}) or "none"
+                raise PluginError(f"{error}; other trainers here: {others}") from error
 
     def choose(self, spec: ModelSpec, wanted: str | None) -> str:
-        """Pick a trainer: the job's choice, else this agent's own, else one that is here.
+        """Return the trainer to use: the job's, else the preferred one, else the first available.
+
+        A trainer and its architecture in a spec have the same name.
 
         Raises:
-            PluginError: it is not here, the spec has no architecture for it, or that names a model
-                plug-in that is not allowed here.
+            PluginError: The trainer is not available, the spec has no architecture for it, or the
+                architecture names a model plug-in that is not allowed.
         """
         name = wanted if wanted is not None else self._preferred
         if name is None:
-            name = _first_of(spec, self.here())
+            name = _first_available(spec, self.available())
         elif name == BASE:
-            name = _first_of(spec, self._shipped())
+            name = _first_available(spec, self._shipped())
         else:
             self.check(name)
         if name not in spec.architectures:
@@ -127,26 +129,30 @@ class Trainers:
         return name
 
     def _shipped(self) -> tuple[str, ...]:
-        return tuple(name for name in self.here() if name in FRAMEWORKS and name not in self._own)
+        names = self.available()
+        return tuple(name for name in names if name in FRAMEWORKS and name not in self._factories)
+
+    def _listed(self) -> str:
+        return f"trainers here: {listed(self.available()) or 'none'}"
 
     def factory(self, name: str) -> TrainerFactory:
-        """Load a trainer.
+        """Import a trainer and return its factory.
 
         Raises:
-            PluginError: see `plugins.load`.
+            PluginError: See `plugins.load`.
         """
-        return self._own.get(name) or plugins.load("trainers", name, self._allowed)
+        return self._factories.get(name) or plugins.load("trainers", name, self._allowed)
 
 
-def _first_of(spec: ModelSpec, here: Collection[str]) -> str:
-    offered = [name for name in spec.architectures if name in here]
+def _first_available(spec: ModelSpec, available: Collection[str]) -> str:
+    offered = [name for name in spec.architectures if name in available]
     if not offered:
         raise PluginError(f"model {spec.model} needs one of {listed(spec.architectures)}")
     return offered[0]
 
 
-def _lacks(plugin: plugins.Plugin) -> tuple[str, ...]:
-    """Name the packages of which a trainer of ours needs one, if none of them is installed."""
+def _missing_packages(plugin: plugins.Plugin) -> tuple[str, ...]:
+    """Return the packages of which a trainer of fedbus needs one, if none is installed."""
     if plugin.package != plugins.BUILTIN_PACKAGE or plugin.name not in FRAMEWORKS:
         return ()
     providers = FRAMEWORKS[plugin.name].providers

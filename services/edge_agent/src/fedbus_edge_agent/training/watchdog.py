@@ -1,8 +1,8 @@
-"""The one thread that trains: what it is at, and whether it still moves. Pure.
+"""Watchdog of the training thread: what the thread runs, and whether it makes progress. Pure.
 
-A thread of Python cannot be killed. One that does not move for too long is given up: its task is
-declined, the agent says that it takes no more, and after a grace the process leaves with an exit
-code of its own, so that whoever supervises it starts it again (docs/adr/0012).
+Python cannot kill a thread. When one makes no progress for too long, its task is declined, the
+agent reports that it accepts no more, and after a grace period the process exits with a code of its
+own, so that its supervisor starts it again (docs/adr/0012).
 """
 
 from collections.abc import Callable, Iterator
@@ -14,71 +14,77 @@ from fedbus_edge_agent.training.cancellation import TaskControl
 
 STALL_SECONDS = 600.0
 CHECKS_PER_STALL = 4
-"""In so many equal parts of the patience it is looked at; a process that stood still loses one."""
+"""Number of checks per stall timeout: a suspension of the process counts as one check only."""
 GRACE_SECONDS = 30.0
-"""For the reason to be heard by those who wait for the task; no more than twice the patience."""
+"""Time to send the reason before the process exits; at most twice the stall timeout."""
 EXIT_HUNG = 75
 
 
 class TrainingThread:
-    """What the thread works on.
+    """The one thread that trains and evaluates, as the core sees it.
 
     Attributes:
-        flag: How it is told to stop, and says how far it is; None while it is idle.
-        key: Key of what it works on; None while it is idle.
-        trouble: Why nothing more is given to it; empty while it is well.
+        control: Cancellation and progress of the running work; None while the thread is idle.
+        key: Key of the running work; None while the thread is idle.
+        trouble: Why the thread gets no more work; "" while it makes progress.
     """
 
     def __init__(self, stall_seconds: float = STALL_SECONDS) -> None:
         self.control: TaskControl | None = None
-        self.trouble = ""
-        self._patience = stall_seconds
         self.key: WorkKey | None = None
+        self.trouble = ""
+        self._stall_seconds = stall_seconds
         self._batches_seen = 0
-        self._still = 0
+        self._checks_without_progress = 0
 
     @property
     def idle(self) -> bool:
-        """Whether it can be given something."""
+        """Whether the thread can begin work."""
         return self.control is None
+
+    @property
+    def usable(self) -> bool:
+        """Whether the thread is idle and does not hang."""
+        return self.control is None and not self.trouble
 
     def begin(
         self, key: WorkKey, control: TaskControl, call: Callable[[], Any], now: float
     ) -> Iterator[Action]:
-        """Let it work on one thing; `ended` must follow its result."""
+        """Run a call in the thread; the core calls `ended` when its result arrives."""
         self.control, self.key = control, key
-        self._batches_seen, self._still = control.batches_requested, 0
+        self._batches_seen, self._checks_without_progress = control.batches_requested, 0
         yield Run(key, call)
-        yield WakeAt(StallCheck(), now + self._patience / CHECKS_PER_STALL)
+        yield WakeAt(StallCheck(), now + self._stall_seconds / CHECKS_PER_STALL)
 
-    def look(self, now: float) -> Iterator[Action]:
-        """See whether it has moved since the last look, and give it up if it has not for long."""
+    def check(self, now: float) -> Iterator[Action]:
+        """Report the thread as hung if it requested no batch during the stall timeout."""
         if self.control is None or self.key is None or self.trouble:
             return
-        self._still = self._still + 1 if self.control.batches_requested == self._batches_seen else 0
+        stalled = self.control.batches_requested == self._batches_seen
+        self._checks_without_progress = self._checks_without_progress + 1 if stalled else 0
         self._batches_seen = self.control.batches_requested
-        if self._still < CHECKS_PER_STALL:
-            yield WakeAt(StallCheck(), now + self._patience / CHECKS_PER_STALL)
+        if self._checks_without_progress < CHECKS_PER_STALL:
+            yield WakeAt(StallCheck(), now + self._stall_seconds / CHECKS_PER_STALL)
             return
         self.control.stop()
-        place = self.control.place()
-        where = f" ({place})" if place else ""
-        self.trouble = f"training hangs: no batch for {self._patience:g} s{where}"
-        yield Note("worker_hung", {"work": self.key.words(), "reason": self.trouble})
-        yield WakeAt(HungExit(), now + min(GRACE_SECONDS, 2 * self._patience))
+        position = self.control.position()
+        where = f" ({position})" if position else ""
+        self.trouble = f"training hangs: no batch for {self._stall_seconds:g} s{where}"
+        yield Note("training_hung", {"work": self.key.parts(), "reason": self.trouble})
+        yield WakeAt(HungExit(), now + min(GRACE_SECONDS, 2 * self._stall_seconds))
         yield Introduce()
 
     def ended(self) -> Iterator[Action]:
-        """It is idle again, after all if it was given up."""
+        """Mark the thread as idle, and as no longer hung if it was."""
         key, self.key, self.control = self.key, None, None
         yield Cancel(StallCheck())
         if self.trouble:
             self.trouble = ""
             yield Cancel(HungExit())
-            yield Note("worker_moves_again", {"work": key.words() if key else []})
+            yield Note("training_resumed", {"work": key.parts() if key else []})
             yield Introduce()
 
-    def leave(self) -> Iterator[Action]:
-        """The grace is over."""
+    def exit_if_hung(self) -> Iterator[Action]:
+        """Exit the process if the thread still hangs at the end of the grace period."""
         if self.trouble:
             yield Quit(EXIT_HUNG, self.trouble)

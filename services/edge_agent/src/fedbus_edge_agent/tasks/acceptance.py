@@ -1,0 +1,73 @@
+"""Acceptance of tasks before their inputs are fetched, and of results after data changed. Pure."""
+
+from collections.abc import Callable, Generator
+
+from fedbus.core.actions import Action
+from fedbus.errors import TrainingError
+from fedbus.wire.documents import AgentFacts
+from fedbus.wire.messages import TrainTask
+from fedbus_edge_agent.host.data_watch import DataWatch
+from fedbus_edge_agent.tasks.eligibility import Eligibility, changed_names_reason, eligibility
+from fedbus_edge_agent.tasks.task import Task, TaskMessage
+from fedbus_edge_agent.training.trainers import TaskChecker
+from fedbus_edge_agent.training.watchdog import TrainingThread
+
+FACTS_VALID_SECONDS = 5.0
+"""How long measured memory and storage are reused: a measurement takes as long as a small task."""
+
+MeasureFacts = Callable[[str, dict[str, int]], AgentFacts]
+"""Returns an agent's facts, given its running task and the size in bytes of each cached model."""
+
+
+class TaskAcceptance:
+    """Judges tasks with facts that are at most a few seconds old."""
+
+    def __init__(
+        self,
+        checker: TaskChecker | None,
+        measure: MeasureFacts,
+        thread: TrainingThread,
+        data_watch: DataWatch,
+    ) -> None:
+        self._checker = checker
+        self._measure = measure
+        self._thread = thread
+        self._data_watch = data_watch
+        self._measured: tuple[float, AgentFacts] | None = None
+
+    def eligibility(self, message: TaskMessage, now: float) -> Eligibility:
+        """Judge a task; before it is rejected, the facts are measured again."""
+        if self._measured is not None and now < self._measured[0] + FACTS_VALID_SECONDS:
+            found = self._judge(message, self._measured[1])
+            if not found.reason:
+                return found
+        return self._judge(message, self._measure_now(now))
+
+    def forget_facts(self) -> None:
+        """Measure again for the next task: the data changed."""
+        self._measured = None
+
+    def confirm(self, task: Task, result: object, now: float) -> Generator[Action, None, object]:
+        """Announce new data that a task has loaded, and return its result, or an error instead.
+
+        A result does not count if the data's names differ from those when the task was accepted.
+        """
+        if not self._data_watch.unannounced:
+            return result
+        current = self._judge(task.message, self._measure_now(now))
+        yield from self._data_watch.announce(now)
+        reason = changed_names_reason(task.data_format, current.format)
+        if not reason or isinstance(result, Exception):
+            return result
+        return TrainingError(reason)
+
+    def _measure_now(self, now: float) -> AgentFacts:
+        facts = self._measure("", {})
+        self._measured = now, facts
+        return facts
+
+    def _judge(self, message: TaskMessage, facts: AgentFacts) -> Eligibility:
+        if self._thread.trouble:
+            return Eligibility(facts.format, self._thread.trouble)
+        size = message.base.weights.size if isinstance(message, TrainTask) else None
+        return eligibility(message.trainer, message.params, size, facts, self._checker)

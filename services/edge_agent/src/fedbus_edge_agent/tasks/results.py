@@ -1,0 +1,62 @@
+"""Results of tasks, reported to collectors and controllers. Pure."""
+
+from collections.abc import Iterator
+
+from fedbus.core.actions import Action, Send
+from fedbus.limits import MAX_TEXT_CHARACTERS
+from fedbus.wire.messages import Evaluated, EvaluateTask, TrainTask
+from fedbus_edge_agent.host.counters import AgentCounters
+from fedbus_edge_agent.keys import TaskKey
+from fedbus_edge_agent.tasks.replies import TaskReplies
+from fedbus_edge_agent.tasks.task import Task
+from fedbus_edge_agent.training.task_runner import EvaluationResult, TrainingResult
+
+MAX_EVALUATION_RESULTS = 64
+
+
+class TaskResults:
+    """Reports results; keeps those of evaluations, which a controller asks for until one arrives.
+
+    Attributes:
+        replies: Offers and declines of training tasks.
+        evaluations: Successful evaluations, the oldest first.
+    """
+
+    def __init__(self, replies: TaskReplies, counters: AgentCounters) -> None:
+        self.replies = replies
+        self.evaluations: dict[TaskKey, Evaluated] = {}
+        self._counters = counters
+
+    def report(self, task: Task, result: object, reason: str = "") -> Iterator[Action]:
+        """Report a result, or with a reason the failure of a task."""
+        message = task.message
+        self._counters.count(task.key.kind, "declined" if reason else "done")
+        if isinstance(message, TrainTask):
+            if isinstance(result, TrainingResult):
+                metrics = result.stored.offer.metrics
+                self._counters.record_metrics(message.job, message.round, metrics)
+                yield from self.replies.offer(result)
+            else:
+                yield from self.replies.decline(message, reason)
+        elif isinstance(result, EvaluationResult):
+            evaluated = _evaluated(message, result, "")
+            while len(self.evaluations) >= MAX_EVALUATION_RESULTS:
+                del self.evaluations[next(iter(self.evaluations))]
+            self.evaluations[task.key] = evaluated
+            yield Send(task.controller, evaluated)
+        else:
+            yield Send(task.controller, _evaluated(message, EvaluationResult(0, {}), reason))
+
+    def discard(self, result: TrainingResult) -> Action:
+        """Return the action that removes an update that will not be offered."""
+        return self.replies.discard(result.stored.offer)
+
+
+def _evaluated(message: EvaluateTask, result: EvaluationResult, reason: str) -> Evaluated:
+    return Evaluated(
+        job=message.job,
+        version=message.version.version,
+        examples=result.examples,
+        metrics=result.metrics,
+        reason=reason[:MAX_TEXT_CHARACTERS],
+    )

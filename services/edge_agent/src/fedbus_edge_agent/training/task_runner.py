@@ -1,0 +1,90 @@
+"""Interface between the core and what trains and evaluates: models in, results out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from fedbus.blobs.files import FileBlob
+from fedbus.digest import digest_of
+from fedbus.model.blob import Blob
+from fedbus.model.layout import Layout
+from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef
+from fedbus.wire.documents import ModelSpec
+from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
+from fedbus_edge_agent.training.cancellation import TaskControl
+from fedbus_edge_agent.training.checks import checked_metrics
+from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model without weights: its spec, its layout, and the spec's files by digest."""
+
+    spec: ModelSpec
+    layout: Layout
+    files: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """An update in the outbox.
+
+    Attributes:
+        stored: The offer and the collector that it is for.
+        source: The update's file, to be served.
+        inline: The update's bytes, if they are few enough to be part of the offer.
+    """
+
+    stored: StoredOffer
+    source: FileBlob
+    inline: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationResult:
+    """Metrics of a version on this agent's data."""
+
+    examples: int
+    metrics: dict[str, float]
+
+
+class TaskRunner(Protocol):
+    """Performs tasks; called in the training thread.
+
+    Both methods raise `FedbusError` if the task fails and `Stopped` if it was cancelled.
+    """
+
+    def train(
+        self, task: TrainTask, model: Model, base: Blob, control: TaskControl
+    ) -> TrainingResult:
+        """Train from the base version and store the update in the outbox."""
+
+    def evaluate(
+        self, task: EvaluateTask, model: Model, weights: Blob, control: TaskControl
+    ) -> EvaluationResult:
+        """Compute the metrics of a version."""
+
+
+def store_update(
+    outbox: Outbox, task: TrainTask, update: Blob, examples: int, metrics: Mapping[str, float]
+) -> TrainingResult:
+    """Write an update and its offer to the outbox.
+
+    Raises:
+        FedbusError: The offer is not a valid message, or the disk is full.
+    """
+    size = memoryview(update).nbytes
+    offer = Offer(
+        job=task.job,
+        round=task.round,
+        task=task.task,
+        base=task.base.version,
+        update=BlobRef(digest=digest_of(update), size=size),
+        examples=int(examples),
+        metrics=checked_metrics(metrics),
+    )
+    codec.unpack(Offer, codec.pack(offer))  # a trainer may have returned a negative count
+    stored = StoredOffer(collector=task.collector, offer=offer)
+    inline = bytes(update) if size <= task.inline_up_to else None
+    return TrainingResult(stored, outbox.save(stored, update), inline)
