@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 from fedbus.runtime.settings import PREFIX, ServiceSettings
 from fedbus_collector.app import CollectorSettings
 from fedbus_controller.app import ControllerSettings
-from fedbus_edge_agent.app import AgentSettings
+from fedbus_edge_agent.settings import AgentSettings
 from fedbus_inference.settings import InferenceSettings
 from fedbus_repository.settings import RepositorySettings
 

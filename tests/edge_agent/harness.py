@@ -24,8 +24,13 @@ from fedbus_edge_agent import keys
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.data_watch import WatchedData
 from fedbus_edge_agent.training.cancellation import TaskControl
-from fedbus_edge_agent.training.local_trainer import EvaluationResult, Model, TrainingResult, keep
 from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.task_runner import (
+    EvaluationResult,
+    Model,
+    TrainingResult,
+    store_update,
+)
 from fedbus_edge_agent.training.trainers import Trainers
 from tests.driven import Driven
 
@@ -109,7 +114,7 @@ class FakeTaskRunner:
     ) -> TrainingResult:
         self._begin("train", task.task, base, control)
         assert model.spec.model == "tiny"
-        return keep(self.outbox, task, update_of(task.task), 10, {"loss": 0.5})
+        return store_update(self.outbox, task, update_of(task.task), 10, {"loss": 0.5})
 
     def evaluate(
         self, task: EvaluateTask, model: Model, weights: Blob, control: TaskControl

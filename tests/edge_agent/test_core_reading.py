@@ -32,7 +32,7 @@ def asking(*steps: tuple[str, dict[str, Any]], loader: str | None = None) -> Tra
 @pytest.fixture
 def checking(tmp_path: Path) -> AgentHarness:
     """Run an agent that knows its plug-ins; its data are eight rows of four numbers."""
-    return AgentHarness(tmp_path, trainers=Trainers(own={"tiny": nobody}))
+    return AgentHarness(tmp_path, trainers=Trainers(factories={"tiny": nobody}))
 
 
 def nobody(_: object) -> Any:  # noqa: ANN401 - never made

@@ -17,8 +17,9 @@ from fedbus.wire.documents import ModelSpec
 from fedbus_edge_agent.standalone.models import UploadedModels
 from fedbus_edge_agent.standalone.schemas import ModelMetadata
 from fedbus_edge_agent.training.cancellation import TaskControl
-from fedbus_edge_agent.training.local_trainer import LocalTrainer, Model
+from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.task_runner import Model
 from tests.edge_agent.training.test_local_trainer import (
     FILE,
     LAYOUT,
@@ -126,8 +127,8 @@ def test_a_file_is_verified_at_the_door(tmp_path: Path, share: int) -> None:
     upload.write_bytes(file)
     if share > 1:
         with pytest.raises(TrainingError, match=r"not a whole \.tflite file"):
-            models.take_file(model, upload)
+            models.store_file(model, upload)
         assert model.missing()
     else:
-        models.take_file(model, upload)
+        models.store_file(model, upload)
         assert not model.missing()

@@ -15,9 +15,10 @@ from fedbus.errors import SettingsError, TrainingError
 from fedbus.runtime.node import Identity
 from fedbus.runtime.settings import settings_from
 from fedbus_edge_agent import keys
-from fedbus_edge_agent.app import AgentSettings, build
+from fedbus_edge_agent.app import build
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.data_watch import DATA_CHECK_SECONDS
+from fedbus_edge_agent.settings import AgentSettings
 from tests.packages import Install
 
 IDENTITY = Identity(name="agent.a", incarnation=1)
@@ -68,12 +69,12 @@ def test_an_agent_announces_what_its_pipeline_makes(environ: Environ) -> None:
         {"id": "normalize", "parameters": {"high": 255}},
         {"id": "reshape", "parameters": {"size": [4]}},
     ]
-    said = agent(environ(pipeline=steps)).known()
+    said = agent(environ(pipeline=steps)).current_facts()
     assert said.examples == 6
     assert said.format["x"]["data_types"] == {
         "numerical": {"size": [4], "normalized": True, "dtype": "float32"}
     }
-    assert agent(environ()).known().format["x"]["data_types"]["image"]["size"] == [2, 2, 1]
+    assert agent(environ()).current_facts().format["x"]["data_types"]["image"]["size"] == [2, 2, 1]
 
 
 def test_a_setting_that_is_wrong_is_named(environ: Environ) -> None:
@@ -92,7 +93,7 @@ def test_a_setting_that_is_wrong_is_named(environ: Environ) -> None:
     nowhere = {**environ(), "FEDBUS_DATA": "/nope"}
     assert refused(nowhere) == "FEDBUS_DATA: /nope: no such file or folder"
     assert (
-        refused_at_once({}) == "FEDBUS_DATA is not set (what the loader reads: a file or a folder)"
+        refused_at_once({}) == "FEDBUS_DATA is not set (the file or folder that the loader reads)"
     )
     said = refused_at_once({**environ(), "FEDBUS_HTTP": ":x", "FEDBUS_NAME": "a/b"})
     assert said.startswith("FEDBUS_NAME='a/b': not 1 to 64 letters, digits, '.', '_' or '-', ")
@@ -157,7 +158,7 @@ def test_settings_take_json_or_its_file(environ: Environ, tmp_path: Path) -> Non
         file.write_text(text)
     in_files = {name: str(tmp_path / f"{name}.json") for name in stated}
     for settings in (stated, in_files):
-        known = agent({**environ(), **settings}).known().format["x"]["data_types"]["image"]
+        known = agent({**environ(), **settings}).current_facts().format["x"]["data_types"]["image"]
         assert (known["normalized"], known["axes"]) == (True, "channels-last")
     for wrong, said in (
         ({"FEDBUS_PIPELINE": '[{"id": "nope"}]'}, "FEDBUS_PIPELINE: transform 1 (nope): no "),
@@ -184,7 +185,7 @@ def test_what_a_loader_left_out_is_logged_once(environ: Environ, tmp_path: Path)
     assert [note.facts for note in notes if note.event == "data_notes"] == [{"notes": said}]
     again = core.handle(Connected(), 1.0)
     assert not [one for one in again if isinstance(one, Note) and one.event == "data_notes"]
-    names = core.known().format["y"]["data_types"]["categorical"]["classes"]
+    names = core.current_facts().format["y"]["data_types"]["categorical"]["classes"]
     assert names == ["elm", "oak"]
 
 
@@ -201,8 +202,8 @@ def test_a_trainer_that_is_not_here_or_does_not_load_is_refused_at_the_start(
     install(
         "acme_good", "[fedbus.trainers]\ngood = acme_good:made", "made = lambda architecture: None"
     )
-    assert agent({**environ(), "FEDBUS_TRAINER": "good"}).known().examples == 6
-    assert agent({**environ(), "FEDBUS_TRAINER": "base"}).known().examples == 6
+    assert agent({**environ(), "FEDBUS_TRAINER": "good"}).current_facts().examples == 6
+    assert agent({**environ(), "FEDBUS_TRAINER": "base"}).current_facts().examples == 6
 
 
 def refused_at_once(environ: dict[str, str]) -> str:
@@ -233,16 +234,16 @@ def test_data_that_change_are_loaded_between_tasks_and_announced(
     told = load(look())
     assert Introduce() in told
     assert wakes(told)
-    assert core.known().examples == 9
-    assert core.known().format["x"]["data_types"]["numerical"]["size"] == [3]
+    assert core.current_facts().examples == 9
+    assert core.current_facts().format["x"]["data_types"]["numerical"]["size"] == [3]
     path.write_bytes(b"no arrays")
     look()
     load(look())
-    assert core.known().trouble.startswith("the data changed and cannot be loaded: ")
+    assert core.current_facts().trouble.startswith("the data changed and cannot be loaded: ")
     np.savez(path, x=np.ones((4, 3)), y=np.arange(4) % 3)
     look()
     load(look())
-    assert (core.known().trouble, core.known().examples) == ("", 4)
+    assert (core.current_facts().trouble, core.current_facts().examples) == ("", 4)
 
 
 def test_a_simulation_too_refuses_a_model_that_takes_other_data() -> None:

@@ -61,7 +61,7 @@ def test_an_update_settled_before_the_first_connection_is_not_offered(tmp_path: 
     """A receipt may be quicker than the connection's greeting."""
     AgentHarness(tmp_path).trained()
     answers = TaskReplies(Outbox(tmp_path))
-    assert answers.given(JOB, 1)
+    assert answers.is_open(JOB, 1)
     list(answers.settle(JOB, 1))
     assert list(answers.begin()) == []
 

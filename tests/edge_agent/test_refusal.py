@@ -12,7 +12,7 @@ from fedbus.training.params import Architecture
 from fedbus.wire.blobs import BlobRef, blob_ref_of
 from fedbus.wire.messages import Decline, Evaluated, EvaluateTask, Receipt, TrainTask
 from fedbus_edge_agent import keys
-from fedbus_edge_agent.core import FACTS_VALID_SECONDS
+from fedbus_edge_agent.tasks.acceptance import FACTS_VALID_SECONDS
 from fedbus_edge_agent.training.trainers import Trainers
 from tests.edge_agent.harness import (
     COLLECTOR,
@@ -110,7 +110,7 @@ def test_an_order_for_a_trainer_that_is_not_here_is_refused_at_once(
     tmp_path: Path, order: TrainTask | EvaluateTask
 ) -> None:
     """Nothing is fetched for it, and the next order is followed."""
-    harness = AgentHarness(tmp_path, trainers=Trainers(own={"tiny": nobody}))
+    harness = AgentHarness(tmp_path, trainers=Trainers(factories={"tiny": nobody}))
     harness.hear(CONTROLLER, order)
     answers: list[Decline | Evaluated] = [*harness.said(Decline), *harness.said(Evaluated)]
     (answer,) = answers
@@ -136,7 +136,7 @@ def test_a_model_that_cannot_be_used_here_is_refused_when_its_spec_comes(
     tmp_path: Path, spec: bytes, reason: str
 ) -> None:
     """Its weights, which may be large, are fetched no further."""
-    harness = AgentHarness(tmp_path, trainers=Trainers(own={"tiny": nobody}))
+    harness = AgentHarness(tmp_path, trainers=Trainers(factories={"tiny": nobody}))
     harness.form = {"x": {"data_types": {"numerical": {"size": [64]}}}}
     harness.hear(CONTROLLER, train(base=version(spec=spec)))
     harness.arrive(keys.TaskInputFetch(keys.TrainingWork(JOB, 1), blob_ref_of(spec).digest), spec)

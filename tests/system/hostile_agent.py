@@ -19,8 +19,8 @@ from fedbus.runtime.node import Identity
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.messages import Offer, TrainTask
 from fedbus_edge_agent.training.cancellation import TaskControl
-from fedbus_edge_agent.training.local_trainer import EvaluationResult, Model, TrainingResult
 from fedbus_edge_agent.training.outbox import Outbox, StoredOffer
+from fedbus_edge_agent.training.task_runner import EvaluationResult, Model, TrainingResult
 from tests.system.light_agent import LightSettings, build_with, write_down
 
 Wrong = Literal[
@@ -78,7 +78,7 @@ class HostileBench:
         if self._wrong == "replay":
             write_down(self._home, self._agent, task, blob)  # the first one may well count
         kept = StoredOffer(collector=task.collector, offer=self._lie(offer))
-        return TrainingResult(kept, self._outbox.keep(kept, blob), None)
+        return TrainingResult(kept, self._outbox.save(kept, blob), None)
 
     def evaluate(
         self, _task: object, _model: Model, _weights: Blob, _flag: TaskControl

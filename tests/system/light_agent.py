@@ -23,9 +23,9 @@ from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.capabilities import measure
 from fedbus_edge_agent.training.cancellation import TaskControl
-from fedbus_edge_agent.training.local_trainer import Model, TaskRunner, TrainingResult
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.simulated import SimulatedTrainer
+from fedbus_edge_agent.training.task_runner import Model, TaskRunner, TrainingResult
 
 BATCH_SECONDS = 0.02
 IN_MEMORY = 2**30

@@ -12,7 +12,8 @@ import pytest
 
 from fedbus.runtime.node import Identity
 from fedbus.runtime.settings import settings_from
-from fedbus_edge_agent.app import AgentSettings, build
+from fedbus_edge_agent.app import build
+from fedbus_edge_agent.settings import AgentSettings
 from tests.system.people import FEDBUS, Up
 
 ROOT = Path(__file__).parents[2]

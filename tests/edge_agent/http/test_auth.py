@@ -28,14 +28,20 @@ def test_without_a_token_the_doors_stay_closed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("http", "token", "text", "wide_open", "sentence"),
     [
-        (HERE, TOKEN, TOKEN, False, "FEDBUS_HTTP_TOKEN and FEDBUS_HTTP_TOKEN_FILE: give one"),
-        (HERE, "short", None, False, "FEDBUS_HTTP_TOKEN: a token has 16 letters"),
-        (HERE, None, "with spaces in it, long", False, "FEDBUS_HTTP_TOKEN_FILE: a token has 16"),
+        (HERE, TOKEN, TOKEN, False, "FEDBUS_HTTP_TOKEN and FEDBUS_HTTP_TOKEN_FILE: set one"),
+        (HERE, "short", None, False, "FEDBUS_HTTP_TOKEN: expected at least 16 letters"),
+        (
+            HERE,
+            None,
+            "with spaces in it, long",
+            False,
+            "FEDBUS_HTTP_TOKEN_FILE: expected at least 16",
+        ),
         (HERE, None, "\u00e4" * 20, False, "FEDBUS_HTTP_TOKEN_FILE: .* not ASCII"),
         (HERE, None, None, False, "FEDBUS_HTTP_TOKEN_FILE: .*No such file"),
-        (HERE, TOKEN, None, True, "FEDBUS_HTTP_OPEN=true: but there is a token"),
-        ("0.0.0.0:9050", None, None, True, "0.0.0.0:9050 can be reached from elsewhere"),
-        ("example.org:9050", None, None, True, "example.org:9050 can be reached from elsewhere"),
+        (HERE, TOKEN, None, True, "FEDBUS_HTTP_OPEN=true, but there is a token"),
+        ("0.0.0.0:9050", None, None, True, "other machines can reach 0.0.0.0:9050"),
+        ("example.org:9050", None, None, True, "other machines can reach example.org:9050"),
     ],
 )
 def test_settings_that_would_let_anybody_in_are_refused(

@@ -22,9 +22,10 @@ from fedbus.runtime.http import make_app
 from fedbus.runtime.node import Identity, Node
 from fedbus.runtime.settings import settings_from
 from fedbus.runtime.shell import Shell
-from fedbus_edge_agent.app import AgentSettings, build
+from fedbus_edge_agent.app import build
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.http.endpoints import ENDPOINTS
+from fedbus_edge_agent.settings import AgentSettings
 from tests.edge_agent.harness import CONTROLLER, train
 from tests.edge_agent.training.test_local_trainer import FILE, needs_tflite, shard
 
@@ -123,7 +124,7 @@ async def test_a_standalone_job_is_begun_shown_and_its_result_fetched(agent: Age
     assert said["error"] == "there was a job solo-1 here already; give this one another id"
     _, metrics = await agent.ask("GET", "/metrics")
     text = metrics.decode()
-    assert 'fedbus_agent_tasks_total{kind="alone",outcome="done"} 2.0' in text
+    assert 'fedbus_agent_tasks_total{kind="standalone",outcome="done"} 2.0' in text
     assert 'fedbus_training_round{job="solo-1"} 2.0' in text
     assert 'fedbus_training_metric{job="solo-1",metric="accuracy"}' in text
     assert "machine_capabilities_free_storage " in text
@@ -131,7 +132,7 @@ async def test_a_standalone_job_is_begun_shown_and_its_result_fetched(agent: Age
     assert "machine_capabilities_gpu 0.0" in text
     _, metrics = await agent.ask("GET", "/metrics", headers={"Authorization": "Bearer other"})
     public = metrics.decode()
-    assert 'fedbus_agent_tasks_total{kind="alone",outcome="done"} 2.0' in public
+    assert 'fedbus_agent_tasks_total{kind="standalone",outcome="done"} 2.0' in public
     assert "machine_capabilities_free_storage " in public
     assert "fedbus_training" not in public
     assert "solo-1" not in public
@@ -237,7 +238,7 @@ async def test_a_job_whose_model_is_not_whole_or_does_not_fit_is_refused(agent: 
     await agent.ask("POST", "/model/", data=SPEC)
     status, said = await agent.ask("POST", "/job/config/solo-1/", json=JOB)
     assert status in {409, 422}  # where tflite is missing, that is said first
-    assert "PUT /model/digits/1 brings it" in said["error"] or "tflite" in said["error"]
+    assert "PUT /model/digits/1 uploads it" in said["error"] or "tflite" in said["error"]
     spec["input"] = {"data_types": {"image": {"size": [8, 8, 1]}}}
     await agent.ask("POST", "/model/", json={**spec, "model_version": "2"})
     wish = {**JOB, "model_version": "2", "plugins": {}}
@@ -250,7 +251,7 @@ async def test_no_more_jobs_are_taken_than_can_wait(agent: Agent) -> None:
     """And none while the worker hangs."""
     pytest.importorskip("tflite_runtime")
     await agent.bring()
-    agent.core._worker.trouble = "training hangs"  # noqa: SLF001 - as if
+    agent.core._thread.trouble = "training hangs"  # noqa: SLF001 - as if
     status, said = await agent.ask("POST", "/job/config/solo-1/", json=JOB)
     assert (status, said["error"]) == (503, "training hangs")
     assert await agent.ask("GET", "/job/total") == (200, 0)
@@ -290,7 +291,7 @@ async def test_models_are_brought_and_listed(agent: Agent) -> None:
     status, said = await agent.ask("POST", "/model/", json=other)
     assert (status, said["error"]) == (
         409,
-        "model digits 1 is here already, with another spec",
+        "model digits 1 was uploaded with another spec",
     )
     assert (await agent.ask("GET", "/capabilities"))[1]["available_models"] == {"digits": "1"}
 
@@ -411,7 +412,7 @@ async def test_without_a_token_only_what_all_services_have_is_open(tmp_path: Pat
         assert (await closed.ask("GET", "/docs"))[0] == 404
         _, metrics = await closed.ask("GET", "/metrics")
         assert b"machine_capabilities_gpu" in metrics
-    with pytest.raises(SettingsError, match=r"0\.0\.0\.0:1 can be reached from elsewhere"):
+    with pytest.raises(SettingsError, match=r"other machines can reach 0\.0\.0\.0:1"):
         Agent(tmp_path, http="0.0.0.0:1", http_open="true")
 
 

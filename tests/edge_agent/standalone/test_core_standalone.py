@@ -56,7 +56,7 @@ class Both(AgentHarness):
             self.outbox,
             self.spools,
             self._facts,
-            worker=TrainingThread(),
+            thread=TrainingThread(),
             standalone=standalone,
         )
         self.core = self.agent
@@ -82,26 +82,29 @@ def both(tmp_path: Path) -> Both:
 def test_a_standalone_job_is_trained_noted_and_counted(both: Both) -> None:
     """Without a word on the bus."""
     both.begin()
-    assert both.agent.under_way() == {"solo-1": 1}
+    assert both.agent.active_jobs() == {"solo-1": 1}
     both.wait(1.0)
-    assert both.doing() == "alone solo-1 1"
+    assert both.doing() == "standalone solo-1 1"
     both.work()
     assert both.school.runner == ["solo-1 1", "solo-1 2"]
     assert both.school.notes[-1].phase == "FINISHED"
     assert both.asks == {}
     assert both.doing() == ""
-    assert both.agent.under_way() == {}
-    assert both.agent.counters.outcomes == {("alone", "done"): 2}
+    assert both.agent.active_jobs() == {}
+    assert both.agent.counters.outcomes == {("standalone", "done"): 2}
     assert both.agent.counters.jobs == {"solo-1": (2, {"loss": 0.5})}
 
 
 def test_what_goes_wrong_beside_the_work_is_noted(both: Both) -> None:
     """For whoever reads the agent's log; the work counts."""
-    both.school.problems = [("state_lost", "the disk is full")]
+    both.school.problems = [("optimizer_state_lost", "the disk is full")]
     both.begin(rounds=1)
     both.work()
-    assert [note for note in both.notes if note.event == "state_lost"] == [
-        Note("state_lost", {"work": ["alone", "solo-1", 1], "reason": "the disk is full"})
+    assert [note for note in both.notes if note.event == "optimizer_state_lost"] == [
+        Note(
+            "optimizer_state_lost",
+            {"work": ["standalone", "solo-1", 1], "reason": "the disk is full"},
+        )
     ]
     assert both.phase() == "FINISHED"
 
@@ -118,8 +121,8 @@ def test_tasks_and_standalone_jobs_take_turns(both: Both) -> None:
         if isinstance(run.key, keys.WorkKey):
             order.append(run.key.kind)
         both.tell(Ran(run.key, run.call()))
-    assert order == ["alone", "train", "alone", "train", "alone"]
-    assert both.agent.counters.outcomes == {("alone", "done"): 3, ("train", "done"): 2}
+    assert order == ["standalone", "train", "standalone", "train", "standalone"]
+    assert both.agent.counters.outcomes == {("standalone", "done"): 3, ("train", "done"): 2}
 
 
 def test_a_job_that_is_stopped_frees_the_worker_at_its_next_batch(both: Both) -> None:
@@ -146,7 +149,7 @@ def test_a_round_that_fails_is_counted_and_the_next_job_goes_on(both: Both) -> N
     both.begin("b", rounds=1)
     both.work()
     assert (both.phase("a"), both.phase("b")) == ("FAILED", "FINISHED")
-    assert both.agent.counters.outcomes == {("alone", "failed"): 1, ("alone", "done"): 1}
+    assert both.agent.counters.outcomes == {("standalone", "failed"): 1, ("standalone", "done"): 1}
 
 
 def test_a_standalone_job_that_hangs_ends_the_process_too(both: Both) -> None:

@@ -11,9 +11,9 @@ from fedbus.errors import Stopped, TrainingError
 from fedbus.jobs import JobFile, parse
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.standalone.jobs import (
+    MAX_ACTIVE_JOBS,
     MAX_KEPT_REPORTS,
     MAX_REPORTED_ROUNDS,
-    MAX_WAITING,
     RoundRequest,
     RoundResult,
     StandaloneJobs,
@@ -92,7 +92,7 @@ def test_a_job_is_trained_round_by_round() -> None:
     assert (report.metrics, report.rounds) == (own, (own, own))
     assert report.weights == "/job/result/solo-1/weights"
     assert [each.phase for each in noted] == ["TRAINING", "TRAINING", "TRAINING", "FINISHED"]
-    assert standalone.under_way() == []
+    assert standalone.active() == []
     assert standalone.next_round() is None
 
 
@@ -156,7 +156,7 @@ def test_a_job_that_waits_is_stopped_without_harm_to_the_one_that_trains() -> No
     _, control = lesson_of(standalone)
     list(standalone.cancel("b"))
     assert not control.stopped
-    assert standalone.under_way() == ["a"]
+    assert standalone.active() == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_job_that_waits_is_stopped_without_harm_to_the_one_that_trains() -> No
     [
         (TrainingError("the loss became nan"), "the loss became nan"),
         (ValueError("bad rows"), "ValueError: bad rows"),
-        (None, "nothing learnt"),
+        (None, "no result"),
     ],
 )
 def test_a_round_that_fails_ends_its_job_with_the_reason(result: object, reason: str) -> None:
@@ -193,7 +193,7 @@ def test_a_process_that_leaves_stops_its_lesson_and_says_nothing() -> None:
     assert report_of(again).phase == "INTERRUPTED"
     assert report_of(again).reason == "the agent was restarted meanwhile"
     assert report_of(again, "done").phase == "FINISHED"
-    assert again.under_way() == []
+    assert again.active() == []
 
 
 def test_an_agent_in_trouble_gives_all_jobs_up() -> None:
@@ -207,11 +207,11 @@ def test_an_agent_in_trouble_gives_all_jobs_up() -> None:
 
 def test_only_so_many_jobs_wait_and_none_twice() -> None:
     """Whoever comes later is told so."""
-    standalone = begun(StandaloneJobs(), *(job_file(f"j{n}") for n in range(MAX_WAITING - 1)))
+    standalone = begun(StandaloneJobs(), *(job_file(f"j{n}") for n in range(MAX_ACTIVE_JOBS - 1)))
     assert standalone.refusal("new") is None
     assert standalone.refusal("j3") == "there is a job j3 already; give this one another id"
     begun(standalone, job_file("last"))
-    assert standalone.refusal("new") == "16 jobs wait already; stop one, or come back later"
+    assert standalone.refusal("new") == "16 jobs wait already; stop one, or try again later"
 
 
 def test_only_so_many_jobs_and_rounds_are_remembered() -> None:

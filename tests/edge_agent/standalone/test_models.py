@@ -44,7 +44,7 @@ def upload(models: UploadedModels, content: bytes, what: str = "file") -> None:
     assert model is not None
     with models.receiving(model) as path:
         path.write_bytes(content)
-        take = models.take_weights if what == "weights" else models.take_file
+        take = models.store_weights if what == "weights" else models.store_file
         take(model, path)
     assert not path.exists()
 
@@ -69,7 +69,7 @@ def test_a_model_is_brought_piece_by_piece(tmp_path: Path) -> None:
     assert model.report().missing == ()
     assert model.report().weights
     assert decode(model.weights.read_bytes(), LAYOUT)["b/c"] == 7
-    assert model.longest > model.numbers_size > LAYOUT.size
+    assert model.max_upload_bytes > model.weights_bytes > LAYOUT.size
 
 
 def test_the_version_that_came_last_is_the_one_that_is_meant(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_file_that_no_spec_names_is_refused(tmp_path: Path) -> None:
     plain = models.find("plain", "1")
     assert plain is not None
     with models.receiving(plain) as path, pytest.raises(TransferError, match="it names none"):
-        models.take_file(plain, path)
+        models.store_file(plain, path)
 
 
 @pytest.mark.parametrize(

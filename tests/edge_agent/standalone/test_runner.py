@@ -59,7 +59,7 @@ def bring(models: UploadedModels, content: bytes) -> None:
     assert model is not None
     with models.receiving(model) as path:
         path.write_bytes(content)
-        models.take_file(model, path)
+        models.store_file(model, path)
 
 
 @needs_tflite
@@ -93,7 +93,7 @@ def test_weights_that_were_brought_are_what_a_job_begins_with(tmp_path: Path) ->
     model = models.find("digits", "1")
     assert model is not None
     write_npz(tmp_path / "w.npz", {t.name: np.full(t.shape, 5, t.dtype) for t in LAYOUT.tensors})
-    models.take_weights(model, tmp_path / "w.npz")
+    models.store_weights(model, tmp_path / "w.npz")
     runner.run_round(request(), TaskControl())
     runner.run_round(request(2), TaskControl())
     assert set(np.load(runner.weights_path("solo-1"))["layers.1.bias"].tolist()) == {7.0}
@@ -118,7 +118,7 @@ def test_a_lesson_is_watched_from_its_start(tmp_path: Path) -> None:
     control = TaskControl()
     with pytest.raises(StoreError):
         runner.run_round(request(1, "tflite"), control)
-    assert control.place() != ""
+    assert control.position() != ""
     control.stop()
     with pytest.raises(Stopped):
         runner.run_round(request(1, "tflite"), control)

@@ -27,7 +27,7 @@ def spooled(data: bytes) -> Spool:
 def put(models: CachedModels, ref: ModelRef, *blobs: bytes) -> None:
     """Let blobs arrive for a version."""
     for data in blobs:
-        models.put(ref, blob_ref_of(data), spooled(data))
+        models.add(ref, blob_ref_of(data), spooled(data))
 
 
 def test_a_specs_files_are_known_once_the_spec_is_here() -> None:
@@ -39,7 +39,7 @@ def test_a_specs_files_are_known_once_the_spec_is_here() -> None:
     put(models, ref, weights_of(1), FILE)
     assert models.missing(ref) == []
     assert models.model(ref).files == {blob_ref_of(FILE).digest: FILE}
-    assert models.held() == {"tiny": len(FILE)}
+    assert models.sizes() == {"tiny": len(FILE)}
 
 
 def test_a_file_whose_spec_is_gone_is_fetched_again_with_it() -> None:
@@ -86,9 +86,9 @@ def test_damaged_weights_are_forgotten_but_not_newer_ones() -> None:
     """They are fetched again."""
     models = CachedModels()
     put(models, version(2), weights_of(2))
-    models.forget_weights(version(1))
+    models.drop_weights(version(1))
     assert version(2).weights not in models.missing(version(2))
-    models.forget_weights(version(2))
+    models.drop_weights(version(2))
     assert version(2).weights in models.missing(version(2))
 
 
@@ -121,8 +121,8 @@ def test_bytes_that_are_not_what_was_wanted_are_refused() -> None:
     """Of specs and files at once; of weights later, by the worker: they may be large."""
     models, ref = CachedModels(), version()
     with pytest.raises(TransferError, match="other bytes than its digest names"):
-        models.put(ref, ref.spec, spooled(b"x" * ref.spec.size))
-    models.put(ref, ref.weights, spooled(b"x" * ref.weights.size))
+        models.add(ref, ref.spec, spooled(b"x" * ref.spec.size))
+    models.add(ref, ref.weights, spooled(b"x" * ref.weights.size))
 
 
 def test_a_spec_without_a_layout_is_refused() -> None:
@@ -130,7 +130,7 @@ def test_a_spec_without_a_layout_is_refused() -> None:
     tensor = TensorSpec(name="w", shape=(0,), dtype="float32")
     spec = codec.to_json(ModelSpec(model="tiny", layout=(tensor,), architectures={}))
     with pytest.raises(LayoutError, match="every dimension"):
-        CachedModels().put(version(1, spec), blob_ref_of(spec), spooled(spec))
+        CachedModels().add(version(1, spec), blob_ref_of(spec), spooled(spec))
 
 
 def test_weights_that_a_full_disk_swallowed_cannot_be_read(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_weights_that_a_full_disk_swallowed_cannot_be_read(tmp_path: Path) -> No
     models, ref = CachedModels(), version()
     spool = Spools(0, tmp_path).make(ref.weights.size)
     spool._fault = "spool: No space left on device"  # noqa: SLF001 - what a full disk leaves
-    models.put(ref, ref.weights, spool)
+    models.add(ref, ref.weights, spool)
     with pytest.raises(StoreError, match="No space left"):
         models.weights(ref)
 

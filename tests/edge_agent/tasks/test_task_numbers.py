@@ -8,7 +8,7 @@ def test_a_mark_never_falls() -> None:
     marks = TaskNumbers()
     assert marks["job-1"] == 0
     for task in (3, 5, 4):
-        marks.note("job-1", task)
+        marks.record("job-1", task)
     assert marks["job-1"] == 5
 
 
@@ -16,8 +16,8 @@ def test_the_jobs_heard_of_last_are_known() -> None:
     """A job that goes on is never among those that are dropped."""
     marks = TaskNumbers()
     for number in range(2 * MAX_NUMBERED_JOBS):
-        marks.note("long", number)
-        marks.note(f"short-{number}", 1)
+        marks.record("long", number)
+        marks.record(f"short-{number}", 1)
     assert marks["long"] == 2 * MAX_NUMBERED_JOBS - 1
     known = [number for number in range(2 * MAX_NUMBERED_JOBS) if marks[f"short-{number}"]]
     assert known == list(range(MAX_NUMBERED_JOBS + 1, 2 * MAX_NUMBERED_JOBS))

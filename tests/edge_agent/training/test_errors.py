@@ -8,7 +8,7 @@ import pytest
 from fedbus.errors import TrainingError
 from fedbus.wire import codec
 from fedbus.wire.messages import Decline
-from fedbus_edge_agent.training.errors import describe_error, this_thread, thread_position
+from fedbus_edge_agent.training.errors import describe_error, thread_position
 from tests.fedbus.wire.kinds import example
 
 
@@ -65,7 +65,7 @@ def test_a_thread_says_where_it_is() -> None:
     found: list[int] = []
 
     def wait_here() -> None:
-        found.append(this_thread())
+        found.append(threading.get_ident())
         begun.set()
         end.wait()
 

@@ -15,8 +15,9 @@ from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.local_tensors import LocalTensors
-from fedbus_edge_agent.training.local_trainer import LocalTrainer, Model
+from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.task_runner import Model
 from tests.edge_agent.harness import train
 from tests.edge_agent.training.test_local_trainer import SPEC, evaluation, ref, shard
 
@@ -63,7 +64,7 @@ def trained(folder: Path, order: TrainTask, control: TaskControl | None = None) 
     """Train a round; returns what the update says."""
     made = local_trainer(folder).train(order, MODEL, BASE, control or TaskControl())
     assert made.inline is not None
-    assert blob_ref_of(made.inline) == made.kept.offer.update
+    assert blob_ref_of(made.inline) == made.stored.offer.update
     return decode(made.inline, LAYOUT, "delta")
 
 
@@ -103,7 +104,10 @@ def test_local_tensors_that_cannot_be_read_are_said_and_begun_anew(
     control = TaskControl()
     trained(tmp_path, task(2), control)
     assert control.notes == [
-        ("began_afresh", "this agent's local tensors cannot be read: it begins with the model's")
+        (
+            "local_tensors_reset",
+            "the local tensors of earlier rounds cannot be read; using the model's",
+        )
     ]
     assert score(tmp_path) == 11
 
@@ -116,7 +120,7 @@ def test_a_disk_that_cannot_keep_them_costs_no_update(
     def full(*_: object) -> None:
         raise StoreError("no room")
 
-    monkeypatch.setattr(LocalTensors, "keep", full)
+    monkeypatch.setattr(LocalTensors, "save", full)
     control = TaskControl()
     assert trained(tmp_path, task(1), control).keys() == {"w"}
     assert control.notes == [("local_tensors_lost", "no room")]

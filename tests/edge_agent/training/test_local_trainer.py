@@ -38,9 +38,10 @@ from fedbus.wire.documents import ModelSpec
 from fedbus.wire.messages import EvaluateTask, Offer, TrainTask
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.checks import checked_metrics
-from fedbus_edge_agent.training.local_trainer import LocalTrainer, Model, keep
+from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.simulated import SimulatedTrainer
+from fedbus_edge_agent.training.task_runner import Model, store_update
 from tests.edge_agent.harness import REPOSITORY, train
 from tests.packages import Install
 
@@ -218,9 +219,9 @@ def test_a_model_learns_and_its_update_is_the_difference(tmp_path: Path) -> None
     model = model_of()
     trained = local_trainer.train(task(base), model, base, control)
     assert control.progress == 1.0
-    assert trained.kept.offer.examples == 40
+    assert trained.stored.offer.examples == 40
     assert trained.inline is not None
-    assert blob_ref_of(trained.inline) == trained.kept.offer.update
+    assert blob_ref_of(trained.inline) == trained.stored.offer.update
     delta = decode(trained.inline, LAYOUT, "delta")
     old = decode(base, LAYOUT)
     new = bytes(encode({name: old[name] + delta[name] for name in old}, LAYOUT))
@@ -253,11 +254,11 @@ class Impatient(TaskControl):
         super().__init__()
         self.wanted = 0
 
-    def _ask(self) -> bool:
+    def _count_batch(self) -> bool:
         self.wanted += 1
         if self.wanted == 3:
             self.stop()
-        return super()._ask()
+        return super()._count_batch()
 
 
 @pytest.mark.parametrize(
@@ -280,7 +281,8 @@ def test_a_cancelled_training_ends_before_its_next_batch(tmp_path: Path, framewo
     assert control.wanted == 3
     assert list(tmp_path.iterdir()) == []
     assert (
-        local_trainer.train(task(base), model_of(), base, TaskControl()).kept.offer.examples == 200
+        local_trainer.train(task(base), model_of(), base, TaskControl()).stored.offer.examples
+        == 200
     )
 
 
@@ -339,10 +341,10 @@ def test_where_loading_hangs_can_be_seen(tmp_path: Path) -> None:
     work = Thread(
         target=local_trainer.train, args=(task(base), model_of({"own": {}}), base, control)
     )
-    assert control.place() == ""
+    assert control.position() == ""
     work.start()
     os.read(asked, 1)
-    place = control.place()
+    place = control.position()
     os.write(free, b"x")
     work.join()
     for end in (asked, ask, freed, free):
@@ -366,7 +368,7 @@ def test_what_a_trainer_makes_that_ignores_being_stopped_is_not_kept(tmp_path: P
     with pytest.raises(Stopped):
         local_trainer.train(task(base), model_of({"deaf": {}}), base, Impatient())
     assert list(tmp_path.iterdir()) == []
-    assert local_trainer.train(task(base), model_of({"deaf": {}}), base, TaskControl()).kept
+    assert local_trainer.train(task(base), model_of({"deaf": {}}), base, TaskControl()).stored
 
 
 class Leaving(Nudge):
@@ -396,7 +398,7 @@ class Thin(Nudge):
 @pytest.mark.parametrize(
     ("trainer", "reason"),
     [
-        (Leaving, r"wanted to exit: SystemExit: no data \(test_local_trainer.py:\d+ in train\)"),
+        (Leaving, r"tried to exit: SystemExit: no data \(test_local_trainer.py:\d+ in train\)"),
         (Astray, "'layers.1.weight' is not finite after training .*nan.* lower learning_rate"),
         (Thin, "weights lack layers.0.bias"),
     ],
@@ -414,9 +416,9 @@ def test_an_update_that_is_none_is_a_failure(
 def test_a_flag_says_where_its_thread_is() -> None:
     """Nowhere before it has begun."""
     control = TaskControl()
-    assert control.place() == ""
+    assert control.position() == ""
     control.begin()
-    assert "test_" in control.place() or "errors.py" in control.place()
+    assert "test_" in control.position() or "errors.py" in control.position()
 
 
 @pytest.mark.parametrize(
@@ -438,11 +440,11 @@ def test_a_trainer_is_the_jobs_choice_else_the_agents_else_one_that_is_here(
     trained = local_trainer.train(task(base, trainer=wanted), model, base, TaskControl())
     assert trained.inline is not None
     assert set(decode(trained.inline, LAYOUT, "delta")["layers.1.bias"].tolist()) == {1.0}
-    before = local_trainer._trainers.last  # noqa: SLF001 - a trainer says nothing of itself
+    before = local_trainer._loaded.last  # noqa: SLF001 - a trainer says nothing of itself
     assert before is not None
     assert before.name == used
     local_trainer.train(task(base, trainer=wanted, task=2), model, base, TaskControl())
-    assert local_trainer._trainers.last is before  # noqa: SLF001 - it is made once
+    assert local_trainer._loaded.last is before  # noqa: SLF001 - it is made once
 
 
 @pytest.mark.parametrize(
@@ -541,10 +543,10 @@ def test_a_share_that_a_trainer_measured_wrongly_is_refused(name: str) -> None:
 def test_only_a_small_update_rides_in_its_offer(tmp_path: Path) -> None:
     """The task says what is small."""
     outbox, update = Outbox(tmp_path), b"x" * 100
-    assert keep(outbox, train(inline_up_to=99), update, 1, {}).inline is None
-    kept = keep(outbox, train(inline_up_to=100), update, 1, {})
+    assert store_update(outbox, train(inline_up_to=99), update, 1, {}).inline is None
+    kept = store_update(outbox, train(inline_up_to=100), update, 1, {})
     assert kept.inline == update
-    assert codec.unpack(Offer, codec.pack(kept.kept.offer)) == kept.kept.offer
+    assert codec.unpack(Offer, codec.pack(kept.stored.offer)) == kept.stored.offer
 
 
 def test_a_light_agent_makes_real_updates_of_no_training(tmp_path: Path) -> None:
@@ -558,7 +560,7 @@ def test_a_light_agent_makes_real_updates_of_no_training(tmp_path: Path) -> None
             lambda order, blob: heard.append((order.task, bytes(blob))),
         )
         trained = local_trainer.train(task(base), model_of(), base, TaskControl())
-        assert trained.kept.offer.examples == 5
+        assert trained.stored.offer.examples == 5
         score = local_trainer.evaluate(evaluation(base), model_of(), base, TaskControl())
         assert 0 < score.metrics["accuracy"] < 1
     assert heard[0] == heard[1]

@@ -85,7 +85,7 @@ def recalled(states: OptimizerStates, job: str, params: TrainingParams) -> float
 
 def keep(states: OptimizerStates, job: str, params: TrainingParams) -> None:
     """Keep a state with the round's number in it."""
-    states.keep(Memory({"a": np.array(params.round)}), job, params)
+    states.save(Memory({"a": np.array(params.round)}), job, params)
 
 
 BASE = encode({t.name: np.zeros(t.shape, np.float32) for t in LAYOUT.tensors}, LAYOUT, "plain")
@@ -157,12 +157,12 @@ def test_an_update_counts_though_there_is_no_room_for_what_the_optimizer_remembe
     for number in (1, 2):
         flags.append(TaskControl())
         trained = local_trainer.train(ordered(number), model_of({"counts": {}}), BASE, flags[-1])
-        assert trained.kept.offer.round == number
+        assert trained.stored.offer.round == number
         assert (tmp_path / f"job-1~{number}.update").stat().st_size > trained.source.size
     first, second = (control.notes for control in flags)
-    assert [happened for happened, _ in first] == ["state_lost"]
+    assert [happened for happened, _ in first] == ["optimizer_state_lost"]
     assert first[0][1].endswith("states: File exists")
-    assert [happened for happened, _ in second] == ["began_afresh", "state_lost"]
+    assert [happened for happened, _ in second] == ["optimizer_state_reset", "optimizer_state_lost"]
 
 
 def test_what_the_optimizer_remembers_is_kept_after_the_update(
@@ -179,8 +179,8 @@ def test_what_the_optimizer_remembers_is_kept_after_the_update(
         TaskControl(),
     )
     local_trainer.train(ordered(2), model_of({"late": {}}), BASE, control)
-    ((happened, reason),) = [note for note in control.notes if note[0] != "began_afresh"]
-    assert (happened, reason.split(" ")[0]) == ("state_lost", "MemoryError")
+    ((happened, reason),) = [note for note in control.notes if note[0] != "optimizer_state_reset"]
+    assert (happened, reason.split(" ")[0]) == ("optimizer_state_lost", "MemoryError")
     assert [path.name for path in states.iterdir()] == ["job-2~1.state"]
 
 
@@ -188,7 +188,7 @@ def test_what_cannot_be_written_whole_leaves_nothing(tmp_path: Path) -> None:
     """A half of it would only take more of the room that is missing."""
     (tmp_path / "taken~1.state").mkdir()
     with pytest.raises(StoreError, match=r"taken~1\.state: Is a directory"):
-        RoundFiles(tmp_path, ".state").keep("taken", 1, {"a": np.zeros(3)})
+        RoundFiles(tmp_path, ".state").save("taken", 1, {"a": np.zeros(3)})
     assert [path.name for path in tmp_path.iterdir()] == ["taken~1.state"]
 
 
@@ -231,9 +231,9 @@ def test_what_is_no_array_of_numbers_is_not_kept(tmp_path: Path) -> None:
     """Nothing is ever pickled."""
     states = states_in(tmp_path)
     for wrong in (np.array([object()]), [1, 2]):
-        with pytest.raises(TrainingError, match="remembers 'a', which is no array of numbers"):
-            states.keep(Memory({"a": wrong}), "job", round_(1))  # type: ignore[dict-item]
-    states.keep(Nudge({}), "job", round_(1))
+        with pytest.raises(TrainingError, match="state 'a': expected an array of numbers, got "):
+            states.save(Memory({"a": wrong}), "job", round_(1))  # type: ignore[dict-item]
+    states.save(Nudge({}), "job", round_(1))
     assert list(tmp_path.iterdir()) == []
     blocked = states_in(tmp_path / "file" / "states")
     (tmp_path / "file").touch()

@@ -39,7 +39,7 @@ def test_what_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
     """The same offer, the same bytes, in the order of their names."""
     outbox = Outbox(tmp_path / "home" / "agent.a")
     for job, task in ((JOB, 2), (JOB, 1), ("a.b", 7)):
-        source = outbox.keep(kept(job=job, task=task), UPDATE)
+        source = outbox.save(kept(job=job, task=task), UPDATE)
         assert source.read(0, source.size) == UPDATE
     found = Outbox(tmp_path / "home" / "agent.a").load()
     assert [offer for offer, _ in found] == [
@@ -53,8 +53,8 @@ def test_what_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
 def test_what_is_removed_is_gone(tmp_path: Path) -> None:
     """Nothing else; to remove it twice is to remove it once."""
     outbox = Outbox(tmp_path)
-    outbox.keep(kept(), UPDATE)
-    outbox.keep(kept(task=2), UPDATE)
+    outbox.save(kept(), UPDATE)
+    outbox.save(kept(task=2), UPDATE)
     for _ in range(2):
         outbox.remove(JOB, 1)
     assert [offer.offer.task for offer, _ in outbox.load()] == [2]
@@ -63,7 +63,7 @@ def test_what_is_removed_is_gone(tmp_path: Path) -> None:
 def test_an_update_is_served_after_it_was_removed(tmp_path: Path) -> None:
     """Chunks may be on their way out; its file is closed with the last who serves it."""
     outbox = Outbox(tmp_path)
-    source = outbox.keep(kept(), UPDATE)
+    source = outbox.save(kept(), UPDATE)
     outbox.remove(JOB, 1)
     assert source.read(len(UPDATE) - 4, 99) == UPDATE[-4:]
     before = open_files()
@@ -96,8 +96,8 @@ def file(folder: Path, task: int = 1) -> Path:
 def test_what_is_torn_counts_as_lost(tmp_path: Path, tear: object) -> None:
     """And is removed; what is whole stays."""
     outbox = Outbox(tmp_path)
-    outbox.keep(kept(), UPDATE)
-    outbox.keep(kept(task=2), UPDATE)
+    outbox.save(kept(), UPDATE)
+    outbox.save(kept(task=2), UPDATE)
     file(tmp_path, 3).write_bytes(b"torn")
     assert callable(tear)
     tear(file(tmp_path))
@@ -114,14 +114,14 @@ def test_a_disk_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(UPDATE) + 10, limits[1]))
     try:
         with pytest.raises(StoreError, match=f"{tmp_path}: File too large"):
-            outbox.keep(kept(), UPDATE)
+            outbox.save(kept(), UPDATE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert open_files() == before  # a file that is open takes its room, removed or not
     assert list(tmp_path.iterdir()) == []
     file(tmp_path).mkdir()
     with pytest.raises(StoreError, match=f"{tmp_path}: Is a directory"):
-        outbox.keep(kept(), UPDATE)
+        outbox.save(kept(), UPDATE)
 
 
 def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
@@ -129,12 +129,12 @@ def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "home" / "agent.a")
     outbox.folder.rmdir()
     outbox.folder.parent.rmdir()
-    outbox.keep(kept(), UPDATE)
+    outbox.save(kept(), UPDATE)
     assert len(outbox.load()) == 1
     rmtree(tmp_path / "home")
     (tmp_path / "home").write_bytes(b"")
     with pytest.raises(StoreError, match="Not a directory"):
-        outbox.keep(kept(), UPDATE)
+        outbox.save(kept(), UPDATE)
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def worked_on(made: TrainerCache, *numbers: int, size: int = 1) -> list[int]:
         if made.find(SPECS[number], "nudge") is None:
             anew.append(number)
             made.make_room(size)
-            made.keep(CachedTrainer(SPECS[number], "nudge", None, size, Nudge({})))
+            made.add(CachedTrainer(SPECS[number], "nudge", None, size, Nudge({})))
     return anew
 
 

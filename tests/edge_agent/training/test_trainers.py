@@ -36,7 +36,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_trainer_of_ours_is_here_if_its_framework_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its entry point is installed everywhere, the framework is not."""
     monkeypatch.setattr(trainers, "is_installed", lambda package: package == "torch")
-    assert Trainers(own=OWN).here() == ("own", "torch")
+    assert Trainers(factories=OWN).available() == ("own", "torch")
     with pytest.raises(
         PluginError,
         match="trainer 'tflite' needs tflite_runtime or ai_edge_litert or tensorflow, "
@@ -51,27 +51,27 @@ def test_a_job_for_what_we_ship_goes_past_what_an_agent_prefers(
 ) -> None:
     """`client_type_id: base`, as aerOS has it."""
     monkeypatch.setattr(trainers, "is_installed", lambda package: package == "torch")
-    theirs = Trainers("own", own=OWN)
+    theirs = Trainers("own", factories=OWN)
     theirs.check("base")
     assert theirs.choose(spec("own", "torch"), "base") == "torch"
     assert theirs.choose(spec("own", "torch"), None) == "own"
     with pytest.raises(PluginError, match="model m needs one of own, tflite"):
         theirs.choose(spec("own", "tflite"), "base")
     monkeypatch.setattr(trainers, "is_installed", lambda _: False)
-    with pytest.raises(PluginError, match=r"no trainer that fedbus ships is here; .* here: own"):
+    with pytest.raises(PluginError, match=r"no trainer of fedbus is available here; .* here: own"):
         theirs.check("base")
 
 
 @pytest.mark.usefixtures("bare")
 def test_a_device_without_any_framework_says_so() -> None:
     """Before it fetches a model."""
-    assert Trainers().here() == ()
+    assert Trainers().available() == ()
     with pytest.raises(PluginError, match="trainers here: none"):
         Trainers().check("torch")
     with pytest.raises(PluginError, match="model m needs one of tflite, torch"):
         Trainers().choose(spec("tflite", "torch"), None)
     Trainers().check(None)
-    Trainers(own=OWN).check("own")
+    Trainers(factories=OWN).check("own")
 
 
 @pytest.mark.usefixtures("bare")
@@ -80,9 +80,9 @@ def test_what_others_trainers_need_they_need_not_say(install: Install) -> None:
     source = "class Odd:\n    def __init__(self, architecture): pass"
     install("acme_odd", "[fedbus.trainers]\nodd = acme_odd:Odd", source)
     theirs = Trainers(allowed=["odd"])
-    assert theirs.here() == ("odd",)
+    assert theirs.available() == ("odd",)
     theirs.check("odd")
-    assert Trainers(allowed=[]).here() == ()
+    assert Trainers(allowed=[]).available() == ()
     with pytest.raises(PluginError, match="'odd' of acme_odd is not allowed here"):
         Trainers(allowed=[]).check("odd")
     Trainers("odd", allowed=[]).check("odd")
@@ -92,12 +92,12 @@ def test_a_spec_names_no_model_plug_in_that_is_not_allowed(install: Install) -> 
     """A spec comes over the network: what it may name, the agent's own settings say."""
     install("acme_nets", "[fedbus.models]\nlenet = acme_nets:lenet\n", "def lenet(config): ...")
     wanted = ModelSpec(model="m", layout=LAYOUT, architectures={"own": {"name": "lenet"}})
-    assert Trainers(own=OWN, allowed=["acme-nets"]).choose(wanted, None) == "own"
+    assert Trainers(factories=OWN, allowed=["acme-nets"]).choose(wanted, None) == "own"
     for chosen in (None, "own"):
         with pytest.raises(PluginError, match="FEDBUS_PLUGINS=lenet allows it"):
-            Trainers(own=OWN, allowed=[]).choose(wanted, chosen)
+            Trainers(factories=OWN, allowed=[]).choose(wanted, chosen)
     plain = ModelSpec(model="m", layout=LAYOUT, architectures={"own": {"name": "mlp"}})
-    assert Trainers(own=OWN, allowed=[]).choose(plain, None) == "own"
+    assert Trainers(factories=OWN, allowed=[]).choose(plain, None) == "own"
 
 
 def test_a_real_bench_chooses() -> None:

@@ -11,7 +11,7 @@ KEY = keys.TrainingWork("job-1", 3)
 class At(TaskControl):
     """A flag whose thread is always at one place."""
 
-    def place(self) -> str:
+    def position(self) -> str:
         return "tiny.py:14 in train"
 
 
@@ -31,7 +31,7 @@ def test_a_worker_that_moves_is_left_alone() -> None:
     worker = begun(control)
     for look in range(20):
         control.batches_requested += look % 4 == 3
-        assert list(worker.look(100.0)) == [WakeAt(keys.StallCheck(), 110.0)]
+        assert list(worker.check(100.0)) == [WakeAt(keys.StallCheck(), 110.0)]
     assert worker.trouble == ""
     assert list(worker.ended()) == [Cancel(keys.StallCheck())]
     assert worker.idle
@@ -42,24 +42,24 @@ def test_a_worker_that_does_not_move_is_given_up() -> None:
     control = TaskControl()
     worker = begun(control)
     for _ in range(3):
-        assert list(worker.look(100.0)) == [WakeAt(keys.StallCheck(), 110.0)]
+        assert list(worker.check(100.0)) == [WakeAt(keys.StallCheck(), 110.0)]
     reason = "training hangs: no batch for 40 s"
-    assert list(worker.look(140.0)) == [
-        Note("worker_hung", {"work": KEY.words(), "reason": reason}),
+    assert list(worker.check(140.0)) == [
+        Note("training_hung", {"work": KEY.parts(), "reason": reason}),
         WakeAt(keys.HungExit(), 140.0 + GRACE_SECONDS),
         Introduce(),
     ]
     assert worker.trouble == reason
     assert control.stopped
-    assert list(worker.look(150.0)) == []
-    assert list(worker.leave()) == [Quit(EXIT_HUNG, reason)]
+    assert list(worker.check(150.0)) == []
+    assert list(worker.exit_if_hung()) == [Quit(EXIT_HUNG, reason)]
 
 
 def test_where_it_hangs_is_told() -> None:
     """Where its thread is when it is given up."""
     worker = begun(At())
     for _ in range(4):
-        list(worker.look(100.0))
+        list(worker.check(100.0))
     assert worker.trouble == "training hangs: no batch for 40 s (tiny.py:14 in train)"
 
 
@@ -67,8 +67,8 @@ def test_a_worker_that_moves_again_is_taken_back() -> None:
     """It was slow, not dead; the process stays."""
     worker = begun(TaskControl())
     for _ in range(4):
-        list(worker.look(100.0))
-    moves = Note("worker_moves_again", {"work": KEY.words()})
+        list(worker.check(100.0))
+    moves = Note("training_resumed", {"work": KEY.parts()})
     assert list(worker.ended()) == [
         Cancel(keys.StallCheck()),
         Cancel(keys.HungExit()),
@@ -76,9 +76,9 @@ def test_a_worker_that_moves_again_is_taken_back() -> None:
         Introduce(),
     ]
     assert worker.trouble == ""
-    assert list(worker.leave()) == []
+    assert list(worker.exit_if_hung()) == []
 
 
 def test_an_idle_worker_is_not_looked_at() -> None:
     """A late timer changes nothing."""
-    assert list(TrainingThread().look(100.0)) == []
+    assert list(TrainingThread().check(100.0)) == []

@@ -155,7 +155,7 @@ def test_a_trainer_that_raises_what_ctrl_c_raises_is_refused() -> None:
     """Nobody pressed anything: the agent says why it has no update, and the others go on."""
     result = _simulated(Raising)
     assert result.state.phase == "finished"
-    assert "wanted to exit" in result.rounds[0].refusals["agent.b"]
+    assert "tried to exit" in result.rounds[0].refusals["agent.b"]
 
 
 def test_a_simulation_is_stopped_from_another_thread() -> None:

@@ -1,1 +1,1 @@
-"""The agent trains on data that never leaves its device."""
+"""Edge agent: training and evaluation on data that never leaves its device."""

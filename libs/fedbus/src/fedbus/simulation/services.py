@@ -22,8 +22,8 @@ from fedbus_collector.rounds.round_collector import RoundResources
 from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.core import ControllerCore
 from fedbus_edge_agent.core import AgentCore
-from fedbus_edge_agent.training.local_trainer import TaskRunner
 from fedbus_edge_agent.training.outbox import Outbox
+from fedbus_edge_agent.training.task_runner import TaskRunner
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.sqlite.store import SqliteStore
 

@@ -1,6 +1,6 @@
-"""Who may come in by the agent's own doors: whoever has the token. Pure but for reading its file.
+"""Bearer-token authentication of the agent's HTTP API (RFC 6750).
 
-Without a token they stay closed, unless the owner says so and only this machine can reach them.
+Without a token the API is off, unless the owner allows open access on a loopback address.
 """
 
 import hmac
@@ -11,48 +11,60 @@ from pathlib import Path
 
 from fedbus.errors import SettingsError
 
-MIN_TOKEN = 16
+MIN_TOKEN_CHARACTERS = 16
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 _SCHEME = "bearer "
 
 
 @dataclass(frozen=True, slots=True)
 class TokenAuth:
-    """The token that is asked for; none on a loopback address whose owner wants none."""
+    """Check of requests against a token; None allows all requests from this machine's programs."""
 
     token: str | None = field(repr=False)
 
     def refusal(self, authorization: str, host: str, origin: str | None) -> str | None:
-        """Say why a request may not come in; None: it may.
+        """Return why a request is not allowed, or None if it is.
 
-        Without a token, a page in a browser on this machine could ask as well. It says its origin,
-        and, if it has our address under a name of its own, another host.
+        Without a token, a web page in a browser of this machine could send requests as well. They
+        have an origin, or another host if the page's own name resolves to this address.
+
+        Args:
+            authorization: The header `Authorization`.
+            host: The header `Host`.
+            origin: The header `Origin`, if there is one.
         """
         if self.token is not None:
             scheme, given = authorization[: len(_SCHEME)], authorization[len(_SCHEME) :].strip()
-            # Compared in constant time, and as bytes: a header may hold anything.
+            # Compared in constant time, and as bytes: a header may hold any characters.
             same = hmac.compare_digest(given.encode(errors="replace"), self.token.encode())
             if scheme.lower() == _SCHEME and same:
                 return None
-            said = "another token" if authorization else "no token"
-            return f"{said}; send the agent's own: Authorization: Bearer …"
+            got = "another token" if authorization else "no token"
+            return f"{got}; send the agent's: Authorization: Bearer …"
         if origin is not None:
-            return "web pages may not ask an agent that wants no token"
+            return "web pages may not use an agent without a token; set FEDBUS_HTTP_TOKEN_FILE"
         if not _is_loopback(host.rpartition(":")[0] or host):
-            return f"this is not {host[:64]}"
+            return f"expected a loopback address as host, got {host[:64]}"
         return None
 
 
 def read_token_auth(
     http: str | None, token: str | None, token_file: Path | None, *, wide_open: bool
 ) -> TokenAuth | None:
-    """Read who may come in; None: nobody, the doors stay closed.
+    """Read the settings of the API; None: the API is off.
+
+    Args:
+        http: Address to listen on, host:port.
+        token: The token, if it is set directly.
+        token_file: A file that holds the token.
+        wide_open: Whether the owner allows access without a token.
 
     Raises:
-        SettingsError: the settings contradict each other, or would let anybody in.
+        SettingsError: The settings contradict each other, the token is too short, or other machines
+            could use the API without a token.
     """
     if token and token_file is not None:
-        raise SettingsError("FEDBUS_HTTP_TOKEN and FEDBUS_HTTP_TOKEN_FILE: give one of them")
+        raise SettingsError("FEDBUS_HTTP_TOKEN and FEDBUS_HTTP_TOKEN_FILE: set one of them only")
     if token_file is not None:
         name = "FEDBUS_HTTP_TOKEN_FILE"
         try:
@@ -63,20 +75,20 @@ def read_token_auth(
             raise SettingsError(f"{name}: {token_file}: not ASCII") from error
     else:
         name = "FEDBUS_HTTP_TOKEN"
-    if token is not None and not (len(token) >= MIN_TOKEN and _TOKEN.fullmatch(token)):
-        # The token itself is in no sentence: sentences end up in logs.
+    if token is not None and not (len(token) >= MIN_TOKEN_CHARACTERS and _TOKEN.fullmatch(token)):
+        # The message does not quote the token, since messages are logged.
         raise SettingsError(
-            f"{name}: a token has {MIN_TOKEN} letters, digits or ._~+/=- at least; "
-            "`openssl rand -hex 32` makes one"
+            f"{name}: expected at least {MIN_TOKEN_CHARACTERS} letters, digits or ._~+/=-; "
+            "`openssl rand -hex 32` makes a token"
         )
     if http is None or (token is None and not wide_open):
         return None
     if token is not None and wide_open:
-        raise SettingsError("FEDBUS_HTTP_OPEN=true: but there is a token; leave one of them out")
+        raise SettingsError("FEDBUS_HTTP_OPEN=true, but there is a token; remove one of them")
     if token is None and not _is_loopback(http.rpartition(":")[0]):
         raise SettingsError(
-            f"FEDBUS_HTTP_OPEN=true: {http} can be reached from elsewhere; only a loopback address "
-            "(127.0.0.1) goes without FEDBUS_HTTP_TOKEN_FILE"
+            f"FEDBUS_HTTP_OPEN=true: other machines can reach {http}; listen on a loopback address "
+            "(127.0.0.1), or set FEDBUS_HTTP_TOKEN_FILE"
         )
     return TokenAuth(token)
 

@@ -1,4 +1,4 @@
-"""The agent's own doors, one by one: routes, `/openapi.json` and `/docs` are made of this table."""
+"""Table of the agent's HTTP endpoints, the source of routes, `/openapi.json` and `/docs`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,20 +29,28 @@ _FILE = {"type": "string", "format": "binary"}
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One door: which method of the desk it is, what it takes and what it gives."""
+    """One method of one path.
+
+    Attributes:
+        handler: Name of the method of `Handlers`.
+        body: Content type and schema of the request body.
+        response: Status, content type and schema of a successful response.
+        errors: Descriptions of the other responses, by status.
+        public: Whether no token is needed.
+    """
 
     method: str
     path: str
-    does: str
+    handler: str
     summary: str
-    takes: tuple[str, Mapping[str, Any]] | None = None
-    gives: tuple[int, str, Mapping[str, Any]] | None = None
-    refuses: Mapping[int, str] | None = None
+    body: tuple[str, Mapping[str, Any]] | None = None
+    response: tuple[int, str, Mapping[str, Any]] | None = None
+    errors: Mapping[int, str] | None = None
     public: bool = False
 
 
 def schema_of(kind: type[Any] | str) -> dict[str, Any]:
-    """Point to a schema by its kind, or its name."""
+    """Return a reference to a schema, given its class or name."""
     return {"$ref": REFERENCE.format(model=kind if isinstance(kind, str) else kind.__name__)}
 
 
@@ -50,7 +58,9 @@ def _json(kind: type[Any] | str) -> tuple[str, dict[str, Any]]:
     return "application/json", schema_of(kind)
 
 
-def _given(schema: Mapping[str, Any], status: int = 200) -> tuple[int, str, Mapping[str, Any]]:
+def _json_response(
+    schema: Mapping[str, Any], status: int = 200
+) -> tuple[int, str, Mapping[str, Any]]:
     return status, "application/json", schema
 
 
@@ -59,75 +69,75 @@ ENDPOINTS: Sequence[Endpoint] = (
         "POST",
         "/job/config/{training_id}/",
         "start_job",
-        "Train a model that was brought here, on this agent's own data, without a controller.",
+        "Train an uploaded model on this agent's own data, without a controller.",
         _json(JOB_FILE),
-        _given(schema_of(JobReport)),
+        _json_response(schema_of(JobReport)),
         {
-            400: "the job file cannot be read; every fault is named",
-            404: "the model is not here",
-            409: "there is another job of this id, or the model lacks a file",
+            400: "the job file is not valid; every fault is listed",
+            404: "the model was not uploaded",
+            409: "there is another job of this id, or a file of the model is missing",
             413: "too large",
-            422: "this agent cannot do it: memory, storage, trainer, data format",
-            503: "too many jobs wait, or the agent takes none at the moment",
+            422: "this agent cannot do the job: memory, storage, trainer, data format",
+            503: "too many jobs wait, or the agent accepts none at the moment",
         },
     ),
     Endpoint(
         "GET",
         "/job/status",
         "count_jobs",
-        "How many trainings wait or run here for each job, standalone or a controller's.",
+        "Number of waiting and running trainings of each job, standalone or a controller's.",
         None,
-        _given(_COUNTS),
+        _json_response(_COUNTS),
     ),
     Endpoint(
         "GET",
         "/job/status/{training_id}",
         "show_job",
-        "How a standalone job stands.",
+        "State of a standalone job.",
         None,
-        _given(schema_of(JobReport)),
+        _json_response(schema_of(JobReport)),
         {404: "no such job"},
     ),
     Endpoint(
         "GET",
         "/job/total",
         "total_jobs",
-        "How many trainings wait or run here, together.",
+        "Number of all waiting and running trainings.",
         None,
-        _given({"type": "integer"}),
+        _json_response({"type": "integer"}),
     ),
     Endpoint(
         "POST",
         "/job/stop/{training_id}",
         "stop_job",
-        "Stop a standalone job, within one batch. What its finished rounds gave stays.",
+        "Stop a standalone job at its next batch. The results of finished rounds are kept.",
         None,
-        _given(schema_of(JobReport)),
+        _json_response(schema_of(JobReport)),
         {404: "no such job", 409: "a controller runs it"},
     ),
     Endpoint(
         "DELETE",
         "/job/{training_id}",
         "stop_job",
-        "The same.",
+        "Stop a standalone job, as `POST /job/stop/{training_id}` does.",
         None,
-        _given(schema_of(JobReport)),
+        _json_response(schema_of(JobReport)),
         {404: "no such job", 409: "a controller runs it"},
     ),
     Endpoint(
         "GET",
         "/job/result/{training_id}",
         "show_job",
-        "What a standalone job gave: metrics of each round, and where its weights are.",
+        "Result of a standalone job: metrics of each round, and the path of its weights.",
         None,
-        _given(schema_of(JobReport)),
+        _json_response(schema_of(JobReport)),
         {404: "no such job"},
     ),
     Endpoint(
         "GET",
         "/job/result/{training_id}/weights",
         "job_weights",
-        "The weights its last round left, as an .npz file of named arrays.",
+        "Weights of the last round, as an .npz file of named arrays.",
         None,
         (200, "application/octet-stream", _FILE),
         {404: "no such job", 409: "no round is done yet"},
@@ -136,64 +146,64 @@ ENDPOINTS: Sequence[Endpoint] = (
         "POST",
         "/model/",
         "add_model",
-        "Bring a model's metadata: its spec, as `fedbus models push` reads it.",
+        "Upload a model's metadata: its spec, as `fedbus models push` reads it.",
         _json(ModelMetadata),
-        _given(schema_of(ModelReport), 201),
-        {400: "not a spec", 409: "this version is here already, with another spec"},
+        _json_response(schema_of(ModelReport), 201),
+        {400: "not a spec", 409: "this version was uploaded with another spec"},
     ),
     Endpoint(
         "GET",
         "/model/",
         "list_models",
-        "The models that were brought here, and what each still lacks.",
+        "Uploaded models, and the files that each misses.",
         None,
-        _given({"type": "array", "items": schema_of(ModelReport)}),
+        _json_response({"type": "array", "items": schema_of(ModelReport)}),
     ),
     Endpoint(
         "PUT",
         "/model/{name}/{version}",
         "upload_model",
-        "Bring a model's weights (.npz) and the files its spec names, as a form.",
+        "Upload a model's weights (.npz) and the files that its spec names, as a form.",
         ("multipart/form-data", _UPLOAD),
         (204, "", {}),
         {
             400: "a file that the spec does not name, or weights of another layout",
-            404: "its metadata is not here",
+            404: "its metadata was not uploaded",
             411: "no Content-Length",
-            413: "more than the spec can need",
-            507: "no room on the disk, or no memory to train it",
+            413: "larger than weights and files of the spec together",
+            507: "too little free disk space, or memory to train it",
         },
     ),
     Endpoint(
         "GET",
         "/capabilities",
         "capabilities",
-        "What this machine can do.",
+        "Capabilities of this machine.",
         None,
-        _given(schema_of(Capabilities)),
+        _json_response(schema_of(Capabilities)),
     ),
     Endpoint(
         "GET",
         "/format",
         "data_format",
-        "The format of the data here.",
+        "Format of this agent's data.",
         None,
-        _given(_ANYTHING),
+        _json_response(_ANYTHING),
     ),
     Endpoint(
         "GET",
         "/openapi.json",
         "openapi",
-        "This description.",
+        "This description, as OpenAPI 3.1.",
         None,
-        _given(_ANYTHING),
+        _json_response(_ANYTHING),
         public=True,
     ),
     Endpoint(
         "GET",
         "/docs",
         "docs",
-        "It as a page.",
+        "This description, as a page.",
         None,
         (200, "text/html", {}),
         public=True,

@@ -1,4 +1,4 @@
-"""The agent's own doors as OpenAPI, for programs, and as one page, for people. Pure."""
+"""Description of the agent's HTTP API: as OpenAPI 3.1, and as one HTML page. Pure."""
 
 import json
 import re
@@ -23,7 +23,7 @@ _NOT_IN_IDS = re.compile(r"[^a-z_]+")
 
 
 def document(version: str) -> dict[str, Any]:
-    """Describe the doors as OpenAPI 3.1 does."""
+    """Return the OpenAPI description of all endpoints."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in ENDPOINTS:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
@@ -41,7 +41,7 @@ def document(version: str) -> dict[str, Any]:
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
     names = [part[1:-1] for part in endpoint.path.split("/") if part.startswith("{")]
-    said: dict[str, Any] = {
+    operation: dict[str, Any] = {
         "operationId": _NOT_IN_IDS.sub("_", f"{endpoint.method.lower()}{endpoint.path}").strip("_"),
         "summary": endpoint.summary,
         "parameters": [
@@ -50,22 +50,22 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         ],
         "responses": {},
     }
-    if endpoint.takes is not None:
-        kind, schema = endpoint.takes
-        said["requestBody"] = {"required": True, "content": {kind: {"schema": schema}}}
-    if endpoint.gives is not None:
-        status, kind, schema = endpoint.gives
+    if endpoint.body is not None:
+        kind, schema = endpoint.body
+        operation["requestBody"] = {"required": True, "content": {kind: {"schema": schema}}}
+    if endpoint.response is not None:
+        status, kind, schema = endpoint.response
         content = {"content": {kind: {"schema": schema}}} if kind else {}
-        said["responses"][str(status)] = {"description": "done", **content}
-    refusals = dict(endpoint.refuses or {})
+        operation["responses"][str(status)] = {"description": "success", **content}
+    errors = dict(endpoint.errors or {})
     if endpoint.public:
-        said["security"] = []
+        operation["security"] = []
     else:
-        refusals[401] = "no token, or another one"
-    for status, why in sorted(refusals.items()):
+        errors[401] = "no token, or another one"
+    for status, reason in sorted(errors.items()):
         content = {"application/json": {"schema": schema_of(Problem)}}
-        said["responses"][str(status)] = {"description": why, "content": content}
-    return said
+        operation["responses"][str(status)] = {"description": reason, "content": content}
+    return operation
 
 
 def _schemas() -> dict[str, Any]:
@@ -87,18 +87,18 @@ summary{cursor:pointer}b{display:inline-block;min-width:4.5rem}td{padding:0 1rem
 """
 
 
-def page(said: Mapping[str, Any]) -> str:
-    """Write the description as one page that needs nothing from anywhere else."""
+def page(description: Mapping[str, Any]) -> str:
+    """Return the OpenAPI description as one HTML page that loads no other file."""
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>fedbus agent</title>',
-        f"<style>{_STYLE}</style><h1>fedbus agent {escape(said['info']['version'])}</h1>",
-        f"<p>All but this page and <code>/openapi.json</code> want {_HEADER}</p>",
+        f"<style>{_STYLE}</style><h1>fedbus agent {escape(description['info']['version'])}</h1>",
+        f"<p>All paths but this page and <code>/openapi.json</code> need {_HEADER}</p>",
     ]
-    for path, methods in said["paths"].items():
+    for path, methods in description["paths"].items():
         for method, operation in methods.items():
             parts.append(_section(path, method, operation))
     parts.append("<h2>Schemas</h2>")
-    for name, schema in sorted(said["components"]["schemas"].items()):
+    for name, schema in sorted(description["components"]["schemas"].items()):
         shown = escape(json.dumps(schema, indent=1))
         parts.append(
             f'<details id="{escape(name)}"><summary>{escape(name)}</summary>'
@@ -109,12 +109,12 @@ def page(said: Mapping[str, Any]) -> str:
 
 def _section(path: str, method: str, operation: Mapping[str, Any]) -> str:
     rows = "".join(
-        f"<tr><td>{escape(status)}<td>{escape(answer['description'])}"
-        f"<td>{_links(answer.get('content', {}))}</tr>"
-        for status, answer in operation["responses"].items()
+        f"<tr><td>{escape(status)}<td>{escape(response['description'])}"
+        f"<td>{_links(response.get('content', {}))}</tr>"
+        for status, response in operation["responses"].items()
     )
-    takes = _links(operation.get("requestBody", {}).get("content", {}))
-    body = f"<p>takes {takes}</p>" if takes else ""
+    body_types = _links(operation.get("requestBody", {}).get("content", {}))
+    body = f"<p>request body: {body_types}</p>" if body_types else ""
     return (
         f"<details><summary><b>{escape(method.upper())}</b> <code>{escape(path)}</code> "
         f"{escape(operation['summary'])}</summary>{body}<table>{rows}</table></details>"
@@ -123,8 +123,8 @@ def _section(path: str, method: str, operation: Mapping[str, Any]) -> str:
 
 def _links(content: Mapping[str, Any]) -> str:
     shown = []
-    for kind, said in content.items():
-        name = said["schema"].get("$ref", "").rpartition("/")[2]
+    for kind, described in content.items():
+        name = described["schema"].get("$ref", "").rpartition("/")[2]
         link = f' <a href="#{escape(name)}">{escape(name)}</a>' if name else ""
         shown.append(f"{escape(kind)}{link}")
     return ", ".join(shown)

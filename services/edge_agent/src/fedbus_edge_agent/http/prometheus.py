@@ -1,6 +1,6 @@
-"""What `/metrics` tells of an agent beside what it tells of every service. Imported with the doors.
+"""Metrics of an agent at `/metrics`, beside those of every service.
 
-The first three gauges have aerOS's names; storage and memory are in bytes.
+The names of the first three gauges are those of aerOS; storage and memory are in bytes.
 """
 
 from collections.abc import Iterator
@@ -14,20 +14,28 @@ from fedbus_edge_agent.host.capabilities import free_storage, gpu, memory_mb
 
 
 class AgentMetrics(Collector):
-    """Read whenever it is asked for."""
+    """Free resources and numbers of tasks, without the names of jobs."""
 
     def __init__(self, core: AgentCore, folder: Path) -> None:
         self._core = core
         self._folder = folder
 
     def collect(self) -> Iterator[Metric]:
-        """Measure the machine and tell of its work."""
-        for name, what, value in (
-            ("free_storage", "bytes free where the agent keeps things", free_storage(self._folder)),
-            ("free_memory", "bytes a process may still take; 0: unknown", memory_mb() * 2**20),
+        """Yield the gauges and counters."""
+        for name, description, value in (
+            (
+                "free_storage",
+                "free bytes of the disk that the agent stores files on",
+                free_storage(self._folder),
+            ),
+            (
+                "free_memory",
+                "bytes that a process may still allocate; 0: unknown",
+                memory_mb() * 2**20,
+            ),
             ("gpu", "1 if an NVIDIA device is visible", gpu()),
         ):
-            gauge = GaugeMetricFamily(f"machine_capabilities_{name}", what)
+            gauge = GaugeMetricFamily(f"machine_capabilities_{name}", description)
             gauge.add_metric([], float(value))
             yield gauge
         yield from self._work()
@@ -40,26 +48,26 @@ class AgentMetrics(Collector):
         for (kind, outcome), count in sorted(counters.outcomes.items()):
             tasks.add_metric([kind, outcome], count)
         yield tasks
-        under_way = GaugeMetricFamily("fedbus_agent_jobs", "trainings that wait or run")
-        under_way.add_metric([], sum(self._core.under_way().values()))
-        yield under_way
+        active = GaugeMetricFamily("fedbus_agent_jobs", "waiting and running trainings")
+        active.add_metric([], sum(self._core.active_jobs().values()))
+        yield active
 
 
 class JobMetrics(Collector):
-    """Read whenever somebody who may know of jobs asks for them."""
+    """Metrics that name jobs, for requests with the token only."""
 
     def __init__(self, core: AgentCore) -> None:
         self._core = core
 
     def collect(self) -> Iterator[Metric]:
-        """Tell of each job's last training: its id, its loss and its other figures."""
-        rounds = GaugeMetricFamily("fedbus_training_round", "last trained here", labels=["job"])
-        figures = GaugeMetricFamily(
-            "fedbus_training_metric", "of the last training here", labels=["job", "metric"]
+        """Yield the number and the metrics of each job's last round here."""
+        rounds = GaugeMetricFamily("fedbus_training_round", "last trained round", labels=["job"])
+        values = GaugeMetricFamily(
+            "fedbus_training_metric", "metrics of the last trained round", labels=["job", "metric"]
         )
         for job, (number, metrics) in self._core.counters.jobs.items():
             rounds.add_metric([job], number)
             for metric, value in metrics.items():
-                figures.add_metric([job, metric], value)
+                values.add_metric([job, metric], value)
         yield rounds
-        yield figures
+        yield values

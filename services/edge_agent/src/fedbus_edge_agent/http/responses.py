@@ -1,4 +1,4 @@
-"""How the agent's doors read and answer: measured before it is read, refused in a sentence."""
+"""Request bodies and JSON responses of the agent's HTTP API."""
 
 import re
 
@@ -13,45 +13,53 @@ _NAME = re.compile(IDENT)
 
 
 class ApiError(Exception):
-    """A request is answered with a status and a sentence."""
+    """Refusal of a request: a status, a message and headers."""
 
-    def __init__(self, status: int, sentence: str, **headers: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, status: int, message: str, **headers: str) -> None:
+        super().__init__(message)
         self.status = status
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 def read_name(request: web.Request, what: str) -> str:
-    """Read a name from the path."""
+    """Return a name from the request's path.
+
+    Raises:
+        ApiError: 400, it is not a valid name.
+    """
     name = request.match_info[what]
     if not _NAME.fullmatch(name):
         raise ApiError(400, f"{what}: not {IDENT_SAID}")
     return name
 
 
-def checked_length(request: web.Request, most: int) -> int:
-    """Measure a body before a byte of it is read."""
+def checked_length(request: web.Request, max_bytes: int) -> int:
+    """Return the length of a body, before it is read.
+
+    Raises:
+        ApiError: 411, the length is unknown; 413, it is above `max_bytes`.
+    """
     length = request.content_length
     if length is None:
         raise ApiError(411, "send a Content-Length")
-    if length > most:
-        raise ApiError(413, f"{length} bytes, at most {most}")
+    if length > max_bytes:
+        raise ApiError(413, f"{length} bytes, at most {max_bytes}")
     return length
 
 
-async def read_body(request: web.Request, most: int) -> bytes:
-    """Read a body that is no longer than that."""
-    checked_length(request, most)
+async def read_body(request: web.Request, max_bytes: int) -> bytes:
+    """Read a body; see `checked_length`."""
+    checked_length(request, max_bytes)
     return await request.read()
 
 
 def json_response(message: object, status: int = 200) -> web.Response:
-    """Answer with one of our documents."""
+    """Return a response with a schema's object as JSON."""
     return web.Response(body=codec.to_json(message), status=status, content_type="application/json")
 
 
-def error_response(refused: ApiError, faults: tuple[JobFault, ...] = ()) -> web.Response:
-    """Answer with what is wrong."""
-    answer = json_response(Problem(error=str(refused), faults=faults), refused.status)
-    answer.headers.update(refused.headers)
-    return answer
+def error_response(error: ApiError, faults: tuple[JobFault, ...] = ()) -> web.Response:
+    """Return a response that describes an error."""
+    response = json_response(Problem(error=str(error), faults=faults), error.status)
+    response.headers.update(error.headers)
+    return response

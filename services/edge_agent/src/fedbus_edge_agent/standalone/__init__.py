@@ -1,1 +1,1 @@
-"""Standalone jobs: training that a person starts at one agent, without a controller."""
+"""Standalone jobs: trainings that a user starts at one agent, without a controller."""

@@ -1,8 +1,7 @@
-"""Standalone jobs: what this agent trains by itself, for whoever asks at its own door. Pure.
+"""Standalone jobs: their states, and the order of their rounds. Pure.
 
-They need no controller and no broker. A job's rounds are done one after another on this agent's own
-data, each from the weights that the last one left; the worker they share with the tasks of others
-is given to both in turns.
+A standalone job needs neither a controller nor a broker. Its rounds are trained on this agent's own
+data, each from the weights of the one before. Several jobs take turns after each round.
 """
 
 import hashlib
@@ -23,20 +22,20 @@ from fedbus_edge_agent.standalone.schemas import FINAL_PHASES, JobReport
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.errors import describe_error
 
-MAX_WAITING = 16
+MAX_ACTIVE_JOBS = 16
 MAX_KEPT_REPORTS = 64
 MAX_REPORTED_ROUNDS = 1000
-"""Of so many rounds, the last ones, a report has the metrics."""
+"""A report has the metrics of its job's last rounds, this many at most."""
 FLEET_KEYS: Final[Mapping[str, frozenset[str]]] = {
     "plugins": frozenset({"aggregator", "selector"}),
     "round": frozenset({"agents", "quorum", "deadline_seconds", "weighted"}),
 }
-"""Keys of a job file that mean nothing where one agent trains alone."""
+"""Keys of a job file that have no meaning for one agent alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartJob:
-    """Begin a job; its file lies on the disk already, and its model is here."""
+    """Request to start a job; its file is stored already, and its model was uploaded."""
 
     file: JobFile
     version: str
@@ -44,19 +43,19 @@ class StartJob:
 
 @dataclass(frozen=True, slots=True)
 class CancelJob:
-    """End a job, within one batch if it trains."""
+    """Request to end a job; a running round ends at its next batch."""
 
     job: str
 
 
 @dataclass(frozen=True, slots=True)
 class HttpStarted:
-    """The doors are open: data are looked at from now on, be there a broker or not."""
+    """The HTTP API is up: the data are watched from now on, connected to a broker or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundRequest:
-    """One round of a standalone job."""
+    """One round of a standalone job, to be trained."""
 
     job: str
     model: str
@@ -72,105 +71,99 @@ class RoundRequest:
 
 @dataclass(frozen=True, slots=True)
 class RoundResult:
-    """What a round gave; its weights lie on the disk."""
+    """Number of examples and metrics of a trained round, whose weights are on disk."""
 
     examples: int
     metrics: dict[str, float]
 
 
-def _no_runner(*_: object) -> None:
-    """Stand in where no door is open: nobody can start a job."""
+def _do_nothing(*_: object) -> None:
+    """Replace the runner of an agent without an HTTP API, which has no standalone jobs."""
 
 
 class StandaloneJobs:
-    """All standalone jobs: those that wait, the one that trains, those that are over.
+    """All standalone jobs: waiting, training and ended ones.
 
     Args:
-        learn: Does a lesson, in a thread; returns what was `Learnt`.
-        note: Writes a report to the disk, in a thread.
-        remembered: The reports of earlier lives; what was not over is interrupted.
+        run_round: Trains a round; called in the training thread.
+        save_report: Writes a report to disk; called in a thread.
+        earlier: Reports of earlier processes; jobs that had not ended are interrupted.
     """
 
     def __init__(
         self,
-        run_round: Callable[[RoundRequest, TaskControl], RoundResult | None] = _no_runner,
-        save_report: Callable[[JobReport], None] = _no_runner,
+        run_round: Callable[[RoundRequest, TaskControl], RoundResult | None] = _do_nothing,
+        save_report: Callable[[JobReport], None] = _do_nothing,
         earlier: Iterable[JobReport] = (),
     ) -> None:
         self._run_round = run_round
         self._save_report = save_report
-        self._files: dict[str, JobFile] = {}  # of jobs that are not over
+        self._files: dict[str, JobFile] = {}  # of active jobs, the next one to train first
         self._current: tuple[str, TaskControl] | None = None
         self._reports = OrderedDict(
             (report.training_id, report if report.phase in FINAL_PHASES else _interrupted(report))
             for report in earlier
         )
 
-    # ── questions ─────────────────────────────────────────────────────────────────────────────────
-
     def report(self, job: str) -> JobReport | None:
-        """Say how a job stands; None: it is not known here."""
+        """Return a job's report, with the progress of its running round; None if it is unknown."""
         report = self._reports.get(job)
-        control = self._control(job)
+        control = self._running(job)
         if report is None or control is None:
             return report
         done = report.round + control.progress
         return replace(report, progress=min(1.0, done / report.num_rounds))
 
-    def under_way(self) -> list[str]:
-        """Name the jobs that wait or train, the oldest first."""
+    def active(self) -> list[str]:
+        """Return the ids of the jobs that have not ended."""
         return [*self._files]
 
     def refusal(self, job: str) -> str | None:
-        """Say why a new job of this id cannot be begun now; None: it can."""
+        """Return why a job of this id cannot be started now, or None."""
         if job in self._files:
             return f"there is a job {job} already; give this one another id"
-        if len(self._files) >= MAX_WAITING:
-            return f"{len(self._files)} jobs wait already; stop one, or come back later"
+        if len(self._files) >= MAX_ACTIVE_JOBS:
+            return f"{len(self._files)} jobs wait already; stop one, or try again later"
         return None
 
-    # ── orders ────────────────────────────────────────────────────────────────────────────────────
-
-    def start(self, order: StartJob) -> Iterator[Action]:
-        """Take a job that `refusal` had nothing against."""
-        file = order.file
+    def start(self, request: StartJob) -> Iterator[Action]:
+        """Start a job; the caller has checked `refusal`."""
+        file = request.file
         self._files[file.id] = file
         yield Note("job_started", {"job": file.id, "model": file.model_name})
-        yield self._update(
+        yield self._store(
             JobReport(
                 training_id=file.id,
                 model_name=file.model_name,
-                model_version=order.version,
+                model_version=request.version,
                 phase="WAITING",
                 num_rounds=file.num_rounds,
-                ignored=ignored(file),
+                ignored=ignored_keys(file),
             )
         )
 
     def cancel(self, job: str) -> Iterator[Action]:
-        """End a job that is not over."""
+        """End a job at a user's request; an ended or unknown job stays as it is."""
         if job in self._files:
             report = self._reports[job]
-            if control := self._control(job):
+            if control := self._running(job):
                 control.stop()
             yield from self._end(replace(report, phase="INTERRUPTED", reason="stopped by a user"))
 
     def fail_all(self, reason: str) -> Iterator[Action]:
-        """End all jobs: there is nobody to train them any more."""
+        """End all jobs, because the training thread hangs."""
         for job in [*self._files]:
             yield from self._end(replace(self._reports[job], phase="FAILED", reason=reason))
 
     def stop(self) -> None:
-        """Stop what trains: the process ends. What is not over is interrupted in its next life."""
+        """Cancel the running round, because the process exits; the next process reports that."""
         if self._current is not None:
             self._current[1].stop()
-
-    # ── work ──────────────────────────────────────────────────────────────────────────────────────
 
     def next_round(
         self,
     ) -> tuple[StandaloneWork, TaskControl, Callable[[], RoundResult | None], Action] | None:
-        """Take the next lesson; the worker is idle. Comes with what is to be noted about it."""
+        """Return the next round's key, control and call, and the action that stores its report."""
         if not self._files:
             return None
         job, file = next(iter(self._files.items()))
@@ -187,17 +180,17 @@ class StandaloneJobs:
         control = TaskControl()
         self._current = job, control
         call = partial(self._run_round, request, control)
-        return StandaloneWork(job, number), control, call, self._update(report)
+        return StandaloneWork(job, number), control, call, self._store(report)
 
     def round_ended(self, key: StandaloneWork, result: object) -> Iterator[Action]:
-        """Take what came of a lesson; what came of one that was ended meanwhile is not counted."""
+        """Record a round's result or exception; that of an ended job does not count."""
         job, number = key.job, key.number
         self._current = None
         report, file = self._reports.get(job), self._files.get(job)
         if report is None or file is None or isinstance(result, Stopped):
             return
         if not isinstance(result, RoundResult):
-            reason = describe_error(result) if isinstance(result, Exception) else "nothing learnt"
+            reason = describe_error(result) if isinstance(result, Exception) else "no result"
             yield from self._end(
                 replace(report, phase="FAILED", reason=reason[:MAX_TEXT_CHARACTERS])
             )
@@ -217,36 +210,32 @@ class StandaloneJobs:
             reason = reached or f"all {number} rounds are done"
             yield from self._end(replace(report, phase="FINISHED", reason=reason))
         else:
-            self._files[job] = self._files.pop(job)  # others that wait have their turn
-            yield self._update(report)
+            self._files[job] = self._files.pop(job)  # to the end: the other jobs come first
+            yield self._store(report)
 
-    def _control(self, job: str) -> TaskControl | None:
-        """Return the flag of the lesson that is being done for a job."""
+    def _running(self, job: str) -> TaskControl | None:
         return self._current[1] if self._current and self._current[0] == job else None
 
     def _end(self, report: JobReport) -> Iterator[Action]:
         del self._files[report.training_id]
         facts = {"job": report.training_id, "phase": report.phase, "reason": report.reason}
         yield Note("job_ended", facts)
-        yield self._update(report)
+        yield self._store(report)
 
-    def _update(self, report: JobReport) -> Action:
+    def _store(self, report: JobReport) -> Action:
         self._reports[report.training_id] = report
         self._reports.move_to_end(report.training_id)
         while len(self._reports) > MAX_KEPT_REPORTS:
-            over = (job for job in self._reports if job not in self._files)
-            del self._reports[next(over)]
+            ended = (job for job in self._reports if job not in self._files)
+            del self._reports[next(ended)]
         return Run(ReportWrite(report.training_id), partial(self._save_report, report))
 
 
-def ignored(file: JobFile) -> tuple[str, ...]:
-    """Name what a job file says about others than the agent that trains alone.
-
-    It is no fault: the same file may be a fleet's.
-    """
-    said = {"plugins": file.plugins.model_fields_set, "round": file.round.model_fields_set}
+def ignored_keys(file: JobFile) -> tuple[str, ...]:
+    """Return the keys of a job file, which may be a fleet's, that one agent alone ignores."""
+    given = {"plugins": file.plugins.model_fields_set, "round": file.round.model_fields_set}
     return tuple(
-        f"{part}.{key}" for part, keys in FLEET_KEYS.items() for key in sorted(keys & said[part])
+        f"{part}.{key}" for part, keys in FLEET_KEYS.items() for key in sorted(keys & given[part])
     )
 
 

@@ -1,7 +1,7 @@
-"""Models that were brought to this agent by hand: for standalone jobs, with no repository.
+"""Models that users upload to this agent for standalone jobs.
 
-One folder for each version, `{name}~{version}`: its spec, its weights as a blob, and the files the
-spec names, by digest. Each file is replaced atomically.
+Each version has a folder `{name}~{version}` with its spec, its weights as a blob, and the files of
+the spec, named by their digests. Each file is replaced atomically.
 """
 
 import os
@@ -30,13 +30,13 @@ from fedbus.wire.model_spec import files_of, named_files
 from fedbus_edge_agent.standalone.schemas import ModelMetadata, ModelReport
 
 _NAME = re.compile(IDENT)
-_HEADERS = 1 << 20
-"""Bytes that an upload may have beside the numbers: names, headers, the borders of its parts."""
+_OVERHEAD_BYTES = 1 << 20
+"""What an upload may have beside weights and files: names, headers, boundaries of its parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadedModel:
-    """A version of a model, and where it lies."""
+    """A version of a model, in its folder."""
 
     folder: Path
     version: str
@@ -44,26 +44,26 @@ class UploadedModel:
 
     @property
     def weights(self) -> Path:
-        """Where its weights are, if they were brought: a plain blob."""
+        """Path of the weights, a blob of the encoding `plain`; it may not exist."""
         return self.folder / "weights.blob"
 
     def file(self, blob_ref: BlobRef) -> Path:
-        """Where a file is that the spec names, if it was brought."""
+        """Return the path of a file of the spec; it may not exist."""
         return self.folder / blob_ref.digest
 
     @property
-    def numbers_size(self) -> int:
-        """Bytes of its weights."""
+    def weights_bytes(self) -> int:
+        """Size of the weights."""
         return blob_size(Layout.read(self.spec.layout), "plain")
 
     @property
-    def longest(self) -> int:
-        """The most bytes that are of any use to be uploaded at once."""
+    def max_upload_bytes(self) -> int:
+        """Size of an upload of the weights and all files of the spec."""
         files = sum(blob_ref.size for blob_ref in files_of(self.spec))
-        return self.numbers_size + files + _HEADERS
+        return self.weights_bytes + files + _OVERHEAD_BYTES
 
     def missing(self, architecture: str | None = None) -> list[str]:
-        """Say which files must still be brought, for one architecture or for all."""
+        """Describe the files that were not uploaded yet, of one architecture or of all."""
         architectures = self.spec.architectures
         chosen = (
             architectures.items()
@@ -77,7 +77,7 @@ class UploadedModel:
         ]
 
     def report(self) -> ModelReport:
-        """Say what it is and what it lacks."""
+        """Return name, version, missing files and whether there are weights."""
         return ModelReport(
             model_name=self.spec.model,
             model_version=self.version,
@@ -87,29 +87,29 @@ class UploadedModel:
 
 
 class UploadedModels:
-    """All of them, in one folder, which is made when the first one comes."""
+    """All uploaded models, below one folder that the first upload creates."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def all(self) -> list[UploadedModel]:
-        """List them, the one that came last at the end; what cannot be read is left out."""
+        """Return all versions, the newest upload at the end; skip those it cannot read."""
         specs = sorted(self._folder.glob("*~*/spec.json"), key=lambda path: path.stat().st_mtime_ns)
         return [model for spec in specs if (model := _read(spec)) is not None]
 
     def find(self, name: str, version: str | None) -> UploadedModel | None:
-        """Find a version; None is the one that came last."""
+        """Return a version, or with None the newest upload of a model; None if there is none."""
         if version is not None and not _NAME.fullmatch(version):
-            return None  # it would be a path
+            return None  # it could be a path to another folder
         if version is not None:
             return _read(self._folder / f"{name}~{version}" / "spec.json")
         return next((each for each in reversed(self.all()) if each.spec.model == name), None)
 
     def add(self, metadata: ModelMetadata) -> Literal["new", "same", "other"]:
-        """Take a spec; a version that is here with another spec stays as it is.
+        """Store a spec, unless the version has one; return how that compares with the given one.
 
         Raises:
-            FedbusError: the spec cannot be used, or the disk is full.
+            FedbusError: The spec cannot be used, or the disk is full.
         """
         spec = ModelSpec(
             model=metadata.model,
@@ -130,10 +130,10 @@ class UploadedModels:
 
     @contextmanager
     def receiving(self, model: UploadedModel) -> Iterator[Path]:
-        """Make a file to be uploaded into; what is left of it afterwards is removed.
+        """Create a temporary file for an upload, and remove it afterwards if it is still there.
 
         Raises:
-            StoreError: the disk is full.
+            StoreError: The disk is full.
         """
         with _disk(model.folder):
             handle, name = tempfile.mkstemp(dir=model.folder, prefix=".upload-")
@@ -143,24 +143,24 @@ class UploadedModels:
         finally:
             Path(name).unlink(missing_ok=True)
 
-    def take_weights(self, model: UploadedModel, upload: Path) -> None:
-        """Take an .npz file for its weights.
+    def store_weights(self, model: UploadedModel, upload: Path) -> None:
+        """Store an uploaded .npz file as a model's weights.
 
         Raises:
-            LayoutError: it holds others than the spec says.
-            StoreError: the disk is full.
+            LayoutError: The arrays do not match the spec's layout.
+            StoreError: The disk is full.
         """
         blob = read_blob(upload, Layout.read(model.spec.layout))
         with _disk(model.folder):
             atomic_write(model.weights, blob)
 
-    def take_file(self, model: UploadedModel, upload: Path) -> None:
-        """Take a file that the spec names, whichever it is.
+    def store_file(self, model: UploadedModel, upload: Path) -> None:
+        """Store an uploaded file as the file of the spec that has its digest.
 
         Raises:
-            TransferError: the spec names none with this content.
-            TrainingError: it is the `.tflite` file of the spec, and damaged or of no use.
-            StoreError: the disk is full.
+            TransferError: The spec names no file with this digest.
+            TrainingError: The file is the spec's `.tflite` file, and damaged or not trainable.
+            StoreError: The disk is full.
         """
         with _disk(model.folder):
             size, digest = upload.stat().st_size, _digest(upload)
@@ -177,7 +177,7 @@ class UploadedModels:
 
 
 def _check_file(spec: ModelSpec, blob_ref: BlobRef, upload: Path) -> None:
-    """Refuse a `.tflite` file at the door; before it is opened it is tried as well."""
+    """Reject a `.tflite` file that cannot train; a child process tries it before its first use."""
     architecture = spec.architectures.get(TFLITE, {})
     if "blob" in architecture and blob_ref in named_files([(TFLITE, architecture)]):
         check_trainable(verify(upload.read_bytes()), Layout.read(spec.layout))

@@ -1,6 +1,6 @@
-"""Standalone jobs on the disk, and the heavy work of their rounds. Called in a worker thread.
+"""Files of standalone jobs, and the training of their rounds; called in threads.
 
-A folder for each job: its file as it came, its report, and the weights its last round left.
+Each job has a folder: its job file as it was sent, its report, and the weights of its last round.
 """
 
 from pathlib import Path
@@ -18,11 +18,12 @@ from fedbus_edge_agent.standalone.models import UploadedModel, UploadedModels
 from fedbus_edge_agent.standalone.schemas import JobReport
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.checks import checked_metrics
-from fedbus_edge_agent.training.local_trainer import LocalTrainer, Model
+from fedbus_edge_agent.training.local_trainer import LocalTrainer
+from fedbus_edge_agent.training.task_runner import Model
 
 
 class StandaloneRunner:
-    """Trains standalone jobs at an agent's own bench."""
+    """Trains the rounds of standalone jobs and stores their files below one folder."""
 
     def __init__(self, folder: Path, trainer: LocalTrainer, models: UploadedModels) -> None:
         self._folder = folder
@@ -31,7 +32,7 @@ class StandaloneRunner:
         self._held: tuple[Path, Model] | None = None
 
     def load_reports(self) -> list[JobReport]:
-        """Read what earlier lives left, the oldest first; what cannot be read stays where it is."""
+        """Read the reports of earlier processes, the oldest first; skip those it cannot read."""
         reports = self._folder.glob("*/report.json")
         paths = sorted(reports, key=lambda path: path.stat().st_mtime_ns)
         found = []
@@ -43,41 +44,43 @@ class StandaloneRunner:
         return found
 
     def job_file(self, job: str) -> bytes | None:
-        """Read a job's file, if there is or was such a job."""
+        """Read a job's file; None if no such job was ever started."""
         try:
             return (self._folder / job / "job.json").read_bytes()
         except OSError:
             return None
 
-    def save_job_file(self, job: str, job_file: bytes) -> bool:
-        """Keep a job's file before it is begun; False: there was one of this id, or is another.
+    def save_job_file(self, job: str, file: bytes) -> bool:
+        """Store a job's file before the job starts.
+
+        Return False if there is another file of this id, or the job was started before.
 
         Raises:
-            StoreError: the disk is full, or not writable.
+            StoreError: The disk is full, or not writable.
         """
         path = self._folder / job / "job.json"
         if (known := self.job_file(job)) is not None:
-            return known == job_file and not path.with_name("report.json").exists()
+            return known == file and not path.with_name("report.json").exists()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(path, job_file)
+            atomic_write(path, file)
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
         return True
 
     def weights_path(self, job: str) -> Path:
-        """Where a job's weights are, once a round is done."""
+        """Return the path of a job's weights, which exist once a round is done."""
         return self._folder / job / "weights.npz"
 
     def free_bytes(self) -> int:
-        """Count the free bytes where models and results are kept."""
+        """Return the free bytes of the disk for models and results."""
         return free_storage(self._folder)
 
     def save_report(self, report: JobReport) -> None:
         """Write a report.
 
         Raises:
-            StoreError: the disk is full, or not writable.
+            StoreError: The disk is full, or not writable.
         """
         path = self._folder / report.training_id / "report.json"
         try:
@@ -86,19 +89,19 @@ class StandaloneRunner:
             raise StoreError(f"{path}: {error.strerror}") from error
 
     def run_round(self, request: RoundRequest, control: TaskControl) -> RoundResult:
-        """Train one round from where the last one ended; its weights are on the disk then.
+        """Train one round from the weights of the one before, and store its weights.
 
         Raises:
-            FedbusError: the model is gone or damaged, or training failed.
-            Stopped: the flag was raised.
+            FedbusError: The model was removed or is damaged, training failed, or the disk is full.
+            Stopped: The round was cancelled.
         """
         control.begin()
-        local = self._models.find(request.model, request.version)
-        if local is None:
+        uploaded = self._models.find(request.model, request.version)
+        if uploaded is None:
             raise TrainingError(f"model {request.model} {request.version} is not here any more")
-        name = self._trainer.choose(local.spec, request.trainer)
-        model = self._model(local, name)
-        weights = self._begin(request, local, model)
+        name = self._trainer.choose(uploaded.spec, request.trainer)
+        model = self._load_model(uploaded, name)
+        weights = self._load_weights(request, uploaded, model)
         update = self._trainer.train_weights(request, model, weights, control)
         metrics = checked_metrics(update.metrics)
         path = self.weights_path(request.job)
@@ -109,32 +112,34 @@ class StandaloneRunner:
         self._trainer.save_optimizer_state(request, control)
         return RoundResult(int(update.examples), metrics)
 
-    def _model(self, local: UploadedModel, name: str) -> Model:
-        named = named_files([(name, local.spec.architectures[name])])
-        files = {blob_ref.digest: local.file(blob_ref) for blob_ref in named}
+    def _load_model(self, uploaded: UploadedModel, name: str) -> Model:
+        named = named_files([(name, uploaded.spec.architectures[name])])
+        files = {blob_ref.digest: uploaded.file(blob_ref) for blob_ref in named}
         if self._held is not None:
             folder, model = self._held
             if (
-                folder == local.folder
-                and model.spec == local.spec
+                folder == uploaded.folder
+                and model.spec == uploaded.spec
                 and model.files.keys() >= files.keys()
             ):
                 return model
-        read = {digest: _bytes(path) for digest, path in files.items()}
-        model = Model(local.spec, Layout.read(local.spec.layout), read)
-        self._held = local.folder, model
+        read = {digest: _read_bytes(path) for digest, path in files.items()}
+        model = Model(uploaded.spec, Layout.read(uploaded.spec.layout), read)
+        self._held = uploaded.folder, model
         return model
 
-    def _begin(self, request: RoundRequest, local: UploadedModel, model: Model) -> Weights:
-        """Take the weights of the last round, or those that were brought, or a trainer's first."""
+    def _load_weights(
+        self, request: RoundRequest, uploaded: UploadedModel, model: Model
+    ) -> Weights:
+        """Return the weights of the last round, else the uploaded ones, else untrained ones."""
         if request.round > 1:
             return decode(read_blob(self.weights_path(request.job), model.layout), model.layout)
-        if local.weights.exists():
-            return decode(_bytes(local.weights), model.layout, "plain")
+        if uploaded.weights.exists():
+            return decode(_read_bytes(uploaded.weights), model.layout, "plain")
         return self._trainer.initial_weights(model, request.trainer)
 
 
-def _bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:

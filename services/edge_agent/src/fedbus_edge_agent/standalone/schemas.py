@@ -1,4 +1,4 @@
-"""What the agent's HTTP doors say and take, field by field: the pages of `/docs` come from here."""
+"""Schemas of the agent's HTTP API, from which `/openapi.json` and `/docs` are generated."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -14,9 +14,16 @@ FINAL_PHASES: frozenset[JobPhase] = frozenset({"FINISHED", "INTERRUPTED", "FAILE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobReport:
-    """How a standalone job stands: its rounds so far, and the metrics of the last one.
+    """State of a standalone job.
 
-    `ignored` are keys of its file that mean something only among several agents.
+    Attributes:
+        reason: Why the job ended.
+        round: Number of rounds that are done.
+        progress: Part of all rounds that is done, 0 to 1.
+        metrics: Metrics of the last round, on the data that it trained on.
+        rounds: Metrics of the last rounds, the newest at the end.
+        weights: Path of the weights at this API; None before the first round is done.
+        ignored: Keys of the job file that have no meaning for one agent alone.
     """
 
     training_id: Ident
@@ -36,7 +43,7 @@ class JobReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMetadata:
-    """A model's spec, as `fedbus models push` reads it, and the label of this version."""
+    """A model's spec, as `fedbus models push` reads it, with the name of this version."""
 
     model: Ident
     model_version: Ident = "1"
@@ -49,7 +56,7 @@ class ModelMetadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReport:
-    """A model that was brought here, and what must still be uploaded before it can be trained."""
+    """An uploaded model: the files that it still misses, and whether it has weights."""
 
     model_name: Ident
     model_version: Ident
@@ -59,7 +66,7 @@ class ModelReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What this machine can do; storage and RAM are what is free, in GB."""
+    """Capabilities of this machine; `storage` and `RAM` are what is free, in GB."""
 
     storage: Number
     RAM: Number
@@ -70,7 +77,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Why something was refused, and, of a job file, every fault of it."""
+    """Why a request was refused, with every fault of a refused job file."""
 
     error: str
     faults: tuple[JobFault, ...] = ()

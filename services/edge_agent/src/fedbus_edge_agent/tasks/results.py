@@ -24,7 +24,7 @@ class TaskResults:
 
     def __init__(self, replies: TaskReplies, counters: AgentCounters) -> None:
         self.replies = replies
-        self.evaluations: dict[TaskKey, Evaluated] = {}
+        self.evaluations = dict[TaskKey, Evaluated]()
         self._counters = counters
 
     def report(self, task: Task, result: object, reason: str = "") -> Iterator[Action]:

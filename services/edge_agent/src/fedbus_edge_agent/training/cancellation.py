@@ -1,4 +1,4 @@
-"""Cancellation and progress of running work, shared by the training thread and the core's thread."""
+"""Cancellation and progress of work, shared by the training thread and the core's thread."""
 
 import threading
 from dataclasses import dataclass, field

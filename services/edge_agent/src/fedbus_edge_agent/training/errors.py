@@ -28,7 +28,11 @@ def describe_error(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return described if trace is None else f"{described} ({_position(trace.tb_frame, trace.tb_lineno)})"
+    return (
+        described
+        if trace is None
+        else f"{described} ({_position(trace.tb_frame, trace.tb_lineno)})"
+    )
 
 
 def thread_position(thread: int) -> str:

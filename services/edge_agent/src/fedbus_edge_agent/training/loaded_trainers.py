@@ -19,10 +19,9 @@ class LoadedTrainers:
         self._cache = TrainerCache()
 
     @property
-    def last(self) -> Trainer | None:
+    def last(self) -> CachedTrainer | None:
         """The trainer that was used last."""
-        cached = self._cache.last
-        return None if cached is None else cached.trainer
+        return self._cache.last
 
     @contextmanager
     def use(self, model: Model, wanted: str | None) -> Iterator[Trainer]:

@@ -1,4 +1,4 @@
-"""Training and evaluation with the trainer plug-ins of this machine; runs in the training thread."""
+"""Training and evaluation with this machine's trainer plug-ins; runs in the training thread."""
 
 from collections.abc import Collection, Mapping
 from typing import Protocol
@@ -166,12 +166,12 @@ class LocalTrainer:
 
         A failure is noted, and the next round begins without a state; the training counts.
         """
-        trainer = self._loaded.last
-        if not training.params.keep_optimizer_state or trainer is None:
+        loaded = self._loaded.last
+        if not training.params.keep_optimizer_state or loaded is None:
             return
         try:
             with contain_exits():
-                self._optimizer_states.save(trainer, training.job, training.params)
+                self._optimizer_states.save(loaded.trainer, training.job, training.params)
         except Exception as error:  # noqa: BLE001 - a full disk, or a fault of a plug-in
             self._optimizer_states.remove(training.job)
             control.notes.append(("optimizer_state_lost", describe_error(error)))

@@ -65,7 +65,9 @@ class Trainers:
     def available(self) -> tuple[str, ...]:
         """Return the names of the trainers that can be loaded, sorted."""
         usable = (p for p in plugins.find_all("trainers") if p.allowed(self._allowed))
-        return tuple(sorted({*self._factories, *(p.name for p in usable if not _missing_packages(p))}))
+        return tuple(
+            sorted({*self._factories, *(p.name for p in usable if not _missing_packages(p))})
+        )
 
     def check(self, wanted: str | None) -> None:
         """Reject a trainer that is unknown, not allowed, or lacks its framework.

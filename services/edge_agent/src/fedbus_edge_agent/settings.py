@@ -1,0 +1,134 @@
+"""Settings of an agent, and the data that they describe."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from fedbus.data.format import Format, read_format
+from fedbus.data.json_or_file import json_given, named
+from fedbus.datasource.config import LoaderError, OptionsError, Recipe
+from fedbus.datasource.pipeline import Step, read_pipeline
+from fedbus.datasource.source import Source
+from fedbus.errors import FedbusError, SettingsError, TrainingError
+from fedbus.runtime.settings import ServiceSettings
+from fedbus_edge_agent.training.watchdog import STALL_SECONDS
+
+
+class AgentSettings(ServiceSettings):
+    """Settings of an agent, beside those of every service."""
+
+    data: Annotated[Path, Field(description="the file or folder that the loader reads")]
+    loader: Annotated[
+        str | None,
+        Field(description="the loader plug-in; by default chosen by the kind of file"),
+    ] = None
+    loader_options: Annotated[
+        dict[str, Any],
+        Field(description='options of the loader, as {"target": "class"}: JSON, or a JSON file'),
+    ] = {}  # noqa: RUF012 - pydantic copies it
+    format: Annotated[
+        str | None,
+        Field(description="the format that loaded data must have: JSON, or a JSON file"),
+    ] = None
+    pipeline: Annotated[
+        str | None,
+        Field(description="transforms between loader and trainer: JSON list, or a JSON file"),
+    ] = None
+    pipeline_test: Annotated[
+        str | None,
+        Field(description="the same for evaluation; by default without those that augment"),
+    ] = None
+    trainer: Annotated[
+        str | None,
+        Field(description="the trainer plug-in; by default the first installed one that fits"),
+    ] = None
+    roles: Annotated[
+        tuple[Literal["train", "evaluate"], ...],
+        Field(description="train, evaluate, or both with a comma between", min_length=1),
+    ] = ("train",)
+    home: Annotated[Path, Field(description="the folder for updates, models and results")] = Path(
+        "fedbus-agent"
+    )
+    threads: Annotated[int, Field(ge=1, le=64, description="number of worker threads")] = 1
+    http_token: Annotated[
+        SecretStr | None,
+        Field(description="the token of the agent's HTTP API, at least 16 characters"),
+    ] = None
+    http_token_file: Annotated[
+        Path | None, Field(description="a file with the token, which is safer")
+    ] = None
+    http_open: Annotated[
+        bool, Field(description="the agent's HTTP API without a token (loopback only)")
+    ] = False
+    stall_seconds: Annotated[
+        float,
+        Field(ge=1, le=86_400, description="training that requests no batch this long hangs"),
+    ] = STALL_SECONDS
+
+    @field_validator("loader_options", mode="before")
+    @classmethod
+    def _object(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json_given(value)
+        except TrainingError as error:
+            raise ValueError(str(error)) from error
+
+    @field_validator("roles", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def load_source(settings: AgentSettings) -> Source:
+    """Load an agent's data.
+
+    Raises:
+        SettingsError: With the setting at fault and the reason.
+    """
+    recipe = Recipe(
+        path=settings.data,
+        loader=settings.loader,
+        options=settings.loader_options,
+        steps=_steps("PIPELINE", settings.pipeline) or (),
+        test_steps=_steps("PIPELINE_TEST", settings.pipeline_test),
+        declared=_declared(settings.format),
+        allowed=settings.plugins,
+    )
+    try:
+        return Source(recipe)
+    except FedbusError as error:
+        raise SettingsError(f"{_setting_at_fault(settings, error)}: {error}") from error
+
+
+def _setting_at_fault(settings: AgentSettings, error: FedbusError) -> str:
+    """Return the setting that an error of the loader is about."""
+    if isinstance(error, OptionsError):
+        return "FEDBUS_LOADER_OPTIONS"
+    if isinstance(error, LoaderError) and settings.loader is not None:
+        return "FEDBUS_LOADER"
+    # Loaders quote a value that they reject: "colour is 'x'; it can be …".
+    quoted = (f"{value!r}; " in str(error) for value in settings.loader_options.values())
+    return "FEDBUS_LOADER_OPTIONS" if any(quoted) else "FEDBUS_DATA"
+
+
+def _steps(name: str, given: str | None) -> list[Step] | None:
+    try:
+        return None if given is None else read_pipeline(given)
+    except FedbusError as error:
+        raise SettingsError(f"FEDBUS_{name}: {error}") from error
+
+
+def _declared(given: str | None) -> Format | None:
+    if given is None:
+        return None
+    try:
+        plain = json_given(given)
+    except TrainingError as error:
+        raise SettingsError(f"FEDBUS_FORMAT: {error}") from error
+    try:
+        return read_format(plain)
+    except TrainingError as error:
+        raise SettingsError(f"FEDBUS_FORMAT: {named(given)}{error}") from error
