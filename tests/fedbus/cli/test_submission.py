@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from fedbus.cli import submission
 from fedbus.cli.main import app
 from fedbus.client.failures import JobRefused
-from fedbus.client.jobs import job_payload
+from fedbus.client.job_files import job_payload
 from fedbus.client.results import Submission
 from fedbus.wire.documents import JobState
 

@@ -1,11 +1,9 @@
 """A model from its author's own code."""
 
-import json
-
 import numpy as np
 import pytest
 
-from fedbus.client.model_factory import is_factory, make_model, read_config, read_shape
+from fedbus.client.model_factory import is_factory, make_model
 from fedbus.data import of
 from fedbus.errors import LayoutError, SettingsError, TrainingError
 from fedbus.model.blob import decode
@@ -91,13 +89,10 @@ def test_what_a_factory_makes_is_pushed_as_data() -> None:
 def test_the_shape_of_a_row_is_said_where_a_model_does_not_say_it() -> None:
     """So that agents whose data are otherwise refuse it before they train."""
     assert make_model("theirs:lenet", None, CONFIG).spec().input == {}
-    flat = make_model("theirs:lenet", None, CONFIG, read_shape("64")).spec()
+    flat = make_model("theirs:lenet", None, CONFIG, (64,)).spec()
     assert flat.input == {"data_types": {"numerical": {"size": [64]}}}
-    image = make_model("theirs:lenet", None, CONFIG, read_shape(" 1, 4,4")).spec()
+    image = make_model("theirs:lenet", None, CONFIG, (1, 4, 4)).spec()
     assert image.input == {"data_types": {"image": {"size": [1, 4, 4]}}}
-    for said in ("", "8x8", "8,,8", "-1", "0", "1,1,1,1,1,1,1,1,1"):
-        with pytest.raises(SettingsError, match=r"--input: .*28,28,1"):
-            read_shape(said)
 
 
 def test_an_agent_trains_what_was_pushed() -> None:
@@ -180,13 +175,3 @@ def test_a_factory_is_told_from_a_file(said: str) -> None:
     """A module, a colon and a name."""
     assert is_factory(said)
     assert not is_factory(said.replace(":", "/") + ".json")
-
-
-def test_a_config_is_a_json_object() -> None:
-    """Or there is none."""
-    assert read_config(None) is None
-    assert read_config(json.dumps(CONFIG)) == CONFIG
-    with pytest.raises(SettingsError, match="not JSON"):
-        read_config("{")
-    with pytest.raises(SettingsError, match="list, not an object"):
-        read_config("[]")

@@ -1,6 +1,5 @@
 """Meaning and names of the outputs of a pushed model."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from fedbus.client.model_outputs import (
     OutputOptions,
     complete_spec,
     describe_outputs,
-    read_classes,
     row_of,
 )
 from fedbus.errors import SettingsError, TrainingError
@@ -68,27 +66,6 @@ def test_names_of_classes_are_checked_wherever_they_come_from() -> None:
 def test_a_spec_says_what_a_row_is(stated: object, row: tuple[int, ...] | None) -> None:
     """In its own words or in those of aerOS; otherwise it is unknown."""
     assert row_of(stated) == row
-
-
-def test_classes_are_named_on_the_line_or_in_a_file(tmp_path: Path) -> None:
-    """One a line there, whatever commas they have."""
-    file = tmp_path / "names.txt"
-    file.write_text("cat, small\n dog \n\n")
-    assert read_classes(None) == ()
-    assert read_classes("cat, dog") == ("cat", "dog")
-    many = tuple(f"class {number}" for number in range(1000))
-    assert read_classes(",".join(many)) == many
-    assert read_classes(str(file)) == ("cat, small", "dog")
-    for wrong, sentence in (
-        ("cat,,dog", "name 2 is empty"),
-        ("x" * 257, "name 1 is 257 characters long"),
-        ("", "no name in it"),
-    ):
-        with pytest.raises(SettingsError, match=sentence):
-            read_classes(wrong)
-    file.write_bytes(b"\xff\xfe\xff")
-    with pytest.raises(SettingsError, match=r"names\.txt"):
-        read_classes(str(file))
 
 
 def spec(answers: OutputKind | None, *classes: str) -> ModelSpec:

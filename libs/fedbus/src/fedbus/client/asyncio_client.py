@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from fedbus.client import inference, jobs, nodes, stored_models
 from fedbus.client.address import BrokerLogin, find_login
 from fedbus.client.connection import ANSWER_SECONDS, ClientConnection
-from fedbus.client.jobs import AWAY_SECONDS, JobSource
+from fedbus.client.job_files import JobSource, job_payload
+from fedbus.client.jobs import AWAY_SECONDS
 from fedbus.client.packing import PackedModel
 from fedbus.client.results import (
     InferenceResult,
@@ -146,7 +147,7 @@ class Client:
         Raises:
             JobRefused, SettingsError, Unreachable: as `submit`.
         """
-        answer = await jobs.submit(self.connection, jobs.job_payload(job, job_id))
+        answer = await jobs.submit(self.connection, job_payload(job, job_id))
         self._submitted.add(answer.job)
         return answer
 

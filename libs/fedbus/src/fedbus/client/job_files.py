@@ -3,7 +3,9 @@
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fedbus.core import clock
 from fedbus.errors import SettingsError
@@ -14,6 +16,27 @@ from fedbus.scalars import IDENT, IDENT_SAID
 _WHAT = 'a job file is JSON, as {"model_name": "digits", "num_rounds": 5}'
 _YAML = re.compile(rb"\s*(?:---|#|-\s|[A-Za-z_][\w-]*:(?:\s|$))")
 _COUNTED = re.compile(r"(.*)\.([0-9]{1,6})")
+
+JobSource = Mapping[str, Any] | str | Path | bytes
+"""A job file: its keys, its path, or its JSON text."""
+
+
+def job_payload(job: JobSource, job_id: str | None = None) -> bytes:
+    """Return a job file as it is sent: as JSON, with an id.
+
+    Raises:
+        SettingsError: it cannot be read, is not JSON, or the id is none.
+    """
+    match job:
+        case bytes():
+            name, payload = "the job", check_job_file("the job", job)
+        case str() if job.lstrip().startswith("{"):
+            name, payload = "the job", check_job_file("the job", job.encode())
+        case str() | Path():
+            name, payload = str(job), read_job_file(Path(job))
+        case _:
+            name, payload = "the job", check_job_file("the job", json.dumps(dict(job)).encode())
+    return with_own_id(name, payload) if job_id is None else with_id(name, payload, job_id)
 
 
 def read_job_file(path: Path) -> bytes:

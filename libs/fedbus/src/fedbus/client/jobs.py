@@ -3,14 +3,12 @@
 import asyncio
 import json
 import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import JobRefused, Refused
-from fedbus.client.job_files import check_job_file, read_job_file, with_id, with_own_id
 from fedbus.client.missing_services import MissingServices
 from fedbus.client.results import Awaiting, JobHistory, JobNews, Submission
 from fedbus.core import clock
@@ -25,27 +23,6 @@ CONTROLLER = "the controller"
 AWAY_SECONDS = 300.0
 """How long a broker that was there may be away: it, or its machine, may be restarted."""
 RETRY_SECONDS = 2.0
-
-JobSource = Mapping[str, Any] | str | Path | bytes
-"""A job file: its keys, its path, or its JSON text."""
-
-
-def job_payload(job: JobSource, job_id: str | None = None) -> bytes:
-    """Return a job file as it is sent: as JSON, with an id.
-
-    Raises:
-        SettingsError: it cannot be read, is not JSON, or the id is none.
-    """
-    match job:
-        case bytes():
-            name, payload = "the job", check_job_file("the job", job)
-        case str() if job.lstrip().startswith("{"):
-            name, payload = "the job", check_job_file("the job", job.encode())
-        case str() | Path():
-            name, payload = str(job), read_job_file(Path(job))
-        case _:
-            name, payload = "the job", check_job_file("the job", json.dumps(dict(job)).encode())
-    return with_own_id(name, payload) if job_id is None else with_id(name, payload, job_id)
 
 
 async def submit(connection: ClientConnection, payload: bytes) -> Submission:

@@ -4,7 +4,6 @@ The code is imported in this process only. What is pushed is data: architectures
 from the packages they have installed, files, and weights.
 """
 
-import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -18,7 +17,6 @@ from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions, comple
 from fedbus.client.packing import PackedModel, packed
 from fedbus.errors import SettingsError
 from fedbus.frameworks.exported import ExportedModel
-from fedbus.limits import MAX_DIMENSIONS
 from fedbus.model.layout import Layout, Weights
 from fedbus.text import listed
 from fedbus.training.params import Architecture
@@ -39,37 +37,6 @@ _FACTORY: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*
 def is_factory(said: str) -> bool:
     """Return whether a source is `package.module:factory`, not the path of a spec."""
     return _FACTORY.fullmatch(said) is not None
-
-
-def read_config(said: str | None) -> dict[str, Any] | None:
-    """Read the JSON object with which a factory is called; None where there is none.
-
-    Raises:
-        SettingsError: the text is not a JSON object.
-    """
-    if said is None:
-        return None
-    try:
-        config = json.loads(said)
-    except ValueError as error:
-        raise SettingsError(f"--config: not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise SettingsError(f"--config: {type(config).__name__}, not an object")
-    return config
-
-
-def read_shape(said: str | None) -> tuple[int, ...] | None:
-    """Read the shape of a row, `28,28,1`; None where there is none.
-
-    Raises:
-        SettingsError: the text is no shape.
-    """
-    if said is None:
-        return None
-    sizes = [size.strip() for size in said.split(",")]
-    if len(sizes) > MAX_DIMENSIONS or not all(size.isdecimal() and int(size) for size in sizes):
-        raise SettingsError(f"--input: {said!r}; a row's shape is written 64, or 28,28,1")
-    return tuple(map(int, sizes))
 
 
 def make_model(  # noqa: PLR0913, PLR0917 - what may be said of a model

@@ -1,14 +1,10 @@
 """Meaning and names of a pushed model's outputs, by the caller, its spec, or the model itself."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from fedbus.errors import SettingsError
 from fedbus.frameworks.exported import OutputFacts
 from fedbus.frameworks.outputs import MEANINGS, check_answers, check_classes
-from fedbus.limits import MAX_WORD_CHARACTERS
 from fedbus.wire.documents import ModelSpec
 
 _SHOWN = 10
@@ -71,36 +67,6 @@ def complete_spec(spec: dict[str, Any], seen: OutputFacts, said: OutputOptions) 
 def same_outputs(spec: ModelSpec, before: ModelSpec) -> bool:
     """Return whether the class names of an earlier version fit this one."""
     return (spec.answers, spec.layout) == (before.answers, before.layout)
-
-
-def read_classes(said: str | None) -> tuple[str, ...]:
-    """Read names of classes: `cat,dog`, or the path of a file with one name a line.
-
-    Raises:
-        SettingsError: a name is empty or too long, or the file cannot be read.
-    """
-    if said is None:
-        return ()
-    path = Path(said)
-    try:
-        # Names may be longer than a path may be, for which Path.is_file raises.
-        is_file = os.path.isfile(path)  # noqa: PTH113 - see above
-        named = path.read_text("utf-8").splitlines() if is_file else said.split(",")
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"--classes: {said}: {error}") from error
-    names = tuple(name.strip() for name in named)
-    while names and not names[-1]:  # a file ends in an empty line, perhaps
-        names = names[:-1]
-    for number, name in enumerate(names, 1):
-        if not name or len(name) > MAX_WORD_CHARACTERS:
-            length = f"{len(name)} characters long" if name else "empty"
-            raise SettingsError(
-                f"--classes: name {number} is {length}; names of 1 to {MAX_WORD_CHARACTERS} "
-                "characters, with commas between them or one a line in a file"
-            )
-    if not names:
-        raise SettingsError("--classes: no name in it")
-    return names
 
 
 def class_names(spec: ModelSpec) -> str:

@@ -156,10 +156,10 @@ async def with_known_classes(connection: ClientConnection, packed: PackedModel) 
     named = class_names(before.spec)
     whose = f"the class names of version {before.ref.version}, {named}"
     if not same_outputs(spec, before.spec):
-        note = "are not kept, as its layout or answers differ; --classes names the outputs"
+        note = "are not kept, as its layout or answers differ; give classes to name the outputs"
     else:
         packed = packed.with_classes(before.spec.classes)
-        note = "are kept; --classes gives others"
+        note = "are kept; give classes to change them"
     return replace(packed, warnings=(*packed.warnings, f"{whose}, {note}"))
 
 

@@ -16,6 +16,7 @@ from fedbus.cli.inputs.model_argument import (
     WeightsFile,
     packed_model,
 )
+from fedbus.cli.inputs.model_options import read_classes
 from fedbus.cli.inputs.names import model_name
 from fedbus.cli.interruptible import aside
 from fedbus.cli.output import display, memory_needed
@@ -26,7 +27,7 @@ from fedbus.cli.weights_file import check_writable
 from fedbus.client import stored_models
 from fedbus.client.address import BrokerLogin
 from fedbus.client.asyncio_client import Client
-from fedbus.client.model_outputs import OutputOptions, describe_outputs, read_classes
+from fedbus.client.model_outputs import OutputOptions, describe_outputs
 from fedbus.client.packing import PackedModel
 from fedbus.client.results import ModelHistory, PulledModel, PushedModel, StoredModel
 from fedbus.client.stored_models import VERSIONS

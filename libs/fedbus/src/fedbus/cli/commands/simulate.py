@@ -23,6 +23,7 @@ from fedbus.cli.inputs.model_argument import (
     WeightsFile,
     packed_model,
 )
+from fedbus.cli.inputs.model_options import read_classes
 from fedbus.cli.inputs.random_seeds import seeded
 from fedbus.cli.inputs.split_option import Split, check_split
 from fedbus.cli.interruptible import aside
@@ -32,7 +33,7 @@ from fedbus.cli.signals import ENDING
 from fedbus.cli.weights_file import check_writable, write_weights
 from fedbus.client.failures import Failed
 from fedbus.client.model_factory import is_factory
-from fedbus.client.model_outputs import OutputOptions, read_classes
+from fedbus.client.model_outputs import OutputOptions
 from fedbus.client.packing import PackedModel
 from fedbus.cluster.partitions import (
     ANYTHING,

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from fedbus.cli.inputs.model_options import read_config, read_shape
 from fedbus.cli.output import display
-from fedbus.client.model_factory import read_config, read_shape
 from fedbus.client.model_outputs import NO_OUTPUT_OPTIONS, OutputOptions
 from fedbus.client.model_source import prepare_model
 from fedbus.client.packing import PackedModel
