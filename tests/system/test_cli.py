@@ -185,8 +185,8 @@ def test_a_model_is_pulled_changed_and_pushed(up: Up) -> None:
     push = ("models", "push", up.write("spec.json", spec), "--weights", "changed.npz")
     assert up.ask(*push)["version"] == 1
     assert up.ask(*push)["version"] == 1  # the same again is the same
-    trail = up.ask("models", "show", "mine")["trail"]
-    assert [(facts["version"], facts["job"]) for facts in trail] == [(1, None)]
+    history = up.ask("models", "show", "mine")["history"]
+    assert [(facts["version"], facts["job"]) for facts in history] == [(1, None)]
     named = up.ask(*push, "--classes", "a,b,c,d,e,f,g,h,i,j")
     assert (named["version"], up.ask(*push)["version"]) == (2, 2)  # the names are kept
     kept = up.run(*push)

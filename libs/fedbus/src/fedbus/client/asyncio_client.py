@@ -284,8 +284,8 @@ class Client:
     ) -> ModelHistory:
         """Fetch the facts of a version of a model, of the versions before it, and its spec.
 
-            report = await fed.model("digits")
-            print(report.spec.classes, [facts.metrics for facts in report.shown.history])
+            history = await fed.model("digits")
+            print(history.spec.classes, [each.metrics for each in history.versions])
 
         Args:
             model: The model's name.

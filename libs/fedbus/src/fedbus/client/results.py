@@ -20,7 +20,7 @@ from fedbus.wire.documents import (
     RoundState,
 )
 from fedbus.wire.identifiers import role_of
-from fedbus.wire.messages import ModelShown
+from fedbus.wire.messages import ModelShown, VersionFacts
 
 Outputs = Array | dict[str, Array]
 """The output of a model, or its outputs by name."""
@@ -141,6 +141,11 @@ class ModelHistory:
     def ref(self) -> ModelRef:
         """The version."""
         return self.shown.version
+
+    @property
+    def versions(self) -> tuple[VersionFacts, ...]:
+        """This version and those before it, the newest first."""
+        return self.shown.history
 
 
 @dataclass(frozen=True, slots=True)
