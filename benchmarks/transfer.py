@@ -2,9 +2,9 @@
 
     python -m benchmarks.transfer --megabytes 512 --repetitions 5
 
-Four ways, in turn: `unicast` and `multicast` carry a blob as fedbus does, through Node and Shell, into
-memory, every chunk checked; `raw bus` publishes as many messages of 256 KiB at QoS 0 through our
-own MQTT door and `raw aiomqtt` through aiomqtt in the ordinary way, and both throw them away on
+Four ways, in turn: `unicast` and `multicast` carry a blob as fedbus does, through Node and Shell,
+into memory, every chunk checked; `raw bus` publishes as many messages of 256 KiB at QoS 0 through
+fedbus's MQTT client and `raw aiomqtt` through aiomqtt in the ordinary way, and both discard them on
 arrival. Raw publishing has no flow control: for it the broker keeps as much as it must, so that
 nothing is dropped.
 """

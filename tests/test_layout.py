@@ -58,7 +58,6 @@ RENAMING_CLASSES: set[str] = {
     "JobRefused",
     "Offer",
     "Plan",
-    "_Asked",
 }
 """Class names that still have two meanings; each is removed here when it is renamed."""
 

@@ -11,9 +11,10 @@ from hypothesis.extra import numpy as hnp
 
 from fedbus.errors import WireError
 from fedbus.model.layout import DTYPES
-from fedbus_inference.arrays import InputSpec, input_spec_of, nested, raw, read
+from fedbus_inference.arrays import parse_inputs, to_nested_lists, to_raw
+from fedbus_inference.input_spec import InputSpec, read_input_spec
 
-MOST = 1000
+MAX_ELEMENTS = 1000
 ROW = InputSpec((3,), "float32")
 
 dtypes = st.sampled_from(sorted(DTYPES)).map(np.dtype)
@@ -49,17 +50,19 @@ specs = st.builds(
 )
 
 
-def refused(value: object, input_spec: InputSpec = ROW, most: int = MOST) -> str:
+def refused(value: object, input_spec: InputSpec = ROW, most: int = MAX_ELEMENTS) -> str:
     """Read what must be refused; returns the sentence."""
     with pytest.raises(WireError) as caught:
-        read(value, input_spec, most)
+        parse_inputs(value, input_spec, most)
     return str(caught.value)
 
 
 @given(arrays)
 def test_an_array_comes_back_from_nested_lists(array: np.ndarray[Any, Any]) -> None:
     """What is answered in JSON is what the model said, to the last bit."""
-    again = read(nested(array), InputSpec(array.shape[1:], array.dtype.name), MOST)
+    again = parse_inputs(
+        to_nested_lists(array), InputSpec(array.shape[1:], array.dtype.name), MAX_ELEMENTS
+    )
     assert again.dtype == array.dtype
     assert np.array_equal(again, array)
 
@@ -68,7 +71,9 @@ def test_an_array_comes_back_from_nested_lists(array: np.ndarray[Any, Any]) -> N
 def test_an_array_comes_back_raw_in_any_byte_order(array: np.ndarray[Any, Any]) -> None:
     """Raw data is little-endian, whatever the machine that wrote it."""
     foreign = array.astype(array.dtype.newbyteorder(">"))
-    again = read(raw(foreign), InputSpec(array.shape[1:], array.dtype.name), MOST)
+    again = parse_inputs(
+        to_raw(foreign), InputSpec(array.shape[1:], array.dtype.name), MAX_ELEMENTS
+    )
     assert np.array_equal(again, array)
 
 
@@ -78,7 +83,7 @@ def test_whatever_comes_is_an_array_that_fits_or_a_refusal(
 ) -> None:
     """Nothing a client sends raises anything else, and what is accepted keeps its promise."""
     try:
-        array = read(value, input_spec, 50)
+        array = parse_inputs(value, input_spec, 50)
     except WireError as error:
         sentence = str(error)
     else:
@@ -95,7 +100,7 @@ def test_whatever_a_spec_says_is_a_spec_or_a_refusal(value: object) -> None:
     """A spec is read once, and its oddities end there."""
     for stated in ({"shape": value}, {"dtype": str(value)}, {"data_types": value}):
         try:
-            input_spec = input_spec_of(stated, 100)
+            input_spec = read_input_spec(stated, 100)
         except WireError:
             continue
         assert input_spec.shape is None or math.prod(input_spec.shape) <= 100
@@ -103,17 +108,20 @@ def test_whatever_a_spec_says_is_a_spec_or_a_refusal(value: object) -> None:
 
 def test_one_example_becomes_a_batch_of_one() -> None:
     """A person with one digit need not know about batches."""
-    assert read([1, 2, 3], ROW, MOST).tolist() == [[1.0, 2.0, 3.0]]
+    assert parse_inputs([1, 2, 3], ROW, MAX_ELEMENTS).tolist() == [[1.0, 2.0, 3.0]]
 
 
 def test_a_batch_stays_a_batch() -> None:
     """Rows keep their order."""
-    assert read([[1, 2, 3], [4, 5, 6]], ROW, MOST).tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert parse_inputs([[1, 2, 3], [4, 5, 6]], ROW, MAX_ELEMENTS).tolist() == [
+        [1, 2, 3],
+        [4, 5, 6],
+    ]
 
 
 def test_a_model_that_does_not_say_takes_any_batch() -> None:
     """The predictor itself may know better than the spec."""
-    assert read([[[1]], [[2]]], InputSpec(None), MOST).shape == (2, 1, 1)
+    assert parse_inputs([[[1]], [[2]]], InputSpec(None), MAX_ELEMENTS).shape == (2, 1, 1)
 
 
 def test_raw_without_a_dimension_is_no_batch() -> None:
@@ -123,7 +131,7 @@ def test_raw_without_a_dimension_is_no_batch() -> None:
         refused(scalar, InputSpec(None))
         == "inputs of shape []; this model takes a list of examples"
     )
-    assert read(scalar, InputSpec(()), MOST).shape == (1,)
+    assert parse_inputs(scalar, InputSpec(()), MAX_ELEMENTS).shape == (1,)
 
 
 def test_another_shape_is_refused_with_the_wanted_one() -> None:
@@ -138,35 +146,41 @@ def test_another_shape_is_refused_with_the_wanted_one() -> None:
     [
         pytest.param(
             "abc",
-            "inputs is a string; send nested lists of numbers, or in msgpack "
-            '{"dtype", "shape", "data"} with little-endian bytes',
+            'inputs: expected nested lists of numbers, or in msgpack a map of "dtype", "shape" and '
+            'little-endian "data"; got a string',
             id="no-list",
         ),
         pytest.param(
             [[1, 2, 3], [1, 2]],
-            "inputs[1] has 2 elements, inputs[0] has 3: all rows are of one length",
+            "inputs[1]: expected 3 elements, as inputs[0] has, got 2",
             id="ragged",
         ),
+        pytest.param([[1, 2, 3], 4], "inputs[1]: expected a list, got a number", id="half-nested"),
         pytest.param(
-            [[1, 2, 3], 4], "inputs[1] is a number where a list belongs", id="half-nested"
+            [[1, 2, 3], [4, "5", 6]], "inputs[1][1]: expected a number, got a string", id="string"
+        ),
+        pytest.param([1, True, 3], "inputs[1]: expected a number, got a Boolean", id="bool"),
+        pytest.param([1, [2], 3], "inputs[1]: expected a number, got a list", id="late-list"),
+        pytest.param(
+            [], "inputs of shape [0] contain no number; send at least one example", id="empty"
         ),
         pytest.param(
-            [[1, 2, 3], [4, "5", 6]], "inputs[1][1] is a string where a number belongs", id="string"
+            [[], []],
+            "inputs of shape [2, 0] contain no number; send at least one example",
+            id="empty-rows",
         ),
-        pytest.param([1, True, 3], "inputs[1] is true or false where a number belongs", id="bool"),
-        pytest.param([1, [2], 3], "inputs[1] is a list where a number belongs", id="late-list"),
-        pytest.param([], "inputs of shape [0] hold no number", id="empty"),
-        pytest.param([[], []], "inputs of shape [2, 0] hold no number", id="empty-rows"),
         pytest.param(
             [1, 1e39, 2], "inputs[1] is not a finite number that fits in float32", id="big"
         ),
         pytest.param(
-            [10**400, 1, 2], "inputs hold a whole number too large for float32", id="huge"
+            [10**400, 1, 2], "inputs contain a whole number too large for float32", id="huge"
         ),
         pytest.param(
             [math.nan, 1, 2], "inputs[0] is not a finite number that fits in float32", id="nan"
         ),
-        pytest.param([[[[[[[[[1]]]]]]]]], "inputs is nested deeper than 8 lists", id="deep"),
+        pytest.param(
+            [[[[[[[[[1]]]]]]]]], "inputs: expected at most 8 levels of lists, got more", id="deep"
+        ),
     ],
 )
 def test_lists_that_are_no_array_are_refused_by_place(value: object, sentence: str) -> None:
@@ -177,20 +191,28 @@ def test_lists_that_are_no_array_are_refused_by_place(value: object, sentence: s
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        pytest.param({"dtype": "object"}, "inputs.dtype is 'object'; it is one of", id="dtype"),
-        pytest.param({"dtype": 4}, "inputs.dtype is 4; it is one of", id="dtype-type"),
         pytest.param(
-            {"shape": 3}, "inputs.shape is 3; it is a list of at most 8 numbers", id="shape"
+            {"dtype": "object"}, "inputs.dtype: expected one of bool, float16", id="dtype"
         ),
-        pytest.param({"shape": [1] * 9}, "a list of at most 8 numbers", id="dimensions"),
-        pytest.param({"shape": [3, 0]}, "every dimension is a whole number above 0", id="zero"),
-        pytest.param({"shape": [True]}, "every dimension is a whole number above 0", id="bool"),
+        pytest.param({"dtype": 4}, "uint8, got 4", id="dtype-type"),
+        pytest.param(
+            {"shape": 3},
+            "inputs.shape: expected a list of at most 8 whole numbers above 0, got 3",
+            id="shape",
+        ),
+        pytest.param({"shape": [1] * 9}, "a list of at most 8 whole numbers", id="dimensions"),
+        pytest.param({"shape": [3, 0]}, "whole numbers above 0, got", id="zero"),
+        pytest.param({"shape": [True]}, "whole numbers above 0, got", id="bool"),
         pytest.param(
             {"shape": [4]},
-            "inputs.data is 12 bytes long; float32 of shape [4] takes 16",
+            "inputs.data: expected 16 bytes for float32 of shape [4], got 12",
             id="short",
         ),
-        pytest.param({"shape": [2**62]}, "at most 1000; send fewer examples at once", id="large"),
+        pytest.param(
+            {"shape": [2**62]},
+            "at most 1000 numbers, got 4611686018427387904; send fewer",
+            id="large",
+        ),
         pytest.param(
             {"data": np.array([1, np.inf, 0], "<f4").tobytes()},
             "inputs[1] is not a finite number that fits in float32",
@@ -201,34 +223,37 @@ def test_lists_that_are_no_array_are_refused_by_place(value: object, sentence: s
 def test_raw_data_that_is_no_array_is_refused(change: dict[str, Any], sentence: str) -> None:
     """Every claim is checked against the bytes before an array is made of them."""
     fine = {"dtype": "float32", "shape": [3], "data": bytes(12)}
-    assert read(fine, ROW, MOST).shape == (1, 3)
+    assert parse_inputs(fine, ROW, MAX_ELEMENTS).shape == (1, 3)
     assert sentence in refused(fine | change)
 
 
 def test_too_many_numbers_are_refused_before_they_are_made() -> None:
     """A setting bounds what one request may take."""
     assert refused([[0] * 3] * 5, most=14) == (
-        "inputs hold 15 numbers, at most 14; send fewer examples at once"
+        "inputs: expected at most 14 numbers, got 15; send fewer examples"
     )
     assert refused([0] * 15, InputSpec(None), most=14).startswith(
-        "inputs hold 15 numbers, at most 14"
+        "inputs: expected at most 14 numbers, got 15"
     )
 
 
 def test_whole_numbers_stay_within_their_type() -> None:
     """Nothing wraps around in silence."""
     small = InputSpec((2,), "int8")
-    assert read([-128, 127], small, MOST).tolist() == [[-128, 127]]
-    assert refused([1, 128], small) == "inputs hold numbers beyond int8, which is -128 to 127"
-    assert refused([1, 1.5], small) == "inputs[1] is 1.5; whole numbers (int8) go in"
+    assert parse_inputs([-128, 127], small, MAX_ELEMENTS).tolist() == [[-128, 127]]
+    outside = "inputs: expected numbers from -128 to 127 (int8), got "
+    assert refused([1, 128], small) == outside + "1 to 128"
+    assert refused([1, 1.5], small) == "inputs[1]: expected a whole number (int8), got 1.5"
     wide = {"dtype": "int64", "shape": [2], "data": np.array([1, -129], "<i8").tobytes()}
-    assert refused(wide, small) == "inputs hold numbers beyond int8, which is -128 to 127"
+    assert refused(wide, small) == outside + "-129 to 1"
     for wrong, said in ((0.5, "0.5"), (np.nan, "nan"), (np.inf, "inf")):
         real = {"dtype": "float64", "shape": [2], "data": np.array([3, wrong], "<f8").tobytes()}
-        assert refused(real, small) == f"inputs[1] is {said}; whole numbers (int8) go in"
+        assert refused(real, small) == f"inputs[1]: expected a whole number (int8), got {said}"
     real["data"] = np.array([3, 4], "<f8").tobytes()
-    assert read(real, small, MOST).tolist() == [[3, 4]]
-    assert read([3.0, 4.0], small, MOST).dtype == np.int8  # as many a program writes 3
+    assert parse_inputs(real, small, MAX_ELEMENTS).tolist() == [[3, 4]]
+    assert (
+        parse_inputs([3.0, 4.0], small, MAX_ELEMENTS).dtype == np.int8
+    )  # as many a program writes 3
 
 
 @pytest.mark.parametrize(
@@ -251,7 +276,7 @@ def test_a_spec_says_what_one_example_looks_like(
     stated: dict[str, Any], input_spec: InputSpec
 ) -> None:
     """In our words or in those of aerOS."""
-    assert input_spec_of(stated, MOST) == input_spec
+    assert read_input_spec(stated, MAX_ELEMENTS) == input_spec
 
 
 @pytest.mark.parametrize(
@@ -267,13 +292,13 @@ def test_a_spec_says_what_one_example_looks_like(
             {"data_types": {"a": {"size": [1]}, "b": {}}}, "input: data_types with", id="two-inputs"
         ),
         pytest.param({"data_types": {"numerical": 3}}, "input: data_types with", id="aeros-odd"),
-        pytest.param({"shape": [10**9]}, "1000000000 numbers, at most 1000", id="large"),
+        pytest.param({"shape": [10**9]}, "at most 1000 numbers, got 1000000000", id="large"),
     ],
 )
 def test_a_spec_that_describes_no_array_is_refused(stated: dict[str, Any], sentence: str) -> None:
     """Such a version never takes over."""
     with pytest.raises(WireError) as caught:
-        input_spec_of(stated, MOST)
+        read_input_spec(stated, MAX_ELEMENTS)
     assert sentence in str(caught.value)
 
 
@@ -296,26 +321,26 @@ def test_rows_beyond_what_a_model_was_trained_on_are_refused(inputs: object) -> 
     assert sentence.startswith("inputs[1][1] is ")
     assert "this model takes numbers from -1 to 1" in sentence
     assert (
-        len(read(inputs, InputSpec((2,)), MOST)) == 2
+        len(parse_inputs(inputs, InputSpec((2,)), MAX_ELEMENTS)) == 2
     )  # a spec that says nothing promises nothing
-    assert read([1, -1], NORMALIZED, MOST).tolist() == [[1, -1]]
+    assert parse_inputs([1, -1], NORMALIZED, MAX_ELEMENTS).tolist() == [[1, -1]]
 
 
 def test_a_spec_says_whether_numbers_are_normalized() -> None:
     """As agents announce it, or beside a plain shape."""
     said = {"data_types": {"image": {"size": [2, 2, 1], "normalized": True}}}
-    assert input_spec_of(said, MOST) == InputSpec((2, 2, 1), "float32", normalized=True)
-    assert input_spec_of({"shape": [2], "normalized": True}, MOST) == NORMALIZED
-    assert not input_spec_of({"shape": [2]}, MOST).normalized
-    assert "(float32, normalized to -1 to 1)" in NORMALIZED.wanted
+    assert read_input_spec(said, MAX_ELEMENTS) == InputSpec((2, 2, 1), "float32", normalized=True)
+    assert read_input_spec({"shape": [2], "normalized": True}, MAX_ELEMENTS) == NORMALIZED
+    assert not read_input_spec({"shape": [2]}, MAX_ELEMENTS).normalized
+    assert "(float32, normalized to -1 to 1)" in NORMALIZED.expected
 
 
 @pytest.mark.parametrize(
     ("shape", "row", "hint"),
     [
-        ((5, 3, 8, 9), (8, 9, 3), "channels first, this model wants them last: transpose"),
-        ((3, 8, 9), (8, 9, 3), "channels first, this model wants them last: transpose"),
-        ((5, 8, 9, 3), (3, 8, 9), "channels last, this model wants them first: transpose"),
+        ((5, 3, 8, 9), (8, 9, 3), "channels first, this model takes them last: transpose"),
+        ((3, 8, 9), (8, 9, 3), "channels first, this model takes them last: transpose"),
+        ((5, 8, 9, 3), (3, 8, 9), "channels last, this model takes them first: transpose"),
         ((5, 8, 8), (8, 8, 1), "reshape them to [n, 8, 8, 1]"),
         ((5, 64), (8, 8, 1), "reshape them to [n, 8, 8, 1]"),
         ((8, 8), (64,), "reshape them to [64]"),
@@ -341,6 +366,6 @@ def test_a_wrong_number_of_features_has_no_such_mend() -> None:
 def test_truth_values_are_taken_where_a_model_takes_them() -> None:
     """And 0 or 1 as well, nothing else."""
     yes = InputSpec((2,), "bool")
-    assert read([True, 0], yes, MOST).tolist() == [[True, False]]
-    assert refused([1, 2], yes) == "inputs hold numbers beyond bool, which is 0 to 1"
-    assert refused([True, 0, 1]) == "inputs[0] is true or false where a number belongs"
+    assert parse_inputs([True, 0], yes, MAX_ELEMENTS).tolist() == [[True, False]]
+    assert refused([1, 2], yes) == "inputs: expected numbers from 0 to 1 (bool), got 1 to 2"
+    assert refused([True, 0, 1]) == "inputs[0]: expected a number, got a Boolean"

@@ -34,7 +34,8 @@ def test_another_content_type_is_refused_with_those_we_read() -> None:
     with pytest.raises(WireError) as caught:
         encoding_of("text/html")
     assert str(caught.value) == (
-        "content type 'text/html': send application/json or application/msgpack; none means JSON"
+        "content type: expected application/json or application/msgpack, or none for JSON; "
+        "got 'text/html'"
     )
 
 

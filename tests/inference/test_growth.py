@@ -19,31 +19,31 @@ from fedbus.wire import codec
 from fedbus.wire.documents import ModelSpec
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.runtime import runtime_for
-from tests.inference.stand import Stand
+from tests.inference.harness import Harness
 
 def resident():
     lines = open("/proc/self/status").read().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
-stand = Stand()
-stand.core = InferenceCore(runtime_for("tflite"))
+harness = Harness()
+harness.core = InferenceCore(runtime_for("tflite"))
 spec = codec.from_json(ModelSpec, demo_data.read("model.json"))
 layout = Layout.read(spec.layout)
-file = stand.store(demo_data.read("digits.tflite"))
+file = harness.store(demo_data.read("digits.tflite"))
 named = {"tflite": {"blob": {"digest": file.digest, "size": file.size}}}
-held = stand.store(codec.to_json(replace(spec, architectures=named)))
+held = harness.store(codec.to_json(replace(spec, architectures=named)))
 for version in range(1, 701):
     value = np.float32(version)
     arrays = {tensor.name: np.full(tensor.shape, value) for tensor in layout.tensors}
-    blob = stand.store(bytes(encode(arrays, layout)))
-    stand.announce(version, model="digits", spec=held, digest=blob.digest, size=blob.size)
-    stand.settle()
-    stand.ask([[0.5] * 64], model="digits")
-    stand.settle()
-    assert stand.answer()["version"] == version
-    del stand.blobs[blob.digest]  # what the stand itself keeps
-    stand.fetched.clear()
-    stand.notes.clear()
+    blob = harness.store(bytes(encode(arrays, layout)))
+    harness.announce(version, model="digits", spec=held, digest=blob.digest, size=blob.size)
+    harness.settle()
+    harness.ask([[0.5] * 64], model="digits")
+    harness.settle()
+    assert harness.answer()["version"] == version
+    del harness.blobs[blob.digest]  # what the harness itself keeps
+    harness.fetched.clear()
+    harness.notes.clear()
     if version == 200:
         before = resident()
 print(resident() - before)

@@ -10,12 +10,12 @@ import pytest
 from fedbus.core.actions import Reply
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.model.layout import Array
-from fedbus_inference.arrays import InputSpec
 from fedbus_inference.encoding import Encoding
-from fedbus_inference.prediction import Predictor, Request, Served, answer
-from tests.inference.stand import FAULTY, REPLY, Sums
+from fedbus_inference.input_spec import InputSpec
+from fedbus_inference.prediction import PredictionRequest, Predictor, ServedVersion, answer_requests
+from tests.inference.harness import FAULTY, REPLY, Sums
 
-MOST = 1000
+MAX_ELEMENTS = 1000
 
 
 class Says:
@@ -29,19 +29,19 @@ class Says:
         return self.outputs
 
 
-def served(predictor: Predictor, shape: tuple[int, ...] | None = (3,)) -> Served:
+def served(predictor: Predictor, shape: tuple[int, ...] | None = (3,)) -> ServedVersion:
     """Make version 4 of a model."""
-    return Served("sum", 4, InputSpec(shape), predictor)
+    return ServedVersion("sum", 4, InputSpec(shape), predictor)
 
 
-def request(inputs: object) -> Request:
+def request(inputs: object) -> PredictionRequest:
     """Ask in JSON."""
-    return Request(json.dumps({"inputs": inputs}).encode(), Encoding.JSON, REPLY)
+    return PredictionRequest(json.dumps({"inputs": inputs}).encode(), Encoding.JSON, REPLY)
 
 
-def packed(inputs: object) -> Request:
+def packed(inputs: object) -> PredictionRequest:
     """Ask in msgpack."""
-    return Request(msgpack.packb({"inputs": inputs}), Encoding.MSGPACK, REPLY)
+    return PredictionRequest(msgpack.packb({"inputs": inputs}), Encoding.MSGPACK, REPLY)
 
 
 def said(reply: Reply) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def said(reply: Reply) -> dict[str, Any]:
 
 def test_the_answer_names_model_and_version() -> None:
     """The caller knows who answered."""
-    (reply,) = answer(served(Sums(0.5, {})), [request([[1, 2, 3]])], MOST).replies
+    (reply,) = answer_requests(served(Sums(0.5, {})), [request([[1, 2, 3]])], MAX_ELEMENTS).replies
     assert reply.to is REPLY
     assert reply.content_type == "application/json"
     assert said(reply) == {"model": "sum", "version": 4, "outputs": [[6.5]]}
@@ -60,7 +60,7 @@ def test_the_answer_names_model_and_version() -> None:
 
 def test_msgpack_lists_are_answered_with_msgpack_lists() -> None:
     """The answer comes in the encoding of the question."""
-    (reply,) = answer(served(Sums(0, {})), [packed([1, 2, 3])], MOST).replies
+    (reply,) = answer_requests(served(Sums(0, {})), [packed([1, 2, 3])], MAX_ELEMENTS).replies
     assert reply.content_type == "application/msgpack"
     assert msgpack.unpackb(reply.payload)["outputs"] == [[6.0]]
 
@@ -68,7 +68,7 @@ def test_msgpack_lists_are_answered_with_msgpack_lists() -> None:
 def test_a_raw_array_is_answered_with_a_raw_array() -> None:
     """Who packs numbers tightly wants them back so."""
     inputs = {"dtype": "float32", "shape": [3], "data": np.ones(3, "<f4").tobytes()}
-    (reply,) = answer(served(Sums(0, {})), [packed(inputs)], MOST).replies
+    (reply,) = answer_requests(served(Sums(0, {})), [packed(inputs)], MAX_ELEMENTS).replies
     outputs = msgpack.unpackb(reply.payload)["outputs"]
     assert outputs == {
         "dtype": "float32",
@@ -81,7 +81,7 @@ def test_requests_that_waited_together_make_one_batch() -> None:
     """A crowd costs one call of the framework, and everybody gets their own rows."""
     sums = Sums(0, {})
     crowd = [request([1, 1, 1]), request([[2, 2, 2], [3, 3, 3]]), request([4, 4, 4])]
-    answers = answer(served(sums), crowd, MOST)
+    answers = answer_requests(served(sums), crowd, MAX_ELEMENTS)
     assert sums.batches == [4]
     assert [said(reply)["outputs"] for reply in answers.replies] == [[[3]], [[6], [9]], [[12]]]
     assert answers.refused == 0
@@ -90,7 +90,9 @@ def test_requests_that_waited_together_make_one_batch() -> None:
 def test_a_bad_request_does_not_spoil_the_others() -> None:
     """It is refused by itself, before the batch is made."""
     sums = Sums(0, {})
-    answers = answer(served(sums), [request([1, 1]), request([1, 1, 1]), request([2, 2, 2])], MOST)
+    answers = answer_requests(
+        served(sums), [request([1, 1]), request([1, 1, 1]), request([2, 2, 2])], MAX_ELEMENTS
+    )
     assert sums.batches == [2]
     assert answers.refused == 1
     assert "inputs of shape [2]" in said(answers.replies[0])["error"]
@@ -99,7 +101,7 @@ def test_a_bad_request_does_not_spoil_the_others() -> None:
 def test_values_that_the_model_cannot_take_fail_alone() -> None:
     """The batch is taken apart, so nobody is refused for what another asked."""
     crowd = [request([1, 1, 1]), request([FAULTY, 0, 0])]
-    answers = answer(served(Sums(0, {})), crowd, MOST)
+    answers = answer_requests(served(Sums(0, {})), crowd, MAX_ELEMENTS)
     good, bad = map(said, answers.replies)
     assert good["outputs"] == [[3]]
     assert bad == {"error": "version 4 could not answer: ValueError: thirteen", "model": "sum"}
@@ -110,14 +112,14 @@ def test_values_that_the_model_cannot_take_fail_alone() -> None:
 def test_batches_that_are_large_together_go_one_by_one() -> None:
     """The limit of one request bounds their sum too."""
     sums = Sums(0, {})
-    answer(served(sums), [request([[1, 1, 1]] * 3), request([1, 1, 1])], 9)
+    answer_requests(served(sums), [request([[1, 1, 1]] * 3), request([1, 1, 1])], 9)
     assert sums.batches == [3, 1]
 
 
 def test_rows_of_different_shapes_go_one_by_one() -> None:
     """A model whose spec says no shape may take them all the same."""
     sums = Sums(0, {})
-    answer(served(sums, None), [request([[1, 1]]), request([[1, 1, 1]])], MOST)
+    answer_requests(served(sums, None), [request([[1, 1]]), request([[1, 1, 1]])], MAX_ELEMENTS)
     assert sums.batches == [1, 1]
 
 
@@ -131,14 +133,14 @@ def test_rows_of_different_shapes_go_one_by_one() -> None:
 )
 def test_a_model_that_answers_oddly_is_told_apart(outputs: Array, found: str) -> None:
     """One output for each example, and numbers only, whatever a plug-in returns."""
-    (reply,) = answer(served(Says(outputs)), [request([1, 2, 3])], MOST).replies
-    assert f"the model answered 1 examples with {found}" in said(reply)["error"]
+    (reply,) = answer_requests(served(Says(outputs)), [request([1, 2, 3])], MAX_ELEMENTS).replies
+    assert f"expected one output for each of 1 examples, got {found}" in said(reply)["error"]
 
 
 def test_an_answer_too_large_for_the_broker_becomes_a_sentence() -> None:
     """A broker throws out whoever publishes more than it takes."""
     outputs = np.full((1, 200_000), 1 / 3)
-    answers = answer(served(Says(outputs)), [request([1, 2, 3])], MOST)
+    answers = answer_requests(served(Says(outputs)), [request([1, 2, 3])], MAX_ELEMENTS)
     (reply,) = answers.replies
     assert answers.refused == 1
     assert "send fewer than 1 examples at once" in said(reply)["error"]
@@ -146,26 +148,30 @@ def test_an_answer_too_large_for_the_broker_becomes_a_sentence() -> None:
 
 def test_a_request_too_large_is_refused_unread() -> None:
     """What cannot have come through the broker is not parsed."""
-    large = Request(b" " * (MAX_MESSAGE_BYTES + 1), Encoding.JSON, REPLY)
-    (reply,) = answer(served(Sums(0, {})), [large], MOST).replies
+    large = PredictionRequest(b" " * (MAX_MESSAGE_BYTES + 1), Encoding.JSON, REPLY)
+    (reply,) = answer_requests(served(Sums(0, {})), [large], MAX_ELEMENTS).replies
     assert (
         said(reply)["error"]
-        == f"a request of {MAX_MESSAGE_BYTES + 1} bytes, at most {MAX_MESSAGE_BYTES}"
+        == f"expected a request of at most {MAX_MESSAGE_BYTES} bytes, got {MAX_MESSAGE_BYTES + 1}"
     )
 
 
 def test_an_empty_request_is_said_to_be_empty() -> None:
     """A client that publishes nothing is not told where its JSON is wrong."""
-    (reply,) = answer(served(Sums(0, {})), [Request(b"", Encoding.JSON, REPLY)], MOST).replies
-    assert said(reply)["error"].startswith('the request is empty; a request is a map with "inputs"')
+    (reply,) = answer_requests(
+        served(Sums(0, {})), [PredictionRequest(b"", Encoding.JSON, REPLY)], MAX_ELEMENTS
+    ).replies
+    assert said(reply)["error"].startswith('expected a map with "inputs", got an empty request')
 
 
 @pytest.mark.parametrize("payload", [b"[]", b"3", b'{"input": [1, 2, 3]}'])
 def test_a_request_without_inputs_is_told_how_to_write_one(payload: bytes) -> None:
     """The sentence names the key and the shape."""
-    (reply,) = answer(served(Sums(0, {})), [Request(payload, Encoding.JSON, REPLY)], MOST).replies
+    (reply,) = answer_requests(
+        served(Sums(0, {})), [PredictionRequest(payload, Encoding.JSON, REPLY)], MAX_ELEMENTS
+    ).replies
     assert said(reply)["error"] == (
-        'a request is a map with "inputs"; this model takes [3] (float32), or [n, 3] for n examples'
+        'expected a map with "inputs"; this model takes [3] (float32), or [n, 3] for n examples'
     )
 
 
@@ -181,28 +187,30 @@ TWO = [[1, 2, 3], [4, 5, 6]]
 
 def test_outputs_are_the_models_own_and_probabilities_stand_beside_scores() -> None:
     """What the framework's own predict gives; and the class by its name."""
-    made = Served("sum", 4, InputSpec((3,)), Ends(SCORES), "classes", ("cat", "dog"))
-    facts = said(answer(made, [request(TWO)], MOST).replies[0])
+    made = ServedVersion("sum", 4, InputSpec((3,)), Ends(SCORES), "classes", ("cat", "dog"))
+    facts = said(answer_requests(made, [request(TWO)], MAX_ELEMENTS).replies[0])
     assert facts["outputs"] == SCORES.tolist()
     assert (facts["answers"], facts["classes"]) == ("classes", ["dog", "cat"])
     np.testing.assert_allclose(np.sum(facts["probabilities"], axis=1), 1, rtol=1e-6)
     raw = {"dtype": "float32", "shape": [2, 3], "data": bytes(24)}
-    packed_facts = msgpack.unpackb(answer(made, [packed(raw)], MOST).replies[0].payload)
+    packed_facts = msgpack.unpackb(
+        answer_requests(made, [packed(raw)], MAX_ELEMENTS).replies[0].payload
+    )
     assert packed_facts["probabilities"]["shape"] == [2, 2]
     assert packed_facts["classes"] == ["dog", "cat"]
 
 
 def test_one_output_is_not_made_certain() -> None:
     """A softmax over it would answer 1.0 to everything."""
-    values = Served("sum", 4, InputSpec((3,)), Ends(SCORES[:, 1:]), "values")
-    assert said(answer(values, [request(TWO)], MOST).replies[0]) == {
+    values = ServedVersion("sum", 4, InputSpec((3,)), Ends(SCORES[:, 1:]), "values")
+    assert said(answer_requests(values, [request(TWO)], MAX_ELEMENTS).replies[0]) == {
         "model": "sum",
         "version": 4,
         "answers": "values",
         "outputs": [[2.0], [1.0]],
     }
-    likely = Served("sum", 4, InputSpec((3,)), Ends(SCORES[:, 1:]), "probabilities")
-    facts = said(answer(likely, [request(TWO)], MOST).replies[0])
+    likely = ServedVersion("sum", 4, InputSpec((3,)), Ends(SCORES[:, 1:]), "probabilities")
+    facts = said(answer_requests(likely, [request(TWO)], MAX_ELEMENTS).replies[0])
     np.testing.assert_allclose(facts["outputs"], 1 / (1 + np.exp(-SCORES[:, 1:])), rtol=1e-6)
 
 
@@ -215,8 +223,10 @@ class Several:
 
 def test_several_outputs_come_by_name() -> None:
     """Each request gets its own rows of all of them, though they made one batch."""
-    made = Served("sum", 4, InputSpec((3,)), Several(), "values")
-    first, second = map(said, answer(made, [request(TWO), request([1, 1, 1])], MOST).replies)
+    made = ServedVersion("sum", 4, InputSpec((3,)), Several(), "values")
+    first, second = map(
+        said, answer_requests(made, [request(TWO), request([1, 1, 1])], MAX_ELEMENTS).replies
+    )
     assert first["outputs"] == {"sum": [6.0, 15.0], "rows": [[2, 4, 6], [8, 10, 12]]}
     assert second["outputs"] == {"sum": [3.0], "rows": [[2, 2, 2]]}
     assert set(second) == {"model", "version", "outputs"}

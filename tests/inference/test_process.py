@@ -30,5 +30,7 @@ def test_a_process_that_cannot_run_models_says_so_and_ends() -> None:
         check=False,
     )
     assert ended.returncode == 2
-    assert ended.stderr.startswith("fedbus-inference: FEDBUS_RUNTIME='torhc': no such runtime")
+    assert ended.stderr.startswith(
+        "fedbus-inference: FEDBUS_RUNTIME='torhc': expected an installed runtime"
+    )
     assert "Traceback" not in ended.stderr

@@ -16,10 +16,10 @@ from fedbus.wire.documents import AgentFacts, ModelLatest
 from fedbus.wire.topics import MODEL_LATEST, REPLIES, Topic
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.loading import Runtime
-from tests.inference.stand import Bytes, load_sums, spec, weights
+from tests.inference.harness import Bytes, load_sums, spec, weights
 from tests.keys import SampleKey
 
-EVERY_SECONDS = 0.05
+LOG_EVERY_SECONDS = 0.05
 
 
 class Idle:
@@ -63,7 +63,7 @@ class Repository(Idle):
             round=self.version,
         )
         yield Announce(MODEL_LATEST, latest)
-        yield WakeAt(SampleKey("next"), now + EVERY_SECONDS)
+        yield WakeAt(SampleKey("next"), now + LOG_EVERY_SECONDS)
 
 
 class Caller(Idle):

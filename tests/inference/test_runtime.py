@@ -59,7 +59,7 @@ def test_a_framework_may_be_named() -> None:
 
 def test_a_framework_nobody_knows_is_refused_by_name() -> None:
     """With those there are."""
-    with pytest.raises(SettingsError, match=r"FEDBUS_RUNTIME='torhc': .* there is auto, keras"):
+    with pytest.raises(SettingsError, match=r"FEDBUS_RUNTIME='torhc': .* plug-in: auto, keras"):
         runtime_for("torhc")
 
 
@@ -151,7 +151,7 @@ def test_a_trainer_that_cannot_predict_is_refused() -> None:
         def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
             return Update(weights, data.examples, {"loss": float(params.epochs)})
 
-    with pytest.raises(PluginError, match="'tiny' can train, and not predict"):
+    with pytest.raises(PluginError, match="'tiny': expected a `predict` method"):
         load("tiny", SPEC, {}, digits(1), factory=lambda _: lambda _: Trains())
 
 

@@ -9,7 +9,7 @@ from fedbus.wire.timestamps import format_timestamp, parse_timestamp
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.sqlite.store import SqliteStore
-from tests.repository.stand import AT, REPOSITORY, Stand
+from tests.repository.harness import AT, REPOSITORY, Harness
 
 Open = Callable[[], Store]
 
@@ -54,8 +54,8 @@ def store(reopen: Open) -> Store:
 
 
 @pytest.fixture
-def stand(store: Store) -> Stand:
+def harness(store: Store) -> Harness:
     """A core on an empty store, connected."""
-    stand = Stand(RepositoryCore(REPOSITORY, store, lease_seconds=15.0))
-    stand.connect()
-    return stand
+    harness = Harness(RepositoryCore(REPOSITORY, store, lease_seconds=15.0))
+    harness.connect()
+    return harness

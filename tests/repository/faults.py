@@ -42,7 +42,7 @@ def small_disk(size: int) -> Iterator[None]:
 def die_while_committing(folder: Path, step: str, after: int) -> None:
     """Commit round after round, and be killed with -9 at a step."""
     from fedbus_repository.stores.sqlite.store import SqliteStore
-    from tests.repository.stand import commit_next
+    from tests.repository.harness import commit_next
 
     left = after
 

@@ -12,7 +12,7 @@ from fedbus_repository.app import build
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.settings import RepositorySettings
 from fedbus_repository.stores.sqlite.store import SqliteStore
-from tests.repository.stand import FILE, push
+from tests.repository.harness import FILE, push
 
 IDENTITY = Identity(name="repository.1", incarnation=1)
 

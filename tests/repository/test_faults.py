@@ -18,11 +18,11 @@ from fedbus_repository.stores.files import BlobFolder
 from fedbus_repository.stores.records import Origin, StoredJob
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS, Disk, small_disk
-from tests.repository.stand import (
+from tests.repository.harness import (
     COLLECTOR,
     MODEL,
     REPOSITORY,
-    Stand,
+    Harness,
     begin,
     commit_next,
     load,
@@ -92,35 +92,35 @@ def test_a_blob_that_cannot_be_deleted_does_no_harm(store: SqliteStore, disk: Di
 
 def test_a_full_disk_pauses_the_round(store: SqliteStore, disk: Disk) -> None:
     """The core says nothing, so it is asked again; when space returns, the round is committed."""
-    stand = Stand(RepositoryCore(REPOSITORY, store))
-    stand.connect()
-    stand.serve(weights(1.0))
+    harness = Harness(RepositoryCore(REPOSITORY, store))
+    harness.connect()
+    harness.serve(weights(1.0))
     commit = Commit(record=record_of(plan_next(store)), weights=blob_ref_of(weights(1.0)))
     for step in ("reserve", "write", "sync", "rename", "sync_folder", "insert"):
         disk.step = step
-        assert stand.hear(COLLECTOR, commit) == []
-        assert stand.notes[-1].event == "request_failed"
-        assert "No space left on device" in stand.notes[-1].facts["reason"]
+        assert harness.hear(COLLECTOR, commit) == []
+        assert harness.notes[-1].event == "request_failed"
+        assert "No space left on device" in harness.notes[-1].facts["reason"]
         assert check_trail(store).versions == 1
-        assert stand.trouble.startswith("the repository cannot store requests: ")
-        assert "No space left on device" in stand.trouble
-    [answer] = stand.hear(COLLECTOR, commit)
+        assert harness.trouble.startswith("the repository cannot store requests: ")
+        assert "No space left on device" in harness.trouble
+    [answer] = harness.hear(COLLECTOR, commit)
     assert isinstance(answer, Committed)
-    assert stand.trouble == ""
+    assert harness.trouble == ""
 
 
 def test_a_trouble_that_nobody_has_any_more_is_taken_back(store: SqliteStore, disk: Disk) -> None:
     """Whoever asked may never ask again: its job was cancelled, say."""
-    stand = Stand(RepositoryCore(REPOSITORY, store))
-    stand.connect()
-    stand.serve(weights(1.0))
+    harness = Harness(RepositoryCore(REPOSITORY, store))
+    harness.connect()
+    harness.serve(weights(1.0))
     commit = Commit(record=record_of(plan_next(store)), weights=blob_ref_of(weights(1.0)))
     disk.step = "insert"
-    stand.hear(COLLECTOR, commit)
+    harness.hear(COLLECTOR, commit)
     for told in (True, False):
-        stand.tell(Woke(AnnouncementTimer()))
-        stand.work()
-        assert bool(stand.trouble) is told
+        harness.tell(Woke(AnnouncementTimer()))
+        harness.work()
+        assert bool(harness.trouble) is told
 
 
 @pytest.mark.parametrize("size", [0, 1000, 100_000, 1_500_000])

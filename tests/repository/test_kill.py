@@ -11,7 +11,7 @@ from fedbus.simulation.oracle import check_trail
 from fedbus_repository.stores.sqlite.history import SqliteHistory
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS
-from tests.repository.stand import JOB, MODEL, begin, commit_next, load, push
+from tests.repository.harness import JOB, MODEL, begin, commit_next, load, push
 
 ROOT = Path(__file__).parent.parent.parent
 

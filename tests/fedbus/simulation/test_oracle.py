@@ -14,7 +14,7 @@ from fedbus.wire.blobs import BlobRef, blob_ref_of
 from fedbus.wire.documents import TensorSpec
 from fedbus.wire.round_records import Contributor, RoundRecord
 from fedbus_repository.stores.records import HistoryEntry, Version
-from tests.repository.stand import FILE, JOB, LAYOUT, MODEL, contributor, spec, update, weights
+from tests.repository.harness import FILE, JOB, LAYOUT, MODEL, contributor, spec, update, weights
 
 SPECS = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in LAYOUT.tensors)
 

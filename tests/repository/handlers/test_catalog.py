@@ -6,13 +6,13 @@ from fedbus.core.events import Connected, Ran, Received, RunFailed, Woke
 from fedbus.errors import StoreError
 from fedbus.wire.messages import ListModels, ModelShown, ModelsListed, RequestRefused, ShowModel
 from fedbus_repository.stores.base import Store
-from tests.repository.stand import (
+from tests.repository.harness import (
     AT,
     JOB,
     MODEL,
     REPOSITORY,
     USER,
-    Stand,
+    Harness,
     begin,
     commit_next,
     push,
@@ -21,88 +21,88 @@ from tests.repository.stand import (
 
 
 def test_the_latest_of_every_model_is_announced_on_every_connect(
-    stand: Stand, store: Store
+    harness: Harness, store: Store
 ) -> None:
     """A restarted broker has forgotten what it retained."""
     faces, digits = push(store, 0.0, "faces"), push(store, 1.0)
     for _ in range(2):
-        stand.latest.clear()
-        stand.connect()
-        announced = [(each.model, each.version, each.source) for each in stand.latest]
+        harness.latest.clear()
+        harness.connect()
+        announced = [(each.model, each.version, each.source) for each in harness.latest]
         assert announced == [
             (MODEL, digits.version, REPOSITORY),
             ("faces", faces.version, REPOSITORY),
         ]
 
 
-def test_the_latest_is_announced_again_every_minute(stand: Stand, store: Store) -> None:
+def test_the_latest_is_announced_again_every_minute(harness: Harness, store: Store) -> None:
     """An announcement may be lost, and a replica would answer with an old version for ever."""
     push(store)
-    stand.connect()
+    harness.connect()
     for minute in (1, 2):
-        stand.latest.clear()
-        (key, at) = stand.wakes.popitem()
-        assert at == stand.now + 60.0, minute
-        stand.now = at
-        stand.tell(Woke(key))
-        stand.work()
-        assert [each.model for each in stand.latest] == [MODEL]
+        harness.latest.clear()
+        (key, at) = harness.wakes.popitem()
+        assert at == harness.now + 60.0, minute
+        harness.now = at
+        harness.tell(Woke(key))
+        harness.work()
+        assert [each.model for each in harness.latest] == [MODEL]
 
 
-def test_an_announcement_never_goes_back(stand: Stand, store: Store) -> None:
+def test_an_announcement_never_goes_back(harness: Harness, store: Store) -> None:
     """Threads overtake each other; what is retained must be the latest."""
     push(store, 0.0)
-    stand.tell(Connected())
-    run = stand.runs.popleft()
+    harness.tell(Connected())
+    run = harness.runs.popleft()
     before = run.call()
     push(store, 1.0)
-    stand.tell(Ran(run.key, before))
-    stand.connect()
-    stand.tell(Connected())
-    run = stand.runs.popleft()
-    stand.tell(Ran(run.key, before))
-    assert [each.version for each in stand.latest] == [1, 2]
+    harness.tell(Ran(run.key, before))
+    harness.connect()
+    harness.tell(Connected())
+    run = harness.runs.popleft()
+    harness.tell(Ran(run.key, before))
+    assert [each.version for each in harness.latest] == [1, 2]
 
 
-def test_models_are_listed(stand: Stand, store: Store) -> None:
+def test_models_are_listed(harness: Harness, store: Store) -> None:
     """None is an answer too."""
-    assert stand.hear(USER, ListModels()) == [ModelsListed(models=())]
+    assert harness.hear(USER, ListModels()) == [ModelsListed(models=())]
     version = push(store)
-    assert stand.hear(USER, ListModels()) == [
+    assert harness.hear(USER, ListModels()) == [
         ModelsListed(models=(ref_of(version),), made={MODEL: AT})
     ]
 
 
-def test_a_version_is_shown_with_its_trail(stand: Stand, store: Store) -> None:
+def test_a_version_is_shown_with_its_trail(harness: Harness, store: Store) -> None:
     """Where it came from, and what of it is still here."""
     begin(store)
     done = commit_next(store, 1.0)
-    [shown] = stand.hear(USER, ShowModel(model=MODEL))
+    [shown] = harness.hear(USER, ShowModel(model=MODEL))
     assert isinstance(shown, ModelShown)
     assert shown.version == ref_of(done.version)
     facts = [(e.version, e.parent, e.job, e.round, e.contributors, e.kept) for e in shown.history]
     assert facts == [(2, 1, JOB, 1, 3, True), (1, None, None, 0, 0, True)]
     assert (shown.versions, shown.best, {each.at for each in shown.history}) == (2, 2, {AT})
     assert [(each.version, each.why) for each in shown.kept] == [(2, "best"), (1, "pushed")]
-    [first] = stand.hear(USER, ShowModel(model=MODEL, version=1, before=2))
+    [first] = harness.hear(USER, ShowModel(model=MODEL, version=1, before=2))
     assert first.version.version == 1
     assert [each.version for each in first.history] == [1]
 
 
-def test_what_is_not_there_is_refused_with_what_is(stand: Stand, store: Store) -> None:
+def test_what_is_not_there_is_refused_with_what_is(harness: Harness, store: Store) -> None:
     """The sentence says how to mend it."""
     push(store)
-    [model] = stand.hear(USER, ShowModel(model="faces"))
+    [model] = harness.hear(USER, ShowModel(model="faces"))
     assert "no model named 'faces'; known: digits;" in model.reason
-    [version] = stand.hear(USER, ShowModel(model=MODEL, version=7))
+    [version] = harness.hear(USER, ShowModel(model=MODEL, version=7))
     assert version == RequestRefused(about=MODEL, reason="model 'digits' has versions 1 to 1, no 7")
 
 
 @pytest.mark.parametrize(
     ("message", "about"), [(ListModels(), "models"), (ShowModel(model=MODEL), MODEL)]
 )
-def test_a_store_that_cannot_be_read_is_told(stand: Stand, message: object, about: str) -> None:
+def test_a_store_that_cannot_be_read_is_told(harness: Harness, message: object, about: str) -> None:
     """A user should not wait for nothing."""
-    stand.tell(Received(USER, message))
-    stand.tell(RunFailed(stand.runs.popleft().key, StoreError("input/output error")))
-    assert stand.said[-1][1] == RequestRefused(about=about, reason="input/output error")
+    harness.tell(Received(USER, message))
+    harness.tell(RunFailed(harness.runs.popleft().key, StoreError("input/output error")))
+    assert harness.said[-1][1] == RequestRefused(about=about, reason="input/output error")

@@ -11,7 +11,7 @@ from fedbus.wire.messages import JobLoaded, JobRefused, StoreJob
 from fedbus_repository.handlers.compatibility import compatibility_warnings, incompatibilities
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.records import StoreRefusal, Version
-from tests.repository.stand import CONTROLLER, JOB, MODEL, Stand, put, spec, weights
+from tests.repository.harness import CONTROLLER, JOB, MODEL, Harness, put, spec, weights
 
 
 def file(**changes: Any) -> bytes:  # noqa: ANN401 - whatever a job file holds
@@ -102,17 +102,17 @@ def test_batches_that_a_model_cannot_normalize_are_refused_before_a_round() -> N
     assert incompatibilities(one, ModelNeeds(architectures=("torch",))) == ()
 
 
-def test_a_job_that_does_not_suit_its_model_is_not_kept(stand: Stand, store: Store) -> None:
+def test_a_job_that_does_not_suit_its_model_is_not_kept(harness: Harness, store: Store) -> None:
     """The digits here are for tflite and torch; only Keras has FTRL."""
     architectures = {"tflite": {"name": "some"}, "torch": {"name": "mlp"}}
     stated, blob = put(store, spec(architectures=architectures)), put(store, weights(0.0))
     assert isinstance(store.push(MODEL, stated, blob, ()), Version)
-    [answer] = stand.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=FTRL))
+    [answer] = harness.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=FTRL))
     assert isinstance(answer, JobRefused)
     assert [fault.key for fault in answer.faults] == ["optimizer_config.optimizer"]
     assert "'ftrl' is an optimizer of keras" in answer.faults[0].problem
     assert isinstance(store.load_job(0, JOB), StoreRefusal)
-    [answer] = stand.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=LBFGS))
+    [answer] = harness.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=LBFGS))
     assert isinstance(answer, JobLoaded)
 
 

@@ -31,13 +31,13 @@ from fedbus.wire.messages import (
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.stores.base import Store
 from tests.repository.conftest import Clock
-from tests.repository.stand import (
+from tests.repository.harness import (
     AT,
     CONTROLLER,
     JOB,
     MODEL,
     REPOSITORY,
-    Stand,
+    Harness,
     begin,
     commit_next,
     load,
@@ -50,24 +50,24 @@ from tests.repository.stand import (
 STORE_JOB = StoreJob(epoch=0, job=JOB, model=MODEL, file=b"{}")
 
 
-def test_a_job_is_accepted_with_its_secret_and_base(stand: Stand, store: Store) -> None:
+def test_a_job_is_accepted_with_its_secret_and_base(harness: Harness, store: Store) -> None:
     """The same question has the same answer."""
     version = push(store)
-    first = stand.hear(CONTROLLER, STORE_JOB)
-    [loaded] = stand.hear(CONTROLLER, LoadJob(epoch=0, job=JOB))
+    first = harness.hear(CONTROLLER, STORE_JOB)
+    [loaded] = harness.hear(CONTROLLER, LoadJob(epoch=0, job=JOB))
     assert (loaded.secret, loaded.latest) == (load(store).secret, ref_of(version))
     assert (loaded.submitted, loaded.acceptance) == (AT, None)
     assert first == [replace(loaded, acceptance=Acceptance())]
-    again = stand.hear(CONTROLLER, STORE_JOB)
+    again = harness.hear(CONTROLLER, STORE_JOB)
     assert again == [replace(loaded, acceptance=Acceptance(known=True))]
 
 
-def test_a_job_that_is_known_is_answered_with_how_it_stands(stand: Stand, store: Store) -> None:
+def test_a_job_that_is_known_is_answered_with_how_it_stands(harness: Harness, store: Store) -> None:
     """Whoever sends a finished job again hears that nothing will run, and what came of it."""
     begin(store)
     commit_next(store, 1.0)
     store.end_job(0, JOB, "finished", "all rounds are done")
-    [again] = stand.hear(CONTROLLER, STORE_JOB)
+    [again] = harness.hear(CONTROLLER, STORE_JOB)
     assert (again.acceptance.known, again.phase, again.reason) == (
         True,
         "finished",
@@ -76,123 +76,123 @@ def test_a_job_that_is_known_is_answered_with_how_it_stands(stand: Stand, store:
     assert (again.rounds, again.metrics, again.ended) == (1, {"loss": 1.0}, AT)
 
 
-def test_a_job_that_trained_nothing_has_no_figures(stand: Stand, store: Store) -> None:
+def test_a_job_that_trained_nothing_has_no_figures(harness: Harness, store: Store) -> None:
     """Its model's latest version has those of the job before it."""
     begin(store)
     commit_next(store, 1.0)
     store.end_job(0, JOB, "finished", "all rounds are done")
     other = replace(STORE_JOB, job="other")
-    stand.hear(CONTROLLER, other)
-    [loaded] = stand.hear(CONTROLLER, LoadJob(epoch=0, job="other"))
+    harness.hear(CONTROLLER, other)
+    [loaded] = harness.hear(CONTROLLER, LoadJob(epoch=0, job="other"))
     assert (loaded.rounds, loaded.latest.version, loaded.metrics) == (0, 2, {})
-    [known] = stand.hear(CONTROLLER, other)
+    [known] = harness.hear(CONTROLLER, other)
     assert (known.acceptance.known, known.metrics) == (True, {})
     store.end_job(0, "other", "failed", "nobody trains")
-    [ended] = stand.hear(CONTROLLER, LoadJob(epoch=0, job="other"))
+    [ended] = harness.hear(CONTROLLER, LoadJob(epoch=0, job="other"))
     assert (ended.phase, ended.metrics) == ("failed", {})
-    [first] = stand.hear(CONTROLLER, LoadJob(epoch=0, job=JOB))
+    [first] = harness.hear(CONTROLLER, LoadJob(epoch=0, job=JOB))
     assert (first.rounds, first.metrics) == (1, {"loss": 1.0})
 
 
 def test_a_job_that_has_another_id_than_was_proposed_is_named_with_both(
-    stand: Stand, store: Store, clock: Clock
+    harness: Harness, store: Store, clock: Clock
 ) -> None:
     """So that the controller knows whom it answers; its file was judged when it came."""
     push(store)
     first = replace(STORE_JOB, origin="0" * 64)
-    [stored] = stand.hear(CONTROLLER, first)
+    [stored] = harness.hear(CONTROLLER, first)
     assert (stored.job, stored.acceptance) == (JOB, Acceptance())
     again = replace(first, job="proposed")
-    [answer] = stand.hear("controller.2", again)
+    [answer] = harness.hear("controller.2", again)
     acceptance = Acceptance(known=True, proposed="proposed")
     assert answer == replace(stored, acceptance=acceptance)
     store.end_job(0, JOB, "finished", "")
     clock.wait(120.5)
-    [other] = stand.hear(CONTROLLER, replace(again, redelivered=True))
+    [other] = harness.hear(CONTROLLER, replace(again, redelivered=True))
     assert (other.job, other.acceptance) == ("proposed", Acceptance())
 
 
 def test_a_submission_is_known_again_for_at_least_eight_leases(store: Store, clock: Clock) -> None:
     """A standby that waits longer for a lease must not make a second job when it has it."""
-    stand = Stand(RepositoryCore(REPOSITORY, store, lease_seconds=60.0))
-    stand.connect()
+    harness = Harness(RepositoryCore(REPOSITORY, store, lease_seconds=60.0))
+    harness.connect()
     push(store)
     asked = replace(STORE_JOB, origin="0" * 64)
-    stand.hear(CONTROLLER, asked)
+    harness.hear(CONTROLLER, asked)
     store.end_job(0, JOB, "finished", "")
     clock.wait(480.0)
-    assert stand.hear(CONTROLLER, replace(asked, job="second"))[0].job == JOB
+    assert harness.hear(CONTROLLER, replace(asked, job="second"))[0].job == JOB
     clock.wait(1.0)
-    assert stand.hear(CONTROLLER, replace(asked, job="second"))[0].job == "second"
+    assert harness.hear(CONTROLLER, replace(asked, job="second"))[0].job == "second"
 
 
-def test_an_ended_job_is_forgotten(stand: Stand, store: Store) -> None:
+def test_an_ended_job_is_forgotten(harness: Harness, store: Store) -> None:
     """The answer says how many rounds are to be cleared; a job that runs is refused."""
     begin(store)
     commit_next(store, 1.0)
     forget = ForgetJob(epoch=0, job=JOB)
-    [refused] = stand.hear(CONTROLLER, forget)
+    [refused] = harness.hear(CONTROLLER, forget)
     assert (refused.job, "is running" in refused.reason) == (JOB, True)
     store.end_job(0, JOB, "failed", "")
-    assert stand.hear(CONTROLLER, forget) == [JobForgotten(job=JOB, rounds=1)]
-    assert stand.hear(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=())]
+    assert harness.hear(CONTROLLER, forget) == [JobForgotten(job=JOB, rounds=1)]
+    assert harness.hear(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=())]
 
 
-def test_a_job_without_a_model_is_refused(stand: Stand) -> None:
+def test_a_job_without_a_model_is_refused(harness: Harness) -> None:
     """With the sentence that says what to do."""
-    [answer] = stand.hear(CONTROLLER, STORE_JOB)
+    [answer] = harness.hear(CONTROLLER, STORE_JOB)
     assert answer.job == JOB
     assert answer.faults[0].key == "model_name"
     assert "fedbus models push" in answer.faults[0].problem
 
 
 def test_another_job_file_and_a_model_in_training_are_refused_at_their_keys(
-    stand: Stand, store: Store
+    harness: Harness, store: Store
 ) -> None:
     """The id is taken in the one case; the model is busy in the other."""
     begin(store)
     taken = StoreJob(epoch=0, job=JOB, model=MODEL, file=b"another")
     busy = StoreJob(epoch=0, job="other", model=MODEL, file=b"another")
-    keys = [stand.hear(CONTROLLER, asked)[0].faults[0].key for asked in (taken, busy)]
+    keys = [harness.hear(CONTROLLER, asked)[0].faults[0].key for asked in (taken, busy)]
     assert keys == ["training_id", "model_name"]
 
 
-def test_a_plan_is_confirmed(stand: Stand, store: Store) -> None:
+def test_a_plan_is_confirmed(harness: Harness, store: Store) -> None:
     """Only then are agents asked."""
     plan = plan_of(begin(store))
-    assert stand.hear(CONTROLLER, StorePlan(epoch=0, plan=plan)) == [PlanStored(job=JOB, task=1)]
+    assert harness.hear(CONTROLLER, StorePlan(epoch=0, plan=plan)) == [PlanStored(job=JOB, task=1)]
 
 
-def test_an_overtaken_plan_is_not_answered(stand: Stand, store: Store) -> None:
+def test_an_overtaken_plan_is_not_answered(harness: Harness, store: Store) -> None:
     """A late copy of an old question must not sound like news."""
     job = begin(store)
-    stand.hear(CONTROLLER, StorePlan(epoch=0, plan=plan_of(job, task=2)))
-    assert stand.hear(CONTROLLER, StorePlan(epoch=0, plan=plan_of(job, task=1))) == []
+    harness.hear(CONTROLLER, StorePlan(epoch=0, plan=plan_of(job, task=2)))
+    assert harness.hear(CONTROLLER, StorePlan(epoch=0, plan=plan_of(job, task=1))) == []
 
 
-def test_an_ended_job_answers_plans_with_its_end(stand: Stand, store: Store) -> None:
+def test_an_ended_job_answers_plans_with_its_end(harness: Harness, store: Store) -> None:
     """A controller that missed it learns it here."""
     plan = plan_of(begin(store))
     end = EndJob(epoch=0, job=JOB, phase="finished", reason="all rounds are done")
     ended = JobEnded(job=JOB, phase="finished", reason="all rounds are done", at=AT)
-    assert stand.hear(CONTROLLER, end) == [ended]
-    assert stand.hear(CONTROLLER, replace(end, phase="cancelled")) == [ended]
-    assert stand.hear(CONTROLLER, StorePlan(epoch=0, plan=plan)) == [ended]
+    assert harness.hear(CONTROLLER, end) == [ended]
+    assert harness.hear(CONTROLLER, replace(end, phase="cancelled")) == [ended]
+    assert harness.hear(CONTROLLER, StorePlan(epoch=0, plan=plan)) == [ended]
 
 
-def test_jobs_are_listed(stand: Stand, store: Store) -> None:
+def test_jobs_are_listed(harness: Harness, store: Store) -> None:
     """None is an answer too."""
-    assert stand.hear(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=())]
+    assert harness.hear(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=())]
     begin(store)
-    assert stand.hear(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=(JOB,))]
+    assert harness.hear(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=(JOB,))]
 
 
-def test_a_job_is_loaded(stand: Stand, store: Store) -> None:
+def test_a_job_is_loaded(harness: Harness, store: Store) -> None:
     """All that a new controller needs to go on with it."""
     secret = begin(store).secret
     done = commit_next(store, 1.0)
     plan = plan_next(store)
-    assert stand.hear(CONTROLLER, LoadJob(epoch=0, job=JOB)) == [
+    assert harness.hear(CONTROLLER, LoadJob(epoch=0, job=JOB)) == [
         JobLoaded(
             job=JOB,
             file=b"{}",
@@ -209,35 +209,35 @@ def test_a_job_is_loaded(stand: Stand, store: Store) -> None:
     ]
 
 
-def test_an_ended_job_is_loaded_with_its_end(stand: Stand, store: Store) -> None:
+def test_an_ended_job_is_loaded_with_its_end(harness: Harness, store: Store) -> None:
     """A controller that was killed at the end announces it after all."""
     begin(store)
     store.end_job(0, JOB, "failed", "no agents")
-    [loaded] = stand.hear(CONTROLLER, LoadJob(epoch=0, job=JOB))
+    [loaded] = harness.hear(CONTROLLER, LoadJob(epoch=0, job=JOB))
     assert (loaded.phase, loaded.reason, loaded.ended) == ("failed", "no agents", AT)
 
 
 def test_a_score_is_stored_and_announced_with_the_latest_version(
-    stand: Stand, store: Store
+    harness: Harness, store: Store
 ) -> None:
     """People see the held-out score beside the version it belongs to."""
     begin(store)
     commit_next(store, 1.0)
-    stand.connect()
+    harness.connect()
     score = StoreEvaluation(epoch=0, job=JOB, round=1, metrics={"accuracy": 0.9})
-    assert stand.hear(CONTROLLER, score) == [EvaluationStored(job=JOB, round=1)]
-    assert stand.latest[-1].metrics == {"loss": 1.0, "accuracy": 0.9}
+    assert harness.hear(CONTROLLER, score) == [EvaluationStored(job=JOB, round=1)]
+    assert harness.latest[-1].metrics == {"loss": 1.0, "accuracy": 0.9}
     commit_next(store, 2.0)
-    stand.connect()
-    before = len(stand.latest)
-    assert stand.hear(CONTROLLER, score) == [EvaluationStored(job=JOB, round=1)]
-    assert len(stand.latest) == before
+    harness.connect()
+    before = len(harness.latest)
+    assert harness.hear(CONTROLLER, score) == [EvaluationStored(job=JOB, round=1)]
+    assert len(harness.latest) == before
 
 
-def test_a_score_before_its_round_is_not_answered(stand: Stand, store: Store) -> None:
+def test_a_score_before_its_round_is_not_answered(harness: Harness, store: Store) -> None:
     """It is asked again, and by then the round may be there."""
     begin(store)
-    assert stand.hear(CONTROLLER, StoreEvaluation(epoch=0, job=JOB, round=1, metrics={})) == []
+    assert harness.hear(CONTROLLER, StoreEvaluation(epoch=0, job=JOB, round=1, metrics={})) == []
 
 
 def unknown(store: Store) -> list[Any]:
@@ -251,53 +251,55 @@ def unknown(store: Store) -> list[Any]:
     ]
 
 
-def test_an_unknown_job_is_refused(stand: Stand, store: Store) -> None:
+def test_an_unknown_job_is_refused(harness: Harness, store: Store) -> None:
     """Whatever is asked about it."""
     problem = f"no job named '{JOB}' in this repository"
     refused = JobRefused(job=JOB, faults=(JobFault(key="", problem=problem),))
     for question in unknown(store):
-        assert stand.hear(CONTROLLER, question) == [refused]
+        assert harness.hear(CONTROLLER, question) == [refused]
 
 
-def test_a_lower_epoch_hears_the_one_that_holds(stand: Stand, store: Store) -> None:
+def test_a_lower_epoch_hears_the_one_that_holds(harness: Harness, store: Store) -> None:
     """Whatever it asks: its lease has passed to another."""
     questions = [STORE_JOB, ListJobs(epoch=0), *unknown(store)]
     for incarnation in (1, 2):
-        stand.hear(CONTROLLER, TakeLease(incarnation=incarnation))
+        harness.hear(CONTROLLER, TakeLease(incarnation=incarnation))
     for question in questions:
-        assert stand.hear("controller.2", question) == [StaleEpoch(epoch=2)]
+        assert harness.hear("controller.2", question) == [StaleEpoch(epoch=2)]
 
 
-def test_a_question_that_is_repeated_meanwhile_is_answered_once(stand: Stand, store: Store) -> None:
+def test_a_question_that_is_repeated_meanwhile_is_answered_once(
+    harness: Harness, store: Store
+) -> None:
     """A slow disk does not make a queue of the same call."""
     push(store)
     for _ in range(3):
-        stand.tell(Received(CONTROLLER, STORE_JOB))
-    assert len(stand.runs) == 1
-    stand.work()
-    assert len(stand.said) == 1
+        harness.tell(Received(CONTROLLER, STORE_JOB))
+    assert len(harness.runs) == 1
+    harness.work()
+    assert len(harness.said) == 1
 
 
-def test_a_store_that_fails_is_not_answered_but_noted(stand: Stand) -> None:
+def test_a_store_that_fails_is_not_answered_but_noted(harness: Harness) -> None:
     """The question is asked again; whoever runs this service must hear why."""
-    stand.tell(Received(CONTROLLER, STORE_JOB))
-    run = stand.runs.popleft()
-    stand.tell(RunFailed(run.key, StoreError("storing job digits-1: no space left")))
-    assert stand.said == []
-    [note] = stand.notes
+    harness.tell(Received(CONTROLLER, STORE_JOB))
+    run = harness.runs.popleft()
+    harness.tell(RunFailed(run.key, StoreError("storing job digits-1: no space left")))
+    assert harness.said == []
+    [note] = harness.notes
     assert note.event == "request_failed"
     assert note.facts == {
         "request": "StoreJob",
         "of": CONTROLLER,
         "reason": "StoreError: storing job digits-1: no space left",
     }
-    assert stand.hear(CONTROLLER, STORE_JOB) != []
+    assert harness.hear(CONTROLLER, STORE_JOB) != []
 
 
 @pytest.mark.parametrize("message", ["not ours", None])
-def test_what_is_not_for_a_repository_is_ignored(stand: Stand, message: object) -> None:
+def test_what_is_not_for_a_repository_is_ignored(harness: Harness, message: object) -> None:
     """A newer peer may say more; and what is not in the store needs no farewell."""
-    assert stand.hear(CONTROLLER, message) == []
-    stand.tell(Stopping())
-    assert not stand.runs
-    assert (stand.core.facts(), stand.core.progress(), stand.core.listens) == (None, 0.0, ())
+    assert harness.hear(CONTROLLER, message) == []
+    harness.tell(Stopping())
+    assert not harness.runs
+    assert (harness.core.facts(), harness.core.progress(), harness.core.listens) == (None, 0.0, ())

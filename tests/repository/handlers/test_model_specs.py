@@ -10,7 +10,7 @@ from fedbus.wire.model_spec import files_of
 from fedbus_repository.handlers import model_specs
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.stores.base import Store
-from tests.repository.stand import FILE, LAYOUT, plain, put, spec
+from tests.repository.harness import FILE, LAYOUT, plain, put, spec
 
 
 def test_a_layout_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,14 +18,14 @@ from fedbus.wire.documents import TensorSpec
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
 from fedbus_repository.handlers import pushed_contents
 from fedbus_repository.stores.base import Store
-from tests.repository.stand import (
+from tests.repository.harness import (
     AGENTS,
     FILE,
     JOB,
     LAYOUT,
     MODEL,
     USER,
-    Stand,
+    Harness,
     begin,
     plain,
     plan_of,
@@ -47,22 +47,22 @@ def push_of(stated: bytes = spec(), content: bytes = weights(0.0)) -> PushModel:
 PUSH = push_of()
 
 
-def refusal(stand: Stand, message: PushModel = PUSH) -> str:
+def refusal(harness: Harness, message: PushModel = PUSH) -> str:
     """Push, and return why not."""
-    [answer] = stand.hear(USER, message)
+    [answer] = harness.hear(USER, message)
     assert isinstance(answer, RequestRefused)
     assert answer.about == MODEL
-    assert not stand.fetching
+    assert not harness.fetching
     return answer.reason
 
 
-def test_a_model_is_fetched_whole_and_announced(stand: Stand, store: Store) -> None:
+def test_a_model_is_fetched_whole_and_announced(harness: Harness, store: Store) -> None:
     """Its spec, then its weights and the file the spec names."""
-    stand.serve(spec(), weights(0.0), FILE)
-    answers = stand.hear(USER, PUSH)
+    harness.serve(spec(), weights(0.0), FILE)
+    answers = harness.hear(USER, PUSH)
     [version] = store.latest()
     assert answers == [ModelPushed(version=ref_of(version))]
-    assert (stand.latest[-1].version, stand.latest[-1].parent, stand.latest[-1].job) == (
+    assert (harness.latest[-1].version, harness.latest[-1].parent, harness.latest[-1].job) == (
         1,
         None,
         None,
@@ -71,52 +71,52 @@ def test_a_model_is_fetched_whole_and_announced(stand: Stand, store: Store) -> N
     assert check_trail(store).versions == 1
 
 
-def test_the_same_push_again_is_the_same_version(stand: Stand) -> None:
+def test_the_same_push_again_is_the_same_version(harness: Harness) -> None:
     """Its first answer may have been lost."""
-    stand.serve(spec(), weights(0.0), FILE)
-    first = stand.hear(USER, PUSH)
-    assert stand.hear(USER, PUSH) == first
+    harness.serve(spec(), weights(0.0), FILE)
+    first = harness.hear(USER, PUSH)
+    assert harness.hear(USER, PUSH) == first
 
 
-def test_a_push_that_is_repeated_meanwhile_is_fetched_once(stand: Stand) -> None:
+def test_a_push_that_is_repeated_meanwhile_is_fetched_once(harness: Harness) -> None:
     """At each of its stages."""
     for content in (spec(), FILE, weights(0.0)):
-        assert stand.hear(USER, PUSH) == []
-        before = set(stand.fetching)
-        assert stand.hear(USER, PUSH) == []
-        assert set(stand.fetching) == before
-        stand.serve(content)
-        stand.work()
-    assert len(stand.said) == 1
+        assert harness.hear(USER, PUSH) == []
+        before = set(harness.fetching)
+        assert harness.hear(USER, PUSH) == []
+        assert set(harness.fetching) == before
+        harness.serve(content)
+        harness.work()
+    assert len(harness.said) == 1
 
 
-def test_a_further_version_fetches_only_what_is_new(stand: Stand, store: Store) -> None:
+def test_a_further_version_fetches_only_what_is_new(harness: Harness, store: Store) -> None:
     """The spec and its file are here since the first."""
     first = push(store, 0.0)
-    stand.serve(weights(1.0))
-    [answer] = stand.hear(USER, push_of(content=weights(1.0)))
+    harness.serve(weights(1.0))
+    [answer] = harness.hear(USER, push_of(content=weights(1.0)))
     assert (answer.version.version, store.latest()[0].parent) == (2, first.version)
 
 
-def test_another_push_of_the_model_supersedes_the_first(stand: Stand) -> None:
+def test_another_push_of_the_model_supersedes_the_first(harness: Harness) -> None:
     """The user pressed Ctrl-C and pushed something better; nobody waits for the first answer."""
-    stand.hear(USER, PUSH)
+    harness.hear(USER, PUSH)
     better = push_of(content=weights(1.0))
-    assert stand.hear(USER, better) == []
-    assert not stand.fetching
-    stand.serve(spec(), weights(1.0), FILE)
-    assert stand.hear(USER, better)[0].version.weights == better.weights
+    assert harness.hear(USER, better) == []
+    assert not harness.fetching
+    harness.serve(spec(), weights(1.0), FILE)
+    assert harness.hear(USER, better)[0].version.weights == better.weights
 
 
-def test_a_model_in_training_is_refused(stand: Stand, store: Store) -> None:
+def test_a_model_in_training_is_refused(harness: Harness, store: Store) -> None:
     """Its next round would have another parent."""
     begin(store)
-    assert "is being trained by job" in refusal(stand, push_of(content=weights(1.0)))
+    assert "is being trained by job" in refusal(harness, push_of(content=weights(1.0)))
 
 
-def test_a_huge_spec_is_refused_unfetched(stand: Stand) -> None:
+def test_a_huge_spec_is_refused_unfetched(harness: Harness) -> None:
     """Nothing is allocated for it."""
-    reason = refusal(stand, push_of(stated=bytes(MAX_MESSAGE_BYTES + 1)))
+    reason = refusal(harness, push_of(stated=bytes(MAX_MESSAGE_BYTES + 1)))
     assert reason == "expected a model spec of at most 1048576 bytes, got 1048577"
 
 
@@ -170,16 +170,18 @@ def test_a_huge_spec_is_refused_unfetched(stand: Stand) -> None:
         *("not a number", "a key twice"),
     ],
 )
-def test_a_spec_that_cannot_be_used_is_refused(stand: Stand, stated: bytes, reason: str) -> None:
+def test_a_spec_that_cannot_be_used_is_refused(
+    harness: Harness, stated: bytes, reason: str
+) -> None:
     """Before anything else is fetched, with the sentence that says what is wrong."""
-    stand.serve(stated, weights(0.0), FILE)
-    assert refusal(stand, push_of(stated)).startswith(reason)
+    harness.serve(stated, weights(0.0), FILE)
+    assert refusal(harness, push_of(stated)).startswith(reason)
 
 
-def test_weights_of_another_size_are_refused_unfetched(stand: Stand) -> None:
+def test_weights_of_another_size_are_refused_unfetched(harness: Harness) -> None:
     """The layout says how many bytes there must be."""
-    stand.serve(spec())
-    assert refusal(stand, push_of(content=bytes(5000))) == (
+    harness.serve(spec())
+    assert refusal(harness, push_of(content=bytes(5000))) == (
         "the weights: expected the 36 bytes of the spec's layout and a header, got 5000 bytes"
     )
 
@@ -194,25 +196,25 @@ def test_weights_of_another_size_are_refused_unfetched(stand: Stand) -> None:
     ids=["a delta", "nonsense", "longer"],
 )
 def test_weights_that_do_not_fit_the_spec_are_refused(
-    stand: Stand, store: Store, content: bytes, reason: str
+    harness: Harness, store: Store, content: bytes, reason: str
 ) -> None:
     """Agents would find out one by one; and nothing of it is kept."""
-    stand.serve(spec(), content, FILE)
-    assert reason in refusal(stand, push_of(content=content))
+    harness.serve(spec(), content, FILE)
+    assert reason in refusal(harness, push_of(content=content))
     assert not any(store.holds(blob_ref_of(each)) for each in (spec(), content, FILE))
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
 def test_weights_that_are_no_numbers_are_refused(
-    stand: Stand, store: Store, odd: float, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, store: Store, odd: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One NaN makes every number that is trained from it a NaN; read in pieces, the last too."""
     monkeypatch.setattr(pushed_contents, "READ_BYTES", 8)
     arrays = {"bias": np.zeros(3, "f4"), "weight": np.zeros((2, 3), "f4")}
     arrays["weight"][1, 2] = odd
     content = bytes(encode(arrays, LAYOUT))
-    stand.serve(spec(), content, FILE)
-    assert refusal(stand, push_of(content=content)) == (
+    harness.serve(spec(), content, FILE)
+    assert refusal(harness, push_of(content=content)) == (
         f"tensor 'weight': expected finite numbers, got {odd}"
     )
     assert not any(store.holds(blob_ref_of(each)) for each in (spec(), content, FILE))
@@ -238,26 +240,26 @@ DIGITS = demo_data.read("digits.tflite")
     ids=["half", "html", "not trainable", "of another model"],
 )
 def test_a_tflite_file_that_agents_cannot_use_is_refused(
-    stand: Stand, store: Store, file: bytes, reason: str
+    harness: Harness, store: Store, file: bytes, reason: str
 ) -> None:
     """Whoever pushed it by whatever program: it would end agents and inference again and again."""
     stated = spec(architectures={"tflite": {"blob": plain(blob_ref_of(file))}})
-    stand.serve(stated, weights(0.0), file)
-    assert refusal(stand, push_of(stated)).startswith(reason)
+    harness.serve(stated, weights(0.0), file)
+    assert refusal(harness, push_of(stated)).startswith(reason)
     assert not any(store.holds(blob_ref_of(each)) for each in (stated, weights(0.0), file))
 
 
-def test_a_tflite_architecture_without_a_file_is_refused(stand: Stand) -> None:
+def test_a_tflite_architecture_without_a_file_is_refused(harness: Harness) -> None:
     """There is nothing that an agent could open."""
     stated = spec(architectures={"tflite": {"name": "mlp"}})
-    stand.serve(stated, weights(0.0))
+    harness.serve(stated, weights(0.0))
     assert (
-        refusal(stand, push_of(stated))
+        refusal(harness, push_of(stated))
         == "architectures.tflite: expected a file's digest and size in `blob`"
     )
 
 
-def test_a_tflite_file_that_fits_its_spec_is_stored(stand: Stand) -> None:
+def test_a_tflite_file_that_fits_its_spec_is_stored(harness: Harness) -> None:
     """With the layout that it exchanges."""
     stated = json.loads(demo_data.read("model.json"))
     layout = Layout.of({t["name"]: np.zeros(t["shape"], "f4") for t in stated["layout"]})
@@ -267,51 +269,51 @@ def test_a_tflite_file_that_fits_its_spec_is_stored(stand: Stand) -> None:
     )
     content = bytes(encode({t.name: np.zeros(t.shape, "f4") for t in layout.tensors}, layout))
     stated = spec(layout=specs, architectures={"tflite": {"blob": plain(blob_ref_of(DIGITS))}})
-    stand.serve(stated, content, DIGITS)
-    [answer] = stand.hear(USER, push_of(stated, content))
+    harness.serve(stated, content, DIGITS)
+    [answer] = harness.hear(USER, push_of(stated, content))
     assert isinstance(answer, ModelPushed)
 
 
-def test_a_spec_of_other_bytes_is_refused(stand: Stand) -> None:
+def test_a_spec_of_other_bytes_is_refused(harness: Harness) -> None:
     """A digest names its content."""
-    stand.hear(USER, PUSH)
-    [key] = stand.fetching
-    stand.arrive(key, json.dumps({}).encode().ljust(len(spec())))
-    stand.work()
-    assert "expected a spec of digest" in stand.said[-1][1].reason
+    harness.hear(USER, PUSH)
+    [key] = harness.fetching
+    harness.arrive(key, json.dumps({}).encode().ljust(len(spec())))
+    harness.work()
+    assert "expected a spec of digest" in harness.said[-1][1].reason
 
 
-def test_a_file_of_other_bytes_is_refused(stand: Stand, store: Store) -> None:
+def test_a_file_of_other_bytes_is_refused(harness: Harness, store: Store) -> None:
     """So is one that the spec names."""
-    stand.serve(spec(), weights(0.0))
-    stand.hear(USER, PUSH)
-    [key] = stand.fetching
-    stand.arrive(key, b"?" * len(FILE))
-    stand.work()
-    assert "expected a blob of digest" in stand.said[-1][1].reason
+    harness.serve(spec(), weights(0.0))
+    harness.hear(USER, PUSH)
+    [key] = harness.fetching
+    harness.arrive(key, b"?" * len(FILE))
+    harness.work()
+    assert "expected a blob of digest" in harness.said[-1][1].reason
     assert store.latest() == ()
 
 
-def test_a_blob_that_does_not_come_is_told(stand: Stand) -> None:
+def test_a_blob_that_does_not_come_is_told(harness: Harness) -> None:
     """A user sees a sentence, not a progress bar that stands still."""
-    stand.serve(spec())
-    stand.hear(USER, PUSH)
-    assert len(stand.fetching) == 2
-    stand.lose(next(iter(stand.fetching)), "user.cli does not hold it")
-    assert not stand.fetching
-    stand.work()
-    assert stand.said[-1][1].reason == "user.cli does not hold it"
+    harness.serve(spec())
+    harness.hear(USER, PUSH)
+    assert len(harness.fetching) == 2
+    harness.lose(next(iter(harness.fetching)), "user.cli does not hold it")
+    assert not harness.fetching
+    harness.work()
+    assert harness.said[-1][1].reason == "user.cli does not hold it"
 
 
-def test_a_store_that_fails_is_told(stand: Stand) -> None:
+def test_a_store_that_fails_is_told(harness: Harness) -> None:
     """A user can do something about a full disk."""
-    stand.tell(Received(USER, PUSH))
-    stand.tell(RunFailed(stand.runs.popleft().key, StoreError("no space left")))
-    assert stand.said[-1][1].reason == "no space left"
+    harness.tell(Received(USER, PUSH))
+    harness.tell(RunFailed(harness.runs.popleft().key, StoreError("no space left")))
+    assert harness.said[-1][1].reason == "no space left"
 
 
 def test_a_model_that_was_trained_is_reset_only_if_the_user_says_so(
-    stand: Stand, store: Store
+    harness: Harness, store: Store
 ) -> None:
     """Before anything is fetched; the message's flag is what says so."""
     job = begin(store)
@@ -319,21 +321,21 @@ def test_a_model_that_was_trained_is_reset_only_if_the_user_says_so(
     store.commit(record_of(plan, AGENTS[:1]), put(store, weights(1.0)))
     store.end_job(0, JOB, "finished", "")
     message = push_of(content=weights(5.0))
-    assert "has been trained: version 2" in refusal(stand, message)
-    stand.hear(USER, replace(message, reset=True))
-    stand.serve(weights(5.0))
-    stand.work()
-    assert isinstance(stand.said[-1][1], ModelPushed)
-    assert stand.said[-1][1].version.version == 3
+    assert "has been trained: version 2" in refusal(harness, message)
+    harness.hear(USER, replace(message, reset=True))
+    harness.serve(weights(5.0))
+    harness.work()
+    assert isinstance(harness.said[-1][1], ModelPushed)
+    assert harness.said[-1][1].version.version == 3
 
 
-def test_a_job_that_begins_meanwhile_keeps_its_base(stand: Stand, store: Store) -> None:
+def test_a_job_that_begins_meanwhile_keeps_its_base(harness: Harness, store: Store) -> None:
     """The push was offered before, and is weighed again when it is inserted."""
     push(store, 0.0)
     message = push_of(content=weights(1.0))
-    stand.hear(USER, message)
+    harness.hear(USER, message)
     begin(store)
-    stand.serve(weights(1.0))
-    stand.work()
-    assert "is being trained" in stand.said[-1][1].reason
+    harness.serve(weights(1.0))
+    harness.work()
+    assert "is being trained" in harness.said[-1][1].reason
     assert not store.holds(message.weights)

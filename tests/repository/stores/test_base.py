@@ -22,7 +22,7 @@ from fedbus_repository.stores.records import (
     Version,
 )
 from tests.repository.conftest import Clock, Open
-from tests.repository.stand import (
+from tests.repository.harness import (
     AGENTS,
     AT,
     CONTROLLER,

@@ -5,7 +5,7 @@ import pytest
 from fedbus.wire.blobs import blob_ref_of
 from fedbus_repository.stores.records import Version
 from fedbus_repository.stores.retention import best, outdated
-from tests.repository.stand import MODEL, spec, weights
+from tests.repository.harness import MODEL, spec, weights
 
 
 def version(number: int, *, scored: bool = True, pinned: bool = False, **metrics: float) -> Version:

@@ -9,7 +9,16 @@ from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_repository.stores import rules
 from fedbus_repository.stores.records import JobEnd, Version
 from fedbus_repository.stores.rules import CommitContext, commit_fault, verdict
-from tests.repository.stand import AGENTS, JOB, MODEL, contributor, record_of, ref_of, spec, weights
+from tests.repository.harness import (
+    AGENTS,
+    JOB,
+    MODEL,
+    contributor,
+    record_of,
+    ref_of,
+    spec,
+    weights,
+)
 
 LATEST = Version(
     model=MODEL, version=4, parent=3, weights=blob_ref_of(weights(0)), spec=blob_ref_of(spec())

@@ -17,7 +17,7 @@ from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_repository.stores.records import HistoryEntry, StoredJob, StoreRefusal
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS, Disk
-from tests.repository.stand import (
+from tests.repository.harness import (
     AGENTS,
     JOB,
     LAYOUT,

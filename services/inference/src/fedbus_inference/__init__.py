@@ -1,1 +1,1 @@
-"""The inference service answers requests with the newest version of a model."""
+"""Inference service: predictions of the newest version of each model."""

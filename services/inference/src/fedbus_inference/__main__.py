@@ -1,4 +1,4 @@
-"""`python -m fedbus_inference`: serve until SIGTERM or Ctrl-C."""
+"""Command `python -m fedbus_inference`."""
 
 from fedbus.runtime import service
 from fedbus_inference.app import build
@@ -6,7 +6,7 @@ from fedbus_inference.settings import InferenceSettings
 
 
 def main() -> None:
-    """Be the inference service."""
+    """Run the inference service."""
     service.main("inference", InferenceSettings, build)
 
 

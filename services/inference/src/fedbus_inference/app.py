@@ -1,4 +1,4 @@
-"""Wires the inference core to its settings."""
+"""Entry point of the inference service: settings to core."""
 
 from typing import TYPE_CHECKING
 
@@ -19,20 +19,20 @@ LAST_GOOD = "last-good"
 
 
 def build(settings: InferenceSettings, identity: Identity) -> Built:
-    """Make the core.
+    """Build an inference service.
 
     Raises:
-        SettingsError: there is no framework here to run models with.
+        SettingsError: No framework that runs models is installed.
     """
     admission = Admission(settings.home / TRIALS, identity.name)
     runtime = runtime_for(settings.runtime, allowed=settings.plugins, admission=admission)
-    core = InferenceCore(runtime, settings.limits(), LastGood(settings.home / LAST_GOOD))
+    core = InferenceCore(runtime, settings, LastGood(settings.home / LAST_GOOD))
 
-    def own_doors(_: Shell) -> "HttpApi":
-        # prometheus_client only where a door is open
+    def http_api(_: Shell) -> "HttpApi":
+        # Imports prometheus_client, so only where HTTP is enabled.
         from fedbus.runtime.http import HttpApi  # noqa: PLC0415
         from fedbus_inference.metrics import InferenceMetrics  # noqa: PLC0415
 
         return HttpApi(collectors=(InferenceMetrics(core.counts),))
 
-    return Built(core, http_api=own_doors)
+    return Built(core, http_api=http_api)

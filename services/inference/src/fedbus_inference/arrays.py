@@ -1,31 +1,26 @@
-"""Arrays in requests and answers: measured, then made. Pure.
+"""Arrays in requests and answers: nested lists of numbers, or raw bytes. Pure.
 
-An array comes as nested lists of numbers, or raw: `{"dtype", "shape", "data"}`, little-endian bytes
-in row order. Depth, shape, type and size are checked before an array is made of it, and every
-refusal is one sentence that says what was found where, and what belongs there.
+Raw is `{"dtype", "shape", "data"}`, with little-endian bytes in row order. Depth, shape, dtype and
+size are checked before an array is created.
 """
 
 import math
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, cast
 
 import numpy as np
 
-from fedbus.data.model_input import read_input
 from fedbus.errors import WireError
 from fedbus.limits import MAX_DIMENSIONS
 from fedbus.model.layout import DTYPES, Array
-from fedbus.rounding import format_against
 from fedbus.text import listed
+from fedbus_inference.array_checks import check_count, check_finite, check_range, element_path
+from fedbus_inference.input_spec import InputSpec
 
-_MOST_NORMALIZED: Final = 1 + 1e-6
-"""As agents judge their rows; see `fedbus.data.format.check_batch`."""
-_PICTURE: Final = 3
 _NUMBERS: Final = frozenset({int, float})
-_SPOKEN: Final[dict[type, str]] = {
+_TYPE_NAMES: Final[dict[type, str]] = {
     str: "a string",
-    bool: "true or false",
+    bool: "a Boolean",
     type(None): "null",
     dict: "a map",
     list: "a list",
@@ -35,77 +30,39 @@ _SPOKEN: Final[dict[type, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class InputSpec:
-    """What one example looks like; `shape` None: the spec does not say.
-
-    `normalized`: all of its numbers lie between -1 and 1, as in the data that the model was trained
-    on.
-    """
-
-    shape: tuple[int, ...] | None
-    dtype: str = "float32"
-    normalized: bool = False
-
-    @property
-    def wanted(self) -> str:
-        """Say it in a sentence."""
-        if self.shape is None:
-            return "a list of examples"
-        one = list(self.shape)
-        batch = ", ".join(["n", *map(str, one)])
-        range_ = ", normalized to -1 to 1" if self.normalized else ""
-        return f"{one} ({self.dtype}{range_}), or [{batch}] for n examples"
-
-
-def input_spec_of(stated: dict[str, Any], most: int) -> InputSpec:
-    """Return what a model's spec says of one example; without a shape any goes in.
-
-    Raises:
-        WireError: see `read_input`, or one example has more than `most` numbers.
-    """
-    found = read_input(stated)
-    if found.row is None:
-        return InputSpec(None, found.dtype, found.normalized)
-    _check_count(math.prod(found.row.size), most)
-    return InputSpec(found.row.size, found.dtype, found.normalized)
-
-
-def read(value: object, input_spec: InputSpec, most: int) -> Array:
-    """Read a request's `inputs`, one example or a batch, as (examples, …) of the model's dtype.
+def parse_inputs(value: object, input_spec: InputSpec, max_elements: int) -> Array:
+    """Parse a request's `inputs`, one example or a batch, into an array of (examples, …).
 
     Args:
-        value: What JSON or msgpack held.
-        input_spec: What one example must look like.
-        most: The most numbers to make an array of.
+        value: The decoded JSON or msgpack value.
+        input_spec: The input of one example; the array has its dtype.
+        max_elements: Maximum number of elements.
 
     Raises:
-        WireError: the sentence says what is wrong, where, and what is wanted.
+        WireError: Names the element, what was expected and what was found.
     """
     match value:
         case list():
-            taken = _NUMBERS | {bool} if input_spec.dtype == "bool" else _NUMBERS
-            shape, numbers = _measured(value, most, taken)
-            array = _made(numbers, shape, input_spec.dtype)
+            accepted = _NUMBERS | {bool} if input_spec.dtype == "bool" else _NUMBERS
+            shape, numbers = _flatten(value, max_elements, accepted)
+            array = _array_of(numbers, shape, input_spec.dtype)
         case {"dtype": dtype, "shape": shape, "data": bytes(data)}:
-            array = _cast(_raw(dtype, shape, data, most), input_spec.dtype)
+            array = _cast(_raw_array(dtype, shape, data, max_elements), input_spec.dtype)
         case _:
             raise WireError(
-                f"inputs is {_spoken(value)}; send nested lists of numbers, or in msgpack "
-                '{"dtype", "shape", "data"} with little-endian bytes'
+                "inputs: expected nested lists of numbers, or in msgpack a map of "
+                f'"dtype", "shape" and little-endian "data"; got {_type_name(value)}'
             )
-    if input_spec.normalized:
-        _check_normalized(array)
-    return _batch(array, input_spec)
+    return input_spec.to_batch(array)
 
 
-def nested(array: Array) -> list[Any]:
-    """Write an array as nested lists of numbers."""
+def to_nested_lists(array: Array) -> list[Any]:
+    """Return an array as nested lists of numbers."""
     return cast("list[Any]", array.tolist())
 
 
-def raw(array: Array) -> dict[str, Any]:
-    """Write an array raw."""
+def to_raw(array: Array) -> dict[str, Any]:
+    """Return an array as dtype, shape and little-endian bytes."""
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return {"dtype": array.dtype.name, "shape": list(array.shape), "data": little.tobytes()}
 
@@ -113,176 +70,115 @@ def raw(array: Array) -> dict[str, Any]:
 # ── nested lists ─────────────────────────────────────────────────────────────────────────────────
 
 
-def _measured(
-    value: list[Any], most: int, taken: frozenset[type]
+def _flatten(
+    value: list[Any], max_elements: int, accepted: frozenset[type]
 ) -> tuple[tuple[int, ...], list[Any]]:
-    """Open one level of lists after the other; returns the shape and the numbers in a row."""
+    """Return the shape of nested lists and their numbers in row order."""
     shape, level = [len(value)], value
     while level and type(level[0]) is list:
         if len(shape) == MAX_DIMENSIONS:
-            raise WireError(f"inputs is nested deeper than {MAX_DIMENSIONS} lists")
+            raise WireError(f"inputs: expected at most {MAX_DIMENSIONS} levels of lists, got more")
         _check_level(level, shape)
         shape.append(len(level[0]))
-        _check_count(math.prod(shape), most)
+        check_count(shape, max_elements)
         level = list(chain.from_iterable(level))
-    _check_count(len(level), most)
+    check_count(shape, max_elements)
     if not level:
-        raise WireError(f"inputs of shape {shape} hold no number")
-    if not taken.issuperset(map(type, level)):
-        at = next(i for i, leaf in enumerate(level) if type(leaf) not in taken)
-        raise WireError(f"{_place(at, shape)} is {_spoken(level[at])} where a number belongs")
+        raise WireError(f"inputs of shape {shape} contain no number; send at least one example")
+    if not accepted.issuperset(map(type, level)):
+        at = next(i for i, leaf in enumerate(level) if type(leaf) not in accepted)
+        raise WireError(
+            f"{element_path(at, shape)}: expected a number, got {_type_name(level[at])}"
+        )
     return tuple(shape), level
 
 
 def _check_level(level: list[Any], shape: list[int]) -> None:
     if any(type(row) is not list for row in level):
         at = next(i for i, row in enumerate(level) if type(row) is not list)
-        raise WireError(f"{_place(at, shape)} is {_spoken(level[at])} where a list belongs")
+        raise WireError(f"{element_path(at, shape)}: expected a list, got {_type_name(level[at])}")
     width = len(level[0])
     if any(len(row) != width for row in level):
         at = next(i for i, row in enumerate(level) if len(row) != width)
         raise WireError(
-            f"{_place(at, shape)} has {len(level[at])} elements, "
-            f"{_place(0, shape)} has {width}: all rows are of one length"
+            f"{element_path(at, shape)}: expected {width} elements, as "
+            f"{element_path(0, shape)} has, got {len(level[at])}"
         )
 
 
-def _made(numbers: list[Any], shape: tuple[int, ...], dtype: str) -> Array:
+def _array_of(numbers: list[Any], shape: tuple[int, ...], dtype: str) -> Array:
     if np.dtype(dtype).kind == "f":
         try:
-            with np.errstate(over="ignore"):  # found below, and named
+            with np.errstate(over="ignore"):  # check_finite names the element
                 array = np.array(numbers, dtype)
         except OverflowError as error:
-            raise WireError(f"inputs hold a whole number too large for {dtype}") from error
-        return _finite(array.reshape(shape))
+            raise WireError(f"inputs contain a whole number too large for {dtype}") from error
+        return check_finite(array.reshape(shape))
     whole = [_whole(number, at, shape, dtype) for at, number in enumerate(numbers)]
-    _check_range(min(whole), max(whole), dtype)
+    check_range(min(whole), max(whole), dtype)
     return np.array(whole, dtype).reshape(shape)
 
 
 def _whole(number: Any, at: int, shape: tuple[int, ...], dtype: str) -> int:  # noqa: ANN401 - a number
-    if type(number) is float and not number.is_integer():  # infinity and NaN are none either
-        raise WireError(f"{_place(at, shape)} is {number}; whole numbers ({dtype}) go in")
+    if type(number) is float and not number.is_integer():  # nor are infinity and NaN
+        raise WireError(
+            f"{element_path(at, shape)}: expected a whole number ({dtype}), got {number}"
+        )
     return int(number)
 
 
 # ── raw ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _raw(dtype: object, stated: object, data: bytes, most: int) -> Array:
-    kind = np.dtype(_dtype("inputs.dtype", dtype)).newbyteorder("<")
-    shape = _dimensions("inputs.shape", stated)
-    count = math.prod(shape)
-    _check_count(count, most)
-    if len(data) != count * kind.itemsize:
+def _raw_array(dtype: object, stated: object, data: bytes, max_elements: int) -> Array:
+    kind = np.dtype(_check_dtype("inputs.dtype", dtype)).newbyteorder("<")
+    shape = _check_shape("inputs.shape", stated)
+    check_count(shape, max_elements)
+    expected = math.prod(shape) * kind.itemsize
+    if len(data) != expected:
         raise WireError(
-            f"inputs.data is {len(data)} bytes long; "
-            f"{kind.name} of shape {list(shape)} takes {count * kind.itemsize}"
+            f"inputs.data: expected {expected} bytes for {kind.name} of shape {list(shape)}, "
+            f"got {len(data)}"
         )
     return np.frombuffer(data, kind).reshape(shape)
 
 
 def _cast(array: Array, dtype: str) -> Array:
-    wanted = np.dtype(dtype)
-    if wanted.kind == "f":
-        with np.errstate(over="ignore"):  # found below, and named
-            return _finite(array.astype(wanted, copy=False))
+    target = np.dtype(dtype)
+    if target.kind == "f":
+        with np.errstate(over="ignore"):  # check_finite names the element
+            return check_finite(array.astype(target, copy=False))
     if array.dtype.kind == "f":
         broken = ~np.isfinite(array) | (array != np.trunc(array))
         if broken.any():
             at = int(broken.argmax())
-            found = f"{_place(at, array.shape)} is {array.flat[at]}"
-            raise WireError(f"{found}; whole numbers ({dtype}) go in")
-    _check_range(int(array.min()), int(array.max()), dtype)
-    return array.astype(wanted, copy=False)
+            path = element_path(at, array.shape)
+            raise WireError(f"{path}: expected a whole number ({dtype}), got {array.flat[at]}")
+    check_range(int(array.min()), int(array.max()), dtype)
+    return array.astype(target, copy=False)
 
 
-# ── both ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _batch(array: Array, input_spec: InputSpec) -> Array:
-    if input_spec.shape is None:
-        if array.ndim:
-            return array
-    elif array.shape == input_spec.shape:
-        return array[np.newaxis]
-    elif array.ndim and array.shape[1:] == input_spec.shape:
-        return array
-    hint = _reshaped(array.shape, input_spec.shape or ())
-    raise WireError(
-        f"inputs of shape {list(array.shape)}; this model takes {input_spec.wanted}{hint}"
-    )
-
-
-def _reshaped(found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-    """Name the change that gives rows the wanted shape, where there is one; else nothing."""
-    for row, before in ((found, []), (found[1:], ["n"])):
-        if not wanted or not row or math.prod(row) != math.prod(wanted):
-            continue
-        if len(row) == len(wanted) == _PICTURE:
-            if row[1:] + row[:1] == wanted:
-                return "; these have their channels first, this model wants them last: transpose"
-            if row[-1:] + row[:-1] == wanted:
-                return "; these have their channels last, this model wants them first: transpose"
-        return f"; reshape them to [{', '.join([*before, *map(str, wanted)])}]"
-    return ""
-
-
-def _dtype(where: str, stated: object) -> str:
+def _check_dtype(where: str, stated: object) -> str:
     if not isinstance(stated, str) or stated not in DTYPES:
-        raise WireError(f"{where} is {_shown(stated)}; it is one of {listed(DTYPES)}")
+        raise WireError(f"{where}: expected one of {listed(DTYPES)}, got {_shown(stated)}")
     return stated
 
 
-def _dimensions(where: str, stated: object) -> tuple[int, ...]:
-    if not isinstance(stated, list | tuple) or len(stated) > MAX_DIMENSIONS:
+def _check_shape(where: str, stated: object) -> tuple[int, ...]:
+    if (
+        not isinstance(stated, list | tuple)
+        or len(stated) > MAX_DIMENSIONS
+        or not all(type(length) is int and length > 0 for length in stated)
+    ):
         raise WireError(
-            f"{where} is {_shown(stated)}; it is a list of at most {MAX_DIMENSIONS} numbers"
+            f"{where}: expected a list of at most {MAX_DIMENSIONS} whole numbers above 0, "
+            f"got {_shown(stated)}"
         )
-    if not all(type(length) is int and length > 0 for length in stated):
-        raise WireError(f"{where} is {_shown(stated)}; every dimension is a whole number above 0")
     return tuple(stated)
 
 
-def _finite(array: Array) -> Array:
-    finite = np.isfinite(array)
-    if not finite.all():
-        place = _place(int(finite.argmin()), array.shape)
-        raise WireError(f"{place} is not a finite number that fits in {array.dtype.name}")
-    return array
-
-
-def _check_range(low: int, high: int, dtype: str) -> None:
-    least, most = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    if low < least or high > most:
-        raise WireError(f"inputs hold numbers beyond {dtype}, which is {least} to {most}")
-
-
-def _check_normalized(array: Array) -> None:
-    beyond = (array > _MOST_NORMALIZED) | (array < -_MOST_NORMALIZED)
-    if beyond.any():
-        at = int(beyond.argmax())
-        value = float(array.flat[at])
-        told = format_against(value, 1 if value > 0 else -1)
-        raise WireError(
-            f"{_place(at, array.shape)} is {told}; this model takes numbers from -1 to 1, as in "
-            "training: scale the inputs as the agents' data are (the bytes of a picture are "
-            "divided by 255, say)"
-        )
-
-
-def _check_count(count: int, most: int) -> None:
-    if count > most:
-        raise WireError(f"inputs hold {count} numbers, at most {most}; send fewer examples at once")
-
-
-def _place(at: int, shape: "list[int] | tuple[int, ...]") -> str:
-    """Name an element by its flat index: `inputs[0][3]`."""
-    return "inputs" + "".join(f"[{int(i)}]" for i in np.unravel_index(at, tuple(shape)))
-
-
-def _spoken(value: object) -> str:
-    return _SPOKEN.get(type(value), "something else")
+def _type_name(value: object) -> str:
+    return _TYPE_NAMES.get(type(value), "another type")
 
 
 def _shown(value: object) -> str:

@@ -1,7 +1,7 @@
-"""The inference service: it answers requests with the newest version of each model. Pure.
+"""Core of the inference service: dispatch of events to one server for each model. Pure.
 
-Every model has a desk. The repository's announcements open desks and bring versions to them;
-requests go to the desk of their model, where a thread reads, predicts and writes.
+The repository's announcements create model servers and bring versions to them; requests go to the
+server of their model, which parses, predicts and replies in a thread.
 """
 
 from collections import Counter
@@ -26,59 +26,62 @@ from fedbus.wire.topics import INFERENCE, MODEL_LATEST, Topic
 from fedbus_inference.encoding import Encoding, encoding_of
 from fedbus_inference.keys import ModelKey
 from fedbus_inference.last_good import LastGood
-from fedbus_inference.limits import Limits
 from fedbus_inference.loading import Runtime
-from fedbus_inference.model_server import Desk
-from fedbus_inference.prediction import Request, refusal
-from fedbus_inference.unanswered import Unanswered
+from fedbus_inference.model_server import ModelServer
+from fedbus_inference.prediction import PredictionRequest, error_reply
+from fedbus_inference.settings import InferenceSettings
+from fedbus_inference.unanswered import UnansweredLog
 
 
 class InferenceCore:
-    """Answer for all models.
+    """Answers requests for all models.
 
     Attributes:
-        counts: requests_answered, requests_refused, requests_ignored (nobody to answer).
+        counts: requests_answered, requests_refused, requests_ignored (no usable response topic).
     """
 
     def __init__(
-        self, runtime: Runtime, limits: Limits | None = None, last_good: LastGood | None = None
+        self,
+        runtime: Runtime,
+        settings: InferenceSettings | None = None,
+        last_good: LastGood | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._runtime = runtime
-        self._limits = limits or Limits()
+        self._settings = settings or InferenceSettings()
         self._last_good = last_good or LastGood()
-        self._desks: dict[str, Desk] = {}
-        self._unanswered = Unanswered()
+        self._servers: dict[str, ModelServer] = {}
+        self._unanswered = UnansweredLog()
 
     @property
     def listens(self) -> tuple[Topic, ...]:
-        """Models first: a broker sends what is retained as it takes each subscription."""
+        """Models come first: a broker sends retained messages as it accepts a subscription."""
         return MODEL_LATEST, INFERENCE
 
     @property
     def versions(self) -> dict[str, int]:
-        """Which version of which model answers now."""
-        return {model: desk.served.version for model, desk in self._desks.items() if desk.served}
+        """Return the version of each model that answers now."""
+        return {model: each.served.version for model, each in self._servers.items() if each.served}
 
     def facts(self) -> AgentFacts | None:
-        """Only agents announce facts."""
+        """Return None: only agents announce facts."""
         return None
 
     def progress(self) -> float:
-        """No task runs here."""
+        """Return 0: the service runs no task."""
         return 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
-        """Send each event to the desk it is about."""
+        """Pass an event to the server of its model."""
         match event:
             case Requested(topic) if topic is INFERENCE:
                 yield from self._requested(event, now)
             case Received(_, ModelLatest(model=model) as latest):
-                if model not in self._desks:
-                    self._desks[model] = Desk(
-                        model, self._runtime, self._limits, self.counts, self._last_good
+                if model not in self._servers:
+                    self._servers[model] = ModelServer(
+                        model, self._runtime, self._settings, self.counts, self._last_good
                     )
-                yield from self._desks[model].arrival.announced(latest, now)
+                yield from self._servers[model].updater.announced(latest, now)
             case (
                 Ran(ModelKey(model))
                 | RunFailed(ModelKey(model))
@@ -86,12 +89,12 @@ class InferenceCore:
                 | FetchFailed(ModelKey(model))
                 | Woke(ModelKey(model))
             ):
-                yield from self._desks[model].handle(event, now)
+                yield from self._servers[model].handle(event, now)
             case Stopping():
-                for desk in self._desks.values():
-                    yield from desk.handle(event, now)
+                for server in self._servers.values():
+                    yield from server.handle(event, now)
             case _:
-                pass  # connected: the broker says itself which models there are
+                pass  # after Connected, the broker sends the retained announcements again
 
     def _requested(self, event: Requested, now: float) -> Iterator[Action]:
         if event.reply is None:
@@ -102,16 +105,17 @@ class InferenceCore:
         model, encoding = event.levels["model"], Encoding.JSON
         try:
             encoding = encoding_of(event.content_type)
-            desk = self._known(model)
+            server = self._find_server(model)
         except WireError as error:
             self.counts["requests_refused"] += 1
-            yield refusal(event.reply, encoding, model, str(error))
+            yield error_reply(event.reply, encoding, model, str(error))
         else:
-            yield from desk.request(Request(event.payload, encoding, event.reply), now)
+            request = PredictionRequest(event.payload, encoding, event.reply)
+            yield from server.request(request, now)
 
-    def _known(self, model: str) -> Desk:
-        desk = self._desks.get(model)
-        if desk is None:
-            known = listed(self._desks) or "none yet"
+    def _find_server(self, model: str) -> ModelServer:
+        server = self._servers.get(model)
+        if server is None:
+            known = listed(self._servers) or "none yet"
             raise WireError(f"no model {model[:64]!r} here; known: {known}")
-        return desk
+        return server

@@ -1,4 +1,4 @@
-"""The two encodings of requests and answers, told apart by their content type alone. Pure."""
+"""Encodings of requests and answers, chosen by content type. Pure."""
 
 from enum import StrEnum
 from typing import Any, Final, cast
@@ -11,14 +11,14 @@ from fedbus.wire.json_reader import read_json
 
 
 class Encoding(StrEnum):
-    """How a payload is written; its value is the content type of our answers."""
+    """Encoding of a payload; its value is the content type of answers."""
 
     JSON = "application/json"
     MSGPACK = "application/msgpack"
 
 
 _BY_TYPE: Final = {
-    "": Encoding.JSON,  # mosquitto_pub and its like send none
+    "": Encoding.JSON,  # mosquitto_pub and similar clients send none
     "application/json": Encoding.JSON,
     "application/msgpack": Encoding.MSGPACK,
     "application/x-msgpack": Encoding.MSGPACK,
@@ -27,25 +27,25 @@ _BY_TYPE: Final = {
 
 
 def encoding_of(content_type: str | None) -> Encoding:
-    """Read a content type; none means JSON.
+    """Return the encoding of a content type; none means JSON.
 
     Raises:
-        WireError: it is neither JSON nor msgpack.
+        WireError: It is neither JSON nor msgpack.
     """
     found = _BY_TYPE.get((content_type or "").partition(";")[0].strip().lower())
     if found is None:
         raise WireError(
-            f"content type {(content_type or '')[:60]!r}: send {Encoding.JSON} or "
-            f"{Encoding.MSGPACK}; none means JSON"
+            f"content type: expected {Encoding.JSON} or {Encoding.MSGPACK}, or none for JSON; "
+            f"got {(content_type or '')[:60]!r}"
         )
     return found
 
 
 def unpack(encoding: Encoding, payload: bytes) -> object:
-    """Read a payload. What it allocates is bounded by the payload's length; so is its depth.
+    """Decode a payload; the size and the depth of the value are bounded by the payload's length.
 
     Raises:
-        WireError: it is not what its content type says.
+        WireError: It is not valid in this encoding.
     """
     if encoding is Encoding.JSON:
         try:
@@ -59,12 +59,12 @@ def unpack(encoding: Encoding, payload: bytes) -> object:
     except (ValueError, msgpack.UnpackException, OverflowError) as error:
         detail = str(error) or type(error).__name__
         raise WireError(
-            f"the payload is not msgpack, as its content type says: {detail}"
+            f"the payload: expected msgpack, as its content type states: {detail}"
         ) from error
 
 
 def pack(encoding: Encoding, answer: dict[str, Any]) -> bytes:
-    """Write an answer. JSON has no NaN and no infinity: they become null."""
+    """Encode an answer; NaN and infinity become null in JSON, which has neither."""
     if encoding is Encoding.JSON:
         return to_json(answer, inf_nan_mode="null")
     return cast("bytes", msgpack.packb(answer))

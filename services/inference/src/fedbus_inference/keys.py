@@ -1,4 +1,4 @@
-"""Correlation keys of the inference service's actions: each names the model it is about."""
+"""Correlation keys of the inference service's actions, each with its model."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,19 @@ from fedbus.core.keys import Key
 
 @dataclass(frozen=True, slots=True)
 class ModelKey(Key):
-    """Base of all keys here."""
+    """Base of all keys of this service."""
 
     model: str
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction(ModelKey):
-    """Run that answers the requests which have waited."""
+    """Run that answers the queued requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestDeadline(ModelKey):
-    """Timer: the oldest waiting request is to be refused."""
+    """Timer of the refusal of the oldest queued request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class SpecFetch(ModelKey):
 
 
 @dataclass(frozen=True, slots=True)
-class StructureFetch(ModelKey):
-    """Fetch of the architecture that the framework here loads."""
+class ArchitectureFetch(ModelKey):
+    """Fetch of the architecture file of the chosen framework."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class VersionLoading(ModelKey):
 
 @dataclass(frozen=True, slots=True)
 class LastGoodLookup(ModelKey):
-    """Run that reads which version answered last before a restart."""
+    """Run that reads the last version that answered before a restart."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadRetry(ModelKey):
-    """Timer: a version that failed is to be loaded again."""
+    """Timer of the next attempt to load a version."""

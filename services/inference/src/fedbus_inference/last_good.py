@@ -1,7 +1,7 @@
-"""The last version of each model that answered here, kept for the next start of this service.
+"""Last version of each model that answered, on disk for the next start.
 
-The broker retains the newest version only. If that one is put aside, a service that was restarted
-answers with the one before.
+The broker retains only the newest version. If that one is put aside after a restart, the service
+loads the version in this file instead.
 """
 
 from contextlib import suppress
@@ -14,17 +14,17 @@ from fedbus.wire.documents import ModelLatest
 
 
 class LastGood:
-    """One small file for each model; called in threads.
+    """One small file for each model. Called in threads.
 
     Args:
-        folder: Where; None keeps nothing, as does a folder that cannot be written.
+        folder: Folder of the files; with None, or if it cannot be written, nothing is stored.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
 
-    def keep(self, latest: ModelLatest) -> None:
-        """Note that a version answers."""
+    def save(self, latest: ModelLatest) -> None:
+        """Store that a version answers."""
         if self._folder is None:
             return
         path = self._path(self._folder, latest.model)
@@ -32,8 +32,8 @@ class LastGood:
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(path, codec.to_json(latest), shared=True)
 
-    def recall(self, model: str) -> ModelLatest | None:
-        """Name the last version of a model that answered, if any did."""
+    def load(self, model: str) -> ModelLatest | None:
+        """Return the last version of a model that answered; None if none is stored."""
         if self._folder is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""What happens in a worker thread to a version that arrived: check it, read it, load it. Pure."""
+"""Loading of a fetched version in a thread: digests, spec, model, trial. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,29 +14,29 @@ from fedbus.training.params import Architecture
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelLatest, ModelSpec
-from fedbus_inference.arrays import InputSpec, input_spec_of
 from fedbus_inference.encoding import Encoding, pack
-from fedbus_inference.limits import Limits
-from fedbus_inference.prediction import Predictor, Served
+from fedbus_inference.input_spec import InputSpec, read_input_spec
+from fedbus_inference.prediction import Predictor, ServedVersion
+from fedbus_inference.settings import InferenceSettings
 
 Load: TypeAlias = Callable[[str, ModelSpec, Architecture, Blob, Predictor | None], Predictor]
-"""Makes a model of: framework, spec, its architecture for that framework, weights; in a thread.
+"""Loads a model from: framework, spec, its architecture for that framework, weights.
 
-The last argument is a spare model of the same spec, which may take the weights instead.
+The last argument is an unused model of the same spec, which may be reused for the weights.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What this process can run: frameworks, the preferred first, and what loads into one."""
+    """The frameworks that this process can run, the preferred first, and how to load a model."""
 
     frameworks: Sequence[str]
     load: Load
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """A spec that was read, for the framework that will run it."""
+class OpenedSpec:
+    """A model spec that was read, and the framework and architecture file chosen from it."""
 
     digest: str
     spec: ModelSpec
@@ -45,78 +45,81 @@ class Opened:
     blob: BlobRef | None
 
 
-def _nobody(_: ModelLatest) -> None:
-    """Stand in where nothing is kept."""
+def _save_nothing(_: ModelLatest) -> None:
+    """Store nothing."""
 
 
-def open_spec(data: Blob, blob_ref: BlobRef, runtime: Runtime, limits: Limits) -> Opened:
-    """Check and read a spec, and choose the framework; called in a thread.
+def open_spec(
+    data: Blob, blob_ref: BlobRef, runtime: Runtime, settings: InferenceSettings
+) -> OpenedSpec:
+    """Verify and read a spec, and choose the framework.
 
     Raises:
-        FedbusError: it is not the spec it should be, or nothing here runs the model.
+        FedbusError: The spec is damaged or invalid, or no framework here runs the model.
     """
-    _check("spec", data, blob_ref)
+    _check_digest("spec", data, blob_ref)
     spec = codec.from_json(ModelSpec, bytes(data))
     framework = next((name for name in runtime.frameworks if name in spec.architectures), None)
     if framework is None:
         raise PluginError(
-            f"the model comes for {listed(spec.architectures) or 'no framework'}; "
-            f"here is {listed(runtime.frameworks) or 'none'} (install one, or set FEDBUS_RUNTIME)"
+            f"the model has architectures for {listed(spec.architectures) or 'no framework'}; "
+            f"this service runs {listed(runtime.frameworks) or 'none'}: install one of the "
+            "former, or set FEDBUS_RUNTIME"
         )
     stated = spec.architectures[framework].get("blob")
     blob = None if stated is None else codec.from_json(BlobRef, pack(Encoding.JSON, stated))
     if blob:
-        check_size("architecture", blob.size, limits.model_bytes)
-    input_spec = input_spec_of(spec.input, limits.numbers)
-    return Opened(blob_ref.digest, spec, input_spec, framework, blob)
+        check_size("architecture", blob.size, settings.max_model_bytes)
+    input_spec = read_input_spec(spec.input, settings.max_input_elements)
+    return OpenedSpec(blob_ref.digest, spec, input_spec, framework, blob)
 
 
-def load_version(  # noqa: PLR0913, PLR0917 - what a version is made of, and what makes it
-    opened: Opened,
+def load_version(  # noqa: PLR0913, PLR0917 - the parts of a version, and what loads them
+    opened: OpenedSpec,
     latest: ModelLatest,
     architecture: Blob | None,
     weights: Blob,
     load: Load,
     spare: Predictor | None = None,
-    keep: Callable[[ModelLatest], None] = _nobody,
-) -> Served:
-    """Check the blobs, load the model, and try it once, in a thread: what cannot answer stays out.
+    save: Callable[[ModelLatest], None] = _save_nothing,
+) -> ServedVersion:
+    """Verify the blobs, load the model, and reject it if it cannot predict a row of zeros.
 
-    `keep` is told of a version that works.
+    `save` is called with a version that works.
 
     Raises:
-        FedbusError: the model cannot be made here, or does not fit.
-        Exception: whatever else a framework raises.
+        FedbusError: The model cannot be loaded here, or its parts do not fit together.
+        Exception: Any other error of a framework.
     """
     entry = dict(opened.spec.architectures[opened.framework])
     if opened.blob is not None and architecture is not None:
-        _check("architecture", architecture, opened.blob)
+        _check_digest("architecture", architecture, opened.blob)
         entry["blob"] = bytes(architecture)
-    _check("weights", weights, weights_of(latest))
+    _check_digest("weights", weights, weights_ref(latest))
     predictor = load(opened.framework, opened.spec, entry, weights, spare)
     spec = opened.spec
-    served = Served(
+    served = ServedVersion(
         latest.model,
         latest.version,
         opened.input_spec,
         predictor,
         spec.answers,
         spec.classes,
-        spec=opened.digest,
-        weight=latest.size,
+        spec_digest=opened.digest,
+        weights_bytes=latest.size,
     )
-    _try(served, opened.input_spec)
-    keep(latest)
+    _predict_zeros(served, opened.input_spec)
+    save(latest)
     return served
 
 
-def _try(served: Served, input_spec: InputSpec) -> None:
+def _predict_zeros(served: ServedVersion, input_spec: InputSpec) -> None:
     if input_spec.shape is None:
         return
     try:
         served.outputs(np.zeros((1, *input_spec.shape), input_spec.dtype))
     except (MemoryError, OSError):
-        raise  # of this machine, at this moment
+        raise  # a fault of this machine, so the version is tried again
     except Exception as error:
         raise TrainingError(
             f"the model fails on a row of zeros of shape {input_spec.shape}: "
@@ -124,22 +127,22 @@ def _try(served: Served, input_spec: InputSpec) -> None:
         ) from error
 
 
-def weights_of(latest: ModelLatest) -> BlobRef:
-    """Name the blob of a version's weights."""
+def weights_ref(latest: ModelLatest) -> BlobRef:
+    """Return the blob ref of a version's weights."""
     return BlobRef(digest=latest.digest, size=latest.size)
 
 
-def check_size(what: str, size: int, most: int) -> None:
-    """Refuse what is too large to be fetched.
+def check_size(what: str, size: int, limit: int) -> None:
+    """Reject a blob that is too large to be fetched.
 
     Raises:
-        TransferError: the sentence says how large, and the limit.
+        TransferError: Names the size and the limit.
     """
-    if size > most:
-        raise TransferError(f"{what} of {size} bytes, at most {most}")
+    if size > limit:
+        raise TransferError(f"{what}: expected at most {limit} bytes, got {size}")
 
 
-def _check(what: str, data: Blob, blob_ref: BlobRef) -> None:
+def _check_digest(what: str, data: Blob, blob_ref: BlobRef) -> None:
     found = digest_of(data)
     if found != blob_ref.digest:
-        raise TransferError(f"{what}: digest {found[:12]}…, announced as {blob_ref.digest[:12]}…")
+        raise TransferError(f"{what}: expected digest {blob_ref.digest[:12]}…, got {found[:12]}…")

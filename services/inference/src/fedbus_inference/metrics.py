@@ -1,4 +1,4 @@
-"""What `/metrics` tells of inference beside what all services tell. Imported with the door."""
+"""Prometheus metrics of inference, imported only if /metrics is served."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,13 +9,13 @@ OUTCOMES = ("answered", "refused", "ignored")
 
 
 class InferenceMetrics(Collector):
-    """Requests by outcome, read whenever it is asked for; `ignored` had nobody to answer."""
+    """Number of requests by outcome; `ignored`: no usable response topic."""
 
     def __init__(self, counts: Mapping[str, int]) -> None:
         self._counts = counts
 
     def collect(self) -> Iterator[Metric]:
-        """Name them as `InferenceCore.counts` does."""
+        """Yield the counters of `InferenceCore.counts`."""
         requests = CounterMetricFamily(
             "fedbus_inference_requests", "requests by outcome", labels=["outcome"]
         )

@@ -1,123 +1,137 @@
-"""One model's desk: requests wait, a thread answers, a newer version takes over in between. Pure.
+"""Server of one model: queue of requests, predictions in a thread, swap to a newer version. Pure.
 
-One prediction runs at a time, since a framework's model is used by one thread at a time; what came
-meanwhile goes together into the next. Whoever was handed to a version is answered by it.
+One prediction runs at a time, since a framework's model is used by one thread at a time; requests
+that arrive meanwhile form the next batch. A batch is answered by the version that it was started
+with.
 """
 
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from fedbus.core.actions import Action, Note, Run, WakeAt
 from fedbus.core.events import Event, Ran, RunFailed, Stopping, Woke
 from fedbus_inference import keys
 from fedbus_inference.last_good import LastGood
-from fedbus_inference.limits import Limits
 from fedbus_inference.loading import Runtime
-from fedbus_inference.model_updater import Arrival
-from fedbus_inference.prediction import Answers, Request, Served, answer, refusal
+from fedbus_inference.model_updater import ModelUpdater
+from fedbus_inference.prediction import (
+    BatchResult,
+    PredictionRequest,
+    ServedVersion,
+    answer_requests,
+    error_reply,
+)
+from fedbus_inference.settings import InferenceSettings
+
+MAX_QUEUED_BYTES: Final = 32 * 2**20
+"""Payloads of the queued requests of one model together."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
-    request: Request
-    until: float
+class _QueuedRequest:
+    request: PredictionRequest
+    deadline: float
 
 
-class Desk:
-    """Answer the requests for one model.
+class ModelServer:
+    """Answers the requests for one model.
 
     Attributes:
-        served: The version that answers; None until the first has come.
+        served: The version that answers; None until the first is loaded.
+        updater: Loads the versions.
     """
 
     def __init__(
         self,
         model: str,
         runtime: Runtime,
-        limits: Limits,
+        settings: InferenceSettings,
         counts: "Counter[str]",
         last_good: LastGood | None = None,
     ) -> None:
-        self.served: Served | None = None
-        self.arrival = Arrival(model, runtime, limits, last_good)
-        self._old: Served | None = None  # it may still answer those whom it was handed
+        self.served: ServedVersion | None = None
+        self.updater = ModelUpdater(model, runtime, settings, last_good)
+        self._old: ServedVersion | None = None  # may still compute the running batch
         self._model = model
-        self._limits = limits
+        self._settings = settings
         self._counts = counts
-        self._waiting: deque[_Waiting] = deque()
-        self._waiting_bytes = 0
-        self._running: tuple[Request, ...] = ()
-        self._timed = False
-        self._faulty = -1
+        self._queue: deque[_QueuedRequest] = deque()
+        self._queued_bytes = 0
+        self._running: tuple[PredictionRequest, ...] = ()
+        self._timer_set = False
+        self._failed_version = -1
 
-    def request(self, request: Request, now: float) -> Iterator[Action]:
-        """Answer, now or soon, or say why not."""
-        full = len(self._waiting) >= self._limits.waiting
+    def request(self, request: PredictionRequest, now: float) -> Iterator[Action]:
+        """Queue a request, or refuse it with the reason."""
+        full = len(self._queue) >= self._settings.max_queued_requests
         size = len(request.payload)
-        if self.served is None and self.arrival.coming is None:
-            yield self._refuse(request, f"no version could be loaded yet: {self.arrival.problem}")
-        elif full or self._waiting_bytes + size > self._limits.waiting_bytes:
+        if self.served is None and self.updater.incoming is None:
+            yield self._refuse(request, f"no version could be loaded yet: {self.updater.problem}")
+        elif full or self._queued_bytes + size > MAX_QUEUED_BYTES:
             yield self._refuse(
-                request, f"{len(self._waiting)} requests wait already; ask again in a moment"
+                request, f"{len(self._queue)} requests are queued already; ask again in a moment"
             )
         else:
-            self._waiting.append(_Waiting(request, now + self._limits.patience_seconds))
-            self._waiting_bytes += size
+            deadline = now + self._settings.request_timeout_seconds
+            self._queue.append(_QueuedRequest(request, deadline))
+            self._queued_bytes += size
             yield from self._predict()
-            yield from self._watch()
+            yield from self._set_timer()
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
-        """Go on with whatever this is about."""
+        """Handle an event of this model."""
         match event:
-            case Ran(keys.Prediction(), Answers() as answers):
-                yield from self._answered(answers)
+            case Ran(keys.Prediction(), BatchResult() as result):
+                yield from self._predicted(result)
             case RunFailed(keys.Prediction(), error):
-                yield from self._broke(error)
-            case Ran(keys.VersionLoading(), Served() as served):
+                yield from self._prediction_failed(error)
+            case Ran(keys.VersionLoading(), ServedVersion() as served):
                 yield from self._swap(served, now)
             case Woke(keys.RequestDeadline()):
-                yield from self._expire(now)
+                yield from self._refuse_expired(now)
             case Stopping():
-                for waiting in self._take_waiting():
-                    yield self._refuse(waiting, "this replica is stopping; ask again")
+                for request in self._take_queue():
+                    yield self._refuse(request, "this replica is stopping; ask again")
             case _:
-                yield from self.arrival.handle(event, now)
+                yield from self.updater.handle(event, now)
 
-    def _swap(self, served: Served, now: float) -> Iterator[Action]:
+    def _swap(self, served: ServedVersion, now: float) -> Iterator[Action]:
         self._old, self.served = self.served, served
         if not self._running:
-            self._retire()
+            self._retire_old()
         yield Note("model_swapped", {"model": self._model, "version": served.version})
-        yield from self.arrival.landed(served, now)
+        yield from self.updater.loaded(served, now)
         yield from self._predict()
 
-    def _retire(self) -> None:
+    def _retire_old(self) -> None:
         old, self._old = self._old, None
         if old is not None:
-            self.arrival.retired(old)
+            self.updater.retired(old)
 
     def _predict(self) -> Iterator[Action]:
-        if self.served is None or self._running or not self._waiting:
+        if self.served is None or self._running or not self._queue:
             return
-        self._running = self._take_waiting()
-        call = partial(answer, self.served, self._running, self._limits.numbers)
+        self._running = self._take_queue()
+        limit = self._settings.max_input_elements
+        call = partial(answer_requests, self.served, self._running, limit)
         yield Run(keys.Prediction(self._model), call)
 
-    def _answered(self, answers: Answers) -> Iterator[Action]:
+    def _predicted(self, result: BatchResult) -> Iterator[Action]:
         self._running = ()
-        self._retire()
-        self._counts["requests_answered"] += len(answers.replies) - answers.refused
-        self._counts["requests_refused"] += answers.refused
-        yield from answers.replies
-        if answers.failure:
-            yield from self._note_failure(answers.failure)
+        self._retire_old()
+        self._counts["requests_answered"] += len(result.replies) - result.refused
+        self._counts["requests_refused"] += result.refused
+        yield from result.replies
+        if result.failure:
+            yield from self._note_failure(result.failure)
         yield from self._predict()
 
-    def _broke(self, error: Exception) -> Iterator[Action]:
+    def _prediction_failed(self, error: Exception) -> Iterator[Action]:
         running, self._running = self._running, ()
-        self._retire()
+        self._retire_old()
         failure = f"{type(error).__name__}: {error}"
         for request in running:
             yield self._refuse(request, f"the prediction failed: {failure}")
@@ -127,32 +141,32 @@ class Desk:
     def _note_failure(self, failure: str) -> Iterator[Action]:
         # Once for each version: a client could otherwise fill the log.
         version = self.served.version if self.served else -1
-        if version != self._faulty:
-            self._faulty = version
+        if version != self._failed_version:
+            self._failed_version = version
             facts = {"model": self._model, "version": version, "reason": failure}
             yield Note("prediction_failed", facts)
 
-    def _watch(self) -> Iterator[Action]:
-        if self._waiting and not self._timed:
-            self._timed = True
-            yield WakeAt(keys.RequestDeadline(self._model), self._waiting[0].until)
+    def _set_timer(self) -> Iterator[Action]:
+        if self._queue and not self._timer_set:
+            self._timer_set = True
+            yield WakeAt(keys.RequestDeadline(self._model), self._queue[0].deadline)
 
-    def _expire(self, now: float) -> Iterator[Action]:
-        self._timed = False
-        while self._waiting and self._waiting[0].until <= now:
-            request = self._waiting.popleft().request
-            self._waiting_bytes -= len(request.payload)
-            why = self.arrival.problem or "the model is still loading, or busy"
-            seconds = f"{self._limits.patience_seconds:g} s"
+    def _refuse_expired(self, now: float) -> Iterator[Action]:
+        self._timer_set = False
+        while self._queue and self._queue[0].deadline <= now:
+            request = self._queue.popleft().request
+            self._queued_bytes -= len(request.payload)
+            why = self.updater.problem or "the model is still loading, or busy"
+            seconds = f"{self._settings.request_timeout_seconds:g} s"
             yield self._refuse(request, f"no answer within {seconds}: {why}; ask again")
-        yield from self._watch()
+        yield from self._set_timer()
 
-    def _take_waiting(self) -> tuple[Request, ...]:
-        taken = tuple(waiting.request for waiting in self._waiting)
-        self._waiting.clear()
-        self._waiting_bytes = 0
+    def _take_queue(self) -> tuple[PredictionRequest, ...]:
+        taken = tuple(queued.request for queued in self._queue)
+        self._queue.clear()
+        self._queued_bytes = 0
         return taken
 
-    def _refuse(self, request: Request, sentence: str) -> Action:
+    def _refuse(self, request: PredictionRequest, sentence: str) -> Action:
         self._counts["requests_refused"] += 1
-        return refusal(request.reply, request.encoding, self._model, sentence)
+        return error_reply(request.reply, request.encoding, self._model, sentence)

@@ -1,7 +1,7 @@
-"""What happens in a worker thread to the requests of one model: read, predict, write. Pure.
+"""Predictions for the queued requests of one model. Called in a thread. Pure.
 
-Requests that waited together are predicted together, as one batch. Where that fails, each is tried
-alone, so nobody is refused for what somebody else asked.
+Queued requests are predicted as one batch. If that fails, each is predicted alone, so that no
+request is refused because of another one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,33 +16,32 @@ from fedbus.errors import TrainingError, WireError
 from fedbus.frameworks.outputs import OutputActivation, derived_outputs, to_probabilities
 from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.model.layout import DTYPES, Array
-from fedbus.wire.output_kinds import OutputKind as Meaning
-from fedbus_inference.arrays import InputSpec, nested, raw, read
+from fedbus.wire.output_kinds import OutputKind
+from fedbus_inference.arrays import parse_inputs, to_nested_lists, to_raw
 from fedbus_inference.encoding import Encoding, pack, unpack
+from fedbus_inference.input_spec import InputSpec
 
-_PROPERTIES = 1024
-"""Bytes left for the packet's own header and properties, beside its topic and correlation data."""
-
+_PACKET_OVERHEAD_BYTES = 1024
+"""Reserved for a packet's header and properties, beside its topic and correlation data."""
 
 Outputs: TypeAlias = Array | Mapping[str, Array]
-"""What a model answers: one array, or several by the names that its framework gives them."""
+"""A model's outputs: one array, or several by their names in the framework."""
 
 
 class Predictor(Protocol):
     """A model with its weights; used by one thread at a time.
 
-    It may have an attribute `output_activation`, a `fedbus.frameworks.outputs.OutputActivation`:
-    what its last operation is.
+    It may have an attribute `output_activation`, a `fedbus.frameworks.outputs.OutputActivation`.
     """
 
     def predict(self, inputs: Array) -> Outputs:
-        """Answer each row."""
+        """Return one output for each row."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What a foreign client asked, not yet read."""
+class PredictionRequest:
+    """A foreign client's request, its payload not yet parsed."""
 
     payload: bytes
     encoding: Encoding
@@ -50,64 +49,68 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedVersion:
     """One version of a model, ready to answer.
 
     Attributes:
-        spec: The digest of its spec.
-        weight: Bytes of its weights.
+        output_kind: What the outputs mean, where the model spec states it.
+        classes: Names of the classes or labels; () means numbers.
+        spec_digest: Digest of the model spec.
+        weights_bytes: Size of the weights.
     """
 
     model: str
     version: int
     input_spec: InputSpec
     predictor: Predictor
-    meaning: Meaning | None = None
+    output_kind: OutputKind | None = None
     classes: tuple[str, ...] = ()
-    spec: str = ""
-    weight: int = 0
+    spec_digest: str = ""
+    weights_bytes: int = 0
 
     @property
     def output_activation(self) -> OutputActivation | None:
-        """What the model's last operation is, where the predictor knows it."""
+        """Return the model's last operation; None if the predictor does not state it."""
         return cast("OutputActivation | None", getattr(self.predictor, "output_activation", None))
 
     def outputs(self, inputs: Array) -> Outputs:
-        """Answer each row of (rows, …).
+        """Return the outputs for inputs of (rows, …).
 
         Raises:
-            TrainingError: the model answered something else than one output for each row.
+            TrainingError: The model did not return one output for each row.
         """
         found = self.predictor.predict(inputs)
         if isinstance(found, Mapping):
-            return {name: _checked(np.asarray(each), inputs) for name, each in found.items()}
+            return {name: _check_outputs(np.asarray(each), inputs) for name, each in found.items()}
         return to_probabilities(
-            _checked(np.asarray(found), inputs), self.meaning, self.output_activation
+            _check_outputs(np.asarray(found), inputs), self.output_kind, self.output_activation
         )
 
-    def facts(self, outputs: Outputs, *, as_raw: bool) -> dict[str, Any]:
-        """Write outputs and what follows from them, raw or as nested lists."""
-        write = raw if as_raw else nested
-        facts: dict[str, Any] = {"model": self.model, "version": self.version}
+    def to_answer(self, outputs: Outputs, *, as_raw: bool) -> dict[str, Any]:
+        """Return the fields of an answer, with arrays raw or as nested lists."""
+        write = to_raw if as_raw else to_nested_lists
+        answer: dict[str, Any] = {"model": self.model, "version": self.version}
         if isinstance(outputs, Mapping):
-            return facts | {"outputs": {name: write(each) for name, each in outputs.items()}}
-        facts["outputs"] = write(outputs)
-        if self.meaning is not None:
-            facts["answers"] = self.meaning
-        more = derived_outputs(outputs, self.meaning, self.output_activation, self.classes)
-        return facts | {k: write(v) if isinstance(v, np.ndarray) else v for k, v in more.items()}
+            return answer | {"outputs": {name: write(each) for name, each in outputs.items()}}
+        answer["outputs"] = write(outputs)
+        if self.output_kind is not None:
+            answer["answers"] = self.output_kind
+        more = derived_outputs(outputs, self.output_kind, self.output_activation, self.classes)
+        return answer | {k: write(v) if isinstance(v, np.ndarray) else v for k, v in more.items()}
 
 
-def _checked(outputs: Array, inputs: Array) -> Array:
+def _check_outputs(outputs: Array, inputs: Array) -> Array:
     if outputs.dtype.name not in DTYPES or outputs.shape[:1] != inputs.shape[:1]:
-        found = f"{outputs.dtype} of shape {outputs.shape}"
-        raise TrainingError(f"the model answered {len(inputs)} examples with {found}")
+        raise TrainingError(
+            f"the model: expected one output for each of {len(inputs)} examples, "
+            f"got {outputs.dtype} of shape {outputs.shape}"
+        )
     return outputs
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """What came of some requests; `failure` is the model's own fault, for the log."""
+class BatchResult:
+    """The replies to some requests; `failure` is an error of the model, for the log."""
 
     replies: list[Reply]
     refused: int = 0
@@ -115,64 +118,70 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    request: Request
+class _ParsedRequest:
+    request: PredictionRequest
     inputs: Array
     raw: bool
 
 
-def refusal(reply: ReplyTo, encoding: Encoding, model: str, sentence: str) -> Reply:
-    """Answer that there is no answer."""
+def error_reply(reply: ReplyTo, encoding: Encoding, model: str, sentence: str) -> Reply:
+    """Build the reply to a request that is refused."""
     return Reply(reply, pack(encoding, {"error": sentence, "model": model}), encoding)
 
 
-def answer(served: Served, requests: Sequence[Request], most: int) -> Answers:
-    """Answer every request, or say in a sentence why not; `most` numbers each."""
-    asked: list[_Asked] = []
+def answer_requests(
+    served: ServedVersion, requests: Sequence[PredictionRequest], max_elements: int
+) -> BatchResult:
+    """Answer or refuse each request, of at most `max_elements` numbers."""
+    parsed: list[_ParsedRequest] = []
     refusals: list[Reply] = []
     for request in requests:
         try:
-            asked.append(_read(request, served.input_spec, most))
+            parsed.append(_parse(request, served.input_spec, max_elements))
         except WireError as error:
-            refusals.append(_refused(served, request, str(error)))
-    together = _together(served, asked, most) if len(asked) > 1 else None
-    answers = together or _each(served, asked)
+            refusals.append(_refuse(served, request, str(error)))
+    batch = _predict_batch(served, parsed, max_elements) if len(parsed) > 1 else None
+    answers = batch or _predict_each(served, parsed)
     replies = [*refusals, *answers.replies]
-    return Answers(replies, len(refusals) + answers.refused, answers.failure)
+    return BatchResult(replies, len(refusals) + answers.refused, answers.failure)
 
 
-def _read(request: Request, input_spec: InputSpec, most: int) -> _Asked:
+def _parse(request: PredictionRequest, input_spec: InputSpec, max_elements: int) -> _ParsedRequest:
     if len(request.payload) > MAX_MESSAGE_BYTES:
-        raise WireError(f"a request of {len(request.payload)} bytes, at most {MAX_MESSAGE_BYTES}")
+        raise WireError(
+            f"expected a request of at most {MAX_MESSAGE_BYTES} bytes, got {len(request.payload)}"
+        )
     if not request.payload:
         raise WireError(
-            'the request is empty; a request is a map with "inputs"; this model takes '
-            + input_spec.wanted
+            'expected a map with "inputs", got an empty request; this model takes '
+            + input_spec.expected
         )
     match unpack(request.encoding, request.payload):
         case {"inputs": inputs}:
-            return _Asked(request, read(inputs, input_spec, most), isinstance(inputs, dict))
-        case _:
-            raise WireError(
-                f'a request is a map with "inputs"; this model takes {input_spec.wanted}'
+            return _ParsedRequest(
+                request, parse_inputs(inputs, input_spec, max_elements), isinstance(inputs, dict)
             )
+        case _:
+            raise WireError(f'expected a map with "inputs"; this model takes {input_spec.expected}')
 
 
-def _together(served: Served, asked: list[_Asked], most: int) -> Answers | None:
-    inputs = [one.inputs for one in asked]
+def _predict_batch(
+    served: ServedVersion, parsed: list[_ParsedRequest], max_elements: int
+) -> BatchResult | None:
+    inputs = [one.inputs for one in parsed]
     alike = len({(array.shape[1:], array.dtype.str) for array in inputs}) == 1
-    if not alike or sum(array.size for array in inputs) > most:
+    if not alike or sum(array.size for array in inputs) > max_elements:
         return None
     try:
         outputs = served.outputs(np.concatenate(inputs))
-    except Exception:  # noqa: BLE001 - a plug-in may raise anything; tried alone, it is named
+    except Exception:  # noqa: BLE001 - a plug-in may raise anything; _predict_each reports it
         return None
     ends = np.cumsum([len(array) for array in inputs])
-    written = [
-        _written(served, one, part)
-        for one, part in zip(asked, _split(outputs, ends[:-1]), strict=True)
+    replies = [
+        _build_reply(served, one, part)
+        for one, part in zip(parsed, _split(outputs, ends[:-1]), strict=True)
     ]
-    return Answers([reply for reply, _ in written], sum(refused for _, refused in written))
+    return BatchResult([reply for reply, _ in replies], sum(refused for _, refused in replies))
 
 
 def _split(outputs: Outputs, ends: Array) -> Iterator[Outputs]:
@@ -184,37 +193,42 @@ def _split(outputs: Outputs, ends: Array) -> Iterator[Outputs]:
         yield {name: part[number] for name, part in parts.items()}
 
 
-def _each(served: Served, asked: list[_Asked]) -> Answers:
+def _predict_each(served: ServedVersion, parsed: list[_ParsedRequest]) -> BatchResult:
     replies: list[Reply] = []
     refused, failure = 0, ""
-    for one in asked:
+    for one in parsed:
         try:
-            reply, bad = _written(served, one, served.outputs(one.inputs))
-        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; callers get a sentence
+            reply, bad = _build_reply(served, one, served.outputs(one.inputs))
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; callers get the message
             failure = f"{type(error).__name__}: {error}"
             sentence = f"version {served.version} could not answer: {failure}"
-            reply, bad = _refused(served, one.request, sentence), True
+            reply, bad = _refuse(served, one.request, sentence), True
         replies.append(reply)
         refused += bad
-    return Answers(replies, refused, failure)
+    return BatchResult(replies, refused, failure)
 
 
-def _written(served: Served, one: _Asked, outputs: Outputs) -> tuple[Reply, bool]:
+def _build_reply(
+    served: ServedVersion, one: _ParsedRequest, outputs: Outputs
+) -> tuple[Reply, bool]:
     request = one.request
-    payload = pack(request.encoding, served.facts(outputs, as_raw=one.raw))
-    # A broker ends the connection of whoever publishes more than it takes.
+    payload = pack(request.encoding, served.to_answer(outputs, as_raw=one.raw))
+    # A broker disconnects a client that publishes a larger packet than it accepts.
     reply = request.reply
     room = (
-        MAX_MESSAGE_BYTES - _PROPERTIES - len(reply.topic.encode()) - len(reply.correlation or b"")
+        MAX_MESSAGE_BYTES
+        - _PACKET_OVERHEAD_BYTES
+        - len(reply.topic.encode())
+        - len(reply.correlation or b"")
     )
     if len(payload) > room:
         sentence = (
             f"the answer takes {len(payload)} bytes, at most {room}; send fewer than "
             f"{len(one.inputs)} examples at once"
         )
-        return _refused(served, request, sentence), True
+        return _refuse(served, request, sentence), True
     return Reply(reply, payload, request.encoding), False
 
 
-def _refused(served: Served, request: Request, sentence: str) -> Reply:
-    return refusal(request.reply, request.encoding, served.model, sentence)
+def _refuse(served: ServedVersion, request: PredictionRequest, sentence: str) -> Reply:
+    return error_reply(request.reply, request.encoding, served.model, sentence)

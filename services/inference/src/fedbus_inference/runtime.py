@@ -1,4 +1,4 @@
-"""Which frameworks can run models here, found without importing any; and how they load one."""
+"""Frameworks that can run models in this process, found without importing any, and loading."""
 
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
@@ -29,14 +29,17 @@ def runtime_for(
     allowed: Collection[str] | None = None,
     admission: Admission | None = None,
 ) -> Runtime:
-    """Choose frameworks: `auto`, or the name of one runtime or trainer plug-in.
+    """Return a runtime for `auto`, or for the name of one runtime or trainer plug-in.
 
-    `auto` takes only what we ship: which code of others may answer is for the settings to say, not
-    for a model's spec. Of model plug-ins a spec may name those that are `allowed`, as for
-    `plugins.load`. `admission` decides which `.tflite` files are opened here.
+    Args:
+        wanted: `auto` chooses only among frameworks that fedbus ships, because settings, not a
+            model spec, decide which third-party code may answer.
+        is_installed: Returns whether a package is installed.
+        allowed: Model plug-ins that a spec may name, as for `plugins.load`.
+        admission: Decides which `.tflite` files are opened.
 
     Raises:
-        SettingsError: there is nothing here to run a model with, or nothing of that name.
+        SettingsError: No framework is installed, or no plug-in of that name.
     """
     if wanted == AUTO:
         names = tuple(
@@ -53,20 +56,19 @@ def runtime_for(
     if wanted not in here:
         known = listed([AUTO, *here])
         raise SettingsError(
-            f"FEDBUS_RUNTIME={wanted!r}: no such runtime or trainer plug-in; there is {known}"
+            f"FEDBUS_RUNTIME={wanted!r}: expected an installed runtime or trainer plug-in: {known}"
         )
     return Runtime((wanted,), partial(load, allowed=allowed, admission=admission))
 
 
 def _factory(framework: str) -> Factory:
-    if framework in plugins.installed_names(
-        "runtimes"
-    ):  # made for it, so before a trainer of that name
+    # A runtime is made for inference, so it comes before a trainer of the same name.
+    if framework in plugins.installed_names("runtimes"):
         return plugins.load("runtimes", framework)
     return plugins.load("trainers", framework)
 
 
-def load(  # noqa: PLR0913 - what a version is made of, and what may make it
+def load(  # noqa: PLR0913 - the parts of a version, and what may load them
     framework: str,
     spec: ModelSpec,
     architecture: Architecture,
@@ -77,14 +79,14 @@ def load(  # noqa: PLR0913 - what a version is made of, and what may make it
     allowed: Collection[str] | None = None,
     admission: Admission | None = None,
 ) -> Predictor:
-    """Rebuild a model and give it its weights; this imports the framework, so call it in a thread.
+    """Build a model and load its weights. Called in a thread, since it imports the framework.
 
-    A `spare` model of the same spec takes them instead. A `.tflite` file is opened if `admission`
-    lets it pass.
+    A `spare` model of the same spec is reused for the weights. A `.tflite` file is opened only if
+    `admission` allows it.
 
     Raises:
-        FedbusError: the framework does not load or cannot predict, the model is a plug-in that is
-            not allowed here, its file is damaged, or the weights do not fit or are no numbers.
+        FedbusError: The framework cannot be imported or cannot predict, the model is a plug-in
+            that is not allowed, its file is damaged, or the weights do not fit or are not finite.
     """
     layout = Layout.read(spec.layout)
     arrays = decode(weights, layout, "plain")
@@ -97,7 +99,9 @@ def load(  # noqa: PLR0913 - what a version is made of, and what may make it
     with _admitted(framework, architecture, layout, admission or Admission()):
         trainer = factory(framework)(architecture)
         if not isinstance(trainer, Predicts):
-            raise PluginError(f"trainers plug-in {framework!r} can train, and not predict")
+            raise PluginError(
+                f"trainers plug-in {framework!r}: expected a `predict` method, got none"
+            )
         trainer.load(arrays)
     return trainer
 

@@ -1,4 +1,4 @@
-"""What the inference service needs to know, from the environment."""
+"""Settings of the inference service, beside those of every service."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,40 +7,33 @@ from pydantic import Field
 
 from fedbus.runtime.settings import ServiceSettings
 from fedbus.scalars import IDENT
-from fedbus_inference.limits import Limits
-
-_DEFAULT = Limits()
 
 
 class InferenceSettings(ServiceSettings):
-    """`FEDBUS_RUNTIME`, `FEDBUS_MAX_NUMBERS` and their like."""
+    """Settings of the runtime, and limits for each model."""
 
     runtime: Annotated[
         str,
         Field(pattern=rf"^{IDENT}$", description="auto, or a runtime or trainer plug-in"),
     ] = "auto"
-    max_numbers: Annotated[
+    max_input_elements: Annotated[
         int, Field(ge=1, le=2**30, description="numbers in the inputs of one request")
-    ] = _DEFAULT.numbers
+    ] = 4_000_000
     max_model_mb: Annotated[
         int, Field(ge=1, le=2**16, description="MiB of one version's weights")
-    ] = _DEFAULT.model_bytes // 2**20
-    max_waiting: Annotated[
+    ] = 4096
+    max_queued_requests: Annotated[
         int, Field(ge=1, le=100_000, description="requests that wait for one model")
-    ] = _DEFAULT.waiting
-    patience_seconds: Annotated[
+    ] = 256
+    request_timeout_seconds: Annotated[
         float, Field(gt=0, le=300, description="how long a request waits for its model")
-    ] = _DEFAULT.patience_seconds
-
+    ] = 10.0
     home: Annotated[
-        Path, Field(description="where it notes what it tried, and which versions answered")
+        Path,
+        Field(description="folder of the results of .tflite trials and of each last good version"),
     ] = Path("fedbus-inference")
 
-    def limits(self) -> Limits:
-        """What one model may take."""
-        return Limits(
-            model_bytes=self.max_model_mb * 2**20,
-            numbers=self.max_numbers,
-            waiting=self.max_waiting,
-            patience_seconds=self.patience_seconds,
-        )
+    @property
+    def max_model_bytes(self) -> int:
+        """Return the limit of a version's weights, and of its architecture file, in bytes."""
+        return self.max_model_mb * 2**20

@@ -1,4 +1,4 @@
-"""Core of the repository: dispatch of requests to their handlers. Performs no I/O.
+"""Core of the repository: dispatch of requests to their handlers. Pure.
 
 Only the store decides what has happened, so the process may be killed at any moment. A request that
 cannot be served now, because the disk is full or a collector is gone, gets no answer; its sender

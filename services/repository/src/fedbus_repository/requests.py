@@ -1,4 +1,4 @@
-"""Requests in progress: their steps, their calls in threads, their uploads. Performs no I/O.
+"""Requests in progress: their steps, their calls in threads, their uploads. Pure.
 
 The steps of a request are a generator: it yields what must happen next, receives the result, and
 returns the actions that end the request. So its code reads from top to bottom, although the core

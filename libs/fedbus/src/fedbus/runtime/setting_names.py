@@ -17,6 +17,9 @@ PREFIX: Final = "FEDBUS_"
 MIN_NAME_SIMILARITY: Final = 0.7
 MIN_PREFIX_SIMILARITY: Final = 0.8
 RENAMED: Final[Mapping[str, str]] = {
+    "MAX_NUMBERS": "MAX_INPUT_ELEMENTS",
+    "MAX_WAITING": "MAX_QUEUED_REQUESTS",
+    "PATIENCE_SECONDS": "REQUEST_TIMEOUT_SECONDS",
     "PLACES": "SLOTS",
 }
 """Earlier names of settings, each with the present one; an earlier name is refused."""

@@ -1,4 +1,4 @@
-"""Announcements, lists and views of model versions. Performs no I/O."""
+"""Announcements, lists and views of model versions. Pure."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""Compatibility of a job with its model, checked before the job is stored. Performs no I/O."""
+"""Compatibility of a job with its model, checked before the job is stored. Pure."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Requests of controllers about jobs, and their answers. Performs no I/O."""
+"""Requests of controllers about jobs, and their answers. Pure."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Lease of the acting controller. Performs no I/O.
+"""Lease of the acting controller. Pure.
 
 The store keeps the holder and the epoch; only this process knows the time of expiry, on its
 monotonic clock. Another controller gets the lease once the holder's time to renew it has passed.

@@ -1,4 +1,4 @@
-"""Records that a store keeps, and its refusals. Performs no I/O."""
+"""Records that a store keeps, and its refusals. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias

@@ -1,6 +1,6 @@
-"""Retention of weights: the last versions of a model, its best one and the pinned ones.
+"""Retention of weights: the last versions of a model, its best one and the pinned ones. Pure.
 
-Records, specs and architecture files are never deleted; only weights are large. Performs no I/O.
+Records, specs and architecture files are never deleted; only weights are large.
 """
 
 from collections.abc import Sequence

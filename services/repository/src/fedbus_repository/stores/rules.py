@@ -1,7 +1,7 @@
-"""Validation rules of commits, submissions and pushes, with their messages; used by every store.
+"""Validation rules of commits, submissions and pushes, shared by all stores. Pure.
 
 A store reads the facts inside the transaction that changes them, so no other change can come
-between a check and its write. Performs no I/O.
+between a check and its write.
 """
 
 from collections.abc import Collection, Iterable

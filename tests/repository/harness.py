@@ -158,7 +158,7 @@ def commit_next(store: Store, value: float, job: str = JOB) -> HistoryEntry:
 
 
 @dataclass
-class Stand:
+class Harness:
     """A core at work: what it says is kept, what it runs waits until the test lets it.
 
     Attributes:

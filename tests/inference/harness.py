@@ -29,9 +29,9 @@ from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec
 from fedbus.wire.topics import INFERENCE
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.last_good import LastGood
-from fedbus_inference.limits import Limits
 from fedbus_inference.loading import Runtime
 from fedbus_inference.prediction import Predictor
+from fedbus_inference.settings import InferenceSettings
 
 FAULTY = 13.0
 """A row that begins with it makes the model fail."""
@@ -95,11 +95,11 @@ class Bytes:
 
 
 @dataclass
-class Stand:
+class Harness:
     """Feeds a core and performs what it yields, when the test says so."""
 
     frameworks: tuple[str, ...] = ("sums",)
-    limits: Limits = field(default_factory=Limits)
+    settings: InferenceSettings = field(default_factory=InferenceSettings)
     blobs: dict[str, bytes] = field(default_factory=dict)
     replies: list[Reply] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -114,7 +114,7 @@ class Stand:
 
     def __post_init__(self) -> None:
         self.core = InferenceCore(
-            Runtime(self.frameworks, self._load_model), self.limits, self.last_good
+            Runtime(self.frameworks, self._load_model), self.settings, self.last_good
         )
 
     def _load_model(

@@ -1,0 +1,85 @@
+"""Shape, dtype and range of a model's inputs, and the batch that an array makes of them. Pure."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from fedbus.data.model_input import read_input
+from fedbus.errors import WireError
+from fedbus.model.layout import Array
+from fedbus_inference.array_checks import check_count, check_normalized
+
+_IMAGE_DIMENSIONS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The input of one example.
+
+    Attributes:
+        shape: None where the model spec does not state it.
+        normalized: All elements lie between -1 and 1, as in the training data.
+    """
+
+    shape: tuple[int, ...] | None
+    dtype: str = "float32"
+    normalized: bool = False
+
+    @property
+    def expected(self) -> str:
+        """Format what a request must contain, for messages."""
+        if self.shape is None:
+            return "a list of examples"
+        batch = ", ".join(["n", *map(str, self.shape)])
+        range_ = ", normalized to -1 to 1" if self.normalized else ""
+        return f"{list(self.shape)} ({self.dtype}{range_}), or [{batch}] for n examples"
+
+    def to_batch(self, array: Array) -> Array:
+        """Return one example or a batch as an array of shape (examples, …).
+
+        Raises:
+            WireError: The shape or the range is not that of this spec.
+        """
+        if self.normalized:
+            check_normalized(array)
+        if self.shape is None:
+            if array.ndim:
+                return array
+        elif array.shape == self.shape:
+            return array[np.newaxis]
+        elif array.ndim and array.shape[1:] == self.shape:
+            return array
+        hint = _reshape_hint(array.shape, self.shape or ())
+        raise WireError(
+            f"inputs of shape {list(array.shape)}; this model takes {self.expected}{hint}"
+        )
+
+
+def read_input_spec(stated: Mapping[str, Any], max_elements: int) -> InputSpec:
+    """Read a model spec's `input`; without a shape, any shape is accepted.
+
+    Raises:
+        WireError: See `read_input`; or one example has more than `max_elements` elements.
+    """
+    found = read_input(stated)
+    if found.row is None:
+        return InputSpec(None, found.dtype, found.normalized)
+    check_count(found.row.size, max_elements)
+    return InputSpec(found.row.size, found.dtype, found.normalized)
+
+
+def _reshape_hint(found: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """Format the change that gives rows the expected shape; empty if there is none."""
+    for row, before in ((found, []), (found[1:], ["n"])):
+        if not expected or not row or math.prod(row) != math.prod(expected):
+            continue
+        if len(row) == len(expected) == _IMAGE_DIMENSIONS:
+            if row[1:] + row[:1] == expected:
+                return "; the inputs have channels first, this model takes them last: transpose"
+            if row[-1:] + row[:-1] == expected:
+                return "; the inputs have channels last, this model takes them first: transpose"
+        return f"; reshape them to [{', '.join([*before, *map(str, expected)])}]"
+    return ""
