@@ -13,7 +13,8 @@ from fedbus.core.keys import Key
 from fedbus.errors import BusError
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import BrokerAddress, Bus
-from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.identity import Identity
+from fedbus.runtime.node import Node
 from fedbus.runtime.shell import Shell
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import ListModels

@@ -23,7 +23,8 @@ from fedbus.blobs.spool import Spools
 from fedbus.core import clock
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.runtime import telemetry
-from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.identity import Identity
+from fedbus.runtime.node import Node
 from fedbus.runtime.service import keep_connected
 from fedbus.runtime.shell import Shell
 from fedbus_edge_agent.core import AgentCore

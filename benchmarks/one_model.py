@@ -16,7 +16,8 @@ from fedbus.digest import digest_of
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
 from fedbus.mqtt.bus import BrokerAddress
-from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.identity import Identity
+from fedbus.runtime.node import Node
 from fedbus.runtime.service import keep_connected
 from fedbus.runtime.shell import Shell
 from fedbus.wire import codec

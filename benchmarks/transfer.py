@@ -35,7 +35,8 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import BrokerAddress, Packet
 from fedbus.mqtt.mosquitto import LocalBroker
 from fedbus.runtime import telemetry
-from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.identity import Identity
+from fedbus.runtime.node import Node
 from fedbus.runtime.service import keep_connected
 from fedbus.runtime.shell import Shell
 from fedbus.wire.access_rules import access_rules

@@ -82,7 +82,16 @@ PURE = sorted(
         (
             FEDBUS / "runtime" / name
             for name in (
-                *("loopback.py", "node.py", "node_name.py", "public_topics.py"),
+                *(
+                    "identity.py",
+                    "loopback.py",
+                    "name_conflict.py",
+                    "node.py",
+                    "node_name.py",
+                    "node_transfers.py",
+                    "presence.py",
+                    "public_topics.py",
+                ),
                 "setting_names.py",
             )
         ),

@@ -12,7 +12,7 @@ from fedbus.core.events import Connected, Ran, Woke
 from fedbus.data import of
 from fedbus.datasource.source import Fixed
 from fedbus.errors import SettingsError, TrainingError
-from fedbus.runtime.node import Identity
+from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import settings_from
 from fedbus_edge_agent import keys
 from fedbus_edge_agent.app import build

@@ -3,7 +3,7 @@
 import pytest
 
 from fedbus.errors import SettingsError
-from fedbus.runtime.node import Identity
+from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import settings_from
 from fedbus_inference.app import build
 from fedbus_inference.core import InferenceCore

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedbus.errors import SettingsError
-from fedbus.runtime.node import Identity
+from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import settings_from
 from fedbus.wire.blobs import blob_ref_of
 from fedbus_repository.app import build

@@ -15,7 +15,7 @@ from fedbus.digest import digest_of
 from fedbus.model.blob import Blob, blank, flat
 from fedbus.model.layout import Layout, Tensor
 from fedbus.runtime import service
-from fedbus.runtime.node import Identity
+from fedbus.runtime.identity import Identity
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.messages import Offer, TrainTask
 from fedbus_edge_agent.training.cancellation import TaskControl

@@ -17,7 +17,7 @@ from fedbus.blobs.spool import Spools
 from fedbus.errors import Stopped, TrainingError
 from fedbus.model.blob import Blob
 from fedbus.runtime import service
-from fedbus.runtime.node import Identity
+from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import ServiceSettings
 from fedbus.wire.messages import TrainTask
 from fedbus_edge_agent.core import AgentCore

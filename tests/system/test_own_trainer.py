@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedbus.runtime.node import Identity
+from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import settings_from
 from fedbus_edge_agent.app import build
 from fedbus_edge_agent.settings import AgentSettings

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +20,8 @@ from aiohttp.test_utils import TestServer
 from fedbus import demo_data
 from fedbus.errors import SettingsError
 from fedbus.runtime.http import make_app
-from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.identity import Identity
+from fedbus.runtime.node import Node
 from fedbus.runtime.settings import settings_from
 from fedbus.runtime.shell import Shell
 from fedbus_edge_agent.app import build
@@ -268,7 +270,8 @@ async def test_jobs_that_are_not_here_are_not_shown(agent: Agent) -> None:
     ):
         status, said = await agent.ask(method, path)
         assert (status, said["error"]) == (404, "no standalone job x here")
-    agent.node._heard(CONTROLLER, train(), 1.0)  # noqa: SLF001 - as if it came by the bus
+    sender = replace(agent.node.identity, name=CONTROLLER)
+    agent.node.receive(sender.packet_to(agent.node.identity.name, train()), 1.0)
     assert (await agent.ask("GET", "/job/status"))[1] == {"job-1": 1}
     status, said = await agent.ask("DELETE", "/job/job-1")
     assert (status, "fedbus job cancel job-1" in said["error"]) == (409, True)

@@ -16,8 +16,9 @@ from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.mosquitto import LocalBroker
 from fedbus.mqtt.mosquitto_config import acl_file
 from fedbus.runtime import loopback_check
+from fedbus.runtime.identity import Identity
 from fedbus.runtime.loopback import AGAIN_SECONDS, LoopbackProbe
-from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.node import Node
 from fedbus.runtime.shell import Shell
 from fedbus.wire.access_rules import access_rules
 from fedbus.wire.topics import ROOT

@@ -11,8 +11,9 @@ import pytest
 from fedbus.mqtt.login import TAKEN_OVER
 from fedbus.mqtt.mosquitto import LocalBroker
 from fedbus.runtime import service
+from fedbus.runtime.identity import Identity
 from fedbus.runtime.name_conflict import NameConflict
-from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.node import Node
 from fedbus.runtime.service import LONGEST_CONFLICT_SECONDS, keep_connected, pause_after
 from fedbus.runtime.shell import Shell
 from fedbus.wire.documents import NodeState
@@ -30,17 +31,17 @@ def word_of(incarnation: int) -> NodeState:
 def a_conflict(before: int | None = None) -> NameConflict:
     """A process that has logged in, found a life before it, or none, and heard itself."""
     conflict = NameConflict("agent.a", OWN)
-    conflict.said()
+    conflict.state_published()
     if before is not None:
-        assert not conflict.heard(word_of(before))
-    assert not conflict.heard(word_of(OWN))
+        assert not conflict.state_received(word_of(before))
+    assert not conflict.state_received(word_of(OWN))
     return conflict
 
 
 def test_the_word_of_a_later_life_is_another_process() -> None:
     """Nobody has a life after his own while he lives."""
     conflict = a_conflict()
-    assert conflict.heard(word_of(LATER))
+    assert conflict.state_received(word_of(LATER))
     assert conflict.count == 1
     assert conflict.trouble.startswith("another process logs in with the name agent.a")
 
@@ -53,20 +54,22 @@ def test_what_was_there_before_we_spoke_is_our_life_before(before: int) -> None:
     """
     conflict = a_conflict(before)
     assert (conflict.count, conflict.trouble) == (0, "")
-    conflict.said()
-    assert not conflict.heard(word_of(before))  # of a broker that was killed, and had saved it
+    conflict.state_published()
+    assert not conflict.state_received(
+        word_of(before)
+    )  # of a broker that was killed, and had saved it
     assert conflict.count == 0
 
 
 def test_the_word_of_a_life_before_counts_the_second_time() -> None:
     """A broker that was killed may come back with what it had saved of our life before."""
     conflict = a_conflict(EARLIER)
-    conflict.said()
-    assert not conflict.heard(word_of(EARLIER))
-    assert not conflict.heard(word_of(EARLIER))  # of the same connection
-    conflict.said()
-    assert conflict.heard(word_of(EARLIER))
-    conflict.settled()
+    conflict.state_published()
+    assert not conflict.state_received(word_of(EARLIER))
+    assert not conflict.state_received(word_of(EARLIER))  # of the same connection
+    conflict.state_published()
+    assert conflict.state_received(word_of(EARLIER))
+    conflict.resolved()
     assert conflict.trouble == ""
 
 
@@ -74,30 +77,30 @@ def test_brokers_that_are_killed_now_and_then_are_no_conflict() -> None:
     """Two processes of one name throw each other out at once, not once in a day."""
     conflict = a_conflict(EARLIER)
     for _ in range(3):
-        conflict.said()
-        assert not conflict.heard(word_of(EARLIER))
-        conflict.steady()
+        conflict.state_published()
+        assert not conflict.state_received(word_of(EARLIER))
+        conflict.connection_lasted()
     assert conflict.count == 0
-    conflict.said()
-    assert conflict.heard(word_of(LATER))
-    conflict.steady()
+    conflict.state_published()
+    assert conflict.state_received(word_of(LATER))
+    conflict.connection_lasted()
     assert conflict.trouble
 
 
 def test_the_word_of_who_has_met_us_is_believed() -> None:
     """It waits for a minute by then, so that the second time would be long in coming."""
     met = a_conflict()
-    assert met.heard(word_of(LATER))
+    assert met.state_received(word_of(LATER))
     conflict = a_conflict()
-    assert conflict.heard(replace(word_of(EARLIER), trouble=f"{met.trouble}; and more"))
+    assert conflict.state_received(replace(word_of(EARLIER), trouble=f"{met.trouble}; and more"))
 
 
 def test_a_broker_that_says_so_is_believed() -> None:
     """MQTT 5 has a reason code for it, which newer brokers send; once may be a person's client."""
     conflict = NameConflict("agent.a", OWN)
-    conflict.told()
+    conflict.taken_over()
     assert conflict.count == 0
-    conflict.told()
+    conflict.taken_over()
     assert conflict.count == 1
 
 

@@ -14,7 +14,8 @@ import pytest
 from fedbus.errors import BusError
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.runtime import service
-from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.identity import Identity
+from fedbus.runtime.node import Node
 from fedbus.runtime.service import end, keep_connected
 from fedbus.runtime.shell import Shell
 from tests.fedbus.runtime.node.stand import Fake

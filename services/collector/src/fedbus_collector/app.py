@@ -10,7 +10,7 @@ from fedbus import plugins
 from fedbus.blobs.spool import Spools
 from fedbus.plugins import Aggregator
 from fedbus.runtime import service
-from fedbus.runtime.node import Identity
+from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import ServiceSettings
 from fedbus.scalars import IDENT
 from fedbus_collector.aggregation.isolated_aggregator import IsolatedAggregator

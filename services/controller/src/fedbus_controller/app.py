@@ -13,7 +13,7 @@ from fedbus.errors import FedbusError
 from fedbus.jobs import JobFault, Plugins, transforms_of
 from fedbus.plugins import Selector
 from fedbus.runtime import service
-from fedbus.runtime.node import Identity
+from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import ServiceSettings
 from fedbus.scalars import IDENT
 from fedbus_controller.core import ControllerCore

@@ -6,7 +6,7 @@ from fedbus.blobs.spool import Spools
 from fedbus.errors import PluginError, SettingsError
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.runtime import service
-from fedbus.runtime.node import Identity
+from fedbus.runtime.identity import Identity
 from fedbus.runtime.shell import Shell
 from fedbus.wire.documents import AgentFacts
 from fedbus_edge_agent.core import AgentCore

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from fedbus.frameworks.tflite.admission import Admission
-from fedbus.runtime.node import Identity
+from fedbus.runtime.identity import Identity
 from fedbus.runtime.service import Built
 from fedbus.runtime.shell import Shell
 from fedbus_inference.core import InferenceCore

@@ -1,7 +1,7 @@
 """Entry point of the repository: settings to store and core."""
 
 from fedbus.runtime import service
-from fedbus.runtime.node import Identity
+from fedbus.runtime.identity import Identity
 from fedbus_repository.core import RepositoryCore
 from fedbus_repository.settings import RepositorySettings
 from fedbus_repository.stores.sqlite.store import SqliteStore

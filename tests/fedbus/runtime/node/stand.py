@@ -10,7 +10,8 @@ from fedbus.core.events import Event
 from fedbus.core.keys import Key
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Effect, Publish
-from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.identity import Identity
+from fedbus.runtime.node import Node
 from fedbus.wire import codec, topic_names
 from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation, BlobRef
 from fedbus.wire.documents import AgentFacts

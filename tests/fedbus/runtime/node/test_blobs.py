@@ -13,7 +13,8 @@ from fedbus.core.events import Connected, Event, Fetched, FetchFailed
 from fedbus.mqtt.frames import is_lent
 from fedbus.mqtt.memory_broker import MemoryBroker
 from fedbus.runtime.effects import Effect, Publish, PublishChunk, Subscribe, Unsubscribe
-from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.identity import Identity
+from fedbus.runtime.node import Node
 from fedbus.wire.blobs import CHUNK_BYTES
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
 from fedbus.wire.topics import ROOT

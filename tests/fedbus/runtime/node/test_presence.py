@@ -6,8 +6,10 @@ from fedbus.core.actions import Introduce, Note, Trouble
 from fedbus.core.events import Connected, Stopping
 from fedbus.mqtt.bus import Packet
 from fedbus.runtime.effects import Effect, Publish
+from fedbus.runtime.identity import Identity
 from fedbus.runtime.name_conflict import SETTLED_SECONDS
-from fedbus.runtime.node import INTRODUCE_BEATS, Identity, Node
+from fedbus.runtime.node import Node
+from fedbus.runtime.presence import HEARTBEATS_PER_STATE
 from fedbus.wire import codec, topics
 from fedbus.wire.documents import Heartbeat, NodeState
 from fedbus.wire.topics import ROOT
@@ -43,13 +45,13 @@ def test_a_heart_beats_and_now_and_then_a_node_says_again_who_it_is() -> None:
         vitals=lambda: (float(next(measured)), 50.0),
     )
     node.connected(0.0)
-    for _ in range(INTRODUCE_BEATS - 1):
+    for _ in range(HEARTBEATS_PER_STATE - 1):
         at = node.next_wake()
         assert at is not None
         node.tick(at)
     packets = [effect.packet for effect in node.take_effects() if isinstance(effect, Publish)]
     beats = [codec.unpack(Heartbeat, p.payload) for p in packets if p.topic.endswith("/heartbeat")]
-    assert [beat.load for beat in beats] == [float(n) for n in range(INTRODUCE_BEATS)]
+    assert [beat.load for beat in beats] == [float(n) for n in range(HEARTBEATS_PER_STATE)]
     assert [p.topic.endswith("/state") for p in packets].count(True) == 2
 
 

@@ -8,7 +8,8 @@ import pytest
 from fedbus.core.actions import Ask, Cancel, Run, Send
 from fedbus.core.events import Connected, Fetched, Ran, Received, RunFailed
 from fedbus.core.interface import step_name
-from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.identity import Identity
+from fedbus.runtime.node import Node
 from fedbus.wire.messages import Receipt, StopJob
 from tests.fedbus.blobs.transfer.simulation import Shelf
 from tests.fedbus.runtime.node.stand import OFFER, TASK, Fake, fetch

@@ -86,7 +86,8 @@ async def run(connection: ClientConnection, request: RepositoryRequest[R]) -> R:
     """
     import structlog
 
-    from fedbus.runtime.node import Identity, Node
+    from fedbus.runtime.identity import Identity
+    from fedbus.runtime.node import Node
     from fedbus.runtime.shell import Shell
 
     login = connection.login

@@ -1,20 +1,21 @@
-"""Whether another process logs in with this node's name. Pure.
+"""Detection of another process that logs in with this node's name. Pure.
 
-A broker lets one connection in for each name, so two processes of one name throw each other out,
-for ever, and older brokers tell neither why. But what a node says of itself is retained: whoever
-comes back and finds the word of another life there has met the other one.
+A broker accepts one connection for each name, so two processes of one name disconnect each other
+without end, and older brokers do not give the reason. But the state of a node is retained: a
+process that reconnects and finds the state of another incarnation there has met the other process.
 
-Two such words are innocent: what is retained when a process first logs in is its life before, and
-a broker that was killed may come back with that once more, from what it had saved.
+Two such states prove nothing: the state that is retained when a process first logs in is from its
+own earlier start, and a broker that was killed may restore that state once more from its saved
+data.
 """
 
 from fedbus.wire.documents import NodeState
 
-SURE = 2
-"""Words of another life before it is sure. One may be our own life before this one, from what a
-broker had saved long ago; unless it began after this one, or has met us, too."""
+CERTAIN = 2
+"""States of another incarnation needed for certainty. One may be from this node's earlier start,
+restored by the broker; unless it began later than this process, or reports the conflict itself."""
 SETTLED_SECONDS = 1200.0
-"""A connection that has lasted for so long: another process would have logged in meanwhile."""
+"""After a connection of this duration another process would have logged in."""
 
 SENTENCE = (
     "another process logs in with the name {name}, and the broker lets only one in at a time: give "
@@ -23,10 +24,10 @@ SENTENCE = (
 
 
 class NameConflict:
-    """What speaks for another process of this name.
+    """Evidence of another process with this node's name.
 
     Attributes:
-        count: How often it was met since it became sure; 0: it is not.
+        count: Number of times the other process was detected since it became certain; 0: it is not.
     """
 
     def __init__(self, name: str, incarnation: int) -> None:
@@ -34,47 +35,49 @@ class NameConflict:
         self._own = incarnation
         self._sentence = SENTENCE.format(name=name)
         self._seen = 0
-        self._said = False  # whether our own word should be retained by now
-        self._kept = False  # whether the broker has kept a word of ours
-        self._before: int | None = None  # the life that was retained before that
+        self._published = False  # whether this process's state should be retained by now
+        self._retained = False  # whether the broker has retained a state of this process
+        self._earlier: int | None = None  # the incarnation whose state was retained before that
 
     @property
     def trouble(self) -> str:
-        """A sentence for people; nothing while there is no conflict."""
+        """A sentence for the operator; empty while there is no conflict."""
         return self._sentence if self.count else ""
 
-    def said(self) -> None:
-        """We have said who we are."""
-        self._said = True
+    def state_published(self) -> None:
+        """Record that this node has published its state."""
+        self._published = True
 
-    def told(self) -> None:
-        """The broker has said that another took this name over; once may be a person's client."""
+    def taken_over(self) -> None:
+        """Record that the broker reports a login with this name; one may be a person's client."""
         self._seen += 1
-        self.count += self._seen >= SURE
+        self.count += self._seen >= CERTAIN
 
-    def heard(self, state: NodeState) -> bool:
-        """Take what is said under our own name; tell whether it speaks for another process."""
+    def state_received(self, state: NodeState) -> bool:
+        """Examine a state with this node's name; return whether it proves another process."""
         if state.incarnation == self._own:
-            self._kept = True
+            self._retained = True
             return False
-        if not self._kept:
-            self._before = state.incarnation  # whenever it began: a board's clock may be wrong
+        if not self._retained:
+            self._earlier = (
+                state.incarnation
+            )  # even if it looks later: a board's clock may be wrong
             return False
-        if not self._said:
+        if not self._published:
             return False
-        self._said = False  # once for each connection
-        later = state.incarnation > self._own and state.incarnation != self._before
-        self._seen += SURE if later or self._sentence in state.trouble else 1
-        if self._seen < SURE:
+        self._published = False  # once for each connection
+        later = state.incarnation > self._own and state.incarnation != self._earlier
+        self._seen += CERTAIN if later or self._sentence in state.trouble else 1
+        if self._seen < CERTAIN:
             return False
         self.count += 1
         return True
 
-    def steady(self) -> None:
-        """A connection has lasted: what was met before, if that is not sure, was chance."""
+    def connection_lasted(self) -> None:
+        """Forget what was seen, if it is not certain: a connection has lasted."""
         if not self.count:
             self._seen = 0
 
-    def settled(self) -> None:
-        """A connection has lasted for so long that the conflict must be over."""
+    def resolved(self) -> None:
+        """Withdraw the conflict: a connection has lasted for `SETTLED_SECONDS`."""
         self.count = self._seen = 0

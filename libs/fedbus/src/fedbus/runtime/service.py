@@ -34,9 +34,10 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.login import TAKEN_OVER
 from fedbus.runtime import telemetry
+from fedbus.runtime.identity import Identity
 from fedbus.runtime.loopback import LoopbackProbe
 from fedbus.runtime.name_conflict import SETTLED_SECONDS
-from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.node import Node
 from fedbus.runtime.setting_names import PREFIX, refuse_misspelt
 from fedbus.runtime.settings import ServiceSettings, settings_from
 from fedbus.runtime.shell import Shell
@@ -95,15 +96,15 @@ async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Rando
         except* BusError as broken:
             log.warning("bus_lost", reason=str(broken.exceptions[0]))
             if getattr(broken.exceptions[0], "code", None) == TAKEN_OVER:
-                node.conflict.told()
+                node.conflict.taken_over()
         if shell.stopping.is_set():
             return
         lasted = clock.monotonic() - began
         if lasted > STEADY_SECONDS:
             pause = FIRST_PAUSE_SECONDS
-            node.conflict.steady()
+            node.conflict.connection_lasted()
         if lasted > SETTLED_SECONDS:
-            node.conflict.settled()
+            node.conflict.resolved()
         await asyncio.sleep(pause_after(pause, node.conflict.count, rng))
         pause = min(pause * 2, LONGEST_RECONNECT_SECONDS)
 

@@ -28,7 +28,8 @@ from fedbus.runtime.effects import (
     Subscribe,
     Unsubscribe,
 )
-from fedbus.runtime.node import Identity, Node
+from fedbus.runtime.identity import Identity
+from fedbus.runtime.node import Node
 from fedbus.simulation.network_faults import NONE, Faults, Toll
 
 WORK_SECONDS = {"TrainingWork": 0.4, "EvaluationWork": 0.1}

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from fedbus import plugins
 from fedbus.blobs.spool import Spools
 from fedbus.plugins import Aggregator
-from fedbus.runtime.node import Identity
+from fedbus.runtime.identity import Identity
 from fedbus.simulation.ring import Birth, Life
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.timestamps import format_timestamp
