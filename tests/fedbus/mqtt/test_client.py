@@ -67,7 +67,7 @@ async def test_packet_arrives_as_it_was_published(broker: LocalBroker) -> None:
 async def test_property_that_the_library_would_refuse_costs_nobody_the_connection(
     broker: LocalBroker,
 ) -> None:
-    """U+FEFF is legal MQTT; retained, it would keep every subscriber away for ever."""
+    """U+FEFF is legal MQTT; retained, it would keep every subscriber away permanently."""
     async with mqtt.connect(broker.address("agent.b"), name="agent.b", listen=[FOR_B]) as b:
         odd = Packet("fedbus/v1/link/agent.b/agent.b/odd", b"?", content_type="\ufeff", expiry=9)
         await b.publish(odd)
@@ -183,7 +183,7 @@ async def test_wrong_password_is_said_at_once(broker: LocalBroker) -> None:
 
 async def test_missing_user_name_is_said(broker: LocalBroker) -> None:
     """Without an account the error says that none was given."""
-    with pytest.raises(BusError, match="login of nobody"):
+    with pytest.raises(BusError, match="login of an anonymous client"):
         async with mqtt.connect(replace(broker.address("agent.a"), username=None), name="x"):
             pass
 
@@ -197,7 +197,7 @@ async def test_nobody_listening_is_said() -> None:
 
 
 async def test_unknown_host_is_said() -> None:
-    """So is a name that nobody knows."""
+    """So is a name that no name server knows."""
     with pytest.raises(BusError, match=r"no-such-host\.invalid:1883: "):
         async with mqtt.connect(BrokerAddress("no-such-host.invalid"), name="agent.a"):
             pass
@@ -375,7 +375,7 @@ async def test_noise_from_a_broker_ends_the_connection(noise: bytes) -> None:
 async def test_fault_in_the_library_ends_the_connection(
     broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is a BusError for whoever waits."""
+    """It is a BusError for the task that waits."""
 
     def fail(_: object, *, lend: bool) -> None:  # noqa: ARG001 - as it is called
         raise RuntimeError("odd")
@@ -407,7 +407,7 @@ asyncio.run(main())
 
 
 async def test_will_is_published_and_retained_when_a_process_is_killed(broker: LocalBroker) -> None:
-    """`kill -9` of an agent tells the controller, and whoever looks later."""
+    """`kill -9` of an agent tells the controller, and later subscribers."""
     controller, agent = broker.address("controller.1"), broker.address("agent.killed")
     state = "fedbus/v1/nodes/agent.killed/state"
     async with mqtt.connect(controller, name="controller.1", listen=[state]) as watch:

@@ -17,7 +17,7 @@ def published(packet: Packet, flags: int = 0) -> bytes:
 
 
 def feed(frames: Frames, data: bytes) -> list[Packet | int]:
-    """Let bytes arrive; returns the publications, and the first byte of every other packet."""
+    """Receive bytes; return the publications, and the first byte of every other packet."""
     found: list[Packet | int] = []
     while data:
         room = frames.room()
@@ -77,7 +77,7 @@ def test_a_publication_that_is_to_be_acknowledged_has_a_receipt() -> None:
 
 
 def test_a_publication_of_the_third_service_is_not_ours_to_read() -> None:
-    """Nobody here subscribes so; paho answers it."""
+    """No node subscribes with it; paho answers it."""
     assert feed(Frames(), published(Packet("t", b"\0\1"), flags=0x04)) == [0x34]
 
 
@@ -129,7 +129,7 @@ def test_a_payload_that_is_never_released_costs_memory_and_stays_as_it_is() -> N
 
 
 def test_a_view_of_a_payload_outlives_its_release() -> None:
-    """Whoever keeps a slice, or an array over it, keeps these bytes."""
+    """A slice that is kept, or an array over it, keeps these bytes."""
     frames = Frames()
     packet, _ = lend(frames, 1)
     part, array = memoryview(packet.payload)[100:200], np.frombuffer(packet.payload, np.uint8)

@@ -1,4 +1,4 @@
-"""The queue between the network and whoever receives."""
+"""The queue between the network and the task that receives."""
 
 import asyncio
 
@@ -43,7 +43,7 @@ async def test_taker_waits_until_it_is_stirred() -> None:
 
 
 async def test_cancelled_taker_loses_nothing() -> None:
-    """A packet that nobody took is there for the next."""
+    """A packet that was not taken is there for the next."""
     inbox = filled(0)
     taker = asyncio.create_task(inbox.take(), name="taker")
     await asyncio.sleep(0)
@@ -67,7 +67,7 @@ async def test_end_comes_after_what_had_arrived_and_stays() -> None:
 
 
 async def test_room_is_announced_once_it_is_full_no_more() -> None:
-    """Whoever fills it stops at `full` and goes on when told."""
+    """Its reader stops at `full` and goes on when told."""
     told: list[int] = []
     inbox = Inbox(2 * (OVERHEAD + 4), on_room=lambda: told.append(len(inbox)))
     for packet in packets(2):

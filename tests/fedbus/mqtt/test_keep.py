@@ -1,4 +1,4 @@
-"""What a real Mosquitto keeps for a name that is away, and what it says of a delivery."""
+"""A real Mosquitto: messages kept for a name that is away, and its answers to deliveries."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ async def receive(bus: Bus, count: int) -> list[Packet]:
 
 
 async def publish(broker: LocalBroker, *payloads: bytes) -> bool:
-    """Publish once, as a person does; tell whether anybody is there to have it."""
+    """Publish once, as a person does; return whether a client subscribes."""
     async with mqtt.connect(broker.address("user.cli"), name="user.cli") as user:
         return all([await user.deliver(Packet(SUBMIT, payload)) for payload in payloads])
 
@@ -33,7 +33,7 @@ async def test_what_is_published_for_who_is_away_comes_when_he_is_back(
 ) -> None:
     """Again on every connection until it is acknowledged, with its properties; then no more."""
     controller = own_broker.address("controller.1")
-    assert not await publish(own_broker, b"nobody has ever been there")
+    assert not await publish(own_broker, b"no session yet")
     async with mqtt.connect(controller, name="controller.1", keep=[SUBMIT]) as bus:
         assert bus.lacks == ()
     assert await publish(own_broker, b"1", b"2")
@@ -67,7 +67,7 @@ async def test_what_is_kept_survives_a_broker_that_is_stopped(own_broker: LocalB
 async def test_large_packets_that_wait_behind_the_login_are_read_whole(
     own_broker: LocalBroker,
 ) -> None:
-    """They come with its answer, before anybody has subscribed again."""
+    """They come with its answer, before the session has subscribed again."""
     controller = own_broker.address("controller.1")
     async with mqtt.connect(controller, name="controller.1", keep=[SUBMIT]):
         pass

@@ -42,7 +42,7 @@ async def refusal(handler: Handler) -> str:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (b"\x20\x02\x00\x01", ["does not speak MQTT 5", "Mosquitto since 1.6"]),
+        (b"\x20\x02\x00\x01", ["does not support MQTT 5", "Mosquitto since 1.6"]),
         (b"\x20\x02\x00\x00", ["answers as MQTT 3.1.1 does", "Mosquitto since 1.6"]),
         (b"\x20\x02\x00\x04", ["bad user name or password"]),
         (b"\x20\x02\x00\x05", ["not authorized", "check user name and password"]),
@@ -82,7 +82,7 @@ async def test_a_broker_that_closes_may_want_tls_or_be_too_old() -> None:
 
     said = await refusal(close)
     assert "does the broker want TLS" in said
-    assert "does it speak MQTT 5" in said
+    assert "does it support MQTT 5" in said
 
 
 async def test_a_silent_broker_may_be_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ async def test_a_silent_broker_may_be_too_old(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(broker_connection, "ANSWER_SECONDS", 0.3)
     said = await refusal(answering(b""))
     assert "no answer to the login in 0.3 s" in said
-    assert "speak MQTT 5" in said
+    assert "support MQTT 5" in said
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_words_for_a_wrong_name_and_a_wrong_date_come_before_the_general_one
 def test_a_reset_connection_means_something_else_with_tls() -> None:
     """A plain port takes the handshake for garbage, and Mosquitto resets."""
     said = "[Errno 104] Connection reset by peer"
-    assert "does this port speak TLS" in login.unreachable(said, tls=True)
+    assert "does this port use TLS" in login.unreachable(said, tls=True)
     assert "is the broker running there" in login.unreachable(said, tls=False)
 
 
@@ -183,7 +183,7 @@ async def test_a_broker_that_keeps_nothing_is_said(answer: bytes, granted: int) 
 
 
 async def test_without_qos_1_a_delivery_is_a_publication() -> None:
-    """Nobody confirms it, so nobody waits."""
+    """It is not confirmed, so there is nothing to wait for."""
     async with (
         listening(subscribing({}, connack(0, b"\x24\x00"))) as address,
         asyncio.timeout(5),

@@ -1,4 +1,4 @@
-"""The broker in memory treats packets as the real one does, and lets nobody do what he may not."""
+"""The broker in memory treats packets as the real one does, access rules included."""
 
 from random import Random
 
@@ -45,7 +45,7 @@ def house() -> House:
 
 
 def test_a_packet_goes_to_all_who_follow_its_topic(house: House) -> None:
-    """In the order of connecting, as it is, and to nobody else."""
+    """In the order of connecting, as it is, and to no other session."""
     packet = Packet(STATE, b"here", content_type="application/json", expiry=3)
     house.broker.publish("agent.a", packet)
     assert house.heard == [("controller.1", packet), ("controller.2", packet)]
@@ -128,7 +128,7 @@ def test_a_second_connection_of_a_name_ends_the_first_without_its_will(house: Ho
 
 
 def test_a_restarted_broker_knows_nobody_and_nothing(house: House) -> None:
-    """No session, nothing retained, no will is spoken."""
+    """No session, nothing retained, no will is sent."""
     house.broker.publish("agent.a", Packet(STATE, b"here", retain=True))
     house.names()
     house.broker.restart()
@@ -243,7 +243,7 @@ def test_routes_are_those_of_a_search_through_all_subscriptions(
 
 
 def test_routes_are_those_of_a_walk_over_all_that_is_followed() -> None:
-    """Found by how filters begin, and kept until somebody follows the topic, or no longer."""
+    """Found by how filters begin, and kept until a session starts or stops following the topic."""
     rng = Random(5)
     filters = ["a", "a/b", "a/+", "a/#", "+/b", "#", "b/+/c", "$share/g/a/+", "$share/g/#"]
     names = ["a", "a/b", "a/b/c", "b/x/c", "b", "$own/a"]

@@ -35,7 +35,7 @@ def test_deployed_configuration_is_the_one_we_start_from() -> None:
 
 
 def test_open_broker_is_for_this_machine_only() -> None:
-    """Nobody gets a broker without passwords on the network by accident."""
+    """A broker without passwords is not put on the network by accident."""
     assert "allow_anonymous true" in BrokerConfig(host="127.0.0.1", open_profile=True).text()
     for host in ("", "0.0.0.0", "192.168.1.1"):  # noqa: S104 - that is what is refused
         with pytest.raises(SettingsError, match="loopback only"):
@@ -97,7 +97,7 @@ def test_secrets_are_for_their_owner_only(broker: LocalBroker) -> None:
 
 
 async def heard(listener: BrokerAddress, topic: str, writer: BrokerAddress, to: str) -> list[str]:
-    """Tell which topics `listener` hears at `topic` when `writer` writes to `to`."""
+    """Return which topics `listener` hears at `topic` when `writer` writes to `to`."""
     me, name = listener.username or "", writer.username or ""
     end = f"fedbus/v1/link/{me}/{me}/end"
     async with (
@@ -118,7 +118,7 @@ async def heard(listener: BrokerAddress, topic: str, writer: BrokerAddress, to: 
 
 
 async def test_node_writes_in_its_own_name(broker: LocalBroker) -> None:
-    """The generated rules let an agent speak to a collector."""
+    """The generated rules let an agent write to a collector."""
     to = "fedbus/v1/link/agent.a/collector.1/offer"
     collector, agent = broker.address("collector.1"), broker.address("agent.a")
     assert await heard(collector, "fedbus/v1/link/+/collector.1/#", agent, to) == [to]
@@ -150,7 +150,7 @@ async def test_node_does_not_hear_what_is_for_another(broker: LocalBroker) -> No
 
 
 async def test_killed_broker_starts_again_on_its_port(own_broker: LocalBroker) -> None:
-    """And whoever knew its address finds it there, with what it had saved."""
+    """A client that knew its address finds it there, with what it had saved."""
     first = own_broker.pid
     own_broker.kill()
     assert own_broker.pid is None
@@ -192,7 +192,7 @@ def test_two_brokers_live_beside_each_other(tmp_path: Path) -> None:
 async def test_open_broker_takes_anybody(tmp_path: Path) -> None:
     """Without accounts there is nothing to log in with."""
     with LocalBroker(tmp_path) as broker:
-        async with mqtt.connect(broker.address(), name="anybody", listen=["#"]) as bus:
+        async with mqtt.connect(broker.address(), name="guest", listen=["#"]) as bus:
             await bus.publish(Packet("anything", b""))
             assert await bus.receive() == [Packet("anything", b"")]
 
@@ -207,7 +207,7 @@ def test_taken_port_is_said(own_broker: LocalBroker, tmp_path: Path) -> None:
 def test_a_port_that_is_taken_between_looking_and_starting_is_said(
     own_broker: LocalBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever answers there is not us, even while our own process still tries."""
+    """What answers there is not ours, even while our own process still tries."""
     second = LocalBroker(tmp_path / "second", port=own_broker.port)
     with monkeypatch.context() as race:
         race.setattr(second, "_check_port", race.undo)  # the first look finds it free
@@ -270,7 +270,7 @@ async def test_tls_carries_chunks_in_both_directions(
 
 
 async def refusal(address: BrokerAddress) -> str:
-    """Say why a login is refused."""
+    """Return why a login is refused."""
     try:
         async with mqtt.connect(address, name="agent.a"):
             return "it was not"

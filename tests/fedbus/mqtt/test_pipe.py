@@ -201,7 +201,7 @@ async def test_waiting_publishers_are_told_of_the_end(
 
 
 async def test_publisher_lets_others_run(ends: tuple[socket.socket, socket.socket]) -> None:
-    """Whoever publishes without end, on a socket that takes it all, does not own the loop."""
+    """A task that publishes without end, on a socket that takes it all, does not own the loop."""
     pipe, _ = piped(Client(ends[0]))
     ran = asyncio.Event()
     asyncio.get_running_loop().call_soon(ran.set)
@@ -213,7 +213,7 @@ async def test_publisher_lets_others_run(ends: tuple[socket.socket, socket.socke
 async def test_bytes_that_are_no_mqtt_are_told_of_once(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
-    """The pipe reads no more, or it would fail for ever."""
+    """The pipe reads no more, or it would fail again and again."""
     pipe, faults = piped(Client(ends[0]))
     ends[1].send(b"\x30\xff\xff\xff\xff\xff")
     pipe.read()

@@ -69,7 +69,7 @@ def test_properties_come_back_with_where_they_end(packet: Packet, payload: bytes
 
 @given(packets, texts)
 def test_properties_that_we_do_not_use_are_skipped(packet: Packet, text: str) -> None:
-    """User properties, aliases, subscription numbers and formats stand in nobody's way."""
+    """User properties, aliases, subscription numbers and formats are ignored."""
     others = {
         "UserProperty": [("a", "b"), ("", text)],
         "SubscriptionIdentifier": 300,

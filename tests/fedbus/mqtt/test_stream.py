@@ -1,4 +1,4 @@
-"""What leaves the socket, byte by byte, as a broker of the test's own reads it."""
+"""The bytes that leave the socket, as a broker of the test's own reads them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -87,7 +87,7 @@ async def test_a_ping_never_lands_inside_a_chunk(certified: Certificate | None) 
     async with connected(broker, certified, keepalive=2) as bus:
         task = await begin(bus, bytes(LONG))
         async with asyncio.timeout(SECONDS):
-            while not bus._connection._paho.want_write():  # type: ignore[attr-defined]  # noqa: ASYNC110, SLF001 - what paho has to say tells nobody
+            while not bus._connection._paho.want_write():  # type: ignore[attr-defined]  # noqa: ASYNC110, SLF001 - paho has no event for what it has to say
                 await asyncio.sleep(0.05)
             broker.may_read.set()
             await task

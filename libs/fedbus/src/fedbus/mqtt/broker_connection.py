@@ -48,7 +48,7 @@ class Connection:
         self.offer = login.Offer()
         self.lacks: list[str] = []
         self.deliveries = Deliveries()
-        self.who = address.username or "nobody (no user name was given)"
+        self.who = address.username or "an anonymous client (no user name was given)"
         self._address = address
         self._keep = keep
         self._paho = paho_client(client)
@@ -108,7 +108,7 @@ class Connection:
         self._in = True
 
     async def leave(self, *, say_will: bool) -> None:
-        """Say goodbye, so that the broker drops or publishes the will; close in any case."""
+        """Send DISCONNECT, so that the broker drops or publishes the will; close in any case."""
         try:
             if self._lost is None:
                 self._lose("this connection was left")
@@ -138,7 +138,7 @@ class Connection:
                     self._waiting.discard(patience)
         except TimeoutError:
             late = (
-                f"no answer to {what} in {ANSWER_SECONDS:g} s; is this a broker with time for us?"
+                f"no answer to {what} in {ANSWER_SECONDS:g} s; is the broker overloaded?"
                 if self._in
                 else login.unanswered(ANSWER_SECONDS)
             )
@@ -232,7 +232,7 @@ class Connection:
 
 
 def _close(_client: object, _data: object, sock: Any) -> None:  # noqa: ANN401 - paho's socket
-    """Give up a connection that was opened after we had turned away."""
+    """Close a connection that was opened after its login had been abandoned."""
     sock.close()
     raise ConnectionAbortedError
 

@@ -1,4 +1,4 @@
-"""What every bus offers: publish, subscribe, and packets in the order they arrived."""
+"""Interface of every bus: publish, subscribe, and packets in the order they arrived."""
 
 import re
 from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ class Packet:
 
 
 class Bus(Protocol):
-    """One connection. It lives until it breaks, then every call raises BusError; connect afresh."""
+    """One connection. Once it breaks, every call raises BusError, and a new one is needed."""
 
     @property
     def lacks(self) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ class Bus(Protocol):
     async def publish(self, *packets: Packet) -> None:
         """Hand packets over to the network, in order; wait while the network takes no more.
 
-        Nobody confirms it: a broker may lose, refuse or drop it in silence.
+        It is not confirmed: a broker may lose, refuse or drop it without a word.
 
         Raises:
             BusError: the connection is lost, or the packet can never be sent.
@@ -66,7 +66,7 @@ class Bus(Protocol):
     async def deliver(self, packet: Packet) -> bool:
         """Publish with QoS 1: return once the broker has taken the packet over.
 
-        False: nobody subscribes to its topic, so the broker has dropped it.
+        False: no client subscribes to its topic, so the broker has dropped it.
 
         Raises:
             BusError: refused, unanswered, or the connection is lost.
@@ -74,7 +74,7 @@ class Bus(Protocol):
         ...
 
     async def acknowledge(self, receipt: int) -> None:
-        """Tell the broker that a packet it keeps for us is dealt with.
+        """Acknowledge a packet that the broker keeps for us: it has been processed.
 
         Raises:
             BusError: the connection is lost; the broker delivers the packet again.
@@ -108,11 +108,11 @@ class Bus(Protocol):
         ...
 
     def batches(self) -> AsyncIterator[list[Packet]]:
-        """Receive for ever, until BusError."""
+        """Yield what has arrived, again and again, until BusError."""
         ...
 
     def __aiter__(self) -> AsyncIterator[Packet]:
-        """Receive one at a time, for ever, until BusError."""
+        """Yield one packet at a time, until BusError."""
         ...
 
 

@@ -149,7 +149,7 @@ class MqttBus:
         return code != login.NOBODY_LISTENS
 
     async def acknowledge(self, receipt: int) -> None:
-        """Tell the broker that a packet has been processed, so that it keeps it no longer."""
+        """Acknowledge a packet as processed, so that the broker keeps it no longer."""
         await self._pipe.acknowledge(receipt)
 
     async def follow(self, listen: Sequence[str], keep: Sequence[str]) -> None:

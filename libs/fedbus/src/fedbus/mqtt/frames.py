@@ -4,8 +4,8 @@ A packet is a byte that names its kind, the length of the rest in seven bits a b
 paho asks its socket for these parts one at a time, then copies a publication three times, which was
 a third of all that an agent did in a round.
 
-A large payload is lent: a memoryview of the read buffer. The view is the lease, and whoever holds
-it releases it (`Packet.release`). A bytearray that is exported refuses to be resized, in every
+A large payload is lent: a memoryview of the read buffer. The view is the lease, and its
+holder releases it (`Packet.release`). A bytearray that is exported refuses to be resized, in every
 version of Python, so bytes are received into a buffer again only when no view of it is left; a view
 that nothing releases costs its buffer, and never shows the bytes of another packet.
 """
@@ -57,7 +57,7 @@ class Frames:
             return memoryview(self._buffer)[self._end :]
         with memoryview(self._buffer) as old:
             if size - left < ROOM_BYTES or (left >= ROOM_BYTES and size < KEPT_BYTES):
-                # Also where packets are long, so that they are seldom moved.
+                # Also where packets are long, so that they are rarely moved.
                 self._buffer = bytearray(2 * size)
             elif size > KEPT_BYTES and not left:
                 self._buffer = bytearray(2 * ROOM_BYTES)

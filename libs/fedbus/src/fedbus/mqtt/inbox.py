@@ -12,7 +12,7 @@ OVERHEAD = 512  # bytes a packet takes here beside its payload
 class Inbox:
     """A queue bounded by bytes, taken whole, that ends with the error that ended its connection.
 
-    It never refuses a packet: whoever fills it looks at `full`, stops, and goes on at `on_room`.
+    It never refuses a packet: its reader looks at `full`, stops, and goes on at `on_room`.
     """
 
     def __init__(self, limit: int, on_room: Callable[[], None]) -> None:
@@ -37,11 +37,11 @@ class Inbox:
         self._bytes += len(packet.payload) + OVERHEAD
 
     def stir(self) -> None:
-        """Wake whoever waits."""
+        """Wake the task that waits."""
         self._stir.set()
 
     def end(self, error: Exception) -> None:
-        """Let takers have what is left, then this error."""
+        """Raise this error in takers once they have taken what is left."""
         self._end = self._end or error
         self._stir.set()
 

@@ -1,6 +1,6 @@
-"""What a broker's answer to a login means: why it refused, who else speaks there, what it lacks.
+"""Meaning of a broker's answer to a login: a refusal, another protocol, missing features. Pure.
 
-Pure. The codes are those of MQTT 5 (section 2.4), and the five of MQTT 3.1.1.
+The codes are those of MQTT 5 (section 2.4), and the five of MQTT 3.1.1.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _OLD = 2
 _PASSWORD = "check user name and password"  # noqa: S105 - a sentence
 _OLD_CODES = {
     0: f"the broker answers as MQTT 3.1.1 does; {WHO_HAS_IT}",
-    1: f"the broker does not speak MQTT 5 (unsupported protocol version); {WHO_HAS_IT}",
+    1: f"the broker does not support MQTT 5 (unsupported protocol version); {WHO_HAS_IT}",
     2: "the broker does not take this client id, which is the node's name",
     3: "the broker is not available just now",
     4: f"bad user name or password; {_PASSWORD}",
@@ -38,7 +38,7 @@ _ADVICE = {
     NOT_AUTHORIZED: _PASSWORD,
     0x88: "the broker is starting, stopping or cut off from its cluster; it is asked again",
     0x89: "the broker has too much to do; it is asked again",
-    0x8A: "the broker has banned this client: ask whoever runs it",
+    0x8A: "the broker has banned this client: ask its operator",
     0x8C: "the broker wants another kind of authentication than user name and password",
     0x95: "the broker does not take a login as long as ours: raise its packet size",
     0x97: "the broker has as many connections or messages of this account as it allows",
@@ -54,7 +54,7 @@ _ENDS = {
     0x8D: "it heard nothing from us for too long",
     0x95: "a packet was too large for it",
     0x97: "it has as many messages of this account as it allows",
-    0x98: "whoever runs the broker has ended this connection",
+    0x98: "the operator of the broker has ended this connection",
     0x9A: "fedbus needs retained messages: allow them at the broker",
     NO_SHARES: "it has no shared subscriptions",
     0xA2: "fedbus needs subscriptions with wildcards: allow them at the broker",
@@ -62,19 +62,19 @@ _ENDS = {
 
 
 def refused(who: str, code: int, name: str) -> str:
-    """Say why a login was refused; `name` is the code's in MQTT 5."""
+    """Format why a login was refused; `name` is the code's in MQTT 5."""
     advice = _ADVICE.get(code, "see the broker's log")
     return f"login of {who} refused: {name}; {advice}"
 
 
 def ended(code: int, said: str) -> str:
-    """Say why a broker ended a connection; `said` is its reason or the code's name."""
+    """Format why a broker ended a connection; `said` is its reason or the code's name."""
     more = f"; {_ENDS[code]}" if code in _ENDS else ""
     return f"the broker ended the connection: {said}{more}"
 
 
 def old_answer(body: bytes, who: str) -> str:
-    """Say what an answer of MQTT 3.1.1 means; nothing if it is none."""
+    """Explain an answer of MQTT 3.1.1; "" if it is none."""
     if len(body) != _OLD:
         return ""
     code = body[1]
@@ -84,14 +84,14 @@ def old_answer(body: bytes, who: str) -> str:
 
 
 def stranger(first: bytes, *, tls: bool) -> str:
-    """Say who answers a login with these bytes, if it is no MQTT broker; nothing if it is one."""
+    """Name the server that answers a login with these bytes; "" if it is an MQTT broker."""
     if first[:1] == bytes((_CONNACK,)):
         return ""
     if first[:2] in (_TLS_ALERT, _TLS_HELLO):
         return "this port wants TLS: write mqtts:// in the broker's address"
     if first[:5] == b"HTTP/":
         return (
-            "a web server answers there, or MQTT over websockets, which fedbus does not speak: "
+            "a web server answers there, or MQTT over websockets, which fedbus does not use: "
             "name the broker's MQTT port (1883, or 8883 with TLS)"
         )
     shown = ascii(bytes(first[:16]).decode("latin-1"))
@@ -100,26 +100,26 @@ def stranger(first: bytes, *, tls: bool) -> str:
 
 
 def closed(*, tls: bool) -> str:
-    """Say what to look at where a connection closed before the login was answered."""
+    """Advise on a connection that closed before the login was answered."""
     more = "" if tls else " does the broker want TLS (mqtts://)?"
-    return f"closed before the login was answered;{more} does it speak MQTT 5? {WHO_HAS_IT}"
+    return f"closed before the login was answered;{more} does it support MQTT 5? {WHO_HAS_IT}"
 
 
 def unanswered(seconds: float) -> str:
-    """Say the same where nothing came at all."""
+    """Advise on a login that was not answered at all."""
     return (
-        f"no answer to the login in {seconds:g} s; is this a broker with time for us, and does it "
-        f"speak MQTT 5? {WHO_HAS_IT}"
+        f"no answer to the login in {seconds:g} s; is this a broker, not overloaded, and does it "
+        f"support MQTT 5? {WHO_HAS_IT}"
     )
 
 
 def unreachable(said: str, *, tls: bool) -> str:
-    """Say what to look at where no connection came about; `said` is the system's word for it."""
+    """Advise on a connection that failed; `said` is the error of the operating system."""
     if tls and "reset by peer" in said:
-        return f"{said}; does this port speak TLS, and not plain mqtt://?"
+        return f"{said}; does this port use TLS, and not plain mqtt://?"
     hints = (
-        ("WRONG_VERSION_NUMBER", "this port does not speak TLS: write mqtt:// in the address"),
-        ("RECORD_LAYER_FAILURE", "this port does not speak TLS: write mqtt:// in the address"),
+        ("WRONG_VERSION_NUMBER", "this port does not use TLS: write mqtt:// in the address"),
+        ("RECORD_LAYER_FAILURE", "this port does not use TLS: write mqtt:// in the address"),
         ("hostname mismatch", "its certificate is for another name: use that one in the address"),
         ("IP address mismatch", "its certificate is for another name: use that one in the address"),
         ("certificate has expired", "renew the broker's certificate, or set this machine's clock"),
@@ -130,7 +130,7 @@ def unreachable(said: str, *, tls: bool) -> str:
             "the broker wants a certificate of us; fedbus logs in by password",
         ),
         ("HANDSHAKE_FAILURE", "the two share no version of TLS, or it wants a certificate of us"),
-        ("EOF occurred", "does this port speak TLS, and not plain mqtt://?"),
+        ("EOF occurred", "does this port use TLS, and not plain mqtt://?"),
         ("No such file", "is that the path of the authority's certificate?"),
         ("timed out", "is the address right, and does a firewall let us through?"),
         ("No route", "is the address right, and this machine connected?"),
@@ -182,7 +182,7 @@ class Offer:
         return ""
 
     def lacks(self, *, keeps: bool) -> tuple[str, ...]:
-        """Say what fedbus does without; `keeps`: we asked it to keep messages while we are away."""
+        """List missing features; `keeps`: we asked it to keep messages while we are away."""
         return (NOT_KEPT,) if keeps and not (self.most_qos and self.session_seconds != 0) else ()
 
 

@@ -1,9 +1,9 @@
 """A broker in memory: synchronous, deterministic, with the real access rules. Pure.
 
-It does to packets what the real one does: matches topics, keeps retained messages, speaks last
-wills, shares subscriptions among a group, and drops in silence what the rules do not allow and what
-is too large. Each such drop is remembered in `violations`, so that a test can say that there was
-none. For a session that asks for it, it keeps what was published with QoS 1 until that is
+It does to packets what the real one does: matches topics, keeps retained messages, sends last
+wills, shares subscriptions among a group, and drops without a word what the rules do not allow and
+what is too large. Each such drop is recorded in `violations`, so that a test can assert that there
+was none. For a session that asks for it, it keeps what was published with QoS 1 until that is
 acknowledged. It knows no time: neither what is retained nor such a session expires.
 """
 
@@ -51,8 +51,8 @@ class MemoryBroker:
         self._turns: dict[str, int] = {}
         self._allowed: dict[tuple[str, access_rules.Access, str], bool] = {}
         self._routes: dict[str, tuple[list[str], dict[str, list[str]]]] = {}
-        # Hundreds of agents follow topics of their own: who follows what is found by the filter's
-        # beginning, and a route is forgotten only when somebody follows its topic or no longer.
+        # Hundreds of agents follow topics of their own: followers are found by the beginning of
+        # their filter, and a route is kept until a session starts or stops following its topic.
         self._followers: dict[str, dict[str, dict[str, int]]] = {}
 
     def connect(
@@ -62,7 +62,7 @@ class MemoryBroker:
         will: Packet | None = None,
         keep: list[str] | None = None,
     ) -> None:
-        """Open a session; an older one of this name is thrown out, and its will is not spoken.
+        """Open a session; an older one of this name is closed, and its will is not sent.
 
         With `keep` it goes on where it was: what is not acknowledged comes again, and first, marked
         as redelivered if it was sent before.
@@ -102,7 +102,7 @@ class MemoryBroker:
         return [] if keeping is None else list(keeping.packets.values())
 
     def restart(self, *, saved: bool = False) -> None:
-        """Lose everything, wills unsaid; if it was `saved`, what is retained and kept stays."""
+        """Lose everything and send no wills; if it was `saved`, what is retained and kept stays."""
         self._sessions.clear()
         if not saved:
             self._retained.clear()
@@ -133,7 +133,7 @@ class MemoryBroker:
             self._unfollow(name, pattern)
 
     def publish(self, name: str, packet: Packet, qos: int = 0) -> None:
-        """Deliver a packet to whoever follows its topic, once each; keep it where that is asked."""
+        """Deliver a packet to each follower of its topic once; keep it for sessions that ask."""
         if not self._may(name, "write", packet.topic):
             self.violations.append((name, "write", packet.topic))
             return
@@ -157,7 +157,7 @@ class MemoryBroker:
             self._hand_over(members[turn % len(members)], live)
 
     def _keep(self, packet: Packet) -> set[str]:
-        """Keep a packet for whoever wants that; return who they are."""
+        """Keep a packet for the names that ask for it, and return them."""
         wanted = set()
         for name, keeping in self._keeping.items():
             if not any(topic_names.matches(pattern, packet.topic) for pattern in keeping.patterns):

@@ -1,4 +1,4 @@
-"""A Mosquitto of our own in a folder of its own: for `fedbus up`, the demo, benchmarks, tests."""
+"""A Mosquitto process with a folder of its own: for `fedbus up`, the demo, benchmarks, tests."""
 
 import os
 import pwd
@@ -24,7 +24,7 @@ STOP_SECONDS = 5.0
 PORTS = range(20_000, 32_000)
 PLACES = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "16777216"}
-"""For glibc: else the memory of every chunk goes back to the kernel and is mapped anew, a third of
+"""For glibc: else the memory of every chunk goes back to the kernel and is mapped again, a third of
 the broker's time with models of 1 MB. Other C libraries do not look."""
 
 
@@ -44,7 +44,7 @@ def mosquitto() -> str:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Find a TCP port nobody listens on just now.
+    """Find a TCP port that no process listens on just now.
 
     It lies below those the system hands to outgoing connections: there, a client that keeps trying
     a port whose broker is down can be given that very port, and meet itself.
@@ -57,15 +57,15 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 class PortTaken(BusError):  # noqa: N818 - named for what happened
-    """Somebody else listens on the port, perhaps since a moment ago."""
+    """Another process listens on the port, perhaps since a moment ago."""
 
 
 class LocalBroker:
     """A broker process; `with LocalBroker(home, accounts=…) as broker` starts and stops it.
 
-    Without accounts it is open to everybody on this machine, and listens on loopback only. Starting
-    and stopping block for some ten milliseconds; an event loop calls them through a thread. `port`
-    may be changed while it does not run.
+    Without accounts it is open to every user of this machine, and listens on loopback only. To
+    start and to stop it takes some ten milliseconds; an event loop calls both through a thread.
+    `port` may be changed while it does not run.
     """
 
     def __init__(  # noqa: PLR0913 - by keyword, and the defaults are right for most
@@ -111,7 +111,7 @@ class LocalBroker:
         return self._process.pid if self._process is not None and running else None
 
     def address(self, username: str | None = None) -> BrokerAddress:
-        """Where one of its accounts, or anybody of an open broker, connects.
+        """Return the address for one of its accounts, or for any client of an open broker.
 
         Raises:
             SettingsError: there is no such account.
@@ -131,8 +131,8 @@ class LocalBroker:
 
         Raises:
             SettingsError: it is not installed, or would be open to other machines.
-            PortTaken: somebody else listens on its port.
-            BusError: it does not start; with its last words.
+            PortTaken: another process listens on its port.
+            BusError: it does not start; with its final log lines.
         """
         if self.pid is not None:
             return
@@ -149,12 +149,12 @@ class LocalBroker:
                 stdout=log,
                 stderr=log,
                 env=KEEP_MEMORY | os.environ,
-                process_group=0,  # Ctrl-C is for whoever started it, who then stops it last
+                process_group=0,  # Ctrl-C is for its parent, which then stops it last
             )
         self._wait()
 
     def stop(self) -> None:
-        """Let it save what it retains, and end."""
+        """End it with SIGTERM, after which it saves what it retains."""
         if self._process is None:
             return
         self._process.terminate()
@@ -186,7 +186,7 @@ class LocalBroker:
         )
 
     def _check_port(self) -> None:
-        """Or somebody else's broker would seem to be ours."""
+        """Reject a port in use: another process's broker would seem to be ours."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
             socket.create_server((self.host, self.port), family=family).close()
@@ -214,8 +214,8 @@ class LocalBroker:
 
 
 def _listens(pid: int, port: int) -> bool:
-    """Whether it is this process that listens, and nobody who took the port from under it."""
-    import psutil  # noqa: PLC0415 - whoever starts no broker needs none
+    """Whether it is this process that listens, and no other that took the port meanwhile."""
+    import psutil  # noqa: PLC0415 - only a process that starts a broker needs it
 
     with suppress(psutil.Error):
         return any(

@@ -1,4 +1,4 @@
-"""What Mosquitto reads: its configuration, its accounts and its access rules. Pure.
+"""Configuration files of Mosquitto: settings, accounts and access rules. Pure.
 
 One text serves the broker `fedbus up` starts and the one a person deploys:
 `mosquitto/mosquitto.conf` is `BrokerConfig().text()`, and a test says so.
@@ -69,7 +69,7 @@ _HEAD = """\
 """
 
 _OPEN = """
-# Anybody on this machine may do anything: for trying things out.
+# Any user of this machine may do anything: for trying things out.
 allow_anonymous true
 """
 
@@ -85,7 +85,7 @@ _LISTENER = """
 """
 
 _PINNED = """\
-# One account, one connection: nobody takes over another's by its client id. This belongs to a
+# One account, one connection: no client takes over another's by its id. This belongs to a
 # listener; above the first, it would open one more, on port 1883.
 use_username_as_clientid true
 """

@@ -21,7 +21,7 @@ def paho_client(client: aiomqtt.Client) -> Client:
 
 
 def hand_over(client: Client, frame: Frame) -> None:
-    """Let paho read a control packet as if it came from its socket.
+    """Have paho read a control packet as if it came from its socket.
 
     Raises:
         ValueError: MQTT does not allow this packet here; paho has closed the connection.

@@ -77,7 +77,7 @@ class Pipe:
         """Drop every reference that leads back to this pipe; senders and receivers get this error.
 
         Otherwise each connection's buffers and objects would stay until Python next collects
-        cycles, which a service that does little besides connecting again seldom makes it do.
+        cycles, which a service that does little besides connecting again rarely makes it do.
         """
         self._on_fault, self._on_control = _unheard, _unheard
         self._on_bytes, self._on_first = _unheard, None
@@ -128,7 +128,7 @@ class Pipe:
             return
         except OSError:
             self._client.loop_read()  # it finds the same, and reports it
-        except Exception as error:  # noqa: BLE001 - the same bytes would fail for ever
+        except Exception as error:  # noqa: BLE001 - the same bytes would fail again and again
             self._faulty = True
             self._loop.remove_reader(self._fd)
             self._on_fault(error)

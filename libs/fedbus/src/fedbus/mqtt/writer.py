@@ -70,7 +70,7 @@ class Writer:
             self._watch()
 
     def end(self, error: BusError) -> None:
-        """Wake whoever waits to send, with this error; what has been begun is still written."""
+        """Wake all that wait to send, with this error; what has been begun is still written."""
         self._end = self._end or error
         self._room.set()
 
