@@ -27,7 +27,7 @@ def fleet_of(*nodes: str) -> Fleet:
     """Introduce nodes at time 0."""
     fleet = Fleet(BEAT)
     for node in nodes:
-        fleet.introduce(state(node), 0.0)
+        fleet.update(state(node), 0.0)
     return fleet
 
 
@@ -42,7 +42,7 @@ def test_a_silent_node_is_suspected_then_lost() -> None:
 def test_a_node_never_heard_of_is_lost() -> None:
     """Nor has it a life, nor does its heartbeat make one."""
     fleet = fleet_of()
-    fleet.beat(A, beat(), 0.0)
+    fleet.heard(A, beat(), 0.0)
     assert fleet.liveness(A, 0.0) is Liveness.LOST
     assert fleet.incarnation(A) == 0
 
@@ -50,8 +50,8 @@ def test_a_node_never_heard_of_is_lost() -> None:
 def test_a_heartbeat_tells_of_life_and_load() -> None:
     """And only one of the life we know: an earlier one's may still be on its way."""
     fleet = fleet_of(A)
-    fleet.beat(A, beat(load=0.75), 10.0)
-    fleet.beat(A, beat(life=2, load=1.0), 20.0)
+    fleet.heard(A, beat(load=0.75), 10.0)
+    fleet.heard(A, beat(life=2, load=1.0), 20.0)
     assert fleet.load(A) == 0.75
     assert fleet.liveness(A, 10.0 + SUSPECT_BEATS * BEAT) is Liveness.ONLINE
     assert fleet.liveness(A, 20.0) is Liveness.SUSPECT
@@ -60,7 +60,7 @@ def test_a_heartbeat_tells_of_life_and_load() -> None:
 def test_a_last_will_makes_a_node_suspect_at_once() -> None:
     """But not lost: it may be connecting again."""
     fleet = fleet_of(A)
-    assert not fleet.introduce(state(A, online=False), 1.0)
+    assert not fleet.update(state(A, online=False), 1.0)
     assert fleet.liveness(A, 1.0) is Liveness.SUSPECT
     assert list(fleet.agents("train", 1.0)) == []
 
@@ -68,17 +68,17 @@ def test_a_last_will_makes_a_node_suspect_at_once() -> None:
 def test_a_heartbeat_overrules_a_last_will_of_the_same_life() -> None:
     """The will of a connection that broke may come after the next connection's first word."""
     fleet = fleet_of(A)
-    fleet.introduce(state(A, online=False), 1.0)
-    fleet.beat(A, beat(), 2.0)
+    fleet.update(state(A, online=False), 1.0)
+    fleet.heard(A, beat(), 2.0)
     assert [name for name, _ in fleet.agents("train", 2.0)] == [A]
 
 
 def test_a_last_will_of_an_earlier_life_says_nothing() -> None:
     """The node has been born again meanwhile."""
     fleet = fleet_of(A)
-    assert fleet.introduce(state(A, 2), 1.0)
-    fleet.introduce(state(A, 1, online=False), 2.0)
-    fleet.introduce(state(A, 9, online=False), 2.0)
+    assert fleet.update(state(A, 2), 1.0)
+    fleet.update(state(A, 1, online=False), 2.0)
+    fleet.update(state(A, 9, online=False), 2.0)
     assert fleet.liveness(A, 2.0) is Liveness.ONLINE
     assert fleet.incarnation(A) == 2
 
@@ -86,17 +86,17 @@ def test_a_last_will_of_an_earlier_life_says_nothing() -> None:
 def test_a_life_that_is_over_does_not_come_back() -> None:
     """Its introduction may be overtaken by that of the next life."""
     fleet = fleet_of(A)
-    fleet.introduce(state(A, 2), 1.0)
-    assert not fleet.introduce(state(A, 1), 2.0)
+    fleet.update(state(A, 2), 1.0)
+    assert not fleet.update(state(A, 1), 2.0)
     assert fleet.incarnation(A) == 2
 
 
 def test_only_a_new_life_has_forgotten_its_orders() -> None:
     """Neither a node that is seen first, nor one that says the same again."""
     fleet = Fleet(BEAT)
-    assert not fleet.introduce(state(A), 0.0)
-    assert not fleet.introduce(state(A), 1.0)
-    assert fleet.introduce(state(A, 2), 2.0)
+    assert not fleet.update(state(A), 0.0)
+    assert not fleet.update(state(A), 1.0)
+    assert fleet.update(state(A, 2), 2.0)
 
 
 def test_nobody_is_blamed_for_silence_while_we_were_away() -> None:
@@ -109,9 +109,9 @@ def test_nobody_is_blamed_for_silence_while_we_were_away() -> None:
 def test_agents_and_collectors_are_listed_by_name() -> None:
     """Agents by role; a node that speaks another protocol is neither."""
     fleet = fleet_of(B, COLLECTOR, A, "repository.1")
-    fleet.introduce(NodeState(node=JUDGE, incarnation=1, online=True, agent=facts("evaluate")), 0.0)
-    fleet.introduce(state("agent.future", protocol=2), 0.0)
-    fleet.introduce(state("collector.future", protocol=2), 0.0)
+    fleet.update(NodeState(node=JUDGE, incarnation=1, online=True, agent=facts("evaluate")), 0.0)
+    fleet.update(state("agent.future", protocol=2), 0.0)
+    fleet.update(state("collector.future", protocol=2), 0.0)
     assert [name for name, _ in fleet.agents("train", 0.0)] == [A, B]
     assert [name for name, _ in fleet.agents("evaluate", 0.0)] == [JUDGE]
     assert fleet.collectors(0.0) == [COLLECTOR]
@@ -143,12 +143,12 @@ def test_liveness_is_the_age_of_the_last_sign_of_the_life_we_know(
         now += word.after
         known, fresh = fleet.incarnation(A), word.life not in seen
         if word.what == "beat":
-            fleet.beat(A, beat(word.life), now)
+            fleet.heard(A, beat(word.life), now)
             heard = now if known == word.life else heard
         else:
             online = word.what == "introduce"
-            anew = fleet.introduce(state(A, word.life, online=online), now)
-            assert anew == (online and known != 0 and fresh)
+            restarted = fleet.update(state(A, word.life, online=online), now)
+            assert restarted == (online and known != 0 and fresh)
             if not known or (online and (fresh or word.life == known)):
                 heard = now
         if fleet.incarnation(A) != known:
@@ -166,9 +166,9 @@ def test_nodes_of_yesterday_are_forgotten_when_new_ones_come() -> None:
     """Where containers name agents, each start is another name: they must not add up for ever."""
     fleet = Fleet(BEAT)
     for number in range(2000):
-        fleet.introduce(state(f"agent.{number}"), number * FORGOTTEN_SECONDS / 10)
+        fleet.update(state(f"agent.{number}"), number * FORGOTTEN_SECONDS / 10)
     now = 1999 * FORGOTTEN_SECONDS / 10
     known = [number for number in range(2000) if fleet.incarnation(f"agent.{number}")]
     assert known == list(range(1989, 2000))
-    fleet.introduce(state("agent.0", life=7), now)
+    fleet.update(state("agent.0", life=7), now)
     assert fleet.liveness("agent.0", now) is Liveness.ONLINE

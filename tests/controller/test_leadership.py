@@ -22,13 +22,13 @@ def ran(steps: Generator[Action, None, bool]) -> tuple[list[Action], bool]:
 def test_a_lease_counts_from_the_question() -> None:
     """The repository may have answered long before its answer arrives."""
     lease = Leadership(7, REPOSITORY)
-    assert lease.is_over(0.0)
+    assert lease.has_expired(0.0)
     assert lease.ask(100.0) == Ask(LeaseRequest(), REPOSITORY, TakeLease(incarnation=7))
     granted = LeaseGranted(epoch=1, seconds=15.0)
     renewed = [Cancel(LeaseRequest()), WakeAt(LeaseRenewal(), 109.0)]
     assert ran(lease.granted(granted, 104.0)) == (renewed, True)
-    assert not lease.is_over(114.9)
-    assert lease.is_over(115.0)
+    assert not lease.has_expired(114.9)
+    assert lease.has_expired(115.0)
 
 
 def test_an_answer_that_comes_too_late_is_asked_for_again() -> None:
@@ -43,10 +43,10 @@ def test_an_answer_of_an_epoch_that_has_passed_grants_nothing() -> None:
     """Answers overtake each other; the repository refuses whatever is said under a lower epoch."""
     lease = Leadership(7, REPOSITORY)
     lease.ask(100.0)
-    assert lease.overtaken(3)
-    assert not lease.overtaken(3)
+    assert lease.is_overtaken(3)
+    assert not lease.is_overtaken(3)
     assert ran(lease.granted(LeaseGranted(epoch=2, seconds=15.0), 101.0)) == ([], False)
-    assert lease.is_over(101.0)
+    assert lease.has_expired(101.0)
     assert ran(lease.granted(LeaseGranted(epoch=3, seconds=15.0), 101.0))[1]
 
 
@@ -54,12 +54,12 @@ def test_another_controller_is_known_to_lead_once_it_has_renewed() -> None:
     """One answer may be about a controller that died a moment ago."""
     lease = Leadership(7, REPOSITORY)
     assert list(lease.wait(12.0, 100.0)) == [Cancel(LeaseRequest()), WakeAt(LeaseRenewal(), 112.0)]
-    assert not lease.led_by_another(112.0)
-    assert lease.is_led(111.9)
-    assert not lease.is_led(112.0)
-    assert not lease.led_by_another(112.0)  # the same lease, looked at again
-    assert lease.led_by_another(124.0)
+    assert not lease.other_renewed(112.0)
+    assert lease.another_leads(111.9)
+    assert not lease.another_leads(112.0)
+    assert not lease.other_renewed(112.0)  # the same lease, looked at again
+    assert lease.other_renewed(124.0)
     lease.ask(125.0)
     ran(lease.granted(LeaseGranted(epoch=5, seconds=15.0), 125.0))
-    assert not lease.is_led(125.0)
-    assert not lease.led_by_another(150.0)
+    assert not lease.another_leads(125.0)
+    assert not lease.other_renewed(150.0)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import fedbus_collector.rounds.ended
-import fedbus_controller.core
-import fedbus_controller.requests.refusal_documents
-import fedbus_controller.running_job
+import fedbus_controller.requests.outcomes
+import fedbus_controller.rounds.evaluation
+import fedbus_controller.running_jobs
 import fedbus_edge_agent.tasks.task_numbers
 from fedbus.mqtt.bus import Packet
 from fedbus.wire.topics import CANCEL, ROOT, SUBMIT
@@ -34,9 +34,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let services remember few things, so that a short life shows what has no bound at all."""
     monkeypatch.setattr(fedbus_collector.rounds.ended, "MAX_ROUNDS", FEW)
     # Not fewer: a controller loads again what it does not remember of the 50 that are listed.
-    monkeypatch.setattr(fedbus_controller.core, "REMEMBERED", MAX_LISTED_ENDED_JOBS)
-    monkeypatch.setattr(fedbus_controller.running_job, "RETAINED_ROUNDS", FEW)
-    monkeypatch.setattr(fedbus_controller.requests.refusal_documents, "RETAINED_REFUSALS", FEW)
+    monkeypatch.setattr(fedbus_controller.running_jobs, "MAX_ENDED_JOBS", MAX_LISTED_ENDED_JOBS)
+    monkeypatch.setattr(fedbus_controller.rounds.evaluation, "RETAINED_ROUNDS", FEW)
+    monkeypatch.setattr(fedbus_controller.requests.outcomes, "RETAINED_REFUSALS", FEW)
     monkeypatch.setattr(fedbus_edge_agent.tasks.task_numbers, "MAX_NUMBERED_JOBS", FEW)
 
 

@@ -92,7 +92,7 @@ def test_a_job_that_must_wait_for_agents_is_warned_of(fleet: tuple[str, ...], th
     harness.hear(REPOSITORY, STORED)
     warning = (
         f"waiting for agents: {there}, 3 wanted, 2 needed (round.agents and round.quorum); the job "
-        "begins when they are there"
+        "begins when they are online"
     )
     assert harness.answer().get("warnings", []) == ([warning] if there else [])
 

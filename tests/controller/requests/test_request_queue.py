@@ -20,7 +20,7 @@ from fedbus.wire.messages import (
 )
 from fedbus.wire.topics import JOB_REFUSED
 from fedbus_controller import keys
-from fedbus_controller.requests.request_queue import MAX_HELD_REQUESTS, PROOFS
+from fedbus_controller.requests.request_queue import MAX_HELD_REQUESTS, RENEWALS_BEFORE_RELEASE
 from tests.controller.harness import JOB, REPLY, REPOSITORY, Harness, accepted, job_file, loaded
 
 STORED = accepted()
@@ -197,7 +197,7 @@ def test_a_standby_drops_what_the_leader_has_had_time_for() -> None:
     harness = Harness()
     led(harness)
     harness.submit(b"{", receipt=1)
-    led(harness, PROOFS - 1)
+    led(harness, RENEWALS_BEFORE_RELEASE - 1)
     assert harness.settled() == []
     led(harness)
     assert harness.settled() == [1]

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from fedbus_controller.requests.submission_warnings import unmeasured
+from fedbus.jobs import parse
+from fedbus_controller.requests.submission_warnings import unmeasurable_metrics
 
 
 def job(*metrics: str, **more: Any) -> bytes:  # noqa: ANN401 - any key of a job file
@@ -24,7 +25,7 @@ def job(*metrics: str, **more: Any) -> bytes:  # noqa: ANN401 - any key of a job
             [
                 (
                     "eval_metrics 'auc': no agent that is online can measure it: keras has it, and "
-                    "there is tflite, torch; it is left out of their figures"
+                    "there is tflite, torch; it is left out of their metrics"
                 )
             ],
         ),
@@ -34,7 +35,7 @@ def job(*metrics: str, **more: Any) -> bytes:  # noqa: ANN401 - any key of a job
             [
                 (
                     "eval_metrics 'auc': 2 of 3 agents that are online cannot measure it: keras "
-                    "has it, and there is tflite; it is left out of their figures"
+                    "has it, and there is tflite; it is left out of their metrics"
                 )
             ],
         ),
@@ -48,10 +49,10 @@ def test_metrics_that_agents_cannot_measure_are_named(
     metrics: tuple[str, ...], online: list[tuple[str, ...]], sentences: list[str]
 ) -> None:
     """With the framework that has them, and what there is instead."""
-    assert [*unmeasured(job(*metrics), online)] == sentences
+    assert [*unmeasurable_metrics(parse(job(*metrics)), online)] == sentences
 
 
 def test_a_job_that_chooses_its_framework_was_judged_by_it_already() -> None:
     """Its file is refused where that cannot measure something."""
     chosen = job("auc", plugins={"trainer": "keras"})
-    assert [*unmeasured(chosen, [("tflite",)])] == []
+    assert [*unmeasurable_metrics(parse(chosen), [("tflite",)])] == []

@@ -13,7 +13,7 @@ from fedbus.errors import PluginError
 from fedbus.plugins import AgentInfo
 from fedbus_controller.rounds.isolated_selector import IsolatedSelector
 from fedbus_controller.rounds.selection import (
-    SHORT_SECONDS,
+    TOO_FEW_SECONDS,
     CohortSelection,
     InvalidSelection,
     TooFewSelected,
@@ -33,7 +33,7 @@ def choose(
         assert (want, isinstance(rng, Random)) == (2, True)
         return returned
 
-    return selection.choose(selector, AGENTS, Random(0), now)
+    return selection.select(selector, AGENTS, Random(0), now)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_too_few_are_asked_for_again_and_then_the_job_ends(returned: list[str]) 
     selection = CohortSelection("own", 2, 2)
     known = len([name for name in returned if name in NAMES])
     short = f"selector 'own' chose {known} of 3 agents, 2 are needed"
-    for now in (10.0, 10.0 + SHORT_SECONDS - 1):
+    for now in (10.0, 10.0 + TOO_FEW_SECONDS - 1):
         with pytest.raises(TooFewSelected, match=short):
             choose(returned, now, selection)
-    with pytest.raises(InvalidSelection, match=f"{short}.*; so it was for 60 s"):
-        choose(returned, 10.0 + SHORT_SECONDS, selection)
+    with pytest.raises(InvalidSelection, match=f"{short}.*; for 60 s"):
+        choose(returned, 10.0 + TOO_FEW_SECONDS, selection)
 
 
 def test_who_chooses_enough_again_has_all_its_time_again() -> None:

@@ -12,7 +12,7 @@ from fedbus.limits import MAX_MESSAGE_BYTES
 from fedbus.wire.codec import from_foreign_json, to_json
 from fedbus.wire.documents import JobState
 from fedbus.wire.json_reader import MAX_DIGITS, read_json
-from fedbus_controller.requests.job_files import job_named
+from fedbus_controller.requests.job_files import requested_job
 from fedbus_inference.encoding import Encoding, unpack
 from tests.fedbus.wire.kinds import example
 
@@ -58,7 +58,7 @@ def test_what_is_no_json_is_refused_by_one_sentence_at_every_door(
     with pytest.raises(WireError) as request:
         unpack(Encoding.JSON, data)
     assert str(request.value).startswith(f"the payload: {sentence}")
-    assert job_named(data) is None
+    assert requested_job(data) is None
 
 
 @pytest.mark.parametrize(("data", "sentence"), UNUSABLE)
@@ -96,9 +96,9 @@ def test_what_editors_leave_around_json_is_let_be(data: bytes) -> None:
 
 def test_a_cancel_is_read_by_the_same_rules() -> None:
     """With a byte order mark as well; a key given twice names nothing."""
-    assert job_named(b"\xef\xbb\xbfjob-1\r\n") == "job-1"
-    assert job_named(b'\xef\xbb\xbf"job-1"') == "job-1"
-    assert job_named(b'{"job": "a", "job": "b"}') is None
+    assert requested_job(b"\xef\xbb\xbfjob-1\r\n") == "job-1"
+    assert requested_job(b'\xef\xbb\xbf"job-1"') == "job-1"
+    assert requested_job(b'{"job": "a", "job": "b"}') is None
 
 
 def test_long_numbers_are_read_where_they_are_numbers_of_use() -> None:

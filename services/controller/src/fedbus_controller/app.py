@@ -1,4 +1,4 @@
-"""Wire the controller to its doors."""
+"""Entry point of the controller: settings, plug-ins and the core."""
 
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -23,36 +23,36 @@ REPOSITORY = rf"^repository\.{IDENT}$"
 
 
 class ControllerSettings(ServiceSettings):
-    """What the controller needs to know beyond every service."""
+    """Settings of the controller beside those of every service."""
 
     repository: Annotated[
         str, Field(description="the repository's node, as repository.1", pattern=REPOSITORY)
     ] = "repository.1"
 
 
-@cache  # every round asks, and to look through all that is installed takes 10 ms
+@cache  # called in every round; a search of the installed packages takes 10 ms
 def selector(name: str, allowed: tuple[str, ...] | None = None) -> Selector:
-    """Load a selector by name, to be asked within a time limit; `allowed` as for `plugins.load`.
+    """Load a selector by name, isolated; `allowed` as for `plugins.load`.
 
     Raises:
-        PluginError: there is none of that name, or it is not allowed.
+        PluginError: no selector has that name, or it is not allowed.
     """
     return IsolatedSelector(name, plugins.load("selectors", name, allowed))
 
 
 def check_plugins(chosen: Plugins, allowed: tuple[str, ...] | None = None) -> Iterator[JobFault]:
-    """Find what a job chooses and cannot have; `allowed` as for `plugins.load`.
+    """Yield a fault for each plug-in of a job that cannot be used; `allowed` as for `plugins.load`.
 
-    An aggregator and a selector must be here. Of transforms, which agents use, those that fedbus
-    ships are made with their parameters; others, and loaders, only an agent can judge.
+    The aggregator and the selector must be installed here. The parameters of transforms that
+    fedbus ships are checked; other transforms, and loaders, are installed on agents only.
     """
     checks: list[tuple[str, Callable[[], object]]] = [
         ("aggregator", partial(plugins.load, "aggregators", chosen.aggregator, allowed)),
         ("selector", partial(selector, chosen.selector, allowed)),
     ]
-    ours = plugins.allowed_names("transforms", ())
+    shipped = plugins.allowed_names("transforms", ())
     for place, step in enumerate(transforms_of(chosen)):
-        if step.id in ours:
+        if step.id in shipped:
             checks.append((f"transforms[{place}]", partial(make_step, step.id, step, ())))
     for key, check in checks:
         try:
@@ -62,7 +62,7 @@ def check_plugins(chosen: Plugins, allowed: tuple[str, ...] | None = None) -> It
 
 
 def build(settings: ControllerSettings, identity: Identity) -> service.Built:
-    """Make a controller."""
+    """Build a controller from its settings."""
     core = ControllerCore(
         identity.incarnation,
         settings.repository,

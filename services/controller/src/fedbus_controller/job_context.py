@@ -1,4 +1,4 @@
-"""What a job is run with: its file, its chance, its lease, and the means at hand. Pure."""
+"""Context of a job: its file, lease epoch and secret; services that all jobs share. Pure."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from fedbus_controller.fleet import Fleet
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What jobs are run with; `utc` is the clock by which people are told when."""
+    """Services that all jobs share; `utc` returns the time for documents."""
 
     repository: str
     fleet: Fleet
@@ -24,20 +24,20 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """What the messages of a job are made of."""
+    """Content that the messages of a job have in common."""
 
     job: str
     file: JobFile
     epoch: int
     secret: bytes
     params: TrainingParams = field(init=False)
-    """What every agent is told of the file: gathered once, not for each of them."""
+    """The training parameters of the file, built once for all tasks."""
 
     def __post_init__(self) -> None:
-        """Gather the parameters."""
+        """Build the training parameters."""
         object.__setattr__(self, "params", training_params_of(self.file))
 
-    def rng(self, *what: object) -> Random:
-        """Make chance that replays for who knows the job's secret, and nobody else can predict."""
-        text = "\0".join((self.job, *(str(part) for part in what)))
+    def rng(self, *purpose: object) -> Random:
+        """Return a generator for a purpose; without the job's secret it cannot be predicted."""
+        text = "\0".join((self.job, *(str(part) for part in purpose)))
         return Random(hashlib.sha256(self.secret + text.encode()).digest())

@@ -12,17 +12,17 @@ class LeaseRequest(Key):
 
 @dataclass(frozen=True, slots=True)
 class LeaseRenewal(Key):
-    """Timer: the lease is to be asked for again."""
+    """Timer: ask for the lease again."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobListing(Key):
-    """Request to the repository for the jobs that run."""
+    """Request to the repository for the running jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobKey(Key):
-    """Base of the keys of a job."""
+    """Base of the keys of one job."""
 
     job: str
 
@@ -34,7 +34,7 @@ class JobStorage(JobKey):
 
 @dataclass(frozen=True, slots=True)
 class JobLoading(JobKey):
-    """Request to the repository for all it knows of a job."""
+    """Request to the repository for the stored state of a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class JobEnding(JobKey):
 
 @dataclass(frozen=True, slots=True)
 class JobRemoval(JobKey):
-    """Request to the repository to list a job no more."""
+    """Request to the repository to remove a job from its lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class PlanStorage(JobKey):
 
 @dataclass(frozen=True, slots=True)
 class EvaluationStorage(JobKey):
-    """Request to the repository to store the score of a round's version."""
+    """Request to the repository to store the evaluation of a round's version."""
 
     round: int
 
@@ -66,7 +66,7 @@ class RoundOpening(JobKey):
 
 @dataclass(frozen=True, slots=True)
 class NodeKey(JobKey):
-    """Base of the keys of what one node is asked for a job, or asked about it."""
+    """Base of the keys of requests to or about one node, for one job."""
 
     node: str
 
@@ -83,39 +83,39 @@ class EvaluationRequest(NodeKey):
 
 @dataclass(frozen=True, slots=True)
 class DismissalRequest(NodeKey):
-    """Request to the collector to wait no longer for an agent."""
+    """Request to the collector to dismiss an agent."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopRequest(NodeKey):
-    """Request to a node to stop what it does for a job that has ended."""
+    """Request to a node to stop its work for a job that has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopDeadline(JobKey):
-    """Timer: nodes that do not answer are not told any more that a job has ended."""
+    """Timer: cancel the stop requests that were not answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobTimer(JobKey):
-    """Base of the timers of a job that runs."""
+    """Base of the timers of a running job."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanningRetry(JobTimer):
-    """Timer: look again whether there are enough agents for a round."""
+    """Timer: try again to plan a round."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanStorageDeadline(JobTimer):
-    """Timer: the repository has not stored a plan; the job is to be loaded again."""
+    """Timer: the repository has not stored a plan; load the job again."""
 
 
 @dataclass(frozen=True, slots=True)
 class LivenessCheck(JobTimer):
-    """Timer: look which nodes of the round are lost."""
+    """Timer: check which nodes of the round are lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationDeadline(JobTimer):
-    """Timer: no more scores are waited for."""
+    """Timer: the deadline of an evaluation."""

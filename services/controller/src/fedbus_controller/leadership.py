@@ -1,4 +1,4 @@
-"""Who leads: this controller, under an epoch and until a time, or another one. Pure."""
+"""Leadership of this controller or another one, by the lease of the repository. Pure."""
 
 from collections.abc import Generator, Iterator
 
@@ -11,58 +11,58 @@ class Leadership:
     """The lease as this controller knows it.
 
     Attributes:
-        epoch: Under which it leads; None: another controller leads, or nobody yet.
+        epoch: The lease epoch under which this controller leads; None if it does not lead.
     """
 
     def __init__(self, incarnation: int, repository: str) -> None:
         self.epoch: int | None = None
         self._incarnation = incarnation
         self._repository = repository
-        self._asked = 0.0
+        self._asked_at = 0.0
         self._until = 0.0
-        self._highest = 0  # the highest epoch the repository has told
-        self._led_until = 0.0  # by another controller, as far as we know
+        self._highest = 0  # the highest epoch that the repository has sent
+        self._other_leads_until = 0.0  # as far as this controller knows
 
     def ask(self, now: float) -> Ask:
-        """Ask for the lease, or for more of it."""
-        self._asked = now
+        """Ask the repository to grant or extend the lease."""
+        self._asked_at = now
         return Ask(LeaseRequest(), self._repository, TakeLease(incarnation=self._incarnation))
 
-    def is_over(self, now: float) -> bool:
-        """Tell whether the time of the lease is up, or it was never granted."""
+    def has_expired(self, now: float) -> bool:
+        """Return whether the lease has expired, or was never granted."""
         return now >= self._until
 
-    def is_led(self, now: float) -> bool:
-        """Tell whether another controller leads."""
-        return now < self._led_until
+    def another_leads(self, now: float) -> bool:
+        """Return whether another controller leads."""
+        return now < self._other_leads_until
 
     def granted(self, granted: LeaseGranted, now: float) -> Generator[Action, None, bool]:
-        """Take the lease in, and wake in time to renew it; False if the answer came too late."""
+        """Note a granted lease, and wake to renew it; False if the answer came too late."""
         if granted.epoch < self._highest:
-            return False  # overtaken by a later answer
+            return False  # a later answer has arrived before
         self._highest = granted.epoch
-        # Counted from the question: the repository has answered no earlier.
-        self._until = self._asked + granted.seconds
+        # Counted from the request: the repository cannot have answered before it.
+        self._until = self._asked_at + granted.seconds
         if now >= self._until:
             yield self.ask(now)
             return False
         yield Cancel(LeaseRequest())
         yield WakeAt(LeaseRenewal(), now + granted.seconds / 3)
-        self._led_until = 0.0
+        self._other_leads_until = 0.0
         return True
 
     def wait(self, seconds: float, now: float) -> Iterator[Action]:
-        """Ask again once the lease of the other controller may be over."""
+        """Ask again when the other controller's lease may have expired."""
         yield Cancel(LeaseRequest())
         yield WakeAt(LeaseRenewal(), now + seconds)
 
-    def led_by_another(self, until: float) -> bool:
-        """Note that another controller leads; tell whether it has renewed its lease since."""
-        before, self._led_until = self._led_until, until
+    def other_renewed(self, until: float) -> bool:
+        """Note another controller's lease; return whether that controller has renewed it."""
+        before, self._other_leads_until = self._other_leads_until, until
         return 0 < before < until
 
-    def overtaken(self, epoch: int) -> bool:
-        """Note the epoch that holds; tell whether it is news."""
+    def is_overtaken(self, epoch: int) -> bool:
+        """Note an epoch; return whether it is higher than all before."""
         if epoch <= self._highest:
             return False
         self._highest = epoch

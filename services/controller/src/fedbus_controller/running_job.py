@@ -1,38 +1,33 @@
-"""One job, from its acceptance to its end: plan a round, run it, score it, decide. Pure.
+"""A running job, from its acceptance to its end: plan, round, evaluation, stop condition. Pure.
 
-A round is planned, and the plan stored, before anyone is asked; so a restarted controller asks the
-same agents for the same tasks again. The collector says how a round ended; the repository's insert
-made it so.
+A plan is stored before any agent is asked; so a restarted controller asks the same agents for the
+same tasks again. The collector reports how a round ended; the repository's insert decided it.
 """
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Literal
 
-from fedbus.core.actions import Action, Announce, Ask, Cancel, Clear, Note, WakeAt
+from fedbus.core.actions import Action, Announce, Ask, Cancel, Note, WakeAt
 from fedbus.jobs import JobFile
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.training.options import without_training_metrics
-from fedbus.wire.documents import JobPhase as PublicPhase
-from fedbus.wire.documents import JobState, RoundState
-from fedbus.wire.identifiers import Timestamp
+from fedbus.wire.documents import JobPhase, JobState
 from fedbus.wire.messages import (
     Dismissed,
     EndJob,
     Evaluated,
+    JobEnded,
     JobLoaded,
     RoundEnded,
     RoundOpened,
-    StopJob,
-    StoreEvaluation,
-    StorePlan,
     TaskTaken,
 )
-from fedbus.wire.round_records import Plan, RoundRecord
-from fedbus.wire.topics import JOB_STATE, ROUND_STATE
+from fedbus.wire.round_records import Plan
+from fedbus.wire.topics import JOB_STATE
 from fedbus_controller import keys
-from fedbus_controller.fleet import Liveness
 from fedbus_controller.job_context import JobContext, Services
+from fedbus_controller.job_progress import JobProgress
 from fedbus_controller.rounds.evaluation import Evaluation
 from fedbus_controller.rounds.planning import (
     PATIENCE_SECONDS,
@@ -42,19 +37,16 @@ from fedbus_controller.rounds.planning import (
 )
 from fedbus_controller.rounds.running_round import RunningRound
 
-LOOK_SECONDS = 1.0
-EVALUATION_SECONDS = 60.0
-STUCK_SECONDS = 30.0
-MAX_FAILED = 3
-RETAINED_ROUNDS = 1000
-"""The last ones of a job; the broker keeps what is retained in memory."""
+CHECK_SECONDS = 1.0
+"""Interval of planning attempts and of liveness checks."""
+MAX_FAILED_ROUNDS = 3
+"""Failures of one round in a row, after which the job fails."""
 
 EndPhase = Literal["finished", "failed", "cancelled"]
-Answer: TypeAlias = TaskTaken | RoundOpened | Dismissed
 
 
 class JobStage(StrEnum):
-    """Where a job stands, for those who drive it."""
+    """Stage of a running job inside the controller."""
 
     WAITING = "waiting"
     PLANNING = "planning"
@@ -64,335 +56,261 @@ class JobStage(StrEnum):
 
 
 class RunningJob:
-    """A job at work."""
+    """Runs one job under one lease epoch.
+
+    Attributes:
+        asked_nodes: The nodes to stop when the job ends.
+    """
 
     def __init__(
         self, loaded: JobLoaded, file: JobFile, epoch: int, services: Services, now: float
     ) -> None:
         self.id = loaded.job
-        self.phase = JobStage.WAITING
+        self.stage = JobStage.WAITING
         self._context = JobContext(loaded.job, file, epoch, loaded.secret)
         self._services = services
-        self._latest = loaded.latest
+        self._progress = JobProgress(loaded, file.model_name, file.num_rounds, services.utc)
         self._planner = RoundPlanner(self._context, services, loaded.needs, now, loaded.plan)
-        self._rounds = loaded.rounds
-        self._metrics = dict(loaded.metrics)
-        self._plan = loaded.plan
-        self._failed = 0
-        self._why = ""
-        self._left_out = ""  # which agents, because they name classes or inputs differently
+        self._failed_rounds = 0
         self._round: RunningRound | None = None
         self._evaluation: Evaluation | None = None
-        self._unjudged = False  # nobody holds data out, so figures of training are all there is
-        self._record: RoundRecord | None = None
-        self._small: bytes | None = None  # the latest version's weights, if they ride along
-        self._submitted, self._ended = loaded.submitted, loaded.ended
-        self._began: Timestamp | None = None  # the round; None if our last life opened it
-        self._told: dict[str, None] = {}  # whom to tell of the end
+        self._without_evaluators = False  # training metrics decide whether to stop
+        self.asked_nodes: dict[str, None] = {}
 
     @property
-    def stuck(self) -> bool:
-        """Whether the repository keeps silent about a plan: it may know better than we do."""
-        return self.phase is JobStage.PLANNING
-
-    # ── planning ──────────────────────────────────────────────────────────────────────────────────
+    def awaits_plan_storage(self) -> bool:
+        """Whether the repository has not confirmed that the plan is stored."""
+        return self.stage is JobStage.PLANNING
 
     def resume(self, now: float) -> Iterator[Action]:
-        """Go on where the repository says the job stands."""
+        """Continue from the state that the repository has stored."""
+        progress = self._progress
         yield from self._announce()
-        if self._plan is not None and self._plan.round == self._rounds + 1:
-            yield from self._open(self._plan, now)
-        elif self._rounds and not without_training_metrics(self._metrics):
-            # The last version may lack its score. Evaluators introduce themselves while we load.
-            self.phase = JobStage.EVALUATING
+        if progress.plan is not None and progress.plan.round == progress.rounds + 1:
+            yield from self._open_round(progress.plan, now)
+        elif progress.rounds and not without_training_metrics(progress.metrics):
+            # The newest version may not be evaluated yet. Wait for evaluators to introduce
+            # themselves to this process.
+            self.stage = JobStage.EVALUATING
             yield WakeAt(keys.EvaluationDeadline(self.id), now + PATIENCE_SECONDS)
         else:
-            yield from self._next(now)
+            yield from self._continue(now)
 
-    def _next(self, now: float) -> Iterator[Action]:
-        """End the job if it is done; else plan the next round."""
-        file = self._context.file
-        reached = file.reached(self._metrics, trained=self._unjudged) if self._rounds else None
+    def handle(self, timer: keys.JobTimer, now: float) -> Iterator[Action]:
+        """Handle a timer of this job."""
+        match timer:
+            case keys.PlanningRetry():
+                yield from self._plan(now)
+            case keys.LivenessCheck():
+                yield from self._check_liveness(now)
+            case keys.EvaluationDeadline() if self.stage is JobStage.EVALUATING:
+                if self._evaluation is None:
+                    yield from self._evaluate(now)
+                else:
+                    yield from self._evaluation.cancel(self._evaluation.missing)
+                    yield from self._finish_evaluation(now)
+            case _:
+                pass
+
+    def _continue(self, now: float) -> Iterator[Action]:
+        """End the job if its target or its last round is reached; else plan the next round."""
+        file, rounds = self._context.file, self._progress.rounds
+        reached = rounds and file.reached(self._progress.metrics, trained=self._without_evaluators)
         if reached:
             yield from self.end("finished", reached)
-        elif self._rounds >= file.num_rounds:
-            yield from self.end("finished", f"all {self._rounds} rounds are done")
+        elif rounds >= file.num_rounds:
+            yield from self.end("finished", f"all {rounds} rounds are done")
         else:
-            self._begin_planning(now)
-            yield from self.look(now)
+            self._start_planning(now)
+            yield from self._plan(now)
 
-    def _begin_planning(self, now: float) -> None:
-        self.phase = JobStage.WAITING
+    def _start_planning(self, now: float) -> None:
+        self.stage = JobStage.WAITING
         self._planner.begin(now)
 
-    def look(self, now: float) -> Iterator[Action]:
-        """Plan as soon as there are enough agents and a collector."""
-        if self.phase is not JobStage.WAITING:
+    def _plan(self, now: float) -> Iterator[Action]:
+        if self.stage is not JobStage.WAITING:
             return
-        match self._planner.find(self._latest, self._rounds + 1, self._task + 1, now):
-            case PlanPostponed(why):
-                yield from self._say_left_out(self._planner.left_out)
-                yield from self._explain(why)
-                yield WakeAt(keys.PlanningRetry(self.id), now + LOOK_SECONDS)
-            case PlanImpossible(why):
-                yield from self.end("failed", why)
+        progress = self._progress
+        match self._planner.plan(progress.newest, progress.rounds + 1, progress.task + 1, now):
+            case PlanPostponed(reason):
+                yield from self._note_left_out(self._planner.left_out)
+                yield from self._explain(reason)
+                yield WakeAt(keys.PlanningRetry(self.id), now + CHECK_SECONDS)
+            case PlanImpossible(reason):
+                yield from self.end("failed", reason)
             case plan:
-                yield from self._store(plan, now)
+                yield from self._store_plan(plan, now)
 
-    @property
-    def _task(self) -> int:
-        return self._plan.task if self._plan else 0
+    def _note_left_out(self, agents: str) -> Iterator[Action]:
+        if agents and agents != self._progress.left_out:
+            yield Note("agents_left_out", {"job": self.id, "reason": agents})
+        self._progress.left_out = agents
 
-    def _say_left_out(self, why: str) -> Iterator[Action]:
-        if why and why != self._left_out:
-            yield Note("agents_left_out", {"job": self.id, "reason": why})
-        self._left_out = why
+    def _store_plan(self, plan: Plan, now: float) -> Iterator[Action]:
+        self.stage, self._progress.plan, self._progress.reason = JobStage.PLANNING, plan, ""
+        yield from self._note_left_out(self._planner.left_out)
+        yield from self._planner.store(plan, now)
 
-    def _store(self, plan: Plan, now: float) -> Iterator[Action]:
-        self.phase, self._plan, self._why = JobStage.PLANNING, plan, ""
-        yield from self._say_left_out(self._planner.left_out)
-        facts = {"job": self.id, "round": plan.round, "task": plan.task}
-        yield Note("round_decided", {**facts, "at": now})
-        store = StorePlan(epoch=self._context.epoch, plan=plan)
-        yield Ask(keys.PlanStorage(self.id), self._services.repository, store)
-        yield WakeAt(keys.PlanStorageDeadline(self.id), now + STUCK_SECONDS)
-
-    # ── a round ───────────────────────────────────────────────────────────────────────────────────
-
-    def planned(self, task: int, now: float) -> Iterator[Action]:
-        """The plan is stored: act upon it."""
-        if self.phase is JobStage.PLANNING and self._plan is not None and self._plan.task == task:
+    def plan_stored(self, task: int, now: float) -> Iterator[Action]:
+        """Open the round whose plan is stored."""
+        plan = self._progress.plan
+        if self.stage is JobStage.PLANNING and plan is not None and plan.task == task:
             yield Cancel(keys.PlanStorage(self.id))
             yield Cancel(keys.PlanStorageDeadline(self.id))
-            yield from self._open(self._plan, now)
+            yield from self._open_round(plan, now)
 
-    def _open(self, plan: Plan, now: float) -> Iterator[Action]:
-        self.phase = JobStage.RUNNING
-        small = self._small if plan.base == self._latest else None
-        self._began = self._services.utc()
-        self._round = RunningRound(plan, self._context, self._services.fleet, now, small)
-        self._planner.follow(plan)
-        self._told.update(dict.fromkeys((plan.collector, *plan.cohort)))
+    def _open_round(self, plan: Plan, now: float) -> Iterator[Action]:
+        self.stage = JobStage.RUNNING
+        progress = self._progress
+        base = progress.inline_weights if plan.base == progress.newest else None
+        progress.round_began = self._services.utc()
+        self._round = RunningRound(plan, self._context, self._services.fleet, now, base)
+        self._planner.record(plan)
+        self.asked_nodes.update(dict.fromkeys((plan.collector, *plan.cohort)))
         yield from self._round.open(now)
         yield from self._announce()
-        yield WakeAt(keys.LivenessCheck(self.id), now + LOOK_SECONDS)
+        yield WakeAt(keys.LivenessCheck(self.id), now + CHECK_SECONDS)
 
-    def answered(self, sender: str, answer: Answer) -> Iterator[Action]:
-        """Take a node's answer to what a round asked of it."""
-        if self.phase is JobStage.RUNNING and self._round is not None:
+    def receive(
+        self, sender: str, answer: TaskTaken | RoundOpened | Dismissed | Evaluated, now: float
+    ) -> Iterator[Action]:
+        """Handle a node's answer to a request of the running round or evaluation."""
+        if isinstance(answer, Evaluated):
+            if self.stage is JobStage.EVALUATING and self._evaluation is not None:
+                yield from self._evaluation.add(sender, answer)
+                yield from self._finish_evaluation(now)
+        elif self.stage is JobStage.RUNNING and self._round is not None:
             yield from self._round.answered(sender, answer)
 
-    def reborn(self, node: str) -> Iterator[Action]:
-        """A node lives anew, and has forgotten: tell it again."""
-        if self.phase is JobStage.RUNNING and self._round is not None:
-            yield from self._round.reborn(node)
+    def node_restarted(self, node: str) -> Iterator[Action]:
+        """Ask a restarted node of the round again."""
+        if self.stage is JobStage.RUNNING and self._round is not None:
+            yield from self._round.node_restarted(node)
 
-    def watch(self, now: float) -> Iterator[Action]:
-        """Wait no longer for those who are lost."""
-        if self.phase is JobStage.EVALUATING and self._evaluation is not None:
-            fleet = self._services.fleet
-            gone = [a for a in self._evaluation.missing if fleet.liveness(a, now) is Liveness.LOST]
-            if gone:
-                yield from self._evaluation.give_up(gone)
-                yield from self._scored(now)
-        elif self.phase is JobStage.RUNNING and self._round is not None:
-            yield from self._round.watch(now)
+    def _check_liveness(self, now: float) -> Iterator[Action]:
+        if self.stage is JobStage.EVALUATING and self._evaluation is not None:
+            yield from self._evaluation.cancel_lost(self._services.fleet, now)
+            yield from self._finish_evaluation(now)
+        elif self.stage is JobStage.RUNNING and self._round is not None:
+            yield from self._round.check_liveness(now)
             if self._round.collector_lost(now):
-                yield from self._collect_elsewhere(self._round, now)
+                yield from self._replace_collector(self._round, now)
             else:
-                yield from self._explain(self._round.lacks(now))
-        if self.phase in (JobStage.RUNNING, JobStage.EVALUATING):
-            yield WakeAt(keys.LivenessCheck(self.id), now + LOOK_SECONDS)
+                yield from self._explain(self._round.missing_agents(now))
+        if self.stage in (JobStage.RUNNING, JobStage.EVALUATING):
+            yield WakeAt(keys.LivenessCheck(self.id), now + CHECK_SECONDS)
 
-    def _collect_elsewhere(self, round_: RunningRound, now: float) -> Iterator[Action]:
-        """Plan the round anew for another collector, once there is one."""
+    def _replace_collector(self, round_: RunningRound, now: float) -> Iterator[Action]:
+        """Plan the round again for another collector, if there is one."""
         lost = round_.plan.collector
         if not self._services.fleet.collectors(now):
             yield from self._explain(f"waiting for {lost}, which is lost, or another collector")
             return
         yield Note("collector_lost", {"job": self.id, "collector": lost})
         yield from round_.close()
-        self._begin_planning(now)
-        yield from self.look(now)
+        self._start_planning(now)
+        yield from self._plan(now)
 
     def round_ended(self, ended: RoundEnded, now: float) -> Iterator[Action]:
-        """Go on from how a collector says a round ended.
+        """Evaluate a committed version, or try a failed round again.
 
-        A committed round is true whoever says so and whenever; a failure counts only if it is that
-        of the round which runs.
+        A commit counts whichever collector reports it, and at any time; a failure counts only if it
+        is that of the running task.
         """
-        if self.phase is JobStage.EVALUATING or ended.round != self._rounds + 1:
+        progress, stage = self._progress, self.stage
+        if stage is JobStage.EVALUATING or ended.round != progress.rounds + 1:
             return
-        if ended.version is not None and ended.record is not None:
-            was = self.phase
-            yield from self._stop_asking()
-            self._failed, self._record = 0, ended.record
-            self._rounds, self._latest = ended.round, ended.version
-            whole = len(ended.inline or b"") == ended.version.weights.size
-            self._small = ended.inline if whole else None
-            self._metrics = dict(ended.record.metrics)
-            if was is JobStage.ENDING:
-                self.phase = was
-            else:
-                yield from self._score(now)
-        elif self.phase is JobStage.RUNNING and ended.task == self._task:
-            yield from self._stop_asking()
-            yield from self._failed_round(ended.reason, now)
+        if progress.add_round(ended):
+            yield from self._cancel_asks()
+            self._failed_rounds = 0
+            if stage is not JobStage.ENDING:
+                yield from self._evaluate(now)
+        elif stage is JobStage.RUNNING and ended.task == progress.task:
+            yield from self._cancel_asks()
+            yield from self._round_failed(ended.reason, now)
 
-    def _failed_round(self, reason: str, now: float) -> Iterator[Action]:
-        self._failed += 1
-        failed = f"round {self._rounds + 1} failed"
-        self._why = f"{failed}: {reason}"
-        yield Note("round_failed", {"job": self.id, "round": self._rounds + 1, "reason": reason})
-        if self._failed >= MAX_FAILED:
-            yield from self.end(
-                "failed", f"{failed} {self._failed} times in a row, the last time: {reason}"
-            )
+    def _round_failed(self, reason: str, now: float) -> Iterator[Action]:
+        self._failed_rounds += 1
+        number = self._progress.rounds + 1
+        failed = f"round {number} failed"
+        self._progress.reason = f"{failed}: {reason}"
+        yield Note("round_failed", {"job": self.id, "round": number, "reason": reason})
+        if self._failed_rounds >= MAX_FAILED_ROUNDS:
+            times = f"{failed} {self._failed_rounds} times in a row"
+            yield from self.end("failed", f"{times}, the last time: {reason}")
         else:
-            self._begin_planning(now)
+            self._start_planning(now)
             yield from self._announce()
-            yield WakeAt(keys.PlanningRetry(self.id), now + LOOK_SECONDS)
+            yield WakeAt(keys.PlanningRetry(self.id), now + CHECK_SECONDS)
 
-    # ── scoring ───────────────────────────────────────────────────────────────────────────────────
+    def _evaluate(self, now: float) -> Iterator[Action]:
+        """Have the newest version evaluated on held-out data, if there are evaluators."""
+        agents = self._planner.evaluators(now)
+        yield from self._note_left_out(agents.explanation)
+        evaluators = [name for name, _ in agents.agreeing]
+        self.stage = JobStage.EVALUATING
+        self._evaluation = Evaluation(self._context, self._progress.newest, evaluators)
+        self.asked_nodes.update(dict.fromkeys(evaluators))
+        yield from self._evaluation.start(now)
+        yield WakeAt(keys.LivenessCheck(self.id), now + CHECK_SECONDS)
+        yield from self._finish_evaluation(now)
 
-    def _score(self, now: float) -> Iterator[Action]:
-        """Have the new version scored on held-out data, if anyone holds some."""
-        agreed = self._planner.evaluators(now)
-        yield from self._say_left_out(agreed.told)
-        evaluators = [name for name, _ in agreed.able]
-        self.phase = JobStage.EVALUATING
-        self._evaluation = Evaluation(self._context, self._latest, evaluators)
-        self._told.update(dict.fromkeys(evaluators))
-        yield from self._evaluation.ask()
-        patience = max(EVALUATION_SECONDS, self._context.file.round.deadline_seconds)
-        yield WakeAt(keys.EvaluationDeadline(self.id), now + patience)
-        yield WakeAt(keys.LivenessCheck(self.id), now + LOOK_SECONDS)
-        yield from self._scored(now)
+    def _finish_evaluation(self, now: float) -> Iterator[Action]:
+        evaluation = self._evaluation
+        if evaluation is not None and not evaluation.missing:
+            self._without_evaluators = not evaluation.evaluators
+            self._evaluation = None
+            yield from evaluation.finish(self._progress, self._services.repository, now)
+            yield from self._announce()
+            yield from self._continue(now)
 
-    def evaluated(self, agent: str, score: Evaluated, now: float) -> Iterator[Action]:
-        """Take an evaluator's score of the version that is being scored."""
-        if self.phase is JobStage.EVALUATING and self._evaluation is not None:
-            yield from self._evaluation.take(agent, score)
-            yield from self._scored(now)
-
-    def scores_due(self, now: float) -> Iterator[Action]:
-        """Wait no longer for scores; after a restart, begin to ask for them."""
-        if self.phase is JobStage.EVALUATING and self._evaluation is None:
-            yield from self._score(now)
-        elif self.phase is JobStage.EVALUATING and self._evaluation is not None:
-            yield from self._evaluation.give_up(self._evaluation.missing)
-            yield from self._scored(now)
-
-    def _scored(self, now: float) -> Iterator[Action]:
-        scoring = self._evaluation
-        if scoring is None or scoring.missing:
-            return
-        yield Cancel(keys.EvaluationDeadline(self.id))
-        self._metrics = scoring.metrics(self._metrics)
-        if scoring.scored:
-            key = keys.EvaluationStorage(self.id, self._rounds)
-            store = StoreEvaluation(
-                epoch=self._context.epoch, job=self.id, round=self._rounds, metrics=self._metrics
-            )
-            yield Ask(key, self._services.repository, store)
-        if self._record is not None:  # none if the round was committed before our restart
-            yield Announce(ROUND_STATE, self._round_state(self._record))
-        if self._rounds > RETAINED_ROUNDS:
-            old = str(self._rounds - RETAINED_ROUNDS)
-            yield Clear(ROUND_STATE, {"job": self.id, "round": old})
-        facts = {"job": self.id, "round": self._rounds, "metrics": self._metrics, "at": now}
-        yield Note("round_finished", facts)
-        self._unjudged = not scoring.evaluators
-        self._evaluation = None
-        yield from self._announce()
-        yield from self._next(now)
-
-    def _round_state(self, record: RoundRecord) -> RoundState:
-        return RoundState(
-            job=self.id,
-            round=record.round,
-            version=self._latest.version,
-            contributors=tuple(c.agent for c in record.contributors),
-            refusals={refusal.agent: refusal.reason for refusal in record.refusals},
-            examples=sum(c.examples for c in record.contributors),
-            metrics=self._metrics,
-            seconds=record.seconds,
-            began=self._began,
-            at=self._services.utc(),
-        )
-
-    # ── the end ───────────────────────────────────────────────────────────────────────────────────
-
-    def let_go(self) -> Iterator[Action]:
-        """Ask and wait for nothing more: another controller goes on, or this one loads it again."""
-        yield from self._stop_asking()
+    def release(self) -> Iterator[Action]:
+        """Cancel all asks and timers: the job continues elsewhere, or is loaded again."""
+        yield from self._cancel_asks()
         yield Cancel(keys.JobEnding(self.id))
 
-    def _stop_asking(self) -> Iterator[Action]:
+    def _cancel_asks(self) -> Iterator[Action]:
         if self._round is not None:
             yield from self._round.close()
         if self._evaluation is not None:
-            yield from self._evaluation.give_up(self._evaluation.missing)
-        yield Cancel(keys.PlanStorage(self.id))
-        timers = (
+            yield from self._evaluation.cancel(self._evaluation.missing)
+        for key in (
+            keys.PlanStorage,
             keys.PlanStorageDeadline,
             keys.PlanningRetry,
             keys.LivenessCheck,
             keys.EvaluationDeadline,
-        )
-        for timer in timers:
-            yield Cancel(timer(self.id))
+        ):
+            yield Cancel(key(self.id))
 
     def end(self, phase: EndPhase, reason: str) -> Iterator[Action]:
-        """Have the repository end the job; what it answers is how it ended."""
-        if self.phase is JobStage.ENDING:
+        """Ask the repository to end the job; its answer decides how the job ended."""
+        if self.stage is JobStage.ENDING:
             return
-        yield from self._stop_asking()
-        self.phase = JobStage.ENDING
-        end = EndJob(
-            epoch=self._context.epoch, job=self.id, phase=phase, reason=reason[:MAX_TEXT_CHARACTERS]
-        )
+        yield from self._cancel_asks()
+        self.stage = JobStage.ENDING
+        text = reason[:MAX_TEXT_CHARACTERS]
+        end = EndJob(epoch=self._context.epoch, job=self.id, phase=phase, reason=text)
         yield Ask(keys.JobEnding(self.id), self._services.repository, end)
 
-    def ended(self, phase: EndPhase, reason: str, at: Timestamp | None) -> Iterator[Action]:
-        """The job is over, as the repository says: tell everyone."""
-        yield from self.let_go()
-        self.phase, self._why, self._ended = JobStage.ENDING, reason, at
-        yield Note("job_ended", {"job": self.id, "phase": phase, "reason": reason})
-        yield Announce(JOB_STATE, self.state(phase))
-        for node in self._told:
-            stop = StopJob(epoch=self._context.epoch, job=self.id)
-            yield Ask(keys.StopRequest(self.id, node), node, stop)
+    def ended(self, answer: JobEnded) -> JobState:
+        """Return the document of the ended job."""
+        self.stage = JobStage.ENDING
+        self._progress.reason, self._progress.ended_at = answer.reason, answer.at
+        return self.state(answer.phase)
 
-    def was_ended(self, loaded: JobLoaded) -> JobState:
-        """Say again how a job ended that was over before this controller began."""
-        self._why = loaded.reason
-        return self.state(loaded.phase)
-
-    # ── for people ────────────────────────────────────────────────────────────────────────────────
-
-    def _explain(self, why: str) -> Iterator[Action]:
-        if why != self._why:
-            self._why = why
+    def _explain(self, reason: str) -> Iterator[Action]:
+        if reason != self._progress.reason:
+            self._progress.reason = reason
             yield from self._announce()
 
     def _announce(self) -> Iterator[Action]:
         yield Announce(JOB_STATE, self.state())
 
-    def state(self, phase: PublicPhase | None = None) -> JobState:
-        """Say where the job stands: accepted until the first plan is stored, then running."""
-        running: PublicPhase = "running" if self._rounds or self._round else "accepted"
-        return JobState(
-            job=self.id,
-            model=self._context.file.model_name,
-            phase=phase or running,
-            round=self._rounds,
-            num_rounds=self._context.file.num_rounds,
-            metrics=self._metrics,
-            reason=(self._why or self._left_out)[:MAX_TEXT_CHARACTERS],
-            version=self._latest.version,
-            agents=len(self._plan.cohort) if self._plan and self.phase is JobStage.RUNNING else 0,
-            submitted=self._submitted,
-            ended=self._ended,
-            at=self._services.utc(),
-        )
+    def state(self, phase: JobPhase | None = None) -> JobState:
+        """Return the job's document; without a `phase`, the job is accepted, then running."""
+        plan, running = self._progress.plan, self.stage is JobStage.RUNNING
+        current: JobPhase = "running" if self._progress.rounds or self._round else "accepted"
+        agents = len(plan.cohort) if plan and running else 0
+        return self._progress.job_state(phase or current, agents)

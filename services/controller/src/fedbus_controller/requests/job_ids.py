@@ -1,8 +1,8 @@
-"""Which id a job gets whose file leaves it out. Pure.
+"""Ids of jobs whose file has none. Pure.
 
-A request that comes twice must not become two jobs. One with correlation data is told apart by
-these: its id follows from them. Without them an id is only proposed, and the repository decides by
-the request's origin whether it has stored the job before, under another controller's proposal.
+A request that is delivered twice must not become two jobs. The id of a request with correlation
+data is computed from these data. Otherwise the controller proposes an id, and the repository
+decides by the request's origin whether it has stored the job before under another proposal.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from fedbus.wire.identifiers import Timestamp
 
 @dataclass(frozen=True, slots=True)
 class ProposedId:
-    """An id, and the origin of the request where nothing else tells it from others."""
+    """An id, and the hash of reply topic and file, if the request has no correlation data."""
 
     job: str
     origin: str | None = None
 
 
 class JobIds:
-    """Proposes ids, of which no two are the same."""
+    """Proposes unique ids."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -30,7 +30,7 @@ class JobIds:
     def propose(
         self, model: str, payload: bytes, reply: ReplyTo | None, utc: Timestamp
     ) -> ProposedId:
-        """Name the job of a file that has no id."""
+        """Return an id for a job file without one."""
         topic = b"" if reply is None else reply.topic.encode()
         digest = hashlib.sha256(payload).digest()
         if reply is not None and reply.correlation:

@@ -1,4 +1,4 @@
-"""Requests that nobody has decided yet: a bounded queue, oldest first. Pure."""
+"""Queue of undecided requests, bounded, oldest first. Pure."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,46 +8,46 @@ from fedbus_controller.requests.job_ids import ProposedId
 
 MAX_HELD_REQUESTS = 100
 MAX_HELD_BYTES = 8 * 2**20
-PROOFS = 3
-"""So often another controller has to renew its lease before we leave a request to it."""
+RENEWALS_BEFORE_RELEASE = 3
+"""Lease renewals of another controller, after which a request is left to it."""
 
 
 @dataclass(slots=True, kw_only=True)
 class UserRequest:
-    """A job file, or the wish to cancel a job.
+    """A submitted job file, or a cancellation.
 
     Attributes:
         job: The job's id, as far as it can be read.
-        place: The id in the topic it is retained on; "" if it is not.
-        receipt: Of the broker, which keeps it; None where it does not, or its connection is over.
-        unanswerable: Why its asker cannot be answered, where `reply` is None.
-        redelivered: The broker had delivered it before, perhaps to who had its job stored.
-        proposal: The id that was asked for; it stays the same, however often that is.
-        proofs: How often another controller proved, since it came, that it leads.
+        topic_job: The id in the topic that the request is retained on; "" if it is not.
+        receipt: Of the broker's message; None without one, or after a reconnect.
+        unanswerable: Why no reply can be sent, if `reply` is None.
+        redelivered: The broker delivered the request before; its job may have been stored.
+        proposal: The proposed id, which stays the same when the request is submitted again.
+        renewals: Lease renewals of another controller since the request arrived.
     """
 
     is_cancel: bool
     payload: bytes
     reply: ReplyTo | None
     job: str
-    place: str
+    topic_job: str
     receipt: int | None
     unanswerable: str = ""
     redelivered: bool = False
     proposal: ProposedId | None = None
-    proofs: int = 0
+    renewals: int = 0
 
-    def same(self, other: "UserRequest") -> bool:
-        """Tell whether it is the same wish of the same asker."""
-        return (self.is_cancel, self.payload, self.reply, self.place) == (
+    def is_same(self, other: "UserRequest") -> bool:
+        """Return whether it is the same request of the same client."""
+        return (self.is_cancel, self.payload, self.reply, self.topic_job) == (
             other.is_cancel,
             other.payload,
             other.reply,
-            other.place,
+            other.topic_job,
         )
 
-    def said_again(self, receipt: int | None) -> int | None:
-        """Note that it came again; return the receipt that is of no more use."""
+    def repeated(self, receipt: int | None) -> int | None:
+        """Note that the request was delivered again; return the receipt to settle."""
         if self.receipt is not None:
             return receipt
         self.receipt = receipt
@@ -55,7 +55,7 @@ class UserRequest:
 
 
 class RequestQueue:
-    """The queue."""
+    """Requests that are not decided."""
 
     def __init__(self) -> None:
         self._requests: list[UserRequest] = []
@@ -63,41 +63,40 @@ class RequestQueue:
     def __iter__(self) -> Iterator[UserRequest]:
         return iter(self._requests)
 
-    def full(self, another: UserRequest) -> str:
-        """Say how much is held, if there is no room for another; nothing if there is."""
-        size = sum(len(request.payload) for request in self._requests) + len(another.payload)
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def has_room(self, request: UserRequest) -> bool:
+        """Return whether a request fits; any request fits into an empty queue."""
         count = len(self._requests)
-        return (
-            f"{count} requests"
-            if count >= MAX_HELD_REQUESTS or (count and size > MAX_HELD_BYTES)
-            else ""
-        )
+        size = sum(len(each.payload) for each in self._requests) + len(request.payload)
+        return count < MAX_HELD_REQUESTS and (not count or size <= MAX_HELD_BYTES)
 
-    def hold(self, request: UserRequest) -> list[UserRequest]:
-        """Put a request last; returns those at the front that had to go for it."""
-        gone = []
-        while self.full(request):
-            gone.append(self._requests.pop(0))
+    def push(self, request: UserRequest) -> list[UserRequest]:
+        """Append a request; remove and return the oldest that have no room any more."""
+        dropped = []
+        while not self.has_room(request):
+            dropped.append(self._requests.pop(0))
         self._requests.append(request)
-        return gone
+        return dropped
 
-    def take(self) -> list[UserRequest]:
-        """Take all."""
+    def take_all(self) -> list[UserRequest]:
+        """Remove and return all requests."""
         taken, self._requests = self._requests, []
         return taken
 
     def put_back(self, requests: Iterable[UserRequest]) -> None:
-        """Hold again what was taken."""
+        """Append requests that were taken."""
         self._requests += requests
 
     def drop(self, which: Callable[[UserRequest], bool]) -> list[UserRequest]:
-        """Take out those that another controller has decided, or that were taken back."""
+        """Remove and return the requests for which `which` is true."""
         dropped = [request for request in self._requests if which(request)]
         self._requests = [request for request in self._requests if not which(request)]
         return dropped
 
-    def led(self) -> list[UserRequest]:
-        """Another controller has renewed its lease; take out what it has had time enough for."""
+    def lease_renewed_elsewhere(self) -> list[UserRequest]:
+        """Count a renewal; remove and return the requests with RENEWALS_BEFORE_RELEASE."""
         for request in self._requests:
-            request.proofs += 1
-        return self.drop(lambda request: request.proofs >= PROOFS)
+            request.renewals += 1
+        return self.drop(lambda request: request.renewals >= RENEWALS_BEFORE_RELEASE)

@@ -1,1 +1,1 @@
-"""Rounds of a job: planning, agents and collector at work, evaluation of the version."""
+"""Rounds of a job: planning, the running round, and the evaluation of its version."""

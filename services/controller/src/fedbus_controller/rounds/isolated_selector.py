@@ -1,4 +1,4 @@
-"""A selector in a thread of its own, so that one that hangs cannot stop the controller."""
+"""Isolation of third-party selectors, which may raise any exception or hang."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,26 +10,27 @@ from fedbus.plugins import AgentInfo, Selector
 from fedbus.plugins.discovery import error_message
 from fedbus_controller.rounds.selection import MAX_SELECTED_NAMES
 
-SELECTOR_SECONDS = 5.0
-"""The controller waits so long for a choice, and does nothing else meanwhile; its lease lasts
-longer."""
+SELECTOR_TIMEOUT_SECONDS = 5.0
+"""Time limit of a selection. The controller waits for it, so it is shorter than the lease."""
 
 
 class IsolatedSelector:
-    """Calls a selector and waits for its choice, for a while.
+    """Calls a selector in a thread, with a time limit.
 
-    A thread of Python cannot be killed: one whose selector never returns stays until the process
-    ends, and the job that wanted it has failed by then.
+    A Python thread cannot be killed: the thread of a selector that never returns exists until the
+    process ends; the job fails.
     """
 
-    def __init__(self, name: str, selector: Selector, seconds: float = SELECTOR_SECONDS) -> None:
+    def __init__(
+        self, name: str, selector: Selector, seconds: float = SELECTOR_TIMEOUT_SECONDS
+    ) -> None:
         self._name, self._selector, self._seconds = name, selector, seconds
 
     def __call__(self, agents: Sequence[AgentInfo], want: int, rng: Random, /) -> Sequence[str]:
-        """Choose.
+        """Return the names that the selector returns.
 
         Raises:
-            PluginError: it raised, wanted to exit, or did not answer in time.
+            PluginError: the selector raised, called exit, or exceeded the time limit.
         """
         chosen: list[Sequence[str]] = []
         raised: list[BaseException] = []
@@ -37,7 +38,7 @@ class IsolatedSelector:
         def work() -> None:
             try:
                 chosen.append(_read(self._selector(agents, want, rng)))
-            except BaseException as error:  # noqa: BLE001 - in this thread all of it is the plug-in's
+            except BaseException as error:  # noqa: BLE001 - the thread runs only the plug-in
                 raised.append(error)
 
         thread = threading.Thread(target=work, name=f"selector {self._name}", daemon=True)
@@ -51,5 +52,5 @@ class IsolatedSelector:
 
 
 def _read(names: Sequence[str]) -> Sequence[str]:
-    """Read a generator here: it works only while it is read, and may never end."""
+    """Read a generator inside the thread: its code runs only while it is read."""
     return list(islice(names, MAX_SELECTED_NAMES)) if isinstance(names, Iterator) else names

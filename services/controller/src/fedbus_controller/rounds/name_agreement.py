@@ -1,8 +1,9 @@
-"""Which agents of a job give classes and inputs the same names in the same order. Pure.
+"""Agreement of a job's agents on the names and order of classes and inputs. Pure.
 
-Two agents that number their classes differently train one model on contradictions, and no figure
-shows it. So a job holds all its agents to one list: the model's, if its spec has class names; else
-that of the agents of its earlier rounds; else that of most agents. Without a majority it waits.
+Agents that number their classes differently train one model on contradictory labels, and no metric
+shows it. So all agents of a job must have one list: the model's, if its spec has class names; else
+that of the agents of the job's earlier rounds; else that of most agents. Without a majority the job
+waits.
 """
 
 from collections import Counter
@@ -15,90 +16,94 @@ from fedbus.wire.documents import AgentFacts, ModelNeeds
 
 Agents: TypeAlias = Sequence[tuple[str, AgentFacts]]
 _SHOWN: Final = 3
-"""Agents that a sentence names for each list."""
+"""Number of lists in a message, and of agents named for each."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Subject:
-    """What is compared: how it is found in an announced format, and what a sentence says of it."""
+class _NameKind:
+    """A kind of names: its place in an announced format, and its words in messages."""
 
     find: Callable[[Mapping[str, Any]], Names | None]
     has: str
     option: str
 
 
-_SUBJECTS: Final = (
-    _Subject(classes_in, "numbers its classes", "classes"),
-    _Subject(columns_in, "has the inputs", "features"),
+_NAME_KINDS: Final = (
+    _NameKind(classes_in, "numbers its classes", "classes"),
+    _NameKind(columns_in, "has the inputs", "features"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class AgreeingAgents:
-    """The agents that agree; of the others, why each is left out.
+    """The agents with the names of the job; the reason for each of the others.
 
     Attributes:
-        conflict: Why nobody can be chosen: no list has a majority. "" is no conflict.
+        conflict: Why no agent can be selected: no list has a majority. "" if there is none.
     """
 
-    able: Agents
+    agreeing: Agents
     left_out: Mapping[str, str]
     conflict: str = ""
 
     @property
-    def told(self) -> str:
-        """Say who is left out and why, or that nobody agrees; "" is nobody."""
+    def explanation(self) -> str:
+        """The agents that are left out, with reasons, or the conflict; "" if there are none."""
         return self.conflict or "; ".join(
             f"{agent} is left out: {why}" for agent, why in self.left_out.items()
         )
 
 
 class NameAgreement:
-    """The names that all agents of one job share.
+    """The names that all agents of one job must have.
 
     Args:
-        needs: What of the model's spec the controller knows.
-        before: The agents of the job's last plan, after a restart of the controller.
+        needs: What the model requires of agents, from its spec.
+        earlier: The agents of the job's last plan, after a restart of the controller.
     """
 
-    def __init__(self, needs: ModelNeeds | None, before: Iterable[str] = ()) -> None:
+    def __init__(self, needs: ModelNeeds | None, earlier: Iterable[str] = ()) -> None:
         classes = None if needs is None else decode_names(needs.classes)
         self._model = {"classes": classes}
-        self._held: dict[str, Names] = {}
-        self._before = frozenset(before)
+        self._adopted: dict[str, Names] = {}
+        self._earlier = frozenset(earlier)
 
-    def among(self, agents: Agents) -> AgreeingAgents:
-        """Leave out the agents whose names differ from those of the job."""
+    def check(self, agents: Agents) -> AgreeingAgents:
+        """Separate the agents whose names differ from those of the job."""
         left_out: dict[str, str] = {}
-        for subject in _SUBJECTS:
-            said = {name: names for name, facts in agents if (names := subject.find(facts.format))}
-            wanted, whose = self._wanted(subject, said)
-            if wanted is None and said:
-                return AgreeingAgents((), {}, _conflict(subject, said))
-            for agent, names in said.items():
-                if wanted is not None and names.digest != wanted.digest:
+        for kind in _NAME_KINDS:
+            announced = {
+                name: names for name, facts in agents if (names := kind.find(facts.format))
+            }
+            required, whose = self._required(kind, announced)
+            if required is None and announced:
+                return AgreeingAgents((), {}, _conflict(kind, announced))
+            for agent, names in announced.items():
+                if required is not None and names.digest != required.digest:
                     left_out.setdefault(
                         agent,
-                        f"it {subject.has} {names}, {whose} {wanted} (FEDBUS_LOADER_OPTIONS can "
-                        f'name them: "{subject.option}")',
+                        f"it {kind.has} {names}, {whose} {required} (FEDBUS_LOADER_OPTIONS can "
+                        f'name them: "{kind.option}")',
                     )
-        able = [(agent, facts) for agent, facts in agents if agent not in left_out]
-        return AgreeingAgents(able, left_out)
+        agreeing = [(agent, facts) for agent, facts in agents if agent not in left_out]
+        return AgreeingAgents(agreeing, left_out)
 
-    def hold(self, agents: Agents) -> None:
-        """Hold the job to the names of the agents that were chosen."""
-        for subject in _SUBJECTS:
+    def adopt(self, agents: Agents) -> None:
+        """Require the names of the selected agents from now on."""
+        for kind in _NAME_KINDS:
             for _, facts in agents:
-                if names := subject.find(facts.format):
-                    self._held.setdefault(subject.option, names)
+                if names := kind.find(facts.format):
+                    self._adopted.setdefault(kind.option, names)
 
-    def _wanted(self, subject: _Subject, said: Mapping[str, Names]) -> tuple[Names | None, str]:
-        if model := self._model.get(subject.option):
+    def _required(
+        self, kind: _NameKind, announced: Mapping[str, Names]
+    ) -> tuple[Names | None, str]:
+        if model := self._model.get(kind.option):
             return model, "the model has"
-        if held := self._held.get(subject.option):
-            return held, "the agents of this job's earlier rounds have"
-        earlier = {agent: names for agent, names in said.items() if agent in self._before}
-        voters = earlier or said
+        if adopted := self._adopted.get(kind.option):
+            return adopted, "the agents of this job's earlier rounds have"
+        earlier = {agent: names for agent, names in announced.items() if agent in self._earlier}
+        voters = earlier or announced
         lists = Counter(names.digest for names in voters.values())
         for digest, count in lists.most_common(1):
             if 2 * count > len(voters):
@@ -107,16 +112,16 @@ class NameAgreement:
         return None, ""
 
 
-def _conflict(subject: _Subject, said: Mapping[str, Names]) -> str:
+def _conflict(kind: _NameKind, announced: Mapping[str, Names]) -> str:
     lists: dict[str, list[str]] = {}
-    for agent, names in said.items():
+    for agent, names in announced.items():
         lists.setdefault(names.digest, []).append(agent)
-    names_by = {names.digest: names for names in said.values()}
-    told = []
+    names_by = {names.digest: names for names in announced.values()}
+    shown = []
     for digest, agents in list(lists.items())[:_SHOWN]:
         more = f" and {len(agents) - _SHOWN} more" if len(agents) > _SHOWN else ""
-        told.append(f"{', '.join(agents[:_SHOWN])}{more} {subject.has} {names_by[digest]}")
+        shown.append(f"{', '.join(agents[:_SHOWN])}{more} {kind.has} {names_by[digest]}")
     return (
-        f"agents differ, and no list has a majority: {'; '.join(told)}; set "
-        f'"{subject.option}" in the FEDBUS_LOADER_OPTIONS of each to one list'
+        f"agents differ, and no list has a majority: {'; '.join(shown)}; set "
+        f'"{kind.option}" in the FEDBUS_LOADER_OPTIONS of each to one list'
     )

@@ -1,43 +1,53 @@
-"""Who trains in the next round and who collects it: those who are there, by chance. Pure."""
+"""Planning of a round: its eligible agents, its cohort and its collector. Pure."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fedbus.core.actions import Action, Ask, Note, WakeAt
 from fedbus.errors import FedbusError
 from fedbus.jobs.eligibility import TrainingRequirements
 from fedbus.plugins import AgentInfo
 from fedbus.text import listed
 from fedbus.wire.blobs import ModelRef
 from fedbus.wire.documents import ModelNeeds
+from fedbus.wire.messages import StorePlan
 from fedbus.wire.round_records import Plan
+from fedbus_controller import keys
 from fedbus_controller.job_context import JobContext, Services
 from fedbus_controller.rounds.name_agreement import AgreeingAgents, NameAgreement
 from fedbus_controller.rounds.selection import CohortSelection, InvalidSelection, TooFewSelected
 
 PATIENCE_SECONDS = 5.0
+"""Time to wait for all wanted agents, before the quorum is enough."""
+PLAN_STORAGE_SECONDS = 30.0
+"""Time limit for the storage of a plan, after which the job is loaded again."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanPostponed:
-    """Somebody who is needed is not there yet."""
+    """No round can be planned yet: agents or a collector are missing."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class PlanImpossible:
-    """Waiting would not help."""
+    """No round can be planned, and waiting would not help."""
 
-    why: str
+    reason: str
 
 
 PlanningResult: TypeAlias = Plan | PlanPostponed | PlanImpossible
 
 
 class RoundPlanner:
-    """Make the plans of one job's rounds.
+    """Plans the rounds of one job.
 
-    For a while all the agents that the job wants are waited for; then its quorum is enough.
+    For PATIENCE_SECONDS a plan waits for all agents that the job wants; then its quorum is enough.
+
+    Attributes:
+        left_out: The agents that the last planning left out because of their names, with reasons.
     """
 
     def __init__(
@@ -46,65 +56,66 @@ class RoundPlanner:
         services: Services,
         needs: ModelNeeds | None,
         now: float,
-        before: Plan | None = None,
+        last_plan: Plan | None = None,
     ) -> None:
         self.left_out = ""
-        """Which agents were left out of the last round found, and why."""
-        self._names = NameAgreement(needs, () if before is None else before.cohort)
+        self._names = NameAgreement(needs, () if last_plan is None else last_plan.cohort)
         self._context = context
         self._services = services
         self._needs = needs
         self._since = now
-        self._asked_in: dict[str, int] = {}
-        wish = context.file.round
-        self._selection = CohortSelection(context.file.plugins.selector, wish.agents, wish.quorum)
+        self._last_selected: dict[str, int] = {}
+        wanted = context.file.round
+        self._selection = CohortSelection(
+            context.file.plugins.selector, wanted.agents, wanted.quorum
+        )
 
     def begin(self, now: float) -> None:
-        """Have patience anew: another round is to be planned."""
+        """Start to plan another round: wait again for all wanted agents."""
         self._since = now
 
-    def follow(self, plan: Plan) -> None:
-        """Note who was asked in which round, for selectors that prefer those who have waited."""
-        self._asked_in.update(dict.fromkeys(plan.cohort, plan.round))
+    def record(self, plan: Plan) -> None:
+        """Record in which round agents were selected, for selectors that prefer others."""
+        self._last_selected.update(dict.fromkeys(plan.cohort, plan.round))
 
-    def find(self, base: ModelRef, round: int, task: int, now: float) -> PlanningResult:
-        """Plan a round as soon as there are enough agents and a collector."""
-        fleet, wish = self._services.fleet, self._context.file.round
+    def plan(self, base: ModelRef, round: int, task: int, now: float) -> PlanningResult:
+        """Return a plan as soon as there are enough agents and a collector."""
+        fleet, wanted = self._services.fleet, self._context.file.round
         known = fleet.eligible(self._requirements(base), now)
-        agreed = self._names.among(known.eligible)
-        self.left_out = agreed.told
+        agreed = self._names.check(known.eligible)
+        self.left_out = agreed.explanation
         agents = [
             AgentInfo(
                 agent=name,
-                last_selected=self._asked_in.get(name, 0),
+                last_selected=self._last_selected.get(name, 0),
                 examples=facts.examples,
                 load=fleet.load(name),
             )
-            for name, facts in agreed.able
+            for name, facts in agreed.agreeing
         ]
         collectors = fleet.collectors(now)
-        patient = now < self._since + PATIENCE_SECONDS
+        waits_for_all = now < self._since + PATIENCE_SECONDS
         if not collectors:
             return PlanPostponed("waiting for a collector")
-        if len(agents) < (wish.agents if patient else wish.quorum):
-            there = len(known.eligible) + known.ineligible
-            online = f"{there} {'is' if there == 1 else 'are'} online"
-            why = f"{online}, {wish.agents} wanted, {wish.quorum} needed{known.reasons}"
+        if len(agents) < (wanted.agents if waits_for_all else wanted.quorum):
+            count = len(known.eligible) + known.ineligible
+            online = f"{count} {'is' if count == 1 else 'are'} online"
+            why = f"{online}, {wanted.agents} wanted, {wanted.quorum} needed{known.reasons}"
             absent = fleet.absent(now)
             names = f"; offline: {listed(absent)}" if absent else ""
-            names += f"; {agreed.told}" if agreed.told else ""
+            names += f"; {agreed.explanation}" if agreed.explanation else ""
             return PlanPostponed(f"waiting for agents: {why}{names}")
         rng = self._context.rng("cohort", task)
         try:
             selector = self._services.selector(self._context.file.plugins.selector)
-            cohort = self._selection.choose(selector, agents, rng, now)
-        except TooFewSelected as short:
-            return PlanPostponed(str(short))
-        except InvalidSelection as wrong:
-            return PlanImpossible(str(wrong))
-        except FedbusError as missing:
-            return PlanImpossible(f"selector {self._context.file.plugins.selector!r}: {missing}")
-        self._names.hold([each for each in agreed.able if each[0] in cohort])
+            cohort = self._selection.select(selector, agents, rng, now)
+        except TooFewSelected as error:
+            return PlanPostponed(str(error))
+        except InvalidSelection as error:
+            return PlanImpossible(str(error))
+        except FedbusError as error:
+            return PlanImpossible(f"selector {self._context.file.plugins.selector!r}: {error}")
+        self._names.adopt([each for each in agreed.agreeing if each[0] in cohort])
         return Plan(
             job=self._context.job,
             round=round,
@@ -112,13 +123,21 @@ class RoundPlanner:
             base=base,
             collector=rng.choice(collectors),
             cohort=cohort,
-            quorum=wish.quorum,
-            deadline_seconds=wish.deadline_seconds,
+            quorum=wanted.quorum,
+            deadline_seconds=wanted.deadline_seconds,
         )
 
+    def store(self, plan: Plan, now: float) -> Iterator[Action]:
+        """Ask the repository to store a plan, and wake after PLAN_STORAGE_SECONDS."""
+        facts = {"job": plan.job, "round": plan.round, "task": plan.task}
+        yield Note("round_decided", {**facts, "at": now})
+        store = StorePlan(epoch=self._context.epoch, plan=plan)
+        yield Ask(keys.PlanStorage(plan.job), self._services.repository, store)
+        yield WakeAt(keys.PlanStorageDeadline(plan.job), now + PLAN_STORAGE_SECONDS)
+
     def evaluators(self, now: float) -> AgreeingAgents:
-        """Find the evaluators that give classes and inputs the names that the job's agents do."""
-        return self._names.among([*self._services.fleet.agents("evaluate", now)])
+        """Return the online evaluators with the names of the job's agents."""
+        return self._names.check([*self._services.fleet.agents("evaluate", now)])
 
     def _requirements(self, base: ModelRef) -> TrainingRequirements:
         context = self._context

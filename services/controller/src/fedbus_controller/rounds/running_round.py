@@ -1,4 +1,4 @@
-"""A stored plan at work: who is told what, and told again, until the round has ended. Pure."""
+"""A running round: its messages to the collector and the cohort, until the round ends. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,16 +11,20 @@ from fedbus_controller import keys
 from fedbus_controller.fleet import Fleet, Liveness
 from fedbus_controller.job_context import JobContext
 
-INLINE_MOST = 16 * 1024
-INLINE_TOGETHER = 4 * 2**20
+MAX_INLINE_BASE_BYTES = 16 * 1024
+"""Size up to which a base is sent inside a task."""
+MAX_INLINE_BASES_BYTES = 4 * 2**20
+"""Size of the bases inside the tasks of one cohort, together."""
 GRACE_SECONDS = 30.0
-"""Beyond its deadline, before a collector that says nothing is asked about the round again."""
+"""Time after a round's deadline, after which a silent collector is asked again."""
 
 
 class RunningRound:
-    """One round, from the moment its plan is stored.
+    """One round, from the storage of its plan to its end.
 
-    A `base` that is small enough is told to the agents with their tasks: a fetch less for each.
+    Args:
+        base: The base's weights, if known; a small base is sent inside the tasks, which saves each
+            agent a fetch.
     """
 
     def __init__(
@@ -29,14 +33,14 @@ class RunningRound:
         self.plan = plan
         self._context = context
         self._fleet = fleet
-        self._told = now
-        self._inline_up_to = min(INLINE_MOST, INLINE_TOGETHER // len(plan.cohort))
-        rides = base is not None and len(base) <= self._inline_up_to
-        self._base = base if rides else None
+        self._collector_asked_at = now
+        self._inline_up_to = min(MAX_INLINE_BASE_BYTES, MAX_INLINE_BASES_BYTES // len(plan.cohort))
+        fits = base is not None and len(base) <= self._inline_up_to
+        self._inline_base = base if fits else None
         self._dismissed: dict[str, None] = {}
 
     def open(self, now: float) -> Iterator[Action]:
-        """Tell the collector and the cohort."""
+        """Ask the collector to open the round, and the cohort to train."""
         plan = self.plan
         facts = {"round": plan.round, "task": plan.task, "agents": len(plan.cohort)}
         yield Note("round_planned", {"job": self._context.job, **facts, "at": now})
@@ -47,15 +51,15 @@ class RunningRound:
     def answered(
         self, sender: str, answer: TaskTaken | RoundOpened | Dismissed
     ) -> Iterator[Action]:
-        """Ask no more what was answered; what answers another round, or another life, does not."""
+        """Stop the ask that was answered; ignore answers for another task or incarnation."""
         job = self._context.job
         match answer:
             case _ if answer.task != self.plan.task:
                 pass
             case TaskTaken():
                 yield Cancel(keys.TrainingRequest(job, sender))
-            case RoundOpened(incarnation=life) if sender == self.plan.collector:
-                if life == self._fleet.incarnation(sender):
+            case RoundOpened(incarnation=incarnation) if sender == self.plan.collector:
+                if incarnation == self._fleet.incarnation(sender):
                     yield Cancel(keys.RoundOpening(job))
             case Dismissed(agents=agents) if sender == self.plan.collector:
                 for agent in agents:
@@ -63,11 +67,11 @@ class RunningRound:
             case _:
                 pass
 
-    def reborn(self, node: str) -> Iterator[Action]:
-        """Tell a new life of a node again what it has forgotten.
+    def node_restarted(self, node: str) -> Iterator[Action]:
+        """Ask a restarted collector or agent again.
 
-        A collector has also forgotten whose updates it refused: asked again, those agents say that
-        they have nothing more to give, and the others offer at once.
+        A collector has also lost its refusals. So its cohort is asked again: agents without an
+        update decline, the others offer at once.
         """
         if node == self.plan.collector:
             yield self._ask_collector()
@@ -79,40 +83,40 @@ class RunningRound:
         elif node in self.plan.cohort and node not in self._dismissed:
             yield self._ask_agent(node)
 
-    def watch(self, now: float) -> Iterator[Action]:
-        """Let the collector wait no longer for agents that are lost."""
+    def check_liveness(self, now: float) -> Iterator[Action]:
+        """Dismiss lost agents; ask a collector again that is silent after the deadline."""
         for agent in self.plan.cohort:
             if agent not in self._dismissed and self._fleet.liveness(agent, now) is Liveness.LOST:
                 self._dismissed[agent] = None
                 yield Cancel(keys.TrainingRequest(self._context.job, agent))
                 yield self._ask_dismissal(agent)
-        if now > self._told + self.plan.deadline_seconds + GRACE_SECONDS:
-            self._told = now
+        if now > self._collector_asked_at + self.plan.deadline_seconds + GRACE_SECONDS:
+            self._collector_asked_at = now
             yield self._ask_collector()
 
     def collector_lost(self, now: float) -> bool:
-        """Tell whether nobody collects any more."""
+        """Return whether the collector is lost."""
         return self._fleet.liveness(self.plan.collector, now) is Liveness.LOST
 
-    def lacks(self, now: float) -> str:
-        """Say which agents of the cohort are lost or silent, and what the round needs; or ""."""
+    def missing_agents(self, now: float) -> str:
+        """Describe the lost and silent agents, and the quorum; "" if there are none."""
         lost, cohort = sorted(self._dismissed), self.plan.cohort
         silent = [
             agent
             for agent in sorted(set(cohort) - set(lost))
             if self._fleet.liveness(agent, now) is not Liveness.ONLINE
         ]
-        said = [
+        parts = [
             f"{len(names)} of {len(cohort)} agents {'is' if len(names) == 1 else 'are'} {how} "
             f"({listed(names)})"
             for names, how in ((lost, "lost"), (silent, "offline or silent"))
             if names
         ]
         needs = f"round {self.plan.round} needs {self.plan.quorum}"
-        return "; ".join([*said, needs]) if said else ""
+        return "; ".join([*parts, needs]) if parts else ""
 
     def close(self) -> Iterator[Action]:
-        """Ask nobody any more."""
+        """Cancel all asks of the round."""
         job = self._context.job
         yield Cancel(keys.RoundOpening(job))
         for agent in self.plan.cohort:
@@ -122,13 +126,13 @@ class RunningRound:
 
     def _ask_collector(self) -> Ask:
         file = self._context.file
-        order = OpenRound(
+        request = OpenRound(
             epoch=self._context.epoch,
             plan=self.plan,
             aggregator=file.plugins.aggregator,
             weighted=file.round.weighted,
         )
-        return Ask(keys.RoundOpening(self._context.job), self.plan.collector, order)
+        return Ask(keys.RoundOpening(self._context.job), self.plan.collector, request)
 
     def _ask_agent(self, agent: str) -> Ask:
         plan, context = self.plan, self._context
@@ -144,8 +148,8 @@ class RunningRound:
             members=len(plan.cohort),
             inline_up_to=self._inline_up_to,
         )
-        # Repeated, it comes without: what should not be said in full twice.
-        first = replace(task, inline=self._base) if self._base is not None else None
+        # Only the first message contains the base: a repetition should not cost the same again.
+        first = replace(task, inline=self._inline_base) if self._inline_base is not None else None
         return Ask(keys.TrainingRequest(context.job, agent), agent, task, first)
 
     def _ask_dismissal(self, agent: str) -> Ask:

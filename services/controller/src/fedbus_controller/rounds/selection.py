@@ -1,8 +1,8 @@
-"""Whom a selector chooses: what somebody's plug-in returns, judged. Pure.
+"""Selection of a cohort: the result of a selector, checked. Pure.
 
-A selector that names enough of the agents that it was given is followed, whatever else it names.
-One that names too few is asked again for a while, since agents and their load change; one that
-names only agents that are not there is wrong, and waiting would not mend it.
+A selector may name agents that do not exist, as long as it names enough of the agents that it was
+given. One that names too few is asked again for a while, since agents and their load change. One
+that names unknown agents only is wrong, and asking again would not help.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,53 +13,60 @@ from fedbus.plugins import AgentInfo, Selector
 from fedbus.plugins.discovery import error_message
 from fedbus.text import listed
 
-SHORT_SECONDS = 60.0
-"""How long a selector may name too few."""
+TOO_FEW_SECONDS = 60.0
+"""Time during which a selector may name too few agents."""
 MAX_SELECTED_NAMES = 100_000
-"""Names taken from a selector, which may be a generator that never ends."""
+"""Names read from a selector, which may be a generator without end."""
 
 
-class InvalidSelection(Exception):  # noqa: N818 - it is the choice that is wrong
-    """Asking the selector again would not help."""
+class InvalidSelection(Exception):  # noqa: N818 - names the selection, not the error
+    """The selector is wrong; asking it again would not help."""
 
 
 class TooFewSelected(Exception):  # noqa: N818 - as above
-    """Too few are named this time."""
+    """The selector named too few agents; it may be asked again."""
 
 
 class CohortSelection:
-    """What one job's selector has named, over all its rounds."""
+    """Calls one job's selector in each round, and checks its result.
+
+    Args:
+        name: The name of the selector, for messages.
+        want: Number of agents to select.
+        quorum: Number of agents that a round needs.
+    """
 
     def __init__(self, name: str, want: int, quorum: int) -> None:
         self._name = name
         self._want, self._quorum = want, quorum
-        self._short_since: float | None = None
+        self._too_few_since: float | None = None
 
-    def choose(
+    def select(
         self, selector: Selector, agents: Sequence[AgentInfo], rng: Random, now: float
     ) -> tuple[str, ...]:
-        """Ask the selector for a cohort.
+        """Return the cohort that the selector names, at most `want` agents.
 
         Raises:
-            TooFewSelected: it named too few; ask again.
-            InvalidSelection: it raised, returned no names, or has named too few for too long.
+            TooFewSelected: fewer than `quorum` agents are named; ask again.
+            InvalidSelection: the selector raised, returned no names, or named too few agents for
+                TOO_FEW_SECONDS.
         """
         named = self._named(selector, agents, rng)
         known = {info.agent for info in agents}
         cohort = [agent for agent in named if agent in known][: self._want]
         if len(cohort) >= self._quorum:
-            self._short_since = None
+            self._too_few_since = None
             return tuple(cohort)
-        strangers = [name for name in named if name not in known]
-        said = f"; it named {listed(strangers)}, which it was not given" if strangers else ""
-        if strangers and not cohort:
-            raise InvalidSelection(self._says(f"chose none of {listed(known)}{said}"))
-        short = f"chose {len(cohort)} of {len(known)} agents, {self._quorum} are needed{said}"
-        if self._short_since is None:
-            self._short_since = now
-        if now >= self._short_since + SHORT_SECONDS:
-            raise InvalidSelection(self._says(f"{short}; so it was for {SHORT_SECONDS:g} s"))
-        raise TooFewSelected(self._says(short))
+        unknown = [name for name in named if name not in known]
+        hint = f"; it named {listed(unknown)}, which it was not given" if unknown else ""
+        if unknown and not cohort:
+            raise InvalidSelection(self._with_name(f"chose none of {listed(known)}{hint}"))
+        too_few = f"chose {len(cohort)} of {len(known)} agents, {self._quorum} are needed{hint}"
+        if self._too_few_since is None:
+            self._too_few_since = now
+        if now >= self._too_few_since + TOO_FEW_SECONDS:
+            raise InvalidSelection(self._with_name(f"{too_few}; for {TOO_FEW_SECONDS:g} s"))
+        raise TooFewSelected(self._with_name(too_few))
 
     def _named(
         self, selector: Selector, agents: Sequence[AgentInfo], rng: Random
@@ -71,12 +78,14 @@ class CohortSelection:
         except (Exception, SystemExit) as error:
             raise InvalidSelection(f"selector {self._name!r}: {error_message(error)}") from error
         if not listable:
-            raise InvalidSelection(self._says(f"returned {chosen!r:.80}, not a list of names"))
+            raise InvalidSelection(self._with_name(f"returned {chosen!r:.80}, not a list of names"))
         for each in named:
             if not isinstance(each, str):
                 hint = "; return info.agent" if isinstance(each, AgentInfo) else ""
-                raise InvalidSelection(self._says(f"named {each!r:.80}, not an agent's name{hint}"))
+                raise InvalidSelection(
+                    self._with_name(f"named {each!r:.80}, not an agent's name{hint}")
+                )
         return dict.fromkeys(named)
 
-    def _says(self, what: str) -> str:
+    def _with_name(self, what: str) -> str:
         return f"selector {self._name!r} {what}"

@@ -1,0 +1,148 @@
+"""Jobs of a controller under its lease: loaded, running, recently ended. Pure."""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+
+from fedbus.core.actions import Action, Announce, Ask, Cancel, Note, WakeAt
+from fedbus.core.keys import Key
+from fedbus.jobs import JobFileError, parse
+from fedbus.limits import MAX_TEXT_CHARACTERS
+from fedbus.wire.documents import JobState
+from fedbus.wire.messages import EndJob, JobEnded, JobLoaded, ListJobs, LoadJob, StopJob
+from fedbus.wire.topics import JOB_STATE
+from fedbus_controller import keys
+from fedbus_controller.job_context import Services
+from fedbus_controller.job_progress import JobProgress
+from fedbus_controller.running_job import RunningJob
+
+MAX_ENDED_JOBS = 256
+STOP_SECONDS = 600.0
+"""Time during which nodes are asked to stop an ended job; later ones learn it by their offers."""
+
+
+class RunningJobs:
+    """Loads, begins and ends jobs.
+
+    Args:
+        open_asks: The keys of all requests that are not answered; the core updates them.
+
+    Attributes:
+        running: The running jobs, by id.
+        ended: The documents of the jobs that ended last, by id.
+        listed: Whether the repository has listed the running jobs.
+    """
+
+    def __init__(self, services: Services, open_asks: Collection[Key]) -> None:
+        self.running: dict[str, RunningJob] = {}
+        self.ended: OrderedDict[str, JobState] = OrderedDict()
+        self.listed = False
+        self._services = services
+        self._open_asks = open_asks
+
+    def is_loading(self, job: str) -> bool:
+        """Return whether the repository was asked for a job."""
+        return keys.JobLoading(job) in self._open_asks
+
+    def knows(self, job: str) -> bool:
+        """Return whether a job runs here, or is known not to run any more."""
+        return job in self.running or (self.listed and not self.is_loading(job))
+
+    def states(self) -> list[JobState]:
+        """Return the documents of the running jobs and of those that ended last."""
+        return [*(job.state() for job in self.running.values()), *self.ended.values()]
+
+    def list_jobs(self, epoch: int) -> Ask:
+        """Ask the repository which jobs run."""
+        return Ask(keys.JobListing(), self._services.repository, ListJobs(epoch=epoch))
+
+    def load(self, job: str, epoch: int) -> Iterator[Action]:
+        """Ask the repository for a job, unless it runs or is being loaded."""
+        if job not in self.running and not self.is_loading(job):
+            load = LoadJob(epoch=epoch, job=job)
+            yield Ask(keys.JobLoading(job), self._services.repository, load)
+
+    def begin(self, loaded: JobLoaded, epoch: int, now: float) -> Iterator[Action]:
+        """Run a loaded job; only announce it if it has ended."""
+        job = loaded.job
+        yield Cancel(keys.JobLoading(job))
+        try:
+            file = parse(loaded.file)
+        except JobFileError as error:  # stored by another version of fedbus
+            yield from self._end_unreadable(loaded, epoch, str(error))
+            return
+        if loaded.phase == "running":
+            self.running[job] = RunningJob(loaded, file, epoch, self._services, now)
+            yield Note("job_started", {"job": job, "rounds": loaded.rounds})
+            yield from self.running[job].resume(now)
+        else:
+            # The process that ended the job may have been killed before it announced the end.
+            yield from self._announce_end(loaded, file.num_rounds, loaded.reason)
+
+    def _end_unreadable(self, loaded: JobLoaded, epoch: int, problem: str) -> Iterator[Action]:
+        """End a job whose file cannot be read, so that its model is free for other jobs."""
+        job, reason = loaded.job, loaded.reason
+        if loaded.phase == "running":
+            reason = f"its job file cannot be read any more: {problem}"[:MAX_TEXT_CHARACTERS]
+            yield Note("job_unreadable", {"job": job, "reason": reason})
+            end = EndJob(epoch=epoch, job=job, phase="failed", reason=reason)
+            yield Ask(keys.JobEnding(job), self._services.repository, end)
+        yield from self._announce_end(loaded, loaded.rounds, reason)
+
+    def _announce_end(self, loaded: JobLoaded, num_rounds: int, reason: str) -> Iterator[Action]:
+        model, phase = loaded.latest.model, loaded.phase
+        progress = JobProgress(loaded, model, num_rounds, self._services.utc)
+        progress.reason = reason
+        state = progress.job_state("failed" if phase == "running" else phase)
+        self._keep_ended(state)
+        yield Announce(JOB_STATE, state)
+
+    def _keep_ended(self, state: JobState) -> None:
+        self.ended[state.job] = state
+        while len(self.ended) > MAX_ENDED_JOBS:
+            self.ended.popitem(last=False)
+
+    def reload(self, job: str) -> Iterator[Action]:
+        """Release a job; the next list of running jobs contains it again."""
+        yield Note("job_reloaded", {"job": job})
+        yield from self.running.pop(job).release()
+
+    def end(self, answer: JobEnded, epoch: int, now: float) -> Iterator[Action]:
+        """Announce that a job has ended, and ask its nodes to stop."""
+        name, phase, reason = answer.job, answer.phase, answer.reason
+        yield Cancel(keys.JobEnding(name))
+        job = self.running.pop(name, None)
+        if job is None:
+            return
+        yield from job.release()
+        yield Note("job_ended", {"job": name, "phase": phase, "reason": reason})
+        state = job.ended(answer)
+        yield Announce(JOB_STATE, state)
+        for node in job.asked_nodes:
+            yield Ask(keys.StopRequest(name, node), node, StopJob(epoch=epoch, job=name))
+        yield WakeAt(keys.StopDeadline(name), now + STOP_SECONDS)
+        self._keep_ended(state)
+        if phase != "finished":
+            # The running round may have been committed before: load the job to announce that.
+            yield from self.load(name, epoch)
+
+    def stopped(self, job: str, node: str) -> Iterator[Action]:
+        """Cancel the stop request that a node has answered."""
+        yield Cancel(keys.StopRequest(job, node))
+        if not self._stop_requests(job):
+            yield Cancel(keys.StopDeadline(job))
+
+    def cancel_stop_requests(self, job: str) -> Iterator[Action]:
+        """Cancel the stop requests that were not answered."""
+        for key in self._stop_requests(job):
+            yield Cancel(key)
+
+    def _stop_requests(self, job: str) -> list[Key]:
+        return [k for k in self._open_asks if isinstance(k, keys.StopRequest) and k.job == job]
+
+    def clear(self) -> Iterator[Action]:
+        """Release and forget all jobs: another controller runs them, or they are loaded again."""
+        self.listed = False
+        for job in self.running.values():
+            yield from job.release()
+        self.running.clear()
+        self.ended.clear()  # another controller may have removed some of them
