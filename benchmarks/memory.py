@@ -29,7 +29,7 @@ from typing import Any
 from benchmarks.connections import reconnect
 from benchmarks.measure import MB, publish
 from fedbus.cluster import registry
-from fedbus.cluster.registry import Place
+from fedbus.cluster.registry import RunningCluster
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Bus, Packet
 from fedbus.wire import codec
@@ -70,13 +70,13 @@ def measured(pid: int) -> Measured:
     )
 
 
-def all_of(here: Place) -> dict[str, Measured]:
+def all_of(here: RunningCluster) -> dict[str, Measured]:
     """Measure every process of a cluster."""
     return {node: measured(pid) for node, pid in sorted(here.processes.items())}
 
 
 @contextmanager
-def cluster(agents: int, framework: str) -> Iterator[Place]:
+def cluster(agents: int, framework: str) -> Iterator[RunningCluster]:
     """Start a cluster of agents that train the digits, and end it."""
     with TemporaryDirectory(prefix="fedbus-memory-") as folder:
         home, log = Path(folder) / "home", Path(folder) / "log"
@@ -120,7 +120,7 @@ class Life:
         count: How often each thing is done between the two measurements.
     """
 
-    def __init__(self, here: Place, bus: Bus, count: int) -> None:
+    def __init__(self, here: RunningCluster, bus: Bus, count: int) -> None:
         self._here, self._bus, self._count = here, bus, count
         self.warm_up = max(1, count // 5)
 
@@ -238,7 +238,7 @@ def compared(
     }
 
 
-async def live(here: Place, what: str, count: int) -> dict[str, Any]:
+async def live(here: RunningCluster, what: str, count: int) -> dict[str, Any]:
     """Live through one thing."""
     topics = [f"{ROOT}/jobs/+/state", f"{ROOT}/replies/#"]
     name = f"{here.address.username}"
@@ -247,7 +247,7 @@ async def live(here: Place, what: str, count: int) -> dict[str, Any]:
         return found
 
 
-async def connections(here: Place, count: int) -> dict[str, Any]:
+async def connections(here: RunningCluster, count: int) -> dict[str, Any]:
     """Let the shell of a service connect again and again, in this process."""
     warm_up = max(1, count // 5)
     chance = Random(1)

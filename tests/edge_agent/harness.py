@@ -9,8 +9,8 @@ import numpy as np
 
 from fedbus.blobs.spool import Spools
 from fedbus.core.events import Connected
-from fedbus.data import of
-from fedbus.datasource.source import Fixed
+from fedbus.data import from_arrays
+from fedbus.datasource.source import InMemorySource
 from fedbus.errors import Stopped
 from fedbus.jobs.eligibility import RowFormat
 from fedbus.model.blob import Blob, encode
@@ -136,7 +136,9 @@ class CheckingTaskRunner(FakeTaskRunner):
     """Knows which trainers there are, and reads data as a job wants: eight rows of four numbers."""
 
     trainers: Trainers = field(default_factory=Trainers)
-    source: Fixed = field(default_factory=lambda: Fixed(of(np.ones((8, 4)), np.arange(8) % 2)))
+    source: InMemorySource = field(
+        default_factory=lambda: InMemorySource(from_arrays(np.ones((8, 4)), np.arange(8) % 2))
+    )
 
     def check(self, trainer: str | None, overrides: DataOverrides | None) -> None:
         self.trainers.check(trainer)
@@ -145,7 +147,7 @@ class CheckingTaskRunner(FakeTaskRunner):
     def rows(self, overrides: DataOverrides) -> RowFormat:
         pipeline = self.source.expected(overrides)
         assert pipeline is not None
-        return RowFormat(pipeline.output.plain(), pipeline.widest)
+        return RowFormat(pipeline.output.plain(), pipeline.max_row_bytes)
 
     def choose(self, spec: ModelSpec, wanted: str | None) -> str:
         return self.trainers.choose(spec, wanted)

@@ -9,8 +9,8 @@ import pytest
 
 from fedbus.core.actions import Action, Introduce, Note, Run, WakeAt
 from fedbus.core.events import Connected, Ran, Woke
-from fedbus.data import of
-from fedbus.datasource.source import Fixed
+from fedbus.data import from_arrays
+from fedbus.datasource.source import InMemorySource
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import settings_from
@@ -248,8 +248,8 @@ def test_data_that_change_are_loaded_between_tasks_and_announced(
 
 def test_a_simulation_too_refuses_a_model_that_takes_other_data() -> None:
     """Before it trains, with both formats."""
-    data = Fixed(of(np.ones((4, 3), np.float32), np.zeros(4, np.int64)))
-    assert data.fresh({}).train.examples == 4
-    assert data.fresh({"shape": [3], "dtype": "float32"}).test.examples == 4
+    data = InMemorySource(from_arrays(np.ones((4, 3), np.float32), np.zeros(4, np.int64)))
+    assert data.for_task({}).train.examples == 4
+    assert data.for_task({"shape": [3], "dtype": "float32"}).test.examples == 4
     with pytest.raises(TrainingError, match=r"takes numerical 5: .*the data are numerical 3"):
-        data.fresh({"shape": [5]})
+        data.for_task({"shape": [5]})

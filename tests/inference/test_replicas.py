@@ -9,8 +9,9 @@ import pytest
 from fedbus.core.actions import Action, Announce, Serve, WakeAt
 from fedbus.core.events import Connected, Event, Requested, Woke
 from fedbus.mqtt.bus import Packet
-from fedbus.simulation.network_faults import ROUGH, Faults
-from fedbus.simulation.ring import Life, Ring
+from fedbus.simulation.host import RunningService
+from fedbus.simulation.network_faults import ROUGH_LINKS, NetworkFaults
+from fedbus.simulation.ring import Ring
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import AgentFacts, ModelLatest
 from fedbus.wire.topics import MODEL_LATEST, REPLIES, Topic
@@ -83,19 +84,21 @@ class Caller(Idle):
 class Cluster:
     """A repository, some replicas, and somebody who asks."""
 
-    def __init__(self, replicas: int = 2, last: int = 10, seed: int = 0, *, faults: Faults) -> None:
-        self.ring = Ring(seed, faults)
+    def __init__(
+        self, replicas: int = 2, last: int = 10, seed: int = 0, *, faults: NetworkFaults
+    ) -> None:
+        self.ring = Ring(seed, faults=faults)
         self.cores: dict[str, InferenceCore] = {}
         self.caller = Caller()
         self.last = last
-        self.ring.add("repository.1", lambda _: Life(Repository(last)))
-        self.ring.add("user.caller", lambda _: Life(self.caller))
+        self.ring.add("repository.1", lambda _: RunningService(Repository(last)))
+        self.ring.add("user.caller", lambda _: RunningService(self.caller))
         self.replicas = [f"inference.{number}" for number in range(1, replicas + 1)]
         for name in self.replicas:
-            self.ring.add(name, lambda identity: Life(self.birth(identity.name)))
+            self.ring.add(name, lambda identity: RunningService(self.factory(identity.name)))
         self.asked = 0
 
-    def birth(self, name: str) -> InferenceCore:
+    def factory(self, name: str) -> InferenceCore:
         self.cores[name] = InferenceCore(Runtime(("sums",), load_sums))
         return self.cores[name]
 
@@ -124,7 +127,7 @@ class Cluster:
         return all(self.serve(name, self.last) for name in self.replicas)
 
 
-CALM = Faults()
+CALM = NetworkFaults()
 
 
 def test_replicas_share_the_requests_and_each_is_answered_once() -> None:
@@ -160,7 +163,7 @@ def test_a_replica_that_starts_keeps_the_requests_it_is_handed() -> None:
     """It knows its models before it hears requests, and holds those until the first is loaded."""
     cluster = Cluster(replicas=0, faults=CALM)
     cluster.ring.run(lambda: cluster.ring.now > 1)
-    cluster.ring.add("inference.1", lambda identity: Life(cluster.birth(identity.name)))
+    cluster.ring.add("inference.1", lambda identity: RunningService(cluster.factory(identity.name)))
     node = cluster.ring.hosts["inference.1"]
     cluster.ring.run(lambda: node.connected)
     cluster.ask()
@@ -176,7 +179,7 @@ def test_a_repository_that_dies_is_no_matter_for_callers() -> None:
     cluster.ask_every(0.01, 20)
     cluster.ring.run(lambda: len(cluster.caller.answers) == 20)
     cluster.last = 5
-    cluster.ring.hosts["repository.1"].birth = lambda _: Life(Repository(5))
+    cluster.ring.hosts["repository.1"].factory = lambda _: RunningService(Repository(5))
     cluster.ring.start("repository.1")
     cluster.ring.run(cluster.newest)
     versions = {answer["version"] for answer in cluster.caller.answers}
@@ -186,7 +189,7 @@ def test_a_repository_that_dies_is_no_matter_for_callers() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_on_bad_links_and_over_restarts_every_replica_gets_the_newest(seed: int) -> None:
     """Loss, duplication, reordering, a broker and a repository that die: it takes longer."""
-    cluster = Cluster(seed=seed, faults=ROUGH)
+    cluster = Cluster(seed=seed, faults=ROUGH_LINKS)
     ring = cluster.ring
     ring.at(ring.rng.uniform(0, 1), ring.restart_broker)
     ring.at(ring.rng.uniform(0, 1), lambda: ring.kill("repository.1"))

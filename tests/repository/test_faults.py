@@ -9,7 +9,7 @@ import pytest
 
 from fedbus.core.events import Woke
 from fedbus.errors import StoreError
-from fedbus.simulation.oracle import check_trail
+from fedbus.simulation.oracle import check_records
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Commit, Committed
 from fedbus_repository.core import RepositoryCore
@@ -61,10 +61,10 @@ def test_a_commit_that_fails_changes_nothing_and_can_be_repeated(
     with pytest.raises(StoreError, match=str(tmp_path)):
         store.commit(record, put(store, weights(2.0)))
     assert load(store).rounds == 1
-    assert check_trail(store).versions == 2
+    assert check_records(store).versions == 2
     assert list((tmp_path / "data" / "uploads").iterdir()) == []
     store.commit(record, put(store, weights(2.0)))
-    assert check_trail(store).versions == 3
+    assert check_records(store).versions == 3
 
 
 def test_a_sync_that_failed_is_never_taken_for_done(store: SqliteStore, disk: Disk) -> None:
@@ -86,7 +86,7 @@ def test_a_blob_that_cannot_be_deleted_does_no_harm(store: SqliteStore, disk: Di
     store.close()
     again = SqliteStore(store.folder, keep=3)
     assert not again.holds(blob_ref_of(weights(1.0)))
-    assert check_trail(again).versions == 5
+    assert check_records(again).versions == 5
     again.close()
 
 
@@ -101,7 +101,7 @@ def test_a_full_disk_pauses_the_round(store: SqliteStore, disk: Disk) -> None:
         assert harness.hear(COLLECTOR, commit) == []
         assert harness.notes[-1].event == "request_failed"
         assert "No space left on device" in harness.notes[-1].facts["reason"]
-        assert check_trail(store).versions == 1
+        assert check_records(store).versions == 1
         assert harness.trouble.startswith("the repository cannot store requests: ")
         assert "No space left on device" in harness.trouble
     [answer] = harness.hear(COLLECTOR, commit)
@@ -156,7 +156,7 @@ def test_a_database_that_finds_no_room_keeps_what_it_had(store: SqliteStore) -> 
             store.commit(record_of(plan), blob)
         assert load(store).rounds == 0
     store.commit(record_of(plan), blob)
-    assert check_trail(store).rounds == 1
+    assert check_records(store).rounds == 1
 
 
 def test_a_folder_that_another_process_uses_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedbus.errors import StoreError
-from fedbus.simulation.oracle import check_trail
+from fedbus.simulation.oracle import check_records
 from fedbus_repository.stores.sqlite.history import SqliteHistory
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.faults import STEPS
@@ -32,7 +32,7 @@ def test_a_killed_repository_goes_on_where_it_was(tmp_path: Path, step: str, aft
     assert killed.returncode == -9
     said = [int(line) for line in killed.stdout.split()]
     dead = SqliteHistory(tmp_path)
-    found = check_trail(dead)
+    found = check_records(dead)
     job = dead.job(JOB)
     dead.close()
     assert found.versions - 1 in {len(said), len(said) + 1}
@@ -44,7 +44,7 @@ def test_a_killed_repository_goes_on_where_it_was(tmp_path: Path, step: str, aft
     assert len(list((tmp_path / "blobs").glob("*/*"))) == len(kept) + 2  # the spec and its file
     commit_next(again, 1000.0)
     assert load(again).rounds == found.rounds + 1
-    assert check_trail(again).versions == found.versions + 1
+    assert check_records(again).versions == found.versions + 1
     again.close()
 
 
@@ -53,9 +53,9 @@ def test_a_trail_is_read_beside_the_repository_and_after_it(tmp_path: Path) -> N
     store = SqliteStore(tmp_path)
     push(store)
     beside = SqliteHistory(tmp_path)
-    assert check_trail(beside).versions == 1
+    assert check_records(beside).versions == 1
     push(store, 1.0)
-    assert check_trail(beside).versions == 2
+    assert check_records(beside).versions == 2
     assert beside.open_blob("0" * 64) is None
     beside.close()
     store.close()

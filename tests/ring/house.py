@@ -13,8 +13,9 @@ from fedbus.digest import digest_of
 from fedbus.model.blob import Blob, Layout, encode
 from fedbus.mqtt.bus import Packet
 from fedbus.simulation import services
-from fedbus.simulation.network_faults import NONE, Faults
-from fedbus.simulation.ring import Birth, Ring
+from fedbus.simulation.host import ServiceFactory
+from fedbus.simulation.network_faults import NO_FAULTS, NetworkFaults
+from fedbus.simulation.ring import Ring
 from fedbus.simulation.services import COLLECTOR, CONTROLLER, REPOSITORY, Role
 from fedbus.wire import codec, topics
 from fedbus.wire.blobs import BlobRef
@@ -48,7 +49,7 @@ class House:
         evaluators: int = 1,
         controllers: int = 1,
         numbers: int = 600,
-        faults: Faults = NONE,
+        faults: NetworkFaults = NO_FAULTS,
     ) -> None:
         self.folder = folder
         self.ring = Ring(seed=seed, faults=faults, heartbeat_seconds=BEAT)
@@ -130,7 +131,7 @@ class House:
         for name in list(self.ring.hosts):
             self.ring.kill(name)
 
-    def _agent(self, number: int, role: Role) -> Birth:
+    def _agent(self, number: int, role: Role) -> ServiceFactory:
         examples = 10 + number
 
         def bench(name: str, outbox: Outbox) -> SimulatedTrainer:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from random import Random
 
-from fedbus.simulation.network_faults import NONE, ROUGH
+from fedbus.simulation.network_faults import NO_FAULTS, ROUGH_LINKS
 from fedbus.simulation.services import SERVICES
 from tests.ring.house import House, chance_of
 
@@ -22,7 +22,7 @@ def storm(folder: Path, seed: int) -> House:
         agents=chance.randint(2, 5),
         evaluators=chance.randint(0, 2),
         numbers=chance.choice(SIZES),
-        faults=chance.choice([NONE, ROUGH, ROUGH]),
+        faults=chance.choice([NO_FAULTS, ROUGH_LINKS, ROUGH_LINKS]),
     )
     for _ in range(chance.randint(1, MOST_FAULTS)):
         _plan_a_fault(house, chance)
@@ -68,7 +68,7 @@ def _kill_at_step(house: House, victim: str, count: int, back: float) -> None:
         if host == victim and step not in ("woke", "received:Heartbeat"):
             left -= 1
             if left == 0:
-                house.ring.doom(victim)
+                house.ring.kill_before_actions(victim)
                 house.ring.at(house.ring.now, lambda: _kill(house, victim, back))
 
     house.ring.on_step = on_step

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.simulation.network_faults import NONE, ROUGH
-from fedbus.simulation.oracle import check_trail
+from fedbus.simulation.network_faults import NO_FAULTS, ROUGH_LINKS
+from fedbus.simulation.oracle import check_records
 from fedbus.simulation.services import COLLECTOR, CONTROLLER
 from tests.ring.house import House, chance_of
 
@@ -26,7 +26,7 @@ def storm(folder: Path, seed: int) -> House:
         agents=3,
         controllers=2,
         numbers=chance.choice([200, 3_000, 150_000]),
-        faults=chance.choice([NONE, ROUGH]),
+        faults=chance.choice([NO_FAULTS, ROUGH_LINKS]),
     )
     for _ in range(chance.randint(1, 4)):
         victim = chance.choice([*CONTROLLERS, *CONTROLLERS, COLLECTOR, *house.agents])
@@ -61,7 +61,7 @@ def test_who_stood_still_changes_nothing_that_is_decided(seeds: range, tmp_path:
         assert replace(said, at=last.at) == last, f"seed {seed}: it was not the last word"
         assert house.ring.broker.violations == [], f"seed {seed}"
         with house.store() as store:
-            check_trail(store, house.updates)
+            check_records(store, house.updates)
             made = [one for one in store.history() if one.record is not None]
             assert len(made) == last.round, f"seed {seed}"
         house.close()

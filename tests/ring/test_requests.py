@@ -124,7 +124,7 @@ def die_before_acknowledging(house: House) -> str:
 
     def on_step(host: str, step: str) -> None:
         if host == leader and step == "received:JobLoaded":
-            ring.doom(leader)
+            ring.kill_before_actions(leader)
             ring.at(ring.now, lambda: ring.kill(leader))
 
     ring.on_step = on_step
@@ -211,7 +211,7 @@ def test_a_job_published_once_is_accepted_once_whatever_dies(
         if host == victim and step not in ("woke", "received:Heartbeat", "received:NodeState"):
             left -= 1
             if left == 0:
-                ring.doom(victim)
+                ring.kill_before_actions(victim)
                 ring.at(ring.now, lambda: ring.kill(victim))
                 ring.at(ring.now + chance.uniform(0.1, 40.0), lambda: ring.start(victim))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.simulation.oracle import check_trail
+from fedbus.simulation.oracle import check_records
 from tests.ring.storm import storm
 
 SEEDS = 500
@@ -33,7 +33,7 @@ def test_the_trail_is_true_after_every_storm(seeds: range, tmp_path: Path) -> No
         assert house.ring.broker.violations == [], f"seed {seed}"
         with house.store() as store:
             try:
-                check_trail(store, house.updates)
+                check_records(store, house.updates)
             except Exception as error:
                 raise AssertionError(f"seed {seed}: {error}") from error
             made = [one for one in store.history() if one.record is not None]

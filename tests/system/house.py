@@ -26,7 +26,7 @@ from typing import Any, Self
 import numpy as np
 
 from fedbus.cluster.members import Member, broker_of
-from fedbus.cluster.process import cause_of, tied
+from fedbus.cluster.process import cause_of, die_with_parent_prefix
 from fedbus.core import clock
 from fedbus.digest import digest_of
 from fedbus.errors import BusError
@@ -35,7 +35,7 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import BrokerAddress, Bus, Packet
 from fedbus.mqtt.mosquitto import LocalBroker, free_port
 from fedbus.mqtt.mosquitto_config import new_password
-from fedbus.simulation.oracle import check_trail
+from fedbus.simulation.oracle import check_records
 from fedbus.wire import codec
 from fedbus.wire.access_rules import access_rules
 from fedbus.wire.blobs import BlobRef
@@ -150,7 +150,7 @@ class House:
             folder / "broker",
             accounts={name: new_password() for name in names},
             rules=_rules,
-            launcher=tied(),
+            launcher=die_with_parent_prefix(),
         )
         # The broker does not listen yet, so its own port still looks free.
         free = (port for port in iter(free_port, None) if port != self.broker.port)
@@ -357,7 +357,7 @@ class House:
         """Ask the oracle; return how many rounds of a job were committed."""
         trail = SqliteHistory(self.folder / "repository")
         try:
-            checked = check_trail(trail, self.made(job), job=job)
+            checked = check_records(trail, self.made(job), job=job)
             records = [each.record for each in trail.history() if each.record is not None]
         finally:
             trail.close()
@@ -465,7 +465,7 @@ class House:
                 "log": "json",
                 **settings,
             },
-            first_life={} if fault is None else {"FEDBUS_FAULT_AT": fault},
+            first_start={} if fault is None else {"FEDBUS_FAULT_AT": fault},
         )
 
     def _slow_down(self, node: str) -> Child:

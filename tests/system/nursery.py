@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fedbus.cluster.die_with_parent import PR_SET_PDEATHSIG
-from fedbus.cluster.process import tied
+from fedbus.cluster.process import die_with_parent_prefix
 
 ROOT = Path(__file__).parents[2]
 IMPORTED = (
@@ -70,7 +70,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [*tied(), sys.executable, "-m", "tests.system.nursery"],
+            [*die_with_parent_prefix(), sys.executable, "-m", "tests.system.nursery"],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,

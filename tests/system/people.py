@@ -21,7 +21,7 @@ from fedbus.cli.commands.clusters import mosquitto_options
 from fedbus.client.address import BrokerLogin, find_login
 from fedbus.client.asyncio_client import Client
 from fedbus.cluster import registry
-from fedbus.cluster.registry import Place
+from fedbus.cluster.registry import RunningCluster
 from fedbus.errors import FedbusError
 from fedbus.wire.documents import JobState
 from tests.interrupts import heeding_ctrl_c
@@ -112,7 +112,7 @@ class Up:
         return self._log.read_text(encoding="utf-8")
 
     @property
-    def place(self) -> Place:
+    def place(self) -> RunningCluster:
         """What it tells other commands."""
         return until("cluster.json", lambda: registry.read(self.home))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedbus import demo_data
-from fedbus.cluster.process import tied
+from fedbus.cluster.process import die_with_parent_prefix
 from fedbus.data.digits import write_digits
 from tests.system.people import Up, digits_job, until
 
@@ -54,7 +54,7 @@ def started(folder: Path, name: str, broker: str) -> "subprocess.Popen[bytes]":
         "FEDBUS_DATA": str(folder / "data" / f"agent.{name}.npz"),
         "FEDBUS_HOME": str(folder / "more"),
     }
-    line = [*tied(), sys.executable, "-m", "fedbus_edge_agent"]
+    line = [*die_with_parent_prefix(), sys.executable, "-m", "fedbus_edge_agent"]
     with (folder / f"{name}.log").open("wb") as log:
         return subprocess.Popen(line, env=environ, stdout=log, stderr=log)
 

@@ -72,7 +72,7 @@ def test_nothing_is_wrong_with_it(target: Path) -> None:
     assert "initial: 2 arrays, 650 numbers" in said
     assert "evaluate: loss" in said
     assert "format: image 8 x 8 x 3" in run(target, "plugins", "check", "contrast")
-    assert "chose 5 of 10" in run(target, "plugins", "check", "rested")
+    assert "selected 5 of 10" in run(target, "plugins", "check", "rested")
 
 
 def test_it_is_simulated(target: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fedbus import demo_data
-from fedbus.cluster.process import tied
+from fedbus.cluster.process import die_with_parent_prefix
 from fedbus.mqtt.mosquitto import free_port
 from tests.printed import commands_of, run_line
 
@@ -54,7 +54,7 @@ class Agent:
 
     def _start(self) -> None:
         self.process = subprocess.Popen(
-            [*tied(), sys.executable, "-m", "fedbus_edge_agent"],
+            [*die_with_parent_prefix(), sys.executable, "-m", "fedbus_edge_agent"],
             stdout=self._log,
             stderr=self._log,
             env={

@@ -18,10 +18,10 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.blobs.spool import Spools
-from fedbus.data import Dataset, of
-from fedbus.data.description import About
-from fedbus.datasource.config import Loaded
-from fedbus.datasource.source import Fixed
+from fedbus.data import Dataset, from_arrays
+from fedbus.data.description import DatasetInfo
+from fedbus.datasource.config import LoadedData
+from fedbus.datasource.source import InMemorySource
 from fedbus.errors import FedbusError, PluginError, Stopped, TrainingError
 from fedbus.model.blob import decode, encode
 from fedbus.model.layout import Layout, Weights
@@ -97,7 +97,7 @@ def shard(rows: int = 40) -> Dataset:
     y = np.arange(rows) % 10
     x = np.zeros((rows, 64), np.float32)
     x[np.arange(rows), y * 6] = 1.0
-    return of(x, y)
+    return from_arrays(x, y)
 
 
 def model_of(architectures: dict[str, dict[str, object]] | None = None) -> Model:
@@ -199,7 +199,7 @@ def test_data_of_other_class_names_than_the_models_are_refused_before_training(
     model = model_of()
     model = replace(model, spec=replace(model.spec, classes=names))
     for own in ((), names, names[::-1], names[:-1]):
-        data = of(*next(shard(32).peek()), about=About(classes=own))
+        data = from_arrays(*next(shard(32).peek()), info=DatasetInfo(classes=own))
         local_trainer = LocalTrainer(Outbox(tmp_path), data, None, {"own": Nudge})
         weights = base_of(0.0)
         if own in {(), names}:
@@ -286,16 +286,16 @@ def test_a_cancelled_training_ends_before_its_next_batch(tmp_path: Path, framewo
     )
 
 
-class Loading(Fixed):
+class Loading(InMemorySource):
     """Data that take their time: `meanwhile` happens while they are loaded."""
 
     def __init__(self, meanwhile: Callable[[], object]) -> None:
         super().__init__(shard())
         self.meanwhile = meanwhile
 
-    def fresh(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> Loaded:
+    def for_task(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> LoadedData:
         self.meanwhile()
-        return super().fresh(wants, wanted)
+        return super().for_task(wants, wanted)
 
 
 class Eager(Nudge):

@@ -6,7 +6,7 @@ import pytest
 
 from fedbus.cli.stale_login import current_login, hint
 from fedbus.client.address import BrokerLogin
-from fedbus.cluster.registry import Claim, Place
+from fedbus.cluster.registry import HomeLock, RunningCluster
 from fedbus.errors import BusError, FedbusError
 from fedbus.mqtt.bus import BrokerAddress
 
@@ -32,17 +32,17 @@ def at(url: str) -> BrokerLogin:
 def test_a_stale_login_names_the_command_that_renews_it(home: Path, old: str) -> None:
     """And that command prints the new one, though the old one is in its environment."""
     environ = {"FEDBUS_BROKER": old}
-    with Claim(home) as claim:
-        claim.publish(Place(home=str(home), pid=1, broker=NEW))
+    with HomeLock(home) as claim:
+        claim.publish(RunningCluster(home=str(home), pid=1, broker=NEW))
         assert 'renew it: eval "$(fedbus env)"' in hint(REFUSED, environ)
         assert current_login(environ, at(old), named=False).broker.url == NEW
 
 
 def test_of_two_clusters_the_one_on_the_same_port_is_meant(home: Path, tmp_path: Path) -> None:
     """The newest one is another's."""
-    with Claim(home) as one, Claim(tmp_path / "two") as two:
-        one.publish(Place(home=str(home), pid=1, broker=NEW, started=1.0))
-        two.publish(Place(home="two", pid=1, broker=MOVED, started=2.0))
+    with HomeLock(home) as one, HomeLock(tmp_path / "two") as two:
+        one.publish(RunningCluster(home=str(home), pid=1, broker=NEW, started=1.0))
+        two.publish(RunningCluster(home="two", pid=1, broker=MOVED, started=2.0))
         environ = {"FEDBUS_BROKER": OLD}
         assert current_login(environ, at(OLD), named=False).broker.url == NEW
 
@@ -61,8 +61,8 @@ def test_where_no_cluster_runs_any_more_it_is_said(home: Path) -> None:
 )
 def test_another_login_is_left_alone(home: Path, url: str) -> None:
     """Somebody else's broker is none of a local cluster's business."""
-    with Claim(home) as claim:
-        claim.publish(Place(home=str(home), pid=1, broker=NEW))
+    with HomeLock(home) as claim:
+        claim.publish(RunningCluster(home=str(home), pid=1, broker=NEW))
         assert hint(REFUSED, {"FEDBUS_BROKER": url}) == ""
         assert current_login({"FEDBUS_BROKER": url}, at(OLD), named=False) == at(OLD)
 
@@ -70,8 +70,8 @@ def test_another_login_is_left_alone(home: Path, url: str) -> None:
 def test_what_is_no_trouble_of_the_login_gets_no_hint(home: Path) -> None:
     """Nor does a login that is the cluster's own, nor a broker that is named."""
     environ = {"FEDBUS_BROKER": NEW}
-    with Claim(home) as claim:
-        claim.publish(Place(home=str(home), pid=1, broker=NEW))
+    with HomeLock(home) as claim:
+        claim.publish(RunningCluster(home=str(home), pid=1, broker=NEW))
         assert hint(REFUSED, environ) == ""
         assert hint(FedbusError("no such job"), {"FEDBUS_BROKER": OLD}) == ""
         assert current_login({"FEDBUS_BROKER": OLD}, at(OLD), named=True) == at(OLD)

@@ -6,7 +6,7 @@ import pytest
 
 from fedbus.client.address import find_login, node_of
 from fedbus.client.failures import Unreachable
-from fedbus.cluster.registry import Claim, Place
+from fedbus.cluster.registry import HomeLock, RunningCluster
 from fedbus.errors import SettingsError
 
 LOCAL = "mqtt://user.cli:here@127.0.0.1:1883"
@@ -21,8 +21,8 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_environment_wins_over_a_local_cluster(cluster: Path) -> None:
     """Who names a broker means that one."""
-    with Claim(cluster) as claim:
-        claim.publish(Place(home=str(cluster), pid=1, broker=LOCAL))
+    with HomeLock(cluster) as claim:
+        claim.publish(RunningCluster(home=str(cluster), pid=1, broker=LOCAL))
         said = {"FEDBUS_BROKER": "mqtt://user.ann:there@broker:1884", "FEDBUS_ROOT": "plant/7"}
         found = find_login(said)
     assert (found.broker.where, found.node, found.root) == ("broker:1884", "user.ann", "plant/7")
@@ -30,16 +30,16 @@ def test_the_environment_wins_over_a_local_cluster(cluster: Path) -> None:
 
 def test_a_local_cluster_is_found_by_itself(cluster: Path) -> None:
     """No option, no export."""
-    with Claim(cluster) as claim:
-        claim.publish(Place(home=str(cluster), pid=1, broker=LOCAL))
+    with HomeLock(cluster) as claim:
+        claim.publish(RunningCluster(home=str(cluster), pid=1, broker=LOCAL))
         found = find_login({})
     assert (found.broker.url, found.node, found.root) == (LOCAL, "user.cli", "fedbus/v1")
 
 
 def test_a_home_that_is_named_wins_over_the_environment(cluster: Path) -> None:
     """`--cluster` was typed just now."""
-    with Claim(cluster) as claim:
-        claim.publish(Place(home=str(cluster), pid=1, broker=LOCAL))
+    with HomeLock(cluster) as claim:
+        claim.publish(RunningCluster(home=str(cluster), pid=1, broker=LOCAL))
         assert find_login({"FEDBUS_BROKER": "mqtt://broker"}, cluster).broker.url == LOCAL
 
 

@@ -14,7 +14,7 @@ import pytest
 from fedbus.cli.inputs.model_argument import Given, packed_model
 from fedbus.client.model_factory import make_model
 from fedbus.client.packing import PackedModel
-from fedbus.data import of
+from fedbus.data import from_arrays
 from fedbus.data.digits import digits
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.frameworks.tflite.trainer import TfliteTrainer
@@ -93,7 +93,7 @@ def test_agents_of_both_frameworks_train_what_was_pushed_alike(module: str) -> N
         TfliteTrainer({"blob": file_of(pushed)}),
     )
     x, y = digits()
-    data, weights = of(x[:64].reshape(-1, 8, 8, 1), y[:64]), first(pushed)
+    data, weights = from_arrays(x[:64].reshape(-1, 8, 8, 1), y[:64]), first(pushed)
     one, other = (
         t.train(weights, data, TrainingParams(learning_rate=0.1)).weights for t in trainers
     )
@@ -110,7 +110,7 @@ def test_a_model_of_values_says_so_to_all(module: str) -> None:
         make_model(f"{module}:values", None, None, (5,))
     assert pushed.spec().answers == "values"
     trainer = TfliteTrainer({"blob": file_of(pushed)})
-    data = of(np.ones((3, 4), np.float32), np.ones((3, 2), np.float32))
+    data = from_arrays(np.ones((3, 4), np.float32), np.ones((3, 2), np.float32))
     assert set(trainer.train(first(pushed), data, TrainingParams(loss="mse")).metrics) == {"loss"}
 
 
@@ -168,7 +168,7 @@ def test_a_job_of_aeros_trains_as_it_stands() -> None:
     spec = json.loads(AEROS.joinpath("model.json").read_text())
     trainer = KerasTrainer(spec["architectures"]["keras"])
     x, y = digits()
-    data = of(x, y)
+    data = from_arrays(x, y)
     weights = trainer.initial()
     before = trainer.evaluate(weights, data, asked)
     for _ in range(3):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedbus.client.model_factory import is_factory, make_model
-from fedbus.data import of
+from fedbus.data import from_arrays
 from fedbus.errors import LayoutError, SettingsError, TrainingError
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
@@ -102,7 +102,7 @@ def test_an_agent_trains_what_was_pushed() -> None:
     assert spec.model == "pictures"
     weights = decode(made.blobs[made.push.weights.digest], Layout.read(spec.layout))
     rows = np.random.default_rng(0).random((8, 1, 4, 4), np.float32)
-    data = of(rows, np.arange(8) % 2)
+    data = from_arrays(rows, np.arange(8) % 2)
     update = TorchTrainer(spec.architectures["torch"]).train(
         weights, data, TrainingParams(batch_size=4)
     )

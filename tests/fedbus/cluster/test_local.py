@@ -22,11 +22,11 @@ async def test_of_two_clusters_that_want_the_usual_port_the_second_takes_another
     """Both found it free; whoever listens first has it, and the other's members are told theirs."""
     monkeypatch.setattr(ports, "USUAL_PORT", free_port())
     one, two = (LocalCluster(ClusterPlan(home=tmp_path / name)) for name in ("one", "two"))
-    assert one.broker.port == two.broker.port == ports.USUAL_PORT
+    assert one.broker.port == two.broker.port == ports.DEFAULT_PORT
     async with one, two:
         one.start_broker()
         two.start_broker()
-        assert one.address.port == ports.USUAL_PORT != two.address.port
+        assert one.address.port == ports.DEFAULT_PORT != two.address.port
         assert len({*one.processes} | {*two.processes}) == len(two.members)
 
 
@@ -62,9 +62,9 @@ async def test_who_does_not_end_is_killed_and_named(
         cluster.processes["agent.1"] = process
         process.start(now=0.0)
         pid = process.pid
-        while process.last_words() != "ready":  # noqa: ASYNC110 - it can tell us in no other way
+        while process.log_tail() != "ready":  # noqa: ASYNC110 - it can tell us in no other way
             await asyncio.sleep(0.01)
-    assert cluster.late == ("agent.1",)
+    assert cluster.killed_at_stop == ("agent.1",)
     with pytest.raises(ProcessLookupError):
         os.kill(pid or 0, 0)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fedbus.cluster.members import (
-    SWEEPER,
+    UP_USER,
     USER,
     ClusterPlan,
     accounts,
@@ -59,7 +59,7 @@ def test_a_planted_fault_strikes_the_first_life_only() -> None:
 def test_everybody_has_a_password_of_its_own() -> None:
     """Who learns one of them learns one of them."""
     made = accounts(ClusterPlan(home=HOME), ["agent.1", "agent.2"])
-    assert set(made) == {"agent.1", "agent.2", USER, SWEEPER}
+    assert set(made) == {"agent.1", "agent.2", USER, UP_USER}
     assert len(set(made.values())) == 4
 
 
@@ -82,5 +82,5 @@ def test_a_member_logs_in_as_itself() -> None:
 def test_only_the_starter_may_clear_what_others_said_of_themselves() -> None:
     """A person who could would make agents vanish."""
     sweep = ("write", f"{ROOT}/nodes/+/state")
-    assert sweep in set(rules(SWEEPER))
+    assert sweep in set(rules(UP_USER))
     assert sweep not in set(rules(USER))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedbus.cluster import partitions
-from fedbus.cluster.partitions import ANYTHING, left_out, shard_names, shard_paths
+from fedbus.cluster.partitions import ANYTHING, left_out, partition_names, partition_paths
 from fedbus.errors import SettingsError, StoreError
 
 
@@ -19,8 +19,8 @@ def lay(folder: Path, *names: str) -> Path:
 def test_agents_are_named_after_their_shards(tmp_path: Path) -> None:
     """In the order a person counts in."""
     lay(tmp_path, "agent.10.npz", "agent.9.npz", "agent.kitchen.npz", "held_out.npz")
-    assert shard_names(tmp_path, None) == ["9", "10", "kitchen"]
-    assert shard_names(tmp_path, 2) == ["9", "10"]
+    assert partition_names(tmp_path, None) == ["9", "10", "kitchen"]
+    assert partition_names(tmp_path, 2) == ["9", "10"]
 
 
 def test_shards_that_no_agent_gets_are_named(tmp_path: Path) -> None:
@@ -53,20 +53,20 @@ def test_unusable_data_is_refused_with_what_is_wrong(
 ) -> None:
     """Before a single process is started."""
     with pytest.raises(SettingsError, match=sentence):
-        shard_names(lay(tmp_path, *names), agents)
+        partition_names(lay(tmp_path, *names), agents)
 
 
 def test_shards_of_any_kind_are_found_for_a_loader_of_ones_own(tmp_path: Path) -> None:
     """A file without its suffix, a folder as it is."""
     (tmp_path / "agent.b.2").mkdir()
     lay(tmp_path, "agent.a.txt", "held_out.txt", "held_out_of_something.txt")
-    found, held_out = shard_paths(tmp_path, None)
+    found, held_out = partition_paths(tmp_path, None)
     assert {name: path.name for name, path in found.items()} == {
         "a": "agent.a.txt",
         "b.2": "agent.b.2",
     }
     assert held_out.name == "held_out.txt"
-    assert [*shard_paths(tmp_path, 1)[0]] == ["a"]
+    assert [*partition_paths(tmp_path, 1)[0]] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_shards_of_any_kind_are_refused_with_what_is_wrong(
 ) -> None:
     """As those of ours are."""
     with pytest.raises(SettingsError, match=sentence):
-        shard_paths(lay(tmp_path, *names), None)
+        partition_paths(lay(tmp_path, *names), None)
 
 
 def test_too_many_agents_for_the_digits_is_a_sentence(tmp_path: Path) -> None:

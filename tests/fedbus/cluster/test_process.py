@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from fedbus.cluster.members import Member
-from fedbus.cluster.process import Process, cause_of, tied
+from fedbus.cluster.process import Process, cause_of, die_with_parent_prefix
 from fedbus.mqtt.bus import BrokerAddress
 
 AT = BrokerAddress("127.0.0.1", 1)
@@ -42,9 +42,7 @@ def test_a_life_is_started_logged_and_known_to_have_ended(tmp_path: Path) -> Non
         assert process.ended == 0
         assert process.pid is None
     assert process.log.read_text().count("The Zen of Python") == 2
-    assert (
-        process.last_words(1) == "Namespaces are one honking great idea -- let's do more of those!"
-    )
+    assert process.log_tail(1) == "Namespaces are one honking great idea -- let's do more of those!"
 
 
 def test_a_process_that_does_not_end_is_reaped(tmp_path: Path) -> None:
@@ -61,7 +59,7 @@ def test_a_process_that_does_not_end_is_reaped(tmp_path: Path) -> None:
 
 def test_no_log_has_no_last_words(tmp_path: Path) -> None:
     """Somebody may have cleaned up."""
-    assert Process(a_member(), AT, "", tmp_path / "log").last_words() == ""
+    assert Process(a_member(), AT, "", tmp_path / "log").log_tail() == ""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills children with their parent")
@@ -88,7 +86,7 @@ def test_a_tied_program_dies_with_its_parent_however_that_ends() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only there is a parent looked for")
 def test_who_is_started_by_a_dead_parent_does_not_begin() -> None:
     """It died before the kernel could be told."""
-    interpreter, *words, _parent = tied()
+    interpreter, *words, _parent = die_with_parent_prefix()
     nobody = "1" if os.getpid() != 1 else "2"
     ended = subprocess.run([interpreter, *words, nobody, "/bin/true"], check=False)
     assert ended.returncode == 1

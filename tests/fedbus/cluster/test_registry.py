@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedbus.cluster import registry
-from fedbus.cluster.registry import Claim, Place
+from fedbus.cluster.registry import HomeLock, RunningCluster
 from fedbus.errors import SettingsError
 
 
@@ -16,15 +16,17 @@ def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-def told(home: Path, started: float = 1.0) -> Place:
+def told(home: Path, started: float = 1.0) -> RunningCluster:
     """What a cluster says of itself."""
-    return Place(home=str(home), pid=os.getpid(), broker="mqtt://user.cli:x@h:1", started=started)
+    return RunningCluster(
+        home=str(home), pid=os.getpid(), broker="mqtt://user.cli:x@h:1", started=started
+    )
 
 
 def test_a_running_cluster_is_found_without_being_named(tmp_path: Path) -> None:
     """`fedbus agents` needs no option."""
     home = tmp_path / "home"
-    with Claim(home) as claim:
+    with HomeLock(home) as claim:
         claim.publish(told(home))
         assert registry.find() == told(home)
         assert registry.find(home) == told(home)
@@ -33,7 +35,7 @@ def test_a_running_cluster_is_found_without_being_named(tmp_path: Path) -> None:
 def test_the_newest_of_several_is_found(tmp_path: Path) -> None:
     """Most likely it is the one that is meant; --cluster names another."""
     old, new = tmp_path / "old", tmp_path / "new"
-    with Claim(old) as one, Claim(new) as two:
+    with HomeLock(old) as one, HomeLock(new) as two:
         one.publish(told(old, started=1.0))
         two.publish(told(new, started=2.0))
         assert registry.find() == told(new, started=2.0)
@@ -45,10 +47,10 @@ def test_a_choice_among_several_is_reported_unless_a_home_was_named(tmp_path: Pa
     """And where only one runs there was no choice."""
     old, new = tmp_path / "old", tmp_path / "new"
     heard: list[str] = []
-    with Claim(new) as two:
+    with HomeLock(new) as two:
         two.publish(told(new, started=2.0))
         assert registry.find(tell=heard.append) == told(new, started=2.0)
-        with Claim(old) as one:
+        with HomeLock(old) as one:
             one.publish(told(old, started=1.0))
             assert registry.find(old, heard.append) == told(old, started=1.0)
             assert heard == []
@@ -61,7 +63,7 @@ def test_a_choice_among_several_is_reported_unless_a_home_was_named(tmp_path: Pa
 def test_what_a_killed_cluster_left_is_not_taken_for_one(tmp_path: Path) -> None:
     """The file outlives a kill -9; the lock does not."""
     home = tmp_path / "home"
-    with Claim(home) as claim:
+    with HomeLock(home) as claim:
         claim.publish(told(home))
         left = (home / registry.STATE).read_bytes()
         (home / "repository").mkdir()
@@ -79,17 +81,17 @@ def test_nothing_is_found_where_nothing_ever_was(tmp_path: Path) -> None:
 
 def test_a_home_is_one_clusters_at_a_time(tmp_path: Path) -> None:
     """Two repositories in one folder would be the end of both."""
-    with Claim(tmp_path) as claim:
+    with HomeLock(tmp_path) as claim:
         claim.publish(told(tmp_path))
         with pytest.raises(SettingsError, match=f"runs there already .process {os.getpid()}."):
-            Claim(tmp_path).__enter__()
-    with Claim(tmp_path):
+            HomeLock(tmp_path).__enter__()
+    with HomeLock(tmp_path):
         pass
 
 
 def test_only_its_owner_reads_the_password(tmp_path: Path) -> None:
     """The file holds the person's login."""
-    with Claim(tmp_path / "home") as claim:
+    with HomeLock(tmp_path / "home") as claim:
         claim.publish(told(tmp_path / "home"))
         assert stat.S_IMODE((tmp_path / "home" / registry.STATE).stat().st_mode) == 0o600
         assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
@@ -104,7 +106,7 @@ def test_a_place_does_not_show_its_password() -> None:
 def test_a_cluster_that_was_killed_is_forgotten(tmp_path: Path, *, gone: bool) -> None:
     """Links to its home are swept away by whoever comes across them, home or no home."""
     home = tmp_path / "home"
-    with Claim(home) as claim:
+    with HomeLock(home) as claim:
         claim.publish(told(home))
         links = registry.state_folder() / "clusters"
         (link,) = links.iterdir()
@@ -122,7 +124,7 @@ def test_a_home_of_a_cluster_that_never_lived_is_taken_back(tmp_path: Path) -> N
     old.mkdir()
     (old / "models").mkdir()
     for home in (old, new):
-        with Claim(home) as claim:
+        with HomeLock(home) as claim:
             (home / "logs").mkdir()
             (home / "half").write_bytes(b"")
             claim.undo()
@@ -133,12 +135,12 @@ def test_a_home_of_a_cluster_that_never_lived_is_taken_back(tmp_path: Path) -> N
 def test_a_home_of_a_cluster_that_lived_is_kept(tmp_path: Path) -> None:
     """Somebody may miss what is in it."""
     home = tmp_path / "home"
-    with Claim(home) as claim:
+    with HomeLock(home) as claim:
         (home / "repository").mkdir()
         claim.keep()
         claim.undo()
     assert (home / "repository").is_dir()
-    with Claim(home):  # the lock that was left stands in nobody's way
+    with HomeLock(home):  # the lock that was left stands in nobody's way
         pass
 
 
@@ -155,12 +157,12 @@ def test_a_lock_that_was_removed_meanwhile_is_none(
         return lock
 
     monkeypatch.setattr(os, "open", late)
-    with Claim(home), pytest.raises(SettingsError, match="runs there already"):
-        Claim(home).__enter__()
+    with HomeLock(home), pytest.raises(SettingsError, match="runs there already"):
+        HomeLock(home).__enter__()
 
 
 def test_a_home_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     """Not a traceback."""
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match=r"file/home: a file is in its way; --cluster"):
-        Claim(tmp_path / "file" / "home").__enter__()
+        HomeLock(tmp_path / "file" / "home").__enter__()

@@ -9,8 +9,8 @@ import pytest
 from fedbus.cluster import ports, registry, saved_state
 from fedbus.cluster.local import LocalCluster
 from fedbus.cluster.members import USER, ClusterPlan
-from fedbus.cluster.registry import Claim, Place
-from fedbus.cluster.saved_state import Kept
+from fedbus.cluster.registry import HomeLock, RunningCluster
+from fedbus.cluster.saved_state import SavedState
 from fedbus.mqtt.mosquitto import free_port
 
 
@@ -85,7 +85,7 @@ async def test_a_usual_port_that_is_taken_is_said_too(
 
 def test_only_its_owner_reads_what_is_kept(tmp_path: Path) -> None:
     """It holds every password."""
-    told = Kept(port=1, passwords={"user.cli": "pw"}, http={"agent.1": "127.0.0.1:2"})
+    told = SavedState(port=1, passwords={"user.cli": "pw"}, http={"agent.1": "127.0.0.1:2"})
     saved_state.write(tmp_path, told)
     assert stat.S_IMODE((tmp_path / saved_state.FILE).stat().st_mode) == 0o600
     assert saved_state.read(tmp_path) == told
@@ -96,15 +96,15 @@ def test_only_its_owner_reads_what_is_kept(tmp_path: Path) -> None:
 def test_a_file_that_is_none_of_ours_keeps_nothing(tmp_path: Path, text: str) -> None:
     """A cluster starts all the same, with new passwords."""
     (tmp_path / saved_state.FILE).write_text(text)
-    assert saved_state.read(tmp_path) == Kept()
+    assert saved_state.read(tmp_path) == SavedState()
 
 
 def test_a_port_of_another_cluster_is_named_by_its_home(tmp_path: Path) -> None:
     """Which a person can end, or choose."""
     home = tmp_path / "other"
-    with Claim(home) as claim:
+    with HomeLock(home) as claim:
         broker = "mqtt://user.cli:x@127.0.0.1:1884"
-        claim.publish(Place(home=str(home), pid=1, broker=broker))
+        claim.publish(RunningCluster(home=str(home), pid=1, broker=broker))
         assert ports.owner_of(1884) == f"the cluster in {home}"
     assert registry.running() == []
 
@@ -119,9 +119,9 @@ def test_the_process_that_has_a_port_is_named() -> None:
 def test_a_door_stays_unless_somebody_has_it() -> None:
     """Or it was none."""
     before = f"127.0.0.1:{free_port()}"
-    assert ports.door(before) == before
+    assert ports.http_address(before) == before
     with socket.create_server(("127.0.0.1", 0)) as mine:
         taken = f"127.0.0.1:{mine.getsockname()[1]}"
-        assert ports.door(taken) != taken
-    assert ports.door("").startswith("127.0.0.1:")
-    assert ports.door("nonsense:port") != "nonsense:port"
+        assert ports.http_address(taken) != taken
+    assert ports.http_address("").startswith("127.0.0.1:")
+    assert ports.http_address("nonsense:port") != "nonsense:port"

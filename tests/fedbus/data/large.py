@@ -52,7 +52,7 @@ def train() -> None:
     from fedbus.frameworks.tflite.trainer import TfliteTrainer
     from fedbus.training.params import TrainingParams
 
-    data = memmap(sys.argv[1], batch=4096).watched(lambda: False)
+    data = memmap(sys.argv[1], batch=4096).with_stop(lambda: False)
     trainer = TfliteTrainer({"blob": MODEL.read_bytes()})
     watch = Watch()
     watch.start()

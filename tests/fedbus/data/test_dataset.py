@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from fedbus.data import Batch, Dataset, describe, npz, of, shuffled
-from fedbus.data.dataset import SHUFFLED_BYTES, joins_last_row
+from fedbus.data import Batch, Dataset, describe, from_arrays, npz, shuffled
+from fedbus.data.dataset import SHUFFLE_BUFFER_BYTES, joins_last_row
 from fedbus.errors import Stopped, TrainingError
 from fedbus.training.params import TrainingParams
 
 
 def numbered(rows: int, batch: int = 4) -> Dataset:
     """Make rows that know their number."""
-    return of(np.arange(rows, dtype=np.float32)[:, None], np.arange(rows), batch)
+    return from_arrays(np.arange(rows, dtype=np.float32)[:, None], np.arange(rows), batch)
 
 
 def labels(batches: Iterator[Batch]) -> list[int]:
@@ -109,8 +109,11 @@ def test_a_last_row_alone_is_joined_to_the_batch_before(
 
 def test_a_last_row_is_joined_though_the_rows_before_it_have_left_the_buffer() -> None:
     """A large data set is shuffled piece by piece, and the last piece may be one row."""
-    wide = np.zeros((9, SHUFFLED_BYTES // 4), np.float32)  # 4 rows fill the buffer
-    found = [y.tolist() for _, y in of(wide, np.arange(9), 1).steps(TrainingParams(batch_size=4))]
+    wide = np.zeros((9, SHUFFLE_BUFFER_BYTES // 4), np.float32)  # 4 rows fill the buffer
+    found = [
+        y.tolist()
+        for _, y in from_arrays(wide, np.arange(9), 1).steps(TrainingParams(batch_size=4))
+    ]
     assert [len(batch) for batch in found] == [4, 5]
     assert sorted(row for batch in found for row in batch) == list(range(9))
 
@@ -134,7 +137,7 @@ def test_a_plain_walk_has_progress_too_and_never_more_than_all() -> None:
 def test_a_task_is_stopped_at_its_next_batch() -> None:
     """The trainer's author writes no word for it."""
     flag = {"stop": False}
-    steps = numbered(12).watched(lambda: flag["stop"]).steps(TrainingParams(batch_size=4))
+    steps = numbered(12).with_stop(lambda: flag["stop"]).steps(TrainingParams(batch_size=4))
     assert len(next(steps)[1]) == 4
     flag["stop"] = True
     with pytest.raises(Stopped):
@@ -144,7 +147,7 @@ def test_a_task_is_stopped_at_its_next_batch() -> None:
 def test_who_works_long_on_one_batch_may_ask_in_between() -> None:
     """Nothing is counted by it."""
     flag = {"stop": False}
-    data = numbered(12).watched(lambda: flag["stop"])
+    data = numbered(12).with_stop(lambda: flag["stop"])
     data.check_stop()
     assert data.progress == 0
     flag["stop"] = True
@@ -156,7 +159,7 @@ def test_who_works_long_on_one_batch_may_ask_in_between() -> None:
 def test_each_task_counts_for_itself() -> None:
     """Two tasks share the rows, not the progress."""
     dataset = numbered(4)
-    first, second = dataset.watched(lambda: False), dataset.watched(lambda: True)
+    first, second = dataset.with_stop(lambda: False), dataset.with_stop(lambda: True)
     assert labels(first.batches()) == [0, 1, 2, 3]
     assert (first.progress, second.progress, dataset.progress) == (1.0, 0.0, 0.0)
     assert Dataset(0, lambda: ()).progress == 0.0
@@ -222,7 +225,7 @@ def test_a_missing_file_and_a_bare_array_are_no_shards(tmp_path: Path) -> None:
 
 def test_a_data_set_is_described_as_aeros_does(tmp_path: Path) -> None:
     """From its first batch, which is not counted."""
-    dataset = of(np.ones((2, 8, 8, 3), np.float32), np.array([0, 9]))
+    dataset = from_arrays(np.ones((2, 8, 8, 3), np.float32), np.array([0, 9]))
     floats = {"normalized": True, "dtype": "float32"}
     wild = floats | {"normalized": False}
     assert describe(dataset) == {

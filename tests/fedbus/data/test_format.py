@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.data import Batch, Field, Format, describe, format_of, of
-from fedbus.data.description import About
+from fedbus.data import Batch, Field, Format, describe, format_of, from_arrays
+from fedbus.data.description import DatasetInfo
 from fedbus.data.format import axes_of, check_batch, differences, read_field, read_format
 from fedbus.errors import TrainingError
 
@@ -21,9 +21,9 @@ def axes_said(axes: str, **more: object) -> dict[str, Any]:
 
 def test_names_are_written_read_and_compared() -> None:
     """Of classes in y, of inputs in x; a long list is announced by its digest."""
-    about = About(classes=("ok", "scrap"), columns=("t", "p"))
-    form = format_of(of(np.ones((2, 2)), np.array([0, 1]), about=about))
-    assert (form.y.classes, form.x.columns) == (about.classes, about.columns)
+    info = DatasetInfo(classes=("ok", "scrap"), columns=("t", "p"))
+    form = format_of(from_arrays(np.ones((2, 2)), np.array([0, 1]), info=info))
+    assert (form.y.classes, form.x.columns) == (info.classes, info.columns)
     again = read_format(form.plain())
     assert (again.x.columns, again.y.classes) == (form.x.columns, form.y.classes)
     other = Field(kind="categorical", size=(), classes=("scrap", "ok"))
@@ -48,7 +48,7 @@ def test_channels_are_told_from_sides_by_their_number() -> None:
 
 def test_a_format_is_what_was_written() -> None:
     """But for a bare number, which aerOS writes as [1]."""
-    data = of(np.ones((3, 2, 2, 1), np.float32), np.zeros(3, np.int64))
+    data = from_arrays(np.ones((3, 2, 2, 1), np.float32), np.zeros(3, np.int64))
     form = read_format(describe(data))
     assert form.x == IMAGE
     assert form.y == Field(kind="categorical", size=(1,), dtype="int64")

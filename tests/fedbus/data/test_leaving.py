@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedbus.data import of
+from fedbus.data import from_arrays
 from fedbus.data.format import format_of
 from fedbus.datasource.config import read
 from fedbus.datasource.pipeline import Pipeline, read_steps
@@ -55,7 +55,7 @@ def test_a_loader_that_leaves_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("at", ["made", "format", "data"])
 def test_a_transform_that_leaves_is_named(at: str) -> None:
     """Whenever it does."""
-    data = of(np.zeros((4, 2), np.float32), np.zeros(4, np.int64))
+    data = from_arrays(np.zeros((4, 2), np.float32), np.zeros(4, np.int64))
 
     def use() -> None:
         steps = read_steps([{"id": "leave", "parameters": {"at": at}}])

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.data import of
-from fedbus.datasource.config import Recipe
+from fedbus.data import from_arrays
+from fedbus.datasource.config import DataConfig
 from fedbus.datasource.pipeline import read_steps
-from fedbus.datasource.source import Fixed, Source
+from fedbus.datasource.source import DataSource, InMemorySource
 from fedbus.errors import FedbusError
 from fedbus.training.params import DataOverrides, TransformParams
 from tests.packages import Install
@@ -18,12 +18,12 @@ from tests.packages import Install
 HALVES = [{"id": "normalize", "parameters": {"high": 2}}]
 OWN = """
 import numpy as np
-from fedbus.data import of
+from fedbus.data import from_arrays
 
 def own(path):
     read.append(path)
     rows = np.load(path)["x"]
-    return of(rows[:2], np.zeros(2, np.int64))
+    return from_arrays(rows[:2], np.zeros(2, np.int64))
 
 class Twice:
     def transform_data(self, batch, rng):
@@ -41,16 +41,16 @@ def step(name: str, **parameters: Any) -> TransformParams:  # noqa: ANN401 - wha
     return TransformParams(id=name, parameters=parameters)
 
 
-def source(folder: Path, allowed: Collection[str] | None = (), **settings: Any) -> Source:  # noqa: ANN401 - a recipe's
+def source(folder: Path, allowed: Collection[str] | None = (), **settings: Any) -> DataSource:  # noqa: ANN401 - a recipe's
     """Give an agent six rows of four ones, halved by its own pipeline."""
     path = folder / "a.npz"
     if not path.exists():
         np.savez(path, x=np.ones((6, 4), np.float32), y=np.arange(6) % 2)
     steps = read_steps(HALVES)
-    return Source(Recipe(path=path, steps=steps, allowed=allowed, **settings))
+    return DataSource(DataConfig(path=path, steps=steps, allowed=allowed, **settings))
 
 
-def refusal(data: Source | Fixed, wanted: DataOverrides) -> str:
+def refusal(data: DataSource | InMemorySource, wanted: DataOverrides) -> str:
     """Tell why a job cannot have its data read so; nothing is read then."""
     with pytest.raises(FedbusError) as error:
         data.check(wanted)
@@ -64,19 +64,19 @@ def test_a_jobs_transforms_follow_the_owners(tmp_path: Path) -> None:
         transforms=(step("reshape", size=(2, 2, 1)), step("resize", size=(4, 4)))
     )
     data.check(wanted)
-    loaded = data.fresh({"shape": [4, 4, 1]}, wanted)
+    loaded = data.for_task({"shape": [4, 4, 1]}, wanted)
     rows, _ = next(loaded.train.peek())
     assert (rows.shape, rows.max()) == ((6, 4, 4, 1), 0.5)
     expected = data.expected(wanted)
     assert expected is not None
     assert expected.output == loaded.form
     assert expected.output.x.size == (4, 4, 1)
-    assert data.fresh({"shape": [4]}) is data.now
+    assert data.for_task({"shape": [4]}) is data.now
 
 
 def test_what_a_job_augments_is_for_training_only(tmp_path: Path) -> None:
     """As in a pipeline of the owner's."""
-    loaded = source(tmp_path).fresh({}, DataOverrides(transforms=(step("noise", std=1.0),)))
+    loaded = source(tmp_path).for_task({}, DataOverrides(transforms=(step("noise", std=1.0),)))
     assert np.ptp(next(loaded.train.peek())[0]) > 0
     assert np.ptp(next(loaded.test.peek())[0]) == 0
 
@@ -85,7 +85,7 @@ def test_a_model_that_takes_other_rows_is_told_whose_step_made_them(tmp_path: Pa
     """The owner's steps and the job's are told apart."""
     wanted = DataOverrides(transforms=(step("reshape", size=(2, 2, 1)),))
     with pytest.raises(FedbusError) as error:
-        source(tmp_path).fresh({"shape": [8, 8, 1]}, wanted)
+        source(tmp_path).for_task({"shape": [8, 8, 1]}, wanted)
     said = str(error.value)
     assert "transform 1 (normalize) makes numerical 4 float32" in said
     assert (
@@ -119,7 +119,7 @@ def test_a_job_is_refused_what_is_not_here_or_not_allowed(tmp_path: Path, instal
     )
     assert "FEDBUS_PLUGINS=own" in refusal(data, DataOverrides(loader="own"))
     with pytest.raises(FedbusError, match="not allowed here"):
-        data.fresh({}, DataOverrides(loader="own"))
+        data.for_task({}, DataOverrides(loader="own"))
 
 
 def test_a_loader_of_others_is_chosen_where_it_is_allowed(tmp_path: Path, install: Install) -> None:
@@ -129,15 +129,15 @@ def test_a_loader_of_others_is_chosen_where_it_is_allowed(tmp_path: Path, instal
     wanted = DataOverrides(loader="own", transforms=(step("twice"),))
     data.check(wanted)
     assert data.expected(wanted) is None
-    loaded = data.fresh({}, wanted)
+    loaded = data.for_task({}, wanted)
     assert (loaded.train.examples, next(loaded.train.peek())[0].max()) == (2, 1.0)
-    assert data.fresh({}, wanted) is loaded
-    assert data.fresh({}, DataOverrides(loader="npz")).train.examples == 6
+    assert data.for_task({}, wanted) is loaded
+    assert data.for_task({}, DataOverrides(loader="npz")).train.examples == 6
     import acme_own  # type: ignore[import-not-found]
 
     assert acme_own.read == [str(tmp_path / "a.npz")]
     np.savez(tmp_path / "a.npz", x=np.zeros((3, 4), np.float32), y=np.arange(3) % 2)
-    assert next(data.fresh({}, wanted).train.peek())[0].max() == 0.0
+    assert next(data.for_task({}, wanted).train.peek())[0].max() == 0.0
 
 
 def test_another_loader_must_be_named_even_one_of_ours(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_another_loader_reads_no_more_rows_at_once_than_the_owner_lets_it(
     less = "from fedbus.data import npz\ndef less(path, batch=256): return npz(path, batch)"
     install("acme_less", "[fedbus.loaders]\nless = acme_less:less", less)
     data = source(tmp_path, ["less"], options={"batch": 2})
-    assert len(next(data.fresh({}, DataOverrides(loader="less")).train.peek())[0]) == 2
+    assert len(next(data.for_task({}, DataOverrides(loader="less")).train.peek())[0]) == 2
 
 
 def test_rows_are_as_wide_as_at_their_widest(tmp_path: Path) -> None:
@@ -170,17 +170,17 @@ def test_rows_are_as_wide_as_at_their_widest(tmp_path: Path) -> None:
     wanted = DataOverrides(transforms=tuple(step(name, size=size) for name, size in steps))
     pipeline = source(tmp_path).expected(wanted)
     assert pipeline is not None
-    assert pipeline.widest == 300 * 200 * 4 + 8
+    assert pipeline.max_row_bytes == 300 * 200 * 4 + 8
     assert pipeline.output.bytes == 4 * 4 + 8
 
 
 def test_data_of_a_simulation_go_through_a_jobs_transforms_and_no_loader() -> None:
     """They were read before it began."""
-    data = Fixed(of(np.ones((4, 4), np.float32), np.zeros(4, np.int64)))
+    data = InMemorySource(from_arrays(np.ones((4, 4), np.float32), np.zeros(4, np.int64)))
     wanted = DataOverrides(transforms=(step("reshape", size=(2, 2)),))
     data.check(None)
     expected = data.expected(wanted)
     assert expected is not None
     assert expected.output.x.size == (2, 2)
-    assert next(data.fresh({}, wanted).train.peek())[0].shape == (4, 2, 2)
+    assert next(data.for_task({}, wanted).train.peek())[0].shape == (4, 2, 2)
     assert "no loader reads them" in refusal(data, DataOverrides(loader="npz"))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedbus.data import Batch, Dataset, Field, Format, format_of, of
+from fedbus.data import Batch, Dataset, Field, Format, format_of, from_arrays
 from fedbus.data.transforms.numbers import Cast
 from fedbus.datasource.pipeline import (
     Pipeline,
@@ -30,7 +30,7 @@ CLASSES = np.array([0, 1, 2, 0, 1, 2])
 
 def pictures() -> Dataset:
     """Make six pictures of three classes."""
-    return of(PICTURES, CLASSES, batch=4)
+    return from_arrays(PICTURES, CLASSES, batch=4)
 
 
 def step(name: str, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - as a file has them
@@ -75,7 +75,7 @@ def test_each_transform_does_what_its_name_says() -> None:
     (x, _), _ = through(pictures(), step("grayscale"))
     np.testing.assert_allclose(x[..., 0], PICTURES @ [0.299, 0.587, 0.114], rtol=1e-5)
     (x, _), _ = through(pictures(), step("cast", dtype="uint8"))
-    halves = of(np.full((2, 3), 1.6, np.float32), CLASSES[:2])
+    halves = from_arrays(np.full((2, 3), 1.6, np.float32), CLASSES[:2])
     rounded, _ = through(halves, step("cast", dtype="uint8", rounded=True))
     assert (rounded[0] == 2).all()
     assert (x.dtype.name, x.tolist()) == ("uint8", PICTURES.tolist())
@@ -83,7 +83,7 @@ def test_each_transform_does_what_its_name_says() -> None:
     assert (y.dtype.name, form.y.dtype) == ("int32", "int32")
     (_, y), form = through(pictures(), step("reshape", size=[1], of="y"))
     assert (y.shape, form.y.kind) == ((6, 1), "categorical")
-    flat = of(PICTURES.reshape(6, -1), CLASSES)
+    flat = from_arrays(PICTURES.reshape(6, -1), CLASSES)
     assert through(flat, step("reshape", size=[8, 6, 3]))[1].x.kind == "image"
 
 
@@ -175,7 +175,7 @@ def test_a_step_that_cannot_take_what_it_is_given_is_named(
 
 def test_numbers_beyond_a_dtype_are_no_infinity() -> None:
     """And classes that are not whole are none."""
-    big = of(np.full((2, 1), 1e6, np.float32), np.array([0.5, 1], np.float32))
+    big = from_arrays(np.full((2, 1), 1e6, np.float32), np.array([0.5, 1], np.float32))
     with pytest.raises(TrainingError, match="x holds more than float16 can"):
         through(big, step("cast", dtype="float16"))
     with pytest.raises(TrainingError, match="y holds numbers that are not whole"):
@@ -274,13 +274,13 @@ def test_channels_go_to_the_front_and_back() -> None:
     (x, _), form = through(pictures(), step("channels-first"), step("channels-last"))
     np.testing.assert_array_equal(x, PICTURES)
     assert form.x.axes == "channels-last"
-    first = of(np.moveaxis(PICTURES, -1, 1), CLASSES)
+    first = from_arrays(np.moveaxis(PICTURES, -1, 1), CLASSES)
     assert str(format_of(first).x) == "image 3 x 8 x 6 (channels, height, width) float32"
     for data, steps, sentence in (
         (pictures(), ["channels-first", "flip"], r"transform 2 \(flip\): .* a step channels-last"),
         (first, ["channels-first"], r"not image 3 x 8 x 6 \(channels, height, width\)"),
         (pictures(), ["channels-last"], "the channels of .* are last already"),
-        (of(np.ones((2, 4)), np.ones(2)), ["channels-last"], "not numerical 4"),
+        (from_arrays(np.ones((2, 4)), np.ones(2)), ["channels-last"], "not numerical 4"),
     ):
         with pytest.raises(TrainingError, match=sentence):
             through(data, *map(step, steps))
@@ -306,7 +306,7 @@ def test_class_ids_are_made_of_whatever_way_classes_are_written() -> None:
         (np.eye(3, dtype=np.float32)[ids], {}),
         (np.eye(3)[ids] * 0.7 + 0.1, {"nearest": True}),
     ):
-        (_, made), form = through(of(rows, y), step("class-ids", **options))
+        (_, made), form = through(from_arrays(rows, y), step("class-ids", **options))
         assert (made.tolist(), str(made.dtype)) == (ids.tolist(), "int64")
         assert form.y == Field(kind="categorical", size=(), dtype="int64")
     wrong: list[tuple[Any, dict[str, Any], str]] = [
@@ -319,7 +319,7 @@ def test_class_ids_are_made_of_whatever_way_classes_are_written() -> None:
     ]
     for y, options, sentence in wrong:
         with pytest.raises(TrainingError, match=sentence):
-            through(of(rows, y), step("class-ids", **options))
+            through(from_arrays(rows, y), step("class-ids", **options))
 
 
 class Wrong:

@@ -10,10 +10,10 @@ from PIL import Image
 
 from fedbus.data import Field
 from fedbus.data.format import read_format
-from fedbus.datasource.config import Recipe, load, loader_for, read
-from fedbus.datasource.fingerprint import GLIMPSED, glimpse, stamp
+from fedbus.datasource.config import DataConfig, load, loader_for, read
+from fedbus.datasource.fingerprint import MAX_QUICK_FILES, fingerprint, quick_fingerprint
 from fedbus.datasource.pipeline import read_steps
-from fedbus.datasource.source import Source, wanted_row
+from fedbus.datasource.source import DataSource, wanted_row
 from fedbus.errors import PluginError, TrainingError
 from fedbus.training.params import TrainingParams
 from tests.packages import Install
@@ -46,7 +46,7 @@ def test_training_is_augmented_and_evaluation_is_not(tmp_path: Path) -> None:
     """By one pipeline, or by two."""
     path = shard(tmp_path / "a.npz")
     steps = read_steps([{"id": "noise"}, {"id": "cast", "parameters": {"dtype": "float64"}}])
-    loaded = load(Recipe(path=path, steps=steps))
+    loaded = load(DataConfig(path=path, steps=steps))
     (train, _), (test, _) = next(loaded.train.steps(TrainingParams())), next(loaded.test.batches())
     assert (train.dtype.name, test.dtype.name) == ("float64", "float64")
     assert (test == 1).all()
@@ -55,7 +55,7 @@ def test_training_is_augmented_and_evaluation_is_not(tmp_path: Path) -> None:
     with pytest.raises(
         TrainingError, match="x is numerical 3 float64 in training and numerical 3 float32 in eval"
     ):
-        load(Recipe(path=path, steps=steps, test_steps=[]))
+        load(DataConfig(path=path, steps=steps, test_steps=[]))
 
 
 def test_what_an_owner_declares_is_verified(tmp_path: Path) -> None:
@@ -63,23 +63,23 @@ def test_what_an_owner_declares_is_verified(tmp_path: Path) -> None:
     path = shard(tmp_path / "a.npz", top=2.0)
     y = {"data_types": {"categorical": {"size": [1]}}}
     good = read_format({"x": {"data_types": {"numerical": {"size": [3]}}}, "y": y})
-    assert load(Recipe(path=path, declared=good)).train.examples == 4
+    assert load(DataConfig(path=path, declared=good)).train.examples == 4
     bad = {"x": {"data_types": {"numerical": {"size": [4], "normalized": True}}}, "y": y}
     with pytest.raises(
         TrainingError,
         match=r"x is not as it is declared: a row is \[3\], not \[4\]; its numbers go",
     ):
-        load(Recipe(path=path, declared=read_format(bad)))
+        load(DataConfig(path=path, declared=read_format(bad)))
 
 
 def test_a_step_that_fails_on_the_first_rows_is_found_when_they_are_loaded(tmp_path: Path) -> None:
     """Not in the middle of a round."""
     steps = read_steps([{"id": "one-hot", "parameters": {"classes": 2}}])
     path = shard(tmp_path / "a.npz")
-    load(Recipe(path=path, steps=steps))
+    load(DataConfig(path=path, steps=steps))
     np.savez(path, x=np.ones((3, 1)), y=np.arange(3))
     with pytest.raises(TrainingError, match=r"transform 1 \(one-hot\): y holds 0 to 2"):
-        load(Recipe(path=path, steps=steps))
+        load(DataConfig(path=path, steps=steps))
 
 
 def test_a_loader_gets_the_owners_options_and_no_others(tmp_path: Path, install: Install) -> None:
@@ -121,17 +121,17 @@ def test_a_spec_says_what_its_model_takes(said: dict[str, Any], want: Field | No
 
 def test_a_model_that_takes_other_data_is_refused_before_it_trains(tmp_path: Path) -> None:
     """With what it takes and what there is."""
-    data = Source(Recipe(path=shard(tmp_path / "a.npz")))
-    assert data.fresh({}).train.examples == 4
-    assert data.fresh({"shape": [3]}) is data.now
+    data = DataSource(DataConfig(path=shard(tmp_path / "a.npz")))
+    assert data.for_task({}).train.examples == 4
+    assert data.for_task({"shape": [3]}) is data.now
     with pytest.raises(TrainingError, match=r"the model takes image 8 x 8 x 1: it is numerical"):
-        data.fresh({"shape": [8, 8, 1]})
+        data.for_task({"shape": [8, 8, 1]})
 
 
 def test_a_change_is_noticed_once_it_has_settled(tmp_path: Path) -> None:
     """What is still being written is left alone for another look."""
     path = shard(tmp_path / "a.npz")
-    data = Source(Recipe(path=path))
+    data = DataSource(DataConfig(path=path))
     before = data.now
     assert [data.look(), data.look()] == [False, False]
     shard(path, rows=6)
@@ -147,19 +147,19 @@ def test_data_that_cannot_be_loaded_any_more_are_trouble_until_they_are_mended(
 ) -> None:
     """No task trains on what is gone, and it is not tried again and again."""
     path = shard(tmp_path / "a.npz")
-    data = Source(Recipe(path=path))
+    data = DataSource(DataConfig(path=path))
     path.write_bytes(b"torn")
     assert [data.look(), data.look()] == [False, True]
     data.reload()
     assert "not a shard" in data.trouble
     assert data.look() is False
     with pytest.raises(TrainingError, match=r"changed and cannot be loaded: .*a\.npz: not a shard"):
-        data.fresh({})
+        data.for_task({})
     path.unlink()
     with pytest.raises(TrainingError, match=r"cannot be loaded: .*No such file"):
-        data.fresh({})
+        data.for_task({})
     shard(path, rows=5)
-    assert data.fresh({}).train.examples == 5
+    assert data.for_task({}).train.examples == 5
     assert data.trouble == ""
 
 
@@ -167,12 +167,12 @@ def test_a_task_gets_what_is_there_and_keeps_it(tmp_path: Path, monkeypatch: Any
     """Whatever takes its place meanwhile."""
     monkeypatch.setattr("fedbus.data.arrays.KEPT_BYTES", 0)
     path = shard(tmp_path / "a.npz", rows=100)
-    data = Source(Recipe(path=path))
-    task = data.fresh({}).train
+    data = DataSource(DataConfig(path=path))
+    task = data.for_task({}).train
     walk = task.batches()
     next(walk)
     shard(path, rows=200)
-    assert data.fresh({}).train.examples == 200
+    assert data.for_task({}).train.examples == 200
     assert 32 + sum(len(y) for _, y in walk) == 100
     assert sum(len(y) for _, y in task.batches()) == 100
 
@@ -182,7 +182,7 @@ def test_folders_below_a_folder_are_looked_into(tmp_path: Path) -> None:
     deep = tmp_path / "cat" / "kitten" / "small"
     deep.mkdir(parents=True)
     (deep / "up").symlink_to(tmp_path)
-    for look in (stamp, glimpse):
+    for look in (fingerprint, quick_fingerprint):
         seen = look(tmp_path)
         (deep / look.__name__).write_bytes(b"x")
         assert look(tmp_path) != seen
@@ -193,19 +193,19 @@ def test_a_folder_has_changed_when_a_file_in_it_has(tmp_path: Path, monkeypatch:
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "1.png").write_bytes(b"1")
     (tmp_path / "README").write_bytes(b"1")
-    for look in (stamp, glimpse):
+    for look in (fingerprint, quick_fingerprint):
         seen = look(tmp_path)
         assert seen == look(tmp_path) != ""
         (tmp_path / "cats" / "1.png").write_bytes(look.__name__.encode())
         assert look(tmp_path) != seen
-    monkeypatch.setattr("fedbus.datasource.fingerprint.GLIMPSED", 1)
-    seen, glimpsed = stamp(tmp_path), glimpse(tmp_path)
+    monkeypatch.setattr("fedbus.datasource.fingerprint.MAX_QUICK_FILES", 1)
+    seen, glimpsed = fingerprint(tmp_path), quick_fingerprint(tmp_path)
     (tmp_path / "cats" / "1.png").write_bytes(b"123")
-    assert stamp(tmp_path) != seen
-    assert glimpse(tmp_path) == glimpsed
+    assert fingerprint(tmp_path) != seen
+    assert quick_fingerprint(tmp_path) == glimpsed
     (tmp_path / "cats" / "3.png").write_bytes(b"1")
-    assert glimpse(tmp_path) != glimpsed
-    assert stamp(tmp_path / "nowhere") == glimpse(tmp_path / "nowhere") == ""
+    assert quick_fingerprint(tmp_path) != glimpsed
+    assert fingerprint(tmp_path / "nowhere") == quick_fingerprint(tmp_path / "nowhere") == ""
 
 
 def test_one_picture_of_very_many_is_noticed_by_the_next_task(
@@ -218,16 +218,16 @@ def test_one_picture_of_very_many_is_noticed_by_the_next_task(
     picture = image.new("RGB", (2, 2), (1, 2, 3))
     picture.save(tmp_path / "cats" / "first.bmp")
     plain = (tmp_path / "cats" / "first.bmp").read_bytes()
-    for number in range(GLIMPSED + 10):
+    for number in range(MAX_QUICK_FILES + 10):
         (tmp_path / "cats" / f"{number}.bmp").write_bytes(plain)
-    data = Source(Recipe(path=tmp_path, loader="images"))
-    task = data.fresh({}).train
+    data = DataSource(DataConfig(path=tmp_path, loader="images"))
+    task = data.for_task({}).train
     image.new("RGB", (2, 2), (9, 9, 9)).save(tmp_path / "cats" / "7.bmp")
     assert not data.look()
     assert not data.look()
     with pytest.raises(TrainingError, match=r"7\.bmp: it changed while the data were in use"):
         list(task.peek())
-    bright = sum(int((x == 9).all(axis=(1, 2, 3)).sum()) for x, _ in data.fresh({}).train.peek())
+    bright = sum(int((x == 9).all(axis=(1, 2, 3)).sum()) for x, _ in data.for_task({}).train.peek())
     assert bright == 1
     assert not data.look()
     assert data.trouble == ""
@@ -239,16 +239,16 @@ def test_names_of_another_encoding_are_told_and_end_nobody(tmp_path: Path) -> No
         folder = tmp_path / os.fsdecode(name)
         folder.mkdir()
         Image.new("L", (2, 2)).save(folder / "a.png")
-    assert stamp(tmp_path)
-    assert glimpse(tmp_path)
+    assert fingerprint(tmp_path)
+    assert quick_fingerprint(tmp_path)
     with pytest.raises(TrainingError, match=r"'caf.*udce9' is not in UTF-8; rename the class"):
-        load(Recipe(path=tmp_path))
+        load(DataConfig(path=tmp_path))
 
 
 def test_a_trouble_can_be_announced_whatever_a_file_is_called(tmp_path: Path) -> None:
     """It goes into the state of its agent."""
     path = shard(tmp_path / os.fsdecode(b"caf\xe9.npz"))
-    source = Source(Recipe(path=path))
+    source = DataSource(DataConfig(path=path))
     path.write_bytes(b"no arrays")
     source.reload()
     assert "caf\\udce9.npz" in source.trouble

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedbus.data import describe
-from fedbus.deploy.prepare import DEALT, PLACES, SERVICES, Folders, deal, main, prepare
+from fedbus.deploy.prepare import DEALT, PLACES, SERVICES, Folders, main, partition_rows, prepare
 from fedbus.mqtt.mosquitto_config import password_line
 
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
@@ -64,16 +64,18 @@ def test_a_second_start_changes_no_password_and_no_data(folders: Folders) -> Non
 
 def test_five_agents_share_all_digits_and_the_evaluator_has_others() -> None:
     """1797 in all; what the evaluator has, nobody trains on."""
-    hands = dict(deal(["agent.evaluator", *(f"agent.{n}" for n in range(1, DEALT + 1))]))
-    assert sum(len(y) for _, y in hands.values()) == 1797
-    rows = np.concatenate([x for x, _ in hands.values()])
+    partitions = dict(
+        partition_rows(["agent.evaluator", *(f"agent.{n}" for n in range(1, DEALT + 1))])
+    )
+    assert sum(len(y) for _, y in partitions.values()) == 1797
+    rows = np.concatenate([x for x, _ in partitions.values()])
     assert len(np.unique(rows, axis=0)) == 1797
 
 
 def test_an_agent_is_dealt_the_same_whoever_else_is_there() -> None:
     """So that a deployment can grow."""
-    alone = dict(deal(["agent.7"]))["agent.7"]
-    among = dict(deal(["agent.1", "agent.6", "agent.7"]))["agent.7"]
+    alone = dict(partition_rows(["agent.7"]))["agent.7"]
+    among = dict(partition_rows(["agent.1", "agent.6", "agent.7"]))["agent.7"]
     assert np.array_equal(alone[0], among[0])
     assert np.array_equal(alone[1], among[1])
 

@@ -13,7 +13,7 @@ import pytest
 
 from fedbus import demo_data
 from fedbus.client.packing import read_model
-from fedbus.data import Dataset, npz, of
+from fedbus.data import Dataset, from_arrays, npz
 from fedbus.data.digits import write_digits
 from fedbus.errors import LayoutError, Stopped, TrainingError
 from fedbus.frameworks.outputs import OutputActivation, to_probabilities
@@ -82,7 +82,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(count: int, seed: int = 0) -> Dataset:
     """Make rows of noise."""
     rng = np.random.default_rng(seed)
-    return of(rng.random((count, 64), np.float32), rng.integers(0, 10, count))
+    return from_arrays(rng.random((count, 64), np.float32), rng.integers(0, 10, count))
 
 
 def close(one: Weights, other: Weights) -> bool:
@@ -142,16 +142,18 @@ def test_usual_layouts_of_labels_train_alike(trainer: FullTrainer) -> None:
     """A column, ids as fractions, one-hot rows of any dtype: the same labels, the same weights."""
     weights, (x, y) = trainer.initial(), next(rows(32).peek())
     params = TrainingParams(batch_size=16, learning_rate=0.1)
-    first = trainer.train(weights, of(x, y), params)
-    score = trainer.evaluate(weights, of(x, y), params)
+    first = trainer.train(weights, from_arrays(x, y), params)
+    score = trainer.evaluate(weights, from_arrays(x, y), params)
     hot = np.eye(10)[y]
     for truths in (y[:, None], y.astype(float), hot.astype(np.uint8), hot.astype(bool), hot):
-        other = trainer.train(weights, of(x, truths), params)
+        other = trainer.train(weights, from_arrays(x, truths), params)
         assert close(first.weights, other.weights)
         assert other.metrics == pytest.approx(first.metrics, abs=1e-5)
-        assert trainer.evaluate(weights, of(x, truths), params) == pytest.approx(score, abs=1e-5)
+        assert trainer.evaluate(weights, from_arrays(x, truths), params) == pytest.approx(
+            score, abs=1e-5
+        )
     with pytest.raises(TrainingError, match=r'y holds 1 to 10; .*"first": 1'):
-        trainer.train(weights, of(x, np.arange(32) % 10 + 1), params)
+        trainer.train(weights, from_arrays(x, np.arange(32) % 10 + 1), params)
 
 
 def test_shares_of_classes_are_learnt_by_all(trainer: FullTrainer) -> None:
@@ -160,8 +162,8 @@ def test_shares_of_classes_are_learnt_by_all(trainer: FullTrainer) -> None:
     x = np.eye(64, dtype=np.float32)[y * 6]
     shares = (np.eye(10)[y] * 0.9 + 0.01).astype(np.float32)
     params = TrainingParams(batch_size=20, learning_rate=0.5, epochs=20)
-    update = trainer.train(trainer.initial(), of(x, shares), params)
-    score = trainer.evaluate(update.weights, of(x, shares), params)
+    update = trainer.train(trainer.initial(), from_arrays(x, shares), params)
+    score = trainer.evaluate(update.weights, from_arrays(x, shares), params)
     assert score["accuracy"] == 1
     least = -(0.91 * np.log(0.91) + 9 * 0.01 * np.log(0.01))
     assert least - 1e-3 < score["loss"] < least + 0.1
@@ -286,7 +288,7 @@ def test_training_stops_at_the_next_batch(trainer: FullTrainer) -> None:
     """Stopped passes through, and the trainer can be used again."""
     asked = iter([False, False, True])
     with pytest.raises(Stopped):
-        trainer.train(trainer.initial(), rows(99).watched(lambda: next(asked)), TrainingParams())
+        trainer.train(trainer.initial(), rows(99).with_stop(lambda: next(asked)), TrainingParams())
     trainer.train(trainer.initial(), rows(9), TrainingParams())
 
 
@@ -315,7 +317,7 @@ def test_data_that_do_not_fit_the_model_are_refused(
     """In one sentence, with the shapes."""
     for call in (trainer.train, trainer.evaluate):
         with pytest.raises(TrainingError, match=sentence):
-            call(trainer.initial(), of(x, y), TrainingParams())
+            call(trainer.initial(), from_arrays(x, y), TrainingParams())
 
 
 @pytest.mark.parametrize("shape", [(64,), (0, 64), (2, 65), ()])

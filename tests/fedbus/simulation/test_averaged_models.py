@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedbus.client.packing import packed
-from fedbus.data import Dataset, of
+from fedbus.data import Dataset, from_arrays
 from fedbus.model.layout import Array, Role, Weights
 from fedbus.plugins import DescribesRoles, Trainer
 from fedbus.simulation.run import simulate
@@ -76,7 +76,7 @@ def one_round(
     model = packed(plain, first, {}, {**roles, **local})
     rng = np.random.default_rng(5)
     data = {
-        name: of(rng.normal(2, 3, (rows, 4)).astype(np.float32), rng.integers(0, 3, rows))
+        name: from_arrays(rng.normal(2, 3, (rows, 4)).astype(np.float32), rng.integers(0, 3, rows))
         for name, rows in (("a", 20), ("b", 33))
     }
     job = {

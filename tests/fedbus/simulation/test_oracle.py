@@ -9,7 +9,9 @@ import pytest
 from fedbus.core.blob_io import BlobSource
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout, Tensor
-from fedbus.simulation.oracle import Checked, TrailError, Update, check_trail
+from fedbus.simulation.aggregate_check import Update
+from fedbus.simulation.oracle import RecordCounts, check_records
+from fedbus.simulation.stored_records import RecordsError
 from fedbus.wire.blobs import BlobRef, blob_ref_of
 from fedbus.wire.documents import TensorSpec
 from fedbus.wire.round_records import Contributor, RoundRecord
@@ -80,7 +82,7 @@ def contributors(task: int) -> tuple[Contributor, ...]:
 
 @pytest.fixture
 def held() -> Held:
-    """A true trail."""
+    """Consistent records."""
     held = Held()
     stated, value = held.put(spec()), 0.0
     held.put(FILE)
@@ -117,15 +119,15 @@ def held() -> Held:
 
 def test_a_true_trail_passes(held: Held) -> None:
     """And it says how much of it was summed again."""
-    assert check_trail(held) == Checked(versions=3, rounds=2, summed=0)
-    assert check_trail(held, held.updates) == Checked(versions=3, rounds=2, summed=2)
-    assert check_trail(held, {}, job="another") == Checked(versions=3, rounds=2, summed=0)
+    assert check_records(held) == RecordCounts(versions=3, rounds=2, summed=0)
+    assert check_records(held, held.updates) == RecordCounts(versions=3, rounds=2, summed=2)
+    assert check_records(held, {}, job="another") == RecordCounts(versions=3, rounds=2, summed=0)
 
 
 def test_a_version_without_weights_is_not_summed(held: Held) -> None:
     """Retention may have deleted what it would need."""
     held.version(0, kept=False)
-    assert check_trail(held, held.updates).summed == 1
+    assert check_records(held, held.updates).summed == 1
 
 
 def test_updates_may_be_arrays(held: Held) -> None:
@@ -135,17 +137,17 @@ def test_updates_may_be_arrays(held: Held) -> None:
         for task in (1, 2)
         for at, agent in enumerate(("agent.a", "agent.b"), start=1)
     }
-    assert check_trail(held, updates).summed == 2
+    assert check_records(held, updates).summed == 2
 
 
 def test_an_unweighted_round_is_a_plain_mean(held: Held) -> None:
     """The record says which it was."""
     held.record(1, weighted=False)
-    with pytest.raises(TrailError, match="is not the mean of its updates"):
-        check_trail(held, held.updates)
+    with pytest.raises(RecordsError, match="is not the mean of its updates"):
+        check_records(held, held.updates)
     held.version(1, weights=held.put(weights(11.5)))
     held.version(2, weights=held.put(weights(11.5 + 21.75)))
-    assert check_trail(held, held.updates).summed == 2
+    assert check_records(held, held.updates).summed == 2
 
 
 MIXED = Layout(
@@ -188,16 +190,16 @@ def test_every_dtype_is_summed_in_its_own_way(held: Held) -> None:
     """Whole numbers are rounded, truth values outvoted, and local tensors stay as they were."""
     updates = hold_mixed(held, mixed(5, 0), mixed(7, 1.75, switch=True), mixed(9, 3.5, switch=True))
     updates["agent.b", 2] = np.array([0, 2, 0, 2, 0, 0], np.float64)
-    assert check_trail(held, updates).summed == 2
+    assert check_records(held, updates).summed == 2
 
 
 @pytest.mark.parametrize(
     ("second", "finding"),
     [
-        (mixed(8, 1.75, switch=True), "tensor 'counter' is off by 1.25"),
-        (mixed(7, 1.70, switch=True), "tensor 'half' is off by 0.0498"),
+        (mixed(8, 1.75, switch=True), "tensor 'counter' differs by 1.25"),
+        (mixed(7, 1.70, switch=True), "tensor 'half' differs by 0.0498"),
         (mixed(7, 1.75, mine=2.0, switch=True), "changed tensor 'mine', which is local"),
-        (mixed(7, 1.75), "tensor 'switch' is off by 0.75"),
+        (mixed(7, 1.75), "tensor 'switch' differs by 0.75"),
     ],
     ids=["counter", "half", "mine", "switch"],
 )
@@ -206,8 +208,8 @@ def test_a_tensor_that_is_not_the_mean_is_found_whatever_its_dtype(
 ) -> None:
     """The oracle of every fault test must not look away from what is no float32."""
     updates = hold_mixed(held, mixed(5, 0), second, mixed(0, 0))
-    with pytest.raises(TrailError, match=finding):
-        check_trail(held, updates)
+    with pytest.raises(RecordsError, match=finding):
+        check_records(held, updates)
 
 
 def swap(held: Held) -> None:
@@ -228,30 +230,33 @@ def twice(held: Held) -> None:
     [
         (lambda h: h.version(1, version=5), "version 5 of model 'digits' follows version 1"),
         (lambda h: h.version(0, version=0), "version 0 of model 'digits' follows version None"),
-        (lambda h: h.version(1, parent=7), "names 7 as its parent, not 1"),
-        (lambda h: h.version(2, kept=False), "the last, has lost its weights"),
-        (lambda h: h.version(1, job=None), "has no record, or a record no job"),
-        (lambda h: h.record(1, parent=9), "its record says otherwise"),
+        (lambda h: h.version(1, parent=7), "expected parent 1, got 7"),
+        (lambda h: h.version(2, kept=False), "the newest one, has lost its weights"),
+        (lambda h: h.version(1, job=None), "has no record, or its record has no job"),
+        (lambda h: h.record(1, parent=9), "which its record contradicts"),
         (swap, "round 1 of job 'digits-1' follows round 2"),
         (twice, "counts agent.a's update for task 1, which counted in round 1"),
         (lambda h: h.blobs.pop(blob_ref_of(FILE).digest), "the own file of version 1"),
         (lambda h: h.blobs.pop(blob_ref_of(spec()).digest), "the spec of version 1 .* be read"),
         (
             lambda h: h.blobs.update({blob_ref_of(weights(0)).digest: b"short"}),
-            "has 5 bytes, not",
+            "bytes, got 5",
         ),
         (
             lambda h: h.blobs.update({blob_ref_of(weights(0)).digest: weights(1)}),
-            "holds something else than its digest says",
+            "its content does not match its digest",
         ),
-        (lambda h: h.updates.pop(("agent.a", 1)), "an update that agent.a never made, for task 1"),
+        (
+            lambda h: h.updates.pop(("agent.a", 1)),
+            "agent.a did not offer, for task 1",
+        ),
         (
             lambda h: h.updates.update({("agent.a", 1): update(5)}),
-            "counts other bytes than agent.a made for task 1",
+            "counts other bytes than agent.a offered for task 1",
         ),
         (
             lambda h: h.version(1, weights=h.put(weights(11.7501))),
-            "round 1 .* is not the mean of its updates: tensor 'bias' is off by 0.0001",
+            "round 1 .* is not the mean of its updates: tensor 'bias' differs by 0.0001",
         ),
         (
             lambda h: h.version(2, weights=h.put(weights(float("nan")))),
@@ -259,10 +264,10 @@ def twice(held: Held) -> None:
         ),
     ],
 )
-def test_a_false_trail_is_found_out(
+def test_contradicting_records_are_found(
     held: Held, spoil: Callable[[Held], object], finding: str
 ) -> None:
     """With a sentence that says where."""
     spoil(held)
-    with pytest.raises(TrailError, match=finding):
-        check_trail(held, held.updates)
+    with pytest.raises(RecordsError, match=finding):
+        check_records(held, held.updates)

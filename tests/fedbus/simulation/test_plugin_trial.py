@@ -12,18 +12,18 @@ from fedbus.data import Batch, Dataset, npz
 from fedbus.errors import LayoutError, PluginError
 from fedbus.model.layout import Array, Weights
 from fedbus.plugins import Group
-from fedbus.simulation.plugin_trial import Props, attempt
+from fedbus.simulation.plugin_trial import TrialInputs, try_plugin
 from fedbus.strategies.aggregation import FedAvg
 from fedbus.strategies.selection import uniform
 from fedbus.training.params import Architecture, Metrics, TrainingParams, Update
 from tests.typing.plugin_examples import Clipped, Inverted, Scored, csv, line, rested
 
-BARE = Props({})
+BARE = TrialInputs({})
 
 
-def said(group: Group, made: object, props: Props = BARE) -> str:
+def said(group: Group, made: object, props: TrialInputs = BARE) -> str:
     """Join what a trial says."""
-    return "\n".join(attempt(group, made, props))
+    return "\n".join(try_plugin(group, made, props))
 
 
 class Net:
@@ -72,7 +72,7 @@ def test_a_trainer_takes_a_step_on_rows_that_fit_its_weights() -> None:
     assert said("trainers", Net).splitlines() == [
         "initial: 1 arrays, 6 numbers",
         "train: one step moved the weights by 6; metrics loss 0.5",
-        "evaluate: it cannot; its models are scored by what they say when training",
+        "evaluate: not implemented; its models are compared by their training metrics",
     ]
     whole = said("trainers", Whole).splitlines()
     assert whole[2:] == ["evaluate: none", "predict: float32 (8, 2) for (8, 3)"]
@@ -81,11 +81,11 @@ def test_a_trainer_takes_a_step_on_rows_that_fit_its_weights() -> None:
 @pytest.mark.parametrize(
     ("how", "error", "sentence"),
     [
-        ("in place", PluginError, "changed the weights it was given"),
-        ("nan", PluginError, "w is not finite after one step"),
+        ("in place", PluginError, "changed the weights that it was given"),
+        ("nan", PluginError, "got NaN or infinity in w"),
         ("shape", LayoutError, "where the layout has float32"),
-        ("bare", PluginError, "returned a ndarray, not a fedbus.Update"),
-        ("one", PluginError, "one answer for each row"),
+        ("bare", PluginError, "expected a fedbus.Update, got a ndarray"),
+        ("one", PluginError, "one output for each row"),
     ],
 )
 def test_what_a_trainer_does_wrong_is_named(
@@ -93,28 +93,28 @@ def test_what_a_trainer_does_wrong_is_named(
 ) -> None:
     """Before a fleet finds out."""
     with pytest.raises(error, match=sentence):
-        said("trainers", Whole, Props({"how": how}))
+        said("trainers", Whole, TrialInputs({"how": how}))
 
 
 def test_a_trainer_that_leaves_things_to_chance_is_told() -> None:
     """It is no error: some cannot help it."""
-    assert "cannot be replayed" in said("trainers", Net, Props({"how": "by chance"}))
+    assert "cannot be replayed" in said("trainers", Net, TrialInputs({"how": "by chance"}))
 
 
 def test_data_of_ones_own_is_needed_where_no_weight_is_a_matrix(tmp_path: Path) -> None:
     """A line's weights say nothing of classes."""
-    with pytest.raises(PluginError, match=r"give --data FILE.npz"):
+    with pytest.raises(PluginError, match=r"use --data FILE.npz"):
         said("trainers", Scored)
     file = tmp_path / "shard.npz"
     np.savez(file, x=np.ones((4, 1), np.float32), y=np.ones(4, np.float32))
-    assert "evaluate: loss" in said("trainers", Scored, Props({}, data=npz(str(file))))
+    assert "evaluate: loss" in said("trainers", Scored, TrialInputs({}, data=npz(str(file))))
 
 
 def test_a_runtime_answers_with_weights_it_is_given() -> None:
     """Without any it is only made."""
-    assert "give --model" in said("runtimes", Whole)
+    assert "use --model" in said("runtimes", Whole)
     weights = {"w": np.ones((3, 2), np.float32)}
-    assert "float32 (8, 2)" in said("runtimes", Whole, Props({}, weights=weights))
+    assert "float32 (8, 2)" in said("runtimes", Whole, TrialInputs({}, weights=weights))
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,11 @@ def test_a_runtime_answers_with_weights_it_is_given() -> None:
     [
         ("aggregators", FedAvg(), "aggregated 5 blocks of 1000 numbers"),
         ("aggregators", Clipped(), "aggregated 5 blocks of 1000 numbers"),
-        ("selectors", uniform, "chose 5 of 10 agents"),
-        ("selectors", rested, "chose 5 of 10 agents: agent.6, agent.3, agent.9"),
+        ("selectors", uniform, "selected 5 of 10 agents"),
+        ("selectors", rested, "selected 5 of 10 agents: agent.6, agent.3, agent.9"),
         ("models", line, "made a ndarray of {}"),
         ("transforms", Inverted, " (height, width, channels) float32 becomes image 8 x 8 x 3"),
-        ("loaders", csv, "give --data PATH"),
+        ("loaders", csv, "use --data PATH"),
     ],
 )
 def test_each_kind_is_tried(group: Group, made: object, sentence: str) -> None:
@@ -138,9 +138,9 @@ def test_a_loader_reads_what_it_is_given(tmp_path: Path) -> None:
     """And returns a data set."""
     file = tmp_path / "rows.csv"
     file.write_text("0.5,1\n0.25,0\n")
-    assert "2 examples" in said("loaders", csv, Props({}, path=str(file)))
-    with pytest.raises(PluginError, match=r"returned a str, not a fedbus.Dataset"):
-        said("loaders", str, Props({}, path="x"))
+    assert "2 examples" in said("loaders", csv, TrialInputs({}, path=str(file)))
+    with pytest.raises(PluginError, match=r"expected a fedbus.Dataset, got a str"):
+        said("loaders", str, TrialInputs({}, path="x"))
 
 
 class Diverges:
@@ -160,7 +160,7 @@ class Spoils:
     [
         ("aggregators", Spoils(), "changed the block it was given"),
         ("aggregators", Diverges(), "expected finite numbers in the total"),
-        ("selectors", lambda _agents, _want, _rng: ["agent.x"], "of those it was given"),
+        ("selectors", lambda _agents, _want, _rng: ["agent.x"], "of the given agents"),
         ("selectors", lambda agents, _want, _rng: [a.agent for a in agents], "at most 5"),
         ("selectors", lambda _agents, _want, _rng: ["agent.1"] * 2, "each once"),
     ],
@@ -186,13 +186,13 @@ class Dims(Inverted):
 def test_a_transform_is_tried_on_pictures_or_on_rows_of_ones_own(tmp_path: Path) -> None:
     """With the parameters that a pipeline would give it."""
     np.savez(tmp_path / "rows.npz", x=np.ones((3, 4)), y=np.zeros(3, int))
-    own = Props({"white": 9}, data=npz(str(tmp_path / "rows.npz")))
+    own = TrialInputs({"white": 9}, data=npz(str(tmp_path / "rows.npz")))
     assert "3 rows of x float32 (4,) and y int64 ()" in said("transforms", Inverted, own)
     assert "cannot be replayed" in said("transforms", Dims)
-    with pytest.raises(PluginError, match="changed the rows it was given"):
-        said("transforms", Dims, Props({"white": 0}))
+    with pytest.raises(PluginError, match="changed the rows that it was given"):
+        said("transforms", Dims, TrialInputs({"white": 0}))
     with pytest.raises(PluginError, match="'black'; it takes white"):
-        said("transforms", Inverted, Props({"black": 0}))
+        said("transforms", Inverted, TrialInputs({"black": 0}))
 
 
 def test_a_selector_with_chance_of_its_own_is_told() -> None:

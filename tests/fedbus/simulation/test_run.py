@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.data import Dataset, of
-from fedbus.data.description import About
+from fedbus.data import Dataset, from_arrays
+from fedbus.data.description import DatasetInfo
 from fedbus.model.layout import Weights
 from fedbus.simulation.run import (
-    Simulated,
     SimulationFailed,
+    SimulationResult,
     SimulationStuck,
     model_of,
     simulate,
@@ -54,7 +54,7 @@ class Line:
 
 def _points(seed: int, rows: int = 64) -> Dataset:
     x = np.random.default_rng(seed).uniform(-1, 1, (rows, 1)).astype(np.float32)
-    return of(x, (SLOPE * x[:, 0] + OFFSET).astype(np.float32))
+    return from_arrays(x, (SLOPE * x[:, 0] + OFFSET).astype(np.float32))
 
 
 def test_a_job_that_waits_for_ever_is_told_and_not_waited_for() -> None:
@@ -65,7 +65,7 @@ def test_a_job_that_waits_for_ever_is_told_and_not_waited_for() -> None:
         _run({"round": {"agents": 9, "quorum": 9}})
 
 
-def _run(job: Mapping[str, Any] | None = None, **more: Any) -> Simulated:  # noqa: ANN401 - whatever simulate takes
+def _run(job: Mapping[str, Any] | None = None, **more: Any) -> SimulationResult:  # noqa: ANN401 - whatever simulate takes
     wanted = {
         "training_id": "line-1",
         "model_name": "line",
@@ -132,7 +132,7 @@ class Raising(Line):
         return super().train(weights, data, params)
 
 
-def _simulated(trainer: type[Line], **more: Any) -> Simulated:  # noqa: ANN401 - whatever simulate takes
+def _simulated(trainer: type[Line], **more: Any) -> SimulationResult:  # noqa: ANN401 - whatever simulate takes
     job = {
         "training_id": "line-1",
         "model_name": "line",
@@ -175,7 +175,9 @@ def test_a_simulation_is_stopped_from_another_thread() -> None:
 def test_agents_that_name_their_classes_differently_train_nothing_together() -> None:
     """The job waits for an agreement that never comes, and says both lists."""
     x, y = np.zeros((4, 1), np.float32), np.zeros(4, np.float32)
-    one, other = (of(x, y, about=About(classes=names)) for names in (("a", "b"), ("b", "a")))
+    one, other = (
+        from_arrays(x, y, info=DatasetInfo(classes=names)) for names in (("a", "b"), ("b", "a"))
+    )
     job = {"training_id": "n", "model_name": "line", "num_rounds": 1, "round": {"agents": 2}}
     model = model_of("line", Line, {})
     with pytest.raises(SimulationStuck, match=r"one numbers its classes a, b; agent.two "):

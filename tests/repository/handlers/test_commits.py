@@ -6,7 +6,7 @@ import pytest
 
 from fedbus.core.actions import Note
 from fedbus.core.events import Received
-from fedbus.simulation.oracle import check_trail
+from fedbus.simulation.oracle import check_records
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.messages import Commit, CommitRefused, Committed, LookedUp, LookUp
 from fedbus.wire.round_records import Plan
@@ -58,7 +58,7 @@ def test_a_round_is_fetched_kept_and_announced(harness: Harness, store: Store, p
         JOB,
         1,
     )
-    assert check_trail(store).rounds == 1
+    assert check_records(store).rounds == 1
 
 
 def test_after_the_fetch_it_takes_one_call(harness: Harness, plan: Plan) -> None:
@@ -111,7 +111,7 @@ def test_a_restarted_collector_that_folded_otherwise_begins_anew(
     assert not harness.fetching
     harness.serve(weights(2.0))
     assert harness.hear(COLLECTOR, again)[0].version.weights == again.weights
-    assert check_trail(store).rounds == 1
+    assert check_records(store).rounds == 1
 
 
 def test_a_round_that_does_not_fit_is_refused_unfetched(harness: Harness, store: Store) -> None:

@@ -12,7 +12,7 @@ from fedbus.errors import StoreError
 from fedbus.limits import MAX_MESSAGE_BYTES, MAX_SPEC_FILE_BYTES
 from fedbus.model.blob import encode
 from fedbus.model.layout import Layout
-from fedbus.simulation.oracle import check_trail
+from fedbus.simulation.oracle import check_records
 from fedbus.wire.blobs import blob_ref_of
 from fedbus.wire.documents import TensorSpec
 from fedbus.wire.messages import ModelPushed, PushModel, RequestRefused
@@ -68,7 +68,7 @@ def test_a_model_is_fetched_whole_and_announced(harness: Harness, store: Store) 
         None,
     )
     assert store.holds(blob_ref_of(FILE))
-    assert check_trail(store).versions == 1
+    assert check_records(store).versions == 1
 
 
 def test_the_same_push_again_is_the_same_version(harness: Harness) -> None:

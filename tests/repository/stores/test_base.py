@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedbus.errors import StoreError, TransferError
-from fedbus.simulation.oracle import check_trail
+from fedbus.simulation.oracle import check_records
 from fedbus.wire.blobs import blob_ref_of
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.records import (
@@ -363,7 +363,7 @@ def test_a_round_makes_the_next_version(store: Store) -> None:
     assert (done.version.version, done.version.parent) == (2, 1)
     assert (done.version.job, done.version.round, done.version.contributors) == (JOB, 1, 3)
     assert load(store).rounds == 1
-    assert check_trail(store).rounds == 1
+    assert check_records(store).rounds == 1
 
 
 def test_the_second_commit_of_a_round_gets_the_firsts_answer(store: Store) -> None:
@@ -398,7 +398,7 @@ def test_of_many_who_commit_a_round_at_once_one_does(store: Store) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(commit, range(24)))
     assert all(answer == answers[0] for answer in answers)
-    assert check_trail(store).rounds == 1
+    assert check_records(store).rounds == 1
 
 
 def test_an_update_never_counts_twice_in_a_job(store: Store) -> None:
@@ -470,7 +470,7 @@ def test_pushed_versions_follow_each_other(store: Store) -> None:
     second = push(store, 1)
     assert (first.version, first.parent, second.version, second.parent) == (1, None, 2, 1)
     assert push(store, 0).version == 3
-    assert check_trail(store).versions == 3
+    assert check_records(store).versions == 3
 
 
 def test_a_model_in_training_takes_no_push(store: Store) -> None:
@@ -612,8 +612,8 @@ def test_the_last_versions_keep_their_weights(reopen: Open) -> None:
     kept = {each.version.version: each.version.kept for each in store.history()}
     assert kept == {1: True, 2: False, 3: True, 4: False, 5: True, 6: True, 7: True}
     assert not store.holds(blob_ref_of(weights(1.0)))
-    assert check_trail(store).versions == 7
-    assert check_trail(reopen()).versions == 7
+    assert check_records(store).versions == 7
+    assert check_records(reopen()).versions == 7
 
 
 def test_weights_that_two_versions_share_stay_for_the_other(store: Store) -> None:
@@ -621,7 +621,7 @@ def test_weights_that_two_versions_share_stay_for_the_other(store: Store) -> Non
     begin(store)
     for value in (1.0, 2.0, 1.0, 4.0, 5.0, 6.0):
         commit_next(store, value)
-        check_trail(store)
+        check_records(store)
     assert not store.holds(blob_ref_of(weights(1.0)))
 
 
@@ -645,4 +645,4 @@ def test_what_was_never_committed_is_swept_at_the_next_start(reopen: Open, tmp_p
     store = reopen()
     assert not store.holds(extra)
     assert list((tmp_path / "data" / "uploads").iterdir()) == []
-    assert check_trail(store).versions == 1
+    assert check_records(store).versions == 1

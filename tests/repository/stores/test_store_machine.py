@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from fedbus.errors import StoreError
 from fedbus.model.blob import decode
-from fedbus.simulation.oracle import check_trail
+from fedbus.simulation.oracle import check_records
 from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_repository.stores.records import HistoryEntry, StoredJob, StoreRefusal
 from fedbus_repository.stores.sqlite.store import SqliteStore
@@ -137,7 +137,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def what_is_held_is_true(self) -> None:
         """The oracle, after every step."""
-        checked = check_trail(self.store, self.updates)
+        checked = check_records(self.store, self.updates)
         assert checked.rounds == len(self.committed) == load(self.store).rounds
 
     def record(self, plan: Plan, agents: list[str]) -> RoundRecord:

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, field_validator
 
 from fedbus.data.format import Format, read_format
-from fedbus.data.json_or_file import json_given, named
-from fedbus.datasource.config import LoaderError, OptionsError, Recipe
+from fedbus.data.json_or_file import named, read_json_or_file
+from fedbus.datasource.config import DataConfig, LoaderError, OptionsError
 from fedbus.datasource.pipeline import Step, read_pipeline
-from fedbus.datasource.source import Source
+from fedbus.datasource.source import DataSource
 from fedbus.errors import FedbusError, SettingsError, TrainingError
 from fedbus.runtime.settings import ServiceSettings
 from fedbus_edge_agent.training.watchdog import STALL_SECONDS
@@ -72,7 +72,7 @@ class AgentSettings(ServiceSettings):
         if not isinstance(value, str):
             return value
         try:
-            return json_given(value)
+            return read_json_or_file(value)
         except TrainingError as error:
             raise ValueError(str(error)) from error
 
@@ -82,13 +82,13 @@ class AgentSettings(ServiceSettings):
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
-def load_source(settings: AgentSettings) -> Source:
+def load_source(settings: AgentSettings) -> DataSource:
     """Load an agent's data.
 
     Raises:
         SettingsError: With the setting at fault and the reason.
     """
-    recipe = Recipe(
+    recipe = DataConfig(
         path=settings.data,
         loader=settings.loader,
         options=settings.loader_options,
@@ -98,7 +98,7 @@ def load_source(settings: AgentSettings) -> Source:
         allowed=settings.plugins,
     )
     try:
-        return Source(recipe)
+        return DataSource(recipe)
     except FedbusError as error:
         raise SettingsError(f"{_setting_at_fault(settings, error)}: {error}") from error
 
@@ -125,7 +125,7 @@ def _declared(given: str | None) -> Format | None:
     if given is None:
         return None
     try:
-        plain = json_given(given)
+        plain = read_json_or_file(given)
     except TrainingError as error:
         raise SettingsError(f"FEDBUS_FORMAT: {error}") from error
     try:

@@ -17,7 +17,7 @@ from fedbus.cli.exit_codes import Interrupted
 from fedbus.cli.main import app
 from fedbus.cli.output import display
 from fedbus.cluster import registry
-from fedbus.cluster.registry import Claim, Place
+from fedbus.cluster.registry import HomeLock, RunningCluster
 from fedbus.mqtt.bus import BrokerAddress
 
 RUNNER = CliRunner()
@@ -31,9 +31,9 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FEDBUS_BROKER", raising=False)
 
 
-def told(home: Path, port: int, started: float) -> Place:
+def told(home: Path, port: int, started: float) -> RunningCluster:
     """What a cluster says of itself."""
-    return Place(
+    return RunningCluster(
         home=str(home),
         pid=NOBODY,
         broker=f"mqtt://user.cli:pw{port}@127.0.0.1:{port}",
@@ -46,7 +46,7 @@ def told(home: Path, port: int, started: float) -> Place:
 def two(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     """The homes of two clusters that run; the second is the newer one."""
     one, other = tmp_path / "one", tmp_path / "two"
-    with Claim(one) as first, Claim(other) as second:
+    with HomeLock(one) as first, HomeLock(other) as second:
         first.publish(told(one, 1884, started=1_700_000_000.0))
         second.publish(told(other, 1885, started=1_700_000_060.0))
         yield one, other

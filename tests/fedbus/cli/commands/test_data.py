@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from fedbus.cli.main import app
 from fedbus.data import arrays, npz
-from fedbus.data.description import About
+from fedbus.data.description import DatasetInfo
 from fedbus.data.partition import SAMPLERS, partition_files
 from fedbus.data.partition import plot as picture
 from fedbus.errors import TrainingError
@@ -81,8 +81,8 @@ def test_what_is_dealt_keeps_its_names(tmp_path: Path) -> None:
     )
     split(table, "--to", tmp_path / "s", "--agents", 2)
     split(table, "--to", tmp_path / "t", "--agents", 2, "--plot", tmp_path / "t" / "t.svg")
-    about = npz(str(tmp_path / "s" / "agent.1.npz")).about
-    assert (about.classes, about.columns) == (("elm", "oak"), ("a", "b"))
+    info = npz(str(tmp_path / "s" / "agent.1.npz")).info
+    assert (info.classes, info.columns) == (("elm", "oak"), ("a", "b"))
 
 
 def test_the_same_seed_writes_the_same_bytes(source: Path) -> None:
@@ -146,7 +146,7 @@ def test_many_agents_and_many_classes_have_a_picture_too(tmp_path: Path) -> None
     svg = picture.draw(".svg", "b", ["1", "2"], [*map(str, range(15))], table[:2, :15])
     assert b"<svg" in svg
     with pytest.raises(TrainingError, match=r"c\.png: there is no folder"):
-        picture.check_picture(tmp_path / "nowhere" / "c.png")
+        picture.check_plot_file(tmp_path / "nowhere" / "c.png")
 
 
 def test_quantities_are_dealt_by_chance_or_size(tmp_path: Path) -> None:
@@ -306,11 +306,11 @@ def test_a_failed_replacement_leaves_the_old_shards_and_the_old_picture(
     packed = []
     pack = partition_files._pack  # noqa: SLF001 - the last thing done for a shard, to fail at the fourth
 
-    def full(room: Path, number: int, path: Path, about: About) -> None:
+    def full(staging: Path, number: int, path: Path, about: DatasetInfo) -> None:
         packed.append(path)
         if len(packed) == 4:
             raise OSError(28, "No space left on device")
-        pack(room, number, path, about)
+        pack(staging, number, path, about)
 
     with monkeypatch.context() as patch:
         patch.setattr(partition_files, "_pack", full)

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedbus.cli.main import app
-from fedbus.cluster.registry import Claim, Place
+from fedbus.cluster.registry import HomeLock, RunningCluster
 from tests.fedbus.cli.output.test_log_lines import JOB, LOST
 
 RUNNER = CliRunner()
@@ -58,12 +58,12 @@ def test_where_there_are_no_logs_it_is_said(home: Path, tmp_path: Path) -> None:
 def test_of_several_clusters_it_says_whose_logs_these_are(home: Path, tmp_path: Path) -> None:
     """The newest one's, as for every command."""
     new = tmp_path / "new"
-    with Claim(home) as one, Claim(new) as two:
+    with HomeLock(home) as one, HomeLock(new) as two:
         (new / "logs").mkdir()
         (new / "logs" / "agent.9.log").write_text(f"{LOST}\n")
         for claim, started in ((one, 1.0), (two, 2.0)):
             at = "mqtt://127.0.0.1:1"
-            claim.publish(Place(home=str(claim.home), pid=1, broker=at, started=started))
+            claim.publish(RunningCluster(home=str(claim.home), pid=1, broker=at, started=started))
         said = RUNNER.invoke(app, ["logs"])
     assert "  agent.9  WARNING  bus_lost" in said.stdout
     assert f"note: 2 clusters run here; this speaks to {new}, the newest" in said.stderr

@@ -52,7 +52,7 @@ def test_one_is_tried(install: Install) -> None:
     install("acme_two", entries, "pick = lambda a, w, r: ['agent.1']\nbuild = dict")
     both = RUNNER.invoke(app, ["plugins", "check", "best"])
     assert both.exit_code == 0, both.output
-    assert "chose 1 of 10 agents: agent.1" in both.stdout
+    assert "selected 1 of 10 agents: agent.1" in both.stdout
     assert "made a dict of {}" in both.stdout
     one = RUNNER.invoke(app, ["plugins", "check", "models:best", "--config", '{"a": 1}'])
     assert "made a dict of {'a': 1}" in one.stdout

@@ -69,7 +69,7 @@ def test_words_are_classes_where_they_are_numbered(tmp_path: Path) -> None:
         TrainingError, match=r"line 3, column 'kind': no class 'virginica'; the classes are setosa"
     ):
         csv(path, classes=["setosa"])
-    assert csv(path).about.classes == ("setosa", "virginica")
+    assert csv(path).info.classes == ("setosa", "virginica")
     with pytest.raises(TrainingError, match=r"line 2, column 'kind': 'setosa' .*\"classes\""):
         csv(path, target="number")
     with pytest.raises(TrainingError, match="a list of different names"):
@@ -134,13 +134,13 @@ def test_a_table_is_read_as_spreadsheets_and_pandas_write_it(tmp_path: Path) -> 
     ):
         x, y = whole(csv(written(tmp_path, text)))
         assert (x.tolist(), y.tolist()) == ([[1, 2], [3, 4]], [0, 1]), text
-    about = csv(written(tmp_path, ",a,y\n0,1,0\n")).about
-    assert about.columns == ("a",)
-    assert about.notes == (
+    info = csv(written(tmp_path, ",a,y\n0,1,0\n")).info
+    assert info.columns == ("a",)
+    assert info.notes == (
         'column number 0 is left out: a row index, or without a name ("features" can name it)',
     )
     named = csv(written(tmp_path, "Unnamed: 0,a,y\n5,1,0\n"), features=["a", "Unnamed: 0"])
-    assert (whole(named)[0].tolist(), named.about.notes) == ([[1, 5]], ())
+    assert (whole(named)[0].tolist(), named.info.notes) == ([[1, 5]], ())
     years = written(tmp_path, "2019,2020,y\n1,2,0\n")
     assert whole(csv(years, header=True))[0].tolist() == [[1, 2]]
 
@@ -149,7 +149,7 @@ def test_numbers_of_classes_may_have_names(tmp_path: Path) -> None:
     """A table of ids is held to one list as well; where a name is a number, it is that name."""
     path = written(tmp_path, "a,y\n1,1\n2,0\n")
     data = csv(path, classes=["ok", "scrap"])
-    assert (whole(data)[1].tolist(), data.about.classes) == ([1, 0], ("ok", "scrap"))
+    assert (whole(data)[1].tolist(), data.info.classes) == ([1, 0], ("ok", "scrap"))
     assert whole(csv(path, classes=["1", "0"]))[1].tolist() == [0, 1]
     with pytest.raises(TrainingError, match="line 2, column 'y': no class '1'; the classes are ok"):
         csv(path, classes=["ok"])
@@ -186,7 +186,7 @@ def test_an_encoding_is_named_by_the_owner(tmp_path: Path) -> None:
     for encoding in ("utf-16", "latin-1", "cp1252"):
         path = written(tmp_path, "é,art\n1,müde\n2,wach\n".encode(encoding))
         data = csv(path, encoding=encoding)
-        assert (data.about.columns, data.about.classes) == (("é",), ("müde", "wach"))
+        assert (data.info.columns, data.info.classes) == (("é",), ("müde", "wach"))
     with pytest.raises(TrainingError, match="encoding is 'rot13'"):
         csv(path, encoding="rot13")
 
@@ -196,12 +196,12 @@ def test_missing_values_become_what_their_owner_says(tmp_path: Path) -> None:
     path = written(tmp_path, "a,b,y\n1,,0\n3,4,1\nNA,8,0\n5,6,?\n")
     gone = csv(path, missing="drop")
     assert (gone.examples, whole(gone)[0].tolist()) == (1, [[3, 4]])
-    assert gone.about.notes == ("3 rows with a missing value are left out",)
+    assert gone.info.notes == ("3 rows with a missing value are left out",)
     path = written(tmp_path, "a,b,y\n1,,0\n3,4,1\nNA,8,0\n")
     mean = csv(path, missing="mean")
     assert whole(mean)[0].tolist() == [[1, 6], [3, 4], [2, 8]]
-    assert mean.about.missing == {"a": 1, "b": 1}
-    assert mean.about.notes == ("2 missing values became the column's mean (1 in 'b', 1 in 'a')",)
+    assert mean.info.missing == {"a": 1, "b": 1}
+    assert mean.info.notes == ("2 missing values became the column's mean (1 in 'b', 1 in 'a')",)
     assert whole(csv(path, missing=-1))[0].tolist() == [[1, -1], [3, 4], [-1, 8]]
     for bad in ("median", True, float("inf")):
         with pytest.raises(TrainingError, match='it can be "drop", "mean" or a number'):
@@ -218,22 +218,22 @@ def test_words_become_one_input_each(tmp_path: Path) -> None:
     """By a vocabulary that is announced with the columns, so that agents can be compared."""
     path = written(tmp_path, "colour,n,y\nred,1,0\nblue,2,1\nred,,0\n")
     data = csv(path, words={"colour": ["red", "green", "blue"]}, missing=0)
-    assert data.about.columns == ("colour=red", "colour=green", "colour=blue", "n")
+    assert data.info.columns == ("colour=red", "colour=green", "colour=blue", "n")
     assert whole(data)[0].tolist() == [[1, 0, 0, 1], [0, 0, 1, 2], [1, 0, 0, 0]]
     both: list[Any] = ["auto", {"colour": "auto"}]
-    assert csv(path, words="auto", missing="mean").about.notes == (
+    assert csv(path, words="auto", missing="mean").info.notes == (
         "1 missing values became the column's mean (1 in 'n')",
     )
     for words in both:
         found = csv(path, words=words, missing=0)
-        assert found.about.columns == ("colour=blue", "colour=red", "n")
+        assert found.info.columns == ("colour=blue", "colour=red", "n")
     (tmp_path / "zips").mkdir()
     note = "1 missing values became no word (1 in 'zip')"
     zips = csv(
         written(tmp_path / "zips", "zip,y\n10,0\n9,1\n,1\n"), words={"zip": "auto"}, missing=0
     )
     assert whole(zips)[0].tolist() == [[1, 0], [0, 1], [0, 0]]
-    assert zips.about.notes == (note,)
+    assert zips.info.notes == (note,)
     for bad, sentence in (
         ({"colour": ["red"]}, "line 3, column 'colour': no word 'blue'; the words are red"),
         ({"sort": "auto"}, "words: no column 'sort'; there are colour, n, y"),
@@ -271,7 +271,7 @@ def test_y_is_not_guessed_where_another_column_is_called_so(tmp_path: Path) -> N
 def test_a_column_that_counts_the_rows_is_told_of(tmp_path: Path) -> None:
     """A row number is no measurement, and a model learns it by heart."""
     text = "id,a,y\n" + "".join(f"{n + 7},{n % 3},{n % 2}\n" for n in range(25))
-    (note,) = csv(written(tmp_path, text)).about.notes
+    (note,) = csv(written(tmp_path, text)).info.notes
     assert note.startswith("column 'id' counts the rows; if it is no measurement, leave it out")
 
 

@@ -113,14 +113,14 @@ def test_what_systems_write_is_no_class_and_no_picture(tmp_path: Path) -> None:
     (tmp_path / "aaa_not_yet").mkdir()
     data = images(str(tmp_path))
     hidden = ".DS_Store, .git, .ipynb_checkpoints, @eaDir"
-    assert (data.examples, data.about.classes) == (3, ("ok", "scrap"))
-    assert data.about.notes == (
+    assert (data.examples, data.info.classes) == (3, ("ok", "scrap"))
+    assert data.info.notes == (
         f"hidden files and folders are passed over: {hidden} and 4 more",
         "folders without pictures are no class: aaa_not_yet",
         "1 pictures outside the folders of classes are passed over",
         "files that are no pictures by their names are passed over: 1 .heic, 1 without a suffix",
     )
-    named = images(str(tmp_path), classes=["ok", "scrap", "aaa_not_yet"]).about
+    named = images(str(tmp_path), classes=["ok", "scrap", "aaa_not_yet"]).info
     assert named.classes == ("ok", "scrap", "aaa_not_yet")
     assert "folders without pictures are classes without a row here: aaa_not_yet" in named.notes
 
@@ -151,9 +151,9 @@ def test_classes_named_by_numbers_are_in_the_order_of_the_numbers(tmp_path: Path
     """10 comes after 2; names with accents are one name, whichever system wrote them."""
     for name in ("10", "2", "1", "cafe\u0301"):
         drawn(tmp_path / name / "1.png", (0, 0, 0))
-    assert images(str(tmp_path)).about.classes == ("1", "2", "10", "caf\u00e9")
+    assert images(str(tmp_path)).info.classes == ("1", "2", "10", "caf\u00e9")
     given = ["caf\u00e9", "10", "2", "1"]
-    assert images(str(tmp_path), classes=given).about.classes == tuple(given)
+    assert images(str(tmp_path), classes=given).info.classes == tuple(given)
     drawn(tmp_path / "caf\u00e9" / "1.png", (0, 0, 0))
     with pytest.raises(TrainingError, match="are one class by their names"):
         images(str(tmp_path))

@@ -94,11 +94,11 @@ def test_a_head_that_promises_more_than_there_is_is_refused_before_anything_is_a
 def test_a_shard_may_name_its_classes_and_inputs(tmp_path: Path) -> None:
     """So that what was dealt from folders and tables can still be compared by name."""
     x, y = np.ones((2, 2), np.float32), np.array([0, 1])
-    about = npz(shard(tmp_path, x=x, y=y, classes=["ok", "scrap"], columns=["t", "p"])).about
-    assert (about.classes, about.columns) == (("ok", "scrap"), ("t", "p"))
+    info = npz(shard(tmp_path, x=x, y=y, classes=["ok", "scrap"], columns=["t", "p"])).info
+    assert (info.classes, info.columns) == (("ok", "scrap"), ("t", "p"))
     others: list[ArrayLike] = [[1, 2], [["a"]], np.zeros(0, "U1"), 3.5, [b"a"]]
     for other in others:
-        assert npz(shard(tmp_path, x=x, y=y, classes=other)).about.classes == ()
+        assert npz(shard(tmp_path, x=x, y=y, classes=other)).info.classes == ()
     with pytest.raises(TrainingError, match=r"classes is \['a', 'a'\]; a list of different names"):
         npz(shard(tmp_path, x=x, y=y, classes=["a", "a"]))
 
@@ -111,7 +111,7 @@ def test_an_owner_names_the_classes_of_plain_numbers(
     monkeypatch.setattr(rows, "KEPT_BYTES", most)
     x, y = np.ones((3, 2), np.float32), np.array([0, 1, 2])
     path = shard(tmp_path, x=x, y=y, classes=["a", "b", "c"])
-    assert npz(path, classes=["ok", "scrap", "new"]).about.classes == ("ok", "scrap", "new")
+    assert npz(path, classes=["ok", "scrap", "new"]).info.classes == ("ok", "scrap", "new")
     for given in (x, np.asfortranarray(x)):
         with pytest.raises(
             TrainingError, match=r"y\[2\] is 2; there are names of 2 classes, 0 to 1"
@@ -121,7 +121,7 @@ def test_an_owner_names_the_classes_of_plain_numbers(
         list(npz(shard(tmp_path, x=x, y=y / 2), classes=["ok", "scrap"]).peek())
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", y)
-    assert memmap(str(tmp_path), classes=["a", "b", "c"]).about.classes == ("a", "b", "c")
+    assert memmap(str(tmp_path), classes=["a", "b", "c"]).info.classes == ("a", "b", "c")
     with pytest.raises(TrainingError, match=r"y\.npy\[2\] is 2; there are names of 2 classes"):
         list(memmap(str(tmp_path), classes=["ok", "scrap"]).peek())
 
@@ -134,7 +134,7 @@ def test_names_that_a_damaged_file_promises_are_not_allocated(tmp_path: Path) ->
         path = Path(shard(tmp_path, x=np.ones((2, 2)), y=[0, 1]))
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr("classes.npy", content)
-        assert npz(str(path)).about.classes == ()
+        assert npz(str(path)).info.classes == ()
 
 
 def test_a_class_number_that_int64_cannot_hold_is_refused(tmp_path: Path) -> None:
@@ -148,13 +148,13 @@ def test_a_class_number_that_int64_cannot_hold_is_refused(tmp_path: Path) -> Non
 def test_class_numbers_from_one_on_are_told_of(tmp_path: Path) -> None:
     """No framework counts so; a mend is named. Words are refused with what to write instead."""
     x = np.ones((4, 2), np.float32)
-    (note,) = npz(shard(tmp_path, x=x, y=[1, 2, 3, 1])).about.notes
+    (note,) = npz(shard(tmp_path, x=x, y=[1, 2, 3, 1])).info.notes
     assert note == (
         'y holds 1 to 3; if these are classes, the transform "class-ids" with "first": 1 makes '
         "them 0 to 2"
     )
     for y in ([0, 1, 2, 3], [1, 3, 5, 7], [1, 1, 1, 1], [1.5, 2, 3, 1]):
-        assert npz(shard(tmp_path, x=x, y=y)).about.notes == ()
-    assert npz(shard(tmp_path, x=x, y=[1, 2, 1, 2]), classes=["a", "b", "c"]).about.notes == ()
+        assert npz(shard(tmp_path, x=x, y=y)).info.notes == ()
+    assert npz(shard(tmp_path, x=x, y=[1, 2, 1, 2]), classes=["a", "b", "c"]).info.notes == ()
     with pytest.raises(TrainingError, match=r"y is <U3, not numbers; write numpy\.unique"):
         npz(shard(tmp_path, x=x, y=["cat", "dog", "cat", "cat"]))

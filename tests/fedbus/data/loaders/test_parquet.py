@@ -78,7 +78,7 @@ def test_words_are_classes_where_they_are_numbered(tmp_path: Path) -> None:
     assert whole(parquet(path, classes=["dog", "cat"]))[1].tolist() == [1, 0]
     with pytest.raises(TrainingError, match=r"row 1 .*column 'kind': no class 'dog'"):
         whole(parquet(path, classes=["cat"]))
-    assert parquet(path).about.classes == ("cat", "dog")
+    assert parquet(path).info.classes == ("cat", "dog")
     with pytest.raises(TrainingError, match=r"column 'kind': string values, .*\"classes\""):
         parquet(path, target="number")
 
@@ -129,16 +129,16 @@ def test_the_row_index_of_pandas_is_no_column(tmp_path: Path) -> None:
     meta = {"index_columns": ["place"], "columns": []}
     pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(meta)}), path)
     data = parquet(str(path))
-    assert (whole(data)[0].tolist(), data.about.columns) == ([[1.5], [2.5]], ("temp",))
-    assert data.about.notes == (
+    assert (whole(data)[0].tolist(), data.info.columns) == ([[1.5], [2.5]], ("temp",))
+    assert data.info.notes == (
         "column 'place' is left out: a row index, or without a name (\"features\" can name it)",
     )
     assert whole(parquet(str(path), features=["place"], label="kind"))[0].tolist() == [[7], [9]]
     for said in ('{"index_columns": [{"kind": "range"}]}', "[]", "{", '{"index_columns": 3}'):
         pq.write_table(table.replace_schema_metadata({"pandas": said}), path)
-        assert parquet(str(path)).about.columns == ("temp", "kind")
+        assert parquet(str(path)).info.columns == ("temp", "kind")
     old = written(tmp_path, a=[1], y=[0], __index_level_0__=[4])
-    assert parquet(old).about.columns == ("a",)
+    assert parquet(old).info.columns == ("a",)
 
 
 def test_types_that_hold_numbers_are_read_as_such(tmp_path: Path) -> None:
@@ -153,12 +153,12 @@ def test_types_that_hold_numbers_are_read_as_such(tmp_path: Path) -> None:
     )
     data = parquet(path)
     assert whole(data)[0].tolist() == [[1.5, 7, 1, 2, 0.5], [2.25, 9, 3, 4, 1]]
-    assert (data.about.classes, data.about.columns) == (("cat", "dog"), ())
+    assert (data.info.classes, data.info.columns) == (("cat", "dog"), ())
     path = written(tmp_path, colour=["red", "blue", None], n=[1, 2, 3], y=[0, 1, 0])
     all_: list[Any] = ["auto", {"colour": "auto"}, {"colour": ["blue", "red"]}]
     for words in all_:
         data = parquet(path, words=words, missing=0)
-        assert data.about.columns == ("colour=blue", "colour=red", "n")
+        assert data.info.columns == ("colour=blue", "colour=red", "n")
         assert whole(data)[0].tolist() == [[0, 1, 1], [1, 0, 2], [0, 0, 3]]
     with pytest.raises(TrainingError, match=r"row 2 .*column 'colour': nothing where a value"):
         whole(parquet(path, words="auto"))
@@ -172,11 +172,11 @@ def test_missing_values_become_what_their_owner_says(tmp_path: Path) -> None:
     path = written(tmp_path, **columns)
     mean = parquet(path, missing="mean", batch=3)
     assert whole(mean)[0].tolist() == [[1, 1], [2, 2], [3, np.float32(7 / 3)], [2, 4]]
-    assert mean.about.missing == {"a": 2, "b": 1}
-    assert mean.about.notes == ("3 missing values became the column's mean (2 in 'a', 1 in 'b')",)
+    assert mean.info.missing == {"a": 2, "b": 1}
+    assert mean.info.notes == ("3 missing values became the column's mean (2 in 'a', 1 in 'b')",)
     gone = parquet(path, missing="drop", batch=1)
     assert (gone.examples, whole(gone)[0].tolist()) == (1, [[1, 1]])
-    assert gone.about.notes == ("3 rows with a missing value are left out",)
+    assert gone.info.notes == ("3 rows with a missing value are left out",)
     assert whole(parquet(path, missing=-1))[0].tolist() == [[1, 1], [-1, 2], [3, -1], [-1, 4]]
     gap = written(tmp_path, a=[1, 2], y=[0, None])
     with pytest.raises(TrainingError, match=r"row 1 .*column 'y': nothing .* to \"drop\" to"):

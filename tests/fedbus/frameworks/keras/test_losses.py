@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.data import of
+from fedbus.data import from_arrays
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
 from fedbus.training.params import TrainingParams
@@ -32,7 +32,7 @@ def measured(
     trainer = KerasTrainer({"name": "sequential", "config": {"input": row, "layers": layers}})
     same = {"layers.0.weight": np.eye(units, dtype=np.float32)}
     weights = {**same, "layers.0.bias": np.zeros(units, np.float32)}
-    data = of(outputs, y)
+    data = from_arrays(outputs, y)
     return dict(trainer.evaluate(weights, data, TrainingParams(loss=loss, metrics=names)))
 
 

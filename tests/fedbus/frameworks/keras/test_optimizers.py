@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fedbus import demo_data
-from fedbus.data import Dataset, of
+from fedbus.data import Dataset, from_arrays
 from fedbus.errors import TrainingError
 from fedbus.jobs import parse
 from fedbus.jobs import training_params_of as told_by
@@ -62,7 +62,7 @@ OPTIMIZERS: Mapping[str, tuple[Any, dict[str, Any]]] = {
 
 def data() -> Dataset:
     """Give one batch."""
-    return of(X, CLASSES, ROWS)
+    return from_arrays(X, CLASSES, ROWS)
 
 
 def params(**more: Any) -> TrainingParams:  # noqa: ANN401 - fields of TrainingParams
@@ -173,7 +173,7 @@ def test_the_scheduler_of_an_aeros_job_acts_from_round_to_round(rate: float, *, 
         asked = replace(told, seed=number, round=number, keep_optimizer_state=True)
         if kept and number > 1:
             trainer.load_optimizer_state(through_a_file(trainer.optimizer_state()))
-        weights = trainer.train(weights, of(x, np.arange(16) % 10), asked).weights
+        weights = trainer.train(weights, from_arrays(x, np.arange(16) % 10), asked).weights
     assert float(trainer.optimizer_state()["optimizer/1"]) == pytest.approx(rate)
 
 
@@ -213,7 +213,7 @@ def test_a_job_may_watch_the_accuracy_of_a_model_of_scores() -> None:
     trainer = KerasTrainer(spec.architectures["keras"])
     x = np.random.default_rng(0).random((16, 64), np.float32)
     seen: list[int] = []
-    rows = of(x, np.arange(16) % 10).watched(lambda: counted(seen))
+    rows = from_arrays(x, np.arange(16) % 10).with_stop(lambda: counted(seen))
     easy = replace(
         asked, batch_size=16, learning_rate=1e-6
     )  # nothing changes, so nothing is better
@@ -229,7 +229,7 @@ def test_a_loss_that_is_no_number_ends_training(
 ) -> None:
     """At the end of the epoch, and with the callback for it after the batch; no word is printed."""
     seen: list[int] = []
-    rows = of(np.tile(X, (12, 1)), np.tile(CLASSES, 12)).watched(lambda: counted(seen))
+    rows = from_arrays(np.tile(X, (12, 1)), np.tile(CLASSES, 12)).with_stop(lambda: counted(seen))
     trainer = KerasTrainer(NET)
     wanted = params(learning_rate=1e30, epochs=9, scheduler=chosen)
     capfd.readouterr()

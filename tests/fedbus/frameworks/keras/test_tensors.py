@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.data import of
+from fedbus.data import from_arrays
 from fedbus.errors import TrainingError
 from fedbus.model.blob import decode, encode, encode_delta
 from fedbus.model.layout import Layout
@@ -113,7 +113,7 @@ def test_an_everyday_model_trains_and_its_update_crosses_the_bus(kind: str) -> N
     base = bytes(encode(first, layout))
     rng = np.random.default_rng(0)
     x = rng.integers(0, 9, (33, *row)) if kind == "embedding" else rng.normal(size=(33, *row))
-    data = of(x.astype(np.float32), rng.integers(0, 3, 33))
+    data = from_arrays(x.astype(np.float32), rng.integers(0, 3, 33))
     update = made.train(
         decode(base, layout), data, TrainingParams(batch_size=16, learning_rate=0.1)
     )

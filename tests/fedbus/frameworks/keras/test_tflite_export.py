@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.data import of
+from fedbus.data import from_arrays
 from fedbus.errors import TrainingError
 from fedbus.frameworks.tflite.trainer import TfliteTrainer
 from fedbus.model.layout import Array
@@ -78,7 +78,7 @@ YES_OR_NO: dict[str, tuple[tuple[int, ...], list[Any]]] = {
 PROGRAM = """
 import sys
 import numpy as np
-from fedbus.data import of
+from fedbus.data import from_arrays
 from fedbus.frameworks.tflite.trainer import TfliteTrainer
 from fedbus.training.params import TrainingParams
 for line in sys.stdin:
@@ -89,7 +89,7 @@ for line in sys.stdin:
     args = {"momentum": 0.9} if optimizer == "sgd" else {}
     params = TrainingParams(batch_size=len(x), epochs=3, learning_rate=0.05, optimizer=optimizer,
                     optimizer_args=args, loss=loss)
-    update = trainer.train(trainer.initial(), of(x, y), params)
+    update = trainer.train(trainer.initial(), from_arrays(x, y), params)
     np.savez(out, predicted=trainer.predict(x), **update.weights)
     print("tensorflow" in sys.modules, flush=True)
 """
@@ -198,11 +198,13 @@ def test_yes_or_no_is_learnt_of_each_output(activation: str, on_a_device: Train)
     x, y = rng.normal(size=(7, 5)).astype(np.float32), (rng.random((7, 3)) > 0.5).astype(np.float32)
     trainer = TfliteTrainer({"blob": file_of(activation, "binary_crossentropy")})
     params = TrainingParams(loss="binary_crossentropy", metrics=("accuracy",))
-    found = trainer.evaluate(trainer.initial(), of(x, y), params)
+    found = trainer.evaluate(trainer.initial(), from_arrays(x, y), params)
     row, layers = YES_OR_NO[activation]
     spec = {"input": list(row), "layers": layers}
     own = KerasTrainer({"name": "sequential", "config": spec})
-    assert found == pytest.approx(own.evaluate(trainer.initial(), of(x, y), params), abs=1e-5)
+    assert found == pytest.approx(
+        own.evaluate(trainer.initial(), from_arrays(x, y), params), abs=1e-5
+    )
     assert trainer.output_activation == own.output_activation
     check(on_a_device, activation, (x, y), "sgd", "binary_crossentropy")
 
@@ -228,7 +230,7 @@ def test_dropout_drops_its_share_in_training_only_and_by_the_tasks_seed() -> Non
     model = net((400,), [["Dropout", {"rate": 0.5}], ["Dense", {"units": 3}]])
     trainer = TfliteTrainer({"blob": export(model)})
     weights, x = trainer.initial(), np.ones((1, 400), np.float32)
-    data, params = of(x, np.zeros(1, int)), TrainingParams(learning_rate=1.0, seed=4)
+    data, params = from_arrays(x, np.zeros(1, int)), TrainingParams(learning_rate=1.0, seed=4)
     step = trainer.train(weights, data, params).weights["layers.0.weight"]
     moved = np.any(step != weights["layers.0.weight"], axis=1)
     assert 0.4 < moved.mean() < 0.6
@@ -249,7 +251,7 @@ def test_adam_goes_on_from_task_to_task() -> None:
     file = file_of("dense")
     one, other = TfliteTrainer({"blob": file}), TfliteTrainer({"blob": file})
     x = np.random.default_rng(7).normal(size=(7, 5)).astype(np.float32)
-    data = of(x, np.arange(7) % 3)
+    data = from_arrays(x, np.arange(7) % 3)
     params = TrainingParams(
         batch_size=7, learning_rate=0.05, optimizer="adam", keep_optimizer_state=True
     )
@@ -294,7 +296,7 @@ def test_what_cannot_be_exported_is_refused_by_name(
 def test_a_file_is_asked_for_its_own_loss_only() -> None:
     """It has one of the two."""
     trainer = TfliteTrainer({"blob": file_of("dense", "mean_squared_error")})
-    data = of(np.ones((2, 5), np.float32), np.ones((2, 3), np.float32))
+    data = from_arrays(np.ones((2, 5), np.float32), np.ones((2, 3), np.float32))
     with pytest.raises(TrainingError, match="has no loss 'categorical_crossentropy'"):
         trainer.train(trainer.initial(), data, TrainingParams())
     metrics = trainer.evaluate(trainer.initial(), data, TrainingParams(loss="mse"))
@@ -304,7 +306,7 @@ def test_a_file_is_asked_for_its_own_loss_only() -> None:
 def test_all_that_adam_remembers_are_arrays() -> None:
     """The number of its steps too: an agent keeps nothing else, and began afresh in each round."""
     trainer = TfliteTrainer({"blob": file_of("dense")})
-    data = of(np.ones((2, 5), np.float32), np.arange(2))
+    data = from_arrays(np.ones((2, 5), np.float32), np.arange(2))
     params = TrainingParams(optimizer="adam", keep_optimizer_state=True)
     trainer.train(trainer.initial(), data, params)
     state = trainer.optimizer_state()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fedbus import demo_data
-from fedbus.data import of
+from fedbus.data import from_arrays
 from fedbus.data.digits import write_digits
 from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks.tflite import trainer as tflite
@@ -64,7 +64,7 @@ def test_a_file_without_the_four_signatures_cannot_be_trained(
 def test_a_file_that_knows_no_momentum_is_not_asked_for_it() -> None:
     """And what it asks for instead, nobody can give."""
     file = demo_data.read("digits.tflite").replace(b"momentum\x00", b"moments_\x00")
-    trainer, data = TfliteTrainer({"blob": file}), of(np.ones((1, 64)), np.zeros(1, int))
+    trainer, data = TfliteTrainer({"blob": file}), from_arrays(np.ones((1, 64)), np.zeros(1, int))
     with pytest.raises(TrainingError, match="exported without momentum"):
         trainer.train(trainer.initial(), data, TrainingParams(optimizer_args={"momentum": 0.9}))
     with pytest.raises(TrainingError, match=r"the model cannot take .*'x': "):
@@ -74,7 +74,7 @@ def test_a_file_that_knows_no_momentum_is_not_asked_for_it() -> None:
 def test_a_file_that_cannot_hand_out_its_state_is_not_asked_to_keep_it() -> None:
     """One that was made before; plain SGD has nothing to keep."""
     file = demo_data.read("digits.tflite").replace(b"get_state\x00", b"got_state\x00")
-    trainer, data = TfliteTrainer({"blob": file}), of(np.ones((1, 64)), np.zeros(1, int))
+    trainer, data = TfliteTrainer({"blob": file}), from_arrays(np.ones((1, 64)), np.zeros(1, int))
     kept = TrainingParams(optimizer_args={"momentum": 0.9}, keep_optimizer_state=True)
     with pytest.raises(TrainingError, match=r"without get_state .* export it anew, or leave round"):
         trainer.train(trainer.initial(), data, kept)
@@ -88,7 +88,7 @@ def test_a_file_of_fixed_batches_says_so_at_a_shorter_one(monkeypatch: pytest.Mo
     trainer = TfliteTrainer({"blob": DIGITS})
     fixed = {**trainer._inputs["x"], "shape_signature": [16, 64]}  # noqa: SLF001 - as such a file has it
     monkeypatch.setitem(trainer._inputs, "x", fixed)  # noqa: SLF001
-    data = of(np.ones((20, 64), np.float32), np.zeros(20, int))
+    data = from_arrays(np.ones((20, 64), np.float32), np.zeros(20, int))
     with pytest.raises(TrainingError, match=r"takes 16 rows at once, and x has 4: .*open"):
         trainer.train(trainer.initial(), data, TrainingParams(batch_size=16))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.data import Dataset, of
+from fedbus.data import Dataset, from_arrays
 from fedbus.errors import Stopped, TrainingError
 from fedbus.model.layout import Array, Weights
 from fedbus.training.options import FRAMEWORKS
@@ -132,7 +132,7 @@ SCHEDULERS: Mapping[str, tuple[SchedulerParams, Callable[[Any], Any]]] = {
 
 def data(architecture: Architecture) -> Dataset:
     """Give a model rows that it takes: one batch of them."""
-    return of(WORDS if architecture is BAG else X, CLASSES, ROWS)
+    return from_arrays(WORDS if architecture is BAG else X, CLASSES, ROWS)
 
 
 def params(**more: Any) -> TrainingParams:  # noqa: ANN401 - fields of TrainingParams
@@ -415,10 +415,10 @@ def test_a_batch_that_takes_long_is_stopped_within() -> None:
     trainer = TorchTrainer(NET)
     wanted = params(optimizer="lbfgs", optimizer_args=args)
     with pytest.raises(Stopped):
-        trainer.train(trainer.initial(), data(NET).watched(stop), wanted)
+        trainer.train(trainer.initial(), data(NET).with_stop(stop), wanted)
     assert asked == [False] * 5 + [True]
     asked.clear()
-    trainer.train(trainer.initial(), data(NET).watched(stop), params())
+    trainer.train(trainer.initial(), data(NET).with_stop(stop), params())
     assert asked == [False]  # others ask once for each batch
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from fedbus.client.model_factory import make_model
 from fedbus.client.model_outputs import OutputOptions
-from fedbus.data import of
+from fedbus.data import from_arrays
 from fedbus.errors import SettingsError, TrainingError
 from fedbus.frameworks.torch import TorchTrainer
 from fedbus.frameworks.torch.output_layer import declared_loss, output_activation_of
@@ -177,7 +177,7 @@ def test_several_outputs_are_answered_by_name_and_cannot_be_trained() -> None:
         make_model("their_nets:heads", None, None)
     made, x = TorchTrainer({"name": "heads"}), np.zeros((5, 4), np.float32)
     with pytest.raises(TrainingError, match="answers a dict; one tensor of rows is wanted"):
-        made.train(made.initial(), of(x, np.zeros(5, int)), TrainingParams())
+        made.train(made.initial(), from_arrays(x, np.zeros(5, int)), TrainingParams())
     found = made.predict(x)
     assert isinstance(found, dict)
     assert {name: part.shape for name, part in found.items()} == {"kind": (5, 3), "size": (5, 2)}

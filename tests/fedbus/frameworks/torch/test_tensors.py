@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbus.data import of
+from fedbus.data import from_arrays
 from fedbus.errors import LayoutError, TrainingError
 from fedbus.model.blob import decode, encode, encode_delta
 from fedbus.model.layout import Layout
@@ -115,13 +115,15 @@ def test_an_everyday_net_trains_and_its_update_crosses_the_bus(net: str) -> None
     layout = Layout.of(first, made.roles())
     base = bytes(encode(first, layout))
     params = TrainingParams(batch_size=16, learning_rate=0.1)
-    update = made.train(decode(base, layout), of(x, rng.integers(0, 3, 33)), params)
+    update = made.train(decode(base, layout), from_arrays(x, rng.integers(0, 3, 33)), params)
     change = decode(encode_delta(update.weights, base, layout), layout)
     assert all(np.isfinite(array.astype(np.float64)).all() for array in change.values())
     assert any(array.any() for array in change.values())
     made.load(update.weights)
     assert answers(made, x[:2]).shape[0] == 2
-    again = made.train(decode(base, layout), of(x, rng.integers(0, 3, 33)), TrainingParams(seed=1))
+    again = made.train(
+        decode(base, layout), from_arrays(x, rng.integers(0, 3, 33)), TrainingParams(seed=1)
+    )
     assert again.weights.keys() == first.keys()
 
 
@@ -221,7 +223,7 @@ def test_an_agent_with_one_row_trains_a_batch_normalisation() -> None:
     made = trainer("bn")
     first = made.initial()
     update = made.train(
-        first, of(np.ones((1, 4)), np.zeros(1, int)), TrainingParams(learning_rate=0.5)
+        first, from_arrays(np.ones((1, 4)), np.zeros(1, int)), TrainingParams(learning_rate=0.5)
     )
     assert update.examples == 1
     assert not np.array_equal(update.weights["3.bias"], first["3.bias"])
@@ -233,7 +235,9 @@ def test_batches_of_one_row_are_refused_with_what_mends_them() -> None:
     made = trainer("bn")
     with pytest.raises(TrainingError, match="set batch_size to 2 or more"):
         made.train(
-            made.initial(), of(np.ones((4, 4)), np.zeros(4, int)), TrainingParams(batch_size=1)
+            made.initial(),
+            from_arrays(np.ones((4, 4)), np.zeros(4, int)),
+            TrainingParams(batch_size=1),
         )
 
 
@@ -242,15 +246,15 @@ def test_a_batch_normalisation_without_statistics_trains() -> None:
     made = trainer("own statistics")
     first = made.initial()
     x, y = np.random.default_rng(0).normal(size=(33, 4)), np.arange(33) % 3
-    made.train(first, of(x, y), TrainingParams(batch_size=16))
-    assert made.evaluate(first, of(x, y, 11), TrainingParams())["loss"] > 0
+    made.train(first, from_arrays(x, y), TrainingParams(batch_size=16))
+    assert made.evaluate(first, from_arrays(x, y, 11), TrainingParams())["loss"] > 0
 
 
 def test_a_batch_normalisation_scores_single_rows() -> None:
     """In evaluation it goes by its running statistics."""
     made = trainer("bn")
     weights = made.initial()
-    data = of(np.ones((3, 4)), np.zeros(3, int), 1)
+    data = from_arrays(np.ones((3, 4)), np.zeros(3, int), 1)
     assert made.evaluate(weights, data, TrainingParams())["loss"] > 0
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedbus.data import of
+from fedbus.data import from_arrays
 from fedbus.errors import TrainingError
 from fedbus.training.params import Architecture, TrainingParams
 
@@ -82,7 +82,7 @@ def test_a_model_of_quantities_answers_with_them() -> None:
     """No probabilities are made of them, and its truths are numbers."""
     trainer = TorchTrainer(mlp(layers=[2, 1]))
     x = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
-    data = of(x, x @ np.array([2.0, -1.0], np.float32) + 3)
+    data = from_arrays(x, x @ np.array([2.0, -1.0], np.float32) + 3)
     params = TrainingParams(
         optimizer="adam", loss="mse", metrics=("rmse", "mae"), epochs=80, learning_rate=0.1
     )
@@ -95,4 +95,4 @@ def test_a_model_of_quantities_answers_with_them() -> None:
     with pytest.raises(
         TrainingError, match=r"y is float32 \(64, 2\); the model answers \(32, 1\)|y is"
     ):
-        trainer.evaluate(update.weights, of(x, np.zeros((64, 2), np.float32)), params)
+        trainer.evaluate(update.weights, from_arrays(x, np.zeros((64, 2), np.float32)), params)

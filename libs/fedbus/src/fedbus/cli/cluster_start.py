@@ -29,7 +29,7 @@ async def start(cluster: LocalCluster) -> BrokerLogin:
     Raises:
         Failed: a member ended instead, with its last words; or it takes too long.
     """
-    await _sweep(_where(cluster.sweeper))
+    await _sweep(_where(cluster.up_address))
     await cluster.start_members()
     here = _where(cluster.address)
     missing = set(cluster.processes)
@@ -85,17 +85,17 @@ async def guarded(cluster: LocalCluster) -> None:
     Raises:
         Failed: somebody did, with its last words.
     """
-    while not (fallen := cluster.fallen()):
+    while not (exited := cluster.exited()):
         if cluster.broker.pid is None:
             raise Failed(f"the broker died; its log: {cluster.broker.log}")
         await asyncio.sleep(LOOK_SECONDS)
-    raise Failed(obituary(fallen[0]))
+    raise Failed(obituary(exited[0]))
 
 
 def obituary(process: Process) -> str:
     """Say how a member ended, with its last words."""
     cause = cause_of(process.ended or 0)
-    return f"{process.node} {cause}; the end of {process.log}:\n{process.last_words()}"
+    return f"{process.node} {cause}; the end of {process.log}:\n{process.log_tail()}"
 
 
 async def push_digits(here: BrokerLogin) -> str:

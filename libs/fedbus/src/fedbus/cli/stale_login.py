@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from fedbus.client.address import BrokerLogin, login_of_cluster
 from fedbus.cluster import registry
 from fedbus.cluster.members import USER
-from fedbus.cluster.registry import Place
+from fedbus.cluster.registry import RunningCluster
 from fedbus.errors import BusError, FedbusError, SettingsError
 from fedbus.mqtt.bus import BrokerAddress
 
@@ -51,7 +51,7 @@ def _is_ours(environ: Mapping[str, str]) -> bool:
     return address.host in LOOPBACK and address.username in (None, USER)
 
 
-def _meant(address: BrokerAddress, running: Sequence[Place]) -> Place | None:
+def _meant(address: BrokerAddress, running: Sequence[RunningCluster]) -> RunningCluster | None:
     """The cluster on the same port, else the newest."""
     same = (one for one in running if one.address.port == address.port)
     return next(same, running[0] if running else None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedbus.client.failures import Unreachable
 from fedbus.cluster import registry
-from fedbus.cluster.registry import Place
+from fedbus.cluster.registry import RunningCluster
 from fedbus.errors import SettingsError
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.runtime.settings import ServiceSettings, settings_from
@@ -62,7 +62,7 @@ def find_login(
     return login_of_cluster(found)
 
 
-def login_of_cluster(found: Place) -> BrokerLogin:
+def login_of_cluster(found: RunningCluster) -> BrokerLogin:
     """Return the endpoint of a local cluster, with the account of the person who started it."""
     return BrokerLogin(found.address, node_of(found.address.username))
 

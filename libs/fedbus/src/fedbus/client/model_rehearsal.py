@@ -14,7 +14,7 @@ import numpy as np
 from fedbus import plugins
 from fedbus.client.model_outputs import row_of
 from fedbus.client.packing import PackedModel
-from fedbus.data import Dataset, of
+from fedbus.data import Dataset, from_arrays
 from fedbus.errors import FedbusError, LayoutError, PluginError, TrainingError
 from fedbus.frameworks.tensorflow_logs import suppressed_logs
 from fedbus.model.blob import decode
@@ -88,7 +88,7 @@ def _try(
 
 def _step(trainer: Trainer, weights: Weights, row: tuple[int, ...]) -> None:
     x, answers = _answered(trainer, weights, row)
-    data = of(x, answers + np.float32(0.1), ROWS)
+    data = from_arrays(x, answers + np.float32(0.1), ROWS)
     update = trainer.train(weights, _whole(data), _STEP)
     Layout.of(weights).check(update.weights)
     for name, array in update.weights.items():
@@ -120,7 +120,7 @@ def _answered(
 
 
 def _whole(data: Dataset) -> Dataset:
-    return data.watched(lambda: False)
+    return data.with_stop(lambda: False)
 
 
 def _hopeless(reason: str) -> bool:

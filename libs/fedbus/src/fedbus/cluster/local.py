@@ -15,19 +15,19 @@ from types import TracebackType
 from typing import Self
 
 from fedbus.cluster import partitions, ports, saved_state
-from fedbus.cluster.backoff import Restarts
-from fedbus.cluster.members import SWEEPER, USER, ClusterPlan, Member, accounts, members, rules
+from fedbus.cluster.backoff import RestartBackoff
+from fedbus.cluster.members import UP_USER, USER, ClusterPlan, Member, accounts, members, rules
 from fedbus.cluster.ports import HOST
-from fedbus.cluster.process import Process, cause_of, tied
-from fedbus.cluster.registry import Place
-from fedbus.cluster.saved_state import Kept
+from fedbus.cluster.process import Process, cause_of, die_with_parent_prefix
+from fedbus.cluster.registry import RunningCluster
+from fedbus.cluster.saved_state import SavedState
 from fedbus.core import clock
 from fedbus.errors import BusError, StoreError
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.mqtt.mosquitto import LocalBroker, PortTaken, free_port
 from fedbus.wire.identifiers import role_of
 
-USUAL_AGENTS = 8
+DEFAULT_AGENTS = 8
 PORTS_TRIED = 5
 POLL_SECONDS = 0.1
 MANY_AT_ONCE = "use_username_as_clientid false"
@@ -60,29 +60,29 @@ class LocalCluster:
         self.plan = plan
         self.changed = changed
         self.http: dict[str, str] = {}
-        self.late: tuple[str, ...] = ()
+        self.killed_at_stop: tuple[str, ...] = ()
         """Those that `stop` had to kill, since they did not end by themselves."""
-        self._say = say
+        self._report = say
         self._started = time.time()
-        self._broker_restarts = Restarts()
+        self._broker_restarts = RestartBackoff()
         self._broker_at: float | None = None
         self._killed = False
         if plan.data is None:
-            names = [str(number) for number in range(1, (plan.agents or USUAL_AGENTS) + 1)]
+            names = [str(number) for number in range(1, (plan.agents or DEFAULT_AGENTS) + 1)]
         else:
-            names = partitions.shard_names(plan.data, plan.agents)
+            names = partitions.partition_names(plan.data, plan.agents)
         self._data = plan.data or plan.home / "data"
         self.members = members(plan, names, self._data)
-        self._kept = saved_state.read(plan.home)
+        self._saved = saved_state.read(plan.home)
         nodes = [member.node for member in self.members]
-        self.passwords = accounts(plan, nodes, self._kept.passwords)
+        self.passwords = accounts(plan, nodes, self._saved.passwords)
         self.broker = LocalBroker(
             plan.home / "broker",
             accounts=self.passwords,
             rules=rules,
             host=HOST,
-            port=plan.port or self._kept.port or ports.USUAL_PORT,
-            launcher=tied(),
+            port=plan.port or self._saved.port or ports.DEFAULT_PORT,
+            launcher=die_with_parent_prefix(),
             extra=(MANY_AT_ONCE,),
         )
         self.logs = plan.home / "logs"
@@ -95,19 +95,19 @@ class LocalCluster:
         return self._address_of(USER)
 
     @property
-    def sweeper(self) -> BrokerAddress:
+    def up_address(self) -> BrokerAddress:
         """Where whoever starts the cluster connects."""
-        return self._address_of(SWEEPER)
+        return self._address_of(UP_USER)
 
     def _address_of(self, user: str) -> BrokerAddress:
         return self.broker.address(None if self.plan.open else user)
 
     @property
-    def place(self) -> Place:
+    def place(self) -> RunningCluster:
         """What other commands are told."""
         running = {node: process.pid for node, process in self.processes.items()}
         running["broker"] = self.broker.pid
-        return Place(
+        return RunningCluster(
             home=str(self.plan.home),
             pid=os.getpid(),
             broker=self.address.url,
@@ -150,9 +150,12 @@ class LocalCluster:
                 self.passwords.get(member.node, ""),
                 self.logs / f"{member.node}.log",
             )
-        words = {**self._kept.passwords, **self.passwords}
-        doors = {**self._kept.http, **self.http}
-        saved_state.write(self.plan.home, Kept(port=self.broker.port, passwords=words, http=doors))
+        saved = SavedState(
+            port=self.broker.port,
+            passwords={**self._saved.passwords, **self.passwords},
+            http={**self._saved.http, **self.http},
+        )
+        saved_state.write(self.plan.home, saved)
 
     def _claim_port(self) -> None:
         """Only a broker that listens holds its port; until then another cluster may take it."""
@@ -167,8 +170,8 @@ class LocalCluster:
 
     def _take_another_port(self) -> None:
         taken, self.broker.port = self.broker.port, free_port()
-        told = "who was told the old one needs `fedbus env` again" if self._kept.port else ""
-        self._say(
+        told = "who was told the old one needs `fedbus env` again" if self._saved.port else ""
+        self._report(
             f"port {taken} is taken by {ports.owner_of(taken)}; this cluster takes "
             f"{self.broker.port} and keeps it" + (f": {told}" if told else "")
         )
@@ -212,20 +215,20 @@ class LocalCluster:
                 self._look_at(process, clock.monotonic())
             await asyncio.sleep(POLL_SECONDS)
 
-    def fallen(self) -> list[Process]:
+    def exited(self) -> list[Process]:
         """Name those that have ended; for who expects all to live."""
         return [process for process in self.processes.values() if process.ended is not None]
 
     def _look_at(self, process: Process, now: float) -> None:
-        if process.again_at is not None:
-            if now >= process.again_at:
+        if process.restart_at is not None:
+            if now >= process.restart_at:
                 process.start(now)
-                self._say(f"{process.node} is started again")
+                self._report(f"{process.node} is started again")
                 self.changed()
         elif (code := process.ended) is not None:
             pause = process.restarts.died(now)
-            process.again_at = now + pause
-            self._say(
+            process.restart_at = now + pause
+            self._report(
                 f"{process.node} {cause_of(code)}; starting it again in {pause:g} s "
                 f"(its log: {process.log})"
             )
@@ -235,7 +238,7 @@ class LocalCluster:
         if self._broker_at is None and self.broker.pid is None:
             pause = self._broker_restarts.died(now)
             self._broker_at = now + pause
-            self._say(
+            self._report(
                 f"the broker died; starting it again in {pause:g} s (its log: {self.broker.log})"
             )
         elif self._broker_at is not None and now >= self._broker_at:
@@ -244,9 +247,9 @@ class LocalCluster:
             try:
                 self.broker.start()
             except BusError as error:
-                self._say(str(error))
+                self._report(str(error))
             else:
-                self._say("the broker is started again")
+                self._report("the broker is started again")
             self.changed()
 
     # ── the end ───────────────────────────────────────────────────────────────────────────────────
@@ -259,7 +262,7 @@ class LocalCluster:
         try:
             while self._living() and clock.monotonic() < until:  # noqa: ASYNC110 - nobody tells us
                 await asyncio.sleep(POLL_SECONDS / 5)
-            self.late = () if self._killed else self._living()
+            self.killed_at_stop = () if self._killed else self._living()
         finally:
             for process in self.processes.values():
                 process.reap()
@@ -278,5 +281,5 @@ class LocalCluster:
     def _with_door(self, member: Member) -> Member:
         if not self.plan.http:
             return member
-        self.http[member.node] = ports.door(self._kept.http.get(member.node, ""))
+        self.http[member.node] = ports.http_address(self._saved.http.get(member.node, ""))
         return replace(member, settings={**member.settings, "http": self.http[member.node]})

@@ -13,7 +13,7 @@ from fedbus.wire.topics import NODE_STATE, ROOT
 
 EVALUATOR = "evaluator"
 USER = "user.cli"
-SWEEPER = "user.up"
+UP_USER = "user.up"
 """`fedbus up` itself: it clears what a cluster that was killed said of its nodes."""
 PASSED_ON = ("FEDBUS_LOG_LEVEL", "FEDBUS_PLUGINS")
 """Of what the caller's environment says to services, only this reaches the members."""
@@ -46,7 +46,7 @@ class Member:
     node: str
     module: str
     settings: Mapping[str, str]
-    first_life: Mapping[str, str] = field(default_factory=dict)
+    first_start: Mapping[str, str] = field(default_factory=dict)
     """More environment, until it is started again: how tests plant a fault."""
 
     def environment(self, caller: Mapping[str, str], broker: str, *, first: bool) -> dict[str, str]:
@@ -59,7 +59,7 @@ class Member:
         # All of them share this machine: the threads of their frameworks would wait for each other.
         kept.setdefault("OMP_NUM_THREADS", "1")
         own = {f"FEDBUS_{name.upper()}": value for name, value in self.settings.items()}
-        return {**kept, **own, "FEDBUS_BROKER": broker, **(self.first_life if first else {})}
+        return {**kept, **own, "FEDBUS_BROKER": broker, **(self.first_start if first else {})}
 
 
 def members(plan: ClusterPlan, names: Iterable[str], data: Path) -> list[Member]:
@@ -81,14 +81,14 @@ def accounts(
     plan: ClusterPlan, nodes: Iterable[str], kept: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, str]:
     """Give every node and the person a password, the kept one first; none in an open cluster."""
-    names = () if plan.open else (*nodes, USER, SWEEPER)
+    names = () if plan.open else (*nodes, USER, UP_USER)
     return {name: kept.get(name) or new_password() for name in names}
 
 
 def rules(user: str) -> Iterator[tuple[Access, str]]:
     """All that an account may write and read."""
     yield from access_rules(user)
-    if user == SWEEPER:
+    if user == UP_USER:
         yield "write", wildcard(ROOT, NODE_STATE)
 
 
@@ -106,4 +106,4 @@ def _member(plan: ClusterPlan, node: str, settings: Mapping[str, str]) -> Member
     opened = {"open": "true"} if plan.open else {}
     own = {"name": name, **settings, **opened, **plan.settings}
     fault = {"FEDBUS_FAULT_AT": plan.faults[node]} if node in plan.faults else {}
-    return Member(node=node, module=module, settings=own, first_life=fault)
+    return Member(node=node, module=module, settings=own, first_start=fault)

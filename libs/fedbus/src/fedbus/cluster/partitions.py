@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fedbus.cluster.members import EVALUATOR
-from fedbus.cluster.process import tied
+from fedbus.cluster.process import die_with_parent_prefix
 from fedbus.errors import SettingsError, StoreError
 from fedbus.text import in_given_order
 from fedbus.wire.identifiers import is_node
@@ -33,7 +33,7 @@ except OSError as error:
 _NOT_WRITTEN = 3
 
 
-def shard_names(folder: Path, agents: int | None) -> list[str]:
+def partition_names(folder: Path, agents: int | None) -> list[str]:
     """Name the agents by a person's shards: `agent.kitchen.npz` is the data of agent.kitchen.
 
     Raises:
@@ -47,11 +47,11 @@ def shard_names(folder: Path, agents: int | None) -> list[str]:
     return [_name(path) for path in _enough(folder, paths, agents)]
 
 
-def shard_paths(folder: Path, agents: int | None) -> tuple[dict[str, Path], Path]:
+def partition_paths(folder: Path, agents: int | None) -> tuple[dict[str, Path], Path]:
     """Find shards of any kind, `agent.kitchen.csv` or a folder `agent.kitchen`, and `held_out`.
 
     Raises:
-        SettingsError: as for `shard_names`, or there are two of a name.
+        SettingsError: as for `partition_names`, or there are two of a name.
     """
     paths = _shards(folder, ANYTHING)
     if not paths:
@@ -114,7 +114,7 @@ def write_digits(folder: Path, agents: int, split: str | None = None) -> None:
         )
     wrote = subprocess.run(
         [
-            *tied(),
+            *die_with_parent_prefix(),
             sys.executable,
             "-c",
             _WRITE_DIGITS,

@@ -9,7 +9,7 @@ from fedbus.cluster import registry
 from fedbus.mqtt.mosquitto import free_port
 
 HOST = "127.0.0.1"
-USUAL_PORT = 1883
+DEFAULT_PORT = 1883
 """The one that every MQTT client tries first."""
 
 
@@ -26,7 +26,7 @@ def owner_of(port: int) -> str:
     return "another program"
 
 
-def door(before: str) -> str:
+def http_address(before: str) -> str:
     """Choose `host:port` for HTTP: that of last time if nobody listens there now, or a free one."""
     if before:
         with suppress(OSError, ValueError, OverflowError):

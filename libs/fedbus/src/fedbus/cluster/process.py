@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 from fedbus.cluster import die_with_parent
-from fedbus.cluster.backoff import Restarts
+from fedbus.cluster.backoff import RestartBackoff
 from fedbus.cluster.members import Member, broker_of
 from fedbus.mqtt.bus import BrokerAddress
 
-LAST_WORDS = 15
+LOG_TAIL_LINES = 15
 
 
-def tied() -> list[str]:
+def die_with_parent_prefix() -> list[str]:
     """The words before a program that let it die with this process."""
     return [sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid())]
 
@@ -26,8 +26,8 @@ class Process:
     def __init__(self, member: Member, broker: BrokerAddress, password: str, log: Path) -> None:
         self.member = member
         self.log = log
-        self.restarts = Restarts()
-        self.again_at: float | None = None
+        self.restarts = RestartBackoff()
+        self.restart_at: float | None = None
         """When it is started again, if it died."""
         self._broker = broker_of(member, {member.node: password} if password else {}, broker)
         self._lives = 0
@@ -53,7 +53,7 @@ class Process:
         environment = self.member.environment(os.environ, self._broker, first=self._lives == 0)
         with self.log.open("ab" if self._lives else "wb") as log:
             self._running = subprocess.Popen(
-                [*tied(), sys.executable, "-m", self.member.module],
+                [*die_with_parent_prefix(), sys.executable, "-m", self.member.module],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -61,7 +61,7 @@ class Process:
                 process_group=0,  # Ctrl-C is for the cluster, which then ends its members in order
             )
         self._lives += 1
-        self.again_at = None
+        self.restart_at = None
         self.restarts.started(now)
 
     def signal(self, number: signal.Signals) -> None:
@@ -84,7 +84,7 @@ class Process:
         found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
         return int(found[1]) * 1024 if found else None
 
-    def last_words(self, lines: int = LAST_WORDS) -> str:
+    def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
         """The end of its log."""
         try:
             text = self.log.read_text(encoding="utf-8", errors="replace")

@@ -27,7 +27,7 @@ LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RunningCluster:
     """A running cluster, as it describes itself."""
 
     home: str
@@ -50,7 +50,7 @@ class Place:
         return sum(role_of(node) == "agent" for node in self.processes)
 
 
-class Claim:
+class HomeLock:
     """The right to be the cluster of a home, for as long as the block lasts.
 
     Raises:
@@ -119,7 +119,7 @@ class Claim:
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return lock.exists() and os.path.samestat(lock.stat(), os.fstat(self._lock))
 
-    def publish(self, place: Place, *, register: bool = True) -> None:
+    def publish(self, place: RunningCluster, *, register: bool = True) -> None:
         """Let others find it; with `register`, also those who do not know its home."""
         described = json.dumps(asdict(place), indent=1).encode()
         atomic_write(self.home / STATE, described, mode=PRIVATE)
@@ -128,10 +128,10 @@ class Claim:
                 _register(self.home)
 
 
-def read(home: Path) -> Place | None:
+def read(home: Path) -> RunningCluster | None:
     """Read what a home says of its cluster, alive or not."""
     try:
-        return Place(**json.loads((home / STATE).read_text(encoding="utf-8")))
+        return RunningCluster(**json.loads((home / STATE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -152,7 +152,9 @@ def alive(home: Path) -> bool:
     return False
 
 
-def find(home: Path | None = None, tell: Callable[[str], None] = lambda _: None) -> Place | None:
+def find(
+    home: Path | None = None, tell: Callable[[str], None] = lambda _: None
+) -> RunningCluster | None:
     """Find the running cluster of a home, or the one on this machine that was started last.
 
     Where several run and no home is named, `tell` gets a sentence about which one was chosen.
@@ -169,7 +171,7 @@ def find(home: Path | None = None, tell: Callable[[str], None] = lambda _: None)
     return newest
 
 
-def candidates(home: Path | None) -> list[Place]:
+def candidates(home: Path | None) -> list[RunningCluster]:
     """List the running clusters that a command may mean: that of a home, else all, newest first."""
     if home is None:
         return running()
@@ -177,7 +179,7 @@ def candidates(home: Path | None) -> list[Place]:
     return [] if place is None else [place]
 
 
-def running() -> list[Place]:
+def running() -> list[RunningCluster]:
     """List the running clusters of this user on this machine, the newest first."""
     places = [place for home in _registered() if (place := read(home))]
     return sorted(places, key=lambda place: -place.started)

@@ -14,7 +14,7 @@ FILE = "logins.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class SavedState:
     """Of an earlier start in this home; empty where there was none."""
 
     port: int | None = None
@@ -25,20 +25,20 @@ class Kept:
     """`host:port` of a node's HTTP doors."""
 
 
-def read(home: Path) -> Kept:
+def read(home: Path) -> SavedState:
     """Read what a home keeps; nothing where the file is missing or is not one of ours."""
     try:
         said = json.loads((home / FILE).read_text(encoding="utf-8"))
-        return Kept(
+        return SavedState(
             port=None if said["port"] is None else int(said["port"]),
             passwords={str(name): str(word) for name, word in said["passwords"].items()},
-            http={str(node): str(door) for node, door in said["http"].items()},
+            http={str(node): str(http_address) for node, http_address in said["http"].items()},
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return Kept()
+        return SavedState()
 
 
-def write(home: Path, kept: Kept) -> None:
+def write(home: Path, kept: SavedState) -> None:
     """Keep it, readable by the owner alone.
 
     Raises:

@@ -2,21 +2,28 @@
 
 from typing import Any
 
-from fedbus.data.dataset import SHUFFLED_BYTES, Batch, Change, Dataset, of, shuffled
+from fedbus.data.dataset import (
+    SHUFFLE_BUFFER_BYTES,
+    Batch,
+    BatchTransform,
+    Dataset,
+    from_arrays,
+    shuffled,
+)
 from fedbus.data.format import Field, Format, format_of
 from fedbus.data.loaders.npz_rows import npz
 
 __all__ = [
-    "SHUFFLED_BYTES",
+    "SHUFFLE_BUFFER_BYTES",
     "Batch",
-    "Change",
+    "BatchTransform",
     "Dataset",
     "Field",
     "Format",
     "describe",
     "format_of",
+    "from_arrays",
     "npz",
-    "of",
     "shuffled",
 ]
 

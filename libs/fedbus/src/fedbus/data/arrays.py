@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.data.categories import check_names
-from fedbus.data.dataset import Dataset, of
-from fedbus.data.description import About
+from fedbus.data.dataset import Dataset, from_arrays
+from fedbus.data.description import DatasetInfo
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
 from fedbus.text import in_given_order
@@ -32,11 +32,11 @@ def inputs(name: str, rows: Array, first: int = 0) -> NDArray[np.float32]:
         raise TrainingError(f"{name} is {rows.dtype}, not numbers")
     with np.errstate(over="ignore"):  # found below, with its place
         made = np.asarray(rows, np.float32, order="C")
-    finite(name, made, first)
+    check_finite(name, made, first)
     return made
 
 
-def truths(name: str, rows: Array, first: int = 0) -> Array:
+def targets(name: str, rows: Array, first: int = 0) -> Array:
     """Make truths int64 where they are whole numbers, classes; float32 otherwise.
 
     Raises:
@@ -49,7 +49,7 @@ def truths(name: str, rows: Array, first: int = 0) -> Array:
     return inputs(name, rows, first)
 
 
-def within(name: str, rows: Array, classes: Sequence[str], first: int = 0) -> Array:
+def check_class_ids(name: str, rows: Array, classes: Sequence[str], first: int = 0) -> Array:
     """Refuse class numbers that have no name; without names, any will do.
 
     Raises:
@@ -67,7 +67,7 @@ def within(name: str, rows: Array, classes: Sequence[str], first: int = 0) -> Ar
     return rows
 
 
-def finite(name: str, rows: Array, first: int = 0) -> None:
+def check_finite(name: str, rows: Array, first: int = 0) -> None:
     """Refuse nan and infinity.
 
     Raises:
@@ -98,12 +98,14 @@ def kept(data: Dataset, batch: int) -> Dataset:
         return data
     parts = list(data.peek())
     x, y = (np.concatenate(rows) for rows in zip(*parts, strict=True))
-    return of(x, y, batch, replace(data.about, notes=(*data.about.notes, *_notes(y, data.about))))
+    return from_arrays(
+        x, y, batch, replace(data.info, notes=(*data.info.notes, *_notes(y, data.info)))
+    )
 
 
-def _notes(y: Array, about: About) -> Iterator[str]:
+def _notes(y: Array, info: DatasetInfo) -> Iterator[str]:
     """Say where class numbers seem to begin at 1: no framework counts so."""
-    if about.classes or y.ndim != 1 or y.dtype.kind not in "iu" or y.min() != 1:
+    if info.classes or y.ndim != 1 or y.dtype.kind not in "iu" or y.min() != 1:
         return
     highest = int(y.max())
     if 1 < highest <= _MANY and len(np.unique(y)) == highest:
@@ -142,7 +144,7 @@ def check_batch_size(batch: int) -> int:
     return batch
 
 
-def numbered(classes: Sequence[str]) -> Mapping[str, int]:
+def index_names(classes: Sequence[str]) -> Mapping[str, int]:
     """Number classes by their names.
 
     Raises:
@@ -151,20 +153,20 @@ def numbered(classes: Sequence[str]) -> Mapping[str, int]:
     return {name: number for number, name in enumerate(check_names("classes", classes))}
 
 
-def id_of(text: str, places: Mapping[str, int]) -> int | None:
+def class_id_of(text: str, places: Mapping[str, int]) -> int | None:
     """Read a class number where classes have names that are no numbers; None: it is none."""
     known = text.isascii() and text.isdigit() and not any(map(str.isdigit, places))
     return int(text) if known and int(text) < len(places) else None
 
 
-def place_of(text: str, places: Mapping[str, int], where: str, what: str = "class") -> int:
+def index_of(text: str, places: Mapping[str, int], where: str, what: str = "class") -> int:
     """Find the number of a class, or of another word.
 
     Raises:
         TrainingError: there is none of that name.
     """
     if text not in places:
-        if what == "class" and (number := id_of(text, places)) is not None:
+        if what == "class" and (number := class_id_of(text, places)) is not None:
             return number
         many = "classes" if what == "class" else f"{what}s"
         raise TrainingError(f"{where}: no {what} {text!r}; the {many} are {in_given_order(places)}")

@@ -61,7 +61,7 @@ def check_names(where: str, names: object) -> tuple[str, ...]:
 
 
 @dataclass(slots=True)
-class Gathering:
+class VocabularyBuilder:
     """Gathers the different words of one column."""
 
     where: str

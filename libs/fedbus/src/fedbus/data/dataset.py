@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 
-from fedbus.data.description import NOTHING, About
+from fedbus.data.description import NOTHING, DatasetInfo
 from fedbus.errors import Stopped, TrainingError
 from fedbus.model.layout import Array
 from fedbus.training.params import TrainingParams
@@ -13,10 +13,10 @@ from fedbus.training.params import TrainingParams
 Batch = tuple[Array, Array]
 """Inputs (rows, …) and truths (rows, …)."""
 
-SHUFFLED_BYTES = 8 * 2**20
+SHUFFLE_BUFFER_BYTES = 8 * 2**20
 """Rows are shuffled within so many bytes of inputs: a large data set is never held twice."""
 
-Change = Callable[[Batch, np.random.Generator], Batch]
+BatchTransform = Callable[[Batch, np.random.Generator], Batch]
 """What becomes of a batch on its way to a trainer; all chance comes from the generator."""
 
 
@@ -41,27 +41,27 @@ class Dataset:
         examples: int,
         batches: Callable[[], Iterable[Batch]],
         stop: Callable[[], bool] = _never,
-        change: Change | None = None,
-        about: About = NOTHING,
+        change: BatchTransform | None = None,
+        info: DatasetInfo = NOTHING,
     ) -> None:
         self.examples = examples
-        self.about = about
+        self.info = info
         self._batches = batches
         self._stop = stop
         self._change = change
         self._seen = 0
         self._planned = examples
 
-    def watched(self, stop: Callable[[], bool]) -> "Dataset":
+    def with_stop(self, stop: Callable[[], bool]) -> "Dataset":
         """Give the same rows to one task: with a count of its own and a way to stop it."""
-        return Dataset(self.examples, self._batches, stop, self._change, self.about)
+        return Dataset(self.examples, self._batches, stop, self._change, self.info)
 
-    def changed(self, change: Change) -> "Dataset":
+    def changed(self, change: BatchTransform) -> "Dataset":
         """Give the same rows, each batch changed: shuffled and cut first, so that only it is held.
 
         The chance is that of the task's seed and the epoch: a task done again sees the same rows.
         """
-        return Dataset(self.examples, self._batches, self._stop, change, self.about)
+        return Dataset(self.examples, self._batches, self._stop, change, self.info)
 
     @property
     def progress(self) -> float:
@@ -160,7 +160,10 @@ def _joined(batches: Iterator[Batch], size: int) -> Iterator[Batch]:
 
 
 def shuffled(
-    batches: Iterable[Batch], size: int, rng: np.random.Generator, within: int = SHUFFLED_BYTES
+    batches: Iterable[Batch],
+    size: int,
+    rng: np.random.Generator,
+    within: int = SHUFFLE_BUFFER_BYTES,
 ) -> Iterator[Batch]:
     """Mix rows by chance, `within` bytes of inputs at a time, and cut batches of `size` rows."""
     held: list[Batch] = []
@@ -186,7 +189,7 @@ def _cut(held: list[Batch], size: int, rng: np.random.Generator) -> Iterator[Bat
         yield x[chosen], y[chosen]
 
 
-def of(x: Array, y: Array, batch: int = 32, about: About = NOTHING) -> Dataset:
+def from_arrays(x: Array, y: Array, batch: int = 32, info: DatasetInfo = NOTHING) -> Dataset:
     """Make a data set of two arrays held in memory; x: (rows, …), y: (rows, …).
 
     Raises:
@@ -196,4 +199,4 @@ def of(x: Array, y: Array, batch: int = 32, about: About = NOTHING) -> Dataset:
         raise TrainingError(f"x is {x.shape} and y is {y.shape}: one row of each per example")
     starts = range(0, len(x), batch)
     cut = lambda: ((x[i : i + batch], y[i : i + batch]) for i in starts)  # noqa: E731 - a pass
-    return Dataset(len(x), cut, about=about)
+    return Dataset(len(x), cut, info=info)

@@ -7,7 +7,7 @@ from fedbus.errors import TrainingError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class DatasetInfo:
     """Names and remarks that go with a data set.
 
     Attributes:
@@ -41,5 +41,5 @@ def utf8(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-NOTHING = About()
+NOTHING = DatasetInfo()
 """For data of which only the numbers are known."""

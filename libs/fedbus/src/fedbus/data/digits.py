@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.data.partition import deal, hold_out
+from fedbus.data.partition import hold_out, partition_rows
 from fedbus.data.partition.spec import DEFAULT, named
 
 SEED = 20
@@ -42,11 +42,11 @@ def write_digits(
     x, y = digits()
     rng = np.random.default_rng(seed)
     kept, held = hold_out(y, held_out, rng)
-    least = min(16, len(kept) // max(1, 2 * agents)) or 1
-    hands = deal(by, y[kept], agents, rng, least, options)
+    min_rows = min(16, len(kept) // max(1, 2 * agents)) or 1
+    partitions = partition_rows(by, y[kept], agents, rng, min_rows, options)
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "held_out.npz", x=x[held], y=y[held])
     shards = [folder / f"agent.{number}.npz" for number in range(1, agents + 1)]
-    for shard, hand in zip(shards, hands, strict=True):
-        np.savez(shard, x=x[kept[hand]], y=y[kept[hand]])
+    for shard, partition in zip(shards, partitions, strict=True):
+        np.savez(shard, x=x[kept[partition]], y=y[kept[partition]])
     return shards

@@ -117,10 +117,10 @@ def format_of(data: Dataset) -> Format:
         raise TrainingError("a data set without a single row")
     x, y = first
     seen = _seen("image" if x.ndim == _IMAGES else "numerical", x)
-    truths = _seen("categorical" if y.dtype.kind in "iu" else "numerical", y)
+    targets = _seen("categorical" if y.dtype.kind in "iu" else "numerical", y)
     return Format(
-        x=replace(seen, axes=axes_of(seen), columns=data.about.columns),
-        y=replace(truths, classes=data.about.classes),
+        x=replace(seen, axes=axes_of(seen), columns=data.info.columns),
+        y=replace(targets, classes=data.info.classes),
     )
 
 

@@ -11,7 +11,7 @@ _LONGEST_PATH: Final = 4096
 _SHOWN: Final = 60
 
 
-def json_given(given: str | Path) -> object:
+def read_json_or_file(given: str | Path) -> object:
     """Read JSON: a text that begins as a list or an object, or else the file of that name.
 
     Raises:

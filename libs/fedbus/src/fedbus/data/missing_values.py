@@ -7,7 +7,7 @@ from fedbus.data.cells import Missing
 _SHOWN = 8
 
 
-def told_gaps(
+def missing_value_notes(
     missing: Missing, counts: Mapping[str, int], dropped: int, words: Collection[str] = ()
 ) -> Iterator[str]:
     """Say what became of missing values.

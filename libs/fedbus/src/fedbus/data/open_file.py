@@ -11,7 +11,7 @@ from fedbus.errors import TrainingError
 BUFFER = 256 * 1024
 
 
-class Pinned:
+class OpenFile:
     """Hold a file open, so that one renamed over it takes its place only at the next load.
 
     Raises:
@@ -55,7 +55,7 @@ class Pinned:
 class _View(io.RawIOBase):
     """One reader's own position in a file that many read."""
 
-    def __init__(self, file: Pinned, descriptor: int) -> None:
+    def __init__(self, file: OpenFile, descriptor: int) -> None:
         super().__init__()
         self._file = file  # it closes the descriptor when nobody reads any more
         self._descriptor = descriptor

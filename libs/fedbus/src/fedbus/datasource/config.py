@@ -10,7 +10,7 @@ import numpy as np
 from fedbus import plugins
 from fedbus.data.dataset import Dataset
 from fedbus.data.format import Format, differences, format_of
-from fedbus.datasource.fingerprint import stamp
+from fedbus.datasource.fingerprint import fingerprint
 from fedbus.datasource.pipeline import Pipeline, Step, check_call, without_augmentations
 from fedbus.errors import FedbusError, PluginError, TrainingError
 
@@ -47,7 +47,7 @@ def loader_for(path: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class DataConfig:
     """How to get from a path to what a trainer is given: an agent's own settings.
 
     Attributes:
@@ -77,7 +77,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedData:
     """A data set as it was at one time, for both uses.
 
     Attributes:
@@ -85,14 +85,14 @@ class Loaded:
         train: The rows in training.
         test: The rows in evaluation.
         pipeline: That of training.
-        stamp: What `stamp` said of the path.
+        stamp: What `fingerprint` said of the path.
     """
 
     data: Dataset
     train: Dataset
     test: Dataset
     pipeline: Pipeline
-    stamp: str
+    fingerprint: str
 
     @property
     def form(self) -> Format:
@@ -100,17 +100,17 @@ class Loaded:
         return self.pipeline.output
 
 
-def load(recipe: Recipe) -> Loaded:
+def load(recipe: DataConfig) -> LoadedData:
     """Load data, and take the first rows through the pipelines.
 
     Raises:
         FedbusError: the data, the options or a step are wrong; the sentence says which.
     """
-    seen = stamp(recipe.path)  # before it is read: what changes meanwhile is loaded again
+    seen = fingerprint(recipe.path)  # before it is read: what changes meanwhile is loaded again
     return prepare(read(recipe.path, recipe.loader, recipe.options), recipe, seen)
 
 
-def prepare(data: Dataset, recipe: Recipe, seen: str = "") -> Loaded:
+def prepare(data: Dataset, recipe: DataConfig, seen: str = "") -> LoadedData:
     """Put loaded data through the pipelines of a recipe; `seen` is their stamp.
 
     Raises:
@@ -123,9 +123,9 @@ def prepare(data: Dataset, recipe: Recipe, seen: str = "") -> Loaded:
     _check_same(training.output, testing.output)
     x, y = next(data.peek())
     for pipeline in (training, testing):
-        few = max(1, TRIED_BYTES // max(1, pipeline.widest))
+        few = max(1, TRIED_BYTES // max(1, pipeline.max_row_bytes))
         pipeline.change((x[:few], y[:few]), np.random.default_rng(0))
-    return Loaded(data, _through(data, training), _through(data, testing), training, seen)
+    return LoadedData(data, _through(data, training), _through(data, testing), training, seen)
 
 
 def read(

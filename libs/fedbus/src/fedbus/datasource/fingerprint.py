@@ -1,4 +1,4 @@
-"""The state of a file or folder, named without reading it."""
+"""Fingerprint of a file or folder from its metadata, without reading its content."""
 
 import os
 import stat
@@ -8,54 +8,54 @@ from typing import Final
 
 from fedbus.digest import digest_of
 
-DEPTH: Final = 8
-"""Levels of folders that are looked into, as loaders do."""
-GLIMPSED: Final = 5000
-"""Files of a folder that a glimpse looks at one by one, in some 50 ms."""
+MAX_SUBFOLDER_LEVELS: Final = 8
+"""Levels of subfolders that are scanned, as many as the loaders read."""
+MAX_QUICK_FILES: Final = 5000
+"""Files of a folder that the quick fingerprint includes, which takes about 50 ms."""
 
 
-def stamp(path: Path) -> str:
-    """Name the state of a file or folder, of all its files; "" is nothing there.
+def fingerprint(path: Path) -> str:
+    """Return a digest of the name, inode, size and mtime of all files; "" for a missing path.
 
-    A hundred thousand files take half a second or more: not for an event loop.
+    A hundred thousand files take half a second or more: too long for the event loop.
     """
-    return _stamp(path, None)
+    return _fingerprint(path, None)
 
 
-def glimpse(path: Path) -> str:
-    """Do the same in a short time: of a folder of more than `GLIMPSED` files only folders count.
+def quick_fingerprint(path: Path) -> str:
+    """Return the same in a short time; of more than `MAX_QUICK_FILES` files only folders count.
 
-    What is added, removed or renamed is noticed then, a file that is written into is not.
+    Then it changes when a file is added, removed or renamed, but not when one is rewritten.
     """
-    return _stamp(path, GLIMPSED)
+    return _fingerprint(path, MAX_QUICK_FILES)
 
 
-def _stamp(path: Path, most: int | None) -> str:
+def _fingerprint(path: Path, max_files: int | None) -> str:
     try:
-        seen = path.stat()
-        inside = _inside(path, most) if path.is_dir() else []
+        found = path.stat()
+        inside = _inside(path, max_files) if path.is_dir() else []
     except OSError:
         return ""
-    facts = "\n".join(sorted([_facts(str(path), seen), *inside]))
-    return digest_of(facts.encode(errors="surrogateescape"))  # a name is bytes, of any encoding
+    facts = "\n".join(sorted([_facts(str(path), found), *inside]))
+    return digest_of(facts.encode(errors="surrogateescape"))  # a file name has any encoding
 
 
-def _inside(path: Path, most: int | None) -> list[str]:
+def _inside(path: Path, max_files: int | None) -> list[str]:
     folders: list[os.DirEntry[str]] = []
     files: list[os.DirEntry[str]] = []
     level: list[str | Path] = [path]
-    for _ in range(DEPTH):
+    for _ in range(MAX_SUBFOLDER_LEVELS):
         below: list[str | Path] = []
         for folder in level:
             for entry in _entries(folder):
                 if entry.is_dir():
                     folders.append(entry)
                     below.append(entry.path)
-                elif most is None or len(files) <= most:
+                elif max_files is None or len(files) <= max_files:
                     files.append(entry)
         level = below
-    # Links are followed, as loaders follow them.
-    few = most is None or len(files) <= most
+    few = max_files is None or len(files) <= max_files
+    # `stat` follows links, as loaders do.
     return [_facts(entry.path, entry.stat()) for entry in (folders + files if few else folders)]
 
 
@@ -64,6 +64,6 @@ def _entries(path: str | Path) -> Iterator[os.DirEntry[str]]:
         yield from entries
 
 
-def _facts(name: str, seen: os.stat_result) -> str:
-    size = 0 if stat.S_ISDIR(seen.st_mode) else seen.st_size
-    return f"{name} {seen.st_ino} {size} {seen.st_mtime_ns}"
+def _facts(name: str, found: os.stat_result) -> str:
+    size = 0 if stat.S_ISDIR(found.st_mode) else found.st_size
+    return f"{name} {found.st_ino} {size} {found.st_mtime_ns}"

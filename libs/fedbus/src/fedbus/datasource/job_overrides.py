@@ -12,28 +12,28 @@ from typing import Any
 
 from fedbus import plugins
 from fedbus.data.format import Format
-from fedbus.datasource.config import Recipe, loader_for
+from fedbus.datasource.config import DataConfig, loader_for
 from fedbus.datasource.pipeline import Pipeline, Step, make_transform, without_augmentations
 from fedbus.errors import PluginError
 from fedbus.training.params import DataOverrides, TransformParams
 
 
-def _own_loader(own: Recipe) -> str:
+def _own_loader(own: DataConfig) -> str:
     return own.loader or loader_for(own.path)
 
 
-def other_loader(own: Recipe, wanted: DataOverrides) -> bool:
+def other_loader(own: DataConfig, wanted: DataOverrides) -> bool:
     """Tell whether a job wants another loader than the agent's own."""
     return wanted.loader is not None and wanted.loader != _own_loader(own)
 
 
-def loaders(own: Recipe) -> tuple[str, ...]:
+def loaders(own: DataConfig) -> tuple[str, ...]:
     """Name those that a job may choose: the agent's own, and what its settings name."""
     named = (p.name for p in plugins.find_all("loaders") if p.named(own.allowed))
     return tuple(sorted({_own_loader(own), *named}))
 
 
-def check(own: Recipe, wanted: DataOverrides) -> None:
+def check(own: DataConfig, wanted: DataOverrides) -> None:
     """Refuse what is not here or not allowed; nothing of others is imported for that.
 
     Raises:
@@ -45,7 +45,7 @@ def check(own: Recipe, wanted: DataOverrides) -> None:
         plugins.find("transforms", step.id, own.allowed)
 
 
-def _check_loader(own: Recipe, loader: str) -> None:
+def _check_loader(own: DataConfig, loader: str) -> None:
     """Refuse one of ours as well: the owner's may leave out what another would show."""
     if not plugins.find("loaders", loader).named(own.allowed):
         raise PluginError(
@@ -54,7 +54,7 @@ def _check_loader(own: Recipe, loader: str) -> None:
         )
 
 
-def adapted(own: Recipe, wanted: DataOverrides) -> Recipe:
+def adapted(own: DataConfig, wanted: DataOverrides) -> DataConfig:
     """Make of an agent's own recipe what a job wants; `check` has nothing against it.
 
     Raises:
@@ -74,7 +74,7 @@ def adapted(own: Recipe, wanted: DataOverrides) -> Recipe:
     return changed
 
 
-def _kept_options(own: Recipe, loader: str | None) -> dict[str, Any]:
+def _kept_options(own: DataConfig, loader: str | None) -> dict[str, Any]:
     """Keep what bounds memory: how many rows are read at once; all else is for another loader."""
     takes = inspect.signature(plugins.load("loaders", loader or "")).parameters
     return {name: own.options[name] for name in ("batch",) if name in takes and name in own.options}
@@ -93,7 +93,7 @@ def make_step(where: str, chosen: TransformParams, allowed: Collection[str] | No
     return Step(where, make_transform(where, chosen.id, plain, allowed))
 
 
-def expected(own: Recipe, wanted: DataOverrides, form: Format) -> Pipeline | None:
+def expected(own: DataConfig, wanted: DataOverrides, form: Format) -> Pipeline | None:
     """Say what data of a format will go through on their way to a trainer, as far as it is known.
 
     None: another loader reads them, or a transform of others would have to be imported first.

@@ -15,7 +15,7 @@ import numpy as np
 from fedbus import plugins
 from fedbus.data.dataset import Batch
 from fedbus.data.format import Field, Format, check_batch, differences
-from fedbus.data.json_or_file import json_given, named
+from fedbus.data.json_or_file import named, read_json_or_file
 from fedbus.errors import FedbusError, PluginError, TrainingError
 from fedbus.jobs.faults import nearest
 from fedbus.limits import MAX_TRANSFORMS
@@ -60,7 +60,7 @@ def read_pipeline(given: str | Path, allowed: Collection[str] | None = None) -> 
     Raises:
         FedbusError: as for `read_steps`, or the file cannot be read; names the file.
     """
-    plain = json_given(given)
+    plain = read_json_or_file(given)
     try:
         return read_steps(plain, allowed)
     except FedbusError as error:
@@ -143,7 +143,7 @@ class Pipeline:
         return self.forms[-1]
 
     @property
-    def widest(self) -> int:
+    def max_row_bytes(self) -> int:
         """Bytes of a row, truth included, where it takes most of them on its way."""
         return max(form.bytes for form in self.forms)
 

@@ -15,8 +15,8 @@ from fedbus.data.description import utf8
 from fedbus.data.format import Field
 from fedbus.data.model_input import read_input
 from fedbus.datasource import job_overrides
-from fedbus.datasource.config import Loaded, Recipe, load, prepare
-from fedbus.datasource.fingerprint import glimpse, stamp
+from fedbus.datasource.config import DataConfig, LoadedData, load, prepare
+from fedbus.datasource.fingerprint import fingerprint, quick_fingerprint
 from fedbus.datasource.pipeline import Pipeline
 from fedbus.errors import FedbusError, PluginError, TrainingError, WireError
 from fedbus.training.params import DataOverrides
@@ -30,7 +30,7 @@ def wanted_row(stated: Mapping[str, Any]) -> Field | None:
         return None
 
 
-def matching_loss(loaded: Loaded, wants: Mapping[str, Any]) -> Loaded:
+def checked_for(loaded: LoadedData, wants: Mapping[str, Any]) -> LoadedData:
     """Give data to a model that takes them; `wants` is its spec's `input`.
 
     Raises:
@@ -42,15 +42,15 @@ def matching_loss(loaded: Loaded, wants: Mapping[str, Any]) -> Loaded:
     return loaded
 
 
-class Fixed:
+class InMemorySource:
     """Data that somebody made in this process, for a simulation, say: they never change."""
 
     def __init__(self, data: Dataset) -> None:
-        self._recipe = Recipe(path=Path())
+        self._recipe = DataConfig(path=Path())
         self._loaded = prepare(data, self._recipe)
 
     @property
-    def now(self) -> Loaded:
+    def now(self) -> LoadedData:
         """The data."""
         return self._loaded
 
@@ -72,7 +72,7 @@ class Fixed:
         """Say what rows will go through on their way to a trainer, if that is known now."""
         return job_overrides.expected(self._recipe, wanted, self._loaded.pipeline.forms[0])
 
-    def fresh(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> Loaded:
+    def for_task(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> LoadedData:
         """Give a task the data as its job `wanted` them, if its model takes them.
 
         `wants` is its spec's `input`.
@@ -82,33 +82,33 @@ class Fixed:
         """
         self.check(wanted)
         if wanted is None:
-            return matching_loss(self._loaded, wants)
+            return checked_for(self._loaded, wants)
         recipe = job_overrides.adapted(self._recipe, wanted)
-        return matching_loss(prepare(self._loaded.data, recipe), wants)
+        return checked_for(prepare(self._loaded.data, recipe), wants)
 
 
-class Source:
+class DataSource:
     """An agent's data: what is loaded now, and whether that is still what is there.
 
     Raises:
         FedbusError: as for `load`.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: DataConfig) -> None:
         self.loads = 0
         """How often data were loaded anew, or could not be."""
         self._recipe = recipe
-        self._seen = self._tried = glimpse(recipe.path)
+        self._seen = self._tried = quick_fingerprint(recipe.path)
         """What a look last saw, and what it would have seen when data were last loaded."""
         self._loaded = load(recipe)
         self._fault: tuple[str, str] | None = None
         """The stamp that could not be loaded, and why."""
         self._loading = Lock()  # a task and a look may both want what is new
-        self._adapted: tuple[DataOverrides, Loaded] | None = None
+        self._adapted: tuple[DataOverrides, LoadedData] | None = None
         """How the last task's job wanted them, if not as their owner has them."""
 
     @property
-    def now(self) -> Loaded:
+    def now(self) -> LoadedData:
         """What is loaded, be it still there or not."""
         return self._loaded
 
@@ -120,7 +120,7 @@ class Source:
     @property
     def notes(self) -> Sequence[str]:
         """What the loader left out or assumed of what is loaded."""
-        return self._loaded.data.about.notes
+        return self._loaded.data.info.notes
 
     def look(self) -> bool:
         """Say whether there is something new to load; asked again and again, it must have settled.
@@ -128,13 +128,13 @@ class Source:
         A file that is just being written has another stamp at every look. Of very many files a look
         notices less than the next task does: it must not take long.
         """
-        before, self._seen = self._seen, glimpse(self._recipe.path)
+        before, self._seen = self._seen, quick_fingerprint(self._recipe.path)
         return self._seen == before and self._seen != self._tried
 
     def reload(self) -> None:
         """Load what is there now; if it cannot be, `trouble` says why until it is mended."""
         with self._loading:
-            glimpsed, seen = glimpse(self._recipe.path), stamp(self._recipe.path)
+            glimpsed, seen = quick_fingerprint(self._recipe.path), fingerprint(self._recipe.path)
             self._tried = glimpsed
             if seen == self._known():
                 return  # a task was faster
@@ -170,7 +170,7 @@ class Source:
         """
         return job_overrides.expected(self._recipe, wanted, self._loaded.pipeline.forms[0])
 
-    def fresh(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> Loaded:
+    def for_task(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> LoadedData:
         """Give a task what is there now as its job `wanted` it, if its model takes that.
 
         `wants` is its spec's `input`.
@@ -179,16 +179,16 @@ class Source:
             FedbusError: the data cannot be loaded any more, the model takes others, or the job's
                 choice is wrong.
         """
-        if stamp(self._recipe.path) != self._known():
+        if fingerprint(self._recipe.path) != self._known():
             self.reload()
         if self._fault is not None:
             raise TrainingError(f"the data changed and cannot be loaded: {self._fault[1]}")
-        return matching_loss(self._loaded if wanted is None else self._as(wanted), wants)
+        return checked_for(self._loaded if wanted is None else self._as(wanted), wants)
 
-    def _as(self, wanted: DataOverrides) -> Loaded:
+    def _as(self, wanted: DataOverrides) -> LoadedData:
         if self._adapted is not None:
             known, loaded = self._adapted
-            if known == wanted and loaded.stamp == self._loaded.stamp:
+            if known == wanted and loaded.fingerprint == self._loaded.fingerprint:
                 return loaded
         self._adapted = None  # two at once may be more than a small device holds
         self.check(wanted)
@@ -196,9 +196,9 @@ class Source:
         if job_overrides.other_loader(self._recipe, wanted):
             loaded = load(recipe)
         else:
-            loaded = prepare(self._loaded.data, recipe, self._loaded.stamp)
+            loaded = prepare(self._loaded.data, recipe, self._loaded.fingerprint)
         self._adapted = wanted, loaded
         return loaded
 
     def _known(self) -> str:
-        return self._loaded.stamp if self._fault is None else self._fault[0]
+        return self._loaded.fingerprint if self._fault is None else self._fault[0]

@@ -111,13 +111,13 @@ def prepare(folders: Folders, agents: int) -> None:
         if node.startswith("agent.")
         if not (path := folders.of(node) / "data.npz").exists()
     }
-    for node, (x, y) in deal(bare):
+    for node, (x, y) in partition_rows(bare):
         shard = io.BytesIO()
         np.savez(shard, x=x, y=y)
         folders.write(bare[node], shard.getvalue(), "agent")
 
 
-def deal(nodes: Iterable[str]) -> Iterator[tuple[str, tuple[Array, Array]]]:
+def partition_rows(nodes: Iterable[str]) -> Iterator[tuple[str, tuple[Array, Array]]]:
     """Deal the digits: to agent.N always the same ones, to the evaluator those nobody else sees."""
     wanted = set(nodes)
     if not wanted:
@@ -128,10 +128,10 @@ def deal(nodes: Iterable[str]) -> Iterator[tuple[str, tuple[Array, Array]]]:
         yield EVALUATOR, (x[held], y[held])
     numbers = sorted(int(node.partition(".")[2]) for node in wanted - {EVALUATOR})
     for table in sorted({(number - 1) // DEALT for number in numbers}):
-        hands = dirichlet(y[kept], DEALT, np.random.default_rng((SEED, table)), LEAST, ALPHA)
-        for number, hand in enumerate(hands, start=table * DEALT + 1):
+        partitions = dirichlet(y[kept], DEALT, np.random.default_rng((SEED, table)), LEAST, ALPHA)
+        for number, partition in enumerate(partitions, start=table * DEALT + 1):
             if number in numbers:
-                yield f"agent.{number}", (x[kept[hand]], y[kept[hand]])
+                yield f"agent.{number}", (x[kept[partition]], y[kept[partition]])
 
 
 def _password(folders: Folders, node: str) -> str:

@@ -1,4 +1,4 @@
-"""What goes wrong on the way of a packet, drawn from a seed. Pure."""
+"""Network faults of simulated packets: loss, duplication, reordering, damage. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from fedbus.mqtt.bus import Packet
 
 
 @dataclass(frozen=True, slots=True)
-class Faults:
-    """Chances, each from 0 to 1, for every packet delivered; delays in seconds.
+class NetworkFaults:
+    """Probabilities, each from 0 to 1 for every delivered packet; delays in seconds.
 
-    A delayed packet is overtaken by those after it: that is the reordering.
+    A reordered packet is delayed by up to `long_delay`, so later packets overtake it.
     """
 
     loss: float = 0.0
@@ -21,8 +21,8 @@ class Faults:
     delay: float = 0.001
     long_delay: float = 1.0
 
-    def strike(self, packet: Packet, rng: Random) -> list[tuple[float, Packet]]:
-        """Say what becomes of a packet: (seconds until it arrives, what arrives), once or more."""
+    def deliveries(self, packet: Packet, rng: Random) -> list[tuple[float, Packet]]:
+        """Draw a packet's deliveries: (delay in seconds, packet) for each, none if it is lost."""
         arrivals = [] if rng.random() < self.loss else [packet]
         if rng.random() < self.duplication:
             arrivals.append(packet)
@@ -42,8 +42,8 @@ class Faults:
 
 
 @dataclass(slots=True)
-class Toll:
-    """What became of the packets that were on their way."""
+class MessageCounts:
+    """Counts of delivered packets."""
 
     sent: int = 0
     lost: int = 0
@@ -51,13 +51,13 @@ class Toll:
     delayed: int = 0
 
     def count(self, delays: Sequence[float], usual: float) -> None:
-        """Count a packet by the delays after which it arrives; none is lost, two are repeated."""
+        """Count a packet by the delays of its deliveries: none is lost, two is repeated."""
         self.sent += 1
         self.lost += not delays
         self.repeated += len(delays) > 1
         self.delayed += any(delay > usual for delay in delays)
 
 
-NONE = Faults()
-ROUGH = Faults(loss=0.03, duplication=0.03, reordering=0.05)
-"""About what a fleet on bad links sees; every tenth packet suffers."""
+NO_FAULTS = NetworkFaults()
+ROUGH_LINKS = NetworkFaults(loss=0.03, duplication=0.03, reordering=0.05)
+"""About the faults of a fleet on bad links: every tenth packet is affected."""

@@ -1,4 +1,4 @@
-"""Try a plug-in for real, on little and made-up data, and say what it did."""
+"""Trial of a plug-in on a few rows of generated data, and a report of what it did."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fedbus.data import Dataset, describe, format_of, of
+from fedbus.data import Dataset, describe, format_of, from_arrays
 from fedbus.errors import PluginError
 from fedbus.model.layout import Layout, Weights
 from fedbus.plugins.discovery import Group
@@ -21,16 +21,15 @@ _SMALLEST_MATRIX: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Props:
-    """What a trial is given.
+class TrialInputs:
+    """Inputs of a trial.
 
     Attributes:
-        architecture: What a model's spec would say for this trainer, a model's config, a
-        transform's
-            parameters.
-        weights: Those to begin with; a trainer's own first ones without.
-        data: What to train on; rows that fit the first and last array of the weights without.
-        path: What a loader reads.
+        architecture: A trainer's architecture as in a model spec, a model's config, or a
+            transform's parameters.
+        weights: Initial weights; None: the trainer's own.
+        data: Training data; None: generated rows that fit the first and last array of the weights.
+        path: The path that a loader reads.
     """
 
     architecture: Architecture
@@ -39,12 +38,12 @@ class Props:
     path: str | None = None
 
 
-def attempt(group: Group, made: Any, props: Props) -> Iterator[str]:  # noqa: ANN401 - anybody's
-    """Try what a plug-in's entry point names; each sentence says what it did.
+def try_plugin(group: Group, made: Any, props: TrialInputs) -> Iterator[str]:  # noqa: ANN401 - a plug-in
+    """Try what a plug-in's entry point names; yield a sentence for each thing that it did.
 
     Raises:
-        PluginError: it did what its protocol does not allow.
-        Exception: whatever the plug-in raises.
+        PluginError: the plug-in violated its protocol.
+        Exception: any exception of the plug-in.
     """
     match group:
         case "trainers":
@@ -63,35 +62,35 @@ def attempt(group: Group, made: Any, props: Props) -> Iterator[str]:  # noqa: AN
             yield from _transform(made, props)
 
 
-def _trainer(trainer: Trainer, props: Props) -> Iterator[str]:
+def _trainer(trainer: Trainer, props: TrialInputs) -> Iterator[str]:
     weights = props.weights if props.weights is not None else trainer.initial()
     layout = Layout.of(weights)
     yield f"initial: {len(layout.tensors)} arrays, {layout.numbers} numbers"
-    data = props.data if props.data is not None else made_up(weights)
+    data = props.data if props.data is not None else generated_rows(weights)
     params = TrainingParams(batch_size=ROWS, steps_per_epoch=1, learning_rate=0.01)
     before = {name: array.copy() for name, array in weights.items()}
-    update = trainer.train(weights, data.watched(lambda: False), params)
+    update = trainer.train(weights, data.with_stop(lambda: False), params)
     _check_update(layout, update)
     if not _same(before, weights):
-        raise PluginError("train: it changed the weights it was given; train on copies")
+        raise PluginError("train: it changed the weights that it was given; train on copies")
     moved = sum(float(np.abs(update.weights[n] - before[n]).sum()) for n in before)
-    yield f"train: one step moved the weights by {moved:.4g}; metrics {_figures(update.metrics)}"
-    again = trainer.train(weights, data.watched(lambda: False), params)
+    yield f"train: one step moved the weights by {moved:.4g}; metrics {_formatted(update.metrics)}"
+    again = trainer.train(weights, data.with_stop(lambda: False), params)
     if not _same(update.weights, again.weights):
-        yield "train: the same step again gave other weights; a job of this cannot be replayed"
+        yield "train: the same step gave other weights when repeated; such a job cannot be replayed"
     if isinstance(trainer, Evaluates):
-        yield f"evaluate: {_figures(trainer.evaluate(update.weights, data, params))}"
+        yield f"evaluate: {_formatted(trainer.evaluate(update.weights, data, params))}"
     else:
-        yield "evaluate: it cannot; its models are scored by what they say when training"
+        yield "evaluate: not implemented; its models are compared by their training metrics"
     if isinstance(trainer, Predicts):
         yield from _predictions(trainer, update.weights, data)
 
 
-def _runtime(runtime: Predicts, props: Props) -> Iterator[str]:
+def _runtime(runtime: Predicts, props: TrialInputs) -> Iterator[str]:
     if props.weights is None:
-        yield "it was made; give --model SPEC.json to have it load weights and answer"
+        yield "the runtime was made; use --model SPEC.json to load weights and predict"
         return
-    data = props.data if props.data is not None else made_up(props.weights)
+    data = props.data if props.data is not None else generated_rows(props.weights)
     yield from _predictions(runtime, props.weights, data)
 
 
@@ -103,27 +102,29 @@ def _predictions(runtime: Predicts, weights: Weights, data: Dataset) -> Iterator
     for name, each in several.items():
         answers, what = np.asarray(each), f"predict: {name}: " if name else "predict: "
         if answers.shape[:1] != inputs.shape[:1]:
-            raise PluginError(f"{what}{answers.shape} for {inputs.shape}; one answer for each row")
+            raise PluginError(
+                f"{what}expected one output for each row of {inputs.shape}, got {answers.shape}"
+            )
         yield f"{what}{answers.dtype} {answers.shape} for {inputs.shape}"
 
 
-def _loader(load: Any, props: Props) -> Iterator[str]:  # noqa: ANN401 - anybody's
+def _loader(load: Any, props: TrialInputs) -> Iterator[str]:  # noqa: ANN401 - a plug-in
     if props.path is None:
-        yield "it was found; give --data PATH to have it read something"
+        yield "the loader was found; use --data PATH to read data with it"
         return
     data = load(props.path)
     if not isinstance(data, Dataset):
-        raise PluginError(f"it returned a {type(data).__name__}, not a fedbus.Dataset")
+        raise PluginError(f"expected a fedbus.Dataset, got a {type(data).__name__}")
     yield f"{props.path}: {data.examples} examples, {describe(data)}"
 
 
-def _transform(make: Any, props: Props) -> Iterator[str]:  # noqa: ANN401 - anybody's
-    # Imported here, since pipelines find their steps among plug-ins.
+def _transform(make: Any, props: TrialInputs) -> Iterator[str]:  # noqa: ANN401 - a plug-in
+    # Imported here, since `pipeline` imports the plug-ins.
     from fedbus.datasource.pipeline import Pipeline, Step, check_call  # noqa: PLC0415
 
     parameters = dict(props.architecture)
     check_call(make, parameters)
-    data = props.data if props.data is not None else _pictures()
+    data = props.data if props.data is not None else _images()
     step = Step("it", make(**parameters))
     pipeline = Pipeline([step], format_of(data))
     yield f"format: {pipeline.forms[0].x} becomes {pipeline.output.x}"
@@ -131,17 +132,17 @@ def _transform(make: Any, props: Props) -> Iterator[str]:  # noqa: ANN401 - anyb
     before = [part.copy() for part in batch]
     x, y = pipeline.change(batch, np.random.default_rng(0))
     if not all(map(np.array_equal, before, batch)):
-        raise PluginError("transform_data: it changed the rows it was given; work on copies")
+        raise PluginError("transform_data: it changed the rows that it was given; work on copies")
     yield f"data: {len(x)} rows of x {x.dtype} {x.shape[1:]} and y {y.dtype} {y.shape[1:]}"
     again = pipeline.change(batch, np.random.default_rng(0))
     if not all(map(np.array_equal, (x, y), again)):
-        yield "the same chance gave other rows: a job of this cannot be replayed"
+        yield "the same random seed gave other rows: such a job cannot be replayed"
 
 
-def _pictures() -> Dataset:
+def _images() -> Dataset:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (ROWS, 8, 8, 3)).astype(np.float32)
-    return of(x, rng.integers(0, 10, ROWS), ROWS)
+    return from_arrays(x, rng.integers(0, 10, ROWS), ROWS)
 
 
 def _aggregator(made: Aggregator) -> Iterator[str]:
@@ -159,7 +160,7 @@ def _aggregator(made: Aggregator) -> Iterator[str]:
     yield f"aggregated {AGENTS} blocks of {NUMBERS} numbers, at most {off:.3g} from their mean"
 
 
-def _selector(select: Any) -> Iterator[str]:  # noqa: ANN401 - anybody's
+def _selector(select: Any) -> Iterator[str]:  # noqa: ANN401 - a plug-in
     agents = [
         AgentInfo(agent=f"agent.{n}", last_selected=n % 3, examples=10 * n, load=n / 10)
         for n in range(1, 2 * AGENTS + 1)
@@ -167,38 +168,43 @@ def _selector(select: Any) -> Iterator[str]:  # noqa: ANN401 - anybody's
     chosen = list(select(agents, AGENTS, Random(0)))
     foreign = sorted(set(chosen) - {info.agent for info in agents})
     if foreign or len(set(chosen)) != len(chosen) or len(chosen) > AGENTS:
-        raise PluginError(f"it chose {chosen}: at most {AGENTS} of those it was given, each once")
-    yield f"chose {len(chosen)} of {len(agents)} agents: {', '.join(chosen)}"
+        raise PluginError(
+            f"it selected {chosen}: expected at most {AGENTS} of the given agents, each once"
+        )
+    yield f"selected {len(chosen)} of {len(agents)} agents: {', '.join(chosen)}"
     if list(select(agents, AGENTS, Random(0))) != chosen:
-        yield "the same chance gave another choice: a job of this cannot be replayed"
+        yield "the same random seed gave another selection: such a job cannot be replayed"
 
 
-def made_up(weights: Weights) -> Dataset:
-    """Make rows for a net whose first matrix takes the inputs and whose last array is the classes.
+def generated_rows(weights: Weights) -> Dataset:
+    """Generate rows for a model whose first matrix takes the inputs and last array the classes.
 
     Raises:
-        PluginError: no array is a matrix, so nothing says how wide a row is.
+        PluginError: no array is a matrix, so the width of a row is unknown.
     """
     arrays = list(weights.values())
     matrix = next((a for a in arrays if a.ndim == _SMALLEST_MATRIX), None)
     if matrix is None:
-        raise PluginError("no weight is a matrix, so rows cannot be made up: give --data FILE.npz")
+        raise PluginError("no tensor is a matrix, so rows cannot be generated: use --data FILE.npz")
     rng = np.random.default_rng(0)
     x = rng.random((ROWS, matrix.shape[0]), np.float32)
-    return of(x, rng.integers(0, arrays[-1].shape[-1], ROWS), ROWS)
+    return from_arrays(x, rng.integers(0, arrays[-1].shape[-1], ROWS), ROWS)
 
 
 def _check_update(layout: Layout, update: object) -> None:
     if not isinstance(update, Update):
-        raise PluginError(f"train: it returned a {type(update).__name__}, not a fedbus.Update")
+        raise PluginError(f"train: expected a fedbus.Update, got a {type(update).__name__}")
     layout.check(update.weights)
     if wrong := [n for n, array in update.weights.items() if not np.isfinite(array).all()]:
-        raise PluginError(f"train: {', '.join(wrong)} is not finite after one step")
+        raise PluginError(
+            "train: expected finite weights after one step, got NaN or infinity in "
+            f"{', '.join(wrong)}"
+        )
 
 
 def _same(one: Weights, other: Weights) -> bool:
     return all(np.array_equal(array, other[name]) for name, array in one.items())
 
 
-def _figures(metrics: Mapping[str, float]) -> str:
+def _formatted(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()) or "none"

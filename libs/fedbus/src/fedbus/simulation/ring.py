@@ -1,22 +1,17 @@
-"""Hosts, their broker and their clock, all in one process and one thread.
+"""All services in one process and one thread, on an in-memory broker and a simulated clock.
 
-A host runs a real core in a real `Node`. The ring performs the effects that `shell.py` performs
-on a real broker: packets go through an in-memory broker that keeps the access rules, threads become
-calls at a later time, and time is whatever the next event says. One seed gives one run.
+A host runs a service's real core in a real `Node`. The ring performs the effects that `shell.py`
+performs on a real broker: packets pass an in-memory broker with the access rules, and a call in a
+thread becomes a call at a later simulated time. The same seed gives the same run.
 """
 
-import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from random import Random
 from typing import Any
 
-from fedbus.blobs.transfer.uploads import FindBlob
 from fedbus.core.actions import Note
-from fedbus.core.interface import Core
-from fedbus.errors import FedbusError
 from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.memory_broker import MemoryBroker
 from fedbus.runtime.effects import (
@@ -30,139 +25,105 @@ from fedbus.runtime.effects import (
 )
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
-from fedbus.simulation.network_faults import NONE, Faults, Toll
+from fedbus.simulation.host import Host, ServiceFactory
+from fedbus.simulation.network_faults import NO_FAULTS, MessageCounts, NetworkFaults
+from fedbus.simulation.virtual_clock import VirtualClock
 
 WORK_SECONDS = {"TrainingWork": 0.4, "EvaluationWork": 0.1}
-"""How long a thread works, by the name of its key; all else is quick."""
-QUICK_SECONDS = 0.005
+"""Mean simulated duration of a call in a thread, by the class name of its key."""
+OTHER_WORK_SECONDS = 0.005
 RECONNECT_SECONDS = 1.0
-MOST_STEPS = 2_000_000
-
-
-class RingError(FedbusError):
-    """The ring did not come where it should; the sentence names the seed to replay."""
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """One life of a service: its core, the blobs it always serves, how its store is let go."""
-
-    core: Core
-    find_blob: FindBlob | None = None
-    close: Callable[[], None] = lambda: None
-
-
-Birth = Callable[[Identity], Life]
-"""Starts a service: what it finds on its disk is what its last life left there."""
 
 
 @dataclass(slots=True)
-class Host:
-    """A machine with one service on it."""
-
-    name: str
-    birth: Birth
-    node: Node | None = None
-    life: Life | None = None
-    lives: int = 0
-    connected: bool = False
-    wake: float | None = None
-    doomed: bool = False
-    frozen: float = 0.0
-
-
-@dataclass(slots=True)
-class Ring:
-    """The whole ring.
+class Ring(VirtualClock):
+    """Hosts, their broker and their clock.
 
     Attributes:
-        now: The fake clock, seconds.
-        notes: What services said for their logs, as (time, host, event, facts).
-        misread: What could not be read, as (host, topic, reason).
-        toll: What became of the packets.
+        notes: Log events of services, as (time, host, event, facts).
+        misread: Packets that could not be decoded, as (host, topic, reason).
+        message_counts: Delivered, lost, repeated and delayed packets.
+        on_note: Called with each log event and its host.
+        on_step: Called with the name of each step of a core, for faults at a step.
     """
 
-    seed: int = 0
-    faults: Faults = NONE
+    faults: NetworkFaults = NO_FAULTS
     heartbeat_seconds: float = 5.0
-    now: float = 0.0
     notes: list[tuple[float, str, str, dict[str, Any]]] = field(default_factory=list)
     misread: list[tuple[str, str, str]] = field(default_factory=list)
-    toll: Toll = field(default_factory=Toll)
+    message_counts: MessageCounts = field(default_factory=MessageCounts)
     on_note: Callable[[str, Note], None] = lambda _host, _note: None
     on_step: Callable[[str, str], None] = lambda _host, _step: None
     hosts: dict[str, Host] = field(default_factory=dict)
     listeners: dict[str, tuple[list[str], Callable[[Packet], None]]] = field(default_factory=dict)
     rng: Random = field(init=False)
     broker: MemoryBroker = field(init=False)
-    _queue: list[tuple[float, int, Callable[[], None]]] = field(init=False, default_factory=list)
-    _count: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        """Set up the broker and the chance."""
+        """Make the broker and the random generator."""
         self.rng = Random(self.seed)
         self.broker = MemoryBroker(self._deliver)
 
-    # ── what a test does ──────────────────────────────────────────────────────────────────────────
+    # ── the interface of tests and `simulate` ─────────────────────────────────────────────────────
 
-    def add(self, name: str, birth: Birth) -> None:
+    def add(self, name: str, factory: ServiceFactory) -> None:
         """Put a service on a host of its own, and start it."""
-        self.hosts[name] = Host(name, birth)
+        self.hosts[name] = Host(name, factory)
         self.start(name)
 
     def start(self, name: str) -> None:
-        """Start a service, again where it was killed; it connects a moment later."""
+        """Start a service, or restart it after a kill; it connects up to 0.05 s later."""
         host = self.hosts[name]
-        host.lives += 1
-        host.doomed, host.frozen = False, 0.0
+        host.starts += 1
+        host.dropping_actions, host.frozen = False, 0.0
         identity = Identity(
             name=name,
-            incarnation=self.seed * 1000 + host.lives,
+            incarnation=self.seed * 1000 + host.starts,
             heartbeat_seconds=self.heartbeat_seconds,
         )
-        host.life = host.birth(identity)
+        host.service = host.factory(identity)
         host.node = Node(
             identity,
-            host.life.core,
-            Random(f"{self.seed}/{name}/{host.lives}"),
-            find_blob=host.life.find_blob,
+            host.service.core,
+            Random(f"{self.seed}/{name}/{host.starts}"),
+            find_blob=host.service.find_blob,
             watch=lambda step: self.on_step(name, step),
         )
-        self.at(self.now + self.rng.uniform(0, 0.05), lambda: self._connect(host, host.lives))
+        self.at(self.now + self.rng.uniform(0, 0.05), lambda: self._connect(host, host.starts))
 
     def kill(self, name: str) -> None:
-        """Kill a service as `kill -9` does: what it had in memory and in hand is gone."""
+        """Kill a service as SIGKILL does: its memory and its running calls are lost."""
         host = self.hosts[name]
-        if host.node is not None and host.life is not None:
-            host.life.close()
-            host.node = host.life = None
+        if host.node is not None and host.service is not None:
+            host.service.close()
+            host.node = host.service = None
             host.wake = None
             self.cut(name)
 
-    def doom(self, name: str) -> None:
-        """Let nothing more of what a service is deciding happen: it dies in the middle of it."""
-        self.hosts[name].doomed = True
+    def kill_before_actions(self, name: str) -> None:
+        """Discard the actions that a service is about to perform; the caller then kills it."""
+        self.hosts[name].dropping_actions = True
 
     def freeze(self, name: str, seconds: float) -> None:
-        """Let a service stand still, as SIGSTOP does; later it goes on and knows nothing of it."""
+        """Suspend a service, as SIGSTOP does; it resumes later without noticing."""
         self.hosts[name].frozen = self.now + seconds
 
     def cut(self, name: str) -> None:
-        """Break a host's connection; the broker speaks its last will."""
+        """Break a host's connection; the broker publishes its last will."""
         host = self.hosts[name]
         if host.connected:
             host.connected = False
             self.broker.disconnect(name, clean=False)
 
     def reconnect(self, name: str, after: float) -> None:
-        """Let a host that was cut connect again."""
+        """Reconnect a host that was cut, after some seconds."""
         host = self.hosts[name]
-        self.at(self.now + after, lambda: self._connect(host, host.lives))
+        self.at(self.now + after, lambda: self._connect(host, host.starts))
 
     def restart_broker(self, after: float = RECONNECT_SECONDS, *, saved: bool = False) -> None:
-        """Kill the broker: all connections and all it retained are gone; hosts connect again.
+        """Restart the broker; hosts reconnect after 0.5 to 1.5 times `after` seconds.
 
-        If it was `saved`, as when it is stopped cleanly, what it retained and kept stays.
+        Retained messages and sessions survive only if they are `saved`, as at a clean stop.
         """
         self.broker.restart(saved=saved)
         for user, (topics, _) in self.listeners.items():
@@ -173,50 +134,22 @@ class Ring:
                 self.reconnect(host.name, after * self.rng.uniform(0.5, 1.5))
 
     def listen(self, user: str, topics: list[str], heard: Callable[[Packet], None]) -> None:
-        """Hand a foreign client what it follows, at once and unharmed."""
+        """Connect a foreign client; it gets the packets of these topics at once and undamaged."""
         self.listeners[user] = topics, heard
         self.broker.connect(user, topics)
 
     def publish(self, user: str, packet: Packet, qos: int = 0) -> None:
-        """Publish as a foreign client would, unharmed."""
+        """Publish a packet as a foreign client, without faults."""
         self.broker.publish(user, packet, qos)
 
-    def at(self, time: float, call: Callable[[], None]) -> None:
-        """Call when the clock comes to this time."""
-        self._count += 1
-        heapq.heappush(self._queue, (time, self._count, call))
-
-    def run(
-        self,
-        until: Callable[[], bool],
-        seconds: float = 600.0,
-        *,
-        steps: int | None = MOST_STEPS,
-    ) -> None:
-        """Go on until something holds.
-
-        Raises:
-            RingError: it did not hold within so many seconds of the fake clock, or so many steps.
-        """
-        end = self.now + seconds
-        for _ in count() if steps is None else range(steps):
-            if until():
-                return
-            if not self._queue or self._queue[0][0] > end:
-                raise RingError(f"seed {self.seed}: nothing came of it within {seconds:g} s")
-            time, _, call = heapq.heappop(self._queue)
-            self.now = max(self.now, time)
-            call()
-        raise RingError(f"seed {self.seed}: {steps} steps and no end")
-
     def told(self, event: str) -> Iterator[dict[str, Any]]:
-        """Find what was noted under a name."""
+        """Yield the facts of each log event of this name."""
         return (facts for _, _, name, facts in self.notes if name == event)
 
-    # ── what a shell does ─────────────────────────────────────────────────────────────────────────
+    # ── the shell: effects of nodes ───────────────────────────────────────────────────────────────
 
-    def _connect(self, host: Host, life: int) -> None:
-        if host.node is None or host.lives != life or host.connected:
+    def _connect(self, host: Host, start: int) -> None:
+        if host.node is None or host.starts != start or host.connected:
             return
         host.connected = True
         node = host.node
@@ -231,24 +164,24 @@ class Ring:
             self.listeners[name][1](packet)
             return
         host = self.hosts[name]
-        life = host.lives
-        # What the broker keeps is neither lost nor damaged on a connection; with that, it is.
-        whole = [(self.faults.delay, packet)]
-        struck = self.faults.strike(packet, self.rng) if packet.receipt is None else whole
-        self.toll.count([delay for delay, _ in struck], self.faults.delay)
-        for delay, arriving in struck:
-            self.at(self.now + delay, partial(self._arrive, host, life, arriving))
+        start = host.starts
+        # QoS 1 packets, which have a receipt, are neither lost nor damaged while connected.
+        intact = [(self.faults.delay, packet)]
+        deliveries = self.faults.deliveries(packet, self.rng) if packet.receipt is None else intact
+        self.message_counts.count([delay for delay, _ in deliveries], self.faults.delay)
+        for delay, arriving in deliveries:
+            self.at(self.now + delay, partial(self._arrive, host, start, arriving))
 
-    def _arrive(self, host: Host, life: int, packet: Packet) -> None:
+    def _arrive(self, host: Host, start: int, packet: Packet) -> None:
         if self.now < host.frozen:
-            self.at(host.frozen, partial(self._arrive, host, life, packet))
-        elif host.node is not None and host.connected and host.lives == life:
+            self.at(host.frozen, partial(self._arrive, host, start, packet))
+        elif host.node is not None and host.connected and host.starts == start:
             host.node.receive(packet, self.now)
             self._perform(host)
 
     def _perform(self, host: Host) -> None:
         node = host.node
-        if node is None or host.doomed:
+        if node is None or host.dropping_actions:
             return
         bulk: list[PublishChunk] = []
         for effect in node.take_effects():
@@ -271,18 +204,18 @@ class Ring:
                 case Misread(topic, reason):
                     self.misread.append((host.name, topic, reason))
                 case _:
-                    pass  # not connected: asks will be asked again
+                    pass  # not connected: asks are repeated later
         for chunk in bulk:
             if host.connected:
                 self.broker.publish(host.name, chunk.packet())
         self._schedule(host)
 
     def _start_run(self, host: Host, run: StartRun) -> None:
-        life = host.lives
+        start = host.starts
 
         def work() -> None:
             node = host.node
-            if node is None or host.lives != life:
+            if node is None or host.starts != start:
                 return
             if self.now < host.frozen:
                 self.at(host.frozen, work)
@@ -295,7 +228,7 @@ class Ring:
                 node.ran(run.key, result, self.now)
             self._perform(host)
 
-        mean = WORK_SECONDS.get(run.key.name, QUICK_SECONDS)
+        mean = WORK_SECONDS.get(run.key.name, OTHER_WORK_SECONDS)
         self.at(self.now + self.rng.uniform(0.2, 1.8) * mean, work)
 
     def _schedule(self, host: Host) -> None:
@@ -304,10 +237,10 @@ class Ring:
         if at is None or (host.wake is not None and self.now < host.wake <= at):
             return
         host.wake = max(at, self.now)
-        life, wake = host.lives, host.wake
+        start, wake = host.starts, host.wake
 
         def tick() -> None:
-            if host.node is None or host.lives != life or host.wake != wake:
+            if host.node is None or host.starts != start or host.wake != wake:
                 return
             if self.now < host.frozen:
                 self.at(host.frozen, tick)

@@ -1,6 +1,6 @@
-"""How each service comes to life in a ring: the same core as in its own process, on the same store.
+"""Factories of the services' cores for the ring: the cores and stores of a deployment.
 
-The one place where the library reaches for the services; they are imported here and nowhere else.
+In the library, only this module and `run` import the services.
 """
 
 import secrets
@@ -12,7 +12,7 @@ from fedbus import plugins
 from fedbus.blobs.spool import Spools
 from fedbus.plugins import Aggregator
 from fedbus.runtime.identity import Identity
-from fedbus.simulation.ring import Birth, Life
+from fedbus.simulation.host import RunningService, ServiceFactory
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.timestamps import format_timestamp
 from fedbus_collector.app import aggregator
@@ -35,63 +35,70 @@ _MEMORY = 1 << 32
 
 
 def new_secret() -> bytes:
-    """Make a secret nobody can guess; a replayable run brings its own."""
+    """Return a random secret; a run that is to be replayed passes a fixed one."""
     return secrets.token_bytes(32)
 
 
-def long_ago() -> str:
-    """Tell the time on a clock that stands still, so that a run can be replayed."""
+def fixed_time() -> str:
+    """Return the same time at every call, so that a run can be replayed."""
     return format_timestamp(0.0)
 
 
 def repository(
     folder: Path,
     secret: Callable[[], bytes] = new_secret,
-    utc: Callable[[], str] = long_ago,
-) -> Birth:
-    """Make a repository on a real store in a folder, which syncs nothing."""
+    utc: Callable[[], str] = fixed_time,
+) -> ServiceFactory:
+    """Return the factory of a repository on a real store in a folder, without fsync."""
 
-    def birth(identity: Identity) -> Life:
+    def start(identity: Identity) -> RunningService:
         store = SqliteStore(folder, durable=False, secret=secret, now=utc)
-        return Life(RepositoryCore(identity.name, store), store.open_blob, store.close)
+        return RunningService(RepositoryCore(identity.name, store), store.open_blob, store.close)
 
-    return birth
-
-
-def controller(heartbeat_seconds: float, utc: Callable[[], str] = long_ago) -> Birth:
-    """Make a controller."""
-
-    def birth(identity: Identity) -> Life:
-        beat = heartbeat_seconds
-        core = ControllerCore(identity.incarnation, REPOSITORY, beat, selector, check_plugins, utc)
-        return Life(core)
-
-    return birth
+    return start
 
 
-def collector(find: Callable[[str], Aggregator] = aggregator) -> Birth:
-    """Make a collector."""
+def controller(heartbeat_seconds: float, utc: Callable[[], str] = fixed_time) -> ServiceFactory:
+    """Return the factory of a controller."""
 
-    def birth(identity: Identity) -> Life:
+    def start(identity: Identity) -> RunningService:
+        return RunningService(
+            ControllerCore(
+                identity.incarnation, REPOSITORY, heartbeat_seconds, selector, check_plugins, utc
+            )
+        )
+
+    return start
+
+
+def collector(find: Callable[[str], Aggregator] = aggregator) -> ServiceFactory:
+    """Return the factory of a collector; `find` loads an aggregator by its name."""
+
+    def start(identity: Identity) -> RunningService:
         resources = RoundResources(Spools(_MEMORY), ModelCache(), find)
-        return Life(CollectorCore(identity.incarnation, REPOSITORY, resources))
+        return RunningService(CollectorCore(identity.incarnation, REPOSITORY, resources))
 
-    return birth
+    return start
 
 
 def agent(
     folder: Path,
-    bench: Callable[[str, Outbox], TaskRunner],
+    task_runner: Callable[[str, Outbox], TaskRunner],
     role: Role,
     examples: int,
     form: Mapping[str, Any] | None = None,
-) -> Birth:
-    """Make an agent that keeps its updates under a folder and works at a bench of one's own.
+) -> ServiceFactory:
+    """Return the factory of an agent with a given task runner.
 
-    `form` is the format that it announces; by default it announces none.
+    Args:
+        folder: Where the agent's outbox is.
+        task_runner: Makes the task runner, from the node's name and its outbox.
+        role: Whether the agent trains or evaluates.
+        examples: The number of examples that it announces.
+        form: The data format that it announces; by default none.
     """
 
-    def birth(identity: Identity) -> Life:
+    def start(identity: Identity) -> RunningService:
         outbox = Outbox(folder / identity.name)
 
         def facts(task: str, models: dict[str, int]) -> AgentFacts:
@@ -108,7 +115,7 @@ def agent(
                 task=task,
             )
 
-        work = bench(identity.name, outbox)
-        return Life(AgentCore(work, outbox, Spools(_MEMORY), facts))
+        runner = task_runner(identity.name, outbox)
+        return RunningService(AgentCore(runner, outbox, Spools(_MEMORY), facts))
 
-    return birth
+    return start

@@ -55,7 +55,7 @@ class TaskControl:
             Stopped: The work was cancelled while the data were loaded.
         """
         self.check()
-        self.data = data.watched(self._count_batch)
+        self.data = data.with_stop(self._count_batch)
         return self.data
 
     def _count_batch(self) -> bool:

@@ -5,9 +5,9 @@ from typing import Protocol
 
 from fedbus.data import Dataset
 from fedbus.data.dataset import joins_last_row
-from fedbus.datasource.config import Loaded
+from fedbus.datasource.config import LoadedData
 from fedbus.datasource.pipeline import Pipeline
-from fedbus.datasource.source import Fixed, Source
+from fedbus.datasource.source import DataSource, InMemorySource
 from fedbus.errors import PluginError, Stopped, StoreError, TrainingError
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.jobs.eligibility import RowFormat, batch_memory_reason
@@ -74,7 +74,7 @@ class LocalTrainer:
     def __init__(  # noqa: PLR0913, PLR0917 - all but three have a good default
         self,
         outbox: Outbox,
-        data: Dataset | Fixed | Source,
+        data: Dataset | InMemorySource | DataSource,
         preferred: str | None,
         factories: Mapping[str, TrainerFactory] | None = None,
         allowed: Collection[str] | None = None,
@@ -84,7 +84,7 @@ class LocalTrainer:
         self._outbox = outbox
         self._optimizer_states = OptimizerStates(RoundFiles(outbox.folder / "states", ".state"))
         self._local_tensors = LocalTensors(RoundFiles(outbox.folder / "local", ".local"))
-        self._source = Fixed(data) if isinstance(data, Dataset) else data
+        self._source = InMemorySource(data) if isinstance(data, Dataset) else data
         self._loaded = LoadedTrainers(self.trainers, admission or Admission())
 
     def train(
@@ -176,8 +176,8 @@ class LocalTrainer:
             self._optimizer_states.remove(training.job)
             control.notes.append(("optimizer_state_lost", describe_error(error)))
 
-    def _load_data(self, model: Model, params: TrainingParams) -> Loaded:
-        loaded = self._source.fresh(model.spec.input, params.data_overrides)
+    def _load_data(self, model: Model, params: TrainingParams) -> LoadedData:
+        loaded = self._source.for_task(model.spec.input, params.data_overrides)
         check_classes(loaded.form.y.classes, model.spec.classes)
         rows, examples = _row_format(loaded.pipeline), loaded.train.examples
         if reason := batch_memory_reason(rows, params, examples, memory_mb()):
@@ -207,12 +207,12 @@ class LocalTrainer:
         return EvaluationResult(data.examples, checked_metrics(metrics))
 
     def check(self, trainer: str | None, overrides: DataOverrides | None) -> None:
-        """Reject plug-ins that this agent cannot use; see `Trainers.check` and `Source.check`."""
+        """Reject plug-ins that the agent cannot use: `Trainers.check` and `DataSource.check`."""
         self.trainers.check(trainer)
         self._source.check(overrides)
 
     def rows(self, overrides: DataOverrides) -> RowFormat:
-        """Return the format of the rows that a trainer would get; see `Source.expected`."""
+        """Return the format of the rows that a trainer would get; see `DataSource.expected`."""
         pipeline = self._source.expected(overrides)
         return RowFormat({}, 0) if pipeline is None else _row_format(pipeline)
 
@@ -226,4 +226,4 @@ def _joined(rows: int, size: int) -> str:
 
 
 def _row_format(pipeline: Pipeline) -> RowFormat:
-    return RowFormat(pipeline.output.plain(), pipeline.widest)
+    return RowFormat(pipeline.output.plain(), pipeline.max_row_bytes)

@@ -21,7 +21,7 @@ from fedbus.client.address import BrokerLogin, no_cluster_message
 from fedbus.client.failures import Failed, Unreachable
 from fedbus.cluster import registry
 from fedbus.cluster.local import STOP_SECONDS
-from fedbus.cluster.registry import Place
+from fedbus.cluster.registry import RunningCluster
 from fedbus.core import clock
 from fedbus.errors import SettingsError
 from fedbus.mqtt.bus import BrokerAddress
@@ -65,11 +65,11 @@ def clusters(as_json: AsJson = False) -> None:
     )
 
 
-def _when(one: Place) -> str:
+def _when(one: RunningCluster) -> str:
     return datetime.fromtimestamp(one.started).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def _plain(one: Place) -> dict[str, object]:
+def _plain(one: RunningCluster) -> dict[str, object]:
     return {
         "cluster": one.home,
         "broker": one.address.where,
@@ -100,7 +100,7 @@ def down(ctx: typer.Context, home: Home = None) -> None:
     display.say(f"the cluster in {found.home} has ended")
 
 
-def _asked(running: list[Place]) -> Place:
+def _asked(running: list[RunningCluster]) -> RunningCluster:
     said = [
         f"{one.home}  ({counted(one.agents, 'agent')}, {one.address.where}, since {_when(one)})"
         for one in running

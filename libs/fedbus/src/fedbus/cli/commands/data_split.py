@@ -122,10 +122,10 @@ def split(
     class in its share; beyond a --partition-size, to nobody. `fedbus up --data DIR` and
     `fedbus simulate --data DIR` take the folder.
     """
-    from fedbus.data.partition.plot import check_picture
+    from fedbus.data.partition.plot import check_plot_file
 
     if plot is not None:
-        check_picture(plot, to)
+        check_plot_file(plot, to)
     options = _given(
         alpha=alpha,
         size_alpha=size_alpha,
@@ -150,7 +150,7 @@ def split(
 def _split(data: "Dataset", wish: Wish) -> dict[str, Any]:
     import numpy as np
 
-    from fedbus.data.partition import WITHOUT_CLASSES, deal, hold_out
+    from fedbus.data.partition import WITHOUT_CLASSES, hold_out, partition_rows
     from fedbus.data.partition.partition_files import labels_of
     from fedbus.data.partition.plot import count, unevenness
 
@@ -160,14 +160,14 @@ def _split(data: "Dataset", wish: Wish) -> dict[str, Any]:
         y = np.zeros(len(y), np.int64)
     rng = np.random.default_rng(wish.seed)
     kept, held = hold_out(y if y.ndim == 1 else np.zeros(len(y)), wish.held_out, rng)
-    dealt = deal(wish.by, y[kept], wish.agents, rng, wish.least, wish.options)
-    hands = [kept[hand] for hand in dealt]
+    dealt = partition_rows(wish.by, y[kept], wish.agents, rng, wish.least, wish.options)
+    partitions = [kept[partition] for partition in dealt]
     if wish.held_out and not len(held):
         raise TrainingError(f"--held-out {wish.held_out} of {len(y)} rows is not a single one")
     names = [f"agent.{number}" for number in range(1, wish.agents + 1)]
-    classes, table = count(y, hands)
-    parts = {f"{name}.npz": hand for name, hand in zip(names, hands, strict=True)}
-    called = [_called(label, data.about.classes) for label in classes]
+    classes, table = count(y, partitions)
+    parts = {f"{name}.npz": partition for name, partition in zip(names, partitions, strict=True)}
+    called = [_called(label, data.info.classes) for label in classes]
     _write(data, wish, {**parts, HELD_OUT: held} if len(held) else parts, (names, called, table))
     return {
         "by": wish.by,
@@ -175,18 +175,18 @@ def _split(data: "Dataset", wish: Wish) -> dict[str, Any]:
         "seed": wish.seed,
         "rows": len(y),
         "held_out": len(held),
-        "left_over": len(kept) - len(np.unique(np.concatenate(hands))),
+        "left_over": len(kept) - len(np.unique(np.concatenate(partitions))),
         "classes": classes if classed else None,
-        "class_names": called if classed and data.about.classes else None,
+        "class_names": called if classed and data.info.classes else None,
         "unevenness": unevenness(table) if classed else None,
         "agents": [
             {
                 "agent": name,
                 "file": str(wish.to / f"{name}.npz"),
-                "rows": len(hand),
+                "rows": len(partition),
                 "classes": dict(zip(map(str, classes), counts, strict=True)) if classed else None,
             }
-            for name, hand, counts in zip(names, hands, table.tolist(), strict=True)
+            for name, partition, counts in zip(names, partitions, table.tolist(), strict=True)
         ],
     }
 
@@ -196,14 +196,14 @@ def _called(label: int, names: Sequence[str]) -> str:
 
 
 def _write(data: "Dataset", wish: Wish, parts: Mapping[str, Any], drawn: tuple[Any, ...]) -> None:
-    from fedbus.data.partition.partition_files import replacing, write_parts
+    from fedbus.data.partition.partition_files import replace_files, write_partitions
     from fedbus.data.partition.plot import draw
 
     # A picture that cannot be drawn must not cost the shards that are there.
     made = [one for one in (wish.to, *wish.to.parents) if not one.exists()]
     try:
-        with ExitStack() as after, replacing(wish.to, _there(wish.to)) as room:
-            write_parts(data, {room / name: hand for name, hand in parts.items()})
+        with ExitStack() as after, replace_files(wish.to, _there(wish.to)) as staging:
+            write_partitions(data, {staging / name: partition for name, partition in parts.items()})
             if wish.plot is not None:
                 title = f"{Path(wish.source).name} dealt by {wish.by}, seed {wish.seed}"
                 # Renamed after the shards are in their place, and gone if they cannot be.

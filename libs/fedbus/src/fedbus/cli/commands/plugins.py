@@ -17,7 +17,7 @@ from fedbus.model.layout import Layout
 from fedbus.plugins import Plugin
 from fedbus.plugins import discovery as finding
 from fedbus.plugins.inspection import Finding, inspect_all, inspect_one
-from fedbus.simulation.plugin_trial import Props, attempt
+from fedbus.simulation.plugin_trial import TrialInputs, try_plugin
 
 app = typer.Typer(help="Plug-ins: what is installed, what is wrong with it; try one.")
 
@@ -114,7 +114,7 @@ def _try_all(
             raise Failed(f"{plugin.group} {plugin.name}: {'; '.join(faults)}")
         try:
             props = _props(plugin, model, data, config)
-            for sentence in attempt(plugin.group, plugin.import_object(), props):
+            for sentence in try_plugin(plugin.group, plugin.import_object(), props):
                 did.append(sentence)
                 say(f"  {sentence}")
         except SettingsError:
@@ -171,7 +171,7 @@ def _named(name: str) -> list[Plugin]:
     return matching
 
 
-def _props(plugin: Plugin, model: Path | None, data: Path | None, config: str) -> Props:
+def _props(plugin: Plugin, model: Path | None, data: Path | None, config: str) -> TrialInputs:
     from fedbus.client.packing import read_model
 
     try:
@@ -183,7 +183,7 @@ def _props(plugin: Plugin, model: Path | None, data: Path | None, config: str) -
     loaded = npz(str(data)) if data is not None and plugin.group != "loaders" else None
     path = str(data) if data is not None else None
     if model is None:
-        return Props(architecture, data=loaded, path=path)
+        return TrialInputs(architecture, data=loaded, path=path)
     packed = read_model(model)
     for warning in packed.warnings:
         display.warn(warning)
@@ -193,4 +193,4 @@ def _props(plugin: Plugin, model: Path | None, data: Path | None, config: str) -
         raise SettingsError(f"{model}: no architecture for {plugin.name} in it")
     ready = {k: packed.blobs[v["digest"]] if k == "blob" else v for k, v in found.items()}
     weights = decode(packed.blobs[packed.push.weights.digest], Layout.read(spec.layout))
-    return Props(ready, weights, loaded, path)
+    return TrialInputs(ready, weights, loaded, path)

@@ -40,8 +40,8 @@ from fedbus.cluster.partitions import (
     ARRAYS,
     HELD_OUT,
     left_out,
-    shard_names,
-    shard_paths,
+    partition_names,
+    partition_paths,
     write_digits,
 )
 from fedbus.data import Dataset
@@ -112,7 +112,7 @@ def simulate(
     controller would answer them.
     """
     # The simulation needs the services' own packages, which no other command does.
-    from fedbus.simulation.network_faults import NONE, ROUGH
+    from fedbus.simulation.network_faults import NO_FAULTS, ROUGH_LINKS
     from fedbus.simulation.run import SimulationFailed, SimulationStuck
     from fedbus.simulation.run import simulate as play
 
@@ -148,7 +148,7 @@ def simulate(
                         shards,
                         held_out=held_out,
                         seed=seed,
-                        faults=ROUGH if rough else NONE,
+                        faults=ROUGH_LINKS if rough else NO_FAULTS,
                         watch=partial(_say_round, advance),
                         stop=stop,
                         loader_options=options,
@@ -164,13 +164,13 @@ def simulate(
     if as_json:
         rounds = [codec.to_plain(done) for done in played.rounds]
         display.print_json(
-            {**codec.to_plain(end), "rounds": rounds, "messages": asdict(played.toll)}
+            {**codec.to_plain(end), "rounds": rounds, "messages": asdict(played.message_counts)}
         )
     elif rough:
-        toll = played.toll
+        counts = played.message_counts
         display.say(
-            f"of {toll.sent} messages {toll.lost} were lost, {toll.repeated} came twice and "
-            f"{toll.delayed} late"
+            f"of {counts.sent} messages {counts.lost} were lost, {counts.repeated} came twice and "
+            f"{counts.delayed} late"
         )
     if end.phase != "finished":
         raise Failed(f"job {end.job} {end.phase}: {end.reason}")
@@ -231,14 +231,14 @@ def _data(
                 f"the job's loader {loader!r} reads files: name their folder with --data, or leave "
                 "plugins.loader out"
             )
-        found = shard_paths(given, agents)
+        found = partition_paths(given, agents)
         _warn_of_rest(given, agents, ANYTHING)
         return found
     if given is None:
         write_digits(folder, agents, split)
         names = [str(number) for number in range(1, agents + 1)]
     else:
-        folder, names = given, shard_names(given, agents)
+        folder, names = given, partition_names(given, agents)
         _warn_of_rest(given, agents, ARRAYS)
     shards = {name: read(folder / f"agent.{name}.npz", "npz", options) for name in names}
     return shards, read(folder / HELD_OUT, "npz", options)

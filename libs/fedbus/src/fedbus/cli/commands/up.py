@@ -22,7 +22,7 @@ from fedbus.cluster import registry
 from fedbus.cluster.local import STOP_SECONDS, LocalCluster
 from fedbus.cluster.members import ClusterPlan
 from fedbus.cluster.partitions import left_out
-from fedbus.cluster.registry import Claim
+from fedbus.cluster.registry import HomeLock
 from fedbus.core import clock
 from fedbus.errors import FedbusError, SettingsError
 from fedbus.frameworks.installed import is_installed
@@ -106,7 +106,7 @@ def up(
         open=open_,
         http=http,
     )
-    with Claim(chosen) as claim:
+    with HomeLock(chosen) as claim:
         try:
             asyncio.run(_live(plan, claim))
         except Failed:  # it names logs that lie there
@@ -152,7 +152,7 @@ def signals(stop: asyncio.Event, cluster: LocalCluster) -> Iterator[None]:
             signal.signal(number, how)
 
 
-async def _live(plan: ClusterPlan, claim: Claim) -> None:
+async def _live(plan: ClusterPlan, claim: HomeLock) -> None:
     stop = asyncio.Event()
 
     def publish() -> None:
@@ -169,15 +169,15 @@ async def _live(plan: ClusterPlan, claim: Claim) -> None:
                     await stop.wait()
                     living.cancel()
             display.say("stopping …")
-    if cluster.late:
+    if cluster.killed_at_stop:
         raise Failed(
-            f"{', '.join(cluster.late)} did not end within {STOP_SECONDS:g} s: killed; their logs "
-            f"are in {cluster.logs}"
+            f"{', '.join(cluster.killed_at_stop)} did not end within {STOP_SECONDS:g} s: killed; "
+            f"their logs are in {cluster.logs}"
         )
     display.say("all processes have ended")
 
 
-async def _begin(cluster: LocalCluster, claim: Claim) -> None:
+async def _begin(cluster: LocalCluster, claim: HomeLock) -> None:
     began = clock.monotonic()
     plan = cluster.plan
     cluster.start_broker()

@@ -37,14 +37,14 @@ def read_source(source: str, loader: str | None, loader_options: str) -> "Datase
         FedbusError: the options are no JSON object, the digits are not installed, or it cannot be
             read.
     """
-    from fedbus.data import of
+    from fedbus.data import from_arrays
     from fedbus.datasource.config import read
 
     if source == DIGITS and loader is None and not Path(source).exists():
         try:
             from fedbus.data.digits import digits
 
-            return of(*digits())
+            return from_arrays(*digits())
         except ImportError as error:
             raise SettingsError(
                 "the digits come with scikit-learn; pip install scikit-learn"
@@ -58,10 +58,10 @@ def read_options(given: str) -> dict[str, Any]:
     Raises:
         SettingsError: they are no JSON object, nor a file of one.
     """
-    from fedbus.data.json_or_file import json_given
+    from fedbus.data.json_or_file import read_json_or_file
 
     try:
-        options = json_given(given)
+        options = read_json_or_file(given)
     except TrainingError as error:
         raise SettingsError(f"--loader-options: {error}") from error
     if not isinstance(options, dict):

@@ -11,7 +11,7 @@ import numpy as np
 
 from fedbus.client.model_outputs import row_of
 from fedbus.data.loaders.images import MAX_PIXELS
-from fedbus.data.loaders.pixels import reading_of
+from fedbus.data.loaders.pixels import pixel_reader
 from fedbus.errors import LayoutError, PluginError, SettingsError, TrainingError
 from fedbus.model.layout import Array
 from fedbus.model.npz import read_npy, read_one
@@ -182,7 +182,7 @@ def _size_of(file: Path) -> tuple[int, int]:
 
 def _picture(file: Path, size: tuple[int, int], colour: str) -> Array:
     with _opened(file) as image:
-        return reading_of(colour, None, None, None).pixels(str(file), image, size)
+        return pixel_reader(colour, None, None, None).pixels(str(file), image, size)
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.data.arrays import check_row, finite, numbered, place_of, truths
-from fedbus.data.categories import Gathering
+from fedbus.data.arrays import check_finite, check_row, index_names, index_of, targets
+from fedbus.data.categories import VocabularyBuilder
 from fedbus.data.cells import Missing
 from fedbus.data.columns import Target, index_columns
 from fedbus.data.dataset import Batch
-from fedbus.data.missing_values import told_gaps
+from fedbus.data.missing_values import missing_value_notes
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
 
@@ -34,7 +34,7 @@ def pandas_index(schema: Any) -> tuple[int, ...]:  # noqa: ANN401 - pyarrow has 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
+class ParquetColumns:
     """What is read from which column.
 
     Attributes:
@@ -89,7 +89,7 @@ class Columns:
         made = np.zeros((len(at), len(places)), np.float32)
         for row, word in enumerate(column.to_pylist()):
             if word is not None:
-                place = place_of(str(word), places, self.where(int(at[row]), name), "word")
+                place = index_of(str(word), places, self.where(int(at[row]), name), "word")
                 made[row, place] = 1
             elif self.missing is None:
                 self._check_no_gap(column, name, at)
@@ -101,7 +101,7 @@ class Columns:
         if self.classes is not None:
             words = [str(word) for word in column.to_pylist()]
             places = [
-                place_of(word, self.classes, self.where(int(at[n]), self.label))
+                index_of(word, self.classes, self.where(int(at[n]), self.label))
                 for n, word in enumerate(words)
             ]
             return np.array(places, np.int64)
@@ -111,7 +111,7 @@ class Columns:
         if self.target == "class":
             self._check_classes(y, at)
             y = y.astype(np.int64)
-        return truths(self.label, y, int(at[0]))
+        return targets(self.label, y, int(at[0]))
 
     def _check_classes(self, y: Array, at: Rows) -> None:
         for wrong, why in ((y != np.floor(y), "a whole number"), (y < 0, "it is 0 or more")):
@@ -167,7 +167,7 @@ class Columns:
         rows: Array = values.to_numpy(zero_copy_only=False)
         with np.errstate(over="ignore"):  # refused by name, as infinity
             made: Array = rows.astype(np.float32).reshape(len(lengths), -1)
-        finite(f"{self.path}, column {name!r}: ", made, int(at[0]))
+        check_finite(f"{self.path}, column {name!r}: ", made, int(at[0]))
         return made
 
     def _check_no_gap(self, column: Any, name: str, at: Rows) -> None:  # noqa: ANN401 - pyarrow has no types
@@ -193,7 +193,7 @@ def gaps_in(column: Any) -> NDArray[np.bool_]:  # noqa: ANN401 - pyarrow has no 
     return found
 
 
-def check_schema(columns: Columns, schema: Any, *, guessed: bool) -> Columns:  # noqa: ANN401 - pyarrow has no types
+def check_schema(columns: ParquetColumns, schema: Any, *, guessed: bool) -> ParquetColumns:  # noqa: ANN401 - pyarrow has no types
     """Refuse columns of types that are no numbers; find those of words.
 
     With `guessed` only columns of texts are taken as words.
@@ -239,10 +239,10 @@ def _is_text(kind: Any) -> bool:  # noqa: ANN401 - pyarrow has no types
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ParquetSurvey:
     """What one look at all rows found."""
 
-    columns: Columns
+    columns: ParquetColumns
     rows: int
     dropped: int
     missing: Mapping[str, int]
@@ -250,10 +250,12 @@ class Seen:
     def notes(self) -> Iterator[str]:
         """Say what the owner should know."""
         words = self.columns.words
-        yield from told_gaps(self.columns.missing, self.missing, self.dropped, words)
+        yield from missing_value_notes(self.columns.missing, self.missing, self.dropped, words)
 
 
-def survey(columns: Columns, pieces: Callable[[], Iterable[tuple[int, Any]]], rows: int) -> Seen:
+def survey(
+    columns: ParquetColumns, pieces: Callable[[], Iterable[tuple[int, Any]]], rows: int
+) -> ParquetSurvey:
     """Look at all rows, where words are gathered or values may be missing.
 
     Raises:
@@ -263,8 +265,8 @@ def survey(columns: Columns, pieces: Callable[[], Iterable[tuple[int, Any]]], ro
     if columns.classes == {}:
         open_words.append(columns.label)
     if not open_words and columns.missing is None:
-        return Seen(columns, rows, 0, {})
-    words = {name: Gathering(f"{columns.path}, column {name!r}") for name in open_words}
+        return ParquetSurvey(columns, rows, 0, {})
+    words = {name: VocabularyBuilder(f"{columns.path}, column {name!r}") for name in open_words}
     filled = [n for n in columns.features if n not in columns.words] if columns.missing else []
     missing: Counter[str] = Counter()
     sums = dict.fromkeys(filled, 0.0)
@@ -283,16 +285,16 @@ def survey(columns: Columns, pieces: Callable[[], Iterable[tuple[int, Any]]], ro
             at = np.arange(first, first + some.num_rows)[good]
             sums[name] += float(columns.numbers(column, name, at).sum(dtype=np.float64))
             counts[name] += len(column)
-    known = {name: numbered(g.vocabulary(found)) for name, g in words.items()}
+    known = {name: index_names(g.vocabulary(found)) for name, g in words.items()}
     if columns.classes == {}:
         columns = replace(columns, classes=known.pop(columns.label))
     columns = replace(columns, words={**columns.words, **known})
     fill = _fill(columns, sums, counts)
-    return Seen(replace(columns, fill=fill), found, rows - found, +missing)
+    return ParquetSurvey(replace(columns, fill=fill), found, rows - found, +missing)
 
 
 def _fill(
-    columns: Columns, sums: Mapping[str, float], counts: Mapping[str, int]
+    columns: ParquetColumns, sums: Mapping[str, float], counts: Mapping[str, int]
 ) -> dict[str, float]:
     if isinstance(columns.missing, float):
         return dict.fromkeys(sums, columns.missing)

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.data.arrays import check_batch_size, kept, numbered, place_of
+from fedbus.data.arrays import check_batch_size, index_names, index_of, kept
 from fedbus.data.categories import AUTO, Words, check_words
 from fedbus.data.cells import Cells, Missing, check_missing, is_missing
 from fedbus.data.columns import Target, check_target, choose, index_columns, left_out_note
 from fedbus.data.dataset import Batch, Dataset
-from fedbus.data.description import About
-from fedbus.data.loaders.csv_rows import Row, Sheet
-from fedbus.data.loaders.csv_survey import Plan, survey
-from fedbus.data.open_file import Pinned
+from fedbus.data.description import DatasetInfo
+from fedbus.data.loaders.csv_rows import CsvTable, Row
+from fedbus.data.loaders.csv_survey import CsvColumns, survey
+from fedbus.data.open_file import OpenFile
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
 
@@ -67,17 +67,17 @@ def csv(  # noqa: PLR0913 - each is one thing that differs between files; all bu
     if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1):
         raise TrainingError(f"delimiter is {delimiter!r}; one character belongs there")
     cells = Cells(decimal)
-    sheet = Sheet(Pinned(Path(path)), header, delimiter, encoding, cells, label)
+    sheet = CsvTable(OpenFile(Path(path)), header, delimiter, encoding, cells, label)
     gone = index_columns(sheet.names) if sheet.named else ()
     y, x = choose(path, sheet.names, label, features, gone)
     if decimal == "," == sheet.delimiter:
         raise TrainingError(f'{path}: "decimal" and "delimiter" are both ","')
-    wanted = Plan(
+    wanted = CsvColumns(
         sheet=sheet,
         cells=cells,
         label=y,
         features=x,
-        classes=None if classes is None else tuple(numbered(classes)),
+        classes=None if classes is None else tuple(index_names(classes)),
         words={c: w for c, w in check_words(words, sheet.names).items() if c in x},
         guessed=words == AUTO,
         missing=check_missing(missing),
@@ -98,36 +98,36 @@ def csv(  # noqa: PLR0913 - each is one thing that differs between files; all bu
                     yield made
 
     notes = (*left_out_note(sheet.names, gone, (y, *x)), *found.notes())
-    about = About(
+    info = DatasetInfo(
         classes=found.plan.classes or (),
         columns=found.plan.inputs() if sheet.named or found.plan.words else (),
         missing={sheet.names[column]: count for column, count in found.missing.items()},
         notes=notes,
     )
-    return kept(Dataset(found.rows, batches, about=about), batch)
+    return kept(Dataset(found.rows, batches, info=info), batch)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
     """Turns lines into numbers, as a plan says that has all it needs."""
 
-    plan: Plan
+    plan: CsvColumns
     classes: Mapping[str, int] | None
     places: Mapping[int, Mapping[str, int]]
     """Of each column of words, the place of each word."""
 
     @classmethod
-    def of(cls, plan: Plan) -> "_Reader":
-        places = {column: numbered(words or ()) for column, words in plan.words.items()}
-        return cls(plan, None if plan.classes is None else numbered(plan.classes), places)
+    def of(cls, plan: CsvColumns) -> "_Reader":
+        places = {column: index_names(words or ()) for column, words in plan.words.items()}
+        return cls(plan, None if plan.classes is None else index_names(plan.classes), places)
 
     def is_whole(self, batch: int) -> bool:
         if self.plan.target != "auto":
             return self.plan.target == "class"
         with self.plan.sheet.rows() as rows:
             some = [row for row in islice(rows, batch) if not self._drops(row)]
-        truths = [self._truth(row) for row in some]
-        return all(truth == int(truth) for truth in truths)
+        targets = [self._truth(row) for row in some]
+        return all(truth == int(truth) for truth in targets)
 
     def batch(self, rows: Sequence[Row], *, whole: bool) -> Batch:
         x = self.plan.fast(rows)
@@ -167,7 +167,7 @@ class _Reader:
             words, text = self.places[column], cells[column].strip()
             chosen = [0.0] * len(words)
             if text in words or not is_missing(text) or self.plan.missing is None:
-                chosen[place_of(text, words, self.plan.sheet.where(row[0], column), "word")] = 1.0
+                chosen[index_of(text, words, self.plan.sheet.where(row[0], column), "word")] = 1.0
             yield from chosen
 
     def _truth(self, row: Row) -> float:
@@ -184,4 +184,4 @@ class _Reader:
                 f'{where}: nothing where a class or a finite number belongs; "missing": "drop" '
                 "leaves such rows out"
             )
-        return place_of(text, self.classes or {}, where)
+        return index_of(text, self.classes or {}, where)

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Final
 
 from fedbus.data.cells import Cells
-from fedbus.data.open_file import Pinned
+from fedbus.data.open_file import OpenFile
 from fedbus.errors import TrainingError
 from fedbus.text import in_given_order
 
@@ -50,7 +50,7 @@ def check_encoding(encoding: object) -> str:
     return "utf-8-sig" if name == "utf-8" else name
 
 
-class Sheet:
+class CsvTable:
     """The lines of a file.
 
     Args:
@@ -73,7 +73,7 @@ class Sheet:
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument for each thing that differs between files
         self,
-        file: Pinned,
+        file: OpenFile,
         header: bool | None,  # noqa: FBT001 - as its setting has it
         delimiter: str | None,
         encoding: str,

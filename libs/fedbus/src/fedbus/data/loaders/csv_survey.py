@@ -8,11 +8,11 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.data.categories import Gathering
+from fedbus.data.categories import VocabularyBuilder
 from fedbus.data.cells import Cells, Missing, is_missing
 from fedbus.data.columns import Target
-from fedbus.data.loaders.csv_rows import Row, Sheet
-from fedbus.data.missing_values import told_gaps
+from fedbus.data.loaders.csv_rows import CsvTable, Row
+from fedbus.data.missing_values import missing_value_notes
 from fedbus.errors import TrainingError
 
 _FEW_ROWS = 20
@@ -20,7 +20,7 @@ _FEW_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class CsvColumns:
     """What is read from which column, and how.
 
     Attributes:
@@ -30,7 +30,7 @@ class Plan:
         fill: What stands for a missing number, by column.
     """
 
-    sheet: Sheet
+    sheet: CsvTable
     cells: Cells
     label: int
     features: tuple[int, ...]
@@ -103,10 +103,10 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CsvSurvey:
     """What a survey found; `plan` has all that a reader needs."""
 
-    plan: Plan
+    plan: CsvColumns
     rows: int
     dropped: int
     missing: Mapping[int, int]
@@ -117,7 +117,7 @@ class Found:
         names = self.plan.sheet.names
         counts = {names[column]: count for column, count in self.missing.items()}
         words = {names[column] for column in self.plan.words}
-        yield from told_gaps(self.plan.missing, counts, self.dropped, words)
+        yield from missing_value_notes(self.plan.missing, counts, self.dropped, words)
         for name in self.counting:
             yield (
                 f"column {name!r} counts the rows; if it is no measurement, leave it out by "
@@ -125,7 +125,7 @@ class Found:
             )
 
 
-def survey(plan: Plan, batch: int) -> Found:
+def survey(plan: CsvColumns, batch: int) -> CsvSurvey:
     """Look at all rows once: count them, gather words, means and gaps.
 
     Raises:
@@ -139,7 +139,7 @@ def survey(plan: Plan, batch: int) -> Found:
     return looking.found()
 
 
-def _word_columns(plan: Plan) -> Mapping[int, tuple[str, ...] | None]:
+def _word_columns(plan: CsvColumns) -> Mapping[int, tuple[str, ...] | None]:
     """Keep of columns that may hold words those whose first value is one."""
     open_ = set(plan.words) if plan.guessed else set()
     words = dict(plan.words)
@@ -155,7 +155,7 @@ def _word_columns(plan: Plan) -> Mapping[int, tuple[str, ...] | None]:
     return words
 
 
-def _first_words(plan: Plan) -> tuple[str, ...] | None:
+def _first_words(plan: CsvColumns) -> tuple[str, ...] | None:
     """Tell whether y holds words: () stands for words that are not known yet."""
     if plan.classes is not None or plan.target == "number":
         return plan.classes
@@ -175,7 +175,7 @@ def _first_words(plan: Plan) -> tuple[str, ...] | None:
 class _Survey:
     """Counts and gathers, some rows at a time."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: CsvColumns) -> None:
         self.plan = plan
         self.rows = self.dropped = 0
         self.missing: Counter[int] = Counter()
@@ -186,7 +186,7 @@ class _Survey:
         gathered = [c for c, words in plan.words.items() if words is None]
         if plan.classes == ():
             gathered.append(plan.label)
-        self._words = {column: Gathering(where % names[column]) for column in gathered}
+        self._words = {column: VocabularyBuilder(where % names[column]) for column in gathered}
         self._looks: Callable[[Sequence[Row]], None] = self._each if self._needed() else self._few
         self._steps: dict[int, tuple[float, float]] = {}
         self._counting = set(plan.features) - set(plan.words)
@@ -237,7 +237,7 @@ class _Survey:
             if first is None or values != [first + n for n in range(len(rows))]:
                 self._counting.discard(column)
 
-    def found(self) -> Found:
+    def found(self) -> CsvSurvey:
         """Make a plan that has all that was missing."""
         plan, names = self.plan, self.plan.sheet.names
         made = {column: g.vocabulary(self.rows) for column, g in self._words.items()}
@@ -249,7 +249,7 @@ class _Survey:
             fill = self._means() if plan.missing == "mean" else {}
         plan = replace(plan, words={**plan.words, **made}, fill=fill)
         counting = tuple(names[column] for column in sorted(self._counting)) if names else ()
-        return Found(plan, self.rows, self.dropped, dict(self.missing), counting)
+        return CsvSurvey(plan, self.rows, self.dropped, dict(self.missing), counting)
 
     def _means(self) -> dict[int, float]:
         means = {}

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from fedbus.data.arrays import numbered
+from fedbus.data.arrays import index_names
 from fedbus.errors import TrainingError
 from fedbus.text import in_given_order, listed
 
@@ -31,16 +31,16 @@ _WHOLE: Final = re.compile(r"\d+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageFile:
     """A file, its class, and its state when it was found."""
 
     path: Path
     label: int
-    stamp: tuple[int, int]
+    file_state: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class ImageFolder:
     """All pictures of a folder, in an order drawn once by chance.
 
     Attributes:
@@ -48,7 +48,7 @@ class Pictures:
         notes: What was passed over.
     """
 
-    found: Sequence[Picture]
+    found: Sequence[ImageFile]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -76,7 +76,7 @@ class _Passed:
             yield f"files that are no pictures by their names are passed over: {told}"
 
 
-def pictures_in(folder: Path, classes: Sequence[str] | None, *, nested: bool) -> Pictures:
+def scan_image_folder(folder: Path, classes: Sequence[str] | None, *, nested: bool) -> ImageFolder:
     """Find the pictures of each class.
 
     Names of classes are compared as Unicode's composed form: Linux and macOS write é differently.
@@ -101,14 +101,18 @@ def pictures_in(folder: Path, classes: Sequence[str] | None, *, nested: bool) ->
             + "".join(f"; {note}" for note in passed.notes(classes))
         )
     given = None if classes is None else [unicodedata.normalize("NFC", str(n)) for n in classes]
-    named: Mapping[str, int] = numbered(there if given is None else given)
+    named: Mapping[str, int] = index_names(there if given is None else given)
     if unknown := [name for name in there if name not in named]:
         raise TrainingError(
             f"{folders[unknown[0]]}: no such class; they are {in_given_order(named)}"
         )
-    found = [Picture(file, named[name], stamp(file)) for name in there for file in files[name]]
+    found = [
+        ImageFile(file, named[name], file_state(file)) for name in there for file in files[name]
+    ]
     order = np.random.default_rng(0).permutation(len(found))
-    return Pictures([found[place] for place in order], tuple(named), tuple(passed.notes(classes)))
+    return ImageFolder(
+        [found[place] for place in order], tuple(named), tuple(passed.notes(classes))
+    )
 
 
 def in_order(name: str) -> tuple[bool, int, str]:
@@ -159,7 +163,7 @@ def _files(folder: Path, passed: _Passed, *, nested: bool, depth: int = 1) -> li
     return files
 
 
-def stamp(file: Path) -> tuple[int, int]:
+def file_state(file: Path) -> tuple[int, int]:
     """Name the state of a file, by its size and the time of its last change.
 
     Raises:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from fedbus.data.arrays import check_batch_size, kept
 from fedbus.data.dataset import Batch, Dataset
-from fedbus.data.description import About
-from fedbus.data.loaders.image_folder import Picture, pictures_in, stamp
-from fedbus.data.loaders.pixels import Background, Reading, reading_of
+from fedbus.data.description import DatasetInfo
+from fedbus.data.loaders.image_folder import ImageFile, file_state, scan_image_folder
+from fedbus.data.loaders.pixels import Background, PixelReader, pixel_reader
 from fedbus.errors import PluginError, TrainingError
 
 MAX_PIXELS: Final = 64 * 2**20
@@ -56,8 +56,8 @@ def images(  # noqa: PLR0913 - each is one thing that differs between folders; a
         TrainingError: names the picture.
     """
     check_batch_size(batch)
-    reading = reading_of(colour, range, background, frame)
-    there = pictures_in(Path(path), classes, nested=nested)
+    reading = pixel_reader(colour, range, background, frame)
+    there = scan_image_folder(Path(path), classes, nested=nested)
     found = there.found
     shape = _shape(size) if size is not None else _shape_of(found[0], reading)
     frames = _Frame(shape, size is not None, reading)
@@ -68,8 +68,8 @@ def images(  # noqa: PLR0913 - each is one thing that differs between folders; a
             x = np.stack([frames.read(picture) for picture in some])
             yield x, np.array([picture.label for picture in some], np.int64)
 
-    about = About(classes=there.classes, notes=there.notes)
-    return kept(Dataset(len(found), batches, about=about), batch)
+    info = DatasetInfo(classes=there.classes, notes=there.notes)
+    return kept(Dataset(len(found), batches, info=info), batch)
 
 
 _range = range
@@ -81,9 +81,9 @@ class _Frame:
 
     shape: tuple[int, int]
     resized: bool
-    reading: Reading
+    reading: PixelReader
 
-    def read(self, picture: Picture) -> NDArray[np.float32]:
+    def read(self, picture: ImageFile) -> NDArray[np.float32]:
         with _opened(picture) as image:
             height, width = self.reading.size(image)
             if width * height > MAX_PIXELS:
@@ -107,18 +107,18 @@ def _shape(size: Sequence[int]) -> tuple[int, int]:
             raise TrainingError(f"size is {size!r}; [height, width] belongs there")
 
 
-def _shape_of(picture: Picture, reading: Reading) -> tuple[int, int]:
+def _shape_of(picture: ImageFile, reading: PixelReader) -> tuple[int, int]:
     with _opened(picture) as image:
         return reading.size(image)
 
 
 @contextmanager
-def _opened(picture: Picture) -> Iterator[Any]:
+def _opened(picture: ImageFile) -> Iterator[Any]:
     try:
         from PIL import Image  # noqa: PLC0415 - only where pictures are read
     except ImportError as error:
         raise PluginError('pictures are read by Pillow; pip install "fedbus[images]"') from error
-    if stamp(picture.path) != picture.stamp:
+    if file_state(picture.path) != picture.file_state:
         raise TrainingError(f"{picture.path}: it changed while the data were in use")
     try:
         with Image.open(picture.path) as image:

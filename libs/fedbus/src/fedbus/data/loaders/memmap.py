@@ -9,13 +9,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from fedbus.data.arrays import check_batch_size, check_row, inputs, kept, truths, within
+from fedbus.data.arrays import check_batch_size, check_class_ids, check_row, inputs, kept, targets
 from fedbus.data.categories import check_names
 from fedbus.data.dataset import Batch, Dataset
-from fedbus.data.description import About
+from fedbus.data.description import DatasetInfo
 from fedbus.data.format import DTYPES
 from fedbus.data.loaders.npy import Header, read_header, read_rows
-from fedbus.data.open_file import Pinned
+from fedbus.data.open_file import OpenFile
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
 from fedbus.text import listed
@@ -63,18 +63,18 @@ def memmap(
                     _named(*truths_file.read(y_file, count, first), first, names),
                 )
 
-    return kept(Dataset(rows, batches, about=About(classes=names)), batch)
+    return kept(Dataset(rows, batches, info=DatasetInfo(classes=names)), batch)
 
 
 def _named(name: str, rows: Array, first: int, classes: Sequence[str]) -> Array:
-    return within(name, truths(name, rows, first), classes, first)
+    return check_class_ids(name, targets(name, rows, first), classes, first)
 
 
 class _Rows:
     """One array on disk."""
 
     def __init__(self, folder: Path, name: str, raw: Raw | None) -> None:
-        self._file = Pinned(folder / f"{name}.{'npy' if raw is None else 'dat'}")
+        self._file = OpenFile(folder / f"{name}.{'npy' if raw is None else 'dat'}")
         self.name = str(self._file.path)
         if raw is not None:
             self.header, self._begin = _stated(name, self._file, raw), 0
@@ -99,7 +99,7 @@ class _Rows:
         return self.name, read_rows(self.name, file, self.header, count, first)
 
 
-def _stated(name: str, file: Pinned, raw: Raw) -> Header:
+def _stated(name: str, file: OpenFile, raw: Raw) -> Header:
     if not isinstance(raw, Mapping) or raw.keys() != {"dtype", "shape"}:
         raise TrainingError(f"{name} is {raw!r}; an object with dtype and shape belongs there")
     shape = raw["shape"]

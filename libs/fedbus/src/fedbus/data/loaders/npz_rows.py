@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from fedbus.data.arrays import check_batch_size, inputs, kept, truths, within
+from fedbus.data.arrays import check_batch_size, check_class_ids, inputs, kept, targets
 from fedbus.data.categories import check_names
-from fedbus.data.dataset import Batch, Dataset, of
-from fedbus.data.description import About
+from fedbus.data.dataset import Batch, Dataset, from_arrays
+from fedbus.data.description import DatasetInfo
 from fedbus.data.loaders.npy import (
     MAX_WORDS_BYTES,
     Header,
@@ -18,7 +18,7 @@ from fedbus.data.loaders.npy import (
     read_rows,
     read_words,
 )
-from fedbus.data.open_file import Pinned
+from fedbus.data.open_file import OpenFile
 from fedbus.errors import TrainingError
 from fedbus.model.npz import NPY_MAGIC, UNREADABLE, ZIP_MAGIC
 
@@ -38,11 +38,11 @@ def npz(path: str, batch: int = 32, *, classes: Sequence[str] | None = None) -> 
     Raises:
         TrainingError: the file is missing or no shard, or x and y are not what was said above.
     """
-    file = Pinned(Path(path))
+    file = OpenFile(Path(path))
     with _opened(file) as archive:
         check_batch_size(batch)
         own = _words(archive, "classes") if classes is None else check_names("classes", classes)
-        about = About(classes=own, columns=_words(archive, "columns"))
+        info = DatasetInfo(classes=own, columns=_words(archive, "columns"))
         with _members(archive) as (x_file, y_file):
             x, y = read_header("x", x_file), read_header("y", y_file)
             if x.rows != y.rows or not x.rows:
@@ -51,18 +51,18 @@ def npz(path: str, batch: int = 32, *, classes: Sequence[str] | None = None) -> 
                 raise TrainingError(f"{shapes}: {wrong}")
             if x.by_column or y.by_column:
                 whole = read_all("x", x_file, x), read_all("y", y_file, y)
-                return of(
+                return from_arrays(
                     inputs("x", whole[0]),
-                    within("y", truths("y", whole[1]), about.classes),
+                    check_class_ids("y", targets("y", whole[1]), info.classes),
                     batch,
-                    about,
+                    info,
                 )
 
     def batches() -> Iterator[Batch]:
         with _opened(file) as archive:
-            yield from _batches(archive, x, y, batch, about.classes)
+            yield from _batches(archive, x, y, batch, info.classes)
 
-    return kept(Dataset(x.rows, batches, about=about), batch)
+    return kept(Dataset(x.rows, batches, info=info), batch)
 
 
 def _words(archive: zipfile.ZipFile, name: str) -> tuple[str, ...]:
@@ -85,14 +85,17 @@ def _batches(
             count = min(batch, x.rows - first)
             yield (
                 inputs("x", read_rows("x", x_file, x, count, first), first),
-                within(
-                    "y", truths("y", read_rows("y", y_file, y, count, first), first), classes, first
+                check_class_ids(
+                    "y",
+                    targets("y", read_rows("y", y_file, y, count, first), first),
+                    classes,
+                    first,
                 ),
             )
 
 
 @contextmanager
-def _opened(file: Pinned) -> Iterator[zipfile.ZipFile]:
+def _opened(file: OpenFile) -> Iterator[zipfile.ZipFile]:
     """Open it as an archive; what goes wrong in the block is said of this file."""
     try:
         with file.open() as raw:
@@ -114,7 +117,7 @@ def _check_zip(raw: BinaryIO) -> None:
         raise TrainingError(f"not a shard: {what}")
 
 
-def _named(file: Pinned, sentence: str) -> str:
+def _named(file: OpenFile, sentence: str) -> str:
     start = f"{file.path}: "
     return sentence if sentence.startswith(start) else start + sentence
 

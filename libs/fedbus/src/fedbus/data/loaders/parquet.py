@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from fedbus.data.arrays import check_batch_size, kept, numbered
+from fedbus.data.arrays import check_batch_size, index_names, kept
 from fedbus.data.categories import Words, check_words
 from fedbus.data.cells import Missing, check_missing
 from fedbus.data.columns import Target, check_target, choose, left_out_note
 from fedbus.data.dataset import Batch, Dataset
-from fedbus.data.description import About
-from fedbus.data.loaders.arrow import Columns, check_schema, pandas_index, survey
-from fedbus.data.open_file import BUFFER, Pinned
+from fedbus.data.description import DatasetInfo
+from fedbus.data.loaders.arrow import ParquetColumns, check_schema, pandas_index, survey
+from fedbus.data.open_file import BUFFER, OpenFile
 from fedbus.errors import PluginError, TrainingError
 
 PIECES_BYTES: Final = 16 * 2**20
@@ -56,7 +56,7 @@ def parquet(  # noqa: PLR0913 - as for csv
     """
     check_batch_size(batch)
     check_target(target)
-    file = Pinned(Path(path))
+    file = OpenFile(Path(path))
     with _opened(file) as found:
         schema, rows = found.schema_arrow, int(found.metadata.num_rows)
     names = list(schema.names)
@@ -67,13 +67,13 @@ def parquet(  # noqa: PLR0913 - as for csv
     gone = pandas_index(schema)
     y, x = choose(path, names, label, features, gone)
     wanted = {names[c]: w for c, w in check_words(words, names).items() if c in x}
-    columns = Columns(
+    columns = ParquetColumns(
         path=path,
         label=names[y],
         features=[names[column] for column in x],
         target=target,
-        classes=None if classes is None else numbered(classes),
-        words={name: numbered(each or ()) if each else {} for name, each in wanted.items()},
+        classes=None if classes is None else index_names(classes),
+        words={name: index_names(each or ()) if each else {} for name, each in wanted.items()},
         missing=check_missing(missing),
     )
     columns = check_schema(columns, schema, guessed=words == "auto")
@@ -94,17 +94,17 @@ def parquet(  # noqa: PLR0913 - as for csv
         made = (seen.columns.batch(some, first) for first, some in pieces())
         return (batch for batch in made if len(batch[1]))
 
-    about = About(
+    info = DatasetInfo(
         classes=tuple(seen.columns.classes or ()),
         columns=seen.columns.inputs(schema),
         missing=seen.missing,
         notes=(*left_out_note(names, gone, (y, *x)), *seen.notes()),
     )
-    return kept(Dataset(seen.rows, batches, about=about), batch)
+    return kept(Dataset(seen.rows, batches, info=info), batch)
 
 
 @contextmanager
-def _opened(file: Pinned, columns: int = 1) -> Iterator[Any]:
+def _opened(file: OpenFile, columns: int = 1) -> Iterator[Any]:
     """Open it; a piece of each column is read at a time, where pyarrow would hold all."""
     try:
         import pyarrow.parquet  # noqa: PLC0415 - only where a parquet file is read

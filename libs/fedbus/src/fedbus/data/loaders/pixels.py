@@ -28,7 +28,7 @@ _RGB: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PixelReader:
     """How all pictures of a data set become numbers.
 
     Attributes:
@@ -128,9 +128,9 @@ class Reading:
         return Image.alpha_composite(behind, image).convert("RGB")
 
 
-def reading_of(
+def pixel_reader(
     colour: str, span: Sequence[float] | None, background: Background, frame: int | None
-) -> Reading:
+) -> PixelReader:
     """Check the options of `images` that say what pixels mean.
 
     Raises:
@@ -141,7 +141,7 @@ def reading_of(
     if frame is not None and (type(frame) is not int or frame < 0):
         raise TrainingError(f"frame is {frame!r}; a whole number, 0 or more, belongs there")
     mode, channels = CHANNELS[colour]
-    return Reading(mode, channels, _span(span), _background(background), frame)
+    return PixelReader(mode, channels, _span(span), _background(background), frame)
 
 
 def _span(span: object) -> tuple[float, float] | None:

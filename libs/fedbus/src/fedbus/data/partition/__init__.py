@@ -65,12 +65,12 @@ def options_of(by: str) -> tuple[str, ...]:
     return tuple(inspect.signature(SAMPLERS[by]).parameters)[_COMMON:]
 
 
-def deal(  # noqa: PLR0913, PLR0917 - a sampler's arguments, and which one
+def partition_rows(  # noqa: PLR0913, PLR0917 - a sampler's arguments, and which one
     by: str,
     labels: Array,
     agents: int,
     rng: np.random.Generator,
-    least: int,
+    min_rows: int,
     options: Mapping[str, Any],
 ) -> list[Rows]:
     """Deal rows with the sampler of a name.
@@ -100,8 +100,8 @@ def deal(  # noqa: PLR0913, PLR0917 - a sampler's arguments, and which one
             f"{by} deals by class, which is a whole number for each row, and y is {labels.dtype}, "
             f"{each}; samplers that need no classes are {listed(WITHOUT_CLASSES)}"
         )
-    hands: list[Rows] = SAMPLERS[by](labels, agents, rng, least, **options)
-    return hands
+    partitions: list[Rows] = SAMPLERS[by](labels, agents, rng, min_rows, **options)
+    return partitions
 
 
 __all__ = [

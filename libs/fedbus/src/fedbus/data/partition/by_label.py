@@ -6,15 +6,15 @@ import numpy as np
 
 from fedbus.data.partition.row_assignment import (
     Rows,
-    by_class,
     check_alpha,
     check_enough,
     check_size,
-    cut,
-    drawn,
-    filled,
-    partitions,
-    topped_up,
+    divide_classes,
+    draw_classes,
+    fill_up,
+    fill_up_by_class,
+    fixed_size_partitions,
+    split_by_shares,
 )
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
@@ -24,7 +24,7 @@ def dirichlet(  # noqa: PLR0913, PLR0917 - as all samplers, with what some share
     labels: Array,
     agents: int,
     rng: np.random.Generator,
-    least: int = 1,
+    min_rows: int = 1,
     alpha: float = 0.3,
     partition_size: int | None = None,
 ) -> list[Rows]:
@@ -36,34 +36,38 @@ def dirichlet(  # noqa: PLR0913, PLR0917 - as all samplers, with what some share
     (arXiv 1909.06335) and in Plato, whose alpha is 1 by default; the rows beyond go to nobody.
 
     The smaller `alpha`, the fewer classes an agent sees. Nobody goes without: the richest give
-    until everyone has `least` rows.
+    until everyone has `min_rows` rows.
 
     Raises:
         TrainingError: alpha is not above 0, or there are not enough rows for everyone.
     """
-    check_enough(len(labels), agents, least)
+    check_enough(len(labels), agents, min_rows)
     check_alpha("alpha", alpha)
     if partition_size is not None:
-        check_size(partition_size, len(labels), agents, least)
-        return partitions(labels, agents, partition_size, alpha, rng)
-    hands: list[list[int]] = [[] for _ in range(agents)]
+        check_size(partition_size, len(labels), agents, min_rows)
+        return fixed_size_partitions(labels, agents, partition_size, alpha, rng)
+    partitions: list[list[int]] = [[] for _ in range(agents)]
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
         shares = rng.dirichlet(np.full(agents, alpha))
-        for hand, part in zip(hands, cut(rows, shares), strict=True):
-            hand.extend(part.tolist())
-    return filled(hands, least, rng)
+        for partition, part in zip(partitions, split_by_shares(rows, shares), strict=True):
+            partition.extend(part.tolist())
+    return fill_up(partitions, min_rows, rng)
 
 
 def shards(
-    labels: Array, agents: int, rng: np.random.Generator, least: int = 1, shards_per_agent: int = 2
+    labels: Array,
+    agents: int,
+    rng: np.random.Generator,
+    min_rows: int = 1,
+    shards_per_agent: int = 2,
 ) -> list[Rows]:
     """Sort rows by class, cut them in pieces of one size, and deal each agent some pieces.
 
     Raises:
-        TrainingError: there are fewer rows than pieces, or a hand has less than `least`.
+        TrainingError: there are fewer rows than pieces, or a hand has less than `min_rows`.
     """
-    check_enough(len(labels), agents, least)
+    check_enough(len(labels), agents, min_rows)
     pieces = agents * shards_per_agent
     if shards_per_agent < 1 or pieces > len(labels):
         raise TrainingError(
@@ -73,37 +77,41 @@ def shards(
     in_order = order[np.argsort(labels[order], kind="stable")]
     dealt = rng.permutation(pieces).reshape(agents, shards_per_agent)
     cuts = np.array_split(in_order, pieces)
-    hands = [np.concatenate([cuts[piece] for piece in pieces_of]) for pieces_of in dealt]
-    if (fewest := min(map(len, hands))) < least:
-        raise TrainingError(f"an agent gets {fewest} rows, and the least is {least}")
-    return [rng.permutation(hand) for hand in hands]
+    partitions = [np.concatenate([cuts[piece] for piece in pieces_of]) for pieces_of in dealt]
+    if (fewest := min(map(len, partitions))) < min_rows:
+        raise TrainingError(f"an agent gets {fewest} rows, expected at least {min_rows}")
+    return [rng.permutation(partition) for partition in partitions]
 
 
 def label_quantity(
-    labels: Array, agents: int, rng: np.random.Generator, least: int = 1, classes_per_agent: int = 2
+    labels: Array,
+    agents: int,
+    rng: np.random.Generator,
+    min_rows: int = 1,
+    classes_per_agent: int = 2,
 ) -> list[Rows]:
     """Give each agent rows of so many classes; who share a class share its rows evenly.
 
     Raises:
         TrainingError: there are not so many classes, a class would be nobody's, or an agent cannot
-            get `least` rows of its classes.
+            get `min_rows` rows of its classes.
     """
-    check_enough(len(labels), agents, least)
+    check_enough(len(labels), agents, min_rows)
     classes = _classes(labels)
     _check_each(classes_per_agent, len(classes))
     if agents * classes_per_agent < len(classes):
         raise TrainingError(
             f"{agents} agents of {classes_per_agent} classes leave some of {len(classes)} to nobody"
         )
-    holds = drawn(classes, classes_per_agent, agents, rng)
-    return topped_up(by_class(labels, holds, rng), least, rng, labels, holds)
+    allowed = draw_classes(classes, classes_per_agent, agents, rng)
+    return fill_up_by_class(divide_classes(labels, allowed, rng), min_rows, rng, labels, allowed)
 
 
 def mixed_label_quantity(  # noqa: PLR0913, PLR0917 - as all samplers, with what some agents share
     labels: Array,
     agents: int,
     rng: np.random.Generator,
-    least: int = 1,
+    min_rows: int = 1,
     classes_per_agent: int = 2,
     anchor_classes: Sequence[int] | None = None,
     consistent: int | None = None,
@@ -116,9 +124,9 @@ def mixed_label_quantity(  # noqa: PLR0913, PLR0917 - as all samplers, with what
 
     Raises:
         TrainingError: classes or agents are not there, a class would be nobody's, or an agent
-            cannot get `least` rows of its classes.
+            cannot get `min_rows` rows of its classes.
     """
-    check_enough(len(labels), agents, least)
+    check_enough(len(labels), agents, min_rows)
     classes = _classes(labels)
     _check_each(classes_per_agent, len(classes))
     anchors = (
@@ -147,31 +155,31 @@ def mixed_label_quantity(  # noqa: PLR0913, PLR0917 - as all samplers, with what
             f"{len(pool) - len(kept)}, each at least once"
         )
     theirs = _covering(pool, kept, classes_per_agent, others, rng)
-    holds = [frozenset(anchors)] * same + theirs
-    return topped_up(by_class(labels, holds, rng), least, rng, labels, holds)
+    allowed = [frozenset(anchors)] * same + theirs
+    return fill_up_by_class(divide_classes(labels, allowed, rng), min_rows, rng, labels, allowed)
 
 
 def _covering(
     pool: list[int], spare: list[int], each: int, agents: int, rng: np.random.Generator
 ) -> list[frozenset[int]]:
     """Draw classes so that all but the spare ones are somebody's."""
-    holds = drawn(pool, each, agents, rng)
+    allowed = draw_classes(pool, each, agents, rng)
     needed = set(pool) - set(spare)
-    for missing in sorted(needed - set().union(*holds)):
+    for missing in sorted(needed - set().union(*allowed)):
         # Somebody has a spare class instead, or one that another has as well.
-        for agent, held in enumerate(holds):
-            rest = [c for c in sorted(held) if c in spare or sum(c in h for h in holds) > 1]
+        for agent, held in enumerate(allowed):
+            rest = [c for c in sorted(held) if c in spare or sum(c in h for h in allowed) > 1]
             if rest:
-                holds[agent] = held - {rest[0]} | {missing}
+                allowed[agent] = held - {rest[0]} | {missing}
                 break
-    return holds
+    return allowed
 
 
 def orthogonal(  # noqa: PLR0913, PLR0917 - as all samplers, with whose classes are whose
     labels: Array,
     agents: int,
     rng: np.random.Generator,
-    least: int = 1,
+    min_rows: int = 1,
     institutions: int | Sequence[Sequence[int]] = 2,
     alpha: float | None = None,
     partition_size: int | None = None,
@@ -185,32 +193,32 @@ def orthogonal(  # noqa: PLR0913, PLR0917 - as all samplers, with whose classes 
         TrainingError: the institutions' classes are not all classes, each once, an institution has
             no agent, or too few rows for its agents.
     """
-    check_enough(len(labels), agents, least)
+    check_enough(len(labels), agents, min_rows)
     classes = _classes(labels)
     owned = _owned(institutions, classes)
     if len(owned) > agents:
         raise TrainingError(f"{len(owned)} institutions and {agents} agents: one has none")
-    hands: list[Rows] = [np.empty(0, np.int64)] * agents
+    partitions: list[Rows] = [np.empty(0, np.int64)] * agents
     for number, theirs in enumerate(owned):
         members = range(number, agents, len(owned))
         rows = rng.permutation(np.flatnonzero(np.isin(labels, theirs)))
-        if len(rows) < least * len(members):
+        if len(rows) < min_rows * len(members):
             raise TrainingError(
                 f"institution {number + 1} has {len(rows)} rows of classes {_said(theirs)} for "
-                f"{len(members)} agents of at least {least} each"
+                f"{len(members)} agents of at least {min_rows} each"
             )
         if partition_size is not None:
-            check_size(partition_size, len(rows), len(members), least)
+            check_size(partition_size, len(rows), len(members), min_rows)
             if alpha is None:
                 rows = rows[: partition_size * len(members)]
         if alpha is None:
             dealt = list(np.array_split(rows, len(members)))
         else:
-            inside = dirichlet(labels[rows], len(members), rng, least, alpha, partition_size)
-            dealt = [rows[hand] for hand in inside]
-        for agent, hand in zip(members, dealt, strict=True):
-            hands[agent] = hand
-    return hands
+            inside = dirichlet(labels[rows], len(members), rng, min_rows, alpha, partition_size)
+            dealt = [rows[partition] for partition in inside]
+        for agent, partition in zip(members, dealt, strict=True):
+            partitions[agent] = partition
+    return partitions
 
 
 def _owned(institutions: int | Sequence[Sequence[int]], classes: list[int]) -> list[list[int]]:

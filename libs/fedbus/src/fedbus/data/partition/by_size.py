@@ -11,9 +11,9 @@ from fedbus.data.partition.row_assignment import (
     check_alpha,
     check_enough,
     check_size,
-    cut,
-    filled,
+    fill_up,
     shuffled,
+    split_by_shares,
 )
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
@@ -26,7 +26,7 @@ def iid(
     labels: Array,
     agents: int,
     rng: np.random.Generator,
-    least: int = 1,
+    min_rows: int = 1,
     partition_size: int | None = None,
 ) -> list[Rows]:
     """Deal rows by chance alone, to each agent as many (or one less).
@@ -36,30 +36,30 @@ def iid(
     Raises:
         TrainingError: there are not enough rows.
     """
-    check_enough(len(labels), agents, least)
+    check_enough(len(labels), agents, min_rows)
     rows = rng.permutation(len(labels))
     if partition_size is not None:
-        check_size(partition_size, len(rows), agents, least)
+        check_size(partition_size, len(rows), agents, min_rows)
         rows = rows[: partition_size * agents]
     return list(np.array_split(rows, agents))
 
 
 def quantity(
-    labels: Array, agents: int, rng: np.random.Generator, least: int = 1, alpha: float = 0.5
+    labels: Array, agents: int, rng: np.random.Generator, min_rows: int = 1, alpha: float = 0.5
 ) -> list[Rows]:
     """Deal rows by chance, in numbers drawn from Dirichlet(alpha).
 
     Raises:
         TrainingError: alpha is not above 0, or there are not enough rows.
     """
-    check_enough(len(labels), agents, least)
+    check_enough(len(labels), agents, min_rows)
     check_alpha("alpha", alpha)
-    parts = cut(rng.permutation(len(labels)), _shares(agents, alpha, rng))
-    return filled([part.tolist() for part in parts], least, rng)
+    parts = split_by_shares(rng.permutation(len(labels)), _shares(agents, alpha, rng))
+    return fill_up([part.tolist() for part in parts], min_rows, rng)
 
 
 def sample_quantity(
-    labels: Array, agents: int, rng: np.random.Generator, least: int = 1, alpha: float = 0.5
+    labels: Array, agents: int, rng: np.random.Generator, min_rows: int = 1, alpha: float = 0.5
 ) -> list[Rows]:
     """Deal numbers drawn from Dirichlet(alpha), and each agent the classes as they are in all.
 
@@ -68,22 +68,22 @@ def sample_quantity(
     Raises:
         TrainingError: alpha is not above 0, or there are not enough rows.
     """
-    check_enough(len(labels), agents, least)
+    check_enough(len(labels), agents, min_rows)
     check_alpha("alpha", alpha)
     shares = _shares(agents, alpha, rng)
-    hands: list[list[int]] = [[] for _ in range(agents)]
+    partitions: list[list[int]] = [[] for _ in range(agents)]
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
-        for hand, part in zip(hands, cut(rows, shares), strict=True):
-            hand.extend(part.tolist())
-    return filled(hands, least, rng)
+        for partition, part in zip(partitions, split_by_shares(rows, shares), strict=True):
+            partition.extend(part.tolist())
+    return fill_up(partitions, min_rows, rng)
 
 
 def distribution(  # noqa: PLR0913, PLR0917 - as all samplers, with two kinds of unevenness
     labels: Array,
     agents: int,
     rng: np.random.Generator,
-    least: int = 1,
+    min_rows: int = 1,
     alpha: float = 0.5,
     size_alpha: float = 0.5,
 ) -> list[Rows]:
@@ -95,26 +95,28 @@ def distribution(  # noqa: PLR0913, PLR0917 - as all samplers, with two kinds of
     Raises:
         TrainingError: an alpha is not above 0, or there are not enough rows.
     """
-    check_enough(len(labels), agents, least)
+    check_enough(len(labels), agents, min_rows)
     check_alpha("alpha", alpha)
     check_alpha("size_alpha", size_alpha)
     classes, counts = np.unique(labels, return_counts=True)
     sizes = _shares(agents, size_alpha, rng) * len(labels)
     wishes = rng.dirichlet(np.full(len(classes), alpha), agents) + _TINY
     table = _fitted(wishes, sizes + _TINY, counts.astype(float))
-    hands: list[list[int]] = [[] for _ in range(agents)]
+    partitions: list[list[int]] = [[] for _ in range(agents)]
     for label, column in zip(classes, table.T, strict=True):
         rows = rng.permutation(np.flatnonzero(labels == label))
-        for hand, part in zip(hands, cut(rows, column / column.sum()), strict=True):
-            hand.extend(part.tolist())
-    return filled(hands, least, rng)
+        for partition, part in zip(
+            partitions, split_by_shares(rows, column / column.sum()), strict=True
+        ):
+            partition.extend(part.tolist())
+    return fill_up(partitions, min_rows, rng)
 
 
 def mixed(  # noqa: PLR0913, PLR0917 - as all samplers, with how many are which
     labels: Array,
     agents: int,
     rng: np.random.Generator,
-    least: int = 1,
+    min_rows: int = 1,
     non_iid: int | Sequence[int] | None = None,
     alpha: float = 0.3,
     partition_size: int | None = None,
@@ -127,23 +129,23 @@ def mixed(  # noqa: PLR0913, PLR0917 - as all samplers, with how many are which
     Raises:
         TrainingError: there are no such agents, or not enough rows.
     """
-    check_enough(len(labels), agents, least)
+    check_enough(len(labels), agents, min_rows)
     skewed = _numbered(agents // 2 if non_iid is None else non_iid, agents)
     even = agents - len(skewed)
     if not skewed:
-        return iid(labels, agents, rng, least, partition_size)
+        return iid(labels, agents, rng, min_rows, partition_size)
     if not even:
-        return dirichlet(labels, agents, rng, least, alpha, partition_size)
+        return dirichlet(labels, agents, rng, min_rows, alpha, partition_size)
     rows = rng.permutation(len(labels))
     if partition_size is None:
-        fewest, most = even * least, len(rows) - len(skewed) * least
+        fewest, most = even * min_rows, len(rows) - len(skewed) * min_rows
         border = max(fewest, min(most, len(rows) * even // agents))
     else:
-        check_size(partition_size, len(rows), agents, least)
+        check_size(partition_size, len(rows), agents, min_rows)
         border = even * partition_size
     plain = iter(np.array_split(rows[:border], even))
     rest = rows[border:]
-    dealt = iter(dirichlet(labels[rest], len(skewed), rng, least, alpha, partition_size))
+    dealt = iter(dirichlet(labels[rest], len(skewed), rng, min_rows, alpha, partition_size))
     return [rest[next(dealt)] if agent in skewed else next(plain) for agent in range(agents)]
 
 
@@ -161,14 +163,14 @@ def _numbered(non_iid: int | Sequence[int], agents: int) -> frozenset[int]:
 
 
 def all_inclusive(
-    labels: Array, agents: int, rng: np.random.Generator, least: int = 1
+    labels: Array, agents: int, rng: np.random.Generator, min_rows: int = 1
 ) -> list[Rows]:
     """Give everyone all rows, in an order of its own.
 
     Raises:
         TrainingError: there are not so many rows.
     """
-    check_enough(len(labels) * max(agents, 0), agents, least)
+    check_enough(len(labels) * max(agents, 0), agents, min_rows)
     return shuffled([range(len(labels))] * agents, rng)
 
 

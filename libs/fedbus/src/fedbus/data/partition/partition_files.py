@@ -14,7 +14,7 @@ from numpy.lib.format import open_memmap
 
 from fedbus.atomic_write import open_atomic
 from fedbus.data.dataset import Dataset
-from fedbus.data.description import About
+from fedbus.data.description import DatasetInfo
 from fedbus.data.partition.row_assignment import Rows
 from fedbus.errors import TrainingError
 from fedbus.interruption import deferred_signals, temporary_folder
@@ -33,7 +33,7 @@ def labels_of(data: Dataset) -> Array:
 
 
 @contextmanager
-def replacing(folder: Path, old: Sequence[Path]) -> Iterator[Path]:
+def replace_files(folder: Path, old: Sequence[Path]) -> Iterator[Path]:
     """Give a hidden room to write in; at the end its files take the place of the old ones.
 
     Either all of them do or none: whatever fails, inside or at the end, the old ones are as they
@@ -45,17 +45,17 @@ def replacing(folder: Path, old: Sequence[Path]) -> Iterator[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(".split-", folder) as room:
-            yield room
+        with temporary_folder(".split-", folder) as staging:
+            yield staging
             with deferred_signals():
-                _swap(room, folder, old)
+                _swap(staging, folder, old)
     except OSError as error:
         raise TrainingError(f"{folder}: {error.strerror or error}") from error
 
 
-def _swap(room: Path, folder: Path, old: Sequence[Path]) -> None:
-    new = sorted(path for path in room.iterdir() if path.is_file())
-    away = room / "old"
+def _swap(staging: Path, folder: Path, old: Sequence[Path]) -> None:
+    new = sorted(path for path in staging.iterdir() if path.is_file())
+    away = staging / "old"
     away.mkdir()
     moves = [(path, away / path.name) for path in old]
     moves += [(path, folder / path.name) for path in new]
@@ -70,7 +70,7 @@ def _swap(room: Path, folder: Path, old: Sequence[Path]) -> None:
         raise
 
 
-def write_parts(data: Dataset, parts: Mapping[Path, Rows]) -> None:
+def write_partitions(data: Dataset, parts: Mapping[Path, Rows]) -> None:
     """Write .npz files of these rows, in this order; the same rows make the same bytes.
 
     Raises:
@@ -79,23 +79,23 @@ def write_parts(data: Dataset, parts: Mapping[Path, Rows]) -> None:
     """
     left = iter(parts.items())
     while group := dict(islice(left, GROUP)):
-        with temporary_folder(".split-", next(iter(group)).parent) as room:
-            _write(data, group, room)
+        with temporary_folder(".split-", next(iter(group)).parent) as staging:
+            _write(data, group, staging)
 
 
-def _write(data: Dataset, group: Mapping[Path, Rows], room: Path) -> None:
+def _write(data: Dataset, group: Mapping[Path, Rows], staging: Path) -> None:
     first = next(data.peek())
-    paths, hands = list(group), list(group.values())
+    paths, partitions = list(group), list(group.values())
     bare = [
         tuple(
-            _array(room / f"{number}.{name}.npy", rows, like)
+            _array(staging / f"{number}.{name}.npy", rows, like)
             for name, like in zip("xy", first, strict=True)
         )
-        for number, rows in enumerate(hands)
+        for number, rows in enumerate(partitions)
     ]
-    wanted = np.concatenate(hands)
-    owner = np.repeat(np.arange(len(hands)), [len(rows) for rows in hands])
-    place = np.concatenate([np.arange(len(rows)) for rows in hands])
+    wanted = np.concatenate(partitions)
+    owner = np.repeat(np.arange(len(partitions)), [len(rows) for rows in partitions])
+    place = np.concatenate([np.arange(len(rows)) for rows in partitions])
     order = np.argsort(wanted, kind="stable")
     wanted, owner, place = wanted[order], owner[order], place[order]
     begin = 0
@@ -111,7 +111,7 @@ def _write(data: Dataset, group: Mapping[Path, Rows], room: Path) -> None:
         for array in arrays:
             array.flush()
     for number, path in enumerate(paths):
-        _pack(room, number, path, data.about)
+        _pack(staging, number, path, data.info)
 
 
 def _array(path: Path, rows: Rows, like: Array) -> Any:  # noqa: ANN401 - numpy 1 has no types for it
@@ -127,14 +127,14 @@ def _array(path: Path, rows: Rows, like: Array) -> Any:  # noqa: ANN401 - numpy 
     return made
 
 
-def _pack(room: Path, number: int, path: Path, about: About) -> None:
-    names = {"classes": about.classes, "columns": about.columns}
+def _pack(staging: Path, number: int, path: Path, info: DatasetInfo) -> None:
+    names = {"classes": info.classes, "columns": info.columns}
     for name, words in names.items():
         if words:
-            np.save(room / f"{number}.{name}.npy", np.array(words))
+            np.save(staging / f"{number}.{name}.npy", np.array(words))
     with open_atomic(path) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
         for name in ("x", "y", *(name for name, words in names.items() if words)):
-            file = room / f"{number}.{name}.npy"
+            file = staging / f"{number}.{name}.npy"
             # Dated as numpy dates them, so that the same rows make the same bytes.
             entry = zipfile.ZipInfo(f"{name}.npy")
             with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:

@@ -23,10 +23,12 @@ _NAMED = 40
 _LEGEND = 20
 
 
-def count(labels: Array, hands: Sequence[Rows]) -> tuple[list[int], Counts]:
+def count(labels: Array, partitions: Sequence[Rows]) -> tuple[list[int], Counts]:
     """Count each agent's rows of each class; returns (classes, (agents, classes))."""
     classes, which = np.unique(labels, return_inverse=True)
-    table = np.stack([np.bincount(which[hand], minlength=len(classes)) for hand in hands])
+    table = np.stack(
+        [np.bincount(which[partition], minlength=len(classes)) for partition in partitions]
+    )
     return classes.tolist(), table
 
 
@@ -41,7 +43,7 @@ def unevenness(table: Counts) -> float:
     return float((np.abs(shares - of_all).sum(axis=1) / 2).mean())
 
 
-def check_picture(file: Path, made: Path | None = None) -> None:
+def check_plot_file(file: Path, made: Path | None = None) -> None:
     """Refuse a picture that could not be drawn, before anything else is done.
 
     `made` is a folder that will be there by then.

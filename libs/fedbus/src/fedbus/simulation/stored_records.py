@@ -1,0 +1,110 @@
+"""Records of a repository, as the oracle reads them, and their blobs."""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from fedbus.core.blob_io import BlobSource
+from fedbus.digest import digest_of
+from fedbus.errors import FedbusError
+from fedbus.model.blob import decode
+from fedbus.model.layout import Layout
+from fedbus.wire import codec
+from fedbus.wire.blobs import BlobRef
+from fedbus.wire.documents import ModelSpec
+from fedbus.wire.round_records import RoundRecord
+
+_READ_BYTES = 1024 * 1024
+
+
+class RecordsError(FedbusError):
+    """The records of a repository contradict each other; the message names the record."""
+
+
+class VersionLike(Protocol):
+    """A stored version of a model."""
+
+    @property
+    def model(self) -> str: ...  # noqa: D102 - see ModelRef
+    @property
+    def version(self) -> int: ...  # noqa: D102
+    @property
+    def parent(self) -> int | None: ...  # noqa: D102
+    @property
+    def weights(self) -> BlobRef: ...  # noqa: D102
+    @property
+    def spec(self) -> BlobRef: ...  # noqa: D102
+    @property
+    def job(self) -> str | None: ...  # noqa: D102
+    @property
+    def round(self) -> int: ...  # noqa: D102
+    @property
+    def kept(self) -> bool: ...  # noqa: D102
+
+
+class RoundLike(Protocol):
+    """A version, and the record of the round that made it; no record for a pushed version."""
+
+    @property
+    def version(self) -> VersionLike: ...  # noqa: D102
+    @property
+    def record(self) -> RoundRecord | None: ...  # noqa: D102
+
+
+class StoredRecords(Protocol):
+    """A repository's store, in use or left by a killed process."""
+
+    def history(self) -> Iterable[RoundLike]:
+        """Read every version of every model, by model and version."""
+
+    def open_blob(self, digest: str, /) -> BlobSource | None:
+        """Find a blob."""
+
+
+def name_of(version: VersionLike) -> str:
+    """Return what error messages call a version."""
+    return f"version {version.version} of model {version.model!r}"
+
+
+def read_spec(store: StoredRecords, version: VersionLike) -> ModelSpec:
+    """Read a version's model spec.
+
+    Raises:
+        RecordsError: the blob is missing or damaged.
+    """
+    data = read_blob(store, version.spec, f"the spec of {name_of(version)}")
+    return codec.from_json(ModelSpec, data)
+
+
+def read_weights(
+    store: StoredRecords, version: VersionLike
+) -> tuple[Layout, dict[str, NDArray[Any]]]:
+    """Read a version's layout and weights.
+
+    Raises:
+        RecordsError: a blob is missing or damaged.
+    """
+    layout = Layout.read(read_spec(store, version).layout)
+    blob = read_blob(store, version.weights, f"the weights of {name_of(version)}")
+    return layout, decode(blob, layout, "plain")
+
+
+def read_blob(store: StoredRecords, blob: BlobRef, what: str) -> bytes:
+    """Read a blob and check its size and digest; `what` is what error messages call it.
+
+    Raises:
+        RecordsError: the blob is missing or damaged.
+    """
+    source = store.open_blob(blob.digest)
+    if source is None:
+        raise RecordsError(f"{what} cannot be read")
+    if source.size != blob.size:
+        raise RecordsError(f"{what}: expected {blob.size} bytes, got {source.size}")
+    data = b"".join(
+        bytes(source.read(at, min(_READ_BYTES, blob.size - at)))
+        for at in range(0, blob.size, _READ_BYTES)
+    )
+    if digest_of(data) != blob.digest:
+        raise RecordsError(f"{what}: its content does not match its digest")
+    return data
