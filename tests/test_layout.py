@@ -20,7 +20,7 @@ SERVICES = sorted(ROOT.glob("services/*/src/fedbus_*"))
 DISTRIBUTIONS = (FEDBUS, *SERVICES)
 
 FLOORS = (
-    {"demo_data", "digest", "errors", "interruption", "limits", "rounding", "text"},
+    {"demo_data", "digest", "errors", "interruption", "lending", "limits", "rounding", "text"},
     {"atomic_write", "scalars"},
     {"model"},
     {"training"},

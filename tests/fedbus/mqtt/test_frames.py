@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbus.mqtt.bus import Packet
-from fedbus.mqtt.frames import KEPT_BYTES, MAX_LENT, ROOM_BYTES, Frames, is_lent
+from fedbus.mqtt.frames import KEPT_BYTES, MAX_LENT, ROOM_BYTES, Frames
 from fedbus.mqtt.publications import read_publication, write_publication
 
 
@@ -138,15 +138,3 @@ def test_a_view_of_a_payload_outlives_its_release() -> None:
         lend(frames, number)[0].release()
     assert bytes(part) == b"\1" * 100
     assert set(array.tolist()) == {1}
-
-
-def test_memory_is_lent_as_long_as_a_view_of_it_is_left() -> None:
-    """And is as it was after it was asked."""
-    memory = bytearray(b"12")
-    view = memoryview(memory)
-    part = view[1:]
-    view.release()
-    assert is_lent(memory)
-    part.release()
-    assert not is_lent(memory)
-    assert memory == b"12"

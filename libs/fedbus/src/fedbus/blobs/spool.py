@@ -5,9 +5,8 @@ have no name (they are unlinked as they are created), so a killed process leaves
 
 A memoryview that `Spool.read` returns is a lease on the spool's memory: it stays readable and
 unchanged after the spool is closed, and the memory goes to another spool only if no view of it is
-left. Release a view with `with` or `release()`; a NumPy array over a view holds it too. The memory
-itself keeps this account (the buffer protocol: a bytearray that is exported refuses to be resized),
-so a view that nobody releases costs its memory, and never lets another blob's bytes appear in it.
+left (`lending.py`). Release a view with `with` or `release()`; a NumPy array over a view holds it
+too. A view that is never released costs its memory, and never shows the bytes of another blob.
 """
 
 import os
@@ -20,6 +19,7 @@ import numpy as np
 
 from fedbus.digest import hasher
 from fedbus.errors import StoreError
+from fedbus.lending import is_lent
 
 BLOCK_BYTES = 1024 * 1024
 MIN_SPARE_BYTES = 64 * 1024
@@ -167,7 +167,7 @@ class Spools:
         """Keep a closed spool's memory for the next one of its size, unless it is still lent."""
         size = len(memory)
         self.used -= size
-        if size < MIN_SPARE_BYTES or _is_lent(memory):
+        if size < MIN_SPARE_BYTES or is_lent(memory):
             return
         if self.spare + size > MAX_SPARE_BYTES or self.used + self.spare + size > self.limit:
             self._drop_spares()
@@ -190,12 +190,3 @@ class Spools:
             os.close(file)
             raise StoreError(f"spool: {error.strerror}, in {self.folder}") from error
         return file
-
-
-def _is_lent(memory: bytearray) -> bool:
-    """Report whether any view of the memory, or array over one, is still held."""
-    try:
-        memory.append(memory.pop())  # as it was, unless it is exported: then it refuses to change
-    except BufferError:
-        return True
-    return False

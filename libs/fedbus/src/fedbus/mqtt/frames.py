@@ -4,14 +4,15 @@ A packet is a byte that names its kind, the length of the rest in seven bits a b
 paho asks its socket for these parts one at a time, then copies a publication three times, which was
 a third of all that an agent did in a round.
 
-A large payload is lent: a memoryview of the read buffer. The view is the lease, and its
-holder releases it (`Packet.release`). A bytearray that is exported refuses to be resized, in every
-version of Python, so bytes are received into a buffer again only when no view of it is left; a view
-that nothing releases costs its buffer, and never shows the bytes of another packet.
+A large payload is lent: a memoryview of the read buffer. The view is the lease, and its holder
+releases it (`Packet.release`). Bytes are received into a buffer again only when no view of it is
+left (`lending.py`): one that is never released costs its buffer, and never shows other bytes.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from fedbus.lending import is_lent
 
 ROOM_BYTES = 64 * 1024
 """Free bytes at the end of a buffer: what a socket returns at once is more than small packets need.
@@ -108,14 +109,3 @@ class Frames:
                 end = at + 1 + length
                 return (at + 1, end) if end <= self._end else None
         raise ValueError("a packet whose length does not end")
-
-
-def is_lent(memory: bytearray) -> bool:
-    """Whether a view of this memory is left."""
-    try:
-        memory.append(memory.pop())  # as it was, unless it is exported: then it refuses to change
-    except BufferError:
-        return True
-    except IndexError:  # of a connection that was closed
-        return False
-    return False
