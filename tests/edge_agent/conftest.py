@@ -1,4 +1,4 @@
-"""The agent that most tests of its orders begin with."""
+"""Fixture of an agent that most tests of tasks begin with."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ from tests.edge_agent.harness import AgentHarness
 
 @pytest.fixture
 def harness(tmp_path: Path) -> AgentHarness:
-    """Set up an agent that has nothing to do."""
+    """Return an agent that has nothing to do."""
     return AgentHarness(tmp_path)

@@ -1,4 +1,4 @@
-"""A stand for an agent: a controller, a collector, a repository; a bench that trains nothing."""
+"""Harness of an agent core: a task runner without training, and messages of other services."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -46,7 +46,7 @@ LAYOUT = Layout.of(ARRAYS)
 
 
 def spec_of(input_: dict[str, Any] | None = None, **architectures: Any) -> bytes:  # noqa: ANN401 - whatever a spec holds
-    """Write a spec; without arguments, one with a file."""
+    """Return a spec as JSON; without arguments, one with a file."""
     named = architectures or {"tiny": {"blob": codec.to_plain(blob_ref_of(FILE))}}
     tensors = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in LAYOUT.tensors)
     spec = ModelSpec(model="tiny", layout=tensors, architectures=named, input=input_ or {})
@@ -54,7 +54,7 @@ def spec_of(input_: dict[str, Any] | None = None, **architectures: Any) -> bytes
 
 
 def weights_of(number: int) -> bytes:
-    """Write a version's weights."""
+    """Return the weights of a version."""
     return bytes(encode({"w": np.full(4, number, np.float32)}, LAYOUT))
 
 
@@ -62,7 +62,7 @@ SPEC = spec_of()
 
 
 def version(number: int = 1, spec: bytes = SPEC) -> ModelRef:
-    """Name a version."""
+    """Return the reference of a version."""
     return ModelRef(
         model="tiny",
         version=number,
@@ -73,7 +73,7 @@ def version(number: int = 1, spec: bytes = SPEC) -> ModelRef:
 
 
 def train(task: int = 1, **changes: Any) -> TrainTask:  # noqa: ANN401 - any field
-    """Order a training."""
+    """Return a training task."""
     first = TrainTask(
         epoch=1,
         job=JOB,
@@ -89,7 +89,7 @@ def train(task: int = 1, **changes: Any) -> TrainTask:  # noqa: ANN401 - any fie
 
 
 def evaluate(number: int = 2, **changes: Any) -> EvaluateTask:  # noqa: ANN401 - any field
-    """Order an evaluation."""
+    """Return an evaluation task."""
     first = EvaluateTask(
         epoch=1, job=JOB, version=version(number), params=TrainingParams(), trainer=None, members=2
     )
@@ -97,13 +97,13 @@ def evaluate(number: int = 2, **changes: Any) -> EvaluateTask:  # noqa: ANN401 -
 
 
 def update_of(task: int) -> bytes:
-    """Make the update of a task."""
+    """Return the update of a task."""
     return bytes(encode({"w": np.full(4, task, np.float32)}, LAYOUT, "delta"))
 
 
 @dataclass
 class FakeTaskRunner:
-    """Makes its updates out of a task's number, unless it is told to fail."""
+    """Computes updates from task numbers, unless it has a `failure`."""
 
     outbox: Outbox
     done: list[tuple[str, int, bytes]] = field(default_factory=list)
@@ -133,7 +133,7 @@ class FakeTaskRunner:
 
 @dataclass
 class CheckingTaskRunner(FakeTaskRunner):
-    """Knows which trainers there are, and reads data as a job wants: eight rows of four numbers."""
+    """Also checks plug-ins, and has data: eight rows of four numbers."""
 
     trainers: Trainers = field(default_factory=Trainers)
     source: InMemorySource = field(
@@ -154,7 +154,7 @@ class CheckingTaskRunner(FakeTaskRunner):
 
 
 class AgentHarness(Driven):
-    """An agent with a real disk, and all it talks to."""
+    """An agent core with a real outbox; records what the core does."""
 
     def __init__(
         self,
@@ -193,20 +193,20 @@ class AgentHarness(Driven):
             task=task,
         )
 
-    def doing(self) -> str:
-        """Read what the agent would announce that it does."""
+    def running_task(self) -> str:
+        """Return the running task, as the agent would publish it."""
         facts = self.core.facts()
         assert facts is not None
         return facts.task
 
     def trouble(self) -> str:
-        """Read what the agent would announce that keeps it from work."""
+        """Return what the agent would publish as the fault that keeps it from work."""
         facts = self.core.facts()
         assert facts is not None
         return facts.trouble
 
-    def bring(self, *without: str) -> None:
-        """Let all blobs arrive that are fetched, one after another."""
+    def deliver_inputs(self, *without: str) -> None:
+        """Deliver all blobs that are being fetched, one after another."""
         blobs = {blob_ref_of(data).digest: data for data in (SPEC, FILE)}
         for number in range(1, 9):
             blobs[version(number).weights.digest] = weights_of(number)
@@ -214,23 +214,23 @@ class AgentHarness(Driven):
             self.arrive(coming[0], blobs[coming[0].digest])
 
     def input_fetches(self) -> list[keys.TaskInputFetch]:
-        """List the keys of all fetches."""
+        """Return the keys of all fetches."""
         fetches = [key for key in self.fetches if isinstance(key, keys.TaskInputFetch)]
         assert len(fetches) == len(self.fetches)
         return fetches
 
     def trained(self, order: TrainTask | None = None) -> Offer:
-        """Let a task be ordered and worked on; returns the offer."""
+        """Send a task, run it, and return the offer."""
         order = order or train()
         self.hear(CONTROLLER, order)
-        self.bring()
+        self.deliver_inputs()
         self.work()
         return self.asked(keys.TaskReply(order.job, order.task), Offer)
 
     def offered(self, task: int = 1) -> Offer:
-        """What is offered for a task."""
+        """Return the offer for a task."""
         return self.asked(keys.TaskReply(JOB, task), Offer)
 
     def files(self) -> list[str]:
-        """List what the agent keeps on its disk."""
+        """Return the names of the files in the outbox."""
         return sorted(path.name for path in self.folder.iterdir())

@@ -1,4 +1,4 @@
-"""Data that change while an agent is in a job: a task finds them before the agent has looked."""
+"""Data that change during a job: a task loads them before the agent has checked them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from tests.edge_agent.harness import CONTROLLER, JOB, AgentHarness, evaluate, tr
 
 
 @dataclass
-class Changing:
-    """Data that a task may load anew."""
+class ChangingData:
+    """Data that a task may load again."""
 
     loads: int = 0
     trouble: str = ""
@@ -29,7 +29,7 @@ class Changing:
 
 
 def classes(*names: str) -> dict[str, Any]:
-    """A format whose classes have names."""
+    """Return a data format whose classes have names."""
     return {"y": {"data_types": {"categorical": {"size": [1], "classes": list(names)}}}}
 
 
@@ -38,19 +38,19 @@ def announced(harness: AgentHarness) -> int:
     return sum(note.event == "data_loaded" for note in harness.notes)
 
 
-def stand_of(folder: Path) -> tuple[AgentHarness, Changing]:
-    """An agent of oaks and elms, with a task that is about to be worked on."""
-    data = Changing()
+def harness_of(folder: Path) -> tuple[AgentHarness, ChangingData]:
+    """Return an agent whose classes are oak and elm, and its data."""
+    data = ChangingData()
     harness = AgentHarness(folder, data=data)
     harness.form = classes("oak", "elm")
     return harness, data
 
 
 def test_an_update_from_data_of_other_classes_is_not_offered(tmp_path: Path) -> None:
-    """The controller asked an agent of these classes; the next round it judges anew."""
-    harness, data = stand_of(tmp_path)
+    """The controller asked an agent with these classes; it judges again for the next round."""
+    harness, data = harness_of(tmp_path)
     harness.hear(CONTROLLER, train())
-    harness.bring()
+    harness.deliver_inputs()
     harness.form, data.loads = classes("elm", "oak"), 1
     harness.work()
     assert announced(harness) == 1
@@ -64,23 +64,23 @@ def test_an_update_from_data_of_other_classes_is_not_offered(tmp_path: Path) -> 
     assert isinstance(harness.trained(train(2)), Offer)  # asked as it is by now
 
 
-def test_new_data_of_the_same_names_count(tmp_path: Path) -> None:
-    """They are announced at once: how many examples there are, say."""
-    harness, data = stand_of(tmp_path)
+def test_a_result_from_new_data_with_the_same_names_counts(tmp_path: Path) -> None:
+    """The data are announced at once, for example their number of examples."""
+    harness, data = harness_of(tmp_path)
     harness.hear(CONTROLLER, train())
-    harness.bring()
+    harness.deliver_inputs()
     data.loads = 1
     harness.work()
     assert announced(harness) == 1
     assert isinstance(harness.offered(), Offer)
 
 
-def test_a_score_of_data_of_other_classes_is_none(tmp_path: Path) -> None:
-    """A failure that has a reason of its own keeps it."""
-    harness, data = stand_of(tmp_path)
+def test_an_evaluation_on_data_of_other_classes_fails(tmp_path: Path) -> None:
+    """A failure with another reason keeps that reason."""
+    harness, data = harness_of(tmp_path)
     for number, failure, said in ((2, None, "were oak, elm"), (3, ValueError("torn"), "torn")):
         harness.hear(CONTROLLER, evaluate(number))
-        harness.bring()
+        harness.deliver_inputs()
         harness.form, data.loads = classes("elm"), number
         harness.runner.failure = None if failure is None else lambda: ValueError("torn")
         harness.work()
@@ -89,9 +89,11 @@ def test_a_score_of_data_of_other_classes_is_none(tmp_path: Path) -> None:
         harness.form = classes("oak", "elm")
 
 
-def test_what_a_dropped_task_has_found_is_announced_by_the_next_look(tmp_path: Path) -> None:
-    """Nobody waits for the minute in which an agent introduces itself anyhow."""
-    harness, data = stand_of(tmp_path)
+def test_new_data_that_a_dropped_task_loaded_are_announced_by_the_next_check(
+    tmp_path: Path,
+) -> None:
+    """The agent does not wait for its next periodic publication."""
+    harness, data = harness_of(tmp_path)
     data.loads = 1
     look = keys.DataCheck()
     assert Introduce() in harness.tell(Woke(look))

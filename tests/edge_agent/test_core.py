@@ -1,4 +1,4 @@
-"""What an agent does with its orders: from a task to an offer, and nothing twice."""
+"""A training task on its way from the controller's message to the offer; nothing happens twice."""
 
 import pytest
 
@@ -24,26 +24,26 @@ from tests.keys import SampleKey
 
 
 @pytest.mark.parametrize(("cut", "fetched"), [(0, 1), (1, 2)])
-def test_a_small_base_that_comes_with_its_task_is_not_fetched(
+def test_weights_inside_a_task_are_not_fetched(
     harness: AgentHarness, cut: int, fetched: int
 ) -> None:
-    """Unless it is not whole; the spec is fetched in any case."""
+    """Unless they are incomplete; the spec is fetched in any case."""
     weights = weights_of(1)
     harness.hear(CONTROLLER, train(inline=weights[cut:]))
     assert len(harness.fetches) == fetched
-    harness.bring()
+    harness.deliver_inputs()
     harness.work()
     assert harness.offered().task == 1
 
 
-def test_a_task_is_taken_fetched_trained_and_offered(harness: AgentHarness) -> None:
-    """Spec, weights and files first; the update rides along the first time, if it is small."""
+def test_a_task_is_accepted_fetched_trained_and_offered(harness: AgentHarness) -> None:
+    """Spec, weights and files first; a small update is part of the first offer."""
     harness.hear(CONTROLLER, train())
     harness.wait(ACKNOWLEDGE_SECONDS)
     assert harness.told(CONTROLLER, TaskTaken).task == 1
     members = {fetch.members for fetch in harness.fetches.values()}
     assert (len(harness.fetches), members) == (2, {3})
-    harness.bring()
+    harness.deliver_inputs()
     harness.work()
     offer = harness.offered()
     assert (offer.update, offer.base, offer.inline) == (blob_ref_of(update_of(1)), 1, None)
@@ -55,8 +55,8 @@ def test_a_task_is_taken_fetched_trained_and_offered(harness: AgentHarness) -> N
     assert served.read(0, served.size) == update_of(1)
 
 
-def test_of_a_task_that_is_over_at_once_nothing_is_said(harness: AgentHarness) -> None:
-    """Its controller hears from the collector before it would ask again."""
+def test_a_task_that_ends_at_once_is_not_acknowledged(harness: AgentHarness) -> None:
+    """Its controller hears from the collector before it would repeat the task."""
     harness.trained()
     harness.hear(COLLECTOR, Receipt(job=JOB, task=1, verdict="stored"))
     assert keys.TaskAcknowledgement(JOB, 1) not in harness.timers
@@ -64,24 +64,24 @@ def test_of_a_task_that_is_over_at_once_nothing_is_said(harness: AgentHarness) -
     assert harness.told(CONTROLLER, TaskTaken).task == 1
 
 
-def test_a_large_update_does_not_ride_along(harness: AgentHarness) -> None:
+def test_a_large_update_is_not_part_of_the_offer(harness: AgentHarness) -> None:
     """The collector fetches it."""
     harness.trained(train(inline_up_to=10))
     assert harness.asks[keys.TaskReply(JOB, 1)].first is None
 
 
-def test_a_small_model_that_comes_with_its_task_is_not_fetched(harness: AgentHarness) -> None:
-    """One of another size than it should be is."""
+def test_weights_of_another_size_inside_a_task_are_fetched(harness: AgentHarness) -> None:
+    """They cannot be those of the version."""
     harness.hear(CONTROLLER, train(inline=weights_of(1)))
     assert [key.digest for key in harness.input_fetches()] == [blob_ref_of(SPEC).digest]
     harness.hear(CONTROLLER, train(2, base=version(2), inline=b"short"))
-    harness.bring()
+    harness.deliver_inputs()
     harness.work()
     assert harness.runner.done == [("train", 2, weights_of(2))]
 
 
-def test_what_is_held_is_not_fetched_again(harness: AgentHarness) -> None:
-    """A model's architecture stays; of its weights, the last."""
+def test_cached_blobs_are_not_fetched_again(harness: AgentHarness) -> None:
+    """A model's spec and files stay, and its newest weights."""
     harness.trained()
     harness.hear(CONTROLLER, train(2))
     assert harness.fetches == {}
@@ -91,8 +91,8 @@ def test_what_is_held_is_not_fetched_again(harness: AgentHarness) -> None:
     assert harness.core.facts() is not None
 
 
-def test_a_task_repeated_is_taken_again_by_word_only(harness: AgentHarness) -> None:
-    """The word may have been lost."""
+def test_a_repeated_task_is_acknowledged_but_not_begun_again(harness: AgentHarness) -> None:
+    """The first acknowledgement may have been lost."""
     harness.hear(CONTROLLER, train())
     fetches = dict(harness.fetches)
     harness.hear(CONTROLLER, train())
@@ -100,7 +100,7 @@ def test_a_task_repeated_is_taken_again_by_word_only(harness: AgentHarness) -> N
     assert harness.fetches == fetches
 
 
-def test_a_task_ordered_again_after_its_answer_is_answered_again_not_trained(
+def test_a_task_repeated_after_its_offer_is_offered_again_not_trained(
     harness: AgentHarness,
 ) -> None:
     """Its collector may have been restarted: the same bytes, at once."""
@@ -111,10 +111,8 @@ def test_a_task_ordered_again_after_its_answer_is_answered_again_not_trained(
 
 
 @pytest.mark.parametrize("verdict", ["stored", "drop"])
-def test_an_update_is_forgotten_once_its_collector_says_what_became_of_it(
-    harness: AgentHarness, verdict: str
-) -> None:
-    """No longer asked, served, or kept on the disk."""
+def test_an_update_is_removed_after_its_receipt(harness: AgentHarness, verdict: str) -> None:
+    """It is no longer offered, served, or on disk."""
     harness.trained()
     assert len(harness.files()) == 1
     harness.hear(COLLECTOR, Receipt(job=JOB, task=1, verdict=verdict))  # type: ignore[arg-type]
@@ -122,8 +120,8 @@ def test_an_update_is_forgotten_once_its_collector_says_what_became_of_it(
     assert (harness.asks, harness.served, harness.files()) == ({}, {}, [])
 
 
-def test_an_unknown_update_is_asked_about_again(harness: AgentHarness) -> None:
-    """The collector was restarted, or its round is still to be opened."""
+def test_an_update_that_its_collector_does_not_know_is_offered_again(harness: AgentHarness) -> None:
+    """The collector was restarted, or its round is not open yet."""
     harness.trained()
     harness.hear(COLLECTOR, Receipt(job=JOB, task=1, verdict="unknown"))
     assert harness.last == []
@@ -131,8 +129,8 @@ def test_an_unknown_update_is_asked_about_again(harness: AgentHarness) -> None:
     assert len(harness.files()) == 1
 
 
-def test_who_orders_what_was_dealt_with_is_told_so(harness: AgentHarness) -> None:
-    """A collector that forgot the update must not wait for another."""
+def test_a_task_repeated_after_its_receipt_is_declined(harness: AgentHarness) -> None:
+    """A collector that lost its state must not wait for another update."""
     harness.trained()
     harness.hear(COLLECTOR, STORED)
     harness.work()
@@ -142,26 +140,26 @@ def test_who_orders_what_was_dealt_with_is_told_so(harness: AgentHarness) -> Non
     assert harness.asks == {}
 
 
-def test_a_change_of_what_it_does_is_announced_after_a_moment(harness: AgentHarness) -> None:
-    """Not if it is over by then."""
-    assert harness.doing() == ""
+def test_a_change_of_the_running_task_is_published_after_a_second(harness: AgentHarness) -> None:
+    """Not if the task has ended by then."""
+    assert harness.running_task() == ""
     harness.hear(CONTROLLER, train())
     harness.wait(1.0)
     assert harness.last == [Introduce()]
-    assert harness.doing() == f"train {JOB} 1"
+    assert harness.running_task() == f"train {JOB} 1"
     assert harness.core.progress() == 0.0
-    harness.bring()
+    harness.deliver_inputs()
     harness.work()
     harness.hear(CONTROLLER, train(2))
     harness.hear(CONTROLLER, train(1, job="job-2"))
     assert harness.core.progress() == 0.0
-    assert harness.doing() == f"train {JOB} 2"
+    assert harness.running_task() == f"train {JOB} 2"
     harness.wait(1.0)
     assert harness.last == []
 
 
-def test_what_is_not_for_it_changes_nothing(harness: AgentHarness) -> None:
-    """Late timers, late blobs, other people's messages."""
+def test_late_and_unknown_events_change_nothing(harness: AgentHarness) -> None:
+    """Timers, runs and messages that belong to nothing."""
     harness.trained()
     assert harness.tell(Woke(keys.TaskInputRetry(keys.TrainingWork(JOB, 1)))) == []
     assert harness.tell(Woke(SampleKey("else"))) == []
@@ -169,6 +167,6 @@ def test_what_is_not_for_it_changes_nothing(harness: AgentHarness) -> None:
     assert harness.hear(COLLECTOR, object()) == []
 
 
-def test_a_stray_result_is_nobodys(harness: AgentHarness) -> None:
-    """Nothing was being worked on."""
+def test_a_result_of_unknown_work_is_ignored(harness: AgentHarness) -> None:
+    """The training thread was idle."""
     assert harness.tell(Ran(keys.TrainingWork(JOB, 7), None)) == []

@@ -1,4 +1,4 @@
-"""A job says how data are read: refused at once where it cannot be, judged by what comes of it."""
+"""Loaders and transforms that a job chooses: checked before inputs are fetched."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tests.edge_agent.harness import (
 
 
 def asking(*steps: tuple[str, dict[str, Any]], loader: str | None = None) -> TrainingParams:
-    """Say how data are to be read."""
+    """Return parameters that choose a loader and transforms."""
     transforms = tuple(TransformParams(id=name, parameters=given) for name, given in steps)
     return TrainingParams(
         batch_size=4, data_overrides=DataOverrides(loader=loader, transforms=transforms)
@@ -31,12 +31,12 @@ def asking(*steps: tuple[str, dict[str, Any]], loader: str | None = None) -> Tra
 
 @pytest.fixture
 def checking(tmp_path: Path) -> AgentHarness:
-    """Run an agent that knows its plug-ins; its data are eight rows of four numbers."""
-    return AgentHarness(tmp_path, trainers=Trainers(factories={"tiny": nobody}))
+    """Return an agent that checks plug-ins; its data are eight rows of four numbers."""
+    return AgentHarness(tmp_path, trainers=Trainers(factories={"tiny": unused_trainer}))
 
 
-def nobody(_: object) -> Any:  # noqa: ANN401 - never made
-    """Stand for a trainer."""
+def unused_trainer(_: object) -> Any:  # noqa: ANN401 - never made
+    """Fail: this trainer is never loaded."""
     raise AssertionError
 
 
@@ -59,7 +59,7 @@ WIDE = asking(
         (evaluate(params=WIDE), "10 rows of up to 67108872 bytes need about 2560 MiB of memory"),
     ],
 )
-def test_what_cannot_be_read_as_a_job_wants_is_declined_before_anything_is_fetched(
+def test_a_task_whose_data_cannot_be_read_is_declined_before_anything_is_fetched(
     checking: AgentHarness, order: TrainTask | EvaluateTask, reason: str
 ) -> None:
     """No round counts on it."""
@@ -70,8 +70,10 @@ def test_what_cannot_be_read_as_a_job_wants_is_declined_before_anything_is_fetch
     assert checking.fetches == {}
 
 
-def test_a_model_is_held_against_what_the_jobs_transforms_make(checking: AgentHarness) -> None:
-    """Not against what the agent announces."""
+def test_a_models_input_is_compared_with_the_output_of_the_jobs_transforms(
+    checking: AgentHarness,
+) -> None:
+    """Not with the format that the agent publishes."""
     checking.form = {"x": {"data_types": {"numerical": {"size": [4]}}}}
     wants = {"data_types": {"image": {"size": [2, 2, 1]}}}
     spec = spec_of(wants, tiny={})

@@ -1,4 +1,4 @@
-"""A `.tflite` file that is damaged, or in which native code dies, at an agent."""
+"""A `.tflite` file that is damaged, or that kills the process which opens it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,31 +27,31 @@ from tests.edge_agent.training.test_local_trainer import (
     Nudge,
     base_of,
     evaluation,
+    learnable_data,
     model_of,
     needs_tflite,
-    shard,
     task,
 )
 
 
 def spec_of(file: bytes) -> ModelSpec:
-    """State the digits model with another file."""
+    """Return the digits model's spec with another file."""
     blob_ref = blob_ref_of(file)
     named = {"digest": blob_ref.digest, "size": blob_ref.size}
     return replace(SPEC, architectures={"tflite": {"blob": named}})
 
 
 def kills(_data: bytes, _facts: TfliteFacts) -> None:
-    """Be a trial whose child died."""
+    """Return the result of a trial whose child process died."""
     raise FileCrash("a child was ended by SIGSEGV")
 
 
 def passes(_data: bytes, _facts: TfliteFacts) -> None:
-    """Be a trial whose child lived."""
+    """Return the result of a trial whose child process ended well."""
 
 
-class Marked(Admission):
-    """Counts how often a file was worked with."""
+class MarkedAdmission(Admission):
+    """Counts how often a file was marked as in use."""
 
     def __init__(self) -> None:
         super().__init__(None, trial=passes, tried={})
@@ -64,10 +64,10 @@ class Marked(Admission):
 
 
 def test_a_damaged_file_is_declined_and_the_agent_lives(tmp_path: Path) -> None:
-    """Half a download used to end it by SIGSEGV, round after round."""
+    """Half a download ended it by SIGSEGV once, round after round."""
     half = FILE[: len(FILE) // 2]
     model, base = Model(spec_of(half), LAYOUT, {blob_ref_of(half).digest: half}), base_of()
-    local_trainer = LocalTrainer(Outbox(tmp_path), shard(), None, {"tflite": Nudge})
+    local_trainer = LocalTrainer(Outbox(tmp_path), learnable_data(), None, {"tflite": Nudge})
     for _ in range(2):
         with pytest.raises(TrainingError, match=r"not a whole \.tflite file: model\."):
             local_trainer.train(task(base), model, base, TaskControl())
@@ -76,41 +76,41 @@ def test_a_damaged_file_is_declined_and_the_agent_lives(tmp_path: Path) -> None:
 
 
 def test_a_file_that_kills_is_never_opened(tmp_path: Path) -> None:
-    """Its child died; the next task is declined with the same sentence, after a restart too."""
+    """Its child process died; the next task is declined too, after a restart as well."""
     base = base_of()
     for _ in range(2):
         admission = Admission(tmp_path / "trials", "agent.1", kills, {})
         local_trainer = LocalTrainer(
-            Outbox(tmp_path), shard(), None, {"tflite": Nudge}, admission=admission
+            Outbox(tmp_path), learnable_data(), None, {"tflite": Nudge}, admission=admission
         )
         with pytest.raises(FileCrash, match="a child was ended by SIGSEGV"):
             local_trainer.train(task(base), model_of(), base, TaskControl())
 
 
 @needs_tflite
-def test_a_file_is_marked_while_it_is_opened_and_worked_with(tmp_path: Path) -> None:
-    """If the process dies then, the marker stays; it is opened once for many tasks."""
-    admission, base = Marked(), base_of()
-    local_trainer = LocalTrainer(Outbox(tmp_path), shard(), "tflite", admission=admission)
+def test_a_file_is_marked_while_it_is_opened_and_used(tmp_path: Path) -> None:
+    """If the process dies then, the mark stays; the file is opened once for many tasks."""
+    admission, base = MarkedAdmission(), base_of()
+    local_trainer = LocalTrainer(Outbox(tmp_path), learnable_data(), "tflite", admission=admission)
     for _ in range(2):
         local_trainer.train(task(base), model_of(), base, TaskControl())
     local_trainer.evaluate(evaluation(base), model_of(), base, TaskControl())
     assert admission.used == [blob_ref_of(FILE).digest] * (1 + 3)
 
 
-def test_what_is_no_tflite_file_is_not_marked(tmp_path: Path) -> None:
-    """Other trainers' architectures are for them to check."""
-    admission, base = Marked(), base_of()
+def test_files_of_other_frameworks_are_not_marked(tmp_path: Path) -> None:
+    """Their trainers check their architectures."""
+    admission, base = MarkedAdmission(), base_of()
     local_trainer = LocalTrainer(
-        Outbox(tmp_path), shard(), None, {"own": Nudge}, admission=admission
+        Outbox(tmp_path), learnable_data(), None, {"own": Nudge}, admission=admission
     )
     local_trainer.train(task(base), model_of({"own": {}}), base, TaskControl())
     assert not admission.used
 
 
 @pytest.mark.parametrize("share", [2, 1])
-def test_a_file_is_verified_at_the_door(tmp_path: Path, share: int) -> None:
-    """Whoever brings it by hand learns at once what is wrong with it."""
+def test_a_file_is_verified_when_it_is_uploaded(tmp_path: Path, share: int) -> None:
+    """The user learns at once what is wrong with it."""
     file = demo_data.read("digits.tflite")
     file = file[: len(file) // share]
     models, spec = UploadedModels(tmp_path / "models"), spec_of(file)

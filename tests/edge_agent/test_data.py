@@ -1,4 +1,4 @@
-"""An agent's own data: what is done to them, what is noticed of them, whom they fit."""
+"""An agent's own data: settings, transforms, changes, and the models that take them."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ Environ = Callable[..., dict[str, str]]
 
 @pytest.fixture
 def environ(tmp_path: Path) -> Environ:
-    """Give an agent pictures of 2 by 2 and what else its owner says."""
+    """Return the settings of an agent with pictures of 2 by 2, and further settings."""
     np.savez(tmp_path / "a.npz", x=np.full((6, 2, 2, 1), 255.0), y=np.arange(6) % 2)
 
     def make(**files: object) -> dict[str, str]:
@@ -52,19 +52,19 @@ def agent(environ: dict[str, str]) -> AgentCore:
 
 
 def refused(environ: dict[str, str]) -> str:
-    """Tell why an agent does not start."""
+    """Return why an agent does not start."""
     with pytest.raises(SettingsError) as error:
         build(settings_from(environ, AgentSettings), IDENTITY)
     return str(error.value)
 
 
 def wakes(actions: list[Action]) -> bool:
-    """Tell whether the data will be looked at again."""
+    """Return whether the data will be checked again."""
     return any(isinstance(one, WakeAt) and one.key == keys.DataCheck() for one in actions)
 
 
-def test_an_agent_announces_what_its_pipeline_makes(environ: Environ) -> None:
-    """Not what the file holds; without one, the loader is what the file looks like."""
+def test_an_agent_publishes_the_format_that_its_pipeline_makes(environ: Environ) -> None:
+    """Not that of the file; without a setting, the kind of file decides on the loader."""
     steps = [
         {"id": "normalize", "parameters": {"high": 255}},
         {"id": "reshape", "parameters": {"size": [4]}},
@@ -130,18 +130,18 @@ def test_a_setting_that_is_wrong_is_named(environ: Environ) -> None:
         ),
     ],
 )
-def test_the_setting_at_fault_is_named_with_what_is_meant(
+def test_the_setting_at_fault_is_named_with_the_valid_values(
     environ: Environ, variables: dict[str, str], sentence: str
 ) -> None:
-    """In one sentence, and not blaming the path of the data for an option."""
+    """A fault of an option is not blamed on the path of the data."""
     said = refused({**environ(), **{f"FEDBUS_{name}": value for name, value in variables.items()}})
     assert said.startswith(tuple(f"FEDBUS_{name}" for name in variables))
     assert sentence in said
     assert said.count("FEDBUS_") == 1
 
 
-def test_settings_take_json_or_its_file(environ: Environ, tmp_path: Path) -> None:
-    """One rule for all four: what begins as a list or an object is no path."""
+def test_settings_take_json_or_a_json_file(environ: Environ, tmp_path: Path) -> None:
+    """One rule for all four: a value that begins as a list or an object is no path."""
     steps, options = '[{"id": "normalize"}]', '{"batch": 2}'
     form = json.dumps({
         "x": {"data_types": {"image": {"size": [2, 2, 1]}}},
@@ -176,7 +176,7 @@ def test_settings_take_json_or_its_file(environ: Environ, tmp_path: Path) -> Non
 
 
 def test_what_a_loader_left_out_is_logged_once(environ: Environ, tmp_path: Path) -> None:
-    """At the start and when it changes: nobody runs describe on a device."""
+    """At the start and when it changes: users do not run `fedbus data describe` on a device."""
     table = tmp_path / "t.csv"
     table.write_text(",a,kind\n0,1,oak\n1,2,elm\n")
     core = agent({**environ(), "FEDBUS_DATA": str(table)})
@@ -192,7 +192,7 @@ def test_what_a_loader_left_out_is_logged_once(environ: Environ, tmp_path: Path)
 def test_a_trainer_that_is_not_here_or_does_not_load_is_refused_at_the_start(
     environ: Environ, install: Install
 ) -> None:
-    """Else the agent would be asked, and decline task after task."""
+    """Else the agent would decline task after task."""
     said = refused({**environ(), "FEDBUS_TRAINER": "nix"})
     assert said.startswith("FEDBUS_TRAINER: no trainers plug-in named 'nix'; ")
     assert "tflite" in said
@@ -207,7 +207,7 @@ def test_a_trainer_that_is_not_here_or_does_not_load_is_refused_at_the_start(
 
 
 def refused_at_once(environ: dict[str, str]) -> str:
-    """Tell what settings cannot be read."""
+    """Return which settings cannot be read."""
     with pytest.raises(SettingsError) as error:
         settings_from(environ, AgentSettings)
     return str(error.value)
@@ -216,7 +216,7 @@ def refused_at_once(environ: dict[str, str]) -> str:
 def test_data_that_change_are_loaded_between_tasks_and_announced(
     environ: Environ, tmp_path: Path
 ) -> None:
-    """Once they have settled; data that cannot be loaded are a trouble until they are mended."""
+    """Once they are written; data that cannot be loaded are reported until they are corrected."""
     core, path, now = agent(environ()), tmp_path / "a.npz", 0.0
     assert wakes([*core.handle(Connected(), now)])
 

@@ -1,4 +1,4 @@
-"""The end of jobs, of epochs and of an agent's lives."""
+"""Ends of jobs, of lease epochs and of an agent's process."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.edge_agent.harness import CONTROLLER, JOB, AgentHarness, evaluate, tr
 
 
 def test_a_stopped_job_leaves_nothing_behind(harness: AgentHarness) -> None:
-    """Not a task, not an update, not a decline; others go on."""
+    """No task, update or decline; other jobs continue."""
     harness.trained()
     harness.trained(train(1, job="job-2"))
     harness.hear(CONTROLLER, train(2))
@@ -27,8 +27,8 @@ def test_a_stopped_job_leaves_nothing_behind(harness: AgentHarness) -> None:
     assert running.key == keys.TrainingWork(JOB, 2)
 
 
-def test_a_late_order_of_a_stopped_job_is_not_followed(harness: AgentHarness) -> None:
-    """It may be a repetition, overtaken by the end."""
+def test_a_late_task_of_a_stopped_job_is_not_begun(harness: AgentHarness) -> None:
+    """It may be a repetition that the stop has overtaken."""
     harness.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
     harness.hear(CONTROLLER, train(9))
     assert harness.told(CONTROLLER, TaskTaken).task == 9
@@ -36,8 +36,8 @@ def test_a_late_order_of_a_stopped_job_is_not_followed(harness: AgentHarness) ->
 
 
 @pytest.mark.parametrize("stale", [train(epoch=3), evaluate(epoch=3), StopJob(epoch=3, job=JOB)])
-def test_an_order_under_a_lower_epoch_is_refused(harness: AgentHarness, stale: object) -> None:
-    """Its sender has lost the lease, and is told so."""
+def test_a_task_of_a_lower_lease_epoch_is_refused(harness: AgentHarness, stale: object) -> None:
+    """Its sender has lost the lease, and receives the higher epoch."""
     harness.hear(CONTROLLER, train(epoch=4))
     harness.hear("controller.2", stale)
     assert harness.told("controller.2", StaleEpoch).epoch == 4
@@ -45,7 +45,7 @@ def test_an_order_under_a_lower_epoch_is_refused(harness: AgentHarness, stale: o
 
 
 def test_a_restarted_agent_offers_the_same_bytes_again(tmp_path: Path) -> None:
-    """Once; what is trained again would not be the same."""
+    """Once; a repeated training could give other bytes."""
     first = AgentHarness(tmp_path)
     offer = first.trained()
     second = AgentHarness(tmp_path)
@@ -58,7 +58,7 @@ def test_a_restarted_agent_offers_the_same_bytes_again(tmp_path: Path) -> None:
 
 
 def test_an_update_settled_before_the_first_connection_is_not_offered(tmp_path: Path) -> None:
-    """A receipt may be quicker than the connection's greeting."""
+    """A receipt may arrive before the event of the connection."""
     AgentHarness(tmp_path).trained()
     answers = TaskReplies(Outbox(tmp_path))
     assert answers.is_open(JOB, 1)
@@ -66,10 +66,10 @@ def test_an_update_settled_before_the_first_connection_is_not_offered(tmp_path: 
     assert list(answers.begin()) == []
 
 
-def test_work_is_stopped_when_the_process_leaves(harness: AgentHarness) -> None:
-    """Nobody is told: the next life does it anew."""
+def test_work_is_stopped_when_the_process_exits(harness: AgentHarness) -> None:
+    """Without a report: the next process repeats the task."""
     harness.hear(CONTROLLER, train())
-    harness.bring()
+    harness.deliver_inputs()
     harness.tell(Stopping())
     harness.work()
     assert harness.asks == {}

@@ -1,4 +1,4 @@
-"""An agent scores versions on what it holds out."""
+"""Evaluation tasks."""
 
 from fedbus.errors import TrainingError
 from fedbus.wire.messages import Evaluated
@@ -6,12 +6,12 @@ from fedbus_edge_agent import keys
 from tests.edge_agent.harness import CONTROLLER, AgentHarness, evaluate, train
 
 
-def test_a_version_is_scored_once_and_the_score_told_as_often_as_asked(
+def test_a_version_is_evaluated_once_and_the_result_sent_as_often_as_asked(
     harness: AgentHarness,
 ) -> None:
-    """The controller repeats its question until it has heard the answer."""
+    """The controller repeats its request until a result arrives."""
     harness.hear(CONTROLLER, evaluate())
-    harness.bring()
+    harness.deliver_inputs()
     harness.work()
     score = harness.told(CONTROLLER, Evaluated)
     assert (score.version, score.examples, score.metrics) == (2, 7, {"accuracy": 0.5})
@@ -20,21 +20,23 @@ def test_a_version_is_scored_once_and_the_score_told_as_often_as_asked(
     assert len(harness.runner.done) == 1
 
 
-def test_a_score_that_fails_is_told_with_its_reason_and_tried_again(harness: AgentHarness) -> None:
-    """When it is asked for again."""
+def test_a_failed_evaluation_is_reported_with_its_reason_and_repeated(
+    harness: AgentHarness,
+) -> None:
+    """When the controller asks again."""
     harness.runner.failure = lambda: TrainingError("cannot evaluate")
     harness.hear(CONTROLLER, evaluate())
-    harness.bring()
+    harness.deliver_inputs()
     harness.work()
     assert harness.told(CONTROLLER, Evaluated).reason == "cannot evaluate"
     harness.runner.failure = None
     harness.hear(CONTROLLER, evaluate())
-    harness.bring()
+    harness.deliver_inputs()
     harness.work()
     assert harness.told(CONTROLLER, Evaluated).reason == ""
 
 
-def test_a_newer_version_to_score_stops_the_older(harness: AgentHarness) -> None:
+def test_the_evaluation_of_a_newer_version_stops_the_older_one(harness: AgentHarness) -> None:
     """But no training."""
     harness.hear(CONTROLLER, train())
     harness.hear(CONTROLLER, evaluate(2))
@@ -45,11 +47,11 @@ def test_a_newer_version_to_score_stops_the_older(harness: AgentHarness) -> None
     }
 
 
-def test_only_so_many_scores_are_remembered(harness: AgentHarness) -> None:
-    """The oldest is forgotten first."""
+def test_a_bounded_number_of_evaluation_results_is_kept(harness: AgentHarness) -> None:
+    """The oldest is dropped first."""
     for number in range(66):
         harness.hear(CONTROLLER, evaluate(2, job=f"job-{number}"))
-        harness.bring()
+        harness.deliver_inputs()
         harness.work()
     harness.hear(CONTROLLER, evaluate(2, job="job-65"))
     assert harness.runs == []

@@ -1,4 +1,4 @@
-"""Training that hangs takes no agent with it."""
+"""Training that hangs, as the core handles it."""
 
 from fedbus.core.actions import Quit, Run
 from fedbus.core.events import Ran
@@ -10,15 +10,17 @@ from tests.edge_agent.harness import CONTROLLER, JOB, AgentHarness, evaluate, tr
 
 
 def hang(harness: AgentHarness) -> Run:
-    """Let a thread begin with a task, and not come back for a long time; returns what it runs."""
-    harness.bring()
+    """Begin a task, let its thread make no progress, and return its run."""
+    harness.deliver_inputs()
     run = harness.runs.pop()
     harness.wait(STALL_SECONDS)
     return run
 
 
-def test_training_that_hangs_is_declined_and_no_more_is_taken(harness: AgentHarness) -> None:
-    """All tasks, with the reason; then the process leaves with a code of its own."""
+def test_training_that_hangs_is_declined_and_no_more_tasks_are_accepted(
+    harness: AgentHarness,
+) -> None:
+    """All tasks get the reason; then the process exits with a code of its own."""
     harness.hear(CONTROLLER, train())
     harness.hear(CONTROLLER, evaluate())
     hang(harness)
@@ -33,10 +35,10 @@ def test_training_that_hangs_is_declined_and_no_more_is_taken(harness: AgentHarn
     assert harness.last == [Quit(75, reason)]
 
 
-def test_training_that_comes_back_late_is_not_offered_but_the_agent_works_again(
+def test_training_that_resumes_late_is_not_offered_but_the_agent_works_again(
     harness: AgentHarness,
 ) -> None:
-    """A word given is kept: the task was declined."""
+    """The task was declined already."""
     harness.hear(CONTROLLER, train())
     run = hang(harness)
     harness.tell(Ran(run.key, run.call.func(*run.call.args[:3], TaskControl())))  # type: ignore[attr-defined]
@@ -44,17 +46,17 @@ def test_training_that_comes_back_late_is_not_offered_but_the_agent_works_again(
     assert harness.files() == []
     assert harness.trouble() == ""
     harness.hear(CONTROLLER, train(2))
-    harness.bring()
+    harness.deliver_inputs()
     harness.work()
     assert harness.offered(2).task == 2
     harness.wait(STALL_SECONDS)
     assert Quit not in map(type, harness.last)
 
 
-def test_a_worker_that_ignores_a_cancelled_job_is_given_up_too(harness: AgentHarness) -> None:
-    """Nobody waits for an answer, but the thread is lost."""
+def test_a_thread_that_ignores_a_cancellation_counts_as_hung(harness: AgentHarness) -> None:
+    """No service waits for its result, but the thread cannot be used."""
     harness.hear(CONTROLLER, train())
-    harness.bring()
+    harness.deliver_inputs()
     harness.runs.clear()
     harness.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
     harness.wait(STALL_SECONDS)

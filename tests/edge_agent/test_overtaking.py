@@ -1,4 +1,4 @@
-"""Tasks overtake each other: an agent does one thing at a time, and the newest."""
+"""Order of tasks: one at a time, and the newest of a job."""
 
 from fedbus.core.events import Ran
 from fedbus.wire.messages import TaskTaken
@@ -17,9 +17,9 @@ from tests.edge_agent.harness import (
 
 
 def test_a_newer_task_stops_the_older_one(harness: AgentHarness) -> None:
-    """What it has made meanwhile is dropped, and never offered."""
+    """The older result is dropped, and never offered."""
     harness.hear(CONTROLLER, train())
-    harness.bring()
+    harness.deliver_inputs()
     (old,) = harness.runs
     result = old.call()
     harness.runs.clear()
@@ -32,7 +32,7 @@ def test_a_newer_task_stops_the_older_one(harness: AgentHarness) -> None:
 
 
 def test_a_newer_task_ends_the_fetches_of_the_older(harness: AgentHarness) -> None:
-    """And gives their room back."""
+    """Their spools are closed."""
     harness.hear(CONTROLLER, train())
     harness.hear(CONTROLLER, train(2, base=version(2)))
     assert {key.task for key in harness.input_fetches()} == {keys.TrainingWork(JOB, 2)}
@@ -48,18 +48,18 @@ def test_an_older_task_that_comes_late_is_not_begun(harness: AgentHarness) -> No
     assert harness.fetches == fetches
 
 
-def test_an_older_update_is_kept_until_somebody_says_what_became_of_it(
+def test_an_older_update_is_kept_until_its_receipt(
     harness: AgentHarness,
 ) -> None:
-    """A newer task alone says nothing about it."""
+    """A newer task alone does not settle it."""
     harness.trained()
     harness.trained(train(2))
     assert set(harness.asks) == {keys.TaskReply(JOB, 1), keys.TaskReply(JOB, 2)}
     assert len(harness.files()) == 2
 
 
-def test_a_newer_task_tells_where_to_ask_about_older_updates(harness: AgentHarness) -> None:
-    """Their own collector may never come back; declines need no answer any more."""
+def test_older_updates_are_offered_to_the_collector_of_a_newer_task(harness: AgentHarness) -> None:
+    """Their own collector may never come back; older declines are dropped."""
     harness.trained()
     harness.runner.failure = ZeroDivisionError
     harness.hear(CONTROLLER, train(2))
@@ -72,19 +72,19 @@ def test_a_newer_task_tells_where_to_ask_about_older_updates(harness: AgentHarne
     }
 
 
-def test_a_receipt_for_a_task_under_way_ends_it(harness: AgentHarness) -> None:
-    """An earlier life of this agent has done it."""
+def test_a_receipt_for_a_running_task_ends_it(harness: AgentHarness) -> None:
+    """An earlier process of this agent has done it."""
     harness.hear(CONTROLLER, train())
     harness.hear(COLLECTOR, STORED)
     assert harness.fetches == {}
     assert harness.spools.used == 0
 
 
-def test_two_jobs_are_worked_on_one_after_the_other(harness: AgentHarness) -> None:
-    """In the order in which they have all they need."""
+def test_the_tasks_of_two_jobs_run_one_after_the_other(harness: AgentHarness) -> None:
+    """In the order in which their inputs are complete."""
     harness.hear(CONTROLLER, train())
     harness.hear(CONTROLLER, train(1, job="job-2"))
-    harness.bring()
+    harness.deliver_inputs()
     assert len(harness.runs) == 1
     harness.work()
     assert set(harness.asks) == {keys.TaskReply(JOB, 1), keys.TaskReply("job-2", 1)}
@@ -93,15 +93,15 @@ def test_two_jobs_are_worked_on_one_after_the_other(harness: AgentHarness) -> No
 def test_a_waiting_task_whose_weights_were_replaced_fetches_them_again(
     harness: AgentHarness,
 ) -> None:
-    """Only the last weights of a model are held; two that wait do not fetch in turns."""
+    """Only the newest weights of a model are cached; two waiting tasks do not fetch in turns."""
     harness.hear(CONTROLLER, train())
-    harness.bring()
+    harness.deliver_inputs()
     harness.hear(CONTROLLER, train(1, job="job-2"))
     harness.hear(CONTROLLER, train(1, job="job-3", base=version(3)))
-    harness.bring()
+    harness.deliver_inputs()
     assert len(harness.runs) == 1
     for _ in range(3):
         harness.work()
-        harness.bring()
+        harness.deliver_inputs()
     done = [weights for _, _, weights in harness.runner.done]
     assert done == [weights_of(1), weights_of(3), weights_of(1)]

@@ -1,4 +1,4 @@
-"""What an agent declines, with its reason: what it cannot hold, use, fetch or train."""
+"""Declines with their reasons: models that an agent cannot hold, use, fetch or train."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +28,8 @@ from tests.edge_agent.harness import (
 )
 
 
-def nobody(_architecture: Architecture) -> Trainer:
-    """A trainer that is never made."""
+def unused_trainer(_architecture: Architecture) -> Trainer:
+    """Fail: this trainer is never loaded."""
     raise NotImplementedError
 
 
@@ -45,10 +45,10 @@ def nobody(_architecture: Architecture) -> Trainer:
 def test_training_that_fails_is_declined_with_its_reason(
     harness: AgentHarness, failure: object, reason: str
 ) -> None:
-    """Until the collector has heard it; asked again, it is said again."""
+    """Until the receipt; a repeated task is declined again."""
     harness.runner.failure = failure  # type: ignore[assignment]
     harness.hear(CONTROLLER, train())
-    harness.bring()
+    harness.deliver_inputs()
     harness.work()
     told = harness.asked(keys.TaskReply(JOB, 1), Decline).reason
     assert told.startswith(reason)
@@ -60,10 +60,10 @@ def test_training_that_fails_is_declined_with_its_reason(
 
 
 @pytest.mark.parametrize(("memory_mb", "taken"), [(5 * 64 - 1, False), (5 * 64, True), (0, True)])
-def test_a_model_that_cannot_be_held_is_declined(
+def test_a_model_larger_than_the_memory_is_declined(
     tmp_path: Path, memory_mb: int, taken: bool
 ) -> None:
-    """Before it is fetched; where nobody knows the memory, it is tried."""
+    """Before it is fetched; where the memory is unknown, the task is accepted."""
     harness = AgentHarness(tmp_path, memory_mb=memory_mb)
     big = replace(version(), weights=BlobRef(digest="0" * 64, size=64 * 2**20))
     harness.hear(CONTROLLER, train(base=big))
@@ -73,8 +73,8 @@ def test_a_model_that_cannot_be_held_is_declined(
         assert reason == "training needs about 320 MiB of memory, 319 are available"
 
 
-def test_room_is_measured_now_and_then_and_always_before_a_refusal(tmp_path: Path) -> None:
-    """It takes as long as all else that a small task needs; memory that is free again is used."""
+def test_resources_are_measured_every_few_seconds_and_before_each_decline(tmp_path: Path) -> None:
+    """A measurement takes as long as a small task; memory that was freed is used."""
     harness = AgentHarness(tmp_path, memory_mb=1000)
     before = harness.measured
     for number in (1, 2, 3):
@@ -91,8 +91,8 @@ def test_room_is_measured_now_and_then_and_always_before_a_refusal(tmp_path: Pat
     assert keys.TaskReply(JOB, 5) not in harness.asks
 
 
-def test_a_task_under_way_is_not_refused_when_it_is_ordered_again(tmp_path: Path) -> None:
-    """The memory it takes itself is no reason."""
+def test_a_running_task_is_not_declined_when_it_is_repeated(tmp_path: Path) -> None:
+    """The memory that it uses itself is no reason."""
     harness = AgentHarness(tmp_path)
     harness.hear(CONTROLLER, train())
     harness.memory_mb = 1
@@ -100,24 +100,24 @@ def test_a_task_under_way_is_not_refused_when_it_is_ordered_again(tmp_path: Path
     harness.hear(CONTROLLER, train(base=big))
     harness.hear(CONTROLLER, evaluate())
     harness.hear(CONTROLLER, evaluate())
-    harness.bring()
+    harness.deliver_inputs()
     harness.work()
     assert harness.offered().task == 1
 
 
 @pytest.mark.parametrize("order", [train(trainer="lost"), evaluate(trainer="lost")])
-def test_an_order_for_a_trainer_that_is_not_here_is_refused_at_once(
+def test_a_task_for_a_missing_trainer_is_declined_at_once(
     tmp_path: Path, order: TrainTask | EvaluateTask
 ) -> None:
-    """Nothing is fetched for it, and the next order is followed."""
-    harness = AgentHarness(tmp_path, trainers=Trainers(factories={"tiny": nobody}))
+    """Nothing is fetched for it, and the next task is accepted."""
+    harness = AgentHarness(tmp_path, trainers=Trainers(factories={"tiny": unused_trainer}))
     harness.hear(CONTROLLER, order)
     answers: list[Decline | Evaluated] = [*harness.said(Decline), *harness.said(Evaluated)]
     (answer,) = answers
     assert answer.reason.startswith("no trainers plug-in named 'lost'; installed: ")
     assert harness.fetches == {}
     harness.hear(CONTROLLER, train(2))
-    harness.bring()
+    harness.deliver_inputs()
     harness.work()
     assert harness.offered(2).task == 2
 
@@ -132,11 +132,11 @@ def test_an_order_for_a_trainer_that_is_not_here_is_refused_at_once(
         ),
     ],
 )
-def test_a_model_that_cannot_be_used_here_is_refused_when_its_spec_comes(
+def test_a_model_that_cannot_be_used_is_declined_when_its_spec_arrives(
     tmp_path: Path, spec: bytes, reason: str
 ) -> None:
-    """Its weights, which may be large, are fetched no further."""
-    harness = AgentHarness(tmp_path, trainers=Trainers(factories={"tiny": nobody}))
+    """The fetch of its weights, which may be large, ends."""
+    harness = AgentHarness(tmp_path, trainers=Trainers(factories={"tiny": unused_trainer}))
     harness.form = {"x": {"data_types": {"numerical": {"size": [64]}}}}
     harness.hear(CONTROLLER, train(base=version(spec=spec)))
     harness.arrive(keys.TaskInputFetch(keys.TrainingWork(JOB, 1), blob_ref_of(spec).digest), spec)
@@ -145,7 +145,7 @@ def test_a_model_that_cannot_be_used_here_is_refused_when_its_spec_comes(
     assert harness.runs == []
 
 
-def test_what_does_not_come_is_fetched_again_but_not_for_ever(harness: AgentHarness) -> None:
+def test_a_failed_download_is_repeated_a_bounded_number_of_times(harness: AgentHarness) -> None:
     """After ten failures the task is declined."""
     harness.hear(CONTROLLER, train())
     weights = keys.TaskInputFetch(keys.TrainingWork(JOB, 1), version().weights.digest)
@@ -162,14 +162,14 @@ def test_what_does_not_come_is_fetched_again_but_not_for_ever(harness: AgentHarn
     assert harness.spools.used == 0
 
 
-def test_a_task_in_a_pause_is_gathered_when_it_is_over(harness: AgentHarness) -> None:
-    """Though something else of it has arrived meanwhile."""
+def test_a_paused_task_fetches_its_inputs_after_the_pause(harness: AgentHarness) -> None:
+    """Though another input has arrived meanwhile."""
     harness.hear(CONTROLLER, train())
     harness.lose(keys.TaskInputFetch(keys.TrainingWork(JOB, 1), version().weights.digest))
-    harness.bring()
+    harness.deliver_inputs()
     assert harness.fetches == {}
     harness.wait(2.0)
-    harness.bring()
+    harness.deliver_inputs()
     harness.work()
     assert harness.offered().task == 1
 
@@ -192,7 +192,7 @@ def test_a_task_in_a_pause_is_gathered_when_it_is_over(harness: AgentHarness) ->
 def test_a_spec_that_cannot_be_used_is_declined(
     harness: AgentHarness, spec: bytes, sent: bytes | None, reason: str
 ) -> None:
-    """And no other task stumbles over it."""
+    """And it does not affect another task."""
     harness.hear(CONTROLLER, train(base=version(spec=spec)))
     harness.arrive(
         keys.TaskInputFetch(keys.TrainingWork(JOB, 1), blob_ref_of(spec).digest), sent or spec
@@ -200,13 +200,13 @@ def test_a_spec_that_cannot_be_used_is_declined(
     assert reason in harness.asked(keys.TaskReply(JOB, 1), Decline).reason
     assert harness.fetches == {}
     harness.hear(CONTROLLER, train(1, job="job-2"))
-    harness.bring()
+    harness.deliver_inputs()
     harness.work()
     assert keys.TaskReply("job-2", 1) in harness.asks
 
 
-def test_a_disk_that_cannot_be_used_declines_the_task(tmp_path: Path) -> None:
-    """There is no room for the model; the agent lives."""
+def test_a_task_is_declined_when_the_disk_cannot_be_used(tmp_path: Path) -> None:
+    """There is no room for the model; the agent continues."""
     harness = AgentHarness(tmp_path / "home", Spools(0, tmp_path / "gone"))
     harness.hear(CONTROLLER, train())
     reason = harness.asked(keys.TaskReply(JOB, 1), Decline).reason

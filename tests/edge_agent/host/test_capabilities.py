@@ -1,4 +1,4 @@
-"""What a machine can do, read from its files."""
+"""Capabilities of a machine, read from its system files."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ UNLIMITED = str(2**63 - 4096)
 
 
 def machine(root: Path, **cgroup: tuple[str, int]) -> Path:
-    """Make the files of a machine with 2000 MiB to spare; its cgroup is "v1" or "v2"."""
+    """Create the system files of a machine with 2000 MiB free; its cgroup is "v1" or "v2"."""
     (root / "proc").mkdir()
     (root / "proc/meminfo").write_text(MEMINFO)
     for kind, (limit, used) in cgroup.items():
@@ -40,12 +40,12 @@ def machine(root: Path, **cgroup: tuple[str, int]) -> Path:
 def test_memory_is_the_machines_or_its_cgroups_if_that_is_less(
     tmp_path: Path, cgroup: dict[str, tuple[str, int]], free: int
 ) -> None:
-    """What a process may still take."""
+    """The memory that a process may still allocate."""
     assert memory_mb(machine(tmp_path, **cgroup)) == free
 
 
-def test_memory_that_nobody_knows_is_zero(tmp_path: Path) -> None:
-    """This is not Linux, or an old one."""
+def test_unknown_memory_is_zero(tmp_path: Path) -> None:
+    """The system is not Linux, or an old one."""
     assert memory_mb(tmp_path) == 0
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 1 kB\n")
@@ -53,7 +53,7 @@ def test_memory_that_nobody_knows_is_zero(tmp_path: Path) -> None:
 
 
 def test_a_gpu_is_a_device(tmp_path: Path) -> None:
-    """Whether it can be used, a framework knows."""
+    """Only a framework knows whether it is usable."""
     assert not gpu(tmp_path)
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/nvidia0").touch()
@@ -61,7 +61,7 @@ def test_a_gpu_is_a_device(tmp_path: Path) -> None:
 
 
 def test_facts_are_a_message(tmp_path: Path) -> None:
-    """They can be announced as they are."""
+    """They can be published as they are."""
     form = {"x": {"data_types": {"numerical": {"size": [64], "normalized": True}}}}
     facts = measure(("train", "evaluate"), 12, form, tmp_path, "train job-1 1", {"digits": 7})
     assert codec.from_json(AgentFacts, codec.to_json(facts)) == facts

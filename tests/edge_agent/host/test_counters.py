@@ -1,10 +1,10 @@
-"""What an agent counts of its work."""
+"""Counters of an agent's work."""
 
 from fedbus_edge_agent.host.counters import MAX_COUNTED_JOBS, AgentCounters
 
 
-def test_outcomes_are_counted_and_the_last_figures_kept() -> None:
-    """Of so many jobs, the last ones."""
+def test_outcomes_are_counted_and_the_last_metrics_kept() -> None:
+    """The metrics of the last few jobs only."""
     counters = AgentCounters()
     counters.count("train", "done")
     counters.count("train", "done")

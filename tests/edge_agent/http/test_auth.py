@@ -1,4 +1,4 @@
-"""Who may come in by the agent's own doors."""
+"""Token authentication of the agent's HTTP API."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ TOKEN = "0123456789abcdef"
 HERE = "127.0.0.1:9050"
 
 
-def test_without_a_token_the_doors_stay_closed(tmp_path: Path) -> None:
-    """Whatever the address; a token without a door opens none."""
+def test_without_a_token_the_api_is_off(tmp_path: Path) -> None:
+    """With any address; and a token without an address turns nothing on."""
     assert read_token_auth(HERE, None, None, wide_open=False) is None
     assert read_token_auth(None, TOKEN, None, wide_open=False) is None
     assert read_token_auth(None, None, None, wide_open=True) is None
@@ -44,7 +44,7 @@ def test_without_a_token_the_doors_stay_closed(tmp_path: Path) -> None:
         ("example.org:9050", None, None, True, "other machines can reach example.org:9050"),
     ],
 )
-def test_settings_that_would_let_anybody_in_are_refused(
+def test_settings_that_would_allow_access_without_a_token_are_refused(
     *,
     tmp_path: Path,
     http: str,
@@ -53,7 +53,7 @@ def test_settings_that_would_let_anybody_in_are_refused(
     wide_open: bool,
     sentence: str,
 ) -> None:
-    """At the start, and without the token in the sentence."""
+    """At the start, and the message does not quote the token."""
     file = tmp_path / "token"
     if text is not None:
         file.write_text(text, encoding="utf-8")
@@ -76,8 +76,8 @@ def test_settings_that_would_let_anybody_in_are_refused(
         ("Bearer \udc80", False),
     ],
 )
-def test_only_who_has_the_token_comes_in(authorization: str, admitted: bool) -> None:
-    """From wherever; what is wrong with a request is said without the token."""
+def test_only_requests_with_the_token_are_allowed(authorization: str, admitted: bool) -> None:
+    """From any host; the reason does not quote the token."""
     refusal = TokenAuth(TOKEN).refusal(authorization, "example.org", "http://example.org")
     assert (refusal is None) == admitted
     assert TOKEN not in (refusal or "")
@@ -96,8 +96,8 @@ def test_only_who_has_the_token_comes_in(authorization: str, admitted: bool) -> 
         (HERE, "null", False),
     ],
 )
-def test_no_web_page_asks_an_agent_that_wants_no_token(
+def test_no_web_page_uses_an_agent_without_a_token(
     host: str, origin: str | None, admitted: bool
 ) -> None:
-    """Neither by its origin nor under a name of its own for our address."""
+    """Neither with its origin nor with a host name that resolves to this machine."""
     assert (TokenAuth(None).refusal("", host, origin) is None) == admitted

@@ -1,4 +1,4 @@
-"""The agent's own doors: aerOS's paths, a token, and every refusal in a sentence."""
+"""The agent's HTTP API: aerOS's paths, authentication, and the reason of each refusal."""
 
 import asyncio
 import io
@@ -29,7 +29,7 @@ from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.http.endpoints import ENDPOINTS
 from fedbus_edge_agent.settings import AgentSettings
 from tests.edge_agent.harness import CONTROLLER, train
-from tests.edge_agent.training.test_local_trainer import FILE, needs_tflite, shard
+from tests.edge_agent.training.test_local_trainer import FILE, learnable_data, needs_tflite
 
 TOKEN = "0123456789abcdef"
 JOB = {
@@ -43,10 +43,10 @@ SPEC = demo_data.read("model.json")
 
 
 class Agent:
-    """An agent on nobody's bus, and its doors."""
+    """An agent without a broker, and its HTTP API."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        x, y = next(shard().batches())
+        x, y = next(learnable_data().batches())
         np.savez(folder / "data.npz", x=x, y=y)
         environ = {
             "FEDBUS_DATA": str(folder / "data.npz"),
@@ -66,7 +66,7 @@ class Agent:
         self.headers = {"Authorization": f"Bearer {TOKEN}"}
 
     async def ask(self, method: str, path: str, **more: Any) -> tuple[int, Any]:  # noqa: ANN401 - aiohttp's
-        """Send a request; returns the status and what is answered."""
+        """Send a request; return the status and the body, decoded if it is JSON."""
         headers = {**self.headers, **more.pop("headers", {})}
         async with (
             ClientSession() as session,
@@ -76,15 +76,15 @@ class Agent:
             plain = "json" in answer.content_type
             return answer.status, json.loads(text) if plain else text
 
-    async def bring(self) -> None:
-        """Bring the digits model."""
+    async def upload_digits(self) -> None:
+        """Upload the digits model."""
         assert (await self.ask("POST", "/model/", data=SPEC))[0] == 201
         form = FormData()
         form.add_field("architecture", FILE, filename="digits.tflite")
         assert (await self.ask("PUT", "/model/digits/1", data=form))[0] == 204
 
     async def until(self, job: str, *phases: str) -> dict[str, Any]:
-        """Wait until a job has come to a phase."""
+        """Wait until a job has one of some phases."""
         async with asyncio.timeout(20):
             while True:
                 _, report = await self.ask("GET", f"/job/status/{job}")
@@ -95,7 +95,7 @@ class Agent:
 
 @pytest.fixture
 async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
-    """Open an agent's doors."""
+    """Serve an agent's HTTP API."""
     agent = Agent(tmp_path, http_token=TOKEN)
     async with agent.server:
         yield agent
@@ -105,9 +105,9 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
 
 
 @needs_tflite
-async def test_a_standalone_job_is_begun_shown_and_its_result_fetched(agent: Agent) -> None:
-    """With no broker and no controller; sent twice, it is begun once."""
-    await agent.bring()
+async def test_a_standalone_job_is_started_shown_and_its_result_fetched(agent: Agent) -> None:
+    """With no broker and no controller; sent twice, it is started once."""
+    await agent.upload_digits()
     status, started = await agent.ask("POST", "/job/config/solo-1/", json=JOB)
     assert (status, started["phase"], started["ignored"]) == (200, "TRAINING", [])
     report = await agent.until("solo-1", "FINISHED", "FAILED")
@@ -141,9 +141,9 @@ async def test_a_standalone_job_is_begun_shown_and_its_result_fetched(agent: Age
 
 
 @needs_tflite
-async def test_a_job_is_stopped_and_the_next_one_goes_on(agent: Agent) -> None:
-    """By either path; stopped twice is stopped once."""
-    await agent.bring()
+async def test_a_job_is_stopped_and_the_next_one_continues(agent: Agent) -> None:
+    """By either path; the second stop changes nothing."""
+    await agent.upload_digits()
     long = {**JOB, "num_rounds": 100_000}
     await agent.ask("POST", "/job/config/solo-1/", json=long)
     await agent.ask("POST", "/job/config/b/", json={**long, "training_id": "b"})
@@ -169,8 +169,10 @@ async def test_a_job_is_stopped_and_the_next_one_goes_on(agent: Agent) -> None:
         {"Authorization": f"Basic {TOKEN}"},
     ],
 )
-async def test_who_has_not_the_token_gets_nothing(agent: Agent, headers: dict[str, str]) -> None:
-    """From any door; what everybody may see is what everybody may see of each service."""
+async def test_a_request_without_the_token_is_refused(
+    agent: Agent, headers: dict[str, str]
+) -> None:
+    """At every path but the public ones, which each service has."""
     for endpoint in ENDPOINTS:
         path = endpoint.path.replace("{training_id}", "x").replace("{name}/{version}", "m/1")
         status, said = await agent.ask(endpoint.method, path, headers=headers, data=b"x" * 10)
@@ -222,11 +224,11 @@ async def test_who_has_not_the_token_gets_nothing(agent: Agent, headers: dict[st
         ),
     ],
 )
-async def test_a_job_that_cannot_be_begun_is_refused(
+async def test_a_job_that_cannot_be_started_is_refused(
     agent: Agent, path: str, body: bytes, status: int, sentence: str
 ) -> None:
-    """With the reason, and, of a bad file, every fault of it."""
-    await agent.bring()
+    """With the reason, and for a bad file with all its faults."""
+    await agent.upload_digits()
     got, said = await agent.ask("POST", f"/job/config/{path}/", data=body)
     assert got == status
     assert sentence in said["error"]
@@ -234,8 +236,8 @@ async def test_a_job_that_cannot_be_begun_is_refused(
     assert await agent.ask("GET", "/job/total") == (200, 0)
 
 
-async def test_a_job_whose_model_is_not_whole_or_does_not_fit_is_refused(agent: Agent) -> None:
-    """By the machine's own facts."""
+async def test_a_job_whose_model_is_incomplete_or_takes_other_data_is_refused(agent: Agent) -> None:
+    """The facts of the machine decide."""
     spec = json.loads(SPEC)
     await agent.ask("POST", "/model/", data=SPEC)
     status, said = await agent.ask("POST", "/job/config/solo-1/", json=JOB)
@@ -249,18 +251,18 @@ async def test_a_job_whose_model_is_not_whole_or_does_not_fit_is_refused(agent: 
     assert "image [8, 8, 1]" in said["error"] or "needs one of" in said["error"]
 
 
-async def test_no_more_jobs_are_taken_than_can_wait(agent: Agent) -> None:
-    """And none while the worker hangs."""
+async def test_no_job_is_started_while_training_hangs(agent: Agent) -> None:
+    """The reason is that of the watchdog."""
     pytest.importorskip("tflite_runtime")
-    await agent.bring()
+    await agent.upload_digits()
     agent.core._thread.trouble = "training hangs"  # noqa: SLF001 - as if
     status, said = await agent.ask("POST", "/job/config/solo-1/", json=JOB)
     assert (status, said["error"]) == (503, "training hangs")
     assert await agent.ask("GET", "/job/total") == (200, 0)
 
 
-async def test_jobs_that_are_not_here_are_not_shown(agent: Agent) -> None:
-    """Nor are those of a controller, which has its own ways."""
+async def test_unknown_jobs_are_not_shown(agent: Agent) -> None:
+    """Nor are those of a controller, which its own commands show."""
     for method, path in (
         ("GET", "/job/status/x"),
         ("GET", "/job/result/x"),
@@ -277,8 +279,8 @@ async def test_jobs_that_are_not_here_are_not_shown(agent: Agent) -> None:
     assert (status, "fedbus job cancel job-1" in said["error"]) == (409, True)
 
 
-async def test_models_are_brought_and_listed(agent: Agent) -> None:
-    """Each refusal says what would be right."""
+async def test_models_are_uploaded_and_listed(agent: Agent) -> None:
+    """Each refusal states what would be right."""
     assert await agent.ask("GET", "/model") == (200, [])
     status, said = await agent.ask("PUT", "/model/digits/1", data=FormData({"a": "b"}))
     assert (status, said["error"]) == (
@@ -309,10 +311,10 @@ async def test_models_are_brought_and_listed(agent: Agent) -> None:
         (None, 415, "send a form: curl -F"),
     ],
 )
-async def test_an_upload_that_is_of_no_use_is_refused(
+async def test_an_upload_that_cannot_be_used_is_refused(
     agent: Agent, form: dict[str, bytes] | None, status: int, sentence: str
 ) -> None:
-    """Measured before it is read; nothing of it is left."""
+    """Its length is checked before it is read; no file is left."""
     await agent.ask("POST", "/model/", data=SPEC)
     data: Any = b"raw"
     if form is not None:
@@ -326,7 +328,7 @@ async def test_an_upload_that_is_of_no_use_is_refused(
 
 
 async def test_a_body_of_unknown_length_is_not_read(agent: Agent) -> None:
-    """Whoever sends one says how long it is."""
+    """A client must send its length."""
 
     async def drops() -> AsyncIterator[bytes]:
         yield b"{"
@@ -335,10 +337,10 @@ async def test_a_body_of_unknown_length_is_not_read(agent: Agent) -> None:
     assert (status, said["error"]) == (411, "send a Content-Length")
 
 
-async def test_a_machine_without_room_says_so(
+async def test_an_upload_larger_than_the_free_disk_is_refused(
     agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before anything is written."""
+    """Before a byte is written."""
     await agent.ask("POST", "/model/", data=SPEC)
     monkeypatch.setattr("fedbus_edge_agent.standalone.runner.free_storage", lambda _folder: 10)
     form = FormData(default_to_multipart=True)
@@ -347,10 +349,10 @@ async def test_a_machine_without_room_says_so(
     assert (status, "10 are free" in said["error"]) == (507, True)
 
 
-async def test_weights_that_no_memory_holds_are_not_unpacked(
+async def test_weights_larger_than_the_memory_are_not_unpacked(
     agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However small the file is that is sent for them."""
+    """However small the compressed file is."""
     wide = [{"name": "w", "shape": [2**30], "dtype": "float32"}]
     spec = {"model": "wide", "layout": wide, "architectures": {"torch": {}}}
     assert (await agent.ask("POST", "/model/", json=spec))[0] == 201
@@ -361,8 +363,8 @@ async def test_weights_that_no_memory_holds_are_not_unpacked(
     assert (status, "MiB of memory" in said["error"]) == (507, True)
 
 
-async def test_the_machine_describes_itself(agent: Agent) -> None:
-    """As aerOS asks for it."""
+async def test_capabilities_and_data_format_are_served(agent: Agent) -> None:
+    """With aerOS's names."""
     _, can = await agent.ask("GET", "/capabilities")
     assert can.keys() == {
         "storage",
@@ -376,8 +378,8 @@ async def test_the_machine_describes_itself(agent: Agent) -> None:
     assert form["x"]["data_types"]["numerical"]["size"] == [64]
 
 
-async def test_the_doors_describe_themselves(agent: Agent) -> None:
-    """From the models they are made of; the page needs nothing from elsewhere."""
+async def test_the_api_is_described_as_openapi_and_as_a_page(agent: Agent) -> None:
+    """From its own schemas; the page loads no other file."""
     _, said = await agent.ask("GET", "/openapi.json", headers={"Authorization": ""})
     paths = {(m.upper(), path) for path, methods in said["paths"].items() for m in methods}
     assert paths == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
@@ -406,8 +408,8 @@ def _references(said: object) -> list[str]:
             return []
 
 
-async def test_without_a_token_only_what_all_services_have_is_open(tmp_path: Path) -> None:
-    """And whoever asks for more is told what opens it."""
+async def test_without_a_token_only_health_and_metrics_are_served(tmp_path: Path) -> None:
+    """Other paths answer with the setting that turns the API on."""
     closed = Agent(tmp_path)
     async with closed.server:
         status, said = await closed.ask("GET", "/job/status")
@@ -419,8 +421,8 @@ async def test_without_a_token_only_what_all_services_have_is_open(tmp_path: Pat
         Agent(tmp_path, http="0.0.0.0:1", http_open="true")
 
 
-async def test_on_loopback_an_owner_may_want_no_token(tmp_path: Path) -> None:
-    """But no web page comes in."""
+async def test_on_loopback_an_owner_may_allow_access_without_a_token(tmp_path: Path) -> None:
+    """But web pages are refused."""
     agent = Agent(tmp_path, http_open="true")
     agent.headers = {}
     async with agent.server:
@@ -429,8 +431,8 @@ async def test_on_loopback_an_owner_may_want_no_token(tmp_path: Path) -> None:
         assert (status, "web pages" in said["error"]) == (403, True)
 
 
-async def test_what_curl_prints_ends_its_line(agent: Agent) -> None:
-    """Else a shell's prompt stands behind it; once only, and no file is changed."""
+async def test_text_responses_end_with_a_newline(agent: Agent) -> None:
+    """Else a shell's prompt follows in the same line; files are sent unchanged."""
     for path in ("/healthz", "/metrics", "/job/total", "/job/status/none", "/nowhere", "/docs"):
         async with (
             ClientSession() as session,

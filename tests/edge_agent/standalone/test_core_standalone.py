@@ -1,4 +1,4 @@
-"""Standalone jobs and the tasks of others share one worker, in turns."""
+"""Standalone jobs and a controller's tasks take turns on the training thread."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +27,11 @@ from tests.held import grown, held
 
 
 @dataclass
-class School:
-    """Learns nothing, quickly, and notes what it is told to."""
+class FakeRunner:
+    """Runs rounds without training, and records requests and reports."""
 
-    runner: list[str] = field(default_factory=list)
-    notes: list[JobReport] = field(default_factory=list)
+    rounds: list[str] = field(default_factory=list)
+    reports: list[JobReport] = field(default_factory=list)
     failure: Exception | None = None
     problems: list[tuple[str, str]] = field(default_factory=list)
 
@@ -39,18 +39,18 @@ class School:
         assert not control.stopped
         if self.failure is not None:
             raise self.failure
-        self.runner.append(f"{request.job} {request.round}")
+        self.rounds.append(f"{request.job} {request.round}")
         control.notes.extend(self.problems)
         return RoundResult(5, {"loss": 1.0 / request.round})
 
 
-class Both(AgentHarness):
-    """An agent with both kinds of work."""
+class StandaloneHarness(AgentHarness):
+    """An agent with tasks and standalone jobs."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.school = School()
-        standalone = StandaloneJobs(self.school.run_round, self.school.notes.append)
+        self.fake_runner = FakeRunner()
+        standalone = StandaloneJobs(self.fake_runner.run_round, self.fake_runner.reports.append)
         self.agent = AgentCore(
             self.runner,
             self.outbox,
@@ -63,126 +63,131 @@ class Both(AgentHarness):
         self.tell(Connected())
 
     def begin(self, job: str = "solo-1", rounds: int = 2) -> None:
-        """Begin a standalone job."""
+        """Start a standalone job."""
         self.tell(Local(StartJob(job_file(job, rounds), "1")))
 
     def phase(self, job: str = "solo-1") -> str:
-        """Ask how it stands."""
+        """Return the phase of a job."""
         report = self.agent.standalone.report(job)
         assert report is not None
         return report.phase
 
 
 @pytest.fixture
-def both(tmp_path: Path) -> Both:
-    """Set up an agent that has nothing to do."""
-    return Both(tmp_path)
+def harness(tmp_path: Path) -> StandaloneHarness:
+    """Return an agent that has nothing to do."""
+    return StandaloneHarness(tmp_path)
 
 
-def test_a_standalone_job_is_trained_noted_and_counted(both: Both) -> None:
-    """Without a word on the bus."""
-    both.begin()
-    assert both.agent.active_jobs() == {"solo-1": 1}
-    both.wait(1.0)
-    assert both.doing() == "standalone solo-1 1"
-    both.work()
-    assert both.school.runner == ["solo-1 1", "solo-1 2"]
-    assert both.school.notes[-1].phase == "FINISHED"
-    assert both.asks == {}
-    assert both.doing() == ""
-    assert both.agent.active_jobs() == {}
-    assert both.agent.counters.outcomes == {("standalone", "done"): 2}
-    assert both.agent.counters.jobs == {"solo-1": (2, {"loss": 0.5})}
+def test_a_standalone_job_is_trained_reported_and_counted(harness: StandaloneHarness) -> None:
+    """Without a message on the bus."""
+    harness.begin()
+    assert harness.agent.active_jobs() == {"solo-1": 1}
+    harness.wait(1.0)
+    assert harness.running_task() == "standalone solo-1 1"
+    harness.work()
+    assert harness.fake_runner.rounds == ["solo-1 1", "solo-1 2"]
+    assert harness.fake_runner.reports[-1].phase == "FINISHED"
+    assert harness.asks == {}
+    assert harness.running_task() == ""
+    assert harness.agent.active_jobs() == {}
+    assert harness.agent.counters.outcomes == {("standalone", "done"): 2}
+    assert harness.agent.counters.jobs == {"solo-1": (2, {"loss": 0.5})}
 
 
-def test_what_goes_wrong_beside_the_work_is_noted(both: Both) -> None:
-    """For whoever reads the agent's log; the work counts."""
-    both.school.problems = [("optimizer_state_lost", "the disk is full")]
-    both.begin(rounds=1)
-    both.work()
-    assert [note for note in both.notes if note.event == "optimizer_state_lost"] == [
+def test_faults_that_do_not_end_the_round_are_logged(harness: StandaloneHarness) -> None:
+    """The round counts."""
+    harness.fake_runner.problems = [("optimizer_state_lost", "the disk is full")]
+    harness.begin(rounds=1)
+    harness.work()
+    assert [note for note in harness.notes if note.event == "optimizer_state_lost"] == [
         Note(
             "optimizer_state_lost",
             {"work": ["standalone", "solo-1", 1], "reason": "the disk is full"},
         )
     ]
-    assert both.phase() == "FINISHED"
+    assert harness.phase() == "FINISHED"
 
 
-def test_tasks_and_standalone_jobs_take_turns(both: Both) -> None:
-    """Neither keeps the worker for itself."""
-    both.begin(rounds=3)
+def test_tasks_and_standalone_jobs_take_turns(harness: StandaloneHarness) -> None:
+    """Neither keeps the training thread for itself."""
+    harness.begin(rounds=3)
     for number in (1, 2):
-        both.hear(CONTROLLER, train(1, job=f"job-{number}"))
-    both.bring()
+        harness.hear(CONTROLLER, train(1, job=f"job-{number}"))
+    harness.deliver_inputs()
     order = []
-    while both.runs:
-        run = both.runs.pop(0)
+    while harness.runs:
+        run = harness.runs.pop(0)
         if isinstance(run.key, keys.WorkKey):
             order.append(run.key.kind)
-        both.tell(Ran(run.key, run.call()))
+        harness.tell(Ran(run.key, run.call()))
     assert order == ["standalone", "train", "standalone", "train", "standalone"]
-    assert both.agent.counters.outcomes == {("standalone", "done"): 3, ("train", "done"): 2}
+    assert harness.agent.counters.outcomes == {("standalone", "done"): 3, ("train", "done"): 2}
 
 
-def test_a_job_that_is_stopped_frees_the_worker_at_its_next_batch(both: Both) -> None:
-    """A task that waits is worked on then."""
-    both.begin()
-    (run,) = [each for each in both.runs if isinstance(each.key, keys.StandaloneWork)]
-    both.hear(CONTROLLER, train())
-    both.bring()
-    both.tell(Local(CancelJob("solo-1")))
-    assert both.phase() == "INTERRUPTED"
-    both.runs.remove(run)
-    both.tell(Ran(run.key, RoundResult(5, {})))
-    both.work()
-    assert both.offered().task == 1
-    assert both.school.runner == []
+def test_a_stopped_job_frees_the_training_thread_at_its_next_batch(
+    harness: StandaloneHarness,
+) -> None:
+    """A waiting task runs then."""
+    harness.begin()
+    (run,) = [each for each in harness.runs if isinstance(each.key, keys.StandaloneWork)]
+    harness.hear(CONTROLLER, train())
+    harness.deliver_inputs()
+    harness.tell(Local(CancelJob("solo-1")))
+    assert harness.phase() == "INTERRUPTED"
+    harness.runs.remove(run)
+    harness.tell(Ran(run.key, RoundResult(5, {})))
+    harness.work()
+    assert harness.offered().task == 1
+    assert harness.fake_runner.rounds == []
 
 
-def test_a_round_that_fails_is_counted_and_the_next_job_goes_on(both: Both) -> None:
-    """Its reason is in its report."""
-    both.school.failure = ValueError("bad rows")
-    both.begin("a")
-    both.work()
-    both.school.failure = None
-    both.begin("b", rounds=1)
-    both.work()
-    assert (both.phase("a"), both.phase("b")) == ("FAILED", "FINISHED")
-    assert both.agent.counters.outcomes == {("standalone", "failed"): 1, ("standalone", "done"): 1}
+def test_a_failed_round_is_counted_and_the_next_job_continues(harness: StandaloneHarness) -> None:
+    """The report has the reason."""
+    harness.fake_runner.failure = ValueError("bad rows")
+    harness.begin("a")
+    harness.work()
+    harness.fake_runner.failure = None
+    harness.begin("b", rounds=1)
+    harness.work()
+    assert (harness.phase("a"), harness.phase("b")) == ("FAILED", "FINISHED")
+    assert harness.agent.counters.outcomes == {
+        ("standalone", "failed"): 1,
+        ("standalone", "done"): 1,
+    }
 
 
-def test_a_standalone_job_that_hangs_ends_the_process_too(both: Both) -> None:
-    """After the grace, with everything else given up."""
-    both.begin()
-    both.runs.clear()
-    both.hear(CONTROLLER, train())
-    both.wait(STALL_SECONDS)
-    assert both.phase() == "FAILED"
-    assert both.asked(keys.TaskReply(JOB, 1), Decline).reason.startswith("training hangs")
-    both.begin("b")
-    assert both.runs[-1].key == keys.ReportWrite("b")  # nothing is learnt any more
-    both.wait(30.0)
-    assert isinstance(both.last[-1], Quit)
+def test_a_standalone_job_that_hangs_ends_the_process_too(harness: StandaloneHarness) -> None:
+    """After the grace period; all other work fails before."""
+    harness.begin()
+    harness.runs.clear()
+    harness.hear(CONTROLLER, train())
+    harness.wait(STALL_SECONDS)
+    assert harness.phase() == "FAILED"
+    assert harness.asked(keys.TaskReply(JOB, 1), Decline).reason.startswith("training hangs")
+    harness.begin("b")
+    assert harness.runs[-1].key == keys.ReportWrite("b")  # nothing is learnt any more
+    harness.wait(30.0)
+    assert isinstance(harness.last[-1], Quit)
 
 
-def test_a_process_that_leaves_stops_a_lesson(both: Both) -> None:
-    """The next life says that the job was interrupted."""
-    both.begin()
-    both.tell(Stopping())
-    (run,) = [each for each in both.runs if isinstance(each.key, keys.StandaloneWork)]
+def test_a_process_that_exits_stops_a_round(harness: StandaloneHarness) -> None:
+    """The next process reports the job as interrupted."""
+    harness.begin()
+    harness.tell(Stopping())
+    (run,) = [each for each in harness.runs if isinstance(each.key, keys.StandaloneWork)]
     with pytest.raises(AssertionError):
         run.call()
 
 
-def test_nothing_is_kept_of_standalone_jobs_beyond_the_last(both: Both) -> None:
-    """Of hundreds; their results lie on the disk."""
+def test_only_the_last_standalone_jobs_are_kept_in_memory(harness: StandaloneHarness) -> None:
+    """Of hundreds; their results are on disk."""
     counts = []
     for kind, count in (("first", MAX_KEPT_REPORTS), ("more", 300)):
         for number in range(count):
-            both.begin(f"{kind}-{number}", rounds=2)
-            both.work()
-        both.school.runner.clear()
-        both.school.notes.clear()
-        counts.append(held(both.agent.standalone, both.agent.counters))
+            harness.begin(f"{kind}-{number}", rounds=2)
+            harness.work()
+        harness.fake_runner.rounds.clear()
+        harness.fake_runner.reports.clear()
+        counts.append(held(harness.agent.standalone, harness.agent.counters))
     assert grown(counts[0], counts[1], 30) == {}

@@ -1,4 +1,4 @@
-"""Standalone jobs: begun, trained round by round, stopped, remembered; nobody waits for nobody."""
+"""States of standalone jobs, and the order of their rounds."""
 
 import json
 from dataclasses import replace
@@ -26,27 +26,27 @@ GOOD = RoundResult(40, {"loss": 0.5, "accuracy": 0.75})
 
 
 def job_file(job: str = "solo-1", rounds: int = 2, **more: Any) -> JobFile:  # noqa: ANN401 - any key
-    """Read a job file."""
+    """Parse a job file."""
     plain = {"training_id": job, "model_name": "digits", "num_rounds": rounds, **more}
     return parse(json.dumps(plain).encode())
 
 
-def begun(standalone: StandaloneJobs, *jobs: JobFile) -> StandaloneJobs:
-    """Begin jobs."""
+def started(standalone: StandaloneJobs, *jobs: JobFile) -> StandaloneJobs:
+    """Start jobs."""
     for file in jobs:
         list(standalone.start(StartJob(file, "1")))
     return standalone
 
 
 def report_of(standalone: StandaloneJobs, job: str = "solo-1") -> JobReport:
-    """Ask how a job stands."""
+    """Return the report of a job."""
     report = standalone.report(job)
     assert report is not None
     return report
 
 
-def lesson_of(standalone: StandaloneJobs) -> tuple[keys.StandaloneWork, TaskControl]:
-    """Let the worker take the next lesson."""
+def next_of(standalone: StandaloneJobs) -> tuple[keys.StandaloneWork, TaskControl]:
+    """Begin the next round; return its key and control."""
     taken = standalone.next_round()
     assert taken is not None
     key, control, _, note = taken
@@ -55,7 +55,7 @@ def lesson_of(standalone: StandaloneJobs) -> tuple[keys.StandaloneWork, TaskCont
 
 
 def test_a_job_is_trained_round_by_round() -> None:
-    """Each note is written; the last round ends it."""
+    """Each report is stored; the last round ends the job."""
     done: list[tuple[RoundRequest, TaskControl]] = []
     noted: list[JobReport] = []
 
@@ -98,8 +98,8 @@ def test_a_job_is_trained_round_by_round() -> None:
 
 def test_a_job_ends_at_its_target() -> None:
     """Before its last round."""
-    standalone = begun(StandaloneJobs(), job_file(rounds=9, stopping_target={"accuracy": 0.7}))
-    key, _ = lesson_of(standalone)
+    standalone = started(StandaloneJobs(), job_file(rounds=9, stopping_target={"accuracy": 0.7}))
+    key, _ = next_of(standalone)
     list(standalone.round_ended(key, GOOD))
     assert report_of(standalone).reason.startswith(
         "train_accuracy 0.75, at least 0.7 was asked of acc"
@@ -108,13 +108,13 @@ def test_a_job_ends_at_its_target() -> None:
 
 
 def test_progress_is_that_of_all_rounds() -> None:
-    """Rounds that are done, and how much of the one under way."""
-    standalone = begun(StandaloneJobs(), job_file(rounds=4))
+    """The finished rounds and the progress of the running one."""
+    standalone = started(StandaloneJobs(), job_file(rounds=4))
     assert report_of(standalone).progress == 0.0
-    key, _ = lesson_of(standalone)
+    key, _ = next_of(standalone)
     list(standalone.round_ended(key, GOOD))
     assert report_of(standalone).progress == 0.25
-    _, control = lesson_of(standalone)
+    _, control = next_of(standalone)
 
     class Half:
         progress = 0.5
@@ -124,20 +124,20 @@ def test_progress_is_that_of_all_rounds() -> None:
 
 
 def test_jobs_take_turns() -> None:
-    """After each round another one's."""
-    standalone = begun(StandaloneJobs(), job_file("a"), job_file("b"))
+    """After each round the other job is next."""
+    standalone = started(StandaloneJobs(), job_file("a"), job_file("b"))
     order = []
     for _ in range(4):
-        key, _ = lesson_of(standalone)
+        key, _ = next_of(standalone)
         order.append((key.job, key.number))
         list(standalone.round_ended(key, GOOD))
     assert order == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
 
 
-def test_a_job_that_trains_is_stopped_at_its_next_batch() -> None:
-    """At once for whoever asks; what its thread makes meanwhile is not counted."""
-    standalone = begun(StandaloneJobs(), job_file())
-    key, control = lesson_of(standalone)
+def test_a_training_job_is_stopped_at_its_next_batch() -> None:
+    """Its report changes at once; the result of the running round does not count."""
+    standalone = started(StandaloneJobs(), job_file())
+    key, control = next_of(standalone)
     list(standalone.cancel("solo-1"))
     assert control.stopped
     assert (report_of(standalone).phase, report_of(standalone).reason) == (
@@ -147,13 +147,13 @@ def test_a_job_that_trains_is_stopped_at_its_next_batch() -> None:
     assert list(standalone.round_ended(key, GOOD)) == []
     assert report_of(standalone).round == 0
     assert list(standalone.cancel("solo-1")) == []
-    assert list(standalone.cancel("nobody")) == []
+    assert list(standalone.cancel("unknown")) == []
 
 
-def test_a_job_that_waits_is_stopped_without_harm_to_the_one_that_trains() -> None:
-    """Its flag is its own."""
-    standalone = begun(StandaloneJobs(), job_file("a"), job_file("b"))
-    _, control = lesson_of(standalone)
+def test_a_waiting_job_is_stopped_without_effect_on_the_training_one() -> None:
+    """Each round has its own cancellation flag."""
+    standalone = started(StandaloneJobs(), job_file("a"), job_file("b"))
+    _, control = next_of(standalone)
     list(standalone.cancel("b"))
     assert not control.stopped
     assert standalone.active() == ["a"]
@@ -168,22 +168,22 @@ def test_a_job_that_waits_is_stopped_without_harm_to_the_one_that_trains() -> No
     ],
 )
 def test_a_round_that_fails_ends_its_job_with_the_reason(result: object, reason: str) -> None:
-    """And the next job goes on."""
-    standalone = begun(StandaloneJobs(), job_file("a"), job_file("b"))
-    key, _ = lesson_of(standalone)
+    """And the next job continues."""
+    standalone = started(StandaloneJobs(), job_file("a"), job_file("b"))
+    key, _ = next_of(standalone)
     list(standalone.round_ended(key, result))
     assert (report_of(standalone, "a").phase, report_of(standalone, "a").reason) == (
         "FAILED",
         reason,
     )
-    assert lesson_of(standalone)[0] == keys.StandaloneWork("b", 1)
+    assert next_of(standalone)[0] == keys.StandaloneWork("b", 1)
 
 
-def test_a_process_that_leaves_stops_its_lesson_and_says_nothing() -> None:
-    """The next life finds the job interrupted."""
-    standalone = begun(StandaloneJobs(), job_file())
+def test_a_process_that_exits_stops_its_round_without_a_report() -> None:
+    """The next process reports the job as interrupted."""
+    standalone = started(StandaloneJobs(), job_file())
     standalone.stop()
-    key, control = lesson_of(standalone)
+    key, control = next_of(standalone)
     standalone.stop()
     assert control.stopped
     assert list(standalone.round_ended(key, Stopped("asked to"))) == []
@@ -196,55 +196,55 @@ def test_a_process_that_leaves_stops_its_lesson_and_says_nothing() -> None:
     assert again.active() == []
 
 
-def test_an_agent_in_trouble_gives_all_jobs_up() -> None:
-    """With what the trouble is."""
-    standalone = begun(StandaloneJobs(), job_file("a"), job_file("b"))
-    lesson_of(standalone)
+def test_all_jobs_fail_when_training_hangs() -> None:
+    """With the watchdog's reason."""
+    standalone = started(StandaloneJobs(), job_file("a"), job_file("b"))
+    next_of(standalone)
     list(standalone.fail_all("training hangs"))
     assert [report_of(standalone, job).reason for job in "ab"] == ["training hangs"] * 2
     assert {report_of(standalone, job).phase for job in "ab"} == {"FAILED"}
 
 
-def test_only_so_many_jobs_wait_and_none_twice() -> None:
-    """Whoever comes later is told so."""
-    standalone = begun(StandaloneJobs(), *(job_file(f"j{n}") for n in range(MAX_ACTIVE_JOBS - 1)))
+def test_a_bounded_number_of_jobs_is_active_and_none_twice() -> None:
+    """A further one is refused with the reason."""
+    standalone = started(StandaloneJobs(), *(job_file(f"j{n}") for n in range(MAX_ACTIVE_JOBS - 1)))
     assert standalone.refusal("new") is None
     assert standalone.refusal("j3") == "there is a job j3 already; give this one another id"
-    begun(standalone, job_file("last"))
+    started(standalone, job_file("last"))
     assert standalone.refusal("new") == "16 jobs wait already; stop one, or try again later"
 
 
-def test_only_so_many_jobs_and_rounds_are_remembered() -> None:
-    """The oldest that are over go first; none that waits."""
-    standalone = begun(StandaloneJobs(), job_file("waits"))
+def test_a_bounded_number_of_reports_and_rounds_is_kept() -> None:
+    """The oldest ended jobs are dropped first; active ones are kept."""
+    standalone = started(StandaloneJobs(), job_file("waits"))
     for number in range(MAX_KEPT_REPORTS):
-        begun(standalone, job_file(f"j{number}"))
+        started(standalone, job_file(f"j{number}"))
         list(standalone.cancel(f"j{number}"))
     assert standalone.report("waits") is not None
     assert standalone.report("j0") is None
     assert standalone.report("j1") is not None
-    long = begun(StandaloneJobs(), job_file(rounds=MAX_REPORTED_ROUNDS + 5))
+    long = started(StandaloneJobs(), job_file(rounds=MAX_REPORTED_ROUNDS + 5))
     for _ in range(MAX_REPORTED_ROUNDS + 2):
-        key, _ = lesson_of(long)
+        key, _ = next_of(long)
         list(long.round_ended(key, GOOD))
     assert len(report_of(long).rounds) == MAX_REPORTED_ROUNDS
     assert report_of(long).round == MAX_REPORTED_ROUNDS + 2
 
 
-def test_where_no_door_is_open_nothing_is_learnt() -> None:
-    """What stands in does nothing."""
-    standalone = begun(StandaloneJobs(), job_file())
+def test_an_agent_without_an_api_runs_no_round() -> None:
+    """The default runner does nothing."""
+    standalone = started(StandaloneJobs(), job_file())
     taken = standalone.next_round()
     assert taken is not None
     assert taken[2]() is None
 
 
-def test_what_a_file_says_of_others_is_named_and_ignored() -> None:
-    """The same file may be a fleet's; what this agent does heed is not named."""
+def test_keys_about_other_agents_are_named_and_ignored() -> None:
+    """The same file may be a fleet's; keys that have an effect are not named."""
     said: dict[str, Any] = {
         "round": {"quorum": 2, "agents": 3, "keep_optimizer_state": True, "deadline_seconds": None},
-        "plugins": {"selector": "nobodys", "trainer": "tflite"},
+        "plugins": {"selector": "other", "trainer": "tflite"},
     }
-    standalone = begun(StandaloneJobs(), job_file(**said), job_file("plain"))
+    standalone = started(StandaloneJobs(), job_file(**said), job_file("plain"))
     assert report_of(standalone).ignored == ("plugins.selector", "round.agents", "round.quorum")
     assert report_of(standalone, "plain").ignored == ()

@@ -1,4 +1,4 @@
-"""Models that were brought by hand: whole or not taken."""
+"""Uploaded models: stored whole or not at all."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,19 +27,19 @@ SPECS = tuple(TensorSpec(name=t.name, shape=t.shape, dtype=t.dtype) for t in LAY
 
 
 def metadata(name: str = "m", label: str = "1", **architectures: Any) -> ModelMetadata:  # noqa: ANN401 - any architecture
-    """Describe a model; without architectures, one with a file."""
+    """Return a model's metadata; without architectures, one with a file."""
     named = architectures or {"tiny": {"blob": codec.to_plain(blob_ref_of(FILE))}, "torch": {}}
     return ModelMetadata(model=name, model_version=label, layout=SPECS, architectures=named)
 
 
 def saved(path: Path, **arrays: Any) -> Path:  # noqa: ANN401 - any array
-    """Write an .npz file as numpy does."""
+    """Write an .npz file with numpy."""
     np.savez(path, **(arrays or ARRAYS))
     return path
 
 
 def upload(models: UploadedModels, content: bytes, what: str = "file") -> None:
-    """Bring something for model m."""
+    """Upload a file or weights for model m."""
     model = models.find("m", "1")
     assert model is not None
     with models.receiving(model) as path:
@@ -49,8 +49,8 @@ def upload(models: UploadedModels, content: bytes, what: str = "file") -> None:
     assert not path.exists()
 
 
-def test_a_model_is_brought_piece_by_piece(tmp_path: Path) -> None:
-    """Its spec, its file, its weights; it says what it lacks."""
+def test_a_model_is_uploaded_part_by_part(tmp_path: Path) -> None:
+    """Its spec, its file, its weights; its report names what is missing."""
     models = UploadedModels(tmp_path / "models")
     assert models.all() == []
     assert models.find("m", None) is None
@@ -72,8 +72,8 @@ def test_a_model_is_brought_piece_by_piece(tmp_path: Path) -> None:
     assert model.max_upload_bytes > model.weights_bytes > LAYOUT.size
 
 
-def test_the_version_that_came_last_is_the_one_that_is_meant(tmp_path: Path) -> None:
-    """Unless a job names another; a path is no version."""
+def test_the_newest_upload_is_found_by_default(tmp_path: Path) -> None:
+    """Unless a job names another version; a path is no version."""
     models = UploadedModels(tmp_path)
     for label in ("2", "1"):
         models.add(metadata(label=label))
@@ -87,7 +87,7 @@ def test_the_version_that_came_last_is_the_one_that_is_meant(tmp_path: Path) -> 
 
 
 def test_a_file_that_no_spec_names_is_refused(tmp_path: Path) -> None:
-    """With what there should be."""
+    """With what the spec names."""
     models = UploadedModels(tmp_path)
     models.add(metadata())
     with pytest.raises(TransferError, match=r"a file of 4 bytes with digest .* it names 22 bytes"):
@@ -111,15 +111,15 @@ def test_a_file_that_no_spec_names_is_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_spec_that_cannot_be_used_is_not_kept(tmp_path: Path, bad: ModelMetadata) -> None:
-    """Nor is a folder made for it."""
+def test_a_spec_that_cannot_be_used_is_not_stored(tmp_path: Path, bad: ModelMetadata) -> None:
+    """Nor is a folder created for it."""
     with pytest.raises(FedbusError):
         UploadedModels(tmp_path / "models").add(bad)
     assert not (tmp_path / "models").exists()
 
 
-def test_a_spec_that_is_torn_is_left_out(tmp_path: Path) -> None:
-    """A power cut may tear it; it can be brought again."""
+def test_an_incomplete_spec_is_skipped(tmp_path: Path) -> None:
+    """A power cut may leave one; it can be uploaded again."""
     models = UploadedModels(tmp_path)
     models.add(metadata())
     (tmp_path / "m~1" / "spec.json").write_bytes(b"{")
@@ -127,8 +127,8 @@ def test_a_spec_that_is_torn_is_left_out(tmp_path: Path) -> None:
     assert models.add(metadata()) == "new"
 
 
-def test_a_disk_that_cannot_be_written_says_so(tmp_path: Path) -> None:
-    """Where and why."""
+def test_an_unwritable_disk_is_reported(tmp_path: Path) -> None:
+    """With the path and the reason."""
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"m~1: (Not a directory|File exists)"):
         UploadedModels(tmp_path / "file").add(metadata())

@@ -1,4 +1,4 @@
-"""Rounds of standalone jobs, really trained, each from where the last one ended."""
+"""Rounds of standalone jobs with real training, each from the weights of the one before."""
 
 from pathlib import Path
 
@@ -23,38 +23,38 @@ from tests.edge_agent.training.test_local_trainer import (
     LAYOUT,
     SPEC,
     Nudge,
+    learnable_data,
     needs_tflite,
-    shard,
 )
 
 
 def report(job: str, phase: str = "FINISHED") -> JobReport:
-    """Report of a job."""
+    """Return the report of a job."""
     return JobReport(
         training_id=job, model_name="digits", model_version="1", phase=phase, num_rounds=1  # type: ignore[arg-type]
     )  # fmt: skip
 
 
 def request(number: int = 1, trainer: str | None = None) -> RoundRequest:
-    """Order a round."""
+    """Return the request of a round."""
     params = TrainingParams(batch_size=8, epochs=20, learning_rate=0.5, round=number, seed=number)
     return RoundRequest("solo-1", "digits", "1", params, trainer)
 
 
-def school(
+def runner_of(
     folder: Path, spec: ModelSpec = SPEC, **own: type[Nudge]
 ) -> tuple[StandaloneRunner, UploadedModels]:
-    """Set up lessons on the digits model."""
+    """Return a runner for the digits model."""
     models = UploadedModels(folder / "models")
     models.add(ModelMetadata(**{f: getattr(spec, f) for f in ("model", "layout", "architectures")}))
-    local_trainer = LocalTrainer(Outbox(folder / "out"), shard(), None, own)
+    local_trainer = LocalTrainer(Outbox(folder / "out"), learnable_data(), None, own)
     runner = StandaloneRunner(folder / "jobs", local_trainer, models)
     assert runner.save_job_file("solo-1", b"{}")
     return runner, models
 
 
-def bring(models: UploadedModels, content: bytes) -> None:
-    """Bring the model's file."""
+def upload_file(models: UploadedModels, content: bytes) -> None:
+    """Upload the model's file."""
     model = models.find("digits", "1")
     assert model is not None
     with models.receiving(model) as path:
@@ -64,11 +64,11 @@ def bring(models: UploadedModels, content: bytes) -> None:
 
 @needs_tflite
 def test_each_round_begins_where_the_last_one_ended(tmp_path: Path) -> None:
-    """From the model's first weights on; the same job makes the same weights again."""
+    """The first one with the initial weights; the same job gives the same weights again."""
     made = []
     for folder in (tmp_path / "one", tmp_path / "two"):
-        runner, models = school(folder)
-        bring(models, FILE)
+        runner, models = runner_of(folder)
+        upload_file(models, FILE)
         first = runner.run_round(request(1, "tflite"), TaskControl())
         second = runner.run_round(request(2, "tflite"), TaskControl())
         assert second.metrics["loss"] < first.metrics["loss"]
@@ -83,11 +83,11 @@ def test_each_round_begins_where_the_last_one_ended(tmp_path: Path) -> None:
         np.testing.assert_array_equal(left, right)
 
 
-def test_weights_that_were_brought_are_what_a_job_begins_with(tmp_path: Path) -> None:
-    """Else the trainer's own first ones."""
+def test_a_job_begins_with_the_uploaded_weights(tmp_path: Path) -> None:
+    """Else with the trainer's initial ones."""
     spec = codec.from_json(ModelSpec, codec.to_json(SPEC))
     spec = ModelSpec(model="digits", layout=spec.layout, architectures={"nudge": {}})
-    runner, models = school(tmp_path, spec, nudge=Nudge)
+    runner, models = runner_of(tmp_path, spec, nudge=Nudge)
     runner.run_round(request(), TaskControl())
     assert set(np.load(runner.weights_path("solo-1"))["layers.1.bias"].tolist()) == {1.0}
     model = models.find("digits", "1")
@@ -99,9 +99,9 @@ def test_weights_that_were_brought_are_what_a_job_begins_with(tmp_path: Path) ->
     assert set(np.load(runner.weights_path("solo-1"))["layers.1.bias"].tolist()) == {7.0}
 
 
-def test_what_is_gone_is_said(tmp_path: Path) -> None:
-    """A model, its file, or its weights, removed by somebody meanwhile."""
-    runner, models = school(tmp_path)
+def test_a_removed_model_file_or_weights_is_reported(tmp_path: Path) -> None:
+    """A user may remove each of them while the job runs."""
+    runner, models = runner_of(tmp_path)
     with pytest.raises(StoreError, match="No such file"):
         runner.run_round(request(1, "tflite"), TaskControl())
     model = models.find("digits", "1")
@@ -112,9 +112,9 @@ def test_what_is_gone_is_said(tmp_path: Path) -> None:
 
 
 @needs_tflite
-def test_a_lesson_is_watched_from_its_start(tmp_path: Path) -> None:
-    """To read a large model can hang as well; one that was stopped meanwhile is not begun."""
-    runner, _ = school(tmp_path)
+def test_a_round_is_watched_from_its_start(tmp_path: Path) -> None:
+    """The read of a large model can hang as well; a cancelled round does not begin."""
+    runner, _ = runner_of(tmp_path)
     control = TaskControl()
     with pytest.raises(StoreError):
         runner.run_round(request(1, "tflite"), control)
@@ -124,9 +124,9 @@ def test_a_lesson_is_watched_from_its_start(tmp_path: Path) -> None:
         runner.run_round(request(1, "tflite"), control)
 
 
-def test_a_jobs_file_is_kept_once(tmp_path: Path) -> None:
-    """The same again may be begun, as long as it never was; another never."""
-    runner, _ = school(tmp_path)
+def test_a_job_file_is_stored_once(tmp_path: Path) -> None:
+    """The same file may be started until it was; another one of this id never."""
+    runner, _ = runner_of(tmp_path)
     assert runner.job_file("solo-1") == b"{}"
     assert runner.job_file("other") is None
     assert runner.save_job_file("solo-1", b"{}")
@@ -137,8 +137,8 @@ def test_a_jobs_file_is_kept_once(tmp_path: Path) -> None:
 
 
 def test_reports_outlive_the_process(tmp_path: Path) -> None:
-    """The last ones, in order; what is torn stays where it is."""
-    runner, _ = school(tmp_path)
+    """The last ones, in order; incomplete ones stay where they are."""
+    runner, _ = runner_of(tmp_path)
     assert runner.load_reports() == []
     for number in range(MAX_KEPT_REPORTS + 1):
         assert runner.save_job_file(f"j{number}", b"{}")
@@ -150,9 +150,9 @@ def test_reports_outlive_the_process(tmp_path: Path) -> None:
     assert len(found) in {MAX_KEPT_REPORTS - 1, MAX_KEPT_REPORTS}
 
 
-def test_a_disk_that_cannot_be_written_says_so(tmp_path: Path) -> None:
-    """Where and why."""
-    runner, _ = school(tmp_path)
+def test_an_unwritable_disk_is_reported(tmp_path: Path) -> None:
+    """With the path and the reason."""
+    runner, _ = runner_of(tmp_path)
     with pytest.raises(StoreError, match=r"report\.json: No such file"):
         runner.save_report(report("never opened"))
     (tmp_path / "jobs" / "blocked").touch()
@@ -161,5 +161,5 @@ def test_a_disk_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
 
 def test_the_digits_come_with_their_file() -> None:
-    """These tests mean the model that is shipped."""
+    """These tests use the model that fedbus ships."""
     assert demo_data.read("digits.tflite") == FILE

@@ -1,4 +1,4 @@
-"""What an agent need not fetch again."""
+"""Cache of models: what an agent does not fetch again."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,82 +18,82 @@ SPOOLS = Spools(1 << 20)
 
 
 def spooled(data: bytes) -> Spool:
-    """Put bytes into a spool."""
+    """Write bytes into a spool."""
     spool = SPOOLS.make(len(data))
     spool.write(0, data)
     return spool
 
 
-def put(models: CachedModels, ref: ModelRef, *blobs: bytes) -> None:
-    """Let blobs arrive for a version."""
+def add(models: CachedModels, ref: ModelRef, *blobs: bytes) -> None:
+    """Add blobs of a version."""
     for data in blobs:
         models.add(ref, blob_ref_of(data), spooled(data))
 
 
-def test_a_specs_files_are_known_once_the_spec_is_here() -> None:
-    """Then nothing is missing but them."""
+def test_the_files_of_a_spec_are_known_once_it_is_cached() -> None:
+    """Then only they are missing."""
     models, ref = CachedModels(), version()
     assert models.missing(ref) == [ref.weights, ref.spec]
-    put(models, ref, SPEC)
+    add(models, ref, SPEC)
     assert models.missing(ref) == [ref.weights, blob_ref_of(FILE)]
-    put(models, ref, weights_of(1), FILE)
+    add(models, ref, weights_of(1), FILE)
     assert models.missing(ref) == []
     assert models.model(ref).files == {blob_ref_of(FILE).digest: FILE}
     assert models.sizes() == {"tiny": len(FILE)}
 
 
-def test_a_file_whose_spec_is_gone_is_fetched_again_with_it() -> None:
-    """Other models took its place meanwhile."""
+def test_a_file_whose_spec_was_dropped_is_fetched_again_with_it() -> None:
+    """Other models took its place."""
     models, ref = CachedModels(), version()
-    put(models, ref, FILE, SPEC, weights_of(1))
+    add(models, ref, FILE, SPEC, weights_of(1))
     assert models.missing(ref) == [blob_ref_of(FILE)]
 
 
 def test_only_the_files_of_the_architecture_that_is_used_are_fetched() -> None:
-    """A phone needs no file of a framework it has not."""
+    """A phone needs no file of a framework that it does not have."""
     other = b"another architecture's file"
     spec = spec_of(
         tiny={"blob": codec.to_plain(blob_ref_of(FILE))},
         other={"blob": codec.to_plain(blob_ref_of(other))},
     )
     models, ref = CachedModels(lambda _spec, wanted: wanted or "tiny"), version(1, spec)
-    put(models, ref, spec, weights_of(1))
+    add(models, ref, spec, weights_of(1))
     assert models.missing(ref) == [blob_ref_of(FILE)]
     assert models.missing(ref, "other") == [blob_ref_of(other)]
-    put(models, ref, FILE)
+    add(models, ref, FILE)
     assert models.missing(ref) == []
     assert CachedModels().missing(ref) == [ref.weights, ref.spec]
 
 
-def test_a_spec_that_no_message_could_hold_is_not_fetched() -> None:
-    """It is read like a message."""
+def test_a_spec_larger_than_a_message_is_not_fetched() -> None:
+    """It is decoded like a message."""
     ref = replace(version(), spec=BlobRef(digest="0" * 64, size=MAX_SPEC_BYTES + 1))
     with pytest.raises(TransferError, match="a spec of 1048577 bytes, at most 1048576"):
         CachedModels().missing(ref)
 
 
 def test_weights_that_are_read_outlive_their_replacement() -> None:
-    """A worker reads them while the next version arrives."""
+    """The training thread reads them while the next version arrives."""
     models, ref = CachedModels(), version()
-    put(models, ref, weights_of(1))
+    add(models, ref, weights_of(1))
     held = models.weights(ref)
-    put(models, version(2), weights_of(2))
+    add(models, version(2), weights_of(2))
     assert bytes(held) == weights_of(1)
     assert models.missing(ref)[0] == ref.weights
 
 
-def test_damaged_weights_are_forgotten_but_not_newer_ones() -> None:
+def test_damaged_weights_are_dropped_but_not_newer_ones() -> None:
     """They are fetched again."""
     models = CachedModels()
-    put(models, version(2), weights_of(2))
+    add(models, version(2), weights_of(2))
     models.drop_weights(version(1))
     assert version(2).weights not in models.missing(version(2))
     models.drop_weights(version(2))
     assert version(2).weights in models.missing(version(2))
 
 
-def test_only_so_many_models_are_held() -> None:
-    """The oldest goes first, and gives its room back."""
+def test_a_bounded_number_of_models_is_cached() -> None:
+    """The oldest is dropped first, and its spool is closed."""
     models, before = CachedModels(), SPOOLS.used
     for number in range(MAX_MODELS + 1):
         spec = spec_of(tiny={"number": number})
@@ -105,20 +105,20 @@ def test_only_so_many_models_are_held() -> None:
             spec=ref.spec,
             source=ref.source,
         )
-        put(models, other, weights_of(1), spec)
+        add(models, other, weights_of(1), spec)
         models.model(other)
     assert SPOOLS.used == before + MAX_MODELS * len(weights_of(1))
     first = version(1, spec_of(tiny={"number": 0}))
     assert first.spec in models.missing(first)
     gathered = [version(1, spec_of(tiny={"gathered": n})) for n in range(MAX_INCOMPLETE_MODELS + 1)]
     for number, ref in enumerate(gathered):
-        put(models, ref, spec_of(tiny={"gathered": number}))
+        add(models, ref, spec_of(tiny={"gathered": number}))
     assert models.spec(gathered[0]) is None
     assert models.spec(gathered[1]) is not None
 
 
-def test_bytes_that_are_not_what_was_wanted_are_refused() -> None:
-    """Of specs and files at once; of weights later, by the worker: they may be large."""
+def test_bytes_of_another_digest_are_refused() -> None:
+    """Of specs and files at once; of weights, which may be large, later by the training thread."""
     models, ref = CachedModels(), version()
     with pytest.raises(TransferError, match="other bytes than its digest names"):
         models.add(ref, ref.spec, spooled(b"x" * ref.spec.size))
@@ -133,8 +133,8 @@ def test_a_spec_without_a_layout_is_refused() -> None:
         CachedModels().add(version(1, spec), blob_ref_of(spec), spooled(spec))
 
 
-def test_weights_that_a_full_disk_swallowed_cannot_be_read(tmp_path: Path) -> None:
-    """The disk says so only now."""
+def test_weights_that_a_full_disk_lost_cannot_be_read(tmp_path: Path) -> None:
+    """The read is the first call that fails."""
     models, ref = CachedModels(), version()
     spool = Spools(0, tmp_path).make(ref.weights.size)
     spool._fault = "spool: No space left on device"  # noqa: SLF001 - what a full disk leaves
@@ -143,11 +143,11 @@ def test_weights_that_a_full_disk_swallowed_cannot_be_read(tmp_path: Path) -> No
         models.weights(ref)
 
 
-def test_a_architecture_may_name_no_file() -> None:
-    """Then there is nothing to fetch beyond the spec."""
+def test_an_architecture_may_have_no_file() -> None:
+    """Then only the spec and the weights are fetched."""
     models = CachedModels()
     spec = spec_of(torch={"name": "mlp"})
     ref = version(1, spec)
-    put(models, ref, spec, weights_of(1))
+    add(models, ref, spec, weights_of(1))
     assert models.missing(ref) == []
     assert isinstance(ref.spec, BlobRef)

@@ -1,10 +1,10 @@
-"""How far each job has come here, for the jobs heard of last."""
+"""Highest task number of each job."""
 
 from fedbus_edge_agent.tasks.task_numbers import MAX_NUMBERED_JOBS, TaskNumbers
 
 
-def test_a_mark_never_falls() -> None:
-    """Orders overtake each other; a task that is done stays done."""
+def test_a_recorded_number_never_falls() -> None:
+    """Tasks overtake each other; a task that is done stays done."""
     marks = TaskNumbers()
     assert marks["job-1"] == 0
     for task in (3, 5, 4):
@@ -12,8 +12,8 @@ def test_a_mark_never_falls() -> None:
     assert marks["job-1"] == 5
 
 
-def test_the_jobs_heard_of_last_are_known() -> None:
-    """A job that goes on is never among those that are dropped."""
+def test_the_jobs_recorded_last_are_kept() -> None:
+    """An active job is never among those that are dropped."""
     marks = TaskNumbers()
     for number in range(2 * MAX_NUMBERED_JOBS):
         marks.record("long", number)

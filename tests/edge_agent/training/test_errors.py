@@ -1,4 +1,4 @@
-"""How a failure of somebody's code is told."""
+"""Descriptions of errors of plug-ins."""
 
 import threading
 from dataclasses import replace
@@ -12,12 +12,12 @@ from fedbus_edge_agent.training.errors import describe_error, thread_position
 from tests.fedbus.wire.kinds import example
 
 
-class Speechless(Exception):  # noqa: N818 - it says nothing
-    """An exception that cannot even say what it is."""
+class Unprintable(Exception):  # noqa: N818 - it says nothing
+    """An exception whose `__str__` raises."""
 
     def __str__(self) -> str:
         """Fail."""
-        raise RuntimeError("no words")
+        raise RuntimeError("no message")
 
 
 def raised(error: BaseException) -> BaseException:
@@ -35,32 +35,32 @@ def raised(error: BaseException) -> BaseException:
         (TrainingError(), "TrainingError (test_errors.py:LINE in raised)"),
         (ValueError("bad rows"), "ValueError: bad rows (test_errors.py:LINE in raised)"),
         (MemoryError(), "MemoryError (test_errors.py:LINE in raised)"),
-        (Speechless(), "Speechless (test_errors.py:LINE in raised)"),
+        (Unprintable(), "Unprintable (test_errors.py:LINE in raised)"),
         (ValueError("x" * 9000), f"ValueError: {'x' * 2048} (test_errors.py:LINE in raised)"),
     ],
-    ids=["ours", "ours, without words", "theirs", "without words", "speechless", "long"],
+    ids=["ours", "ours, without message", "theirs", "without message", "unprintable", "long"],
 )
-def test_a_failure_says_what_and_where(error: Exception, sentence: str) -> None:
-    """Our own sentences need no place; others end with the last line of their traceback."""
+def test_a_description_has_the_error_and_its_source_line(error: Exception, sentence: str) -> None:
+    """Errors of fedbus need no line; others end with the last one of their traceback."""
     line = raised.__code__.co_firstlineno + 3
     assert describe_error(raised(error)) == sentence.replace("LINE", str(line))
 
 
-def test_a_failure_can_be_sent_whatever_a_file_is_called() -> None:
-    """A picture that was torn meanwhile, say, whose name is not in UTF-8."""
+def test_a_description_can_be_sent_whatever_the_name_of_a_file() -> None:
+    """For example that of a damaged picture whose name is not in UTF-8."""
     sentence = describe_error(TrainingError("caf\udce9.png: not a picture"))
     assert sentence == "caf\\udce9.png: not a picture"
     sent = replace(example(Decline), reason=sentence)
     assert codec.unpack(Decline, codec.pack(sent)) == sent
 
 
-def test_an_error_that_was_never_raised_has_no_place() -> None:
-    """It is told all the same."""
+def test_an_error_that_was_never_raised_has_no_source_line() -> None:
+    """It is described nevertheless."""
     assert describe_error(ValueError("x")) == "ValueError: x"
 
 
-def test_a_thread_says_where_it_is() -> None:
-    """While it lives."""
+def test_the_position_of_a_thread_is_found() -> None:
+    """While the thread runs."""
     begun, end = threading.Event(), threading.Event()
     found: list[int] = []
 

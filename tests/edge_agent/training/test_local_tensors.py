@@ -1,4 +1,4 @@
-"""Tensors of the role `local` stay with the agent, from round to round and through a kill."""
+"""Tensors of the role `local` stay with the agent, from round to round and over restarts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.task_runner import Model
 from tests.edge_agent.harness import train
-from tests.edge_agent.training.test_local_trainer import SPEC, evaluation, ref, shard
+from tests.edge_agent.training.test_local_trainer import SPEC, evaluation, learnable_data, ref
 
 LAYOUT = Layout.of(
     {"mine": np.zeros(2, np.float32), "w": np.zeros(2, np.float32)}, {"mine": "local"}
@@ -28,8 +28,8 @@ BASE = bytes(encode({"mine": np.full(2, 10, np.float32), "w": np.zeros(2, np.flo
 MODEL = Model(replace(SPEC, architectures={"plus": {}}), LAYOUT, {})
 
 
-class Plus:
-    """A trainer that adds one to every number, and scores by what it is given."""
+class AddOne:
+    """A trainer that adds one to every number, and evaluates to the weights that it is given."""
 
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
@@ -48,11 +48,11 @@ class Plus:
 
 def local_trainer(folder: Path) -> LocalTrainer:
     """Start an agent, or start it again."""
-    return LocalTrainer(Outbox(folder), shard(), None, {"plus": Plus})
+    return LocalTrainer(Outbox(folder), learnable_data(), None, {"plus": AddOne})
 
 
 def task(number: int, **changes: object) -> TrainTask:
-    """Order a round."""
+    """Return the task of a round."""
     params = TrainingParams(round=number)
     return replace(
         train(number, base=ref(BASE), params=params, inline_up_to=2**20),
@@ -61,7 +61,7 @@ def task(number: int, **changes: object) -> TrainTask:
 
 
 def trained(folder: Path, order: TrainTask, control: TaskControl | None = None) -> dict[str, Array]:
-    """Train a round; returns what the update says."""
+    """Train a round; return the tensors of its update."""
     made = local_trainer(folder).train(order, MODEL, BASE, control or TaskControl())
     assert made.inline is not None
     assert blob_ref_of(made.inline) == made.stored.offer.update
@@ -69,13 +69,13 @@ def trained(folder: Path, order: TrainTask, control: TaskControl | None = None) 
 
 
 def score(folder: Path, job: str = "job-1") -> float:
-    """Score a version on this agent."""
+    """Evaluate a version on this agent."""
     order = replace(evaluation(BASE), job=job)
     return local_trainer(folder).evaluate(order, MODEL, BASE, TaskControl()).metrics["mine"]
 
 
-def test_a_local_tensor_goes_on_from_round_to_round_and_is_in_no_update(tmp_path: Path) -> None:
-    """The agent is started anew before each round; a round done again begins where it began."""
+def test_a_local_tensor_continues_from_round_to_round_and_is_in_no_update(tmp_path: Path) -> None:
+    """The agent is restarted before each round; a repeated round begins where it began before."""
     assert score(tmp_path) == 10
     for number, wanted in ((1, 11), (2, 12), (2, 12), (3, 13)):
         assert trained(tmp_path, task(number)).keys() == {"w"}
@@ -83,7 +83,7 @@ def test_a_local_tensor_goes_on_from_round_to_round_and_is_in_no_update(tmp_path
 
 
 def test_another_job_begins_with_the_models_own_value(tmp_path: Path) -> None:
-    """What one job left is nothing to another."""
+    """The values of one job have no effect on another."""
     trained(tmp_path, task(1))
     assert score(tmp_path, "job-2") == 10
     trained(tmp_path, task(2, job="job-2"))
@@ -91,10 +91,10 @@ def test_another_job_begins_with_the_models_own_value(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("torn", [b"", b"nonsense", None], ids=["empty", "nonsense", "other model"])
-def test_local_tensors_that_cannot_be_read_are_said_and_begun_anew(
+def test_unreadable_local_tensors_are_logged_and_replaced_by_the_models(
     tmp_path: Path, torn: bytes | None
 ) -> None:
-    """A power cut may tear the file; the agent counts all the same, and its log says so."""
+    """A power cut may damage the file; the agent's update counts."""
     trained(tmp_path, task(1))
     (path,) = (tmp_path / "local").iterdir()
     if torn is None:
@@ -112,10 +112,10 @@ def test_local_tensors_that_cannot_be_read_are_said_and_begun_anew(
     assert score(tmp_path) == 11
 
 
-def test_a_disk_that_cannot_keep_them_costs_no_update(
+def test_a_disk_that_cannot_store_them_loses_no_update(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The update is on the disk already; the log says that the next round begins afresh."""
+    """The update is on disk already; the log names the loss."""
 
     def full(*_: object) -> None:
         raise StoreError("no room")

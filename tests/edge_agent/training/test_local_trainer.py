@@ -1,4 +1,4 @@
-"""Real training, on the digits model, in the worker's own functions."""
+"""Real training of the digits model, called as the training thread calls it."""
 
 import json
 import os
@@ -55,7 +55,7 @@ LAYOUT = Layout.read(SPEC.layout)
 
 
 class Nudge:
-    """A trainer that adds one to every number, whatever it is shown."""
+    """A trainer that adds one to every number, whatever its data."""
 
     examples = 3
     figure = "loss"
@@ -72,7 +72,7 @@ class Nudge:
 
 
 class Odd(Nudge):
-    """A trainer whose figures no message can hold."""
+    """A trainer whose metrics no message can hold."""
 
     figure = "top-5 accuracy"
 
@@ -92,8 +92,8 @@ class Idle(Nudge):
     examples = 0
 
 
-def shard(rows: int = 40) -> Dataset:
-    """Make rows that can be learnt: the class is where the light is."""
+def learnable_data(rows: int = 40) -> Dataset:
+    """Return rows that can be learnt: the class is where the light is."""
     y = np.arange(rows) % 10
     x = np.zeros((rows, 64), np.float32)
     x[np.arange(rows), y * 6] = 1.0
@@ -101,13 +101,13 @@ def shard(rows: int = 40) -> Dataset:
 
 
 def model_of(architectures: dict[str, dict[str, object]] | None = None) -> Model:
-    """Hold the digits model as an agent does."""
+    """Return the digits model with other architectures."""
     spec = SPEC if architectures is None else replace(SPEC, architectures=architectures)
     return Model(spec, LAYOUT, {blob_ref_of(FILE).digest: FILE})
 
 
 def base_of(value: float | None = None) -> bytes:
-    """Write weights: random small ones, or all of one value."""
+    """Return weights: small random ones, or all of one value."""
     rng = np.random.default_rng(1)
     arrays = {
         t.name: rng.normal(0, 0.1, t.shape).astype(np.float32)
@@ -119,7 +119,7 @@ def base_of(value: float | None = None) -> bytes:
 
 
 def ref(weights: bytes) -> ModelRef:
-    """Name a version."""
+    """Return the reference of a version."""
     spec = blob_ref_of(demo_data.read("model.json"))
     return ModelRef(
         model="digits", version=1, weights=blob_ref_of(weights), spec=spec, source=REPOSITORY
@@ -127,23 +127,23 @@ def ref(weights: bytes) -> ModelRef:
 
 
 def task(weights: bytes, **changes: object) -> TrainTask:
-    """Order a training of the digits model."""
+    """Return a training task of the digits model."""
     params = TrainingParams(batch_size=8, epochs=20, learning_rate=0.5, seed=5)
     order = train(base=ref(weights), params=params, inline_up_to=2**20)
     return replace(order, **changes)  # type: ignore[arg-type]  # of many types
 
 
 def evaluation(weights: bytes, trainer: str | None = None) -> EvaluateTask:
-    """Order an evaluation of the digits model."""
+    """Return an evaluation task of the digits model."""
     return EvaluateTask(
         epoch=1, job="job-1", version=ref(weights), params=TrainingParams(), trainer=trainer,
         members=1,
     )  # fmt: skip
 
 
-def bench_of(folder: Path, trainer: str | None = None, **own: type[Nudge]) -> LocalTrainer:
-    """Set up a bench with trainers of one's own, beside those that are installed."""
-    return LocalTrainer(Outbox(folder), shard(), trainer, own)
+def local_trainer_of(folder: Path, trainer: str | None = None, **own: type[Nudge]) -> LocalTrainer:
+    """Return a local trainer with further trainers beside the installed ones."""
+    return LocalTrainer(Outbox(folder), learnable_data(), trainer, own)
 
 
 @pytest.mark.parametrize("memory_bytes", [0, 2**20], ids=["file", "memory"])
@@ -154,7 +154,7 @@ def test_a_trainer_cannot_change_the_base_that_is_subtracted(
     weights = base_of(1.0)
     spool = Spools(memory_bytes, tmp_path).make(len(weights))
     spool.write(0, weights)
-    trainers = bench_of(tmp_path, "tflite", tflite=InPlace)
+    trainers = local_trainer_of(tmp_path, "tflite", tflite=InPlace)
     with pytest.raises(ValueError, match="read-only"):
         trainers.train(task(weights), model_of(), spool.read(0, spool.size), TaskControl())
     assert bytes(spool.read(0, spool.size)) == weights
@@ -163,7 +163,7 @@ def test_a_trainer_cannot_change_the_base_that_is_subtracted(
 def test_rows_that_memory_cannot_hold_are_refused_before_the_first_batch(
     tmp_path: Path, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a stranger's transform makes of them is known only once it is loaded."""
+    """The output of a third-party transform is known only once it is loaded."""
     wide = """
         import numpy as np
         from dataclasses import replace
@@ -177,7 +177,7 @@ def test_rows_that_memory_cannot_hold_are_refused_before_the_first_batch(
     """
     install("acme_wide", "[fedbus.transforms]\nwide = acme_wide:Wide", dedent(wide))
     monkeypatch.setattr("fedbus_edge_agent.training.local_trainer.memory_mb", lambda: 100)
-    local_trainer, base = bench_of(tmp_path, own=Nudge), base_of()
+    local_trainer, base = local_trainer_of(tmp_path, own=Nudge), base_of()
     overrides = DataOverrides(transforms=(TransformParams(id="wide"),))
     params = TrainingParams(data_overrides=overrides)
     assert local_trainer.rows(overrides).format == {}
@@ -194,12 +194,12 @@ def test_rows_that_memory_cannot_hold_are_refused_before_the_first_batch(
 def test_data_of_other_class_names_than_the_models_are_refused_before_training(
     tmp_path: Path,
 ) -> None:
-    """Were a cat class 0 here and class 1 there, no figure would show it."""
+    """If a cat were class 0 here and class 1 there, no metric would show it."""
     names = tuple("abcdefghij")
     model = model_of()
     model = replace(model, spec=replace(model.spec, classes=names))
     for own in ((), names, names[::-1], names[:-1]):
-        data = from_arrays(*next(shard(32).peek()), info=DatasetInfo(classes=own))
+        data = from_arrays(*next(learnable_data(32).peek()), info=DatasetInfo(classes=own))
         local_trainer = LocalTrainer(Outbox(tmp_path), data, None, {"own": Nudge})
         weights = base_of(0.0)
         if own in {(), names}:
@@ -214,8 +214,8 @@ def test_data_of_other_class_names_than_the_models_are_refused_before_training(
 
 
 def test_a_model_learns_and_its_update_is_the_difference(tmp_path: Path) -> None:
-    """Base plus update scores better than the base; the same task makes the same bytes."""
-    local_trainer, base, control = bench_of(tmp_path, "tflite"), base_of(), TaskControl()
+    """Base plus update is more accurate than the base; the same task gives the same bytes."""
+    local_trainer, base, control = local_trainer_of(tmp_path, "tflite"), base_of(), TaskControl()
     model = model_of()
     trained = local_trainer.train(task(base), model, base, control)
     assert control.progress == 1.0
@@ -230,14 +230,16 @@ def test_a_model_learns_and_its_update_is_the_difference(tmp_path: Path) -> None
     assert after.metrics["accuracy"] > before.metrics["accuracy"]
     assert after.examples == 40
     assert after.metrics.keys() == {"loss", "accuracy"}
-    again = bench_of(tmp_path / "again", "tflite").train(task(base), model, base, TaskControl())
+    again = local_trainer_of(tmp_path / "again", "tflite").train(
+        task(base), model, base, TaskControl()
+    )
     assert again.inline == trained.inline
 
 
 @needs_tflite
-def test_a_raised_flag_stops_training_at_the_next_batch(tmp_path: Path) -> None:
-    """Nothing is kept of it."""
-    local_trainer, base, control = bench_of(tmp_path), base_of(), TaskControl()
+def test_a_cancellation_stops_training_at_the_next_batch(tmp_path: Path) -> None:
+    """Nothing of it is stored."""
+    local_trainer, base, control = local_trainer_of(tmp_path), base_of(), TaskControl()
     assert control.progress == 0.0
     control.stop()
     with pytest.raises(Stopped):
@@ -246,7 +248,7 @@ def test_a_raised_flag_stops_training_at_the_next_batch(tmp_path: Path) -> None:
 
 
 class Impatient(TaskControl):
-    """A flag that somebody raises when the third batch is wanted; it counts what is wanted then."""
+    """A control that is cancelled at the third batch, and counts the requested batches."""
 
     __slots__ = ("wanted",)
 
@@ -269,12 +271,12 @@ class Impatient(TaskControl):
     ],
 )
 def test_a_cancelled_training_ends_before_its_next_batch(tmp_path: Path, framework: str) -> None:
-    """So does an evaluation; nothing is kept of either, and the next task works."""
-    local_trainer, base, control = bench_of(tmp_path, framework), base_of(), Impatient()
+    """So does an evaluation; nothing of either is stored, and the next task works."""
+    local_trainer, base, control = local_trainer_of(tmp_path, framework), base_of(), Impatient()
     with pytest.raises(Stopped):
         local_trainer.train(task(base), model_of(), base, control)
     assert (control.wanted, control.batches_requested) == (3, 2)
-    local_trainer = LocalTrainer(Outbox(tmp_path), shard(200), framework)
+    local_trainer = LocalTrainer(Outbox(tmp_path), learnable_data(200), framework)
     control = Impatient()
     with pytest.raises(Stopped):
         local_trainer.evaluate(evaluation(base), model_of(), base, control)
@@ -286,11 +288,11 @@ def test_a_cancelled_training_ends_before_its_next_batch(tmp_path: Path, framewo
     )
 
 
-class Loading(InMemorySource):
-    """Data that take their time: `meanwhile` happens while they are loaded."""
+class SlowData(InMemorySource):
+    """Data that call `meanwhile` while they are loaded."""
 
     def __init__(self, meanwhile: Callable[[], object]) -> None:
-        super().__init__(shard())
+        super().__init__(learnable_data())
         self.meanwhile = meanwhile
 
     def for_task(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> LoadedData:
@@ -299,7 +301,7 @@ class Loading(InMemorySource):
 
 
 class Eager(Nudge):
-    """A trainer that can also evaluate, and must not be asked to."""
+    """A trainer that can also evaluate, and must not be called."""
 
     def train(self, _weights: Weights, _data: Dataset, _params: TrainingParams) -> Update:
         raise AssertionError
@@ -310,15 +312,15 @@ class Eager(Nudge):
         raise AssertionError
 
 
-def test_a_task_that_is_stopped_while_its_data_load_ends_with_that(tmp_path: Path) -> None:
-    """Training and evaluation alike; the trainer is not even asked."""
+def test_a_task_that_is_cancelled_while_its_data_load_ends_then(tmp_path: Path) -> None:
+    """Training and evaluation alike; the trainer is not called."""
     base, model = base_of(), model_of({"eager": {}})
     loads: list[TaskControl] = []
 
     def stop() -> None:
         loads[-1].stop()
 
-    local_trainer = LocalTrainer(Outbox(tmp_path), Loading(stop), None, {"eager": Eager})
+    local_trainer = LocalTrainer(Outbox(tmp_path), SlowData(stop), None, {"eager": Eager})
     for begin in (
         lambda control: local_trainer.train(task(base), model, base, control),
         lambda control: local_trainer.evaluate(evaluation(base), model, base, control),
@@ -328,7 +330,7 @@ def test_a_task_that_is_stopped_while_its_data_load_ends_with_that(tmp_path: Pat
             begin(loads[-1])
 
 
-def test_where_loading_hangs_can_be_seen(tmp_path: Path) -> None:
+def test_the_position_where_loading_hangs_is_found(tmp_path: Path) -> None:
     """The thread is known from the start of the work."""
     base, control = base_of(), TaskControl()
     (asked, ask), (freed, free) = os.pipe(), os.pipe()
@@ -337,7 +339,7 @@ def test_where_loading_hangs_can_be_seen(tmp_path: Path) -> None:
         os.write(ask, b"x")
         os.read(freed, 1)
 
-    local_trainer = LocalTrainer(Outbox(tmp_path), Loading(hang), None, {"own": Nudge})
+    local_trainer = LocalTrainer(Outbox(tmp_path), SlowData(hang), None, {"own": Nudge})
     work = Thread(
         target=local_trainer.train, args=(task(base), model_of({"own": {}}), base, control)
     )
@@ -353,7 +355,7 @@ def test_where_loading_hangs_can_be_seen(tmp_path: Path) -> None:
 
 
 class Deaf(Nudge):
-    """A trainer that takes being stopped for a fault of its data, and goes on without."""
+    """A trainer that takes a cancellation for a fault of its data, and continues."""
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         with suppress(Exception):
@@ -362,24 +364,26 @@ class Deaf(Nudge):
         return super().train(weights, data, params)
 
 
-def test_what_a_trainer_makes_that_ignores_being_stopped_is_not_kept(tmp_path: Path) -> None:
-    """Nobody waits for it."""
-    local_trainer, base = bench_of(tmp_path, deaf=Deaf), base_of(0.0)
+def test_the_result_of_a_trainer_that_ignores_its_cancellation_is_not_stored(
+    tmp_path: Path,
+) -> None:
+    """No service waits for it."""
+    local_trainer, base = local_trainer_of(tmp_path, deaf=Deaf), base_of(0.0)
     with pytest.raises(Stopped):
         local_trainer.train(task(base), model_of({"deaf": {}}), base, Impatient())
     assert list(tmp_path.iterdir()) == []
     assert local_trainer.train(task(base), model_of({"deaf": {}}), base, TaskControl()).stored
 
 
-class Leaving(Nudge):
-    """A trainer that ends the process, or would."""
+class Exiting(Nudge):
+    """A trainer that tries to exit the process."""
 
     def train(self, _weights: Weights, _data: Dataset, _params: TrainingParams) -> Update:
         sys.exit("no data")
 
 
-class Astray(Nudge):
-    """A trainer whose weights went astray."""
+class NotFinite(Nudge):
+    """A trainer whose weights are not finite."""
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         update = super().train(weights, data, params)
@@ -387,7 +391,7 @@ class Astray(Nudge):
         return update
 
 
-class Thin(Nudge):
+class Incomplete(Nudge):
     """A trainer that lost a tensor."""
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
@@ -398,23 +402,23 @@ class Thin(Nudge):
 @pytest.mark.parametrize(
     ("trainer", "reason"),
     [
-        (Leaving, r"tried to exit: SystemExit: no data \(test_local_trainer.py:\d+ in train\)"),
-        (Astray, "'layers.1.weight' is not finite after training .*nan.* lower learning_rate"),
-        (Thin, "weights lack layers.0.bias"),
+        (Exiting, r"tried to exit: SystemExit: no data \(test_local_trainer.py:\d+ in train\)"),
+        (NotFinite, "'layers.1.weight' is not finite after training .*nan.* lower learning_rate"),
+        (Incomplete, "weights lack layers.0.bias"),
     ],
 )
-def test_an_update_that_is_none_is_a_failure(
+def test_a_result_that_is_no_update_is_a_failure(
     tmp_path: Path, trainer: type[Nudge], reason: str
 ) -> None:
-    """Reported by the agent that made it, before anybody else would have to refuse it."""
-    local_trainer, base = bench_of(tmp_path, bad=trainer), base_of(0.0)
+    """Reported by the agent that made it, before a collector would have to refuse it."""
+    local_trainer, base = local_trainer_of(tmp_path, bad=trainer), base_of(0.0)
     with pytest.raises(FedbusError, match=reason):
         local_trainer.train(task(base), model_of({"bad": {}}), base, TaskControl())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_flag_says_where_its_thread_is() -> None:
-    """Nowhere before it has begun."""
+def test_a_control_returns_the_position_of_its_thread() -> None:
+    """Nothing before the work has begun."""
     control = TaskControl()
     assert control.position() == ""
     control.begin()
@@ -430,11 +434,11 @@ def test_a_flag_says_where_its_thread_is() -> None:
         (None, None, "nudge"),
     ],
 )
-def test_a_trainer_is_the_jobs_choice_else_the_agents_else_one_that_is_here(
+def test_the_trainer_is_the_jobs_else_the_preferred_else_an_available_one(
     tmp_path: Path, own: str | None, wanted: str | None, used: str
 ) -> None:
     """Of those for which the model has an architecture."""
-    local_trainer = bench_of(tmp_path, own, nudge=Nudge, other=Nudge)
+    local_trainer = local_trainer_of(tmp_path, own, nudge=Nudge, other=Nudge)
     model = model_of({"onnx": {}, "nudge": {"is": "nudge"}, "other": {"is": "other"}})
     base = base_of(0.0)
     trained = local_trainer.train(task(base, trainer=wanted), model, base, TaskControl())
@@ -456,17 +460,17 @@ def test_a_trainer_is_the_jobs_choice_else_the_agents_else_one_that_is_here(
         (None, "missing", {"missing": {}}, "no trainers plug-in named 'missing'"),
     ],
 )
-def test_a_model_that_nobody_here_can_train_is_refused(
+def test_a_model_that_no_trainer_here_can_train_is_refused(
     tmp_path: Path,
     own: str | None,
     wanted: str | None,
     architectures: dict[str, dict[str, object]],
     reason: str,
 ) -> None:
-    """The sentence says what there is."""
+    """The reason lists what there is."""
     if "torch" in {own, wanted}:
         pytest.importorskip("torch")
-    local_trainer, base = bench_of(tmp_path, own, nudge=Nudge), base_of(0.0)
+    local_trainer, base = local_trainer_of(tmp_path, own, nudge=Nudge), base_of(0.0)
     with pytest.raises(PluginError, match=reason):
         local_trainer.train(
             task(base, trainer=wanted), model_of(architectures), base, TaskControl()
@@ -474,8 +478,8 @@ def test_a_model_that_nobody_here_can_train_is_refused(
 
 
 def test_a_trainer_that_cannot_evaluate_is_refused(tmp_path: Path) -> None:
-    """Not every trainer can."""
-    local_trainer, base = bench_of(tmp_path, nudge=Nudge), base_of(0.0)
+    """The protocol requires it of no trainer."""
+    local_trainer, base = local_trainer_of(tmp_path, nudge=Nudge), base_of(0.0)
     with pytest.raises(PluginError, match="Nudge cannot evaluate"):
         local_trainer.evaluate(
             evaluation(base, "nudge"), model_of({"nudge": {}}), base, TaskControl()
@@ -484,7 +488,7 @@ def test_a_trainer_that_cannot_evaluate_is_refused(tmp_path: Path) -> None:
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     """Before a trainer sees them."""
-    local_trainer, base = bench_of(tmp_path, nudge=Nudge), base_of(0.0)
+    local_trainer, base = local_trainer_of(tmp_path, nudge=Nudge), base_of(0.0)
     for work in (
         lambda: local_trainer.train(
             task(base), model_of({"nudge": {}}), base[:-1] + b"x", TaskControl()
@@ -500,11 +504,11 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("trainer", "sentence"), [(Odd, "the trainer's metrics"), (Idle, "Offer.examples")]
 )
-def test_an_offer_that_nobody_could_read_is_not_made(
+def test_an_offer_that_is_no_valid_message_is_not_made(
     tmp_path: Path, trainer: type[Nudge], sentence: str
 ) -> None:
-    """It would be repeated for ever; so the task is declined, and nothing kept."""
-    local_trainer, base = bench_of(tmp_path, odd=trainer), base_of(0.0)
+    """It would be repeated without end; the task is declined, and nothing stored."""
+    local_trainer, base = local_trainer_of(tmp_path, odd=trainer), base_of(0.0)
     with pytest.raises(FedbusError, match=sentence):
         local_trainer.train(task(base), model_of({"odd": {}}), base, TaskControl())
     assert list(tmp_path.iterdir()) == []
@@ -520,28 +524,28 @@ def test_an_offer_that_nobody_could_read_is_not_made(
         {f"m{i}": 1.0 for i in range(65)},
     ],
 )
-def test_figures_that_no_message_holds_are_refused(metrics: dict[str, float]) -> None:
-    """Not finite, no numbers, ill-named, too many."""
+def test_metrics_that_no_message_can_hold_are_refused(metrics: dict[str, float]) -> None:
+    """Not finite, not a number, an invalid name, or too many."""
     with pytest.raises(TrainingError, match="the trainer's metrics"):
         checked_metrics(metrics)
 
 
-def test_figures_of_any_numeric_type_are_numbers() -> None:
-    """A framework's own scalars do not pass the wire."""
+def test_metrics_of_any_numeric_type_are_converted() -> None:
+    """A framework's own scalars are no message's numbers."""
     figures = checked_metrics({"loss": 0.5, "accuracy": 1, "top": cast("float", np.float32(0.25))})
     assert json.dumps(figures) == '{"loss": 0.5, "accuracy": 1.0, "top": 0.25}'
 
 
 @pytest.mark.parametrize("name", ["accuracy", "f1", "auc"])
-def test_a_share_that_a_trainer_measured_wrongly_is_refused(name: str) -> None:
-    """Before it reaches anybody; what rounding adds to 1 is taken off."""
+def test_a_fraction_outside_0_to_1_is_refused(name: str) -> None:
+    """Before it leaves the agent; what rounding adds to 1 is cut off."""
     with pytest.raises(TrainingError, match=f"{name}: expected a fraction, 0 to 1, got 2.18"):
         checked_metrics({"loss": 2.18, name: 2.18})
     assert checked_metrics({name: 1 + 1e-9, "loss": 2.18}) == {name: 1.0, "loss": 2.18}
 
 
-def test_only_a_small_update_rides_in_its_offer(tmp_path: Path) -> None:
-    """The task says what is small."""
+def test_only_a_small_update_is_part_of_its_offer(tmp_path: Path) -> None:
+    """The task defines the limit."""
     outbox, update = Outbox(tmp_path), b"x" * 100
     assert store_update(outbox, train(inline_up_to=99), update, 1, {}).inline is None
     kept = store_update(outbox, train(inline_up_to=100), update, 1, {})
@@ -549,8 +553,8 @@ def test_only_a_small_update_rides_in_its_offer(tmp_path: Path) -> None:
     assert codec.unpack(Offer, codec.pack(kept.stored.offer)) == kept.stored.offer
 
 
-def test_a_light_agent_makes_real_updates_of_no_training(tmp_path: Path) -> None:
-    """The same task makes the same bytes; an oracle hears of them."""
+def test_a_simulated_trainer_makes_real_updates_without_training(tmp_path: Path) -> None:
+    """The same task gives the same bytes; the oracle receives them."""
     heard: list[tuple[int, bytes]] = []
     base = base_of(0.0)
     for folder in ("one", "two"):
@@ -567,13 +571,13 @@ def test_a_light_agent_makes_real_updates_of_no_training(tmp_path: Path) -> None
 
 
 def test_a_job_chooses_only_what_the_owner_allows(tmp_path: Path, install: Install) -> None:
-    """What is installed may have come with something else; the owner's own choice is a word."""
+    """A package may have been installed as a dependency; the preferred trainer is allowed."""
     source = "class Own:\n    def __init__(self, architecture): raise ValueError('it was made')"
     install("acme_own", "[fedbus.trainers]\nown = acme_own:Own", source)
     model, base = model_of({"own": {}}), base_of(0.0)
 
     def local_trainer(trainer: str | None, *allowed: str) -> LocalTrainer:
-        return LocalTrainer(Outbox(tmp_path), shard(), trainer, allowed=allowed)
+        return LocalTrainer(Outbox(tmp_path), learnable_data(), trainer, allowed=allowed)
 
     def order(local_trainer: LocalTrainer, wanted: str | None) -> None:
         local_trainer.train(task(base, trainer=wanted), model, base, TaskControl())

@@ -16,8 +16,8 @@ UPDATE = bytes(range(256)) * 8192
 """Two blocks of what a digest reads at once."""
 
 
-def kept(update: bytes = UPDATE, job: str = JOB, task: int = 1) -> StoredOffer:
-    """Make the offer of an update."""
+def stored_offer(update: bytes = UPDATE, job: str = JOB, task: int = 1) -> StoredOffer:
+    """Return the offer of an update."""
     offer = Offer(
         job=job,
         round=1,
@@ -35,35 +35,35 @@ def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def test_what_is_kept_is_there_after_a_restart(tmp_path: Path) -> None:
+def test_a_saved_update_is_loaded_after_a_restart(tmp_path: Path) -> None:
     """The same offer, the same bytes, in the order of their names."""
     outbox = Outbox(tmp_path / "home" / "agent.a")
     for job, task in ((JOB, 2), (JOB, 1), ("a.b", 7)):
-        source = outbox.save(kept(job=job, task=task), UPDATE)
+        source = outbox.save(stored_offer(job=job, task=task), UPDATE)
         assert source.read(0, source.size) == UPDATE
     found = Outbox(tmp_path / "home" / "agent.a").load()
     assert [offer for offer, _ in found] == [
-        kept(job="a.b", task=7),
-        kept(job=JOB, task=1),
-        kept(job=JOB, task=2),
+        stored_offer(job="a.b", task=7),
+        stored_offer(job=JOB, task=1),
+        stored_offer(job=JOB, task=2),
     ]
     assert all(source.read(0, source.size) == UPDATE for _, source in found)
 
 
-def test_what_is_removed_is_gone(tmp_path: Path) -> None:
-    """Nothing else; to remove it twice is to remove it once."""
+def test_a_removed_update_is_gone(tmp_path: Path) -> None:
+    """No other is; a second removal changes nothing."""
     outbox = Outbox(tmp_path)
-    outbox.save(kept(), UPDATE)
-    outbox.save(kept(task=2), UPDATE)
+    outbox.save(stored_offer(), UPDATE)
+    outbox.save(stored_offer(task=2), UPDATE)
     for _ in range(2):
         outbox.remove(JOB, 1)
     assert [offer.offer.task for offer, _ in outbox.load()] == [2]
 
 
 def test_an_update_is_served_after_it_was_removed(tmp_path: Path) -> None:
-    """Chunks may be on their way out; its file is closed with the last who serves it."""
+    """Chunks may be on their way; the file is closed with its last user."""
     outbox = Outbox(tmp_path)
-    source = outbox.save(kept(), UPDATE)
+    source = outbox.save(stored_offer(), UPDATE)
     outbox.remove(JOB, 1)
     assert source.read(len(UPDATE) - 4, 99) == UPDATE[-4:]
     before = open_files()
@@ -72,7 +72,7 @@ def test_an_update_is_served_after_it_was_removed(tmp_path: Path) -> None:
 
 
 def file(folder: Path, task: int = 1) -> Path:
-    """Name the file of an update."""
+    """Return the path of an update's file."""
     return folder / f"{JOB}~{task}.update"
 
 
@@ -93,11 +93,11 @@ def file(folder: Path, task: int = 1) -> Path:
         *("offer not written", "offer empty", "nothing written"),
     ],
 )
-def test_what_is_torn_counts_as_lost(tmp_path: Path, tear: object) -> None:
-    """And is removed; what is whole stays."""
+def test_an_incomplete_update_is_removed(tmp_path: Path, tear: object) -> None:
+    """Complete ones stay."""
     outbox = Outbox(tmp_path)
-    outbox.save(kept(), UPDATE)
-    outbox.save(kept(task=2), UPDATE)
+    outbox.save(stored_offer(), UPDATE)
+    outbox.save(stored_offer(task=2), UPDATE)
     file(tmp_path, 3).write_bytes(b"torn")
     assert callable(tear)
     tear(file(tmp_path))
@@ -114,31 +114,31 @@ def test_a_disk_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(UPDATE) + 10, limits[1]))
     try:
         with pytest.raises(StoreError, match=f"{tmp_path}: File too large"):
-            outbox.save(kept(), UPDATE)
+            outbox.save(stored_offer(), UPDATE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert open_files() == before  # a file that is open takes its room, removed or not
     assert list(tmp_path.iterdir()) == []
     file(tmp_path).mkdir()
     with pytest.raises(StoreError, match=f"{tmp_path}: Is a directory"):
-        outbox.save(kept(), UPDATE)
+        outbox.save(stored_offer(), UPDATE)
 
 
-def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
-    """Somebody tidies up under an agent that runs: its next update is kept all the same."""
+def test_a_folder_that_was_removed_is_created_again(tmp_path: Path) -> None:
+    """A user may remove it while the agent runs: the next update is saved nevertheless."""
     outbox = Outbox(tmp_path / "home" / "agent.a")
     outbox.folder.rmdir()
     outbox.folder.parent.rmdir()
-    outbox.save(kept(), UPDATE)
+    outbox.save(stored_offer(), UPDATE)
     assert len(outbox.load()) == 1
     rmtree(tmp_path / "home")
     (tmp_path / "home").write_bytes(b"")
     with pytest.raises(StoreError, match="Not a directory"):
-        outbox.save(kept(), UPDATE)
+        outbox.save(stored_offer(), UPDATE)
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    """It is a file, say."""
+    """For example because it is a file."""
     (tmp_path / "home").write_bytes(b"")
     with pytest.raises(StoreError, match="home: File exists"):
         Outbox(tmp_path / "home")

@@ -1,4 +1,4 @@
-"""Which trainers an agent can use: known before any framework is loaded."""
+"""Trainers that an agent can use, known before a framework is loaded."""
 
 import pytest
 
@@ -14,26 +14,28 @@ from tests.packages import Install
 LAYOUT = (TensorSpec(name="w", shape=(1,), dtype="float32"),)
 
 
-def nobody(_architecture: Architecture) -> Trainer:
-    """A trainer that is never made."""
+def unused_trainer(_architecture: Architecture) -> Trainer:
+    """Fail: this trainer is never loaded."""
     raise NotImplementedError
 
 
-OWN: dict[str, TrainerFactory] = {"own": nobody}
+OWN: dict[str, TrainerFactory] = {"own": unused_trainer}
 
 
 def spec(*architectures: str) -> ModelSpec:
-    """Write a spec of empty architectures."""
+    """Return a spec of empty architectures."""
     return ModelSpec(model="m", layout=LAYOUT, architectures={name: {} for name in architectures})
 
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be a device without any framework."""
+    """Simulate a device without any framework."""
     monkeypatch.setattr(trainers, "is_installed", lambda _package: False)
 
 
-def test_a_trainer_of_ours_is_here_if_its_framework_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trainer_of_fedbus_is_available_if_its_framework_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Its entry point is installed everywhere, the framework is not."""
     monkeypatch.setattr(trainers, "is_installed", lambda package: package == "torch")
     assert Trainers(factories=OWN).available() == ("own", "torch")
@@ -46,7 +48,7 @@ def test_a_trainer_of_ours_is_here_if_its_framework_is(monkeypatch: pytest.Monke
     assert Trainers().choose(spec("tflite", "torch"), None) == "torch"
 
 
-def test_a_job_for_what_we_ship_goes_past_what_an_agent_prefers(
+def test_a_job_for_a_trainer_of_fedbus_ignores_the_preferred_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`client_type_id: base`, as aerOS has it."""
@@ -63,7 +65,7 @@ def test_a_job_for_what_we_ship_goes_past_what_an_agent_prefers(
 
 
 @pytest.mark.usefixtures("bare")
-def test_a_device_without_any_framework_says_so() -> None:
+def test_a_device_without_any_framework_is_reported() -> None:
     """Before it fetches a model."""
     assert Trainers().available() == ()
     with pytest.raises(PluginError, match="trainers here: none"):
@@ -75,8 +77,8 @@ def test_a_device_without_any_framework_says_so() -> None:
 
 
 @pytest.mark.usefixtures("bare")
-def test_what_others_trainers_need_they_need_not_say(install: Install) -> None:
-    """Whether theirs loads is seen when it is loaded."""
+def test_a_third_party_trainer_need_not_name_its_packages(install: Install) -> None:
+    """Whether it can be used is known when it is loaded."""
     source = "class Odd:\n    def __init__(self, architecture): pass"
     install("acme_odd", "[fedbus.trainers]\nodd = acme_odd:Odd", source)
     theirs = Trainers(allowed=["odd"])
@@ -89,7 +91,7 @@ def test_what_others_trainers_need_they_need_not_say(install: Install) -> None:
 
 
 def test_a_spec_names_no_model_plug_in_that_is_not_allowed(install: Install) -> None:
-    """A spec comes over the network: what it may name, the agent's own settings say."""
+    """A spec comes over the network; the agent's own settings decide what it may name."""
     install("acme_nets", "[fedbus.models]\nlenet = acme_nets:lenet\n", "def lenet(config): ...")
     wanted = ModelSpec(model="m", layout=LAYOUT, architectures={"own": {"name": "lenet"}})
     assert Trainers(factories=OWN, allowed=["acme-nets"]).choose(wanted, None) == "own"
@@ -100,6 +102,6 @@ def test_a_spec_names_no_model_plug_in_that_is_not_allowed(install: Install) -> 
     assert Trainers(factories=OWN, allowed=[]).choose(plain, None) == "own"
 
 
-def test_a_real_bench_chooses() -> None:
-    """So that its agent can refuse early."""
+def test_a_local_trainer_is_a_task_checker() -> None:
+    """So that its agent can decline a task early."""
     assert issubclass(LocalTrainer, TaskChecker)

@@ -1,4 +1,4 @@
-"""The one thread that trains: given up when it does not move, and taken back when it does."""
+"""Watchdog of the training thread."""
 
 from fedbus.core.actions import Cancel, Introduce, Note, Quit, Run, WakeAt
 from fedbus_edge_agent import keys
@@ -8,15 +8,15 @@ from fedbus_edge_agent.training.watchdog import EXIT_HUNG, GRACE_SECONDS, Traini
 KEY = keys.TrainingWork("job-1", 3)
 
 
-class At(TaskControl):
-    """A flag whose thread is always at one place."""
+class ControlAt(TaskControl):
+    """A control whose thread is always at one position."""
 
     def position(self) -> str:
         return "tiny.py:14 in train"
 
 
 def begun(control: TaskControl) -> TrainingThread:
-    """Give a worker something to do, with a patience of 40 seconds."""
+    """Return a training thread with work and a stall timeout of 40 seconds."""
     worker = TrainingThread(40.0)
     run, wake = worker.begin(KEY, control, print, 100.0)
     assert run == Run(KEY, print)
@@ -25,8 +25,8 @@ def begun(control: TaskControl) -> TrainingThread:
     return worker
 
 
-def test_a_worker_that_moves_is_left_alone() -> None:
-    """One batch in all its patience is enough."""
+def test_a_thread_that_requests_batches_is_not_hung() -> None:
+    """One batch per stall timeout is enough."""
     control = TaskControl()
     worker = begun(control)
     for look in range(20):
@@ -37,8 +37,8 @@ def test_a_worker_that_moves_is_left_alone() -> None:
     assert worker.idle
 
 
-def test_a_worker_that_does_not_move_is_given_up() -> None:
-    """It is told to stop; everybody hears why; then the process leaves."""
+def test_a_thread_that_requests_no_batch_is_hung() -> None:
+    """It is cancelled; the reason is logged and published; then the process exits."""
     control = TaskControl()
     worker = begun(control)
     for _ in range(3):
@@ -55,16 +55,16 @@ def test_a_worker_that_does_not_move_is_given_up() -> None:
     assert list(worker.exit_if_hung()) == [Quit(EXIT_HUNG, reason)]
 
 
-def test_where_it_hangs_is_told() -> None:
-    """Where its thread is when it is given up."""
-    worker = begun(At())
+def test_the_position_of_a_hung_thread_is_reported() -> None:
+    """That at the moment of the last check."""
+    worker = begun(ControlAt())
     for _ in range(4):
         list(worker.check(100.0))
     assert worker.trouble == "training hangs: no batch for 40 s (tiny.py:14 in train)"
 
 
-def test_a_worker_that_moves_again_is_taken_back() -> None:
-    """It was slow, not dead; the process stays."""
+def test_a_thread_that_resumes_is_used_again() -> None:
+    """It was slow; the process stays."""
     worker = begun(TaskControl())
     for _ in range(4):
         list(worker.check(100.0))
@@ -79,6 +79,6 @@ def test_a_worker_that_moves_again_is_taken_back() -> None:
     assert list(worker.exit_if_hung()) == []
 
 
-def test_an_idle_worker_is_not_looked_at() -> None:
+def test_an_idle_thread_is_not_checked() -> None:
     """A late timer changes nothing."""
     assert list(TrainingThread().check(100.0)) == []
