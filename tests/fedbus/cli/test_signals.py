@@ -220,7 +220,7 @@ def test_a_service_that_is_interrupted_before_it_serves_says_so() -> None:
     )
     assert (done.returncode, done.stderr) == (
         130,
-        "fedbus-controller: interrupted before it served\n",
+        "fedbus-controller: interrupted before it started\n",
     )
 
 

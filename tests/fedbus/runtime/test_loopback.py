@@ -17,7 +17,7 @@ from fedbus.mqtt.mosquitto import LocalBroker
 from fedbus.mqtt.mosquitto_config import acl_file
 from fedbus.runtime import loopback_check
 from fedbus.runtime.identity import Identity
-from fedbus.runtime.loopback import AGAIN_SECONDS, LoopbackProbe
+from fedbus.runtime.loopback import PROBE_INTERVAL_SECONDS, LoopbackProbe
 from fedbus.runtime.node import Node
 from fedbus.runtime.shell import Shell
 from fedbus.wire.access_rules import access_rules
@@ -28,45 +28,45 @@ LOGINS = ("agent.a", "agent.mute", "agent.deaf", "agent.hidden")
 LONG = 10.0
 
 
-def an_echo(login: str | None = "agent.a") -> LoopbackProbe:
+def a_probe(login: str | None = "agent.a") -> LoopbackProbe:
     """Of the node agent.a."""
     return LoopbackProbe("agent.a", ROOT, 7, login)
 
 
-def test_one_word_that_is_missed_is_said_again_at_once() -> None:
+def test_a_missed_probe_is_repeated_at_once() -> None:
     """A broker under load drops packets; only the second one missed is a trouble."""
-    echo = an_echo()
-    assert (echo.unheard, echo.pause) == (False, AGAIN_SECONDS)
-    assert not echo.missed()
-    assert (echo.unheard, echo.pause) == (False, 0.0)
-    assert echo.missed()
-    assert (echo.unheard, echo.pause) == (True, AGAIN_SECONDS)
-    assert echo.heard()
-    assert not echo.heard()
-    assert (echo.unheard, echo.pause) == (False, AGAIN_SECONDS)
+    probe = a_probe()
+    assert (probe.unheard, probe.pause) == (False, PROBE_INTERVAL_SECONDS)
+    assert not probe.missed()
+    assert (probe.unheard, probe.pause) == (False, 0.0)
+    assert probe.missed()
+    assert (probe.unheard, probe.pause) == (True, PROBE_INTERVAL_SECONDS)
+    assert probe.received()
+    assert not probe.received()
+    assert (probe.unheard, probe.pause) == (False, PROBE_INTERVAL_SECONDS)
 
 
-def test_a_word_of_another_process_with_this_name_is_no_answer() -> None:
+def test_a_probe_of_another_process_with_this_name_is_no_answer() -> None:
     """It proves only that the other one is heard."""
-    ours, others = an_echo().word(), LoopbackProbe("agent.a", ROOT, 8, None).word()
-    assert an_echo().is_echo(others)
-    assert not an_echo().is_ours(others)
-    assert an_echo().is_ours(Packet(ours.topic, memoryview(ours.payload)))  # type: ignore[arg-type]  # lent
-    assert not an_echo().is_echo(Packet(f"{ROOT}/link/agent.b/agent.a/offer", b""))
+    ours, others = a_probe().packet(), LoopbackProbe("agent.a", ROOT, 8, None).packet()
+    assert a_probe().is_probe(others)
+    assert not a_probe().is_own(others)
+    assert a_probe().is_own(Packet(ours.topic, memoryview(ours.payload)))  # type: ignore[arg-type]  # lent
+    assert not a_probe().is_probe(Packet(f"{ROOT}/link/agent.b/agent.a/offer", b""))
 
 
 @pytest.mark.parametrize(
     ("login", "words"),
     [
-        ("agent.a", ["the login agent.a write", "mosquitto/README.md"]),
-        ("fleet", ["the login fleet write", "this node must log in as agent.a"]),
-        (None, ["nobody (no user name was given)", "mosquitto/README.md"]),
+        ("agent.a", ["the login agent.a to write", "mosquitto/README.md"]),
+        ("fleet", ["the login fleet to write", "this node must log in as agent.a"]),
+        (None, ["(no user name was given)", "mosquitto/README.md"]),
     ],
 )
 def test_the_log_names_the_login_and_the_rules(login: str | None, words: list[str]) -> None:
-    """Whoever runs the broker can look them up."""
-    said = an_echo(login).sentence()
-    rules = [f"write {ROOT}/link/agent.a/# ", f"read {ROOT}/link/+/agent.a/#?"]
+    """The operator of the broker can look them up."""
+    said = a_probe(login).sentence()
+    rules = [f"write {ROOT}/link/agent.a/# ", f"to read {ROOT}/link/+/agent.a/#."]
     assert [word for word in words + rules if word not in said] == []
 
 
@@ -107,7 +107,7 @@ async def connected(broker: LocalBroker, name: str, login: str) -> AsyncIterator
         ("agent.1", "agent.a", "nodes/agent.1/state refused: Not authorized; do the access rules"),
         ("agent.mute", "agent.mute", "nodes/agent.mute/state refused: Not authorized"),
         ("agent.hidden", "agent.hidden", "nodes/agent.hidden/state refused: Not authorized"),
-        ("agent.deaf", "agent.deaf", f"the login agent.deaf write {ROOT}/link/agent.deaf/# and"),
+        ("agent.deaf", "agent.deaf", f"the login agent.deaf to write {ROOT}/link/agent.deaf/# and"),
     ],
 )
 async def test_a_node_that_the_broker_silences_says_so(
@@ -123,7 +123,7 @@ async def test_a_node_that_the_broker_silences_says_so(
             assert not shell.healthy
     (said,) = (line for line in logs if line["event"] == "node_unheard")
     assert said["log_level"] == "error"
-    assert said["reason"].startswith("nobody hears this node: ")
+    assert said["reason"].startswith("the broker does not deliver: ")
     assert words in said["reason"]
     assert shell.counts["node_unheard"] == 1
 
@@ -132,15 +132,15 @@ async def test_a_node_that_is_heard_says_nothing(
     broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And its core never sees the word."""
-    monkeypatch.setattr("fedbus.runtime.loopback.AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr("fedbus.runtime.loopback.PROBE_INTERVAL_SECONDS", 0.01)
     words: list[Packet] = []
-    word = LoopbackProbe.word
+    word = LoopbackProbe.packet
 
-    def counted(echo: LoopbackProbe) -> Packet:
-        words.append(word(echo))
+    def counted(probe: LoopbackProbe) -> Packet:
+        words.append(word(probe))
         return words[-1]
 
-    monkeypatch.setattr(LoopbackProbe, "word", counted)
+    monkeypatch.setattr(LoopbackProbe, "packet", counted)
     with capture_logs() as logs:
         async with asyncio.timeout(LONG), connected(broker, "agent.a", "agent.a") as shell:
             while len(words) < 4:  # noqa: ASYNC110 - three came back
@@ -155,7 +155,7 @@ async def test_rules_that_are_mended_are_noticed(
 ) -> None:
     """Without a new start of the node, in a minute."""
     monkeypatch.setattr(loopback_check, "ANSWER_SECONDS", 0.1)
-    monkeypatch.setattr("fedbus.runtime.loopback.AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("fedbus.runtime.loopback.PROBE_INTERVAL_SECONDS", 0.05)
     with LocalBroker(
         tmp_path, accounts={"agent.a": "pw"}, rules=lambda _: [("read", f"{ROOT}/none")]
     ) as own:

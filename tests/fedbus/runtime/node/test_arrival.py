@@ -62,7 +62,7 @@ def test_a_message_is_told_with_its_sender() -> None:
         ),
         pytest.param(
             Packet(f"{ROOT}/jobs/other/state", codec.to_json(example(JobState))),
-            "JobState.job says other than its topic",
+            "JobState.job: expected 'other' as in the topic",
             id="a state under another's name",
         ),
         pytest.param(

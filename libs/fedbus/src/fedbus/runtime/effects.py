@@ -1,4 +1,4 @@
-"""What a node wants done: the few things that a shell performs, in this order. Pure."""
+"""Effects of a node, which a shell performs in order. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class PublishChunk:
-    """Publish a chunk when bulk has its turn; read only then."""
+    """Publish a chunk after all other packets; its data is read only then."""
 
     topic: str
     chunk: SendChunk
 
     def packet(self) -> Packet:
-        """Read the slice and put its header in front."""
+        """Read the data and format the chunk."""
         source, at = self.chunk.source, self.chunk.index * CHUNK_BYTES
         data = source.read(at, min(CHUNK_BYTES, source.size - at))
         return Packet(self.topic, write_chunk(self.chunk.serial, self.chunk.index, data))
@@ -35,7 +35,7 @@ class PublishChunk:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
-    """Tell the broker that a packet with this receipt is dealt with."""
+    """Acknowledge the packet with this receipt to the broker."""
 
     receipt: int
 
@@ -49,14 +49,14 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """Unsubscribe from it."""
+    """Unsubscribe from this topic."""
 
     topic: str
 
 
 @dataclass(frozen=True, slots=True)
 class StartRun:
-    """Call in a thread, then `node.ran` or `node.run_failed` with the key; if `brief`, in none."""
+    """Call in a thread, or, if `brief`, in the event loop; pass the result to the node."""
 
     key: Key
     call: Callable[[], Any]
@@ -65,7 +65,7 @@ class StartRun:
 
 @dataclass(frozen=True, slots=True)
 class Misread:
-    """Something arrived that could not be read; for the log and the counters."""
+    """Log and count a packet that could not be read."""
 
     topic: str
     reason: str

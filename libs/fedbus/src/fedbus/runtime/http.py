@@ -1,4 +1,4 @@
-"""`/healthz` and `/metrics`, where a service is told to open such a door. Imported only then."""
+"""HTTP server of a service: `/healthz`, `/metrics` and its own API. Imported on demand."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,35 +23,41 @@ _TEXTS = frozenset({"application/json", "text/html", "text/plain"})
 
 @dataclass(frozen=True, slots=True)
 class HttpApi:
-    """What a service opens beside `/healthz` and `/metrics`, and adds to the latter.
+    """Routes of a service beside `/healthz` and `/metrics`, and its own metrics.
 
-    What `inner` collectors tell is only for requests that `knows` knows, those with a token, say.
+    Attributes:
+        routes: Routes of the service's own API.
+        collectors: Metrics for every request.
+        private_collectors: Further metrics, for authorized requests.
+        is_authorized: Whether a request is authorized, such as by a token.
     """
 
     routes: Sequence[web.AbstractRouteDef] = ()
     collectors: Sequence[Collector] = ()
-    inner: Sequence[Collector] = ()
-    knows: Callable[[web.Request], bool] = lambda _: False
+    private_collectors: Sequence[Collector] = ()
+    is_authorized: Callable[[web.Request], bool] = lambda _: False
 
 
 class ShellMetrics:
-    """What a shell counts, read whenever it is asked for."""
+    """Metrics of a shell: connection, progress, events, packets and bytes."""
 
     def __init__(self, shell: "Shell") -> None:
         self._shell = shell
 
     def collect(self) -> Iterator[Metric]:
-        """Name them `fedbus_<noun>_<unit>`."""
+        """Yield the metrics, named `fedbus_<noun>_<unit>`."""
         connected = GaugeMetricFamily("fedbus_bus_connected", "1 while connected to the broker")
         connected.add_metric([], float(self._shell.connected))
         yield connected
-        well = GaugeMetricFamily("fedbus_bus_heard", "1 while the broker delivers what we say")
-        well.add_metric([], float(self._shell.healthy))
-        yield well
-        progress = GaugeMetricFamily("fedbus_work_progress", "of the running work, 0 to 1")
+        heard = GaugeMetricFamily(
+            "fedbus_bus_heard", "1 while the broker delivers the node's messages"
+        )
+        heard.add_metric([], float(self._shell.healthy))
+        yield heard
+        progress = GaugeMetricFamily("fedbus_work_progress", "progress of the running work, 0 to 1")
         progress.add_metric([], self._shell.node.progress())
         yield progress
-        events = CounterMetricFamily("fedbus_events", "what happened, by name", labels=["event"])
+        events = CounterMetricFamily("fedbus_events", "log events, by name", labels=["event"])
         for event, count in sorted(self._shell.counts.items()):
             events.add_metric([event], count)
         yield events
@@ -66,10 +72,10 @@ class ShellMetrics:
 
 @web.middleware
 async def _with_newline(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """End texts and JSON with a newline: a shell's prompt would stand behind what curl prints."""
+    """End text and JSON with a newline, so that curl's output ends before the shell's prompt."""
     try:
         answer = await handler(request)
-    except web.HTTPException as error:  # aiohttp's own: no such path, no such method
+    except web.HTTPException as error:  # raised by aiohttp: unknown path or method
         if error.text and not error.text.endswith("\n"):
             error.text += "\n"
         raise
@@ -80,17 +86,17 @@ async def _with_newline(request: web.Request, handler: Handler) -> web.StreamRes
     return answer
 
 
-def make_app(shell: "Shell", doors: HttpApi = HttpApi()) -> web.Application:
-    """Make the two doors, and those of the service's own."""
+def make_app(shell: "Shell", api: HttpApi = HttpApi()) -> web.Application:
+    """Make the application of `/healthz`, `/metrics` and the service's own routes."""
     registry = CollectorRegistry()
     registry.register(ShellMetrics(shell))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
-    for collector in doors.collectors:
+    for collector in api.collectors:
         registry.register(collector)
-    inner = CollectorRegistry()
-    for collector in doors.inner:
-        inner.register(collector)
+    private = CollectorRegistry()
+    for collector in api.private_collectors:
+        private.register(collector)
 
     async def healthz(_: web.Request) -> web.Response:
         state = {
@@ -102,28 +108,28 @@ def make_app(shell: "Shell", doors: HttpApi = HttpApi()) -> web.Application:
 
     async def metrics(request: web.Request) -> web.Response:
         body = generate_latest(registry)
-        if doors.knows(request):
-            body += generate_latest(inner)
+        if api.is_authorized(request):
+            body += generate_latest(private)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application(middlewares=[_with_newline])
     app.add_routes([web.get("/healthz", healthz), web.get("/metrics", metrics)])
-    app.add_routes(doors.routes)
+    app.add_routes(api.routes)
     return app
 
 
 async def start_http_server(
     shell: "Shell",
     address: str,
-    doors: HttpApi = HttpApi(),
+    api: HttpApi = HttpApi(),
 ) -> web.AppRunner:
-    """Listen on host:port; `cleanup()` of what is returned closes it.
+    """Serve HTTP on host:port; `cleanup()` of the returned runner ends it.
 
     Raises:
-        SettingsError: the address is taken, or is none.
+        SettingsError: the address is in use or not valid.
     """
     host, _, port = address.rpartition(":")
-    runner = web.AppRunner(make_app(shell, doors), access_log=None)
+    runner = web.AppRunner(make_app(shell, api), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, int(port)).start()

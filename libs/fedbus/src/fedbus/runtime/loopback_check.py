@@ -1,8 +1,8 @@
-"""Does the broker deliver what this node says? Asked after each connect, and every minute.
+"""Check of whether the broker delivers this node's messages: after each connect, and every minute.
 
-Two ways, since either misses what the other finds: a word to ourselves, which a broker drops in
-silence where the login may not write or read our links; and our state with QoS 1, which an MQTT 5
-broker answers with a reason code where its rules forbid it.
+Two tests, as each misses what the other finds: a probe to the node itself, which a broker drops
+without notice if the login may not write or read the node's links; and the node's state with QoS 1,
+which an MQTT 5 broker answers with a reason code if its rules forbid it.
 """
 
 import asyncio
@@ -19,60 +19,60 @@ log = structlog.get_logger()
 
 
 class LoopbackCheck:
-    """Of one node, over as many connections as it takes.
+    """Check of one node, over any number of connections.
 
     Args:
-        echo: Decides what to say, and what silence means.
-        presence: Makes what the node says of itself.
-        counts: Where events are counted.
+        probe: Makes the probes and counts the missed ones.
+        state_packet: Makes the packet of the node's state.
+        counts: Counters of log events.
     """
 
     def __init__(
-        self, echo: LoopbackProbe, presence: Callable[[], Packet], counts: dict[str, int]
+        self, probe: LoopbackProbe, state_packet: Callable[[], Packet], counts: dict[str, int]
     ) -> None:
-        self._echo = echo
-        self._presence = presence
+        self._probe = probe
+        self._state_packet = state_packet
         self._counts = counts
         self._back = asyncio.Event()
 
     @property
     def healthy(self) -> bool:
-        """Whether others hear us, as far as we know."""
-        return not self._echo.unheard
+        """Whether the broker delivers this node's messages, as far as is known."""
+        return not self._probe.unheard
 
-    def without_echoes(self, packets: Sequence[Packet]) -> Sequence[Packet]:
-        """Take our own words out of what has arrived."""
-        echoes = [packet for packet in packets if self._echo.is_echo(packet)]
-        if not echoes:
+    def without_probes(self, packets: Sequence[Packet]) -> Sequence[Packet]:
+        """Return packets that have arrived without the probes among them."""
+        probes = [packet for packet in packets if self._probe.is_probe(packet)]
+        if not probes:
             return packets
-        if any(map(self._echo.is_ours, echoes)):
+        if any(map(self._probe.is_own, probes)):
             self._back.set()
-        return [packet for packet in packets if not self._echo.is_echo(packet)]
+        return [packet for packet in packets if not self._probe.is_probe(packet)]
 
     async def run(self, bus: Bus) -> None:
-        """Ask again and again, as long as the connection lasts."""
+        """Repeat the check as long as the connection lasts."""
         while True:
             denied = await self._denied(bus)
-            if not denied and await self._heard(bus):
-                if self._echo.heard():
+            if not denied and await self._delivered(bus):
+                if self._probe.received():
                     log.info("node_heard_again")
-            elif self._echo.missed():
+            elif self._probe.missed():
                 self._counts["node_unheard"] = self._counts.get("node_unheard", 0) + 1
-                log.error("node_unheard", reason=denied or self._echo.sentence())
-            await asyncio.sleep(self._echo.pause)
+                log.error("node_unheard", reason=denied or self._probe.sentence())
+            await asyncio.sleep(self._probe.pause)
 
-    async def _heard(self, bus: Bus) -> bool:
+    async def _delivered(self, bus: Bus) -> bool:
         self._back.clear()
-        await bus.publish(self._echo.word())
+        await bus.publish(self._probe.packet())
         with suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._back.wait()
         return self._back.is_set()
 
     async def _denied(self, bus: Bus) -> str:
-        """Say our state, and return the broker's refusal; a lost connection is others' to tell."""
+        """Publish the node's state, and return the broker's refusal; empty: none."""
         try:
-            await bus.deliver(self._presence())
-        except BusError as error:
-            return "" if error.code is None else f"nobody hears this node: {error}"
+            await bus.deliver(self._state_packet())
+        except BusError as error:  # a lost connection, without a code, is reported elsewhere
+            return "" if error.code is None else f"the broker does not deliver: {error}"
         return ""

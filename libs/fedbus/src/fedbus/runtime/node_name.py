@@ -1,7 +1,8 @@
-"""A service's name on the bus, from FEDBUS_NAME and its login at the broker. Pure.
+"""Name of a service's node, from FEDBUS_NAME and the login at the broker. Pure.
 
-A broker with accounts lets a node publish under the name of its login only, and drops all else
-without a word. So the login decides, and a FEDBUS_NAME that contradicts it is refused at the start.
+A broker with accounts allows a node to publish only under the name of its login, and drops all
+other messages without notice. So the login decides, and a FEDBUS_NAME that contradicts it is
+refused at the start.
 """
 
 import re
@@ -14,16 +15,16 @@ DEFAULT = "1"
 
 
 def node_name(role: str, given: str | None, login: str | None) -> str:
-    """Name the node of a service.
+    """Return the node name of a service.
 
     Args:
-        role: What the service is: `agent`.
-        given: FEDBUS_NAME, the name without its role, where it is set.
-        login: The user name in FEDBUS_BROKER, where there is one. Only one that begins with a role
-            and a dot names a node; any other may be shared by many nodes of a broker without rules.
+        role: Role of the service, such as `agent`.
+        given: FEDBUS_NAME, the name without its role; None: not set.
+        login: The user name in FEDBUS_BROKER; None: there is none. A login that does not begin with
+            a role and a dot may be shared by many nodes of a broker without access rules.
 
     Raises:
-        SettingsError: the login belongs to another role or name; says both, and how to mend it.
+        SettingsError: the login belongs to another role or name.
     """
     if not names_a_node(login):
         return f"{role}.{DEFAULT if given is None else given}"
@@ -31,7 +32,7 @@ def node_name(role: str, given: str | None, login: str | None) -> str:
     if login_role != role:
         raise SettingsError(
             f"FEDBUS_BROKER logs in as {login}, but this is the service {role!r}: the broker would "
-            f"drop all it says. Log in as {role}.{given or 'NAME'}, an account of its own"
+            f"drop its messages. Log in as {role}.{given or 'NAME'}, an account of its own"
         )
     if re.fullmatch(IDENT, login_name) is None:
         raise SettingsError(
@@ -41,12 +42,12 @@ def node_name(role: str, given: str | None, login: str | None) -> str:
     if given is not None and given != login_name:
         raise SettingsError(
             f"FEDBUS_NAME={given} would make this node {role}.{given}, but FEDBUS_BROKER logs in "
-            f"as {login}: the broker would drop all it says. Leave FEDBUS_NAME out, and this node "
+            f"as {login}: the broker would drop its messages. Leave FEDBUS_NAME out, and this node "
             f"is {login}; or log in as {role}.{given}"
         )
     return f"{role}.{login_name}"
 
 
 def names_a_node(login: str | None) -> bool:
-    """Tell whether a login is one node's own, `role.name`."""
+    """Return whether a login is a node name, `role.name`."""
     return login is not None and login.partition(".")[0] in ROLES and "." in login

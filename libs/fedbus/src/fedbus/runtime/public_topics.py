@@ -1,7 +1,7 @@
-"""Public topics: what arrives there as an event, and what a core says there as a packet. Pure.
+"""Conversion of packets on public topics to events, and of public actions to packets. Pure.
 
-A link between two nodes carries only our own messages; these topics are read and written by foreign
-clients as well, in JSON or msgpack as the table says.
+A link between two nodes carries only messages of fedbus; foreign clients also read and write public
+topics, in JSON or msgpack as the topic table states.
 """
 
 from typing import assert_never
@@ -15,16 +15,17 @@ from fedbus.wire.identifiers import is_node
 
 
 def event_of(packet: Packet, root: str, *, open_profile: bool) -> Received | Requested | None:
-    """Read what arrived on a public topic; None if a retained message was cleared.
+    """Parse a packet on a public topic; None: a retained message was cleared.
 
     Raises:
-        WireError: it is no topic of ours, cannot be read, or says other than its topic.
+        WireError: the topic is not in the table, the payload cannot be read or contradicts its
+        topic.
     """
     found = topic_names.public_topic(root, packet.topic)
     if found is None:
         raise WireError("not a topic of ours")
     topic, levels = found
-    payload = bytes(packet.payload)  # a large one is lent, and a core keeps what it is told
+    payload = bytes(packet.payload)  # a large payload is lent, and a core may keep it
     if topic.message is None:
         place = packet.response_topic
         why_not = topic_names.reply_topic_fault(place, root, open_profile=open_profile)
@@ -48,7 +49,9 @@ def event_of(packet: Packet, root: str, *, open_profile: bool) -> Received | Req
     message = read(topic.message, payload)
     for level, value in levels.items():
         if str(getattr(message, level, value)) != value:
-            raise WireError(f"{type(message).__name__}.{level} says other than its topic")
+            raise WireError(
+                f"{type(message).__name__}.{level}: expected {value[:64]!r} as in the topic"
+            )
     sender = levels.get("node", "")
     if sender and not is_node(sender):
         raise WireError(f"{sender}: not a node's name")
@@ -56,7 +59,7 @@ def event_of(packet: Packet, root: str, *, open_profile: bool) -> Received | Req
 
 
 def packet_of(action: Announce | Clear | Reply, root: str) -> Packet:
-    """Write what a core says in public: its address from its fields, its bytes by the table."""
+    """Format a public action: the topic from the message's fields, the payload by the table."""
     match action:
         case Reply(to, payload, content_type):
             return Packet(to.topic, payload, content_type=content_type, correlation=to.correlation)

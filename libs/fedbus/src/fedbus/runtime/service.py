@@ -1,14 +1,13 @@
-"""A service as a process: one node and its shell, over as many connections as it takes.
+"""Process of a service: settings, connections, signals, health file, HTTP.
 
 A service's `__main__` is three lines:
 
     def main() -> None:
         service.main("collector", CollectorSettings, build)
 
-where `build(settings, identity) -> Built` makes the core (and, for the repository, the library of
-blobs it serves). `main` reads the settings, configures the log, serves until SIGTERM or Ctrl-C, and
-exits 0; a second one ends it at once. A bad setting exits 2 with a sentence that names the
-variable.
+where `build(settings, identity) -> Built` makes the core. `main` reads the settings, configures the
+log, serves until SIGTERM or Ctrl-C, and exits 0; a second signal ends the process at once. A bad
+setting exits 2 with a sentence that names the variable.
 """
 
 import asyncio
@@ -52,12 +51,12 @@ LONGEST_RECONNECT_SECONDS = 2.0
 STEADY_SECONDS = 10.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 INTERRUPTED = 130
-"""128 and SIGINT's number."""
+"""128 + the number of SIGINT."""
 CANCEL_AGAIN_SECONDS = 3.0
-"""A goodbye to the broker takes 2 s at most (`mqtt.LEAVE_SECONDS`)."""
+"""Disconnecting from the broker takes at most 2 s."""
 CONFLICT_PAUSE_SECONDS = 30.0
 LONGEST_CONFLICT_SECONDS = 600.0
-"""Between logins while another process uses our name: each of ours throws it out."""
+"""Between logins while another process uses this node's name: each login disconnects it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +70,10 @@ class Built:
 
 
 async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Random) -> None:
-    """Serve over fresh connections, with a jittered pause after each that broke.
+    """Serve over one connection after another, with a jittered pause after each.
 
-    None is opened once the process is to leave. Cancelling does not tell: in Python 3.11 a task
-    group whose task fails at that moment raises the failure in place of the cancellation.
+    No connection is opened once the shell is stopping. A cancellation alone would not suffice: in
+    Python 3.11 a task group whose task fails at that moment raises the failure instead.
     """
     node, pause, lacks = shell.node, FIRST_PAUSE_SECONDS, tuple[str, ...]()
     while True:
@@ -110,7 +109,7 @@ async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Rando
 
 
 def pause_after(usual: float, conflicts: int, rng: random.Random) -> float:
-    """Seconds to wait before the next login, after so many met with another of our name."""
+    """Return the seconds until the next login, after `conflicts` with a process of this name."""
     if not conflicts:
         return usual * rng.uniform(0.5, 1.5)
     most = CONFLICT_PAUSE_SECONDS * 2.0 ** min(conflicts - 1, 10)
@@ -120,8 +119,8 @@ def pause_after(usual: float, conflicts: int, rng: random.Random) -> float:
 async def end(*tasks: asyncio.Task[None]) -> None:
     """Cancel tasks until they have ended.
 
-    Once is not enough: a cancellation that arrives while a connection breaks can be lost, for one
-    in Python 3.11's `wait_for`, which aiomqtt logs in with.
+    Once is not enough: a cancellation that arrives while a connection breaks can be lost, for
+    example in Python 3.11's `wait_for`, which aiomqtt logs in with.
     """
     while left := [task for task in tasks if not task.done()]:
         for task in left:
@@ -130,10 +129,10 @@ async def end(*tasks: asyncio.Task[None]) -> None:
 
 
 async def keep_health_file(shell: Shell, file: Path | None, seconds: float) -> None:
-    """Touch a file every heartbeat while connected, so that a container can be seen to be well.
+    """Touch a file every heartbeat while the shell is healthy, for a container's health check.
 
-    It grows old when the broker is away or drops what we say, as when the loop hangs, and is gone
-    when the service is.
+    The file's modification time stops advancing while the node is disconnected, the broker drops
+    its messages or the event loop hangs; the file is deleted when the service ends.
     """
     if file is None:
         return
@@ -149,7 +148,7 @@ async def keep_health_file(shell: Shell, file: Path | None, seconds: float) -> N
 def _touch(file: Path) -> None:
     try:
         file.touch()
-    except OSError as error:  # then we are taken for ill, and the log says why
+    except OSError as error:  # the health check will fail; log the reason
         log.warning("health_file_failed", file=str(file), reason=error.strerror)
 
 
@@ -160,14 +159,14 @@ def _remove(file: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ServiceExit:
-    """How a service ended: its exit code, and whether all its threads are done."""
+    """Exit code of a service, and whether all its threads have ended."""
 
     code: int
     done: bool
 
 
 async def run(built: Built, identity: Identity, settings: ServiceSettings) -> ServiceExit:
-    """Serve until SIGTERM or SIGINT, or until the core wants to leave."""
+    """Serve until SIGTERM or SIGINT, or until the core quits."""
     address = settings.address()
     rng = random.SystemRandom()
     node = Node(
@@ -178,8 +177,8 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> Se
         vitals=telemetry.vitals,
         watch=fault_point(),
     )
-    echo = LoopbackProbe(identity.name, identity.root, identity.incarnation, address.username)
-    shell = Shell(node, settings.threads, echo)
+    probe = LoopbackProbe(identity.name, identity.root, identity.incarnation, address.username)
+    shell = Shell(node, settings.threads, probe)
     stop_on_signal(shell.stopping.set)
     with structlog.contextvars.bound_contextvars(node=identity.name):
         async with http_server(shell, settings, built), asyncio.TaskGroup() as tasks:
@@ -201,7 +200,7 @@ async def run(built: Built, identity: Identity, settings: ServiceSettings) -> Se
             sent_bytes=sent_bytes,
         )
         if not done:
-            log.warning("work_cut_short", reason="a thread did not end when it was told to")
+            log.warning("work_cut_short", reason="a thread did not end after it was cancelled")
     return ServiceExit(shell.code, done)
 
 
@@ -209,23 +208,23 @@ def stop_on_signal(stop: Callable[[], None]) -> None:
     """Stop on the first SIGTERM or SIGINT; on the second the kernel ends the process."""
     loop = asyncio.get_running_loop()
 
-    def heard() -> None:
+    def on_signal() -> None:
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
         stop()
 
     for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, heard)
+        loop.add_signal_handler(number, on_signal)
 
 
 @asynccontextmanager
 async def http_server(shell: Shell, settings: ServiceSettings, built: Built) -> AsyncIterator[None]:
-    """Open the HTTP doors where they are configured, and close them at the end."""
+    """Serve HTTP if FEDBUS_HTTP is set."""
     if settings.http is None:
         yield
         return
-    # aiohttp only where a door is configured
+    # aiohttp is imported only if it is needed.
     from fedbus.runtime.http import HttpApi, start_http_server  # noqa: PLC0415
 
     own = HttpApi() if built.http_api is None else built.http_api(shell)
@@ -237,7 +236,7 @@ async def http_server(shell: Shell, settings: ServiceSettings, built: Built) -> 
 
 
 def fault_point() -> Callable[[str], None] | None:
-    """Read FEDBUS_FAULT_AT, `step:count`: kill -9 this process at that step. For fault tests."""
+    """Return a watch that kills this process at the step of FEDBUS_FAULT_AT, `step:count`."""
     wanted = os.environ.get("FEDBUS_FAULT_AT", "")
     if not wanted:
         return None
@@ -258,13 +257,13 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 def main(role: str, kind: type[S], build: Callable[[S, Identity], Built]) -> None:
-    """Be a service: settings from the environment, then serve until told to stop."""
+    """Run a service with settings from the environment until it is stopped; exit."""
     try:
         own = frozenset(PREFIX + field.upper() for field in kind.model_fields)
-        unread = refuse_misspelt(os.environ, own)
+        unknown = refuse_misspelt(os.environ, own)
         settings = settings_from(os.environ, kind)
         telemetry.configure_logging(settings.log, settings.log_level)
-        for one in unread:
+        for one in unknown:
             log.warning("setting_unknown", reason=str(one))
         identity = Identity(
             name=settings.node(role),
@@ -276,16 +275,16 @@ def main(role: str, kind: type[S], build: Callable[[S, Identity], Built]) -> Non
             heartbeat_seconds=settings.heartbeat_seconds,
         )
         built = build(settings, identity)
-        gc.freeze()  # what is here now stays: no collection needs to walk it again
+        gc.freeze()  # these objects stay: garbage collection need not traverse them again
         ended = asyncio.run(run(built, identity, settings))
     except FedbusError as error:
         sys.stderr.write(f"fedbus-{role}: {error}\n")
         raise SystemExit(2 if isinstance(error, SettingsError) else 1) from None
-    except KeyboardInterrupt:  # later, the loop hears of it
-        sys.stderr.write(f"fedbus-{role}: interrupted before it served\n")
+    except KeyboardInterrupt:  # later, the event loop handles the signal
+        sys.stderr.write(f"fedbus-{role}: interrupted before it started\n")
         raise SystemExit(INTERRUPTED) from None
     if not ended.done:
-        # Python would wait for the thread, for ever if it hangs. All that matters is on the disk.
+        # Python would wait for the thread without limit. All state to keep is on the disk.
         sys.stderr.flush()
         os._exit(ended.code)
     if ended.code:

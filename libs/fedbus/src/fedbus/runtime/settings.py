@@ -1,7 +1,7 @@
-"""Settings, read once from the environment, typed and frozen.
+"""Settings of services, read once from the environment, typed and frozen.
 
-Every field `data_dir` of a settings class is the variable `FEDBUS_DATA_DIR`. A bad value names its
-variable and says what would be right.
+The field `data_dir` of a settings class is the variable `FEDBUS_DATA_DIR`. The error for a bad
+value names the variable and what was expected.
 """
 
 import re
@@ -22,7 +22,7 @@ from fedbus.wire import topic_names, topics
 
 
 class ServiceSettings(BaseModel):
-    """What every service needs to know."""
+    """Settings of every service."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -41,11 +41,12 @@ class ServiceSettings(BaseModel):
         Path | None,
         Field(description="a file that holds the broker password, instead of the address"),
     ] = None
-    root: Annotated[str, Field(description="the topic everything lives under", min_length=1)] = (
+    root: Annotated[str, Field(description="the topic that all topics are below", min_length=1)] = (
         topics.ROOT
     )
     open: Annotated[
-        bool, Field(description="answer foreign clients outside our root (loopback only)")
+        bool,
+        Field(description="send replies to foreign clients outside the root too (loopback only)"),
     ] = False
     http: Annotated[
         str | None,
@@ -64,21 +65,21 @@ class ServiceSettings(BaseModel):
     ] = "auto"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Field(description="the least serious lines that the log shows"),
+        Field(description="the lowest level that is logged"),
     ] = "info"
     in_flight_mb: Annotated[
-        int, Field(ge=1, le=4096, description="MiB the broker may have to hold for our transfers")
+        int, Field(ge=1, le=4096, description="MiB that this node's transfers may have in transit")
     ] = 64
     heartbeat_seconds: Annotated[
         float,
-        Field(gt=0, le=60, description="between two signs of life; the same in the whole fleet"),
+        Field(gt=0, le=60, description="time between two heartbeats; the same in the whole fleet"),
     ] = 5.0
     threads: Annotated[int, Field(ge=1, le=64, description="worker threads")] = 2
     plugins: Annotated[
         tuple[str, ...],
         Field(
-            description="plug-ins of others that a job may choose here: their names or their "
-            "packages' with commas between, or all",
+            description="third-party plug-ins that a job may choose here: names of plug-ins or "
+            "packages, separated by commas, or all",
             max_length=256,
         ),
     ] = ()
@@ -98,18 +99,18 @@ class ServiceSettings(BaseModel):
         return tuple(word for part in value.split(",") if (word := part.strip()))
 
     def node(self, role: str) -> str:
-        """Name this node: by its login where that is ROLE.NAME, else by FEDBUS_NAME, else ROLE.1.
+        """Return the node name: the login if it is ROLE.NAME, else by FEDBUS_NAME, else ROLE.1.
 
         Raises:
-            SettingsError: the login is another node's; the broker would drop what we say.
+            SettingsError: the login is another node's: the broker would drop this node's messages.
         """
         return node_name(role, self.name, BrokerAddress.parse(self.broker).username)
 
     def address(self) -> BrokerAddress:
-        """The broker, with the password from its file where one is named.
+        """Return the broker's address, with the password of FEDBUS_PASSWORD_FILE if it is set.
 
         Raises:
-            SettingsError: the address cannot be read, or the file cannot.
+            SettingsError: the address is not valid, or the file cannot be read.
         """
         address = BrokerAddress.parse(self.broker)
         if self.password_file is None:
@@ -130,7 +131,7 @@ def settings_from(environ: Mapping[str, str], kind: type[S]) -> S:
     """Read a service's settings.
 
     Raises:
-        SettingsError: every bad variable, by name, with what it should be.
+        SettingsError: names every bad variable and what was expected.
     """
     given = {
         field: environ[PREFIX + field.upper()]
@@ -141,12 +142,12 @@ def settings_from(environ: Mapping[str, str], kind: type[S]) -> S:
         return kind.model_validate(given)
     except ValidationError as error:
         raise SettingsError(
-            "; ".join(_sentence(kind, fault) for fault in _told(error.errors()))
+            "; ".join(_sentence(kind, fault) for fault in _reported(error.errors()))
         ) from error
 
 
-def _told(faults: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
-    """Leave out that a list is too short where its items are refused: they count as missing."""
+def _reported(faults: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Yield the errors, without that a list is too short if its items are already refused."""
     refused = {fault["loc"][0] for fault in faults if len(fault["loc"]) > 1}
     for fault in faults:
         if len(fault["loc"]) > 1 or fault["loc"][0] not in refused:

@@ -1,4 +1,4 @@
-"""The one shell: it performs what a node decides, on a real broker, with real threads and time."""
+"""Shell of a node: performs its effects on a real broker, with threads and a clock."""
 
 import asyncio
 from collections import deque
@@ -34,15 +34,16 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 TOGETHER_BYTES = 128 * 1024
 MAX_TOGETHER = 64
 """Publications that wait are sent together, up to this many, or the first beyond these bytes."""
-LAST_WORD_SECONDS = 2.0
-LAST_WORK_SECONDS = 4.0
-"""How long a process that leaves waits for threads that were told to stop; then they are cut."""
+LAST_PACKETS_SECONDS = 2.0
+"""Time that a stopping process waits for its last packets to be sent."""
+LAST_RUNS_SECONDS = 4.0
+"""Time that a stopping process waits for threads whose cancellation flag is set."""
 
 
 class Shell:
     """Run one node over any number of connections.
 
-    `stopping` is set when the process must exit; `code` is then the exit code. With `echo`, the
+    `stopping` is set when the process must exit; `code` is then the exit code. With `probe`, the
     shell detects a broker that drops the node's messages. Events are logged to `logger`.
     """
 
@@ -50,7 +51,7 @@ class Shell:
         self,
         node: Node,
         threads: int,
-        echo: LoopbackProbe | None = None,
+        probe: LoopbackProbe | None = None,
         logger: structlog.typing.FilteringBoundLogger = log,
     ) -> None:
         self.node = node
@@ -59,7 +60,9 @@ class Shell:
         self.stopping = asyncio.Event()
         self.code = 0
         self.counts: dict[str, int] = {}
-        self._check = None if echo is None else LoopbackCheck(echo, node.state_packet, self.counts)
+        self._check = (
+            None if probe is None else LoopbackCheck(probe, node.state_packet, self.counts)
+        )
         self.traffic = {"received": (0, 0), "sent": (0, 0)}
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="work")
         self._control: deque[Publish | Acknowledge | Subscribe | Unsubscribe] = deque()
@@ -70,7 +73,7 @@ class Shell:
         self._closed = False
 
     async def serve(self, bus: Bus) -> None:
-        """Live on one connection until it breaks (BusError) or the task is cancelled."""
+        """Run the node on one connection until it breaks (BusError) or the task is cancelled."""
         self._control.clear()
         self._bulk.clear()
         self.connected = True
@@ -87,36 +90,36 @@ class Shell:
 
     @property
     def healthy(self) -> bool:
-        """Connected, and heard by others as far as we know."""
+        """Whether the node is connected and, as far as is known, its messages are delivered."""
         return self.connected and (self._check is None or self._check.healthy)
 
     async def announce_stop(self) -> None:
-        """Tell the core that the process stops, and give the last word time to go out."""
+        """Inform the core that the process stops, and wait until its last packets are sent."""
         self.node.stopping(clock.monotonic())
         self._perform()
         try:
-            async with asyncio.timeout(LAST_WORD_SECONDS):
+            async with asyncio.timeout(LAST_PACKETS_SECONDS):
                 while self.connected and self._control:  # noqa: ASYNC110 - for 2 s, once
                     await asyncio.sleep(0.005)
         except TimeoutError:
-            self._log.warning("last_word_unsaid")
+            self._log.warning("last_packets_not_sent")
 
     def receive_local(self, message: object) -> None:
-        """Hand something to the core that came in by a door of this process's own."""
+        """Pass a request that arrived over this process's own HTTP API to the core."""
         self.node.receive_local(message, clock.monotonic())
         self._perform()
 
     def close(self) -> None:
-        """Let go of the threads; those that still work were told to stop."""
+        """Stop the timer and accept no more runs; running threads have their flag set."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def wait_for_threads(self) -> bool:
-        """Wait a moment, after `close`, for threads that work; tell whether none does any more."""
+        """Wait, after `close`, for running threads; return whether all have ended."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORK_SECONDS):
+            async with asyncio.timeout(LAST_RUNS_SECONDS):
                 while self._running:  # noqa: ASYNC110 - for 4 s, once
                     await asyncio.sleep(0.005)
         return not self._running
@@ -124,7 +127,7 @@ class Shell:
     async def _read(self, bus: Bus) -> None:
         async for arrived in bus.batches():
             now = clock.monotonic()
-            packets = self._check.without_echoes(arrived) if self._check else arrived
+            packets = self._check.without_probes(arrived) if self._check else arrived
             self._count("received", packets)
             for packet in packets:
                 self.node.receive(packet, now)
@@ -134,7 +137,7 @@ class Shell:
     async def _write(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
         while True:
             if self._control:
-                await self._say(bus, tasks)
+                await self._send_control(bus, tasks)
             elif self._bulk:
                 await self._send_chunk(bus, self._bulk.popleft())
             else:
@@ -145,13 +148,13 @@ class Shell:
         try:
             packet = chunk.packet()
         except (FedbusError, OSError) as error:
-            # One bad sector ends no service: the chunk is wanted again, and perhaps read then.
+            # The receiver requests the chunk again; a bad sector must not end the service.
             self._log.warning("chunk_unreadable", topic=chunk.topic, reason=str(error))
             return
         await bus.publish(packet)
         self._count("sent", (packet,))
 
-    async def _say(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
+    async def _send_control(self, bus: Bus, tasks: asyncio.TaskGroup) -> None:
         """Send what is first in the queue, publications that follow each other together."""
         done = 1
         match self._control[0]:
@@ -163,8 +166,8 @@ class Shell:
             case Acknowledge(receipt):
                 await bus.acknowledge(receipt)
             case Subscribe(topic):
-                # A broker takes a client's packets in order, so what follows need not wait for its
-                # answer; only be written after it, which one turn of the loop is enough for.
+                # A broker handles a client's packets in order, so later packets need not wait for
+                # the answer, only be written after this one: one turn of the event loop suffices.
                 tasks.create_task(bus.subscribe(topic), name="subscribe")
                 await asyncio.sleep(0)
             case Unsubscribe(topic):
@@ -191,12 +194,12 @@ class Shell:
 
     def _perform(self) -> None:
         for effect in self.node.take_effects():
-            self._take_up(effect)
+            self._perform_one(effect)
         if self._control or self._bulk:
             self._work.set()
         self._schedule()
 
-    def _take_up(self, effect: Effect) -> None:
+    def _perform_one(self, effect: Effect) -> None:
         match effect:
             case StartRun(key, call, brief=True):
                 asyncio.get_running_loop().call_soon(self._run_now, key, call)
@@ -216,7 +219,7 @@ class Shell:
                 if self.connected:
                     self._bulk.append(effect)
             case _:
-                # Unconnected, nothing is kept: on the next connect every ask is asked again.
+                # Nothing is queued while disconnected: the next connect repeats every ask.
                 if self.connected:
                     self._control.append(effect)
 
@@ -228,14 +231,14 @@ class Shell:
 
     def _report(self, loop: asyncio.AbstractEventLoop, key: Key, done: "Future[Any]") -> None:
         self._running.discard(done)
-        with suppress(RuntimeError):  # the loop is closed: the process has left, nobody listens
+        with suppress(RuntimeError):  # the event loop is closed: the process has stopped
             loop.call_soon_threadsafe(self._ran, key, done)
 
     def _run_now(self, key: Key, call: Callable[[], Any]) -> None:
         done: Future[Any] = Future()
         try:
             done.set_result(call())
-        except Exception as error:  # noqa: BLE001 - `_ran` tells it apart, as it does a thread's
+        except Exception as error:  # noqa: BLE001 - `_ran` handles it, as it does a thread's
             done.set_exception(error)
         self._ran(key, done)
 
@@ -264,7 +267,7 @@ class Shell:
                 return
             self._timer.cancel()
             self._timer = None
-        if at is not None:  # asyncio's loop and our clock are both time.monotonic
+        if at is not None:  # asyncio's clock is time.monotonic too
             self._timer = asyncio.get_running_loop().call_at(at, self._tick)
 
     def _tick(self) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees of a running service: its log, its counters, its vitals."""
+"""Logging and vital signs of a running service."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 def configure_logging(style: str, level: str) -> None:
-    """Log to stderr: readable on a terminal, one JSON object a line otherwise."""
+    """Log to stderr: readable text on a terminal, else one JSON object per line."""
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     renderer: Any = (
         structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
@@ -33,7 +33,7 @@ def configure_logging(style: str, level: str) -> None:
 
 
 def vitals() -> tuple[float, float]:
-    """Measure this machine's load per core and this process's resident memory, MiB."""
+    """Measure this machine's load per core and this process's resident memory in MiB."""
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
