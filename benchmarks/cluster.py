@@ -25,7 +25,7 @@ from fedbus.core import clock
 from fedbus.core.actions import Action, Ask, Cancel, Serve
 from fedbus.core.events import Connected, Event, Received
 from fedbus.core.keys import Key
-from fedbus.model.blob import header_bytes
+from fedbus.model.blob_header import header_bytes
 from fedbus.model.layout import Layout, Tensor
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import BrokerAddress, Bus, Packet

@@ -13,7 +13,8 @@ from fedbus.data import from_arrays
 from fedbus.datasource.source import InMemorySource
 from fedbus.errors import Stopped
 from fedbus.jobs.eligibility import RowFormat
-from fedbus.model.blob import Blob, encode
+from fedbus.model.blob import encode
+from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Layout
 from fedbus.training.params import DataOverrides, TrainingParams
 from fedbus.wire import codec

@@ -20,7 +20,8 @@ from fedbus.core.events import (
     Woke,
 )
 from fedbus.core.keys import Key
-from fedbus.model.blob import Blob, decode, encode
+from fedbus.model.blob import decode, encode
+from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Array, Layout
 from fedbus.training.params import Architecture
 from fedbus.wire import codec

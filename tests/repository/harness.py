@@ -11,7 +11,8 @@ import numpy as np
 from fedbus.core.actions import Action, Announce, Cancel, Fetch, Note, Run, Send, Trouble, WakeAt
 from fedbus.core.events import Connected, Event, Fetched, FetchFailed, Ran, Received, RunFailed
 from fedbus.core.keys import Key
-from fedbus.model.blob import Layout, encode
+from fedbus.model.blob import encode
+from fedbus.model.layout import Layout
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef, blob_ref_of
 from fedbus.wire.documents import ModelLatest, ModelSpec, TensorSpec

@@ -10,7 +10,9 @@ from random import Random
 import numpy as np
 
 from fedbus.digest import digest_of
-from fedbus.model.blob import Blob, Layout, encode
+from fedbus.model.blob import encode
+from fedbus.model.blob_header import Blob
+from fedbus.model.layout import Layout
 from fedbus.mqtt.bus import Packet
 from fedbus.simulation import services
 from fedbus.simulation.host import ServiceFactory

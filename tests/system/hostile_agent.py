@@ -12,7 +12,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from fedbus.digest import digest_of
-from fedbus.model.blob import Blob, blank, flat
+from fedbus.model.blob import blank, flat
+from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Layout, Tensor
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity

@@ -30,7 +30,8 @@ from fedbus.cluster.process import cause_of, die_with_parent_prefix
 from fedbus.core import clock
 from fedbus.digest import digest_of
 from fedbus.errors import BusError
-from fedbus.model.blob import Layout, encode
+from fedbus.model.blob import encode
+from fedbus.model.layout import Layout
 from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import BrokerAddress, Bus, Packet
 from fedbus.mqtt.mosquitto import LocalBroker, free_port

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from fedbus.blobs.spool import Spools
 from fedbus.errors import Stopped, TrainingError
-from fedbus.model.blob import Blob
+from fedbus.model.blob_header import Blob
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import ServiceSettings

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.errors import LayoutError
-from fedbus.model.blob import BLOCK, blank, decode, encode, encode_delta, writable_arrays
+from fedbus.model.blob import BLOCK_NUMBERS, blank, decode, encode, encode_delta, writable_arrays
 from fedbus.model.layout import DTYPES, Layout, Role, Weights
 from fedbus.strategies.aggregation import FedAvg
 from fedbus.wire.blobs import blob_ref_of
@@ -117,7 +117,7 @@ def test_every_dtype_of_one_layout_is_averaged_beside_the_others() -> None:
     """Each tensor is found where the layout has it, in the plain blob, the delta and the total."""
     names = sorted(DTYPES)
     base: Numbers = {f"{at:02}.{n}": np.zeros((2, 3), n) for at, n in enumerate(names)}
-    base["06.wide"] = np.zeros(BLOCK + 5, np.float32)  # more than one block
+    base["06.wide"] = np.zeros(BLOCK_NUMBERS + 5, np.float32)  # more than one block
     averaging = Averaging(base)
     new = {name: np.ones_like(array) for name, array in base.items()}
     other = {

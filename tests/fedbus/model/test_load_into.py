@@ -138,7 +138,7 @@ def test_what_is_no_model_takes_no_weights() -> None:
 
 
 def torch_net(dtype: str = "float32") -> Any:  # noqa: ANN401 - where torch is installed
-    """Make somebody's own net with a square layer."""
+    """Make a user's own net with a square layer."""
     torch = pytest.importorskip("torch")
 
     class Net(torch.nn.Module):  # type: ignore[misc,name-defined]  # not known before it is there
@@ -234,10 +234,10 @@ def test_an_interpreter_of_the_digits_takes_weights() -> None:
 
 def test_an_interpreter_of_another_file_takes_none() -> None:
     """It was not exported to be trained."""
-    from fedbus.frameworks.tflite.loading import put
+    from fedbus.frameworks.tflite.loading import load_weights
 
     with pytest.raises(LayoutError, match="no signatures get_weights and set_weights"):
-        put(object(), square())
+        load_weights(object(), square())
 
 
 ARCHITECTURE = {"name": "sequential", "config": {"input": [3], "layers": [["Dense", {"units": 3}]]}}

@@ -36,7 +36,7 @@ __all__ = [
     "load_into",
 ]
 
-_HOMES = {
+_MODULES = {
     "AgentInfo": "fedbus.plugins",
     "Array": "fedbus.model.layout",
     "Batch": "fedbus.data",
@@ -57,9 +57,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,7 @@ from typing import IO, Final
 from fedbus.interruption import deferred_signals
 
 PRIVATE: Final = 0o600
-"""Mode of a file that only its owner can read: a password, or what leads to one."""
+"""Mode of a file that only its owner can read, such as one with a password."""
 _PUBLIC: Final = 0o666
 """Mode of any other file, less the process's umask."""
 
@@ -31,7 +31,7 @@ def open_atomic(
 ) -> Iterator[IO[bytes]]:
     """Open a new file that takes the place of `path` when the block ends.
 
-    Whatever fails (a full disk, an exception in the block, Ctrl-C), the old file stays as it was
+    On any failure (a full disk, an exception in the block, Ctrl-C) the old file stays unchanged,
     and the new one is removed.
 
     Args:

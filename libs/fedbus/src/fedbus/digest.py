@@ -1,7 +1,7 @@
 """Digests that name blobs: BLAKE3, 256 bits, as 64 hex digits. Pure, but for `digest_of_file`.
 
-Every blob is hashed by the node that makes it and by each that receives it, so the hash was the
-largest single cost of a round. SHA-256 runs at 0.2 to 0.4 GB/s where the processor has no
+Every blob is hashed by the node that creates it and by each node that receives it, so hashing was
+the largest single cost of a round. SHA-256 runs at 0.2 to 0.4 GB/s where the processor has no
 instructions for it, as on most boards and many servers; BLAKE3 at 1 to 3 GB/s
 (docs/adr/0011-blake3.md). This module loads no pydantic, which would cost a training process that
 needs only a digest 8 MB.

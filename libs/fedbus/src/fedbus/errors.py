@@ -1,23 +1,23 @@
-"""Every error fedbus raises on purpose.
+"""Tree of the errors that fedbus raises.
 
     FedbusError
     ├── WireError         a message, topic or job file that cannot be read
-    ├── TransferError     a blob that did not arrive as it was promised
-    ├── LayoutError       weights that do not fit the model they are said to belong to
+    ├── TransferError     a blob that did not arrive complete and unchanged
+    ├── LayoutError       weights that do not fit the layout of their model
     ├── PluginError       a plug-in that is missing, not allowed, or does not load
-    ├── SettingsError     a setting with a bad value; names its variable
-    ├── BusError          the broker is away, or refused us
+    ├── SettingsError     a setting with an invalid value; the message names it
+    ├── BusError          the broker is unreachable or refused this node
     ├── StoreError        the store cannot be read or written
-    ├── TrainingError     data or parameters a trainer cannot work with
-    └── Stopped           the work was asked to stop, and did: no fault
+    ├── TrainingError     data or parameters that a trainer cannot use
+    └── Stopped           work that was cancelled: no fault
 
-Errors of other packages are translated at the call that raises them. The sentence says what, where
-and the limit.
+Errors of other packages are translated at the call that raises them. The message states what
+failed, where, what was expected, and how to correct it.
 """
 
 
 class FedbusError(Exception):
-    """The root: catch it to catch whatever fedbus raises on purpose."""
+    """The root of all errors that fedbus raises."""
 
 
 class WireError(FedbusError):
@@ -25,11 +25,11 @@ class WireError(FedbusError):
 
 
 class TransferError(FedbusError):
-    """A blob did not arrive as it was promised."""
+    """A blob did not arrive complete and unchanged."""
 
 
 class LayoutError(FedbusError):
-    """Weights do not fit the model they are said to belong to."""
+    """Weights do not fit the layout of their model."""
 
 
 class PluginError(FedbusError):
@@ -37,15 +37,15 @@ class PluginError(FedbusError):
 
 
 class SettingsError(FedbusError):
-    """A setting has a bad value."""
+    """A setting has an invalid value."""
 
 
 class BusError(FedbusError):
-    """The broker is away, or refused us; `code` is its reason code of MQTT 5, where it gave one."""
+    """The broker is unreachable or refused this node; `code` is its MQTT 5 reason code, if any."""
 
-    def __init__(self, said: str, code: int | None = None) -> None:
+    def __init__(self, message: str, code: int | None = None) -> None:
         self.code = code
-        super().__init__(said)
+        super().__init__(message)
 
 
 class StoreError(FedbusError):
@@ -53,8 +53,8 @@ class StoreError(FedbusError):
 
 
 class TrainingError(FedbusError):
-    """A trainer cannot work with this data or these parameters."""
+    """A trainer cannot use these data or parameters."""
 
 
-class Stopped(FedbusError):  # noqa: N818 - to stop when asked is not an error
-    """The work was asked to stop, and did."""
+class Stopped(FedbusError):  # noqa: N818 - a cancellation is not an error
+    """The work was cancelled."""

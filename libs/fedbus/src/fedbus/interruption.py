@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM may not cut in two: the removal of what a command leaves behind."""
+"""Deferral of Ctrl-C and SIGTERM while a command removes its temporary files."""
 
 import shutil
 import signal
@@ -14,35 +14,35 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def deferred_signals() -> Iterator[None]:
-    """Let signals wait until the block is done, and take effect then.
+    """Defer signals until the end of the block.
 
-    Only the main thread is disturbed by signals: in others this does nothing.
+    Python handles signals in the main thread only; in other threads this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard: list[int] = []
+    received: list[int] = []
 
-    def hear(number: int, _frame: FrameType | None) -> None:
-        heard.append(number)
+    def record(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    # What is ignored stays so; what was set outside of Python could not be set again.
-    held = {n: how for n, how in before.items() if how not in (None, signal.SIG_IGN)}
-    for number in held:
-        signal.signal(number, hear)
+    # Ignored signals stay ignored; a handler set outside Python could not be restored.
+    deferred = {n: how for n, how in before.items() if how not in (None, signal.SIG_IGN)}
+    for number in deferred:
+        signal.signal(number, record)
     try:
         yield
     finally:
-        for number, how in held.items():
+        for number, how in deferred.items():
             signal.signal(number, how)
-        if heard:
-            signal.raise_signal(heard[0])
+        if received:
+            signal.raise_signal(received[0])
 
 
 @contextmanager
 def temporary_folder(prefix: str = "fedbus-", within: Path | None = None) -> Iterator[Path]:
-    """Give a folder for the length of the block; a second Ctrl-C does not cut its removal."""
+    """Create a folder for the length of the block; a second Ctrl-C does not cut its removal."""
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=within))
     try:
         yield folder

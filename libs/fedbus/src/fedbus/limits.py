@@ -1,6 +1,6 @@
-"""Limits that several modules hold: sizes and counts of what crosses the bus. Pure.
+"""Limits that several modules enforce: sizes and counts of what crosses the bus. Pure.
 
-A limit of one module alone stands in that module, under a name that no other module uses.
+A limit of a single module stands in that module, under a name that no other module uses.
 """
 
 from typing import Final
@@ -10,16 +10,16 @@ MAX_MESSAGE_BYTES: Final = 2**20
 MAX_SPEC_BYTES: Final = MAX_MESSAGE_BYTES
 """A model spec; it is read like any message."""
 MAX_SPEC_FILE_BYTES: Final = 256 * 2**20
-"""A file that an architecture of a spec names; an agent holds it in memory."""
+"""A file of an architecture in a spec; an agent holds it in memory."""
 MAX_JOB_FILE_BYTES: Final = 256 * 1024
-"""A job file: a quarter of a message, for it travels inside one, beside the job's record."""
+"""A job file: a quarter of a message, in which it is sent together with the job's record."""
 MAX_BLOB_BYTES: Final = 64 * 2**30
 """The largest blob, and so the largest model."""
 
 MAX_IDENT_CHARACTERS: Final = 64
 """An identifier: the name of a job, a model, a metric, or of a node without its role."""
 MAX_WORD_CHARACTERS: Final = 256
-"""A word that a person chose: an option of a plug-in, the name of a class."""
+"""A word that a user chose: an option of a plug-in, the name of a class."""
 MAX_TEXT_CHARACTERS: Final = 4096
 """A sentence: the reason of a refusal, a fault of a job file. Longer ones are cut."""
 
@@ -35,9 +35,9 @@ MAX_COHORT_AGENTS: Final = 10_000
 """Agents that one round may ask."""
 
 MAX_STRUCTURES: Final = 16
-"""Frameworks that a model spec has an architecture for."""
+"""Architectures in a model spec."""
 MAX_CLASS_NAMES: Final = 100_000
-"""Class names in a model spec: those of the largest public sets of images and of languages."""
+"""Class names in a model spec: enough for the largest public data sets."""
 MAX_TENSORS: Final = 4096
 """Tensors of a layout."""
 MAX_TENSOR_NAME_CHARACTERS: Final = 256
@@ -45,4 +45,4 @@ MAX_TENSOR_NAME_CHARACTERS: Final = 256
 MAX_DIMENSIONS: Final = 8
 """Dimensions of an array: a tensor of a model, or a row of data."""
 MAX_MODEL_NUMBERS: Final = 2**28
-"""Numbers of a model that an agent builds from its spec, and of one row between its layers."""
+"""Numbers in a model that an agent builds from its spec, and in one example between its layers."""

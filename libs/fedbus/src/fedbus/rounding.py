@@ -1,17 +1,17 @@
-"""Figures in sentences, rounded so that no comparison seems to have gone the other way. Pure."""
+"""Numbers in messages, rounded so that a comparison is never shown the wrong way. Pure."""
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from math import isfinite
 
-_MOST_DIGITS = 17
+_MAX_DIGITS = 17
 _TENTH = Decimal("0.1")
 _FLOAT32 = Decimal("1e-5")
-"""So many percent a share in float32 may be below the number that it stands for."""
+"""Rounding error of a fraction in float32, in percent."""
 
 
 def format_against(value: float, limit: float, digits: int = 4) -> str:
-    """Write a value beside a limit that it is held against: 0.8997 is not 0.9 beside 0.9."""
-    for more in range(digits, _MOST_DIGITS):
+    """Format a value that is compared with a limit: 0.8997 is not 0.9 next to a limit of 0.9."""
+    for more in range(digits, _MAX_DIGITS):
         text = f"{value:.{more}g}"
         found = float(text)
         if (found < limit, found > limit) == (value < limit, value > limit):
@@ -20,7 +20,7 @@ def format_against(value: float, limit: float, digits: int = 4) -> str:
 
 
 def format_conservatively(value: float, digits: int, *, lower_is_better: bool) -> str:
-    """Write a figure with so many significant digits, rounded to the side that claims less."""
+    """Format a metric with `digits` significant digits, rounded towards the worse value."""
     if not isfinite(value) or value == 0:
         return f"{value:g}"
     exact = Decimal(repr(float(value)))
@@ -29,15 +29,15 @@ def format_conservatively(value: float, digits: int, *, lower_is_better: bool) -
     return f"{float(kept):.{digits}g}"
 
 
-def format_percent(share: float) -> str:
-    """Write a share, rounded to the nearest tenth of a percent: `91.1 %` of 0.910864.
+def format_percent(fraction: float) -> str:
+    """Format a fraction as a percentage, rounded to a tenth: 0.910864 is `91.1 %`.
 
-    Targets are whole percents as a rule, so a share that has not reached one is not rounded up to
-    it: 0.8997 is `89.97 %`, and 100 % is all. What float32 makes of a whole percent counts as it.
+    Targets are mostly whole percents, so a fraction below one is not rounded up to it: 0.8997 is
+    `89.97 %`, and `100 %` means all. The float32 value of a whole percent counts as that percent.
     """
-    if not isfinite(share):
-        return f"{share} %"
-    exact = Decimal(repr(float(share))) * 100
+    if not isfinite(fraction):
+        return f"{fraction} %"
+    exact = Decimal(repr(float(fraction))) * 100
     near = exact.quantize(_TENTH, ROUND_HALF_UP)
     if near != near.to_integral_value() or near - exact <= _FLOAT32:
         return f"{near} %"

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedbus.digest import digest_of
 from fedbus.errors import PluginError, TrainingError, TransferError
-from fedbus.model.blob import Blob
+from fedbus.model.blob_header import Blob
 from fedbus.text import listed
 from fedbus.training.params import Architecture
 from fedbus.wire import codec

@@ -9,7 +9,8 @@ from fedbus import plugins
 from fedbus.errors import LayoutError, PluginError, SettingsError
 from fedbus.frameworks.installed import is_installed as is_installed_here
 from fedbus.frameworks.tflite.admission import TFLITE, Admission
-from fedbus.model.blob import Blob, check_update, decode
+from fedbus.model.blob import check_update, decode
+from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Array, Layout
 from fedbus.plugins import Predicts, RuntimeFactory, TrainerFactory
 from fedbus.text import listed

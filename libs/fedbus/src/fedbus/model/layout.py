@@ -1,7 +1,7 @@
-"""What a model's weights look like, whoever trained them. Pure.
+"""Layout of a model: names, shapes, dtypes and roles of its tensors, in order. Pure.
 
-A layout is the ordered names, shapes, dtypes and roles of a model's arrays. It belongs to the
-model, not to a framework: adapters translate, so agents of different frameworks average one model.
+It belongs to the model, not to a framework: adapters convert, so that agents of different
+frameworks train one model.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ from fedbus.text import listed
 Array = NDArray[Any]
 Weights = Mapping[str, Array]
 Role = Literal["weight", "statistic", "local"]
-"""Averaged like any other, averaged though never trained, or never leaving the agent."""
+"""`weight`: trained and averaged; `statistic`: averaged, not trained; `local`: never sent."""
 Encoding = Literal["plain", "delta"]
-"""A model itself, or what an agent's training changed of it."""
+"""`plain`: the weights themselves; `delta`: the change that a training made to them."""
 
 DTYPES: Final = frozenset(
     {"bool", "float16", "float32", "float64"}
@@ -42,11 +42,11 @@ DIFFERENCES: Final[Mapping[str, str]] = {
     "int16": "int32", "uint16": "int32",
     "int32": "int64", "uint32": "int64", "int64": "int64", "uint64": "int64",
 }  # fmt: skip
-"""What a delta holds for whole numbers: a signed dtype that every difference fits, or 64 bits."""
+"""Dtypes of differences of whole numbers: signed, and as wide as needed, at most 64 bits."""
 
 
 class TensorLike(Protocol):
-    """What a message says about one tensor; `Layout.read` checks it."""
+    """A tensor as described in a message, not validated yet; see `Layout.read`."""
 
     @property
     def name(self) -> str: ...  # noqa: D102 - see Tensor
@@ -63,7 +63,7 @@ class Tensor:
     """One named array of a model.
 
     Raises:
-        LayoutError: the name, shape, dtype or role is not one we accept.
+        LayoutError: The name, shape, dtype or role is not allowed.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Tensor:
     role: Role = "weight"
 
     def __post_init__(self) -> None:
-        """Refuse what no layout may contain."""
+        """Validate all fields."""
         what = f"tensor {self.name[:40]!r}"
         if not 1 <= len(self.name) <= MAX_TENSOR_NAME_CHARACTERS:
             raise LayoutError(f"{what}: a name has 1 to {MAX_TENSOR_NAME_CHARACTERS} characters")
@@ -91,26 +91,26 @@ class Tensor:
 
     @property
     def numbers(self) -> int:
-        """How many numbers it holds."""
+        """The number of elements."""
         return math.prod(self.shape)
 
     @property
     def size(self) -> int:
-        """How many bytes they take."""
+        """The size in bytes."""
         return self.numbers * np.dtype(self.dtype).itemsize
 
     @property
     def difference(self) -> "Tensor":
-        """What a delta holds of it: the same numbers, whole ones in a wider dtype."""
+        """The tensor of differences in a delta: the same shape, whole numbers in a wider dtype."""
         if self.dtype not in DIFFERENCES:
             return self
         return Tensor(self.name, self.shape, DIFFERENCES[self.dtype], self.role)
 
     def check(self, array: Array) -> None:
-        """Refuse an array that is not this tensor; byte order and strides may differ.
+        """Reject an array of another shape or dtype; byte order and strides may differ.
 
         Raises:
-            LayoutError: its shape or dtype is another one.
+            LayoutError: The shape or dtype differs.
         """
         if array.shape != self.shape or array.dtype.name != self.dtype:
             raise LayoutError(
@@ -124,22 +124,22 @@ class Layout:
     """The tensors of a model, in the order in which a blob holds them.
 
     Raises:
-        LayoutError: no tensor, more than 4096, two of one name, more than 64 GiB together, or none
-            but local ones.
+        LayoutError: There is no tensor, are more than 4096, two of one name, more than 64 GiB in
+            total, or only local ones.
     """
 
     tensors: tuple[Tensor, ...]
     size: int = field(init=False, repr=False, compare=False)
-    """Bytes of all tensors together."""
+    """Bytes of all tensors."""
     numbers: int = field(init=False, repr=False, compare=False)
-    """Numbers of all tensors together."""
+    """Elements of all tensors."""
     shared: tuple[Tensor, ...] = field(init=False, repr=False, compare=False)
-    """What a delta holds: the differences of all tensors that are not local, in the same order."""
+    """The tensors of a delta: differences of all tensors that are not local, in the same order."""
     digest: str = field(init=False, repr=False, compare=False)
-    """sha256 (64 hex digits) of all names, shapes, dtypes and roles as canonical msgpack."""
+    """SHA-256 (64 hex digits) of all names, shapes, dtypes and roles, as canonical msgpack."""
 
     def __post_init__(self) -> None:
-        """Refuse an impossible layout, and work out once what is asked often."""
+        """Validate the tensors, and compute the derived fields."""
         if not 1 <= len(self.tensors) <= MAX_TENSORS:
             raise LayoutError(f"a layout of {len(self.tensors)} tensors; 1 to {MAX_TENSORS}")
         name, times = Counter(tensor.name for tensor in self.tensors).most_common(1)[0]
@@ -152,7 +152,7 @@ class Layout:
         if not shared:
             raise LayoutError("a layout of local tensors only: there is nothing to average")
         rows = [[t.name, list(t.shape), t.dtype, t.role] for t in self.tensors]
-        # A frozen dataclass lets nobody assign, itself included.
+        # A frozen dataclass cannot assign its own fields either.
         object.__setattr__(self, "size", size)
         object.__setattr__(self, "numbers", sum(tensor.numbers for tensor in self.tensors))
         object.__setattr__(self, "shared", shared)
@@ -160,7 +160,7 @@ class Layout:
 
     @classmethod
     def of(cls, weights: Weights, roles: Mapping[str, Role] | None = None) -> "Layout":
-        """Describe arrays, sorted by name so that every framework arrives at the same digest."""
+        """Return the layout of arrays, sorted by name: all frameworks get the same digest."""
         return cls(
             tuple(
                 Tensor(name, array.shape, array.dtype.name, (roles or {}).get(name, "weight"))
@@ -170,29 +170,29 @@ class Layout:
 
     @classmethod
     def read(cls, tensors: Iterable[TensorLike]) -> "Layout":
-        """Take a layout from a message, which may say anything."""
+        """Validate a layout from a message."""
         return cls(
             tuple(Tensor(t.name, tuple(t.shape), t.dtype, cast("Role", t.role)) for t in tensors)
         )
 
     def section(self, encoding: Encoding) -> tuple[Tensor, ...]:
-        """List what a blob of an encoding holds, in its order."""
+        """Return the tensors in a blob of an encoding, in its order."""
         return self.shared if encoding == "delta" else self.tensors
 
     def bytes_of(self, encoding: Encoding) -> int:
-        """Count the bytes of a blob's data, its header apart."""
+        """Return the size of a blob's data in bytes, without its header."""
         return sum(tensor.size for tensor in self.section(encoding))
 
     @property
     def all_float32(self) -> bool:
-        """Whether a blob's whole data can be folded as one flat float32 array."""
+        """Whether a blob's whole data is one float32 array."""
         return all(tensor.dtype == "float32" for tensor in self.tensors)
 
     def check(self, weights: Weights) -> None:
-        """Refuse arrays that are not exactly these tensors, in whatever order.
+        """Reject arrays that are not exactly these tensors; their order does not matter.
 
         Raises:
-            LayoutError: a tensor is missing, foreign, or of another shape or dtype.
+            LayoutError: A tensor is missing or not in the layout, or its shape or dtype differs.
         """
         names = {tensor.name for tensor in self.tensors}
         if missing := names - weights.keys():
@@ -203,10 +203,10 @@ class Layout:
             tensor.check(weights[tensor.name])
 
     def name_at(self, index: int) -> str:
-        """Name the tensor that holds the number at a flat index, to be put in a sentence.
+        """Return the name of the tensor that has the element at a flat index.
 
         Raises:
-            LayoutError: there are not so many numbers.
+            LayoutError: The layout has fewer elements.
         """
         left = index
         for tensor in self.tensors:

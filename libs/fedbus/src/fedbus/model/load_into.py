@@ -1,11 +1,12 @@
-"""Put a model's weights into a model of somebody's own program: torch, Keras, TensorFlow Lite.
+"""Loading of fedbus weights into a program's own model: PyTorch, Keras or TensorFlow Lite.
 
     import fedbus
 
     fedbus.load_into(net, "digits-v5.npz")
 
-Layouts turn what frameworks keep in their own way, a dense layer of torch say; the adapters that
-agents use turn it back. No framework is imported that the program has not.
+A layout stores some tensors in another form than a framework does (a dense layer of PyTorch is
+transposed); the adapters of the built-in trainers convert them. Only the model's own framework is
+imported.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from fedbus.model.layout import Array, Layout, Weights
 from fedbus.model.weight_files import read_weights
 from fedbus.text import listed
 
-Put = Callable[[Any, Weights], None]
+LoadWeights = Callable[[Any, Weights], None]
 
 _ADAPTERS: Final[Mapping[str, str]] = {
     "torch": "fedbus.frameworks.torch.loading",
@@ -29,30 +30,31 @@ _ADAPTERS: Final[Mapping[str, str]] = {
     "ai_edge_litert": "fedbus.frameworks.tflite.loading",
     "tensorflow": "fedbus.frameworks.tflite.loading",
 }
-"""Where `put` is, by the package of a model's class or of one that it inherits from."""
+"""Modules with `load_weights`, by the package of the model's class or of one of its bases."""
 
 
 def load_into(model: object, weights: str | Path | Weights) -> None:
     """Load weights into a `torch.nn.Module`, a built `keras.Model` or a TFLite interpreter.
 
     Args:
-        model: It keeps its own dtypes: floats are rounded to them.
-        weights: A file as `fedbus models pull` writes it (.npz or .safetensors), or named arrays.
+        model: Keeps its dtypes: floats are rounded to them.
+        weights: A file of `fedbus models pull` (.npz or .safetensors), or arrays by name.
 
     Raises:
-        LayoutError: they cannot be read, or are not those of this model; the sentence names which.
-        TypeError: no framework's model.
+        LayoutError: The weights cannot be read, or do not fit the model; the message names the
+            tensor.
+        TypeError: The model is of no supported framework.
     """
-    put = _adapter(model)
+    load_weights = _adapter(model)
     arrays = read_weights(weights) if isinstance(weights, str | Path) else weights
-    put(model, {name: np.asarray(array) for name, array in arrays.items()})
+    load_weights(model, {name: np.asarray(array) for name, array in arrays.items()})
 
 
 def check_fit(weights: Weights, own: Weights) -> dict[str, Array]:
-    """Hold arrays against a model's own, and give them its dtypes.
+    """Compare arrays with a model's own, and return them with its dtypes.
 
     Raises:
-        LayoutError: a name or a shape is another one, or floats would become whole numbers.
+        LayoutError: A name or shape differs, or floats would become whole numbers.
     """
     if missing := own.keys() - weights.keys():
         raise LayoutError(f"the weights lack {listed(missing)}, which the model has")
@@ -72,11 +74,11 @@ def check_fit(weights: Weights, own: Weights) -> dict[str, Array]:
     return fitted
 
 
-def _adapter(model: object) -> Put:
+def _adapter(model: object) -> LoadWeights:
     for kind in type(model).__mro__:
         home = _ADAPTERS.get(kind.__module__.partition(".")[0])
         if home is not None:
-            return cast("Put", import_module(home).put)
+            return cast("LoadWeights", import_module(home).load_weights)
     raise TypeError(
         f"a {type(model).__name__}; a torch.nn.Module, a keras.Model or a TFLite interpreter takes "
         "weights"

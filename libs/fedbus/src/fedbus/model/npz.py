@@ -1,7 +1,7 @@
-"""Files of arrays as numpy has them, .npz and .npy: written whole, read within bounds.
+"""Bounded reading and atomic writing of NumPy files, .npz and .npy.
 
-numpy's own reader allocates what a header claims before it looks whether the file has it, so that a
-file of a few bytes takes all memory; here each size is held against the file's first. Nothing in a
+NumPy's reader allocates the size that a header claims before it reads the data, so a file of a few
+bytes can exhaust the memory; here each size is first compared with that of the file. Nothing in a
 file is ever unpickled.
 """
 
@@ -24,11 +24,11 @@ from fedbus.model.layout import Array, Layout, Tensor, Weights
 from fedbus.text import listed
 
 SUFFIX = ".npy"
-"""Of an array's entry."""
+"""Suffix of an array's name in the archive."""
 NUMBERS: Final = "biuf"
-"""Kinds of dtypes that hold truth values and numbers."""
-MOST_PACKED: Final = 1032
-"""Bytes that deflate can make of one, at the very best."""
+"""Kinds of dtypes that hold booleans and numbers."""
+MAX_DEFLATE_RATIO: Final = 1032
+"""The largest ratio of uncompressed to compressed bytes that deflate can reach."""
 
 NPY_MAGIC: Final = b"\x93NUMPY"
 ZIP_MAGIC: Final = b"PK\x03\x04"
@@ -37,12 +37,12 @@ MAX_NPY_HEADER_BYTES: Final = 16 * 1024
 
 _MAX_LENGTH: Final = 2**63 - 1
 _NPY: Any = npy  # numpy 1 has no types for it
-_PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_NO_HEAD: Final = (
+_COMPRESSIONS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_HEADER_ERRORS: Final = (
     EOFError, MemoryError, OverflowError, RecursionError, SyntaxError, TokenError, TypeError,
     ValueError,
 )  # fmt: skip
-"""What numpy and Python's parser raise of a head, a Python literal, that is torn."""
+"""Errors of NumPy and of Python's parser for a damaged header, which is a Python literal."""
 UNREADABLE: Final = (
     zipfile.BadZipFile,
     zlib.error,
@@ -51,16 +51,16 @@ UNREADABLE: Final = (
     RuntimeError,
     ValueError,
 )
-"""What zipfile raises of a file that is no archive, is torn, or is locked with a password."""
+"""Errors of zipfile for a file that is no archive, damaged, or encrypted."""
 
 
 def write_npz(path: Path, weights: Weights) -> None:
-    """Write named arrays in one step: a reader never finds a part of them.
+    """Write named arrays atomically.
 
-    numpy's own savez leaves its archive open where the disk is full, to fail once more later.
+    `numpy.savez` leaves its archive open when the disk is full, and then fails a second time.
 
     Raises:
-        OSError: the disk is full, or not writable; nothing is left of the file.
+        OSError: The disk is full or not writable; no part of the file remains.
     """
     with open_atomic(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in weights.items():
@@ -69,28 +69,28 @@ def write_npz(path: Path, weights: Weights) -> None:
 
 
 def _write(file: IO[bytes], array: Array) -> None:
-    rows = np.asarray(array, order="C")  # which keeps an array of no dimension what it is
+    rows = np.asarray(array, order="C")  # keeps arrays without dimensions
     npy.write_array(file, rows, allow_pickle=False)  # type: ignore[no-untyped-call]
 
 
 def read_npz(path: Path, kinds: str = NUMBERS) -> dict[str, Array]:
-    """Read named arrays of these kinds of dtypes.
+    """Read all arrays of an .npz file by name; `kinds` are the kinds of dtypes allowed.
 
     Raises:
-        LayoutError: it is no .npz file, is torn, or claims more than it can hold.
-        OSError: it cannot be read.
+        LayoutError: It is no .npz file, is damaged, or claims more data than it can hold.
+        OSError: It cannot be read.
     """
     with _archive(path) as archive:
         return dict(_read_entry(archive, entry, kinds) for entry in archive.infolist())
 
 
 def read_one(path: Path, choose: Callable[[list[str]], str]) -> Array:
-    """Read the array of numbers that `choose` picks by name; whatever lies beside it stays unread.
+    """Read one array of an .npz file: that whose name `choose` returns, given all names.
 
     Raises:
-        LayoutError: it is no .npz file, is torn, claims more than it can hold, or has no numbers
-            under that name.
-        OSError: it cannot be read.
+        LayoutError: It is no .npz file, is damaged, claims more data than it can hold, or the array
+            does not hold numbers.
+        OSError: It cannot be read.
     """
     with _archive(path) as archive:
         entries = {
@@ -104,11 +104,11 @@ def read_one(path: Path, choose: Callable[[list[str]], str]) -> Array:
 def read_blob(path: Path, layout: Layout) -> bytearray:
     """Read the tensors of a layout into a plain blob, one at a time.
 
-    Every size is compared with the layout's before the blob is allocated.
+    Every size is compared with that of the layout before the blob is allocated.
 
     Raises:
-        LayoutError: it is no .npz file, is torn, or holds other arrays than the layout's.
-        OSError: it cannot be read.
+        LayoutError: It is no .npz file, is damaged, or holds other arrays than the layout.
+        OSError: It cannot be read.
     """
     with _archive(path) as archive:
         names = {name.removesuffix(SUFFIX) for name in archive.namelist()}
@@ -136,18 +136,18 @@ def _entry_of(archive: zipfile.ZipFile, tensor: Tensor) -> zipfile.ZipInfo:
 
 
 def _read_tensor(file: IO[bytes], tensor: Tensor) -> Array:
-    shape, by_column, dtype = read_header(file, f"tensor {tensor.name!r}")
+    shape, column_major, dtype = read_header(file, f"tensor {tensor.name!r}")
     if shape != tensor.shape or dtype.name != tensor.dtype:
         raise LayoutError(
             f"tensor {tensor.name!r}: {dtype.name} {shape} where the layout has"
             f" {tensor.dtype} {tensor.shape}"
         )
     numbers = np.frombuffer(file.read(tensor.size), dtype, tensor.numbers)
-    return numbers.reshape(shape, order="F" if by_column else "C")
+    return numbers.reshape(shape, order="F" if column_major else "C")
 
 
 def _check_packing(entry: zipfile.ZipInfo, what: str) -> None:
-    if entry.compress_type not in _PACKED:
+    if entry.compress_type not in _COMPRESSIONS:
         raise LayoutError(f"{what} is packed in a way that numpy does not write")
 
 
@@ -156,7 +156,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             whole = sum(entry.file_size for entry in archive.infolist())
-            if whole > path.stat().st_size * MOST_PACKED:
+            if whole > path.stat().st_size * MAX_DEFLATE_RATIO:
                 raise LayoutError(
                     f"it claims to hold {whole} bytes, which {path.stat().st_size} cannot"
                 )
@@ -166,11 +166,11 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def read_npy(path: Path, kinds: str = NUMBERS) -> Array:
-    """Read one array of these kinds of dtypes.
+    """Read an .npy file; `kinds` are the kinds of dtypes allowed.
 
     Raises:
-        LayoutError: it is no .npy file, is torn, or claims more than it holds.
-        OSError: it cannot be read.
+        LayoutError: It is no .npy file, is damaged, or claims more data than it holds.
+        OSError: It cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -180,10 +180,10 @@ def read_npy(path: Path, kinds: str = NUMBERS) -> Array:
 
 
 def read_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the head of a .npy file: shape, whether it lies column by column, and dtype.
+    """Read the header of an .npy file: shape, whether in column-major order, and dtype.
 
     Raises:
-        LayoutError: it is torn, or of another format.
+        LayoutError: The header is damaged, or of an unknown format.
     """
     try:
         version = _NPY.read_magic(file)
@@ -192,14 +192,14 @@ def read_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.d
         )
         if reader is None:
             raise LayoutError(f"{what} is in .npy format {version}; 1.0 and 2.0 are read")
-        shape, by_column, dtype = reader(file)
-    except _NO_HEAD as error:
+        shape, column_major, dtype = reader(file)
+    except _HEADER_ERRORS as error:
         raise LayoutError(f"{what} has no head as numpy writes it: {error}") from error
     if any(
         type(length) is not int or length > _MAX_LENGTH for length in shape
     ):  # True is an int, too
         raise LayoutError(f"{what} has the shape {shape}, which no array has")
-    return shape, by_column, dtype
+    return shape, column_major, dtype
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kinds: str) -> tuple[str, Array]:
@@ -212,7 +212,7 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, kinds: str) ->
 
 
 def _read(file: IO[bytes], size: int, what: str, kinds: str) -> Array:
-    shape, by_column, dtype = read_header(file, what)
+    shape, column_major, dtype = read_header(file, what)
     if dtype.hasobject:
         raise LayoutError(f"{what}: object arrays are pickled, and never read")
     if dtype.kind not in kinds or dtype.itemsize == 0:
@@ -223,5 +223,5 @@ def _read(file: IO[bytes], size: int, what: str, kinds: str) -> Array:
     data = file.read(due)
     if len(data) != due:
         raise LayoutError(f"{what} ends after {len(data)} of {due} bytes")
-    order: Any = "F" if by_column else "C"
+    order: Any = "F" if column_major else "C"
     return np.array(np.frombuffer(data, dtype).reshape(shape, order=order), order="C")

@@ -1,7 +1,7 @@
 """Named arrays in the safetensors format: a length, a JSON header, the numbers. Pure.
 
-The format is that of https://github.com/huggingface/safetensors, which loads nothing but numbers;
-it is small enough that no package is needed for it.
+See https://github.com/huggingface/safetensors. The format holds nothing but numbers, and is simple
+enough to read and write without that package.
 """
 
 import json
@@ -16,19 +16,19 @@ from fedbus.model.layout import Array, Weights
 
 MAX_HEADER_BYTES: Final = 100 * 2**20
 _LENGTH: Final = struct.Struct("<Q")
-_ALIGNED: Final = 8
+_ALIGNMENT_BYTES: Final = 8
 _NAMES: Final[Mapping[str, str]] = {
     "bool": "BOOL", "float16": "F16", "float32": "F32", "float64": "F64",
     "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",
     "uint8": "U8", "uint16": "U16", "uint32": "U32", "uint64": "U64",
 }  # fmt: skip
 _DTYPES: Final = {name: dtype for dtype, name in _NAMES.items()}
-_BRAIN: Final = "BF16"
+_BFLOAT16: Final = "BF16"
 
 
-def pack(weights: Weights, about: Mapping[str, str] | None = None) -> bytes:
-    """Write arrays; `about` is text that readers find under `__metadata__`."""
-    head: dict[str, Any] = {"__metadata__": dict(about)} if about else {}
+def pack(weights: Weights, metadata: Mapping[str, str] | None = None) -> bytes:
+    """Serialize arrays; `metadata` is text that is stored under `__metadata__`."""
+    head: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     parts, at = [], 0
     for name, array in weights.items():
         little = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
@@ -39,16 +39,17 @@ def pack(weights: Weights, about: Mapping[str, str] | None = None) -> bytes:
             "data_offsets": [at, at + len(parts[-1])],
         }
         at += len(parts[-1])
-    said = json.dumps(head, separators=(",", ":")).encode()
-    said += b" " * (-len(said) % _ALIGNED)
-    return b"".join((_LENGTH.pack(len(said)), said, *parts))
+    header = json.dumps(head, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % _ALIGNMENT_BYTES)
+    return b"".join((_LENGTH.pack(len(header)), header, *parts))
 
 
 def unpack(data: bytes) -> dict[str, Array]:
-    """Read arrays; bfloat16 becomes float32, which holds each of its numbers.
+    """Deserialize arrays; bfloat16 is converted to float32, without loss.
 
     Raises:
-        LayoutError: it is no such file, is cut short, or has a dtype that no layout has.
+        LayoutError: The data are not in this format, are truncated, or have a dtype that no layout
+            has.
     """
     try:
         length = _LENGTH.unpack_from(data)[0]
@@ -76,14 +77,14 @@ def unpack(data: bytes) -> dict[str, Array]:
 
 def _array(name: str, entry: Mapping[str, Any], body: memoryview) -> Array:
     (begin, end), kind = entry["data_offsets"], entry["dtype"]
-    if kind != _BRAIN and kind not in _DTYPES:
+    if kind != _BFLOAT16 and kind not in _DTYPES:
         raise LayoutError(f"tensor {name!r} is {str(kind)[:20]}, which no layout has")
     if not 0 <= begin <= end <= len(body):
         raise LayoutError(f"tensor {name!r}: bytes {begin} to {end} of {len(body)}")
     if any(length < 0 for length in entry["shape"]):
         raise LayoutError(f"tensor {name!r}: shape {entry['shape']}; no length is below 0")
     raw = body[begin:end]
-    if kind == _BRAIN:  # the upper half of a float32
+    if kind == _BFLOAT16:  # the upper half of a float32
         numbers = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
     else:
         dtype = np.dtype(_DTYPES[kind])

@@ -1,4 +1,4 @@
-"""A model's weights in a file: read in the formats that hold nothing but numbers."""
+"""Weights in files of any format that holds nothing but numbers: .npz and .safetensors."""
 
 from pathlib import Path
 from typing import Final
@@ -9,21 +9,23 @@ from fedbus.model import safetensors
 from fedbus.model.layout import Array
 from fedbus.model.npz import NPY_MAGIC, ZIP_MAGIC, read_npz
 
-WANTED: Final = "an .npz file of named arrays, or a .safetensors file, as `models pull` writes them"
-_ELSEWHERE: Final = {
+EXPECTED: Final = (
+    "an .npz file of named arrays, or a .safetensors file, as `models pull` writes them"
+)
+_READERS: Final = {
     ".pt": "net.load_state_dict(torch.load(FILE, weights_only=True))",
     ".pth": "net.load_state_dict(torch.load(FILE, weights_only=True))",
     ".keras": "model.load_weights(FILE)",
     ".h5": "model.load_weights(FILE)",
 }
-"""What reads a framework's own files; they may hold code."""
+"""How to read the frameworks' own files, by suffix; such files may hold code."""
 
 
 def read_weights(path: str | Path) -> dict[str, Array]:
-    """Read named arrays; what the file is called does not matter.
+    """Read named arrays; the format is recognized by the content, not by the name.
 
     Raises:
-        LayoutError: it is missing, or something else than named arrays.
+        LayoutError: The file is missing, or of another format.
     """
     path = Path(path)
     try:
@@ -31,12 +33,12 @@ def read_weights(path: str | Path) -> dict[str, Array]:
     except OSError as error:
         raise LayoutError(f"{path}: {error.strerror or error}") from error
     except (LayoutError, ValueError) as error:
-        raise LayoutError(f"{path}: not {WANTED}: {error}") from error
+        raise LayoutError(f"{path}: not {EXPECTED}: {error}") from error
 
 
 def _read(path: Path) -> dict[str, Array]:
-    if path.suffix in _ELSEWHERE:
-        raise LayoutError(f"{_ELSEWHERE[path.suffix]} reads it")
+    if path.suffix in _READERS:
+        raise LayoutError(f"{_READERS[path.suffix]} reads it")
     if is_zipfile(path):
         return read_npz(path)
     data = path.read_bytes()

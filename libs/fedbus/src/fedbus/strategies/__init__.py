@@ -1,1 +1,1 @@
-"""Strategies: which agents train in a round and how their updates become one."""
+"""Strategies: selection of a round's cohort, and aggregation of its updates."""

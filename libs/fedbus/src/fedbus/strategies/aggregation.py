@@ -1,6 +1,6 @@
-"""Aggregators: they add up blocks of numbers, so that memory is bounded whatever the model.
+"""Aggregators: they combine updates block by block, so that memory does not depend on the model.
 
-The collector walks the blocks; an aggregator sees one block at a time and never a whole model.
+The collector calls an aggregator for each block of each update.
 """
 
 from typing import Any
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 
 class FedAvg:
-    """The weighted mean of the updates (McMahan et al. 2017, arXiv 1602.05629, algorithm 1).
+    """Federated averaging: the weighted mean of the updates.
 
-    An update weighs by its examples, or by 1 where the job says `weighted: false`; the collector
-    divides the total by the sum of the weights.
+    B. McMahan et al., Communication-Efficient Learning of Deep Networks from Decentralized Data,
+    2017, arXiv 1602.05629, algorithm 1. The weight of an update is its number of examples, or 1
+    with `weighted: false`; the collector divides the total by the sum of the weights.
     """
 
     def fold(self, total: NDArray[np.float64], block: NDArray[Any], weight: float) -> None:
-        """Add one update's block to the total's; both have shape (numbers,)."""
+        """Add an update's block to the total; both have shape (numbers,)."""
         total += block * np.float64(weight)

@@ -12,7 +12,8 @@ import numpy as np
 
 from fedbus.blobs.spool import Spool
 from fedbus.errors import FedbusError, LayoutError, TransferError
-from fedbus.model.blob import BLOCK, MAX_PREFIX, check_header, header_bytes
+from fedbus.model.blob import BLOCK_NUMBERS
+from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header, header_bytes
 from fedbus.model.layout import Array, Layout
 from fedbus.plugins import Aggregator
 from fedbus_collector.aggregation.dtypes import InvalidNumber, add_mean, check_difference
@@ -65,7 +66,7 @@ def _verify(total: RunningTotal, update: ArrivedUpdate) -> int:
     spool = update.spool
     if spool.digest() != update.digest:
         raise TransferError("the update's bytes are not those of its digest")
-    with spool.read(0, min(MAX_PREFIX, spool.size)) as prefix:
+    with spool.read(0, min(MAX_BLOB_HEADER_BYTES, spool.size)) as prefix:
         offset = check_header(prefix, spool.size, total.layout, "delta").offset
     for run in _shared(total):
         for block in blocks_of(run):
@@ -114,11 +115,13 @@ def aggregate(total: RunningTotal, base: Spool, total_weight: float, out: Spool)
         StoreError: the disk is full.
     """
     layout = total.layout
-    with base.read(0, min(MAX_PREFIX, base.size)) as prefix:
+    with base.read(0, min(MAX_BLOB_HEADER_BYTES, base.size)) as prefix:
         offset = check_header(prefix, base.size, layout, "plain").offset
     head = header_bytes(layout, "plain")
     out.write(0, head)
-    scratch = np.empty(BLOCK)  # reused: allocating it for each block would take most of the time
+    scratch = np.empty(
+        BLOCK_NUMBERS
+    )  # reused: a new one for each block would take most of the time
     for run in total.runs:
         size = np.dtype(run.dtype).itemsize
         for block in blocks_of(run):

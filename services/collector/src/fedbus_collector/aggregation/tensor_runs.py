@@ -11,7 +11,7 @@ from itertools import groupby
 import numpy as np
 
 from fedbus.blobs.spool import Spool
-from fedbus.model.blob import BLOCK
+from fedbus.model.blob import BLOCK_NUMBERS
 from fedbus.model.layout import DIFFERENCES, Array, Layout
 
 
@@ -68,8 +68,8 @@ def runs_of(layout: Layout) -> tuple[TensorRun, ...]:
 
 def blocks_of(run: TensorRun) -> Iterator[Block]:
     """Split a run into blocks that fit into a processor's cache."""
-    for at in range(0, run.numbers, BLOCK):
-        yield Block(at, min(BLOCK, run.numbers - at))
+    for at in range(0, run.numbers, BLOCK_NUMBERS):
+        yield Block(at, min(BLOCK_NUMBERS, run.numbers - at))
 
 
 def read(spool: Spool, start: int, dtype: str, block: Block) -> Array:

@@ -13,7 +13,7 @@ from fedbus.blobs.spool import Spool, Spools
 from fedbus.core.actions import Action, Ask, Cancel, Note, Run, Serve, Unserve, WakeAt
 from fedbus.core.events import Event, Fetched, FetchFailed, Ran, RunFailed, Woke
 from fedbus.limits import MAX_TEXT_CHARACTERS
-from fedbus.model.blob import blob_size
+from fedbus.model.blob_header import blob_size
 from fedbus.plugins import Aggregator
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus.wire.messages import Commit, Offer, RoundEnded

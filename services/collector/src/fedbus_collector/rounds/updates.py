@@ -9,7 +9,7 @@ from functools import partial
 
 from fedbus.blobs.spool import Spool, Spools
 from fedbus.core.actions import Action, Cancel, Fetch, Note, Run
-from fedbus.model.blob import blob_size
+from fedbus.model.blob_header import blob_size
 from fedbus.model.layout import Layout
 from fedbus.plugins import Aggregator
 from fedbus.wire.blobs import BlobLocation

@@ -19,7 +19,7 @@ from fedbus.errors import FedbusError, StoreError, TransferError
 from fedbus.frameworks.tflite.admission import TFLITE
 from fedbus.frameworks.tflite.signatures import check_trainable
 from fedbus.frameworks.tflite.verify import verify
-from fedbus.model.blob import blob_size
+from fedbus.model.blob_header import blob_size
 from fedbus.model.layout import Layout
 from fedbus.model.npz import read_blob
 from fedbus.scalars import IDENT

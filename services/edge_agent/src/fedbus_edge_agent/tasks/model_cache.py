@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fedbus.blobs.spool import Spool
 from fedbus.errors import TransferError
 from fedbus.limits import MAX_SPEC_BYTES
-from fedbus.model.blob import Blob
+from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Layout
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef, ModelRef

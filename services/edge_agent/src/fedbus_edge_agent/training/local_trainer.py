@@ -11,7 +11,8 @@ from fedbus.datasource.source import DataSource, InMemorySource
 from fedbus.errors import PluginError, Stopped, StoreError, TrainingError
 from fedbus.frameworks.tflite.admission import Admission
 from fedbus.jobs.eligibility import RowFormat, batch_memory_reason
-from fedbus.model.blob import Blob, decode, encode_delta
+from fedbus.model.blob import decode, encode_delta
+from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Layout, Weights
 from fedbus.plugins import Evaluates, Stateful, TrainerFactory
 from fedbus.training.params import DataOverrides, TrainingParams, Update

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fedbus.blobs.files import FileBlob, open_blob
 from fedbus.errors import StoreError, WireError
-from fedbus.model.blob import Blob
+from fedbus.model.blob_header import Blob
 from fedbus.wire import codec
 from fedbus.wire.identifiers import NodeName
 from fedbus.wire.messages import Offer

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.model.blob import Blob, blank, flat
+from fedbus.model.blob import blank, flat
+from fedbus.model.blob_header import Blob
 from fedbus.wire.messages import EvaluateTask, TrainTask
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.checks import check_digest

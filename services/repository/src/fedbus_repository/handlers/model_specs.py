@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from fedbus.digest import digest_of
 from fedbus.errors import FedbusError, StoreError, TransferError
-from fedbus.model.blob import MAX_PREFIX, check_header
+from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, check_header
 from fedbus.model.layout import Layout
 from fedbus.wire import codec
 from fedbus.wire.announced_names import abbreviate_names
@@ -83,7 +83,7 @@ class SpecReader:
             LayoutError: They are not.
             StoreError: The store does not have them.
         """
-        prefix = self._bytes(weights, uploads, min(weights.size, MAX_PREFIX))
+        prefix = self._bytes(weights, uploads, min(weights.size, MAX_BLOB_HEADER_BYTES))
         check_header(prefix, weights.size, layout, "plain")
 
     def read_blob(self, blob: BlobRef, offset: int, length: int) -> bytes:

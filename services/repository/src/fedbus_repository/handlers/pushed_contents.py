@@ -14,7 +14,7 @@ from fedbus.data.model_input import read_input
 from fedbus.errors import LayoutError, TrainingError, WireError
 from fedbus.frameworks.tflite.signatures import check_trainable
 from fedbus.frameworks.tflite.verify import verify
-from fedbus.model.blob import MAX_PREFIX, read_header
+from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES, read_header
 from fedbus.model.layout import Layout
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
@@ -45,7 +45,7 @@ def check_finite(weights: BlobRef, layout: Layout, read: Read) -> None:
     Raises:
         LayoutError: Names the tensor.
     """
-    offset = read_header(read(weights, 0, MAX_PREFIX)).offset
+    offset = read_header(read(weights, 0, MAX_BLOB_HEADER_BYTES)).offset
     for tensor in layout.tensors:
         dtype = np.dtype(tensor.dtype)
         for at in range(0, tensor.size, READ_BYTES) if dtype.kind == "f" else ():

@@ -10,7 +10,7 @@ from itertools import islice
 
 from fedbus.jobs import differences
 from fedbus.limits import MAX_METRICS
-from fedbus.model.blob import MAX_PREFIX
+from fedbus.model.blob_header import MAX_BLOB_HEADER_BYTES
 from fedbus.text import listed
 from fedbus.training.options import impossible_metric
 from fedbus.wire.blobs import BlobRef
@@ -191,7 +191,9 @@ def _parent_fault(record: RoundRecord, weights: BlobRef, latest: Version) -> str
         )
     if record.spec != latest.spec:
         return f"expected the spec of version {latest.version}, got another one"
-    if abs(weights.size - latest.weights.size) >= MAX_PREFIX:  # both have the same layout
+    if (
+        abs(weights.size - latest.weights.size) >= MAX_BLOB_HEADER_BYTES
+    ):  # both have the same layout
         return (
             f"expected weights of {latest.weights.size} bytes, as version {latest.version} has,"
             f" got {weights.size}"

@@ -1,4 +1,4 @@
-"""Weights into somebody's own Keras model, and into files that Keras and TensorFlow Lite read."""
+"""Loading of weights into a user's Keras model, and files for Keras and TensorFlow Lite."""
 
 import tempfile
 from pathlib import Path
@@ -14,39 +14,37 @@ from fedbus.training.params import Architecture
 from fedbus.wire.output_kinds import OutputKind
 
 
-def put(model: Any, weights: Weights) -> None:  # noqa: ANN401 - Keras has no types
-    """Load a layout's weights into a built model.
+def load_weights(model: Any, weights: Weights) -> None:  # noqa: ANN401 - Keras has no types
+    """Load weights of a layout into a built model.
 
     Raises:
-        LayoutError: they are not those of this model.
+        LayoutError: The weights do not fit this model.
     """
     set_weights(model, check_fit(weights, weights_of(model)))
 
 
 def _model_of(architecture: Architecture, weights: Weights) -> Any:  # noqa: ANN401 - Keras has no types
     model = build(architecture)
-    put(model, weights)
+    load_weights(model, weights)
     return model
 
 
 def tflite_of(architecture: Architecture, weights: Weights, answers: OutputKind | None) -> bytes:
-    """Write a `.tflite` file that holds these weights, and can be trained on.
-
-    `answers` is what the spec says of the model: it decides the loss.
+    """Return a trainable `.tflite` file with these weights; the spec's `answers` decide its loss.
 
     Raises:
-        TrainingError: the model is not installed here, or has a layer that cannot be exported.
-        LayoutError: the weights are not those of the model.
+        TrainingError: The model is not installed here, or has a layer that cannot be exported.
+        LayoutError: The weights do not fit the model.
     """
     return export(_model_of(architecture, weights), trained_with(None, answers))
 
 
 def file_of(architecture: Architecture, weights: Weights) -> bytes:
-    """Write a `.keras` file, for `keras.models.load_model` and `model.load_weights`.
+    """Return a `.keras` file, for `keras.models.load_model` and `model.load_weights`.
 
     Raises:
-        TrainingError: the model is not installed here.
-        LayoutError: the weights are not those of the model.
+        TrainingError: The model is not installed here.
+        LayoutError: The weights do not fit the model.
     """
     model = _model_of(architecture, weights)
     with tempfile.TemporaryDirectory() as folder:

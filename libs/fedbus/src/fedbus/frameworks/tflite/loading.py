@@ -1,4 +1,4 @@
-"""Weights into somebody's own TFLite interpreter."""
+"""Loading of weights into a user's TFLite interpreter."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from fedbus.model.layout import Weights
 from fedbus.model.load_into import check_fit
 
 
-def put(interpreter: Any, weights: Weights) -> None:  # noqa: ANN401 - a class without types
-    """Load a layout's weights into an interpreter of a file that fedbus exported.
+def load_weights(interpreter: Any, weights: Weights) -> None:  # noqa: ANN401 - a class without types
+    """Load weights of a layout into an interpreter of a file that fedbus exported.
 
     Raises:
-        LayoutError: the file takes no weights, or others.
+        LayoutError: The file has no signatures for weights, or the weights do not fit it.
     """
     signatures: dict[str, Any] = getattr(interpreter, "get_signature_list", dict)()
     if not {"get_weights", "set_weights"} <= signatures.keys():

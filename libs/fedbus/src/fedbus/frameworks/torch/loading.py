@@ -1,4 +1,4 @@
-"""Weights into somebody's own torch net, and into a file that `torch.load` reads."""
+"""Loading of weights into a user's PyTorch module, and files for `torch.load`."""
 
 import io
 
@@ -12,24 +12,24 @@ from fedbus.model.load_into import check_fit
 from fedbus.training.params import Architecture
 
 
-def put(net: nn.Module, weights: Weights) -> None:
-    """Load a layout's weights into a net.
+def load_weights(net: nn.Module, weights: Weights) -> None:
+    """Load weights of a layout into a module.
 
     Raises:
-        LayoutError: they are not those of this net.
+        LayoutError: The weights do not fit this module.
     """
     set_weights(net, check_fit(weights, weights_of(net)))
 
 
 def file_of(architecture: Architecture, weights: Weights) -> bytes:
-    """Write what `torch.load(FILE, weights_only=True)` reads and `load_state_dict` takes.
+    """Return a file for `torch.load(FILE, weights_only=True)` and `load_state_dict`.
 
     Raises:
-        TrainingError: the net is not installed here.
-        LayoutError: the weights are not those of the net.
+        TrainingError: The architecture is not installed here.
+        LayoutError: The weights do not fit it.
     """
     net = build(architecture)
-    put(net, weights)
+    load_weights(net, weights)
     file = io.BytesIO()
     torch.save({**net.state_dict(), **state_of(net, weights)}, file)
     return file.getvalue()

@@ -1,0 +1,107 @@
+"""Header of a weights blob: encoding, and digest of the layout. Pure.
+
+    offset  bytes
+    0       4      magic, b"FBW1"
+    4       4      length of the map, unsigned, little-endian
+    8       n      msgpack map {"encoding": "plain" | "delta", "layout": sha256 of the layout}
+    …       0-63   zeros, until the offset is a multiple of 64
+
+The map is written in one order only, so equal weights make equal blobs and one digest.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Final, TypeAlias, cast, get_args
+
+import msgpack
+
+from fedbus.errors import LayoutError
+from fedbus.model.layout import Encoding, Layout
+from fedbus.text import listed
+
+Blob: TypeAlias = bytes | bytearray | memoryview
+
+MAGIC: Final = b"FBW1"
+MAX_BLOB_HEADER_BYTES: Final = 4096
+"""The first bytes of a blob, which contain its whole header."""
+
+_FIXED: Final = struct.Struct("<4sI")
+_ALIGNMENT_BYTES: Final = 64
+_DIGEST_LENGTH: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class BlobHeader:
+    """The content of a header; the data starts at `offset`, in bytes."""
+
+    encoding: Encoding
+    layout_digest: str
+    offset: int
+
+
+def header_bytes(layout: Layout, encoding: Encoding) -> bytes:
+    """Return the header, padding included."""
+    fields: bytes = msgpack.packb({"encoding": encoding, "layout": layout.digest})
+    head = _FIXED.pack(MAGIC, len(fields)) + fields
+    return head + bytes(-len(head) % _ALIGNMENT_BYTES)
+
+
+def blob_size(layout: Layout, encoding: Encoding) -> int:
+    """Return the size of a blob in bytes, header included."""
+    return len(header_bytes(layout, encoding)) + layout.bytes_of(encoding)
+
+
+def read_header(prefix: Blob) -> BlobHeader:
+    """Read a header from a blob or from its first `MAX_BLOB_HEADER_BYTES` bytes.
+
+    Unknown keys are ignored, so that a newer version of fedbus may add one.
+
+    Raises:
+        LayoutError: The bytes do not begin with a valid header.
+    """
+    start = bytes(memoryview(prefix).cast("B")[:MAX_BLOB_HEADER_BYTES])
+    if len(start) < _FIXED.size or not start.startswith(MAGIC):
+        raise LayoutError(f"not a weights blob: it begins with {start[:4]!r}, not {MAGIC!r}")
+    length = _FIXED.unpack_from(start)[1]
+    end = _FIXED.size + length
+    offset = end + -end % _ALIGNMENT_BYTES
+    if offset > MAX_BLOB_HEADER_BYTES:
+        raise LayoutError(
+            f"a blob's header of {length} bytes; it must end within {MAX_BLOB_HEADER_BYTES}"
+        )
+    if offset > len(start):
+        raise LayoutError(f"a blob that ends after {len(start)} bytes, inside its header")
+    match _unpack(start[_FIXED.size : end]):
+        case {"encoding": str(encoding)} if encoding not in get_args(Encoding):
+            raise LayoutError(f"a blob encoded as {encoding[:40]!r}; {listed(get_args(Encoding))}")
+        case {"encoding": str(encoding), "layout": str(digest)} if len(digest) == _DIGEST_LENGTH:
+            return BlobHeader(cast("Encoding", encoding), digest, offset)
+        case _:
+            raise LayoutError("a blob whose header names no encoding or no layout")
+
+
+def check_header(
+    prefix: Blob, size: int, layout: Layout, encoding: Encoding | None = None
+) -> BlobHeader:
+    """Read a header and compare it with the model's layout; `size` is that of the blob, in bytes.
+
+    Raises:
+        LayoutError: The layout, the encoding (unless None) or the size is not the expected one.
+    """
+    header = read_header(prefix)
+    if header.layout_digest != layout.digest:
+        found, wanted = header.layout_digest[:12], layout.digest[:12]
+        raise LayoutError(f"a blob of layout {found}, where the model's is {wanted}")
+    if encoding not in {None, header.encoding}:
+        raise LayoutError(f"a {header.encoding} blob where a {encoding} one belongs")
+    whole = header.offset + layout.bytes_of(header.encoding)
+    if size != whole:
+        raise LayoutError(f"a blob of {size} bytes; its layout makes {whole}")
+    return header
+
+
+def _unpack(raw: bytes) -> object:
+    try:
+        return cast("object", msgpack.unpackb(raw))
+    except (ValueError, msgpack.exceptions.UnpackException) as error:
+        raise LayoutError(f"a blob whose header is not msgpack: {error}") from error
