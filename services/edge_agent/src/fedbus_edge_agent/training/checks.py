@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from fedbus.digest import digest_of
 from fedbus.errors import LayoutError, TrainingError, WireError
-from fedbus.model.blob import Blob, check_update
+from fedbus.model.blob import check_update
+from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Weights
 from fedbus.training.options import clip_fraction, impossible_metric
 from fedbus.wire import codec

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from fedbus.blobs.files import FileBlob
 from fedbus.digest import digest_of
-from fedbus.model.blob import Blob
+from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Layout
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
