@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbus.digest import digest_of
-from fedbus.model.blob import Blob, decode
+from fedbus.model.blob import decode
+from fedbus.model.blob_header import Blob
 from fedbus.model.layout import Layout, Tensor
 from fedbus.simulation.stored_records import (
     RecordsError,
