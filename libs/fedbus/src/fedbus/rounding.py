@@ -3,7 +3,7 @@
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from math import isfinite
 
-_MAX_DIGITS = 17
+_MAX_SIGNIFICANT_DIGITS = 17
 _TENTH = Decimal("0.1")
 _FLOAT32 = Decimal("1e-5")
 """Rounding error of a fraction in float32, in percent."""
@@ -11,7 +11,7 @@ _FLOAT32 = Decimal("1e-5")
 
 def format_against(value: float, limit: float, digits: int = 4) -> str:
     """Format a value that is compared with a limit: 0.8997 is not 0.9 next to a limit of 0.9."""
-    for more in range(digits, _MAX_DIGITS):
+    for more in range(digits, _MAX_SIGNIFICANT_DIGITS):
         text = f"{value:.{more}g}"
         found = float(text)
         if (found < limit, found > limit) == (value < limit, value > limit):
