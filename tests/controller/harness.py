@@ -1,4 +1,4 @@
-"""A harness for the controller: a repository, a fleet and people that obey the test."""
+"""Test harness of the controller: it plays the repository, the fleet and the users."""
 
 import json
 import sys
@@ -38,7 +38,7 @@ from tests.driven import Driven
 
 REPOSITORY, COLLECTOR, OTHER_COLLECTOR = "repository.1", "collector.1", "collector.2"
 A, B, C = "agent.a", "agent.b", "agent.c"
-JUDGE = "agent.judge"
+EVALUATOR = "agent.judge"
 JOB = "job-1"
 BEAT = 1.0
 LEASE_PATIENCE = 3
@@ -64,7 +64,7 @@ def version(number: int) -> ModelRef:
 
 
 def loaded(**changes: Any) -> JobLoaded:  # noqa: ANN401 - any field
-    """Say what the repository knows of a job that nobody has run yet."""
+    """Build the repository's answer about a job without rounds."""
     fresh = JobLoaded(
         job=JOB,
         file=job_file(),
@@ -86,7 +86,7 @@ def accepted(
     warnings: tuple[str, ...] = (),
     **changes: Any,  # noqa: ANN401 - any field
 ) -> JobLoaded:
-    """Say what the repository answers to a job file that it has stored, or had before."""
+    """Build the repository's answer to a job file that it has stored."""
     acceptance = Acceptance(known=known, proposed=proposed, warnings=warnings)
     return loaded(acceptance=acceptance, **changes)
 
@@ -113,7 +113,7 @@ def record(plan: Plan, **metrics: float) -> RoundRecord:
 
 
 def committed(plan: Plan, **metrics: float) -> RoundEnded:
-    """Say that a round was committed, as the version after its base."""
+    """Build the report of a committed round."""
     return RoundEnded(
         job=plan.job,
         round=plan.round,
@@ -125,7 +125,7 @@ def committed(plan: Plan, **metrics: float) -> RoundEnded:
 
 
 def failed(plan: Plan, reason: str = "too few") -> RoundEnded:
-    """Say that a round failed."""
+    """Build the report of a failed round."""
     return RoundEnded(
         job=plan.job,
         round=plan.round,
@@ -162,14 +162,14 @@ def facts(
 
 
 def check_plugins(chosen: Plugins) -> Iterator[JobFault]:
-    """Know what we ship, and what fails on purpose."""
+    """Yield a fault for each plug-in that is neither shipped nor defined here."""
     for key, name in (("aggregator", chosen.aggregator), ("selector", chosen.selector)):
         if name not in {"fedavg", "uniform", "broken", "shy", "wild", "lost", "leaving", "lazy"}:
             yield JobFault(key=f"plugins.{key}", problem=f"no {key}s plug-in named {name!r}")
 
 
 def selector(name: str) -> Selector:
-    """Find a selector."""
+    """Return a selector by name."""
     if name == "lost":
         raise PluginError("no selectors plug-in named 'lost'")
     known: dict[str, Selector] = {
@@ -178,7 +178,7 @@ def selector(name: str) -> Selector:
         "shy": _shy,
         "wild": _wild,
         "leaving": _leaving,
-        "lazy": _lazy,  # type: ignore[dict-item]  # somebody's plug-in, and wrong
+        "lazy": _lazy,  # type: ignore[dict-item]  # a third-party selector that is wrong
     }
     return known[name]
 
@@ -201,24 +201,27 @@ def _shy(agents: Sequence[AgentInfo], _want: int, _rng: Random, /) -> Sequence[s
 
 
 def _wild(agents: Sequence[AgentInfo], _want: int, _rng: Random, /) -> Sequence[str]:
-    """Name agents twice, more than were wanted, and some that are not there."""
+    """Name agents twice, more than were wanted, and an unknown one."""
     names = [info.agent for info in agents]
-    return ["agent.nobody", *names, *names]
+    return ["agent.unknown", *names, *names]
 
 
 class Harness(Driven):
-    """A controller and all it talks to; nodes that were introduced keep beating until silenced."""
+    """A controller and the nodes it exchanges messages with.
+
+    Nodes that were introduced send heartbeats, unless they are in `silent`.
+    """
 
     def __init__(self) -> None:
         super().__init__(ControllerCore(7, REPOSITORY, BEAT, selector, check_plugins, self.utc))
-        self.lives: dict[str, int] = {}
+        self.incarnations: dict[str, int] = {}
         self.silent: set[str] = set()
         self.epoch = 0
         self.renews = True
         self.tell(Connected())
 
     def utc(self) -> str:
-        """Tell the time to people."""
+        """Return the simulated time for documents."""
         return format_timestamp(self.now)
 
     def lead(self, epoch: int = 1, jobs: tuple[str, ...] = ()) -> None:
@@ -228,24 +231,24 @@ class Harness(Driven):
         assert self.asked(keys.JobListing(), ListJobs).epoch == epoch
         self.hear(REPOSITORY, JobsListed(jobs=jobs))
 
-    def introduce(self, *nodes: str, life: int = 1, online: bool = True) -> None:
-        """Let nodes say what they are."""
+    def introduce(self, *nodes: str, incarnation: int = 1, online: bool = True) -> None:
+        """Publish the states of nodes."""
         for node in nodes:
-            role = "evaluate" if node == JUDGE else "train"
-            self.lives[node] = life
+            role = "evaluate" if node == EVALUATOR else "train"
+            self.incarnations[node] = incarnation
             self.hear(
                 node,
                 NodeState(
                     node=node,
-                    incarnation=life,
+                    incarnation=incarnation,
                     online=online,
                     agent=facts(role) if node.startswith("agent") and online else None,
                 ),
             )
 
     def introduce_as(self, node: str, own: AgentFacts) -> None:
-        """Let an agent say of itself what a test wants."""
-        self.lives[node] = 1
+        """Publish an agent's state with facts of the test."""
+        self.incarnations[node] = 1
         self.hear(node, NodeState(node=node, incarnation=1, online=True, agent=own))
 
     def begin(self, job: JobLoaded | None = None, *fleet: str) -> None:
@@ -256,9 +259,9 @@ class Harness(Driven):
         self.hear(REPOSITORY, job or loaded())
 
     def wait(self, seconds: float) -> None:
-        """Let time pass; who is not silent beats every second.
+        """Advance the time; nodes that are not silent send a heartbeat every second.
 
-        Whoever waits for long does not care for the lease: it is renewed meanwhile.
+        The lease is renewed meanwhile, unless `renews` is false.
         """
         end, asked = self.now + seconds, 0
         while self.now < end:
@@ -269,15 +272,15 @@ class Harness(Driven):
                 self.lead(self.epoch)
                 self.last, asked = last, 0
             last = self.last
-            for node, life in self.lives.items():
+            for node, incarnation in self.incarnations.items():
                 if node not in self.silent:
-                    beat = Heartbeat(incarnation=life, load=0.5, memory_mb=1.0, progress=0.0)
+                    beat = Heartbeat(incarnation=incarnation, load=0.5, memory_mb=1.0, progress=0.0)
                     self.hear(node, beat)
             self.last = last
 
     @property
     def planned(self) -> Plan:
-        """What the repository is asked to store."""
+        """The plan that the repository is asked to store."""
         return self.asked(keys.PlanStorage(JOB), StorePlan).plan
 
     def open_round(self) -> Plan:
@@ -291,8 +294,8 @@ class Harness(Driven):
         self.begin(job, *fleet)
         return self.open_round()
 
-    def evaluation(self, agent: str = JUDGE) -> EvaluateTask:
-        """What an evaluator is asked."""
+    def evaluation(self, agent: str = EVALUATOR) -> EvaluateTask:
+        """The task that an evaluator is asked to do."""
         return self.asked(keys.EvaluationRequest(JOB, agent), EvaluateTask)
 
     def submit(self, file: bytes, reply: ReplyTo | None = REPLY, **how: Any) -> None:  # noqa: ANN401
@@ -308,9 +311,9 @@ class Harness(Driven):
         """Cancel a job."""
         self.tell(Requested(CANCEL, {}, payload, None, reply, **how))
 
-    def request(self, place: str, file: bytes) -> None:
-        """Let a job file be retained on the topic of a job; an empty one is cleared."""
-        self.tell(Requested(JOB_REQUEST, {"job": place}, file, None, None, retained=True))
+    def request(self, topic_job: str, file: bytes) -> None:
+        """Retain a job file on the topic of a job; an empty file clears it."""
+        self.tell(Requested(JOB_REQUEST, {"job": topic_job}, file, None, None, retained=True))
 
     def settled(self) -> list[int]:
         """List the receipts that the last event settled."""
@@ -325,7 +328,7 @@ class Harness(Driven):
         ]
 
     def forget(self, payload: bytes, reply: ReplyTo | None = REPLY) -> None:
-        """Ask for a job to be listed no more."""
+        """Request that a job is removed from lists."""
         self.tell(Requested(FORGET, {}, payload, None, reply))
 
     def answer(self) -> dict[str, Any]:
@@ -356,5 +359,5 @@ class Harness(Driven):
 
 
 def readable(message: object) -> bool:
-    """Tell whether a message can be read at the other end."""
+    """Return whether a message is the same after encoding and decoding."""
     return codec.unpack(type(message), codec.pack(message)) == message

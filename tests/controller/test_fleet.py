@@ -1,4 +1,4 @@
-"""Who is there: by heartbeats, hastened by last wills, whatever order they come in."""
+"""Liveness of nodes, from heartbeats and last wills in any order."""
 
 from dataclasses import dataclass
 
@@ -7,24 +7,26 @@ from hypothesis import strategies as st
 
 from fedbus.wire.documents import Heartbeat, NodeState
 from fedbus_controller.fleet import FORGOTTEN_SECONDS, LOST_BEATS, SUSPECT_BEATS, Fleet, Liveness
-from tests.controller.harness import COLLECTOR, JUDGE, A, B, facts
+from tests.controller.harness import COLLECTOR, EVALUATOR, A, B, facts
 
 BEAT = 2.0
 
 
-def state(node: str, life: int = 1, *, online: bool = True, protocol: int = 1) -> NodeState:
-    """Say what a node says of itself."""
+def state(node: str, incarnation: int = 1, *, online: bool = True, protocol: int = 1) -> NodeState:
+    """Build a node's state."""
     own = facts("train") if online and node.startswith("agent") else None
-    return NodeState(node=node, incarnation=life, online=online, agent=own, protocol=protocol)
+    return NodeState(
+        node=node, incarnation=incarnation, online=online, agent=own, protocol=protocol
+    )
 
 
-def beat(life: int = 1, load: float = 0.25) -> Heartbeat:
-    """Beat once."""
-    return Heartbeat(incarnation=life, load=load, memory_mb=1.0, progress=0.0)
+def beat(incarnation: int = 1, load: float = 0.25) -> Heartbeat:
+    """Build a heartbeat."""
+    return Heartbeat(incarnation=incarnation, load=load, memory_mb=1.0, progress=0.0)
 
 
 def fleet_of(*nodes: str) -> Fleet:
-    """Introduce nodes at time 0."""
+    """Build a fleet of nodes that were heard at time 0."""
     fleet = Fleet(BEAT)
     for node in nodes:
         fleet.update(state(node), 0.0)
@@ -39,19 +41,19 @@ def test_a_silent_node_is_suspected_then_lost() -> None:
     assert fleet.liveness(A, LOST_BEATS * BEAT + 0.1) is Liveness.LOST
 
 
-def test_a_node_never_heard_of_is_lost() -> None:
-    """Nor has it a life, nor does its heartbeat make one."""
+def test_an_unknown_node_is_lost() -> None:
+    """It has no incarnation, and its heartbeat is ignored."""
     fleet = fleet_of()
     fleet.heard(A, beat(), 0.0)
     assert fleet.liveness(A, 0.0) is Liveness.LOST
     assert fleet.incarnation(A) == 0
 
 
-def test_a_heartbeat_tells_of_life_and_load() -> None:
-    """And only one of the life we know: an earlier one's may still be on its way."""
+def test_a_heartbeat_shows_liveness_and_load() -> None:
+    """Only of the known incarnation: one of an earlier incarnation may arrive late."""
     fleet = fleet_of(A)
     fleet.heard(A, beat(load=0.75), 10.0)
-    fleet.heard(A, beat(life=2, load=1.0), 20.0)
+    fleet.heard(A, beat(incarnation=2, load=1.0), 20.0)
     assert fleet.load(A) == 0.75
     assert fleet.liveness(A, 10.0 + SUSPECT_BEATS * BEAT) is Liveness.ONLINE
     assert fleet.liveness(A, 20.0) is Liveness.SUSPECT
@@ -65,16 +67,16 @@ def test_a_last_will_makes_a_node_suspect_at_once() -> None:
     assert list(fleet.agents("train", 1.0)) == []
 
 
-def test_a_heartbeat_overrules_a_last_will_of_the_same_life() -> None:
-    """The will of a connection that broke may come after the next connection's first word."""
+def test_a_heartbeat_overrules_a_last_will_of_the_same_incarnation() -> None:
+    """The will of a lost connection may arrive after a message of the next connection."""
     fleet = fleet_of(A)
     fleet.update(state(A, online=False), 1.0)
     fleet.heard(A, beat(), 2.0)
     assert [name for name, _ in fleet.agents("train", 2.0)] == [A]
 
 
-def test_a_last_will_of_an_earlier_life_says_nothing() -> None:
-    """The node has been born again meanwhile."""
+def test_a_last_will_of_an_earlier_incarnation_is_ignored() -> None:
+    """The node has restarted."""
     fleet = fleet_of(A)
     assert fleet.update(state(A, 2), 1.0)
     fleet.update(state(A, 1, online=False), 2.0)
@@ -83,73 +85,75 @@ def test_a_last_will_of_an_earlier_life_says_nothing() -> None:
     assert fleet.incarnation(A) == 2
 
 
-def test_a_life_that_is_over_does_not_come_back() -> None:
-    """Its introduction may be overtaken by that of the next life."""
+def test_an_earlier_incarnation_does_not_come_back() -> None:
+    """Its state may arrive after that of the next incarnation."""
     fleet = fleet_of(A)
     fleet.update(state(A, 2), 1.0)
     assert not fleet.update(state(A, 1), 2.0)
     assert fleet.incarnation(A) == 2
 
 
-def test_only_a_new_life_has_forgotten_its_orders() -> None:
-    """Neither a node that is seen first, nor one that says the same again."""
+def test_only_a_new_incarnation_is_a_restart() -> None:
+    """Neither the first state of a node is, nor a repeated one."""
     fleet = Fleet(BEAT)
     assert not fleet.update(state(A), 0.0)
     assert not fleet.update(state(A), 1.0)
     assert fleet.update(state(A, 2), 2.0)
 
 
-def test_nobody_is_blamed_for_silence_while_we_were_away() -> None:
-    """It was we who could not hear."""
+def test_a_reconnect_restarts_the_liveness_timers() -> None:
+    """The controller could not receive heartbeats."""
     fleet = fleet_of(A, B)
     fleet.reconnected(1000.0)
     assert fleet.liveness(A, 1000.0) is Liveness.ONLINE
 
 
 def test_agents_and_collectors_are_listed_by_name() -> None:
-    """Agents by role; a node that speaks another protocol is neither."""
+    """Agents by role; a node with another protocol version is not listed."""
     fleet = fleet_of(B, COLLECTOR, A, "repository.1")
-    fleet.update(NodeState(node=JUDGE, incarnation=1, online=True, agent=facts("evaluate")), 0.0)
+    fleet.update(
+        NodeState(node=EVALUATOR, incarnation=1, online=True, agent=facts("evaluate")), 0.0
+    )
     fleet.update(state("agent.future", protocol=2), 0.0)
     fleet.update(state("collector.future", protocol=2), 0.0)
     assert [name for name, _ in fleet.agents("train", 0.0)] == [A, B]
-    assert [name for name, _ in fleet.agents("evaluate", 0.0)] == [JUDGE]
+    assert [name for name, _ in fleet.agents("evaluate", 0.0)] == [EVALUATOR]
     assert fleet.collectors(0.0) == [COLLECTOR]
     assert fleet.collectors(100.0) == []
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """One thing a node says, some time after the thing before."""
+class Sent:
+    """A message of a node, some time after the one before."""
 
     after: float
-    life: int
+    incarnation: int
     what: str
 
 
 spoken = st.builds(
-    Spoken, st.floats(0, 20), st.integers(1, 3), st.sampled_from(["introduce", "will", "beat"])
+    Sent, st.floats(0, 20), st.integers(1, 3), st.sampled_from(["introduce", "will", "beat"])
 )
 
 
 @given(st.lists(spoken, max_size=40), st.floats(0, 100))
-def test_liveness_is_the_age_of_the_last_sign_of_the_life_we_know(
-    words: list[Spoken], silence: float
+def test_liveness_is_the_age_of_the_last_sign_of_the_known_incarnation(
+    words: list[Sent], silence: float
 ) -> None:
-    """Whatever is said, in whatever order: no dead life returns, and silence ends in loss."""
+    """In any order of messages, no earlier incarnation returns, and a silent node gets lost."""
     fleet, now, heard = Fleet(BEAT), 0.0, None
     seen: list[int] = []
     for word in words:
         now += word.after
-        known, fresh = fleet.incarnation(A), word.life not in seen
+        known, fresh = fleet.incarnation(A), word.incarnation not in seen
         if word.what == "beat":
-            fleet.heard(A, beat(word.life), now)
-            heard = now if known == word.life else heard
+            fleet.heard(A, beat(word.incarnation), now)
+            heard = now if known == word.incarnation else heard
         else:
             online = word.what == "introduce"
-            restarted = fleet.update(state(A, word.life, online=online), now)
+            restarted = fleet.update(state(A, word.incarnation, online=online), now)
             assert restarted == (online and known != 0 and fresh)
-            if not known or (online and (fresh or word.life == known)):
+            if not known or (online and (fresh or word.incarnation == known)):
                 heard = now
         if fleet.incarnation(A) != known:
             assert fresh
@@ -162,13 +166,13 @@ def test_liveness_is_the_age_of_the_last_sign_of_the_life_we_know(
     assert bool(list(fleet.agents("train", now))) <= (status is Liveness.ONLINE)
 
 
-def test_nodes_of_yesterday_are_forgotten_when_new_ones_come() -> None:
-    """Where containers name agents, each start is another name: they must not add up for ever."""
+def test_silent_nodes_are_removed_when_new_ones_appear() -> None:
+    """An agent in a container may have a new name at each start; the number must be bounded."""
     fleet = Fleet(BEAT)
     for number in range(2000):
         fleet.update(state(f"agent.{number}"), number * FORGOTTEN_SECONDS / 10)
     now = 1999 * FORGOTTEN_SECONDS / 10
     known = [number for number in range(2000) if fleet.incarnation(f"agent.{number}")]
     assert known == list(range(1989, 2000))
-    fleet.update(state("agent.0", life=7), now)
+    fleet.update(state("agent.0", incarnation=7), now)
     assert fleet.liveness("agent.0", now) is Liveness.ONLINE

@@ -1,4 +1,4 @@
-"""Who leads, and until when."""
+"""Leadership: when a lease is granted, renewed and lost."""
 
 from collections.abc import Generator
 
@@ -10,7 +10,7 @@ from tests.controller.harness import REPOSITORY
 
 
 def ran(steps: Generator[Action, None, bool]) -> tuple[list[Action], bool]:
-    """Run a decision to its end; return what it does and what it tells."""
+    """Run a generator to its end; return its actions and its result."""
     actions = []
     while True:
         try:
@@ -19,7 +19,7 @@ def ran(steps: Generator[Action, None, bool]) -> tuple[list[Action], bool]:
             return actions, end.value
 
 
-def test_a_lease_counts_from_the_question() -> None:
+def test_a_lease_counts_from_its_request() -> None:
     """The repository may have answered long before its answer arrives."""
     lease = Leadership(7, REPOSITORY)
     assert lease.has_expired(0.0)
@@ -40,7 +40,7 @@ def test_an_answer_that_comes_too_late_is_asked_for_again() -> None:
 
 
 def test_an_answer_of_an_epoch_that_has_passed_grants_nothing() -> None:
-    """Answers overtake each other; the repository refuses whatever is said under a lower epoch."""
+    """Answers may arrive in another order; the repository refuses lower epochs."""
     lease = Leadership(7, REPOSITORY)
     lease.ask(100.0)
     assert lease.is_overtaken(3)
@@ -51,7 +51,7 @@ def test_an_answer_of_an_epoch_that_has_passed_grants_nothing() -> None:
 
 
 def test_another_controller_is_known_to_lead_once_it_has_renewed() -> None:
-    """One answer may be about a controller that died a moment ago."""
+    """One answer may be about a controller that has just been killed."""
     lease = Leadership(7, REPOSITORY)
     assert list(lease.wait(12.0, 100.0)) == [Cancel(LeaseRequest()), WakeAt(LeaseRenewal(), 112.0)]
     assert not lease.other_renewed(112.0)

@@ -1,4 +1,4 @@
-"""Who leads: the one that the repository says, with the epoch it says."""
+"""The lease: the repository decides which controller leads, and under which epoch."""
 
 import pytest
 
@@ -35,7 +35,7 @@ LEASE = keys.LeaseRequest()
 
 
 def test_a_controller_asks_for_the_lease_when_it_connects() -> None:
-    """And leads nothing before it has it."""
+    """It decides nothing before the lease is granted."""
     harness = Harness()
     assert harness.asked(LEASE, TakeLease).incarnation == 7
     harness.submit(job_file())
@@ -43,7 +43,7 @@ def test_a_controller_asks_for_the_lease_when_it_connects() -> None:
 
 
 def test_it_renews_the_lease_in_time_and_lists_the_jobs_each_time() -> None:
-    """Whatever it missed, or let go of, is found again."""
+    """Jobs that it missed or released are found again."""
     harness = Harness()
     harness.lead()
     assert LEASE not in harness.asks
@@ -83,8 +83,8 @@ def test_answers_to_an_older_question_change_nothing() -> None:
     [LeaseHeld(holder="controller.2", seconds=8.0), StaleEpoch(epoch=2)],
     ids=["another holds it", "its epoch is stale"],
 )
-def test_who_loses_the_lease_lets_go_of_everything(lost: object) -> None:
-    """No ask under the old epoch outlives it, nor any timer of a job."""
+def test_a_controller_that_loses_the_lease_cancels_everything(lost: object) -> None:
+    """No ask under the old epoch remains, and no timer of a job."""
     harness = Harness()
     harness.begin_round()
     harness.submit(job_file(training_id="job-2"))
@@ -106,7 +106,7 @@ def test_who_loses_the_lease_lets_go_of_everything(lost: object) -> None:
 
 
 def test_a_lease_that_was_not_renewed_in_time_is_lost() -> None:
-    """Whoever stood still says nothing of what it believes: another may lead since."""
+    """A process that was suspended announces nothing: another controller may lead."""
     harness = Harness()
     harness.begin_round()
     harness.renews = False
@@ -130,7 +130,7 @@ def test_a_grant_that_comes_too_late_is_asked_for_again() -> None:
     assert harness.noted("lease_taken") == [{"epoch": 1}]
 
 
-def test_a_stale_epoch_is_told_once() -> None:
+def test_a_higher_epoch_ends_the_lease_once() -> None:
     """Its repetition must not end the lease that was taken meanwhile."""
     harness = Harness()
     harness.lead(epoch=1)
@@ -143,7 +143,7 @@ def test_a_stale_epoch_is_told_once() -> None:
     assert harness.asked(keys.JobStorage(JOB), StoreJob).epoch == 3
 
 
-def test_who_does_not_lead_has_nothing_to_lose() -> None:
+def test_a_standby_does_not_lose_a_lease() -> None:
     """It only learns of the epoch."""
     harness = Harness()
     harness.hear(REPOSITORY, StaleEpoch(epoch=2))
@@ -152,8 +152,8 @@ def test_who_does_not_lead_has_nothing_to_lose() -> None:
     assert harness.last == []
 
 
-def test_a_node_that_speaks_of_a_higher_epoch_is_checked_with_the_repository() -> None:
-    """Anybody may say so; only the repository ends a lease."""
+def test_a_higher_epoch_from_a_node_is_checked_with_the_repository() -> None:
+    """A node may be wrong; only the repository ends a lease."""
     harness = Harness()
     harness.begin_round()
     harness.hear(A, StaleEpoch(epoch=2**40))
@@ -187,8 +187,8 @@ def test_a_job_is_loaded_once() -> None:
     assert len(harness.noted("job_started")) == 1
 
 
-def test_what_is_not_known_is_not_acted_upon() -> None:
-    """News of jobs that do not run here, and timers of jobs that are over."""
+def test_messages_about_unknown_jobs_are_ignored() -> None:
+    """And timers of ended jobs."""
     harness = Harness()
     harness.lead()
     harness.hear(REPOSITORY, PlanStored(job="job-9", task=1))
@@ -209,8 +209,8 @@ def test_job_states_are_announced_again_on_every_connection() -> None:
     assert harness.state().job == JOB
 
 
-def test_people_who_wait_are_answered_by_whoever_leads_next() -> None:
-    """A request is undecided again when the lease is lost; if we lead again, we decide it."""
+def test_pending_requests_are_answered_by_the_next_leader() -> None:
+    """A request is held again when the lease is lost, and decided under the next lease."""
     harness = Harness()
     harness.lead()
     harness.submit(job_file())
@@ -224,14 +224,14 @@ def test_people_who_wait_are_answered_by_whoever_leads_next() -> None:
     assert harness.answer()["accepted"]
 
 
-def test_it_announces_nothing_of_itself() -> None:
-    """Being there is enough."""
+def test_a_controller_announces_no_facts() -> None:
+    """Its presence is enough."""
     harness = Harness()
     assert harness.core.facts() is None
     assert harness.core.progress() == 0.0
 
 
-def test_a_heartbeat_is_heard_from_anybody() -> None:
+def test_heartbeats_of_all_nodes_are_received() -> None:
     """It keeps an agent in the fleet, and a round open."""
     harness = Harness()
     plan = harness.begin_round()

@@ -14,19 +14,19 @@ from tests.packages import Install
 
 
 def faults(chosen: Plugins, allowed: tuple[str, ...] = ()) -> list[str]:
-    """Say what is wrong with a job's choice."""
+    """Return the faults of a job's plug-ins."""
     return [str(fault) for fault in check_plugins(chosen, allowed)]
 
 
-def test_what_we_ship_needs_no_permission() -> None:
-    """A service whose settings say nothing runs every job that names nothing of others."""
+def test_shipped_plug_ins_need_no_permission() -> None:
+    """A service with default settings runs every job without third-party plug-ins."""
     assert faults(Plugins()) == []
     assert callable(selector("uniform", ()))
     assert aggregator("fedavg", ()) is not None
 
 
-def test_a_plug_in_of_others_needs_the_operators_word(install: Install) -> None:
-    """The sentence names the setting that gives it."""
+def test_a_third_party_plug_in_needs_permission(install: Install) -> None:
+    """The fault names the setting that gives it."""
     entries = "[fedbus.selectors]\nfirst = acme_first:f\n[fedbus.aggregators]\nmid = acme_first:m"
     install("acme_first", entries, "f = lambda *_: ['agent.1']")
     (said,) = faults(Plugins(selector="first"))
@@ -39,8 +39,8 @@ def test_a_plug_in_of_others_needs_the_operators_word(install: Install) -> None:
         aggregator("mid", ())
 
 
-def test_a_plug_in_that_wants_to_exit_is_a_fault_of_the_job(install: Install) -> None:
-    """And no end of the controller."""
+def test_a_plug_in_that_exits_is_a_fault_of_the_job(install: Install) -> None:
+    """The controller does not end."""
     entries = "[fedbus.selectors]\nleave = acme_leave:f\n[fedbus.aggregators]\nleave = acme_leave:m"
     install("acme_leave", entries, "import sys\nsys.exit(3)")
     both = faults(Plugins(selector="leave", aggregator="leave"), ("all",))
@@ -57,8 +57,8 @@ def test_an_aggregator_that_cannot_fold_is_refused_before_the_job_begins(install
     )
 
 
-def test_a_transform_of_ours_is_made_before_the_job_begins() -> None:
-    """Those of others, and loaders, only an agent has."""
+def test_a_shipped_transform_is_checked_before_the_job_begins() -> None:
+    """Third-party ones, and loaders, are installed on agents only."""
     steps = [
         {"id": "resize", "parameters": {"size": [0, 4]}},
         {"id": "cast", "parameters": {"dtype": "float32"}},
@@ -92,5 +92,5 @@ def test_faults_of_plug_ins_and_of_all_else_are_found_in_one_go() -> None:
 def test_allowed_plug_ins_are_written_with_commas_between(
     value: str, words: tuple[str, ...]
 ) -> None:
-    """As everything that is a list in the environment."""
+    """As all lists in the environment."""
     assert settings_from({"FEDBUS_PLUGINS": value}, ServiceSettings).plugins == words

@@ -10,14 +10,14 @@ from fedbus_controller.requests.job_ids import JobIds
 AT = format_timestamp(100.0)
 
 
-def test_an_id_says_which_model_and_when() -> None:
+def test_an_id_contains_the_model_and_the_time() -> None:
     """Users read it in lists."""
     job = JobIds().propose("digits", b"file", None, AT).job
     assert re.fullmatch(r"digits-19700101-000140-[0-9a-f]{4}", job)
 
 
-def test_correlation_data_decide_whoever_proposes() -> None:
-    """Two controllers, or two lives of one, find the same id, so that no origin is needed."""
+def test_an_id_follows_from_correlation_data() -> None:
+    """Two controllers, or two incarnations of one, compute the same id; no origin is needed."""
     reply = ReplyTo("r", b"7", None)
     first = JobIds().propose("digits", b"file", reply, AT)
     assert first == JobIds().propose("digits", b"file", reply, format_timestamp(500.0))
@@ -27,7 +27,7 @@ def test_correlation_data_decide_whoever_proposes() -> None:
 
 
 def test_an_origin_is_the_reply_topic_and_the_file() -> None:
-    """Without a reply topic all senders are one; where the topic ends counts."""
+    """Requests without a reply topic have one origin; the length of the topic counts."""
     ids = JobIds()
     asked = [(None, b"f"), ("r", b"f"), ("r", b"g"), ("rf", b"")]
     found = [

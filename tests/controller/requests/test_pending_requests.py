@@ -1,4 +1,4 @@
-"""What people hear who submit or cancel a job: nothing that is not stored."""
+"""Replies to submissions and cancellations: only what the repository has stored."""
 
 import json
 from dataclasses import replace
@@ -22,8 +22,8 @@ from fedbus.wire.messages import (
 )
 from fedbus_controller import keys
 from tests.controller.harness import (
+    EVALUATOR,
     JOB,
-    JUDGE,
     REPOSITORY,
     A,
     B,
@@ -45,7 +45,7 @@ def only_job_stored(harness: Harness) -> str:
 
 
 def test_a_job_is_accepted_once_it_is_stored() -> None:
-    """Not before; and then it begins, with no other question to the repository."""
+    """Not before; then it begins, without another request to the repository."""
     harness = Harness()
     harness.lead()
     harness.introduce(A, B)
@@ -60,17 +60,17 @@ def test_a_job_is_accepted_once_it_is_stored() -> None:
     assert [note["job"] for note in harness.noted("job_started")] == [JOB]
 
 
-@pytest.mark.parametrize("judges", [(), (JUDGE,)], ids=["none", "one"])
-def test_a_target_that_nobody_can_judge_is_warned_of(judges: tuple[str, ...]) -> None:
-    """What ends the job would be the agents' own figures of what they trained on."""
+@pytest.mark.parametrize("evaluators", [(), (EVALUATOR,)], ids=["none", "one"])
+def test_a_target_without_an_evaluator_gets_a_warning(evaluators: tuple[str, ...]) -> None:
+    """The agents' metrics on their training data would end the job."""
     harness = Harness()
     harness.lead()
-    harness.introduce(A, B, *judges)
+    harness.introduce(A, B, *evaluators)
     harness.submit(job_file(stopping_target={"accuracy": 0.9}))
     harness.hear(REPOSITORY, STORED)
     answer = harness.answer()
     assert answer["accepted"]
-    if judges:
+    if evaluators:
         assert "warnings" not in answer
     else:
         (warning,) = answer["warnings"]
@@ -81,10 +81,10 @@ def test_a_target_that_nobody_can_judge_is_warned_of(judges: tuple[str, ...]) ->
 @pytest.mark.parametrize(
     ("fleet", "there"),
     [((), "0 are online"), ((A,), "1 is online"), ((A, B), "")],
-    ids=["nobody", "one", "the quorum"],
+    ids=["none", "one", "the quorum"],
 )
-def test_a_job_that_must_wait_for_agents_is_warned_of(fleet: tuple[str, ...], there: str) -> None:
-    """It was accepted, and then nothing was heard of it."""
+def test_a_job_that_must_wait_for_agents_gets_a_warning(fleet: tuple[str, ...], there: str) -> None:
+    """Otherwise it is accepted, and does not begin, without a message."""
     harness = Harness()
     harness.lead()
     harness.introduce(*fleet)
@@ -97,11 +97,11 @@ def test_a_job_that_must_wait_for_agents_is_warned_of(fleet: tuple[str, ...], th
     assert harness.answer().get("warnings", []) == ([warning] if there else [])
 
 
-def test_a_metric_that_no_agent_can_measure_is_warned_of() -> None:
-    """Its figure would be missing from every round without a word."""
+def test_a_metric_that_no_agent_can_measure_gets_a_warning() -> None:
+    """It would be missing from every round, without a message."""
     harness = Harness()
     harness.lead()
-    for node, role in ((JUDGE, "evaluate"), (A, "train"), (B, "train")):
+    for node, role in ((EVALUATOR, "evaluate"), (A, "train"), (B, "train")):
         harness.introduce_as(node, replace(facts(role), trainers=("tflite",)))
     harness.submit(job_file(eval_metrics=["accuracy", "auc"]))
     harness.hear(REPOSITORY, STORED)
@@ -110,18 +110,18 @@ def test_a_metric_that_no_agent_can_measure_is_warned_of() -> None:
     assert harness.noted("job_warned")[0]["warning"] == warning
 
 
-def test_what_the_repository_warns_of_reaches_who_submitted() -> None:
-    """It alone has read the model's spec."""
+def test_warnings_of_the_repository_are_in_the_reply() -> None:
+    """Only the repository has read the model's spec."""
     harness = Harness()
     harness.lead()
-    harness.introduce(A, B, JUDGE)
+    harness.introduce(A, B, EVALUATOR)
     harness.submit(job_file())
     harness.hear(REPOSITORY, accepted(warnings=("eval_func mse trains quantities",)))
     assert harness.answer()["warnings"] == ["eval_func mse trains quantities"]
 
 
-def test_a_job_that_was_here_before_is_answered_with_how_it_stands() -> None:
-    """Nothing will run, and nobody should wait for it."""
+def test_the_reply_about_a_known_job_contains_its_state() -> None:
+    """No new job will run, and the user should not wait for one."""
     harness = Harness()
     harness.lead()
     harness.submit(job_file())
@@ -151,7 +151,7 @@ def test_a_job_that_was_here_before_is_answered_with_how_it_stands() -> None:
 
 
 def test_a_file_without_an_id_is_given_one() -> None:
-    """Its sender is told; sent again, to whichever controller, it is the same job."""
+    """The reply contains it; sent again, to any controller, it is the same job."""
     file = job_file(training_id=None)
     jobs = set()
     for harness in (Harness(), Harness()):
@@ -165,8 +165,8 @@ def test_a_file_without_an_id_is_given_one() -> None:
     assert len(jobs) == 1
 
 
-def test_a_file_without_anything_of_its_own_is_told_apart_by_its_sender_and_its_bytes() -> None:
-    """The repository knows by that whether it has the job; the id is only proposed."""
+def test_a_file_without_id_and_correlation_data_has_an_origin() -> None:
+    """The repository finds a stored job by its origin; the id is only proposed."""
     place = "fedbus/v1/replies/me"
     asked: list[StoreJob] = []
     for topic, more in ((place, {}), (place, {}), (None, {}), (place, {"num_rounds": 9})):
@@ -187,7 +187,7 @@ def test_a_file_without_anything_of_its_own_is_told_apart_by_its_sender_and_its_
     assert harness.asked(keys.JobStorage(JOB), StoreJob).origin is None
 
 
-def test_a_job_that_stands_under_another_id_answers_who_proposed_one() -> None:
+def test_a_job_stored_under_another_id_is_the_reply_to_a_proposed_one() -> None:
     """An earlier controller had it stored; it is loaded if it runs, and only then."""
     harness = Harness()
     harness.lead()
@@ -206,7 +206,7 @@ def test_a_job_that_stands_under_another_id_answers_who_proposed_one() -> None:
 
 
 def test_a_proposed_id_stays_the_same_however_often_it_is_asked_for() -> None:
-    """The repository may have stored the job, and died before it could say so."""
+    """The repository may have stored the job, and been killed before it answered."""
     harness = Harness()
     harness.lead()
     harness.submit(job_file(training_id=None), None, receipt=4)
@@ -222,7 +222,7 @@ def test_a_proposed_id_stays_the_same_however_often_it_is_asked_for() -> None:
 
 
 def test_a_job_that_is_being_stored_begins_once_its_request_is_settled() -> None:
-    """That a plan follows shows the repository that the broker has let go of the request."""
+    """A plan shows the repository that the broker has deleted the request."""
     harness = Harness()
     harness.lead()
     harness.submit(job_file(), receipt=4)
@@ -246,7 +246,7 @@ def test_the_same_file_in_other_bytes_is_the_same_job_while_it_is_stored() -> No
 
 @pytest.mark.parametrize("payload", [b"job-1", b'"job-1"', b'{"job": "job-1"}'])
 def test_an_ended_job_is_forgotten(payload: bytes) -> None:
-    """Once the repository lists it no more: nothing is retained, nor said on reconnect."""
+    """Then no document of it is retained, or announced after a reconnect."""
     harness = Harness()
     ended = replace(loaded(), phase="finished", rounds=2, ended="2026-11-29T08:54:00.000Z")
     harness.begin(ended)
@@ -264,8 +264,8 @@ def test_an_ended_job_is_forgotten(payload: bytes) -> None:
     assert harness.last == []
 
 
-def test_a_job_that_cannot_be_forgotten_stays() -> None:
-    """It runs, nobody knows it, or what was sent is no id."""
+def test_a_job_that_cannot_be_forgotten_is_kept() -> None:
+    """It runs, it is unknown, or the request contains no id."""
     harness = Harness()
     harness.begin_round()
     harness.forget(JOB.encode())
@@ -278,8 +278,8 @@ def test_a_job_that_cannot_be_forgotten_stays() -> None:
     assert harness.last == []
 
 
-def test_a_job_sent_twice_is_answered_once() -> None:
-    """And one whose sender wants no answer is stored all the same."""
+def test_a_job_sent_twice_gets_one_reply() -> None:
+    """A request without a reply topic is stored, too."""
     harness = Harness()
     harness.lead()
     harness.submit(job_file())
@@ -292,7 +292,7 @@ def test_a_job_sent_twice_is_answered_once() -> None:
 
 
 def test_other_bytes_under_an_id_that_is_being_stored_are_refused_at_once() -> None:
-    """The answer that is on its way would be to the first."""
+    """The repository's answer will be about the first file."""
     harness = Harness()
     harness.lead()
     harness.submit(job_file())
@@ -303,8 +303,8 @@ def test_other_bytes_under_an_id_that_is_being_stored_are_refused_at_once() -> N
     assert harness.replies() == []
 
 
-def test_what_the_repository_refuses_is_refused_with_its_reason() -> None:
-    """And asked no more."""
+def test_a_refusal_of_the_repository_is_passed_on_with_its_reason() -> None:
+    """The repository is not asked again."""
     harness = Harness()
     harness.lead()
     harness.submit(job_file())
@@ -319,7 +319,7 @@ def test_what_the_repository_refuses_is_refused_with_its_reason() -> None:
 
 
 def test_a_refusal_of_other_bytes_does_not_touch_the_job_that_runs() -> None:
-    """Nobody's state is touched by somebody else's mistake."""
+    """The document of a job is independent of another client's mistakes."""
     harness = Harness()
     harness.begin_round()
     harness.submit(job_file(num_rounds=9))
@@ -347,7 +347,7 @@ def test_a_refusal_of_other_bytes_does_not_touch_the_job_that_runs() -> None:
     ids=["no JSON", "keys missing", "too large", "plug-ins missing", "of both kinds"],
 )
 def test_a_wrong_job_is_refused_with_every_fault(file: bytes, keys: set[str]) -> None:
-    """Each names its key; the repository hears nothing of it."""
+    """Each fault names its key; the repository gets no message."""
     harness = Harness()
     harness.lead()
     harness.submit(file)
@@ -371,8 +371,8 @@ def test_a_job_is_cancelled_by_its_id(payload: bytes) -> None:
     assert harness.answer() == {"job": JOB, "cancelled": True}
 
 
-def test_who_cancels_a_job_twice_is_told_the_same_twice() -> None:
-    """The first answer may have been lost; that it is cancelled holds for both."""
+def test_two_cancellations_of_a_job_get_the_same_reply() -> None:
+    """The first reply may have been lost."""
     harness = Harness()
     harness.begin_round()
     harness.cancel()
@@ -382,8 +382,8 @@ def test_who_cancels_a_job_twice_is_told_the_same_twice() -> None:
     assert harness.answer() == first == {"job": JOB, "cancelled": True}
 
 
-def test_who_cancels_a_job_that_ended_otherwise_is_told_so() -> None:
-    """How it ended first is how it ended."""
+def test_the_reply_to_a_late_cancellation_tells_how_the_job_ended() -> None:
+    """The first end of a job counts."""
     harness = Harness()
     harness.begin_round()
     harness.cancel()
@@ -406,8 +406,10 @@ def test_who_cancels_a_job_that_ended_otherwise_is_told_so() -> None:
         (b"\xff/#", "not a job's id; send it bare, or as a JSON string"),
     ],
 )
-def test_what_cannot_be_cancelled_is_answered_at_once(payload: bytes, reason: str) -> None:
-    """With the reason; in silence where no answer is wanted."""
+def test_a_cancellation_that_cannot_succeed_is_answered_at_once(
+    payload: bytes, reason: str
+) -> None:
+    """With the reason, if there is a reply topic."""
     harness = Harness()
     harness.lead()
     harness.cancel(payload)
@@ -418,7 +420,7 @@ def test_what_cannot_be_cancelled_is_answered_at_once(payload: bytes, reason: st
 
 
 def test_a_job_that_is_not_loaded_yet_is_cancelled_once_it_is() -> None:
-    """It would be a lie to say that it does not run, and its asker may not ask twice."""
+    """The job may run, and the client may not repeat its request."""
     harness = Harness()
     harness.lead()
     harness.submit(job_file())

@@ -1,4 +1,4 @@
-"""No request is lost: it waits, here and at the broker, until the repository has stored its end."""
+"""Requests are not lost: they wait here and at the broker until the repository stored a result."""
 
 import json
 from typing import Any
@@ -28,12 +28,12 @@ OTHER = "controller.2"
 
 
 def refusals(harness: Harness) -> list[RefusedRequest]:
-    """What was left on jobs/ID/request/refused by the last event."""
+    """Return the refusal that the last event retained."""
     return harness.said(RefusedRequest)
 
 
 def state(phase: Any) -> JobState:  # noqa: ANN401 - a phase
-    """What another controller says of the job."""
+    """Build a document of another controller."""
     return JobState(
         job=JOB, model="digits", phase=phase, round=0, num_rounds=2, metrics={}, reason=""
     )
@@ -55,7 +55,7 @@ def test_a_job_published_without_a_leader_is_stored_when_one_leads() -> None:
     assert harness.answer()["accepted"]
 
 
-def test_what_the_broker_gives_again_on_a_new_connection_is_the_same_request() -> None:
+def test_a_request_delivered_again_on_a_new_connection_is_the_same_request() -> None:
     """It has another receipt there, and is answered once."""
     harness = Harness()
     harness.lead()
@@ -68,8 +68,8 @@ def test_what_the_broker_gives_again_on_a_new_connection_is_the_same_request() -
     assert harness.answer()["accepted"]
 
 
-def test_what_a_client_says_twice_on_one_connection_is_settled_twice() -> None:
-    """Or the second would wait at the broker for ever."""
+def test_a_request_sent_twice_on_one_connection_is_settled_twice() -> None:
+    """Otherwise the second would stay at the broker."""
     harness = Harness()
     harness.submit(job_file(), receipt=7)
     harness.submit(job_file(), receipt=8)
@@ -81,8 +81,8 @@ def test_what_a_client_says_twice_on_one_connection_is_settled_twice() -> None:
     assert harness.settled() == [7]
 
 
-def test_what_is_refused_is_settled_as_well() -> None:
-    """By us, or by the repository."""
+def test_a_refused_request_is_settled() -> None:
+    """Refused by the controller, or by the repository."""
     harness = Harness()
     harness.lead()
     harness.submit(b"{", receipt=1)
@@ -93,7 +93,7 @@ def test_what_is_refused_is_settled_as_well() -> None:
 
 
 def test_a_cancel_waits_for_the_leader_and_for_the_end_to_be_stored() -> None:
-    """A job that runs since before we led is cancelled as soon as it is loaded."""
+    """A job of an earlier leader is cancelled as soon as it is loaded."""
     harness = Harness()
     harness.cancel(receipt=3)
     harness.lead(jobs=(JOB,))
@@ -134,8 +134,8 @@ def test_a_cancel_that_lost_its_lease_is_asked_again_under_the_next() -> None:
     assert harness.asked(keys.JobEnding(JOB), EndJob).phase == "cancelled"
 
 
-def test_more_than_can_be_held_is_refused_with_a_sentence() -> None:
-    """To its asker, on the job's topic and in the log; the rest still waits."""
+def test_a_request_beyond_the_queue_is_refused_with_a_reason() -> None:
+    """In the reply, on the job's topic and in the log; the others still wait."""
     harness = Harness()
     for number in range(MAX_HELD_REQUESTS):
         harness.submit(job_file(training_id=f"job-{number}"), receipt=number)
@@ -156,7 +156,7 @@ def test_more_than_can_be_held_is_refused_with_a_sentence() -> None:
 
 
 def led(harness: Harness, times: int = 1) -> None:
-    """Let another controller be known to lead, and say so as often as this."""
+    """Have another controller renew its lease this many times."""
     harness.renews = False
     for _ in range(times):
         if keys.LeaseRequest() not in harness.asks:
@@ -164,8 +164,8 @@ def led(harness: Harness, times: int = 1) -> None:
         harness.hear(REPOSITORY, LeaseHeld(holder=OTHER, seconds=12.0))
 
 
-def test_a_standby_drops_what_another_has_stored() -> None:
-    """And the broker may forget its copy."""
+def test_a_standby_drops_a_request_that_the_leader_stored() -> None:
+    """The broker may delete its copy."""
     harness = Harness()
     led(harness)
     harness.submit(job_file(), receipt=1)
@@ -179,8 +179,8 @@ def test_a_standby_drops_what_another_has_stored() -> None:
     assert keys.JobStorage(JOB) not in harness.asks
 
 
-def test_a_standby_drops_what_another_has_refused() -> None:
-    """Or an old wish would come true when it takes over."""
+def test_a_standby_drops_a_request_that_the_leader_refused() -> None:
+    """Otherwise an old request would be decided when the standby takes over."""
     harness = Harness()
     led(harness)
     harness.submit(job_file(), receipt=1)
@@ -192,8 +192,8 @@ def test_a_standby_drops_what_another_has_refused() -> None:
     assert harness.settled() == [2]
 
 
-def test_a_standby_drops_what_the_leader_has_had_time_for() -> None:
-    """What has no id leaves no trace by which it could know."""
+def test_a_standby_drops_a_request_after_some_renewals_of_the_leader() -> None:
+    """About a request without an id no document is published."""
     harness = Harness()
     led(harness)
     harness.submit(b"{", receipt=1)
@@ -206,8 +206,8 @@ def test_a_standby_drops_what_the_leader_has_had_time_for() -> None:
     assert harness.noted("job_refused") == []
 
 
-def test_a_standby_takes_over_what_the_leader_left() -> None:
-    """The same words, once it leads itself."""
+def test_a_standby_takes_over_the_requests_that_the_leader_left() -> None:
+    """It decides them once it leads."""
     harness = Harness()
     led(harness)
     harness.submit(job_file(), receipt=1)
@@ -216,8 +216,8 @@ def test_a_standby_takes_over_what_the_leader_left() -> None:
     assert harness.asked(keys.JobStorage(JOB), StoreJob).epoch == 5
 
 
-def test_what_is_said_of_a_job_means_nothing_while_nobody_else_leads() -> None:
-    """It may be retained since long ago, of a repository that is gone."""
+def test_documents_are_ignored_while_no_other_controller_leads() -> None:
+    """They may be old, of a repository that does not exist any more."""
     harness = Harness()
     harness.submit(job_file(), receipt=1)
     harness.hear("", state("finished"))
@@ -226,8 +226,8 @@ def test_what_is_said_of_a_job_means_nothing_while_nobody_else_leads() -> None:
     assert keys.JobStorage(JOB) in harness.asks
 
 
-def test_a_standby_that_holds_too_much_lets_the_oldest_go() -> None:
-    """The leader has them all; refusing would be a lie."""
+def test_a_standby_with_a_full_queue_drops_the_oldest() -> None:
+    """The leader has all of them, so none is refused."""
     harness = Harness()
     led(harness)
     for number in range(MAX_HELD_REQUESTS + 1):
@@ -239,8 +239,8 @@ def test_a_standby_that_holds_too_much_lets_the_oldest_go() -> None:
 # ── retained ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_retained_commands_are_old_wishes() -> None:
-    """They come at every login; each is said once in the log, and not followed."""
+def test_retained_commands_are_ignored() -> None:
+    """They arrive after every login; each is logged once."""
     harness = Harness()
     harness.begin_round()
     harness.cancel(retained=True, receipt=1)
@@ -260,7 +260,7 @@ def test_retained_commands_are_old_wishes() -> None:
 
 
 def test_a_retained_job_file_is_stored_answered_and_cleared() -> None:
-    """In this order: what survives the broker is there until the repository has it."""
+    """In this order: the retained file exists until the repository has the job."""
     harness = Harness()
     harness.request(JOB, job_file())
     harness.lead()
@@ -269,8 +269,8 @@ def test_a_retained_job_file_is_stored_answered_and_cleared() -> None:
     assert harness.cleared() == [JOB]
 
 
-def test_a_retained_job_file_that_is_refused_is_cleared_and_says_why() -> None:
-    """Or it would begin by itself once its model is there."""
+def test_a_refused_retained_job_file_is_cleared_with_a_reason() -> None:
+    """Otherwise it would begin later, once its model is pushed."""
     harness = Harness()
     harness.lead()
     harness.request(JOB, job_file(num_round=3))
@@ -281,7 +281,7 @@ def test_a_retained_job_file_that_is_refused_is_cleared_and_says_why() -> None:
 
 
 def test_a_retained_job_file_has_the_id_of_its_topic() -> None:
-    """Or it would be cleared, answered and watched elsewhere than its sender thinks."""
+    """Otherwise its documents would be on other topics than its sender expects."""
     harness = Harness()
     harness.lead()
     harness.request("other", job_file())
@@ -292,7 +292,7 @@ def test_a_retained_job_file_has_the_id_of_its_topic() -> None:
 
 
 def test_a_retained_job_file_on_the_topic_of_no_id_is_cleared() -> None:
-    """There is no job to leave a word at, so only the log has it."""
+    """There is no topic for a refusal, so only the log has it."""
     harness = Harness()
     harness.lead()
     harness.request("no id", job_file())
@@ -301,8 +301,8 @@ def test_a_retained_job_file_on_the_topic_of_no_id_is_cleared() -> None:
     assert len(harness.noted("job_refused")) == 1
 
 
-def test_a_retained_job_file_can_be_taken_back_while_nobody_leads() -> None:
-    """Its sender clears it; what is held of other forms stays."""
+def test_a_retained_job_file_can_be_withdrawn_while_no_controller_leads() -> None:
+    """Its sender clears it; other requests stay."""
     harness = Harness()
     harness.request(JOB, job_file())
     harness.submit(job_file(training_id="stays"), receipt=4)
@@ -314,7 +314,7 @@ def test_a_retained_job_file_can_be_taken_back_while_nobody_leads() -> None:
 
 
 def test_a_cleared_command_is_no_command() -> None:
-    """`mosquitto_pub -r -n -t submit` tells a subscriber as well."""
+    """`mosquitto_pub -r -n -t submit` is delivered to subscribers, too."""
     harness = Harness()
     harness.lead()
     harness.submit(b"", None, receipt=5)
@@ -328,8 +328,8 @@ def test_a_cleared_command_is_no_command() -> None:
 
 
 @pytest.mark.parametrize("reply", [REPLY, None], ids=["reply topic", "none"])
-def test_a_refusal_is_left_at_the_job_and_never_on_its_state(reply: ReplyTo | None) -> None:
-    """Who speaks MQTT 3.1.1 cannot name a reply topic; a known job's state is the job's."""
+def test_a_refusal_is_retained_beside_the_document_of_the_job(reply: ReplyTo | None) -> None:
+    """MQTT 3.1.1 has no reply topics; the document may be about another job of the same id."""
     harness = Harness()
     harness.begin_round()
     harness.submit(job_file(num_rounds=9), reply)
@@ -342,8 +342,8 @@ def test_a_refusal_is_left_at_the_job_and_never_on_its_state(reply: ReplyTo | No
     assert harness.said(JobState) == []
 
 
-def test_a_refusal_is_taken_back_once_the_job_is_accepted() -> None:
-    """A mended file was stored: what was wrong with the first is history."""
+def test_a_refusal_is_cleared_once_the_job_is_accepted() -> None:
+    """A corrected file was stored: the faults of the first do not matter."""
     harness = Harness()
     harness.lead()
     harness.submit(job_file(num_round=1), None)
@@ -357,7 +357,7 @@ def test_a_refusal_is_taken_back_once_the_job_is_accepted() -> None:
     "payload", [b"\xff\xfe", b"[]", b"{}", b'{"training_id": 7}', b'{"training_id": "a/#"}']
 )
 def test_a_refusal_without_a_readable_id_goes_to_the_log(payload: bytes) -> None:
-    """And to the reply topic, where there is one."""
+    """And to the reply topic, if there is one."""
     harness = Harness()
     harness.lead()
     harness.submit(payload, None)
@@ -365,8 +365,8 @@ def test_a_refusal_without_a_readable_id_goes_to_the_log(payload: bytes) -> None
     assert harness.noted("job_refused")[0]["job"] == ""
 
 
-def test_a_cancel_that_is_refused_is_left_at_the_job() -> None:
-    """With the reason; `cancel` from MQTT 3.1.1 has no other answer."""
+def test_a_refused_cancellation_is_retained() -> None:
+    """With the reason; a client with MQTT 3.1.1 gets no other answer."""
     harness = Harness()
     harness.lead()
     harness.cancel(b"never-was", None)
@@ -376,8 +376,8 @@ def test_a_cancel_that_is_refused_is_left_at_the_job() -> None:
     assert json.dumps(harness.noted("cancel_refused")[0]["job"]) == '"never-was"'
 
 
-def test_an_answer_of_the_repository_goes_to_all_who_wait_for_it() -> None:
-    """Two ask for a cancellation; one can be answered, and both are dealt with."""
+def test_an_answer_of_the_repository_settles_all_requests_about_it() -> None:
+    """Of two cancellations, one has a reply topic, and both are settled."""
     harness = Harness()
     harness.begin_round()
     harness.cancel(receipt=1)
@@ -387,8 +387,8 @@ def test_an_answer_of_the_repository_goes_to_all_who_wait_for_it() -> None:
     assert harness.settled() == [1, 2]
 
 
-def test_to_forget_a_job_is_asked_of_who_leads_only() -> None:
-    """It is no wish that must be kept: the command says so at once, and is said again."""
+def test_only_the_leader_handles_a_request_to_forget_a_job() -> None:
+    """Such a request is not held: the command reports an error, and the user repeats it."""
     harness = Harness()
     harness.forget(JOB.encode())
     assert harness.last == []

@@ -1,4 +1,4 @@
-"""Metrics that the fleet cannot measure are told when a job is submitted, not missed at its end."""
+"""Warnings about metrics that the fleet cannot measure, when a job is submitted."""
 
 import json
 from typing import Any
@@ -43,16 +43,16 @@ def job(*metrics: str, **more: Any) -> bytes:  # noqa: ANN401 - any key of a job
         (("auc",), [()], []),
         (("auc",), [("own", "tflite")], []),
     ],
-    ids=["all can", "none can", "some cannot", "nobody is here", "nothing is said", "a plug-in"],
+    ids=["all can", "none can", "some cannot", "no agents", "no trainers", "a plug-in"],
 )
 def test_metrics_that_agents_cannot_measure_are_named(
     metrics: tuple[str, ...], online: list[tuple[str, ...]], sentences: list[str]
 ) -> None:
-    """With the framework that has them, and what there is instead."""
+    """With the frameworks that have them, and those of the agents."""
     assert [*unmeasurable_metrics(parse(job(*metrics)), online)] == sentences
 
 
-def test_a_job_that_chooses_its_framework_was_judged_by_it_already() -> None:
-    """Its file is refused where that cannot measure something."""
+def test_a_job_with_a_framework_gets_no_warning() -> None:
+    """Its file is refused if the framework cannot measure a metric."""
     chosen = job("auc", plugins={"trainer": "keras"})
     assert [*unmeasurable_metrics(parse(chosen), [("tflite",)])] == []

@@ -1,4 +1,4 @@
-"""What a version is worth on data that nobody trained on, and what follows from it."""
+"""Federated evaluation of a version on held-out data, and the stop condition."""
 
 import pytest
 
@@ -7,8 +7,8 @@ from fedbus.wire.messages import EndJob, Evaluated, EvaluationStored, JobEnded, 
 from fedbus_controller import keys
 from tests.controller.harness import (
     COLLECTOR,
+    EVALUATOR,
     JOB,
-    JUDGE,
     REPOSITORY,
     A,
     B,
@@ -21,50 +21,53 @@ from tests.controller.harness import (
     version,
 )
 
-OTHER_JUDGE = "agent.other-judge"
+OTHER_EVALUATOR = "agent.other-judge"
 
 
 def score(
     accuracy: float, examples: int = 10, number: int = 2, reason: str = "", name: str = "accuracy"
 ) -> Evaluated:
-    """Score a version."""
+    """Build an evaluator's result."""
     metrics = {} if reason else {name: accuracy}
     return Evaluated(job=JOB, version=number, examples=examples, metrics=metrics, reason=reason)
 
 
-class Court(Harness):
-    """A harness with two evaluators; one is called a judge, the other has the role all the same."""
+class HarnessWithEvaluators(Harness):
+    """A harness with two evaluators."""
 
-    def introduce(self, *nodes: str, life: int = 1, online: bool = True) -> None:
-        super().introduce(*nodes, life=life, online=online)
-        if OTHER_JUDGE in nodes:
-            self.lives[OTHER_JUDGE] = life
-            self._judge(OTHER_JUDGE, life)
+    def introduce(self, *nodes: str, incarnation: int = 1, online: bool = True) -> None:
+        super().introduce(*nodes, incarnation=incarnation, online=online)
+        if OTHER_EVALUATOR in nodes:
+            self.incarnations[OTHER_EVALUATOR] = incarnation
+            self._introduce_evaluator(OTHER_EVALUATOR, incarnation)
 
-    def _judge(self, node: str, life: int) -> None:
+    def _introduce_evaluator(self, node: str, incarnation: int) -> None:
         from fedbus.wire.documents import NodeState
         from tests.controller.harness import facts
 
         self.hear(
-            node, NodeState(node=node, incarnation=life, online=True, agent=facts("evaluate"))
+            node,
+            NodeState(node=node, incarnation=incarnation, online=True, agent=facts("evaluate")),
         )
 
 
-def scoring(file: bytes = job_file(), *judges: str, **metrics: float) -> Court:
-    """Come to where the first round is committed and its version is being scored."""
-    harness = Court()
-    fleet = (COLLECTOR, A, B, C, *(judges or (JUDGE,)))
+def evaluating(
+    file: bytes = job_file(), *evaluators: str, **metrics: float
+) -> HarnessWithEvaluators:
+    """Run a job until its first version is being evaluated."""
+    harness = HarnessWithEvaluators()
+    fleet = (COLLECTOR, A, B, C, *(evaluators or (EVALUATOR,)))
     plan = harness.begin_round(loaded(file=file), *fleet)
     harness.hear(COLLECTOR, committed(plan, **metrics))
     return harness
 
 
-def test_a_committed_version_is_scored_before_the_next_round() -> None:
-    """Training's figures stand beside the score, under another name."""
-    harness = scoring(job_file(), loss=0.5)
+def test_a_committed_version_is_evaluated_before_the_next_round() -> None:
+    """The metrics of training stand beside the held-out ones, under another name."""
+    harness = evaluating(job_file(), loss=0.5)
     assert harness.evaluation().version.version == 2
     assert keys.PlanStorage(JOB) not in harness.asks
-    harness.hear(JUDGE, score(0.75))
+    harness.hear(EVALUATOR, score(0.75))
     store = harness.asked(keys.EvaluationStorage(JOB, 1), StoreEvaluation)
     assert store.metrics == {"accuracy": 0.75, "train_loss": 0.5}
     (state,) = harness.said(RoundState)
@@ -76,46 +79,46 @@ def test_a_committed_version_is_scored_before_the_next_round() -> None:
     assert keys.EvaluationStorage(JOB, 1) not in harness.asks
 
 
-def test_a_score_counts_once_and_only_of_this_version_and_from_who_was_asked() -> None:
-    """All others are late, repeated, or from somewhere else."""
-    harness = scoring(job_file(), JUDGE, OTHER_JUDGE)
-    for sender, said in ((A, score(0.1)), (JUDGE, score(0.1, number=1))):
+def test_only_the_first_result_of_each_asked_evaluator_counts() -> None:
+    """Other results are late, repeated, or of another agent."""
+    harness = evaluating(job_file(), EVALUATOR, OTHER_EVALUATOR)
+    for sender, said in ((A, score(0.1)), (EVALUATOR, score(0.1, number=1))):
         harness.hear(sender, said)
         assert harness.last == []
-    harness.hear(JUDGE, score(0.5, examples=10))
-    harness.hear(JUDGE, score(1.0, examples=99))
+    harness.hear(EVALUATOR, score(0.5, examples=10))
+    harness.hear(EVALUATOR, score(1.0, examples=99))
     assert harness.last == []
-    harness.hear(OTHER_JUDGE, score(1.0, examples=30))
+    harness.hear(OTHER_EVALUATOR, score(1.0, examples=30))
     assert harness.asked(keys.EvaluationStorage(JOB, 1), StoreEvaluation).metrics == {
         "accuracy": 0.875
     }
-    harness.hear(JUDGE, score(0.0))
+    harness.hear(EVALUATOR, score(0.0))
     assert harness.last == []
 
 
-def test_a_target_that_the_score_reaches_finishes_the_job() -> None:
-    """The score is stored, even while the job ends and after."""
-    harness = scoring(job_file(stopping_target={"accuracy": 0.7}))
-    harness.hear(JUDGE, score(0.75))
+def test_a_reached_target_finishes_the_job() -> None:
+    """The evaluation is stored, even while the job ends and after."""
+    harness = evaluating(job_file(stopping_target={"accuracy": 0.7}))
+    harness.hear(EVALUATOR, score(0.75))
     end = harness.asked(keys.JobEnding(JOB), EndJob)
     assert end.reason == "accuracy 0.75, at least 0.7 was asked"
     harness.hear(REPOSITORY, JobEnded(job=JOB, phase="finished", reason=end.reason))
     assert keys.EvaluationStorage(JOB, 1) in harness.asks
-    assert keys.StopRequest(JOB, JUDGE) in harness.asks
+    assert keys.StopRequest(JOB, EVALUATOR) in harness.asks
     assert harness.said(JobState)[-1].metrics == {"accuracy": 0.75}
 
 
-def test_training_figures_reach_no_target_where_data_is_held_out() -> None:
-    """Even if the evaluator fails: what trained well need not be good."""
-    harness = scoring(job_file(stopping_target={"accuracy": 0.7}), accuracy=0.99)
-    harness.hear(JUDGE, score(0, reason="out of memory"))
+def test_training_metrics_reach_no_target_if_there_is_an_evaluator() -> None:
+    """Even if the evaluator fails: a model that fits its training data may be bad."""
+    harness = evaluating(job_file(stopping_target={"accuracy": 0.7}), accuracy=0.99)
+    harness.hear(EVALUATOR, score(0, reason="out of memory"))
     assert harness.noted("evaluation_failed")[0]["reason"] == "out of memory"
     assert harness.noted("round_finished")[0]["metrics"] == {"train_accuracy": 0.99}
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
 
 
-def test_where_nobody_holds_data_out_training_figures_are_all_there_is() -> None:
-    """They end the job, and both the end and the state say what they are."""
+def test_without_an_evaluator_training_metrics_decide() -> None:
+    """They end the job; its reason and its document name them as such."""
     harness = Harness()
     plan = harness.begin_round(loaded(file=job_file(stopping_target={"accuracy": 0.7})))
     harness.hear(COLLECTOR, committed(plan, accuracy=0.99))
@@ -130,35 +133,35 @@ def test_where_nobody_holds_data_out_training_figures_are_all_there_is() -> None
 
 def test_an_evaluator_that_vanishes_does_not_hold_the_job() -> None:
     """Once it is lost, the next round is planned."""
-    harness = scoring(job_file(), JUDGE, OTHER_JUDGE)
-    harness.silent.add(JUDGE)
+    harness = evaluating(job_file(), EVALUATOR, OTHER_EVALUATOR)
+    harness.silent.add(EVALUATOR)
     harness.wait(4.0)
-    harness.hear(OTHER_JUDGE, score(0.5))
+    harness.hear(OTHER_EVALUATOR, score(0.5))
     assert keys.PlanStorage(JOB) not in harness.asks
     harness.wait(4.0)
-    assert keys.EvaluationRequest(JOB, JUDGE) not in harness.asks
+    assert keys.EvaluationRequest(JOB, EVALUATOR) not in harness.asks
     assert harness.planned.round == 2
 
 
 def test_an_evaluator_that_takes_too_long_does_not_hold_the_job() -> None:
-    """It lives, and beats, and says nothing."""
-    harness = scoring()
+    """It sends heartbeats, and no result."""
+    harness = evaluating()
     harness.wait(59.0)
-    assert keys.EvaluationRequest(JOB, JUDGE) in harness.asks
+    assert keys.EvaluationRequest(JOB, EVALUATOR) in harness.asks
     harness.wait(2.0)
-    assert keys.EvaluationRequest(JOB, JUDGE) not in harness.asks
+    assert keys.EvaluationRequest(JOB, EVALUATOR) not in harness.asks
     assert harness.planned.round == 2
 
 
-def test_evaluators_have_as_long_as_agents_have() -> None:
+def test_evaluators_have_as_much_time_as_agents() -> None:
     """A job that gives its agents an hour gives its evaluators one."""
-    harness = scoring(job_file(round={"agents": 3, "quorum": 2, "deadline_seconds": 3600}))
+    harness = evaluating(job_file(round={"agents": 3, "quorum": 2, "deadline_seconds": 3600}))
     harness.wait(3500.0)
-    assert keys.EvaluationRequest(JOB, JUDGE) in harness.asks
+    assert keys.EvaluationRequest(JOB, EVALUATOR) in harness.asks
 
 
-def test_a_version_whose_score_may_be_missing_is_scored_after_a_restart() -> None:
-    """Evaluators are given a moment to introduce themselves; only then is it decided."""
+def test_a_version_without_evaluation_is_evaluated_after_a_restart() -> None:
+    """Evaluators get some time to introduce themselves first."""
     harness = Harness()
     job = loaded(rounds=1, latest=version(2), metrics={"train_accuracy": 0.99})
     harness.begin(job, COLLECTOR, A, B, C)
@@ -166,20 +169,20 @@ def test_a_version_whose_score_may_be_missing_is_scored_after_a_restart() -> Non
     harness.hear(A, score(0.1))
     assert harness.last == []
     harness.wait(1.0)
-    harness.introduce(JUDGE)
+    harness.introduce(EVALUATOR)
     harness.wait(5.0)
     assert harness.evaluation().version == version(2)
-    harness.hear(JUDGE, score(0.5))
+    harness.hear(EVALUATOR, score(0.5))
     store = harness.asked(keys.EvaluationStorage(JOB, 1), StoreEvaluation)
     assert store.metrics == {"accuracy": 0.5, "train_accuracy": 0.99}
     assert harness.said(RoundState) == []  # its record is the repository's
     assert harness.planned.round == 2
 
 
-def test_a_late_timer_of_a_round_that_is_scored_does_nothing() -> None:
+def test_a_late_timer_of_an_evaluated_round_does_nothing() -> None:
     """The next one runs already."""
-    harness = scoring()
-    harness.hear(JUDGE, score(0.5))
+    harness = evaluating()
+    harness.hear(EVALUATOR, score(0.5))
     assert keys.EvaluationDeadline(JOB) not in harness.timers
 
 
@@ -193,24 +196,24 @@ def test_a_late_timer_of_a_round_that_is_scored_does_nothing() -> None:
     ],
     ids=["many", "long", "huge", "named like facts"],
 )
-def test_whatever_agents_measured_makes_messages_that_can_be_read(
+def test_metrics_of_any_size_fit_into_messages(
     metrics: dict[str, float],
 ) -> None:
-    """Too many figures, too long a name, sums beyond the largest float."""
-    harness = scoring(job_file(), JUDGE, OTHER_JUDGE, **metrics)
-    for judge in (JUDGE, OTHER_JUDGE):
+    """Too many metrics, too long a name, sums beyond the largest float."""
+    harness = evaluating(job_file(), EVALUATOR, OTHER_EVALUATOR, **metrics)
+    for evaluator in (EVALUATOR, OTHER_EVALUATOR):
         said = Evaluated(job=JOB, version=2, examples=2**52, metrics=metrics, reason="")
-        harness.hear(judge, said)
+        harness.hear(evaluator, said)
     assert readable(harness.asked(keys.EvaluationStorage(JOB, 1), StoreEvaluation))
     assert all(readable(state) for state in harness.said(JobState))
     assert all(readable(state) for state in harness.said(RoundState))
 
 
 @pytest.mark.parametrize("accuracy", [1.3, -0.2])
-def test_a_score_that_cannot_be_true_ends_nothing(accuracy: float) -> None:
-    """A share lies between 0 and 1; whoever says otherwise measured something else."""
-    harness = scoring(job_file(stopping_target={"accuracy": 0.7}))
-    harness.hear(JUDGE, score(accuracy))
+def test_an_impossible_metric_does_not_end_the_job(accuracy: float) -> None:
+    """An accuracy lies between 0 and 1; the evaluator measured something else."""
+    harness = evaluating(job_file(stopping_target={"accuracy": 0.7}))
+    harness.hear(EVALUATOR, score(accuracy))
     (failed,) = harness.noted("evaluation_failed")
     assert failed["reason"] == f"accuracy: expected a fraction, 0 to 1, got {accuracy}"
     assert keys.JobEnding(JOB) not in harness.asks

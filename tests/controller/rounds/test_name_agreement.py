@@ -1,4 +1,4 @@
-"""Agents of one job name classes and inputs alike, or are left out, and a person sees why."""
+"""Agents of a job must agree on the names of classes and inputs; others are left out."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from fedbus_controller import keys
 from fedbus_controller.rounds.planning import PATIENCE_SECONDS
 from tests.controller.harness import (
     COLLECTOR,
-    JUDGE,
+    EVALUATOR,
     A,
     B,
     C,
@@ -44,7 +44,7 @@ def begin(harness: Harness, needs: ModelNeeds | None = None) -> None:
 
 
 def test_two_agents_with_two_lists_train_nothing_together() -> None:
-    """Their job waits, and says both lists: no figure would ever show what went wrong."""
+    """Their job waits, and its reason has both lists: no metric would show the fault."""
     harness = harness_with(a=EVERY, b=SECOND)
     begin(harness)
     harness.wait(PATIENCE_SECONDS + 2)
@@ -59,7 +59,7 @@ def test_two_agents_with_two_lists_train_nothing_together() -> None:
     assert sorted(harness.planned.cohort) == [A, B]
 
 
-def test_most_agents_decide_and_the_others_are_told_of() -> None:
+def test_the_majority_decides_and_the_other_agents_are_named() -> None:
     """One wrong folder does not stop a fleet; the log and the job's state name it."""
     harness = harness_with(a=EVERY, b=SECOND, c=EVERY)
     begin(harness)
@@ -73,8 +73,8 @@ def test_most_agents_decide_and_the_others_are_told_of() -> None:
     assert harness.state().reason == why
 
 
-def test_a_job_keeps_to_the_names_it_began_with() -> None:
-    """Though its first agents are gone and others have a majority now."""
+def test_a_job_keeps_the_names_of_its_first_round() -> None:
+    """Even if its first agents are offline and others have a majority."""
     harness = harness_with(a=EVERY, b=EVERY)
     begin(harness)
     plan = harness.open_round()
@@ -86,7 +86,7 @@ def test_a_job_keeps_to_the_names_it_began_with() -> None:
 
 
 def test_after_a_restart_the_agents_of_the_last_plan_decide() -> None:
-    """What a controller knew is gone; who trained last is stored."""
+    """The names are not stored; the last cohort is."""
     first = harness_with(a=EVERY, b=EVERY)
     begin(first)
     plan = replace(first.planned, cohort=(A,), quorum=1)
@@ -98,7 +98,7 @@ def test_after_a_restart_the_agents_of_the_last_plan_decide() -> None:
 
 
 def test_the_names_of_a_model_are_those_of_its_agents() -> None:
-    """Its outputs mean something: who numbers otherwise is left out, were all of one mind."""
+    """Agents with other names than the model are left out, even if all of them agree."""
     harness = harness_with(a=SECOND, b=SECOND)
     needs = ModelNeeds(architectures=("torch",), classes=abbreviate_names(EVERY))
     begin(harness, needs)
@@ -108,8 +108,8 @@ def test_the_names_of_a_model_are_those_of_its_agents() -> None:
     )
 
 
-def test_agents_that_name_no_classes_are_taken() -> None:
-    """Plain numbers are allowed: their owner says that they mean the same everywhere."""
+def test_agents_without_class_names_are_selected() -> None:
+    """Plain numbers are allowed: their owner ensures that they mean the same everywhere."""
     harness = harness_with(a=EVERY, b=())
     begin(harness)
     assert sorted(harness.planned.cohort) == [A, B]
@@ -117,7 +117,7 @@ def test_agents_that_name_no_classes_are_taken() -> None:
 
 @pytest.mark.parametrize("other", [("load", "temp"), ("temp",), ("temp", "place")])
 def test_inputs_in_another_order_are_other_inputs(other: tuple[str, ...]) -> None:
-    """A column is known by its name, and a model by its place."""
+    """Data have columns by name, a model has inputs by position."""
     harness = harness_with()
     for name, columns in ((A, ("temp", "load")), (B, other), (C, ("temp", "load"))):
         harness.introduce_as(name, facts("train", classes=EVERY, columns=columns))
@@ -127,14 +127,14 @@ def test_inputs_in_another_order_are_other_inputs(other: tuple[str, ...]) -> Non
     assert f"it has the inputs {', '.join(other)}, most agents have temp, load" in note["reason"]
 
 
-def test_an_evaluator_that_numbers_otherwise_scores_nothing() -> None:
-    """Its score would be of other classes."""
+def test_an_evaluator_with_other_names_is_not_asked() -> None:
+    """Its metrics would be about other classes."""
     harness = harness_with(a=EVERY, b=EVERY, judge=SECOND)
     begin(harness)
     plan = harness.open_round()
     harness.hear(COLLECTOR, committed(plan, accuracy=0.5))
     assert harness.said(EvaluateTask) == []
-    assert JUDGE in harness.noted("agents_left_out")[-1]["reason"]
+    assert EVALUATOR in harness.noted("agents_left_out")[-1]["reason"]
 
 
 def test_long_lists_are_compared_by_their_digest() -> None:

@@ -1,4 +1,4 @@
-"""Who is asked in a round: planned, stored, and only then acted upon."""
+"""Planning: a plan is stored before an agent is asked."""
 
 import pytest
 
@@ -16,8 +16,8 @@ from fedbus.wire.round_records import Plan
 from fedbus_controller import keys
 from tests.controller.harness import (
     COLLECTOR,
+    EVALUATOR,
     JOB,
-    JUDGE,
     OTHER_COLLECTOR,
     REPOSITORY,
     A,
@@ -56,7 +56,7 @@ def test_a_round_is_planned_as_soon_as_all_wanted_agents_are_there() -> None:
     assert (planned.quorum, planned.deadline_seconds) == (2, 10.0)
 
 
-def test_nobody_is_asked_before_the_plan_is_stored() -> None:
+def test_no_agent_is_asked_before_the_plan_is_stored() -> None:
     """So that a restarted controller asks the same agents for the same tasks."""
     harness = Harness()
     harness.begin()
@@ -82,8 +82,8 @@ def test_the_same_secret_makes_the_same_plan() -> None:
     assert first.cohort != other.cohort
 
 
-def test_a_round_waits_for_agents_and_says_so_once() -> None:
-    """After a while, those that make a quorum are enough."""
+def test_a_round_waits_for_agents_and_announces_it_once() -> None:
+    """After a while, a quorum is enough."""
     harness = Harness()
     harness.begin(None, COLLECTOR, A)
     assert harness.state().phase == "accepted"
@@ -97,11 +97,11 @@ def test_a_round_waits_for_agents_and_says_so_once() -> None:
     assert sorted(harness.planned.cohort) == [A, B]
 
 
-def test_a_job_names_the_agents_that_it_has_seen_and_that_are_offline() -> None:
-    """Whoever watches knows which machine to look at; one that only scores is not meant."""
+def test_a_waiting_job_names_the_agents_that_are_offline() -> None:
+    """A user learns which device to check; an agent that only evaluates is not named."""
     harness = Harness()
-    harness.begin(None, COLLECTOR, A, JUDGE)
-    harness.introduce(B, JUDGE, online=False)
+    harness.begin(None, COLLECTOR, A, EVALUATOR)
+    harness.introduce(B, EVALUATOR, online=False)
     harness.wait(1.0)
     counts = "1 is online, 3 wanted, 2 needed"
     assert harness.state_now().reason == f"waiting for agents: {counts}; offline: agent.b"
@@ -120,8 +120,8 @@ def test_a_round_waits_for_a_collector() -> None:
 def test_an_evaluator_is_not_asked_to_train() -> None:
     """Its data is held out."""
     harness = Harness()
-    harness.begin(None, COLLECTOR, A, B, C, JUDGE)
-    assert JUDGE not in harness.planned.cohort
+    harness.begin(None, COLLECTOR, A, B, C, EVALUATOR)
+    assert EVALUATOR not in harness.planned.cohort
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_an_evaluator_is_not_asked_to_train() -> None:
     ],
 )
 def test_a_selector_that_fails_ends_the_job_and_nothing_else(name: str, reason: str) -> None:
-    """It is somebody's plug-in, or one that this controller lacks."""
+    """It is a third-party plug-in, or one that is not installed."""
     harness = Harness()
     harness.begin(loaded(file=job_file(plugins={"selector": name})))
     end = harness.asked(keys.JobEnding(JOB), EndJob)
@@ -153,8 +153,8 @@ def test_a_selector_that_names_too_few_is_asked_again() -> None:
     assert end.reason.startswith("selector 'shy' chose 1 of 3 agents")
 
 
-def test_only_agents_that_are_there_are_asked_and_each_once() -> None:
-    """Whatever a selector names, and no more than were wanted."""
+def test_only_online_agents_are_asked_and_each_once() -> None:
+    """Whatever a selector names, and at most as many as the job wants."""
     harness = Harness()
     job = loaded(file=job_file(plugins={"selector": "wild"}))
     harness.begin(job, COLLECTOR, A, B, C, "agent.d")
@@ -162,7 +162,7 @@ def test_only_agents_that_are_there_are_asked_and_each_once() -> None:
 
 
 def test_a_stored_plan_is_acted_upon_once() -> None:
-    """An answer to an earlier plan is none to this one."""
+    """An answer about an earlier plan is ignored."""
     harness = Harness()
     harness.begin()
     harness.hear(REPOSITORY, PlanStored(job=JOB, task=7))
@@ -172,8 +172,8 @@ def test_a_stored_plan_is_acted_upon_once() -> None:
     assert harness.last == []
 
 
-def test_a_plan_that_is_never_stored_is_looked_up_again() -> None:
-    """The repository may know of a later one; it keeps silent about what it cannot store."""
+def test_a_job_whose_plan_is_not_stored_is_loaded_again() -> None:
+    """The repository may have a later plan; it does not answer when it cannot store one."""
     harness = Harness()
     harness.begin()
     harness.wait(31.0)
@@ -204,14 +204,14 @@ def test_a_plan_whose_round_is_committed_is_not_opened_again() -> None:
 
 
 def test_a_job_that_is_done_is_ended_when_it_is_loaded() -> None:
-    """Its controller was killed before it could say so."""
+    """Its controller was killed before it ended the job."""
     harness = Harness()
     harness.begin(loaded(plan=plan(round=2), rounds=2, metrics={"loss": 1.0, "train_loss": 1.0}))
     assert harness.asked(keys.JobEnding(JOB), EndJob).reason == "all 2 rounds are done"
 
 
 def test_how_a_job_ended_is_announced_again() -> None:
-    """Its controller was killed before it could say so; nothing more is done for it."""
+    """Its controller may have been killed before it announced the end."""
     harness = Harness()
     harness.begin(loaded(phase="failed", reason="no agents", rounds=1))
     state = harness.state()
@@ -222,7 +222,7 @@ def test_how_a_job_ended_is_announced_again() -> None:
 
 
 def test_a_job_file_that_cannot_be_read_any_more_fails_the_job() -> None:
-    """Or its model would be busy for ever."""
+    """Otherwise no other job could ever train its model."""
     harness = Harness()
     harness.begin(loaded(file=b'{"from": "the future"}'))
     end = harness.asked(keys.JobEnding(JOB), EndJob)
@@ -240,8 +240,8 @@ def test_an_unreadable_job_that_has_ended_keeps_its_end() -> None:
     assert keys.JobEnding(JOB) not in harness.asks
 
 
-def test_agents_that_say_they_cannot_are_not_asked() -> None:
-    """They would only decline; the job says why it waits."""
+def test_ineligible_agents_are_not_asked() -> None:
+    """They would only decline; the job's reason names the cause."""
     harness = Harness()
     needs = ModelNeeds(architectures=("torch",))
     harness.begin(loaded(needs=needs), COLLECTOR, C)

@@ -1,4 +1,4 @@
-"""A round at work: who is told what, and told again, until it has ended."""
+"""A running round: requests to its collector and cohort, repeated until answered."""
 
 from dataclasses import replace
 
@@ -27,8 +27,8 @@ from fedbus.wire.round_records import Plan
 from fedbus_controller import keys
 from tests.controller.harness import (
     COLLECTOR,
+    EVALUATOR,
     JOB,
-    JUDGE,
     OTHER_COLLECTOR,
     REPOSITORY,
     A,
@@ -43,21 +43,21 @@ from tests.controller.harness import (
 )
 
 
-def opened(plan: Plan, life: int = 1) -> RoundOpened:
-    """Say that a round is open."""
-    return RoundOpened(job=JOB, task=plan.task, incarnation=life)
+def opened(plan: Plan, incarnation: int = 1) -> RoundOpened:
+    """Build a collector's confirmation that a round is open."""
+    return RoundOpened(job=JOB, task=plan.task, incarnation=incarnation)
 
 
 def settled(harness: Harness, plan: Plan) -> None:
-    """Let everybody answer what a round asks."""
+    """Answer all requests of a round."""
     harness.hear(COLLECTOR, opened(plan))
     for agent in plan.cohort:
         harness.hear(agent, TaskTaken(job=JOB, task=plan.task))
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == []
 
 
-def test_everybody_is_asked_until_they_answer() -> None:
-    """Each for itself."""
+def test_each_node_is_asked_until_it_answers() -> None:
+    """Independent of the others."""
     harness = Harness()
     plan = harness.begin_round()
     harness.hear(A, TaskTaken(job=JOB, task=plan.task))
@@ -77,12 +77,12 @@ def test_everybody_is_asked_until_they_answer() -> None:
         (OTHER_COLLECTOR, RoundOpened(job=JOB, task=1, incarnation=1)),
         (OTHER_COLLECTOR, Dismissed(job=JOB, task=1, agents=(A,))),
     ],
-    ids=["task", "job", "round", "life", "collector", "dismissal"],
+    ids=["task", "job", "round", "incarnation", "collector", "dismissal"],
 )
-def test_an_answer_to_another_round_or_of_another_life_ends_no_ask(
+def test_an_answer_about_another_task_or_of_another_incarnation_is_ignored(
     sender: str, answer: object
 ) -> None:
-    """It may be a repetition, overtaken; the one who was asked has perhaps heard nothing."""
+    """It may be an old repetition; the request itself may be lost."""
     harness = Harness()
     harness.begin_round()
     asked = dict(harness.asks)
@@ -90,43 +90,43 @@ def test_an_answer_to_another_round_or_of_another_life_ends_no_ask(
     assert harness.asks == asked
 
 
-def test_a_reborn_collector_and_the_cohort_are_told_again() -> None:
-    """It has forgotten the round, whom it refused, and who was dismissed."""
+def test_after_a_restart_of_the_collector_all_nodes_are_asked_again() -> None:
+    """The collector has lost the round, its refusals and the dismissals."""
     harness = Harness()
     plan = harness.begin_round()
     settled(harness, plan)
     harness.silent.add(C)
     harness.wait(8.0)
     harness.hear(COLLECTOR, Dismissed(job=JOB, task=plan.task, agents=(C,)))
-    harness.introduce(COLLECTOR, life=2)
+    harness.introduce(COLLECTOR, incarnation=2)
     assert harness.told(COLLECTOR, OpenRound).plan == plan
     assert harness.told(COLLECTOR, Dismiss).agents == (C,)
     assert {key for key in harness.asks if isinstance(key, keys.TrainingRequest)} == {
         keys.TrainingRequest(JOB, A),
         keys.TrainingRequest(JOB, B),
     }
-    harness.hear(COLLECTOR, opened(plan, life=1))
+    harness.hear(COLLECTOR, opened(plan, incarnation=1))
     assert keys.RoundOpening(JOB) in harness.asks
-    harness.hear(COLLECTOR, opened(plan, life=2))
+    harness.hear(COLLECTOR, opened(plan, incarnation=2))
     assert keys.RoundOpening(JOB) not in harness.asks
 
 
-def test_a_reborn_agent_of_the_cohort_is_told_again() -> None:
-    """The same task; others who are reborn are not its business."""
+def test_a_restarted_agent_of_the_cohort_is_asked_again() -> None:
+    """With the same task; other restarted agents are not asked."""
     harness = Harness()
     harness.introduce("agent.d")
     plan = harness.begin_round(None, COLLECTOR, A, B, C)
     rest = ({A, B, C, "agent.d"} - {*plan.cohort}).pop()
     settled(harness, plan)
     one = plan.cohort[0]
-    harness.introduce(one, life=2)
+    harness.introduce(one, incarnation=2)
     assert harness.told(one, TrainTask).task == plan.task
-    harness.introduce(rest, life=2)
+    harness.introduce(rest, incarnation=2)
     assert harness.last == []
 
 
-def test_a_lost_agent_is_dismissed_once_and_asked_no_more() -> None:
-    """The collector need not wait for it; when it comes back, the round goes on without it."""
+def test_a_lost_agent_is_dismissed_once_and_not_asked_again() -> None:
+    """When it comes back, the round continues without it."""
     harness = Harness()
     plan = harness.begin_round()
     harness.silent.add(C)
@@ -138,14 +138,14 @@ def test_a_lost_agent_is_dismissed_once_and_asked_no_more() -> None:
     assert keys.DismissalRequest(JOB, C) in harness.asks
     harness.hear(COLLECTOR, Dismissed(job=JOB, task=plan.task, agents=(C,)))
     assert keys.DismissalRequest(JOB, C) not in harness.asks
-    harness.introduce(C, life=2)
+    harness.introduce(C, incarnation=2)
     harness.wait(2.0)
     assert keys.TrainingRequest(JOB, C) not in harness.asks
     assert keys.DismissalRequest(JOB, C) not in harness.asks
 
 
 def test_a_lost_collector_is_replaced_by_another() -> None:
-    """The round is planned anew, under a task that has risen."""
+    """The round is planned again, with a higher task number."""
     harness = Harness()
     plan = harness.begin_round()
     lost = plan.collector
@@ -159,7 +159,7 @@ def test_a_lost_collector_is_replaced_by_another() -> None:
 
 
 def test_a_round_waits_for_its_collector_where_there_is_no_other() -> None:
-    """And people see why; a collector that is back gets the same round."""
+    """The job's reason names it; when it is back, it gets the same round."""
     harness = Harness()
     plan = harness.begin_round()
     settled(harness, plan)
@@ -169,15 +169,15 @@ def test_a_round_waits_for_its_collector_where_there_is_no_other() -> None:
     assert not harness.noted("collector_lost")
     harness.tell_states()
     assert harness.state().reason == f"waiting for {COLLECTOR}, which is lost, or another collector"
-    harness.introduce(COLLECTOR, life=2)
+    harness.introduce(COLLECTOR, incarnation=2)
     assert harness.told(COLLECTOR, OpenRound).plan == plan
     harness.wait(1.0)
     harness.tell_states()
     assert harness.state().reason == ""
 
 
-def test_a_collector_that_says_nothing_long_after_the_deadline_is_asked_again() -> None:
-    """It answers with how the round ended, or opens it."""
+def test_a_collector_that_is_silent_after_the_deadline_is_asked_again() -> None:
+    """It reports how the round ended, or opens it."""
     harness = Harness()
     plan = harness.begin_round()
     settled(harness, plan)
@@ -186,7 +186,7 @@ def test_a_collector_that_says_nothing_long_after_the_deadline_is_asked_again() 
 
 
 def test_a_committed_round_is_followed_by_the_next() -> None:
-    """From the version it made; whoever is still asked about it is asked no more."""
+    """From its version; open requests of the round are cancelled."""
     harness = Harness()
     plan = harness.begin_round()
     harness.hear(COLLECTOR, committed(plan, accuracy=0.5))
@@ -196,8 +196,8 @@ def test_a_committed_round_is_followed_by_the_next() -> None:
     assert harness.planned.base.version == plan.base.version + 1
 
 
-def test_the_end_of_a_round_is_noted_as_often_as_it_is_told_and_counts_once() -> None:
-    """The note may be lost."""
+def test_a_repeated_round_end_is_acknowledged_and_counts_once() -> None:
+    """The first acknowledgement may be lost."""
     harness = Harness()
     plan = harness.begin_round()
     ended = committed(plan)
@@ -211,8 +211,8 @@ def test_the_end_of_a_round_is_noted_as_often_as_it_is_told_and_counts_once() ->
 
 
 @pytest.mark.parametrize("phase", ["waiting", "planning", "running"])
-def test_a_commit_is_true_whenever_it_is_told(phase: str) -> None:
-    """Even by a collector that was taken for lost, of a round that was planned anew."""
+def test_a_commit_counts_whenever_it_is_reported(phase: str) -> None:
+    """Even by a collector that seemed lost, after the round was planned again."""
     harness = Harness()
     plan = harness.begin_round()
     if phase == "running":
@@ -228,8 +228,8 @@ def test_a_commit_is_true_whenever_it_is_told(phase: str) -> None:
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
 
 
-def test_a_failed_round_is_planned_anew_with_a_rising_task() -> None:
-    """A moment later, from the same version; the reason is there to be read."""
+def test_a_failed_round_is_planned_again_with_a_higher_task() -> None:
+    """A moment later, from the same version; the job's document has the reason."""
     harness = Harness()
     plan = harness.begin_round()
     harness.hear(COLLECTOR, failed(plan, "1 of 3 updates, 2 are needed"))
@@ -240,8 +240,8 @@ def test_a_failed_round_is_planned_anew_with_a_rising_task() -> None:
     assert harness.planned.base == plan.base
 
 
-def test_the_failure_of_an_older_plan_is_none_of_this_one() -> None:
-    """It is noted, so that its collector is silent."""
+def test_the_failure_of_an_earlier_plan_is_ignored() -> None:
+    """It is acknowledged, so that its collector does not repeat it."""
     harness = Harness()
     plan = harness.begin_round()
     harness.hear(COLLECTOR, failed(plan))
@@ -255,7 +255,7 @@ def test_the_failure_of_an_older_plan_is_none_of_this_one() -> None:
 
 
 def test_three_failures_in_a_row_end_the_job() -> None:
-    """A round that is committed begins the count anew."""
+    """A committed round resets the count."""
     harness = Harness()
     plan = harness.begin_round(loaded(file=job_file(num_rounds=9)))
     for ended in (failed, failed, committed, failed, failed, failed):
@@ -274,7 +274,7 @@ def test_three_failures_in_a_row_end_the_job() -> None:
 
 
 def test_the_last_round_finishes_the_job() -> None:
-    """And everybody who was asked anything is told to stop."""
+    """Each node that was asked is told to stop."""
     harness = Harness()
     plan = harness.begin_round(loaded(file=job_file(num_rounds=1)))
     harness.hear(COLLECTOR, committed(plan))
@@ -301,7 +301,7 @@ def ended_job(harness: Harness) -> Plan:
 
 
 def test_a_round_that_was_committed_before_its_job_was_ended_is_announced() -> None:
-    """The collector's word of it may come too late, or never: the repository knows."""
+    """The collector's report may be late or lost: the repository has the commit."""
     harness = Harness()
     plan = harness.begin_round()
     harness.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="by a user"))
@@ -317,8 +317,8 @@ def test_a_round_that_was_committed_before_its_job_was_ended_is_announced() -> N
     assert harness.told(COLLECTOR, RoundEndNoted).task == plan.task
 
 
-def test_a_job_that_the_repository_says_is_over_is_over() -> None:
-    """Whatever it was doing; nothing of the round is asked any more."""
+def test_a_job_that_the_repository_ended_is_ended() -> None:
+    """At any stage; all requests of the round are cancelled."""
     harness = Harness()
     ended_job(harness)
     assert (harness.state().phase, harness.state().reason) == ("failed", "because")
@@ -326,8 +326,8 @@ def test_a_job_that_the_repository_says_is_over_is_over() -> None:
     assert set(harness.timers) == {keys.LeaseRenewal(), keys.StopDeadline(JOB)}
 
 
-def test_nodes_are_told_to_stop_until_they_have_or_ten_minutes_are_over() -> None:
-    """A node that is gone for good is not asked for ever."""
+def test_nodes_are_told_to_stop_until_they_answer_or_for_ten_minutes() -> None:
+    """A node that never comes back is not asked without end."""
     harness = Harness()
     ended_job(harness)
     harness.hear(A, JobStopped(job=JOB))
@@ -337,8 +337,8 @@ def test_nodes_are_told_to_stop_until_they_have_or_ten_minutes_are_over() -> Non
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == []
 
 
-def test_the_end_of_a_round_is_noted_when_its_job_is_over() -> None:
-    """By any controller that leads and knows which jobs run; by nobody else."""
+def test_the_end_of_a_round_is_acknowledged_when_its_job_is_over() -> None:
+    """Only by a controller that leads and knows which jobs run."""
     harness = Harness()
     plan = ended_job(harness)
     harness.hear(COLLECTOR, committed(plan))
@@ -358,9 +358,9 @@ def test_the_end_of_a_round_is_noted_when_its_job_is_over() -> None:
 
 @pytest.mark.parametrize("phase", ["waiting", "planning", "running", "failed round", "evaluating"])
 def test_a_job_is_cancelled_at_every_phase(phase: str) -> None:
-    """Nothing goes on but the question that ends it."""
+    """All requests but the one to end it are cancelled."""
     harness = Harness()
-    fleet = (COLLECTOR, A) if phase == "waiting" else (COLLECTOR, A, B, C, JUDGE)
+    fleet = (COLLECTOR, A) if phase == "waiting" else (COLLECTOR, A, B, C, EVALUATOR)
     harness.begin(None, *fleet)
     if phase not in {"waiting", "planning"}:
         plan = harness.open_round()
@@ -374,7 +374,7 @@ def test_a_job_is_cancelled_at_every_phase(phase: str) -> None:
 
 
 def test_a_round_that_is_committed_while_its_job_ends_is_in_its_state() -> None:
-    """The commit was first; the job ends all the same."""
+    """The commit was first; the job still ends."""
     harness = Harness()
     plan = harness.begin_round()
     harness.cancel()
@@ -385,7 +385,7 @@ def test_a_round_that_is_committed_while_its_job_ends_is_in_its_state() -> None:
     assert (state.phase, state.round, state.metrics) == ("cancelled", 1, {"accuracy": 0.5})
 
 
-def test_ends_are_remembered_but_not_all() -> None:
+def test_the_number_of_ended_jobs_kept_is_bounded() -> None:
     """A controller that runs for years keeps the last few hundred."""
     harness = Harness()
     names = [f"job-{number}" for number in range(258)]
@@ -402,7 +402,7 @@ def test_ends_are_remembered_but_not_all() -> None:
 
 
 def test_an_end_without_a_record_is_no_commit() -> None:
-    """A collector that says one without the other is not believed."""
+    """A report with a version and no record is invalid."""
     harness = Harness()
     plan = harness.begin_round()
     odd: RoundEnded = replace(committed(plan), record=None)
@@ -410,7 +410,7 @@ def test_an_end_without_a_record_is_no_commit() -> None:
     assert harness.noted("round_failed")
 
 
-def test_a_round_that_ends_takes_its_dismissals_with_it() -> None:
+def test_the_end_of_a_round_cancels_its_dismissals() -> None:
     """The next round may ask that agent again."""
     harness = Harness()
     plan = harness.begin_round()
@@ -426,22 +426,22 @@ def test_a_round_that_ends_takes_its_dismissals_with_it() -> None:
 @pytest.mark.parametrize(
     "timer", [keys.PlanningRetry, keys.EvaluationDeadline, keys.PlanStorageDeadline, keys.JobTimer]
 )
-def test_a_timer_of_another_phase_does_nothing(timer: type[keys.JobTimer]) -> None:
-    """Nor one of a job that is over."""
+def test_a_timer_of_another_stage_does_nothing(timer: type[keys.JobTimer]) -> None:
+    """Nor does one of an ended job."""
     harness = Harness()
     harness.begin_round()
     assert harness.tell(Woke(timer(JOB))) == []
     assert harness.tell(Woke(timer("job-9"))) == []
 
 
-def test_news_that_come_between_two_rounds_change_nothing() -> None:
-    """Of a round that is over, or of a job that nobody runs."""
+def test_messages_between_two_rounds_change_nothing() -> None:
+    """They are about an ended round, or a job that does not run here."""
     harness = Harness()
     plan = harness.begin_round()
     harness.hear(COLLECTOR, committed(plan))
     harness.hear(A, TaskTaken(job=JOB, task=plan.task))
     assert harness.last == []
-    harness.introduce(A, life=2)
+    harness.introduce(A, incarnation=2)
     assert harness.last == []
     harness.hear(A, Evaluated(job="job-9", version=1, examples=1, metrics={}))
     assert harness.last == []
@@ -449,7 +449,7 @@ def test_news_that_come_between_two_rounds_change_nothing() -> None:
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
 
 
-def test_a_small_version_rides_along_with_the_next_tasks() -> None:
+def test_a_small_version_is_inside_the_next_tasks() -> None:
     """The first time each is said; one of another size than it should be does not."""
     for inline, rides in ((b"x" * 100, True), (b"short", False), (None, False)):
         harness = Harness()
@@ -465,8 +465,8 @@ def test_a_small_version_rides_along_with_the_next_tasks() -> None:
 
 
 @pytest.mark.parametrize(("inline", "rides"), [(b"w" * 100, True), (b"w" * 99, False)])
-def test_a_small_model_rides_along_with_the_next_tasks(inline: bytes, rides: bool) -> None:
-    """The first time only, and only if it is whole: who misses it fetches it."""
+def test_only_a_complete_version_is_inside_the_next_tasks(inline: bytes, rides: bool) -> None:
+    """In the first message only; an agent that does not get it fetches it."""
     harness = Harness()
     plan = harness.begin_round()
     harness.hear(COLLECTOR, replace(committed(plan), inline=inline))
@@ -476,8 +476,8 @@ def test_a_small_model_rides_along_with_the_next_tasks(inline: bytes, rides: boo
     assert (ask.first is not None and ask.first.inline == inline) is rides
 
 
-def test_a_round_says_which_agents_it_has_lost() -> None:
-    """Whoever watches must not think that all is well until the deadline."""
+def test_a_round_names_its_lost_agents() -> None:
+    """Otherwise a user learns of them at the deadline only."""
     harness = Harness()
     harness.begin_round()
     assert harness.state_now().reason == ""
@@ -488,7 +488,7 @@ def test_a_round_says_which_agents_it_has_lost() -> None:
 
 
 def test_a_round_names_an_agent_that_was_killed() -> None:
-    """Its last will comes at once, and long before it counts as lost."""
+    """Its last will arrives at once, long before it counts as lost."""
     harness = Harness()
     harness.begin_round()
     harness.silent.add(A)
@@ -498,7 +498,7 @@ def test_a_round_names_an_agent_that_was_killed() -> None:
     assert harness.state_now().reason == said
 
 
-def test_rounds_and_ends_are_told_with_their_times() -> None:
+def test_documents_contain_the_times_of_rounds_and_ends() -> None:
     """By the controller's clock for a round, by the repository's for a job."""
     harness = Harness()
     begun = harness.utc()
@@ -519,7 +519,7 @@ def test_rounds_and_ends_are_told_with_their_times() -> None:
 
 
 def test_a_jobs_secret_decides_the_seeds_of_its_tasks() -> None:
-    """Who does not know the secret cannot predict them; a restarted controller draws them again."""
+    """Without the secret they cannot be predicted; a restarted controller draws the same."""
 
     def seed(secret: bytes) -> int:
         harness = Harness()

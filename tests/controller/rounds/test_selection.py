@@ -1,4 +1,4 @@
-"""Whom a selector chooses, whatever somebody's plug-in returns."""
+"""Selection of a cohort, whatever a third-party selector returns."""
 
 import sys
 import threading
@@ -26,7 +26,7 @@ NAMES = tuple(info.agent for info in AGENTS)
 def choose(
     returned: object, now: float = 0.0, selection: CohortSelection | None = None
 ) -> Sequence[str]:
-    """What is made of what a selector returns, where two of three agents are wanted and needed."""
+    """Select with a selector that returns this; two of three agents are wanted and needed."""
     selection = selection or CohortSelection("own", 2, 2)
 
     def selector(_agents: Sequence[AgentInfo], want: int, rng: Random, /) -> Any:  # noqa: ANN401
@@ -47,8 +47,8 @@ def choose(
     ],
     ids=["list", "twice", "too many and a stranger", "mapping", "iterator"],
 )
-def test_enough_agents_that_are_there_are_a_cohort(returned: object) -> None:
-    """Each once, in the selector's order, no more than were wanted."""
+def test_enough_known_agents_are_a_cohort(returned: object) -> None:
+    """Each once, in the selector's order, at most as many as wanted."""
     assert choose(returned) == ("agent.b", "agent.a")
 
 
@@ -68,8 +68,8 @@ def test_enough_agents_that_are_there_are_a_cohort(returned: object) -> None:
         ([["agent.a"]], "named ['agent.a'], not an agent's name"),
     ],
 )
-def test_what_no_waiting_would_mend_is_said_at_once(returned: object, said: str) -> None:
-    """With the selector's name: whoever wrote it reads the job's end."""
+def test_an_invalid_selection_is_reported_at_once(returned: object, said: str) -> None:
+    """With the selector's name, for its author."""
     with pytest.raises(InvalidSelection) as wrong:
         choose(returned)
     assert str(wrong.value).startswith("selector 'own' ")
@@ -89,8 +89,8 @@ def test_too_few_are_asked_for_again_and_then_the_job_ends(returned: list[str]) 
         choose(returned, 10.0 + TOO_FEW_SECONDS, selection)
 
 
-def test_who_chooses_enough_again_has_all_its_time_again() -> None:
-    """Only an unbroken lack counts."""
+def test_enough_agents_reset_the_time_limit() -> None:
+    """Only too few agents without interruption count."""
     selection = CohortSelection("own", 2, 2)
     with pytest.raises(TooFewSelected):
         choose([], 0.0, selection)
@@ -104,7 +104,7 @@ def _hangs(*_: object) -> Sequence[str]:
     return ["agent.late"]
 
 
-def _endless(*_: object) -> Any:  # noqa: ANN401 - no sequence, as somebody's plug-in may
+def _endless(*_: object) -> Any:  # noqa: ANN401 - no sequence, as a third-party plug-in may
     return (f"agent.{number}" for number in count())
 
 
@@ -131,13 +131,13 @@ def _fails_late(*_: object) -> Iterator[str]:
     ],
 )
 def test_a_selector_cannot_stop_its_controller(selector: Callable[..., Any], said: str) -> None:
-    """Not by hanging, not by leaving, and not by raising what Ctrl-C raises."""
+    """Neither by hanging, nor by exiting, nor by raising KeyboardInterrupt."""
     with pytest.raises(PluginError, match=said):
         IsolatedSelector("own", selector, 0.05)(AGENTS, 2, Random(0))
 
 
-def test_what_a_selector_returns_comes_through_its_bounds() -> None:
-    """A generator is read in its thread, and not for ever."""
+def test_an_isolated_selector_returns_the_names() -> None:
+    """A generator is read in the thread, up to a limit."""
     assert IsolatedSelector("own", lambda *_: ["agent.a"])(AGENTS, 1, Random(0)) == ["agent.a"]
     assert IsolatedSelector("own", lambda *_: "agent.a")(AGENTS, 1, Random(0)) == "agent.a"
     assert len(IsolatedSelector("own", _endless)(AGENTS, 1, Random(0))) == 100_000
