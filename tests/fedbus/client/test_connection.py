@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.client import connection
+from fedbus.client import request_channel
 from fedbus.client.address import BrokerLogin
 from fedbus.client.connection import ClientConnection
 from fedbus.client.failures import Unreachable
@@ -46,8 +46,8 @@ async def test_a_job_for_no_controller_is_kept_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command says what it waits for, then that nothing is lost; the controller finds the job."""
-    monkeypatch.setattr(connection, "REPORT_SECONDS", 0.1)
-    monkeypatch.setattr(connection, "REPEAT_SECONDS", 0.3)
+    monkeypatch.setattr(request_channel, "REPORT_SECONDS", 0.1)
+    monkeypatch.setattr(request_channel, "REPEAT_SECONDS", 0.3)
     accounts = {"controller.1": "c", "user.me": "u"}
     told: list[str] = []
     with LocalBroker(tmp_path / "broker", accounts=accounts) as broker:
@@ -69,4 +69,4 @@ async def test_a_job_for_no_controller_is_kept_and_that_is_said(
 
 async def _ask(login: BrokerLogin, tell: Callable[[str], None] = lambda _: None) -> None:
     async with ClientConnection(login, tell, answer_seconds=1.0) as one:
-        await one.request(SUBMIT, b"{}", of="the controller", kept=True)
+        await one.requests.send(SUBMIT, b"{}", of="the controller", kept=True)

@@ -7,7 +7,8 @@ methods return, and its errors. Nothing here prints, or needs `fedbus[cli]`.
     sync_client       the same methods without `await`: `connect_sync` and `SyncClient`
     address           which broker, and which account
     session           the login, shared by the clients of one account in an event loop
-    connection        retained documents, subscriptions and requests of one client
+    connection        retained documents and subscriptions of one client
+    request_channel   its requests to services
     jobs, nodes, stored_models, inference    what the methods do, one file for each subject
     repository        requests to the repository, as cores of a node; performs no I/O
     session_node      runs such a core, with blobs, in a session

@@ -290,7 +290,7 @@ class Client:
         Args:
             model: The model's name.
             version: The latest by default.
-            limit: How many versions `trail` has at most; None is all of them.
+            limit: How many versions to fetch at most; None is all of them.
 
         Raises:
             Refused: there is no such model, or no such version.

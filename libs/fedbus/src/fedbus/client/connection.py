@@ -1,8 +1,4 @@
-"""MQTT connection of a client: retained documents, subscriptions, requests to services.
-
-It publishes requests with response topics, as any MQTT client may: `mosquitto_rr` does the same.
-Models cross the bus in chunks, for which it acts as a node: `session_node.py`.
-"""
+"""MQTT connection of a client: subscriptions, retained documents, and what repeats them."""
 
 import asyncio
 import random
@@ -14,19 +10,14 @@ from typing import Self, TypeVar
 
 from fedbus.client.address import BrokerLogin
 from fedbus.client.failures import Unreachable
-from fedbus.client.missing_services import describe_missing
+from fedbus.client.request_channel import RequestChannel
 from fedbus.client.session import Session, Subscription
 from fedbus.core import clock
 from fedbus.errors import BusError
 from fedbus.mqtt.bus import Bus, Packet
-from fedbus.wire.topics import NODE_STATE, REPLIES
 
 ANSWER_SECONDS = 15.0
 """How long a request waits for its answer by default."""
-REPEAT_SECONDS = 2.0
-REPORT_SECONDS = 3.0
-"""Without an answer after this time, `tell` is called with what the request is waiting for."""
-KEPT = "; nothing is lost: the broker keeps the request for it, once, whenever it leads again"
 ECHO_SECONDS = 10.0
 PAUSE_SECONDS = (0.1, 0.5)
 """Bounds of the random pause before a client reconnects."""
@@ -38,7 +29,7 @@ class ClientConnection:
     """One client's part of a session: its subscriptions and its requests.
 
     Args:
-        endpoint: The broker, and the account.
+        login: The broker, and the account.
         tell: Called with a sentence when an answer takes longer than it should.
         answer_seconds: How long a request waits for its answer.
     """
@@ -54,9 +45,7 @@ class ClientConnection:
         self.answer_seconds = answer_seconds
         self._session: Session | None = None
         self._subscriptions: list[Subscription] = []
-        self._answers: dict[bytes, asyncio.Future[Packet]] = {}
-        self._replies = login.topic(REPLIES, name=f"{login.node}-{secrets.token_hex(6)}")
-        self._hears_replies = False
+        self.requests = RequestChannel(self)
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -92,7 +81,7 @@ class ClientConnection:
         return self._session
 
     async def close(self) -> None:
-        """Leave the broker; what still waits for a packet ends with BusError."""
+        """Leave the broker; calls that still wait for a packet end with BusError."""
         self._closed = True
         session, self._session = self._session, None
         if session is not None:
@@ -166,51 +155,6 @@ class ClientConnection:
         """Delete what is retained on a topic, where the access rules let us."""
         await (await self.open()).publish(Packet(topic, b"", retain=True))
 
-    # ── requests ────────────────────────────────────────────────────────────────────────────────
-
-    async def request(
-        self,
-        topic: str,
-        payload: bytes,
-        *,
-        of: str,
-        content_type: str | None = "application/json",
-        kept: bool = False,
-    ) -> Packet:
-        """Publish a request, and again every two seconds, until its answer arrives.
-
-        A broker may lose any message, so a request must be one that a service may receive twice.
-        One that is `kept` is published with QoS 1 the first time: the broker has it then, even if
-        this client ends.
-
-        Args:
-            topic: Where the service listens.
-            payload: The request.
-            of: The service, for the error message.
-            content_type: Of the payload.
-            kept: Whether the broker holds requests on this topic until a service acknowledges them.
-
-        Raises:
-            BusError: the broker is away, or refuses the message.
-            Unreachable: no answer arrived in time; says whether the broker keeps the request.
-        """
-        until = clock.monotonic() + self.answer_seconds
-        question = Packet(
-            topic,
-            payload,
-            content_type=content_type,
-            response_topic=self._replies,
-            correlation=secrets.token_bytes(8),
-        )
-        answer, has_it = await self.persistently(lambda: self._ask(question, of, until, kept=kept))
-        if answer is not None:
-            return answer
-        raise Unreachable(
-            f"{of} did not answer in {self.answer_seconds:g} s at {self.login.broker.where}"
-            + (KEPT if has_it else "; no broker keeps it: send it again" if kept else "")
-            + "; is it running? `fedbus agents --all` lists who is online"
-        )
-
     async def persistently(self, work: Callable[[], Awaitable[R]]) -> R:
         """Run `work`, and again where the connection broke while the broker is online.
 
@@ -223,66 +167,28 @@ class ClientConnection:
             try:
                 return await work()
             except BusError:
-                lost = self._session is not None and self._session.bus is not bus
-                if not lost or clock.monotonic() > until:
+                if self._closed or clock.monotonic() > until:
                     raise
-            await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
-
-    async def _ask(
-        self, question: Packet, of: str, until: float, *, kept: bool
-    ) -> tuple[Packet | None, bool]:
-        """Publish until an answer arrives; return it, if any, and whether the broker kept it."""
-        bus = await self.open()
-        if not self._hears_replies:
-            await bus.subscribe(self._replies)
-            self._hears_replies = True
-        assert question.correlation is not None  # noqa: S101 - `request` has set it
-        answer: asyncio.Future[Packet] = asyncio.get_running_loop().create_future()
-        self._answers[question.correlation] = answer
-        told, has_it = not kept, kept
-        publish = bus.deliver if kept else bus.publish
-        begun = clock.monotonic()
-        try:
-            while (left := until - clock.monotonic()) > 0:
-                has_it = await publish(question) is not False and has_it
-                publish = bus.publish
-                if (await asyncio.wait({answer}, timeout=min(REPEAT_SECONDS, left)))[0]:
-                    return answer.result(), has_it
-                if not told and clock.monotonic() - begun > REPORT_SECONDS:
-                    told = True
-                    packets = await self.retained(self.login.topic(NODE_STATE, node="+"))
-                    if not answer.done():
-                        self.tell(f"waiting for {of}: {describe_missing(packets)}")
-        finally:
-            del self._answers[question.correlation]
-            if not answer.cancel() and not answer.cancelled():
-                answer.exception()  # asyncio logs one that is not retrieved; publishing raised it
-        return None, has_it
+                await asyncio.sleep(random.uniform(*PAUSE_SECONDS))
+                if self.session().bus is bus:  # the broker has refused something
+                    raise
 
     # ── what a session calls ────────────────────────────────────────────────────────────────────
 
     def filters(self) -> Iterator[str]:
         """Yield the topics that this connection subscribes to."""
-        if self._hears_replies:
-            yield self._replies
+        yield from self.requests.filters()
         for subscription in self._subscriptions:
             yield from subscription.filters
 
     def take(self, packet: Packet) -> None:
         """Take a packet that the session has received, for it or for another connection."""
-        if packet.topic == self._replies:
-            answer = self._answers.get(packet.correlation or b"")
-            if answer is not None and not answer.done():
-                answer.set_result(packet)
-            return
+        self.requests.take(packet)
         for subscription in self._subscriptions:
             subscription.put(packet)
 
     def lost(self, error: Exception) -> None:
         """End everything that waits for a packet."""
-        self._hears_replies = False
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(error)
+        self.requests.lost(error)
         for subscription in self._subscriptions:
             subscription.end(error)

@@ -51,7 +51,7 @@ async def request(
         Refused: the service says why it has no answer.
         Unreachable: it does not answer.
     """
-    packet = await connection.request(
+    packet = await connection.requests.send(
         connection.login.topic(INFERENCE, model=model),
         payload,
         of=SERVICE,

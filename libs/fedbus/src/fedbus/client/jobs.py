@@ -71,7 +71,7 @@ async def forget(connection: ClientConnection, job: str) -> None:
 
 
 async def _ask(connection: ClientConnection, topic: Topic, payload: bytes) -> dict[str, Any]:
-    packet = await connection.request(
+    packet = await connection.requests.send(
         connection.login.topic(topic),
         payload,
         of=CONTROLLER,

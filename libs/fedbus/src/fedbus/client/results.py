@@ -130,7 +130,7 @@ class ModelHistory:
     """A version of a model, the versions before it, and how to read its weights.
 
     Attributes:
-        shown: The version, its trail newest first, and which versions still have weights.
+        shown: The repository's answer: the version, its history, and which versions have weights.
         spec: The layout of the weights, the frameworks it is for, and what its outputs mean.
     """
 
