@@ -22,23 +22,16 @@ from fedbus.core.events import (
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import (
     Commit,
-    EndJob,
-    ForgetJob,
-    ListJobs,
     ListModels,
-    LoadJob,
     LookUp,
     PushModel,
     ShowModel,
-    StoreEvaluation,
-    StoreJob,
-    StorePlan,
     TakeLease,
 )
 from fedbus.wire.topics import Topic
 from fedbus_repository.handlers.catalog import ModelCatalog
 from fedbus_repository.handlers.commits import CommitHandler
-from fedbus_repository.handlers.jobs import JobHandler
+from fedbus_repository.handlers.jobs import JobHandler, JobRequest
 from fedbus_repository.handlers.leases import LeaseHandler
 from fedbus_repository.handlers.model_specs import SpecReader
 from fedbus_repository.handlers.pushes import PushHandler
@@ -102,15 +95,7 @@ class RepositoryCore:
         match message:
             case TakeLease():
                 yield from self._leases.take(sender, message, now)
-            case (
-                StoreJob()
-                | StorePlan()
-                | ListJobs()
-                | LoadJob()
-                | StoreEvaluation()
-                | EndJob()
-                | ForgetJob()
-            ):
+            case _ if isinstance(message, JobRequest):
                 yield from self._jobs.handle(sender, message)
             case Commit():
                 yield from self._commits.commit(sender, message)

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from fedbus.core.actions import Action, Send
+from fedbus.wire.documents import ModelNeeds
 from fedbus.wire.messages import (
     Acceptance,
     EndJob,
@@ -34,6 +35,7 @@ from fedbus_repository.requests import Call, RequestRunner, RequestSteps, Steps
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.records import (
     JobEnd,
+    ModelView,
     Origin,
     StaleLease,
     StoredJob,
@@ -44,6 +46,8 @@ from fedbus_repository.stores.records import (
 JobRequest: TypeAlias = (
     StoreJob | StorePlan | ListJobs | LoadJob | StoreEvaluation | EndJob | ForgetJob
 )
+
+T = TypeVar("T")
 
 REPEAT_SECONDS, REPEAT_LEASES = 120.0, 8
 """Within this time, or this number of leases, equal job files of one sender are one submission: by
@@ -110,7 +114,7 @@ class JobHandler:
         load, origin = self._store.load_job, self._origin(message)
         known = yield Call(partial(load, message.epoch, message.job, origin))
         if isinstance(known, StoreRefusal):  # a stored job was checked before
-            faults = yield Call(partial(self._incompatibilities, message))
+            faults = yield Call(partial(self._check, incompatibilities, message))
             if faults:
                 return (Send(sender, JobRefused(job=message.job, faults=faults)),)
         result = yield Call(call)
@@ -121,7 +125,7 @@ class JobHandler:
             proposed=message.job if message.job != result.job else None,
         )
         if not acceptance.known:
-            warnings = yield Call(partial(self._warnings, message))
+            warnings = yield Call(partial(self._check, compatibility_warnings, message))
             acceptance = replace(acceptance, warnings=warnings)
         loaded = yield from self._with_needs(self._loaded(result))
         return (Send(sender, replace(loaded, acceptance=acceptance)),)
@@ -140,19 +144,11 @@ class JobHandler:
             seconds=self._repeat_seconds,
         )
 
-    def _warnings(self, message: StoreJob) -> tuple[str, ...]:
-        """Return warnings about a new job that contradicts its model."""
+    def _check(self, check: Callable[[bytes, ModelNeeds | None], T], message: StoreJob) -> T:
+        """Check a new job's file against its model; of an unknown model nothing is required."""
         shown = self._store.show(message.model, None, 1)
-        if isinstance(shown, StoreRefusal):
-            return ()
-        return compatibility_warnings(message.file, self._specs.needs(shown.version.spec))
-
-    def _incompatibilities(self, message: StoreJob) -> tuple[JobFault, ...]:
-        """Return the faults of a new job that its model cannot be trained with."""
-        shown = self._store.show(message.model, None, 1)
-        if isinstance(shown, StoreRefusal):
-            return ()  # the store refuses it, with its own reason
-        return incompatibilities(message.file, self._specs.needs(shown.version.spec))
+        needs = self._specs.needs(shown.version.spec) if isinstance(shown, ModelView) else None
+        return check(message.file, needs)
 
     def _message_for(self, message: JobRequest, result: object) -> object | None:
         answer: object | None = None  # an outdated plan, or a round that is not committed

@@ -17,12 +17,12 @@ from fedbus.wire.round_records import Plan, RoundRecord
 from fedbus_repository.stores.records import (
     EndPhase,
     HistoryEntry,
+    JobAnswer,
     JobEnd,
     Lease,
     ModelView,
     Origin,
     StaleLease,
-    StoredJob,
     StoreRefusal,
     Verdict,
     Version,
@@ -77,7 +77,7 @@ class Store(Protocol):
 
     def store_job(
         self, epoch: int, job: str, model: str, file: bytes, origin: Origin | None = None
-    ) -> StoredJob | StoreRefusal | StaleLease:
+    ) -> JobAnswer:
         """Store a job with a new secret; the same id with an equal file is the same job.
 
         With an origin, return the job that the submission has already become (`rules.repeats`),
@@ -105,12 +105,10 @@ class Store(Protocol):
     def list_jobs(self, epoch: int) -> tuple[str, ...] | StaleLease:
         """Return the running jobs, then those that have ended, the last submitted first."""
 
-    def forget_job(self, epoch: int, job: str) -> StoredJob | StoreRefusal | StaleLease:
+    def forget_job(self, epoch: int, job: str) -> JobAnswer:
         """Stop listing an ended job; its id, file, rounds and versions are kept."""
 
-    def load_job(
-        self, epoch: int, job: str, origin: Origin | None = None
-    ) -> StoredJob | StoreRefusal | StaleLease:
+    def load_job(self, epoch: int, job: str, origin: Origin | None = None) -> JobAnswer:
         """Load a job, or the job that the submission of this origin has already become."""
 
     # ── rounds and versions ───────────────────────────────────────────────────────────────────────

@@ -135,3 +135,6 @@ class StaleLease:
     """The sender has lost the lease; `epoch` is the current one."""
 
     epoch: int
+
+
+JobAnswer: TypeAlias = StoredJob | StoreRefusal | StaleLease

@@ -9,6 +9,7 @@ from fedbus.wire.round_records import Plan
 from fedbus_repository.stores import rules
 from fedbus_repository.stores.records import (
     EndPhase,
+    JobAnswer,
     JobEnd,
     Lease,
     Origin,
@@ -51,7 +52,7 @@ class SqliteJobs:
 
     def store_job(
         self, epoch: int, job: str, model: str, file: bytes, origin: Origin | None = None
-    ) -> StoredJob | StoreRefusal | StaleLease:
+    ) -> JobAnswer:
         with self._database.writing(f"storing job {job}") as db:
             found = lookups.find_submitted(db, epoch, job, origin, self._now())
             if isinstance(found, StaleLease):
@@ -108,7 +109,7 @@ class SqliteJobs:
             job_rows.set_end(db, epoch, end)
             return end
 
-    def forget_job(self, epoch: int, job: str) -> StoredJob | StoreRefusal | StaleLease:
+    def forget_job(self, epoch: int, job: str) -> JobAnswer:
         with self._database.writing(f"forgetting job {job}") as db:
             found = lookups.find_job(db, epoch, job)
             if isinstance(found, StoredJob):
@@ -121,8 +122,6 @@ class SqliteJobs:
         with self._database.reading("listing jobs") as db:
             return lookups.stale_lease(db, epoch) or job_rows.list_jobs(db)
 
-    def load_job(
-        self, epoch: int, job: str, origin: Origin | None = None
-    ) -> StoredJob | StoreRefusal | StaleLease:
+    def load_job(self, epoch: int, job: str, origin: Origin | None = None) -> JobAnswer:
         with self._database.reading(f"loading job {job}") as db:
             return lookups.find_submitted(db, epoch, job, origin, self._now())

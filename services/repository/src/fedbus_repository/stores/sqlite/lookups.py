@@ -8,9 +8,9 @@ from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores import rules
 from fedbus_repository.stores.records import (
     HistoryEntry,
+    JobAnswer,
     Origin,
     StaleLease,
-    StoredJob,
     StoreRefusal,
     Version,
 )
@@ -23,16 +23,14 @@ def stale_lease(db: sqlite3.Connection, epoch: int) -> StaleLease | None:
     return StaleLease(held.epoch) if held is not None and epoch < held.epoch else None
 
 
-def find_job(
-    db: sqlite3.Connection, epoch: int, name: str
-) -> StoredJob | StoreRefusal | StaleLease:
+def find_job(db: sqlite3.Connection, epoch: int, name: str) -> JobAnswer:
     """Return the job of an id."""
     return stale_lease(db, epoch) or job_rows.job(db, name) or StoreRefusal(rules.unknown_job(name))
 
 
 def find_submitted(
     db: sqlite3.Connection, epoch: int, name: str, origin: Origin | None, now: Timestamp
-) -> StoredJob | StoreRefusal | StaleLease:
+) -> JobAnswer:
     """Return the job of an id, or the job that a submission of this origin has become already."""
     found = find_job(db, epoch, name)
     if origin is None or not isinstance(found, StoreRefusal):
