@@ -1,4 +1,4 @@
-"""A stand for an inference core: a repository, threads and a clock that obey the test."""
+"""Harness of an inference core: a repository, threads and a clock that the test controls."""
 
 import json
 from collections import deque
@@ -35,7 +35,7 @@ from fedbus_inference.prediction import Predictor
 from fedbus_inference.settings import InferenceSettings
 
 FAULTY = 13.0
-"""A row that begins with it makes the model fail."""
+"""A row that starts with it makes the model fail."""
 
 REPLY = ReplyTo("fedbus/v1/replies/me", b"7", None)
 LAYOUT = Layout.of({"bias": np.zeros(1, np.float32)})
@@ -97,7 +97,7 @@ class Bytes:
 
 @dataclass
 class Harness:
-    """Feeds a core and performs what it yields, when the test says so."""
+    """Passes a core events, and performs its actions when the test asks for it."""
 
     frameworks: tuple[str, ...] = ("sums",)
     settings: InferenceSettings = field(default_factory=InferenceSettings)
@@ -136,7 +136,7 @@ class Harness:
 
     # ── what the test does ─────────────────────────────────────────────────────────────────────
 
-    def tell(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         for action in self.core.handle(event, self.now):
             self._perform(action)
 
@@ -147,7 +147,7 @@ class Harness:
         return blob_ref
 
     def announce(self, version: int, *, model: str = "sum", **changes: object) -> ModelLatest:
-        """Store a version whose bias is its number, and speak of it."""
+        """Store a version whose bias is its number, and announce it."""
         held = self.store(weights(version))
         stated: dict[str, Any] = {
             "model": model,
@@ -162,11 +162,11 @@ class Harness:
             "round": version,
         }
         latest = ModelLatest(**(stated | changes))
-        self.tell(Received("", latest))
+        self.handle(Received("", latest))
         return latest
 
     def serve(self, version: int = 1, *, model: str = "sum", **changes: object) -> None:
-        """Announce a version and let it arrive."""
+        """Announce a version and load it."""
         self.announce(version, model=model, **changes)
         self.settle()
 
@@ -181,64 +181,64 @@ class Harness:
     ) -> None:
         """Publish a request."""
         data = json.dumps({"inputs": inputs}).encode() if payload is None else payload
-        self.tell(Requested(INFERENCE, {"model": model}, data, content_type, reply))
+        self.handle(Requested(INFERENCE, {"model": model}, data, content_type, reply))
 
     def fetch(self) -> bool:
-        """Let one blob arrive; False: none is on its way."""
+        """Deliver one blob; False: none is being fetched."""
         for key in list(self.fetches):
             fetch = self.fetches.pop(key)
             blob_ref = fetch.location.blob_ref
             self.fetched.append(blob_ref.digest)
             data = self.blobs.get(blob_ref.digest)
             if data is None:
-                self.tell(FetchFailed(key, "repository.1 does not hold it"))
+                self.handle(FetchFailed(key, "repository.1 does not hold it"))
             else:
                 fetch.sink.write(0, data[: blob_ref.size])
-                self.tell(Fetched(key, fetch.sink))
+                self.handle(Fetched(key, fetch.sink))
             return True
         return False
 
     def run(self, kind: type[Key] = Key) -> bool:
-        """Let one thread finish, of this kind or of any; False: none works."""
+        """Run one call, with a key of this kind or of any; False: there is none."""
         run = next((run for run in self.runs if isinstance(run.key, kind)), None)
         if run is None:
             return False
         self.runs.remove(run)
         try:
             result = run.call()
-        except Exception as error:  # noqa: BLE001 - a shell tells of whatever a thread raised
-            self.tell(RunFailed(run.key, error))
+        except Exception as error:  # noqa: BLE001 - as a shell reports any error of a thread
+            self.handle(RunFailed(run.key, error))
         else:
-            self.tell(Ran(run.key, result))
+            self.handle(Ran(run.key, result))
         return True
 
     def fail(self, key: Key, error: Exception) -> None:
-        """Let a thread raise."""
-        self.tell(RunFailed(key, error))
+        """Report that a call raised."""
+        self.handle(RunFailed(key, error))
 
     def settle(self) -> None:
-        """Let everything happen that needs no time."""
+        """Deliver all blobs and run all calls."""
         while self.fetch() or self.run():
             pass
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, and ring what is due."""
+        """Move the clock forward, and fire the timers that are due."""
         self.now += seconds
         for key, at in list(self.timers.items()):
             if at <= self.now:
                 del self.timers[key]
-                self.tell(Woke(key))
+                self.handle(Woke(key))
 
     # ── what the test looks at ─────────────────────────────────────────────────────────────────
 
     def answers(self) -> list[dict[str, Any]]:
-        """Take what was answered, in order, from JSON."""
+        """Return and clear the JSON answers, in order."""
         taken = [json.loads(reply.payload) for reply in self.replies]
         self.replies.clear()
         return taken
 
     def answer(self) -> dict[str, Any]:
-        """Take the only answer."""
+        """Return and clear the only answer."""
         (only,) = self.answers()
         return only
 

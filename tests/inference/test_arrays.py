@@ -1,4 +1,4 @@
-"""Arrays are measured before they are made, and a refusal is always one clear sentence."""
+"""Arrays are checked before they are created, and every refusal names what was expected."""
 
 import math
 from typing import Any
@@ -51,7 +51,7 @@ specs = st.builds(
 
 
 def refused(value: object, input_spec: InputSpec = ROW, most: int = MAX_ELEMENTS) -> str:
-    """Read what must be refused; returns the sentence."""
+    """Parse inputs that must be refused; return the message."""
     with pytest.raises(WireError) as caught:
         parse_inputs(value, input_spec, most)
     return str(caught.value)
@@ -125,7 +125,7 @@ def test_a_model_that_does_not_say_takes_any_batch() -> None:
 
 
 def test_raw_without_a_dimension_is_no_batch() -> None:
-    """A single number is nobody's list of examples."""
+    """A single number is not a list of examples."""
     scalar = {"dtype": "float32", "shape": [], "data": bytes(4)}
     assert (
         refused(scalar, InputSpec(None))
@@ -184,7 +184,7 @@ def test_another_shape_is_refused_with_the_wanted_one() -> None:
     ],
 )
 def test_lists_that_are_no_array_are_refused_by_place(value: object, sentence: str) -> None:
-    """Whoever sent it finds the one number that is wrong."""
+    """The message names the wrong element."""
     assert refused(value) == sentence
 
 

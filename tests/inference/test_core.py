@@ -15,7 +15,7 @@ from tests.held import grown, held
 from tests.inference.harness import FAULTY, REPLY, Harness
 
 
-def test_it_hears_of_models_before_it_hears_requests() -> None:
+def test_it_subscribes_to_models_before_requests() -> None:
     """What is retained comes with each subscription, so a fresh replica knows its models."""
     assert Harness().core.listens == (MODEL_LATEST, INFERENCE)
 
@@ -66,7 +66,7 @@ def test_an_unknown_model_is_refused_with_those_that_are_known() -> None:
 
 
 def test_a_refusal_comes_in_the_encoding_of_the_request() -> None:
-    """A client that speaks msgpack need not read JSON."""
+    """A client that uses msgpack need not read JSON."""
     harness = Harness()
     harness.ask(model="digit", content_type="application/msgpack")
     (reply,) = harness.replies
@@ -82,8 +82,8 @@ def test_an_unknown_content_type_is_refused_in_json() -> None:
     assert "got 'image/png'" in harness.answer()["error"]
 
 
-def test_a_request_without_a_reply_address_is_counted_and_let_go() -> None:
-    """There is nobody to answer."""
+def test_a_request_without_a_reply_address_is_counted_and_ignored() -> None:
+    """It cannot be answered."""
     harness = Harness()
     harness.serve(1)
     harness.ask(reply=None)
@@ -97,10 +97,10 @@ def test_a_request_that_cannot_be_answered_is_said_once_a_minute() -> None:
     harness = Harness()
     harness.serve(1)
     for _ in range(3):
-        harness.tell(unanswerable("digits", "no reply topic"))
-    harness.tell(unanswerable("digits", "elsewhere"))
+        harness.handle(unanswerable("digits", "no reply topic"))
+    harness.handle(unanswerable("digits", "elsewhere"))
     harness.now += LOG_EVERY_SECONDS
-    harness.tell(unanswerable("digits", "no reply topic"))
+    harness.handle(unanswerable("digits", "no reply topic"))
     said = [note.facts for note in harness.notes if note.event == "request_unanswerable"]
     assert said == [
         {"model": "digits", "reason": "no reply topic", "more_since": 0},
@@ -110,10 +110,10 @@ def test_a_request_that_cannot_be_answered_is_said_once_a_minute() -> None:
 
 
 def test_what_clients_choose_does_not_fill_the_log() -> None:
-    """So many names of models a minute, and the rest is counted."""
+    """The number of log lines a minute is limited; further requests are counted."""
     harness = Harness()
     for number in range(2 * MAX_NOTED_REQUESTS):
-        harness.tell(unanswerable(f"m{number}", "no reply topic"))
+        harness.handle(unanswerable(f"m{number}", "no reply topic"))
     assert (
         len([note for note in harness.notes if note.event == "request_unanswerable"])
         == MAX_NOTED_REQUESTS
@@ -121,7 +121,7 @@ def test_what_clients_choose_does_not_fill_the_log() -> None:
 
 
 def unanswerable(model: str, reason: str) -> Requested:
-    """Make a request whose asker cannot be answered."""
+    """Build a request that cannot be answered."""
     return Requested(INFERENCE, {"model": model}, b"{}", None, None, unanswerable=reason)
 
 
@@ -135,11 +135,11 @@ def test_a_malformed_request_is_answered_with_a_sentence() -> None:
     assert harness.core.counts == {"requests_answered": 0, "requests_refused": 1}
 
 
-def test_other_events_mean_nothing_to_it() -> None:
-    """The broker itself says what there is after a reconnect."""
+def test_other_events_are_ignored() -> None:
+    """After a reconnect the broker sends the retained announcements again."""
     harness = Harness()
-    harness.tell(Connected())
-    harness.tell(Requested(SUBMIT, {}, b"", None, REPLY))
+    harness.handle(Connected())
+    harness.handle(Requested(SUBMIT, {}, b"", None, REPLY))
     assert not harness.replies
     assert not harness.fetches
 
@@ -159,8 +159,8 @@ def test_requests_wait_for_the_first_version() -> None:
     assert harness.loaded[0].batches == [1, 2]  # the trial, then both at once
 
 
-def test_nobody_waits_longer_than_their_patience() -> None:
-    """Each is told why and may ask again; who came later waits on."""
+def test_no_request_waits_longer_than_its_timeout() -> None:
+    """Each is refused with the reason; a later request keeps waiting."""
     harness = Harness()
     harness.announce(1)
     harness.ask([1, 1, 1])
@@ -235,7 +235,7 @@ def test_a_swap_drops_no_request() -> None:
 
 
 def test_the_old_version_answers_until_the_new_one_is_loaded() -> None:
-    """Fetching and loading hold nobody up."""
+    """Fetching and loading delay no request."""
     harness = Harness()
     harness.serve(1)
     harness.announce(2)
@@ -285,13 +285,13 @@ def test_a_model_that_cannot_answer_is_noted_once_for_each_version() -> None:
     assert len(harness.answers()) == 6
 
 
-def test_who_waits_is_told_when_the_process_stops() -> None:
-    """They ask again, and another replica answers."""
+def test_queued_requests_are_refused_when_the_process_stops() -> None:
+    """Their clients ask again, and another replica answers."""
     harness = Harness()
     harness.serve(1, model="other")
     harness.announce(1)
     harness.ask()
-    harness.tell(Stopping())
+    harness.handle(Stopping())
     assert harness.answer() == {"error": "this replica is stopping; ask again", "model": "sum"}
 
 

@@ -1,4 +1,4 @@
-"""JSON and msgpack are told apart by the content type; what is malformed gets a sentence."""
+"""The content type selects JSON or msgpack; a malformed payload is refused with the reason."""
 
 import math
 from contextlib import suppress
@@ -30,7 +30,7 @@ def test_a_content_type_names_an_encoding(content_type: str | None, encoding: En
 
 
 def test_another_content_type_is_refused_with_those_we_read() -> None:
-    """Nobody guesses from the bytes."""
+    """The encoding is not guessed from the bytes."""
     with pytest.raises(WireError) as caught:
         encoding_of("text/html")
     assert str(caught.value) == (

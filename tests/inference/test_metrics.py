@@ -1,4 +1,4 @@
-"""What `/metrics` tells of the requests."""
+"""Counters of requests at `/metrics`."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from fedbus_inference.metrics import InferenceMetrics
 
 
 def test_requests_are_counted_by_what_became_of_them() -> None:
-    """Those of which there was none are told as well; the figures are those of the moment."""
+    """Outcomes without a request are listed as well; values are read at each scrape."""
     counts: Counter[str] = Counter(requests_answered=2)
     registry = CollectorRegistry()
     registry.register(InferenceMetrics(counts))

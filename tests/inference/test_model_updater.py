@@ -1,4 +1,4 @@
-"""How a version comes: once, in order, checked; and what is tried again."""
+"""Versions are loaded once, in order and checked; failures are retried or put aside."""
 
 from pathlib import Path
 from typing import NoReturn
@@ -49,7 +49,7 @@ def test_spec_and_architecture_come_once_for_all_versions() -> None:
     assert harness.loaded[1].architecture == {"blob": b"graph"}
 
 
-def test_a_new_spec_is_read_anew() -> None:
+def test_a_new_spec_is_read_again() -> None:
     """A model may change its architecture from one version to the next."""
     harness = Harness()
     harness.serve(1)
@@ -75,13 +75,13 @@ def test_an_older_version_never_replaces_a_newer_one() -> None:
 
 
 def test_the_same_version_again_is_no_news() -> None:
-    """A repository that restarts speaks of what it holds."""
+    """A repository that restarts announces its versions again."""
     harness = Harness()
     latest = harness.announce(3)
-    harness.tell(Received("", latest))
+    harness.handle(Received("", latest))
     harness.settle()
-    harness.tell(Connected())
-    harness.tell(Received("", latest))
+    harness.handle(Connected())
+    harness.handle(Received("", latest))
     assert not harness.fetches
     assert len(harness.loaded) == 1
 
@@ -98,7 +98,7 @@ def test_versions_that_come_fast_are_not_starved() -> None:
 
 
 def test_a_failed_fetch_keeps_the_old_version_and_is_tried_again() -> None:
-    """Nobody notices but the log."""
+    """Clients notice nothing; the log has the reason."""
     harness = Harness()
     harness.serve(1)
     latest = harness.announce(2)
@@ -117,7 +117,7 @@ def test_a_failed_fetch_keeps_the_old_version_and_is_tried_again() -> None:
 
 
 def test_failures_are_tried_again_more_and_more_rarely() -> None:
-    """After 1, 2, 4 … 60 seconds; success begins anew."""
+    """After 1, 2, 4 … 60 seconds; after a success the pauses start at 1 s again."""
     harness = Harness()
     latest = harness.announce(1)
     data = harness.blobs.pop(latest.digest)
@@ -142,7 +142,7 @@ def test_a_repository_that_speaks_again_is_asked_at_once() -> None:
     data = harness.blobs.pop(latest.digest)
     harness.settle()
     harness.blobs[latest.digest] = data
-    harness.tell(Received("", latest))
+    harness.handle(Received("", latest))
     harness.settle()
     assert harness.core.versions == {"sum": 1}
     harness.wait(60)
@@ -160,7 +160,7 @@ def test_a_newer_version_takes_the_place_of_one_that_failed() -> None:
 
 
 def test_what_is_on_its_way_is_dropped_when_another_part_fails() -> None:
-    """The retry begins afresh, with nothing of the failed attempt."""
+    """The retry starts from the beginning, with nothing of the failed attempt."""
     harness = Harness()
     architecture = blob_ref_of(b"graph")
     harness.announce(
@@ -209,7 +209,7 @@ def test_bytes_that_are_not_what_was_announced_are_refused(part: str) -> None:
     (noted,) = harness.noted("model_not_loaded")
     assert noted["reason"].startswith(f"{part}: expected digest ")
     harness.blobs[digest] = whole
-    harness.tell(Received("", latest))
+    harness.handle(Received("", latest))
     harness.settle()
     assert harness.core.versions == {"sum": 1}
 
@@ -259,7 +259,7 @@ def test_a_model_that_does_not_fit_is_not_swapped_in(
 
 
 def test_a_model_that_says_no_shape_is_not_tried() -> None:
-    """Nobody knows what to try it with."""
+    """There is no input to try it with."""
     harness = Harness()
     harness.serve(1, spec=harness.store(spec(input={})))
     assert harness.loaded[0].batches == []
@@ -284,7 +284,7 @@ def test_an_error_without_words_is_named_by_its_kind() -> None:
     harness.announce(1)
     harness.fetch()
     (opening,) = harness.runs
-    harness.tell(RunFailed(opening.key, MemoryError()))
+    harness.handle(RunFailed(opening.key, MemoryError()))
     assert harness.noted("model_not_loaded")[0]["reason"] == "MemoryError"
 
 
@@ -292,7 +292,7 @@ def test_what_was_not_asked_for_is_let_go() -> None:
     """An answer of an attempt before does not pass for one of this."""
     harness = Harness()
     harness.announce(1)
-    harness.tell(Fetched(ModelKey("sum"), MemorySink(1)))
+    harness.handle(Fetched(ModelKey("sum"), MemorySink(1)))
     assert not harness.runs
     harness.settle()
     assert harness.core.versions == {"sum": 1}
@@ -302,10 +302,10 @@ def test_what_comes_too_late_changes_nothing() -> None:
     """A timer or a blob of an attempt that is over is let go."""
     harness = Harness()
     harness.serve(1)
-    harness.tell(Woke(LoadRetry("sum")))
-    harness.tell(FetchFailed(WeightsFetch("sum"), "late"))
-    harness.tell(RunFailed(VersionLoading("sum"), ValueError("late")))
-    harness.tell(Fetched(WeightsFetch("sum"), MemorySink(1)))
+    harness.handle(Woke(LoadRetry("sum")))
+    harness.handle(FetchFailed(WeightsFetch("sum"), "late"))
+    harness.handle(RunFailed(VersionLoading("sum"), ValueError("late")))
+    harness.handle(Fetched(WeightsFetch("sum"), MemorySink(1)))
     assert not harness.noted("model_not_loaded")
     assert not harness.fetches
     assert not harness.runs
@@ -329,7 +329,7 @@ def test_a_version_that_can_never_load_is_put_aside() -> None:
     assert [noted["version"] for noted in harness.noted("model_put_aside")] == [2]
     fetched = len(harness.fetched)
     harness.wait(600)
-    harness.tell(Received("", latest))
+    harness.handle(Received("", latest))
     harness.settle()
     assert len(harness.fetched) == fetched
     assert len(harness.noted("model_put_aside")) == 1
@@ -459,7 +459,7 @@ def test_versions_take_turns_in_two_models() -> None:
 
 @pytest.mark.parametrize("ends", ["answered", "broke"])
 def test_a_model_that_still_answers_takes_no_other_weights(ends: str) -> None:
-    """Whoever was handed to a version is answered by it; then it is free, however it ended."""
+    """A batch is answered by the version it was started with; then that model can be reused."""
     harness = Harness()
     harness.serve(1)
     harness.serve(2)
@@ -490,7 +490,7 @@ def test_a_spare_of_another_spec_is_let_go() -> None:
     assert (len(harness.loaded), harness.reloaded) == (3, 0)
 
 
-def test_a_large_spare_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_replaced_model_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would double what the service holds, all the time."""
     monkeypatch.setattr(model_updater, "MAX_REUSED_BYTES", 10)
     harness = Harness()

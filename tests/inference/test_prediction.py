@@ -1,4 +1,4 @@
-"""What a worker thread makes of some requests: each gets an answer or a sentence of its own."""
+"""Predictions in a worker thread: each request gets an answer or a refusal."""
 
 import json
 from typing import Any
@@ -78,7 +78,7 @@ def test_a_raw_array_is_answered_with_a_raw_array() -> None:
 
 
 def test_requests_that_waited_together_make_one_batch() -> None:
-    """A crowd costs one call of the framework, and everybody gets their own rows."""
+    """Many requests cost one call of the framework, and each gets its own rows."""
     sums = Sums(0, {})
     crowd = [request([1, 1, 1]), request([[2, 2, 2], [3, 3, 3]]), request([4, 4, 4])]
     answers = answer_requests(served(sums), crowd, MAX_ELEMENTS)
@@ -99,7 +99,7 @@ def test_a_bad_request_does_not_spoil_the_others() -> None:
 
 
 def test_values_that_the_model_cannot_take_fail_alone() -> None:
-    """The batch is taken apart, so nobody is refused for what another asked."""
+    """The batch is taken apart, so no request is refused because of another."""
     crowd = [request([1, 1, 1]), request([FAULTY, 0, 0])]
     answers = answer_requests(served(Sums(0, {})), crowd, MAX_ELEMENTS)
     good, bad = map(said, answers.replies)
@@ -138,7 +138,7 @@ def test_a_model_that_answers_oddly_is_told_apart(outputs: Array, found: str) ->
 
 
 def test_an_answer_too_large_for_the_broker_becomes_a_sentence() -> None:
-    """A broker throws out whoever publishes more than it takes."""
+    """A broker disconnects a client that publishes a larger packet than it accepts."""
     outputs = np.full((1, 200_000), 1 / 3)
     answers = answer_requests(served(Says(outputs)), [request([1, 2, 3])], MAX_ELEMENTS)
     (reply,) = answers.replies

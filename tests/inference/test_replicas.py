@@ -82,7 +82,7 @@ class Caller(Idle):
 
 
 class Cluster:
-    """A repository, some replicas, and somebody who asks."""
+    """A repository, some replicas, and a client."""
 
     def __init__(
         self, replicas: int = 2, last: int = 10, seed: int = 0, *, faults: NetworkFaults

@@ -1,4 +1,4 @@
-"""Which frameworks are there, and that each of ours answers with the weights it was given."""
+"""Frameworks are chosen by what is installed, and each predicts with the weights it was given."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -45,7 +45,7 @@ def test_auto_takes_what_is_installed_the_lightest_first() -> None:
 
 
 def test_auto_without_any_framework_says_what_to_install() -> None:
-    """Such a service could answer nobody, so it does not start."""
+    """Such a service could answer no request, so it does not start."""
     with pytest.raises(
         SettingsError, match=r"FEDBUS_RUNTIME='auto': .* extras tensorflow, tflite, torch"
     ):
@@ -57,7 +57,7 @@ def test_a_framework_may_be_named() -> None:
     assert runtime_for("torch").frameworks == ("torch",)
 
 
-def test_a_framework_nobody_knows_is_refused_by_name() -> None:
+def test_an_unknown_framework_is_refused_by_name() -> None:
     """With those there are."""
     with pytest.raises(SettingsError, match=r"FEDBUS_RUNTIME='torhc': .* plug-in: auto, keras"):
         runtime_for("torhc")

@@ -15,13 +15,13 @@ Open = Callable[[], Store]
 
 
 class Clock:
-    """The time by which a store stamps jobs and versions; a test may move it."""
+    """Clock that timestamps jobs and versions; a test may move it."""
 
     def __init__(self) -> None:
         self.now = AT
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock forward."""
         self.now = format_timestamp(parse_timestamp(self.now) + seconds)
 
 
@@ -33,7 +33,7 @@ def clock() -> Clock:
 
 @pytest.fixture(params=["sqlite"])
 def reopen(tmp_path: Path, clock: Clock) -> Iterator[Open]:
-    """Open the test's store, again after it was let go."""
+    """Open the test's store, again after it was closed."""
     opened: list[SqliteStore] = []
 
     def open_it() -> Store:

@@ -30,7 +30,7 @@ class Disk:
 
 @contextmanager
 def small_disk(size: int) -> Iterator[None]:
-    """Let no file grow beyond `size` bytes: the disk's real errors, wherever they strike."""
+    """Limit every file to `size` bytes, so that the kernel's own errors occur anywhere."""
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
     try:

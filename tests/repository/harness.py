@@ -1,4 +1,4 @@
-"""Blobs, plans and records to test with, and a stand for the core: its threads obey the test."""
+"""Blobs, plans and records for tests, and a harness of the core whose threads the test controls."""
 
 import json
 from collections import deque
@@ -25,7 +25,7 @@ MODEL, JOB = "digits", "digits-1"
 REPOSITORY, CONTROLLER, COLLECTOR = "repository.1", "controller.1", "collector.1"
 USER = "user.cli"
 AT = "2026-11-29T08:53:28.120Z"
-"""What the clock says."""
+"""The time of the fake clock."""
 AGENTS = ("agent.a", "agent.b", "agent.c")
 LAYOUT = Layout.of({"bias": np.zeros(3, np.float32), "weight": np.zeros((2, 3), np.float32)})
 FILE = b"the architecture of a model, as some framework reads it"
@@ -78,7 +78,7 @@ def push(store: Store, value: float = 0.0, model: str = MODEL) -> Version:
 
 
 def begin(store: Store, job: str = JOB, model: str = MODEL) -> StoredJob:
-    """Push a model, if there is none, and store a job for it."""
+    """Push a model if there is none, and store a job for it."""
     if not any(version.model == model for version in store.latest()):
         push(store, model=model)
     stored = store.store_job(0, job, model, b"{}")
@@ -102,7 +102,7 @@ def plan_of(job: StoredJob, task: int | None = None, **changes: object) -> Plan:
 
 
 def ref_of(version: Version, source: str = REPOSITORY) -> ModelRef:
-    """Name a version, as a message does."""
+    """Return the reference to a version."""
     return ModelRef(
         model=version.model,
         version=version.version,
@@ -137,7 +137,7 @@ def contributor(agent: str, task: int, content: bytes = b"", examples: int = 1) 
 
 
 def load(store: Store, job: str = JOB) -> StoredJob:
-    """Read a job that is there."""
+    """Load a job that exists."""
     found = store.load_job(2**52, job)
     assert isinstance(found, StoredJob)
     return found
@@ -160,78 +160,78 @@ def commit_next(store: Store, value: float, job: str = JOB) -> HistoryEntry:
 
 @dataclass
 class Harness:
-    """A core at work: what it says is kept, what it runs waits until the test lets it.
+    """Records a core's actions; its calls run when the test asks for it.
 
     Attributes:
-        said: What it sent, oldest first, as (to, message).
-        latest: What it announced.
-        notes: What it told whoever runs it.
-        fetching: What it fetches, by key.
-        served: The blobs that others serve.
-        wakes: When it wants to be woken, by key.
-        trouble: What it told of that keeps it from its work.
+        sent: Messages that it sent, oldest first, as (to, message).
+        latest: Its announcements.
+        notes: Its log events.
+        fetching: Its fetches, by key.
+        served: Blobs that other nodes serve.
+        timers: Times of its timers, by key.
+        trouble: The trouble that it reported last.
     """
 
     core: RepositoryCore
     now: float = 100.0
-    said: list[tuple[str, Any]] = field(default_factory=list)
+    sent: list[tuple[str, Any]] = field(default_factory=list)
     latest: list[ModelLatest] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     fetching: dict[Key, Fetch] = field(default_factory=dict)
     served: dict[str, bytes] = field(default_factory=dict)
     runs: deque[Run] = field(default_factory=deque)
-    wakes: dict[Key, float] = field(default_factory=dict)
+    timers: dict[Key, float] = field(default_factory=dict)
     trouble: str = ""
 
     def serve(self, *contents: bytes) -> None:
-        """Let blobs be fetched."""
+        """Serve blobs."""
         self.served |= {blob_ref_of(content).digest: content for content in contents}
 
     def connect(self) -> None:
-        """The bus is there."""
-        self.tell(Connected())
-        self.work()
+        """Connect the core to the bus."""
+        self.handle(Connected())
+        self.run_all()
 
-    def hear(self, sender: str, message: object) -> list[Any]:
-        """Say something to the core, let it work, and return what it says."""
-        before = len(self.said)
-        self.tell(Received(sender, message))
-        self.work()
-        return [message for _, message in self.said[before:]]
+    def receive(self, sender: str, message: object) -> list[Any]:
+        """Pass the core a message, run its calls, and return the messages that it sends."""
+        before = len(self.sent)
+        self.handle(Received(sender, message))
+        self.run_all()
+        return [message for _, message in self.sent[before:]]
 
-    def tell(self, event: Event) -> None:
-        """Tell the core something, and note what follows."""
+    def handle(self, event: Event) -> None:
+        """Pass the core an event, and record its actions."""
         self._perform(self.core.handle(event, self.now))
 
-    def work(self) -> None:
-        """Run and fetch until nothing is left to do."""
+    def run_all(self) -> None:
+        """Run calls and deliver blobs until nothing is left."""
         while self.runs or self._arrived():
             while self.runs:
-                self.run()
+                self.run_next()
             for key in self._arrived():
-                self.arrive(key)
+                self.deliver(key)
 
-    def run(self) -> None:
-        """Let the oldest call run."""
+    def run_next(self) -> None:
+        """Run the oldest call."""
         call = self.runs.popleft()
         try:
             result = call.call()
         except Exception as error:  # noqa: BLE001 - as a worker thread does
-            self.tell(RunFailed(call.key, error))
+            self.handle(RunFailed(call.key, error))
         else:
-            self.tell(Ran(call.key, result))
+            self.handle(Ran(call.key, result))
 
-    def arrive(self, key: Key, content: bytes | None = None) -> None:
-        """Let a blob arrive, or other bytes instead."""
+    def deliver(self, key: Key, content: bytes | None = None) -> None:
+        """Deliver a blob, or other bytes instead."""
         fetch = self.fetching.pop(key)
         data = self.served[fetch.location.blob_ref.digest] if content is None else content
         fetch.sink.write(0, data)
-        self.tell(Fetched(key, fetch.sink))
+        self.handle(Fetched(key, fetch.sink))
 
-    def lose(self, key: Key, reason: str = "it is gone") -> None:
-        """Let a blob not arrive."""
+    def fail_fetch(self, key: Key, reason: str = "it is gone") -> None:
+        """Report that a blob will not arrive."""
         del self.fetching[key]
-        self.tell(FetchFailed(key, reason))
+        self.handle(FetchFailed(key, reason))
 
     def _arrived(self) -> list[Key]:
         return [k for k, f in self.fetching.items() if f.location.blob_ref.digest in self.served]
@@ -240,7 +240,7 @@ class Harness:
         for action in actions:
             match action:
                 case Send(to, message):
-                    self.said.append((to, codec.unpack(type(message), codec.pack(message))))
+                    self.sent.append((to, codec.unpack(type(message), codec.pack(message))))
                 case Announce(_, message):
                     self.latest.append(codec.from_json(ModelLatest, codec.to_json(message)))
                 case Note():
@@ -254,6 +254,6 @@ class Harness:
                 case Cancel(key):
                     self.fetching.pop(key, None)
                 case WakeAt(key, at):
-                    self.wakes[key] = at
+                    self.timers[key] = at
                 case _:
                     raise AssertionError(action)

@@ -1,4 +1,4 @@
-"""How a repository is put together."""
+"""Construction of a repository from its settings."""
 
 from pathlib import Path
 

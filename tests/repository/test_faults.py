@@ -98,28 +98,28 @@ def test_a_full_disk_pauses_the_round(store: SqliteStore, disk: Disk) -> None:
     commit = Commit(record=record_of(plan_next(store)), weights=blob_ref_of(weights(1.0)))
     for step in ("reserve", "write", "sync", "rename", "sync_folder", "insert"):
         disk.step = step
-        assert harness.hear(COLLECTOR, commit) == []
+        assert harness.receive(COLLECTOR, commit) == []
         assert harness.notes[-1].event == "request_failed"
         assert "No space left on device" in harness.notes[-1].facts["reason"]
         assert check_records(store).versions == 1
         assert harness.trouble.startswith("the repository cannot store requests: ")
         assert "No space left on device" in harness.trouble
-    [answer] = harness.hear(COLLECTOR, commit)
+    [answer] = harness.receive(COLLECTOR, commit)
     assert isinstance(answer, Committed)
     assert harness.trouble == ""
 
 
-def test_a_trouble_that_nobody_has_any_more_is_taken_back(store: SqliteStore, disk: Disk) -> None:
-    """Whoever asked may never ask again: its job was cancelled, say."""
+def test_a_trouble_is_withdrawn_once_no_request_fails(store: SqliteStore, disk: Disk) -> None:
+    """The sender may never ask again, because its job was cancelled, for example."""
     harness = Harness(RepositoryCore(REPOSITORY, store))
     harness.connect()
     harness.serve(weights(1.0))
     commit = Commit(record=record_of(plan_next(store)), weights=blob_ref_of(weights(1.0)))
     disk.step = "insert"
-    harness.hear(COLLECTOR, commit)
+    harness.receive(COLLECTOR, commit)
     for told in (True, False):
-        harness.tell(Woke(AnnouncementTimer()))
-        harness.work()
+        harness.handle(Woke(AnnouncementTimer()))
+        harness.run_all()
         assert bool(harness.trouble) is told
 
 
@@ -214,7 +214,7 @@ def test_a_newer_stores_tables_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [1, 2])
 def test_an_older_stores_tables_are_upgraded(form: int, tmp_path: Path) -> None:
-    """Whoever takes a newer fedbus keeps the models; times were written in another form."""
+    """An upgrade of fedbus keeps the models; times had another format."""
     at = "2026-11-29T08:53:28.000Z"
     store = SqliteStore(tmp_path, now=lambda: at)
     begin(store)

@@ -48,8 +48,8 @@ def test_a_killed_repository_goes_on_where_it_was(tmp_path: Path, step: str, aft
     again.close()
 
 
-def test_a_trail_is_read_beside_the_repository_and_after_it(tmp_path: Path) -> None:
-    """The oracle disturbs nobody."""
+def test_a_history_is_read_beside_the_repository_and_after_it(tmp_path: Path) -> None:
+    """Reading the history disturbs no writer."""
     store = SqliteStore(tmp_path)
     push(store)
     beside = SqliteHistory(tmp_path)
@@ -65,7 +65,7 @@ def test_a_trail_is_read_beside_the_repository_and_after_it(tmp_path: Path) -> N
     after.close()
 
 
-def test_an_empty_folder_has_no_trail(tmp_path: Path) -> None:
+def test_an_empty_folder_has_no_history(tmp_path: Path) -> None:
     """A test that looks in the wrong place must not pass."""
     with pytest.raises(StoreError, match="no store in"):
         SqliteHistory(tmp_path)

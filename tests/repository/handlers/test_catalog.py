@@ -1,4 +1,4 @@
-"""What others see of the models."""
+"""Announcements, lists and views of models."""
 
 import pytest
 
@@ -36,39 +36,39 @@ def test_the_latest_of_every_model_is_announced_on_every_connect(
 
 
 def test_the_latest_is_announced_again_every_minute(harness: Harness, store: Store) -> None:
-    """An announcement may be lost, and a replica would answer with an old version for ever."""
+    """An announcement may be lost, and a replica would answer with an old version forever."""
     push(store)
     harness.connect()
     for minute in (1, 2):
         harness.latest.clear()
-        (key, at) = harness.wakes.popitem()
+        (key, at) = harness.timers.popitem()
         assert at == harness.now + 60.0, minute
         harness.now = at
-        harness.tell(Woke(key))
-        harness.work()
+        harness.handle(Woke(key))
+        harness.run_all()
         assert [each.model for each in harness.latest] == [MODEL]
 
 
 def test_an_announcement_never_goes_back(harness: Harness, store: Store) -> None:
     """Threads overtake each other; what is retained must be the latest."""
     push(store, 0.0)
-    harness.tell(Connected())
+    harness.handle(Connected())
     run = harness.runs.popleft()
     before = run.call()
     push(store, 1.0)
-    harness.tell(Ran(run.key, before))
+    harness.handle(Ran(run.key, before))
     harness.connect()
-    harness.tell(Connected())
+    harness.handle(Connected())
     run = harness.runs.popleft()
-    harness.tell(Ran(run.key, before))
+    harness.handle(Ran(run.key, before))
     assert [each.version for each in harness.latest] == [1, 2]
 
 
 def test_models_are_listed(harness: Harness, store: Store) -> None:
     """None is an answer too."""
-    assert harness.hear(USER, ListModels()) == [ModelsListed(models=())]
+    assert harness.receive(USER, ListModels()) == [ModelsListed(models=())]
     version = push(store)
-    assert harness.hear(USER, ListModels()) == [
+    assert harness.receive(USER, ListModels()) == [
         ModelsListed(models=(ref_of(version),), made={MODEL: AT})
     ]
 
@@ -77,14 +77,14 @@ def test_a_version_is_shown_with_its_trail(harness: Harness, store: Store) -> No
     """Where it came from, and what of it is still here."""
     begin(store)
     done = commit_next(store, 1.0)
-    [shown] = harness.hear(USER, ShowModel(model=MODEL))
+    [shown] = harness.receive(USER, ShowModel(model=MODEL))
     assert isinstance(shown, ModelShown)
     assert shown.version == ref_of(done.version)
     facts = [(e.version, e.parent, e.job, e.round, e.contributors, e.kept) for e in shown.history]
     assert facts == [(2, 1, JOB, 1, 3, True), (1, None, None, 0, 0, True)]
     assert (shown.versions, shown.best, {each.at for each in shown.history}) == (2, 2, {AT})
     assert [(each.version, each.why) for each in shown.kept] == [(2, "best"), (1, "pushed")]
-    [first] = harness.hear(USER, ShowModel(model=MODEL, version=1, before=2))
+    [first] = harness.receive(USER, ShowModel(model=MODEL, version=1, before=2))
     assert first.version.version == 1
     assert [each.version for each in first.history] == [1]
 
@@ -92,9 +92,9 @@ def test_a_version_is_shown_with_its_trail(harness: Harness, store: Store) -> No
 def test_what_is_not_there_is_refused_with_what_is(harness: Harness, store: Store) -> None:
     """The sentence says how to mend it."""
     push(store)
-    [model] = harness.hear(USER, ShowModel(model="faces"))
+    [model] = harness.receive(USER, ShowModel(model="faces"))
     assert "no model named 'faces'; known: digits;" in model.reason
-    [version] = harness.hear(USER, ShowModel(model=MODEL, version=7))
+    [version] = harness.receive(USER, ShowModel(model=MODEL, version=7))
     assert version == RequestRefused(about=MODEL, reason="model 'digits' has versions 1 to 1, no 7")
 
 
@@ -103,6 +103,6 @@ def test_what_is_not_there_is_refused_with_what_is(harness: Harness, store: Stor
 )
 def test_a_store_that_cannot_be_read_is_told(harness: Harness, message: object, about: str) -> None:
     """A user should not wait for nothing."""
-    harness.tell(Received(USER, message))
-    harness.tell(RunFailed(harness.runs.popleft().key, StoreError("input/output error")))
-    assert harness.said[-1][1] == RequestRefused(about=about, reason="input/output error")
+    harness.handle(Received(USER, message))
+    harness.handle(RunFailed(harness.runs.popleft().key, StoreError("input/output error")))
+    assert harness.sent[-1][1] == RequestRefused(about=about, reason="input/output error")

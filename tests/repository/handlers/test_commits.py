@@ -1,4 +1,4 @@
-"""A round on its way to being true."""
+"""Commits of rounds."""
 
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ def test_a_round_is_fetched_kept_and_announced(harness: Harness, store: Store, p
     """Committed is said once it cannot be lost any more."""
     harness.serve(weights(1.0))
     commit = commit_of(plan)
-    answers = harness.hear(COLLECTOR, commit)
+    answers = harness.receive(COLLECTOR, commit)
     version = store.latest()[0]
     facts = {"model": MODEL, "version": 2, "job": JOB, "round": 1}
     assert harness.notes == [Note("version_made", facts)]
@@ -63,25 +63,25 @@ def test_a_round_is_fetched_kept_and_announced(harness: Harness, store: Store, p
 
 def test_after_the_fetch_it_takes_one_call(harness: Harness, plan: Plan) -> None:
     """Between the last byte and the answer nothing else waits for a thread."""
-    harness.tell(Received(COLLECTOR, commit_of(plan)))
-    harness.run()
+    harness.handle(Received(COLLECTOR, commit_of(plan)))
+    harness.run_next()
     [key] = harness.fetching
-    harness.arrive(key, weights(1.0))
-    harness.run()
+    harness.deliver(key, weights(1.0))
+    harness.run_next()
     assert not harness.runs
-    assert isinstance(harness.said[-1][1], Committed)
+    assert isinstance(harness.sent[-1][1], Committed)
 
 
 def test_a_commit_that_is_repeated_is_fetched_once(harness: Harness, plan: Plan) -> None:
     """Its collector asks until it is answered, and a large model takes a while."""
     commit = commit_of(plan)
-    assert harness.hear(COLLECTOR, commit) == []
-    assert harness.hear(COLLECTOR, commit) == []
+    assert harness.receive(COLLECTOR, commit) == []
+    assert harness.receive(COLLECTOR, commit) == []
     assert len(harness.fetching) == 1
     harness.serve(weights(1.0))
-    harness.work()
-    assert len(harness.said) == 1
-    assert isinstance(harness.hear(COLLECTOR, commit)[0], Committed)
+    harness.run_all()
+    assert len(harness.sent) == 1
+    assert isinstance(harness.receive(COLLECTOR, commit)[0], Committed)
     assert not harness.fetching
 
 
@@ -91,13 +91,13 @@ def test_the_second_collector_gets_the_firsts_record(
     """Even if both were fetched; what the second brought is not kept."""
     first = commit_of(plan)
     second = replace(commit_of(plan, weights(2.0)), record=record_of(plan, AGENTS[:1]))
-    harness.hear(COLLECTOR, first)
-    harness.hear(OTHER, second)
+    harness.receive(COLLECTOR, first)
+    harness.receive(OTHER, second)
     harness.serve(weights(1.0), weights(2.0))
-    harness.work()
-    assert [to for to, _ in harness.said] == [COLLECTOR, OTHER]
-    assert harness.said[0][1] == harness.said[1][1]
-    assert harness.said[1][1].record == first.record
+    harness.run_all()
+    assert [to for to, _ in harness.sent] == [COLLECTOR, OTHER]
+    assert harness.sent[0][1] == harness.sent[1][1]
+    assert harness.sent[1][1].record == first.record
     assert not store.holds(second.weights)
 
 
@@ -105,22 +105,22 @@ def test_a_restarted_collector_that_folded_otherwise_begins_anew(
     harness: Harness, store: Store, plan: Plan
 ) -> None:
     """What its earlier life offered is gone with it."""
-    harness.hear(COLLECTOR, commit_of(plan, weights(1.0)))
+    harness.receive(COLLECTOR, commit_of(plan, weights(1.0)))
     again = commit_of(plan, weights(2.0))
-    assert harness.hear(COLLECTOR, again) == []
+    assert harness.receive(COLLECTOR, again) == []
     assert not harness.fetching
     harness.serve(weights(2.0))
-    assert harness.hear(COLLECTOR, again)[0].version.weights == again.weights
+    assert harness.receive(COLLECTOR, again)[0].version.weights == again.weights
     assert check_records(store).rounds == 1
 
 
 def test_a_round_that_does_not_fit_is_refused_unfetched(harness: Harness, store: Store) -> None:
-    """Its reason goes into the round's end, and to whoever runs this service."""
+    """The reason is sent to the collector, and logged."""
     begin(store)
     plan = plan_next(store)
     store.end_job(0, JOB, "cancelled", "")
     reason = "job 'digits-1' has ended: cancelled"
-    assert harness.hear(COLLECTOR, commit_of(plan)) == [
+    assert harness.receive(COLLECTOR, commit_of(plan)) == [
         CommitRefused(job=JOB, round=1, task=1, reason=reason)
     ]
     assert harness.notes[-1].event == "commit_refused"
@@ -131,11 +131,11 @@ def test_a_job_that_ends_meanwhile_takes_no_commit(
     harness: Harness, store: Store, plan: Plan
 ) -> None:
     """It was weighed before, and is weighed again when it is inserted."""
-    harness.hear(COLLECTOR, commit_of(plan))
+    harness.receive(COLLECTOR, commit_of(plan))
     store.end_job(0, JOB, "cancelled", "")
     harness.serve(weights(1.0))
-    harness.work()
-    assert isinstance(harness.said[-1][1], CommitRefused)
+    harness.run_all()
+    assert isinstance(harness.sent[-1][1], CommitRefused)
     assert not store.holds(blob_ref_of(weights(1.0)))
 
 
@@ -150,9 +150,9 @@ def test_a_job_that_ends_meanwhile_takes_no_commit(
 def test_weights_that_do_not_fit_the_model_are_refused(
     harness: Harness, store: Store, plan: Plan, content: bytes, reason: str
 ) -> None:
-    """Nobody could load such a version."""
+    """No service could load such a version."""
     harness.serve(content)
-    [answer] = harness.hear(COLLECTOR, commit_of(plan, content))
+    [answer] = harness.receive(COLLECTOR, commit_of(plan, content))
     assert reason in answer.reason
     assert load(store).rounds == 0
     assert not store.holds(blob_ref_of(content))
@@ -160,36 +160,36 @@ def test_weights_that_do_not_fit_the_model_are_refused(
 
 def test_other_bytes_than_promised_are_refused(harness: Harness, store: Store, plan: Plan) -> None:
     """A digest names its content."""
-    harness.hear(COLLECTOR, commit_of(plan))
+    harness.receive(COLLECTOR, commit_of(plan))
     [key] = harness.fetching
-    harness.arrive(key, weights(2.0))
-    harness.work()
-    assert "expected a blob of digest" in harness.said[-1][1].reason
+    harness.deliver(key, weights(2.0))
+    harness.run_all()
+    assert "expected a blob of digest" in harness.sent[-1][1].reason
     assert load(store).rounds == 0
 
 
 def test_weights_that_do_not_come_are_not_answered(harness: Harness, plan: Plan) -> None:
-    """If the collector lives it asks again; if not, nobody listens."""
+    """A collector that is alive asks again."""
     commit = commit_of(plan)
-    harness.hear(COLLECTOR, commit)
+    harness.receive(COLLECTOR, commit)
     [key] = harness.fetching
-    harness.lose(key, "collector.1 does not hold it")
-    harness.work()
-    assert harness.said == []
+    harness.fail_fetch(key, "collector.1 does not hold it")
+    harness.run_all()
+    assert harness.sent == []
     assert harness.notes[-1].facts["reason"] == "collector.1 does not hold it"
     harness.serve(weights(1.0))
-    assert isinstance(harness.hear(COLLECTOR, commit)[0], Committed)
+    assert isinstance(harness.receive(COLLECTOR, commit)[0], Committed)
 
 
 def test_weights_that_are_here_already_are_not_fetched(harness: Harness, plan: Plan) -> None:
     """A round that changes nothing costs nothing."""
-    assert isinstance(harness.hear(COLLECTOR, commit_of(plan, weights(0.0)))[0], Committed)
+    assert isinstance(harness.receive(COLLECTOR, commit_of(plan, weights(0.0)))[0], Committed)
 
 
 def test_an_update_is_looked_up(harness: Harness, store: Store, plan: Plan) -> None:
     """For a collector that has forgotten, or never knew."""
     question = LookUp(job=JOB, agent=AGENTS[0], task=1)
     unknown = LookedUp(job=JOB, agent=AGENTS[0], task=1, verdict="unknown")
-    assert harness.hear(COLLECTOR, question) == [unknown]
+    assert harness.receive(COLLECTOR, question) == [unknown]
     store.commit(record_of(plan), put(store, weights(1.0)))
-    assert harness.hear(COLLECTOR, question) == [replace(unknown, verdict="stored")]
+    assert harness.receive(COLLECTOR, question) == [replace(unknown, verdict="stored")]

@@ -107,12 +107,12 @@ def test_a_job_that_does_not_suit_its_model_is_not_kept(harness: Harness, store:
     architectures = {"tflite": {"name": "some"}, "torch": {"name": "mlp"}}
     stated, blob = put(store, spec(architectures=architectures)), put(store, weights(0.0))
     assert isinstance(store.push(MODEL, stated, blob, ()), Version)
-    [answer] = harness.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=FTRL))
+    [answer] = harness.receive(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=FTRL))
     assert isinstance(answer, JobRefused)
     assert [fault.key for fault in answer.faults] == ["optimizer_config.optimizer"]
     assert "'ftrl' is an optimizer of keras" in answer.faults[0].problem
     assert isinstance(store.load_job(0, JOB), StoreRefusal)
-    [answer] = harness.hear(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=LBFGS))
+    [answer] = harness.receive(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=LBFGS))
     assert isinstance(answer, JobLoaded)
 
 

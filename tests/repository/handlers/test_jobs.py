@@ -1,4 +1,4 @@
-"""What a controller asks about jobs, and what it hears."""
+"""Requests of controllers about jobs."""
 
 from dataclasses import replace
 from typing import Any
@@ -53,21 +53,21 @@ STORE_JOB = StoreJob(epoch=0, job=JOB, model=MODEL, file=b"{}")
 def test_a_job_is_accepted_with_its_secret_and_base(harness: Harness, store: Store) -> None:
     """The same question has the same answer."""
     version = push(store)
-    first = harness.hear(CONTROLLER, STORE_JOB)
-    [loaded] = harness.hear(CONTROLLER, LoadJob(epoch=0, job=JOB))
+    first = harness.receive(CONTROLLER, STORE_JOB)
+    [loaded] = harness.receive(CONTROLLER, LoadJob(epoch=0, job=JOB))
     assert (loaded.secret, loaded.latest) == (load(store).secret, ref_of(version))
     assert (loaded.submitted, loaded.acceptance) == (AT, None)
     assert first == [replace(loaded, acceptance=Acceptance())]
-    again = harness.hear(CONTROLLER, STORE_JOB)
+    again = harness.receive(CONTROLLER, STORE_JOB)
     assert again == [replace(loaded, acceptance=Acceptance(known=True))]
 
 
 def test_a_job_that_is_known_is_answered_with_how_it_stands(harness: Harness, store: Store) -> None:
-    """Whoever sends a finished job again hears that nothing will run, and what came of it."""
+    """The answer to a finished job that is sent again has its end: nothing will run."""
     begin(store)
     commit_next(store, 1.0)
     store.end_job(0, JOB, "finished", "all rounds are done")
-    [again] = harness.hear(CONTROLLER, STORE_JOB)
+    [again] = harness.receive(CONTROLLER, STORE_JOB)
     assert (again.acceptance.known, again.phase, again.reason) == (
         True,
         "finished",
@@ -82,15 +82,15 @@ def test_a_job_that_trained_nothing_has_no_figures(harness: Harness, store: Stor
     commit_next(store, 1.0)
     store.end_job(0, JOB, "finished", "all rounds are done")
     other = replace(STORE_JOB, job="other")
-    harness.hear(CONTROLLER, other)
-    [loaded] = harness.hear(CONTROLLER, LoadJob(epoch=0, job="other"))
+    harness.receive(CONTROLLER, other)
+    [loaded] = harness.receive(CONTROLLER, LoadJob(epoch=0, job="other"))
     assert (loaded.rounds, loaded.latest.version, loaded.metrics) == (0, 2, {})
-    [known] = harness.hear(CONTROLLER, other)
+    [known] = harness.receive(CONTROLLER, other)
     assert (known.acceptance.known, known.metrics) == (True, {})
-    store.end_job(0, "other", "failed", "nobody trains")
-    [ended] = harness.hear(CONTROLLER, LoadJob(epoch=0, job="other"))
+    store.end_job(0, "other", "failed", "no agent trains")
+    [ended] = harness.receive(CONTROLLER, LoadJob(epoch=0, job="other"))
     assert (ended.phase, ended.metrics) == ("failed", {})
-    [first] = harness.hear(CONTROLLER, LoadJob(epoch=0, job=JOB))
+    [first] = harness.receive(CONTROLLER, LoadJob(epoch=0, job=JOB))
     assert (first.rounds, first.metrics) == (1, {"loss": 1.0})
 
 
@@ -100,15 +100,15 @@ def test_a_job_that_has_another_id_than_was_proposed_is_named_with_both(
     """So that the controller knows whom it answers; its file was judged when it came."""
     push(store)
     first = replace(STORE_JOB, origin="0" * 64)
-    [stored] = harness.hear(CONTROLLER, first)
+    [stored] = harness.receive(CONTROLLER, first)
     assert (stored.job, stored.acceptance) == (JOB, Acceptance())
     again = replace(first, job="proposed")
-    [answer] = harness.hear("controller.2", again)
+    [answer] = harness.receive("controller.2", again)
     acceptance = Acceptance(known=True, proposed="proposed")
     assert answer == replace(stored, acceptance=acceptance)
     store.end_job(0, JOB, "finished", "")
     clock.wait(120.5)
-    [other] = harness.hear(CONTROLLER, replace(again, redelivered=True))
+    [other] = harness.receive(CONTROLLER, replace(again, redelivered=True))
     assert (other.job, other.acceptance) == ("proposed", Acceptance())
 
 
@@ -118,12 +118,12 @@ def test_a_submission_is_known_again_for_at_least_eight_leases(store: Store, clo
     harness.connect()
     push(store)
     asked = replace(STORE_JOB, origin="0" * 64)
-    harness.hear(CONTROLLER, asked)
+    harness.receive(CONTROLLER, asked)
     store.end_job(0, JOB, "finished", "")
     clock.wait(480.0)
-    assert harness.hear(CONTROLLER, replace(asked, job="second"))[0].job == JOB
+    assert harness.receive(CONTROLLER, replace(asked, job="second"))[0].job == JOB
     clock.wait(1.0)
-    assert harness.hear(CONTROLLER, replace(asked, job="second"))[0].job == "second"
+    assert harness.receive(CONTROLLER, replace(asked, job="second"))[0].job == "second"
 
 
 def test_an_ended_job_is_forgotten(harness: Harness, store: Store) -> None:
@@ -131,16 +131,16 @@ def test_an_ended_job_is_forgotten(harness: Harness, store: Store) -> None:
     begin(store)
     commit_next(store, 1.0)
     forget = ForgetJob(epoch=0, job=JOB)
-    [refused] = harness.hear(CONTROLLER, forget)
+    [refused] = harness.receive(CONTROLLER, forget)
     assert (refused.job, "is running" in refused.reason) == (JOB, True)
     store.end_job(0, JOB, "failed", "")
-    assert harness.hear(CONTROLLER, forget) == [JobForgotten(job=JOB, rounds=1)]
-    assert harness.hear(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=())]
+    assert harness.receive(CONTROLLER, forget) == [JobForgotten(job=JOB, rounds=1)]
+    assert harness.receive(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=())]
 
 
 def test_a_job_without_a_model_is_refused(harness: Harness) -> None:
     """With the sentence that says what to do."""
-    [answer] = harness.hear(CONTROLLER, STORE_JOB)
+    [answer] = harness.receive(CONTROLLER, STORE_JOB)
     assert answer.job == JOB
     assert answer.faults[0].key == "model_name"
     assert "fedbus models push" in answer.faults[0].problem
@@ -153,21 +153,23 @@ def test_another_job_file_and_a_model_in_training_are_refused_at_their_keys(
     begin(store)
     taken = StoreJob(epoch=0, job=JOB, model=MODEL, file=b"another")
     busy = StoreJob(epoch=0, job="other", model=MODEL, file=b"another")
-    keys = [harness.hear(CONTROLLER, asked)[0].faults[0].key for asked in (taken, busy)]
+    keys = [harness.receive(CONTROLLER, asked)[0].faults[0].key for asked in (taken, busy)]
     assert keys == ["training_id", "model_name"]
 
 
 def test_a_plan_is_confirmed(harness: Harness, store: Store) -> None:
     """Only then are agents asked."""
     plan = plan_of(begin(store))
-    assert harness.hear(CONTROLLER, StorePlan(epoch=0, plan=plan)) == [PlanStored(job=JOB, task=1)]
+    assert harness.receive(CONTROLLER, StorePlan(epoch=0, plan=plan)) == [
+        PlanStored(job=JOB, task=1)
+    ]
 
 
 def test_an_overtaken_plan_is_not_answered(harness: Harness, store: Store) -> None:
     """A late copy of an old question must not sound like news."""
     job = begin(store)
-    harness.hear(CONTROLLER, StorePlan(epoch=0, plan=plan_of(job, task=2)))
-    assert harness.hear(CONTROLLER, StorePlan(epoch=0, plan=plan_of(job, task=1))) == []
+    harness.receive(CONTROLLER, StorePlan(epoch=0, plan=plan_of(job, task=2)))
+    assert harness.receive(CONTROLLER, StorePlan(epoch=0, plan=plan_of(job, task=1))) == []
 
 
 def test_an_ended_job_answers_plans_with_its_end(harness: Harness, store: Store) -> None:
@@ -175,16 +177,16 @@ def test_an_ended_job_answers_plans_with_its_end(harness: Harness, store: Store)
     plan = plan_of(begin(store))
     end = EndJob(epoch=0, job=JOB, phase="finished", reason="all rounds are done")
     ended = JobEnded(job=JOB, phase="finished", reason="all rounds are done", at=AT)
-    assert harness.hear(CONTROLLER, end) == [ended]
-    assert harness.hear(CONTROLLER, replace(end, phase="cancelled")) == [ended]
-    assert harness.hear(CONTROLLER, StorePlan(epoch=0, plan=plan)) == [ended]
+    assert harness.receive(CONTROLLER, end) == [ended]
+    assert harness.receive(CONTROLLER, replace(end, phase="cancelled")) == [ended]
+    assert harness.receive(CONTROLLER, StorePlan(epoch=0, plan=plan)) == [ended]
 
 
 def test_jobs_are_listed(harness: Harness, store: Store) -> None:
     """None is an answer too."""
-    assert harness.hear(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=())]
+    assert harness.receive(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=())]
     begin(store)
-    assert harness.hear(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=(JOB,))]
+    assert harness.receive(CONTROLLER, ListJobs(epoch=0)) == [JobsListed(jobs=(JOB,))]
 
 
 def test_a_job_is_loaded(harness: Harness, store: Store) -> None:
@@ -192,7 +194,7 @@ def test_a_job_is_loaded(harness: Harness, store: Store) -> None:
     secret = begin(store).secret
     done = commit_next(store, 1.0)
     plan = plan_next(store)
-    assert harness.hear(CONTROLLER, LoadJob(epoch=0, job=JOB)) == [
+    assert harness.receive(CONTROLLER, LoadJob(epoch=0, job=JOB)) == [
         JobLoaded(
             job=JOB,
             file=b"{}",
@@ -213,7 +215,7 @@ def test_an_ended_job_is_loaded_with_its_end(harness: Harness, store: Store) -> 
     """A controller that was killed at the end announces it after all."""
     begin(store)
     store.end_job(0, JOB, "failed", "no agents")
-    [loaded] = harness.hear(CONTROLLER, LoadJob(epoch=0, job=JOB))
+    [loaded] = harness.receive(CONTROLLER, LoadJob(epoch=0, job=JOB))
     assert (loaded.phase, loaded.reason, loaded.ended) == ("failed", "no agents", AT)
 
 
@@ -225,19 +227,19 @@ def test_a_score_is_stored_and_announced_with_the_latest_version(
     commit_next(store, 1.0)
     harness.connect()
     score = StoreEvaluation(epoch=0, job=JOB, round=1, metrics={"accuracy": 0.9})
-    assert harness.hear(CONTROLLER, score) == [EvaluationStored(job=JOB, round=1)]
+    assert harness.receive(CONTROLLER, score) == [EvaluationStored(job=JOB, round=1)]
     assert harness.latest[-1].metrics == {"loss": 1.0, "accuracy": 0.9}
     commit_next(store, 2.0)
     harness.connect()
     before = len(harness.latest)
-    assert harness.hear(CONTROLLER, score) == [EvaluationStored(job=JOB, round=1)]
+    assert harness.receive(CONTROLLER, score) == [EvaluationStored(job=JOB, round=1)]
     assert len(harness.latest) == before
 
 
 def test_a_score_before_its_round_is_not_answered(harness: Harness, store: Store) -> None:
     """It is asked again, and by then the round may be there."""
     begin(store)
-    assert harness.hear(CONTROLLER, StoreEvaluation(epoch=0, job=JOB, round=1, metrics={})) == []
+    assert harness.receive(CONTROLLER, StoreEvaluation(epoch=0, job=JOB, round=1, metrics={})) == []
 
 
 def unknown(store: Store) -> list[Any]:
@@ -256,16 +258,16 @@ def test_an_unknown_job_is_refused(harness: Harness, store: Store) -> None:
     problem = f"no job named '{JOB}' in this repository"
     refused = JobRefused(job=JOB, faults=(JobFault(key="", problem=problem),))
     for question in unknown(store):
-        assert harness.hear(CONTROLLER, question) == [refused]
+        assert harness.receive(CONTROLLER, question) == [refused]
 
 
 def test_a_lower_epoch_hears_the_one_that_holds(harness: Harness, store: Store) -> None:
     """Whatever it asks: its lease has passed to another."""
     questions = [STORE_JOB, ListJobs(epoch=0), *unknown(store)]
     for incarnation in (1, 2):
-        harness.hear(CONTROLLER, TakeLease(incarnation=incarnation))
+        harness.receive(CONTROLLER, TakeLease(incarnation=incarnation))
     for question in questions:
-        assert harness.hear("controller.2", question) == [StaleEpoch(epoch=2)]
+        assert harness.receive("controller.2", question) == [StaleEpoch(epoch=2)]
 
 
 def test_a_question_that_is_repeated_meanwhile_is_answered_once(
@@ -274,18 +276,18 @@ def test_a_question_that_is_repeated_meanwhile_is_answered_once(
     """A slow disk does not make a queue of the same call."""
     push(store)
     for _ in range(3):
-        harness.tell(Received(CONTROLLER, STORE_JOB))
+        harness.handle(Received(CONTROLLER, STORE_JOB))
     assert len(harness.runs) == 1
-    harness.work()
-    assert len(harness.said) == 1
+    harness.run_all()
+    assert len(harness.sent) == 1
 
 
 def test_a_store_that_fails_is_not_answered_but_noted(harness: Harness) -> None:
-    """The question is asked again; whoever runs this service must hear why."""
-    harness.tell(Received(CONTROLLER, STORE_JOB))
+    """The controller asks again; the log has the reason for the operator."""
+    harness.handle(Received(CONTROLLER, STORE_JOB))
     run = harness.runs.popleft()
-    harness.tell(RunFailed(run.key, StoreError("storing job digits-1: no space left")))
-    assert harness.said == []
+    harness.handle(RunFailed(run.key, StoreError("storing job digits-1: no space left")))
+    assert harness.sent == []
     [note] = harness.notes
     assert note.event == "request_failed"
     assert note.facts == {
@@ -293,13 +295,13 @@ def test_a_store_that_fails_is_not_answered_but_noted(harness: Harness) -> None:
         "of": CONTROLLER,
         "reason": "StoreError: storing job digits-1: no space left",
     }
-    assert harness.hear(CONTROLLER, STORE_JOB) != []
+    assert harness.receive(CONTROLLER, STORE_JOB) != []
 
 
 @pytest.mark.parametrize("message", ["not ours", None])
 def test_what_is_not_for_a_repository_is_ignored(harness: Harness, message: object) -> None:
     """A newer peer may say more; and what is not in the store needs no farewell."""
-    assert harness.hear(CONTROLLER, message) == []
-    harness.tell(Stopping())
+    assert harness.receive(CONTROLLER, message) == []
+    harness.handle(Stopping())
     assert not harness.runs
     assert (harness.core.facts(), harness.core.progress(), harness.core.listens) == (None, 0.0, ())

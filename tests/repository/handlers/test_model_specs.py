@@ -1,4 +1,4 @@
-"""What a model's spec says."""
+"""Model specs, read and checked."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_a_layout_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_spec_that_is_gone_is_the_stores_fault(store: Store) -> None:
-    """Nobody else can mend it."""
+    """No sender can correct it."""
     with pytest.raises(StoreError, match="is missing from the store"):
         SpecReader(store).layout(blob_ref_of(spec()))
 

@@ -1,4 +1,4 @@
-"""A model on its way in from a user."""
+"""Pushes of models by users."""
 
 import json
 from dataclasses import replace
@@ -49,7 +49,7 @@ PUSH = push_of()
 
 def refusal(harness: Harness, message: PushModel = PUSH) -> str:
     """Push, and return why not."""
-    [answer] = harness.hear(USER, message)
+    [answer] = harness.receive(USER, message)
     assert isinstance(answer, RequestRefused)
     assert answer.about == MODEL
     assert not harness.fetching
@@ -59,7 +59,7 @@ def refusal(harness: Harness, message: PushModel = PUSH) -> str:
 def test_a_model_is_fetched_whole_and_announced(harness: Harness, store: Store) -> None:
     """Its spec, then its weights and the file the spec names."""
     harness.serve(spec(), weights(0.0), FILE)
-    answers = harness.hear(USER, PUSH)
+    answers = harness.receive(USER, PUSH)
     [version] = store.latest()
     assert answers == [ModelPushed(version=ref_of(version))]
     assert (harness.latest[-1].version, harness.latest[-1].parent, harness.latest[-1].job) == (
@@ -74,38 +74,38 @@ def test_a_model_is_fetched_whole_and_announced(harness: Harness, store: Store) 
 def test_the_same_push_again_is_the_same_version(harness: Harness) -> None:
     """Its first answer may have been lost."""
     harness.serve(spec(), weights(0.0), FILE)
-    first = harness.hear(USER, PUSH)
-    assert harness.hear(USER, PUSH) == first
+    first = harness.receive(USER, PUSH)
+    assert harness.receive(USER, PUSH) == first
 
 
 def test_a_push_that_is_repeated_meanwhile_is_fetched_once(harness: Harness) -> None:
     """At each of its stages."""
     for content in (spec(), FILE, weights(0.0)):
-        assert harness.hear(USER, PUSH) == []
+        assert harness.receive(USER, PUSH) == []
         before = set(harness.fetching)
-        assert harness.hear(USER, PUSH) == []
+        assert harness.receive(USER, PUSH) == []
         assert set(harness.fetching) == before
         harness.serve(content)
-        harness.work()
-    assert len(harness.said) == 1
+        harness.run_all()
+    assert len(harness.sent) == 1
 
 
 def test_a_further_version_fetches_only_what_is_new(harness: Harness, store: Store) -> None:
     """The spec and its file are here since the first."""
     first = push(store, 0.0)
     harness.serve(weights(1.0))
-    [answer] = harness.hear(USER, push_of(content=weights(1.0)))
+    [answer] = harness.receive(USER, push_of(content=weights(1.0)))
     assert (answer.version.version, store.latest()[0].parent) == (2, first.version)
 
 
 def test_another_push_of_the_model_supersedes_the_first(harness: Harness) -> None:
-    """The user pressed Ctrl-C and pushed something better; nobody waits for the first answer."""
-    harness.hear(USER, PUSH)
+    """The user pressed Ctrl-C and pushed something better; the first answer is no longer needed."""
+    harness.receive(USER, PUSH)
     better = push_of(content=weights(1.0))
-    assert harness.hear(USER, better) == []
+    assert harness.receive(USER, better) == []
     assert not harness.fetching
     harness.serve(spec(), weights(1.0), FILE)
-    assert harness.hear(USER, better)[0].version.weights == better.weights
+    assert harness.receive(USER, better)[0].version.weights == better.weights
 
 
 def test_a_model_in_training_is_refused(harness: Harness, store: Store) -> None:
@@ -242,7 +242,7 @@ DIGITS = demo_data.read("digits.tflite")
 def test_a_tflite_file_that_agents_cannot_use_is_refused(
     harness: Harness, store: Store, file: bytes, reason: str
 ) -> None:
-    """Whoever pushed it by whatever program: it would end agents and inference again and again."""
+    """Whatever program pushed it: it would crash agents and inference services repeatedly."""
     stated = spec(architectures={"tflite": {"blob": plain(blob_ref_of(file))}})
     harness.serve(stated, weights(0.0), file)
     assert refusal(harness, push_of(stated)).startswith(reason)
@@ -270,46 +270,46 @@ def test_a_tflite_file_that_fits_its_spec_is_stored(harness: Harness) -> None:
     content = bytes(encode({t.name: np.zeros(t.shape, "f4") for t in layout.tensors}, layout))
     stated = spec(layout=specs, architectures={"tflite": {"blob": plain(blob_ref_of(DIGITS))}})
     harness.serve(stated, content, DIGITS)
-    [answer] = harness.hear(USER, push_of(stated, content))
+    [answer] = harness.receive(USER, push_of(stated, content))
     assert isinstance(answer, ModelPushed)
 
 
 def test_a_spec_of_other_bytes_is_refused(harness: Harness) -> None:
     """A digest names its content."""
-    harness.hear(USER, PUSH)
+    harness.receive(USER, PUSH)
     [key] = harness.fetching
-    harness.arrive(key, json.dumps({}).encode().ljust(len(spec())))
-    harness.work()
-    assert "expected a spec of digest" in harness.said[-1][1].reason
+    harness.deliver(key, json.dumps({}).encode().ljust(len(spec())))
+    harness.run_all()
+    assert "expected a spec of digest" in harness.sent[-1][1].reason
 
 
 def test_a_file_of_other_bytes_is_refused(harness: Harness, store: Store) -> None:
     """So is one that the spec names."""
     harness.serve(spec(), weights(0.0))
-    harness.hear(USER, PUSH)
+    harness.receive(USER, PUSH)
     [key] = harness.fetching
-    harness.arrive(key, b"?" * len(FILE))
-    harness.work()
-    assert "expected a blob of digest" in harness.said[-1][1].reason
+    harness.deliver(key, b"?" * len(FILE))
+    harness.run_all()
+    assert "expected a blob of digest" in harness.sent[-1][1].reason
     assert store.latest() == ()
 
 
 def test_a_blob_that_does_not_come_is_told(harness: Harness) -> None:
     """A user sees a sentence, not a progress bar that stands still."""
     harness.serve(spec())
-    harness.hear(USER, PUSH)
+    harness.receive(USER, PUSH)
     assert len(harness.fetching) == 2
-    harness.lose(next(iter(harness.fetching)), "user.cli does not hold it")
+    harness.fail_fetch(next(iter(harness.fetching)), "user.cli does not hold it")
     assert not harness.fetching
-    harness.work()
-    assert harness.said[-1][1].reason == "user.cli does not hold it"
+    harness.run_all()
+    assert harness.sent[-1][1].reason == "user.cli does not hold it"
 
 
 def test_a_store_that_fails_is_told(harness: Harness) -> None:
     """A user can do something about a full disk."""
-    harness.tell(Received(USER, PUSH))
-    harness.tell(RunFailed(harness.runs.popleft().key, StoreError("no space left")))
-    assert harness.said[-1][1].reason == "no space left"
+    harness.handle(Received(USER, PUSH))
+    harness.handle(RunFailed(harness.runs.popleft().key, StoreError("no space left")))
+    assert harness.sent[-1][1].reason == "no space left"
 
 
 def test_a_model_that_was_trained_is_reset_only_if_the_user_says_so(
@@ -322,20 +322,20 @@ def test_a_model_that_was_trained_is_reset_only_if_the_user_says_so(
     store.end_job(0, JOB, "finished", "")
     message = push_of(content=weights(5.0))
     assert "has been trained: version 2" in refusal(harness, message)
-    harness.hear(USER, replace(message, reset=True))
+    harness.receive(USER, replace(message, reset=True))
     harness.serve(weights(5.0))
-    harness.work()
-    assert isinstance(harness.said[-1][1], ModelPushed)
-    assert harness.said[-1][1].version.version == 3
+    harness.run_all()
+    assert isinstance(harness.sent[-1][1], ModelPushed)
+    assert harness.sent[-1][1].version.version == 3
 
 
 def test_a_job_that_begins_meanwhile_keeps_its_base(harness: Harness, store: Store) -> None:
     """The push was offered before, and is weighed again when it is inserted."""
     push(store, 0.0)
     message = push_of(content=weights(1.0))
-    harness.hear(USER, message)
+    harness.receive(USER, message)
     begin(store)
     harness.serve(weights(1.0))
-    harness.work()
-    assert "is being trained" in harness.said[-1][1].reason
+    harness.run_all()
+    assert "is being trained" in harness.sent[-1][1].reason
     assert not store.holds(message.weights)

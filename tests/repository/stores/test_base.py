@@ -1,4 +1,4 @@
-"""What every store promises; see fedbus_repository.stores.base."""
+"""Guarantees of every store; see fedbus_repository.stores.base."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -70,7 +70,7 @@ def test_another_has_it_only_once_its_epoch_has_expired(store: Store) -> None:
 
 
 def test_the_epoch_outlives_the_process(reopen: Open) -> None:
-    """It fences for ever, so it may never fall."""
+    """It fences off earlier controllers, so it must never decrease."""
     reopen().take_lease(CONTROLLER, 7)
     assert reopen().take_lease(CONTROLLER, 9).epoch == 2
 
@@ -94,7 +94,7 @@ def test_a_lower_epoch_is_refused_everywhere(store: Store) -> None:
 
 
 def test_the_same_job_is_accepted_again_with_the_same_secret(store: Store) -> None:
-    """Whoever asks twice has not heard the first answer."""
+    """A controller that asks twice has not received the first answer."""
     first = begin(store)
     assert len(first.secret) == 32
     assert store.store_job(0, JOB, MODEL, b"{}") == first
@@ -106,7 +106,7 @@ def test_each_job_has_a_secret_of_its_own(store: Store) -> None:
 
 
 def test_other_bytes_under_a_jobs_name_are_refused(store: Store) -> None:
-    """Nobody replaces a job by submitting another of its name."""
+    """A job cannot be replaced by submitting another under its id."""
     job = begin(store)
     answer = store.store_job(0, JOB, MODEL, b'{"num_rounds": 2}')
     assert answer == StoreRefusal(
@@ -336,7 +336,7 @@ def test_a_plan_is_stored_once_and_again(store: Store) -> None:
 
 
 def test_a_task_never_names_two_plans(store: Store) -> None:
-    """(job, agent, task) names at most one update for ever."""
+    """(job, agent, task) names at most one update."""
     job = begin(store)
     plan = plan_of(job, task=2)
     store.store_plan(0, plan)
@@ -416,7 +416,7 @@ def test_an_update_never_counts_twice_in_a_job(store: Store) -> None:
 
 
 def test_an_ended_job_takes_no_commit(store: Store) -> None:
-    """What is cancelled stays so, whoever still works on it."""
+    """A cancelled job stays cancelled, although agents may still train."""
     begin(store)
     record = record_of(plan_next(store))
     store.end_job(0, JOB, "cancelled", "")
@@ -541,7 +541,7 @@ def test_a_version_is_shown_with_the_end_of_the_trail(store: Store) -> None:
 
 
 def test_it_is_said_which_weights_are_kept_and_why(store: Store) -> None:
-    """Whoever wants a version's weights need not try all of them."""
+    """A user who wants weights need not try every version."""
     begin(store)
     for value, accuracy in enumerate((0.5, 0.9, 0.7, 0.6, 0.8)):
         done = commit_next(store, float(value + 1))
@@ -576,7 +576,7 @@ def test_a_kept_blob_can_be_read(reopen: Open) -> None:
 
 
 def test_a_blob_that_is_not_here_is_none(store: Store) -> None:
-    """Whoever wants it is told so."""
+    """Its fetch is then answered with not found."""
     assert store.open_blob("0" * 64) is None
     assert not store.holds(blob_ref_of(b"never seen"))
 
@@ -592,7 +592,7 @@ def test_a_blob_is_kept_only_if_it_is_what_it_should_be(store: Store) -> None:
 
 
 def test_an_upload_can_be_discarded_at_any_time(store: Store) -> None:
-    """Late chunks of what nobody waits for change nothing."""
+    """Late chunks of a discarded upload change nothing."""
     upload = store.upload(blob_ref_of(FILE))
     upload.write(0, FILE)
     assert upload.read(4, 9) == FILE[4:13]
@@ -603,7 +603,7 @@ def test_an_upload_can_be_discarded_at_any_time(store: Store) -> None:
 
 
 def test_the_last_versions_keep_their_weights(reopen: Open) -> None:
-    """And the best one, and what a person pushed; records, specs and files stay for ever."""
+    """And the best one, and what a person pushed; records, specs and files are never deleted."""
     begin(reopen())
     store = reopen()
     for at, accuracy in enumerate([0.1, 0.9, 0.2, 0.3, 0.4, 0.5], start=1):

@@ -67,7 +67,7 @@ def test_a_blob_with_a_hole_is_refused(folder: BlobFolder, missing: int) -> None
 
 
 def test_an_upload_is_discarded_while_it_is_hashed(folder: BlobFolder, tmp_path: Path) -> None:
-    """Its file is closed only once nobody reads it."""
+    """Its file is closed only once the thread that hashes has ended."""
     content = large()
     for _ in range(20):
         upload = folder.upload(blob_ref_of(content))

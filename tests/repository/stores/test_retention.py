@@ -1,4 +1,4 @@
-"""Which versions keep their weights."""
+"""Retention of weights."""
 
 import pytest
 

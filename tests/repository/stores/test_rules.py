@@ -1,4 +1,4 @@
-"""What may become true, and the sentence for what may not."""
+"""Validation rules and their messages."""
 
 from dataclasses import replace
 

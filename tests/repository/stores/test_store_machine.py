@@ -1,4 +1,4 @@
-"""Whatever is asked of a store, in whatever order, what it holds stays true."""
+"""A store stays consistent whatever requests arrive in whatever order."""
 
 import tempfile
 from collections.abc import Callable
