@@ -74,7 +74,7 @@ class WorkScheduler:
                 yield from self.drop(key)
 
     def begin_next(self, now: float) -> Iterator[Action]:
-        """Run the first task whose inputs are complete, and fetch what the others miss."""
+        """Run the first task whose inputs are complete, and fetch what the others lack."""
         if self._standalone_first:
             yield from self._begin_round(now)
         for task in list(self.tasks.values()):

@@ -69,15 +69,11 @@ def measure(  # noqa: PLR0913, PLR0917 - one argument for each value that differ
     """Measure the machine and return an agent's facts.
 
     Args:
-        roles: What the agent does: train, evaluate, or both.
         examples: Number of rows to train on.
-        data_format: Format of the data.
         folder: Where the agent stores files.
         task: The running task, as published.
         models: Bytes of files of each cached model, by name.
-        trainers: Trainers that a job may choose here.
-        loaders: Loaders that a job may choose here.
-        transforms: Transforms that a job may choose here.
+        trainers: Names that a job may choose here, as are `loaders` and `transforms`.
     """
     return AgentFacts(
         roles=tuple(roles),

@@ -23,15 +23,10 @@ class TokenAuth:
     token: str | None = field(repr=False)
 
     def refusal(self, authorization: str, host: str, origin: str | None) -> str | None:
-        """Return why a request is not allowed, or None if it is.
+        """Return why a request with these headers is not allowed, or None if it is.
 
         Without a token, a web page in a browser of this machine could send requests as well. They
         have an origin, or another host if the page's own name resolves to this address.
-
-        Args:
-            authorization: The header `Authorization`.
-            host: The header `Host`.
-            origin: The header `Origin`, if there is one.
         """
         if self.token is not None:
             scheme, given = authorization[: len(_SCHEME)], authorization[len(_SCHEME) :].strip()
@@ -51,13 +46,7 @@ class TokenAuth:
 def read_token_auth(
     http: str | None, token: str | None, token_file: Path | None, *, wide_open: bool
 ) -> TokenAuth | None:
-    """Read the settings of the API; None: the API is off.
-
-    Args:
-        http: Address to listen on, host:port.
-        token: The token, if it is set directly.
-        token_file: A file that holds the token.
-        wide_open: Whether the owner allows access without a token.
+    """Return the authentication that the settings describe; None: the API is off.
 
     Raises:
         SettingsError: The settings contradict each other, the token is too short, or other machines

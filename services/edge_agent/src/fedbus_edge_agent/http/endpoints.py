@@ -155,7 +155,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         "GET",
         "/model/",
         "list_models",
-        "Uploaded models, and the files that each misses.",
+        "Uploaded models, and the files that each lacks.",
         None,
         _json_response({"type": "array", "items": schema_of(ModelReport)}),
     ),

@@ -97,7 +97,7 @@ class Handlers:
             raise ApiError(422, reason)
         if missing := model.missing(name):
             put = f"PUT /model/{spec.model}/{model.version}"
-            raise ApiError(409, f"the model misses {', '.join(missing)}; {put} uploads it")
+            raise ApiError(409, f"the model lacks {', '.join(missing)}; {put} uploads it")
 
     async def count_jobs(self, _: web.Request) -> web.Response:
         """Return the number of waiting and running trainings of each job."""
@@ -148,7 +148,7 @@ class Handlers:
         return json_response(model.report(), 201 if found == "new" else 200)
 
     async def list_models(self, _: web.Request) -> web.Response:
-        """Return the uploaded models and the files that each misses."""
+        """Return the uploaded models and the files that each lacks."""
         models = await asyncio.to_thread(self.models.all)
         return web.json_response([codec.to_plain(model.report()) for model in models])
 

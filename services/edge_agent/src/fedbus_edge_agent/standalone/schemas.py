@@ -56,7 +56,7 @@ class ModelMetadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReport:
-    """An uploaded model: the files that it still misses, and whether it has weights."""
+    """An uploaded model: the files that it still lacks, and whether it has weights."""
 
     model_name: Ident
     model_version: Ident

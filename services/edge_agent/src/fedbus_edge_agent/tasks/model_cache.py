@@ -93,7 +93,7 @@ class CachedModels:
             self._specs[ref.spec.digest].files[blob_ref.digest] = data
 
     def model(self, ref: ModelRef) -> Model:
-        """Return a model that misses nothing, and mark it as used."""
+        """Return a model with all its files, and mark it as used."""
         self._specs.move_to_end(ref.spec.digest)
         self._keep(MAX_MODELS)
         return self._specs[ref.spec.digest]
