@@ -136,13 +136,13 @@ class House:
     def _agent(self, number: int, role: Role) -> ServiceFactory:
         examples = 10 + number
 
-        def bench(name: str, outbox: Outbox) -> SimulatedTrainer:
+        def runner(name: str, outbox: Outbox) -> SimulatedTrainer:
             def remember(task: TrainTask, update: Blob) -> None:
                 assert self.updates.setdefault((name, task.task), bytes(update)) == update
 
             return SimulatedTrainer(outbox, examples, remember)
 
-        return services.agent(self.folder, bench, role, examples)
+        return services.agent(self.folder, runner, role, examples)
 
     def _heard(self, packet: Packet) -> None:
         if packet.topic.endswith("/state") and packet.payload:

@@ -47,7 +47,7 @@ class HostileSettings(LightSettings):
     wrong: Wrong
 
 
-class HostileBench:
+class HostileTrainer:
     """Makes updates that must not count."""
 
     def __init__(self, settings: HostileSettings, agent: str, outbox: Outbox) -> None:
@@ -58,7 +58,7 @@ class HostileBench:
         self._outbox = outbox
 
     def train(
-        self, task: TrainTask, model: Model, _base: Blob, _flag: TaskControl
+        self, task: TrainTask, model: Model, _base: Blob, _control: TaskControl
     ) -> TrainingResult:
         """Make a wrong update."""
         blob = self._blob(model.layout)
@@ -82,7 +82,7 @@ class HostileBench:
         return TrainingResult(kept, self._outbox.save(kept, blob), None)
 
     def evaluate(
-        self, _task: object, _model: Model, _weights: Blob, _flag: TaskControl
+        self, _task: object, _model: Model, _weights: Blob, _control: TaskControl
     ) -> EvaluationResult:
         """Is asked by nobody: it says that it trains."""
         raise NotImplementedError
@@ -120,7 +120,7 @@ class HostileBench:
 def build(settings: HostileSettings, identity: Identity) -> service.Built:
     """Make a hostile agent."""
     outbox = Outbox(settings.home / identity.name)
-    return build_with(HostileBench(settings, identity.name, outbox), outbox, settings)
+    return build_with(HostileTrainer(settings, identity.name, outbox), outbox, settings)
 
 
 if __name__ == "__main__":

@@ -67,36 +67,36 @@ def write_down(home: Path, agent: str, task: TrainTask, update: Blob) -> None:
     new.rename(path)
 
 
-class SlowBench(SimulatedTrainer):
+class SlowTrainer(SimulatedTrainer):
     """Takes its time, in batches, as training does."""
 
     def __init__(self, settings: LightSettings, agent: str, outbox: Outbox) -> None:
         super().__init__(outbox, settings.examples, partial(write_down, settings.home, agent))
         self._seconds = settings.train_seconds
 
-    def train(self, task: TrainTask, model: Model, base: Blob, flag: TaskControl) -> TrainingResult:
+    def train(self, task: TrainTask, model: Model, base: Blob, control: TaskControl) -> TrainingResult:
         """Wait, then draw an update.
 
         Raises:
-            Stopped: the flag was raised.
+            Stopped: The task was cancelled.
         """
         for _ in range(int(self._seconds / BATCH_SECONDS)):
             threading.Event().wait(BATCH_SECONDS)
-            if flag.stopped:
+            if control.stopped:
                 raise Stopped
-        return super().train(task, model, base, flag)
+        return super().train(task, model, base, control)
 
 
-def build_with(bench: TaskRunner, outbox: Outbox, settings: LightSettings) -> service.Built:
-    """Make an agent that works at this bench."""
+def build_with(runner: TaskRunner, outbox: Outbox, settings: LightSettings) -> service.Built:
+    """Build an agent with a task runner."""
     facts = partial(measure, (settings.role,), settings.examples, {}, settings.home)
-    return service.Built(AgentCore(bench, outbox, Spools(IN_MEMORY, settings.home), facts))
+    return service.Built(AgentCore(runner, outbox, Spools(IN_MEMORY, settings.home), facts))
 
 
 def build(settings: LightSettings, identity: Identity) -> service.Built:
     """Make a light agent."""
     outbox = Outbox(settings.home / identity.name)
-    return build_with(SlowBench(settings, identity.name, outbox), outbox, settings)
+    return build_with(SlowTrainer(settings, identity.name, outbox), outbox, settings)
 
 
 if __name__ == "__main__":
