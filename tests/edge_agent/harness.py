@@ -146,7 +146,7 @@ class CheckingTaskRunner(FakeTaskRunner):
         self.source.check(overrides)
 
     def rows(self, overrides: DataOverrides) -> RowFormat:
-        pipeline = self.source.expected(overrides)
+        pipeline = self.source.expected_pipeline(overrides)
         assert pipeline is not None
         return RowFormat(pipeline.output.plain(), pipeline.max_row_bytes)
 

@@ -21,7 +21,7 @@ class ChangingData:
     trouble: str = ""
     notes: Sequence[str] = ()
 
-    def look(self) -> bool:
+    def has_settled_change(self) -> bool:
         return False
 
     def reload(self) -> None:

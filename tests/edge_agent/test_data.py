@@ -89,7 +89,7 @@ def test_a_setting_that_is_wrong_is_named(environ: Environ) -> None:
     flat = {"data_types": {"numerical": {"size": [4]}}}
     label = {"data_types": {"categorical": {"size": [1]}}}
     said = refused(environ(format={"x": flat, "y": label}))
-    assert said.startswith("FEDBUS_DATA: x is not as it is declared: it is image, not numerical")
+    assert said.startswith("FEDBUS_DATA: x is not as declared: it is image, not numerical")
     nowhere = {**environ(), "FEDBUS_DATA": "/nope"}
     assert refused(nowhere) == "FEDBUS_DATA: /nope: no such file or folder"
     assert (

@@ -74,7 +74,9 @@ class SlowTrainer(SimulatedTrainer):
         super().__init__(outbox, settings.examples, partial(write_down, settings.home, agent))
         self._seconds = settings.train_seconds
 
-    def train(self, task: TrainTask, model: Model, base: Blob, control: TaskControl) -> TrainingResult:
+    def train(
+        self, task: TrainTask, model: Model, base: Blob, control: TaskControl
+    ) -> TrainingResult:
         """Wait, then draw an update.
 
         Raises:

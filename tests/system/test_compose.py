@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.deploy.prepare import OWNERS, PLACES, SERVICES
+from fedbus.deploy.prepare import OWNERS, SERVICES, SLOTS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ def test_the_broker_and_the_commands_run_as_theirs() -> None:
 def test_every_account_is_prepared() -> None:
     """The user's name in a broker address is one of those the broker will know."""
     accounts = set(re.findall(r"mqtt://([\w.{}]+)@broker", COMPOSE))
-    known = {*SERVICES, "agent.{place}", *(f"{role}.{{place}}" for role in PLACES)}
+    known = {*SERVICES, "agent.{slot}", *(f"{role}.{{slot}}" for role in SLOTS)}
     assert accounts == known
 
 

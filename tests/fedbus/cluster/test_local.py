@@ -19,8 +19,8 @@ from fedbus.mqtt.mosquitto import PortTaken, free_port
 async def test_of_two_clusters_that_want_the_usual_port_the_second_takes_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both found it free; whoever listens first has it, and the other's members are told theirs."""
-    monkeypatch.setattr(ports, "USUAL_PORT", free_port())
+    """Both found it free; the first to listen gets it, and the other's members get another port."""
+    monkeypatch.setattr(ports, "DEFAULT_PORT", free_port())
     one, two = (LocalCluster(ClusterPlan(home=tmp_path / name)) for name in ("one", "two"))
     assert one.broker.port == two.broker.port == ports.DEFAULT_PORT
     async with one, two:

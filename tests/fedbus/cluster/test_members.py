@@ -1,4 +1,4 @@
-"""Which nodes a local cluster has, and what each is told."""
+"""Nodes of a local cluster, and the environment of each."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ AT = BrokerAddress("127.0.0.1", 1883)
 
 
 def test_a_cluster_has_four_services_the_agents_and_one_that_evaluates() -> None:
-    """Everybody the ring needs, once."""
+    """Each node that a cluster needs, once."""
     nodes = [m.node for m in members(ClusterPlan(home=HOME), ["1", "2"], HOME / "data")]
     services = ["repository.1", "controller.1", "collector.1", "inference.1"]
     assert nodes == [*services, "agent.1", "agent.2", "agent.evaluator"]
@@ -34,7 +34,7 @@ def test_only_the_evaluator_sees_what_is_held_out() -> None:
 
 
 def test_a_member_hears_nothing_of_what_its_caller_was_told() -> None:
-    """Somebody's FEDBUS_BROKER must not send a local cluster to another broker."""
+    """The user's FEDBUS_BROKER must not send a local cluster to another broker."""
     (repository, *_) = members(ClusterPlan(home=HOME), [], HOME)
     caller = {"PATH": "/bin", "FEDBUS_ROOT": "elsewhere", "FEDBUS_LOG_LEVEL": "debug"}
     environment = repository.environment(caller, AT.url, first=True)

@@ -1,4 +1,4 @@
-"""The shards a local cluster trains on."""
+"""Partitions of a local cluster's agents."""
 
 from pathlib import Path
 
@@ -16,18 +16,18 @@ def lay(folder: Path, *names: str) -> Path:
     return folder
 
 
-def test_agents_are_named_after_their_shards(tmp_path: Path) -> None:
+def test_agents_are_named_after_their_partitions(tmp_path: Path) -> None:
     """In the order a person counts in."""
     lay(tmp_path, "agent.10.npz", "agent.9.npz", "agent.kitchen.npz", "held_out.npz")
     assert partition_names(tmp_path, None) == ["9", "10", "kitchen"]
     assert partition_names(tmp_path, 2) == ["9", "10"]
 
 
-def test_shards_that_no_agent_gets_are_named(tmp_path: Path) -> None:
-    """Whoever asks for fewer agents than there are shards trains on less than they have."""
+def test_partitions_without_an_agent_are_named(tmp_path: Path) -> None:
+    """Fewer agents than partitions train on only a part of the data."""
     lay(tmp_path, "agent.10.npz", "agent.9.npz", "agent.1.npz", "agent.b.csv", "held_out.npz")
-    assert left_out(tmp_path, 1) == "1 agents leave out 2 of 3 shards: agent.9.npz, agent.10.npz"
-    assert left_out(tmp_path, 3, ANYTHING) == "3 agents leave out 1 of 4 shards: agent.b.csv"
+    assert left_out(tmp_path, 1) == "2 of 3 partitions have no agent: agent.9.npz, agent.10.npz"
+    assert left_out(tmp_path, 3, ANYTHING) == "1 of 4 partitions have no agent: agent.b.csv"
     assert not left_out(tmp_path, 3)
     assert not left_out(tmp_path, None)
 
@@ -35,10 +35,13 @@ def test_shards_that_no_agent_gets_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "agents", "sentence"),
     [
-        pytest.param((), None, "no shard agent", id="empty"),
-        pytest.param(("agent.1.npz",), None, "no held_out.npz there", id="nothing-held-out"),
+        pytest.param((), None, "expected files agent.NAME.npz", id="empty"),
+        pytest.param(("agent.1.npz",), None, "expected held_out.npz", id="nothing-held-out"),
         pytest.param(
-            ("agent.1.npz", "held_out.npz"), 2, "1 shards, and 2 agents were asked for", id="few"
+            ("agent.1.npz", "held_out.npz"),
+            2,
+            "expected 2 partitions for 2 agents, found 1",
+            id="few",
         ),
         pytest.param(
             ("agent.a b.npz", "held_out.npz"), None, "'a b' cannot be an agent's name", id="space"
@@ -56,7 +59,7 @@ def test_unusable_data_is_refused_with_what_is_wrong(
         partition_names(lay(tmp_path, *names), agents)
 
 
-def test_shards_of_any_kind_are_found_for_a_loader_of_ones_own(tmp_path: Path) -> None:
+def test_partitions_of_any_format_are_found(tmp_path: Path) -> None:
     """A file without its suffix, a folder as it is."""
     (tmp_path / "agent.b.2").mkdir()
     lay(tmp_path, "agent.a.txt", "held_out.txt", "held_out_of_something.txt")
@@ -72,13 +75,13 @@ def test_shards_of_any_kind_are_found_for_a_loader_of_ones_own(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        ((), "nothing is named agent.NAME there"),
-        (("agent.1.csv",), "0 are named held_out there"),
-        (("agent.1.csv", "held_out.csv", "held_out.npz"), "2 are named held_out there"),
-        (("agent.1.csv", "agent.1.npz", "held_out.csv"), "two agent.NAME of one name"),
+        ((), "expected files or folders agent.NAME"),
+        (("agent.1.csv",), "expected one held_out.* found 0"),
+        (("agent.1.csv", "held_out.csv", "held_out.npz"), "expected one held_out.* found 2"),
+        (("agent.1.csv", "agent.1.npz", "held_out.csv"), "two partitions have one name"),
     ],
 )
-def test_shards_of_any_kind_are_refused_with_what_is_wrong(
+def test_partitions_of_any_format_are_refused_with_the_reason(
     tmp_path: Path, names: tuple[str, ...], sentence: str
 ) -> None:
     """As those of ours are."""
@@ -90,7 +93,7 @@ def test_too_many_agents_for_the_digits_is_a_sentence(tmp_path: Path) -> None:
     """It comes back from the process that writes them."""
     pytest.importorskip("sklearn")
     with pytest.raises(
-        SettingsError, match=r"^the digits cannot be dealt: .* rows for 5000 agents"
+        SettingsError, match=r"^the digits cannot be partitioned: .* rows for 5000 agents"
     ):
         partitions.write_digits(tmp_path, 5000)
 
@@ -108,5 +111,5 @@ def test_missing_scikit_learn_names_the_way_out(
 ) -> None:
     """Two of them."""
     monkeypatch.setattr(partitions, "find_spec", lambda _: None)
-    with pytest.raises(SettingsError, match="pip install scikit-learn, or bring data"):
+    with pytest.raises(SettingsError, match="pip install scikit-learn, or pass your own"):
         partitions.write_digits(tmp_path, 2)

@@ -34,12 +34,12 @@ def is_over(pid: int) -> bool:
 def test_a_life_is_started_logged_and_known_to_have_ended(tmp_path: Path) -> None:
     """And so is the next one, whose words follow the first one's."""
     process = Process(a_member(), AT, "", tmp_path / "log")
-    assert process.ended is None
+    assert process.exit_code is None
     for _ in range(2):
         process.start(now=0.0)
         assert process.pid is not None
         assert os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT) is not None
-        assert process.ended == 0
+        assert process.exit_code == 0
         assert process.pid is None
     assert process.log.read_text().count("The Zen of Python") == 2
     assert process.log_tail(1) == "Namespaces are one honking great idea -- let's do more of those!"
@@ -53,12 +53,12 @@ def test_a_process_that_does_not_end_is_reaped(tmp_path: Path) -> None:
     process.reap()
     assert pid is not None
     assert not psutil.pid_exists(pid)
-    process.signal(signal.SIGTERM)  # to nobody
+    process.signal(signal.SIGTERM)  # it has exited: no effect
     assert process.peak_memory() is None
 
 
 def test_no_log_has_no_last_words(tmp_path: Path) -> None:
-    """Somebody may have cleaned up."""
+    """The log may have been deleted."""
     assert Process(a_member(), AT, "", tmp_path / "log").log_tail() == ""
 
 
@@ -67,8 +67,9 @@ def test_a_tied_program_dies_with_its_parent_however_that_ends() -> None:
     """A killed `fedbus up` leaves nothing running."""
     script = (
         "import subprocess, sys, time\n"
-        "from fedbus.cluster.process import tied\n"
-        "words = [*tied(), sys.executable, '-c', 'import time; time.sleep(600)']\n"
+        "from fedbus.cluster.process import die_with_parent_prefix\n"
+        "words = [*die_with_parent_prefix(), sys.executable, '-c', 'import time; "
+        "time.sleep(600)']\n"
         "child = subprocess.Popen(words)\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(600)\n"

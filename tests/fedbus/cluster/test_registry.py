@@ -1,4 +1,4 @@
-"""How other commands find a cluster that runs here."""
+"""Discovery of running clusters by other commands."""
 
 import os
 import stat
@@ -56,7 +56,7 @@ def test_a_choice_among_several_is_reported_unless_a_home_was_named(tmp_path: Pa
             assert heard == []
             assert registry.find(tell=heard.append) == told(new, started=2.0)
     (sentence,) = heard
-    assert sentence.startswith(f"2 clusters run here; this speaks to {new}, the newest. ")
+    assert sentence.startswith(f"2 clusters run here; this command uses {new}, the newest. ")
     assert sentence.endswith(f"--cluster DIR chooses another: {old}")
 
 
@@ -104,7 +104,7 @@ def test_a_place_does_not_show_its_password() -> None:
 
 @pytest.mark.parametrize("gone", [True, False])
 def test_a_cluster_that_was_killed_is_forgotten(tmp_path: Path, *, gone: bool) -> None:
-    """Links to its home are swept away by whoever comes across them, home or no home."""
+    """The next command that finds its link removes it, whether its home exists or not."""
     home = tmp_path / "home"
     with HomeLock(home) as claim:
         claim.publish(told(home))
@@ -133,21 +133,21 @@ def test_a_home_of_a_cluster_that_never_lived_is_taken_back(tmp_path: Path) -> N
 
 
 def test_a_home_of_a_cluster_that_lived_is_kept(tmp_path: Path) -> None:
-    """Somebody may miss what is in it."""
+    """It holds data of the user."""
     home = tmp_path / "home"
     with HomeLock(home) as claim:
         (home / "repository").mkdir()
         claim.keep()
         claim.undo()
     assert (home / "repository").is_dir()
-    with HomeLock(home):  # the lock that was left stands in nobody's way
+    with HomeLock(home):  # a lock file that was left does not matter
         pass
 
 
 def test_a_lock_that_was_removed_meanwhile_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or two would hold one each: whoever had the home last removes it after we opened it."""
+    """Or two would hold one each: an ending cluster removes it after the next has opened it."""
     home, opened = tmp_path / "home", os.open
 
     def late(path: Path, *how: int) -> int:
@@ -164,5 +164,7 @@ def test_a_lock_that_was_removed_meanwhile_is_none(
 def test_a_home_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     """Not a traceback."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(SettingsError, match=r"file/home: a file is in its way; --cluster"):
+    with pytest.raises(
+        SettingsError, match=r"file/home: expected a folder, found a file; --cluster"
+    ):
         HomeLock(tmp_path / "file" / "home").__enter__()

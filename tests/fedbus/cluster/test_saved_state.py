@@ -1,4 +1,4 @@
-"""What stays from one start of a cluster to the next."""
+"""State that a cluster keeps from one start to the next."""
 
 import socket
 import stat
@@ -21,7 +21,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def started(plan: ClusterPlan, said: list[str] | None = None) -> LocalCluster:
     """Start a cluster's broker and end it."""
-    cluster = LocalCluster(plan, say=(said if said is not None else []).append)
+    cluster = LocalCluster(plan, report=(said if said is not None else []).append)
     async with cluster:
         cluster.start_broker()
     return cluster
@@ -31,10 +31,10 @@ async def test_a_cluster_that_is_started_again_is_found_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its port, every password and every HTTP door: watchers and dashboards go on."""
-    monkeypatch.setattr(ports, "USUAL_PORT", free_port())
+    monkeypatch.setattr(ports, "DEFAULT_PORT", free_port())
     home = tmp_path / "home"
     first = await started(ClusterPlan(home=home, agents=2, http=True))
-    monkeypatch.setattr(ports, "USUAL_PORT", free_port())
+    monkeypatch.setattr(ports, "DEFAULT_PORT", free_port())
     second = await started(ClusterPlan(home=home, agents=3, http=True))
     assert second.address == first.address
     assert {node: second.passwords[node] for node in first.passwords} == first.passwords
@@ -64,8 +64,8 @@ async def test_a_port_that_somebody_took_meanwhile_is_said(tmp_path: Path) -> No
         second = await started(ClusterPlan(home=tmp_path, agents=1), said)
     assert second.address.port != first.address.port
     (sentence,) = said
-    assert sentence.startswith(f"port {first.address.port} is taken by ")
-    assert f"takes {second.address.port} and keeps it: who was told the old one" in sentence
+    assert sentence.startswith(f"port {first.address.port} is used by ")
+    assert f"uses {second.address.port} from now on: run `fedbus env` again" in sentence
     assert second.passwords[USER] == first.passwords[USER]
     third = await started(ClusterPlan(home=tmp_path, agents=1))
     assert third.address == second.address
@@ -74,10 +74,10 @@ async def test_a_port_that_somebody_took_meanwhile_is_said(tmp_path: Path) -> No
 async def test_a_usual_port_that_is_taken_is_said_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody was told of it, so nobody is to be told anew."""
+    """No client knows the old one, so no hint is needed."""
     said: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as other:
-        monkeypatch.setattr(ports, "USUAL_PORT", other.getsockname()[1])
+        monkeypatch.setattr(ports, "DEFAULT_PORT", other.getsockname()[1])
         await started(ClusterPlan(home=tmp_path, agents=1), said)
     assert len(said) == 1
     assert said[0].endswith(" and keeps it")

@@ -60,7 +60,7 @@ def test_a_transform_that_leaves_is_named(at: str) -> None:
     def use() -> None:
         steps = read_steps([{"id": "leave", "parameters": {"at": at}}])
         pipeline = Pipeline(steps, format_of(data))
-        pipeline.change(next(iter(data.peek())), np.random.default_rng(0))
+        pipeline.apply(next(iter(data.peek())), np.random.default_rng(0))
 
     with pytest.raises((PluginError, TrainingError), match=r"\(leave\): SystemExit: 3"):
         use()

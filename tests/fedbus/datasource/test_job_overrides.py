@@ -1,4 +1,4 @@
-"""How a job wants an agent's data read, and what of it their owner allows."""
+"""A job's choice of loader and transforms, within what the owner allows."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -42,7 +42,7 @@ def step(name: str, **parameters: Any) -> TransformParams:  # noqa: ANN401 - wha
 
 
 def source(folder: Path, allowed: Collection[str] | None = (), **settings: Any) -> DataSource:  # noqa: ANN401 - a recipe's
-    """Give an agent six rows of four ones, halved by its own pipeline."""
+    """Make a source of six rows of four ones, halved by its own pipeline."""
     path = folder / "a.npz"
     if not path.exists():
         np.savez(path, x=np.ones((6, 4), np.float32), y=np.arange(6) % 2)
@@ -51,7 +51,7 @@ def source(folder: Path, allowed: Collection[str] | None = (), **settings: Any) 
 
 
 def refusal(data: DataSource | InMemorySource, wanted: DataOverrides) -> str:
-    """Tell why a job cannot have its data read so; nothing is read then."""
+    """Return why a job's choice is rejected; no data are read."""
     with pytest.raises(FedbusError) as error:
         data.check(wanted)
     return str(error.value)
@@ -67,7 +67,7 @@ def test_a_jobs_transforms_follow_the_owners(tmp_path: Path) -> None:
     loaded = data.for_task({"shape": [4, 4, 1]}, wanted)
     rows, _ = next(loaded.train.peek())
     assert (rows.shape, rows.max()) == ((6, 4, 4, 1), 0.5)
-    expected = data.expected(wanted)
+    expected = data.expected_pipeline(wanted)
     assert expected is not None
     assert expected.output == loaded.form
     assert expected.output.x.size == (4, 4, 1)
@@ -103,7 +103,7 @@ def test_a_step_that_does_not_fit_is_named_by_its_place_in_the_job(tmp_path: Pat
         ("plugins.transforms[0] (cast): missing a required argument: 'dtype'", step("cast")),
     ]:
         with pytest.raises(FedbusError) as error:
-            data.expected(DataOverrides(transforms=(wanted,)))
+            data.expected_pipeline(DataOverrides(transforms=(wanted,)))
         assert str(error.value).startswith(fault)
 
 
@@ -128,7 +128,7 @@ def test_a_loader_of_others_is_chosen_where_it_is_allowed(tmp_path: Path, instal
     data = source(tmp_path, ["acme-own"], options={"batch": 3})
     wanted = DataOverrides(loader="own", transforms=(step("twice"),))
     data.check(wanted)
-    assert data.expected(wanted) is None
+    assert data.expected_pipeline(wanted) is None
     loaded = data.for_task({}, wanted)
     assert (loaded.train.examples, next(loaded.train.peek())[0].max()) == (2, 1.0)
     assert data.for_task({}, wanted) is loaded
@@ -141,7 +141,7 @@ def test_a_loader_of_others_is_chosen_where_it_is_allowed(tmp_path: Path, instal
 
 
 def test_another_loader_must_be_named_even_one_of_ours(tmp_path: Path) -> None:
-    """The owner's may leave rows out that nobody should see."""
+    """The owner's may leave out columns that no job should read."""
     for own in ("npz", None):
         data = source(tmp_path, loader=own)
         data.check(DataOverrides(loader="npz"))
@@ -168,7 +168,7 @@ def test_rows_are_as_wide_as_at_their_widest(tmp_path: Path) -> None:
     """However small they are at the end."""
     steps = (("reshape", (2, 2, 1)), ("resize", (300, 200)), ("resize", (2, 2)))
     wanted = DataOverrides(transforms=tuple(step(name, size=size) for name, size in steps))
-    pipeline = source(tmp_path).expected(wanted)
+    pipeline = source(tmp_path).expected_pipeline(wanted)
     assert pipeline is not None
     assert pipeline.max_row_bytes == 300 * 200 * 4 + 8
     assert pipeline.output.bytes == 4 * 4 + 8
@@ -179,7 +179,7 @@ def test_data_of_a_simulation_go_through_a_jobs_transforms_and_no_loader() -> No
     data = InMemorySource(from_arrays(np.ones((4, 4), np.float32), np.zeros(4, np.int64)))
     wanted = DataOverrides(transforms=(step("reshape", size=(2, 2)),))
     data.check(None)
-    expected = data.expected(wanted)
+    expected = data.expected_pipeline(wanted)
     assert expected is not None
     assert expected.output.x.size == (2, 2)
     assert next(data.for_task({}, wanted).train.peek())[0].shape == (4, 2, 2)

@@ -41,7 +41,7 @@ def step(name: str, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - as a
 def through(data: Dataset, *steps: dict[str, Any]) -> tuple[Batch, Format]:
     """Take a data set's rows through steps."""
     pipeline = Pipeline(read_steps(list(steps)), format_of(data))
-    parts = list(data.changed(pipeline.change).batches())
+    parts = list(data.changed(pipeline.apply).batches())
     whole = np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
     return whole, pipeline.output
 
@@ -129,7 +129,7 @@ def test_noise_is_cut_where_its_owner_says_so() -> None:
 def test_augmentations_are_those_of_the_seed_and_the_epoch(seed: int, batch: int) -> None:
     """A task that is done again sees the same rows, whatever happened between."""
     noisy = Pipeline(read_steps([step("flip"), step("noise", std=1)]), format_of(pictures()))
-    data = pictures().changed(noisy.change)
+    data = pictures().changed(noisy.apply)
     params = TrainingParams(seed=seed, epochs=2, batch_size=batch)
     first, again = ([x for x, _ in data.steps(params)] for _ in range(2))
     assert all(map(np.array_equal, first, again))
@@ -206,9 +206,12 @@ def test_no_part_of_a_number_is_lost_in_silence(number: float, dtype: str, sente
     [
         ({}, "a list of at most 64 objects"),
         ([{}] * 65, "a list of at most 64 objects"),
-        (["flip"], "transform 1 is 'flip'; id and parameters"),
-        ([{"id": "flip", "params": {}}], "transform 1 is"),
-        ([{"id": "flip", "parameters": []}], r"\(flip\): parameters is \[\], not an object"),
+        (["flip"], "transform 1: expected an object with id and parameters, got 'flip'"),
+        ([{"id": "flip", "params": {}}], "transform 1: expected an object"),
+        (
+            [{"id": "flip", "parameters": []}],
+            r"\(flip\): expected an object of parameters, got \[\]",
+        ),
         ([{"id": "flip"}, {"id": "nope"}], r"2 \(nope\): no transforms plug-in .*cast"),
         ([step("resize")], r"\(resize\): missing a required argument: 'size'; it takes size"),
         ([step("grayscale", size=3)], r"no option 'size'; it takes nothing"),
@@ -323,7 +326,7 @@ def test_class_ids_are_made_of_whatever_way_classes_are_written() -> None:
 
 
 class Wrong:
-    """Somebody's transform with a choice of mistakes."""
+    """A third-party transform with a choice of mistakes."""
 
     def __init__(self, mistake: str) -> None:
         self.mistake = mistake
@@ -355,17 +358,17 @@ class Wrong:
     [
         ("raises", "it: KeyError: 'lost'"),
         ("dtype", "it: x is float64"),
-        ("rows", "it: it made 1 rows of 4"),
-        ("format", "it: its transform_format gives a dict"),
+        ("rows", "it: expected 4 rows, got 1"),
+        ("format", "it: expected a Format of transform_format, got a dict"),
         ("format raises", "it: ZeroDivisionError: by zero"),
     ],
 )
-def test_what_somebodys_transform_does_wrong_is_said_of_it(mistake: str, sentence: str) -> None:
+def test_a_mistake_of_a_third_party_transform_is_reported(mistake: str, sentence: str) -> None:
     """Whatever it raises, or gives."""
 
     def run(data: Dataset) -> None:
         pipeline = Pipeline([Step("it", Wrong(mistake))], format_of(data))
-        list(data.changed(pipeline.change).batches())
+        list(data.changed(pipeline.apply).batches())
 
     with pytest.raises(TrainingError, match=sentence):
         run(pictures())

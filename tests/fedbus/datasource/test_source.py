@@ -67,7 +67,7 @@ def test_what_an_owner_declares_is_verified(tmp_path: Path) -> None:
     bad = {"x": {"data_types": {"numerical": {"size": [4], "normalized": True}}}, "y": y}
     with pytest.raises(
         TrainingError,
-        match=r"x is not as it is declared: a row is \[3\], not \[4\]; its numbers go",
+        match=r"x is not as declared: a row is \[3\], not \[4\]; its numbers go",
     ):
         load(DataConfig(path=path, declared=read_format(bad)))
 
@@ -83,7 +83,7 @@ def test_a_step_that_fails_on_the_first_rows_is_found_when_they_are_loaded(tmp_p
 
 
 def test_a_loader_gets_the_owners_options_and_no_others(tmp_path: Path, install: Install) -> None:
-    """And what somebody's loader does wrong is said of it."""
+    """A mistake of a third-party loader is reported with its name."""
     path = shard(tmp_path / "a.npz")
     assert len(next(read(path, "npz", {"batch": 2}).peek())[1]) == 2
     with pytest.raises(PluginError, match=r"loader npz: .*'label'; it takes batch"):
@@ -92,7 +92,7 @@ def test_a_loader_gets_the_owners_options_and_no_others(tmp_path: Path, install:
     install("acme_bad", "[fedbus.loaders]\nbad = acme_bad:bad\nodd = acme_bad:odd", made)
     with pytest.raises(PluginError, match=r"loader bad: .*: KeyError: 'lost'"):
         read(path, "bad")
-    with pytest.raises(PluginError, match="loader odd: it returned a list"):
+    with pytest.raises(PluginError, match=r"loader odd: expected a fedbus\.Dataset, got a list"):
         read(path, "odd")
 
 
@@ -133,12 +133,12 @@ def test_a_change_is_noticed_once_it_has_settled(tmp_path: Path) -> None:
     path = shard(tmp_path / "a.npz")
     data = DataSource(DataConfig(path=path))
     before = data.now
-    assert [data.look(), data.look()] == [False, False]
+    assert [data.has_settled_change(), data.has_settled_change()] == [False, False]
     shard(path, rows=6)
-    assert data.look() is False
-    assert data.look() is True
+    assert data.has_settled_change() is False
+    assert data.has_settled_change() is True
     data.reload()
-    assert data.look() is False
+    assert data.has_settled_change() is False
     assert (before.train.examples, data.now.train.examples, data.trouble) == (4, 6, "")
 
 
@@ -149,10 +149,10 @@ def test_data_that_cannot_be_loaded_any_more_are_trouble_until_they_are_mended(
     path = shard(tmp_path / "a.npz")
     data = DataSource(DataConfig(path=path))
     path.write_bytes(b"torn")
-    assert [data.look(), data.look()] == [False, True]
+    assert [data.has_settled_change(), data.has_settled_change()] == [False, True]
     data.reload()
     assert "not a shard" in data.trouble
-    assert data.look() is False
+    assert data.has_settled_change() is False
     with pytest.raises(TrainingError, match=r"changed and cannot be loaded: .*a\.npz: not a shard"):
         data.for_task({})
     path.unlink()
@@ -189,7 +189,7 @@ def test_folders_below_a_folder_are_looked_into(tmp_path: Path) -> None:
 
 
 def test_a_folder_has_changed_when_a_file_in_it_has(tmp_path: Path, monkeypatch: Any) -> None:  # noqa: ANN401
-    """At a glimpse only the folders of a very large one count."""
+    """In a very large folder the quick fingerprint includes only its folders."""
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "1.png").write_bytes(b"1")
     (tmp_path / "README").write_bytes(b"1")
@@ -211,7 +211,7 @@ def test_a_folder_has_changed_when_a_file_in_it_has(tmp_path: Path, monkeypatch:
 def test_one_picture_of_very_many_is_noticed_by_the_next_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look is too short for so many; the task that reads on fails, and the next one does not."""
+    """The quick fingerprint misses a rewritten file; the task that reads it fails, not the next."""
     image = pytest.importorskip("PIL.Image")
     monkeypatch.setattr("fedbus.data.arrays.KEPT_BYTES", 0)
     (tmp_path / "cats").mkdir()
@@ -223,13 +223,13 @@ def test_one_picture_of_very_many_is_noticed_by_the_next_task(
     data = DataSource(DataConfig(path=tmp_path, loader="images"))
     task = data.for_task({}).train
     image.new("RGB", (2, 2), (9, 9, 9)).save(tmp_path / "cats" / "7.bmp")
-    assert not data.look()
-    assert not data.look()
+    assert not data.has_settled_change()
+    assert not data.has_settled_change()
     with pytest.raises(TrainingError, match=r"7\.bmp: it changed while the data were in use"):
         list(task.peek())
     bright = sum(int((x == 9).all(axis=(1, 2, 3)).sum()) for x, _ in data.for_task({}).train.peek())
     assert bright == 1
-    assert not data.look()
+    assert not data.has_settled_change()
     assert data.trouble == ""
 
 

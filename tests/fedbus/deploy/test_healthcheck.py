@@ -1,4 +1,4 @@
-"""What a container's health check says."""
+"""Health check of a container."""
 
 import subprocess
 import sys

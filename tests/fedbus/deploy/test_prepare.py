@@ -1,4 +1,4 @@
-"""What a deployment finds before its first start."""
+"""Volumes of a deployment before its first start."""
 
 import base64
 import re
@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from fedbus.data import describe
-from fedbus.deploy.prepare import DEALT, PLACES, SERVICES, Folders, main, partition_rows, prepare
+from fedbus.deploy.prepare import (
+    AGENTS_PER_COPY,
+    SERVICES,
+    SLOTS,
+    Folders,
+    main,
+    partition_digits,
+    prepare,
+)
 from fedbus.mqtt.mosquitto_config import password_line
 
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
@@ -17,7 +25,7 @@ pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 
 @pytest.fixture
 def folders(tmp_path: Path) -> Folders:
-    """Volumes whose files are given to nobody else."""
+    """Volumes whose files are not chowned."""
     return Folders(tmp_path, owners={})
 
 
@@ -26,7 +34,7 @@ def test_everybody_has_an_account_and_a_password_of_their_own(folders: Folders) 
     prepare(folders, agents=2)
     kept = list(folders.home.glob("*/*/password"))
     passwords = {path.read_text() for path in kept}
-    assert len(passwords) == len(kept) == len(SERVICES) + 1 + sum(PLACES.values()) + 2
+    assert len(passwords) == len(kept) == len(SERVICES) + 1 + sum(SLOTS.values()) + 2
     lines = (folders.home / "broker" / "passwords").read_text().splitlines()
     users = {line.partition(":")[0] for line in lines}
     assert {*SERVICES, "agent.1", "agent.2", "collector.2", "user.me", "user.1"} <= users
@@ -54,7 +62,7 @@ def test_only_the_owner_can_read(folders: Folders) -> None:
 
 
 def test_a_second_start_changes_no_password_and_no_data(folders: Folders) -> None:
-    """More agents get places behind those that are there."""
+    """More agents get slots after the existing ones."""
     prepare(folders, agents=1)
     before = {path: path.read_bytes() for path in folders.home.glob("*/*/*")}
     prepare(folders, agents=2)
@@ -63,9 +71,11 @@ def test_a_second_start_changes_no_password_and_no_data(folders: Folders) -> Non
 
 
 def test_five_agents_share_all_digits_and_the_evaluator_has_others() -> None:
-    """1797 in all; what the evaluator has, nobody trains on."""
+    """1797 in all; no agent trains on the evaluator's part."""
     partitions = dict(
-        partition_rows(["agent.evaluator", *(f"agent.{n}" for n in range(1, DEALT + 1))])
+        partition_digits(
+            ["agent.evaluator", *(f"agent.{n}" for n in range(1, AGENTS_PER_COPY + 1))]
+        )
     )
     assert sum(len(y) for _, y in partitions.values()) == 1797
     rows = np.concatenate([x for x, _ in partitions.values()])
@@ -74,8 +84,8 @@ def test_five_agents_share_all_digits_and_the_evaluator_has_others() -> None:
 
 def test_an_agent_is_dealt_the_same_whoever_else_is_there() -> None:
     """So that a deployment can grow."""
-    alone = dict(partition_rows(["agent.7"]))["agent.7"]
-    among = dict(partition_rows(["agent.1", "agent.6", "agent.7"]))["agent.7"]
+    alone = dict(partition_digits(["agent.7"]))["agent.7"]
+    among = dict(partition_digits(["agent.1", "agent.6", "agent.7"]))["agent.7"]
     assert np.array_equal(alone[0], among[0])
     assert np.array_equal(alone[1], among[1])
 

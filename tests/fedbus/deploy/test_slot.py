@@ -1,4 +1,4 @@
-"""Replicas that share one command line, each at a place of its own."""
+"""Replicas that share one command line, each with a slot of its own."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbus.deploy.slot import at_place, claim, main
+from fedbus.deploy.slot import lock_slot, main, slot_environment
 from fedbus.errors import SettingsError
 
 SHOW = (
@@ -23,7 +23,7 @@ SHOW = (
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three places, and something else."""
+    """Three slots, and something else."""
     for name in ("1", "2", "10", "evaluator"):
         (tmp_path / name).mkdir()
     return tmp_path
@@ -32,41 +32,41 @@ def folder(tmp_path: Path) -> Path:
 def _replica(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "fedbus.deploy.slot", str(folder), sys.executable, "-c", SHOW],
-        env={**os.environ, "FEDBUS_NAME": "{place}", "FEDBUS_DATA": "/agents/{place}/data.npz"},
+        env={**os.environ, "FEDBUS_NAME": "{slot}", "FEDBUS_DATA": "/agents/{slot}/data.npz"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
-def _place(replica: subprocess.Popen[str]) -> str:
+def _slot(replica: subprocess.Popen[str]) -> str:
     assert replica.stdout is not None
     environ = json.loads(replica.stdout.readline())
     assert environ["FEDBUS_DATA"] == f"/agents/{environ['FEDBUS_NAME']}/data.npz"
     return str(environ["FEDBUS_NAME"])
 
 
-def test_each_replica_gets_a_place_of_its_own_and_a_killed_one_leaves_it(folder: Path) -> None:
+def test_each_replica_gets_a_slot_of_its_own_and_a_killed_one_frees_it(folder: Path) -> None:
     """The lock goes through exec, and ends with the process, however that ends."""
     with ExitStack() as running:
         first, second = (running.enter_context(_replica(folder)) for _ in range(2))
-        assert sorted((_place(first), _place(second))) == ["1", "2"]
+        assert sorted((_slot(first), _slot(second))) == ["1", "2"]
         third = running.enter_context(_replica(folder))
-        assert _place(third) == "10"
+        assert _slot(third) == "10"
         third.send_signal(signal.SIGKILL)
         third.wait()
         fourth = running.enter_context(_replica(folder))
-        assert _place(fourth) == "10"
+        assert _slot(fourth) == "10"
         for replica in (first, second, fourth):
             replica.kill()
 
 
 def test_too_many_replicas_are_told_so(folder: Path) -> None:
-    """Only folders named by a number are places."""
-    locks = [claim(folder) for _ in range(3)]
+    """Only folders named by a number are slots."""
+    locks = [lock_slot(folder) for _ in range(3)]
     assert [name for name, _ in locks] == ["1", "2", "10"]
-    with pytest.raises(SettingsError, match="all 3 places are taken"):
-        claim(folder)
+    with pytest.raises(SettingsError, match="all 3 slots are in use"):
+        lock_slot(folder)
     for _, lock in locks:
         os.close(lock)
 
@@ -74,14 +74,14 @@ def test_too_many_replicas_are_told_so(folder: Path) -> None:
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     """As when a volume is not mounted."""
     with pytest.raises(SettingsError, match="nowhere: No such file"):
-        claim(tmp_path / "nowhere")
+        lock_slot(tmp_path / "nowhere")
 
 
 def test_only_our_variables_are_rewritten() -> None:
     """Others may mean something else by braces."""
-    assert at_place("3", {"FEDBUS_NAME": "{place}", "PS1": "{place}"}) == {
+    assert slot_environment("3", {"FEDBUS_NAME": "{slot}", "PS1": "{slot}"}) == {
         "FEDBUS_NAME": "3",
-        "PS1": "{place}",
+        "PS1": "{slot}",
     }
 
 

@@ -57,8 +57,8 @@ def _points(seed: int, rows: int = 64) -> Dataset:
     return from_arrays(x, (SLOPE * x[:, 0] + OFFSET).astype(np.float32))
 
 
-def test_a_job_that_waits_for_ever_is_told_and_not_waited_for() -> None:
-    """Nobody comes later in a simulation, so what a job waits for there never comes."""
+def test_a_job_that_would_wait_without_end_fails_with_the_reason() -> None:
+    """No agent joins later in a simulation, so the job would wait without end."""
     with pytest.raises(
         SimulationStuck, match=r"job line-1 cannot go on: waiting for agents: 3 are"
     ):
@@ -116,7 +116,7 @@ def test_a_job_file_with_faults_is_refused_with_all_of_them() -> None:
 
 
 class Pressed(Line):
-    """Somebody presses Ctrl-C while it trains."""
+    """A trainer during which the user presses Ctrl-C."""
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         signal.raise_signal(signal.SIGINT)
@@ -152,7 +152,7 @@ def test_ctrl_c_ends_a_simulation_whatever_a_trainer_makes_of_it() -> None:
 
 
 def test_a_trainer_that_raises_what_ctrl_c_raises_is_refused() -> None:
-    """Nobody pressed anything: the agent says why it has no update, and the others go on."""
+    """No key was pressed: the agent declines with the reason, and the others continue."""
     result = _simulated(Raising)
     assert result.state.phase == "finished"
     assert "tried to exit" in result.rounds[0].refusals["agent.b"]

@@ -57,7 +57,7 @@ def test_with_several_clusters_a_command_says_to_which_it_speaks(two: tuple[Path
     said = RUNNER.invoke(app, ["env", "--json"])
     assert json.loads(said.stdout)["port"] == 1885
     assert said.stderr == (
-        f"note: 2 clusters run here; this speaks to {two[1]}, the newest. "
+        f"note: 2 clusters run here; this command uses {two[1]}, the newest. "
         f"--cluster DIR chooses another: {two[0]}\n"
     )
 

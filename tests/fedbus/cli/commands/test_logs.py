@@ -66,7 +66,7 @@ def test_of_several_clusters_it_says_whose_logs_these_are(home: Path, tmp_path: 
             claim.publish(RunningCluster(home=str(claim.home), pid=1, broker=at, started=started))
         said = RUNNER.invoke(app, ["logs"])
     assert "  agent.9  WARNING  bus_lost" in said.stdout
-    assert f"note: 2 clusters run here; this speaks to {new}, the newest" in said.stderr
+    assert f"note: 2 clusters run here; this command uses {new}, the newest" in said.stderr
 
 
 def test_a_log_is_followed_into_a_pipe(home: Path) -> None:

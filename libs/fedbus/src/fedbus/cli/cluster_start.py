@@ -94,7 +94,7 @@ async def guarded(cluster: LocalCluster) -> None:
 
 def obituary(process: Process) -> str:
     """Say how a member ended, with its last words."""
-    cause = cause_of(process.ended or 0)
+    cause = cause_of(process.exit_code or 0)
     return f"{process.node} {cause}; the end of {process.log}:\n{process.log_tail()}"
 
 

@@ -1,14 +1,14 @@
 """A whole cluster on this machine: `fedbus up`, the demo, tests and benchmarks.
 
-    members    which nodes there are, and the environment each is started with           (pure)
-    restarts   when a service that died is started again                                 (pure)
-    shards     the shards the agents train on
-    process    one member's process, over all its lives
-    tether     a program that becomes another one, and dies with whoever started it
-    local      the broker and all members: start, watch, stop
-    place      how other commands find a cluster that runs
-    kept       ports and passwords, from one start to the next
-    ports      which ports it takes, and who has those that it cannot
+    members          the nodes, and the environment that each is started with
+    local            start and stop of the broker and all members
+    supervisor       restarts of members that exit; `backoff` computes the pauses
+    process          the process of one member, over all its starts
+    die_with_parent  launcher of a program that is killed when its parent ends
+    partitions       the data that the agents train on
+    ports            ports, and the processes that use them
+    registry         descriptions of running clusters, for other commands
+    saved_state      ports and passwords, used again at the next start
 
 Services are started as `python -m fedbus_…`: the library imports none of them.
 """

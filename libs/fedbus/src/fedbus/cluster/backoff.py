@@ -1,4 +1,4 @@
-"""When a process that died is started again. Pure."""
+"""Exponential backoff of restarts. Pure."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ STEADY_SECONDS = 20.0
 
 @dataclass(slots=True)
 class RestartBackoff:
-    """Longer and longer pauses, until a life was long enough to forget the deaths before it."""
+    """Pauses that double with each exit, until a process has run for `STEADY_SECONDS`."""
 
     started_at: float = 0.0
     failures: int = 0
 
     def started(self, now: float) -> None:
-        """Note that a life begins."""
+        """Note the time of a start."""
         self.started_at = now
 
-    def died(self, now: float) -> float:
-        """Note that it ended; returns the seconds to wait before the next."""
+    def exited(self, now: float) -> float:
+        """Note an exit; return the seconds until the restart."""
         if now - self.started_at >= STEADY_SECONDS:
             self.failures = 0
         self.failures += 1
-        # The exponent is bounded: a service that cannot live may die for weeks.
+        # Bounded exponent: a service that cannot start may fail for weeks.
         pause = FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures - 1, 16)
         return min(pause, LONGEST_RESTART_SECONDS)

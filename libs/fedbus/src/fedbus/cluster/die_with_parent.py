@@ -1,10 +1,10 @@
-"""Become another program, and die with whoever started it: `tether.py PARENT PROGRAM ARGUMENT…`.
+"""Launcher of a program that dies with its parent: `die_with_parent.py PARENT PROGRAM ARGUMENT…`.
 
-PARENT is the process id of the one who starts it. On Linux the kernel kills this process (SIGKILL)
-when its parent ends, however it ends, so a cluster leaves nothing behind even when `fedbus up` is
-killed itself. Elsewhere nothing of the kind exists, and this only starts the program.
+PARENT is the process id of the starting process. On Linux the kernel kills this process (SIGKILL)
+when its parent ends, so a cluster leaves no process behind even if `fedbus up` is killed. Other
+systems have no such setting: there it only starts the program.
 
-It is run as a file and imports no package, since it stands before every process of a cluster.
+It is run as a file and imports no package, since it starts every process of a cluster.
 """
 
 import ctypes
@@ -16,13 +16,13 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(parent: int, program: str, *arguments: str) -> None:
-    """Tie this process to its parent and become the program."""
+    """Set the parent-death signal and replace this process by the program."""
     if sys.platform == "linux":
-        # The setting outlives exec, as long as that changes no user.
+        # The setting survives exec, unless exec changes the user.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we could say so
+        if os.getppid() != parent:  # the parent died before the setting
             sys.exit(1)
-    os.execv(program, [program, *arguments])  # noqa: S606 - a program of ours, and no shell
+    os.execv(program, [program, *arguments])  # noqa: S606 - our own command, without a shell
 
 
 if __name__ == "__main__":

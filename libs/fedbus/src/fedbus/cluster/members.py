@@ -1,4 +1,4 @@
-"""Which nodes a local cluster has, and with what each is started. Pure."""
+"""Members of a local cluster: its nodes, and the environment that each is started with. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,56 +14,56 @@ from fedbus.wire.topics import NODE_STATE, ROOT
 EVALUATOR = "evaluator"
 USER = "user.cli"
 UP_USER = "user.up"
-"""`fedbus up` itself: it clears what a cluster that was killed said of its nodes."""
+"""Account of `fedbus up`, which clears the retained node states of a killed cluster."""
 PASSED_ON = ("FEDBUS_LOG_LEVEL", "FEDBUS_PLUGINS")
-"""Of what the caller's environment says to services, only this reaches the members."""
+"""The only FEDBUS_ variables that members inherit from the caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterPlan:
-    """What a person wants of a local cluster."""
+    """The user's choices for a local cluster."""
 
     home: Path
     agents: int | None = None
-    """Every shard there is when left out, or 8 where there are none."""
+    """Number of agents; None: one for each partition in `data`, or 8 without `data`."""
     framework: str = "tflite"
     data: Path | None = None
     split: str | None = None
-    """How the digits are dealt, where there is no data: `label-quantity:2`."""
+    """Sampler that partitions the digits, without `data`: `label-quantity:2`."""
     port: int | None = None
     open: bool = False
     http: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     """Settings of every member, `{"heartbeat_seconds": "1"}`."""
     faults: Mapping[str, str] = field(default_factory=dict)
-    """FEDBUS_FAULT_AT of some nodes, in their first life only: for tests."""
+    """FEDBUS_FAULT_AT of some nodes, at their first start only: for tests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A node of the cluster: the module that is run, and its settings."""
+    """A node of the cluster: the Python module of its service, and its settings."""
 
     node: str
     module: str
     settings: Mapping[str, str]
     first_start: Mapping[str, str] = field(default_factory=dict)
-    """More environment, until it is started again: how tests plant a fault."""
+    """Additional environment of the first start: faults of tests."""
 
     def environment(self, caller: Mapping[str, str], broker: str, *, first: bool) -> dict[str, str]:
-        """All it is started with; `caller` is the environment of whoever starts it."""
+        """Return the environment of the process; `caller` is the starting process's own."""
         kept = {
             name: value
             for name, value in caller.items()
             if name in PASSED_ON or not name.startswith("FEDBUS_")
         }
-        # All of them share this machine: the threads of their frameworks would wait for each other.
+        # All members share this machine: more threads would slow each other down.
         kept.setdefault("OMP_NUM_THREADS", "1")
         own = {f"FEDBUS_{name.upper()}": value for name, value in self.settings.items()}
         return {**kept, **own, "FEDBUS_BROKER": broker, **(self.first_start if first else {})}
 
 
 def members(plan: ClusterPlan, names: Iterable[str], data: Path) -> list[Member]:
-    """List the four services, an agent for each name of a shard, and the agent that evaluates."""
+    """List the four services, an agent for each partition's name, and the evaluator."""
     trainer = {"trainer": plan.framework, "home": str(plan.home / "agents"), "threads": "1"}
     agents = {name: {"data": str(data / f"agent.{name}.npz"), **trainer} for name in names}
     held_out = {"data": str(data / "held_out.npz"), "roles": "evaluate", **trainer}
@@ -78,22 +78,22 @@ def members(plan: ClusterPlan, names: Iterable[str], data: Path) -> list[Member]
 
 
 def accounts(
-    plan: ClusterPlan, nodes: Iterable[str], kept: Mapping[str, str] = MappingProxyType({})
+    plan: ClusterPlan, nodes: Iterable[str], saved: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, str]:
-    """Give every node and the person a password, the kept one first; none in an open cluster."""
+    """Return a password for each node and the user, a saved one if there is; none if open."""
     names = () if plan.open else (*nodes, USER, UP_USER)
-    return {name: kept.get(name) or new_password() for name in names}
+    return {name: saved.get(name) or new_password() for name in names}
 
 
 def rules(user: str) -> Iterator[tuple[Access, str]]:
-    """All that an account may write and read."""
+    """Yield what an account may write and read."""
     yield from access_rules(user)
     if user == UP_USER:
         yield "write", wildcard(ROOT, NODE_STATE)
 
 
 def broker_of(member: Member, passwords: Mapping[str, str], where: BrokerAddress) -> str:
-    """Write the broker's address as this member is told it."""
+    """Return the broker's URL with the login of a member."""
     if not passwords:
         return where.url
     login = BrokerAddress(where.host, where.port, member.node, passwords[member.node])

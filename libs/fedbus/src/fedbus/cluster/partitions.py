@@ -1,4 +1,4 @@
-"""The shards a local cluster trains on: a person's own, or the handwritten digits."""
+"""Partitions of a local cluster's agents: the user's own files, or the handwritten digits."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from fedbus.wire.identifiers import is_node
 HELD_OUT = "held_out.npz"
 ARRAYS = "agent.*.npz"
 ANYTHING = "agent.*"
-"""What shards of any kind are called, which a loader reads."""
+"""Pattern of partitions in any format that a loader reads."""
 
 _WRITE_DIGITS = """
 import sys
@@ -34,56 +34,64 @@ _NOT_WRITTEN = 3
 
 
 def partition_names(folder: Path, agents: int | None) -> list[str]:
-    """Name the agents by a person's shards: `agent.kitchen.npz` is the data of agent.kitchen.
+    """Return the agents' names by the user's .npz files: agent.kitchen reads `agent.kitchen.npz`.
 
     Raises:
-        SettingsError: there are none, fewer than agents asked for, or no held-out part.
+        SettingsError: there are no such files, fewer than `agents`, or no held-out part.
     """
-    paths = _shards(folder, ARRAYS)
+    paths = _partitions(folder, ARRAYS)
     if not paths:
-        raise SettingsError(f"{folder}: no shard agent.*.npz there; `fedbus up --help` says more")
+        raise SettingsError(
+            f"{folder}: expected files agent.NAME.npz, found none; see `fedbus up --help`"
+        )
     if not (folder / HELD_OUT).is_file():
-        raise SettingsError(f"{folder}: no {HELD_OUT} there, the part that no agent trains on")
+        raise SettingsError(
+            f"{folder}: expected {HELD_OUT}, the part that no agent trains on; found none"
+        )
     return [_name(path) for path in _enough(folder, paths, agents)]
 
 
 def partition_paths(folder: Path, agents: int | None) -> tuple[dict[str, Path], Path]:
-    """Find shards of any kind, `agent.kitchen.csv` or a folder `agent.kitchen`, and `held_out`.
+    """Find partitions in any format, as `agent.kitchen.csv` or a folder, and the held-out part.
 
     Raises:
-        SettingsError: as for `partition_names`, or there are two of a name.
+        SettingsError: as for `partition_names`, or two partitions have one name.
     """
-    paths = _shards(folder, ANYTHING)
+    paths = _partitions(folder, ANYTHING)
     if not paths:
-        raise SettingsError(f"{folder}: nothing is named agent.NAME there, an agent's data each")
+        raise SettingsError(
+            f"{folder}: expected files or folders agent.NAME, one for each agent; found none"
+        )
     held_out = sorted(path for path in folder.glob("held_out*") if path.stem == "held_out")
     if len(held_out) != 1:
         raise SettingsError(
-            f"{folder}: {len(held_out)} are named held_out there; one is the part that no agent "
-            "trains on"
+            f"{folder}: expected one held_out, the part that no agent trains on; found "
+            f"{len(held_out)}"
         )
     found = {_name(path): path for path in _enough(folder, paths, agents)}
     if len(found) < min(len(paths), agents or len(paths)):
-        raise SettingsError(f"{folder}: there are two agent.NAME of one name")
+        raise SettingsError(f"{folder}: two partitions have one name; rename one of them")
     return found, held_out[0]
 
 
 def left_out(folder: Path, agents: int | None, named: str = ARRAYS) -> str:
-    """Say which shards nobody trains on, since there are more than agents; "" is none."""
-    paths = _shards(folder, named)
+    """Return a sentence on the partitions that no agent trains on; "" if there are none."""
+    paths = _partitions(folder, named)
     rest = [path.name for path in paths[agents:]] if agents is not None else []
     if not rest:
         return ""
-    return f"{agents} agents leave out {len(rest)} of {len(paths)} shards: {in_given_order(rest)}"
+    return f"{len(rest)} of {len(paths)} partitions have no agent: {in_given_order(rest)}"
 
 
-def _shards(folder: Path, named: str) -> list[Path]:
+def _partitions(folder: Path, named: str) -> list[Path]:
     return sorted(folder.glob(named), key=lambda path: _in_order(path.name))
 
 
 def _enough(folder: Path, paths: list[Path], agents: int | None) -> list[Path]:
     if agents is not None and agents > len(paths):
-        raise SettingsError(f"{folder}: {len(paths)} shards, and {agents} agents were asked for")
+        raise SettingsError(
+            f"{folder}: expected {agents} partitions for {agents} agents, found {len(paths)}"
+        )
     return paths[:agents]
 
 
@@ -91,28 +99,28 @@ def _name(path: Path) -> str:
     name = (path.name if path.is_dir() else path.stem).removeprefix("agent.")
     if not is_node(f"agent.{name}") or name == EVALUATOR:
         raise SettingsError(
-            f"{path}: {name!r} cannot be an agent's name; use letters, digits and . _ - after "
-            "the first"
+            f"{path}: {name!r} cannot be an agent's name; expected a letter or digit, then "
+            "letters, digits and . _ -"
         )
     return name
 
 
 def write_digits(folder: Path, agents: int, split: str | None = None) -> None:
-    """Write scikit-learn's digits as shards, the same ones each time; by default unevenly.
+    """Write scikit-learn's digits as partitions, the same ones each time; by default non-IID.
 
-    In a process of its own: scikit-learn would stay in memory as long as the cluster lives.
+    It runs in a process of its own, so that scikit-learn does not stay in memory.
 
     Raises:
-        SettingsError: scikit-learn is missing, there are more agents than digits, or a sampler
-            cannot deal them so.
+        SettingsError: scikit-learn is missing, there are more agents than digits, or the sampler
+            rejects its options.
         StoreError: the disk is full, or the folder cannot be written to.
     """
     if find_spec("sklearn") is None:
         raise SettingsError(
-            "the handwritten digits come with scikit-learn, which is not installed here: "
-            "pip install scikit-learn, or bring data of your own with --data"
+            "the handwritten digits come with scikit-learn, which is not installed: "
+            "pip install scikit-learn, or pass your own data with --data"
         )
-    wrote = subprocess.run(
+    writer = subprocess.run(
         [
             *die_with_parent_prefix(),
             sys.executable,
@@ -127,15 +135,15 @@ def write_digits(folder: Path, agents: int, split: str | None = None) -> None:
         text=True,
         stdin=subprocess.DEVNULL,
     )
-    if wrote.returncode:
-        words = wrote.stderr.strip().splitlines()[-1:] or ["it says nothing"]
-        if wrote.returncode == _NOT_WRITTEN:
-            raise StoreError(f"{folder}: the digits cannot be written: {words[0]}")
-        raise SettingsError(f"the digits cannot be dealt: {words[0]}")
+    if writer.returncode:
+        reason = writer.stderr.strip().splitlines()[-1:] or ["no error message"]
+        if writer.returncode == _NOT_WRITTEN:
+            raise StoreError(f"{folder}: the digits cannot be written: {reason[0]}")
+        raise SettingsError(f"the digits cannot be partitioned: {reason[0]}")
 
 
 def _in_order(name: str) -> list[tuple[int, str]]:
-    """Sort agent.10 behind agent.9."""
+    """Return a sort key that puts agent.10 after agent.9."""
     return [
         (int(part or 0), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)
     ]

@@ -1,4 +1,4 @@
-"""Which ports a local cluster takes, and who has those that it cannot."""
+"""Ports of a local cluster, and the process that uses a port."""
 
 import socket
 from contextlib import suppress
@@ -10,11 +10,11 @@ from fedbus.mqtt.mosquitto import free_port
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 1883
-"""The one that every MQTT client tries first."""
+"""The default port of MQTT clients."""
 
 
 def owner_of(port: int) -> str:
-    """Name who listens on a port here: a cluster of this user's, a process, or somebody else."""
+    """Name the listener on a local port: a cluster of this user, a process, or another program."""
     for one in registry.running():
         if one.address.port == port:
             return f"the cluster in {one.home}"
@@ -26,10 +26,10 @@ def owner_of(port: int) -> str:
     return "another program"
 
 
-def http_address(before: str) -> str:
-    """Choose `host:port` for HTTP: that of last time if nobody listens there now, or a free one."""
-    if before:
+def http_address(previous: str) -> str:
+    """Return `host:port` for HTTP: the previous one if its port is free, else a free one."""
+    if previous:
         with suppress(OSError, ValueError, OverflowError):
-            socket.create_server((HOST, int(before.rpartition(":")[2]))).close()
-            return before
+            socket.create_server((HOST, int(previous.rpartition(":")[2]))).close()
+            return previous
     return f"{HOST}:{free_port()}"

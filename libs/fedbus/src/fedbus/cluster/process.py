@@ -1,4 +1,4 @@
-"""One member's process, over all its lives."""
+"""Process of one member, over all its starts."""
 
 import os
 import re
@@ -16,67 +16,67 @@ LOG_TAIL_LINES = 15
 
 
 def die_with_parent_prefix() -> list[str]:
-    """The words before a program that let it die with this process."""
+    """Return the command prefix with which a program is killed when this process ends."""
     return [sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid())]
 
 
 class Process:
-    """Start, end and start again; everything it says goes to one log."""
+    """Process of a member: start, stop and restart; its output goes to one log."""
 
     def __init__(self, member: Member, broker: BrokerAddress, password: str, log: Path) -> None:
         self.member = member
         self.log = log
-        self.restarts = RestartBackoff()
+        self.backoff = RestartBackoff()
         self.restart_at: float | None = None
-        """When it is started again, if it died."""
+        """Time of the restart, after an exit."""
         self._broker = broker_of(member, {member.node: password} if password else {}, broker)
-        self._lives = 0
+        self._starts = 0
         self._running: subprocess.Popen[bytes] | None = None
 
     @property
     def node(self) -> str:
-        """Its node's name."""
+        """Name of the node."""
         return self.member.node
 
     @property
     def pid(self) -> int | None:
-        """Its process id, while it runs."""
-        return self._running.pid if self._running is not None and self.ended is None else None
+        """Process id, while it runs."""
+        return self._running.pid if self._running is not None and self.exit_code is None else None
 
     @property
-    def ended(self) -> int | None:
-        """How its last life ended, as `subprocess` says it; None while it runs."""
+    def exit_code(self) -> int | None:
+        """Return code of the last start, as of `subprocess`; None while it runs."""
         return None if self._running is None else self._running.poll()
 
     def start(self, now: float) -> None:
-        """Begin a life. The thread that calls this must live as long as the process shall."""
-        environment = self.member.environment(os.environ, self._broker, first=self._lives == 0)
-        with self.log.open("ab" if self._lives else "wb") as log:
+        """Start the process. It is killed when the calling thread ends."""
+        environment = self.member.environment(os.environ, self._broker, first=self._starts == 0)
+        with self.log.open("ab" if self._starts else "wb") as log:
             self._running = subprocess.Popen(
                 [*die_with_parent_prefix(), sys.executable, "-m", self.member.module],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                process_group=0,  # Ctrl-C is for the cluster, which then ends its members in order
+                process_group=0,  # Ctrl-C reaches only the cluster, which then stops its members
             )
-        self._lives += 1
+        self._starts += 1
         self.restart_at = None
-        self.restarts.started(now)
+        self.backoff.started(now)
 
     def signal(self, number: signal.Signals) -> None:
-        """Tell it something, if it runs."""
+        """Send a signal, if the process runs."""
         if self._running is not None:
-            self._running.send_signal(number)  # polls first, so no stranger is meant
+            self._running.send_signal(number)  # polls first, so a reused process id is not hit
 
     def reap(self) -> None:
-        """Kill it, and wait until it is gone."""
+        """Kill the process and wait for its end."""
         if self._running is not None:
             self._running.kill()
             self._running.wait()
 
     def peak_memory(self) -> int | None:
-        """The most memory it ever held, bytes; None where nobody tells."""
+        """Return the peak resident memory in bytes; None where the system does not report it."""
         try:
             status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         except OSError:
@@ -85,7 +85,7 @@ class Process:
         return int(found[1]) * 1024 if found else None
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
-        """The end of its log."""
+        """Return the last lines of the log."""
         try:
             text = self.log.read_text(encoding="utf-8", errors="replace")
         except OSError:
@@ -94,7 +94,7 @@ class Process:
 
 
 def cause_of(code: int) -> str:
-    """Say how a process ended."""
+    """Return how a process ended, by its return code."""
     if code < 0:
         try:
             return f"killed by {signal.Signals(-code).name}"

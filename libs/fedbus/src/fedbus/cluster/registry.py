@@ -1,8 +1,8 @@
-"""How other commands find a cluster that runs on this machine.
+"""Registry of the clusters that run on this machine, for other commands.
 
-Its home holds `cluster.json` (readable by its owner alone: it names the password) and `lock`, which
-`fedbus up` holds locked as long as it lives, so a file left behind by a killed one deceives nobody.
-A link in the user's state folder leads to every home that was started.
+The home of a cluster holds `cluster.json` (readable by its owner only: it contains the password)
+and `lock`, which `fedbus up` locks while it runs; without the lock, `cluster.json` is of a killed
+cluster and ignored. The user's state folder has a link to every home that was started.
 """
 
 import fcntl
@@ -28,40 +28,40 @@ LOCK = "lock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningCluster:
-    """A running cluster, as it describes itself."""
+    """Description of a running cluster."""
 
     home: str
     pid: int
     broker: str = field(repr=False)
-    """The address, with the person's user name and password."""
+    """URL of the broker, with the user's name and password."""
     started: float = 0.0
-    """Seconds of the wall clock, to tell the newest."""
+    """Wall-clock time of the start, in seconds since 1970."""
     processes: dict[str, int] = field(default_factory=dict)
     http: dict[str, str] = field(default_factory=dict)
 
     @property
     def address(self) -> BrokerAddress:
-        """Where its broker is, and the person's login there."""
+        """Address of the broker, with the user's login."""
         return BrokerAddress.parse(self.broker)
 
     @property
     def agents(self) -> int:
-        """How many agents run."""
+        """Number of running agents."""
         return sum(role_of(node) == "agent" for node in self.processes)
 
 
 class HomeLock:
-    """The right to be the cluster of a home, for as long as the block lasts.
+    """Lock of a home: while it is held, no other cluster can start there.
 
     Raises:
-        SettingsError: another cluster lives there, or the folder cannot be used.
+        SettingsError: another cluster runs there, or the folder cannot be used.
     """
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self._lock = -1
         self._made: tuple[Path, ...] = ()
-        """The home and those of its parents that were not there, inmost first."""
+        """The folders that were created: the home and its parents, the home first."""
 
     def __enter__(self) -> Self:
         self._made = tuple(one for one in (self.home, *self.home.parents) if not one.exists())
@@ -70,19 +70,19 @@ class HomeLock:
                 os.close(self._lock)
         except BlockingIOError:
             os.close(self._lock)
-            place = read(self.home)
-            who = f" (process {place.pid})" if place else ""
+            running = read(self.home)
+            who = f" (process {running.pid})" if running else ""
             raise SettingsError(
                 f"{self.home}: a cluster runs there already{who}; `fedbus down --cluster "
                 f"{quote(str(self.home))}` ends it, `fedbus up --cluster DIR` starts another one"
             ) from None
         except (FileExistsError, NotADirectoryError) as error:
             raise SettingsError(
-                f"{self.home}: a file is in its way; --cluster names a folder for the cluster"
+                f"{self.home}: expected a folder, found a file; --cluster names another folder"
             ) from error
         except OSError as error:
             raise SettingsError(
-                f"{self.home}: no home for a cluster can be made there ({error.strerror}); "
+                f"{self.home}: the cluster's folder cannot be created ({error.strerror}); "
                 "--cluster names another folder"
             ) from error
         return self
@@ -91,7 +91,7 @@ class HomeLock:
         (self.home / STATE).unlink(missing_ok=True)
         with suppress(OSError):
             _link_of(self.home).unlink(missing_ok=True)
-        with suppress(OSError):  # it is gone, or somebody is at home in one of its parents by now
+        with suppress(OSError):  # it is gone, or one of its parents is in use
             if [one.name for one in self.home.iterdir()] == [LOCK]:
                 (self.home / LOCK).unlink()
                 for folder in self._made:
@@ -99,11 +99,11 @@ class HomeLock:
         os.close(self._lock)
 
     def keep(self) -> None:
-        """From now on the home holds what somebody may miss."""
+        """Keep a created home: from now on it holds data of the user."""
         self._made = ()
 
     def undo(self) -> None:
-        """Take back what a cluster that never lived has left in a home that was made for it."""
+        """Delete the content of a created home, after a start that failed."""
         if self.home in self._made:
             for one in self.home.iterdir():
                 if one.is_dir():
@@ -112,24 +112,24 @@ class HomeLock:
                     one.unlink()
 
     def _locked(self) -> bool:
-        """Lock the file that is there: whoever had the home last may just have removed theirs."""
+        """Lock the file; return whether it is still the present one, not removed meanwhile."""
         lock = self.home / LOCK
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return lock.exists() and os.path.samestat(lock.stat(), os.fstat(self._lock))
 
-    def publish(self, place: RunningCluster, *, register: bool = True) -> None:
-        """Let others find it; with `register`, also those who do not know its home."""
-        described = json.dumps(asdict(place), indent=1).encode()
+    def publish(self, cluster: RunningCluster, *, register: bool = True) -> None:
+        """Write the description; with `register`, also link it for commands without a home."""
+        described = json.dumps(asdict(cluster), indent=1).encode()
         atomic_write(self.home / STATE, described, mode=PRIVATE)
         if register:
-            with suppress(OSError):  # then it is found only by those who name its home
+            with suppress(OSError):  # then only commands that name its home find it
                 _register(self.home)
 
 
 def read(home: Path) -> RunningCluster | None:
-    """Read what a home says of its cluster, alive or not."""
+    """Read the description in a home, of a running or an ended cluster; None if there is none."""
     try:
         return RunningCluster(**json.loads((home / STATE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -137,13 +137,13 @@ def read(home: Path) -> RunningCluster | None:
 
 
 def alive(home: Path) -> bool:
-    """Tell whether a cluster lives in a home: whether its lock is held."""
+    """Return whether a cluster runs in a home: whether its lock is held."""
     try:
         lock = os.open(home / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        # F_OFD_GETLK and its like do not see flock's locks; taking it for a moment does.
+        # F_OFD_GETLK does not see flock's locks, so it is locked for a moment.
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True
@@ -155,9 +155,9 @@ def alive(home: Path) -> bool:
 def find(
     home: Path | None = None, tell: Callable[[str], None] = lambda _: None
 ) -> RunningCluster | None:
-    """Find the running cluster of a home, or the one on this machine that was started last.
+    """Find the running cluster of a home, or the newest one on this machine.
 
-    Where several run and no home is named, `tell` gets a sentence about which one was chosen.
+    If several run and no home is named, `tell` is called with a sentence on which one is used.
     """
     found = candidates(home)
     if not found:
@@ -165,34 +165,34 @@ def find(
     newest, *others = found
     if others:
         tell(
-            f"{len(found)} clusters run here; this speaks to {newest.home}, the newest. "
+            f"{len(found)} clusters run here; this command uses {newest.home}, the newest. "
             f"--cluster DIR chooses another: {', '.join(one.home for one in others)}"
         )
     return newest
 
 
 def candidates(home: Path | None) -> list[RunningCluster]:
-    """List the running clusters that a command may mean: that of a home, else all, newest first."""
+    """List the running clusters that a command may use: of a home, else all, newest first."""
     if home is None:
         return running()
-    place = read(home) if alive(home) else None
-    return [] if place is None else [place]
+    found = read(home) if alive(home) else None
+    return [] if found is None else [found]
 
 
 def running() -> list[RunningCluster]:
     """List the running clusters of this user on this machine, the newest first."""
-    places = [place for home in _registered() if (place := read(home))]
-    return sorted(places, key=lambda place: -place.started)
+    found = [cluster for home in _registered() if (cluster := read(home))]
+    return sorted(found, key=lambda cluster: -cluster.started)
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where a user's programs keep what they must not forget."""
+    """Return the folder for the state of a user's programs (XDG Base Directory)."""
     given = environ.get("XDG_STATE_HOME", "")
     return Path(given or Path.home() / ".local/state") / "fedbus"
 
 
 def default_home() -> Path:
-    """The home of `fedbus up` when none is given."""
+    """Return the default home of `fedbus up`."""
     return state_folder() / "local"
 
 

@@ -1,6 +1,6 @@
-"""What a local cluster keeps from one `fedbus up` to the next: its ports and its passwords.
+"""Saved state of a local cluster: the ports and passwords that it uses again at the next start.
 
-Watchers, dashboards and shells were told of them; they go on when the cluster is started again.
+So clients that were configured with them still connect.
 """
 
 import json
@@ -15,33 +15,33 @@ FILE = "logins.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedState:
-    """Of an earlier start in this home; empty where there was none."""
+    """Ports and passwords of an earlier start in this home; empty at the first start."""
 
     port: int | None = None
-    """The broker's."""
+    """Port of the broker."""
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     """By account."""
     http: Mapping[str, str] = field(default_factory=dict)
-    """`host:port` of a node's HTTP doors."""
+    """`host:port` of each node's HTTP API."""
 
 
 def read(home: Path) -> SavedState:
-    """Read what a home keeps; nothing where the file is missing or is not one of ours."""
+    """Read the saved state of a home; empty if the file is missing or malformed."""
     try:
-        said = json.loads((home / FILE).read_text(encoding="utf-8"))
+        saved = json.loads((home / FILE).read_text(encoding="utf-8"))
         return SavedState(
-            port=None if said["port"] is None else int(said["port"]),
-            passwords={str(name): str(word) for name, word in said["passwords"].items()},
-            http={str(node): str(http_address) for node, http_address in said["http"].items()},
+            port=None if saved["port"] is None else int(saved["port"]),
+            passwords={str(name): str(password) for name, password in saved["passwords"].items()},
+            http={str(node): str(address) for node, address in saved["http"].items()},
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return SavedState()
 
 
-def write(home: Path, kept: SavedState) -> None:
-    """Keep it, readable by the owner alone.
+def write(home: Path, state: SavedState) -> None:
+    """Write the saved state, readable by the owner only.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
-    atomic_write(home / FILE, json.dumps(asdict(kept), indent=1).encode(), mode=PRIVATE)
+    atomic_write(home / FILE, json.dumps(asdict(state), indent=1).encode(), mode=PRIVATE)

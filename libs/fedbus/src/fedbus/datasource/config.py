@@ -1,4 +1,4 @@
-"""From a path to what a trainer is given: a loader, then the steps of two pipelines."""
+"""Data configuration of an agent, and the loading of its data: a loader, then two pipelines."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,25 +14,25 @@ from fedbus.datasource.fingerprint import fingerprint
 from fedbus.datasource.pipeline import Pipeline, Step, check_call, without_augmentations
 from fedbus.errors import FedbusError, PluginError, TrainingError
 
-TRIED_BYTES: Final = 16 * 2**20
-"""Of rows at their widest, as many as fit are tried before they are trained on; one at least."""
+TRIAL_BYTES: Final = 16 * 2**20
+"""Memory for the rows that try a pipeline before training; at least one row is tried."""
 
 _SUFFIXES: Final = {".csv": "csv", ".npz": "npz", ".parquet": "parquet", ".pq": "parquet"}
 
 
 class LoaderError(PluginError):
-    """No such loader is installed, or it does not load."""
+    """The loader is not installed, or its import fails."""
 
 
 class OptionsError(PluginError):
-    """A loader does not take the options it is given."""
+    """A loader does not accept its options."""
 
 
 def loader_for(path: Path) -> str:
-    """Choose a loader by what a path looks like.
+    """Return the name of the loader for a path, by its suffix or the files of a folder.
 
     Raises:
-        TrainingError: its name says nothing, or there is nothing of that name.
+        TrainingError: the suffix is unknown, or the path does not exist.
     """
     if path.is_dir():
         arrays = any((path / f"x.{suffix}").exists() for suffix in ("npy", "dat"))
@@ -42,23 +42,25 @@ def loader_for(path: Path) -> str:
         if not path.exists():
             raise TrainingError(f"{path}: no such file or folder")
         known = ", ".join(_SUFFIXES)
-        raise TrainingError(f"{path}: no loader is known for it ({known}, a folder); name one")
+        raise TrainingError(
+            f"{path}: no loader is known for it ({known}, a folder); set FEDBUS_LOADER"
+        )
     return loader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """How to get from a path to what a trainer is given: an agent's own settings.
+    """An agent's data settings: path, loader and pipelines.
 
     Attributes:
-        path: What the loader reads.
-        loader: Its plug-in's name; without one, what the path looks like.
-        options: The loader's own.
+        path: The file or folder that the loader reads.
+        loader: Name of the loader plug-in; None: the one that fits the path.
+        options: Options of the loader.
         steps: The pipeline in training.
-        test_steps: The pipeline in evaluation; without one, that of training without augmentations.
-        declared: What the owner says the data are, before any step; verified.
-        allowed: What a job may choose among, as for `fedbus.plugins.load`; what is named here needs
-            no other permission.
+        test_steps: The pipeline in evaluation; None: that of training without augmentations.
+        declared: The format that the owner declares, before any step; the data are checked.
+        allowed: Plug-ins that a job may choose, as for `fedbus.plugins.load`. The plug-ins of this
+            configuration need no permission.
     """
 
     path: Path
@@ -72,20 +74,21 @@ class DataConfig:
     @property
     def testing(self) -> Sequence[Step]:
         """The pipeline in evaluation."""
-        chosen = self.test_steps
-        return without_augmentations(self.steps) if chosen is None else chosen
+        if self.test_steps is None:
+            return without_augmentations(self.steps)
+        return self.test_steps
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedData:
-    """A data set as it was at one time, for both uses.
+    """A data set as it was when it was loaded.
 
     Attributes:
-        data: The rows as their loader gives them.
-        train: The rows in training.
-        test: The rows in evaluation.
-        pipeline: That of training.
-        stamp: What `fingerprint` said of the path.
+        data: The rows of the loader.
+        train: The rows after the training pipeline.
+        test: The rows after the evaluation pipeline.
+        pipeline: The training pipeline.
+        fingerprint: Fingerprint of the path before it was read.
     """
 
     data: Dataset
@@ -96,36 +99,39 @@ class LoadedData:
 
     @property
     def form(self) -> Format:
-        """What a trainer is given."""
+        """Format of the rows that a trainer gets."""
         return self.pipeline.output
 
 
-def load(recipe: DataConfig) -> LoadedData:
-    """Load data, and take the first rows through the pipelines.
+def load(config: DataConfig) -> LoadedData:
+    """Load data, and try the pipelines on the first rows.
 
     Raises:
-        FedbusError: the data, the options or a step are wrong; the sentence says which.
+        FedbusError: the data, an option or a step are wrong; the message names it.
     """
-    seen = fingerprint(recipe.path)  # before it is read: what changes meanwhile is loaded again
-    return prepare(read(recipe.path, recipe.loader, recipe.options), recipe, seen)
+    # Before reading: data that change meanwhile are then loaded again.
+    before = fingerprint(config.path)
+    return prepare(read(config.path, config.loader, config.options), config, before)
 
 
-def prepare(data: Dataset, recipe: DataConfig, seen: str = "") -> LoadedData:
-    """Put loaded data through the pipelines of a recipe; `seen` is their stamp.
+def prepare(data: Dataset, config: DataConfig, loaded_fingerprint: str = "") -> LoadedData:
+    """Make the pipelines of loaded data, and try them on the first rows.
 
     Raises:
-        FedbusError: the data are not as declared, or a step is wrong; the sentence says which.
+        FedbusError: the data are not as declared, or a step is wrong; the message says which.
     """
     form = format_of(data)
-    if recipe.declared is not None:
-        check_declared(form, recipe.declared)
-    training, testing = Pipeline(recipe.steps, form), Pipeline(recipe.testing, form)
+    if config.declared is not None:
+        check_declared(form, config.declared)
+    training, testing = Pipeline(config.steps, form), Pipeline(config.testing, form)
     _check_same(training.output, testing.output)
     x, y = next(data.peek())
     for pipeline in (training, testing):
-        few = max(1, TRIED_BYTES // max(1, pipeline.max_row_bytes))
-        pipeline.change((x[:few], y[:few]), np.random.default_rng(0))
-    return LoadedData(data, _through(data, training), _through(data, testing), training, seen)
+        few = max(1, TRIAL_BYTES // max(1, pipeline.max_row_bytes))
+        pipeline.apply((x[:few], y[:few]), np.random.default_rng(0))
+    return LoadedData(
+        data, _through(data, training), _through(data, testing), training, loaded_fingerprint
+    )
 
 
 def read(
@@ -134,7 +140,7 @@ def read(
     """Read a data set with a loader plug-in.
 
     Raises:
-        FedbusError: there is no such loader, it takes no such options, or cannot read it.
+        FedbusError: the loader is not installed, does not take an option, or cannot read the path.
     """
     name = loader if loader is not None else loader_for(path)
     given = dict(options or {})
@@ -152,22 +158,22 @@ def read(
         raise PluginError(f"loader {name}: {error}") from error
     except FedbusError:
         raise
-    except (Exception, SystemExit) as error:  # whatever somebody's loader may raise
+    except (Exception, SystemExit) as error:  # any exception of a third-party loader
         raise PluginError(f"loader {name}: {path}: {type(error).__name__}: {error}") from error
     if not isinstance(made, Dataset):
-        raise PluginError(f"loader {name}: it returned a {type(made).__name__}, no fedbus.Dataset")
+        raise PluginError(f"loader {name}: expected a fedbus.Dataset, got a {type(made).__name__}")
     return made
 
 
 def check_declared(form: Format, declared: Format) -> None:
-    """Refuse data that are not what their owner says.
+    """Reject data that differ from the declared format.
 
     Raises:
-        TrainingError: says in what.
+        TrainingError: lists the differences.
     """
     for name, have, want in (("x", form.x, declared.x), ("y", form.y, declared.y)):
-        if told := differences(have, want):
-            raise TrainingError(f"{name} is not as it is declared: {'; '.join(told)}")
+        if found := differences(have, want):
+            raise TrainingError(f"{name} is not as declared: {'; '.join(found)}")
 
 
 def _check_same(training: Format, testing: Format) -> None:
@@ -180,4 +186,4 @@ def _check_same(training: Format, testing: Format) -> None:
 
 
 def _through(data: Dataset, pipeline: Pipeline) -> Dataset:
-    return data.changed(pipeline.change) if pipeline.steps else data
+    return data.changed(pipeline.apply) if pipeline.steps else data

@@ -1,8 +1,7 @@
-"""How a job wants an agent's data read, and what of it their owner allows.
+"""A job's choice of loader and transforms, within what the data's owner allows.
 
-A job may have its transforms follow those of the agent's own pipeline, which no job can undo, and
-choose another loader for the same path. It brings no path and no options for a loader: whatever is
-read, its owner named.
+A job may append transforms to the agent's own pipeline, which no job can remove, and choose another
+loader for the same path. It cannot name a path or loader options: only the owner can.
 """
 
 import inspect
@@ -23,21 +22,21 @@ def _own_loader(own: DataConfig) -> str:
 
 
 def other_loader(own: DataConfig, wanted: DataOverrides) -> bool:
-    """Tell whether a job wants another loader than the agent's own."""
+    """Return whether a job chooses another loader than the agent's own."""
     return wanted.loader is not None and wanted.loader != _own_loader(own)
 
 
 def loaders(own: DataConfig) -> tuple[str, ...]:
-    """Name those that a job may choose: the agent's own, and what its settings name."""
+    """List the loaders that a job may choose: the agent's own, and those its settings allow."""
     named = (p.name for p in plugins.find_all("loaders") if p.named(own.allowed))
     return tuple(sorted({_own_loader(own), *named}))
 
 
 def check(own: DataConfig, wanted: DataOverrides) -> None:
-    """Refuse what is not here or not allowed; nothing of others is imported for that.
+    """Reject plug-ins that are not installed or not allowed, without importing them.
 
     Raises:
-        PluginError: with what there is, and the setting that would allow it.
+        PluginError: names the installed ones, or the setting that would allow this one.
     """
     if wanted.loader is not None and other_loader(own, wanted):
         _check_loader(own, wanted.loader)
@@ -46,7 +45,7 @@ def check(own: DataConfig, wanted: DataOverrides) -> None:
 
 
 def _check_loader(own: DataConfig, loader: str) -> None:
-    """Refuse one of ours as well: the owner's may leave out what another would show."""
+    """Reject built-in loaders too: the owner's may hide columns that another one would read."""
     if not plugins.find("loaders", loader).named(own.allowed):
         raise PluginError(
             f"loader {loader!r} is not allowed here, where {_own_loader(own)!r} reads the data "
@@ -54,11 +53,11 @@ def _check_loader(own: DataConfig, loader: str) -> None:
         )
 
 
-def adapted(own: DataConfig, wanted: DataOverrides) -> DataConfig:
-    """Make of an agent's own recipe what a job wants; `check` has nothing against it.
+def with_overrides(own: DataConfig, wanted: DataOverrides) -> DataConfig:
+    """Return an agent's data configuration with a job's choices, which `check` has accepted.
 
     Raises:
-        PluginError: a transform does not load, or does not take its parameters; says which.
+        PluginError: the import of a transform fails, or it does not take its parameters.
     """
     steps = [
         make_step(f"plugins.transforms[{place}] ({step.id})", step, own.allowed)
@@ -75,35 +74,36 @@ def adapted(own: DataConfig, wanted: DataOverrides) -> DataConfig:
 
 
 def _kept_options(own: DataConfig, loader: str | None) -> dict[str, Any]:
-    """Keep what bounds memory: how many rows are read at once; all else is for another loader."""
+    """Keep `batch`, which bounds memory; the other options belong to the own loader."""
     takes = inspect.signature(plugins.load("loaders", loader or "")).parameters
     return {name: own.options[name] for name in ("batch",) if name in takes and name in own.options}
 
 
 def make_step(where: str, chosen: TransformParams, allowed: Collection[str] | None) -> Step:
-    """Make a transform that a job chose; `where` is what errors call it.
+    """Make a transform that a job chose; `where` is its name in error messages.
 
     Raises:
         PluginError: it is not installed, not allowed, or does not take its parameters.
     """
     plain = {
-        name: list(value) if isinstance(value, tuple) else value  # as a pipeline's file has them
+        name: list(value) if isinstance(value, tuple) else value  # as in a pipeline file
         for name, value in chosen.parameters.items()
     }
     return Step(where, make_transform(where, chosen.id, plain, allowed))
 
 
-def expected(own: DataConfig, wanted: DataOverrides, form: Format) -> Pipeline | None:
-    """Say what data of a format will go through on their way to a trainer, as far as it is known.
+def expected_pipeline(own: DataConfig, wanted: DataOverrides, form: Format) -> Pipeline | None:
+    """Return the pipeline of a job for data of this format, without importing third-party code.
 
-    None: another loader reads them, or a transform of others would have to be imported first.
+    Returns:
+        None if the job chooses another loader or a third-party transform.
 
     Raises:
-        FedbusError: a step does not take its parameters, or what the one before it makes.
+        FedbusError: a step does not take its parameters, or the output of the step before it.
     """
     found = (plugins.find("transforms", step.id, own.allowed) for step in wanted.transforms)
     if other_loader(own, wanted) or not all(
         plugin.package == plugins.BUILTIN_PACKAGE for plugin in found
     ):
         return None
-    return Pipeline(adapted(own, wanted).steps, form)
+    return Pipeline(with_overrides(own, wanted).steps, form)

@@ -1,7 +1,7 @@
-"""Transforms in their order, as aerOS lists them: `[{"id": …, "parameters": {…}}, …]`.
+"""Pipelines: transforms in order, in aerOS's notation `[{"id": …, "parameters": {…}}, …]`.
 
-Each step changes the rows and the format they are declared in; after each step the rows are held
-against the declaration, so that the step which is wrong is the one that is named.
+Each step changes the rows and their declared format. After each step the rows are checked against
+the declaration, so an error names the step that caused it.
 """
 
 import inspect
@@ -31,14 +31,14 @@ _NOT_NAMED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One transform, and what errors call it: `transform 2 (resize)`."""
+    """One transform, and its name in error messages: `transform 2 (resize)`."""
 
     name: str
     transform: Transform
 
     @property
     def augments(self) -> bool:
-        """Whether it belongs to training only."""
+        """Whether the transform is an augmentation, for training only."""
         return bool(getattr(self.transform, "augments", False))
 
 
@@ -46,19 +46,21 @@ def read_steps(plain: object, allowed: Collection[str] | None = None) -> list[St
     """Make the transforms of a list; `allowed` as for `fedbus.plugins.load`.
 
     Raises:
-        TrainingError: it is no such list; the sentence says which step and why.
+        TrainingError: the list is malformed; the message names the step.
         PluginError: a transform is not installed, not allowed, or does not take its parameters.
     """
     if not isinstance(plain, list) or len(plain) > MAX_TRANSFORMS:
-        raise TrainingError(f"a list of at most {MAX_TRANSFORMS} objects with id and parameters")
-    return [_step(number, said, allowed) for number, said in enumerate(plain, 1)]
+        raise TrainingError(
+            f"expected a list of at most {MAX_TRANSFORMS} objects with id and parameters"
+        )
+    return [_step(number, each, allowed) for number, each in enumerate(plain, 1)]
 
 
 def read_pipeline(given: str | Path, allowed: Collection[str] | None = None) -> list[Step]:
-    """Make the transforms of a JSON file, or of JSON itself.
+    """Make the transforms of a JSON file, or of a JSON text.
 
     Raises:
-        FedbusError: as for `read_steps`, or the file cannot be read; names the file.
+        FedbusError: as for `read_steps`, or the file cannot be read; the message names it.
     """
     plain = read_json_or_file(given)
     try:
@@ -67,22 +69,24 @@ def read_pipeline(given: str | Path, allowed: Collection[str] | None = None) -> 
         raise type(error)(f"{named(given)}{error}") from error
 
 
-def _step(number: int, said: object, allowed: Collection[str] | None) -> Step:
-    match said:
+def _step(number: int, plain: object, allowed: Collection[str] | None) -> Step:
+    match plain:
         case {"id": str(name), **rest} if rest.keys() <= {"parameters"}:
             parameters = rest.get("parameters", {})
         case _:
-            raise TrainingError(f"transform {number} is {said!r}; id and parameters belong there")
+            raise TrainingError(
+                f"transform {number}: expected an object with id and parameters, got {plain!r}"
+            )
     where = f"transform {number} ({name})"
     if not isinstance(parameters, dict):
-        raise TrainingError(f"{where}: parameters is {parameters!r}, not an object")
+        raise TrainingError(f"{where}: expected an object of parameters, got {parameters!r}")
     return Step(where, make_transform(where, name, parameters, allowed))
 
 
 def make_transform(
     where: str, name: str, parameters: dict[str, Any], allowed: Collection[str] | None
 ) -> Transform:
-    """Find a transform and make it with its parameters.
+    """Load a transform and make it with its parameters.
 
     Raises:
         PluginError: it is not installed, not allowed, or does not take its parameters.
@@ -96,15 +100,15 @@ def make_transform(
     except TypeError as error:
         shown = ", ".join(f"{name}: {value!r}" for name, value in parameters.items())
         raise PluginError(f"{where}: {error}; its parameters are {shown or 'none'}") from error
-    except (Exception, SystemExit) as error:  # whatever somebody's transform may raise
+    except (Exception, SystemExit) as error:  # any exception of a third-party transform
         raise PluginError(f"{where}: {type(error).__name__}: {error}") from error
 
 
-def check_call(call: Any, given: dict[str, Any], *first: object) -> None:  # noqa: ANN401 - anybody's
-    """Refuse arguments that a plug-in does not take, with those it takes.
+def check_call(call: Any, given: dict[str, Any], *first: object) -> None:  # noqa: ANN401 - a plug-in
+    """Reject arguments that a plug-in does not take.
 
     Raises:
-        PluginError: names what is unknown, or missing.
+        PluginError: names the unknown or missing argument, and the known ones.
     """
     try:
         signature = inspect.signature(call)
@@ -125,63 +129,62 @@ def check_call(call: Any, given: dict[str, Any], *first: object) -> None:  # noq
 
 
 class Pipeline:
-    """Steps for data of one format; each `forms[n]` is what is declared after n of them.
+    """Steps for data of one format; `formats[n]` is the format after n steps.
 
     Raises:
-        TrainingError: a step cannot take what the one before it gives; says which.
+        TrainingError: a step cannot take the output of the step before it; the message names it.
     """
 
     def __init__(self, steps: Sequence[Step], form: Format) -> None:
         self.steps = tuple(steps)
-        self.forms = [form]
+        self.formats = [form]
         for step in self.steps:
-            self.forms.append(_declared(step, self.forms[-1]))
+            self.formats.append(_declared(step, self.formats[-1]))
 
     @property
     def output(self) -> Format:
-        """What a trainer is given."""
-        return self.forms[-1]
+        """Format of the rows that a trainer gets."""
+        return self.formats[-1]
 
     @property
     def max_row_bytes(self) -> int:
-        """Bytes of a row, truth included, where it takes most of them on its way."""
-        return max(form.bytes for form in self.forms)
+        """Largest size of a row (x and y) between two steps, in bytes."""
+        return max(form.bytes for form in self.formats)
 
-    def change(self, batch: Batch, rng: np.random.Generator) -> Batch:
-        """Take a batch through all steps; rows neither come nor go.
+    def apply(self, batch: Batch, rng: np.random.Generator) -> Batch:
+        """Apply all steps to a batch; the number of rows stays.
 
         Raises:
-            TrainingError: a step fails, or gives something else than it declared; says which.
+            TrainingError: a step fails, or its output differs from its declared format.
         """
         count = len(batch[0])
-        for step, form in zip(self.steps, self.forms[1:], strict=True):
+        for step, form in zip(self.steps, self.formats[1:], strict=True):
             try:
                 batch = step.transform.transform_data(batch, rng)
                 check_batch(batch, form)
             except FedbusError as error:
                 raise TrainingError(f"{step.name}: {error}") from error
-            except (Exception, SystemExit) as error:  # whatever somebody's transform may raise
+            except (Exception, SystemExit) as error:  # any exception of a third-party transform
                 raise TrainingError(f"{step.name}: {type(error).__name__}: {error}") from error
             if len(batch[0]) != count:
-                raise TrainingError(f"{step.name}: it made {len(batch[0])} rows of {count}")
+                raise TrainingError(f"{step.name}: expected {count} rows, got {len(batch[0])}")
         return batch
 
     def check_input(self, want: Field) -> None:
-        """Refuse a model that takes something else than comes out.
+        """Reject a model whose input format differs from the output of the pipeline.
 
         Raises:
-            TrainingError: says in what, and what each step made of the data.
+            TrainingError: lists the differences, and the format after each step.
         """
-        told = differences(self.output.x, want)
-        if told:
-            raise TrainingError(f"the model takes {want}: {'; '.join(told)} ({self.story()})")
+        if found := differences(self.output.x, want):
+            raise TrainingError(f"the model takes {want}: {'; '.join(found)} ({self.describe()})")
 
-    def story(self) -> str:
-        """Tell what each step makes of x."""
-        said = [f"the data are {self.forms[0].x}"]
-        for step, form in zip(self.steps, self.forms[1:], strict=True):
-            said.append(f"{step.name} makes {form.x}")
-        return ", ".join(said)
+    def describe(self) -> str:
+        """Format what each step makes of x."""
+        parts = [f"the data are {self.formats[0].x}"]
+        for step, form in zip(self.steps, self.formats[1:], strict=True):
+            parts.append(f"{step.name} makes {form.x}")
+        return ", ".join(parts)
 
 
 def _declared(step: Step, form: Format) -> Format:
@@ -189,13 +192,15 @@ def _declared(step: Step, form: Format) -> Format:
         made = step.transform.transform_format(form)
     except FedbusError as error:
         raise TrainingError(f"{step.name}: {error}") from error
-    except (Exception, SystemExit) as error:  # whatever somebody's transform may raise
+    except (Exception, SystemExit) as error:  # any exception of a third-party transform
         raise TrainingError(f"{step.name}: {type(error).__name__}: {error}") from error
     if not isinstance(made, Format):
-        raise TrainingError(f"{step.name}: its transform_format gives a {type(made).__name__}")
+        raise TrainingError(
+            f"{step.name}: expected a Format of transform_format, got a {type(made).__name__}"
+        )
     return made
 
 
 def without_augmentations(steps: Sequence[Step]) -> list[Step]:
-    """Keep what evaluation needs as well."""
+    """Return the steps that evaluation has too."""
     return [step for step in steps if not step.augments]

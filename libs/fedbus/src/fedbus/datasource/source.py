@@ -1,7 +1,7 @@
-"""An agent's data as they are now: loaded anew when they change, and as a job wants them read.
+"""Data source of an agent: reloaded when the data change on disk, and read as a job chooses.
 
-What is loaded is never changed: a task keeps what it began with, and the next one gets what is
-there by then.
+Loaded data are never modified: a task keeps the data that it started with, and the next task gets
+the newer ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,18 +23,18 @@ from fedbus.training.params import DataOverrides
 
 
 def wanted_row(stated: Mapping[str, Any]) -> Field | None:
-    """Return the format of rows that a spec's `input` states; None: none that can be read."""
+    """Return the row format that a spec's `input` states; None: it states none that can be read."""
     try:
         return read_input(stated).row
     except WireError:
         return None
 
 
-def checked_for(loaded: LoadedData, wants: Mapping[str, Any]) -> LoadedData:
-    """Give data to a model that takes them; `wants` is its spec's `input`.
+def for_model(loaded: LoadedData, wants: Mapping[str, Any]) -> LoadedData:
+    """Return the data if a model takes them; `wants` is the `input` of its spec.
 
     Raises:
-        TrainingError: the model takes others; names both formats and what each step makes.
+        TrainingError: the model takes another format; the message names both, and all steps.
     """
     want = wanted_row(wants)
     if want is not None:
@@ -43,11 +43,11 @@ def checked_for(loaded: LoadedData, wants: Mapping[str, Any]) -> LoadedData:
 
 
 class InMemorySource:
-    """Data that somebody made in this process, for a simulation, say: they never change."""
+    """Data from memory, as in a simulation: they never change."""
 
     def __init__(self, data: Dataset) -> None:
-        self._recipe = DataConfig(path=Path())
-        self._loaded = prepare(data, self._recipe)
+        self._config = DataConfig(path=Path())
+        self._loaded = prepare(data, self._config)
 
     @property
     def now(self) -> LoadedData:
@@ -55,148 +55,156 @@ class InMemorySource:
         return self._loaded
 
     def check(self, wanted: DataOverrides | None) -> None:
-        """Refuse what a job chooses.
+        """Reject a job's choice of loader, or of transforms that are not installed or allowed.
 
         Raises:
-            PluginError: it names a loader, which has nothing to read here, or what is not here.
+            PluginError: names what is wrong.
         """
         if wanted is not None:
             if wanted.loader is not None:
                 raise PluginError(
-                    f"plugins.loader is {wanted.loader!r}; these data were made in this process, "
-                    "and no loader reads them"
+                    f"plugins.loader is {wanted.loader!r}, but these data are in memory, and no "
+                    "loader reads them"
                 )
-            job_overrides.check(self._recipe, wanted)
+            job_overrides.check(self._config, wanted)
 
-    def expected(self, wanted: DataOverrides) -> Pipeline | None:
-        """Say what rows will go through on their way to a trainer, if that is known now."""
-        return job_overrides.expected(self._recipe, wanted, self._loaded.pipeline.forms[0])
+    def expected_pipeline(self, wanted: DataOverrides) -> Pipeline | None:
+        """Return the pipeline of a job, if it is known without reading or importing anything."""
+        return job_overrides.expected_pipeline(
+            self._config, wanted, self._loaded.pipeline.formats[0]
+        )
 
     def for_task(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> LoadedData:
-        """Give a task the data as its job `wanted` them, if its model takes them.
+        """Return the data for a task.
 
-        `wants` is its spec's `input`.
+        Args:
+            wants: The `input` of the model's spec.
+            wanted: The job's choice of transforms.
 
         Raises:
-            FedbusError: the model takes others, or the job's choice is wrong.
+            FedbusError: the model takes another format, or the job's choice is wrong.
         """
         self.check(wanted)
         if wanted is None:
-            return checked_for(self._loaded, wants)
-        recipe = job_overrides.adapted(self._recipe, wanted)
-        return checked_for(prepare(self._loaded.data, recipe), wants)
+            return for_model(self._loaded, wants)
+        config = job_overrides.with_overrides(self._config, wanted)
+        return for_model(prepare(self._loaded.data, config), wants)
 
 
 class DataSource:
-    """An agent's data: what is loaded now, and whether that is still what is there.
+    """Data on disk: the loaded data, and whether they have changed since.
 
     Raises:
         FedbusError: as for `load`.
     """
 
-    def __init__(self, recipe: DataConfig) -> None:
+    def __init__(self, config: DataConfig) -> None:
         self.loads = 0
-        """How often data were loaded anew, or could not be."""
-        self._recipe = recipe
-        self._seen = self._tried = quick_fingerprint(recipe.path)
-        """What a look last saw, and what it would have seen when data were last loaded."""
-        self._loaded = load(recipe)
+        """Number of reloads, failed ones included."""
+        self._config = config
+        self._checked = self._loaded_quick = quick_fingerprint(config.path)
+        """Quick fingerprints: at the last check, and at the last load."""
+        self._loaded = load(config)
         self._fault: tuple[str, str] | None = None
-        """The stamp that could not be loaded, and why."""
-        self._loading = Lock()  # a task and a look may both want what is new
+        """Fingerprint of data that could not be loaded, and the reason."""
+        self._loading = Lock()  # a task and the periodic check may reload at the same time
         self._adapted: tuple[DataOverrides, LoadedData] | None = None
-        """How the last task's job wanted them, if not as their owner has them."""
+        """The choice of the last task's job, and the data loaded for it."""
 
     @property
     def now(self) -> LoadedData:
-        """What is loaded, be it still there or not."""
+        """The loaded data, even if the file is gone."""
         return self._loaded
 
     @property
     def trouble(self) -> str:
-        """Why what is there now cannot be used; "" is no trouble."""
+        """Why the present data on disk cannot be used; "" if they can."""
         return "" if self._fault is None else self._fault[1]
 
     @property
     def notes(self) -> Sequence[str]:
-        """What the loader left out or assumed of what is loaded."""
+        """What the loader left out or assumed."""
         return self._loaded.data.info.notes
 
-    def look(self) -> bool:
-        """Say whether there is something new to load; asked again and again, it must have settled.
+    def has_settled_change(self) -> bool:
+        """Return whether the data have changed since the last load, and not since the last call.
 
-        A file that is just being written has another stamp at every look. Of very many files a look
-        notices less than the next task does: it must not take long.
+        Call it periodically: a file that is being written differs at every call. Of very many files
+        it notices less than the next task does, since it must be fast (`quick_fingerprint`).
         """
-        before, self._seen = self._seen, quick_fingerprint(self._recipe.path)
-        return self._seen == before and self._seen != self._tried
+        before, self._checked = self._checked, quick_fingerprint(self._config.path)
+        return self._checked == before and self._checked != self._loaded_quick
 
     def reload(self) -> None:
-        """Load what is there now; if it cannot be, `trouble` says why until it is mended."""
+        """Load the present data; if that fails, `trouble` gives the reason from then on."""
         with self._loading:
-            glimpsed, seen = quick_fingerprint(self._recipe.path), fingerprint(self._recipe.path)
-            self._tried = glimpsed
-            if seen == self._known():
-                return  # a task was faster
+            self._loaded_quick = quick_fingerprint(self._config.path)
+            found = fingerprint(self._config.path)
+            if found == self._known():
+                return  # a task has reloaded them
             try:
-                self._loaded = load(self._recipe)
+                self._loaded = load(self._config)
                 self._fault = None
             except FedbusError as error:
-                self._fault = seen, utf8(str(error))
+                self._fault = found, utf8(str(error))
             self.loads += 1
 
     def loaders(self) -> tuple[str, ...]:
-        """Name the loaders that a job may choose."""
-        return job_overrides.loaders(self._recipe)
+        """List the loaders that a job may choose."""
+        return job_overrides.loaders(self._config)
 
     def transforms(self) -> tuple[str, ...]:
-        """Name the transforms that a job may choose."""
-        return plugins.allowed_names("transforms", self._recipe.allowed)
+        """List the transforms that a job may choose."""
+        return plugins.allowed_names("transforms", self._config.allowed)
 
     def check(self, wanted: DataOverrides | None) -> None:
-        """Refuse what a job chooses and this agent has not, or does not allow.
+        """Reject a job's choice of plug-ins that are not installed or not allowed.
 
         Raises:
-            PluginError: with what there is, and what would allow it.
+            PluginError: names the installed ones, or the setting that would allow this one.
         """
         if wanted is not None:
-            job_overrides.check(self._recipe, wanted)
+            job_overrides.check(self._config, wanted)
 
-    def expected(self, wanted: DataOverrides) -> Pipeline | None:
-        """Say what rows will go through on their way to a trainer, if that is known now.
+    def expected_pipeline(self, wanted: DataOverrides) -> Pipeline | None:
+        """Return the pipeline of a job, if it is known without reading or importing anything.
 
         Raises:
-            FedbusError: a step does not take its parameters, or what the one before it makes.
+            FedbusError: a step does not take its parameters, or the output of the one before.
         """
-        return job_overrides.expected(self._recipe, wanted, self._loaded.pipeline.forms[0])
+        return job_overrides.expected_pipeline(
+            self._config, wanted, self._loaded.pipeline.formats[0]
+        )
 
     def for_task(self, wants: Mapping[str, Any], wanted: DataOverrides | None = None) -> LoadedData:
-        """Give a task what is there now as its job `wanted` it, if its model takes that.
+        """Return the present data for a task, reloaded if they have changed.
 
-        `wants` is its spec's `input`.
+        Args:
+            wants: The `input` of the model's spec.
+            wanted: The job's choice of loader and transforms.
 
         Raises:
-            FedbusError: the data cannot be loaded any more, the model takes others, or the job's
-                choice is wrong.
+            FedbusError: the data cannot be loaded any more, the model takes another format, or the
+                job's choice is wrong.
         """
-        if fingerprint(self._recipe.path) != self._known():
+        if fingerprint(self._config.path) != self._known():
             self.reload()
         if self._fault is not None:
             raise TrainingError(f"the data changed and cannot be loaded: {self._fault[1]}")
-        return checked_for(self._loaded if wanted is None else self._as(wanted), wants)
+        return for_model(self._loaded if wanted is None else self._load_as(wanted), wants)
 
-    def _as(self, wanted: DataOverrides) -> LoadedData:
+    def _load_as(self, wanted: DataOverrides) -> LoadedData:
         if self._adapted is not None:
             known, loaded = self._adapted
             if known == wanted and loaded.fingerprint == self._loaded.fingerprint:
                 return loaded
-        self._adapted = None  # two at once may be more than a small device holds
+        self._adapted = None  # frees memory: a small device may not hold both
         self.check(wanted)
-        recipe = job_overrides.adapted(self._recipe, wanted)
-        if job_overrides.other_loader(self._recipe, wanted):
-            loaded = load(recipe)
+        config = job_overrides.with_overrides(self._config, wanted)
+        if job_overrides.other_loader(self._config, wanted):
+            loaded = load(config)
         else:
-            loaded = prepare(self._loaded.data, recipe, self._loaded.fingerprint)
+            loaded = prepare(self._loaded.data, config, self._loaded.fingerprint)
         self._adapted = wanted, loaded
         return loaded
 

@@ -1,1 +1,1 @@
-"""What the containers of compose.yaml run beside the services: see docs/deploy.md."""
+"""Programs of the containers of compose.yaml beside the services: see docs/deploy.md."""

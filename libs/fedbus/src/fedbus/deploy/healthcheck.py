@@ -1,8 +1,8 @@
-"""`python -m fedbus.deploy.healthcheck`: exit 0 if the service of this container is well, else 1.
+"""Health check of a container: `python -m fedbus.deploy.healthcheck` exits with 0 or 1.
 
-It is asked every few seconds, so it imports next to nothing. What it looks at is what the service
-was told: FEDBUS_HTTP, and it asks `/healthz` there; or FEDBUS_HEALTH_FILE, which the service
-touches every heartbeat while it is connected to the broker.
+It reads the settings of the service: with FEDBUS_HTTP it requests `/healthz`; with
+FEDBUS_HEALTH_FILE it checks the mtime of the file, which the service touches at every heartbeat
+while it is connected to the broker. It runs every few seconds, so it imports very little.
 """
 
 import os
@@ -12,39 +12,38 @@ from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-PATIENCE_SECONDS = 3.0
-HEARTBEATS = 3.0
-"""A file not touched for so many is old."""
+HTTP_TIMEOUT_SECONDS = 3.0
+MAX_MISSED_HEARTBEATS = 3.0
 
 
 def reason(environ: Mapping[str, str], now: float) -> str:
-    """Say why the service is not well; nothing if it is."""
-    if door := environ.get("FEDBUS_HTTP"):
-        return _of_door(int(door.rpartition(":")[2]))
+    """Return why the service is unhealthy; "" if it is healthy."""
+    if address := environ.get("FEDBUS_HTTP"):
+        return _check_http(int(address.rpartition(":")[2]))
     if file := environ.get("FEDBUS_HEALTH_FILE"):
-        return _of_file(Path(file), float(environ.get("FEDBUS_HEARTBEAT_SECONDS") or 5.0), now)
+        return _check_file(Path(file), float(environ.get("FEDBUS_HEARTBEAT_SECONDS") or 5.0), now)
     return "neither FEDBUS_HTTP nor FEDBUS_HEALTH_FILE is set"
 
 
-def _of_door(port: int) -> str:
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+def _check_http(port: int) -> str:
+    connection = HTTPConnection("127.0.0.1", port, timeout=HTTP_TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/healthz")
-        answer = connection.getresponse()
-        said = answer.read(500).decode(errors="replace")
+        response = connection.getresponse()
+        body = response.read(500).decode(errors="replace")
     except (OSError, HTTPException) as error:
         return f"/healthz does not answer: {error}"
     finally:
         connection.close()
-    return "" if answer.status == 200 else f"/healthz: {answer.status} {said}"  # noqa: PLR2004 - OK
+    return "" if response.status == 200 else f"/healthz: {response.status} {body}"  # noqa: PLR2004 - OK
 
 
-def _of_file(file: Path, heartbeat: float, now: float) -> str:
+def _check_file(file: Path, heartbeat: float, now: float) -> str:
     try:
         age = now - file.stat().st_mtime
     except OSError as error:
         return f"{file}: {error.strerror}"
-    return f"{file}: touched {age:.0f} s ago" if age > HEARTBEATS * heartbeat else ""
+    return f"{file}: touched {age:.0f} s ago" if age > MAX_MISSED_HEARTBEATS * heartbeat else ""
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""Make what the containers of compose.yaml need before they start: accounts, access rules, data.
+"""Preparation of the volumes of compose.yaml: accounts, access rules, data.
 
     python -m fedbus.deploy.prepare FOLDER [--agents N]
 
-FOLDER holds a volume for each kind of reader:
+FOLDER gets a volume for each kind of reader:
 
     broker/       passwords (hashed), acl              the broker
-    services/     controller.1/password …              each folder for one service alone
-    collectors/   1/password, 2/ …                     places for replicas: see claim.py
+    services/     controller.1/password …              one folder for each service
+    collectors/   1/password, 2/ …                     slots of replicas: see slot.py
     inferences/   1/password, 2/ …                     the same
     agents/       1/password, 1/data.npz, 2/ …         the same, with data
-    users/        me/password, 1/password …            a person, and the commands that run
+    users/        me/password, 1/password …            the user, and the slots of commands
 
-It is run at every start. What is there stays as it is: passwords and data are made once. The access
-rules are written anew, from the topic table of this version.
+It runs at every start. Existing passwords and data are kept; the access rules are rewritten from
+the topic table of this version.
 """
 
 import argparse
@@ -40,96 +40,98 @@ OWNERS = {
     "agent": 10005,
     "user": 10006,
 }
-"""Whom the containers run as, by role: `USER_ID` of the images in compose.yaml."""
+"""User ids of the containers, by role: `USER_ID` of the images in compose.yaml."""
 
 EVALUATOR = "agent.evaluator"
 SERVICES = ("controller.1", "repository.1", EVALUATOR, "user.seed")
-PLACES = {"collector": 4, "inference": 4, "user": 8}
-"""How many of them can run at once: the broker has one connection for each account."""
+SLOTS = {"collector": 4, "inference": 4, "user": 8}
+"""Number of accounts, and so of replicas that can run at once."""
 
-DEALT = 5
-"""So many agents share all digits; the next ones are dealt the same digits anew."""
+AGENTS_PER_COPY = 5
+"""Number of agents among which all digits are partitioned; the next agents share them again."""
 ALPHA = 1.0
-LEAST = 16
-HELD_OUT = 0.2
+MIN_ROWS = 16
+HELD_OUT_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """The volumes, and who owns what is written there (nobody else, where `owners` is empty)."""
+    """The volumes, and the owners of their files by role; empty: files are not chowned."""
 
     home: Path
     owners: Mapping[str, int] = field(default_factory=lambda: OWNERS)
 
     def of(self, node: str) -> Path:
-        """Where a node finds its password, and its data."""
+        """Return the folder of a node's password and data."""
         role, _, name = node.partition(".")
         if node in SERVICES:
             return self.home / "services" / node
         return self.home / f"{role}s" / name
 
     def make(self, folder: Path, role: str) -> None:
-        """Make a folder that only its owner can enter."""
+        """Create a folder that only its owner can enter."""
         if not folder.is_dir():
             folder.mkdir(mode=0o500, parents=True)
-            self._give(folder, role)
+            self._chown(folder, role)
 
     def write(self, path: Path, data: bytes, role: str) -> None:
-        """Replace a file in one step by one that only its owner can read.
+        """Write a file atomically and durably, readable by its owner only.
 
-        It outlives a power cut: an empty password file would never be written again.
+        Durably, since a password file that a power cut left empty would never be written again.
         """
         with open_atomic(path, mode=0o400, durable=True) as file:
             file.write(data)
-            self._give(Path(file.name), role)
+            self._chown(Path(file.name), role)
 
-    def _give(self, path: Path, role: str) -> None:
+    def _chown(self, path: Path, role: str) -> None:
         if role in self.owners:
             os.chown(path, self.owners[role], self.owners[role])
 
 
 def prepare(folders: Folders, agents: int) -> None:
-    """Make all that is missing, for so many agents.
+    """Write what is missing for a number of agents.
 
     Raises:
         FedbusError: there are more agents than digits.
     """
-    places = [
+    slots = [
         f"{role}.{number}"
-        for role, count in {**PLACES, "agent": agents}.items()
+        for role, count in {**SLOTS, "agent": agents}.items()
         for number in range(1, count + 1)
     ]
-    nodes = (*SERVICES, "user.me", *places)
+    nodes = (*SERVICES, "user.me", *slots)
     passwords = {node: _password(folders, node) for node in nodes}
     broker = folders.home / "broker"
     broker.mkdir(exist_ok=True, parents=True)
     folders.write(broker / "passwords", password_file(passwords).encode(), "broker")
     folders.write(broker / "acl", acl_file(passwords).encode(), "broker")
-    bare = {
+    without_data = {
         node: path
         for node in nodes
         if node.startswith("agent.")
         if not (path := folders.of(node) / "data.npz").exists()
     }
-    for node, (x, y) in partition_rows(bare):
-        shard = io.BytesIO()
-        np.savez(shard, x=x, y=y)
-        folders.write(bare[node], shard.getvalue(), "agent")
+    for node, (x, y) in partition_digits(without_data):
+        content = io.BytesIO()
+        np.savez(content, x=x, y=y)
+        folders.write(without_data[node], content.getvalue(), "agent")
 
 
-def partition_rows(nodes: Iterable[str]) -> Iterator[tuple[str, tuple[Array, Array]]]:
-    """Deal the digits: to agent.N always the same ones, to the evaluator those nobody else sees."""
+def partition_digits(nodes: Iterable[str]) -> Iterator[tuple[str, tuple[Array, Array]]]:
+    """Yield each node's digits: always the same for agent.N, held-out ones for the evaluator."""
     wanted = set(nodes)
     if not wanted:
         return
     x, y = digits()
-    kept, held = hold_out(y, HELD_OUT, np.random.default_rng(SEED))
+    kept, held = hold_out(y, HELD_OUT_SHARE, np.random.default_rng(SEED))
     if EVALUATOR in wanted:
         yield EVALUATOR, (x[held], y[held])
     numbers = sorted(int(node.partition(".")[2]) for node in wanted - {EVALUATOR})
-    for table in sorted({(number - 1) // DEALT for number in numbers}):
-        partitions = dirichlet(y[kept], DEALT, np.random.default_rng((SEED, table)), LEAST, ALPHA)
-        for number, partition in enumerate(partitions, start=table * DEALT + 1):
+    for copy in sorted({(number - 1) // AGENTS_PER_COPY for number in numbers}):
+        partitions = dirichlet(
+            y[kept], AGENTS_PER_COPY, np.random.default_rng((SEED, copy)), MIN_ROWS, ALPHA
+        )
+        for number, partition in enumerate(partitions, start=copy * AGENTS_PER_COPY + 1):
             if number in numbers:
                 yield f"agent.{number}", (x[kept[partition]], y[kept[partition]])
 
@@ -144,10 +146,10 @@ def _password(folders: Folders, node: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prepare; an error is a sentence and exit code 1."""
+    """Prepare; on an error print its message and exit with 1."""
     parser = argparse.ArgumentParser(prog="fedbus.deploy.prepare", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--agents", type=int, default=20, help="places for agents (%(default)s)")
+    parser.add_argument("--agents", type=int, default=20, help="slots for agents (%(default)s)")
     given = parser.parse_args(arguments)
     try:
         prepare(Folders(given.folder), given.agents)

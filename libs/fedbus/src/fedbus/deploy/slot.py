@@ -1,12 +1,11 @@
-"""Take the first place that nobody holds, then become a command there.
+"""Slot of a replica: lock the first free slot, then run a command with the slot's name.
 
     python -m fedbus.deploy.slot FOLDER COMMAND [ARGUMENT …]
 
-Replicas of one container are all started alike, yet each agent needs a name, a password and data of
-its own. FOLDER holds a folder for each place, named 1, 2, 3 …; the first that nobody has locked is
-ours, and its name replaces `{place}` in those variables of the environment that begin with FEDBUS_.
-The kernel holds the lock as long as this process lives, whatever it has become, and no longer:
-nothing is left to clean up after a kill.
+The replicas of a container are started alike, but each needs its own name, password and data.
+FOLDER holds a folder for each slot, named 1, 2, 3 …. The name of the first unlocked one replaces
+`{slot}` in the environment variables FEDBUS_…. The kernel holds the lock until this process ends,
+also after it has become the command, so a killed replica leaves nothing to clean up.
 """
 
 import fcntl
@@ -18,37 +17,39 @@ from pathlib import Path
 from fedbus.errors import FedbusError, SettingsError
 
 USAGE = "usage: python -m fedbus.deploy.slot FOLDER COMMAND [ARGUMENT …]"
-MARK = "{place}"
+PLACEHOLDER = "{slot}"
 
 
-def claim(folder: Path) -> tuple[str, int]:
-    """Take the first free place; returns its name, and the lock that holds it until it is closed.
+def lock_slot(folder: Path) -> tuple[str, int]:
+    """Lock the first free slot; return its name and the descriptor that holds the lock.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: all slots are locked.
     """
-    places = list(_places(folder))
-    for place in places:
-        # A folder can be locked where nothing may be written: the mount may be read-only.
-        lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    slots = list(_slots(folder))
+    for slot in slots:
+        # The folder itself is locked, since the mount may be read-only.
+        lock = os.open(slot, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
         else:
-            return place.name, lock
-    raise SettingsError(f"{folder}: all {len(places)} places are taken; make more, or start fewer")
+            return slot.name, lock
+    raise SettingsError(
+        f"{folder}: all {len(slots)} slots are in use; add slots, or start fewer replicas"
+    )
 
 
-def at_place(place: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Write the place's name wherever a variable of ours asks for it."""
+def slot_environment(slot: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Replace the placeholder in FEDBUS_ variables by the slot's name."""
     return {
-        name: value.replace(MARK, place) if name.startswith("FEDBUS_") else value
+        name: value.replace(PLACEHOLDER, slot) if name.startswith("FEDBUS_") else value
         for name, value in environ.items()
     }
 
 
-def _places(folder: Path) -> Iterable[Path]:
+def _slots(folder: Path) -> Iterable[Path]:
     try:
         found = [path for path in folder.iterdir() if path.name.isdigit() and path.is_dir()]
     except OSError as error:
@@ -57,14 +58,14 @@ def _places(folder: Path) -> Iterable[Path]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Claim, then become the command."""
+    """Lock a slot, then become the command."""
     if len(arguments) < 2:  # noqa: PLR2004 - a folder and a command
         raise SystemExit(USAGE)
     folder, *command = arguments
     try:
-        place, lock = claim(Path(folder))
-        os.set_inheritable(lock, True)  # noqa: FBT003 - the only way to say it
-        os.execvpe(command[0], command, at_place(place, os.environ))  # noqa: S606 - our own command line
+        slot, lock = lock_slot(Path(folder))
+        os.set_inheritable(lock, True)  # noqa: FBT003 - the function has no keyword
+        os.execvpe(command[0], command, slot_environment(slot, os.environ))  # noqa: S606 - our own command line
     except FedbusError as error:
         raise SystemExit(f"fedbus: {error}") from None
     except OSError as error:

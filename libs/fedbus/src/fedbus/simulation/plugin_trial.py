@@ -127,14 +127,14 @@ def _transform(make: Any, props: TrialInputs) -> Iterator[str]:  # noqa: ANN401 
     data = props.data if props.data is not None else _images()
     step = Step("it", make(**parameters))
     pipeline = Pipeline([step], format_of(data))
-    yield f"format: {pipeline.forms[0].x} becomes {pipeline.output.x}"
+    yield f"format: {pipeline.formats[0].x} becomes {pipeline.output.x}"
     batch = next(data.peek())
     before = [part.copy() for part in batch]
-    x, y = pipeline.change(batch, np.random.default_rng(0))
+    x, y = pipeline.apply(batch, np.random.default_rng(0))
     if not all(map(np.array_equal, before, batch)):
         raise PluginError("transform_data: it changed the rows that it was given; work on copies")
     yield f"data: {len(x)} rows of x {x.dtype} {x.shape[1:]} and y {y.dtype} {y.shape[1:]}"
-    again = pipeline.change(batch, np.random.default_rng(0))
+    again = pipeline.apply(batch, np.random.default_rng(0))
     if not all(map(np.array_equal, (x, y), again)):
         yield "the same random seed gave other rows: such a job cannot be replayed"
 

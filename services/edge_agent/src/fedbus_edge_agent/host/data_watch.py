@@ -25,7 +25,7 @@ class WatchedData(Protocol):
     def notes(self) -> Sequence[str]:
         """What the loader left out or assumed."""
 
-    def look(self) -> bool:
+    def has_settled_change(self) -> bool:
         """Return whether there are new data to load."""
 
     def reload(self) -> None:
@@ -61,7 +61,7 @@ class DataWatch:
 
     def check(self, now: float) -> Iterator[Action]:
         """Load new data, announce those that a task has loaded, or schedule the next check."""
-        if self._data is not None and self._data.look():
+        if self._data is not None and self._data.has_settled_change():
             yield Note("data_changed", {})
             yield Run(DataReload(), self._data.reload)  # after the running task
         elif self.unannounced:

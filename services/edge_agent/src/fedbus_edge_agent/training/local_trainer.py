@@ -213,8 +213,8 @@ class LocalTrainer:
         self._source.check(overrides)
 
     def rows(self, overrides: DataOverrides) -> RowFormat:
-        """Return the format of the rows that a trainer would get; see `DataSource.expected`."""
-        pipeline = self._source.expected(overrides)
+        """Return the format of a trainer's rows; see `DataSource.expected_pipeline`."""
+        pipeline = self._source.expected_pipeline(overrides)
         return RowFormat({}, 0) if pipeline is None else _row_format(pipeline)
 
     def choose(self, spec: ModelSpec, wanted: str | None) -> str:

@@ -61,12 +61,12 @@ def _negative(classes: Mapping[str, int]) -> str:
 
 
 def _tell(found: "Summary") -> None:
-    first, *made = found.forms
-    display.say(f"x  {first.x}{_range(first.x, found.x_given)}{_columns(found.columns)}")
+    first, *made = found.formats
+    display.say(f"x  {first.x}{_range(first.x, found.x_loaded)}{_columns(found.columns)}")
     for name, form in zip(found.steps, made, strict=True):
-        span = found.x_made if form is made[-1] else None
+        span = found.x_output if form is made[-1] else None
         display.say(f"   {name} makes {form.x}{_range(form.x, span)}")
-    display.say(f"y  {found.forms[-1].y}{_classes(found)}")
+    display.say(f"y  {found.formats[-1].y}{_classes(found)}")
     for column, count in found.missing.items():
         display.say(f"   {count} missing values in {column!r}")
     for note in found.notes:

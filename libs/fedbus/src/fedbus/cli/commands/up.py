@@ -156,9 +156,9 @@ async def _live(plan: ClusterPlan, claim: HomeLock) -> None:
     stop = asyncio.Event()
 
     def publish() -> None:
-        claim.publish(cluster.place)
+        claim.publish(cluster.description)
 
-    cluster = LocalCluster(plan, say=display.say, changed=publish)
+    cluster = LocalCluster(plan, report=display.say, changed=publish)
     if plan.data is not None and (said := left_out(plan.data, plan.agents)):
         display.warn(said)
     with signals(stop, cluster):
@@ -194,7 +194,7 @@ async def _begin(cluster: LocalCluster, claim: HomeLock) -> None:
     for node, door in cluster.http.items():
         display.say(f"http://{door}/healthz and /metrics: {node}")
     display.commands(f"\n{recipes(plan.home)}\n\nCtrl-C ends it.")
-    await cluster.watch()
+    await cluster.supervisor.watch()
 
 
 def recipes(home: Path) -> str:
