@@ -38,7 +38,7 @@ from tests.driven import Driven
 
 REPOSITORY, COLLECTOR, OTHER_COLLECTOR = "repository.1", "collector.1", "collector.2"
 A, B, C = "agent.a", "agent.b", "agent.c"
-EVALUATOR = "agent.judge"
+EVALUATOR = "agent.evaluator"
 JOB = "job-1"
 BEAT = 1.0
 LEASE_PATIENCE = 3

@@ -72,7 +72,7 @@ def test_a_shipped_transform_is_checked_before_the_job_begins() -> None:
 
 
 def test_faults_of_plug_ins_and_of_all_else_are_found_in_one_go() -> None:
-    """A step whose parameters cannot be read is not judged without them as well."""
+    """A step whose parameters cannot be read is not checked without them as well."""
     steps = [{"id": "resize", "parameters": 4}, {"id": "cast"}]
     plugins = {"aggregator": "nix", "transforms": steps}
     file = {"training_id": "a", "model_name": "b", "num_rounds": 0, "plugins": plugins}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedbus.blobs.spool import Spools
-from fedbus.core.events import Woke
+from fedbus.core.events import RunFailed, Woke
 from fedbus.limits import MAX_SPEC_BYTES
 from fedbus.model.blob import decode, encode
 from fedbus.model.layout import Layout
@@ -453,6 +453,19 @@ def test_a_worker_that_fails_fails_the_round() -> None:
     harness.give(A)
     assert harness.ended.reason == "fold: by zero"
     assert harness.noted("round_work_failed") == [{"work": "fold", "error": "by zero"}]
+
+
+def test_an_aggregation_that_fails_fails_the_round_and_frees_its_spools() -> None:
+    """An aggregate may not fit its dtype; the base is kept for the next plan."""
+    harness = Harness()
+    harness.open()
+    harness.give(A)
+    harness.give(B)
+    harness.hear(CONTROLLER, Dismiss(epoch=1, job=JOB, task=1, agents=(C,), reason="lost"))
+    (run,) = harness.runs
+    harness.tell(RunFailed(run.key, ValueError("overflow")))
+    assert harness.ended.reason == "aggregate: overflow"
+    assert harness.spools.used == len(BASE)
 
 
 def test_a_reason_of_any_length_makes_messages_that_can_be_read() -> None:

@@ -21,7 +21,7 @@ from tests.controller.harness import (
     version,
 )
 
-OTHER_EVALUATOR = "agent.other-judge"
+OTHER_EVALUATOR = "agent.other-evaluator"
 
 
 def score(

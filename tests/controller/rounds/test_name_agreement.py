@@ -28,11 +28,11 @@ SECOND = ("disc", "stripe")
 
 
 def harness_with(**classes: Sequence[str]) -> Harness:
-    """Introduce agents a, b, c (and a judge) with these class names."""
+    """Introduce agents a, b, c (and an evaluator) with these class names."""
     harness = Harness()
     harness.introduce(COLLECTOR)
     for name, names in classes.items():
-        role = "evaluate" if name == "judge" else "train"
+        role = "evaluate" if name == "evaluator" else "train"
         harness.introduce_as(f"agent.{name}", facts(role, classes=names))
     return harness
 
@@ -129,7 +129,7 @@ def test_inputs_in_another_order_are_other_inputs(other: tuple[str, ...]) -> Non
 
 def test_an_evaluator_with_other_names_is_not_asked() -> None:
     """Its metrics would be about other classes."""
-    harness = harness_with(a=EVERY, b=EVERY, judge=SECOND)
+    harness = harness_with(a=EVERY, b=EVERY, evaluator=SECOND)
     begin(harness)
     plan = harness.open_round()
     harness.hear(COLLECTOR, committed(plan, accuracy=0.5))

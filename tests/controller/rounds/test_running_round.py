@@ -153,8 +153,8 @@ def test_a_lost_collector_is_replaced_by_another() -> None:
     harness.silent.add(lost)
     harness.wait(8.0)
     assert harness.noted("collector_lost")
-    anew = harness.planned
-    assert (anew.round, anew.task, anew.collector) == (1, plan.task + 1, OTHER_COLLECTOR)
+    again = harness.planned
+    assert (again.round, again.task, again.collector) == (1, plan.task + 1, OTHER_COLLECTOR)
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
 
 

@@ -1,1 +1,1 @@
-"""The controller accepts jobs, picks each round's agents and judges when to stop."""
+"""The controller accepts jobs, selects each round's cohort and decides when to stop."""

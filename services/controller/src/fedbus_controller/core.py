@@ -47,6 +47,7 @@ from fedbus.wire.topics import (
 from fedbus_controller import keys
 from fedbus_controller.fleet import Fleet
 from fedbus_controller.job_context import Services
+from fedbus_controller.job_progress import JobStage
 from fedbus_controller.leadership import Leadership
 from fedbus_controller.requests.decisions import RequestDecisions
 from fedbus_controller.requests.job_files import PluginCheck
@@ -143,12 +144,10 @@ class ControllerCore:
             case keys.JobTimer(name) if job := self._jobs.running.get(name):
                 if not isinstance(key, keys.PlanStorageDeadline):
                     yield from job.handle(key, now)
-                elif job.awaits_plan_storage:
+                elif job.progress.stage is JobStage.PLANNING:
                     yield from self._jobs.reload(name)
             case _:
                 pass
-
-    # ── the lease ─────────────────────────────────────────────────────────────────────────────────
 
     def _lead(self, granted: LeaseGranted, now: float) -> Iterator[Action]:
         if not (yield from self._lease.granted(granted, now)):
@@ -173,17 +172,13 @@ class ControllerCore:
             yield Cancel(key)  # asked under an earlier epoch
         self._pending.lease_lost()
 
-    # ── replies of the repository ─────────────────────────────────────────────────────────────────
-
     def _on_repository(self, message: object, now: float) -> Iterator[Action]:
         match message:
             case LeaseGranted() if keys.LeaseRequest() in self._open_asks:
                 yield from self._lead(message, now)
-            case LeaseHeld(holder=holder, seconds=seconds) if (
-                keys.LeaseRequest() in self._open_asks
-            ):
+            case LeaseHeld(seconds=seconds) if keys.LeaseRequest() in self._open_asks:
                 yield from self._lease.wait(seconds, now)
-                yield from self._lose_lease(holder=holder)
+                yield from self._lose_lease(holder=message.holder)
                 if self._lease.other_renewed(now + seconds):
                     yield from self._pending.lease_renewed_elsewhere()
             case StaleEpoch(epoch=epoch):
@@ -231,8 +226,6 @@ class ControllerCore:
                 yield from self._jobs.end(message, epoch, now)
             case _:
                 pass
-
-    # ── agents and collectors ─────────────────────────────────────────────────────────────────────
 
     def _on_node(self, sender: str, message: object, now: float) -> Iterator[Action]:
         match message:

@@ -1,12 +1,25 @@
-"""Progress of a job: its rounds, newest version and metrics, and the documents about them. Pure."""
+"""Progress of a job: its stage, rounds, newest version and metrics, and their documents. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from enum import StrEnum
 
+from fedbus.core.actions import Action, Announce, Note
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.wire.documents import JobPhase, JobState, RoundState
 from fedbus.wire.identifiers import Timestamp
-from fedbus.wire.messages import JobLoaded, RoundEnded
+from fedbus.wire.messages import JobEnded, JobLoaded, RoundEnded
 from fedbus.wire.round_records import RoundRecord
+from fedbus.wire.topics import JOB_STATE
+
+
+class JobStage(StrEnum):
+    """Stage of a running job inside the controller."""
+
+    WAITING = "waiting"
+    PLANNING = "planning"
+    RUNNING = "running"
+    EVALUATING = "evaluating"
+    ENDING = "ending"
 
 
 class JobProgress:
@@ -24,6 +37,7 @@ class JobProgress:
     def __init__(
         self, loaded: JobLoaded, model: str, num_rounds: int, utc: Callable[[], Timestamp]
     ) -> None:
+        self.stage = JobStage.WAITING
         self.job, self.model, self.num_rounds = loaded.job, model, num_rounds
         self.rounds, self.newest, self.plan = loaded.rounds, loaded.latest, loaded.plan
         self.metrics = dict(loaded.metrics)
@@ -49,18 +63,41 @@ class JobProgress:
         self.metrics = dict(ended.record.metrics)
         return True
 
-    def job_state(self, phase: JobPhase, agents: int = 0) -> JobState:
-        """Build the document of the job; `agents`: the cohort's size while a round runs."""
+    def ended(self, answer: JobEnded) -> JobState:
+        """Return the document of the ended job."""
+        self.stage, self.reason, self.ended_at = JobStage.ENDING, answer.reason, answer.at
+        return self.state(answer.phase)
+
+    def explain(self, reason: str) -> Iterator[Action]:
+        """Announce a new reason to wait; "" if there is none any more."""
+        if reason != self.reason:
+            self.reason = reason
+            yield self.announce()
+
+    def note_left_out(self, agents: str) -> Iterator[Action]:
+        """Log the agents that are left out, with reasons, when they change."""
+        if agents and agents != self.left_out:
+            yield Note("agents_left_out", {"job": self.job, "reason": agents})
+        self.left_out = agents
+
+    def announce(self) -> Announce:
+        """Publish the document of the job."""
+        return Announce(JOB_STATE, self.state())
+
+    def state(self, phase: JobPhase | None = None) -> JobState:
+        """Return the document of the job; without a `phase`, the job is accepted, then running."""
+        current: JobPhase = "running" if self.rounds or self.round_began else "accepted"
+        cohort = self.plan.cohort if self.plan and self.stage is JobStage.RUNNING else ()
         return JobState(
             job=self.job,
             model=self.model,
-            phase=phase,
+            phase=phase or current,
             round=self.rounds,
             num_rounds=self.num_rounds,
             metrics=self.metrics,
             reason=(self.reason or self.left_out)[:MAX_TEXT_CHARACTERS],
             version=self.newest.version,
-            agents=agents,
+            agents=len(cohort),
             submitted=self.submitted,
             ended=self.ended_at,
             at=self._utc(),

@@ -5,29 +5,25 @@ same tasks again. The collector reports how a round ended; the repository's inse
 """
 
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Literal
 
-from fedbus.core.actions import Action, Announce, Ask, Cancel, Note, WakeAt
+from fedbus.core.actions import Action, Ask, Cancel, Note, WakeAt
 from fedbus.jobs import JobFile
 from fedbus.limits import MAX_TEXT_CHARACTERS
 from fedbus.training.options import without_training_metrics
-from fedbus.wire.documents import JobPhase, JobState
 from fedbus.wire.messages import (
     Dismissed,
     EndJob,
     Evaluated,
-    JobEnded,
     JobLoaded,
     RoundEnded,
     RoundOpened,
     TaskTaken,
 )
 from fedbus.wire.round_records import Plan
-from fedbus.wire.topics import JOB_STATE
 from fedbus_controller import keys
 from fedbus_controller.job_context import JobContext, Services
-from fedbus_controller.job_progress import JobProgress
+from fedbus_controller.job_progress import JobProgress, JobStage
 from fedbus_controller.rounds.evaluation import Evaluation
 from fedbus_controller.rounds.planning import (
     PATIENCE_SECONDS,
@@ -45,20 +41,11 @@ MAX_FAILED_ROUNDS = 3
 EndPhase = Literal["finished", "failed", "cancelled"]
 
 
-class JobStage(StrEnum):
-    """Stage of a running job inside the controller."""
-
-    WAITING = "waiting"
-    PLANNING = "planning"
-    RUNNING = "running"
-    EVALUATING = "evaluating"
-    ENDING = "ending"
-
-
 class RunningJob:
     """Runs one job under one lease epoch.
 
     Attributes:
+        progress: The job's stage, facts and documents.
         asked_nodes: The nodes to stop when the job ends.
     """
 
@@ -66,10 +53,9 @@ class RunningJob:
         self, loaded: JobLoaded, file: JobFile, epoch: int, services: Services, now: float
     ) -> None:
         self.id = loaded.job
-        self.stage = JobStage.WAITING
         self._context = JobContext(loaded.job, file, epoch, loaded.secret)
         self._services = services
-        self._progress = JobProgress(loaded, file.model_name, file.num_rounds, services.utc)
+        self.progress = JobProgress(loaded, file.model_name, file.num_rounds, services.utc)
         self._planner = RoundPlanner(self._context, services, loaded.needs, now, loaded.plan)
         self._failed_rounds = 0
         self._round: RunningRound | None = None
@@ -77,21 +63,16 @@ class RunningJob:
         self._without_evaluators = False  # training metrics decide whether to stop
         self.asked_nodes: dict[str, None] = {}
 
-    @property
-    def awaits_plan_storage(self) -> bool:
-        """Whether the repository has not confirmed that the plan is stored."""
-        return self.stage is JobStage.PLANNING
-
     def resume(self, now: float) -> Iterator[Action]:
         """Continue from the state that the repository has stored."""
-        progress = self._progress
-        yield from self._announce()
+        progress = self.progress
+        yield self.progress.announce()
         if progress.plan is not None and progress.plan.round == progress.rounds + 1:
             yield from self._open_round(progress.plan, now)
         elif progress.rounds and not without_training_metrics(progress.metrics):
             # The newest version may not be evaluated yet. Wait for evaluators to introduce
             # themselves to this process.
-            self.stage = JobStage.EVALUATING
+            self.progress.stage = JobStage.EVALUATING
             yield WakeAt(keys.EvaluationDeadline(self.id), now + PATIENCE_SECONDS)
         else:
             yield from self._continue(now)
@@ -103,7 +84,7 @@ class RunningJob:
                 yield from self._plan(now)
             case keys.LivenessCheck():
                 yield from self._check_liveness(now)
-            case keys.EvaluationDeadline() if self.stage is JobStage.EVALUATING:
+            case keys.EvaluationDeadline() if self.progress.stage is JobStage.EVALUATING:
                 if self._evaluation is None:
                     yield from self._evaluate(now)
                 else:
@@ -114,8 +95,8 @@ class RunningJob:
 
     def _continue(self, now: float) -> Iterator[Action]:
         """End the job if its target or its last round is reached; else plan the next round."""
-        file, rounds = self._context.file, self._progress.rounds
-        reached = rounds and file.reached(self._progress.metrics, trained=self._without_evaluators)
+        file, rounds = self._context.file, self.progress.rounds
+        reached = rounds and file.reached(self.progress.metrics, trained=self._without_evaluators)
         if reached:
             yield from self.end("finished", reached)
         elif rounds >= file.num_rounds:
@@ -125,51 +106,43 @@ class RunningJob:
             yield from self._plan(now)
 
     def _start_planning(self, now: float) -> None:
-        self.stage = JobStage.WAITING
+        self.progress.stage = JobStage.WAITING
         self._planner.begin(now)
 
     def _plan(self, now: float) -> Iterator[Action]:
-        if self.stage is not JobStage.WAITING:
+        if self.progress.stage is not JobStage.WAITING:
             return
-        progress = self._progress
+        progress = self.progress
         match self._planner.plan(progress.newest, progress.rounds + 1, progress.task + 1, now):
             case PlanPostponed(reason):
-                yield from self._note_left_out(self._planner.left_out)
-                yield from self._explain(reason)
+                yield from self.progress.note_left_out(self._planner.left_out)
+                yield from self.progress.explain(reason)
                 yield WakeAt(keys.PlanningRetry(self.id), now + CHECK_SECONDS)
             case PlanImpossible(reason):
                 yield from self.end("failed", reason)
             case plan:
-                yield from self._store_plan(plan, now)
-
-    def _note_left_out(self, agents: str) -> Iterator[Action]:
-        if agents and agents != self._progress.left_out:
-            yield Note("agents_left_out", {"job": self.id, "reason": agents})
-        self._progress.left_out = agents
-
-    def _store_plan(self, plan: Plan, now: float) -> Iterator[Action]:
-        self.stage, self._progress.plan, self._progress.reason = JobStage.PLANNING, plan, ""
-        yield from self._note_left_out(self._planner.left_out)
-        yield from self._planner.store(plan, now)
+                progress.stage, progress.plan, progress.reason = JobStage.PLANNING, plan, ""
+                yield from progress.note_left_out(self._planner.left_out)
+                yield from self._planner.store(plan, now)
 
     def plan_stored(self, task: int, now: float) -> Iterator[Action]:
         """Open the round whose plan is stored."""
-        plan = self._progress.plan
-        if self.stage is JobStage.PLANNING and plan is not None and plan.task == task:
+        plan = self.progress.plan
+        if self.progress.stage is JobStage.PLANNING and plan is not None and plan.task == task:
             yield Cancel(keys.PlanStorage(self.id))
             yield Cancel(keys.PlanStorageDeadline(self.id))
             yield from self._open_round(plan, now)
 
     def _open_round(self, plan: Plan, now: float) -> Iterator[Action]:
-        self.stage = JobStage.RUNNING
-        progress = self._progress
+        self.progress.stage = JobStage.RUNNING
+        progress = self.progress
         base = progress.inline_weights if plan.base == progress.newest else None
         progress.round_began = self._services.utc()
         self._round = RunningRound(plan, self._context, self._services.fleet, now, base)
         self._planner.record(plan)
         self.asked_nodes.update(dict.fromkeys((plan.collector, *plan.cohort)))
         yield from self._round.open(now)
-        yield from self._announce()
+        yield self.progress.announce()
         yield WakeAt(keys.LivenessCheck(self.id), now + CHECK_SECONDS)
 
     def receive(
@@ -177,35 +150,37 @@ class RunningJob:
     ) -> Iterator[Action]:
         """Handle a node's answer to a request of the running round or evaluation."""
         if isinstance(answer, Evaluated):
-            if self.stage is JobStage.EVALUATING and self._evaluation is not None:
+            if self.progress.stage is JobStage.EVALUATING and self._evaluation is not None:
                 yield from self._evaluation.add(sender, answer)
                 yield from self._finish_evaluation(now)
-        elif self.stage is JobStage.RUNNING and self._round is not None:
+        elif self.progress.stage is JobStage.RUNNING and self._round is not None:
             yield from self._round.answered(sender, answer)
 
     def node_restarted(self, node: str) -> Iterator[Action]:
         """Ask a restarted node of the round again."""
-        if self.stage is JobStage.RUNNING and self._round is not None:
+        if self.progress.stage is JobStage.RUNNING and self._round is not None:
             yield from self._round.node_restarted(node)
 
     def _check_liveness(self, now: float) -> Iterator[Action]:
-        if self.stage is JobStage.EVALUATING and self._evaluation is not None:
+        if self.progress.stage is JobStage.EVALUATING and self._evaluation is not None:
             yield from self._evaluation.cancel_lost(self._services.fleet, now)
             yield from self._finish_evaluation(now)
-        elif self.stage is JobStage.RUNNING and self._round is not None:
+        elif self.progress.stage is JobStage.RUNNING and self._round is not None:
             yield from self._round.check_liveness(now)
             if self._round.collector_lost(now):
                 yield from self._replace_collector(self._round, now)
             else:
-                yield from self._explain(self._round.missing_agents(now))
-        if self.stage in (JobStage.RUNNING, JobStage.EVALUATING):
+                yield from self.progress.explain(self._round.missing_agents(now))
+        if self.progress.stage in (JobStage.RUNNING, JobStage.EVALUATING):
             yield WakeAt(keys.LivenessCheck(self.id), now + CHECK_SECONDS)
 
     def _replace_collector(self, round_: RunningRound, now: float) -> Iterator[Action]:
         """Plan the round again for another collector, if there is one."""
         lost = round_.plan.collector
         if not self._services.fleet.collectors(now):
-            yield from self._explain(f"waiting for {lost}, which is lost, or another collector")
+            yield from self.progress.explain(
+                f"waiting for {lost}, which is lost, or another collector"
+            )
             return
         yield Note("collector_lost", {"job": self.id, "collector": lost})
         yield from round_.close()
@@ -218,7 +193,7 @@ class RunningJob:
         A commit counts whichever collector reports it, and at any time; a failure counts only if it
         is that of the running task.
         """
-        progress, stage = self._progress, self.stage
+        progress, stage = self.progress, self.progress.stage
         if stage is JobStage.EVALUATING or ended.round != progress.rounds + 1:
             return
         if progress.add_round(ended):
@@ -232,25 +207,25 @@ class RunningJob:
 
     def _round_failed(self, reason: str, now: float) -> Iterator[Action]:
         self._failed_rounds += 1
-        number = self._progress.rounds + 1
+        number = self.progress.rounds + 1
         failed = f"round {number} failed"
-        self._progress.reason = f"{failed}: {reason}"
+        self.progress.reason = f"{failed}: {reason}"
         yield Note("round_failed", {"job": self.id, "round": number, "reason": reason})
         if self._failed_rounds >= MAX_FAILED_ROUNDS:
             times = f"{failed} {self._failed_rounds} times in a row"
             yield from self.end("failed", f"{times}, the last time: {reason}")
         else:
             self._start_planning(now)
-            yield from self._announce()
+            yield self.progress.announce()
             yield WakeAt(keys.PlanningRetry(self.id), now + CHECK_SECONDS)
 
     def _evaluate(self, now: float) -> Iterator[Action]:
         """Have the newest version evaluated on held-out data, if there are evaluators."""
         agents = self._planner.evaluators(now)
-        yield from self._note_left_out(agents.explanation)
+        yield from self.progress.note_left_out(agents.explanation)
         evaluators = [name for name, _ in agents.agreeing]
-        self.stage = JobStage.EVALUATING
-        self._evaluation = Evaluation(self._context, self._progress.newest, evaluators)
+        self.progress.stage = JobStage.EVALUATING
+        self._evaluation = Evaluation(self._context, self.progress.newest, evaluators)
         self.asked_nodes.update(dict.fromkeys(evaluators))
         yield from self._evaluation.start(now)
         yield WakeAt(keys.LivenessCheck(self.id), now + CHECK_SECONDS)
@@ -261,8 +236,8 @@ class RunningJob:
         if evaluation is not None and not evaluation.missing:
             self._without_evaluators = not evaluation.evaluators
             self._evaluation = None
-            yield from evaluation.finish(self._progress, self._services.repository, now)
-            yield from self._announce()
+            yield from evaluation.finish(self.progress, self._services.repository, now)
+            yield self.progress.announce()
             yield from self._continue(now)
 
     def release(self) -> Iterator[Action]:
@@ -286,31 +261,10 @@ class RunningJob:
 
     def end(self, phase: EndPhase, reason: str) -> Iterator[Action]:
         """Ask the repository to end the job; its answer decides how the job ended."""
-        if self.stage is JobStage.ENDING:
+        if self.progress.stage is JobStage.ENDING:
             return
         yield from self._cancel_asks()
-        self.stage = JobStage.ENDING
+        self.progress.stage = JobStage.ENDING
         text = reason[:MAX_TEXT_CHARACTERS]
         end = EndJob(epoch=self._context.epoch, job=self.id, phase=phase, reason=text)
         yield Ask(keys.JobEnding(self.id), self._services.repository, end)
-
-    def ended(self, answer: JobEnded) -> JobState:
-        """Return the document of the ended job."""
-        self.stage = JobStage.ENDING
-        self._progress.reason, self._progress.ended_at = answer.reason, answer.at
-        return self.state(answer.phase)
-
-    def _explain(self, reason: str) -> Iterator[Action]:
-        if reason != self._progress.reason:
-            self._progress.reason = reason
-            yield from self._announce()
-
-    def _announce(self) -> Iterator[Action]:
-        yield Announce(JOB_STATE, self.state())
-
-    def state(self, phase: JobPhase | None = None) -> JobState:
-        """Return the job's document; without a `phase`, the job is accepted, then running."""
-        plan, running = self._progress.plan, self.stage is JobStage.RUNNING
-        current: JobPhase = "running" if self._progress.rounds or self._round else "accepted"
-        agents = len(plan.cohort) if plan and running else 0
-        return self._progress.job_state(phase or current, agents)

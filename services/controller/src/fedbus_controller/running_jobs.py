@@ -49,7 +49,7 @@ class RunningJobs:
 
     def states(self) -> list[JobState]:
         """Return the documents of the running jobs and of those that ended last."""
-        return [*(job.state() for job in self.running.values()), *self.ended.values()]
+        return [*(job.progress.state() for job in self.running.values()), *self.ended.values()]
 
     def list_jobs(self, epoch: int) -> Ask:
         """Ask the repository which jobs run."""
@@ -92,7 +92,7 @@ class RunningJobs:
         model, phase = loaded.latest.model, loaded.phase
         progress = JobProgress(loaded, model, num_rounds, self._services.utc)
         progress.reason = reason
-        state = progress.job_state("failed" if phase == "running" else phase)
+        state = progress.state("failed" if phase == "running" else phase)
         self._keep_ended(state)
         yield Announce(JOB_STATE, state)
 
@@ -115,7 +115,7 @@ class RunningJobs:
             return
         yield from job.release()
         yield Note("job_ended", {"job": name, "phase": phase, "reason": reason})
-        state = job.ended(answer)
+        state = job.progress.ended(answer)
         yield Announce(JOB_STATE, state)
         for node in job.asked_nodes:
             yield Ask(keys.StopRequest(name, node), node, StopJob(epoch=epoch, job=name))
