@@ -25,7 +25,7 @@ AUTO: Final = "auto"
 
 
 def runtime_for(
-    wanted: str,
+    name: str,
     is_installed: Callable[[str], bool] = is_installed_here,
     allowed: Collection[str] | None = None,
     admission: Admission | None = None,
@@ -33,7 +33,7 @@ def runtime_for(
     """Return a runtime for `auto`, or for the name of one runtime or trainer plug-in.
 
     Args:
-        wanted: `auto` chooses only among frameworks that fedbus ships, because settings, not a
+        name: `auto` chooses only among frameworks that fedbus ships, because settings, not a
             model spec, decide which third-party code may answer.
         is_installed: Returns whether a package is installed.
         allowed: Model plug-ins that a spec may name, as for `plugins.load`.
@@ -42,9 +42,9 @@ def runtime_for(
     Raises:
         SettingsError: No framework is installed, or no plug-in of that name.
     """
-    if wanted == AUTO:
+    if name == AUTO:
         names = tuple(
-            name for name in LIGHTEST_FIRST if any(map(is_installed, FRAMEWORKS[name].providers))
+            each for each in LIGHTEST_FIRST if any(map(is_installed, FRAMEWORKS[each].providers))
         )
         if not names:
             extras = listed({framework.extra for framework in FRAMEWORKS.values()})
@@ -54,12 +54,12 @@ def runtime_for(
             )
         return Runtime(names, partial(load, allowed=allowed, admission=admission))
     here = {*plugins.installed_names("runtimes"), *plugins.installed_names("trainers")}
-    if wanted not in here:
+    if name not in here:
         known = listed([AUTO, *here])
         raise SettingsError(
-            f"FEDBUS_RUNTIME={wanted!r}: expected an installed runtime or trainer plug-in: {known}"
+            f"FEDBUS_RUNTIME={name!r}: expected an installed runtime or trainer plug-in: {known}"
         )
-    return Runtime((wanted,), partial(load, allowed=allowed, admission=admission))
+    return Runtime((name,), partial(load, allowed=allowed, admission=admission))
 
 
 def _factory(framework: str) -> Factory:

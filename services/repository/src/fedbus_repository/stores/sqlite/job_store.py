@@ -1,6 +1,7 @@
 # ruff: noqa: D102 - the methods are documented in Store
 """Lease and jobs of the embedded store."""
 
+import sqlite3
 from collections.abc import Callable
 from secrets import token_bytes
 
@@ -18,13 +19,19 @@ from fedbus_repository.stores.records import (
     StoreRefusal,
     Version,
 )
-from fedbus_repository.stores.sqlite import job_rows, lookups, version_rows
+from fedbus_repository.stores.sqlite import job_rows, version_rows
 from fedbus_repository.stores.sqlite.database import Database
 
 
 def new_secret() -> bytes:
     """Return 32 random bytes, the seed of a job's random choices."""
     return token_bytes(32)
+
+
+def unknown_model(db: sqlite3.Connection, model: str) -> StoreRefusal:
+    """Return the refusal of a model that no version exists of."""
+    known = (each.model for each in version_rows.latest_of_all(db))
+    return StoreRefusal(rules.unknown_model(model, known), "model_name")
 
 
 class SqliteJobs:
@@ -54,7 +61,7 @@ class SqliteJobs:
         self, epoch: int, job: str, model: str, file: bytes, origin: Origin | None = None
     ) -> JobAnswer:
         with self._database.writing(f"storing job {job}") as db:
-            found = lookups.find_submitted(db, epoch, job, origin, self._now())
+            found = _find_submitted(db, epoch, job, origin, self._now())
             if isinstance(found, StaleLease):
                 return found
             if isinstance(found, StoredJob):
@@ -65,19 +72,19 @@ class SqliteJobs:
                 return found
             base = version_rows.latest(db, model)
             if base is None:
-                return lookups.unknown_model(db, model)
+                return unknown_model(db, model)
             if (other := job_rows.running_job(db, model)) is not None:
                 return StoreRefusal(rules.model_in_training(model, other), "model_name")
             job_rows.insert_job(db, job, base, file, self._secret(), self._now())
             if origin is not None:
                 job_rows.set_origin(db, job, epoch, origin)
-            return lookups.find_job(db, epoch, job)
+            return _find_job(db, epoch, job)
 
     def store_plan(
         self, epoch: int, plan: Plan
     ) -> Plan | JobEnd | StoreRefusal | StaleLease | None:
         with self._database.writing(f"storing a plan of job {plan.job}") as db:
-            found = lookups.find_job(db, epoch, plan.job)
+            found = _find_job(db, epoch, plan.job)
             if not isinstance(found, StoredJob):
                 return found
             if found.ended is not None:
@@ -91,7 +98,7 @@ class SqliteJobs:
         self, epoch: int, job: str, round: int, metrics: Metrics
     ) -> Version | StoreRefusal | StaleLease | None:
         with self._database.writing(f"storing a score of job {job}") as db:
-            found = lookups.find_job(db, epoch, job)
+            found = _find_job(db, epoch, job)
             if not isinstance(found, StoredJob):
                 return found
             return version_rows.merge_score(db, job, round, metrics)
@@ -100,7 +107,7 @@ class SqliteJobs:
         self, epoch: int, job: str, phase: EndPhase, reason: str
     ) -> JobEnd | StoreRefusal | StaleLease:
         with self._database.writing(f"ending job {job}") as db:
-            found = lookups.find_job(db, epoch, job)
+            found = _find_job(db, epoch, job)
             if not isinstance(found, StoredJob):
                 return found
             if found.ended is not None:
@@ -111,7 +118,7 @@ class SqliteJobs:
 
     def forget_job(self, epoch: int, job: str) -> JobAnswer:
         with self._database.writing(f"forgetting job {job}") as db:
-            found = lookups.find_job(db, epoch, job)
+            found = _find_job(db, epoch, job)
             if isinstance(found, StoredJob):
                 if found.ended is None:
                     return StoreRefusal(rules.still_running(job))
@@ -120,8 +127,33 @@ class SqliteJobs:
 
     def list_jobs(self, epoch: int) -> tuple[str, ...] | StaleLease:
         with self._database.reading("listing jobs") as db:
-            return lookups.stale_lease(db, epoch) or job_rows.list_jobs(db)
+            return _stale_lease(db, epoch) or job_rows.list_jobs(db)
 
     def load_job(self, epoch: int, job: str, origin: Origin | None = None) -> JobAnswer:
         with self._database.reading(f"loading job {job}") as db:
-            return lookups.find_submitted(db, epoch, job, origin, self._now())
+            return _find_submitted(db, epoch, job, origin, self._now())
+
+
+def _stale_lease(db: sqlite3.Connection, epoch: int) -> StaleLease | None:
+    """Return the current lease's epoch if the sender's is lower."""
+    held = job_rows.lease(db)
+    return StaleLease(held.epoch) if held is not None and epoch < held.epoch else None
+
+
+def _find_job(db: sqlite3.Connection, epoch: int, name: str) -> JobAnswer:
+    return (
+        _stale_lease(db, epoch) or job_rows.job(db, name) or StoreRefusal(rules.unknown_job(name))
+    )
+
+
+def _find_submitted(
+    db: sqlite3.Connection, epoch: int, name: str, origin: Origin | None, now: Timestamp
+) -> JobAnswer:
+    """Return the job of an id, or the job that a submission of this origin has become already."""
+    found = _find_job(db, epoch, name)
+    if origin is None or not isinstance(found, StoreRefusal):
+        return found
+    earlier = job_rows.newest_of_origin(db, origin.digest)
+    if earlier is None or not rules.repeats(earlier, origin, now):
+        return found
+    return _find_job(db, epoch, earlier.job)

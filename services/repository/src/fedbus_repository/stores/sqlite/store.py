@@ -4,6 +4,7 @@
 Slow work (hashing and syncing a blob) is done before a transaction, so that transactions are short.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -25,9 +26,9 @@ from fedbus_repository.stores.records import (
     Version,
 )
 from fedbus_repository.stores.retention import best, outdated, retained
-from fedbus_repository.stores.sqlite import job_rows, lookups, version_rows
+from fedbus_repository.stores.sqlite import job_rows, version_rows
 from fedbus_repository.stores.sqlite.database import Database
-from fedbus_repository.stores.sqlite.job_store import SqliteJobs, new_secret
+from fedbus_repository.stores.sqlite.job_store import SqliteJobs, new_secret, unknown_model
 
 
 class SqliteStore(SqliteJobs):
@@ -77,12 +78,12 @@ class SqliteStore(SqliteJobs):
         self, record: RoundRecord, weights: BlobRef
     ) -> HistoryEntry | StoreRefusal | None:
         with self._database.reading("checking a commit") as db:
-            return lookups.commit_answer(db, record, weights)
+            return _commit_answer(db, record, weights)
 
     def commit(self, record: RoundRecord, weights: BlobRef) -> HistoryEntry | StoreRefusal:
         with self._database.lock:  # until old blobs are deleted, so that no push references one
             with self._database.writing(f"committing round {record.round} of {record.job}") as db:
-                answer = lookups.commit_answer(db, record, weights)
+                answer = _commit_answer(db, record, weights)
                 if answer is not None:
                     return answer
                 self._require(weights)
@@ -110,7 +111,7 @@ class SqliteStore(SqliteJobs):
         self, model: str, spec: BlobRef, weights: BlobRef, *, reset: bool = False
     ) -> Version | StoreRefusal | None:
         with self._database.reading(f"checking a push of model {model}") as db:
-            return lookups.push_answer(db, model, spec, weights, reset=reset)
+            return _push_answer(db, model, spec, weights, reset=reset)
 
     def push(
         self,
@@ -122,7 +123,7 @@ class SqliteStore(SqliteJobs):
         reset: bool = False,
     ) -> Version | StoreRefusal:
         with self._database.writing(f"storing a version of model {model}") as db:
-            answer = lookups.push_answer(db, model, spec, weights, reset=reset)
+            answer = _push_answer(db, model, spec, weights, reset=reset)
             if answer is not None:
                 return answer
             spec_files = (spec, *files)
@@ -140,7 +141,7 @@ class SqliteStore(SqliteJobs):
         with self._database.reading(f"showing model {model}") as db:
             latest = version_rows.latest(db, model)
             if latest is None:
-                return lookups.unknown_model(db, model)
+                return unknown_model(db, model)
             found = latest if version is None else version_rows.version(db, model, version)
             if found is None:
                 return StoreRefusal(rules.unknown_version(latest, version))
@@ -177,3 +178,39 @@ class SqliteStore(SqliteJobs):
         source = self._blobs.open(blob.digest)
         if source is None or source.size != blob.size:
             raise StoreError(f"blob {blob.digest[:12]} is missing from the store; push it again")
+
+
+def _commit_answer(
+    db: sqlite3.Connection, record: RoundRecord, weights: BlobRef
+) -> HistoryEntry | StoreRefusal | None:
+    """Return the answer to a commit; None: it may be inserted."""
+    committed = version_rows.committed_round(db, record.job, record.round)
+    if committed is not None:
+        return committed
+    job = job_rows.job(db, record.job)
+    if job is None:
+        return StoreRefusal(rules.unknown_job(record.job))
+    context = rules.CommitContext(
+        model=job.model,
+        ended=job.ended,
+        plan=job.plan,
+        latest=version_rows.latest(db, job.model) or job.base,
+        counted=version_rows.counted_updates(db, record.job, record.task),
+    )
+    reason = rules.commit_fault(record, weights, context)
+    return None if reason is None else StoreRefusal(reason)
+
+
+def _push_answer(
+    db: sqlite3.Connection, model: str, spec: BlobRef, weights: BlobRef, *, reset: bool
+) -> Version | StoreRefusal | None:
+    """Return the answer to a push; None: it may be inserted."""
+    latest = version_rows.latest(db, model)
+    if latest is not None and (latest.spec, latest.weights) == (spec, weights):
+        return latest
+    job = job_rows.running_job(db, model)
+    if job is not None:
+        return StoreRefusal(rules.model_in_training(model, job))
+    if latest is not None and latest.job is not None and not reset:
+        return StoreRefusal(rules.would_replace_trained(latest))
+    return None
