@@ -171,7 +171,8 @@ def test_a_request_without_inputs_is_told_how_to_write_one(payload: bytes) -> No
         served(Sums(0, {})), [PredictionRequest(payload, Encoding.JSON, REPLY)], MAX_ELEMENTS
     ).replies
     assert said(reply)["error"] == (
-        'expected a map with "inputs"; this model takes [3] (float32), or [n, 3] for n examples'
+        'expected a map with "inputs", got another value; this model takes [3] (float32), or '
+        "[n, 3] for n examples"
     )
 
 

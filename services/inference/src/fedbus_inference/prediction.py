@@ -121,7 +121,7 @@ class BatchResult:
 class _ParsedRequest:
     request: PredictionRequest
     inputs: Array
-    raw: bool
+    as_raw: bool
 
 
 def error_reply(reply: ReplyTo, encoding: Encoding, model: str, sentence: str) -> Reply:
@@ -141,9 +141,9 @@ def answer_requests(
         except WireError as error:
             refusals.append(_refuse(served, request, str(error)))
     batch = _predict_batch(served, parsed, max_elements) if len(parsed) > 1 else None
-    answers = batch or _predict_each(served, parsed)
-    replies = [*refusals, *answers.replies]
-    return BatchResult(replies, len(refusals) + answers.refused, answers.failure)
+    result = batch or _predict_each(served, parsed)
+    replies = [*refusals, *result.replies]
+    return BatchResult(replies, len(refusals) + result.refused, result.failure)
 
 
 def _parse(request: PredictionRequest, input_spec: InputSpec, max_elements: int) -> _ParsedRequest:
@@ -151,18 +151,14 @@ def _parse(request: PredictionRequest, input_spec: InputSpec, max_elements: int)
         raise WireError(
             f"expected a request of at most {MAX_MESSAGE_BYTES} bytes, got {len(request.payload)}"
         )
-    if not request.payload:
-        raise WireError(
-            'expected a map with "inputs", got an empty request; this model takes '
-            + input_spec.expected
-        )
-    match unpack(request.encoding, request.payload):
+    match unpack(request.encoding, request.payload) if request.payload else None:
         case {"inputs": inputs}:
-            return _ParsedRequest(
-                request, parse_inputs(inputs, input_spec, max_elements), isinstance(inputs, dict)
-            )
-        case _:
-            raise WireError(f'expected a map with "inputs"; this model takes {input_spec.expected}')
+            array = parse_inputs(inputs, input_spec, max_elements)
+            return _ParsedRequest(request, array, as_raw=isinstance(inputs, dict))
+    got = "another value" if request.payload else "an empty request"
+    raise WireError(
+        f'expected a map with "inputs", got {got}; this model takes {input_spec.expected}'
+    )
 
 
 def _predict_batch(
@@ -198,32 +194,29 @@ def _predict_each(served: ServedVersion, parsed: list[_ParsedRequest]) -> BatchR
     refused, failure = 0, ""
     for one in parsed:
         try:
-            reply, bad = _build_reply(served, one, served.outputs(one.inputs))
+            reply, is_refusal = _build_reply(served, one, served.outputs(one.inputs))
         except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; callers get the message
             failure = f"{type(error).__name__}: {error}"
             sentence = f"version {served.version} could not answer: {failure}"
-            reply, bad = _refuse(served, one.request, sentence), True
+            reply, is_refusal = _refuse(served, one.request, sentence), True
         replies.append(reply)
-        refused += bad
+        refused += is_refusal
     return BatchResult(replies, refused, failure)
 
 
 def _build_reply(
     served: ServedVersion, one: _ParsedRequest, outputs: Outputs
 ) -> tuple[Reply, bool]:
+    """Return the reply, and whether it is a refusal because the answer is too large."""
     request = one.request
-    payload = pack(request.encoding, served.to_answer(outputs, as_raw=one.raw))
+    payload = pack(request.encoding, served.to_answer(outputs, as_raw=one.as_raw))
     # A broker disconnects a client that publishes a larger packet than it accepts.
     reply = request.reply
-    room = (
-        MAX_MESSAGE_BYTES
-        - _PACKET_OVERHEAD_BYTES
-        - len(reply.topic.encode())
-        - len(reply.correlation or b"")
-    )
-    if len(payload) > room:
+    overhead = _PACKET_OVERHEAD_BYTES + len(reply.topic.encode()) + len(reply.correlation or b"")
+    limit = MAX_MESSAGE_BYTES - overhead
+    if len(payload) > limit:
         sentence = (
-            f"the answer takes {len(payload)} bytes, at most {room}; send fewer than "
+            f"expected an answer of at most {limit} bytes, got {len(payload)}; send fewer than "
             f"{len(one.inputs)} examples at once"
         )
         return _refuse(served, request, sentence), True
