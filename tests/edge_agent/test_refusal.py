@@ -184,7 +184,7 @@ def test_a_paused_task_fetches_its_inputs_after_the_pause(harness: AgentHarness)
         (
             spec_of(tiny={"blob": {"digest": "0" * 64, "size": 2**29}}),
             None,
-            "a spec that names a file of 536870912 bytes, at most",
+            "architectures: expected files of at most",
         ),
     ],
     ids=["damaged", "no spec", "no digest", "no blob_ref", "too large"],

@@ -212,7 +212,7 @@ def test_what_curl_may_not_say(agent: Agent) -> None:
         (agent.post("/job/config/solo/", JOB, "-H", "Transfer-Encoding: chunked"), 411, "Content-"),
         (agent.post("/job/config/solo/", {**JOB, "model_name": "faces"}), 404, "POST /model/"),
         (agent.post("/job/config/solo/", {**JOB, "num_rounds": "many"}), 400, "num_rounds"),
-        (agent.post("/model/", deep), 400, "nested deeper than 32 levels"),
+        (agent.post("/model/", deep), 400, "expected at most 32 levels of nesting, got more"),
         (agent.post("/model/", {**spec, "model_version": "../../x"}), 400, "model_version"),
         (agent.post("/model/", {**spec, "model": "m", "layout": [huge]}), 400, "dimension"),
         (agent.curl("/model/digits/9", *put, "-F", "weights=@" + str(wide)), 404, "POST /model/"),

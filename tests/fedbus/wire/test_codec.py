@@ -193,7 +193,7 @@ def test_a_bomb_in_json_is_refused(payload: bytes) -> None:
 def test_nothing_larger_than_a_broker_passes_is_parsed() -> None:
     """It is measured first."""
     for read in (codec.unpack, codec.from_json):
-        with pytest.raises(WireError, match="Confirm: 1048577 bytes, at most 1048576"):
+        with pytest.raises(WireError, match="Confirm: expected at most 1048576 bytes, got 1048577"):
             read(Confirm, b" " * (MAX_MESSAGE_BYTES + 1))
 
 

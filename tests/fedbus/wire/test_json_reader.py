@@ -19,18 +19,21 @@ from tests.fedbus.wire.kinds import example
 PLAIN = '{"num_rounds": 1, "x": [0.5]}'
 
 REFUSED = [
-    (PLAIN.encode("utf-16"), "UTF-16, not UTF-8: save it as UTF-8"),
-    (PLAIN.encode("utf-16-le"), "UTF-16, not UTF-8: save it as UTF-8"),
-    (PLAIN.encode("utf-16-be"), "UTF-16, not UTF-8: save it as UTF-8"),
-    (PLAIN.encode("utf-32"), "UTF-32, not UTF-8: save it as UTF-8"),
-    (b'{"x": "gr\xfcn"}', "not UTF-8 at byte 9"),
+    (PLAIN.encode("utf-16"), "expected UTF-8, got UTF-16; save it as UTF-8"),
+    (PLAIN.encode("utf-16-le"), "expected UTF-8, got UTF-16; save it as UTF-8"),
+    (PLAIN.encode("utf-16-be"), "expected UTF-8, got UTF-16; save it as UTF-8"),
+    (PLAIN.encode("utf-32"), "expected UTF-8, got UTF-32; save it as UTF-8"),
+    (b'{"x": "gr\xfcn"}', "expected UTF-8, got another byte at 9"),
     (PLAIN.replace('"', "'").encode(), "not JSON at line 1, column 2: Expecting property name"),
     (PLAIN[:-1].encode() + b",}", "not JSON at line 1, column"),
     (PLAIN.encode() + b"\0", "not JSON at line 1, column 30: Extra data"),
     (PLAIN.encode() + b" {}", "not JSON at line 1, column 31: Extra data"),
     (b"", "not JSON at line 1, column 1: Expecting value"),
-    (b"[" * 33 + b"]" * 33, "nested deeper than 32 levels"),
-    (b" " * (MAX_MESSAGE_BYTES + 1), f"{MAX_MESSAGE_BYTES + 1} bytes, at most {MAX_MESSAGE_BYTES}"),
+    (b"[" * 33 + b"]" * 33, "expected at most 32 levels of nesting, got more"),
+    (
+        b" " * (MAX_MESSAGE_BYTES + 1),
+        f"expected at most {MAX_MESSAGE_BYTES} bytes, got {MAX_MESSAGE_BYTES + 1}",
+    ),
 ]
 
 UNUSABLE = [
@@ -38,8 +41,8 @@ UNUSABLE = [
     (b'{"x": [1, NaN]}', "x[1]: NaN, not a finite number"),
     (b'{"x": -Infinity}', "x: -Infinity, not a finite number"),
     (b'{"x": 1e999}', "x: not a finite number"),
-    (b'{"x": %b}' % (b"1" * 33), "x: a number of 33 digits, at most 32"),
-    (b'{"x": %b}' % (b"1" * 5000), "x: a number of 5000 digits, at most 32"),
+    (b'{"x": %b}' % (b"1" * 33), "x: expected at most 32 digits, got 33"),
+    (b'{"x": %b}' % (b"1" * 5000), "x: expected at most 32 digits, got 5000"),
 ]
 
 

@@ -139,7 +139,7 @@ def test_a_huge_spec_is_refused_unfetched(harness: Harness) -> None:
                     "tflite": {"blob": plain(blob_ref_of(FILE)) | {"size": MAX_SPEC_FILE_BYTES + 1}}
                 }
             ),
-            f"the model spec: a spec that names a file of {MAX_SPEC_FILE_BYTES + 1} bytes, ",
+            "the model spec: architectures: expected files of at most ",
         ),
         (
             spec(classes=("cat", "dog", "cat")),

@@ -1,1 +1,1 @@
-"""Blobs: digests, spools and the transfer over the bus."""
+"""Blobs: spools, files, and the transfer over the bus."""

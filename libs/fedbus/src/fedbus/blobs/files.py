@@ -1,4 +1,4 @@
-"""A blob in a file, as it is served from there."""
+"""Blob in a file, to be served from there."""
 
 import os
 import weakref
@@ -13,15 +13,15 @@ from fedbus.errors import StoreError
 class FileBlob:
     """A blob at the beginning of an open file, read chunk by chunk; a BlobSource.
 
-    It owns the file, which is closed with the last reference to this object: until then the content
-    can be served, even if the file's name is deleted. Reads are safe from several threads.
+    The object owns the file and closes it when the object is deleted; until then the content can be
+    served, even if the file is unlinked. Reads are safe from several threads.
 
     Attributes:
         size: The content's size in bytes; that of the file when it was opened, unless given.
     """
 
     def __init__(self, file: int, path: Path | str, size: int | None = None) -> None:
-        """Take over an open file descriptor; `path` is named in errors."""
+        """Take ownership of an open file descriptor; `path` is for error messages."""
         self.path = path
         self._file = file
         self.size = os.fstat(file).st_size if size is None else size
@@ -31,16 +31,16 @@ class FileBlob:
         """Return up to `length` bytes at an offset.
 
         Raises:
-            StoreError: the disk cannot read them.
+            StoreError: the file cannot be read.
         """
         with self._translated():
             return os.pread(self._file, min(length, max(self.size - offset, 0)), offset)
 
     def digest(self) -> str:
-        """Compute the digest of the content as it is now.
+        """Compute the digest of the present content.
 
         Raises:
-            StoreError: the disk cannot read it.
+            StoreError: the file cannot be read.
         """
         with self._translated():
             return digest_of_file(self._file, self.size)
@@ -57,6 +57,6 @@ def open_blob(path: Path | str) -> FileBlob:
     """Open a file as a blob.
 
     Raises:
-        OSError: it cannot be opened; FileNotFoundError if it does not exist.
+        OSError: the file cannot be opened; FileNotFoundError if it does not exist.
     """
     return FileBlob(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)

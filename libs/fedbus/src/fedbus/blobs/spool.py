@@ -1,7 +1,7 @@
-"""Blobs that are being received, folded or served: in memory up to a budget, beyond it in files.
+"""Spools: blobs in memory up to a budget, beyond it in temporary files.
 
-Every big array of a round is a spool, so memory is bounded whatever the model's size. The files
-have no name (they are unlinked as they are created), so a killed process leaves nothing behind.
+Every large array of a round is a spool, so memory is bounded for any size of model. The files are
+unlinked when they are created, so a killed process leaves no files.
 
 A memoryview that `Spool.read` returns is a lease on the spool's memory: it stays readable and
 unchanged after the spool is closed, and the memory goes to another spool only if no view of it is
@@ -23,15 +23,15 @@ from fedbus.lending import is_lent
 
 BLOCK_BYTES = 1024 * 1024
 MIN_SPARE_BYTES = 64 * 1024
-"""Smaller memory is not kept for the next spool: to allocate it costs next to nothing."""
+"""Smaller memory is not kept for the next spool, as it is cheap to allocate."""
 MAX_SPARE_BYTES = 128 * 2**20
 
 
 class Spool:
     """`size` bytes that can be written and read at any offset; a BlobSink and a BlobSource.
 
-    A full disk must not end a service, so `write` does not report it; every later `read` does. A
-    closed spool holds no bytes, and a read of it returns none.
+    A full disk must not end a service, so `write` does not raise; every later `read` does. A closed
+    spool has no bytes, and `read` returns none.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class Spool:
         """Write bytes at an offset.
 
         Raises:
-            StoreError: the bytes lie beyond the size.
+            StoreError: the bytes are outside the spool.
         """
         if offset < 0 or offset + len(data) > self.size:
             raise StoreError(f"spool: bytes {offset} to {offset + len(data)} of {self.size}")
         if self._memory is not None:
-            # A bytearray would copy what it is given before it copies that into itself.
+            # Slice assignment to the bytearray itself would copy the data twice.
             with memoryview(self._memory) as whole:
                 whole[offset : offset + len(data)] = data
         elif self._file is not None:
@@ -74,11 +74,11 @@ class Spool:
     def read(self, offset: int, length: int) -> memoryview:
         """Return a view of up to `length` bytes at an offset; fewer where the spool ends.
 
-        The view is a lease: release it once the bytes are used, so that the memory can serve the
-        next spool. Where the bytes are in a file, it is a view of a copy.
+        The view is a lease: release it after use, so that the next spool can use the memory. If the
+        bytes are in a file, it is a view of a copy.
 
         Raises:
-            StoreError: an earlier write failed, because the disk is full for example.
+            StoreError: an earlier write failed, for example because the disk is full.
         """
         if self._fault:
             raise StoreError(self._fault)
@@ -88,7 +88,7 @@ class Spool:
         return memoryview(b"" if self._file is None else os.pread(self._file, length, offset))
 
     def blocks(self, offset: int = 0, length: int = BLOCK_BYTES) -> Iterator[memoryview]:
-        """Read everything from an offset on, in blocks of `length` bytes.
+        """Yield all bytes from an offset on, in blocks of `length` bytes.
 
         Raises:
             StoreError: see `read`.
@@ -112,7 +112,7 @@ class Spool:
     def close(self) -> None:
         """Return the memory to the budget, or delete the file; a second call does nothing.
 
-        Views that `read` has returned stay readable: their memory is then not used again.
+        Views that `read` has returned stay readable: their memory is not used by another spool.
         """
         if self._memory is not None:
             memory, self._memory = self._memory, None
@@ -125,11 +125,14 @@ class Spool:
 
 @dataclass(slots=True)
 class Spools:
-    """Makes spools: in memory while `limit` bytes allow it, else in unlinked files in `place`.
+    """Factory of spools: in memory within `limit` bytes, else in unlinked files in `place`.
 
-    `used` counts the bytes of open spools in memory, `spare` those of memory that was returned and
-    waits for the next spool of its size: a kernel takes longer to make a megabyte of zeros than the
-    network to fill it. Memory that a view outlives is in neither.
+    Attributes:
+        limit: Bytes of memory for all spools.
+        place: Folder of the files; None: the system's folder for temporary files.
+        used: Bytes of open spools in memory.
+        spare: Bytes of returned memory kept for the next spool of its size: the kernel takes longer
+            to zero a megabyte than the network to fill it. Memory with views is not counted.
     """
 
     limit: int
@@ -144,10 +147,10 @@ class Spools:
         return self.place or Path(tempfile.gettempdir())
 
     def make(self, size: int, *, zeros: bool = False) -> Spool:
-        """Make a spool; unless `zeros` is set, its content is arbitrary until it is written.
+        """Make a spool of `size` bytes; without `zeros` its initial content is arbitrary.
 
         Raises:
-            StoreError: no file can be created for it.
+            StoreError: no file can be created.
         """
         if self.used + size > self.limit:
             return Spool(size, None, self._make_file(size), self)
@@ -164,7 +167,7 @@ class Spools:
         return Spool(size, bytearray(size), None, self)
 
     def take_back(self, memory: bytearray) -> None:
-        """Keep a closed spool's memory for the next one of its size, unless it is still lent."""
+        """Keep a closed spool's memory for the next one of its size, unless views of it exist."""
         size = len(memory)
         self.used -= size
         if size < MIN_SPARE_BYTES or is_lent(memory):

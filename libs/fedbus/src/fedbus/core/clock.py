@@ -1,4 +1,4 @@
-"""The one place that reads clocks and makes incarnations."""
+"""Clocks, and the incarnation of a process; no other module reads a clock."""
 
 import secrets
 import time
@@ -7,18 +7,18 @@ from fedbus.wire.timestamps import format_timestamp
 
 
 def monotonic() -> float:
-    """Seconds that only grow; their zero means nothing."""
+    """Return seconds of the monotonic clock, whose zero is arbitrary."""
     return time.monotonic()
 
 
 def utc() -> str:
-    """Write the time of the wall clock as messages have it; it may jump, in either direction."""
+    """Return the time of the wall clock as a timestamp; it may jump in either direction."""
     return format_timestamp(time.time())
 
 
 def incarnation() -> int:
-    """Tell this start of a process from all others: milliseconds of the wall clock, and chance.
+    """Return a number that differs at every start: milliseconds of the wall clock and random bits.
 
-    Only its being different matters. Which of two began later is a hint, as clocks may be wrong.
+    A larger number is only a hint of a later start, as clocks may be wrong.
     """
     return (int(time.time() * 1000) << 10 | secrets.randbelow(1 << 10)) % 2**53

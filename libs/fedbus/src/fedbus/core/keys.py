@@ -1,8 +1,8 @@
-"""Correlation keys: what an event answers, as a class of its own for each kind of action.
+"""Correlation keys: they connect an event to the action that it answers.
 
-Each service lists its keys in its `keys.py`, as frozen, slotted dataclasses. A core matches them by
-class (`case Woke(RoundDeadline(job, task))`), so a mistyped key or a missing field fails the type
-check.
+Each service defines its keys in its `keys.py`, one frozen, slotted dataclass for each kind of
+action. A core matches them by class (`case Woke(RoundDeadline(job, task))`), so a mistyped key or a
+missing field fails the type check.
 """
 
 
@@ -16,5 +16,5 @@ class Key:
 
     @property
     def name(self) -> str:
-        """Return the name under which fault tests and logs know steps of this key."""
+        """Return the name of steps with this key in fault tests and logs."""
         return type(self).__name__

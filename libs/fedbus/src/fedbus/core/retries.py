@@ -1,7 +1,8 @@
-"""A request repeated until it is answered or cancelled. Pure.
+"""Asks: messages repeated until they are answered or cancelled. Pure.
 
-The bus may lose, repeat and delay, so whatever must arrive is asked again at 1, 2, 4 … 15 seconds,
-with jitter so that a fleet does not ask in step. Receivers make repetition harmless.
+The bus may lose, repeat and delay a message, so an ask is repeated after 1, 2, 4 … 15 seconds, with
+jitter so that the nodes of a fleet do not ask at the same time. A receiver handles a repeated
+message as it handled the first.
 """
 
 from dataclasses import dataclass
@@ -15,17 +16,17 @@ LONGEST_ASK_SECONDS = 15.0
 
 
 @dataclass(slots=True)
-class _Asked:
+class _PendingAsk:
     topic: str
     payload: bytes
     pause: float
 
 
 class Retries:
-    """All that a node is asking."""
+    """All pending asks of a node."""
 
     def __init__(self, rng: Random) -> None:
-        self._asked: dict[Key, _Asked] = {}
+        self._asked: dict[Key, _PendingAsk] = {}
         self._timers = Timers[Key]()
         self._rng = rng
 
@@ -33,17 +34,17 @@ class Retries:
         return key in self._asked
 
     def start(self, key: Key, topic: str, payload: bytes, now: float) -> None:
-        """Begin to ask; the caller publishes the first time. The same key replaces."""
-        self._asked[key] = _Asked(topic, payload, FIRST_SECONDS)
+        """Start an ask, whose first message the caller publishes; the same key replaces."""
+        self._asked[key] = _PendingAsk(topic, payload, FIRST_SECONDS)
         self._timers.set(key, now + self._jittered(FIRST_SECONDS))
 
     def cancel(self, key: Key) -> None:
-        """Stop asking: it was answered, or it no longer matters."""
+        """End an ask, if there is one."""
         if self._asked.pop(key, None):
             self._timers.cancel(key)
 
     def due(self, now: float) -> list[tuple[str, bytes]]:
-        """What to publish again now, as (topic, payload)."""
+        """Return what to publish again now, as (topic, payload)."""
         again = []
         for key in self._timers.due(now):
             asked = self._asked[key]
@@ -53,14 +54,14 @@ class Retries:
         return again
 
     def reconnected(self, now: float) -> list[tuple[str, bytes]]:
-        """Everything, from its first pause again: what was said before may be lost."""
+        """Return all asks, to publish them again, and restart their pauses."""
         for key, asked in self._asked.items():
             asked.pause = FIRST_SECONDS
             self._timers.set(key, now + self._jittered(FIRST_SECONDS))
         return [(asked.topic, asked.payload) for asked in self._asked.values()]
 
     def next(self) -> float | None:
-        """When `due` has something next."""
+        """Return when to call `due`; None: no ask is pending."""
         return self._timers.next()
 
     def _jittered(self, pause: float) -> float:

@@ -1,17 +1,17 @@
-"""Times to wake at, one per key. Pure."""
+"""Timers: one time for each key. Pure."""
 
 import heapq
 from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
 _SLACK = 64
-"""Entries that no longer count, beyond as many as do, before the heap is swept."""
+"""Outdated entries, beyond the number of valid ones, before the heap is rebuilt."""
 
 K = TypeVar("K", bound=Hashable)
 
 
 class Timers(Generic[K]):
-    """A heap in which a key's later time replaces its earlier one."""
+    """A heap of (time, key), in which a key set again replaces its earlier entry."""
 
     def __init__(self) -> None:
         self._valid: dict[K, int] = {}
@@ -22,29 +22,29 @@ class Timers(Generic[K]):
         return len(self._valid)
 
     def set(self, key: K, at: float) -> None:
-        """Wake for this key at this time only."""
-        self._count += 1  # keys need not compare with each other
+        """Set the time of a key."""
+        self._count += 1  # orders equal times, as keys need not be comparable
         self._valid[key] = self._count
         heapq.heappush(self._heap, (at, self._count, key))
         if len(self._heap) > 2 * len(self._valid) + _SLACK:
-            self._heap = [entry for entry in self._heap if self._holds(entry)]
+            self._heap = [entry for entry in self._heap if self._is_valid(entry)]
             heapq.heapify(self._heap)
 
     def cancel(self, key: K) -> None:
-        """Do not wake for this key."""
+        """Remove a key, if it is set."""
         self._valid.pop(key, None)
 
     def next(self) -> float | None:
-        """When to wake next; None: never."""
-        while self._heap and not self._holds(self._heap[0]):
+        """Return the earliest time; None: no key is set."""
+        while self._heap and not self._is_valid(self._heap[0]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def due(self, now: float) -> Iterator[K]:
-        """Take out each key whose time has come, earliest first.
+        """Remove and yield each key whose time has come, earliest first.
 
-        What is cancelled meanwhile does not come any more; what is set meanwhile waits for the next
-        call.
+        A key that is cancelled during the iteration is not yielded; a key that is set during it
+        waits for the next call.
         """
         last = self._count
         while (at := self.next()) is not None and at <= now and self._heap[0][1] <= last:
@@ -52,5 +52,5 @@ class Timers(Generic[K]):
             del self._valid[key]
             yield key
 
-    def _holds(self, entry: tuple[float, int, K]) -> bool:
+    def _is_valid(self, entry: tuple[float, int, K]) -> bool:
         return self._valid.get(entry[2]) == entry[1]

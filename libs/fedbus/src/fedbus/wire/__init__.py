@@ -1,1 +1,1 @@
-"""What services say, where they say it, and in which bytes. Pure."""
+"""Protocol: messages, documents, topics and their encoding. Pure."""

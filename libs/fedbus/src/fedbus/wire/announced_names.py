@@ -1,8 +1,7 @@
-"""Names of classes and inputs as agents announce them, and how those of two agents compare. Pure.
+"""Names of classes and inputs, as agents announce them. Pure.
 
-A list of names goes into the announced format as it is while it is short; of a long list the first
-names, their number and a digest of all go: a fleet's states stay small, and two lists still
-compare exactly.
+A short list of names is announced in full; a long list as its first names, their number and a
+digest of all. So the states of a fleet stay small, and two lists can still be compared exactly.
 
     {"x": {"data_types": {"numerical": {"size": [2], "columns": ["temp", "load"]}}},
      "y": {"data_types": {"categorical": {"size": [1], "classes": ["ok", "scrap"]}}}}
@@ -16,11 +15,11 @@ from typing import Any, Final
 from fedbus.digest import digest_of
 
 MAX_NAMES: Final = 64
-"""Names announced in full; of longer lists the digest counts."""
+"""Names in a list that is announced in full."""
 MAX_CHARACTERS: Final = 2048
-"""Characters of all names together that are announced in full."""
+"""Characters of all names in a list that is announced in full."""
 MAX_NAME_CHARACTERS: Final = 128
-"""Characters of one class name or column name."""
+"""Characters of one name of a class or a column."""
 _FIRST: Final = 8
 _CUT: Final = 64
 _SHOWN: Final = 12
@@ -31,9 +30,9 @@ class Names:
     """An ordered list of names, as announced.
 
     Attributes:
-        digest: Of the whole list.
-        count: How many names there are.
-        first: All names, or the first of a long list.
+        digest: Digest of the whole list.
+        count: Number of names.
+        first: All names, or the first ones of a long list.
     """
 
     digest: str
@@ -41,27 +40,27 @@ class Names:
     first: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Show the list to a person: `cross, disc, stripe`."""
+        """Format the list for a person: `cross, disc, stripe`."""
         rest = self.count - len(self.first[:_SHOWN])
         more = f" and {rest} more" if rest else ""
         return ", ".join(self.first[:_SHOWN]) + more
 
 
 def names_of(names: Sequence[str]) -> Names:
-    """Make the comparable form of a list of names."""
+    """Compute the comparable form of a list of names."""
     text = json.dumps(list(names), ensure_ascii=False)
     return Names(digest_of(text.encode()), len(names), tuple(names))
 
 
 def encode_names(names: Sequence[str]) -> list[str] | dict[str, Any]:
-    """Write a list of names for the wire: as it is, or shortened with a digest."""
+    """Encode a list of names: in full, or abbreviated with a digest."""
     if len(names) <= MAX_NAMES and sum(map(len, names)) <= MAX_CHARACTERS:
         return list(names)
     return abbreviate_names(names)
 
 
 def abbreviate_names(names: Sequence[str]) -> dict[str, Any]:
-    """Write a list of names as its first ones, its length and its digest; {} for none."""
+    """Encode a list of names as its first names, its length and its digest; {}: no names."""
     if not names:
         return {}
     found = names_of(names)
@@ -70,7 +69,7 @@ def abbreviate_names(names: Sequence[str]) -> dict[str, Any]:
 
 
 def decode_names(plain: object) -> Names | None:
-    """Read what `encode_names` wrote; None: no names, or nothing that can be read."""
+    """Decode the result of `encode_names`; None: no names, or not valid."""
     match plain:
         case [*names] if names and all(isinstance(name, str) for name in names):
             return names_of([str(name) for name in names])
@@ -81,12 +80,12 @@ def decode_names(plain: object) -> Names | None:
 
 
 def classes_in(form: Mapping[str, Any]) -> Names | None:
-    """Find the class names in an announced format; None: it announces none."""
+    """Return the class names in an announced format; None: it announces none."""
     return _found(form.get("y"), "classes")
 
 
 def columns_in(form: Mapping[str, Any]) -> Names | None:
-    """Find the names of the inputs in an announced format; None: it announces none."""
+    """Return the names of the inputs in an announced format; None: it announces none."""
     return _found(form.get("x"), "columns")
 
 

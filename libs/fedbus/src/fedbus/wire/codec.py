@@ -1,8 +1,7 @@
-"""The one door between bytes and messages.
+"""Codec of messages: msgpack and JSON.
 
-Nothing unpacks what it has not measured: a payload's size is checked before it is parsed, msgpack's
-own lengths are bounded by the payload, and what comes out is validated field by field. Unknown
-fields are ignored, so that a newer peer may add one.
+A payload's size is checked before it is parsed, msgpack's own lengths are bounded by the payload,
+and each field is validated. Unknown fields are ignored, so that a newer node may add one.
 """
 
 import json
@@ -28,7 +27,7 @@ _adapters: dict[type[Any], TypeAdapter[Any]] = {}
 
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     if kind not in _adapters:
-        # pydantic takes a stdlib dataclass's configuration from this attribute alone.
+        # pydantic reads a stdlib dataclass's configuration from this attribute only.
         kind.__pydantic_config__ = _JSON_BYTES
         _adapters[kind] = TypeAdapter(kind)
     return _adapters[kind]
@@ -36,7 +35,9 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 def _measured(kind: type[Any], payload: bytes) -> bytes:
     if len(payload) > MAX_MESSAGE_BYTES:
-        raise WireError(f"{kind.__name__}: {len(payload)} bytes, at most {MAX_MESSAGE_BYTES}")
+        raise WireError(
+            f"{kind.__name__}: expected at most {MAX_MESSAGE_BYTES} bytes, got {len(payload)}"
+        )
     return payload
 
 
@@ -51,17 +52,17 @@ def _sentence(kind: type[Any], error: ValidationError) -> str:
 
 
 def pack(message: object) -> bytes:
-    """Write a message as msgpack."""
+    """Encode a message as msgpack."""
     # The adapter's own methods cost a microsecond more.
     data: bytes = msgpack.packb(_adapter(type(message)).serializer.to_python(message))
     return data
 
 
 def unpack(kind: type[T], payload: bytes) -> T:
-    """Read a message from msgpack.
+    """Decode a message from msgpack.
 
     Raises:
-        WireError: too large, not msgpack, or not that message; the sentence names the field.
+        WireError: the payload is too large, is not msgpack, or a field is not valid.
     """
     try:
         plain = msgpack.unpackb(_measured(kind, payload), timestamp=0)
@@ -71,17 +72,17 @@ def unpack(kind: type[T], payload: bytes) -> T:
 
 
 def to_json(message: object) -> bytes:
-    """Write a message as JSON."""
+    """Encode a message as JSON."""
     return _adapter(type(message)).dump_json(message)
 
 
-def to_plain(message: object) -> Any:  # noqa: ANN401 - whatever JSON can hold
-    """Turn a message into what `json.dumps` takes."""
+def to_plain(message: object) -> Any:  # noqa: ANN401 - any JSON value
+    """Convert a message to the types that `json.dumps` accepts."""
     return _adapter(type(message)).dump_python(message, mode="json")
 
 
 def from_json(kind: type[T], payload: bytes) -> T:
-    """Read a message from JSON.
+    """Decode a message from JSON.
 
     Raises:
         WireError: as `unpack`.
@@ -94,10 +95,10 @@ def from_json(kind: type[T], payload: bytes) -> T:
 
 
 def from_foreign_json(kind: type[T], payload: bytes) -> T:
-    """Read a message from JSON that a person or another program wrote: one meaning, or refused.
+    """Decode a message from JSON that a person or another program wrote (`json_reader`).
 
     Raises:
-        WireError: as `unpack`; says what of it is no JSON that has one meaning.
+        WireError: as `unpack`; or the JSON is ambiguous.
     """
     try:
         tree = json_reader.read_json(payload)

@@ -1,4 +1,4 @@
-"""Public documents: JSON that people and foreign clients read; the topic table says which stay."""
+"""Public documents, read as JSON by people and foreign clients."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -18,7 +18,7 @@ from fedbus.wire.identifiers import Digest, Metrics, NodeName, Timestamp
 from fedbus.wire.output_kinds import OutputKind
 
 PROTOCOL = 1
-"""Raised when a peer of the version before could no longer be understood."""
+"""Protocol version: increased by a change that nodes of the earlier version cannot read."""
 
 
 JobPhase = Literal["accepted", "running", "finished", "failed", "cancelled"]
@@ -27,10 +27,11 @@ ENDED_PHASES: frozenset[str] = frozenset({"finished", "failed", "cancelled"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentFacts:
-    """What an agent can do, and on what: announced so that the controller can choose.
+    """Capabilities and data of an agent, announced for the selection of cohorts.
 
-    `trainers`, `loaders` and `transforms` are those a job may choose, none if it does not say;
-    `trouble` is why it takes no tasks.
+    `trainers`, `loaders` and `transforms` are those that a job may choose, empty if the agent does
+    not announce them; `trouble` is why the agent accepts no tasks. `memory_mb` and `storage_mb` are
+    in MiB.
     """
 
     roles: tuple[Literal["train", "evaluate"], ...]
@@ -51,7 +52,7 @@ class AgentFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
-    """A node is there, or (its last will) is not; `trouble` is what a person should look at."""
+    """State of a node; `online: false` is its last will. `trouble` is for its operator."""
 
     node: NodeName
     incarnation: Whole
@@ -64,7 +65,7 @@ class NodeState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """A node lives; `progress` is that of its running task, 0 to 1."""
+    """Sign of life of a node, with its load per core, its memory in MiB and its task's progress."""
 
     incarnation: Whole
     load: Number
@@ -74,10 +75,10 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
-    """Where a job stands.
+    """State of a job.
 
-    `submitted` is when the repository stored it, `ended` when that stored its end, and `at` when
-    the controller said this.
+    `submitted` is the time at which the repository stored the job, `ended` the time at which it
+    stored the job's end, `at` the time of this state.
     """
 
     job: Ident
@@ -96,7 +97,7 @@ class JobState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFault:
-    """One fault of a job; `key` is its path in the job file, empty for the file itself."""
+    """A fault of a job file; `key` is its path in the file, empty for the file as a whole."""
 
     key: Text
     problem: Text
@@ -108,14 +109,14 @@ class JobFault:
         return f"{sentence}; {self.hint}" if self.hint else sentence
 
     def clipped(self) -> "JobFault":
-        """Shorten to what a message may hold: a file may name a very long key."""
+        """Return the fault with its texts cut to the length that a message allows."""
         most = MAX_TEXT_CHARACTERS
         return JobFault(key=self.key[:most], problem=self.problem[:most], hint=self.hint[:most])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedRequest:
-    """A request about a job that the controller has refused: its file, or its cancellation."""
+    """A job file or a cancellation that the controller has refused."""
 
     job: Ident
     request: Literal["submit", "cancel"]
@@ -124,7 +125,7 @@ class RefusedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundState:
-    """One finished round: `began` when its agents were asked, and told of `at` that time."""
+    """A finished round; `began` when its agents were asked, published `at` that time."""
 
     job: Ident
     round: Whole
@@ -140,7 +141,7 @@ class RoundState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLatest:
-    """The newest committed version of a model, and when it was made."""
+    """The newest committed version of a model, made `at` that time."""
 
     model: Ident
     version: Whole
@@ -157,7 +158,7 @@ class ModelLatest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """One named array of a model."""
+    """Name, shape, dtype and role of one tensor of a model."""
 
     name: Annotated[str, Bounds(max_length=MAX_TENSOR_NAME_CHARACTERS)]
     shape: Annotated[tuple[Whole, ...], Bounds(max_length=MAX_DIMENSIONS)]
@@ -167,10 +168,10 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelNeeds:
-    """What of a model's spec decides which agents can train it: its frameworks, its input.
+    """The parts of a model's spec that decide which agents can train it.
 
-    `classes` are the names of its classes: the first of them, `count`, and a `digest` of all.
-    `answers` is what its outputs mean.
+    `architectures` are names of frameworks. `classes` has the first names of the model's classes,
+    their `count` and a `digest` of all. `answers` is the meaning of the outputs.
     """
 
     architectures: Annotated[tuple[Ident, ...], Bounds(max_length=MAX_STRUCTURES)]
@@ -182,13 +183,16 @@ class ModelNeeds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """How to read a model's weights and how each framework rebuilds its architecture.
+    """Description of a model: layout, architectures, input, meaning of the outputs.
 
-    `architectures` maps a framework's name to what its adapter needs; a `{"blob": blob_ref}` in it
-    names a file that the repository serves. Validated by the adapter, never executed. `answers`
-    says what the outputs mean; None: nobody has said. `classes` names the classes (or the labels)
-    in the order of the outputs; empty: they have no names. A batch of fewer rows than `least_batch`
-    cannot be trained on.
+    Attributes:
+        architectures: What each framework's adapter needs, by the framework's name; an entry
+            `{"blob": blob_ref}` refers to a file that the repository serves. The adapter validates
+            it, and never executes it.
+        input: The input format, in aerOS's notation.
+        answers: The meaning of the outputs; None: not stated.
+        classes: Names of the classes (or labels) in the order of the outputs; empty: no names.
+        least_batch: Rows that a batch must have to be trained on.
     """
 
     model: Ident

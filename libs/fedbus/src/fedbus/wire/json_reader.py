@@ -1,8 +1,8 @@
-"""The one reader of JSON that people and other programs wrote: files, MQTT and HTTP alike. Pure.
+"""Reader of JSON that people and other programs wrote, in files, over MQTT and HTTP. Pure.
 
-Strict where JSON is vague, so that the same bytes have one meaning everywhere: UTF-8 (a byte order
-mark is let be), no key twice, no NaN, no number beyond all measure, no deep nest, one value. Limits
-are applied before anything is built.
+The reader is strict where JSON is vague, so that the same bytes have one meaning everywhere: UTF-8
+(with or without a byte order mark), no key twice, no NaN, no overlong or infinite number, no deep
+nesting, one value. Limits are checked before any value is built.
 """
 
 import json
@@ -21,9 +21,9 @@ _SHOWN = 64
 
 Place = tuple[str | int, ...]
 
-# A string runs to the end of the text when it is never closed, which keeps the scan linear.
+# An unclosed string extends to the end of the text, which keeps the scan linear.
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
-# What may be a number that needs a closer look than json's own, much faster, reading.
+# Numbers that may exceed a limit; all others are parsed by json itself, which is faster.
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}|[eE]\+?[0-9]{3}" % (MAX_DIGITS + 1))
 _OTHER_ENCODINGS = (
     (b"\xff\xfe\0\0", "UTF-32"),
@@ -32,27 +32,27 @@ _OTHER_ENCODINGS = (
     (b"\xfe\xff", "UTF-16"),
 )
 _WIDE = 2
-"""Of the first two bytes of JSON, which are ASCII, one is zero in UTF-16 without a mark."""
+"""Leading bytes to test: in UTF-16 without a byte order mark one of them is zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidValue:
-    """Stands where the text has a value that nobody can use."""
+    """Placeholder for a value that is not valid."""
 
     problem: str
 
 
 def read_tree(data: bytes) -> tuple[object, bool]:
-    """Read JSON; returns its values, and whether an `InvalidValue` stands in the place of any.
+    """Parse JSON; return its value, and whether it contains an `InvalidValue`.
 
     Raises:
-        WireError: for what concerns the text as a whole.
+        WireError: the text as a whole is not valid.
     """
     if len(data) > MAX_MESSAGE_BYTES:
-        raise WireError(f"{len(data)} bytes, at most {MAX_MESSAGE_BYTES}")
+        raise WireError(f"expected at most {MAX_MESSAGE_BYTES} bytes, got {len(data)}")
     text = _decoded(data)
     if _deeper_than(MAX_DEPTH, text):
-        raise WireError(f"nested deeper than {MAX_DEPTH} levels")
+        raise WireError(f"expected at most {MAX_DEPTH} levels of nesting, got more")
     careful = _LONG_NUMBER.search(data) is not None
     values = _Values()
     try:
@@ -70,21 +70,21 @@ def read_tree(data: bytes) -> tuple[object, bool]:
 
 
 def read_json(data: bytes) -> object:
-    """Read JSON.
+    """Parse JSON.
 
     Raises:
-        WireError: it is none, or one of its values is of no use; says where and why.
+        WireError: the text or one of its values is not valid.
     """
     tree, faulty = read_tree(data)
     if faulty:
         found = ((at, one.problem) for at, one in walk(tree) if isinstance(one, InvalidValue))
-        place, problem = next(found, ((), "a value of no use"))
+        place, problem = next(found, ((), "not a valid value"))
         raise WireError(f"{path_of(place)}: {problem}".removeprefix(": "))
     return tree
 
 
 def walk(tree: object, place: Place = ()) -> Iterator[tuple[Place, object]]:
-    """Visit every value with its place, in the order of the text, containers first."""
+    """Yield every value with its place, in the order of the text, containers first."""
     yield place, tree
     if isinstance(tree, dict):
         for name, value in tree.items():
@@ -95,13 +95,13 @@ def walk(tree: object, place: Place = ()) -> Iterator[tuple[Place, object]]:
 
 
 def path_of(place: Iterable[str | int]) -> str:
-    """Write a place as people do: `config[0].batch_size`."""
+    """Format a place: `config[0].batch_size`."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{clip(part)}" for part in place)
     return "".join(parts).removeprefix(".")
 
 
 def clip(name: str) -> str:
-    """Show a name that somebody else chose: printable, and no longer than need be."""
+    """Format a name from an untrusted source: printable and short."""
     shown = repr(name[:_SHOWN])[1:-1]
     return f"{shown}…" if len(name) > _SHOWN else shown
 
@@ -109,13 +109,13 @@ def clip(name: str) -> str:
 def _decoded(data: bytes) -> str:
     for mark, name in _OTHER_ENCODINGS:
         if data.startswith(mark):
-            raise WireError(f"{name}, not UTF-8: save it as UTF-8")
+            raise WireError(f"expected UTF-8, got {name}; save it as UTF-8")
     if data[:_WIDE].count(0) == 1:
-        raise WireError("UTF-16, not UTF-8: save it as UTF-8")
+        raise WireError("expected UTF-8, got UTF-16; save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise WireError(f"not UTF-8 at byte {error.start}") from error
+        raise WireError(f"expected UTF-8, got another byte at {error.start}") from error
 
 
 def _deeper_than(limit: int, text: str) -> bool:
@@ -131,7 +131,7 @@ def _deeper_than(limit: int, text: str) -> bool:
 
 
 class _Values:
-    """Makes the values, and remembers whether one was of no use."""
+    """Hooks of the JSON parser; `faulty` is set once a value is not valid."""
 
     def __init__(self) -> None:
         self.faulty = False
@@ -139,24 +139,24 @@ class _Values:
     def object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         tree: dict[str, Any] = {}
         for written, value in pairs:
-            # Half a surrogate pair can be neither shown nor sent, so it is spelled out.
+            # Half a surrogate pair can be neither shown nor sent, so it is escaped.
             name = written.encode("utf-8", "backslashreplace").decode()
-            tree[name] = self._unusable("given more than once") if name in tree else value
+            tree[name] = self._invalid("given more than once") if name in tree else value
         return tree
 
     def whole(self, digits: str) -> int | InvalidValue:
         if len(digits) > MAX_DIGITS:
-            problem = f"a number of {len(digits)} digits, at most {MAX_DIGITS}"
-            return self._unusable(problem)
+            problem = f"expected at most {MAX_DIGITS} digits, got {len(digits)}"
+            return self._invalid(problem)
         return int(digits)
 
     def number(self, digits: str) -> float | InvalidValue:
         number = float(digits)
-        return number if math.isfinite(number) else self._unusable("not a finite number")
+        return number if math.isfinite(number) else self._invalid("not a finite number")
 
     def constant(self, name: str) -> InvalidValue:
-        return self._unusable(f"{name}, not a finite number")
+        return self._invalid(f"{name}, not a finite number")
 
-    def _unusable(self, problem: str) -> InvalidValue:
+    def _invalid(self, problem: str) -> InvalidValue:
         self.faulty = True
         return InvalidValue(problem)

@@ -1,4 +1,4 @@
-"""What a model's spec names besides itself. Pure."""
+"""Files that a model's spec refers to. Pure."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,16 +12,16 @@ from fedbus.wire.documents import ModelSpec
 
 
 def files_of(spec: ModelSpec) -> tuple[BlobRef, ...]:
-    """Name the files a spec's architectures need: each `{"blob": blob_ref}`.
+    """Return the files that a spec's architectures refer to as `{"blob": blob_ref}`.
 
     Raises:
-        WireError: one of them is no blob_ref, or too large.
+        WireError: a reference is not a blob ref, or a file is too large.
     """
     return named_files(spec.architectures.items())
 
 
 def named_files(architectures: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[BlobRef, ...]:
-    """Name the files of some architectures, given as (framework, architecture), once each.
+    """Return the files of architectures given as (framework, architecture), each once.
 
     Raises:
         WireError: as `files_of`.
@@ -36,6 +36,6 @@ def named_files(architectures: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple
                 raise WireError(f"architectures.{name}.blob: {error}") from error
     if (largest := max((file.size for file in found), default=0)) > MAX_SPEC_FILE_BYTES:
         raise WireError(
-            f"a spec that names a file of {largest} bytes, at most {MAX_SPEC_FILE_BYTES}"
+            f"architectures: expected files of at most {MAX_SPEC_FILE_BYTES} bytes, got {largest}"
         )
     return tuple(dict.fromkeys(found))

@@ -1,9 +1,9 @@
-"""What a model's outputs may mean, as its spec says it: see `fedbus.frameworks.outputs`. Pure.
+"""Kinds of a model's outputs; docs/frameworks.md describes each. Pure.
 
-Apart from the spec's other types, which load pydantic: what trains on a small device reads this.
+In a module of its own, since the spec's other types import pydantic, which a trainer does not need.
 """
 
 from typing import Literal
 
 OutputKind = Literal["classes", "probabilities", "logits", "values", "labels"]
-"""What a model's outputs mean: `docs/frameworks.md` says what each word stands for."""
+"""Meaning of a model's outputs, `answers` in its spec."""

@@ -1,4 +1,4 @@
-"""Models for people: push, list, show."""
+"""Messages of users about models: push, list, show."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -10,10 +10,10 @@ from fedbus.wire.identifiers import Metrics, Timestamp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushModel:
-    """Store a first (or a further) version of a model: fetch its blobs from me.
+    """Store a version of a model; its blobs are fetched from the sender.
 
-    With `reset` it is stored even where the newest version was made by a round, and then takes that
-    one's place as what is served and trained.
+    With `reset` it is stored even if the newest version was made by a round, and is then the
+    version that is served and trained.
     """
 
     model: Ident
@@ -31,12 +31,12 @@ class ModelPushed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListModels:
-    """Which models are there?"""
+    """Return the latest version of every model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelsListed:
-    """The latest version of every model, and by the model's name when it was made."""
+    """The latest version of every model, and the time it was made, by the model's name."""
 
     models: Annotated[tuple[ModelRef, ...], Bounds(max_length=2_000)]
     made: Annotated[dict[Ident, Timestamp], Bounds(max_length=2_000)] = field(default_factory=dict)
@@ -44,10 +44,10 @@ class ModelsListed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowModel:
-    """Tell me about a version of a model; null is the latest.
+    """Return a version of a model (null: the latest) and the model's history.
 
-    `before` is where the trail that is told begins: at the version below it, for those who ask for
-    more than one answer holds.
+    The history in the reply starts at the version below `before`: a long history takes several
+    requests.
     """
 
     model: Ident
@@ -57,7 +57,7 @@ class ShowModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionFacts:
-    """One version in a model's trail."""
+    """One version in a model's history."""
 
     version: Whole
     parent: Whole | None
@@ -72,7 +72,7 @@ class VersionFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptVersion:
-    """A version whose weights are not deleted, and why: the first reason that holds."""
+    """A version whose weights are kept, and the first reason that applies."""
 
     version: Whole
     why: Literal["best", "pushed", "newest"]
@@ -80,10 +80,10 @@ class KeptVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShown:
-    """A version of a model and a part of the model's trail, newest first.
+    """A version of a model and a part of the model's history, newest first.
 
-    `versions` counts the whole trail. `kept` are the versions whose weights can be fetched, newest
-    first, and `best` is the one of the best metric, by which the repository keeps it.
+    `versions` is the length of the whole history. `kept` are the versions whose weights can be
+    fetched, newest first; `best` is the one with the best metric.
     """
 
     version: ModelRef
@@ -95,7 +95,7 @@ class ModelShown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRefused:
-    """What a user asked cannot be done; `about` is the model or job it named."""
+    """A user's request is refused; `about` is the model or job that it named."""
 
     about: Text
     reason: Text

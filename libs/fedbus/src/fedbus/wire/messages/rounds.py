@@ -1,4 +1,4 @@
-"""A round: tasks to agents, updates to the collector, and how it ended."""
+"""Messages of a round: tasks for agents, updates for the collector, the result."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -13,11 +13,11 @@ from fedbus.wire.round_records import Plan, RoundRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainTask:
-    """Train from this base and offer the update to that collector.
+    """Train from this base version and offer the update to the collector.
 
-    `members` agents fetch the base together, unless it is small and rides along as `inline`; an
-    update of at most `inline_up_to` bytes rides in the offer. The round and the seed are those of
-    `params`.
+    `members` agents download the base together, unless it is small and part of this message
+    (`inline`); an update of at most `inline_up_to` bytes is part of the offer. `params` has the
+    round and the seed.
     """
 
     epoch: Whole
@@ -39,7 +39,7 @@ class TrainTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskTaken:
-    """The task is mine: no need to repeat it."""
+    """The agent has accepted the task; the controller stops repeating it."""
 
     job: Ident
     task: TaskNumber
@@ -47,7 +47,7 @@ class TaskTaken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateTask:
-    """Score this version on your held-out data."""
+    """Evaluate this version on held-out data."""
 
     epoch: Whole
     job: Ident
@@ -59,7 +59,7 @@ class EvaluateTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
-    """The score of a version, or the reason there is none."""
+    """The metrics of a version, or the `reason` why there are none."""
 
     job: Ident
     version: Whole
@@ -70,7 +70,7 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRound:
-    """Collect one update from each of the plan's cohort, aggregate, commit."""
+    """Collect an update from each agent of the plan's cohort, aggregate them, commit the round."""
 
     epoch: Whole
     plan: Plan
@@ -80,7 +80,7 @@ class OpenRound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundOpened:
-    """This incarnation of the collector holds the round open, or has ended it and will say so."""
+    """This incarnation of the collector has opened the round; it may even have ended it."""
 
     job: Ident
     task: TaskNumber
@@ -89,7 +89,7 @@ class RoundOpened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dismiss:
-    """Wait no longer for these agents of the cohort."""
+    """Do not wait for these agents of the cohort any longer."""
 
     epoch: Whole
     job: Ident
@@ -100,7 +100,7 @@ class Dismiss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dismissed:
-    """Those agents are off the cohort, unless their update had already counted."""
+    """These agents are dismissed, unless their updates are in the aggregate already."""
 
     job: Ident
     task: TaskNumber
@@ -127,7 +127,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decline:
-    """I shall send no update for this task, and why."""
+    """The sender will send no update for this task, for this reason."""
 
     job: Ident
     round: RoundNumber
@@ -137,10 +137,10 @@ class Decline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What became of an offer.
+    """The fate of an offered update.
 
-    `stored`: it counts in a committed round. `drop`: it never will. Both mean: forget it.
-    `unknown`: ask again later.
+    `stored`: it is in a committed round. `drop`: it will never be in one. In both cases the agent
+    deletes it. `unknown`: ask again later.
     """
 
     job: Ident
@@ -151,9 +151,9 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundEnded:
-    """The round is committed as `version`, or failed (`version` is null) for a reason.
+    """The round is committed as `version`, or failed (`version` is null) for this reason.
 
-    The weights of a small version ride along as `inline`, for the next round's tasks.
+    The weights of a small version are part of the message (`inline`), for the next round's tasks.
     """
 
     job: Ident
@@ -167,7 +167,7 @@ class RoundEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundEndNoted:
-    """I know how that round ended."""
+    """The controller has recorded how the round ended."""
 
     job: Ident
     task: TaskNumber
@@ -175,7 +175,7 @@ class RoundEndNoted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopJob:
-    """The job is over: stop its training, drop its updates."""
+    """The job has ended: stop its training, delete its updates."""
 
     epoch: Whole
     job: Ident
@@ -183,6 +183,6 @@ class StopJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStopped:
-    """Nothing of that job is left here."""
+    """The sender keeps nothing of the job any longer."""
 
     job: Ident
