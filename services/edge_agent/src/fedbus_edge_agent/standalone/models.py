@@ -15,7 +15,7 @@ from typing import Literal
 
 from fedbus.atomic_write import atomic_write
 from fedbus.digest import digest_of_file
-from fedbus.errors import FedbusError, StoreError, TransferError
+from fedbus.errors import FedbusError, TransferError
 from fedbus.frameworks.tflite.admission import TFLITE
 from fedbus.frameworks.tflite.signatures import check_trainable
 from fedbus.frameworks.tflite.verify import verify
@@ -27,6 +27,7 @@ from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef
 from fedbus.wire.documents import ModelSpec
 from fedbus.wire.model_spec import files_of, named_files
+from fedbus_edge_agent.host.disk import disk_errors
 from fedbus_edge_agent.standalone.schemas import ModelMetadata, ModelReport
 
 _NAME = re.compile(IDENT)
@@ -123,7 +124,7 @@ class UploadedModels:
         if known is not None:
             return "same" if known.spec == spec else "other"
         folder = self._folder / f"{metadata.model}~{metadata.model_version}"
-        with _disk(folder):
+        with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             atomic_write(folder / "spec.json", codec.to_json(spec))
         return "new"
@@ -135,7 +136,7 @@ class UploadedModels:
         Raises:
             StoreError: The disk is full.
         """
-        with _disk(model.folder):
+        with disk_errors(model.folder):
             handle, name = tempfile.mkstemp(dir=model.folder, prefix=".upload-")
             os.close(handle)
         try:
@@ -151,7 +152,7 @@ class UploadedModels:
             StoreError: The disk is full.
         """
         blob = read_blob(upload, Layout.read(model.spec.layout))
-        with _disk(model.folder):
+        with disk_errors(model.folder):
             atomic_write(model.weights, blob)
 
     def store_file(self, model: UploadedModel, upload: Path) -> None:
@@ -162,7 +163,7 @@ class UploadedModels:
             TrainingError: The file is the spec's `.tflite` file, and damaged or not trainable.
             StoreError: The disk is full.
         """
-        with _disk(model.folder):
+        with disk_errors(model.folder):
             size, digest = upload.stat().st_size, _digest(upload)
             for blob_ref in files_of(model.spec):
                 if (blob_ref.size, blob_ref.digest) == (size, digest):
@@ -195,11 +196,3 @@ def _read(path: Path) -> UploadedModel | None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return digest_of_file(file.fileno())
-
-
-@contextmanager
-def _disk(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"{folder}: {error.strerror}") from error

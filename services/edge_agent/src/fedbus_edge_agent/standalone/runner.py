@@ -6,13 +6,14 @@ Each job has a folder: its job file as it was sent, its report, and the weights 
 from pathlib import Path
 
 from fedbus.atomic_write import atomic_write
-from fedbus.errors import StoreError, TrainingError, WireError
+from fedbus.errors import TrainingError, WireError
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout, Weights
 from fedbus.model.npz import read_blob, write_npz
 from fedbus.wire import codec
 from fedbus.wire.model_spec import named_files
 from fedbus_edge_agent.host.capabilities import free_storage
+from fedbus_edge_agent.host.disk import disk_errors
 from fedbus_edge_agent.standalone.jobs import MAX_KEPT_REPORTS, RoundRequest, RoundResult
 from fedbus_edge_agent.standalone.models import UploadedModel, UploadedModels
 from fedbus_edge_agent.standalone.schemas import JobReport
@@ -61,11 +62,9 @@ class StandaloneRunner:
         path = self._folder / job / "job.json"
         if (known := self.job_file(job)) is not None:
             return known == file and not path.with_name("report.json").exists()
-        try:
+        with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(path, file)
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
         return True
 
     def weights_path(self, job: str) -> Path:
@@ -83,10 +82,8 @@ class StandaloneRunner:
             StoreError: The disk is full, or not writable.
         """
         path = self._folder / report.training_id / "report.json"
-        try:
+        with disk_errors(path):
             atomic_write(path, codec.to_json(report))
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
 
     def run_round(self, request: RoundRequest, control: TaskControl) -> RoundResult:
         """Train one round from the weights of the one before, and store its weights.
@@ -105,10 +102,8 @@ class StandaloneRunner:
         update = self._trainer.train_weights(request, model, weights, control)
         metrics = checked_metrics(update.metrics)
         path = self.weights_path(request.job)
-        try:
+        with disk_errors(path):
             write_npz(path, update.weights)
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
         self._trainer.save_optimizer_state(request, control)
         return RoundResult(int(update.examples), metrics)
 
@@ -140,7 +135,5 @@ class StandaloneRunner:
 
 
 def _read_bytes(path: Path) -> bytes:
-    try:
+    with disk_errors(path):
         return path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error

@@ -16,6 +16,7 @@ from fedbus.model.blob_header import Blob
 from fedbus.wire import codec
 from fedbus.wire.identifiers import NodeName
 from fedbus.wire.messages import Offer
+from fedbus_edge_agent.host.disk import disk_errors
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _LENGTH_BYTES = 4
@@ -41,10 +42,8 @@ class Outbox:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
+        with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{folder}: {error.strerror}") from error
 
     def save(self, stored: StoredOffer, update: Blob) -> FileBlob:
         """Write an update and its offer; return the update's part of the file, to be served.
@@ -54,7 +53,7 @@ class Outbox:
         """
         job, task, size = stored.offer.job, stored.offer.task, memoryview(update).nbytes
         offer = codec.to_json(stored)
-        try:
+        with disk_errors(self.folder):
             file = self._open(self._path(job, task))
             try:
                 for part in (update, offer + len(offer).to_bytes(_LENGTH_BYTES)):
@@ -64,8 +63,6 @@ class Outbox:
                 with suppress(OSError):
                     self.remove(job, task)
                 raise
-        except OSError as error:
-            raise StoreError(f"{self.folder}: {error.strerror}") from error
         return FileBlob(file, self._path(job, task), size)
 
     def remove(self, job: str, task: int) -> None:

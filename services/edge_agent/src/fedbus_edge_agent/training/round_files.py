@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fedbus.errors import StoreError
 from fedbus.model.layout import Weights
 from fedbus.model.npz import write_npz
+from fedbus_edge_agent.host.disk import disk_errors
 
 MAX_JOBS_WITH_FILES: Final = 8
 KEPT_ROUNDS: Final = 2
@@ -35,13 +35,11 @@ class RoundFiles:
         Raises:
             StoreError: The disk is full, or not writable.
         """
-        path = self.folder
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            path /= f"{job}~{round_}{self.suffix}"
+        path = self.folder / f"{job}~{round_}{self.suffix}"
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors(path):
             write_npz(path, arrays)
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
         self._prune(job, round_)
 
     def remove(self, job: str) -> None:
