@@ -1,4 +1,4 @@
-"""Ends of jobs, of lease epochs and of an agent's process."""
+"""Stops of jobs, lower lease epochs, and restarts of an agent."""
 
 from pathlib import Path
 
