@@ -210,7 +210,7 @@ def test_a_task_goes_on_with_the_state_that_another_trainer_left(
     ):
         make(framework).optimizer_state()  # type: ignore[attr-defined]  # seen above
     other.load_optimizer_state({**state, "made_by": np.array("nobody")})
-    with pytest.raises(TrainingError, match="the state was kept by nobody; this task wants "):
+    with pytest.raises(TrainingError, match="was kept by nobody; this task needs that of "):
         other.train(half, rows(40), kept)
     other.load_optimizer_state(state)
     with pytest.raises(TrainingError, match="'lion'"):

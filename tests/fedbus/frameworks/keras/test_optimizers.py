@@ -269,8 +269,8 @@ def test_a_state_that_is_not_of_this_job_is_refused() -> None:
     weights = trainer.train(trainer.initial(), data(), params(optimizer="adam")).weights
     state = dict(trainer.optimizer_state())
     for wrong, sentence in (
-        (state, r"kept by keras \('adam'.*wants keras \('sgd'"),
-        ({}, "kept by nobody we know"),
+        (state, r"kept by keras \('adam'.*needs that of keras \('sgd'"),
+        ({}, "kept by an unknown trainer"),
     ):
         trainer.load_optimizer_state(wrong)
         with pytest.raises(TrainingError, match=sentence):

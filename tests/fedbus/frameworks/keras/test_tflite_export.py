@@ -23,7 +23,8 @@ pytest.importorskip("tflite_runtime")
 from fedbus.frameworks.keras import KerasTrainer
 from fedbus.frameworks.keras.architectures import build
 from fedbus.frameworks.keras.tensors import named, weights_of
-from fedbus.frameworks.keras.tflite_export import Loss, export
+from fedbus.frameworks.keras.tflite_export import export
+from fedbus.frameworks.keras.tflite_network import Loss
 
 import keras  # isort: skip - after the package that says which backend it has
 import tensorflow as tf  # isort: skip

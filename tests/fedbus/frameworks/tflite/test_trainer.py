@@ -14,6 +14,7 @@ from fedbus import demo_data
 from fedbus.data import from_arrays
 from fedbus.data.digits import write_digits
 from fedbus.errors import PluginError, TrainingError
+from fedbus.frameworks.tflite import calls
 from fedbus.frameworks.tflite import trainer as tflite
 from fedbus.frameworks.tflite.file import Signature
 from fedbus.frameworks.tflite.trainer import TfliteTrainer
@@ -76,7 +77,9 @@ def test_a_file_that_cannot_hand_out_its_state_is_not_asked_to_keep_it() -> None
     file = demo_data.read("digits.tflite").replace(b"get_state\x00", b"got_state\x00")
     trainer, data = TfliteTrainer({"blob": file}), from_arrays(np.ones((1, 64)), np.zeros(1, int))
     kept = TrainingParams(optimizer_args={"momentum": 0.9}, keep_optimizer_state=True)
-    with pytest.raises(TrainingError, match=r"without get_state .* export it anew, or leave round"):
+    with pytest.raises(
+        TrainingError, match=r"without get_state .* export it again, or leave round"
+    ):
         trainer.train(trainer.initial(), data, kept)
     trainer.train(trainer.initial(), data, TrainingParams(keep_optimizer_state=True))
     assert set(trainer.optimizer_state()) == {"made_by"}
@@ -94,18 +97,18 @@ def test_a_file_of_fixed_batches_says_so_at_a_shorter_one(monkeypatch: pytest.Mo
 
 
 def test_many_rows_are_answered_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever may ask could else have any amount of memory taken; the answer is the same."""
+    """A request with many rows cannot take any amount of memory; the outputs are the same."""
     rows = np.random.default_rng(1).random((70, 64), np.float32)
     whole = TfliteTrainer({"blob": DIGITS}).predict(rows)
     monkeypatch.setattr(tflite, "PREDICTED_BYTES", 32 * verify(DIGITS).bytes)
     trainer, sizes = TfliteTrainer({"blob": DIGITS}), []
-    run = tflite._run  # noqa: SLF001 - what it is told
+    run = calls.run
 
     def watched(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, Any]:
         sizes.append(len(inputs["x"]))
         return run(signature, inputs)
 
-    monkeypatch.setattr(tflite, "_run", watched)
+    monkeypatch.setattr(tflite, "run", watched)
     np.testing.assert_allclose(np.asarray(trainer.predict(rows)), np.asarray(whole), atol=1e-6)
     assert sizes == [32, 32, 6]
 

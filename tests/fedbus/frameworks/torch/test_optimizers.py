@@ -359,15 +359,15 @@ def test_a_state_that_is_not_of_this_job_is_refused() -> None:
     weights = trainer.train(trainer.initial(), data(NET), adam).weights
     state = dict(trainer.optimizer_state())
     trainer.load_optimizer_state(state)
-    with pytest.raises(TrainingError, match=r"kept by torch \('adam'.*wants torch \('sgd'"):
+    with pytest.raises(TrainingError, match=r"kept by torch \('adam'.*needs that of torch \('sgd'"):
         trainer.train(weights, data(NET), params())
     wrong = {name: np.zeros(3, a.dtype) if "exp_avg" in name else a for name, a in state.items()}
     for damaged in (wrong, {**state, "done": np.zeros(3, int)}):
         trainer.load_optimizer_state(damaged)
-        with pytest.raises(TrainingError, match="the state that was kept is damaged"):
+        with pytest.raises(TrainingError, match="the optimizer state is damaged"):
             trainer.train(weights, data(NET), adam)
     trainer.load_optimizer_state({})
-    with pytest.raises(TrainingError, match="kept by nobody we know"):
+    with pytest.raises(TrainingError, match="kept by an unknown trainer"):
         trainer.train(weights, data(NET), adam)
     trainer.train(weights, data(NET), adam)  # what was found is forgotten
 

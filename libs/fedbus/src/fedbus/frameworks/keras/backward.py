@@ -1,114 +1,27 @@
-"""Layers forwards and backwards, out of operators that TFLite has built in.
+"""Layers with their gradients, built from TFLite's builtin operators only.
 
 TensorFlow's own gradients of convolutions, poolings and rectifiers (`Conv2DBackpropFilter`,
-`MaxPoolGrad`, `ReluGrad` …) have no counterpart there. So each step here gives its outputs and the
-function that turns their gradient into that of its inputs and weights. A window's tap is a strided
-slice of the inputs: one matrix product for each makes a filter's gradient. All tensors are float32
-and (rows, …); only the number of rows is unknown.
+`MaxPoolGrad`, `ReluGrad` …) have no TFLite operator. So each step here returns its outputs and a
+function that computes the gradients of its inputs and weights from that of the outputs. The
+gradient of a filter is one matrix product for each position in the window (`window.py`). All
+tensors are float32 of shape (rows, …); only the number of rows is unknown.
 """
 
 # TensorFlow has no types, so all that comes from it is Any.
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
 
+from fedbus.frameworks.keras.window import Window
+
 Back = Callable[[Any], tuple[Any, list[Any]]]
-"""From the outputs' gradient to that of the inputs, and those of the weights in their order."""
+"""Maps the gradient of the outputs to that of the inputs, and those of the weights in order."""
 Step = Callable[[Any, Sequence[Any]], tuple[Any, Back]]
-"""From inputs and weights to outputs and the way back."""
+"""Maps inputs and weights to outputs, and to the function for the backward pass."""
 
 _LOWEST: Final = float(np.finfo(np.float32).min)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How a window moves over pictures of (height, width): all of it is known beforehand."""
-
-    size: tuple[int, int]
-    strides: tuple[int, int]
-    before: tuple[int, int]
-    after: tuple[int, int]
-    rows: tuple[int, int]
-    """Height and width of the inputs."""
-    out: tuple[int, int]
-
-    @classmethod
-    def over(
-        cls, rows: tuple[int, int], size: tuple[int, int], strides: tuple[int, int], padding: str
-    ) -> "Window":
-        """Pad as TensorFlow does: `same` adds the odd row below and the odd column to the right."""
-        if padding == "valid":
-            out = tuple((n - k) // s + 1 for n, k, s in zip(rows, size, strides, strict=True))
-            return cls(size, strides, (0, 0), (0, 0), rows, (out[0], out[1]))
-        out = tuple(-(-n // s) for n, s in zip(rows, strides, strict=True))
-        pads = [
-            max((o - 1) * s + k - n, 0) for n, k, s, o in zip(rows, size, strides, out, strict=True)
-        ]
-        before = (pads[0] // 2, pads[1] // 2)
-        after = (pads[0] - before[0], pads[1] - before[1])
-        return cls(size, strides, before, after, rows, (out[0], out[1]))
-
-    def padded(self, x: Any, value: float = 0.0) -> Any:  # noqa: ANN401 - a tensor
-        """Put the padding around inputs."""
-        (top, left), (bottom, right) = self.before, self.after
-        if not any((top, left, bottom, right)):
-            return x
-        edges = [[0, 0], [top, bottom], [left, right], [0, 0]]
-        return tf.pad(x, edges, constant_values=value)
-
-    def taps(self, padded: Any) -> Iterator[tuple[tuple[int, int], Any]]:  # noqa: ANN401 - a tensor
-        """Give, for each place in the window, what lies under it: (rows, *out, channels)."""
-        (down, right), (high, wide) = self.strides, self.out
-        for i in range(self.size[0]):
-            for j in range(self.size[1]):
-                to = i + (high - 1) * down + 1, j + (wide - 1) * right + 1
-                yield (i, j), padded[:, i : to[0] : down, j : to[1] : right, :]
-
-    def spread(self, g: Any) -> Any:  # noqa: ANN401 - a tensor
-        """Put the outputs' gradient where their windows begin, and zeros between."""
-        (high, wide), (down, right), channels = self.out, self.strides, int(g.shape[-1])
-        if down > 1:
-            g = tf.reshape(g, (-1, high, 1, wide * channels))
-            g = tf.pad(g, [[0, 0], [0, 0], [0, down - 1], [0, 0]])
-            g = tf.reshape(g, (-1, high * down, wide, channels))[:, : (high - 1) * down + 1]
-            high = (high - 1) * down + 1
-        if right > 1:
-            g = tf.reshape(g, (-1, wide, 1, channels))
-            g = tf.pad(g, [[0, 0], [0, 0], [0, right - 1], [0, 0]])
-            g = tf.reshape(g, (-1, high, wide * right, channels))
-            g = g[:, :, : (wide - 1) * right + 1]
-        return g
-
-    def put(self, spread: Any, tap: tuple[int, int]) -> Any:  # noqa: ANN401 - a tensor
-        """Shift a spread gradient to one place of the window, on pictures of the padded size."""
-        edges = [[0, 0]]
-        for at, n, pads, length in zip(
-            tap,
-            self.rows,
-            zip(self.before, self.after, strict=True),
-            spread.shape[1:3],
-            strict=True,
-        ):
-            edges.append([at, n + sum(pads) - at - int(length)])
-        return tf.pad(spread, [*edges, [0, 0]])
-
-    def around(self, spread: Any) -> Any:  # noqa: ANN401 - a tensor
-        """Pad a spread gradient so that a window over it gives one value for each input."""
-        edges = [
-            [k - 1 - pad, n + pad - int(length)]
-            for k, pad, n, length in zip(
-                self.size, self.before, self.rows, spread.shape[1:3], strict=True
-            )
-        ]
-        return tf.pad(spread, [[0, 0], *edges, [0, 0]])
-
-    def cut(self, padded: Any) -> Any:  # noqa: ANN401 - a tensor
-        """Take the padding off again."""
-        (top, left), (high, wide) = self.before, self.rows
-        return padded[:, top : top + high, left : left + wide, :]
 
 
 def dense(x: Any, weights: Sequence[Any]) -> tuple[Any, Back]:  # noqa: ANN401 - tensors

@@ -16,8 +16,8 @@ from fedbus.frameworks.keras.architectures import (
 )
 from fedbus.frameworks.keras.layers import KINDS, POLICIES, read_layers
 from fedbus.frameworks.keras.tensors import roles_of, weights_of
-from fedbus.frameworks.keras.tflite_export import Loss
 from fedbus.frameworks.keras.tflite_export import export as to_tflite
+from fedbus.frameworks.keras.tflite_network import Loss
 from fedbus.frameworks.outputs import derive_answers
 from fedbus.model.layout import Layout
 from fedbus.text import listed

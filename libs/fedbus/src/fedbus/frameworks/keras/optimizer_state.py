@@ -1,4 +1,4 @@
-"""What an optimizer and a callback remember, as named arrays and nothing else."""
+"""State of an optimizer and a callback as named arrays."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,11 +11,11 @@ from fedbus.training.params import TrainingParams
 
 MADE_BY: Final = "made_by"
 _COUNTERS: Final = ("wait", "best", "cooldown_counter", "stopped_epoch", "best_epoch")
-"""What changes in Keras's callbacks; all else follows from the job."""
+"""Attributes of Keras's callbacks that change; all others follow from the job."""
 
 
 def counters(callback: Any) -> dict[str, Array]:  # noqa: ANN401 - Keras has no types
-    """Take down what a callback has counted, and not the weights it may hold."""
+    """Return the counters of a callback, without the weights that it may hold."""
     held = {name: getattr(callback, name, None) for name in _COUNTERS}
     return {f"callback/{n}": np.array(v, np.float64) for n, v in held.items() if v is not None}
 
@@ -25,7 +25,7 @@ def state_arrays(
     counted: Mapping[str, Array],
     params: TrainingParams,
 ) -> dict[str, Array]:
-    """Copy what a task left; `counted` by its callback."""
+    """Copy the state of an optimizer; `counted` is that of the callback."""
     arrays: dict[str, Array] = {MADE_BY: np.array(maker(params)), **counted}
     for index, variable in enumerate(optimizer.variables):
         arrays[f"optimizer/{index}"] = np.array(variable)
@@ -38,18 +38,20 @@ def restore_state(
     params: TrainingParams,
     arrays: Mapping[str, Array],
 ) -> None:
-    """Let an optimizer and a callback go on where others left `arrays`.
+    """Load a state into an optimizer and a callback.
 
     Raises:
-        TrainingError: that was another model, or the job said something else.
+        TrainingError: The state is of another model, optimizer or callback.
     """
-    was = str(arrays[MADE_BY]) if MADE_BY in arrays else "nobody we know"
-    if was != maker(params):
-        raise TrainingError(f"the state was kept by {was}; this task wants {maker(params)}")
+    made_by = str(arrays[MADE_BY]) if MADE_BY in arrays else "an unknown trainer"
+    if made_by != maker(params):
+        raise TrainingError(
+            f"the optimizer state was kept by {made_by}; this task needs that of {maker(params)}"
+        )
     for index, variable in enumerate(optimizer.variables):
         array = arrays.get(f"optimizer/{index}")
         if array is None or array.shape != tuple(variable.shape):
-            raise TrainingError("the state that was kept is damaged, or of another model")
+            raise TrainingError("the optimizer state is damaged, or of another model")
         variable.assign(array)
     for name in _COUNTERS:
         if (held := arrays.get(f"callback/{name}")) is not None and hasattr(callback, name):
@@ -58,6 +60,6 @@ def restore_state(
 
 
 def maker(params: TrainingParams) -> str:
-    """Say what of a job decides which arrays there are."""
+    """Return the parts of the parameters that decide which arrays the state has."""
     said = (params.optimizer, sorted(params.optimizer_args), params.scheduler)
     return f"keras {said}"

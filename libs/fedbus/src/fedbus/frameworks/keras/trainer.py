@@ -18,21 +18,14 @@ from fedbus.frameworks.keras.architectures import (
 from fedbus.frameworks.keras.devices import has_bfloat16
 from fedbus.frameworks.keras.losses import loss_of, metrics_of, target_of
 from fedbus.frameworks.keras.optimizer_state import counters, restore_state, state_arrays
+from fedbus.frameworks.keras.optimizers import callback_of, initial_values, optimizer_of
 from fedbus.frameworks.keras.tensors import roles_of, set_weights, weights_of
 from fedbus.frameworks.outputs import OutputActivation
 from fedbus.frameworks.stateful import StatefulTrainer
 from fedbus.model.layout import DTYPES, Array, Layout, Role, Weights
-from fedbus.training.options import LOWER_IS_BETTER, accepted_args, check_supported
-from fedbus.training.params import Architecture, SchedulerParams, TrainingParams, Update
+from fedbus.training.options import check_supported
+from fedbus.training.params import Architecture, TrainingParams, Update
 
-_OPTIMIZERS: Final[Mapping[str, str]] = {
-    "sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adadelta": "Adadelta",
-    "adagrad": "Adagrad", "adamax": "Adamax", "nadam": "Nadam", "ftrl": "Ftrl",
-}  # fmt: skip
-_CALLBACKS: Final[Mapping[str, str]] = {
-    "earlystopping": "EarlyStopping",
-    "reducelronplateau": "ReduceLROnPlateau",
-}
 _OPEN: Final = 8
 _SEED_STATE: Final = "seed_generator_state"
 
@@ -98,7 +91,7 @@ class KerasTrainer(StatefulTrainer):
         check_supported("keras", params)
         self._compile(params)
         self.load(weights)
-        callback = _callback(params.scheduler)
+        callback = callback_of(params.scheduler)
         callback.set_model(self._net)
         callback.on_train_begin({})
         if found is not None:
@@ -163,7 +156,7 @@ class KerasTrainer(StatefulTrainer):
             if precision != self._precision:
                 self._net = build(self._architecture, precision)
                 self._precision = precision
-            optimizer = _optimizer(params)
+            optimizer = optimizer_of(params)
             probable = self._ending != "scores"
             self._net.compile(
                 optimizer=optimizer,
@@ -178,7 +171,10 @@ class KerasTrainer(StatefulTrainer):
             )
             optimizer = self._net.optimizer  # which scales the loss in mixed_float16
             optimizer.build(self._net.trainable_variables)
-            self._compiled = wanted, [_first(np.array(each)) for each in optimizer.variables]
+            self._compiled = (
+                wanted,
+                [initial_values(np.array(each)) for each in optimizer.variables],
+            )
         for variable, first in zip(self._net.optimizer.variables, self._compiled[1], strict=True):
             variable.assign(np.broadcast_to(first, variable.shape))
         self._net.optimizer.learning_rate = params.learning_rate
@@ -229,45 +225,6 @@ class KerasTrainer(StatefulTrainer):
 def _measured(params: TrainingParams) -> tuple[object, ...]:
     """What of a job decides how a compiled model scores."""
     return params.loss, params.metrics, params.precision
-
-
-def _optimizer(params: TrainingParams) -> Any:  # noqa: ANN401 - Keras has no types
-    args = dict(accepted_args("keras", params.optimizer, params.optimizer_args))
-    args.pop("jit_compile", None)  # of the model, since Keras 3
-    try:
-        made = getattr(keras.optimizers, _OPTIMIZERS[params.optimizer])
-        return made(learning_rate=params.learning_rate, **args)
-    except (TypeError, ValueError) as error:
-        raise TrainingError(f"keras: {params.optimizer}: {error}") from error
-
-
-class _TerminateOnNaN(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Keras's own also tells the console of it, at each batch."""
-
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any]) -> None:  # noqa: ARG002 - Keras's
-        self.model.stop_training |= not np.isfinite(float(logs["loss"]))
-
-
-def _callback(chosen: SchedulerParams | None) -> Any:  # noqa: ANN401 - Keras has no types
-    if chosen is None:
-        return keras.callbacks.Callback()
-    if chosen.name == "terminateonnan":
-        return _TerminateOnNaN()
-    args: dict[str, Any] = dict(chosen.args)
-    monitor = args.setdefault("monitor", "loss")
-    if args.get("mode", "auto") == "auto":
-        # Keras knows it of its own metrics, and not of those we wrap for a model of scores.
-        args["mode"] = "min" if monitor in LOWER_IS_BETTER else "max"
-    try:
-        return getattr(keras.callbacks, _CALLBACKS[chosen.name])(**args)
-    except (TypeError, ValueError) as error:
-        raise TrainingError(f"keras: {chosen.name}: {error}") from error
-
-
-def _first(values: Array) -> Array:
-    """Hold what an optimizer begins with: zeros, say, are one number, not twice the model."""
-    alike = values.size and (values == values.flat[0]).all()
-    return np.array(values.flat[0]) if alike else values
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:

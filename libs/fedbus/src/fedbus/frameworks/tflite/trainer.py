@@ -32,7 +32,10 @@ from fedbus.data import Dataset
 from fedbus.errors import TrainingError
 from fedbus.frameworks.outputs import OutputActivation
 from fedbus.frameworks.stateful import StatefulTrainer
+from fedbus.frameworks.tflite.batch_metrics import binary_metrics, class_metrics, squared_error
+from fedbus.frameworks.tflite.calls import read_weights, run, set_weights, typed_rows
 from fedbus.frameworks.tflite.file import Signature, open_architecture
+from fedbus.frameworks.tflite.optimizer_state import has_state, restore_state, state_arrays
 from fedbus.model.layout import Array, Layout, Weights
 from fedbus.text import listed
 from fedbus.training.labels import (
@@ -51,12 +54,9 @@ _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 """What it takes beside the learning rate, with Keras's own values."""
 _SQUARED = frozenset({"mean_squared_error", "mse"})
 _BINARY = frozenset({"binary_crossentropy"})
-_YES = 0.5
 _SEEDS = 1021
 _DRAWS = 2
 """Tells the chance by which classes are drawn from shares apart from others of a task's seed."""
-_LEAST = 1e-7
-_MADE_BY = "made_by"
 
 
 class TfliteTrainer(StatefulTrainer):
@@ -80,10 +80,10 @@ class TfliteTrainer(StatefulTrainer):
         self._get_state = signatures.get("get_state")
         self._set_state = signatures.get("set_state")
         self._inputs = self._train.get_input_details()
-        self._layout = Layout.of(_weights(self._get))
-        judged = "correct" in self._train.get_output_details()
-        self._by_class = judged and np.dtype(self._inputs["y"]["dtype"]).kind in "iu"
-        self._yes_or_no = judged and not self._by_class
+        self._layout = Layout.of(read_weights(self._get))
+        counts_correct = "correct" in self._train.get_output_details()
+        self._by_class = counts_correct and np.dtype(self._inputs["y"]["dtype"]).kind in "iu"
+        self._binary = counts_correct and not self._by_class
         answered = self._infer.get_output_details()
         self._scores = "probabilities" in answered
         self._classes = int(answered["outputs"]["shape"][-1])
@@ -91,7 +91,7 @@ class TfliteTrainer(StatefulTrainer):
     @property
     def output_activation(self) -> OutputActivation:
         """What the file's `infer` ends in."""
-        if self._scores or not (self._by_class or self._yes_or_no):
+        if self._scores or not (self._by_class or self._binary):
             return "scores"
         return "softmax" if self._by_class else "sigmoid"
 
@@ -100,11 +100,11 @@ class TfliteTrainer(StatefulTrainer):
         """The loss that the file was made for."""
         if self._by_class:
             return "categorical_crossentropy"
-        return "binary_crossentropy" if self._yes_or_no else "mean_squared_error"
+        return "binary_crossentropy" if self._binary else "mean_squared_error"
 
     def initial(self) -> Weights:
         """Make the weights the file was exported with."""
-        return _weights(open_architecture(self._architecture)[0]["get_weights"])
+        return read_weights(open_architecture(self._architecture)[0]["get_weights"])
 
     def load(self, weights: Weights) -> None:
         """Take these weights, and forget the momentum of what was trained before.
@@ -113,7 +113,7 @@ class TfliteTrainer(StatefulTrainer):
             LayoutError: they are not those of the model.
         """
         self._layout.check(weights)
-        self._set(**{_spelt(name): _native(weight) for name, weight in weights.items()})
+        set_weights(self._set, weights)
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
         """Take one step of SGD or Adam per batch; the metrics are means over all of them.
@@ -126,31 +126,34 @@ class TfliteTrainer(StatefulTrainer):
         found = self._take()
         check_supported("tflite", replace(params, metrics=()))
         step, fixed = self._step(params)
-        wanted = _remembers(params) and (params.keep_optimizer_state or found is not None)
+        wanted = has_state(params) and (params.keep_optimizer_state or found is not None)
         if wanted and None in {self._get_state, self._set_state}:
             raise TrainingError(
                 "this .tflite file was exported without get_state and set_state, which "
-                "keep_optimizer_state "
-                "needs; export it anew, or leave round.keep_optimizer_state out"
+                "keep_optimizer_state needs; export it again, or leave round.keep_optimizer_state "
+                "out"
             )
         self.load(weights)
         if found is not None:
-            self._recall(found, params)
-        del found  # as large as what the file holds now
-        tally = RunningMetrics()
-        chance = np.random.default_rng((params.seed, _DRAWS))
+            restore_state(self._set_state, found, params)
+        del found  # as large as the state that the file holds now
+        running = RunningMetrics()
+        rng = np.random.default_rng((params.seed, _DRAWS))
         for x, y in data.steps(params):
-            truth = self._truth(x, y)
+            target = self._target(x, y)
             if self._by_class:  # the file's step takes class numbers alone
-                truth = sample_classes(truth, chance)
-            batch = {"x": self._typed("x", x), "y": self._typed("y", truth)}
-            said = _run(step, batch | fixed)
-            correct = float(said.get("correct", np.float32(0)))
-            tally.add(loss=float(said["loss"]), correct=correct, examples=len(x))
+                target = sample_classes(target, rng)
+            batch = {
+                "x": typed_rows("x", self._inputs["x"], x),
+                "y": typed_rows("y", self._inputs["y"], target),
+            }
+            result = run(step, batch | fixed)
+            correct = float(result.get("correct", np.float32(0)))
+            running.add(loss=float(result["loss"]), correct=correct, examples=len(x))
         if params.keep_optimizer_state:
-            state = self._remember(params)  # now: the file forgets it with the next weights
+            state = state_arrays(self._get_state, params)  # the next weights clear it in the file
             self._leave(lambda: state)
-        return Update(_weights(self._get), data.examples, self._figures(tally))
+        return Update(read_weights(self._get), data.examples, self._metrics(running))
 
     def evaluate(
         self, weights: Weights, data: Dataset, params: TrainingParams
@@ -164,10 +167,10 @@ class TfliteTrainer(StatefulTrainer):
         """
         self._check_loss(params)
         self.load(weights)
-        tally = RunningMetrics()
+        running = RunningMetrics()
         for x, y in data.batches():
-            tally.add(**self._judged(x, y, self._truth(x, y)), examples=len(y))
-        return self._figures(tally)
+            running.add(**self._measure(x, self._target(x, y)), examples=len(y))
+        return self._metrics(running)
 
     def predict(self, inputs: Array) -> Array | Mapping[str, Array]:
         """Answer each row with what the file's `infer` gives.
@@ -183,52 +186,22 @@ class TfliteTrainer(StatefulTrainer):
 
     def _answer(self, inputs: Array) -> dict[str, Array]:
         """Answer so many rows at a time that what lies between inputs and outputs stays bounded."""
-        rows, most = self._typed("x", inputs), self._at_once
-        parts = [_run(self._infer, {"x": rows[n : n + most]}) for n in range(0, len(rows), most)]
+        rows, most = typed_rows("x", self._inputs["x"], inputs), self._at_once
+        parts = [run(self._infer, {"x": rows[n : n + most]}) for n in range(0, len(rows), most)]
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _judged(self, x: Array, y: Array, truth: Array) -> dict[str, float]:
-        """Score one batch: its mean loss, and how many rows are right, in parts of a row too."""
-        answered = self._answer(x)
-        likely = answered["probabilities" if self._scores else "outputs"]
+    def _measure(self, x: Array, target: Array) -> dict[str, float]:
+        """Compute the mean loss of one batch, and its number of correct rows."""
+        found = self._answer(x)
+        outputs = found["probabilities" if self._scores else "outputs"]
         if self._by_class:
-            logs = np.log(np.maximum(likely, _LEAST))
-            if truth.ndim == 1:
-                each, classes = logs[np.arange(len(y)), truth], truth
-            else:
-                each, classes = (truth * logs).sum(axis=1), truth.argmax(axis=1)
-            right = likely.argmax(axis=1) == classes
-            return {"loss": float(-each.mean()), "correct": float(right.sum())}
-        if self._yes_or_no:
-            held = np.clip(likely, _LEAST, 1 - _LEAST)
-            loss = -(truth * np.log(held) + (1 - truth) * np.log(1 - held)).mean()
-            right = (likely > _YES) == (truth > _YES)
-            return {"loss": float(loss), "correct": float(right.mean() * len(y))}
-        return {"loss": float(np.square(likely - truth).mean()), "correct": 0.0}
-
-    def _remember(self, params: TrainingParams) -> dict[str, Array]:
-        held = self._get_state() if self._get_state is not None and _remembers(params) else {}
-        # The runtime hands out what has no dimension as a number.
-        arrays = {name: np.asarray(value) for name, value in held.items()}
-        return {_MADE_BY: np.array(_maker(params)), **arrays}
-
-    def _recall(self, arrays: Mapping[str, Array], params: TrainingParams) -> None:
-        was = str(arrays[_MADE_BY]) if _MADE_BY in arrays else "nobody we know"
-        if was != _maker(params):
-            raise TrainingError(f"the state was kept by {was}; this task wants {_maker(params)}")
-        if self._set_state is None or not _remembers(params):
-            return
-        held = {name: array for name, array in arrays.items() if name != _MADE_BY}
-        wanted = self._set_state.get_input_details()
-        shapes = {name: tuple(map(int, about["shape"])) for name, about in wanted.items()}
-        if shapes != {name: array.shape for name, array in held.items()}:
-            raise TrainingError("the state that was kept is damaged, or of another model")
-        self._set_state(**{n: np.asarray(a, wanted[n]["dtype"]) for n, a in held.items()})
+            return class_metrics(outputs, target)
+        return (binary_metrics if self._binary else squared_error)(outputs, target)
 
     def _check_loss(self, params: TrainingParams) -> None:
-        losses = _BINARY if self._yes_or_no else CROSS_ENTROPY if self._by_class else _SQUARED
+        losses = _BINARY if self._binary else CROSS_ENTROPY if self._by_class else _SQUARED
         if params.loss not in losses:
             raise TrainingError(
                 f"this .tflite file has no loss {params.loss!r}; it has {listed(losses)}"
@@ -255,62 +228,17 @@ class TfliteTrainer(StatefulTrainer):
             raise TrainingError("this .tflite file was exported without momentum")
         return self._train, fixed
 
-    def _truth(self, x: Array, y: Array) -> Array:
+    def _target(self, x: Array, y: Array) -> Array:
         """Bring truths to class numbers or shares of classes, or to what the outputs are like."""
         if self._by_class:
             return class_targets(y, (len(x),), self._classes)
-        if self._yes_or_no:
+        if self._binary:
             check_binary_targets(y, "binary_crossentropy")
-        return self._typed("y", y[:, None] if y.shape == (len(x),) and self._classes == 1 else y)
+        return typed_rows(
+            "y", self._inputs["y"], y[:, None] if y.shape == (len(x),) and self._classes == 1 else y
+        )
 
-    def _figures(self, tally: RunningMetrics) -> dict[str, float]:
-        figures = tally.metrics()
-        judged = self._by_class or self._yes_or_no
-        return figures if judged else {"loss": figures["loss"]}
-
-    def _typed(self, name: str, rows: Array) -> Array:
-        # TFLite would stretch to a wrong shape, and say so only deep inside, if at all.
-        batch, *wanted = (int(length) for length in self._inputs[name]["shape_signature"])
-        lengths = zip(rows.shape[1:], wanted, strict=False)
-        fits = rows.ndim == len(wanted) + 1 and all(w in {-1, n} for n, w in lengths)
-        if not fits or not len(rows) or rows.dtype.kind not in "biuf":
-            shape = ("rows", *wanted)
-            raise TrainingError(f"{name} is {rows.dtype} {rows.shape}; the model takes {shape}")
-        if batch not in {-1, len(rows)}:
-            raise TrainingError(
-                f"the .tflite file takes {batch} rows at once, and {name} has {len(rows)}: the last"
-                " batch of an epoch is as short as the data make it; export the file with an open "
-                "number of rows (None)"
-            )
-        return np.asarray(rows, self._inputs[name]["dtype"], order="C")
-
-
-def _remembers(params: TrainingParams) -> bool:
-    """Tell whether an optimizer remembers anything."""
-    return params.optimizer == "adam" or params.number("momentum", 0.0) != 0
-
-
-def _maker(params: TrainingParams) -> str:
-    """Say what of a job decides what is remembered."""
-    return f"tflite {(params.optimizer, sorted(params.optimizer_args))}"
-
-
-def _weights(get: Signature) -> dict[str, Array]:
-    # The runtime hands out copies.
-    return {name.replace("__", "."): weight for name, weight in get().items()}
-
-
-def _run(signature: Signature, inputs: Mapping[str, Array | np.float32]) -> dict[str, Array]:
-    try:
-        return signature(**inputs)
-    except (ValueError, RuntimeError) as error:
-        shapes = {name: value.shape for name, value in inputs.items()}
-        raise TrainingError(f"the model cannot take {shapes}: {error}") from error
-
-
-def _native(weight: Array) -> Array:
-    return np.asarray(weight, weight.dtype.newbyteorder("="), order="C")
-
-
-def _spelt(name: str) -> str:
-    return name.replace(".", "__")
+    def _metrics(self, running: RunningMetrics) -> dict[str, float]:
+        metrics = running.metrics()
+        counts_correct = self._by_class or self._binary
+        return metrics if counts_correct else {"loss": metrics["loss"]}

@@ -1,4 +1,4 @@
-"""What an optimizer and a schedule remember, as named arrays and nothing else."""
+"""State of an optimizer and a learning rate schedule as named arrays."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,20 +19,20 @@ DONE: Final = "done"
 _GROUP: Final = (
     "lr", "initial_lr", "max_lr", "min_lr", "momentum", "betas", "base_momentum", "max_momentum",
 )  # fmt: skip
-"""What schedulers change of an optimizer, or leave with it."""
+"""Entries of a parameter group that schedulers change or add."""
 _COUNTERS: Final = (
     "last_epoch", "_step_count", "best", "num_bad_epochs", "cooldown_counter", "T_cur", "T_i",
 )  # fmt: skip
-"""What changes in PyTorch's schedulers; all else follows from the job."""
+"""Attributes of PyTorch's schedulers that change; all others follow from the job."""
 _LISTS: Final = frozenset({"old_dirs", "old_stps", "ro"})
 _SCRATCH: Final = frozenset({"al"})
-"""Of LBFGS: what it remembers as lists of tensors, and what it writes before it reads."""
+"""State of LBFGS: lists of tensors, and values that it writes before reading them."""
 
 
 def state_arrays(
     net: nn.Module, optimizer: optim.Optimizer, schedule: Schedule, params: TrainingParams
 ) -> dict[str, Array]:
-    """Copy what a task left."""
+    """Copy the state that a training left."""
     arrays: dict[str, Array] = {
         MADE_BY: np.array(_maker(params)),
         DONE: np.array([schedule.epochs, schedule.steps], np.int64),
@@ -52,14 +52,16 @@ def state_arrays(
 def restore_state(
     net: nn.Module, params: TrainingParams, arrays: Mapping[str, Array]
 ) -> tuple[optim.Optimizer, Schedule]:
-    """Make an optimizer and a schedule that go on where others left `arrays`.
+    """Create an optimizer and a schedule with a state that `state_arrays` returned.
 
     Raises:
-        TrainingError: that was another model, or the job said something else.
+        TrainingError: The state is of another model, optimizer or scheduler, or damaged.
     """
-    maker = str(arrays[MADE_BY]) if MADE_BY in arrays else "nobody we know"
-    if maker != _maker(params):
-        raise TrainingError(f"the state was kept by {maker}; this task wants {_maker(params)}")
+    made_by = str(arrays[MADE_BY]) if MADE_BY in arrays else "an unknown trainer"
+    if made_by != _maker(params):
+        raise TrainingError(
+            f"the optimizer state was kept by {made_by}; this task needs that of {_maker(params)}"
+        )
     try:
         epochs, steps = (int(number) for number in arrays[DONE])
         optimizer = optimizer_of(net, params)
@@ -68,12 +70,12 @@ def restore_state(
         if schedule.scheduler is not None:
             _set_counters("scheduler", schedule.scheduler, arrays)
     except (KeyError, TypeError, ValueError) as error:
-        raise TrainingError(f"the state that was kept is damaged: {error}") from error
+        raise TrainingError(f"the optimizer state is damaged: {error}") from error
     return optimizer, schedule
 
 
 def _maker(params: TrainingParams) -> str:
-    """Say what of a job decides which arrays there are."""
+    """Return the parts of the parameters that decide which arrays the state has."""
     said = (params.optimizer, sorted(params.optimizer_args), params.scheduler, params.warmup)
     return f"torch {said}"
 
@@ -96,7 +98,9 @@ def _array(value: object) -> Array:
         case []:
             return np.zeros(0, np.float32)
         case _:
-            raise TrainingError(f"an optimizer remembers a {type(value).__name__}")
+            raise TrainingError(
+                f"expected numbers in the optimizer state, got a {type(value).__name__}"
+            )
 
 
 def _value(key: str, array: Array) -> object:

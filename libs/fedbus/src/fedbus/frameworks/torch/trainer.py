@@ -19,6 +19,7 @@ from fedbus.frameworks.torch.metrics import MetricSums
 from fedbus.frameworks.torch.optimizer_state import restore_state, state_arrays
 from fedbus.frameworks.torch.optimizers import optimizer_of, step
 from fedbus.frameworks.torch.output_layer import declared_loss, output_activation_of
+from fedbus.frameworks.torch.predictions import array_of, tensors_of
 from fedbus.frameworks.torch.schedules import Schedule
 from fedbus.frameworks.torch.tensors import (
     first_dtype,
@@ -158,8 +159,8 @@ class TorchTrainer(StatefulTrainer):
         with torch.inference_mode():
             outputs = self._run(inputs)
         if isinstance(outputs, Tensor):
-            return _numbers(outputs, len(inputs))
-        return {name: _numbers(each, len(inputs)) for name, each in _parts(outputs).items()}
+            return array_of(outputs, len(inputs))
+        return {name: array_of(each, len(inputs)) for name, each in tensors_of(outputs).items()}
 
     def _walk(
         self, data: Dataset, params: TrainingParams, optimizer: optim.Optimizer, schedule: Schedule
@@ -243,28 +244,3 @@ class TorchTrainer(StatefulTrainer):
         if (words != x).any() or words.min() < 0 or words.max() >= self._words:
             raise TrainingError(f"x holds other than the words 0 to {self._words - 1}")
         return torch.from_numpy(words).to(self._device)
-
-
-def _parts(outputs: object) -> Mapping[str, Tensor]:
-    """Name several outputs.
-
-    Raises:
-        TrainingError: they are something else than tensors.
-    """
-    found: Mapping[object, object] = {}
-    if isinstance(outputs, Mapping):
-        found = outputs
-    elif isinstance(outputs, list | tuple):
-        found = dict(enumerate(outputs))
-    tensors = {str(name): each for name, each in found.items() if isinstance(each, Tensor)}
-    if not tensors:
-        raise TrainingError(f"the model answers a {type(outputs).__name__} without a tensor")
-    return tensors
-
-
-def _numbers(outputs: Tensor, rows: int) -> Array:
-    if outputs.shape[:1] != (rows,):
-        shape = tuple(outputs.shape)
-        raise TrainingError(f"the model answers {shape} for {rows} rows; one output each is wanted")
-    wide = outputs.float() if outputs.dtype == torch.bfloat16 else outputs  # numpy has no such
-    return np.asarray(wide.cpu().numpy())
