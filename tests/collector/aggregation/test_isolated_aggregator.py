@@ -44,16 +44,16 @@ class Plugin:
         (_interrupts, "aggregator 'own': KeyboardInterrupt"),
     ],
 )
-def test_an_aggregator_that_raises_ends_its_round_by_its_name(
+def test_an_aggregator_that_raises_is_named_in_the_error(
     call: Callable[..., None], said: str
 ) -> None:
-    """And never the collector, which serves other jobs."""
+    """The round fails, and the collector serves other jobs."""
     with pytest.raises(PluginError, match=said):
         IsolatedAggregator("own", Plugin(call)).fold(np.zeros(1), np.ones(1), 1.0)
 
 
-def test_an_aggregator_that_hangs_is_given_up_and_touches_nothing_afterwards() -> None:
-    """Its round fails by its name, and the next one's total is not written into."""
+def test_an_aggregator_that_hangs_cannot_write_after_its_time_limit() -> None:
+    """Another round may use the memory of the total by then."""
     go, gone = threading.Event(), threading.Event()
 
     def hang(total: Array, block: Array, weight: float) -> None:
@@ -62,15 +62,15 @@ def test_an_aggregator_that_hangs_is_given_up_and_touches_nothing_afterwards() -
         gone.set()
 
     total = np.zeros(3)
-    with pytest.raises(PluginError, match=r"'own': it did not fold 3 numbers in 0\.05 s"):
+    with pytest.raises(PluginError, match=r"'own': it did not answer in 0\.05 s"):
         IsolatedAggregator("own", Plugin(hang), 0.05).fold(total, np.ones(3), 1.0)
     go.set()
     assert gone.wait(10.0)
     assert total.tolist() == [0.0, 0.0, 0.0]
 
 
-def test_an_aggregator_of_others_is_contained_and_ours_is_not(install: Install) -> None:
-    """Ours is called for every block, and raises nothing of the kind."""
+def test_a_third_party_aggregator_is_isolated_and_a_shipped_one_is_not(install: Install) -> None:
+    """A thread for each block would make the shipped one slow."""
     code = "class Sum:\n  def fold(self, total, block, weight): total += block"
     install("acme_sum", "[fedbus.aggregators]\nsum = acme_sum:Sum", code)
     summing = aggregator("sum", ("all",))

@@ -1,1 +1,1 @@
-"""The collector gathers the agents' updates and folds them into one."""
+"""The collector receives the updates of a round and commits their aggregate."""

@@ -59,14 +59,8 @@ class ControllerCore:
     """Passes events to the part that they concern."""
 
     listens: tuple[Topic, ...] = (
-        NODE_STATE,
-        HEARTBEAT,
-        JOB_STATE,
-        JOB_REFUSED,
-        JOB_REQUEST,
-        SUBMIT,
-        CANCEL,
-        FORGET,
+        *(NODE_STATE, HEARTBEAT, JOB_STATE, JOB_REFUSED),
+        *(JOB_REQUEST, SUBMIT, CANCEL, FORGET),
     )
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument for each dependency

@@ -1,22 +1,18 @@
 """Isolation of third-party aggregators, which may raise any exception or hang."""
 
-import threading
+from functools import partial
 
 from fedbus.errors import PluginError
 from fedbus.model.layout import Array
 from fedbus.plugins import Aggregator
-from fedbus.plugins.discovery import error_message
+from fedbus.plugins.isolation import call_isolated
 
 FOLD_TIMEOUT_SECONDS = 60.0
 """Time limit for one block; the built-in aggregator needs less than a millisecond."""
 
 
 class IsolatedAggregator:
-    """Calls a third-party aggregator in a thread, and names it in error messages.
-
-    The aggregator gets copies: a Python thread cannot be killed, and one that exceeds the time
-    limit must not write into memory that another round may use by then.
-    """
+    """Calls an aggregator in a thread, on copies, and names it in error messages."""
 
     def __init__(
         self, name: str, aggregator: Aggregator, seconds: float = FOLD_TIMEOUT_SECONDS
@@ -29,21 +25,10 @@ class IsolatedAggregator:
         Raises:
             PluginError: the aggregator raised, called exit, or exceeded the time limit.
         """
-        work, own, raised = total.copy(), block.copy(), list[BaseException]()
-
-        def call() -> None:
-            try:
-                self._aggregator.fold(work, own, weight)
-            except BaseException as error:  # noqa: BLE001 - the thread runs only the plug-in
-                raised.append(error)
-
-        thread = threading.Thread(target=call, name=f"aggregator {self._name}", daemon=True)
-        thread.start()
-        thread.join(self._seconds)
-        where = f"aggregator {self._name!r}"
-        if thread.is_alive():
-            limit = f"{self._seconds:g} s"
-            raise PluginError(f"{where}: it did not fold {block.size} numbers in {limit}")
-        if raised:
-            raise PluginError(f"{where}: {error_message(raised[0])}") from raised[0]
-        total[:] = work
+        new_total = total.copy()
+        call = partial(self._aggregator.fold, new_total, block.copy(), weight)
+        try:
+            call_isolated(f"aggregator {self._name}", call, self._seconds)
+        except PluginError as error:
+            raise PluginError(f"aggregator {self._name!r}: {error}") from error
+        total[:] = new_total
