@@ -219,24 +219,24 @@ def test_an_ended_job_is_loaded_with_its_end(harness: Harness, store: Store) -> 
     assert (loaded.phase, loaded.reason, loaded.ended) == ("failed", "no agents", AT)
 
 
-def test_a_score_is_stored_and_announced_with_the_latest_version(
+def test_an_evaluation_is_stored_and_announced_with_the_latest_version(
     harness: Harness, store: Store
 ) -> None:
-    """People see the held-out score beside the version it belongs to."""
+    """Users see the held-out metrics beside the version that they belong to."""
     begin(store)
     commit_next(store, 1.0)
     harness.connect()
-    score = StoreEvaluation(epoch=0, job=JOB, round=1, metrics={"accuracy": 0.9})
-    assert harness.receive(CONTROLLER, score) == [EvaluationStored(job=JOB, round=1)]
+    evaluation = StoreEvaluation(epoch=0, job=JOB, round=1, metrics={"accuracy": 0.9})
+    assert harness.receive(CONTROLLER, evaluation) == [EvaluationStored(job=JOB, round=1)]
     assert harness.latest[-1].metrics == {"loss": 1.0, "accuracy": 0.9}
     commit_next(store, 2.0)
     harness.connect()
     before = len(harness.latest)
-    assert harness.receive(CONTROLLER, score) == [EvaluationStored(job=JOB, round=1)]
+    assert harness.receive(CONTROLLER, evaluation) == [EvaluationStored(job=JOB, round=1)]
     assert len(harness.latest) == before
 
 
-def test_a_score_before_its_round_is_not_answered(harness: Harness, store: Store) -> None:
+def test_an_evaluation_before_its_round_is_not_answered(harness: Harness, store: Store) -> None:
     """It is asked again, and by then the round may be there."""
     begin(store)
     assert harness.receive(CONTROLLER, StoreEvaluation(epoch=0, job=JOB, round=1, metrics={})) == []

@@ -321,7 +321,9 @@ def test_a_job_is_loaded_with_all_it_needs_to_go_on(reopen: Open) -> None:
     store.store_evaluation(0, JOB, 1, {"accuracy": 0.5})
     job = load(reopen())
     assert (job.rounds, job.plan, job.base.version) == (1, plan, 1)
-    assert job.latest == replace(done.version, metrics={"loss": 1.0, "accuracy": 0.5}, scored=True)
+    assert job.latest == replace(
+        done.version, metrics={"loss": 1.0, "accuracy": 0.5}, evaluated=True
+    )
 
 
 # ── plans ─────────────────────────────────────────────────────────────────────────────────────────
@@ -425,22 +427,22 @@ def test_an_ended_job_takes_no_commit(store: Store) -> None:
     )
 
 
-def test_a_score_is_merged_into_the_versions_metrics(store: Store) -> None:
-    """Scored twice is scored once; the record itself never changes."""
+def test_an_evaluation_is_merged_into_the_versions_metrics(store: Store) -> None:
+    """A repeated evaluation changes nothing; the record itself never changes."""
     begin(store)
     done = commit_next(store, 1.0)
     for _ in range(2):
         version = store.store_evaluation(0, JOB, 1, {"accuracy": 0.9})
     assert isinstance(version, Version)
     assert version.metrics == {"loss": 1.0, "accuracy": 0.9}
-    assert version.scored
+    assert version.evaluated
     assert store.check_commit(
         record_of(plan_next(store), round=1), done.version.weights
     ) == HistoryEntry(version=version, record=done.record)
 
 
-def test_a_round_that_is_not_committed_has_no_score(store: Store) -> None:
-    """There is nothing to score yet."""
+def test_a_round_that_is_not_committed_has_no_evaluation(store: Store) -> None:
+    """There is nothing to evaluate yet."""
     begin(store)
     assert store.store_evaluation(0, JOB, 1, {"accuracy": 0.9}) is None
 

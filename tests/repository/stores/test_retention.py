@@ -8,7 +8,9 @@ from fedbus_repository.stores.retention import best, outdated
 from tests.repository.harness import MODEL, spec, weights
 
 
-def version(number: int, *, scored: bool = True, pinned: bool = False, **metrics: float) -> Version:
+def version(
+    number: int, *, evaluated: bool = True, pinned: bool = False, **metrics: float
+) -> Version:
     """A version with metrics."""
     return Version(
         model=MODEL,
@@ -17,7 +19,7 @@ def version(number: int, *, scored: bool = True, pinned: bool = False, **metrics
         weights=blob_ref_of(weights(number)),
         spec=blob_ref_of(spec()),
         metrics=metrics,
-        scored=scored,
+        evaluated=evaluated,
         pinned=pinned,
     )
 
@@ -55,11 +57,11 @@ def test_the_best_stays() -> None:
         ([version(1, loss=0.1, accuracy=0.5), version(2, loss=0.2, accuracy=0.9)], 2),
         ([version(1, loss=0.1), version(2, loss=0.2)], 1),
         ([version(1, loss=0.1), version(2, accuracy=0.1)], 2),
-        ([version(1, scored=False, accuracy=0.99), version(2, accuracy=0.5)], 2),
+        ([version(1, evaluated=False, accuracy=0.99), version(2, accuracy=0.5)], 2),
         (
             [
-                version(1, scored=False, train_accuracy=0.9),
-                version(2, scored=False, train_accuracy=0.5),
+                version(1, evaluated=False, train_accuracy=0.9),
+                version(2, evaluated=False, train_accuracy=0.5),
             ],
             1,
         ),

@@ -136,9 +136,9 @@ def test_an_ended_job_wants_no_update() -> None:
 
 
 def test_a_score_goes_over_a_rounds_own_metrics() -> None:
-    """The held-out score is what people ask for; and a message holds 64."""
+    """Users ask for the held-out metrics; and a message holds 64."""
     own = {f"m{i}": 0.0 for i in range(64)} | {"accuracy": 0.1}
-    score = rules.merged(own, {"accuracy": 0.9, "loss": 0.2})
-    assert (score["accuracy"], score["loss"], len(score)) == (0.9, 0.2, 64)
+    evaluation = rules.merge_metrics(own, {"accuracy": 0.9, "loss": 0.2})
+    assert (evaluation["accuracy"], evaluation["loss"], len(evaluation)) == (0.9, 0.2, 64)
     told_apart = {"accuracy": 0.9, "train_loss": 0.4}
-    assert rules.merged({"loss": 0.4, "train_loss": 0.5}, told_apart) == told_apart
+    assert rules.merge_metrics({"loss": 0.4, "train_loss": 0.5}, told_apart) == told_apart

@@ -112,7 +112,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.committed)
     @rule(data=st.data(), accuracy=st.floats(0, 1))
-    def score(self, data: st.DataObject, accuracy: float) -> None:
+    def evaluate(self, data: st.DataObject, accuracy: float) -> None:
         """Score some version."""
         number = data.draw(st.sampled_from(sorted(self.committed)))
         self.tried(lambda: self.store.store_evaluation(0, JOB, number, {"accuracy": accuracy}))

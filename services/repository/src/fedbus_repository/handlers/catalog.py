@@ -59,8 +59,8 @@ class ModelCatalog:
             yield Note("version_made", {**facts, "job": version.job, "round": version.round})
         yield from self.announce(version)
 
-    def scored(self, version: Version) -> Iterator[Action]:
-        """Announce a version again with its score, if it is the latest."""
+    def evaluated(self, version: Version) -> Iterator[Action]:
+        """Announce a version again after its evaluation, if it is the latest."""
         if version.version == self._announced.get(version.model):
             yield Announce(MODEL_LATEST, self._latest(version))
 

@@ -107,7 +107,7 @@ class JobHandler:
             answer = yield from self._with_needs(answer)
         sent = () if answer is None else (Send(sender, answer),)
         if isinstance(result, Version):
-            return (*sent, *self._catalog.scored(result))
+            return (*sent, *self._catalog.evaluated(result))
         return sent
 
     def _store_job(self, sender: str, message: StoreJob, call: Callable[[], Any]) -> RequestSteps:

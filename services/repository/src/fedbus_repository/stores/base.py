@@ -95,7 +95,7 @@ class Store(Protocol):
     def store_evaluation(
         self, epoch: int, job: str, round: int, metrics: Metrics
     ) -> Version | StoreRefusal | StaleLease | None:
-        """Merge a score into the metrics of a round's version; None: there is no such round."""
+        """Merge an evaluation into the metrics of a round's version; None: no such round."""
 
     def end_job(
         self, epoch: int, job: str, phase: EndPhase, reason: str

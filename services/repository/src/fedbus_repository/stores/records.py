@@ -28,7 +28,7 @@ class Version:
     """A version of a model, without its round's record; a pushed version has no job.
 
     Attributes:
-        scored: Its metrics include a held-out score.
+        evaluated: Its metrics include held-out metrics.
         pinned: Retention never deletes its weights.
         kept: Its weights are not deleted yet.
         at: When it was stored; ignored when versions are compared.
@@ -43,7 +43,7 @@ class Version:
     round: int = 0
     contributors: int = 0
     metrics: Metrics = field(default_factory=dict)
-    scored: bool = False
+    evaluated: bool = False
     pinned: bool = False
     kept: bool = True
     at: Timestamp | None = field(default=None, compare=False)

@@ -34,10 +34,10 @@ def retained(versions: Sequence[Version]) -> list[tuple[int, RetentionReason]]:
 def best(versions: Sequence[Version]) -> Version | None:
     """Return the version of highest accuracy, else of lowest loss; of equals the first given.
 
-    If any version has a held-out score, only such versions are compared.
+    If any version is evaluated, only evaluated versions are compared.
     """
-    scored = [version for version in versions if version.scored]
-    compared = scored or versions
+    evaluated = [version for version in versions if version.evaluated]
+    compared = evaluated or versions
     accuracy = [(_metric(version, "accuracy"), version) for version in compared]
     if accurate := [(value, version) for value, version in accuracy if value is not None]:
         return max(accurate, key=lambda each: each[0])[1]
@@ -48,10 +48,10 @@ def best(versions: Sequence[Version]) -> Version | None:
 
 
 def _metric(version: Version, name: str) -> float | None:
-    """Return a held-out metric; of a version without a score, also a metric of training."""
+    """Return a held-out metric; of a version that is not evaluated, also a metric of training."""
     found = version.metrics.get(name)
     return (
         found
-        if version.scored or found is not None
+        if version.evaluated or found is not None
         else version.metrics.get(TRAINING_PREFIX + name)
     )

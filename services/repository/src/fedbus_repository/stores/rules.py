@@ -91,10 +91,10 @@ def model_in_training(model: str, job: str) -> str:
 
 def would_replace_trained(latest: Version) -> str:
     """Format the refusal of a push that would replace a trained version."""
-    scores = ", ".join(f"{name} {value:.4g}" for name, value in islice(latest.metrics.items(), 2))
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in islice(latest.metrics.items(), 2))
     return (
         f"model {latest.model!r} has been trained: version {latest.version} is of round "
-        f"{latest.round} of job {latest.job!r}{f' ({scores})' if scores else ''}; the pushed "
+        f"{latest.round} of job {latest.job!r}{f' ({metrics})' if metrics else ''}; the pushed "
         "version would replace it in training and inference: push it with "
         "`fedbus models push --reset`, or under another name with --name"
     )
@@ -155,16 +155,18 @@ def verdict(task: int, *, counted: bool, ended: bool, plan: Plan | None, rounds:
     return "unknown"
 
 
-def merged(own: Metrics, score: Metrics) -> Metrics:
-    """Return a round's own metrics with a held-out score over them, `MAX_METRICS` at most.
+def merge_metrics(own: Metrics, evaluation: Metrics) -> Metrics:
+    """Return a round's own metrics updated by held-out metrics, `MAX_METRICS` at most.
 
-    If the score contains `train_NAME`, the round's own NAME is dropped: NAME is then a held-out
-    metric or absent. Impossible values are left out.
+    If the evaluation contains `train_NAME`, the round's own NAME is dropped: NAME is then held-out
+    or absent. Impossible values are left out.
     """
-    score = {name: value for name, value in score.items() if not impossible_metric({name: value})}
-    replaced = {*score, *(name.removeprefix("train_") for name in score)}
+    evaluation = {
+        name: value for name, value in evaluation.items() if not impossible_metric({name: value})
+    }
+    replaced = {*evaluation, *(name.removeprefix("train_") for name in evaluation)}
     rest = {name: value for name, value in own.items() if name not in replaced}
-    return dict(islice((score | rest).items(), MAX_METRICS))
+    return dict(islice((evaluation | rest).items(), MAX_METRICS))
 
 
 def _plan_fault(record: RoundRecord, context: CommitContext) -> str | None:

@@ -97,11 +97,11 @@ class SqliteJobs:
     def store_evaluation(
         self, epoch: int, job: str, round: int, metrics: Metrics
     ) -> Version | StoreRefusal | StaleLease | None:
-        with self._database.writing(f"storing a score of job {job}") as db:
+        with self._database.writing(f"storing an evaluation of job {job}") as db:
             found = _find_job(db, epoch, job)
             if not isinstance(found, StoredJob):
                 return found
-            return version_rows.merge_score(db, job, round, metrics)
+            return version_rows.merge_evaluation(db, job, round, metrics)
 
     def end_job(
         self, epoch: int, job: str, phase: EndPhase, reason: str

@@ -16,7 +16,7 @@ from fedbus.wire.blobs import BlobRef
 from fedbus.wire.identifiers import Metrics, Timestamp
 from fedbus.wire.round_records import RoundRecord
 from fedbus_repository.stores.records import HistoryEntry, Version
-from fedbus_repository.stores.rules import CountedUpdate, merged
+from fedbus_repository.stores.rules import CountedUpdate, merge_metrics
 
 _VERSION = (
     "model, version, parent, digest, size, spec, spec_size, job, round, contributors, metrics,"
@@ -144,17 +144,19 @@ def mark_deleted(db: sqlite3.Connection, versions: Iterable[Version]) -> None:
     )
 
 
-def merge_score(db: sqlite3.Connection, job: str, number: int, score: Metrics) -> Version | None:
-    """Merge a held-out score into the metrics of a round's version."""
+def merge_evaluation(
+    db: sqlite3.Connection, job: str, number: int, evaluation: Metrics
+) -> Version | None:
+    """Merge held-out metrics into the metrics of a round's version."""
     found = _one(db, "job = ? AND round = ?", job, number)
     if found is None:
         return None
-    scored = replace(found, metrics=merged(found.metrics, score), scored=True)
+    evaluated = replace(found, metrics=merge_metrics(found.metrics, evaluation), evaluated=True)
     db.execute(
         "UPDATE versions SET metrics = ?, scored = 1 WHERE job = ? AND round = ?",
-        (json.dumps(scored.metrics), job, number),
+        (json.dumps(evaluated.metrics), job, number),
     )
-    return scored
+    return evaluated
 
 
 def _insert(db: sqlite3.Connection, made: Version, record: bytes | None) -> None:
@@ -164,7 +166,7 @@ def _insert(db: sqlite3.Connection, made: Version, record: bytes | None) -> None
             *(made.model, made.version, made.parent),
             *(made.weights.digest, made.weights.size, made.spec.digest, made.spec.size),
             *(made.job, made.round, made.contributors, json.dumps(made.metrics)),
-            *(made.scored, made.pinned, made.kept, made.at, record),
+            *(made.evaluated, made.pinned, made.kept, made.at, record),
         ),
     )
 
@@ -189,7 +191,7 @@ def _entries(db: sqlite3.Connection, where: str, *values: object) -> Iterator[Hi
 
 def _version_of(row: Sequence[Any]) -> Version:
     model, number, parent, digest, size, spec, spec_size, *rest = row
-    job, round_number, contributors, metrics, scored, pinned, kept, at = rest
+    job, round_number, contributors, metrics, evaluated, pinned, kept, at = rest
     return Version(
         model=model,
         version=number,
@@ -200,7 +202,7 @@ def _version_of(row: Sequence[Any]) -> Version:
         round=round_number,
         contributors=contributors,
         metrics=json.loads(metrics),
-        scored=bool(scored),
+        evaluated=bool(evaluated),
         pinned=bool(pinned),
         kept=bool(kept),
         at=at,
