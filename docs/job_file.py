@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from fedbus.jobs.options import JobFileObject, OptimizerConfig, SingleSchedulerConfig
+from fedbus.jobs.field_types import JobFileObject
+from fedbus.jobs.options import OptimizerConfig, SingleSchedulerConfig
 from fedbus.jobs.schema import PARTS, RENAMED_KEYS
 from fedbus.jobs.unsupported import UNSUPPORTED_KEYS
 from fedbus.training.options import FRAMEWORKS, ArgumentDomains

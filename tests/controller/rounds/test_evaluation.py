@@ -123,8 +123,8 @@ def test_without_an_evaluator_training_metrics_decide() -> None:
     plan = harness.begin_round(loaded(file=job_file(stopping_target={"accuracy": 0.7})))
     harness.hear(COLLECTOR, committed(plan, accuracy=0.99))
     assert harness.asked(keys.JobEnding(JOB), EndJob).reason == (
-        "train_accuracy 0.99, at least 0.7 was asked of accuracy; no evaluator scored it, so the "
-        "agents' own training data judged"
+        "train_accuracy 0.99, at least 0.7 was asked of accuracy; no evaluator measured it, so "
+        "the metric is of the agents' training data"
     )
     (state,) = harness.said(RoundState)
     assert state.metrics == {"train_accuracy": 0.99}

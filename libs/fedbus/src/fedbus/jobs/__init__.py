@@ -1,20 +1,8 @@
-"""The job file: what a person sends to have a model trained, read with every fault found in one go.
+"""The job file: schema, parser and checks that find all faults of a file at once.
 
-aerOS names stand at the top level as they are; ours are in `round` and `plugins`. A key that nobody
-knows is refused by name, what a later version implements is refused with "not yet" (the table is
-`UNSUPPORTED_KEYS`), and nothing is ignored in silence. Pure.
-
-    tree.py        bytes to a tree: size, depth, doubled keys, NaN
-    model.py       the keys of a job, their types and bounds
-    options.py     the keys of optimizer, scheduler, warm-up and privacy mechanisms
-    unsupported_faults.py     what this version accepts in name only
-    agreement.py   keys that must agree with one another
-    arguments.py   what `fedbus.training.options` has no framework for
-    faults.py      faults as text and as an answer
-    reading.py     all of it in order: `parse`
-    params.py      what an agent is told of it
-    comparison.py  whether two files say the same
-    ids.py         an id for a file that leaves it out
+aerOS's keys are at the top level; keys of fedbus are in `round` and `plugins`. An unknown key is a
+fault, and so is a key that is not implemented yet (`UNSUPPORTED_KEYS`): no key is ignored without
+notice. Pure.
 """
 
 from fedbus.jobs.comparison import differences

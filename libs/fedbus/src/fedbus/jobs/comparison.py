@@ -1,7 +1,7 @@
-"""Whether two job files say the same, and if not, in which keys they differ. Pure.
+"""Comparison of two job files by meaning. Pure.
 
-Files are compared by what they mean: the order of keys, white space, the form of numbers and keys
-that state their default make no difference.
+The order of keys, white space, the format of numbers and keys with their default value make no
+difference.
 """
 
 from typing import Any
@@ -15,10 +15,10 @@ _NOTHING = object()
 
 
 def differences(known: bytes, sent: bytes) -> list[str]:
-    """Name the keys in which two files differ, with both values; none where they say the same.
+    """Return the keys in which two files differ, each with both values; empty: the files are equal.
 
-    The job's id is left out of the comparison: one of the files may leave its making to us. A file
-    that cannot be read as a job, any more or yet, is compared as the JSON that it is.
+    The job's id is not compared: one of the files may have a generated one. A file that is not
+    valid in this version is compared as JSON.
     """
     try:
         before, now = _trees(known, sent)

@@ -1,6 +1,6 @@
-"""Keys that must agree with one another.
+"""Consistency checks between keys of a job file.
 
-They are judged as written, so that no other fault hides these.
+The checks use the values as written, so that other faults do not hide these.
 """
 
 import math
@@ -19,7 +19,7 @@ _TARGET = "stopping_target."
 
 
 def consistency_faults(written: Written) -> Iterator[JobFault]:
-    """Find every pair of keys that cannot both be meant."""
+    """Yield a fault for each contradiction between keys."""
     yield from _one_learning_rate(written)
     yield from _quorum_within_agents(written)
     yield from _reachable_targets(written)
@@ -29,7 +29,7 @@ def consistency_faults(written: Written) -> Iterator[JobFault]:
 
 
 def _one_learning_rate(written: Written) -> Iterator[JobFault]:
-    """Find two rates of one optimizer; that of `config` is another thing: see `params`."""
+    """Compare the two learning rates of `optimizer_config`; that of `config` may differ."""
     short, long = "optimizer_config.lr", "optimizer_config.learning_rate"
     one, other = _number(written.get(short)), _number(written.get(long))
     if one is not None and other is not None and one != other:
@@ -86,7 +86,7 @@ def _one_config(written: Written) -> Iterator[JobFault]:
 
 
 def _named_target(written: Written) -> Iterator[JobFault]:
-    """Refuse a value that aerOS reads and uses nowhere: who sets one would think that it counts."""
+    """Reject a value that aerOS reads and never uses, so that no user relies on it."""
     key = "eval_metrics_value"
     if _number(written.get(key)):
         problem = "it says of no metric that the value is one to stop at"
@@ -94,7 +94,7 @@ def _named_target(written: Written) -> Iterator[JobFault]:
 
 
 def _number(value: object) -> float | None:
-    """Read a number as the model would; None for what is none, which the model reports."""
+    """Parse a number as the schema does; None: not a number, which the schema reports."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -1,8 +1,9 @@
 """Eligibility of an agent for a training task, judged by the facts that the agent announces. Pure.
 
 The controller asks before it selects a cohort, the agent before it accepts a task, so that a task
-which cannot be done is refused with its reason before a round counts on it. A fact that is unknown
-speaks for the agent. Each `..._reason` function returns why the agent is not eligible, or None.
+that cannot be done is refused with its reason before a round depends on it. An unknown fact does
+not make an agent ineligible. Each `..._reason` function returns why the agent is not eligible, or
+None.
 """
 
 import math
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fedbus.jobs.input_match import input_reason
 from fedbus.text import listed
 from fedbus.training.options import FRAMEWORKS, peak_state_slots, state_slots
 from fedbus.training.params import DataOverrides, TrainingParams
@@ -102,12 +104,10 @@ def training_memory_bytes(
     """Estimate the memory of a training: base, `MODEL_COPIES` of it and the optimizer's state.
 
     Measured peaks for a model of 65 MiB of dense layers, base included, in multiples of its size,
-    with the estimate in brackets: PyTorch 4.5 (5), with Adam 6.5 (7), with `keep_optimizer_state`
-    7.7 (9),
-    SparseAdam 9 (17, as for one layer that is most of the model), LBFGS with a history of 10
-    29.5 (34), with `keep_optimizer_state` 55.5 (57); Keras 5.5 (5), Adam 7.6 (7), with
-    `keep_optimizer_state` 10.5 (9);
-    TFLite 10.6 (11), Adam 12.3 (13), with `keep_optimizer_state` 16 (15).
+    with the estimate in brackets; "kept" is with `keep_optimizer_state`. PyTorch: SGD 4.5 (5), Adam
+    6.5 (7), kept 7.7 (9), SparseAdam 9 (17, as for one layer that is most of the model), LBFGS with
+    a history of 10 29.5 (34), kept 55.5 (57). Keras: SGD 5.5 (5), Adam 7.6 (7), kept 10.5 (9).
+    TFLite: SGD 10.6 (11), Adam 12.3 (13), kept 16 (15).
     """
     copies = MODEL_COPIES + (TFLITE_MODEL_COPIES if only_tflite else 0)
     return weights_bytes * (1 + copies + _optimizer_copies(params))
@@ -204,59 +204,3 @@ def data_plugins_reason(overrides: DataOverrides | None, facts: AgentFacts) -> s
         if step.id not in facts.transforms:
             return f"no transform {step.id!r} here; there is {listed(facts.transforms)}"
     return None
-
-
-def input_reason(wanted: Mapping[str, Any], format_: Mapping[str, Any]) -> str | None:
-    """Compare a model's input with a data format, both in aerOS's notation.
-
-    Args:
-        wanted: The spec's `input`, as `{"data_types": {"image": {"size": [28, 28, 1],
-            "normalized": true}}}`. A model that wants normalised numbers accepts no others; without
-            the key it accepts any.
-        format_: The data's format, with such an entry under `x`.
-    """
-    wants, has = _types(wanted.get("x", wanted)), _types(format_.get("x"))
-    if not wants or not has:
-        return None
-    for kind, want in wants.items():
-        have = has.get(kind)
-        if have is None or (want[0] and have[0] and want[0] != have[0]):
-            return (
-                f"the model takes {_shown(wants)}; the data here is {_shown(has)}"
-                f"{_channels_hint(wanted.get('x', wanted), format_.get('x'))}"
-            )
-        if want[1] and not have[1]:
-            return f"the model takes normalised {kind} data; the data here is not normalised"
-    return None
-
-
-def _channels_hint(wanted: object, have: object) -> str:
-    """Name the transform that moves an image's channels to where the model has them."""
-    match wanted, have:
-        case (
-            {"data_types": {"image": {"size": [*wants]}}},
-            {"data_types": {"image": {"size": [*has]}}},
-        ) if len(wants) == len(has) == 3:  # noqa: PLR2004 - height, width, channels
-            first, second, last = has
-            if wants == [last, first, second]:
-                return ', channels last (the transform "channels-first" moves them)'
-            if wants == [second, last, first]:
-                return ', channels first (the transform "channels-last" moves them)'
-    return ""
-
-
-def _types(half: object) -> dict[str, tuple[str, bool]]:
-    """Read `data_types`: the size of each kind, as it is written, and whether it is normalised."""
-    match half:
-        case {"data_types": dict(kinds)}:
-            return {
-                str(kind): (str(entry.get("size") or ""), entry.get("normalized") is True)
-                for kind, entry in kinds.items()
-                if isinstance(entry, dict)
-            }
-        case _:
-            return {}
-
-
-def _shown(types: Mapping[str, tuple[str, bool]]) -> str:
-    return " and ".join(f"{kind[:40]} {size[:80]}".rstrip() for kind, (size, _) in types.items())

@@ -1,4 +1,4 @@
-"""Faults of a job file, for people and for programs, and the parts that their sentences share."""
+"""Faults of a job file: error, text and JSON document, and the parts of their sentences."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -11,16 +11,16 @@ from fedbus.wire.documents import JobFault
 from fedbus.wire.json_reader import clip
 
 MAX_FAULTS = 100
-"""More are counted, not listed: a hostile file must not buy a megabyte of answer."""
+"""Further faults are counted only, so that a hostile file cannot cause a huge reply."""
 
-_LONGEST_NAME = 64
+_MAX_COMPARED_CHARACTERS = 64
 
 
 class JobFileError(WireError):
-    """A job file is refused, for these faults, in the order in which the file has them."""
+    """A job file is refused; `faults` has the reasons, in the order of the file."""
 
     def __init__(self, faults: Iterable[JobFault]) -> None:
-        """Keep the first faults and count the others."""
+        """Keep the first `MAX_FAULTS` faults and count the others."""
         found = tuple(faults)
         self.faults = found[:MAX_FAULTS]
         if len(found) > MAX_FAULTS:
@@ -33,7 +33,7 @@ class JobFileError(WireError):
 
 
 def format_faults(what: str, faults: Iterable[JobFault]) -> str:
-    """Format faults one to a line, below a line that says what they are faults of."""
+    """Format faults, one on each line, below a line with the name of the file."""
     lines = [f"  {fault}" for fault in faults]
     count = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
     return "\n".join([f"{what}, {count}:", *lines])
@@ -53,12 +53,12 @@ def read_refusal(answer: Mapping[str, Any]) -> tuple[JobFault, ...]:
 
 
 def path_of(parts: Iterable[str | int]) -> str:
-    """Write a place in the file as people do: `config[0].batch_size`."""
+    """Format a place in the file: `config[0].batch_size`."""
     return json_reader.path_of(parts)
 
 
 def show(value: object) -> str:
-    """Show a value that somebody else chose."""
+    """Format a value from an untrusted source."""
     match value:
         case str():
             return f"'{clip(value)}'"
@@ -75,6 +75,6 @@ def show(value: object) -> str:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Return the choice that is spelled most alike, or nothing when none is near."""
-    near = difflib.get_close_matches(name[:_LONGEST_NAME].lower(), list(choices), n=1)
+    """Return the choice with the most similar spelling; empty: none is similar."""
+    near = difflib.get_close_matches(name[:_MAX_COMPARED_CHARACTERS].lower(), list(choices), n=1)
     return near[0] if near else ""

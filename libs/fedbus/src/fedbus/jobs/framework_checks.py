@@ -1,11 +1,11 @@
-"""Whether there is a framework that can do all a job asks, argument by argument."""
+"""Checks of a job's options against what the training frameworks accept."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from fedbus.jobs.options import JobFileObject
+from fedbus.jobs.field_types import JobFileObject
 from fedbus.jobs.schema import PARTS, JobFile
 from fedbus.jobs.training_params import FACTOR_RULE, arguments_of, training_params_of
 from fedbus.training.options import FRAMEWORKS, UnsupportedOption, unsupported_options
@@ -16,20 +16,20 @@ _RULE: Final = ("warmup_iters", "warmup_factor")
 
 
 def argument_faults(job: JobFile) -> Iterator[JobFault]:
-    """Find what no framework takes, or not the one that the job names as its trainer."""
+    """Yield faults of options that no framework accepts, or not the job's own trainer."""
     yield from _needless(job)
     trainer = job.plugins.trainer
     yield from framework_faults(tuple(FRAMEWORKS) if trainer is None else (trainer,), job)
 
 
 def framework_faults(among: Collection[str], job: JobFile) -> Iterator[JobFault]:
-    """Find what none of some frameworks takes, by its key."""
+    """Yield faults of options that none of these frameworks accepts."""
     for option in unsupported_options(among, training_params_of(job)):
         yield _fault(option, job)
 
 
 def valid_part_of(tree: Mapping[str, Any]) -> JobFile:
-    """Read what is right of a job file that has faults."""
+    """Parse the valid parts of a job file that has faults."""
     return JobFile.model_validate(_LEAST | _sound((), tree))
 
 
@@ -58,7 +58,7 @@ def _valid(part: type[JobFileObject], name: str, value: object) -> bool:
 
 
 def _needless(job: JobFile) -> Iterator[JobFault]:
-    """Find arguments of a scheduler, or of warm-up, that there is none for."""
+    """Yield faults of arguments for a scheduler or a warm-up that the job does not have."""
     if job.scheduler_config.scheduler is None:
         for name in arguments_of(job.scheduler_config):
             yield JobFault(

@@ -1,20 +1,20 @@
-"""Ids for job files that leave theirs out. Pure."""
+"""Generated job ids, for job files without one. Pure."""
 
 import hashlib
 
 from fedbus.wire.identifiers import Timestamp
 
-_LONGEST_MODEL = 40
+_MAX_MODEL_CHARACTERS = 40
 
 
-def generate_job_id(model: str, moment: Timestamp | None, chance: bytes) -> str:
-    """Name a job: `digits-20261129-085328-4f1c`; without a moment by chance alone.
+def generate_job_id(model: str, timestamp: Timestamp | None, random_bytes: bytes) -> str:
+    """Return an id such as `digits-20261129-085328-4f1c`; without a timestamp it is only random.
 
-    The same chance at the same moment is the same id.
+    The same arguments give the same id.
     """
-    digits = hashlib.sha256(chance).hexdigest()
-    if moment is None:
-        return f"{model[:_LONGEST_MODEL]}-{digits[:12]}"
-    day, _, clock = moment.partition("T")
+    digits = hashlib.sha256(random_bytes).hexdigest()
+    if timestamp is None:
+        return f"{model[:_MAX_MODEL_CHARACTERS]}-{digits[:12]}"
+    day, _, clock = timestamp.partition("T")
     when = f"{day.replace('-', '')}-{clock[:8].replace(':', '')}"
-    return f"{model[:_LONGEST_MODEL]}-{when}-{digits[:4]}"
+    return f"{model[:_MAX_MODEL_CHARACTERS]}-{when}-{digits[:4]}"

@@ -1,7 +1,7 @@
-"""Bytes to a tree of plain values, with limits applied before anything is built.
+"""JSON tree of a job file.
 
-What JSON allows and a job does not (a key given twice, NaN, a number beyond all measure) becomes an
-`InvalidValue` in its place, so that its path is known and the rest of the file is still judged.
+A value that JSON allows and a job file does not (a key given twice, NaN, an overlong number)
+becomes an `InvalidValue`, so that its path is known and the rest of the file is still checked.
 """
 
 from itertools import islice
@@ -15,7 +15,7 @@ MAX_VALUES = 10_000
 
 
 def read(data: bytes) -> object:
-    """Return the tree; raise `JobFileError` for what concerns the file as a whole."""
+    """Parse the tree; raise `JobFileError` if the file as a whole is not valid."""
     try:
         tree, _ = read_tree(data)
     except WireError as error:

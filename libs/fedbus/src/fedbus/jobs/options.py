@@ -1,110 +1,19 @@
-"""The option sets of aerOS: optimizer, scheduler, warm-up, privacy. Every key is optional.
+"""Objects of a job file with aerOS's option sets: optimizer, scheduler, warm-up, privacy. Pure.
 
-Types only; which optimizer or scheduler takes which key, and in what bounds,
-`fedbus.training.options`
-says. Keys that aerOS's set has forgotten are spelled as PyTorch spells them.
+Every key is optional. Only the types are here; `fedbus.training.options` states which optimizer or
+scheduler accepts which key, and its bounds. Keys that aerOS's sets lack are named as in PyTorch.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field
 
-from fedbus.limits import MAX_SCHEDULERS, MAX_WORD_CHARACTERS
-from fedbus.scalars import IDENT
-
-MAX_LISTED: Final = 256
-_ARGUMENT: Final = (
-    f"neither a number, a flag, text of at most {MAX_WORD_CHARACTERS} characters, nor a list of "
-    f"at most {MAX_LISTED} numbers"
-)
-
-
-def _no_flag(value: object) -> object:
-    """Python counts true as 1; a job file does not."""
-    if isinstance(value, bool):
-        raise PydanticCustomError("flag_for_number", "not a number")
-    return value
-
-
-def _flag_as_number(value: object) -> object:
-    return {"true": 1, "false": 0}.get(str(value).lower(), value)
-
-
-def _argument(value: object) -> object:
-    """Refuse a value that no `fedbus.training.params.Argument` can hold."""
-    if isinstance(value, list):
-        good = len(value) <= MAX_LISTED and all(map(_is_number, value))
-    else:
-        good = isinstance(value, bool) or _is_number(value) or _is_text(value)
-    if not good:
-        raise PydanticCustomError("argument", _ARGUMENT)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**53)
-
-
-def _is_text(value: object) -> bool:
-    if not isinstance(value, str) or len(value) > MAX_WORD_CHARACTERS:
-        return False
-    return not any("\ud800" <= letter <= "\udfff" for letter in value)  # halves cannot be sent
-
-
-def _no_null(value: object) -> object:
-    if not isinstance(value, dict):
-        return value
-    return {name: each for name, each in value.items() if each is not None}
-
-
-NOT_A_FLAG = BeforeValidator(_no_flag)
-
-Whole = Annotated[int, NOT_A_FLAG]
-Real = Annotated[float, NOT_A_FLAG]
-Pair = tuple[Real, Real]
-Label = Annotated[str, Field(max_length=MAX_WORD_CHARACTERS)]
-Parameters = Annotated[
-    dict[Annotated[str, Field(pattern=f"^{IDENT}$")], Annotated[Any, AfterValidator(_argument)]],
-    Field(max_length=64),
-    BeforeValidator(_no_null),
-]
-Word = Annotated[
-    str, StringConstraints(strip_whitespace=True, to_lower=True, max_length=MAX_WORD_CHARACTERS)
-]
-
-
-class JobFileObject(BaseModel):
-    """An object of the job file: frozen, no key but its own; null is as good as leaving it out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_left_out(cls, written: Any) -> Any:  # noqa: ANN401 - whatever the file has there
-        if not isinstance(written, dict):
-            return written
-        known = cls.names()
-        return {name: v for name, v in written.items() if v is not None or name not in known}
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """Return the keys as the file spells them."""
-        return tuple(field.alias or name for name, field in cls.model_fields.items())
+from fedbus.jobs.field_types import JobFileObject, Label, Pair, Real, Whole, Word, flag_as_number
+from fedbus.limits import MAX_SCHEDULERS
 
 
 class OptimizerConfig(JobFileObject):
-    """The 47 keys of aerOS's optimizers; only arguments that are set are passed on."""
+    """The 47 keys of aerOS's optimizers; only those that are set are passed to the optimizer."""
 
     optimizer: Word = "sgd"
     lr: Annotated[Real, Field(gt=0, le=1000)] | None = None
@@ -133,7 +42,7 @@ class OptimizerConfig(JobFileObject):
     weight_decay: Real | None = None
     amsgrad: bool | None = None
     learning_rate: Annotated[Real, Field(gt=0, le=1000)] | None = None
-    name: Label | None = Field(default=None, description="A label; it changes nothing.")
+    name: Label | None = Field(default=None, description="A label without effect.")
     clipnorm: Real | None = None
     global_clipnorm: Real | None = None
     use_ema: bool | None = None
@@ -156,14 +65,14 @@ class OptimizerConfig(JobFileObject):
 
 
 class SingleSchedulerConfig(JobFileObject):
-    """A scheduler or callback, and its arguments."""
+    """Name and arguments of one scheduler or callback."""
 
     scheduler: Word | None = None
     step_size: Whole | None = None
     gamma: Real | None = None
     last_epoch: Whole | None = None
-    verbose: Annotated[int, Field(ge=0, le=2), BeforeValidator(_flag_as_number)] | None = Field(
-        default=None, description="Changes nothing: agents print nothing."
+    verbose: Annotated[int, Field(ge=0, le=2), BeforeValidator(flag_as_number)] | None = Field(
+        default=None, description="Without effect: agents print nothing."
     )
     milestones: Annotated[tuple[Whole, ...], Field(max_length=256)] | None = None
     factor: Real | None = None
@@ -205,31 +114,35 @@ class SingleSchedulerConfig(JobFileObject):
     threshold_mode: Word | None = None
     eps: Real | None = None
     lr_lambda: Word | None = Field(
-        default=None, description="A function by name; its parameters stand beside it."
+        default=None,
+        description="Name of a function, whose parameters are further keys of this object.",
     )
     decay: Real | None = None
     power: Real | None = None
 
 
 class SchedulerConfig(SingleSchedulerConfig):
-    """The arguments of schedulers and callbacks: aerOS's 20, and what PyTorch's need besides."""
+    """Arguments of schedulers and callbacks: aerOS's 20, and further ones of PyTorch."""
 
     schedulers: (
         Annotated[tuple[SingleSchedulerConfig, ...], Field(max_length=MAX_SCHEDULERS)] | None
-    ) = Field(default=None, description="What chainedscheduler and sequentiallr are made of.")
+    ) = Field(
+        default=None,
+        description="The schedulers that chainedscheduler and sequentiallr consist of.",
+    )
 
 
 class WarmupConfig(JobFileObject):
-    """What stands in for the scheduler in the first `warmup_epochs` of a job.
+    """Warm-up, which replaces the scheduler in the first `warmup_epochs` of a job.
 
-    With `lambdalr` and no `lr_lambda`, or with no scheduler at all, the learning rate is multiplied
-    after x batches by factor * (1 - x / iters) + x / iters.
+    With `lambdalr` without `lr_lambda`, or without a scheduler, the learning rate after x batches
+    is multiplied by factor * (1 - x / iters) + x / iters.
     """
 
     scheduler: Word | None = None
     warmup_iters: Annotated[Whole, Field(ge=1, le=100_000_000)] | None = None
     warmup_epochs: Annotated[Whole, Field(ge=0, le=100_000)] | None = Field(
-        default=None, description="0 is none."
+        default=None, description="0: no warm-up."
     )
     warmup_factor: Annotated[Real, Field(gt=0, le=1000)] | None = None
     scheduler_conf: SchedulerConfig = SchedulerConfig()
@@ -257,7 +170,7 @@ class Homomorphic(JobFileObject):
 
 
 class PrivacyMechanisms(JobFileObject):
-    """The mechanisms a job asks for; one that is named is on, whatever stands in it."""
+    """Privacy mechanisms of a job; a key that is present turns its mechanism on."""
 
     homomorphic: Homomorphic | None = None
     dp_adaptive: DpAdaptive | None = Field(default=None, alias="dp-adaptive")

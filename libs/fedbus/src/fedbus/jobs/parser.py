@@ -1,4 +1,4 @@
-"""Bytes to a `JobFile`, or to all that is wrong with them."""
+"""Parser of job files: bytes to a `JobFile`, or to all faults."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -54,14 +54,17 @@ _SENTENCES = {
 }
 
 
-Judge = Callable[[JobFile], Iterable[JobFault]]
-"""Finds what else is wrong with a job, where it is read."""
+ExtraChecks = Callable[[JobFile], Iterable[JobFault]]
+"""Further checks of a job by the caller of `parse`."""
 
 
-def parse(data: bytes, judge: Judge = lambda _: ()) -> JobFile:
-    """Read a job file, or raise `JobFileError` with every fault of it, in the file's order.
+def parse(data: bytes, extra_checks: ExtraChecks = lambda _: ()) -> JobFile:
+    """Parse a job file.
 
-    A file with faults is judged by what is right of it, so that all are found in one go.
+    The valid parts of a file with faults are checked further, so that all faults are found at once.
+
+    Raises:
+        JobFileError: has every fault, in the order of the file.
     """
     tree = read(data)
     places = [(path_of(place), value) for place, value in walk(tree)]
@@ -76,7 +79,7 @@ def parse(data: bytes, judge: Judge = lambda _: ()) -> JobFile:
     meant = [*unsupported_faults(written), *consistency_faults(written)]
     if isinstance(tree, dict):
         seen = valid_part_of(tree) if job is None else job
-        judged = (fault for fault in judge(seen) if not _begins(fault.key, faulty))
+        judged = (fault for fault in extra_checks(seen) if not _begins(fault.key, faulty))
         meant += chain(argument_faults(seen), judged)
     faults += (fault for fault in meant if fault.key not in faulty)
     if job is None or faults:
@@ -86,24 +89,24 @@ def parse(data: bytes, judge: Judge = lambda _: ()) -> JobFile:
 
 
 def _begins(key: str, faulty: Iterable[str]) -> bool:
-    """Say whether something below a key is at fault: without that, nobody can judge the whole."""
+    """Return whether a key below this one has a fault, so that the object cannot be checked."""
     return any(other.startswith((f"{key}.", f"{key}[")) for other in faulty)
 
 
 def canonical(job: JobFile) -> bytes:
-    """Write a job as JSON that `parse` reads as the same job: sorted keys, defaults filled in."""
+    """Format a job as canonical JSON: sorted keys, defaults filled in; `parse` reads it back."""
     plain = job.model_dump(mode="json", by_alias=True, exclude_none=True)
     return json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def schema(references: str = "#/$defs/{model}") -> dict[str, Any]:
-    """Describe the job file as JSON Schema, for the documentation; `references` point to parts."""
+    """Return the JSON Schema of the job file; `references` is the format of `$ref`."""
     return JobFile.model_json_schema(by_alias=True, ref_template=references)
 
 
 def _faults_of(error: ValidationError) -> Iterator[JobFault]:
     for index, found in enumerate(error.errors(include_url=False)):
-        # Reported where it was read; a default that waits for another key is no fault.
+        # An invalid value is reported already; a default that needs another key is not a fault.
         repeated = isinstance(found["input"], InvalidValue) and found["type"] != "extra_forbidden"
         if not repeated and found["type"] != "default_factory_not_called":
             yield _fault(found, hinted=index < MAX_FAULTS)
@@ -134,7 +137,7 @@ def _hint_for_unknown(key: str, place: Place) -> str:
 
 @cache
 def _homes() -> dict[str, str]:
-    """Every key with its path; where two objects have it, the first of them."""
+    """Return every key with its path; of two objects with the key, the first one."""
     return {
         key: path_of((*path, 0, key) if path == ("config",) else (*path, key))
         for path, part in reversed([*PARTS.items()])

@@ -1,7 +1,7 @@
-"""The keys of a job: their types, bounds and defaults.
+"""Schema of the job file: keys, types, bounds and defaults.
 
-Numbers and flags may be written as text ("64", "0.005", "True"), as aerOS files do; null is as good
-as leaving a key out.
+Numbers and flags may be written as text ("64", "0.005", "True"), as in aerOS files; null equals
+leaving the key out.
 """
 
 import math
@@ -10,20 +10,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field
 
+from fedbus.jobs.field_types import NOT_A_FLAG, JobFileObject, Label, Parameters, Real, Word
 from fedbus.jobs.options import (
-    NOT_A_FLAG,
     DpAdaptive,
     Homomorphic,
-    JobFileObject,
-    Label,
     OptimizerConfig,
-    Parameters,
     PrivacyMechanisms,
-    Real,
     SchedulerConfig,
     SingleSchedulerConfig,
     WarmupConfig,
-    Word,
 )
 from fedbus.limits import MAX_COHORT_AGENTS, MAX_TRANSFORMS
 from fedbus.rounding import format_against
@@ -41,113 +36,114 @@ Id = Annotated[Name, BeforeValidator(_number_as_text)]
 
 
 def default_quorum(agents: int) -> int:
-    """Three quarters of the cohort, so that a straggler does not decide how long a round takes."""
+    """Return three quarters of the cohort, so that a round need not wait for stragglers."""
     return max(1, math.ceil(0.75 * agents))
 
 
 class TrainingConfig(JobFileObject):
-    """How an agent trains in one round."""
+    """Training of an agent in one round."""
 
-    config_id: Label | None = Field(default=None, description="A label; it changes nothing.")
+    config_id: Label | None = Field(default=None, description="A label without effect.")
     batch_size: Annotated[int, Field(ge=1, le=1_000_000), NOT_A_FLAG] = 32
     steps_per_epoch: Annotated[int, Field(ge=1, le=100_000_000), NOT_A_FLAG] | None = Field(
-        default=None, description="Batches in an epoch; all there are when left out."
+        default=None, description="Batches in an epoch; all batches if left out."
     )
     epochs: Annotated[int, Field(ge=1, le=100_000), NOT_A_FLAG] = 1
     learning_rate: Annotated[float, Field(gt=0, le=1000), NOT_A_FLAG] | None = Field(
         default=None,
-        description="optimizer_config.lr or .learning_rate goes before it; 0.01 without any.",
+        description="optimizer_config.lr or .learning_rate takes precedence; 0.01 if none is set.",
     )
 
 
 class RoundSettings(JobFileObject):
-    """Who takes part in a round and how long it waits. Ours."""
+    """Cohort and deadline of a round. Specific to fedbus."""
 
     agents: Annotated[int, Field(ge=1, le=MAX_COHORT_AGENTS), NOT_A_FLAG] = Field(
         default=2, description="Agents asked in each round."
     )
     quorum: Annotated[int, Field(ge=1, le=MAX_COHORT_AGENTS), NOT_A_FLAG] = Field(
         default_factory=lambda found: default_quorum(found["agents"]),
-        description="Updates that make a round count at its deadline; 3/4 of agents, rounded up.",
+        description="Updates with which a round is committed at its deadline; 3/4 of agents, "
+        "rounded up.",
     )
     deadline_seconds: Annotated[float, Field(ge=1, le=86_400), NOT_A_FLAG] = 600.0
-    weighted: bool = Field(default=True, description="Whether an update weighs by its examples.")
+    weighted: bool = Field(
+        default=True, description="Whether updates are weighted by their number of examples."
+    )
     keep_optimizer_state: bool = Field(
         default=False,
-        description="Whether each agent goes on with its own optimizer and scheduler of the round "
-        "before; else both start afresh in every round.",
+        description="Whether each agent keeps the state of its optimizer and scheduler between "
+        "rounds; otherwise both start again in every round.",
     )
     precision: Literal["full", "mixed"] = Field(
         default="full",
-        description="`mixed` computes in bfloat16 on a GPU that has it; other devices, and tflite, "
-        "train in full.",
+        description="`mixed` computes in bfloat16 on a GPU that supports it; other devices, and "
+        "tflite, use full precision.",
     )
 
 
 class TransformConfig(JobFileObject):
-    """A step of a pipeline, as aerOS writes one."""
+    """A transform of a pipeline, in aerOS's notation."""
 
     id: Name = Field(description="A transform plug-in.")
     parameters: Parameters = Field(
-        default={}, description="What it takes: numbers, text, flags, lists of numbers."
+        default={}, description="Its arguments: numbers, text, flags, lists of numbers."
     )
 
 
 class Plugins(JobFileObject):
-    """The plug-ins a job chooses by name; whoever uses one must have and allow it. Ours."""
+    """Plug-ins chosen by name; the node that uses one must allow it. Specific to fedbus."""
 
     aggregator: Name = "fedavg"
     selector: Name = "uniform"
-    trainer: Name | None = Field(default=None, description="The agent's own choice when left out.")
+    trainer: Name | None = Field(default=None, description="The agent's choice if left out.")
     loader: Name | None = Field(
         default=None,
-        description="What reads an agent's data; the agent's own choice when left out.",
+        description="The loader of an agent's data; the agent's choice if left out.",
     )
     transforms: Annotated[tuple[TransformConfig, ...], Field(max_length=MAX_TRANSFORMS)] = Field(
         default=(),
-        description="What happens to rows after the agent's own pipeline, in this order.",
+        description="Transforms of rows after the agent's own pipeline, in this order.",
     )
 
 
-ON_TRAINING_DATA = "no evaluator scored it, so the agents' own training data judged"
+ON_TRAINING_DATA = "no evaluator measured it, so the metric is of the agents' training data"
 
 
 class JobFile(JobFileObject):
-    """A job, as a person or an aerOS controller writes it."""
+    """The job file, as a user or an aerOS controller writes it."""
 
     training_id: Id | None = Field(
         default=None,
-        description="The job's id; one is made when it is left out, and said in the answer. The "
-        "same file again under the same id is the same job, however it is written.",
+        description="The job's id; if left out, one is generated and stated in the reply. An "
+        "equal file with the same id is the same job.",
     )
-    model_name: Name = Field(description="The model in the repository to improve.")
+    model_name: Name = Field(description="The model in the repository that the job trains.")
     model_version: Annotated[Label, BeforeValidator(_number_as_text)] | None = Field(
-        default=None, description="A label; training starts from the latest version."
+        default=None, description="A label without effect: training starts from the latest version."
     )
     num_rounds: Annotated[int, Field(ge=1, le=100_000), NOT_A_FLAG]
     client_type_id: Label | None = Field(
         default=None,
-        description="`base` is a trainer that fedbus ships, whatever an agent's own settings "
-        "prefer; any other word is the agent's own choice, as without it.",
+        description="`base` selects a trainer that fedbus ships, regardless of the agent's "
+        "settings; with any other word, or without this key, the agent chooses.",
     )
     server_address: Label | None = Field(
-        default=None, description="Changes nothing: there is no server, only the broker."
+        default=None, description="Without effect: there is no server, only the broker."
     )
     eval_metrics: Annotated[tuple[Word, ...], Field(max_length=32)] = Field(
-        default=("accuracy",), description="None by default where the loss is a regression's."
+        default=("accuracy",), description="By default no metric if the loss is for regression."
     )
     eval_metrics_value: Real | None = Field(
-        default=None, description="Only 0, none: stopping_target says which value of which metric."
+        default=None, description="Only 0: stopping_target has the values of metrics to stop at."
     )
     eval_func: Word = Field(default="categorical_crossentropy", description="The loss.")
     num_classes: Annotated[int, Field(ge=1, le=1_000_000), NOT_A_FLAG] | None = Field(
-        default=None, description="Describes the model, which knows it better; changes nothing."
+        default=None, description="Without effect: the model's spec has it."
     )
     shape: Annotated[
         tuple[Annotated[int, Field(ge=1, le=1_000_000_000), NOT_A_FLAG], ...], Field(max_length=8)
-    ] = Field(
-        default=(), description="Describes the model, which knows it better; changes nothing."
-    )
+    ] = Field(default=(), description="Without effect: the model's spec has it.")
     config: Annotated[tuple[TrainingConfig, ...], Field(max_length=64)] = Field(
         default=(), description="One entry."
     )
@@ -159,41 +155,42 @@ class JobFile(JobFileObject):
     )
     stopping_target: Mapping[str, Real] = Field(
         default={},
-        description="Metrics that end the job early: accuracy and its like at least, loss and "
-        "errors at most. Judged by evaluators' held-out data; where no evaluator is online, by the "
-        "agents' own training data, which the answer to the job file warns of.",
+        description="Metrics that end the job early: at least this accuracy or similar, at most "
+        "this loss or error. Measured on evaluators' held-out data; if no evaluator "
+        "is online, on the agents' training data, with a warning in the reply to the "
+        "job file.",
     )
     stopping_flag: bool | None = Field(
-        default=None, description="false keeps stopping_target from ending the job."
+        default=None, description="false: stopping_target does not end the job."
     )
     round: RoundSettings = RoundSettings()
     plugins: Plugins = Plugins()
 
     @property
     def id(self) -> str:
-        """The job's id, of a file that has one: `named` gives it to those that leave it out."""
-        assert self.training_id is not None  # noqa: S101 - nobody runs a job without one
+        """The job's id; a file without one gets it by `named` first."""
+        assert self.training_id is not None  # noqa: S101 - a job without an id is not run
         return self.training_id
 
     def named(self, job: str) -> Self:
-        """Return the same job under this id."""
+        """Return the same job with this id."""
         return self.model_copy(update={"training_id": job})
 
     @property
     def trainer(self) -> str | None:
-        """The trainer it wants: by name, `BASE` for any of ours, None for the agent's choice."""
+        """Name of the trainer, `BASE` for any that fedbus ships, None for the agent's choice."""
         return self.plugins.trainer or (BASE if self.client_type_id == BASE else None)
 
     @property
     def targets(self) -> Mapping[str, float]:
-        """The thresholds that end this job; none when its flag is down."""
+        """Thresholds of metrics that end this job; empty if its stopping_flag is false."""
         return {} if self.stopping_flag is False else self.stopping_target
 
     def reached(self, metrics: Mapping[str, float], *, trained: bool = False) -> str | None:
-        """Say which target these metrics reach, or None; one is enough, and it must be measured.
+        """Return a sentence about the first target that these metrics reach; None: none is reached.
 
-        With `trained` figures of the data that agents trained on count where there are no others. A
-        share that cannot be true reaches nothing.
+        With `trained`, metrics of the training data are used for targets without held-out metrics.
+        A share outside 0 to 1 reaches no target.
         """
         for metric, threshold in self.targets.items():
             name = metric

@@ -1,4 +1,4 @@
-"""Training parameters of a job file: the one place where the schema becomes the dataclass."""
+"""Conversion of a job file to training parameters."""
 
 from dataclasses import fields
 from typing import Any, Final
@@ -22,24 +22,24 @@ from fedbus.training.params import (
 )
 
 LEARNING_RATE: Final = 0.01
-"""Where a job gives none."""
+"""Default of the learning rate."""
 
 _PARAMETERS: Final = frozenset(field.name for field in fields(TrainingParams))
 
 _NO_ARGUMENTS: Final = frozenset({"optimizer", "lr", "learning_rate", "name"})
 _NO_ARGUMENTS_OF_SCHEDULERS: Final = frozenset({"scheduler", "schedulers", "verbose"})
 FACTOR_RULE: Final = frozenset({None, "lambdalr"})
-"""What warm-up may name as its scheduler, without a `lr_lambda`, to have the factor rule."""
+"""Schedulers of a warm-up that, without `lr_lambda`, mean the factor rule."""
 
 
 def training_params_of(job: JobFile) -> TrainingParams:
-    """Return the training parameters; a metric that a target names is measured in any case.
+    """Return the training parameters; metrics of stopping targets are always measured.
 
-    A key of `config` or `round` that `TrainingParams` has too is taken over by its name: a new one
-    needs no line here.
+    A key of `config` or `round` with the name of a field of `TrainingParams` sets that field: a new
+    one needs no line here.
 
-    aerOS's own files give a learning rate twice and not the same. The optimizer's is what aerOS
-    hands to the optimizer, so it goes before that of `config`.
+    aerOS's own files have two different learning rates. aerOS passes that of `optimizer_config` to
+    the optimizer, so it takes precedence over that of `config`.
     """
     config = job.config[0] if job.config else TrainingConfig()
     optimizer = job.optimizer_config
@@ -60,12 +60,12 @@ def training_params_of(job: JobFile) -> TrainingParams:
 
 
 def _same_keys(config: TrainingConfig | RoundSettings) -> dict[str, Any]:
-    """Return the keys of a part of the file that are training parameters of the same name."""
+    """Return the values of the keys that are training parameters of the same name."""
     return {name: getattr(config, name) for name in config.names() if name in _PARAMETERS}
 
 
 def arguments_of(config: SingleSchedulerConfig) -> dict[str, Argument]:
-    """Return the arguments that are set; an agent that trains on all its rows validates on none."""
+    """Return the arguments that are set; `val_` metrics become training metrics: see `monitor`."""
     found = _set(config, _NO_ARGUMENTS_OF_SCHEDULERS)
     if config.monitor is not None:
         found["monitor"] = config.monitor.removeprefix("val_")
@@ -96,7 +96,7 @@ def _warmup(config: WarmupConfig) -> WarmupParams | None:
 
 
 def transforms_of(plugins: Plugins) -> tuple[TransformParams, ...]:
-    """Return the transforms a job chooses."""
+    """Return the transforms that a job chooses."""
     return tuple(TransformParams(id=s.id, parameters=s.parameters) for s in plugins.transforms)
 
 

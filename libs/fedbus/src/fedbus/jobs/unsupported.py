@@ -1,6 +1,6 @@
-"""What a job file may say that this version does not do: refused, never ignored.
+"""Keys of a job file that are not implemented: they are faults, never ignored.
 
-An issue that implements something deletes its line from `UNSUPPORTED_KEYS`.
+A change that implements a key deletes it from `UNSUPPORTED_KEYS`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,11 +11,11 @@ from fedbus.wire.documents import JobFault
 UNSUPPORTED_KEYS: Final = frozenset(
     {"privacy-mechanisms.homomorphic", "privacy-mechanisms.dp-adaptive"}
 )
-"""What is refused for now, by key."""
+"""Keys that are not implemented yet."""
 
 
 def unsupported_faults(written: Mapping[str, object]) -> Iterator[JobFault]:
-    """Find what this version does not do; `written` is every key of the file with what it says."""
+    """Yield a fault for each unimplemented key; `written` has all keys and values."""
     for key in written:
         if key in UNSUPPORTED_KEYS:
             yield JobFault(key=key, problem="not implemented yet", hint="leave it out")

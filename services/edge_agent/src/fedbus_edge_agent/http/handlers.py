@@ -12,7 +12,8 @@ from aiohttp import BodyPartReader, web
 
 from fedbus.errors import FedbusError
 from fedbus.jobs import JobFile, differences, parse, training_params_of
-from fedbus.jobs.eligibility import input_reason, resources_reason
+from fedbus.jobs.eligibility import resources_reason
+from fedbus.jobs.input_match import input_reason
 from fedbus.limits import MAX_JOB_FILE_BYTES, MAX_SPEC_BYTES
 from fedbus.runtime.shell import Shell
 from fedbus.training.params import TrainingParams

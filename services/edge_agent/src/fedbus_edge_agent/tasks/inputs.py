@@ -11,7 +11,7 @@ from fedbus.blobs.spool import Spools
 from fedbus.core.actions import Action, Cancel, Fetch, WakeAt
 from fedbus.core.events import Fetched, FetchFailed
 from fedbus.errors import StoreError, TrainingError, TransferError
-from fedbus.jobs.eligibility import input_reason
+from fedbus.jobs.input_match import input_reason
 from fedbus.wire.blobs import BlobRef, ModelRef
 from fedbus_edge_agent.keys import TaskInputFetch, TaskInputRetry
 from fedbus_edge_agent.tasks.model_cache import CachedModels
