@@ -69,9 +69,9 @@ def test_an_agent_publishes_the_format_that_its_pipeline_makes(environ: Environ)
         {"id": "normalize", "parameters": {"high": 255}},
         {"id": "reshape", "parameters": {"size": [4]}},
     ]
-    said = agent(environ(pipeline=steps)).current_facts()
-    assert said.examples == 6
-    assert said.format["x"]["data_types"] == {
+    reason = agent(environ(pipeline=steps)).current_facts()
+    assert reason.examples == 6
+    assert reason.format["x"]["data_types"] == {
         "numerical": {"size": [4], "normalized": True, "dtype": "float32"}
     }
     assert agent(environ()).current_facts().format["x"]["data_types"]["image"]["size"] == [2, 2, 1]
@@ -88,16 +88,16 @@ def test_a_setting_that_is_wrong_is_named(environ: Environ) -> None:
     assert 'an object with "x" and "y"' in refused(environ(format=[]))
     flat = {"data_types": {"numerical": {"size": [4]}}}
     label = {"data_types": {"categorical": {"size": [1]}}}
-    said = refused(environ(format={"x": flat, "y": label}))
-    assert said.startswith("FEDBUS_DATA: x is not as declared: it is image, not numerical")
+    reason = refused(environ(format={"x": flat, "y": label}))
+    assert reason.startswith("FEDBUS_DATA: x is not as declared: it is image, not numerical")
     nowhere = {**environ(), "FEDBUS_DATA": "/nope"}
     assert refused(nowhere) == "FEDBUS_DATA: /nope: no such file or folder"
     assert (
         refused_at_once({}) == "FEDBUS_DATA is not set (the file or folder that the loader reads)"
     )
-    said = refused_at_once({**environ(), "FEDBUS_HTTP": ":x", "FEDBUS_NAME": "a/b"})
-    assert said.startswith("FEDBUS_NAME='a/b': not 1 to 64 letters, digits, '.', '_' or '-', ")
-    assert said.endswith(
+    reason = refused_at_once({**environ(), "FEDBUS_HTTP": ":x", "FEDBUS_NAME": "a/b"})
+    assert reason.startswith("FEDBUS_NAME='a/b': not 1 to 64 letters, digits, '.', '_' or '-', ")
+    assert reason.endswith(
         "FEDBUS_HTTP=':x': not host:port of /healthz and /metrics; none by default"
     )
     assert "FEDBUS_LOADER_OPTIONS=" in refused_at_once({**environ(), "FEDBUS_LOADER_OPTIONS": "{"})
@@ -134,10 +134,12 @@ def test_the_setting_at_fault_is_named_with_the_valid_values(
     environ: Environ, variables: dict[str, str], sentence: str
 ) -> None:
     """A fault of an option is not blamed on the path of the data."""
-    said = refused({**environ(), **{f"FEDBUS_{name}": value for name, value in variables.items()}})
-    assert said.startswith(tuple(f"FEDBUS_{name}" for name in variables))
-    assert sentence in said
-    assert said.count("FEDBUS_") == 1
+    reason = refused(
+        {**environ(), **{f"FEDBUS_{name}": value for name, value in variables.items()}}
+    )
+    assert reason.startswith(tuple(f"FEDBUS_{name}" for name in variables))
+    assert sentence in reason
+    assert reason.count("FEDBUS_") == 1
 
 
 def test_settings_take_json_or_a_json_file(environ: Environ, tmp_path: Path) -> None:
@@ -160,7 +162,7 @@ def test_settings_take_json_or_a_json_file(environ: Environ, tmp_path: Path) -> 
     for settings in (stated, in_files):
         known = agent({**environ(), **settings}).current_facts().format["x"]["data_types"]["image"]
         assert (known["normalized"], known["axes"]) == (True, "channels-last")
-    for wrong, said in (
+    for wrong, reason in (
         ({"FEDBUS_PIPELINE": '[{"id": "nope"}]'}, "FEDBUS_PIPELINE: transform 1 (nope): no "),
         ({"FEDBUS_PIPELINE": "[{"}, "FEDBUS_PIPELINE: [{: not JSON at "),
         ({"FEDBUS_FORMAT": "{}"}, 'FEDBUS_FORMAT: a format is an object with "x" and "y"'),
@@ -170,9 +172,9 @@ def test_settings_take_json_or_a_json_file(environ: Environ, tmp_path: Path) -> 
         ),
         ({"FEDBUS_PIPELINE": "steps"}, "FEDBUS_PIPELINE: steps: No such file or directory (JSON"),
     ):
-        assert refused({**environ(), **wrong}).startswith(said)
-    said = refused_at_once({**environ(), "FEDBUS_LOADER_OPTIONS": "nowhere.json"})
-    assert "nowhere.json: No such file or directory (JSON begins with" in said
+        assert refused({**environ(), **wrong}).startswith(reason)
+    reason = refused_at_once({**environ(), "FEDBUS_LOADER_OPTIONS": "nowhere.json"})
+    assert "nowhere.json: No such file or directory (JSON begins with" in reason
 
 
 def test_what_a_loader_left_out_is_logged_once(environ: Environ, tmp_path: Path) -> None:
@@ -181,8 +183,8 @@ def test_what_a_loader_left_out_is_logged_once(environ: Environ, tmp_path: Path)
     table.write_text(",a,kind\n0,1,oak\n1,2,elm\n")
     core = agent({**environ(), "FEDBUS_DATA": str(table)})
     notes = [one for one in core.handle(Connected(), 0.0) if isinstance(one, Note)]
-    said = 'column number 0 is left out: a row index, or without a name ("features" can name it)'
-    assert [note.facts for note in notes if note.event == "data_notes"] == [{"notes": said}]
+    reason = 'column number 0 is left out: a row index, or without a name ("features" can name it)'
+    assert [note.facts for note in notes if note.event == "data_notes"] == [{"notes": reason}]
     again = core.handle(Connected(), 1.0)
     assert not [one for one in again if isinstance(one, Note) and one.event == "data_notes"]
     names = core.current_facts().format["y"]["data_types"]["categorical"]["classes"]
@@ -193,12 +195,12 @@ def test_a_trainer_that_is_not_here_or_does_not_load_is_refused_at_the_start(
     environ: Environ, install: Install
 ) -> None:
     """Else the agent would decline task after task."""
-    said = refused({**environ(), "FEDBUS_TRAINER": "nix"})
-    assert said.startswith("FEDBUS_TRAINER: no trainers plug-in named 'nix'; ")
-    assert "tflite" in said
+    reason = refused({**environ(), "FEDBUS_TRAINER": "nix"})
+    assert reason.startswith("FEDBUS_TRAINER: no trainers plug-in named 'nix'; ")
+    assert "tflite" in reason
     install("acme_broken", "[fedbus.trainers]\nbroken = acme_broken:Trainer", "1 / 0")
-    said = refused({**environ(), "FEDBUS_TRAINER": "broken"})
-    assert "(acme_broken:Trainer) does not load: division by zero; other trainers here: " in said
+    reason = refused({**environ(), "FEDBUS_TRAINER": "broken"})
+    assert "(acme_broken:Trainer) does not load: division by zero; other trainers here: " in reason
     install(
         "acme_good", "[fedbus.trainers]\ngood = acme_good:made", "made = lambda architecture: None"
     )

@@ -78,14 +78,14 @@ def test_a_result_from_new_data_with_the_same_names_counts(tmp_path: Path) -> No
 def test_an_evaluation_on_data_of_other_classes_fails(tmp_path: Path) -> None:
     """A failure with another reason keeps that reason."""
     harness, data = harness_of(tmp_path)
-    for number, failure, said in ((2, None, "were oak, elm"), (3, ValueError("torn"), "torn")):
+    for number, failure, expected in ((2, None, "were oak, elm"), (3, ValueError("torn"), "torn")):
         harness.hear(CONTROLLER, evaluate(number))
         harness.deliver_inputs()
         harness.form, data.loads = classes("elm"), number
         harness.runner.failure = None if failure is None else lambda: ValueError("torn")
         harness.work()
         score = harness.told(CONTROLLER, Evaluated)
-        assert said in score.reason
+        assert expected in score.reason
         harness.form = classes("oak", "elm")
 
 

@@ -121,9 +121,9 @@ async def test_a_standalone_job_is_started_shown_and_its_result_fetched(agent: A
     assert (await agent.ask("GET", "/job/result/solo-1"))[1] == report
     assert (await agent.ask("POST", "/job/config/solo-1", json=JOB))[1] == report
     again = {**JOB, "num_rounds": 3}
-    status, said = await agent.ask("POST", "/job/config/solo-1/", json=again)
+    status, response = await agent.ask("POST", "/job/config/solo-1/", json=again)
     assert status == 409
-    assert said["error"] == "there was a job solo-1 here already; give this one another id"
+    assert response["error"] == "there was a job solo-1 here already; give this one another id"
     _, metrics = await agent.ask("GET", "/metrics")
     text = metrics.decode()
     assert 'fedbus_agent_tasks_total{kind="standalone",outcome="done"} 2.0' in text
@@ -175,9 +175,9 @@ async def test_a_request_without_the_token_is_refused(
     """At every path but the public ones, which each service has."""
     for endpoint in ENDPOINTS:
         path = endpoint.path.replace("{training_id}", "x").replace("{name}/{version}", "m/1")
-        status, said = await agent.ask(endpoint.method, path, headers=headers, data=b"x" * 10)
+        status, response = await agent.ask(endpoint.method, path, headers=headers, data=b"x" * 10)
         assert status == (200 if endpoint.public else 401), path
-        assert endpoint.public or "Authorization: Bearer" in said["error"]
+        assert endpoint.public or "Authorization: Bearer" in response["error"]
     assert (await agent.ask("GET", "/nothing", headers=headers))[0] == 401
     assert (await agent.ask("GET", "/metrics", headers=headers))[0] == 200
     assert (await agent.ask("GET", "/healthz", headers=headers))[0] == 503
@@ -229,10 +229,10 @@ async def test_a_job_that_cannot_be_started_is_refused(
 ) -> None:
     """With the reason, and for a bad file with all its faults."""
     await agent.upload_digits()
-    got, said = await agent.ask("POST", f"/job/config/{path}/", data=body)
+    got, response = await agent.ask("POST", f"/job/config/{path}/", data=body)
     assert got == status
-    assert sentence in said["error"]
-    assert bool(said["faults"]) == ("training_id" not in sentence and status == 400)
+    assert sentence in response["error"]
+    assert bool(response["faults"]) == ("training_id" not in sentence and status == 400)
     assert await agent.ask("GET", "/job/total") == (200, 0)
 
 
@@ -240,15 +240,15 @@ async def test_a_job_whose_model_is_incomplete_or_takes_other_data_is_refused(ag
     """The facts of the machine decide."""
     spec = json.loads(SPEC)
     await agent.ask("POST", "/model/", data=SPEC)
-    status, said = await agent.ask("POST", "/job/config/solo-1/", json=JOB)
+    status, response = await agent.ask("POST", "/job/config/solo-1/", json=JOB)
     assert status in {409, 422}  # where tflite is missing, that is said first
-    assert "PUT /model/digits/1 uploads it" in said["error"] or "tflite" in said["error"]
+    assert "PUT /model/digits/1 uploads it" in response["error"] or "tflite" in response["error"]
     spec["input"] = {"data_types": {"image": {"size": [8, 8, 1]}}}
     await agent.ask("POST", "/model/", json={**spec, "model_version": "2"})
     wish = {**JOB, "model_version": "2", "plugins": {}}
-    status, said = await agent.ask("POST", "/job/config/solo-1/", json=wish)
+    status, response = await agent.ask("POST", "/job/config/solo-1/", json=wish)
     assert status == 422
-    assert "image [8, 8, 1]" in said["error"] or "needs one of" in said["error"]
+    assert "image [8, 8, 1]" in response["error"] or "needs one of" in response["error"]
 
 
 async def test_no_job_is_started_while_training_hangs(agent: Agent) -> None:
@@ -256,8 +256,8 @@ async def test_no_job_is_started_while_training_hangs(agent: Agent) -> None:
     pytest.importorskip("tflite_runtime")
     await agent.upload_digits()
     agent.core._thread.trouble = "training hangs"  # noqa: SLF001 - as if
-    status, said = await agent.ask("POST", "/job/config/solo-1/", json=JOB)
-    assert (status, said["error"]) == (503, "training hangs")
+    status, response = await agent.ask("POST", "/job/config/solo-1/", json=JOB)
+    assert (status, response["error"]) == (503, "training hangs")
     assert await agent.ask("GET", "/job/total") == (200, 0)
 
 
@@ -270,31 +270,31 @@ async def test_unknown_jobs_are_not_shown(agent: Agent) -> None:
         ("DELETE", "/job/x"),
         ("POST", "/job/stop/x"),
     ):
-        status, said = await agent.ask(method, path)
-        assert (status, said["error"]) == (404, "no standalone job x here")
+        status, response = await agent.ask(method, path)
+        assert (status, response["error"]) == (404, "no standalone job x here")
     sender = replace(agent.node.identity, name=CONTROLLER)
     agent.node.receive(sender.packet_to(agent.node.identity.name, train()), 1.0)
     assert (await agent.ask("GET", "/job/status"))[1] == {"job-1": 1}
-    status, said = await agent.ask("DELETE", "/job/job-1")
-    assert (status, "fedbus job cancel job-1" in said["error"]) == (409, True)
+    status, response = await agent.ask("DELETE", "/job/job-1")
+    assert (status, "fedbus job cancel job-1" in response["error"]) == (409, True)
 
 
 async def test_models_are_uploaded_and_listed(agent: Agent) -> None:
     """Each refusal states what would be right."""
     assert await agent.ask("GET", "/model") == (200, [])
-    status, said = await agent.ask("PUT", "/model/digits/1", data=FormData({"a": "b"}))
-    assert (status, said["error"]) == (
+    status, response = await agent.ask("PUT", "/model/digits/1", data=FormData({"a": "b"}))
+    assert (status, response["error"]) == (
         404,
         "model digits 1 is not here; POST /model/ its metadata first",
     )
-    status, said = await agent.ask("POST", "/model/", data=b"[]")
+    status, response = await agent.ask("POST", "/model/", data=b"[]")
     assert status == 400
-    status, said = await agent.ask("POST", "/model/", data=SPEC)
-    assert (status, said["weights"], len(said["missing"])) == (201, False, 1)
+    status, response = await agent.ask("POST", "/model/", data=SPEC)
+    assert (status, response["weights"], len(response["missing"])) == (201, False, 1)
     assert (await agent.ask("POST", "/model", data=SPEC))[0] == 200
     other = {**json.loads(SPEC), "input": {}}
-    status, said = await agent.ask("POST", "/model/", json=other)
-    assert (status, said["error"]) == (
+    status, response = await agent.ask("POST", "/model/", json=other)
+    assert (status, response["error"]) == (
         409,
         "model digits 1 was uploaded with another spec",
     )
@@ -321,8 +321,8 @@ async def test_an_upload_that_cannot_be_used_is_refused(
         data = FormData(default_to_multipart=True)
         for name, content in form.items():
             data.add_field(name, io.BytesIO(content), filename="f")
-    got, said = await agent.ask("PUT", "/model/digits/1", data=data)
-    assert (got, sentence in said["error"]) == (status, True), said
+    got, response = await agent.ask("PUT", "/model/digits/1", data=data)
+    assert (got, sentence in response["error"]) == (status, True), response
     left = {path.name for path in (agent.home / "models" / "digits~1").iterdir()}
     assert left == {"spec.json"}
 
@@ -333,8 +333,8 @@ async def test_a_body_of_unknown_length_is_not_read(agent: Agent) -> None:
     async def drops() -> AsyncIterator[bytes]:
         yield b"{"
 
-    status, said = await agent.ask("POST", "/job/config/solo-1/", data=drops())
-    assert (status, said["error"]) == (411, "send a Content-Length")
+    status, response = await agent.ask("POST", "/job/config/solo-1/", data=drops())
+    assert (status, response["error"]) == (411, "send a Content-Length")
 
 
 async def test_an_upload_larger_than_the_free_disk_is_refused(
@@ -345,8 +345,8 @@ async def test_an_upload_larger_than_the_free_disk_is_refused(
     monkeypatch.setattr("fedbus_edge_agent.standalone.runner.free_storage", lambda _folder: 10)
     form = FormData(default_to_multipart=True)
     form.add_field("architecture", FILE, filename="digits.tflite")
-    status, said = await agent.ask("PUT", "/model/digits/1", data=form)
-    assert (status, "10 are free" in said["error"]) == (507, True)
+    status, response = await agent.ask("PUT", "/model/digits/1", data=form)
+    assert (status, "10 are free" in response["error"]) == (507, True)
 
 
 async def test_weights_larger_than_the_memory_are_not_unpacked(
@@ -359,8 +359,8 @@ async def test_weights_larger_than_the_memory_are_not_unpacked(
     monkeypatch.setattr("fedbus_edge_agent.host.capabilities.memory_mb", lambda: 512)
     form = FormData(default_to_multipart=True)
     form.add_field("weights", b"PK", filename="w.npz")
-    status, said = await agent.ask("PUT", "/model/wide/1", data=form)
-    assert (status, "MiB of memory" in said["error"]) == (507, True)
+    status, response = await agent.ask("PUT", "/model/wide/1", data=form)
+    assert (status, "MiB of memory" in response["error"]) == (507, True)
 
 
 async def test_capabilities_and_data_format_are_served(agent: Agent) -> None:
@@ -380,13 +380,13 @@ async def test_capabilities_and_data_format_are_served(agent: Agent) -> None:
 
 async def test_the_api_is_described_as_openapi_and_as_a_page(agent: Agent) -> None:
     """From its own schemas; the page loads no other file."""
-    _, said = await agent.ask("GET", "/openapi.json", headers={"Authorization": ""})
-    paths = {(m.upper(), path) for path, methods in said["paths"].items() for m in methods}
+    _, response = await agent.ask("GET", "/openapi.json", headers={"Authorization": ""})
+    paths = {(m.upper(), path) for path, methods in response["paths"].items() for m in methods}
     assert paths == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
-    schemas = said["components"]["schemas"]
-    assert set(_references(said)) <= {f"#/components/schemas/{name}" for name in schemas}
+    schemas = response["components"]["schemas"]
+    assert set(_references(response)) <= {f"#/components/schemas/{name}" for name in schemas}
     assert "training_id" in schemas["JobFile"]["properties"]
-    ids = [o["operationId"] for methods in said["paths"].values() for o in methods.values()]
+    ids = [o["operationId"] for methods in response["paths"].values() for o in methods.values()]
     assert len(ids) == len(set(ids))
     _, page = await agent.ask("GET", "/docs", headers={"Authorization": ""})
     text = page.decode()
@@ -396,14 +396,14 @@ async def test_the_api_is_described_as_openapi_and_as_a_page(agent: Agent) -> No
     assert "<script" not in text
 
 
-def _references(said: object) -> list[str]:
-    match said:
+def _references(response: object) -> list[str]:
+    match response:
         case {"$ref": str(found), **rest}:
             return [found, *_references(list(rest.values()))]
         case dict():
-            return _references(list(said.values()))
+            return _references(list(response.values()))
         case list():
-            return [ref for each in said for ref in _references(each)]
+            return [ref for each in response for ref in _references(each)]
         case _:
             return []
 
@@ -412,8 +412,8 @@ async def test_without_a_token_only_health_and_metrics_are_served(tmp_path: Path
     """Other paths answer with the setting that turns the API on."""
     closed = Agent(tmp_path)
     async with closed.server:
-        status, said = await closed.ask("GET", "/job/status")
-        assert (status, "FEDBUS_HTTP_TOKEN_FILE" in said["error"]) == (404, True)
+        status, response = await closed.ask("GET", "/job/status")
+        assert (status, "FEDBUS_HTTP_TOKEN_FILE" in response["error"]) == (404, True)
         assert (await closed.ask("GET", "/docs"))[0] == 404
         _, metrics = await closed.ask("GET", "/metrics")
         assert b"machine_capabilities_gpu" in metrics
@@ -427,8 +427,8 @@ async def test_on_loopback_an_owner_may_allow_access_without_a_token(tmp_path: P
     agent.headers = {}
     async with agent.server:
         assert (await agent.ask("GET", "/job/total")) == (200, 0)
-        status, said = await agent.ask("GET", "/job/total", headers={"Origin": "http://x"})
-        assert (status, "web pages" in said["error"]) == (403, True)
+        status, response = await agent.ask("GET", "/job/total", headers={"Origin": "http://x"})
+        assert (status, "web pages" in response["error"]) == (403, True)
 
 
 async def test_text_responses_end_with_a_newline(agent: Agent) -> None:

@@ -64,8 +64,8 @@ def test_a_job_is_trained_round_by_round() -> None:
         return GOOD
 
     standalone = StandaloneJobs(run_round, noted.append)
-    said = list(standalone.start(StartJob(job_file(batch := "solo-1"), "7")))
-    assert said[0] == Note("job_started", {"job": batch, "model": "digits"})
+    given = list(standalone.start(StartJob(job_file(batch := "solo-1"), "7")))
+    assert given[0] == Note("job_started", {"job": batch, "model": "digits"})
     assert report_of(standalone).phase == "WAITING"
     for number in (1, 2):
         taken = standalone.next_round()
@@ -241,10 +241,10 @@ def test_an_agent_without_an_api_runs_no_round() -> None:
 
 def test_keys_about_other_agents_are_named_and_ignored() -> None:
     """The same file may be a fleet's; keys that have an effect are not named."""
-    said: dict[str, Any] = {
+    given: dict[str, Any] = {
         "round": {"quorum": 2, "agents": 3, "keep_optimizer_state": True, "deadline_seconds": None},
         "plugins": {"selector": "other", "trainer": "tflite"},
     }
-    standalone = started(StandaloneJobs(), job_file(**said), job_file("plain"))
+    standalone = started(StandaloneJobs(), job_file(**given), job_file("plain"))
     assert report_of(standalone).ignored == ("plugins.selector", "round.agents", "round.quorum")
     assert report_of(standalone, "plain").ignored == ()

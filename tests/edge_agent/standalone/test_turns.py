@@ -166,7 +166,7 @@ def test_a_standalone_job_that_hangs_ends_the_process_too(harness: StandaloneHar
     assert harness.phase() == "FAILED"
     assert harness.asked(keys.TaskReply(JOB, 1), Decline).reason.startswith("training hangs")
     harness.begin("b")
-    assert harness.runs[-1].key == keys.ReportWrite("b")  # nothing is learnt any more
+    assert harness.runs[-1].key == keys.ReportWrite("b")  # no round begins any more
     harness.wait(30.0)
     assert isinstance(harness.last[-1], Quit)
 

@@ -110,11 +110,11 @@ def test_a_bounded_number_of_models_is_cached() -> None:
     assert SPOOLS.used == before + MAX_MODELS * len(weights_of(1))
     first = version(1, spec_of(tiny={"number": 0}))
     assert first.spec in models.missing(first)
-    gathered = [version(1, spec_of(tiny={"gathered": n})) for n in range(MAX_INCOMPLETE_MODELS + 1)]
-    for number, ref in enumerate(gathered):
+    refs = [version(1, spec_of(tiny={"gathered": n})) for n in range(MAX_INCOMPLETE_MODELS + 1)]
+    for number, ref in enumerate(refs):
         add(models, ref, spec_of(tiny={"gathered": number}))
-    assert models.spec(gathered[0]) is None
-    assert models.spec(gathered[1]) is not None
+    assert models.spec(refs[0]) is None
+    assert models.spec(refs[1]) is not None
 
 
 def test_bytes_of_another_digest_are_refused() -> None:
