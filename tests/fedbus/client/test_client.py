@@ -21,10 +21,11 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt.bus import Bus, Packet
 from fedbus.mqtt.mosquitto import LocalBroker, free_port
 from fedbus.wire import codec
+from fedbus.wire.messages import ModelsListed
 from fedbus.wire.topics import ROOT as TOPICS
 from tests.printed import ROOT
 
-ACCOUNTS = {"controller.1": "c", "inference.1": "i", "user.me": "u"}
+ACCOUNTS = {"controller.1": "c", "inference.1": "i", "repository.1": "r", "user.me": "u"}
 LONG = 20.0
 
 
@@ -286,6 +287,40 @@ async def publish(broker: LocalBroker, packet: Packet) -> None:
 async def collected(news: AsyncIterator[JobState]) -> list[JobState]:
     """Read to the end."""
     return [each async for each in news]
+
+
+async def test_a_request_with_blobs_outlives_a_login_of_another_program(
+    broker: LocalBroker,
+) -> None:
+    """The broker lets each account in once; the node of the request connects and asks again."""
+    asked = asyncio.Queue[str]()
+    listen = [f"{TOPICS}/link/user.me/repository.1/+"]
+    address = broker.address("repository.1")
+
+    async def hear(bus: Bus) -> None:
+        async for packet in bus:
+            asked.put_nowait(packet.topic)
+
+    async with (
+        mqtt.connect(address, name="repository.1", listen=listen) as repository,
+        fedbus.connect(url(broker)) as fed,
+        asyncio.timeout(LONG),
+    ):
+        hearing = asyncio.create_task(hear(repository))
+        models = asyncio.create_task(fed.models())
+        assert (await asked.get()).endswith("/list_models")
+        async with mqtt.connect(broker.address("user.me"), name="another"):
+            pass
+        await asked.get()
+        listed = codec.pack(ModelsListed(models=()))
+        while not models.done():  # an answer to a connection that has just ended is lost
+            await repository.publish(
+                Packet(f"{TOPICS}/link/repository.1/user.me/models_listed", listed)
+            )
+            await asyncio.wait({models}, timeout=0.1)
+        assert models.result() == ()
+        hearing.cancel()
+        await asyncio.wait({hearing})
 
 
 async def test_a_silent_service_is_named(broker: LocalBroker) -> None:

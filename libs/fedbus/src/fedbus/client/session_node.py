@@ -145,6 +145,6 @@ async def _served(shell: "Shell", bus: Bus, outcome: "asyncio.Future[R]") -> R:
     with one_error():
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(shell.serve(bus), name="serve")
-            await outcome
+            await asyncio.wait({outcome})  # which does not cancel it if the connection is lost
             serving.cancel()
     return outcome.result()
