@@ -19,7 +19,7 @@ from fedbus.wire.messages import (
 )
 from fedbus_collector import keys
 from fedbus_collector.rounds import ended
-from fedbus_collector.rounds.ended import MAX_ROUNDS
+from fedbus_collector.rounds.ended import MAX_ENDED_ROUNDS
 from tests.collector.harness import (
     BASE,
     CONTROLLER,
@@ -225,7 +225,7 @@ def test_a_restarted_collector_folds_again_from_what_agents_still_hold() -> None
 def test_the_number_of_ended_rounds_kept_is_bounded() -> None:
     """Reports of discarded rounds are cancelled."""
     harness = Harness()
-    for number in range(MAX_ROUNDS + 1):
+    for number in range(MAX_ENDED_ROUNDS + 1):
         job = f"job-{number}"
         harness.hear(CONTROLLER, order(job=job))
         harness.hear(A, offer(UPDATE))
@@ -234,14 +234,14 @@ def test_the_number_of_ended_rounds_kept_is_bounded() -> None:
             dismiss = Dismiss(epoch=1, job=job, task=1, agents=(agent,), reason="lost")
             harness.hear(CONTROLLER, dismiss)
     told = {key.job for key in harness.asks if isinstance(key, keys.RoundEndReport)}
-    assert len(told) == MAX_ROUNDS
+    assert len(told) == MAX_ENDED_ROUNDS
     assert "job-0" not in told
 
 
 def test_fewer_ended_rounds_of_large_cohorts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The counted updates need the memory; the last round is always kept."""
     for most, remembered in ((7, [2, 3]), (1, [3])):
-        monkeypatch.setattr(ended, "MAX_UPDATES", most)
+        monkeypatch.setattr(ended, "MAX_ENDED_UPDATES", most)
         harness = Harness()
         for number in (1, 2, 3):
             harness.open(order(job=f"job-{number}"))

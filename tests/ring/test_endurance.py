@@ -32,7 +32,7 @@ ROUNDS, JOBS, REQUESTS, CONNECTIONS = 2000, 100, 2000, 2000
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let services remember few things, so that a short life shows what has no bound at all."""
-    monkeypatch.setattr(fedbus_collector.rounds.ended, "MAX_ROUNDS", FEW)
+    monkeypatch.setattr(fedbus_collector.rounds.ended, "MAX_ENDED_ROUNDS", FEW)
     # Not fewer: a controller loads again what it does not remember of the 50 that are listed.
     monkeypatch.setattr(fedbus_controller.running_jobs, "MAX_ENDED_JOBS", MAX_LISTED_ENDED_JOBS)
     monkeypatch.setattr(fedbus_controller.rounds.evaluation, "RETAINED_ROUNDS", FEW)

@@ -110,23 +110,23 @@ class CollectorCore:
                     yield Send(sender, Dismissed(job=job, task=task, agents=agents))
             case _:
                 yield from self._abandon(command.job, "the job has ended")
-                for report in self._ended.unacknowledged(command.job):
+                for report in self._ended.take_reports(command.job):
                     yield Cancel(report)
                 yield Send(sender, JobStopped(job=command.job))
 
     def _open_round(self, sender: str, request: OpenRound, now: float) -> Iterator[Action]:
         plan = request.plan
-        if ended := self._ended.known(plan):
+        if ended := self._ended.end_of(plan):
             yield self._report(sender, ended)
             return
         current = self._open.get(plan.job)
         if current is not None and current.progress.plan.task >= plan.task:
             current.controller = sender  # a repeated request, perhaps of a new controller
             return
-        if self._ended.overtook(plan):
+        if self._ended.has_later(plan):
             return
         yield from self._abandon(plan.job, "the round was planned again")
-        for report in self._ended.unacknowledged(plan.job):
+        for report in self._ended.take_reports(plan.job):
             # The controller that plans the next round knows how the last one ended.
             yield Cancel(report)
         open_round = RoundCollector(RoundProgress(request, now), sender, self._resources)
@@ -181,7 +181,7 @@ class CollectorCore:
                     yield from self._advance(open_round, steps)
             case RoundEndNoted(job=job, task=task):
                 report = keys.RoundEndReport(job, task)
-                self._ended.acknowledged(report)
+                self._ended.remove_report(report)
                 yield Cancel(report)
             case _:
                 pass
@@ -208,7 +208,7 @@ class CollectorCore:
     def _report(self, controller: str, ended: RoundEnded, first: RoundEnded | None = None) -> Ask:
         """Report a round's end to a controller, until the controller acknowledges it."""
         report = keys.RoundEndReport(ended.job, ended.task)
-        self._ended.reporting(report)
+        self._ended.add_report(report)
         return Ask(report, controller, ended, first)
 
     def _run_of_ended_round_ended(self, key: RoundKey) -> None:
@@ -225,7 +225,7 @@ class CollectorCore:
         if open_round := self._open.get(job):
             yield from self._advance(open_round, open_round.fail(reason))
             report = keys.RoundEndReport(*open_round.progress.key)
-            self._ended.acknowledged(report)
+            self._ended.remove_report(report)
             yield Cancel(report)
 
     def _find(self, job: str, task: int) -> RoundCollector | None:

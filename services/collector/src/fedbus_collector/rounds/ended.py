@@ -7,8 +7,8 @@ from fedbus.wire.messages import RoundEnded
 from fedbus.wire.round_records import Plan
 from fedbus_collector.keys import RoundEndReport
 
-MAX_ROUNDS = 256
-MAX_UPDATES = 16_384
+MAX_ENDED_ROUNDS = 256
+MAX_ENDED_UPDATES = 16_384
 """Counted updates of all kept rounds together; those of a large cohort take megabytes."""
 
 
@@ -33,31 +33,31 @@ class EndedRounds:
         self._forget(key)
         self._rounds[key] = ended
         self._updates += _updates(ended)
-        while len(self._rounds) > MAX_ROUNDS or (
-            len(self._rounds) > 1 and self._updates > MAX_UPDATES
+        while len(self._rounds) > MAX_ENDED_ROUNDS or (
+            len(self._rounds) > 1 and self._updates > MAX_ENDED_UPDATES
         ):
             oldest = next(iter(self._rounds))
             self._forget(oldest)
             report = RoundEndReport(*oldest)
-            if self.acknowledged(report):
+            if self.remove_report(report):
                 yield report
 
-    def reporting(self, report: RoundEndReport) -> None:
+    def add_report(self, report: RoundEndReport) -> None:
         """Add a report, which is sent until the controller acknowledges it."""
         self._reports[report] = None
 
-    def acknowledged(self, report: RoundEndReport) -> bool:
+    def remove_report(self, report: RoundEndReport) -> bool:
         """Remove a report; return whether it was still being sent."""
         return self._reports.pop(report, 0) is None
 
-    def unacknowledged(self, job: str) -> list[RoundEndReport]:
+    def take_reports(self, job: str) -> list[RoundEndReport]:
         """Remove and return the reports of a job that are still being sent."""
         found = [report for report in self._reports if report.job == job]
         for report in found:
             del self._reports[report]
         return found
 
-    def known(self, plan: Plan) -> RoundEnded | None:
+    def end_of(self, plan: Plan) -> RoundEnded | None:
         """Return how this plan ended, or the commit of its round under another plan."""
         for (job, task), ended in self._rounds.items():
             committed = ended.version is not None and ended.round == plan.round
@@ -65,7 +65,7 @@ class EndedRounds:
                 return ended
         return None
 
-    def overtook(self, plan: Plan) -> bool:
+    def has_later(self, plan: Plan) -> bool:
         """Return whether a later plan of the job has already ended."""
         return any(job == plan.job and task > plan.task for job, task in self._rounds)
 
