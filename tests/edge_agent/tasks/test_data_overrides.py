@@ -53,7 +53,10 @@ WIDE = asking(
     [
         (train(params=LOST), "no transforms plug-in named 'lost'; installed: "),
         (evaluate(params=LOST), "no transforms plug-in named 'lost'; installed: "),
-        (train(params=asking(loader="npz")), "plugins.loader is 'npz', but these data are in memory"),
+        (
+            train(params=asking(loader="npz")),
+            "plugins.loader is 'npz', but these data are in memory",
+        ),
         (train(params=asking(("reshape", {"size": (5,)}))), "plugins.transforms[0] (reshape): num"),
         (train(params=WIDE), "10 rows of up to 67108872 bytes need about 2560 MiB of memory"),
         (evaluate(params=WIDE), "10 rows of up to 67108872 bytes need about 2560 MiB of memory"),
