@@ -9,7 +9,8 @@
     ├── BusError          the broker is unreachable or refused this node
     ├── StoreError        the store cannot be read or written
     ├── TrainingError     data or parameters that a trainer cannot use
-    └── Stopped           work that was cancelled: no fault
+    ├── Stopped           work that was cancelled: no fault
+    └── of fedbus.client: Failed, Unreachable, Refused and its kind JobRefused
 
 Errors of other packages are translated at the call that raises them. The message states what
 failed, where, what was expected, and how to correct it.

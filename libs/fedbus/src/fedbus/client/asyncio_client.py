@@ -55,7 +55,7 @@ async def connect(
     Raises:
         SettingsError: the URL cannot be read, or both a URL and a cluster are given.
         Unreachable: no URL is given and no local cluster runs.
-        BusError: the broker is away, or refuses the account.
+        BusError: the broker is unreachable, or refuses the account.
     """
     async with Client(login_for(url, cluster), answer_seconds=answer_seconds) as client:
         await client.open()
@@ -78,9 +78,9 @@ def login_for(url: str | None, cluster: str | Path | None) -> BrokerLogin:
 class Client:
     """Jobs, agents, models and inference of one deployment, over one MQTT connection.
 
-    Made by `fedbus.connect`. Methods may run at the same time. A lost connection ends the methods
-    that run with BusError, but for `watch` and `follow`, which connect again; the next method
-    connects again as well.
+    `fedbus.connect` returns one. Methods may run at the same time; clients of one account share a
+    connection. Where it breaks, each method connects again and repeats its request, and raises
+    BusError if the broker is unreachable; `watch` and `follow` wait for the broker to come back.
     """
 
     def __init__(
@@ -105,15 +105,15 @@ class Client:
         await self.close()
 
     async def open(self) -> None:
-        """Log in now, and not with the first method that is called.
+        """Log in now instead of with the first method that is called.
 
         Raises:
-            BusError: the broker is away, or refuses the account.
+            BusError: the broker is unreachable, or refuses the account.
         """
         await self.connection.open()
 
     async def close(self) -> None:
-        """Leave the broker; a method that still runs ends with BusError."""
+        """Log out; methods that still run raise BusError."""
         await self.connection.close()
 
     # ── jobs ────────────────────────────────────────────────────────────────────────────────────
@@ -169,7 +169,7 @@ class Client:
 
         Raises:
             Refused: no such job is known.
-            BusError: the broker was away for too long.
+            BusError: the broker was unreachable for too long.
         """
         last: JobState | None = None
         following = self.follow(job, submitted=submitted, away_seconds=away_seconds)

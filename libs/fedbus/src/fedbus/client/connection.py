@@ -63,7 +63,7 @@ class ClientConnection:
         """Log in, unless we are.
 
         Raises:
-            BusError: the broker is away, or refuses the account; or this connection is closed.
+            BusError: the broker is unreachable, or refuses the account; or this connection is closed.
         """
         return await self.session().open()
 
@@ -95,7 +95,7 @@ class ClientConnection:
         """Subscribe for the length of a block.
 
         Raises:
-            BusError: the broker is away, or refuses the account or a topic.
+            BusError: the broker is unreachable, or refuses the account or a topic.
         """
         session = self.session()
         bus = await session.open()
@@ -113,7 +113,7 @@ class ClientConnection:
         """Collect what is retained under these topics, by topic; what was cleared is left out.
 
         Raises:
-            BusError: the broker is away, or refuses a topic.
+            BusError: the broker is unreachable, or refuses a topic.
             Unreachable: the broker does not send our own message back.
         """
 

@@ -124,7 +124,7 @@ async def follow(
         away_seconds: How long a broker that was there may be away.
 
     Raises:
-        BusError: the broker was away for too long, or from the beginning.
+        BusError: the broker was unreachable for too long, or from the beginning.
         Refused: there is no such job, and it was not `submitted`.
     """
     lost_at: float | None = None

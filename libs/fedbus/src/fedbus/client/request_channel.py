@@ -89,7 +89,7 @@ class RequestChannel:
             kept: Whether the broker holds requests on this topic until a service acknowledges them.
 
         Raises:
-            BusError: the broker is away, or refuses the message.
+            BusError: the broker is unreachable, or refuses the message.
             Unreachable: no answer arrived in time; says whether the broker keeps the request.
         """
         until = clock.monotonic() + self._connection.answer_seconds

@@ -32,10 +32,10 @@ class Submission:
 
     Attributes:
         job: The job's id.
-        known: Whether this very job was submitted before; then nothing new runs.
-        phase: Where a known job stands; empty for a new one.
-        warnings: What of the job has no effect.
-        answer: The whole answer as its JSON has it.
+        known: Whether the same job was submitted before, so that no new one runs.
+        phase: The phase of a known job; empty for a new one.
+        warnings: Settings of the job that have no effect.
+        answer: The whole answer, as in its JSON.
     """
 
     job: str

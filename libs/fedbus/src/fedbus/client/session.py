@@ -132,7 +132,7 @@ class Session:
         """Log in, unless we are.
 
         Raises:
-            BusError: the broker is away, or refuses the account.
+            BusError: the broker is unreachable, or refuses the account.
         """
         async with self._logging_in:
             if self.bus is not None:

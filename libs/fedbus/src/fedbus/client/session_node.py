@@ -81,7 +81,7 @@ async def run(connection: ClientConnection, request: RepositoryRequest[R]) -> R:
     """Run a request to its end.
 
     Raises:
-        BusError: the broker is away, or refuses the account.
+        BusError: the broker is unreachable, or refuses the account.
         FedbusError: as the request ended.
     """
     import structlog

@@ -56,7 +56,7 @@ def connect_sync(
 class SyncClient:
     """The methods of `fedbus.client.Client`, each of which returns when it is done.
 
-    Made by `fedbus.connect_sync`. Threads may share it. Ctrl-C cancels the method that runs.
+    `fedbus.connect_sync` returns one. Threads may share it. Ctrl-C cancels the method that runs.
     """
 
     def __init__(self, login: BrokerLogin, *, answer_seconds: float = ANSWER_SECONDS) -> None:
@@ -81,7 +81,7 @@ class SyncClient:
         return self._client.login
 
     def close(self) -> None:
-        """Leave the broker and end the thread; a second call does nothing."""
+        """Log out and end the thread; a second call does nothing."""
         atexit.unregister(self.close)
         if not self._thread.stopped:
             self._thread.run(self._client.close())
