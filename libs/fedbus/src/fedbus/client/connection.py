@@ -63,7 +63,7 @@ class ClientConnection:
         """Log in, unless we are.
 
         Raises:
-            BusError: the broker is unreachable, or refuses the account; or this connection is closed.
+            BusError: the broker is unreachable or refuses the account, or this client is closed.
         """
         return await self.session().open()
 
