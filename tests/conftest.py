@@ -1,4 +1,4 @@
-"""Settings of the tools that all tests share, and what more than one folder needs."""
+"""Test settings for all folders, and the fixture that several of them use."""
 
 import os
 import sys
@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.packages import Install
+from tests.plugin_package import Install
 
 # Each worker of a parallel run, and each process it starts, computes with one thread: several that
 # share a core wait for each other, which made tests with PyTorch take ten times as long.
 for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(variable, "1")
 
-# How long an example takes says more about the machine than about what is tried.
+# The duration of an example depends on the machine more than on the code under test.
 settings.register_profile("fedbus", deadline=None)
 settings.load_profile("fedbus")
 
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Put packages on the path: a module, and the entry points that name what is in it."""
+    """Return a function that adds a package to the import path: one module with entry points."""
 
     def package(name: str, entries: str, source: str) -> None:
         folder = tmp_path / name

@@ -15,7 +15,7 @@ import pytest
 
 from fedbus.core import actions, events
 from fedbus.jobs import parse
-from tests.printed import ROOT, commands_of, run_line
+from tests.page_commands import ROOT, commands_of, run_line
 
 
 def test_the_generated_pages_are_what_the_code_says() -> None:

@@ -18,7 +18,7 @@ from fedbus.mqtt.mosquitto import free_port
 from fedbus.runtime.known_settings import KNOWN
 from fedbus.runtime.settings import settings_from
 from fedbus_edge_agent.settings import AgentSettings
-from tests.printed import ROOT, commands_of
+from tests.page_commands import ROOT, commands_of
 
 DEVICE = ROOT / "examples" / "device"
 UNIT = DEVICE / "fedbus-agent@.service"

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.printed import ROOT
+from tests.page_commands import ROOT
 
 WORDS_PY = ROOT / ".ci" / "words.py"
 

@@ -22,7 +22,7 @@ from fedbus_collector import keys
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
-from tests.driven import Driven
+from tests.core_harness import CoreHarness
 
 CONTROLLER, REPOSITORY = "controller.1", "repository.1"
 A, B, C = "agent.a", "agent.b", "agent.c"
@@ -119,7 +119,7 @@ class _Broken:
         raise ZeroDivisionError("by zero")
 
 
-class Harness(Driven):
+class Harness(CoreHarness):
     """A collector, and the nodes it exchanges messages with."""
 
     def __init__(self, spools: Spools | None = None, incarnation: int = 5) -> None:
@@ -131,19 +131,19 @@ class Harness(Driven):
     def open(self, what: OpenRound | None = None) -> None:
         """Order a round, and let the spec and the base arrive, if they are fetched."""
         what = what or order()
-        self.hear(CONTROLLER, what)
+        self.receive(CONTROLLER, what)
         key = what.plan.job, what.plan.task
         if keys.LayoutFetch(*key) in self.fetches:
-            self.arrive(keys.LayoutFetch(*key), SPEC)
+            self.complete_fetch(keys.LayoutFetch(*key), SPEC)
         if keys.BaseFetch(*key) in self.fetches:
-            self.arrive(keys.BaseFetch(*key), BASE)
-            self.work()
+            self.complete_fetch(keys.BaseFetch(*key), BASE)
+            self.run_calls()
 
     def give(self, agent: str, value: float = 1.0, examples: int = 10) -> None:
         """Offer an agent's update, which is folded."""
         update = blob(value, "delta")
-        self.hear(agent, offer(update, examples, inline=update))
-        self.work()
+        self.receive(agent, offer(update, examples, inline=update))
+        self.run_calls()
 
     @property
     def commit(self) -> Commit:
@@ -155,7 +155,7 @@ class Harness(Driven):
         commit = commit or self.commit
         weights = self.out(commit)
         made = version(commit.record.parent + 1, weights)
-        self.hear(REPOSITORY, Committed(version=made, record=commit.record))
+        self.receive(REPOSITORY, Committed(version=made, record=commit.record))
 
     def out(self, commit: Commit) -> bytes:
         """Fetch what a commit names."""

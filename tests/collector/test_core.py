@@ -62,8 +62,8 @@ def test_a_command_under_a_lower_epoch_is_refused(stale: object) -> None:
     """Its sender has lost the lease, and the reply says so."""
     harness = Harness()
     harness.open(order(epoch=4))
-    harness.hear(SUCCESSOR, stale)
-    assert harness.told(SUCCESSOR, StaleEpoch).epoch == 4
+    harness.receive(SUCCESSOR, stale)
+    assert harness.sent_to(SUCCESSOR, StaleEpoch).epoch == 4
     assert len(harness.last) == 1
 
 
@@ -71,7 +71,7 @@ def test_a_round_end_is_reported_to_the_next_controller() -> None:
     """The next controller opens the round again, and is the round's controller from then on."""
     harness = Harness()
     harness.open()
-    harness.hear(SUCCESSOR, order(epoch=2))
+    harness.receive(SUCCESSOR, order(epoch=2))
     for agent in (A, B, C):
         harness.give(agent)
     harness.confirm()
@@ -82,11 +82,11 @@ def test_a_round_end_is_reported_until_it_is_acknowledged() -> None:
     """And again to each controller that opens the round after that."""
     harness = Harness()
     committed(harness)
-    harness.hear(CONTROLLER, RoundEndNoted(job=JOB, task=1))
+    harness.receive(CONTROLLER, RoundEndNoted(job=JOB, task=1))
     assert harness.asks == {}
-    harness.hear(SUCCESSOR, order(epoch=2))
+    harness.receive(SUCCESSOR, order(epoch=2))
     assert harness.asks[keys.RoundEndReport(*KEY)].to == SUCCESSOR
-    assert harness.told(SUCCESSOR, RoundOpened).task == 1
+    assert harness.sent_to(SUCCESSOR, RoundOpened).task == 1
     assert harness.fetches == {}
 
 
@@ -94,8 +94,8 @@ def test_a_round_planned_again_after_its_commit_is_not_collected_again() -> None
     """The report of the commit had not reached its controller."""
     harness = Harness()
     committed(harness)
-    harness.hear(CONTROLLER, order(task=2))
-    assert harness.told(CONTROLLER, RoundEnded).task == 1
+    harness.receive(CONTROLLER, order(task=2))
+    assert harness.sent_to(CONTROLLER, RoundEnded).task == 1
     assert harness.fetches == {}
 
 
@@ -104,10 +104,10 @@ def test_a_later_plan_ends_the_one_before() -> None:
     harness = Harness()
     harness.open()
     harness.give(A)
-    harness.hear(CONTROLLER, order(task=2))
+    harness.receive(CONTROLLER, order(task=2))
     assert harness.receipts()[A].reason == "the round failed: the round was planned again"
     assert harness.asks == {}
-    harness.hear(A, offer(UPDATE))
+    harness.receive(A, offer(UPDATE))
     assert harness.receipts()[A].verdict == "drop"
 
 
@@ -115,12 +115,12 @@ def test_a_request_for_an_earlier_plan_is_ignored() -> None:
     """Neither while the later round is open nor when it has ended."""
     harness = Harness()
     harness.open(order(round=2, task=2))
-    harness.hear(CONTROLLER, order())
+    harness.receive(CONTROLLER, order())
     assert harness.fetches == {}
-    harness.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
-    harness.hear(CONTROLLER, order())
+    harness.receive(CONTROLLER, StopJob(epoch=1, job=JOB))
+    harness.receive(CONTROLLER, order())
     assert harness.fetches == {}
-    assert harness.said(RoundOpened)
+    assert harness.sent(RoundOpened)
 
 
 def test_the_next_round_cancels_the_report_of_the_last() -> None:
@@ -128,7 +128,7 @@ def test_the_next_round_cancels_the_report_of_the_last() -> None:
     harness = Harness()
     committed(harness)
     assert keys.RoundEndReport(*KEY) in harness.asks
-    harness.hear(CONTROLLER, order(round=2, task=2, base=version(2)))
+    harness.receive(CONTROLLER, order(round=2, task=2, base=version(2)))
     assert harness.asks == {}
 
 
@@ -137,10 +137,10 @@ def test_a_round_costs_no_more_after_many_than_after_one() -> None:
     harness, costs = Harness(), []
     for task in range(1, 6):
         base = version(task)
-        harness.hear(CONTROLLER, order(round=task, task=task, base=base))
+        harness.receive(CONTROLLER, order(round=task, task=task, base=base))
         costs.append(len(harness.last))
-        harness.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
-        harness.hear(CONTROLLER, RoundEndNoted(job=JOB, task=task))
+        harness.receive(CONTROLLER, StopJob(epoch=1, job=JOB))
+        harness.receive(CONTROLLER, RoundEndNoted(job=JOB, task=task))
     assert len(set(costs)) == 1
 
 
@@ -148,11 +148,11 @@ def test_a_dismissal_that_overtakes_its_round_is_not_confirmed() -> None:
     """The controller asks again until the round is open, or has ended."""
     harness = Harness()
     dismiss = Dismiss(epoch=1, job=JOB, task=1, agents=(A,), reason="lost")
-    harness.hear(CONTROLLER, dismiss)
+    harness.receive(CONTROLLER, dismiss)
     assert harness.last == []
     committed(harness)
-    harness.hear(CONTROLLER, dismiss)
-    assert harness.told(CONTROLLER, Dismissed).agents == (A,)
+    harness.receive(CONTROLLER, dismiss)
+    assert harness.sent_to(CONTROLLER, Dismissed).agents == (A,)
 
 
 def test_a_stopped_job_leaves_nothing_behind() -> None:
@@ -160,9 +160,9 @@ def test_a_stopped_job_leaves_nothing_behind() -> None:
     harness = Harness()
     harness.open()
     harness.give(A)
-    harness.hear(B, offer(UPDATE))
-    harness.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
-    assert harness.told(CONTROLLER, JobStopped).job == JOB
+    harness.receive(B, offer(UPDATE))
+    harness.receive(CONTROLLER, StopJob(epoch=1, job=JOB))
+    assert harness.sent_to(CONTROLLER, JobStopped).job == JOB
     assert (harness.asks, harness.timers, harness.fetches) == ({}, {}, {})
     assert harness.receipts().keys() == {A, B}
     assert harness.spools.used == len(BASE)
@@ -172,8 +172,8 @@ def test_the_round_end_of_a_stopped_job_is_not_reported() -> None:
     """Its controller knows how the last round ended, or does not need to."""
     harness = Harness()
     committed(harness)
-    harness.hear(CONTROLLER, order(job="job-2"))
-    harness.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
+    harness.receive(CONTROLLER, order(job="job-2"))
+    harness.receive(CONTROLLER, StopJob(epoch=1, job=JOB))
     assert harness.asks == {}
     assert keys.BaseFetch("job-2", 1) in harness.fetches
 
@@ -188,11 +188,11 @@ def test_an_offer_for_a_round_that_has_ended_is_answered_from_memory() -> None:
     harness.give(A)
     harness.give(B)
     harness.wait(10.0)
-    harness.work()
+    harness.run_calls()
     harness.confirm()
-    harness.hear(A, offer(UPDATE))
+    harness.receive(A, offer(UPDATE))
     assert harness.receipts()[A].verdict == "stored"
-    harness.hear(C, offer(UPDATE))
+    harness.receive(C, offer(UPDATE))
     assert harness.receipts()[C].verdict == "drop"
     assert harness.receipts()[C].reason == "round 1 ended without this update"
 
@@ -201,10 +201,10 @@ def test_an_offer_for_a_round_that_has_ended_is_answered_from_memory() -> None:
 def test_an_offer_for_an_unknown_round_is_looked_up_in_the_repository(verdict: str) -> None:
     """A restarted collector knows nothing; the repository does, or will."""
     harness = Harness()
-    harness.hear(A, offer(UPDATE, task=7))
+    harness.receive(A, offer(UPDATE, task=7))
     assert harness.asked(keys.UpdateLookup(JOB, 7, A), LookUp).agent == A
     looked_up = LookedUp(job=JOB, agent=A, task=7, verdict=verdict)  # type: ignore[arg-type]
-    harness.hear(REPOSITORY, looked_up)
+    harness.receive(REPOSITORY, looked_up)
     assert harness.asks == {}
     assert harness.receipts()[A].verdict == verdict
 
@@ -213,7 +213,7 @@ def test_a_restarted_collector_folds_again_from_what_agents_still_hold() -> None
     """Partial sums are not trusted; the same updates make the same aggregate."""
     before, after = Harness(), Harness(incarnation=6)
     for agent in (A, B, C):
-        after.hear(agent, offer(UPDATE))
+        after.receive(agent, offer(UPDATE))
     before.open()
     after.open()
     for agent in (A, B, C):
@@ -227,12 +227,12 @@ def test_the_number_of_ended_rounds_kept_is_bounded() -> None:
     harness = Harness()
     for number in range(MAX_ENDED_ROUNDS + 1):
         job = f"job-{number}"
-        harness.hear(CONTROLLER, order(job=job))
-        harness.hear(A, offer(UPDATE))
-        harness.tell(Connected())
+        harness.receive(CONTROLLER, order(job=job))
+        harness.receive(A, offer(UPDATE))
+        harness.handle(Connected())
         for agent in (A, B):
             dismiss = Dismiss(epoch=1, job=job, task=1, agents=(agent,), reason="lost")
-            harness.hear(CONTROLLER, dismiss)
+            harness.receive(CONTROLLER, dismiss)
     told = {key.job for key in harness.asks if isinstance(key, keys.RoundEndReport)}
     assert len(told) == MAX_ENDED_ROUNDS
     assert "job-0" not in told
@@ -246,12 +246,12 @@ def test_fewer_ended_rounds_of_large_cohorts_are_kept(monkeypatch: pytest.Monkey
         for number in (1, 2, 3):
             harness.open(order(job=f"job-{number}"))
             for agent in (A, B, C):
-                harness.hear(agent, offer(UPDATE, inline=UPDATE, job=f"job-{number}"))
-                harness.work()
+                harness.receive(agent, offer(UPDATE, inline=UPDATE, job=f"job-{number}"))
+                harness.run_calls()
             harness.confirm(harness.asked(keys.CommitRequest(f"job-{number}", 1), Commit))
         known = []
         for number in (1, 2, 3):
-            harness.hear(A, offer(UPDATE, job=f"job-{number}"))
+            harness.receive(A, offer(UPDATE, job=f"job-{number}"))
             known += [number] if A in harness.receipts() else []
         assert known == remembered
 
@@ -264,13 +264,13 @@ def test_a_spool_is_not_closed_while_a_worker_reads_it(well: bool) -> None:
     """The spools of an ended round are freed when its worker ends, with or without an error."""
     harness = Harness()
     harness.open()
-    harness.hear(A, offer(UPDATE, inline=UPDATE))
+    harness.receive(A, offer(UPDATE, inline=UPDATE))
     used = harness.spools.used
-    harness.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
+    harness.receive(CONTROLLER, StopJob(epoch=1, job=JOB))
     assert harness.spools.used == used
     (run,) = harness.runs
     assert run.call() == {}  # its spools are as they were
-    harness.tell(Ran(run.key, {}) if well else RunFailed(run.key, RuntimeError()))
+    harness.handle(Ran(run.key, {}) if well else RunFailed(run.key, RuntimeError()))
     assert harness.spools.used == len(BASE)
     assert harness.last == []
 
@@ -279,24 +279,24 @@ def test_two_workers_may_outlive_their_round() -> None:
     """The last one to end frees the spools."""
     for reverse in (False, True):
         harness = Harness()
-        harness.hear(CONTROLLER, order())
-        harness.arrive(keys.LayoutFetch(*KEY), SPEC)
-        harness.arrive(keys.BaseFetch(*KEY), BASE)
-        harness.hear(A, offer(UPDATE, inline=UPDATE))
-        harness.hear(CONTROLLER, StopJob(epoch=1, job=JOB))
+        harness.receive(CONTROLLER, order())
+        harness.complete_fetch(keys.LayoutFetch(*KEY), SPEC)
+        harness.complete_fetch(keys.BaseFetch(*KEY), BASE)
+        harness.receive(A, offer(UPDATE, inline=UPDATE))
+        harness.receive(CONTROLLER, StopJob(epoch=1, job=JOB))
         runs = sorted(harness.runs, key=lambda run: run.key.name, reverse=reverse)
         assert {type(run.key) for run in runs} == {keys.BaseCheck, keys.FoldRun}
-        harness.tell(Ran(runs[0].key, runs[0].call()))
+        harness.handle(Ran(runs[0].key, runs[0].call()))
         assert harness.spools.used > 0
-        harness.tell(Ran(runs[1].key, runs[1].call()))
+        harness.handle(Ran(runs[1].key, runs[1].call()))
         assert harness.spools.used == 0
 
 
 def test_events_of_an_unknown_round_are_ignored() -> None:
     """It has no spools, and no agent waits."""
     harness = Harness()
-    assert harness.tell(Ran(keys.FoldRun(JOB, 9, (A,)), {})) == []
-    assert harness.tell(Woke(keys.RoundDeadline(JOB, 9))) == []
+    assert harness.handle(Ran(keys.FoldRun(JOB, 9, (A,)), {})) == []
+    assert harness.handle(Woke(keys.RoundDeadline(JOB, 9))) == []
 
 
 def test_a_commit_under_an_earlier_plan_ends_the_new_plan() -> None:
@@ -306,15 +306,15 @@ def test_a_commit_under_an_earlier_plan_ends_the_new_plan() -> None:
     for agent in (A, B, C):
         harness.give(agent)
     commit, weights = harness.commit, harness.out(harness.commit)
-    harness.hear(CONTROLLER, order(task=2))
-    harness.hear(A, offer(UPDATE, task=2, inline=UPDATE))
+    harness.receive(CONTROLLER, order(task=2))
+    harness.receive(A, offer(UPDATE, task=2, inline=UPDATE))
     said = Committed(version=version(2, weights), record=commit.record)
-    harness.hear(REPOSITORY, said)
+    harness.receive(REPOSITORY, said)
     ended = harness.asked(keys.RoundEndReport(JOB, 2), RoundEnded)
     assert ended.record == commit.record
     assert harness.receipts()[A].verdict == "drop"
-    harness.work()
-    harness.hear(REPOSITORY, said)
+    harness.run_calls()
+    harness.receive(REPOSITORY, said)
     assert harness.last == []
 
 
@@ -323,5 +323,5 @@ def test_a_collector_announces_no_facts_and_is_idle_without_rounds() -> None:
     harness = Harness()
     assert harness.core.facts() is None
     assert harness.core.progress() == 0.0
-    assert harness.tell(Stopping()) == []
-    assert harness.hear(A, object()) == []
+    assert harness.handle(Stopping()) == []
+    assert harness.receive(A, object()) == []

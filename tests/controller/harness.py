@@ -34,7 +34,7 @@ from fedbus.wire.timestamps import format_timestamp
 from fedbus.wire.topics import CANCEL, FORGET, JOB_REQUEST, SUBMIT
 from fedbus_controller import keys
 from fedbus_controller.core import ControllerCore
-from tests.driven import Driven
+from tests.core_harness import CoreHarness
 
 REPOSITORY, COLLECTOR, OTHER_COLLECTOR = "repository.1", "collector.1", "collector.2"
 A, B, C = "agent.a", "agent.b", "agent.c"
@@ -206,7 +206,7 @@ def _wild(agents: Sequence[AgentInfo], _want: int, _rng: Random, /) -> Sequence[
     return ["agent.unknown", *names, *names]
 
 
-class Harness(Driven):
+class Harness(CoreHarness):
     """A controller and the nodes it exchanges messages with.
 
     Nodes that were introduced send heartbeats, unless they are in `silent`.
@@ -218,7 +218,7 @@ class Harness(Driven):
         self.silent: set[str] = set()
         self.epoch = 0
         self.renews = True
-        self.tell(Connected())
+        self.handle(Connected())
 
     def utc(self) -> str:
         """Return the simulated time for documents."""
@@ -227,16 +227,16 @@ class Harness(Driven):
     def lead(self, epoch: int = 1, jobs: tuple[str, ...] = ()) -> None:
         """Grant the lease and list the jobs."""
         self.epoch = epoch
-        self.hear(REPOSITORY, LeaseGranted(epoch=epoch, seconds=15.0))
+        self.receive(REPOSITORY, LeaseGranted(epoch=epoch, seconds=15.0))
         assert self.asked(keys.JobListing(), ListJobs).epoch == epoch
-        self.hear(REPOSITORY, JobsListed(jobs=jobs))
+        self.receive(REPOSITORY, JobsListed(jobs=jobs))
 
     def introduce(self, *nodes: str, incarnation: int = 1, online: bool = True) -> None:
         """Publish the states of nodes."""
         for node in nodes:
             role = "evaluate" if node == EVALUATOR else "train"
             self.incarnations[node] = incarnation
-            self.hear(
+            self.receive(
                 node,
                 NodeState(
                     node=node,
@@ -249,14 +249,14 @@ class Harness(Driven):
     def introduce_as(self, node: str, own: AgentFacts) -> None:
         """Publish an agent's state with facts of the test."""
         self.incarnations[node] = 1
-        self.hear(node, NodeState(node=node, incarnation=1, online=True, agent=own))
+        self.receive(node, NodeState(node=node, incarnation=1, online=True, agent=own))
 
     def begin(self, job: JobLoaded | None = None, *fleet: str) -> None:
         """Lead, with a fleet, and load one job."""
         self.introduce(*(fleet or (COLLECTOR, A, B, C)))
         self.lead(jobs=(JOB,))
         assert self.asked(keys.JobLoading(JOB), LoadJob).job == JOB
-        self.hear(REPOSITORY, job or loaded())
+        self.receive(REPOSITORY, job or loaded())
 
     def wait(self, seconds: float) -> None:
         """Advance the time; nodes that are not silent send a heartbeat every second.
@@ -275,7 +275,7 @@ class Harness(Driven):
             for node, incarnation in self.incarnations.items():
                 if node not in self.silent:
                     beat = Heartbeat(incarnation=incarnation, load=0.5, memory_mb=1.0, progress=0.0)
-                    self.hear(node, beat)
+                    self.receive(node, beat)
             self.last = last
 
     @property
@@ -286,7 +286,7 @@ class Harness(Driven):
     def open_round(self) -> Plan:
         """Store the plan that is asked for."""
         plan = self.planned
-        self.hear(REPOSITORY, PlanStored(job=JOB, task=plan.task))
+        self.receive(REPOSITORY, PlanStored(job=JOB, task=plan.task))
         return plan
 
     def begin_round(self, job: JobLoaded | None = None, *fleet: str) -> Plan:
@@ -300,7 +300,7 @@ class Harness(Driven):
 
     def submit(self, file: bytes, reply: ReplyTo | None = REPLY, **how: Any) -> None:  # noqa: ANN401
         """Submit a job file; `how` it came: `retained`, with a `receipt`."""
-        self.tell(Requested(SUBMIT, {}, file, None, reply, **how))
+        self.handle(Requested(SUBMIT, {}, file, None, reply, **how))
 
     def cancel(
         self,
@@ -309,11 +309,11 @@ class Harness(Driven):
         **how: Any,  # noqa: ANN401
     ) -> None:
         """Cancel a job."""
-        self.tell(Requested(CANCEL, {}, payload, None, reply, **how))
+        self.handle(Requested(CANCEL, {}, payload, None, reply, **how))
 
     def request(self, topic_job: str, file: bytes) -> None:
         """Retain a job file on the topic of a job; an empty file clears it."""
-        self.tell(Requested(JOB_REQUEST, {"job": topic_job}, file, None, None, retained=True))
+        self.handle(Requested(JOB_REQUEST, {"job": topic_job}, file, None, None, retained=True))
 
     def settled(self) -> list[int]:
         """List the receipts that the last event settled."""
@@ -329,7 +329,7 @@ class Harness(Driven):
 
     def forget(self, payload: bytes, reply: ReplyTo | None = REPLY) -> None:
         """Request that a job is removed from lists."""
-        self.tell(Requested(FORGET, {}, payload, None, reply))
+        self.handle(Requested(FORGET, {}, payload, None, reply))
 
     def answer(self) -> dict[str, Any]:
         """Read the one answer the last event led to."""
@@ -341,7 +341,7 @@ class Harness(Driven):
 
     def state(self) -> JobState:
         """Read the job state that the last event announced last."""
-        return self.said(JobState)[-1]
+        return self.sent(JobState)[-1]
 
     def state_now(self) -> JobState:
         """Have the job's state announced again, and read it."""
@@ -350,7 +350,7 @@ class Harness(Driven):
 
     def tell_states(self) -> None:
         """Have all job states announced again."""
-        self.tell(Connected())
+        self.handle(Connected())
 
     def asks_of(self, *without: type[Key]) -> list[type[Key]]:
         """List the kinds of what is asked, but those in `without`."""

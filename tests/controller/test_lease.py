@@ -49,7 +49,7 @@ def test_it_renews_the_lease_in_time_and_lists_the_jobs_each_time() -> None:
     assert LEASE not in harness.asks
     harness.wait(5.0)
     assert LEASE in harness.asks
-    harness.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
+    harness.receive(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
     assert LEASE not in harness.asks
     assert harness.asked(keys.JobListing(), ListJobs).epoch == 1
 
@@ -57,7 +57,7 @@ def test_it_renews_the_lease_in_time_and_lists_the_jobs_each_time() -> None:
 def test_it_waits_while_another_leads() -> None:
     """For as long as the repository says."""
     harness = Harness()
-    harness.hear(REPOSITORY, LeaseHeld(holder="controller.2", seconds=8.0))
+    harness.receive(REPOSITORY, LeaseHeld(holder="controller.2", seconds=8.0))
     assert harness.asks == {}
     harness.wait(7.9)
     assert harness.asks == {}
@@ -69,11 +69,11 @@ def test_answers_to_an_older_question_change_nothing() -> None:
     """A repetition of an earlier grant or refusal may come late."""
     harness = Harness()
     harness.lead(epoch=4)
-    harness.hear(REPOSITORY, LeaseHeld(holder="controller.2", seconds=8.0))
-    harness.hear(REPOSITORY, LeaseGranted(epoch=9, seconds=15.0))
+    harness.receive(REPOSITORY, LeaseHeld(holder="controller.2", seconds=8.0))
+    harness.receive(REPOSITORY, LeaseGranted(epoch=9, seconds=15.0))
     assert harness.last == []
     harness.wait(5.0)
-    harness.hear(REPOSITORY, LeaseGranted(epoch=3, seconds=15.0))
+    harness.receive(REPOSITORY, LeaseGranted(epoch=3, seconds=15.0))
     assert harness.last == []
     assert LEASE in harness.asks
 
@@ -88,7 +88,7 @@ def test_a_controller_that_loses_the_lease_cancels_everything(lost: object) -> N
     harness = Harness()
     harness.begin_round()
     harness.submit(job_file(training_id="job-2"))
-    harness.hear(REPOSITORY, JobsListed(jobs=("job-3",)))
+    harness.receive(REPOSITORY, JobsListed(jobs=("job-3",)))
     harness.wait(5.0)
     assert {*harness.asks_of()} == {
         keys.JobLoading,
@@ -97,11 +97,11 @@ def test_a_controller_that_loses_the_lease_cancels_everything(lost: object) -> N
         keys.RoundOpening,
         keys.TrainingRequest,
     }
-    harness.hear(REPOSITORY, lost)
+    harness.receive(REPOSITORY, lost)
     assert harness.asks_of(keys.LeaseRequest) == []
     assert set(harness.timers) <= {keys.LeaseRenewal()}
     assert harness.noted("lease_lost")
-    harness.hear(REPOSITORY, accepted(job="job-2"))
+    harness.receive(REPOSITORY, accepted(job="job-2"))
     assert harness.last == []
 
 
@@ -111,19 +111,19 @@ def test_a_lease_that_was_not_renewed_in_time_is_lost() -> None:
     harness.begin_round()
     harness.renews = False
     harness.now += 15.0
-    harness.tell(Woke(keys.LivenessCheck(JOB)))
+    harness.handle(Woke(keys.LivenessCheck(JOB)))
     assert harness.noted("lease_lost") == [{"renewed": False}]
-    assert harness.said(JobState) == []
+    assert harness.sent(JobState) == []
     assert harness.asks_of(keys.LeaseRequest) == []
-    harness.tell(Connected())
-    assert harness.said(JobState) == []
+    harness.handle(Connected())
+    assert harness.sent(JobState) == []
 
 
 def test_a_grant_that_comes_too_late_is_asked_for_again() -> None:
     """It holds from when it was asked for, at the latest."""
     harness = Harness()
     harness.now += 15.0
-    harness.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
+    harness.receive(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
     assert harness.noted("lease_taken") == []
     assert LEASE in harness.asks
     harness.lead()
@@ -134,10 +134,10 @@ def test_a_higher_epoch_ends_the_lease_once() -> None:
     """Its repetition must not end the lease that was taken meanwhile."""
     harness = Harness()
     harness.lead(epoch=1)
-    harness.hear(REPOSITORY, StaleEpoch(epoch=2))
+    harness.receive(REPOSITORY, StaleEpoch(epoch=2))
     assert LEASE in harness.asks
     harness.lead(epoch=3)
-    harness.hear(REPOSITORY, StaleEpoch(epoch=2))
+    harness.receive(REPOSITORY, StaleEpoch(epoch=2))
     assert harness.last == []
     harness.submit(job_file())
     assert harness.asked(keys.JobStorage(JOB), StoreJob).epoch == 3
@@ -146,9 +146,9 @@ def test_a_higher_epoch_ends_the_lease_once() -> None:
 def test_a_standby_does_not_lose_a_lease() -> None:
     """It only learns of the epoch."""
     harness = Harness()
-    harness.hear(REPOSITORY, StaleEpoch(epoch=2))
+    harness.receive(REPOSITORY, StaleEpoch(epoch=2))
     assert harness.noted("lease_lost") == []
-    harness.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
+    harness.receive(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
     assert harness.last == []
 
 
@@ -156,11 +156,11 @@ def test_a_higher_epoch_from_a_node_is_checked_with_the_repository() -> None:
     """A node may be wrong; only the repository ends a lease."""
     harness = Harness()
     harness.begin_round()
-    harness.hear(A, StaleEpoch(epoch=2**40))
+    harness.receive(A, StaleEpoch(epoch=2**40))
     assert LEASE in harness.asks
     assert keys.RoundOpening(JOB) in harness.asks
-    harness.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
-    harness.hear(COLLECTOR, StaleEpoch(epoch=1))
+    harness.receive(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
+    harness.receive(COLLECTOR, StaleEpoch(epoch=1))
     assert harness.last == []
     assert keys.RoundOpening(JOB) in harness.asks
 
@@ -170,9 +170,9 @@ def test_a_new_epoch_loads_the_jobs_again() -> None:
     harness = Harness()
     harness.begin_round()
     harness.wait(5.0)
-    harness.hear(REPOSITORY, LeaseGranted(epoch=2, seconds=15.0))
+    harness.receive(REPOSITORY, LeaseGranted(epoch=2, seconds=15.0))
     assert harness.asks_of() == [keys.JobListing]
-    harness.hear(REPOSITORY, JobsListed(jobs=(JOB,)))
+    harness.receive(REPOSITORY, JobsListed(jobs=(JOB,)))
     assert harness.asked(keys.JobLoading(JOB), LoadJob).epoch == 2
 
 
@@ -180,8 +180,8 @@ def test_a_job_is_loaded_once() -> None:
     """However often it is listed, and whatever is repeated."""
     harness = Harness()
     harness.begin()
-    harness.hear(REPOSITORY, JobsListed(jobs=(JOB,)))
-    harness.hear(REPOSITORY, loaded())
+    harness.receive(REPOSITORY, JobsListed(jobs=(JOB,)))
+    harness.receive(REPOSITORY, loaded())
     assert harness.last == []
     assert keys.JobLoading(JOB) not in harness.asks
     assert len(harness.noted("job_started")) == 1
@@ -191,12 +191,12 @@ def test_messages_about_unknown_jobs_are_ignored() -> None:
     """And timers of ended jobs."""
     harness = Harness()
     harness.lead()
-    harness.hear(REPOSITORY, PlanStored(job="job-9", task=1))
-    harness.hear(REPOSITORY, object())
-    harness.hear(A, object())
-    harness.tell(Stopping())
+    harness.receive(REPOSITORY, PlanStored(job="job-9", task=1))
+    harness.receive(REPOSITORY, object())
+    harness.receive(A, object())
+    harness.handle(Stopping())
     assert harness.last == []
-    harness.hear(REPOSITORY, EvaluationStored(job="job-9", round=1))
+    harness.receive(REPOSITORY, EvaluationStored(job="job-9", round=1))
     assert harness.asks == {}
 
 
@@ -204,7 +204,7 @@ def test_job_states_are_announced_again_on_every_connection() -> None:
     """A broker may have lost what it retained."""
     harness = Harness()
     harness.begin()
-    harness.tell(Connected())
+    harness.handle(Connected())
     assert harness.state().phase == "accepted"
     assert harness.state().job == JOB
 
@@ -215,12 +215,12 @@ def test_pending_requests_are_answered_by_the_next_leader() -> None:
     harness.lead()
     harness.submit(job_file())
     harness.wait(5.0)
-    harness.hear(REPOSITORY, LeaseHeld(holder="controller.2", seconds=8.0))
+    harness.receive(REPOSITORY, LeaseHeld(holder="controller.2", seconds=8.0))
     assert keys.JobStorage(JOB) not in harness.asks
     harness.wait(8.0)
     harness.lead(epoch=3)
     assert harness.asked(keys.JobStorage(JOB), StoreJob).epoch == 3
-    harness.hear(REPOSITORY, accepted())
+    harness.receive(REPOSITORY, accepted())
     assert harness.answer()["accepted"]
 
 
@@ -237,6 +237,6 @@ def test_heartbeats_of_all_nodes_are_received() -> None:
     plan = harness.begin_round()
     harness.wait(20.0)
     assert harness.asks_of(keys.TrainingRequest, keys.RoundOpening, keys.LeaseRequest) == []
-    harness.hear(COLLECTOR, committed(plan))
+    harness.receive(COLLECTOR, committed(plan))
     assert {A, B} <= set(plan.cohort)
     assert REPLY is not None

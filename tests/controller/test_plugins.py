@@ -10,7 +10,7 @@ from fedbus.runtime.settings import ServiceSettings, settings_from
 from fedbus_collector.app import aggregator
 from fedbus_controller.app import check_plugins, selector
 from fedbus_controller.requests.job_files import read_job
-from tests.packages import Install
+from tests.plugin_package import Install
 
 
 def faults(chosen: Plugins, allowed: tuple[str, ...] = ()) -> list[str]:

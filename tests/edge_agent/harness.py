@@ -33,7 +33,7 @@ from fedbus_edge_agent.training.task_runner import (
     store_update,
 )
 from fedbus_edge_agent.training.trainers import Trainers
-from tests.driven import Driven
+from tests.core_harness import CoreHarness
 
 CONTROLLER, COLLECTOR, REPOSITORY = "controller.1", "collector.1", "repository.1"
 OTHER_COLLECTOR = "collector.2"
@@ -154,7 +154,7 @@ class CheckingTaskRunner(FakeTaskRunner):
         return self.trainers.choose(spec, wanted)
 
 
-class AgentHarness(Driven):
+class AgentHarness(CoreHarness):
     """An agent core with a real outbox; records what the core does."""
 
     def __init__(
@@ -177,7 +177,7 @@ class AgentHarness(Driven):
         self.measured = 0
         self.spools = spools or Spools(1 << 20)
         super().__init__(AgentCore(self.runner, self.outbox, self.spools, self._facts, data=data))
-        self.tell(Connected())
+        self.handle(Connected())
 
     def _facts(self, task: str, models: dict[str, int]) -> AgentFacts:
         self.measured += 1
@@ -212,7 +212,7 @@ class AgentHarness(Driven):
         for number in range(1, 9):
             blobs[version(number).weights.digest] = weights_of(number)
         while coming := [key for key in self.input_fetches() if key.digest not in without]:
-            self.arrive(coming[0], blobs[coming[0].digest])
+            self.complete_fetch(coming[0], blobs[coming[0].digest])
 
     def input_fetches(self) -> list[keys.TaskInputFetch]:
         """Return the keys of all fetches."""
@@ -223,9 +223,9 @@ class AgentHarness(Driven):
     def trained(self, order: TrainTask | None = None) -> Offer:
         """Send a task, run it, and return the offer."""
         order = order or train()
-        self.hear(CONTROLLER, order)
+        self.receive(CONTROLLER, order)
         self.deliver_inputs()
-        self.work()
+        self.run_calls()
         return self.asked(keys.TaskReply(order.job, order.task), Offer)
 
     def offered(self, task: int = 1) -> Offer:

@@ -19,7 +19,7 @@ from fedbus_edge_agent.app import build
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.data_watch import DATA_CHECK_SECONDS
 from fedbus_edge_agent.settings import AgentSettings
-from tests.packages import Install
+from tests.plugin_package import Install
 
 IDENTITY = Identity(name="agent.a", incarnation=1)
 Environ = Callable[..., dict[str, str]]

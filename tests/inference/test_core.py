@@ -11,7 +11,7 @@ from fedbus_inference import model_server
 from fedbus_inference.keys import Prediction, SpecReading, VersionLoading
 from fedbus_inference.settings import InferenceSettings
 from fedbus_inference.unanswered import LOG_EVERY_SECONDS, MAX_NOTED_REQUESTS
-from tests.held import grown, held
+from tests.container_sizes import container_sizes, grown
 from tests.inference.harness import FAULTY, REPLY, Harness
 
 
@@ -321,6 +321,6 @@ def test_nothing_is_kept_of_versions_and_requests() -> None:
             harness.ask(reply=None)
             harness.settle()
             assert len(harness.answers()) == 3
-        counts.append(held(harness.core))
+        counts.append(container_sizes(harness.core))
     ours = {name.partition(".")[0] for name in grown(counts[0], counts[1], 20)}
     assert ours <= {"Note", "Harness", "Sums"}  # the test's own, which the core leads to

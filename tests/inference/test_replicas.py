@@ -18,7 +18,7 @@ from fedbus.wire.topics import MODEL_LATEST, REPLIES, Topic
 from fedbus_inference.core import InferenceCore
 from fedbus_inference.loading import Runtime
 from tests.inference.harness import Bytes, load_sums, spec, weights
-from tests.keys import SampleKey
+from tests.sample_key import SampleKey
 
 LOG_EVERY_SECONDS = 0.05
 

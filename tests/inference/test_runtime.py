@@ -21,7 +21,7 @@ from fedbus.wire import codec
 from fedbus.wire.documents import ModelSpec
 from fedbus_inference.runtime import load, runtime_for
 from tests.fedbus.frameworks.alike import answers
-from tests.packages import Install
+from tests.plugin_package import Install
 
 DEMO = Path(str(fedbus.__file__)).parent / "demo_data"
 FILE = DEMO.joinpath("digits.tflite").read_bytes()

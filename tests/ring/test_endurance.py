@@ -17,7 +17,7 @@ import fedbus_edge_agent.tasks.task_numbers
 from fedbus.mqtt.bus import Packet
 from fedbus.wire.topics import CANCEL, ROOT, SUBMIT
 from fedbus_repository.stores.sqlite.job_rows import MAX_LISTED_ENDED_JOBS
-from tests.held import grown, held
+from tests.container_sizes import container_sizes, grown
 from tests.ring.house import USER, House
 
 FEW = 8
@@ -54,7 +54,7 @@ def held_by_all(house: House, seconds: float = SETTLE_SECONDS) -> dict[str, Coun
     house.ring.listen(
         "user.counter", [f"{ROOT}/jobs/+/{what}" for what in DETAILS], retained.append
     )
-    found = {name: held(host.node) for name, host in house.ring.hosts.items()}
+    found = {name: container_sizes(host.node) for name, host in house.ring.hosts.items()}
     return {**found, "broker": Counter({"retained": len(retained)})}
 
 
@@ -74,9 +74,9 @@ def test_what_is_kept_for_ever_is_found_by_name() -> None:
             self.seen: dict[str, list[int]] = {}
 
     keeper = Keeper()
-    before = held(keeper)
+    before = container_sizes(keeper)
     keeper.seen["a"] = [1] * 20
-    assert grown(before, held(keeper), 20) == {"Keeper.seen": (0, 21)}
+    assert grown(before, container_sizes(keeper), 20) == {"Keeper.seen": (0, 21)}
 
 
 def test_nothing_is_kept_of_rounds(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from fedbus.cluster import registry
 from fedbus.cluster.registry import RunningCluster
 from fedbus.errors import FedbusError
 from fedbus.wire.documents import JobState
-from tests.interrupts import heeding_ctrl_c
+from tests.sigint import sigint_enabled
 
 FEDBUS = (sys.executable, "-m", "fedbus.cli")
 START_SECONDS = 120.0
@@ -79,7 +79,7 @@ class Up:
             "COLUMNS": "200",
         }
         line = [*FEDBUS, "up", "--home", str(self.home), *options]
-        with self._log.open("wb") as log, heeding_ctrl_c():
+        with self._log.open("wb") as log, sigint_enabled():
             self.process = subprocess.Popen(
                 line,
                 stdout=log,
@@ -166,7 +166,7 @@ class Up:
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         """Start a `fedbus` command that stays."""
-        with heeding_ctrl_c():
+        with sigint_enabled():
             return subprocess.Popen(
                 [*FEDBUS, *words],
                 stdout=subprocess.PIPE,

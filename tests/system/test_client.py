@@ -13,7 +13,7 @@ import pytest
 import fedbus
 from fedbus.client import Awaiting, JobRefused, PulledModel, Refused, RoundState
 from fedbus.model.layout import Array
-from tests.printed import ROOT
+from tests.page_commands import ROOT
 from tests.system.house import MODEL, House, Plan
 from tests.system.people import Up, digits_job
 

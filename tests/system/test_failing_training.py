@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.packages import Install
+from tests.plugin_package import Install
 from tests.system.house import JOB, House, Plan
 from tests.system.people import FEDBUS
 

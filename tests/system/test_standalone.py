@@ -17,7 +17,7 @@ import pytest
 from fedbus import demo_data
 from fedbus.cluster.process import die_with_parent_prefix
 from fedbus.mqtt.mosquitto import free_port
-from tests.printed import commands_of, run_line
+from tests.page_commands import commands_of, run_line
 
 pytest.importorskip("aiohttp")
 

@@ -11,7 +11,7 @@ from fedbus.errors import PluginError
 from fedbus.model.layout import Array
 from fedbus_collector.aggregation.isolated_aggregator import IsolatedAggregator
 from fedbus_collector.app import aggregator
-from tests.packages import Install
+from tests.plugin_package import Install
 
 
 def _fails(*_: object) -> None:

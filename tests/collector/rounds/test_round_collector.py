@@ -57,8 +57,8 @@ def weights_of(data: bytes) -> set[float]:
 def test_a_round_fetches_the_spec_and_joins_the_multicast_of_the_base() -> None:
     """One member more than the cohort: the agents fetch the same base now."""
     harness = Harness()
-    harness.hear(CONTROLLER, order())
-    assert harness.told(CONTROLLER, RoundOpened).incarnation == 5
+    harness.receive(CONTROLLER, order())
+    assert harness.sent_to(CONTROLLER, RoundOpened).incarnation == 5
     assert harness.fetches[keys.LayoutFetch(*KEY)].members == 0
     assert harness.fetches[keys.BaseFetch(*KEY)].members == 4
     assert harness.timers[keys.RoundDeadline(*KEY)] == harness.now + 10.0
@@ -67,10 +67,10 @@ def test_a_round_fetches_the_spec_and_joins_the_multicast_of_the_base() -> None:
 def test_a_repeated_request_is_confirmed_and_changes_nothing() -> None:
     """The first confirmation may have been lost."""
     harness = Harness()
-    harness.hear(CONTROLLER, order())
+    harness.receive(CONTROLLER, order())
     fetches = dict(harness.fetches)
-    harness.hear(CONTROLLER, order())
-    assert harness.said(RoundOpened) == [action.message for action in harness.last]  # type: ignore[union-attr]
+    harness.receive(CONTROLLER, order())
+    assert harness.sent(RoundOpened) == [action.message for action in harness.last]  # type: ignore[union-attr]
     assert harness.fetches == fetches
 
 
@@ -82,11 +82,11 @@ def test_the_next_round_finds_spec_and_base_in_the_cache() -> None:
         harness.give(agent)
     made = harness.out(harness.commit)
     harness.confirm()
-    harness.hear(CONTROLLER, order(round=2, task=2, base=version(2, made)))
+    harness.receive(CONTROLLER, order(round=2, task=2, base=version(2, made)))
     assert harness.fetches == {}
     update = offer(UPDATE, round=2, task=2, base=2, inline=UPDATE)
-    harness.hear(A, update)
-    harness.work()
+    harness.receive(A, update)
+    harness.run_calls()
     assert harness.core.progress() == pytest.approx(1 / 3)
 
 
@@ -94,7 +94,7 @@ def test_a_round_planned_again_finds_its_base_in_the_cache() -> None:
     """What was fetched for the plan before is not fetched again."""
     harness = Harness()
     harness.open()
-    harness.hear(CONTROLLER, order(task=2))
+    harness.receive(CONTROLLER, order(task=2))
     assert harness.fetches == {}
     assert harness.spools.used > 0
 
@@ -112,9 +112,9 @@ def test_an_input_that_does_not_arrive_is_fetched_again(
 ) -> None:
     """A fetch in progress is not started twice."""
     harness = Harness()
-    harness.hear(CONTROLLER, order())
+    harness.receive(CONTROLLER, order())
     on_its_way = harness.fetches[other]
-    harness.lose(what)
+    harness.fail_fetch(what)
     assert set(harness.fetches) == {other}
     harness.wait(2.0)
     assert set(harness.fetches) == {what, other}
@@ -124,10 +124,10 @@ def test_an_input_that_does_not_arrive_is_fetched_again(
 def test_a_base_that_is_here_is_not_fetched_again() -> None:
     """When the spec has to be."""
     harness = Harness()
-    harness.hear(CONTROLLER, order())
-    harness.arrive(keys.BaseFetch(*KEY), BASE)
-    harness.work()
-    harness.lose(keys.LayoutFetch(*KEY))
+    harness.receive(CONTROLLER, order())
+    harness.complete_fetch(keys.BaseFetch(*KEY), BASE)
+    harness.run_calls()
+    harness.fail_fetch(keys.LayoutFetch(*KEY))
     harness.wait(2.0)
     assert set(harness.fetches) == {keys.LayoutFetch(*KEY)}
 
@@ -135,13 +135,13 @@ def test_a_base_that_is_here_is_not_fetched_again() -> None:
 def test_a_base_that_has_not_arrived_after_the_deadline_fails_the_round() -> None:
     """Otherwise its job would wait without end."""
     harness = Harness()
-    harness.hear(CONTROLLER, order())
-    harness.arrive(keys.LayoutFetch(*KEY), SPEC)
+    harness.receive(CONTROLLER, order())
+    harness.complete_fetch(keys.LayoutFetch(*KEY), SPEC)
     for agent in (A, B):
         harness.give(agent)
     harness.wait(10.0)
     assert keys.RoundEndReport(*KEY) not in harness.asks
-    harness.lose(keys.BaseFetch(*KEY))
+    harness.fail_fetch(keys.BaseFetch(*KEY))
     assert harness.ended.reason == "the model's base did not arrive: its source is gone"
     assert set(harness.timers) == set()
 
@@ -158,8 +158,8 @@ def test_a_spec_that_cannot_be_used_fails_the_round(spec: bytes, reason: str) ->
     """With the reason, at once."""
     harness = Harness()
     named = SPEC if "digest" in reason else spec
-    harness.hear(CONTROLLER, order(base=version(spec=named)))
-    harness.arrive(keys.LayoutFetch(*KEY), spec)
+    harness.receive(CONTROLLER, order(base=version(spec=named)))
+    harness.complete_fetch(keys.LayoutFetch(*KEY), spec)
     assert reason in harness.ended.reason
     assert harness.fetches == {}
     assert harness.spools.used == 0
@@ -169,7 +169,7 @@ def test_a_spec_too_large_to_be_one_is_not_fetched() -> None:
     """Nothing is reserved for it."""
     harness = Harness()
     spec = replace(version().spec, size=MAX_SPEC_BYTES + 1)
-    harness.hear(CONTROLLER, order(base=replace(version(), spec=spec)))
+    harness.receive(CONTROLLER, order(base=replace(version(), spec=spec)))
     assert f"at most {MAX_SPEC_BYTES}" in harness.ended.reason
     assert harness.spools.used == 0
 
@@ -184,12 +184,12 @@ def test_an_aggregator_that_is_not_installed_fails_the_round() -> None:
 def test_a_base_with_other_bytes_than_its_digest_names_fails_the_round() -> None:
     """And is not kept for the next plan."""
     harness = Harness()
-    harness.hear(CONTROLLER, order())
-    harness.arrive(keys.LayoutFetch(*KEY), SPEC)
-    harness.arrive(keys.BaseFetch(*KEY), BASE[:-4] + b"\0\0\0\1")
-    harness.work()
+    harness.receive(CONTROLLER, order())
+    harness.complete_fetch(keys.LayoutFetch(*KEY), SPEC)
+    harness.complete_fetch(keys.BaseFetch(*KEY), BASE[:-4] + b"\0\0\0\1")
+    harness.run_calls()
     assert harness.ended.reason == "the base's bytes are not those of its digest"
-    harness.hear(CONTROLLER, order(task=2))
+    harness.receive(CONTROLLER, order(task=2))
     assert keys.BaseFetch(JOB, 2) in harness.fetches
     assert harness.spools.used == len(BASE) + LAYOUT.numbers * 8
 
@@ -202,11 +202,11 @@ def test_an_update_in_an_offer_is_folded_at_once() -> None:
     harness = Harness()
     harness.open()
     harness.give(A)
-    harness.hear(B, offer(UPDATE))
+    harness.receive(B, offer(UPDATE))
     assert harness.fetches[keys.UpdateFetch(*KEY, B)].location.source == B
     assert harness.core.progress() == pytest.approx(1 / 3)
-    harness.arrive(keys.UpdateFetch(*KEY, B), UPDATE)
-    harness.work()
+    harness.complete_fetch(keys.UpdateFetch(*KEY, B), UPDATE)
+    harness.run_calls()
     assert len(harness.noted("quorum_reached")) == 1
     assert harness.core.progress() == pytest.approx(2 / 3)
 
@@ -214,24 +214,24 @@ def test_an_update_in_an_offer_is_folded_at_once() -> None:
 def test_offers_that_come_before_the_spec_wait_for_it() -> None:
     """The one with the bytes is kept, whatever is repeated without them."""
     harness = Harness()
-    harness.hear(CONTROLLER, order())
-    harness.hear(A, offer(UPDATE, inline=UPDATE))
-    harness.hear(A, offer(UPDATE))
-    harness.arrive(keys.LayoutFetch(*KEY), SPEC)
+    harness.receive(CONTROLLER, order())
+    harness.receive(A, offer(UPDATE, inline=UPDATE))
+    harness.receive(A, offer(UPDATE))
+    harness.complete_fetch(keys.LayoutFetch(*KEY), SPEC)
     assert keys.UpdateFetch(*KEY, A) not in harness.fetches
-    harness.work()
+    harness.run_calls()
     assert harness.core.progress() == pytest.approx(1 / 3)
 
 
 def test_an_agent_refused_before_the_spec_arrived_does_not_count_after() -> None:
     """A dismissal is a dismissal."""
     harness = Harness()
-    harness.hear(CONTROLLER, order())
-    harness.hear(A, offer(UPDATE, inline=UPDATE))
-    harness.hear(CONTROLLER, Dismiss(epoch=1, job=JOB, task=1, agents=(A,), reason="lost"))
-    harness.arrive(keys.LayoutFetch(*KEY), SPEC)
+    harness.receive(CONTROLLER, order())
+    harness.receive(A, offer(UPDATE, inline=UPDATE))
+    harness.receive(CONTROLLER, Dismiss(epoch=1, job=JOB, task=1, agents=(A,), reason="lost"))
+    harness.complete_fetch(keys.LayoutFetch(*KEY), SPEC)
     assert harness.runs == []
-    harness.hear(A, offer(UPDATE, inline=UPDATE))
+    harness.receive(A, offer(UPDATE, inline=UPDATE))
     assert harness.receipts()[A].reason == "lost"
 
 
@@ -239,14 +239,14 @@ def test_a_repeated_offer_changes_nothing() -> None:
     """While it is fetched, while it is folded, and when it has counted."""
     harness = Harness()
     harness.open()
-    harness.hear(A, offer(UPDATE))
+    harness.receive(A, offer(UPDATE))
     for _ in range(3):
-        harness.hear(A, offer(UPDATE, examples=99))
+        harness.receive(A, offer(UPDATE, examples=99))
         assert harness.last == []
         if harness.fetches:
-            harness.arrive(keys.UpdateFetch(*KEY, A), UPDATE)
+            harness.complete_fetch(keys.UpdateFetch(*KEY, A), UPDATE)
         else:
-            harness.work()
+            harness.run_calls()
 
 
 @pytest.mark.parametrize(
@@ -262,8 +262,8 @@ def test_an_update_that_cannot_count_is_refused_with_its_reason(said: Offer, rea
     """Its agent may forget it; the record says why; the others make the round."""
     harness = Harness()
     harness.open()
-    harness.hear(A, said)
-    harness.work()
+    harness.receive(A, said)
+    harness.run_calls()
     assert reason in harness.receipts()[A].reason
     harness.give(B)
     harness.give(C)
@@ -276,9 +276,9 @@ def test_one_worker_folds_all_that_came_while_the_last_was_busy() -> None:
     harness = Harness()
     harness.open()
     for agent in (A, B, C):
-        harness.hear(agent, offer(UPDATE, inline=UPDATE))
+        harness.receive(agent, offer(UPDATE, inline=UPDATE))
     assert [run.key for run in harness.runs] == [keys.FoldRun(*KEY, (A,))]
-    harness.work()
+    harness.run_calls()
     assert harness.runs == []
     assert len(harness.commit.record.contributors) == 3
 
@@ -288,10 +288,10 @@ def test_an_update_that_does_not_arrive_frees_its_place() -> None:
     harness = Harness()
     harness.open()
     used = harness.spools.used
-    harness.hear(A, offer(UPDATE))
-    harness.lose(keys.UpdateFetch(*KEY, A))
+    harness.receive(A, offer(UPDATE))
+    harness.fail_fetch(keys.UpdateFetch(*KEY, A))
     assert harness.spools.used == used
-    harness.hear(A, offer(UPDATE))
+    harness.receive(A, offer(UPDATE))
     assert keys.UpdateFetch(*KEY, A) in harness.fetches
 
 
@@ -300,9 +300,9 @@ def test_a_dismissed_agent_is_waited_for_no_more() -> None:
     harness = Harness()
     harness.open()
     harness.give(A)
-    harness.hear(B, offer(UPDATE))
-    harness.hear(CONTROLLER, Dismiss(epoch=1, job=JOB, task=1, agents=(A, B), reason="lost"))
-    assert harness.told(CONTROLLER, Dismissed).agents == (A, B)
+    harness.receive(B, offer(UPDATE))
+    harness.receive(CONTROLLER, Dismiss(epoch=1, job=JOB, task=1, agents=(A, B), reason="lost"))
+    assert harness.sent_to(CONTROLLER, Dismissed).agents == (A, B)
     assert harness.fetches == {}
     harness.give(C)
     assert [c.agent for c in harness.commit.record.contributors] == [A, C]
@@ -314,14 +314,14 @@ def test_a_declined_task_is_waited_for_no_more() -> None:
     harness.open()
     decline = Decline(job=JOB, round=1, task=1, reason="out of memory")
     for _ in range(2):
-        harness.hear(A, decline)
+        harness.receive(A, decline)
         assert harness.receipts()[A].verdict == "drop"
-    harness.hear(B, Decline(job=JOB, round=1, task=1, reason="me too"))
+    harness.receive(B, Decline(job=JOB, round=1, task=1, reason="me too"))
     assert harness.ended.reason == (
         "0 of 3 updates, 2 are needed; 1 refused: out of memory; 1 refused: me too; "
         "1 not waited for"
     )
-    harness.hear(C, decline)
+    harness.receive(C, decline)
     assert harness.receipts()[C].reason == "noted"
 
 
@@ -349,12 +349,12 @@ def test_a_round_closes_at_its_deadline_with_a_quorum() -> None:
     harness.open()
     harness.give(A)
     harness.give(B)
-    harness.hear(C, offer(UPDATE))
+    harness.receive(C, offer(UPDATE))
     harness.wait(10.0)
     assert harness.fetches == {}
-    harness.work()
+    harness.run_calls()
     assert [r.agent for r in harness.commit.record.refusals] == [C]
-    harness.hear(C, offer(UPDATE, inline=UPDATE))
+    harness.receive(C, offer(UPDATE, inline=UPDATE))
     assert harness.receipts()[C].reason == "the offer came after the deadline"
     assert harness.runs == []
 
@@ -375,24 +375,24 @@ def test_what_is_being_folded_at_the_deadline_still_counts() -> None:
     """It was here in time."""
     harness = Harness()
     harness.open()
-    harness.hear(A, offer(UPDATE, inline=UPDATE))
-    harness.hear(B, offer(UPDATE, inline=UPDATE))
+    harness.receive(A, offer(UPDATE, inline=UPDATE))
+    harness.receive(B, offer(UPDATE, inline=UPDATE))
     harness.wait(10.0)
     assert keys.RoundEndReport(*KEY) not in harness.asks
-    harness.work()
+    harness.run_calls()
     assert len(harness.commit.record.contributors) == 2
 
 
 def test_a_round_that_may_close_waits_for_its_base() -> None:
     """Updates may be here before it."""
     harness = Harness()
-    harness.hear(CONTROLLER, order())
-    harness.arrive(keys.LayoutFetch(*KEY), SPEC)
+    harness.receive(CONTROLLER, order())
+    harness.complete_fetch(keys.LayoutFetch(*KEY), SPEC)
     for agent in (A, B, C):
         harness.give(agent)
     assert keys.CommitRequest(*KEY) not in harness.asks
-    harness.arrive(keys.BaseFetch(*KEY), BASE)
-    harness.work()
+    harness.complete_fetch(keys.BaseFetch(*KEY), BASE)
+    harness.run_calls()
     assert harness.commit.weights.size == len(BASE)
 
 
@@ -420,10 +420,10 @@ def test_a_round_that_another_collector_committed_ends_with_that_commit() -> Non
     harness.open()
     for agent in (A, B, C):
         harness.give(agent)
-    harness.hear(C, offer(UPDATE))
+    harness.receive(C, offer(UPDATE))
     ours = harness.commit
     theirs = replace(ours.record, contributors=ours.record.contributors[:2])
-    harness.hear(REPOSITORY, Committed(version=version(2, blob(9.0)), record=theirs))
+    harness.receive(REPOSITORY, Committed(version=version(2, blob(9.0)), record=theirs))
     verdicts = {agent: r.verdict for agent, r in harness.receipts().items()}
     assert verdicts == {A: "stored", B: "stored", C: "drop"}
     assert harness.ended.record == theirs
@@ -437,10 +437,10 @@ def test_a_commit_that_is_refused_fails_the_round() -> None:
     harness.open()
     for agent in (A, B, C):
         harness.give(agent)
-    harness.hear(REPOSITORY, CommitRefused(job=JOB, round=1, task=9, reason="of another task"))
+    harness.receive(REPOSITORY, CommitRefused(job=JOB, round=1, task=9, reason="of another task"))
     assert harness.last == []
     refused = CommitRefused(job=JOB, round=1, task=1, reason="not the plan any more")
-    harness.hear(REPOSITORY, refused)
+    harness.receive(REPOSITORY, refused)
     assert harness.ended.reason == "the repository refused the commit: not the plan any more"
     assert harness.receipts()[A].verdict == "drop"
     assert set(harness.asks) == {keys.RoundEndReport(*KEY)}
@@ -461,9 +461,9 @@ def test_an_aggregation_that_fails_fails_the_round_and_frees_its_spools() -> Non
     harness.open()
     harness.give(A)
     harness.give(B)
-    harness.hear(CONTROLLER, Dismiss(epoch=1, job=JOB, task=1, agents=(C,), reason="lost"))
+    harness.receive(CONTROLLER, Dismiss(epoch=1, job=JOB, task=1, agents=(C,), reason="lost"))
     (run,) = harness.runs
-    harness.tell(RunFailed(run.key, ValueError("overflow")))
+    harness.handle(RunFailed(run.key, ValueError("overflow")))
     assert harness.ended.reason == "aggregate: overflow"
     assert harness.spools.used == len(BASE)
 
@@ -474,7 +474,7 @@ def test_a_reason_of_any_length_makes_messages_that_can_be_read() -> None:
     harness.open()
     harness.give(A)
     reason = "because " * 510
-    harness.hear(REPOSITORY, CommitRefused(job=JOB, round=1, task=1, reason=reason))
+    harness.receive(REPOSITORY, CommitRefused(job=JOB, round=1, task=1, reason=reason))
     for message in (harness.ended, harness.receipts()[A]):
         assert codec.unpack(type(message), codec.pack(message)) == message
 
@@ -485,7 +485,7 @@ def test_a_reason_of_any_length_makes_messages_that_can_be_read() -> None:
 def test_a_disk_that_cannot_be_used_fails_the_round_and_not_the_service(tmp_path: Path) -> None:
     """No file can be made for what does not fit into memory."""
     harness = Harness(Spools(0, tmp_path / "gone"))
-    harness.hear(CONTROLLER, order())
+    harness.receive(CONTROLLER, order())
     assert harness.ended.reason.startswith("spool: No such file or directory")
 
 
@@ -496,7 +496,7 @@ def test_room_runs_out_in_the_middle_of_a_round(tmp_path: Path) -> None:
     harness = Harness(Spools(0, folder))
     harness.open()
     folder.rmdir()
-    harness.hear(A, offer(UPDATE, inline=UPDATE))
+    harness.receive(A, offer(UPDATE, inline=UPDATE))
     assert harness.ended.reason.startswith("spool: No such file or directory")
 
 
@@ -515,7 +515,7 @@ def test_a_timer_of_something_else_does_nothing() -> None:
     """Keys are matched in full."""
     harness = Harness()
     harness.open()
-    assert harness.tell(Woke(keys.RoundKey(*KEY))) == []
+    assert harness.handle(Woke(keys.RoundKey(*KEY))) == []
 
 
 def test_a_small_version_rides_along_when_its_round_is_told_first() -> None:
@@ -539,12 +539,12 @@ def test_a_large_version_does_not_ride_along() -> None:
     base, spec = bytes(encode(arrays, layout)), spec_of(layout)
     update = bytes(encode(arrays, layout, "delta"))
     harness = Harness()
-    harness.hear(CONTROLLER, order(base=version(1, base, spec)))
-    harness.arrive(keys.LayoutFetch(*KEY), spec)
-    harness.arrive(keys.BaseFetch(*KEY), base)
+    harness.receive(CONTROLLER, order(base=version(1, base, spec)))
+    harness.complete_fetch(keys.LayoutFetch(*KEY), spec)
+    harness.complete_fetch(keys.BaseFetch(*KEY), base)
     for agent in (A, B, C):
-        harness.hear(agent, offer(update, inline=update))
-        harness.work()
+        harness.receive(agent, offer(update, inline=update))
+        harness.run_calls()
     harness.confirm()
     assert harness.ended.version is not None
     assert harness.asks[keys.RoundEndReport(*KEY)].first is None

@@ -53,7 +53,7 @@ def test_a_job_is_accepted_once_it_is_stored() -> None:
     assert harness.replies() == []
     store = harness.asked(keys.JobStorage(JOB), StoreJob)
     assert (store.model, store.file) == ("digits", job_file())
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     assert harness.answer() == {"accepted": True, "job": JOB, "watch": f"jobs/{JOB}/state"}
     assert keys.JobStorage(JOB) not in harness.asks
     assert harness.asks == {}
@@ -67,7 +67,7 @@ def test_a_target_without_an_evaluator_gets_a_warning(evaluators: tuple[str, ...
     harness.lead()
     harness.introduce(A, B, *evaluators)
     harness.submit(job_file(stopping_target={"accuracy": 0.9}))
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     answer = harness.answer()
     assert answer["accepted"]
     if evaluators:
@@ -89,7 +89,7 @@ def test_a_job_that_must_wait_for_agents_gets_a_warning(fleet: tuple[str, ...], 
     harness.lead()
     harness.introduce(*fleet)
     harness.submit(job_file())
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     warning = (
         f"waiting for agents: {there}, 3 wanted, 2 needed (round.agents and round.quorum); the job "
         "begins when they are online"
@@ -104,7 +104,7 @@ def test_a_metric_that_no_agent_can_measure_gets_a_warning() -> None:
     for node, role in ((EVALUATOR, "evaluate"), (A, "train"), (B, "train")):
         harness.introduce_as(node, replace(facts(role), trainers=("tflite",)))
     harness.submit(job_file(eval_metrics=["accuracy", "auc"]))
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     (warning,) = harness.answer()["warnings"]
     assert warning.startswith("eval_metrics 'auc': no agent that is online can measure it: keras")
     assert harness.noted("job_warned")[0]["warning"] == warning
@@ -116,7 +116,7 @@ def test_warnings_of_the_repository_are_in_the_reply() -> None:
     harness.lead()
     harness.introduce(A, B, EVALUATOR)
     harness.submit(job_file())
-    harness.hear(REPOSITORY, accepted(warnings=("eval_func mse trains quantities",)))
+    harness.receive(REPOSITORY, accepted(warnings=("eval_func mse trains quantities",)))
     assert harness.answer()["warnings"] == ["eval_func mse trains quantities"]
 
 
@@ -134,7 +134,7 @@ def test_the_reply_about_a_known_job_contains_its_state() -> None:
         submitted="2026-11-29T08:53:28.120Z",
         ended="2026-11-29T08:54:00.000Z",
     )
-    harness.hear(REPOSITORY, known)
+    harness.receive(REPOSITORY, known)
     answer = harness.answer()
     assert (answer["accepted"], answer["known"], answer["phase"]) == (True, True, "finished")
     assert (answer["submitted"], answer["ended"]) == (known.submitted, known.ended)
@@ -144,7 +144,7 @@ def test_the_reply_about_a_known_job_contains_its_state() -> None:
         "another training_id, or with none"
     )
     harness.submit(job_file())
-    harness.hear(REPOSITORY, accepted(known=True, submitted="2026-11-29T08:53:28.120Z"))
+    harness.receive(REPOSITORY, accepted(known=True, submitted="2026-11-29T08:53:28.120Z"))
     assert harness.answer()["note"] == (
         "the same job was submitted at 2026-11-29T08:53:28.120Z and goes on: 0 rounds are done"
     )
@@ -159,7 +159,7 @@ def test_a_file_without_an_id_is_given_one() -> None:
         harness.submit(file)
         harness.submit(file)
         job = only_job_stored(harness)
-        harness.hear(REPOSITORY, accepted(job=job))
+        harness.receive(REPOSITORY, accepted(job=job))
         assert harness.answer()["job"] == job
         jobs.add(job)
     assert len(jobs) == 1
@@ -194,14 +194,14 @@ def test_a_job_stored_under_another_id_is_the_reply_to_a_proposed_one() -> None:
     uncorrelated = ReplyTo("fedbus/v1/replies/me", None, None)
     harness.submit(job_file(training_id=None), uncorrelated, receipt=4)
     proposed = only_job_stored(harness)
-    harness.hear(REPOSITORY, accepted(known=True, proposed=proposed))
+    harness.receive(REPOSITORY, accepted(known=True, proposed=proposed))
     (reply,) = harness.replies()
     said = json.loads(reply.payload)
     assert (said["job"], said["known"]) == (JOB, True)
     assert harness.settled() == [4]
     assert harness.asks == {}
     assert [note["job"] for note in harness.noted("job_started")] == [JOB]
-    harness.hear(REPOSITORY, accepted(known=True, proposed=proposed))
+    harness.receive(REPOSITORY, accepted(known=True, proposed=proposed))
     assert harness.last == []
 
 
@@ -213,7 +213,7 @@ def test_a_proposed_id_stays_the_same_however_often_it_is_asked_for() -> None:
     proposed = only_job_stored(harness)
     harness.renews = False
     harness.wait(6.0)
-    harness.hear(REPOSITORY, LeaseHeld(holder="controller.2", seconds=1.0))
+    harness.receive(REPOSITORY, LeaseHeld(holder="controller.2", seconds=1.0))
     assert harness.settled() == []
     harness.wait(1.0)
     harness.lead(epoch=3)
@@ -226,9 +226,9 @@ def test_a_job_that_is_being_stored_begins_once_its_request_is_settled() -> None
     harness = Harness()
     harness.lead()
     harness.submit(job_file(), receipt=4)
-    harness.hear(REPOSITORY, JobsListed(jobs=(JOB, "other")))
+    harness.receive(REPOSITORY, JobsListed(jobs=(JOB, "other")))
     assert set(harness.asks) == {keys.JobStorage(JOB), keys.JobLoading("other")}
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     assert harness.settled() == [4]
     assert set(harness.asks) == {keys.JobLoading("other")}
     assert [note["job"] for note in harness.noted("job_started")] == [JOB]
@@ -240,7 +240,7 @@ def test_the_same_file_in_other_bytes_is_the_same_job_while_it_is_stored() -> No
     harness.lead()
     harness.submit(job_file())
     harness.submit(job_file() + b"\n", ReplyTo("fedbus/v1/replies/other", b"8", None))
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     assert len(harness.replies()) == 2
 
 
@@ -254,13 +254,13 @@ def test_an_ended_job_is_forgotten(payload: bytes) -> None:
     harness.forget(payload)
     assert harness.asked(keys.JobRemoval(JOB), ForgetJob).job == JOB
     assert harness.replies() == []
-    harness.hear(REPOSITORY, JobForgotten(job=JOB, rounds=2))
+    harness.receive(REPOSITORY, JobForgotten(job=JOB, rounds=2))
     cleared = [packet_of(act, "r").topic for act in harness.last if isinstance(act, Clear)]
     assert cleared == ["r/jobs/job-1/rounds/1", "r/jobs/job-1/rounds/2", "r/jobs/job-1/state"]
     assert harness.answer() == {"job": JOB, "forgotten": True}
     harness.tell_states()
-    assert harness.said(JobState) == []
-    harness.hear(REPOSITORY, JobForgotten(job=JOB, rounds=2))
+    assert harness.sent(JobState) == []
+    harness.receive(REPOSITORY, JobForgotten(job=JOB, rounds=2))
     assert harness.last == []
 
 
@@ -269,7 +269,7 @@ def test_a_job_that_cannot_be_forgotten_is_kept() -> None:
     harness = Harness()
     harness.begin_round()
     harness.forget(JOB.encode())
-    harness.hear(REPOSITORY, JobForgotten(job=JOB, reason="it runs"))
+    harness.receive(REPOSITORY, JobForgotten(job=JOB, reason="it runs"))
     assert harness.answer() == {"job": JOB, "forgotten": False, "reason": "it runs"}
     assert harness.state_now().phase == "running"
     harness.forget(b"no id")
@@ -285,9 +285,9 @@ def test_a_job_sent_twice_gets_one_reply() -> None:
     harness.submit(job_file())
     harness.submit(job_file())
     harness.submit(job_file(), None)
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     assert harness.answer()["accepted"]
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     assert harness.last == []
 
 
@@ -309,7 +309,7 @@ def test_a_refusal_of_the_repository_is_passed_on_with_its_reason() -> None:
     harness.lead()
     harness.submit(job_file())
     fault = JobFault(key="model_name", problem="no model named 'digits'", hint="push one")
-    harness.hear(REPOSITORY, JobRefused(job=JOB, faults=(fault,)))
+    harness.receive(REPOSITORY, JobRefused(job=JOB, faults=(fault,)))
     answer = harness.answer()
     assert (answer["accepted"], answer["job"]) == (False, JOB)
     assert answer["faults"] == [
@@ -324,7 +324,7 @@ def test_a_refusal_of_other_bytes_does_not_touch_the_job_that_runs() -> None:
     harness.begin_round()
     harness.submit(job_file(num_rounds=9))
     fault = JobFault(key="training_id", problem="another job is named so")
-    harness.hear(REPOSITORY, JobRefused(job=JOB, faults=(fault,)))
+    harness.receive(REPOSITORY, JobRefused(job=JOB, faults=(fault,)))
     assert not harness.answer()["accepted"]
     assert keys.RoundOpening(JOB) in harness.asks
 
@@ -367,7 +367,7 @@ def test_a_job_is_cancelled_by_its_id(payload: bytes) -> None:
     assert harness.replies() == []
     end = harness.asked(keys.JobEnding(JOB), EndJob)
     assert (end.phase, end.reason) == ("cancelled", "cancelled by a user")
-    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason=end.reason))
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason=end.reason))
     assert harness.answer() == {"job": JOB, "cancelled": True}
 
 
@@ -376,7 +376,7 @@ def test_two_cancellations_of_a_job_get_the_same_reply() -> None:
     harness = Harness()
     harness.begin_round()
     harness.cancel()
-    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="cancelled by a user"))
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="cancelled by a user"))
     first = harness.answer()
     harness.cancel()
     assert harness.answer() == first == {"job": JOB, "cancelled": True}
@@ -389,7 +389,7 @@ def test_the_reply_to_a_late_cancellation_tells_how_the_job_ended() -> None:
     harness.cancel()
     harness.cancel()
     harness.cancel(reply=None)
-    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="finished", reason="all rounds are done"))
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="finished", reason="all rounds are done"))
     answer = harness.answer()
     assert not answer["cancelled"]
     assert answer["reason"] == "it has already finished: all rounds are done"
@@ -425,9 +425,9 @@ def test_a_job_that_is_not_loaded_yet_is_cancelled_once_it_is() -> None:
     harness.lead()
     harness.submit(job_file())
     harness.cancel()
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     assert not any(b"cancelled" in reply.payload for reply in harness.replies())
-    harness.hear(REPOSITORY, loaded())
+    harness.receive(REPOSITORY, loaded())
     assert harness.asked(keys.JobEnding(JOB), EndJob).phase == "cancelled"
-    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="cancelled by a user"))
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="cancelled by a user"))
     assert harness.answer() == {"job": JOB, "cancelled": True}

@@ -29,7 +29,7 @@ OTHER = "controller.2"
 
 def refusals(harness: Harness) -> list[RefusedRequest]:
     """Return the refusal that the last event retained."""
-    return harness.said(RefusedRequest)
+    return harness.sent(RefusedRequest)
 
 
 def state(phase: Any) -> JobState:  # noqa: ANN401 - a phase
@@ -47,10 +47,10 @@ def test_a_job_published_without_a_leader_is_stored_when_one_leads() -> None:
     harness = Harness()
     harness.submit(job_file(), receipt=7)
     assert harness.last == []
-    harness.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
+    harness.receive(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
     assert harness.asked(keys.JobStorage(JOB), StoreJob).file == job_file()
     assert harness.settled() == []
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     assert harness.settled() == [7]
     assert harness.answer()["accepted"]
 
@@ -60,10 +60,10 @@ def test_a_request_delivered_again_on_a_new_connection_is_the_same_request() -> 
     harness = Harness()
     harness.lead()
     harness.submit(job_file(), receipt=7)
-    harness.tell(Connected())
+    harness.handle(Connected())
     harness.submit(job_file(), receipt=9)
     assert harness.settled() == []
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     assert harness.settled() == [9]
     assert harness.answer()["accepted"]
 
@@ -77,7 +77,7 @@ def test_a_request_sent_twice_on_one_connection_is_settled_twice() -> None:
     harness.submit(job_file())
     assert harness.settled() == []
     harness.lead()
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     assert harness.settled() == [7]
 
 
@@ -88,7 +88,7 @@ def test_a_refused_request_is_settled() -> None:
     harness.submit(b"{", receipt=1)
     assert harness.settled() == [1]
     harness.submit(job_file(), receipt=2)
-    harness.hear(REPOSITORY, JobRefused(job=JOB, faults=(JobFault(key="", problem="no"),)))
+    harness.receive(REPOSITORY, JobRefused(job=JOB, faults=(JobFault(key="", problem="no"),)))
     assert harness.settled() == [2]
 
 
@@ -98,11 +98,11 @@ def test_a_cancel_waits_for_the_leader_and_for_the_end_to_be_stored() -> None:
     harness.cancel(receipt=3)
     harness.lead(jobs=(JOB,))
     assert harness.settled() == []
-    harness.hear(REPOSITORY, loaded())
+    harness.receive(REPOSITORY, loaded())
     end = harness.asked(keys.JobEnding(JOB), EndJob)
     assert end.phase == "cancelled"
     assert harness.settled() == []
-    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason=end.reason))
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason=end.reason))
     assert harness.settled() == [3]
     assert harness.answer() == {"job": JOB, "cancelled": True}
 
@@ -112,10 +112,10 @@ def test_a_cancel_that_came_before_its_job_ends_it_and_not_the_next_one() -> Non
     harness = Harness()
     harness.cancel(receipt=1)
     harness.submit(job_file(), receipt=2)
-    harness.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
-    harness.hear(REPOSITORY, JobsListed(jobs=()))
+    harness.receive(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
+    harness.receive(REPOSITORY, JobsListed(jobs=()))
     assert harness.settled() == []  # its job is being stored, for all we know
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     assert harness.settled() == [2]
 
 
@@ -126,11 +126,11 @@ def test_a_cancel_that_lost_its_lease_is_asked_again_under_the_next() -> None:
     harness.cancel(receipt=3)
     harness.renews = False
     harness.wait(6.0)
-    harness.hear(REPOSITORY, LeaseHeld(holder=OTHER, seconds=1.0))
+    harness.receive(REPOSITORY, LeaseHeld(holder=OTHER, seconds=1.0))
     assert keys.JobEnding(JOB) not in harness.asks
     harness.wait(1.0)
     harness.lead(epoch=3, jobs=(JOB,))
-    harness.hear(REPOSITORY, loaded())
+    harness.receive(REPOSITORY, loaded())
     assert harness.asked(keys.JobEnding(JOB), EndJob).phase == "cancelled"
 
 
@@ -147,7 +147,7 @@ def test_a_request_beyond_the_queue_is_refused_with_a_reason() -> None:
     assert (left.job, left.request) == ("late", "submit")
     harness.cancel(b"job-1", receipt=MAX_HELD_REQUESTS + 1)
     assert harness.answer()["reason"] == problem
-    harness.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
+    harness.receive(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
     asked = [key for key in harness.asks if isinstance(key, keys.JobStorage)]
     assert len(asked) == MAX_HELD_REQUESTS
 
@@ -161,7 +161,7 @@ def led(harness: Harness, times: int = 1) -> None:
     for _ in range(times):
         if keys.LeaseRequest() not in harness.asks:
             harness.wait(12.0)
-        harness.hear(REPOSITORY, LeaseHeld(holder=OTHER, seconds=12.0))
+        harness.receive(REPOSITORY, LeaseHeld(holder=OTHER, seconds=12.0))
 
 
 def test_a_standby_drops_a_request_that_the_leader_stored() -> None:
@@ -170,9 +170,9 @@ def test_a_standby_drops_a_request_that_the_leader_stored() -> None:
     led(harness)
     harness.submit(job_file(), receipt=1)
     harness.cancel(receipt=2)
-    harness.hear("", state("accepted"))
+    harness.receive("", state("accepted"))
     assert harness.settled() == [1]
-    harness.hear("", state("cancelled"))
+    harness.receive("", state("cancelled"))
     assert harness.settled() == [2]
     harness.wait(20.0)
     harness.lead(epoch=5)
@@ -186,9 +186,9 @@ def test_a_standby_drops_a_request_that_the_leader_refused() -> None:
     harness.submit(job_file(), receipt=1)
     harness.cancel(receipt=2)
     fault = JobFault(key="", problem="no")
-    harness.hear("", RefusedRequest(job=JOB, request="submit", faults=(fault,)))
+    harness.receive("", RefusedRequest(job=JOB, request="submit", faults=(fault,)))
     assert harness.settled() == [1]
-    harness.hear("", RefusedRequest(job=JOB, request="cancel", faults=(fault,)))
+    harness.receive("", RefusedRequest(job=JOB, request="cancel", faults=(fault,)))
     assert harness.settled() == [2]
 
 
@@ -220,7 +220,7 @@ def test_documents_are_ignored_while_no_other_controller_leads() -> None:
     """They may be old, of a repository that does not exist any more."""
     harness = Harness()
     harness.submit(job_file(), receipt=1)
-    harness.hear("", state("finished"))
+    harness.receive("", state("finished"))
     assert harness.settled() == []
     harness.lead()
     assert keys.JobStorage(JOB) in harness.asks
@@ -265,7 +265,7 @@ def test_a_retained_job_file_is_stored_answered_and_cleared() -> None:
     harness.request(JOB, job_file())
     harness.lead()
     assert harness.cleared() == []
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     assert harness.cleared() == [JOB]
 
 
@@ -307,7 +307,7 @@ def test_a_retained_job_file_can_be_withdrawn_while_no_controller_leads() -> Non
     harness.request(JOB, job_file())
     harness.submit(job_file(training_id="stays"), receipt=4)
     harness.request(JOB, b"")
-    harness.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
+    harness.receive(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
     assert [key for key in harness.asks if isinstance(key, keys.JobStorage)] == [
         keys.JobStorage("stays")
     ]
@@ -333,13 +333,13 @@ def test_a_refusal_is_retained_beside_the_document_of_the_job(reply: ReplyTo | N
     harness = Harness()
     harness.begin_round()
     harness.submit(job_file(num_rounds=9), reply)
-    harness.hear(
+    harness.receive(
         REPOSITORY, JobRefused(job=JOB, faults=(JobFault(key="training_id", problem="taken"),))
     )
     (left,) = refusals(harness)
     assert (left.job, left.request, left.faults[0].problem) == (JOB, "submit", "taken")
     assert len(harness.replies()) == (reply is not None)
-    assert harness.said(JobState) == []
+    assert harness.sent(JobState) == []
 
 
 def test_a_refusal_is_cleared_once_the_job_is_accepted() -> None:
@@ -349,7 +349,7 @@ def test_a_refusal_is_cleared_once_the_job_is_accepted() -> None:
     harness.submit(job_file(num_round=1), None)
     assert refusals(harness)[0].job == JOB
     harness.submit(job_file(), None)
-    harness.hear(REPOSITORY, STORED)
+    harness.receive(REPOSITORY, STORED)
     assert Clear(JOB_REFUSED, {"job": JOB}) in harness.last
 
 
@@ -382,7 +382,7 @@ def test_an_answer_of_the_repository_settles_all_requests_about_it() -> None:
     harness.begin_round()
     harness.cancel(receipt=1)
     harness.cancel(b'"job-1"', None, receipt=2)
-    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="cancelled by a user"))
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="cancelled by a user"))
     assert harness.answer() == {"job": JOB, "cancelled": True}
     assert harness.settled() == [1, 2]
 

@@ -45,7 +45,7 @@ class HarnessWithEvaluators(Harness):
         from fedbus.wire.documents import NodeState
         from tests.controller.harness import facts
 
-        self.hear(
+        self.receive(
             node,
             NodeState(node=node, incarnation=incarnation, online=True, agent=facts("evaluate")),
         )
@@ -58,7 +58,7 @@ def evaluating(
     harness = HarnessWithEvaluators()
     fleet = (COLLECTOR, A, B, C, *(evaluators or (EVALUATOR,)))
     plan = harness.begin_round(loaded(file=file), *fleet)
-    harness.hear(COLLECTOR, committed(plan, **metrics))
+    harness.receive(COLLECTOR, committed(plan, **metrics))
     return harness
 
 
@@ -67,15 +67,15 @@ def test_a_committed_version_is_evaluated_before_the_next_round() -> None:
     harness = evaluating(job_file(), loss=0.5)
     assert harness.evaluation().version.version == 2
     assert keys.PlanStorage(JOB) not in harness.asks
-    harness.hear(EVALUATOR, score(0.75))
+    harness.receive(EVALUATOR, score(0.75))
     store = harness.asked(keys.EvaluationStorage(JOB, 1), StoreEvaluation)
     assert store.metrics == {"accuracy": 0.75, "train_loss": 0.5}
-    (state,) = harness.said(RoundState)
+    (state,) = harness.sent(RoundState)
     assert state.metrics == store.metrics
     assert (state.version, state.examples, len(state.contributors)) == (2, 10, 2)
     assert list(state.refusals.values()) == ["no update by the deadline"]
     assert harness.planned.round == 2
-    harness.hear(REPOSITORY, EvaluationStored(job=JOB, round=1))
+    harness.receive(REPOSITORY, EvaluationStored(job=JOB, round=1))
     assert keys.EvaluationStorage(JOB, 1) not in harness.asks
 
 
@@ -83,35 +83,35 @@ def test_only_the_first_result_of_each_asked_evaluator_counts() -> None:
     """Other results are late, repeated, or of another agent."""
     harness = evaluating(job_file(), EVALUATOR, OTHER_EVALUATOR)
     for sender, said in ((A, score(0.1)), (EVALUATOR, score(0.1, number=1))):
-        harness.hear(sender, said)
+        harness.receive(sender, said)
         assert harness.last == []
-    harness.hear(EVALUATOR, score(0.5, examples=10))
-    harness.hear(EVALUATOR, score(1.0, examples=99))
+    harness.receive(EVALUATOR, score(0.5, examples=10))
+    harness.receive(EVALUATOR, score(1.0, examples=99))
     assert harness.last == []
-    harness.hear(OTHER_EVALUATOR, score(1.0, examples=30))
+    harness.receive(OTHER_EVALUATOR, score(1.0, examples=30))
     assert harness.asked(keys.EvaluationStorage(JOB, 1), StoreEvaluation).metrics == {
         "accuracy": 0.875
     }
-    harness.hear(EVALUATOR, score(0.0))
+    harness.receive(EVALUATOR, score(0.0))
     assert harness.last == []
 
 
 def test_a_reached_target_finishes_the_job() -> None:
     """The evaluation is stored, even while the job ends and after."""
     harness = evaluating(job_file(stopping_target={"accuracy": 0.7}))
-    harness.hear(EVALUATOR, score(0.75))
+    harness.receive(EVALUATOR, score(0.75))
     end = harness.asked(keys.JobEnding(JOB), EndJob)
     assert end.reason == "accuracy 0.75, at least 0.7 was asked"
-    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="finished", reason=end.reason))
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="finished", reason=end.reason))
     assert keys.EvaluationStorage(JOB, 1) in harness.asks
     assert keys.StopRequest(JOB, EVALUATOR) in harness.asks
-    assert harness.said(JobState)[-1].metrics == {"accuracy": 0.75}
+    assert harness.sent(JobState)[-1].metrics == {"accuracy": 0.75}
 
 
 def test_training_metrics_reach_no_target_if_there_is_an_evaluator() -> None:
     """Even if the evaluator fails: a model that fits its training data may be bad."""
     harness = evaluating(job_file(stopping_target={"accuracy": 0.7}), accuracy=0.99)
-    harness.hear(EVALUATOR, score(0, reason="out of memory"))
+    harness.receive(EVALUATOR, score(0, reason="out of memory"))
     assert harness.noted("evaluation_failed")[0]["reason"] == "out of memory"
     assert harness.noted("round_finished")[0]["metrics"] == {"train_accuracy": 0.99}
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
@@ -121,12 +121,12 @@ def test_without_an_evaluator_training_metrics_decide() -> None:
     """They end the job; its reason and its document name them as such."""
     harness = Harness()
     plan = harness.begin_round(loaded(file=job_file(stopping_target={"accuracy": 0.7})))
-    harness.hear(COLLECTOR, committed(plan, accuracy=0.99))
+    harness.receive(COLLECTOR, committed(plan, accuracy=0.99))
     assert harness.asked(keys.JobEnding(JOB), EndJob).reason == (
         "train_accuracy 0.99, at least 0.7 was asked of accuracy; no evaluator measured it, so "
         "the metric is of the agents' training data"
     )
-    (state,) = harness.said(RoundState)
+    (state,) = harness.sent(RoundState)
     assert state.metrics == {"train_accuracy": 0.99}
     assert keys.EvaluationStorage(JOB, 1) not in harness.asks
 
@@ -136,7 +136,7 @@ def test_an_evaluator_that_vanishes_does_not_hold_the_job() -> None:
     harness = evaluating(job_file(), EVALUATOR, OTHER_EVALUATOR)
     harness.silent.add(EVALUATOR)
     harness.wait(4.0)
-    harness.hear(OTHER_EVALUATOR, score(0.5))
+    harness.receive(OTHER_EVALUATOR, score(0.5))
     assert keys.PlanStorage(JOB) not in harness.asks
     harness.wait(4.0)
     assert keys.EvaluationRequest(JOB, EVALUATOR) not in harness.asks
@@ -166,23 +166,23 @@ def test_a_version_without_evaluation_is_evaluated_after_a_restart() -> None:
     job = loaded(rounds=1, latest=version(2), metrics={"train_accuracy": 0.99})
     harness.begin(job, COLLECTOR, A, B, C)
     assert keys.PlanStorage(JOB) not in harness.asks
-    harness.hear(A, score(0.1))
+    harness.receive(A, score(0.1))
     assert harness.last == []
     harness.wait(1.0)
     harness.introduce(EVALUATOR)
     harness.wait(5.0)
     assert harness.evaluation().version == version(2)
-    harness.hear(EVALUATOR, score(0.5))
+    harness.receive(EVALUATOR, score(0.5))
     store = harness.asked(keys.EvaluationStorage(JOB, 1), StoreEvaluation)
     assert store.metrics == {"accuracy": 0.5, "train_accuracy": 0.99}
-    assert harness.said(RoundState) == []  # its record is the repository's
+    assert harness.sent(RoundState) == []  # its record is the repository's
     assert harness.planned.round == 2
 
 
 def test_a_late_timer_of_an_evaluated_round_does_nothing() -> None:
     """The next one runs already."""
     harness = evaluating()
-    harness.hear(EVALUATOR, score(0.5))
+    harness.receive(EVALUATOR, score(0.5))
     assert keys.EvaluationDeadline(JOB) not in harness.timers
 
 
@@ -203,17 +203,17 @@ def test_metrics_of_any_size_fit_into_messages(
     harness = evaluating(job_file(), EVALUATOR, OTHER_EVALUATOR, **metrics)
     for evaluator in (EVALUATOR, OTHER_EVALUATOR):
         said = Evaluated(job=JOB, version=2, examples=2**52, metrics=metrics, reason="")
-        harness.hear(evaluator, said)
+        harness.receive(evaluator, said)
     assert readable(harness.asked(keys.EvaluationStorage(JOB, 1), StoreEvaluation))
-    assert all(readable(state) for state in harness.said(JobState))
-    assert all(readable(state) for state in harness.said(RoundState))
+    assert all(readable(state) for state in harness.sent(JobState))
+    assert all(readable(state) for state in harness.sent(RoundState))
 
 
 @pytest.mark.parametrize("accuracy", [1.3, -0.2])
 def test_an_impossible_metric_does_not_end_the_job(accuracy: float) -> None:
     """An accuracy lies between 0 and 1; the evaluator measured something else."""
     harness = evaluating(job_file(stopping_target={"accuracy": 0.7}))
-    harness.hear(EVALUATOR, score(accuracy))
+    harness.receive(EVALUATOR, score(accuracy))
     (failed,) = harness.noted("evaluation_failed")
     assert failed["reason"] == f"accuracy: expected a fraction, 0 to 1, got {accuracy}"
     assert keys.JobEnding(JOB) not in harness.asks

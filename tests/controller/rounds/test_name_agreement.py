@@ -80,7 +80,7 @@ def test_a_job_keeps_the_names_of_its_first_round() -> None:
     plan = harness.open_round()
     for name in (A, B, C):
         harness.introduce_as(name, facts("train", classes=SECOND))
-    harness.hear(COLLECTOR, committed(plan))
+    harness.receive(COLLECTOR, committed(plan))
     harness.wait(PATIENCE_SECONDS + 2)
     assert "the agents of this job's earlier rounds have cross, disc" in harness.state_now().reason
 
@@ -132,8 +132,8 @@ def test_an_evaluator_with_other_names_is_not_asked() -> None:
     harness = harness_with(a=EVERY, b=EVERY, evaluator=SECOND)
     begin(harness)
     plan = harness.open_round()
-    harness.hear(COLLECTOR, committed(plan, accuracy=0.5))
-    assert harness.said(EvaluateTask) == []
+    harness.receive(COLLECTOR, committed(plan, accuracy=0.5))
+    assert harness.sent(EvaluateTask) == []
     assert EVALUATOR in harness.noted("agents_left_out")[-1]["reason"]
 
 

@@ -61,10 +61,10 @@ def test_no_agent_is_asked_before_the_plan_is_stored() -> None:
     harness = Harness()
     harness.begin()
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
-    assert harness.said(TrainTask) == []
+    assert harness.sent(TrainTask) == []
     planned = harness.open_round()
-    assert harness.told(COLLECTOR, OpenRound).plan == planned
-    tasks = [harness.told(agent, TrainTask) for agent in (A, B, C)]
+    assert harness.sent_to(COLLECTOR, OpenRound).plan == planned
+    tasks = [harness.sent_to(agent, TrainTask) for agent in (A, B, C)]
     assert {task.members for task in tasks} == {3}
     assert len({task.params.seed for task in tasks}) == 3
     assert harness.state().phase == "running"
@@ -89,7 +89,7 @@ def test_a_round_waits_for_agents_and_announces_it_once() -> None:
     assert harness.state().phase == "accepted"
     assert harness.state().reason == "waiting for agents: 1 is online, 3 wanted, 2 needed"
     harness.wait(2.0)
-    assert harness.said(JobState) == []
+    assert harness.sent(JobState) == []
     harness.introduce(B)
     harness.wait(2.0)
     assert keys.PlanStorage(JOB) not in harness.asks
@@ -165,10 +165,10 @@ def test_a_stored_plan_is_acted_upon_once() -> None:
     """An answer about an earlier plan is ignored."""
     harness = Harness()
     harness.begin()
-    harness.hear(REPOSITORY, PlanStored(job=JOB, task=7))
+    harness.receive(REPOSITORY, PlanStored(job=JOB, task=7))
     assert harness.last == []
     harness.open_round()
-    harness.hear(REPOSITORY, PlanStored(job=JOB, task=1))
+    harness.receive(REPOSITORY, PlanStored(job=JOB, task=1))
     assert harness.last == []
 
 
@@ -179,8 +179,8 @@ def test_a_job_whose_plan_is_not_stored_is_loaded_again() -> None:
     harness.wait(31.0)
     assert harness.noted("job_reloaded") == [{"job": JOB}]
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == []
-    harness.hear(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
-    harness.hear(REPOSITORY, JobsListed(jobs=(JOB,)))
+    harness.receive(REPOSITORY, LeaseGranted(epoch=1, seconds=15.0))
+    harness.receive(REPOSITORY, JobsListed(jobs=(JOB,)))
     assert harness.asked(keys.JobLoading(JOB), LoadJob).job == JOB
 
 
@@ -188,10 +188,10 @@ def test_a_restarted_controller_opens_the_stored_round_again() -> None:
     """The same cohort, the same tasks, the same seeds."""
     before, after = Harness(), Harness()
     stored = before.begin_round()
-    seeds = {task.params.seed for task in before.said(TrainTask)}
+    seeds = {task.params.seed for task in before.sent(TrainTask)}
     after.begin(loaded(plan=stored))
-    assert after.told(COLLECTOR, OpenRound).plan == stored
-    assert {task.params.seed for task in after.said(TrainTask)} == seeds
+    assert after.sent_to(COLLECTOR, OpenRound).plan == stored
+    assert {task.params.seed for task in after.sent(TrainTask)} == seeds
 
 
 def test_a_plan_whose_round_is_committed_is_not_opened_again() -> None:
@@ -217,7 +217,7 @@ def test_how_a_job_ended_is_announced_again() -> None:
     state = harness.state()
     assert (state.phase, state.reason, state.round) == ("failed", "no agents", 1)
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == []
-    harness.hear(REPOSITORY, JobsListed(jobs=(JOB,)))
+    harness.receive(REPOSITORY, JobsListed(jobs=(JOB,)))
     assert keys.JobLoading(JOB) not in harness.asks
 
 

@@ -50,9 +50,9 @@ def opened(plan: Plan, incarnation: int = 1) -> RoundOpened:
 
 def settled(harness: Harness, plan: Plan) -> None:
     """Answer all requests of a round."""
-    harness.hear(COLLECTOR, opened(plan))
+    harness.receive(COLLECTOR, opened(plan))
     for agent in plan.cohort:
-        harness.hear(agent, TaskTaken(job=JOB, task=plan.task))
+        harness.receive(agent, TaskTaken(job=JOB, task=plan.task))
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == []
 
 
@@ -60,10 +60,10 @@ def test_each_node_is_asked_until_it_answers() -> None:
     """Independent of the others."""
     harness = Harness()
     plan = harness.begin_round()
-    harness.hear(A, TaskTaken(job=JOB, task=plan.task))
+    harness.receive(A, TaskTaken(job=JOB, task=plan.task))
     assert keys.TrainingRequest(JOB, A) not in harness.asks
     assert keys.TrainingRequest(JOB, B) in harness.asks
-    harness.hear(COLLECTOR, opened(plan))
+    harness.receive(COLLECTOR, opened(plan))
     assert keys.RoundOpening(JOB) not in harness.asks
 
 
@@ -86,7 +86,7 @@ def test_an_answer_about_another_task_or_of_another_incarnation_is_ignored(
     harness = Harness()
     harness.begin_round()
     asked = dict(harness.asks)
-    harness.hear(sender, answer)
+    harness.receive(sender, answer)
     assert harness.asks == asked
 
 
@@ -97,17 +97,17 @@ def test_after_a_restart_of_the_collector_all_nodes_are_asked_again() -> None:
     settled(harness, plan)
     harness.silent.add(C)
     harness.wait(8.0)
-    harness.hear(COLLECTOR, Dismissed(job=JOB, task=plan.task, agents=(C,)))
+    harness.receive(COLLECTOR, Dismissed(job=JOB, task=plan.task, agents=(C,)))
     harness.introduce(COLLECTOR, incarnation=2)
-    assert harness.told(COLLECTOR, OpenRound).plan == plan
-    assert harness.told(COLLECTOR, Dismiss).agents == (C,)
+    assert harness.sent_to(COLLECTOR, OpenRound).plan == plan
+    assert harness.sent_to(COLLECTOR, Dismiss).agents == (C,)
     assert {key for key in harness.asks if isinstance(key, keys.TrainingRequest)} == {
         keys.TrainingRequest(JOB, A),
         keys.TrainingRequest(JOB, B),
     }
-    harness.hear(COLLECTOR, opened(plan, incarnation=1))
+    harness.receive(COLLECTOR, opened(plan, incarnation=1))
     assert keys.RoundOpening(JOB) in harness.asks
-    harness.hear(COLLECTOR, opened(plan, incarnation=2))
+    harness.receive(COLLECTOR, opened(plan, incarnation=2))
     assert keys.RoundOpening(JOB) not in harness.asks
 
 
@@ -120,7 +120,7 @@ def test_a_restarted_agent_of_the_cohort_is_asked_again() -> None:
     settled(harness, plan)
     one = plan.cohort[0]
     harness.introduce(one, incarnation=2)
-    assert harness.told(one, TrainTask).task == plan.task
+    assert harness.sent_to(one, TrainTask).task == plan.task
     harness.introduce(rest, incarnation=2)
     assert harness.last == []
 
@@ -134,9 +134,9 @@ def test_a_lost_agent_is_dismissed_once_and_not_asked_again() -> None:
     assert keys.TrainingRequest(JOB, C) not in harness.asks
     dismissal = harness.asked(keys.DismissalRequest(JOB, C), Dismiss)
     assert (dismissal.task, dismissal.agents) == (plan.task, (C,))
-    harness.hear(COLLECTOR, Dismissed(job=JOB, task=9, agents=(C,)))
+    harness.receive(COLLECTOR, Dismissed(job=JOB, task=9, agents=(C,)))
     assert keys.DismissalRequest(JOB, C) in harness.asks
-    harness.hear(COLLECTOR, Dismissed(job=JOB, task=plan.task, agents=(C,)))
+    harness.receive(COLLECTOR, Dismissed(job=JOB, task=plan.task, agents=(C,)))
     assert keys.DismissalRequest(JOB, C) not in harness.asks
     harness.introduce(C, incarnation=2)
     harness.wait(2.0)
@@ -170,7 +170,7 @@ def test_a_round_waits_for_its_collector_where_there_is_no_other() -> None:
     harness.tell_states()
     assert harness.state().reason == f"waiting for {COLLECTOR}, which is lost, or another collector"
     harness.introduce(COLLECTOR, incarnation=2)
-    assert harness.told(COLLECTOR, OpenRound).plan == plan
+    assert harness.sent_to(COLLECTOR, OpenRound).plan == plan
     harness.wait(1.0)
     harness.tell_states()
     assert harness.state().reason == ""
@@ -189,8 +189,8 @@ def test_a_committed_round_is_followed_by_the_next() -> None:
     """From its version; open requests of the round are cancelled."""
     harness = Harness()
     plan = harness.begin_round()
-    harness.hear(COLLECTOR, committed(plan, accuracy=0.5))
-    assert harness.told(COLLECTOR, RoundEndNoted).task == plan.task
+    harness.receive(COLLECTOR, committed(plan, accuracy=0.5))
+    assert harness.sent_to(COLLECTOR, RoundEndNoted).task == plan.task
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
     assert (harness.planned.round, harness.planned.task) == (2, 2)
     assert harness.planned.base.version == plan.base.version + 1
@@ -201,10 +201,10 @@ def test_a_repeated_round_end_is_acknowledged_and_counts_once() -> None:
     harness = Harness()
     plan = harness.begin_round()
     ended = committed(plan)
-    harness.hear(COLLECTOR, ended)
+    harness.receive(COLLECTOR, ended)
     second = harness.open_round()
     for _ in range(2):
-        harness.hear(COLLECTOR, ended)
+        harness.receive(COLLECTOR, ended)
         assert harness.last == [Send(COLLECTOR, RoundEndNoted(job=JOB, task=plan.task))]
     assert keys.RoundOpening(JOB) in harness.asks
     assert second.round == 2
@@ -217,13 +217,13 @@ def test_a_commit_counts_whenever_it_is_reported(phase: str) -> None:
     plan = harness.begin_round()
     if phase == "running":
         harness.introduce(OTHER_COLLECTOR)
-    harness.hear(COLLECTOR, failed(plan))
+    harness.receive(COLLECTOR, failed(plan))
     if phase != "waiting":
         harness.wait(1.0)
         assert harness.planned.task == 2
     if phase == "running":
         harness.open_round()
-    harness.hear(COLLECTOR, committed(plan))
+    harness.receive(COLLECTOR, committed(plan))
     assert harness.planned.round == 2
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
 
@@ -232,7 +232,7 @@ def test_a_failed_round_is_planned_again_with_a_higher_task() -> None:
     """A moment later, from the same version; the job's document has the reason."""
     harness = Harness()
     plan = harness.begin_round()
-    harness.hear(COLLECTOR, failed(plan, "1 of 3 updates, 2 are needed"))
+    harness.receive(COLLECTOR, failed(plan, "1 of 3 updates, 2 are needed"))
     assert harness.state().reason == "round 1 failed: 1 of 3 updates, 2 are needed"
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == []
     harness.wait(1.0)
@@ -244,12 +244,12 @@ def test_the_failure_of_an_earlier_plan_is_ignored() -> None:
     """It is acknowledged, so that its collector does not repeat it."""
     harness = Harness()
     plan = harness.begin_round()
-    harness.hear(COLLECTOR, failed(plan))
+    harness.receive(COLLECTOR, failed(plan))
     harness.wait(1.0)
-    harness.hear(COLLECTOR, failed(plan))
-    assert harness.said(RoundEndNoted)
+    harness.receive(COLLECTOR, failed(plan))
+    assert harness.sent(RoundEndNoted)
     harness.open_round()
-    harness.hear(COLLECTOR, failed(plan))
+    harness.receive(COLLECTOR, failed(plan))
     assert len(harness.noted("round_failed")) == 1
     assert keys.RoundOpening(JOB) in harness.asks
 
@@ -259,7 +259,7 @@ def test_three_failures_in_a_row_end_the_job() -> None:
     harness = Harness()
     plan = harness.begin_round(loaded(file=job_file(num_rounds=9)))
     for ended in (failed, failed, committed, failed, failed, failed):
-        harness.hear(COLLECTOR, ended(plan))
+        harness.receive(COLLECTOR, ended(plan))
         if keys.JobEnding(JOB) in harness.asks:
             break
         harness.wait(1.0)
@@ -277,10 +277,10 @@ def test_the_last_round_finishes_the_job() -> None:
     """Each node that was asked is told to stop."""
     harness = Harness()
     plan = harness.begin_round(loaded(file=job_file(num_rounds=1)))
-    harness.hear(COLLECTOR, committed(plan))
+    harness.receive(COLLECTOR, committed(plan))
     end = harness.asked(keys.JobEnding(JOB), EndJob)
     assert (end.phase, end.reason) == ("finished", "all 1 rounds are done")
-    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="finished", reason=end.reason))
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="finished", reason=end.reason))
     assert (harness.state().phase, harness.state().version) == ("finished", 2)
     assert {key.node for key in harness.asks if isinstance(key, keys.StopRequest)} == {
         COLLECTOR,
@@ -294,9 +294,9 @@ def test_the_last_round_finishes_the_job() -> None:
 def ended_job(harness: Harness) -> Plan:
     """Run a job to its end."""
     plan = harness.begin_round()
-    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="failed", reason="because"))
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="failed", reason="because"))
     assert (harness.state().phase, harness.state().reason) == ("failed", "because")
-    harness.hear(REPOSITORY, loaded(phase="failed", reason="because", plan=plan))
+    harness.receive(REPOSITORY, loaded(phase="failed", reason="because", plan=plan))
     return plan
 
 
@@ -304,17 +304,17 @@ def test_a_round_that_was_committed_before_its_job_was_ended_is_announced() -> N
     """The collector's report may be late or lost: the repository has the commit."""
     harness = Harness()
     plan = harness.begin_round()
-    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="by a user"))
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="by a user"))
     assert harness.state().round == 0
     done = loaded(
         phase="cancelled", reason="by a user", rounds=1, latest=version(2), metrics={"loss": 0.5}
     )
-    harness.hear(REPOSITORY, done)
+    harness.receive(REPOSITORY, done)
     state = harness.state()
     assert (state.phase, state.round, state.version) == ("cancelled", 1, 2)
     assert state.metrics == {"loss": 0.5}
-    harness.hear(COLLECTOR, committed(plan))
-    assert harness.told(COLLECTOR, RoundEndNoted).task == plan.task
+    harness.receive(COLLECTOR, committed(plan))
+    assert harness.sent_to(COLLECTOR, RoundEndNoted).task == plan.task
 
 
 def test_a_job_that_the_repository_ended_is_ended() -> None:
@@ -330,7 +330,7 @@ def test_nodes_are_told_to_stop_until_they_answer_or_for_ten_minutes() -> None:
     """A node that never comes back is not asked without end."""
     harness = Harness()
     ended_job(harness)
-    harness.hear(A, JobStopped(job=JOB))
+    harness.receive(A, JobStopped(job=JOB))
     assert keys.StopRequest(JOB, A) not in harness.asks
     assert harness.asked(keys.StopRequest(JOB, B), StopJob).job == JOB
     harness.wait(601.0)
@@ -341,19 +341,19 @@ def test_the_end_of_a_round_is_acknowledged_when_its_job_is_over() -> None:
     """Only by a controller that leads and knows which jobs run."""
     harness = Harness()
     plan = ended_job(harness)
-    harness.hear(COLLECTOR, committed(plan))
-    assert harness.told(COLLECTOR, RoundEndNoted).task == plan.task
+    harness.receive(COLLECTOR, committed(plan))
+    assert harness.sent_to(COLLECTOR, RoundEndNoted).task == plan.task
 
     other = Harness()
-    other.hear(COLLECTOR, committed(plan))
+    other.receive(COLLECTOR, committed(plan))
     assert other.last == []
     other.introduce(COLLECTOR, A, B, C)
     other.lead(jobs=(JOB,))
-    other.hear(COLLECTOR, committed(plan))
+    other.receive(COLLECTOR, committed(plan))
     assert other.last == []  # it is being loaded, and will be asked about
-    other.hear(REPOSITORY, loaded(phase="failed", plan=plan))
-    other.hear(COLLECTOR, committed(plan))
-    assert other.said(RoundEndNoted)
+    other.receive(REPOSITORY, loaded(phase="failed", plan=plan))
+    other.receive(COLLECTOR, committed(plan))
+    assert other.sent(RoundEndNoted)
 
 
 @pytest.mark.parametrize("phase", ["waiting", "planning", "running", "failed round", "evaluating"])
@@ -365,7 +365,7 @@ def test_a_job_is_cancelled_at_every_phase(phase: str) -> None:
     if phase not in {"waiting", "planning"}:
         plan = harness.open_round()
         if phase != "running":
-            harness.hear(COLLECTOR, failed(plan) if phase == "failed round" else committed(plan))
+            harness.receive(COLLECTOR, failed(plan) if phase == "failed round" else committed(plan))
     harness.cancel()
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.JobEnding]
     assert set(harness.timers) == {keys.LeaseRenewal()}
@@ -378,9 +378,9 @@ def test_a_round_that_is_committed_while_its_job_ends_is_in_its_state() -> None:
     harness = Harness()
     plan = harness.begin_round()
     harness.cancel()
-    harness.hear(COLLECTOR, committed(plan, accuracy=0.5))
+    harness.receive(COLLECTOR, committed(plan, accuracy=0.5))
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.JobEnding]
-    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="by a user"))
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="by a user"))
     state = harness.state()
     assert (state.phase, state.round, state.metrics) == ("cancelled", 1, {"accuracy": 0.5})
 
@@ -394,7 +394,7 @@ def test_the_number_of_ended_jobs_kept_is_bounded() -> None:
         replace(loaded(), job=name, phase="finished", reason="done") for name in names
     ]
     for job in ended:
-        harness.hear(REPOSITORY, job)
+        harness.receive(REPOSITORY, job)
     harness.cancel(names[0].encode())
     assert harness.answer()["reason"].startswith("no running job")
     harness.cancel(names[-1].encode())
@@ -406,7 +406,7 @@ def test_an_end_without_a_record_is_no_commit() -> None:
     harness = Harness()
     plan = harness.begin_round()
     odd: RoundEnded = replace(committed(plan), record=None)
-    harness.hear(COLLECTOR, odd)
+    harness.receive(COLLECTOR, odd)
     assert harness.noted("round_failed")
 
 
@@ -417,7 +417,7 @@ def test_the_end_of_a_round_cancels_its_dismissals() -> None:
     harness.silent.add(C)
     harness.wait(8.0)
     assert keys.DismissalRequest(JOB, C) in harness.asks
-    harness.hear(COLLECTOR, committed(plan))
+    harness.receive(COLLECTOR, committed(plan))
     harness.wait(6.0)
     assert sorted(harness.planned.cohort) == [A, B]
     assert keys.DismissalRequest(JOB, C) not in harness.asks
@@ -430,22 +430,22 @@ def test_a_timer_of_another_stage_does_nothing(timer: type[keys.JobTimer]) -> No
     """Nor does one of an ended job."""
     harness = Harness()
     harness.begin_round()
-    assert harness.tell(Woke(timer(JOB))) == []
-    assert harness.tell(Woke(timer("job-9"))) == []
+    assert harness.handle(Woke(timer(JOB))) == []
+    assert harness.handle(Woke(timer("job-9"))) == []
 
 
 def test_messages_between_two_rounds_change_nothing() -> None:
     """They are about an ended round, or a job that does not run here."""
     harness = Harness()
     plan = harness.begin_round()
-    harness.hear(COLLECTOR, committed(plan))
-    harness.hear(A, TaskTaken(job=JOB, task=plan.task))
+    harness.receive(COLLECTOR, committed(plan))
+    harness.receive(A, TaskTaken(job=JOB, task=plan.task))
     assert harness.last == []
     harness.introduce(A, incarnation=2)
     assert harness.last == []
-    harness.hear(A, Evaluated(job="job-9", version=1, examples=1, metrics={}))
+    harness.receive(A, Evaluated(job="job-9", version=1, examples=1, metrics={}))
     assert harness.last == []
-    harness.hear(REPOSITORY, JobEnded(job="job-9", phase="finished", reason=""))
+    harness.receive(REPOSITORY, JobEnded(job="job-9", phase="finished", reason=""))
     assert harness.asks_of(keys.LeaseRequest, keys.JobListing) == [keys.PlanStorage]
 
 
@@ -454,7 +454,7 @@ def test_a_small_version_is_inside_the_next_tasks() -> None:
     for inline, rides in ((b"x" * 100, True), (b"short", False), (None, False)):
         harness = Harness()
         plan = harness.begin_round()
-        harness.hear(COLLECTOR, replace(committed(plan), inline=inline))
+        harness.receive(COLLECTOR, replace(committed(plan), inline=inline))
         second = harness.open_round()
         for agent in second.cohort:
             ask = harness.asks[keys.TrainingRequest(JOB, agent)]
@@ -469,7 +469,7 @@ def test_only_a_complete_version_is_inside_the_next_tasks(inline: bytes, rides: 
     """In the first message only; an agent that does not get it fetches it."""
     harness = Harness()
     plan = harness.begin_round()
-    harness.hear(COLLECTOR, replace(committed(plan), inline=inline))
+    harness.receive(COLLECTOR, replace(committed(plan), inline=inline))
     harness.open_round()
     ask = harness.asks[keys.TrainingRequest(JOB, A)]
     assert ask.message.inline is None
@@ -504,12 +504,12 @@ def test_documents_contain_the_times_of_rounds_and_ends() -> None:
     begun = harness.utc()
     plan = harness.begin_round(loaded(submitted="2026-11-29T08:53:28.120Z"))
     harness.wait(3.0)
-    harness.hear(COLLECTOR, committed(plan, accuracy=0.5))
-    (done,) = harness.said(RoundState)
+    harness.receive(COLLECTOR, committed(plan, accuracy=0.5))
+    (done,) = harness.sent(RoundState)
     assert (done.began, done.at) == (begun, harness.utc())
     harness.cancel()
     ended = "2026-11-29T08:54:00.000Z"
-    harness.hear(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="by a user", at=ended))
+    harness.receive(REPOSITORY, JobEnded(job=JOB, phase="cancelled", reason="by a user", at=ended))
     state = harness.state()
     assert (state.submitted, state.ended, state.at) == (
         "2026-11-29T08:53:28.120Z",

@@ -49,17 +49,17 @@ def harness_of(folder: Path) -> tuple[AgentHarness, ChangingData]:
 def test_an_update_from_data_of_other_classes_is_not_offered(tmp_path: Path) -> None:
     """The controller asked an agent with these classes; it judges again for the next round."""
     harness, data = harness_of(tmp_path)
-    harness.hear(CONTROLLER, train())
+    harness.receive(CONTROLLER, train())
     harness.deliver_inputs()
     harness.form, data.loads = classes("elm", "oak"), 1
-    harness.work()
+    harness.run_calls()
     assert announced(harness) == 1
     declined = harness.asked(keys.TaskReply(JOB, 1), Decline)
     assert declined.reason == (
         "the data changed: the classes are elm, oak now, "
         "and were oak, elm when this agent was asked"
     )
-    harness.work()
+    harness.run_calls()
     assert harness.files() == []
     assert isinstance(harness.trained(train(2)), Offer)  # asked as it is by now
 
@@ -67,10 +67,10 @@ def test_an_update_from_data_of_other_classes_is_not_offered(tmp_path: Path) -> 
 def test_a_result_from_new_data_with_the_same_names_counts(tmp_path: Path) -> None:
     """The data are announced at once, for example their number of examples."""
     harness, data = harness_of(tmp_path)
-    harness.hear(CONTROLLER, train())
+    harness.receive(CONTROLLER, train())
     harness.deliver_inputs()
     data.loads = 1
-    harness.work()
+    harness.run_calls()
     assert announced(harness) == 1
     assert isinstance(harness.offered(), Offer)
 
@@ -79,12 +79,12 @@ def test_an_evaluation_on_data_of_other_classes_fails(tmp_path: Path) -> None:
     """A failure with another reason keeps that reason."""
     harness, data = harness_of(tmp_path)
     for number, failure, expected in ((2, None, "were oak, elm"), (3, ValueError("torn"), "torn")):
-        harness.hear(CONTROLLER, evaluate(number))
+        harness.receive(CONTROLLER, evaluate(number))
         harness.deliver_inputs()
         harness.form, data.loads = classes("elm"), number
         harness.runner.failure = None if failure is None else lambda: ValueError("torn")
-        harness.work()
-        score = harness.told(CONTROLLER, Evaluated)
+        harness.run_calls()
+        score = harness.sent_to(CONTROLLER, Evaluated)
         assert expected in score.reason
         harness.form = classes("oak", "elm")
 
@@ -96,5 +96,5 @@ def test_new_data_that_a_dropped_task_loaded_are_announced_by_the_next_check(
     harness, data = harness_of(tmp_path)
     data.loads = 1
     look = keys.DataCheck()
-    assert Introduce() in harness.tell(Woke(look))
-    assert harness.tell(Woke(look)) == [WakeAt(look, harness.now + DATA_CHECK_SECONDS)]
+    assert Introduce() in harness.handle(Woke(look))
+    assert harness.handle(Woke(look)) == [WakeAt(look, harness.now + DATA_CHECK_SECONDS)]

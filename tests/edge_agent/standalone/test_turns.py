@@ -21,9 +21,9 @@ from fedbus_edge_agent.standalone.jobs import (
 from fedbus_edge_agent.standalone.schemas import JobReport
 from fedbus_edge_agent.training.cancellation import TaskControl
 from fedbus_edge_agent.training.watchdog import STALL_SECONDS, TrainingThread
+from tests.container_sizes import container_sizes, grown
 from tests.edge_agent.harness import CONTROLLER, JOB, AgentHarness, train
 from tests.edge_agent.standalone.test_jobs import job_file
-from tests.held import grown, held
 
 
 @dataclass
@@ -60,11 +60,11 @@ class StandaloneHarness(AgentHarness):
             standalone=standalone,
         )
         self.core = self.agent
-        self.tell(Connected())
+        self.handle(Connected())
 
     def begin(self, job: str = "solo-1", rounds: int = 2) -> None:
         """Start a standalone job."""
-        self.tell(Local(StartJob(job_file(job, rounds), "1")))
+        self.handle(Local(StartJob(job_file(job, rounds), "1")))
 
     def phase(self, job: str = "solo-1") -> str:
         """Return the phase of a job."""
@@ -85,7 +85,7 @@ def test_a_standalone_job_is_trained_reported_and_counted(harness: StandaloneHar
     assert harness.agent.active_jobs() == {"solo-1": 1}
     harness.wait(1.0)
     assert harness.running_task() == "standalone solo-1 1"
-    harness.work()
+    harness.run_calls()
     assert harness.fake_runner.rounds == ["solo-1 1", "solo-1 2"]
     assert harness.fake_runner.reports[-1].phase == "FINISHED"
     assert harness.asks == {}
@@ -99,7 +99,7 @@ def test_faults_that_do_not_end_the_round_are_logged(harness: StandaloneHarness)
     """The round counts."""
     harness.fake_runner.problems = [("optimizer_state_lost", "the disk is full")]
     harness.begin(rounds=1)
-    harness.work()
+    harness.run_calls()
     assert [note for note in harness.notes if note.event == "optimizer_state_lost"] == [
         Note(
             "optimizer_state_lost",
@@ -113,14 +113,14 @@ def test_tasks_and_standalone_jobs_take_turns(harness: StandaloneHarness) -> Non
     """Neither keeps the training thread for itself."""
     harness.begin(rounds=3)
     for number in (1, 2):
-        harness.hear(CONTROLLER, train(1, job=f"job-{number}"))
+        harness.receive(CONTROLLER, train(1, job=f"job-{number}"))
     harness.deliver_inputs()
     order = []
     while harness.runs:
         run = harness.runs.pop(0)
         if isinstance(run.key, keys.WorkKey):
             order.append(run.key.kind)
-        harness.tell(Ran(run.key, run.call()))
+        harness.handle(Ran(run.key, run.call()))
     assert order == ["standalone", "train", "standalone", "train", "standalone"]
     assert harness.agent.counters.outcomes == {("standalone", "done"): 3, ("train", "done"): 2}
 
@@ -131,13 +131,13 @@ def test_a_stopped_job_frees_the_training_thread_at_its_next_batch(
     """A waiting task runs then."""
     harness.begin()
     (run,) = [each for each in harness.runs if isinstance(each.key, keys.StandaloneWork)]
-    harness.hear(CONTROLLER, train())
+    harness.receive(CONTROLLER, train())
     harness.deliver_inputs()
-    harness.tell(Local(CancelJob("solo-1")))
+    harness.handle(Local(CancelJob("solo-1")))
     assert harness.phase() == "INTERRUPTED"
     harness.runs.remove(run)
-    harness.tell(Ran(run.key, RoundResult(5, {})))
-    harness.work()
+    harness.handle(Ran(run.key, RoundResult(5, {})))
+    harness.run_calls()
     assert harness.offered().task == 1
     assert harness.fake_runner.rounds == []
 
@@ -146,10 +146,10 @@ def test_a_failed_round_is_counted_and_the_next_job_continues(harness: Standalon
     """The report has the reason."""
     harness.fake_runner.failure = ValueError("bad rows")
     harness.begin("a")
-    harness.work()
+    harness.run_calls()
     harness.fake_runner.failure = None
     harness.begin("b", rounds=1)
-    harness.work()
+    harness.run_calls()
     assert (harness.phase("a"), harness.phase("b")) == ("FAILED", "FINISHED")
     assert harness.agent.counters.outcomes == {
         ("standalone", "failed"): 1,
@@ -161,7 +161,7 @@ def test_a_standalone_job_that_hangs_ends_the_process_too(harness: StandaloneHar
     """After the grace period; all other work fails before."""
     harness.begin()
     harness.runs.clear()
-    harness.hear(CONTROLLER, train())
+    harness.receive(CONTROLLER, train())
     harness.wait(STALL_SECONDS)
     assert harness.phase() == "FAILED"
     assert harness.asked(keys.TaskReply(JOB, 1), Decline).reason.startswith("training hangs")
@@ -174,7 +174,7 @@ def test_a_standalone_job_that_hangs_ends_the_process_too(harness: StandaloneHar
 def test_a_process_that_exits_stops_a_round(harness: StandaloneHarness) -> None:
     """The next process reports the job as interrupted."""
     harness.begin()
-    harness.tell(Stopping())
+    harness.handle(Stopping())
     (run,) = [each for each in harness.runs if isinstance(each.key, keys.StandaloneWork)]
     with pytest.raises(AssertionError):
         run.call()
@@ -186,8 +186,8 @@ def test_only_the_last_standalone_jobs_are_kept_in_memory(harness: StandaloneHar
     for kind, count in (("first", MAX_KEPT_REPORTS), ("more", 300)):
         for number in range(count):
             harness.begin(f"{kind}-{number}", rounds=2)
-            harness.work()
+            harness.run_calls()
         harness.fake_runner.rounds.clear()
         harness.fake_runner.reports.clear()
-        counts.append(held(harness.agent.standalone, harness.agent.counters))
+        counts.append(container_sizes(harness.agent.standalone, harness.agent.counters))
     assert grown(counts[0], counts[1], 30) == {}

@@ -66,8 +66,8 @@ def test_a_task_whose_data_cannot_be_read_is_declined_before_anything_is_fetched
     checking: AgentHarness, order: TrainTask | EvaluateTask, reason: str
 ) -> None:
     """No round counts on it."""
-    checking.hear(CONTROLLER, order)
-    answers: list[Decline | Evaluated] = [*checking.said(Decline), *checking.said(Evaluated)]
+    checking.receive(CONTROLLER, order)
+    answers: list[Decline | Evaluated] = [*checking.sent(Decline), *checking.sent(Evaluated)]
     (answer,) = answers
     assert answer.reason.startswith(reason)
     assert checking.fetches == {}
@@ -81,10 +81,10 @@ def test_a_models_input_is_compared_with_the_output_of_the_jobs_transforms(
     wants = {"data_types": {"image": {"size": [2, 2, 1]}}}
     spec = spec_of(wants, tiny={})
     key = keys.TaskInputFetch(keys.TrainingWork(JOB, 1), blob_ref_of(spec).digest)
-    checking.hear(CONTROLLER, train(base=version(spec=spec)))
-    checking.arrive(key, spec)
+    checking.receive(CONTROLLER, train(base=version(spec=spec)))
+    checking.complete_fetch(key, spec)
     declined = checking.asked(keys.TaskReply(JOB, 1), Decline)
     assert declined.reason == "the model takes image [2, 2, 1]; the data here is numerical [4]"
     shaped = train(2, base=version(spec=spec), params=asking(("reshape", {"size": (2, 2, 1)})))
-    checking.hear(CONTROLLER, shaped)
+    checking.receive(CONTROLLER, shaped)
     assert any(key.task == keys.TrainingWork(JOB, 2) for key in checking.input_fetches())

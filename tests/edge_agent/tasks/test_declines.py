@@ -47,15 +47,15 @@ def test_training_that_fails_is_declined_with_its_reason(
 ) -> None:
     """Until the receipt; a repeated task is declined again."""
     harness.runner.failure = failure  # type: ignore[assignment]
-    harness.hear(CONTROLLER, train())
+    harness.receive(CONTROLLER, train())
     harness.deliver_inputs()
-    harness.work()
+    harness.run_calls()
     told = harness.asked(keys.TaskReply(JOB, 1), Decline).reason
     assert told.startswith(reason)
     assert harness.noted("task_failed")
-    harness.hear(CONTROLLER, train())
-    assert harness.told(COLLECTOR, Decline).reason == told
-    harness.hear(COLLECTOR, Receipt(job=JOB, task=1, verdict="drop", reason="noted"))
+    harness.receive(CONTROLLER, train())
+    assert harness.sent_to(COLLECTOR, Decline).reason == told
+    harness.receive(COLLECTOR, Receipt(job=JOB, task=1, verdict="drop", reason="noted"))
     assert harness.asks == {}
 
 
@@ -66,7 +66,7 @@ def test_a_model_larger_than_the_memory_is_declined(
     """Before it is fetched; where the memory is unknown, the task is accepted."""
     harness = AgentHarness(tmp_path, memory_mb=memory_mb)
     big = replace(version(), weights=BlobRef(digest="0" * 64, size=64 * 2**20))
-    harness.hear(CONTROLLER, train(base=big))
+    harness.receive(CONTROLLER, train(base=big))
     assert bool(harness.fetches) == taken
     if not taken:
         reason = harness.asked(keys.TaskReply(JOB, 1), Decline).reason
@@ -78,30 +78,30 @@ def test_resources_are_measured_every_few_seconds_and_before_each_decline(tmp_pa
     harness = AgentHarness(tmp_path, memory_mb=1000)
     before = harness.measured
     for number in (1, 2, 3):
-        harness.hear(CONTROLLER, train(number))
+        harness.receive(CONTROLLER, train(number))
     assert harness.measured == before + 1
     harness.memory_mb = 10
     harness.wait(FACTS_VALID_SECONDS)
     before = harness.measured
-    harness.hear(CONTROLLER, train(4))
+    harness.receive(CONTROLLER, train(4))
     assert harness.measured > before
     harness.memory_mb = 1000
     big = replace(version(), weights=BlobRef(digest="0" * 64, size=64 * 2**20))
-    harness.hear(CONTROLLER, train(5, base=big))
+    harness.receive(CONTROLLER, train(5, base=big))
     assert keys.TaskReply(JOB, 5) not in harness.asks
 
 
 def test_a_running_task_is_not_declined_when_it_is_repeated(tmp_path: Path) -> None:
     """The memory that it uses itself is no reason."""
     harness = AgentHarness(tmp_path)
-    harness.hear(CONTROLLER, train())
+    harness.receive(CONTROLLER, train())
     harness.memory_mb = 1
     big = replace(version(), weights=BlobRef(digest="0" * 64, size=64 * 2**20))
-    harness.hear(CONTROLLER, train(base=big))
-    harness.hear(CONTROLLER, evaluate())
-    harness.hear(CONTROLLER, evaluate())
+    harness.receive(CONTROLLER, train(base=big))
+    harness.receive(CONTROLLER, evaluate())
+    harness.receive(CONTROLLER, evaluate())
     harness.deliver_inputs()
-    harness.work()
+    harness.run_calls()
     assert harness.offered().task == 1
 
 
@@ -111,14 +111,14 @@ def test_a_task_for_a_missing_trainer_is_declined_at_once(
 ) -> None:
     """Nothing is fetched for it, and the next task is accepted."""
     harness = AgentHarness(tmp_path, trainers=Trainers(factories={"tiny": unused_trainer}))
-    harness.hear(CONTROLLER, order)
-    answers: list[Decline | Evaluated] = [*harness.said(Decline), *harness.said(Evaluated)]
+    harness.receive(CONTROLLER, order)
+    answers: list[Decline | Evaluated] = [*harness.sent(Decline), *harness.sent(Evaluated)]
     (answer,) = answers
     assert answer.reason.startswith("no trainers plug-in named 'lost'; installed: ")
     assert harness.fetches == {}
-    harness.hear(CONTROLLER, train(2))
+    harness.receive(CONTROLLER, train(2))
     harness.deliver_inputs()
-    harness.work()
+    harness.run_calls()
     assert harness.offered(2).task == 2
 
 
@@ -138,8 +138,10 @@ def test_a_model_that_cannot_be_used_is_declined_when_its_spec_arrives(
     """The fetch of its weights, which may be large, ends."""
     harness = AgentHarness(tmp_path, trainers=Trainers(factories={"tiny": unused_trainer}))
     harness.form = {"x": {"data_types": {"numerical": {"size": [64]}}}}
-    harness.hear(CONTROLLER, train(base=version(spec=spec)))
-    harness.arrive(keys.TaskInputFetch(keys.TrainingWork(JOB, 1), blob_ref_of(spec).digest), spec)
+    harness.receive(CONTROLLER, train(base=version(spec=spec)))
+    harness.complete_fetch(
+        keys.TaskInputFetch(keys.TrainingWork(JOB, 1), blob_ref_of(spec).digest), spec
+    )
     assert harness.asked(keys.TaskReply(JOB, 1), Decline).reason == reason
     assert harness.fetches == {}
     assert harness.runs == []
@@ -147,16 +149,16 @@ def test_a_model_that_cannot_be_used_is_declined_when_its_spec_arrives(
 
 def test_a_failed_download_is_repeated_a_bounded_number_of_times(harness: AgentHarness) -> None:
     """After ten failures the task is declined."""
-    harness.hear(CONTROLLER, train())
+    harness.receive(CONTROLLER, train())
     weights = keys.TaskInputFetch(keys.TrainingWork(JOB, 1), version().weights.digest)
     spec = keys.TaskInputFetch(keys.TrainingWork(JOB, 1), blob_ref_of(SPEC).digest)
     for _ in range(9):
-        harness.lose(weights)
-        harness.hear(CONTROLLER, train())
+        harness.fail_fetch(weights)
+        harness.receive(CONTROLLER, train())
         assert weights not in harness.fetches
         assert spec in harness.fetches
         harness.wait(2.0)
-    harness.lose(weights)
+    harness.fail_fetch(weights)
     assert harness.asked(keys.TaskReply(JOB, 1), Decline).reason == "its source is gone"
     assert harness.fetches == {}
     assert harness.spools.used == 0
@@ -164,13 +166,13 @@ def test_a_failed_download_is_repeated_a_bounded_number_of_times(harness: AgentH
 
 def test_a_paused_task_fetches_its_inputs_after_the_pause(harness: AgentHarness) -> None:
     """Though another input has arrived meanwhile."""
-    harness.hear(CONTROLLER, train())
-    harness.lose(keys.TaskInputFetch(keys.TrainingWork(JOB, 1), version().weights.digest))
+    harness.receive(CONTROLLER, train())
+    harness.fail_fetch(keys.TaskInputFetch(keys.TrainingWork(JOB, 1), version().weights.digest))
     harness.deliver_inputs()
     assert harness.fetches == {}
     harness.wait(2.0)
     harness.deliver_inputs()
-    harness.work()
+    harness.run_calls()
     assert harness.offered().task == 1
 
 
@@ -193,23 +195,23 @@ def test_a_spec_that_cannot_be_used_is_declined(
     harness: AgentHarness, spec: bytes, sent: bytes | None, reason: str
 ) -> None:
     """And it does not affect another task."""
-    harness.hear(CONTROLLER, train(base=version(spec=spec)))
-    harness.arrive(
+    harness.receive(CONTROLLER, train(base=version(spec=spec)))
+    harness.complete_fetch(
         keys.TaskInputFetch(keys.TrainingWork(JOB, 1), blob_ref_of(spec).digest), sent or spec
     )
     assert reason in harness.asked(keys.TaskReply(JOB, 1), Decline).reason
     assert harness.fetches == {}
-    harness.hear(CONTROLLER, train(1, job="job-2"))
+    harness.receive(CONTROLLER, train(1, job="job-2"))
     harness.deliver_inputs()
-    harness.work()
+    harness.run_calls()
     assert keys.TaskReply("job-2", 1) in harness.asks
 
 
 def test_a_task_is_declined_when_the_disk_cannot_be_used(tmp_path: Path) -> None:
     """There is no room for the model; the agent continues."""
     harness = AgentHarness(tmp_path / "home", Spools(0, tmp_path / "gone"))
-    harness.hear(CONTROLLER, train())
+    harness.receive(CONTROLLER, train())
     reason = harness.asked(keys.TaskReply(JOB, 1), Decline).reason
     assert reason.startswith("spool: No such file or directory")
-    harness.hear(CONTROLLER, train(2, inline=weights_of(1)))
+    harness.receive(CONTROLLER, train(2, inline=weights_of(1)))
     assert keys.TaskReply(JOB, 2) in harness.asks

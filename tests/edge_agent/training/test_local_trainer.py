@@ -43,7 +43,7 @@ from fedbus_edge_agent.training.outbox import Outbox
 from fedbus_edge_agent.training.simulated import SimulatedTrainer
 from fedbus_edge_agent.training.task_runner import Model, store_update
 from tests.edge_agent.harness import REPOSITORY, train
-from tests.packages import Install
+from tests.plugin_package import Install
 
 RUNTIMES = ("tflite_runtime", "ai_edge_litert", "tensorflow")
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="no torch")

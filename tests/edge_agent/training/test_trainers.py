@@ -9,7 +9,7 @@ from fedbus.wire.documents import ModelSpec, TensorSpec
 from fedbus_edge_agent.training import trainers
 from fedbus_edge_agent.training.local_trainer import LocalTrainer
 from fedbus_edge_agent.training.trainers import TaskChecker, Trainers
-from tests.packages import Install
+from tests.plugin_package import Install
 
 LAYOUT = (TensorSpec(name="w", shape=(1,), dtype="float32"),)
 

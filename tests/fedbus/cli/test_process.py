@@ -9,7 +9,7 @@ from typing import TextIO
 
 import pytest
 
-from tests.interrupts import heeding_ctrl_c
+from tests.sigint import sigint_enabled
 
 FEDBUS = (sys.executable, "-m", "fedbus.cli")
 SLOW = """\
@@ -34,7 +34,7 @@ def test_ctrl_c_while_modules_load_is_quiet(module: str, tmp_path: Path) -> None
     """Those of all commands, and those of one; that takes longer than many commands run."""
     (tmp_path / "job.json").write_text("{}")
     words = ("simulate", "job.json")
-    with heeding_ctrl_c():
+    with sigint_enabled():
         started = subprocess.Popen(
             [sys.executable, "-c", SLOW.format(module=module), *words],
             stdout=subprocess.PIPE,

@@ -23,7 +23,7 @@ from fedbus.mqtt.mosquitto import LocalBroker, free_port
 from fedbus.wire import codec
 from fedbus.wire.messages import ModelsListed
 from fedbus.wire.topics import ROOT as TOPICS
-from tests.printed import ROOT
+from tests.page_commands import ROOT
 
 ACCOUNTS = {"controller.1": "c", "inference.1": "i", "repository.1": "r", "user.me": "u"}
 LONG = 20.0

@@ -9,7 +9,7 @@ from fedbus.errors import LayoutError, SettingsError, TrainingError
 from fedbus.model.blob import decode
 from fedbus.model.layout import Layout
 from fedbus.training.params import TrainingParams
-from tests.packages import Install
+from tests.plugin_package import Install
 
 pytest.importorskip("torch")
 

@@ -13,7 +13,7 @@ from fedbus.cli.main import app
 from fedbus.client.model_rehearsal import rehearse
 from fedbus.errors import LayoutError, SettingsError, TrainingError
 from fedbus.model.npz import write_npz
-from tests.packages import Install
+from tests.plugin_package import Install
 
 pytest.importorskip("torch")
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedbus.core.retries import FIRST_SECONDS, LONGEST_ASK_SECONDS, Retries
-from tests.keys import SampleKey
+from tests.sample_key import SampleKey
 
 seeds = st.integers(0, 2**32)
 KEY = SampleKey("key")

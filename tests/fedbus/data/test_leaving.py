@@ -10,7 +10,7 @@ from fedbus.data.format import format_of
 from fedbus.datasource.config import read
 from fedbus.datasource.pipeline import Pipeline, read_steps
 from fedbus.errors import PluginError, TrainingError
-from tests.packages import Install
+from tests.plugin_package import Install
 
 SOURCE = """
 import sys

@@ -13,7 +13,7 @@ from fedbus.datasource.pipeline import read_steps
 from fedbus.datasource.source import DataSource, InMemorySource
 from fedbus.errors import FedbusError
 from fedbus.training.params import DataOverrides, TransformParams
-from tests.packages import Install
+from tests.plugin_package import Install
 
 HALVES = [{"id": "normalize", "parameters": {"high": 2}}]
 OWN = """

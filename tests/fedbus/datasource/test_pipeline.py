@@ -21,7 +21,7 @@ from fedbus.datasource.pipeline import (
 )
 from fedbus.errors import PluginError, TrainingError
 from fedbus.training.params import TrainingParams
-from tests.packages import Install
+from tests.plugin_package import Install
 
 RNG = np.random.default_rng(0)
 PICTURES = RNG.integers(0, 256, (6, 8, 6, 3)).astype(np.float32)

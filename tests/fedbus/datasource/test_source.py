@@ -16,7 +16,7 @@ from fedbus.datasource.pipeline import read_steps
 from fedbus.datasource.source import DataSource, wanted_row
 from fedbus.errors import PluginError, TrainingError
 from fedbus.training.params import TrainingParams
-from tests.packages import Install
+from tests.plugin_package import Install
 
 
 def shard(path: Path, rows: int = 4, width: int = 3, top: float = 1.0) -> Path:

@@ -17,8 +17,8 @@ from fedbus.mqtt import client as mqtt
 from fedbus.mqtt import frames, pipe, writer
 from fedbus.mqtt.bus import BrokerAddress, Bus, Packet
 from fedbus.mqtt.mosquitto import LocalBroker, free_port
+from tests.container_sizes import container_sizes, grown
 from tests.fedbus.mqtt.fakes import CONNACK, listening
-from tests.held import grown, held
 
 SECONDS = 10.0
 CHUNK_BYTES = 256 * 1024
@@ -550,9 +550,9 @@ async def test_nothing_is_kept_of_packets_that_were_sent(broker: LocalBroker) ->
         packet = Packet("fedbus/v1/link/agent.a/agent.a/echo", b"x")
         await a.deliver(packet)
         await receive(a, 1)
-        before = held(a)
+        before = container_sizes(a)
         for _ in range(300):
             await a.publish(packet)
             await a.deliver(packet)
         await receive(a, 600)
-        assert grown(before, held(a), 100) == {}
+        assert grown(before, container_sizes(a), 100) == {}

@@ -12,7 +12,7 @@ from fedbus.errors import PluginError
 from fedbus.plugins import Aggregator
 from fedbus.plugins.inspection import inspect_all
 from fedbus.training.params import TrainingParams
-from tests.packages import Install
+from tests.plugin_package import Install
 
 
 def test_a_plug_in_is_what_its_entry_point_names(install: Install) -> None:

@@ -9,7 +9,7 @@ import pytest
 from fedbus.errors import PluginError
 from fedbus.plugins import Group, Plugin, find_all
 from fedbus.plugins.inspection import inspect_all, inspect_one, signature_faults
-from tests.packages import Install
+from tests.plugin_package import Install
 
 
 class Short:

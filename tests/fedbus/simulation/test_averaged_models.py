@@ -12,7 +12,7 @@ from fedbus.model.layout import Array, Role, Weights
 from fedbus.plugins import DescribesRoles, Trainer
 from fedbus.simulation.run import simulate
 from fedbus.training.params import Architecture, TrainingParams, Update
-from tests.packages import Install
+from tests.plugin_package import Install
 
 MADE: list[Update] = []
 """What agents trained in the running test."""

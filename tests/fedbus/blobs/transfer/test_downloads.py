@@ -20,7 +20,7 @@ from fedbus.core.keys import Key
 from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
 from tests.fedbus.blobs.transfer.simulation import IN_FLIGHT, Blob, Shelf, blob
-from tests.keys import SampleKey
+from tests.sample_key import SampleKey
 
 SOURCE = "repository.1"
 BASE = SampleKey("base")

@@ -16,7 +16,7 @@ from fedbus.blobs.transfer.receiver import (
 )
 from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation
 from tests.fedbus.blobs.transfer.simulation import Shelf, blob
-from tests.keys import SampleKey
+from tests.sample_key import SampleKey
 
 
 def receiver(size: int = 20 * CHUNK_BYTES, members: int = 0) -> Receiver:

@@ -11,8 +11,8 @@ from fedbus.blobs.transfer.uploads import SLOW_SECONDS, SendChunk, Uploads, Uplo
 from fedbus.core.actions import Send
 from fedbus.wire.blobs import CHUNK_BYTES
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
+from tests.container_sizes import container_sizes
 from tests.fedbus.blobs.transfer.simulation import IN_FLIGHT, Blob, blob
-from tests.held import held
 
 MODEL = blob(20 * CHUNK_BYTES)
 D = MODEL.digest
@@ -297,5 +297,5 @@ def test_who_was_slow_long_ago_is_forgotten() -> None:
         list(served.due(at + 0.1 + HELD_SECONDS))
         served.unserve(D)
         served.serve(D, MODEL)
-        counts.append(held(served)["Uploads._slow"])
+        counts.append(container_sizes(served)["Uploads._slow"])
     assert counts == [1] * 50

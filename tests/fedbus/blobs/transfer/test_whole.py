@@ -12,7 +12,7 @@ from fedbus.blobs.transfer.multicast import HELD_SECONDS
 from fedbus.blobs.transfer.receiver import LONGEST_TIMEOUT_SECONDS, SILENT_SECONDS, WINDOW
 from fedbus.wire.blobs import CHUNK_BYTES
 from tests.fedbus.blobs.transfer.simulation import BROKER_QUEUE, Blob, Link, Peer, World, blob
-from tests.keys import SampleKey
+from tests.sample_key import SampleKey
 
 MBIT = 125_000
 FAULTS_END = 20.0

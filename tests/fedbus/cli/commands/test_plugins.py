@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedbus.cli.main import app
-from tests.packages import Install
+from tests.plugin_package import Install
 
 RUNNER = CliRunner()
 DEMO = Path(__file__).parents[4] / "libs/fedbus/src/fedbus/demo_data/model.json"

@@ -10,7 +10,7 @@ import pytest
 
 from fedbus.cli.inputs.random_seeds import seeded
 from fedbus.client.model_factory import make_model
-from tests.packages import Install
+from tests.plugin_package import Install
 
 ENTRIES = "[fedbus.models]\nnet = seedingnets:net\n"
 SOURCE = """

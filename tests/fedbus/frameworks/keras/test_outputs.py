@@ -9,7 +9,7 @@ import pytest
 from fedbus.client.model_factory import make_model
 from fedbus.frameworks.tflite.trainer import TfliteTrainer
 from tests.fedbus.frameworks.alike import answers
-from tests.packages import Install
+from tests.plugin_package import Install
 
 pytest.importorskip("tensorflow")
 

@@ -11,7 +11,7 @@ from fedbus.errors import TrainingError
 from fedbus.model.blob import decode, encode, encode_delta
 from fedbus.model.layout import Layout
 from fedbus.training.params import Architecture, TrainingParams
-from tests.packages import Install
+from tests.plugin_package import Install
 
 pytest.importorskip("tensorflow")
 

@@ -7,7 +7,7 @@ import pytest
 
 from fedbus.training.params import TrainingParams
 from tests.fedbus.frameworks.alike import answers as answers_of
-from tests.packages import Install
+from tests.plugin_package import Install
 
 pytest.importorskip("torch")
 

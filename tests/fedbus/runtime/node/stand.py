@@ -19,7 +19,7 @@ from fedbus.wire.messages import Offer, TaskTaken
 from fedbus.wire.topics import ROOT, Topic
 from tests.fedbus.blobs.transfer.simulation import Blob, Shelf, blob
 from tests.fedbus.wire.kinds import example
-from tests.keys import SampleKey
+from tests.sample_key import SampleKey
 
 MODEL = blob(3 * CHUNK_BYTES)
 FACTS = example(AgentFacts)

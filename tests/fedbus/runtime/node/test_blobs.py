@@ -20,7 +20,7 @@ from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leav
 from fedbus.wire.topics import ROOT
 from tests.fedbus.blobs.transfer.simulation import Shelf, blob
 from tests.fedbus.runtime.node.stand import FACTS, MODEL, Fake, a_node, act, fetch, link, messages
-from tests.keys import SampleKey
+from tests.sample_key import SampleKey
 
 if TYPE_CHECKING:
     from fedbus.mqtt.bus import Packet

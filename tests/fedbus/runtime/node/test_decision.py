@@ -13,7 +13,7 @@ from fedbus.wire.documents import JobState, NodeState
 from fedbus.wire.topics import ROOT
 from tests.fedbus.runtime.node.stand import OFFER, TASK, Fake, a_node, act, link, messages
 from tests.fedbus.wire.kinds import example
-from tests.keys import SampleKey
+from tests.sample_key import SampleKey
 
 
 def test_what_is_sent_is_said_once() -> None:

@@ -14,7 +14,7 @@ from fedbus.wire.messages import Receipt, StopJob
 from tests.fedbus.blobs.transfer.simulation import Shelf
 from tests.fedbus.runtime.node.stand import OFFER, TASK, Fake, fetch
 from tests.fedbus.wire.kinds import example
-from tests.keys import SampleKey
+from tests.sample_key import SampleKey
 
 
 @pytest.mark.parametrize(

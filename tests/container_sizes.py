@@ -1,7 +1,7 @@
-"""What an object holds: how many items lie in the containers that can be reached from it.
+"""Sizes of the containers that can be reached from an object.
 
-A service that keeps something for every job, round or request it has ever seen shows here at once,
-by the name of the container, where its resident memory would show it after thousands.
+A service that keeps an entry for every job, round or request is detected after a few of them, and
+the container is named. Its resident memory would show the growth only after thousands.
 """
 
 from collections import Counter, deque
@@ -16,8 +16,8 @@ _LEAVES = (str, bytes, bytearray, memoryview, int, float, type, ModuleType, Func
 _GROUPS = (list, tuple, set, frozenset, deque)
 
 
-def held(*roots: object) -> Counter[str]:
-    """Count what lies in each container, by the class and the attribute that lead to it."""
+def container_sizes(*roots: object) -> Counter[str]:
+    """Count the items of each container, named by its class and attribute."""
     counts: Counter[str] = Counter()
     seen: set[int] = set()
     waiting: list[tuple[str, object]] = [(type(root).__name__, root) for root in roots]
@@ -50,7 +50,7 @@ def _parts(found: object) -> Iterator[tuple[str, Any]]:
 
 
 def grown(before: Counter[str], after: Counter[str], by: int) -> dict[str, tuple[int, int]]:
-    """Name the containers that hold at least so many items more than before."""
+    """Return the containers that hold at least `by` more items than before: (before, after)."""
     return {
         name: (before[name], count) for name, count in after.items() if count - before[name] >= by
     }

@@ -1,4 +1,4 @@
-"""Pages whose commands run as printed."""
+"""Shell commands in the pages of `docs/`, run as they are printed."""
 
 import os
 import re
@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
-def run_line(line: str, **more: str) -> str:
-    """Run a line of a page at the root, in a shell with these variables; returns what it says."""
+def run_line(line: str, **variables: str) -> str:
+    """Run a line of a page in a shell at the root, with more variables; return its output."""
     done = subprocess.run(
         ["/bin/sh", "-c", line],
         check=False,
@@ -18,7 +18,7 @@ def run_line(line: str, **more: str) -> str:
         cwd=ROOT,
         env={
             **{name: value for name, value in os.environ.items() if not name.startswith("FEDBUS_")},
-            **more,
+            **variables,
         },
     )
     assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
@@ -26,7 +26,7 @@ def run_line(line: str, **more: str) -> str:
 
 
 def commands_of(page: str, section: str = "") -> list[str]:
-    """Find the lines that a page, or a section of it, tells its reader to type."""
+    """List the shell commands of a page, or of one section of it."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     if section:
         text = text.split(f"## {section}\n")[1].split("\n## ")[0]

@@ -1,4 +1,4 @@
-"""A correlation key for tests of nodes and transfers, which do not care what it names."""
+"""Correlation key for tests of nodes and transfers that need any key."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from fedbus.core.keys import Key
 
 @dataclass(frozen=True, slots=True)
 class SampleKey(Key):
-    """A key told from others by a word and a number."""
+    """A key with a word and a number, by which it is compared."""
 
     word: str
     number: int = 0

@@ -1,4 +1,4 @@
-"""A core, driven by hand: what a node and a shell would do, with no bytes, threads or clock."""
+"""Test harness for a core: keeps what a node would keep, with no bytes, threads or clock."""
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 
 
-class Driven:
-    """Feeds events to a core and keeps what its node would keep.
+class CoreHarness:
+    """Passes events to a core and records its actions.
 
     Attributes:
-        asks: What is asked and not cancelled, by key.
-        timers: When it wants to be woken, by key.
-        fetches: What is on its way, by key.
-        runs: What threads have to do, oldest first.
-        served: What others may fetch, by digest.
+        asks: The asks that are repeated, by key.
+        timers: The time of each timer, by key.
+        fetches: The downloads in progress, by key.
+        runs: The calls that wait for a thread, oldest first.
+        served: The blobs that other nodes can fetch, by digest.
         last: The actions of the last event.
     """
 
@@ -49,59 +49,59 @@ class Driven:
         self.notes: list[Note] = []
         self.last: list[Action] = []
 
-    def tell(self, event: Event) -> list[Action]:
-        """Let something happen; returns what the core does about it."""
+    def handle(self, event: Event) -> list[Action]:
+        """Pass an event to the core, and return the actions."""
         self.last = []
         for action in self.core.handle(event, self.now):
             self.last.append(action)
             self._keep(action)
         return self.last
 
-    def hear(self, sender: str, message: object) -> list[Action]:
-        """Let a message arrive."""
-        return self.tell(Received(sender, message))
+    def receive(self, sender: str, message: object) -> list[Action]:
+        """Pass a received message to the core, and return the actions."""
+        return self.handle(Received(sender, message))
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, waking the core whenever it wanted to be."""
+        """Advance the time, and fire each timer that becomes due."""
         end = self.now + seconds
         while self.timers and min(self.timers.values()) <= end:
             key = min(self.timers, key=self.timers.__getitem__)
             self.now = max(self.now, self.timers.pop(key))
-            self.tell(Woke(key))
+            self.handle(Woke(key))
         self.now = end
 
-    def work(self) -> None:
-        """Do what threads have to do, until there is nothing more."""
+    def run_calls(self) -> None:
+        """Run the calls that wait for a thread, until none is left."""
         while self.runs:
             run = self.runs.pop(0)
             try:
                 result = run.call()
             except Exception as error:  # noqa: BLE001 - as a worker thread does
-                self.tell(RunFailed(run.key, error))
+                self.handle(RunFailed(run.key, error))
             else:
-                self.tell(Ran(run.key, result))
+                self.handle(Ran(run.key, result))
 
-    def arrive(self, key: Key, data: bytes) -> list[Action]:
-        """Let a blob arrive that is being fetched."""
+    def complete_fetch(self, key: Key, data: bytes) -> list[Action]:
+        """Complete a download with these bytes, and return the actions."""
         fetch = self.fetches.pop(key)
         fetch.sink.write(0, data)
-        return self.tell(Fetched(key, fetch.sink))
+        return self.handle(Fetched(key, fetch.sink))
 
-    def lose(self, key: Key) -> list[Action]:
-        """Let a blob not arrive."""
+    def fail_fetch(self, key: Key) -> list[Action]:
+        """Fail a download, and return the actions."""
         del self.fetches[key]
-        return self.tell(FetchFailed(key, "its source is gone"))
+        return self.handle(FetchFailed(key, "its source is gone"))
 
-    def said(self, kind: type[M]) -> list[M]:
-        """List the messages of a kind that the last event led to, asked or sent once."""
+    def sent(self, kind: type[M]) -> list[M]:
+        """List the messages of a kind that the last event sent, asked or announced."""
         return [
             action.message
             for action in self.last
             if isinstance(action, Send | Ask | Announce) and isinstance(action.message, kind)
         ]
 
-    def told(self, to: str, kind: type[M]) -> M:
-        """Find the one message of a kind that a node was sent, or is asked, by the last event."""
+    def sent_to(self, to: str, kind: type[M]) -> M:
+        """Return the only message of a kind that the last event sent to a node, or asks of it."""
         (found,) = (
             action.message
             for action in self.last
@@ -112,17 +112,17 @@ class Driven:
         return found
 
     def asked(self, key: Key, kind: type[M]) -> M:
-        """Find what is asked under a key."""
+        """Return the message that is asked under a key."""
         message = self.asks[key].message
         assert isinstance(message, kind)
         return message
 
     def replies(self) -> list[Reply]:
-        """List the answers to foreign clients that the last event led to."""
+        """List the replies to foreign clients that the last event caused."""
         return [action for action in self.last if isinstance(action, Reply)]
 
     def noted(self, event: str) -> list[dict[str, Any]]:
-        """List the facts of what was noted under a name."""
+        """List the fields of each log entry with this event name."""
         return [note.facts for note in self.notes if note.event == event]
 
     def _keep(self, action: Action) -> None:
