@@ -49,9 +49,6 @@ def best(versions: Sequence[Version]) -> Version | None:
 
 def _metric(version: Version, name: str) -> float | None:
     """Return a held-out metric; of a version that is not evaluated, also a metric of training."""
-    found = version.metrics.get(name)
-    return (
-        found
-        if version.evaluated or found is not None
-        else version.metrics.get(TRAINING_PREFIX + name)
-    )
+    if version.evaluated or name in version.metrics:
+        return version.metrics.get(name)
+    return version.metrics.get(TRAINING_PREFIX + name)

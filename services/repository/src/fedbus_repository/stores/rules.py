@@ -47,9 +47,6 @@ class EarlierSubmission:
     settled: bool
 
 
-# ── messages ──────────────────────────────────────────────────────────────────────────────────────
-
-
 def unknown_model(model: str, known: Iterable[str]) -> str:
     """Format the refusal of a model that is not stored."""
     names = listed(known) or "none yet"
@@ -100,9 +97,6 @@ def would_replace_trained(latest: Version) -> str:
     )
 
 
-# ── jobs ──────────────────────────────────────────────────────────────────────────────────────────
-
-
 def file_difference(known: bytes, sent: bytes) -> str:
     """Format how a job file differs from the stored one; empty if they mean the same.
 
@@ -127,9 +121,6 @@ def repeats(earlier: EarlierSubmission, origin: Origin, now: Timestamp) -> bool:
     if abs(age) <= origin.seconds:  # the clock may have been set back
         return True
     return not earlier.settled and (earlier.running or origin.redelivered)
-
-
-# ── rounds ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def commit_fault(record: RoundRecord, weights: BlobRef, context: CommitContext) -> str | None:

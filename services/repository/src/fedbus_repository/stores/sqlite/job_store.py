@@ -42,8 +42,6 @@ class SqliteJobs:
     ) -> None:
         self._database, self._secret, self._now = database, secret, now
 
-    # ── the lease ─────────────────────────────────────────────────────────────────────────────────
-
     def take_lease(self, holder: str, incarnation: int, *, expired: int | None = None) -> Lease:
         with self._database.writing("granting the lease") as db:
             held = job_rows.lease(db)
@@ -54,8 +52,6 @@ class SqliteJobs:
             epoch = 1 if held is None else held.epoch + 1
             new = Lease(holder=holder, incarnation=incarnation, epoch=epoch)
             return job_rows.replace_lease(db, new)
-
-    # ── jobs ──────────────────────────────────────────────────────────────────────────────────────
 
     def store_job(
         self, epoch: int, job: str, model: str, file: bytes, origin: Origin | None = None
