@@ -39,7 +39,7 @@ def test_a_blob_outlives_the_name_of_its_file_and_closes_it_in_the_end(tmp_path:
 
 
 def test_an_unreadable_blob_is_named_with_the_reason(tmp_path: Path) -> None:
-    """Whoever runs the node has to find the disk."""
+    """The operator of the node must be able to find the disk."""
     blob = FileBlob(os.open(tmp_path, os.O_RDONLY), tmp_path)
     for use in (blob.digest, lambda: blob.read(0, 1)):
         with pytest.raises(StoreError, match=f"reading a blob: {tmp_path}: Is a directory"):

@@ -1,4 +1,4 @@
-"""Where blobs lie: in memory as far as it goes, else in files that nobody sees."""
+"""Spools: blobs in memory up to a budget, else in unlinked files."""
 
 import resource
 import signal
@@ -20,7 +20,7 @@ KINDS = pytest.mark.parametrize("limit", [1 << 30, 0], ids=["in memory", "in a f
 
 @pytest.fixture
 def small_disk() -> Iterator[int]:
-    """Let no file grow beyond 4 MiB, as a full disk would; the log of the tests is smaller."""
+    """Limit files to 4 MiB, as a full disk would; the log of the tests is smaller."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 22, before[1]))
@@ -68,7 +68,7 @@ def test_memory_is_used_as_far_as_it_goes(tmp_path: Path) -> None:
 
 @KINDS
 def test_a_closed_spool_holds_nothing(limit: int, tmp_path: Path) -> None:
-    """Whoever still serves it sends no bytes, and nobody takes an empty chunk for another."""
+    """An upload of it sends no bytes, and no reader takes an empty chunk for another."""
     spool = Spools(limit, tmp_path).make(10)
     spool.close()
     assert (spool.size, bytes(spool.read(0, 10)), list(spool.blocks())) == (0, b"", [])

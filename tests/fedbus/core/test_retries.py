@@ -1,4 +1,4 @@
-"""What must arrive is asked until it is answered."""
+"""Asks are repeated until they are answered."""
 
 import itertools
 from random import Random
@@ -15,7 +15,7 @@ KEY = SampleKey("key")
 
 
 def times_asked(asks: Retries, until: float) -> list[float]:
-    """Let time pass, from one due time to the next; when was something asked again?"""
+    """Advance the clock from one due time to the next; return when the ask was repeated."""
     times = []
     while (at := asks.next()) is not None and at <= until:
         times += [at] * len(asks.due(at))
@@ -35,7 +35,7 @@ def test_the_pauses_double_up_to_fifteen_seconds(seed: int) -> None:
 
 
 def test_a_fleet_does_not_ask_in_step() -> None:
-    """After a broker's restart everybody asks at once, but only once."""
+    """After a broker's restart all nodes ask at once, but only once."""
     firsts = set()
     for seed in range(100):
         asks = Retries(Random(seed))

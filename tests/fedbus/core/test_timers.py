@@ -48,7 +48,7 @@ TestTimersAsADict.settings = settings(max_examples=40, stateful_step_count=25)
 
 
 def test_what_is_cancelled_while_waking_does_not_wake() -> None:
-    """The first of two answers makes the second moot: nobody is told of a timer that is gone."""
+    """The first of two replies cancels the second's timer, which then does not fire."""
     timers = Timers[str]()
     for key in "abc":
         timers.set(key, 1.0)
@@ -63,7 +63,7 @@ def test_what_is_cancelled_while_waking_does_not_wake() -> None:
 
 
 def test_what_is_set_while_waking_waits_for_the_next_call() -> None:
-    """Whoever wakes at once, again and again, does not hold up the rest of the node."""
+    """A core that wakes at once, again and again, does not delay the rest of the node."""
     timers = Timers[str]()
     timers.set("a", 1.0)
     woke = []
@@ -76,7 +76,7 @@ def test_what_is_set_while_waking_waits_for_the_next_call() -> None:
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=5))
 def test_a_timer_put_off_for_ever_takes_no_memory(times: list[float]) -> None:
-    """A deadline set anew with every chunk leaves no trail."""
+    """A deadline set again with every chunk leaves no entries behind."""
     timers = Timers[str]()
     for _ in range(300):
         for at in times:

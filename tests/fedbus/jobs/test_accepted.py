@@ -1,4 +1,4 @@
-"""What an accepted job asks of agents, and when it is done."""
+"""Accepted jobs: training parameters for agents, and stopping targets."""
 
 import json
 from dataclasses import fields

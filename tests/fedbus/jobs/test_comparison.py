@@ -1,4 +1,4 @@
-"""When two job files are the same job, and what is said when they are not."""
+"""Equality of two job files, and the differences of unequal ones."""
 
 import json
 from typing import Any
@@ -54,7 +54,7 @@ def written(**changes: Any) -> bytes:  # noqa: ANN401 - whatever a job file hold
     ],
 )
 def test_files_that_say_the_same_are_equal(same: bytes) -> None:
-    """Whoever sends a job again may not write it with the same program."""
+    """A client that sends a job again may format it with another program."""
     assert differences(written(), same) == []
     assert differences(same, written()) == []
 

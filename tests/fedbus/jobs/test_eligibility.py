@@ -39,7 +39,7 @@ def able(**facts: Any) -> AgentFacts:  # noqa: ANN401 - any field
 
 
 def needs(*architectures: str, **input_: Any) -> ModelNeeds:  # noqa: ANN401 - any format
-    """Say what a spec wants."""
+    """Build the requirements of a model's spec."""
     return ModelNeeds(architectures=architectures, input=input_)
 
 
@@ -98,7 +98,7 @@ def test_a_model_that_an_agent_cannot_hold_does_not_fit(
         (TrainingParams(optimizer="adam", keep_optimizer_state=True), 90, 70),
         (TrainingParams(optimizer="lbfgs"), 2140, 10),
         (TrainingParams(optimizer="lbfgs", optimizer_args={"history_size": 5}), 240, 10),
-        (TrainingParams(optimizer="somebody's"), 50, 10),
+        (TrainingParams(optimizer="unknown"), 50, 10),
     ],
 )
 def test_an_optimizer_that_an_agent_cannot_hold_does_not_fit(

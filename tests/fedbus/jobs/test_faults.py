@@ -212,7 +212,7 @@ def test_what_a_later_version_does_is_refused_and_not_ignored(
 
 
 def test_every_line_of_not_yet_is_tried_above() -> None:
-    """Whoever deletes a line deletes its case."""
+    """A change that deletes a line deletes its case."""
     tried = {key.partition("[")[0] for _, key, _ in LATER}
     general = {rule.removesuffix("[]").replace(".*", ".recall") for rule in UNSUPPORTED_KEYS}
     assert general == tried

@@ -1,4 +1,4 @@
-"""One framework must take all that a job asks; the trainer of somebody else knows its own words."""
+"""One framework must accept all options of a job; a third-party trainer has its own options."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def test_the_trainer_of_somebody_else_knows_its_own_words() -> None:
 
 
 def test_one_framework_must_take_all_that_a_job_asks() -> None:
-    """Half of it here and half of it there is nobody's."""
+    """No framework accepts half of the options of each."""
     keys = {
         "optimizer_config": {"optimizer": "lbfgs"},
         "scheduler_config": {"scheduler": "terminateonnan"},

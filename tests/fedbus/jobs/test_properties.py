@@ -110,7 +110,7 @@ anything = st.recursive(
 @unhurried
 @given(st.dictionaries(keys_and_noise, anything, max_size=6))
 def test_whatever_the_tree_only_a_job_file_error_comes_of_it(tree: dict[str, Any]) -> None:
-    """Doubt stays at the door, and its answer can be sent."""
+    """Invalid files are refused where they are received, and the reply can be sent."""
     assert "\n".join(sentences(json.dumps(tree).encode())).encode()
 
 

@@ -22,7 +22,7 @@ from fedbus.runtime.node import Node
 from fedbus.runtime.shell import Shell
 from fedbus.wire.access_rules import access_rules
 from fedbus.wire.topics import ROOT
-from tests.fedbus.runtime.node.stand import Fake
+from tests.fedbus.runtime.node.harness import Fake
 
 LOGINS = ("agent.a", "agent.mute", "agent.deaf", "agent.hidden")
 LONG = 10.0

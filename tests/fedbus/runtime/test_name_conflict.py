@@ -1,4 +1,4 @@
-"""Two processes of one name find out, and nobody is taken for two."""
+"""Two processes of one name are detected, and one process is not taken for two."""
 
 import asyncio
 import random
@@ -18,7 +18,7 @@ from fedbus.runtime.service import LONGEST_CONFLICT_SECONDS, keep_connected, pau
 from fedbus.runtime.shell import Shell
 from fedbus.wire.documents import NodeState
 from tests.fedbus.mqtt.fakes import CONNACK, listening
-from tests.fedbus.runtime.node.stand import Fake
+from tests.fedbus.runtime.node.harness import Fake
 
 OWN, LATER, EARLIER = 50, 60, 40
 
@@ -39,7 +39,7 @@ def a_conflict(before: int | None = None) -> NameConflict:
 
 
 def test_the_word_of_a_later_life_is_another_process() -> None:
-    """Nobody has a life after his own while he lives."""
+    """No other incarnation starts later while this one runs."""
     conflict = a_conflict()
     assert conflict.state_received(word_of(LATER))
     assert conflict.count == 1

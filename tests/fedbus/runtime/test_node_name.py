@@ -1,4 +1,4 @@
-"""What a service is called on the bus."""
+"""Node names of services."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from fedbus.runtime.settings import ServiceSettings, settings_from
 
 @pytest.mark.parametrize("role", ["agent", "collector", "controller", "inference", "repository"])
 def test_a_login_of_its_own_names_a_service(role: str) -> None:
-    """A broker with access rules lets it speak under this name and no other."""
+    """A broker with access rules allows it to publish under this name and no other."""
     assert node_name(role, None, f"{role}.pi-7") == f"{role}.pi-7"
     assert node_name(role, "pi-7", f"{role}.pi-7") == f"{role}.pi-7"
     assert node_name(role, None, f"{role}.eu.west-1") == f"{role}.eu.west-1"

@@ -45,7 +45,7 @@ def test_every_setting_is_known_to_every_service() -> None:
     ],
 )
 def test_a_misspelt_setting_is_refused_with_the_one_that_is_meant(written: str, meant: str) -> None:
-    """Else a pipeline, a login or a role is left out, and nobody notices."""
+    """A pipeline, a login or a role must not be left out without notice."""
     with pytest.raises(
         SettingsError, match=f"^{written} is not a setting; did you mean {meant}[?]$"
     ):

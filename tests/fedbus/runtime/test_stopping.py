@@ -18,7 +18,7 @@ from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
 from fedbus.runtime.service import end, keep_connected
 from fedbus.runtime.shell import Shell
-from tests.fedbus.runtime.node.stand import Fake
+from tests.fedbus.runtime.node.harness import Fake
 
 NOWHERE = BrokerAddress(host="127.0.0.1", port=1)
 
@@ -48,7 +48,7 @@ class Breaking:
 async def test_a_stop_while_the_connection_breaks_ends_the_reconnecting(
     turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loss took the place of the cancellation, and the service connected again for ever."""
+    """The loss replaced the cancellation, and the service reconnected without end."""
     opened: list[Breaking] = []
 
     @asynccontextmanager

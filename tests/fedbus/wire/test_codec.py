@@ -134,7 +134,7 @@ def test_any_msgpack_is_read_or_refused(kind: type[Any], plain: object) -> None:
 @settings(max_examples=300)
 @given(kind=any_kind, at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_damaged_message_is_read_or_refused(kind: type[Any], at: float, bit: int) -> None:
-    """Nobody checks the sum of a small message, so its fields must be."""
+    """A small message has no checksum, so its fields must be checked."""
     payload = bytearray(codec.pack(example(kind)))
     payload[int(at * len(payload))] ^= 1 << bit
     for damaged in (bytes(payload), bytes(payload[: int(at * len(payload))])):

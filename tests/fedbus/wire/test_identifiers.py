@@ -22,7 +22,7 @@ from tests.fedbus.wire.kinds import example
     ],
 )
 def test_the_number_of_chunks_follows_from_the_size(size: int, count: int) -> None:
-    """So nobody can state a wrong one; an empty blob has one, empty, chunk."""
+    """So no sender can state a wrong one; an empty blob has one, empty, chunk."""
     assert BlobRef(digest="0" * 64, size=size).count == count
 
 

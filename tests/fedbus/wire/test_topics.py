@@ -64,13 +64,13 @@ def test_only_the_roles_in_the_table_say_it_to_each_other(link: Link) -> None:
     ],
 )
 def test_an_unknown_message_or_sender_is_refused(sender: str, level: str) -> None:
-    """Names are checked where they come in, so that nobody inside need ask again."""
+    """Names are checked where they are received, so that no later code need check them."""
     with pytest.raises(WireError, match="no such message or sender"):
         topic_names.link_of(sender, "collector.a", level)
 
 
 def test_a_node_writes_under_its_own_name_only() -> None:
-    """So the address says truly who speaks."""
+    """So the address states truly which node sent it."""
     for writer, named, reader in product(NODES, NODES, NODES):
         for address in (
             topic_names.unicast_topic(ROOT, named, reader),
@@ -230,7 +230,7 @@ def test_an_ident_makes_a_node_of_every_role(name: str) -> None:
     ],
 )
 def test_everything_can_live_under_a_root_of_plain_levels(root: str, why: str) -> None:
-    """A root with a wildcard would be a broker's riddle at every publication."""
+    """A root with a wildcard would make every publication fail at the broker."""
     said = topic_names.root_fault(root)
     assert why in said
     assert bool(why) == bool(said)

@@ -24,7 +24,7 @@ from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leav
 
 IN_FLIGHT = 64 * 2**20
 BROKER_QUEUE = 100
-"""What a broker keeps for one subscriber; it drops the rest, and tells nobody."""
+"""Packets that a broker queues for one subscriber; it drops further ones without notice."""
 MESSAGE_BYTES = 100
 NOISE = Random(1).randbytes(20 * CHUNK_BYTES + 16)
 
@@ -54,7 +54,7 @@ def blob(size: int, name: str = "a") -> Blob:
     return Blob(digest=name * 64, content=memoryview(NOISE)[start : start + size])
 
 
-class Shelf:
+class MemorySink:
     """A sink that remembers how often it was written."""
 
     def __init__(self, size: int) -> None:
@@ -95,7 +95,7 @@ class World:
         heapq.heappush(self._events, (when, self._count, call))
 
     def run(self, until: float) -> None:
-        """Let everything happen until then, in order; sooner where nothing is left to happen."""
+        """Run all steps until then, in order; return earlier if no step is left."""
         while True:
             happens = self._events[0][0] if self._events else math.inf
             peer = min(self.peers.values(), key=Peer.wakes, default=None)
@@ -155,17 +155,17 @@ class Peer:
         self.downloads = Downloads(IN_FLIGHT, first_serial=self.world.rng.randint(1, 2**31))
         self.uploads = Uploads(IN_FLIGHT, self.blobs.get)
 
-    def fetch(self, key: Key, wanted: Blob, source: "Peer", members: int = 0) -> Shelf:
+    def fetch(self, key: Key, wanted: Blob, source: "Peer", members: int = 0) -> MemorySink:
         """Begin to fetch; what becomes of it appears in `done` or `failed`."""
         location = BlobLocation(blob_ref=wanted.blob_ref, source=source.name)
-        shelf = Shelf(wanted.size)
-        self.fetches[key] = Fetch(key, location, shelf, members)
+        sink = MemorySink(wanted.size)
+        self.fetches[key] = Fetch(key, location, sink, members)
         self.perform(self.downloads.fetch(self.fetches[key], self.world.now))
-        return shelf
+        return sink
 
-    def shelf(self, key: Key) -> Shelf:
+    def sink(self, key: Key) -> MemorySink:
         sink = self.fetches[key].sink
-        assert isinstance(sink, Shelf)
+        assert isinstance(sink, MemorySink)
         return sink
 
     def leave(self) -> None:
@@ -187,7 +187,7 @@ class Peer:
             for key, fetch in self.fetches.items():
                 if key not in self.done:
                     again = Fetch(
-                        key, fetch.location, Shelf(len(self.shelf(key).content)), fetch.members
+                        key, fetch.location, MemorySink(len(self.sink(key).content)), fetch.members
                     )
                     self.fetches[key] = again
                     self.perform(self.downloads.fetch(again, now))

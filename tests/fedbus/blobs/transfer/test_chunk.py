@@ -54,7 +54,7 @@ def test_a_shortened_chunk_is_found(data: bytes, cut: int) -> None:
 
 @given(payload=st.binary(max_size=100))
 def test_noise_is_no_chunk(payload: bytes) -> None:
-    """Anybody may publish anything on a lane of his own."""
+    """Any node may publish any bytes on its own links."""
     with pytest.raises(WireError):
         read_chunk(payload)
 
@@ -165,7 +165,7 @@ def _sum(serial: int, index: int, data: bytes) -> int:
     ],
 )
 def test_another_form_than_the_fixed_one_is_refused_and_named(payload: bytes, reason: str) -> None:
-    """Whoever writes a client in another language reads what to write instead."""
+    """The author of a client in another language reads what to write instead."""
     with pytest.raises(WireError, match=reason):
         read_chunk(payload)
 

@@ -19,7 +19,7 @@ from fedbus.core.events import Fetched, FetchFailed
 from fedbus.core.keys import Key
 from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
-from tests.fedbus.blobs.transfer.simulation import IN_FLIGHT, Blob, Shelf, blob
+from tests.fedbus.blobs.transfer.simulation import IN_FLIGHT, Blob, MemorySink, blob
 from tests.sample_key import SampleKey
 
 SOURCE = "repository.1"
@@ -30,7 +30,7 @@ MODEL = blob(20 * CHUNK_BYTES)
 def fetch(key: Key = BASE, wanted: Blob = MODEL, members: int = 0, source: str = SOURCE) -> Fetch:
     """The wish for a blob."""
     location = BlobLocation(blob_ref=wanted.blob_ref, source=source)
-    return Fetch(key, location, Shelf(wanted.size), members)
+    return Fetch(key, location, MemorySink(wanted.size), members)
 
 
 def chunk(serial: int, index: int, wanted: Blob = MODEL) -> Chunk:
@@ -71,7 +71,7 @@ def answer_all(
     return done
 
 
-def test_a_lane_wants_chunks_until_it_has_them_all() -> None:
+def test_a_unicast_requests_chunks_until_all_have_arrived() -> None:
     """The first want names one; the end is told once, with the sink."""
     downloads = Downloads(IN_FLIGHT)
     action = fetch()
@@ -119,7 +119,7 @@ def test_what_may_be_in_flight_bounds_large_blobs_further() -> None:
 
 
 def test_a_chunk_from_another_than_the_source_is_ignored() -> None:
-    """Anybody may write on a lane of his own; serials are no secret."""
+    """Any node may write on its own links, and can guess serials."""
     downloads = Downloads(IN_FLIGHT)
     [(serial, index)] = wanted(downloads.fetch(fetch(), 0.0))
     assert said(downloads.unicast_chunk("agent.evil", chunk(serial, index), 0.0)) == []
@@ -130,7 +130,7 @@ def test_a_chunk_from_another_than_the_source_is_ignored() -> None:
     assert said(downloads.unicast_chunk(SOURCE, chunk(serial, index), 0.0)) == []
 
 
-def test_who_fetches_in_a_group_listens_joins_and_confirms() -> None:
+def test_a_multicast_download_subscribes_joins_and_confirms() -> None:
     """It confirms when the source asks for it, and unsubscribes when it has all."""
     model = blob(3 * CHUNK_BYTES)
     downloads = Downloads(IN_FLIGHT)
@@ -156,7 +156,7 @@ def test_who_fetches_in_a_group_listens_joins_and_confirms() -> None:
 
 
 def test_the_streams_of_other_sources_and_blobs_are_not_taken() -> None:
-    """Each stream is one source's, of one blob; a damaged one is nobody's."""
+    """Each stream is one blob of one source; a damaged chunk belongs to no blob."""
     downloads = Downloads(IN_FLIGHT)
     list(downloads.fetch(fetch(members=5), 0.0))
     other = blob(20 * CHUNK_BYTES, "b")
@@ -168,7 +168,7 @@ def test_the_streams_of_other_sources_and_blobs_are_not_taken() -> None:
         assert said(downloads.multicast_chunk(source, digest, part, 0.0)) == []
 
 
-def test_holes_in_a_stream_are_wanted_when_it_is_over() -> None:
+def test_missing_chunks_are_requested_when_the_stream_is_over() -> None:
     """From the end, as who has left a group does."""
     model = blob(4 * CHUNK_BYTES)
     downloads = Downloads(IN_FLIGHT)
@@ -186,8 +186,8 @@ def test_holes_in_a_stream_are_wanted_when_it_is_over() -> None:
     assert answer_all(downloads, wanted(steps), model)
 
 
-def test_who_is_told_to_take_a_lane_takes_it() -> None:
-    """Once; whoever takes one already is not disturbed."""
+def test_use_unicast_moves_a_download_to_unicast() -> None:
+    """Once; a download that uses unicast already is not disturbed."""
     downloads = Downloads(IN_FLIGHT)
     list(downloads.fetch(fetch(members=5), 0.0))
     steps = said(downloads.use_unicast(SOURCE, UseUnicast(digest=MODEL.digest), 0.0))
@@ -199,7 +199,7 @@ def test_who_is_told_to_take_a_lane_takes_it() -> None:
     assert said(downloads.use_unicast("agent.evil", UseUnicast(digest=MODEL.digest), 0.0)) == []
 
 
-def test_a_late_chunk_of_the_stream_is_a_gift_to_a_lane() -> None:
+def test_a_late_chunk_of_the_stream_is_accepted_after_the_move_to_unicast() -> None:
     """It is not wanted again, and not confirmed."""
     downloads = Downloads(IN_FLIGHT)
     list(downloads.fetch(fetch(members=5), 0.0))
@@ -212,7 +212,7 @@ def test_a_late_chunk_of_the_stream_is_a_gift_to_a_lane() -> None:
     assert len(downloads) == 0
 
 
-def test_who_hears_nothing_of_the_group_takes_a_lane() -> None:
+def test_a_download_without_a_multicast_chunk_moves_to_unicast() -> None:
     """The wish to join may be lost, or the source's process with its groups."""
     downloads = Downloads(IN_FLIGHT)
     list(downloads.fetch(fetch(members=5), 0.0))
@@ -224,7 +224,7 @@ def test_who_hears_nothing_of_the_group_takes_a_lane() -> None:
     assert downloads.next() == 2 * FIRST_SECONDS
 
 
-def test_what_is_lost_is_wanted_again_under_new_serials() -> None:
+def test_lost_chunks_are_requested_again_under_new_serials() -> None:
     """When its time has come, and not before; the late chunk counts, its repetition goes on."""
     downloads = Downloads(IN_FLIGHT)
     assert wanted(downloads.fetch(fetch(), 0.0)) == [(1, 0)]
@@ -244,7 +244,7 @@ def test_a_timer_that_comes_early_finds_nothing_lost() -> None:
     assert wanted(downloads.due(0.1 + LOST_SECONDS)) == []
 
 
-def test_a_source_that_says_it_has_nothing_ends_the_fetches_from_it() -> None:
+def test_not_found_fails_the_downloads_of_that_blob() -> None:
     """Others are not concerned."""
     downloads = Downloads(IN_FLIGHT)
     list(downloads.fetch(fetch(SampleKey("here")), 0.0))
@@ -256,8 +256,8 @@ def test_a_source_that_says_it_has_nothing_ends_the_fetches_from_it() -> None:
     assert len(downloads) == 1
 
 
-def test_a_group_whose_source_has_nothing_is_left() -> None:
-    """Nothing is subscribed for ever."""
+def test_a_multicast_of_an_unknown_blob_is_left() -> None:
+    """No subscription remains."""
     downloads = Downloads(IN_FLIGHT)
     list(downloads.fetch(fetch(members=5), 0.0))
     assert ("LeaveMulticast", SOURCE, MODEL.digest) in said(
@@ -266,7 +266,7 @@ def test_a_group_whose_source_has_nothing_is_left() -> None:
 
 
 def test_a_source_that_is_silent_for_a_minute_is_given_up() -> None:
-    """Its place goes to whoever waits, even before."""
+    """The next download starts before the failure is reported."""
     downloads = Downloads(CHUNK_BYTES)
     small = blob(CHUNK_BYTES, "b")
     list(downloads.fetch(fetch(SampleKey("dead")), 0.0))
@@ -282,7 +282,7 @@ def test_a_source_that_is_silent_for_a_minute_is_given_up() -> None:
 
 
 def test_cancelling_leaves_nothing_behind() -> None:
-    """On a lane nobody need be told; the group goes on without us."""
+    """A unicast needs no message; the multicast continues without this node."""
     downloads = Downloads(IN_FLIGHT)
     [(serial, index)] = wanted(downloads.fetch(fetch(), 0.0))
     assert said(downloads.cancel(Cancel(BASE), 0.0)) == []
@@ -307,7 +307,7 @@ def test_the_same_key_begins_anew() -> None:
     assert downloads.outstanding == 0
 
 
-def test_after_a_reconnect_all_that_is_missing_is_wanted_on_lanes() -> None:
+def test_after_a_reconnect_missing_chunks_are_requested_by_unicast() -> None:
     """The broker has forgotten both the subscriptions and what was on its way."""
     downloads = Downloads(IN_FLIGHT)
     small = blob(1000, "b")
@@ -331,7 +331,7 @@ def test_serials_begin_anew_before_they_run_out() -> None:
     assert answer_all(downloads, wants)
 
 
-def test_who_reacts_to_one_end_by_ending_the_others_is_understood() -> None:
+def test_a_core_may_cancel_the_other_downloads_when_one_ends() -> None:
     """A core gives up a round when one blob fails, and hears no more of the rest."""
     downloads = Downloads(IN_FLIGHT)
     for i in range(3):
@@ -346,7 +346,7 @@ def test_who_reacts_to_one_end_by_ending_the_others_is_understood() -> None:
     assert (len(downloads), downloads.outstanding) == (0, 0)
 
 
-def test_two_fetches_of_one_group_end_together_and_either_may_end_the_other() -> None:
+def test_two_downloads_of_one_multicast_end_together_and_either_may_cancel_the_other() -> None:
     """The stream is taken by both, as long as they are."""
     small = blob(1000)
     for cancels in (False, True):
@@ -392,7 +392,7 @@ def test_a_failed_fetch_may_be_tried_again_at_once() -> None:
 
 @pytest.mark.parametrize("sources", [1, 60])
 def test_fetches_wait_for_their_turn(sources: int) -> None:
-    """First come, first wanted; whoever waits has no timer that could run out."""
+    """First fetched, first requested; a waiting download has no timer that could expire."""
     downloads = Downloads(IN_FLIGHT)
     small = blob(1000)
     for i in range(sources):

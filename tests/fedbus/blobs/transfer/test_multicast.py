@@ -22,7 +22,7 @@ def sent(g: Multicast, now: float) -> list[int]:
     return [index for _, index in g.advance(now)]
 
 
-def test_it_starts_when_all_who_were_expected_have_come() -> None:
+def test_it_starts_when_all_announced_members_have_come() -> None:
     """With a window of chunks at once."""
     g = Multicast(40, 8, 0.0)
     g.join("a", 2, 0.0)
@@ -31,7 +31,7 @@ def test_it_starts_when_all_who_were_expected_have_come() -> None:
     assert sent(g, 0.01) == list(range(8))
 
 
-def test_it_starts_without_those_who_do_not_come() -> None:
+def test_it_starts_without_absent_members() -> None:
     """When no new one has come for a moment, and at the latest after 0.3 seconds."""
     g = Multicast(40, 8, 0.0)
     now = 0.0
@@ -69,7 +69,7 @@ def test_it_does_not_wait_for_as_many_as_are_forgiven() -> None:
 
 
 def test_coming_twice_is_coming_once() -> None:
-    """The broker repeats things; a repetition keeps nobody waiting, nor hurries anybody."""
+    """The broker repeats messages; a repetition neither delays nor hurries a member."""
     g = Multicast(40, 8, 0.0)
     g.join("a", 2, 0.0)
     g.join("a", 2, 0.04)
@@ -77,7 +77,7 @@ def test_coming_twice_is_coming_once() -> None:
     assert g.wake_at() == QUIET_SECONDS
 
 
-def test_who_takes_a_lane_has_come_too() -> None:
+def test_a_node_that_uses_unicast_counts_as_present() -> None:
     """In whichever order: the others need not wait for it. It counts once."""
     first = Multicast(40, 8, 0.0)
     first.count_unicast("slow", 3, 0.0)
@@ -140,7 +140,7 @@ def test_nobody_confirms_what_was_not_sent() -> None:
     assert sent(g, 0.0) == []
 
 
-def test_who_holds_the_others_back_goes_after_a_third_of_a_second() -> None:
+def test_a_member_that_holds_the_others_back_is_removed_after_a_third_of_a_second() -> None:
     """Counted from when another could have gone on."""
     g = group("abc")
     sent(g, 0.0)
@@ -177,8 +177,8 @@ def test_members_that_wait_alike_hold_nobody_back() -> None:
     assert sent(g, 20.0) == [8, 9, 10, 11]
 
 
-def test_who_joins_late_misses_the_beginning_and_proves_nothing() -> None:
-    """It holds nobody back, and makes nobody a laggard before it has confirmed something itself."""
+def test_a_late_member_misses_the_beginning_and_proves_nothing() -> None:
+    """It holds no member back, and counts no member as slow before it has confirmed a chunk."""
     g = group("a")
     sent(g, 0.0)
     g.join("late", 1, 5.0)
@@ -191,7 +191,7 @@ def test_who_joins_late_misses_the_beginning_and_proves_nothing() -> None:
     assert g.remove_slow(9.0 + HELD_SECONDS) == ["a"]
 
 
-def test_who_leaves_is_not_waited_for() -> None:
+def test_a_member_that_leaves_is_not_awaited() -> None:
     """Nor is one who was never there."""
     g = group("ab")
     sent(g, 0.0)
@@ -203,7 +203,7 @@ def test_who_leaves_is_not_waited_for() -> None:
     assert g.over
 
 
-def test_a_group_that_all_leave_before_it_starts_is_over_when_it_would_have_started() -> None:
+def test_a_multicast_that_all_leave_before_it_starts_is_over_when_it_would_have_started() -> None:
     """Another may join until then."""
     g = Multicast(40, 8, 0.0)
     g.join("a", 5, 0.0)
@@ -213,7 +213,7 @@ def test_a_group_that_all_leave_before_it_starts_is_over_when_it_would_have_star
     assert g.over
 
 
-def test_a_group_lives_until_its_laggards_are_heard_of() -> None:
+def test_a_multicast_lasts_until_its_slow_members_use_unicast() -> None:
     """They may listen yet; a second stream on the same topic would come to them twice."""
     g = group("ab", count=9)
     sent(g, 0.0)
@@ -228,7 +228,7 @@ def test_a_group_lives_until_its_laggards_are_heard_of() -> None:
     assert g.over
 
 
-def test_a_group_lives_until_those_who_came_too_late_are_heard_of() -> None:
+def test_a_multicast_lasts_until_late_nodes_use_unicast() -> None:
     """They listened before they joined: the stream may be on its way to them, too."""
     for ends in ("wants", "has all"):
         g = group("a", count=5)
@@ -245,7 +245,7 @@ def test_a_group_lives_until_those_who_came_too_late_are_heard_of() -> None:
         assert g.over
 
 
-def test_whoever_says_nothing_for_a_minute_is_gone() -> None:
+def test_a_member_that_is_silent_for_a_minute_is_removed() -> None:
     """Nothing is kept for the dead, whether they stalled or were sent to a lane."""
     g = group("ab", count=9)
     sent(g, 0.0)
@@ -273,10 +273,10 @@ DEEDS = st.sampled_from(["join", "confirm", "confirm", "confirm", "leave", "wait
     window=st.integers(1, 8),
     steps=st.lists(st.tuples(PAUSES, st.sampled_from("abcd"), DEEDS), max_size=60),
 )
-def test_a_group_sends_every_chunk_once_and_keeps_no_more_than_a_window_on_its_way(
+def test_a_multicast_sends_every_chunk_once_and_has_at_most_a_window_in_transit(
     count: int, window: int, steps: list[tuple[float, str, str]]
 ) -> None:
-    """Whoever comes, confirms, stalls or leaves, in whatever order; and in the end it is over."""
+    """Members join, confirm, stall and leave in any order, and in the end it is over."""
     g = Multicast(count, window, 0.0)
     upto: dict[str, int] = {}
     chunks: list[int] = []

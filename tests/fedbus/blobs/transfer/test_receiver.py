@@ -15,14 +15,14 @@ from fedbus.blobs.transfer.receiver import (
     Receiver,
 )
 from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation
-from tests.fedbus.blobs.transfer.simulation import Shelf, blob
+from tests.fedbus.blobs.transfer.simulation import MemorySink, blob
 from tests.sample_key import SampleKey
 
 
 def receiver(size: int = 20 * CHUNK_BYTES, members: int = 0) -> Receiver:
     """Make the receiver of a blob at time 0."""
     location = BlobLocation(blob_ref=blob(size).blob_ref, source="repository.1")
-    return Receiver(SampleKey("base"), location, Shelf(size), members, 0.0)
+    return Receiver(SampleKey("base"), location, MemorySink(size), members, 0.0)
 
 
 def chunk(serial: int, index: int, size: int = 20 * CHUNK_BYTES) -> Chunk:
@@ -59,7 +59,7 @@ def test_the_window_closes_again_where_the_link_is_slow() -> None:
     assert r.requestable == 1
 
 
-def test_it_wants_each_chunk_once_from_the_beginning() -> None:
+def test_it_requests_each_chunk_once_from_the_beginning() -> None:
     """And no more of them than are missing."""
     r, serial = opened(4)
     assert r.request(serial, r.requestable, 0.0) == (3, 4, 5, 6)
@@ -94,8 +94,8 @@ def test_an_empty_blob_is_one_empty_chunk() -> None:
         pytest.param(Chunk(1, 0, memoryview(b"")), id="empty"),
     ],
 )
-def test_what_was_not_wanted_is_not_written(wrong: Chunk) -> None:
-    """A source cannot put bytes where nobody asked for them."""
+def test_a_chunk_that_was_not_requested_is_not_written(wrong: Chunk) -> None:
+    """A source cannot write bytes that were not requested."""
     r = receiver()
     r.request(1, 1, 0.0)
     assert not r.write_requested(wrong, 0.0)
@@ -122,7 +122,7 @@ def test_a_chunk_that_comes_twice_is_written_once() -> None:
     assert r.sink.writes == {0: 1}  # type: ignore[attr-defined]
 
 
-def test_what_was_wanted_before_a_later_arrival_is_lost() -> None:
+def test_a_chunk_requested_before_a_later_arrival_is_lost() -> None:
     """A broker keeps one sender's order, so there is nothing to wait for."""
     r, serial = opened(4)
     r.request(serial, 4, 0.0)
@@ -219,7 +219,7 @@ def test_any_arrival_shows_that_the_rest_may_be_behind_it() -> None:
         assert r.outstanding == 3 - i
 
 
-def test_what_is_overdue_is_wanted_again_and_the_window_is_one() -> None:
+def test_overdue_chunks_are_requested_again_and_the_window_is_one() -> None:
     """The lowest first; what was lost is no reason to press harder."""
     r, serial = opened(4)
     r.request(serial, 4, 0.0)
@@ -228,7 +228,7 @@ def test_what_is_overdue_is_wanted_again_and_the_window_is_one() -> None:
     assert r.request(serial + 4, 1, LOST_SECONDS) == (3,)
 
 
-def test_wants_of_different_age_are_overdue_at_different_times() -> None:
+def test_requests_of_different_age_are_overdue_at_different_times() -> None:
     """The younger one stays outstanding."""
     r, serial = opened(4)
     r.request(serial, 1, 0.0)
@@ -258,8 +258,8 @@ def test_whoever_is_heard_of_is_not_silent() -> None:
     assert r.source_silent(110.0)
 
 
-def test_after_a_reconnect_everything_is_wanted_again() -> None:
-    """Whatever was on its way is lost, but what came stays, and patience begins anew."""
+def test_after_a_reconnect_all_chunks_are_requested_again() -> None:
+    """Chunks in transit are lost, those that arrived stay, and the timeout starts again."""
     r, serial = opened(4)
     r.request(serial, 4, 0.0)
     r.reconnected()
@@ -281,7 +281,7 @@ def test_after_a_reconnect_a_source_has_a_minute_again() -> None:
     assert r.source_silent(56.0 + SILENT_SECONDS)
 
 
-def test_who_follows_a_group_wants_nothing() -> None:
+def test_a_multicast_download_requests_nothing() -> None:
     """The stream brings it, and `upto` says how far."""
     r = receiver(members=3)
     assert r.requestable == 0
@@ -292,7 +292,7 @@ def test_who_follows_a_group_wants_nothing() -> None:
     assert r.upto == 4
 
 
-def test_who_has_left_a_group_wants_the_end_first() -> None:
+def test_a_download_that_left_a_multicast_requests_the_end_first() -> None:
     """Then what the group sent before, still on a slow link, arrives before it, and only once."""
     r = receiver(members=3)
     r.write_multicast(chunk(0, 0), 0.0)
@@ -305,7 +305,7 @@ def test_who_has_left_a_group_wants_the_end_first() -> None:
     assert wanted == [18, 17]
 
 
-def test_who_follows_is_forsaken_after_a_pause_that_the_stream_sets() -> None:
+def test_a_multicast_counts_as_missed_after_a_timeout_that_the_stream_sets() -> None:
     """Four seconds for the first chunk, then four times what one takes."""
     r = receiver(members=3)
     assert r.check_at() == FIRST_SECONDS
@@ -321,7 +321,7 @@ def test_who_follows_is_forsaken_after_a_pause_that_the_stream_sets() -> None:
     assert quick.check_at() is None
 
 
-def test_what_a_group_sends_to_a_lane_is_no_measure_of_the_lane() -> None:
+def test_multicast_chunks_are_no_measure_of_a_unicast() -> None:
     """Its chunks were not wanted, so they did not take any time."""
     r = receiver(members=3)
     r.use_unicast()
@@ -330,7 +330,7 @@ def test_what_a_group_sends_to_a_lane_is_no_measure_of_the_lane() -> None:
     assert r.check_at() == 7.0 + FIRST_SECONDS
 
 
-def test_what_came_another_way_is_not_wanted_again_when_it_is_lost() -> None:
+def test_a_chunk_that_came_by_multicast_is_not_requested_again_when_it_is_lost() -> None:
     """The group's stream may bring what was wanted on the lane."""
     r = receiver(members=3)
     r.use_unicast()

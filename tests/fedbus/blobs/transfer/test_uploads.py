@@ -1,4 +1,4 @@
-"""What is served from here: lanes, groups, and who is told that there is nothing."""
+"""Uploads: chunk requests, multicasts, and blobs that are not found."""
 
 from collections.abc import Iterable
 
@@ -48,8 +48,8 @@ def confirm(to: Uploads, member: str, upto: int, now: float) -> list[object]:
     return sent(to.confirm(member, Confirm(digest=D, upto=upto), now))
 
 
-def test_a_want_is_answered_with_the_chunks_it_names() -> None:
-    """Under its serials, to the lane of whoever wants; beyond the end there is nothing."""
+def test_a_chunk_request_is_answered_with_the_chunks_it_names() -> None:
+    """Under its serials, to the node that requested them; beyond the end there is nothing."""
     want = ChunkRequest(digest=D, serial=70, indices=(3, 19, 20, 4))
     assert list(uploads().request("agent.a", want, 0.0)) == [
         SendChunk("agent.a", D, MODEL, 70, 3),
@@ -65,8 +65,8 @@ def test_an_empty_blob_has_one_chunk() -> None:
     assert sent(uploads(model=empty).request("agent.a", want, 0.0)) == [("agent.a", 0)]
 
 
-def test_what_is_not_held_is_gone() -> None:
-    """Whoever asks learns it at once, instead of waiting for a minute."""
+def test_an_unknown_blob_is_not_found() -> None:
+    """The requester learns it at once, instead of waiting for a minute."""
     bare = Uploads(IN_FLIGHT)
     gone = [("agent.a", BlobNotFound(digest=D))]
     assert (
@@ -91,7 +91,7 @@ def test_the_library_holds_what_is_always_served() -> None:
     assert sent(held.request("agent.a", want, 0.0)) == [("agent.a", BlobNotFound(digest=D))]
 
 
-def test_a_blob_that_is_no_longer_served_ends_its_group() -> None:
+def test_a_blob_that_is_no_longer_served_ends_its_multicast() -> None:
     """Its members find out when they want."""
     served = uploads()
     join(served, "agent.a", 0.0)
@@ -100,7 +100,7 @@ def test_a_blob_that_is_no_longer_served_ends_its_group() -> None:
     assert confirm(served, "agent.a", 4, 0.0) == []
 
 
-def test_a_group_shares_one_stream() -> None:
+def test_members_share_one_stream() -> None:
     """It begins when all have come and ends when all have all of it."""
     served = uploads()
     assert join(served, "agent.a", 0.0) == []
@@ -115,7 +115,7 @@ def test_a_group_shares_one_stream() -> None:
     assert served.next() is None
 
 
-def test_those_who_are_here_do_not_wait_long_for_the_rest() -> None:
+def test_present_members_do_not_wait_long_for_the_others() -> None:
     """The uploads says when to look, and starts then."""
     served = uploads()
     join(served, "agent.a", 0.0, members=9)
@@ -123,7 +123,7 @@ def test_those_who_are_here_do_not_wait_long_for_the_rest() -> None:
     assert sent(served.due(QUIET_SECONDS)) == streamed(*range(8))
 
 
-def test_nobody_waits_twice_for_those_who_stay_away() -> None:
+def test_members_that_stayed_away_are_not_awaited_twice() -> None:
     """As many as did not come to the last group are not waited for in the next, until they come."""
     served = uploads()
 
@@ -144,7 +144,7 @@ def test_nobody_waits_twice_for_those_who_stay_away() -> None:
     assert join(served, "agent.slow", 2.0, members=3) == streamed(*range(8))
 
 
-def test_who_holds_a_group_back_is_sent_to_a_lane_and_stays_there_for_a_while() -> None:
+def test_a_slow_member_is_moved_to_unicast_and_stays_there_for_a_while() -> None:
     """Two minutes; the next group does not wait for it at all."""
     served = uploads()
     join(served, "agent.a", 0.0)
@@ -164,7 +164,7 @@ def test_who_holds_a_group_back_is_sent_to_a_lane_and_stays_there_for_a_while() 
     assert join(served, "agent.a", later) == streamed(*range(8))
 
 
-def test_a_lone_slow_member_gets_its_lane_and_no_group_is_left() -> None:
+def test_a_lone_slow_member_is_moved_to_unicast_and_the_multicast_ends() -> None:
     """Nothing waits for others that were never announced."""
     served = uploads()
     join(served, "agent.a", 0.0)
@@ -177,7 +177,7 @@ def test_a_lone_slow_member_gets_its_lane_and_no_group_is_left() -> None:
     assert served.next() is None
 
 
-def test_who_comes_when_all_is_sent_takes_a_lane() -> None:
+def test_a_node_that_joins_after_the_last_chunk_uses_unicast() -> None:
     """A second stream would come to those, too, to whom the first is still on its way."""
     small = blob(CHUNK_BYTES)
     served = uploads(model=small)
@@ -191,7 +191,7 @@ def test_who_comes_when_all_is_sent_takes_a_lane() -> None:
     assert again == [(None, 0)]
 
 
-def test_who_wants_no_longer_follows() -> None:
+def test_a_node_that_requests_chunks_leaves_the_multicast() -> None:
     """It has left the group, though its word of that may be lost."""
     served = uploads()
     join(served, "agent.a", 0.0)
@@ -201,7 +201,7 @@ def test_who_wants_no_longer_follows() -> None:
     assert sent(served.request("agent.b", want, 0.1)) == [("agent.b", 19), *streamed(*range(8, 16))]
 
 
-def test_who_leaves_is_not_waited_for() -> None:
+def test_a_member_that_leaves_is_not_awaited() -> None:
     """The last one takes the group with it."""
     served = uploads()
     join(served, "agent.a", 0.0)
@@ -213,8 +213,8 @@ def test_who_leaves_is_not_waited_for() -> None:
     assert served.next() is None
 
 
-def test_a_new_connection_ends_all_groups() -> None:
-    """What they sent may be lost, so their members want it; nobody is called slow for that."""
+def test_a_new_connection_ends_all_multicasts() -> None:
+    """Their chunks may be lost, so the members request them; no member counts as slow for that."""
     served = uploads()
     join(served, "agent.a", 0.0)
     join(served, "agent.b", 0.0)
@@ -275,7 +275,7 @@ def test_small_blobs_are_measured_by_their_size() -> None:
     assert answers == [SendChunk(None, small.digest, small, CONFIRM_SERIAL, 0)]
 
 
-def test_a_member_that_says_nobody_comes_is_served_at_once() -> None:
+def test_a_member_that_announces_no_others_is_served_at_once() -> None:
     """`members` is a guess, and may be zero."""
     assert join(uploads(), "agent.a", 0.0, members=0) == streamed(*range(8))
 
@@ -286,7 +286,7 @@ def test_messages_go_to_whom_they_concern() -> None:
     assert answers == [Send("agent.a", BlobNotFound(digest=D))]
 
 
-def test_who_was_slow_long_ago_is_forgotten() -> None:
+def test_a_member_that_was_slow_long_ago_is_forgotten() -> None:
     """Else a source would remember each node that ever held a group back."""
     served, counts = uploads(), []
     for number in range(50):

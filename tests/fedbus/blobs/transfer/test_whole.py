@@ -66,7 +66,7 @@ def a_fleet(world: World, links: list[Link | None]) -> list[Peer]:
 
 
 def break_connections(world: World, breaks: list[Break]) -> None:
-    """Let peers lose their connections, and come back."""
+    """Break and restore the connections of peers."""
     peers = list(world.peers.values())
     for b in breaks:
         peer = peers[b.peer % len(peers)]
@@ -79,9 +79,9 @@ def check_all_here(members: list[Peer], wanted: Blob) -> None:
     for member in members:
         assert member.failed == {}
         assert member.done.keys() == {BASE}, f"{member.name} has not finished"
-        shelf = member.shelf(BASE)
-        assert shelf.content == wanted.content
-        assert set(shelf.writes.values()) <= {1}
+        sink = member.sink(BASE)
+        assert sink.content == wanted.content
+        assert set(sink.writes.values()) <= {1}
         assert member.downloads.outstanding == 0
         assert len(member.downloads) == 0
         assert member.downloads.next() is None
@@ -113,7 +113,7 @@ def test_every_receiver_gets_the_exact_bytes_whatever_happens_on_the_way(
         world.at(begins, partial(member.fetch, BASE, wanted, source, count))
     break_connections(world, breaks)
     slowest = min(member.link.rate for member in (source, *members))
-    # Everybody's bytes in a row, twice over, and the time to see that all before was lost.
+    # The bytes of all members in a row, twice, and the time to detect that all before was lost.
     world.run(FAULTS_END + SILENT_SECONDS + 2 * len(members) * size / slowest)
     check_all_here(members, wanted)
     world.run(world.now + 2 * SILENT_SECONDS)
@@ -150,7 +150,7 @@ def test_no_chunk_comes_twice_where_nothing_is_lost(
     link=CLEAN.filter(lambda link: link.delay < 0.1),
     joins=st.lists(st.floats(0, 0.04), min_size=1, max_size=6),
 )
-def test_a_model_leaves_its_source_once_for_a_group(
+def test_a_model_leaves_its_source_once_for_a_multicast(
     size: int, link: Link, joins: list[float]
 ) -> None:
     """Members who join within 50 ms of each other share one stream, however slow they all are."""
@@ -170,7 +170,7 @@ def test_a_model_leaves_its_source_once_for_a_group(
 
 
 @pytest.mark.parametrize("rate", [MBIT // 4, MBIT, 4 * MBIT], ids=["0.25", "1", "4 Mbit/s"])
-def test_a_slow_lane_is_kept_busy_and_carries_nothing_twice(rate: int) -> None:
+def test_a_slow_link_is_kept_busy_and_carries_no_chunk_twice(rate: int) -> None:
     """12 chunks take at most a tenth longer than the link needs for them.
 
     Only a first chunk that takes longer than four seconds is wanted again; its time is a lesson.
@@ -185,7 +185,7 @@ def test_a_slow_lane_is_kept_busy_and_carries_nothing_twice(rate: int) -> None:
     assert world.left.total() <= 12 + (rate < MBIT)
 
 
-def test_a_slow_source_keeps_its_group_together() -> None:
+def test_a_slow_source_keeps_its_members_in_the_multicast() -> None:
     """Members that wait alike are not remove_slow: lanes would carry the model three times."""
     world = World()
     wanted = blob(12 * CHUNK_BYTES)
@@ -218,8 +218,8 @@ def test_a_slow_member_costs_the_others_a_third_of_a_second() -> None:
     assert disturbed - undisturbed <= HELD_SECONDS + 0.05
 
 
-@pytest.mark.parametrize("members", [0, 4], ids=["lanes", "group"])
-def test_whoever_waits_for_a_dead_source_is_told(members: int) -> None:
+@pytest.mark.parametrize("members", [0, 4], ids=["unicast", "multicast"])
+def test_a_download_from_a_dead_source_fails(members: int) -> None:
     """Within a minute of silence and one pause; what others fetch is not disturbed."""
     world = World()
     wanted = blob(20 * CHUNK_BYTES)
@@ -252,7 +252,7 @@ def test_a_stalled_member_that_never_speaks_again_is_forgotten() -> None:
     assert source.uploads.next() is None
 
 
-def test_a_chunk_that_an_earlier_process_wanted_is_not_taken_for_another_blobs() -> None:
+def test_a_chunk_that_an_earlier_process_requested_is_not_taken_for_another_blobs() -> None:
     """Serials begin anywhere, so that a restarted node is not fooled by what was on its way."""
     world = World()
     first, second = blob(4 * CHUNK_BYTES, "a"), blob(4 * CHUNK_BYTES, "b")

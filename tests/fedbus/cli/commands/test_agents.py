@@ -14,7 +14,7 @@ from fedbus.mqtt.bus import Packet
 from fedbus.mqtt.mosquitto import LocalBroker
 from fedbus.wire import codec
 from fedbus.wire.documents import NodeState
-from tests.fedbus.runtime.node.stand import FACTS, Fake, a_node
+from tests.fedbus.runtime.node.harness import FACTS, Fake, a_node
 
 
 def said(node: str, ago: float | None, *, online: bool = True) -> Packet:

@@ -1,4 +1,4 @@
-"""What arrives at a node becomes an event, or a note that it could not be read."""
+"""Packets that arrive at a node become events, or notes that they could not be read."""
 
 from dataclasses import replace
 
@@ -12,11 +12,11 @@ from fedbus.runtime.effects import Acknowledge, Misread
 from fedbus.wire import codec, topics
 from fedbus.wire.documents import Heartbeat, JobState, NodeState
 from fedbus.wire.topics import ROOT
-from tests.fedbus.runtime.node.stand import TASK, Fake, a_node, act, link
+from tests.fedbus.runtime.node.harness import TASK, Fake, a_node, act, link
 from tests.fedbus.wire.kinds import example
 
 
-def test_a_message_is_told_with_its_sender() -> None:
+def test_a_message_becomes_an_event_with_its_sender() -> None:
     """Typed, and from whom the address says."""
     core = Fake()
     a_node(core, "controller.1").receive(link("agent.a", "controller.1", TASK), 0.0)
@@ -39,7 +39,7 @@ def test_a_message_is_told_with_its_sender() -> None:
         pytest.param(
             Packet(f"{ROOT}/link/agent.a/controller.1/nonsense", b""),
             "no such message or sender",
-            id="a message nobody knows",
+            id="an unknown message",
         ),
         pytest.param(
             link("agent.a", "controller.2", TASK), "not a topic of ours", id="another's mail"
@@ -66,9 +66,9 @@ def test_a_message_is_told_with_its_sender() -> None:
             id="a state under another's name",
         ),
         pytest.param(
-            Packet(f"{ROOT}/nodes/nobody/heartbeat", codec.pack(example(Heartbeat))),
-            "nobody: not a node's name",
-            id="a heartbeat of nobody",
+            Packet(f"{ROOT}/nodes/unnamed/heartbeat", codec.pack(example(Heartbeat))),
+            "unnamed: not a node's name",
+            id="a heartbeat without a role",
         ),
         pytest.param(
             Packet(f"{ROOT}/nodes/agent.a/state", b"{"), "NodeState: not JSON", id="not JSON"
@@ -87,7 +87,7 @@ def test_what_cannot_be_read_is_noted_and_nothing_else_happens(packet: Packet, r
     assert core.told == []
 
 
-def test_public_messages_are_told_as_what_they_are() -> None:
+def test_public_messages_become_typed_events() -> None:
     """JSON or msgpack as the table says; from the node that the topic names, where it names one."""
     core = Fake()
     node = a_node(core, "controller.1")
@@ -134,7 +134,7 @@ def test_a_foreign_client_is_answered_only_where_it_could_publish_itself(
     assert replace(request, unanswerable="") == Requested(topics.SUBMIT, {}, b"{}", "x", reply)
 
 
-def test_what_comes_in_by_another_door_is_told_and_a_wish_to_leave_is_passed_on() -> None:
+def test_a_local_request_becomes_an_event_and_quit_becomes_an_effect() -> None:
     """With or without a broker."""
     core = Fake(answer=lambda event: [Quit(75, "hung")] if isinstance(event, Local) else [])
     node = a_node(core)
@@ -162,7 +162,7 @@ def test_a_request_is_acknowledged_when_its_core_has_settled_it() -> None:
 
 
 def test_what_is_no_request_is_acknowledged_at_once() -> None:
-    """Read or not: nobody else will, and the broker would give it again for ever."""
+    """Readable or not: no other node handles it, and the broker would deliver it without end."""
     node = a_node(Fake((topics.JOB_STATE,)), "controller.1")
     state = codec.to_json(example(JobState))
     place = f"{ROOT}/jobs/{example(JobState).job}/state"

@@ -18,8 +18,8 @@ from fedbus.runtime.node import Node
 from fedbus.wire.blobs import CHUNK_BYTES
 from fedbus.wire.messages import BlobNotFound, ChunkRequest, Confirm, Join, Leave, UseUnicast
 from fedbus.wire.topics import ROOT
-from tests.fedbus.blobs.transfer.simulation import Shelf, blob
-from tests.fedbus.runtime.node.stand import FACTS, MODEL, Fake, a_node, act, fetch, link, messages
+from tests.fedbus.blobs.transfer.simulation import MemorySink, blob
+from tests.fedbus.runtime.node.harness import FACTS, MODEL, Fake, a_node, act, fetch, link, messages
 from tests.sample_key import SampleKey
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_the_words_of_a_transfer_are_the_nodes_business() -> None:
     assert core.told == []
 
 
-def test_a_new_connection_ends_the_groups_that_are_served() -> None:
+def test_a_new_connection_ends_the_multicasts_that_are_served() -> None:
     """Their members are told to take lanes."""
     core = Fake()
     node = a_node(core, "repository.1")
@@ -77,7 +77,7 @@ def test_a_new_connection_ends_the_groups_that_are_served() -> None:
     assert messages(node.take_effects()) == [UseUnicast(digest=MODEL.digest)]
 
 
-def test_two_fetches_of_one_group_share_a_subscription() -> None:
+def test_two_downloads_of_one_multicast_share_a_subscription() -> None:
     """The last to leave unsubscribes, and a new connection has none."""
     core = Fake()
     node = a_node(core)
@@ -98,7 +98,7 @@ def test_two_fetches_of_one_group_share_a_subscription() -> None:
     assert [type(m) for m in messages(effects)] == [ChunkRequest]
 
 
-def test_a_fetch_that_fails_is_told() -> None:
+def test_a_failed_download_becomes_an_event() -> None:
     """At once if the source says so, after a minute if it says nothing."""
     core = Fake()
     node = a_node(core)
@@ -173,9 +173,9 @@ class House:
                 self.perform(step / 100)
 
 
-@pytest.mark.parametrize("members", [0, 3], ids=["lanes", "group"])
+@pytest.mark.parametrize("members", [0, 3], ids=["unicast", "multicast"])
 def test_blobs_cross_a_broker_with_its_rules_on(members: int) -> None:
-    """Real packets, real topics: three agents have the model, and nobody did what he may not."""
+    """Real packets and topics: three agents have the model, and no node broke an access rule."""
     house = House()
     house.add("repository.1", lambda e: [Serve(MODEL.digest, MODEL)] * isinstance(e, Connected))
     for name in ("agent.a", "agent.b", "agent.c"):
@@ -185,7 +185,7 @@ def test_blobs_cross_a_broker_with_its_rules_on(members: int) -> None:
     house.run(0.5)
     for name in ("agent.a", "agent.b", "agent.c"):
         [done] = [event for event in house.cores[name].told if isinstance(event, Fetched)]
-        assert isinstance(done.sink, Shelf)
+        assert isinstance(done.sink, MemorySink)
         assert done.sink.content == MODEL.content
     assert len(house.chunks) == (3 if members else 9)
     assert house.broker.violations == []

@@ -1,4 +1,4 @@
-"""What a core decides becomes packets, timers and work."""
+"""Actions of a core become packets, timers and runs."""
 
 from dataclasses import replace
 
@@ -11,12 +11,12 @@ from fedbus.runtime.effects import Publish, StartRun
 from fedbus.wire import codec, topics
 from fedbus.wire.documents import JobState, NodeState
 from fedbus.wire.topics import ROOT
-from tests.fedbus.runtime.node.stand import OFFER, TASK, Fake, a_node, act, link, messages
+from tests.fedbus.runtime.node.harness import OFFER, TASK, Fake, a_node, act, link, messages
 from tests.fedbus.wire.kinds import example
 from tests.sample_key import SampleKey
 
 
-def test_what_is_sent_is_said_once() -> None:
+def test_a_sent_message_is_published_once() -> None:
     """To the topic of its name."""
     core = Fake()
     node = a_node(core)
@@ -99,7 +99,7 @@ def test_no_core_can_stop_the_heart() -> None:
     assert len(node.take_effects()) == 1
 
 
-def test_work_is_started_and_its_end_is_told() -> None:
+def test_a_run_is_started_and_its_result_becomes_an_event() -> None:
     """As a result, or as the error it raised."""
     core = Fake()
     node = a_node(core)
@@ -117,7 +117,7 @@ def test_work_is_started_and_its_end_is_told() -> None:
     assert core.told == [Ran(SampleKey("train", 1), 7), RunFailed(SampleKey("train", 2), error)]
 
 
-def test_public_words_are_written_as_the_table_says() -> None:
+def test_public_messages_are_encoded_as_the_table_says() -> None:
     """Address from their fields, retained or not, with an expiry; cleared; answered."""
     core = Fake()
     node = a_node(core, "controller.1")

@@ -13,11 +13,11 @@ from fedbus.runtime.presence import HEARTBEATS_PER_STATE
 from fedbus.wire import codec, topics
 from fedbus.wire.documents import Heartbeat, NodeState
 from fedbus.wire.topics import ROOT
-from tests.fedbus.runtime.node.stand import FACTS, Fake, a_node, act
+from tests.fedbus.runtime.node.harness import FACTS, Fake, a_node, act
 
 
-def test_a_node_says_who_it_is_whenever_it_connects() -> None:
-    """Its state, retained; a heartbeat; then its core may speak."""
+def test_a_node_publishes_its_state_whenever_it_connects() -> None:
+    """Its state, retained; a heartbeat; then the core's own messages."""
     core = Fake(known=FACTS)
     node = a_node(core, version="1.2")
     node.connected(10.0)
@@ -35,8 +35,8 @@ def test_a_node_says_who_it_is_whenever_it_connects() -> None:
     assert node.progress() == 0.25
 
 
-def test_a_heart_beats_and_now_and_then_a_node_says_again_who_it_is() -> None:
-    """In case that whoever keeps the list missed it; `vitals` are measured at each beat."""
+def test_a_node_publishes_heartbeats_and_its_state_from_time_to_time() -> None:
+    """In case the controller missed it; `vitals` are measured at each heartbeat."""
     measured = iter(range(100))
     node = Node(
         Identity(name="agent.a", incarnation=3, heartbeat_seconds=2.0),
@@ -55,7 +55,7 @@ def test_a_heart_beats_and_now_and_then_a_node_says_again_who_it_is() -> None:
     assert [p.topic.endswith("/state") for p in packets].count(True) == 2
 
 
-def test_the_will_says_that_a_node_is_gone_and_so_does_the_node_when_it_leaves() -> None:
+def test_the_will_and_a_stopping_node_publish_an_offline_state() -> None:
     """Without its facts: they are those of a node that is there."""
     core = Fake(known=FACTS)
     node = a_node(core)
@@ -95,10 +95,10 @@ def own_word(incarnation: int) -> Packet:
     return Packet(f"{ROOT}/nodes/agent.a/state", codec.to_json(state), retain=True)
 
 
-def test_a_node_that_meets_another_of_its_name_says_so() -> None:
+def test_a_node_that_detects_another_of_its_name_reports_it() -> None:
     """In its log and, at once, in its own state, where people look; its core hears nothing of it.
 
-    The other process reads it there, which ends what would go on for ever between the two.
+    The other process reads it there, which ends an endless exchange between the two.
     """
     core = Fake()
     node = a_node(core)
@@ -116,11 +116,11 @@ def test_a_node_that_meets_another_of_its_name_says_so() -> None:
     node.receive(own_word(5), 2.0)
     assert [type(effect) for effect in node.take_effects()] == [
         Note
-    ]  # or two would answer for ever
+    ]  # or two processes would answer each other without end
 
 
 def test_a_node_takes_back_its_trouble_where_nobody_came_for_long() -> None:
-    """Its connection may last for months: nobody is to look all that time for a second process."""
+    """A connection may last for months: the search for a second process must end."""
     node = a_node()
     node.connected(0.0)
     node.receive(own_word(3), 0.5)
@@ -145,7 +145,7 @@ def test_a_controller_hears_its_own_state_as_everybodys() -> None:
     assert len(core.told) == 1
 
 
-def test_a_node_says_what_keeps_it_from_its_work() -> None:
+def test_a_node_publishes_what_prevents_its_work() -> None:
     """At once, and that it is over; its broker's lacks stand beside it."""
     core = Fake()
     node = a_node(core)
@@ -157,7 +157,7 @@ def test_a_node_says_what_keeps_it_from_its_work() -> None:
         assert codec.from_json(NodeState, introduced.packet.payload).trouble == said
 
 
-def test_a_node_says_what_its_broker_lacks() -> None:
+def test_a_node_publishes_what_its_broker_lacks() -> None:
     """On the connection that lacks it."""
     node = a_node()
     node.connected(0.0, ("no shares",))

@@ -11,8 +11,8 @@ from fedbus.core.interface import step_name
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
 from fedbus.wire.messages import Receipt, StopJob
-from tests.fedbus.blobs.transfer.simulation import Shelf
-from tests.fedbus.runtime.node.stand import OFFER, TASK, Fake, fetch
+from tests.fedbus.blobs.transfer.simulation import MemorySink
+from tests.fedbus.runtime.node.harness import OFFER, TASK, Fake, fetch
 from tests.fedbus.wire.kinds import example
 from tests.sample_key import SampleKey
 
@@ -27,7 +27,7 @@ from tests.sample_key import SampleKey
         (Ran(SampleKey("fold", 1), None), "ran:fold"),
         (RunFailed(SampleKey("fold", 1), ValueError()), "runfailed:fold"),
         (fetch(SampleKey("base", 1), 0), "fetch:base"),
-        (Fetched(SampleKey("base", 1), Shelf(0)), "fetched:base"),
+        (Fetched(SampleKey("base", 1), MemorySink(0)), "fetched:base"),
         (Connected(), "connected"),
         (Cancel(SampleKey("k")), "cancel"),
     ],

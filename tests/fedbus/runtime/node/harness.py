@@ -1,4 +1,4 @@
-"""A node on nobody's bus, around a core that does what a test tells it."""
+"""Harness of a node without a bus, around a core that a test scripts."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation, BlobRef
 from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import Offer, TaskTaken
 from fedbus.wire.topics import ROOT, Topic
-from tests.fedbus.blobs.transfer.simulation import Blob, Shelf, blob
+from tests.fedbus.blobs.transfer.simulation import Blob, MemorySink, blob
 from tests.fedbus.wire.kinds import example
 from tests.sample_key import SampleKey
 
@@ -48,7 +48,7 @@ class Fake:
 
 
 def a_node(core: Fake | None = None, name: str = "agent.a", **settings: Any) -> Node:  # noqa: ANN401
-    """A node on nobody's bus."""
+    """A node without a bus."""
     return Node(Identity(name=name, incarnation=3, **settings), core or Fake(), Random(1))
 
 
@@ -58,7 +58,7 @@ def link(sender: str, to: str, message: object) -> Packet:
 
 
 def act(node: Node, core: Fake, *actions: Action, now: float = 0.0) -> list[Effect]:
-    """Let a core wish for something; what is to be done?"""
+    """Have the core yield actions; return the effects."""
     core.answer = lambda _: list(actions)
     node.ran(SampleKey("go"), None, now)
     core.answer = lambda _: []
@@ -80,6 +80,6 @@ def fetch(key: Key, members: int, source: str = "repository.1", wanted: Blob = M
     return Fetch(
         key,
         BlobLocation(blob_ref=BlobRef(digest=wanted.digest, size=wanted.size), source=source),
-        Shelf(wanted.size),
+        MemorySink(wanted.size),
         members,
     )
