@@ -21,20 +21,20 @@ ALLOWED = f"link/{THIEF}/{COLLECTOR}/offer"
 """Its own topic: it arrives, and is misread."""
 SILENT = "no update by the deadline"
 REASONS = {
-    "shape": "this model's have",
+    "shape": "expected an update of",
     "layout": "where the model's is",
     "plain": "a plain blob where a delta one belongs",
     "nan": "tensor",
     "infinity": "tensor",
     "digest": "not those of its digest",
     "short": SILENT,
-    "base": "started from version",
+    "base": "trained from version",
     "round": "for round",
     "foreign": SILENT,
     "replay": SILENT,
     "future": SILENT,
 }
-BY_THEN = {"future": "started from version"}
+BY_THEN = {"future": "trained from version"}
 """What is said in the second round, where it is not the same."""
 DENIED = (
     f"link/agent.a0/{COLLECTOR}/offer",
