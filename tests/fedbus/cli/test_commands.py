@@ -106,7 +106,7 @@ def test_a_cluster_that_had_to_kill_says_so(
     class Late(LocalCluster):
         async def stop(self) -> None:
             await super().stop()
-            self.late = ("agent.1", "agent.3")
+            self.killed_at_stop = ("agent.1", "agent.3")
 
     async def interrupted(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -371,8 +371,8 @@ def test_who_stops_watching_is_told_that_the_job_goes_on(
 @pytest.mark.parametrize(
     ("split", "sentence"),
     [
-        ("d:1", "no sampler 'd'; there is all-inclusive, dirichlet, distribution, iid, "),
-        ("dirichlet:0", "alpha: '0' is no number above 0"),
+        ("d:1", "no sampler 'd'; expected all-inclusive, dirichlet, distribution, iid, "),
+        ("dirichlet:0", "alpha: expected a number above 0, got '0'"),
         ("all-inclusive:3", "all-inclusive takes no '3'; its options: none"),
     ],
 )

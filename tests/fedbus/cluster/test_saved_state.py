@@ -80,7 +80,7 @@ async def test_a_usual_port_that_is_taken_is_said_too(
         monkeypatch.setattr(ports, "DEFAULT_PORT", other.getsockname()[1])
         await started(ClusterPlan(home=tmp_path, agents=1), said)
     assert len(said) == 1
-    assert said[0].endswith(" and keeps it")
+    assert said[0].endswith(" from now on")
 
 
 def test_only_its_owner_reads_what_is_kept(tmp_path: Path) -> None:

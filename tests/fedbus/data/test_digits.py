@@ -1,4 +1,4 @@
-"""The handwritten digits are dealt unevenly, and nobody goes without."""
+"""The handwritten digits are partitioned unevenly, and every agent has some."""
 
 from pathlib import Path
 

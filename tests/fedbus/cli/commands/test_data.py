@@ -50,7 +50,7 @@ def test_every_sampler_writes_shards_that_an_agent_reads(
 ) -> None:
     """Each row once, with its own truth, kept in memory or not."""
     monkeypatch.setattr(arrays, "KEPT_BYTES", most)
-    monkeypatch.setattr(partition_files, "GROUP", 3)
+    monkeypatch.setattr(partition_files, "FILES_PER_PASS", 3)
     to = source.parent / "shards"
     words = ["--classes-per-agent", 4] if by == "mixed-label-quantity" else []
     said = split(source, "--to", to, "--agents", 5, "--by", by, "--min-partition-size", 8, *words)
@@ -145,7 +145,7 @@ def test_many_agents_and_many_classes_have_a_picture_too(tmp_path: Path) -> None
     assert png.startswith(b"\x89PNG")
     svg = picture.draw(".svg", "b", ["1", "2"], [*map(str, range(15))], table[:2, :15])
     assert b"<svg" in svg
-    with pytest.raises(TrainingError, match=r"c\.png: there is no folder"):
+    with pytest.raises(TrainingError, match=r"c\.png: the folder .* does not exist"):
         picture.check_plot_file(tmp_path / "nowhere" / "c.png")
 
 
@@ -158,7 +158,7 @@ def test_quantities_are_dealt_by_chance_or_size(tmp_path: Path) -> None:
     assert said["classes"] is None
     assert sum(agent["rows"] for agent in said["agents"]) == 40
     assert npz(said["agents"][0]["file"]).examples == said["agents"][0]["rows"]
-    assert "y is float32, one value for each row" in refused("split", *words, "--replace")
+    assert "got float32, one value for each row" in refused("split", *words, "--replace")
 
 
 def test_partitions_of_one_size_leave_rows_to_nobody(source: Path) -> None:
@@ -194,19 +194,21 @@ def test_wrong_wishes_are_refused_before_anything_is_written(
     """With what would be right."""
     to = source.parent / "s"
     words = ["split", source, "--to", to, "--agents", 4]
-    assert refused(*words, "--by", "fair").startswith("2 fedbus: no sampler 'fair'; there is all-")
+    assert refused(*words, "--by", "fair").startswith("2 fedbus: no sampler 'fair'; expected all-")
     assert "takes no shards_per_agent; its options: alpha, partition_size" in refused(
         *words, "--shards-per-agent", 3
     )
     assert "160 rows for 4 agents of at least 41" in refused(*words, "--min-partition-size", 41)
-    assert refused(*words, "--anchor-classes", "a,b").startswith("2 fedbus: --anchor-classes 'a,b'")
+    assert refused(*words, "--anchor-classes", "a,b").startswith("2 fedbus: --anchor-classes: ")
     assert refused(*words, "--loader-options", "{").startswith("2 fedbus: --loader-options: {: not")
     assert refused(*words, "--loader-options", "[]").startswith(
         "2 fedbus: --loader-options: a JSON"
     )
-    assert "a picture is .pdf, .png, .svg" in refused(*words, "--plot", "a.gif")
+    assert "expected the suffix .pdf, .png, .svg" in refused(*words, "--plot", "a.gif")
     (source.parent / "a.png").mkdir()
-    assert "a.png: a folder is there" in refused(*words, "--plot", source.parent / "a.png")
+    assert "a.png: expected a file, found a folder" in refused(
+        *words, "--plot", source.parent / "a.png"
+    )
     assert "--held-out 0.001 of 200 rows is not a single one" in refused(
         *words, "--held-out", 0.001
     )
@@ -317,7 +319,9 @@ def test_a_failed_replacement_leaves_the_old_shards_and_the_old_picture(
         assert "No space left" in refused(*again, plot)
     assert there() == before
     nowhere = source.parent / "nowhere"
-    assert f"s.svg: there is no folder {nowhere}; make" in refused(*again, nowhere / "s.svg")
+    assert f"s.svg: the folder {nowhere} does not exist; create" in refused(
+        *again, nowhere / "s.svg"
+    )
     assert there() == before
 
     rename = Path.rename

@@ -1,4 +1,4 @@
-"""Rows are dealt as unevenly as a sampler says; none is lost, and nobody goes without."""
+"""Samplers assign rows as unevenly as they state; no row is lost, and no agent is left without."""
 
 import hashlib
 from typing import Any
@@ -105,7 +105,7 @@ def test_shards_hold_at_most_so_many_classes_in_hands_of_one_size() -> None:
     assert {len(partition) for partition in partitions} == {100}
     assert max(len(classes(partition)) for partition in partitions) <= 4
     assert seen(dealt("shards", shards_per_agent=1)) <= 2
-    with pytest.raises(TrainingError, match="2000 shards of 1000 rows"):
+    with pytest.raises(TrainingError, match="shards_per_agent is 200: expected 1 to 100"):
         dealt("shards", shards_per_agent=200)
     with pytest.raises(TrainingError, match="an agent gets 4 rows, expected at least 5"):
         partition_rows(
@@ -124,9 +124,9 @@ def test_label_quantity_gives_everyone_so_many_classes() -> None:
             if label in classes(partition)
         ]
         assert max(counts) - min(counts) <= 1
-    with pytest.raises(TrainingError, match="4 agents of 2 classes leave some of 10 to nobody"):
+    with pytest.raises(TrainingError, match="4 agents of 2 classes cannot have all 10 classes"):
         dealt("label-quantity", agents=4)
-    with pytest.raises(TrainingError, match="classes_per_agent is 11; 1 to 10"):
+    with pytest.raises(TrainingError, match="classes_per_agent is 11: expected 1 to 10"):
         dealt("label-quantity", classes_per_agent=11)
 
 
@@ -181,10 +181,10 @@ def test_mixed_deals_to_some_by_class_and_to_others_by_chance() -> None:
     assert {len(partition) for partition in dealt("mixed", non_iid=0)} == {100}
     assert seen(dealt("mixed", non_iid=10, alpha=0.05)) < 5
     assert dealt("mixed", alpha=0.05)[0].shape != (100,)
-    with pytest.raises(TrainingError, match="non_iid is 11; there are 10 agents"):
+    with pytest.raises(TrainingError, match="non_iid is 11: expected 0 to 10"):
         dealt("mixed", non_iid=11)
     for bad in ([0], [11], [2, 2]):
-        with pytest.raises(TrainingError, match="agents have the numbers 1 to 10, each once"):
+        with pytest.raises(TrainingError, match="expected agents from 1 to 10, each once"):
             dealt("mixed", non_iid=bad)
 
 
@@ -194,7 +194,7 @@ PARTITIONED = [by for by in SAMPLERS if "partition_size" in options_of(by)]
 @pytest.mark.parametrize("by", PARTITIONED)
 @pytest.mark.parametrize("size", [1, 37, 100])
 def test_everyone_has_a_partition_of_one_size(by: str, size: int) -> None:
-    """Each row is one agent's at most, even where all are dealt; the others are nobody's."""
+    """Each row is one agent's at most, even where all are dealt; the others have no agent."""
     partitions = dealt(by, partition_size=size, seed=size)
     assert [len(partition) for partition in partitions] == [size] * 10
     assert len(set(np.concatenate(partitions).tolist())) == 10 * size
@@ -250,9 +250,9 @@ def test_mixed_label_quantity_has_agents_with_the_same_classes() -> None:
     assert all(classes(partition) == {2, 3, 9} for partition in partitions[:4])
     assert all(len(classes(partition) & {2, 3, 9}) <= 1 for partition in partitions[4:])
     assert {len(classes(partition)) for partition in partitions} == {3}
-    with pytest.raises(TrainingError, match="anchor_classes is 2, 3; 3 of"):
+    with pytest.raises(TrainingError, match="anchor_classes is 2, 3: expected 3 of"):
         dealt("mixed-label-quantity", classes_per_agent=3, anchor_classes=[2, 3])
-    with pytest.raises(TrainingError, match="consistent is 11 of 10 agents"):
+    with pytest.raises(TrainingError, match="got 11 and"):
         dealt("mixed-label-quantity", consistent=11)
     with pytest.raises(
         TrainingError, match="1 other agents of 2 classes cannot have all the other 8"
@@ -276,13 +276,13 @@ def test_institutions_have_classes_of_their_own() -> None:
     for one in range(5):
         assert classes(np.concatenate(partitions[one::5])) == {2 * one, 2 * one + 1}
     for bad, sentence in [
-        (0, "institutions is 0; 1 to 10"),
-        ([[0, 1], [1, 2]], "have the classes 0, 1, 1, 2; all of 0, 1"),
+        (0, "institutions is 0: expected 1 to 10"),
+        ([[0, 1], [1, 2]], "have the classes 0, 1, 1, 2: expected 0, 1"),
         ([list(range(10)), []], "each once"),
     ]:
         with pytest.raises(TrainingError, match=sentence):
             dealt("orthogonal", institutions=bad)
-    with pytest.raises(TrainingError, match="5 institutions and 3 agents: one has none"):
+    with pytest.raises(TrainingError, match="5 institutions need as many agents"):
         dealt("orthogonal", agents=3, institutions=5)
     with pytest.raises(TrainingError, match="institution 1 has 100 rows of classes 0 for 5 agents"):
         dealt("orthogonal", institutions=[[0], list(range(1, 10))], min_rows=30)
@@ -304,14 +304,14 @@ def test_what_cannot_be_dealt_is_refused() -> None:
             dealt(by, agents=0)
     with pytest.raises(TrainingError, match="1000 rows for 6 agents of at least 200 each"):
         dealt("iid", agents=6, min_rows=200)
-    with pytest.raises(TrainingError, match="no sampler 'fair'; there is all-inclusive, dirichlet"):
+    with pytest.raises(TrainingError, match="no sampler 'fair'; expected all-inclusive, dirichlet"):
         dealt("fair")
     with pytest.raises(TrainingError, match="iid takes no alpha; its options: partition_size"):
         dealt("iid", alpha=1.0)
     with pytest.raises(TrainingError, match=r"distribution takes no beta; .* alpha, size_alpha"):
         dealt("distribution", beta=1.0)
     for by, option in [("dirichlet", "alpha"), ("distribution", "size_alpha")]:
-        with pytest.raises(TrainingError, match=f"{option} is 0; a number above 0"):
+        with pytest.raises(TrainingError, match=f"{option} is 0: expected a number above 0"):
             dealt(by, **{option: 0})
     rng = np.random.default_rng(0)
     assert len(partition_rows("iid", np.linspace(0, 1, 9), 3, rng, 1, {})) == 3
@@ -325,7 +325,7 @@ def test_what_cannot_be_dealt_is_refused() -> None:
 
 
 def test_packs_are_dealt_to_the_end() -> None:
-    """Every class is somebody's, and none much oftener than another."""
+    """Every class has an agent, and none has many more than another."""
     partitions = draw_classes(range(7), 3, 10, np.random.default_rng(0))
     counts = np.bincount([spec for partition in partitions for spec in partition])
     assert {len(partition) for partition in partitions} == {3}
@@ -334,7 +334,7 @@ def test_packs_are_dealt_to_the_end() -> None:
 
 
 def test_the_held_out_part_has_every_class_in_its_share() -> None:
-    """So that its accuracy speaks of all of them."""
+    """So that its accuracy is representative of all of them."""
     y = np.repeat(np.arange(5), [50, 100, 20, 10, 40])
     kept, held = hold_out(y, 0.2, np.random.default_rng(3))
     assert np.bincount(y[held]).tolist() == [10, 20, 4, 2, 8]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fedbus.data.partition import SAMPLERS, options_of
-from fedbus.data.partition.spec import DEFAULT, READERS, named
+from fedbus.data.partition.spec import DEFAULT, READERS, parse_split
 from fedbus.errors import SettingsError
 
 
@@ -32,36 +32,39 @@ from fedbus.errors import SettingsError
 )
 def test_a_sampler_and_its_options_are_read(text: str, by: str, options: dict[str, Any]) -> None:
     """The first value needs no name."""
-    assert named(text) == (by, options)
+    assert parse_split(text) == (by, options)
 
 
 @pytest.mark.parametrize("by", SAMPLERS)
 def test_every_option_of_every_sampler_can_be_said(by: str) -> None:
-    """Whoever adds one says how it is read."""
-    assert named(by) == (by, {})
+    """A new option must have a parser."""
+    assert parse_split(by) == (by, {})
     assert set(options_of(by)) <= READERS.keys()
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "no sampler ''; there is all-inclusive, "),
+        ("", "no sampler ''; expected all-inclusive, "),
         ("Dirichlet", "no sampler 'Dirichlet'"),
-        ("dirichlet:inf", "alpha: 'inf' is no number above 0"),
-        ("dirichlet:-1", "alpha: '-1' is no number above 0"),
-        ("dirichlet:", "alpha: '' is no number above 0"),
-        ("dirichlet:little", "alpha: 'little' is no number above 0"),
+        ("dirichlet:inf", "alpha: expected a number above 0, got 'inf'"),
+        ("dirichlet:-1", "alpha: expected a number above 0, got '-1'"),
+        ("dirichlet:", "alpha: expected a number above 0, got ''"),
+        ("dirichlet:little", "alpha: expected a number above 0, got 'little'"),
         ("dirichlet:beta=1", "dirichlet takes no 'beta=1'; its options: alpha"),
         ("dirichlet:1:alpha=2", "alpha is given twice"),
         ("all-inclusive:1", "all-inclusive takes no '1'; its options: none"),
-        ("mixed:1,x", "non-iid: '1,x' is no whole number from 0, nor some with commas between"),
-        ("mixed:-1", "non-iid: '-1' is no whole number from 0"),
-        ("orthogonal:0,1;x", "institutions: 'x' is no list of numbers with commas between"),
+        (
+            "mixed:1,x",
+            "non-iid: expected a whole number from 0, or some separated by commas, got '1,x'",
+        ),
+        ("mixed:-1", "non-iid: expected a whole number from 0"),
+        ("orthogonal:0,1;x", "institutions: expected numbers separated by commas, got 'x'"),
     ],
 )
 def test_what_no_sampler_takes_is_refused_with_what_it_takes(text: str, sentence: str) -> None:
     """The whole word comes first, so that a long command line is mended quickly."""
     with pytest.raises(SettingsError) as refused:
-        named(text)
+        parse_split(text)
     assert str(refused.value).startswith(f"split {text!r}: ")
     assert sentence in str(refused.value)

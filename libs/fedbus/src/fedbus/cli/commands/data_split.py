@@ -266,4 +266,4 @@ def _option(name: str, text: str | None) -> Any:  # noqa: ANN401 - as its sample
     try:
         return None if text is None else READERS[name](text)
     except ValueError as error:
-        raise SettingsError(f"--{name.replace('_', '-')} {error}") from error
+        raise SettingsError(f"--{name.replace('_', '-')}: {error}") from error

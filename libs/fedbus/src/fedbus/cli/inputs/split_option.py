@@ -28,6 +28,6 @@ def check_split(split: str | None, data: Path | None) -> None:
         return
     if data is not None:
         raise SettingsError("--split deals the digits, and --data brings shards that are dealt")
-    from fedbus.data.partition.spec import named
+    from fedbus.data.partition.spec import parse_split
 
-    named(split)
+    parse_split(split)

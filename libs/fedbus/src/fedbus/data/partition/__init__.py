@@ -1,10 +1,11 @@
-"""Deal rows to agents as unevenly as life does. Pure: all chance comes from a generator.
+"""Samplers that partition a data set among agents. Pure: the random generator is an argument.
 
-A sampler takes the class of every row and says for each agent which rows it gets; together they are
-all rows, each once (but for `all_inclusive`, and for rows beyond a `partition_size`). The ways of
-dealing are those of Plato, of NIID-Bench (arXiv 2102.02079; `dirichlet`, `quantity`) and of McMahan
-et al. (arXiv 1602.05629; `shards`). In Plato most agents draw their rows each alone, so that some
-are many agents' and some nobody's; where ours differ otherwise, a docstring says so.
+A sampler takes the class of every row and returns each agent's rows. Each row has exactly one
+agent, except with `all_inclusive` (all agents have all rows) and a `partition_size` (further rows
+have no agent). The samplers are those of Plato (https://github.com/TL-System/plato), of NIID-Bench
+(Li et al., 2021, arXiv:2102.02079; `dirichlet`, `quantity`) and of FedAvg (McMahan et al., 2017,
+arXiv:1602.05629; `shards`). In Plato most agents draw their rows independently, so partitions may
+overlap; other differences are stated with each sampler.
 """
 
 import inspect
@@ -46,26 +47,26 @@ SAMPLERS: Final[Mapping[str, Any]] = {
     "sample-quantity": sample_quantity,
     "all-inclusive": all_inclusive,
 }
-"""By the name that people use."""
+"""By name, as on the command line."""
 
 WITHOUT_CLASSES: Final = frozenset({"iid", "quantity-skew", "all-inclusive"})
-"""These need not know what y is."""
+"""Samplers that do not read y."""
 
-_COMMON = 4
+_COMMON_PARAMETERS = 4
 
 
 def options_of(by: str) -> tuple[str, ...]:
-    """Name the options of a sampler, beside the rows that each agent gets at least.
+    """List the options of a sampler, without the parameters that all samplers have.
 
     Raises:
         TrainingError: there is no such sampler.
     """
     if by not in SAMPLERS:
-        raise TrainingError(f"no sampler {by!r}; there is {listed(SAMPLERS)}")
-    return tuple(inspect.signature(SAMPLERS[by]).parameters)[_COMMON:]
+        raise TrainingError(f"no sampler {by!r}; expected {listed(SAMPLERS)}")
+    return tuple(inspect.signature(SAMPLERS[by]).parameters)[_COMMON_PARAMETERS:]
 
 
-def partition_rows(  # noqa: PLR0913, PLR0917 - a sampler's arguments, and which one
+def partition_rows(  # noqa: PLR0913, PLR0917 - a sampler's name and its arguments
     by: str,
     labels: Array,
     agents: int,
@@ -73,22 +74,22 @@ def partition_rows(  # noqa: PLR0913, PLR0917 - a sampler's arguments, and which
     min_rows: int,
     options: Mapping[str, Any],
 ) -> list[Rows]:
-    """Deal rows with the sampler of a name.
+    """Partition rows with a sampler.
 
     Args:
-        by: The sampler.
-        labels: The class of every row, (rows,); ignored by `WITHOUT_CLASSES`.
-        agents: How many there are.
-        rng: All the chance there is.
-        least: The rows that everyone gets: the minimum partition size.
-        options: The sampler's own, by name.
+        by: Name of the sampler.
+        labels: The class of every row, shape (rows,); ignored by `WITHOUT_CLASSES`.
+        agents: Number of agents.
+        rng: The only source of randomness.
+        min_rows: Minimum number of rows of each agent.
+        options: Options of the sampler, by name.
 
     Returns:
-        For each agent its rows, shuffled.
+        Each agent's row numbers, shuffled.
 
     Raises:
-        TrainingError: the sampler is not known or takes no such option, or an agent cannot get as
-            many rows.
+        TrainingError: the sampler is unknown or does not take an option, or an agent cannot get
+            `min_rows` rows.
     """
     known = options_of(by)
     if unknown := sorted(options.keys() - set(known)):
@@ -97,8 +98,8 @@ def partition_rows(  # noqa: PLR0913, PLR0917 - a sampler's arguments, and which
     if labels.ndim != 1 or (labels.dtype.kind not in "iu" and by not in WITHOUT_CLASSES):
         each = f"{labels.shape[1:]} for each row" if labels.ndim > 1 else "one value for each row"
         raise TrainingError(
-            f"{by} deals by class, which is a whole number for each row, and y is {labels.dtype}, "
-            f"{each}; samplers that need no classes are {listed(WITHOUT_CLASSES)}"
+            f"{by} partitions by class: expected one whole number of y for each row, got "
+            f"{labels.dtype}, {each}; samplers that need no classes are {listed(WITHOUT_CLASSES)}"
         )
     partitions: list[Rows] = SAMPLERS[by](labels, agents, rng, min_rows, **options)
     return partitions

@@ -1,4 +1,4 @@
-"""Samplers by class: which classes an agent has rows of."""
+"""Samplers that skew the classes of agents (label skew)."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
 
 
-def dirichlet(  # noqa: PLR0913, PLR0917 - as all samplers, with what some share
+def dirichlet(  # noqa: PLR0913, PLR0917 - the parameters of all samplers, and two options
     labels: Array,
     agents: int,
     rng: np.random.Generator,
@@ -28,18 +28,18 @@ def dirichlet(  # noqa: PLR0913, PLR0917 - as all samplers, with what some share
     alpha: float = 0.3,
     partition_size: int | None = None,
 ) -> list[Rows]:
-    """Deal each class in shares drawn from Dirichlet(alpha) over the agents.
+    """Divide each class among the agents by shares drawn from Dirichlet(alpha).
 
-    So do Yurochkin et al. (arXiv 1905.12022) and NIID-Bench, and most frameworks after them: all
-    rows are dealt, and agents differ in size as well. With a `partition_size` all agents have so
-    many rows, of classes in proportions that each draws from Dirichlet(alpha), as in Hsu et al.
-    (arXiv 1909.06335) and in Plato, whose alpha is 1 by default; the rows beyond go to nobody.
+    As in Yurochkin et al. (2019, arXiv:1905.12022), NIID-Bench and most frameworks: all rows are
+    assigned, so agents also differ in size. With a `partition_size` each agent has that many rows,
+    and draws its class proportions from Dirichlet(alpha), as in Hsu et al. (2019, arXiv:1909.06335)
+    and in Plato, whose default alpha is 1; further rows have no agent.
 
-    The smaller `alpha`, the fewer classes an agent sees. Nobody goes without: the richest give
-    until everyone has `min_rows` rows.
+    The smaller `alpha`, the fewer classes an agent has. Agents with fewer than `min_rows` rows get
+    rows of the agents with the most.
 
     Raises:
-        TrainingError: alpha is not above 0, or there are not enough rows for everyone.
+        TrainingError: alpha is not above 0, or there are too few rows.
     """
     check_enough(len(labels), agents, min_rows)
     check_alpha("alpha", alpha)
@@ -62,22 +62,26 @@ def shards(
     min_rows: int = 1,
     shards_per_agent: int = 2,
 ) -> list[Rows]:
-    """Sort rows by class, cut them in pieces of one size, and deal each agent some pieces.
+    """Sort rows by class, split them into shards of one size, and assign each agent some shards.
+
+    As in McMahan et al. (2017), "Communication-Efficient Learning of Deep Networks from
+    Decentralized Data" (arXiv:1602.05629), with 2 shards for each agent.
 
     Raises:
-        TrainingError: there are fewer rows than pieces, or a hand has less than `min_rows`.
+        TrainingError: there are fewer rows than shards, or a partition has fewer than `min_rows`.
     """
     check_enough(len(labels), agents, min_rows)
-    pieces = agents * shards_per_agent
-    if shards_per_agent < 1 or pieces > len(labels):
+    shard_count = agents * shards_per_agent
+    if shards_per_agent < 1 or shard_count > len(labels):
         raise TrainingError(
-            f"shards_per_agent is {shards_per_agent}: {pieces} shards of {len(labels)} rows"
+            f"shards_per_agent is {shards_per_agent}: expected 1 to {len(labels) // agents} "
+            f"({len(labels)} rows for {agents} agents)"
         )
     order = rng.permutation(len(labels))
     in_order = order[np.argsort(labels[order], kind="stable")]
-    dealt = rng.permutation(pieces).reshape(agents, shards_per_agent)
-    cuts = np.array_split(in_order, pieces)
-    partitions = [np.concatenate([cuts[piece] for piece in pieces_of]) for pieces_of in dealt]
+    assigned = rng.permutation(shard_count).reshape(agents, shards_per_agent)
+    pieces = np.array_split(in_order, shard_count)
+    partitions = [np.concatenate([pieces[number] for number in numbers]) for numbers in assigned]
     if (fewest := min(map(len, partitions))) < min_rows:
         raise TrainingError(f"an agent gets {fewest} rows, expected at least {min_rows}")
     return [rng.permutation(partition) for partition in partitions]
@@ -90,24 +94,26 @@ def label_quantity(
     min_rows: int = 1,
     classes_per_agent: int = 2,
 ) -> list[Rows]:
-    """Give each agent rows of so many classes; who share a class share its rows evenly.
+    """Assign each agent a fixed number of classes; the agents of a class share its rows evenly.
+
+    As `#C=k` in NIID-Bench (arXiv:2102.02079).
 
     Raises:
-        TrainingError: there are not so many classes, a class would be nobody's, or an agent cannot
-            get `min_rows` rows of its classes.
+        TrainingError: there are fewer classes, a class would have no agent, or an agent cannot get
+            `min_rows` rows of its classes.
     """
     check_enough(len(labels), agents, min_rows)
     classes = _classes(labels)
     _check_each(classes_per_agent, len(classes))
     if agents * classes_per_agent < len(classes):
         raise TrainingError(
-            f"{agents} agents of {classes_per_agent} classes leave some of {len(classes)} to nobody"
+            f"{agents} agents of {classes_per_agent} classes cannot have all {len(classes)} classes"
         )
     allowed = draw_classes(classes, classes_per_agent, agents, rng)
     return fill_up_by_class(divide_classes(labels, allowed, rng), min_rows, rng, labels, allowed)
 
 
-def mixed_label_quantity(  # noqa: PLR0913, PLR0917 - as all samplers, with what some agents share
+def mixed_label_quantity(  # noqa: PLR0913, PLR0917 - the parameters of all samplers, and four options
     labels: Array,
     agents: int,
     rng: np.random.Generator,
@@ -117,13 +123,13 @@ def mixed_label_quantity(  # noqa: PLR0913, PLR0917 - as all samplers, with what
     consistent: int | None = None,
     keep_anchor: int = 1,
 ) -> list[Rows]:
-    """Deal by class, where `consistent` agents (half) all have the same, the anchor classes.
+    """Assign the anchor classes to `consistent` agents (by default half), others to the rest.
 
-    They are the first ones; Plato draws by chance which. Every class is somebody's, here.
-    The others draw theirs from all other classes and from `keep_anchor` of the anchor classes.
+    The consistent agents are the first ones; Plato draws them at random. The other agents draw
+    their classes from the other classes and `keep_anchor` anchor classes; every class has an agent.
 
     Raises:
-        TrainingError: classes or agents are not there, a class would be nobody's, or an agent
+        TrainingError: a class or an agent does not exist, a class would have no agent, or an agent
             cannot get `min_rows` rows of its classes.
     """
     check_enough(len(labels), agents, min_rows)
@@ -137,12 +143,13 @@ def mixed_label_quantity(  # noqa: PLR0913, PLR0917 - as all samplers, with what
     same = max(1, agents // 2) if consistent is None else consistent
     if len(set(anchors)) != classes_per_agent or not set(anchors) <= set(classes):
         raise TrainingError(
-            f"anchor_classes is {_said(anchors)}; {classes_per_agent} of {_said(classes)}"
+            f"anchor_classes is {_shown(anchors)}: expected {classes_per_agent} of "
+            f"{_shown(classes)}"
         )
     if not 1 <= same <= agents or not 0 <= keep_anchor <= classes_per_agent:
         raise TrainingError(
-            f"consistent is {same} of {agents} agents, keep_anchor {keep_anchor} of "
-            f"{classes_per_agent} classes"
+            f"expected consistent from 1 to {agents} and keep_anchor from 0 to "
+            f"{classes_per_agent}, got {same} and {keep_anchor}"
         )
     kept = rng.choice(anchors, keep_anchor, replace=False).tolist()
     pool = [c for c in classes if c not in anchors] + kept
@@ -152,21 +159,21 @@ def mixed_label_quantity(  # noqa: PLR0913, PLR0917 - as all samplers, with what
     ):
         raise TrainingError(
             f"{others} other agents of {classes_per_agent} classes cannot have all the other "
-            f"{len(pool) - len(kept)}, each at least once"
+            f"{len(pool) - len(kept)} classes"
         )
-    theirs = _covering(pool, kept, classes_per_agent, others, rng)
-    allowed = [frozenset(anchors)] * same + theirs
+    own_classes = _covering(pool, kept, classes_per_agent, others, rng)
+    allowed = [frozenset(anchors)] * same + own_classes
     return fill_up_by_class(divide_classes(labels, allowed, rng), min_rows, rng, labels, allowed)
 
 
 def _covering(
     pool: list[int], spare: list[int], each: int, agents: int, rng: np.random.Generator
 ) -> list[frozenset[int]]:
-    """Draw classes so that all but the spare ones are somebody's."""
+    """Draw classes so that every class except the spare ones has an agent."""
     allowed = draw_classes(pool, each, agents, rng)
     needed = set(pool) - set(spare)
     for missing in sorted(needed - set().union(*allowed)):
-        # Somebody has a spare class instead, or one that another has as well.
+        # Replace a spare class, or one that several agents have.
         for agent, held in enumerate(allowed):
             rest = [c for c in sorted(held) if c in spare or sum(c in h for h in allowed) > 1]
             if rest:
@@ -175,7 +182,7 @@ def _covering(
     return allowed
 
 
-def orthogonal(  # noqa: PLR0913, PLR0917 - as all samplers, with whose classes are whose
+def orthogonal(  # noqa: PLR0913, PLR0917 - the parameters of all samplers, and three options
     labels: Array,
     agents: int,
     rng: np.random.Generator,
@@ -184,27 +191,28 @@ def orthogonal(  # noqa: PLR0913, PLR0917 - as all samplers, with whose classes 
     alpha: float | None = None,
     partition_size: int | None = None,
 ) -> list[Rows]:
-    """Give each institution classes of its own; of n institutions each has every n-th agent.
+    """Assign disjoint classes to institutions; of n institutions each has every n-th agent.
 
-    Within an institution rows are dealt by chance, or by Dirichlet(alpha) of its classes; with a
-    `partition_size` so many to each of its agents.
+    Within an institution rows are assigned at random, or by Dirichlet(alpha) of its classes; with a
+    `partition_size` each of its agents has that many rows.
 
     Raises:
-        TrainingError: the institutions' classes are not all classes, each once, an institution has
-            no agent, or too few rows for its agents.
+        TrainingError: the institutions do not have each class exactly once, an institution has no
+            agent, or too few rows for its agents.
     """
     check_enough(len(labels), agents, min_rows)
     classes = _classes(labels)
     owned = _owned(institutions, classes)
     if len(owned) > agents:
-        raise TrainingError(f"{len(owned)} institutions and {agents} agents: one has none")
+        raise TrainingError(f"{len(owned)} institutions need as many agents, got {agents}")
     partitions: list[Rows] = [np.empty(0, np.int64)] * agents
-    for number, theirs in enumerate(owned):
+    for number, own_classes in enumerate(owned):
         members = range(number, agents, len(owned))
-        rows = rng.permutation(np.flatnonzero(np.isin(labels, theirs)))
+        rows = rng.permutation(np.flatnonzero(np.isin(labels, own_classes)))
         if len(rows) < min_rows * len(members):
             raise TrainingError(
-                f"institution {number + 1} has {len(rows)} rows of classes {_said(theirs)} for "
+                f"institution {number + 1} has {len(rows)} rows of classes {_shown(own_classes)} "
+                "for "
                 f"{len(members)} agents of at least {min_rows} each"
             )
         if partition_size is not None:
@@ -212,11 +220,11 @@ def orthogonal(  # noqa: PLR0913, PLR0917 - as all samplers, with whose classes 
             if alpha is None:
                 rows = rows[: partition_size * len(members)]
         if alpha is None:
-            dealt = list(np.array_split(rows, len(members)))
+            parts = list(np.array_split(rows, len(members)))
         else:
             inside = dirichlet(labels[rows], len(members), rng, min_rows, alpha, partition_size)
-            dealt = [rows[partition] for partition in inside]
-        for agent, partition in zip(members, dealt, strict=True):
+            parts = [rows[partition] for partition in inside]
+        for agent, partition in zip(members, parts, strict=True):
             partitions[agent] = partition
     return partitions
 
@@ -224,14 +232,14 @@ def orthogonal(  # noqa: PLR0913, PLR0917 - as all samplers, with whose classes 
 def _owned(institutions: int | Sequence[Sequence[int]], classes: list[int]) -> list[list[int]]:
     if isinstance(institutions, int):
         if not 1 <= institutions <= len(classes):
-            raise TrainingError(f"institutions is {institutions}; 1 to {len(classes)}, the classes")
+            raise TrainingError(f"institutions is {institutions}: expected 1 to {len(classes)}")
         return [part.tolist() for part in np.array_split(classes, institutions)]
-    flat = [number for theirs in institutions for number in theirs]
+    flat = [number for own_classes in institutions for number in own_classes]
     if sorted(flat) != classes or not all(institutions):
         raise TrainingError(
-            f"institutions have the classes {_said(flat)}; all of {_said(classes)}, each once"
+            f"institutions have the classes {_shown(flat)}: expected {_shown(classes)}, each once"
         )
-    return [list(theirs) for theirs in institutions]
+    return [list(own_classes) for own_classes in institutions]
 
 
 def _classes(labels: Array) -> list[int]:
@@ -240,8 +248,8 @@ def _classes(labels: Array) -> list[int]:
 
 def _check_each(each: int, classes: int) -> None:
     if not 1 <= each <= classes:
-        raise TrainingError(f"classes_per_agent is {each}; 1 to {classes}, the classes there are")
+        raise TrainingError(f"classes_per_agent is {each}: expected 1 to {classes}")
 
 
-def _said(classes: Sequence[int]) -> str:
+def _shown(classes: Sequence[int]) -> str:
     return ", ".join(map(str, sorted(classes)))

@@ -1,4 +1,4 @@
-"""Samplers by size: how many rows an agent gets, whatever they are."""
+"""Samplers that skew the sizes of partitions (quantity skew), and IID ones."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from fedbus.data.partition.row_assignment import (
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
 
-_ROUNDS = 200
+_FITTING_STEPS = 200
 _TINY = 1e-12
 
 
@@ -29,12 +29,12 @@ def iid(
     min_rows: int = 1,
     partition_size: int | None = None,
 ) -> list[Rows]:
-    """Deal rows by chance alone, to each agent as many (or one less).
+    """Assign rows at random, the same number to each agent (or one less).
 
-    With a `partition_size` everyone has so many; the rows beyond go to nobody.
+    With a `partition_size` each agent has that many rows; further rows have no agent.
 
     Raises:
-        TrainingError: there are not enough rows.
+        TrainingError: there are too few rows.
     """
     check_enough(len(labels), agents, min_rows)
     rows = rng.permutation(len(labels))
@@ -47,10 +47,12 @@ def iid(
 def quantity(
     labels: Array, agents: int, rng: np.random.Generator, min_rows: int = 1, alpha: float = 0.5
 ) -> list[Rows]:
-    """Deal rows by chance, in numbers drawn from Dirichlet(alpha).
+    """Assign rows at random, in numbers drawn from Dirichlet(alpha).
+
+    The quantity skew of NIID-Bench (Li et al., 2021, arXiv:2102.02079).
 
     Raises:
-        TrainingError: alpha is not above 0, or there are not enough rows.
+        TrainingError: alpha is not above 0, or there are too few rows.
     """
     check_enough(len(labels), agents, min_rows)
     check_alpha("alpha", alpha)
@@ -61,12 +63,12 @@ def quantity(
 def sample_quantity(
     labels: Array, agents: int, rng: np.random.Generator, min_rows: int = 1, alpha: float = 0.5
 ) -> list[Rows]:
-    """Deal numbers drawn from Dirichlet(alpha), and each agent the classes as they are in all.
+    """Draw sizes from Dirichlet(alpha), and give each agent the class proportions of all rows.
 
-    Plato leaves an agent's classes to chance, and fills up with rows that others have as well.
+    In Plato an agent's classes are random, and it also gets rows that other agents have.
 
     Raises:
-        TrainingError: alpha is not above 0, or there are not enough rows.
+        TrainingError: alpha is not above 0, or there are too few rows.
     """
     check_enough(len(labels), agents, min_rows)
     check_alpha("alpha", alpha)
@@ -79,7 +81,7 @@ def sample_quantity(
     return fill_up(partitions, min_rows, rng)
 
 
-def distribution(  # noqa: PLR0913, PLR0917 - as all samplers, with two kinds of unevenness
+def distribution(  # noqa: PLR0913, PLR0917 - the parameters of all samplers, and two options
     labels: Array,
     agents: int,
     rng: np.random.Generator,
@@ -87,21 +89,21 @@ def distribution(  # noqa: PLR0913, PLR0917 - as all samplers, with two kinds of
     alpha: float = 0.5,
     size_alpha: float = 0.5,
 ) -> list[Rows]:
-    """Skew both: numbers from Dirichlet(size_alpha), each agent's classes from Dirichlet(alpha).
+    """Skew both: sizes from Dirichlet(size_alpha), each agent's classes from Dirichlet(alpha).
 
-    All rows are dealt, each once, so that what was drawn is met as nearly as they allow; in Plato
-    agents draw for themselves, and may have the same rows.
+    Each row is assigned once, so the result fits the drawn numbers as closely as the rows allow; in
+    Plato agents draw independently and may have the same rows.
 
     Raises:
-        TrainingError: an alpha is not above 0, or there are not enough rows.
+        TrainingError: an alpha is not above 0, or there are too few rows.
     """
     check_enough(len(labels), agents, min_rows)
     check_alpha("alpha", alpha)
     check_alpha("size_alpha", size_alpha)
     classes, counts = np.unique(labels, return_counts=True)
     sizes = _shares(agents, size_alpha, rng) * len(labels)
-    wishes = rng.dirichlet(np.full(len(classes), alpha), agents) + _TINY
-    table = _fitted(wishes, sizes + _TINY, counts.astype(float))
+    proportions = rng.dirichlet(np.full(len(classes), alpha), agents) + _TINY
+    table = _fitted(proportions, sizes + _TINY, counts.astype(float))
     partitions: list[list[int]] = [[] for _ in range(agents)]
     for label, column in zip(classes, table.T, strict=True):
         rows = rng.permutation(np.flatnonzero(labels == label))
@@ -112,7 +114,7 @@ def distribution(  # noqa: PLR0913, PLR0917 - as all samplers, with two kinds of
     return fill_up(partitions, min_rows, rng)
 
 
-def mixed(  # noqa: PLR0913, PLR0917 - as all samplers, with how many are which
+def mixed(  # noqa: PLR0913, PLR0917 - the parameters of all samplers, and three options
     labels: Array,
     agents: int,
     rng: np.random.Generator,
@@ -121,13 +123,14 @@ def mixed(  # noqa: PLR0913, PLR0917 - as all samplers, with how many are which
     alpha: float = 0.3,
     partition_size: int | None = None,
 ) -> list[Rows]:
-    """Deal to the first `non_iid` agents (half) by Dirichlet(alpha), to the others by chance.
+    """Assign rows to some agents by Dirichlet(alpha), to the others at random.
 
-    Or to those of these numbers, the first being 1. With a `partition_size` everyone has so many
-    rows; those beyond go to nobody.
+    `non_iid` is the number of skewed agents (the first ones; by default half), or a list of agents,
+    the first being 1. With a `partition_size` each agent has that many rows; further rows have no
+    agent.
 
     Raises:
-        TrainingError: there are no such agents, or not enough rows.
+        TrainingError: an agent does not exist, or there are too few rows.
     """
     check_enough(len(labels), agents, min_rows)
     skewed = _numbered(agents // 2 if non_iid is None else non_iid, agents)
@@ -145,30 +148,32 @@ def mixed(  # noqa: PLR0913, PLR0917 - as all samplers, with how many are which
         border = even * partition_size
     plain = iter(np.array_split(rows[:border], even))
     rest = rows[border:]
-    dealt = iter(dirichlet(labels[rest], len(skewed), rng, min_rows, alpha, partition_size))
-    return [rest[next(dealt)] if agent in skewed else next(plain) for agent in range(agents)]
+    uneven = iter(dirichlet(labels[rest], len(skewed), rng, min_rows, alpha, partition_size))
+    return [rest[next(uneven)] if agent in skewed else next(plain) for agent in range(agents)]
 
 
 def _numbered(non_iid: int | Sequence[int], agents: int) -> frozenset[int]:
-    """Find the agents meant, from 0."""
+    """Return the skewed agents, the first being 0."""
     if isinstance(non_iid, int):
         if not 0 <= non_iid <= agents:
-            raise TrainingError(f"non_iid is {non_iid}; there are {agents} agents")
+            raise TrainingError(
+                f"non_iid is {non_iid}: expected 0 to {agents}, the number of agents"
+            )
         return frozenset(range(non_iid))
     found = frozenset(number - 1 for number in non_iid)
     if len(found) != len(non_iid) or not found <= frozenset(range(agents)):
-        said = ", ".join(map(str, non_iid))
-        raise TrainingError(f"non_iid is {said}; agents have the numbers 1 to {agents}, each once")
+        shown = ", ".join(map(str, non_iid))
+        raise TrainingError(f"non_iid is {shown}: expected agents from 1 to {agents}, each once")
     return found
 
 
 def all_inclusive(
     labels: Array, agents: int, rng: np.random.Generator, min_rows: int = 1
 ) -> list[Rows]:
-    """Give everyone all rows, in an order of its own.
+    """Assign all rows to every agent, each in its own order.
 
     Raises:
-        TrainingError: there are not so many rows.
+        TrainingError: there are fewer than `min_rows` rows.
     """
     check_enough(len(labels) * max(agents, 0), agents, min_rows)
     return shuffled([range(len(labels))] * agents, rng)
@@ -179,11 +184,11 @@ def _shares(agents: int, alpha: float, rng: np.random.Generator) -> NDArray[np.f
 
 
 def _fitted(
-    wishes: NDArray[np.float64], rows: NDArray[np.float64], columns: NDArray[np.float64]
+    proportions: NDArray[np.float64], rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Scale a table until its rows and columns have these sums (iterative proportional fitting)."""
-    table = wishes
-    for _ in range(_ROUNDS):
+    """Scale a table to given sums of its rows and columns (iterative proportional fitting)."""
+    table = proportions
+    for _ in range(_FITTING_STEPS):
         table = table * (rows / table.sum(axis=1))[:, None]
         table = table * (columns / table.sum(axis=0))
     return table

@@ -1,4 +1,4 @@
-"""Write each agent's rows as a shard of its own; the data set is read once for many, never held."""
+"""Partition files: each agent's rows in an .npz file, written without the data set in memory."""
 
 import os
 import shutil
@@ -20,25 +20,24 @@ from fedbus.errors import TrainingError
 from fedbus.interruption import deferred_signals, temporary_folder
 from fedbus.model.layout import Array
 
-GROUP: Final = 64
-"""Shards written in one pass over the data: so many pairs of files are open at once."""
+FILES_PER_PASS: Final = 64
+"""Partitions written in one pass over the data, with two open files each."""
 
 
 def labels_of(data: Dataset) -> Array:
-    """Read the truths of all rows; (rows, …)."""
+    """Read y of all rows, shape (rows, …)."""
     parts = [y for _, y in data.peek()]
     if not parts:
-        raise TrainingError("a data set without a single row")
+        raise TrainingError("the data set has no rows")
     return np.concatenate(parts)
 
 
 @contextmanager
 def replace_files(folder: Path, old: Sequence[Path]) -> Iterator[Path]:
-    """Give a hidden room to write in; at the end its files take the place of the old ones.
+    """Yield a hidden folder to write in; at the end its files replace the old ones.
 
-    Either all of them do or none: whatever fails, inside or at the end, the old ones are as they
-    were. For a moment the disk must hold both. Who is killed leaves a folder `.split-…`, in which
-    is what was not yet, or no more, in its place.
+    All are replaced or none: after an error the old files are unchanged. The disk must hold both
+    for a moment. A killed process leaves a folder `.split-…` with the files that were not moved.
 
     Raises:
         TrainingError: the folder cannot be written to.
@@ -71,14 +70,14 @@ def _swap(staging: Path, folder: Path, old: Sequence[Path]) -> None:
 
 
 def write_partitions(data: Dataset, parts: Mapping[Path, Rows]) -> None:
-    """Write .npz files of these rows, in this order; the same rows make the same bytes.
+    """Write an .npz file of each partition's rows; equal rows give equal bytes.
 
     Raises:
         TrainingError: the data cannot be read.
-        OSError: the disk is full; nothing half-written is left.
+        OSError: the disk is full; no incomplete file is left.
     """
     left = iter(parts.items())
-    while group := dict(islice(left, GROUP)):
+    while group := dict(islice(left, FILES_PER_PASS)):
         with temporary_folder(".split-", next(iter(group)).parent) as staging:
             _write(data, group, staging)
 
@@ -116,12 +115,12 @@ def _write(data: Dataset, group: Mapping[Path, Rows], staging: Path) -> None:
 
 def _array(path: Path, rows: Rows, like: Array) -> Any:  # noqa: ANN401 - numpy 1 has no types for it
     if not len(rows):
-        raise TrainingError("a shard without a single row: nobody could train on it")
-    make: Any = open_memmap  # it has no types
+        raise TrainingError("a partition has no rows; expected at least one")
+    make: Any = open_memmap  # untyped
     made: Array = make(path, "w+", like.dtype, (len(rows), *like.shape[1:]))
     if hasattr(os, "posix_fallocate"):
-        # It is all holes yet: writing through a map into one that the disk has no room for would
-        # kill the process (SIGBUS), where this says so.
+        # The file is sparse: writing through a memory map without free disk space kills the process
+        # (SIGBUS), but allocating the space raises OSError.
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return made
@@ -135,7 +134,7 @@ def _pack(staging: Path, number: int, path: Path, info: DatasetInfo) -> None:
     with open_atomic(path) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
         for name in ("x", "y", *(name for name, words in names.items() if words)):
             file = staging / f"{number}.{name}.npy"
-            # Dated as numpy dates them, so that the same rows make the same bytes.
+            # With numpy's constant date, so that the same rows give the same bytes.
             entry = zipfile.ZipInfo(f"{name}.npy")
             with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
                 shutil.copyfileobj(source, target, 1 << 20)

@@ -1,4 +1,4 @@
-"""How uneven a split is: in numbers, and as a picture (`pip install "fedbus[plot]"`)."""
+"""Heterogeneity of partitions: class counts, a measure, a plot (`pip install "fedbus[plot]"`)."""
 
 import io
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ Counts = NDArray[np.int64]
 
 SUFFIXES: Final = frozenset({".pdf", ".png", ".svg"})
 MAX_DRAWN_CLASSES: Final = 100
-"""More have one colour: nobody could tell them apart."""
-_NAMED = 40
-_LEGEND = 20
+"""With more classes a bar has one colour: the colours could not be distinguished."""
+_MAX_TICK_LABELS = 40
+_MAX_LEGEND_CLASSES = 20
 
 
 def count(labels: Array, partitions: Sequence[Rows]) -> tuple[list[int], Counts]:
-    """Count each agent's rows of each class; returns (classes, (agents, classes))."""
+    """Count each agent's rows of each class; return the classes and the table of counts."""
     classes, which = np.unique(labels, return_inverse=True)
     table = np.stack(
         [np.bincount(which[partition], minlength=len(classes)) for partition in partitions]
@@ -33,10 +33,9 @@ def count(labels: Array, partitions: Sequence[Rows]) -> tuple[list[int], Counts]
 
 
 def unevenness(table: Counts) -> float:
-    """Say how far an agent's classes are from those of all, in the mean: 0 is even, near 1 is not.
+    """Return the mean total variation distance of agents' class distributions to that of all rows.
 
-    That is the total variation distance: the share of its rows that would have to be of another
-    class.
+    0: all agents have the same distribution; near 1: almost disjoint classes.
     """
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     of_all = table.sum(axis=0) / max(1, table.sum())
@@ -44,34 +43,34 @@ def unevenness(table: Counts) -> float:
 
 
 def check_plot_file(file: Path, made: Path | None = None) -> None:
-    """Refuse a picture that could not be drawn, before anything else is done.
+    """Reject a plot file that could not be written, before any work is done.
 
-    `made` is a folder that will be there by then.
+    `made` is a folder that will be created before the plot.
 
     Raises:
-        TrainingError: its suffix is none we draw, a folder is there, or its folder is not.
+        TrainingError: the suffix is unknown, the path is a folder, or its folder does not exist.
         PluginError: matplotlib is not installed.
     """
     if file.suffix.lower() not in SUFFIXES:
-        raise TrainingError(f"{file}: a picture is {listed(SUFFIXES)}")
+        raise TrainingError(f"{file}: expected the suffix {listed(SUFFIXES)}")
     if file.is_dir():
-        raise TrainingError(f"{file}: a folder is there; a picture is a file")
+        raise TrainingError(f"{file}: expected a file, found a folder")
     if not file.parent.is_dir() and (made is None or file.parent.resolve() != made.resolve()):
-        raise TrainingError(f"{file}: there is no folder {file.parent}; make it first")
+        raise TrainingError(f"{file}: the folder {file.parent} does not exist; create it first")
     try:
-        import matplotlib.figure  # noqa: F401, PLC0415 - only where a picture is drawn
+        import matplotlib.figure  # noqa: F401, PLC0415 - only for plots
     except ImportError as error:
-        raise PluginError('matplotlib draws it; pip install "fedbus[plot]"') from error
+        raise PluginError('plots need matplotlib: pip install "fedbus[plot]"') from error
 
 
 def draw(
-    form: str, title: str, names: Sequence[str], classes: Sequence[str], table: Counts
+    suffix: str, title: str, names: Sequence[str], classes: Sequence[str], table: Counts
 ) -> bytes:
-    """Draw a bar for each agent, as long as it has rows, in a colour for each class.
+    """Draw a stacked bar for each agent: its rows, in a colour for each class.
 
-    `form` is one of `SUFFIXES`; returned is the content of such a file.
+    `suffix` is one of `SUFFIXES`; return the content of such a file.
     """
-    from matplotlib import colormaps, rc_context  # noqa: PLC0415 - only where a picture is drawn
+    from matplotlib import colormaps, rc_context  # noqa: PLC0415 - only for plots
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     if len(classes) > MAX_DRAWN_CLASSES:
@@ -89,13 +88,13 @@ def draw(
     axes.invert_yaxis()
     axes.set_title(title)
     axes.set_xlabel("rows")
-    axes.set_yticks(places[:: max(1, len(names) // _NAMED)])
-    axes.set_yticklabels(list(names)[:: max(1, len(names) // _NAMED)])
-    if classes and len(classes) <= _LEGEND:
+    axes.set_yticks(places[:: max(1, len(names) // _MAX_TICK_LABELS)])
+    axes.set_yticklabels(list(names)[:: max(1, len(names) // _MAX_TICK_LABELS)])
+    if classes and len(classes) <= _MAX_LEGEND_CLASSES:
         axes.legend(title="class", loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
-    # Without a date and random names, so that the same split makes the same bytes.
-    dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    # Without a date and random names, so that the same partitions make the same bytes.
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     content = io.BytesIO()
     with rc_context({"svg.hashsalt": "fedbus"}):
-        figure.savefig(content, format=form[1:], dpi=120, metadata=dated.get(form))
+        figure.savefig(content, format=suffix[1:], dpi=120, metadata=undated.get(suffix))
     return content.getvalue()

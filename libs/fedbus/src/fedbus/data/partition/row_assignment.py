@@ -1,4 +1,4 @@
-"""What all samplers share: who gets how many of which rows, and that nobody goes without."""
+"""Steps that samplers share: checks, splits by shares, and minimum sizes."""
 
 import math
 from collections.abc import Sequence
@@ -10,27 +10,27 @@ from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
 
 Rows = NDArray[np.int64]
-"""Numbers of rows."""
+"""Row numbers, the first being 0."""
 AllowedClasses = Sequence[frozenset[int]]
-"""For each agent the classes it may have rows of."""
+"""For each agent the classes that it may have rows of."""
 _TINY = 1e-12
 
 
 def check_enough(rows: int, agents: int, min_rows: int) -> None:
-    """Refuse more agents than there are rows for.
+    """Reject more agents than there are rows for.
 
     Raises:
-        TrainingError: says how many of what.
+        TrainingError: names the numbers.
     """
     if agents < 1 or min_rows < 0 or min_rows * agents > rows:
         raise TrainingError(f"{rows} rows for {agents} agents of at least {min_rows} each")
 
 
 def check_size(size: int, rows: int, agents: int, min_rows: int) -> None:
-    """Refuse partitions that rows do not suffice for, each dealt once, or that are too small.
+    """Reject a partition size that needs too many rows, or is below the minimum.
 
     Raises:
-        TrainingError: says how many of what.
+        TrainingError: names the possible sizes.
     """
     if size < max(1, min_rows) or size * agents > rows:
         raise TrainingError(
@@ -40,28 +40,28 @@ def check_size(size: int, rows: int, agents: int, min_rows: int) -> None:
 
 
 def check_alpha(name: str, alpha: float) -> None:
-    """Refuse what Dirichlet cannot draw from.
+    """Reject a concentration of the Dirichlet distribution that is not above 0.
 
     Raises:
-        TrainingError: it is not above 0.
+        TrainingError: names the parameter.
     """
     if not 0 < alpha < math.inf:
-        raise TrainingError(f"{name} is {alpha}; a number above 0 belongs there")
+        raise TrainingError(f"{name} is {alpha}: expected a number above 0")
 
 
 def hold_out(labels: Array, share: float, rng: np.random.Generator) -> tuple[Rows, Rows]:
-    """Split row numbers in two, class by class; returns (kept, held out), both shuffled."""
+    """Split row numbers in two, stratified by class; return (kept, held out), both shuffled."""
     kept, held = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
-        split_by_shares = round(share * len(rows))
-        held.append(rows[:split_by_shares])
-        kept.append(rows[split_by_shares:])
+        count = round(share * len(rows))
+        held.append(rows[:count])
+        kept.append(rows[count:])
     return rng.permutation(np.concatenate(kept)), rng.permutation(np.concatenate(held))
 
 
 def split_by_shares(rows: Rows, shares: NDArray[np.float64]) -> list[Rows]:
-    """Cut rows in pieces of these shares, which add up to one."""
+    """Split rows by shares that add up to 1."""
     cuts = np.round(np.cumsum(shares)[:-1] * len(rows)).astype(int)
     return list(np.split(rows, cuts))
 
@@ -69,19 +69,20 @@ def split_by_shares(rows: Rows, shares: NDArray[np.float64]) -> list[Rows]:
 def fixed_size_partitions(
     labels: Array, agents: int, size: int, alpha: float, rng: np.random.Generator
 ) -> list[Rows]:
-    """Draw each agent's proportions of classes from Dirichlet(alpha), and `size` rows by them.
+    """Draw each agent's class proportions from Dirichlet(alpha), and `size` rows by them.
 
-    Each row goes to one agent: where a class has none left, the agent's other classes stand in.
+    Each row has at most one agent: where no row of a class is left, other classes of the agent's
+    proportions replace it.
     """
     classes, counts = np.unique(labels, return_counts=True)
     left = [rng.permutation(np.flatnonzero(labels == label)) for label in classes]
     partitions: list[list[int]] = [[] for _ in range(agents)]
     for partition in partitions:
-        wishes = rng.dirichlet(np.full(len(classes), alpha)) * counts
+        proportions = rng.dirichlet(np.full(len(classes), alpha)) * counts
         while missing := size - len(partition):
-            there = np.array([len(rows) for rows in left])
-            weights = (wishes + _TINY) * (there > 0)
-            takes = np.minimum(rng.multinomial(missing, weights / weights.sum()), there)
+            available = np.array([len(rows) for rows in left])
+            weights = (proportions + _TINY) * (available > 0)
+            takes = np.minimum(rng.multinomial(missing, weights / weights.sum()), available)
             for number, take in enumerate(takes):
                 partition.extend(left[number][:take].tolist())
                 left[number] = left[number][take:]
@@ -91,9 +92,9 @@ def fixed_size_partitions(
 def divide_classes(
     labels: Array, allowed: AllowedClasses, rng: np.random.Generator
 ) -> list[list[int]]:
-    """Deal each class evenly among those who may have it; chance says who gets one more.
+    """Divide each class evenly among the agents that may have it; remainders are random.
 
-    Every class must be somebody's.
+    Every class must have an agent.
     """
     partitions: list[list[int]] = [[] for _ in allowed]
     for label in np.unique(labels):
@@ -111,10 +112,10 @@ def fill_up_by_class(
     labels: Array,
     allowed: AllowedClasses,
 ) -> list[Rows]:
-    """Let the rich give until everyone has `min_rows` rows, of classes it may have; shuffle all.
+    """Move rows to agents with fewer than `min_rows`, of classes that they may have; shuffle all.
 
     Raises:
-        TrainingError: nobody can give an agent what it lacks.
+        TrainingError: no agent can spare such a row.
     """
     for agent, partition in enumerate(partitions):
         while len(partition) < min_rows:
@@ -132,7 +133,7 @@ def fill_up_by_class(
 def _find_donor(
     partitions: list[list[int]], wanted: frozenset[int], min_rows: int, labels: Array
 ) -> tuple[int, int]:
-    """Find the richest who can spare a row of these classes, and the last such row; (-1, -1)."""
+    """Find the largest partition with such a row to spare, and the row's place; else (-1, -1)."""
     for donor in sorted(range(len(partitions)), key=lambda a: -len(partitions[a])):
         if len(partitions[donor]) <= min_rows:
             break
@@ -143,16 +144,16 @@ def _find_donor(
 
 
 def fill_up(partitions: list[list[int]], min_rows: int, rng: np.random.Generator) -> list[Rows]:
-    """Let the richest give until everyone has `min_rows` rows, whichever; shuffle all."""
+    """Move random rows of the largest partitions to those below `min_rows`; shuffle all."""
     for partition in partitions:
         while len(partition) < min_rows:
-            richest = max(partitions, key=len)
-            partition.append(richest.pop(int(rng.integers(len(richest)))))
+            largest = max(partitions, key=len)
+            partition.append(largest.pop(int(rng.integers(len(largest)))))
     return shuffled(partitions, rng)
 
 
 def shuffled(partitions: Sequence[Sequence[int] | Rows], rng: np.random.Generator) -> list[Rows]:
-    """Give each agent its rows in an order of chance."""
+    """Return each agent's rows in random order."""
     return [rng.permutation(np.array(partition, np.int64)) for partition in partitions]
 
 
@@ -161,17 +162,16 @@ def draw_classes(
 ) -> list[frozenset[int]]:
     """Draw `each` different classes for every agent, all classes about equally often.
 
-    Specs are dealt from one shuffled pack after another; all are dealt once if there are enough
-    agents.
+    Classes are drawn without replacement until all have been, so each is drawn if agents suffice.
     """
-    partitions: list[set[int]] = [set() for _ in range(agents)]
-    pack: list[int] = []
-    for partition in partitions:
-        while len(partition) < each:
-            fresh = [spec for spec in pack if spec not in partition]
-            if not fresh:
-                pack += rng.permutation(pool).tolist()
+    drawn: list[set[int]] = [set() for _ in range(agents)]
+    left: list[int] = []
+    for classes in drawn:
+        while len(classes) < each:
+            candidates = [label for label in left if label not in classes]
+            if not candidates:
+                left += rng.permutation(pool).tolist()
                 continue
-            partition.add(fresh[0])
-            pack.remove(fresh[0])
-    return [frozenset(partition) for partition in partitions]
+            classes.add(candidates[0])
+            left.remove(candidates[0])
+    return [frozenset(classes) for classes in drawn]

@@ -1,7 +1,4 @@
-"""A way of dealing in one word, as command lines have it: `label-quantity:2`, `mixed:4:alpha=0.1`.
-
-Pure: reading it deals nothing.
-"""
+"""Sampler and options in one argument: `label-quantity:2`, `mixed:4:alpha=0.1`. Pure."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,16 +8,16 @@ from fedbus.data.partition import options_of
 from fedbus.errors import SettingsError, TrainingError
 
 DEFAULT: Final = "dirichlet:0.3"
-"""How the handwritten digits are dealt, unless somebody says otherwise."""
+"""The default for the handwritten digits."""
 
 
-def named(text: str) -> tuple[str, dict[str, Any]]:
-    """Read SAMPLER, SAMPLER:VALUE or SAMPLER:NAME=VALUE:…; returns (sampler, its options).
+def parse_split(text: str) -> tuple[str, dict[str, Any]]:
+    """Parse SAMPLER, SAMPLER:VALUE or SAMPLER:NAME=VALUE:…; return the sampler and its options.
 
-    A value without a name is that of the sampler's first option.
+    A value without a name is the value of the sampler's first option.
 
     Raises:
-        SettingsError: there is no such sampler, or it takes no such option or value.
+        SettingsError: the sampler, an option or a value is unknown.
     """
     by, *words = text.split(":")
     try:
@@ -49,13 +46,13 @@ def _above_zero(text: str) -> float:
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:
-        raise ValueError(f"{text!r} is no number above 0")
+        raise ValueError(f"expected a number above 0, got {text!r}")
     return number
 
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{text!r} is no whole number from 0")
+        raise ValueError(f"expected a whole number from 0, got {text!r}")
     return int(text)
 
 
@@ -63,17 +60,17 @@ def _classes(text: str) -> list[int]:
     try:
         return [int(word) for word in text.split(",")]
     except ValueError as error:
-        raise ValueError(f"{text!r} is no list of numbers with commas between") from error
+        raise ValueError(f"expected numbers separated by commas, got {text!r}") from error
 
 
 def _agents(text: str) -> int | list[int]:
     try:
-        # "3," is the third alone.
+        # "3," is the third one only.
         return _classes(text.removesuffix(",")) if "," in text else _count(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is no whole number from 0, nor some with commas between") from (
-            error
-        )
+        raise ValueError(
+            f"expected a whole number from 0, or some separated by commas, got {text!r}"
+        ) from error
 
 
 def _institutions(text: str) -> int | list[list[int]]:
@@ -94,4 +91,4 @@ READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "partition_size": _count,
     "institutions": _institutions,
 }
-"""What reads each option of a sampler from a command line; a ValueError says what is wrong."""
+"""Parsers of the options; each raises ValueError with the expected value."""
