@@ -7,7 +7,8 @@ import pytest
 
 from fedbus.data import Batch, Field, Format, describe, format_of, from_arrays
 from fedbus.data.description import DatasetInfo
-from fedbus.data.format import axes_of, check_batch, differences, read_field, read_format
+from fedbus.data.format import axes_of, check_batch, differences
+from fedbus.data.format_reader import read_field, read_format
 from fedbus.errors import TrainingError
 
 IMAGE = Field(kind="image", size=(2, 2, 1), dtype="float32", normalized=True, axes="channels-last")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fedbus.data import Field
-from fedbus.data.format import read_format
+from fedbus.data.format_reader import read_format
 from fedbus.datasource.config import DataConfig, load, loader_for, read
 from fedbus.datasource.fingerprint import MAX_QUICK_FILES, fingerprint, quick_fingerprint
 from fedbus.datasource.pipeline import read_steps

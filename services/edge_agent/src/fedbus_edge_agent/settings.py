@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from fedbus.data.format import Format, read_format
+from fedbus.data.format import Format
+from fedbus.data.format_reader import read_format
 from fedbus.data.json_or_file import named, read_json_or_file
 from fedbus.datasource.config import DataConfig, LoaderError, OptionsError
 from fedbus.datasource.pipeline import Step, read_pipeline

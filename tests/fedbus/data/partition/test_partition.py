@@ -316,10 +316,10 @@ def test_what_cannot_be_dealt_is_refused() -> None:
     rng = np.random.default_rng(0)
     assert len(partition_rows("iid", np.linspace(0, 1, 9), 3, rng, 1, {})) == 3
     with pytest.raises(
-        TrainingError, match=r"y is float64, one value for each row; .* are all-inclusive, iid"
+        TrainingError, match=r"got float64, one value for each row; .* are all-inclusive, iid"
     ):
         partition_rows("dirichlet", np.linspace(0, 1, 9), 3, rng, 1, {})
-    with pytest.raises(TrainingError, match=r"y is int64, \(2,\) for each row; samplers that need"):
+    with pytest.raises(TrainingError, match=r"got int64, \(2,\) for each row; samplers that need"):
         partition_rows("shards", np.zeros((9, 2), np.int64), 3, rng, 1, {})
     assert options_of("all-inclusive") == ()
 

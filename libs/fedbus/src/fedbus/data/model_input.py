@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fedbus.data.format import DTYPES, Field, Kind, read_field
+from fedbus.data.format import DTYPES, Field, Kind
+from fedbus.data.format_reader import read_field
 from fedbus.errors import TrainingError, WireError
 from fedbus.limits import MAX_DIMENSIONS
 from fedbus.text import listed

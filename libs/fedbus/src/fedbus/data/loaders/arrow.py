@@ -1,36 +1,21 @@
 """Columns of a Parquet file as numbers: types, missing values, words, pandas' row index."""
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.data.arrays import check_finite, check_row, index_names, index_of, targets
-from fedbus.data.categories import VocabularyBuilder
+from fedbus.data.arrays import check_finite, check_row, index_of, targets
 from fedbus.data.cells import Missing
-from fedbus.data.columns import Target, index_columns
+from fedbus.data.columns import Target
 from fedbus.data.dataset import Batch
-from fedbus.data.missing_values import missing_value_notes
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
 
 Rows = NDArray[np.int64]
 """The numbers of rows in their file, the first being 0."""
-
-
-def pandas_index(schema: Any) -> tuple[int, ...]:  # noqa: ANN401 - pyarrow has no types
-    """Find the columns that hold the row index of pandas, by its metadata and by their names."""
-    names = list(schema.names)
-    try:
-        said = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
-        index = [names.index(name) for name in said if isinstance(name, str) and name in names]
-    except (ValueError, AttributeError, TypeError):
-        index = []  # somebody else's metadata
-    return tuple(sorted({*index, *index_columns(names)}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +65,7 @@ class ParquetColumns:
         gap = np.zeros(some.num_rows, bool)
         for name in (self.label, *self.features):
             gap |= gaps_in(some.column(name))
-        return some.filter(_arrow().array(~gap)), at[~gap]
+        return some.filter(load_pyarrow().array(~gap)), at[~gap]
 
     def _input(self, column: Any, name: str, at: Rows) -> Array:  # noqa: ANN401 - pyarrow has no types
         if name not in self.words:
@@ -127,7 +112,7 @@ class ParquetColumns:
         Raises:
             TrainingError: names the row and the column.
         """
-        arrow = _arrow()
+        arrow = load_pyarrow()
         if arrow.types.is_dictionary(column.type):
             column = column.dictionary_decode()
         if arrow.types.is_decimal(column.type):
@@ -187,128 +172,14 @@ class ParquetColumns:
 
 def gaps_in(column: Any) -> NDArray[np.bool_]:  # noqa: ANN401 - pyarrow has no types
     """Tell which values of a column are null or NaN."""
-    arrow = _arrow()
+    arrow = load_pyarrow()
     nan = arrow.types.is_floating(column.type)
     found: NDArray[np.bool_] = column.is_null(nan_is_null=nan).to_numpy(zero_copy_only=False)
     return found
 
 
-def check_schema(columns: ParquetColumns, schema: Any, *, guessed: bool) -> ParquetColumns:  # noqa: ANN401 - pyarrow has no types
-    """Refuse columns of types that are no numbers; find those of words.
-
-    With `guessed` only columns of texts are taken as words.
-
-    Raises:
-        TrainingError: names the column, its type, and the mend.
-    """
-    texts = {name for name in schema.names if _is_text(schema.field(name).type)}
-    words = {n: w for n, w in columns.words.items() if not guessed or n in texts}
-    for name in (*columns.features, columns.label):
-        known = name in words or (name == columns.label and columns.target != "number")
-        why = _refusal(schema.field(name).type, name, is_label=name == columns.label)
-        if why and not (known and name in texts):
-            raise TrainingError(f"{columns.path}, column {name!r}: {why}")
-    gathers = columns.classes is None and columns.label in texts
-    return replace(columns, words=words, classes={} if gathers else columns.classes)
-
-
-def _refusal(kind: Any, name: str, *, is_label: bool) -> str:  # noqa: ANN401 - pyarrow has no types
-    types = _arrow().types
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    inner = kind.value_type if hasattr(kind, "value_field") else kind
-    number = types.is_integer(inner) or types.is_floating(inner) or types.is_boolean(inner)
-    if number or types.is_decimal(kind):
-        return ""
-    if types.is_temporal(kind):
-        return (
-            f"{kind} values: dates and times are not read; write a number of days or seconds, or "
-            'leave the column out by "features"'
-        )
-    if _is_text(kind):
-        word = '"classes"' if is_label else f'"words": {{"{name}": "auto"}}'
-        return f"{kind} values, not numbers; name the words in {word} if it holds words"
-    return f'{kind}, not numbers; leave the column out by "features"'
-
-
-def _is_text(kind: Any) -> bool:  # noqa: ANN401 - pyarrow has no types
-    types = _arrow().types
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
-@dataclass(frozen=True, slots=True)
-class ParquetSurvey:
-    """What one look at all rows found."""
-
-    columns: ParquetColumns
-    rows: int
-    dropped: int
-    missing: Mapping[str, int]
-
-    def notes(self) -> Iterator[str]:
-        """Say what the owner should know."""
-        words = self.columns.words
-        yield from missing_value_notes(self.columns.missing, self.missing, self.dropped, words)
-
-
-def survey(
-    columns: ParquetColumns, pieces: Callable[[], Iterable[tuple[int, Any]]], rows: int
-) -> ParquetSurvey:
-    """Look at all rows, where words are gathered or values may be missing.
-
-    Raises:
-        TrainingError: a column of words holds too many, or a column has no value to take a mean of.
-    """
-    open_words = [name for name, places in columns.words.items() if not places]
-    if columns.classes == {}:
-        open_words.append(columns.label)
-    if not open_words and columns.missing is None:
-        return ParquetSurvey(columns, rows, 0, {})
-    words = {name: VocabularyBuilder(f"{columns.path}, column {name!r}") for name in open_words}
-    filled = [n for n in columns.features if n not in columns.words] if columns.missing else []
-    missing: Counter[str] = Counter()
-    sums = dict.fromkeys(filled, 0.0)
-    counts = dict.fromkeys(filled, 0)
-    found = 0
-    for first, every in pieces():
-        for name in (columns.label, *columns.features):
-            missing[name] += int(gaps_in(every.column(name)).sum())
-        some, _ = columns.kept(every, first)
-        found += some.num_rows
-        for name, gathering in words.items():
-            gathering.add(str(w) for w in some.column(name).unique().to_pylist() if w is not None)
-        for name in filled if columns.missing == "mean" else ():
-            good = ~gaps_in(some.column(name))
-            column = some.column(name).filter(_arrow().array(good))
-            at = np.arange(first, first + some.num_rows)[good]
-            sums[name] += float(columns.numbers(column, name, at).sum(dtype=np.float64))
-            counts[name] += len(column)
-    known = {name: index_names(g.vocabulary(found)) for name, g in words.items()}
-    if columns.classes == {}:
-        columns = replace(columns, classes=known.pop(columns.label))
-    columns = replace(columns, words={**columns.words, **known})
-    fill = _fill(columns, sums, counts)
-    return ParquetSurvey(replace(columns, fill=fill), found, rows - found, +missing)
-
-
-def _fill(
-    columns: ParquetColumns, sums: Mapping[str, float], counts: Mapping[str, int]
-) -> dict[str, float]:
-    if isinstance(columns.missing, float):
-        return dict.fromkeys(sums, columns.missing)
-    if columns.missing != "mean":
-        return {}
-    if empty := [name for name, count in counts.items() if not count]:
-        raise TrainingError(
-            f"{columns.path}, column {empty[0]!r}: not a single value to take the mean of; leave "
-            'it out by "features"'
-        )
-    return {name: sums[name] / counts[name] for name in sums}
-
-
-def _arrow() -> Any:  # noqa: ANN401 - pyarrow has no types
+def load_pyarrow() -> Any:  # noqa: ANN401 - pyarrow has no types
+    """Import pyarrow, only where a Parquet file is read."""
     import pyarrow as pa  # noqa: PLC0415 - only where a parquet file is read
 
     return pa

@@ -14,8 +14,9 @@ from fedbus.data.cells import Cells, Missing, check_missing, is_missing
 from fedbus.data.columns import Target, check_target, choose, index_columns, left_out_note
 from fedbus.data.dataset import Batch, Dataset
 from fedbus.data.description import DatasetInfo
+from fedbus.data.loaders.csv_columns import CsvColumns
 from fedbus.data.loaders.csv_rows import CsvTable, Row
-from fedbus.data.loaders.csv_survey import CsvColumns, survey
+from fedbus.data.loaders.csv_survey import survey
 from fedbus.data.open_file import OpenFile
 from fedbus.errors import TrainingError
 from fedbus.model.layout import Array

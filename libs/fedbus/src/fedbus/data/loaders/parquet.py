@@ -11,7 +11,9 @@ from fedbus.data.cells import Missing, check_missing
 from fedbus.data.columns import Target, check_target, choose, left_out_note
 from fedbus.data.dataset import Batch, Dataset
 from fedbus.data.description import DatasetInfo
-from fedbus.data.loaders.arrow import ParquetColumns, check_schema, pandas_index, survey
+from fedbus.data.loaders.arrow import ParquetColumns
+from fedbus.data.loaders.parquet_schema import check_schema, pandas_index
+from fedbus.data.loaders.parquet_survey import survey
 from fedbus.data.open_file import BUFFER, OpenFile
 from fedbus.errors import PluginError, TrainingError
 

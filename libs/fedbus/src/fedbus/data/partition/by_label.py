@@ -103,7 +103,7 @@ def label_quantity(
             `min_rows` rows of its classes.
     """
     check_enough(len(labels), agents, min_rows)
-    classes = _classes(labels)
+    classes: list[int] = np.unique(labels).tolist()
     _check_each(classes_per_agent, len(classes))
     if agents * classes_per_agent < len(classes):
         raise TrainingError(
@@ -133,7 +133,7 @@ def mixed_label_quantity(  # noqa: PLR0913, PLR0917 - the parameters of all samp
             cannot get `min_rows` rows of its classes.
     """
     check_enough(len(labels), agents, min_rows)
-    classes = _classes(labels)
+    classes: list[int] = np.unique(labels).tolist()
     _check_each(classes_per_agent, len(classes))
     anchors = (
         sorted(rng.choice(classes, classes_per_agent, replace=False).tolist())
@@ -201,7 +201,7 @@ def orthogonal(  # noqa: PLR0913, PLR0917 - the parameters of all samplers, and 
             agent, or too few rows for its agents.
     """
     check_enough(len(labels), agents, min_rows)
-    classes = _classes(labels)
+    classes: list[int] = np.unique(labels).tolist()
     owned = _owned(institutions, classes)
     if len(owned) > agents:
         raise TrainingError(f"{len(owned)} institutions need as many agents, got {agents}")
@@ -240,10 +240,6 @@ def _owned(institutions: int | Sequence[Sequence[int]], classes: list[int]) -> l
             f"institutions have the classes {_shown(flat)}: expected {_shown(classes)}, each once"
         )
     return [list(own_classes) for own_classes in institutions]
-
-
-def _classes(labels: Array) -> list[int]:
-    return [int(label) for label in np.unique(labels)]
 
 
 def _check_each(each: int, classes: int) -> None:
