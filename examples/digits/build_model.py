@@ -6,20 +6,20 @@
 It writes `digits.tflite` and `model.json` (the model's spec) where `fedbus demo` finds them. The
 same TensorFlow writes the same bytes every time: the initial weights come from a fixed seed.
 
-Take it as the pattern for a model of your own. `fedbus.frameworks.tflite.trainer` needs four
+Use it as the pattern for a model of your own. `fedbus.frameworks.tflite.trainer` needs four
 signatures:
 
     train(x, y, learning_rate[, momentum]) -> {"loss", "correct"}    one step of SGD on one batch
     infer(x)                               -> {"outputs"}            probabilities
     get_weights()                          -> {every weight}
-    set_weights(every weight)              -> {"done"}               and forget the momentum
+    set_weights(every weight)              -> {"done"}               and clear the momentum
 
-and two more for jobs that keep an optimizer's state from round to round:
+and two more for jobs that keep the optimizer state from round to round:
 
-    get_state()                            -> {all it remembers}     here the momentum
-    set_state(all it remembers)            -> {"done"}
+    get_state()                            -> {optimizer state}      here the momentum
+    set_state(optimizer state)             -> {"done"}
 
-A weight named `layers.0.bias` is spelt `layers__0__bias` there: names in a signature are Python's.
+A weight named `layers.0.bias` is called `layers__0__bias` there: its names are Python identifiers.
 The batch dimension is None, so any batch fits, the short last one too.
 """
 
@@ -57,7 +57,7 @@ def cross_entropy(logits: tf.Tensor, truth: tf.Tensor) -> tuple[tf.Tensor, objec
 
 
 class Digits(tf.Module):
-    """The network, its weights and its momentum as resource variables."""
+    """The network, with weights and momentum as resource variables."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Digits(tf.Module):
         self.velocity = {name: tf.Variable(tf.zeros_like(w)) for name, w in self.weights.items()}
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:
-        """Score each class. x: (batch, 64) float32; returns (batch, 10)."""
+        """Compute logits. x: (batch, 64) float32; returns (batch, 10)."""
         hidden = relu(x @ self.weights["layers__0__weight"] + self.weights["layers__0__bias"])
         return hidden @ self.weights["layers__1__weight"] + self.weights["layers__1__bias"]
 
@@ -94,17 +94,17 @@ class Digits(tf.Module):
 
     @tf.function
     def infer(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Give each class its probability. x: (batch, 64) float32; returns (batch, 10)."""
+        """Compute class probabilities. x: (batch, 64) float32; returns (batch, 10)."""
         return {"outputs": tf.nn.softmax(self.logits(x))}
 
     @tf.function
     def get_weights(self) -> dict[str, tf.Tensor]:
-        """Hand out every weight."""
+        """Return every weight."""
         return {name: weight.read_value() for name, weight in self.weights.items()}
 
     @tf.function
     def set_weights(self, **weights: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Take every weight, and forget the momentum of what was trained before."""
+        """Set every weight, and clear the momentum."""
         for name, weight in weights.items():
             self.weights[name].assign(weight)
             self.velocity[name].assign(tf.zeros_like(weight))
@@ -112,12 +112,12 @@ class Digits(tf.Module):
 
     @tf.function
     def get_state(self) -> dict[str, tf.Tensor]:
-        """Hand out the momentum."""
+        """Return the momentum."""
         return {name: velocity.read_value() for name, velocity in self.velocity.items()}
 
     @tf.function
     def set_state(self, **state: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Go on with this momentum."""
+        """Set the momentum."""
         for name, velocity in state.items():
             self.velocity[name].assign(velocity)
         return {"done": tf.constant(1)}

@@ -31,7 +31,7 @@ PROC = pytest.mark.skipif(not Path("/proc/1/status").exists(), reason="only Linu
 
 @contextmanager
 def little_room() -> Iterator[None]:
-    """Let no file grow beyond 4 KiB, as on a full disk."""
+    """Limit files to 4 KiB, as on a full disk."""
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     quiet = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
@@ -59,7 +59,7 @@ def test_a_file_is_replaced_and_nothing_lies_beside_it(path: Path, options: Any)
 
 
 def test_the_old_content_is_read_until_the_new_one_is_complete(path: Path) -> None:
-    """Whoever opens it meanwhile."""
+    """Every process that opens it meanwhile."""
     with open_atomic(path) as file:
         file.write(NEW)
         file.flush()
@@ -112,7 +112,7 @@ def test_a_killed_writer_leaves_the_old_file_and_the_next_one_clears_up(path: Pa
 
 
 def test_a_private_file_is_private_from_its_first_byte(path: Path) -> None:
-    """Where the old one could be read by anyone, and where somebody has put a link in the way."""
+    """Where the old one could be read by anyone, and where a link stands in its place."""
     path.chmod(0o644)
     elsewhere = path.with_name("elsewhere")
     temporary_path(path).symlink_to(elsewhere)

@@ -1,4 +1,4 @@
-"""What the demo trains is described truthfully, and is what the examples show."""
+"""Model of the demo: described correctly, and equal to that of the examples."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What `import fedbus` offers."""
+"""Public names of `import fedbus`."""
 
 import subprocess
 import sys

@@ -32,11 +32,11 @@ class LineTrainer:
         self.inputs = int(architecture.get("inputs", 1))
 
     def initial(self) -> Weights:
-        """Start flat."""
+        """Return zeros."""
         return {"a": np.zeros(self.inputs, np.float32), "b": np.zeros(1, np.float32)}
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
-        """Descend."""
+        """Take one gradient step for each batch."""
         a, b, loss = weights["a"].copy(), weights["b"].copy(), 0.0
         for x, y in data.steps(params):
             wrong: Array = x @ a + b - y
@@ -47,10 +47,10 @@ class LineTrainer:
 
 
 class Scored(LineTrainer):
-    """Optional: a trainer that can score as well."""
+    """A trainer that can evaluate as well; optional."""
 
     def evaluate(self, weights: Weights, data: Dataset, params: TrainingParams) -> Metrics:
-        """Take the mean square."""
+        """Compute the mean squared error."""
         del params
         squares = [
             float(np.square(x @ weights["a"] + weights["b"] - y).sum()) for x, y in data.batches()
@@ -59,18 +59,18 @@ class Scored(LineTrainer):
 
 
 class LineRuntime:
-    """Answers with a line that others trained."""
+    """Predicts with a line that was trained elsewhere."""
 
     def __init__(self, architecture: Architecture) -> None:
         del architecture
         self.line: Weights = {}
 
     def load(self, weights: Weights) -> None:
-        """Keep a line."""
+        """Copy a line."""
         self.line = {name: array.copy() for name, array in weights.items()}
 
     def predict(self, inputs: Array) -> Array:
-        """Read it off."""
+        """Compute the values on the line."""
         answers: Array = inputs @ self.line["a"] + self.line["b"]
         return answers
 
@@ -79,7 +79,7 @@ def line(config: Mapping[str, Any]) -> object:
     """Build what the config says, and nothing larger."""
     inputs = config.get("inputs", 1)
     if type(inputs) is not int or not 0 < inputs <= 4096:
-        raise TrainingError(f"inputs is {inputs!r}; 1 to 4096 belong there")
+        raise TrainingError(f"expected inputs of 1 to 4096, got {inputs!r}")
     return np.zeros(inputs, np.float32)
 
 
@@ -98,13 +98,13 @@ class Inverted:
         self.white = np.float32(white)
 
     def transform_data(self, batch: Batch, rng: np.random.Generator) -> Batch:
-        """Any shape, the same comes out."""
+        """Subtract x, of any shape, from white."""
         del rng
         x, y = batch
         return self.white - x, y
 
     def transform_format(self, form: Format) -> Format:
-        """Nobody knows its range then."""
+        """The range is unknown afterwards."""
         return replace(form, x=replace(form.x, normalized=False))
 
 
@@ -125,7 +125,7 @@ class Mean:
 
 
 def rested(agents: Sequence[AgentInfo], want: int, rng: Random) -> Sequence[str]:
-    """Prefer the agents that have waited longest; break ties by chance."""
+    """Select the agents that have waited longest; break ties at random."""
     queue = sorted(agents, key=lambda a: (a.last_selected, rng.random()))
     return [a.agent for a in queue[:want]]
 

@@ -1,4 +1,4 @@
-"""What the tests of all frameworks ask: the same weights, and a state that goes through a file."""
+"""Checks for the tests of all frameworks: equal weights, and a state through a file."""
 
 import io
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a model answers is known from its loss and its last layer, and a reply says what follows."""
+"""Meaning of outputs, from a model's loss and last layer, and what a reply adds."""
 
 from typing import Any
 
@@ -64,7 +64,7 @@ def test_loss_and_last_layer_say_what_a_model_answers(
 
 
 def test_a_row_that_nobody_knows_is_no_reconstruction() -> None:
-    """The last layer alone speaks."""
+    """Only the last layer decides."""
     assert derive_answers("sigmoid", (64,), None, None) == "labels"
     assert derive_answers("scores", (64,), None, None) == "classes"
 
@@ -102,7 +102,7 @@ def test_a_word_that_fits_is_taken() -> None:
     ("answers", "classes", "output", "sentence"),
     [
         ("values", ("a", "b"), (2,), "answers values, which are no classes"),
-        ("classes", ("a", "a"), (2,), "a stands there twice"),
+        ("classes", ("a", "a"), (2,), "a is given twice"),
         ("classes", ("a", "b"), (3,), "2 names, and the model has 3 outputs: 3 are needed"),
         ("labels", ("a", "b"), (1,), "2 names, and the model has 1 outputs: 1 are needed"),
         ("logits", ("yes",), (1,), "1 names, and the model has one output, no or yes: 2 are"),
@@ -229,5 +229,5 @@ def test_a_job_whose_loss_contradicts_the_model_is_doubted(
     ],
 )
 def test_a_loss_that_fits_is_not_doubted(answers: OutputKind | None, loss: str) -> None:
-    """Nor one that nobody here knows."""
+    """Nor an unknown one."""
     assert not loss_contradiction(answers, loss)

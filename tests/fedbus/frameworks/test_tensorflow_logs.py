@@ -1,4 +1,4 @@
-"""What is left out of what a command's libraries say, and what is not."""
+"""Suppression of TensorFlow's start-up logs, and of nothing else."""
 
 import os
 import subprocess

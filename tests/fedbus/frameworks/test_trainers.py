@@ -86,7 +86,7 @@ def rows(count: int, seed: int = 0) -> Dataset:
 
 
 def close(one: Weights, other: Weights) -> bool:
-    """Tell whether weights agree to 1e-5."""
+    """Return whether weights agree to 1e-5."""
     return all(np.allclose(one[name], other[name], atol=1e-5, rtol=0) for name in one)
 
 
@@ -98,7 +98,7 @@ def test_a_new_model_has_the_specs_layout(trainer: FullTrainer) -> None:
 
 
 def test_all_frameworks_start_from_the_same_weights() -> None:
-    """Whoever seeds the repository, the job is the same."""
+    """The job is the same, whichever framework pushed the model."""
     tflite = make("tflite").initial()
     for other in (make("torch").initial(), make("keras").initial()):
         for name in tflite:
@@ -209,8 +209,8 @@ def test_a_task_goes_on_with_the_state_that_another_trainer_left(
         TrainingError, match="nothing has been trained to its end with keep_optimizer_state"
     ):
         make(framework).optimizer_state()  # type: ignore[attr-defined]  # seen above
-    other.load_optimizer_state({**state, "made_by": np.array("nobody")})
-    with pytest.raises(TrainingError, match="was kept by nobody; this task needs that of "):
+    other.load_optimizer_state({**state, "made_by": np.array("unknown")})
+    with pytest.raises(TrainingError, match="was kept by unknown; this task needs that of "):
         other.train(half, rows(40), kept)
     other.load_optimizer_state(state)
     with pytest.raises(TrainingError, match="'lion'"):

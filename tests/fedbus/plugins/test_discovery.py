@@ -16,7 +16,7 @@ from tests.plugin_package import Install
 
 
 def test_a_plug_in_is_what_its_entry_point_names(install: Install) -> None:
-    """Nobody inherits from anything."""
+    """None inherits from anything."""
     source = "class Tiny:\n    def __init__(self, architecture): self.architecture = architecture"
     install("acme_tiny", "[fedbus.trainers]\ntiny = acme_tiny:Tiny", source)
     assert "tiny" in plugins.installed_names("trainers")

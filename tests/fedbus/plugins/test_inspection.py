@@ -1,4 +1,4 @@
-"""What is wrong with a plug-in is said by looking at it."""
+"""Inspection of plug-ins without calling them."""
 
 import sys
 from importlib.metadata import PathDistribution
@@ -79,12 +79,12 @@ def test_what_cannot_be_seen_is_not_complained_of(group: Group, made: object) ->
 
 
 def test_all_that_we_ship_is_well() -> None:
-    """Or its framework is not installed, which is nobody's fault."""
+    """Or its framework is not installed, which is no fault."""
     assert {f.plugin.name: f.faults for f in inspect_all() if f.faults} == {}
 
 
 def test_a_plug_in_is_told_all_its_faults(install: Install) -> None:
-    """It does not import, another has its name, nobody allowed it."""
+    """It does not import, another has its name, no setting allows it."""
     install("acme_wrong", "[fedbus.loaders]\nnpz = acme_wrong:load", "1 / 0")
     (mine,) = (p for p in find_all("loaders") if p.package == "acme_wrong")
     finding = inspect_one(mine, ())
@@ -128,7 +128,7 @@ def test_a_framework_that_is_missing_is_no_fault_of_ours(
 def test_a_framework_that_one_of_ours_needs_is_named_with_what_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody knows by heart that Keras comes with the extra tensorflow."""
+    """Few users know that Keras is installed by the extra tensorflow."""
     tmp_path.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: fedbus\nVersion: 1\n")
     tmp_path.joinpath("entry_points.txt").write_text("[fedbus.trainers]\nkeras = tensorflow:a\n")
     monkeypatch.setitem(sys.modules, "tensorflow", None)

@@ -1,1 +1,1 @@
-"""Plug-ins for fedbus that fedbus knows nothing of."""
+"""Example of a third-party package of plug-ins for fedbus."""

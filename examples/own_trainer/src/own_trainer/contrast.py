@@ -1,4 +1,4 @@
-"""A transform: what is dark comes out."""
+"""A transform that brightens dark pixels."""
 
 import numpy as np
 
@@ -6,18 +6,18 @@ from fedbus import Batch, Format, TrainingError
 
 
 class Contrast:
-    """Raise shades of 0 to 1 to a power; one below 1 makes the dark ones lighter."""
+    """Raises pixels of 0 to 1 to a power; a power below 1 brightens dark ones."""
 
     def __init__(self, power: float = 0.5) -> None:
         if not power > 0:
-            raise TrainingError(f"power is {power}; a number above 0 belongs there")
+            raise TrainingError(f"expected a power above 0, got {power}")
         self.power = power
 
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
-        """x: any shape, 0 to 1; returns the same."""
+        """Transform x, of any shape, 0 to 1; y stays unchanged."""
         x, y = batch
         return np.power(x, np.float32(self.power)), y
 
     def transform_format(self, form: Format) -> Format:
-        """Nothing changes."""
+        """Return the same format: shape, dtype and range stay."""
         return form

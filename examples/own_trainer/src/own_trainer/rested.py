@@ -1,4 +1,4 @@
-"""A selector: who has waited longest comes first."""
+"""A selector that prefers the agents that have waited longest."""
 
 from collections.abc import Sequence
 from random import Random
@@ -7,6 +7,6 @@ from fedbus import AgentInfo
 
 
 def rested(agents: Sequence[AgentInfo], want: int, rng: Random) -> Sequence[str]:
-    """Prefer the agents that have waited longest; break ties by chance."""
+    """Select the agents that have waited longest; break ties at random."""
     queue = sorted(agents, key=lambda agent: (agent.last_selected, rng.random()))
     return [agent.agent for agent in queue[:want]]

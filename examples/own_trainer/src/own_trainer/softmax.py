@@ -1,4 +1,4 @@
-"""Softmax regression in numpy: a model of one's own, and how it is trained."""
+"""A trainer of softmax regression in numpy."""
 
 import numpy as np
 
@@ -6,17 +6,17 @@ from fedbus import Architecture, Array, Dataset, Metrics, TrainingParams, Update
 
 
 class SoftmaxTrainer:
-    """Learns which class a row is of. Its spec says `{"inputs": 64, "classes": 10}`."""
+    """Trains a linear classifier; architecture: `{"inputs": 64, "classes": 10}`."""
 
     def __init__(self, architecture: Architecture) -> None:
         self.shape = int(architecture["inputs"]), int(architecture["classes"])
 
     def initial(self) -> Weights:
-        """Begin with nothing."""
+        """Return weights of zeros."""
         return {"bias": np.zeros(self.shape[1], np.float32), "w": np.zeros(self.shape, np.float32)}
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
-        """Go downhill, one batch at a time."""
+        """Take one gradient step for each batch."""
         new = {name: array.copy() for name, array in weights.items()}
         for x, y in data.steps(params):
             wrong = softmax(x @ new["w"] + new["bias"]) - np.eye(self.shape[1], dtype=np.float32)[y]
@@ -25,7 +25,7 @@ class SoftmaxTrainer:
         return Update(new, data.examples, self.evaluate(new, data, params))
 
     def evaluate(self, weights: Weights, data: Dataset, params: TrainingParams) -> Metrics:
-        """Score; optional, and what an agent with the role `evaluate` needs."""
+        """Measure loss and accuracy; optional, required for the role `evaluate`."""
         del params
         loss = right = 0.0
         for x, y in data.batches():
@@ -36,7 +36,7 @@ class SoftmaxTrainer:
 
 
 def softmax(scores: Array) -> Array:
-    """Turn scores into shares of one. scores: (rows, classes)."""
+    """Convert scores to probabilities; both have shape (rows, classes)."""
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     shares: Array = powers / powers.sum(axis=1, keepdims=True)
     return shares

@@ -1,4 +1,4 @@
-"""What a Keras architecture may say: refused by name, and measured, before Keras sees it."""
+"""Layers of a Keras architecture: checked by name and size before Keras sees them."""
 
 from typing import Any
 
@@ -132,9 +132,9 @@ def test_keras_has_every_layer_and_activation_and_makes_no_more_numbers_than_mea
                 "config": {"input": [4], "layers": [["Conv2D", {"filters": 1, "kernel_size": 3}]]},
             }
         )
-    for nobody in (None, "resnet-of-nobody"):
+    for unknown in (None, "unknown-resnet"):
         with pytest.raises(TrainingError, match="no Keras model named"):
-            KerasTrainer({"name": nobody})
+            KerasTrainer({"name": unknown})
     with pytest.raises(TrainingError, match="the config of 'sequential' is list"):
         KerasTrainer({"name": "sequential", "config": []})
 

@@ -61,7 +61,7 @@ OPTIMIZERS: Mapping[str, tuple[Any, dict[str, Any]]] = {
 
 
 def data() -> Dataset:
-    """Give one batch."""
+    """Return one batch."""
     return from_arrays(X, CLASSES, ROWS)
 
 

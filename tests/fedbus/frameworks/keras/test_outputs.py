@@ -53,7 +53,7 @@ WITHOUT_TFLITE = {"huber", "mae"}
 
 @pytest.fixture(autouse=True)
 def theirs(install: Install) -> None:
-    """Install a package of somebody else's models."""
+    """Install a package of third-party models."""
     install("keras_nets", "", SOURCE)
 
 

@@ -305,7 +305,7 @@ def test_a_file_is_asked_for_its_own_loss_only() -> None:
 
 
 def test_all_that_adam_remembers_are_arrays() -> None:
-    """The number of its steps too: an agent keeps nothing else, and began afresh in each round."""
+    """The number of its steps too: an agent keeps nothing else."""
     trainer = TfliteTrainer({"blob": file_of("dense")})
     data = from_arrays(np.ones((2, 5), np.float32), np.arange(2))
     params = TrainingParams(optimizer="adam", keep_optimizer_state=True)

@@ -1,4 +1,4 @@
-"""Which `.tflite` files a process may open, and what it remembers of them."""
+"""Admission of `.tflite` files, and stored verdicts."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_a_file_is_tried_once_on_a_machine(tmp_path: Path) -> None:
 
 
 def test_a_process_remembers_only_so_many_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever pushes files that are refused, one after another, does not fill its memory."""
+    """A client that pushes one refused file after another does not fill its memory."""
     monkeypatch.setattr(tflite_admission, "MAX_VERDICTS", 2)
     known = dict.fromkeys("abc", (False, "of no use"))
     Admission(None, "agent.1", Trial(), known).admit(DIGITS)
@@ -132,7 +132,7 @@ def test_a_file_with_which_processes_die_is_put_aside(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", [MAX_DEATHS - 1, 0])
 def test_work_that_ends_well_or_ill_is_no_death(tmp_path: Path, left: int) -> None:
-    """A refused task, a stop: the process lives, so the count begins anew."""
+    """A refused task, a stop: the process lives, so the count starts again."""
     here = admission(tmp_path, Trial())
     gone = [here.using(DIGEST) for _ in range(left)]
     for work in gone:

@@ -183,7 +183,7 @@ def test_tables_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_tables_within_tables_are_bounded() -> None:
-    """A table that leads to itself would be read for ever."""
+    """A table that leads to itself would be read without end."""
     deep: dict[str, object] = {"value": 1}
     for _ in range(flatbuffer.MAX_TABLE_DEPTH):
         deep = {"deeper": deep}

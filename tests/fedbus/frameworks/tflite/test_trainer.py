@@ -1,4 +1,4 @@
-"""What only TFLite has: a file with signatures, and very little memory."""
+"""Trainer of TFLite: files with signatures, and very little memory."""
 
 import subprocess
 import sys
@@ -63,7 +63,7 @@ def test_a_file_without_the_four_signatures_cannot_be_trained(
 
 
 def test_a_file_that_knows_no_momentum_is_not_asked_for_it() -> None:
-    """And what it asks for instead, nobody can give."""
+    """And the error must not ask for something that no data set has."""
     file = demo_data.read("digits.tflite").replace(b"momentum\x00", b"moments_\x00")
     trainer, data = TfliteTrainer({"blob": file}), from_arrays(np.ones((1, 64)), np.zeros(1, int))
     with pytest.raises(TrainingError, match="exported without momentum"):
@@ -77,9 +77,7 @@ def test_a_file_that_cannot_hand_out_its_state_is_not_asked_to_keep_it() -> None
     file = demo_data.read("digits.tflite").replace(b"get_state\x00", b"got_state\x00")
     trainer, data = TfliteTrainer({"blob": file}), from_arrays(np.ones((1, 64)), np.zeros(1, int))
     kept = TrainingParams(optimizer_args={"momentum": 0.9}, keep_optimizer_state=True)
-    with pytest.raises(
-        TrainingError, match=r"without get_state .* export it again, or leave round"
-    ):
+    with pytest.raises(TrainingError, match=r"without get_state .* export it again, or leave"):
         trainer.train(trainer.initial(), data, kept)
     trainer.train(trainer.initial(), data, TrainingParams(keep_optimizer_state=True))
     assert set(trainer.optimizer_state()) == {"made_by"}
@@ -149,7 +147,7 @@ class Interpreter:
 def test_a_runtime_that_does_not_load_is_named_with_numpys_version(
     source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A traceback of its C would tell nobody which two packages do not fit."""
+    """A traceback of C code does not name the two packages that do not fit."""
     package = tmp_path / "ai_edge_litert"
     package.mkdir()
     (package / "__init__.py").touch()

@@ -91,7 +91,7 @@ def filling(side: int) -> bytes:
 
 @needs_runtime
 def test_a_file_that_computes_without_end_is_found_out() -> None:
-    """It is whole, and would hang whoever runs it."""
+    """It is whole, and would hang the process that runs it."""
     file = endless()
     with pytest.raises(FileCrash, match="a child of this one computed for more than 1 s"):
         try_file(file, verify(file), TrialLimits(cpu_seconds=1))

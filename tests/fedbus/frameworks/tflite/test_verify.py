@@ -316,7 +316,7 @@ def test_calls_are_bounded() -> None:
 
 
 def test_a_file_for_running_only_is_told_what_it_lacks() -> None:
-    """As converters write them: agents cannot train it, and nobody can give it new weights."""
+    """As converters write them: agents cannot train it, and it cannot get new weights."""
     sentence = (
         r"no signature 'get_weights', 'infer', 'set_weights', 'train'; it has add, .* export it"
     )

@@ -41,7 +41,7 @@ def measured(
         to = whole if begin == 0 else part
         to.add(float(LOSSES[loss](answers, truth)), answers, truth, end - begin)
         if to is part:
-            assert part.tally.examples
+            assert part.running.examples
             whole.include(part)
     return whole.metrics()
 

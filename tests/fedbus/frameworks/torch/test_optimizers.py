@@ -131,7 +131,7 @@ SCHEDULERS: Mapping[str, tuple[SchedulerParams, Callable[[Any], Any]]] = {
 
 
 def data(architecture: Architecture) -> Dataset:
-    """Give a model rows that it takes: one batch of them."""
+    """Return one batch of rows that a model takes."""
     return from_arrays(WORDS if architecture is BAG else X, CLASSES, ROWS)
 
 
@@ -470,7 +470,7 @@ def test_a_gpu_takes_the_same_steps_with_its_state_saved_and_restored(
     """Near what the processor does, though it sums in another order."""
     kind, args = OPTIMIZERS[name]
     wanted = params(optimizer=name, optimizer_args=args, precision=precision)
-    assert next(TorchTrainer(architecture)._net.parameters()).is_cuda  # noqa: SLF001 - nobody else says
+    assert next(TorchTrainer(architecture)._net.parameters()).is_cuda  # noqa: SLF001 - not public
     own = theirs(architecture, wanted, kind)
     assert_alike(ours(architecture, wanted, STEPS), own, 1e-3 if precision == "full" else 0.2)
 

@@ -127,7 +127,7 @@ def deep(config): return nn.Sequential(nn.Conv1d(1, 2, 2), nn.Flatten(), nn.Line
 
 @pytest.fixture(autouse=True)
 def theirs(install: Install) -> None:
-    """Install a package of somebody else's nets."""
+    """Install a package of third-party nets."""
     install("their_nets", ENTRIES, SOURCE)
 
 
@@ -141,7 +141,7 @@ def theirs(install: Install) -> None:
         ("rebuilt", "values"),
         ("steps", "values"),
         ("plain", "classes"),
-        ("deep", None),  # nobody says what rows it takes
+        ("deep", None),  # its rows are unknown
     ],
 )
 def test_inference_gives_what_the_net_itself_gives(name: str, answers: str | None) -> None:

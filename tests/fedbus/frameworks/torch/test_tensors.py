@@ -195,7 +195,7 @@ class Extra(nn.Linear):
     """Keeps something that is no tensor."""
 
     def get_extra_state(self) -> dict[str, int]:
-        """Give it."""
+        """Return it."""
         return {"seen": 3}
 
 
@@ -213,7 +213,7 @@ class Extra(nn.Linear):
 def test_what_cannot_be_carried_is_refused_by_name(
     make: Callable[[], nn.Module], sentence: str
 ) -> None:
-    """Before anybody trains it."""
+    """Before it is trained."""
     with pytest.raises(LayoutError, match=sentence):
         weights_of(make())
 

@@ -1,4 +1,4 @@
-"""What only torch has: architectures by name, built from data and never from code."""
+"""Trainer of PyTorch: architectures by name, built from data and never from code."""
 
 import numpy as np
 import pytest

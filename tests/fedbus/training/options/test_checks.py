@@ -1,4 +1,4 @@
-"""Whether a framework can do what a job asks of it."""
+"""Checks of a job's options against what frameworks support."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,7 +22,7 @@ STEP = SchedulerParams("steplr", {"step_size": 1})
 
 
 def said(among: str, params: TrainingParams) -> list[str]:
-    """Say what keeps these frameworks from it."""
+    """Return what these frameworks do not support."""
     return [str(option) for option in unsupported_options(among.split(), params)]
 
 
@@ -37,7 +37,7 @@ def test_an_optimizer_without_arguments_needs_a_framework_that_has_it(
 
 
 def test_frameworks_that_are_not_ours_are_not_judged() -> None:
-    """Whoever wrote them knows what they take."""
+    """Their authors know what they accept."""
     lion = TrainingParams(optimizer="lion", loss="mine", metrics=("ours",))
     assert said("torch softmax", lion) == []
     assert said("", lion) == []

@@ -67,7 +67,7 @@ def test_a_value_within_its_bounds_has_no_fault(domain: Domain, value: Argument)
     ],
 )
 def test_a_fault_has_the_value_and_the_bound(domain: Domain, value: Argument, fault: str) -> None:
-    """The place is known to whoever asks."""
+    """The caller knows the place."""
     assert domain.fault(value) == fault
 
 

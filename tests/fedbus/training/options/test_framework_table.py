@@ -1,4 +1,4 @@
-"""What each framework needs is what the packages of fedbus offer."""
+"""The framework table agrees with the extras of fedbus."""
 
 import tomllib
 from pathlib import Path

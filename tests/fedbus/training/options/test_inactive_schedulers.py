@@ -1,4 +1,4 @@
-"""Whether a scheduler that starts again in every round can ever act."""
+"""Schedulers that start again in every round, and never act."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a metric is: a share or not, of training or not; and which figure cannot be true."""
+"""Kinds of metrics: fractions, training metrics, and impossible values."""
 
 import math
 

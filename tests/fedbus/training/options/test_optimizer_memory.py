@@ -1,4 +1,4 @@
-"""What an optimizer keeps is what the frameworks' own optimizers keep."""
+"""Optimizer slots agree with those of the frameworks' own optimizers."""
 
 from typing import Any
 

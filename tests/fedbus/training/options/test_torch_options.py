@@ -33,7 +33,7 @@ def test_every_argument_of_an_optimizer_is_in_the_table(name: str) -> None:
 def test_every_argument_of_a_scheduler_is_in_the_table(name: str) -> None:
     """And no other; those made of others get them from the file.
 
-    A cycle that begins late wants of its optimizer what nobody has put there.
+    A cycle that begins late needs a value that the optimizer does not have.
     """
     known = arguments_of(torch.optim.lr_scheduler, name) - {"self", "optimizer", "schedulers"}
     never = {"last_epoch"} if name in MADE_OF_PARTS | {"onecyclelr"} else set()

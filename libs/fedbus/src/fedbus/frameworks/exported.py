@@ -1,4 +1,4 @@
-"""What is left of somebody's own model when it is made ready for agents: data, no code."""
+"""A user's model exported for agents: architectures, weights and files, no code."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +17,12 @@ _ROWS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputFacts:
-    """What a model itself shows: what it answers, None if that cannot be told, and in what shape.
+    """What a model's outputs show: their meaning, and their shape.
 
-    `output` is the shape for one row; () is unknown, or several outputs, which `several` names.
+    Attributes:
+        answers: The meaning; None if it is unknown.
+        output: The shape for one row; () if it is unknown, or there are several outputs.
+        several: The names of several outputs.
     """
 
     answers: OutputKind | None = None
@@ -36,12 +39,12 @@ class ExportedModel:
 
     Attributes:
         architectures: By the trainer's name. A `"blob"` in one is the name of one of `files`.
-        weights: Its first weights, in the layout's order.
-        files: What architectures need beside, by name.
-        input: The shape of one row it takes; None if the model does not say.
-        roles: Of tensors that are no plain weights, by name.
-        seen: What it answers, as far as it shows.
-        least_batch: How many rows a batch needs that it is trained on.
+        weights: The first weights, by the layout's names.
+        files: Files that the architectures need, by name.
+        input: The shape of one row of inputs; None if the model does not define it.
+        roles: Roles of tensors other than `weight`, by name.
+        seen: What its outputs show.
+        least_batch: The smallest number of rows in a training batch.
     """
 
     architectures: Mapping[str, Architecture]
@@ -54,13 +57,13 @@ class ExportedModel:
 
 
 def probe_output(trainer: object, row: Sequence[int] | None) -> OutputFacts:
-    """Have a trainer answer rows of zeros, and look at what comes and at what it says of itself."""
+    """Predict on rows of zeros, and derive what the outputs mean and which shape they have."""
     if row is None or not isinstance(trainer, Predicts):
         return UNKNOWN_OUTPUT
     try:
         found = trainer.predict(np.zeros((_ROWS, *row), np.float32))
     except FedbusError:
-        return UNKNOWN_OUTPUT  # it takes other rows; whoever trains it will say so
+        return UNKNOWN_OUTPUT  # it takes other rows; a training will report that
     if isinstance(found, Mapping):
         return OutputFacts(several=tuple(found))
     output = np.asarray(found).shape[1:]

@@ -1,4 +1,4 @@
-"""What a model's outputs mean, derived at the push, and what a reply adds to them. Pure.
+"""Meaning of a model's outputs, derived at the push, and what a reply adds to them. Pure.
 
 A model spec's `answers` is one of
 
@@ -8,9 +8,9 @@ A model spec's `answers` is one of
     labels           of each of several labels, whether it is there: a score, or its probability
     values           quantities, as in a regression or a reconstruction
 
-Inference gives the outputs of the framework as they are, with one exception: where the spec says
+Inference returns the framework's outputs unchanged, with one exception: where the spec says
 probabilities and the model ends in scores, inference normalizes them, so that all frameworks of one
-spec answer alike. What follows from the outputs is put beside them: `probabilities`, and the class
+spec return the same. A reply also has what follows from the outputs: `probabilities`, and the class
 or the labels that they name.
 """
 
@@ -26,7 +26,7 @@ from fedbus.training.options.metric_kinds import QUANTITIES
 from fedbus.wire.output_kinds import OutputKind
 
 OutputActivation = Literal["softmax", "sigmoid", "scores"]
-"""What a model's last operation makes of its numbers; `scores` is anything else."""
+"""The model's last operation; `scores` is any other than these two."""
 
 ANSWERS: Final[tuple[OutputKind, ...]] = get_args(OutputKind)
 MEANINGS: Final[Mapping[OutputKind, str]] = {
@@ -53,13 +53,13 @@ def derive_answers(
     row: Sequence[int | None] | None,
     loss: str | None,
 ) -> OutputKind:
-    """Tell what a model answers from its declared loss, or without one from its last operation.
+    """Derive what outputs mean from the declared loss, or without one from the last operation.
 
     Args:
         activation: Its last operation.
         output: The shape of its output for one row.
-        row: The shape of a row of its inputs; None if nobody says.
-        loss: The loss that the model itself declares, by the job file's name; None if none.
+        row: The shape of a row of its inputs; None if unknown.
+        loss: The loss that the model declares, by the job file's name; None if it declares none.
     """
     one = all(size == 1 for size in output)
     if loss is not None:
@@ -82,10 +82,9 @@ def _by_loss(activation: OutputActivation, loss: str, *, one: bool) -> OutputKin
 
 
 def loss_contradiction(answers: OutputKind | None, loss: str) -> str:
-    """Say what contradicts what a model is said to answer in the loss that a job trains it with.
+    """Return how a job's loss contradicts the meaning of a model's outputs; empty if it does not.
 
-    Empty: nothing does. A person sees it at the submission, since a torch net's loss is known only
-    then.
+    Checked when a job is submitted, since the loss of a PyTorch model is not known before.
     """
     if loss in _OF_CLASSES and answers in {"labels", "logits", "values"}:
         meant, push = "classes of which one is right", "classes"
@@ -103,7 +102,7 @@ def loss_contradiction(answers: OutputKind | None, loss: str) -> str:
 
 
 def matching_loss(answers: OutputKind | None) -> str:
-    """Name the loss, by the job file's word, that trains what a model is said to answer."""
+    """Return the job file's name of a loss that fits the meaning of a model's outputs."""
     if answers == "values":
         return "mse (or mae, huber)"
     return "binary_crossentropy" if answers in {"labels", "logits"} else "categorical_crossentropy"
@@ -112,7 +111,7 @@ def matching_loss(answers: OutputKind | None) -> str:
 def check_classes(
     answers: OutputKind | None, classes: Sequence[str], output: Sequence[int]
 ) -> None:
-    """Refuse class names that a model's outputs cannot be called by.
+    """Reject class names that do not fit a model's outputs.
 
     Args:
         answers: What the model answers.
@@ -120,7 +119,7 @@ def check_classes(
         output: The shape of the model's output for one row; () where it is not known.
 
     Raises:
-        SettingsError: the model answers values, two names are the same, or their number is wrong.
+        SettingsError: The model answers values, two names are equal, or their number is wrong.
     """
     if not classes:
         return
@@ -128,9 +127,7 @@ def check_classes(
         raise SettingsError("--classes: the model answers values, which are no classes")
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:
-        raise SettingsError(
-            f"--classes: {in_given_order(twice)} stands there twice; names must differ"
-        )
+        raise SettingsError(f"--classes: {in_given_order(twice)} is given twice; names must differ")
     if output and answers is not None:
         yes_or_no = answers != "labels" and output[-1] == 1
         wanted = _YES_AND_NO if yes_or_no else output[-1]
@@ -143,10 +140,10 @@ def check_classes(
 
 
 def check_answers(said: str, output: Sequence[int]) -> OutputKind:
-    """Read what a person says that a model answers.
+    """Validate the meaning of outputs that a user gives with `--answers`.
 
     Raises:
-        SettingsError: there is no such word, or it does not fit the number of outputs.
+        SettingsError: The word is unknown, or does not fit the number of outputs.
     """
     known = next((word for word in ANSWERS if word == said), None)
     if known is None:
@@ -167,7 +164,7 @@ def check_answers(said: str, output: Sequence[int]) -> OutputKind:
 def to_probabilities(
     outputs: Array, answers: OutputKind | None, activation: OutputActivation | None
 ) -> Array:
-    """Make probabilities of a model's scores where its spec says that it answers probabilities."""
+    """Convert scores to probabilities if the spec says that the model answers probabilities."""
     if answers == "probabilities" and activation == "scores":
         return _sigmoid(outputs) if _is_single(outputs) else _softmax(outputs)
     return outputs
@@ -179,7 +176,7 @@ def derived_outputs(
     activation: OutputActivation | None,
     classes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Tell what follows from outputs: `probabilities` of scores, and the named class or labels.
+    """Compute what follows from outputs: `probabilities` of scores, and names of classes or labels.
 
     Args:
         outputs: (rows, …), as `normalized` gives them.

@@ -1,4 +1,4 @@
-"""What one training hands over to the next: an optimizer's and a scheduler's state, as arrays."""
+"""Base class of trainers that can continue with the optimizer state of an earlier training."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,38 +7,37 @@ from fedbus.model.layout import Array
 
 
 class StatefulTrainer:
-    """The half of a trainer that goes on where another one stopped: `fedbus.plugins.Stateful`.
+    """Implements `fedbus.plugins.Stateful` for the built-in trainers.
 
-    `train` begins with `_take`. Where the task wants it kept, and only there, `train` ends with
-    `_leave`: how to copy what the next may go on from. Nothing is copied before somebody asks.
+    `train` begins with `_take_loaded_state`. If the task keeps the optimizer state, `train` ends
+    with `_offer_state`, given a function that copies it; nothing is copied before it is asked for.
     """
 
     def __init__(self) -> None:
-        self._left: Callable[[], Mapping[str, Array]] | None = None
-        self._found: Mapping[str, Array] | None = None
+        self._copy_state: Callable[[], Mapping[str, Array]] | None = None
+        self._loaded_state: Mapping[str, Array] | None = None
 
     def optimizer_state(self) -> Mapping[str, Array]:
-        """Return what the optimizer and the scheduler of the last `train` left.
+        """Return a copy of the state that the last `train` left in optimizer and scheduler.
 
         Raises:
-            TrainingError: nothing has been trained to its end yet, or without
-            `keep_optimizer_state`.
+            TrainingError: No training with `keep_optimizer_state` has completed.
         """
-        if self._left is None:
+        if self._copy_state is None:
             raise TrainingError("nothing has been trained to its end with keep_optimizer_state")
-        return self._left()
+        return self._copy_state()
 
     def load_optimizer_state(self, state: Mapping[str, Array]) -> None:
-        """Let the next `train`, and no other, go on from what another one left.
+        """Start the next `train`, and only that one, from a state.
 
-        That call raises TrainingError where the state is of another model or optimizer.
+        That call raises TrainingError if the state is of another model or optimizer.
         """
-        self._found = dict(state)
+        self._loaded_state = dict(state)
 
-    def _take(self) -> Mapping[str, Array] | None:
-        """Take what `resume` brought, None if nothing; what was left before is forgotten."""
-        found, self._found, self._left = self._found, None, None
-        return found
+    def _take_loaded_state(self) -> Mapping[str, Array] | None:
+        """Return the loaded state, or None; discard it and the state of the last `train`."""
+        loaded, self._loaded_state, self._copy_state = self._loaded_state, None, None
+        return loaded
 
-    def _leave(self, copy: Callable[[], Mapping[str, Array]]) -> None:
-        self._left = copy
+    def _offer_state(self, copy: Callable[[], Mapping[str, Array]]) -> None:
+        self._copy_state = copy

@@ -1,4 +1,4 @@
-"""What TensorFlow's C++ says on its way in, kept from people and from logs of JSON."""
+"""Suppression of TensorFlow's start-up logs, which would break logs of JSON lines."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 LOG_LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
-_SAID: Final = re.compile(
+_LOG_LINES: Final = re.compile(
     rb"^(?:[IW]\d{4} \d\d:\d\d:|WARNING: All log messages before absl::InitializeLog"
     rb"|E\d{4} \d\d:\d\d:.* failed call to cuInit).*\n?",
     re.MULTILINE,
@@ -18,23 +18,22 @@ _SAID: Final = re.compile(
 
 @contextmanager
 def suppressed_logs() -> Iterator[None]:
-    """Leave out what its loggers write to standard error; all else follows at the end.
+    """Suppress log lines of TensorFlow's C++ code on standard error; write others at the end.
 
-    The environment silences all of it but what is said before the first import has come to the
-    loggers' own settings, and no Python sees that pass: hence the file in the place of descriptor
-    2, which is the whole process's: other threads' lines come late as well. That a machine has no
-    GPU is told as an error, and is none.
+    TF_CPP_MIN_LOG_LEVEL takes effect only once TensorFlow is loaded, and Python cannot intercept
+    what C++ writes before. So descriptor 2 is replaced by a file for the length of the block, which
+    also delays the lines of other threads. A missing GPU is logged as an error, and is none.
 
-    Whoever sets TF_CPP_MIN_LOG_LEVEL themselves gets everything.
+    Nothing is suppressed if TF_CPP_MIN_LOG_LEVEL is already set.
     """
     if LOG_LEVEL in os.environ:
         yield
         return
     os.environ[LOG_LEVEL] = "2"
-    with tempfile.TemporaryFile() as told:
+    with tempfile.TemporaryFile() as written:
         sys.stderr.flush()
         real = os.dup(2)
-        os.dup2(told.fileno(), 2)
+        os.dup2(written.fileno(), 2)
         try:
             yield
         finally:
@@ -42,8 +41,8 @@ def suppressed_logs() -> Iterator[None]:
             os.dup2(real, 2)
             os.close(real)
             os.environ.pop(LOG_LEVEL, None)
-            told.seek(0)
-            _write(_SAID.sub(b"", told.read()))
+            written.seek(0)
+            _write(_LOG_LINES.sub(b"", written.read()))
 
 
 def _write(left: bytes) -> None:

@@ -1,12 +1,16 @@
-"""Train and run Keras models, with TensorFlow behind them.
+"""Training, evaluation and prediction with Keras models on TensorFlow.
 
-layers.py      the layers an architecture may name, and what each takes                  (no Keras)
-models.py      models by name
-tensors.py     a model's numbers with the layout's names, shapes, dtypes and roles
-measures.py    losses and metrics by name, and truths as they take them
-devices.py     what the device can do
-memory.py      what an optimizer and a callback remember, as arrays
-trainer.py     all of it together
+architectures.py   models by name
+layers.py          layers that an architecture may name, with their arguments            (no Keras)
+tensors.py         a model's variables under the layout's names, shapes, dtypes and roles
+losses.py          losses and metrics by name, and targets in the form they take
+optimizers.py      optimizers and callbacks by name
+optimizer_state.py their state as arrays
+devices.py         capabilities of the device
+trainer.py         the trainer
+model_export.py    a user's model exported for agents
+tflite_export.py   … and as a trainable `.tflite` file: tflite_network.py, backward.py, window.py
+loading.py         weights into a user's model
 """
 
 import logging
@@ -15,13 +19,13 @@ import os
 from fedbus.frameworks.tensorflow_logs import LOG_LEVEL, suppressed_logs
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # else it takes all of a GPU's memory
-logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each new length of a batch
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # not all of it at once
+logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each new batch size
 
 with suppressed_logs():
-    import tensorflow as tf  # Keras reads all that at import
+    import tensorflow as tf  # Keras reads these variables at import
 
-    tf.config.list_physical_devices()  # here it looks for a GPU, and complains if there is none
+    tf.config.list_physical_devices()  # looks for a GPU, and logs an error if there is none
     from fedbus.frameworks.keras.trainer import KerasTrainer
 os.environ.setdefault(LOG_LEVEL, "2")
 

@@ -1,6 +1,6 @@
-"""Models by name.
+"""Architectures of Keras models, by name.
 
-The architecture is data, never code: `{"name": "sequential", "config": {"input": [64], "layers":
+An architecture is data, never code: `{"name": "sequential", "config": {"input": [64], "layers":
 [["Dense", {"units": 32, "activation": "relu"}], ["Dense", {"units": 10}]]}}`, or the name of an
 installed plug-in of the group `models`.
 """
@@ -28,10 +28,10 @@ _SHAPING: Final = frozenset({"Dropout", "Flatten", "Permute", "Reshape"})
 
 
 def build(architecture: Architecture, precision: str = "full") -> Any:  # noqa: ANN401 - Keras has no types
-    """Build what an architecture names, with its first weights.
+    """Build the model that an architecture names, with its initial weights.
 
     Raises:
-        TrainingError: it names nothing we know or that is installed, or configures it wrongly.
+        TrainingError: The name is unknown, or its config is not valid.
     """
     name, config = architecture.get("name"), architecture.get("config", {})
     if not isinstance(name, str):
@@ -68,7 +68,7 @@ def _sequential(config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - Keras has n
 
 
 def _check_row(where: str, shape: tuple[int | None, ...]) -> None:
-    """Refuse what no memory holds: few weights may make of one row any number of outputs."""
+    """Reject shapes too large for memory: a few weights can produce any number of outputs."""
     if (numbers := math.prod(length or 1 for length in shape)) > MAX_MODEL_NUMBERS:
         raise TrainingError(
             f"{where}: {numbers} numbers for each row, shape {shape}; at most {MAX_MODEL_NUMBERS}"
@@ -87,10 +87,10 @@ def _installed(name: str, config: Mapping[str, Any]) -> Any:  # noqa: ANN401 - K
 
 
 def check_shapes(model: Any) -> None:  # noqa: ANN401 - Keras has no types
-    """Refuse a model whose inputs or outputs are not one tensor of rows.
+    """Reject a model whose inputs or outputs are not one tensor of rows.
 
     Raises:
-        TrainingError: it has several, or was never built.
+        TrainingError: The model has several, or is not built.
     """
     kind = type(model).__name__
     if not model.built:
@@ -113,9 +113,10 @@ def check_shapes(model: Any) -> None:  # noqa: ANN401 - Keras has no types
 
 
 def _draw(model: Any, rng: np.random.Generator) -> None:  # noqa: ANN401 - Keras has no types
-    """Draw the first kernels with numpy, as our other frameworks do, so that all begin alike.
+    """Initialize kernels with numpy, as for the other frameworks, so that all start alike.
 
-    Keras itself draws from one stream for the whole process. The spread is that of He et al., 2015.
+    Keras itself draws from one random stream for the whole process. Kernels are normal with the
+    variance of K. He et al. 2015 (arXiv 1502.01852), 2 / inputs.
     """
     for layer in model.layers:
         for variable in layer.weights:
@@ -130,10 +131,10 @@ def _draw(model: Any, rng: np.random.Generator) -> None:  # noqa: ANN401 - Keras
 
 
 def output_activation_of(model: Any) -> OutputActivation:  # noqa: ANN401 - Keras has no types
-    """Tell what a model's last operation makes of its numbers; of several outputs, the first's."""
+    """Return a model's last operation; of several outputs, that of the first."""
     try:
         last = _operation(model.outputs[0])
-    except (AttributeError, IndexError, ValueError):  # a subclass: its layers are all that is known
+    except (AttributeError, IndexError, ValueError):  # a subclass: only its layers are known
         last = model.layers[-1] if model.layers else None
     while type(last).__name__ in _SHAPING:
         last = _operation(last.input)
@@ -149,7 +150,7 @@ def _operation(tensor: Any) -> Any:  # noqa: ANN401 - Keras has no types
 
 
 def declared_loss(model: Any) -> str | None:  # noqa: ANN401 - Keras has no types
-    """Name the loss a model is compiled for as a job file does; None if there is none."""
+    """Return the loss that a model is compiled with, by the job file's name; None if none."""
     loss = getattr(model, "loss", None)
     if isinstance(loss, Mapping):
         loss = list(loss.values())

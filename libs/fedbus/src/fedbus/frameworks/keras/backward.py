@@ -39,7 +39,7 @@ def dense(x: Any, weights: Sequence[Any]) -> tuple[Any, Back]:  # noqa: ANN401 -
 
 
 def conv(window: Window) -> Step:
-    """Make a convolution; weights: (height, width, channels, filters) and perhaps (filters,)."""
+    """Return a convolution; weights: (height, width, channels, filters), optionally (filters,)."""
 
     def step(x: Any, weights: Sequence[Any]) -> tuple[Any, Back]:  # noqa: ANN401 - tensors
         kernel, bias = weights[0], weights[1:]
@@ -52,7 +52,7 @@ def conv(window: Window) -> Step:
                 tf.matmul(tf.reshape(tap, (-1, shape[2])), flat, transpose_a=True)
                 for _, tap in window.taps(padded)
             ]
-            # Reversed along one axis: tflite-runtime forgets the second of two, and says nothing.
+            # Reversed along one axis: tflite-runtime silently ignores the second of two.
             turned = tf.reverse(tf.reshape(kernel, (-1, *shape[2:])), [0])
             turned = tf.transpose(tf.reshape(turned, shape), (0, 1, 3, 2))
             dx = tf.nn.conv2d(window.around(window.spread(g)), turned, (1, 1), "VALID")
@@ -65,7 +65,7 @@ def conv(window: Window) -> Step:
 
 
 def depthwise(window: Window) -> Step:
-    """Make a convolution of each channel apart; weights: (height, width, channels, times), …."""
+    """Return a depthwise convolution; weights: (height, width, channels, multiplier), …."""
 
     def step(x: Any, weights: Sequence[Any]) -> tuple[Any, Back]:  # noqa: ANN401 - tensors
         kernel, bias = weights[0], weights[1:]
@@ -92,7 +92,7 @@ def depthwise(window: Window) -> Step:
 
 
 def max_pool(window: Window) -> Step:
-    """Make a pooling by the largest; of equals the first in the window has the gradient."""
+    """Return a max pooling; of equal inputs the first in the window gets the gradient."""
 
     def step(x: Any, _: Sequence[Any]) -> tuple[Any, Back]:  # noqa: ANN401 - tensors
         padded = window.padded(x, _LOWEST)
@@ -112,7 +112,7 @@ def max_pool(window: Window) -> Step:
 
 
 def average_pool(window: Window) -> Step:
-    """Make a pooling by the mean of what lies in the picture; padding does not count."""
+    """Return an average pooling, in which padding does not count."""
     inside = np.pad(np.ones(window.rows), list(zip(window.before, window.after, strict=True)))
     (down, right), (high, wide) = window.strides, window.out
     counts = np.zeros((1, high, wide, 1), np.float32)
@@ -137,27 +137,28 @@ def average_pool(window: Window) -> Step:
 
 
 def flatten(x: Any, _: Sequence[Any]) -> tuple[Any, Back]:  # noqa: ANN401 - tensors
-    """Lay each row out in one line."""
+    """Flatten each row."""
     shape = (-1, *(int(n) for n in x.shape[1:]))
     return tf.reshape(x, (-1, int(np.prod(shape[1:])))), lambda g: (tf.reshape(g, shape), [])
 
 
 def relu(x: Any, _: Sequence[Any]) -> tuple[Any, Back]:  # noqa: ANN401 - tensors
-    """Rectify."""
+    """Apply a rectified linear unit."""
     return tf.nn.relu(x), lambda g: (g * tf.cast(x > 0, tf.float32), [])
 
 
 def softmax(x: Any, _: Sequence[Any]) -> tuple[Any, Back]:  # noqa: ANN401 - tensors
-    """Make shares of scores."""
+    """Apply a softmax over the last axis."""
     y = tf.nn.softmax(x)
     return y, lambda g: (y * (g - tf.reduce_sum(g * y, axis=-1, keepdims=True)), [])
 
 
 def dropout(rate: float, salt: int, draw: Any) -> Step:  # noqa: ANN401 - a tensor
-    """Drop a share of the inputs, by a number `draw` that is another one at every step.
+    """Return a dropout (Srivastava et al. 2014); `draw` is a different number at every step.
 
-    What decides is frac(43758.5 · sin(…)) of row, place and draw, the hash of graphics programs:
-    TFLite's own random numbers cannot be seeded from outside, so no training could be repeated.
+    An input is dropped by frac(43758.5 · sin(…)) of row, position and draw, a hash function of
+    graphics shaders: TFLite's own random numbers cannot be seeded, so no training could be
+    repeated.
     """
 
     def step(x: Any, _: Sequence[Any]) -> tuple[Any, Back]:  # noqa: ANN401 - tensors

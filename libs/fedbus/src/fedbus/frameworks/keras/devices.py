@@ -1,4 +1,4 @@
-"""What the device can do that TensorFlow computes on here."""
+"""Capabilities of the device that TensorFlow computes on."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ _AMPERE: Final = (8, 0)
 
 
 def has_bfloat16() -> bool:
-    """Tell whether all GPUs compute in bfloat16; processors mostly imitate it, slowly."""
+    """Return whether all GPUs compute in bfloat16; most CPUs emulate it, slowly."""
     gpus = tf.config.list_physical_devices("GPU")
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
     return bool(gpus) and all(d.get("compute_capability", (0, 0)) >= _AMPERE for d in details)

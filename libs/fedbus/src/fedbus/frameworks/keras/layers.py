@@ -1,8 +1,8 @@
-"""The layers an architecture may name, what each takes, and how many numbers it will have. Pure.
+"""Layers that an architecture may name: arguments, and numbers of parameters. Pure.
 
-An architecture comes over the network: whatever is not in these tables is refused before Keras sees
-it,
-and a layer is measured before it is built. What holds code (`Lambda`) or loads some is not here.
+An architecture comes over the network: what is not in these tables is refused before Keras sees it,
+and a layer's size is computed before it is built. Layers that hold or load code (`Lambda`) are
+missing on purpose.
 """
 
 import math
@@ -76,7 +76,7 @@ def _none(_shape: Shape, _config: Config) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A layer: its arguments, and how many numbers it has behind inputs of a shape."""
+    """A kind of layer: checks of its arguments, and its number of parameters for an input shape."""
 
     takes: Mapping[str, Check] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
@@ -178,7 +178,7 @@ class Layer:
     config: Config
 
     def numbers(self, shape: Shape) -> int:
-        """Count its numbers, at the most, behind inputs of a shape (rows apart)."""
+        """Return an upper bound of its parameters for inputs of a shape (without rows)."""
         return KINDS[self.kind].numbers(shape, self.config)
 
 
@@ -189,7 +189,7 @@ def read_layers(config: Config) -> tuple[tuple[int, ...], tuple[Layer, ...], int
     layers have then, is checked here and read by `policy_of`.
 
     Raises:
-        TrainingError: it says something else, or names a layer or an argument that is not here.
+        TrainingError: The config has other keys, or names an unknown layer or argument.
     """
     row, seed = config.get("input"), config.get("seed", 0)
     layers = config.get("layers")

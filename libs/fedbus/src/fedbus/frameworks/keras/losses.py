@@ -1,4 +1,4 @@
-"""Losses and metrics by the job file's names, and truths in the form they take."""
+"""Losses and metrics of Keras by the job file's names, and targets in the form they take."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -47,7 +47,7 @@ _OF_SIGNS: Final = frozenset({"hinge", "squared_hinge"})
 _YES_OR_NO: Final = _OF_SIGNS | {"binary_crossentropy", "binary_focal_crossentropy"}
 _YES: Final = 0.5
 _TAKES_SCORES: Final = frozenset(name for name in _LOSSES if name.endswith("crossentropy"))
-"""Losses that can be told whether a model answers with scores or with probabilities."""
+"""Losses with the argument `from_logits`."""
 _BY_CLASS: Final = frozenset({
     "categorical_crossentropy", "sparse_categorical_crossentropy",
     "categorical_focal_crossentropy", "categorical_hinge", "kl_divergence",
@@ -55,7 +55,7 @@ _BY_CLASS: Final = frozenset({
 
 
 def loss_of(name: str, *, probable: bool) -> Any:  # noqa: ANN401 - Keras has no types
-    """Make a loss; `probable`: the model answers with probabilities already."""
+    """Create a loss; `probable`: the model's outputs are probabilities, not scores."""
     kind = _LOSSES[
         "categorical_crossentropy" if name == "sparse_categorical_crossentropy" else name
     ]
@@ -64,14 +64,14 @@ def loss_of(name: str, *, probable: bool) -> Any:  # noqa: ANN401 - Keras has no
 
 
 def is_class_loss(loss: str) -> bool:
-    """Tell whether a loss is one of classes, of which a model has one output each."""
+    """Return whether a loss is one of classes, with one output for each class."""
     return loss in _BY_CLASS
 
 
 def metrics_of(names: Sequence[str], loss: str, *, probable: bool, outputs: int = 1) -> list[Any]:
-    """Make the metrics a job asks for, by its names; `loss` Keras measures itself.
+    """Create the metrics that a job names, except `loss`, which Keras measures itself.
 
-    `outputs` is how many numbers the model answers at each place: as many as there are classes.
+    `outputs` is the length of the last axis of the model's outputs: the number of classes.
     """
     return [_metric(n, loss, probable=probable, outputs=outputs) for n in names if n != "loss"]
 
@@ -90,7 +90,7 @@ def _metric(name: str, loss: str, *, probable: bool, outputs: int) -> Any:  # no
 
 
 class _OfScores(keras.Metric):  # type: ignore[misc]  # Keras has no types
-    """A metric of probabilities, for a model that answers with scores."""
+    """A metric of probabilities, for a model whose outputs are scores."""
 
     def __init__(self, inner: Any, loss: str) -> None:  # noqa: ANN401 - Keras has no types
         super().__init__(name=inner.name)
@@ -98,10 +98,10 @@ class _OfScores(keras.Metric):  # type: ignore[misc]  # Keras has no types
         self._signs = loss in _OF_SIGNS
         self._squash = keras.ops.softmax if is_class_loss(loss) else keras.ops.sigmoid
 
-    def update_state(self, truth: Any, scores: Any, sample_weight: Any = None) -> None:  # noqa: ANN401 - tensors
+    def update_state(self, target: Any, scores: Any, sample_weight: Any = None) -> None:  # noqa: ANN401 - tensors
         if self._signs:  # -1 or 0 is no, 1 is yes
-            truth = keras.ops.cast(truth > 0, "float32")
-        self.inner.update_state(truth, self._squash(scores), sample_weight=sample_weight)
+            target = keras.ops.cast(target > 0, "float32")
+        self.inner.update_state(target, self._squash(scores), sample_weight=sample_weight)
 
     def result(self) -> Any:  # noqa: ANN401 - a tensor
         return self.inner.result()
@@ -111,9 +111,9 @@ class _OfScores(keras.Metric):  # type: ignore[misc]  # Keras has no types
 
 
 class _OverClasses(keras.Metric):  # type: ignore[misc]  # Keras has no types
-    """Precision, recall or f1 of probabilities: the mean over the classes, or that of yes.
+    """Precision, recall or F1 of probabilities: the mean over classes, or of the binary class.
 
-    Keras's own take each class for a question of yes or no.
+    The metrics of Keras treat each class as a binary one.
     """
 
     def __init__(self, name: str, classes: int | None) -> None:
@@ -122,13 +122,13 @@ class _OverClasses(keras.Metric):  # type: ignore[misc]  # Keras has no types
         shape = (3, classes or 1)
         self._counts = self.add_variable(shape, "zeros", dtype="float32", name="counts")
 
-    def update_state(self, truth: Any, likely: Any, sample_weight: Any = None) -> None:  # noqa: ANN401, ARG002 - Keras's
+    def update_state(self, target: Any, likely: Any, sample_weight: Any = None) -> None:  # noqa: ANN401, ARG002 - Keras's
         ops = keras.ops
         if self._classes is None:
             said = ops.cast(ops.reshape(likely > _YES, (-1, 1)), "float32")
-            there = ops.cast(ops.reshape(truth > _YES, (-1, 1)), "float32")
+            there = ops.cast(ops.reshape(target > _YES, (-1, 1)), "float32")
         else:
-            named, classes = ops.argmax(likely, axis=-1), ops.argmax(truth, axis=-1)
+            named, classes = ops.argmax(likely, axis=-1), ops.argmax(target, axis=-1)
             said = ops.one_hot(ops.reshape(named, (-1,)), self._classes)
             there = ops.one_hot(ops.reshape(classes, (-1,)), self._classes)
         found = [ops.sum(each, axis=0) for each in (said * there, said, there)]
@@ -147,15 +147,18 @@ class _OverClasses(keras.Metric):  # type: ignore[misc]  # Keras has no types
 
 
 def target_of(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
-    """Give truths as the losses take them: shares of classes, or what the model's answers are like.
+    """Convert labels to targets: class probabilities, or the shape of the model's outputs.
 
     Args:
-        y: (rows, …).
-        answers: The shape of what the model answers for one row; None is a length that varies.
-        loss: Its name.
+        y: Labels, shape (rows, …).
+        answers: The shape of the model's outputs for one row; None is a length that varies.
+        loss: The loss's name.
+
+    Returns:
+        float32, shape (rows, …).
 
     Raises:
-        TrainingError: they do not fit.
+        TrainingError: The labels do not fit the loss or the outputs.
     """
     if is_class_loss(loss):
         return _shares(y, answers, loss)
@@ -170,7 +173,7 @@ def target_of(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
 
 
 def _shares(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
-    """Give the share of each class, (rows, …, classes)."""
+    """Return class probabilities, shape (rows, …, classes)."""
     classes = answers[-1] if answers else None
     if classes is None:
         raise TrainingError(f"the model answers {('rows', *answers)}, not (rows, classes)")
@@ -181,7 +184,7 @@ def _shares(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
 
 
 def _places(y: Array, answers: tuple[int | None, ...]) -> tuple[int, ...]:
-    """Tell how many places of a row have a class; lengths that vary are those of y."""
+    """Return the shape of the places that have a class; lengths that vary are those of y."""
     wanted = answers[:-1]
     given = y.shape[1 : len(wanted) + 1]
     if len(given) < len(wanted):

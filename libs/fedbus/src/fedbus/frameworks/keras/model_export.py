@@ -1,4 +1,4 @@
-"""What agents need of a user's Keras model: architectures, a TFLite file, weights; no code."""
+"""Export of a user's Keras model: architectures, weights and a TFLite file; no code."""
 
 import warnings
 from typing import Any, Final
@@ -32,9 +32,9 @@ _LOSSES: Final[dict[str, Loss]] = {
     "binary_crossentropy": "binary_crossentropy",
     **dict.fromkeys(("mean_squared_error", "mse"), "mean_squared_error"),
 }
-"""What a TFLite file can be trained with, by the loss that a model is compiled for."""
+"""Losses of TFLite files by the loss that a model is compiled with."""
 _ELSEWHERE: Final = ("initializer", "name", "dtype", "seed", "trainable", "quantization_config")
-"""What a spec does not say of a layer: its first weights are pushed, and names are the bus's."""
+"""Arguments of layers that a spec leaves out: weights are pushed, and names are not needed."""
 
 
 def export(
@@ -42,19 +42,19 @@ def export(
     plugin: Architecture | None,
     row: tuple[int, ...] | None = None,
 ) -> ExportedModel:
-    """Make a spec's parts of a `keras.Model`, with the weights that it has now.
+    """Export a `keras.Model` with its present weights.
 
-    What it answers follows from the loss that it is compiled for and from its last layer. Where
-    TFLite cannot train a layer, or with that loss, a warning says so and the spec has no file for
-    such agents.
+    The meaning of its outputs follows from the loss that it is compiled with and from its last
+    layer. If TFLite cannot train one of its layers, or with its loss, a warning is issued and the
+    spec has no architecture for TFLite.
 
     Args:
         model: The model, built.
-        plugin: The installed plug-in that makes it, and the config; None if there is none.
-        row: The shape of a row it takes, where it does not say so itself.
+        plugin: The architecture that names the plug-in which builds it; None if there is none.
+        row: The shape of a row of inputs, where the model does not define it.
 
     Raises:
-        TrainingError: agents could not make it again: a layer or an argument is not known to them.
+        TrainingError: Agents could not build the model: a layer or an argument is unknown to them.
     """
     check_shapes(model)
     architecture = dict(architecture_of(model) if plugin is None else plugin)
@@ -88,10 +88,10 @@ def export(
 
 
 def trained_with(loss: str | None, answers: OutputKind | None) -> Loss:
-    """Choose the loss of a TFLite file: the declared one, else that of what the model answers.
+    """Return the loss of a TFLite file: the declared one, or one that fits the outputs' meaning.
 
     Raises:
-        TrainingError: TFLite has no such loss.
+        TrainingError: TFLite does not have the declared loss.
     """
     if loss is None:
         if answers in {"classes", "probabilities"}:
@@ -104,10 +104,11 @@ def trained_with(loss: str | None, answers: OutputKind | None) -> Loss:
 
 
 def architecture_of(model: Any) -> dict[str, Any]:  # noqa: ANN401 - Keras has no types
-    """Describe a built `keras.Sequential` of layers that agents know.
+    """Return the architecture of a built `keras.Sequential`.
 
     Raises:
-        TrainingError: it is something else, or a layer has an argument that agents do not take.
+        TrainingError: The model is of another class, or has a layer or argument that agents do not
+            accept.
     """
     if type(model) is not keras.Sequential or not model.built:
         raise TrainingError(
@@ -156,7 +157,7 @@ def _input_of(model: Any) -> tuple[int, ...] | None:  # noqa: ANN401 - Keras has
 
 
 def _output_of(model: Any) -> tuple[int | None, ...] | None:  # noqa: ANN401 - Keras has no types
-    """Give the shape of the output for one row; None for several outputs."""
+    """Return the shape of the output for one row; None for several outputs."""
     shape = getattr(model, "output_shape", None)
     return tuple(shape[1:]) if isinstance(shape, tuple) else None
 

@@ -1,9 +1,9 @@
-"""A Keras model's numbers as a layout has them: names, shapes, dtypes, roles.
+"""Variables of a Keras model under a layout's names, shapes, dtypes and roles.
 
 The weights of the i-th layer that has any are `layers.i.weight` and `layers.i.bias`, shaped as
-Keras shapes them: a dense layer's is (inputs, outputs). So agents of other frameworks average the
-same model. bfloat16, which numpy does not have, is carried as float32; the state of random numbers
-is not carried at all.
+Keras shapes them: a dense layer's is (inputs, outputs). So agents of other frameworks train
+the same model. bfloat16, which numpy does not have, becomes float32; the state of random number
+generators is left out.
 """
 
 import re
@@ -22,7 +22,7 @@ _BRAIN: Final = "bfloat16"
 
 
 def named(model: Any) -> dict[str, Any]:  # noqa: ANN401 - Keras has no types
-    """Name a model's variables as the layout does, in its order."""
+    """Return a model's variables by the layout's names, in the order of the model."""
     found: dict[str, Any] = {}
     with_weights = [layer for layer in model.layers if layer.weights]
     for index, layer in enumerate(with_weights):
@@ -32,10 +32,10 @@ def named(model: Any) -> dict[str, Any]:  # noqa: ANN401 - Keras has no types
 
 
 def _of_layer(layer: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - Keras has no types
-    """Name a layer's variables: by their own names, and the way to them where layers are inside.
+    """Yield a layer's variables by name; with the path, if inner layers have equal names.
 
-    Keras numbers layers through the whole process (`dense_7`); a model that is made again must have
-    the same names, so these numbers are left out, and what then has one name is counted.
+    Keras numbers layers over the whole process (`dense_7`). A model that is built again must get
+    the same names, so these numbers are left out, and equal names are counted.
     """
     variables = [v for v in layer.weights if "seed_generator" not in v.path]
     own = Counter(_own(variable) for variable in variables)
@@ -56,10 +56,10 @@ def _own(variable: Any) -> str:  # noqa: ANN401 - Keras has no types
 
 
 def weights_of(model: Any) -> dict[str, Array]:  # noqa: ANN401 - Keras has no types
-    """Copy a model's numbers.
+    """Return copies of a model's variables by the layout's names.
 
     Raises:
-        LayoutError: a variable is of a dtype that no layout has; its name is in the sentence.
+        LayoutError: A variable has a dtype that no layout has; the message names it.
     """
     return {name: _array(name, variable) for name, variable in named(model).items()}
 
@@ -76,14 +76,14 @@ def _array(name: str, variable: Any) -> Array:  # noqa: ANN401 - Keras has no ty
 
 
 def set_weights(model: Any, weights: Weights) -> None:  # noqa: ANN401 - Keras has no types
-    """Give a model numbers that are named and shaped as those of `weights_of`."""
+    """Copy weights, named and shaped like those of `weights_of`, into a model."""
     for name, variable in named(model).items():
         variable.assign(weights[name])
     for layer in model.layers:
         if hasattr(layer, "finalize_state"):
-            layer.finalize_state()  # what was adapted to data computes with copies of its variables
+            layer.finalize_state()  # adapted layers compute with copies of their variables
 
 
 def roles_of(model: Any) -> dict[str, Role]:  # noqa: ANN401 - Keras has no types
-    """Name the tensors that no gradient changes: moving means, what was adapted, frozen layers."""
+    """Return roles of tensors that no gradient changes: moving means, adapted or frozen layers."""
     return {name: "statistic" for name, variable in named(model).items() if not variable.trainable}

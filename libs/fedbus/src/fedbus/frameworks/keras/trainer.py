@@ -1,4 +1,4 @@
-"""Trains, scores and runs one Keras model."""
+"""Trainer of Keras models."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,10 +31,10 @@ _SEED_STATE: Final = "seed_generator_state"
 
 
 class KerasTrainer(StatefulTrainer):
-    """Trains, scores and runs one model with Keras.
+    """Trains, evaluates and runs one model with Keras.
 
     Raises:
-        TrainingError: the architecture names no model we know or that is installed.
+        TrainingError: The architecture is unknown or not valid.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -55,39 +55,39 @@ class KerasTrainer(StatefulTrainer):
 
     @property
     def declared_loss(self) -> str | None:
-        """The loss that a plug-in compiled the model for; None if none."""
+        """The loss that a plug-in compiled the model with; None if none."""
         return self._declared
 
     def initial(self) -> Weights:
-        """Make the model's first weights, drawn by its seed."""
+        """Return the initial weights, drawn from the model's seed."""
         return weights_of(build(self._architecture))
 
     def rows_to_try(self) -> tuple[tuple[int, ...], ...]:
-        """Give the shape of a row that the model says it takes; what is open is 8."""
+        """Return the shape of a row that the model takes; open lengths are 8."""
         return (tuple(size or _OPEN for size in self._net.input_shape[1:]),)
 
     def roles(self) -> Mapping[str, Role]:
-        """Name the tensors that no gradient changes."""
+        """Return the roles of tensors that no gradient changes."""
         return roles_of(self._net)
 
     def load(self, weights: Weights) -> None:
-        """Take these weights.
+        """Copy weights into the model.
 
         Raises:
-            LayoutError: they are not those of the model.
+            LayoutError: The weights do not fit the model.
         """
         self._layout.check(weights)
         set_weights(self._net, weights)
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
-        """Take one step per batch; the metrics are those of the last epoch, as Keras tells them.
+        """Train one step for each batch; metrics are those of the last epoch, as in Keras.
 
         Raises:
-            LayoutError: the weights are not those of the model.
-            Stopped: at the next batch after the data was asked to stop.
-            TrainingError: the data or the parameters do not fit, or the loss is no number any more.
+            LayoutError: The weights do not fit the model.
+            Stopped: The task was cancelled; raised at the next batch.
+            TrainingError: The data or parameters do not fit, or the loss is not finite.
         """
-        found = self._take()
+        found = self._take_loaded_state()
         check_supported("keras", params)
         self._compile(params)
         self.load(weights)
@@ -96,30 +96,30 @@ class KerasTrainer(StatefulTrainer):
         callback.on_train_begin({})
         if found is not None:
             restore_state(self._net.optimizer, callback, params, found)
-        del found  # as large as the optimizer's own
+        del found  # as large as the optimizer's own state
         self._seed(params.seed)
         metrics = self._walk(data, params, callback)
         callback.on_train_end({})
         self._net.optimizer.finalize_variable_values(self._net.trainable_variables)
         if params.keep_optimizer_state:
             optimizer, counted = self._net.optimizer, counters(callback)
-            self._leave(lambda: state_arrays(optimizer, counted, params))
+            self._offer_state(lambda: state_arrays(optimizer, counted, params))
         return Update(weights_of(self._net), data.examples, metrics)
 
     def evaluate(
         self, weights: Weights, data: Dataset, params: TrainingParams
     ) -> Mapping[str, float]:
-        """Score weights: the mean `loss`, and what the job measures.
+        """Measure the mean `loss` and the job's metrics of weights.
 
         Raises:
-            LayoutError: the weights are not those of the model.
-            Stopped: at the next batch after the data was asked to stop.
-            TrainingError: the data or the parameters do not fit.
+            LayoutError: The weights do not fit the model.
+            Stopped: The task was cancelled; raised at the next batch.
+            TrainingError: The data or parameters do not fit.
         """
         scored = TrainingParams(loss=params.loss, metrics=params.metrics)
         check_supported("keras", scored)
         if self._compiled is None or self._compiled[0][:3] != _measured(scored):
-            self._compile(scored)  # else what is there for training measures the same
+            self._compile(scored)  # otherwise the model compiled for training measures the same
         self.load(weights)
         metrics: Mapping[str, Any] = {}
         for x, y in data.batches():
@@ -127,17 +127,15 @@ class KerasTrainer(StatefulTrainer):
             with _told(x):
                 if metrics:
                     metrics = self._net.test_function(iter([(rows, truth, None)]))
-                else:  # which begins to measure anew
+                else:  # resets the metrics
                     metrics = self._net.test_on_batch(rows, truth, return_dict=True)
         return _figures(metrics)
 
     def predict(self, inputs: Array) -> Array:
-        """Answer each row with what the model's own `predict` gives.
-
-        inputs: (rows, …); returns (rows, …).
+        """Return the outputs of the model itself: inputs and outputs have shape (rows, …).
 
         Raises:
-            TrainingError: the inputs are not what the model takes.
+            TrainingError: The inputs do not fit the model.
         """
         with _told(inputs):
             answers = self._net(self._rows(inputs), training=False)
@@ -145,9 +143,9 @@ class KerasTrainer(StatefulTrainer):
         return found if found.dtype.name in DTYPES else found.astype(np.float32)
 
     def _compile(self, params: TrainingParams) -> None:
-        """Make the optimizer, the loss and the metrics; those of the last call if they are alike.
+        """Compile the model, or only reset its optimizer state if it is compiled so already.
 
-        To trace a model anew takes seconds, so only what an optimizer remembers is made anew.
+        Compiling and tracing a model takes seconds.
         """
         args = sorted(params.optimizer_args.items())
         wanted = (*_measured(params), params.optimizer, args)
@@ -169,7 +167,7 @@ class KerasTrainer(StatefulTrainer):
                 ),
                 jit_compile=params.optimizer_args.get("jit_compile") is True,
             )
-            optimizer = self._net.optimizer  # which scales the loss in mixed_float16
+            optimizer = self._net.optimizer  # in mixed_float16 a wrapper, which scales the loss
             optimizer.build(self._net.trainable_variables)
             self._compiled = (
                 wanted,
@@ -181,7 +179,7 @@ class KerasTrainer(StatefulTrainer):
         self._net.stop_training = False
 
     def _seed(self, seed: int) -> None:
-        """Let layers draw by a task's seed, whatever they drew before."""
+        """Seed the random layers with a task's seed."""
         drawing = [v for v in self._net.variables if v.path.rpartition("/")[2] == _SEED_STATE]
         own = np.random.default_rng(seed).integers(2**31, size=len(drawing))
         for variable, number in zip(drawing, own, strict=True):
@@ -197,7 +195,7 @@ class KerasTrainer(StatefulTrainer):
                 with _told(x):
                     if metrics:
                         metrics = self._net.train_function(iter([(rows, truth, None)]))
-                    else:  # which begins to measure anew
+                    else:  # resets the metrics
                         metrics = self._net.train_on_batch(rows, truth, return_dict=True)
                 callback.on_train_batch_end(step, metrics)
                 if self._net.stop_training:
@@ -223,14 +221,14 @@ class KerasTrainer(StatefulTrainer):
 
 
 def _measured(params: TrainingParams) -> tuple[object, ...]:
-    """What of a job decides how a compiled model scores."""
+    """Return the parameters that decide which metrics a compiled model has."""
     return params.loss, params.metrics, params.precision
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     figures = {name: float(value) for name, value in metrics.items()}
     if not figures:
-        raise TrainingError("there was not a single row")
+        raise TrainingError("expected at least one example, got an empty data set")
     if not np.isfinite(figures["loss"]):
         raise TrainingError(
             f"the loss is {figures['loss']} after training; a lower learning_rate may help"
@@ -240,7 +238,7 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 @contextmanager
 def _told(x: Array) -> Iterator[None]:
-    """Say in one sentence what TensorFlow says in many."""
+    """Translate errors of TensorFlow; keep the first line of their text."""
     try:
         yield
     except (ValueError, TypeError, RuntimeError) as error:

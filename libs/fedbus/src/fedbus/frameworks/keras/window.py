@@ -14,7 +14,7 @@ import tensorflow as tf
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How a window moves over pictures of (height, width): all of it is known beforehand."""
+    """A window that moves over images; pairs are (height, width)."""
 
     size: tuple[int, int]
     strides: tuple[int, int]
@@ -28,7 +28,7 @@ class Window:
     def over(
         cls, rows: tuple[int, int], size: tuple[int, int], strides: tuple[int, int], padding: str
     ) -> "Window":
-        """Pad as TensorFlow does: `same` adds the odd row below and the odd column to the right."""
+        """Create a window, padded as in TensorFlow: `same` pads more at the bottom and right."""
         if padding == "valid":
             out = tuple((n - k) // s + 1 for n, k, s in zip(rows, size, strides, strict=True))
             return cls(size, strides, (0, 0), (0, 0), rows, (out[0], out[1]))
@@ -41,7 +41,7 @@ class Window:
         return cls(size, strides, before, after, rows, (out[0], out[1]))
 
     def padded(self, x: Any, value: float = 0.0) -> Any:  # noqa: ANN401 - a tensor
-        """Put the padding around inputs."""
+        """Pad inputs."""
         (top, left), (bottom, right) = self.before, self.after
         if not any((top, left, bottom, right)):
             return x
@@ -49,7 +49,7 @@ class Window:
         return tf.pad(x, edges, constant_values=value)
 
     def taps(self, padded: Any) -> Iterator[tuple[tuple[int, int], Any]]:  # noqa: ANN401 - a tensor
-        """Give, for each place in the window, what lies under it: (rows, *out, channels)."""
+        """Yield, for each position in the window, the inputs under it: (rows, *out, channels)."""
         (down, right), (high, wide) = self.strides, self.out
         for i in range(self.size[0]):
             for j in range(self.size[1]):
@@ -57,7 +57,7 @@ class Window:
                 yield (i, j), padded[:, i : to[0] : down, j : to[1] : right, :]
 
     def spread(self, g: Any) -> Any:  # noqa: ANN401 - a tensor
-        """Put the outputs' gradient where their windows begin, and zeros between."""
+        """Place the gradient of the outputs where their windows begin, with zeros between."""
         (high, wide), (down, right), channels = self.out, self.strides, int(g.shape[-1])
         if down > 1:
             g = tf.reshape(g, (-1, high, 1, wide * channels))
@@ -72,7 +72,7 @@ class Window:
         return g
 
     def put(self, spread: Any, tap: tuple[int, int]) -> Any:  # noqa: ANN401 - a tensor
-        """Shift a spread gradient to one place of the window, on pictures of the padded size."""
+        """Shift a spread gradient to one position of the window, on images of the padded size."""
         edges = [[0, 0]]
         for at, n, pads, length in zip(
             tap,
@@ -85,7 +85,7 @@ class Window:
         return tf.pad(spread, [*edges, [0, 0]])
 
     def around(self, spread: Any) -> Any:  # noqa: ANN401 - a tensor
-        """Pad a spread gradient so that a window over it gives one value for each input."""
+        """Pad a spread gradient so that a window over it yields one value for each input."""
         edges = [
             [k - 1 - pad, n + pad - int(length)]
             for k, pad, n, length in zip(
@@ -95,6 +95,6 @@ class Window:
         return tf.pad(spread, [[0, 0], *edges, [0, 0]])
 
     def cut(self, padded: Any) -> Any:  # noqa: ANN401 - a tensor
-        """Take the padding off again."""
+        """Remove the padding."""
         (top, left), (high, wide) = self.before, self.rows
         return padded[:, top : top + high, left : left + wide, :]

@@ -1,1 +1,1 @@
-"""Train and run `.tflite` models with tflite-runtime."""
+"""Training and prediction with `.tflite` files on tflite-runtime, and their verification."""

@@ -1,10 +1,9 @@
-"""Decide whether this process may open a `.tflite` file, and remember that on disk.
+"""Admission of `.tflite` files to this process, with verdicts on disk.
 
-A file is verified each time (milliseconds), and tried in a child process the first time that this
-machine meets it with the runtime that is installed. What came of the trial is remembered by the
-file's digest, so that a restart neither repeats it nor dies again. While a process works with a
-file, a marker says so; a file whose marker was left behind by several processes in a row, which
-then died while they worked with it, is put aside.
+A file is verified each time (milliseconds), and run once in a child process when this machine first
+has it with the installed runtime. The verdict is stored under the file's digest, so that a restart
+neither repeats the trial nor crashes again. While a process uses a file, a marker file exists; a
+file whose marker was left by several processes in a row, which crashed while using it, is refused.
 """
 
 import json
@@ -24,9 +23,9 @@ from fedbus.model.layout import Layout
 from fedbus.training.options import FRAMEWORKS
 
 TFLITE: Final = "tflite"
-"""The architecture of a spec whose file is one."""
+"""The name of the architecture with a `.tflite` file."""
 MAX_DEATHS: Final = 5
-"""Processes that die in a row while they work with a file; kill -9 counts as well."""
+"""Processes in a row that may end while they use a file; kill -9 counts as well."""
 MAX_VERDICTS: Final = 256
 _RUNTIMES: Final = ("fedbus", *FRAMEWORKS[TFLITE].providers)
 _PASSED: Final = ""
@@ -35,15 +34,15 @@ _tried: dict[str, tuple[bool, str]] = {}
 
 
 class Admission:
-    """The files that this process may open.
+    """Decides which files this process may open.
 
     Args:
-        folder: Where verdicts are kept; None keeps them in memory only, as does a folder that
-            cannot be written. Several processes may share it.
-        node: Whose markers are whose, in a shared folder.
+        folder: Where verdicts are stored; None, or a folder that cannot be written, keeps them in
+            memory only. Several processes may share it.
+        node: Distinguishes the markers of several processes in one folder.
         trial: Runs a file once.
-        tried: Verdicts of this process by digest: whether it killed, and the reason; shared by
-            all that are given none.
+        tried: Verdicts of this process by digest: whether the file crashed its reader, and the
+            reason; by default shared by all instances.
     """
 
     def __init__(
@@ -118,7 +117,7 @@ class Admission:
         match told:
             case {"killed": bool(killed), "reason": str(reason), "by": str(by)} if by == _by():
                 return killed, reason
-        return None  # another runtime may make something else of it
+        return None  # another runtime may accept it
 
     def _write(self, digest: str, known: tuple[bool, str]) -> None:
         if self._folder is None:
@@ -132,7 +131,7 @@ class Admission:
 
 
 def _by() -> str:
-    """Name what a verdict depends on: this verifier, and the runtimes that are installed."""
+    """Return what a verdict depends on: the versions of fedbus and of the installed runtimes."""
     found = []
     for name in _RUNTIMES:
         with suppress(PackageNotFoundError):
@@ -150,6 +149,6 @@ def _deaths(marker: Path | None) -> int:
 def _write(path: Path | None, text: str) -> None:
     if path is None:
         return
-    with suppress(OSError):  # a disk that is full or read-only: the next process tries again
+    with suppress(OSError):  # the disk is full or read-only: the next process tries again
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, text.encode(), shared=True)

@@ -1,4 +1,4 @@
-"""Open a `.tflite` file with whatever runtime is installed, and find its signatures."""
+"""Opening of `.tflite` files with the installed runtime, and their signatures."""
 
 import sys
 import warnings
@@ -16,13 +16,13 @@ from fedbus.text import listed
 from fedbus.training.params import Architecture
 
 _RUNTIMES: Final = ("tflite_runtime", "ai_edge_litert", "tensorflow.lite.python")
-"""Where an `interpreter` module is found, the lightest first."""
+"""Packages that have an `interpreter` module, the one with the least memory first."""
 _FOR_NUMPY_1: Final = "2.14."
 _MORE: Final = frozenset({"train_adam", "get_state", "set_state"})
 
 
 class Signature(Protocol):
-    """The part of TFLite's SignatureRunner that we use."""
+    """The part of TFLite's SignatureRunner that is used here."""
 
     def __call__(self, **inputs: Array | np.float32) -> dict[str, Array]: ...  # noqa: D102 - TFLite's
     def get_input_details(self) -> dict[str, dict[str, Any]]: ...  # noqa: D102 - TFLite's
@@ -30,11 +30,11 @@ class Signature(Protocol):
 
 
 def open_architecture(architecture: Architecture) -> tuple[dict[str, Signature], TfliteFacts]:
-    """Open an architecture's file: the four signatures, of the others what there is, and its facts.
+    """Open an architecture's file; return its required and optional signatures, and its facts.
 
     Raises:
-        PluginError: no TFLite runtime is installed, or none that runs beside this numpy.
-        TrainingError: the architecture is no whole `.tflite` file with the four signatures.
+        PluginError: No TFLite runtime is installed, or none that works with this version of numpy.
+        TrainingError: The architecture is no complete `.tflite` file with the four signatures.
     """
     file = architecture.get("blob")
     if not isinstance(file, bytes | bytearray):
@@ -42,7 +42,7 @@ def open_architecture(architecture: Architecture) -> tuple[dict[str, Signature],
         raise TrainingError(
             f"a tflite architecture has a blob, bytes; this one has {has or 'nothing'}"
         )
-    facts = verify(file)  # native code follows whatever a file says
+    facts = verify(file)  # native code does not check a file's offsets
     found = open_file(file)
     check_signatures(
         {key: (each.get_input_details(), each.get_output_details()) for key, each in found.items()}
@@ -51,32 +51,32 @@ def open_architecture(architecture: Architecture) -> tuple[dict[str, Signature],
 
 
 def open_file(file: bytes | bytearray) -> dict[str, Signature]:
-    """Open a verified file in the runtime that is installed, and return all its signatures.
+    """Open a verified file in the installed runtime, and return all its signatures.
 
     Raises:
-        PluginError: no TFLite runtime is installed, or none that runs beside this numpy.
-        TrainingError: the runtime refuses it.
+        PluginError: No TFLite runtime is installed, or none that works with this version of numpy.
+        TrainingError: The runtime refuses the file.
     """
     runtime = find_interpreter()
     try:
-        with warnings.catch_warnings():  # TensorFlow's tells of its successor, every time
+        with warnings.catch_warnings():  # TensorFlow announces its successor each time
             warnings.simplefilter("ignore", UserWarning)
             interpreter = runtime(model_content=bytes(file), num_threads=1)
         names = interpreter.get_signature_list()
         return {name: interpreter.get_signature_runner(name) for name in names}
-    except SystemError as error:  # what C says that was compiled against another numpy
+    except SystemError as error:  # raised by C code that was compiled for another numpy
         raise PluginError(_unfit(runtime.__module__, error)) from error
     except (ValueError, RuntimeError) as error:
         raise TrainingError(f"not a .tflite file that runs here: {error}") from error
 
 
 def find_interpreter() -> Any:  # noqa: ANN401 - a class without types
-    """Load the class of the runtime that is installed.
+    """Import the interpreter class of the installed runtime.
 
     Raises:
-        PluginError: there is none, or none that runs beside this numpy.
+        PluginError: There is none, or none that works with this version of numpy.
     """
-    # After TensorFlow in one process tflite_runtime reads no file any more: their symbols clash.
+    # Once TensorFlow is loaded, tflite_runtime cannot read any file: their symbols clash.
     there = _RUNTIMES[::-1] if "tensorflow" in sys.modules else _RUNTIMES
     broken = []
     for name in there:
@@ -93,10 +93,10 @@ def find_interpreter() -> Any:  # noqa: ANN401 - a class without types
 
 
 def _check_numpy(runtime: str, numpy: str) -> None:
-    """Refuse what would print a page when imported, and raise a SystemError when used.
+    """Reject a runtime that cannot be used with this numpy, before its import prints a long error.
 
     Raises:
-        PluginError: the runtime is the last tflite-runtime, compiled for numpy 1, and this is none.
+        PluginError: The runtime is tflite-runtime compiled for numpy 1, and numpy is newer.
     """
     if runtime != "tflite_runtime" or numpy.startswith("1."):
         return

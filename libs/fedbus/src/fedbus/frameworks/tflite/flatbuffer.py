@@ -1,11 +1,11 @@
 """Bounded reader of FlatBuffers, driven by a schema. Pure.
 
-Native readers follow a FlatBuffer's offsets without a look at where they lead: a file that was cut
-short or changed by one bit makes them read memory that is not theirs. `Reader` follows every offset
-of every field that the schema names, checks that it stays inside the file and is aligned, and hands
-out what it found. Offsets of tables lead forward only, so no table contains itself; one that
-several others point to is read once. Vectors and strings are views of the file. So work and memory
-are bounded by the number of tables and of places in vectors of tables, and that by `MAX_TABLES`.
+Native readers follow a FlatBuffer's offsets without checking them: a file that was truncated or
+changed by one bit makes them read foreign memory. `Reader` follows every offset of every field in
+the schema, checks that it is aligned and inside the file, and returns what it read. Offsets of
+tables lead forward only, so no table contains itself; a table with several references is read once.
+Vectors and strings are views of the file. So time and memory are bounded by the number of tables
+and of entries in vectors of tables, which is at most `MAX_TABLES`.
 """
 
 import struct
@@ -17,14 +17,14 @@ import numpy as np
 from fedbus.errors import WireError
 
 MAX_TABLES: Final = 2**19
-"""Tables in one file, and places in its vectors of tables; large models have ten thousands."""
+"""Tables in a file, and entries in its vectors of tables; large models have tens of thousands."""
 MAX_TABLE_DEPTH: Final = 16
-"""Tables within tables; TFLite's schema has five."""
+"""Nested tables; TFLite's schema has five levels."""
 MAX_STRING: Final = 2**16
-"""Bytes of one string."""
+"""Bytes of a string."""
 
 Record: TypeAlias = dict[str, Any]
-"""A table that was read: numbers, memoryviews of strings, arrays, records and lists of records."""
+"""A table: numbers, memoryviews of strings, arrays, records and lists of records, by field."""
 
 Field: TypeAlias = tuple[str, str]
 """A field's name and kind. Kinds: a struct code of a number (`i`); `s`, a string; `[i`, a vector
@@ -32,7 +32,7 @@ of numbers; `.name`, a table; `[.name`, a vector of tables; `|name`, a table of 
 is the field before it."""
 Schema: TypeAlias = Mapping[str, tuple[Field, ...]]
 Unions: TypeAlias = Mapping[str, Mapping[int, str]]
-"""By union: the name of the table behind each of its types."""
+"""For each union: the table of each type number."""
 
 _NUMPY: Final = {
     "b": "i1", "B": "u1", "?": "u1", "h": "<i2", "H": "<u2", "i": "<i4", "I": "<u4", "q": "<i8",
@@ -46,12 +46,12 @@ _WORD = 4
 
 
 class Reader:
-    """Read one file.
+    """Reads one file.
 
     Args:
         data: The whole file.
         schema: Fields of each table, in the order of their numbers.
-        unions: What each union may hold.
+        unions: Tables that each union may hold.
     """
 
     def __init__(
@@ -69,10 +69,10 @@ class Reader:
         return len(self._data)
 
     def root(self, identifier: bytes, table: str) -> Record:
-        """Read the file's root table and all that it leads to.
+        """Read the root table and everything that it refers to.
 
         Raises:
-            WireError: an offset, a length or an alignment is wrong; the sentence names the field.
+            WireError: An offset, a length or an alignment is wrong; the message names the field.
         """
         head = _WORD + len(identifier)
         if self.size < head:
@@ -108,7 +108,7 @@ class Reader:
     def _places(
         self, at: int, fields: tuple[Field, ...], where: str
     ) -> Iterator[tuple[Field, int]]:
-        """Find the fields of a table that are there, and where."""
+        """Yield the fields that a table has, with their positions."""
         self._inside(at, _WORD, _WORD, where)
         vtable = at - int(_BACK.unpack_from(self._data, at)[0])
         self._inside(vtable, _WORD, 2, f"{where}, its vtable")

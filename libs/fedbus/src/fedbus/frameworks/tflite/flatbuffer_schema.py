@@ -1,9 +1,8 @@
 """TFLite's FlatBuffer schema, version 3, as `flatbuffer.Reader` reads it. Pure.
 
 The tables of `tensorflow/lite/schema/schema.fbs`, up to TensorFlow 2.21; a test compares them with
-TensorFlow's own where that is installed. Options of operators are read for their architecture and
-for
-the subgraphs that they call, so their fields have no names but those.
+TensorFlow's own where that is installed. Options of operators are read to check
+their structure and to find the subgraphs that they call, so only those fields have names.
 """
 
 from typing import Final
@@ -23,7 +22,7 @@ DTYPES: Final = {
     8: "complex64", 9: "int8", 10: "float64", 11: "complex128", 12: "uint64", 15: "uint32",
     16: "uint16",
 }  # fmt: skip
-"""numpy's names of the types that it has."""
+"""Names in numpy, for the types that numpy has."""
 STRING: Final = 5
 RESOURCE: Final = 13
 VARIANT: Final = 14
@@ -32,10 +31,10 @@ CUSTOM: Final = 32
 """The builtin code of an operator that is named by its `custom_code`."""
 
 CALLEE: Final = "callee"
-"""Names of fields that hold the number of a subgraph begin so; a vector holds several."""
+"""Prefix of fields that hold the number of a subgraph, or a vector of several."""
 
 CALLING: Final = {118: "IfOptions", 119: "WhileOptions", 129: "CallOnceOptions"}
-"""Builtin operators that call subgraphs, and the options without which they call any."""
+"""Builtin operators that call subgraphs, and the options that name these; required."""
 
 # Type number, name, kinds of fields; the kind `@` is the number of a subgraph, `[@` several.
 _OPTIONS: Final = """

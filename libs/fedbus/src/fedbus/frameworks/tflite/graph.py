@@ -1,4 +1,4 @@
-"""Verify a subgraph of a `.tflite` file: tensors, operators, their order. Pure."""
+"""Verification of a subgraph of a `.tflite` file: tensors, operators and their order. Pure."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -23,14 +23,14 @@ from fedbus.frameworks.tflite.flatbuffer_schema import (
 from fedbus.limits import MAX_DIMENSIONS
 
 MAX_TENSOR_BYTES: Final = 2**31 - 1
-"""Of one tensor with a batch of 1; TFLite counts in 32 bits in many kernels."""
+"""A tensor with a batch of 1; many kernels of TFLite count in 32 bits."""
 MAX_GRAPH_NAME_BYTES: Final = 1024
 MAX_STEPS: Final = 2**22
-"""Tensors, operators, and their inputs and outputs, of all subgraphs together."""
+"""Tensors, operators, and their inputs and outputs, of all subgraphs."""
 
 
 class File:
-    """What all subgraphs of a file share.
+    """Data that all subgraphs of a file share, and a budget for checking them.
 
     Attributes:
         buffers: The file's buffers, which hold constants.
@@ -46,25 +46,25 @@ class File:
         self._strings: set[int] = set()
 
     def spend(self, where: str, steps: int) -> None:
-        """Count what is looked at: many subgraphs may be one and the same place of the file.
+        """Count checked items: many subgraphs may refer to the same place in the file.
 
         Raises:
-            WireError: there is too much of it.
+            WireError: There are more than `MAX_STEPS`.
         """
         self._steps += steps
         if self._steps > MAX_STEPS:
             raise WireError(f"{where}: more than {MAX_STEPS} inputs, outputs, tensors, operators")
 
     def stored(self, number: int) -> int:
-        """Count the bytes of a buffer; number 0 is always empty."""
+        """Return the size of a buffer in bytes; number 0 is always empty."""
         buffer = self.buffers[number] if number else {}
         return len(buffer["data"]) if "data" in buffer else int(buffer.get("size", 0))
 
     def check_strings(self, where: str, number: int) -> None:
-        """Check a constant tensor of strings: their number, where each begins, where it ends.
+        """Check a constant tensor of strings: their number and offsets.
 
         Raises:
-            WireError: it holds others than it announces.
+            WireError: The buffer does not hold the strings that it announces.
         """
         if number in self._strings:
             return
@@ -81,7 +81,7 @@ class File:
 
 
 class Subgraph:
-    """Check one subgraph: its tensors, and the operators that compute them, in their order."""
+    """One subgraph: its tensors, and the operators that compute them, in order."""
 
     def __init__(self, where: str, graph: Record, file: File) -> None:
         self._where = where
@@ -90,7 +90,7 @@ class Subgraph:
         self._tensors: list[Record] = graph.get("tensors", [])
 
     def check(self) -> Iterator[int]:
-        """Check it, and name the subgraphs that it calls."""
+        """Check the subgraph, and yield the numbers of the subgraphs that it calls."""
         where, graph = self._where, self._graph
         operators = graph.get("operators", [])
         self._file.spend(where, len(self._tensors) + len(operators))
@@ -136,7 +136,7 @@ class Subgraph:
     def _indices(
         self, where: str, indices: "np.ndarray[Any, Any] | tuple[()]", *, optional: bool = False
     ) -> list[int]:
-        """Check numbers of tensors; -1 is an input that was left out."""
+        """Check indices of tensors; -1 is an omitted input."""
         if not len(indices):
             return []
         self._file.spend(where, len(indices))

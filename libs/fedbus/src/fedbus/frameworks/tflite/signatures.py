@@ -1,4 +1,4 @@
-"""Signatures that a `.tflite` file must have for agents and inference to use it. Pure."""
+"""Signatures of a trainable `.tflite` file. Pure."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ NEEDED: Final[Mapping[str, tuple[frozenset[str], frozenset[str]]]] = {
     "get_weights": (frozenset(), frozenset()),
     "set_weights": (frozenset(), frozenset()),
 }
-"""What each signature of a file that trains must take and give, at the least."""
-MEND: Final = (
+"""Inputs and outputs that each signature of a trainable file must have."""
+HINT: Final = (
     "export it with `fedbus models push package.module:factory`, or write these signatures into it "
     "(docs/frameworks.md says how)"
 )
@@ -23,7 +23,7 @@ MEND: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TensorFacts:
-    """What a file says about an input or output of a signature."""
+    """An input or output of a signature, as the file describes it."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -39,12 +39,12 @@ class SignatureFacts:
 
 @dataclass(frozen=True, slots=True)
 class TfliteFacts:
-    """What a verified file says of itself.
+    """Facts about a verified file.
 
     Attributes:
-        signatures: By key.
-        custom: Operators that are no builtin ones of TFLite: Select TF's begin with Flex.
-        bytes: Of all tensors together with a batch of 1, the most that are ever held.
+        signatures: The signatures by key.
+        custom: Operators that are not built into TFLite; those of Select TF begin with Flex.
+        bytes: Size of all tensors with a batch of 1: an upper bound of their memory.
     """
 
     signatures: Mapping[str, SignatureFacts]
@@ -53,28 +53,28 @@ class TfliteFacts:
 
 
 def check_signatures(signatures: Mapping[str, tuple[Collection[str], Collection[str]]]) -> None:
-    """Refuse a file without the signatures that a trainer calls, given as inputs and outputs.
+    """Reject a file without the signatures that a trainer calls, given as inputs and outputs.
 
     Raises:
-        TrainingError: names what is missing, and how to mend it.
+        TrainingError: A signature, input or output is missing; the message says how to add it.
     """
     if missing := NEEDED.keys() - signatures.keys():
         has = listed(signatures) or "none"
         raise TrainingError(
             f"the .tflite file has no signature {listed(map(repr, missing))}; it has {has}, and "
-            f"agents and inference need {listed(NEEDED)}: {MEND}"
+            f"agents and inference need {listed(NEEDED)}: {HINT}"
         )
     for name, (inputs, outputs) in NEEDED.items():
         has_inputs, has_outputs = signatures[name]
         if lacking := (inputs - {*has_inputs}) | (outputs - {*has_outputs}):
-            raise TrainingError(f"the signature {name!r} has no {listed(lacking)}: {MEND}")
+            raise TrainingError(f"the signature {name!r} has no {listed(lacking)}: {HINT}")
 
 
 def check_trainable(facts: TfliteFacts, layout: Layout | None = None) -> None:
-    """Refuse a file that agents and inference cannot use, or whose weights are not the layout's.
+    """Reject a file that agents and inference cannot use, or whose weights differ from the layout.
 
     Raises:
-        TrainingError: names the signature, the input or the tensor.
+        TrainingError: Names the signature, the input or the tensor.
     """
     check_signatures({key: (s.inputs, s.outputs) for key, s in facts.signatures.items()})
     given = facts.signatures["get_weights"].outputs
@@ -91,9 +91,9 @@ def check_trainable(facts: TfliteFacts, layout: Layout | None = None) -> None:
         in_file, in_spec = here.get(name), wanted.get(name)
         raise TrainingError(
             f"the weights of the .tflite file are not those of the spec's layout: {name!r} is "
-            f"{_said(in_file)} in the file and {_said(in_spec)} in the layout"
+            f"{_format(in_file)} in the file and {_format(in_spec)} in the layout"
         )
 
 
-def _said(about: TensorFacts | None) -> str:
+def _format(about: TensorFacts | None) -> str:
     return "not there" if about is None else f"{about.dtype} {about.shape}"

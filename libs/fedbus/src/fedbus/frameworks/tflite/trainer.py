@@ -1,26 +1,25 @@
-"""Train and run `.tflite` models on a device that has tflite-runtime and numpy, and nothing else.
+"""Trainer of `.tflite` files; needs tflite-runtime and numpy, nothing else.
 
 The architecture is `{"blob": bytes of the .tflite file}`. The file carries its own training step:
-`fedbus.frameworks.keras.tflite_export` makes one of a Keras model, `examples/digits/build_model.py`
-by
-hand. Its signatures are
+`fedbus.frameworks.keras.tflite_export` exports a Keras model so, and
+`examples/digits/build_model.py` writes one by hand. Its signatures are
 
     train(x, y, learning_rate[, momentum]) -> {"loss", "correct"}    one step of SGD on one batch
     infer(x)                               -> {"outputs"}            (rows, …)
     get_weights()                          -> {every weight}
-    set_weights(every weight)              -> {"done"}               and forget the momentum
+    set_weights(every weight)              -> {"done"}               and clear the momentum
 
-and perhaps
+and optionally
 
-    train_adam(x, y, learning_rate, beta_1, beta_2, epsilon)         one step of Adam, with as much
-    get_state()                            -> {all it remembers}     its momentum, say
-    set_state(all it remembers)            -> {"done"}               without which no state is kept
+    train_adam(x, y, learning_rate, beta_1, beta_2, epsilon)         one step of Adam, same outputs
+    get_state()                            -> {optimizer state}      its momentum, for example
+    set_state(optimizer state)             -> {"done"}               without these two none is kept
 
-where the weight `layers.0.bias` is spelt `layers__0__bias`. The batch dimension is open (None), so
-any batch fits, the short last one too. A file that gives no "correct" was made for the mean squared
-error: its truths and outputs are values. With "correct", its truths are class numbers where its `y`
-is of whole numbers, else yes or no for each output. The outputs of both are probabilities, unless
-`infer` gives those as "probabilities" beside the scores. One that takes a `seed` drops units by it.
+where the weight `layers.0.bias` is called `layers__0__bias`. The batch dimension is open (None), so
+that the shorter last batch fits. A file without the output "correct" has the mean squared error as
+its loss, and its targets and outputs are quantities. With "correct", targets are class numbers if
+`y` is an integer, else one binary class for each output; outputs are probabilities, unless `infer`
+returns these as "probabilities" next to the scores. A file with the input `seed` has dropout.
 """
 
 from collections.abc import Mapping
@@ -49,22 +48,22 @@ from fedbus.training.params import CROSS_ENTROPY, Architecture, TrainingParams, 
 from fedbus.training.running_metrics import RunningMetrics
 
 PREDICTED_BYTES = 256 * 2**20
-"""Of all tensors of the file together, for the rows that are answered at once."""
+"""Memory of the file's tensors for the rows that are predicted at once."""
 _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
-"""What it takes beside the learning rate, with Keras's own values."""
+"""Inputs of `train_adam` next to the learning rate, with the defaults of Keras."""
 _SQUARED = frozenset({"mean_squared_error", "mse"})
 _BINARY = frozenset({"binary_crossentropy"})
 _SEEDS = 1021
 _DRAWS = 2
-"""Tells the chance by which classes are drawn from shares apart from others of a task's seed."""
+"""Part of the seed for sampled classes, so that they differ from other uses of a task's seed."""
 
 
 class TfliteTrainer(StatefulTrainer):
-    """Trains, scores and runs one `.tflite` file on the CPU, in one thread.
+    """Trains, evaluates and runs one `.tflite` file on the CPU, in one thread.
 
     Raises:
-        PluginError: no TFLite runtime is installed, or none that runs beside this numpy.
-        TrainingError: the architecture is no `.tflite` file with the four signatures.
+        PluginError: No TFLite runtime is installed, or none that works with this version of numpy.
+        TrainingError: The architecture is no `.tflite` file with the four signatures.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -90,40 +89,40 @@ class TfliteTrainer(StatefulTrainer):
 
     @property
     def output_activation(self) -> OutputActivation:
-        """What the file's `infer` ends in."""
+        """The last operation of the file's `infer`."""
         if self._scores or not (self._by_class or self._binary):
             return "scores"
         return "softmax" if self._by_class else "sigmoid"
 
     @property
     def declared_loss(self) -> str:
-        """The loss that the file was made for."""
+        """The loss of the file's training step."""
         if self._by_class:
             return "categorical_crossentropy"
         return "binary_crossentropy" if self._binary else "mean_squared_error"
 
     def initial(self) -> Weights:
-        """Make the weights the file was exported with."""
+        """Return the weights that the file was exported with."""
         return read_weights(open_architecture(self._architecture)[0]["get_weights"])
 
     def load(self, weights: Weights) -> None:
-        """Take these weights, and forget the momentum of what was trained before.
+        """Copy weights into the file, and clear its optimizer state.
 
         Raises:
-            LayoutError: they are not those of the model.
+            LayoutError: The weights do not fit the model.
         """
         self._layout.check(weights)
         set_weights(self._set, weights)
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
-        """Take one step of SGD or Adam per batch; the metrics are means over all of them.
+        """Train one step of SGD or Adam for each batch; metrics are means over all batches.
 
         Raises:
-            LayoutError: the weights are not those of the model.
-            Stopped: at the next batch after the data was asked to stop.
-            TrainingError: the data or the parameters do not fit, or the loss is no number any more.
+            LayoutError: The weights do not fit the model.
+            Stopped: The task was cancelled; raised at the next batch.
+            TrainingError: The data or parameters do not fit, or the loss is not finite.
         """
-        found = self._take()
+        found = self._take_loaded_state()
         check_supported("tflite", replace(params, metrics=()))
         step, fixed = self._step(params)
         wanted = has_state(params) and (params.keep_optimizer_state or found is not None)
@@ -141,7 +140,7 @@ class TfliteTrainer(StatefulTrainer):
         rng = np.random.default_rng((params.seed, _DRAWS))
         for x, y in data.steps(params):
             target = self._target(x, y)
-            if self._by_class:  # the file's step takes class numbers alone
+            if self._by_class:  # the file's step takes class numbers only
                 target = sample_classes(target, rng)
             batch = {
                 "x": typed_rows("x", self._inputs["x"], x),
@@ -152,18 +151,18 @@ class TfliteTrainer(StatefulTrainer):
             running.add(loss=float(result["loss"]), correct=correct, examples=len(x))
         if params.keep_optimizer_state:
             state = state_arrays(self._get_state, params)  # the next weights clear it in the file
-            self._leave(lambda: state)
+            self._offer_state(lambda: state)
         return Update(read_weights(self._get), data.examples, self._metrics(running))
 
     def evaluate(
         self, weights: Weights, data: Dataset, params: TrainingParams
     ) -> Mapping[str, float]:
-        """Score weights: the mean `loss`, and of classes `accuracy`, 0 to 1.
+        """Measure the mean `loss` of weights, and of classes the `accuracy`, 0 to 1.
 
         Raises:
-            LayoutError: the weights are not those of the model.
-            Stopped: at the next batch after the data was asked to stop.
-            TrainingError: the data or the parameters do not fit.
+            LayoutError: The weights do not fit the model.
+            Stopped: The task was cancelled; raised at the next batch.
+            TrainingError: The data or parameters do not fit.
         """
         self._check_loss(params)
         self.load(weights)
@@ -173,19 +172,19 @@ class TfliteTrainer(StatefulTrainer):
         return self._metrics(running)
 
     def predict(self, inputs: Array) -> Array | Mapping[str, Array]:
-        """Answer each row with what the file's `infer` gives.
+        """Return the `outputs` of the file's `infer`, or all outputs by name if it has others.
 
-        inputs: (rows, …); returns its `outputs`, (rows, …), or all by name where there are others.
+        Inputs and outputs have shape (rows, …).
 
         Raises:
-            TrainingError: the inputs are not what the model takes.
+            TrainingError: The inputs do not fit the model.
         """
         found = self._answer(inputs)
         others = found.keys() - {"outputs", "probabilities"}
         return {n: found[n] for n in sorted({"outputs", *others})} if others else found["outputs"]
 
     def _answer(self, inputs: Array) -> dict[str, Array]:
-        """Answer so many rows at a time that what lies between inputs and outputs stays bounded."""
+        """Call `infer` in parts, so that the memory of its tensors stays bounded."""
         rows, most = typed_rows("x", self._inputs["x"], inputs), self._at_once
         parts = [run(self._infer, {"x": rows[n : n + most]}) for n in range(0, len(rows), most)]
         if len(parts) == 1:
@@ -210,7 +209,7 @@ class TfliteTrainer(StatefulTrainer):
             raise TrainingError(single_output_hint(params.loss))
 
     def _step(self, params: TrainingParams) -> tuple[Signature, dict[str, Array | np.float32]]:
-        """Choose the training step, and say what it is told beside the rows."""
+        """Return the signature of the training step, and its inputs next to the rows."""
         self._check_loss(params)
         fixed: dict[str, Array | np.float32] = {"learning_rate": np.float32(params.learning_rate)}
         if "seed" in self._inputs:
@@ -229,7 +228,7 @@ class TfliteTrainer(StatefulTrainer):
         return self._train, fixed
 
     def _target(self, x: Array, y: Array) -> Array:
-        """Bring truths to class numbers or shares of classes, or to what the outputs are like."""
+        """Convert labels to class numbers, class probabilities, or the shape of the outputs."""
         if self._by_class:
             return class_targets(y, (len(x),), self._classes)
         if self._binary:

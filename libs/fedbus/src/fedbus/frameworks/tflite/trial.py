@@ -1,8 +1,8 @@
-"""Try a `.tflite` file in a child process with limits, before this process opens it.
+"""Trial run of a `.tflite` file in a child process with limits, before this process opens it.
 
-What a verified file makes TFLite's kernels do is known only by running it. The child
-(`tflite_trial_child.py`) runs every signature once on zeros; if it dies, hangs or takes too much,
-only the child is gone.
+Whether TFLite's kernels accept a verified file is known only by running it. The child
+(`trial_child.py`) runs every signature once on zeros; if it crashes, hangs or exceeds its limits,
+only the child ends.
 """
 
 import json
@@ -19,14 +19,14 @@ from fedbus.errors import PluginError, TrainingError
 from fedbus.frameworks.tflite.signatures import TfliteFacts
 
 BASE_BYTES: Final = 256 * 2**20
-"""Of address space, beside what the file and its tensors take: the runtime's, and stacks."""
+"""Address space for the runtime and stacks, in addition to the file and its tensors."""
 MAX_TRIAL_BYTES: Final = 8 * 2**30
 MAX_REPORT_BYTES: Final = 2**20
-"""The child's report; it can write no larger file at all."""
+"""The child's report; also the largest file that the child can write."""
 CPU_SECONDS: Final = 60
 WALL_SECONDS: Final = 120
 START_SECONDS: Final = 180
-"""For Python and the runtime to be loaded: TensorFlow takes long on a small device."""
+"""Time to load Python and the runtime: TensorFlow takes long on a small device."""
 _CHILD: Final = "fedbus.frameworks.tflite.trial_child"
 _PASSED_ON: Final = (
     "HOME",
@@ -40,20 +40,20 @@ _PASSED_ON: Final = (
     "TMPDIR",
     "VIRTUAL_ENV",
 )
-"""Of the environment; broker passwords and other settings stay here."""
+"""Environment variables that the child gets; it gets no passwords or other settings."""
 
 
 class FileCrash(TrainingError):  # noqa: N818 - what the file did
-    """The process that opened a file died of it."""
+    """A file crashed the process that opened it."""
 
 
 class TrialNotRun(TrainingError):  # noqa: N818 - nothing is known of the file
-    """The child could not be started or was ended from outside: the file may be a good one."""
+    """The child could not be started or was killed from outside: the file may be valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialLimits:
-    """What a child may take."""
+    """Limits of a child process."""
 
     cpu_seconds: int = CPU_SECONDS
     wall_seconds: int = WALL_SECONDS
@@ -61,7 +61,7 @@ class TrialLimits:
 
 
 Trial: TypeAlias = Callable[[bytes, TfliteFacts], None]
-"""Runs a verified file; raises as `try_file` does."""
+"""Runs a verified file; raises the errors of `try_file`."""
 
 
 def try_file(data: bytes, facts: TfliteFacts, limits: TrialLimits | None = None) -> None:
@@ -107,7 +107,7 @@ def _run(data: bytes, memory: int, limits: TrialLimits) -> Any:  # noqa: ANN401 
         except (OSError, ValueError) as error:
             raise TrialNotRun(_not_tried(str(error))) from error
         if done.returncode < 0:
-            raise _ending(-done.returncode, memory, limits)
+            raise _error_for(-done.returncode, memory, limits)
         report.seek(0)
         try:
             return json.loads(report.read(MAX_REPORT_BYTES))
@@ -125,8 +125,8 @@ def _not_tried(why: str) -> str:
     return f"the .tflite file could not be tried: {why}"
 
 
-def _ending(number: int, memory: int, limits: TrialLimits) -> TrainingError:
-    """Tell what a signal says about the file: machines that lack memory or time send some."""
+def _error_for(number: int, memory: int, limits: TrialLimits) -> TrainingError:
+    """Return the error for a signal; some also mean that the machine lacks memory or time."""
     died = "the .tflite file kills the process that opens it: a child of this one "
     match number:
         case signal.SIGALRM:

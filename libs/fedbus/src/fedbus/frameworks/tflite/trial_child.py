@@ -1,9 +1,9 @@
-"""Run a `.tflite` file once, as a process of its own, `python -m` this module.
+"""Child process that runs a `.tflite` file once; started with `python -m` by `trial.py`.
 
-It reads the file from standard input, takes limits upon itself (arguments: bytes of memory, seconds
-of processor time, seconds in all), and writes one line of JSON: `{"passed": {…}}`, `{"refused":
-why}` or `{"unavailable": why}`. If native code dies of the file, there is no line:
-`tflite_trial.py`, which starts this, sees by which signal it ended.
+It reads the file from standard input, limits itself (arguments: bytes of memory, seconds of
+processor time, seconds in total), and writes one line of JSON: `{"passed": {…}}`, `{"refused":
+reason}` or `{"unavailable": reason}`. If native code crashes there is no line, and `trial.py` sees
+the signal.
 """
 
 import json
@@ -24,18 +24,18 @@ from fedbus.frameworks.tflite.trial import MAX_REPORT_BYTES
 from fedbus.model.layout import Array
 
 BATCHES: Final = (1, 2)
-"""Rows in the open dimension of inputs: tensors are sized anew for the second."""
+"""Rows in the open dimension of inputs: tensors are resized for the second value."""
 
 
 def main(arguments: list[str]) -> None:
-    """Be the child."""
+    """Run the trial and write the report."""
     memory, cpu, wall = map(int, arguments)
     told: dict[str, object]
     report = os.dup(1)
-    os.dup2(2, 1)  # what native code prints is no report
-    _be_modest()
+    os.dup2(2, 1)  # keeps output of native code out of the report
+    _lower_priority()
     try:
-        find_interpreter()  # what it takes is no fault of the file
+        find_interpreter()  # before the limits: its memory is not the file's
         file = sys.stdin.buffer.read()
         _limit(memory, cpu, wall)
         told = {"passed": try_signatures(file)}
@@ -48,14 +48,14 @@ def main(arguments: list[str]) -> None:
     except Exception as error:  # noqa: BLE001 - whatever a binding raises, it is about this file
         told = {"refused": f"{type(error).__name__}: {error}"}
     os.write(report, json.dumps(told).encode())
-    os._exit(0)  # native destructors may die of it as well
+    os._exit(0)  # native destructors may crash as well
 
 
 def try_signatures(file: bytes) -> dict[str, int]:
-    """Run every signature on zeros, with one row and with two; weights are given back as they came.
+    """Run every signature on zeros, with one row and with two; setters get what getters return.
 
     Raises:
-        FedbusError: it cannot be opened, or a signature fails; the sentence names it.
+        FedbusError: The file cannot be opened, or a signature fails; the message names it.
     """
     signatures = open_file(file)
     for name in sorted(signatures, key=_order):
@@ -64,7 +64,7 @@ def try_signatures(file: bytes) -> dict[str, int]:
                 signatures[name](**inputs)
             except (ValueError, RuntimeError) as error:
                 shapes = {key: np.shape(value) for key, value in inputs.items()}
-                # ai-edge-litert reports memory that it was refused as an error without a text.
+                # ai-edge-litert reports a failed allocation as an error without text.
                 why = str(error) or "the runtime names no reason, as when its memory runs out"
                 raise TrainingError(
                     f"the signature {name!r} fails on zeros of {shapes}: {why}"
@@ -94,8 +94,8 @@ def _zero(about: Mapping[str, Any], rows: int) -> Array:
     return np.zeros([rows if length == -1 else int(length) for length in lengths], about["dtype"])
 
 
-def _be_modest() -> None:
-    """Let all others go first, and be the first to go when memory runs out; leave no core."""
+def _lower_priority() -> None:
+    """Lower this process's priority, prefer it for the OOM killer, and disable core dumps."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
         os.nice(10)
@@ -104,17 +104,17 @@ def _be_modest() -> None:
 
 
 def _limit(memory: int, cpu: int, wall: int) -> None:
-    """Bound what comes from now on: what importing took is given beside it."""
+    """Limit memory and time from now on, in addition to what imports have used."""
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     seconds, size = int(used) + cpu, _virtual() + memory
     limits = {
-        # At the second one the kernel kills by a signal that others send as well.
+        # At the hard limit the kernel sends SIGKILL, which others send as well.
         "RLIMIT_CPU": (seconds, seconds + 5),
         "RLIMIT_FSIZE": (MAX_REPORT_BYTES, MAX_REPORT_BYTES),
         "RLIMIT_AS": (size, size),
     }
     for name, most in limits.items():
-        with suppress(OSError, ValueError):  # a lower one is set already, or macOS has none
+        with suppress(OSError, ValueError):  # a lower limit is set, or macOS has none
             resource.setrlimit(getattr(resource, name), most)
     signal.alarm(wall)
 
@@ -123,14 +123,14 @@ def _virtual() -> int:
     try:
         pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[0]
     except OSError:
-        return 1 << 36  # not Linux: no limit that would hold
+        return 1 << 36  # not Linux: no effective limit
     return int(pages) * resource.getpagesize()
 
 
 def _peak_kib() -> int:
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:  # not Linux; there it counts what the parent had as well
+    except OSError:  # not Linux; includes the parent's memory there
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
 

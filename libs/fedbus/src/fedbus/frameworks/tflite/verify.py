@@ -1,13 +1,13 @@
-"""Verify a `.tflite` file before TFLite's native code opens it. Pure.
+"""Verification of `.tflite` files before TFLite's native code opens them. Pure.
 
-TFLite follows the offsets and indices of a file as they are, so a file that was cut short or
-changed on its way ends the process that opens it. `verify` checks all of them in Python first: the
-FlatBuffer itself (`flatbuffer.py`), then what the file means: buffers against shapes and types,
-indices of tensors, operators, buffers and subgraphs, the order in which tensors are computed, and
-signatures (`tflite_signatures.py` checks those that our trainer calls).
+TFLite follows the offsets and indices in a file without checking them, so a truncated or changed
+file ends the process that opens it. `verify` checks all of them in Python first: the FlatBuffer
+(`flatbuffer.py`), then sizes of buffers against shapes and types, indices of tensors, operators,
+buffers and subgraphs, the order in which tensors are computed (`graph.py`), and signatures
+(`signatures.py` checks those that the trainer calls).
 
-What only the kernels know, that an operator's options fit its inputs, say, is not checked here:
-`tflite_trial.py` runs a file once in a process of its own.
+Some faults only the kernels can detect, such as options of an operator that do not fit its inputs;
+for these `trial.py` runs a file once in a process of its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,14 +21,14 @@ from fedbus.frameworks.tflite.signatures import SignatureFacts, TensorFacts, Tfl
 
 MAX_SUBGRAPHS: Final = 4096
 MAX_CALLS: Final = 32
-"""Subgraphs that call each other; TFLite calls them on the native stack."""
+"""Depth of subgraphs that call each other; TFLite calls them on the native stack."""
 
 
 def verify(data: bytes | bytearray | memoryview) -> TfliteFacts:
-    """Verify a whole file.
+    """Verify a file.
 
     Raises:
-        TrainingError: it is damaged or no `.tflite` file; the sentence names the place.
+        TrainingError: The file is damaged or no `.tflite` file; the message names the place.
     """
     try:
         return _Model(Reader(data, SCHEMA, UNIONS)).facts()
@@ -37,7 +37,7 @@ def verify(data: bytes | bytearray | memoryview) -> TfliteFacts:
 
 
 class _Model:
-    """What a file means, once its FlatBuffer is known to be whole."""
+    """Checks of a file's content, after those of its FlatBuffer."""
 
     def __init__(self, reader: Reader) -> None:
         self._model = model = reader.root(IDENTIFIER, "model")
@@ -115,7 +115,7 @@ class _Model:
 
 
 def _check_calls(calls: Sequence[Sequence[int]]) -> None:
-    """Refuse subgraphs that call what is not there, or each other too deep or in a circle."""
+    """Reject calls of missing subgraphs, and calls that are too deep or circular."""
     heights: dict[int, int] = {}
 
     def height(number: int, above: int) -> int:

@@ -1,15 +1,18 @@
-"""Train and run PyTorch models, on the GPU when there is one.
+"""Training, evaluation and prediction with PyTorch models, on the GPU if there is one.
 
-models.py        architectures by name
-tensors.py       a net's numbers with the layout's names, shapes, dtypes and roles
-devices.py       where PyTorch computes, and what that can do
-optimizers.py    the 13 optimizers, LBFGS with its closure, SparseAdam with sparse gradients
-schedules.py     the 14 schedulers, and warm-up
-ending.py        what a net's last operation is: a softmax, a sigmoid, or neither
-losses.py        losses by name, and outputs and truths as they take them
-figures.py       metrics by name
-memory.py        what an optimizer and a schedule remember, as arrays
-trainer.py       all of it together
+architectures.py   models by name
+tensors.py         a module's tensors under the layout's names, shapes, dtypes and roles
+devices.py         the device, and its capabilities
+optimizers.py      the 13 optimizers, LBFGS with its closure, SparseAdam with sparse gradients
+schedules.py       the 14 schedulers, and warm-up
+output_layer.py    a module's last operation: softmax, sigmoid, or another
+losses.py          losses by name, and outputs and targets in the form they take
+metrics.py         metrics by name
+optimizer_state.py state of an optimizer and a schedule as arrays
+predictions.py     outputs as arrays by name
+trainer.py         the trainer
+model_export.py    a user's module exported for agents
+loading.py         weights into a user's module
 """
 
 from fedbus.frameworks.torch.architectures import ARCHITECTURES

@@ -1,8 +1,7 @@
-"""Architectures by name.
+"""Architectures of PyTorch models, by name.
 
-The architecture is data, never code: `{"name": "mlp", "config": {"layers": [64, 32, 10]}}`, looked
-up
-in `ARCHITECTURES`, or else an installed plug-in of the group `models`.
+An architecture is data, never code: `{"name": "mlp", "config": {"layers": [64, 32, 10]}}`, looked
+up in `ARCHITECTURES`, or else an installed plug-in of the group `models`.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,10 +24,10 @@ _SEEDS = 2**63
 
 
 class Mlp(nn.Module):
-    """Dense layers with relu between them; the last gives one logit per class.
+    """Dense layers with ReLU between them; the last returns one logit for each class.
 
-    Its first weights come from numpy and `seed`, exactly as `examples/digits/build_model.py` draws
-    them for the .tflite file.
+    The initial weights are drawn by numpy from `seed`, exactly as `examples/digits/build_model.py`
+    does for the `.tflite` file (K. He et al. 2015, arXiv 1502.01852).
     """
 
     def __init__(self, layers: tuple[int, ...], seed: int = 0) -> None:
@@ -37,7 +36,7 @@ class Mlp(nn.Module):
         self.layers = nn.ModuleList(_dense(rng, w, n) for w, n in pairwise(layers))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Score each class. x: (rows, inputs) float32; returns (rows, classes)."""
+        """Compute logits. x: (rows, inputs), float32; returns (rows, classes)."""
         *hidden, last = self.layers
         for layer in hidden:
             x = relu(layer(x))
@@ -46,7 +45,7 @@ class Mlp(nn.Module):
 
 
 class BagOfWords(nn.Module):
-    """The mean of what each word of a row is learnt to mean, and a dense layer; word 0 is none."""
+    """The mean of the embeddings of a row's words, and a dense layer; word 0 is padding."""
 
     def __init__(self, words: int, width: int, classes: int, seed: int = 0) -> None:
         super().__init__()
@@ -58,7 +57,7 @@ class BagOfWords(nn.Module):
         self.output = _dense(rng, width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Score each class. x: (rows, words) of words' numbers; returns (rows, classes)."""
+        """Compute logits. x: (rows, words), word numbers; returns (rows, classes)."""
         logits: Tensor = self.output(self.words(x))
         return logits
 
@@ -76,7 +75,7 @@ def mlp(config: Mapping[str, Any]) -> nn.Module:
     """Build an `Mlp` of `{"layers": [inputs, …, classes], "seed": number}`.
 
     Raises:
-        TrainingError: the config says something else.
+        TrainingError: The config is not valid.
     """
     match config:
         case {"layers": [_, _, *_] as widths} if not config.keys() - {"layers", "seed"}:
@@ -99,7 +98,7 @@ def bag_of_words(config: Mapping[str, Any]) -> nn.Module:
     """Build a `BagOfWords` of `{"words": number, "width": number, "classes": number}`.
 
     Raises:
-        TrainingError: the config says something else.
+        TrainingError: The config is not valid.
     """
     match config:
         case {"words": int(words), "width": int(width), "classes": int(classes)} if (
@@ -119,14 +118,14 @@ ARCHITECTURES: Final[Mapping[str, Callable[[Mapping[str, Any]], nn.Module]]] = {
     "mlp": mlp,
     "bag_of_words": bag_of_words,
 }
-"""What an architecture may name, beside plug-ins."""
+"""Built-in architectures by name."""
 
 
 def build(architecture: Architecture) -> nn.Module:
-    """Build what an architecture names.
+    """Build the module that an architecture names.
 
     Raises:
-        TrainingError: it names nothing we know or that is installed, or configures it wrongly.
+        TrainingError: The name is unknown, or its config is not valid.
     """
     name, config = architecture.get("name"), architecture.get("config", {})
     if not isinstance(name, str):
@@ -143,7 +142,7 @@ def _installed(name: str, config: Mapping[str, Any]) -> nn.Module:
         factory = plugins.load("models", name)
     except PluginError as error:
         raise TrainingError(f"no torch architecture named {name!r}: {error}") from error
-    # Torch draws first weights from one stream for the whole process.
+    # PyTorch draws initial weights from one random stream for the whole process.
     seed = config.get("seed", 0)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed if type(seed) is int and 0 <= seed < _SEEDS else 0)
@@ -159,5 +158,5 @@ def _known() -> str:
 
 
 def embeddings(net: nn.Module) -> list[nn.Embedding | nn.EmbeddingBag]:
-    """Find the layers that look numbers up: a net that has one takes whole numbers as inputs."""
+    """Return the embedding layers; a module that has one takes whole numbers as inputs."""
     return [m for m in net.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]

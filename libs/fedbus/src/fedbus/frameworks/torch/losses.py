@@ -1,4 +1,4 @@
-"""Losses by the job file's names, and outputs and truths in the form they take."""
+"""Losses of PyTorch by the job file's names, and outputs and targets in the form they take."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,14 +16,14 @@ from fedbus.training.labels import check_binary_targets, class_targets, single_o
 
 _ROWS_AND_CLASSES = 2
 _LEAST = 1e-7
-"""A probability is held this far from 0 and from 1 before its logarithm, as Keras does."""
+"""Probabilities keep this distance from 0 and 1 before their logarithm, as in Keras."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """The mean loss of a batch: of outputs, (rows, …), and truths as `truth_of` gives them."""
 
 
-def _kl(outputs: Tensor, truth: Tensor) -> Tensor:
-    return functional.kl_div(outputs.log_softmax(dim=1), truth, reduction="batchmean")
+def _kl(outputs: Tensor, target: Tensor) -> Tensor:
+    return functional.kl_div(outputs.log_softmax(dim=1), target, reduction="batchmean")
 
 
 _poisson: Final = partial(functional.poisson_nll_loss, log_input=False)
@@ -41,25 +41,25 @@ LOSSES: Final[Mapping[str, Loss]] = {
     "huber": functional.huber_loss,
     "poisson": _poisson,
 }
-"""Losses of classes and of yes or no take scores, as `aligned` gives them; others the outputs."""
+"""Losses of classes and binary ones take scores, as `aligned` returns them; others the outputs."""
 
 BY_CLASS: Final = frozenset({*_OF_CLASSES, "kl_divergence"})
-"""Losses of classes of which one is right."""
+"""Losses of classes, of which one is correct."""
 YES_OR_NO: Final = frozenset({"binary_crossentropy"})
-"""Losses of outputs each of which is yes or no."""
+"""Binary losses: each output is a class of its own, yes or no."""
 
 
 def aligned(
     outputs: Tensor, y: Array, loss: str, activation: OutputActivation
 ) -> tuple[Tensor, Tensor]:
-    """Give outputs and truths as a loss and the metrics take them.
+    """Return outputs and targets in the form that a loss and the metrics take.
 
-    Losses of classes get scores, (n, classes), with one row for each place of a sequence or
-    picture: classes are the last dimension, or the second where the truths say so. Probabilities
-    become the scores that have them, so that a net which ends in a softmax gets no second one.
+    Losses of classes take scores of shape (n, classes), with one row for each place of a sequence
+    or image: classes are the last axis, or the second one if the shape of y shows it. Probabilities
+    are converted to scores, so that softmax is not applied twice.
 
     Raises:
-        TrainingError: outputs and truths do not fit each other, or the loss.
+        TrainingError: Outputs and labels do not fit each other, or the loss.
     """
     if loss in BY_CLASS and outputs.ndim > _ROWS_AND_CLASSES:
         shape = tuple(outputs.shape)
@@ -69,19 +69,19 @@ def aligned(
         y = class_targets(y, tuple(outputs.shape[:-1]), outputs.shape[-1])
         y = y.reshape(-1, outputs.shape[-1]) if y.dtype.kind == "f" else y.reshape(-1)
         outputs = outputs.reshape(-1, outputs.shape[-1])
-    truth = target_of(y, outputs, loss)
+    target = target_of(y, outputs, loss)
     if loss in BY_CLASS and activation == "softmax":
         outputs = outputs.clamp(_LEAST, 1).log()
     elif loss in YES_OR_NO and activation == "sigmoid":
         outputs = outputs.clamp(_LEAST, 1 - _LEAST).logit()
-    return outputs, truth
+    return outputs, target
 
 
 def target_of(y: Array, outputs: Tensor, loss: str) -> Tensor:
-    """Give truths as a loss takes them: class numbers, shares of classes, or what outputs are like.
+    """Convert labels to targets: class numbers, class probabilities, or the shape of the outputs.
 
     Raises:
-        TrainingError: they do not fit the outputs.
+        TrainingError: The labels do not fit the outputs.
     """
     rows = outputs.shape[0]
     if loss not in BY_CLASS:

@@ -1,9 +1,9 @@
 """Metrics by the job file's names, summed batch by batch.
 
-They are scikit-learn's: of classes precision, recall and f1 are means over the classes (`macro`);
-of yes or no they are those of yes, over all labels together where there are several (`micro`), and
-accuracy is the share of right answers. Errors of classes and of yes or no are those of the
-probabilities.
+Defined as in scikit-learn: precision, recall and F1 of classes are means over the classes
+(`macro`); for binary outputs they are those of the positive class, over all outputs together
+(`micro`). Accuracy is the fraction of correct predictions. Errors such as `mse` are computed from
+probabilities if the loss is one of classes or binary.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,21 +38,21 @@ _OF_CLASSES: Final = _ACCURACIES | _AMONG_THE_FIRST | _COUNTED
 
 
 class MetricSums:
-    """A loss and the metrics a job asks for, summed batch by batch: `add`, then `metrics`.
+    """Sums of a loss and of a job's metrics: call `add` for each batch, then `metrics`.
 
     Attributes:
-        tally: The loss, and how many rows there were.
-        sums: Of each metric that is a mean: the sum, and over how many.
-        counts: How often each class was named rightly, was named, was there: (3, classes).
+        running: The loss and the number of rows.
+        sums: For each metric that is a mean: the sum, and the number of values.
+        counts: True positives, predictions and occurrences of each class; shape (3, classes).
 
     Raises:
-        TrainingError: a metric of classes is asked for, and the loss is one of quantities.
+        TrainingError: A metric of classes is named, and the loss is one of quantities.
     """
 
     def __init__(self, loss: str, names: Sequence[str]) -> None:
         self._loss = loss
         self._names = tuple(name for name in names if name != "loss")
-        self.tally = RunningMetrics()
+        self.running = RunningMetrics()
         self.sums: dict[str, tuple[float, int]] = {}
         self.counts: Array | None = None
         if loss not in BY_CLASS | YES_OR_NO and (wrong := _OF_CLASSES & {*names}):
@@ -61,37 +61,37 @@ class MetricSums:
                 "no classes to be right on"
             )
 
-    def add(self, loss: float, outputs: Tensor, truth: Tensor, rows: int | None = None) -> None:
-        """Count one batch: its mean loss, outputs and truths as `aligned` gives them, its rows."""
+    def add(self, loss: float, outputs: Tensor, target: Tensor, rows: int | None = None) -> None:
+        """Add a batch: its mean loss, outputs and targets as `aligned` returns them, its rows."""
         outputs = outputs.detach()
-        self.tally.add(loss=loss, correct=0, examples=len(outputs) if rows is None else rows)
+        self.running.add(loss=loss, correct=0, examples=len(outputs) if rows is None else rows)
         for name in self._names:
             if name in _ERRORS:
-                wrong = _ERRORS[name](_likely(outputs, self._loss), _shares(truth, outputs))
+                wrong = _ERRORS[name](_likely(outputs, self._loss), _shares(target, outputs))
                 self._count(name, float(wrong) * outputs.numel(), outputs.numel())
             elif name not in _COUNTED:
-                right = self._right(name, outputs, truth)
+                right = self._right(name, outputs, target)
                 self._count(name, float(right.sum()), right.numel())
         if _COUNTED & {*self._names}:
-            found = (_yes if self._loss in YES_OR_NO else _by_class)(outputs, truth)
+            found = (_yes if self._loss in YES_OR_NO else _by_class)(outputs, target)
             self.counts = found if self.counts is None else self.counts + found
 
     def include(self, others: "MetricSums") -> None:
-        """Count all that others have, of the same loss and metrics."""
-        self.tally.loss += others.tally.loss
-        self.tally.examples += others.tally.examples
+        """Add the sums of others, of the same loss and metrics."""
+        self.running.loss += others.running.loss
+        self.running.examples += others.running.examples
         for name, (value, count) in others.sums.items():
             self._count(name, value, count)
         if others.counts is not None:
             self.counts = others.counts if self.counts is None else self.counts + others.counts
 
     def metrics(self) -> dict[str, float]:
-        """Take the means.
+        """Compute the means.
 
         Raises:
-            TrainingError: there was no row, or the loss is no finite number any more.
+            TrainingError: There was no row, or the loss is not finite.
         """
-        means = {"loss": self.tally.metrics()["loss"]}
+        means = {"loss": self.running.metrics()["loss"]}
         for name in self._names:
             if name in _COUNTED:
                 means[name] = self._over_classes(name)
@@ -104,17 +104,17 @@ class MetricSums:
         total, before = self.sums.get(name, (0.0, 0))
         self.sums[name] = total + value, before + count
 
-    def _right(self, name: str, outputs: Tensor, truth: Tensor) -> Tensor:
+    def _right(self, name: str, outputs: Tensor, target: Tensor) -> Tensor:
         if self._loss in YES_OR_NO:
-            return (outputs > 0) == (truth > _YES)
-        classes = truth if truth.ndim == 1 else truth.argmax(dim=1)
+            return (outputs > 0) == (target > _YES)
+        classes = target if target.ndim == 1 else target.argmax(dim=1)
         if name in _AMONG_THE_FIRST:
             first = outputs.topk(min(_TOP, outputs.shape[1]), dim=1).indices
             return (first == classes[:, None]).any(dim=1)
         return outputs.argmax(dim=1) == classes
 
     def _over_classes(self, name: str) -> float:
-        """Average over the classes that were there, or were named."""
+        """Average over the classes that occur or were predicted."""
         assert self.counts is not None  # noqa: S101 - for the types: no row is refused above
         right, named, there = self.counts.astype(float)
         by = {"precision": named, "recall": there, "f1": (named + there) / 2}[name]
@@ -129,25 +129,25 @@ def _likely(outputs: Tensor, loss: str) -> Tensor:
     return outputs.sigmoid() if loss in YES_OR_NO else outputs
 
 
-def _shares(truth: Tensor, outputs: Tensor) -> Tensor:
-    if truth.shape == outputs.shape:
-        return truth
-    return functional.one_hot(truth.long(), outputs.shape[1]).to(outputs.dtype)
+def _shares(target: Tensor, outputs: Tensor) -> Tensor:
+    if target.shape == outputs.shape:
+        return target
+    return functional.one_hot(target.long(), outputs.shape[1]).to(outputs.dtype)
 
 
-def _by_class(outputs: Tensor, truth: Tensor) -> Array:
-    """Count by class: named rightly, named, there."""
+def _by_class(outputs: Tensor, target: Tensor) -> Array:
+    """Count true positives, predictions and occurrences of each class."""
     count: Callable[[Tensor], Tensor] = lambda which: torch.bincount(  # noqa: E731 - one expression
         which, minlength=outputs.shape[1]
     )
-    classes = truth if truth.ndim == 1 else truth.argmax(dim=1)
+    classes = target if target.ndim == 1 else target.argmax(dim=1)
     named = outputs.argmax(dim=1)
     found = torch.stack([count(named[named == classes]), count(named), count(classes)])
     return np.asarray(found.cpu().numpy())
 
 
-def _yes(outputs: Tensor, truth: Tensor) -> Array:
-    """Count yes: said rightly, said, there."""
-    said, there = outputs > 0, truth > _YES
+def _yes(outputs: Tensor, target: Tensor) -> Array:
+    """Count true positives, predictions and occurrences of the positive class."""
+    said, there = outputs > 0, target > _YES
     found = torch.stack([(said & there).sum(), said.sum(), there.sum()])
     return np.asarray(found.cpu().numpy())[:, None]

@@ -1,4 +1,4 @@
-"""What agents need of a user's torch module: its architecture and its weights, no code."""
+"""Export of a user's PyTorch module: its architecture and weights, no code."""
 
 from torch import nn
 
@@ -15,16 +15,17 @@ from fedbus.training.params import Architecture
 def export(
     model: nn.Module, plugin: Architecture | None, row: tuple[int, ...] | None = None
 ) -> ExportedModel:
-    """Make a spec's parts of a `torch.nn.Module`, with the weights that it has now.
+    """Export a `torch.nn.Module` with its present weights.
 
     Args:
         model: The module.
-        plugin: The installed plug-in that makes it, and the config; None if there is none.
-        row: The shape of a row it takes; without one, a first dense layer says it.
+        plugin: The architecture that names the plug-in which builds it; None if there is none.
+        row: The shape of a row of inputs; None: that of a first dense layer.
 
     Raises:
-        TrainingError: no plug-in makes it, so no agent could, or what it makes has another layout.
-        LayoutError: a tensor cannot be carried; the sentence names it.
+        TrainingError: No plug-in builds the module, so no agent can, or the plug-in's module has
+            another layout.
+        LayoutError: A tensor has a dtype or form that no layout has; the message names it.
     """
     kind = type(model).__name__
     if plugin is None:
@@ -47,7 +48,7 @@ def export(
 
 
 def _width(model: nn.Module) -> tuple[int, ...] | None:
-    """Read the shape of a row from a first layer that is dense; None where it is another."""
+    """Return the shape of a row if the first layer is dense, else None."""
     layers = (m for m in model.modules() if next(m.parameters(recurse=False), None) is not None)
     first = next(layers, None)
     return (first.in_features,) if isinstance(first, nn.Linear) else None

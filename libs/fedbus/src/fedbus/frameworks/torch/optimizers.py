@@ -1,4 +1,4 @@
-"""The optimizers of PyTorch by the job file's names."""
+"""Optimizers of PyTorch by the job file's names, and their steps."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -21,12 +21,12 @@ OPTIMIZERS: Final[Mapping[str, type[optim.Optimizer]]] = {
 
 
 def optimizer_of(net: nn.Module, params: TrainingParams) -> optim.Optimizer:
-    """Make the optimizer a job names, for what of a net can be trained.
+    """Create the optimizer that a job names, for the trainable parameters of a module.
 
-    Embeddings have sparse gradients where SparseAdam is asked for, dense ones otherwise.
+    Embeddings get sparse gradients for SparseAdam, dense ones for all others.
 
     Raises:
-        TrainingError: PyTorch does not take the arguments, or the net has nothing to train.
+        TrainingError: PyTorch does not take the arguments, or there is no trainable parameter.
     """
     for layer in embeddings(net):
         layer.sparse = params.optimizer == "sparseadam"
@@ -41,7 +41,7 @@ def optimizer_of(net: nn.Module, params: TrainingParams) -> optim.Optimizer:
 
 
 def step(optimizer: optim.Optimizer, score: Callable[[], Tensor]) -> None:
-    """Take one step; `score` computes a batch's loss, and LBFGS asks it more than once."""
+    """Train one step; `score` computes the loss of a batch, and LBFGS calls it several times."""
 
     def closure() -> Tensor:
         optimizer.zero_grad()
@@ -59,8 +59,8 @@ def step(optimizer: optim.Optimizer, score: Callable[[], Tensor]) -> None:
 
 
 def _sparsify(optimizer: optim.Optimizer) -> None:
-    # SparseAdam takes no dense gradient: what is zero in one stays untouched, as it does for words
-    # that a batch does not have.
+    # SparseAdam takes no dense gradients: numbers with a gradient of zero stay unchanged, like the
+    # embeddings of words that a batch does not have.
     for group in optimizer.param_groups:
         for weight in group["params"]:
             if weight.grad is not None and not weight.grad.is_sparse:

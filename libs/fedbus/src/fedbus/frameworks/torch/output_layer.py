@@ -1,7 +1,7 @@
-"""The last operation of a net, and the loss it declares: what it answers follows from them.
+"""A module's last operation and declared loss, from which the meaning of its outputs follows.
 
 The operation is read from the graph that autograd records, so a function at the end of `forward`
-is found as well as a module.
+is found as well as a layer.
 """
 
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ _SHAPING: Final = (
     "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Transpose", "Permute", "T",
     "Select", "Slice", "Clone", "ToCopy", "Alias",
 )  # fmt: skip
-"""What changes the shape, the strides or the dtype of numbers, and not the numbers."""
+"""Operations that change shape, strides or dtype, but no values."""
 
 _DECLARED: Final = ("criterion", "loss", "loss_fn", "loss_function")
-"""Where authors keep a net's loss."""
+"""Attributes in which authors keep a module's loss."""
 _LOSSES: Final[Mapping[type[nn.Module], str]] = {
     nn.CrossEntropyLoss: "cross_entropy",
     nn.NLLLoss: "cross_entropy",
@@ -36,7 +36,7 @@ _LOSSES: Final[Mapping[type[nn.Module], str]] = {
 
 
 def declared_loss(net: nn.Module) -> str | None:
-    """Name the loss that a net holds as `criterion`, `loss` or `loss_fn`; None if it holds none."""
+    """Return the name of the loss that a module holds as an attribute; None if there is none."""
     for name in _DECLARED:
         held = getattr(net, name, None)
         if isinstance(held, nn.Module) and type(held) in _LOSSES:
@@ -45,11 +45,11 @@ def declared_loss(net: nn.Module) -> str | None:
 
 
 def output_activation_of(net: nn.Module, rows: Tensor) -> OutputActivation:
-    """Run a net on some rows, without any effect on it, and look at its last operation."""
+    """Run a module on some rows, without changing it, and return its last operation."""
     was = net.training
-    net.eval()  # a BatchNorm that trains would count these rows
+    net.eval()  # in training mode, a BatchNorm would count these rows
     if len(rows) == 1:
-        rows = torch.cat((rows, rows))  # one that keeps no statistics finds no variance in one
+        rows = torch.cat((rows, rows))  # a BatchNorm without statistics needs two rows
     own = [rows.device] if rows.device.type == "cuda" else []
     try:
         with torch.random.fork_rng(own), torch.inference_mode(mode=False), torch.enable_grad():

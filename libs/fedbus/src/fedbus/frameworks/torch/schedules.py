@@ -1,4 +1,4 @@
-"""How the learning rate changes: PyTorch's schedulers by the job file's names, and warm-up."""
+"""Learning rate schedules: PyTorch's schedulers by the job file's names, and warm-up."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -15,10 +15,10 @@ from fedbus.training.params import SchedulerParams, SchedulerPart, TrainingParam
 
 
 class OneCycleLR(known.OneCycleLR):
-    """PyTorch's, but once the cycle is over the learning rate stays where it ended."""
+    """The one-cycle policy (Smith and Topin 2017, arXiv 1708.07120); constant after the cycle."""
 
     def step(self, epoch: int | None = None) -> None:
-        """Step, unless that was the last one."""
+        """Step, unless the cycle has ended."""
         if epoch is not None or self.last_epoch < self.total_steps - 1:
             super().step(epoch)
 
@@ -33,21 +33,21 @@ SCHEDULERS: Final[Mapping[str, Callable[..., known.LRScheduler]]] = {
     )
 }  # fmt: skip
 _MAX_LEARNING_RATE: Final = 1e30
-"""No learning rate may be more: PyTorch's steps are counted in float32."""
+"""The largest learning rate allowed: PyTorch computes steps in float32."""
 
 Rule = Callable[[int], float]
 
 
 class Schedule:
-    """An optimizer's learning rate over a task: told of every batch and epoch that is done.
+    """The learning rate of an optimizer over a task; call it after each batch and each epoch.
 
-    In a job's first `warmup.epochs` warm-up stands in for the scheduler, which begins after it with
-    the job's own learning rate.
+    In a job's first `warmup.epochs` the warm-up replaces the scheduler, which then begins with the
+    job's own learning rate.
 
     Attributes:
-        epochs: How many are done, in the job.
-        steps: How many batches are done, in the job.
-        scheduler: PyTorch's, where one is in charge now.
+        epochs: Epochs of the job that are completed.
+        steps: Batches of the job that are completed.
+        scheduler: PyTorch's scheduler that is active now, if any.
 
     Raises:
         TrainingError: PyTorch does not take the arguments.
@@ -67,19 +67,19 @@ class Schedule:
         self._begin()
 
     def after_batch(self) -> None:
-        """One step of the optimizer is done."""
+        """Count a step of the optimizer, and update the learning rate."""
         self.steps += 1
         if self._by_rule:
             self._set_by_rule()
         else:
             self._step(by_batch=True)
 
-    def after_epoch(self, figures: Mapping[str, float]) -> None:
-        """One pass over the data is done; `figures` are its metrics."""
+    def after_epoch(self, metrics: Mapping[str, float]) -> None:
+        """Count an epoch with these metrics, and update the learning rate."""
         self.epochs += 1
         if isinstance(self.scheduler, known.ReduceLROnPlateau):
             monitor = str(self._chosen.args.get("monitor", "loss")) if self._chosen else "loss"
-            self.scheduler.step(figures[monitor])
+            self.scheduler.step(metrics[monitor])
         else:
             self._step(by_batch=False)
         if self._warmup is not None and not _warms(self._warmup, self.epochs):
@@ -117,22 +117,23 @@ class Schedule:
             return
         for scheduler, chosen in _apart(self.scheduler, self._chosen):
             if _by_batch(chosen) is by_batch:
-                with _told(chosen.name):
+                with _translated_errors(chosen.name):
                     scheduler.step()
         _check_rates(self._optimizer, self._chosen.name)
 
 
 def warmup_factor(steps: int, warmup: WarmupParams) -> float:
-    """Return what the learning rate is multiplied by after so many batches of warm-up.
+    """Return the factor of the learning rate after x = `steps` batches of warm-up.
 
-    The rule of aerOS's seed: factor * (1 - x / iters) + x / iters, and 1 from x = iters on.
+    It is factor * (1 - x / iters) + x / iters, and 1 from x = iters on: a linear warm-up, as in
+    torchvision and in Goyal et al. 2017 (arXiv 1706.02677).
     """
     share = min(steps, warmup.iters) / warmup.iters
     return warmup.factor * (1 - share) + share
 
 
 def scheduler_of(chosen: SchedulerPart, optimizer: optim.Optimizer) -> known.LRScheduler:
-    """Make a scheduler, and those it is made of.
+    """Create a scheduler with its parts.
 
     Raises:
         TrainingError: PyTorch does not take the arguments.
@@ -149,7 +150,7 @@ def scheduler_of(chosen: SchedulerPart, optimizer: optim.Optimizer) -> known.LRS
     if args.get("last_epoch", -1) >= 0:
         for group in optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
-    with _told(chosen.name):
+    with _translated_errors(chosen.name):
         made = (
             known.ChainedScheduler(args["schedulers"], optimizer)
             if chosen.name == "chainedscheduler"
@@ -160,7 +161,7 @@ def scheduler_of(chosen: SchedulerPart, optimizer: optim.Optimizer) -> known.LRS
 
 
 def rule_of(chosen: SchedulerPart) -> Rule:
-    """Make the function that `lr_lambda` names: of the number of epochs done, a factor."""
+    """Return the function that `lr_lambda` names: it maps the number of epochs to a factor."""
     args: dict[str, Any] = dict(chosen.args)
 
     def linear(x: int) -> float:
@@ -184,7 +185,7 @@ def _share(x: int, args: Mapping[str, Any]) -> float:
 
 
 def _typed(chosen: SchedulerPart) -> dict[str, Any]:
-    """Give whole numbers as floats where any number would do: PyTorch insists here and there."""
+    """Convert whole numbers to floats for real arguments: PyTorch sometimes requires it."""
     takes = FRAMEWORKS["torch"].schedulers[chosen.name]
     real = {name for name, domain in takes.items() if domain.kind == "real"}
     return {name: float(v) if name in real else v for name, v in chosen.args.items()}  # type: ignore[arg-type]  # checked
@@ -197,14 +198,14 @@ def _warms(warmup: WarmupParams | None, epochs: int) -> bool:
 def _apart(
     scheduler: known.LRScheduler, chosen: SchedulerParams
 ) -> list[tuple[known.LRScheduler, SchedulerPart]]:
-    """Take a chain apart: each of its parts steps at its own time, as a loop of torch's would."""
+    """Return the parts of a chain with their schedulers: each steps after its batches or epochs."""
     if isinstance(scheduler, known.ChainedScheduler):
-        return list(zip(scheduler._schedulers, chosen.parts, strict=True))  # noqa: SLF001 - not told elsewhere
+        return list(zip(scheduler._schedulers, chosen.parts, strict=True))  # noqa: SLF001 - PyTorch has no public name
     return [(scheduler, chosen)]
 
 
 def _by_batch(chosen: SchedulerPart) -> bool:
-    """Tell whether it steps after each batch; a sequence does if one of its parts does."""
+    """Return whether a scheduler, or one of its parts, steps after each batch."""
     return bool({chosen.name, *(part.name for part in _parts_of(chosen))} & BY_STEP)
 
 
@@ -213,7 +214,7 @@ def _parts_of(chosen: SchedulerPart) -> tuple[SchedulerPart, ...]:
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _translated_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:

@@ -1,9 +1,9 @@
-"""A torch net's numbers as a layout has them: names, shapes, dtypes, roles.
+"""Tensors of a PyTorch module under a layout's names, shapes, dtypes and roles.
 
 Names are those of `state_dict`. A dense layer's weight is (inputs, outputs), which torch keeps
-transposed, so that agents of other frameworks average the same model. bfloat16, which numpy does
-not have, is carried as float32. A tensor that a net has under two names (tied weights) is carried
-under the first; an empty one has nothing to carry.
+transposed, so that agents of other frameworks train the same model. bfloat16, which numpy does not
+have, becomes float32. A tensor with two names (tied weights) is stored under the first; an empty
+one is left out.
 """
 
 from typing import Final
@@ -18,16 +18,16 @@ from fedbus.model.layout import DTYPES, Array, Role, Weights
 
 _CARRIED_AS: Final = {torch.bfloat16: torch.float32}
 _STEPS: Final = 8
-"""Of a sequence."""
+"""Steps of a sequence."""
 _SIDES: Final = (28, 32, 8, 64, 96, 128, 224)
-"""Of pictures, as data sets have them."""
+"""Sides of images in common data sets."""
 
 
 def weights_of(net: nn.Module) -> dict[str, Array]:
-    """Copy a net's numbers, named and shaped as the layout has them.
+    """Return copies of a module's tensors by the layout's names.
 
     Raises:
-        LayoutError: a tensor cannot be carried: complex, quantized, sparse, without a shape yet.
+        LayoutError: A tensor is complex, quantized, sparse, or has no shape yet.
     """
     dense = _dense_weights(net)
     arrays: dict[str, Array] = {}
@@ -38,12 +38,12 @@ def weights_of(net: nn.Module) -> dict[str, Array]:
 
 
 def set_weights(net: nn.Module, weights: Weights) -> None:
-    """Give a net numbers that are named and shaped as those of `weights_of`."""
+    """Copy weights, named and shaped like those of `weights_of`, into a module."""
     net.load_state_dict({**net.state_dict(), **state_of(net, weights)})
 
 
 def state_of(net: nn.Module, weights: Weights) -> dict[str, Tensor]:
-    """Make what `load_state_dict` takes out of a layout's weights, tied weights under each name."""
+    """Return a state dict of a layout's weights, with tied weights under each name."""
     dense = _dense_weights(net)
     state: dict[str, Tensor] = {}
     first: dict[int, str] = {}
@@ -53,33 +53,33 @@ def state_of(net: nn.Module, weights: Weights) -> dict[str, Tensor]:
         source = first.setdefault(id(tensor), name)
         array = weights[source]
         turned = array.T if source in dense else array
-        # Copied, since torch takes no arrays that are read-only, or of another byte order.
+        # Copied: PyTorch takes no arrays that are read-only or of another byte order.
         kept = np.array(turned, turned.dtype.newbyteorder("="), order="C")
         state[name] = torch.from_numpy(kept).to(tensor.dtype)
     return state
 
 
 def roles_of(net: nn.Module) -> dict[str, Role]:
-    """Name the tensors that no gradient changes: running means, counters, indices."""
+    """Return the roles of tensors that no gradient changes: running means, counters, indices."""
     trained = {name for name, _ in net.named_parameters(remove_duplicate=False)}
     return {name: "statistic" for name in _carried(net) if name not in trained}
 
 
 def first_dtype(net: nn.Module) -> torch.dtype:
-    """Tell of which floats a net computes: the dtype of its first weight that is one."""
+    """Return the dtype of a module's first floating-point parameter."""
     floats = (weight.dtype for weight in net.parameters() if weight.dtype.is_floating_point)
     return next(floats, torch.float32)
 
 
 def normalizes_batches(net: nn.Module) -> str | None:
-    """Name the first layer of a net that takes no batch of one row, if there is one."""
-    # Over pictures or sequences one row has many values a channel.
+    """Return the name of the first layer that cannot train on a batch of one row, or None."""
+    # One image or sequence has many values for each channel.
     kinds = nn.BatchNorm1d | nn.SyncBatchNorm
     return next((name for name, layer in net.named_modules() if isinstance(layer, kinds)), None)
 
 
 def likely_rows(net: nn.Module) -> tuple[tuple[int, ...], ...]:
-    """Guess what a row looks like that a net takes, by its first layer; the likeliest first."""
+    """Return possible shapes of a row, derived from the first layer; the most likely first."""
     return next(filter(None, map(_rows_of, net.modules())), ())
 
 
@@ -105,15 +105,15 @@ def _rows_of(layer: nn.Module) -> tuple[tuple[int, ...], ...]:
 
 
 def least_batch(net: nn.Module) -> int:
-    """Tell how many rows a batch needs that a net is trained on."""
+    """Return the smallest number of rows in a training batch."""
     return 1 if normalizes_batches(net) is None else 2
 
 
 def _carried(net: nn.Module) -> dict[str, Tensor]:
-    """Find the tensors that a net would save, each once.
+    """Return the tensors in a module's state dict, each once.
 
     Raises:
-        LayoutError: one has no shape yet, or something is no tensor at all.
+        LayoutError: A tensor has no shape yet, or a value is no tensor.
     """
     for name, weight in (*net.named_parameters(), *net.named_buffers()):
         if is_lazy(weight):

@@ -1,4 +1,4 @@
-"""Trains, scores and runs one architecture with PyTorch."""
+"""Trainer of PyTorch models."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,10 +45,10 @@ _MEND: Final = "; a batch normalisation needs two rows: set batch_size to 2 or m
 
 
 class TorchTrainer(StatefulTrainer):
-    """Trains, scores and runs one architecture with PyTorch.
+    """Trains, evaluates and runs one model with PyTorch.
 
     Raises:
-        TrainingError: the architecture names no architecture we know, or configures it wrongly.
+        TrainingError: The architecture is unknown or not valid.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -65,49 +65,49 @@ class TorchTrainer(StatefulTrainer):
 
     @property
     def output_activation(self) -> OutputActivation | None:
-        """The net's last operation; None until it has run for the first time."""
+        """The model's last operation; None until it has run once."""
         return self._ending
 
     @property
     def declared_loss(self) -> str | None:
-        """The loss that the net itself holds; None if none."""
+        """The loss that the model itself holds; None if there is none."""
         return declared_loss(self._net)
 
     def initial(self) -> Weights:
-        """Make the architecture's first weights, drawn by its seed."""
+        """Return the initial weights, drawn from the architecture's seed."""
         return weights_of(build(self._architecture))
 
     @property
     def least_batch(self) -> int:
-        """How many rows a batch needs that the net is trained on."""
+        """The smallest number of rows in a training batch."""
         return least_batch(self._net)
 
     def rows_to_try(self) -> tuple[tuple[int, ...], ...]:
-        """Give shapes of a row that the net may take, by its first layer."""
+        """Return shapes of a row that the model may take, derived from its first layer."""
         return likely_rows(self._net)
 
     def roles(self) -> Mapping[str, Role]:
-        """Name the tensors that no gradient changes."""
+        """Return the roles of tensors that no gradient changes."""
         return roles_of(self._net)
 
     def load(self, weights: Weights) -> None:
-        """Take these weights.
+        """Copy weights into the model.
 
         Raises:
-            LayoutError: they are not those of the model.
+            LayoutError: The weights do not fit the model.
         """
         self._layout.check(weights)
         set_weights(self._net, weights)
 
     def train(self, weights: Weights, data: Dataset, params: TrainingParams) -> Update:
-        """Take one step per batch; the metrics are means over all that was trained on.
+        """Train one step for each batch; metrics are means over all batches of the training.
 
         Raises:
-            LayoutError: the weights are not those of the model.
-            Stopped: at the next batch after the data was asked to stop.
-            TrainingError: the data or the parameters do not fit, or the loss is no number any more.
+            LayoutError: The weights do not fit the model.
+            Stopped: The task was cancelled; raised at the next batch.
+            TrainingError: The data or parameters do not fit, or the loss is not finite.
         """
-        found = self._take()
+        found = self._take_loaded_state()
         check_supported("torch", params)
         self.load(weights)
         self._net.train()
@@ -117,43 +117,43 @@ class TorchTrainer(StatefulTrainer):
             schedule = Schedule(optimizer, params, epochs, epochs * data.steps_in_epoch(params))
         else:
             optimizer, schedule = restore_state(self._net, params, found)
-        del found  # as large as what was made of it
+        del found  # as large as the optimizer state
         try:
-            with self._chance(params.seed):
-                figures = self._walk(data, params, optimizer, schedule)
+            with self._seeded(params.seed):
+                sums = self._walk(data, params, optimizer, schedule)
         finally:
-            self._net.zero_grad()  # as large as the model, and of no more use
+            self._net.zero_grad()  # gradients are as large as the model
         if params.keep_optimizer_state:
-            self._leave(lambda: state_arrays(self._net, optimizer, schedule, params))
-        return Update(weights_of(self._net), data.examples, figures.metrics())
+            self._offer_state(lambda: state_arrays(self._net, optimizer, schedule, params))
+        return Update(weights_of(self._net), data.examples, sums.metrics())
 
     def evaluate(
         self, weights: Weights, data: Dataset, params: TrainingParams
     ) -> Mapping[str, float]:
-        """Score weights: the mean `loss`, and what the job measures.
+        """Measure the mean `loss` and the job's metrics of weights.
 
         Raises:
-            LayoutError: the weights are not those of the model.
-            Stopped: at the next batch after the data was asked to stop.
-            TrainingError: the data or the parameters do not fit.
+            LayoutError: The weights do not fit the model.
+            Stopped: The task was cancelled; raised at the next batch.
+            TrainingError: The data or parameters do not fit.
         """
         check_supported("torch", TrainingParams(loss=params.loss, metrics=params.metrics))
         self.load(weights)
         self._net.eval()
-        figures = MetricSums(params.loss, params.metrics)
+        sums = MetricSums(params.loss, params.metrics)
         with torch.inference_mode():
             for x, y in data.batches():
-                self._score(x, y, params, figures)
-        return figures.metrics()
+                self._score(x, y, params, sums)
+        return sums.metrics()
 
     def predict(self, inputs: Array) -> Array | Mapping[str, Array]:
-        """Answer each row with what the net's own `forward` returns.
+        """Return the outputs of the model's own `forward`.
 
-        inputs: (rows, …); returns (rows, …), or several such by name. Names are those of a dict, or
-        the places in a tuple: "0", "1".
+        Inputs and outputs have shape (rows, …). Several outputs are returned by name: the keys of a
+        dict, or the positions in a tuple, "0", "1".
 
         Raises:
-            TrainingError: the inputs are not what the model takes, or it returns no tensor.
+            TrainingError: The inputs do not fit the model, or it returns no tensor.
         """
         self._net.eval()
         with torch.inference_mode():
@@ -170,7 +170,7 @@ class TorchTrainer(StatefulTrainer):
             epoch = MetricSums(params.loss, params.metrics)
             for rows in batches:
                 x, y = self._trainable(*rows, data)
-                uncounted = [epoch]  # LBFGS scores a batch many times; only the first counts
+                uncounted = [epoch]  # LBFGS computes a batch many times; only the first one counts
 
                 def score(x: Array = x, y: Array = y, to: list[MetricSums] = uncounted) -> Tensor:
                     if not to:
@@ -184,28 +184,26 @@ class TorchTrainer(StatefulTrainer):
         return whole
 
     def _trainable(self, x: Array, y: Array, data: Dataset) -> Batch:
-        """Give a batch that every layer takes: one row alone has no variance, twice it has none."""
+        """Return a batch that every layer accepts: a single row of a data set is repeated."""
         if data.examples == 1 and self._normalizes is not None:
             return np.repeat(x, 2, axis=0), np.repeat(y, 2, axis=0)
         return x, y
 
     @contextmanager
-    def _chance(self, seed: int) -> Iterator[None]:
-        """Let layers draw by a task's seed; the process goes on with its own chance after it."""
+    def _seeded(self, seed: int) -> Iterator[None]:
+        """Seed the random layers with a task's seed; restore the process's state afterwards."""
         with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
             torch.manual_seed(seed % _SEEDS)
             yield
 
-    def _score(
-        self, x: Array, y: Array, params: TrainingParams, figures: MetricSums | None
-    ) -> Tensor:
+    def _score(self, x: Array, y: Array, params: TrainingParams, sums: MetricSums | None) -> Tensor:
         mixed = self._mixes and params.precision == "mixed"
         with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
             outputs = self._answer(x)
-        outputs, truth = aligned(outputs.float(), y, params.loss, self._ending or "scores")
-        loss = LOSSES[params.loss](outputs, truth)
-        if figures is not None:
-            figures.add(float(loss.detach()), outputs, truth, len(x))
+        outputs, target = aligned(outputs.float(), y, params.loss, self._ending or "scores")
+        loss = LOSSES[params.loss](outputs, target)
+        if sums is not None:
+            sums.add(float(loss.detach()), outputs, target, len(x))
         return loss
 
     def _answer(self, x: Array) -> Tensor:
