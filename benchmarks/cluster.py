@@ -33,7 +33,7 @@ from fedbus.mqtt.mosquitto import LocalBroker
 from fedbus.mqtt.mosquitto_config import new_password
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
-from fedbus.runtime.service import keep_connected
+from fedbus.runtime.reconnection import keep_connected
 from fedbus.runtime.shell import Shell
 from fedbus.wire import codec
 from fedbus.wire.access_rules import access_rules

@@ -25,7 +25,7 @@ from fedbus.mqtt.bus import BrokerAddress
 from fedbus.runtime import telemetry
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
-from fedbus.runtime.service import keep_connected
+from fedbus.runtime.reconnection import keep_connected
 from fedbus.runtime.shell import Shell
 from fedbus_edge_agent.core import AgentCore
 from fedbus_edge_agent.host.capabilities import measure

@@ -18,7 +18,7 @@ from fedbus.model.layout import Layout
 from fedbus.mqtt.bus import BrokerAddress
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
-from fedbus.runtime.service import keep_connected
+from fedbus.runtime.reconnection import keep_connected
 from fedbus.runtime.shell import Shell
 from fedbus.wire import codec
 from fedbus.wire.blobs import BlobRef

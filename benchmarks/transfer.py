@@ -37,7 +37,7 @@ from fedbus.mqtt.mosquitto import LocalBroker
 from fedbus.runtime import telemetry
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
-from fedbus.runtime.service import keep_connected
+from fedbus.runtime.reconnection import keep_connected
 from fedbus.runtime.shell import Shell
 from fedbus.wire.access_rules import access_rules
 from fedbus.wire.blobs import CHUNK_BYTES, BlobLocation, BlobRef

@@ -55,7 +55,6 @@ SHARED_CLASSES: Mapping[str, str] = {}
 
 RENAMING_CLASSES: set[str] = {
     "Client",
-    "JobRefused",
     "Offer",
 }
 """Class names that still have two meanings; each is removed here when it is renamed."""

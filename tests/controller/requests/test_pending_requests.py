@@ -14,8 +14,8 @@ from fedbus.wire.messages import (
     ForgetJob,
     JobEnded,
     JobFault,
+    JobFileRefused,
     JobForgotten,
-    JobRefused,
     JobsListed,
     LeaseHeld,
     StoreJob,
@@ -309,7 +309,7 @@ def test_a_refusal_of_the_repository_is_passed_on_with_its_reason() -> None:
     harness.lead()
     harness.submit(job_file())
     fault = JobFault(key="model_name", problem="no model named 'digits'", hint="push one")
-    harness.receive(REPOSITORY, JobRefused(job=JOB, faults=(fault,)))
+    harness.receive(REPOSITORY, JobFileRefused(job=JOB, faults=(fault,)))
     answer = harness.answer()
     assert (answer["accepted"], answer["job"]) == (False, JOB)
     assert answer["faults"] == [
@@ -324,7 +324,7 @@ def test_a_refusal_of_other_bytes_does_not_touch_the_job_that_runs() -> None:
     harness.begin_round()
     harness.submit(job_file(num_rounds=9))
     fault = JobFault(key="training_id", problem="another job is named so")
-    harness.receive(REPOSITORY, JobRefused(job=JOB, faults=(fault,)))
+    harness.receive(REPOSITORY, JobFileRefused(job=JOB, faults=(fault,)))
     assert not harness.answer()["accepted"]
     assert keys.RoundOpening(JOB) in harness.asks
 

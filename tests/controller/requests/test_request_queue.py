@@ -12,7 +12,7 @@ from fedbus.wire.messages import (
     EndJob,
     JobEnded,
     JobFault,
-    JobRefused,
+    JobFileRefused,
     JobsListed,
     LeaseGranted,
     LeaseHeld,
@@ -88,7 +88,7 @@ def test_a_refused_request_is_settled() -> None:
     harness.submit(b"{", receipt=1)
     assert harness.settled() == [1]
     harness.submit(job_file(), receipt=2)
-    harness.receive(REPOSITORY, JobRefused(job=JOB, faults=(JobFault(key="", problem="no"),)))
+    harness.receive(REPOSITORY, JobFileRefused(job=JOB, faults=(JobFault(key="", problem="no"),)))
     assert harness.settled() == [2]
 
 
@@ -334,7 +334,7 @@ def test_a_refusal_is_retained_beside_the_document_of_the_job(reply: ReplyTo | N
     harness.begin_round()
     harness.submit(job_file(num_rounds=9), reply)
     harness.receive(
-        REPOSITORY, JobRefused(job=JOB, faults=(JobFault(key="training_id", problem="taken"),))
+        REPOSITORY, JobFileRefused(job=JOB, faults=(JobFault(key="training_id", problem="taken"),))
     )
     (left,) = refusals(harness)
     assert (left.job, left.request, left.faults[0].problem) == (JOB, "submit", "taken")

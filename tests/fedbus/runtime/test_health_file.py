@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from fedbus.runtime.service import keep_health_file
+from fedbus.runtime.health_file import keep_health_file
 
 BEAT = 0.01
 LONG = 5.0

@@ -10,11 +10,11 @@ import pytest
 
 from fedbus.mqtt.login import TAKEN_OVER
 from fedbus.mqtt.mosquitto import LocalBroker
-from fedbus.runtime import service
+from fedbus.runtime import reconnection
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.name_conflict import NameConflict
 from fedbus.runtime.node import Node
-from fedbus.runtime.service import LONGEST_CONFLICT_SECONDS, keep_connected, pause_after
+from fedbus.runtime.reconnection import LONGEST_CONFLICT_SECONDS, keep_connected, pause_after
 from fedbus.runtime.shell import Shell
 from fedbus.wire.documents import NodeState
 from tests.fedbus.mqtt.fakes import CONNACK, listening
@@ -118,8 +118,8 @@ async def test_two_processes_of_one_login_find_out_on_a_real_broker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mosquitto 2.0.11 gives no reason; the access rules let each read its own state."""
-    monkeypatch.setattr(service, "FIRST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(service, "CONFLICT_PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(reconnection, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(reconnection, "CONFLICT_PAUSE_SECONDS", 1.0)
     with LocalBroker(tmp_path / "broker", accounts={"agent.a": "x"}) as broker:
         shells = [shell_of(incarnation) for incarnation in (OWN, LATER)]
         async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
@@ -149,8 +149,8 @@ async def test_a_broker_that_says_that_the_name_was_taken_over_is_heard(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Newer ones send a reason code with the end of the connection."""
-    monkeypatch.setattr(service, "FIRST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(service, "CONFLICT_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(reconnection, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(reconnection, "CONFLICT_PAUSE_SECONDS", 60.0)
 
     async def take_over(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(4096)

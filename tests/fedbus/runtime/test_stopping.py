@@ -16,7 +16,8 @@ from fedbus.mqtt.bus import BrokerAddress
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.node import Node
-from fedbus.runtime.service import end, keep_connected
+from fedbus.runtime.reconnection import keep_connected
+from fedbus.runtime.service import end
 from fedbus.runtime.shell import Shell
 from tests.fedbus.runtime.node.harness import Fake
 
@@ -56,7 +57,7 @@ async def test_a_stop_while_the_connection_breaks_ends_the_reconnecting(
         opened.append(Breaking())
         yield opened[-1]
 
-    monkeypatch.setattr("fedbus.runtime.service.mqtt.connect", connect)
+    monkeypatch.setattr("fedbus.runtime.reconnection.mqtt.connect", connect)
     node = Node(Identity(name="agent.a", incarnation=1, version="0"), Fake(), random.Random(1))
     shell = Shell(node, 1)
     task = asyncio.create_task(keep_connected(shell, NOWHERE, random.Random(1)))

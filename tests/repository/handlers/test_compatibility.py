@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fedbus.wire.documents import ModelNeeds
-from fedbus.wire.messages import JobLoaded, JobRefused, StoreJob
+from fedbus.wire.messages import JobFileRefused, JobLoaded, StoreJob
 from fedbus_repository.handlers.compatibility import compatibility_warnings, incompatibilities
 from fedbus_repository.stores.base import Store
 from fedbus_repository.stores.records import StoreRefusal, Version
@@ -108,7 +108,7 @@ def test_a_job_that_does_not_suit_its_model_is_not_kept(harness: Harness, store:
     stated, blob = put(store, spec(architectures=architectures)), put(store, weights(0.0))
     assert isinstance(store.push(MODEL, stated, blob, ()), Version)
     [answer] = harness.receive(CONTROLLER, StoreJob(epoch=0, job=JOB, model=MODEL, file=FTRL))
-    assert isinstance(answer, JobRefused)
+    assert isinstance(answer, JobFileRefused)
     assert [fault.key for fault in answer.faults] == ["optimizer_config.optimizer"]
     assert "'ftrl' is an optimizer of keras" in answer.faults[0].problem
     assert isinstance(store.load_job(0, JOB), StoreRefusal)

@@ -15,9 +15,9 @@ from fedbus.wire.messages import (
     ForgetJob,
     JobEnded,
     JobFault,
+    JobFileRefused,
     JobForgotten,
     JobLoaded,
-    JobRefused,
     JobsListed,
     ListJobs,
     LoadJob,
@@ -256,7 +256,7 @@ def unknown(store: Store) -> list[Any]:
 def test_an_unknown_job_is_refused(harness: Harness, store: Store) -> None:
     """Whatever is asked about it."""
     problem = f"no job named '{JOB}' in this repository"
-    refused = JobRefused(job=JOB, faults=(JobFault(key="", problem=problem),))
+    refused = JobFileRefused(job=JOB, faults=(JobFault(key="", problem=problem),))
     for question in unknown(store):
         assert harness.receive(CONTROLLER, question) == [refused]
 

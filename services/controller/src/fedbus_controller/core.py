@@ -19,9 +19,9 @@ from fedbus.wire.messages import (
     Evaluated,
     EvaluationStored,
     JobEnded,
+    JobFileRefused,
     JobForgotten,
     JobLoaded,
-    JobRefused,
     JobsListed,
     JobStopped,
     LeaseGranted,
@@ -181,7 +181,7 @@ class ControllerCore:
                     yield self._lease.ask(now)
             case JobForgotten(job=name) if keys.JobRemoval(name) in self._open_asks:
                 yield from self._requests.job_forgotten(message)
-            case JobRefused() | JobsListed() | JobLoaded() | JobEnded():
+            case JobFileRefused() | JobsListed() | JobLoaded() | JobEnded():
                 if self._lease.epoch is not None:
                     yield from self._on_job(message, self._lease.epoch, now)
             case PlanStored(job=name, task=task):
@@ -193,7 +193,7 @@ class ControllerCore:
                 pass
 
     def _on_job(
-        self, message: JobRefused | JobsListed | JobLoaded | JobEnded, epoch: int, now: float
+        self, message: JobFileRefused | JobsListed | JobLoaded | JobEnded, epoch: int, now: float
     ) -> Iterator[Action]:
         match message:
             case JobsListed(jobs=names):
@@ -212,7 +212,7 @@ class ControllerCore:
                         yield from self._jobs.begin(message, epoch, now)
             case JobLoaded(job=name) if self._jobs.is_loading(name):
                 yield from self._jobs.begin(message, epoch, now)
-            case JobRefused(job=name, faults=faults):
+            case JobFileRefused(job=name, faults=faults):
                 yield Cancel(keys.JobStorage(name))
                 yield from self._pending.job_refused(name, faults)
             case JobEnded(job=name, phase=phase, reason=reason):

@@ -17,10 +17,9 @@ import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -28,15 +27,13 @@ import structlog
 from fedbus.blobs.transfer.uploads import FindBlob
 from fedbus.core import clock
 from fedbus.core.interface import Core
-from fedbus.errors import BusError, FedbusError, SettingsError
-from fedbus.mqtt import client as mqtt
-from fedbus.mqtt.bus import BrokerAddress
-from fedbus.mqtt.login import TAKEN_OVER
+from fedbus.errors import FedbusError, SettingsError
 from fedbus.runtime import telemetry
+from fedbus.runtime.health_file import keep_health_file
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.loopback import LoopbackProbe
-from fedbus.runtime.name_conflict import SETTLED_SECONDS
 from fedbus.runtime.node import Node
+from fedbus.runtime.reconnection import keep_connected
 from fedbus.runtime.setting_names import PREFIX, refuse_misspelt
 from fedbus.runtime.settings import ServiceSettings, settings_from
 from fedbus.runtime.shell import Shell
@@ -46,17 +43,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_RECONNECT_SECONDS = 2.0
-STEADY_SECONDS = 10.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 INTERRUPTED = 130
 """128 + the number of SIGINT."""
 CANCEL_AGAIN_SECONDS = 3.0
 """Disconnecting from the broker takes at most 2 s."""
-CONFLICT_PAUSE_SECONDS = 30.0
-LONGEST_CONFLICT_SECONDS = 600.0
-"""Between logins while another process uses this node's name: each login disconnects it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,53 +60,6 @@ class Built:
     http_api: "Callable[[Shell], HttpApi] | None" = None
 
 
-async def keep_connected(shell: Shell, address: BrokerAddress, rng: random.Random) -> None:
-    """Serve over one connection after another, with a jittered pause after each.
-
-    No connection is opened once the shell is stopping. A cancellation alone would not suffice: in
-    Python 3.11 a task group whose task fails at that moment raises the failure instead.
-    """
-    node, pause, lacks = shell.node, FIRST_PAUSE_SECONDS, tuple[str, ...]()
-    while True:
-        began = clock.monotonic()
-        try:
-            async with mqtt.connect(
-                address,
-                name=node.identity.name,
-                listen=node.subscriptions(),
-                keep=node.kept_subscriptions(),
-                will=node.will_packet(),
-                lend=True,
-            ) as bus:
-                log.info("bus_connected", broker=f"{address.host}:{address.port}")
-                for lack in bus.lacks if bus.lacks != lacks else ():
-                    log.warning("broker_lacks", reason=lack)
-                lacks = bus.lacks
-                await shell.serve(bus)
-        except* BusError as broken:
-            log.warning("bus_lost", reason=str(broken.exceptions[0]))
-            if getattr(broken.exceptions[0], "code", None) == TAKEN_OVER:
-                node.conflict.taken_over()
-        if shell.stopping.is_set():
-            return
-        lasted = clock.monotonic() - began
-        if lasted > STEADY_SECONDS:
-            pause = FIRST_PAUSE_SECONDS
-            node.conflict.connection_lasted()
-        if lasted > SETTLED_SECONDS:
-            node.conflict.resolved()
-        await asyncio.sleep(pause_after(pause, node.conflict.count, rng))
-        pause = min(pause * 2, LONGEST_RECONNECT_SECONDS)
-
-
-def pause_after(usual: float, conflicts: int, rng: random.Random) -> float:
-    """Return the seconds until the next login, after `conflicts` with a process of this name."""
-    if not conflicts:
-        return usual * rng.uniform(0.5, 1.5)
-    most = CONFLICT_PAUSE_SECONDS * 2.0 ** min(conflicts - 1, 10)
-    return min(most, LONGEST_CONFLICT_SECONDS) * rng.uniform(1.0, 2.0)
-
-
 async def end(*tasks: asyncio.Task[None]) -> None:
     """Cancel tasks until they have ended.
 
@@ -126,35 +70,6 @@ async def end(*tasks: asyncio.Task[None]) -> None:
         for task in left:
             task.cancel()
         await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
-
-
-async def keep_health_file(shell: Shell, file: Path | None, seconds: float) -> None:
-    """Touch a file every heartbeat while the shell is healthy, for a container's health check.
-
-    The file's modification time stops advancing while the node is disconnected, the broker drops
-    its messages or the event loop hangs; the file is deleted when the service ends.
-    """
-    if file is None:
-        return
-    try:
-        while True:
-            if shell.healthy:
-                _touch(file)
-            await asyncio.sleep(seconds if shell.healthy else FIRST_PAUSE_SECONDS)
-    finally:
-        _remove(file)
-
-
-def _touch(file: Path) -> None:
-    try:
-        file.touch()
-    except OSError as error:  # the health check will fail; log the reason
-        log.warning("health_file_failed", file=str(file), reason=error.strerror)
-
-
-def _remove(file: Path) -> None:
-    with suppress(OSError):
-        file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +204,3 @@ def main(role: str, kind: type[S], build: Callable[[S, Identity], Built]) -> Non
         os._exit(ended.code)
     if ended.code:
         raise SystemExit(ended.code)
-
-
-__all__ = ["Built", "keep_connected", "main", "run"]

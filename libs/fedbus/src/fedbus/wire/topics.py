@@ -96,7 +96,7 @@ LINKS: tuple[Link, ...] = (
     Link(m.LeaseGranted, ("repository",), ("controller",)),
     Link(m.LeaseHeld, ("repository",), ("controller",)),
     Link(m.StoreJob, ("controller",), ("repository",)),
-    Link(m.JobRefused, ("repository",), ("controller",)),
+    Link(m.JobFileRefused, ("repository",), ("controller",)),
     Link(m.StorePlan, ("controller",), ("repository",)),
     Link(m.PlanStored, ("repository",), ("controller",)),
     Link(m.ListJobs, ("controller",), ("repository",)),

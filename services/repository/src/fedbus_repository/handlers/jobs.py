@@ -14,9 +14,9 @@ from fedbus.wire.messages import (
     ForgetJob,
     JobEnded,
     JobFault,
+    JobFileRefused,
     JobForgotten,
     JobLoaded,
-    JobRefused,
     JobsListed,
     ListJobs,
     LoadJob,
@@ -116,7 +116,7 @@ class JobHandler:
         if isinstance(known, StoreRefusal):  # a stored job was checked before
             faults = yield Call(partial(self._check, incompatibilities, message))
             if faults:
-                return (Send(sender, JobRefused(job=message.job, faults=faults)),)
+                return (Send(sender, JobFileRefused(job=message.job, faults=faults)),)
         result = yield Call(call)
         if not isinstance(result, StoredJob):
             return (Send(sender, self._message_for(message, result)),)
@@ -159,7 +159,7 @@ class JobHandler:
                 answer = JobForgotten(job=message.job, reason=reason)
             case StoreRefusal(reason, key) if not isinstance(message, ListJobs):
                 fault = JobFault(key=key, problem=reason)
-                answer = JobRefused(job=_job_of(message), faults=(fault,))
+                answer = JobFileRefused(job=_job_of(message), faults=(fault,))
             case JobEnd(job=job, phase=phase, reason=reason, at=at):
                 answer = JobEnded(job=job, phase=phase, reason=reason, at=at)
             case Plan(job=job, task=task):

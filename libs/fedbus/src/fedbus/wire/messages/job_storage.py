@@ -30,7 +30,7 @@ class StoreJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobRefused:
+class JobFileRefused:
     """The job is not accepted, for these faults."""
 
     job: Ident
