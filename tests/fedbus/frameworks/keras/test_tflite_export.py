@@ -70,7 +70,7 @@ NETS: dict[str, tuple[tuple[int, ...], list[Any]]] = {
     "softmax inside": ((5,), [["Dense", {"units": 4, "activation": "softmax"}], END[1]]),
 }  # fmt: skip
 
-YES_OR_NO: dict[str, tuple[tuple[int, ...], list[Any]]] = {
+BINARY_LOSSES: dict[str, tuple[tuple[int, ...], list[Any]]] = {
     last: ((5,), [["Dense", {"units": 4, "activation": "relu"}],
                   ["Dense", {"units": 3, "activation": last}]])
     for last in ("linear", "sigmoid")
@@ -106,7 +106,7 @@ def net(row: tuple[int, ...], layers: list[Any]) -> Any:  # noqa: ANN401 - Keras
 @cache
 def file_of(case: str, loss: Loss = "categorical_crossentropy") -> bytes:
     """Export a model, once for all tests that use it: TensorFlow takes a second for each."""
-    return export(net(*(NETS | YES_OR_NO)[case]), loss)
+    return export(net(*(NETS | BINARY_LOSSES)[case]), loss)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def check(
     loss: Loss = "categorical_crossentropy",
 ) -> None:
     """Compare all weights, and the answers, after three steps."""
-    (x, y), model = rows, net(*(NETS | YES_OR_NO)[case])
+    (x, y), model = rows, net(*(NETS | BINARY_LOSSES)[case])
     got = train(file_of(case, loss), rows, name, loss)
     before = weights_of(model)
     made = keras.optimizers.SGD(0.05, 0.9) if name == "sgd" else keras.optimizers.Adam(0.05)
@@ -192,7 +192,7 @@ def test_values_are_learnt_by_their_squared_error(name: str, on_a_device: Train)
     check(on_a_device, "dense", (x, y), name, "mean_squared_error")
 
 
-@pytest.mark.parametrize("activation", YES_OR_NO)
+@pytest.mark.parametrize("activation", BINARY_LOSSES)
 def test_yes_or_no_is_learnt_of_each_output(activation: str, on_a_device: Train) -> None:
     """Three labels, scores or probabilities: the steps, the answers and the score are Keras's."""
     rng = np.random.default_rng(6)
@@ -200,7 +200,7 @@ def test_yes_or_no_is_learnt_of_each_output(activation: str, on_a_device: Train)
     trainer = TfliteTrainer({"blob": file_of(activation, "binary_crossentropy")})
     params = TrainingParams(loss="binary_crossentropy", metrics=("accuracy",))
     found = trainer.evaluate(trainer.initial(), from_arrays(x, y), params)
-    row, layers = YES_OR_NO[activation]
+    row, layers = BINARY_LOSSES[activation]
     spec = {"input": list(row), "layers": layers}
     own = KerasTrainer({"name": "sequential", "config": spec})
     assert found == pytest.approx(

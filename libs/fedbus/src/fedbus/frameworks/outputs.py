@@ -36,11 +36,11 @@ MEANINGS: Final[Mapping[OutputKind, str]] = {
     "labels": "yes or no for each label",
     "values": "quantities",
 }
-_OF_CLASSES: Final = frozenset({
+_CLASS_LOSSES: Final = frozenset({
     "categorical_crossentropy", "sparse_categorical_crossentropy", "cross_entropy",
     "categorical_focal_crossentropy", "categorical_hinge", "kl_divergence",
 })  # fmt: skip
-_OF_YES_OR_NO: Final = frozenset({
+_BINARY_LOSSES: Final = frozenset({
     "binary_crossentropy", "binary_focal_crossentropy", "hinge", "squared_hinge",
 })  # fmt: skip
 _YES: Final = 0.5
@@ -72,9 +72,9 @@ def derive_answers(
 
 
 def _by_loss(activation: OutputActivation, loss: str, *, one: bool) -> OutputKind:
-    if loss in _OF_CLASSES and not one:
+    if loss in _CLASS_LOSSES and not one:
         return "probabilities" if activation == "softmax" else "classes"
-    if loss not in _OF_YES_OR_NO:
+    if loss not in _BINARY_LOSSES:
         return "values"
     if one:
         return "probabilities" if activation == "sigmoid" else "logits"
@@ -86,9 +86,9 @@ def loss_contradiction(answers: OutputKind | None, loss: str) -> str:
 
     Checked when a job is submitted, since the loss of a PyTorch model is not known before.
     """
-    if loss in _OF_CLASSES and answers in {"labels", "logits", "values"}:
+    if loss in _CLASS_LOSSES and answers in {"labels", "logits", "values"}:
         meant, push = "classes of which one is right", "classes"
-    elif loss in _OF_YES_OR_NO and answers in {"classes", "values"}:
+    elif loss in _BINARY_LOSSES and answers in {"classes", "values"}:
         meant, push = "yes or no for each output", "labels (of one output: logits)"
     elif loss in QUANTITIES and answers in {"classes", "logits"}:
         meant, push = "quantities", "values"
@@ -139,15 +139,15 @@ def check_classes(
             )
 
 
-def check_answers(said: str, output: Sequence[int]) -> OutputKind:
+def check_answers(answer: str, output: Sequence[int]) -> OutputKind:
     """Validate the meaning of outputs that a user gives with `--answers`.
 
     Raises:
         SettingsError: The word is unknown, or does not fit the number of outputs.
     """
-    known = next((word for word in ANSWERS if word == said), None)
+    known = next((word for word in ANSWERS if word == answer), None)
     if known is None:
-        raise SettingsError(f"--answers: {said!r}; a model answers one of {listed(ANSWERS)}")
+        raise SettingsError(f"--answers: {answer!r}; a model answers one of {listed(ANSWERS)}")
     if output and known == "logits" and output[-1] != 1:
         raise SettingsError(
             f"--answers: logits is one score of yes, and the model has {output[-1]} outputs; say "

@@ -43,12 +43,12 @@ _METRICS: Final[Mapping[str, str]] = {
 }
 _ACCURACIES: Final = frozenset({"accuracy", "binary_accuracy", "categorical_accuracy"})
 _COUNTED: Final = frozenset({"precision", "recall", "f1"})
-_OF_SIGNS: Final = frozenset({"hinge", "squared_hinge"})
-_YES_OR_NO: Final = _OF_SIGNS | {"binary_crossentropy", "binary_focal_crossentropy"}
+_HINGE_LOSSES: Final = frozenset({"hinge", "squared_hinge"})
+_BINARY_LOSSES: Final = _HINGE_LOSSES | {"binary_crossentropy", "binary_focal_crossentropy"}
 _YES: Final = 0.5
 _TAKES_SCORES: Final = frozenset(name for name in _LOSSES if name.endswith("crossentropy"))
 """Losses with the argument `from_logits`."""
-_BY_CLASS: Final = frozenset({
+_CLASS_LOSSES: Final = frozenset({
     "categorical_crossentropy", "sparse_categorical_crossentropy",
     "categorical_focal_crossentropy", "categorical_hinge", "kl_divergence",
 })  # fmt: skip
@@ -65,7 +65,7 @@ def loss_of(name: str, *, probable: bool) -> Any:  # noqa: ANN401 - Keras has no
 
 def is_class_loss(loss: str) -> bool:
     """Return whether a loss is one of classes, with one output for each class."""
-    return loss in _BY_CLASS
+    return loss in _CLASS_LOSSES
 
 
 def metrics_of(names: Sequence[str], loss: str, *, probable: bool, outputs: int = 1) -> list[Any]:
@@ -85,8 +85,8 @@ def _metric(name: str, loss: str, *, probable: bool, outputs: int) -> Any:  # no
         if plain in _COUNTED
         else getattr(keras.metrics, _METRICS[plain])(name=name)
     )
-    scores = not probable and (is_class_loss(loss) or loss in _YES_OR_NO)
-    return _OfScores(inner, loss) if scores or loss in _OF_SIGNS else inner
+    scores = not probable and (is_class_loss(loss) or loss in _BINARY_LOSSES)
+    return _OfScores(inner, loss) if scores or loss in _HINGE_LOSSES else inner
 
 
 class _OfScores(keras.Metric):  # type: ignore[misc]  # Keras has no types
@@ -95,7 +95,7 @@ class _OfScores(keras.Metric):  # type: ignore[misc]  # Keras has no types
     def __init__(self, inner: Any, loss: str) -> None:  # noqa: ANN401 - Keras has no types
         super().__init__(name=inner.name)
         self.inner = inner
-        self._signs = loss in _OF_SIGNS
+        self._signs = loss in _HINGE_LOSSES
         self._squash = keras.ops.softmax if is_class_loss(loss) else keras.ops.sigmoid
 
     def update_state(self, target: Any, scores: Any, sample_weight: Any = None) -> None:  # noqa: ANN401 - tensors
@@ -125,21 +125,23 @@ class _OverClasses(keras.Metric):  # type: ignore[misc]  # Keras has no types
     def update_state(self, target: Any, likely: Any, sample_weight: Any = None) -> None:  # noqa: ANN401, ARG002 - Keras's
         ops = keras.ops
         if self._classes is None:
-            said = ops.cast(ops.reshape(likely > _YES, (-1, 1)), "float32")
-            there = ops.cast(ops.reshape(target > _YES, (-1, 1)), "float32")
+            predicted = ops.cast(ops.reshape(likely > _YES, (-1, 1)), "float32")
+            actual = ops.cast(ops.reshape(target > _YES, (-1, 1)), "float32")
         else:
-            named, classes = ops.argmax(likely, axis=-1), ops.argmax(target, axis=-1)
-            said = ops.one_hot(ops.reshape(named, (-1,)), self._classes)
-            there = ops.one_hot(ops.reshape(classes, (-1,)), self._classes)
-        found = [ops.sum(each, axis=0) for each in (said * there, said, there)]
+            best, classes = ops.argmax(likely, axis=-1), ops.argmax(target, axis=-1)
+            predicted = ops.one_hot(ops.reshape(best, (-1,)), self._classes)
+            actual = ops.one_hot(ops.reshape(classes, (-1,)), self._classes)
+        found = [ops.sum(each, axis=0) for each in (predicted * actual, predicted, actual)]
         self._counts.assign(self._counts + ops.stack(found))
 
     def result(self) -> Any:  # noqa: ANN401 - a tensor
         ops = keras.ops
-        right, said, there = self._counts[0], self._counts[1], self._counts[2]
-        by = {"precision": said, "recall": there, "f1": (said + there) / 2}[self.name]
-        each = ops.where(by > 0, right / ops.maximum(by, 0.5), 0.0)
-        counted = 1.0 if self._classes is None else ops.sum(ops.cast(said + there > 0, "float32"))
+        correct, predicted, actual = self._counts[0], self._counts[1], self._counts[2]
+        by = {"precision": predicted, "recall": actual, "f1": (predicted + actual) / 2}[self.name]
+        each = ops.where(by > 0, correct / ops.maximum(by, 0.5), 0.0)
+        counted = (
+            1.0 if self._classes is None else ops.sum(ops.cast(predicted + actual > 0, "float32"))
+        )
         return ops.sum(each) / ops.maximum(counted, 1.0)
 
     def reset_state(self) -> None:
@@ -167,7 +169,7 @@ def target_of(y: Array, answers: tuple[int | None, ...], loss: str) -> Array:
     shape = y.shape if alike else (len(y), *(size or 0 for size in answers))
     if y.dtype.kind not in "biuf" or y.size != np.prod(shape):
         raise TrainingError(f"y is {y.dtype} {y.shape}; the model answers {(len(y), *answers)}")
-    if loss in _YES_OR_NO - _OF_SIGNS:
+    if loss in _BINARY_LOSSES - _HINGE_LOSSES:
         check_binary_targets(y, loss)
     return y.astype(np.float32).reshape(shape)
 

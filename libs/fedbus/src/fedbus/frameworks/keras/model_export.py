@@ -138,13 +138,13 @@ def _policy_of(model: Any) -> str:  # noqa: ANN401 - Keras has no types
 
 
 def _layer(index: int, layer: Any) -> list[Any]:  # noqa: ANN401 - Keras has no types
-    kind, said = type(layer).__name__, layer.get_config()
+    kind, config = type(layer).__name__, layer.get_config()
     known = KINDS.get(kind)
     if known is None or type(layer) is not getattr(keras.layers, kind, None):
         raise TrainingError(f"layer {index}: no layer {kind!r}; there is {', '.join(KINDS)}")
-    args = {name: said[name] for name in known.takes if said.get(name) is not None}
+    args = {name: config[name] for name in known.takes if config.get(name) is not None}
     again = type(layer)(**args).get_config()
-    for name, value in said.items():
+    for name, value in config.items():
         if not name.endswith(_ELSEWHERE) and again.get(name) != value:
             raise TrainingError(f"layer {index}, {kind}: agents do not take {name} {value}")
     return [kind, {name: list(v) if isinstance(v, tuple) else v for name, v in args.items()}]

@@ -61,5 +61,5 @@ def restore_state(
 
 def maker(params: TrainingParams) -> str:
     """Return the parts of the parameters that decide which arrays the state has."""
-    said = (params.optimizer, sorted(params.optimizer_args), params.scheduler)
-    return f"keras {said}"
+    parts = (params.optimizer, sorted(params.optimizer_args), params.scheduler)
+    return f"keras {parts}"

@@ -123,13 +123,13 @@ class KerasTrainer(StatefulTrainer):
         self.load(weights)
         metrics: Mapping[str, Any] = {}
         for x, y in data.batches():
-            rows, truth = self._batch(x, y, params.loss)
-            with _told(x):
+            rows, target = self._batch(x, y, params.loss)
+            with _translated_errors(x):
                 if metrics:
-                    metrics = self._net.test_function(iter([(rows, truth, None)]))
+                    metrics = self._net.test_function(iter([(rows, target, None)]))
                 else:  # resets the metrics
-                    metrics = self._net.test_on_batch(rows, truth, return_dict=True)
-        return _figures(metrics)
+                    metrics = self._net.test_on_batch(rows, target, return_dict=True)
+        return _checked_metrics(metrics)
 
     def predict(self, inputs: Array) -> Array:
         """Return the outputs of the model itself: inputs and outputs have shape (rows, …).
@@ -137,7 +137,7 @@ class KerasTrainer(StatefulTrainer):
         Raises:
             TrainingError: The inputs do not fit the model.
         """
-        with _told(inputs):
+        with _translated_errors(inputs):
             answers = self._net(self._rows(inputs), training=False)
         found: Array = keras.ops.convert_to_numpy(answers)
         return found if found.dtype.name in DTYPES else found.astype(np.float32)
@@ -186,25 +186,25 @@ class KerasTrainer(StatefulTrainer):
             variable.assign(np.array([number, 0]))
 
     def _walk(self, data: Dataset, params: TrainingParams, callback: Any) -> dict[str, float]:  # noqa: ANN401 - Keras has no types
-        figures: dict[str, float] = {}
+        values: dict[str, float] = {}
         for epoch, batches in enumerate(data.epochs(params)):
             metrics: Mapping[str, Any] = {}
             callback.on_epoch_begin(epoch)
             for step, (x, y) in enumerate(batches):
-                rows, truth = self._batch(x, y, params.loss)
-                with _told(x):
+                rows, target = self._batch(x, y, params.loss)
+                with _translated_errors(x):
                     if metrics:
-                        metrics = self._net.train_function(iter([(rows, truth, None)]))
+                        metrics = self._net.train_function(iter([(rows, target, None)]))
                     else:  # resets the metrics
-                        metrics = self._net.train_on_batch(rows, truth, return_dict=True)
+                        metrics = self._net.train_on_batch(rows, target, return_dict=True)
                 callback.on_train_batch_end(step, metrics)
                 if self._net.stop_training:
                     break
-            figures = _figures(metrics)
-            callback.on_epoch_end(epoch, dict(figures))
+            values = _checked_metrics(metrics)
+            callback.on_epoch_end(epoch, dict(values))
             if self._net.stop_training:
                 break
-        return figures
+        return values
 
     def _batch(self, x: Array, y: Array, loss: str) -> tuple[Array, Array]:
         return self._rows(x), target_of(y, tuple(self._net.output_shape[1:]), loss)
@@ -225,19 +225,19 @@ def _measured(params: TrainingParams) -> tuple[object, ...]:
     return params.loss, params.metrics, params.precision
 
 
-def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
-    figures = {name: float(value) for name, value in metrics.items()}
-    if not figures:
+def _checked_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    values = {name: float(value) for name, value in metrics.items()}
+    if not values:
         raise TrainingError("expected at least one example, got an empty data set")
-    if not np.isfinite(figures["loss"]):
+    if not np.isfinite(values["loss"]):
         raise TrainingError(
-            f"the loss is {figures['loss']} after training; a lower learning_rate may help"
+            f"the loss is {values['loss']} after training; a lower learning_rate may help"
         )
-    return figures
+    return values
 
 
 @contextmanager
-def _told(x: Array) -> Iterator[None]:
+def _translated_errors(x: Array) -> Iterator[None]:
     """Translate errors of TensorFlow; keep the first line of their text."""
     try:
         yield

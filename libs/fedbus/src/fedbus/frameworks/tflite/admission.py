@@ -111,10 +111,10 @@ class Admission:
         if self._folder is None:
             return None
         try:
-            told = json.loads((self._folder / f"{digest}.json").read_bytes())
+            verdict = json.loads((self._folder / f"{digest}.json").read_bytes())
         except (OSError, ValueError):
             return None
-        match told:
+        match verdict:
             case {"killed": bool(killed), "reason": str(reason), "by": str(by)} if by == _by():
                 return killed, reason
         return None  # another runtime may accept it
@@ -122,8 +122,8 @@ class Admission:
     def _write(self, digest: str, known: tuple[bool, str]) -> None:
         if self._folder is None:
             return
-        told = {"killed": known[0], "reason": known[1], "by": _by()}
-        _write(self._folder / f"{digest}.json", json.dumps(told))
+        verdict = {"killed": known[0], "reason": known[1], "by": _by()}
+        _write(self._folder / f"{digest}.json", json.dumps(verdict))
         with suppress(OSError):
             verdicts = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
             for old in verdicts[:-MAX_VERDICTS]:

@@ -98,8 +98,10 @@ class Reader:
                 union = self._unions[code[1:]]
                 table = union.get(record.get(f"{name}_type", 0))
                 if table is None:
-                    said = record.get(f"{name}_type", 0)
-                    raise WireError(f"{where}.{name}: of type {said}, which is not known here")
+                    kind_number = record.get(f"{name}_type", 0)
+                    raise WireError(
+                        f"{where}.{name}: of type {kind_number}, which is not known here"
+                    )
                 code = f".{table}"  # noqa: PLW2901 - what the field holds after all
             record[name] = self._field(code, place, f"{where}.{name}", depth)
         self._read[key] = record

@@ -75,8 +75,8 @@ def try_file(data: bytes, facts: TfliteFacts, limits: TrialLimits | None = None)
     """
     limits = limits or TrialLimits()
     memory = min(MAX_TRIAL_BYTES, limits.base_bytes + 4 * len(data) + 4 * facts.bytes)
-    told = _run(data, memory, limits)
-    match told:
+    child_report = _run(data, memory, limits)
+    match child_report:
         case {"passed": _}:
             return
         case {"refused": str(reason)}:

@@ -30,7 +30,7 @@ BATCHES: Final = (1, 2)
 def main(arguments: list[str]) -> None:
     """Run the trial and write the report."""
     memory, cpu, wall = map(int, arguments)
-    told: dict[str, object]
+    report_line: dict[str, object]
     report = os.dup(1)
     os.dup2(2, 1)  # keeps output of native code out of the report
     _lower_priority()
@@ -38,16 +38,16 @@ def main(arguments: list[str]) -> None:
         find_interpreter()  # before the limits: its memory is not the file's
         file = sys.stdin.buffer.read()
         _limit(memory, cpu, wall)
-        told = {"passed": try_signatures(file)}
+        report_line = {"passed": try_signatures(file)}
     except PluginError as error:
-        told = {"unavailable": str(error)}
+        report_line = {"unavailable": str(error)}
     except MemoryError:
-        told = {"refused": f"it needs more than {memory >> 20} MiB of memory"}
+        report_line = {"refused": f"it needs more than {memory >> 20} MiB of memory"}
     except FedbusError as error:
-        told = {"refused": str(error)}
+        report_line = {"refused": str(error)}
     except Exception as error:  # noqa: BLE001 - whatever a binding raises, it is about this file
-        told = {"refused": f"{type(error).__name__}: {error}"}
-    os.write(report, json.dumps(told).encode())
+        report_line = {"refused": f"{type(error).__name__}: {error}"}
+    os.write(report, json.dumps(report_line).encode())
     os._exit(0)  # native destructors may crash as well
 
 

@@ -19,7 +19,7 @@ _LEAST = 1e-7
 """Probabilities keep this distance from 0 and 1 before their logarithm, as in Keras."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""The mean loss of a batch: of outputs, (rows, …), and truths as `truth_of` gives them."""
+"""Maps outputs, shape (rows, …), and targets of `target_of` to the mean loss of the batch."""
 
 
 def _kl(outputs: Tensor, target: Tensor) -> Tensor:
@@ -43,9 +43,9 @@ LOSSES: Final[Mapping[str, Loss]] = {
 }
 """Losses of classes and binary ones take scores, as `aligned` returns them; others the outputs."""
 
-BY_CLASS: Final = frozenset({*_OF_CLASSES, "kl_divergence"})
+CLASS_LOSSES: Final = frozenset({*_OF_CLASSES, "kl_divergence"})
 """Losses of classes, of which one is correct."""
-YES_OR_NO: Final = frozenset({"binary_crossentropy"})
+BINARY_LOSSES: Final = frozenset({"binary_crossentropy"})
 """Binary losses: each output is a class of its own, yes or no."""
 
 
@@ -61,7 +61,7 @@ def aligned(
     Raises:
         TrainingError: Outputs and labels do not fit each other, or the loss.
     """
-    if loss in BY_CLASS and outputs.ndim > _ROWS_AND_CLASSES:
+    if loss in CLASS_LOSSES and outputs.ndim > _ROWS_AND_CLASSES:
         shape = tuple(outputs.shape)
         places = (shape[0], *shape[2:])
         if y.shape in {places, (*places, 1)} and y.shape != shape[:-1]:
@@ -70,9 +70,9 @@ def aligned(
         y = y.reshape(-1, outputs.shape[-1]) if y.dtype.kind == "f" else y.reshape(-1)
         outputs = outputs.reshape(-1, outputs.shape[-1])
     target = target_of(y, outputs, loss)
-    if loss in BY_CLASS and activation == "softmax":
+    if loss in CLASS_LOSSES and activation == "softmax":
         outputs = outputs.clamp(_LEAST, 1).log()
-    elif loss in YES_OR_NO and activation == "sigmoid":
+    elif loss in BINARY_LOSSES and activation == "sigmoid":
         outputs = outputs.clamp(_LEAST, 1 - _LEAST).logit()
     return outputs, target
 
@@ -84,11 +84,11 @@ def target_of(y: Array, outputs: Tensor, loss: str) -> Tensor:
         TrainingError: The labels do not fit the outputs.
     """
     rows = outputs.shape[0]
-    if loss not in BY_CLASS:
+    if loss not in CLASS_LOSSES:
         if y.dtype.kind not in "biuf" or y.size != outputs.numel() or len(y) != rows:
             shape = tuple(outputs.shape)
             raise TrainingError(f"y is {y.dtype} {y.shape}; the model answers {shape}")
-        if loss in YES_OR_NO:
+        if loss in BINARY_LOSSES:
             check_binary_targets(y, loss)
         numbers = torch.from_numpy(y.astype(np.float32)).reshape(outputs.shape)
         return numbers.to(outputs.device)

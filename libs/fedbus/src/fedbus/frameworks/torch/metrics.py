@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedbus.errors import TrainingError
-from fedbus.frameworks.torch.losses import BY_CLASS, YES_OR_NO, Loss
+from fedbus.frameworks.torch.losses import BINARY_LOSSES, CLASS_LOSSES, Loss
 from fedbus.model.layout import Array
 from fedbus.training.running_metrics import RunningMetrics
 
@@ -55,7 +55,7 @@ class MetricSums:
         self.running = RunningMetrics()
         self.sums: dict[str, tuple[float, int]] = {}
         self.counts: Array | None = None
-        if loss not in BY_CLASS | YES_OR_NO and (wrong := _OF_CLASSES & {*names}):
+        if loss not in CLASS_LOSSES | BINARY_LOSSES and (wrong := _OF_CLASSES & {*names}):
             raise TrainingError(
                 f"{min(wrong)} is a metric of classes, and {loss} a loss of quantities: there are "
                 "no classes to be right on"
@@ -67,13 +67,17 @@ class MetricSums:
         self.running.add(loss=loss, correct=0, examples=len(outputs) if rows is None else rows)
         for name in self._names:
             if name in _ERRORS:
-                wrong = _ERRORS[name](_likely(outputs, self._loss), _shares(target, outputs))
+                wrong = _ERRORS[name](
+                    _probabilities(outputs, self._loss), _one_hot(target, outputs)
+                )
                 self._count(name, float(wrong) * outputs.numel(), outputs.numel())
             elif name not in _COUNTED:
                 right = self._right(name, outputs, target)
                 self._count(name, float(right.sum()), right.numel())
         if _COUNTED & {*self._names}:
-            found = (_yes if self._loss in YES_OR_NO else _by_class)(outputs, target)
+            found = (_count_binary if self._loss in BINARY_LOSSES else _count_by_class)(
+                outputs, target
+            )
             self.counts = found if self.counts is None else self.counts + found
 
     def include(self, others: "MetricSums") -> None:
@@ -105,7 +109,7 @@ class MetricSums:
         self.sums[name] = total + value, before + count
 
     def _right(self, name: str, outputs: Tensor, target: Tensor) -> Tensor:
-        if self._loss in YES_OR_NO:
+        if self._loss in BINARY_LOSSES:
             return (outputs > 0) == (target > _YES)
         classes = target if target.ndim == 1 else target.argmax(dim=1)
         if name in _AMONG_THE_FIRST:
@@ -119,23 +123,23 @@ class MetricSums:
         right, named, there = self.counts.astype(float)
         by = {"precision": named, "recall": there, "f1": (named + there) / 2}[name]
         each = np.divide(right, by, out=np.zeros_like(right), where=by > 0)
-        counted = np.array([True]) if self._loss in YES_OR_NO else (named + there) > 0
+        counted = np.array([True]) if self._loss in BINARY_LOSSES else (named + there) > 0
         return float(each[counted].mean())
 
 
-def _likely(outputs: Tensor, loss: str) -> Tensor:
-    if loss in BY_CLASS:
+def _probabilities(outputs: Tensor, loss: str) -> Tensor:
+    if loss in CLASS_LOSSES:
         return outputs.softmax(dim=1)
-    return outputs.sigmoid() if loss in YES_OR_NO else outputs
+    return outputs.sigmoid() if loss in BINARY_LOSSES else outputs
 
 
-def _shares(target: Tensor, outputs: Tensor) -> Tensor:
+def _one_hot(target: Tensor, outputs: Tensor) -> Tensor:
     if target.shape == outputs.shape:
         return target
     return functional.one_hot(target.long(), outputs.shape[1]).to(outputs.dtype)
 
 
-def _by_class(outputs: Tensor, target: Tensor) -> Array:
+def _count_by_class(outputs: Tensor, target: Tensor) -> Array:
     """Count true positives, predictions and occurrences of each class."""
     count: Callable[[Tensor], Tensor] = lambda which: torch.bincount(  # noqa: E731 - one expression
         which, minlength=outputs.shape[1]
@@ -146,8 +150,8 @@ def _by_class(outputs: Tensor, target: Tensor) -> Array:
     return np.asarray(found.cpu().numpy())
 
 
-def _yes(outputs: Tensor, target: Tensor) -> Array:
+def _count_binary(outputs: Tensor, target: Tensor) -> Array:
     """Count true positives, predictions and occurrences of the positive class."""
-    said, there = outputs > 0, target > _YES
-    found = torch.stack([(said & there).sum(), said.sum(), there.sum()])
+    predicted, actual = outputs > 0, target > _YES
+    found = torch.stack([(predicted & actual).sum(), predicted.sum(), actual.sum()])
     return np.asarray(found.cpu().numpy())[:, None]

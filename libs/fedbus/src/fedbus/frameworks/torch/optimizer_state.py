@@ -76,8 +76,8 @@ def restore_state(
 
 def _maker(params: TrainingParams) -> str:
     """Return the parts of the parameters that decide which arrays the state has."""
-    said = (params.optimizer, sorted(params.optimizer_args), params.scheduler, params.warmup)
-    return f"torch {said}"
+    parts = (params.optimizer, sorted(params.optimizer_args), params.scheduler, params.warmup)
+    return f"torch {parts}"
 
 
 def _trained(net: nn.Module) -> dict[str, nn.Parameter]:
