@@ -112,6 +112,8 @@ def test_a_field_of_another_type_is_refused(kind: type[Any], data: st.DataObject
     refused = refusal(kind, payload)
     if refused is None:
         again = msgpack.unpackb(codec.pack(codec.unpack(kind, payload)))[name]
+        if isinstance(again, float) and isinstance(wrong, int):
+            wrong = float(wrong)  # a whole number for a float, rounded above 2^53
         assert again == wrong or isinstance(wrong, (list, dict))
         assert type(again) is type(wrong) or isinstance(again, float)
     else:
