@@ -2,7 +2,7 @@
 
 Every peer has a wire up to a broker and a wire down from it. A wire has a rate and a delay; it may
 lose, repeat and delay what it carries. Nothing here knows how a transfer works: it only moves what
-the downloads and the uploads yield.
+`Downloads` and `Uploads` yield.
 """
 
 import heapq
@@ -115,7 +115,7 @@ class World:
             self.peers[to].down(MESSAGE_BYTES, lambda: self.peers[to].hear(sender, message))
 
     def publish_chunk(self, sender: str, step: SendChunk) -> None:
-        """Pass a chunk on, to a lane or to all who follow the group."""
+        """Deliver a chunk, to one node or to all followers of the multicast."""
         at = step.index * CHUNK_BYTES
         data = memoryview(step.source.read(at, min(CHUNK_BYTES, step.source.size - at)))
         chunk = Chunk(step.serial, step.index, data)

@@ -1,4 +1,4 @@
-"""All blobs on their way here: who is wanted when, under one bound; how fetches end."""
+"""Downloads: the order of chunk requests, the bound of bytes in flight, how fetches end."""
 
 from collections.abc import Iterable
 
@@ -52,32 +52,36 @@ def said(steps: Iterable[DownloadStep]) -> list[object]:
     return done
 
 
-def wanted(steps: Iterable[DownloadStep]) -> list[tuple[int, int]]:
-    """The chunks that are wanted, as (serial, index)."""
-    wants = [message for message in said(steps) if isinstance(message, ChunkRequest)]
-    return [(want.serial + i, index) for want in wants for i, index in enumerate(want.indices)]
+def requested(steps: Iterable[DownloadStep]) -> list[tuple[int, int]]:
+    """The requested chunks, as (serial, index)."""
+    requests = [message for message in said(steps) if isinstance(message, ChunkRequest)]
+    return [
+        (request.serial + i, index)
+        for request in requests
+        for i, index in enumerate(request.indices)
+    ]
 
 
 def answer_all(
-    downloads: Downloads, wants: list[tuple[int, int]], of: Blob = MODEL
+    downloads: Downloads, requests: list[tuple[int, int]], of: Blob = MODEL
 ) -> list[object]:
-    """UploadStep every want, and those that follow, until nothing more is wanted."""
+    """Answer every chunk request, and those that follow, until none is left."""
     done: list[object] = []
-    while wants:
-        serial, index = wants.pop(0)
+    while requests:
+        serial, index = requests.pop(0)
         steps = list(downloads.unicast_chunk(SOURCE, chunk(serial, index, of), 0.0))
-        wants += wanted(steps)
+        requests += requested(steps)
         done += [step for step in said(steps) if not isinstance(step, ChunkRequest)]
     return done
 
 
 def test_a_unicast_requests_chunks_until_all_have_arrived() -> None:
-    """The first want names one; the end is told once, with the sink."""
+    """The first request names one chunk; the end is reported once, with the sink."""
     downloads = Downloads(IN_FLIGHT)
     action = fetch()
     steps = list(downloads.fetch(action, 0.0))
     assert said(steps) == [ChunkRequest(digest=MODEL.digest, serial=1, indices=(0,))]
-    assert answer_all(downloads, wanted(steps)) == [Fetched(BASE, action.sink)]
+    assert answer_all(downloads, requested(steps)) == [Fetched(BASE, action.sink)]
     assert action.sink.content == MODEL.content  # type: ignore[attr-defined]
     assert downloads._by_serial == {}  # noqa: SLF001 - nothing is remembered of what has ended
     assert len(downloads) == 0
@@ -88,22 +92,24 @@ def test_a_unicast_requests_chunks_until_all_have_arrived() -> None:
 def test_a_source_that_was_fast_is_trusted_with_its_window_again() -> None:
     """The next blob begins where the last one ended; a new connection begins with one chunk."""
     downloads = Downloads(IN_FLIGHT)
-    answer_all(downloads, wanted(downloads.fetch(fetch(), 0.0)))
-    assert len(wanted(downloads.fetch(fetch(SampleKey("next")), 0.0))) == WINDOW
-    assert len(wanted(downloads.fetch(fetch(SampleKey("other"), source="repository.2"), 0.0))) == 1
+    answer_all(downloads, requested(downloads.fetch(fetch(), 0.0)))
+    assert len(requested(downloads.fetch(fetch(SampleKey("next")), 0.0))) == WINDOW
+    assert (
+        len(requested(downloads.fetch(fetch(SampleKey("other"), source="repository.2"), 0.0))) == 1
+    )
     list(downloads.cancel(Cancel(SampleKey("next")), 0.0))
     list(downloads.reconnected(0.0))
-    assert len(wanted(downloads.fetch(fetch(SampleKey("again")), 0.0))) == 1
+    assert len(requested(downloads.fetch(fetch(SampleKey("again")), 0.0))) == 1
 
 
 def test_several_blobs_share_one_bound() -> None:
     """As many chunks as the broker keeps for us, and room beside them for what else is said."""
     downloads = Downloads(IN_FLIGHT)
     small = blob(1000)
-    first = [wanted(downloads.fetch(fetch(SampleKey("u", i), small), 0.0)) for i in range(100)]
-    assert [len(wants) for wants in first] == [1] * MAX_OUTSTANDING + [0] * 52
+    first = [requested(downloads.fetch(fetch(SampleKey("u", i), small), 0.0)) for i in range(100)]
+    assert [len(requests) for requests in first] == [1] * MAX_OUTSTANDING + [0] * 52
     steps = list(downloads.unicast_chunk(SOURCE, chunk(1, 0, small), 0.0))
-    assert len(wanted(steps)) == 1
+    assert len(requested(steps)) == 1
     assert downloads.outstanding == MAX_OUTSTANDING
 
 
@@ -111,9 +117,9 @@ def test_what_may_be_in_flight_bounds_large_blobs_further() -> None:
     """In bytes: three chunks, whatever the window; one chunk always may."""
     for in_flight, most in ((3 * CHUNK_BYTES, 3), (CHUNK_BYTES, 1), (10, 1)):
         downloads = Downloads(in_flight)
-        wants = wanted(downloads.fetch(fetch(), 0.0))
+        requests = requested(downloads.fetch(fetch(), 0.0))
         for i in range(12):
-            wants += wanted(downloads.unicast_chunk(SOURCE, chunk(*wants[i]), 0.0))
+            requests += requested(downloads.unicast_chunk(SOURCE, chunk(*requests[i]), 0.0))
             assert downloads.outstanding <= most
         assert downloads.outstanding == most
 
@@ -121,12 +127,12 @@ def test_what_may_be_in_flight_bounds_large_blobs_further() -> None:
 def test_a_chunk_from_another_than_the_source_is_ignored() -> None:
     """Any node may write on its own links, and can guess serials."""
     downloads = Downloads(IN_FLIGHT)
-    [(serial, index)] = wanted(downloads.fetch(fetch(), 0.0))
+    [(serial, index)] = requested(downloads.fetch(fetch(), 0.0))
     assert said(downloads.unicast_chunk("agent.evil", chunk(serial, index), 0.0)) == []
     assert said(downloads.unicast_chunk(SOURCE, chunk(serial + 1, index), 0.0)) == []
     assert said(downloads.unicast_chunk(SOURCE, chunk(serial, index + 1), 0.0)) == []
     assert downloads.outstanding == 1
-    assert wanted(downloads.unicast_chunk(SOURCE, chunk(serial, index), 0.0))
+    assert requested(downloads.unicast_chunk(SOURCE, chunk(serial, index), 0.0))
     assert said(downloads.unicast_chunk(SOURCE, chunk(serial, index), 0.0)) == []
 
 
@@ -169,7 +175,7 @@ def test_the_streams_of_other_sources_and_blobs_are_not_taken() -> None:
 
 
 def test_missing_chunks_are_requested_when_the_stream_is_over() -> None:
-    """From the end, as who has left a group does."""
+    """From the end, as after every multicast."""
     model = blob(4 * CHUNK_BYTES)
     downloads = Downloads(IN_FLIGHT)
     list(downloads.fetch(fetch(wanted=model, members=5), 0.0))
@@ -183,7 +189,7 @@ def test_missing_chunks_are_requested_when_the_stream_is_over() -> None:
         ("LeaveMulticast", SOURCE, model.digest),
         ChunkRequest(digest=model.digest, serial=1, indices=(1,)),
     ]
-    assert answer_all(downloads, wanted(steps), model)
+    assert answer_all(downloads, requested(steps), model)
 
 
 def test_use_unicast_moves_a_download_to_unicast() -> None:
@@ -200,20 +206,20 @@ def test_use_unicast_moves_a_download_to_unicast() -> None:
 
 
 def test_a_late_chunk_of_the_stream_is_accepted_after_the_move_to_unicast() -> None:
-    """It is not wanted again, and not confirmed."""
+    """It is not requested again, and not confirmed."""
     downloads = Downloads(IN_FLIGHT)
     list(downloads.fetch(fetch(members=5), 0.0))
     list(downloads.use_unicast(SOURCE, UseUnicast(digest=MODEL.digest), 0.0))
     assert (
         said(downloads.multicast_chunk(SOURCE, MODEL.digest, chunk(CONFIRM_SERIAL, 3), 0.0)) == []
     )
-    wants = [(1, 19)]
-    answer_all(downloads, wants)
+    requests = [(1, 19)]
+    answer_all(downloads, requests)
     assert len(downloads) == 0
 
 
 def test_a_download_without_a_multicast_chunk_moves_to_unicast() -> None:
-    """The wish to join may be lost, or the source's process with its groups."""
+    """The join may be lost, or the source's process with its multicasts."""
     downloads = Downloads(IN_FLIGHT)
     list(downloads.fetch(fetch(members=5), 0.0))
     assert downloads.next() == FIRST_SECONDS
@@ -227,21 +233,21 @@ def test_a_download_without_a_multicast_chunk_moves_to_unicast() -> None:
 def test_lost_chunks_are_requested_again_under_new_serials() -> None:
     """When its time has come, and not before; the late chunk counts, its repetition goes on."""
     downloads = Downloads(IN_FLIGHT)
-    assert wanted(downloads.fetch(fetch(), 0.0)) == [(1, 0)]
+    assert requested(downloads.fetch(fetch(), 0.0)) == [(1, 0)]
     assert said(downloads.due(FIRST_SECONDS - 0.1)) == []
-    assert wanted(downloads.due(FIRST_SECONDS)) == [(2, 0)]
+    assert requested(downloads.due(FIRST_SECONDS)) == [(2, 0)]
     assert said(downloads.unicast_chunk(SOURCE, chunk(1, 0), 5.0)) == []
-    assert wanted(downloads.unicast_chunk(SOURCE, chunk(2, 0), 5.1)) == [(3, 1), (4, 2)]
+    assert requested(downloads.unicast_chunk(SOURCE, chunk(2, 0), 5.1)) == [(3, 1), (4, 2)]
 
 
 def test_a_timer_that_comes_early_finds_nothing_lost() -> None:
     """An arrival has put the end of patience off."""
     downloads = Downloads(IN_FLIGHT)
-    wants = wanted(downloads.fetch(fetch(), 0.0))
-    wants += wanted(downloads.unicast_chunk(SOURCE, chunk(*wants[0]), 0.1))
+    requests = requested(downloads.fetch(fetch(), 0.0))
+    requests += requested(downloads.unicast_chunk(SOURCE, chunk(*requests[0]), 0.1))
     assert downloads.next() == 0.1 + LOST_SECONDS
-    list(downloads.unicast_chunk(SOURCE, chunk(*wants[1]), 1.0))
-    assert wanted(downloads.due(0.1 + LOST_SECONDS)) == []
+    list(downloads.unicast_chunk(SOURCE, chunk(*requests[1]), 1.0))
+    assert requested(downloads.due(0.1 + LOST_SECONDS)) == []
 
 
 def test_not_found_fails_the_downloads_of_that_blob() -> None:
@@ -270,8 +276,8 @@ def test_a_source_that_is_silent_for_a_minute_is_given_up() -> None:
     downloads = Downloads(CHUNK_BYTES)
     small = blob(CHUNK_BYTES, "b")
     list(downloads.fetch(fetch(SampleKey("dead")), 0.0))
-    assert wanted(downloads.fetch(fetch(SampleKey("next"), small, source="agent.a"), 0.0)) == []
-    [(serial, index)] = wanted(downloads.due(FIRST_SECONDS))
+    assert requested(downloads.fetch(fetch(SampleKey("next"), small, source="agent.a"), 0.0)) == []
+    [(serial, index)] = requested(downloads.due(FIRST_SECONDS))
     steps = said(downloads.unicast_chunk("agent.a", chunk(serial, index, small), FIRST_SECONDS))
     assert [type(step) for step in steps] == [ChunkRequest, Fetched]
     ends: list[object] = []
@@ -284,7 +290,7 @@ def test_a_source_that_is_silent_for_a_minute_is_given_up() -> None:
 def test_cancelling_leaves_nothing_behind() -> None:
     """A unicast needs no message; the multicast continues without this node."""
     downloads = Downloads(IN_FLIGHT)
-    [(serial, index)] = wanted(downloads.fetch(fetch(), 0.0))
+    [(serial, index)] = requested(downloads.fetch(fetch(), 0.0))
     assert said(downloads.cancel(Cancel(BASE), 0.0)) == []
     assert said(downloads.unicast_chunk(SOURCE, chunk(serial, index), 0.0)) == []
     list(downloads.fetch(fetch(members=5), 0.0))
@@ -299,11 +305,11 @@ def test_cancelling_leaves_nothing_behind() -> None:
 def test_the_same_key_begins_anew() -> None:
     """What the first was sent is not the second's."""
     downloads = Downloads(IN_FLIGHT)
-    [(serial, index)] = wanted(downloads.fetch(fetch(), 0.0))
+    [(serial, index)] = requested(downloads.fetch(fetch(), 0.0))
     again = fetch()
-    wants = wanted(downloads.fetch(again, 0.0))
+    requests = requested(downloads.fetch(again, 0.0))
     assert said(downloads.unicast_chunk(SOURCE, chunk(serial, index), 0.0)) == []
-    assert answer_all(downloads, wants) == [Fetched(BASE, again.sink)]
+    assert answer_all(downloads, requests) == [Fetched(BASE, again.sink)]
     assert downloads.outstanding == 0
 
 
@@ -311,8 +317,8 @@ def test_after_a_reconnect_missing_chunks_are_requested_by_unicast() -> None:
     """The broker has forgotten both the subscriptions and what was on its way."""
     downloads = Downloads(IN_FLIGHT)
     small = blob(1000, "b")
-    list(downloads.fetch(fetch(SampleKey("lane"), small), 0.0))
-    list(downloads.fetch(fetch(SampleKey("group"), members=5), 0.0))
+    list(downloads.fetch(fetch(SampleKey("unicast"), small), 0.0))
+    list(downloads.fetch(fetch(SampleKey("multicast"), members=5), 0.0))
     assert said(downloads.reconnected(10.0)) == [
         ("LeaveMulticast", SOURCE, MODEL.digest),
         ChunkRequest(digest=small.digest, serial=2, indices=(0,)),
@@ -325,10 +331,10 @@ def test_after_a_reconnect_missing_chunks_are_requested_by_unicast() -> None:
 def test_serials_begin_anew_before_they_run_out() -> None:
     """After four thousand million chunks; the field is 32 bits wide."""
     downloads = Downloads(IN_FLIGHT, first_serial=MAX_SERIAL)
-    assert wanted(downloads.fetch(fetch(), 0.0)) == [(MAX_SERIAL, 0)]
-    wants = wanted(downloads.unicast_chunk(SOURCE, chunk(MAX_SERIAL, 0), 0.0))
-    assert wants == [(1, 1), (2, 2)]
-    assert answer_all(downloads, wants)
+    assert requested(downloads.fetch(fetch(), 0.0)) == [(MAX_SERIAL, 0)]
+    requests = requested(downloads.unicast_chunk(SOURCE, chunk(MAX_SERIAL, 0), 0.0))
+    assert requests == [(1, 1), (2, 2)]
+    assert answer_all(downloads, requests)
 
 
 def test_a_core_may_cancel_the_other_downloads_when_one_ends() -> None:
@@ -385,7 +391,7 @@ def test_a_failed_fetch_may_be_tried_again_at_once() -> None:
     again = fetch(source="collector.2")
     for step in downloads.not_found(SOURCE, BlobNotFound(digest=MODEL.digest), 1.0):
         if isinstance(step, FetchFailed):
-            assert wanted(downloads.fetch(again, 1.0)) == [(2, 0)]
+            assert requested(downloads.fetch(again, 1.0)) == [(2, 0)]
     assert len(downloads) == 1
     assert downloads.next() == 1.0 + FIRST_SECONDS
 
@@ -398,7 +404,7 @@ def test_fetches_wait_for_their_turn(sources: int) -> None:
     for i in range(sources):
         list(downloads.fetch(fetch(SampleKey("u", i), small, source=f"agent.{i}"), 0.0))
     assert downloads.outstanding == min(sources, MAX_OUTSTANDING)
-    again = wanted(downloads.due(FIRST_SECONDS))
+    again = requested(downloads.due(FIRST_SECONDS))
     assert len(again) == min(sources, MAX_OUTSTANDING)
     assert downloads.outstanding <= MAX_OUTSTANDING
     assert downloads.outstanding >= min(sources, WINDOW)

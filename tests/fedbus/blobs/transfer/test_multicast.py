@@ -9,8 +9,8 @@ from fedbus.blobs.transfer.multicast import HELD_SECONDS, QUIET_SECONDS, Multica
 from fedbus.blobs.transfer.receiver import SILENT_SECONDS
 
 
-def group(members: str = "ab", count: int = 40, window: int = 8) -> Multicast:
-    """Make a group at time 0 whose members, one for each letter, have all come."""
+def multicast(members: str = "ab", count: int = 40, window: int = 8) -> Multicast:
+    """Make a multicast at time 0 whose members, one for each letter, have all come."""
     g = Multicast(count, window, 0.0)
     for member in members:
         g.join(member, len(members), 0.0)
@@ -18,7 +18,7 @@ def group(members: str = "ab", count: int = 40, window: int = 8) -> Multicast:
 
 
 def sent(g: Multicast, now: float) -> list[int]:
-    """The chunks that the group publishes now."""
+    """The chunks that the multicast publishes now."""
     return [index for _, index in g.advance(now)]
 
 
@@ -95,7 +95,7 @@ def test_a_node_that_uses_unicast_counts_as_present() -> None:
 
 def test_the_cursor_waits_for_the_slowest_but_a_window() -> None:
     """Half a window is confirmed while the other half is on its way."""
-    g = group("ab")
+    g = multicast("ab")
     assert sent(g, 0.0) == list(range(8))
     g.confirm("a", 8)
     assert sent(g, 0.0) == []
@@ -111,7 +111,7 @@ def test_the_cursor_waits_for_the_slowest_but_a_window() -> None:
 )
 def test_members_confirm_at_every_half_window_however_small(window: int, turns: list[int]) -> None:
     """A window that many members have shrunk would otherwise never be confirmed."""
-    g = group("ab", window=window)
+    g = multicast("ab", window=window)
     chunks = list(g.advance(0.0))
     assert [index for serial, index in chunks if serial == CONFIRM_SERIAL] == turns
     assert {serial for serial, _ in chunks} <= {CONFIRM_SERIAL, MULTICAST_SERIAL}
@@ -119,8 +119,8 @@ def test_members_confirm_at_every_half_window_however_small(window: int, turns: 
 
 
 def test_the_last_chunk_is_confirmed_too() -> None:
-    """So that the group knows when nothing of it is on its way any more."""
-    g = group("a", count=5)
+    """So that the source knows when no chunk is in transit any more."""
+    g = multicast("a", count=5)
     assert list(g.advance(0.0))[-1] == (CONFIRM_SERIAL, 4)
     assert g.streamed
     assert not g.over
@@ -130,8 +130,8 @@ def test_the_last_chunk_is_confirmed_too() -> None:
 
 
 def test_nobody_confirms_what_was_not_sent() -> None:
-    """A member that says so neither hurries the others nor ends the group."""
-    g = group("ab")
+    """Such a member neither hurries the others nor ends the multicast."""
+    g = multicast("ab")
     sent(g, 0.0)
     g.confirm("a", 40)
     g.confirm("b", 40)
@@ -142,7 +142,7 @@ def test_nobody_confirms_what_was_not_sent() -> None:
 
 def test_a_member_that_holds_the_others_back_is_removed_after_a_third_of_a_second() -> None:
     """Counted from when another could have gone on."""
-    g = group("abc")
+    g = multicast("abc")
     sent(g, 0.0)
     g.confirm("a", 4)
     assert sent(g, 1.0) == []
@@ -155,7 +155,7 @@ def test_a_member_that_holds_the_others_back_is_removed_after_a_third_of_a_secon
 
 def test_progress_starts_the_clock_anew() -> None:
     """It is one chunk that must not be waited for longer than that, not a blob."""
-    g = group("ab")
+    g = multicast("ab")
     sent(g, 0.0)
     now = 0.0
     for upto in (4, 8, 12, 16, 20):
@@ -168,8 +168,8 @@ def test_progress_starts_the_clock_anew() -> None:
 
 
 def test_members_that_wait_alike_hold_nobody_back() -> None:
-    """It is the source's own link that is slow, or every link is; lanes would make it worse."""
-    g = group("abc")
+    """The source's own link is slow, or every link is; unicast would make it worse."""
+    g = multicast("abc")
     sent(g, 0.0)
     assert g.remove_slow(SILENT_SECONDS - 1) == []
     for member in "abc":
@@ -179,7 +179,7 @@ def test_members_that_wait_alike_hold_nobody_back() -> None:
 
 def test_a_late_member_misses_the_beginning_and_proves_nothing() -> None:
     """It holds no member back, and counts no member as slow before it has confirmed a chunk."""
-    g = group("a")
+    g = multicast("a")
     sent(g, 0.0)
     g.join("late", 1, 5.0)
     assert sent(g, 5.0) == []
@@ -193,7 +193,7 @@ def test_a_late_member_misses_the_beginning_and_proves_nothing() -> None:
 
 def test_a_member_that_leaves_is_not_awaited() -> None:
     """Nor is one who was never there."""
-    g = group("ab")
+    g = multicast("ab")
     sent(g, 0.0)
     g.confirm("a", 8)
     g.leave("b")
@@ -215,7 +215,7 @@ def test_a_multicast_that_all_leave_before_it_starts_is_over_when_it_would_have_
 
 def test_a_multicast_lasts_until_its_slow_members_use_unicast() -> None:
     """They may listen yet; a second stream on the same topic would come to them twice."""
-    g = group("ab", count=9)
+    g = multicast("ab", count=9)
     sent(g, 0.0)
     g.confirm("a", 8)
     sent(g, 0.0)
@@ -231,7 +231,7 @@ def test_a_multicast_lasts_until_its_slow_members_use_unicast() -> None:
 def test_a_multicast_lasts_until_late_nodes_use_unicast() -> None:
     """They listened before they joined: the stream may be on its way to them, too."""
     for ends in ("wants", "has all"):
-        g = group("a", count=5)
+        g = multicast("a", count=5)
         sent(g, 0.0)
         g.count_unicast("late", 2, 0.0)
         g.confirm("a", 5)
@@ -246,13 +246,13 @@ def test_a_multicast_lasts_until_late_nodes_use_unicast() -> None:
 
 
 def test_a_member_that_is_silent_for_a_minute_is_removed() -> None:
-    """Nothing is kept for the dead, whether they stalled or were sent to a lane."""
-    g = group("ab", count=9)
+    """Nothing is kept for dead members, whether they stalled or were moved to unicast."""
+    g = multicast("ab", count=9)
     sent(g, 0.0)
     assert g.wake_at() == SILENT_SECONDS
     assert g.remove_slow(SILENT_SECONDS) == ["a", "b"]
     assert g.over
-    sentenced = group("ab", count=9)
+    sentenced = multicast("ab", count=9)
     sent(sentenced, 0.0)
     sentenced.confirm("a", 8)
     sent(sentenced, 0.0)

@@ -1,4 +1,4 @@
-"""One arriving blob: what it wants next, what it counts as lost, when it gives up."""
+"""State of one download: next requests, lost chunks, timeouts."""
 
 import pytest
 from hypothesis import given
@@ -105,7 +105,7 @@ def test_a_chunk_that_was_not_requested_is_not_written(wrong: Chunk) -> None:
 
 
 def test_what_lies_beyond_the_end_is_not_written() -> None:
-    """Though the stream of a group brings it, with the right length."""
+    """Even if a multicast brings it, with the right length."""
     r = receiver(2 * CHUNK_BYTES, members=3)
     assert not r.write_multicast(chunk(0, 2), 0.0)
     assert not r.write_multicast(Chunk(0, 1, memoryview(bytes(CHUNK_BYTES + 1))), 0.0)
@@ -239,7 +239,7 @@ def test_requests_of_different_age_are_overdue_at_different_times() -> None:
 
 @pytest.mark.parametrize("starved", [0.0, 500.0])
 def test_a_source_unheard_for_a_minute_is_silent(starved: float) -> None:
-    """Only the time counts in which something was wanted of it."""
+    """Only the time counts in which chunks were requested from it."""
     r = receiver()
     r.request(1, 1, 0.0)
     r.expire(10.0)
@@ -293,7 +293,7 @@ def test_a_multicast_download_requests_nothing() -> None:
 
 
 def test_a_download_that_left_a_multicast_requests_the_end_first() -> None:
-    """Then what the group sent before, still on a slow link, arrives before it, and only once."""
+    """Earlier chunks of the multicast, still on a slow link, arrive first, and only once."""
     r = receiver(members=3)
     r.write_multicast(chunk(0, 0), 0.0)
     r.use_unicast()
@@ -322,7 +322,7 @@ def test_a_multicast_counts_as_missed_after_a_timeout_that_the_stream_sets() -> 
 
 
 def test_multicast_chunks_are_no_measure_of_a_unicast() -> None:
-    """Its chunks were not wanted, so they did not take any time."""
+    """Its chunks were not requested, so they are no measure of a round trip."""
     r = receiver(members=3)
     r.use_unicast()
     r.write_multicast(chunk(0, 0), 7.0)
@@ -331,7 +331,7 @@ def test_multicast_chunks_are_no_measure_of_a_unicast() -> None:
 
 
 def test_a_chunk_that_came_by_multicast_is_not_requested_again_when_it_is_lost() -> None:
-    """The group's stream may bring what was wanted on the lane."""
+    """The multicast may bring a chunk that was requested by unicast."""
     r = receiver(members=3)
     r.use_unicast()
     assert r.request(1, 1, 0.0) == (19,)
@@ -342,7 +342,7 @@ def test_a_chunk_that_came_by_multicast_is_not_requested_again_when_it_is_lost()
 
 
 def test_a_stream_that_still_comes_is_no_silence() -> None:
-    """A link that is busy with what a group sent has no time yet for the lane."""
+    """A link that is busy with a multicast has no time yet for requested chunks."""
     r = receiver(members=3)
     r.use_unicast()
     r.request(1, 1, 0.0)
@@ -354,7 +354,7 @@ def test_a_stream_that_still_comes_is_no_silence() -> None:
 
 @given(st.data())
 def test_whatever_arrives_the_books_agree(data: st.DataObject) -> None:
-    """Every chunk is missing, or written once; wanted ones are counted; the end is reached."""
+    """Every chunk is missing, or written once; requested ones are counted; the end is reached."""
     size = data.draw(st.integers(0, 6 * CHUNK_BYTES))
     r = receiver(size, members=data.draw(st.integers(0, 2)))
     count = r.location.blob_ref.count

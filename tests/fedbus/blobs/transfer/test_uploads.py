@@ -34,7 +34,7 @@ def sent(answers: Iterable[UploadStep]) -> list[object]:
 
 
 def streamed(*indices: int) -> list[object]:
-    """Chunks that go to the group."""
+    """Chunks of the multicast."""
     return [(None, index) for index in indices]
 
 
@@ -50,8 +50,8 @@ def confirm(to: Uploads, member: str, upto: int, now: float) -> list[object]:
 
 def test_a_chunk_request_is_answered_with_the_chunks_it_names() -> None:
     """Under its serials, to the node that requested them; beyond the end there is nothing."""
-    want = ChunkRequest(digest=D, serial=70, indices=(3, 19, 20, 4))
-    assert list(uploads().request("agent.a", want, 0.0)) == [
+    request = ChunkRequest(digest=D, serial=70, indices=(3, 19, 20, 4))
+    assert list(uploads().request("agent.a", request, 0.0)) == [
         SendChunk("agent.a", D, MODEL, 70, 3),
         SendChunk("agent.a", D, MODEL, 71, 19),
         SendChunk("agent.a", D, MODEL, 73, 4),
@@ -61,18 +61,19 @@ def test_a_chunk_request_is_answered_with_the_chunks_it_names() -> None:
 def test_an_empty_blob_has_one_chunk() -> None:
     """And no second."""
     empty = blob(0)
-    want = ChunkRequest(digest=empty.digest, serial=1, indices=(0, 1))
-    assert sent(uploads(model=empty).request("agent.a", want, 0.0)) == [("agent.a", 0)]
+    request = ChunkRequest(digest=empty.digest, serial=1, indices=(0, 1))
+    assert sent(uploads(model=empty).request("agent.a", request, 0.0)) == [("agent.a", 0)]
 
 
 def test_an_unknown_blob_is_not_found() -> None:
     """The requester learns it at once, instead of waiting for a minute."""
     bare = Uploads(IN_FLIGHT)
-    gone = [("agent.a", BlobNotFound(digest=D))]
+    not_found = [("agent.a", BlobNotFound(digest=D))]
     assert (
-        sent(bare.request("agent.a", ChunkRequest(digest=D, serial=1, indices=(0,)), 0.0)) == gone
+        sent(bare.request("agent.a", ChunkRequest(digest=D, serial=1, indices=(0,)), 0.0))
+        == not_found
     )
-    assert join(bare, "agent.a", 0.0) == gone
+    assert join(bare, "agent.a", 0.0) == not_found
     assert confirm(bare, "agent.a", 4, 0.0) == []
     assert sent(bare.leave("agent.a", Leave(digest=D), 0.0)) == []
     assert bare.next() is None
@@ -82,17 +83,17 @@ def test_the_library_holds_what_is_always_served() -> None:
     """What a service serves by name comes first, and may be taken back."""
     library = {D: MODEL}
     held = Uploads(IN_FLIGHT, library.get)
-    want = ChunkRequest(digest=D, serial=1, indices=(0,))
-    assert sent(held.request("agent.a", want, 0.0)) == [("agent.a", 0)]
+    request = ChunkRequest(digest=D, serial=1, indices=(0,))
+    assert sent(held.request("agent.a", request, 0.0)) == [("agent.a", 0)]
     held.serve(D, blob(CHUNK_BYTES))
     held.unserve(D)
-    assert sent(held.request("agent.a", want, 0.0)) == [("agent.a", 0)]
+    assert sent(held.request("agent.a", request, 0.0)) == [("agent.a", 0)]
     del library[D]
-    assert sent(held.request("agent.a", want, 0.0)) == [("agent.a", BlobNotFound(digest=D))]
+    assert sent(held.request("agent.a", request, 0.0)) == [("agent.a", BlobNotFound(digest=D))]
 
 
 def test_a_blob_that_is_no_longer_served_ends_its_multicast() -> None:
-    """Its members find out when they want."""
+    """Its members find out when they request chunks."""
     served = uploads()
     join(served, "agent.a", 0.0)
     served.unserve(D)
@@ -124,7 +125,7 @@ def test_present_members_do_not_wait_long_for_the_others() -> None:
 
 
 def test_members_that_stayed_away_are_not_awaited_twice() -> None:
-    """As many as did not come to the last group are not waited for in the next, until they come."""
+    """The number of members absent from the last multicast is not awaited in the next."""
     served = uploads()
 
     def again() -> None:
@@ -145,7 +146,7 @@ def test_members_that_stayed_away_are_not_awaited_twice() -> None:
 
 
 def test_a_slow_member_is_moved_to_unicast_and_stays_there_for_a_while() -> None:
-    """Two minutes; the next group does not wait for it at all."""
+    """Two minutes; the next multicast does not wait for it at all."""
     served = uploads()
     join(served, "agent.a", 0.0)
     join(served, "agent.slow", 0.0)
@@ -192,17 +193,20 @@ def test_a_node_that_joins_after_the_last_chunk_uses_unicast() -> None:
 
 
 def test_a_node_that_requests_chunks_leaves_the_multicast() -> None:
-    """It has left the group, though its word of that may be lost."""
+    """It has left the multicast, though its message may be lost."""
     served = uploads()
     join(served, "agent.a", 0.0)
     join(served, "agent.b", 0.0)
     confirm(served, "agent.a", 8, 0.1)
-    want = ChunkRequest(digest=D, serial=1, indices=(19,))
-    assert sent(served.request("agent.b", want, 0.1)) == [("agent.b", 19), *streamed(*range(8, 16))]
+    request = ChunkRequest(digest=D, serial=1, indices=(19,))
+    assert sent(served.request("agent.b", request, 0.1)) == [
+        ("agent.b", 19),
+        *streamed(*range(8, 16)),
+    ]
 
 
 def test_a_member_that_leaves_is_not_awaited() -> None:
-    """The last one takes the group with it."""
+    """The last one ends the multicast."""
     served = uploads()
     join(served, "agent.a", 0.0)
     join(served, "agent.b", 0.0)
@@ -264,7 +268,7 @@ def test_many_members_shrink_the_window(in_flight_chunks: int, members: int, win
 
 
 def test_small_blobs_are_measured_by_their_size() -> None:
-    """A hundred members of a group for a few bytes do not shrink its window."""
+    """A hundred members of a multicast of a few bytes do not shrink its window."""
     small = blob(1000)
     served = uploads(model=small)
     answers = [
@@ -281,13 +285,13 @@ def test_a_member_that_announces_no_others_is_served_at_once() -> None:
 
 
 def test_messages_go_to_whom_they_concern() -> None:
-    """Not to the group."""
+    """Not by multicast."""
     answers = list(Uploads(IN_FLIGHT).join("agent.a", Join(digest=D, members=1), 0.0))
     assert answers == [Send("agent.a", BlobNotFound(digest=D))]
 
 
 def test_a_member_that_was_slow_long_ago_is_forgotten() -> None:
-    """Else a source would remember each node that ever held a group back."""
+    """A source must not remember each node that ever held a multicast back."""
     served, counts = uploads(), []
     for number in range(50):
         at = number * 2 * SLOW_SECONDS

@@ -129,7 +129,7 @@ def test_every_receiver_gets_the_exact_bytes_whatever_happens_on_the_way(
 def test_no_chunk_comes_twice_where_nothing_is_lost(
     size: int, source_link: Link, links: list[tuple[Link, bool, float]]
 ) -> None:
-    """However slow a link is, patience grows with it; who leaves a group wants from the end."""
+    """The timeout grows with slow links; a node that leaves a multicast requests from the end."""
     world = World()
     wanted = blob(size)
     source = a_source(world, wanted, source_link)
@@ -186,7 +186,7 @@ def test_a_slow_link_is_kept_busy_and_carries_no_chunk_twice(rate: int) -> None:
 
 
 def test_a_slow_source_keeps_its_members_in_the_multicast() -> None:
-    """Members that wait alike are not remove_slow: lanes would carry the model three times."""
+    """Members that wait alike are not slow: unicast would carry the model three times."""
     world = World()
     wanted = blob(12 * CHUNK_BYTES)
     source = a_source(world, wanted, Link(rate=MBIT))
@@ -236,7 +236,7 @@ def test_a_download_from_a_dead_source_fails(members: int) -> None:
 
 
 def test_a_stalled_member_that_never_speaks_again_is_forgotten() -> None:
-    """Nothing is kept for a dead member: neither chunks nor a group that waits for it."""
+    """Nothing is kept for a dead member: neither chunks nor a multicast that waits for it."""
     world = World()
     wanted = blob(20 * CHUNK_BYTES)
     source = a_source(world, wanted)

@@ -46,7 +46,7 @@ def test_a_served_blob_is_read_when_its_chunk_has_its_turn() -> None:
 
 
 def test_the_words_of_a_transfer_are_the_nodes_business() -> None:
-    """No core hears of wants and joins."""
+    """No core receives chunk requests and joins."""
     core = Fake()
     node = a_node(core, "repository.1")
     d = MODEL.digest
@@ -67,7 +67,7 @@ def test_the_words_of_a_transfer_are_the_nodes_business() -> None:
 
 
 def test_a_new_connection_ends_the_multicasts_that_are_served() -> None:
-    """Their members are told to take lanes."""
+    """Their members are told to use unicast."""
     core = Fake()
     node = a_node(core, "repository.1")
     act(node, core, Serve(MODEL.digest, MODEL))
@@ -114,7 +114,7 @@ def test_a_failed_download_becomes_an_event() -> None:
 
 
 def test_serials_of_two_lives_differ() -> None:
-    """A chunk on its way to the process before is none that this one wants."""
+    """A chunk for an earlier process matches no request of this one."""
     firsts = set()
     for life in range(20):
         core = Fake()

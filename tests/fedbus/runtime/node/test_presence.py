@@ -1,4 +1,4 @@
-"""A node says that it is there, who it is, and what it wants to hear."""
+"""Presence of a node: its state, its heartbeats, its subscriptions."""
 
 from random import Random
 
