@@ -2,11 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -28,6 +25,10 @@ from fedbus.runtime.effects import (
 from fedbus.runtime.loopback import LoopbackProbe
 from fedbus.runtime.loopback_check import LoopbackCheck
 from fedbus.runtime.node import Node
+from fedbus.runtime.run_threads import RunThreads
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -36,8 +37,6 @@ MAX_TOGETHER = 64
 """Publications that wait are sent together, up to this many, or the first beyond these bytes."""
 LAST_PACKETS_SECONDS = 2.0
 """Time that a stopping process waits for its last packets to be sent."""
-LAST_RUNS_SECONDS = 4.0
-"""Time that a stopping process waits for threads whose cancellation flag is set."""
 
 
 class Shell:
@@ -64,12 +63,11 @@ class Shell:
             None if probe is None else LoopbackCheck(probe, node.state_packet, self.counts)
         )
         self.traffic = {"received": (0, 0), "sent": (0, 0)}
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="work")
+        self._threads = RunThreads(threads, self._ran)
         self._control: deque[Publish | Acknowledge | Subscribe | Unsubscribe] = deque()
         self._bulk: deque[PublishChunk] = deque()
         self._work = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._running: set[Future[Any]] = set()
         self._closed = False
 
     async def serve(self, bus: Bus) -> None:
@@ -114,15 +112,11 @@ class Shell:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def wait_for_threads(self) -> bool:
         """Wait, after `close`, for running threads; return whether all have ended."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_RUNS_SECONDS):
-                while self._running:  # noqa: ASYNC110 - for 4 s, once
-                    await asyncio.sleep(0.005)
-        return not self._running
+        return await self._threads.wait()
 
     async def _read(self, bus: Bus) -> None:
         async for arrived in bus.batches():
@@ -201,10 +195,8 @@ class Shell:
 
     def _perform_one(self, effect: Effect) -> None:
         match effect:
-            case StartRun(key, call, brief=True):
-                asyncio.get_running_loop().call_soon(self._run_now, key, call)
-            case StartRun(key, call):
-                self._start(key, call)
+            case StartRun(key, call, brief):
+                self._threads.start(key, call, brief=brief)
             case Quit(code, reason):
                 self._log.error("service_quits", code=code, reason=reason)
                 self.code = code
@@ -223,25 +215,6 @@ class Shell:
                 if self.connected:
                     self._control.append(effect)
 
-    def _start(self, key: Key, call: Callable[[], Any]) -> None:
-        running = self._threads.submit(call)
-        self._running.add(running)
-        report = partial(self._report, asyncio.get_running_loop(), key)
-        running.add_done_callback(report)
-
-    def _report(self, loop: asyncio.AbstractEventLoop, key: Key, done: "Future[Any]") -> None:
-        self._running.discard(done)
-        with suppress(RuntimeError):  # the event loop is closed: the process has stopped
-            loop.call_soon_threadsafe(self._ran, key, done)
-
-    def _run_now(self, key: Key, call: Callable[[], Any]) -> None:
-        done: Future[Any] = Future()
-        try:
-            done.set_result(call())
-        except Exception as error:  # noqa: BLE001 - `_ran` handles it, as it does a thread's
-            done.set_exception(error)
-        self._ran(key, done)
-
     def _ran(self, key: Key, done: "Future[Any]") -> None:
         if done.cancelled() or self._closed:
             return
@@ -257,9 +230,9 @@ class Shell:
         self._perform()
 
     def _schedule(self) -> None:
-        """Wake up in time for the node; a timer that is set for earlier stays, and looks again.
+        """Set the timer for the node's next wake; an earlier timer stays, and sets it again.
 
-        Most of what a node waits for is answered before its time, so few timers need to be moved.
+        Most replies arrive before the node's timeout, so few timers need to be moved.
         """
         at = self.node.next_wake()
         if self._timer is not None:

@@ -1,0 +1,57 @@
+"""Threads that perform the runs of a core."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from fedbus.core.keys import Key
+
+LAST_RUNS_SECONDS = 4.0
+"""Time that a stopping process waits for threads whose cancellation flag is set."""
+
+
+class RunThreads:
+    """A pool of threads; `ran` is called in the event loop with each run's key and result."""
+
+    def __init__(self, threads: int, ran: Callable[[Key, "Future[Any]"], None]) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="work")
+        self._ran = ran
+        self._running: set[Future[Any]] = set()
+
+    def start(self, key: Key, call: Callable[[], Any], *, brief: bool = False) -> None:
+        """Call in a thread, or, if `brief`, in the event loop between two events."""
+        loop = asyncio.get_running_loop()
+        if brief:
+            loop.call_soon(self._run_now, key, call)
+            return
+        running = self._pool.submit(call)
+        self._running.add(running)
+        running.add_done_callback(partial(self._report, loop, key))
+
+    def close(self) -> None:
+        """Accept no more runs, and cancel those that have not started."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def wait(self) -> bool:
+        """Wait, after `close`, for running threads; return whether all have ended."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_RUNS_SECONDS):
+                while self._running:  # noqa: ASYNC110 - for 4 s, once
+                    await asyncio.sleep(0.005)
+        return not self._running
+
+    def _report(self, loop: asyncio.AbstractEventLoop, key: Key, done: "Future[Any]") -> None:
+        self._running.discard(done)
+        with suppress(RuntimeError):  # the event loop is closed: the process has stopped
+            loop.call_soon_threadsafe(self._ran, key, done)
+
+    def _run_now(self, key: Key, call: Callable[[], Any]) -> None:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(call())
+        except Exception as error:  # noqa: BLE001 - `ran` handles it, as it does a thread's
+            done.set_exception(error)
+        self._ran(key, done)
