@@ -113,7 +113,7 @@ def test_a_setting_that_is_wrong_is_named(environ: Environ) -> None:
             {"LOADER_OPTIONS": '{"bacth": 2}'},
             "FEDBUS_LOADER_OPTIONS: loader npz: no option 'bacth'; did you mean 'batch'? it takes ",
         ),
-        ({"LOADER_OPTIONS": '{"batch": 0}'}, "a.npz: batch is 0; a whole number"),
+        ({"LOADER_OPTIONS": '{"batch": 0}'}, "a.npz: batch is 0: expected a whole number"),
         (
             {"ROLES": "evalute"},
             (
@@ -165,7 +165,7 @@ def test_settings_take_json_or_a_json_file(environ: Environ, tmp_path: Path) -> 
     for wrong, reason in (
         ({"FEDBUS_PIPELINE": '[{"id": "nope"}]'}, "FEDBUS_PIPELINE: transform 1 (nope): no "),
         ({"FEDBUS_PIPELINE": "[{"}, "FEDBUS_PIPELINE: [{: not JSON at "),
-        ({"FEDBUS_FORMAT": "{}"}, 'FEDBUS_FORMAT: a format is an object with "x" and "y"'),
+        ({"FEDBUS_FORMAT": "{}"}, 'FEDBUS_FORMAT: expected an object with "x" and "y"'),
         (
             {"FEDBUS_PIPELINE": " "},
             "FEDBUS_PIPELINE: '' is neither JSON, [ … ] or { … }, nor a file",

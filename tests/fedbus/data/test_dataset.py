@@ -153,7 +153,7 @@ def test_who_works_long_on_one_batch_may_ask_in_between() -> None:
     flag["stop"] = True
     with pytest.raises(Stopped):
         data.check_stop()
-    numbered(12).check_stop()  # nobody watches it
+    numbered(12).check_stop()  # it has no stop condition
 
 
 def test_each_task_counts_for_itself() -> None:
@@ -244,5 +244,5 @@ def test_nothing_can_be_said_of_no_rows() -> None:
     """A loader may have found none."""
     empty = Dataset(0, lambda: ())
     assert list(empty.steps(TrainingParams())) == []
-    with pytest.raises(TrainingError, match="without a single row"):
+    with pytest.raises(TrainingError, match="the data set has no rows"):
         describe(empty)

@@ -47,7 +47,7 @@ def installed(install: Install) -> None:
 
 
 def test_a_loader_that_leaves_is_named(tmp_path: Path) -> None:
-    """An agent ended without a word and with exit code 0: nobody started it again."""
+    """An agent ended without a log line and with exit code 0, so it was not restarted."""
     with pytest.raises(PluginError, match=r"loader leaving: .*: SystemExit: 0"):
         read(tmp_path / "data", "leaving")
 

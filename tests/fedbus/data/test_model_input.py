@@ -42,7 +42,10 @@ def test_an_input_is_read_in_either_notation(stated: dict[str, Any], found: Mode
         ({"shape": [1] * 9}, "input.shape is [1, 1, 1, 1, 1, 1, 1, 1, 1]; expected at most 8"),
         ({"shape": [True]}, "input.shape is [True]; expected at most 8 whole numbers above 0"),
         ({"dtype": "float31"}, "input.dtype is 'float31'; expected one of bool, float16"),
-        ({"x": {"data_types": {"sound": {}}}}, "input: data_types with one of categorical"),
+        (
+            {"x": {"data_types": {"sound": {}}}},
+            "input: expected data_types with one of categorical",
+        ),
         ({"dtype": "f" * 9999}, "input.dtype is 'fff"),
     ],
 )

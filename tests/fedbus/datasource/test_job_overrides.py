@@ -99,7 +99,10 @@ def test_a_step_that_does_not_fit_is_named_by_its_place_in_the_job(tmp_path: Pat
     data = source(tmp_path)
     for fault, wanted in [
         ("plugins.transforms[0] (reshape): numerical 4", step("reshape", size=(5,))),
-        ("plugins.transforms[0] (resize): size is [4]; 2 whole", step("resize", size=(4,))),
+        (
+            "plugins.transforms[0] (resize): size is [4]: expected 2 whole",
+            step("resize", size=(4,)),
+        ),
         ("plugins.transforms[0] (cast): missing a required argument: 'dtype'", step("cast")),
     ]:
         with pytest.raises(FedbusError) as error:

@@ -41,7 +41,7 @@ def step(name: str, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - as a
 def through(data: Dataset, *steps: dict[str, Any]) -> tuple[Batch, Format]:
     """Take a data set's rows through steps."""
     pipeline = Pipeline(read_steps(list(steps)), format_of(data))
-    parts = list(data.changed(pipeline.apply).batches())
+    parts = list(data.transformed(pipeline.apply).batches())
     whole = np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
     return whole, pipeline.output
 
@@ -129,7 +129,7 @@ def test_noise_is_cut_where_its_owner_says_so() -> None:
 def test_augmentations_are_those_of_the_seed_and_the_epoch(seed: int, batch: int) -> None:
     """A task that is done again sees the same rows, whatever happened between."""
     noisy = Pipeline(read_steps([step("flip"), step("noise", std=1)]), format_of(pictures()))
-    data = pictures().changed(noisy.apply)
+    data = pictures().transformed(noisy.apply)
     params = TrainingParams(seed=seed, epochs=2, batch_size=batch)
     first, again = ([x for x, _ in data.steps(params)] for _ in range(2))
     assert all(map(np.array_equal, first, again))
@@ -216,10 +216,10 @@ def test_no_part_of_a_number_is_lost_in_silence(number: float, dtype: str, sente
         ([step("resize")], r"\(resize\): missing a required argument: 'size'; it takes size"),
         ([step("grayscale", size=3)], r"no option 'size'; it takes nothing"),
         ([step("normalize", hi=255)], r"no option 'hi'; did you mean 'high'\? it takes low, high"),
-        ([step("resize", size=[2])], r"size is \[2\]; 2 whole numbers above 0"),
-        ([step("reshape", size=[])], r"size is \[\]; 1 to 8 whole numbers"),
-        ([step("reshape", size=[2], of="z")], "of is 'z'; x or y"),
-        ([step("normalize", low=3, high=2)], "low belongs below high"),
+        ([step("resize", size=[2])], r"size is \[2\]: expected 2 whole numbers above 0"),
+        ([step("reshape", size=[])], r"size is \[\]: expected 1 to 8 whole numbers"),
+        ([step("reshape", size=[2], of="z")], "of is 'z': expected x or y"),
+        ([step("normalize", low=3, high=2)], "expected low below high"),
         (
             [step("normalize", low="a")],
             r"transform 1 \(normalize\): .* and 'str'; its parameters are low: 'a'",
@@ -227,10 +227,10 @@ def test_no_part_of_a_number_is_lost_in_silence(number: float, dtype: str, sente
         ([step("standardize", std=0)], "std above 0"),
         ([step("standardize", std=float("inf"))], "std is inf"),
         ([step("standardize", mean="a")], "mean and std: "),
-        ([step("one-hot", classes=1)], "classes is 1; 2 to"),
-        ([step("cast", dtype="object")], "dtype is 'object'; it can be bool, float16"),
-        ([step("flip", vertical=2)], "vertical is 2; a probability"),
-        ([step("crop", padding=0)], "padding is 0; 1 to 4096"),
+        ([step("one-hot", classes=1)], "classes is 1: expected 2 to"),
+        ([step("cast", dtype="object")], "dtype is 'object': expected bool, float16"),
+        ([step("flip", vertical=2)], "vertical is 2: expected a probability"),
+        ([step("crop", padding=0)], "padding is 0: expected 1 to 4096"),
         ([step("noise", std=-1)], "std is -1"),
     ],
 )
@@ -368,7 +368,7 @@ def test_a_mistake_of_a_third_party_transform_is_reported(mistake: str, sentence
 
     def run(data: Dataset) -> None:
         pipeline = Pipeline([Step("it", Wrong(mistake))], format_of(data))
-        list(data.changed(pipeline.apply).batches())
+        list(data.transformed(pipeline.apply).batches())
 
     with pytest.raises(TrainingError, match=sentence):
         run(pictures())

@@ -153,7 +153,7 @@ def test_a_huge_spec_is_refused_unfetched(harness: Harness) -> None:
         ),
         (
             spec(input={"x": {"data_types": 7}}),
-            "the model spec: input: data_types with one of",
+            "the model spec: input: expected data_types with one of",
         ),
         (
             spec(architectures={"torch": {"scale": 1.5}}).replace(b"1.5", b"NaN"),

@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from fedbus.data.format import Format
 from fedbus.data.format_reader import read_format
-from fedbus.data.json_or_file import named, read_json_or_file
+from fedbus.data.json_or_file import error_prefix, read_json_or_file
 from fedbus.datasource.config import DataConfig, LoaderError, OptionsError
 from fedbus.datasource.pipeline import Step, read_pipeline
 from fedbus.datasource.source import DataSource
@@ -110,8 +110,9 @@ def _setting_at_fault(settings: AgentSettings, error: FedbusError) -> str:
         return "FEDBUS_LOADER_OPTIONS"
     if isinstance(error, LoaderError) and settings.loader is not None:
         return "FEDBUS_LOADER"
-    # Loaders quote a value that they reject: "colour is 'x'; it can be …".
-    quoted = (f"{value!r}; " in str(error) for value in settings.loader_options.values())
+    # Loaders quote a value that they reject: "colour is 'x': expected …".
+    values = settings.loader_options.values()
+    quoted = (f"{value!r}{mark} " in str(error) for value in values for mark in ":;")
     return "FEDBUS_LOADER_OPTIONS" if any(quoted) else "FEDBUS_DATA"
 
 
@@ -132,4 +133,4 @@ def _declared(given: str | None) -> Format | None:
     try:
         return read_format(plain)
     except TrainingError as error:
-        raise SettingsError(f"FEDBUS_FORMAT: {named(given)}{error}") from error
+        raise SettingsError(f"FEDBUS_FORMAT: {error_prefix(given)}{error}") from error

@@ -108,7 +108,7 @@ def test_words_are_classes_where_they_are_numbered(tmp_path: Path) -> None:
         ('a,y\n1,0\n"1" 2,0\n', "line 3: .*expected after"),
         (b"a,y\n1,\xff\n", "near line 1: not UTF-8: invalid.*latin-1"),
         ("", "not a single line"),
-        ("a,y\n", "table.csv: the columns' names, and not a single row"),
+        ("a,y\n", "table.csv: the file has no rows"),
         ("y\n1\n", "one column only, cut at ',': 'y'; .*\"delimiter\""),
     ],
 )
@@ -204,11 +204,11 @@ def test_missing_values_become_what_their_owner_says(tmp_path: Path) -> None:
     assert mean.info.notes == ("2 missing values became the column's mean (1 in 'b', 1 in 'a')",)
     assert whole(csv(path, missing=-1))[0].tolist() == [[1, -1], [3, 4], [-1, 8]]
     for bad in ("median", True, float("inf")):
-        with pytest.raises(TrainingError, match='it can be "drop", "mean" or a number'):
+        with pytest.raises(TrainingError, match='expected "drop", "mean" or a number'):
             csv(path, missing=bad)  # type: ignore[arg-type] # as a setting may have it
     with pytest.raises(TrainingError, match="column 'a': not a single value to take the mean of"):
         csv(written(tmp_path, "a,b,y\n,1,0\n,2,1\n"), missing="mean")
-    with pytest.raises(TrainingError, match="not a single row, none without a missing value"):
+    with pytest.raises(TrainingError, match="the file has no rows, none without a missing value"):
         csv(written(tmp_path, "a,y\n,0\n"), missing="drop")
     with pytest.raises(TrainingError, match="line 3, column 'y': nothing where a class"):
         csv(written(tmp_path, "a,y\n1,0\n2,\n"), missing=0)
@@ -331,7 +331,7 @@ def test_columns_and_options_that_are_not_there_are_named(tmp_path: Path) -> Non
         csv(path, features=["y", "a"])
     with pytest.raises(TrainingError, match="one character"):
         csv(path, delimiter="||")
-    with pytest.raises(TrainingError, match='target is \'word\'; it can be "auto", "class"'):
+    with pytest.raises(TrainingError, match='target is \'word\': expected "auto", "class"'):
         csv(path, target="word")  # type: ignore[arg-type] # as a setting may have it
     with pytest.raises(TrainingError, match='no column has a name; name y in "label"'):
         csv(written(tmp_path, ",Unnamed: 1\nx,2\n"))
@@ -372,5 +372,5 @@ def test_a_large_file_is_read_anew_in_every_epoch(
     assert whole(csv(path))[1].tolist() == [7]
     data = csv(path)
     Path(path).write_text("a,y\n1,1\n2,2\n")
-    with pytest.raises(TrainingError, match="written to while it was in use"):
+    with pytest.raises(TrainingError, match="changed while in use"):
         whole(data)

@@ -91,7 +91,7 @@ def test_what_is_no_picture_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for options, sentence in [
         ({"size": [0, 3]}, r"size is \[0, 3\]"),
         ({"size": [3]}, r"size is \[3\]"),
-        ({"colour": "cmyk"}, "it can be grey, rgb"),
+        ({"colour": "cmyk"}, "expected grey, rgb"),
         ({"batch": "3"}, "batch is '3'"),
     ]:
         with pytest.raises(TrainingError, match=sentence):
@@ -279,8 +279,8 @@ def test_a_file_with_several_pictures_needs_a_choice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"range": [1, 1]}, r"range is \[1, 1\]; \[low, high\]"),
-        ({"background": 256}, "background is 256; it can be a grey"),
+        ({"range": [1, 1]}, r"range is \[1, 1\]: expected \[low, high\]"),
+        ({"background": 256}, "background is 256: expected a grey"),
         ({"background": [1, 2]}, r"background is \[1, 2\]"),
         ({"background": True}, "background is True"),
         ({"frame": -1}, "frame is -1"),

@@ -74,7 +74,7 @@ def test_a_shard_with_a_flipped_byte_is_refused(tmp_path: Path, packed: bool) ->
 def test_a_head_that_promises_more_than_there_is_is_refused_before_anything_is_allocated(
     tmp_path: Path,
 ) -> None:
-    """A row of a petabyte is nobody's."""
+    """A row of a petabyte fits no memory."""
     header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 250000000000000), }"
     bad = b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header + b"\n"
     path = tmp_path / "huge.npz"
@@ -99,7 +99,9 @@ def test_a_shard_may_name_its_classes_and_inputs(tmp_path: Path) -> None:
     others: list[ArrayLike] = [[1, 2], [["a"]], np.zeros(0, "U1"), 3.5, [b"a"]]
     for other in others:
         assert npz(shard(tmp_path, x=x, y=y, classes=other)).info.classes == ()
-    with pytest.raises(TrainingError, match=r"classes is \['a', 'a'\]; a list of different names"):
+    with pytest.raises(
+        TrainingError, match=r"classes is \['a', 'a'\]: expected a list of different names"
+    ):
         npz(shard(tmp_path, x=x, y=y, classes=["a", "a"]))
 
 

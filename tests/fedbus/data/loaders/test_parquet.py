@@ -102,7 +102,7 @@ def test_words_are_classes_where_they_are_numbered(tmp_path: Path) -> None:
         ({"a": [None], "y": [0]}, "column 'a': null, not numbers"),
         ({"a": [1.0, float("nan")], "y": [0, 0]}, r"'a': nan where .* set \"missing\""),
         ({"a": [1] * 30, "y": [f"dev-{n}" for n in range(30)]}, "30 different words in 30 rows"),
-        ({"a": [], "y": []}, "without a single row"),
+        ({"a": [], "y": []}, "the data set has no rows"),
         ({"y": [1]}, "x nothing"),
     ],
 )
@@ -115,7 +115,7 @@ def test_a_fault_is_named_by_its_place(
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
-    """Which of them is meant, nobody knows."""
+    """It is unknown which of them is meant."""
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array([0])], ["a", "a", "y"])
     pq.write_table(table, tmp_path / "t.parquet")
     with pytest.raises(TrainingError, match="columns named twice: a"):
@@ -182,7 +182,7 @@ def test_missing_values_become_what_their_owner_says(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"row 1 .*column 'y': nothing .* to \"drop\" to"):
         whole(parquet(gap, missing=0))
     assert whole(parquet(gap, missing="drop"))[1].tolist() == [0]
-    with pytest.raises(TrainingError, match="not a single row without a missing value"):
+    with pytest.raises(TrainingError, match="every row has a missing value"):
         parquet(written(tmp_path, a=[float("nan")], y=[0]), missing="drop")
     with pytest.raises(TrainingError, match="column 'a': not a single value to take the mean of"):
         parquet(written(tmp_path, a=[float("nan")], y=[0]), missing="mean")

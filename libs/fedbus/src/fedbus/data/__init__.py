@@ -1,4 +1,4 @@
-"""The data an agent trains on: batches that are counted and can be stopped, and what they hold."""
+"""Data of agents: data sets in batches, and their formats."""
 
 from typing import Any
 
@@ -29,11 +29,11 @@ __all__ = [
 
 
 def describe(data: Dataset | str) -> dict[str, Any]:
-    """Say what one row looks like, as aerOS writes it: `{"x": {"data_types": {…}}, "y": …}`.
+    """Return the format of a row in aerOS's notation: `{"x": {"data_types": {…}}, "y": …}`.
 
-    Reads the first batch only.
+    Only the first batch is read. `data` may be the path of an .npz file.
 
     Raises:
-        TrainingError: there is no batch; or, given the path of a shard, see `npz`.
+        TrainingError: there are no rows; for a path, see `npz`.
     """
     return format_of(npz(data) if isinstance(data, str) else data).plain()

@@ -1,4 +1,4 @@
-"""Numbers as every loader hands them out, and the place of those that are none."""
+"""Arrays of loaders: dtypes of x and y, checks that name the place, small data in memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,18 +15,18 @@ from fedbus.model.layout import Array
 from fedbus.text import in_given_order
 
 KEPT_BYTES: Final = 16 * 2**20
-"""A data set up to this size is read once and kept in memory; a larger one stays on its disk."""
+"""A data set up to this size is read once into memory; a larger one is read in every epoch."""
 
 _MAX_CLASS: Final = 2**63 - 1
 MAX_ROW_BYTES: Final = 256 * 2**20
-"""No single row is larger: it would be read in one piece."""
+"""Maximum size of a row, which is read at once."""
 
 
 def inputs(name: str, rows: Array, first: int = 0) -> NDArray[np.float32]:
-    """Make inputs float32; `first` is the number of the first row, for errors.
+    """Convert inputs to float32; `first` is the number of the first row, for errors.
 
     Raises:
-        TrainingError: they are no numbers, or one of them is not finite; says where.
+        TrainingError: they are not numbers, or not finite; the message says where.
     """
     if rows.dtype.kind not in "biuf":
         raise TrainingError(f"{name} is {rows.dtype}, not numbers")
@@ -37,7 +37,7 @@ def inputs(name: str, rows: Array, first: int = 0) -> NDArray[np.float32]:
 
 
 def targets(name: str, rows: Array, first: int = 0) -> Array:
-    """Make truths int64 where they are whole numbers, classes; float32 otherwise.
+    """Convert targets: integers (classes) to int64, others to float32.
 
     Raises:
         TrainingError: as for `inputs`.
@@ -50,10 +50,10 @@ def targets(name: str, rows: Array, first: int = 0) -> Array:
 
 
 def check_class_ids(name: str, rows: Array, classes: Sequence[str], first: int = 0) -> Array:
-    """Refuse class numbers that have no name; without names, any will do.
+    """Reject class numbers without a name; without names, accept all.
 
     Raises:
-        TrainingError: names the first of them.
+        TrainingError: names the first one.
     """
     if classes and (rows.ndim > 1 or rows.dtype.kind not in "iu"):
         raise TrainingError(f"{name} is {rows.dtype} {rows.shape}; classes have names, so class "
@@ -68,12 +68,12 @@ def check_class_ids(name: str, rows: Array, classes: Sequence[str], first: int =
 
 
 def check_finite(name: str, rows: Array, first: int = 0) -> None:
-    """Refuse nan and infinity.
+    """Reject NaN and infinity.
 
     Raises:
-        TrainingError: names the first of them, `x[7, 3]`, counted from 0.
+        TrainingError: names the first one, as `x[7, 3]`, counted from 0.
     """
-    # A sum meets every number and takes no memory; only one that overflowed needs a second look.
+    # A sum reads every number without more memory; only an overflow needs the second check.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(rows.sum()):
             return
@@ -84,15 +84,15 @@ def check_finite(name: str, rows: Array, first: int = 0) -> None:
         raise TrainingError(f"{name}[{index}] is {rows[row, *place]}, not a finite number")
 
 
-def kept(data: Dataset, batch: int) -> Dataset:
-    """Read a small data set into memory, and with it find all its faults; leave a large one.
+def cached_if_small(data: Dataset, batch: int) -> Dataset:
+    """Read a small data set into memory, which checks all of it; return a large one as it is.
 
     Raises:
-        TrainingError: what the loader finds on its way, or no row at all.
+        TrainingError: the loader finds a fault, or there are no rows.
     """
     first = next(data.peek(), None)
     if first is None:
-        raise TrainingError("a data set without a single row")
+        raise TrainingError("the data set has no rows")
     x, y = first
     if (x.nbytes + y.nbytes) / len(x) * data.examples > KEPT_BYTES:
         return data
@@ -104,66 +104,66 @@ def kept(data: Dataset, batch: int) -> Dataset:
 
 
 def _notes(y: Array, info: DatasetInfo) -> Iterator[str]:
-    """Say where class numbers seem to begin at 1: no framework counts so."""
+    """Yield a note if class numbers seem to start at 1; frameworks count from 0."""
     if info.classes or y.ndim != 1 or y.dtype.kind not in "iu" or y.min() != 1:
         return
     highest = int(y.max())
-    if 1 < highest <= _MANY and len(np.unique(y)) == highest:
+    if 1 < highest <= _MAX_CLASSES and len(np.unique(y)) == highest:
         yield (
             f'y holds 1 to {highest}; if these are classes, the transform "class-ids" with '
             f'"first": 1 makes them 0 to {highest - 1}'
         )
 
 
-_MANY: Final = 1000
-"""More different numbers are no classes."""
+_MAX_CLASSES: Final = 1000
+"""More different numbers are not taken for classes."""
 
 
 def check_row(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> int:
-    """Measure a row before one is read; returns its bytes.
+    """Return the size of a row in bytes.
 
     Raises:
-        TrainingError: it is too large for one piece, or nothing at all.
+        TrainingError: the row is empty or too large.
     """
     size = dtype.itemsize
     for length in shape:
         size *= int(length)
     if not 0 < size <= MAX_ROW_BYTES:
-        raise TrainingError(f"a row of {name} has {size} bytes; 1 to {MAX_ROW_BYTES} are taken")
+        raise TrainingError(f"a row of {name} has {size} bytes: expected 1 to {MAX_ROW_BYTES}")
     return size
 
 
 def check_batch_size(batch: int) -> int:
-    """Refuse a batch of no rows.
+    """Reject a batch size that is not a whole number above 0.
 
     Raises:
-        TrainingError: it is no whole number above 0.
+        TrainingError: names the value.
     """
     if type(batch) is not int or batch < 1:
-        raise TrainingError(f"batch is {batch!r}; a whole number above 0 belongs there")
+        raise TrainingError(f"batch is {batch!r}: expected a whole number above 0")
     return batch
 
 
 def index_names(classes: Sequence[str]) -> Mapping[str, int]:
-    """Number classes by their names.
+    """Return the number of each class by its name.
 
     Raises:
-        TrainingError: the names are no list of different words.
+        TrainingError: the names are not different texts.
     """
     return {name: number for number, name in enumerate(check_names("classes", classes))}
 
 
 def class_id_of(text: str, places: Mapping[str, int]) -> int | None:
-    """Read a class number where classes have names that are no numbers; None: it is none."""
+    """Read a class number, if no class name contains digits; None: not a class number."""
     known = text.isascii() and text.isdigit() and not any(map(str.isdigit, places))
     return int(text) if known and int(text) < len(places) else None
 
 
 def index_of(text: str, places: Mapping[str, int], where: str, what: str = "class") -> int:
-    """Find the number of a class, or of another word.
+    """Return the number of a class, or of another word.
 
     Raises:
-        TrainingError: there is none of that name.
+        TrainingError: the name is unknown.
     """
     if text not in places:
         if what == "class" and (number := class_id_of(text, places)) is not None:

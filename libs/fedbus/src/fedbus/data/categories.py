@@ -1,4 +1,4 @@
-"""Words in tables: classes and one-hot inputs, each word with a number of its own. Pure."""
+"""Vocabularies of table columns: words that are classes or one-hot inputs. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,18 +13,18 @@ Words = Literal["auto"] | Mapping[str, Sequence[str] | Literal["auto"]] | None
 """Which columns hold words: `{"colour": ["blue", "red"]}`, or, with auto, those that are there."""
 
 MAX_WORDS: Final = 1000
-"""Different words of one column that are gathered without a list from the owner."""
-_ENOUGH: Final = 20
-"""Rows from which on a different word in most of them is no class and no category."""
+"""Maximum size of a vocabulary that the owner does not list."""
+_ENOUGH_ROWS: Final = 20
+"""Number of rows from which mostly different words are identifiers, not classes."""
 
 
 def check_words(words: object, columns: Sequence[str]) -> dict[int, tuple[str, ...] | None]:
-    """Read the option `words`: of each column its vocabulary; None: gather what is there.
+    """Read the option `words`: the vocabulary of each column; None: built from the data.
 
-    With "auto" alone all columns may hold words; the result has every column then.
+    With "auto" every column may hold words, and the result has every column.
 
     Raises:
-        TrainingError: it is written otherwise, or names a column that is not there.
+        TrainingError: the option is malformed, or names an unknown column.
     """
     if words is None:
         return {}
@@ -44,15 +44,15 @@ def check_words(words: object, columns: Sequence[str]) -> dict[int, tuple[str, .
 
 
 def check_names(where: str, names: object) -> tuple[str, ...]:
-    """Read a list of names: the place of each is its number.
+    """Read a list of names; the position of each is its number.
 
     Raises:
-        TrainingError: it is no list of different words, or one is too long.
+        TrainingError: the names are not different texts, or one is too long.
     """
     given = names if isinstance(names, list | tuple) else ()
     words = tuple(name for name in given if isinstance(name, str))
     if not words or len(set(words)) != len(given):
-        raise TrainingError(f"{where} is {names!r}; a list of different names belongs there")
+        raise TrainingError(f"{where} is {names!r}: expected a list of different names")
     if long := [word for word in words if len(word) > MAX_NAME_CHARACTERS]:
         raise TrainingError(
             f"{where}: {long[0][:40]!r} …: a name has at most {MAX_NAME_CHARACTERS} characters"
@@ -62,13 +62,13 @@ def check_names(where: str, names: object) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class VocabularyBuilder:
-    """Gathers the different words of one column."""
+    """Collects the different words of one column."""
 
     where: str
     words: set[str] = field(default_factory=set)
 
     def add(self, words: Iterable[str]) -> None:
-        """Take the words of some rows.
+        """Add the words of some rows.
 
         Raises:
             TrainingError: there are too many different ones, or one is too long.
@@ -89,12 +89,12 @@ class VocabularyBuilder:
             self.words.add(word)
 
     def vocabulary(self, rows: int) -> tuple[str, ...]:
-        """Put the words in order.
+        """Return the sorted words.
 
         Raises:
-            TrainingError: most rows have a word of their own.
+            TrainingError: most rows have different words.
         """
-        if rows >= _ENOUGH and len(self.words) > rows / 2:
+        if rows >= _ENOUGH_ROWS and len(self.words) > rows / 2:
             raise TrainingError(
                 f"{self.where}: {len(self.words)} different words in {rows} rows: identifiers, no "
                 "classes; name another column, or list the words"

@@ -1,4 +1,4 @@
-"""Numbers in the cells of a text file, and the sentence for a cell that holds none. Pure."""
+"""Cells of a text file: numbers, words, missing values, and hints for other content. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import numpy as np
 from fedbus.errors import TrainingError
 
 Missing = Literal["drop", "mean"] | float | None
-"""What becomes of a missing value: its row goes, the column's mean, a number; None: refused."""
+"""Treatment of a missing value: drop its row, the column's mean, a number; None: an error."""
 
 NOTHING: Final = frozenset({"", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "?", "-"})
-"""Cells, in lower case, that say that a value is missing."""
+"""Cells, in lower case, that stand for a missing value."""
 _FLAGS: Final = {"true": 1.0, "false": 0.0}
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(?:[ ,.'_\u2019\u00a0\u202f]\d{3})+(?:[.,]\d+)?")
@@ -26,40 +26,40 @@ _MAX: Final = float(np.finfo(np.float32).max)
 
 
 def check_missing(missing: object) -> Missing:
-    """Refuse what no missing value can become.
+    """Reject an unknown `missing`.
 
     Raises:
-        TrainingError: names what `missing` can be.
+        TrainingError: names the possible values.
     """
     if missing is None or missing in ("drop", "mean"):
         return missing
     if isinstance(missing, bool) or not isinstance(missing, int | float) or abs(missing) > _MAX:
-        raise TrainingError(f'missing is {missing!r}; it can be "drop", "mean" or a number')
+        raise TrainingError(f'missing is {missing!r}: expected "drop", "mean" or a number')
     return float(missing)
 
 
 def is_missing(text: str) -> bool:
-    """Tell whether a cell says that its value is missing."""
+    """Return whether a cell stands for a missing value."""
     return text.strip().lower() in NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """How the cells of one file are read.
+    """Parser of the cells of one file.
 
     Attributes:
-        decimal: What stands before a fraction, a dot or a comma.
+        decimal: The decimal mark, a dot or a comma.
     """
 
     decimal: str = "."
 
     def __post_init__(self) -> None:
-        """Refuse any other decimal mark."""
+        """Reject any other decimal mark."""
         if self.decimal not in {".", ","}:
-            raise TrainingError(f'decimal is {self.decimal!r}; it can be "." or ","')
+            raise TrainingError(f'decimal is {self.decimal!r}: expected "." or ","')
 
     def number(self, text: str) -> float | None:
-        """Read a number that float32 can hold; true is 1 and false 0; None: it is none."""
+        """Read a number in the range of float32; true is 1 and false 0; None: not a number."""
         plain = text.strip()
         if self.decimal == ",":
             if "." in plain:
@@ -71,12 +71,12 @@ class Cells:
         return value if abs(value) <= _MAX else None
 
     def is_word(self, text: str) -> bool:
-        """Tell whether a cell holds a word: no number, no date, nothing that looks like one."""
+        """Return whether a cell holds a word: neither a number or date, nor what looks like one."""
         plain = text.strip()
         return not is_missing(plain) and self.number(plain) is None and not self.hint(plain)
 
     def hint(self, text: str) -> str:
-        """Return how to mend a cell that looks like a number or a date; "" where it is a word."""
+        """Return a hint on a cell that looks like a number or a date; "" for a word."""
         plain = text.strip()
         comma = self.decimal == "." and _COMMA.fullmatch(plain)
         thousands = _THOUSANDS.fullmatch(plain)

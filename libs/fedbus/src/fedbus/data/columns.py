@@ -1,4 +1,4 @@
-"""Which column of a table is y, and which are x."""
+"""Choice of the columns of a table that are x and y."""
 
 import re
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from fedbus.text import in_given_order
 
 Target = Literal["auto", "class", "number"]
 _LABELS: Final = frozenset({"class", "label", "labels", "target", "y"})
-"""Names, in lower case, by which people call y, wherever its column is."""
+"""Usual names of the column of y, in lower case."""
 _INDEX: Final = re.compile(r"|Unnamed: \d+(?:[._]\w+)*|__index_level_\d+__")
 """Names that pandas gives to the column of its row index, and to columns without a name."""
 
 
 def check_target(target: object) -> None:
-    """Refuse what y cannot be.
+    """Reject an unknown `target`.
 
     Raises:
-        TrainingError: names what it can be.
+        TrainingError: names the possible values.
     """
     if target not in {"auto", "class", "number"}:
-        raise TrainingError(f'target is {target!r}; it can be "auto", "class" or "number"')
+        raise TrainingError(f'target is {target!r}: expected "auto", "class" or "number"')
 
 
 def index_columns(names: Sequence[str]) -> tuple[int, ...]:
@@ -61,7 +61,7 @@ def choose(
 
 
 def left_out_note(names: Sequence[str], left_out: Sequence[int], used: Sequence[int]) -> list[str]:
-    """Say which columns are left out as a row index."""
+    """Return a note on the columns that are left out as a row index."""
     gone = [repr(names[c]) if names[c] else f"number {c}" for c in left_out if c not in used]
     if not gone:
         return []
@@ -70,10 +70,10 @@ def left_out_note(names: Sequence[str], left_out: Sequence[int], used: Sequence[
 
 
 def _last(path: str, names: Sequence[str], usual: Sequence[int]) -> int:
-    """Take the last column for y, unless another one is called so.
+    """Return the last column, as y.
 
     Raises:
-        TrainingError: another one is.
+        TrainingError: another column has a usual name of y.
     """
     last = usual[-1]
     called = [c for c in usual if names[c].strip().lower() in _LABELS]

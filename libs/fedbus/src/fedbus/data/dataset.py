@@ -1,23 +1,23 @@
-"""The data an agent trains on, in batches that are counted and can be stopped."""
+"""Data sets in batches, with shuffling, progress and cancellation."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import numpy as np
 
-from fedbus.data.description import NOTHING, DatasetInfo
+from fedbus.data.description import NO_INFO, DatasetInfo
 from fedbus.errors import Stopped, TrainingError
 from fedbus.model.layout import Array
 from fedbus.training.params import TrainingParams
 
 Batch = tuple[Array, Array]
-"""Inputs (rows, …) and truths (rows, …)."""
+"""Inputs x, shape (rows, …), and targets y, shape (rows, …)."""
 
 SHUFFLE_BUFFER_BYTES = 8 * 2**20
-"""Rows are shuffled within so many bytes of inputs: a large data set is never held twice."""
+"""Size of the shuffle buffer, in bytes of inputs: a large data set is never in memory twice."""
 
 BatchTransform = Callable[[Batch, np.random.Generator], Batch]
-"""What becomes of a batch on its way to a trainer; all chance comes from the generator."""
+"""Transform of a batch before a trainer gets it; the generator is its only randomness."""
 
 
 def _never() -> bool:
@@ -25,15 +25,14 @@ def _never() -> bool:
 
 
 class Dataset:
-    """Rows in batches; whoever walks them can be watched and stopped.
+    """Rows in batches, with progress and a stop condition.
 
     Args:
-        examples: How many rows there are: the weight of an update.
-        batches: Makes a new pass over all rows; the sizes of the batches are the loader's choice.
-        stop: Says whether to stop; asked before each batch, and by whoever works long on one, from
-            the thread that trains.
-        change: What becomes of each batch before it is handed out.
-        about: Names of classes and columns, and remarks.
+        examples: Number of rows, the weight of an update.
+        batches: Starts a new pass over all rows; the loader chooses the batch sizes.
+        stop: Returns whether to stop; called before each batch in the training thread.
+        transform: Transform of each batch.
+        info: Names of classes and columns, and notes.
     """
 
     def __init__(
@@ -41,75 +40,75 @@ class Dataset:
         examples: int,
         batches: Callable[[], Iterable[Batch]],
         stop: Callable[[], bool] = _never,
-        change: BatchTransform | None = None,
-        info: DatasetInfo = NOTHING,
+        transform: BatchTransform | None = None,
+        info: DatasetInfo = NO_INFO,
     ) -> None:
         self.examples = examples
         self.info = info
         self._batches = batches
         self._stop = stop
-        self._change = change
+        self._transform = transform
         self._seen = 0
         self._planned = examples
 
     def with_stop(self, stop: Callable[[], bool]) -> "Dataset":
-        """Give the same rows to one task: with a count of its own and a way to stop it."""
-        return Dataset(self.examples, self._batches, stop, self._change, self.info)
+        """Return the same rows with a progress of its own and a stop condition, for one task."""
+        return Dataset(self.examples, self._batches, stop, self._transform, self.info)
 
-    def changed(self, change: BatchTransform) -> "Dataset":
-        """Give the same rows, each batch changed: shuffled and cut first, so that only it is held.
+    def transformed(self, transform: BatchTransform) -> "Dataset":
+        """Return the same rows with a transform of each batch, applied after shuffling.
 
-        The chance is that of the task's seed and the epoch: a task done again sees the same rows.
+        It is seeded by the task's seed and the epoch, so a repeated task has equal rows.
         """
-        return Dataset(self.examples, self._batches, self._stop, change, self.info)
+        return Dataset(self.examples, self._batches, self._stop, transform, self.info)
 
     @property
     def progress(self) -> float:
-        """How much of the walk is done, 0 to 1 across all epochs; any thread may ask."""
+        """Progress over all epochs, from 0 to 1; may be read from any thread."""
         return min(1.0, self._seen / self._planned) if self._planned else 0.0
 
     def check_stop(self) -> None:
-        """Ask whether to stop: for a trainer that works long on one batch, in between.
+        """Check the stop condition; trainers that work long on a batch call it in between.
 
-        It says as well that the trainer is not hung.
+        The call also shows the watchdog that the trainer is alive.
 
         Raises:
-            Stopped: the task was asked to stop.
+            Stopped: the task is to stop.
         """
         if self._stop():
             raise Stopped("asked to stop")
 
     def batches(self) -> Iterator[Batch]:
-        """Walk all rows once, in the loader's order and batches.
+        """Iterate over all rows once, in the loader's order and batches.
 
         Raises:
-            Stopped: at the next batch after the task was asked to stop.
+            Stopped: the task is to stop; raised at the next batch.
         """
         return self._counted(self.peek())
 
     def peek(self) -> Iterator[Batch]:
-        """Walk like `batches`, but neither counted nor stopped."""
+        """Iterate like `batches`, without progress and stop condition."""
         return self._through(self._batches(), np.random.default_rng(0))
 
     def steps(self, params: TrainingParams) -> Iterator[Batch]:
-        """Walk what `params` asks for: every epoch shuffled by its seed, cut into its batches.
+        """Iterate over the batches of all epochs, each epoch shuffled by the seed of `params`.
 
         An epoch ends after `steps_per_epoch` batches or with the data. Only its last batch may be
-        shorter than `batch_size`, and it never has one row alone: that is joined to the batch
-        before, since layers that normalize batches find no variance in it.
+        shorter than `batch_size`. A last batch of one row is joined to the batch before it, since
+        batch normalization needs a variance.
 
         Raises:
-            Stopped: at the next batch after the task was asked to stop.
+            Stopped: the task is to stop; raised at the next batch.
         """
         return (batch for epoch in self.epochs(params) for batch in epoch)
 
     def epochs(self, params: TrainingParams) -> Iterator[Iterator[Batch]]:
-        """Walk like `steps`, epoch by epoch: each is walked to its end before the next is begun."""
+        """Iterate like `steps`, by epoch; finish each epoch before the next one."""
         self._planned = self._rows_in_epoch(params) * params.epochs
         return (self._counted(self._epoch(params, epoch)) for epoch in range(params.epochs))
 
     def steps_in_epoch(self, params: TrainingParams) -> int:
-        """Count the batches of one epoch."""
+        """Return the number of batches of one epoch."""
         whole = self._batches_of(params.batch_size)
         return min(whole, params.steps_per_epoch or whole)
 
@@ -122,16 +121,16 @@ class Dataset:
         return -(-self.examples // size) - joins_last_row(self.examples, size)
 
     def _epoch(self, params: TrainingParams, epoch: int) -> Iterator[Batch]:
-        chance = np.random.default_rng((params.seed, epoch))
+        rng = np.random.default_rng((params.seed, epoch))
         size = params.batch_size
-        batches = _joined(shuffled(self._batches(), size, chance), size)
-        # Of its own, so that augmentations do not change the order of the rows.
-        change = np.random.default_rng((params.seed, epoch, 1))
-        return self._through(islice(batches, params.steps_per_epoch), change)
+        batches = _joined(shuffled(self._batches(), size, rng), size)
+        # A second generator, so that augmentations do not change the order of the rows.
+        transform_rng = np.random.default_rng((params.seed, epoch, 1))
+        return self._through(islice(batches, params.steps_per_epoch), transform_rng)
 
     def _through(self, batches: Iterable[Batch], rng: np.random.Generator) -> Iterator[Batch]:
-        change = self._change
-        return iter(batches) if change is None else (change(batch, rng) for batch in batches)
+        transform = self._transform
+        return iter(batches) if transform is None else (transform(batch, rng) for batch in batches)
 
     def _counted(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for x, y in batches:
@@ -141,7 +140,7 @@ class Dataset:
 
 
 def joins_last_row(examples: int, size: int) -> bool:
-    """Tell whether batches of `size` rows leave one row, which is joined to the last of them."""
+    """Return whether batches of `size` rows leave one row, which is joined to the last batch."""
     return examples > size > 1 and examples % size == 1
 
 
@@ -165,7 +164,7 @@ def shuffled(
     rng: np.random.Generator,
     within: int = SHUFFLE_BUFFER_BYTES,
 ) -> Iterator[Batch]:
-    """Mix rows by chance, `within` bytes of inputs at a time, and cut batches of `size` rows."""
+    """Shuffle rows in a buffer of `within` bytes of inputs, and yield batches of `size` rows."""
     held: list[Batch] = []
     rows = weight = 0
     for x, y in batches:
@@ -189,14 +188,16 @@ def _cut(held: list[Batch], size: int, rng: np.random.Generator) -> Iterator[Bat
         yield x[chosen], y[chosen]
 
 
-def from_arrays(x: Array, y: Array, batch: int = 32, info: DatasetInfo = NOTHING) -> Dataset:
-    """Make a data set of two arrays held in memory; x: (rows, …), y: (rows, …).
+def from_arrays(x: Array, y: Array, batch: int = 32, info: DatasetInfo = NO_INFO) -> Dataset:
+    """Make a data set from two arrays in memory: x, shape (rows, …), and y, shape (rows, …).
 
     Raises:
-        TrainingError: they have not the same number of rows, or none.
+        TrainingError: the numbers of rows differ, or are 0.
     """
     if not x.shape or x.shape[:1] != y.shape[:1] or not len(x):
-        raise TrainingError(f"x is {x.shape} and y is {y.shape}: one row of each per example")
+        raise TrainingError(
+            f"x is {x.shape} and y is {y.shape}: expected one row of each per example"
+        )
     starts = range(0, len(x), batch)
-    cut = lambda: ((x[i : i + batch], y[i : i + batch]) for i in starts)  # noqa: E731 - a pass
+    cut = lambda: ((x[i : i + batch], y[i : i + batch]) for i in starts)  # noqa: E731 - one pass over the rows
     return Dataset(len(x), cut, info=info)

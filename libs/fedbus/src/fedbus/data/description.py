@@ -1,4 +1,4 @@
-"""What a loader knows of a data set beyond its numbers: names of classes and columns, remarks."""
+"""Description of a data set beyond its numbers: names of classes and columns, notes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,14 +8,13 @@ from fedbus.errors import TrainingError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetInfo:
-    """Names and remarks that go with a data set.
+    """Names and notes of a data set.
 
     Attributes:
-        classes: The names of the classes in y, in the order of their numbers; empty: y holds plain
-            numbers.
-        columns: The names of the inputs, in their order; empty: inputs have no names.
-        missing: Missing values by column, where the loader was told what to do about them.
-        notes: What the owner should know: what was left out, what was assumed.
+        classes: Names of the classes in y, in the order of their numbers; empty: y holds numbers.
+        columns: Names of the inputs, in order; empty: inputs have no names.
+        missing: Number of missing values by column, where the option `missing` is set.
+        notes: Sentences for the owner: what was left out or assumed.
     """
 
     classes: tuple[str, ...] = ()
@@ -24,10 +23,10 @@ class DatasetInfo:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be announced.
+        """Reject names that cannot be announced.
 
         Raises:
-            TrainingError: one is no text: a folder's name of another encoding, say.
+            TrainingError: a name is not UTF-8, for example a folder's name of another encoding.
         """
         for name in (*self.classes, *self.columns):
             if utf8(name) != name:
@@ -37,9 +36,9 @@ class DatasetInfo:
 
 
 def utf8(text: str) -> str:
-    """Write a text so that it can be sent: file names may hold bytes that are no UTF-8."""
+    """Escape what is not UTF-8, as file names may contain, so that a text can be sent."""
     return text.encode(errors="backslashreplace").decode()
 
 
-NOTHING = DatasetInfo()
-"""For data of which only the numbers are known."""
+NO_INFO = DatasetInfo()
+"""Of data without names and notes."""

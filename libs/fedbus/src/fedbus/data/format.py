@@ -1,10 +1,10 @@
-"""What a row looks like, as aerOS writes it: announced by agents, changed by transforms, verified.
+"""Format of rows in aerOS's notation: announced by agents, changed by transforms, checked.
 
     {"x": {"data_types": {"image": {"size": [28, 28, 1], "normalized": true, "dtype": "float32"}}},
      "y": {"data_types": {"categorical": {"size": [1], "normalized": false, "dtype": "int64"}}}}
 
-`dtype` is ours; a format without it says nothing about it. So are an image's `axes`, the names of
-`classes` in the order of their numbers, and those of the inputs, `columns`.
+`dtype` is an addition of fedbus, as are `axes` of images, `classes` (names in the order of their
+numbers) and `columns` (names of the inputs). A format without one of these states nothing about it.
 """
 
 import math
@@ -33,23 +33,23 @@ _AXES_SHOWN: Final[dict[Axes, str]] = {
     "channels-first": "(channels, height, width)",
 }
 CHANNELS: Final = (1, 3, 4)
-"""Grey, colour, colour with transparency: what tells an image's channels from its sides."""
+"""Grey, colour, colour with transparency: the lengths that distinguish channels from sides."""
 _IMAGES = 4
 _NUMBER = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One row of inputs, or of truths.
+    """Format of x or of y in one row.
 
     Attributes:
-        kind: What it stands for.
-        size: Its shape; () is one bare number, which aerOS writes as [1].
-        dtype: Its numpy dtype by name; "" says nothing about it.
-        normalized: Whether all numbers lie between -1 and 1.
-        axes: Where an image has its channels; "" says nothing about it.
-        classes: The names of classes, in the order of their numbers; none if they have no names.
-        columns: The names of inputs, in their order; none if they have no names.
+        kind: Image, numerical or categorical.
+        size: Shape; () is one number, which aerOS writes as [1].
+        dtype: Name of the numpy dtype; "": not stated.
+        normalized: Whether all numbers are between -1 and 1.
+        axes: Position of an image's channels; "": not stated.
+        classes: Names of classes, in the order of their numbers; empty: no names.
+        columns: Names of inputs, in order; empty: no names.
     """
 
     kind: Kind
@@ -61,24 +61,24 @@ class Field:
     columns: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
-        """Write it as aerOS does."""
-        said: dict[str, Any] = {"size": list(self.size) or [1], "normalized": self.normalized}
+        """Return the format in aerOS's notation."""
+        plain: dict[str, Any] = {"size": list(self.size) or [1], "normalized": self.normalized}
         if self.dtype:
-            said["dtype"] = self.dtype
+            plain["dtype"] = self.dtype
         if self.axes:
-            said["axes"] = self.axes
+            plain["axes"] = self.axes
         for key, names in (("classes", self.classes), ("columns", self.columns)):
             if names:
-                said[key] = encode_names(names)
-        return {"data_types": {self.kind: said}}
+                plain[key] = encode_names(names)
+        return {"data_types": {self.kind: plain}}
 
     @property
     def bytes(self) -> int:
-        """What it takes in memory; numbers of a dtype that nobody knows are taken for 4 bytes."""
+        """Size in memory; numbers of an unknown dtype count as 4 bytes."""
         return math.prod(self.size) * (np.dtype(self.dtype).itemsize if self.dtype else _NUMBER)
 
     def __str__(self) -> str:
-        """Say it in few words: `image 28 x 28 x 1 (height, width, channels) float32`."""
+        """Return a short form: `image 28 x 28 x 1 (height, width, channels) float32`."""
         axes = _AXES_SHOWN.get(self.axes, "")
         words = [self.kind, " x ".join(map(str, self.size or (1,))), axes, self.dtype]
         return " ".join(filter(None, words))
@@ -86,33 +86,33 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """One row of a data set."""
+    """Format of one row of a data set."""
 
     x: Field
     y: Field
 
     @property
     def bytes(self) -> int:
-        """What a row takes in memory."""
+        """Size of a row in memory."""
         return self.x.bytes + self.y.bytes
 
     def plain(self) -> dict[str, Any]:
-        """Write it as aerOS does."""
+        """Return the format in aerOS's notation."""
         return {"x": self.x.plain(), "y": self.y.plain()}
 
 
 def format_of(data: Dataset) -> Format:
-    """Look at the first batch: four dimensions are images, whole numbers in y are categories.
+    """Return the format of the first batch: 4 dimensions are images, integers in y categories.
 
     Images are (rows, height, width, channels), unless only the first side can be channels.
     Everything else is numerical.
 
     Raises:
-        TrainingError: there is no batch.
+        TrainingError: there are no rows.
     """
     first = next(data.peek(), None)
     if first is None:
-        raise TrainingError("a data set without a single row")
+        raise TrainingError("the data set has no rows")
     x, y = first
     seen = _seen("image" if x.ndim == _IMAGES else "numerical", x)
     targets = _seen("categorical" if y.dtype.kind in "iu" else "numerical", y)
@@ -123,7 +123,7 @@ def format_of(data: Dataset) -> Format:
 
 
 def axes_of(field: Field) -> Axes:
-    """Tell where an image has its channels, by the length of its sides; "" for what is none."""
+    """Return the axes of an image, by the length of its sides; "" if it is not an image."""
     if field.kind != "image" or len(field.size) != _IMAGES - 1:
         return ""
     first = field.size[0] in CHANNELS and field.size[-1] not in CHANNELS
@@ -137,32 +137,31 @@ def _seen(kind: Kind, rows: Array) -> Field:
 
 
 def differences(have: Field, want: Field) -> list[str]:
-    """Say in what a field is not what is wanted; an empty list is a fit.
+    """List the differences of a field to the wanted one; an empty list is a match.
 
-    A wanted `normalized: false` promises nothing, and an empty dtype neither. A bare number and a
-    size of [1] are the same.
+    A wanted `normalized: false` or empty dtype accepts any. The sizes () and [1] are equal.
     """
-    told = []
+    found = []
     if have.kind != want.kind:
-        told.append(f"it is {have.kind}, not {want.kind}")
+        found.append(f"it is {have.kind}, not {want.kind}")
     if (have.size or (1,)) != (want.size or (1,)):
         sizes = [list(size) or [1] for size in (have.size, want.size)]
-        told.append(f"a row is {sizes[0]}, not {sizes[1]}{turned(have.size, want.size)}")
+        found.append(f"a row is {sizes[0]}, not {sizes[1]}{turned(have.size, want.size)}")
     if want.dtype and have.dtype and have.dtype != want.dtype:
-        told.append(f"it is {have.dtype}, not {want.dtype}")
+        found.append(f"it is {have.dtype}, not {want.dtype}")
     if want.normalized and not have.normalized:
-        told.append("its numbers go beyond -1 to 1 (a normalize step may be missing)")
+        found.append("its numbers go beyond -1 to 1 (a normalize step may be missing)")
     for what, has, wants in (
         ("classes", have.classes, want.classes),
         ("columns", have.columns, want.columns),
     ):
         if has and wants and has != wants:
-            told.append(f"its {what} are {names_of(has)}, not {names_of(wants)}")
-    return told
+            found.append(f"its {what} are {names_of(has)}, not {names_of(wants)}")
+    return found
 
 
 def turned(have: Sequence[int], want: Sequence[int]) -> str:
-    """Name the transform that moves an image's channels where they are wanted; "" for no such."""
+    """Name the transform that moves channels to the wanted axis; "" if there is none."""
     if len(have) != _IMAGES - 1 or len(want) != len(have) or list(have) == list(want):
         return ""
     height, width, last = have
@@ -174,7 +173,7 @@ def turned(have: Sequence[int], want: Sequence[int]) -> str:
 
 
 def check_batch(batch: Batch, form: Format) -> None:
-    """Refuse a batch that is not what was declared.
+    """Reject a batch that differs from its declared format.
 
     Raises:
         TrainingError: another shape or dtype, x and y of different lengths, or numbers beyond 1

@@ -1,4 +1,4 @@
-"""JSON that a person gives as a setting or an option: the text itself, or a file that holds it."""
+"""JSON of a setting or an option: the text itself, or the path of a file."""
 
 from pathlib import Path
 from typing import Final
@@ -12,10 +12,10 @@ _SHOWN: Final = 60
 
 
 def read_json_or_file(given: str | Path) -> object:
-    """Read JSON: a text that begins as a list or an object, or else the file of that name.
+    """Read JSON from a text that starts with [ or {, or else from the file of that name.
 
     Raises:
-        TrainingError: there is no such file, or it is no JSON.
+        TrainingError: the file does not exist, or the content is not JSON.
     """
     text = str(given).strip()
     if isinstance(given, str) and text.startswith(_OPENING):
@@ -37,7 +37,7 @@ def _parsed(name: str, content: str | bytes) -> object:
         raise TrainingError(f"{name}: {error}") from error
 
 
-def named(given: str | Path) -> str:
-    """Return what an error calls a file of JSON, as `FILE: `; "" for a text."""
+def error_prefix(given: str | Path) -> str:
+    """Return `FILE: ` for errors about a JSON file; "" for a text."""
     in_place = isinstance(given, str) and given.strip().startswith(_OPENING)
     return "" if in_place else f"{given}: "

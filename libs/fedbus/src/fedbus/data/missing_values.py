@@ -1,4 +1,4 @@
-"""What is said of missing values in tables. Pure."""
+"""Notes on missing values in tables. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping
 
@@ -10,7 +10,7 @@ _SHOWN = 8
 def missing_value_notes(
     missing: Missing, counts: Mapping[str, int], dropped: int, words: Collection[str] = ()
 ) -> Iterator[str]:
-    """Say what became of missing values.
+    """Yield sentences on how missing values were treated.
 
     `counts` has their number by column; `words` are the columns of words.
     """

@@ -20,7 +20,7 @@ _SHOWN_CHARACTERS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelInput:
-    """What a spec states of its model's input.
+    """Input of a model as its spec states it.
 
     Attributes:
         row: Format of one row; None where the spec does not state it.

@@ -1,4 +1,4 @@
-"""A file as it was when it was loaded: a task never reads half of an old one and half of a new."""
+"""Open data file: a task reads the file that was loaded, even if another one replaces it."""
 
 import io
 import os
@@ -8,14 +8,14 @@ from typing import BinaryIO, cast
 
 from fedbus.errors import TrainingError
 
-BUFFER = 256 * 1024
+BUFFER_BYTES = 256 * 1024
 
 
 class OpenFile:
-    """Hold a file open, so that one renamed over it takes its place only at the next load.
+    """A file that stays open, so that one renamed over it is read only after the next load.
 
     Raises:
-        TrainingError: it cannot be opened, or is no plain file.
+        TrainingError: the path cannot be opened, or is not a regular file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,25 +27,25 @@ class OpenFile:
         except OSError as error:
             raise TrainingError(f"{path}: {error.strerror}") from error
         weakref.finalize(self, os.close, self._descriptor)
-        self._stamp = self._now()
+        self._state = self._now()
 
     @property
     def size(self) -> int:
-        """Bytes in all."""
-        return self._stamp[0]
+        """Size in bytes."""
+        return self._state[0]
 
     def open(self) -> BinaryIO:
-        """Read it from its beginning, beside whoever else does.
+        """Open another reader at the beginning of the file.
 
         Raises:
-            TrainingError: it was written to since it was loaded.
+            TrainingError: the file was written to since it was loaded.
         """
-        if self._now() != self._stamp:
+        if self._now() != self._state:
             raise TrainingError(
-                f"{self.path}: it was written to while it was in use; write a new file and "
+                f"{self.path}: the file was changed while in use; write a new file and "
                 "rename it over this one"
             )
-        return cast("BinaryIO", io.BufferedReader(_View(self, self._descriptor), BUFFER))
+        return cast("BinaryIO", io.BufferedReader(_View(self, self._descriptor), BUFFER_BYTES))
 
     def _now(self) -> tuple[int, int]:
         found = os.fstat(self._descriptor)
@@ -53,11 +53,11 @@ class OpenFile:
 
 
 class _View(io.RawIOBase):
-    """One reader's own position in a file that many read."""
+    """Position of one reader in a file that several read."""
 
     def __init__(self, file: OpenFile, descriptor: int) -> None:
         super().__init__()
-        self._file = file  # it closes the descriptor when nobody reads any more
+        self._file = file  # keeps the descriptor open while there is a reader
         self._descriptor = descriptor
         self._at = 0
 
@@ -74,7 +74,7 @@ class _View(io.RawIOBase):
         self._at = origin + offset
         return self._at
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override] # any buffer will do
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override] # accepts any buffer
         count = os.preadv(self._descriptor, [buffer], self._at)
         self._at += count
         return count

@@ -186,4 +186,4 @@ def _check_same(training: Format, testing: Format) -> None:
 
 
 def _through(data: Dataset, pipeline: Pipeline) -> Dataset:
-    return data.changed(pipeline.apply) if pipeline.steps else data
+    return data.transformed(pipeline.apply) if pipeline.steps else data

@@ -15,7 +15,7 @@ import numpy as np
 from fedbus import plugins
 from fedbus.data.dataset import Batch
 from fedbus.data.format import Field, Format, check_batch, differences
-from fedbus.data.json_or_file import named, read_json_or_file
+from fedbus.data.json_or_file import error_prefix, read_json_or_file
 from fedbus.errors import FedbusError, PluginError, TrainingError
 from fedbus.jobs.faults import nearest
 from fedbus.limits import MAX_TRANSFORMS
@@ -66,7 +66,7 @@ def read_pipeline(given: str | Path, allowed: Collection[str] | None = None) -> 
     try:
         return read_steps(plain, allowed)
     except FedbusError as error:
-        raise type(error)(f"{named(given)}{error}") from error
+        raise type(error)(f"{error_prefix(given)}{error}") from error
 
 
 def _step(number: int, plain: object, allowed: Collection[str] | None) -> Step:

@@ -1,6 +1,5 @@
-"""Loaders: from a file or a folder to batches. Nothing is unpickled; a fault is named by its place.
+"""Loaders: data sets from a file or a folder. They unpickle nothing, and errors name the place.
 
-Small data sets are read once and kept in memory; larger ones are read again in every epoch, in
-pieces, and never held. Inputs are float32. Truths that are whole numbers are classes, int64; others
-are float32.
+Small data sets are read once into memory; larger ones are read in pieces in every epoch. Inputs are
+float32; integer targets are classes, int64; other targets are float32.
 """

@@ -1,4 +1,4 @@
-"""Columns of a Parquet file as numbers: types, missing values, words, pandas' row index."""
+"""Columns of a Parquet file: conversion of pyarrow's values to numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,17 +15,17 @@ from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
 
 Rows = NDArray[np.int64]
-"""The numbers of rows in their file, the first being 0."""
+"""Row numbers in the file, the first being 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParquetColumns:
-    """What is read from which column.
+    """Columns that are read, and how their values become numbers.
 
     Attributes:
-        classes: The words of y and their numbers; None: y holds numbers. Empty: not known yet.
-        words: The same of inputs that are words.
-        fill: What stands for a missing number, by column.
+        classes: Words of y and their numbers; None: y holds numbers; empty: not known yet.
+        words: The same for each column of words in x.
+        fill: Replacement of a missing number, by column.
     """
 
     path: str
@@ -38,7 +38,7 @@ class ParquetColumns:
     fill: Mapping[str, float] = field(default_factory=dict)
 
     def inputs(self, schema: Any) -> tuple[str, ...]:  # noqa: ANN401 - pyarrow has no types
-        """Name the inputs; those of a word are `column=word`, those of a list have no names."""
+        """Return the inputs' names: `column=word` for words; none with a column of lists."""
         if any(hasattr(schema.field(name).type, "value_field") for name in self.features):
             return ()
         return tuple(
@@ -48,8 +48,8 @@ class ParquetColumns:
         )
 
     def batch(self, some: Any, first: int) -> Batch:  # noqa: ANN401 - pyarrow has no types
-        """Make numbers of some rows of the file, the first of them being number `first`."""
-        some, at = self.kept(some, first)
+        """Convert some rows of the file; `first` is the number of the first one."""
+        some, at = self.without_gaps(some, first)
         x = [self._input(some.column(name), name, at) for name in self.features]
         flat = [column.reshape(len(at), -1) if len(at) else column for column in x]
         if not len(at):
@@ -57,8 +57,8 @@ class ParquetColumns:
         check_row("x", [sum(part.shape[1] for part in flat)], np.dtype(np.float32))
         return np.concatenate(flat, axis=1, dtype=np.float32), self._truths(some, at)
 
-    def kept(self, some: Any, first: int) -> tuple[Any, Rows]:  # noqa: ANN401 - pyarrow has no types
-        """Leave out the rows with a missing value, if their owner wants that."""
+    def without_gaps(self, some: Any, first: int) -> tuple[Any, Rows]:  # noqa: ANN401 - pyarrow has no types
+        """Drop the rows with a missing value, with `missing="drop"`."""
         at = np.arange(first, first + some.num_rows)
         if self.missing != "drop":
             return some, at
@@ -166,12 +166,12 @@ class ParquetColumns:
             )
 
     def where(self, row: int, column: str) -> str:
-        """Name a cell."""
+        """Return the name of a cell, for errors."""
         return f"{self.path}, row {row} (the first is 0), column {column!r}"
 
 
 def gaps_in(column: Any) -> NDArray[np.bool_]:  # noqa: ANN401 - pyarrow has no types
-    """Tell which values of a column are null or NaN."""
+    """Return a mask of the values of a column that are null or NaN."""
     arrow = load_pyarrow()
     nan = arrow.types.is_floating(column.type)
     found: NDArray[np.bool_] = column.is_null(nan_is_null=nan).to_numpy(zero_copy_only=False)

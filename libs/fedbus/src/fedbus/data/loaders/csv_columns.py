@@ -14,13 +14,13 @@ from fedbus.errors import TrainingError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvColumns:
-    """What is read from which column, and how.
+    """Columns that are read, and how their cells become numbers.
 
     Attributes:
-        classes: The words of y; None: y holds numbers, or, before the survey, nobody knows.
-        words: The vocabularies of the columns of words; None: gathered by the survey.
-        guessed: Whether a column is one of words only where its first cell holds a word.
-        fill: What stands for a missing number, by column.
+        classes: Words of y; None: y holds numbers, or is not surveyed yet.
+        words: Vocabularies of the columns of words; None: built by the survey.
+        guessed: Whether the survey decides by the first cell which columns hold words.
+        fill: Replacement of a missing number, by column.
     """
 
     sheet: CsvTable
@@ -36,11 +36,11 @@ class CsvColumns:
 
     @property
     def width(self) -> int:
-        """The number of inputs."""
+        """Number of inputs."""
         return sum(len(self.words.get(column, ("",)) or ()) for column in self.features)
 
     def inputs(self) -> tuple[str, ...]:
-        """Name the inputs; those of a word are `column=word`."""
+        """Return the inputs' names: `column=word` for words."""
         names = self.sheet.names
         return tuple(
             names[column] if word is None else f"{names[column]}={word}"
@@ -49,12 +49,12 @@ class CsvColumns:
         )
 
     def has_gap(self, row: Row) -> bool:
-        """Tell whether a value is missing in a row."""
+        """Return whether a value is missing in a row."""
         _, cells = row
         return any(is_missing(cells[column]) for column in (*self.features, self.label))
 
-    def fast(self, rows: Sequence[Row]) -> NDArray[np.float32] | None:
-        """Read the inputs of many rows at once; None: not all are plain numbers."""
+    def read_plain_numbers(self, rows: Sequence[Row]) -> NDArray[np.float32] | None:
+        """Read the inputs of many rows at once; None if not all are plain numbers."""
         if self.words or self.cells.decimal != "." or self.missing == "drop":
             return None
         found = [[cells[c] for c in self.features] for _, cells in rows]
@@ -72,7 +72,7 @@ class CsvColumns:
         """Read a number.
 
         Raises:
-            TrainingError: there is none; names the place, and how to mend it.
+            TrainingError: the cell holds no number; the message says where and what to do.
         """
         line, cells = row
         text = cells[column]

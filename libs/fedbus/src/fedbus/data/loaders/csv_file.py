@@ -1,4 +1,4 @@
-"""`csv`: rows of numbers and words in a text file; every fault is named by its line and column."""
+"""`csv` loader: rows of numbers and words in a text file; errors name the line and column."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.data.arrays import check_batch_size, index_names, index_of, kept
+from fedbus.data.arrays import cached_if_small, check_batch_size, index_names, index_of
 from fedbus.data.categories import AUTO, Words, check_words
 from fedbus.data.cells import Cells, Missing, check_missing, is_missing
 from fedbus.data.columns import Target, check_target, choose, index_columns, left_out_note
@@ -22,7 +22,7 @@ from fedbus.errors import TrainingError
 from fedbus.model.layout import Array
 
 
-def csv(  # noqa: PLR0913 - each is one thing that differs between files; all but the path have defaults
+def csv(  # noqa: PLR0913 - options of a file format, with defaults
     path: str,
     batch: int = 256,
     *,
@@ -66,7 +66,7 @@ def csv(  # noqa: PLR0913 - each is one thing that differs between files; all bu
     check_batch_size(batch)
     check_target(target)
     if delimiter is not None and (not isinstance(delimiter, str) or len(delimiter) != 1):
-        raise TrainingError(f"delimiter is {delimiter!r}; one character belongs there")
+        raise TrainingError(f"delimiter is {delimiter!r}: expected one character")
     cells = Cells(decimal)
     sheet = CsvTable(OpenFile(Path(path)), header, delimiter, encoding, cells, label)
     gone = index_columns(sheet.names) if sheet.named else ()
@@ -87,9 +87,9 @@ def csv(  # noqa: PLR0913 - each is one thing that differs between files; all bu
     found = survey(wanted, batch)
     if not found.rows:
         left = ", none without a missing value" if found.dropped else ""
-        raise TrainingError(f"{path}: the columns' names, and not a single row{left}")
-    reader = _Reader.of(found.plan)
-    whole = found.plan.classes is not None or reader.is_whole(batch)
+        raise TrainingError(f"{path}: the file has no rows{left}")
+    reader = _Reader.of(found.columns)
+    whole = found.columns.classes is not None or reader.is_whole(batch)
 
     def batches() -> Iterator[Batch]:
         with sheet.rows() as rows:
@@ -100,50 +100,52 @@ def csv(  # noqa: PLR0913 - each is one thing that differs between files; all bu
 
     notes = (*left_out_note(sheet.names, gone, (y, *x)), *found.notes())
     info = DatasetInfo(
-        classes=found.plan.classes or (),
-        columns=found.plan.inputs() if sheet.named or found.plan.words else (),
+        classes=found.columns.classes or (),
+        columns=found.columns.inputs() if sheet.named or found.columns.words else (),
         missing={sheet.names[column]: count for column, count in found.missing.items()},
         notes=notes,
     )
-    return kept(Dataset(found.rows, batches, info=info), batch)
+    return cached_if_small(Dataset(found.rows, batches, info=info), batch)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Turns lines into numbers, as a plan says that has all it needs."""
+    """Converts rows to numbers, by surveyed columns."""
 
-    plan: CsvColumns
+    columns: CsvColumns
     classes: Mapping[str, int] | None
     places: Mapping[int, Mapping[str, int]]
-    """Of each column of words, the place of each word."""
+    """Position of each word, by column of words."""
 
     @classmethod
-    def of(cls, plan: CsvColumns) -> "_Reader":
-        places = {column: index_names(words or ()) for column, words in plan.words.items()}
-        return cls(plan, None if plan.classes is None else index_names(plan.classes), places)
+    def of(cls, columns: CsvColumns) -> "_Reader":
+        places = {column: index_names(words or ()) for column, words in columns.words.items()}
+        return cls(
+            columns, None if columns.classes is None else index_names(columns.classes), places
+        )
 
     def is_whole(self, batch: int) -> bool:
-        if self.plan.target != "auto":
-            return self.plan.target == "class"
-        with self.plan.sheet.rows() as rows:
+        if self.columns.target != "auto":
+            return self.columns.target == "class"
+        with self.columns.sheet.rows() as rows:
             some = [row for row in islice(rows, batch) if not self._drops(row)]
-        targets = [self._truth(row) for row in some]
-        return all(truth == int(truth) for truth in targets)
+        targets = [self._target(row) for row in some]
+        return all(target == int(target) for target in targets)
 
     def batch(self, rows: Sequence[Row], *, whole: bool) -> Batch:
-        x = self.plan.fast(rows)
+        x = self.columns.read_plain_numbers(rows)
         if x is None:
             rows = [row for row in rows if not self._drops(row)]
             flat = [value for row in rows for value in self._inputs(row)]
-            x = np.array(flat, np.float32).reshape(len(rows), self.plan.width)
-        y = np.array([self._truth(row) for row in rows], float)
+            x = np.array(flat, np.float32).reshape(len(rows), self.columns.width)
+        y = np.array([self._target(row) for row in rows], float)
         if not whole:
             return x, y.astype(np.float32)
         return x, self._classes(rows, y)
 
     def _classes(self, rows: Sequence[Row], y: NDArray[np.float64]) -> Array:
-        label, where = self.plan.label, self.plan.sheet.where
-        if self.plan.target == "class" and (y < 0).any():
+        label, where = self.columns.label, self.columns.sheet.where
+        if self.columns.target == "class" and (y < 0).any():
             line, cells = rows[int(np.argmax(y < 0))]
             raise TrainingError(
                 f"{where(line, label)}: {cells[label]!r} is no class: it is 0 or more"
@@ -157,29 +159,31 @@ class _Reader:
         return y.astype(np.int64)
 
     def _drops(self, row: Row) -> bool:
-        return self.plan.missing == "drop" and self.plan.has_gap(row)
+        return self.columns.missing == "drop" and self.columns.has_gap(row)
 
     def _inputs(self, row: Row) -> Iterator[float]:
         _, cells = row
-        for column in self.plan.features:
+        for column in self.columns.features:
             if column not in self.places:
-                yield self.plan.value(row, column)
+                yield self.columns.value(row, column)
                 continue
             words, text = self.places[column], cells[column].strip()
             chosen = [0.0] * len(words)
-            if text in words or not is_missing(text) or self.plan.missing is None:
-                chosen[index_of(text, words, self.plan.sheet.where(row[0], column), "word")] = 1.0
+            if text in words or not is_missing(text) or self.columns.missing is None:
+                chosen[index_of(text, words, self.columns.sheet.where(row[0], column), "word")] = (
+                    1.0
+                )
             yield from chosen
 
-    def _truth(self, row: Row) -> float:
+    def _target(self, row: Row) -> float:
         line, cells = row
-        column = self.plan.label
+        column = self.columns.label
         text = cells[column].strip()
         if self.classes is not None and text in self.classes:
             return self.classes[text]
         if self.classes is None and not is_missing(text):
-            return self.plan.value(row, column)
-        where = self.plan.sheet.where(line, column)
+            return self.columns.value(row, column)
+        where = self.columns.sheet.where(line, column)
         if is_missing(text):
             raise TrainingError(
                 f'{where}: nothing where a class or a finite number belongs; "missing": "drop" '

@@ -1,4 +1,4 @@
-"""The lines of a text file: encoding, delimiter, the names of its columns, and rows of cells."""
+"""Rows of a text file: encoding, delimiter, names of columns, cells."""
 
 import codecs
 import csv as table
@@ -15,10 +15,10 @@ from fedbus.errors import TrainingError
 from fedbus.text import in_given_order
 
 Row = tuple[int, list[str]]
-"""A line's number, the first being 1, and its cells."""
+"""Number of a line, the first being 1, and its cells."""
 
 DELIMITERS: Final = (",", ";", "\t", "|")
-"""Tried in this order where the owner names none."""
+"""Detected delimiters, in this order."""
 _SAMPLE_CHARACTERS: Final = 2**20
 _SAMPLE_ROWS: Final = 20
 _SEP: Final = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
@@ -51,30 +51,30 @@ def check_encoding(encoding: object) -> str:
 
 
 class CsvTable:
-    """The lines of a file.
+    """A text file as a table.
 
     Args:
-        file: The file, as it is now.
+        file: The opened file.
         header: Whether line 1 names the columns; None: it does, and is refused where it holds
             numbers.
-        delimiter: What stands between two cells; None: detected.
-        encoding: Of the text.
-        cells: How numbers are written.
-        label: The column of y as its owner names it, for the check of line 1.
+        delimiter: Separator of cells; None: detected.
+        encoding: Encoding of the text.
+        cells: Parser of the cells.
+        label: The column of y in the owner's settings, for the check of line 1.
 
     Attributes:
         names: The names of the columns, or their numbers.
         named: Whether line 1 names them.
-        delimiter: What stands between two cells.
+        delimiter: Separator of cells.
 
     Raises:
         TrainingError: the file is no such text, or line 1 holds no names.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - one argument for each thing that differs between files
+    def __init__(  # noqa: PLR0913, PLR0917 - options of a file format
         self,
         file: OpenFile,
-        header: bool | None,  # noqa: FBT001 - as its setting has it
+        header: bool | None,  # noqa: FBT001 - as the setting
         delimiter: str | None,
         encoding: str,
         cells: Cells,
@@ -85,7 +85,7 @@ class CsvTable:
         sample = self._sample()
         said = _SEP.match(sample)
         self._first = 1 if said else 0
-        self.delimiter = delimiter or (said[1] if said else detected(sample))
+        self.delimiter = delimiter or (said[1] if said else detect_delimiter(sample))
         self.named = header is not False
         with self._lines() as lines:
             first = next(lines, None)
@@ -110,17 +110,17 @@ class CsvTable:
 
     @contextmanager
     def rows(self) -> Iterator[Iterator[Row]]:
-        """Walk the rows; lines whose cells are all empty are none."""
+        """Iterate over the rows, without lines whose cells are all empty."""
         with self._lines() as lines:
             walked = islice(lines, 1, None) if self.named else lines
             yield (self._fitted(row) for row in walked)
 
     def where(self, line: int, column: int) -> str:
-        """Name a cell."""
+        """Return the name of a cell, for errors."""
         return f"{self.file.path}, line {line}, column {self.names[column]!r}"
 
     def _fitted(self, row: Row) -> Row:
-        """Cut empty cells at the end, which spreadsheets write; refuse any other length."""
+        """Drop empty cells at the end, which spreadsheets write; reject any other length."""
         line, cells = row
         width = len(self.names)
         if len(cells) > width and not any(map(str.strip, cells[width:])):
@@ -179,8 +179,8 @@ class CsvTable:
             raise TrainingError(f"{where}: not {name}: {why}{hint}") from error
 
 
-def detected(sample: str) -> str:
-    """Find what separates the cells of a text's first lines: what cuts all into as many cells."""
+def detect_delimiter(sample: str) -> str:
+    """Detect the delimiter: the one that splits the first lines into equally many cells."""
     best, most = DELIMITERS[0], 1
     for delimiter in DELIMITERS:
         try:
@@ -199,7 +199,7 @@ def detected(sample: str) -> str:
 
 
 def _check_names(where: str, names: Sequence[str], cells: Cells, label: object) -> None:
-    """Refuse a line of numbers where names are expected."""
+    """Reject a line of numbers where names are expected."""
     for name in names:
         if name != label and cells.number(name) is not None:
             raise TrainingError(

@@ -1,4 +1,4 @@
-"""One look at all rows of a text file before they are read: words, means, gaps, their number."""
+"""One pass over all rows of a text file before they are read: words, means, missing values."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,25 +13,25 @@ from fedbus.data.missing_values import missing_value_notes
 from fedbus.errors import TrainingError
 
 _FEW_ROWS = 20
-"""From so many rows on, a column that counts them is told of."""
+"""Minimum number of rows for a note on a column that counts the rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class CsvSurvey:
-    """What a survey found; `plan` has all that a reader needs."""
+    """What a survey found; `columns` has all that a reader needs."""
 
-    plan: CsvColumns
+    columns: CsvColumns
     rows: int
     dropped: int
     missing: Mapping[int, int]
     counting: tuple[str, ...]
 
     def notes(self) -> Iterator[str]:
-        """Say what the owner should know."""
-        names = self.plan.sheet.names
+        """Yield notes for the owner."""
+        names = self.columns.sheet.names
         counts = {names[column]: count for column, count in self.missing.items()}
-        words = {names[column] for column in self.plan.words}
-        yield from missing_value_notes(self.plan.missing, counts, self.dropped, words)
+        words = {names[column] for column in self.columns.words}
+        yield from missing_value_notes(self.columns.missing, counts, self.dropped, words)
         for name in self.counting:
             yield (
                 f"column {name!r} counts the rows; if it is no measurement, leave it out by "
@@ -39,77 +39,77 @@ class CsvSurvey:
             )
 
 
-def survey(plan: CsvColumns, batch: int) -> CsvSurvey:
-    """Look at all rows once: count them, gather words, means and gaps.
+def survey(columns: CsvColumns, batch: int) -> CsvSurvey:
+    """Survey all rows: count them, build vocabularies, compute means, count missing values.
 
     Raises:
-        TrainingError: a column of words holds too many, or a column has no value to take a mean of.
+        TrainingError: a column has too many words, or no value for a mean.
     """
-    plan = replace(plan, classes=_first_words(plan), words=_word_columns(plan))
-    looking = _Survey(plan)
-    with plan.sheet.rows() as rows:
+    columns = replace(columns, classes=_first_words(columns), words=_word_columns(columns))
+    survey_pass = _Pass(columns)
+    with columns.sheet.rows() as rows:
         while some := list(islice(rows, batch)):
-            looking.look(some)
-    return looking.found()
+            survey_pass.look(some)
+    return survey_pass.found()
 
 
-def _word_columns(plan: CsvColumns) -> Mapping[int, tuple[str, ...] | None]:
-    """Keep of columns that may hold words those whose first value is one."""
-    open_ = set(plan.words) if plan.guessed else set()
-    words = dict(plan.words)
-    with plan.sheet.rows() as rows:
+def _word_columns(columns: CsvColumns) -> Mapping[int, tuple[str, ...] | None]:
+    """Of the columns that may hold words, keep those whose first value is a word."""
+    open_ = set(columns.words) if columns.guessed else set()
+    words = dict(columns.words)
+    with columns.sheet.rows() as rows:
         for _, cells in rows:
             if not open_:
                 break
             known = {column for column in open_ if not is_missing(cells[column])}
             for column in known:
-                if not plan.cells.is_word(cells[column]):
+                if not columns.cells.is_word(cells[column]):
                     del words[column]
             open_ -= known
     return words
 
 
-def _first_words(plan: CsvColumns) -> tuple[str, ...] | None:
-    """Tell whether y holds words: () stands for words that are not known yet."""
-    if plan.classes is not None or plan.target == "number":
-        return plan.classes
-    with plan.sheet.rows() as rows:
+def _first_words(columns: CsvColumns) -> tuple[str, ...] | None:
+    """Return the classes of y; () if y holds words that are not known yet."""
+    if columns.classes is not None or columns.target == "number":
+        return columns.classes
+    with columns.sheet.rows() as rows:
         for line, cells in rows:
-            text = cells[plan.label].strip()
+            text = cells[columns.label].strip()
             if is_missing(text):
                 continue
-            if plan.cells.is_word(text):
+            if columns.cells.is_word(text):
                 return ()
-            if plan.cells.number(text) is None:
-                plan.value((line, cells), plan.label)  # says why
+            if columns.cells.number(text) is None:
+                columns.value((line, cells), columns.label)  # says why
             return None
     return None
 
 
-class _Survey:
-    """Counts and gathers, some rows at a time."""
+class _Pass:
+    """State of a survey; `look` adds some rows."""
 
-    def __init__(self, plan: CsvColumns) -> None:
-        self.plan = plan
+    def __init__(self, columns: CsvColumns) -> None:
+        self.columns = columns
         self.rows = self.dropped = 0
         self.missing: Counter[int] = Counter()
         self._sums: dict[int, float] = defaultdict(float)
         self._counts: Counter[int] = Counter()
-        where = f"{plan.sheet.file.path}, column %r"
-        names = plan.sheet.names
-        gathered = [c for c, words in plan.words.items() if words is None]
-        if plan.classes == ():
-            gathered.append(plan.label)
+        where = f"{columns.sheet.file.path}, column %r"
+        names = columns.sheet.names
+        gathered = [c for c, words in columns.words.items() if words is None]
+        if columns.classes == ():
+            gathered.append(columns.label)
         self._words = {column: VocabularyBuilder(where % names[column]) for column in gathered}
         self._looks: Callable[[Sequence[Row]], None] = self._each if self._needed() else self._few
         self._steps: dict[int, tuple[float, float]] = {}
-        self._counting = set(plan.features) - set(plan.words)
+        self._counting = set(columns.features) - set(columns.words)
 
     def _needed(self) -> bool:
-        return bool(self._words) or self.plan.missing is not None
+        return bool(self._words) or self.columns.missing is not None
 
     def look(self, rows: Sequence[Row]) -> None:
-        """Take some rows."""
+        """Add some rows."""
         self._looks(rows)
 
     def _few(self, rows: Sequence[Row]) -> None:
@@ -125,55 +125,56 @@ class _Survey:
 
     def _one(self, row: Row) -> None:
         _, cells = row
-        plan = self.plan
-        gaps = [c for c in (*plan.features, plan.label) if is_missing(cells[c])]
+        columns = self.columns
+        gaps = [c for c in (*columns.features, columns.label) if is_missing(cells[c])]
         self.missing.update(gaps)
-        if gaps and plan.missing == "drop":
+        if gaps and columns.missing == "drop":
             self.dropped += 1
             return
         self.rows += 1
         for column, gathering in self._words.items():
             if not is_missing(cells[column]):
                 gathering.add([cells[column].strip()])
-        if plan.missing == "mean":
-            for column in plan.features:
-                if column not in plan.words and column not in gaps:
-                    self._sums[column] += plan.value(row, column)
+        if columns.missing == "mean":
+            for column in columns.features:
+                if column not in columns.words and column not in gaps:
+                    self._sums[column] += columns.value(row, column)
                     self._counts[column] += 1
 
     def _look_for_counts(self, rows: Sequence[Row]) -> None:
-        """Keep the columns that go up by one from row to row."""
+        """Keep the columns that increase by one from row to row."""
         if len(rows) < _FEW_ROWS:
             self._counting = set()
         for column in list(self._counting):
-            values = [self.plan.cells.number(cells[column]) for _, cells in rows]
+            values = [self.columns.cells.number(cells[column]) for _, cells in rows]
             first = values[0]
             if first is None or values != [first + n for n in range(len(rows))]:
                 self._counting.discard(column)
 
     def found(self) -> CsvSurvey:
-        """Make a plan that has all that was missing."""
-        plan, names = self.plan, self.plan.sheet.names
+        """Make a columns that has all that was missing."""
+        columns, names = self.columns, self.columns.sheet.names
         made = {column: g.vocabulary(self.rows) for column, g in self._words.items()}
-        if plan.classes == ():
-            plan = replace(plan, classes=made.pop(plan.label))
-        if isinstance(plan.missing, float):
-            fill = dict.fromkeys(plan.features, plan.missing)
+        if columns.classes == ():
+            columns = replace(columns, classes=made.pop(columns.label))
+        if isinstance(columns.missing, float):
+            fill = dict.fromkeys(columns.features, columns.missing)
         else:
-            fill = self._means() if plan.missing == "mean" else {}
-        plan = replace(plan, words={**plan.words, **made}, fill=fill)
+            fill = self._means() if columns.missing == "mean" else {}
+        columns = replace(columns, words={**columns.words, **made}, fill=fill)
         counting = tuple(names[column] for column in sorted(self._counting)) if names else ()
-        return CsvSurvey(plan, self.rows, self.dropped, dict(self.missing), counting)
+        return CsvSurvey(columns, self.rows, self.dropped, dict(self.missing), counting)
 
     def _means(self) -> dict[int, float]:
         means = {}
-        for column in self.plan.features:
-            if column in self.plan.words:
+        for column in self.columns.features:
+            if column in self.columns.words:
                 continue
             if not self._counts[column] and self.rows:
-                name = self.plan.sheet.names[column]
+                name = self.columns.sheet.names[column]
                 raise TrainingError(
-                    f"{self.plan.sheet.file.path}, column {name!r}: not a single value to take the "
+                    f"{self.columns.sheet.file.path}, column {name!r}: not a single value to take "
+                    "the "
                     'mean of; leave it out by "features"'
                 )
             means[column] = self._sums[column] / max(1, self._counts[column])

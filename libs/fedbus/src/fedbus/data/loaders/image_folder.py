@@ -1,4 +1,4 @@
-"""The pictures of a folder with a folder for each class: which count, and what is passed over."""
+"""Images of a folder with a subfolder for each class, and notes on skipped files."""
 
 import os
 import re
@@ -24,7 +24,7 @@ _SYSTEM: Final = frozenset({
     "@eadir", "@recycle", "#recycle", "$recycle.bin", "__macosx", "__pycache__", "desktop.ini",
     "lost+found", "system volume information", "thumbs.db",
 })  # fmt: skip
-"""Names, in lower case, that systems and not people give to folders and files."""
+"""Names, in lower case, of folders and files that operating systems create."""
 _DEPTH: Final = 8
 _SHOWN: Final = 4
 _WHOLE: Final = re.compile(r"\d+", re.ASCII)
@@ -32,7 +32,7 @@ _WHOLE: Final = re.compile(r"\d+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file, its class, and its state when it was found."""
+    """An image file, its class, and its size and mtime when it was found."""
 
     path: Path
     label: int
@@ -41,11 +41,11 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class ImageFolder:
-    """All pictures of a folder, in an order drawn once by chance.
+    """All images of a folder, in a random order that is always the same.
 
     Attributes:
-        classes: Their names, in the order of their numbers.
-        notes: What was passed over.
+        classes: Names of the classes, in the order of their numbers.
+        notes: Sentences on skipped files.
     """
 
     found: Sequence[ImageFile]
@@ -54,8 +54,8 @@ class ImageFolder:
 
 
 @dataclass(slots=True)
-class _Passed:
-    """What is passed over, for the notes."""
+class _Skipped:
+    """Skipped files and folders, for the notes."""
 
     hidden: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
@@ -77,28 +77,28 @@ class _Passed:
 
 
 def scan_image_folder(folder: Path, classes: Sequence[str] | None, *, nested: bool) -> ImageFolder:
-    """Find the pictures of each class.
+    """Find the images of each class.
 
-    Names of classes are compared as Unicode's composed form: Linux and macOS write é differently.
+    Names of classes are normalized (Unicode NFC), since Linux and macOS encode é differently.
 
     Raises:
-        TrainingError: there is none, a folder is no class, or a class has folders of its own.
+        TrainingError: there are none, a folder is not a class, or a class has subfolders.
     """
     if not folder.is_dir():
         got = "a file" if folder.exists() else "nothing"
         raise TrainingError(
             f"{folder}: expected a folder with a folder of pictures for each class, got {got}"
         )
-    passed = _Passed()
-    folders = dict(sorted(_class_folders(folder, passed), key=lambda each: in_order(each[0])))
-    files = {name: _files(path, passed, nested=nested) for name, path in folders.items()}
+    skipped = _Skipped()
+    folders = dict(sorted(_class_folders(folder, skipped), key=lambda each: in_order(each[0])))
+    files = {name: _files(path, skipped, nested=nested) for name, path in folders.items()}
     there = [name for name in folders if files[name]]
-    passed.empty = [name for name in folders if not files[name]]
+    skipped.empty = [name for name in folders if not files[name]]
     if not there:
         raise TrainingError(
             f"{folder}: no pictures there; they lie in a folder for each class, as "
             f"{folder.name or folder}/CLASS/picture.png ({listed(SUFFIXES)})"
-            + "".join(f"; {note}" for note in passed.notes(classes))
+            + "".join(f"; {note}" for note in skipped.notes(classes))
         )
     given = None if classes is None else [unicodedata.normalize("NFC", str(n)) for n in classes]
     named: Mapping[str, int] = index_names(there if given is None else given)
@@ -111,26 +111,26 @@ def scan_image_folder(folder: Path, classes: Sequence[str] | None, *, nested: bo
     ]
     order = np.random.default_rng(0).permutation(len(found))
     return ImageFolder(
-        [found[place] for place in order], tuple(named), tuple(passed.notes(classes))
+        [found[place] for place in order], tuple(named), tuple(skipped.notes(classes))
     )
 
 
 def in_order(name: str) -> tuple[bool, int, str]:
-    """Sort whole numbers by their value, before words: 2, 10, cat."""
+    """Return a sort key: whole numbers by value, before words: 2, 10, cat."""
     whole = _WHOLE.fullmatch(name) is not None
     return not whole, int(name) if whole else 0, name
 
 
 def hidden(name: str) -> bool:
-    """Tell whether a system, not a person, made a file or folder of this name."""
+    """Return whether a file or folder is hidden, or created by an operating system."""
     return name.startswith(".") or name.lower() in _SYSTEM
 
 
-def _class_folders(folder: Path, passed: _Passed) -> Iterator[tuple[str, Path]]:
+def _class_folders(folder: Path, skipped: _Skipped) -> Iterator[tuple[str, Path]]:
     seen: dict[str, Path] = {}
     for entry in sorted(folder.iterdir()):
         if hidden(entry.name):
-            passed.hidden.append(entry.name)
+            skipped.hidden.append(entry.name)
         elif entry.is_dir():
             name = unicodedata.normalize("NFC", entry.name)
             if name in seen:
@@ -138,19 +138,19 @@ def _class_folders(folder: Path, passed: _Passed) -> Iterator[tuple[str, Path]]:
             seen[name] = entry
             yield name, entry
         elif entry.suffix.lower() in SUFFIXES:
-            passed.outside += 1
+            skipped.outside += 1
 
 
-def _files(folder: Path, passed: _Passed, *, nested: bool, depth: int = 1) -> list[Path]:
-    """List the pictures of a class, those in folders below as well if their owner wants that."""
+def _files(folder: Path, skipped: _Skipped, *, nested: bool, depth: int = 1) -> list[Path]:
+    """List the images of a class, with `nested` also those in its subfolders."""
     files = []
     for entry in sorted(folder.iterdir()):
         if hidden(entry.name):
-            passed.hidden.append(f"{folder.name}/{entry.name}")
+            skipped.hidden.append(f"{folder.name}/{entry.name}")
         elif entry.suffix.lower() in SUFFIXES:
             files.append(entry)
         elif entry.is_dir() and depth < _DEPTH:
-            below = _files(entry, passed, nested=nested, depth=depth + 1)
+            below = _files(entry, skipped, nested=nested, depth=depth + 1)
             if below and not nested:
                 raise TrainingError(
                     f"{entry}: pictures in a folder below that of a class; set FEDBUS_DATA to "
@@ -159,18 +159,18 @@ def _files(folder: Path, passed: _Passed, *, nested: bool, depth: int = 1) -> li
                 )
             files += below
         elif not entry.is_dir():
-            passed.others[entry.suffix.lower()] += 1
+            skipped.others[entry.suffix.lower()] += 1
     return files
 
 
 def file_state(file: Path) -> tuple[int, int]:
-    """Name the state of a file, by its size and the time of its last change.
+    """Return the size and mtime of a file.
 
     Raises:
-        TrainingError: there is no such file.
+        TrainingError: it is not a file.
     """
     try:
-        seen = os.stat(file)  # noqa: PTH116 - a tenth of the time, for folders of millions
+        seen = os.stat(file)  # noqa: PTH116 - ten times faster than Path.stat, for millions of files
     except OSError as error:
         raise TrainingError(f"{file}: {error.strerror}") from error
     if not stat.S_ISREG(seen.st_mode):

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbus.data.arrays import check_batch_size, kept
+from fedbus.data.arrays import cached_if_small, check_batch_size
 from fedbus.data.dataset import Batch, Dataset
 from fedbus.data.description import DatasetInfo
 from fedbus.data.loaders.image_folder import ImageFile, file_state, scan_image_folder
@@ -17,10 +17,10 @@ from fedbus.data.loaders.pixels import Background, PixelReader, pixel_reader
 from fedbus.errors import PluginError, TrainingError
 
 MAX_PIXELS: Final = 64 * 2**20
-"""A picture of more pixels is refused before it is unpacked."""
+"""Maximum size of an image, checked before it is decoded."""
 
 
-def images(  # noqa: PLR0913 - each is one thing that differs between folders; all but the path have defaults
+def images(  # noqa: PLR0913 - options of image data, with defaults
     path: str,
     batch: int = 32,
     *,
@@ -28,7 +28,7 @@ def images(  # noqa: PLR0913 - each is one thing that differs between folders; a
     colour: Literal["rgb", "grey"] = "rgb",
     classes: Sequence[str] | None = None,
     nested: bool = False,
-    range: Sequence[float] | None = None,  # noqa: A002 - what a person calls it
+    range: Sequence[float] | None = None,  # noqa: A002 - the option's name
     background: Background = None,
     frame: int | None = None,
 ) -> Dataset:
@@ -60,7 +60,7 @@ def images(  # noqa: PLR0913 - each is one thing that differs between folders; a
     there = scan_image_folder(Path(path), classes, nested=nested)
     found = there.found
     shape = _shape(size) if size is not None else _shape_of(found[0], reading)
-    frames = _Frame(shape, size is not None, reading)
+    frames = _ImageReader(shape, size is not None, reading)
 
     def batches() -> Iterator[Batch]:
         for first in _range(0, len(found), batch):
@@ -69,15 +69,15 @@ def images(  # noqa: PLR0913 - each is one thing that differs between folders; a
             yield x, np.array([picture.label for picture in some], np.int64)
 
     info = DatasetInfo(classes=there.classes, notes=there.notes)
-    return kept(Dataset(len(found), batches, info=info), batch)
+    return cached_if_small(Dataset(len(found), batches, info=info), batch)
 
 
 _range = range
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
-    """What all pictures are brought into."""
+class _ImageReader:
+    """Reader of images of one size."""
 
     shape: tuple[int, int]
     resized: bool
@@ -104,7 +104,7 @@ def _shape(size: Sequence[int]) -> tuple[int, int]:
         case [int(height), int(width)] if 0 < height * width <= MAX_PIXELS and height > 0:
             return height, width
         case _:
-            raise TrainingError(f"size is {size!r}; [height, width] belongs there")
+            raise TrainingError(f"size is {size!r}: expected [height, width]")
 
 
 def _shape_of(picture: ImageFile, reading: PixelReader) -> tuple[int, int]:
@@ -115,7 +115,7 @@ def _shape_of(picture: ImageFile, reading: PixelReader) -> tuple[int, int]:
 @contextmanager
 def _opened(picture: ImageFile) -> Iterator[Any]:
     try:
-        from PIL import Image  # noqa: PLC0415 - only where pictures are read
+        from PIL import Image  # noqa: PLC0415 - only where images are read
     except ImportError as error:
         raise PluginError('pictures are read by Pillow; pip install "fedbus[images]"') from error
     if file_state(picture.path) != picture.file_state:

@@ -1,6 +1,6 @@
-"""`memmap`: a folder of arrays as numpy maps them, however large.
+"""`memmap` loader: a folder of NumPy arrays of any size.
 
-Rows are read, not mapped: a file that somebody cuts short while it is mapped kills the process.
+Rows are read, not mapped: truncating a mapped file kills the process (SIGBUS).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from fedbus.data.arrays import check_batch_size, check_class_ids, check_row, inputs, kept, targets
+from fedbus.data.arrays import (
+    cached_if_small,
+    check_batch_size,
+    check_class_ids,
+    check_row,
+    inputs,
+    targets,
+)
 from fedbus.data.categories import check_names
 from fedbus.data.dataset import Batch, Dataset
 from fedbus.data.description import DatasetInfo
@@ -50,7 +57,7 @@ def memmap(
     inputs_file, truths_file = _Rows(folder, "x", x), _Rows(folder, "y", y)
     rows, others = inputs_file.header.rows, truths_file.header.rows
     if not rows and not others:
-        raise TrainingError(f"{path}: a data set without a single row")
+        raise TrainingError(f"{path}: the data set has no rows")
     if rows != others:
         raise TrainingError(f"{path}: {rows} rows of x and {others} of y: one of each per example")
 
@@ -63,7 +70,7 @@ def memmap(
                     _named(*truths_file.read(y_file, count, first), first, names),
                 )
 
-    return kept(Dataset(rows, batches, info=DatasetInfo(classes=names)), batch)
+    return cached_if_small(Dataset(rows, batches, info=DatasetInfo(classes=names)), batch)
 
 
 def _named(name: str, rows: Array, first: int, classes: Sequence[str]) -> Array:
@@ -71,7 +78,7 @@ def _named(name: str, rows: Array, first: int, classes: Sequence[str]) -> Array:
 
 
 class _Rows:
-    """One array on disk."""
+    """An array on disk."""
 
     def __init__(self, folder: Path, name: str, raw: Raw | None) -> None:
         self._file = OpenFile(folder / f"{name}.{'npy' if raw is None else 'dat'}")
@@ -101,12 +108,12 @@ class _Rows:
 
 def _stated(name: str, file: OpenFile, raw: Raw) -> Header:
     if not isinstance(raw, Mapping) or raw.keys() != {"dtype", "shape"}:
-        raise TrainingError(f"{name} is {raw!r}; an object with dtype and shape belongs there")
+        raise TrainingError(f"{name} is {raw!r}: expected an object with dtype and shape")
     shape = raw["shape"]
     if not isinstance(shape, list) or not all(type(n) is int and n > 0 for n in shape):
-        raise TrainingError(f"{name}.shape is {shape!r}; a list of whole numbers belongs there")
+        raise TrainingError(f"{name}.shape is {shape!r}: expected a list of whole numbers")
     if raw["dtype"] not in DTYPES:
-        raise TrainingError(f"{name}.dtype is {raw['dtype']!r}; it can be {listed(DTYPES)}")
+        raise TrainingError(f"{name}.dtype is {raw['dtype']!r}: expected {listed(DTYPES)}")
     dtype = np.dtype(raw["dtype"])
     size = check_row(name, shape, dtype)
     rows, rest = divmod(file.size, size)

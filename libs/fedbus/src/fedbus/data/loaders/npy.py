@@ -1,4 +1,4 @@
-"""Read rows out of numpy's own files, piece by piece."""
+"""Reader of .npy files, in pieces of rows."""
 
 import math
 from dataclasses import dataclass
@@ -12,31 +12,31 @@ from fedbus.model import npz
 from fedbus.model.layout import Array
 
 MAX_WORDS_BYTES: Final = 16 * 2**20
-"""An array of words: numpy writes each as wide as the longest."""
+"""Maximum size of an array of words, in which each is as wide as the longest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """How an array lies in a file: its rows one after another."""
+    """Header of an array whose rows follow one another."""
 
     rows: int
     shape: tuple[int, ...]
-    """Of one row."""
+    """Shape of one row."""
     dtype: np.dtype[Any]
     by_column: bool = False
-    """Fortran's order: no row lies in one piece."""
+    """Column-major (Fortran) order: rows are not contiguous."""
 
     @property
     def size(self) -> int:
-        """Bytes of all rows."""
+        """Size of all rows in bytes."""
         return self.rows * self.dtype.itemsize * math.prod(self.shape)
 
 
 def read_header(name: str, file: BinaryIO) -> Header:
-    """Read the head of a .npy file and stand before its first row.
+    """Read the header of a .npy file; the file is then at its first row.
 
     Raises:
-        TrainingError: it is torn, of another format, or holds something else than rows of numbers.
+        TrainingError: the file is truncated, of another format, or does not hold rows of numbers.
     """
     try:
         shape, by_column, dtype = npz.read_header(file, name)
@@ -59,7 +59,7 @@ def read_header(name: str, file: BinaryIO) -> Header:
 
 
 def read_words(file: BinaryIO) -> list[str]:
-    """Read a .npy file of words; [] if it holds anything else."""
+    """Read a .npy file of words; [] for any other content."""
     try:
         shape, _, dtype = npz.read_header(file, "words")
     except LayoutError:
@@ -95,10 +95,10 @@ def read_rows(name: str, file: BinaryIO, header: Header, count: int, first: int)
 
 
 def read_all(name: str, file: BinaryIO, header: Header) -> Array:
-    """Read all rows at once, whichever way they lie.
+    """Read all rows at once, in any memory order.
 
     Raises:
-        TrainingError: the file ends before them, or they lie by column and are too many to turn.
+        TrainingError: the file ends too early, or is in column-major order and too large.
     """
     if not header.by_column:
         return read_rows(name, file, header, header.rows, 0)

@@ -1,4 +1,4 @@
-"""`npz`: a shard as numpy writes it, compressed or not."""
+"""`npz` loader: arrays x and y in a .npz file, compressed or not."""
 
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from fedbus.data.arrays import check_batch_size, check_class_ids, inputs, kept, targets
+from fedbus.data.arrays import cached_if_small, check_batch_size, check_class_ids, inputs, targets
 from fedbus.data.categories import check_names
 from fedbus.data.dataset import Batch, Dataset, from_arrays
 from fedbus.data.description import DatasetInfo
@@ -22,13 +22,13 @@ from fedbus.data.open_file import OpenFile
 from fedbus.errors import TrainingError
 from fedbus.model.npz import NPY_MAGIC, UNREADABLE, ZIP_MAGIC
 
-_ZIP = {ZIP_MAGIC, b"PK\x05\x06"}  # the second: an archive without a file
+_ZIP = {ZIP_MAGIC, b"PK\x05\x06"}  # the second one: an empty archive
 
 
 def npz(path: str, batch: int = 32, *, classes: Sequence[str] | None = None) -> Dataset:
-    """Load a shard: an .npz file with `x`, shape (rows, …), and `y`, shape (rows,) or (rows, …).
+    """Load an .npz file with `x`, shape (rows, …), and `y`, shape (rows,) or (rows, …).
 
-    It may name its classes and inputs in arrays of words, `classes` and `columns`.
+    Optional arrays of words, `classes` and `columns`, name its classes and inputs.
 
     Args:
         path: The file.
@@ -36,7 +36,7 @@ def npz(path: str, batch: int = 32, *, classes: Sequence[str] | None = None) -> 
         classes: The names of the classes, in the order of their numbers in y.
 
     Raises:
-        TrainingError: the file is missing or no shard, or x and y are not what was said above.
+        TrainingError: the file is missing, or does not hold such arrays.
     """
     file = OpenFile(Path(path))
     with _opened(file) as archive:
@@ -62,11 +62,11 @@ def npz(path: str, batch: int = 32, *, classes: Sequence[str] | None = None) -> 
         with _opened(file) as archive:
             yield from _batches(archive, x, y, batch, info.classes)
 
-    return kept(Dataset(x.rows, batches, info=info), batch)
+    return cached_if_small(Dataset(x.rows, batches, info=info), batch)
 
 
 def _words(archive: zipfile.ZipFile, name: str) -> tuple[str, ...]:
-    """Read an array of names; () if there is none, or if it holds something else than words."""
+    """Read an array of names; () if it is missing or does not hold words."""
     member = f"{name}.npy"
     if member not in archive.namelist() or archive.getinfo(member).file_size > MAX_WORDS_BYTES:
         return ()
@@ -96,7 +96,7 @@ def _batches(
 
 @contextmanager
 def _opened(file: OpenFile) -> Iterator[zipfile.ZipFile]:
-    """Open it as an archive; what goes wrong in the block is said of this file."""
+    """Open the file as an archive; errors in the block name the file."""
     try:
         with file.open() as raw:
             _check_zip(raw)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from fedbus.data.arrays import check_batch_size, index_names, kept
+from fedbus.data.arrays import cached_if_small, check_batch_size, index_names
 from fedbus.data.categories import Words, check_words
 from fedbus.data.cells import Missing, check_missing
 from fedbus.data.columns import Target, check_target, choose, left_out_note
@@ -14,12 +14,12 @@ from fedbus.data.description import DatasetInfo
 from fedbus.data.loaders.arrow import ParquetColumns
 from fedbus.data.loaders.parquet_schema import check_schema, pandas_index
 from fedbus.data.loaders.parquet_survey import survey
-from fedbus.data.open_file import BUFFER, OpenFile
+from fedbus.data.open_file import BUFFER_BYTES, OpenFile
 from fedbus.errors import PluginError, TrainingError
 
-PIECES_BYTES: Final = 16 * 2**20
-"""Read ahead of all columns together, if each can have at least its `LEAST_PIECE`."""
-LEAST_PIECE: Final = 8 * 2**10
+BUFFERS_BYTES: Final = 16 * 2**20
+"""Buffers of all columns together, with at least `MIN_BUFFER_BYTES` each."""
+MIN_BUFFER_BYTES: Final = 8 * 2**10
 
 
 def parquet(  # noqa: PLR0913 - as for csv
@@ -63,7 +63,7 @@ def parquet(  # noqa: PLR0913 - as for csv
         schema, rows = found.schema_arrow, int(found.metadata.num_rows)
     names = list(schema.names)
     if not rows or not names:
-        raise TrainingError(f"{path}: a data set without a single row")
+        raise TrainingError(f"{path}: the data set has no rows")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise TrainingError(f"{path}: columns named twice: {', '.join(twice)}")
     gone = pandas_index(schema)
@@ -90,7 +90,7 @@ def parquet(  # noqa: PLR0913 - as for csv
 
     seen = survey(columns, pieces, rows)
     if not seen.rows:
-        raise TrainingError(f"{path}: not a single row without a missing value")
+        raise TrainingError(f"{path}: every row has a missing value")
 
     def batches() -> Iterator[Batch]:
         made = (seen.columns.batch(some, first) for first, some in pieces())
@@ -102,26 +102,26 @@ def parquet(  # noqa: PLR0913 - as for csv
         missing=seen.missing,
         notes=(*left_out_note(names, gone, (y, *x)), *seen.notes()),
     )
-    return kept(Dataset(seen.rows, batches, info=info), batch)
+    return cached_if_small(Dataset(seen.rows, batches, info=info), batch)
 
 
 @contextmanager
 def _opened(file: OpenFile, columns: int = 1) -> Iterator[Any]:
-    """Open it; a piece of each column is read at a time, where pyarrow would hold all."""
+    """Open the file with a buffer for each column; by default pyarrow reads whole columns."""
     try:
         import pyarrow.parquet  # noqa: PLC0415 - only where a parquet file is read
     except ImportError as error:
         raise PluginError('parquet files are read by pyarrow; pip install "fedbus[parquet]"') from (
             error
         )
-    reader: Any = pyarrow.parquet.ParquetFile  # it has no types
+    reader: Any = pyarrow.parquet.ParquetFile  # untyped
     with file.open() as raw:
         try:
-            piece = max(LEAST_PIECE, min(BUFFER, PIECES_BYTES // columns))
-            with reader(raw, pre_buffer=False, buffer_size=piece) as found:
+            size = max(MIN_BUFFER_BYTES, min(BUFFER_BYTES, BUFFERS_BYTES // columns))
+            with reader(raw, pre_buffer=False, buffer_size=size) as found:
                 yield found
         except (pyarrow.ArrowException, OSError) as error:
             raise TrainingError(f"{file.path}: not a parquet file: {error}") from error
         finally:
-            # It keeps what it once needed, dictionaries above all, while the agent waits for work.
+            # pyarrow keeps freed memory, mostly of dictionaries, while the agent is idle.
             pyarrow.default_memory_pool().release_unused()

@@ -10,23 +10,23 @@ from fedbus.errors import TrainingError
 
 
 def pandas_index(schema: Any) -> tuple[int, ...]:  # noqa: ANN401 - pyarrow has no types
-    """Find the columns that hold the row index of pandas, by its metadata and by their names."""
+    """Return the columns of the row index of pandas, by its metadata and by their names."""
     names = list(schema.names)
     try:
         said = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
         index = [names.index(name) for name in said if isinstance(name, str) and name in names]
     except (ValueError, AttributeError, TypeError):
-        index = []  # somebody else's metadata
+        index = []  # metadata of another program
     return tuple(sorted({*index, *index_columns(names)}))
 
 
 def check_schema(columns: ParquetColumns, schema: Any, *, guessed: bool) -> ParquetColumns:  # noqa: ANN401 - pyarrow has no types
-    """Refuse columns of types that are no numbers; find those of words.
+    """Reject columns of unsupported types; keep the columns of words.
 
-    With `guessed` only columns of texts are taken as words.
+    With `guessed` only text columns are taken as words.
 
     Raises:
-        TrainingError: names the column, its type, and the mend.
+        TrainingError: names the column, its type, and what to do.
     """
     texts = {name for name in schema.names if _is_text(schema.field(name).type)}
     words = {n: w for n, w in columns.words.items() if not guessed or n in texts}

@@ -16,7 +16,7 @@ from fedbus.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class ParquetSurvey:
-    """What one look at all rows found."""
+    """Result of a survey; `columns` has all that is needed to read the rows."""
 
     columns: ParquetColumns
     rows: int
@@ -24,7 +24,7 @@ class ParquetSurvey:
     missing: Mapping[str, int]
 
     def notes(self) -> Iterator[str]:
-        """Say what the owner should know."""
+        """Yield notes for the owner."""
         words = self.columns.words
         yield from missing_value_notes(self.columns.missing, self.missing, self.dropped, words)
 
@@ -32,10 +32,10 @@ class ParquetSurvey:
 def survey(
     columns: ParquetColumns, pieces: Callable[[], Iterable[tuple[int, Any]]], rows: int
 ) -> ParquetSurvey:
-    """Look at all rows, where words are gathered or values may be missing.
+    """Survey all rows, if vocabularies are to be built or values may be missing.
 
     Raises:
-        TrainingError: a column of words holds too many, or a column has no value to take a mean of.
+        TrainingError: a column has too many words, or no value for a mean.
     """
     open_words = [name for name, places in columns.words.items() if not places]
     if columns.classes == {}:
@@ -51,7 +51,7 @@ def survey(
     for first, every in pieces():
         for name in (columns.label, *columns.features):
             missing[name] += int(gaps_in(every.column(name)).sum())
-        some, _ = columns.kept(every, first)
+        some, _ = columns.without_gaps(every, first)
         found += some.num_rows
         for name, gathering in words.items():
             gathering.add(str(w) for w in some.column(name).unique().to_pylist() if w is not None)

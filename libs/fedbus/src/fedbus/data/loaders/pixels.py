@@ -1,4 +1,4 @@
-"""From an opened picture to numbers from 0 to 255: depth, transparency, orientation, colours."""
+"""Pixels of an opened image as numbers from 0 to 255: depth, transparency, orientation, colours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ _PLAIN: Final = frozenset({"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"}
 _CLEAR: Final = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 _SIXTEEN: Final = 65535
 _OF_SIXTEEN: Final = frozenset({"PNG", "PPM"})
-"""Formats whose pictures of mode I hold 16 bits."""
+"""Formats whose images of mode I have 16 bits."""
 _SEVERAL_OF_ONE: Final = frozenset({"MPO"})
-"""Formats whose first picture is the picture, and the others previews and maps of it."""
+"""Formats whose first image is the main one; the others are previews and maps."""
 _ORIENTATION: Final = 0x0112
 _TURNED: Final = frozenset({5, 6, 7, 8})
 _WHITE: Final = 255
@@ -29,14 +29,14 @@ _RGB: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class PixelReader:
-    """How all pictures of a data set become numbers.
+    """Conversion of all images of a data set to numbers.
 
     Attributes:
-        mode: What Pillow converts pictures of 8 bits to.
-        channels: How many it has.
-        span: The numbers that become 0 and 255 in pictures of more than 8 bits.
-        background: What lies behind transparent pixels; "ignore": they are taken for opaque.
-        frame: Which picture of a file with several is taken.
+        mode: Pillow mode to which images of 8 bits are converted.
+        channels: Number of channels of the mode.
+        span: The values that become 0 and 255 in images of more than 8 bits.
+        background: Colour behind transparent pixels; "ignore": they are taken as opaque.
+        frame: Number of the image in a file with several.
     """
 
     mode: str
@@ -46,18 +46,18 @@ class PixelReader:
     frame: int | None
 
     def size(self, image: Any) -> tuple[int, int]:  # noqa: ANN401 - Pillow's are untyped here
-        """Tell height and width as a person sees the picture: turned as its EXIF says."""
+        """Return height and width after the rotation that the EXIF data state."""
         width, height = image.size
         turned = image.getexif().get(_ORIENTATION) in _TURNED
         return (width, height) if turned else (height, width)
 
     def pixels(self, name: str, image: Any, size: tuple[int, int] | None) -> NDArray[np.float32]:  # noqa: ANN401 - as above
-        """Unpack a picture: (height, width, channels), 0 to 255; `size` is what it is brought to.
+        """Decode an image: (height, width, channels), 0 to 255, resized to `size`.
 
         Raises:
-            TrainingError: its depth, transparency or colours mean nothing without an option.
+            TrainingError: its depth, transparency or frames need an option.
         """
-        from PIL import ImageOps  # noqa: PLC0415 - only where pictures are read
+        from PIL import ImageOps  # noqa: PLC0415 - only where images are read
 
         sixteen = image.mode.startswith("I;16") or image.format in _OF_SIXTEEN
         image = ImageOps.exif_transpose(self._one_of(name, image))
@@ -85,8 +85,8 @@ class PixelReader:
         return image
 
     def _scaled(self, name: str, image: Any, *, sixteen: bool) -> Any:  # noqa: ANN401 - as above
-        """Bring a picture of more than 8 bits to 0 to 255, fractions kept."""
-        from PIL import Image  # noqa: PLC0415 - only where pictures are read
+        """Scale an image of more than 8 bits to 0 to 255, with fractions."""
+        from PIL import Image  # noqa: PLC0415 - only where images are read
 
         numbers = np.asarray(image, np.float64)
         low, high = self.span or (0.0, float(_SIXTEEN))
@@ -113,8 +113,8 @@ class PixelReader:
         return image.convert(self.mode)
 
     def _opaque(self, name: str, image: Any) -> Any:  # noqa: ANN401 - as above
-        """Lay a picture on its background, where it is transparent."""
-        from PIL import Image  # noqa: PLC0415 - only where pictures are read
+        """Compose a transparent image with the background."""
+        from PIL import Image  # noqa: PLC0415 - only where images are read
 
         if image.getextrema()[3][0] == _WHITE or self.background == "ignore":
             return image.convert("RGB")
@@ -131,15 +131,15 @@ class PixelReader:
 def pixel_reader(
     colour: str, span: Sequence[float] | None, background: Background, frame: int | None
 ) -> PixelReader:
-    """Check the options of `images` that say what pixels mean.
+    """Make the reader from the options of `images`.
 
     Raises:
-        TrainingError: one of them is none of what it can be.
+        TrainingError: an option has an unknown value.
     """
     if colour not in CHANNELS:
-        raise TrainingError(f"colour is {colour!r}; it can be {listed(CHANNELS)}")
+        raise TrainingError(f"colour is {colour!r}: expected {listed(CHANNELS)}")
     if frame is not None and (type(frame) is not int or frame < 0):
-        raise TrainingError(f"frame is {frame!r}; a whole number, 0 or more, belongs there")
+        raise TrainingError(f"frame is {frame!r}: expected a whole number from 0")
     mode, channels = CHANNELS[colour]
     return PixelReader(mode, channels, _span(span), _background(background), frame)
 
@@ -151,7 +151,7 @@ def _span(span: object) -> tuple[float, float] | None:
         case [int() | float() as low, int() | float() as high] if -np.inf < low < high < np.inf:
             return float(low), float(high)
         case _:
-            raise TrainingError(f"range is {span!r}; [low, high] belongs there, low below high")
+            raise TrainingError(f"range is {span!r}: expected [low, high] with low below high")
 
 
 def _background(given: object) -> Literal["ignore"] | tuple[int, int, int] | None:
@@ -166,6 +166,6 @@ def _background(given: object) -> Literal["ignore"] | tuple[int, int, int] | Non
             return red, green, blue
         case _:
             raise TrainingError(
-                f"background is {given!r}; it can be a grey from 0 to 255, [red, green, blue], or "
+                f"background is {given!r}: expected a grey from 0 to 255, [red, green, blue], or "
                 '"ignore"'
             )

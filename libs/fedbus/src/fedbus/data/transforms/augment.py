@@ -1,7 +1,6 @@
-"""Augmentations: what makes other rows of the same, by chance, in training and nowhere else.
+"""Augmentations: random transforms for training only (`augments = True`).
 
-`augments = True` says so; an evaluator leaves them out. The chance is the task's seed, so that a
-task which is done again sees the same rows.
+Their generator is seeded by the task, so a repeated task gets the same rows.
 """
 
 from dataclasses import replace
@@ -19,10 +18,10 @@ class Flip:
 
     Args:
         horizontal: The probability of left to right.
-        vertical: That of upside down.
+        vertical: The probability of upside down.
 
     Raises:
-        TrainingError: a probability is none.
+        TrainingError: a probability is not between 0 and 1.
     """
 
     augments = True
@@ -30,7 +29,7 @@ class Flip:
     def __init__(self, horizontal: float = 0.5, vertical: float = 0.0) -> None:
         for name, share in (("horizontal", horizontal), ("vertical", vertical)):
             if not 0 <= share <= 1:
-                raise TrainingError(f"{name} is {share}; a probability, 0 to 1, belongs there")
+                raise TrainingError(f"{name} is {share}: expected a probability, 0 to 1")
         self._horizontal, self._vertical = horizontal, vertical
 
     def transform_data(self, batch: Batch, rng: np.random.Generator) -> Batch:
@@ -43,26 +42,26 @@ class Flip:
         return x, y
 
     def transform_format(self, form: Format) -> Format:
-        """Nothing changes."""
+        """Return the same format; check that x are images."""
         image_size(form)
         return form
 
 
 class Crop:
-    """Pad images with zeros on all sides, and cut the old size out of them somewhere.
+    """Pad images with zeros on all sides, and crop them to the old size at a random place.
 
     Args:
         padding: Pixels on each side, 1 to 4096.
 
     Raises:
-        TrainingError: the padding is no whole number above 0.
+        TrainingError: the padding is not such a number.
     """
 
     augments = True
 
     def __init__(self, padding: int = 4) -> None:
         if type(padding) is not int or not 0 < padding <= 4096:  # noqa: PLR2004 - more is a slip
-            raise TrainingError(f"padding is {padding!r}; 1 to 4096 pixels belong there")
+            raise TrainingError(f"padding is {padding!r}: expected 1 to 4096 pixels")
         self._padding = padding
 
     def transform_data(self, batch: Batch, rng: np.random.Generator) -> Batch:
@@ -71,31 +70,31 @@ class Crop:
         made = np.zeros_like(x)
         places = rng.integers(0, 2 * self._padding + 1, (2, len(x))) - self._padding
         for image, cut, top, left in zip(x, made, *places, strict=True):
-            # To cut out of a padded image is to move it; what comes in from beyond is zero.
+            # A crop of the padded image is a shift with zeros at the border.
             (from_y, to_y), (from_x, to_x) = _moved(int(top)), _moved(int(left))
             cut[to_y, to_x] = image[from_y, from_x]
         return made, y
 
     def transform_format(self, form: Format) -> Format:
-        """Nothing changes."""
+        """Return the same format; check that x are images."""
         image_size(form)
         return form
 
 
 def _moved(by: int) -> tuple[slice, slice]:
-    """Say what of a side is still seen when it is looked at from `by` pixels on, and where."""
+    """Return the source and target slices of a shift by `by` pixels."""
     if by < 0:
         return slice(0, by), slice(-by, None)
     return slice(by, None), slice(0, -by or None)
 
 
 class Noise:
-    """Add normal noise of a standard deviation to every input, and cut what leaves low … high.
+    """Add normal noise to every input, and clip the result to low … high.
 
     Args:
         std: The standard deviation, 0 or more.
-        low: The least number that is left; by default nothing is cut.
-        high: The greatest.
+        low: Minimum of the result; by default not clipped.
+        high: Maximum of the result; by default not clipped.
 
     Raises:
         TrainingError: the deviation is below 0, or low is not below high.
@@ -121,7 +120,7 @@ class Noise:
         return np.clip(noisy, np.float32(self._low), np.float32(self._high)), y
 
     def transform_format(self, form: Format) -> Format:
-        """Numbers stay normalized only where they are cut to that."""
+        """Return the format; it stays normalized only if low and high are within -1 to 1."""
         cut = self._low >= -1 and self._high <= 1
         kept = form.x.normalized and cut
         return replace(form, x=replace(form.x, dtype="float32", normalized=kept))

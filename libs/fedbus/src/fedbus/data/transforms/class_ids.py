@@ -1,4 +1,4 @@
-"""Transforms of truths: whatever way classes are written, made class numbers from 0."""
+"""Transform of targets to class numbers from 0."""
 
 from dataclasses import replace
 
@@ -14,16 +14,16 @@ class ClassIds:
     """Make class numbers from 0, int64, of y: ids of any dtype, a column of ids, or one-hot rows.
 
     Args:
-        first: The number of the first class in y, 1 for ids from 1 on.
-        nearest: Whether rows of shares (smoothed labels) become their greatest share's class.
+        first: The number of the first class in y; 1 for ids that start at 1.
+        nearest: Whether soft labels become the class of the greatest share.
 
     Raises:
-        TrainingError: first is no whole number.
+        TrainingError: first is not a whole number.
     """
 
     def __init__(self, first: int = 0, *, nearest: bool = False) -> None:
         if type(first) is not int:
-            raise TrainingError(f"first is {first!r}; a whole number belongs there")
+            raise TrainingError(f"first is {first!r}: expected a whole number")
         self._first, self._nearest = first, nearest
 
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
@@ -54,7 +54,7 @@ class ClassIds:
         return classes
 
     def transform_format(self, form: Format) -> Format:
-        """One class number in each row."""
+        """Return a format with one class number in each row."""
         if len(form.y.size) > 1:
             raise TrainingError(f"one number or one row of shares is taken, {form.y} has more")
         made = replace(form.y, kind="categorical", size=(), dtype="int64", normalized=False)

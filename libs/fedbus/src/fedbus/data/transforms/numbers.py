@@ -1,4 +1,4 @@
-"""Transforms of the numbers of a row, whatever its shape."""
+"""Transforms of the numbers of a row, of any shape."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ MAX_ONE_HOT_CLASSES: Final = 2**20
 
 
 class Normalize:
-    """Bring inputs from `low` … `high` to 0 … 1; what lies beyond is an error, not cut.
+    """Scale inputs from `low` … `high` to 0 … 1; values outside are an error, not clipped.
 
     Args:
         low: The number that becomes 0.
@@ -28,7 +28,7 @@ class Normalize:
 
     def __init__(self, low: float = 0.0, high: float = 255.0) -> None:
         if not -np.inf < low < high < np.inf:
-            raise TrainingError(f"low is {low} and high {high}; low belongs below high")
+            raise TrainingError(f"low is {low} and high {high}: expected low below high")
         self._low, self._range = np.float32(low), np.float32(high - low)
 
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
@@ -37,19 +37,19 @@ class Normalize:
         return (np.asarray(x, np.float32) - self._low) / self._range, y
 
     def transform_format(self, form: Format) -> Format:
-        """They are normalized then."""
+        """Return the format, normalized."""
         return replace(form, x=replace(form.x, dtype="float32", normalized=True))
 
 
 class Standardize:
-    """Take `mean` away and divide by `std`: one number each, or one for each of the last axis.
+    """Subtract `mean` and divide by `std`: one number each, or one for each of the last axis.
 
     Args:
-        mean: What is taken away.
-        std: What is divided by, above 0.
+        mean: The subtracted mean.
+        std: The standard deviation, above 0.
 
     Raises:
-        TrainingError: they are no finite numbers, or std is not above 0.
+        TrainingError: they are not finite numbers, or std is not above 0.
     """
 
     def __init__(
@@ -61,9 +61,11 @@ class Standardize:
         except (TypeError, ValueError) as error:
             raise TrainingError(f"mean and std: {error}") from error
         if not flat or not np.isfinite(self._mean).all() or not (self._std > 0).all():
-            raise TrainingError(f"mean is {mean} and std {std}; finite numbers, std above 0")
+            raise TrainingError(
+                f"mean is {mean} and std {std}: expected finite numbers, std above 0"
+            )
         if not np.isfinite(self._std).all():
-            raise TrainingError(f"std is {std}; finite numbers belong there")
+            raise TrainingError(f"std is {std}: expected finite numbers")
 
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
         """x: any shape; returns it as float32."""
@@ -71,7 +73,7 @@ class Standardize:
         return (np.asarray(x, np.float32) - self._mean) / self._std, y
 
     def transform_format(self, form: Format) -> Format:
-        """Nobody knows how far the numbers go then."""
+        """Return the format, not normalized: the range of the result is unknown."""
         last = form.x.size[-1:]
         for name, given in (("mean", self._mean), ("std", self._std)):
             if given.ndim and given.shape != last:
@@ -82,19 +84,19 @@ class Standardize:
 
 
 class OneHot:
-    """Write class numbers as rows of noughts with a one, float32; `of` is y, or x.
+    """Encode class numbers as one-hot rows, float32.
 
     Args:
-        classes: How many there are, 2 or more.
-        of: "x" or "y": which half of a row it is about.
+        classes: Number of classes, 2 or more.
+        of: "x" or "y": the half of a row that is changed.
 
     Raises:
-        TrainingError: there are not 2 classes or more.
+        TrainingError: there are fewer than 2 classes.
     """
 
     def __init__(self, classes: int, of: Half = "y") -> None:
         if type(classes) is not int or not 1 < classes <= MAX_ONE_HOT_CLASSES:
-            raise TrainingError(f"classes is {classes!r}; 2 to {MAX_ONE_HOT_CLASSES} belong there")
+            raise TrainingError(f"classes is {classes!r}: expected 2 to {MAX_ONE_HOT_CLASSES}")
         self._classes, self._of = classes, check_half(of)
 
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
@@ -113,39 +115,39 @@ class OneHot:
         return with_rows(batch, self._of, made)
 
     def transform_format(self, form: Format) -> Format:
-        """Still categories, in another dress."""
+        """Return the format of one-hot categories."""
         if field(form, self._of).size not in {(), (1,)}:
             raise TrainingError(
                 f"one number in each row is taken, {field(form, self._of)} has more"
             )
-        dressed = replace(
+        encoded = replace(
             field(form, self._of),
             kind="categorical",
             size=(self._classes,),
             dtype="float32",
             normalized=True,
         )
-        return with_field(form, self._of, dressed)
+        return with_field(form, self._of, encoded)
 
 
 class Cast:
-    """Bring numbers to another dtype; `of` is x, or y. What it cannot hold is an error.
+    """Convert numbers to another dtype; a value outside its range is an error.
 
-    So is a fraction where whole numbers belong, unless `rounded` makes it the nearest whole one;
-    between kinds of fractions, numbers are rounded.
+    A fraction is an error for an integer dtype, unless `rounded` rounds it to the nearest integer;
+    between floating-point dtypes, numbers are rounded.
 
     Args:
-        dtype: numpy's name of it, as "float32".
-        of: "x" or "y": which half of a row it is about.
+        dtype: Name of the numpy dtype, as "float32".
+        of: "x" or "y": the half of a row that is changed.
         rounded: Whether fractions become the nearest whole number.
 
     Raises:
-        TrainingError: there is no such dtype here.
+        TrainingError: the dtype is unknown.
     """
 
     def __init__(self, dtype: str, of: Half = "x", *, rounded: bool = False) -> None:
         if dtype not in DTYPES:
-            raise TrainingError(f"dtype is {dtype!r}; it can be {listed(DTYPES)}")
+            raise TrainingError(f"dtype is {dtype!r}: expected {listed(DTYPES)}")
         self._dtype, self._of, self._rounded = np.dtype(dtype), check_half(of), rounded
 
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
@@ -173,5 +175,5 @@ class Cast:
         return with_rows(batch, self._of, made)
 
     def transform_format(self, form: Format) -> Format:
-        """The same rows, of another dtype."""
+        """Return the format with another dtype."""
         return with_field(form, self._of, replace(field(form, self._of), dtype=str(self._dtype)))

@@ -1,4 +1,4 @@
-"""Transforms of the shape of a row; images are (height, width, channels) until they are turned."""
+"""Transforms of the shape of a row; images are (height, width, channels) by default."""
 
 import math
 from collections.abc import Sequence
@@ -16,21 +16,21 @@ from fedbus.errors import TrainingError
 from fedbus.limits import MAX_DIMENSIONS
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
-"""How bright red, green and blue are to an eye (ITU-R BT.601)."""
+"""Luma coefficients of red, green and blue (ITU-R BT.601)."""
 _RGB = 3
-MAX_SHARES: Final = 2**24
-"""Old pixels times new ones along one side: a table of so many numbers is made for it."""
+MAX_WEIGHTS: Final = 2**24
+"""Maximum size of the table of weights, old pixels times new pixels along one side."""
 
 
 class Reshape:
-    """Give each row another shape of as many numbers; `of` is x, or y.
+    """Change the shape of each row; the number of its values stays.
 
     Args:
         size: The shape of a row; three lengths are an image.
-        of: "x" or "y": which half of a row it is about.
+        of: "x" or "y": the half of a row that is changed.
 
     Raises:
-        TrainingError: the size is no list of whole numbers above 0.
+        TrainingError: the size is not a list of whole numbers above 0.
     """
 
     def __init__(self, size: Sequence[int], of: Half = "x") -> None:
@@ -43,7 +43,7 @@ class Reshape:
         return with_rows(batch, self._of, given.reshape(len(given), *self._size))
 
     def transform_format(self, form: Format) -> Format:
-        """Three dimensions are an image."""
+        """Return the format; three dimensions are an image."""
         given = field(form, self._of)
         if math.prod(given.size) != math.prod(self._size):
             raise TrainingError(
@@ -58,9 +58,9 @@ class Reshape:
 
 
 class ChannelsFirst:
-    """Turn images from (height, width, channels) to (channels, height, width), as PyTorch has them.
+    """Convert images from (height, width, channels) to (channels, height, width), as in PyTorch.
 
-    Loaders and all other steps have channels last, so it belongs at the end.
+    Loaders and other transforms use channels last, so put it at the end.
     """
 
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
@@ -69,16 +69,16 @@ class ChannelsFirst:
         return np.ascontiguousarray(np.moveaxis(x, -1, 1)), y
 
     def transform_format(self, form: Format) -> Format:
-        """Images with their channels first."""
+        """Return the format with channels first."""
         height, width, channels = image_size(form)
         size = (channels, height, width)
         return replace(form, x=replace(form.x, size=size, axes="channels-first"))
 
 
 class ChannelsLast:
-    """Turn images from (channels, height, width) to (height, width, channels).
+    """Convert images from (channels, height, width) to (height, width, channels).
 
-    So Keras, TFLite and the other transforms take them.
+    Keras, TFLite and the other transforms need channels last.
     """
 
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
@@ -87,7 +87,7 @@ class ChannelsLast:
         return np.ascontiguousarray(np.moveaxis(x, 1, -1)), y
 
     def transform_format(self, form: Format) -> Format:
-        """Images with their channels last."""
+        """Return the format with channels last."""
         _check_image(form)
         channels, height, width = form.x.size
         if form.x.axes == "channels-last" and channels not in CHANNELS:
@@ -97,7 +97,7 @@ class ChannelsLast:
 
 
 class Resize:
-    """Bring images to `size`, [height, width], as Pillow's bilinear filter does.
+    """Resize images to `size`, [height, width], with Pillow's bilinear filter.
 
     Args:
         size: Height and width.
@@ -116,38 +116,38 @@ class Resize:
         made = np.asarray(x, np.float32)
         axes = [("hH,nHWc->nhWc", height, new_height), ("wW,nHWc->nHwc", width, new_width)]
         if new_height * width > height * new_width:
-            axes.reverse()  # so that what is between is no larger than what was or what will be
+            axes.reverse()  # keeps the intermediate image small
         for subscripts, have, want in axes:
-            made = np.einsum(subscripts, _shares(have, want), made, optimize=True)
+            made = np.einsum(subscripts, _weights(have, want), made, optimize=True)
         return made, y
 
     def transform_format(self, form: Format) -> Format:
-        """Images of another size."""
+        """Return the format with another size."""
         height, width, channels = image_size(form)
         size = (*self._size, channels)
         check_row("x", size, np.dtype(np.float32))
         for have, want in ((height, self._size[0]), (width, self._size[1])):
-            if have * want > MAX_SHARES:
+            if have * want > MAX_WEIGHTS:
                 raise TrainingError(
                     f"from {have} to {want} pixels in one step is too far; do it in two"
                 )
         return replace(form, x=replace(form.x, size=size, dtype="float32"))
 
 
-def _shares(have: int, want: int) -> NDArray[np.float32]:
-    """Say how much of each old pixel is in each new one: a triangle, as wide as a new pixel."""
+def _weights(have: int, want: int) -> NDArray[np.float32]:
+    """Return the weight of each old pixel in each new one (triangle filter)."""
     scale = have / want
     reach = max(scale, 1.0)
     centres = (np.arange(want) + 0.5) * scale
-    shares = np.arange(have) + 0.5 - centres[:, None]
-    np.abs(shares, out=shares)
-    np.maximum(0.0, 1.0 - shares / reach, out=shares)
-    made: NDArray[np.float32] = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+    weights = np.arange(have) + 0.5 - centres[:, None]
+    np.abs(weights, out=weights)
+    np.maximum(0.0, 1.0 - weights / reach, out=weights)
+    made: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     return made
 
 
 class Grayscale:
-    """Turn red, green and blue into one channel."""
+    """Convert red, green and blue to one channel."""
 
     def transform_data(self, batch: Batch, _rng: np.random.Generator) -> Batch:
         """x: (rows, height, width, 3); returns (rows, height, width, 1) float32."""
@@ -155,7 +155,7 @@ class Grayscale:
         return (np.asarray(x, np.float32) @ _GREY)[..., None], y
 
     def transform_format(self, form: Format) -> Format:
-        """Images of one channel."""
+        """Return the format with one channel."""
         height, width, channels = image_size(form)
         if channels != _RGB:
             raise TrainingError(f"3 channels are taken, {form.x} has {channels}")
@@ -163,10 +163,10 @@ class Grayscale:
 
 
 def image_size(form: Format) -> tuple[int, int, int]:
-    """Take height, width and channels of images.
+    """Return height, width and channels of images.
 
     Raises:
-        TrainingError: x are no images, or have their channels first.
+        TrainingError: x are not images, or have channels first.
     """
     _check_image(form)
     if form.x.axes == "channels-first":
@@ -187,5 +187,5 @@ def _whole(name: str, given: Sequence[int], most: int, least: int = 1) -> tuple[
     listed = isinstance(given, list | tuple) and least <= len(given) <= most
     if not listed or not all(type(n) is int and 0 < n < 2**31 for n in given):
         count = f"{least}" if least == most else f"{least} to {most}"
-        raise TrainingError(f"{name} is {given!r}; {count} whole numbers above 0 belong there")
+        raise TrainingError(f"{name} is {given!r}: expected {count} whole numbers above 0")
     return tuple(given)

@@ -1,4 +1,4 @@
-"""x or y: which half of a row a transform is about."""
+"""Choice of x or y, the half of a row that a transform changes."""
 
 from dataclasses import replace
 from typing import Literal
@@ -12,31 +12,31 @@ Half = Literal["x", "y"]
 
 
 def check_half(of: Half) -> Half:
-    """Refuse anything but x and y.
+    """Reject other values than x and y.
 
     Raises:
-        TrainingError: it is something else.
+        TrainingError: names the value.
     """
     if of not in {"x", "y"}:
-        raise TrainingError(f"of is {of!r}; x or y belongs there")
+        raise TrainingError(f"of is {of!r}: expected x or y")
     return of
 
 
 def rows(batch: Batch, of: Half) -> Array:
-    """Take one half of a batch."""
+    """Return one half of a batch."""
     return batch[0] if of == "x" else batch[1]
 
 
 def with_rows(batch: Batch, of: Half, made: Array) -> Batch:
-    """Put other rows in its place."""
+    """Return the batch with one half replaced."""
     return (made, batch[1]) if of == "x" else (batch[0], made)
 
 
 def field(form: Format, of: Half) -> Field:
-    """Take one half of a format."""
+    """Return one half of a format."""
     return form.x if of == "x" else form.y
 
 
 def with_field(form: Format, of: Half, made: Field) -> Format:
-    """Put another declaration in its place."""
+    """Return the format with one half replaced."""
     return replace(form, x=made) if of == "x" else replace(form, y=made)
