@@ -13,8 +13,8 @@ the trainers build what they name.
 """
 
 from fedbus.training.options.checks import accepted_args, check_supported, unsupported_options
-from fedbus.training.options.domains import ArgumentDomains, Domain
-from fedbus.training.options.framework_table import FRAMEWORKS, LIGHTEST_FIRST, Framework, extra_of
+from fedbus.training.options.domains import ArgumentDomains
+from fedbus.training.options.framework_table import FRAMEWORKS, LIGHTEST_FIRST, extra_of
 from fedbus.training.options.metric_kinds import (
     FRACTIONS,
     LOWER_IS_BETTER,
@@ -28,27 +28,3 @@ from fedbus.training.options.metric_kinds import (
 )
 from fedbus.training.options.optimizer_memory import peak_state_slots, state_slots
 from fedbus.training.options.unsupported_options import UnsupportedOption
-
-__all__ = [
-    "FRACTIONS",
-    "FRAMEWORKS",
-    "LIGHTEST_FIRST",
-    "LOWER_IS_BETTER",
-    "REGRESSIONS",
-    "TRAINING_PREFIX",
-    "ArgumentDomains",
-    "Domain",
-    "Framework",
-    "UnsupportedOption",
-    "accepted_args",
-    "as_training_metrics",
-    "check_supported",
-    "clip_fraction",
-    "extra_of",
-    "impossible_metric",
-    "is_fraction",
-    "peak_state_slots",
-    "state_slots",
-    "unsupported_options",
-    "without_training_metrics",
-]
