@@ -11,8 +11,8 @@ from typing import Literal
 
 from fedbus.core.actions import Action, Ask, Cancel, Send
 from fedbus.core.events import Event, Fetched, FetchFailed, Ran, Received, RunFailed, Woke
+from fedbus.core.interface import Core
 from fedbus.errors import FedbusError
-from fedbus.wire.documents import AgentFacts
 from fedbus.wire.messages import (
     CommitRefused,
     Committed,
@@ -31,7 +31,6 @@ from fedbus.wire.messages import (
     StaleEpoch,
     StopJob,
 )
-from fedbus.wire.topics import Topic
 from fedbus_collector import keys
 from fedbus_collector.keys import RoundKey
 from fedbus_collector.rounds.ended import EndedRounds
@@ -39,10 +38,8 @@ from fedbus_collector.rounds.progress import RoundProgress
 from fedbus_collector.rounds.round_collector import RoundCollector, RoundResources
 
 
-class CollectorCore:
+class CollectorCore(Core):
     """Open rounds, at most one for each job, and ended rounds."""
-
-    listens: tuple[Topic, ...] = ()
 
     def __init__(self, incarnation: int, repository: str, resources: RoundResources) -> None:
         self._incarnation = incarnation
@@ -52,10 +49,6 @@ class CollectorCore:
         self._open: dict[str, RoundCollector] = {}
         self._closing: dict[tuple[str, int], RoundCollector] = {}  # ended, with a busy worker
         self._ended = EndedRounds()
-
-    def facts(self) -> AgentFacts | None:
-        """Return None: a collector announces no facts."""
-        return None
 
     def progress(self) -> float:
         """Return the share of the agents of all open rounds that are counted or refused, 0 to 1."""

@@ -16,45 +16,38 @@ class RoundKey(Key):
     task: int
 
 
-@dataclass(frozen=True, slots=True)
 class RoundDeadline(RoundKey):
     """Timer: the round's deadline."""
 
 
-@dataclass(frozen=True, slots=True)
 class RoundInputRetry(RoundKey):
     """Timer: an input that did not arrive is fetched again."""
 
 
-@dataclass(frozen=True, slots=True)
 class RoundInputFetch(RoundKey):
     """Base of the fetches of a round's inputs."""
 
     part: ClassVar[Input]
 
 
-@dataclass(frozen=True, slots=True)
 class LayoutFetch(RoundInputFetch):
     """Fetch of the model spec, which holds the layout."""
 
     part: ClassVar[Input] = "spec"
 
 
-@dataclass(frozen=True, slots=True)
 class BaseFetch(RoundInputFetch):
     """Fetch of the base model's weights."""
 
     part: ClassVar[Input] = "base"
 
 
-@dataclass(frozen=True, slots=True)
 class RoundRun(RoundKey):
     """Base of a worker thread's calls for a round; `work` names the call in logs and reasons."""
 
     work: ClassVar[str]
 
 
-@dataclass(frozen=True, slots=True)
 class BaseCheck(RoundRun):
     """Run that computes the digest of the fetched base."""
 
@@ -63,17 +56,12 @@ class BaseCheck(RoundRun):
 
 @dataclass(frozen=True, slots=True)
 class FoldRun(RoundRun):
-    """Run that verifies updates and adds them to the total.
-
-    Attributes:
-        agents: The agents whose updates are folded.
-    """
+    """Run that verifies the updates of `agents` and adds them to the total."""
 
     agents: tuple[str, ...]
     work: ClassVar[str] = "fold"
 
 
-@dataclass(frozen=True, slots=True)
 class AggregateRun(RoundRun):
     """Run that computes the new version from the total."""
 
@@ -94,11 +82,9 @@ class UpdateLookup(RoundKey):
     agent: str
 
 
-@dataclass(frozen=True, slots=True)
 class CommitRequest(RoundKey):
     """Request to the repository to commit the aggregate."""
 
 
-@dataclass(frozen=True, slots=True)
 class RoundEndReport(RoundKey):
     """Request to the controller to note how the round ended."""

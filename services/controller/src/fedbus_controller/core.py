@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 
 from fedbus.core.actions import Action, Announce, Ask, Cancel, Note, Send
 from fedbus.core.events import Connected, Event, Received, Requested, Woke
+from fedbus.core.interface import Core
 from fedbus.core.keys import Key
 from fedbus.plugins import Selector
-from fedbus.wire.documents import AgentFacts, Heartbeat, JobState, NodeState, RefusedRequest
+from fedbus.wire.documents import Heartbeat, JobState, NodeState, RefusedRequest
 from fedbus.wire.identifiers import Timestamp
 from fedbus.wire.messages import (
     Acceptance,
@@ -42,7 +43,6 @@ from fedbus.wire.topics import (
     JOB_STATE,
     NODE_STATE,
     SUBMIT,
-    Topic,
 )
 from fedbus_controller import keys
 from fedbus_controller.fleet import Fleet
@@ -55,13 +55,10 @@ from fedbus_controller.requests.pending_requests import PendingRequests
 from fedbus_controller.running_jobs import RunningJobs
 
 
-class ControllerCore:
+class ControllerCore(Core):
     """Passes events to the part that they concern."""
 
-    listens: tuple[Topic, ...] = (
-        *(NODE_STATE, HEARTBEAT, JOB_STATE, JOB_REFUSED),
-        *(JOB_REQUEST, SUBMIT, CANCEL, FORGET),
-    )
+    listens = NODE_STATE, HEARTBEAT, JOB_STATE, JOB_REFUSED, JOB_REQUEST, SUBMIT, CANCEL, FORGET
 
     def __init__(  # noqa: PLR0913, PLR0917 - one argument for each dependency
         self,
@@ -79,14 +76,6 @@ class ControllerCore:
         self._jobs = RunningJobs(Services(repository, self._fleet, selector, utc), self._open_asks)
         self._pending = PendingRequests(repository, check_plugins, utc)
         self._requests = RequestDecisions(self._pending, self._jobs, self._lease, self._fleet)
-
-    def facts(self) -> AgentFacts | None:
-        """Return None: a controller announces no facts."""
-        return None
-
-    def progress(self) -> float:
-        """Return 0: the documents of jobs contain their progress."""
-        return 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Yield the actions that follow from an event."""

@@ -19,10 +19,11 @@ from fedbus.core.events import (
     Stopping,
     Woke,
 )
+from fedbus.core.interface import Core
 from fedbus.errors import WireError
 from fedbus.text import listed
-from fedbus.wire.documents import AgentFacts, ModelLatest
-from fedbus.wire.topics import INFERENCE, MODEL_LATEST, Topic
+from fedbus.wire.documents import ModelLatest
+from fedbus.wire.topics import INFERENCE, MODEL_LATEST
 from fedbus_inference.encoding import Encoding, encoding_of
 from fedbus_inference.keys import ModelKey
 from fedbus_inference.last_good import LastGood
@@ -33,12 +34,15 @@ from fedbus_inference.settings import InferenceSettings
 from fedbus_inference.unanswered import UnansweredLog
 
 
-class InferenceCore:
+class InferenceCore(Core):
     """Answers requests for all models.
 
     Attributes:
         counts: requests_answered, requests_refused, requests_ignored (no usable response topic).
     """
+
+    # Models first: a broker sends retained messages as it accepts a subscription.
+    listens = MODEL_LATEST, INFERENCE
 
     def __init__(
         self,
@@ -54,22 +58,9 @@ class InferenceCore:
         self._unanswered = UnansweredLog()
 
     @property
-    def listens(self) -> tuple[Topic, ...]:
-        """Models come first: a broker sends retained messages as it accepts a subscription."""
-        return MODEL_LATEST, INFERENCE
-
-    @property
     def versions(self) -> dict[str, int]:
         """Return the version of each model that answers now."""
         return {model: each.served.version for model, each in self._servers.items() if each.served}
-
-    def facts(self) -> AgentFacts | None:
-        """Return None: only agents announce facts."""
-        return None
-
-    def progress(self) -> float:
-        """Return 0: the service runs no task."""
-        return 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Pass an event to the server of its model."""

@@ -19,16 +19,8 @@ from fedbus.core.events import (
     RunFailed,
     Woke,
 )
-from fedbus.wire.documents import AgentFacts
-from fedbus.wire.messages import (
-    Commit,
-    ListModels,
-    LookUp,
-    PushModel,
-    ShowModel,
-    TakeLease,
-)
-from fedbus.wire.topics import Topic
+from fedbus.core.interface import Core
+from fedbus.wire.messages import Commit, ListModels, LookUp, PushModel, ShowModel, TakeLease
 from fedbus_repository.handlers.catalog import ModelCatalog
 from fedbus_repository.handlers.commits import CommitHandler
 from fedbus_repository.handlers.jobs import JobHandler, JobRequest
@@ -42,10 +34,8 @@ from fedbus_repository.stores.base import Store
 ANNOUNCE_EVERY_SECONDS = 60.0
 
 
-class RepositoryCore:
+class RepositoryCore(Core):
     """The repository named `name`, on a store."""
-
-    listens: tuple[Topic, ...] = ()
 
     def __init__(self, name: str, store: Store, *, lease_seconds: float = 15.0) -> None:
         self._requests = RequestRunner()
@@ -55,14 +45,6 @@ class RepositoryCore:
         self._jobs = JobHandler(store, self._requests, self._catalog, specs, lease_seconds)
         self._commits = CommitHandler(store, self._requests, self._catalog, specs)
         self._pushes = PushHandler(store, self._requests, self._catalog, specs)
-
-    def facts(self) -> AgentFacts | None:
-        """Return None: only agents announce facts."""
-        return None
-
-    def progress(self) -> float:
-        """Return 0: the repository runs no task."""
-        return 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Yield the actions that follow from an event."""

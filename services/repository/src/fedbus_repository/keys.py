@@ -6,7 +6,6 @@ from typing import Self
 from fedbus.core.keys import Key
 
 
-@dataclass(frozen=True, slots=True)
 class AnnouncementTimer(Key):
     """Timer of the next announcement of every model's latest version."""
 

@@ -10,17 +10,24 @@ from fedbus.wire.topics import Topic
 
 
 class Core(Protocol):
-    """The decisions of a service, without clock, threads and broker."""
+    """The decisions of a service, without clock, threads and broker.
+
+    Only `handle` has no default: most services receive no public topic, announce no facts and run
+    no task.
+    """
 
     @property
     def listens(self) -> tuple[Topic, ...]:
         """Public topics whose messages the core receives."""
+        return ()
 
     def facts(self) -> AgentFacts | None:
         """Return what an agent announces of itself; None for every other role."""
+        return None
 
     def progress(self) -> float:
         """Return the progress of the running task, 0 to 1."""
+        return 0.0
 
     def handle(self, event: Event, now: float) -> Iterator[Action]:
         """Map an event to actions, without waiting; never raise on what another node sent."""
