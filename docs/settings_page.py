@@ -12,7 +12,7 @@ from fedbus_collector.app import CollectorSettings
 from fedbus_controller.app import ControllerSettings
 from fedbus_edge_agent.settings import AgentSettings
 from fedbus_inference.settings import InferenceSettings
-from fedbus_repository.settings import RepositorySettings
+from fedbus_repository.app import RepositorySettings
 
 SERVICES: dict[str, type[ServiceSettings]] = {
     "agent": AgentSettings,

@@ -8,9 +8,8 @@ from fedbus.errors import SettingsError
 from fedbus.runtime.identity import Identity
 from fedbus.runtime.settings import settings_from
 from fedbus.wire.blobs import blob_ref_of
-from fedbus_repository.app import build
+from fedbus_repository.app import RepositorySettings, build
 from fedbus_repository.core import RepositoryCore
-from fedbus_repository.settings import RepositorySettings
 from fedbus_repository.stores.sqlite.store import SqliteStore
 from tests.repository.harness import FILE, push
 

@@ -11,11 +11,11 @@ import pytest
 
 from fedbus.errors import PluginError
 from fedbus.plugins import AgentInfo
-from fedbus_controller.rounds.isolated_selector import IsolatedSelector
 from fedbus_controller.rounds.selection import (
     TOO_FEW_SECONDS,
     CohortSelection,
     InvalidSelection,
+    IsolatedSelector,
     TooFewSelected,
 )
 

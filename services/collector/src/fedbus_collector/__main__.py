@@ -1,6 +1,7 @@
-"""`python -m fedbus_collector`."""
+"""Command `python -m fedbus_collector`."""
 
-from fedbus_collector.app import main
+from fedbus.runtime import service
+from fedbus_collector.app import CollectorSettings, build
 
 if __name__ == "__main__":
-    main()
+    service.main("collector", CollectorSettings, build)

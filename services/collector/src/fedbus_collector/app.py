@@ -11,22 +11,17 @@ from fedbus.blobs.spool import Spools
 from fedbus.plugins import Aggregator
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
-from fedbus.runtime.settings import ServiceSettings
-from fedbus.scalars import IDENT
+from fedbus.runtime.settings import RepositoryNode, ServiceSettings
 from fedbus_collector.aggregation.isolated_aggregator import IsolatedAggregator
 from fedbus_collector.core import CollectorCore
 from fedbus_collector.model_cache import ModelCache
 from fedbus_collector.rounds.round_collector import RoundResources
 
-REPOSITORY = rf"^repository\.{IDENT}$"
-
 
 class CollectorSettings(ServiceSettings):
     """Settings of the collector beside those of every service."""
 
-    repository: Annotated[
-        str, Field(description="the repository's node, as repository.1", pattern=REPOSITORY)
-    ] = "repository.1"
+    repository: RepositoryNode = "repository.1"
     memory_mb: Annotated[
         int, Field(ge=1, description="MiB for updates and models; the rest goes to temporary files")
     ] = 160
@@ -53,8 +48,3 @@ def build(settings: CollectorSettings, identity: Identity) -> service.Built:
     spools = Spools(settings.memory_mb * 2**20, settings.spool)
     resources = RoundResources(spools, ModelCache(), partial(aggregator, allowed=settings.plugins))
     return service.Built(CollectorCore(identity.incarnation, settings.repository, resources))
-
-
-def main() -> None:
-    """Run the collector."""
-    service.main("collector", CollectorSettings, build)

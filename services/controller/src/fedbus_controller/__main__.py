@@ -1,6 +1,7 @@
-"""`python -m fedbus_controller`."""
+"""Command `python -m fedbus_controller`."""
 
-from fedbus_controller.app import main
+from fedbus.runtime import service
+from fedbus_controller.app import ControllerSettings, build
 
 if __name__ == "__main__":
-    main()
+    service.main("controller", ControllerSettings, build)

@@ -2,9 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import Annotated
-
-from pydantic import Field
 
 from fedbus import plugins
 from fedbus.core import clock
@@ -14,20 +11,15 @@ from fedbus.jobs import JobFault, Plugins, transforms_of
 from fedbus.plugins import Selector
 from fedbus.runtime import service
 from fedbus.runtime.identity import Identity
-from fedbus.runtime.settings import ServiceSettings
-from fedbus.scalars import IDENT
+from fedbus.runtime.settings import RepositoryNode, ServiceSettings
 from fedbus_controller.core import ControllerCore
-from fedbus_controller.rounds.isolated_selector import IsolatedSelector
-
-REPOSITORY = rf"^repository\.{IDENT}$"
+from fedbus_controller.rounds.selection import IsolatedSelector
 
 
 class ControllerSettings(ServiceSettings):
     """Settings of the controller beside those of every service."""
 
-    repository: Annotated[
-        str, Field(description="the repository's node, as repository.1", pattern=REPOSITORY)
-    ] = "repository.1"
+    repository: RepositoryNode = "repository.1"
 
 
 @cache  # called in every round; a search of the installed packages takes 10 ms
@@ -72,8 +64,3 @@ def build(settings: ControllerSettings, identity: Identity) -> service.Built:
         clock.utc,
     )
     return service.Built(core)
-
-
-def main() -> None:
-    """Run the controller."""
-    service.main("controller", ControllerSettings, build)

@@ -1,6 +1,7 @@
 """Command `python -m fedbus_repository`."""
 
-from fedbus_repository.app import main
+from fedbus.runtime import service
+from fedbus_repository.app import RepositorySettings, build
 
 if __name__ == "__main__":
-    main()
+    service.main("repository", RepositorySettings, build)

@@ -1,11 +1,7 @@
 """Process of a service: settings, connections, signals, health file, HTTP.
 
-A service's `__main__` is three lines:
-
-    def main() -> None:
-        service.main("collector", CollectorSettings, build)
-
-where `build(settings, identity) -> Built` makes the core. `main` reads the settings, configures the
+A service's `__main__` calls `service.main("collector", CollectorSettings, build)`, where
+`build(settings, identity) -> Built` makes the core. `main` reads the settings, configures the
 log, serves until SIGTERM or Ctrl-C, and exits 0; a second signal ends the process at once. A bad
 setting exits 2 with a sentence that names the variable.
 """

@@ -7,7 +7,7 @@ value names the variable and what was expected.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -19,6 +19,11 @@ from fedbus.runtime.node_name import node_name
 from fedbus.runtime.setting_names import PREFIX
 from fedbus.scalars import IDENT, IDENT_SAID
 from fedbus.wire import topic_names, topics
+
+RepositoryNode: TypeAlias = Annotated[
+    str,
+    Field(description="the repository's node, as repository.1", pattern=rf"^repository\.{IDENT}$"),
+]
 
 
 class ServiceSettings(BaseModel):

@@ -5,18 +5,21 @@ given. One that names too few is asked again for a while, since agents and their
 that names unknown agents only is wrong, and asking again would not help.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from random import Random
 
 from fedbus.plugins import AgentInfo, Selector
 from fedbus.plugins.discovery import error_message
+from fedbus.plugins.isolation import call_isolated
 from fedbus.text import listed
 
 TOO_FEW_SECONDS = 60.0
 """Time during which a selector may name too few agents."""
 MAX_SELECTED_NAMES = 100_000
 """Names read from a selector, which may be a generator without end."""
+SELECTOR_TIMEOUT_SECONDS = 5.0
+"""Time limit of a selection. The controller waits for it, so it is shorter than the lease."""
 
 
 class InvalidSelection(Exception):  # noqa: N818 - names the selection, not the error
@@ -89,3 +92,26 @@ class CohortSelection:
 
     def _with_name(self, what: str) -> str:
         return f"selector {self._name!r} {what}"
+
+
+class IsolatedSelector:
+    """Calls a selector, which may raise any exception or hang, in a thread with a time limit."""
+
+    def __init__(
+        self, name: str, selector: Selector, seconds: float = SELECTOR_TIMEOUT_SECONDS
+    ) -> None:
+        self._name, self._selector, self._seconds = name, selector, seconds
+
+    def __call__(self, agents: Sequence[AgentInfo], want: int, rng: Random, /) -> Sequence[str]:
+        """Return the names that the selector returns, up to MAX_SELECTED_NAMES of a generator.
+
+        Raises:
+            PluginError: the selector raised, called exit, or exceeded the time limit.
+        """
+
+        def select() -> Sequence[str]:
+            names = self._selector(agents, want, rng)
+            # A generator is read in the thread: its code runs only while it is read.
+            return list(islice(names, MAX_SELECTED_NAMES)) if isinstance(names, Iterator) else names
+
+        return call_isolated(f"selector {self._name}", select, self._seconds)
